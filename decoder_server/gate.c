@@ -1,0 +1,178 @@
+#include "decoder_server/gate.h"
+
+#include "base/log.h"
+#include "decoder_server/mail.h"
+#include "wire/link.h"
+
+#include <stdlib.h>
+
+typedef struct entry {
+    wire_link *link; /* NULL: a free place */
+    gate *gate;
+    uint64_t number;
+    bool paused_by_worker;
+} entry;
+
+struct gate {
+    uv_loop_t *loop;
+    worker **worker;
+    listener *listener;
+    entry entries[GATE_LINKS_MAX];
+    size_t links;
+    uint64_t last_number;
+    bool all_paused;
+    void (*closed)(void *context);
+    void *closed_context;
+};
+
+/* Connection numbers are place + GATE_LINKS_MAX * turn, so the place of a number is known. */
+static entry *entry_of(gate *g, uint64_t number) {
+    entry *found = &g->entries[number % GATE_LINKS_MAX];
+    return found->link && found->number == number ? found : NULL;
+}
+
+static void on_frame(void *context, wire_link *l, const frame *f) {
+    entry *from = context;
+    gate *g = from->gate;
+    if (worker_post(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER, FRAME_HEADER + f->length)) {
+        link_close(l, err_text());
+    } else if (!g->all_paused && worker_is_behind(*g->worker)) {
+        g->all_paused = true;
+        for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+            if (g->entries[i].link) {
+                link_pause(g->entries[i].link);
+            }
+        }
+    }
+}
+
+static void on_down(void *context, wire_link *l, const char *reason) {
+    entry *gone = context;
+    gate *g = gone->gate;
+    log_debug("%s: %s", link_address(l), reason);
+    meter last;
+    link_read_meter(l, &last);
+    worker_post(*g->worker, MAIL_DOWN, gone->number, &last, sizeof last);
+    gone->link = NULL;
+    g->links--;
+    if (g->closed && g->links == 0) {
+        g->closed(g->closed_context);
+    }
+}
+
+static void on_accepted(void *context, wire_link *l) {
+    static const link_events events = {.frame = on_frame, .down = on_down};
+    gate *g = context;
+    size_t place = 0;
+    while (place < GATE_LINKS_MAX && g->entries[place].link) {
+        place++;
+    }
+    if (place == GATE_LINKS_MAX) {
+        link_close(l, "too many connections"); /* the listener's cap is the same, so not reached */
+        return;
+    }
+    entry *to = &g->entries[place];
+    g->last_number = (g->last_number / GATE_LINKS_MAX + 1) * GATE_LINKS_MAX + place;
+    *to = (entry){.link = l, .gate = g, .number = g->last_number};
+    g->links++;
+    link_attach(l, &events, to);
+    log_debug("%s: connected", link_address(l));
+}
+
+err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, worker **w) {
+    gate *g = calloc(1, sizeof *g);
+    if (!g) {
+        return err_fail(ERR_MEMORY, "no memory for the gate");
+    }
+    g->loop = loop;
+    g->worker = w;
+    err e = listener_new(&g->listener, loop, host, port, GATE_LINKS_MAX, on_accepted, g);
+    if (e) {
+        free(g);
+        return e;
+    }
+    *out = g;
+    return ERR_OK;
+}
+
+static void answer_meter(gate *g, const entry *about) {
+    meter now;
+    link_read_meter(about->link, &now);
+    worker_post(*g->worker, MAIL_METER, about->number, &now, sizeof now);
+}
+
+bool gate_deliver(gate *g, const mail *m) {
+    if (m->kind < MAIL_SEND || m->kind > MAIL_RESUME) {
+        return false;
+    }
+    entry *to = entry_of(g, m->about);
+    if (!to) {
+        return true;
+    }
+    switch (m->kind) {
+    case MAIL_SEND:
+        link_send(to->link, m->bytes, m->length);
+        break;
+    case MAIL_ADMIT:
+        link_set_limit(to->link, FRAME_PAYLOAD_MAX);
+        link_set_heartbeat(to->link, *(const uint32_t *)(const void *)m->bytes);
+        break;
+    case MAIL_CLOSE:
+        link_close(to->link, (const char *)m->bytes);
+        break;
+    case MAIL_ASK_METER:
+        link_flush(to->link);
+        answer_meter(g, to);
+        break;
+    case MAIL_PAUSE:
+        to->paused_by_worker = true;
+        link_pause(to->link);
+        break;
+    default:
+        to->paused_by_worker = false;
+        if (!g->all_paused) {
+            link_resume(to->link);
+        }
+        break;
+    }
+    return true;
+}
+
+void gate_flush(gate *g) {
+    for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+        if (g->entries[i].link) {
+            link_flush(g->entries[i].link);
+        }
+    }
+}
+
+void gate_resume(gate *g) {
+    g->all_paused = false;
+    for (size_t i = 0; i < GATE_LINKS_MAX && !g->all_paused; i++) {
+        if (g->entries[i].link && !g->entries[i].paused_by_worker) {
+            link_resume(g->entries[i].link);
+        }
+    }
+}
+
+uint16_t gate_port(const gate *g) {
+    return listener_port(g->listener);
+}
+
+void gate_close(gate *g, void (*closed)(void *context), void *context) {
+    g->closed = closed;
+    g->closed_context = context;
+    listener_close(g->listener);
+    for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+        if (g->entries[i].link) {
+            link_close(g->entries[i].link, "the server ends");
+        }
+    }
+    if (g->links == 0) {
+        closed(context);
+    }
+}
+
+void gate_free(gate *g) {
+    free(g);
+}

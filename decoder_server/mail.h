@@ -1,0 +1,24 @@
+/* The records between the server's loop (gate, http) and its worker (training, serving). `about` is the number of a
+ * connection for the first group, of a request for the second; numbers are never used again. */
+#ifndef FEWBIT_DECODER_SERVER_MAIL_H
+#define FEWBIT_DECODER_SERVER_MAIL_H
+
+enum {
+    /* loop -> worker */
+    MAIL_FRAME = 1, /* a whole frame */
+    MAIL_METER,     /* struct meter of a connection, asked for */
+    MAIL_DOWN,      /* a connection is gone; its last struct meter */
+    MAIL_CLASSIFY,  /* the elements of one whole sample, u8 */
+    MAIL_STOP,
+    /* worker -> loop */
+    MAIL_SEND = 32, /* a whole frame */
+    MAIL_ADMIT,     /* u32 heartbeat ms: the connection has said a good Hello */
+    MAIL_CLOSE,     /* reason, text with its zero */
+    MAIL_ASK_METER,
+    MAIL_PAUSE, /* stop reading from a connection */
+    MAIL_RESUME,
+    MAIL_ANSWER, /* struct answer */
+    MAIL_END,    /* nothing more will come */
+};
+
+#endif

@@ -1,0 +1,238 @@
+#include "decoder_server/peers.h"
+
+#include "base/log.h"
+#include "decoder_server/mail.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct peer {
+    uint64_t connection; /* 0: none */
+    char name[64];
+    bool wants_meter;
+    meter past; /* of its connections that are gone */
+} peer;
+
+struct peers {
+    peers_config config;
+    peers_events events;
+    worker **worker;
+    split split;
+    char text[EXPERIMENT_TEXT_MAX + 1]; /* the resolved experiment */
+    arena unpacked;
+    peer portions[SPLIT_PORTIONS_MAX];
+};
+
+err peers_new(peers **out, const peers_config *config, const peers_events *events, worker **w) {
+    peers *p = calloc(1, sizeof *p);
+    if (!p) {
+        return err_fail(ERR_MEMORY, "no memory for the peers");
+    }
+    p->config = *config;
+    p->events = *events;
+    p->worker = w;
+    uint32_t classes;
+    size_t length;
+    err e = experiment_split(config->experiment, &p->split, &classes);
+    e = e ? e : experiment_write(config->experiment, p->text, &length);
+    e = e ? e : arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    if (e) {
+        peers_free(p);
+        return e;
+    }
+    p->text[length] = '\0';
+    *out = p;
+    return ERR_OK;
+}
+
+void peers_free(peers *p) {
+    if (p) {
+        arena_free(&p->unpacked);
+        free(p);
+    }
+}
+
+static void send_to(peers *p, uint64_t connection, message_type type, const ProtobufCMessage *body) {
+    uint8_t *to = worker_reply_begin(*p->worker, MAIL_SEND, connection, message_frame_size(body));
+    if (to) {
+        message_pack_frame(type, body, to);
+        worker_reply_end(*p->worker);
+    }
+}
+
+static void refuse(peers *p, uint64_t connection, Fewbit__Reason reason, const char *text) {
+    Fewbit__Refusal refusal = FEWBIT__REFUSAL__INIT;
+    refusal.reason = reason;
+    refusal.text = (char *)(uintptr_t)text;
+    send_to(p, connection, MESSAGE_REFUSAL, &refusal.base);
+    worker_reply(*p->worker, MAIL_CLOSE, connection, text, strlen(text) + 1);
+}
+
+static uint32_t portion_of(const peers *p, uint64_t connection) {
+    uint32_t k = 0;
+    while (k < p->split.portions && p->portions[k].connection != connection) {
+        k++;
+    }
+    return k;
+}
+
+/* Whether a node's data is what this run wants; else the reason, with its line in err_text(). */
+static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
+    uint32_t shape[3];
+    split_portion_shape(&p->split, shape);
+    if (strcmp(h->dataset, p->config.experiment->data.set) != 0 || strcmp(h->split, split_name(p->split.kind)) != 0 ||
+        h->portions != p->split.portions || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {
+        err_fail(ERR_INPUT, "portion %u of %.32s in %u %.16s does not fit: this run wants %s in %u %s of %ux%ux%u",
+                 h->portion, h->dataset, h->portions, h->split, p->config.experiment->data.set, p->split.portions,
+                 split_name(p->split.kind), shape[0], shape[1], shape[2]);
+        return FEWBIT__REASON__REASON_DATA;
+    }
+    const labels *l = p->config.labels;
+    if (l && (h->train_samples != l->samples[DATASET_TRAIN] || h->test_samples != l->samples[DATASET_TEST])) {
+        err_fail(ERR_INPUT, "portion %u has %u training and %u test samples, the labels %u and %u", h->portion,
+                 h->train_samples, h->test_samples, l->samples[DATASET_TRAIN], l->samples[DATASET_TEST]);
+        return FEWBIT__REASON__REASON_DATA;
+    }
+    if (l && strcmp(h->digest, l->portion_digests[h->portion]) != 0) {
+        err_fail(ERR_INPUT, "the data of portion %u is not what the labels were split from (its digest differs)",
+                 h->portion);
+        return FEWBIT__REASON__REASON_DATA;
+    }
+    return FEWBIT__REASON__REASON_UNSET;
+}
+
+static Fewbit__Reason check_hello(const peers *p, const Fewbit__Hello *h) {
+    if (h->protocol != MESSAGE_PROTOCOL) {
+        err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
+        return FEWBIT__REASON__REASON_VERSION;
+    }
+    if (strlen(h->name) == 0 || strlen(h->name) > 63) {
+        err_fail(ERR_INPUT, "the name must have 1 to 63 bytes");
+        return FEWBIT__REASON__REASON_PROTOCOL;
+    }
+    if (h->portion >= p->split.portions) {
+        err_fail(ERR_INPUT, "there is no portion %u, only 0 to %u", h->portion, p->split.portions - 1);
+        return FEWBIT__REASON__REASON_PORTION_UNKNOWN;
+    }
+    Fewbit__Reason reason = check_data(p, h);
+    if (reason != FEWBIT__REASON__REASON_UNSET) {
+        return reason;
+    }
+    if (p->portions[h->portion].connection) {
+        err_fail(ERR_INPUT, "portion %u is taken by %s", h->portion, p->portions[h->portion].name);
+        return FEWBIT__REASON__REASON_PORTION_TAKEN;
+    }
+    return FEWBIT__REASON__REASON_UNSET;
+}
+
+static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
+    Fewbit__Reason reason = check_hello(p, h);
+    if (reason != FEWBIT__REASON__REASON_UNSET) {
+        char text[256];
+        snprintf(text, sizeof text, "%s", err_text());
+        log_warn("%s is refused: %s", h->name[0] ? h->name : "a node", text);
+        refuse(p, connection, reason, text);
+        return;
+    }
+    peer *admitted = &p->portions[h->portion];
+    admitted->connection = connection;
+    admitted->wants_meter = false;
+    snprintf(admitted->name, sizeof admitted->name, "%s", h->name);
+    worker_reply(*p->worker, MAIL_ADMIT, connection, &p->config.heartbeat_ms, sizeof p->config.heartbeat_ms);
+    Fewbit__Welcome welcome = FEWBIT__WELCOME__INIT;
+    welcome.protocol = MESSAGE_PROTOCOL;
+    welcome.run = p->config.run;
+    welcome.mode = p->config.mode;
+    welcome.experiment = p->text;
+    welcome.heartbeat_ms = p->config.heartbeat_ms;
+    send_to(p, connection, MESSAGE_WELCOME, &welcome.base);
+    p->events.joined(p->events.context, h->portion, admitted->name);
+}
+
+static void take_frame(peers *p, const mail *m) {
+    message got;
+    uint32_t k = portion_of(p, m->about);
+    if (message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &p->unpacked, &got)) {
+        char text[256];
+        snprintf(text, sizeof text, "%s", err_text());
+        log_warn("%s is dropped: %s", k < p->split.portions ? p->portions[k].name : "a connection", text);
+        refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, text);
+    } else if (k < p->split.portions) {
+        p->events.message(p->events.context, k, &got);
+    } else if (got.type == MESSAGE_HELLO) {
+        admit(p, m->about, got.body.hello);
+    } else {
+        refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, "the first message must be Hello");
+    }
+}
+
+static void give_meter(peers *p, uint32_t k, const meter *now) {
+    meter sum = p->portions[k].past;
+    meter_add(&sum, now);
+    p->portions[k].wants_meter = false;
+    p->events.metered(p->events.context, k, &sum);
+}
+
+static void take_down(peers *p, const mail *m) {
+    uint32_t k = portion_of(p, m->about);
+    if (k == p->split.portions) {
+        return;
+    }
+    meter_add(&p->portions[k].past, (const meter *)(const void *)m->bytes);
+    p->portions[k].connection = 0;
+    p->events.left(p->events.context, k);
+}
+
+bool peers_take(peers *p, const mail *m) {
+    uint32_t k;
+    switch (m->kind) {
+    case MAIL_FRAME:
+        take_frame(p, m);
+        return true;
+    case MAIL_DOWN:
+        take_down(p, m);
+        return true;
+    case MAIL_METER:
+        k = portion_of(p, m->about);
+        if (k < p->split.portions && p->portions[k].wants_meter) {
+            give_meter(p, k, (const meter *)(const void *)m->bytes);
+        }
+        return true;
+    default:
+        return false;
+    }
+}
+
+void peers_tell(peers *p, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+    if (p->portions[portion].connection) {
+        send_to(p, p->portions[portion].connection, type, body);
+    }
+}
+
+void peers_drop(peers *p, uint32_t portion, Fewbit__Reason reason, const char *text) {
+    if (p->portions[portion].connection) {
+        refuse(p, p->portions[portion].connection, reason, text);
+    }
+}
+
+void peers_pause(peers *p, uint32_t portion, bool paused) {
+    if (p->portions[portion].connection) {
+        worker_reply(*p->worker, paused ? MAIL_PAUSE : MAIL_RESUME, p->portions[portion].connection, NULL, 0);
+    }
+}
+
+void peers_ask_meter(peers *p, uint32_t portion) {
+    if (p->portions[portion].connection) {
+        p->portions[portion].wants_meter = true;
+        worker_reply(*p->worker, MAIL_ASK_METER, p->portions[portion].connection, NULL, 0);
+    }
+}
+
+bool peers_is_here(const peers *p, uint32_t portion) {
+    return p->portions[portion].connection != 0;
+}
+
+const char *peers_name(const peers *p, uint32_t portion) {
+    return p->portions[portion].name;
+}

@@ -1,0 +1,51 @@
+/* Peers: who is connected, and for which portion they speak.
+ *
+ * Pure: frames of numbered connections in, frames and closings out. It checks every Hello, welcomes or refuses, and
+ * hands the messages of admitted nodes on by portion. Used by training and serving alike. */
+#ifndef FEWBIT_DECODER_SERVER_PEERS_H
+#define FEWBIT_DECODER_SERVER_PEERS_H
+
+#include "data/labels.h"
+#include "experiment/experiment.h"
+#include "loop/worker.h"
+#include "wire/message.h"
+#include "wire/meter.h"
+
+typedef struct peers peers;
+
+typedef struct peers_config {
+    const experiment *experiment;
+    uint64_t run;
+    Fewbit__Mode mode;
+    uint32_t heartbeat_ms;
+    /* What the nodes' data must be, where it is known (training); NULL: any of the right shape. Borrowed. */
+    const labels *labels;
+} peers_config;
+
+typedef struct peers_events {
+    void (*joined)(void *context, uint32_t portion, const char *name);
+    void (*left)(void *context, uint32_t portion);
+    void (*message)(void *context, uint32_t portion, const message *m);
+    void (*metered)(void *context, uint32_t portion, const meter *m);
+    void *context;
+} peers_events;
+
+/* `w` is where frames and closings go: the worker's replies. *w may be set later, before the first record. */
+err peers_new(peers **p, const peers_config *config, const peers_events *events, worker **w);
+void peers_free(peers *p);
+
+/* One record from the loop; whether it was for peers. */
+bool peers_take(peers *p, const mail *m);
+
+/* To the node of a portion; nothing happens where there is none. */
+void peers_tell(peers *p, uint32_t portion, message_type type, const ProtobufCMessage *body);
+void peers_drop(peers *p, uint32_t portion, Fewbit__Reason reason, const char *text);
+void peers_pause(peers *p, uint32_t portion, bool paused);
+
+/* `metered` follows, with the sum over all connections the portion has had. */
+void peers_ask_meter(peers *p, uint32_t portion);
+
+bool peers_is_here(const peers *p, uint32_t portion);
+const char *peers_name(const peers *p, uint32_t portion);
+
+#endif

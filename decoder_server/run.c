@@ -1,0 +1,319 @@
+#include "decoder_server/run.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum { MANIFEST_MAX = 8 << 20 };
+
+static err path_in(const run *r, const char *name, char path[FILE_PATH_MAX]) {
+    return file_path(path, FILE_PATH_MAX, "%s/%s", r->folder, name);
+}
+
+static err head_path(const run *r, uint64_t step, char path[FILE_PATH_MAX]) {
+    return file_path(path, FILE_PATH_MAX, "%s/head/step-%" PRIu64 ".safetensors", r->folder, step);
+}
+
+static err start(run *r, const char *folder) {
+    *r = (run){0};
+    return file_path(r->folder, sizeof r->folder, "%s", folder);
+}
+
+err run_create(run *r, const char *folder, const experiment *e) {
+    err failed = start(r, folder);
+    char path[FILE_PATH_MAX], text[EXPERIMENT_TEXT_MAX];
+    size_t length;
+    failed = failed ? failed : path_in(r, "experiment.yaml", path);
+    if (!failed && file_exists(path)) {
+        return err_fail(ERR_INPUT, "%s: holds a run already; continue it with --resume or choose another folder",
+                        folder);
+    }
+    r->experiment = *e;
+    char heads[FILE_PATH_MAX];
+    failed = failed ? failed : path_in(r, "head", heads);
+    failed = failed ? failed : file_make_folders(heads);
+    failed = failed ? failed : experiment_run_id(e, &r->id);
+    failed = failed ? failed : experiment_write(e, text, &length);
+    return failed ? failed : file_write_atomic(path, &(file_span){text, length}, 1);
+}
+
+static void position_from(const json_t *j, run_position *p) {
+    p->step = (uint64_t)json_integer_value(json_object_get(j, "step"));
+    p->epoch = (uint32_t)json_integer_value(json_object_get(j, "epoch"));
+    p->batch = (uint32_t)json_integer_value(json_object_get(j, "batch"));
+    p->loss_sum = json_number_value(json_object_get(j, "loss_sum"));
+    p->correct = (uint64_t)json_integer_value(json_object_get(j, "correct"));
+    p->seen = (uint64_t)json_integer_value(json_object_get(j, "seen"));
+}
+
+static bool digest_from(const json_t *j, uint8_t digest[DIGEST_BYTES]) {
+    const char *hex = json_string_value(j);
+    if (!hex || strlen(hex) != 2 * DIGEST_BYTES) {
+        return false;
+    }
+    for (int i = 0; i < DIGEST_BYTES; i++) {
+        unsigned byte;
+        if (sscanf(hex + 2 * i, "%2x", &byte) != 1) {
+            return false;
+        }
+        digest[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+static err commit_from(const run *r, const char *path, const json_t *j, run_commit *c) {
+    const json_t *encoders = json_object_get(j, "encoders");
+    position_from(j, &c->position);
+    bool good = digest_from(json_object_get(j, "head"), c->head) &&
+                json_array_size(encoders) == r->experiment.data.portions;
+    for (size_t i = 0; good && i < json_array_size(encoders); i++) {
+        good = digest_from(json_array_get(encoders, i), c->encoders[i]);
+    }
+    return good ? ERR_OK : err_fail(ERR_INPUT, "%s: a commit's digests are missing or malformed", path);
+}
+
+static err epochs_from(run *r, const json_t *list) {
+    size_t index;
+    json_t *j;
+    json_array_foreach(list, index, j) {
+        run_epoch e = {
+            .loss = json_number_value(json_object_get(j, "loss")),
+            .train = json_number_value(json_object_get(j, "train")),
+            .soft = json_number_value(json_object_get(j, "soft")),
+            .rounded = json_number_value(json_object_get(j, "rounded")),
+            .validation = json_number_value(json_object_get(j, "validation")),
+            .seconds = json_number_value(json_object_get(j, "seconds")),
+        };
+        err failed = run_add_epoch(r, &e);
+        if (failed) {
+            return failed;
+        }
+    }
+    return ERR_OK;
+}
+
+static err manifest_from(run *r, const char *path, const json_t *j) {
+    char id[20];
+    snprintf(id, sizeof id, "%016" PRIx64, r->id);
+    const char *named = json_string_value(json_object_get(j, "run"));
+    if (!named || strcmp(named, id) != 0) {
+        return err_fail(ERR_INPUT, "%s: belongs to run %s, experiment.yaml to %s", path, named ? named : "?", id);
+    }
+    err e = commit_from(r, path, json_object_get(j, "last"), &r->last);
+    r->has_commit = !e;
+    const json_t *best = json_object_get(j, "best");
+    if (!e && json_is_object(best)) {
+        e = commit_from(r, path, best, &r->best);
+        r->has_best = !e;
+        r->best_epoch = (uint32_t)json_integer_value(json_object_get(j, "best_epoch"));
+    }
+    e = e ? e : epochs_from(r, json_object_get(j, "epochs"));
+    if (!e && (r->epoch_count != r->last.position.epoch || (r->has_best && r->best_epoch >= r->epoch_count))) {
+        e = err_fail(ERR_INPUT, "%s: its epochs and its commit contradict each other", path);
+    }
+    return e;
+}
+
+static err read_manifest(run *r) {
+    char path[FILE_PATH_MAX];
+    uint8_t *text;
+    size_t length;
+    err e = path_in(r, "manifest.json", path);
+    if (e || !file_exists(path)) {
+        return e;
+    }
+    e = file_read(path, MANIFEST_MAX, &text, &length);
+    if (e) {
+        return e;
+    }
+    json_error_t problem;
+    json_t *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
+    free(text);
+    if (!j) {
+        return err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+    }
+    e = manifest_from(r, path, j);
+    json_decref(j);
+    return e;
+}
+
+err run_open(run *r, const char *folder, const experiment *wanted) {
+    err e = start(r, folder);
+    char path[FILE_PATH_MAX];
+    e = e ? e : path_in(r, "experiment.yaml", path);
+    e = e ? e : experiment_load(path, &r->experiment);
+    e = e ? e : experiment_run_id(&r->experiment, &r->id);
+    uint64_t id = r->id;
+    e = e || !wanted ? e : experiment_run_id(wanted, &id);
+    if (!e && id != r->id) {
+        e = err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs or --seed)", folder);
+    }
+    e = e ? e : read_manifest(r);
+    if (e) {
+        run_close(r);
+    }
+    return e;
+}
+
+void run_close(run *r) {
+    free(r->epochs);
+    r->epochs = NULL;
+}
+
+err run_add_epoch(run *r, const run_epoch *epoch) {
+    run_epoch *grown = realloc(r->epochs, (r->epoch_count + 1) * sizeof *grown);
+    if (!grown) {
+        return err_fail(ERR_MEMORY, "no memory for epoch %u", r->epoch_count);
+    }
+    r->epochs = grown;
+    r->epochs[r->epoch_count++] = *epoch;
+    return ERR_OK;
+}
+
+void run_rewind(run *r) {
+    r->epoch_count = r->has_commit ? r->last.position.epoch : 0;
+}
+
+err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]) {
+    char path[FILE_PATH_MAX];
+    checkpoint_id id = {.run = r->id, .step = step, .part = "head"};
+    err e = head_path(r, step, path);
+    return e ? e : checkpoint_save(path, &id, head, o, digest);
+}
+
+err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optimiser *o) {
+    char path[FILE_PATH_MAX];
+    checkpoint_id id = {.run = r->id, .step = commit->position.step, .part = "head"};
+    err e = head_path(r, id.step, path);
+    return e ? e : checkpoint_load(path, &id, head, o, commit->head);
+}
+
+static json_t *digest_to(const uint8_t digest[DIGEST_BYTES]) {
+    char hex[DIGEST_HEX];
+    digest_hex(digest, hex);
+    return json_string(hex);
+}
+
+static json_t *commit_to(const run *r, const run_commit *c) {
+    json_t *encoders = json_array();
+    for (uint32_t k = 0; k < r->experiment.data.portions; k++) {
+        json_array_append_new(encoders, digest_to(c->encoders[k]));
+    }
+    const run_position *p = &c->position;
+    return json_pack("{s:I, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch", (int)p->epoch,
+                     "batch", (int)p->batch, "loss_sum", p->loss_sum, "correct", (json_int_t)p->correct, "seen",
+                     (json_int_t)p->seen, "head", digest_to(c->head), "encoders", encoders);
+}
+
+static json_t *manifest_to(const run *r) {
+    char id[20];
+    snprintf(id, sizeof id, "%016" PRIx64, r->id);
+    json_t *epochs = json_array();
+    for (uint32_t i = 0; i < r->epoch_count; i++) {
+        const run_epoch *e = &r->epochs[i];
+        json_array_append_new(epochs, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "loss", e->loss, "train", e->train,
+                                                "soft", e->soft, "rounded", e->rounded, "validation", e->validation,
+                                                "seconds", e->seconds));
+    }
+    json_t *j = json_pack("{s:s, s:o, s:o}", "run", id, "last", commit_to(r, &r->last), "epochs", epochs);
+    if (r->has_best) {
+        json_object_set_new(j, "best", commit_to(r, &r->best));
+        json_object_set_new(j, "best_epoch", json_integer(r->best_epoch));
+    }
+    return j;
+}
+
+static err write_json(const run *r, const char *name, const json_t *j) {
+    char path[FILE_PATH_MAX];
+    err e = path_in(r, name, path);
+    char *text = e ? NULL : json_dumps(j, JSON_INDENT(2));
+    if (!text) {
+        return e ? e : err_fail(ERR_MEMORY, "%s: no memory to write it", path);
+    }
+    const file_span spans[] = {{text, strlen(text)}, {"\n", 1}};
+    e = file_write_atomic(path, spans, 2);
+    free(text);
+    return e;
+}
+
+static void remove_unnamed_heads(const run *r) {
+    char path[FILE_PATH_MAX];
+    DIR *folder = path_in(r, "head", path) ? NULL : opendir(path);
+    if (!folder) {
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        uint64_t step;
+        if (sscanf(entry->d_name, "step-%" SCNu64 ".", &step) == 1 && step != r->last.position.step &&
+            !(r->has_best && step == r->best.position.step)) {
+            unlinkat(dirfd(folder), entry->d_name, 0);
+        }
+    }
+    closedir(folder);
+}
+
+err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {
+    run before = *r;
+    r->last = *commit;
+    r->has_commit = true;
+    if (is_best) {
+        r->best = *commit;
+        r->has_best = true;
+        r->best_epoch = r->epoch_count - 1;
+    }
+    json_t *j = manifest_to(r);
+    err e = write_json(r, "manifest.json", j);
+    json_decref(j);
+    if (e) {
+        *r = before;
+        return e;
+    }
+    remove_unnamed_heads(r);
+    return ERR_OK;
+}
+
+err run_served_commit(const run *r, const run_commit **commit) {
+    if (!r->has_commit) {
+        return err_fail(ERR_NOT_FOUND, "%s: no checkpoint is committed yet", r->folder);
+    }
+    *commit = r->has_best ? &r->best : &r->last;
+    return ERR_OK;
+}
+
+const run_epoch *run_final_epoch(const run *r) {
+    return &r->epochs[r->has_best ? r->best_epoch : r->epoch_count - 1];
+}
+
+void run_log(const run *r, const char *event, json_t *fields) {
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    json_t *line = json_pack("{s:f, s:s}", "time", (double)now.tv_sec + (double)now.tv_usec * 1e-6, "event", event);
+    if (fields) {
+        json_object_update(line, fields);
+        json_decref(fields);
+    }
+    char path[FILE_PATH_MAX];
+    char *text = path_in(r, "log.jsonl", path) ? NULL : json_dumps(line, JSON_COMPACT);
+    int fd = text ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666) : -1;
+    if (fd < 0 || dprintf(fd, "%s\n", text) < 0) {
+        log_warn("%s: cannot write: %s", path, strerror(errno));
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(text);
+    json_decref(line);
+}
+
+err run_write_result(const run *r, json_t *result) {
+    return write_json(r, "result.json", result);
+}

@@ -1,0 +1,88 @@
+/* A run's folder: everything a training leaves behind, and all that serving needs.
+ *
+ *   experiment.yaml             the resolved experiment
+ *   head/step-N.safetensors     decoder and classifier at committed step N
+ *   manifest.json               which steps are committed, with the SHA-256 of every part; written last
+ *   log.jsonl                   one JSON object a line: started, resumed, epoch, committed, lost, finished
+ *   result.json                 accuracies, seconds, bits; written when the training is over
+ *
+ * A crash at any moment leaves the manifest of the last commit, and the parts it names are never removed. */
+#ifndef FEWBIT_DECODER_SERVER_RUN_H
+#define FEWBIT_DECODER_SERVER_RUN_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "experiment/experiment.h"
+#include "model/checkpoint.h"
+
+#include <jansson.h>
+
+/* Where training stands: before batch `batch` of epoch `epoch`, both from 0, after `step` updates. The sums are the
+ * running ones of the epoch that is under way. */
+typedef struct run_position {
+    uint64_t step;
+    uint32_t epoch, batch;
+    double loss_sum; /* over samples */
+    uint64_t correct, seen;
+} run_position;
+
+/* A committed checkpoint. */
+typedef struct run_commit {
+    run_position position;
+    uint8_t head[DIGEST_BYTES];
+    uint8_t encoders[SPLIT_PORTIONS_MAX][DIGEST_BYTES];
+} run_commit;
+
+/* Accuracies in percent. `validation` is the rounded accuracy on the samples held back, 0 without any. */
+typedef struct run_epoch {
+    double loss, train, soft, rounded, validation, seconds;
+} run_epoch;
+
+typedef struct run {
+    char folder[512];
+    experiment experiment;
+    uint64_t id;
+    bool has_commit;
+    run_commit last;
+    bool has_best; /* with keep_best */
+    run_commit best;
+    uint32_t best_epoch; /* from 0 */
+    run_epoch *epochs;   /* [epoch_count] */
+    uint32_t epoch_count;
+} run;
+
+/* Makes the folder and its experiment.yaml. A folder that holds a run already: ERR_INPUT. */
+err run_create(run *r, const char *folder, const experiment *e);
+
+/* Opens an existing run. With `wanted`, it must be of that very experiment. */
+err run_open(run *r, const char *folder, const experiment *wanted);
+void run_close(run *r);
+
+/* Adds an epoch's figures to what the next commit writes. */
+err run_add_epoch(run *r, const run_epoch *epoch);
+
+/* Forgets the epochs behind the last commit (after going back to it). */
+void run_rewind(run *r);
+
+/* Writes the head's part of `step`. */
+err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]);
+
+/* Loads the head of a commit; `o` NULL: weights only. */
+err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optimiser *o);
+
+/* Commits: writes the manifest, then removes heads that no commit names. On failure the last commit stands. */
+err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best);
+
+/* The commit to serve: the best one where one is kept, else the last; ERR_NOT_FOUND when there is none. */
+err run_served_commit(const run *r, const run_commit **commit);
+
+/* The epoch whose figures are final: that of run_served_commit. `epoch_count` must not be 0. */
+const run_epoch *run_final_epoch(const run *r);
+
+/* Appends one line to log.jsonl: {"time": …, "event": EVENT, fields…}; takes over `fields` (may be NULL). */
+void run_log(const run *r, const char *event, json_t *fields);
+
+/* Writes result.json; `result` is borrowed. */
+err run_write_result(const run *r, json_t *result);
+
+#endif

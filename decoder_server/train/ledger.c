@@ -1,0 +1,47 @@
+#include "decoder_server/train/ledger.h"
+
+static json_t *bits(uint64_t bytes) {
+    return json_integer((json_int_t)(8 * bytes));
+}
+
+json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits) {
+    uint64_t frames = 0, tcp = 0;
+    for (uint32_t k = 0; k < l->portions; k++) {
+        frames += meter_frame_bytes(&l->rounded[k]);
+        tcp += l->rounded[k].tcp_bytes[METER_IN] + l->rounded[k].tcp_bytes[METER_OUT];
+    }
+    double samples = l->rounded_samples ? (double)l->rounded_samples : 1.0;
+    return json_pack("{s:i, s:f, s:o}", "payload", (int)code_bits, "frames", (double)frames * 8 / samples, "tcp",
+                     l->over_tcp ? json_real((double)tcp * 8 / samples) : json_null());
+}
+
+static json_t *frames_of(const meter *m, meter_direction d) {
+    json_t *j = json_object();
+    for (uint8_t type = 1; type < MESSAGE_TYPES; type++) {
+        if (m->frame_bytes[d][type] > 0) {
+            json_object_set_new(j, message_name(type), bits(m->frame_bytes[d][type]));
+        }
+    }
+    return j;
+}
+
+static json_t *tcp_of(const meter *m) {
+    return json_pack("{s:o, s:o, s:I, s:I, s:o}", "in", bits(m->tcp_bytes[METER_IN]), "out",
+                     bits(m->tcp_bytes[METER_OUT]), "segments_in", (json_int_t)m->tcp_segments[METER_IN],
+                     "segments_out", (json_int_t)m->tcp_segments[METER_OUT], "retransmitted",
+                     bits(m->tcp_retransmitted));
+}
+
+json_t *ledger_nodes(const ledger *l) {
+    json_t *list = json_array();
+    for (uint32_t k = 0; k < l->portions; k++) {
+        json_t *payload = json_pack("{s:I, s:I, s:I}", "codes", (json_int_t)l->codes[k], "activations",
+                                    (json_int_t)l->activations[k], "gradients", (json_int_t)l->gradients[k]);
+        json_t *node = json_pack("{s:i, s:s, s:o, s:o, s:o}", "portion", (int)k, "name", l->names[k], "payload_bits",
+                                 payload, "frame_bits_in", frames_of(&l->total[k], METER_IN), "frame_bits_out",
+                                 frames_of(&l->total[k], METER_OUT));
+        json_object_set_new(node, "tcp_bits", l->over_tcp ? tcp_of(&l->total[k]) : json_null());
+        json_array_append_new(list, node);
+    }
+    return list;
+}

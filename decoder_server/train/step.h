@@ -1,0 +1,35 @@
+/* One training step of the server's half: decoder, classifier, loss, optimiser. Compute only. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_STEP_H
+#define FEWBIT_DECODER_SERVER_TRAIN_STEP_H
+
+#include "base/lanes.h"
+#include "experiment/experiment.h"
+
+typedef struct step step;
+
+/* `rows` is the largest batch, training or evaluating. `l` (may be NULL) is borrowed. */
+err step_new(step **s, const experiment *e, size_t rows, lanes *l);
+void step_free(step *s);
+
+/* Initial weights, and a fresh optimiser. */
+void step_init(step *s, uint64_t seed);
+
+nn_net *step_head(step *s);
+nn_optimiser *step_optimiser(step *s);
+
+/* soft [rows, code bits] of all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the
+ * step's until the next call; *loss gets the mean loss (cross entropy + alpha * quantization), *correct is added to.
+ * step_update must follow before the next call. */
+const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct);
+
+/* The optimiser's step on the head, in tasks that may run side by side with anything that does not touch the head,
+ * then step_update_finish. */
+size_t step_update_tasks(const step *s);
+void step_update_begin(step *s);
+void step_update_task(step *s, size_t task);
+void step_update_finish(step *s);
+
+/* How many of the rows are classified right. */
+size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows);
+
+#endif

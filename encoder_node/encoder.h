@@ -1,0 +1,57 @@
+/* The encoder: what a node answers.
+ *
+ * Pure: messages in, messages out; no socket, no loop, no thread. The session feeds it from a link, `--local`
+ * training from memory. It learns its job from the server's Welcome, keeps its net and its checkpoints, and sees
+ * nothing but its own portion. */
+#ifndef FEWBIT_ENCODER_NODE_ENCODER_H
+#define FEWBIT_ENCODER_NODE_ENCODER_H
+
+#include "base/err.h"
+#include "data/portion.h"
+#include "wire/message.h"
+
+#include <stdbool.h>
+
+typedef struct encoder encoder;
+
+enum { ENCODER_ROWS = 1000 }; /* samples in one Codes frame, and in one evaluation batch, at most */
+
+typedef struct encoder_config {
+    const char *name;     /* for people */
+    const portion *data;  /* borrowed */
+    const char *state;    /* folder of its checkpoints; made when missing */
+} encoder_config;
+
+/* Sends one message; the body is borrowed for the call. */
+typedef struct encoder_host {
+    void (*send)(void *context, message_type type, const ProtobufCMessage *body);
+    void *context;
+} encoder_host;
+
+/* What the caller does with the connection after a message. err_text() says why for all but the first. */
+typedef enum encoder_verdict {
+    ENCODER_GO_ON,
+    ENCODER_RECONNECT, /* close, try again later: refused for now, or the server broke the protocol */
+    ENCODER_OVER,      /* close: the run is over */
+    ENCODER_REFUSED,   /* close and stop: trying again would not help */
+} encoder_verdict;
+
+err encoder_new(encoder **e, const encoder_config *config, const encoder_host *host);
+void encoder_free(encoder *e);
+
+/* A connection came up (sends Hello), or went. */
+void encoder_connected(encoder *e);
+void encoder_disconnected(encoder *e);
+
+encoder_verdict encoder_receive(encoder *e, const message *m);
+
+/* The heartbeat the server asked for, ms; 0 before its Welcome. */
+uint32_t encoder_heartbeat_ms(const encoder *e);
+
+/* Whether codes may be pushed now: a model is loaded and the server has said Begin. */
+bool encoder_may_push(const encoder *e);
+
+/* Encodes `count` <= ENCODER_ROWS portions, [count, c, h, w], as samples first, first+1, ... and sends their Codes. */
+void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count);
+
+#endif

@@ -1,0 +1,47 @@
+/* encoder_node: owns one portion of every sample and turns it into bits. */
+#include "base/options.h"
+#include "encoder_node/options.h"
+#include "encoder_node/session.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *argp_program_version = "encoder_node 0.1.0";
+
+static err run(const node_options *o) {
+    portion *data;
+    err e = portion_open(&data, o->data);
+    if (e) {
+        return e;
+    }
+    const portion_info *info = portion_about(data);
+    session_config config = {
+        .port = o->port,
+        .encoder = {.name = o->name, .data = data, .state = o->state},
+        .source = o->push,
+        .once = o->once,
+    };
+    snprintf(config.host, sizeof config.host, "%s", o->host);
+    if (o->portion >= 0 && (uint32_t)o->portion != info->index) {
+        e = err_fail(ERR_INPUT, "%s: holds portion %u, not %lld", o->data, info->index, (long long)o->portion);
+    } else if (strlen(o->name) > 63) {
+        e = err_fail(ERR_USAGE, "the name is longer than 63 bytes");
+    } else {
+        e = session_run(&config);
+    }
+    portion_close(data);
+    return e;
+}
+
+int main(int argc, char **argv) {
+    argp_err_exit_status = 2;
+    openblas_set_num_threads(1);
+    node_options options;
+    err e = node_options_parse(argc, argv, &options);
+    e = e ? e : run(&options);
+    if (e) {
+        fprintf(stderr, "encoder_node: %s\n", err_text());
+    }
+    return err_exit_code(e);
+}

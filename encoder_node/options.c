@@ -1,0 +1,86 @@
+#include "encoder_node/options.h"
+
+#include "base/log.h"
+#include "base/options.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
+enum { KEY_PUSH = 256, KEY_ONCE, KEY_LOG_LEVEL };
+
+static const struct argp_option known[] = {
+    {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
+    {"name", KEY_NAME, "NAME", 0, "this node's name, for people", 0},
+    {"portion", KEY_PORTION, "K", 0, "the portion this node speaks for, from 0; checked against the data", 0},
+    {"data", KEY_DATA, "DIR", 0, "folder of the portion's data (fewbit data split makes it)", 0},
+    {"state", KEY_STATE, "DIR", 0, "folder for this node's checkpoints", 0},
+    {"push", KEY_PUSH, "SOURCE", 0,
+     "while serving, push codes of this node's own samples: test (its test part), stdin (raw portions on standard "
+     "input), none",
+     0},
+    {"once", KEY_ONCE, NULL, 0, "end when the run is over or everything is pushed, in place of trying again", 0},
+    {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0},
+    {0},
+};
+
+static int failed(err e) {
+    return e ? EINVAL : 0;
+}
+
+static int take(int key, char *value, struct argp_state *state) {
+    node_options *o = state->input;
+    log_level level;
+    switch (key) {
+    case KEY_SERVER:
+        return failed(options_address(value, o->host, sizeof o->host, &o->port));
+    case KEY_NAME:
+        o->name = value;
+        return 0;
+    case KEY_PORTION:
+        return failed(options_number(value, "--portion", 0, 63, &o->portion));
+    case KEY_DATA:
+        o->data = value;
+        return 0;
+    case KEY_STATE:
+        o->state = value;
+        return 0;
+    case KEY_PUSH:
+        return failed(source_parse(value, &o->push));
+    case KEY_ONCE:
+        o->once = true;
+        return 0;
+    case KEY_LOG_LEVEL:
+        if (log_level_parse(value, &level)) {
+            return EINVAL;
+        }
+        log_set_level(level);
+        return 0;
+    case ARGP_KEY_ARG:
+        return failed(err_fail(ERR_USAGE, "'%s' is too much: there are options only", value));
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+err node_options_parse(int argc, char **argv, node_options *options) {
+    *options = (node_options){.portion = -1};
+    const struct argp argp = {
+        .options = known,
+        .parser = take,
+        .doc = "Encodes one portion of every sample into a few bits, and trains its encoder with the server.\v"
+               "Every option can stand in the environment: --server as FEWBIT_SERVER, --log-level as "
+               "FEWBIT_LOG_LEVEL.\n\n"
+               "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, "
+               "6 network, 7 refused by the other side, 130 stopped twice.",
+    };
+    err e = options_parse(&argp, argc, argv, 0, NULL, options);
+    if (e) {
+        return e;
+    }
+    if (!options->host[0] || !options->name || !options->data || !options->state) {
+        return err_fail(ERR_USAGE, "--%s is missing (see --help)",
+                        !options->host[0] ? "server" : !options->name ? "name" : !options->data ? "data" : "state");
+    }
+    return ERR_OK;
+}

@@ -1,0 +1,21 @@
+/* The command line of encoder_node. */
+#ifndef FEWBIT_ENCODER_NODE_OPTIONS_H
+#define FEWBIT_ENCODER_NODE_OPTIONS_H
+
+#include "base/err.h"
+#include "encoder_node/source.h"
+
+#include <stdint.h>
+
+typedef struct node_options {
+    char host[256];
+    uint16_t port;
+    const char *name, *data, *state;
+    int64_t portion; /* -1: whatever the data says */
+    source_kind push;
+    int once;
+} node_options;
+
+err node_options_parse(int argc, char **argv, node_options *options);
+
+#endif

@@ -1,0 +1,312 @@
+#include "encoder_node/session.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "loop/backoff.h"
+#include "loop/signals.h"
+#include "loop/worker.h"
+#include "wire/link.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BACKOFF_LOW_MS = 100, BACKOFF_HIGH_MS = 5000 };
+
+/* Records between the two threads. `about` is the number of the connection, so that nothing meant for a connection
+ * that is gone reaches the next one. */
+enum { MAIL_UP = 1, MAIL_DOWN, MAIL_FRAME, MAIL_PORTIONS, MAIL_SEND, MAIL_HEARTBEAT, MAIL_RECONNECT, MAIL_END };
+
+typedef struct end_note {
+    err code;
+    char text[256];
+} end_note;
+
+typedef struct session {
+    const session_config *config;
+    /* the loop's */
+    uv_loop_t loop;
+    uv_timer_t retry;
+    signals signals;
+    backoff backoff;
+    wire_link *link; /* NULL between connections */
+    worker *worker;
+    uint64_t connection;
+    bool ending, told_waiting;
+    err outcome;
+    char outcome_text[256];
+    /* the worker's */
+    encoder *encoder;
+    source *source;
+    arena unpacked;
+    uint64_t current; /* connection the encoder is in */
+    uint32_t heartbeat_ms;
+    bool ended;
+} session;
+
+/* On the worker. */
+
+static void send_message(void *context, message_type type, const ProtobufCMessage *body) {
+    session *s = context;
+    uint8_t *to = worker_reply_begin(s->worker, MAIL_SEND, s->current, message_frame_size(body));
+    if (to) {
+        message_pack_frame(type, body, to);
+        worker_reply_end(s->worker);
+    }
+}
+
+static void end(session *s, err code) {
+    end_note note = {.code = code};
+    snprintf(note.text, sizeof note.text, "%s", code ? err_text() : "");
+    s->ended = true;
+    worker_reply(s->worker, MAIL_END, s->current, &note, sizeof note);
+}
+
+static void act_on(session *s, encoder_verdict verdict) {
+    switch (verdict) {
+    case ENCODER_GO_ON:
+        break;
+    case ENCODER_OVER:
+        if (s->config->once) {
+            end(s, ERR_OK);
+            break;
+        } /* fall through */
+    case ENCODER_RECONNECT:
+        worker_reply(s->worker, MAIL_RECONNECT, s->current, err_text(), strlen(err_text()) + 1);
+        break;
+    case ENCODER_REFUSED:
+        end(s, ERR_REFUSED);
+        break;
+    }
+}
+
+static void receive_frame(session *s, const mail *m) {
+    message got;
+    if (message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &s->unpacked, &got)) {
+        act_on(s, ENCODER_RECONNECT);
+        return;
+    }
+    act_on(s, encoder_receive(s->encoder, &got));
+    if (s->heartbeat_ms != encoder_heartbeat_ms(s->encoder)) {
+        s->heartbeat_ms = encoder_heartbeat_ms(s->encoder);
+        worker_reply(s->worker, MAIL_HEARTBEAT, s->current, &s->heartbeat_ms, sizeof s->heartbeat_ms);
+    }
+}
+
+static void receive(void *role, const mail *m) {
+    session *s = role;
+    if (s->ended) {
+        return;
+    }
+    switch (m->kind) {
+    case MAIL_UP:
+        s->current = m->about;
+        s->heartbeat_ms = 0;
+        encoder_connected(s->encoder);
+        break;
+    case MAIL_DOWN:
+        encoder_disconnected(s->encoder);
+        break;
+    case MAIL_FRAME:
+        if (m->about == s->current) {
+            receive_frame(s, m);
+        }
+        break;
+    default: /* MAIL_PORTIONS only wakes the worker */
+        break;
+    }
+}
+
+static int64_t push_what_is_there(void *role) {
+    session *s = role;
+    if (s->ended || !s->source || !encoder_may_push(s->encoder)) {
+        return -1;
+    }
+    if (worker_replies_are_high(s->worker)) {
+        return 1;
+    }
+    uint64_t first;
+    const uint8_t *portions;
+    uint32_t count;
+    source_look(s->source, ENCODER_ROWS, &first, &portions, &count);
+    if (count > 0) {
+        encoder_push(s->encoder, first, portions, count);
+        source_consumed(s->source);
+        return 0;
+    }
+    if (source_is_over(s->source) && s->config->once) {
+        end(s, ERR_OK);
+    }
+    return -1;
+}
+
+/* On the loop. */
+
+static void connect_now(session *s);
+
+static void on_retry(uv_timer_t *timer) {
+    connect_now(timer->data);
+}
+
+static void finish(session *s, err code, const char *text) {
+    if (s->ending) {
+        return;
+    }
+    s->ending = true;
+    s->outcome = code;
+    snprintf(s->outcome_text, sizeof s->outcome_text, "%s", text);
+    uv_close((uv_handle_t *)&s->retry, NULL);
+    signals_release(&s->signals);
+    if (s->link) {
+        link_close(s->link, "the node ends");
+    } else {
+        uv_stop(&s->loop);
+    }
+}
+
+static void on_up(void *context, wire_link *l) {
+    session *s = context;
+    log_info("connected to %s", link_address(l));
+    s->told_waiting = false;
+    link_set_limit(l, FRAME_PAYLOAD_MAX);
+    worker_post(s->worker, MAIL_UP, s->connection, NULL, 0);
+}
+
+static void on_frame(void *context, wire_link *l, const frame *f) {
+    session *s = context;
+    worker_post(s->worker, MAIL_FRAME, s->connection, f->payload - FRAME_HEADER, FRAME_HEADER + f->length);
+    if (worker_is_behind(s->worker)) {
+        link_pause(l);
+    }
+}
+
+static void on_caught_up(void *loop_side) {
+    session *s = loop_side;
+    if (s->link) {
+        link_resume(s->link);
+    }
+}
+
+static void on_down(void *context, wire_link *l, const char *reason) {
+    session *s = context;
+    (void)l;
+    s->link = NULL;
+    worker_release(s->worker);
+    if (s->ending) {
+        uv_stop(&s->loop);
+        return;
+    }
+    worker_post(s->worker, MAIL_DOWN, s->connection, NULL, 0);
+    uint32_t wait = backoff_next_ms(&s->backoff);
+    if (!s->told_waiting) {
+        log_info("%s; trying again until it works", reason);
+        s->told_waiting = true;
+    }
+    uv_timer_start(&s->retry, on_retry, wait, 0);
+}
+
+static void connect_now(session *s) {
+    static const link_events events = {.up = on_up, .frame = on_frame, .down = on_down};
+    s->connection++;
+    if (link_connect(&s->loop, s->config->host, s->config->port, &events, s, &s->link)) {
+        finish(s, ERR_MEMORY, err_text());
+    }
+}
+
+static void deliver(void *loop_side, const mail *m) {
+    session *s = loop_side;
+    if (m->kind == MAIL_END) {
+        const end_note *note = (const void *)m->bytes;
+        if (s->link) {
+            link_flush(s->link);
+        }
+        finish(s, note->code, note->text);
+        return;
+    }
+    if (!s->link || m->about != s->connection) {
+        return;
+    }
+    switch (m->kind) {
+    case MAIL_SEND:
+        link_send(s->link, m->bytes, m->length);
+        if (link_backlog(s->link) > LINK_BACKLOG_HIGH) {
+            link_flush(s->link);
+        }
+        break;
+    case MAIL_HEARTBEAT:
+        link_set_heartbeat(s->link, *(const uint32_t *)(const void *)m->bytes);
+        backoff_reset(&s->backoff);
+        break;
+    case MAIL_RECONNECT:
+        link_close(s->link, (const char *)m->bytes);
+        break;
+    default:
+        break;
+    }
+}
+
+static void delivered(void *loop_side) {
+    session *s = loop_side;
+    if (s->link) {
+        link_flush(s->link);
+    }
+}
+
+static void on_stop(void *context) {
+    finish(context, ERR_OK, "");
+}
+
+static void on_portions(void *context) {
+    session *s = context;
+    worker_post(s->worker, MAIL_PORTIONS, 0, NULL, 0);
+}
+
+static err run_loop(session *s) {
+    static const worker_role role = {receive, push_what_is_there, deliver, delivered, on_caught_up};
+    uv_timer_init(&s->loop, &s->retry);
+    s->retry.data = s;
+    err e = signals_catch(&s->signals, &s->loop, on_stop, s);
+    e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
+    if (e) {
+        return e;
+    }
+    if (s->config->source != SOURCE_NONE) {
+        e = source_new(&s->source, s->config->source, s->config->encoder.data, on_portions, s);
+    }
+    if (!e) {
+        connect_now(s);
+        uv_run(&s->loop, UV_RUN_DEFAULT);
+    }
+    return e;
+}
+
+static void drain_loop(session *s) {
+    finish(s, ERR_OK, "");
+    while (s->link) {
+        uv_run(&s->loop, UV_RUN_ONCE);
+    }
+    source_free(s->source);
+    worker_free(s->worker);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+}
+
+err session_run(const session_config *config) {
+    static session s; /* one a process: too large for the stack, and its address must not change */
+    s = (session){.config = config};
+    backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_HIGH_MS, clock_now_ns() ^ (uint64_t)getpid());
+    encoder_host host = {send_message, &s};
+    err e = encoder_new(&s.encoder, &config->encoder, &host);
+    e = e ? e : arena_init(&s.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    if (e) {
+        return e;
+    }
+    uv_loop_init(&s.loop);
+    e = run_loop(&s);
+    drain_loop(&s);
+    if (uv_loop_close(&s.loop) != 0) {
+        log_warn("the loop did not close clean");
+    }
+    encoder_free(s.encoder);
+    arena_free(&s.unpacked);
+    return e || !s.outcome ? e : err_fail(s.outcome, "%s", s.outcome_text);
+}

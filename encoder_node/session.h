@@ -1,0 +1,22 @@
+/* The session: keeps a node's encoder connected to its server, for ever or until told otherwise.
+ *
+ * The libuv loop holds the link and its reconnection; the encoder runs on the worker. */
+#ifndef FEWBIT_ENCODER_NODE_SESSION_H
+#define FEWBIT_ENCODER_NODE_SESSION_H
+
+#include "base/err.h"
+#include "encoder_node/encoder.h"
+#include "encoder_node/source.h"
+
+typedef struct session_config {
+    char host[256];
+    uint16_t port;
+    encoder_config encoder;
+    source_kind source;
+    bool once; /* end when the server says the run is over, or everything was pushed */
+} session_config;
+
+/* Returns when stopped by a signal (ERR_OK), refused for good (ERR_REFUSED), or done with `once` (ERR_OK). */
+err session_run(const session_config *config);
+
+#endif

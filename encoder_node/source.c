@@ -1,0 +1,202 @@
+#include "encoder_node/source.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct source {
+    source_kind kind;
+    const portion *data;
+    size_t elements;
+    uint64_t next;     /* id of the next sample */
+    uint32_t looked;   /* portions lent out by source_look */
+    uint32_t taken;    /* portions of buffer consumed so far */
+    void (*arrived)(void *context);
+    void *context;
+    /* The reading thread fills `buffer`, then waits until it is consumed. */
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t emptied;
+    uint8_t *buffer;
+    size_t capacity; /* whole portions */
+    uint32_t filled; /* portions in buffer, under the mutex */
+    bool ended;
+    bool stopping;
+    int stop_fd; /* readable once the thread shall end, wherever it waits */
+};
+
+enum { CHUNK_BYTES = 64 * 1024 };
+
+err source_parse(const char *name, source_kind *kind) {
+    static const char *const names[] = {"none", "test", "stdin"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *kind = (source_kind)i;
+            return ERR_OK;
+        }
+    }
+    return err_fail(ERR_USAGE, "the source '%s' is none of none, test, stdin", name);
+}
+
+/* One read from standard input, or 0 at its end, on an error, or when told to stop. */
+static size_t read_some(source *s, uint8_t *to, size_t room) {
+    struct pollfd waits[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = s->stop_fd, .events = POLLIN}};
+    for (;;) {
+        if (poll(waits, 2, -1) < 0 && errno != EINTR) {
+            return 0;
+        }
+        if (waits[1].revents) {
+            return 0;
+        }
+        ssize_t got = waits[0].revents ? read(STDIN_FILENO, to, room) : -1;
+        if (got >= 0) {
+            return (size_t)got;
+        }
+        if (waits[0].revents && errno != EINTR && errno != EAGAIN) {
+            log_error("standard input: %s", strerror(errno));
+            return 0;
+        }
+    }
+}
+
+/* Reads until there is at least one whole portion; `have` carries a partial one over. Returns whole portions. */
+static uint32_t read_portions(source *s, size_t *have) {
+    while (*have < s->elements) {
+        size_t got = read_some(s, s->buffer + *have, s->capacity - *have);
+        if (got == 0) {
+            break;
+        }
+        *have += got;
+    }
+    return (uint32_t)(*have / s->elements);
+}
+
+/* Hands `portions` over and waits until they are consumed; false when told to stop. */
+static bool hand_over(source *s, uint32_t portions) {
+    pthread_mutex_lock(&s->mutex);
+    s->filled = portions;
+    s->ended = portions == 0;
+    pthread_mutex_unlock(&s->mutex);
+    s->arrived(s->context);
+    pthread_mutex_lock(&s->mutex);
+    while (s->filled > 0 && !s->stopping) {
+        pthread_cond_wait(&s->emptied, &s->mutex);
+    }
+    bool go_on = !s->ended && !s->stopping;
+    pthread_mutex_unlock(&s->mutex);
+    return go_on;
+}
+
+static void *read_standard_input(void *argument) {
+    source *s = argument;
+    size_t have = 0;
+    for (;;) {
+        uint32_t portions = read_portions(s, &have);
+        if (!hand_over(s, portions)) {
+            break;
+        }
+        size_t used = portions * s->elements;
+        memmove(s->buffer, s->buffer + used, have - used);
+        have -= used;
+    }
+    if (have > 0 && !s->stopping) {
+        log_error("standard input ended inside a portion: %zu of %zu bytes", have, s->elements);
+    }
+    return NULL;
+}
+
+err source_new(source **out, source_kind kind, const portion *data, void (*arrived)(void *context), void *context) {
+    source *s = calloc(1, sizeof *s);
+    if (!s) {
+        return err_fail(ERR_MEMORY, "no memory for a source");
+    }
+    const portion_info *info = portion_about(data);
+    s->kind = kind;
+    s->data = data;
+    s->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
+    s->arrived = arrived;
+    s->context = context;
+    s->capacity = s->elements * (CHUNK_BYTES / s->elements + 1);
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->emptied, NULL);
+    s->stop_fd = -1;
+    if (kind == SOURCE_STDIN) {
+        s->stop_fd = eventfd(0, EFD_CLOEXEC);
+        s->buffer = malloc(s->capacity);
+        s->has_thread = s->buffer && pthread_create(&s->thread, NULL, read_standard_input, s) == 0;
+        if (!s->has_thread) {
+            source_free(s);
+            return err_fail(ERR_MEMORY, "standard input cannot be read");
+        }
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void source_free(source *s) {
+    if (!s) {
+        return;
+    }
+    if (s->has_thread) {
+        pthread_mutex_lock(&s->mutex);
+        s->stopping = true;
+        pthread_cond_signal(&s->emptied);
+        pthread_mutex_unlock(&s->mutex);
+        eventfd_write(s->stop_fd, 1);
+        pthread_join(s->thread, NULL);
+    }
+    if (s->stop_fd >= 0) {
+        close(s->stop_fd);
+    }
+    pthread_mutex_destroy(&s->mutex);
+    pthread_cond_destroy(&s->emptied);
+    free(s->buffer);
+    free(s);
+}
+
+void source_look(source *s, uint32_t most, uint64_t *first, const uint8_t **portions, uint32_t *count) {
+    uint64_t there = 0;
+    if (s->kind == SOURCE_TEST) {
+        there = portion_about(s->data)->samples[DATASET_TEST] - s->next;
+        *portions = there ? portion_sample(s->data, DATASET_TEST, (uint32_t)s->next) : NULL;
+    } else if (s->kind == SOURCE_STDIN) {
+        pthread_mutex_lock(&s->mutex);
+        there = s->filled - s->taken;
+        pthread_mutex_unlock(&s->mutex);
+        *portions = s->buffer + s->taken * s->elements;
+    }
+    *first = s->next;
+    *count = s->looked = there < most ? (uint32_t)there : most;
+}
+
+void source_consumed(source *s) {
+    s->next += s->looked;
+    s->taken += s->looked;
+    s->looked = 0;
+    pthread_mutex_lock(&s->mutex);
+    if (s->kind == SOURCE_STDIN && s->taken == s->filled) {
+        s->filled = s->taken = 0;
+        pthread_cond_signal(&s->emptied);
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
+bool source_is_over(source *s) {
+    if (s->kind == SOURCE_TEST) {
+        return s->next == portion_about(s->data)->samples[DATASET_TEST];
+    }
+    if (s->kind == SOURCE_NONE) {
+        return true;
+    }
+    pthread_mutex_lock(&s->mutex);
+    bool over = s->ended && s->filled == 0;
+    pthread_mutex_unlock(&s->mutex);
+    return over;
+}

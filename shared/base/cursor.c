@@ -1,0 +1,47 @@
+#include "base/cursor.h"
+
+const uint8_t *cursor_bytes(cursor *c, size_t length) {
+    if (c->failed || length > cursor_left(c)) {
+        c->failed = true;
+        return NULL;
+    }
+    const uint8_t *bytes = c->at;
+    c->at += length;
+    return bytes;
+}
+
+static uint64_t read_le(cursor *c, size_t width) {
+    const uint8_t *bytes = cursor_bytes(c, width);
+    uint64_t value = 0;
+    for (size_t i = 0; bytes && i < width; i++) {
+        value |= (uint64_t)bytes[i] << (8 * i);
+    }
+    return value;
+}
+
+uint8_t cursor_u8(cursor *c) {
+    return (uint8_t)read_le(c, 1);
+}
+
+uint32_t cursor_u32_be(cursor *c) {
+    return __builtin_bswap32((uint32_t)read_le(c, 4));
+}
+
+uint32_t cursor_u32_le(cursor *c) {
+    return (uint32_t)read_le(c, 4);
+}
+
+uint64_t cursor_u64_le(cursor *c) {
+    return read_le(c, 8);
+}
+
+void put_u32_le(uint8_t *to, uint32_t value) {
+    for (int i = 0; i < 4; i++) {
+        to[i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
+void put_u64_le(uint8_t *to, uint64_t value) {
+    put_u32_le(to, (uint32_t)value);
+    put_u32_le(to + 4, (uint32_t)(value >> 32));
+}

@@ -1,0 +1,47 @@
+#include "base/digest.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+
+static EVP_MD_CTX *context_of(digest_state *state) {
+    return (EVP_MD_CTX *)(void *)state;
+}
+
+err digest_start(digest_state **state) {
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(context);
+        return err_fail(ERR_INTERNAL, "SHA-256 could not be started");
+    }
+    *state = (digest_state *)(void *)context;
+    return ERR_OK;
+}
+
+err digest_add(digest_state *state, const void *bytes, size_t length) {
+    if (EVP_DigestUpdate(context_of(state), bytes, length) != 1) {
+        return err_fail(ERR_INTERNAL, "SHA-256 failed");
+    }
+    return ERR_OK;
+}
+
+err digest_finish(digest_state *state, uint8_t out[DIGEST_BYTES]) {
+    err e = ERR_OK;
+    if (out && EVP_DigestFinal_ex(context_of(state), out, NULL) != 1) {
+        e = err_fail(ERR_INTERNAL, "SHA-256 failed");
+    }
+    EVP_MD_CTX_free(context_of(state));
+    return e;
+}
+
+err digest_bytes(const void *bytes, size_t length, uint8_t out[DIGEST_BYTES]) {
+    if (EVP_Digest(bytes, length, out, NULL, EVP_sha256(), NULL) != 1) {
+        return err_fail(ERR_INTERNAL, "SHA-256 failed");
+    }
+    return ERR_OK;
+}
+
+void digest_hex(const uint8_t digest[DIGEST_BYTES], char hex[DIGEST_HEX]) {
+    for (int i = 0; i < DIGEST_BYTES; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    }
+}

@@ -1,0 +1,144 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+err file_path(char *to, size_t size, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(to, size, format, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= size) {
+        return err_fail(ERR_INPUT, "the path '%.64s…' is too long", to);
+    }
+    return ERR_OK;
+}
+
+bool file_exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+err file_make_folders(const char *path) {
+    char partial[FILE_PATH_MAX];
+    err e = file_path(partial, sizeof partial, "%s", path);
+    if (e) {
+        return e;
+    }
+    for (char *c = partial + 1;; c++) {
+        if (*c != '/' && *c != '\0') {
+            continue;
+        }
+        char kept = *c;
+        *c = '\0';
+        if (mkdir(partial, 0777) != 0 && errno != EEXIST) {
+            return err_system(ERR_IO, "%s: cannot make the folder", partial);
+        }
+        if (kept == '\0') {
+            return ERR_OK;
+        }
+        *c = kept;
+    }
+}
+
+static err read_open(int fd, const char *path, size_t cap, uint8_t **bytes, size_t *length) {
+    struct stat status;
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        return err_fail(ERR_INPUT, "%s: not a regular file", path);
+    }
+    if (status.st_size < 0 || (uint64_t)status.st_size > cap) {
+        return err_fail(ERR_INPUT, "%s: %lld bytes, more than the %zu allowed", path, (long long)status.st_size, cap);
+    }
+    size_t size = (size_t)status.st_size;
+    uint8_t *buffer = malloc(size + 1);
+    if (!buffer) {
+        return err_fail(ERR_MEMORY, "%s: no memory for %zu bytes", path, size);
+    }
+    size_t have = 0;
+    while (have < size) {
+        ssize_t got = read(fd, buffer + have, size - have);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            free(buffer);
+            return got < 0 ? err_system(ERR_IO, "%s: cannot read", path)
+                           : err_fail(ERR_INPUT, "%s: became shorter while it was read", path);
+        }
+        have += (size_t)got;
+    }
+    buffer[size] = 0;
+    *bytes = buffer;
+    *length = size;
+    return ERR_OK;
+}
+
+err file_read(const char *path, size_t cap, uint8_t **bytes, size_t *length) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
+    }
+    err e = read_open(fd, path, cap, bytes, length);
+    close(fd);
+    return e;
+}
+
+static err write_spans(int fd, const char *path, const file_span *spans, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *at = spans[i].bytes;
+        size_t left = spans[i].length;
+        while (left > 0) {
+            ssize_t put = write(fd, at, left);
+            if (put < 0 && errno == EINTR) {
+                continue;
+            }
+            if (put < 0) {
+                return err_system(ERR_IO, "%s: cannot write", path);
+            }
+            at += put;
+            left -= (size_t)put;
+        }
+    }
+    return fsync(fd) == 0 ? ERR_OK : err_system(ERR_IO, "%s: cannot sync", path);
+}
+
+static void sync_folder_of(const char *path) {
+    char copy[FILE_PATH_MAX];
+    snprintf(copy, sizeof copy, "%s", path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd); /* some file systems refuse to sync a folder; the rename itself is still atomic */
+        close(fd);
+    }
+}
+
+err file_write_atomic(const char *path, const file_span *spans, size_t count) {
+    char temporary[FILE_PATH_MAX];
+    err e = file_path(temporary, sizeof temporary, "%s.part-%d", path, (int)getpid());
+    if (e) {
+        return e;
+    }
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return err_system(ERR_IO, "%s: cannot create", temporary);
+    }
+    e = write_spans(fd, path, spans, count);
+    if (close(fd) != 0 && !e) {
+        e = err_system(ERR_IO, "%s: cannot close", path);
+    }
+    if (!e && rename(temporary, path) != 0) {
+        e = err_system(ERR_IO, "%s: cannot rename into place", path);
+    }
+    if (e) {
+        unlink(temporary);
+        return e;
+    }
+    sync_folder_of(path);
+    return ERR_OK;
+}

@@ -1,0 +1,34 @@
+/* Whole files: read with a cap, written so that a reader sees the old file or the new one, never a half. */
+#ifndef FEWBIT_BASE_FILE_H
+#define FEWBIT_BASE_FILE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct file_span {
+    const void *bytes;
+    size_t length;
+} file_span;
+
+/* Reads all of `path`; more than `cap` bytes is ERR_INPUT. `*bytes` gets a terminating zero that `*length`
+ * does not count; the caller frees it. */
+err file_read(const char *path, size_t cap, uint8_t **bytes, size_t *length);
+
+/* Writes the spans one after another to a temporary file beside `path`, syncs it, renames it over `path` and
+ * syncs the folder. On failure `path` is as it was and the temporary file is gone. */
+err file_write_atomic(const char *path, const file_span *spans, size_t count);
+
+/* mkdir -p. */
+err file_make_folders(const char *path);
+
+bool file_exists(const char *path);
+
+/* "FOLDER/NAME", formatted; ERR_INPUT when longer than `size`. */
+err file_path(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+enum { FILE_PATH_MAX = 1024 };
+
+#endif

@@ -1,0 +1,23 @@
+/* Command lines: argp, with every long option also settable as FEWBIT_NAME in the environment. */
+#ifndef FEWBIT_BASE_OPTIONS_H
+#define FEWBIT_BASE_OPTIONS_H
+
+#include "base/err.h"
+
+#include <argp.h>
+#include <stdint.h>
+
+/* Parses the environment first, then argv, which wins: option --log-level is FEWBIT_LOG_LEVEL; a flag without
+ * argument is set by "1", "yes" or "true". `parse` gets each option of `argp` as argp_parser_t does and
+ * returns 0, ARGP_ERR_UNKNOWN, or EINVAL after err_fail(). --help and --version print and exit 0; any usage
+ * error gives ERR_USAGE with its line. `flags` are argp's (ARGP_IN_ORDER for subcommands); `*next`, when not
+ * NULL, gets the index of the first argument not consumed. */
+err options_parse(const struct argp *argp, int argc, char **argv, unsigned flags, int *next, void *input);
+
+/* Whole decimal number in [low, high]; `what` names it in the error. */
+err options_number(const char *text, const char *what, int64_t low, int64_t high, int64_t *value);
+
+/* "HOST:PORT" or "[IPV6]:PORT"; an empty host means every address. `host` holds `size` bytes. */
+err options_address(const char *text, char *host, size_t size, uint16_t *port);
+
+#endif

@@ -1,0 +1,16 @@
+/* The hard decision: the one rule by which a soft output becomes a bit.
+ *
+ * Training (the straight-through layer), the quantization loss and the codes that are sent all use this. A
+ * soft output of exactly 0.5 is a 0, as in torch.round (half to even). */
+#ifndef FEWBIT_BITS_DECISION_H
+#define FEWBIT_BITS_DECISION_H
+
+static inline unsigned decision_bit(float soft) {
+    return soft > 0.5f;
+}
+
+static inline float decision_round(float soft) {
+    return soft > 0.5f ? 1.0f : 0.0f;
+}
+
+#endif

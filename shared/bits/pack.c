@@ -1,0 +1,47 @@
+#include "bits/pack.h"
+
+#include "bits/decision.h"
+
+#include <string.h>
+
+void pack_soft(const float *soft, size_t n, uint8_t *out) {
+    memset(out, 0, pack_bytes(n));
+    for (size_t i = 0; i < n; i++) {
+        out[i / 8] |= (uint8_t)(decision_bit(soft[i]) << (i % 8));
+    }
+}
+
+void unpack_soft(const uint8_t *in, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (float)((in[i / 8] >> (i % 8)) & 1);
+    }
+}
+
+uint64_t pack_get(const uint8_t *in, size_t offset, unsigned width) {
+    uint64_t value = 0;
+    unsigned have = 0;
+    while (have < width) {
+        unsigned skip = (unsigned)((offset + have) % 8);
+        unsigned take = 8 - skip < width - have ? 8 - skip : width - have;
+        uint64_t piece = (uint64_t)(in[(offset + have) / 8] >> skip) & ((1u << take) - 1);
+        value |= piece << have;
+        have += take;
+    }
+    return value;
+}
+
+void pack_put(uint8_t *out, size_t offset, unsigned width, uint64_t value) {
+    unsigned done = 0;
+    while (done < width) {
+        unsigned skip = (unsigned)((offset + done) % 8);
+        unsigned take = 8 - skip < width - done ? 8 - skip : width - done;
+        uint8_t mask = (uint8_t)(((1u << take) - 1) << skip);
+        uint8_t *byte = &out[(offset + done) / 8];
+        *byte = (uint8_t)((*byte & ~mask) | (((value >> done) << skip) & mask));
+        done += take;
+    }
+}
+
+bool pack_tail_is_clear(const uint8_t *in, size_t n) {
+    return n % 8 == 0 || (in[n / 8] >> (n % 8)) == 0;
+}

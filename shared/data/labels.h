@@ -1,0 +1,33 @@
+/* The server's own data: labels, what a sample looks like, and which portions there are. No pixels.
+ *
+ * A labels folder holds
+ *   labels.json        {"dataset", "split", "portions", "sample_shape": [c,h,w], "classes", "train_samples",
+ *                       "test_samples", "portion_digests": [hex, ...]}
+ *   train-labels.idx   bytes [train_samples]          test-labels.idx   bytes [test_samples] */
+#ifndef FEWBIT_DATA_LABELS_H
+#define FEWBIT_DATA_LABELS_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "data/dataset.h"
+#include "data/split.h"
+
+#include <stdint.h>
+
+typedef struct labels {
+    char dataset[32];
+    split split;
+    uint32_t classes;
+    uint32_t samples[2]; /* by enum dataset_part */
+    uint8_t *values[2];  /* [samples[part]], each < classes */
+    char (*portion_digests)[DIGEST_HEX]; /* [split.portions] */
+} labels;
+
+/* Opens and checks (every label < classes). The caller ends it with labels_close. */
+err labels_open(labels *l, const char *folder);
+void labels_close(labels *l);
+
+/* Writes a folder; labels.json last. */
+err labels_write(const char *folder, const labels *l);
+
+#endif

@@ -1,0 +1,98 @@
+/* Experiments: one YAML file says everything about a run.
+ *
+ * docs/experiment.md lists the keys. A file is not trusted: unknown keys, wrong types and values out of range are
+ * refused with file, line and key. Every key that may be left out then is 0, false or empty; a resolved copy
+ * (experiment_write) names them all. The server reads the file; a node gets the resolved text from the server. */
+#ifndef FEWBIT_EXPERIMENT_EXPERIMENT_H
+#define FEWBIT_EXPERIMENT_EXPERIMENT_H
+
+#include "base/err.h"
+#include "data/split.h"
+#include "nn/optimiser.h"
+#include "nn/zoo.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EXPERIMENT_TEXT_MAX = 3072, EXPERIMENT_CODE_BITS_MAX = 1024 };
+
+typedef struct experiment {
+    char name[64];
+    char title[160];
+    struct {
+        char set[32]; /* as in data/dataset.h */
+        split_kind split;
+        uint32_t portions;
+        uint32_t validation; /* training samples held back, the last ones; 0: none */
+    } data;
+    zoo_encoder encoder;
+    struct {
+        zoo_decoder_net net;
+    } decoder;
+    struct {
+        zoo_classifier_net net;
+        uint32_t hidden;
+    } classifier;
+    struct {
+        float quantization; /* alpha, the multiplier of the quantization term; 0: cross entropy alone */
+    } loss;
+    struct {
+        nn_optimiser_kind kind;
+        float learning_rate;
+        float momentum;
+    } optimiser;
+    struct {
+        uint32_t epochs;
+        uint32_t batch;
+        uint64_t seed;
+        uint32_t checkpoint_every; /* steps; 0: at the end of each epoch only */
+        uint32_t early_stop;       /* epochs without a better validation accuracy; 0: never */
+        bool keep_best;            /* serve the epoch of best validation accuracy, not the last */
+    } training;
+    struct {
+        uint32_t row; /* of the paper's Table 1; 0: not from the paper */
+        uint32_t epochs;
+        float train, soft, rounded; /* percent; 0: not given */
+    } paper;
+} experiment;
+
+/* Reads and checks a file. */
+err experiment_load(const char *path, experiment *e);
+
+/* The same from memory; `where` names the text in errors. */
+err experiment_parse(const char *where, const char *text, size_t length, experiment *e);
+
+/* Checks what loading checks, after a change by hand (a flag). */
+err experiment_check(const experiment *e);
+
+/* The resolved text, the same bytes for the same values; `text` holds EXPERIMENT_TEXT_MAX bytes. */
+err experiment_write(const experiment *e, char *text, size_t *length);
+
+/* First 8 bytes, big-endian, of SHA-256 over the resolved text: the identity of a run. */
+err experiment_run_id(const experiment *e, uint64_t *run);
+
+/* How the samples are parted; shape and classes come from the data set. */
+err experiment_split(const experiment *e, split *s, uint32_t *classes);
+
+/* The nets. Portions are numbered from 0. */
+void experiment_describe_encoder(const experiment *e, const split *s, nn_spec *spec);
+void experiment_describe_head(const experiment *e, const split *s, uint32_t classes, nn_spec *spec);
+
+/* Multiply-adds of one joint training step of all nets, at the full batch. */
+double experiment_step_macs(const experiment *e);
+
+/* A fresh optimiser. */
+nn_optimiser experiment_optimiser(const experiment *e);
+
+/* Samples of the training part that are trained on. */
+static inline uint32_t experiment_train_samples(const experiment *e, uint32_t in_part) {
+    return in_part - e->data.validation;
+}
+
+/* Steps an epoch; the last batch may be shorter. */
+static inline uint32_t experiment_steps(const experiment *e, uint32_t train_samples) {
+    return (train_samples + e->training.batch - 1) / e->training.batch;
+}
+
+#endif

@@ -1,0 +1,107 @@
+#include "experiment/schema.h"
+
+#include "experiment/experiment.h"
+
+#define REQUIRED CYAML_FLAG_DEFAULT
+#define OPTIONAL CYAML_FLAG_OPTIONAL
+#define NAMED CYAML_FLAG_STRICT
+
+static const cyaml_strval_t splits[] = {
+    {"runs", SPLIT_RUNS}, {"quadrants", SPLIT_QUADRANTS}, {"planes", SPLIT_PLANES}};
+static const cyaml_strval_t encoder_nets[] = {{"simple-1d", ZOO_SIMPLE_1D}};
+static const cyaml_strval_t softs[] = {{"sigmoid", ZOO_SIGMOID}, {"resigmoid", ZOO_RESIGMOID}};
+static const cyaml_strval_t decisions[] = {{"after-training", ZOO_AFTER_TRAINING},
+                                           {"straight-through", ZOO_STRAIGHT_THROUGH}};
+static const cyaml_strval_t decoder_nets[] = {{"linear", ZOO_LINEAR}};
+static const cyaml_strval_t classifier_nets[] = {{"mnist", ZOO_MNIST}};
+static const cyaml_strval_t optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}};
+
+static const cyaml_schema_field_t data_fields[] = {
+    CYAML_FIELD_STRING("set", REQUIRED, experiment, data.set, 1),
+    CYAML_FIELD_ENUM("split", NAMED, experiment, data.split, splits, CYAML_ARRAY_LEN(splits)),
+    CYAML_FIELD_UINT("portions", REQUIRED, experiment, data.portions),
+    CYAML_FIELD_UINT("validation", OPTIONAL, experiment, data.validation),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t encoder_fields[] = {
+    CYAML_FIELD_ENUM("net", NAMED, experiment, encoder.net, encoder_nets, CYAML_ARRAY_LEN(encoder_nets)),
+    CYAML_FIELD_UINT("hidden", REQUIRED, experiment, encoder.hidden),
+    CYAML_FIELD_UINT("bits", REQUIRED, experiment, encoder.bits),
+    CYAML_FIELD_BOOL("batch_norm", REQUIRED, experiment, encoder.batch_norm),
+    CYAML_FIELD_ENUM("soft", NAMED, experiment, encoder.soft, softs, CYAML_ARRAY_LEN(softs)),
+    CYAML_FIELD_ENUM("decision", NAMED, experiment, encoder.decision, decisions, CYAML_ARRAY_LEN(decisions)),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t decoder_fields[] = {
+    CYAML_FIELD_ENUM("net", NAMED, experiment, decoder.net, decoder_nets, CYAML_ARRAY_LEN(decoder_nets)),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t classifier_fields[] = {
+    CYAML_FIELD_ENUM("net", NAMED, experiment, classifier.net, classifier_nets, CYAML_ARRAY_LEN(classifier_nets)),
+    CYAML_FIELD_UINT("hidden", REQUIRED, experiment, classifier.hidden),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t loss_fields[] = {
+    CYAML_FIELD_FLOAT("quantization", OPTIONAL, experiment, loss.quantization),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t optimiser_fields[] = {
+    CYAML_FIELD_ENUM("kind", NAMED, experiment, optimiser.kind, optimisers, CYAML_ARRAY_LEN(optimisers)),
+    CYAML_FIELD_FLOAT("learning_rate", REQUIRED, experiment, optimiser.learning_rate),
+    CYAML_FIELD_FLOAT("momentum", OPTIONAL, experiment, optimiser.momentum),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t training_fields[] = {
+    CYAML_FIELD_UINT("epochs", REQUIRED, experiment, training.epochs),
+    CYAML_FIELD_UINT("batch", REQUIRED, experiment, training.batch),
+    CYAML_FIELD_UINT("seed", REQUIRED, experiment, training.seed),
+    CYAML_FIELD_UINT("checkpoint_every", OPTIONAL, experiment, training.checkpoint_every),
+    CYAML_FIELD_UINT("early_stop", OPTIONAL, experiment, training.early_stop),
+    CYAML_FIELD_BOOL("keep_best", OPTIONAL, experiment, training.keep_best),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t paper_fields[] = {
+    CYAML_FIELD_UINT("row", REQUIRED, experiment, paper.row),
+    CYAML_FIELD_UINT("epochs", REQUIRED, experiment, paper.epochs),
+    CYAML_FIELD_FLOAT("train", OPTIONAL, experiment, paper.train),
+    CYAML_FIELD_FLOAT("soft", OPTIONAL, experiment, paper.soft),
+    CYAML_FIELD_FLOAT("rounded", OPTIONAL, experiment, paper.rounded),
+    CYAML_FIELD_END,
+};
+
+/* A section's fields are members of the experiment itself, so each section starts at offset 0. */
+#define SECTION(section_name, section_flags, section_fields)                                                           \
+    {                                                                                                                  \
+        .key = section_name, .value = {                                                                                \
+            .type = CYAML_MAPPING,                                                                                     \
+            .flags = section_flags,                                                                                    \
+            .data_size = sizeof(experiment),                                                                           \
+            .mapping = {.fields = section_fields},                                                                     \
+        },                                                                                                             \
+        .data_offset = 0                                                                                               \
+    }
+
+static const cyaml_schema_field_t experiment_fields[] = {
+    CYAML_FIELD_STRING("name", REQUIRED, experiment, name, 1),
+    CYAML_FIELD_STRING("title", OPTIONAL, experiment, title, 0),
+    SECTION("data", REQUIRED, data_fields),
+    SECTION("encoder", REQUIRED, encoder_fields),
+    SECTION("decoder", REQUIRED, decoder_fields),
+    SECTION("classifier", REQUIRED, classifier_fields),
+    SECTION("loss", OPTIONAL, loss_fields),
+    SECTION("optimiser", REQUIRED, optimiser_fields),
+    SECTION("training", REQUIRED, training_fields),
+    SECTION("paper", OPTIONAL, paper_fields),
+    CYAML_FIELD_END,
+};
+
+const cyaml_schema_value_t schema_experiment = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, experiment, experiment_fields),
+};

@@ -1,0 +1,159 @@
+#include "loop/worker.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { NEWS_NONE = 0, NEWS_MAIL = 1, NEWS_CAUGHT_UP = 2 };
+
+struct worker {
+    worker_role role;
+    void *role_context;
+    void *loop_side;
+    mailbox *in, *out;
+    uv_async_t *async;
+    uv_thread_t thread;
+    atomic_int news;
+    atomic_bool stop;
+    bool is_held;
+};
+
+static void tell_loop(worker *w, int news) {
+    atomic_fetch_or(&w->news, news);
+    uv_async_send(w->async);
+}
+
+static void on_out_filled(void *context) {
+    tell_loop(context, NEWS_MAIL);
+}
+
+static void on_in_low(void *context) {
+    tell_loop(context, NEWS_CAUGHT_UP);
+}
+
+static void worker_main(void *argument) {
+    worker *w = argument;
+    for (;;) {
+        mail m;
+        if (mailbox_take(w->in, &m)) {
+            w->role.receive(w->role_context, &m);
+            continue;
+        }
+        if (atomic_load(&w->stop)) {
+            return;
+        }
+        int64_t sleep = w->role.idle(w->role_context);
+        if (sleep != 0) {
+            mailbox_wait(w->in, sleep);
+        }
+    }
+}
+
+static void deliver_all(worker *w) {
+    mail m;
+    bool any = false;
+    while (!w->is_held && mailbox_take(w->out, &m)) {
+        w->role.deliver(w->loop_side, &m);
+        any = true;
+    }
+    if (any && w->role.delivered) {
+        w->role.delivered(w->loop_side);
+    }
+}
+
+static void on_async(uv_async_t *async) {
+    worker *w = async->data;
+    int news = atomic_exchange(&w->news, NEWS_NONE);
+    if (news & NEWS_MAIL) {
+        deliver_all(w);
+    }
+    if ((news & NEWS_CAUGHT_UP) && w->role.caught_up) {
+        w->role.caught_up(w->loop_side);
+    }
+}
+
+static void free_async(uv_handle_t *handle) {
+    free(handle);
+}
+
+static void release(worker *w) {
+    mailbox_free(w->in);
+    mailbox_free(w->out);
+    if (w->async) {
+        uv_close((uv_handle_t *)w->async, free_async);
+    }
+    free(w);
+}
+
+err worker_new(worker **out, uv_loop_t *loop, const worker_role *role, void *role_context, void *loop_side) {
+    worker *w = calloc(1, sizeof *w);
+    uv_async_t *async = malloc(sizeof *async);
+    if (!w || !async) {
+        free(w);
+        free(async);
+        return err_fail(ERR_MEMORY, "no memory for a worker");
+    }
+    w->role = *role;
+    w->role_context = role_context;
+    w->loop_side = loop_side;
+    uv_async_init(loop, async, on_async);
+    async->data = w;
+    w->async = async;
+    err e = mailbox_new(&w->in, WORKER_MAIL_HIGH, NULL, on_in_low, w);
+    e = e ? e : mailbox_new(&w->out, WORKER_MAIL_HIGH, on_out_filled, NULL, w);
+    *out = w; /* the role may reply from its first moment */
+    if (!e && uv_thread_create(&w->thread, worker_main, w) != 0) {
+        e = err_fail(ERR_IO, "cannot start the worker thread");
+    }
+    if (e) {
+        *out = NULL;
+        release(w);
+    }
+    return e;
+}
+
+enum { WAKE_UP = UINT16_MAX };
+
+void worker_free(worker *w) {
+    if (!w) {
+        return;
+    }
+    atomic_store(&w->stop, true);
+    mailbox_put(w->in, WAKE_UP, 0, NULL, 0);
+    uv_thread_join(&w->thread);
+    w->is_held = false;
+    deliver_all(w);
+    release(w);
+}
+
+err worker_post(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
+    return mailbox_put(w->in, kind, about, bytes, length);
+}
+
+bool worker_is_behind(worker *w) {
+    return mailbox_is_high(w->in);
+}
+
+err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
+    return mailbox_put(w->out, kind, about, bytes, length);
+}
+
+uint8_t *worker_reply_begin(worker *w, uint32_t kind, uint64_t about, size_t length) {
+    return mailbox_begin(w->out, kind, about, length);
+}
+
+void worker_reply_end(worker *w) {
+    mailbox_end(w->out);
+}
+
+bool worker_replies_are_high(worker *w) {
+    return mailbox_is_high(w->out);
+}
+
+void worker_hold(worker *w) {
+    w->is_held = true;
+}
+
+void worker_release(worker *w) {
+    w->is_held = false;
+    tell_loop(w, NEWS_MAIL);
+}

@@ -1,0 +1,118 @@
+#include "model/checkpoint.h"
+
+#include "model/safetensors.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char format_name[] = "fewbit-1";
+
+enum { STATE_NAME_MAX = 96 };
+
+typedef struct entry_list {
+    safetensors_entry *entries;
+    char (*names)[STATE_NAME_MAX];
+    size_t count;
+} entry_list;
+
+static void state_name(char to[STATE_NAME_MAX], const char *tensor, const char *state) {
+    snprintf(to, STATE_NAME_MAX, "optimiser.%s.%s", tensor, state);
+}
+
+static err list_entries(entry_list *list, nn_net *net, const nn_optimiser *o) {
+    size_t tensors = nn_net_tensor_count(net), most = tensors * (1 + NN_STATES);
+    list->entries = calloc(most, sizeof *list->entries);
+    list->names = calloc(most, sizeof *list->names);
+    if (!list->entries || !list->names) {
+        return err_fail(ERR_MEMORY, "no memory to list %zu tensors", most);
+    }
+    size_t states = 0;
+    const char *const *state_names = o ? nn_optimiser_state_names(o, &states) : NULL;
+    for (size_t i = 0; i < tensors; i++) {
+        const nn_tensor *t = nn_net_tensor(net, i);
+        list->entries[list->count++] = (safetensors_entry){t->name, t->rank, t->shape, t->value};
+    }
+    for (size_t i = 0; i < tensors; i++) {
+        const nn_tensor *t = nn_net_tensor(net, i);
+        for (size_t s = 0; t->is_parameter && s < states; s++) {
+            char *name = list->names[list->count];
+            state_name(name, t->name, state_names[s]);
+            list->entries[list->count++] = (safetensors_entry){name, t->rank, t->shape, t->state[s]};
+        }
+    }
+    return ERR_OK;
+}
+
+err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o,
+                    uint8_t digest[DIGEST_BYTES]) {
+    char run[20], step[24];
+    snprintf(run, sizeof run, "%016" PRIx64, id->run);
+    snprintf(step, sizeof step, "%" PRIu64, id->step);
+    const safetensors_pair metadata[] = {{"format", format_name}, {"part", id->part}, {"run", run}, {"step", step}};
+    entry_list list = {0};
+    err e = list_entries(&list, net, o);
+    e = e ? e : safetensors_write(path, list.entries, list.count, metadata, 4, digest);
+    free(list.entries);
+    free(list.names);
+    return e;
+}
+
+static err check_metadata(const safetensors *file, const char *path, const char *key, const char *wanted) {
+    const char *value = safetensors_metadata(file, key);
+    if (!value || strcmp(value, wanted) != 0) {
+        return err_fail(ERR_INPUT, "%s: its %s is '%s', not '%s'", path, key, value ? value : "missing", wanted);
+    }
+    return ERR_OK;
+}
+
+static err check_identity(const safetensors *file, const char *path, const checkpoint_id *id,
+                          const uint8_t *expected) {
+    char run[20], step[24];
+    snprintf(run, sizeof run, "%016" PRIx64, id->run);
+    snprintf(step, sizeof step, "%" PRIu64, id->step);
+    err e = check_metadata(file, path, "format", format_name);
+    e = e ? e : check_metadata(file, path, "part", id->part);
+    e = e ? e : check_metadata(file, path, "run", run);
+    e = e ? e : check_metadata(file, path, "step", step);
+    if (!e && expected && memcmp(expected, safetensors_digest(file), DIGEST_BYTES) != 0) {
+        return err_fail(ERR_INPUT, "%s: is not the file that was committed (its SHA-256 differs)", path);
+    }
+    return e;
+}
+
+static err load_states(const safetensors *file, nn_tensor *t, const nn_optimiser *o) {
+    size_t states;
+    const char *const *names = nn_optimiser_state_names(o, &states);
+    err e = ERR_OK;
+    for (size_t s = 0; s < states && !e; s++) {
+        char name[STATE_NAME_MAX];
+        state_name(name, t->name, names[s]);
+        e = safetensors_copy(file, name, t->rank, t->shape, t->state[s]);
+    }
+    return e;
+}
+
+err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o,
+                    const uint8_t *expected) {
+    safetensors *file;
+    err e = safetensors_open(&file, path);
+    if (e) {
+        return e;
+    }
+    e = check_identity(file, path, id, expected);
+    nn_net_thaw(net);
+    for (size_t i = 0; i < nn_net_tensor_count(net) && !e; i++) {
+        nn_tensor *t = nn_net_tensor(net, i);
+        e = safetensors_copy(file, t->name, t->rank, t->shape, t->value);
+        if (!e && o && t->is_parameter) {
+            e = load_states(file, t, o);
+        }
+    }
+    if (!e && o) {
+        o->step = id->step;
+    }
+    safetensors_close(file);
+    return e;
+}

@@ -1,0 +1,31 @@
+/* A checkpoint part: one net with its optimiser's state, in one safetensors file.
+ *
+ * Parameters and buffers keep their names; the optimiser's state of "encoder.0.weight" is
+ * "optimiser.encoder.0.weight.exp_avg" and "….exp_avg_sq". Metadata: "format" = "fewbit-1", "run" (16 hex digits),
+ * "part" ("encoder.2", "head"), "step" (updates done). A checkpoint of the system is all parts of one step; which
+ * steps are whole is the coordinator's to say (its manifest), not this module's. */
+#ifndef FEWBIT_MODEL_CHECKPOINT_H
+#define FEWBIT_MODEL_CHECKPOINT_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "nn/net.h"
+
+#include <stdint.h>
+
+typedef struct checkpoint_id {
+    uint64_t run;
+    uint64_t step;
+    char part[24];
+} checkpoint_id;
+
+/* Writes the net (and the optimiser's state, where `o` is not NULL) atomically; fills `digest`. */
+err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o,
+                    uint8_t digest[DIGEST_BYTES]);
+
+/* Loads a file that must be exactly part `id`; a net for training also gets its optimiser state, and `o->step`.
+ * `expected`, when not NULL, is the digest the file must have. On failure the net may be half loaded. */
+err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o,
+                    const uint8_t *expected);
+
+#endif

@@ -1,0 +1,61 @@
+#include "nn/loss.h"
+
+#include "bits/decision.h"
+
+#include <math.h>
+
+size_t loss_largest(const float *row, size_t classes) {
+    size_t best = 0;
+    for (size_t c = 1; c < classes; c++) {
+        best = row[c] > row[best] ? c : best;
+    }
+    return best;
+}
+
+void loss_softmax(float *row, size_t classes) {
+    float top = row[loss_largest(row, classes)];
+    float sum = 0.0f;
+    for (size_t c = 0; c < classes; c++) {
+        row[c] = expf(row[c] - top);
+        sum += row[c];
+    }
+    for (size_t c = 0; c < classes; c++) {
+        row[c] /= sum;
+    }
+}
+
+double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float *gradient,
+                          size_t *correct) {
+    double total = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const float *z = logits + row * classes;
+        size_t top = loss_largest(z, classes);
+        float sum = 0.0f;
+        for (size_t c = 0; c < classes; c++) {
+            float power = expf(z[c] - z[top]);
+            sum += power;
+            if (gradient) {
+                gradient[row * classes + c] = power;
+            }
+        }
+        total += (double)(logf(sum) + z[top] - z[labels[row]]);
+        *correct += top == labels[row];
+        for (size_t c = 0; gradient && c < classes; c++) {
+            float *g = &gradient[row * classes + c];
+            *g = (*g / sum - (c == labels[row] ? 1.0f : 0.0f)) / (float)rows;
+        }
+    }
+    return total / (double)rows;
+}
+
+double loss_quantization(const float *soft, size_t n, float weight, float *gradient) {
+    double total = 0;
+    for (size_t i = 0; i < n; i++) {
+        float d = soft[i] - decision_round(soft[i]);
+        total += (double)(d * d);
+        if (gradient) {
+            gradient[i] += weight * 2.0f * d / (float)n;
+        }
+    }
+    return total / (double)n;
+}

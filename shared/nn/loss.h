@@ -1,0 +1,25 @@
+/* Losses and their gradients. */
+#ifndef FEWBIT_NN_LOSS_H
+#define FEWBIT_NN_LOSS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Cross entropy of softmax(logits), mean over the rows. logits, gradient: [rows, classes]; labels: [rows], each
+ * < classes; gradient = (softmax - one-hot) / rows, or NULL. Adds to `*correct` the rows whose largest logit
+ * (the first of equals) is the label. */
+double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float *gradient,
+                          size_t *correct);
+
+/* The paper's quantization term for one encoder: mean squared error between soft [n] and its hard decision,
+ * the decision taken as constant. Adds weight * d(mse)/d(soft) to gradient [n] (NULL: not wanted) and returns the
+ * mse without the weight. */
+double loss_quantization(const float *soft, size_t n, float weight, float *gradient);
+
+/* Softmax of one row in place. */
+void loss_softmax(float *row, size_t classes);
+
+/* Index of the largest, the first of equals. */
+size_t loss_largest(const float *row, size_t classes);
+
+#endif

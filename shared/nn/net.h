@@ -1,0 +1,99 @@
+/* Nets: a sequence of layers built from a description, trained and evaluated on batches.
+ *
+ * A net knows no network and no file. All its memory is planned when it is made, for a largest batch; nothing
+ * is allocated afterwards. Batches are row-major: [rows, features].
+ *
+ * A training step is
+ *     y = nn_net_forward(net, x, rows, NN_TRAIN)
+ *     dx = nn_net_backward(net, dy)
+ *     nn_optimiser_begin(o); nn_net_update(net, o)
+ * The update is made of tasks that may also be run one by one, beside other work (nn_net_update_task). */
+#ifndef FEWBIT_NN_NET_H
+#define FEWBIT_NN_NET_H
+
+#include "base/err.h"
+#include "base/lanes.h"
+#include "nn/optimiser.h"
+#include "nn/tensor.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum nn_kind {
+    NN_DENSE,      /* y = x W^T + b; W [outputs, inputs] */
+    NN_RELU,       /* y = max(x, 0) */
+    NN_BATCH_NORM, /* over the batch, a feature at a time; running statistics when evaluating */
+    NN_SIGMOID,    /* y = 1 / (1 + exp(-x)) */
+    NN_RESIGMOID,  /* y = 1 / (1 + exp(-(14 x - 7))), the paper's R */
+    NN_QUANTIZE,   /* training: the hard decision, gradient passed straight through. Evaluating: y = x */
+} nn_kind;
+
+/* One layer of a description. */
+typedef struct nn_layer_spec {
+    nn_kind kind;
+    char name[NN_NAME_MAX / 2]; /* prefix of its tensors: "classifier.2" */
+    uint32_t outputs;           /* NN_DENSE only; the others keep the width */
+} nn_layer_spec;
+
+enum { NN_LAYERS_MAX = 64 };
+
+/* A description; plain data. */
+typedef struct nn_spec {
+    uint32_t inputs;
+    nn_layer_spec layers[NN_LAYERS_MAX];
+    size_t count;
+} nn_spec;
+
+typedef enum nn_mode { NN_TRAIN, NN_EVALUATE } nn_mode;
+
+typedef struct nn_net nn_net;
+
+typedef struct nn_net_options {
+    size_t max_rows;
+    bool training;       /* gradients and optimiser state wanted */
+    bool input_gradient; /* nn_net_backward gives the gradient on the input */
+    lanes *lanes;        /* for large layers; NULL: all on the caller's thread. Borrowed */
+} nn_net_options;
+
+/* Makes a net with zeroed parameters. The caller ends it with nn_net_free. */
+err nn_net_new(nn_net **net, const nn_spec *spec, const nn_net_options *options);
+void nn_net_free(nn_net *net);
+
+/* PyTorch's default initialisation: a linear layer's weights and bias uniform in +-1/sqrt(inputs), batch norm
+ * 1 and 0. Drawn from (seed, stream); clears optimiser state. */
+void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream);
+
+/* x: [rows, inputs], 0 < rows <= max_rows, borrowed until the step's update. Returns [rows, outputs], the net's
+ * until the next forward. */
+const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mode);
+
+/* dy: [rows, outputs] of the last NN_TRAIN forward; borrowed until the update. Returns the gradient on the
+ * input [rows, inputs], or NULL without input_gradient. */
+const float *nn_net_backward(nn_net *net, const float *dy);
+
+/* The parameters' gradients, and with `o` (begun, see nn_optimiser_begin) the optimiser's step at once. */
+void nn_net_update(nn_net *net, const nn_optimiser *o);
+
+/* The same in pieces: run tasks 0 .. nn_net_update_tasks()-1 in any order, also side by side, then
+ * nn_net_update_finish once. */
+size_t nn_net_update_tasks(const nn_net *net);
+void nn_net_update_task(nn_net *net, const nn_optimiser *o, size_t task);
+void nn_net_update_finish(nn_net *net, const nn_optimiser *o);
+
+/* Promises that the parameters stay as they are: evaluation may precompute what depends on them alone. A later
+ * NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. */
+void nn_net_freeze(nn_net *net);
+void nn_net_thaw(nn_net *net);
+
+size_t nn_net_inputs(const nn_net *net);
+size_t nn_net_outputs(const nn_net *net);
+
+/* All parameters and buffers in layer order. */
+size_t nn_net_tensor_count(const nn_net *net);
+nn_tensor *nn_net_tensor(nn_net *net, size_t index);
+
+/* Multiply-adds of one training step (forward, both gradients) of what a description says, at `rows`. */
+double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient);
+
+#endif

@@ -1,0 +1,78 @@
+/* Links: framed connections over TCP. The only place that knows sockets.
+ *
+ * A link lives on one libuv loop and is used from that loop's thread only. It connects or is accepted, carries
+ * frames both ways, keeps itself alive with heartbeats and tells when the other side is gone. Between the socket
+ * and the frames there is one seam each way (bytes_in and bytes_out in link.c), where TLS goes.
+ *
+ * A link belongs to itself: it frees itself after its `down` event, which comes exactly once for every link that
+ * was made, and always from the loop, never from inside a call to the link. */
+#ifndef FEWBIT_WIRE_LINK_H
+#define FEWBIT_WIRE_LINK_H
+
+#include "base/err.h"
+#include "wire/frame.h"
+#include "wire/meter.h"
+
+#include <uv.h>
+
+typedef struct wire_link wire_link;
+
+typedef struct link_events {
+    void (*up)(void *context, wire_link *l);
+    /* A frame arrived (heartbeats excepted). Borrowed until the return. */
+    void (*frame)(void *context, wire_link *l, const frame *f);
+    /* The link is over; `reason` is one line. It must not be used afterwards. */
+    void (*down)(void *context, wire_link *l, const char *reason);
+} link_events;
+
+enum { LINK_BACKLOG_MAX = 16 << 20, LINK_BACKLOG_HIGH = 256 << 10 };
+
+/* Resolves and connects; `up` or `down` follows. */
+err link_connect(uv_loop_t *loop, const char *host, uint16_t port, const link_events *events, void *context,
+                 wire_link **l);
+
+/* Appends one whole frame (header and payload, copied) to what is to be sent; link_flush sends it. More than
+ * LINK_BACKLOG_MAX waiting: ERR_FULL, and the link goes down as too slow. */
+err link_send(wire_link *l, const uint8_t *bytes, size_t length);
+
+/* Hands everything appended so far to the kernel in one write. */
+void link_flush(wire_link *l);
+
+/* Bytes not yet taken by the kernel. */
+size_t link_backlog(const wire_link *l);
+
+/* Sends what is waiting (for at most a second), then goes down. */
+void link_close(wire_link *l, const char *reason);
+
+/* Stops and resumes reading: the way to slow the other side. */
+void link_pause(wire_link *l);
+void link_resume(wire_link *l);
+
+/* A frame at least every `ms` from here on; 3 * `ms` of silence (while reading) is a dead peer. Before it is set, a
+ * link that brings no frame within 10 seconds of coming up is dropped. */
+void link_set_heartbeat(wire_link *l, uint32_t ms);
+
+/* The largest payload taken from here on; FRAME_FIRST_MAX at start. */
+void link_set_limit(wire_link *l, size_t payload);
+
+/* The counters, with what the kernel says now. */
+void link_read_meter(wire_link *l, meter *m);
+
+/* "192.0.2.1:7000" */
+const char *link_address(const wire_link *l);
+
+/* Accepting. At most `most` links at a time; one more is closed at once and counted. `accepted` gets each new link,
+ * already up, with its events not yet set: it calls link_attach. */
+typedef struct listener listener;
+
+err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, size_t most,
+                 void (*accepted)(void *context, wire_link *l), void *context);
+void link_attach(wire_link *l, const link_events *events, void *context);
+
+/* The port it listens on (of use after asking for port 0). */
+uint16_t listener_port(const listener *l);
+
+/* Stops accepting; the listener frees itself. Its links stay. */
+void listener_close(listener *l);
+
+#endif

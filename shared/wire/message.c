@@ -1,0 +1,70 @@
+#include "wire/message.h"
+
+typedef struct message_kind {
+    const char *name;
+    const ProtobufCMessageDescriptor *descriptor; /* NULL: no payload */
+} message_kind;
+
+static const message_kind kinds[MESSAGE_TYPES] = {
+    [MESSAGE_HELLO] = {"Hello", &fewbit__hello__descriptor},
+    [MESSAGE_WELCOME] = {"Welcome", &fewbit__welcome__descriptor},
+    [MESSAGE_REFUSAL] = {"Refusal", &fewbit__refusal__descriptor},
+    [MESSAGE_RESTORE] = {"Restore", &fewbit__restore__descriptor},
+    [MESSAGE_READY] = {"Ready", &fewbit__ready__descriptor},
+    [MESSAGE_BATCH] = {"Batch", &fewbit__batch__descriptor},
+    [MESSAGE_ACTIVATIONS] = {"Activations", &fewbit__activations__descriptor},
+    [MESSAGE_GRADIENTS] = {"Gradients", &fewbit__gradients__descriptor},
+    [MESSAGE_CODES] = {"Codes", &fewbit__codes__descriptor},
+    [MESSAGE_SAVE] = {"Save", &fewbit__save__descriptor},
+    [MESSAGE_SAVED] = {"Saved", &fewbit__saved__descriptor},
+    [MESSAGE_COMMITTED] = {"Committed", &fewbit__committed__descriptor},
+    [MESSAGE_REQUEST] = {"Request", &fewbit__request__descriptor},
+    [MESSAGE_ANSWER] = {"Answer", &fewbit__codes__descriptor},
+    [MESSAGE_BEGIN] = {"Begin", &fewbit__begin__descriptor},
+    [MESSAGE_PING] = {"Ping", NULL},
+};
+
+const char *message_name(uint8_t type) {
+    return type < MESSAGE_TYPES && kinds[type].name ? kinds[type].name : "unknown";
+}
+
+size_t message_frame_size(const ProtobufCMessage *body) {
+    return FRAME_HEADER + (body ? protobuf_c_message_get_packed_size(body) : 0);
+}
+
+void message_pack_frame(message_type type, const ProtobufCMessage *body, uint8_t *to) {
+    size_t length = body ? protobuf_c_message_pack(body, to + FRAME_HEADER) : 0;
+    frame_put_header(to, (uint8_t)type, length);
+}
+
+static void *take(void *context, size_t size) {
+    return arena_take(context, size);
+}
+
+static void give_back(void *context, void *pointer) {
+    (void)context, (void)pointer; /* the arena is reset as a whole */
+}
+
+err message_unpack(uint8_t type, const uint8_t *payload, size_t length, arena *a, message *m) {
+    if (type >= MESSAGE_TYPES || !kinds[type].name) {
+        return err_fail(ERR_INPUT, "frame type %u is unknown", type);
+    }
+    arena_reset(a);
+    *m = (message){.type = (message_type)type};
+    if (!kinds[type].descriptor) {
+        return length == 0 ? ERR_OK : err_fail(ERR_INPUT, "a %s frame carries a payload", kinds[type].name);
+    }
+    ProtobufCAllocator allocator = {.alloc = take, .free = give_back, .allocator_data = a};
+    m->body.any = protobuf_c_message_unpack(kinds[type].descriptor, &allocator, length, payload);
+    if (!m->body.any) {
+        return err_fail(ERR_INPUT, "a %s frame of %zu bytes is malformed", kinds[type].name, length);
+    }
+    return ERR_OK;
+}
+
+/* Every field's bytes are copied once, each piece rounded up to the arena's alignment. A field takes at least two
+ * bytes of payload; protobuf-c's own tables of parsed and unknown fields lie on its stack until they exceed 16
+ * members a slab, then in the arena at up to about 64 bytes a field. */
+size_t message_arena_size(size_t payload_max) {
+    return payload_max + 64 * 1024;
+}

@@ -1,0 +1,73 @@
+/* Messages: the only place that packs and unpacks protobuf.
+ *
+ * The structs are those generated from proto/fewbit.proto. An unpacked message lies in the caller's arena and
+ * borrows nothing else; it is gone when the arena is reset. */
+#ifndef FEWBIT_WIRE_MESSAGE_H
+#define FEWBIT_WIRE_MESSAGE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "fewbit.pb-c.h"
+#include "wire/frame.h"
+
+enum { MESSAGE_PROTOCOL = 1 };
+
+typedef enum message_type {
+    MESSAGE_HELLO = 1,
+    MESSAGE_WELCOME,
+    MESSAGE_REFUSAL,
+    MESSAGE_RESTORE,
+    MESSAGE_READY,
+    MESSAGE_BATCH,
+    MESSAGE_ACTIVATIONS,
+    MESSAGE_GRADIENTS,
+    MESSAGE_CODES,
+    MESSAGE_SAVE,
+    MESSAGE_SAVED,
+    MESSAGE_COMMITTED,
+    MESSAGE_REQUEST,
+    MESSAGE_ANSWER,
+    MESSAGE_BEGIN,
+    MESSAGE_PING,
+    MESSAGE_TYPES
+} message_type;
+
+typedef union message_body {
+    const ProtobufCMessage *any;
+    const Fewbit__Hello *hello;
+    const Fewbit__Welcome *welcome;
+    const Fewbit__Refusal *refusal;
+    const Fewbit__Restore *restore;
+    const Fewbit__Ready *ready;
+    const Fewbit__Batch *batch;
+    const Fewbit__Activations *activations;
+    const Fewbit__Gradients *gradients;
+    const Fewbit__Codes *codes; /* MESSAGE_CODES and MESSAGE_ANSWER */
+    const Fewbit__Save *save;
+    const Fewbit__Saved *saved;
+    const Fewbit__Committed *committed;
+    const Fewbit__Request *request;
+} message_body;
+
+typedef struct message {
+    message_type type;
+    message_body body;
+} message;
+
+/* A name for logs; "unknown" for a number that is none. */
+const char *message_name(uint8_t type);
+
+/* Bytes of the whole frame. */
+size_t message_frame_size(const ProtobufCMessage *body);
+
+/* Writes header and payload to `to` [message_frame_size]. */
+void message_pack_frame(message_type type, const ProtobufCMessage *body, uint8_t *to);
+
+/* Unpacks a payload into `a`, which is reset first. Unknown type, malformed payload or one that needs more
+ * memory than the arena has: ERR_INPUT. */
+err message_unpack(uint8_t type, const uint8_t *payload, size_t length, arena *a, message *m);
+
+/* An arena large enough for any payload up to `payload_max`. */
+size_t message_arena_size(size_t payload_max);
+
+#endif

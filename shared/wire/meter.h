@@ -1,0 +1,39 @@
+/* The meter: what passed a link, counted where it passes. Plain counters; copies are snapshots. */
+#ifndef FEWBIT_WIRE_METER_H
+#define FEWBIT_WIRE_METER_H
+
+#include "wire/message.h"
+
+#include <stdint.h>
+
+/* Seen from this side. `tcp_bytes` is what the kernel says it sent (retransmissions included) and received as TCP
+ * payload; `tcp_segments` counts segments, each of which costs its IP and TCP headers too. */
+typedef enum meter_direction { METER_IN, METER_OUT } meter_direction;
+
+typedef struct meter {
+    uint64_t frames[2][MESSAGE_TYPES];
+    uint64_t frame_bytes[2][MESSAGE_TYPES]; /* headers included */
+    uint64_t tcp_bytes[2];
+    uint64_t tcp_segments[2];
+    uint64_t tcp_retransmitted; /* bytes, among tcp_bytes[METER_OUT] */
+} meter;
+
+static inline void meter_count(meter *m, meter_direction d, uint8_t type, uint64_t bytes) {
+    uint8_t slot = type < MESSAGE_TYPES ? type : 0;
+    m->frames[d][slot]++;
+    m->frame_bytes[d][slot] += bytes;
+}
+
+/* Fills the tcp_ counters from TCP_INFO of a connected socket; leaves them where the kernel does not say. */
+void meter_ask_kernel(meter *m, int socket);
+
+/* All frame bytes of both directions. */
+uint64_t meter_frame_bytes(const meter *m);
+
+/* sum += m; a link that ended is added to those before it. */
+void meter_add(meter *sum, const meter *m);
+
+/* after - before, counter by counter. */
+meter meter_between(const meter *before, const meter *after);
+
+#endif
