@@ -51,7 +51,8 @@ struct coordinator {
     bool next_is_best, save_failed;
     char save_error[200];
     ledger ledger;
-    uint64_t trained, epoch_started_ns, started_ns;
+    uint64_t trained, steps; /* samples and steps of this process */
+    uint64_t epoch_started_ns;
     err outcome;
     char outcome_text[256];
 };
@@ -119,7 +120,6 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->ordered = UINT32_MAX;
     c->ledger.portions = c->portions;
     c->ledger.over_tcp = over_tcp;
-    c->started_ns = clock_now_ns();
     size_t rows = c->e->training.batch > EVALUATION_ROWS ? c->e->training.batch : EVALUATION_ROWS;
     e = step_new(&c->step, c->e, rows, lanes);
     e = e ? e : allocate(c);
@@ -181,6 +181,7 @@ static void report(coordinator *c, const char *phase, const run_epoch *ended) {
         .loss = c->at.loss_sum / seen,
         .accuracy = 100.0 * (double)c->at.correct / seen,
         .samples = c->trained,
+        .steps = c->steps,
         .ended = ended,
     };
     c->host.progress(c->host.context, &p);
@@ -324,6 +325,7 @@ static void train_on_batch(coordinator *c) {
     c->at.correct += correct;
     c->at.seen += rows;
     c->trained += rows;
+    c->steps++;
     uint64_t of_step = c->at.step++;
     c->at.batch++;
     send_gradients(c, of_step, rows, gradient);

@@ -78,7 +78,7 @@ err options_address(const char *text, char *host, size_t size, uint16_t *port) {
     if (length >= size) {
         return err_fail(ERR_USAGE, "the host in '%s' is too long", text);
     }
-    int64_t number;
+    int64_t number = 0;
     err e = options_number(colon + 1, "the port", 0, 65535, &number);
     if (e) {
         return err_prefix(e, "'%s'", text);

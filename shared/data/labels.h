@@ -18,8 +18,8 @@ typedef struct labels {
     char dataset[32];
     split split;
     uint32_t classes;
-    uint32_t samples[2]; /* by enum dataset_part */
-    uint8_t *values[2];  /* [samples[part]], each < classes */
+    uint32_t samples[2];                 /* by enum dataset_part */
+    uint8_t *values[2];                  /* [samples[part]], each < classes */
     char (*portion_digests)[DIGEST_HEX]; /* [split.portions] */
 } labels;
 

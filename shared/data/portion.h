@@ -20,7 +20,7 @@ typedef struct portion_info {
     char dataset[32];
     char split[16];
     uint32_t portions, index;
-    uint32_t shape[3]; /* channels, height, width */
+    uint32_t shape[3];   /* channels, height, width */
     uint32_t samples[2]; /* by enum dataset_part */
     char digest[DIGEST_HEX];
 } portion_info;

@@ -74,12 +74,15 @@ static void on_handle_closed(uv_handle_t *handle) {
     free_link(l);
 }
 
+/* `reason` NULL: the one that link_close gave. */
 static void take_down(wire_link *l, const char *reason) {
     if (l->is_down) {
         return;
     }
     l->is_down = true;
-    snprintf(l->reason, sizeof l->reason, "%s", l->is_closing ? l->reason : reason);
+    if (reason && !l->is_closing) {
+        snprintf(l->reason, sizeof l->reason, "%s", reason);
+    }
     link_read_meter(l, &l->meter); /* the last word of the kernel, before the socket goes */
     if (l->is_resolving) {
         uv_cancel((uv_req_t *)&l->resolving);
@@ -104,7 +107,7 @@ static void on_written(uv_write_t *request, int status) {
 
 static void finish_closing(wire_link *l) {
     if (l->is_closing && !l->in_flight && link_backlog(l) == 0) {
-        take_down(l, l->reason);
+        take_down(l, NULL);
     }
 }
 
@@ -250,7 +253,7 @@ static void on_timer(uv_timer_t *timer) {
     wire_link *l = timer->data;
     uint64_t now = clock_now_ms();
     if (l->is_closing) {
-        take_down(l, l->reason);
+        take_down(l, NULL);
         return;
     }
     uint64_t patience = l->heartbeat_ms ? 3 * (uint64_t)l->heartbeat_ms : FIRST_FRAME_MS;
@@ -288,7 +291,7 @@ void link_close(wire_link *l, const char *reason) {
     snprintf(l->reason, sizeof l->reason, "%s", reason);
     l->is_closing = true;
     if (!l->is_up) {
-        take_down(l, reason);
+        take_down(l, NULL);
         return;
     }
     uv_timer_start(&l->timer, on_timer, CLOSE_FLUSH_MS, 0);

@@ -1,0 +1,124 @@
+# Fewbit. `make help` says what every target does.
+
+BUILD ?= build
+CFLAGS ?= -O3 -g
+PACKAGES := libuv libprotobuf-c openblas jansson libcrypto zlib libpng libcurl libmicrohttpd yaml-0.1 libcyaml
+STRICT := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wconversion -fno-math-errno -ffp-contract=off
+INCLUDES = -Ishared -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+LIBS = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
+COMPILE = $(CC) $(STRICT) $(CFLAGS) $(INCLUDES) -MMD -MP
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+SHARED := $(call objects,$(wildcard shared/*/*.c)) $(BUILD)/gen/fewbit.pb-c.o
+NODE := $(call objects,$(filter-out %/main.c,$(wildcard encoder_node/*.c)))
+SERVER := $(call objects,$(filter-out %/main.c,$(wildcard decoder_server/*.c decoder_server/*/*.c)))
+CLIENT := $(call objects,$(filter-out %/main.c,$(wildcard client/*.c)))
+PROGRAMS := $(addprefix $(BUILD)/bin/,encoder_node decoder_server fewbit)
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/bin/tests/%,$(wildcard tests/unit/*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/tests/%,$(wildcard tests/fuzz/*.c))
+PARITY := $(patsubst tests/parity/%.c,$(BUILD)/bin/tests/parity_%,$(wildcard tests/parity/*.c))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bin/bench/%,$(wildcard bench/*.c))
+
+EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
+EPOCHS ?=
+
+.PHONY: help all demo test bench build clean format check-deps results packages-build packages-test
+.DEFAULT_GOAL := all
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+
+all: build ## build the programs: encoder_node, decoder_server, fewbit
+
+build: packages-build
+	@$(MAKE) --no-print-directory -j2 programs
+
+.PHONY: programs test-programs
+programs: $(PROGRAMS)
+test-programs: $(PROGRAMS) $(UNIT_TESTS) $(FUZZERS) $(PARITY) $(BENCHES)
+
+packages-build:
+	@tools/check-packages build run
+
+packages-test:
+	@tools/check-packages build run test
+
+demo: build ## train over TCP on MNIST with 4 nodes, then serve: EXPERIMENT=file.yaml EPOCHS=N
+	@tools/demo $(EXPERIMENT) $(EPOCHS)
+
+test: packages-test ## all tests; the last line is "N passed, N failed"
+	@tests/run
+
+bench: packages-test ## speed and memory, side by side with PyTorch; writes bench/results.json
+	@$(MAKE) --no-print-directory -j2 test-programs
+	@/usr/bin/python3 bench/run.py
+
+results: packages-test ## train the paper's rows at full length (minutes) and print the table of docs/results.md
+	@$(MAKE) --no-print-directory -j2 programs
+	@tools/results
+
+check-deps: ## dependencies between folders point one way
+	@tools/check-deps
+
+format: ## clang-format every C file
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean: ## remove what was built
+	rm -rf $(BUILD) build-*
+
+$(BUILD)/gen/fewbit.pb-c.c: proto/fewbit.proto
+	@mkdir -p $(@D)
+	protoc-c --c_out=$(@D) -Iproto $<
+
+$(BUILD)/gen/fewbit.pb-c.h: $(BUILD)/gen/fewbit.pb-c.c ;
+
+$(BUILD)/gen/fewbit.pb-c.o: $(BUILD)/gen/fewbit.pb-c.c
+	$(CC) -std=c11 $(CFLAGS) $(INCLUDES) -c $< -o $@
+
+$(BUILD)/%.o: %.c | $(BUILD)/gen/fewbit.pb-c.h
+	@mkdir -p $(@D)
+	$(COMPILE) -c $< -o $@
+
+$(BUILD)/libfewbit.a: $(SHARED)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/libnode.a: $(NODE)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/libserver.a: $(SERVER)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/libclient.a: $(CLIENT)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/bin/encoder_node: $(BUILD)/encoder_node/main.o $(BUILD)/libnode.a $(BUILD)/libfewbit.a
+$(BUILD)/bin/decoder_server: $(BUILD)/decoder_server/main.o $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
+$(BUILD)/bin/fewbit: $(BUILD)/client/main.o $(BUILD)/libclient.a $(BUILD)/libfewbit.a
+$(PROGRAMS):
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+LIBRARIES := $(BUILD)/libclient.a $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
+
+$(BUILD)/bin/tests/%: $(BUILD)/tests/unit/%.o $(LIBRARIES)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+
+$(BUILD)/bin/tests/%: $(BUILD)/tests/fuzz/%.o $(LIBRARIES)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/bin/tests/parity_%: $(BUILD)/tests/parity/%.o $(LIBRARIES)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/bin/bench/%: $(BUILD)/bench/%.o $(LIBRARIES)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

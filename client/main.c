@@ -1,0 +1,66 @@
+/* fewbit: the tool for people and scripts. */
+#include "base/options.h"
+#include "client/data_split.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *argp_program_version = "fewbit 0.1.0";
+
+typedef struct command {
+    const char *words[2];
+    err (*run)(int argc, char **argv);
+    const char *what;
+} command;
+
+static const command commands[] = {
+    {{"data", "split"}, data_split_main, "give every node its own portion, and the server the labels"},
+};
+
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_usage(FILE *to) {
+    fputs("Usage: fewbit COMMAND [OPTION...]\n\n", to);
+    for (int i = 0; i < COMMANDS; i++) {
+        const command *c = &commands[i];
+        fprintf(to, "  %-8s %-6s  %s\n", c->words[0], c->words[1] ? c->words[1] : "", c->what);
+    }
+    fprintf(to, "\nEach has its own --help. %s\n", err_exit_help);
+}
+
+static err run_command(const command *c, int words, int argc, char **argv) {
+    char name[64];
+    snprintf(name, sizeof name, "fewbit %s%s%s", c->words[0], c->words[1] ? " " : "", c->words[1] ? c->words[1] : "");
+    argv[words] = name;
+    return c->run(argc - words, argv + words);
+}
+
+static err dispatch(int argc, char **argv) {
+    for (int i = 0; i < COMMANDS; i++) {
+        int words = commands[i].words[1] ? 2 : 1;
+        if (argc > words && strcmp(argv[1], commands[i].words[0]) == 0 &&
+            (words == 1 || strcmp(argv[2], commands[i].words[1]) == 0)) {
+            return run_command(&commands[i], words, argc, argv);
+        }
+    }
+    print_usage(stderr);
+    return err_fail(ERR_USAGE, "'%s%s%s' is no command", argc > 1 ? argv[1] : "", argc > 2 ? " " : "",
+                    argc > 2 ? argv[2] : "");
+}
+
+int main(int argc, char **argv) {
+    argp_err_exit_status = 2;
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0)) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        puts(argp_program_version);
+        return 0;
+    }
+    err e = dispatch(argc, argv);
+    if (e) {
+        fprintf(stderr, "fewbit: %s\n", err_text());
+    }
+    return err_exit_code(e);
+}

@@ -1,0 +1,189 @@
+#include "decoder_server/options.h"
+
+#include "base/log.h"
+#include "base/options.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    KEY_LISTEN = 256,
+    KEY_LABELS,
+    KEY_OUT,
+    KEY_EPOCHS,
+    KEY_SEED,
+    KEY_LOCAL,
+    KEY_DATA,
+    KEY_RESUME,
+    KEY_THREADS,
+    KEY_HEARTBEAT,
+    KEY_HTTP,
+    KEY_RESULTS,
+    KEY_DEADLINE,
+    KEY_LOG_LEVEL
+};
+
+#define LISTEN_OPTION {"listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0}
+#define HEARTBEAT_OPTION                                                                                               \
+    {"heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0}
+#define LOG_OPTION {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0}
+
+static const struct argp_option train_known[] = {
+    LISTEN_OPTION,
+    {"labels", KEY_LABELS, "DIR", 0, "folder of the labels (fewbit data split makes it)", 0},
+    {"out", KEY_OUT, "RUN", 0, "folder of the run", 0},
+    {"epochs", KEY_EPOCHS, "N", 0, "in place of the experiment's", 0},
+    {"seed", KEY_SEED, "N", 0, "in place of the experiment's", 0},
+    {"local", KEY_LOCAL, NULL, 0, "train in this one process, without nodes", 0},
+    {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
+    {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
+    {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
+    HEARTBEAT_OPTION,
+    LOG_OPTION,
+    {0},
+};
+
+static const struct argp_option serve_known[] = {
+    LISTEN_OPTION,
+    {"http", KEY_HTTP, "HOST:PORT", 0, "where requests come in over HTTP", 0},
+    {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
+     0},
+    {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
+    HEARTBEAT_OPTION,
+    LOG_OPTION,
+    {0},
+};
+
+static const char train_doc[] =
+    "Trains an experiment's encoders, decoder and classifier jointly.\v"
+    "Every option can stand in the environment: --listen as FEWBIT_LISTEN, --log-level as FEWBIT_LOG_LEVEL.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 network, "
+    "7 refused by the other side, 130 stopped.";
+
+static const char serve_doc[] =
+    "Serves a finished run: puts the nodes' codes together, decodes and classifies them.\v"
+    "Every option can stand in the environment: --http as FEWBIT_HTTP, --log-level as FEWBIT_LOG_LEVEL.\n\n"
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 network, "
+    "7 refused by the other side, 130 stopped.";
+
+static err take_value(server_options *o, int key, char *value) {
+    log_level level;
+    switch (key) {
+    case KEY_LISTEN:
+        o->has_listen = true;
+        return options_address(value, o->host, sizeof o->host, &o->port);
+    case KEY_HTTP:
+        o->has_http = true;
+        return options_address(value, o->http_host, sizeof o->http_host, &o->http_port);
+    case KEY_EPOCHS:
+        return options_number(value, "--epochs", 1, 100000, &o->epochs);
+    case KEY_SEED:
+        return options_number(value, "--seed", 0, INT64_MAX, &o->seed);
+    case KEY_THREADS:
+        return options_number(value, "--threads", 1, 256, &o->threads);
+    case KEY_HEARTBEAT:
+        return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
+    case KEY_DEADLINE:
+        return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
+    default: {
+        err e = log_level_parse(value, &level);
+        if (!e) {
+            log_set_level(level);
+        }
+        return e;
+    }
+    }
+}
+
+static int take(int key, char *value, struct argp_state *state) {
+    server_options *o = state->input;
+    const char **first = o->command == SERVER_TRAIN ? &o->experiment : &o->run;
+    switch (key) {
+    case ARGP_KEY_ARG:
+        if (*first) {
+            err_fail(ERR_USAGE, "'%s' is one argument too many", value);
+            return EINVAL;
+        }
+        *first = value;
+        return 0;
+    case KEY_LABELS:
+        o->labels = value;
+        return 0;
+    case KEY_OUT:
+        o->run = value;
+        return 0;
+    case KEY_DATA:
+        o->data = value;
+        return 0;
+    case KEY_RESULTS:
+        o->results = value;
+        return 0;
+    case KEY_LOCAL:
+        o->local = true;
+        return 0;
+    case KEY_RESUME:
+        o->resume = true;
+        return 0;
+    default:
+        if (key < KEY_LISTEN || key > KEY_LOG_LEVEL) {
+            return ARGP_ERR_UNKNOWN;
+        }
+        return take_value(o, key, value) ? EINVAL : 0;
+    }
+}
+
+static err check_train(const server_options *o) {
+    const char *missing = !o->experiment                  ? "the experiment's file"
+                          : !o->labels                    ? "--labels"
+                          : !o->run                       ? "--out"
+                          : o->local && !o->data          ? "--data"
+                          : !o->local && !o->has_listen   ? "--listen (or --local)"
+                                                          : NULL;
+    return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server train --help)", missing) : ERR_OK;
+}
+
+static err check_serve(const server_options *o) {
+    const char *missing = !o->run ? "the run's folder" : !o->has_listen ? "--listen" : NULL;
+    return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server serve --help)", missing) : ERR_OK;
+}
+
+static void print_usage(FILE *to) {
+    fputs("Usage: decoder_server train EXPERIMENT --listen HOST:PORT --labels DIR --out RUN [OPTION...]\n"
+          "  or:  decoder_server train EXPERIMENT --local --data DIR --labels DIR --out RUN [OPTION...]\n"
+          "  or:  decoder_server serve RUN --listen HOST:PORT --http HOST:PORT [OPTION...]\n"
+          "See decoder_server train --help and decoder_server serve --help.\n",
+          to);
+}
+
+err server_options_parse(int argc, char **argv, server_options *options) {
+    *options = (server_options){.epochs = -1, .seed = -1, .threads = -1, .heartbeat_ms = 2000, .deadline_ms = 2000};
+    const char *command = argc > 1 ? argv[1] : "";
+    if (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0) {
+        print_usage(stdout);
+        exit(0);
+    }
+    if (strcmp(command, "--version") == 0) {
+        puts(argp_program_version);
+        exit(0);
+    }
+    bool train = strcmp(command, "train") == 0;
+    if (!train && strcmp(command, "serve") != 0) {
+        print_usage(stderr);
+        return err_fail(ERR_USAGE, "'%s' is neither train nor serve", command);
+    }
+    options->command = train ? SERVER_TRAIN : SERVER_SERVE;
+    const struct argp argp = {
+        .options = train ? train_known : serve_known,
+        .parser = take,
+        .args_doc = train ? "EXPERIMENT" : "RUN",
+        .doc = train ? train_doc : serve_doc,
+    };
+    char name[64];
+    snprintf(name, sizeof name, "decoder_server %s", command);
+    argv[1] = name;
+    err e = options_parse(&argp, argc - 1, argv + 1, 0, NULL, options);
+    argv[1] = (char *)(uintptr_t)command;
+    return e ? e : train ? check_train(options) : check_serve(options);
+}

@@ -1,0 +1,33 @@
+/* The command lines of decoder_server. */
+#ifndef FEWBIT_DECODER_SERVER_OPTIONS_H
+#define FEWBIT_DECODER_SERVER_OPTIONS_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum server_command { SERVER_TRAIN, SERVER_SERVE } server_command;
+
+typedef struct server_options {
+    server_command command;
+    const char *experiment; /* train: the YAML file */
+    const char *run;        /* train: --out; serve: its argument */
+    const char *labels;     /* train */
+    const char *data;       /* train --local */
+    const char *results;    /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
+    char host[256];
+    uint16_t port;
+    bool has_listen;
+    char http_host[256];
+    uint16_t http_port;
+    bool has_http;
+    int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
+    int64_t heartbeat_ms, deadline_ms;
+    bool local, resume;
+} server_options;
+
+/* `train EXPERIMENT …` or `serve RUN …`. --help and --version print and exit. */
+err server_options_parse(int argc, char **argv, server_options *options);
+
+#endif

@@ -1,0 +1,281 @@
+#include "decoder_server/train/local.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/progress.h"
+#include "encoder_node/encoder.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Frames one after another; grows to its working size and stays. */
+typedef struct pipe_end {
+    uint8_t *bytes;
+    size_t used, capacity;
+} pipe_end;
+
+typedef struct local_peer {
+    uint32_t portion;
+    portion *data;
+    encoder *encoder;
+    char state[FILE_PATH_MAX];
+    char name[32];
+    pipe_end inbox, outbox; /* of the encoder */
+    arena unpacked;
+    meter meter; /* as the server's end of a link would count */
+    bool is_metered; /* the coordinator has asked and not been answered */
+    err failure;
+    char failure_text[256];
+} local_peer;
+
+typedef struct local {
+    run *run;
+    const labels *labels;
+    lanes *lanes;
+    coordinator *coordinator;
+    progress progress;
+    uint32_t portions;
+    local_peer peers[SPLIT_PORTIONS_MAX];
+    uint32_t busy[SPLIT_PORTIONS_MAX]; /* the encoders with mail, in this round */
+    size_t work_tasks;
+    arena unpacked;
+} local;
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage *body) {
+    size_t size = message_frame_size(body);
+    if (to->capacity - to->used < size) {
+        size_t capacity = (to->used + size) * 2;
+        uint8_t *grown = realloc(to->bytes, capacity);
+        if (!grown) {
+            log_error("no memory for a frame of %zu bytes", size);
+            abort();
+        }
+        to->bytes = grown;
+        to->capacity = capacity;
+    }
+    message_pack_frame(type, body, to->bytes + to->used);
+    to->used += size;
+}
+
+/* The coordinator's host. */
+
+static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+    local_peer *p = &((local *)context)->peers[portion];
+    size_t before = p->inbox.used;
+    append_frame(&p->inbox, type, body);
+    meter_count(&p->meter, METER_OUT, (uint8_t)type, p->inbox.used - before);
+}
+
+static void fail_peer(local_peer *p, err code, const char *text) {
+    if (!p->failure) {
+        p->failure = code;
+        snprintf(p->failure_text, sizeof p->failure_text, "node %u: %s", p->portion, text);
+    }
+}
+
+static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
+    if (reason != FEWBIT__REASON__REASON_OVER) {
+        fail_peer(&((local *)context)->peers[portion], ERR_INTERNAL, text);
+    }
+}
+
+/* The answer must not come before the question has returned: it waits for the next round. */
+static void ask_meter(void *context, uint32_t portion) {
+    ((local *)context)->peers[portion].is_metered = true;
+}
+
+static void show(void *context, const coordinator_progress *p) {
+    progress_show(&((local *)context)->progress, p);
+}
+
+/* The encoders' host. */
+
+static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
+    local_peer *p = context;
+    append_frame(&p->outbox, type, body);
+}
+
+/* One frame of a pipe; returns its size. */
+static size_t next_frame(const pipe_end *from, size_t at, uint8_t *type, const uint8_t **payload, size_t *length) {
+    const uint8_t *header = from->bytes + at;
+    *length = (size_t)header[0] | (size_t)header[1] << 8 | (size_t)header[2] << 16;
+    *type = header[3];
+    *payload = header + FRAME_HEADER;
+    return FRAME_HEADER + *length;
+}
+
+static void run_encoder(local_peer *p) {
+    for (size_t at = 0; at < p->inbox.used && !p->failure;) {
+        uint8_t type;
+        const uint8_t *payload;
+        size_t length;
+        at += next_frame(&p->inbox, at, &type, &payload, &length);
+        message m;
+        if (message_unpack(type, payload, length, &p->unpacked, &m) || encoder_receive(p->encoder, &m)) {
+            fail_peer(p, ERR_REFUSED, err_text());
+        }
+    }
+    p->inbox.used = 0;
+}
+
+static void round_task(void *context, size_t task) {
+    local *l = context;
+    if (task < l->work_tasks) {
+        coordinator_work_task(l->coordinator, task);
+    } else {
+        run_encoder(&l->peers[l->busy[task - l->work_tasks]]);
+    }
+}
+
+static err deliver_outbox(local *l, local_peer *p) {
+    for (size_t at = 0; at < p->outbox.used;) {
+        uint8_t type;
+        const uint8_t *payload;
+        size_t length;
+        size_t size = next_frame(&p->outbox, at, &type, &payload, &length);
+        at += size;
+        meter_count(&p->meter, METER_IN, type, size);
+        message m;
+        err e = message_unpack(type, payload, length, &l->unpacked, &m);
+        if (e) {
+            return e;
+        }
+        coordinator_receive(l->coordinator, p->portion, &m);
+    }
+    p->outbox.used = 0;
+    return ERR_OK;
+}
+
+static void answer_meters(local *l) {
+    for (uint32_t k = 0; k < l->portions; k++) {
+        if (l->peers[k].is_metered) {
+            l->peers[k].is_metered = false;
+            coordinator_metered(l->coordinator, k, &l->peers[k].meter);
+        }
+    }
+}
+
+/* The head's update and the encoders with mail, side by side; then their answers, in the order of portions. */
+static err run_round(local *l) {
+    size_t busy = 0;
+    for (uint32_t k = 0; k < l->portions; k++) {
+        if (l->peers[k].inbox.used > 0) {
+            l->busy[busy++] = k;
+        }
+    }
+    l->work_tasks = coordinator_work_tasks(l->coordinator);
+    lanes_run(l->lanes, round_task, l, l->work_tasks + busy);
+    if (l->work_tasks > 0) {
+        coordinator_work_done(l->coordinator);
+    }
+    for (uint32_t k = 0; k < l->portions; k++) {
+        local_peer *p = &l->peers[k];
+        err e = p->failure ? err_fail(p->failure, "%s", p->failure_text) : deliver_outbox(l, p);
+        if (e) {
+            return e;
+        }
+    }
+    answer_meters(l);
+    return ERR_OK;
+}
+
+static void welcome(local *l, local_peer *p, const char *text) {
+    Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
+    w.protocol = MESSAGE_PROTOCOL;
+    w.run = l->run->id;
+    w.mode = FEWBIT__MODE__MODE_TRAIN;
+    w.experiment = (char *)(uintptr_t)text;
+    append_frame(&p->inbox, MESSAGE_WELCOME, &w.base);
+}
+
+static err open_peer(local *l, uint32_t k, const char *data) {
+    local_peer *p = &l->peers[k];
+    p->portion = k;
+    snprintf(p->name, sizeof p->name, "local-%u", k);
+    char folder[FILE_PATH_MAX];
+    err e = file_path(folder, sizeof folder, "%s/node-%u", data, k);
+    e = e ? e : file_path(p->state, sizeof p->state, "%s/nodes/node-%u", l->run->folder, k);
+    e = e ? e : portion_open(&p->data, folder);
+    if (e) {
+        return e;
+    }
+    const portion_info *info = portion_about(p->data);
+    if (info->index != k || strcmp(info->digest, l->labels->portion_digests[k]) != 0) {
+        return err_fail(ERR_INPUT, "%s: is not portion %u of what the labels were split from", folder, k);
+    }
+    encoder_config config = {.name = p->name, .data = p->data, .state = p->state};
+    encoder_host host = {send_up, p};
+    e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    return e ? e : encoder_new(&p->encoder, &config, &host);
+}
+
+static err run_all(local *l, const char *data, uint32_t threads) {
+    char text[EXPERIMENT_TEXT_MAX + 1];
+    size_t length;
+    coordinator_host host = {tell, drop, ask_meter, show, l};
+    err e = experiment_write(&l->run->experiment, text, &length);
+    e = e ? e : lanes_new(&l->lanes, threads, true);
+    e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    for (uint32_t k = 0; k < l->portions && !e; k++) {
+        e = open_peer(l, k, data);
+    }
+    e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->lanes, false, &host);
+    if (e) {
+        return e;
+    }
+    text[length] = '\0';
+    for (uint32_t k = 0; k < l->portions; k++) {
+        welcome(l, &l->peers[k], text);
+    }
+    for (uint32_t k = 0; k < l->portions; k++) {
+        coordinator_joined(l->coordinator, k, l->peers[k].name);
+    }
+    err outcome = ERR_OK;
+    while (!coordinator_is_over(l->coordinator, &outcome)) {
+        if (stop_asked) {
+            return err_fail(ERR_STOPPED, "stopped by a signal; --resume goes on from the last checkpoint");
+        }
+        e = run_round(l);
+        if (e) {
+            return e;
+        }
+    }
+    return outcome;
+}
+
+static void release(local *l) {
+    coordinator_free(l->coordinator);
+    for (uint32_t k = 0; k < l->portions; k++) {
+        local_peer *p = &l->peers[k];
+        encoder_free(p->encoder);
+        portion_close(p->data);
+        arena_free(&p->unpacked);
+        free(p->inbox.bytes);
+        free(p->outbox.bytes);
+    }
+    lanes_free(l->lanes);
+    arena_free(&l->unpacked);
+}
+
+err local_run(run *r, const labels *labels_of_run, const char *data, uint32_t threads) {
+    static local l; /* one a process */
+    l = (local){.run = r, .labels = labels_of_run, .portions = r->experiment.data.portions};
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    progress_start(&l.progress);
+    err e = run_all(&l, data, threads);
+    progress_end(&l.progress);
+    release(&l);
+    return e;
+}

@@ -1,0 +1,71 @@
+#include "decoder_server/train/progress.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BAR_WIDTH = 24 };
+
+void progress_start(progress *p) {
+    *p = (progress){.is_terminal = isatty(STDERR_FILENO), .started_ns = clock_now_ns()};
+}
+
+static void show_epoch(const progress *p, const coordinator_progress *now) {
+    const run_epoch *e = now->ended;
+    fprintf(stderr,
+            "%sepoch %u/%u  loss %.4f  train %.2f %%  soft %.2f %%  rounded %.2f %%  %.1f s\n",
+            p->is_terminal ? "\r\033[K" : "", now->epoch, now->epochs, e->loss, e->train, e->soft, e->rounded,
+            e->seconds);
+}
+
+static void draw_bar(char bar[4 * BAR_WIDTH], double share) {
+    int filled = (int)(share * BAR_WIDTH + 0.5);
+    bar[0] = '\0';
+    for (int i = 0; i < BAR_WIDTH; i++) {
+        strcat(bar, i < filled ? "#" : "-");
+    }
+}
+
+static void show_training(const progress *p, const coordinator_progress *now) {
+    double seconds = clock_seconds_since(p->started_ns);
+    double rate = seconds > 0 ? (double)now->samples / seconds : 0;
+    double batches_left = (double)(now->epochs - now->epoch + 1) * now->batches - now->batch;
+    double left = now->steps ? batches_left * seconds / (double)now->steps : 0;
+    char bar[4 * BAR_WIDTH];
+    draw_bar(bar, now->batches ? (double)now->batch / now->batches : 0);
+    fprintf(stderr, "%sepoch %u/%u %s%s%s batch %u/%u  loss %.4f  train %.2f %%  %.0f samples/s  %u:%02u left%s",
+            p->is_terminal ? "\r\033[K" : "", now->epoch, now->epochs, p->is_terminal ? "[" : "",
+            p->is_terminal ? bar : "", p->is_terminal ? "]" : "", now->batch, now->batches, now->loss, now->accuracy,
+            rate, (unsigned)left / 60, (unsigned)left % 60, p->is_terminal ? "" : "\n");
+}
+
+void progress_show(progress *p, const coordinator_progress *now) {
+    if (now->ended) {
+        show_epoch(p, now);
+        return;
+    }
+    if (now->samples == 0) {
+        p->started_ns = clock_now_ns();
+    }
+    uint64_t at = clock_now_ns();
+    uint64_t pause = p->is_terminal ? 100000000u : 5000000000u;
+    bool trains = strcmp(now->phase, "training") == 0;
+    if (at - p->shown_ns < pause && (trains || !p->is_terminal)) {
+        return;
+    }
+    p->shown_ns = at;
+    if (trains) {
+        show_training(p, now);
+    } else if (p->is_terminal) {
+        fprintf(stderr, "\r\033[Kepoch %u/%u %s", now->epoch, now->epochs, now->phase);
+    }
+    fflush(stderr);
+}
+
+void progress_end(progress *p) {
+    if (p->is_terminal) {
+        fprintf(stderr, "\r\033[K");
+    }
+}

@@ -1,0 +1,9 @@
+/* The `train` command: experiment, labels and run folder, then over TCP or in one process. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_H
+#define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_H
+
+#include "decoder_server/options.h"
+
+err train_command(const server_options *options);
+
+#endif

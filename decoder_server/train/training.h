@@ -1,0 +1,21 @@
+/* Training over TCP: the coordinator on the worker, the gate on the loop. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAINING_H
+#define FEWBIT_DECODER_SERVER_TRAIN_TRAINING_H
+
+#include "base/err.h"
+#include "data/labels.h"
+#include "decoder_server/run.h"
+
+typedef struct training_config {
+    run *run;             /* borrowed */
+    const labels *labels; /* borrowed */
+    const char *host;
+    uint16_t port;
+    uint32_t heartbeat_ms;
+    uint32_t threads; /* lanes of the head's own computation */
+} training_config;
+
+/* Until the last epoch is committed (ERR_OK), or a signal (ERR_STOPPED). */
+err training_run(const training_config *config);
+
+#endif

@@ -1,0 +1,174 @@
+#include "data/idx.h"
+
+#include "base/cursor.h"
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+enum { TYPE_UNSIGNED_BYTE = 0x08, MAGIC_BYTES = 4, SIZE_BYTES = 4, DEFLATE_RATIO_MAX = 1032 };
+enum { READ_BYTES_MAX = 1 << 30 }; /* gzread takes and returns int */
+
+typedef struct idx_file {
+    gzFile gz;
+    const char *path;
+    size_t stored; /* bytes on disk */
+} idx_file;
+
+static err file_open(idx_file *file, const char *path) {
+    *file = (idx_file){.path = path};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
+    }
+    struct stat status;
+    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        close(fd);
+        return err_fail(ERR_INPUT, "%s: not a regular file", path);
+    }
+    file->stored = (size_t)status.st_size;
+    file->gz = gzdopen(fd, "rb");
+    if (!file->gz) {
+        close(fd);
+        return err_fail(ERR_MEMORY, "%s: no memory to read it", path);
+    }
+    return ERR_OK;
+}
+
+static err read_failed(const idx_file *file, const char *what) {
+    int number = 0;
+    const char *reason = gzerror(file->gz, &number);
+    if (number == Z_ERRNO) {
+        return err_system(ERR_IO, "%s: cannot read", file->path);
+    }
+    if (number != Z_OK && number != Z_BUF_ERROR) {
+        return err_fail(ERR_INPUT, "%s: damaged gzip stream (%s)", file->path, reason);
+    }
+    return err_fail(ERR_INPUT, "%s: truncated: ends inside %s", file->path, what);
+}
+
+static err read_all(const idx_file *file, uint8_t *to, size_t length, const char *what) {
+    while (length > 0) {
+        unsigned piece = (unsigned)(length < READ_BYTES_MAX ? length : READ_BYTES_MAX);
+        int got = gzread(file->gz, to, piece);
+        if (got <= 0) {
+            return read_failed(file, what);
+        }
+        to += got;
+        length -= (size_t)got;
+    }
+    return ERR_OK;
+}
+
+/* Reading on to the end makes zlib check the stream's CRC and length too. */
+static err expect_end(const idx_file *file) {
+    uint8_t extra;
+    int got = gzread(file->gz, &extra, 1);
+    if (got > 0) {
+        return err_fail(ERR_INPUT, "%s: has bytes behind its last element", file->path);
+    }
+    int number = 0;
+    gzerror(file->gz, &number);
+    return got < 0 || number != Z_OK ? read_failed(file, "the gzip stream") : ERR_OK;
+}
+
+static err read_magic(const idx_file *file, idx_array *array) {
+    uint8_t magic[MAGIC_BYTES];
+    err e = read_all(file, magic, sizeof magic, "the header");
+    if (e) {
+        return e;
+    }
+    if (magic[0] != 0 || magic[1] != 0) {
+        return err_fail(ERR_INPUT, "%s: not an IDX file (starts with 0x%02x%02x, not 0x0000)", file->path,
+                        magic[0], magic[1]);
+    }
+    if (magic[2] != TYPE_UNSIGNED_BYTE) {
+        return err_fail(ERR_INPUT, "%s: element type is 0x%02x, not 0x08 (unsigned byte)", file->path,
+                        magic[2]);
+    }
+    if (magic[3] < 1 || magic[3] > IDX_RANK_MAX) {
+        return err_fail(ERR_INPUT, "%s: rank is %u, not 1 to %d", file->path, magic[3], IDX_RANK_MAX);
+    }
+    array->rank = magic[3];
+    return ERR_OK;
+}
+
+static err read_sizes(const idx_file *file, size_t cap, idx_array *array) {
+    uint8_t sizes[IDX_RANK_MAX * SIZE_BYTES];
+    err e = read_all(file, sizes, array->rank * SIZE_BYTES, "the header");
+    if (e) {
+        return e;
+    }
+    cursor c = cursor_over(sizes, array->rank * SIZE_BYTES);
+    array->length = 1;
+    for (uint32_t i = 0; i < array->rank; i++) {
+        array->dims[i] = cursor_u32_be(&c);
+        if (array->dims[i] == 0) {
+            return err_fail(ERR_INPUT, "%s: size %u of the header is 0", file->path, i);
+        }
+        if (array->dims[i] > cap / array->length) {
+            return err_fail(ERR_INPUT, "%s: the header promises more than the %zu elements allowed",
+                            file->path, cap);
+        }
+        array->length *= array->dims[i];
+    }
+    if (array->length / DEFLATE_RATIO_MAX > file->stored) {
+        return err_fail(ERR_INPUT, "%s: truncated: the header promises %zu elements, the file has %zu bytes",
+                        file->path, array->length, file->stored);
+    }
+    return ERR_OK;
+}
+
+static err read_array(const idx_file *file, size_t cap, idx_array *array) {
+    err e = read_magic(file, array);
+    e = e ? e : read_sizes(file, cap, array);
+    if (e) {
+        return e;
+    }
+    array->bytes = malloc(array->length);
+    if (!array->bytes) {
+        return err_fail(ERR_MEMORY, "%s: no memory for %zu elements", file->path, array->length);
+    }
+    e = read_all(file, array->bytes, array->length, "the elements");
+    return e ? e : expect_end(file);
+}
+
+err idx_read(const char *path, size_t cap, idx_array *array) {
+    *array = (idx_array){0};
+    idx_file file;
+    err e = file_open(&file, path);
+    if (e) {
+        return e;
+    }
+    e = read_array(&file, cap, array);
+    gzclose_r(file.gz);
+    if (e) {
+        idx_free(array);
+    }
+    return e;
+}
+
+void idx_free(idx_array *array) {
+    free(array->bytes);
+    *array = (idx_array){0};
+}
+
+err idx_write(const char *path, const uint8_t *bytes, uint32_t rank, const uint32_t *dims) {
+    if (rank < 1 || rank > IDX_RANK_MAX) {
+        return err_fail(ERR_INTERNAL, "%s: rank %u is not 1 to %d", path, rank, IDX_RANK_MAX);
+    }
+    uint8_t header[MAGIC_BYTES + IDX_RANK_MAX * SIZE_BYTES] = {0, 0, TYPE_UNSIGNED_BYTE, (uint8_t)rank};
+    size_t length = 1;
+    for (uint32_t i = 0; i < rank; i++) {
+        for (uint32_t byte = 0; byte < SIZE_BYTES; byte++) {
+            header[MAGIC_BYTES + i * SIZE_BYTES + byte] = (uint8_t)(dims[i] >> (24 - 8 * byte));
+        }
+        length *= dims[i];
+    }
+    const file_span spans[] = {{header, MAGIC_BYTES + rank * SIZE_BYTES}, {bytes, length}};
+    return file_write_atomic(path, spans, 2);
+}

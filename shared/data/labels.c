@@ -1,0 +1,134 @@
+#include "data/labels.h"
+
+#include "base/file.h"
+#include "data/idx.h"
+#include "data/manifest.h"
+
+#include <stdlib.h>
+
+static const char *const part_names[] = {"train-labels.idx", "test-labels.idx"};
+
+enum { SAMPLES_MAX = 1 << 28 };
+
+static void read_split(manifest *m, split *s) {
+    char kind[16] = "";
+    uint32_t shape[3] = {0};
+    manifest_name(m, "split", kind, sizeof kind);
+    manifest_number(m, "portions", 1, SPLIT_PORTIONS_MAX, &s->portions);
+    manifest_numbers(m, "sample_shape", SPLIT_ELEMENTS_MAX, shape, 3);
+    s->channels = shape[0];
+    s->height = shape[1];
+    s->width = shape[2];
+    if (m->error) {
+        return;
+    }
+    if (split_parse(kind, &s->kind)) {
+        manifest_refuse(m, "split", "is none of runs, quadrants, planes");
+    } else if (split_check(s)) {
+        m->error = err_prefix(ERR_INPUT, "%s: fields 'split', 'portions', 'sample_shape'", m->path);
+    }
+}
+
+static void read_digests(manifest *m, labels *l) {
+    if (m->error) {
+        return;
+    }
+    l->portion_digests = calloc(l->split.portions, sizeof *l->portion_digests);
+    if (!l->portion_digests) {
+        m->error = err_fail(ERR_MEMORY, "%s: no memory for %u digests", m->path, l->split.portions);
+        return;
+    }
+    manifest_digests(m, "portion_digests", l->portion_digests, l->split.portions);
+}
+
+static err read_info(const char *folder, labels *l) {
+    static const char *const fields[] = {"dataset",      "split",           "portions",
+                                         "sample_shape", "classes",         "train_samples",
+                                         "test_samples", "portion_digests", NULL};
+    char path[FILE_PATH_MAX];
+    manifest m;
+    err e = file_path(path, sizeof path, "%s/labels.json", folder);
+    e = e ? e : manifest_open(&m, path, fields);
+    if (e) {
+        return e;
+    }
+    manifest_name(&m, "dataset", l->dataset, sizeof l->dataset);
+    manifest_number(&m, "classes", 2, DATASET_CLASSES_MAX, &l->classes);
+    manifest_number(&m, "train_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TRAIN]);
+    manifest_number(&m, "test_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TEST]);
+    read_split(&m, &l->split);
+    read_digests(&m, l);
+    return manifest_close(&m);
+}
+
+static err read_part(const char *folder, labels *l, enum dataset_part part) {
+    char path[FILE_PATH_MAX];
+    idx_array array;
+    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[part]);
+    e = e ? e : idx_read(path, l->samples[part], &array);
+    if (e) {
+        return e;
+    }
+    l->values[part] = array.bytes;
+    if (array.rank != 1 || array.dims[0] != l->samples[part]) {
+        return err_fail(ERR_INPUT, "%s: not the [%u] that labels.json says", path, l->samples[part]);
+    }
+    return dataset_check_labels(path, l->values[part], l->samples[part], l->classes);
+}
+
+err labels_open(labels *l, const char *folder) {
+    *l = (labels){0};
+    err e = read_info(folder, l);
+    e = e ? e : read_part(folder, l, DATASET_TRAIN);
+    e = e ? e : read_part(folder, l, DATASET_TEST);
+    if (e) {
+        labels_close(l);
+    }
+    return e;
+}
+
+void labels_close(labels *l) {
+    free(l->values[DATASET_TRAIN]);
+    free(l->values[DATASET_TEST]);
+    free(l->portion_digests);
+    *l = (labels){0};
+}
+
+static err write_part(const char *folder, const labels *l, enum dataset_part part) {
+    char path[FILE_PATH_MAX];
+    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[part]);
+    e = e ? e : dataset_check_labels(path, l->values[part], l->samples[part], l->classes);
+    return e ? e : idx_write(path, l->values[part], 1, &l->samples[part]);
+}
+
+static json_t *pack_digests(const labels *l) {
+    json_t *digests = json_array();
+    for (uint32_t i = 0; i < l->split.portions; i++) {
+        json_array_append_new(digests, json_string(l->portion_digests[i]));
+    }
+    return digests;
+}
+
+static err write_info(const char *folder, const labels *l) {
+    char path[FILE_PATH_MAX];
+    err e = file_path(path, sizeof path, "%s/labels.json", folder);
+    if (e) {
+        return e;
+    }
+    const split *s = &l->split;
+    json_t *root =
+        json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "split",
+                  split_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape",
+                  (json_int_t)s->channels, (json_int_t)s->height, (json_int_t)s->width, "classes",
+                  (json_int_t)l->classes, "train_samples", (json_int_t)l->samples[DATASET_TRAIN],
+                  "test_samples", (json_int_t)l->samples[DATASET_TEST], "portion_digests", pack_digests(l));
+    return manifest_write(path, root);
+}
+
+err labels_write(const char *folder, const labels *l) {
+    err e = split_check(&l->split);
+    e = e ? e : file_make_folders(folder);
+    e = e ? e : write_part(folder, l, DATASET_TRAIN);
+    e = e ? e : write_part(folder, l, DATASET_TEST);
+    return e ? e : write_info(folder, l);
+}

@@ -1,0 +1,144 @@
+#include "data/manifest.h"
+
+#include "base/file.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_among(const char *name, const char *const *fields) {
+    for (; *fields; fields++) {
+        if (strcmp(name, *fields) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static err check_fields(const manifest *m, const char *const *fields) {
+    const char *name;
+    json_t *value;
+    json_object_foreach(m->root, name, value) {
+        if (!is_among(name, fields)) {
+            return err_fail(ERR_INPUT, "%s: unknown field '%s'", m->path, name);
+        }
+    }
+    for (; *fields; fields++) {
+        if (!json_object_get(m->root, *fields)) {
+            return err_fail(ERR_INPUT, "%s: field '%s' is missing", m->path, *fields);
+        }
+    }
+    return ERR_OK;
+}
+
+err manifest_open(manifest *m, const char *path, const char *const *fields) {
+    *m = (manifest){.path = path};
+    uint8_t *bytes = NULL;
+    size_t length = 0;
+    err e = file_read(path, MANIFEST_BYTES_MAX, &bytes, &length);
+    if (e) {
+        return e;
+    }
+    json_error_t error;
+    m->root = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, &error);
+    free(bytes);
+    if (!m->root) {
+        return err_fail(ERR_INPUT, "%s:%d: not JSON: %s", path, error.line, error.text);
+    }
+    e = json_is_object(m->root) ? check_fields(m, fields)
+                                : err_fail(ERR_INPUT, "%s: not a JSON object", path);
+    if (e) {
+        json_decref(m->root);
+    }
+    return e;
+}
+
+err manifest_close(manifest *m) {
+    json_decref(m->root);
+    m->root = NULL;
+    return m->error;
+}
+
+void manifest_refuse(manifest *m, const char *field, const char *reason) {
+    if (!m->error) {
+        m->error = err_fail(ERR_INPUT, "%s: field '%s' %s", m->path, field, reason);
+    }
+}
+
+void manifest_name(manifest *m, const char *field, char *to, size_t size) {
+    const json_t *value = json_object_get(m->root, field);
+    const char *text = json_string_value(value);
+    size_t length = json_string_length(value);
+    if (length == 0 || length >= size || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_") != length) {
+        manifest_refuse(m, field, "is not a short name of a-z, 0-9, '-' and '_'");
+        return;
+    }
+    memcpy(to, text, length + 1);
+}
+
+static bool number_fits(const json_t *value, uint32_t low, uint32_t high) {
+    return json_is_integer(value) && json_integer_value(value) >= low && json_integer_value(value) <= high;
+}
+
+void manifest_number(manifest *m, const char *field, uint32_t low, uint32_t high, uint32_t *to) {
+    const json_t *value = json_object_get(m->root, field);
+    if (number_fits(value, low, high)) {
+        *to = (uint32_t)json_integer_value(value);
+    } else if (!m->error) {
+        m->error = err_fail(ERR_INPUT, "%s: field '%s' is not a whole number from %u to %u", m->path, field,
+                            low, high);
+    }
+}
+
+static bool array_fits(manifest *m, const char *field, size_t count) {
+    const json_t *array = json_object_get(m->root, field);
+    if (json_is_array(array) && json_array_size(array) == count) {
+        return true;
+    }
+    if (!m->error) {
+        m->error = err_fail(ERR_INPUT, "%s: field '%s' is not an array of %zu", m->path, field, count);
+    }
+    return false;
+}
+
+void manifest_numbers(manifest *m, const char *field, uint32_t high, uint32_t *to, size_t count) {
+    for (size_t i = 0; array_fits(m, field, count) && i < count; i++) {
+        const json_t *value = json_array_get(json_object_get(m->root, field), i);
+        if (!number_fits(value, 1, high)) {
+            manifest_refuse(m, field, "holds something that is not a whole number in range");
+            return;
+        }
+        to[i] = (uint32_t)json_integer_value(value);
+    }
+}
+
+static void take_digest(manifest *m, const char *field, const json_t *value, char to[DIGEST_HEX]) {
+    const char *text = json_string_value(value);
+    if (json_string_length(value) != DIGEST_HEX - 1 || strspn(text, "0123456789abcdef") != DIGEST_HEX - 1) {
+        manifest_refuse(m, field, "holds something that is not 64 lower-case hex digits");
+        return;
+    }
+    memcpy(to, text, DIGEST_HEX);
+}
+
+void manifest_digest(manifest *m, const char *field, char to[DIGEST_HEX]) {
+    take_digest(m, field, json_object_get(m->root, field), to);
+}
+
+void manifest_digests(manifest *m, const char *field, char (*to)[DIGEST_HEX], size_t count) {
+    for (size_t i = 0; array_fits(m, field, count) && i < count; i++) {
+        take_digest(m, field, json_array_get(json_object_get(m->root, field), i), to[i]);
+    }
+}
+
+err manifest_write(const char *path, json_t *root) {
+    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    if (!text) {
+        return err_fail(ERR_MEMORY, "%s: no memory to write it", path);
+    }
+    const file_span spans[] = {{text, strlen(text)}, {"\n", 1}};
+    err e = file_write_atomic(path, spans, 2);
+    free(text);
+    return e;
+}

@@ -1,0 +1,119 @@
+#include "data/split.h"
+
+#include <string.h>
+
+static const char *const names[] = {"runs", "quadrants", "planes"};
+
+enum { KIND_COUNT = sizeof names / sizeof names[0], QUADRANTS = 4 };
+
+const char *split_name(split_kind kind) {
+    return names[kind];
+}
+
+err split_parse(const char *name, split_kind *kind) {
+    for (int i = 0; i < KIND_COUNT; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *kind = (split_kind)i;
+            return ERR_OK;
+        }
+    }
+    return err_fail(ERR_INPUT, "split '%s' is none of runs, quadrants, planes", name);
+}
+
+static err check_sizes(const split *s) {
+    if (s->channels == 0 || s->height == 0 || s->width == 0) {
+        return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has no elements", s->channels, s->height,
+                        s->width);
+    }
+    if (s->channels > SPLIT_ELEMENTS_MAX / s->height ||
+        s->channels * s->height > SPLIT_ELEMENTS_MAX / s->width) {
+        return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has more than %d elements", s->channels,
+                        s->height, s->width, SPLIT_ELEMENTS_MAX);
+    }
+    if (s->portions == 0 || s->portions > SPLIT_PORTIONS_MAX) {
+        return err_fail(ERR_INPUT, "%u portions are not 1 to %d", s->portions, SPLIT_PORTIONS_MAX);
+    }
+    return ERR_OK;
+}
+
+static err check_quadrants(const split *s) {
+    if (s->portions != QUADRANTS) {
+        return err_fail(ERR_INPUT, "quadrants make 4 portions, not %u", s->portions);
+    }
+    if (s->height % 2 != 0 || s->width % 2 != 0) {
+        return err_fail(ERR_INPUT, "quadrants need even sides, not %u x %u", s->height, s->width);
+    }
+    return ERR_OK;
+}
+
+err split_check(const split *s) {
+    err e = check_sizes(s);
+    if (e) {
+        return e;
+    }
+    switch (s->kind) {
+    case SPLIT_RUNS:
+        if (split_sample_elements(s) % s->portions != 0) {
+            return err_fail(ERR_INPUT, "%zu elements do not part into %u even runs", split_sample_elements(s),
+                            s->portions);
+        }
+        return ERR_OK;
+    case SPLIT_QUADRANTS:
+        return check_quadrants(s);
+    case SPLIT_PLANES:
+        if (s->portions != s->channels) {
+            return err_fail(ERR_INPUT, "planes make one portion for each of the %u channels, not %u",
+                            s->channels, s->portions);
+        }
+        return ERR_OK;
+    }
+    return err_fail(ERR_INPUT, "split kind %d is unknown", (int)s->kind);
+}
+
+void split_portion_shape(const split *s, uint32_t shape[3]) {
+    switch (s->kind) {
+    case SPLIT_RUNS:
+        shape[0] = 1;
+        shape[1] = 1;
+        shape[2] = (uint32_t)(split_sample_elements(s) / s->portions);
+        return;
+    case SPLIT_QUADRANTS:
+        shape[0] = s->channels;
+        shape[1] = s->height / 2;
+        shape[2] = s->width / 2;
+        return;
+    case SPLIT_PLANES:
+        shape[0] = 1;
+        shape[1] = s->height;
+        shape[2] = s->width;
+        return;
+    }
+}
+
+size_t split_sample_elements(const split *s) {
+    return (size_t)s->channels * s->height * s->width;
+}
+
+size_t split_portion_elements(const split *s) {
+    return split_sample_elements(s) / s->portions;
+}
+
+static void take_quadrant(const split *s, uint32_t index, const uint8_t *sample, uint8_t *portion) {
+    size_t rows = s->height / 2, columns = s->width / 2;
+    size_t top = index / 2 * rows, left = index % 2 * columns;
+    for (size_t channel = 0; channel < s->channels; channel++) {
+        for (size_t row = 0; row < rows; row++) {
+            memcpy(portion, sample + (channel * s->height + top + row) * s->width + left, columns);
+            portion += columns;
+        }
+    }
+}
+
+void split_take(const split *s, uint32_t index, const uint8_t *sample, uint8_t *portion) {
+    if (s->kind == SPLIT_QUADRANTS) {
+        take_quadrant(s, index, sample, portion);
+        return;
+    }
+    size_t elements = split_portion_elements(s); /* runs and planes are both contiguous */
+    memcpy(portion, sample + index * elements, elements);
+}
