@@ -2,166 +2,199 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "data/dataset.h"
 #include "data/labels.h"
 #include "data/portion.h"
+#include "data/split.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+enum { KEY_SET = 's', KEY_FROM = 'f', KEY_TO = 't', KEY_SPLIT = 'k', KEY_PORTIONS = 'p' };
+enum { KEY_TRAIN = 256, KEY_TEST, PORTIONS_DEFAULT = 4 };
+
+static const struct argp_option known[] = {
+    {"set", KEY_SET, "SET", 0, "mnist, fashion-mnist or cifar10", 0},
+    {"from", KEY_FROM, "DIR", 0, "folder of the set's files (fewbit data get makes it)", 0},
+    {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server", 0},
+    {"split", KEY_SPLIT, "KIND", 0,
+     "runs (even runs of the flattened sample, the default), quadrants, planes (one colour a node)", 0},
+    {"portions", KEY_PORTIONS, "N", 0, "how many; 4 where nothing is said, one a colour for planes", 0},
+    {"train", KEY_TRAIN, "N", 0, "only the first N training samples", 0},
+    {"test", KEY_TEST, "N", 0, "only the first N test samples", 0},
+    {0},
+};
+
+static const char doc[] =
+    "Parts a data set: each node's folder gets its portion of every sample, the server's folder the labels.\v"
+    "Every option can stand in the environment: --from as FEWBIT_FROM.\n\n";
 
 typedef struct split_options {
     const char *set, *from, *to;
     split_kind kind;
-    int64_t portions;
-    int64_t most[2]; /* samples to take of each part */
+    int64_t portions; /* 0: as the kind suggests */
+    int64_t limit[2]; /* by enum dataset_part; 0: all */
 } split_options;
 
-enum { KEY_SET = 256, KEY_FROM, KEY_TO, KEY_SPLIT, KEY_PORTIONS, KEY_TRAIN, KEY_TEST };
+typedef struct job {
+    const dataset *set;
+    const char *to;
+    dataset_samples samples[2]; /* by enum dataset_part */
+    labels about;
+} job;
 
-static const struct argp_option known[] = {
-    {"set", KEY_SET, "NAME", 0, "mnist or fashion-mnist", 0},
-    {"from", KEY_FROM, "DIR", 0, "folder of the data set's files (fewbit data get fills it)", 0},
-    {"to", KEY_TO, "DIR", 0, "folder to make: node-0, node-1, …, server", 0},
-    {"split", KEY_SPLIT, "HOW", 0, "runs (default), quadrants or planes", 0},
-    {"portions", KEY_PORTIONS, "N", 0, "how many nodes (default 4)", 0},
-    {"train", KEY_TRAIN, "N", 0, "take only the first N training samples", 0},
-    {"test", KEY_TEST, "N", 0, "take only the first N test samples", 0},
-    {0},
-};
-
-static int take(int key, char *value, struct argp_state *state) {
-    split_options *o = state->input;
-    err e = ERR_OK;
-    switch (key) {
-    case KEY_SET:
-        o->set = value;
-        break;
-    case KEY_FROM:
-        o->from = value;
-        break;
-    case KEY_TO:
-        o->to = value;
-        break;
-    case KEY_SPLIT:
-        e = split_parse(value, &o->kind);
-        break;
-    case KEY_PORTIONS:
-        e = options_number(value, "--portions", 1, SPLIT_PORTIONS_MAX, &o->portions);
-        break;
-    case KEY_TRAIN:
-        e = options_number(value, "--train", 1, INT32_MAX, &o->most[DATASET_TRAIN]);
-        break;
-    case KEY_TEST:
-        e = options_number(value, "--test", 1, INT32_MAX, &o->most[DATASET_TEST]);
-        break;
-    case ARGP_KEY_ARG:
-        e = err_fail(ERR_USAGE, "'%s' is too much: there are options only", value);
-        break;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+static int failed(err e) {
     return e ? EINVAL : 0;
 }
 
-typedef struct whole {
-    uint8_t *images[2], *labels[2];
-    uint32_t samples[2];
-} whole;
-
-static err load_whole(const split_options *o, const dataset *set, whole *w) {
-    err e = ERR_OK;
-    for (int part = 0; part < 2 && !e; part++) {
-        dataset_samples d;
-        e = dataset_load(set, o->from, (enum dataset_part)part, &d);
-        if (!e) {
-            w->images[part] = d.images, w->labels[part] = d.labels, w->samples[part] = d.count;
-        }
-        if (!e && o->most[part] < w->samples[part]) {
-            w->samples[part] = (uint32_t)o->most[part];
-        }
+static int take(int key, char *value, struct argp_state *state) {
+    split_options *o = state->input;
+    switch (key) {
+    case KEY_SET:
+        o->set = value;
+        return 0;
+    case KEY_FROM:
+        o->from = value;
+        return 0;
+    case KEY_TO:
+        o->to = value;
+        return 0;
+    case KEY_SPLIT:
+        return failed(split_parse(value, &o->kind));
+    case KEY_PORTIONS:
+        return failed(options_number(value, "--portions", 1, SPLIT_PORTIONS_MAX, &o->portions));
+    case KEY_TRAIN:
+        return failed(options_number(value, "--train", 1, UINT32_MAX, &o->limit[DATASET_TRAIN]));
+    case KEY_TEST:
+        return failed(options_number(value, "--test", 1, UINT32_MAX, &o->limit[DATASET_TEST]));
+    case ARGP_KEY_ARG:
+        return failed(err_fail(ERR_USAGE, "'%s' is too much: there are options only", value));
+    default:
+        return ARGP_ERR_UNKNOWN;
     }
-    return e;
 }
 
-static err write_node(const split_options *o, const dataset *set, const split *s, const whole *w, uint32_t k,
-                      char digest[DIGEST_HEX]) {
-    portion_info info = {.portions = s->portions, .index = k, .samples = {w->samples[0], w->samples[1]}};
-    snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
-    snprintf(info.split, sizeof info.split, "%s", split_name(s->kind));
-    split_portion_shape(s, info.shape);
-    size_t elements = split_portion_elements(s);
-    uint8_t *parts[2];
-    for (int part = 0; part < 2; part++) {
-        parts[part] = malloc(w->samples[part] * elements);
-        for (uint32_t i = 0; parts[part] && i < w->samples[part]; i++) {
-            split_take(s, k, w->images[part] + i * split_sample_elements(s), parts[part] + i * elements);
-        }
-    }
-    char folder[FILE_PATH_MAX];
-    err e = parts[0] && parts[1] ? file_path(folder, sizeof folder, "%s/node-%u", o->to, k)
-                                 : err_fail(ERR_MEMORY, "no memory for portion %u", k);
-    e = e ? e : portion_write(folder, &info, parts[0], parts[1]);
-    memcpy(digest, info.digest, DIGEST_HEX);
-    free(parts[0]);
-    free(parts[1]);
-    return e;
-}
-
-static err write_all(const split_options *o, const dataset *set, const split *s, const whole *w) {
-    char digests[SPLIT_PORTIONS_MAX][DIGEST_HEX];
-    for (uint32_t k = 0; k < s->portions; k++) {
-        err e = write_node(o, set, s, w, k, digests[k]);
-        if (e) {
-            return e;
-        }
-    }
-    labels l = {
-        .split = *s,
-        .classes = set->classes,
-        .samples = {w->samples[0], w->samples[1]},
-        .values = {w->labels[0], w->labels[1]},
-        .portion_digests = digests,
-    };
-    snprintf(l.dataset, sizeof l.dataset, "%s", set->name);
-    char folder[FILE_PATH_MAX];
-    err e = file_path(folder, sizeof folder, "%s/server", o->to);
-    return e ? e : labels_write(folder, &l);
-}
-
-static err run(const split_options *o) {
-    const dataset *set;
-    err e = dataset_find(o->set, &set);
+static err parse(int argc, char **argv, split_options *o) {
+    const struct argp argp = {.options = known, .parser = take, .doc = doc};
+    err e = options_parse(&argp, argc, argv, 0, NULL, o);
     if (e) {
         return e;
     }
-    split s = {o->kind, (uint32_t)o->portions, set->channels, set->height, set->width};
-    whole w = {0};
-    e = split_check(&s);
-    e = e ? e : load_whole(o, set, &w);
-    e = e ? e : write_all(o, set, &s, &w);
-    for (int part = 0; part < 2; part++) {
-        free(w.images[part]);
-        free(w.labels[part]);
+    if (!o->set || !o->from || !o->to) {
+        return err_fail(ERR_USAGE, "--%s is missing (see --help)",
+                        !o->set    ? "set"
+                        : !o->from ? "from"
+                                   : "to");
     }
-    if (!e) {
-        printf("%s: %u portions by %s, %u training and %u test samples\n", o->to, s.portions, split_name(s.kind),
-               w.samples[0], w.samples[1]);
+    return ERR_OK;
+}
+
+static err plan_split(const split_options *o, job *j) {
+    split *s = &j->about.split;
+    err e = dataset_find(o->set, &j->set);
+    if (e) {
+        return err_prefix(ERR_USAGE, "--set");
     }
+    int64_t suggested = o->kind == SPLIT_PLANES ? j->set->channels : PORTIONS_DEFAULT;
+    *s = (split){.kind = o->kind,
+                 .portions = (uint32_t)(o->portions > 0 ? o->portions : suggested),
+                 .channels = j->set->channels,
+                 .height = j->set->height,
+                 .width = j->set->width};
+    return split_check(s) ? err_prefix(ERR_USAGE, "--split, --portions") : ERR_OK;
+}
+
+static err load(const split_options *o, job *j, enum dataset_part part) {
+    dataset_samples *samples = &j->samples[part];
+    err e = dataset_load(j->set, o->from, part, samples);
+    if (e) {
+        return e;
+    }
+    if (o->limit[part] > samples->count) {
+        return err_fail(ERR_INPUT, "%s: holds %u samples, fewer than the %lld of --%s", o->from,
+                        samples->count, (long long)o->limit[part], part == DATASET_TRAIN ? "train" : "test");
+    }
+    j->about.samples[part] = o->limit[part] > 0 ? (uint32_t)o->limit[part] : samples->count;
+    j->about.values[part] = samples->labels;
+    return ERR_OK;
+}
+
+static uint8_t *take_part(const job *j, uint32_t index, enum dataset_part part) {
+    const split *s = &j->about.split;
+    size_t whole = split_sample_elements(s), elements = split_portion_elements(s);
+    uint8_t *taken = malloc(j->about.samples[part] * elements);
+    for (size_t i = 0; taken && i < j->about.samples[part]; i++) {
+        split_take(s, index, j->samples[part].images + i * whole, taken + i * elements);
+    }
+    return taken;
+}
+
+static err write_node(job *j, uint32_t index) {
+    const split *s = &j->about.split;
+    char folder[FILE_PATH_MAX];
+    err e = file_path(folder, sizeof folder, "%s/node-%u", j->to, index);
+    if (e) {
+        return e;
+    }
+    portion_info info = {.portions = s->portions,
+                         .index = index,
+                         .samples = {j->about.samples[DATASET_TRAIN], j->about.samples[DATASET_TEST]}};
+    snprintf(info.dataset, sizeof info.dataset, "%s", j->set->name);
+    snprintf(info.split, sizeof info.split, "%s", split_name(s->kind));
+    split_portion_shape(s, info.shape);
+    uint8_t *train = take_part(j, index, DATASET_TRAIN);
+    uint8_t *test = take_part(j, index, DATASET_TEST);
+    e = train && test ? portion_write(folder, &info, train, test)
+                      : err_fail(ERR_MEMORY, "%s: no memory for its samples", folder);
+    free(train);
+    free(test);
+    snprintf(j->about.portion_digests[index], DIGEST_HEX, "%s", info.digest);
     return e;
 }
 
-err data_split_main(int argc, char **argv) {
-    split_options o = {.kind = SPLIT_RUNS, .portions = 4, .most = {INT32_MAX, INT32_MAX}};
-    const struct argp argp = {
-        .options = known,
-        .parser = take,
-        .doc = "Writes DIR/node-K, each with one portion of every sample and no label, and DIR/server with the labels and "
-               "no pixel.",
-    };
-    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
-    if (!e && (!o.set || !o.from || !o.to)) {
-        e = err_fail(ERR_USAGE, "--%s is missing", !o.set ? "set" : !o.from ? "from" : "to");
+static err write_all(job *j) {
+    char folder[FILE_PATH_MAX];
+    uint32_t portions = j->about.split.portions;
+    snprintf(j->about.dataset, sizeof j->about.dataset, "%s", j->set->name);
+    j->about.classes = j->set->classes;
+    j->about.portion_digests = calloc(portions, sizeof *j->about.portion_digests);
+    if (!j->about.portion_digests) {
+        return err_fail(ERR_MEMORY, "no memory for %u portions", portions);
     }
-    return e ? e : run(&o);
+    err e = ERR_OK;
+    for (uint32_t i = 0; i < portions && !e; i++) {
+        e = write_node(j, i);
+    }
+    e = e ? e : file_path(folder, sizeof folder, "%s/server", j->to);
+    return e ? e : labels_write(folder, &j->about);
+}
+
+static void tell(const job *j) {
+    uint32_t shape[3];
+    split_portion_shape(&j->about.split, shape);
+    printf("%s: %u training and %u test samples in %u %s of [%u, %u, %u]\n", j->set->name,
+           j->about.samples[DATASET_TRAIN], j->about.samples[DATASET_TEST], j->about.split.portions,
+           split_name(j->about.split.kind), shape[0], shape[1], shape[2]);
+    printf("%s: node-0 to node-%u hold the pixels, server the labels\n", j->to, j->about.split.portions - 1);
+}
+
+err data_split_main(int argc, char **argv) {
+    split_options o = {.kind = SPLIT_RUNS};
+    err e = parse(argc, argv, &o);
+    if (e) {
+        return e;
+    }
+    job j = {.to = o.to};
+    e = plan_split(&o, &j);
+    e = e ? e : load(&o, &j, DATASET_TRAIN);
+    e = e ? e : load(&o, &j, DATASET_TEST);
+    e = e ? e : write_all(&j);
+    if (!e) {
+        tell(&j);
+    }
+    free(j.about.portion_digests);
+    dataset_samples_free(&j.samples[DATASET_TRAIN]);
+    dataset_samples_free(&j.samples[DATASET_TEST]);
+    return e;
 }

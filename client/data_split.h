@@ -1,10 +1,10 @@
-/* `fewbit data split`: gives every node its own portion and the server the labels. */
+/* `fewbit data split`: parts a data set into one folder a node (DIR/node-K: its portion of every sample) and
+ * one for the server (DIR/server: the labels, no pixels). */
 #ifndef FEWBIT_CLIENT_DATA_SPLIT_H
 #define FEWBIT_CLIENT_DATA_SPLIT_H
 
 #include "base/err.h"
 
-/* argv[0] is "fewbit data split". */
 err data_split_main(int argc, char **argv);
 
 #endif

@@ -1,5 +1,6 @@
 /* fewbit: the tool for people and scripts. */
 #include "base/options.h"
+#include "client/data_get.h"
 #include "client/data_split.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {{"data", "get"}, data_get_main, "bring a data set's files into a folder, checked"},
     {{"data", "split"}, data_split_main, "give every node its own portion, and the server the labels"},
 };
 
@@ -30,7 +32,8 @@ static void print_usage(FILE *to) {
 
 static err run_command(const command *c, int words, int argc, char **argv) {
     char name[64];
-    snprintf(name, sizeof name, "fewbit %s%s%s", c->words[0], c->words[1] ? " " : "", c->words[1] ? c->words[1] : "");
+    snprintf(name, sizeof name, "fewbit %s%s%s", c->words[0], c->words[1] ? " " : "",
+             c->words[1] ? c->words[1] : "");
     argv[words] = name;
     return c->run(argc - words, argv + words);
 }

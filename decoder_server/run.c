@@ -50,6 +50,7 @@ static void position_from(const json_t *j, run_position *p) {
     p->step = (uint64_t)json_integer_value(json_object_get(j, "step"));
     p->epoch = (uint32_t)json_integer_value(json_object_get(j, "epoch"));
     p->batch = (uint32_t)json_integer_value(json_object_get(j, "batch"));
+    p->evaluations = (uint32_t)json_integer_value(json_object_get(j, "evaluations"));
     p->loss_sum = json_number_value(json_object_get(j, "loss_sum"));
     p->correct = (uint64_t)json_integer_value(json_object_get(j, "correct"));
     p->seen = (uint64_t)json_integer_value(json_object_get(j, "seen"));
@@ -81,11 +82,12 @@ static err commit_from(const run *r, const char *path, const json_t *j, run_comm
     return good ? ERR_OK : err_fail(ERR_INPUT, "%s: a commit's digests are missing or malformed", path);
 }
 
-static err epochs_from(run *r, const json_t *list) {
+static err evaluations_from(run *r, const json_t *list) {
     size_t index;
     json_t *j;
     json_array_foreach(list, index, j) {
-        run_epoch e = {
+        run_evaluation e = {
+            .epoch = json_number_value(json_object_get(j, "epoch")),
             .loss = json_number_value(json_object_get(j, "loss")),
             .train = json_number_value(json_object_get(j, "train")),
             .soft = json_number_value(json_object_get(j, "soft")),
@@ -93,7 +95,7 @@ static err epochs_from(run *r, const json_t *list) {
             .validation = json_number_value(json_object_get(j, "validation")),
             .seconds = json_number_value(json_object_get(j, "seconds")),
         };
-        err failed = run_add_epoch(r, &e);
+        err failed = run_add_evaluation(r, &e);
         if (failed) {
             return failed;
         }
@@ -114,11 +116,11 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
     if (!e && json_is_object(best)) {
         e = commit_from(r, path, best, &r->best);
         r->has_best = !e;
-        r->best_epoch = (uint32_t)json_integer_value(json_object_get(j, "best_epoch"));
+        r->best_evaluation = (uint32_t)json_integer_value(json_object_get(j, "best_evaluation"));
     }
-    e = e ? e : epochs_from(r, json_object_get(j, "epochs"));
-    if (!e && (r->epoch_count != r->last.position.epoch || (r->has_best && r->best_epoch >= r->epoch_count))) {
-        e = err_fail(ERR_INPUT, "%s: its epochs and its commit contradict each other", path);
+    e = e ? e : evaluations_from(r, json_object_get(j, "evaluations"));
+    if (!e && (r->evaluation_count != r->last.position.evaluations || (r->has_best && r->best_evaluation >= r->evaluation_count))) {
+        e = err_fail(ERR_INPUT, "%s: its evaluations and its commit contradict each other", path);
     }
     return e;
 }
@@ -165,22 +167,22 @@ err run_open(run *r, const char *folder, const experiment *wanted) {
 }
 
 void run_close(run *r) {
-    free(r->epochs);
-    r->epochs = NULL;
+    free(r->evaluations);
+    r->evaluations = NULL;
 }
 
-err run_add_epoch(run *r, const run_epoch *epoch) {
-    run_epoch *grown = realloc(r->epochs, (r->epoch_count + 1) * sizeof *grown);
+err run_add_evaluation(run *r, const run_evaluation *epoch) {
+    run_evaluation *grown = realloc(r->evaluations, (r->evaluation_count + 1) * sizeof *grown);
     if (!grown) {
-        return err_fail(ERR_MEMORY, "no memory for epoch %u", r->epoch_count);
+        return err_fail(ERR_MEMORY, "no memory for evaluation %u", r->evaluation_count);
     }
-    r->epochs = grown;
-    r->epochs[r->epoch_count++] = *epoch;
+    r->evaluations = grown;
+    r->evaluations[r->evaluation_count++] = *epoch;
     return ERR_OK;
 }
 
 void run_rewind(run *r) {
-    r->epoch_count = r->has_commit ? r->last.position.epoch : 0;
+    r->evaluation_count = r->has_commit ? r->last.position.evaluations : 0;
 }
 
 err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]) {
@@ -209,25 +211,25 @@ static json_t *commit_to(const run *r, const run_commit *c) {
         json_array_append_new(encoders, digest_to(c->encoders[k]));
     }
     const run_position *p = &c->position;
-    return json_pack("{s:I, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch", (int)p->epoch,
-                     "batch", (int)p->batch, "loss_sum", p->loss_sum, "correct", (json_int_t)p->correct, "seen",
+    return json_pack("{s:I, s:i, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch", (int)p->epoch,
+                     "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum", p->loss_sum, "correct", (json_int_t)p->correct, "seen",
                      (json_int_t)p->seen, "head", digest_to(c->head), "encoders", encoders);
 }
 
 static json_t *manifest_to(const run *r) {
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
-    json_t *epochs = json_array();
-    for (uint32_t i = 0; i < r->epoch_count; i++) {
-        const run_epoch *e = &r->epochs[i];
-        json_array_append_new(epochs, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "loss", e->loss, "train", e->train,
+    json_t *evaluations = json_array();
+    for (uint32_t i = 0; i < r->evaluation_count; i++) {
+        const run_evaluation *e = &r->evaluations[i];
+        json_array_append_new(evaluations, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss", e->loss, "train", e->train,
                                                 "soft", e->soft, "rounded", e->rounded, "validation", e->validation,
                                                 "seconds", e->seconds));
     }
-    json_t *j = json_pack("{s:s, s:o, s:o}", "run", id, "last", commit_to(r, &r->last), "epochs", epochs);
+    json_t *j = json_pack("{s:s, s:o, s:o}", "run", id, "last", commit_to(r, &r->last), "evaluations", evaluations);
     if (r->has_best) {
         json_object_set_new(j, "best", commit_to(r, &r->best));
-        json_object_set_new(j, "best_epoch", json_integer(r->best_epoch));
+        json_object_set_new(j, "best_evaluation", json_integer(r->best_evaluation));
     }
     return j;
 }
@@ -268,7 +270,7 @@ err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {
     if (is_best) {
         r->best = *commit;
         r->has_best = true;
-        r->best_epoch = r->epoch_count - 1;
+        r->best_evaluation = r->evaluation_count - 1;
     }
     json_t *j = manifest_to(r);
     err e = write_json(r, "manifest.json", j);
@@ -289,8 +291,8 @@ err run_served_commit(const run *r, const run_commit **commit) {
     return ERR_OK;
 }
 
-const run_epoch *run_final_epoch(const run *r) {
-    return &r->epochs[r->has_best ? r->best_epoch : r->epoch_count - 1];
+const run_evaluation *run_final_evaluation(const run *r) {
+    return &r->evaluations[r->has_best ? r->best_evaluation : r->evaluation_count - 1];
 }
 
 void run_log(const run *r, const char *event, json_t *fields) {

@@ -18,11 +18,12 @@
 #include <jansson.h>
 
 /* Where training stands: before batch `batch` of epoch `epoch`, both from 0, after `step` updates. The sums are the
- * running ones of the epoch that is under way. */
+ * running ones since the last evaluation. */
 typedef struct run_position {
     uint64_t step;
     uint32_t epoch, batch;
-    double loss_sum; /* over samples */
+    uint32_t evaluations; /* done so far */
+    double loss_sum; /* over samples, since the last evaluation */
     uint64_t correct, seen;
 } run_position;
 
@@ -34,9 +35,10 @@ typedef struct run_commit {
 } run_commit;
 
 /* Accuracies in percent. `validation` is the rounded accuracy on the samples held back, 0 without any. */
-typedef struct run_epoch {
+typedef struct run_evaluation {
+    double epoch; /* epochs trained, from 1 at the end of the first */
     double loss, train, soft, rounded, validation, seconds;
-} run_epoch;
+} run_evaluation;
 
 typedef struct run {
     char folder[512];
@@ -46,9 +48,9 @@ typedef struct run {
     run_commit last;
     bool has_best; /* with keep_best */
     run_commit best;
-    uint32_t best_epoch; /* from 0 */
-    run_epoch *epochs;   /* [epoch_count] */
-    uint32_t epoch_count;
+    uint32_t best_evaluation; /* from 0 */
+    run_evaluation *evaluations; /* [evaluation_count] */
+    uint32_t evaluation_count;
 } run;
 
 /* Makes the folder and its experiment.yaml. A folder that holds a run already: ERR_INPUT. */
@@ -59,7 +61,7 @@ err run_open(run *r, const char *folder, const experiment *wanted);
 void run_close(run *r);
 
 /* Adds an epoch's figures to what the next commit writes. */
-err run_add_epoch(run *r, const run_epoch *epoch);
+err run_add_evaluation(run *r, const run_evaluation *epoch);
 
 /* Forgets the epochs behind the last commit (after going back to it). */
 void run_rewind(run *r);
@@ -76,8 +78,8 @@ err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best);
 /* The commit to serve: the best one where one is kept, else the last; ERR_NOT_FOUND when there is none. */
 err run_served_commit(const run *r, const run_commit **commit);
 
-/* The epoch whose figures are final: that of run_served_commit. `epoch_count` must not be 0. */
-const run_epoch *run_final_epoch(const run *r);
+/* The epoch whose figures are final: that of run_served_commit. `evaluation_count` must not be 0. */
+const run_evaluation *run_final_evaluation(const run *r);
 
 /* Appends one line to log.jsonl: {"time": …, "event": EVENT, fields…}; takes over `fields` (may be NULL). */
 void run_log(const run *r, const char *event, json_t *fields);

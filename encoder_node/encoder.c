@@ -3,6 +3,7 @@
 #include "base/cursor.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/vector.h"
 #include "bits/pack.h"
 #include "encoder_node/store.h"
 #include "experiment/experiment.h"
@@ -201,6 +202,22 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     return ENCODER_GO_ON;
 }
 
+VECTOR_VERSIONS
+static void normalise(float *inputs, size_t n, float mean, float deviation) {
+    for (size_t i = 0; i < n; i++) {
+        inputs[i] = (inputs[i] - mean) / deviation;
+    }
+}
+
+/* portions [count, elements] -> input rows from `row` on, scaled as the experiment says. */
+static void load_inputs(encoder *e, size_t row, const uint8_t *portions, size_t count) {
+    float *to = e->inputs + row * e->elements;
+    portion_scale(portions, to, count * e->elements);
+    if (e->job.data.deviation > 0) {
+        normalise(to, count * e->elements, e->job.data.mean, e->job.data.deviation);
+    }
+}
+
 /* Gathers the samples a Batch names into the input buffer. */
 static err gather(encoder *e, const Fewbit__Batch *b) {
     enum dataset_part part = b->part == FEWBIT__PART__PART_TEST ? DATASET_TEST : DATASET_TRAIN;
@@ -216,7 +233,7 @@ static err gather(encoder *e, const Fewbit__Batch *b) {
         if (id >= samples) {
             return err_fail(ERR_INPUT, "the server asks for sample %u of %u", id, samples);
         }
-        portion_scale(portion_sample(e->config.data, part, id), e->inputs + i * e->elements, e->elements);
+        load_inputs(e, i, portion_sample(e->config.data, part, id), 1);
     }
     return ERR_OK;
 }
@@ -300,7 +317,7 @@ static encoder_verdict on_request(encoder *e, const Fewbit__Request *r) {
     if (e->mode != FEWBIT__MODE__MODE_SERVE || r->portion.len != e->elements) {
         return refuse_out_of_turn(e, "Request");
     }
-    portion_scale(r->portion.data, e->inputs, e->elements);
+    load_inputs(e, 0, r->portion.data, 1);
     send_codes(e, MESSAGE_ANSWER, r->id, nn_net_forward(e->net, e->inputs, 1, NN_EVALUATE), 1);
     return ENCODER_GO_ON;
 }
@@ -361,6 +378,6 @@ bool encoder_may_push(const encoder *e) {
 }
 
 void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count) {
-    portion_scale(portions, e->inputs, (size_t)count * e->elements);
+    load_inputs(e, 0, portions, count);
     send_codes(e, MESSAGE_CODES, first, nn_net_forward(e->net, e->inputs, count, NN_EVALUATE), count);
 }

@@ -52,7 +52,7 @@ struct coordinator {
     char save_error[200];
     ledger ledger;
     uint64_t trained, steps; /* samples and steps of this process */
-    uint64_t epoch_started_ns;
+    uint64_t period_started_ns;
     err outcome;
     char outcome_text[256];
 };
@@ -170,7 +170,7 @@ static bool is_last_answer(coordinator *c, uint32_t k) {
     return true;
 }
 
-static void report(coordinator *c, const char *phase, const run_epoch *ended) {
+static void report(coordinator *c, const char *phase, const run_evaluation *ended) {
     double seen = c->at.seen ? (double)c->at.seen : 1.0;
     coordinator_progress p = {
         .phase = phase,
@@ -312,11 +312,13 @@ static bool saves_at(const coordinator *c) {
     return every > 0 && c->at.step % every == 0;
 }
 
+static bool evaluates_at(const coordinator *c) {
+    uint32_t every = c->e->training.evaluate_every;
+    return c->at.batch == c->batches || (every > 0 && c->at.batch % every == 0);
+}
+
 /* All activations of a batch are here. */
 static void train_on_batch(coordinator *c) {
-    if (c->at.batch == 0) {
-        c->epoch_started_ns = clock_now_ns();
-    }
     double loss;
     size_t correct = 0;
     uint32_t rows = c->rows;
@@ -330,7 +332,7 @@ static void train_on_batch(coordinator *c) {
     c->at.batch++;
     send_gradients(c, of_step, rows, gradient);
     step_update_begin(c->step);
-    if (c->at.batch < c->batches && !saves_at(c)) {
+    if (!evaluates_at(c) && !saves_at(c)) {
         send_batch(c);
     }
     c->state = UPDATING;
@@ -348,7 +350,7 @@ void coordinator_work_done(coordinator *c) {
     step_update_finish(c->step);
     c->state = TRAINING;
     report(c, "training", NULL);
-    if (c->at.batch == c->batches) {
+    if (evaluates_at(c)) {
         start_evaluation(c);
     } else if (saves_at(c)) {
         save(c);
@@ -445,7 +447,7 @@ static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
     m->restores--;
     if (m->restores == 0 && c->state == GATHERING && is_last_answer(c, k)) {
         run_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->at.step));
-        c->epoch_started_ns = clock_now_ns();
+        c->period_started_ns = clock_now_ns();
         send_batch(c);
     }
 }
@@ -507,36 +509,44 @@ static double percent(uint64_t correct, uint64_t samples) {
     return samples ? 100.0 * (double)correct / (double)samples : 0.0;
 }
 
-static bool is_better_than_before(const coordinator *c, const run_epoch *epoch) {
-    for (uint32_t i = 0; i + 1 < c->run->epoch_count; i++) {
-        if (c->run->epochs[i].validation >= epoch->validation) {
+static bool is_better_than_before(const coordinator *c, const run_evaluation *score) {
+    for (uint32_t i = 0; i + 1 < c->run->evaluation_count; i++) {
+        if (c->run->evaluations[i].validation >= score->validation) {
             return false;
         }
     }
     return true;
 }
 
-static void end_epoch(coordinator *c) {
-    run_epoch epoch = {
+static void end_evaluation(coordinator *c) {
+    run_evaluation score = {
+        .epoch = c->at.epoch + (double)c->at.batch / c->batches,
         .loss = c->at.loss_sum / (double)c->at.seen,
         .train = percent(c->at.correct, c->at.seen),
         .soft = percent(c->stage_correct[SOFT_TEST], samples_of(c, SOFT_TEST)),
         .rounded = percent(c->stage_correct[ROUNDED_TEST], samples_of(c, ROUNDED_TEST)),
         .validation = percent(c->stage_correct[ROUNDED_VALIDATION], samples_of(c, ROUNDED_VALIDATION)),
-        .seconds = clock_seconds_since(c->epoch_started_ns),
+        .seconds = clock_seconds_since(c->period_started_ns),
     };
-    if (run_add_epoch(c->run, &epoch)) {
+    if (run_add_evaluation(c->run, &score)) {
         end_training(c, ERR_MEMORY, err_text());
         return;
     }
-    run_log(c->run, "epoch",
-            json_pack("{s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", (int)c->at.epoch + 1, "step",
-                      (json_int_t)c->at.step, "loss", epoch.loss, "train_accuracy", epoch.train, "soft_accuracy",
-                      epoch.soft, "rounded_accuracy", epoch.rounded, "validation_accuracy", epoch.validation,
-                      "seconds", epoch.seconds));
-    report(c, "testing", &epoch);
-    c->next_is_best = c->e->training.keep_best && is_better_than_before(c, &epoch);
-    c->at = (run_position){.step = c->at.step, .epoch = c->at.epoch + 1};
+    run_log(c->run, "evaluated",
+            json_pack("{s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", score.epoch, "step",
+                      (json_int_t)c->at.step, "loss", score.loss, "train_accuracy", score.train, "soft_accuracy",
+                      score.soft, "rounded_accuracy", score.rounded, "validation_accuracy", score.validation,
+                      "seconds", score.seconds));
+    report(c, "testing", &score);
+    c->next_is_best = c->e->training.keep_best && is_better_than_before(c, &score);
+    bool ends_epoch = c->at.batch == c->batches;
+    c->at = (run_position){
+        .step = c->at.step,
+        .epoch = c->at.epoch + ends_epoch,
+        .batch = ends_epoch ? 0 : c->at.batch,
+        .evaluations = c->at.evaluations + 1,
+    };
+    c->period_started_ns = clock_now_ns();
     save(c);
 }
 
@@ -546,7 +556,7 @@ static void end_stage(coordinator *c) {
     } else if (c->stage == SOFT_TEST) {
         start_stage(c, ROUNDED_TEST);
     } else {
-        end_epoch(c);
+        end_evaluation(c);
     }
 }
 
@@ -582,7 +592,7 @@ void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
         start_stage(c, ROUNDED_VALIDATION);
     } else {
         c->stage_correct[ROUNDED_VALIDATION] = 0;
-        end_epoch(c);
+        end_evaluation(c);
     }
 }
 
@@ -646,22 +656,22 @@ static void on_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s) {
 }
 
 static bool stops_early(const coordinator *c) {
-    uint32_t patience = c->e->training.early_stop, count = c->run->epoch_count;
+    uint32_t patience = c->e->training.early_stop, count = c->run->evaluation_count;
     if (patience == 0 || count <= patience) {
         return false;
     }
     uint32_t best = 0;
     for (uint32_t i = 1; i < count; i++) {
-        best = c->run->epochs[i].validation > c->run->epochs[best].validation ? i : best;
+        best = c->run->evaluations[i].validation > c->run->evaluations[best].validation ? i : best;
     }
     return count - 1 - best >= patience;
 }
 
 static json_t *history(const run *r) {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < r->epoch_count; i++) {
-        const run_epoch *e = &r->epochs[i];
-        json_array_append_new(list, json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", (int)i + 1, "loss",
+    for (uint32_t i = 0; i < r->evaluation_count; i++) {
+        const run_evaluation *e = &r->evaluations[i];
+        json_array_append_new(list, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss",
                                               e->loss, "train_accuracy", e->train, "soft_accuracy", e->soft,
                                               "rounded_accuracy", e->rounded, "validation_accuracy", e->validation,
                                               "seconds", e->seconds));
@@ -671,18 +681,18 @@ static json_t *history(const run *r) {
 
 static err write_result(coordinator *c) {
     const run *r = c->run;
-    const run_epoch *final = run_final_epoch(r);
+    const run_evaluation *final = run_final_evaluation(r);
     double seconds = 0;
-    for (uint32_t i = 0; i < r->epoch_count; i++) {
-        seconds += r->epochs[i].seconds;
+    for (uint32_t i = 0; i < r->evaluation_count; i++) {
+        seconds += r->evaluations[i].seconds;
     }
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     json_t *j = json_pack(
-        "{s:s, s:s, s:{s:i, s:f, s:f, s:f}, s:i, s:f, s:f, s:I, s:o, s:i, s:o, s:o}", "experiment", c->e->name, "run",
-        id, "final", "epoch", (int)(final - r->epochs) + 1, "train_accuracy", final->train, "soft_accuracy",
-        final->soft, "rounded_accuracy", final->rounded, "epochs", (int)r->epoch_count, "seconds", seconds,
-        "seconds_per_epoch", seconds / r->epoch_count, "steps", (json_int_t)c->at.step, "bits_per_sample",
+        "{s:s, s:s, s:{s:f, s:f, s:f, s:f}, s:i, s:f, s:f, s:I, s:o, s:i, s:o, s:o}", "experiment", c->e->name, "run",
+        id, "final", "epoch", final->epoch, "train_accuracy", final->train, "soft_accuracy",
+        final->soft, "rounded_accuracy", final->rounded, "epochs", (int)c->at.epoch, "seconds", seconds,
+        "seconds_per_epoch", c->at.epoch ? seconds / c->at.epoch : seconds, "steps", (json_int_t)c->at.step, "bits_per_sample",
         ledger_bits_per_sample(&c->ledger, c->portions * c->bits), "raw_bits_per_sample",
         (int)(8 * split_sample_elements(&c->labels->split)), "nodes", ledger_nodes(&c->ledger), "history",
         history(r));
@@ -706,7 +716,7 @@ static void finish(coordinator *c) {
 
 /* What comes after a commit, or instead of one that failed. */
 static void go_on(coordinator *c) {
-    if (c->at.batch == 0 && (c->at.epoch >= c->e->training.epochs || stops_early(c))) {
+    if (c->at.epoch >= c->e->training.epochs || (c->at.seen == 0 && stops_early(c))) {
         finish(c);
     } else {
         send_batch(c);

@@ -27,7 +27,7 @@ typedef struct coordinator_progress {
     uint32_t batch, batches;
     double loss, accuracy; /* of the epoch so far; percent */
     uint64_t samples, steps; /* done since the start of this process */
-    const run_epoch *ended; /* the epoch that has just been evaluated, or NULL */
+    const run_evaluation *ended; /* the epoch that has just been evaluated, or NULL */
 } coordinator_progress;
 
 typedef struct coordinator_host {

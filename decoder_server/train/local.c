@@ -137,6 +137,11 @@ static void round_task(void *context, size_t task) {
     }
 }
 
+/* What the coordinator said last: that the last checkpoint is committed. */
+static void deliver_rest(void *context, size_t portion) {
+    run_encoder(&((local *)context)->peers[portion]);
+}
+
 static err deliver_outbox(local *l, local_peer *p) {
     for (size_t at = 0; at < p->outbox.used;) {
         uint8_t type;
@@ -250,6 +255,7 @@ static err run_all(local *l, const char *data, uint32_t threads) {
             return e;
         }
     }
+    lanes_run(l->lanes, deliver_rest, l, l->portions);
     return outcome;
 }
 

@@ -41,12 +41,12 @@ static err file_open(idx_file *file, const char *path) {
 
 static err read_failed(const idx_file *file, const char *what) {
     int number = 0;
-    const char *reason = gzerror(file->gz, &number);
+    gzerror(file->gz, &number);
     if (number == Z_ERRNO) {
         return err_system(ERR_IO, "%s: cannot read", file->path);
     }
     if (number != Z_OK && number != Z_BUF_ERROR) {
-        return err_fail(ERR_INPUT, "%s: damaged gzip stream (%s)", file->path, reason);
+        return err_fail(ERR_INPUT, "%s: damaged gzip stream", file->path);
     }
     return err_fail(ERR_INPUT, "%s: truncated: ends inside %s", file->path, what);
 }

@@ -24,8 +24,7 @@ enum { SPLIT_PORTIONS_MAX = 64, SPLIT_ELEMENTS_MAX = 1 << 20 };
  * quadrants need even sides and 4 portions, planes as many portions as channels, every size > 0, caps). */
 err split_check(const split *s);
 
-/* The shape {channels, height, width} of a portion; a run is {1, 1, elements}. All portions have one shape.
- */
+/* The shape {channels, height, width} of a portion, the same for all; a run is {1, 1, elements}. */
 void split_portion_shape(const split *s, uint32_t shape[3]);
 size_t split_portion_elements(const split *s);
 size_t split_sample_elements(const split *s);

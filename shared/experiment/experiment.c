@@ -65,6 +65,8 @@ static const rule *broken_rule(const experiment *e) {
     const rule all[] = {
         {"data.set", known, "must be a data set that is known: mnist, fashion-mnist or cifar10"},
         {"data.portions", e->data.portions >= 1 && e->data.portions <= SPLIT_PORTIONS_MAX, "must be from 1 to 64"},
+        {"data.mean", finite_in(e->data.mean, -10, 10), "must be from -10 to 10"},
+        {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100), "must be from 0.0001 to 100"},
         {"data.validation", !known || e->data.validation < set->train_samples, "must be below the training samples"},
         {"encoder.hidden", e->encoder.hidden >= 1 && e->encoder.hidden <= 65536, "must be from 1 to 65536"},
         {"encoder.bits", e->encoder.bits >= 1 && e->encoder.bits <= 64, "must be from 1 to 64"},

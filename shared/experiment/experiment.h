@@ -24,6 +24,7 @@ typedef struct experiment {
         char set[32]; /* as in data/dataset.h */
         split_kind split;
         uint32_t portions;
+        float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
         uint32_t validation; /* training samples held back, the last ones; 0: none */
     } data;
     zoo_encoder encoder;
@@ -47,8 +48,9 @@ typedef struct experiment {
         uint32_t batch;
         uint64_t seed;
         uint32_t checkpoint_every; /* steps; 0: at the end of each epoch only */
-        uint32_t early_stop;       /* epochs without a better validation accuracy; 0: never */
-        bool keep_best;            /* serve the epoch of best validation accuracy, not the last */
+        uint32_t evaluate_every;   /* steps; 0: at the end of each epoch only */
+        uint32_t early_stop;       /* evaluations without a better validation accuracy; 0: never */
+        bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
     } training;
     struct {
         uint32_t row; /* of the paper's Table 1; 0: not from the paper */

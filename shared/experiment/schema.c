@@ -20,6 +20,8 @@ static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_STRING("set", REQUIRED, experiment, data.set, 1),
     CYAML_FIELD_ENUM("split", NAMED, experiment, data.split, splits, CYAML_ARRAY_LEN(splits)),
     CYAML_FIELD_UINT("portions", REQUIRED, experiment, data.portions),
+    CYAML_FIELD_FLOAT("mean", OPTIONAL, experiment, data.mean),
+    CYAML_FIELD_FLOAT("deviation", OPTIONAL, experiment, data.deviation),
     CYAML_FIELD_UINT("validation", OPTIONAL, experiment, data.validation),
     CYAML_FIELD_END,
 };
@@ -62,6 +64,7 @@ static const cyaml_schema_field_t training_fields[] = {
     CYAML_FIELD_UINT("batch", REQUIRED, experiment, training.batch),
     CYAML_FIELD_UINT("seed", REQUIRED, experiment, training.seed),
     CYAML_FIELD_UINT("checkpoint_every", OPTIONAL, experiment, training.checkpoint_every),
+    CYAML_FIELD_UINT("evaluate_every", OPTIONAL, experiment, training.evaluate_every),
     CYAML_FIELD_UINT("early_stop", OPTIONAL, experiment, training.early_stop),
     CYAML_FIELD_BOOL("keep_best", OPTIONAL, experiment, training.keep_best),
     CYAML_FIELD_END,

@@ -1,0 +1,104 @@
+#include "client/child.h"
+
+#include "base/file.h"
+#include "client/stop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { LOG_BYTES_MAX = 1 << 20, FOLDERS_OPEN_MAX = 16 };
+
+static err start(const char *const argv[], const char *log, pid_t *pid) {
+    posix_spawn_file_actions_t actions;
+    if (posix_spawn_file_actions_init(&actions) != 0) {
+        return err_fail(ERR_MEMORY, "no memory to start %s", argv[0]);
+    }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    errno = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(void *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (errno != 0) {
+        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot run %s", argv[0]);
+    }
+    return ERR_OK;
+}
+
+static int wait_for(pid_t pid) {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+        if (stop_asked()) {
+            kill(pid, SIGTERM);
+        }
+    }
+    return status;
+}
+
+/* Cuts `text` to its last line that is not empty. */
+static const char *last_line(char *text) {
+    size_t length = strlen(text);
+    while (length > 0 && text[length - 1] == '\n') {
+        text[--length] = '\0';
+    }
+    const char *newline = strrchr(text, '\n');
+    return newline ? newline + 1 : text;
+}
+
+static err failed(const char *program, int status, const char *log) {
+    char how[64];
+    if (WIFSIGNALED(status)) {
+        snprintf(how, sizeof how, "was ended by signal %d", WTERMSIG(status));
+    } else {
+        snprintf(how, sizeof how, "ended with status %d", WEXITSTATUS(status));
+    }
+    uint8_t *text = NULL;
+    size_t length = 0;
+    if (file_read(log, LOG_BYTES_MAX, &text, &length)) {
+        return err_fail(ERR_INPUT, "%s %s", program, how);
+    }
+    err e = err_fail(ERR_INPUT, "%s %s: %s", program, how, last_line((char *)text));
+    free(text);
+    return e;
+}
+
+err child_run(const char *const argv[], const char *log) {
+    pid_t pid = 0;
+    err e = start(argv, log, &pid);
+    if (e) {
+        return e;
+    }
+    int status = wait_for(pid);
+    if (stop_asked()) {
+        return err_fail(ERR_STOPPED, "stopped while %s ran", argv[0]);
+    }
+    return status == 0 ? ERR_OK : failed(argv[0], status, log);
+}
+
+err child_folder_make(const char *parent, char *path, size_t size) {
+    err e = file_path(path, size, "%s/.fewbit-XXXXXX", parent);
+    if (e) {
+        return e;
+    }
+    return mkdtemp(path) ? ERR_OK : err_system(ERR_IO, "%s: cannot make a temporary folder", parent);
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place) {
+    (void)status;
+    (void)type;
+    (void)place;
+    return remove(path);
+}
+
+void child_folder_remove(const char *path) {
+    nftw(path, remove_entry, FOLDERS_OPEN_MAX, FTW_DEPTH | FTW_PHYS);
+}

@@ -1,0 +1,18 @@
+/* Other programs, and temporary folders for what they leave. */
+#ifndef FEWBIT_CLIENT_CHILD_H
+#define FEWBIT_CLIENT_CHILD_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+
+/* Runs argv[0] (found along PATH; `argv` ends with NULL) to its end, without input, its output going to the
+ * file `log`. Anything but exit status 0 is ERR_INPUT with the log's last line; ERR_NOT_FOUND when there is
+ * no such program; ERR_STOPPED when this process is asked to stop (the child is ended too). */
+err child_run(const char *const argv[], const char *log);
+
+/* A new folder within `parent`; child_folder_remove removes it and all it holds. */
+err child_folder_make(const char *parent, char *path, size_t size);
+void child_folder_remove(const char *path);
+
+#endif
