@@ -1,5 +1,6 @@
 /* fewbit: the tool for people and scripts. */
 #include "base/options.h"
+#include "client/classify.h"
 #include "client/data_get.h"
 #include "client/data_split.h"
 
@@ -15,6 +16,7 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {{"classify"}, classify_main, "ask a server for the class of images"},
     {{"data", "get"}, data_get_main, "bring a data set's files into a folder, checked"},
     {{"data", "split"}, data_split_main, "give every node its own portion, and the server the labels"},
 };

@@ -9,7 +9,6 @@ enum {
     MAIL_METER,     /* struct meter of a connection, asked for */
     MAIL_DOWN,      /* a connection is gone; its last struct meter */
     MAIL_CLASSIFY,  /* the elements of one whole sample, u8 */
-    MAIL_STOP,
     /* worker -> loop */
     MAIL_SEND = 32, /* a whole frame */
     MAIL_ADMIT,     /* u32 heartbeat ms: the connection has said a good Hello */
@@ -18,6 +17,7 @@ enum {
     MAIL_PAUSE, /* stop reading from a connection */
     MAIL_RESUME,
     MAIL_ANSWER, /* struct answer */
+    MAIL_READY,  /* `about` is how many nodes are ready */
     MAIL_END,    /* nothing more will come */
 };
 

@@ -1,2 +1,220 @@
 #include "decoder_server/serve/serve.h"
-err serve_command(const server_options *options) { (void)options; return err_fail(ERR_INTERNAL, "not yet"); }
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "decoder_server/gate.h"
+#include "decoder_server/http/gateway.h"
+#include "decoder_server/mail.h"
+#include "decoder_server/peers.h"
+#include "decoder_server/serve/desk.h"
+#include "loop/signals.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct serving {
+    const server_options *options;
+    run run;
+    const dataset *set;
+    split split;
+    /* the loop's */
+    uv_loop_t loop;
+    signals signals;
+    gate *gate;
+    gateway *gateway; /* NULL without --http */
+    worker *worker;
+    /* the worker's */
+    peers *peers;
+    desk *desk;
+    results *results;
+} serving;
+
+/* On the worker. */
+
+static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+    peers_tell(((serving *)context)->peers, portion, type, body);
+}
+
+static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
+    log_warn("portion %u is dropped: %s", portion, text);
+    peers_drop(((serving *)context)->peers, portion, reason, text);
+}
+
+static void pause_node(void *context, uint32_t portion, bool paused) {
+    peers_pause(((serving *)context)->peers, portion, paused);
+}
+
+static void send_answer(void *context, uint64_t request, const answer *a) {
+    worker_reply(((serving *)context)->worker, MAIL_ANSWER, request, a, sizeof *a);
+}
+
+static void tell_ready(void *context, uint32_t nodes) {
+    worker_reply(((serving *)context)->worker, MAIL_READY, nodes, NULL, 0);
+}
+
+static void on_joined(void *context, uint32_t portion, const char *name) {
+    (void)name;
+    desk_joined(((serving *)context)->desk, portion);
+}
+
+static void on_left(void *context, uint32_t portion) {
+    desk_left(((serving *)context)->desk, portion);
+}
+
+static void on_message(void *context, uint32_t portion, const message *m) {
+    desk_receive(((serving *)context)->desk, portion, m, clock_now_ns());
+}
+
+static void on_metered(void *context, uint32_t portion, const meter *m) {
+    (void)context, (void)portion, (void)m;
+}
+
+static void receive(void *role, const mail *m) {
+    serving *s = role;
+    if (m->kind == MAIL_CLASSIFY) {
+        desk_classify(s->desk, m->about, m->bytes, clock_now_ns());
+    } else {
+        peers_take(s->peers, m);
+    }
+}
+
+static int64_t settle(void *role) {
+    return desk_settle(((serving *)role)->desk, clock_now_ns());
+}
+
+/* On the loop. */
+
+static err classify(void *context, uint64_t request, const uint8_t *sample, size_t length) {
+    return worker_post(((serving *)context)->worker, MAIL_CLASSIFY, request, sample, length);
+}
+
+static void deliver(void *loop_side, const mail *m) {
+    serving *s = loop_side;
+    if (gate_deliver(s->gate, m) || !s->gateway) {
+        return;
+    }
+    if (m->kind == MAIL_ANSWER) {
+        gateway_answer(s->gateway, m->about, (const answer *)(const void *)m->bytes);
+    } else if (m->kind == MAIL_READY) {
+        gateway_set_ready(s->gateway, (uint32_t)m->about, s->split.portions);
+    }
+}
+
+static void delivered(void *loop_side) {
+    gate_flush(((serving *)loop_side)->gate);
+}
+
+static void caught_up(void *loop_side) {
+    gate_resume(((serving *)loop_side)->gate);
+}
+
+static void on_closed(void *context) {
+    uv_stop(&((serving *)context)->loop);
+}
+
+static void on_stop(void *context) {
+    serving *s = context;
+    log_info("stopping");
+    signals_release(&s->signals);
+    if (s->gateway) {
+        gateway_close(s->gateway);
+        s->gateway = NULL;
+    }
+    gate_close(s->gate, on_closed, s);
+}
+
+static err open_results(serving *s) {
+    char path[FILE_PATH_MAX];
+    const char *asked = s->options->results;
+    err e = file_path(path, sizeof path, asked ? "%s" : "%s/results.jsonl", asked ? asked : s->run.folder);
+    return e ? e : results_open(&s->results, path, s->set, s->split.portions, s->run.experiment.encoder.bits);
+}
+
+static err start_worker_side(serving *s) {
+    peers_config config = {
+        .experiment = &s->run.experiment,
+        .run = s->run.id,
+        .mode = FEWBIT__MODE__MODE_SERVE,
+        .heartbeat_ms = (uint32_t)s->options->heartbeat_ms,
+    };
+    peers_events events = {on_joined, on_left, on_message, on_metered, s};
+    desk_host host = {tell, drop, pause_node, send_answer, tell_ready, s};
+    uint64_t deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u;
+    err e = open_results(s);
+    e = e ? e : peers_new(&s->peers, &config, &events, &s->worker);
+    return e ? e : desk_new(&s->desk, &s->run, s->results, deadline_ns, &host);
+}
+
+static err start_gateway(serving *s) {
+    if (!s->options->has_http) {
+        return ERR_OK;
+    }
+    gateway_config config = {
+        .host = s->options->http_host,
+        .port = s->options->http_port,
+        .set = s->set,
+        .shape = s->split,
+        .classify = classify,
+        .context = s,
+    };
+    err e = gateway_new(&s->gateway, &s->loop, &config);
+    if (!e) {
+        gateway_set_ready(s->gateway, 0, s->split.portions);
+    }
+    return e;
+}
+
+static err run_loop(serving *s) {
+    static const worker_role role = {receive, settle, deliver, delivered, caught_up};
+    err e = gate_new(&s->gate, &s->loop, s->options->host, s->options->port, &s->worker);
+    if (e) {
+        return e;
+    }
+    e = start_gateway(s);
+    e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
+    e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
+    if (e) {
+        gate_close(s->gate, on_closed, s);
+    } else {
+        log_info("serving run %s: nodes on %s:%u", s->run.folder, s->options->host, gate_port(s->gate));
+        if (s->gateway) {
+            log_info("HTTP on %s:%u", s->options->http_host, gateway_port(s->gateway));
+        }
+    }
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    worker_free(s->worker);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    gate_free(s->gate);
+    return e;
+}
+
+static err serve_run(serving *s) {
+    uint32_t classes;
+    err e = dataset_find(s->run.experiment.data.set, &s->set);
+    e = e ? e : experiment_split(&s->run.experiment, &s->split, &classes);
+    e = e ? e : start_worker_side(s);
+    if (!e) {
+        uv_loop_init(&s->loop);
+        e = run_loop(s);
+        if (uv_loop_close(&s->loop) != 0) {
+            log_warn("the loop did not close clean");
+        }
+    }
+    desk_free(s->desk);
+    peers_free(s->peers);
+    results_close(s->results);
+    return e;
+}
+
+err serve_command(const server_options *options) {
+    static serving s; /* one a process */
+    s = (serving){.options = options};
+    err e = run_open(&s.run, options->run, NULL);
+    if (e) {
+        return e;
+    }
+    e = serve_run(&s);
+    run_close(&s.run);
+    return e;
+}

@@ -1,0 +1,29 @@
+/* What the worker tells the HTTP side about one request. Plain data, sent through the mailbox. */
+#ifndef FEWBIT_DECODER_SERVER_ANSWER_H
+#define FEWBIT_DECODER_SERVER_ANSWER_H
+
+#include "data/dataset.h"
+#include "data/split.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum answer_outcome {
+    ANSWER_CLASSIFIED,
+    ANSWER_NO_NODES, /* no node is ready */
+    ANSWER_NO_CODES, /* the deadline passed and no node had answered */
+    ANSWER_BUSY,     /* too many samples wait */
+} answer_outcome;
+
+typedef struct answer {
+    answer_outcome outcome;
+    bool degraded;
+    uint32_t class, classes, portions, bits;
+    uint64_t have;  /* bit k: portion k took part */
+    double ms;      /* from the request's arrival at the worker */
+    uint32_t frame_bytes; /* of the requests to the nodes and their answers */
+    uint64_t codes[SPLIT_PORTIONS_MAX];
+    float probabilities[DATASET_CLASSES_MAX];
+} answer;
+
+#endif

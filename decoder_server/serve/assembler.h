@@ -1,0 +1,61 @@
+/* The assembler: puts the portions of a sample together by its id.
+ *
+ * Pure: codes and time in, samples out. A bounded table; a sample leaves it once every portion it expects is in, or at
+ * its deadline with what is there. An answered sample's place is remembered (until the room is needed) so that late and
+ * duplicate portions are told from new samples. */
+#ifndef FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
+#define FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
+
+#include "base/err.h"
+#include "data/split.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct assembler assembler;
+
+typedef struct assembler_config {
+    uint32_t capacity; /* samples waiting or remembered */
+    uint32_t portions; /* at most 64 */
+    uint64_t deadline_ns;
+    bool opens; /* a portion of an unknown id opens a sample that expects all portions; else it is late */
+} assembler_config;
+
+typedef struct assembled {
+    uint64_t id;
+    uint64_t have; /* bit k: portion k is in */
+    uint64_t opened_ns;
+    uint64_t codes[SPLIT_PORTIONS_MAX]; /* by portion; 0 where missing */
+} assembled;
+
+typedef struct assembler_counters {
+    uint64_t complete, expired, late, duplicate, refused;
+    uint32_t waiting;
+} assembler_counters;
+
+typedef enum assembler_outcome {
+    ASSEMBLER_WAITS,    /* stored; others are missing */
+    ASSEMBLER_COMPLETE, /* *out is the sample */
+    ASSEMBLER_IGNORED,  /* late or duplicate; counted */
+    ASSEMBLER_FULL,     /* no room: every place waits; counted as refused */
+} assembler_outcome;
+
+err assembler_new(assembler **a, const assembler_config *config);
+void assembler_free(assembler *a);
+
+/* Announces sample `id` that expects the portions of mask `expected` (not 0). False when there is no room, or the id is
+ * in the table. */
+bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns);
+
+assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
+                                assembled *out);
+
+/* The next sample whose deadline has passed, into *out; false when there is none. */
+bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out);
+
+/* When the next deadline passes, or UINT64_MAX. */
+uint64_t assembler_next_deadline(const assembler *a);
+
+const assembler_counters *assembler_count(const assembler *a);
+
+#endif

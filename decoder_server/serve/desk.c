@@ -1,0 +1,322 @@
+#include "decoder_server/serve/desk.h"
+
+#include "base/log.h"
+#include "bits/pack.h"
+#include "decoder_server/serve/assembler.h"
+#include "decoder_server/serve/classifier.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
+
+/* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
+typedef struct live {
+    uint64_t request;
+    uint32_t frame_bytes;
+} live;
+
+typedef struct waiting {
+    bool is_live;
+    uint64_t request;
+    uint32_t frame_bytes;
+} waiting;
+
+struct desk {
+    const run *run;
+    const run_commit *commit;
+    results *results;
+    desk_host host;
+    split split;
+    uint32_t portions, bits;
+    classifier *classifier;
+    assembler *pushed, *live;
+    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
+    uint32_t next_live;
+    bool is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
+    uint32_t ready_nodes;
+    bool has_begun;
+    uint8_t *portion; /* one portion's elements */
+    /* What is assembled and not classified yet. */
+    assembled due[CLASSIFIER_ROWS];
+    waiting about[CLASSIFIER_ROWS];
+    size_t due_count;
+};
+
+err desk_new(desk **out, const run *r, results *results, uint64_t deadline_ns, const desk_host *host) {
+    desk *d = calloc(1, sizeof *d);
+    if (!d) {
+        return err_fail(ERR_MEMORY, "no memory to serve");
+    }
+    d->run = r;
+    d->results = results;
+    d->host = *host;
+    d->portions = r->experiment.data.portions;
+    d->bits = r->experiment.encoder.bits;
+    uint32_t classes;
+    err e = run_served_commit(r, &d->commit);
+    e = e ? e : experiment_split(&r->experiment, &d->split, &classes);
+    e = e ? e : classifier_new(&d->classifier, r, d->commit);
+    assembler_config config = {PUSHED_CAPACITY, d->portions, deadline_ns, true};
+    e = e ? e : assembler_new(&d->pushed, &config);
+    config = (assembler_config){LIVE_CAPACITY, d->portions, deadline_ns, false};
+    e = e ? e : assembler_new(&d->live, &config);
+    if (!e) {
+        d->portion = malloc(split_portion_elements(&d->split));
+        e = d->portion ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a portion");
+    }
+    if (e) {
+        desk_free(d);
+        return e;
+    }
+    *out = d;
+    return ERR_OK;
+}
+
+void desk_free(desk *d) {
+    if (d) {
+        classifier_free(d->classifier);
+        assembler_free(d->pushed);
+        assembler_free(d->live);
+        free(d->portion);
+        free(d);
+    }
+}
+
+/* Nodes. */
+
+void desk_joined(desk *d, uint32_t portion) {
+    Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
+    restore.step = d->commit->position.step;
+    restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)d->commit->encoders[portion]};
+    d->is_paused[portion] = false;
+    d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
+}
+
+void desk_left(desk *d, uint32_t portion) {
+    if (d->is_ready[portion]) {
+        d->is_ready[portion] = false;
+        d->ready_nodes--;
+        log_warn("portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes, d->portions);
+        d->host.ready(d->host.context, d->ready_nodes);
+    }
+}
+
+static void begin(desk *d, uint32_t portion) {
+    Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
+    d->host.tell(d->host.context, portion, MESSAGE_BEGIN, &begin.base);
+}
+
+static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r) {
+    if (d->is_ready[portion] || r->step != d->commit->position.step) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "Ready, but not for this model");
+        return;
+    }
+    d->is_ready[portion] = true;
+    d->ready_nodes++;
+    log_info("portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
+    d->host.ready(d->host.context, d->ready_nodes);
+    if (d->has_begun) {
+        begin(d, portion);
+    } else if (d->ready_nodes == d->portions) {
+        d->has_begun = true;
+        for (uint32_t k = 0; k < d->portions; k++) {
+            begin(d, k);
+        }
+    }
+}
+
+/* Classifying. */
+
+static void give_answer(desk *d, const waiting *w, const assembled *sample, const float *probabilities,
+                        const result *r) {
+    answer a = {
+        .outcome = ANSWER_CLASSIFIED,
+        .degraded = r->degraded,
+        .class = r->class,
+        .classes = classifier_classes(d->classifier),
+        .portions = d->portions,
+        .bits = d->bits,
+        .have = sample->have,
+        .ms = r->ms,
+        .frame_bytes = w->frame_bytes,
+    };
+    memcpy(a.codes, sample->codes, sizeof a.codes);
+    memcpy(a.probabilities, probabilities, a.classes * sizeof(float));
+    d->host.answer(d->host.context, w->request, &a);
+}
+
+static void classify_due(desk *d, uint64_t now_ns) {
+    uint32_t classes = classifier_classes(d->classifier);
+    const float *probabilities = classifier_run(d->classifier, d->due, d->due_count);
+    for (size_t i = 0; i < d->due_count; i++) {
+        const float *row = probabilities + i * classes;
+        const waiting *w = &d->about[i];
+        result r = {.sample = &d->due[i], .from = w->is_live ? "http" : "push"};
+        for (uint32_t c = 1; c < classes; c++) {
+            r.class = row[c] > row[r.class] ? c : r.class;
+        }
+        r.probability = row[r.class];
+        r.degraded = __builtin_popcountll(d->due[i].have) != (int)d->portions;
+        r.ms = (double)(now_ns - d->due[i].opened_ns) * 1e-6;
+        results_write(d->results, &r);
+        if (w->is_live) {
+            give_answer(d, w, &d->due[i], row, &r);
+        }
+    }
+    d->due_count = 0;
+}
+
+static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
+    const live *request = &d->requests[sample->id % LIVE_CAPACITY];
+    d->due[d->due_count] = *sample;
+    d->about[d->due_count] = is_live ? (waiting){true, request->request, request->frame_bytes} : (waiting){0};
+    if (++d->due_count == CLASSIFIER_ROWS) {
+        classify_due(d, now_ns);
+    }
+}
+
+static void refuse_request(desk *d, uint64_t request, answer_outcome outcome) {
+    answer a = {.outcome = outcome};
+    d->host.answer(d->host.context, request, &a);
+}
+
+static void expire(desk *d, uint64_t now_ns) {
+    assembled sample;
+    while (assembler_expire(d->pushed, now_ns, &sample)) {
+        add_due(d, &sample, false, now_ns);
+    }
+    while (assembler_expire(d->live, now_ns, &sample)) {
+        if (sample.have == 0) {
+            refuse_request(d, d->requests[sample.id % LIVE_CAPACITY].request, ANSWER_NO_CODES);
+        } else {
+            add_due(d, &sample, true, now_ns);
+        }
+    }
+}
+
+/* Codes. */
+
+static bool fits(const desk *d, const Fewbit__Codes *c, uint64_t samples) {
+    return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
+           c->bits.len == pack_bytes(samples * d->bits) && pack_tail_is_clear(c->bits.data, samples * d->bits);
+}
+
+static void slow_down(desk *d, uint32_t portion) {
+    if (!d->is_paused[portion]) {
+        d->is_paused[portion] = true;
+        d->host.pause(d->host.context, portion, true);
+    }
+}
+
+static void let_go_on(desk *d) {
+    if (assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 2) {
+        return;
+    }
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_paused[k]) {
+            d->is_paused[k] = false;
+            d->host.pause(d->host.context, k, false);
+        }
+    }
+}
+
+static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
+    uint64_t samples = (uint64_t)c->more + 1;
+    for (uint64_t i = 0; i < samples; i++) {
+        assembled sample;
+        uint64_t code = pack_get(c->bits.data, i * d->bits, d->bits);
+        if (assembler_add(d->pushed, c->first + i, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
+            add_due(d, &sample, false, now_ns);
+        }
+    }
+    if (assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 4 * 3) {
+        slow_down(d, portion);
+    }
+}
+
+static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
+    assembled sample;
+    uint64_t code = pack_get(c->bits.data, 0, d->bits);
+    d->requests[c->first % LIVE_CAPACITY].frame_bytes += (uint32_t)message_frame_size(&c->base);
+    if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
+        add_due(d, &sample, true, now_ns);
+    }
+}
+
+void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) {
+    if (m->type == MESSAGE_READY) {
+        on_ready(d, portion, m->body.ready);
+        return;
+    }
+    if (m->type == MESSAGE_REFUSAL) {
+        log_error("portion %u refuses: %s", portion, m->body.refusal->text);
+        return;
+    }
+    bool is_lone = m->type == MESSAGE_ANSWER;
+    if (!d->is_ready[portion] || (!is_lone && m->type != MESSAGE_CODES)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "a message out of turn");
+        return;
+    }
+    const Fewbit__Codes *c = m->body.codes;
+    if (c->model != (uint32_t)d->commit->position.step) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
+    } else if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
+    } else if (is_lone) {
+        on_answer(d, portion, c, now_ns);
+    } else {
+        on_codes(d, portion, c, now_ns);
+    }
+}
+
+/* Requests. */
+
+static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint32_t *frame_bytes) {
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (!d->is_ready[k]) {
+            continue;
+        }
+        split_take(&d->split, k, sample, d->portion);
+        Fewbit__Request request = FEWBIT__REQUEST__INIT;
+        request.id = id;
+        request.portion = (ProtobufCBinaryData){split_portion_elements(&d->split), d->portion};
+        *frame_bytes += (uint32_t)message_frame_size(&request.base);
+        d->host.tell(d->host.context, k, MESSAGE_REQUEST, &request.base);
+    }
+}
+
+void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
+    uint64_t expected = 0;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        expected |= d->is_ready[k] ? (uint64_t)1 << k : 0;
+    }
+    if (expected == 0) {
+        refuse_request(d, request, ANSWER_NO_NODES);
+        return;
+    }
+    uint64_t id = d->next_live;
+    if (!assembler_open(d->live, id, expected, now_ns)) {
+        refuse_request(d, request, ANSWER_BUSY);
+        return;
+    }
+    d->next_live = (d->next_live + 1) % REQUESTS;
+    live *entry = &d->requests[id % LIVE_CAPACITY];
+    *entry = (live){.request = request};
+    ask_nodes(d, id, sample, &entry->frame_bytes);
+}
+
+int64_t desk_settle(desk *d, uint64_t now_ns) {
+    expire(d, now_ns);
+    if (d->due_count > 0) {
+        classify_due(d, now_ns);
+        results_flush(d->results);
+    }
+    let_go_on(d);
+    uint64_t next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
+    next = live_next < next ? live_next : next;
+    if (next == UINT64_MAX) {
+        return -1;
+    }
+    return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000000 + 1);
+}

@@ -1,0 +1,35 @@
+/* Results: what was classified, one JSON object a line.
+ *
+ *   {"id":17,"from":"push","class":7,"label":"7","probability":0.99871,"bits":["0110","1010",null,"0001"],
+ *    "degraded":true,"ms":1.234}
+ *
+ * "from" is "push" (a node's own source) or "http". "bits" has each node's code, first output first; null where it was
+ * missing. */
+#ifndef FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
+#define FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
+
+#include "base/err.h"
+#include "data/dataset.h"
+#include "decoder_server/serve/assembler.h"
+
+typedef struct results results;
+
+typedef struct result {
+    const assembled *sample;
+    const char *from;
+    uint32_t class;
+    float probability;
+    bool degraded;
+    double ms; /* from the first portion, or the request, to the class */
+} result;
+
+/* `path`: a file to append to, "-" for standard output, "none" for nothing. */
+err results_open(results **r, const char *path, const dataset *set, uint32_t portions, uint32_t bits);
+void results_close(results *r);
+
+void results_write(results *r, const result *one);
+
+/* Hands what was written to the operating system; a failing disk is logged once. */
+void results_flush(results *r);
+
+#endif
