@@ -8,6 +8,11 @@ INCLUDES = -Ishared -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES) 2
 LIBS = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
 COMPILE = $(CC) $(STRICT) $(CFLAGS) $(INCLUDES) -MMD -MP
 
+# V=1 shows whole command lines.
+ifeq ($(V),)
+short = @echo '  $(1)  $@';
+endif
+
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 SHARED := $(call objects,$(wildcard shared/*/*.c)) $(BUILD)/gen/fewbit.pb-c.o
 NODE := $(call objects,$(filter-out %/main.c,$(wildcard encoder_node/*.c)))
@@ -26,7 +31,7 @@ EPOCHS ?=
 .DEFAULT_GOAL := all
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
 
 all: build ## build the programs: encoder_node, decoder_server, fewbit
 
@@ -68,57 +73,57 @@ clean: ## remove what was built
 
 $(BUILD)/gen/fewbit.pb-c.c: proto/fewbit.proto
 	@mkdir -p $(@D)
-	protoc-c --c_out=$(@D) -Iproto $<
+	$(call short,PB)protoc-c --c_out=$(@D) -Iproto $<
 
 $(BUILD)/gen/fewbit.pb-c.h: $(BUILD)/gen/fewbit.pb-c.c ;
 
 $(BUILD)/gen/fewbit.pb-c.o: $(BUILD)/gen/fewbit.pb-c.c
-	$(CC) -std=c11 $(CFLAGS) $(INCLUDES) -c $< -o $@
+	$(call short,CC)$(CC) -std=c11 $(CFLAGS) $(INCLUDES) -c $< -o $@
 
 $(BUILD)/%.o: %.c | $(BUILD)/gen/fewbit.pb-c.h
 	@mkdir -p $(@D)
-	$(COMPILE) -c $< -o $@
+	$(call short,CC)$(COMPILE) -c $< -o $@
 
 $(BUILD)/libfewbit.a: $(SHARED)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call short,AR)ar rcs $@ $^
 
 $(BUILD)/libnode.a: $(NODE)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call short,AR)ar rcs $@ $^
 
 $(BUILD)/libserver.a: $(SERVER)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call short,AR)ar rcs $@ $^
 
 $(BUILD)/libclient.a: $(CLIENT)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call short,AR)ar rcs $@ $^
 
 $(BUILD)/bin/encoder_node: $(BUILD)/encoder_node/main.o $(BUILD)/libnode.a $(BUILD)/libfewbit.a
 $(BUILD)/bin/decoder_server: $(BUILD)/decoder_server/main.o $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
 $(BUILD)/bin/fewbit: $(BUILD)/client/main.o $(BUILD)/libclient.a $(BUILD)/libfewbit.a
 $(PROGRAMS):
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 LIBRARIES := $(BUILD)/libclient.a $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
 
 $(BUILD)/bin/tests/%: $(BUILD)/tests/unit/%.o $(LIBRARIES)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
 
 $(BUILD)/bin/tests/%: $(BUILD)/tests/fuzz/%.o $(LIBRARIES)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/bin/tests/parity_%: $(BUILD)/tests/parity/%.o $(LIBRARIES)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 $(BUILD)/bin/bench/%: $(BUILD)/bench/%.o $(LIBRARIES)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -2,29 +2,49 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "client/http.h"
+#include "client/stop.h"
 #include "data/idx.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <jansson.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_SERVER = 256, KEY_JSON, KEY_TIMEOUT };
-enum { ANSWER_MAX = 1 << 20, IMAGE_MAX = 1 << 20 };
+enum { KEY_SERVER = 256, KEY_JSON, KEY_SUMMARY, KEY_LABELS, KEY_TIMEOUT };
+enum { IMAGE_MAX = 1 << 20, STATUS_OK = 200, MS_MAX = 1 << 20 };
 static const size_t idx_max = (size_t)1 << 30;
 
 typedef struct classify_options {
-    const char *server;
+    const char *server, *labels;
     int64_t timeout_ms;
-    bool json;
+    bool json, summary;
     const char **images; /* [image_count], in argv */
     int image_count;
 } classify_options;
 
+/* What has come back so far. */
+typedef struct tally {
+    uint64_t answered, right, labelled, degraded;
+    uint64_t frame_bytes, payload_bits;
+    double *ms; /* [answered], at most MS_MAX of them */
+    size_t ms_count;
+} tally;
+
+typedef struct session {
+    const classify_options *options;
+    http *http;
+    idx_array labels; /* rank 0: none */
+    tally tally;
+} session;
+
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
+    {"labels", KEY_LABELS, "FILE", 0,
+     "IDX file of the true classes, to count how many of FILE:FIRST-LAST are right", 0},
+    {"summary", KEY_SUMMARY, NULL, 0, "only the summary at the end, no line an image", 0},
     {"json", KEY_JSON, NULL, 0, "print the server's answers as they are, one a line", 0},
     {"timeout", KEY_TIMEOUT, "MS", 0, "give up on an answer after this (default 10000)", 0},
     {0},
@@ -35,6 +55,12 @@ static int take(int key, char *value, struct argp_state *state) {
     switch (key) {
     case KEY_SERVER:
         o->server = value;
+        return 0;
+    case KEY_LABELS:
+        o->labels = value;
+        return 0;
+    case KEY_SUMMARY:
+        o->summary = true;
         return 0;
     case KEY_JSON:
         o->json = true;
@@ -47,106 +73,6 @@ static int take(int key, char *value, struct argp_state *state) {
     default:
         return ARGP_ERR_UNKNOWN;
     }
-}
-
-/* What is sent for one image. */
-typedef struct upload {
-    uint8_t *bytes;
-    size_t length;
-    const char *type;
-} upload;
-
-/* "FILE:INDEX", the last colon counting. */
-static err read_idx_item(const char *image, const char *colon, upload *u) {
-    char path[FILE_PATH_MAX];
-    int64_t index = 0;
-    idx_array a = {0};
-    err e = file_path(path, sizeof path, "%.*s", (int)(colon - image), image);
-    e = e ? e : options_number(colon + 1, "the index", 0, UINT32_MAX, &index);
-    e = e ? e : idx_read(path, idx_max, &a);
-    if (e) {
-        return e;
-    }
-    if (a.rank < 2 || index >= a.dims[0]) {
-        e = err_fail(ERR_INPUT, "%s: has no image %lld, only 0 to %u", path, (long long)index, a.dims[0] - 1);
-    } else {
-        u->length = a.length / a.dims[0];
-        u->type = "Content-Type: application/octet-stream";
-        u->bytes = malloc(u->length);
-        e = u->bytes ? ERR_OK : err_fail(ERR_MEMORY, "no memory for an image");
-    }
-    if (!e) {
-        memcpy(u->bytes, a.bytes + (size_t)index * u->length, u->length);
-    }
-    idx_free(&a);
-    return e;
-}
-
-static err read_image(const char *image, upload *u) {
-    const char *colon = strrchr(image, ':');
-    if (colon && !file_exists(image)) {
-        return read_idx_item(image, colon, u);
-    }
-    u->type = "Content-Type: image/png";
-    return file_read(image, IMAGE_MAX, &u->bytes, &u->length);
-}
-
-typedef struct download {
-    char *text;
-    size_t length;
-} download;
-
-static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
-    download *d = context;
-    size_t length = size * count;
-    if (d->length + length > ANSWER_MAX) {
-        return 0;
-    }
-    char *grown = realloc(d->text, d->length + length + 1);
-    if (!grown) {
-        return 0;
-    }
-    memcpy(grown + d->length, bytes, length);
-    d->text = grown;
-    d->length += length;
-    d->text[d->length] = '\0';
-    return length;
-}
-
-static err post(CURL *curl, const classify_options *o, const upload *u, download *d, long *status) {
-    char url[1024];
-    const char *base = o->server;
-    size_t length = strlen(base);
-    length -= length > 0 && base[length - 1] == '/';
-    int printed = snprintf(url, sizeof url, "%.*s/v1/classify", (int)length, base);
-    if (printed < 0 || (size_t)printed >= sizeof url) {
-        return err_fail(ERR_USAGE, "--server is too long");
-    }
-    struct curl_slist *headers = curl_slist_append(NULL, u->type);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, u->bytes);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)u->length);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, d);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    CURLcode code = curl_easy_perform(curl);
-    curl_slist_free_all(headers);
-    if (code != CURLE_OK) {
-        return err_fail(ERR_NETWORK, "%s: %s", url, curl_easy_strerror(code));
-    }
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
-    return ERR_OK;
-}
-
-static err explain_refusal(const char *image, const json_t *answer, long status) {
-    const json_t *error = json_object_get(answer, "error");
-    const char *message = json_string_value(json_object_get(error, "message"));
-    return err_fail(status >= 500 ? ERR_REFUSED : ERR_INPUT, "%s: %s (status %ld)", image,
-                    message ? message : "the server gives no reason", status);
 }
 
 static void print_for_people(const char *image, const json_t *answer) {
@@ -162,51 +88,162 @@ static void print_for_people(const char *image, const json_t *answer) {
            json_is_true(json_object_get(answer, "degraded")) ? ", DEGRADED" : "");
 }
 
-static err classify_one(CURL *curl, const classify_options *o, const char *image) {
-    upload u = {0};
-    download d = {0};
+static void count(tally *t, const json_t *answer, int truth) {
+    t->answered++;
+    t->labelled += truth >= 0;
+    t->right += truth >= 0 && json_integer_value(json_object_get(answer, "class")) == truth;
+    t->degraded += json_is_true(json_object_get(answer, "degraded"));
+    t->frame_bytes += (uint64_t)json_integer_value(json_object_get(answer, "frame_bytes"));
+    t->payload_bits += (uint64_t)json_integer_value(json_object_get(answer, "payload_bits"));
+    if (t->ms_count < MS_MAX) {
+        t->ms[t->ms_count++] = json_number_value(json_object_get(answer, "ms"));
+    }
+}
+
+/* `truth`: the class it should be, or -1. */
+static err classify_one(session *s, const char *image, const http_body *body, int truth) {
     long status = 0;
-    err e = read_image(image, &u);
-    e = e ? e : post(curl, o, &u, &d, &status);
-    json_error_t problem;
-    json_t *answer = e ? NULL : json_loads(d.text ? d.text : "", 0, &problem);
-    if (!e && !json_is_object(answer)) {
-        e = err_fail(ERR_REFUSED, "%s: the server's answer is no JSON (status %ld)", image, status);
-    } else if (!e && status != 200) {
-        e = explain_refusal(image, answer, status);
-    } else if (!e && o->json) {
-        puts(d.text);
-    } else if (!e) {
+    json_t *answer = NULL;
+    if (stop_asked()) {
+        return err_fail(ERR_STOPPED, "stopped before %s", image);
+    }
+    err e = http_call(s->http, "/v1/classify", body, &status, &answer);
+    if (e) {
+        return e == ERR_REFUSED ? err_prefix(e, "%s", image) : e;
+    }
+    if (status != STATUS_OK) {
+        e = http_refusal(image, answer, status);
+    } else if (s->options->json) {
+        puts(http_text(s->http));
+    } else if (!s->options->summary) {
         print_for_people(image, answer);
+    }
+    if (!e) {
+        count(&s->tally, answer, truth);
     }
     fflush(stdout);
     json_decref(answer);
-    free(u.bytes);
-    free(d.text);
     return e;
+}
+
+static err classify_png(session *s, const char *path) {
+    uint8_t *bytes = NULL;
+    http_body body = {.type = "image/png"};
+    err e = file_read(path, IMAGE_MAX, &bytes, &body.length);
+    body.bytes = bytes;
+    e = e ? e : classify_one(s, path, &body, -1);
+    free(bytes);
+    return e;
+}
+
+static err parse_range(const char *text, int64_t *first, int64_t *last) {
+    char start[24];
+    const char *dash = strchr(text, '-');
+    size_t length = dash ? (size_t)(dash - text) : strlen(text);
+    if (length >= sizeof start) {
+        return err_fail(ERR_USAGE, "the index '%s' is too long", text);
+    }
+    memcpy(start, text, length);
+    start[length] = '\0';
+    err e = options_number(start, "the index", 0, UINT32_MAX, first);
+    *last = *first;
+    return e || !dash ? e : options_number(dash + 1, "the last index", *first, UINT32_MAX, last);
+}
+
+static err classify_items(session *s, const char *path, const idx_array *images, int64_t first,
+                          int64_t last) {
+    if (images->rank < 2 || last >= images->dims[0]) {
+        return err_fail(ERR_INPUT, "%s: has no image %" PRId64 ", only 0 to %u", path, last,
+                        images->dims[0] - 1);
+    }
+    const idx_array *labels = &s->labels;
+    if (labels->rank > 0 && last >= labels->dims[0]) {
+        return err_fail(ERR_INPUT, "%s: has no label %" PRId64, s->options->labels, last);
+    }
+    size_t size = images->length / images->dims[0];
+    err e = ERR_OK;
+    for (int64_t i = first; i <= last && !e; i++) {
+        char name[FILE_PATH_MAX + 24];
+        snprintf(name, sizeof name, "%s:%" PRId64, path, i);
+        http_body body = {images->bytes + (size_t)i * size, size, "application/octet-stream"};
+        e = classify_one(s, name, &body, labels->rank ? labels->bytes[i] : -1);
+    }
+    return e;
+}
+
+/* "FILE:FIRST-LAST" or "FILE:INDEX", the last colon counting. */
+static err classify_idx(session *s, const char *image, const char *colon) {
+    char path[FILE_PATH_MAX];
+    int64_t first = 0, last = 0;
+    idx_array images = {0};
+    err e = file_path(path, sizeof path, "%.*s", (int)(colon - image), image);
+    e = e ? e : parse_range(colon + 1, &first, &last);
+    e = e ? e : idx_read(path, idx_max, &images);
+    e = e ? e : classify_items(s, path, &images, first, last);
+    idx_free(&images);
+    return e;
+}
+
+static err read_labels(session *s) {
+    const char *path = s->options->labels;
+    err e = path ? idx_read(path, idx_max, &s->labels) : ERR_OK;
+    if (!e && path && s->labels.rank != 1) {
+        e = err_fail(ERR_INPUT, "%s: is no list of labels", path);
+    }
+    return e;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_summary(tally *t) {
+    if (t->answered == 0) {
+        return;
+    }
+    qsort(t->ms, t->ms_count, sizeof *t->ms, by_value);
+    double images = (double)t->answered;
+    printf("%" PRIu64 " images", t->answered);
+    if (t->labelled > 0) {
+        printf(": %" PRIu64 " of %" PRIu64 " right (%.2f %%)", t->right, t->labelled,
+               100.0 * (double)t->right / (double)t->labelled);
+    }
+    printf(", %" PRIu64
+           " degraded; an image: %.1f bits of codes, %.1f bytes of frames to the nodes and back, %.2f ms "
+           "(median)\n",
+           t->degraded, (double)t->payload_bits / images, (double)t->frame_bytes / images,
+           t->ms[t->ms_count / 2]);
 }
 
 static err classify_all(const classify_options *o) {
-    CURL *curl = curl_easy_init();
-    if (!curl) {
-        return err_fail(ERR_MEMORY, "libcurl could not be started");
-    }
-    err e = ERR_OK;
+    session s = {.options = o};
+    s.tally.ms = malloc(MS_MAX * sizeof *s.tally.ms);
+    err e =
+        s.tally.ms ? http_new(&s.http, o->server, o->timeout_ms) : err_fail(ERR_MEMORY, "no memory to count");
+    e = e ? e : read_labels(&s);
+    stop_catch();
     for (int i = 0; i < o->image_count && !e; i++) {
-        e = classify_one(curl, o, o->images[i]);
+        const char *colon = strrchr(o->images[i], ':');
+        e = colon && !file_exists(o->images[i]) ? classify_idx(&s, o->images[i], colon)
+                                                : classify_png(&s, o->images[i]);
     }
-    curl_easy_cleanup(curl);
+    if (o->summary) {
+        print_summary(&s.tally);
+    }
+    idx_free(&s.labels);
+    http_free(s.http);
+    free(s.tally.ms);
     return e;
 }
 
+static const char doc[] = "Asks a decoder server for the class of images.\v"
+                          "An IMAGE is a PNG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file "
+                          "(gzipped or not). Every option "
+                          "can stand in the environment: --server as FEWBIT_SERVER.";
+
 err classify_main(int argc, char **argv) {
-    const struct argp argp = {
-        .options = known,
-        .parser = take,
-        .args_doc = "IMAGE...",
-        .doc = "Asks a decoder server for the class of images.\vAn IMAGE is a PNG file, or FILE:INDEX, one image of an IDX "
-               "file (gzipped or not). Every option can stand in the environment: --server as FEWBIT_SERVER.",
-    };
+    const struct argp argp = {.options = known, .parser = take, .args_doc = "IMAGE...", .doc = doc};
     classify_options o = {.timeout_ms = 10000};
     o.images = calloc((size_t)argc, sizeof *o.images);
     if (!o.images) {

@@ -6,16 +6,18 @@
 #include "data/labels.h"
 #include "data/portion.h"
 #include "data/split.h"
+#include "experiment/experiment.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { KEY_SET = 's', KEY_FROM = 'f', KEY_TO = 't', KEY_SPLIT = 'k', KEY_PORTIONS = 'p' };
-enum { KEY_TRAIN = 256, KEY_TEST, PORTIONS_DEFAULT = 4 };
+enum { KEY_TRAIN = 256, KEY_TEST, KEY_EXPERIMENT, PORTIONS_DEFAULT = 4 };
 
 static const struct argp_option known[] = {
     {"set", KEY_SET, "SET", 0, "mnist, fashion-mnist or cifar10", 0},
+    {"experiment", KEY_EXPERIMENT, "FILE", 0, "take set, split and portions from this experiment", 0},
     {"from", KEY_FROM, "DIR", 0, "folder of the set's files (fewbit data get makes it)", 0},
     {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server", 0},
     {"split", KEY_SPLIT, "KIND", 0,
@@ -32,6 +34,7 @@ static const char doc[] =
 
 typedef struct split_options {
     const char *set, *from, *to;
+    const char *experiment; /* the file that says set, kind and portions; NULL: the options do */
     split_kind kind;
     int64_t portions; /* 0: as the kind suggests */
     int64_t limit[2]; /* by enum dataset_part; 0: all */
@@ -53,6 +56,9 @@ static int take(int key, char *value, struct argp_state *state) {
     switch (key) {
     case KEY_SET:
         o->set = value;
+        return 0;
+    case KEY_EXPERIMENT:
+        o->experiment = value;
         return 0;
     case KEY_FROM:
         o->from = value;
@@ -81,16 +87,31 @@ static err parse(int argc, char **argv, split_options *o) {
     if (e) {
         return e;
     }
-    if (!o->set || !o->from || !o->to) {
-        return err_fail(ERR_USAGE, "--%s is missing (see --help)",
-                        !o->set    ? "set"
-                        : !o->from ? "from"
-                                   : "to");
+    const char *missing = !o->set && !o->experiment ? "experiment (or --set)"
+                          : !o->from                ? "from"
+                          : !o->to                  ? "to"
+                                                    : NULL;
+    if (missing) {
+        return err_fail(ERR_USAGE, "--%s is missing (see --help)", missing);
+    }
+    if (o->experiment && (o->set || o->portions || o->kind != SPLIT_RUNS)) {
+        return err_fail(ERR_USAGE, "--experiment says what --set, --split and --portions would");
     }
     return ERR_OK;
 }
 
+static err plan_by_experiment(const split_options *o, job *j) {
+    experiment wanted;
+    uint32_t classes;
+    err e = experiment_load(o->experiment, &wanted);
+    e = e ? e : dataset_find(wanted.data.set, &j->set);
+    return e ? e : experiment_split(&wanted, &j->about.split, &classes);
+}
+
 static err plan_split(const split_options *o, job *j) {
+    if (o->experiment) {
+        return plan_by_experiment(o, j);
+    }
     split *s = &j->about.split;
     err e = dataset_find(o->set, &j->set);
     if (e) {

@@ -3,6 +3,8 @@
 #include "client/classify.h"
 #include "client/data_get.h"
 #include "client/data_split.h"
+#include "client/result.h"
+#include "client/status.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,9 +18,11 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {{"status"}, status_main, "whether a server is up and its nodes are there"},
     {{"classify"}, classify_main, "ask a server for the class of images"},
     {{"data", "get"}, data_get_main, "bring a data set's files into a folder, checked"},
     {{"data", "split"}, data_split_main, "give every node its own portion, and the server the labels"},
+    {{"result"}, result_main, "what came out of a training"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -22,12 +22,15 @@ enum {
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
+    KEY_ANNOUNCE,
     KEY_LOG_LEVEL
 };
 
 #define LISTEN_OPTION {"listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0}
 #define HEARTBEAT_OPTION                                                                                               \
     {"heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0}
+#define ANNOUNCE_OPTION                                                                                                \
+    {"announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0}
 #define LOG_OPTION {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0}
 
 static const struct argp_option train_known[] = {
@@ -41,6 +44,7 @@ static const struct argp_option train_known[] = {
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HEARTBEAT_OPTION,
+    ANNOUNCE_OPTION,
     LOG_OPTION,
     {0},
 };
@@ -52,6 +56,7 @@ static const struct argp_option serve_known[] = {
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
     HEARTBEAT_OPTION,
+    ANNOUNCE_OPTION,
     LOG_OPTION,
     {0},
 };
@@ -119,6 +124,9 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_RESULTS:
         o->results = value;
+        return 0;
+    case KEY_ANNOUNCE:
+        o->announce = value;
         return 0;
     case KEY_LOCAL:
         o->local = true;

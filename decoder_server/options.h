@@ -16,6 +16,7 @@ typedef struct server_options {
     const char *labels;     /* train */
     const char *data;       /* train --local */
     const char *results;    /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
+    const char *announce;   /* file for the addresses; NULL: none */
     char host[256];
     uint16_t port;
     bool has_listen;

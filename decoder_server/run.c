@@ -247,7 +247,11 @@ static err write_json(const run *r, const char *name, const json_t *j) {
     return e;
 }
 
-static void remove_unnamed_heads(const run *r) {
+static bool is_named(const run *r, uint64_t step) {
+    return (r->has_commit && step == r->last.position.step) || (r->has_best && step == r->best.position.step);
+}
+
+void run_prune_heads(const run *r) {
     char path[FILE_PATH_MAX];
     DIR *folder = path_in(r, "head", path) ? NULL : opendir(path);
     if (!folder) {
@@ -255,8 +259,7 @@ static void remove_unnamed_heads(const run *r) {
     }
     for (struct dirent *entry; (entry = readdir(folder));) {
         uint64_t step;
-        if (sscanf(entry->d_name, "step-%" SCNu64 ".", &step) == 1 && step != r->last.position.step &&
-            !(r->has_best && step == r->best.position.step)) {
+        if (sscanf(entry->d_name, "step-%" SCNu64 ".", &step) == 1 && !is_named(r, step)) {
             unlinkat(dirfd(folder), entry->d_name, 0);
         }
     }
@@ -277,10 +280,8 @@ err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {
     json_decref(j);
     if (e) {
         *r = before;
-        return e;
     }
-    remove_unnamed_heads(r);
-    return ERR_OK;
+    return e;
 }
 
 err run_served_commit(const run *r, const run_commit **commit) {
@@ -318,4 +319,9 @@ void run_log(const run *r, const char *event, json_t *fields) {
 
 err run_write_result(const run *r, json_t *result) {
     return write_json(r, "result.json", result);
+}
+
+bool run_has_result(const run *r) {
+    char path[FILE_PATH_MAX];
+    return !path_in(r, "result.json", path) && file_exists(path);
 }

@@ -72,8 +72,11 @@ err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser 
 /* Loads the head of a commit; `o` NULL: weights only. */
 err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optimiser *o);
 
-/* Commits: writes the manifest, then removes heads that no commit names. On failure the last commit stands. */
+/* Commits: writes the manifest. On failure the last commit stands. */
 err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best);
+
+/* Removes the heads that no commit names. */
+void run_prune_heads(const run *r);
 
 /* The commit to serve: the best one where one is kept, else the last; ERR_NOT_FOUND when there is none. */
 err run_served_commit(const run *r, const run_commit **commit);
@@ -86,5 +89,6 @@ void run_log(const run *r, const char *event, json_t *fields);
 
 /* Writes result.json; `result` is borrowed. */
 err run_write_result(const run *r, json_t *result);
+bool run_has_result(const run *r);
 
 #endif

@@ -32,7 +32,9 @@ typedef struct session {
     wire_link *link; /* NULL between connections */
     worker *worker;
     uint64_t connection;
-    bool ending, told_waiting;
+    bool ending;
+    char why_down[256]; /* why there is no good connection now; the server's own words where it gave some */
+    char told[256];     /* the reason logged last; "" since the last good connection */
     err outcome;
     char outcome_text[256];
     /* the worker's */
@@ -144,8 +146,14 @@ static int64_t push_what_is_there(void *role) {
 
 static void connect_now(session *s);
 
+/* Said once a reason: a node may try for days. */
 static void on_retry(uv_timer_t *timer) {
-    connect_now(timer->data);
+    session *s = timer->data;
+    if (strcmp(s->why_down, s->told) != 0) {
+        log_info("%s; trying again until it works", s->why_down);
+        memcpy(s->told, s->why_down, sizeof s->told);
+    }
+    connect_now(s);
 }
 
 static void finish(session *s, err code, const char *text) {
@@ -166,8 +174,7 @@ static void finish(session *s, err code, const char *text) {
 
 static void on_up(void *context, wire_link *l) {
     session *s = context;
-    log_info("connected to %s", link_address(l));
-    s->told_waiting = false;
+    log_debug("connected to %s", link_address(l));
     link_set_limit(l, FRAME_PAYLOAD_MAX);
     worker_post(s->worker, MAIL_UP, s->connection, NULL, 0);
 }
@@ -198,9 +205,8 @@ static void on_down(void *context, wire_link *l, const char *reason) {
     }
     worker_post(s->worker, MAIL_DOWN, s->connection, NULL, 0);
     uint32_t wait = backoff_next_ms(&s->backoff);
-    if (!s->told_waiting) {
-        log_info("%s; trying again until it works", reason);
-        s->told_waiting = true;
+    if (!s->why_down[0]) {
+        snprintf(s->why_down, sizeof s->why_down, "%s", reason);
     }
     uv_timer_start(&s->retry, on_retry, wait, 0);
 }
@@ -208,6 +214,7 @@ static void on_down(void *context, wire_link *l, const char *reason) {
 static void connect_now(session *s) {
     static const link_events events = {.up = on_up, .frame = on_frame, .down = on_down};
     s->connection++;
+    s->why_down[0] = '\0';
     if (link_connect(&s->loop, s->config->host, s->config->port, &events, s, &s->link)) {
         finish(s, ERR_MEMORY, err_text());
     }
@@ -223,6 +230,9 @@ static void deliver(void *loop_side, const mail *m) {
         finish(s, note->code, note->text);
         return;
     }
+    if (m->about == s->connection && m->kind == MAIL_RECONNECT) {
+        snprintf(s->why_down, sizeof s->why_down, "%s", (const char *)m->bytes);
+    }
     if (!s->link || m->about != s->connection) {
         return;
     }
@@ -236,6 +246,7 @@ static void deliver(void *loop_side, const mail *m) {
     case MAIL_HEARTBEAT:
         link_set_heartbeat(s->link, *(const uint32_t *)(const void *)m->bytes);
         backoff_reset(&s->backoff);
+        s->told[0] = '\0';
         break;
     case MAIL_RECONNECT:
         link_close(s->link, (const char *)m->bytes);

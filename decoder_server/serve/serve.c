@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "decoder_server/announce.h"
 #include "decoder_server/gate.h"
 #include "decoder_server/http/gateway.h"
 #include "decoder_server/mail.h"
@@ -10,6 +11,7 @@
 #include "decoder_server/serve/desk.h"
 #include "loop/signals.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,6 +26,7 @@ typedef struct serving {
     gate *gate;
     gateway *gateway; /* NULL without --http */
     worker *worker;
+    atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
     /* the worker's */
     peers *peers;
     desk *desk;
@@ -59,7 +62,10 @@ static void on_joined(void *context, uint32_t portion, const char *name) {
 }
 
 static void on_left(void *context, uint32_t portion) {
-    desk_left(((serving *)context)->desk, portion);
+    serving *s = context;
+    if (!atomic_load(&s->is_stopping)) {
+        desk_left(s->desk, portion);
+    }
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
@@ -113,15 +119,20 @@ static void on_closed(void *context) {
     uv_stop(&((serving *)context)->loop);
 }
 
-static void on_stop(void *context) {
-    serving *s = context;
-    log_info("stopping");
-    signals_release(&s->signals);
+static void shut(serving *s) {
     if (s->gateway) {
         gateway_close(s->gateway);
         s->gateway = NULL;
     }
     gate_close(s->gate, on_closed, s);
+}
+
+static void on_stop(void *context) {
+    serving *s = context;
+    log_info("stopping");
+    atomic_store(&s->is_stopping, true);
+    signals_release(&s->signals);
+    shut(s);
 }
 
 static err open_results(serving *s) {
@@ -165,6 +176,12 @@ static err start_gateway(serving *s) {
     return e;
 }
 
+static err announce_addresses(const serving *s) {
+    const server_options *o = s->options;
+    return announce(o->announce, o->host, gate_port(s->gate), s->gateway ? o->http_host : NULL,
+                    s->gateway ? gateway_port(s->gateway) : 0);
+}
+
 static err run_loop(serving *s) {
     static const worker_role role = {receive, settle, deliver, delivered, caught_up};
     err e = gate_new(&s->gate, &s->loop, s->options->host, s->options->port, &s->worker);
@@ -173,9 +190,10 @@ static err run_loop(serving *s) {
     }
     e = start_gateway(s);
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
+    e = e ? e : announce_addresses(s);
     e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
     if (e) {
-        gate_close(s->gate, on_closed, s);
+        shut(s);
     } else {
         log_info("serving run %s: nodes on %s:%u", s->run.folder, s->options->host, gate_port(s->gate));
         if (s->gateway) {

@@ -448,7 +448,7 @@ static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
     if (m->restores == 0 && c->state == GATHERING && is_last_answer(c, k)) {
         run_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->at.step));
         c->period_started_ns = clock_now_ns();
-        send_batch(c);
+        go_on(c);
     }
 }
 
@@ -612,12 +612,15 @@ static void save(coordinator *c) {
     }
 }
 
-static void tell_committed(coordinator *c) {
+/* Every part that no commit names goes, here and at the nodes: those of a checkpoint that failed too, else they
+ * would fill the disks that have room. */
+static void prune(coordinator *c) {
     uint64_t keep[2] = {c->run->last.position.step, c->run->best.position.step};
     Fewbit__Committed committed = FEWBIT__COMMITTED__INIT;
-    committed.n_keep = c->run->has_best && keep[1] != keep[0] ? 2 : 1;
+    committed.n_keep = !c->run->has_commit ? 0 : c->run->has_best && keep[1] != keep[0] ? 2 : 1;
     committed.keep = keep;
     tell_all(c, MESSAGE_COMMITTED, &committed.base);
+    run_prune_heads(c->run);
 }
 
 static void commit(coordinator *c) {
@@ -630,9 +633,9 @@ static void commit(coordinator *c) {
                   c->run->has_commit ? c->run->last.position.step : 0, c->save_error);
         run_log(c->run, "commit failed", json_pack("{s:I, s:s}", "step", (json_int_t)c->at.step, "error", c->save_error));
     } else {
-        tell_committed(c);
         run_log(c->run, "committed", json_pack("{s:I}", "step", (json_int_t)c->at.step));
     }
+    prune(c);
     c->next_is_best = false;
     go_on(c);
 }
@@ -709,12 +712,15 @@ static void finish(coordinator *c) {
         end_training(c, ERR_IO, text);
         return;
     }
-    err e = write_result(c);
-    run_log(c->run, "finished", NULL);
+    err e = ERR_OK;
+    if (c->steps > 0 || !run_has_result(c->run)) {
+        e = write_result(c);
+        run_log(c->run, "finished", NULL);
+    }
     end_training(c, e, e ? err_text() : "");
 }
 
-/* What comes after a commit, or instead of one that failed. */
+/* What comes after a commit, instead of one that failed, or after going back to one. */
 static void go_on(coordinator *c) {
     if (c->at.epoch >= c->e->training.epochs || (c->at.seen == 0 && stops_early(c))) {
         finish(c);

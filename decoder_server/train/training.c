@@ -1,6 +1,7 @@
 #include "decoder_server/train/training.h"
 
 #include "base/log.h"
+#include "decoder_server/announce.h"
 #include "decoder_server/gate.h"
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
@@ -153,6 +154,10 @@ static err run_loop(training *t) {
     e = e ? e : signals_catch(&t->signals, &t->loop, on_stop, t);
     if (e) {
         gate_close(t->gate, on_closed, t);
+    } else if (announce(t->config->announce, t->config->host, gate_port(t->gate), NULL, 0)) {
+        end_note note = {.code = ERR_IO};
+        snprintf(note.text, sizeof note.text, "%s", err_text());
+        end(t, &note);
     } else {
         log_info("listening on %s:%u for %u nodes, run %s", t->config->host, gate_port(t->gate),
                  t->config->run->experiment.data.portions, t->config->run->folder);

@@ -11,6 +11,7 @@ typedef struct training_config {
     const labels *labels; /* borrowed */
     const char *host;
     uint16_t port;
+    const char *announce; /* file, or NULL */
     uint32_t heartbeat_ms;
     uint32_t threads; /* lanes of the head's own computation */
 } training_config;

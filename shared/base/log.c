@@ -43,6 +43,9 @@ void log_write(log_level level, const char *format, ...) {
     if (body < 0 || length > sizeof text - 2) {
         length = sizeof text - 2;
     }
+    for (size_t i = (size_t)head; i < length; i++) {
+        text[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]; /* what a peer said stays one line */
+    }
     text[length] = '\n';
     ssize_t written = write(STDERR_FILENO, text, length + 1);
     (void)written; /* nowhere left to report a failing standard error */

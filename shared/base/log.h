@@ -1,4 +1,5 @@
-/* Log lines on standard error: "12:34:56.789 info  message". Thread-safe; one write a line. */
+/* Log lines on standard error: "12:34:56.789 info  message". Thread-safe; one write a line. Control
+ * characters in the message become spaces. */
 #ifndef FEWBIT_BASE_LOG_H
 #define FEWBIT_BASE_LOG_H
 

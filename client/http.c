@@ -1,0 +1,127 @@
+#include "client/http.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ANSWER_MAX = 1 << 20, URL_MAX = 1024 };
+
+struct http {
+    CURL *curl;
+    const char *server;
+    int64_t timeout_ms;
+    char *text; /* the answer so far */
+    size_t length;
+};
+
+err http_new(http **out, const char *server, int64_t timeout_ms) {
+    http *h = calloc(1, sizeof *h);
+    if (!h) {
+        return err_fail(ERR_MEMORY, "no memory to call a server");
+    }
+    h->server = server;
+    h->timeout_ms = timeout_ms;
+    h->curl = curl_easy_init();
+    if (!h->curl) {
+        free(h);
+        return err_fail(ERR_MEMORY, "libcurl could not be started");
+    }
+    *out = h;
+    return ERR_OK;
+}
+
+void http_free(http *h) {
+    if (h) {
+        curl_easy_cleanup(h->curl);
+        free(h->text);
+        free(h);
+    }
+}
+
+static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
+    http *h = context;
+    size_t length = size * count;
+    if (h->length + length > ANSWER_MAX) {
+        return 0;
+    }
+    char *grown = realloc(h->text, h->length + length + 1);
+    if (!grown) {
+        return 0;
+    }
+    memcpy(grown + h->length, bytes, length);
+    h->text = grown;
+    h->length += length;
+    h->text[h->length] = '\0';
+    return length;
+}
+
+static err build_url(const http *h, const char *path, char url[URL_MAX]) {
+    size_t length = strlen(h->server);
+    length -= length > 0 && h->server[length - 1] == '/';
+    int printed = snprintf(url, URL_MAX, "%.*s%s", (int)length, h->server, path);
+    return printed > 0 && printed < URL_MAX ? ERR_OK : err_fail(ERR_USAGE, "--server is too long");
+}
+
+static void prepare(http *h, const char *url, const http_body *body, struct curl_slist *headers) {
+    curl_easy_setopt(h->curl, CURLOPT_URL, url);
+    curl_easy_setopt(h->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(h->curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(h->curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(h->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(h->curl, CURLOPT_TIMEOUT_MS, (long)h->timeout_ms);
+    curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, take_answer);
+    curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, h);
+    curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
+    if (body) {
+        curl_easy_setopt(h->curl, CURLOPT_POSTFIELDSIZE, (long)body->length);
+        curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, body->bytes);
+    } else {
+        curl_easy_setopt(h->curl, CURLOPT_HTTPGET, 1L);
+    }
+}
+
+static err perform(http *h, const char *url, const http_body *body, long *status) {
+    struct curl_slist *headers = NULL;
+    if (body) {
+        char type[128];
+        snprintf(type, sizeof type, "Content-Type: %s", body->type);
+        headers = curl_slist_append(NULL, type);
+    }
+    h->length = 0;
+    prepare(h, url, body, headers);
+    CURLcode code = curl_easy_perform(h->curl);
+    curl_slist_free_all(headers);
+    if (code != CURLE_OK) {
+        return err_fail(ERR_NETWORK, "%s: %s", url, curl_easy_strerror(code));
+    }
+    curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, status);
+    return ERR_OK;
+}
+
+err http_call(http *h, const char *path, const http_body *body, long *status, json_t **answer) {
+    char url[URL_MAX];
+    err e = build_url(h, path, url);
+    e = e ? e : perform(h, url, body, status);
+    if (e) {
+        return e;
+    }
+    json_error_t problem;
+    *answer = h->length ? json_loadb(h->text, h->length, 0, &problem) : NULL;
+    if (!json_is_object(*answer)) {
+        json_decref(*answer);
+        *answer = NULL;
+        return err_fail(ERR_REFUSED, "%s: the server's answer is no JSON object (status %ld)", url, *status);
+    }
+    return ERR_OK;
+}
+
+const char *http_text(const http *h) {
+    return h->length ? h->text : "";
+}
+
+err http_refusal(const char *about, const json_t *answer, long status) {
+    const char *message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
+    return err_fail(status >= 500 ? ERR_REFUSED : ERR_INPUT, "%s: %s (status %ld)", about,
+                    message ? message : "the server gives no reason", status);
+}

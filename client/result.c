@@ -1,0 +1,107 @@
+#include "client/result.h"
+
+#include "base/file.h"
+#include "base/options.h"
+#include "experiment/experiment.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RESULT_MAX = 8 << 20 };
+
+static const struct argp_option known[] = {{0}};
+
+static int take(int key, char *value, struct argp_state *state) {
+    const char **run = state->input;
+    if (key != ARGP_KEY_ARG) {
+        return ARGP_ERR_UNKNOWN;
+    }
+    if (*run) {
+        err_fail(ERR_USAGE, "'%s' is too much: one run at a time", value);
+        return EINVAL;
+    }
+    *run = value;
+    return 0;
+}
+
+static double number_in(const json_t *j, const char *section, const char *key) {
+    return json_number_value(json_object_get(json_object_get(j, section), key));
+}
+
+static void print_accuracies(const experiment *e, const json_t *j) {
+    printf("accuracy      training %6.2f %%   unrounded test %6.2f %%   rounded test %6.2f %%   (after epoch "
+           "%.4g)\n",
+           number_in(j, "final", "train_accuracy"), number_in(j, "final", "soft_accuracy"),
+           number_in(j, "final", "rounded_accuracy"), number_in(j, "final", "epoch"));
+    if (e->paper.row == 0) {
+        return;
+    }
+    char soft[16] = "   n/a";
+    if (e->paper.soft > 0) {
+        snprintf(soft, sizeof soft, "%6.2f", (double)e->paper.soft);
+    }
+    printf("paper, row %-2u  training %6.2f %%   unrounded test %s %%   rounded test %6.2f %%\n",
+           e->paper.row, (double)e->paper.train, soft, (double)e->paper.rounded);
+}
+
+static void print_bits(const json_t *j) {
+    double payload = number_in(j, "bits_per_sample", "payload"),
+           frames = number_in(j, "bits_per_sample", "frames");
+    const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
+    double raw = json_number_value(json_object_get(j, "raw_bits_per_sample"));
+    printf("bits/sample   %.0f of payload, %.2f in frames", payload, frames);
+    if (json_is_number(tcp)) {
+        printf(", %.2f in TCP", json_number_value(tcp));
+    }
+    printf(" (rounded test, both directions)\n");
+    printf("raw portions  %.0f bits a sample: %.0f times the payload\n", raw,
+           payload > 0 ? raw / payload : 0);
+}
+
+static err print_run(const char *run) {
+    char path[FILE_PATH_MAX];
+    experiment e;
+    uint8_t *text = NULL;
+    size_t length = 0;
+    err failed = file_path(path, sizeof path, "%s/experiment.yaml", run);
+    failed = failed ? failed : experiment_load(path, &e);
+    failed = failed ? failed : file_path(path, sizeof path, "%s/result.json", run);
+    failed = failed ? failed : file_read(path, RESULT_MAX, &text, &length);
+    if (failed) {
+        return failed;
+    }
+    json_error_t problem;
+    json_t *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
+    free(text);
+    if (!json_is_object(j)) {
+        json_decref(j);
+        return err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+    }
+    printf("%s: %s\n", e.name, e.title);
+    printf("trained       %lld epochs in %.1f s, %.2f s an epoch with its tests\n",
+           (long long)json_integer_value(json_object_get(j, "epochs")),
+           json_number_value(json_object_get(j, "seconds")),
+           json_number_value(json_object_get(j, "seconds_per_epoch")));
+    print_accuracies(&e, j);
+    print_bits(j);
+    json_decref(j);
+    return ERR_OK;
+}
+
+err result_main(int argc, char **argv) {
+    const struct argp argp = {
+        .options = known,
+        .parser = take,
+        .args_doc = "RUN",
+        .doc = "Prints what came out of a training: accuracies, beside the paper's where the experiment has "
+               "them, and bits.",
+    };
+    const char *run = NULL;
+    err e = options_parse(&argp, argc, argv, 0, NULL, &run);
+    if (!e && !run) {
+        e = err_fail(ERR_USAGE, "the run's folder is missing");
+    }
+    return e ? e : print_run(run);
+}

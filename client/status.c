@@ -1,0 +1,99 @@
+#include "client/status.h"
+
+#include "base/clock.h"
+#include "base/options.h"
+#include "client/http.h"
+#include "client/stop.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <time.h>
+
+enum { KEY_SERVER = 256, KEY_WAIT };
+enum { TIMEOUT_MS = 5000, PAUSE_NS = 50000000, STATUS_OK = 200 };
+
+static const struct argp_option known[] = {
+    {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
+    {"wait", KEY_WAIT, "SECONDS", 0, "wait this long at most until every node is ready", 0},
+    {0},
+};
+
+typedef struct status_options {
+    const char *server;
+    int64_t wait_s;
+} status_options;
+
+static int take(int key, char *value, struct argp_state *state) {
+    status_options *o = state->input;
+    switch (key) {
+    case KEY_SERVER:
+        o->server = value;
+        return 0;
+    case KEY_WAIT:
+        return options_number(value, "--wait", 0, 86400, &o->wait_s) ? EINVAL : 0;
+    case ARGP_KEY_ARG:
+        err_fail(ERR_USAGE, "'%s' is too much: there are options only", value);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static err ask(http *h, const char *server) {
+    long status = 0;
+    json_t *answer = NULL;
+    err e = http_call(h, "/readyz", NULL, &status, &answer);
+    if (e) {
+        return e;
+    }
+    long long ready = json_integer_value(json_object_get(answer, "nodes_ready"));
+    long long nodes = json_integer_value(json_object_get(answer, "nodes"));
+    json_decref(answer);
+    if (status != STATUS_OK) {
+        return err_fail(ERR_REFUSED, "%s: not ready, %lld of %lld nodes are", server, ready, nodes);
+    }
+    printf("%s: ready, %lld nodes\n", server, nodes);
+    return ERR_OK;
+}
+
+static err ask_until_ready(http *h, const status_options *o) {
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    uint64_t start = clock_now_ns();
+    for (;;) {
+        err e = ask(h, o->server);
+        if (e != ERR_REFUSED && e != ERR_NETWORK) {
+            return e;
+        }
+        if (stop_asked()) {
+            return err_fail(ERR_STOPPED, "stopped while waiting for %s", o->server);
+        }
+        if (clock_seconds_since(start) >= (double)o->wait_s) {
+            return e;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+err status_main(int argc, char **argv) {
+    const struct argp argp = {
+        .options = known,
+        .parser = take,
+        .doc = "Says whether a decoder server is up and every node is ready. Exit code 0: ready; 6: no "
+               "answer; 7: not "
+               "ready.\vEvery option can stand in the environment: --server as FEWBIT_SERVER.",
+    };
+    status_options o = {0};
+    http *h = NULL;
+    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
+    if (!e && !o.server) {
+        e = err_fail(ERR_USAGE, "--server is missing");
+    }
+    e = e ? e : http_new(&h, o.server, TIMEOUT_MS);
+    if (!e) {
+        stop_catch();
+        e = ask_until_ready(h, &o);
+    }
+    http_free(h);
+    return e;
+}

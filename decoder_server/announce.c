@@ -1,0 +1,31 @@
+#include "decoder_server/announce.h"
+
+#include "base/file.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static json_t *address(const char *host, uint16_t port) {
+    return json_sprintf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+}
+
+err announce(const char *path, const char *host, uint16_t port, const char *http_host, uint16_t http_port) {
+    if (!path) {
+        return ERR_OK;
+    }
+    json_t *j = json_pack("{s:o, s:i}", "nodes", address(host, port), "pid", (int)getpid());
+    if (http_host) {
+        json_object_set_new(j, "http", address(http_host, http_port));
+    }
+    char *text = json_dumps(j, JSON_COMPACT);
+    json_decref(j);
+    if (!text) {
+        return err_fail(ERR_MEMORY, "%s: no memory to write it", path);
+    }
+    const file_span spans[] = {{text, strlen(text)}, {"\n", 1}};
+    err e = file_write_atomic(path, spans, 2);
+    free(text);
+    return e;
+}
