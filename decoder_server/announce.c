@@ -1,9 +1,7 @@
 #include "decoder_server/announce.h"
 
-#include "base/file.h"
+#include "data/manifest.h"
 
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,13 +17,5 @@ err announce(const char *path, const char *host, uint16_t port, const char *http
     if (http_host) {
         json_object_set_new(j, "http", address(http_host, http_port));
     }
-    char *text = json_dumps(j, JSON_COMPACT);
-    json_decref(j);
-    if (!text) {
-        return err_fail(ERR_MEMORY, "%s: no memory to write it", path);
-    }
-    const file_span spans[] = {{text, strlen(text)}, {"\n", 1}};
-    err e = file_write_atomic(path, spans, 2);
-    free(text);
-    return e;
+    return manifest_write(path, j);
 }

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "data/manifest.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -236,17 +237,10 @@ static json_t *manifest_to(const run *r) {
     return j;
 }
 
-static err write_json(const run *r, const char *name, const json_t *j) {
+static err write_json(const run *r, const char *name, json_t *j) {
     char path[FILE_PATH_MAX];
     err e = path_in(r, name, path);
-    char *text = e ? NULL : json_dumps(j, JSON_INDENT(2));
-    if (!text) {
-        return e ? e : err_fail(ERR_MEMORY, "%s: no memory to write it", path);
-    }
-    const file_span spans[] = {{text, strlen(text)}, {"\n", 1}};
-    e = file_write_atomic(path, spans, 2);
-    free(text);
-    return e;
+    return e ? e : manifest_write(path, json_incref(j));
 }
 
 static bool is_named(const run *r, uint64_t step) {
