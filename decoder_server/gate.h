@@ -4,13 +4,14 @@
 #define FEWBIT_DECODER_SERVER_GATE_H
 
 #include "base/err.h"
+#include "decoder_server/mail.h"
 #include "loop/worker.h"
 
 #include <uv.h>
 
 typedef struct gate gate;
 
-enum { GATE_LINKS_MAX = 1024 };
+enum { GATE_LINKS_MAX = MAIL_CONNECTIONS };
 
 /* `*w` is set before the loop runs. */
 err gate_new(gate **g, uv_loop_t *loop, const char *host, uint16_t port, worker **w);

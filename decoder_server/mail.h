@@ -1,7 +1,10 @@
 /* The records between the server's loop (gate, http) and its worker (training, serving). `about` is the number of a
- * connection for the first group, of a request for the second; numbers are never used again. */
+ * connection for the first group, of a request for the second; numbers are never used again. Connections
+ * that are open at the same time have different numbers modulo MAIL_CONNECTIONS. */
 #ifndef FEWBIT_DECODER_SERVER_MAIL_H
 #define FEWBIT_DECODER_SERVER_MAIL_H
+
+enum { MAIL_CONNECTIONS = 1024 };
 
 enum {
     /* loop -> worker */

@@ -22,6 +22,7 @@ struct peers {
     char text[EXPERIMENT_TEXT_MAX + 1]; /* the resolved experiment */
     arena unpacked;
     peer portions[SPLIT_PORTIONS_MAX];
+    uint64_t refused[MAIL_CONNECTIONS]; /* connections that are being closed, by number modulo MAIL_CONNECTIONS */
 };
 
 err peers_new(peers **out, const peers_config *config, const peers_events *events, worker **w) {
@@ -65,6 +66,7 @@ static void refuse(peers *p, uint64_t connection, Fewbit__Reason reason, const c
     Fewbit__Refusal refusal = FEWBIT__REFUSAL__INIT;
     refusal.reason = reason;
     refusal.text = (char *)(uintptr_t)text;
+    p->refused[connection % MAIL_CONNECTIONS] = connection;
     send_to(p, connection, MESSAGE_REFUSAL, &refusal.base);
     worker_reply(*p->worker, MAIL_CLOSE, connection, text, strlen(text) + 1);
 }
@@ -151,6 +153,9 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
 }
 
 static void take_frame(peers *p, const mail *m) {
+    if (p->refused[m->about % MAIL_CONNECTIONS] == m->about) {
+        return; /* was under way when its connection was refused */
+    }
     message got;
     uint32_t k = portion_of(p, m->about);
     if (message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &p->unpacked, &got)) {

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,32 +208,53 @@ static json_t *digest_to(const uint8_t digest[DIGEST_BYTES]) {
     return json_string(hex);
 }
 
+/* JSON has no number for a loss that has grown beyond all bounds. */
+static json_t *real_or_null(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+/* NULL: no memory; so manifest_to. */
 static json_t *commit_to(const run *r, const run_commit *c) {
     json_t *encoders = json_array();
+    bool good = true;
     for (uint32_t k = 0; k < r->experiment.data.portions; k++) {
-        json_array_append_new(encoders, digest_to(c->encoders[k]));
+        good = json_array_append_new(encoders, digest_to(c->encoders[k])) == 0 && good;
+    }
+    if (!good) {
+        json_decref(encoders);
+        return NULL;
     }
     const run_position *p = &c->position;
-    return json_pack("{s:I, s:i, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
-                     (int)p->epoch, "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum", p->loss_sum,
-                     "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "head", digest_to(c->head),
-                     "encoders", encoders);
+    return json_pack("{s:I, s:i, s:i, s:i, s:o, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
+                     (int)p->epoch, "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum",
+                     real_or_null(p->loss_sum), "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "head",
+                     digest_to(c->head), "encoders", encoders);
+}
+
+static json_t *evaluation_to(const run_evaluation *e) {
+    return json_pack("{s:f, s:o, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss", real_or_null(e->loss), "train",
+                     e->train, "soft", e->soft, "rounded", e->rounded, "validation", e->validation, "seconds",
+                     e->seconds);
 }
 
 static json_t *manifest_to(const run *r) {
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
-    json_t *evaluations = json_array();
+    json_t *j = json_object(), *evaluations = json_array();
+    bool good = true;
     for (uint32_t i = 0; i < r->evaluation_count; i++) {
-        const run_evaluation *e = &r->evaluations[i];
-        json_array_append_new(evaluations, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss",
-                                                     e->loss, "train", e->train, "soft", e->soft, "rounded", e->rounded,
-                                                     "validation", e->validation, "seconds", e->seconds));
+        good = json_array_append_new(evaluations, evaluation_to(&r->evaluations[i])) == 0 && good;
     }
-    json_t *j = json_pack("{s:s, s:o, s:o}", "run", id, "last", commit_to(r, &r->last), "evaluations", evaluations);
+    good = json_object_set_new(j, "run", json_string(id)) == 0 && good;
+    good = json_object_set_new(j, "last", commit_to(r, &r->last)) == 0 && good;
+    good = json_object_set_new(j, "evaluations", evaluations) == 0 && good;
     if (r->has_best) {
-        json_object_set_new(j, "best", commit_to(r, &r->best));
-        json_object_set_new(j, "best_evaluation", json_integer(r->best_evaluation));
+        good = json_object_set_new(j, "best", commit_to(r, &r->best)) == 0 && good;
+        good = json_object_set_new(j, "best_evaluation", json_integer(r->best_evaluation)) == 0 && good;
+    }
+    if (!good) {
+        json_decref(j);
+        return NULL;
     }
     return j;
 }

@@ -12,7 +12,8 @@ enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
 
 /* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
 typedef struct live {
-    uint64_t request;
+    bool is_waiting;
+    uint64_t id, request;
     uint32_t frame_bytes;
 } live;
 
@@ -31,7 +32,8 @@ struct desk {
     uint32_t portions, bits;
     classifier *classifier;
     assembler *pushed, *live;
-    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
+    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY: ids that wait at the same time have places of their own */
+    uint32_t held[SPLIT_PORTIONS_MAX]; /* how many of the pushed samples that wait have the portion's code */
     uint32_t next_live;
     bool is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
     uint32_t ready_nodes;
@@ -147,6 +149,9 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
 }
 
 static void classify_due(desk *d, uint64_t now_ns) {
+    if (d->due_count == 0) {
+        return;
+    }
     uint32_t classes = classifier_classes(d->classifier);
     const float *probabilities = classifier_run(d->classifier, d->due, d->due_count);
     for (size_t i = 0; i < d->due_count; i++) {
@@ -168,9 +173,10 @@ static void classify_due(desk *d, uint64_t now_ns) {
 }
 
 static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
-    const live *request = &d->requests[sample->id % LIVE_CAPACITY];
+    live *request = &d->requests[sample->id % LIVE_CAPACITY];
     d->due[d->due_count] = *sample;
     d->about[d->due_count] = is_live ? (waiting){true, request->request, request->frame_bytes} : (waiting){0};
+    request->is_waiting = request->is_waiting && !is_live;
     if (++d->due_count == CLASSIFIER_ROWS) {
         classify_due(d, now_ns);
     }
@@ -181,14 +187,24 @@ static void refuse_request(desk *d, uint64_t request, answer_outcome outcome) {
     d->host.answer(d->host.context, request, &a);
 }
 
+/* A pushed sample that had the portions of mask `have` waits no more. */
+static void let_go(desk *d, uint64_t have) {
+    for (uint32_t k = 0; k < d->portions; k++) {
+        d->held[k] -= have >> k & 1;
+    }
+}
+
 static void expire(desk *d, uint64_t now_ns) {
     assembled sample;
     while (assembler_expire(d->pushed, now_ns, &sample)) {
+        let_go(d, sample.have);
         add_due(d, &sample, false, now_ns);
     }
     while (assembler_expire(d->live, now_ns, &sample)) {
         if (sample.have == 0) {
-            refuse_request(d, d->requests[sample.id % LIVE_CAPACITY].request, ANSWER_NO_CODES);
+            live *request = &d->requests[sample.id % LIVE_CAPACITY];
+            request->is_waiting = false;
+            refuse_request(d, request->request, ANSWER_NO_CODES);
         } else {
             add_due(d, &sample, true, now_ns);
         }
@@ -226,11 +242,15 @@ static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t
     for (uint64_t i = 0; i < samples; i++) {
         assembled sample;
         uint64_t code = pack_get(c->bits.data, i * d->bits, d->bits);
-        if (assembler_add(d->pushed, c->first + i, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
+        assembler_outcome outcome = assembler_add(d->pushed, c->first + i, portion, code, now_ns, &sample);
+        d->held[portion] += outcome == ASSEMBLER_WAITS || outcome == ASSEMBLER_COMPLETE;
+        if (outcome == ASSEMBLER_COMPLETE) {
+            let_go(d, sample.have);
             add_due(d, &sample, false, now_ns);
         }
     }
-    if (assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 4 * 3) {
+    uint32_t waiting = assembler_count(d->pushed)->waiting;
+    if (waiting > PUSHED_CAPACITY / 4 * 3 && d->held[portion] > waiting / 2) {
         slow_down(d, portion);
     }
 }
@@ -238,7 +258,10 @@ static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t
 static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
     assembled sample;
     uint64_t code = pack_get(c->bits.data, 0, d->bits);
-    d->requests[c->first % LIVE_CAPACITY].frame_bytes += (uint32_t)message_frame_size(&c->base);
+    live *request = &d->requests[c->first % LIVE_CAPACITY];
+    if (request->is_waiting && request->id == c->first) {
+        request->frame_bytes += (uint32_t)message_frame_size(&c->base);
+    }
     if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
         add_due(d, &sample, true, now_ns);
     }
@@ -286,6 +309,20 @@ static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint32_t *fra
     }
 }
 
+/* The place of the next id whose place is free, with that id; NULL when all wait. */
+static live *free_place(desk *d) {
+    for (uint32_t tries = 0; tries < LIVE_CAPACITY; tries++) {
+        uint32_t id = d->next_live;
+        d->next_live = (id + 1) % REQUESTS;
+        live *place = &d->requests[id % LIVE_CAPACITY];
+        if (!place->is_waiting) {
+            *place = (live){.id = id};
+            return place;
+        }
+    }
+    return NULL;
+}
+
 void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
     uint64_t expected = 0;
     for (uint32_t k = 0; k < d->portions; k++) {
@@ -295,23 +332,20 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
         refuse_request(d, request, ANSWER_NO_NODES);
         return;
     }
-    uint64_t id = d->next_live;
-    if (!assembler_open(d->live, id, expected, now_ns)) {
+    live *entry = free_place(d);
+    if (!entry || !assembler_open(d->live, entry->id, expected, now_ns)) {
         refuse_request(d, request, ANSWER_BUSY);
         return;
     }
-    d->next_live = (d->next_live + 1) % REQUESTS;
-    live *entry = &d->requests[id % LIVE_CAPACITY];
-    *entry = (live){.request = request};
-    ask_nodes(d, id, sample, &entry->frame_bytes);
+    entry->is_waiting = true;
+    entry->request = request;
+    ask_nodes(d, entry->id, sample, &entry->frame_bytes);
 }
 
 int64_t desk_settle(desk *d, uint64_t now_ns) {
     expire(d, now_ns);
-    if (d->due_count > 0) {
-        classify_due(d, now_ns);
-        results_flush(d->results);
-    }
+    classify_due(d, now_ns);
+    results_flush(d->results);
     let_go_on(d);
     uint64_t next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
     next = live_next < next ? live_next : next;

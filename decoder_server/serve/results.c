@@ -15,6 +15,7 @@ struct results {
     FILE *file; /* NULL: none */
     const dataset *set;
     uint32_t portions, bits;
+    bool is_pending; /* something was written since the last flush */
     bool has_failed;
 };
 
@@ -72,6 +73,7 @@ void results_write(results *r, const result *one) {
         at = one->sample->have >> k & 1 ? put_bits(at, one->sample->codes[k], r->bits) : put_text(at, "null");
     }
     *at = '\0';
+    r->is_pending = true;
     fprintf(r->file,
             "{\"id\":%" PRIu64 ",\"from\":\"%s\",\"class\":%u,\"label\":\"%s\",\"probability\":%.6f,\"bits\":[%s],"
             "\"degraded\":%s,\"ms\":%.3f}\n",
@@ -80,7 +82,11 @@ void results_write(results *r, const result *one) {
 }
 
 void results_flush(results *r) {
-    if (r->file && (fflush(r->file) != 0 || ferror(r->file)) && !r->has_failed) {
+    if (!r->is_pending) {
+        return;
+    }
+    r->is_pending = false;
+    if ((fflush(r->file) != 0 || ferror(r->file)) && !r->has_failed) {
         r->has_failed = true;
         log_error("results cannot be written: %s", strerror(errno));
     }

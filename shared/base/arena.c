@@ -6,7 +6,7 @@
 err arena_init(arena *a, size_t capacity) {
     *a = (arena){0};
     size_t rounded = arena_rounded(capacity ? capacity : 1);
-    a->block = aligned_alloc(ARENA_ALIGNMENT, rounded);
+    a->block = rounded < capacity ? NULL : aligned_alloc(ARENA_ALIGNMENT, rounded);
     if (!a->block) {
         return err_fail(ERR_MEMORY, "no memory for a block of %zu bytes", rounded);
     }

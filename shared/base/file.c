@@ -25,6 +25,16 @@ bool file_exists(const char *path) {
     return access(path, F_OK) == 0;
 }
 
+/* Sets errno to ENOTDIR where it is not. */
+static bool is_folder(const char *path) {
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        return false;
+    }
+    errno = ENOTDIR;
+    return S_ISDIR(status.st_mode);
+}
+
 err file_make_folders(const char *path) {
     char partial[FILE_PATH_MAX];
     err e = file_path(partial, sizeof partial, "%s", path);
@@ -37,7 +47,7 @@ err file_make_folders(const char *path) {
         }
         char kept = *c;
         *c = '\0';
-        if (mkdir(partial, 0777) != 0 && errno != EEXIST) {
+        if (mkdir(partial, 0777) != 0 && (errno != EEXIST || !is_folder(partial))) {
             return err_system(ERR_IO, "%s: cannot make the folder", partial);
         }
         if (kept == '\0') {
@@ -80,7 +90,7 @@ static err read_open(int fd, const char *path, size_t cap, uint8_t **bytes, size
 }
 
 err file_read(const char *path, size_t cap, uint8_t **bytes, size_t *length) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hold us */
     if (fd < 0) {
         return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
     }

@@ -74,6 +74,8 @@ err options_address(const char *text, char *host, size_t size, uint16_t *port) {
     if (length >= 2 && text[0] == '[' && colon[-1] == ']') {
         start++;
         length -= 2;
+    } else if (strcspn(text, ":[]") < length) {
+        return err_fail(ERR_USAGE, "'%s' is neither HOST:PORT nor [IPV6]:PORT", text);
     }
     if (length >= size) {
         return err_fail(ERR_USAGE, "the host in '%s' is too long", text);

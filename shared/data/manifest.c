@@ -1,6 +1,7 @@
 #include "data/manifest.h"
 
 #include "base/file.h"
+#include "base/json.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -130,7 +131,7 @@ void manifest_digests(manifest *m, const char *field, char (*to)[DIGEST_HEX], si
 }
 
 err manifest_write(const char *path, json_t *root) {
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    char *text = json_text(root, JSON_INDENT(2));
     json_decref(root);
     if (!text) {
         return err_fail(ERR_MEMORY, "%s: no memory to write it", path);

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "data/dataset.h"
+#include "experiment/scan.h"
 #include "experiment/schema.h"
 
 #include <math.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 /* What libcyaml said, as one line: its first message says what, its backtrace where. */
 typedef struct complaint {
@@ -98,40 +98,8 @@ static err check_split(const experiment *e) {
     return failed ? err_prefix(failed, "key data.split") : ERR_OK;
 }
 
-/* The line on which "section.key", or else the section, stands; 0 when neither does. */
-static unsigned line_of(const char *text, size_t length, const char *path) {
-    char section[32], key[32] = "";
-    sscanf(path, "%31[^.].%31s", section, key);
-    yaml_parser_t parser;
-    yaml_document_t document;
-    if (!yaml_parser_initialize(&parser)) {
-        return 0;
-    }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    unsigned line = 0;
-    if (yaml_parser_load(&parser, &document)) {
-        yaml_node_t *node = yaml_document_get_root_node(&document);
-        for (const char *wanted = section; node && node->type == YAML_MAPPING_NODE && *wanted;) {
-            yaml_node_t *next = NULL;
-            yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-            for (; pair < node->data.mapping.pairs.top; pair++) {
-                yaml_node_t *name = yaml_document_get_node(&document, pair->key);
-                if (name->type == YAML_SCALAR_NODE && strcmp((char *)name->data.scalar.value, wanted) == 0) {
-                    line = (unsigned)name->start_mark.line + 1;
-                    next = yaml_document_get_node(&document, pair->value);
-                }
-            }
-            node = next;
-            wanted = wanted == section ? key : "";
-        }
-        yaml_document_delete(&document);
-    }
-    yaml_parser_delete(&parser);
-    return line;
-}
-
 static err refuse(const char *where, const char *text, size_t length, const char *key, const char *demand) {
-    unsigned line = line_of(text, length, key);
+    unsigned line = scan_line_of(text, length, key);
     if (line == 0) {
         return err_fail(ERR_INPUT, "%s: key %s %s", where, key, demand);
     }
@@ -163,6 +131,10 @@ static err refuse_as_heard(const char *where, const char *text, size_t length, c
 }
 
 err experiment_parse(const char *where, const char *text, size_t length, experiment *e) {
+    err scanned = scan_text(where, text, length);
+    if (scanned) {
+        return scanned;
+    }
     complaint heard = {0};
     cyaml_config_t config = config_for(&heard);
     experiment *loaded = NULL;
@@ -177,7 +149,9 @@ err experiment_parse(const char *where, const char *text, size_t length, experim
     if (broken) {
         return refuse(where, text, length, broken->key, broken->demand);
     }
-    if (check_split(e)) {
+    split s;
+    uint32_t classes;
+    if (experiment_split(e, &s, &classes)) {
         char reason[256];
         snprintf(reason, sizeof reason, "does not fit: %s", err_text());
         return refuse(where, text, length, "data.split", reason);
@@ -194,25 +168,6 @@ err experiment_load(const char *path, experiment *e) {
     }
     failed = experiment_parse(path, (const char *)text, length, e);
     free(text);
-    return failed;
-}
-
-err experiment_write(const experiment *e, char *text, size_t *length) {
-    complaint heard = {0};
-    cyaml_config_t config = config_for(&heard);
-    config.flags |= CYAML_CFG_STYLE_BLOCK;
-    char *made = NULL;
-    cyaml_err_t status = cyaml_save_data(&made, length, &config, &schema_experiment, (const cyaml_data_t *)e, 0);
-    if (status != CYAML_OK) {
-        return err_fail(ERR_INTERNAL, "the experiment cannot be written: %s", cyaml_strerror(status));
-    }
-    err failed = ERR_OK;
-    if (*length > EXPERIMENT_TEXT_MAX) {
-        failed = err_fail(ERR_INPUT, "the resolved experiment is longer than %d bytes", EXPERIMENT_TEXT_MAX);
-    } else {
-        memcpy(text, made, *length);
-    }
-    cyaml_mem(NULL, made, 0);
     return failed;
 }
 

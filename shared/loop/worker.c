@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+enum { WAKE_UP = UINT16_MAX }; /* a record that is for nobody: to end the thread's sleep */
 enum { NEWS_NONE = 0, NEWS_MAIL = 1, NEWS_CAUGHT_UP = 2 };
 
 struct worker {
@@ -35,7 +36,9 @@ static void worker_main(void *argument) {
     for (;;) {
         mail m;
         if (mailbox_take(w->in, &m)) {
-            w->role.receive(w->role_context, &m);
+            if (m.kind != WAKE_UP) {
+                w->role.receive(w->role_context, &m);
+            }
             continue;
         }
         if (atomic_load(&w->stop)) {
@@ -110,8 +113,6 @@ err worker_new(worker **out, uv_loop_t *loop, const worker_role *role, void *rol
     }
     return e;
 }
-
-enum { WAKE_UP = UINT16_MAX };
 
 void worker_free(worker *w) {
     if (!w) {

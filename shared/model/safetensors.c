@@ -2,8 +2,10 @@
 
 #include "base/cursor.h"
 #include "base/file.h"
+#include "base/json.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,27 +22,34 @@ static size_t bytes_of(const safetensors_entry *entry) {
 
 static json_t *describe_entry(const safetensors_entry *entry, size_t offset) {
     json_t *shape = json_array();
+    bool good = true;
     for (uint32_t i = 0; i < entry->rank; i++) {
-        json_array_append_new(shape, json_integer(entry->shape[i]));
+        good = json_array_append_new(shape, json_integer(entry->shape[i])) == 0 && good;
+    }
+    if (!good) {
+        json_decref(shape);
+        return NULL;
     }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)offset,
                      (json_int_t)(offset + bytes_of(entry)));
 }
 
+/* NULL: no memory. */
 static char *describe(const safetensors_entry *entries, size_t count, const safetensors_pair *metadata,
                       size_t metadata_count) {
     json_t *header = json_object();
     json_t *pairs = json_object();
+    bool good = true;
     for (size_t i = 0; i < metadata_count; i++) {
-        json_object_set_new(pairs, metadata[i].key, json_string(metadata[i].value));
+        good = json_object_set_new(pairs, metadata[i].key, json_string(metadata[i].value)) == 0 && good;
     }
-    json_object_set_new(header, metadata_key, pairs);
+    good = json_object_set_new(header, metadata_key, pairs) == 0 && good;
     size_t offset = 0;
     for (size_t i = 0; i < count; i++) {
-        json_object_set_new(header, entries[i].name, describe_entry(&entries[i], offset));
+        good = json_object_set_new(header, entries[i].name, describe_entry(&entries[i], offset)) == 0 && good;
         offset += bytes_of(&entries[i]);
     }
-    char *text = json_dumps(header, JSON_COMPACT);
+    char *text = good ? json_text(header, JSON_COMPACT) : NULL;
     json_decref(header);
     return text;
 }
@@ -144,6 +153,9 @@ static err read_entry(const safetensors *file, const char *name, json_t *entry, 
     }
     json_int_t from = json_integer_value(json_array_get(offsets, 0));
     json_int_t to = json_integer_value(json_array_get(offsets, 1));
+    if (!json_is_integer(json_array_get(offsets, 0)) || !json_is_integer(json_array_get(offsets, 1))) {
+        return err_fail(ERR_INPUT, "%s: tensor '%s' has data_offsets that are no whole numbers", file->path, name);
+    }
     if (from < 0 || to < from || (uint64_t)to > file->values_length || (uint64_t)(to - from) != bytes) {
         return err_fail(ERR_INPUT, "%s: tensor '%s' lies at %lld to %lld of %zu bytes, its shape needs %llu",
                         file->path, name, (long long)from, (long long)to, file->values_length,

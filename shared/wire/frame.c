@@ -28,7 +28,8 @@ void frame_reader_free(frame_reader *r) {
 /* What the buffer must hold: the frame that is under way, once its header is known. */
 static size_t wanted_capacity(const frame_reader *r) {
     size_t have = r->end - r->begin;
-    size_t wanted = have >= FRAME_HEADER ? FRAME_HEADER + length_in(r->bytes + r->begin) : 0;
+    size_t length = have >= FRAME_HEADER ? length_in(r->bytes + r->begin) : 0;
+    size_t wanted = FRAME_HEADER + (length < r->limit ? length : r->limit);
     return wanted > FIRST_CAPACITY ? wanted : FIRST_CAPACITY;
 }
 

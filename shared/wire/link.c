@@ -20,6 +20,7 @@ struct wire_link {
     uv_timer_t timer;
     uv_connect_t connecting;
     uv_write_t writing;
+    uv_shutdown_t shutting;
     uv_getaddrinfo_t resolving;
     listener *from;
     link_events events;
@@ -32,6 +33,8 @@ struct wire_link {
     uint32_t heartbeat_ms;
     int open_handles;
     bool is_up, is_paused, is_closing, is_down, in_flight, is_resolving;
+    bool is_shut; /* nothing more will be written */
+    uint64_t read_bytes;
     char address[64];
     char reason[REASON_BYTES];
     char why_failed[REASON_BYTES];
@@ -105,10 +108,29 @@ static void on_written(uv_write_t *request, int status) {
     bytes_out(l);
 }
 
-static void finish_closing(wire_link *l) {
-    if (l->is_closing && !l->in_flight && link_backlog(l) == 0) {
+static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *piece);
+static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece);
+
+static void on_shut(uv_shutdown_t *request, int status) {
+    wire_link *l = request->data;
+    if (status < 0) {
         take_down(l, NULL);
     }
+}
+
+/* All is written. What the other side still sends is read and dropped until it closes too: to close a socket with
+ * unread bytes would reset the connection, and what was written last might not arrive. */
+static void finish_closing(wire_link *l) {
+    if (!l->is_closing || l->is_shut || l->in_flight || link_backlog(l) > 0) {
+        return;
+    }
+    l->is_shut = true;
+    l->shutting.data = l;
+    if (uv_shutdown(&l->shutting, (uv_stream_t *)&l->tcp, on_shut) != 0) {
+        take_down(l, NULL);
+        return;
+    }
+    uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
 }
 
 static void swap_buffers(wire_link *l) {
@@ -200,6 +222,7 @@ static void deliver_frames(wire_link *l) {
             return;
         }
         meter_count(&l->meter, METER_IN, f.type, FRAME_HEADER + f.length);
+        l->last_in_ms = clock_now_ms();
         if (f.type != MESSAGE_PING) {
             l->events.frame(l->context, l, &f);
         }
@@ -225,7 +248,13 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
     if (length == 0) {
         return;
     }
-    l->last_in_ms = clock_now_ms();
+    l->read_bytes += (uint64_t)length;
+    if (l->is_closing) {
+        return; /* dropped: see finish_closing */
+    }
+    if (l->heartbeat_ms) {
+        l->last_in_ms = clock_now_ms(); /* of a peer that was let in, a piece of a long frame is a sign of life too */
+    }
     frame_reader_fed(&l->reader, (size_t)length);
     deliver_frames(l);
 }
@@ -302,6 +331,9 @@ void link_read_meter(wire_link *l, meter *m) {
     uv_os_fd_t fd;
     if (uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0) {
         meter_ask_kernel(&l->meter, fd);
+    }
+    if (l->is_down && l->meter.tcp_bytes[METER_IN] == l->read_bytes + 1) {
+        l->meter.tcp_bytes[METER_IN]--; /* the kernel counts the end of the stream as a byte */
     }
     *m = l->meter;
 }

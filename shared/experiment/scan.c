@@ -1,0 +1,187 @@
+#include "experiment/scan.h"
+
+#include "experiment/schema.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+typedef struct scan {
+    const char *where;
+    yaml_document_t document;
+} scan;
+
+static const char *skip_digits(const char *c) {
+    while (isdigit((unsigned char)*c)) {
+        c++;
+    }
+    return c;
+}
+
+/* Decimal digits without a sign or a leading zero, at most 64 bits. */
+static bool is_whole_number(const char *text) {
+    errno = 0;
+    bool good = *text && *skip_digits(text) == '\0' && (text[0] != '0' || text[1] == '\0');
+    return good && strtoull(text, NULL, 10) > 0 ? errno == 0 : good;
+}
+
+/* Decimal, with or without sign, fraction and exponent; finite as a float. */
+static bool is_number(const char *text) {
+    const char *c = text + (*text == '-' || *text == '+');
+    const char *whole = c;
+    c = skip_digits(c);
+    size_t digits = (size_t)(c - whole);
+    if (*c == '.') {
+        const char *fraction = ++c;
+        c = skip_digits(c);
+        digits += (size_t)(c - fraction);
+    }
+    if (digits > 0 && (*c == 'e' || *c == 'E')) {
+        const char *power = c + 1 + (c[1] == '-' || c[1] == '+');
+        c = skip_digits(power);
+        digits = c > power ? digits : 0;
+    }
+    return digits > 0 && *c == '\0' && isfinite(strtof(text, NULL));
+}
+
+static bool is_switch(const char *text) {
+    return strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+}
+
+/* What a value of this type must be, or NULL where it is one. */
+static const char *demand_of(const cyaml_schema_value_t *schema, const yaml_node_t *node) {
+    const char *text = node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : "";
+    bool is_cut = node->type == YAML_SCALAR_NODE && strlen(text) != node->data.scalar.length;
+    switch (schema->type) {
+    case CYAML_UINT:
+        return is_whole_number(text) && !is_cut ? NULL : "must be a whole number";
+    case CYAML_FLOAT:
+        return is_number(text) && !is_cut ? NULL : "must be a number";
+    case CYAML_BOOL:
+        return is_switch(text) && !is_cut ? NULL : "must be true or false";
+    default:
+        return NULL;
+    }
+}
+
+static const cyaml_schema_field_t *field_named(const cyaml_schema_field_t *fields, const yaml_node_t *key) {
+    for (; key && key->type == YAML_SCALAR_NODE && fields->key; fields++) {
+        if (strcmp(fields->key, (const char *)key->data.scalar.value) == 0) {
+            return fields;
+        }
+    }
+    return NULL;
+}
+
+/* `section` is "" at the top. Keys that are not known are left to libcyaml. */
+static err scan_mapping(scan *s, const yaml_node_t *node, const cyaml_schema_field_t *fields, const char *section) {
+    const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+    err e = ERR_OK;
+    for (; pair < node->data.mapping.pairs.top && !e; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(&s->document, pair->key);
+        const yaml_node_t *value = yaml_document_get_node(&s->document, pair->value);
+        const cyaml_schema_field_t *field = field_named(fields, key);
+        if (!field || !value) {
+            continue;
+        }
+        if (field->value.type == CYAML_MAPPING && value->type == YAML_MAPPING_NODE && !section[0]) {
+            e = scan_mapping(s, value, field->value.mapping.fields, field->key);
+            continue;
+        }
+        const char *demand = demand_of(&field->value, value);
+        if (demand) {
+            e = err_fail(ERR_INPUT, "%s:%zu: key %s%s%s %s", s->where, key->start_mark.line + 1, section,
+                         section[0] ? "." : "", field->key, demand);
+        }
+    }
+    return e;
+}
+
+/* A byte that is no character is told by its place in the text, everything else by its mark. */
+static size_t line_of_problem(const yaml_parser_t *parser, const char *text, size_t length) {
+    if (parser->error != YAML_READER_ERROR) {
+        return parser->problem_mark.line + 1;
+    }
+    size_t line = 1;
+    for (size_t i = 0; i < length && i < parser->problem_offset; i++) {
+        line += text[i] == '\n';
+    }
+    return line;
+}
+
+static err refuse_document(const char *where, const yaml_parser_t *parser, const char *text, size_t length) {
+    if (parser->error == YAML_MEMORY_ERROR) {
+        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
+    }
+    return err_fail(ERR_INPUT, "%s:%zu: %s", where, line_of_problem(parser, text, length),
+                    parser->problem ? parser->problem : "is no YAML");
+}
+
+err scan_text(const char *where, const char *text, size_t length) {
+    scan s = {.where = where};
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) {
+        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+    err e;
+    if (!yaml_parser_load(&parser, &s.document)) {
+        e = refuse_document(where, &parser, text, length);
+    } else {
+        const yaml_node_t *root = yaml_document_get_root_node(&s.document);
+        e = root && root->type == YAML_MAPPING_NODE
+                ? scan_mapping(&s, root, schema_experiment.mapping.fields, "")
+                : err_fail(ERR_INPUT, "%s: holds no keys, so it is no experiment", where);
+        yaml_document_delete(&s.document);
+    }
+    yaml_parser_delete(&parser);
+    return e;
+}
+
+/* The pair whose key is `wanted`, or NULL. */
+static const yaml_node_pair_t *pair_named(yaml_document_t *document, const yaml_node_t *node, const char *wanted) {
+    if (!node || node->type != YAML_MAPPING_NODE) {
+        return NULL;
+    }
+    const yaml_node_pair_t *found = NULL;
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(document, pair->key);
+        if (key->type == YAML_SCALAR_NODE && strcmp((const char *)key->data.scalar.value, wanted) == 0) {
+            found = pair;
+        }
+    }
+    return found;
+}
+
+static unsigned line_in(yaml_document_t *document, const char *path) {
+    char section[64], key[64] = "";
+    sscanf(path, "%63[^.].%63s", section, key);
+    const yaml_node_pair_t *outer = pair_named(document, yaml_document_get_root_node(document), section);
+    if (!outer) {
+        return 0;
+    }
+    const yaml_node_pair_t *inner = pair_named(document, yaml_document_get_node(document, outer->value), key);
+    int named = inner ? inner->key : outer->key;
+    return (unsigned)yaml_document_get_node(document, named)->start_mark.line + 1;
+}
+
+unsigned scan_line_of(const char *text, size_t length, const char *path) {
+    yaml_parser_t parser;
+    yaml_document_t document;
+    unsigned line = 0;
+    if (!yaml_parser_initialize(&parser)) {
+        return 0;
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+    if (yaml_parser_load(&parser, &document)) {
+        line = line_in(&document, path);
+        yaml_document_delete(&document);
+    }
+    yaml_parser_delete(&parser);
+    return line;
+}
