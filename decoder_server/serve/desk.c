@@ -190,7 +190,7 @@ static void refuse_request(desk *d, uint64_t request, answer_outcome outcome) {
 /* A pushed sample that had the portions of mask `have` waits no more. */
 static void let_go(desk *d, uint64_t have) {
     for (uint32_t k = 0; k < d->portions; k++) {
-        d->held[k] -= have >> k & 1;
+        d->held[k] -= (uint32_t)(have >> k & 1);
     }
 }
 

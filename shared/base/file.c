@@ -38,8 +38,8 @@ static bool is_folder(const char *path) {
 err file_make_folders(const char *path) {
     char partial[FILE_PATH_MAX];
     err e = file_path(partial, sizeof partial, "%s", path);
-    if (e) {
-        return e;
+    if (e || !partial[0]) {
+        return e ? e : err_fail(ERR_INPUT, "the folder has no name");
     }
     for (char *c = partial + 1;; c++) {
         if (*c != '/' && *c != '\0') {

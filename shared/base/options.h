@@ -9,9 +9,10 @@
 
 /* Parses the environment first, then argv, which wins: option --log-level is FEWBIT_LOG_LEVEL; a flag without
  * argument is set by "1", "yes" or "true". `parse` gets each option of `argp` as argp_parser_t does and
- * returns 0, ARGP_ERR_UNKNOWN, or EINVAL after err_fail(). --help and --version print and exit 0; any usage
- * error gives ERR_USAGE with its line. `flags` are argp's (ARGP_IN_ORDER for subcommands); `*next`, when not
- * NULL, gets the index of the first argument not consumed. */
+ * returns 0, ARGP_ERR_UNKNOWN, or EINVAL after err_fail(). --help and --version print and exit 0; an
+ * unknown option or a missing argument prints argp's own line and exits with argp_err_exit_status (main sets it to 2);
+ * any other usage error gives ERR_USAGE with its line. `flags` are argp's (ARGP_IN_ORDER for subcommands); `*next`,
+ * when not NULL, gets the index of the first argument not consumed. */
 err options_parse(const struct argp *argp, int argc, char **argv, unsigned flags, int *next, void *input);
 
 /* Whole decimal number in [low, high]; `what` names it in the error. */

@@ -260,7 +260,7 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
 }
 
 void link_pause(wire_link *l) {
-    if (!l->is_paused && !l->is_down) {
+    if (!l->is_paused && !l->is_down && !l->is_closing) {
         l->is_paused = true;
         l->paused_ms = clock_now_ms();
         uv_read_stop((uv_stream_t *)&l->tcp);
@@ -382,6 +382,7 @@ static void come_up(wire_link *l) {
     l->last_in_ms = l->last_out_ms = clock_now_ms();
     uv_timer_start(&l->timer, on_timer, FIRST_FRAME_MS + 1, 0);
     uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
+    bytes_out(l);
 }
 
 static void on_connected(uv_connect_t *request, int status) {
@@ -398,6 +399,19 @@ static void on_connected(uv_connect_t *request, int status) {
     l->events.up(l->context, l);
 }
 
+/* Each connection takes the next of a name's addresses: who tries again reaches one that answers. */
+static const struct sockaddr *next_address(const struct addrinfo *found) {
+    static unsigned taken;
+    unsigned count = 0;
+    for (const struct addrinfo *a = found; a; a = a->ai_next) {
+        count++;
+    }
+    for (unsigned skip = taken++ % count; skip > 0; skip--) {
+        found = found->ai_next;
+    }
+    return found->ai_addr;
+}
+
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
     wire_link *l = request->data;
     l->is_resolving = false;
@@ -411,7 +425,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     }
     if (status == 0) {
         l->connecting.data = l;
-        status = uv_tcp_connect(&l->connecting, &l->tcp, found->ai_addr, on_connected);
+        status = uv_tcp_connect(&l->connecting, &l->tcp, next_address(found), on_connected);
     }
     uv_freeaddrinfo(found);
     if (status < 0) {

@@ -27,7 +27,7 @@ typedef struct link_events {
 
 enum { LINK_BACKLOG_MAX = 16 << 20, LINK_BACKLOG_HIGH = 256 << 10 };
 
-/* Resolves and connects; `up` or `down` follows. */
+/* Resolves and connects; `up` or `down` follows. Of a name with several addresses each call takes the next one. */
 err link_connect(uv_loop_t *loop, const char *host, uint16_t port, const link_events *events, void *context,
                  wire_link **l);
 

@@ -62,9 +62,9 @@ err message_unpack(uint8_t type, const uint8_t *payload, size_t length, arena *a
     return ERR_OK;
 }
 
-/* Every field's bytes are copied once, each piece rounded up to the arena's alignment. A field takes at least two
- * bytes of payload; protobuf-c's own tables of parsed and unknown fields lie on its stack until they exceed 16
- * members a slab, then in the arena at up to about 64 bytes a field. */
+/* Every field's bytes are copied once, each piece rounded up to the arena's alignment. protobuf-c's own tables of
+ * parsed and unknown fields lie on its stack until they exceed 16 members a slab, then in the arena; no message of ours
+ * has so many. */
 size_t message_arena_size(size_t payload_max) {
     return payload_max + 64 * 1024;
 }

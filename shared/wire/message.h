@@ -67,7 +67,8 @@ void message_pack_frame(message_type type, const ProtobufCMessage *body, uint8_t
  * memory than the arena has: ERR_INPUT. */
 err message_unpack(uint8_t type, const uint8_t *payload, size_t length, arena *a, message *m);
 
-/* An arena large enough for any payload up to `payload_max`. */
+/* An arena large enough for any message of ours whose payload is up to `payload_max`. A payload stuffed with unknown or
+ * repeated fields may need more, up to about 80 times its length, and is refused. */
 size_t message_arena_size(size_t payload_max);
 
 #endif

@@ -1,0 +1,313 @@
+/* Command lines and log lines: what people type, and what they read. */
+#include "base/log.h"
+#include "base/options.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+
+enum { CHILD_SECONDS = 10, ARGUMENTS_MAX = 8 };
+
+typedef struct settings {
+    const char *name;
+    int64_t size;
+    bool flag;
+    char rest[64]; /* the arguments that are no options */
+} settings;
+
+static const struct argp_option known[] = {
+    {"name", 'n', "NAME", 0, "a name", 0},
+    {"batch-size", 'b', "N", 0, "a number from 1 to 100", 0},
+    {"flag", 'f', NULL, 0, "a flag", 0},
+    {0},
+};
+
+static int take(int key, char *value, struct argp_state *state) {
+    settings *s = state->input;
+    switch (key) {
+    case 'n':
+        s->name = value;
+        return 0;
+    case 'b':
+        return options_number(value, "--batch-size", 1, 100, &s->size) ? EINVAL : 0;
+    case 'f':
+        s->flag = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        snprintf(s->rest + strlen(s->rest), sizeof s->rest - strlen(s->rest), "<%s>", value);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {.options = known, .parser = take};
+
+/* `line` is cut at its spaces. */
+static err parse(const char *line, unsigned flags, int *next, settings *s) {
+    static char copy[256];
+    char *argv[ARGUMENTS_MAX + 1] = {NULL};
+    int argc = 0;
+    snprintf(copy, sizeof copy, "%s", line);
+    for (char *word = strtok(copy, " "); word && argc < ARGUMENTS_MAX; word = strtok(NULL, " ")) {
+        argv[argc++] = word;
+    }
+    *s = (settings){.size = -1};
+    return options_parse(&argp, argc, argv, flags, next, s);
+}
+
+static int forget_environment(void **state) {
+    (void)state;
+    unsetenv("FEWBIT_NAME");
+    unsetenv("FEWBIT_BATCH_SIZE");
+    unsetenv("FEWBIT_FLAG");
+    return 0;
+}
+
+static void assert_told(const char *reason) {
+    if (!strstr(err_text(), reason)) {
+        fail_msg("'%s' does not tell '%s'", err_text(), reason);
+    }
+}
+
+static void options_are_taken_from_the_command_line(void **state) {
+    (void)state;
+    settings s;
+    assert_int_equal(parse("program -b 7 --name=x --flag one two", 0, NULL, &s), ERR_OK);
+    assert_string_equal(s.name, "x");
+    assert_int_equal(s.size, 7);
+    assert_true(s.flag);
+    assert_string_equal(s.rest, "<one><two>");
+    assert_int_equal(parse("program", 0, NULL, &s), ERR_OK);
+    assert_null(s.name);
+    assert_int_equal(s.size, -1);
+    assert_false(s.flag);
+}
+
+static void options_are_taken_from_the_environment(void **state) {
+    (void)state;
+    settings s;
+    setenv("FEWBIT_NAME", "from outside", 1);
+    setenv("FEWBIT_BATCH_SIZE", "9", 1);
+    assert_int_equal(parse("program", 0, NULL, &s), ERR_OK);
+    assert_string_equal(s.name, "from outside");
+    assert_int_equal(s.size, 9);
+    assert_int_equal(parse("program -b 8", 0, NULL, &s), ERR_OK); /* the command line wins */
+    assert_string_equal(s.name, "from outside");
+    assert_int_equal(s.size, 8);
+}
+
+static void options_take_flags_from_the_environment(void **state) {
+    (void)state;
+    static const struct {
+        const char *value;
+        bool flag;
+    } cases[] = {{"1", true}, {"yes", true}, {"true", true}, {"0", false}, {"no", false}, {"", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        settings s;
+        setenv("FEWBIT_FLAG", cases[i].value, 1);
+        assert_int_equal(parse("program", 0, NULL, &s), ERR_OK);
+        assert_int_equal(s.flag, cases[i].flag);
+    }
+}
+
+static void options_name_what_is_wrong(void **state) {
+    (void)state;
+    settings s;
+    assert_int_equal(parse("program --batch-size 101", 0, NULL, &s), ERR_USAGE);
+    assert_string_equal(err_text(), "--batch-size is '101', not a whole number from 1 to 100");
+    setenv("FEWBIT_BATCH_SIZE", "many", 1);
+    assert_int_equal(parse("program -b 8", 0, NULL, &s), ERR_USAGE);
+    assert_string_equal(
+        err_text(), "FEWBIT_BATCH_SIZE in the environment: --batch-size is 'many', not a whole number from 1 to 100");
+}
+
+static void options_leave_what_follows_a_subcommand(void **state) {
+    (void)state;
+    settings s;
+    int next = 0;
+    assert_int_equal(parse("program -f one -b 7", ARGP_IN_ORDER, &next, &s), ERR_OK);
+    assert_string_equal(s.rest, "<one>");
+    assert_int_equal(s.size, 7);
+    assert_int_equal(next, 5);
+}
+
+/* What a program shows for `line`: its exit status, and its first bytes of output. */
+static int shown(const char *line, char *text, size_t size) {
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(CHILD_SECONDS);
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        argp_err_exit_status = 2; /* as every program of ours sets it */
+        settings s;
+        exit(err_exit_code(parse(line, 0, NULL, &s)));
+    }
+    assert_true(child > 0);
+    close(ends[1]);
+    size_t length = 0;
+    for (ssize_t got = 1; got > 0 && length < size - 1; length += (size_t)got) {
+        got = read(ends[0], text + length, size - 1 - length);
+        assert_true(got >= 0);
+    }
+    text[length] = '\0';
+    close(ends[0]);
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void options_end_the_program_as_promised(void **state) {
+    (void)state;
+    char text[4096];
+    assert_int_equal(shown("program --help", text, sizeof text), 0);
+    assert_non_null(strstr(text, "--batch-size=N"));
+    assert_int_equal(shown("program --unheard-of", text, sizeof text), 2);
+    assert_non_null(strstr(text, "--unheard-of"));
+    assert_int_equal(shown("program --name", text, sizeof text), 2);
+    assert_non_null(strstr(text, "--name"));
+    assert_int_equal(shown("program --batch-size=0", text, sizeof text), 2);
+}
+
+static void numbers_are_whole_and_in_range(void **state) {
+    (void)state;
+    int64_t value = 0;
+    assert_int_equal(options_number("-5", "n", -5, 5, &value), ERR_OK);
+    assert_int_equal(value, -5);
+    assert_int_equal(options_number("9223372036854775807", "n", 0, INT64_MAX, &value), ERR_OK);
+    assert_true(value == INT64_MAX);
+    static const char *const wrong[] = {"",    "-6",  "6", "1x", "0x1", "1.0", "one", "1 ", "9223372036854775808",
+                                        "1e1", "--1", "-"};
+    assert_int_equal(options_number("9223372036854775808", "n", 0, INT64_MAX, &value), ERR_USAGE);
+    assert_int_equal(options_number("-9223372036854775809", "n", INT64_MIN, 0, &value), ERR_USAGE);
+    value = 77;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(options_number(wrong[i], "the size", -5, 5, &value), ERR_USAGE);
+        assert_told("the size is '");
+        assert_told("from -5 to 5");
+        assert_int_equal(value, 77);
+    }
+}
+
+static void addresses_are_parted(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *host;
+        uint16_t port;
+    } cases[] = {
+        {"localhost:7000", "localhost", 7000},
+        {"192.0.2.1:65535", "192.0.2.1", 65535},
+        {"host.example:0", "host.example", 0},
+        {":80", "0.0.0.0", 80},
+        {"[::1]:7000", "::1", 7000},
+        {"[2001:db8::7]:1", "2001:db8::7", 1},
+        {"[::]:7000", "::", 7000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char host[16];
+        uint16_t port = 1;
+        assert_int_equal(options_address(cases[i].text, host, sizeof host, &port), ERR_OK);
+        assert_string_equal(host, cases[i].host);
+        assert_int_equal(port, cases[i].port);
+    }
+}
+
+static void addresses_that_are_none_are_refused(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"localhost",
+                                        "7000",
+                                        "",
+                                        "host:",
+                                        "host:65536",
+                                        "host:-1",
+                                        "host:7000x",
+                                        "host:seven",
+                                        "[::1]",
+                                        "[::1",
+                                        "[::1]7000",
+                                        "::1:7000",
+                                        "much-too-long-a-name:7000"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char host[16];
+        uint16_t port;
+        assert_int_equal(options_address(wrong[i], host, sizeof host, &port), ERR_USAGE);
+        assert_told(wrong[i]);
+    }
+    char host[10];
+    uint16_t port;
+    assert_int_equal(options_address("localhost:1", host, sizeof host, &port), ERR_OK); /* fits to the byte */
+    assert_int_equal(options_address("localhost2:1", host, sizeof host, &port), ERR_USAGE);
+}
+
+static void log_levels_are_named(void **state) {
+    (void)state;
+    static const char *const names[] = {"debug", "info", "warn", "error", "none"};
+    for (int i = LOG_DEBUG; i <= LOG_NONE; i++) {
+        log_level level;
+        assert_int_equal(log_level_parse(names[i], &level), ERR_OK);
+        assert_int_equal(level, i);
+    }
+    log_level level;
+    assert_int_equal(log_level_parse("loud", &level), ERR_USAGE);
+    assert_told("'loud'");
+}
+
+static void log_lines_are_whole(void **state) {
+    (void)state;
+    int ends[2], kept = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    assert_true(kept >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    char large[3000];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    log_set_level(LOG_WARN);
+    log_info("not written");
+    log_warn("%d of %d%s", 3, 4, "\n\x1b\x7f"); /* what a peer said stays one line */
+    log_error("%s", large);
+    log_set_level(LOG_INFO);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    close(ends[1]);
+    char text[4096] = "";
+    ssize_t length = read(ends[0], text, sizeof text - 1);
+    close(ends[0]);
+    assert_true(length > 0);
+    static const char expected[] = " warn  3 of 4   \n";
+    char *behind_time = text + strlen("12:34:56.789");
+    assert_memory_equal(behind_time, expected, sizeof expected - 1);
+    assert_true(text[2] == ':' && text[5] == ':' && text[8] == '.');
+    char *second = behind_time + sizeof expected - 1;
+    assert_non_null(strstr(second, " error xxx"));
+    assert_ptr_equal(strchr(second, '\n'), text + length - 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(options_are_taken_from_the_command_line, forget_environment),
+        cmocka_unit_test_setup(options_are_taken_from_the_environment, forget_environment),
+        cmocka_unit_test_setup(options_take_flags_from_the_environment, forget_environment),
+        cmocka_unit_test_setup(options_name_what_is_wrong, forget_environment),
+        cmocka_unit_test_setup(options_leave_what_follows_a_subcommand, forget_environment),
+        cmocka_unit_test_setup(options_end_the_program_as_promised, forget_environment),
+        cmocka_unit_test(numbers_are_whole_and_in_range),
+        cmocka_unit_test(addresses_are_parted),
+        cmocka_unit_test(addresses_that_are_none_are_refused),
+        cmocka_unit_test(log_levels_are_named),
+        cmocka_unit_test(log_lines_are_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
