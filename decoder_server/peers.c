@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "decoder_server/mail.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,13 +105,20 @@ static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
     return FEWBIT__REASON__REASON_UNSET;
 }
 
+/* It goes into logs and results, which are JSON: what jansson takes, fits. */
+static bool is_utf8(const char *text) {
+    json_t *string = json_string(text);
+    json_decref(string);
+    return string != NULL;
+}
+
 static Fewbit__Reason check_hello(const peers *p, const Fewbit__Hello *h) {
     if (h->protocol != MESSAGE_PROTOCOL) {
         err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
         return FEWBIT__REASON__REASON_VERSION;
     }
-    if (strlen(h->name) == 0 || strlen(h->name) > 63) {
-        err_fail(ERR_INPUT, "the name must have 1 to 63 bytes");
+    if (strlen(h->name) == 0 || strlen(h->name) > 63 || !is_utf8(h->name)) {
+        err_fail(ERR_INPUT, "the name must have 1 to 63 bytes of UTF-8");
         return FEWBIT__REASON__REASON_PROTOCOL;
     }
     if (h->portion >= p->split.portions) {

@@ -99,9 +99,22 @@ static err check_labels(const experiment *e, const labels *l) {
     return ERR_OK;
 }
 
+/* Whether the run's last commit stands at a place that its epochs have. */
+static err check_position(const experiment *e, const run *r, uint32_t batches) {
+    const run_position *p = &r->last.position;
+    bool is_end = p->epoch == e->training.epochs && p->batch == 0;
+    if (!r->has_commit || is_end || (p->epoch < e->training.epochs && p->batch < batches)) {
+        return ERR_OK;
+    }
+    return err_fail(ERR_INPUT, "%s/manifest.json: stands at batch %u of epoch %u, the run has %u epochs of %u batches",
+                    r->folder, p->batch, p->epoch, e->training.epochs, batches);
+}
+
 err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bool over_tcp,
                     const coordinator_host *host) {
     err e = check_labels(&r->experiment, l);
+    uint32_t samples = experiment_train_samples(&r->experiment, l->samples[DATASET_TRAIN]);
+    e = e ? e : check_position(&r->experiment, r, experiment_steps(&r->experiment, samples));
     if (e) {
         return e;
     }
@@ -115,7 +128,7 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->e = &r->experiment;
     c->portions = c->e->data.portions;
     c->bits = c->e->encoder.bits;
-    c->train_samples = experiment_train_samples(c->e, l->samples[DATASET_TRAIN]);
+    c->train_samples = samples;
     c->batches = experiment_steps(c->e, c->train_samples);
     c->ordered = UINT32_MAX;
     c->ledger.portions = c->portions;
