@@ -113,6 +113,9 @@ static err classify_one(session *s, const char *image, const http_body *body, in
     }
     if (status != STATUS_OK) {
         e = http_refusal(image, answer, status);
+    } else if (!json_is_integer(json_object_get(answer, "class")) ||
+               !json_is_string(json_object_get(answer, "label"))) {
+        e = err_fail(ERR_REFUSED, "%s: the server's answer names no class", image);
     } else if (s->options->json) {
         puts(http_text(s->http));
     } else if (!s->options->summary) {

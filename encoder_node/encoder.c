@@ -155,7 +155,10 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     experiment job;
     split s;
     uint32_t classes;
-    err failed = experiment_parse("the server's experiment", w->experiment, strlen(w->experiment), &job);
+    size_t length = strlen(w->experiment);
+    err failed = length <= EXPERIMENT_TEXT_MAX
+                     ? experiment_parse("the server's experiment", w->experiment, length, &job)
+                     : err_fail(ERR_INPUT, "the server's experiment has %zu bytes, more than a resolved one", length);
     failed = failed ? failed : experiment_split(&job, &s, &classes);
     failed = failed ? failed : check_job(e, &job, &s);
     if (failed) {

@@ -94,20 +94,30 @@ static bool hand_over(source *s, uint32_t portions) {
     return go_on;
 }
 
+/* At the end of standard input, unless it is we who stop. */
+static void tell_of_rest(source *s, size_t have) {
+    pthread_mutex_lock(&s->mutex);
+    bool stopping = s->stopping;
+    pthread_mutex_unlock(&s->mutex);
+    if (have > 0 && !stopping) {
+        log_error("standard input ended inside a portion: %zu of %zu bytes", have, s->elements);
+    }
+}
+
 static void *read_standard_input(void *argument) {
     source *s = argument;
     size_t have = 0;
     for (;;) {
         uint32_t portions = read_portions(s, &have);
+        if (portions == 0) {
+            tell_of_rest(s, have);
+        }
         if (!hand_over(s, portions)) {
             break;
         }
         size_t used = portions * s->elements;
         memmove(s->buffer, s->buffer + used, have - used);
         have -= used;
-    }
-    if (have > 0 && !s->stopping) {
-        log_error("standard input ended inside a portion: %zu of %zu bytes", have, s->elements);
     }
     return NULL;
 }

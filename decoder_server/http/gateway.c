@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-enum { REQUESTS_MAX = 1024, IDLE_SECONDS = 30, CONNECTION_BYTES = 16 * 1024 };
+enum { REQUESTS_MAX = 1024, IDLE_SECONDS = 30, TURN_MS = 1000, CONNECTION_BYTES = 16 * 1024 };
 
 /* One HTTP exchange. */
 typedef struct exchange {
@@ -20,7 +21,7 @@ typedef struct exchange {
     bool is_asked, is_answered; /* handed on; answered (and resumed) */
     uint64_t request;
     answer answer;
-    size_t length;
+    size_t length, capacity; /* of body */
     bool is_too_long;
     uint8_t body[];
 } exchange;
@@ -70,6 +71,12 @@ static enum MHD_Result send_answer(exchange *x) {
     return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "too many requests are under way");
 }
 
+/* A media type, in any case of letters, with or without parameters. */
+static bool is_type(const char *type, const char *wanted) {
+    size_t length = strlen(wanted);
+    return type && strncasecmp(type, wanted, length) == 0 && (type[length] == '\0' || strchr("; \t", type[length]));
+}
+
 /* The whole body is here: turns it into a sample and hands it on. */
 static enum MHD_Result ask(exchange *x) {
     gateway *g = x->gateway;
@@ -78,9 +85,9 @@ static enum MHD_Result ask(exchange *x) {
     }
     const char *type = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
     err e;
-    if (type && strcmp(type, "image/png") == 0) {
+    if (is_type(type, "image/png")) {
         e = image_from_png(x->body, x->length, &g->config.shape, g->sample);
-    } else if (type && strcmp(type, "application/octet-stream") == 0) {
+    } else if (is_type(type, "application/octet-stream")) {
         e = image_from_raw(x->body, x->length, &g->config.shape, g->sample);
     } else {
         return send_error(x->connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "unsupported_type",
@@ -89,11 +96,14 @@ static enum MHD_Result ask(exchange *x) {
     if (e) {
         return send_error(x->connection, MHD_HTTP_BAD_REQUEST, "bad_image", err_text());
     }
-    exchange **place = &g->exchanges[(g->last_request + 1) % REQUESTS_MAX];
+    exchange **place = NULL;
+    for (size_t tries = 0; tries < REQUESTS_MAX && (!place || *place); tries++) { /* past those that still wait */
+        place = &g->exchanges[++g->last_request % REQUESTS_MAX];
+    }
     if (*place) {
         return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "too many requests are under way");
     }
-    x->request = ++g->last_request;
+    x->request = g->last_request;
     if (g->config.classify(g->config.context, x->request, g->sample, split_sample_elements(&g->config.shape))) {
         return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", err_text());
     }
@@ -104,7 +114,7 @@ static enum MHD_Result ask(exchange *x) {
 }
 
 static void take_body(exchange *x, const char *bytes, size_t *length) {
-    if (x->length + *length > GATEWAY_BODY_MAX) {
+    if (*length > x->capacity - x->length) {
         x->is_too_long = true;
     } else if (!x->is_too_long) {
         memcpy(x->body + x->length, bytes, *length);
@@ -133,10 +143,12 @@ static enum MHD_Result show_state(const gateway *g, struct MHD_Connection *conne
     return send_text(connection, ready_matters && !ready ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, strdup(text));
 }
 
-/* The size of the body buffer: what the client announces, within the cap; the cap where it does not. */
-static size_t announced_length(struct MHD_Connection *connection) {
+/* The size of the body buffer: what the client announces, within the cap; the cap where it does not, or where a
+ * Transfer-Encoding makes the announcement void. */
+static size_t body_capacity(struct MHD_Connection *connection) {
     const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    unsigned long long length = text ? strtoull(text, NULL, 10) : GATEWAY_BODY_MAX;
+    bool is_void = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    unsigned long long length = text && !is_void ? strtoull(text, NULL, 10) : GATEWAY_BODY_MAX;
     return length < GATEWAY_BODY_MAX ? (size_t)length : GATEWAY_BODY_MAX;
 }
 
@@ -147,11 +159,13 @@ static enum MHD_Result start_exchange(gateway *g, struct MHD_Connection *connect
         if (strcmp(method, "POST") != 0) {
             return sent;
         }
-        exchange *x = calloc(1, sizeof *x + announced_length(connection));
+        size_t capacity = body_capacity(connection);
+        exchange *x = calloc(1, sizeof *x + capacity);
         if (!x) {
             return send_error(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "no memory");
         }
         x->gateway = g;
+        x->capacity = capacity;
         x->connection = connection;
         *state = x;
         return MHD_YES;
@@ -215,12 +229,11 @@ static void run_daemon(gateway *g) {
     g->is_running = true;
     MHD_run(g->daemon);
     g->is_running = false;
+    /* Now and then in any case: a turn that closes connections at the limit leaves the listening socket unwatched until
+     * the next one. */
     MHD_UNSIGNED_LONG_LONG ms;
-    if (MHD_get_timeout(g->daemon, &ms) == MHD_YES) {
-        uv_timer_start(g->timer, on_timer, ms ? ms : 1, 0);
-    } else {
-        uv_timer_stop(g->timer);
-    }
+    bool is_due = MHD_get_timeout(g->daemon, &ms) == MHD_YES && ms < TURN_MS;
+    uv_timer_start(g->timer, on_timer, is_due ? (ms ? ms : 1) : TURN_MS, 0);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {

@@ -12,10 +12,22 @@ enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
 
 /* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
 typedef struct live {
-    bool is_waiting;
+    bool waits;
     uint64_t id, request;
     uint32_t frame_bytes;
 } live;
+
+/* Codes of one node that found no room: parcels one after another, each a head and its bits. What a node may have under
+ * way when it is slowed bounds them (the worker's mailbox). */
+typedef struct parcel {
+    uint64_t first, count, done; /* samples; `done` are in already */
+    size_t bytes;                /* of the bits behind it, rounded up to 8 */
+} parcel;
+
+typedef struct parked {
+    uint8_t *bytes;
+    size_t length, capacity;
+} parked;
 
 typedef struct waiting {
     bool is_live;
@@ -32,10 +44,10 @@ struct desk {
     uint32_t portions, bits;
     classifier *classifier;
     assembler *pushed, *live;
-    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY: ids that wait at the same time have places of their own */
-    uint32_t held[SPLIT_PORTIONS_MAX]; /* how many of the pushed samples that wait have the portion's code */
+    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
     uint32_t next_live;
     bool is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
+    parked parked[SPLIT_PORTIONS_MAX];
     uint32_t ready_nodes;
     bool has_begun;
     uint8_t *portion; /* one portion's elements */
@@ -80,6 +92,9 @@ void desk_free(desk *d) {
         classifier_free(d->classifier);
         assembler_free(d->pushed);
         assembler_free(d->live);
+        for (uint32_t k = 0; k < d->portions; k++) {
+            free(d->parked[k].bytes);
+        }
         free(d->portion);
         free(d);
     }
@@ -149,9 +164,6 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
 }
 
 static void classify_due(desk *d, uint64_t now_ns) {
-    if (d->due_count == 0) {
-        return;
-    }
     uint32_t classes = classifier_classes(d->classifier);
     const float *probabilities = classifier_run(d->classifier, d->due, d->due_count);
     for (size_t i = 0; i < d->due_count; i++) {
@@ -170,13 +182,14 @@ static void classify_due(desk *d, uint64_t now_ns) {
         }
     }
     d->due_count = 0;
+    results_flush(d->results);
 }
 
 static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
     live *request = &d->requests[sample->id % LIVE_CAPACITY];
+    request->waits = request->waits && !is_live;
     d->due[d->due_count] = *sample;
     d->about[d->due_count] = is_live ? (waiting){true, request->request, request->frame_bytes} : (waiting){0};
-    request->is_waiting = request->is_waiting && !is_live;
     if (++d->due_count == CLASSIFIER_ROWS) {
         classify_due(d, now_ns);
     }
@@ -187,24 +200,15 @@ static void refuse_request(desk *d, uint64_t request, answer_outcome outcome) {
     d->host.answer(d->host.context, request, &a);
 }
 
-/* A pushed sample that had the portions of mask `have` waits no more. */
-static void let_go(desk *d, uint64_t have) {
-    for (uint32_t k = 0; k < d->portions; k++) {
-        d->held[k] -= (uint32_t)(have >> k & 1);
-    }
-}
-
 static void expire(desk *d, uint64_t now_ns) {
     assembled sample;
     while (assembler_expire(d->pushed, now_ns, &sample)) {
-        let_go(d, sample.have);
         add_due(d, &sample, false, now_ns);
     }
     while (assembler_expire(d->live, now_ns, &sample)) {
         if (sample.have == 0) {
-            live *request = &d->requests[sample.id % LIVE_CAPACITY];
-            request->is_waiting = false;
-            refuse_request(d, request->request, ANSWER_NO_CODES);
+            d->requests[sample.id % LIVE_CAPACITY].waits = false;
+            refuse_request(d, d->requests[sample.id % LIVE_CAPACITY].request, ANSWER_NO_CODES);
         } else {
             add_due(d, &sample, true, now_ns);
         }
@@ -225,12 +229,68 @@ static void slow_down(desk *d, uint32_t portion) {
     }
 }
 
-static void let_go_on(desk *d) {
+/* Adds codes until one finds no room; whether all are in. */
+static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
+    for (; p->done < p->count; p->done++) {
+        assembled sample;
+        uint64_t i = p->done;
+        switch (
+            assembler_add(d->pushed, p->first + i, portion, pack_get(bits, i * d->bits, d->bits), now_ns, &sample)) {
+        case ASSEMBLER_COMPLETE:
+            add_due(d, &sample, false, now_ns);
+            break;
+        case ASSEMBLER_FULL:
+            return false;
+        default:
+            break;
+        }
+    }
+    return true;
+}
+
+static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
+    parked *p = &d->parked[portion];
+    size_t need = p->length + sizeof *head + head->bytes;
+    uint8_t *grown = need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
+    if (!grown) {
+        log_error("no memory for codes of portion %u: %llu samples are lost", portion, (unsigned long long)head->count);
+        return;
+    }
+    p->capacity = need > p->capacity ? 2 * need : p->capacity;
+    p->bytes = grown;
+    memcpy(p->bytes + p->length, head, sizeof *head);
+    memcpy(p->bytes + p->length + sizeof *head, bits, length);
+    p->length = need;
+}
+
+/* Parked codes go on as far as there is room. */
+static void unpark(desk *d, uint32_t portion, uint64_t now_ns) {
+    parked *p = &d->parked[portion];
+    size_t at = 0;
+    while (at < p->length) {
+        parcel head;
+        memcpy(&head, p->bytes + at, sizeof head);
+        if (!add_codes(d, portion, &head, p->bytes + at + sizeof head, now_ns)) {
+            memcpy(p->bytes + at, &head, sizeof head);
+            break;
+        }
+        at += sizeof head + head.bytes;
+    }
+    if (at > 0) {
+        memmove(p->bytes, p->bytes + at, p->length - at);
+        p->length -= at;
+    }
+}
+
+static void let_go_on(desk *d, uint64_t now_ns) {
+    for (uint32_t k = 0; k < d->portions; k++) {
+        unpark(d, k, now_ns);
+    }
     if (assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 2) {
         return;
     }
     for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->is_paused[k]) {
+        if (d->is_paused[k] && d->parked[k].length == 0) {
             d->is_paused[k] = false;
             d->host.pause(d->host.context, k, false);
         }
@@ -238,19 +298,13 @@ static void let_go_on(desk *d) {
 }
 
 static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
-    uint64_t samples = (uint64_t)c->more + 1;
-    for (uint64_t i = 0; i < samples; i++) {
-        assembled sample;
-        uint64_t code = pack_get(c->bits.data, i * d->bits, d->bits);
-        assembler_outcome outcome = assembler_add(d->pushed, c->first + i, portion, code, now_ns, &sample);
-        d->held[portion] += outcome == ASSEMBLER_WAITS || outcome == ASSEMBLER_COMPLETE;
-        if (outcome == ASSEMBLER_COMPLETE) {
-            let_go(d, sample.have);
-            add_due(d, &sample, false, now_ns);
-        }
-    }
     uint32_t waiting = assembler_count(d->pushed)->waiting;
-    if (waiting > PUSHED_CAPACITY / 4 * 3 && d->held[portion] > waiting / 2) {
+    parcel head = {c->first, (uint64_t)c->more + 1, 0, (c->bits.len + 7) / 8 * 8};
+    if (d->parked[portion].length > 0 || !add_codes(d, portion, &head, c->bits.data, now_ns)) {
+        park(d, portion, &head, c->bits.data, c->bits.len);
+    }
+    bool is_ahead = assembler_count(d->pushed)->waiting > waiting || d->parked[portion].length > 0;
+    if (is_ahead && assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 4 * 3) {
         slow_down(d, portion);
     }
 }
@@ -259,7 +313,7 @@ static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_
     assembled sample;
     uint64_t code = pack_get(c->bits.data, 0, d->bits);
     live *request = &d->requests[c->first % LIVE_CAPACITY];
-    if (request->is_waiting && request->id == c->first) {
+    if (request->id == c->first) {
         request->frame_bytes += (uint32_t)message_frame_size(&c->base);
     }
     if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
@@ -309,20 +363,6 @@ static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint32_t *fra
     }
 }
 
-/* The place of the next id whose place is free, with that id; NULL when all wait. */
-static live *free_place(desk *d) {
-    for (uint32_t tries = 0; tries < LIVE_CAPACITY; tries++) {
-        uint32_t id = d->next_live;
-        d->next_live = (id + 1) % REQUESTS;
-        live *place = &d->requests[id % LIVE_CAPACITY];
-        if (!place->is_waiting) {
-            *place = (live){.id = id};
-            return place;
-        }
-    }
-    return NULL;
-}
-
 void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
     uint64_t expected = 0;
     for (uint32_t k = 0; k < d->portions; k++) {
@@ -332,21 +372,26 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
         refuse_request(d, request, ANSWER_NO_NODES);
         return;
     }
-    live *entry = free_place(d);
-    if (!entry || !assembler_open(d->live, entry->id, expected, now_ns)) {
+    for (uint32_t i = 0; i < LIVE_CAPACITY && d->requests[d->next_live % LIVE_CAPACITY].waits; i++) {
+        d->next_live = (d->next_live + 1) % REQUESTS; /* past those that wait for their deadline */
+    }
+    uint64_t id = d->next_live;
+    if (!assembler_open(d->live, id, expected, now_ns)) {
         refuse_request(d, request, ANSWER_BUSY);
         return;
     }
-    entry->is_waiting = true;
-    entry->request = request;
-    ask_nodes(d, entry->id, sample, &entry->frame_bytes);
+    d->next_live = (d->next_live + 1) % REQUESTS;
+    live *entry = &d->requests[id % LIVE_CAPACITY];
+    *entry = (live){.waits = true, .id = id, .request = request};
+    ask_nodes(d, id, sample, &entry->frame_bytes);
 }
 
 int64_t desk_settle(desk *d, uint64_t now_ns) {
     expire(d, now_ns);
-    classify_due(d, now_ns);
-    results_flush(d->results);
-    let_go_on(d);
+    if (d->due_count > 0) {
+        classify_due(d, now_ns);
+    }
+    let_go_on(d, now_ns);
     uint64_t next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
     next = live_next < next ? live_next : next;
     if (next == UINT64_MAX) {

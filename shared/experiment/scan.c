@@ -11,6 +11,8 @@
 #include <string.h>
 #include <yaml.h>
 
+enum { DEPTH_MAX = 8 };
+
 typedef struct scan {
     const char *where;
     yaml_document_t document;
@@ -122,7 +124,39 @@ static err refuse_document(const char *where, const yaml_parser_t *parser, const
                     parser->problem ? parser->problem : "is no YAML");
 }
 
+/* libyaml's time grows with the square of the depth of brackets: what is deeper than an experiment can be is refused
+ * on the way, before a whole document is asked for. */
+static err check_depth(const char *where, const char *text, size_t length) {
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) {
+        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+    err e = ERR_OK;
+    int depth = 0;
+    for (bool is_over = false; !is_over && !e;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event)) {
+            e = refuse_document(where, &parser, text, length);
+            break;
+        }
+        is_over = event.type == YAML_STREAM_END_EVENT;
+        depth += event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
+        depth -= event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
+        if (depth > DEPTH_MAX) {
+            e = err_fail(ERR_INPUT, "%s:%zu: nests deeper than any experiment", where, event.start_mark.line + 1);
+        }
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return e;
+}
+
 err scan_text(const char *where, const char *text, size_t length) {
+    err shallow = check_depth(where, text, length);
+    if (shallow) {
+        return shallow;
+    }
     scan s = {.where = where};
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {

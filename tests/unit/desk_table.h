@@ -1,0 +1,291 @@
+/* A desk with everything it needs, for tests: a real run folder with a committed head, a results file, and a record of
+ * what the desk says. No socket, no thread: messages and time come by hand. */
+#ifndef FEWBIT_TESTS_UNIT_DESK_TABLE_H
+#define FEWBIT_TESTS_UNIT_DESK_TABLE_H
+
+#include "base/file.h"
+#include "base/log.h"
+#include "bits/pack.h"
+#include "decoder_server/serve/desk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <ftw.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PORTIONS = 4, BITS = 4, CODE_BITS = PORTIONS * BITS, CLASSES = 10, ELEMENTS = 196, STEP = 600 };
+enum { TELLS_MAX = 64, REQUESTS_MAX = 16384 };
+
+static const uint64_t deadline_ns = 1000000000;
+static const char experiment_text[] =
+    "name: tiny\n"
+    "data: {set: mnist, split: runs, portions: 4, mean: 0.1, deviation: 0.3}\n"
+    "encoder: {net: simple-1d, hidden: 4, bits: 4, batch_norm: false, soft: sigmoid,\n"
+    "          decision: after-training}\n"
+    "decoder: {net: linear}\n"
+    "classifier: {net: mnist, hidden: 8}\n"
+    "loss: {quantization: 0}\n"
+    "optimiser: {kind: adam, learning_rate: 0.001}\n"
+    "training: {epochs: 1, batch: 10, seed: 1}\n";
+
+/* What the desk said to one node. */
+typedef struct told {
+    uint32_t portion;
+    message_type type;
+    uint64_t number; /* step, or id of a request */
+    uint8_t bytes[ELEMENTS];
+    size_t length, frame_bytes;
+} told;
+
+/* Everything of one test. */
+typedef struct table {
+    char folder[64], results_path[96];
+    run run;
+    results *results;
+    desk *desk;
+    nn_net *head;          /* a second copy, for what the classes must be */
+    told tells[TELLS_MAX]; /* the last ones */
+    size_t tell_count;
+    uint32_t drops, pauses[2], ready; /* pauses[1]: of nodes slowed, [0]: let go on */
+    uint32_t dropped_portion, paused_portion;
+    Fewbit__Reason dropped_reason;
+    uint32_t answered[REQUESTS_MAX]; /* times, by request */
+    uint32_t answers;
+    answer last;
+} table;
+
+static void on_tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+    table *t = context;
+    told *one = &t->tells[t->tell_count++ % TELLS_MAX];
+    *one = (told){.portion = portion, .type = type, .frame_bytes = message_frame_size(body)};
+    message_body what = {.any = body};
+    ProtobufCBinaryData bytes = {0, NULL};
+    if (type == MESSAGE_RESTORE) {
+        one->number = what.restore->step;
+        bytes = what.restore->digest;
+    } else if (type == MESSAGE_REQUEST) {
+        one->number = what.request->id;
+        bytes = what.request->portion;
+    }
+    assert_true(bytes.len <= sizeof one->bytes);
+    one->length = bytes.len;
+    if (bytes.len > 0) {
+        memcpy(one->bytes, bytes.data, bytes.len);
+    }
+}
+
+static void on_drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
+    table *t = context;
+    assert_true(strlen(text) > 0);
+    t->drops++;
+    t->dropped_portion = portion;
+    t->dropped_reason = reason;
+}
+
+static void on_pause(void *context, uint32_t portion, bool paused) {
+    table *t = context;
+    t->pauses[paused]++;
+    t->paused_portion = portion;
+}
+
+static void on_answer(void *context, uint64_t request, const answer *a) {
+    table *t = context;
+    assert_true(request < REQUESTS_MAX);
+    t->answered[request]++;
+    t->answers++;
+    t->last = *a;
+}
+
+static void on_ready(void *context, uint32_t nodes) {
+    ((table *)context)->ready = nodes;
+}
+
+/* A run folder with one committed checkpoint, as training leaves it. */
+static void make_run(table *t) {
+    experiment e;
+    split s;
+    uint32_t classes;
+    nn_spec spec;
+    char path[FILE_PATH_MAX];
+    assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &e), ERR_OK);
+    assert_int_equal(file_path(path, sizeof path, "%s/run", t->folder), ERR_OK);
+    assert_int_equal(run_create(&t->run, path, &e), ERR_OK);
+    assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+    experiment_describe_head(&e, &s, classes, &spec);
+    nn_net_options options = {.max_rows = 1};
+    assert_int_equal(nn_net_new(&t->head, &spec, &options), ERR_OK);
+    nn_net_init(t->head, 5, 1);
+    run_commit commit = {.position = {.step = STEP}};
+    for (uint8_t k = 0; k < PORTIONS; k++) {
+        memset(commit.encoders[k], 16 + k, DIGEST_BYTES);
+    }
+    assert_int_equal(run_save_head(&t->run, STEP, t->head, NULL, commit.head), ERR_OK);
+    assert_int_equal(run_commit_checkpoint(&t->run, &commit, false), ERR_OK);
+}
+
+static int set_table(void **state) {
+    log_set_level(LOG_NONE);
+    table *t = calloc(1, sizeof *t);
+    *state = t;
+    snprintf(t->folder, sizeof t->folder, "/tmp/fewbit-test-serve-XXXXXX");
+    assert_non_null(mkdtemp(t->folder));
+    make_run(t);
+    const dataset *set;
+    assert_int_equal(dataset_find("mnist", &set), ERR_OK);
+    snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
+    assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS, BITS), ERR_OK);
+    desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, t};
+    assert_int_equal(desk_new(&t->desk, &t->run, t->results, deadline_ns, &host), ERR_OK);
+    return 0;
+}
+
+static int remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
+    (void)status, (void)type, (void)place;
+    return remove(name);
+}
+
+static int clear_table(void **state) {
+    table *t = *state;
+    desk_free(t->desk);
+    results_close(t->results);
+    run_close(&t->run);
+    nn_net_free(t->head);
+    int removed = nftw(t->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free(t);
+    return removed;
+}
+
+static const told *last_told(const table *t, size_t back) {
+    assert_true(t->tell_count > back);
+    return &t->tells[(t->tell_count - 1 - back) % TELLS_MAX];
+}
+
+static void say_ready(table *t, uint32_t portion, uint64_t step) {
+    Fewbit__Ready ready = FEWBIT__READY__INIT;
+    ready.step = step;
+    const message m = {MESSAGE_READY, {.ready = &ready}};
+    desk_receive(t->desk, portion, &m, 0);
+}
+
+static void join(table *t, uint32_t portion) {
+    desk_joined(t->desk, portion);
+    say_ready(t, portion, STEP);
+}
+
+static void join_all(table *t) {
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        join(t, k);
+    }
+}
+
+/* Codes as they may come from a node, fitting or not. */
+typedef struct parcel {
+    message_type type;
+    uint32_t model;
+    uint64_t first;
+    uint32_t more;
+    size_t length;
+    const uint8_t *bits;
+} parcel;
+
+static void send(table *t, uint32_t portion, parcel p, uint64_t now_ns) {
+    Fewbit__Codes codes = FEWBIT__CODES__INIT;
+    codes.model = p.model;
+    codes.first = p.first;
+    codes.more = p.more;
+    codes.bits = (ProtobufCBinaryData){p.length, (uint8_t *)(uintptr_t)p.bits};
+    const message m = {p.type, {.codes = &codes}};
+    desk_receive(t->desk, portion, &m, now_ns);
+}
+
+/* The made-up code of a portion of a sample. */
+static uint8_t code_of(uint64_t sample, uint32_t portion) {
+    return (uint8_t)((sample * 7 + portion * 5 + (sample >> 4)) & 15);
+}
+
+static void push(table *t, uint32_t portion, uint64_t first, uint32_t count, uint64_t now_ns) {
+    size_t length = pack_bytes((size_t)count * BITS);
+    uint8_t *bits = calloc(1, length);
+    for (uint32_t i = 0; i < count; i++) {
+        pack_put(bits, (size_t)i * BITS, BITS, code_of(first + i, portion));
+    }
+    send(t, portion, (parcel){MESSAGE_CODES, STEP, first, count - 1, length, bits}, now_ns);
+    free(bits);
+}
+
+static void reply(table *t, uint32_t portion, uint64_t id, uint8_t code, uint64_t now_ns) {
+    send(t, portion, (parcel){MESSAGE_ANSWER, STEP, id, 0, 1, &code}, now_ns);
+}
+
+/* A live request for a sample whose element i is (i + request) % 251; returns the id that the nodes were given. */
+static uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
+    uint8_t sample[PORTIONS * ELEMENTS];
+    for (size_t i = 0; i < sizeof sample; i++) {
+        sample[i] = (uint8_t)((i + request) % 251);
+    }
+    size_t before = t->tell_count;
+    desk_classify(t->desk, request, sample, now_ns);
+    return t->tell_count > before ? last_told(t, 0)->number : 0;
+}
+
+/* Class and probability of a codeword by the net itself; missing portions count as 0.5. */
+static uint32_t class_of(table *t, const uint8_t codes[PORTIONS], unsigned have, float *probability) {
+    float row[CODE_BITS];
+    for (uint32_t i = 0; i < CODE_BITS; i++) {
+        row[i] = have >> i / BITS & 1 ? (float)(codes[i / BITS] >> i % BITS & 1) : 0.5f;
+    }
+    const float *logits = nn_net_forward(t->head, row, 1, NN_EVALUATE);
+    double sum = 0;
+    uint32_t best = 0;
+    for (uint32_t c = 0; c < CLASSES; c++) {
+        best = logits[c] > logits[best] ? c : best;
+        sum += exp((double)logits[c]);
+    }
+    *probability = (float)(exp((double)logits[best]) / sum);
+    return best;
+}
+
+/* The whole lines that results.jsonl has on disk now. The caller ends it with json_decref. */
+static json_t *written(const table *t) {
+    json_t *list = json_array();
+    FILE *file = fopen(t->results_path, "r");
+    char line[512];
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) && strchr(line, '\n')) {
+        json_error_t problem;
+        json_t *one = json_loads(line, JSON_REJECT_DUPLICATES, &problem);
+        if (!one) {
+            fail_msg("'%s': %s", line, problem.text);
+        }
+        json_array_append_new(list, one);
+    }
+    fclose(file);
+    return list;
+}
+
+static void assert_written(table *t, const json_t *line, const char *from, const uint8_t codes[PORTIONS],
+                           unsigned have) {
+    float probability;
+    assert_int_equal(json_object_size(line), 8);
+    assert_string_equal(json_string_value(json_object_get(line, "from")), from);
+    assert_int_equal(json_integer_value(json_object_get(line, "class")), class_of(t, codes, have, &probability));
+    assert_true(fabs(json_number_value(json_object_get(line, "probability")) - (double)probability) < 1e-5);
+    assert_int_equal(json_is_true(json_object_get(line, "degraded")), have != 15);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        const char *bits = json_string_value(json_array_get(json_object_get(line, "bits"), k));
+        assert_int_equal(bits != NULL, have >> k & 1);
+        for (uint32_t b = 0; bits && b < BITS; b++) {
+            assert_int_equal(bits[b], codes[k] >> b & 1 ? '1' : '0');
+        }
+    }
+}
+
+#endif

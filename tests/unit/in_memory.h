@@ -1,0 +1,300 @@
+/* Nodes joined to a coordinator or a desk by memory, as decoder_server/train/local.c does it: every message is packed
+ * to a frame and unpacked again. The sizes are those of the paper's row 1, the samples are made up. */
+#ifndef FEWBIT_TESTS_UNIT_IN_MEMORY_H
+#define FEWBIT_TESTS_UNIT_IN_MEMORY_H
+
+#include "base/log.h"
+#include "decoder_server/serve/desk.h"
+#include "decoder_server/train/coordinator.h"
+#include "encoder_node/encoder.h"
+#include "tests/unit/folder.h"
+
+enum { NODES = 4, PIXELS = 784, ELEMENTS = PIXELS / NODES, TRAIN_SAMPLES = 2000, TEST_SAMPLES = 1000, BATCH = 20 };
+
+/* Frames one after another. */
+typedef struct queue {
+    uint8_t *bytes;
+    size_t used, capacity;
+} queue;
+
+typedef struct node {
+    portion *data;
+    encoder *encoder;
+    queue in, out;
+    arena unpacked;
+    char state[FILE_PATH_MAX];
+    bool wants_meter, is_busy;
+} node;
+
+typedef struct fleet {
+    run run;
+    labels labels;
+    lanes *lanes;
+    node nodes[NODES];
+    node *busy[NODES];
+    size_t tasks; /* of the coordinator, in this round */
+    coordinator *coordinator;
+    results *results;
+    desk *desk;
+    arena unpacked;
+    uint64_t now_ns, answers, steps;
+    uint32_t ready;
+    answer last;
+} fleet;
+
+static inline void append_frame(queue *to, message_type type, const ProtobufCMessage *body) {
+    size_t size = message_frame_size(body);
+    if (to->capacity - to->used < size) {
+        to->capacity = (to->used + size) * 2;
+        to->bytes = realloc(to->bytes, to->capacity);
+        assert_non_null(to->bytes);
+    }
+    message_pack_frame(type, body, to->bytes + to->used);
+    to->used += size;
+}
+
+/* The frame at *at, which moves behind it. */
+static inline void unpack_next(const queue *from, size_t *at, arena *a, message *m) {
+    const uint8_t *head = from->bytes + *at;
+    size_t length = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16;
+    assert_int_equal(message_unpack(head[3], head + FRAME_HEADER, length, a, m), ERR_OK);
+    *at += FRAME_HEADER + length;
+}
+
+/* What the server's side is told to do. */
+
+static void tell_node(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+    append_frame(&((fleet *)context)->nodes[portion].in, type, body);
+}
+
+static void drop_node(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
+    (void)context;
+    if (reason != FEWBIT__REASON__REASON_OVER) {
+        fail_msg("portion %u is dropped: %s", portion, text);
+    }
+}
+
+static void ask_meter_of(void *context, uint32_t portion) {
+    ((fleet *)context)->nodes[portion].wants_meter = true;
+}
+
+static void note_progress(void *context, const coordinator_progress *p) {
+    ((fleet *)context)->steps = p->steps;
+}
+
+static void pause_nobody(void *context, uint32_t portion, bool paused) {
+    (void)context, (void)portion;
+    assert_false(paused);
+}
+
+static void take_answer(void *context, uint64_t request, const answer *a) {
+    fleet *f = context;
+    assert_int_equal(request, f->answers);
+    f->answers++;
+    f->last = *a;
+}
+
+static void take_ready(void *context, uint32_t nodes) {
+    ((fleet *)context)->ready = nodes;
+}
+
+static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
+    append_frame(&((node *)context)->out, type, body);
+}
+
+/* One round: the nodes with mail and the head's update side by side, then the nodes' answers. */
+
+static inline void run_node(node *n) {
+    for (size_t at = 0; at < n->in.used;) {
+        message m;
+        unpack_next(&n->in, &at, &n->unpacked, &m);
+        encoder_verdict verdict = encoder_receive(n->encoder, &m);
+        if (verdict != ENCODER_GO_ON && verdict != ENCODER_OVER) {
+            fail_msg("a node refuses: %s", err_text());
+        }
+    }
+    n->in.used = 0;
+}
+
+static void round_task(void *context, size_t task) {
+    fleet *f = context;
+    if (task < f->tasks) {
+        coordinator_work_task(f->coordinator, task);
+    } else {
+        run_node(f->busy[task - f->tasks]);
+    }
+}
+
+static inline void deliver_answers(fleet *f, uint32_t k) {
+    node *n = &f->nodes[k];
+    for (size_t at = 0; at < n->out.used;) {
+        message m;
+        unpack_next(&n->out, &at, &f->unpacked, &m);
+        if (f->desk) {
+            desk_receive(f->desk, k, &m, f->now_ns);
+        } else {
+            coordinator_receive(f->coordinator, k, &m);
+        }
+    }
+    n->out.used = 0;
+}
+
+static inline void run_round(fleet *f) {
+    static const meter nothing;
+    size_t busy = 0;
+    for (uint32_t k = 0; k < NODES; k++) {
+        if (f->nodes[k].in.used > 0) {
+            f->busy[busy++] = &f->nodes[k];
+        }
+    }
+    f->tasks = f->coordinator ? coordinator_work_tasks(f->coordinator) : 0;
+    lanes_run(f->lanes, round_task, f, f->tasks + busy);
+    if (f->tasks > 0) {
+        coordinator_work_done(f->coordinator);
+    }
+    for (uint32_t k = 0; k < NODES; k++) {
+        deliver_answers(f, k);
+    }
+    for (uint32_t k = 0; k < NODES; k++) {
+        if (f->nodes[k].wants_meter) {
+            f->nodes[k].wants_meter = false;
+            coordinator_metered(f->coordinator, k, &nothing);
+        }
+    }
+}
+
+/* Making it. */
+
+static inline experiment row_1(zoo_decision decision) {
+    experiment e = {
+        .name = "in-memory",
+        .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = NODES, .mean = 0.1307f, .deviation = 0.3081f},
+        .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 200, .bits = 4, .batch_norm = true, .decision = decision},
+        .classifier = {.net = ZOO_MNIST, .hidden = 1000},
+        .loss = {.quantization = decision == ZOO_AFTER_TRAINING ? 0.5f : 0.0f},
+        .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
+        .training = {.epochs = 1, .batch = BATCH, .seed = 1},
+    };
+    e.encoder.soft = decision == ZOO_AFTER_TRAINING ? ZOO_RESIGMOID : ZOO_SIGMOID;
+    assert_int_equal(experiment_check(&e), ERR_OK);
+    return e;
+}
+
+static inline void open_node(fleet *f, uint32_t k) {
+    static uint8_t train[TRAIN_SAMPLES * ELEMENTS], test[TEST_SAMPLES * ELEMENTS];
+    node *n = &f->nodes[k];
+    char name[32];
+    for (size_t i = 0; i < sizeof train; i++) {
+        train[i] = (uint8_t)(i * 31 + k * 7 + i / 977);
+    }
+    memcpy(test, train, sizeof test);
+    portion_info info = {.dataset = "mnist",
+                         .split = "runs",
+                         .portions = NODES,
+                         .index = k,
+                         .shape = {1, 1, ELEMENTS},
+                         .samples = {TRAIN_SAMPLES, TEST_SAMPLES}};
+    snprintf(name, sizeof name, "node-%u", k);
+    assert_int_equal(portion_write(in_folder(name), &info, train, test), ERR_OK);
+    assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
+    assert_int_equal(file_path(n->state, sizeof n->state, "%s/state-%u", folder, k), ERR_OK);
+    assert_int_equal(arena_init(&n->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
+    encoder_config config = {.name = "in memory", .data = n->data, .state = n->state};
+    encoder_host host = {send_up, n};
+    assert_int_equal(encoder_new(&n->encoder, &config, &host), ERR_OK);
+}
+
+static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
+    char text[EXPERIMENT_TEXT_MAX + 1];
+    size_t length;
+    assert_int_equal(experiment_write(&f->run.experiment, text, &length), ERR_OK);
+    text[length] = '\0';
+    Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
+    w.protocol = MESSAGE_PROTOCOL;
+    w.run = f->run.id;
+    w.mode = mode;
+    w.experiment = text;
+    encoder_disconnected(f->nodes[k].encoder);
+    append_frame(&f->nodes[k].in, MESSAGE_WELCOME, &w.base);
+}
+
+static inline void open_fleet(fleet *f, zoo_decision decision, size_t threads) {
+    *f = (fleet){.now_ns = 1000000000};
+    log_set_level(LOG_NONE);
+    experiment e = row_1(decision);
+    assert_int_equal(run_create(&f->run, in_folder("run"), &e), ERR_OK);
+    f->labels = (labels){.dataset = "mnist",
+                         .split = {SPLIT_RUNS, NODES, 1, 28, 28},
+                         .classes = 10,
+                         .samples = {TRAIN_SAMPLES, TEST_SAMPLES}};
+    for (int part = 0; part < 2; part++) {
+        f->labels.values[part] = malloc(f->labels.samples[part]);
+        assert_non_null(f->labels.values[part]);
+        for (uint32_t i = 0; i < f->labels.samples[part]; i++) {
+            f->labels.values[part][i] = (uint8_t)(i % 10);
+        }
+    }
+    assert_int_equal(lanes_new(&f->lanes, threads, true), ERR_OK);
+    assert_int_equal(arena_init(&f->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
+    for (uint32_t k = 0; k < NODES; k++) {
+        open_node(f, k);
+    }
+}
+
+static inline void start_training(fleet *f) {
+    coordinator_host host = {tell_node, drop_node, ask_meter_of, note_progress, f};
+    assert_int_equal(coordinator_new(&f->coordinator, &f->run, &f->labels, f->lanes, false, &host), ERR_OK);
+    for (uint32_t k = 0; k < NODES; k++) {
+        welcome_node(f, k, FEWBIT__MODE__MODE_TRAIN);
+        coordinator_joined(f->coordinator, k, "in memory");
+    }
+}
+
+static inline void train_to_the_end(fleet *f) {
+    err outcome;
+    while (!coordinator_is_over(f->coordinator, &outcome)) {
+        run_round(f);
+    }
+    assert_int_equal(outcome, ERR_OK);
+    for (uint32_t k = 0; k < NODES; k++) {
+        run_node(&f->nodes[k]); /* what was said last: that the last checkpoint is committed */
+    }
+    coordinator_free(f->coordinator);
+    f->coordinator = NULL;
+}
+
+/* The fleet has trained; now it serves, with its results in a file. */
+static inline void start_serving(fleet *f) {
+    const dataset *set;
+    desk_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, f};
+    assert_int_equal(dataset_find("mnist", &set), ERR_OK);
+    assert_int_equal(results_open(&f->results, in_folder("results.jsonl"), set, NODES, 4), ERR_OK);
+    assert_int_equal(desk_new(&f->desk, &f->run, f->results, 1000000000, &host), ERR_OK);
+    for (uint32_t k = 0; k < NODES; k++) {
+        welcome_node(f, k, FEWBIT__MODE__MODE_SERVE);
+        desk_joined(f->desk, k);
+    }
+    run_round(f); /* Welcome, Restore -> Ready */
+    run_round(f); /* Begin */
+    assert_int_equal(f->ready, NODES);
+}
+
+static inline void close_fleet(fleet *f) {
+    coordinator_free(f->coordinator);
+    desk_free(f->desk);
+    results_close(f->results);
+    for (uint32_t k = 0; k < NODES; k++) {
+        node *n = &f->nodes[k];
+        encoder_free(n->encoder);
+        portion_close(n->data);
+        arena_free(&n->unpacked);
+        free(n->in.bytes);
+        free(n->out.bytes);
+    }
+    labels_close(&f->labels);
+    lanes_free(f->lanes);
+    arena_free(&f->unpacked);
+    run_close(&f->run);
+}
+
+#endif

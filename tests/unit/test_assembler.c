@@ -1,0 +1,396 @@
+/* The assembler: every order of arrival, and everything that can be missing, late, twice, or too much. */
+#include "decoder_server/serve/assembler.h"
+
+#include "base/rng.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { DEADLINE = 1000 };
+
+static assembler *make_assembler(uint32_t capacity, uint32_t portions, bool opens) {
+    assembler *a = NULL;
+    assembler_config config = {capacity, portions, DEADLINE, opens};
+    assert_int_equal(assembler_new(&a, &config), ERR_OK);
+    return a;
+}
+
+/* The next order of `items` in place; false after the last. */
+static bool next_order(uint32_t *items, size_t n) {
+    size_t i = n - 1, j = n - 1;
+    while (i > 0 && items[i - 1] >= items[i]) {
+        i--;
+    }
+    if (i == 0) {
+        return false;
+    }
+    while (items[j] <= items[i - 1]) {
+        j--;
+    }
+    uint32_t kept = items[i - 1];
+    items[i - 1] = items[j];
+    items[j] = kept;
+    for (size_t low = i, high = n - 1; low < high; low++, high--) {
+        kept = items[low];
+        items[low] = items[high];
+        items[high] = kept;
+    }
+    return true;
+}
+
+/* Two samples of three portions, in each of the 720 orders that their six codes can come. */
+static void takes_every_order(void **state) {
+    (void)state;
+    uint32_t order[6] = {0, 1, 2, 3, 4, 5};
+    size_t orders = 0;
+    do {
+        assembler *a = make_assembler(2, 3, true);
+        uint64_t opened[2] = {0, 0};
+        uint32_t seen[2] = {0, 0};
+        for (uint64_t now = 1; now <= 6; now++) {
+            uint32_t sample = order[now - 1] / 3, portion = order[now - 1] % 3;
+            opened[sample] = opened[sample] ? opened[sample] : now;
+            assembled out;
+            assembler_outcome outcome = assembler_add(a, 70 + sample, portion, 10 * sample + portion, now, &out);
+            assert_int_equal(outcome, ++seen[sample] == 3 ? ASSEMBLER_COMPLETE : ASSEMBLER_WAITS);
+            if (outcome == ASSEMBLER_COMPLETE) {
+                assert_int_equal(out.id, 70 + sample);
+                assert_int_equal(out.have, 7);
+                assert_int_equal(out.opened_ns, opened[sample]);
+                for (uint32_t k = 0; k < 3; k++) {
+                    assert_int_equal(out.codes[k], 10 * sample + k);
+                }
+            }
+        }
+        assert_int_equal(assembler_count(a)->complete, 2);
+        assert_int_equal(assembler_count(a)->waiting, 0);
+        assembler_free(a);
+        orders++;
+    } while (next_order(order, 6));
+    assert_int_equal(orders, 720);
+}
+
+static void counts_duplicate_and_late_portions(void **state) {
+    (void)state;
+    assembler *a = make_assembler(4, 3, true);
+    assembled out;
+    assert_int_equal(assembler_add(a, 5, 0, 1, 0, &out), ASSEMBLER_WAITS);
+    assert_int_equal(assembler_add(a, 5, 0, 2, 0, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_count(a)->duplicate, 1);
+    assert_int_equal(assembler_add(a, 5, 1, 3, 0, &out), ASSEMBLER_WAITS);
+    assert_true(assembler_expire(a, DEADLINE, &out));
+    assert_int_equal(out.have, 3);
+    assert_int_equal(out.codes[0], 1); /* the first one counts */
+    assert_int_equal(assembler_add(a, 5, 1, 4, DEADLINE, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_count(a)->duplicate, 2);
+    assert_int_equal(assembler_add(a, 5, 2, 4, DEADLINE, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_count(a)->late, 1);
+    assert_int_equal(assembler_count(a)->waiting, 0);
+    assembler_free(a);
+}
+
+static void gives_up_at_the_deadline(void **state) {
+    (void)state;
+    assembler *a = make_assembler(4, 3, true);
+    assembled out;
+    assert_true(assembler_next_deadline(a) == UINT64_MAX);
+    assert_false(assembler_expire(a, UINT64_MAX - 1, &out));
+    assembler_add(a, 9, 2, 77, 100, &out);
+    assembler_add(a, 8, 0, 66, 200, &out);
+    assembler_add(a, 9, 1, 78, 900, &out); /* does not put its deadline off */
+    assert_int_equal(assembler_next_deadline(a), 100 + DEADLINE);
+    assert_false(assembler_expire(a, 100 + DEADLINE - 1, &out));
+    assert_true(assembler_expire(a, 100 + DEADLINE, &out));
+    assert_int_equal(out.id, 9);
+    assert_int_equal(out.have, 6);
+    assert_int_equal(out.opened_ns, 100);
+    assert_int_equal(out.codes[0], 0); /* missing */
+    assert_int_equal(out.codes[1], 78);
+    assert_int_equal(out.codes[2], 77);
+    assert_false(assembler_expire(a, 100 + DEADLINE, &out));
+    assert_int_equal(assembler_next_deadline(a), 200 + DEADLINE);
+    assert_true(assembler_expire(a, 5000, &out));
+    assert_int_equal(out.id, 8);
+    assert_int_equal(assembler_count(a)->expired, 2);
+    assert_true(assembler_next_deadline(a) == UINT64_MAX);
+    assembler_free(a);
+}
+
+static void says_when_it_is_full(void **state) {
+    (void)state;
+    assembler *a = make_assembler(3, 2, true);
+    assembled out;
+    for (uint64_t id = 0; id < 3; id++) {
+        assert_int_equal(assembler_add(a, id, 0, id, 0, &out), ASSEMBLER_WAITS);
+    }
+    assert_int_equal(assembler_add(a, 3, 0, 3, 0, &out), ASSEMBLER_FULL);
+    assert_false(assembler_open(a, 4, 3, 0));
+    assert_int_equal(assembler_count(a)->refused, 2);
+    assert_int_equal(assembler_count(a)->waiting, 3);
+    assert_int_equal(assembler_add(a, 1, 1, 11, 0, &out), ASSEMBLER_COMPLETE); /* those that wait lose nothing */
+    assert_int_equal(out.codes[0], 1);
+    assert_int_equal(out.codes[1], 11);
+    assert_int_equal(assembler_add(a, 3, 0, 3, 0, &out), ASSEMBLER_WAITS);
+    assert_int_equal(assembler_add(a, 3, 1, 33, 0, &out), ASSEMBLER_COMPLETE);
+    assert_int_equal(out.codes[0], 3);
+    assembler_free(a);
+}
+
+/* An answered sample is remembered until its place is needed; the one answered longest ago goes first. */
+static void reuses_remembered_places(void **state) {
+    (void)state;
+    assembler *a = make_assembler(3, 2, true);
+    assembled out;
+    const uint64_t answered[] = {1, 0, 2};
+    for (uint64_t id = 0; id < 3; id++) {
+        assembler_add(a, id, 0, 5, 0, &out);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(assembler_add(a, answered[i], 1, 6, 0, &out), ASSEMBLER_COMPLETE);
+    }
+    assert_int_equal(assembler_add(a, 10, 0, 7, 0, &out), ASSEMBLER_WAITS); /* takes the place of 1 */
+    assert_int_equal(assembler_add(a, 0, 0, 5, 0, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_add(a, 2, 0, 5, 0, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_add(a, 1, 1, 8, 0, &out), ASSEMBLER_WAITS); /* forgotten: a new sample; 0 goes */
+    assert_int_equal(assembler_add(a, 1, 0, 9, 0, &out), ASSEMBLER_COMPLETE);
+    assert_int_equal(out.codes[0], 9); /* nothing is left of what the place held before */
+    assert_int_equal(out.codes[1], 8);
+    assert_int_equal(assembler_add(a, 2, 0, 5, 0, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_add(a, 0, 0, 5, 0, &out), ASSEMBLER_WAITS);
+    assembler_free(a);
+}
+
+static void takes_announced_samples_only(void **state) {
+    (void)state;
+    assembler *a = make_assembler(4, 4, false);
+    assembled out;
+    assert_int_equal(assembler_add(a, 1, 0, 1, 0, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_count(a)->late, 1);
+    assert_true(assembler_open(a, 1, 0xa, 0)); /* portions 1 and 3 */
+    assert_false(assembler_open(a, 1, 0xf, 0));
+    assert_int_equal(assembler_count(a)->refused, 1);
+    assert_int_equal(assembler_add(a, 1, 0, 90, 0, &out), ASSEMBLER_WAITS); /* not expected, but welcome */
+    assert_int_equal(assembler_add(a, 1, 3, 93, 0, &out), ASSEMBLER_WAITS);
+    assert_int_equal(assembler_add(a, 1, 1, 91, 0, &out), ASSEMBLER_COMPLETE);
+    assert_int_equal(out.have, 0xb);
+    assert_int_equal(out.codes[0], 90);
+    assert_int_equal(assembler_add(a, 1, 2, 92, 0, &out), ASSEMBLER_IGNORED);
+    assert_false(assembler_open(a, 1, 0xf, 0)); /* remembered */
+    assert_true(assembler_open(a, 2, 1, 50));
+    assert_true(assembler_expire(a, 50 + DEADLINE, &out));
+    assert_int_equal(out.id, 2);
+    assert_int_equal(out.have, 0);
+    for (uint64_t id = 3; id < 7; id++) { /* answered ones make room */
+        assert_true(assembler_open(a, id, 1, 50));
+    }
+    assert_false(assembler_open(a, 7, 1, 50));
+    assembler_free(a);
+}
+
+static void takes_64_portions(void **state) {
+    (void)state;
+    assembler *a = make_assembler(2, 64, true);
+    assembled out;
+    for (uint32_t i = 0; i < 64; i++) {
+        uint32_t portion = (i * 37 + 5) % 64;
+        assert_int_equal(assembler_add(a, 3, portion, ~(uint64_t)0 - portion, 0, &out),
+                         i < 63 ? ASSEMBLER_WAITS : ASSEMBLER_COMPLETE);
+    }
+    assert_true(out.have == UINT64_MAX);
+    for (uint32_t k = 0; k < 64; k++) {
+        assert_true(out.codes[k] == ~(uint64_t)0 - k);
+    }
+    assembler_free(a);
+}
+
+static void tells_ids_far_apart(void **state) {
+    (void)state;
+    enum { IDS = 1024 };
+    assembler *a = make_assembler(IDS, 2, true);
+    assembled out;
+    for (uint32_t portion = 0; portion < 2; portion++) {
+        for (uint64_t i = 0; i < IDS; i++) {
+            uint64_t id = i % 2 ? UINT64_MAX - (i << 32) : i << 54; /* both ends of the range, equal low bits */
+            assembler_outcome outcome = assembler_add(a, id, portion, i + portion, 0, &out);
+            assert_int_equal(outcome, portion ? ASSEMBLER_COMPLETE : ASSEMBLER_WAITS);
+            if (portion) {
+                assert_true(out.id == id);
+                assert_int_equal(out.codes[0], i);
+                assert_int_equal(out.codes[1], i + 1);
+            }
+        }
+    }
+    assembler_free(a);
+}
+
+/* The same as simply as can be: places in one array, searched from end to end. */
+enum { MODEL_PLACES = 12, MODEL_PORTIONS = 5 };
+
+typedef struct model_place {
+    bool used, answered;
+    uint64_t id, have, expected, opened, answered_turn, codes[MODEL_PORTIONS];
+} model_place;
+
+typedef struct model {
+    model_place places[MODEL_PLACES];
+    bool opens;
+    uint64_t turn;
+    assembler_counters counters;
+} model;
+
+static model_place *model_find(model *m, uint64_t id) {
+    for (model_place *p = m->places; p < m->places + MODEL_PLACES; p++) {
+        if (p->used && p->id == id) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static model_place *model_room(model *m) {
+    model_place *oldest = NULL;
+    for (model_place *p = m->places; p < m->places + MODEL_PLACES; p++) {
+        if (!p->used) {
+            return p;
+        }
+        if (p->answered && (!oldest || p->answered_turn < oldest->answered_turn)) {
+            oldest = p;
+        }
+    }
+    return oldest;
+}
+
+static model_place *model_open(model *m, uint64_t id, uint64_t expected, uint64_t now) {
+    model_place *p = model_room(m);
+    if (p) {
+        *p = (model_place){.used = true, .id = id, .expected = expected, .opened = now};
+        m->counters.waiting++;
+    }
+    return p;
+}
+
+static assembled model_answer(model *m, model_place *p) {
+    assembled out = {.id = p->id, .have = p->have, .opened_ns = p->opened};
+    memcpy(out.codes, p->codes, sizeof p->codes);
+    p->answered = true;
+    p->answered_turn = ++m->turn;
+    m->counters.waiting--;
+    return out;
+}
+
+static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint64_t code, uint64_t now,
+                                   assembled *out) {
+    model_place *p = model_find(m, id);
+    if (!p && !m->opens) {
+        m->counters.late++;
+        return ASSEMBLER_IGNORED;
+    }
+    p = p ? p : model_open(m, id, (1 << MODEL_PORTIONS) - 1, now);
+    if (!p) {
+        m->counters.refused++;
+        return ASSEMBLER_FULL;
+    }
+    bool has = p->have >> portion & 1;
+    if (has || p->answered) {
+        m->counters.duplicate += has;
+        m->counters.late += !has;
+        return ASSEMBLER_IGNORED;
+    }
+    p->have |= (uint64_t)1 << portion;
+    p->codes[portion] = code;
+    if (p->expected & ~p->have) {
+        return ASSEMBLER_WAITS;
+    }
+    m->counters.complete++;
+    *out = model_answer(m, p);
+    return ASSEMBLER_COMPLETE;
+}
+
+/* Whoever waits longest; times never repeat, so there is only one. */
+static model_place *model_first(model *m) {
+    model_place *first = NULL;
+    for (model_place *p = m->places; p < m->places + MODEL_PLACES; p++) {
+        if (p->used && !p->answered && (!first || p->opened < first->opened)) {
+            first = p;
+        }
+    }
+    return first;
+}
+
+static void assert_same_sample(const assembled *ours, const assembled *theirs) {
+    assert_int_equal(ours->id, theirs->id);
+    assert_int_equal(ours->have, theirs->have);
+    assert_int_equal(ours->opened_ns, theirs->opened_ns);
+    assert_memory_equal(ours->codes, theirs->codes, MODEL_PORTIONS * sizeof *ours->codes);
+}
+
+static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
+    uint64_t id = rng_below(r, 24), code = rng_u32(r);
+    uint32_t portion = rng_below(r, MODEL_PORTIONS), expected = 1 + rng_below(r, (1 << MODEL_PORTIONS) - 1);
+    assembled ours = {0}, theirs = {0};
+    uint32_t what = rng_below(r, 20);
+    if (what < 4) {
+        bool is_new = !model_find(m, id) && model_open(m, id, expected, now);
+        m->counters.refused += !is_new;
+        assert_int_equal(assembler_open(a, id, expected, now), is_new);
+        return;
+    }
+    if (what < 18) {
+        assembler_outcome outcome = model_add(m, id, portion, code, now, &theirs);
+        assert_int_equal(assembler_add(a, id, portion, code, now, &ours), outcome);
+        if (outcome == ASSEMBLER_COMPLETE) {
+            assert_same_sample(&ours, &theirs);
+        }
+        return;
+    }
+    model_place *first = model_first(m);
+    bool is_due = first && now >= first->opened + DEADLINE;
+    assert_int_equal(assembler_expire(a, now, &ours), is_due);
+    if (is_due) {
+        theirs = model_answer(m, first);
+        m->counters.expired++;
+        assert_same_sample(&ours, &theirs);
+    }
+}
+
+static void agrees_with_a_naive_one(void **state) {
+    (void)state;
+    for (int opens = 0; opens < 2; opens++) {
+        assembler *a = make_assembler(MODEL_PLACES, MODEL_PORTIONS, opens);
+        model m = {.opens = opens};
+        rng r = rng_at(1, rng_stream(RNG_TEST, 0), (uint32_t)opens);
+        uint64_t now = 1;
+        for (int turn = 0; turn < 300000; turn++) {
+            now += 1 + rng_below(&r, 60);
+            take_random_turn(a, &m, &r, now);
+            const model_place *first = model_first(&m);
+            assert_true(assembler_next_deadline(a) == (first ? first->opened + DEADLINE : UINT64_MAX));
+            const assembler_counters *counters = assembler_count(a);
+            assert_int_equal(counters->complete, m.counters.complete);
+            assert_int_equal(counters->expired, m.counters.expired);
+            assert_int_equal(counters->late, m.counters.late);
+            assert_int_equal(counters->duplicate, m.counters.duplicate);
+            assert_int_equal(counters->refused, m.counters.refused);
+            assert_int_equal(counters->waiting, m.counters.waiting);
+        }
+        assert_true(m.counters.complete > 500 && m.counters.expired > 500 && m.counters.late > 500);
+        assert_true(m.counters.duplicate > 500 && m.counters.refused > 500);
+        assembler_free(a);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_every_order),        cmocka_unit_test(counts_duplicate_and_late_portions),
+        cmocka_unit_test(gives_up_at_the_deadline), cmocka_unit_test(says_when_it_is_full),
+        cmocka_unit_test(reuses_remembered_places), cmocka_unit_test(takes_announced_samples_only),
+        cmocka_unit_test(takes_64_portions),        cmocka_unit_test(tells_ids_far_apart),
+        cmocka_unit_test(agrees_with_a_naive_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

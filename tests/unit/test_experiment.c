@@ -1,0 +1,346 @@
+/* Experiments that are well: what a file says is what is read, and the resolved copy says the same. */
+#include "base/digest.h"
+#include "base/file.h"
+#include "tests/unit/experiments.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+
+static char resolved[EXPERIMENT_TEXT_MAX], again[EXPERIMENT_TEXT_MAX];
+
+static void assert_same_data(const experiment *a, const experiment *b) {
+    assert_string_equal(a->name, b->name);
+    assert_string_equal(a->title, b->title);
+    assert_string_equal(a->data.set, b->data.set);
+    assert_int_equal(a->data.split, b->data.split);
+    assert_int_equal(a->data.portions, b->data.portions);
+    assert_true(a->data.mean == b->data.mean);
+    assert_true(a->data.deviation == b->data.deviation);
+    assert_int_equal(a->data.validation, b->data.validation);
+}
+
+static void assert_same_nets(const experiment *a, const experiment *b) {
+    assert_int_equal(a->encoder.net, b->encoder.net);
+    assert_int_equal(a->encoder.hidden, b->encoder.hidden);
+    assert_int_equal(a->encoder.bits, b->encoder.bits);
+    assert_int_equal(a->encoder.batch_norm, b->encoder.batch_norm);
+    assert_int_equal(a->encoder.soft, b->encoder.soft);
+    assert_int_equal(a->encoder.decision, b->encoder.decision);
+    assert_int_equal(a->decoder.net, b->decoder.net);
+    assert_int_equal(a->classifier.net, b->classifier.net);
+    assert_int_equal(a->classifier.hidden, b->classifier.hidden);
+}
+
+static void assert_same_training(const experiment *a, const experiment *b) {
+    assert_true(a->loss.quantization == b->loss.quantization);
+    assert_int_equal(a->optimiser.kind, b->optimiser.kind);
+    assert_true(a->optimiser.learning_rate == b->optimiser.learning_rate);
+    assert_true(a->optimiser.momentum == b->optimiser.momentum);
+    assert_int_equal(a->training.epochs, b->training.epochs);
+    assert_int_equal(a->training.batch, b->training.batch);
+    assert_true(a->training.seed == b->training.seed);
+    assert_int_equal(a->training.checkpoint_every, b->training.checkpoint_every);
+    assert_int_equal(a->training.evaluate_every, b->training.evaluate_every);
+    assert_int_equal(a->training.early_stop, b->training.early_stop);
+    assert_int_equal(a->training.keep_best, b->training.keep_best);
+    assert_int_equal(a->paper.row, b->paper.row);
+    assert_int_equal(a->paper.epochs, b->paper.epochs);
+    assert_true(a->paper.train == b->paper.train);
+    assert_true(a->paper.soft == b->paper.soft);
+    assert_true(a->paper.rounded == b->paper.rounded);
+}
+
+/* Written and read again it has the same values; written once more, the same bytes and the same run. */
+static void assert_resolves(const experiment *e) {
+    size_t length, length_again;
+    experiment copy;
+    uint64_t run, run_again;
+    assert_int_equal(experiment_write(e, resolved, &length), ERR_OK);
+    assert_in_range(length, 1, EXPERIMENT_TEXT_MAX);
+    if (parse_text(resolved, length, &copy)) {
+        fail_msg("the resolved copy is refused: %s", err_text());
+    }
+    assert_same_data(e, &copy);
+    assert_same_nets(e, &copy);
+    assert_same_training(e, &copy);
+    assert_int_equal(experiment_write(&copy, again, &length_again), ERR_OK);
+    assert_int_equal(length, length_again);
+    assert_memory_equal(resolved, again, length);
+    assert_int_equal(experiment_run_id(e, &run), ERR_OK);
+    assert_int_equal(experiment_run_id(&copy, &run_again), ERR_OK);
+    assert_true(run == run_again);
+}
+
+static void check_shipped(const char *file) {
+    char path[FILE_PATH_MAX], wanted[256];
+    experiment e;
+    split s;
+    uint32_t classes;
+    assert_int_equal(file_path(path, sizeof path, "experiments/%s", file), ERR_OK);
+    if (experiment_load(path, &e)) {
+        fail_msg("%s", err_text());
+    }
+    snprintf(wanted, sizeof wanted, "%s.yaml", e.name);
+    assert_string_equal(wanted, file);
+    assert_int_equal(experiment_check(&e), ERR_OK);
+    assert_resolves(&e);
+    assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+    nn_spec encoder, head;
+    experiment_describe_encoder(&e, &s, &encoder);
+    experiment_describe_head(&e, &s, classes, &head);
+    assert_true(encoder.count > 0 && head.count > 0 && experiment_step_macs(&e) > 0);
+}
+
+static void every_shipped_file_loads(void **state) {
+    (void)state;
+    DIR *folder = opendir("experiments"); /* tests run in the repository's root */
+    assert_non_null(folder);
+    size_t count = 0;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        if (strstr(entry->d_name, ".yaml")) {
+            check_shipped(entry->d_name);
+            count++;
+        }
+    }
+    closedir(folder);
+    assert_true(count >= 4);
+}
+
+static void every_key_is_read(void **state) {
+    (void)state;
+    experiment e;
+    const experiment wanted = {
+        .name = "whole",
+        .title = "Every key",
+        .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000},
+        .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
+        .decoder = {ZOO_LINEAR},
+        .classifier = {ZOO_MNIST, 1000},
+        .loss = {0.75f},
+        .optimiser = {NN_SGD, 0.001f, 0.5f},
+        .training = {10, 100, UINT64_MAX, 70, 110, 6, true},
+        .paper = {29, 50, 98.5f, 97.5f, 93.5f},
+    };
+    must_parse(NULL, 0, &e);
+    assert_same_data(&e, &wanted);
+    assert_same_nets(&e, &wanted);
+    assert_same_training(&e, &wanted);
+    assert_resolves(&e);
+}
+
+static void what_is_left_out_is_nothing(void **state) {
+    (void)state;
+    change left_out[ALL_KEYS];
+    char paths[ALL_KEYS][64];
+    size_t count = 0;
+    for (size_t i = 0; i < ALL_KEYS; i++) {
+        const experiment_key *k = &all_keys[i];
+        if (k->may_be_left_out || strcmp(k->section, "paper") == 0) {
+            path_of(k, paths[count], sizeof paths[count]);
+            left_out[count] = (change){paths[count], NULL};
+            count++;
+        }
+    }
+    experiment e;
+    const experiment wanted = {
+        .name = "whole",
+        .data = {"mnist", SPLIT_RUNS, 4, 0, 0, 0},
+        .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
+        .classifier = {ZOO_MNIST, 1000},
+        .optimiser = {NN_SGD, 0.001f, 0},
+        .training = {10, 100, UINT64_MAX, 0, 0, 0, false},
+    };
+    must_parse(left_out, count, &e);
+    assert_same_data(&e, &wanted);
+    assert_same_nets(&e, &wanted);
+    assert_same_training(&e, &wanted);
+    assert_resolves(&e);
+}
+
+/* Texts that YAML has to quote, escape or fold. */
+static void titles_survive_the_resolved_copy(void **state) {
+    (void)state;
+    static const char *const titles[] = {
+        "~",
+        "null",
+        "true",
+        "17",
+        "",
+        "  leading and trailing  ",
+        "colon: and # hash",
+        "- dash",
+        "'single' \"double\" \\ back",
+        "line\nbreak\n\n\nand more\n",
+        "tab\tand\rreturn",
+        "\x01\x7f control",
+        "\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80",
+        "%percent @at `tick` &anchor *alias !tag {brace} [bracket]",
+        "a long one, with  two  blanks   and   three    and    four, past eighty columns:     it must not be folded   "
+        "x",
+    };
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
+        experiment e;
+        must_parse(NULL, 0, &e);
+        snprintf(e.title, sizeof e.title, "%s", titles[i]);
+        assert_resolves(&e);
+        snprintf(e.name, sizeof e.name, "%.60s", titles[i][0] ? titles[i] : "x");
+        assert_resolves(&e);
+    }
+}
+
+/* A node learns its numbers from the resolved copy alone: they must be the server's. */
+static void numbers_survive_the_resolved_copy(void **state) {
+    (void)state;
+    const change rates[] = {
+        {"optimiser.learning_rate", "0.001"},
+        {"optimiser.learning_rate", "1e-3"},
+        {"optimiser.learning_rate", "3.00001e-05"},
+        {"optimiser.learning_rate", "0.333333"},
+        {"data.mean", "-9.99999"},
+        {"data.deviation", "0.000101"},
+        {"loss.quantization", "999999"},
+        {"paper.train", "98.775"},
+        {"optimiser.learning_rate", "0.00123456789"},
+        {"loss.quantization", "16777215"},
+        {"data.mean", "0.13066047740239478"},
+    };
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        experiment e;
+        if (parse_changed(&rates[i], 1, &e) == ERR_OK) { /* more digits than the copy keeps may be refused */
+            assert_resolves(&e);
+        } else {
+            assert_true(i >= 8);
+            assert_non_null(strstr(err_text(), rates[i].path));
+        }
+    }
+}
+
+static void the_run_changes_with_every_value(void **state) {
+    (void)state;
+    uint64_t runs[ALL_KEYS + 1];
+    size_t count = 0;
+    experiment e;
+    must_parse(NULL, 0, &e);
+    assert_int_equal(experiment_run_id(&e, &runs[count++]), ERR_OK);
+    for (size_t i = 0; i < ALL_KEYS; i++) {
+        char path[64];
+        path_of(&all_keys[i], path, sizeof path);
+        change to = {path, all_keys[i].other};
+        if (!to.value) {
+            continue;
+        }
+        must_parse(&to, 1, &e);
+        assert_resolves(&e);
+        assert_int_equal(experiment_run_id(&e, &runs[count]), ERR_OK);
+        for (size_t k = 0; k < count; k++) {
+            if (runs[k] == runs[count]) {
+                fail_msg("%s: %s does not change the run", path, to.value);
+            }
+        }
+        count++;
+    }
+    const change kind[] = {{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}};
+    must_parse(kind, 2, &e);
+    assert_int_equal(experiment_run_id(&e, &runs[count]), ERR_OK);
+    assert_true(runs[count] != runs[0]);
+}
+
+/* By hand: the first eight bytes of SHA-256 over the resolved text, big-endian. */
+static void the_run_is_the_texts_digest(void **state) {
+    (void)state;
+    experiment e;
+    size_t length;
+    uint8_t digest[DIGEST_BYTES];
+    char hex[DIGEST_HEX], run_hex[17];
+    uint64_t run;
+    must_parse(NULL, 0, &e);
+    assert_int_equal(experiment_write(&e, resolved, &length), ERR_OK);
+    assert_int_equal(digest_bytes(resolved, length, digest), ERR_OK);
+    digest_hex(digest, hex);
+    assert_int_equal(experiment_run_id(&e, &run), ERR_OK);
+    snprintf(run_hex, sizeof run_hex, "%016llx", (unsigned long long)run);
+    assert_memory_equal(run_hex, hex, 16);
+}
+
+static void a_text_of_the_largest_size_is_read(void **state) {
+    (void)state;
+    static char text[TEXT_MAX];
+    size_t length = compose(text, NULL, 0, NULL);
+    memset(text + length, '#', EXPERIMENT_TEXT_MAX - length); /* a comment without an end */
+    experiment e;
+    if (parse_text(text, EXPERIMENT_TEXT_MAX, &e)) {
+        fail_msg("%s", err_text());
+    }
+    assert_resolves(&e);
+}
+
+/* The longest resolved copy there can be: every text full of characters that need escapes, every number at its
+ * longest. It must fit, or a run would fail with an experiment that was accepted. */
+static void the_longest_resolved_copy_fits(void **state) {
+    (void)state;
+    experiment e;
+    must_parse(NULL, 0, &e);
+    memset(e.name, '\x01', sizeof e.name - 1);
+    memset(e.title, '\x7f', sizeof e.title - 1);
+    e.data.mean = e.data.deviation = e.loss.quantization = -1.17549e-38f;
+    e.paper.train = e.paper.soft = e.paper.rounded = -1.17549e-38f;
+    size_t length;
+    assert_int_equal(experiment_write(&e, resolved, &length), ERR_OK);
+    assert_in_range(length, 1200, EXPERIMENT_TEXT_MAX);
+    must_parse(NULL, 0, &e);
+    memset(e.name, '\x01', sizeof e.name - 1);
+    memset(e.title, '\x7f', sizeof e.title - 1);
+    assert_resolves(&e);
+}
+
+static void nets_follow_from_it(void **state) {
+    (void)state;
+    const change splits[][2] = {{{"data.split", "runs"}, {"data.portions", "7"}},
+                                {{"data.split", "quadrants"}, {"data.portions", "4"}}};
+    for (size_t i = 0; i < 2; i++) {
+        experiment e;
+        split s;
+        uint32_t classes;
+        nn_spec encoder, head;
+        must_parse(splits[i], 2, &e);
+        assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+        assert_int_equal(classes, 10);
+        experiment_describe_encoder(&e, &s, &encoder);
+        experiment_describe_head(&e, &s, classes, &head);
+        assert_int_equal(encoder.inputs, i == 0 ? 112 : 196);
+        assert_int_equal(encoder.layers[0].outputs, 200);
+        assert_int_equal(encoder.layers[2].outputs, 4);
+        assert_int_equal(head.inputs, i == 0 ? 28 : 16);
+        assert_int_equal(head.layers[0].outputs, 784);
+        assert_int_equal(head.layers[1].outputs, 1000);
+        assert_int_equal(head.layers[3].outputs, 10);
+    }
+}
+
+/* Four encoders of 8,080,000 and a head of 241,963,200: see test_nn_net. */
+static void the_sums_follow_from_it(void **state) {
+    (void)state;
+    experiment e;
+    must_parse(NULL, 0, &e);
+    assert_true(experiment_step_macs(&e) == 274283200);
+    assert_int_equal(experiment_train_samples(&e, 60000), 55000);
+    assert_int_equal(experiment_steps(&e, 55000), 550);
+    assert_int_equal(experiment_steps(&e, 55001), 551);
+    assert_int_equal(experiment_steps(&e, 99), 1);
+    nn_optimiser o = experiment_optimiser(&e);
+    assert_int_equal(o.kind, NN_SGD);
+    assert_int_equal(o.step, 0);
+    assert_true(o.learning_rate == 0.001f && o.momentum == 0.5f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_shipped_file_loads),          cmocka_unit_test(every_key_is_read),
+        cmocka_unit_test(what_is_left_out_is_nothing),       cmocka_unit_test(titles_survive_the_resolved_copy),
+        cmocka_unit_test(numbers_survive_the_resolved_copy), cmocka_unit_test(the_run_changes_with_every_value),
+        cmocka_unit_test(the_run_is_the_texts_digest),       cmocka_unit_test(a_text_of_the_largest_size_is_read),
+        cmocka_unit_test(the_longest_resolved_copy_fits),    cmocka_unit_test(nets_follow_from_it),
+        cmocka_unit_test(the_sums_follow_from_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

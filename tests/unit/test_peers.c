@@ -1,0 +1,463 @@
+/* Who may speak for which portion: every Hello that does not fit is refused with its reason. Frames go in and out
+ * through a real worker, as from the gate, but no socket is there. */
+#include "base/log.h"
+#include "decoder_server/mail.h"
+#include "decoder_server/peers.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { REPLIES_MAX = 32, HEARTBEAT = 700 };
+
+static const char experiment_text[] =
+    "name: tiny\n"
+    "data: {set: mnist, split: runs, portions: 4}\n"
+    "encoder: {net: simple-1d, hidden: 4, bits: 4, batch_norm: false, soft: sigmoid,\n"
+    "          decision: after-training}\n"
+    "decoder: {net: linear}\n"
+    "classifier: {net: mnist, hidden: 8}\n"
+    "loss: {quantization: 0}\n"
+    "optimiser: {kind: adam, learning_rate: 0.001}\n"
+    "training: {epochs: 1, batch: 10, seed: 1}\n";
+static char digests[4][DIGEST_HEX] = {"aa", "bb", "cc", "dd"};
+static const labels known_labels = {.samples = {2000, 500}, .portion_digests = digests};
+
+/* What peers sent to the gate. */
+typedef struct reply {
+    uint32_t kind;
+    uint64_t connection;
+    size_t length;
+    uint8_t bytes[4096];
+} reply;
+
+typedef struct hall {
+    experiment experiment;
+    peers *peers;
+    worker *worker;
+    uv_loop_t loop;
+    arena unpacked;
+    reply replies[REPLIES_MAX];
+    size_t reply_count;
+    uint32_t joined[4], left[4], messages, metered; /* joined, left: times */
+    char name[64];
+    message_type last_type;
+    meter meter;
+} hall;
+
+static void on_joined(void *context, uint32_t portion, const char *name) {
+    hall *h = context;
+    h->joined[portion]++;
+    snprintf(h->name, sizeof h->name, "%s", name);
+}
+
+static void on_left(void *context, uint32_t portion) {
+    ((hall *)context)->left[portion]++;
+}
+
+static void on_message(void *context, uint32_t portion, const message *m) {
+    hall *h = context;
+    (void)portion;
+    h->messages++;
+    h->last_type = m->type;
+}
+
+static void on_metered(void *context, uint32_t portion, const meter *m) {
+    hall *h = context;
+    (void)portion;
+    h->metered++;
+    h->meter = *m;
+}
+
+static void receive(void *role, const mail *m) {
+    peers_take(((hall *)role)->peers, m);
+}
+
+static int64_t rest(void *role) {
+    (void)role;
+    return -1;
+}
+
+static void deliver(void *loop_side, const mail *m) {
+    hall *h = loop_side;
+    reply *to = &h->replies[h->reply_count++ % REPLIES_MAX];
+    *to = (reply){.kind = m->kind, .connection = m->about, .length = m->length};
+    memcpy(to->bytes, m->bytes, m->length < sizeof to->bytes ? m->length : sizeof to->bytes);
+}
+
+/* From here to end_turn, records may be posted; end_turn waits until all are worked off and the replies are here. */
+static void begin_turn(hall *h) {
+    static const worker_role role = {receive, rest, deliver, NULL, NULL};
+    h->reply_count = 0;
+    assert_int_equal(uv_loop_init(&h->loop), 0);
+    assert_int_equal(worker_new(&h->worker, &h->loop, &role, h, h), ERR_OK);
+}
+
+static void end_turn(hall *h) {
+    worker_free(h->worker);
+    h->worker = NULL;
+    uv_run(&h->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&h->loop), 0);
+}
+
+static void open_hall(hall *h, const labels *l) {
+    static peers_config config;
+    const peers_events events = {on_joined, on_left, on_message, on_metered, h};
+    log_set_level(LOG_NONE);
+    memset(h, 0, sizeof *h);
+    assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);
+    config = (peers_config){&h->experiment, 0x1234, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l};
+    assert_int_equal(arena_init(&h->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
+    assert_int_equal(peers_new(&h->peers, &config, &events, &h->worker), ERR_OK);
+}
+
+static void close_hall(hall *h) {
+    peers_free(h->peers);
+    arena_free(&h->unpacked);
+}
+
+static hall here;
+
+static int set_up(void **state) {
+    *state = &here;
+    open_hall(&here, NULL);
+    return 0;
+}
+
+static int set_up_with_labels(void **state) {
+    *state = &here;
+    open_hall(&here, &known_labels);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    close_hall(*state);
+    return 0;
+}
+
+static void post_frame(hall *h, uint64_t connection, message_type type, const ProtobufCMessage *body) {
+    uint8_t frame[1024];
+    assert_true(message_frame_size(body) <= sizeof frame);
+    message_pack_frame(type, body, frame);
+    worker_post(h->worker, MAIL_FRAME, connection, frame, message_frame_size(body));
+}
+
+static void post_raw(hall *h, uint64_t connection, uint8_t type, const void *payload, size_t length) {
+    uint8_t frame[64];
+    frame_put_header(frame, type, length);
+    memcpy(frame + FRAME_HEADER, payload, length);
+    worker_post(h->worker, MAIL_FRAME, connection, frame, FRAME_HEADER + length);
+}
+
+static uint32_t good_shape[] = {1, 1, 196};
+
+static Fewbit__Hello good_hello(uint32_t portion) {
+    Fewbit__Hello hello = FEWBIT__HELLO__INIT;
+    hello.protocol = 1;
+    hello.name = (char *)(uintptr_t) "carol";
+    hello.portion = portion;
+    hello.dataset = (char *)(uintptr_t) "mnist";
+    hello.split = (char *)(uintptr_t) "runs";
+    hello.portions = 4;
+    hello.n_shape = 3;
+    hello.shape = good_shape;
+    hello.train_samples = 2000;
+    hello.test_samples = 500;
+    hello.digest = digests[portion % 4];
+    return hello;
+}
+
+static void greet(hall *h, uint64_t connection, const Fewbit__Hello *hello) {
+    begin_turn(h);
+    post_frame(h, connection, MESSAGE_HELLO, &hello->base);
+    end_turn(h);
+}
+
+static void lose(hall *h, uint64_t connection) {
+    const meter last = {.tcp_bytes = {100, 10}};
+    begin_turn(h);
+    worker_post(h->worker, MAIL_DOWN, connection, &last, sizeof last);
+    end_turn(h);
+}
+
+/* The message in reply `index`, which must go to `connection`. */
+static message sent(hall *h, size_t index, uint64_t connection) {
+    message m;
+    assert_true(index < h->reply_count);
+    const reply *r = &h->replies[index];
+    assert_int_equal(r->kind, MAIL_SEND);
+    assert_int_equal(r->connection, connection);
+    assert_int_equal(r->length, FRAME_HEADER + (size_t)(r->bytes[0] | r->bytes[1] << 8 | r->bytes[2] << 16));
+    assert_int_equal(message_unpack(r->bytes[3], r->bytes + FRAME_HEADER, r->length - FRAME_HEADER, &h->unpacked, &m),
+                     ERR_OK);
+    return m;
+}
+
+static void assert_welcome(hall *h, uint64_t connection) {
+    assert_int_equal(h->reply_count, 2);
+    assert_int_equal(h->replies[0].kind, MAIL_ADMIT);
+    assert_int_equal(h->replies[0].connection, connection);
+    assert_int_equal(sent(h, 1, connection).type, MESSAGE_WELCOME);
+}
+
+/* Told why in one line, and closed behind it. */
+static void assert_refused(hall *h, uint64_t connection, Fewbit__Reason reason, const char *text) {
+    assert_int_equal(h->reply_count, 2);
+    message m = sent(h, 0, connection);
+    assert_int_equal(m.type, MESSAGE_REFUSAL);
+    assert_int_equal(m.body.refusal->reason, reason);
+    if (!strstr(m.body.refusal->text, text)) {
+        fail_msg("'%s' does not tell '%s'", m.body.refusal->text, text);
+    }
+    assert_int_equal(h->replies[1].kind, MAIL_CLOSE);
+    assert_int_equal(h->replies[1].connection, connection);
+}
+
+static void assert_nobody_joined(const hall *h) {
+    for (uint32_t k = 0; k < 4; k++) {
+        assert_int_equal(h->joined[k], 0);
+    }
+}
+
+static void a_good_hello_is_welcome(void **state) {
+    hall *h = *state;
+    const Fewbit__Hello hello = good_hello(2);
+    greet(h, 1026, &hello);
+    assert_welcome(h, 1026);
+    uint32_t heartbeat;
+    memcpy(&heartbeat, h->replies[0].bytes, sizeof heartbeat);
+    assert_int_equal(heartbeat, HEARTBEAT);
+    const Fewbit__Welcome *w = sent(h, 1, 1026).body.welcome;
+    assert_int_equal(w->protocol, 1);
+    assert_int_equal(w->run, 0x1234);
+    assert_int_equal(w->mode, FEWBIT__MODE__MODE_SERVE);
+    assert_int_equal(w->heartbeat_ms, HEARTBEAT);
+    experiment e;
+    uint64_t theirs, ours;
+    assert_int_equal(experiment_parse("the welcome", w->experiment, strlen(w->experiment), &e), ERR_OK);
+    assert_int_equal(experiment_run_id(&e, &theirs), ERR_OK);
+    assert_int_equal(experiment_run_id(&h->experiment, &ours), ERR_OK);
+    assert_true(theirs == ours);
+    assert_int_equal(h->joined[2], 1);
+    assert_string_equal(h->name, "carol");
+    assert_true(peers_is_here(h->peers, 2));
+    assert_false(peers_is_here(h->peers, 1));
+}
+
+typedef struct hello_case {
+    Fewbit__Hello hello;
+    Fewbit__Reason reason;
+    const char *text;
+} hello_case;
+
+static void refuse_all(hall *h, const hello_case *cases, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        greet(h, 2000 + i, &cases[i].hello);
+        assert_refused(h, 2000 + i, cases[i].reason, cases[i].text);
+    }
+    assert_nobody_joined(h);
+}
+
+static void a_hello_that_does_not_fit_is_refused(void **state) {
+    hello_case cases[16];
+    size_t n = 0;
+    static uint32_t two[] = {1, 196}, high[] = {1, 196, 1}, small[] = {1, 1, 195};
+    static char long_name[65];
+    memset(long_name, 'x', 64);
+#define WITH(portion, why, said, field, value)                                                                         \
+    cases[n] = (hello_case){good_hello(portion), FEWBIT__REASON__REASON_##why, said};                                  \
+    cases[n++].hello.field = value
+    WITH(1, VERSION, "protocol 2 is not spoken here, only 1", protocol, 2);
+    WITH(1, VERSION, "protocol 0 is not spoken here, only 1", protocol, 0);
+    WITH(4, PORTION_UNKNOWN, "there is no portion 4, only 0 to 3", portion, 4);
+    WITH(4, PORTION_UNKNOWN, "there is no portion 4294967295", portion, UINT32_MAX);
+    WITH(1, PROTOCOL, "the name must have 1 to 63 bytes", name, (char *)(uintptr_t) "");
+    WITH(1, PROTOCOL, "the name must have 1 to 63 bytes", name, long_name);
+    WITH(1, DATA, "this run wants mnist in 4 runs of 1x1x196", dataset, (char *)(uintptr_t) "fashion-mnist");
+    WITH(1, DATA, "portion 1 of mnist in 4 quadrants does not fit", split, (char *)(uintptr_t) "quadrants");
+    WITH(1, DATA, "portion 1 of mnist in 8 runs does not fit", portions, 8);
+    WITH(1, DATA, "does not fit", shape, high);
+    WITH(1, DATA, "does not fit", shape, small);
+    WITH(1, DATA, "does not fit", shape, two);
+    cases[n - 1].hello.n_shape = 2;
+    WITH(1, DATA, "does not fit", n_shape, 0);
+    WITH(1, DATA, "does not fit", dataset, long_name); /* cut, not overrun */
+#undef WITH
+    refuse_all(*state, cases, n);
+    const Fewbit__Hello hello = good_hello(1);
+    greet(*state, 3000, &hello); /* and none of them left a trace */
+    assert_welcome(*state, 3000);
+}
+
+static void in_training_the_data_must_be_the_labels(void **state) {
+    hello_case cases[] = {
+        {good_hello(3), FEWBIT__REASON__REASON_DATA,
+         "portion 3 has 1999 training and 500 test samples, the labels 2000"},
+        {good_hello(3), FEWBIT__REASON__REASON_DATA, "portion 3 has 2000 training and 0 test samples, the labels 2000"},
+        {good_hello(3), FEWBIT__REASON__REASON_DATA, "the data of portion 3 is not what the labels were split from"},
+    };
+    cases[0].hello.train_samples = 1999;
+    cases[1].hello.test_samples = 0;
+    cases[2].hello.digest = digests[2];
+    refuse_all(*state, cases, 3);
+    const Fewbit__Hello hello = good_hello(3);
+    greet(*state, 3000, &hello);
+    assert_welcome(*state, 3000);
+}
+
+static void a_portion_has_one_node_at_a_time(void **state) {
+    hall *h = *state;
+    const Fewbit__Hello hello = good_hello(0);
+    greet(h, 1024, &hello);
+    assert_welcome(h, 1024);
+    greet(h, 1025, &hello);
+    assert_refused(h, 1025, FEWBIT__REASON__REASON_PORTION_TAKEN, "portion 0 is taken by carol");
+    lose(h, 1025); /* the one that was refused: changes nothing */
+    assert_int_equal(h->left[0], 0);
+    assert_true(peers_is_here(h->peers, 0));
+    lose(h, 1024);
+    assert_int_equal(h->left[0], 1);
+    assert_false(peers_is_here(h->peers, 0));
+    greet(h, 2048, &hello);
+    assert_welcome(h, 2048);
+    assert_int_equal(h->joined[0], 2);
+}
+
+static void the_first_message_must_be_hello(void **state) {
+    hall *h = *state;
+    const Fewbit__Ready ready = FEWBIT__READY__INIT;
+    begin_turn(h);
+    post_frame(h, 1024, MESSAGE_READY, &ready.base);
+    end_turn(h);
+    assert_refused(h, 1024, FEWBIT__REASON__REASON_PROTOCOL, "the first message must be Hello");
+    static const struct {
+        uint8_t type;
+        const char *payload, *text;
+    } cases[] = {
+        {0, "", "frame type 0 is unknown"},
+        {17, "", "frame type 17 is unknown"},
+        {255, "xx", "frame type 255 is unknown"},
+        {MESSAGE_HELLO, "\x0a\x7f", "a Hello frame of 2 bytes is malformed"}, /* a length that lies */
+        {MESSAGE_HELLO, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "malformed"},
+        {MESSAGE_PING, "x", "a Ping frame carries a payload"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        begin_turn(h);
+        post_raw(h, 1030 + i, cases[i].type, cases[i].payload, strlen(cases[i].payload));
+        end_turn(h);
+        assert_refused(h, 1030 + i, FEWBIT__REASON__REASON_PROTOCOL, cases[i].text);
+    }
+    assert_nobody_joined(h);
+}
+
+static void an_admitted_node_is_heard(void **state) {
+    hall *h = *state;
+    const Fewbit__Hello hello = good_hello(1);
+    Fewbit__Ready ready = FEWBIT__READY__INIT;
+    begin_turn(h);
+    post_frame(h, 1024, MESSAGE_HELLO, &hello.base);
+    post_frame(h, 1024, MESSAGE_READY, &ready.base);
+    post_frame(h, 1024, MESSAGE_HELLO, &hello.base); /* out of turn; but that is for the role to say */
+    end_turn(h);
+    assert_int_equal(h->messages, 2);
+    assert_int_equal(h->last_type, MESSAGE_HELLO);
+    assert_int_equal(h->joined[1], 1);
+    begin_turn(h);
+    post_raw(h, 1024, MESSAGE_CODES, "\x22\x7f", 2);
+    end_turn(h);
+    assert_refused(h, 1024, FEWBIT__REASON__REASON_PROTOCOL, "a Codes frame of 2 bytes is malformed");
+    assert_int_equal(h->messages, 2);
+}
+
+static void who_is_refused_stays_refused(void **state) {
+    hall *h = *state;
+    Fewbit__Hello wrong = good_hello(1);
+    const Fewbit__Hello good = good_hello(1);
+    wrong.protocol = 2;
+    begin_turn(h);
+    post_frame(h, 1024, MESSAGE_HELLO, &wrong.base);
+    post_frame(h, 1024, MESSAGE_HELLO, &good.base); /* under way when the first one was refused */
+    end_turn(h);
+    assert_nobody_joined(h);
+    assert_false(peers_is_here(h->peers, 1));
+}
+
+static void who_was_dropped_is_not_heard(void **state) {
+    hall *h = *state;
+    const Fewbit__Hello hello = good_hello(1);
+    const Fewbit__Ready ready = FEWBIT__READY__INIT;
+    greet(h, 1024, &hello);
+    begin_turn(h);
+    peers_drop(h->peers, 1, FEWBIT__REASON__REASON_MODEL, "codes of another model");
+    post_frame(h, 1024, MESSAGE_READY, &ready.base);
+    end_turn(h);
+    assert_refused(h, 1024, FEWBIT__REASON__REASON_MODEL, "codes of another model");
+    assert_int_equal(h->messages, 0);
+    lose(h, 1024);
+    assert_int_equal(h->left[1], 1);
+}
+
+static void replies_go_to_the_portions_connection(void **state) {
+    hall *h = *state;
+    const Fewbit__Hello hello = good_hello(3);
+    const Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
+    greet(h, 1027, &hello);
+    begin_turn(h);
+    peers_tell(h->peers, 3, MESSAGE_BEGIN, &begin.base);
+    peers_tell(h->peers, 2, MESSAGE_BEGIN, &begin.base); /* nobody there */
+    peers_pause(h->peers, 3, true);
+    peers_pause(h->peers, 2, true);
+    peers_pause(h->peers, 3, false);
+    peers_drop(h->peers, 2, FEWBIT__REASON__REASON_OVER, "over");
+    end_turn(h);
+    assert_int_equal(h->reply_count, 3);
+    assert_int_equal(sent(h, 0, 1027).type, MESSAGE_BEGIN);
+    assert_int_equal(h->replies[1].kind, MAIL_PAUSE);
+    assert_int_equal(h->replies[2].kind, MAIL_RESUME);
+    assert_int_equal(h->replies[2].connection, 1027);
+}
+
+/* What a portion cost is counted over all the connections it has had. */
+static void the_meter_adds_up_connections(void **state) {
+    hall *h = *state;
+    const Fewbit__Hello hello = good_hello(0);
+    const meter now = {.tcp_bytes = {5, 6}};
+    greet(h, 1024, &hello);
+    lose(h, 1024);
+    greet(h, 2048, &hello);
+    begin_turn(h);
+    worker_post(h->worker, MAIL_METER, 2048, &now, sizeof now); /* not asked for */
+    end_turn(h);
+    assert_int_equal(h->metered, 0);
+    begin_turn(h);
+    peers_ask_meter(h->peers, 0);
+    worker_post(h->worker, MAIL_METER, 2048, &now, sizeof now);
+    end_turn(h);
+    assert_int_equal(h->replies[0].kind, MAIL_ASK_METER);
+    assert_int_equal(h->metered, 1);
+    assert_int_equal(h->meter.tcp_bytes[METER_IN], 105);
+    assert_int_equal(h->meter.tcp_bytes[METER_OUT], 16);
+}
+
+#define IN_HALL(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_HALL(a_good_hello_is_welcome),
+        IN_HALL(a_hello_that_does_not_fit_is_refused),
+        cmocka_unit_test_setup_teardown(in_training_the_data_must_be_the_labels, set_up_with_labels, tear_down),
+        IN_HALL(a_portion_has_one_node_at_a_time),
+        IN_HALL(the_first_message_must_be_hello),
+        IN_HALL(an_admitted_node_is_heard),
+        IN_HALL(who_is_refused_stays_refused),
+        IN_HALL(who_was_dropped_is_not_heard),
+        IN_HALL(replies_go_to_the_portions_connection),
+        IN_HALL(the_meter_adds_up_connections),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
