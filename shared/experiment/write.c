@@ -26,6 +26,26 @@ static void put(writer *w, const char *format, ...) {
     w->used += (size_t)length;
 }
 
+/* The code point that `text`, valid UTF-8 since it came out of YAML, begins with; returns its bytes. */
+static size_t next_point(const char *text, uint32_t *point) {
+    const unsigned char *c = (const unsigned char *)text;
+    size_t length = *c < 0x80 ? 1 : *c < 0xe0 ? 2 : *c < 0xf0 ? 3 : 4;
+    *point = length == 1 ? *c : *c & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if (c[i] == '\0') {
+            return i;
+        }
+        *point = *point << 6 | (c[i] & 0x3fu);
+    }
+    return length;
+}
+
+/* What YAML takes for a control character, a line's end or a byte order mark. */
+static bool must_be_escaped(uint32_t point) {
+    return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 || point == 0xfeff ||
+           (point >= 0xfffe && point <= 0xffff);
+}
+
 static void put_string(writer *w, const char *string) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
     if (string[0] && string[0] != '-' && string[0] != '.' && strspn(string, plain) == strlen(string)) {
@@ -33,14 +53,17 @@ static void put_string(writer *w, const char *string) {
         return;
     }
     put(w, "\"");
-    for (const unsigned char *c = (const unsigned char *)string; *c; c++) {
-        if (*c == '"' || *c == '\\') {
-            put(w, "\\%c", *c);
-        } else if (*c < 0x20 || *c == 0x7f) {
-            put(w, "\\x%02x", *c);
+    while (*string) {
+        uint32_t point;
+        size_t length = next_point(string, &point);
+        if (point == '"' || point == '\\') {
+            put(w, "\\%c", (char)point);
+        } else if (must_be_escaped(point)) {
+            put(w, "\\u%04x", point);
         } else {
-            put(w, "%c", *c);
+            put(w, "%.*s", (int)length, string);
         }
+        string += length;
     }
     put(w, "\"");
 }
