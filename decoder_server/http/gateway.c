@@ -12,7 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { REQUESTS_MAX = 1024, IDLE_SECONDS = 30, TURN_MS = 1000, CONNECTION_BYTES = 16 * 1024 };
+enum { REQUESTS_MAX = 1024, IDLE_SECONDS = 10, TURN_MS = 1000, CONNECTION_BYTES = 16 * 1024 };
 
 /* One HTTP exchange. */
 typedef struct exchange {

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""An encoder node in plain Python, from docs/protocol.md and proto/fewbit.proto: an example for nodes in any language.
+
+    plain_node.py HOST:PORT DATA [push]
+
+DATA is the folder of a portion (`fewbit data split` makes it). The encoder is made up and needs no training: bit b says
+whether strip b of the portion is bright. With "push", the codes of the whole test part are sent once serving begins.
+"""
+import io
+import json
+import pathlib
+import re
+import socket
+import sys
+
+HELLO, WELCOME, REFUSAL, RESTORE, READY, CODES, REQUEST, ANSWER, BEGIN, PING = 1, 2, 3, 4, 5, 9, 13, 14, 15, 16
+BRIGHT = 80  # of 255, on average
+
+
+# Protobuf: fields, each a key (field number * 8 + kind) and a value. Kind 0: a varint, 1: eight bytes,
+# 2: a length (varint), then that many bytes. A varint has seven bits a byte, lowest first; the top bit: more follow.
+def pack_varint(number):
+    return bytes([number]) if number < 128 else bytes([number % 128 + 128]) + pack_varint(number // 128)
+
+
+def unpack_varint(stream):
+    byte = stream.read(1)[0]
+    return byte if byte < 128 else byte - 128 + 128 * unpack_varint(stream)
+
+
+def pack(fields):  # {field number: int or bytes} -> bytes
+    def field(number, value):
+        if isinstance(value, int):
+            return pack_varint(number * 8) + pack_varint(value)
+        return pack_varint(number * 8 + 2) + pack_varint(len(value)) + value
+    return b"".join(field(number, value) for number, value in fields.items())
+
+
+def unpack(payload):  # bytes -> {field number: int or bytes}; a field that is 0 or empty may be missing
+    fields, stream = {}, io.BytesIO(payload)
+    while stream.tell() < len(payload):
+        number, kind = divmod(unpack_varint(stream), 8)
+        value = stream.read(8) if kind == 1 else unpack_varint(stream)
+        fields[number] = stream.read(value) if kind == 2 else value
+    return fields
+
+
+# Frames: length of the payload (three bytes, lowest first), type (one byte), payload.
+def send(stream, kind, fields):
+    payload = pack(fields)
+    stream.write(len(payload).to_bytes(3, "little") + bytes([kind]) + payload)
+    stream.flush()
+
+
+def receive(stream):
+    header = stream.read(4)
+    if len(header) < 4:
+        raise ConnectionError("closed by the server")
+    return header[3], unpack(stream.read(int.from_bytes(header[:3], "little")))
+
+
+def hello(info):
+    return {1: 1, 2: b"plain", 3: info["portion"], 4: info["dataset"].encode(), 5: info["split"].encode(),
+            6: info["portions"], 7: b"".join(map(pack_varint, info["shape"])), 8: info["train_samples"],
+            9: info["test_samples"], 10: info["digest"].encode()}
+
+
+def encode(portions, count, bits):  # [count] portions -> their codes as one stream of bits, the first bit lowest
+    size, strip = len(portions) // count, len(portions) // count // bits
+    starts = (i * size + b * strip for i in range(count) for b in range(bits))
+    stream = sum((sum(portions[at:at + strip]) > BRIGHT * strip) << i for i, at in enumerate(starts))
+    return stream.to_bytes((count * bits + 7) // 8, "little")
+
+
+def serve(host, port, data, push=False):
+    info = json.loads((data / "portion.json").read_text())
+    connection = socket.create_connection((host, port))
+    stream = connection.makefile("rwb")
+    send(stream, HELLO, hello(info))
+    while True:
+        kind, fields = receive(stream)
+        if kind == REFUSAL:
+            sys.exit(f"refused: {fields[2].decode()}")
+        elif kind == WELCOME:
+            connection.settimeout(3 * fields[5] / 1000)  # a server silent for longer is dead
+            bits = int(re.search(r"(?m)^  bits: (\d+)", fields[4].decode()).group(1))
+        elif kind == RESTORE:
+            model = fields.get(1, 0)  # a node with weights would now load those of this step
+            send(stream, READY, {1: model})
+        elif kind == BEGIN and push:
+            portions, count = (data / "test.idx").read_bytes()[20:], info["test_samples"]
+            send(stream, CODES, {1: model, 2: 0, 3: count - 1, 4: encode(portions, count, bits)})
+        elif kind == REQUEST:
+            send(stream, ANSWER, {1: model, 2: fields.get(1, 0), 4: encode(fields[2], 1, bits)})
+        elif kind == PING:  # the server sends one when it has nothing else to say: answering each is often enough
+            send(stream, PING, {})
+
+
+if __name__ == "__main__":
+    serve(*sys.argv[1].rsplit(":", 1), pathlib.Path(sys.argv[2]), "push" in sys.argv[3:])

@@ -1,0 +1,719 @@
+#!/usr/bin/python3
+"""Serving as users run it: real daemons on loopback, codes pushed and images asked for, nodes and servers that die."""
+import gzip
+import http.client
+import http.server
+import json
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import fleet as f
+import plain_node
+import serving
+from fleet import PATIENCE, PORTIONS, read_json, wait_until
+from serving import ANSWER_KEYS, PNG, RAW, RESULT_KEYS, TEST, HandNode, call, health, post, read_results
+
+
+def setUpModule():
+    serving.ServingCase.made = serving.Made()
+
+
+class Smoke(serving.ServingCase):
+    def test_pushed_and_asked_for(self):
+        server, nodes = self.start(node_options=("--push", "test"))
+        results = self.wait_for_results(TEST)
+        self.assert_serves(server, 5)
+        self.assertEqual(self.classify(server, 5)["bits"], next(r for r in results if r["id"] == 5)["bits"])
+        self.assert_ends_soon(server, signal.SIGTERM, 0)
+        for node in nodes.values():
+            self.assert_ends_soon(node, signal.SIGTERM, 0)
+
+
+class Pushing(serving.ServingCase):
+    def test_the_test_part_gives_the_rounded_accuracy(self):
+        run = self.folder / "run"
+        shutil.copytree(self.made.run, run)
+        server = self.fleet.serve(run)  # results go to RUN/results.jsonl
+        nodes = [self.node(server, k, "--push", "test", "--once") for k in range(PORTIONS)]
+        for node in nodes:
+            node.wait(0)
+        self.results_path = run / "results.jsonl"
+        results = self.wait_for_results(TEST)
+        self.assertEqual(sorted(r["id"] for r in results), list(range(TEST)))
+        for r in results:
+            self.assertEqual(set(r), RESULT_KEYS)
+            self.assertEqual((r["from"], r["degraded"], r["label"]), ("push", False, str(r["class"])))
+            self.assertEqual([len(code.strip("01")) for code in r["bits"]], [0] * PORTIONS)
+            self.assertEqual([len(code) for code in r["bits"]], [4] * PORTIONS)
+            self.assertTrue(0 < r["probability"] <= 1)
+        right = sum(r["class"] == self.made.labels[r["id"]] for r in results)
+        self.assertAlmostEqual(100 * right / TEST, read_json(run / "result.json")["final"]["rounded_accuracy"], 9)
+        self.assertGreater(right, TEST // 3)
+
+    def test_standard_input_cut_anywhere(self):
+        server = self.serve("--deadline", 1000 * PATIENCE)
+        nodes = [self.node(server, k, "--push", "stdin", "--once", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        draw = random.Random(3)
+        streams = [b"".join(self.made.portion(k, i) for i in range(40)) for k in range(PORTIONS)]
+        for k, rest in enumerate(streams):
+            while rest:
+                size = draw.choice((1, 2, 7, 195, 196, 197, 1000))
+                nodes[k].popen.stdin.write(rest[:size])
+                nodes[k].popen.stdin.flush()
+                rest = rest[size:]
+        for k, node in enumerate(nodes):
+            node.popen.stdin.write(b"xyz"[:k])  # an incomplete portion for all but the first
+            node.popen.stdin.close()
+            node.wait(0)
+            found = "ended inside a portion: %d of 196 bytes" % k
+            self.assertEqual(found in node.said, k > 0, node.said)
+        results = self.wait_for_results(40)
+        self.assertEqual(len(results), 40)
+        for r in results:
+            self.assert_same(r, r["id"])
+
+    def test_standard_input_live(self):
+        """A sample is answered as soon as it is whole, while the streams stay open."""
+        server = self.serve("--deadline", 1000 * PATIENCE)
+        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        for i in range(5):
+            for k in (2, 0, 3, 1):
+                nodes[k].popen.stdin.write(self.made.portion(k, i))
+                nodes[k].popen.stdin.flush()
+            self.assert_same(self.wait_for_results(i + 1)[i], i)
+        for node in nodes:  # one that waits for its standard input
+            self.assert_ends_soon(node, signal.SIGTERM, 0)
+
+    def test_sources_of_different_kinds_meet(self):
+        server, _ = self.start("--deadline", 1000 * PATIENCE, nodes=(0, 1, 2), node_options=("--push", "test"))
+        late = self.node(server, 3, "--push", "stdin", stdin=subprocess.PIPE)
+        self.wait_ready(server, PORTIONS)
+        self.assertEqual(read_results(self.results_path), [])
+        late.popen.stdin.write(b"".join(self.made.portion(3, i) for i in range(TEST)))
+        late.popen.stdin.close()
+        for r in self.wait_for_results(TEST):
+            self.assert_same(r, r["id"])
+
+    def test_a_portion_that_never_comes(self):
+        server, _ = self.start("--deadline", 2000, nodes=(0, 1, 3), node_options=("--push", "test"))
+        self.node(server, 2)  # is there, and pushes nothing
+        for r in self.wait_for_results(TEST):
+            wanted = self.made.reference()[r["id"]]["bits"]
+            self.assertEqual((r["bits"], r["degraded"]), ([*wanted[:2], None, wanted[3]], True))
+
+    def test_a_long_stream_loses_nothing(self):
+        """More samples than the server can hold, from nodes that run far ahead of each other."""
+        count = 150 * TEST
+        server = self.serve("--deadline", 1000 * PATIENCE)
+        portions = [b"".join(self.made.portion(k, i) for i in range(TEST)) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--push", "stdin", "--once", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        self.wait_ready(server, PORTIONS)
+
+        def feed(k):
+            for _ in range(count // TEST):
+                nodes[k].popen.stdin.write(portions[k])
+            nodes[k].popen.stdin.close()
+        feeders = [threading.Thread(target=feed, args=(k,), daemon=True) for k in range(PORTIONS)]
+        feeders[0].start()
+        nodes[0].wait(0)  # all it has is with the server, or on the way
+        for feeder in feeders[1:]:
+            feeder.start()
+        for node in nodes[1:]:
+            node.wait(0)
+        results = self.wait_for_results(count)
+        self.assertEqual(len({r["id"] for r in results}), count)
+        self.assertEqual([r["id"] for r in results if r["degraded"]], [])
+
+
+class Requests(serving.ServingCase):
+    def fewbit(self, server, *arguments, code=0):
+        return self.fleet.run("classify", f.binary("fewbit"), "classify", "--server", f"http://127.0.0.1:{server.http}",
+                              *arguments, code=code)
+
+    def test_every_way_to_ask_gives_the_same(self):
+        server, _ = self.start()
+        images = self.made.source / "t10k-images-idx3-ubyte"
+        zipped = self.folder / "images.gz"
+        zipped.write_bytes(gzip.compress(images.read_bytes()))
+        for index in (0, 7, TEST - 1):
+            picture = self.folder / f"{index}.png"
+            picture.write_bytes(f.png(self.made.images[index]))
+            for answer in (self.classify(server, index), post(server, picture.read_bytes(), PNG)[1]):
+                self.assertEqual(set(answer), ANSWER_KEYS)
+                self.assert_same(answer, index)
+            asked = self.fewbit(server, "--json", picture, f"{images}:{index}", f"{zipped}:{index}")
+            answers = [json.loads(line) for line in asked.printed.splitlines()]
+            self.assertEqual(len(answers), 3)
+            for answer in answers:
+                self.assert_same(answer, index)
+            wanted = self.made.reference()[index]
+            told = self.fewbit(server, picture, f"{zipped}:{index}").printed.splitlines()
+            self.assertEqual(len(told), 2)
+            for line, name in zip(told, (picture, f"{zipped}:{index}")):
+                self.assertRegex(line, rf"^{name}: {wanted['label']} \(\d+\.\d %\), 16 bits in {' '.join(wanted['bits'])}, "
+                                       r"\d+\.\d\d ms$")
+        sources = [(r["from"], r["id"]) for r in self.wait_for_results(3 * (2 + 3 + 2))]
+        self.assertEqual({source for source, _ in sources}, {"http"})
+        self.assertEqual(len(set(sources)), len(sources))
+
+    def test_an_answer_in_full(self):
+        server, _ = self.start()
+        answer = self.classify(server, 1)
+        self.assertEqual(len(answer["probabilities"]), 10)
+        self.assertAlmostEqual(sum(answer["probabilities"]), 1, 5)
+        self.assertEqual(max(range(10), key=answer["probabilities"].__getitem__), answer["class"])
+        self.assertAlmostEqual(answer["probabilities"][answer["class"]], answer["probability"])
+        self.assertEqual((answer["payload_bits"], answer["raw_bytes"], answer["missing"]), (16, f.PIXELS, []))
+        self.assertGreater(answer["frame_bytes"], f.PIXELS + 2)
+        self.assertLessEqual(answer["frame_bytes"], f.PIXELS + PORTIONS * (16 + 16))
+        self.assertGreater(answer["ms"], 0)
+
+    def test_many_at_once(self):
+        connections, each = 64, 50
+        server, _ = self.start()
+        reference, answers, failures = self.made.reference(), [], []
+
+        def work(worker):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)
+                for turn in range(each):
+                    index = (worker * each + turn) % TEST
+                    connection.request("POST", "/v1/classify", self.made.images[index], {"Content-Type": RAW})
+                    answer = connection.getresponse()
+                    answers.append((index, answer.status, json.loads(answer.read())))
+                connection.close()
+            except Exception as failure:
+                failures.append(failure)
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(connections)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        self.assertEqual(failures, [])
+        self.assertEqual(len(answers), connections * each)
+        for index, status, answer in answers:
+            self.assertEqual((status, answer["class"], answer["bits"]),
+                             (200, reference[index]["class"], reference[index]["bits"]))
+        self.assertEqual(len({answer["request"] for _, _, answer in answers}), connections * each)
+        results = self.wait_for_results(connections * each)
+        self.assertEqual(len(results), connections * each)
+
+    def test_one_that_waits_holds_up_no_other(self):
+        """A node that swallows one request: it alone waits for the deadline, however many come behind it."""
+        server, _ = self.start("--deadline", 1000 * PATIENCE, nodes=(0, 1, 2))
+        node = HandNode(server, self.made, 3).join()
+        self.addCleanup(node.close)
+        node.receive(plain_node.BEGIN)
+        answers = []
+        held = threading.Thread(target=lambda: answers.append(post(server, self.made.images[0])), daemon=True)
+        held.start()
+        swallowed = node.receive(plain_node.REQUEST)
+        node.keep_answering(9)
+        connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        for turn in range(1100):
+            connection.request("POST", "/v1/classify", self.made.images[1], {"Content-Type": RAW})
+            answer = connection.getresponse()
+            body = json.loads(answer.read())
+            self.assertEqual(answer.status, 200, f"request {turn}: {body}")
+        self.assertEqual(body["bits"][3], "1001")
+        self.assertEqual(answers, [])
+        node.answer(swallowed, 6)
+        held.join(PATIENCE)
+        self.assertEqual([(status, answer["bits"][3]) for status, answer in answers], [(200, "0110")])
+
+
+class Trouble(serving.ServingCase):
+    def test_a_node_is_killed_and_comes_back(self):
+        server, nodes = self.start()
+        for k in (2, 0):
+            nodes[k].kill()
+            self.wait_ready(server, PORTIONS - 1)
+            self.assert_degraded(self.classify(server, 3), 3, {k})
+            self.assertEqual(call(server, "GET", "/readyz")[0], 503)
+            nodes[k] = self.node(server, k)
+            self.wait_ready(server, PORTIONS)
+            self.assert_serves(server, 3)
+            self.assertEqual(call(server, "GET", "/readyz")[0], 200)
+
+    def test_killed_under_load(self):
+        server, nodes = self.start("--deadline", 1000)
+        going, failures, answers = threading.Event(), [], []
+        going.set()
+
+        def work(index):
+            try:
+                while going.is_set():
+                    answers.append((index, *post(server, self.made.images[index])))
+            except Exception as failure:
+                failures.append(failure)
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        for worker in workers:
+            worker.start()
+        try:
+            for k in (1, 3, 1):
+                for wanted in (False, True):
+                    if wanted:
+                        nodes[k].kill()
+                        self.wait_ready(server, PORTIONS - 1)
+                    seen = len(answers)
+                    wait_until(lambda: any(a[2].get("degraded") == wanted for a in answers[seen:]),
+                               f"answers with degraded {wanted}", explain=self.fleet.explain)
+                nodes[k] = self.node(server, k)
+                self.wait_ready(server, PORTIONS)
+        finally:
+            going.clear()
+            for worker in workers:
+                worker.join()
+        self.assertEqual(failures, [])
+        for index, status, answer in answers:
+            self.assertEqual(status, 200, answer)
+            if answer["degraded"]:
+                self.assert_degraded(answer, index, set(answer["missing"]))
+            else:
+                self.assert_same(answer, index)
+        self.assertEqual(len({answer["request"] for _, _, answer in answers}), len(answers))
+        self.assert_serves(server)
+
+    def test_a_frozen_node_is_given_up_and_comes_back(self):
+        server, nodes = self.start("--deadline", 1000, "--heartbeat", 1000)
+        nodes[1].freeze()
+        answer = self.classify(server, 4)
+        self.assert_degraded(answer, 4, {1})
+        self.wait_ready(server, PORTIONS - 1)  # its heartbeats are missed
+        self.assert_degraded(self.classify(server, 4), 4, {1})
+        nodes[1].thaw()
+        self.wait_ready(server, PORTIONS)
+        self.assert_serves(server, 4)
+        for k in (0, 2, 3):
+            self.assertEqual(server.said.count(f"portion {k} is ready"), 1)
+
+    def test_no_node_at_all(self):
+        server = self.serve()
+        for _ in range(2):
+            status, answer, headers = call(server, "POST", "/v1/classify", self.made.images[0], {"Content-Type": RAW})
+            self.assertEqual((status, answer["error"]["code"]), (503, "no_nodes"))
+            self.assertEqual(headers["Retry-After"], "1")
+            self.assertEqual(call(server, "GET", "/readyz")[:2],
+                             (503, {"ready": False, "nodes_ready": 0, "nodes": PORTIONS}))
+            self.assertEqual(call(server, "GET", "/healthz")[0], 200)
+            nodes = [self.node(server, k) for k in range(PORTIONS)]
+            self.wait_ready(server, PORTIONS)
+            for node in nodes:
+                node.kill()
+            self.wait_ready(server, 0)
+        self.assertEqual(read_results(self.results_path), [])
+
+    def test_all_frozen(self):
+        server, nodes = self.start("--deadline", 200)
+        for node in nodes.values():
+            node.freeze()
+        status, answer = post(server, self.made.images[0])
+        self.assertEqual((status, answer["error"]["code"]), (504, "no_codes"))
+        for node in nodes.values():
+            node.thaw()
+        self.wait_ready(server, PORTIONS)
+        wait_until(lambda: not post(server, self.made.images[0])[1].get("degraded", True), "whole answers again")
+        self.assert_serves(server)
+
+    def test_the_server_is_killed_and_started_again(self):
+        server, nodes = self.start()
+        self.assert_serves(server, 8)
+        for _ in range(2):
+            server.kill()
+            server = self.serve(port=server.port)
+            self.wait_ready(server, PORTIONS)
+            self.assert_serves(server, 8)
+        for node in nodes.values():
+            self.assertTrue(node.is_running())
+
+    def test_pushing_goes_on_after_the_server_was_killed(self):
+        server = self.serve("--deadline", 1000 * PATIENCE)
+        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+
+        def feed(index):
+            for k, node in enumerate(nodes):
+                node.popen.stdin.write(self.made.portion(k, index))
+                node.popen.stdin.flush()
+        feed(0)
+        self.wait_for_results(1)
+        server.kill()
+        server = self.serve("--deadline", 1000 * PATIENCE, port=server.port)
+        self.wait_ready(server, PORTIONS)
+        feed(1)
+        self.assertEqual([r["id"] for r in self.wait_for_results(2)], [0, 1])
+        self.assert_same(read_results(self.results_path)[1], 1)
+
+    def test_the_server_stands_still_for_a_while(self):
+        server, nodes = self.start("--heartbeat", 500)
+        server.freeze()
+        for node in nodes.values():
+            node.wait_for("no sign of life")
+        server.thaw()
+        server.wait_for(r"portion \d is gone", PORTIONS)
+        self.wait_ready(server, PORTIONS)
+        self.assert_serves(server)
+
+    def test_a_node_without_the_right_checkpoint(self):
+        server, _ = self.start(nodes=(0, 1, 3))
+        run = read_json(self.made.run / "manifest.json")["run"]
+
+        def damage(path):
+            whole = bytearray(path.read_bytes())
+            whole[-1] ^= 1
+            path.write_bytes(whole)
+
+        def other_portion(path):
+            shutil.copy(next((self.made.state(1) / run).iterdir()), path)
+
+        def truncate(path):
+            path.write_bytes(path.read_bytes()[:-8])
+        for case, change in (("missing", pathlib.Path.unlink), ("damaged", damage), ("another", other_portion),
+                             ("truncated", truncate)):
+            with self.subTest(case):
+                state = self.folder / case
+                shutil.copytree(self.made.state(2), state)
+                path = next((state / run).iterdir())
+                change(path)
+                node = self.node(server, 2, state=state, name=case)
+                node.wait(7)
+                said = [line for line in node.said.splitlines() if line.startswith("encoder_node: ")]
+                self.assertEqual(len(said), 1, node.said)
+                self.assertIn(path.name, said[0])
+                server.wait_for(rf"portion 2 refuses: .*{path.name}")
+        self.wait_ready(server, 3)
+        self.assert_degraded(self.classify(server, 0), 0, {2})
+        self.node(server, 2)
+        self.wait_ready(server, PORTIONS)
+        self.assert_serves(server)
+
+    def test_a_run_that_cannot_be_served(self):
+        def alone(run, code, pattern):
+            server = self.fleet.run("serve", f.binary("decoder_server"), "serve", run, "--listen", "127.0.0.1:0",
+                                    code=code)
+            self.assertRegex(server.said, rf"^decoder_server: .*{pattern}[^\n]*\n$")
+        alone(self.folder / "nothing", 4, "nothing/experiment.yaml")
+        run = self.folder / "run"
+        shutil.copytree(self.made.run, run)
+        head = next((run / "head").iterdir())
+        head.write_bytes(head.read_bytes()[:-4])
+        alone(run, 3, head.name)
+        head.unlink()
+        alone(run, 4, head.name)
+        (run / "manifest.json").unlink()
+        alone(run, 4, "no checkpoint is committed yet")
+
+    def test_a_port_that_is_taken(self):
+        server = self.serve()
+        for listen, port in ((server.port, 0), (0, server.http)):
+            other = self.fleet.run("other", f.binary("decoder_server"), "serve", self.made.run, "--listen",
+                                   f"127.0.0.1:{listen}", "--http", f"127.0.0.1:{port}", "--results", "none", code=6)
+            self.assertRegex(other.said, r"(?mi)^decoder_server: cannot listen .*address (already )?in use\n*\Z")
+
+
+class Signals(serving.ServingCase):
+    def test_a_server_with_a_request_under_way(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number.name):
+                server, nodes = self.start("--deadline", 1000 * PATIENCE, nodes=(0, 1, 2))
+                slow = HandNode(server, self.made, 3).join()
+                self.addCleanup(slow.close)
+                slow.receive(plain_node.BEGIN)
+                answers = []
+                asker = threading.Thread(target=lambda: answers.append(post(server, self.made.images[0])))
+                asker.start()
+                slow.receive(plain_node.REQUEST)
+                self.assert_ends_soon(server, number, 0)
+                asker.join()
+                self.assertEqual([(status, answer["error"]["code"]) for status, answer in answers], [(503, "busy")])
+                for node in nodes.values():
+                    node.wait_for("trying again until it works")
+                    self.assert_ends_soon(node, number, 0)
+
+    def test_nothing_written_is_lost(self):
+        server, _ = self.start(node_options=("--push", "test"))
+        self.wait_for_results(1)
+        self.assert_ends_soon(server, signal.SIGTERM, 0)
+        text = self.results_path.read_text()
+        self.assertTrue(text.endswith("}\n"))
+        self.assertEqual(len(read_results(self.results_path)), text.count("\n"))
+
+    def test_nodes(self):
+        server, nodes = self.start()
+        for k, number in enumerate((signal.SIGTERM, signal.SIGINT)):
+            self.assert_ends_soon(nodes[k], number, 0)
+            self.wait_ready(server, PORTIONS - 1 - k)
+        self.assert_degraded(self.classify(server, 2), 2, {0, 1})
+
+
+class Wire(serving.ServingCase):
+    """A C node, and a server played by the test."""
+
+    def setUp(self):
+        super().setUp()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(self.listener.close)
+        self.listener.settimeout(PATIENCE)
+        self.manifest = read_json(self.made.run / "manifest.json")
+
+    def accept(self):
+        connection, _ = self.listener.accept()
+        connection.settimeout(PATIENCE)
+        self.addCleanup(connection.close)
+        return connection.makefile("rwb")
+
+    def next_frame(self, stream, wanted):
+        """Fields and whole size of the next frame that is no ping."""
+        while True:
+            header = stream.read(4)
+            self.assertEqual(len(header), 4, f"closed by the node\n{self.fleet.explain()}")
+            payload = stream.read(int.from_bytes(header[:3], "little"))
+            if header[3] != plain_node.PING:
+                self.assertEqual(header[3], wanted)
+                return plain_node.unpack(payload), len(header) + len(payload)
+
+    def welcome(self, stream, heartbeat=1000, **changes):
+        numbers = {"protocol": 1, "mode": 3, "experiment": 4}
+        fields = {1: 1, 3: 2, 4: (self.made.run / "experiment.yaml").read_bytes(), 5: heartbeat}
+        fields.update({numbers[key]: value for key, value in changes.items()})
+        payload = plain_node.pack(fields) + bytes([2 << 3 | 1]) + bytes.fromhex(self.manifest["run"])[::-1]
+        stream.write(len(payload).to_bytes(3, "little") + bytes([plain_node.WELCOME]) + payload)
+        stream.flush()
+
+    def restore(self, stream):
+        plain_node.send(stream, plain_node.RESTORE, {1: self.manifest["last"]["step"]})
+        fields, _ = self.next_frame(stream, plain_node.READY)
+        self.assertEqual(fields, {1: self.manifest["last"]["step"]})
+
+    def test_frames_are_short(self):
+        self.node(self.listener.getsockname()[1], 1, "--push", "test")
+        stream = self.accept()
+        hello, _ = self.next_frame(stream, plain_node.HELLO)
+        info = read_json(self.made.split / "node-1" / "portion.json")
+        self.assertEqual(hello, {**plain_node.hello(info), 2: b"node-1"})
+        self.welcome(stream)
+        self.restore(stream)
+        step = self.manifest["last"]["step"]
+        for index, number in enumerate((1, 127, 128, 5000, (1 << 21) - 1)):
+            plain_node.send(stream, plain_node.REQUEST, {1: number, 2: self.made.portion(1, index)})
+            fields, size = self.next_frame(stream, plain_node.ANSWER)
+            code = self.made.reference()[index]["bits"][1]
+            self.assertEqual(fields, {1: step, 2: number, 4: bytes([int(code[::-1], 2)])})
+            self.assertLessEqual(size, 16)
+        plain_node.send(stream, plain_node.BEGIN, {})
+        fields, size = self.next_frame(stream, plain_node.CODES)
+        self.assertEqual((fields[1], fields.get(2, 0), fields[3]), (step, 0, TEST - 1))
+        bits = bin(int.from_bytes(fields[4], "little") | 1 << 4 * TEST)[3:][::-1]
+        self.assertEqual([bits[4 * i:4 * i + 4] for i in range(TEST)],
+                         [self.made.reference()[i]["bits"][1] for i in range(TEST)])
+        self.assertLessEqual(8 * size, 1.05 * 4 * TEST)
+
+    def test_a_node_shows_that_it_is_alive(self):
+        self.node(self.listener.getsockname()[1], 0)
+        stream = self.accept()
+        self.next_frame(stream, plain_node.HELLO)
+        self.welcome(stream, heartbeat=100)
+        for _ in range(10):
+            plain_node.send(stream, plain_node.PING, {})
+            self.assertEqual(stream.read(4), bytes([0, 0, 0, plain_node.PING]))
+
+    def test_a_silent_server_is_given_up(self):
+        self.node(self.listener.getsockname()[1], 0)
+        stream = self.accept()
+        self.next_frame(stream, plain_node.HELLO)
+        self.welcome(stream, heartbeat=100)
+        while stream.read(4):  # pings, until it has had enough
+            pass
+        self.next_frame(self.accept(), plain_node.HELLO)
+
+    def test_what_a_node_does_when_refused(self):
+        def refuse(reason):
+            node = self.node(self.listener.getsockname()[1], 0)
+            stream = self.accept()
+            self.next_frame(stream, plain_node.HELLO)
+            plain_node.send(stream, plain_node.REFUSAL, {1: reason, 2: b"because"})
+            return node
+        for name, reason in (("version", 1), ("portion unknown", 3), ("data", 4), ("model", 5), ("storage", 8)):
+            with self.subTest(name):
+                node = refuse(reason)
+                node.wait(7)
+                self.assertRegex(node.said, r"(?m)^encoder_node: the server says: because\n\Z")
+        for name, reason in (("portion taken", 2), ("protocol", 6), ("busy", 7), ("over", 9)):
+            with self.subTest(name):
+                node = refuse(reason)
+                self.next_frame(self.accept(), plain_node.HELLO)  # it tries again
+                node.kill()
+
+    def test_a_server_that_a_node_does_not_understand(self):
+        text = (self.made.run / "experiment.yaml").read_text()
+        for case, changes, reason in (
+                ("version", {"protocol": 2}, 1),
+                ("no experiment", {"experiment": b"name: [\n"}, 4),
+                ("another split", {"experiment": text.replace("split: runs", "split: quadrants").encode()}, 4)):
+            with self.subTest(case):
+                node = self.node(self.listener.getsockname()[1], 0)
+                stream = self.accept()
+                self.next_frame(stream, plain_node.HELLO)
+                self.welcome(stream, **changes)
+                fields, _ = self.next_frame(stream, plain_node.REFUSAL)
+                self.assertEqual(fields[1], reason, fields)
+                self.assertEqual(stream.read(1), b"")
+                node.wait(7)
+
+    def test_messages_out_of_turn(self):
+        """The node says so, and tries again."""
+        node = self.node(self.listener.getsockname()[1], 0)
+        for kind, fields in ((plain_node.RESTORE, {1: 1}), (plain_node.REQUEST, {1: 1, 2: b"x"}),
+                             (plain_node.HELLO, {}), (plain_node.BEGIN, {})):
+            stream = self.accept()
+            self.next_frame(stream, plain_node.HELLO)
+            plain_node.send(stream, kind, fields)
+            fields, _ = self.next_frame(stream, plain_node.REFUSAL)
+            self.assertEqual(fields[1], 6, fields)
+        self.next_frame(self.accept(), plain_node.HELLO)
+        self.assertTrue(node.is_running())
+
+    def test_what_is_no_frame(self):
+        node = self.node(self.listener.getsockname()[1], 0)
+        for garbage in (b"\xff" * 64, b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes([2, 0, 0, 2, 0x22, 0x7f])):
+            stream = self.accept()
+            self.next_frame(stream, plain_node.HELLO)
+            stream.write(garbage)
+            stream.flush()
+            while stream.read(4096):
+                pass
+        self.next_frame(self.accept(), plain_node.HELLO)
+        self.assertTrue(node.is_running())
+
+
+class PlainNode(serving.ServingCase):
+    def test_serves_beside_three_others(self):
+        server, _ = self.start("--heartbeat", 1000, nodes=(0, 1, 2), node_options=("--push", "test"))
+        plain = self.fleet.start("plain", sys.executable, f.ROOT / "tests/daemon/plain_node.py",
+                                 f"127.0.0.1:{server.port}", self.made.split / "node-3", "push")
+        self.wait_ready(server, PORTIONS)
+
+        def code(index):
+            number = plain_node.encode(self.made.portion(3, index), 1, 4)[0]
+            return "".join(str(number >> b & 1) for b in range(4))
+        seen = set()
+        for r in self.wait_for_results(TEST):
+            self.assertEqual(r["bits"], [*self.made.reference()[r["id"]]["bits"][:3], code(r["id"])])
+            self.assertFalse(r["degraded"])
+            seen.add(r["bits"][3])
+        self.assertGreater(len(seen), 2)
+        for index in range(20):
+            answer = self.classify(server, index)
+            self.assertEqual(answer["bits"], [*self.made.reference()[index]["bits"][:3], code(index)])
+        self.assertEqual(plain.said, "")
+        other = self.fleet.start("other", sys.executable, f.ROOT / "tests/daemon/plain_node.py",
+                                 f"127.0.0.1:{server.port}", self.made.split / "node-3")
+        other.wait(1)
+        self.assertEqual(other.said, "refused: portion 3 is taken by plain\n")
+        self.assertTrue(plain.is_running())
+
+    def test_stays_by_answering_pings(self):
+        server, _ = self.start("--heartbeat", 500, nodes=(0,))
+        node = HandNode(server, self.made, 1).join().keep_answering(5)
+        self.addCleanup(node.close)
+        wait_until(lambda: node.pings >= 10, "10 pings", explain=self.fleet.explain)  # after 6, silence costs the link
+        self.assertEqual(health(server)["nodes_ready"], 2)
+        self.assertEqual(server.said.count("portion 1 is ready"), 1)
+
+    def test_is_given_up_when_silent(self):
+        server, _ = self.start("--heartbeat", 200, nodes=(0,))
+        node = HandNode(server, self.made, 1).join()
+        self.wait_ready(server, 2)
+        self.assertTrue(node.is_cut_off())
+        self.assertGreaterEqual(node.pings, 2)
+        self.wait_ready(server, 1)
+
+    def test_is_at_most_100_lines(self):
+        lines = (f.ROOT / "tests/daemon/plain_node.py").read_text().splitlines()
+        self.assertLessEqual(len(lines), 100)
+
+
+class ClassifyErrors(serving.ServingCase):
+    def fails(self, url, code, pattern, *images):
+        images = images or [f"{self.made.source}/t10k-images-idx3-ubyte:0"]
+        asked = self.fleet.run("classify", f.binary("fewbit"), "classify", "--server", url, *images, code=code)
+        self.assertRegex(asked.said, rf"^fewbit: .*{pattern}[^\n]*\n\Z")
+        self.assertEqual(asked.printed, "")
+
+    def test_no_server(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        self.fails(f"http://127.0.0.1:{port}", 6, f"http://127.0.0.1:{port}/v1/classify: ")
+
+    def test_a_url_that_is_none(self):
+        for url in ("http://", "nonsense://127.0.0.1:1", "file:///etc/passwd", "http://127.0.0.1:99999"):
+            with self.subTest(url):
+                self.fails(url, 6, "v1/classify: ")
+        self.fails("http://127.0.0.1:1/" + "x" * 2000, 2, "--server is too long")
+
+    def test_files_that_are_wrong(self):
+        server, _ = self.start()
+        url = f"http://127.0.0.1:{server.http}"
+        images = self.made.source / "t10k-images-idx3-ubyte"
+        small = self.folder / "small.png"
+        small.write_bytes(f.png(self.made.images[0], 27, 28))
+        text = self.folder / "text.png"
+        text.write_text("no picture")
+        huge = self.folder / "huge.png"
+        huge.write_bytes(bytes((1 << 20) + 1))
+        for image, code, pattern in (
+                (self.folder / "missing.png", 4, "missing.png"), (f"{self.folder}/missing:0", 4, "missing"),
+                (text, 3, r"text.png: the body is no PNG: .*\(status 400\)"),
+                (small, 3, r"the image has 27 x 28 pixels, this model takes 28 x 28 \(status 400\)"),
+                (huge, 3, "huge.png"), (f"{images}:{TEST}", 3, f"has no image {TEST}, only 0 to {TEST - 1}"),
+                (f"{images}:x", 2, "the index"), (f"{images}:-1", 2, "the index"), (f"{text}:0", 3, "text.png"),
+                (self.folder, 3, "")):
+            with self.subTest(str(image)):
+                self.fails(url, code, pattern, image)
+        self.assert_serves(server)
+
+    def test_a_server_without_nodes(self):
+        server = self.serve()
+        self.fails(f"http://127.0.0.1:{server.http}", 7, r"no node is ready \(status 503\)")
+
+    def test_a_server_that_talks_nonsense(self):
+        replies = {
+            "/html": (200, b"<html>hello</html>"), "/empty": (200, b""), "/list": (200, b"[1, 2]"),
+            "/half": (200, b'{"class": 3, '), "/object": (200, b"{}"), "/types": (200, b'{"class": "x", "label": 7}'),
+            "/error": (500, b"oops"), "/odd": (500, b'{"error": 5}'), "/long": (200, b'{"x": "' + b"y" * (2 << 20) + b'"}')}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                status, body = replies[self.path.removesuffix("/v1/classify")]
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.addCleanup(server.server_close)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.shutdown)
+        for path in replies:
+            with self.subTest(path):
+                self.fails(f"http://127.0.0.1:{server.server_port}{path}", 6 if path == "/long" else 7, "")
+
+    def test_a_server_that_hangs(self):
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+            self.fails(url, 6, "[Tt]ime", "--timeout", "200", f"{self.made.source}/t10k-images-idx3-ubyte:0")
+
+
+if __name__ == "__main__":
+    unittest.main()
