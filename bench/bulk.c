@@ -1,0 +1,371 @@
+/* Codes in bulk: how many codewords a second one server takes in, puts together and classifies.
+ *
+ *     bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW
+ *
+ * speaks for every node of the folder SPLIT (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
+ * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
+ * handshake with the real encoder, lets it encode the test portion once, and packs SAMPLES codes a node (ids from
+ * FIRST on, ENCODER_ROWS a frame) before the clock starts. Then it sends them over one connection a node, as fast as
+ * the server takes them.
+ *
+ * A server answers no codes. What it has dealt with is known from a lone request over HTTP (port HTTP): every
+ * connection answers it behind the codes it has sent by then, and the messages of a connection are dealt with in
+ * order. Such a request goes out whenever WINDOW more codes a node are with the kernel; at most two windows are under
+ * way, so no connection runs far ahead of another, and the clock stops with the answer to the request behind the last
+ * code.
+ *
+ * Prints {"samples", "seconds", "codes_per_second", "frame_bits_per_payload_bit"}. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "bench/net.h"
+#include "data/labels.h"
+#include "encoder_node/encoder.h"
+#include "wire/frame.h"
+
+#include <cblas.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES_MAX = 16000000, PATIENCE_MS = 30000, ANSWER_MAX = 16384, REQUEST_MAX = 8192 };
+
+typedef struct bytes {
+    uint8_t *at;
+    size_t length, capacity;
+} bytes;
+
+typedef struct pusher {
+    portion *data;
+    encoder *encoder;
+    char state[FILE_PATH_MAX];
+    char name[32];
+    int socket;
+    frame_reader reader;
+    bytes out; /* frames that the encoder wants sent */
+    size_t out_sent;
+    bytes codes;    /* all Codes frames */
+    size_t *starts; /* [frames + 1]: where each begins in `codes`; the last is the end */
+    size_t sent;    /* bytes of `codes` */
+    size_t at;      /* the frame under way: starts[at] <= sent < starts[at + 1] */
+    size_t bits;    /* of a code */
+    bool is_ready;
+} pusher;
+
+typedef struct bulk {
+    uint32_t nodes;
+    pusher pushers[SPLIT_PORTIONS_MAX];
+    arena unpacked;
+    size_t frames, window;  /* a node; frames */
+    size_t asked, answered; /* windows */
+    int http;
+    char request[REQUEST_MAX];
+    size_t request_length;
+    char answer[ANSWER_MAX + 1];
+    size_t answer_length;
+} bulk;
+
+static void append(bytes *to, message_type type, const ProtobufCMessage *body) {
+    size_t size = message_frame_size(body);
+    if (to->capacity - to->length < size) {
+        size_t capacity = 2 * (to->capacity + size);
+        uint8_t *grown = realloc(to->at, capacity);
+        if (!grown) {
+            abort();
+        }
+        to->at = grown;
+        to->capacity = capacity;
+    }
+    message_pack_frame(type, body, to->at + to->length);
+    to->length += size;
+}
+
+static size_t frame_size(const uint8_t *frame) {
+    return FRAME_HEADER + (frame[0] | (size_t)frame[1] << 8 | (size_t)frame[2] << 16);
+}
+
+static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
+    pusher *p = context;
+    append(&p->out, type, body);
+    p->is_ready = p->is_ready || type == MESSAGE_READY;
+}
+
+/* What the server says. */
+
+static err read_some(pusher *p) {
+    uint8_t *to;
+    size_t room;
+    err e = frame_reader_room(&p->reader, &to, &room);
+    ssize_t n = e ? 0 : recv(p->socket, to, room, 0);
+    if (n > 0) {
+        frame_reader_fed(&p->reader, (size_t)n);
+    }
+    return e || n > 0 ? e : err_fail(ERR_NETWORK, "%s: the server closed the connection", p->name);
+}
+
+/* Lets the encoder answer every whole frame that is there. */
+static err take_frames(bulk *b, pusher *p) {
+    frame f;
+    bool have = true;
+    err e = ERR_OK;
+    while (!e && have) {
+        e = frame_reader_next(&p->reader, &f, &have);
+        if (!e && have && f.type != MESSAGE_PING) {
+            message m;
+            e = message_unpack(f.type, f.payload, f.length, &b->unpacked, &m);
+            e = !e && encoder_receive(p->encoder, &m) ? ERR_REFUSED : e;
+        }
+    }
+    return e;
+}
+
+/* The handshake, blocking. */
+
+static bool is_ready(const pusher *p) {
+    return p->is_ready;
+}
+
+static bool has_begun(const pusher *p) {
+    return encoder_may_push(p->encoder);
+}
+
+static err converse(bulk *b, pusher *p, bool (*holds)(const pusher *p)) {
+    err e = ERR_OK;
+    do {
+        struct pollfd wait = {.fd = p->socket, .events = POLLIN};
+        e = net_send_all(p->socket, p->out.at, p->out.length);
+        p->out.length = 0;
+        if (e || holds(p)) {
+            return e;
+        }
+        e = poll(&wait, 1, PATIENCE_MS) == 1 ? read_some(p) : err_fail(ERR_NETWORK, "%s: no answer", p->name);
+        e = e ? e : take_frames(b, p);
+    } while (!e);
+    return e;
+}
+
+static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const char *states) {
+    pusher *p = &b->pushers[k];
+    char folder[FILE_PATH_MAX];
+    snprintf(p->name, sizeof p->name, "bulk-%u", k);
+    frame_reader_init(&p->reader, FRAME_PAYLOAD_MAX);
+    err e = file_path(folder, sizeof folder, "%s/node-%u", split, k);
+    e = e ? e : file_path(p->state, sizeof p->state, "%s/node-%u", states, k);
+    e = e ? e : portion_open(&p->data, folder);
+    if (e) {
+        return e;
+    }
+    encoder_config config = {.name = p->name, .data = p->data, .state = p->state};
+    encoder_host host = {send_up, p};
+    e = encoder_new(&p->encoder, &config, &host);
+    e = e ? e : net_dial(port, &p->socket);
+    if (!e) {
+        encoder_connected(p->encoder);
+        e = converse(b, p, is_ready);
+    }
+    return e;
+}
+
+/* The encoder's own Codes frames of the test portion, repeated until there are `frames`. */
+static err pack_codes(bulk *b, pusher *p, uint64_t first) {
+    uint32_t chunks = portion_about(p->data)->samples[DATASET_TEST] / ENCODER_ROWS;
+    p->starts = calloc(b->frames + 1, sizeof *p->starts);
+    if (!p->starts || chunks == 0) {
+        return err_fail(ERR_INPUT, "%s: fewer than %d test samples, or no memory", p->name, ENCODER_ROWS);
+    }
+    for (uint32_t chunk = 0; chunk < chunks; chunk++) {
+        encoder_push(p->encoder, 0, portion_sample(p->data, DATASET_TEST, chunk * ENCODER_ROWS), ENCODER_ROWS);
+    }
+    for (size_t i = 0, at = 0; i < b->frames; i++) {
+        message m;
+        const uint8_t *frame = p->out.at + at;
+        err e = message_unpack(frame[3], frame + FRAME_HEADER, frame_size(frame) - FRAME_HEADER, &b->unpacked, &m);
+        if (e) {
+            return e;
+        }
+        Fewbit__Codes body = *m.body.codes;
+        body.first = first + i * ENCODER_ROWS;
+        append(&p->codes, MESSAGE_CODES, &body.base);
+        p->starts[i + 1] = p->codes.length;
+        p->bits = 8 * body.bits.len / ENCODER_ROWS;
+        at = (at + frame_size(frame)) % p->out.length;
+    }
+    p->out.length = 0;
+    return ERR_OK;
+}
+
+/* Sending. */
+
+/* How many frames a node may be with the server now. */
+static size_t frames_allowed(const bulk *b) {
+    size_t allowed = (b->answered + 2) * b->window;
+    return allowed < b->frames ? allowed : b->frames;
+}
+
+static bool has_answer_to_send(const pusher *p) {
+    return p->out_sent < p->out.length;
+}
+
+static err push(pusher *p, const uint8_t *from, size_t length, size_t *sent) {
+    ssize_t n = send(p->socket, from, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    *sent += n > 0 ? (size_t)n : 0;
+    return n > 0 || errno == EAGAIN ? ERR_OK : err_system(ERR_NETWORK, "%s", p->name);
+}
+
+/* Codes as far as allowed; an answer goes between two frames of them. */
+static err push_some(const bulk *b, pusher *p) {
+    bool answers = has_answer_to_send(p);
+    if (answers && p->sent == p->starts[p->at]) {
+        err e = push(p, p->out.at + p->out_sent, p->out.length - p->out_sent, &p->out_sent);
+        if (!has_answer_to_send(p)) {
+            p->out.length = p->out_sent = 0;
+        }
+        return e;
+    }
+    size_t end = p->starts[answers ? p->at + 1 : frames_allowed(b)];
+    err e = push(p, p->codes.at + p->sent, end - p->sent, &p->sent);
+    while (p->at < b->frames && p->sent >= p->starts[p->at + 1]) {
+        p->at++;
+    }
+    return e;
+}
+
+/* The lone requests that tell how far the server is. */
+
+static void compose_request(bulk *b, size_t image_bytes) {
+    b->request_length = (size_t)snprintf(b->request, sizeof b->request,
+                                         "POST /v1/classify HTTP/1.1\r\nHost: bench\r\n"
+                                         "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
+                                         image_bytes) +
+                        image_bytes; /* an image of zeroes */
+}
+
+/* Asks behind the next window, once all of it is with the kernel and the request before is answered. */
+static err ask_if_due(bulk *b) {
+    size_t behind = (b->answered + 1) * b->window;
+    behind = behind < b->frames ? behind : b->frames;
+    for (uint32_t k = 0; k < b->nodes; k++) {
+        if (b->pushers[k].at < behind) {
+            return ERR_OK;
+        }
+    }
+    if (b->asked > b->answered) {
+        return ERR_OK;
+    }
+    b->asked++;
+    return net_send_all(b->http, b->request, b->request_length);
+}
+
+static err take_answer(bulk *b) {
+    ssize_t n = recv(b->http, b->answer + b->answer_length, ANSWER_MAX - b->answer_length, 0);
+    if (n <= 0) {
+        return err_fail(ERR_NETWORK, "the server closed the HTTP connection");
+    }
+    b->answer_length += (size_t)n;
+    b->answer[b->answer_length] = '\0';
+    if (!net_is_whole(b->answer, b->answer_length)) {
+        return ERR_OK;
+    }
+    b->answered++;
+    b->answer_length = 0;
+    return net_check_answer(b->answer);
+}
+
+static err serve_socket(bulk *b, pusher *p, short events) {
+    err e = ERR_OK;
+    if (events & POLLIN) {
+        e = read_some(p);
+        e = e ? e : take_frames(b, p);
+    }
+    return !e && events & POLLOUT ? push_some(b, p) : e;
+}
+
+static err push_all(bulk *b, double *seconds) {
+    struct pollfd waits[SPLIT_PORTIONS_MAX + 1];
+    size_t windows = (b->frames + b->window - 1) / b->window;
+    uint64_t from = clock_now_ns();
+    while (b->answered < windows) {
+        for (uint32_t k = 0; k < b->nodes; k++) {
+            const pusher *p = &b->pushers[k];
+            bool wants = has_answer_to_send(p) || p->at < frames_allowed(b);
+            waits[k] = (struct pollfd){.fd = p->socket, .events = wants ? POLLIN | POLLOUT : POLLIN};
+        }
+        waits[b->nodes] = (struct pollfd){.fd = b->http, .events = POLLIN};
+        if (poll(waits, b->nodes + 1, PATIENCE_MS) <= 0) {
+            return err_fail(ERR_NETWORK, "the server takes no more codes");
+        }
+        err e = waits[b->nodes].revents ? take_answer(b) : ERR_OK;
+        for (uint32_t k = 0; k < b->nodes && !e; k++) {
+            e = serve_socket(b, &b->pushers[k], waits[k].revents);
+        }
+        e = e ? e : ask_if_due(b);
+        if (e) {
+            return e;
+        }
+    }
+    *seconds = clock_seconds_since(from);
+    return ERR_OK;
+}
+
+static err read_labels(bulk *b, const char *split) {
+    char folder[FILE_PATH_MAX];
+    labels l;
+    err e = file_path(folder, sizeof folder, "%s/server", split);
+    e = e ? e : labels_open(&l, folder);
+    if (!e) {
+        b->nodes = l.split.portions;
+        compose_request(b, split_sample_elements(&l.split));
+        labels_close(&l);
+    }
+    return e || b->request_length <= REQUEST_MAX ? e : err_fail(ERR_INPUT, "the samples are too large");
+}
+
+static void print_figures(const bulk *b, double seconds) {
+    double frame_bits = 0, payload_bits = 0, samples = (double)b->frames * ENCODER_ROWS;
+    for (uint32_t k = 0; k < b->nodes; k++) {
+        frame_bits += 8.0 * (double)b->pushers[k].codes.length;
+        payload_bits += samples * (double)b->pushers[k].bits;
+    }
+    printf("{\"samples\": %.0f, \"seconds\": %.6f, \"codes_per_second\": %.0f, "
+           "\"frame_bits_per_payload_bit\": %.5f}\n",
+           samples, seconds, samples / seconds, frame_bits / payload_bits);
+}
+
+static err run(int argc, char **argv) {
+    static bulk b;
+    size_t samples = argc == 8 ? strtoul(argv[5], NULL, 10) : 0, window = argc == 8 ? strtoul(argv[7], NULL, 10) : 0;
+    if (samples < ENCODER_ROWS || samples > SAMPLES_MAX || samples % ENCODER_ROWS || window < ENCODER_ROWS) {
+        return err_fail(ERR_USAGE,
+                        "usage: bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW, SAMPLES a multiple of %d, "
+                        "WINDOW at least that",
+                        ENCODER_ROWS);
+    }
+    b.frames = samples / ENCODER_ROWS;
+    b.window = window / ENCODER_ROWS;
+    err e = read_labels(&b, argv[3]);
+    e = e ? e : arena_init(&b.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    e = e ? e : net_dial(atol(argv[2]), &b.http);
+    for (uint32_t k = 0; k < b.nodes && !e; k++) {
+        e = open_pusher(&b, k, atol(argv[1]), argv[3], argv[4]);
+    }
+    for (uint32_t k = 0; k < b.nodes && !e; k++) {
+        e = converse(&b, &b.pushers[k], has_begun);
+        e = e ? e : pack_codes(&b, &b.pushers[k], strtoull(argv[6], NULL, 10));
+    }
+    double seconds;
+    e = e ? e : push_all(&b, &seconds);
+    if (!e) {
+        print_figures(&b, seconds);
+    }
+    return e;
+}
+
+int main(int argc, char **argv) {
+    openblas_set_num_threads(1);
+    err e = run(argc, argv);
+    if (e) {
+        fprintf(stderr, "bulk: %s\n", err_text());
+    }
+    return err_exit_code(e);
+}

@@ -1,0 +1,157 @@
+"""The serving figures: bits on the wire, latency, codewords a second, memory."""
+import gzip
+import json
+import re
+import shutil
+import socket
+import subprocess
+
+from figures import spread
+from programs import NODES, f, run_json
+from relay import ANSWER, CODES, UP, Relay
+
+PIXELS = 784
+LONE_IMAGES = 500
+BULK_WINDOW = 32000
+RESULTS_FIRST = 1 << 20  # an id behind those of the test set
+
+
+class Serving:
+    def __init__(self, figures, shop, run, quick):
+        self.figures, self.shop, self.run = figures, shop, run
+        self.fleet = shop.fleet
+        self.states = run / "nodes"
+        self.result = f.read_json(run / "result.json")
+        self.lone_count, self.bulk_samples, self.bulk_rounds = (300, 100000, 2) if quick else (5000, 2000000, 7)
+        self.results_samples = 20000 if quick else 500000
+        self.images = shop.folder / "images.raw"
+        self.images.write_bytes(self._test_file("images-idx3")[16:16 + LONE_IMAGES * PIXELS])
+        self.bulk_first = 0
+
+    def _test_file(self, kind):
+        path = self.shop.set_folder / f"t10k-{kind}-ubyte"
+        return path.read_bytes() if path.exists() else gzip.decompress(path.with_name(path.name + ".gz").read_bytes())
+
+    def _nodes(self, server, port, *options):
+        nodes = [self.fleet.node(k, port, self.shop.full, self.states / f"node-{k}", *options) for k in range(NODES)]
+        server.wait_for("4 of 4 nodes are")
+        return nodes
+
+    def _stop_nodes(self, server, nodes):
+        gone = self._gone(server)
+        for node in nodes:
+            node.popen.terminate()
+        for node in nodes:
+            node.wait(0)
+        server.wait_for(r"portion \d is gone", gone + NODES)
+
+    @staticmethod
+    def _gone(server):
+        return len(re.findall(r"portion \d is gone", server.said))
+
+    def _bulk(self, server, samples):
+        gone = self._gone(server)
+        measured = run_json("bulk", server.port, server.http, self.shop.full, self.states, samples, self.bulk_first,
+                            BULK_WINDOW)
+        self.bulk_first += samples
+        server.wait_for(r"portion \d is gone", gone + NODES)
+        return measured
+
+    # With results: what is written is checked, and the frames are counted on their way.
+
+    def measure_wire(self):
+        path = self.run / "bench-results.jsonl"
+        server = self.fleet.serve(self.run, "--results", path)
+        relay = Relay(server.port)
+        nodes = self._nodes(server, relay.port, "--push", "test")
+        labels = self._test_file("labels-idx1")[8:]
+        self._wait_for_lines(path, len(labels))
+        self._check_accuracy(path, labels)
+        run_json("lone", server.http, self.images, PIXELS, 100)
+        self._add_wire(relay, len(labels))
+        self._stop_nodes(server, nodes)
+        relay.close()
+        self._measure_results(server, path)
+        server.popen.terminate()
+        server.wait()
+
+    def _wait_for_lines(self, path, count):
+        f.wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= count, f"{count} results",
+                     explain=self.fleet.explain)
+
+    def _check_accuracy(self, path, labels):
+        """The served classes must be those of the rounded test at the end of training."""
+        served = {r["id"]: r["class"] for r in map(json.loads, path.read_text().splitlines()) if not r["degraded"]}
+        right = sum(served.get(i) == label for i, label in enumerate(labels))
+        accuracy, trained = 100 * right / len(labels), self.result["final"]["rounded_accuracy"]
+        if abs(accuracy - trained) > 0.1:
+            raise RuntimeError(f"served {accuracy:.2f} % right, the training's rounded test said {trained:.2f} %")
+
+    def _add_wire(self, relay, samples):
+        bits = self.result["bits_per_sample"]
+        codes, lone = relay.count(UP, CODES), relay.count(UP, ANSWER)
+        self.figures.add("wire_bulk_bits_per_payload_bit", codes.bytes * 8 / (samples * bits["payload"]), None,
+                         "<=1.05", "", f"{codes.frames} Codes frames of {samples} pushed samples, seen on the sockets")
+        self.figures.add("wire_test_bits_per_payload_bit", bits["frames"] / bits["payload"], None, "<=1.05", "",
+                         "the rounded test by the server's meters: codes and the batches that ask for them")
+        self.figures.add("wire_lone_frame_bytes", lone.largest, None, "<=16", "bytes",
+                         f"the largest of {lone.frames} Answer frames, seen on the sockets")
+
+    def _measure_results(self, server, path):
+        """With a result line a codeword: nothing may be lost, twice there, or degraded."""
+        before = path.read_bytes().count(b"\n")
+        self.bulk_first = RESULTS_FIRST
+        measured = self._bulk(server, self.results_samples)
+        self._wait_for_lines(path, before + self.results_samples)
+        results = [json.loads(line) for line in path.read_text().splitlines()]
+        pushed = [r for r in results if r["id"] >= RESULTS_FIRST and r["from"] == "push"]
+        whole = {r["id"] for r in pushed if not r["degraded"]}
+        if len(pushed) != self.results_samples or len(whole) != self.results_samples:
+            raise RuntimeError(f"{self.results_samples} codewords pushed, {len(pushed)} answered, {len(whole)} whole")
+        self.figures.add("serve_bulk_codes_with_results", measured["codes_per_second"], None, None, "codewords/s",
+                         "each with its line in a results file, all checked")
+
+    # Without.
+
+    def measure_speed(self):
+        server = self.fleet.serve(self.run, "--results", "none")
+        nodes = self._nodes(server, server.port)
+        lone = run_json("lone", server.http, self.images, PIXELS, self.lone_count)
+        note = f"{lone['requests']} requests, bench/lone.c, one keep-alive connection"
+        self.figures.add("serve_lone_latency_ms_p50", lone["p50_ms"], None, None, "ms", note, **lone)
+        self.figures.add("serve_lone_latency_ms_p99", lone["p99_ms"], None, "<=2", "ms", note)
+        node = max(n.peak_kib() for n in nodes) / 1024
+        self._stop_nodes(server, nodes)
+        self.bulk_first = 0
+        rates = [self._bulk(server, self.bulk_samples)["codes_per_second"] for _ in range(self.bulk_rounds)]
+        self.figures.add("serve_bulk_codes", spread(rates)["median"], redis_rate(self.fleet.folder), None,
+                         "codewords/s", "bench/bulk.c speaks for four nodes; theirs: redis-benchmark SET",
+                         ours_spread=spread(rates))
+        self.figures.add("memory_server_serve", server.peak_kib() / 1024, None, "<200", "MiB", "VmHWM, after all that")
+        self.figures.add("memory_node_serve", node, None, "<150", "MiB", "VmHWM, the largest, the set resident")
+        server.popen.terminate()
+        server.wait()
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def redis_rate(folder):
+    """Pipelined SETs a second of a redis-server, over four connections; None where it is not installed."""
+    if not shutil.which("redis-server") or not shutil.which("redis-benchmark"):
+        return None
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly",
+                               "no"], cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        f.wait_until(lambda: answers(port), "redis-server")
+        done = subprocess.run(["redis-benchmark", "-p", str(port), "-t", "set", "-c", "4", "-P", "1000", "-d", "2",
+                               "-n", "2000000", "--csv"], capture_output=True, text=True, timeout=120)
+        rows = [line.replace('"', "").split(",") for line in done.stdout.splitlines()]
+        return next((float(row[1]) for row in rows if row[0] == "SET"), None)
+    finally:
+        server.terminate()
+        server.wait()

@@ -1,0 +1,57 @@
+/* Experiments: what parses is in range, and what is written of it parses to the same values. Input: the YAML.
+ */
+#include "experiment/experiment.h"
+
+#include "tests/fuzz/replay.h"
+
+static bool is_same(const experiment *a, const experiment *b) {
+    return strcmp(a->name, b->name) == 0 && strcmp(a->title, b->title) == 0 && strcmp(a->data.set, b->data.set) == 0 &&
+           a->data.split == b->data.split && a->data.portions == b->data.portions && a->data.mean == b->data.mean &&
+           a->data.deviation == b->data.deviation && a->data.validation == b->data.validation &&
+           memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 && a->decoder.net == b->decoder.net &&
+           a->classifier.net == b->classifier.net && a->classifier.hidden == b->classifier.hidden &&
+           a->loss.quantization == b->loss.quantization && a->optimiser.kind == b->optimiser.kind &&
+           a->optimiser.learning_rate == b->optimiser.learning_rate && a->optimiser.momentum == b->optimiser.momentum &&
+           memcmp(&a->training, &b->training, sizeof a->training) == 0 && a->paper.row == b->paper.row &&
+           a->paper.epochs == b->paper.epochs && a->paper.train == b->paper.train && a->paper.soft == b->paper.soft &&
+           a->paper.rounded == b->paper.rounded;
+}
+
+/* The nets it describes can be planned without a number running over. */
+static void check_nets(const experiment *e) {
+    split s;
+    uint32_t classes;
+    nn_spec encoder, head;
+    FUZZ_CHECK(experiment_split(e, &s, &classes) == ERR_OK, "%s", err_text());
+    experiment_describe_encoder(e, &s, &encoder);
+    experiment_describe_head(e, &s, classes, &head);
+    FUZZ_CHECK(encoder.count > 0 && encoder.count <= NN_LAYERS_MAX && encoder.inputs > 0, "%zu layers", encoder.count);
+    FUZZ_CHECK(head.count > 0 && head.count <= NN_LAYERS_MAX && head.inputs > 0, "%zu layers", head.count);
+    FUZZ_CHECK(experiment_step_macs(e) > 0, "no work");
+}
+
+static void check_written(const experiment *e) {
+    char text[EXPERIMENT_TEXT_MAX], text_again[EXPERIMENT_TEXT_MAX];
+    size_t length, length_again;
+    experiment again;
+    FUZZ_CHECK(experiment_write(e, text, &length) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_parse("what was written", text, length, &again) == ERR_OK, "%s\n%.*s", err_text(),
+               (int)length, text);
+    FUZZ_CHECK(is_same(e, &again), "what was written is not what was read:\n%.*s", (int)length, text);
+    FUZZ_CHECK(experiment_write(&again, text_again, &length_again) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(length == length_again && memcmp(text, text_again, length) == 0, "the text differs");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    experiment e;
+    err failed = experiment_parse("input", (const char *)data, size, &e);
+    fuzz_check_told(failed);
+    if (failed) {
+        FUZZ_CHECK(failed == ERR_INPUT && strncmp(err_text(), "input", 5) == 0, "'%s' does not say where", err_text());
+        return 0;
+    }
+    FUZZ_CHECK(experiment_check(&e) == ERR_OK, "%s", err_text());
+    check_nets(&e);
+    check_written(&e);
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* The server's labels folder with one file from somebody else.
+ *
+ * Input: which file (0 labels.json, 1 train-labels.idx, 2 test-labels.idx), the file. The other two are good:
+ * mnist in 2 runs, 8 and 6 labels, as small_run.h has them. */
+#include "data/labels.h"
+
+#include "tests/fuzz/replay.h"
+#include "tests/fuzz/small_run.h"
+
+static const char *const names[] = {"labels.json", "train-labels.idx", "test-labels.idx"};
+
+enum { FILES = 3 };
+
+static file_span good[FILES];
+
+static void keep_good_files(void) {
+    FUZZ_CHECK(labels_write(fuzz_path("labels"), small_labels()) == ERR_OK, "%s", err_text());
+    for (int i = 0; i < FILES; i++) {
+        char name[32];
+        uint8_t *bytes;
+        snprintf(name, sizeof name, "labels/%s", names[i]);
+        FUZZ_CHECK(file_read(fuzz_path(name), 1 << 20, &bytes, &good[i].length) == ERR_OK, "%s", err_text());
+        good[i].bytes = bytes;
+    }
+}
+
+static void check_opened(const labels *l) {
+    FUZZ_CHECK(split_check(&l->split) == ERR_OK, "%s", err_text());
+    for (int part = DATASET_TRAIN; part <= DATASET_TEST; part++) {
+        for (uint32_t i = 0; i < l->samples[part]; i++) {
+            FUZZ_CHECK(l->values[part][i] < l->classes, "label %u of %u classes", l->values[part][i], l->classes);
+        }
+    }
+    for (uint32_t k = 0; k < l->split.portions; k++) {
+        FUZZ_CHECK(strlen(l->portion_digests[k]) == DIGEST_HEX - 1, "a digest of %zu digits",
+                   strlen(l->portion_digests[k]));
+    }
+    labels again;
+    FUZZ_CHECK(labels_write(fuzz_path("copy"), l) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(labels_open(&again, fuzz_path("copy")) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(memcmp(&again.split, &l->split, sizeof l->split) == 0 && again.classes == l->classes &&
+                   memcmp(again.values[0], l->values[0], l->samples[0]) == 0,
+               "what was written is not what was read");
+    labels_close(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size == 0) {
+        return 0;
+    }
+    if (!good[0].bytes) {
+        keep_good_files();
+    }
+    for (int i = 0; i < FILES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "labels/%s", names[i]);
+        bool is_input = i == data[0] % FILES;
+        fuzz_write(fuzz_path(name), is_input ? data + 1 : good[i].bytes, is_input ? size - 1 : good[i].length);
+    }
+    labels l;
+    err e = labels_open(&l, fuzz_path("labels"));
+    fuzz_check_told(e);
+    if (e) {
+        FUZZ_CHECK(!l.values[0] && !l.values[1] && !l.portion_digests, "something is left after an error");
+        return 0;
+    }
+    check_opened(&l);
+    labels_close(&l);
+    return 0;
+}

@@ -1,0 +1,105 @@
+/* A node whose server attacks it: the frames of the input go to a real encoder with a real portion.
+ *
+ * Input: records. Control bit 0: the connection is lost before the frame and comes back. Bit 1: the node
+ * pushes its test portion behind the frame, where it may. */
+#define FUZZ_HAS_RECORDS
+#define FUZZ_MUTATIONS 500
+#define FUZZ_REFUSES_MORE /* a job may ask for more memory than there is: the node then refuses it */
+#include "tests/fuzz/replay.h"
+
+#include "encoder_node/encoder.h"
+
+#include <cblas.h>
+
+enum { ELEMENTS = 196, TRAIN = 6, TEST = 4, LOST = 1, PUSH = 2 };
+
+static portion *data_of_node;
+static arena unpacked, sent;
+static uint64_t frames_sent;
+
+static void start(void) {
+    openblas_set_num_threads(1);
+    static uint8_t train[TRAIN * ELEMENTS], test[TEST * ELEMENTS];
+    for (size_t i = 0; i < sizeof train; i++) {
+        train[i] = (uint8_t)(i * 7);
+    }
+    portion_info info = {.dataset = "mnist",
+                         .split = "runs",
+                         .portions = 4,
+                         .index = 1,
+                         .shape = {1, 1, ELEMENTS},
+                         .samples = {TRAIN, TEST}};
+    err e = portion_write(fuzz_path("portion"), &info, train, test);
+    e = e ? e : portion_open(&data_of_node, fuzz_path("portion"));
+    e = e ? e : arena_init(&unpacked, message_arena_size(1 << 16));
+    e = e ? e : arena_init(&sent, message_arena_size(FRAME_PAYLOAD_MAX));
+    FUZZ_CHECK(e == ERR_OK, "%s", err_text());
+}
+
+/* What a node says is a message that the server can take. */
+static void check_sent(void *context, message_type type, const ProtobufCMessage *body) {
+    (void)context;
+    size_t length = message_frame_size(body);
+    uint8_t *frame = malloc(length);
+    FUZZ_CHECK(frame, "no memory");
+    message_pack_frame(type, body, frame);
+    message got;
+    FUZZ_CHECK(length <= FRAME_HEADER + (type == MESSAGE_HELLO ? (size_t)FRAME_FIRST_MAX : (size_t)FRAME_PAYLOAD_MAX),
+               "a %s of %zu bytes", message_name((uint8_t)type), length);
+    FUZZ_CHECK(message_unpack(frame[3], frame + FRAME_HEADER, length - FRAME_HEADER, &sent, &got) == ERR_OK, "%s",
+               err_text());
+    FUZZ_CHECK(got.type != MESSAGE_REFUSAL || got.body.refusal->text[0], "a refusal without a text");
+    FUZZ_CHECK(got.type != MESSAGE_SAVED || (got.body.saved->digest.len > 0) != (got.body.saved->error[0] != '\0'),
+               "saved and failed at once, or neither");
+    frames_sent++;
+    free(frame);
+}
+
+/* False once the node would stop for good. */
+static bool receive(encoder *e, const fuzz_record *record) {
+    message m;
+    encoder_verdict verdict = ENCODER_RECONNECT;
+    if (!message_unpack(record->type, record->payload, record->payload_length, &unpacked, &m)) {
+        uint64_t before = frames_sent;
+        verdict = encoder_receive(e, &m);
+        FUZZ_CHECK(frames_sent - before <= 1, "%llu answers to one message",
+                   (unsigned long long)(frames_sent - before));
+    }
+    FUZZ_CHECK(verdict == ENCODER_GO_ON || err_text()[0], "verdict %d has no line", (int)verdict);
+    uint32_t heartbeat = encoder_heartbeat_ms(e);
+    FUZZ_CHECK(heartbeat == 0 || (heartbeat >= 100 && heartbeat <= 60000), "a heartbeat of %u ms", heartbeat);
+    if (verdict == ENCODER_RECONNECT) {
+        encoder_disconnected(e);
+        encoder_connected(e);
+    }
+    return verdict == ENCODER_GO_ON || verdict == ENCODER_RECONNECT;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (!data_of_node) {
+        start();
+    }
+    const char *state = fuzz_path("state");
+    encoder_config config = {.name = "fuzzed", .data = data_of_node, .state = state};
+    encoder_host host = {check_sent, NULL};
+    encoder *e;
+    FUZZ_CHECK(encoder_new(&e, &config, &host) == ERR_OK, "%s", err_text());
+    encoder_connected(e);
+    fuzz_record record;
+    for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {
+        if (record.control & LOST) {
+            encoder_disconnected(e);
+            FUZZ_CHECK(!encoder_may_push(e), "pushes without a connection");
+            encoder_connected(e);
+        }
+        if (!receive(e, &record)) {
+            break;
+        }
+        if ((record.control & PUSH) && encoder_may_push(e)) {
+            encoder_push(e, 0, portion_sample(data_of_node, DATASET_TEST, 0), TEST);
+        }
+    }
+    encoder_free(e);
+    fuzz_remove(state);
+    return 0;
+}

@@ -1,0 +1,77 @@
+/* A node's portion folder with one file from somebody else.
+ *
+ * Input: which file (0 portion.json, 1 train.idx, 2 test.idx), the file. The other two are good: portion 1 of
+ * 4 of mnist, 6 and 4 samples of [1, 1, 196], as fuzz_node has it. */
+#include "data/portion.h"
+
+#include "tests/fuzz/replay.h"
+
+static const char *const names[] = {"portion.json", "train.idx", "test.idx"};
+
+enum { FILES = 3, ELEMENTS = 196, TRAIN = 6, TEST = 4 };
+
+static file_span good[FILES];
+
+static void keep_good_files(void) {
+    static uint8_t train[TRAIN * ELEMENTS], test[TEST * ELEMENTS];
+    portion_info info = {.dataset = "mnist",
+                         .split = "runs",
+                         .portions = 4,
+                         .index = 1,
+                         .shape = {1, 1, ELEMENTS},
+                         .samples = {TRAIN, TEST}};
+    FUZZ_CHECK(portion_write(fuzz_path("portion"), &info, train, test) == ERR_OK, "%s", err_text());
+    for (int i = 0; i < FILES; i++) {
+        char name[32];
+        uint8_t *bytes;
+        snprintf(name, sizeof name, "portion/%s", names[i]);
+        FUZZ_CHECK(file_read(fuzz_path(name), 1 << 20, &bytes, &good[i].length) == ERR_OK, "%s", err_text());
+        good[i].bytes = bytes;
+    }
+}
+
+/* Every sample it says it has can be read, and written again it is the same. */
+static void check_opened(const portion *p) {
+    const portion_info *about = portion_about(p);
+    size_t elements = (size_t)about->shape[0] * about->shape[1] * about->shape[2];
+    uint32_t sum = 0;
+    for (int part = DATASET_TRAIN; part <= DATASET_TEST; part++) {
+        FUZZ_CHECK(about->samples[part] > 0, "a part without samples");
+        for (uint32_t i = 0; i < about->samples[part]; i++) {
+            const uint8_t *sample = portion_sample(p, (enum dataset_part)part, i);
+            sum += sample[0] + (uint32_t)sample[elements - 1];
+        }
+    }
+    portion_info info = *about;
+    portion *again;
+    const char *copy = fuzz_path("copy");
+    FUZZ_CHECK(portion_write(copy, &info, portion_sample(p, DATASET_TRAIN, 0), portion_sample(p, DATASET_TEST, 0)) ==
+                   ERR_OK,
+               "%s", err_text());
+    FUZZ_CHECK(portion_open(&again, copy) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(strcmp(portion_about(again)->digest, about->digest) == 0, "the digest differs, sum %u", sum);
+    portion_close(again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (size == 0) {
+        return 0;
+    }
+    if (!good[0].bytes) {
+        keep_good_files();
+    }
+    for (int i = 0; i < FILES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "portion/%s", names[i]);
+        bool is_input = i == data[0] % FILES;
+        fuzz_write(fuzz_path(name), is_input ? data + 1 : good[i].bytes, is_input ? size - 1 : good[i].length);
+    }
+    portion *p;
+    err e = portion_open(&p, fuzz_path("portion"));
+    fuzz_check_told(e);
+    if (!e) {
+        check_opened(p);
+        portion_close(p);
+    }
+    return 0;
+}

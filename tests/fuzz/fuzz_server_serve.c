@@ -1,0 +1,164 @@
+/* A serving server whose nodes attack it, while requests come in: each is answered exactly once.
+ *
+ * Input: records. Control bits 0 and 1 are the connection, bits 2 to 4 what happens: 0 its frame, 1 it goes
+ * down, 2 a request (the payload is the image, the rest of it grey), 3 time passes (the first byte of the
+ * payload in ms), 4 a frame after which nothing settles yet. */
+#define FUZZ_HAS_RECORDS
+#define FUZZ_MUTATIONS 80 /* an input takes milliseconds: the desk has room for 131,072 samples */
+#include "tests/fuzz/replay.h"
+
+#include "decoder_server/serve/desk.h"
+#include "tests/fuzz/server_side.h"
+#include "tests/fuzz/small_run.h"
+
+#include <cblas.h>
+
+enum { CONNECTION = 3, OPERATIONS = 5, PIXELS = 784, CLASSES = 10, DEADLINE_MS = 200, REQUESTS_MAX = 1024 };
+enum { FRAME_COMES, GOES_DOWN, REQUEST_COMES, TIME_PASSES, FRAME_ALONE };
+
+static run served;
+static results *lines;
+static desk *reception;
+static uint64_t now_ns;
+static unsigned answers[REQUESTS_MAX];
+static uint32_t requests, ready_nodes;
+
+static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+    (void)context;
+    peers_tell(side.peers, portion, type, body);
+}
+
+static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
+    (void)context;
+    peers_drop(side.peers, portion, reason, text);
+}
+
+static void pause_node(void *context, uint32_t portion, bool paused) {
+    (void)context;
+    peers_pause(side.peers, portion, paused);
+}
+
+static void check_answer(void *context, uint64_t request, const answer *a) {
+    (void)context;
+    FUZZ_CHECK(request < requests, "an answer to request %llu of %u", (unsigned long long)request, requests);
+    answers[request]++;
+    if (a->outcome != ANSWER_CLASSIFIED) {
+        return;
+    }
+    float sum = 0;
+    FUZZ_CHECK(a->class < CLASSES && a->classes == CLASSES, "class %u of %u", a->class, a->classes);
+    for (uint32_t c = 0; c < CLASSES; c++) {
+        FUZZ_CHECK(a->probabilities[c] >= 0 && a->probabilities[c] <= a->probabilities[a->class], "probability %f",
+                   (double)a->probabilities[c]);
+        sum += a->probabilities[c];
+    }
+    FUZZ_CHECK(sum > 0.999f && sum < 1.001f, "probabilities add up to %f", (double)sum);
+    FUZZ_CHECK(a->have != 0 && a->degraded == (a->have != 3), "mask %llx", (unsigned long long)a->have);
+}
+
+static void take_ready(void *context, uint32_t nodes) {
+    (void)context;
+    FUZZ_CHECK(nodes <= SMALL_PORTIONS, "%u nodes are ready", nodes);
+    ready_nodes = nodes;
+}
+
+static void on_joined(void *context, uint32_t portion, const char *name) {
+    (void)context;
+    FUZZ_CHECK(portion < SMALL_PORTIONS && name[0], "portion %u joined", portion);
+    desk_joined(reception, portion);
+}
+
+static void on_left(void *context, uint32_t portion) {
+    (void)context;
+    desk_left(reception, portion);
+}
+
+static void on_message(void *context, uint32_t portion, const message *m) {
+    (void)context;
+    desk_receive(reception, portion, m, now_ns);
+}
+
+static void on_metered(void *context, uint32_t portion, const meter *m) {
+    (void)context, (void)portion, (void)m;
+}
+
+static void start(void) {
+    const dataset *set;
+    openblas_set_num_threads(1);
+    side_start();
+    small_committed_run(&served, fuzz_path("run"));
+    peers_config config = {
+        .experiment = &served.experiment, .run = served.id, .mode = FEWBIT__MODE__MODE_SERVE, .heartbeat_ms = 1000};
+    peers_events events = {on_joined, on_left, on_message, on_metered, NULL};
+    err e = dataset_find("mnist", &set);
+    e = e ? e : results_open(&lines, "/dev/null", set, SMALL_PORTIONS, SMALL_BITS);
+    e = e ? e : peers_new(&side.peers, &config, &events, &side.worker);
+    FUZZ_CHECK(e == ERR_OK, "%s", err_text());
+}
+
+static void settle(void) {
+    do {
+        int64_t sleep = desk_settle(reception, now_ns);
+        FUZZ_CHECK(sleep >= -1 && sleep <= DEADLINE_MS + 1, "sleeps for %lld ms", (long long)sleep);
+    } while (side_turn());
+}
+
+static void classify(const fuzz_record *record) {
+    uint8_t *sample = malloc(PIXELS);
+    FUZZ_CHECK(sample, "no memory");
+    memset(sample, 128, PIXELS);
+    memcpy(sample, record->payload, record->payload_length < PIXELS ? record->payload_length : PIXELS);
+    if (requests < REQUESTS_MAX) {
+        answers[requests] = 0;
+        desk_classify(reception, requests++, sample, now_ns);
+    }
+    free(sample);
+}
+
+static void happen(const fuzz_record *record) {
+    side_connection *c = &side.connections[record->control & CONNECTION];
+    switch ((record->control >> 2) % OPERATIONS) {
+    case FRAME_COMES:
+    case FRAME_ALONE:
+        side_frame(record->control & CONNECTION, record);
+        break;
+    case GOES_DOWN:
+        if (c->number) {
+            side_go_down(c);
+        }
+        break;
+    case REQUEST_COMES:
+        classify(record);
+        break;
+    default:
+        now_ns += record->payload_length ? record->payload[0] * (uint64_t)1000000 : 0;
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (!side.worker) {
+        start();
+    }
+    desk_host host = {tell, drop, pause_node, check_answer, take_ready, NULL};
+    now_ns = 1000000000;
+    requests = ready_nodes = 0;
+    FUZZ_CHECK(desk_new(&reception, &served, lines, DEADLINE_MS * (uint64_t)1000000, &host) == ERR_OK, "%s",
+               err_text());
+    fuzz_record record;
+    for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {
+        happen(&record);
+        if ((record.control >> 2) % OPERATIONS != FRAME_ALONE) {
+            settle();
+        }
+    }
+    now_ns += DEADLINE_MS * (uint64_t)1000000;
+    settle();
+    for (uint32_t i = 0; i < requests; i++) {
+        FUZZ_CHECK(answers[i] == 1, "request %u of %u has %u answers", i, requests, answers[i]);
+    }
+    side_close_all();
+    FUZZ_CHECK(ready_nodes == 0, "%u nodes are ready without a connection", ready_nodes);
+    desk_free(reception);
+    return 0;
+}

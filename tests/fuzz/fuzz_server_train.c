@@ -1,0 +1,191 @@
+/* A training server whose nodes attack it: the frames of the input go to real peers and a real coordinator.
+ *
+ * Input: records. The first one's control byte chooses how the run is made, its frame does not count. Of the
+ * others, control bits 0 and 1 are the connection; bit 2: it goes down, in place of the frame; bit 3: what
+ * the server says of the frame stays on its way until the next one is in. */
+#define FUZZ_HAS_RECORDS
+#define FUZZ_MUTATIONS 300
+#include "tests/fuzz/replay.h"
+
+#include "decoder_server/train/coordinator.h"
+#include "tests/fuzz/server_side.h"
+#include "tests/fuzz/small_run.h"
+
+#include <cblas.h>
+
+enum { CONNECTION = 3, DOWN = 4, LATER = 8 };
+enum { STRAIGHT_THROUGH = 1, KEEPS_BEST = 2, SAVES_OFTEN = 4, TESTS_OFTEN = 8, VARIANTS = 16, RESUMES = 16 };
+
+static coordinator *leader;
+
+static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+    (void)context;
+    peers_tell(side.peers, portion, type, body);
+}
+
+static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
+    (void)context;
+    peers_drop(side.peers, portion, reason, text);
+}
+
+static void ask_meter(void *context, uint32_t portion) {
+    (void)context;
+    peers_ask_meter(side.peers, portion);
+}
+
+static void check_progress(void *context, const coordinator_progress *p) {
+    (void)context;
+    FUZZ_CHECK(p->batch <= p->batches && p->accuracy >= 0 && p->accuracy <= 100, "batch %u of %u, accuracy %f",
+               p->batch, p->batches, p->accuracy);
+}
+
+static void on_joined(void *context, uint32_t portion, const char *name) {
+    (void)context;
+    FUZZ_CHECK(portion < SMALL_PORTIONS, "portion %u joined", portion);
+    coordinator_joined(leader, portion, name);
+}
+
+static void on_left(void *context, uint32_t portion) {
+    (void)context;
+    coordinator_left(leader, portion);
+}
+
+static void on_message(void *context, uint32_t portion, const message *m) {
+    (void)context;
+    coordinator_receive(leader, portion, m);
+}
+
+static void on_metered(void *context, uint32_t portion, const meter *m) {
+    (void)context;
+    coordinator_metered(leader, portion, m);
+}
+
+/* As the worker does after each record. */
+static void work(void) {
+    size_t tasks = coordinator_work_tasks(leader);
+    for (size_t i = 0; i < tasks; i++) {
+        coordinator_work_task(leader, i);
+    }
+    if (tasks > 0) {
+        coordinator_work_done(leader);
+    }
+}
+
+static void settle(void) {
+    do {
+        work();
+    } while (side_turn());
+    work();
+}
+
+/* The variants of the run, and the peers of each: they hold megabytes, so they are kept, without a connection. */
+static struct variant {
+    experiment experiment;
+    uint64_t run;
+    peers *peers;
+} variants[VARIANTS];
+
+static void make_variant(struct variant *v, uint8_t how) {
+    v->experiment = small_experiment();
+    experiment *e = &v->experiment;
+    e->encoder.decision = how & STRAIGHT_THROUGH ? ZOO_STRAIGHT_THROUGH : ZOO_AFTER_TRAINING;
+    e->data.validation = how & KEEPS_BEST ? 3 : 0;
+    e->training.keep_best = how & KEEPS_BEST;
+    e->training.early_stop = how & KEEPS_BEST ? 1 : 0;
+    e->training.checkpoint_every = how & SAVES_OFTEN ? 1 : 0;
+    e->training.evaluate_every = how & TESTS_OFTEN ? 1 : 0;
+    FUZZ_CHECK(experiment_run_id(e, &v->run) == ERR_OK, "%s", err_text());
+    peers_config config = {.experiment = e,
+                           .run = v->run,
+                           .mode = FEWBIT__MODE__MODE_TRAIN,
+                           .heartbeat_ms = 1000,
+                           .labels = small_labels()};
+    peers_events events = {on_joined, on_left, on_message, on_metered, NULL};
+    FUZZ_CHECK(peers_new(&v->peers, &config, &events, &side.worker) == ERR_OK, "%s", err_text());
+}
+
+static void make_run(run *r, uint8_t how) {
+    struct variant *v = &variants[how % VARIANTS];
+    if (!v->peers) {
+        make_variant(v, how);
+    }
+    side.peers = v->peers;
+    FUZZ_CHECK(run_create(r, fuzz_path("run"), &v->experiment) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(r->id == v->run, "the run's id is another one");
+}
+
+static void open_server(run *r) {
+    coordinator_host host = {tell, drop, ask_meter, check_progress, NULL};
+    FUZZ_CHECK(coordinator_new(&leader, r, small_labels(), NULL, true, &host) == ERR_OK, "%s", err_text());
+}
+
+static void close_server(void) {
+    side_close_all();
+    coordinator_free(leader);
+}
+
+/* The result of a training that has come to its end names both nodes, whatever they are called. */
+static void check_result(void) {
+    json_error_t problem;
+    json_t *j = json_load_file(fuzz_path("run/result.json"), 0, &problem);
+    FUZZ_CHECK(j, "result.json: %s", problem.text);
+    const json_t *nodes = json_object_get(j, "nodes");
+    FUZZ_CHECK(json_array_size(nodes) == SMALL_PORTIONS, "%zu nodes", json_array_size(nodes));
+    for (size_t k = 0; k < SMALL_PORTIONS; k++) {
+        FUZZ_CHECK(json_string_value(json_object_get(json_array_get(nodes, k), "name")), "node %zu has no name", k);
+    }
+    FUZZ_CHECK(json_array_size(json_object_get(j, "history")) > 0, "no history");
+    json_decref(j);
+}
+
+/* Whatever the nodes did, the folder holds a run, and it can be gone on with. */
+static void check_left_behind(uint64_t id, bool has_commit) {
+    run again;
+    FUZZ_CHECK(run_open(&again, fuzz_path("run"), NULL) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(again.id == id && again.has_commit == has_commit, "the run's folder holds another run");
+    open_server(&again);
+    close_server();
+    run_close(&again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    fuzz_record record;
+    size_t at = 0;
+    if (!fuzz_next_record(data, size, &at, &record)) {
+        return 0;
+    }
+    if (!side.worker) {
+        openblas_set_num_threads(1);
+        side_start();
+    }
+    run r;
+    err outcome;
+    bool is_over = false;
+    uint8_t how = record.control;
+    make_run(&r, how);
+    open_server(&r);
+    while (fuzz_next_record(data, size, &at, &record)) {
+        side_connection *c = &side.connections[record.control & CONNECTION];
+        if (!(record.control & DOWN)) {
+            side_frame(record.control & CONNECTION, &record);
+        } else if (c->number) {
+            side_go_down(c);
+        }
+        work();
+        if (!(record.control & LATER)) {
+            settle();
+        }
+        if (!is_over && coordinator_is_over(leader, &outcome)) {
+            is_over = true;
+            FUZZ_CHECK(outcome == ERR_OK, "an attacking node ended the training: %s", err_text());
+            check_result();
+        }
+    }
+    close_server();
+    if (how & RESUMES) {
+        check_left_behind(r.id, r.has_commit);
+    }
+    run_close(&r);
+    fuzz_remove(fuzz_path("run"));
+    return 0;
+}

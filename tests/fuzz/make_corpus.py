@@ -1,0 +1,701 @@
+#!/usr/bin/python3
+"""Writes the seeds of every fuzz target: tests/fuzz/corpus/TARGET/NAME, good inputs and bad ones.
+
+    tests/fuzz/make_corpus.py [FOLDER]
+
+The bytes depend on this file and on experiments/ alone, so running it again changes nothing. Inputs that a fuzzer found lie beside the
+seeds under names that begin with "found-"; they are left where they are.
+"""
+import gzip
+import hashlib
+import json
+import pathlib
+import struct
+import sys
+import zlib
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# Frame types and enumerations of proto/fewbit.proto.
+(HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
+ ANSWER, BEGIN, PING) = range(1, 17)
+TRAIN, SERVE = 1, 2
+PHASE_TRAIN, PHASE_SOFT, PHASE_HARD = 0, 1, 2
+
+
+# Protobuf, as far as it is needed: a message is a list of (field, value).
+
+def varint(n):
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+class Fixed64(int):
+    pass
+
+
+def message(*fields):
+    out = b""
+    for number, value in fields:
+        if isinstance(value, Fixed64):
+            out += varint(number << 3 | 1) + struct.pack("<Q", value)
+        elif isinstance(value, int):
+            out += varint(number << 3) + varint(value)
+        else:
+            value = value.encode() if isinstance(value, str) else value
+            out += varint(number << 3 | 2) + varint(len(value)) + value
+    return out
+
+
+def packed(*numbers):
+    return b"".join(varint(n) for n in numbers)
+
+
+def frame(kind, payload=b"", claims=None):
+    length = len(payload) if claims is None else claims
+    return struct.pack("<I", length | kind << 24) + payload
+
+
+def record(control, kind=PING, payload=b"", claims=None):
+    return bytes([control]) + frame(kind, payload, claims)
+
+
+# An experiment as small_run.h and fuzz_node.c want it.
+
+def experiment(portions=4, decision="after-training", soft="sigmoid", batch_norm="false", extra=""):
+    return f"""\
+name: small
+data:
+  set: mnist
+  split: runs
+  portions: {portions}
+encoder:
+  net: simple-1d
+  hidden: 8
+  bits: 4
+  batch_norm: {batch_norm}
+  soft: {soft}
+  decision: {decision}
+decoder:
+  net: linear
+classifier:
+  net: mnist
+  hidden: 8
+optimiser:
+  kind: sgd
+  learning_rate: 0.25
+training:
+  epochs: 2
+  batch: 4
+  seed: 1
+{extra}"""
+
+
+def hello(portion, name="node", portions=2, digest=None, protocol=1, train=8, test=6, shape=(1, 1, 392)):
+    return message((1, protocol), (2, name), (3, portion), (4, "mnist"), (5, "runs"), (6, portions),
+                   (7, packed(*shape)), (8, train), (9, test), (10, digest or str(portion) * 64))
+
+
+def welcome(mode, text=None, run=7, protocol=1, heartbeat=1000):
+    return message((1, protocol), (2, Fixed64(run)), (3, mode), (4, text or experiment()), (5, heartbeat))
+
+
+def batch(step, phase, ids=None, first=0, count=None, part=0):
+    fields = [(1, step), (2, phase), (3, part)]
+    if ids is None:
+        fields += [(4, first), (5, count)]
+    else:
+        fields += [(5, len(ids)), (6, struct.pack(f"<{len(ids)}I", *ids))]
+    return message(*fields)
+
+
+def soft(rows, bits=4, value=0.25):
+    return struct.pack(f"<{rows * bits}f", *([value] * (rows * bits)))
+
+
+def activations(step, phase, rows, **values):
+    field = (5, values["packed"]) if "packed" in values else (4, values.get("soft", soft(rows)))
+    return message((1, step), (2, phase), (3, rows), field)
+
+
+def codes(model, first, samples, bits=None):
+    return message((1, model), (2, first), (3, samples - 1), (4, bits or b"\x5a" * ((samples * 4 + 7) // 8)))
+
+
+def gradients(step, rows, value=0.5):
+    return message((1, step), (2, rows), (3, soft(rows, value=value)))
+
+
+# The targets.
+
+def frames_seeds():
+    stream = frame(HELLO, b"abc") + frame(PING) + frame(CODES, b"x" * 40) + frame(BEGIN)
+    whole = bytes([4, 0])
+    return {
+        "whole": whole + stream,
+        "byte-by-byte": bytes([4, 1, 0]) + stream,
+        "uneven-cuts": bytes([4, 5, 0, 3, 6, 30, 1]) + stream,
+        "ends-in-a-header": whole + stream + b"\x05\x00",
+        "ends-in-a-payload": whole + stream + frame(CODES, b"yz", claims=9),
+        "at-the-limit": bytes([3, 2, 100, 7]) + frame(SAVE, b"a" * 300) + frame(PING),
+        "over-the-limit": bytes([3, 2, 100, 7]) + frame(SAVE, b"a" * 301),
+        "length-lie": whole + frame(CODES, b"short", claims=0xffffff),
+        "limit-0": bytes([0, 1, 0]) + frame(PING) * 9,
+        "limit-0-broken": bytes([0, 1, 0]) + frame(PING) * 3 + frame(PING, b"x"),
+        "grows": bytes([5, 1, 255]) + frame(BATCH, bytes(range(256)) * 12) + frame(PING) * 5,
+        "claims-4-mib": bytes([6, 3, 0, 1, 2]) + frame(BATCH, b"q" * 50, claims=4 << 20),
+    }
+
+
+def messages_seeds():
+    good = {
+        "hello": (HELLO, hello(1)),
+        "welcome": (WELCOME, welcome(TRAIN)),
+        "refusal": (REFUSAL, message((1, 6), (2, "a message out of turn"))),
+        "restore": (RESTORE, message((1, 12), (3, bytes(range(32))))),
+        "restore-fresh": (RESTORE, message((2, 1))),
+        "ready": (READY, message((1, 12))),
+        "batch": (BATCH, batch(3, PHASE_TRAIN, ids=[5, 1, 2, 0])),
+        "batch-range": (BATCH, batch(3, PHASE_HARD, first=10, count=100, part=1)),
+        "activations": (ACTIVATIONS, activations(3, PHASE_TRAIN, 2)),
+        "activations-bits": (ACTIVATIONS, activations(3, PHASE_TRAIN, 2, packed=b"\xa5")),
+        "gradients": (GRADIENTS, gradients(3, 2)),
+        "codes": (CODES, codes(12, 1 << 40, 3)),
+        "save": (SAVE, message((1, 13))),
+        "saved": (SAVED, message((1, 13), (2, bytes(32)))),
+        "saved-not": (SAVED, message((1, 13), (3, "No space left on device"))),
+        "committed": (COMMITTED, message((1, packed(12, 13)))),
+        "committed-unpacked": (COMMITTED, message((1, 12), (1, 13))),
+        "request": (REQUEST, message((1, 9), (2, bytes(196)))),
+        "answer": (ANSWER, codes(12, 9, 1, b"\x0d")),
+        "begin": (BEGIN, b""),
+        "ping": (PING, b""),
+    }
+    bad = {
+        "unknown-type": (17, b""),
+        "type-0": (0, b""),
+        "ping-with-payload": (PING, b"x"),
+        "unknown-fields": (READY, message((1, 1), (99, 5), (100, b"more"), (101, Fixed64(1)))),
+        "wrong-wire-type": (CODES, message((1, b"text"), (4, 7))),
+        "length-lie": (REQUEST, b"\x12\xff\xff\xff\xff\x0f"),
+        "varint-without-end": (READY, b"\x08" + b"\xff" * 11),
+        "field-0": (READY, b"\x00\x01"),
+        "group": (READY, b"\x0b\x0c"),
+        "repeated-scalar": (READY, message((1, 1)) * 40),
+        "many-unknown": (READY, b"".join(message((n, 1)) for n in range(2, 90))),
+        "unknown-field-often": (READY, b"\x78\x01" * 1500),
+        "zero-in-string": (HELLO, message((2, "a\0b"))),
+        "no-utf-8": (HELLO, message((2, b"\xff\xfe\x80"))),
+        "many-numbers": (COMMITTED, message((1, b"\x01" * 3000))),
+        "negative-enum": (REFUSAL, b"\x08" + b"\xff" * 9 + b"\x01"),
+    }
+    return {name: bytes([kind]) + payload for name, (kind, payload) in {**good, **bad}.items()}
+
+
+def node_seeds():
+    fresh = message((2, 1))
+
+    def begin(mode=TRAIN, **job):
+        return record(0, WELCOME, welcome(mode, experiment(**job)))
+
+    restore = record(0, RESTORE, fresh)
+    step = lambda n: record(0, BATCH, batch(n, PHASE_TRAIN, ids=[n % 6, 1, 5])) + record(0, GRADIENTS, gradients(n, 3))
+    tests = (record(0, BATCH, batch(2, PHASE_SOFT, first=0, count=4, part=1)) +
+             record(0, BATCH, batch(2, PHASE_HARD, first=0, count=4, part=1)))
+    save = record(0, SAVE, message((1, 2))) + record(0, COMMITTED, message((1, packed(2))))
+    training = begin() + restore + step(0) + step(1) + tests + save
+    back = record(0, RESTORE, message((1, 2)))
+    serving = back + record(2, BEGIN) + record(2, REQUEST, message((1, 5), (2, bytes(196)))) + record(2)
+    return {
+        "training": training,
+        "goes-back": training + step(2) + back + step(2),
+        "connection-lost": training + record(1, WELCOME, welcome(TRAIN)) + back + step(2),
+        "lost-within-a-batch": begin() + restore + record(0, BATCH, batch(0, PHASE_TRAIN, ids=[1, 2])) + begin()
+        + record(1, WELCOME, welcome(TRAIN)) + restore + step(0),
+        "then-serving": training + record(1, WELCOME, welcome(SERVE)) + serving,
+        "straight-through": begin(decision="straight-through", batch_norm="true") + restore + step(0) + step(1) + tests,
+        "resigmoid": begin(soft="resigmoid", batch_norm="true") + restore + step(0) + tests,
+        "serving-nothing": begin(SERVE) + serving,
+        "refused": record(0, REFUSAL, message((1, 4), (2, "no"))),
+        "refused-for-now": record(0, REFUSAL, message((1, 2), (2, "taken"))) + training,
+        "over": training + record(0, REFUSAL, message((1, 9), (2, "over"))),
+        "other-version": record(0, WELCOME, welcome(TRAIN, protocol=2)),
+        "other-portions": begin(portions=7),
+        "bad-experiment": record(0, WELCOME, welcome(TRAIN, "name: [")),
+        "no-experiment": record(0, WELCOME, message((1, 1), (3, 1))),
+        "welcome-twice": begin() + begin(),
+        "batch-first": record(0, BATCH, batch(0, PHASE_TRAIN, ids=[0])),
+        "batch-of-none": begin() + restore + record(0, BATCH, batch(0, PHASE_TRAIN, first=0, count=0)),
+        "batch-too-far": begin() + restore + record(0, BATCH, batch(0, PHASE_TRAIN, ids=[6])),
+        "batch-range-too-far": begin() + restore + record(0, BATCH, batch(0, PHASE_SOFT, first=0xffffffff, count=2)),
+        "batch-too-long": begin() + restore + record(0, BATCH, batch(0, PHASE_SOFT, ids=[1] * 1001)),
+        "batch-ids-lie": begin() + restore + record(0, BATCH, message((5, 3), (6, b"\0" * 11))),
+        "gradients-first": begin() + restore + record(0, GRADIENTS, gradients(0, 3)),
+        "gradients-short": begin() + restore + record(0, BATCH, batch(0, PHASE_TRAIN, ids=[1, 2]))
+        + record(0, GRADIENTS, gradients(0, 1)),
+        "gradients-no-numbers": begin() + restore + record(0, BATCH, batch(0, PHASE_TRAIN, ids=[1, 2]))
+        + record(0, GRADIENTS, gradients(0, 2, float("nan"))) + step(1),
+        "request-too-short": begin(SERVE) + record(0, REQUEST, message((1, 1), (2, bytes(3)))),
+        "large-batch": begin(extra="  evaluate_every: 3\n").replace(b"batch: 4", b"batch: 9") + restore + step(0),
+        "garbage": record(0, HELLO, hello(0)) + record(0, PING, b"x") + record(0, 99, b"?") + record(0, CODES, b"\xff" * 9),
+    }
+
+
+def server_train_seeds():
+    def joined(how, names=("a", "b")):
+        return (record(how) + record(0, HELLO, hello(0, names[0])) + record(1, HELLO, hello(1, names[1])))
+
+    def ready(step):
+        return record(0, READY, message((1, step))) + record(1, READY, message((1, step)))
+
+    def both(kind, payload):
+        return record(0, kind, payload) + record(1, kind, payload)
+
+    def train(step, **values):
+        return both(ACTIVATIONS, activations(step, PHASE_TRAIN, 4, **values))
+
+    def evaluate(step, rounds=1):
+        return both(ACTIVATIONS, activations(step, PHASE_SOFT, 6)) + both(CODES, codes(step, 0, 6)) * rounds
+
+    def saved(step):
+        return both(SAVED, message((1, step), (2, bytes(32))))
+
+    epoch = train(0) + train(1) + evaluate(2) + saved(2)
+    second = train(2) + train(3) + evaluate(4) + saved(4)
+    straight = both(ACTIVATIONS, activations(0, PHASE_TRAIN, 4, packed=b"\x5a\xa5"))
+    held_back = both(ACTIVATIONS, activations(0, PHASE_TRAIN, 4)) + both(ACTIVATIONS, activations(1, PHASE_TRAIN, 1))
+    best = held_back + both(ACTIVATIONS, activations(2, PHASE_SOFT, 6)) + both(CODES, codes(2, 0, 6)) \
+        + both(CODES, codes(2, 0, 3)) + saved(2)
+    down = record(4 | 1)
+    again = record(1, HELLO, hello(1, "b again"))
+    return {
+        "whole": joined(16) + ready(0) + epoch + second,
+        "straight-through": joined(17) + ready(0) + straight,
+        "keeps-best": joined(18) + ready(0) + best,
+        "saves-often": joined(4) + ready(0) + train(0) + saved(1) + train(1) + evaluate(2) + saved(2),
+        "tests-often": joined(8) + ready(0) + train(0) + evaluate(1) + saved(1) + train(1) + evaluate(2) + saved(2),
+        "node-lost": joined(16) + ready(0) + train(0) + down + again + ready(0) + epoch,
+        "lost-after-commit": joined(0) + ready(0) + epoch + down + again + ready(2) + second,
+        "lost-while-testing": joined(0) + ready(0) + train(0) + train(1)
+        + record(0, ACTIVATIONS, activations(2, PHASE_SOFT, 6)) + down + again + ready(0) + epoch,
+        "lost-while-saving": joined(0) + ready(0) + train(0) + train(1) + evaluate(2)
+        + record(0, SAVED, message((1, 2), (2, bytes(32)))) + down + again + ready(0) + epoch,
+        "old-ready": joined(0) + down + again + record(0, READY, message((1, 9))) + ready(0) + epoch,
+        "not-saved": joined(16) + ready(0) + train(0) + train(1) + evaluate(2)
+        + both(SAVED, message((1, 2), (3, "No space left on device"))) + second,
+        "saved-unasked": joined(0) + ready(0) + saved(0),
+        "portion-taken": joined(0) + record(2, HELLO, hello(1, "c")) + ready(0) + epoch,
+        "portion-unknown": record(0) + record(0, HELLO, hello(2)),
+        "other-version": record(0) + record(0, HELLO, hello(0, protocol=2)),
+        "other-data": record(0) + record(0, HELLO, hello(0, digest="f" * 64)) + record(1, HELLO, hello(1, train=9)),
+        "other-shape": record(0) + record(0, HELLO, hello(0, shape=(1, 1, 391))) + record(1, HELLO, hello(1, shape=(1,))),
+        "no-name": record(0) + record(0, HELLO, hello(0, "")) + record(1, HELLO, hello(1, "n" * 64)),
+        "name-no-utf-8": joined(16, (b"\xff\x80", "\x1b[31mred\n")) + ready(0) + epoch + second,
+        "hello-twice": joined(0) + record(0, HELLO, hello(0)) + ready(0),
+        "no-hello": record(0) + record(0, READY, message((1, 0))),
+        "ready-twice": joined(0) + ready(0) + ready(0),
+        "answers-twice": joined(0) + ready(0) + record(0, ACTIVATIONS, activations(0, PHASE_TRAIN, 4)) * 2,
+        "out-of-range": joined(0) + ready(0) + train(0, soft=soft(4, value=1.5)),
+        "no-number": joined(0) + ready(0) + train(0, soft=soft(4, value=float("nan"))),
+        "short": joined(0) + ready(0) + train(0, soft=soft(3)),
+        "bits-and-soft": joined(0) + ready(0)
+        + both(ACTIVATIONS, message((3, 4), (4, soft(4)), (5, b"\0\0"))),
+        "codes-unclear-tail": joined(0) + ready(0) + train(0) + train(1)
+        + both(ACTIVATIONS, activations(2, PHASE_SOFT, 6)) + both(CODES, codes(2, 0, 6, b"\xff" * 4)),
+        "refuses": joined(0) + record(0, REFUSAL, message((1, 5), (2, "no such checkpoint"))) + record(4),
+        "server-messages": joined(0) + ready(0) + record(0, BATCH, batch(0, 0, ids=[1])) + record(1, WELCOME, welcome(1)),
+        "malformed": joined(0) + ready(0) + record(0, ACTIVATIONS, b"\x22\xff\xff\xff\x7f") + record(1, 77, b""),
+        "answers-on-their-way": joined(0) + record(8, READY, message()) + record(9, READY, message())
+        + record(8, ACTIVATIONS, activations(0, 0, 4)) + record(9, ACTIVATIONS, activations(0, 0, 4))
+        + record(8, ACTIVATIONS, b"\xff") + record(8, ACTIVATIONS, activations(1, 0, 4)),
+        "long-hello": record(0) + record(0, HELLO, hello(0, "n" * 4000)),
+    }
+
+
+def server_serve_seeds():
+    down, asked, later, alone = 1 << 2, 2 << 2, 3 << 2, 4 << 2
+
+    def node(k, digest=None):
+        return record(k, HELLO, hello(k, digest=digest)) + record(k, READY, message((1, 2)))
+
+    both = node(0) + node(1)
+    push = lambda k, first, n, control=0: record(control | k, CODES, codes(2, first, n))
+    answer = lambda k, n, model=2: record(k, ANSWER, codes(model, n, 1, b"\x05"))
+    request = record(asked, PING, bytes(range(200)))
+    wait = record(later, PING, b"\xff")
+    return {
+        "pushed": both + push(0, 0, 6) + push(1, 0, 6),
+        "pushed-in-pieces": both + push(0, 0, 2) + push(1, 1, 3) + push(0, 2, 4) + push(1, 0, 1),
+        "batches": both + push(0, 0, 1200, alone) + push(1, 0, 1200, alone),
+        "expires": both + push(0, 0, 4) + wait + push(1, 0, 4),
+        "duplicates": both + push(0, 0, 3) * 2 + push(1, 0, 3) * 2,
+        "request": both + request + answer(0, 0) + answer(1, 0),
+        "requests": both + request * 3 + answer(1, 2) + answer(0, 1) + answer(0, 2) + answer(1, 0) + answer(0, 0) + wait,
+        "request-without-nodes": request + node(0) + request + answer(0, 0),
+        "request-degraded": both + request + answer(0, 0) + wait,
+        "request-unanswered": both + request + wait + answer(0, 0),
+        "node-lost": both + request + answer(0, 0) + record(down | 1) + request + answer(0, 1) + wait + node(1) + request,
+        "other-model": both + answer(0, 0, model=3) + push(1, 0, 2),
+        "other-step": record(0, HELLO, hello(0)) + record(0, READY, message((1, 3))),
+        "not-ready": record(0, HELLO, hello(0)) + push(0, 0, 1),
+        "ready-twice": both + record(0, READY, message((1, 2))),
+        "refuses": record(0, HELLO, hello(0)) + record(0, REFUSAL, message((1, 5), (2, "no such checkpoint"))),
+        "ids-run-over": both + push(0, (1 << 64) - 3, 4) + push(1, (1 << 64) - 5, 4),
+        "more-lies": both + record(0, CODES, message((1, 2), (3, 0xffffffff), (4, b"\x00"))),
+        "answer-of-many": both + request + record(0, ANSWER, codes(2, 0, 2)),
+        "answer-unasked": both + answer(0, 8191) + answer(1, 1 << 50),
+        "unclear-tail": both + record(0, CODES, message((1, 2), (4, b"\xff"))),
+        "training-messages": both + record(0, ACTIVATIONS, activations(0, 0, 4)) + record(1, SAVED, message((1, 2))),
+        "malformed": both + record(0, CODES, b"\x22\x7f") + record(1, 40, b"!"),
+    }
+
+
+def idx(dims, kind=8, zero=b"\0\0", values=None):
+    count = 1
+    for d in dims:
+        count *= d
+    values = bytes(i % 251 for i in range(count)) if values is None else values
+    return zero + bytes([kind, len(dims)]) + b"".join(struct.pack(">I", d) for d in dims) + values
+
+
+def idx_seeds():
+    small = idx([2, 3])
+    zipped = gzip.compress(idx([3, 4, 5]), mtime=0)
+    return {
+        "rank-1": idx([7]),
+        "rank-2": small,
+        "rank-4": idx([2, 1, 3, 2]),
+        "gzipped": zipped,
+        "gzipped-twice": gzip.compress(small[:9], mtime=0) + gzip.compress(small[9:], mtime=0),
+        "well-packed": gzip.compress(idx([64, 28, 28], values=bytes(64 * 784)), mtime=0),
+        "truncated": small[:-1],
+        "too-long": small + b"x",
+        "header-only": small[:12],
+        "half-a-header": small[:6],
+        "empty": b"",
+        "no-idx": b"PK\x03\x04 not this",
+        "other-type": idx([2, 3], kind=0x0d),
+        "rank-0": b"\0\0\x08\0",
+        "rank-5": idx([1, 1, 1, 1, 1]),
+        "size-0": idx([2, 0, 3]),
+        "too-large": idx([0xffffffff, 0xffffffff], values=b"abc"),
+        "runs-over": idx([65536, 65536, 65536, 65536], values=b"abc"),
+        "promises-too-much": idx([1 << 19], values=b"abc"),
+        "promises-far-too-much": idx([1 << 14, 1 << 13], values=b"abc"),
+        "gzip-truncated": zipped[:-9],
+        "gzip-bad-crc": zipped[:-8] + b"\0\0\0\0" + zipped[-4:],
+        "gzip-bomb": gzip.compress(idx([1 << 20], values=bytes(1 << 20)), mtime=0),
+    }
+
+
+def portion_json(**changes):
+    digest = hashlib.sha256(bytes(6 * 196) + bytes(4 * 196)).hexdigest()
+    described = {"dataset": "mnist", "split": "runs", "portions": 4, "portion": 1, "shape": [1, 1, 196],
+                 "train_samples": 6, "test_samples": 4, "digest": digest}
+    described.update(changes)
+    return json.dumps({k: v for k, v in described.items() if v is not None}).encode()
+
+
+def portion_seeds():
+    manifests = {
+        "good": portion_json(),
+        "other-shape": portion_json(shape=[1, 14, 14]),
+        "other-digest": portion_json(digest="0" * 64),
+        "short-digest": portion_json(digest="00"),
+        "upper-digest": portion_json(digest="A" * 64),
+        "portion-too-high": portion_json(portion=4),
+        "many-portions": portion_json(portions=65),
+        "negative": portion_json(train_samples=-6),
+        "fraction": portion_json(train_samples=6.0),
+        "huge": portion_json(train_samples=4294967295, shape=[1048576, 1, 1]),
+        "huge-shape": portion_json(shape=[1048576, 1048576, 1048576]),
+        "no-samples": portion_json(test_samples=0),
+        "two-sizes": portion_json(shape=[14, 14]),
+        "field-missing": portion_json(split=None),
+        "field-unknown": portion_json(owner="me"),
+        "odd-name": portion_json(dataset="../mnist"),
+        "long-name": portion_json(dataset="m" * 32),
+        "no-object": b"[]",
+        "no-json": b"{",
+        "twice": b'{"portion": 1, "portion": 1}',
+        "deep": b"[" * 3000,
+    }
+    seeds = {name: b"\0" + text for name, text in manifests.items()}
+    train = idx([6, 1, 1, 196], values=bytes(6 * 196))
+    seeds["train-good"] = b"\1" + gzip.compress(train, mtime=0)
+    seeds["train-other"] = b"\1" + gzip.compress(train[:-1] + b"\1", mtime=0)
+    seeds["train-fewer"] = b"\1" + gzip.compress(idx([5, 1, 1, 196], values=bytes(5 * 196)), mtime=0)
+    seeds["train-short"] = b"\1" + train[:40]
+    seeds["test-good"] = b"\2" + gzip.compress(idx([4, 1, 1, 196], values=bytes(4 * 196)), mtime=0)
+    seeds["test-rank-2"] = b"\2" + gzip.compress(idx([4, 196], values=bytes(4 * 196)), mtime=0)
+    return seeds
+
+
+def labels_json(**changes):
+    described = {"dataset": "mnist", "split": "runs", "portions": 2, "sample_shape": [1, 28, 28], "classes": 10,
+                 "train_samples": 8, "test_samples": 6, "portion_digests": ["0" * 64, "1" * 64]}
+    described.update(changes)
+    return json.dumps({k: v for k, v in described.items() if v is not None}).encode()
+
+
+def labels_seeds():
+    manifests = {
+        "good": labels_json(),
+        "classes-few": labels_json(classes=9),
+        "classes-many": labels_json(classes=101),
+        "quadrants": labels_json(split="quadrants", portions=4, portion_digests=["a" * 64] * 4),
+        "planes": labels_json(split="planes"),
+        "uneven": labels_json(portions=5, portion_digests=["a" * 64] * 5),
+        "digest-missing": labels_json(portion_digests=["0" * 64]),
+        "digest-wrong": labels_json(portion_digests=["0" * 64, 7]),
+        "no-portions": labels_json(portions=0, portion_digests=[]),
+        "shape-runs-over": labels_json(sample_shape=[1048576, 1048576, 1048576]),
+        "samples-many": labels_json(train_samples=1 << 28),
+        "field-missing": labels_json(classes=None),
+        "no-json": b"\xff\xfe",
+    }
+    seeds = {name: b"\0" + text for name, text in manifests.items()}
+    seeds["train-good"] = b"\1" + idx([8], values=bytes(range(8)))
+    seeds["train-out-of-range"] = b"\1" + idx([8], values=bytes(range(3, 11)))
+    seeds["train-rank-2"] = b"\1" + idx([4, 2], values=bytes(range(8)))
+    seeds["test-good"] = b"\2" + idx([6], values=bytes(range(6)))
+    seeds["test-short"] = b"\2" + idx([6], values=bytes(range(5)))
+    return seeds
+
+
+def safetensors(header, values=b"", claims=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text) if claims is None else claims) + text + values
+
+
+def safetensors_seeds():
+    def tensor(shape, begin, end, kind="F32"):
+        return {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+
+    about = {"format": "fewbit-1", "part": "head", "run": "0000000000000007", "step": "2"}
+    weight, bias = tensor([2, 3], 0, 24), tensor([3], 24, 36)
+    good = {"__metadata__": about, "w.weight": weight, "w.bias": bias}
+    values = bytes(range(36))
+    return {
+        "good": safetensors(good, values),
+        "no-tensors": safetensors({}),
+        "scalar": safetensors({"s": tensor([], 0, 4)}, b"abcd"),
+        "empty-tensor": safetensors({"e": tensor([0, 5], 0, 0), "s": tensor([1], 0, 4)}, b"abcd"),
+        "no-metadata": safetensors({"w": tensor([9], 0, 36)}, values),
+        "out-of-order": safetensors({"w.bias": bias, "w.weight": weight}, values),
+        "overlap": safetensors({"a": tensor([6], 0, 24), "b": tensor([6], 12, 36)}, values),
+        "gap": safetensors({"a": tensor([3], 0, 12), "b": tensor([3], 24, 36)}, values),
+        "behind": safetensors(good, values + b"more"),
+        "beyond": safetensors(good, values[:-4]),
+        "shape-lies": safetensors({"a": tensor([2, 2], 0, 36)}, values),
+        "shape-runs-over": safetensors({"a": tensor([1 << 31, 1 << 31, 1 << 2], 0, 36)}, values),
+        "rank-5": safetensors({"a": tensor([1, 1, 1, 1, 9], 0, 36)}, values),
+        "negative-size": safetensors({"a": tensor([-9], 0, 36)}, values),
+        "negative-offset": safetensors({"a": tensor([9], -36, 0)}, values),
+        "offsets-backwards": safetensors({"a": tensor([9], 36, 0)}, values),
+        "other-type": safetensors({"a": tensor([18], 0, 36, "F16")}, values),
+        "no-offsets": safetensors({"a": {"dtype": "F32", "shape": [9]}}, values),
+        "tensor-is-no-object": safetensors({"a": 7}, values),
+        "metadata-is-no-object": safetensors({"__metadata__": [1], "a": tensor([9], 0, 36)}, values),
+        "header-lies": safetensors(good, values, claims=1 << 40),
+        "header-too-long": safetensors(good, values, claims=(1 << 20) + 1),
+        "header-is-no-object": safetensors(b"[1, 2]  "),
+        "header-is-no-json": safetensors(b"{\"a\": "),
+        "twice": safetensors(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],'
+                             b'"data_offsets":[0,4]}}', b"abcd"),
+        "short": b"\x08\0\0\0",
+    }
+
+
+def experiment_seeds():
+    seeds = {path.stem: path.read_bytes() for path in sorted((HERE.parents[1] / "experiments").glob("fig0*.yaml"))}
+    small = experiment()
+    change = lambda old, new: small.replace(old, new, 1).encode()
+    seeds.update({
+        "small": small.encode(),
+        "full": experiment(portions=1, extra="  checkpoint_every: 5\n  evaluate_every: 7\n  early_stop: 3\n"
+                           "  keep_best: true\npaper:\n  row: 3\n  epochs: 10\n  train: 98.1\n  rounded: 96.56\n")
+        .replace("  portions: 1\n", "  portions: 1\n  mean: 0.1307\n  deviation: 0.3081\n  validation: 5000\n").encode(),
+        "cifar-planes": small.replace("set: mnist", "set: cifar10").replace("runs", "planes")
+        .replace("portions: 4", "portions: 3").encode(),
+        "momentum": change("learning_rate: 0.25", "learning_rate: 0.25\n  momentum: 0.9"),
+        "many-digits": change("learning_rate: 0.25", "learning_rate: 0.0123456"),
+        "tiny-rate": change("0.25", "1e-9"),
+        "rate-inf": change("0.25", "inf"),
+        "rate-nan": change("0.25", "nan"),
+        "rate-0": change("0.25", "0"),
+        "seed-large": change("seed: 1", "seed: 18446744073709551615"),
+        "seed-negative": change("seed: 1", "seed: -1"),
+        "uneven": change("portions: 4", "portions: 5"),
+        "portions-65": change("portions: 4", "portions: 65"),
+        "portions-large": change("portions: 4", "portions: 4294967300"),
+        "set-unknown": change("mnist", "imagenet"),
+        "set-long": change("mnist", "m" * 64),
+        "key-unknown": change("  hidden: 8", "  hiden: 8"),
+        "key-twice": change("  hidden: 8", "  hidden: 8\n  hidden: 9"),
+        "key-missing": change("  seed: 1\n", ""),
+        "text-for-number": change("bits: 4", "bits: four"),
+        "list-for-section": change("decoder:\n  net: linear", "decoder: [linear]"),
+        "alias": change("name: small", "name: &a small\ntitle: *a"),
+        "title-quoted": change("name: small", "name: small\ntitle: \"a: 'b' # c \\u00e4 \\t \\\" %\""),
+        "title-odd": change("name: small", "name: small\ntitle: \"\\x85\\u2028 null ~ 007\""),
+        "title-controls": change("name: small", "name: small\ntitle: \"\\x01\\x7f\\x80\\x9f\\uFEFF\\uFFFE\""),
+        "name-empty": change("name: small", "name: \"\""),
+        "name-folded": change("name: small", "name: >\n  small\n  one\n"),
+        "batch-1-norm": small.replace("batch: 4", "batch: 1").replace("batch_norm: false", "batch_norm: true").encode(),
+        "largest-nets": small.replace("hidden: 8", "hidden: 65536").replace("batch: 4", "batch: 8192").encode(),
+        "empty": b"",
+        "comment": b"# nothing\n",
+        "null": b"~\n",
+        "no-yaml": b"\t- [ {",
+        "no-utf-8": b"name: \xff\xfe\xfd\n",
+        "two-documents": small.encode() + b"---\n" + small.encode(),
+        "deep": b"name: " + b"[" * 500,
+        "tag": change("name: small", "name: !!str small"),
+        "bom": b"\xef\xbb\xbf" + small.encode(),
+        "utf-16": small.encode("utf-16"),
+    })
+    return seeds
+
+
+def manifest(**changes):
+    commit = {"step": 2, "epoch": 1, "batch": 0, "evaluations": 1, "loss_sum": 0.0, "correct": 0, "seen": 0,
+              "head": "H" * 64, "encoders": ["00" * 32, "11" * 32]}
+    evaluation = {"epoch": 1.0, "loss": 2.25, "train": 50.0, "soft": 33.3, "rounded": 16.7, "validation": 0.0,
+                  "seconds": 0.125}
+    described = {"run": "RUNRUNRUNRUNRUN!", "last": commit, "evaluations": [evaluation]}
+    for key, value in changes.items():
+        if key in commit and not (key == "evaluations" and isinstance(value, list)):
+            described["last"] = {**described["last"], key: value}
+        else:
+            described[key] = value
+    return described
+
+
+def run_manifest_seeds():
+    commit = manifest()["last"]
+    best = {**commit, "step": 1}
+    described = {
+        "good": manifest(),
+        "best": manifest(best=best, best_evaluation=0),
+        "best-null": manifest(best=None),
+        "best-out-of-range": manifest(best=best, best_evaluation=1),
+        "within-an-epoch": manifest(batch=1, loss_sum=9.21034037197618, correct=3, seen=4, step=1, epoch=0),
+        "other-run": manifest(run="0123456789abcdef"),
+        "no-run": manifest(run=7),
+        "evaluations-missing": manifest(evaluations=[]),
+        "evaluations-many": manifest(evaluations=manifest()["evaluations"] * 2),
+        "evaluation-empty": manifest(evaluations=[{}]),
+        "negative": manifest(step=-1, epoch=-1, batch=-1),
+        "large": manifest(step=9223372036854775807, epoch=4294967297, batch=2147483648),
+        "far-batch": manifest(batch=1000000, epoch=0),
+        "loss-text": manifest(loss_sum="much"),
+        "one-encoder": manifest(encoders=["00" * 32]),
+        "three-encoders": manifest(encoders=["00" * 32] * 3),
+        "other-head": manifest(head="ab" * 32),
+        "all-epochs": manifest(epoch=2),
+        "all-epochs-untested": {**manifest(epoch=2, evaluations=0), "evaluations": []},
+        "last-batch": manifest(batch=2, epoch=0),
+        "many-encoders": manifest(encoders=["00" * 32] * 70),
+        "digest-short": manifest(head="ab"),
+        "digest-blanks": manifest(head=" a" * 32),
+        "digest-signs": manifest(head="+a-b" * 16),
+        "no-commit": manifest(last=None),
+    }
+    seeds = {name: json.dumps(value).encode() for name, value in described.items()}
+    seeds.update({"empty": b"", "list": b"[]", "half": seeds["good"][:100], "deep": b'{"a":' * 2100,
+                  "loss-too-large": seeds["good"].replace(b'"loss_sum": 0.0', b'"loss_sum": 1e999')})
+    return seeds
+
+
+def chunk(kind, body, crc=None):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body) if crc is None else crc)
+
+
+def png(width=28, height=28, depth=8, colour=0, interlace=0, rows=None, before=b"", claims=None):
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    line = (width * samples * depth + 7) // 8
+    if rows is None:
+        rows = b"".join(b"\0" + bytes((x * 7 + y) % (4 if colour == 3 else 256) for x in range(line))
+                        for y in range(height))
+    shown = claims or (width, height)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", *shown, depth, colour, 0, 0, interlace))
+            + before + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+
+
+def image_seeds():
+    palette = chunk(b"PLTE", bytes(range(12)))
+    good = png()
+    return {
+        "grey": good,
+        "grey-1-bit": png(depth=1),
+        "grey-16-bit": png(depth=16),
+        "colour": png(32, 32, colour=2),
+        "colour-small": png(colour=2),
+        "palette": png(colour=3, before=palette),
+        "palette-clear": png(colour=3, before=palette + chunk(b"tRNS", b"\0\x40\x80")),
+        "grey-alpha": png(colour=4),
+        "colour-alpha": png(32, 32, colour=6),
+        "interlaced": png(interlace=1, rows=bytes(28 * 28 + 100)),
+        "filters": png(rows=b"".join(bytes([y % 5]) + bytes(28) for y in range(28))),
+        "gamma": png(before=chunk(b"gAMA", struct.pack(">I", 45455))),
+        "text": png(before=chunk(b"tEXt", b"Title\0two") + chunk(b"zTXt", b"T\0\0" + zlib.compress(b"z" * 9000))),
+        "palette-missing": png(colour=3),
+        "palette-short": png(colour=3, before=chunk(b"PLTE", b"\1\2\3")),
+        "other-width": png(27, 28),
+        "other-height": png(28, 29),
+        "huge": png(claims=(0x7fffffff, 0x7fffffff)),
+        "size-0": png(claims=(0, 28)),
+        "too-few-rows": png(rows=bytes(29 * 20)),
+        "too-many-rows": png(rows=bytes(29 * 40)),
+        "filter-unknown": png(rows=b"\x09" + bytes(29 * 28 - 1)),
+        "truncated": good[:-30],
+        "header-only": good[:33],
+        "bad-crc": good.replace(good[29:33], b"\0\0\0\0", 1),
+        "depth-3": png(depth=8).replace(b"\x08\0\0\0\0", b"\x03\0\0\0\0", 1),
+        "raw": bytes(784),
+        "no-png": b"GIF89a",
+        "empty": b"",
+    }
+
+
+TARGETS = {
+    "frames": frames_seeds,
+    "messages": messages_seeds,
+    "node": node_seeds,
+    "server_train": server_train_seeds,
+    "server_serve": server_serve_seeds,
+    "idx": idx_seeds,
+    "portion": portion_seeds,
+    "labels": labels_seeds,
+    "safetensors": safetensors_seeds,
+    "experiment": experiment_seeds,
+    "run_manifest": run_manifest_seeds,
+    "image": image_seeds,
+}
+
+
+def main():
+    root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "corpus"
+    total = 0
+    for target, seeds_of in TARGETS.items():
+        folder = root / target
+        folder.mkdir(parents=True, exist_ok=True)
+        seeds = seeds_of()
+        for old in folder.iterdir():
+            if old.name not in seeds and not old.name.startswith("found-"):
+                old.unlink()
+        for name, content in seeds.items():
+            (folder / name).write_bytes(content)
+            total += len(content)
+        print(f"{target}: {len(seeds)} seeds")
+    print(f"{total} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+/* A run so small that thousands of them are done in seconds: 784 pixels in 2 runs, 4 bits each, 8 training
+ * and 6 test samples. make_corpus.py knows these numbers. */
+#ifndef FEWBIT_TESTS_FUZZ_SMALL_RUN_H
+#define FEWBIT_TESTS_FUZZ_SMALL_RUN_H
+
+#include "data/labels.h"
+#include "decoder_server/run.h"
+#include "decoder_server/train/step.h"
+#include "tests/fuzz/check.h"
+
+enum { SMALL_PORTIONS = 2, SMALL_BITS = 4, SMALL_TRAIN = 8, SMALL_TEST = 6, SMALL_BATCH = 4, SMALL_EPOCHS = 2 };
+
+static inline experiment small_experiment(void) {
+    experiment e = {
+        .name = "small",
+        .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = SMALL_PORTIONS},
+        .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 8, .bits = SMALL_BITS, .soft = ZOO_SIGMOID},
+        .classifier = {.net = ZOO_MNIST, .hidden = 8},
+        .optimiser = {.kind = NN_SGD, .learning_rate = 0.25f},
+        .training = {.epochs = SMALL_EPOCHS, .batch = SMALL_BATCH, .seed = 1},
+    };
+    FUZZ_CHECK(experiment_check(&e) == ERR_OK, "%s", err_text());
+    return e;
+}
+
+/* The digest of portion k is sixty-four times the digit k. */
+static inline void small_digest(uint32_t k, char digest[DIGEST_HEX]) {
+    memset(digest, (int)('0' + k), DIGEST_HEX - 1);
+    digest[DIGEST_HEX - 1] = '\0';
+}
+
+static inline const labels *small_labels(void) {
+    static uint8_t train[SMALL_TRAIN] = {0, 1, 2, 3, 4, 5, 6, 7}, test[SMALL_TEST] = {9, 8, 7, 6, 5, 4};
+    static char digests[SMALL_PORTIONS][DIGEST_HEX];
+    static labels l = {.dataset = "mnist",
+                       .split = {SPLIT_RUNS, SMALL_PORTIONS, 1, 28, 28},
+                       .classes = 10,
+                       .samples = {SMALL_TRAIN, SMALL_TEST},
+                       .values = {train, test},
+                       .portion_digests = digests};
+    for (uint32_t k = 0; k < SMALL_PORTIONS; k++) {
+        small_digest(k, digests[k]);
+    }
+    return &l;
+}
+
+/* A run with one committed step, 2. */
+static inline void small_committed_run(run *r, const char *folder) {
+    experiment e = small_experiment();
+    step *s;
+    FUZZ_CHECK(run_create(r, folder, &e) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(step_new(&s, &e, 16, NULL) == ERR_OK, "%s", err_text());
+    step_init(s, 1);
+    run_commit commit = {.position = {.step = 2, .epoch = 1, .evaluations = 1}};
+    err failed = run_add_evaluation(r, &(run_evaluation){.epoch = 1, .loss = 1});
+    failed = failed ? failed : run_save_head(r, 2, step_head(s), step_optimiser(s), commit.head);
+    failed = failed ? failed : run_commit_checkpoint(r, &commit, false);
+    FUZZ_CHECK(failed == ERR_OK, "%s", err_text());
+    step_free(s);
+}
+
+#endif
