@@ -34,6 +34,7 @@ struct wire_link {
     int open_handles;
     bool is_up, is_paused, is_closing, is_down, in_flight, is_resolving;
     bool is_shut; /* nothing more will be written */
+    bool is_deaf; /* the other side takes no more; what it has sent is still read, as far as its end */
     uint64_t read_bytes;
     char address[64];
     char reason[REASON_BYTES];
@@ -97,11 +98,21 @@ static void take_down(wire_link *l, const char *reason) {
 /* The seam to the socket: bytes out. */
 static void bytes_out(wire_link *l);
 
+/* A failed write does not end the link: what came before the other side went may still lie unread, above all where
+ * reading is paused. Reading finds the end by itself. */
+static void give_up_writing(wire_link *l, int status) {
+    l->is_deaf = true;
+    l->filling.length = l->flying.length = l->flown = 0;
+    if (l->is_closing) {
+        take_down(l, uv_strerror(status));
+    }
+}
+
 static void on_written(uv_write_t *request, int status) {
     wire_link *l = request->data;
     l->in_flight = false;
     if (status < 0) {
-        take_down(l, uv_strerror(status));
+        give_up_writing(l, status);
         return;
     }
     l->flown = l->flying.length;
@@ -142,7 +153,7 @@ static void swap_buffers(wire_link *l) {
 }
 
 static void bytes_out(wire_link *l) {
-    if (l->in_flight || l->is_down || !l->is_up) {
+    if (l->in_flight || l->is_down || !l->is_up || l->is_deaf) {
         return;
     }
     if (l->flown == l->flying.length) {
@@ -153,7 +164,7 @@ static void bytes_out(wire_link *l) {
         int wrote = uv_try_write((uv_stream_t *)&l->tcp, &piece, 1);
         l->flown = wrote > 0 ? (size_t)wrote : 0;
         if (wrote < 0 && wrote != UV_EAGAIN) {
-            take_down(l, uv_strerror(wrote));
+            give_up_writing(l, wrote);
             return;
         }
         if (l->flown < l->flying.length) {
@@ -186,7 +197,7 @@ static err append(out_buffer *b, const uint8_t *bytes, size_t length) {
 }
 
 err link_send(wire_link *l, const uint8_t *bytes, size_t length) {
-    if (l->is_down || l->is_closing) {
+    if (l->is_down || l->is_closing || l->is_deaf) {
         return err_fail(ERR_NETWORK, "%s: the link is closed", l->address);
     }
     if (link_backlog(l) + length > LINK_BACKLOG_MAX) {
@@ -319,7 +330,7 @@ void link_close(wire_link *l, const char *reason) {
     }
     snprintf(l->reason, sizeof l->reason, "%s", reason);
     l->is_closing = true;
-    if (!l->is_up) {
+    if (!l->is_up || l->is_deaf) {
         take_down(l, NULL);
         return;
     }

@@ -189,6 +189,32 @@ static void close_of_a_paused_link_sends_what_is_waiting(void **state) {
     close_while_the_other_side_sends(true);
 }
 
+/* A peer that says its last and goes while we are slow: our failing heartbeat must not cost what it said. */
+static void what_a_peer_said_before_it_went_is_read(void **state) {
+    (void)state;
+    int fd = connect_raw();
+    await(here->accepted == 1);
+    link_pause(here->server.link);
+    static const uint8_t frames[3 * FRAME_HEADER] = {0, 0, 0, MESSAGE_BEGIN, 0, 0, 0, MESSAGE_BEGIN,
+                                                     0, 0, 0, MESSAGE_BEGIN};
+    assert_int_equal(send(fd, frames, sizeof frames, MSG_NOSIGNAL), sizeof frames);
+    await(meter_of(&here->server).tcp_bytes[METER_IN] == sizeof frames);
+    const struct linger at_once = {.l_onoff = 1};
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    close(fd); /* resets the connection */
+    uint8_t ping[FRAME_HEADER];
+    frame_put_header(ping, MESSAGE_PING, 0);
+    for (int turn = 0; turn < 10; turn++) {
+        link_send(here->server.link, ping, sizeof ping);
+        link_flush(here->server.link);
+        run_what_is_ready();
+    }
+    assert_int_equal(here->server.downs, 0);
+    link_resume(here->server.link);
+    await(here->server.downs == 1);
+    assert_int_equal(here->server.last.frames[METER_IN][MESSAGE_BEGIN], 3);
+}
+
 static void a_pause_does_not_hold_up_a_close(void **state) {
     (void)state;
     connect_ends();
@@ -464,6 +490,7 @@ int main(void) {
         ON_LOOPBACK(close_sends_what_is_waiting),
         ON_LOOPBACK(close_sends_while_the_other_side_sends),
         ON_LOOPBACK(close_of_a_paused_link_sends_what_is_waiting),
+        ON_LOOPBACK(what_a_peer_said_before_it_went_is_read),
         ON_LOOPBACK(a_pause_does_not_hold_up_a_close),
         ON_LOOPBACK(close_gives_up_after_a_second),
         ON_LOOPBACK(close_on_both_sides_at_once),

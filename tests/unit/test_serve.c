@@ -239,6 +239,31 @@ static void a_slowed_node_goes_on_after_the_deadline(void **state) {
     assert_int_equal(t->pauses[false], 1);
 }
 
+/* More than the table holds, before anybody could be slowed: it waits for room, and nothing is lost or kept back. */
+static void codes_that_find_no_room_wait(void **state) {
+    table *t = *state;
+    enum { PUSHED = 140 };
+    join_all(t);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        for (uint64_t i = 0; i < PUSHED; i++) {
+            push(t, k, i * 1000, 1000, 0);
+        }
+    }
+    while (desk_settle(t->desk, 0) == 0) {
+    }
+    json_t *lines = written(t);
+    assert_int_equal(json_array_size(lines), PUSHED * 1000);
+    for (size_t i = 0; i < PUSHED * 1000; i += 997) {
+        const json_t *line = json_array_get(lines, i);
+        uint64_t id = (uint64_t)json_integer_value(json_object_get(line, "id"));
+        const uint8_t codes[] = {code_of(id, 0), code_of(id, 1), code_of(id, 2), code_of(id, 3)};
+        assert_written(t, line, "push", codes, 15);
+    }
+    json_decref(lines);
+    assert_int_equal(t->pauses[true], t->pauses[false]);
+    assert_int_equal(t->drops, 0);
+}
+
 /* Requests. */
 
 static void a_request_goes_through_every_node(void **state) {
@@ -432,6 +457,7 @@ int main(void) {
         AT_TABLE(any_number_of_results_is_written_at_once),
         AT_TABLE(a_node_ahead_of_the_others_is_slowed),
         AT_TABLE(a_slowed_node_goes_on_after_the_deadline),
+        AT_TABLE(codes_that_find_no_room_wait),
         AT_TABLE(a_request_goes_through_every_node),
         AT_TABLE(a_request_asks_the_nodes_that_are_there),
         AT_TABLE(a_node_lost_in_a_request_degrades_it),
