@@ -277,12 +277,12 @@ static err run_loop(session *s) {
     uv_timer_init(&s->loop, &s->retry);
     s->retry.data = s;
     err e = signals_catch(&s->signals, &s->loop, on_stop, s);
-    e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
-    if (e) {
-        return e;
-    }
-    if (s->config->source != SOURCE_NONE) {
+    if (!e && s->config->source != SOURCE_NONE) {
         e = source_new(&s->source, s->config->source, s->config->encoder.data, on_portions, s);
+    }
+    e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s); /* it looks at the source, so that comes first */
+    if (!e && s->source) {
+        e = source_start(s->source);
     }
     if (!e) {
         connect_now(s);

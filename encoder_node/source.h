@@ -23,6 +23,9 @@ typedef struct source source;
 err source_new(source **s, source_kind kind, const portion *data, void (*arrived)(void *context), void *context);
 void source_free(source *s);
 
+/* Begins to read: not before `arrived` may be called. */
+err source_start(source *s);
+
 /* The portions that are there, at most `most`: [*count, c, h, w], samples *first and on. Borrowed until
  * source_consumed. *count 0: none now. */
 void source_look(source *s, uint32_t most, uint64_t *first, const uint8_t **portions, uint32_t *count);
