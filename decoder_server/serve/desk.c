@@ -392,6 +392,9 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
         classify_due(d, now_ns);
     }
     let_go_on(d, now_ns);
+    if (d->due_count > 0) { /* codes that had found no room */
+        return 0;
+    }
     uint64_t next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
     next = live_next < next ? live_next : next;
     if (next == UINT64_MAX) {

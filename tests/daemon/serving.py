@@ -1,4 +1,4 @@
-"""What the tests of serving share: a small trained run, a server with its nodes, requests, and a node played by hand."""
+"""What the tests of serving share: a small trained run, a server with its nodes, requests, a node played by hand."""
 import http.client
 import json
 import pathlib
@@ -117,7 +117,8 @@ class ServingCase(f.FleetCase):
     def wait_for_results(self, count):
         """All results, once there are as many as that."""
         def enough():
-            return self.results_path.exists() and self.results_path.read_bytes().count(b"\n") >= count
+            there = self.results_path.read_bytes() if self.results_path.exists() else b""
+            return there.count(b"\n") >= count
         wait_until(enough, f"{count} results", explain=self.fleet.explain)
         return read_results(self.results_path)
 
