@@ -42,8 +42,8 @@ typedef struct session {
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
-    {"labels", KEY_LABELS, "FILE", 0,
-     "IDX file of the true classes, to count how many of FILE:FIRST-LAST are right", 0},
+    {"labels", KEY_LABELS, "FILE", 0, "IDX file of the true classes, to count how many of FILE:FIRST-LAST are right",
+     0},
     {"summary", KEY_SUMMARY, NULL, 0, "only the summary at the end, no line an image", 0},
     {"json", KEY_JSON, NULL, 0, "print the server's answers as they are, one a line", 0},
     {"timeout", KEY_TIMEOUT, "MS", 0, "give up on an answer after this (default 10000)", 0},
@@ -150,11 +150,9 @@ static err parse_range(const char *text, int64_t *first, int64_t *last) {
     return e || !dash ? e : options_number(dash + 1, "the last index", *first, UINT32_MAX, last);
 }
 
-static err classify_items(session *s, const char *path, const idx_array *images, int64_t first,
-                          int64_t last) {
+static err classify_items(session *s, const char *path, const idx_array *images, int64_t first, int64_t last) {
     if (images->rank < 2 || last >= images->dims[0]) {
-        return err_fail(ERR_INPUT, "%s: has no image %" PRId64 ", only 0 to %u", path, last,
-                        images->dims[0] - 1);
+        return err_fail(ERR_INPUT, "%s: has no image %" PRId64 ", only 0 to %u", path, last, images->dims[0] - 1);
     }
     const idx_array *labels = &s->labels;
     if (labels->rank > 0 && last >= labels->dims[0]) {
@@ -209,18 +207,15 @@ static void print_summary(tally *t) {
         printf(": %" PRIu64 " of %" PRIu64 " right (%.2f %%)", t->right, t->labelled,
                100.0 * (double)t->right / (double)t->labelled);
     }
-    printf(", %" PRIu64
-           " degraded; an image: %.1f bits of codes, %.1f bytes of frames to the nodes and back, %.2f ms "
+    printf(", %" PRIu64 " degraded; an image: %.1f bits of codes, %.1f bytes of frames to the nodes and back, %.2f ms "
            "(median)\n",
-           t->degraded, (double)t->payload_bits / images, (double)t->frame_bytes / images,
-           t->ms[t->ms_count / 2]);
+           t->degraded, (double)t->payload_bits / images, (double)t->frame_bytes / images, t->ms[t->ms_count / 2]);
 }
 
 static err classify_all(const classify_options *o) {
     session s = {.options = o};
     s.tally.ms = malloc(MS_MAX * sizeof *s.tally.ms);
-    err e =
-        s.tally.ms ? http_new(&s.http, o->server, o->timeout_ms) : err_fail(ERR_MEMORY, "no memory to count");
+    err e = s.tally.ms ? http_new(&s.http, o->server, o->timeout_ms) : err_fail(ERR_MEMORY, "no memory to count");
     e = e ? e : read_labels(&s);
     stop_catch();
     for (int i = 0; i < o->image_count && !e; i++) {

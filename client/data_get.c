@@ -93,8 +93,7 @@ err data_get_main(int argc, char **argv) {
     curl_global_cleanup();
     e = e ? e : sources_check(g.set, g.to, &edition);
     if (!e) {
-        printf("%s: %zu files in %s, checked (%s)\n", g.set->name, g.set->file_count, g.to,
-               g.set->editions[edition]);
+        printf("%s: %zu files in %s, checked (%s)\n", g.set->name, g.set->file_count, g.to, g.set->editions[edition]);
     }
     return e;
 }

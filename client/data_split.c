@@ -133,8 +133,8 @@ static err load(const split_options *o, job *j, enum dataset_part part) {
         return e;
     }
     if (o->limit[part] > samples->count) {
-        return err_fail(ERR_INPUT, "%s: holds %u samples, fewer than the %lld of --%s", o->from,
-                        samples->count, (long long)o->limit[part], part == DATASET_TRAIN ? "train" : "test");
+        return err_fail(ERR_INPUT, "%s: holds %u samples, fewer than the %lld of --%s", o->from, samples->count,
+                        (long long)o->limit[part], part == DATASET_TRAIN ? "train" : "test");
     }
     j->about.samples[part] = o->limit[part] > 0 ? (uint32_t)o->limit[part] : samples->count;
     j->about.values[part] = samples->labels;

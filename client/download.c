@@ -42,8 +42,7 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *context) {
     return length;
 }
 
-static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total,
-                       curl_off_t up_now) {
+static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now) {
     (void)now;
     (void)up_total;
     (void)up_now;
@@ -89,8 +88,7 @@ static err explain(const transfer *t, CURLcode code, const char *reason) {
         return err_system(ERR_IO, "%s: cannot write", d->to);
     }
     if (t->too_large || code == CURLE_FILESIZE_EXCEEDED) {
-        return err_fail(ERR_INPUT, "%s: is larger than the %llu bytes allowed", d->url,
-                        (unsigned long long)d->cap);
+        return err_fail(ERR_INPUT, "%s: is larger than the %llu bytes allowed", d->url, (unsigned long long)d->cap);
     }
     return err_fail(ERR_NETWORK, "%s: %s", d->url, reason[0] ? reason : curl_easy_strerror(code));
 }

@@ -38,8 +38,7 @@ static void print_usage(FILE *to) {
 
 static err run_command(const command *c, int words, int argc, char **argv) {
     char name[64];
-    snprintf(name, sizeof name, "fewbit %s%s%s", c->words[0], c->words[1] ? " " : "",
-             c->words[1] ? c->words[1] : "");
+    snprintf(name, sizeof name, "fewbit %s%s%s", c->words[0], c->words[1] ? " " : "", c->words[1] ? c->words[1] : "");
     argv[words] = name;
     return c->run(argc - words, argv + words);
 }

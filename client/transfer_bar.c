@@ -47,9 +47,8 @@ static void print_known(const transfer_bar *p, uint64_t total, double rate) {
                 (unsigned long long)(left / 60), (unsigned long long)(left % 60));
         return;
     }
-    fprintf(stderr, "%s: %llu%%, %.1f of %.1f MB, %.1f MB/s, %llu:%02llu left\n", p->name,
-            (unsigned long long)percent, megabytes(have), megabytes(total), rate,
-            (unsigned long long)(left / 60), (unsigned long long)(left % 60));
+    fprintf(stderr, "%s: %llu%%, %.1f of %.1f MB, %.1f MB/s, %llu:%02llu left\n", p->name, (unsigned long long)percent,
+            megabytes(have), megabytes(total), rate, (unsigned long long)(left / 60), (unsigned long long)(left % 60));
 }
 
 void transfer_bar_show(transfer_bar *p, uint64_t have, uint64_t total) {

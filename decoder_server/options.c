@@ -26,12 +26,14 @@ enum {
     KEY_LOG_LEVEL
 };
 
-#define LISTEN_OPTION {"listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0}
+#define LISTEN_OPTION                                                                                                  \
+    { "listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0 }
 #define HEARTBEAT_OPTION                                                                                               \
-    {"heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0}
+    { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
 #define ANNOUNCE_OPTION                                                                                                \
-    {"announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0}
-#define LOG_OPTION {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0}
+    { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
+#define LOG_OPTION                                                                                                     \
+    { "log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0 }
 
 static const struct argp_option train_known[] = {
     LISTEN_OPTION,
@@ -64,13 +66,15 @@ static const struct argp_option serve_known[] = {
 static const char train_doc[] =
     "Trains an experiment's encoders, decoder and classifier jointly.\v"
     "Every option can stand in the environment: --listen as FEWBIT_LISTEN, --log-level as FEWBIT_LOG_LEVEL.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 network, "
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 "
+    "network, "
     "7 refused by the other side, 130 stopped.";
 
 static const char serve_doc[] =
     "Serves a finished run: puts the nodes' codes together, decodes and classifies them.\v"
     "Every option can stand in the environment: --http as FEWBIT_HTTP, --log-level as FEWBIT_LOG_LEVEL.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 network, "
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 "
+    "network, "
     "7 refused by the other side, 130 stopped.";
 
 static err take_value(server_options *o, int key, char *value) {
@@ -143,12 +147,12 @@ static int take(int key, char *value, struct argp_state *state) {
 }
 
 static err check_train(const server_options *o) {
-    const char *missing = !o->experiment                  ? "the experiment's file"
-                          : !o->labels                    ? "--labels"
-                          : !o->run                       ? "--out"
-                          : o->local && !o->data          ? "--data"
-                          : !o->local && !o->has_listen   ? "--listen (or --local)"
-                                                          : NULL;
+    const char *missing = !o->experiment                ? "the experiment's file"
+                          : !o->labels                  ? "--labels"
+                          : !o->run                     ? "--out"
+                          : o->local && !o->data        ? "--data"
+                          : !o->local && !o->has_listen ? "--listen (or --local)"
+                                                        : NULL;
     return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server train --help)", missing) : ERR_OK;
 }
 

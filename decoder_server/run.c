@@ -74,8 +74,8 @@ static bool digest_from(const json_t *j, uint8_t digest[DIGEST_BYTES]) {
 static err commit_from(const run *r, const char *path, const json_t *j, run_commit *c) {
     const json_t *encoders = json_object_get(j, "encoders");
     position_from(j, &c->position);
-    bool good = digest_from(json_object_get(j, "head"), c->head) &&
-                json_array_size(encoders) == r->experiment.data.portions;
+    bool good =
+        digest_from(json_object_get(j, "head"), c->head) && json_array_size(encoders) == r->experiment.data.portions;
     for (size_t i = 0; good && i < json_array_size(encoders); i++) {
         good = digest_from(json_array_get(encoders, i), c->encoders[i]);
     }
@@ -119,7 +119,8 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
         r->best_evaluation = (uint32_t)json_integer_value(json_object_get(j, "best_evaluation"));
     }
     e = e ? e : evaluations_from(r, json_object_get(j, "evaluations"));
-    if (!e && (r->evaluation_count != r->last.position.evaluations || (r->has_best && r->best_evaluation >= r->evaluation_count))) {
+    if (!e && (r->evaluation_count != r->last.position.evaluations ||
+               (r->has_best && r->best_evaluation >= r->evaluation_count))) {
         e = err_fail(ERR_INPUT, "%s: its evaluations and its commit contradict each other", path);
     }
     return e;
@@ -211,9 +212,10 @@ static json_t *commit_to(const run *r, const run_commit *c) {
         json_array_append_new(encoders, digest_to(c->encoders[k]));
     }
     const run_position *p = &c->position;
-    return json_pack("{s:I, s:i, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch", (int)p->epoch,
-                     "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum", p->loss_sum, "correct", (json_int_t)p->correct, "seen",
-                     (json_int_t)p->seen, "head", digest_to(c->head), "encoders", encoders);
+    return json_pack("{s:I, s:i, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
+                     (int)p->epoch, "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum", p->loss_sum,
+                     "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "head", digest_to(c->head),
+                     "encoders", encoders);
 }
 
 static json_t *manifest_to(const run *r) {
@@ -222,9 +224,9 @@ static json_t *manifest_to(const run *r) {
     json_t *evaluations = json_array();
     for (uint32_t i = 0; i < r->evaluation_count; i++) {
         const run_evaluation *e = &r->evaluations[i];
-        json_array_append_new(evaluations, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss", e->loss, "train", e->train,
-                                                "soft", e->soft, "rounded", e->rounded, "validation", e->validation,
-                                                "seconds", e->seconds));
+        json_array_append_new(evaluations, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss",
+                                                     e->loss, "train", e->train, "soft", e->soft, "rounded", e->rounded,
+                                                     "validation", e->validation, "seconds", e->seconds));
     }
     json_t *j = json_pack("{s:s, s:o, s:o}", "run", id, "last", commit_to(r, &r->last), "evaluations", evaluations);
     if (r->has_best) {

@@ -23,7 +23,7 @@ typedef struct run_position {
     uint64_t step;
     uint32_t epoch, batch;
     uint32_t evaluations; /* done so far */
-    double loss_sum; /* over samples, since the last evaluation */
+    double loss_sum;      /* over samples, since the last evaluation */
     uint64_t correct, seen;
 } run_position;
 
@@ -48,7 +48,7 @@ typedef struct run {
     run_commit last;
     bool has_best; /* with keep_best */
     run_commit best;
-    uint32_t best_evaluation; /* from 0 */
+    uint32_t best_evaluation;    /* from 0 */
     run_evaluation *evaluations; /* [evaluation_count] */
     uint32_t evaluation_count;
 } run;

@@ -141,8 +141,7 @@ static err take_job(encoder *e, const experiment *job, const split *s, Fewbit__M
     nn_net_options options = {.max_rows = e->max_rows, .training = mode == FEWBIT__MODE__MODE_TRAIN};
     err failed = nn_net_new(&e->net, &spec, &options);
     failed = failed ? failed : plan_buffers(e);
-    return failed ? failed
-                  : store_open(&e->store, e->config.state, e->run, portion_about(e->config.data)->index);
+    return failed ? failed : store_open(&e->store, e->config.state, e->run, portion_about(e->config.data)->index);
 }
 
 static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
@@ -182,8 +181,7 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     bool trains = e->mode == FEWBIT__MODE__MODE_TRAIN;
     if (r->fresh && trains) {
         e->optimiser = experiment_optimiser(&e->job);
-        nn_net_init(e->net, e->job.training.seed,
-                    rng_stream(RNG_INIT_ENCODER, portion_about(e->config.data)->index));
+        nn_net_init(e->net, e->job.training.seed, rng_stream(RNG_INIT_ENCODER, portion_about(e->config.data)->index));
     } else {
         e->optimiser = experiment_optimiser(&e->job);
         const uint8_t *digest = r->digest.len == DIGEST_BYTES ? r->digest.data : NULL;

@@ -17,9 +17,9 @@ typedef struct encoder encoder;
 enum { ENCODER_ROWS = 1000 }; /* samples in one Codes frame, and in one evaluation batch, at most */
 
 typedef struct encoder_config {
-    const char *name;     /* for people */
-    const portion *data;  /* borrowed */
-    const char *state;    /* folder of its checkpoints; made when missing */
+    const char *name;    /* for people */
+    const portion *data; /* borrowed */
+    const char *state;   /* folder of its checkpoints; made when missing */
 } encoder_config;
 
 /* Sends one message; the body is borrowed for the call. */

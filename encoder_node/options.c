@@ -68,11 +68,12 @@ err node_options_parse(int argc, char **argv, node_options *options) {
     const struct argp argp = {
         .options = known,
         .parser = take,
-        .doc = "Encodes one portion of every sample into a few bits, and trains its encoder with the server.\v"
-               "Every option can stand in the environment: --server as FEWBIT_SERVER, --log-level as "
-               "FEWBIT_LOG_LEVEL.\n\n"
-               "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, "
-               "6 network, 7 refused by the other side, 130 stopped twice.",
+        .doc =
+            "Encodes one portion of every sample into a few bits, and trains its encoder with the server.\v"
+            "Every option can stand in the environment: --server as FEWBIT_SERVER, --log-level as "
+            "FEWBIT_LOG_LEVEL.\n\n"
+            "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, "
+            "6 network, 7 refused by the other side, 130 stopped twice.",
     };
     err e = options_parse(&argp, argc, argv, 0, NULL, options);
     if (e) {
@@ -80,7 +81,10 @@ err node_options_parse(int argc, char **argv, node_options *options) {
     }
     if (!options->host[0] || !options->name || !options->data || !options->state) {
         return err_fail(ERR_USAGE, "--%s is missing (see --help)",
-                        !options->host[0] ? "server" : !options->name ? "name" : !options->data ? "data" : "state");
+                        !options->host[0] ? "server"
+                        : !options->name  ? "name"
+                        : !options->data  ? "data"
+                                          : "state");
     }
     return ERR_OK;
 }

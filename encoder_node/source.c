@@ -14,9 +14,9 @@ struct source {
     source_kind kind;
     const portion *data;
     size_t elements;
-    uint64_t next;     /* id of the next sample */
-    uint32_t looked;   /* portions lent out by source_look */
-    uint32_t taken;    /* portions of buffer consumed so far */
+    uint64_t next;   /* id of the next sample */
+    uint32_t looked; /* portions lent out by source_look */
+    uint32_t taken;  /* portions of buffer consumed so far */
     void (*arrived)(void *context);
     void *context;
     /* The reading thread fills `buffer`, then waits until it is consumed. */

@@ -59,8 +59,7 @@ static enum MHD_Result send_error(struct MHD_Connection *connection, unsigned st
 static enum MHD_Result send_answer(exchange *x) {
     switch (x->answer.outcome) {
     case ANSWER_CLASSIFIED:
-        return send_text(x->connection, MHD_HTTP_OK,
-                         reply_classified(x->request, &x->answer, x->gateway->config.set));
+        return send_text(x->connection, MHD_HTTP_OK, reply_classified(x->request, &x->answer, x->gateway->config.set));
     case ANSWER_NO_NODES:
         return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "no_nodes", "no node is ready");
     case ANSWER_NO_CODES:
@@ -166,9 +165,8 @@ static enum MHD_Result start_exchange(gateway *g, struct MHD_Connection *connect
     return send_error(connection, MHD_HTTP_NOT_FOUND, "not_found", "there is nothing here");
 }
 
-static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload, size_t *upload_length,
-                                  void **state) {
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_length, void **state) {
     (void)version;
     exchange *x = *state;
     if (!x) {
@@ -253,11 +251,11 @@ static err start_daemon(gateway *g) {
     if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
         return err_fail(ERR_USAGE, "--http: '%s' is no IPv4 address", g->config.host);
     }
-    g->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, g->config.port, NULL, NULL, on_request, g,
-                                 MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_CONNECTION_LIMIT, GATEWAY_CONNECTIONS_MAX,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, g, MHD_OPTION_END);
+    g->daemon =
+        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, g->config.port, NULL, NULL, on_request, g,
+                         MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_CONNECTION_LIMIT, GATEWAY_CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, g, MHD_OPTION_END);
     return g->daemon ? ERR_OK
                      : err_system(ERR_NETWORK, "cannot listen for HTTP on %s:%u", g->config.host, g->config.port);
 }

@@ -6,8 +6,8 @@
 
 static err finish_read(png_image *image, const split *shape, uint8_t *sample) {
     if (image->width != shape->width || image->height != shape->height) {
-        return err_fail(ERR_INPUT, "the image has %u x %u pixels, this model takes %u x %u", image->width, image->height,
-                        shape->width, shape->height);
+        return err_fail(ERR_INPUT, "the image has %u x %u pixels, this model takes %u x %u", image->width,
+                        image->height, shape->width, shape->height);
     }
     uint32_t channels = shape->channels;
     image->format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;

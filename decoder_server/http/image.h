@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A PNG of exactly the sample's height and width, grey or colour, to `sample` u8 [channels, height, width]. Transparency
- * is laid on black. ERR_INPUT says what does not fit. */
+/* A PNG of exactly the sample's height and width, grey or colour, to `sample` u8 [channels, height, width].
+ * Transparency is laid on black. ERR_INPUT says what does not fit. */
 err image_from_png(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
 
 /* Raw elements, as many as the sample has. */

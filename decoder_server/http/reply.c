@@ -27,12 +27,12 @@ char *reply_classified(uint64_t request, const answer *a, const dataset *set) {
             json_array_append_new(missing, json_integer(k));
         }
     }
-    json_t *j = json_pack(
-        "{s:I, s:i, s:s, s:f, s:o, s:o, s:i, s:i, s:i, s:b, s:o, s:f}", "request", (json_int_t)request, "class",
-        (int)a->class, "label", set->class_names[a->class], "probability", (double)a->probabilities[a->class],
-        "probabilities", probabilities, "bits", bits, "payload_bits", (int)(present * a->bits), "frame_bytes",
-        (int)a->frame_bytes, "raw_bytes", (int)(set->channels * set->height * set->width), "degraded", a->degraded,
-        "missing", missing, "ms", round(a->ms * 1000) / 1000);
+    json_t *j = json_pack("{s:I, s:i, s:s, s:f, s:o, s:o, s:i, s:i, s:i, s:b, s:o, s:f}", "request",
+                          (json_int_t)request, "class", (int)a->class, "label", set->class_names[a->class],
+                          "probability", (double)a->probabilities[a->class], "probabilities", probabilities, "bits",
+                          bits, "payload_bits", (int)(present * a->bits), "frame_bytes", (int)a->frame_bytes,
+                          "raw_bytes", (int)(set->channels * set->height * set->width), "degraded", a->degraded,
+                          "missing", missing, "ms", round(a->ms * 1000) / 1000);
     char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(j);
     return text;

@@ -19,11 +19,11 @@ typedef struct list {
 
 struct assembler {
     assembler_config config;
-    place *places;       /* [capacity] */
-    uint64_t *codes;     /* [capacity, portions] */
-    int32_t *heads;      /* [buckets]: first place of a hash */
+    place *places;   /* [capacity] */
+    uint64_t *codes; /* [capacity, portions] */
+    int32_t *heads;  /* [buckets]: first place of a hash */
     uint32_t bucket_mask;
-    int32_t free;        /* through `chain` */
+    int32_t free; /* through `chain` */
     list waiting, answered;
     assembler_counters counters;
 };

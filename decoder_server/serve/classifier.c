@@ -76,8 +76,7 @@ const float *classifier_run(classifier *c, const assembled *samples, size_t coun
     for (size_t i = 0; i < count; i++) {
         unpack_sample(c, &samples[i], c->codes + i * c->portions * c->bits);
     }
-    memcpy(c->probabilities, nn_net_forward(c->head, c->codes, count, NN_EVALUATE),
-           count * c->classes * sizeof(float));
+    memcpy(c->probabilities, nn_net_forward(c->head, c->codes, count, NN_EVALUATE), count * c->classes * sizeof(float));
     for (size_t i = 0; i < count; i++) {
         loss_softmax(c->probabilities + i * c->classes, c->classes);
     }

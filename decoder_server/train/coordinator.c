@@ -533,10 +533,10 @@ static void end_evaluation(coordinator *c) {
         return;
     }
     run_log(c->run, "evaluated",
-            json_pack("{s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", score.epoch, "step",
-                      (json_int_t)c->at.step, "loss", score.loss, "train_accuracy", score.train, "soft_accuracy",
-                      score.soft, "rounded_accuracy", score.rounded, "validation_accuracy", score.validation,
-                      "seconds", score.seconds));
+            json_pack("{s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", score.epoch, "step", (json_int_t)c->at.step,
+                      "loss", score.loss, "train_accuracy", score.train, "soft_accuracy", score.soft,
+                      "rounded_accuracy", score.rounded, "validation_accuracy", score.validation, "seconds",
+                      score.seconds));
     report(c, "testing", &score);
     c->next_is_best = c->e->training.keep_best && is_better_than_before(c, &score);
     bool ends_epoch = c->at.batch == c->batches;
@@ -631,7 +631,8 @@ static void commit(coordinator *c) {
     if (c->save_failed) {
         log_error("checkpoint %" PRIu64 " failed, the one of step %" PRIu64 " stands: %s", c->at.step,
                   c->run->has_commit ? c->run->last.position.step : 0, c->save_error);
-        run_log(c->run, "commit failed", json_pack("{s:I, s:s}", "step", (json_int_t)c->at.step, "error", c->save_error));
+        run_log(c->run, "commit failed",
+                json_pack("{s:I, s:s}", "step", (json_int_t)c->at.step, "error", c->save_error));
     } else {
         run_log(c->run, "committed", json_pack("{s:I}", "step", (json_int_t)c->at.step));
     }
@@ -674,10 +675,9 @@ static json_t *history(const run *r) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < r->evaluation_count; i++) {
         const run_evaluation *e = &r->evaluations[i];
-        json_array_append_new(list, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss",
-                                              e->loss, "train_accuracy", e->train, "soft_accuracy", e->soft,
-                                              "rounded_accuracy", e->rounded, "validation_accuracy", e->validation,
-                                              "seconds", e->seconds));
+        json_array_append_new(list, json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss", e->loss,
+                                              "train_accuracy", e->train, "soft_accuracy", e->soft, "rounded_accuracy",
+                                              e->rounded, "validation_accuracy", e->validation, "seconds", e->seconds));
     }
     return list;
 }
@@ -693,12 +693,11 @@ static err write_result(coordinator *c) {
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     json_t *j = json_pack(
         "{s:s, s:s, s:{s:f, s:f, s:f, s:f}, s:i, s:f, s:f, s:I, s:o, s:i, s:o, s:o}", "experiment", c->e->name, "run",
-        id, "final", "epoch", final->epoch, "train_accuracy", final->train, "soft_accuracy",
-        final->soft, "rounded_accuracy", final->rounded, "epochs", (int)c->at.epoch, "seconds", seconds,
-        "seconds_per_epoch", c->at.epoch ? seconds / c->at.epoch : seconds, "steps", (json_int_t)c->at.step, "bits_per_sample",
+        id, "final", "epoch", final->epoch, "train_accuracy", final->train, "soft_accuracy", final->soft,
+        "rounded_accuracy", final->rounded, "epochs", (int)c->at.epoch, "seconds", seconds, "seconds_per_epoch",
+        c->at.epoch ? seconds / c->at.epoch : seconds, "steps", (json_int_t)c->at.step, "bits_per_sample",
         ledger_bits_per_sample(&c->ledger, c->portions * c->bits), "raw_bits_per_sample",
-        (int)(8 * split_sample_elements(&c->labels->split)), "nodes", ledger_nodes(&c->ledger), "history",
-        history(r));
+        (int)(8 * split_sample_elements(&c->labels->split)), "nodes", ledger_nodes(&c->ledger), "history", history(r));
     err e = run_write_result(r, j);
     json_decref(j);
     return e;
@@ -707,7 +706,8 @@ static err write_result(coordinator *c) {
 static void finish(coordinator *c) {
     if (c->save_failed) {
         char text[256];
-        snprintf(text, sizeof text, "the last checkpoint could not be written (%.150s); --resume goes on from the one before",
+        snprintf(text, sizeof text,
+                 "the last checkpoint could not be written (%.150s); --resume goes on from the one before",
                  c->save_error);
         end_training(c, ERR_IO, text);
         return;

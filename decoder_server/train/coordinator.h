@@ -22,11 +22,11 @@ typedef struct coordinator coordinator;
 
 /* Where training stands, for a progress bar. */
 typedef struct coordinator_progress {
-    const char *phase; /* "training", "testing", "waiting for nodes", "saving" */
+    const char *phase;      /* "training", "testing", "waiting for nodes", "saving" */
     uint32_t epoch, epochs; /* from 1 */
     uint32_t batch, batches;
-    double loss, accuracy; /* of the epoch so far; percent */
-    uint64_t samples, steps; /* done since the start of this process */
+    double loss, accuracy;       /* of the epoch so far; percent */
+    uint64_t samples, steps;     /* done since the start of this process */
     const run_evaluation *ended; /* the epoch that has just been evaluated, or NULL */
 } coordinator_progress;
 

@@ -11,11 +11,11 @@ typedef struct ledger {
     uint32_t portions;
     bool over_tcp;
     char names[SPLIT_PORTIONS_MAX][64];
-    uint64_t codes[SPLIT_PORTIONS_MAX];       /* payload bits, by kind */
+    uint64_t codes[SPLIT_PORTIONS_MAX]; /* payload bits, by kind */
     uint64_t activations[SPLIT_PORTIONS_MAX];
     uint64_t gradients[SPLIT_PORTIONS_MAX];
-    meter total[SPLIT_PORTIONS_MAX];          /* as last read */
-    meter rounded[SPLIT_PORTIONS_MAX];        /* of the last rounded test alone */
+    meter total[SPLIT_PORTIONS_MAX];   /* as last read */
+    meter rounded[SPLIT_PORTIONS_MAX]; /* of the last rounded test alone */
     uint64_t rounded_samples;
 } ledger;
 

@@ -25,7 +25,7 @@ typedef struct local_peer {
     char name[32];
     pipe_end inbox, outbox; /* of the encoder */
     arena unpacked;
-    meter meter; /* as the server's end of a link would count */
+    meter meter;     /* as the server's end of a link would count */
     bool is_metered; /* the coordinator has asked and not been answered */
     err failure;
     char failure_text[256];

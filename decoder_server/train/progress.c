@@ -14,8 +14,7 @@ void progress_start(progress *p) {
 
 static void show_epoch(const progress *p, const coordinator_progress *now) {
     const run_evaluation *e = now->ended;
-    fprintf(stderr,
-            "%sepoch %.4g/%u  loss %.4f  train %.2f %%  soft %.2f %%  rounded %.2f %%  %.1f s\n",
+    fprintf(stderr, "%sepoch %.4g/%u  loss %.4f  train %.2f %%  soft %.2f %%  rounded %.2f %%  %.1f s\n",
             p->is_terminal ? "\r\033[K" : "", e->epoch, now->epochs, e->loss, e->train, e->soft, e->rounded,
             e->seconds);
 }

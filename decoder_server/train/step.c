@@ -66,8 +66,7 @@ nn_optimiser *step_optimiser(step *s) {
     return &s->optimiser;
 }
 
-const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss,
-                        size_t *correct) {
+const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
     const float *logits = nn_net_forward(s->head, soft, rows, NN_TRAIN);
     *loss = loss_cross_entropy(logits, labels, rows, s->classes, s->logits_gradient, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);

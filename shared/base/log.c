@@ -44,7 +44,8 @@ void log_write(log_level level, const char *format, ...) {
         length = sizeof text - 2;
     }
     for (size_t i = (size_t)head; i < length; i++) {
-        text[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]; /* what a peer said stays one line */
+        text[i] =
+            (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]; /* what a peer said stays one line */
     }
     text[length] = '\n';
     ssize_t written = write(STDERR_FILENO, text, length + 1);

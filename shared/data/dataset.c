@@ -26,14 +26,10 @@ static const dataset sets[SET_COUNT] = {
             .class_names = digits,
             .train_samples = 60000,
             .test_samples = 10000,
-            .files = {{"train-images-idx3-ubyte",
-                       {"ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"}},
-                      {"train-labels-idx1-ubyte",
-                       {"65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"}},
-                      {"t10k-images-idx3-ubyte",
-                       {"0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"}},
-                      {"t10k-labels-idx1-ubyte",
-                       {"ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"}}},
+            .files = {{"train-images-idx3-ubyte", {"ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"}},
+                      {"train-labels-idx1-ubyte", {"65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"}},
+                      {"t10k-images-idx3-ubyte", {"0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"}},
+                      {"t10k-labels-idx1-ubyte", {"ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"}}},
             .file_count = 4,
             .editions = {"as published"},
             .edition_count = 1,
@@ -49,14 +45,10 @@ static const dataset sets[SET_COUNT] = {
             .class_names = clothes,
             .train_samples = 60000,
             .test_samples = 10000,
-            .files = {{"train-images-idx3-ubyte",
-                       {"c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"}},
-                      {"train-labels-idx1-ubyte",
-                       {"bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"}},
-                      {"t10k-images-idx3-ubyte",
-                       {"5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"}},
-                      {"t10k-labels-idx1-ubyte",
-                       {"0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"}}},
+            .files = {{"train-images-idx3-ubyte", {"c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"}},
+                      {"train-labels-idx1-ubyte", {"bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"}},
+                      {"t10k-images-idx3-ubyte", {"5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"}},
+                      {"t10k-labels-idx1-ubyte", {"0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"}}},
             .file_count = 4,
             .editions = {"as published"},
             .edition_count = 1,
@@ -132,8 +124,7 @@ err dataset_locate(const dataset *set, const char *folder, size_t index, char *p
 err dataset_check_labels(const char *path, const uint8_t *labels, size_t count, uint32_t classes) {
     for (size_t i = 0; i < count; i++) {
         if (labels[i] >= classes) {
-            return err_fail(ERR_INPUT, "%s: label %zu is %u, not below the %u classes", path, i, labels[i],
-                            classes);
+            return err_fail(ERR_INPUT, "%s: label %zu is %u, not below the %u classes", path, i, labels[i], classes);
         }
     }
     return ERR_OK;
@@ -150,8 +141,8 @@ static uint32_t published_samples(const dataset *set, enum dataset_part part) {
 /* Takes the images over. A set of one channel is published as [count, height, width]. */
 static err take_images(const dataset *set, const char *path, idx_array *array, dataset_samples *samples) {
     if (array->rank != 3 || array->dims[1] != set->height || array->dims[2] != set->width) {
-        return err_fail(ERR_INPUT, "%s: its shape is not that of %s: [samples, %u, %u]", path, set->name,
-                        set->height, set->width);
+        return err_fail(ERR_INPUT, "%s: its shape is not that of %s: [samples, %u, %u]", path, set->name, set->height,
+                        set->width);
     }
     samples->images = array->bytes;
     samples->count = array->dims[0];
@@ -164,8 +155,7 @@ static err take_labels(const dataset *set, const char *path, idx_array *array, d
         return err_fail(ERR_INPUT, "%s: rank is %u, not the 1 of labels", path, array->rank);
     }
     if (array->dims[0] != samples->count) {
-        return err_fail(ERR_INPUT, "%s: %u labels, but there are %u images", path, array->dims[0],
-                        samples->count);
+        return err_fail(ERR_INPUT, "%s: %u labels, but there are %u images", path, array->dims[0], samples->count);
     }
     err e = dataset_check_labels(path, array->bytes, array->length, set->classes);
     if (e) {
@@ -195,8 +185,7 @@ static err load_array(const dataset *set, const char *folder, size_t index, size
     return e;
 }
 
-static err load_idx(const dataset *set, const char *folder, enum dataset_part part,
-                    dataset_samples *samples) {
+static err load_idx(const dataset *set, const char *folder, enum dataset_part part, dataset_samples *samples) {
     size_t cap = published_samples(set, part);
     size_t first = part == DATASET_TRAIN ? 0 : 2;
     err e = load_array(set, folder, first, cap * elements_of(set), take_images, samples);
@@ -221,8 +210,7 @@ static err take_records(const dataset *set, const char *path, const uint8_t *byt
     return dataset_check_labels(path, labels, records, set->classes);
 }
 
-static err load_batch(const dataset *set, const char *folder, size_t index, size_t cap,
-                      dataset_samples *samples) {
+static err load_batch(const dataset *set, const char *folder, size_t index, size_t cap, dataset_samples *samples) {
     char path[FILE_PATH_MAX];
     err e = dataset_locate(set, folder, index, path, sizeof path);
     if (e) {
@@ -239,8 +227,7 @@ static err load_batch(const dataset *set, const char *folder, size_t index, size
     return e;
 }
 
-static err load_cifar(const dataset *set, const char *folder, enum dataset_part part,
-                      dataset_samples *samples) {
+static err load_cifar(const dataset *set, const char *folder, enum dataset_part part, dataset_samples *samples) {
     size_t first = part == DATASET_TRAIN ? 0 : set->file_count - 1;
     size_t count = part == DATASET_TRAIN ? set->file_count - 1 : 1;
     size_t published = published_samples(set, part);
@@ -261,8 +248,7 @@ static err load_cifar(const dataset *set, const char *folder, enum dataset_part 
 
 err dataset_load(const dataset *set, const char *folder, enum dataset_part part, dataset_samples *samples) {
     *samples = (dataset_samples){0};
-    err e = set->format == DATASET_IDX ? load_idx(set, folder, part, samples)
-                                       : load_cifar(set, folder, part, samples);
+    err e = set->format == DATASET_IDX ? load_idx(set, folder, part, samples) : load_cifar(set, folder, part, samples);
     if (e) {
         dataset_samples_free(samples);
     }

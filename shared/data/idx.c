@@ -83,12 +83,11 @@ static err read_magic(const idx_file *file, idx_array *array) {
         return e;
     }
     if (magic[0] != 0 || magic[1] != 0) {
-        return err_fail(ERR_INPUT, "%s: not an IDX file (starts with 0x%02x%02x, not 0x0000)", file->path,
-                        magic[0], magic[1]);
+        return err_fail(ERR_INPUT, "%s: not an IDX file (starts with 0x%02x%02x, not 0x0000)", file->path, magic[0],
+                        magic[1]);
     }
     if (magic[2] != TYPE_UNSIGNED_BYTE) {
-        return err_fail(ERR_INPUT, "%s: element type is 0x%02x, not 0x08 (unsigned byte)", file->path,
-                        magic[2]);
+        return err_fail(ERR_INPUT, "%s: element type is 0x%02x, not 0x08 (unsigned byte)", file->path, magic[2]);
     }
     if (magic[3] < 1 || magic[3] > IDX_RANK_MAX) {
         return err_fail(ERR_INPUT, "%s: rank is %u, not 1 to %d", file->path, magic[3], IDX_RANK_MAX);
@@ -111,8 +110,7 @@ static err read_sizes(const idx_file *file, size_t cap, idx_array *array) {
             return err_fail(ERR_INPUT, "%s: size %u of the header is 0", file->path, i);
         }
         if (array->dims[i] > cap / array->length) {
-            return err_fail(ERR_INPUT, "%s: the header promises more than the %zu elements allowed",
-                            file->path, cap);
+            return err_fail(ERR_INPUT, "%s: the header promises more than the %zu elements allowed", file->path, cap);
         }
         array->length *= array->dims[i];
     }

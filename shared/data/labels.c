@@ -116,12 +116,11 @@ static err write_info(const char *folder, const labels *l) {
         return e;
     }
     const split *s = &l->split;
-    json_t *root =
-        json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "split",
-                  split_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape",
-                  (json_int_t)s->channels, (json_int_t)s->height, (json_int_t)s->width, "classes",
-                  (json_int_t)l->classes, "train_samples", (json_int_t)l->samples[DATASET_TRAIN],
-                  "test_samples", (json_int_t)l->samples[DATASET_TEST], "portion_digests", pack_digests(l));
+    json_t *root = json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "split",
+                             split_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape",
+                             (json_int_t)s->channels, (json_int_t)s->height, (json_int_t)s->width, "classes",
+                             (json_int_t)l->classes, "train_samples", (json_int_t)l->samples[DATASET_TRAIN],
+                             "test_samples", (json_int_t)l->samples[DATASET_TEST], "portion_digests", pack_digests(l));
     return manifest_write(path, root);
 }
 

@@ -45,8 +45,7 @@ err manifest_open(manifest *m, const char *path, const char *const *fields) {
     if (!m->root) {
         return err_fail(ERR_INPUT, "%s:%d: not JSON: %s", path, error.line, error.text);
     }
-    e = json_is_object(m->root) ? check_fields(m, fields)
-                                : err_fail(ERR_INPUT, "%s: not a JSON object", path);
+    e = json_is_object(m->root) ? check_fields(m, fields) : err_fail(ERR_INPUT, "%s: not a JSON object", path);
     if (e) {
         json_decref(m->root);
     }
@@ -85,8 +84,7 @@ void manifest_number(manifest *m, const char *field, uint32_t low, uint32_t high
     if (number_fits(value, low, high)) {
         *to = (uint32_t)json_integer_value(value);
     } else if (!m->error) {
-        m->error = err_fail(ERR_INPUT, "%s: field '%s' is not a whole number from %u to %u", m->path, field,
-                            low, high);
+        m->error = err_fail(ERR_INPUT, "%s: field '%s' is not a whole number from %u to %u", m->path, field, low, high);
     }
 }
 

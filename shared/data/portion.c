@@ -79,8 +79,8 @@ static err read_part(portion *p, const char *folder, enum dataset_part part) {
     }
     const idx_array *array = &p->parts[part];
     if (array->rank != 4 || memcmp(array->dims, dims, sizeof dims) != 0) {
-        return err_fail(ERR_INPUT, "%s: its shape is not the [%u, %u, %u, %u] that portion.json says", path,
-                        dims[0], dims[1], dims[2], dims[3]);
+        return err_fail(ERR_INPUT, "%s: its shape is not the [%u, %u, %u, %u] that portion.json says", path, dims[0],
+                        dims[1], dims[2], dims[3]);
     }
     return ERR_OK;
 }
@@ -112,8 +112,7 @@ static err check_digest(const portion *p, const char *folder) {
         return e;
     }
     if (strcmp(hex, p->info.digest) != 0) {
-        return err_fail(ERR_INPUT,
-                        "%s: SHA-256 of train.idx and test.idx is %s, not the 'digest' of portion.json, %s",
+        return err_fail(ERR_INPUT, "%s: SHA-256 of train.idx and test.idx is %s, not the 'digest' of portion.json, %s",
                         folder, hex, p->info.digest);
     }
     return ERR_OK;
@@ -154,8 +153,7 @@ const uint8_t *portion_sample(const portion *p, enum dataset_part part, uint32_t
     return p->parts[part].bytes + index * p->elements;
 }
 
-static err write_part(const char *folder, const portion_info *info, enum dataset_part part,
-                      const uint8_t *bytes) {
+static err write_part(const char *folder, const portion_info *info, enum dataset_part part, const uint8_t *bytes) {
     char path[FILE_PATH_MAX];
     const uint32_t dims[4] = {info->samples[part], info->shape[0], info->shape[1], info->shape[2]};
     err e = file_path(path, sizeof path, "%s/%s", folder, part_names[part]);
@@ -168,12 +166,11 @@ static err write_info(const char *folder, const portion_info *info) {
     if (e) {
         return e;
     }
-    json_t *root =
-        json_pack("{s:s, s:s, s:I, s:I, s:[I, I, I], s:I, s:I, s:s}", "dataset", info->dataset, "split",
-                  info->split, "portions", (json_int_t)info->portions, "portion", (json_int_t)info->index,
-                  "shape", (json_int_t)info->shape[0], (json_int_t)info->shape[1], (json_int_t)info->shape[2],
-                  "train_samples", (json_int_t)info->samples[DATASET_TRAIN], "test_samples",
-                  (json_int_t)info->samples[DATASET_TEST], "digest", info->digest);
+    json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:[I, I, I], s:I, s:I, s:s}", "dataset", info->dataset, "split",
+                             info->split, "portions", (json_int_t)info->portions, "portion", (json_int_t)info->index,
+                             "shape", (json_int_t)info->shape[0], (json_int_t)info->shape[1],
+                             (json_int_t)info->shape[2], "train_samples", (json_int_t)info->samples[DATASET_TRAIN],
+                             "test_samples", (json_int_t)info->samples[DATASET_TEST], "digest", info->digest);
     return manifest_write(path, root);
 }
 

@@ -22,13 +22,11 @@ err split_parse(const char *name, split_kind *kind) {
 
 static err check_sizes(const split *s) {
     if (s->channels == 0 || s->height == 0 || s->width == 0) {
-        return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has no elements", s->channels, s->height,
-                        s->width);
+        return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has no elements", s->channels, s->height, s->width);
     }
-    if (s->channels > SPLIT_ELEMENTS_MAX / s->height ||
-        s->channels * s->height > SPLIT_ELEMENTS_MAX / s->width) {
-        return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has more than %d elements", s->channels,
-                        s->height, s->width, SPLIT_ELEMENTS_MAX);
+    if (s->channels > SPLIT_ELEMENTS_MAX / s->height || s->channels * s->height > SPLIT_ELEMENTS_MAX / s->width) {
+        return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has more than %d elements", s->channels, s->height,
+                        s->width, SPLIT_ELEMENTS_MAX);
     }
     if (s->portions == 0 || s->portions > SPLIT_PORTIONS_MAX) {
         return err_fail(ERR_INPUT, "%u portions are not 1 to %d", s->portions, SPLIT_PORTIONS_MAX);
@@ -62,8 +60,8 @@ err split_check(const split *s) {
         return check_quadrants(s);
     case SPLIT_PLANES:
         if (s->portions != s->channels) {
-            return err_fail(ERR_INPUT, "planes make one portion for each of the %u channels, not %u",
-                            s->channels, s->portions);
+            return err_fail(ERR_INPUT, "planes make one portion for each of the %u channels, not %u", s->channels,
+                            s->portions);
         }
         return ERR_OK;
     }

@@ -66,7 +66,8 @@ static const rule *broken_rule(const experiment *e) {
         {"data.set", known, "must be a data set that is known: mnist, fashion-mnist or cifar10"},
         {"data.portions", e->data.portions >= 1 && e->data.portions <= SPLIT_PORTIONS_MAX, "must be from 1 to 64"},
         {"data.mean", finite_in(e->data.mean, -10, 10), "must be from -10 to 10"},
-        {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100), "must be from 0.0001 to 100"},
+        {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100),
+         "must be from 0.0001 to 100"},
         {"data.validation", !known || e->data.validation < set->train_samples, "must be below the training samples"},
         {"encoder.hidden", e->encoder.hidden >= 1 && e->encoder.hidden <= 65536, "must be from 1 to 65536"},
         {"encoder.bits", e->encoder.bits >= 1 && e->encoder.bits <= 64, "must be from 1 to 64"},
@@ -143,7 +144,8 @@ err experiment_check(const experiment *e) {
 }
 
 /* libcyaml places an unexpected key at the value before it, and a missing one wherever it noticed: say it better. */
-static err refuse_as_heard(const char *where, const char *text, size_t length, const complaint *c, const char *otherwise) {
+static err refuse_as_heard(const char *where, const char *text, size_t length, const complaint *c,
+                           const char *otherwise) {
     char key[48], section[32] = "", path[96];
     const char *outermost = strrchr(c->where, '\'') ? strstr(c->where, "field '") : NULL;
     if (sscanf(c->what, "Unexpected key: %47s", key) == 1) {
@@ -164,8 +166,8 @@ err experiment_parse(const char *where, const char *text, size_t length, experim
     complaint heard = {0};
     cyaml_config_t config = config_for(&heard);
     experiment *loaded = NULL;
-    cyaml_err_t status = cyaml_load_data((const uint8_t *)text, length, &config, &schema_experiment,
-                                         (cyaml_data_t **)&loaded, NULL);
+    cyaml_err_t status =
+        cyaml_load_data((const uint8_t *)text, length, &config, &schema_experiment, (cyaml_data_t **)&loaded, NULL);
     if (status != CYAML_OK) {
         return refuse_as_heard(where, text, length, &heard, cyaml_strerror(status));
     }

@@ -25,7 +25,7 @@ typedef struct experiment {
         split_kind split;
         uint32_t portions;
         float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
-        uint32_t validation; /* training samples held back, the last ones; 0: none */
+        uint32_t validation;   /* training samples held back, the last ones; 0: none */
     } data;
     zoo_encoder encoder;
     struct {

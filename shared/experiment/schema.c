@@ -6,8 +6,7 @@
 #define OPTIONAL CYAML_FLAG_OPTIONAL
 #define NAMED CYAML_FLAG_STRICT
 
-static const cyaml_strval_t splits[] = {
-    {"runs", SPLIT_RUNS}, {"quadrants", SPLIT_QUADRANTS}, {"planes", SPLIT_PLANES}};
+static const cyaml_strval_t splits[] = {{"runs", SPLIT_RUNS}, {"quadrants", SPLIT_QUADRANTS}, {"planes", SPLIT_PLANES}};
 static const cyaml_strval_t encoder_nets[] = {{"simple-1d", ZOO_SIMPLE_1D}};
 static const cyaml_strval_t softs[] = {{"sigmoid", ZOO_SIGMOID}, {"resigmoid", ZOO_RESIGMOID}};
 static const cyaml_strval_t decisions[] = {{"after-training", ZOO_AFTER_TRAINING},
@@ -82,12 +81,14 @@ static const cyaml_schema_field_t paper_fields[] = {
 /* A section's fields are members of the experiment itself, so each section starts at offset 0. */
 #define SECTION(section_name, section_flags, section_fields)                                                           \
     {                                                                                                                  \
-        .key = section_name, .value = {                                                                                \
-            .type = CYAML_MAPPING,                                                                                     \
-            .flags = section_flags,                                                                                    \
-            .data_size = sizeof(experiment),                                                                           \
-            .mapping = {.fields = section_fields},                                                                     \
-        },                                                                                                             \
+        .key = section_name,                                                                                           \
+        .value =                                                                                                       \
+            {                                                                                                          \
+                .type = CYAML_MAPPING,                                                                                 \
+                .flags = section_flags,                                                                                \
+                .data_size = sizeof(experiment),                                                                       \
+                .mapping = {.fields = section_fields},                                                                 \
+            },                                                                                                         \
         .data_offset = 0                                                                                               \
     }
 

@@ -171,8 +171,8 @@ void mailbox_wait(mailbox *m, int64_t ms) {
     pthread_mutex_lock(&m->mutex);
     int waited = 0;
     while (m->in.used == 0 && waited != ETIMEDOUT && ms != 0) {
-        waited = ms < 0 ? pthread_cond_wait(&m->filled, &m->mutex)
-                        : pthread_cond_timedwait(&m->filled, &m->mutex, &until);
+        waited =
+            ms < 0 ? pthread_cond_wait(&m->filled, &m->mutex) : pthread_cond_timedwait(&m->filled, &m->mutex, &until);
     }
     pthread_mutex_unlock(&m->mutex);
 }

@@ -17,7 +17,7 @@ typedef struct mailbox mailbox;
 
 typedef struct mail {
     uint32_t kind;
-    uint64_t about; /* a peer, a request: the two sides agree */
+    uint64_t about;       /* a peer, a request: the two sides agree */
     const uint8_t *bytes; /* 8-byte aligned; the mailbox's until the next take */
     size_t length;
 } mail;

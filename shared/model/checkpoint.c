@@ -67,8 +67,7 @@ static err check_metadata(const safetensors *file, const char *path, const char 
     return ERR_OK;
 }
 
-static err check_identity(const safetensors *file, const char *path, const checkpoint_id *id,
-                          const uint8_t *expected) {
+static err check_identity(const safetensors *file, const char *path, const checkpoint_id *id, const uint8_t *expected) {
     char run[20], step[24];
     snprintf(run, sizeof run, "%016" PRIx64, id->run);
     snprintf(step, sizeof step, "%" PRIu64, id->step);
@@ -94,8 +93,7 @@ static err load_states(const safetensors *file, nn_tensor *t, const nn_optimiser
     return e;
 }
 
-err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o,
-                    const uint8_t *expected) {
+err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o, const uint8_t *expected) {
     safetensors *file;
     err e = safetensors_open(&file, path);
     if (e) {

@@ -25,7 +25,6 @@ err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, cons
 
 /* Loads a file that must be exactly part `id`; a net for training also gets its optimiser state, and `o->step`.
  * `expected`, when not NULL, is the digest the file must have. On failure the net may be half loaded. */
-err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o,
-                    const uint8_t *expected);
+err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o, const uint8_t *expected);
 
 #endif

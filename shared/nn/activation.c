@@ -60,8 +60,7 @@ static void sigmoid_forward(nn_layer *layer, size_t rows, nn_mode mode, const fl
     logistic(rows * layer->out, 1.0f, 0.0f, x, y);
 }
 
-static void sigmoid_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy,
-                             float *dx) {
+static void sigmoid_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx) {
     (void)x;
     logistic_gradient(rows * layer->out, 1.0f, y, dy, dx);
 }

@@ -67,8 +67,8 @@ static void product_task(void *context, size_t task) {
     size_t m = layer->middle, w = layer->in + 1;
     size_t first = nn_part(layer->out, PAIR_TASKS, task), last = nn_part(layer->out, PAIR_TASKS, task + 1);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(last - first), (int)w, (int)m, 1.0f,
-                layer->tensors[SECOND_WEIGHT].value + first * m, (int)m, s.first, (int)w, 0.0f,
-                s.product + first * w, (int)w);
+                layer->tensors[SECOND_WEIGHT].value + first * m, (int)m, s.first, (int)w, 0.0f, s.product + first * w,
+                (int)w);
 }
 
 static void form_product(nn_layer *layer) {
@@ -93,8 +93,8 @@ static void pair_forward(nn_layer *layer, size_t rows, nn_mode mode, const float
         s.input[row * w + in] = 1.0f;
         memcpy(y + row * out, layer->tensors[SECOND_BIAS].value, out * sizeof(float));
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)out, (int)w, 1.0f, s.input, (int)w,
-                s.product, (int)w, 1.0f, y, (int)out);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)out, (int)w, 1.0f, s.input, (int)w, s.product,
+                (int)w, 1.0f, y, (int)out);
 }
 
 static void pair_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx) {

@@ -26,8 +26,7 @@ typedef struct nn_layer_ops {
     void (*backward)(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx);
     /* Part `task` of the gradient on the parameters, applied at once where `o` is not NULL. Runs after every
      * layer's backward; tasks run side by side. NULL for a layer without parameters. */
-    void (*update)(nn_layer *layer, size_t rows, const float *x, const float *dy, const nn_optimiser *o,
-                   size_t task);
+    void (*update)(nn_layer *layer, size_t rows, const float *x, const float *dy, const nn_optimiser *o, size_t task);
     /* What is left once all tasks are done; NULL for none. */
     void (*finish)(nn_layer *layer, const nn_optimiser *o);
     /* The parameters changed from outside or will not change any more: work that depends on them alone. */

@@ -42,8 +42,7 @@ static void apply_sgd(float *restrict value, const float *restrict gradient, flo
 void nn_optimiser_apply(const nn_optimiser *o, nn_tensor *t, size_t first, size_t count) {
     float *value = t->value + first, *gradient = t->gradient + first;
     if (o->kind == NN_ADAM) {
-        apply_adam(value, gradient, t->state[0] + first, t->state[1] + first, count, o->step_size,
-                   o->root_correction);
+        apply_adam(value, gradient, t->state[0] + first, t->state[1] + first, count, o->step_size, o->root_correction);
     } else {
         apply_sgd(value, gradient, t->state[0] + first, count, o->learning_rate, o->momentum);
     }

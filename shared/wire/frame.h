@@ -14,7 +14,7 @@
 
 enum {
     FRAME_HEADER = 4,
-    FRAME_FIRST_MAX = 4096,    /* payload of the frame that opens a connection */
+    FRAME_FIRST_MAX = 4096,     /* payload of the frame that opens a connection */
     FRAME_PAYLOAD_MAX = 4 << 20 /* of any other */
 };
 

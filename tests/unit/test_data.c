@@ -124,8 +124,7 @@ static void idx_refuses_every_truncation(void **state) {
     (void)state;
     for (size_t length = 0; length < sizeof small; length++) {
         put("cut", small, length);
-        assert_idx_refused("cut",
-                           length < 12 ? "truncated: ends inside the header" : "truncated: ends inside");
+        assert_idx_refused("cut", length < 12 ? "truncated: ends inside the header" : "truncated: ends inside");
     }
 }
 
@@ -298,12 +297,8 @@ static const uint8_t train_bytes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}; /*
 static const uint8_t test_bytes[] = {200, 201, 202, 203};
 
 static void write_portion(portion_info *info) {
-    *info = (portion_info){.dataset = "mnist",
-                           .split = "quadrants",
-                           .portions = 4,
-                           .index = 2,
-                           .shape = {1, 2, 2},
-                           .samples = {3, 1}};
+    *info = (portion_info){
+        .dataset = "mnist", .split = "quadrants", .portions = 4, .index = 2, .shape = {1, 2, 2}, .samples = {3, 1}};
     char to[FILE_PATH_MAX];
     snprintf(to, sizeof to, "%s/portion/deeper", folder);
     assert_int_equal(portion_write(to, info, train_bytes, test_bytes), ERR_OK);
@@ -350,8 +345,8 @@ static void edit(const char *name, const char *old, const char *new) {
         return;
     }
     char edited[4096];
-    int size = snprintf(edited, sizeof edited, "%.*s%s%s", (int)(at - (char *)text), (char *)text, new,
-                        at + strlen(old));
+    int size =
+        snprintf(edited, sizeof edited, "%.*s%s%s", (int)(at - (char *)text), (char *)text, new, at + strlen(old));
     free(text);
     put(name, edited, (size_t)size);
 }
@@ -513,8 +508,7 @@ static void labels_refuse_wrong_fields(void **state) {
         {"\"classes\": 10", "\"classes\": 10, \"pixels\": []", "unknown field 'pixels'"},
         {"\"portions\": 4", "\"portions\": 3", "quadrants make 4 portions"},
         {"quadrants", "thirds", "field 'split'"},
-        {"\"sample_shape\": [\n    1", "\"sample_shape\": [\n    1, 1",
-         "'sample_shape' is not an array of 3"},
+        {"\"sample_shape\": [\n    1", "\"sample_shape\": [\n    1, 1", "'sample_shape' is not an array of 3"},
         {"28", "27", "even sides"},
         {"\"portion_digests\": [", "\"portion_digests\": [1, ", "'portion_digests' is not an array of 4"},
         {"\"0000", "\"000g", "field 'portion_digests'"},
