@@ -51,7 +51,7 @@ typedef struct nn_shape {
 /* One layer of a description. */
 typedef struct nn_layer_spec {
     nn_kind kind;
-    char name[NN_NAME_MAX / 2];       /* prefix of its tensors: "classifier.2" */
+    char name[32];                    /* prefix of its tensors: "classifier.2"; "" where it has none */
     uint32_t outputs;                 /* NN_DENSE, NN_CONVOLUTION */
     uint32_t kernel, stride, padding; /* square */
     nn_shape shape;                   /* see the kinds */
