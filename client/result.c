@@ -46,6 +46,13 @@ static void print_accuracies(const experiment *e, const json_t *j) {
            (double)e->paper.train, soft, (double)e->paper.rounded);
 }
 
+/* Of a classifier alone: no bits, nothing rounded. */
+static void print_test(const json_t *j) {
+    printf("accuracy      training %6.2f %%   test %6.2f %%   (after epoch %.4g)\n",
+           number_in(j, "final", "train_accuracy"), number_in(j, "final", "soft_accuracy"),
+           number_in(j, "final", "epoch"));
+}
+
 static void print_bits(const json_t *j) {
     double payload = number_in(j, "bits_per_sample", "payload"), frames = number_in(j, "bits_per_sample", "frames");
     const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
@@ -82,8 +89,12 @@ static err print_run(const char *run) {
            (long long)json_integer_value(json_object_get(j, "epochs")),
            json_number_value(json_object_get(j, "seconds")),
            json_number_value(json_object_get(j, "seconds_per_epoch")));
-    print_accuracies(&e, j);
-    print_bits(j);
+    if (experiment_is_classifier_alone(&e)) {
+        print_test(j);
+    } else {
+        print_accuracies(&e, j);
+        print_bits(j);
+    }
     json_decref(j);
     return ERR_OK;
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_BYTES_MAX = 64 << 20, ARCHIVE_BYTES_MAX = 256 << 20 };
+enum { FILE_BYTES_MAX = 64 << 20, COPY_BYTES_MAX = 160 << 20, ARCHIVE_BYTES_MAX = 256 << 20 };
 
 typedef struct source {
     const char *set;  /* NULL: any */
@@ -64,7 +64,7 @@ static void remove_plain(const get *g, size_t index, const char *installed) {
 static err copy_checked(const char *from, const char *to, const char *sha256) {
     uint8_t *bytes = NULL;
     size_t length = 0;
-    err e = file_read(from, FILE_BYTES_MAX, &bytes, &length);
+    err e = file_read(from, COPY_BYTES_MAX, &bytes, &length);
     if (e) {
         return e;
     }
@@ -284,6 +284,7 @@ static const source sources[] = {
     {"fashion-mnist", "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion", true, NULL,
      take_mirror},
     {"cifar10", "https://www.cs.toronto.edu/~kriz", true, NULL, take_mirror},
+    {"cifar100", "https://www.cs.toronto.edu/~kriz", true, NULL, take_mirror},
 };
 
 static bool applies(const source *s, const get *g) {

@@ -15,7 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { MANIFEST_MAX = 8 << 20 };
+enum { MANIFEST_MAX = 64 << 20, WEIGHTS_MAX = 1 << 14 };
 
 static err path_in(const run *r, const char *name, char path[FILE_PATH_MAX]) {
     return file_path(path, FILE_PATH_MAX, "%s/%s", r->folder, name);
@@ -48,6 +48,10 @@ err run_create(run *r, const char *folder, const experiment *e) {
     return failed ? failed : file_write_atomic(path, &(file_span){text, length}, 1);
 }
 
+uint32_t run_encoders(const run *r) {
+    return experiment_is_classifier_alone(&r->experiment) ? 0 : r->experiment.data.portions;
+}
+
 static void position_from(const json_t *j, run_position *p) {
     p->step = (uint64_t)json_integer_value(json_object_get(j, "step"));
     p->epoch = (uint32_t)json_integer_value(json_object_get(j, "epoch"));
@@ -76,8 +80,8 @@ static bool digest_from(const json_t *j, uint8_t digest[DIGEST_BYTES]) {
 static err commit_from(const run *r, const char *path, const json_t *j, run_commit *c) {
     const json_t *encoders = json_object_get(j, "encoders");
     position_from(j, &c->position);
-    bool good =
-        digest_from(json_object_get(j, "head"), c->head) && json_array_size(encoders) == r->experiment.data.portions;
+    bool good = digest_from(json_object_get(j, "head"), c->head) && json_is_array(encoders) &&
+                json_array_size(encoders) == run_encoders(r);
     for (size_t i = 0; good && i < json_array_size(encoders); i++) {
         good = digest_from(json_array_get(encoders, i), c->encoders[i]);
     }
@@ -93,9 +97,12 @@ static err evaluations_from(run *r, const json_t *list) {
             .loss = json_number_value(json_object_get(j, "loss")),
             .train = json_number_value(json_object_get(j, "train")),
             .soft = json_number_value(json_object_get(j, "soft")),
-            .rounded = json_number_value(json_object_get(j, "rounded")),
+            .rounded = json_is_null(json_object_get(j, "rounded")) ? (double)NAN
+                                                                   : json_number_value(json_object_get(j, "rounded")),
             .validation = json_number_value(json_object_get(j, "validation")),
             .seconds = json_number_value(json_object_get(j, "seconds")),
+            .encoders =
+                json_is_array(json_object_get(j, "encoders")) ? json_incref(json_object_get(j, "encoders")) : NULL,
         };
         err failed = run_add_evaluation(r, &e);
         if (failed) {
@@ -128,23 +135,31 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
     return e;
 }
 
-static err read_manifest(run *r) {
-    char path[FILE_PATH_MAX];
+/* The folder's file `name`; *j stays NULL where there is none. */
+static err read_json(const run *r, const char *name, size_t cap, char path[FILE_PATH_MAX], json_t **j) {
     uint8_t *text;
     size_t length;
-    err e = path_in(r, "manifest.json", path);
+    *j = NULL;
+    err e = path_in(r, name, path);
     if (e || !file_exists(path)) {
         return e;
     }
-    e = file_read(path, MANIFEST_MAX, &text, &length);
+    e = file_read(path, cap, &text, &length);
     if (e) {
         return e;
     }
     json_error_t problem;
-    json_t *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
+    *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
     free(text);
-    if (!j) {
-        return err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+    return *j ? ERR_OK : err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+}
+
+static err read_manifest(run *r) {
+    char path[FILE_PATH_MAX];
+    json_t *j;
+    err e = read_json(r, "manifest.json", MANIFEST_MAX, path, &j);
+    if (e || !j) {
+        return e;
     }
     e = manifest_from(r, path, j);
     json_decref(j);
@@ -169,7 +184,15 @@ err run_open(run *r, const char *folder, const experiment *wanted) {
     return e;
 }
 
+/* Forgets the evaluations from number `count` on. */
+static void drop_evaluations(run *r, uint32_t count) {
+    while (r->evaluation_count > count) {
+        json_decref(r->evaluations[--r->evaluation_count].encoders);
+    }
+}
+
 void run_close(run *r) {
+    drop_evaluations(r, 0);
     free(r->evaluations);
     r->evaluations = NULL;
 }
@@ -177,6 +200,7 @@ void run_close(run *r) {
 err run_add_evaluation(run *r, const run_evaluation *epoch) {
     run_evaluation *grown = realloc(r->evaluations, (r->evaluation_count + 1) * sizeof *grown);
     if (!grown) {
+        json_decref(epoch->encoders);
         return err_fail(ERR_MEMORY, "no memory for evaluation %u", r->evaluation_count);
     }
     r->evaluations = grown;
@@ -185,7 +209,7 @@ err run_add_evaluation(run *r, const run_evaluation *epoch) {
 }
 
 void run_rewind(run *r) {
-    r->evaluation_count = r->has_commit ? r->last.position.evaluations : 0;
+    drop_evaluations(r, r->has_commit ? r->last.position.evaluations : 0);
 }
 
 err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]) {
@@ -202,22 +226,34 @@ err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optim
     return e ? e : checkpoint_load(path, &id, head, o, commit->head);
 }
 
+err run_find_head(const char *folder, char path[FILE_PATH_MAX]) {
+    run r;
+    const run_commit *commit = NULL;
+    err e = run_open(&r, folder, NULL);
+    if (e) {
+        return e;
+    }
+    e = run_served_commit(&r, &commit);
+    e = e ? e : head_path(&r, commit->position.step, path);
+    run_close(&r);
+    return e;
+}
+
+json_t *run_number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 static json_t *digest_to(const uint8_t digest[DIGEST_BYTES]) {
     char hex[DIGEST_HEX];
     digest_hex(digest, hex);
     return json_string(hex);
 }
 
-/* JSON has no number for a loss that has grown beyond all bounds. */
-static json_t *real_or_null(double value) {
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 /* NULL: no memory; so manifest_to. */
 static json_t *commit_to(const run *r, const run_commit *c) {
     json_t *encoders = json_array();
     bool good = true;
-    for (uint32_t k = 0; k < r->experiment.data.portions; k++) {
+    for (uint32_t k = 0; k < run_encoders(r); k++) {
         good = json_array_append_new(encoders, digest_to(c->encoders[k])) == 0 && good;
     }
     if (!good) {
@@ -227,14 +263,14 @@ static json_t *commit_to(const run *r, const run_commit *c) {
     const run_position *p = &c->position;
     return json_pack("{s:I, s:i, s:i, s:i, s:o, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
                      (int)p->epoch, "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum",
-                     real_or_null(p->loss_sum), "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "head",
+                     run_number(p->loss_sum), "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "head",
                      digest_to(c->head), "encoders", encoders);
 }
 
 static json_t *evaluation_to(const run_evaluation *e) {
-    return json_pack("{s:f, s:o, s:f, s:f, s:f, s:f, s:f}", "epoch", e->epoch, "loss", real_or_null(e->loss), "train",
-                     e->train, "soft", e->soft, "rounded", e->rounded, "validation", e->validation, "seconds",
-                     e->seconds);
+    return json_pack("{s:f, s:o, s:f, s:f, s:o, s:f, s:f, s:O*}", "epoch", e->epoch, "loss", run_number(e->loss),
+                     "train", e->train, "soft", e->soft, "rounded", run_number(e->rounded), "validation", e->validation,
+                     "seconds", e->seconds, "encoders", e->encoders);
 }
 
 static json_t *manifest_to(const run *r) {
@@ -259,10 +295,100 @@ static json_t *manifest_to(const run *r) {
     return j;
 }
 
-static err write_json(const run *r, const char *name, json_t *j) {
-    char path[FILE_PATH_MAX];
+static void put(FILE *to, const char *before, const json_t *value) {
+    char *text = json_dumps(value, JSON_ENCODE_ANY);
+    fprintf(to, "%s%s", before, text ? text : "");
+    free(text);
+}
+
+/* One line a key, and a line an element where a value is a list: for people to read, and small. */
+static void lay_out(FILE *to, json_t *object) {
+    const char *before = "{", *key;
+    json_t *value;
+    json_object_foreach(object, key, value) {
+        fprintf(to, "%s\n  \"%s\": ", before, key);
+        before = ",";
+        if (!json_is_array(value) || json_array_size(value) == 0) {
+            put(to, "", value);
+            continue;
+        }
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            put(to, i == 0 ? "[\n    " : ",\n    ", json_array_get(value, i));
+        }
+        fputs("\n  ]", to);
+    }
+    fputs("\n}\n", to);
+}
+
+/* What memory ran out for may be missing in the text without a word: so it is read back. */
+static bool says(const char *text, size_t length, const json_t *object) {
+    json_t *again = json_loadb(text, length, 0, NULL);
+    bool equal = again && json_equal(object, again);
+    json_decref(again);
+    return equal;
+}
+
+/* The keys of `object` need no escapes. */
+static err write_json(const run *r, const char *name, json_t *object) {
+    char path[FILE_PATH_MAX], *text = NULL;
+    size_t length = 0;
     err e = path_in(r, name, path);
-    return e ? e : manifest_write(path, json_incref(j));
+    if (e) {
+        return e;
+    }
+    FILE *to = object ? open_memstream(&text, &length) : NULL;
+    if (to) {
+        lay_out(to, object);
+        fclose(to);
+    }
+    e = text && says(text, length, object) ? file_write_atomic(path, &(file_span){text, length}, 1)
+                                           : err_fail(ERR_MEMORY, "%s: no memory to write it", path);
+    free(text);
+    return e;
+}
+
+/* What weights.json says; ERR_OK with an empty file name where there is none. */
+static err noted_weights(const run *r, weights *noted) {
+    char path[FILE_PATH_MAX];
+    json_t *j;
+    *noted = (weights){0};
+    err e = read_json(r, "weights.json", WEIGHTS_MAX, path, &j);
+    if (e || !j) {
+        return e;
+    }
+    const char *file = json_string_value(json_object_get(j, "file"));
+    bool good = file && file[0] && digest_from(json_object_get(j, "sha256"), noted->digest);
+    e = good ? file_path(noted->file, sizeof noted->file, "%s", file)
+             : err_fail(ERR_INPUT, "%s: its file or its sha256 is missing or malformed", path);
+    json_decref(j);
+    return e;
+}
+
+err run_take_weights(run *r, const weights *w) {
+    weights noted;
+    err e = noted_weights(r, &noted);
+    if (e) {
+        return e;
+    }
+    if (noted.file[0] && memcmp(noted.digest, w->digest, DIGEST_BYTES) != 0) {
+        return err_fail(ERR_INPUT, "%s: began with other weights than %s holds now", r->folder, w->file);
+    }
+    r->weights = *w;
+    return ERR_OK;
+}
+
+err run_load_weights(const run *r, nn_net *head) {
+    if (!r->weights.file[0]) {
+        return ERR_OK;
+    }
+    err e = weights_load(&r->weights, head);
+    if (e) {
+        return e;
+    }
+    json_t *j = json_pack("{s:s, s:o}", "file", r->weights.file, "sha256", digest_to(r->weights.digest));
+    e = write_json(r, "weights.json", j);
+    json_decref(j);
+    return e;
 }
 
 static bool is_named(const run *r, uint64_t step) {

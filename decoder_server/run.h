@@ -1,6 +1,7 @@
 /* A run's folder: everything a training leaves behind, and all that serving needs.
  *
  *   experiment.yaml             the resolved experiment
+ *   weights.json                where the classifier was trained before: the file and its SHA-256
  *   head/step-N.safetensors     decoder and classifier at committed step N
  *   manifest.json               which steps are committed, with the SHA-256 of every part; written last
  *   log.jsonl                   one JSON object a line: started, resumed, epoch, committed, lost, finished
@@ -12,6 +13,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "decoder_server/weights.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
 
@@ -34,16 +36,19 @@ typedef struct run_commit {
     uint8_t encoders[SPLIT_PORTIONS_MAX][DIGEST_BYTES];
 } run_commit;
 
-/* Accuracies in percent. `validation` is the rounded accuracy on the samples held back, 0 without any. */
+/* Accuracies in percent. `validation` is the rounded accuracy on the samples held back, 0 without any. Of a classifier
+ * alone nothing is rounded: `soft` is its test accuracy, `rounded` is NAN. */
 typedef struct run_evaluation {
     double epoch; /* epochs trained, from 1 at the end of the first */
     double loss, train, soft, rounded, validation, seconds;
+    json_t *encoders; /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
 } run_evaluation;
 
 typedef struct run {
     char folder[512];
     experiment experiment;
     uint64_t id;
+    weights weights; /* of the classifier, for a run without a commit */
     bool has_commit;
     run_commit last;
     bool has_best; /* with keep_best */
@@ -60,7 +65,16 @@ err run_create(run *r, const char *folder, const experiment *e);
 err run_open(run *r, const char *folder, const experiment *wanted);
 void run_close(run *r);
 
-/* Adds an epoch's figures to what the next commit writes. */
+/* Gives a run the weights its classifier begins with; ERR_INPUT where it began with others. */
+err run_take_weights(run *r, const weights *w);
+
+/* Loads them into the head of a run that begins, and notes them in the folder. Does nothing where there are none. */
+err run_load_weights(const run *r, nn_net *head);
+
+/* How many encoders' parts a commit has. */
+uint32_t run_encoders(const run *r);
+
+/* Adds an epoch's figures to what the next commit writes; takes over `encoders`. */
 err run_add_evaluation(run *r, const run_evaluation *epoch);
 
 /* Forgets the epochs behind the last commit (after going back to it). */
@@ -71,6 +85,9 @@ err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser 
 
 /* Loads the head of a commit; `o` NULL: weights only. */
 err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optimiser *o);
+
+/* The head's file of the commit to serve, of the run in `folder`. */
+err run_find_head(const char *folder, char path[FILE_PATH_MAX]);
 
 /* Commits: writes the manifest. On failure the last commit stands. */
 err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best);
@@ -83,6 +100,9 @@ err run_served_commit(const run *r, const run_commit **commit);
 
 /* The epoch whose figures are final: that of run_served_commit. `evaluation_count` must not be 0. */
 const run_evaluation *run_final_evaluation(const run *r);
+
+/* A JSON number; null where `value` is not finite. */
+json_t *run_number(double value);
 
 /* Appends one line to log.jsonl: {"time": …, "event": EVENT, fields…}; takes over `fields` (may be NULL). */
 void run_log(const run *r, const char *event, json_t *fields);

@@ -3,10 +3,11 @@
 #include "base/cursor.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "base/vector.h"
 #include "bits/pack.h"
+#include "data/inputs.h"
 #include "encoder_node/store.h"
 #include "experiment/experiment.h"
+#include "nn/rows.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,10 +25,12 @@ struct encoder {
     store store;
     nn_net *net; /* NULL before the first Welcome */
     nn_optimiser optimiser;
-    size_t max_rows;
+    size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
+    size_t max_rows; /* of a message */
     arena buffers;
-    float *inputs;    /* [max_rows, elements] */
-    float *gradients; /* [max_rows, bits] */
+    float *inputs;    /* [net_rows, elements] */
+    float *gradients; /* [net_rows, bits] */
+    float *soft;      /* [max_rows, bits]: what an evaluation put out */
     uint8_t *packed;  /* [max_rows * bits] bits */
     uint64_t step;    /* of the weights */
     bool is_welcome, is_ready, has_begun;
@@ -120,12 +123,14 @@ static err check_job(const encoder *e, const experiment *job, const split *s) {
 
 static err plan_buffers(encoder *e) {
     size_t bits = e->job.encoder.bits;
-    size_t inputs = e->max_rows * e->elements * sizeof(float), outputs = e->max_rows * bits * sizeof(float);
-    size_t packed = pack_bytes(e->max_rows * bits);
-    err failed = arena_init(&e->buffers, arena_rounded(inputs) + arena_rounded(outputs) + arena_rounded(packed));
+    size_t inputs = e->net_rows * e->elements * sizeof(float), gradients = e->net_rows * bits * sizeof(float);
+    size_t soft = e->max_rows * bits * sizeof(float), packed = pack_bytes(e->max_rows * bits);
+    err failed = arena_init(&e->buffers, arena_rounded(inputs) + arena_rounded(gradients) + arena_rounded(soft) +
+                                             arena_rounded(packed));
     if (!failed) {
         e->inputs = arena_take(&e->buffers, inputs);
-        e->gradients = arena_take(&e->buffers, outputs);
+        e->gradients = arena_take(&e->buffers, gradients);
+        e->soft = arena_take(&e->buffers, soft);
         e->packed = arena_take(&e->buffers, packed);
     }
     return failed;
@@ -135,10 +140,15 @@ static err take_job(encoder *e, const experiment *job, const split *s, Fewbit__M
     drop_net(e);
     e->job = *job;
     e->mode = mode;
-    e->max_rows = job->training.batch > ENCODER_ROWS ? job->training.batch : ENCODER_ROWS;
     nn_spec spec;
     experiment_describe_encoder(job, s, &spec);
-    nn_net_options options = {.max_rows = e->max_rows, .training = mode == FEWBIT__MODE__MODE_TRAIN};
+    e->max_rows = job->training.batch > ENCODER_ROWS ? job->training.batch : ENCODER_ROWS;
+    e->net_rows = nn_rows_at_once(&spec, job->training.batch, ENCODER_ROWS);
+    nn_net_options options = {
+        .max_rows = e->net_rows,
+        .training = mode == FEWBIT__MODE__MODE_TRAIN,
+        .precision = job->training.precision,
+    };
     err failed = nn_net_new(&e->net, &spec, &options);
     failed = failed ? failed : plan_buffers(e);
     return failed ? failed : store_open(&e->store, e->config.state, e->run, portion_about(e->config.data)->index);
@@ -203,40 +213,53 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     return ENCODER_GO_ON;
 }
 
-VECTOR_VERSIONS
-static void normalise(float *inputs, size_t n, float mean, float deviation) {
-    for (size_t i = 0; i < n; i++) {
-        inputs[i] = (inputs[i] - mean) / deviation;
-    }
-}
-
 /* portions [count, elements] -> input rows from `row` on, scaled as the experiment says. */
 static void load_inputs(encoder *e, size_t row, const uint8_t *portions, size_t count) {
-    float *to = e->inputs + row * e->elements;
-    portion_scale(portions, to, count * e->elements);
-    if (e->job.data.deviation > 0) {
-        normalise(to, count * e->elements, e->job.data.mean, e->job.data.deviation);
-    }
+    inputs_from(portions, e->inputs + row * e->elements, count * e->elements, e->job.data.mean, e->job.data.deviation);
 }
 
-/* Gathers the samples a Batch names into the input buffer. */
-static err gather(encoder *e, const Fewbit__Batch *b) {
-    enum dataset_part part = b->part == FEWBIT__PART__PART_TEST ? DATASET_TEST : DATASET_TRAIN;
-    uint32_t samples = portion_about(e->config.data)->samples[part];
+static enum dataset_part part_of(const Fewbit__Batch *b) {
+    return b->part == FEWBIT__PART__PART_TEST ? DATASET_TEST : DATASET_TRAIN;
+}
+
+static err check_batch(const encoder *e, const Fewbit__Batch *b) {
+    uint32_t samples = portion_about(e->config.data)->samples[part_of(b)];
+    size_t most = b->phase == FEWBIT__PHASE__PHASE_TRAIN ? e->net_rows : e->max_rows;
     bool listed = b->ids.len > 0;
-    if (b->count == 0 || b->count > e->max_rows || (listed && b->ids.len != (size_t)b->count * 4) ||
+    if (b->count == 0 || b->count > most || (listed && b->ids.len != (size_t)b->count * 4) ||
         (!listed && (b->first > samples || b->count > samples - b->first))) {
         return err_fail(ERR_INPUT, "the server's batch of %u samples does not fit", b->count);
     }
     cursor ids = cursor_over(b->ids.data, b->ids.len);
-    for (uint32_t i = 0; i < b->count; i++) {
-        uint32_t id = listed ? cursor_u32_le(&ids) : b->first + i;
+    for (uint32_t i = 0; listed && i < b->count; i++) {
+        uint32_t id = cursor_u32_le(&ids);
         if (id >= samples) {
             return err_fail(ERR_INPUT, "the server asks for sample %u of %u", id, samples);
         }
-        load_inputs(e, i, portion_sample(e->config.data, part, id), 1);
     }
     return ERR_OK;
+}
+
+/* Gathers `count` of the samples that a Batch names, from number `first` of it on, into the input buffer. */
+static void gather(encoder *e, const Fewbit__Batch *b, size_t first, size_t count) {
+    bool listed = b->ids.len > 0;
+    cursor ids = cursor_over(b->ids.data, b->ids.len);
+    cursor_bytes(&ids, listed ? 4 * first : 0);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = listed ? cursor_u32_le(&ids) : b->first + (uint32_t)(first + i);
+        load_inputs(e, i, portion_sample(e->config.data, part_of(b), id), 1);
+    }
+}
+
+/* How many of `left` rows the net takes now. */
+static size_t piece_of(const encoder *e, size_t left) {
+    return left < e->net_rows ? left : e->net_rows;
+}
+
+/* Puts the soft outputs of what is in the input buffer behind the first `done` ones. */
+static void evaluate(encoder *e, size_t done, size_t count) {
+    size_t bits = e->job.encoder.bits;
+    memcpy(e->soft + done * bits, nn_net_forward(e->net, e->inputs, count, NN_EVALUATE), count * bits * sizeof(float));
 }
 
 static void send_codes(encoder *e, message_type type, uint64_t first, const float *soft, uint32_t rows) {
@@ -265,21 +288,37 @@ static void send_activations(encoder *e, const Fewbit__Batch *b, const float *so
     tell(e, MESSAGE_ACTIVATIONS, &a.base);
 }
 
+/* The first half of a step; the gradients bring the other. */
+static void train_on(encoder *e, const Fewbit__Batch *b) {
+    gather(e, b, 0, b->count);
+    nn_net_set_step(e->net, e->job.training.seed, rng_stream(RNG_DROPOUT, portion_about(e->config.data)->index),
+                    (uint32_t)b->step);
+    send_activations(e, b, nn_net_forward(e->net, e->inputs, b->count, NN_TRAIN));
+    e->pending_rows = b->count;
+}
+
 static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
     bool trains = b->phase == FEWBIT__PHASE__PHASE_TRAIN;
     if (e->pending_rows || e->mode != FEWBIT__MODE__MODE_TRAIN || (trains && b->step != e->step)) {
         return refuse_out_of_turn(e, "Batch");
     }
-    if (gather(e, b)) {
+    if (check_batch(e, b)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
-    const float *soft = nn_net_forward(e->net, e->inputs, b->count, trains ? NN_TRAIN : NN_EVALUATE);
-    if (b->phase == FEWBIT__PHASE__PHASE_HARD) {
-        send_codes(e, MESSAGE_CODES, b->first, soft, b->count);
-    } else {
-        send_activations(e, b, soft);
+    if (trains) {
+        train_on(e, b);
+        return ENCODER_GO_ON;
     }
-    e->pending_rows = trains ? b->count : 0;
+    for (size_t done = 0, piece; done < b->count; done += piece) {
+        piece = piece_of(e, b->count - done);
+        gather(e, b, done, piece);
+        evaluate(e, done, piece);
+    }
+    if (b->phase == FEWBIT__PHASE__PHASE_HARD) {
+        send_codes(e, MESSAGE_CODES, b->first, e->soft, b->count);
+    } else {
+        send_activations(e, b, e->soft);
+    }
     return ENCODER_GO_ON;
 }
 
@@ -379,6 +418,10 @@ bool encoder_may_push(const encoder *e) {
 }
 
 void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count) {
-    load_inputs(e, 0, portions, count);
-    send_codes(e, MESSAGE_CODES, first, nn_net_forward(e->net, e->inputs, count, NN_EVALUATE), count);
+    for (size_t done = 0, piece; done < count; done += piece) {
+        piece = piece_of(e, count - done);
+        load_inputs(e, 0, portions + done * e->elements, piece);
+        evaluate(e, done, piece);
+    }
+    send_codes(e, MESSAGE_CODES, first, e->soft, count);
 }

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "nn/loss.h"
+#include "nn/rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 struct classifier {
     nn_net *head;
     uint32_t portions, bits, classes;
+    size_t net_rows; /* what the head takes at once */
     arena buffers;
     float *codes;         /* [CLASSIFIER_ROWS, portions * bits] */
     float *probabilities; /* [CLASSIFIER_ROWS, classes] */
@@ -25,22 +27,32 @@ static err plan_buffers(classifier *c) {
     return e;
 }
 
+static err load_head(classifier *c, const run *r, const run_commit *commit) {
+    split s;
+    nn_spec spec;
+    err e = experiment_split(&r->experiment, &s, &c->classes);
+    if (e) {
+        return e;
+    }
+    experiment_describe_head(&r->experiment, &s, c->classes, &spec);
+    c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch, CLASSIFIER_ROWS);
+    nn_net_options options = {.max_rows = c->net_rows, .precision = r->experiment.training.precision};
+    e = nn_net_new(&c->head, &spec, &options);
+    return e ? e : run_load_head(r, commit, c->head, NULL);
+}
+
 err classifier_new(classifier **out, const run *r, const run_commit *commit) {
+    if (experiment_is_classifier_alone(&r->experiment)) {
+        return err_fail(ERR_INPUT, "%s: is a classifier alone, without encoders: there are no codes to serve",
+                        r->folder);
+    }
     classifier *c = calloc(1, sizeof *c);
     if (!c) {
         return err_fail(ERR_MEMORY, "no memory for a classifier");
     }
-    split s;
-    nn_spec spec;
-    nn_net_options options = {.max_rows = CLASSIFIER_ROWS};
     c->portions = r->experiment.data.portions;
     c->bits = r->experiment.encoder.bits;
-    err e = experiment_split(&r->experiment, &s, &c->classes);
-    if (!e) {
-        experiment_describe_head(&r->experiment, &s, c->classes, &spec);
-        e = nn_net_new(&c->head, &spec, &options);
-    }
-    e = e ? e : run_load_head(r, commit, c->head, NULL);
+    err e = load_head(c, r, commit);
     e = e ? e : plan_buffers(c);
     if (e) {
         classifier_free(c);
@@ -73,10 +85,15 @@ static void unpack_sample(const classifier *c, const assembled *sample, float *t
 }
 
 const float *classifier_run(classifier *c, const assembled *samples, size_t count) {
+    size_t width = (size_t)c->portions * c->bits;
     for (size_t i = 0; i < count; i++) {
-        unpack_sample(c, &samples[i], c->codes + i * c->portions * c->bits);
+        unpack_sample(c, &samples[i], c->codes + i * width);
     }
-    memcpy(c->probabilities, nn_net_forward(c->head, c->codes, count, NN_EVALUATE), count * c->classes * sizeof(float));
+    for (size_t done = 0, piece; done < count; done += piece) {
+        piece = count - done < c->net_rows ? count - done : c->net_rows;
+        const float *logits = nn_net_forward(c->head, c->codes + done * width, piece, NN_EVALUATE);
+        memcpy(c->probabilities + done * c->classes, logits, piece * c->classes * sizeof(float));
+    }
     for (size_t i = 0; i < count; i++) {
         loss_softmax(c->probabilities + i * c->classes, c->classes);
     }

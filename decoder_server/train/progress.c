@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,9 +15,12 @@ void progress_start(progress *p) {
 
 static void show_epoch(const progress *p, const coordinator_progress *now) {
     const run_evaluation *e = now->ended;
-    fprintf(stderr, "%sepoch %.4g/%u  loss %.4f  train %.2f %%  soft %.2f %%  rounded %.2f %%  %.1f s\n",
-            p->is_terminal ? "\r\033[K" : "", e->epoch, now->epochs, e->loss, e->train, e->soft, e->rounded,
-            e->seconds);
+    fprintf(stderr, "%sepoch %.4g/%u  loss %.4f  train %.2f %%  %s %.2f %%", p->is_terminal ? "\r\033[K" : "", e->epoch,
+            now->epochs, e->loss, e->train, isnan(e->rounded) ? "test" : "soft", e->soft);
+    if (!isnan(e->rounded)) {
+        fprintf(stderr, "  rounded %.2f %%", e->rounded);
+    }
+    fprintf(stderr, "  %.1f s\n", e->seconds);
 }
 
 static void draw_bar(char bar[4 * BAR_WIDTH], double share) {

@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "nn/loss.h"
+#include "nn/rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,48 @@ struct step {
     nn_net *head;
     nn_optimiser optimiser;
     experiment experiment;
-    uint32_t classes, code_bits;
+    uint32_t classes;
+    size_t inputs;
+    size_t max_rows; /* of the net; a longer evaluation is cut into pieces of that */
     arena buffers;
-    float *logits_gradient; /* [rows, classes] */
-    float *soft_gradient;   /* [rows, code_bits] */
+    float *logits_gradient; /* [max_rows, classes] */
+    float *soft_gradient;   /* [max_rows, inputs]; NULL: nobody wants it */
 };
+
+/* The head's dropout; portions count from 0 and never get there. */
+enum { HEAD_STREAM = 0xffff };
+
+static err make_head(step *s, size_t rows, lanes *l) {
+    const experiment *e = &s->experiment;
+    split parts;
+    err failed = experiment_split(e, &parts, &s->classes);
+    if (failed) {
+        return failed;
+    }
+    nn_spec spec;
+    experiment_describe_head(e, &parts, s->classes, &spec);
+    s->inputs = spec.inputs;
+    s->max_rows = nn_rows_at_once(&spec, e->training.batch, rows);
+    nn_net_options options = {
+        .max_rows = s->max_rows,
+        .training = true,
+        .input_gradient = !experiment_is_classifier_alone(e),
+        .lanes = l,
+        .precision = e->training.precision,
+    };
+    return nn_net_new(&s->head, &spec, &options);
+}
+
+static err plan_buffers(step *s) {
+    size_t logits = s->max_rows * s->classes * sizeof(float);
+    size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
+    err e = arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft));
+    if (!e) {
+        s->logits_gradient = arena_take(&s->buffers, logits);
+        s->soft_gradient = soft > 0 ? arena_take(&s->buffers, soft) : NULL;
+    }
+    return e;
+}
 
 err step_new(step **out, const experiment *e, size_t rows, lanes *l) {
     step *s = calloc(1, sizeof *s);
@@ -23,24 +61,13 @@ err step_new(step **out, const experiment *e, size_t rows, lanes *l) {
         return err_fail(ERR_MEMORY, "no memory for a training step");
     }
     s->experiment = *e;
-    s->code_bits = e->encoder.bits * e->data.portions;
     s->optimiser = experiment_optimiser(e);
-    split parts;
-    err failed = experiment_split(e, &parts, &s->classes);
-    nn_spec spec;
-    if (!failed) {
-        experiment_describe_head(e, &parts, s->classes, &spec);
-        nn_net_options options = {.max_rows = rows, .training = true, .input_gradient = true, .lanes = l};
-        failed = nn_net_new(&s->head, &spec, &options);
-    }
-    size_t logits = rows * s->classes * sizeof(float), soft = rows * s->code_bits * sizeof(float);
-    failed = failed ? failed : arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft));
+    err failed = make_head(s, rows, l);
+    failed = failed ? failed : plan_buffers(s);
     if (failed) {
         step_free(s);
         return failed;
     }
-    s->logits_gradient = arena_take(&s->buffers, logits);
-    s->soft_gradient = arena_take(&s->buffers, soft);
     *out = s;
     return ERR_OK;
 }
@@ -66,12 +93,23 @@ nn_optimiser *step_optimiser(step *s) {
     return &s->optimiser;
 }
 
+size_t step_inputs(const step *s) {
+    return s->inputs;
+}
+
+void step_set_number(step *s, uint64_t number) {
+    nn_net_set_step(s->head, s->experiment.training.seed, rng_stream(RNG_DROPOUT, HEAD_STREAM), (uint32_t)number);
+}
+
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
     const float *logits = nn_net_forward(s->head, soft, rows, NN_TRAIN);
     *loss = loss_cross_entropy(logits, labels, rows, s->classes, s->logits_gradient, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
+    if (!s->soft_gradient) {
+        return NULL;
+    }
     float alpha = s->experiment.loss.quantization;
-    size_t numbers = rows * s->code_bits;
+    size_t numbers = rows * s->inputs;
     memcpy(s->soft_gradient, gradient, numbers * sizeof(float));
     if (alpha > 0) {
         /* all encoders have as many outputs, so the mean of their means is the mean over all */
@@ -97,8 +135,11 @@ void step_update_finish(step *s) {
 }
 
 size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows) {
-    const float *logits = nn_net_forward(s->head, codes, rows, NN_EVALUATE);
     size_t correct = 0;
-    loss_cross_entropy(logits, labels, rows, s->classes, NULL, &correct);
+    for (size_t first = 0; first < rows; first += s->max_rows) {
+        size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
+        const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);
+        loss_cross_entropy(logits, labels + first, piece, s->classes, NULL, &correct);
+    }
     return correct;
 }

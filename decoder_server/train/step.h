@@ -1,4 +1,5 @@
-/* One training step of the server's half: decoder, classifier, loss, optimiser. Compute only. */
+/* One training step of the server's half: decoder, classifier, loss, optimiser. Compute only. Of a classifier that is
+ * trained alone it is all there is: its input then is a whole sample, not codes. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_STEP_H
 #define FEWBIT_DECODER_SERVER_TRAIN_STEP_H
 
@@ -7,7 +8,8 @@
 
 typedef struct step step;
 
-/* `rows` is the largest batch, training or evaluating. `l` (may be NULL) is borrowed. */
+/* `rows` is the largest batch, training or evaluating; of a net for images only the training batch counts. `l` (may be
+ * NULL) is borrowed. */
 err step_new(step **s, const experiment *e, size_t rows, lanes *l);
 void step_free(step *s);
 
@@ -17,9 +19,15 @@ void step_init(step *s, uint64_t seed);
 nn_net *step_head(step *s);
 nn_optimiser *step_optimiser(step *s);
 
-/* soft [rows, code bits] of all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the
- * step's until the next call; *loss gets the mean loss (cross entropy + alpha * quantization), *correct is added to.
- * step_update must follow before the next call. */
+/* Floats a sample that come in: all portions' bits, or a whole sample. */
+size_t step_inputs(const step *s);
+
+/* Says which step the next step_train is, from 0: what is drawn in it depends on that. */
+void step_set_number(step *s, uint64_t number);
+
+/* soft [rows, inputs], all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the step's
+ * until the next call, or NULL for a classifier alone; *loss gets the mean loss (cross entropy + alpha * quantization),
+ * *correct is added to. step_update must follow before the next call. */
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct);
 
 /* The optimiser's step on the head, in tasks that may run side by side with anything that does not touch the head,
@@ -29,7 +37,7 @@ void step_update_begin(step *s);
 void step_update_task(step *s, size_t task);
 void step_update_finish(step *s);
 
-/* How many of the rows are classified right. */
+/* How many of the rows, any number of them, are classified right. */
 size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows);
 
 #endif

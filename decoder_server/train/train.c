@@ -3,8 +3,10 @@
 #include "base/file.h"
 #include "decoder_server/train/local.h"
 #include "decoder_server/train/training.h"
+#include "decoder_server/train/whole.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static err load_experiment(const server_options *o, experiment *e) {
@@ -21,13 +23,54 @@ static err load_experiment(const server_options *o, experiment *e) {
     return experiment_check(e);
 }
 
+/* The classifier's weights, where the experiment names any: a file, or the head's file of a run's folder. */
+static err find_weights(const server_options *o, const experiment *e, weights *w) {
+    char named[FILE_PATH_MAX], head[FILE_PATH_MAX];
+    *w = (weights){0};
+    if (!e->classifier.weights[0]) {
+        return ERR_OK;
+    }
+    err failed = experiment_weights_path(e, o->experiment, named, sizeof named);
+    struct stat status;
+    bool is_run = !failed && stat(named, &status) == 0 && S_ISDIR(status.st_mode);
+    if (is_run) {
+        failed = run_find_head(named, head);
+    }
+    failed = failed ? failed : weights_open(w, is_run ? head : named);
+    return err_prefix(failed, "classifier.weights");
+}
+
+/* A run that has a checkpoint goes on without the file it began with. */
+static err resume_run(const server_options *o, const experiment *e, run *r) {
+    weights w;
+    err failed = run_open(r, o->run, e);
+    if (failed) {
+        return failed;
+    }
+    failed = find_weights(o, e, &w);
+    if (failed == ERR_NOT_FOUND && r->has_commit) {
+        return ERR_OK;
+    }
+    failed = failed || !w.file[0] ? failed : run_take_weights(r, &w);
+    if (failed) {
+        run_close(r);
+    }
+    return failed;
+}
+
 static err open_run(const server_options *o, const experiment *e, run *r) {
     char path[FILE_PATH_MAX];
+    weights w;
     err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->run);
     if (failed) {
         return failed;
     }
-    return o->resume && file_exists(path) ? run_open(r, o->run, e) : run_create(r, o->run, e);
+    if (o->resume && file_exists(path)) {
+        return resume_run(o, e, r);
+    }
+    failed = find_weights(o, e, &w);
+    failed = failed ? failed : run_create(r, o->run, e);
+    return failed || !w.file[0] ? failed : run_take_weights(r, &w);
 }
 
 static uint32_t threads_of(const server_options *o) {
@@ -36,6 +79,9 @@ static uint32_t threads_of(const server_options *o) {
 }
 
 static err train_run(const server_options *o, run *r, const labels *l) {
+    if (experiment_is_classifier_alone(&r->experiment)) {
+        return whole_run(r, l, o->data, threads_of(o));
+    }
     if (o->local) {
         return local_run(r, l, o->data, threads_of(o));
     }
@@ -56,6 +102,9 @@ err train_command(const server_options *o) {
     labels l;
     run r;
     err failed = load_experiment(o, &e);
+    if (!failed && experiment_is_classifier_alone(&e) && !o->local) {
+        return err_fail(ERR_USAGE, "a classifier alone has no nodes: train it with --local --data DIR");
+    }
     failed = failed ? failed : labels_open(&l, o->labels);
     if (failed) {
         return failed;

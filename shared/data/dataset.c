@@ -12,7 +12,24 @@ static const char *const clothes[] = {"T-shirt/top", "trouser", "pullover", "dre
 static const char *const things[] = {"airplane", "automobile", "bird",  "cat",  "deer",
                                      "dog",      "frog",       "horse", "ship", "truck"};
 
-enum { MNIST, FASHION_MNIST, CIFAR10, SET_COUNT };
+static const char *const fine[] = {
+    "apple",      "aquarium fish", "baby",         "bear",       "beaver",      "bed",         "bee",
+    "beetle",     "bicycle",       "bottle",       "bowl",       "boy",         "bridge",      "bus",
+    "butterfly",  "camel",         "can",          "castle",     "caterpillar", "cattle",      "chair",
+    "chimpanzee", "clock",         "cloud",        "cockroach",  "couch",       "crab",        "crocodile",
+    "cup",        "dinosaur",      "dolphin",      "elephant",   "flatfish",    "forest",      "fox",
+    "girl",       "hamster",       "house",        "kangaroo",   "keyboard",    "lamp",        "lawn mower",
+    "leopard",    "lion",          "lizard",       "lobster",    "man",         "maple tree",  "motorcycle",
+    "mountain",   "mouse",         "mushroom",     "oak tree",   "orange",      "orchid",      "otter",
+    "palm tree",  "pear",          "pickup truck", "pine tree",  "plain",       "plate",       "poppy",
+    "porcupine",  "possum",        "rabbit",       "raccoon",    "ray",         "road",        "rocket",
+    "rose",       "sea",           "seal",         "shark",      "shrew",       "skunk",       "skyscraper",
+    "snail",      "snake",         "spider",       "squirrel",   "streetcar",   "sunflower",   "sweet pepper",
+    "table",      "tank",          "telephone",    "television", "tiger",       "tractor",     "train",
+    "trout",      "tulip",         "turtle",       "wardrobe",   "whale",       "willow tree", "wolf",
+    "woman",      "worm"};
+
+enum { MNIST, FASHION_MNIST, CIFAR10, CIFAR100, SET_COUNT };
 
 static const dataset sets[SET_COUNT] = {
     [MNIST] =
@@ -57,6 +74,7 @@ static const dataset sets[SET_COUNT] = {
         {
             .name = "cifar10",
             .format = DATASET_CIFAR,
+            .label_bytes = 1,
             .channels = 3,
             .height = 32,
             .width = 32,
@@ -87,6 +105,28 @@ static const dataset sets[SET_COUNT] = {
             .edition_count = 2,
             .archive = "cifar-10-binary.tar.gz",
             .archive_sha256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            .archive_folder = "cifar-10-batches-bin",
+        },
+    [CIFAR100] =
+        {
+            .name = "cifar100",
+            .format = DATASET_CIFAR,
+            .label_bytes = 2, /* the coarse class, then the fine one */
+            .channels = 3,
+            .height = 32,
+            .width = 32,
+            .classes = 100,
+            .class_names = fine,
+            .train_samples = 50000,
+            .test_samples = 10000,
+            .files = {{"train.bin", {"f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29"}},
+                      {"test.bin", {"d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a"}}},
+            .file_count = 2,
+            .editions = {"as published"},
+            .edition_count = 1,
+            .archive = "cifar-100-binary.tar.gz",
+            .archive_sha256 = "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            .archive_folder = "cifar-100-binary",
         },
 };
 
@@ -97,28 +137,27 @@ err dataset_find(const char *name, const dataset **set) {
             return ERR_OK;
         }
     }
-    return err_fail(ERR_INPUT, "data set '%s' is none of mnist, fashion-mnist, cifar10", name);
+    return err_fail(ERR_INPUT, "data set '%s' is none of mnist, fashion-mnist, cifar10, cifar100", name);
+}
+
+/* A file's path if it stood at place `place`, of the two there are. */
+static err place_of(const dataset *set, const char *folder, size_t index, int place, char *path, size_t size) {
+    const char *name = set->files[index].name;
+    if (place == 0) {
+        return file_path(path, size, "%s/%s", folder, name);
+    }
+    return set->format == DATASET_IDX ? file_path(path, size, "%s/%s.gz", folder, name)
+                                      : file_path(path, size, "%s/%s/%s", folder, set->archive_folder, name);
 }
 
 err dataset_locate(const dataset *set, const char *folder, size_t index, char *path, size_t size) {
-    static const struct place {
-        const char *before, *behind;
-    } places[][2] = {
-        [DATASET_IDX] = {{"", ""}, {"", ".gz"}},
-        [DATASET_CIFAR] = {{"", ""}, {"cifar-10-batches-bin/", ""}},
-    };
-    const char *name = set->files[index].name;
-    for (size_t i = 0; i < 2; i++) {
-        const struct place *place = &places[set->format][i];
-        err e = file_path(path, size, "%s/%s%s%s", folder, place->before, name, place->behind);
-        if (e) {
+    for (int place = 0; place < 2; place++) {
+        err e = place_of(set, folder, index, place, path, size);
+        if (e || file_exists(path)) {
             return e;
         }
-        if (file_exists(path)) {
-            return ERR_OK;
-        }
     }
-    return err_fail(ERR_NOT_FOUND, "%s: holds no %s", folder, name);
+    return err_fail(ERR_NOT_FOUND, "%s: holds no %s", folder, set->files[index].name);
 }
 
 err dataset_check_labels(const char *path, const uint8_t *labels, size_t count, uint32_t classes) {
@@ -192,19 +231,23 @@ static err load_idx(const dataset *set, const char *folder, enum dataset_part pa
     return e ? e : load_array(set, folder, first + 1, cap, take_labels, samples);
 }
 
+static size_t record_bytes(const dataset *set) {
+    return set->label_bytes + elements_of(set);
+}
+
 static err take_records(const dataset *set, const char *path, const uint8_t *bytes, size_t length,
                         dataset_samples *samples) {
-    size_t elements = elements_of(set);
-    if (length == 0 || length % (elements + 1) != 0) {
-        return err_fail(ERR_INPUT, "%s: %zu bytes are not records of %zu bytes", path, length, elements + 1);
+    size_t elements = elements_of(set), size = record_bytes(set);
+    if (length == 0 || length % size != 0) {
+        return err_fail(ERR_INPUT, "%s: %zu bytes are not records of %zu bytes", path, length, size);
     }
-    size_t records = length / (elements + 1);
+    size_t records = length / size;
     uint8_t *labels = samples->labels + samples->count;
     uint8_t *images = samples->images + samples->count * elements;
     for (size_t i = 0; i < records; i++) {
-        const uint8_t *record = bytes + i * (elements + 1);
-        labels[i] = record[0];
-        memcpy(images + i * elements, record + 1, elements);
+        const uint8_t *record = bytes + i * size;
+        labels[i] = record[set->label_bytes - 1];
+        memcpy(images + i * elements, record + set->label_bytes, elements);
     }
     samples->count += (uint32_t)records;
     return dataset_check_labels(path, labels, records, set->classes);
@@ -236,7 +279,7 @@ static err load_cifar(const dataset *set, const char *folder, enum dataset_part 
     if (!samples->images || !samples->labels) {
         return err_fail(ERR_MEMORY, "%s: no memory for %zu samples", folder, published);
     }
-    size_t cap = published / count * (elements_of(set) + 1);
+    size_t cap = published / count * record_bytes(set);
     for (size_t i = 0; i < count; i++) {
         err e = load_batch(set, folder, first + i, cap, samples);
         if (e) {

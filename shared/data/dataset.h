@@ -10,8 +10,8 @@
 enum { DATASET_CLASSES_MAX = 100, DATASET_FILES_MAX = 6, DATASET_EDITIONS_MAX = 2 };
 
 /* DATASET_IDX: files [0] train images, [1] train labels, [2] test images, [3] test labels, as IDX.
- * DATASET_CIFAR: files [0]..[4] train, [5] test; records of one label byte, then channels x height x width.
- */
+ * DATASET_CIFAR: the last file is the test part, all before it train; records of `label_bytes` label bytes, the
+ * last of which is the class, then channels x height x width. */
 typedef enum dataset_format { DATASET_IDX, DATASET_CIFAR } dataset_format;
 
 /* One published file. The digests are of the content (decompressed, where it is gzipped), so that a copy
@@ -22,8 +22,9 @@ typedef struct dataset_file {
 } dataset_file;
 
 typedef struct dataset {
-    const char *name; /* "mnist", "fashion-mnist", "cifar10" */
+    const char *name; /* "mnist", "fashion-mnist", "cifar10", "cifar100" */
     dataset_format format;
+    uint32_t label_bytes; /* DATASET_CIFAR only */
     uint32_t channels, height, width;
     uint32_t classes;
     const char *const *class_names; /* [classes] */
@@ -34,6 +35,7 @@ typedef struct dataset {
     size_t edition_count;
     const char *archive; /* the tar.gz that the files are published in, or NULL */
     const char *archive_sha256;
+    const char *archive_folder; /* where they lie in it */
 } dataset;
 
 enum dataset_part { DATASET_TRAIN, DATASET_TEST };
@@ -48,7 +50,7 @@ typedef struct dataset_samples {
 err dataset_find(const char *name, const dataset **set);
 
 /* Where file `index` of the set is: FOLDER/NAME, or else FOLDER/NAME.gz (IDX) or
- * FOLDER/cifar-10-batches-bin/NAME (CIFAR). ERR_NOT_FOUND when it is nowhere there. */
+ * FOLDER/cifar-10-batches-bin/NAME (CIFAR: the archive's folder). ERR_NOT_FOUND when it is nowhere there. */
 err dataset_locate(const dataset *set, const char *folder, size_t index, char *path, size_t size);
 
 /* Loads one part from a folder that holds the set's files. Takes as many samples as the files hold, at most

@@ -3,10 +3,10 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "data/dataset.h"
+#include "experiment/check.h"
 #include "experiment/scan.h"
 #include "experiment/schema.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,57 +47,6 @@ static cyaml_config_t config_for(complaint *c) {
     };
 }
 
-typedef struct rule {
-    const char *key; /* "section.key" */
-    bool holds;
-    const char *demand;
-} rule;
-
-static bool finite_in(float value, float low, float high) {
-    return isfinite(value) && value >= low && value <= high;
-}
-
-/* The first rule that is broken, or NULL. */
-static const rule *broken_rule(const experiment *e) {
-    static _Thread_local rule rules[24];
-    const dataset *set = NULL;
-    bool known = dataset_find(e->data.set, &set) == ERR_OK;
-    const rule all[] = {
-        {"data.set", known, "must be a data set that is known: mnist, fashion-mnist or cifar10"},
-        {"data.portions", e->data.portions >= 1 && e->data.portions <= SPLIT_PORTIONS_MAX, "must be from 1 to 64"},
-        {"data.mean", finite_in(e->data.mean, -10, 10), "must be from -10 to 10"},
-        {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100),
-         "must be from 0.0001 to 100"},
-        {"data.validation", !known || e->data.validation < set->train_samples, "must be below the training samples"},
-        {"encoder.hidden", e->encoder.hidden >= 1 && e->encoder.hidden <= 65536, "must be from 1 to 65536"},
-        {"encoder.bits", e->encoder.bits >= 1 && e->encoder.bits <= 64, "must be from 1 to 64"},
-        {"classifier.hidden", e->classifier.hidden >= 1 && e->classifier.hidden <= 65536, "must be from 1 to 65536"},
-        {"loss.quantization", finite_in(e->loss.quantization, 0, 1e6f), "must be from 0 to 1000000"},
-        {"optimiser.learning_rate", finite_in(e->optimiser.learning_rate, 1e-12f, 100), "must be above 0, at most 100"},
-        {"optimiser.momentum", finite_in(e->optimiser.momentum, 0, 0.9999f), "must be from 0 to 0.9999"},
-        {"optimiser.momentum", e->optimiser.kind == NN_SGD || e->optimiser.momentum == 0, "is for sgd only"},
-        {"training.epochs", e->training.epochs >= 1 && e->training.epochs <= 100000, "must be from 1 to 100000"},
-        {"training.batch", e->training.batch >= 1 && e->training.batch <= 8192, "must be from 1 to 8192"},
-        {"training.batch", e->training.batch >= 2 || !e->encoder.batch_norm, "must be at least 2 with batch norm"},
-        {"training.early_stop", e->training.early_stop == 0 || e->data.validation > 0, "needs data.validation"},
-        {"training.keep_best", !e->training.keep_best || e->data.validation > 0, "needs data.validation"},
-    };
-    memcpy(rules, all, sizeof all);
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        if (!rules[i].holds) {
-            return &rules[i];
-        }
-    }
-    return NULL;
-}
-
-static err check_split(const experiment *e) {
-    split s;
-    uint32_t classes;
-    err failed = experiment_split(e, &s, &classes);
-    return failed ? err_prefix(failed, "key data.split") : ERR_OK;
-}
-
 static err refuse(const char *where, const char *text, size_t length, const char *key, const char *demand) {
     unsigned line = scan_line_of(text, length, key);
     if (line == 0) {
@@ -107,8 +56,8 @@ static err refuse(const char *where, const char *text, size_t length, const char
 }
 
 err experiment_check(const experiment *e) {
-    const rule *broken = broken_rule(e);
-    return broken ? err_fail(ERR_INPUT, "key %s %s", broken->key, broken->demand) : check_split(e);
+    check_failure found;
+    return check_experiment(e, &found) ? err_fail(ERR_INPUT, "key %s %s", found.key, found.demand) : ERR_OK;
 }
 
 /* libcyaml places an unexpected key at the value before it, and a missing one wherever it noticed: say it better. */
@@ -145,18 +94,8 @@ err experiment_parse(const char *where, const char *text, size_t length, experim
     }
     *e = *loaded;
     cyaml_free(&config, &schema_experiment, loaded, 0);
-    const rule *broken = broken_rule(e);
-    if (broken) {
-        return refuse(where, text, length, broken->key, broken->demand);
-    }
-    split s;
-    uint32_t classes;
-    if (experiment_split(e, &s, &classes)) {
-        char reason[256];
-        snprintf(reason, sizeof reason, "does not fit: %s", err_text());
-        return refuse(where, text, length, "data.split", reason);
-    }
-    return ERR_OK;
+    check_failure found;
+    return check_experiment(e, &found) ? refuse(where, text, length, found.key, found.demand) : ERR_OK;
 }
 
 err experiment_load(const char *path, experiment *e) {
@@ -198,13 +137,12 @@ err experiment_split(const experiment *e, split *s, uint32_t *classes) {
     return split_check(s);
 }
 
-void experiment_describe_encoder(const experiment *e, const split *s, nn_spec *spec) {
-    zoo_describe_encoder(&e->encoder, (uint32_t)split_portion_elements(s), spec);
-}
-
-void experiment_describe_head(const experiment *e, const split *s, uint32_t classes, nn_spec *spec) {
-    zoo_describe_head(e->decoder.net, e->classifier.net, e->encoder.bits * e->data.portions,
-                      (uint32_t)split_sample_elements(s), e->classifier.hidden, classes, spec);
+err experiment_weights_path(const experiment *e, const char *file, char *path, size_t size) {
+    const char *weights = e->classifier.weights, *slash = strrchr(file, '/');
+    if (weights[0] == '/' || !slash) {
+        return file_path(path, size, "%s", weights);
+    }
+    return file_path(path, size, "%.*s/%s", (int)(slash - file), file, weights);
 }
 
 nn_optimiser experiment_optimiser(const experiment *e) {
@@ -213,17 +151,4 @@ nn_optimiser experiment_optimiser(const experiment *e) {
         .learning_rate = e->optimiser.learning_rate,
         .momentum = e->optimiser.momentum,
     };
-}
-
-double experiment_step_macs(const experiment *e) {
-    split s;
-    uint32_t classes;
-    if (experiment_split(e, &s, &classes)) {
-        return 0;
-    }
-    nn_spec encoder, head;
-    experiment_describe_encoder(e, &s, &encoder);
-    experiment_describe_head(e, &s, classes, &head);
-    return s.portions * nn_spec_step_macs(&encoder, e->training.batch, false) +
-           nn_spec_step_macs(&head, e->training.batch, true);
 }

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXPERIMENT_TEXT_MAX = 3072, EXPERIMENT_CODE_BITS_MAX = 1024 };
+enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_CODE_BITS_MAX = 1024 };
 
 typedef struct experiment {
     char name[64];
@@ -34,6 +34,8 @@ typedef struct experiment {
     struct {
         zoo_classifier_net net;
         uint32_t hidden;
+        zoo_classifier_training train;
+        char weights[200]; /* a safetensors file or a run's folder, seen from the experiment's own file; empty: none */
     } classifier;
     struct {
         float quantization; /* alpha, the multiplier of the quantization term; 0: cross entropy alone */
@@ -51,6 +53,7 @@ typedef struct experiment {
         uint32_t evaluate_every;   /* steps; 0: at the end of each epoch only */
         uint32_t early_stop;       /* evaluations without a better validation accuracy; 0: never */
         bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
+        nn_precision precision;    /* of every net's work */
     } training;
     struct {
         uint32_t row; /* of the paper's Table 1; 0: not from the paper */
@@ -77,15 +80,29 @@ err experiment_run_id(const experiment *e, uint64_t *run);
 /* How the samples are parted; shape and classes come from the data set. */
 err experiment_split(const experiment *e, split *s, uint32_t *classes);
 
-/* The nets. Portions are numbered from 0. */
+/* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the
+ * head's input is a whole sample. */
 void experiment_describe_encoder(const experiment *e, const split *s, nn_spec *spec);
 void experiment_describe_head(const experiment *e, const split *s, uint32_t classes, nn_spec *spec);
+
+/* The names of the nets as a file writes them: "simple-1d", "linear", "mnist". */
+const char *experiment_encoder_name(const experiment *e);
+const char *experiment_decoder_name(const experiment *e);
+const char *experiment_classifier_name(const experiment *e);
+
+/* classifier.weights seen from here: relative to the folder that `file`, the experiment's own, lies in. */
+err experiment_weights_path(const experiment *e, const char *file, char *path, size_t size);
 
 /* Multiply-adds of one joint training step of all nets, at the full batch. */
 double experiment_step_macs(const experiment *e);
 
 /* A fresh optimiser. */
 nn_optimiser experiment_optimiser(const experiment *e);
+
+/* No encoders, no decoder: the classifier learns from whole samples. */
+static inline bool experiment_is_classifier_alone(const experiment *e) {
+    return e->encoder.net == ZOO_NO_ENCODER;
+}
 
 /* Samples of the training part that are trained on. */
 static inline uint32_t experiment_train_samples(const experiment *e, uint32_t in_part) {

@@ -7,12 +7,31 @@
 #define NAMED CYAML_FLAG_STRICT
 
 static const cyaml_strval_t splits[] = {{"runs", SPLIT_RUNS}, {"quadrants", SPLIT_QUADRANTS}, {"planes", SPLIT_PLANES}};
-static const cyaml_strval_t encoder_nets[] = {{"simple-1d", ZOO_SIMPLE_1D}};
+static const cyaml_strval_t encoder_nets[] = {
+    {"simple-1d", ZOO_SIMPLE_1D},
+    {"conv", ZOO_CONV},
+    {"conv-b", ZOO_CONV_B},
+    {"conv-c", ZOO_CONV_C},
+    {"conv-small-3", ZOO_CONV_SMALL_3},
+    {"alexnet", ZOO_ALEXNET},
+    {"alexnet-small", ZOO_ALEXNET_SMALL},
+    {"resnet18", ZOO_RESNET18},
+    {"conv-square", ZOO_CONV_SQUARE},
+    {"conv-square-b", ZOO_CONV_SQUARE_B},
+    {"conv-square-8x8", ZOO_CONV_SQUARE_8X8},
+    {"none", ZOO_NO_ENCODER},
+};
 static const cyaml_strval_t softs[] = {{"sigmoid", ZOO_SIGMOID}, {"resigmoid", ZOO_RESIGMOID}};
 static const cyaml_strval_t decisions[] = {{"after-training", ZOO_AFTER_TRAINING},
                                            {"straight-through", ZOO_STRAIGHT_THROUGH}};
-static const cyaml_strval_t decoder_nets[] = {{"linear", ZOO_LINEAR}};
-static const cyaml_strval_t classifier_nets[] = {{"mnist", ZOO_MNIST}};
+static const cyaml_strval_t decoder_nets[] = {
+    {"linear", ZOO_LINEAR},         {"square", ZOO_SQUARE},   {"square-b", ZOO_SQUARE_B},
+    {"square-8x8", ZOO_SQUARE_8X8}, {"none", ZOO_NO_DECODER},
+};
+static const cyaml_strval_t classifier_nets[] = {{"mnist", ZOO_MNIST}, {"playground", ZOO_PLAYGROUND}};
+static const cyaml_strval_t classifier_trainings[] = {
+    {"along", ZOO_TRAIN_ALONG}, {"frozen", ZOO_TRAIN_FROZEN}, {"fine-tune", ZOO_TRAIN_FINE_TUNE}};
+static const cyaml_strval_t precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
 static const cyaml_strval_t optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}};
 
 static const cyaml_schema_field_t data_fields[] = {
@@ -27,11 +46,11 @@ static const cyaml_schema_field_t data_fields[] = {
 
 static const cyaml_schema_field_t encoder_fields[] = {
     CYAML_FIELD_ENUM("net", NAMED, experiment, encoder.net, encoder_nets, CYAML_ARRAY_LEN(encoder_nets)),
-    CYAML_FIELD_UINT("hidden", REQUIRED, experiment, encoder.hidden),
-    CYAML_FIELD_UINT("bits", REQUIRED, experiment, encoder.bits),
-    CYAML_FIELD_BOOL("batch_norm", REQUIRED, experiment, encoder.batch_norm),
-    CYAML_FIELD_ENUM("soft", NAMED, experiment, encoder.soft, softs, CYAML_ARRAY_LEN(softs)),
-    CYAML_FIELD_ENUM("decision", NAMED, experiment, encoder.decision, decisions, CYAML_ARRAY_LEN(decisions)),
+    CYAML_FIELD_UINT("hidden", OPTIONAL, experiment, encoder.hidden),
+    CYAML_FIELD_UINT("bits", OPTIONAL, experiment, encoder.bits),
+    CYAML_FIELD_BOOL("batch_norm", OPTIONAL, experiment, encoder.batch_norm),
+    CYAML_FIELD_ENUM("soft", NAMED | OPTIONAL, experiment, encoder.soft, softs, CYAML_ARRAY_LEN(softs)),
+    CYAML_FIELD_ENUM("decision", NAMED | OPTIONAL, experiment, encoder.decision, decisions, CYAML_ARRAY_LEN(decisions)),
     CYAML_FIELD_END,
 };
 
@@ -42,7 +61,10 @@ static const cyaml_schema_field_t decoder_fields[] = {
 
 static const cyaml_schema_field_t classifier_fields[] = {
     CYAML_FIELD_ENUM("net", NAMED, experiment, classifier.net, classifier_nets, CYAML_ARRAY_LEN(classifier_nets)),
-    CYAML_FIELD_UINT("hidden", REQUIRED, experiment, classifier.hidden),
+    CYAML_FIELD_UINT("hidden", OPTIONAL, experiment, classifier.hidden),
+    CYAML_FIELD_ENUM("train", NAMED | OPTIONAL, experiment, classifier.train, classifier_trainings,
+                     CYAML_ARRAY_LEN(classifier_trainings)),
+    CYAML_FIELD_STRING("weights", OPTIONAL, experiment, classifier.weights, 0),
     CYAML_FIELD_END,
 };
 
@@ -66,6 +88,8 @@ static const cyaml_schema_field_t training_fields[] = {
     CYAML_FIELD_UINT("evaluate_every", OPTIONAL, experiment, training.evaluate_every),
     CYAML_FIELD_UINT("early_stop", OPTIONAL, experiment, training.early_stop),
     CYAML_FIELD_BOOL("keep_best", OPTIONAL, experiment, training.keep_best),
+    CYAML_FIELD_ENUM("precision", NAMED | OPTIONAL, experiment, training.precision, precisions,
+                     CYAML_ARRAY_LEN(precisions)),
     CYAML_FIELD_END,
 };
 
@@ -109,3 +133,24 @@ static const cyaml_schema_field_t experiment_fields[] = {
 const cyaml_schema_value_t schema_experiment = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, experiment, experiment_fields),
 };
+
+static const char *name_in(const cyaml_strval_t *names, size_t count, int64_t value) {
+    for (size_t i = 0; i < count; i++) {
+        if (names[i].val == value) {
+            return names[i].str;
+        }
+    }
+    return "?";
+}
+
+const char *experiment_encoder_name(const experiment *e) {
+    return name_in(encoder_nets, CYAML_ARRAY_LEN(encoder_nets), e->encoder.net);
+}
+
+const char *experiment_decoder_name(const experiment *e) {
+    return name_in(decoder_nets, CYAML_ARRAY_LEN(decoder_nets), e->decoder.net);
+}
+
+const char *experiment_classifier_name(const experiment *e) {
+    return name_in(classifier_nets, CYAML_ARRAY_LEN(classifier_nets), e->classifier.net);
+}

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 
 enum { WAKE_UP = UINT16_MAX }; /* a record that is for nobody: to end the thread's sleep */
+enum {
+    RECORDS_A_TURN = 256
+}; /* after so many the role gets its turn, whatever waits: a flood must not stop its clock */
 enum { NEWS_NONE = 0, NEWS_MAIL = 1, NEWS_CAUGHT_UP = 2 };
 
 struct worker {
@@ -33,14 +36,20 @@ static void on_in_low(void *context) {
 
 static void worker_main(void *argument) {
     worker *w = argument;
-    for (;;) {
+    for (unsigned since_turn = 0;; since_turn++) {
         mail m;
-        if (mailbox_take(w->in, &m)) {
+        if (since_turn < RECORDS_A_TURN && mailbox_take(w->in, &m)) {
             if (m.kind != WAKE_UP) {
                 w->role.receive(w->role_context, &m);
             }
             continue;
         }
+        if (since_turn == RECORDS_A_TURN) {
+            since_turn = 0;
+            w->role.idle(w->role_context);
+            continue;
+        }
+        since_turn = 0;
         if (atomic_load(&w->stop)) {
             return;
         }

@@ -1,107 +1,134 @@
 /* Layers that work on each number by itself. */
-#include "base/vector.h"
 #include "bits/decision.h"
 #include "nn/layer.h"
+#include "nn/numbers.h"
 
 #include <math.h>
 #include <string.h>
 
-static void make(nn_layer *layer, const nn_layer_ops *ops, size_t features) {
-    layer->ops = ops;
-    layer->in = layer->out = features;
-}
-
-VECTOR_VERSIONS
-static void relu(size_t n, const float *restrict x, float *restrict y) {
+NN_INLINE void relu(size_t n, const void *restrict x, void *restrict y, bool half) {
     for (size_t i = 0; i < n; i++) {
-        y[i] = x[i] > 0.0f ? x[i] : 0.0f;
+        float v = nn_get(x, i, half);
+        nn_put(y, i, half, v > 0.0f ? v : 0.0f);
     }
 }
 
 VECTOR_VERSIONS
-static void relu_gradient(size_t n, const float *restrict y, const float *restrict dy, float *restrict dx) {
+static void relu_f32(size_t n, const void *restrict x, void *restrict y) {
+    relu(n, x, y, false);
+}
+
+VECTOR_VERSIONS
+static void relu_bf16(size_t n, const void *restrict x, void *restrict y) {
+    relu(n, x, y, true);
+}
+
+/* dx may be dy. */
+NN_INLINE void relu_gradient(size_t n, const void *restrict y, const void *dy, void *dx, bool half) {
+#pragma GCC ivdep
     for (size_t i = 0; i < n; i++) {
-        dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
+        nn_put(dx, i, half, nn_get(y, i, half) > 0.0f ? nn_get(dy, i, half) : 0.0f);
     }
 }
 
-static void relu_forward(nn_layer *layer, size_t rows, nn_mode mode, const float *x, float *y) {
-    (void)mode;
-    relu(rows * layer->out, x, y);
+VECTOR_VERSIONS
+static void relu_gradient_f32(size_t n, const void *restrict y, const void *dy, void *dx) {
+    relu_gradient(n, y, dy, dx, false);
 }
 
-static void relu_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx) {
-    (void)x;
-    if (dx) {
-        relu_gradient(rows * layer->out, y, dy, dx);
+VECTOR_VERSIONS
+static void relu_gradient_bf16(size_t n, const void *restrict y, const void *dy, void *dx) {
+    relu_gradient(n, y, dy, dx, true);
+}
+
+void nn_relu_mask(size_t n, const void *y, void *dy, bool half) {
+    (half ? relu_gradient_bf16 : relu_gradient_f32)(n, y, dy, dy);
+}
+
+static void relu_forward(nn_layer *layer, const nn_rows *r) {
+    (layer->x_half ? relu_bf16 : relu_f32)(r->count * layer->out, r->x, r->y);
+}
+
+static void relu_backward(nn_layer *layer, const nn_rows *r) {
+    if (r->dx) {
+        (layer->x_half ? relu_gradient_bf16 : relu_gradient_f32)(r->count * layer->out, r->y, r->dy, r->dx);
     }
 }
 
-void nn_relu_make(nn_layer *layer, size_t features) {
-    static const nn_layer_ops ops = {.kind = "relu", .forward = relu_forward, .backward = relu_backward};
-    make(layer, &ops, features);
+void nn_relu_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {
+        .kind = "relu", .keeps_rows_apart = true, .forward = relu_forward, .backward = relu_backward};
+    layer->ops = &ops;
+    layer->memory = NN_BACKWARD_READS_Y;
 }
 
 /* y = 1 / (1 + exp(-(slope x - shift))); dy/dx = slope y (1 - y). */
-static void logistic(size_t n, float slope, float shift, const float *x, float *y) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = 1.0f / (1.0f + expf(shift - slope * x[i]));
+static void logistic(const nn_layer *layer, const nn_rows *r, float slope, float shift) {
+    bool half = layer->x_half;
+    for (size_t i = 0; i < r->count * layer->out; i++) {
+        nn_put(r->y, i, half, 1.0f / (1.0f + expf(shift - slope * nn_get(r->x, i, half))));
     }
 }
 
-static void logistic_gradient(size_t n, float slope, const float *y, const float *dy, float *dx) {
-    for (size_t i = 0; dx && i < n; i++) {
-        dx[i] = slope * dy[i] * y[i] * (1.0f - y[i]);
+static void logistic_gradient(const nn_layer *layer, const nn_rows *r, float slope) {
+    bool half = layer->x_half;
+    for (size_t i = 0; r->dx && i < r->count * layer->out; i++) {
+        float y = nn_get(r->y, i, half);
+        nn_put(r->dx, i, half, slope * nn_get(r->dy, i, half) * y * (1.0f - y));
     }
 }
 
-static void sigmoid_forward(nn_layer *layer, size_t rows, nn_mode mode, const float *x, float *y) {
-    (void)mode;
-    logistic(rows * layer->out, 1.0f, 0.0f, x, y);
+enum { LOGISTIC_WORK = 64 };
+
+static void sigmoid_forward(nn_layer *layer, const nn_rows *r) {
+    logistic(layer, r, 1.0f, 0.0f);
 }
 
-static void sigmoid_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx) {
-    (void)x;
-    logistic_gradient(rows * layer->out, 1.0f, y, dy, dx);
+static void sigmoid_backward(nn_layer *layer, const nn_rows *r) {
+    logistic_gradient(layer, r, 1.0f);
 }
 
-void nn_sigmoid_make(nn_layer *layer, size_t features) {
-    static const nn_layer_ops ops = {.kind = "sigmoid", .forward = sigmoid_forward, .backward = sigmoid_backward};
-    make(layer, &ops, features);
+void nn_sigmoid_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {
+        .kind = "sigmoid", .keeps_rows_apart = true, .forward = sigmoid_forward, .backward = sigmoid_backward};
+    layer->ops = &ops;
+    layer->memory = NN_BACKWARD_READS_Y;
+    layer->work = LOGISTIC_WORK * (double)layer->out;
 }
 
-static void resigmoid_forward(nn_layer *layer, size_t rows, nn_mode mode, const float *x, float *y) {
-    (void)mode;
-    logistic(rows * layer->out, 14.0f, 7.0f, x, y);
+static void resigmoid_forward(nn_layer *layer, const nn_rows *r) {
+    logistic(layer, r, 14.0f, 7.0f);
 }
 
-static void resigmoid_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy,
-                               float *dx) {
-    (void)x;
-    logistic_gradient(rows * layer->out, 14.0f, y, dy, dx);
+static void resigmoid_backward(nn_layer *layer, const nn_rows *r) {
+    logistic_gradient(layer, r, 14.0f);
 }
 
-void nn_resigmoid_make(nn_layer *layer, size_t features) {
-    static const nn_layer_ops ops = {.kind = "resigmoid", .forward = resigmoid_forward, .backward = resigmoid_backward};
-    make(layer, &ops, features);
+void nn_resigmoid_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {
+        .kind = "resigmoid", .keeps_rows_apart = true, .forward = resigmoid_forward, .backward = resigmoid_backward};
+    layer->ops = &ops;
+    layer->memory = NN_BACKWARD_READS_Y;
+    layer->work = LOGISTIC_WORK * (double)layer->out;
 }
 
-static void quantize_forward(nn_layer *layer, size_t rows, nn_mode mode, const float *x, float *y) {
-    for (size_t i = 0; i < rows * layer->out; i++) {
-        y[i] = mode == NN_TRAIN ? decision_round(x[i]) : x[i];
+static void quantize_forward(nn_layer *layer, const nn_rows *r) {
+    bool half = layer->x_half;
+    for (size_t i = 0; i < r->count * layer->out; i++) {
+        float x = nn_get(r->x, i, half);
+        nn_put(r->y, i, half, r->mode == NN_TRAIN ? decision_round(x) : x);
     }
 }
 
 /* Straight-through estimator: Bengio, Leonard, Courville, arXiv:1308.3432. */
-static void quantize_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy,
-                              float *dx) {
-    (void)x, (void)y;
-    if (dx) {
-        memcpy(dx, dy, rows * layer->out * sizeof(float));
+static void quantize_backward(nn_layer *layer, const nn_rows *r) {
+    if (r->dx) {
+        memcpy(r->dx, r->dy, r->count * layer->out * nn_number_bytes(layer->x_half));
     }
 }
 
-void nn_quantize_make(nn_layer *layer, size_t features) {
-    static const nn_layer_ops ops = {.kind = "quantize", .forward = quantize_forward, .backward = quantize_backward};
-    make(layer, &ops, features);
+void nn_quantize_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {
+        .kind = "quantize", .keeps_rows_apart = true, .forward = quantize_forward, .backward = quantize_backward};
+    layer->ops = &ops;
 }

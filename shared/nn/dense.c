@@ -4,45 +4,51 @@
 #include <math.h>
 
 enum { TASK_PARAMETERS = 65536 };
+enum { WEIGHT, BIAS };
 
 size_t nn_dense_tasks(size_t in, size_t out) {
     return in * out >= TASK_PARAMETERS && out >= 2 && in >= 2 ? 2 : 1;
 }
 
-static void dense_init(nn_layer *layer, rng *draws) {
-    float bound = 1.0f / sqrtf((float)layer->in);
+void nn_fill_uniform(nn_tensor *t, size_t fan_in, rng *draws) {
+    float bound = 1.0f / sqrtf((float)fan_in);
+    for (size_t i = 0; i < t->count; i++) {
+        t->value[i] = (2.0f * rng_float(draws) - 1.0f) * bound;
+    }
+}
+
+void nn_dense_init(nn_layer *layer, rng *draws) {
     for (size_t t = 0; t < layer->tensor_count; t++) {
-        for (size_t i = 0; i < layer->tensors[t].count; i++) {
-            layer->tensors[t].value[i] = (2.0f * rng_float(draws) - 1.0f) * bound;
-        }
+        nn_fill_uniform(&layer->tensors[t], layer->in, draws);
     }
 }
 
 typedef struct dense_call {
     nn_layer *layer;
-    size_t rows;
-    const float *from;
-    float *to;
+    const nn_rows *rows;
 } dense_call;
 
 /* y[:, first..last) = x W[first..last)^T + b[first..last) */
 static void forward_task(void *context, size_t task) {
     const dense_call *c = context;
-    size_t in = c->layer->in, out = c->layer->out, tasks = nn_dense_tasks(in, out);
+    size_t in = c->layer->in, out = c->layer->out, tasks = nn_dense_tasks(in, out), rows = c->rows->count;
     size_t first = nn_part(out, tasks, task), last = nn_part(out, tasks, task + 1);
-    const float *weight = c->layer->tensors[0].value, *bias = c->layer->tensors[1].value;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)c->rows, (int)(last - first), (int)in, 1.0f, c->from,
-                (int)in, weight + first * in, (int)in, 0.0f, c->to + first, (int)out);
-    for (size_t row = 0; row < c->rows; row++) {
+    float *y = c->rows->y;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)(last - first), (int)in, 1.0f, c->rows->x,
+                (int)in, c->layer->tensors[WEIGHT].value + first * in, (int)in, 0.0f, y + first, (int)out);
+    if (c->layer->about.no_bias) {
+        return;
+    }
+    const float *bias = c->layer->tensors[BIAS].value;
+    for (size_t row = 0; row < rows; row++) {
         for (size_t o = first; o < last; o++) {
-            c->to[row * out + o] += bias[o];
+            y[row * out + o] += bias[o];
         }
     }
 }
 
-static void dense_forward(nn_layer *layer, size_t rows, nn_mode mode, const float *x, float *y) {
-    (void)mode;
-    dense_call call = {layer, rows, x, y};
+static void dense_forward(nn_layer *layer, const nn_rows *r) {
+    dense_call call = {layer, r};
     lanes_run(layer->lanes, forward_task, &call, nn_dense_tasks(layer->in, layer->out));
 }
 
@@ -51,54 +57,73 @@ static void backward_task(void *context, size_t task) {
     const dense_call *c = context;
     size_t in = c->layer->in, out = c->layer->out, tasks = nn_dense_tasks(in, out);
     size_t first = nn_part(in, tasks, task), last = nn_part(in, tasks, task + 1);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)c->rows, (int)(last - first), (int)out, 1.0f, c->from,
-                (int)out, c->layer->tensors[0].value + first, (int)in, 0.0f, c->to + first, (int)in);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)c->rows->count, (int)(last - first), (int)out, 1.0f,
+                c->rows->dy, (int)out, c->layer->tensors[WEIGHT].value + first, (int)in, 0.0f,
+                (float *)c->rows->dx + first, (int)in);
 }
 
-static void dense_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx) {
-    (void)x, (void)y;
-    if (!dx) {
+static void dense_backward(nn_layer *layer, const nn_rows *r) {
+    if (!r->dx) {
         return;
     }
-    dense_call call = {layer, rows, dy, dx};
+    dense_call call = {layer, r};
     lanes_run(layer->lanes, backward_task, &call, nn_dense_tasks(layer->in, layer->out));
 }
 
-/* dW[first..last) = dy[:, first..last)^T x, db = column sums of dy */
-static void dense_update(nn_layer *layer, size_t rows, const float *x, const float *dy, const nn_optimiser *o,
-                         size_t task) {
-    size_t in = layer->in, out = layer->out;
-    size_t first = nn_part(out, layer->update_tasks, task), last = nn_part(out, layer->update_tasks, task + 1);
-    nn_tensor *weight = &layer->tensors[0], *bias = &layer->tensors[1];
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(last - first), (int)in, (int)rows, 1.0f, dy + first,
-                (int)out, x, (int)in, 0.0f, weight->gradient + first * in, (int)in);
+void nn_dense_update_bias(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last) {
+    nn_tensor *bias = &layer->tensors[BIAS];
+    const float *dy = r->dy;
     for (size_t i = first; i < last; i++) {
         bias->gradient[i] = 0.0f;
     }
-    for (size_t row = 0; row < rows; row++) {
+    for (size_t row = 0; row < r->count; row++) {
         for (size_t i = first; i < last; i++) {
-            bias->gradient[i] += dy[row * out + i];
+            bias->gradient[i] += dy[row * layer->out + i];
         }
     }
     if (o) {
-        nn_optimiser_apply(o, weight, first * in, (last - first) * in);
         nn_optimiser_apply(o, bias, first, last - first);
+    }
+}
+
+/* dW[first..last) = dy[:, first..last)^T x, db = column sums of dy */
+static void dense_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task) {
+    size_t in = layer->in, out = layer->out;
+    size_t first = nn_part(out, layer->update_tasks, task), last = nn_part(out, layer->update_tasks, task + 1);
+    nn_tensor *weight = &layer->tensors[WEIGHT];
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(last - first), (int)in, (int)r->count, 1.0f,
+                (const float *)r->dy + first, (int)out, r->x, (int)in, 0.0f, weight->gradient + first * in, (int)in);
+    if (o) {
+        nn_optimiser_apply(o, weight, first * in, (last - first) * in);
+    }
+    if (!layer->about.no_bias) {
+        nn_dense_update_bias(layer, r, o, first, last);
     }
 }
 
 static const nn_layer_ops dense_ops = {
     .kind = "dense",
-    .init = dense_init,
+    .init = nn_dense_init,
     .forward = dense_forward,
     .backward = dense_backward,
     .update = dense_update,
 };
 
-void nn_dense_make(nn_layer *layer, const char *name, size_t in, size_t out) {
+void nn_dense_add_tensors(nn_layer *layer) {
+    const uint32_t shape[] = {(uint32_t)layer->out, (uint32_t)layer->in};
+    nn_layer_add_tensor(layer, layer->about.name, "weight", true, 2, shape);
+    if (!layer->about.no_bias) {
+        nn_layer_add_vector(layer, layer->about.name, "bias", true, layer->out);
+    }
+}
+
+err nn_dense_make(nn_layer *layer) {
+    layer->memory = NN_UPDATE_READS_X | NN_UPDATE_READS_DY;
+    layer->update_tasks = layer->trains ? nn_dense_tasks(layer->in, layer->out) : 0;
+    nn_dense_add_tensors(layer);
+    if (layer->is_bf16 && nn_dense_tasks(layer->in, layer->out) > 1) {
+        return nn_dense_bf16_make(layer);
+    }
     layer->ops = &dense_ops;
-    layer->in = in;
-    layer->out = out;
-    layer->update_tasks = nn_dense_tasks(in, out);
-    nn_layer_add_tensor(layer, name, "weight", out, in, true);
-    nn_layer_add_tensor(layer, name, "bias", out, 0, true);
+    return ERR_OK;
 }

@@ -11,7 +11,6 @@
 #include "nn/layer.h"
 
 #include <cblas.h>
-#include <math.h>
 #include <string.h>
 
 enum { FIRST_WEIGHT, FIRST_BIAS, SECOND_WEIGHT, SECOND_BIAS };
@@ -21,6 +20,11 @@ bool nn_dense_pair_pays(size_t rows, size_t in, size_t middle, size_t out) {
     double plain = (double)rows * (double)(in * middle + middle * out);
     double paired = (double)in * (double)(middle * out) + (double)(rows * in * out);
     return out >= PAIR_TASKS && 2 * paired < plain;
+}
+
+/* Floats between its two halves. */
+static size_t middle_of(const nn_layer *layer) {
+    return layer->about.outputs;
 }
 
 /* Where things lie in the layer's scratch; w = in + 1. */
@@ -34,37 +38,30 @@ typedef struct pair_scratch {
 
 static size_t scratch_floats(const nn_layer *layer) {
     size_t w = layer->in + 1;
-    return w * (layer->middle * (1 + PAIR_TASKS) + 2 * layer->out + layer->max_rows);
+    return w * (middle_of(layer) * (1 + PAIR_TASKS) + 2 * layer->out + layer->max_rows);
 }
 
 static pair_scratch scratch_of(const nn_layer *layer) {
     size_t w = layer->in + 1;
     pair_scratch s = {.first = layer->scratch};
-    s.product = s.first + layer->middle * w;
+    s.product = s.first + middle_of(layer) * w;
     s.input = s.product + layer->out * w;
     s.gradient = s.input + layer->max_rows * w;
     s.first_parts = s.gradient + layer->out * w;
     return s;
 }
 
-static void fill_uniform(nn_tensor *t, size_t fan_in, rng *draws) {
-    float bound = 1.0f / sqrtf((float)fan_in);
-    for (size_t i = 0; i < t->count; i++) {
-        t->value[i] = (2.0f * rng_float(draws) - 1.0f) * bound;
-    }
-}
-
 static void pair_init(nn_layer *layer, rng *draws) {
-    fill_uniform(&layer->tensors[FIRST_WEIGHT], layer->in, draws);
-    fill_uniform(&layer->tensors[FIRST_BIAS], layer->in, draws);
-    fill_uniform(&layer->tensors[SECOND_WEIGHT], layer->middle, draws);
-    fill_uniform(&layer->tensors[SECOND_BIAS], layer->middle, draws);
+    nn_fill_uniform(&layer->tensors[FIRST_WEIGHT], layer->in, draws);
+    nn_fill_uniform(&layer->tensors[FIRST_BIAS], layer->in, draws);
+    nn_fill_uniform(&layer->tensors[SECOND_WEIGHT], middle_of(layer), draws);
+    nn_fill_uniform(&layer->tensors[SECOND_BIAS], middle_of(layer), draws);
 }
 
 static void product_task(void *context, size_t task) {
     const nn_layer *layer = context;
     pair_scratch s = scratch_of(layer);
-    size_t m = layer->middle, w = layer->in + 1;
+    size_t m = middle_of(layer), w = layer->in + 1;
     size_t first = nn_part(layer->out, PAIR_TASKS, task), last = nn_part(layer->out, PAIR_TASKS, task + 1);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(last - first), (int)w, (int)m, 1.0f,
                 layer->tensors[SECOND_WEIGHT].value + first * m, (int)m, s.first, (int)w, 0.0f, s.product + first * w,
@@ -74,48 +71,44 @@ static void product_task(void *context, size_t task) {
 static void form_product(nn_layer *layer) {
     pair_scratch s = scratch_of(layer);
     size_t in = layer->in, w = in + 1;
-    for (size_t i = 0; i < layer->middle; i++) {
+    for (size_t i = 0; i < middle_of(layer); i++) {
         memcpy(s.first + i * w, layer->tensors[FIRST_WEIGHT].value + i * in, in * sizeof(float));
         s.first[i * w + in] = layer->tensors[FIRST_BIAS].value[i];
     }
     lanes_run(layer->lanes, product_task, layer, PAIR_TASKS);
 }
 
-static void pair_forward(nn_layer *layer, size_t rows, nn_mode mode, const float *x, float *y) {
-    (void)mode;
-    if (!layer->frozen) {
-        form_product(layer);
-    }
+static void pair_forward(nn_layer *layer, const nn_rows *r) {
     pair_scratch s = scratch_of(layer);
     size_t in = layer->in, w = in + 1, out = layer->out;
-    for (size_t row = 0; row < rows; row++) {
+    const float *x = r->x;
+    float *y = r->y;
+    for (size_t row = 0; row < r->count; row++) {
         memcpy(s.input + row * w, x + row * in, in * sizeof(float));
         s.input[row * w + in] = 1.0f;
         memcpy(y + row * out, layer->tensors[SECOND_BIAS].value, out * sizeof(float));
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)out, (int)w, 1.0f, s.input, (int)w, s.product,
-                (int)w, 1.0f, y, (int)out);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)r->count, (int)out, (int)w, 1.0f, s.input, (int)w,
+                s.product, (int)w, 1.0f, y, (int)out);
 }
 
-static void pair_backward(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx) {
-    (void)x, (void)y;
+static void pair_backward(nn_layer *layer, const nn_rows *r) {
     pair_scratch s = scratch_of(layer);
     size_t in = layer->in, w = in + 1, out = layer->out;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)w, (int)rows, 1.0f, dy, (int)out, s.input,
-                (int)w, 0.0f, s.gradient, (int)w);
-    if (dx) {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)in, (int)out, 1.0f, dy, (int)out,
-                    s.product, (int)w, 0.0f, dx, (int)in);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)out, (int)w, (int)r->count, 1.0f, r->dy, (int)out,
+                s.input, (int)w, 0.0f, s.gradient, (int)w);
+    if (r->dx) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)r->count, (int)in, (int)out, 1.0f, r->dy, (int)out,
+                    s.product, (int)w, 0.0f, r->dx, (int)in);
     }
 }
 
 /* Rows of B a block at a time, so that B, its gradient and its optimiser state pass the cache once: dA' reads
  * a block before the optimiser changes it. */
-static void pair_update(nn_layer *layer, size_t rows, const float *x, const float *dy, const nn_optimiser *o,
-                        size_t task) {
-    (void)rows, (void)x, (void)dy;
+static void pair_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task) {
+    (void)r;
     pair_scratch s = scratch_of(layer);
-    size_t m = layer->middle, w = layer->in + 1;
+    size_t m = middle_of(layer), w = layer->in + 1;
     size_t first = nn_part(layer->out, PAIR_TASKS, task), last = nn_part(layer->out, PAIR_TASKS, task + 1);
     nn_tensor *weight = &layer->tensors[SECOND_WEIGHT], *bias = &layer->tensors[SECOND_BIAS];
     float *part = s.first_parts + task * m * w;
@@ -140,7 +133,7 @@ static void pair_update(nn_layer *layer, size_t rows, const float *x, const floa
 
 static void pair_finish(nn_layer *layer, const nn_optimiser *o) {
     const float *parts = scratch_of(layer).first_parts;
-    size_t in = layer->in, w = in + 1, m = layer->middle;
+    size_t in = layer->in, w = in + 1, m = middle_of(layer);
     nn_tensor *weight = &layer->tensors[FIRST_WEIGHT], *bias = &layer->tensors[FIRST_BIAS];
     for (size_t i = 0; i < m; i++) {
         const float *a = parts + i * w, *b = a + m * w;
@@ -158,22 +151,21 @@ static void pair_finish(nn_layer *layer, const nn_optimiser *o) {
 static const nn_layer_ops pair_ops = {
     .kind = "dense pair",
     .init = pair_init,
+    .prepare = form_product,
     .forward = pair_forward,
     .backward = pair_backward,
     .update = pair_update,
     .finish = pair_finish,
-    .freeze = form_product,
 };
 
-void nn_dense_pair_make(nn_layer *layer, const char *first, const char *second, size_t in, size_t middle, size_t out) {
+void nn_dense_pair_make(nn_layer *layer) {
+    const uint32_t first[] = {(uint32_t)middle_of(layer), (uint32_t)layer->in};
+    const uint32_t second[] = {(uint32_t)layer->out, (uint32_t)middle_of(layer)};
     layer->ops = &pair_ops;
-    layer->in = in;
-    layer->middle = middle;
-    layer->out = out;
-    layer->update_tasks = PAIR_TASKS;
+    layer->update_tasks = layer->trains ? PAIR_TASKS : 0;
     layer->scratch_floats = scratch_floats(layer);
-    nn_layer_add_tensor(layer, first, "weight", middle, in, true);
-    nn_layer_add_tensor(layer, first, "bias", middle, 0, true);
-    nn_layer_add_tensor(layer, second, "weight", out, middle, true);
-    nn_layer_add_tensor(layer, second, "bias", out, 0, true);
+    nn_layer_add_tensor(layer, layer->about.name, "weight", true, 2, first);
+    nn_layer_add_vector(layer, layer->about.name, "bias", true, first[0]);
+    nn_layer_add_tensor(layer, layer->second.name, "weight", true, 2, second);
+    nn_layer_add_vector(layer, layer->second.name, "bias", true, second[0]);
 }

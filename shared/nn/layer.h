@@ -1,8 +1,8 @@
 /* What a layer is: a table of functions over memory that its net planned once.
  *
- * For nn/ only; callers use nn/net.h. A layer's file has one function that makes it from its description:
- * sets sizes, tensors (names, shapes) and tables, and how many floats of scratch it wants. The net then
- * carves the memory and never allocates again. */
+ * For nn/ only; callers use nn/net.h. A layer's file has one function that makes it from its description: sets
+ * its table, its tensors and how many floats of scratch it wants. The net then carves the memory and never
+ * allocates again. */
 #ifndef FEWBIT_NN_LAYER_H
 #define FEWBIT_NN_LAYER_H
 
@@ -10,66 +10,140 @@
 #include "base/rng.h"
 #include "nn/net.h"
 #include "nn/optimiser.h"
+#include "nn/workspace.h"
 
-enum { NN_LAYER_TENSORS_MAX = 5 };
+enum { NN_LAYER_TENSORS_MAX = 5, NN_PARTS_MAX = 2 };
 
 typedef struct nn_layer nn_layer;
 
-/* x: [rows, in], y and dy: [rows, out], dx: [rows, in], all row-major. Every pointer but the layer's own memory
- * is borrowed for the call. */
+/* Rows of a batch and where they lie. x, dx: [count, in]; y, dy: [count, out]; numbers are bf16 where x_half or
+ * y_half of the layer say so, floats otherwise. Borrowed for the call. */
+typedef struct nn_rows {
+    size_t first, count; /* of the batch: all, or one part for a layer that keeps rows apart */
+    nn_mode mode;
+    const void *x;
+    void *y;
+    const void *other; /* a join's second input; a fork's second gradient */
+    void *dy;
+    void *dx; /* NULL when nobody wants it */
+} nn_rows;
+
+/* What a layer's passes do to memory; what nobody reads any more is used again. */
+enum {
+    NN_BACKWARD_READS_X = 1,
+    NN_BACKWARD_READS_Y = 2,
+    NN_UPDATE_READS_X = 4,
+    NN_UPDATE_READS_DY = 8,
+    NN_WRITES_DX_OVER_X = 16, /* backward may be given dx == x, which it then reads for the last time */
+};
+
 typedef struct nn_layer_ops {
     const char *kind;
-    /* Draws the initial parameters; NULL for a layer without any. */
-    void (*init)(nn_layer *layer, rng *draws);
-    void (*forward)(nn_layer *layer, size_t rows, nn_mode mode, const float *x, float *y);
-    /* The gradient on the input; dx is NULL when nobody wants it (then a layer without parameters does nothing). */
-    void (*backward)(nn_layer *layer, size_t rows, const float *x, const float *y, const float *dy, float *dx);
+    bool keeps_rows_apart;                     /* forward and backward may be given parts of a batch, side by side */
+    void (*init)(nn_layer *layer, rng *draws); /* draws the initial parameters; NULL for a layer without any */
+    void (*prepare)(nn_layer *layer); /* work that depends on the parameters alone, done again when they changed */
+    void (*forward)(nn_layer *layer, const nn_rows *r);
+    void (*backward)(nn_layer *layer, const nn_rows *r); /* the gradient on the input */
     /* Part `task` of the gradient on the parameters, applied at once where `o` is not NULL. Runs after every
-     * layer's backward; tasks run side by side. NULL for a layer without parameters. */
-    void (*update)(nn_layer *layer, size_t rows, const float *x, const float *dy, const nn_optimiser *o, size_t task);
-    /* What is left once all tasks are done; NULL for none. */
-    void (*finish)(nn_layer *layer, const nn_optimiser *o);
-    /* The parameters changed from outside or will not change any more: work that depends on them alone. */
-    void (*freeze)(nn_layer *layer);
+     * layer's backward; tasks run side by side. */
+    void (*update)(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task);
+    void (*finish)(nn_layer *layer, const nn_optimiser *o); /* what is left once all tasks are done */
+    void (*free)(nn_layer *layer);                          /* what the layer allocated itself */
 } nn_layer_ops;
+
+/* Where a step's dropout draws come from. */
+typedef struct nn_draws {
+    uint64_t seed;
+    uint32_t stream, step;
+} nn_draws;
 
 struct nn_layer {
     const nn_layer_ops *ops;
-    size_t in, out; /* floats a sample */
-    size_t middle;  /* dense pair only: floats between its two halves */
+    nn_layer_spec about, second; /* what it was made from; second: of a dense pair */
+    nn_shape from, to;           /* of images; a flat row is {1, 1, features} */
+    size_t in, out;              /* numbers a sample */
+    size_t place;                /* in the description */
     size_t max_rows;
+    unsigned memory;     /* NN_BACKWARD_READS_X … */
+    double work;         /* a sample's, in multiply-adds or what takes as long: decides on parts */
+    bool is_image;       /* its input is */
+    bool x_half, y_half; /* its input, its output is bf16 */
+    bool relu;           /* it takes the ReLU behind it along */
+    bool trains;         /* its parameters get gradients */
+    bool wants_dx;
+    bool is_bf16; /* multiplies in bf16 */
     nn_tensor tensors[NN_LAYER_TENSORS_MAX];
     size_t tensor_count;
     size_t update_tasks;
     size_t scratch_floats;
     float *scratch;
-    float *y, *dy; /* [max_rows, out] */
-    bool frozen;
+    bool is_prepared; /* nothing changed since `prepare` */
     lanes *lanes;
+    const nn_draws *draws;
+    nn_workspaces *workspaces;
+    void *own; /* what its file keeps beside */
 };
 
-/* Makers, one a file. `name` is the prefix of the tensors' names. */
-void nn_dense_make(nn_layer *layer, const char *name, size_t in, size_t out);
-void nn_dense_pair_make(nn_layer *layer, const char *first, const char *second, size_t in, size_t middle, size_t out);
-void nn_batch_norm_make(nn_layer *layer, const char *name, size_t features);
-void nn_relu_make(nn_layer *layer, size_t features);
-void nn_sigmoid_make(nn_layer *layer, size_t features);
-void nn_resigmoid_make(nn_layer *layer, size_t features);
-void nn_quantize_make(nn_layer *layer, size_t features);
+/* Makers. The caller has set about, from, to, in, out, max_rows and the flags. */
+void nn_dense_pair_make(nn_layer *layer);
+void nn_batch_norm_make(nn_layer *layer);
+void nn_relu_make(nn_layer *layer);
+void nn_sigmoid_make(nn_layer *layer);
+void nn_resigmoid_make(nn_layer *layer);
+void nn_quantize_make(nn_layer *layer);
+void nn_image_make(nn_layer *layer);
+void nn_flatten_make(nn_layer *layer);
+err nn_max_pool_make(nn_layer *layer);
+void nn_average_pool_make(nn_layer *layer);
+void nn_dropout_make(nn_layer *layer);
+void nn_fork_make(nn_layer *layer);
+void nn_join_make(nn_layer *layer);
+err nn_dense_make(nn_layer *layer);
+err nn_upsample_make(nn_layer *layer);
+err nn_convolution_make(nn_layer *layer);
 
 /* Whether two dense layers in a row are cheaper as one pair at this many rows. */
 bool nn_dense_pair_pays(size_t rows, size_t in, size_t middle, size_t out);
 
-/* Adds a tensor "NAME.FIELD" to a layer under construction; `columns` 0 makes it a vector. */
-nn_tensor *nn_layer_add_tensor(nn_layer *layer, const char *name, const char *field, size_t rows, size_t columns,
-                               bool is_parameter);
-
 /* How many tasks the parameters of a dense layer are cut into: by its size alone. */
 size_t nn_dense_tasks(size_t in, size_t out);
+
+/* Adds a tensor "NAME.FIELD" to a layer under construction. Parameters of a layer that is not trained are
+ * buffers. */
+nn_tensor *nn_layer_add_tensor(nn_layer *layer, const char *name, const char *field, bool is_parameter, uint32_t rank,
+                               const uint32_t *shape);
+
+/* The same, of one dimension. */
+nn_tensor *nn_layer_add_vector(nn_layer *layer, const char *name, const char *field, bool is_parameter, size_t count);
+
+/* Uniform in +-1/sqrt(fan_in), PyTorch's default for dense layers and convolutions. */
+void nn_fill_uniform(nn_tensor *t, size_t fan_in, rng *draws);
+
+/* In place: dy where the ReLU let y through, else 0. */
+void nn_relu_mask(size_t n, const void *y, void *dy, bool half);
+
+/* Of a dense layer, in either precision. The update of a bias is of outputs [first, last). */
+void nn_dense_init(nn_layer *layer, rng *draws);
+void nn_dense_add_tensors(nn_layer *layer);
+void nn_dense_update_bias(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last);
+err nn_dense_bf16_make(nn_layer *layer);
+
+/* Of a convolution, in either way. */
+void nn_convolution_init(nn_layer *layer, rng *draws);
+
+/* The gradient on a bias: what a batch's parts have left, `second` NULL where there was one part; and the optimiser's
+ * step where `o` is not NULL. */
+void nn_finish_bias(nn_tensor *bias, const float *first, const float *second, const nn_optimiser *o);
 
 /* First item of part `task` of `tasks` over n items. */
 static inline size_t nn_part(size_t n, size_t tasks, size_t task) {
     return n * task / tasks;
 }
+
+/* How many parts a batch of `rows` is cut into for this layer: by its shape alone. */
+size_t nn_parts(const nn_layer *layer, size_t rows);
+
+/* Part `part` of `parts` of a batch. */
+nn_rows nn_rows_part(const nn_layer *layer, const nn_rows *all, size_t parts, size_t part);
 
 #endif

@@ -1,137 +1,10 @@
 #include "nn/net.h"
 
-#include "base/arena.h"
-#include "nn/layer.h"
+#include "nn/build.h"
+#include "nn/zoo.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct nn_net {
-    nn_layer layers[NN_LAYERS_MAX];
-    size_t count;
-    nn_tensor *tensors[NN_LAYERS_MAX * NN_LAYER_TENSORS_MAX];
-    size_t tensor_count;
-    nn_net_options options;
-    arena parameters;
-    arena activations;
-    float *dx; /* [max_rows, inputs], with input_gradient */
-    const float *x;
-    const float *dy;
-    size_t rows;
-};
-
-nn_tensor *nn_layer_add_tensor(nn_layer *layer, const char *name, const char *field, size_t rows, size_t columns,
-                               bool is_parameter) {
-    nn_tensor *t = &layer->tensors[layer->tensor_count++];
-    snprintf(t->name, sizeof t->name, "%s.%s", name, field);
-    t->rank = columns ? 2 : 1;
-    t->shape[0] = (uint32_t)rows;
-    t->shape[1] = (uint32_t)columns;
-    t->count = columns ? rows * columns : rows;
-    t->is_parameter = is_parameter;
-    return t;
-}
-
-static size_t make_layer(nn_net *net, const nn_spec *spec, size_t at, size_t in) {
-    const nn_layer_spec *s = &spec->layers[at];
-    const nn_layer_spec *next = at + 1 < spec->count ? s + 1 : NULL;
-    nn_layer *layer = &net->layers[net->count++];
-    switch (s->kind) {
-    case NN_DENSE:
-        if (next && next->kind == NN_DENSE &&
-            nn_dense_pair_pays(net->options.max_rows, in, s->outputs, next->outputs)) {
-            nn_dense_pair_make(layer, s->name, next->name, in, s->outputs, next->outputs);
-            return 2;
-        }
-        nn_dense_make(layer, s->name, in, s->outputs);
-        break;
-    case NN_RELU:
-        nn_relu_make(layer, in);
-        break;
-    case NN_BATCH_NORM:
-        nn_batch_norm_make(layer, s->name, in);
-        break;
-    case NN_SIGMOID:
-        nn_sigmoid_make(layer, in);
-        break;
-    case NN_RESIGMOID:
-        nn_resigmoid_make(layer, in);
-        break;
-    case NN_QUANTIZE:
-        nn_quantize_make(layer, in);
-        break;
-    }
-    return 1;
-}
-
-static void make_layers(nn_net *net, const nn_spec *spec) {
-    size_t width = spec->inputs;
-    for (size_t at = 0; at < spec->count;) {
-        nn_layer *layer = &net->layers[net->count];
-        layer->max_rows = net->options.max_rows;
-        layer->lanes = net->options.lanes;
-        at += make_layer(net, spec, at, width);
-        width = layer->out;
-        for (size_t t = 0; t < layer->tensor_count; t++) {
-            net->tensors[net->tensor_count++] = &layer->tensors[t];
-        }
-    }
-}
-
-static size_t floats(size_t count) {
-    return arena_rounded(count * sizeof(float));
-}
-
-static err plan_parameters(nn_net *net) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < net->tensor_count; i++) {
-        const nn_tensor *t = net->tensors[i];
-        bytes += floats(t->count) * (net->options.training && t->is_parameter ? 2 + NN_STATES : 1);
-    }
-    err e = arena_init(&net->parameters, bytes);
-    if (e) {
-        return e;
-    }
-    for (size_t i = 0; i < net->tensor_count; i++) {
-        nn_tensor *t = net->tensors[i];
-        size_t size = t->count * sizeof(float);
-        t->value = arena_take(&net->parameters, size);
-        if (!net->options.training || !t->is_parameter) {
-            continue;
-        }
-        t->gradient = arena_take(&net->parameters, size);
-        for (int s = 0; s < NN_STATES; s++) {
-            t->state[s] = arena_take(&net->parameters, size);
-        }
-    }
-    return ERR_OK;
-}
-
-static err plan_activations(nn_net *net) {
-    size_t rows = net->options.max_rows;
-    size_t bytes = net->options.input_gradient ? floats(rows * net->layers[0].in) : 0;
-    for (size_t i = 0; i < net->count; i++) {
-        const nn_layer *layer = &net->layers[i];
-        bytes += floats(rows * layer->out) * (net->options.training ? 2 : 1) + floats(layer->scratch_floats);
-    }
-    err e = arena_init(&net->activations, bytes);
-    if (e) {
-        return e;
-    }
-    for (size_t i = 0; i < net->count; i++) {
-        nn_layer *layer = &net->layers[i];
-        layer->y = arena_take(&net->activations, rows * layer->out * sizeof(float));
-        if (net->options.training) {
-            layer->dy = arena_take(&net->activations, rows * layer->out * sizeof(float));
-        }
-        layer->scratch = arena_take(&net->activations, layer->scratch_floats * sizeof(float));
-    }
-    if (net->options.input_gradient) {
-        net->dx = arena_take(&net->activations, rows * net->layers[0].in * sizeof(float));
-    }
-    return ERR_OK;
-}
 
 err nn_net_new(nn_net **out, const nn_spec *spec, const nn_net_options *options) {
     if (spec->count == 0 || spec->count > NN_LAYERS_MAX || spec->inputs == 0 || options->max_rows == 0) {
@@ -143,9 +16,8 @@ err nn_net_new(nn_net **out, const nn_spec *spec, const nn_net_options *options)
         return err_fail(ERR_MEMORY, "no memory for a net");
     }
     net->options = *options;
-    make_layers(net, spec);
-    err e = plan_parameters(net);
-    e = e ? e : plan_activations(net);
+    nn_workspaces_init(&net->workspaces);
+    err e = nn_build(net, spec);
     if (e) {
         nn_net_free(net);
         return e;
@@ -158,6 +30,12 @@ void nn_net_free(nn_net *net) {
     if (!net) {
         return;
     }
+    for (size_t i = 0; i < net->count; i++) {
+        if (net->layers[i].ops && net->layers[i].ops->free) {
+            net->layers[i].ops->free(&net->layers[i]);
+        }
+    }
+    nn_workspaces_free(&net->workspaces);
     arena_free(&net->parameters);
     arena_free(&net->activations);
     free(net);
@@ -179,36 +57,93 @@ void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream) {
     }
 }
 
+void nn_net_set_step(nn_net *net, uint64_t seed, uint32_t stream, uint32_t step) {
+    net->draws = (nn_draws){seed, stream, step};
+}
+
+static void *piece_at(const nn_net *net, int piece) {
+    return piece == NN_OUTSIDE ? NULL : net->activations.block + net->pieces[piece].offset;
+}
+
+/* All rows of the batch, as layer `index` sees them. */
+static nn_rows rows_of(const nn_net *net, size_t index) {
+    const nn_wiring *w = &net->wiring[index];
+    nn_rows r = {.count = net->rows, .mode = net->mode, .y = piece_at(net, w->y), .dx = piece_at(net, w->dx)};
+    r.x = w->x == NN_OUTSIDE ? net->x : piece_at(net, w->x);
+    /* The caller's gradient is only read: no layer that writes to its dy is a net's last. */
+    r.dy = w->dy == NN_OUTSIDE ? (void *)(uintptr_t)net->dy : piece_at(net, w->dy);
+    r.other = piece_at(net, net->layers[index].about.kind == NN_JOIN ? w->other_x : w->other_dy);
+    return r;
+}
+
+typedef void (*layer_pass)(nn_layer *layer, const nn_rows *r);
+
+typedef struct pass_call {
+    nn_layer *layer;
+    const nn_rows *rows;
+    layer_pass pass;
+    size_t parts;
+} pass_call;
+
+static void run_part(void *context, size_t part) {
+    const pass_call *c = context;
+    nn_rows r = nn_rows_part(c->layer, c->rows, c->parts, part);
+    c->pass(c->layer, &r);
+}
+
+static void run_pass(nn_net *net, size_t index, layer_pass pass) {
+    nn_layer *layer = &net->layers[index];
+    nn_rows r = rows_of(net, index);
+    pass_call call = {layer, &r, pass, layer->ops->keeps_rows_apart ? nn_parts(layer, r.count) : 1};
+    lanes_run(net->options.lanes, run_part, &call, call.parts);
+}
+
+static void prepare(nn_layer *layer) {
+    if (layer->ops->prepare && !layer->is_prepared) {
+        layer->ops->prepare(layer);
+        layer->is_prepared = true;
+    }
+}
+
+/* Nobody says when parameters change, unless they are fixed or promised to stay. */
+static void forget_prepared(nn_net *net) {
+    for (size_t i = 0; i < net->count; i++) {
+        nn_layer *layer = &net->layers[i];
+        layer->is_prepared = layer->is_prepared && layer->about.fixed;
+    }
+}
+
 const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mode) {
-    if (mode == NN_TRAIN) {
-        nn_net_thaw(net);
+    net->is_frozen = net->is_frozen && mode == NN_EVALUATE;
+    if (!net->is_frozen) {
+        forget_prepared(net);
     }
     net->x = x;
     net->rows = rows;
+    net->mode = mode;
     for (size_t i = 0; i < net->count; i++) {
-        nn_layer *layer = &net->layers[i];
-        layer->ops->forward(layer, rows, mode, x, layer->y);
-        x = layer->y;
+        if (!net->wiring[i].is_alias) {
+            prepare(&net->layers[i]);
+            run_pass(net, i, net->layers[i].ops->forward);
+        }
     }
-    return x;
+    return piece_at(net, net->wiring[net->count - 1].y);
 }
 
-static const float *input_of(const nn_net *net, size_t layer) {
-    return layer == 0 ? net->x : net->layers[layer - 1].y;
-}
-
-static const float *output_gradient_of(const nn_net *net, size_t layer) {
-    return layer + 1 == net->count ? net->dy : net->layers[layer].dy;
+static bool has_backward(const nn_net *net, size_t index) {
+    const nn_wiring *w = &net->wiring[index];
+    return w->is_reached && (!w->is_alias || net->layers[index].about.kind == NN_RESIDUAL);
 }
 
 const float *nn_net_backward(nn_net *net, const float *dy) {
     net->dy = dy;
     for (size_t i = net->count; i-- > 0;) {
-        nn_layer *layer = &net->layers[i];
-        float *dx = i == 0 ? net->dx : net->layers[i - 1].dy;
-        layer->ops->backward(layer, net->rows, input_of(net, i), layer->y, output_gradient_of(net, i), dx);
+        if (has_backward(net, i)) {
+            prepare(&net->layers[i]);
+            run_pass(net, i, net->layers[i].ops->backward);
+        }
     }
-    return net->dx;
+    return piece_at(net, net->input_gradient);
 }
 
 size_t nn_net_update_tasks(const nn_net *net) {
@@ -223,7 +158,8 @@ void nn_net_update_task(nn_net *net, const nn_optimiser *o, size_t task) {
     for (size_t i = 0; i < net->count; i++) {
         nn_layer *layer = &net->layers[i];
         if (task < layer->update_tasks) {
-            layer->ops->update(layer, net->rows, input_of(net, i), output_gradient_of(net, i), o, task);
+            nn_rows r = rows_of(net, i);
+            layer->ops->update(layer, &r, o, task);
             return;
         }
         task -= layer->update_tasks;
@@ -255,18 +191,17 @@ void nn_net_update(nn_net *net, const nn_optimiser *o) {
 }
 
 void nn_net_freeze(nn_net *net) {
+    forget_prepared(net);
     for (size_t i = 0; i < net->count; i++) {
-        nn_layer *layer = &net->layers[i];
-        if (layer->ops->freeze) {
-            layer->ops->freeze(layer);
-            layer->frozen = true;
-        }
+        prepare(&net->layers[i]);
     }
+    net->is_frozen = true;
 }
 
 void nn_net_thaw(nn_net *net) {
+    net->is_frozen = false;
     for (size_t i = 0; i < net->count; i++) {
-        net->layers[i].frozen = false;
+        net->layers[i].is_prepared = false;
     }
 }
 
@@ -286,16 +221,31 @@ nn_tensor *nn_net_tensor(nn_net *net, size_t index) {
     return net->tensors[index];
 }
 
-double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) {
-    double all = 0, first = 0;
-    size_t width = spec->inputs;
-    for (size_t i = 0; i < spec->count; i++) {
-        if (spec->layers[i].kind == NN_DENSE) {
-            double macs = (double)width * spec->layers[i].outputs;
-            all += macs;
-            first = first > 0 ? first : macs;
-            width = spec->layers[i].outputs;
-        }
+/* A sample's multiply-adds in one pass through a layer; shapes: what each layer puts out. */
+static double layer_macs(const nn_spec *spec, const nn_shape *shapes, size_t at, nn_shape from) {
+    const nn_layer_spec *s = &spec->layers[at];
+    double out = (double)zoo_elements(shapes[at]);
+    if (s->kind == NN_DENSE) {
+        return out * (double)zoo_elements(from);
     }
-    return (double)rows * (3 * all - (input_gradient ? 0 : first));
+    return s->kind == NN_CONVOLUTION ? out * from.channels * s->kernel * s->kernel : 0;
+}
+
+double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) {
+    nn_shape shapes[NN_LAYERS_MAX], entry = {1, 1, spec->inputs}, from = entry;
+    double all = 0;
+    bool is_reached = input_gradient;
+    if (zoo_shapes(spec, shapes)) {
+        return 0;
+    }
+    for (size_t i = 0; i < spec->count; i++) {
+        const nn_layer_spec *s = &spec->layers[i];
+        entry = s->kind == NN_RESIDUAL ? from : entry;
+        from = s->kind == NN_SHORTCUT ? entry : from;
+        double macs = layer_macs(spec, shapes, i, from);
+        all += macs * (1 + (is_reached ? 1 : 0) + (s->fixed ? 0 : 1));
+        is_reached |= macs > 0 && !s->fixed;
+        from = shapes[i];
+    }
+    return (double)rows * all;
 }

@@ -27,16 +27,42 @@ typedef enum nn_kind {
     NN_SIGMOID,    /* y = 1 / (1 + exp(-x)) */
     NN_RESIGMOID,  /* y = 1 / (1 + exp(-(14 x - 7))), the paper's R */
     NN_QUANTIZE,   /* training: the hard decision, gradient passed straight through. Evaluating: y = x */
+
+    /* Images. A net's input and output are flat rows, in the order channel, row, column (NCHW). NN_IMAGE
+     * makes an image of a row, NN_FLATTEN a row of an image; in between rows lie channels last (NHWC), so
+     * that no layer reorders. */
+    NN_IMAGE,                 /* flat -> `shape` */
+    NN_FLATTEN,               /* image -> flat, in NCHW order */
+    NN_CONVOLUTION,           /* `outputs` channels; W [outputs, channels, kernel, kernel], b [outputs] */
+    NN_MAX_POOL,              /* kernel, stride, padding (padded with minus infinity) */
+    NN_AVERAGE_POOL,          /* kernel, stride, padding (zeroes, counted, as torch's default) */
+    NN_ADAPTIVE_AVERAGE_POOL, /* to `shape`'s height and width, torch's bins */
+    NN_UPSAMPLE,              /* bilinear, align_corners false, to `shape`'s height and width */
+    NN_DROPOUT,               /* training: each number 0 with probability `rate`, else divided by 1 - rate */
+    NN_RESIDUAL,              /* opens a residual block: what follows is its main path ... */
+    NN_SHORTCUT,              /* ... and from here its other path, from the block's input; may be empty ... */
+    NN_JOIN,                  /* ... closes it: the sum of both paths. Blocks do not nest */
 } nn_kind;
+
+typedef struct nn_shape {
+    uint32_t channels, height, width;
+} nn_shape;
 
 /* One layer of a description. */
 typedef struct nn_layer_spec {
     nn_kind kind;
-    char name[NN_NAME_MAX / 2]; /* prefix of its tensors: "classifier.2" */
-    uint32_t outputs;           /* NN_DENSE only; the others keep the width */
+    char name[32];                    /* prefix of its tensors: "classifier.2"; "" where it has none */
+    uint32_t outputs;                 /* NN_DENSE, NN_CONVOLUTION */
+    uint32_t kernel, stride, padding; /* square */
+    nn_shape shape;                   /* see the kinds */
+    float rate;                       /* NN_DROPOUT */
+    bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
+    bool no_affine;                   /* NN_BATCH_NORM: without weight and bias */
+    bool fixed; /* never trained: no gradient on its parameters, and batch norm uses its running statistics
+                   always */
 } nn_layer_spec;
 
-enum { NN_LAYERS_MAX = 64 };
+enum { NN_LAYERS_MAX = 128 };
 
 /* A description; plain data. */
 typedef struct nn_spec {
@@ -47,13 +73,18 @@ typedef struct nn_spec {
 
 typedef enum nn_mode { NN_TRAIN, NN_EVALUATE } nn_mode;
 
+/* NN_BF16: convolutions and dense layers multiply bf16 numbers and add them up in f32; images between them
+ * are bf16. */
+typedef enum nn_precision { NN_F32, NN_BF16 } nn_precision;
+
 typedef struct nn_net nn_net;
 
 typedef struct nn_net_options {
     size_t max_rows;
-    bool training;       /* gradients and optimiser state wanted */
-    bool input_gradient; /* nn_net_backward gives the gradient on the input */
-    lanes *lanes;        /* for large layers; NULL: all on the caller's thread. Borrowed */
+    bool training;          /* gradients and optimiser state wanted */
+    bool input_gradient;    /* nn_net_backward gives the gradient on the input */
+    lanes *lanes;           /* for large layers; NULL: all on the caller's thread. Borrowed */
+    nn_precision precision; /* of the work; parameters, their gradients and the net's input and output stay f32 */
 } nn_net_options;
 
 /* Makes a net with zeroed parameters. The caller ends it with nn_net_free. */
@@ -64,8 +95,12 @@ void nn_net_free(nn_net *net);
  * 1 and 0. Drawn from (seed, stream); clears optimiser state. */
 void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream);
 
-/* x: [rows, inputs], 0 < rows <= max_rows, borrowed until the step's update. Returns [rows, outputs], the net's
- * until the next forward. */
+/* Which draws the next NN_TRAIN forward's dropout takes: a pure function of (seed, stream, step) and of the
+ * layer's place. */
+void nn_net_set_step(nn_net *net, uint64_t seed, uint32_t stream, uint32_t step);
+
+/* x: [rows, inputs], 0 < rows <= max_rows, borrowed until the step's update. Returns [rows, outputs], the
+ * net's until the next forward. */
 const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mode);
 
 /* dy: [rows, outputs] of the last NN_TRAIN forward; borrowed until the update. Returns the gradient on the
@@ -81,8 +116,8 @@ size_t nn_net_update_tasks(const nn_net *net);
 void nn_net_update_task(nn_net *net, const nn_optimiser *o, size_t task);
 void nn_net_update_finish(nn_net *net, const nn_optimiser *o);
 
-/* Promises that the parameters stay as they are: evaluation may precompute what depends on them alone. A later
- * NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. */
+/* Promises that the parameters stay as they are: evaluation may precompute what depends on them alone. A
+ * later NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. */
 void nn_net_freeze(nn_net *net);
 void nn_net_thaw(nn_net *net);
 

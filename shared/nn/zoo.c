@@ -1,44 +1,129 @@
-#include "nn/zoo.h"
+#include "nn/zoo_build.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* Appends a layer named PREFIX.N, where N counts the layers since the part began. */
-static void add(nn_spec *spec, const char *prefix, size_t *index, nn_kind kind, uint32_t outputs) {
-    nn_layer_spec *layer = &spec->layers[spec->count++];
+zoo_builder zoo_begin(nn_spec *spec, size_t inputs, const char *prefix) {
+    memset(spec, 0, sizeof *spec);
+    spec->inputs = (uint32_t)inputs;
+    return (zoo_builder){.spec = spec, .prefix = prefix};
+}
+
+void zoo_begin_part(zoo_builder *b, const char *prefix) {
+    b->prefix = prefix;
+    b->index = 0;
+}
+
+nn_layer_spec *zoo_add_named(zoo_builder *b, nn_kind kind, const char *name) {
+    nn_layer_spec *layer = &b->spec->layers[b->spec->count++];
     layer->kind = kind;
+    layer->fixed = b->fixed;
+    if (name[0]) {
+        snprintf(layer->name, sizeof layer->name, "%s.%s", b->prefix, name);
+    }
+    b->is_image = kind == NN_IMAGE || (b->is_image && kind != NN_FLATTEN);
+    return layer;
+}
+
+nn_layer_spec *zoo_add(zoo_builder *b, nn_kind kind) {
+    char name[24];
+    snprintf(name, sizeof name, "%zu", b->index++);
+    return zoo_add_named(b, kind, name);
+}
+
+void zoo_add_image(zoo_builder *b, nn_shape shape) {
+    zoo_add_named(b, NN_IMAGE, "")->shape = shape;
+}
+
+void zoo_add_dense(zoo_builder *b, uint32_t outputs) {
+    zoo_add(b, NN_DENSE)->outputs = outputs;
+}
+
+void zoo_add_convolution(zoo_builder *b, uint32_t outputs, uint32_t kernel, uint32_t stride, uint32_t padding) {
+    nn_layer_spec *layer = zoo_add(b, NN_CONVOLUTION);
     layer->outputs = outputs;
-    snprintf(layer->name, sizeof layer->name, "%s.%zu", prefix, (*index)++);
+    layer->kernel = kernel;
+    layer->stride = stride;
+    layer->padding = padding;
 }
 
-void zoo_describe_encoder(const zoo_encoder *encoder, uint32_t inputs, nn_spec *spec) {
-    memset(spec, 0, sizeof *spec);
-    spec->inputs = inputs;
-    size_t n = 0;
-    add(spec, "encoder", &n, NN_DENSE, encoder->hidden);
-    add(spec, "encoder", &n, NN_RELU, 0);
-    add(spec, "encoder", &n, NN_DENSE, encoder->bits);
-    if (encoder->batch_norm) {
-        add(spec, "encoder", &n, NN_BATCH_NORM, 0);
-    }
-    add(spec, "encoder", &n, NN_SIGMOID, 0);
-    for (int i = 0; encoder->soft == ZOO_RESIGMOID && i < 3; i++) {
-        add(spec, "encoder", &n, NN_RESIGMOID, 0);
-    }
-    if (encoder->decision == ZOO_STRAIGHT_THROUGH) {
-        add(spec, "encoder", &n, NN_QUANTIZE, 0);
-    }
+void zoo_add_max_pool(zoo_builder *b, uint32_t kernel, uint32_t stride) {
+    nn_layer_spec *layer = zoo_add(b, NN_MAX_POOL);
+    layer->kernel = kernel;
+    layer->stride = stride;
 }
 
-void zoo_describe_head(zoo_decoder_net decoder, zoo_classifier_net classifier, uint32_t code_bits, uint32_t sample,
-                       uint32_t hidden, uint32_t classes, nn_spec *spec) {
-    (void)decoder, (void)classifier; /* one of each so far */
-    memset(spec, 0, sizeof *spec);
-    spec->inputs = code_bits;
-    size_t n = 0;
-    add(spec, "decoder", &n, NN_DENSE, sample);
-    n = 0;
-    add(spec, "classifier", &n, NN_DENSE, hidden);
-    add(spec, "classifier", &n, NN_RELU, 0);
-    add(spec, "classifier", &n, NN_DENSE, classes);
+void zoo_add_upsample(zoo_builder *b, uint32_t side) {
+    nn_layer_spec *layer = zoo_add(b, NN_UPSAMPLE);
+    layer->shape.height = side;
+    layer->shape.width = side;
+}
+
+uint32_t zoo_side(uint32_t elements) {
+    uint32_t side = 0;
+    while ((side + 1) * (side + 1) <= elements) {
+        side++;
+    }
+    return side;
+}
+
+err zoo_check_encoder(const zoo_encoder *encoder, nn_shape portion) {
+    if (encoder->net == ZOO_NO_ENCODER) {
+        return ERR_OK;
+    }
+    nn_spec spec;
+    nn_shape shapes[NN_LAYERS_MAX];
+    zoo_describe_encoder(encoder, portion, &spec);
+    err failed = zoo_shapes(&spec, shapes);
+    if (failed) {
+        return failed;
+    }
+    size_t outputs = zoo_elements(shapes[spec.count - 1]);
+    if (outputs != encoder->bits) {
+        return err_fail(ERR_INPUT, "makes %zu numbers of a portion of %ux%ux%u, not %u", outputs, portion.channels,
+                        portion.height, portion.width, encoder->bits);
+    }
+    return ERR_OK;
+}
+
+static bool is_of_classifier(const nn_layer_spec *layer) {
+    return strncmp(layer->name, "classifier.", 11) == 0;
+}
+
+/* Whether the first layer without a shape is the classifier's. */
+static bool classifier_fails(const nn_spec *spec, const nn_shape *shapes) {
+    size_t i = 0;
+    while (i + 1 < spec->count && (shapes[i].channels || !spec->layers[i].name[0])) {
+        i++;
+    }
+    return is_of_classifier(&spec->layers[i]);
+}
+
+/* What the decoder's last layer puts out. */
+static nn_shape decoded_shape(const nn_spec *spec, const nn_shape *shapes) {
+    nn_shape decoded = {0, 0, 0};
+    for (size_t i = 0; i < spec->count && !is_of_classifier(&spec->layers[i]); i++) {
+        decoded = spec->layers[i].name[0] ? shapes[i] : decoded;
+    }
+    return decoded;
+}
+
+/* The decoder's end is looked at first: a classifier that fails on it is not to blame. */
+err zoo_check_head(const zoo_head *head, const char **part) {
+    nn_spec spec;
+    nn_shape shapes[NN_LAYERS_MAX];
+    zoo_describe_head(head, &spec);
+    err failed = zoo_shapes(&spec, shapes);
+    bool is_classifier = head->decoder == ZOO_NO_DECODER || (failed && classifier_fails(&spec, shapes));
+    *part = is_classifier ? "classifier" : "decoder";
+    nn_shape decoded = decoded_shape(&spec, shapes), sample = head->sample;
+    bool is_flat = decoded.channels == 1 && decoded.height == 1 && decoded.width == zoo_elements(sample);
+    if (head->decoder == ZOO_NO_DECODER || (failed && !is_classifier) || is_flat ||
+        memcmp(&decoded, &sample, sizeof sample) == 0) {
+        return failed;
+    }
+    *part = "decoder";
+    return err_fail(ERR_INPUT, "makes %ux%ux%u of %u x %u bits, a sample has %ux%ux%u", decoded.channels,
+                    decoded.height, decoded.width, head->portions, head->bits, sample.channels, sample.height,
+                    sample.width);
 }

@@ -23,14 +23,14 @@ def write(path, tensors, metadata=()):
 
 
 def read(path):
-    """(name -> array, name -> text)."""
-    data = path.read_bytes()
+    """(name -> array, name -> text). The arrays may be written to; the file stays as it is."""
+    data = numpy.memmap(path, mode="c")
     start = 8 + struct.unpack_from("<Q", data)[0]
-    header = json.loads(data[8:start])
+    header = json.loads(bytes(data[8:start]))
     metadata = header.pop("__metadata__", {})
     tensors = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
         assert entry["dtype"] == "F32", name
-        tensors[name] = numpy.frombuffer(data[start + begin:start + end], "<f4").reshape(entry["shape"]).copy()
+        tensors[name] = numpy.asarray(data[start + begin:start + end]).view("<f4").reshape(entry["shape"])
     return tensors, metadata

@@ -1,6 +1,6 @@
 /* The project's half of the parity tests: joint training steps from given weights on given batches.
  *
- *     parity_steps EXPERIMENT WEIGHTS BATCHES OUT
+ *     parity_steps EXPERIMENT WEIGHTS BATCHES OUT [--stops]
  *
  * WEIGHTS holds the checkpoint parts encoder.K.safetensors and head.safetensors of run 0 and step `first`, with
  * optimiser state unless that is 0. BATCHES is a safetensors file with the metadata "first", "steps" and "samples"
@@ -10,12 +10,15 @@
  *     "labels"       [steps, rows]
  *     "fresh.K"      [samples, elements]        what it sees once the steps are done
  *
- * Prints the loss of each step, and leaves in OUT the parts after the last one and codes.safetensors:
+ * Prints the loss of each step, and leaves in OUT the parts after the last one and codes.safetensors (with --stops
+ * after each one, before it prints the loss, and then waits for a line):
  *
  *     "trained"      [steps, rows, code bits]   what the head saw
- *     "soft", "bits" [samples, code bits]       what the encoders make of the fresh samples; the decisions on it */
+ *     "soft", "bits" [samples, code bits]       what the encoders make of the fresh samples; the decisions on it
+ *     "dropout.K.L"  [steps, rows, numbers]     0 or the scale: what layer L of encoder K multiplied by */
 #include "base/file.h"
 #include "base/options.h"
+#include "base/rng.h"
 #include "bits/decision.h"
 #include "decoder_server/train/step.h"
 #include "experiment/experiment.h"
@@ -27,7 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SAMPLES = 100000 };
+enum { MOST_SAMPLES = 100000, MOST_DROPOUTS = 4 };
 
 typedef struct system_of {
     experiment e;
@@ -41,6 +44,7 @@ typedef struct system_of {
     float *labels;  /* [steps, rows] */
     float *trained; /* [steps, rows, portions * bits] */
     float *soft, *hard;
+    nn_spec encoder; /* the same for every portion */
 } system_of;
 
 static void must(err e) {
@@ -117,12 +121,11 @@ static void load_batches(system_of *s, const char *path) {
 }
 
 static void load_nets(system_of *s, const char *weights) {
-    nn_spec spec;
-    experiment_describe_encoder(&s->e, &s->parts, &spec);
+    experiment_describe_encoder(&s->e, &s->parts, &s->encoder);
     nn_net_options options = {.max_rows = s->rows, .training = true};
     for (uint32_t k = 0; k < s->portions; k++) {
         checkpoint_id id = part_of(k, s->first, false);
-        must(nn_net_new(&s->encoders[k], &spec, &options));
+        must(nn_net_new(&s->encoders[k], &s->encoder, &options));
         s->optimisers[k] = experiment_optimiser(&s->e);
         nn_optimiser *o = s->first > 0 ? &s->optimisers[k] : NULL;
         must(checkpoint_load(path_in(weights, id.part), &id, s->encoders[k], o, NULL));
@@ -143,11 +146,17 @@ static void columns(const system_of *s, uint32_t k, float *one, float *all, size
     }
 }
 
+/* The draws of encoder K's dropout at step `at` of this run. */
+static void set_draws(const system_of *s, nn_net *net, uint32_t k, uint32_t at) {
+    nn_net_set_step(net, s->e.training.seed, rng_stream(RNG_DROPOUT, k), s->first + at);
+}
+
 static double train_once(system_of *s, uint32_t at, uint8_t *labels, float *one, float *gradients) {
     size_t width = (size_t)s->portions * s->bits;
     float *all = s->trained + at * s->rows * width;
     for (uint32_t k = 0; k < s->portions; k++) {
         const float *x = s->portions_in[k] + (size_t)at * s->rows * s->elements;
+        set_draws(s, s->encoders[k], k, at);
         memcpy(one, nn_net_forward(s->encoders[k], x, s->rows, NN_TRAIN), s->rows * s->bits * sizeof(float));
         columns(s, k, one, all, s->rows, true);
     }
@@ -171,18 +180,6 @@ static double train_once(system_of *s, uint32_t at, uint8_t *labels, float *one,
     return loss;
 }
 
-static void train(system_of *s) {
-    float *one = floats((size_t)s->rows * s->bits), *gradients = floats((size_t)s->rows * s->portions * s->bits);
-    uint8_t *labels = calloc(s->rows, 1);
-    must(labels ? ERR_OK : err_fail(ERR_MEMORY, "no memory for labels"));
-    for (uint32_t at = 0; at < s->steps; at++) {
-        printf("%.9g\n", train_once(s, at, labels, one, gradients));
-    }
-    free(one);
-    free(gradients);
-    free(labels);
-}
-
 static void encode_fresh(system_of *s) {
     size_t width = (size_t)s->portions * s->bits;
     for (uint32_t k = 0; k < s->portions; k++) {
@@ -198,21 +195,94 @@ static void encode_fresh(system_of *s) {
     }
 }
 
-static void save(system_of *s, const char *out) {
-    uint8_t digest[DIGEST_BYTES];
-    for (uint32_t k = 0; k < s->portions; k++) {
-        checkpoint_id id = part_of(k, s->first + s->steps, false);
-        must(checkpoint_save(path_in(out, id.part), &id, s->encoders[k], &s->optimisers[k], digest));
+/* What dropout layer `layer` of encoder K multiplied by, [steps, rows, width]. Its draws depend on the seed, the
+ * stream, the step and its place only: a net of as many layers that do nothing in front of it has the same. */
+static float *dropped(const system_of *s, uint32_t k, size_t layer, uint32_t width) {
+    nn_spec spec = {.inputs = width, .count = layer + 1};
+    for (size_t i = 0; i < layer; i++) {
+        spec.layers[i].kind = NN_RELU;
     }
-    checkpoint_id id = part_of(0, s->first + s->steps, true);
-    must(checkpoint_save(path_in(out, id.part), &id, step_head(s->head), step_optimiser(s->head), digest));
+    spec.layers[layer] = s->encoder.layers[layer];
+    nn_net *net;
+    nn_net_options options = {.max_rows = s->rows, .training = true};
+    must(nn_net_new(&net, &spec, &options));
+    size_t batch = (size_t)s->rows * width;
+    float *ones = floats(batch), *masks = floats(s->steps * batch);
+    for (size_t i = 0; i < batch; i++) {
+        ones[i] = 1;
+    }
+    for (uint32_t at = 0; at < s->steps; at++) {
+        set_draws(s, net, k, at);
+        memcpy(masks + at * batch, nn_net_forward(net, ones, s->rows, NN_TRAIN), batch * sizeof(float));
+    }
+    nn_net_free(net);
+    free(ones);
+    return masks;
+}
+
+enum { MOST_ENTRIES = 3 + SPLIT_PORTIONS_MAX * MOST_DROPOUTS };
+
+static size_t add_dropouts(const system_of *s, safetensors_entry *entries, size_t count) {
+    static char names[MOST_ENTRIES][32];
+    static uint32_t sizes[MOST_ENTRIES][3];
+    nn_shape shapes[NN_LAYERS_MAX];
+    must(zoo_shapes(&s->encoder, shapes));
+    for (size_t i = 0; i < s->encoder.count; i++) {
+        for (uint32_t k = 0; s->encoder.layers[i].kind == NN_DROPOUT && k < s->portions; k++) {
+            uint32_t width = (uint32_t)zoo_elements(shapes[i]);
+            snprintf(names[count], sizeof names[count], "dropout.%u.%zu", k, i);
+            memcpy(sizes[count], (uint32_t[]){s->steps, s->rows, width}, sizeof sizes[count]);
+            entries[count] = (safetensors_entry){names[count], 3, sizes[count], dropped(s, k, i, width)};
+            count++;
+        }
+    }
+    return count;
+}
+
+static void save_codes(const system_of *s, const char *out) {
     const uint32_t width = s->portions * s->bits, trained[] = {s->steps, s->rows, width}, fresh[] = {s->samples, width};
-    const safetensors_entry entries[] = {
+    safetensors_entry entries[MOST_ENTRIES] = {
         {"trained", 3, trained, s->trained},
         {"soft", 2, fresh, s->soft},
         {"bits", 2, fresh, s->hard},
     };
-    must(safetensors_write(path_in(out, "codes"), entries, 3, NULL, 0, NULL));
+    size_t count = add_dropouts(s, entries, 3);
+    must(safetensors_write(path_in(out, "codes"), entries, count, NULL, 0, NULL));
+    for (size_t i = 3; i < count; i++) {
+        free((float *)(uintptr_t)entries[i].values);
+    }
+}
+
+/* The parts as they are after `done` of the steps. */
+static void save(system_of *s, uint32_t done, const char *out) {
+    uint8_t digest[DIGEST_BYTES];
+    for (uint32_t k = 0; k < s->portions; k++) {
+        checkpoint_id id = part_of(k, s->first + done, false);
+        must(checkpoint_save(path_in(out, id.part), &id, s->encoders[k], &s->optimisers[k], digest));
+    }
+    checkpoint_id id = part_of(0, s->first + done, true);
+    must(checkpoint_save(path_in(out, id.part), &id, step_head(s->head), step_optimiser(s->head), digest));
+}
+
+static void train(system_of *s, const char *stops) {
+    float *one = floats((size_t)s->rows * s->bits), *gradients = floats((size_t)s->rows * s->portions * s->bits);
+    uint8_t *labels = calloc(s->rows, 1);
+    must(labels ? ERR_OK : err_fail(ERR_MEMORY, "no memory for labels"));
+    for (uint32_t at = 0; at < s->steps; at++) {
+        double loss = train_once(s, at, labels, one, gradients);
+        if (stops) {
+            save(s, at + 1, stops);
+            save_codes(s, stops);
+        }
+        printf("%.9g\n", loss);
+        fflush(stdout);
+        if (stops && getchar() != '\n') {
+            must(err_fail(ERR_INPUT, "no line to go on"));
+        }
+    }
+    free(one);
+    free(gradients);
+    free(labels);
 }
 
 static void release(system_of *s) {
@@ -229,8 +299,9 @@ static void release(system_of *s) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5) {
-        fprintf(stderr, "usage: parity_steps EXPERIMENT WEIGHTS BATCHES OUT\n");
+    bool stops = argc == 6 && strcmp(argv[5], "--stops") == 0;
+    if (argc != 5 && !stops) {
+        fprintf(stderr, "usage: parity_steps EXPERIMENT WEIGHTS BATCHES OUT [--stops]\n");
         return 2;
     }
     openblas_set_num_threads(1); /* as the programs do */
@@ -238,9 +309,10 @@ int main(int argc, char **argv) {
     must(experiment_load(argv[1], &s.e));
     load_batches(&s, argv[3]);
     load_nets(&s, argv[2]);
-    train(&s);
+    train(&s, stops ? argv[4] : NULL);
     encode_fresh(&s);
-    save(&s, argv[4]);
+    save(&s, s.steps, argv[4]);
+    save_codes(&s, argv[4]);
     release(&s);
     return 0;
 }

@@ -11,13 +11,13 @@
 
 static const nn_spec trained_spec = {
     9,
-    {{NN_DENSE, "encoder.0", 7},
-     {NN_RELU, "encoder.1", 0},
-     {NN_DENSE, "encoder.2", 3},
-     {NN_BATCH_NORM, "encoder.3", 0},
-     {NN_SIGMOID, "encoder.4", 0},
-     {NN_DENSE, "decoder.0", 17},
-     {NN_DENSE, "classifier.0", 13}},
+    {{.kind = NN_DENSE, .name = "encoder.0", .outputs = 7},
+     {.kind = NN_RELU, .name = "encoder.1"},
+     {.kind = NN_DENSE, .name = "encoder.2", .outputs = 3},
+     {.kind = NN_BATCH_NORM, .name = "encoder.3"},
+     {.kind = NN_SIGMOID, .name = "encoder.4"},
+     {.kind = NN_DENSE, .name = "decoder.0", .outputs = 17},
+     {.kind = NN_DENSE, .name = "classifier.0", .outputs = 13}},
     7,
 };
 

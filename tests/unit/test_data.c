@@ -554,65 +554,6 @@ static void labels_write_refuses_large_labels(void **state) {
     assert_false(file_exists(in_folder("labels.json")));
 }
 
-static void write_mnist(uint32_t images, uint32_t labels_count, uint32_t side) {
-    uint8_t bytes[4 * 28 * 28];
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        bytes[i] = (uint8_t)(i % 10);
-    }
-    const uint32_t dims[] = {images, side, side};
-    assert_int_equal(idx_write(in_folder("t10k-images-idx3-ubyte"), bytes, 3, dims), ERR_OK);
-    assert_int_equal(idx_write(in_folder("t10k-labels-idx1-ubyte"), bytes, 1, &labels_count), ERR_OK);
-}
-
-static void dataset_loads_small_idx_sets(void **state) {
-    (void)state;
-    const dataset *mnist;
-    dataset_samples samples;
-    assert_int_equal(dataset_find("mnist", &mnist), ERR_OK);
-    assert_int_equal(dataset_find("emnist", &mnist), ERR_INPUT);
-    assert_int_equal(dataset_load(mnist, folder, DATASET_TEST, &samples), ERR_NOT_FOUND);
-    write_mnist(4, 4, 28);
-    assert_int_equal(dataset_load(mnist, folder, DATASET_TEST, &samples), ERR_OK);
-    assert_int_equal(samples.count, 4);
-    assert_int_equal(samples.images[784], 4);
-    assert_int_equal(samples.labels[3], 3);
-    dataset_samples_free(&samples);
-    write_mnist(4, 3, 28);
-    assert_int_equal(dataset_load(mnist, folder, DATASET_TEST, &samples), ERR_INPUT);
-    assert_told("t10k-labels-idx1-ubyte", "3 labels, but there are 4 images");
-    write_mnist(4, 4, 27);
-    assert_int_equal(dataset_load(mnist, folder, DATASET_TEST, &samples), ERR_INPUT);
-    assert_told("t10k-images-idx3-ubyte", "shape");
-}
-
-static void dataset_loads_cifar_records(void **state) {
-    (void)state;
-    const dataset *cifar;
-    dataset_samples samples;
-    assert_int_equal(dataset_find("cifar10", &cifar), ERR_OK);
-    uint8_t records[2 * 3073];
-    memset(records, 1, sizeof records);
-    records[0] = 9;
-    records[3073] = 3;
-    records[3074] = 77;
-    assert_int_equal(file_make_folders(in_folder("cifar-10-batches-bin")), ERR_OK);
-    put("cifar-10-batches-bin/test_batch.bin", records, sizeof records);
-    assert_int_equal(dataset_load(cifar, folder, DATASET_TEST, &samples), ERR_OK);
-    assert_int_equal(samples.count, 2);
-    assert_int_equal(samples.labels[0], 9);
-    assert_int_equal(samples.labels[1], 3);
-    assert_int_equal(samples.images[3071], 1);
-    assert_int_equal(samples.images[3072], 77);
-    dataset_samples_free(&samples);
-    put("test_batch.bin", records, sizeof records - 1);
-    assert_int_equal(dataset_load(cifar, folder, DATASET_TEST, &samples), ERR_INPUT);
-    assert_told("test_batch.bin", "not records of 3073");
-    records[3073] = 10;
-    put("test_batch.bin", records, sizeof records);
-    assert_int_equal(dataset_load(cifar, folder, DATASET_TEST, &samples), ERR_INPUT);
-    assert_told("test_batch.bin", "label 1 is 10");
-}
-
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
@@ -638,8 +579,6 @@ int main(void) {
         IN_FOLDER(labels_refuse_wrong_fields),
         IN_FOLDER(labels_refuse_wrong_files),
         IN_FOLDER(labels_write_refuses_large_labels),
-        IN_FOLDER(dataset_loads_small_idx_sets),
-        IN_FOLDER(dataset_loads_cifar_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,10 +106,16 @@ static void check_gradients(const gradient_case *c) {
 static void gradients_of_dense(void **state) {
     (void)state;
     const gradient_case cases[] = {
-        {{7, {{NN_DENSE, "a", 3}}, 1}, 6, 5, -1, 1, 1.0f / 64, NULL},
-        {{1, {{NN_DENSE, "a", 1}}, 1}, 3, 1, -1, 1, 1.0f / 64, NULL},
-        {{13, {{NN_DENSE, "a", 11}}, 1}, 9, 9, -1, 1, 1.0f / 64, NULL},
-        {{5, {{NN_DENSE, "a", 3}, {NN_DENSE, "b", 7}}, 2}, 4, 3, -1, 1, 1.0f / 64, NULL},
+        {{7, {{.kind = NN_DENSE, .name = "a", .outputs = 3}}, 1}, 6, 5, -1, 1, 1.0f / 64, NULL},
+        {{1, {{.kind = NN_DENSE, .name = "a", .outputs = 1}}, 1}, 3, 1, -1, 1, 1.0f / 64, NULL},
+        {{13, {{.kind = NN_DENSE, .name = "a", .outputs = 11}}, 1}, 9, 9, -1, 1, 1.0f / 64, NULL},
+        {{5, {{.kind = NN_DENSE, .name = "a", .outputs = 3}, {.kind = NN_DENSE, .name = "b", .outputs = 7}}, 2},
+         4,
+         3,
+         -1,
+         1,
+         1.0f / 64,
+         NULL},
     };
     assert_false(nn_dense_pair_pays(4, 5, 3, 7));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -119,17 +125,27 @@ static void gradients_of_dense(void **state) {
 
 static void gradients_of_a_dense_pair(void **state) {
     (void)state;
-    const gradient_case alone = {{3, {{NN_DENSE, "a", 17}, {NN_DENSE, "b", 13}}, 2}, 9, 5, -1, 1, 1.0f / 64, NULL};
-    const gradient_case in_a_chain = {
-        {3,
-         {{NN_SIGMOID, "s", 0}, {NN_DENSE, "a", 17}, {NN_DENSE, "b", 13}, {NN_SIGMOID, "t", 0}, {NN_DENSE, "c", 2}},
-         5},
+    const gradient_case alone = {
+        {3, {{.kind = NN_DENSE, .name = "a", .outputs = 17}, {.kind = NN_DENSE, .name = "b", .outputs = 13}}, 2},
         9,
-        7,
+        5,
         -1,
         1,
-        1.0f / 128,
+        1.0f / 64,
         NULL};
+    const gradient_case in_a_chain = {{3,
+                                       {{.kind = NN_SIGMOID, .name = "s"},
+                                        {.kind = NN_DENSE, .name = "a", .outputs = 17},
+                                        {.kind = NN_DENSE, .name = "b", .outputs = 13},
+                                        {.kind = NN_SIGMOID, .name = "t"},
+                                        {.kind = NN_DENSE, .name = "c", .outputs = 2}},
+                                       5},
+                                      9,
+                                      7,
+                                      -1,
+                                      1,
+                                      1.0f / 128,
+                                      NULL};
     assert_true(nn_dense_pair_pays(9, 3, 17, 13));
     check_gradients(&alone);
     check_gradients(&in_a_chain);
@@ -139,8 +155,18 @@ static void gradients_of_a_dense_pair(void **state) {
 static void gradients_of_relu(void **state) {
     (void)state;
     const gradient_case cases[] = {
-        {{5, {{NN_RELU, "a", 0}}, 1}, 8, 7, 0.1f, 1, 1.0f / 64, NULL},
-        {{7, {{NN_DENSE, "a", 5}, {NN_RELU, "b", 0}, {NN_DENSE, "c", 3}}, 3}, 4, 3, -1, 1, 1.0f / 1024, NULL},
+        {{5, {{.kind = NN_RELU, .name = "a"}}, 1}, 8, 7, 0.1f, 1, 1.0f / 64, NULL},
+        {{7,
+          {{.kind = NN_DENSE, .name = "a", .outputs = 5},
+           {.kind = NN_RELU, .name = "b"},
+           {.kind = NN_DENSE, .name = "c", .outputs = 3}},
+          3},
+         4,
+         3,
+         -1,
+         1,
+         1.0f / 1024,
+         NULL},
     };
     check_gradients(&cases[0]);
     check_gradients(&cases[1]);
@@ -155,9 +181,13 @@ static void gradients_of_relu(void **state) {
 static void gradients_of_batch_norm(void **state) {
     (void)state;
     const gradient_case cases[] = {
-        {{3, {{NN_BATCH_NORM, "a", 0}}, 1}, 11, 7, -1, 1, 1.0f / 128, NULL},
-        {{1, {{NN_BATCH_NORM, "a", 0}}, 1}, 5, 3, -1, 1, 1.0f / 128, NULL},
-        {{5, {{NN_DENSE, "a", 3}, {NN_BATCH_NORM, "b", 0}, {NN_SIGMOID, "c", 0}}, 3},
+        {{3, {{.kind = NN_BATCH_NORM, .name = "a"}}, 1}, 11, 7, -1, 1, 1.0f / 128, NULL},
+        {{1, {{.kind = NN_BATCH_NORM, .name = "a"}}, 1}, 5, 3, -1, 1, 1.0f / 128, NULL},
+        {{5,
+          {{.kind = NN_DENSE, .name = "a", .outputs = 3},
+           {.kind = NN_BATCH_NORM, .name = "b"},
+           {.kind = NN_SIGMOID, .name = "c"}},
+          3},
          13,
          9,
          -1,
@@ -173,9 +203,13 @@ static void gradients_of_batch_norm(void **state) {
 static void gradients_of_sigmoids(void **state) {
     (void)state;
     const gradient_case cases[] = {
-        {{3, {{NN_SIGMOID, "a", 0}}, 1}, 8, 5, -4, 4, 1.0f / 64, NULL},
-        {{3, {{NN_RESIGMOID, "a", 0}}, 1}, 8, 5, 0, 1, 1.0f / 1024, NULL},
-        {{7, {{NN_DENSE, "a", 3}, {NN_SIGMOID, "b", 0}, {NN_RESIGMOID, "c", 0}}, 3},
+        {{3, {{.kind = NN_SIGMOID, .name = "a"}}, 1}, 8, 5, -4, 4, 1.0f / 64, NULL},
+        {{3, {{.kind = NN_RESIGMOID, .name = "a"}}, 1}, 8, 5, 0, 1, 1.0f / 1024, NULL},
+        {{7,
+          {{.kind = NN_DENSE, .name = "a", .outputs = 3},
+           {.kind = NN_SIGMOID, .name = "b"},
+           {.kind = NN_RESIGMOID, .name = "c"}},
+          3},
          4,
          3,
          -0.4f,
@@ -202,7 +236,7 @@ static void activations_are_what_they_say(void **state) {
     for (nn_mode mode = NN_TRAIN; mode <= NN_EVALUATE; mode++) {
         const nn_kind kinds[] = {NN_RELU, NN_SIGMOID, NN_RESIGMOID};
         for (size_t k = 0; k < 3; k++) {
-            nn_net *net = make_net(&(nn_spec){N, {{kinds[k], "a", 0}}, 1}, 2, NULL);
+            nn_net *net = make_net(&(nn_spec){N, {{.kind = kinds[k], .name = "a"}}, 1}, 2, NULL);
             const float *y = nn_net_forward(net, x, 1, mode);
             for (size_t i = 0; i < N; i++) {
                 double v = (double)x[i];
@@ -219,7 +253,7 @@ static void quantize_decides_in_training_only(void **state) {
     (void)state;
     const float x[6] = {0, 0.49f, 0.5f, 0.50000006f, 0.51f, 1}, hard[6] = {0, 0, 0, 1, 1, 1};
     const float dy[6] = {-3, 0.25f, 1e-20f, 7, -0.0f, 1e20f};
-    nn_net *net = make_net(&(nn_spec){3, {{NN_QUANTIZE, "a", 0}}, 1}, 4, NULL);
+    nn_net *net = make_net(&(nn_spec){3, {{.kind = NN_QUANTIZE, .name = "a"}}, 1}, 4, NULL);
     assert_memory_equal(nn_net_forward(net, x, 2, NN_EVALUATE), x, sizeof x);
     assert_memory_equal(nn_net_forward(net, x, 2, NN_TRAIN), hard, sizeof hard);
     assert_memory_equal(nn_net_backward(net, dy), dy, sizeof dy);
@@ -230,7 +264,11 @@ static void quantize_decides_in_training_only(void **state) {
 static void quantize_passes_the_gradient_straight(void **state) {
     (void)state;
     enum { ROWS = 5 };
-    nn_spec spec = {7, {{NN_DENSE, "a", 3}, {NN_SIGMOID, "b", 0}, {NN_QUANTIZE, "c", 0}}, 3};
+    nn_spec spec = {7,
+                    {{.kind = NN_DENSE, .name = "a", .outputs = 3},
+                     {.kind = NN_SIGMOID, .name = "b"},
+                     {.kind = NN_QUANTIZE, .name = "c"}},
+                    3};
     nn_net *with = make_net(&spec, ROWS, NULL);
     spec.count = 2;
     nn_net *without = make_net(&spec, ROWS, NULL);
@@ -327,7 +365,10 @@ static void assert_near(const char *what, const float *have, const double *wante
 }
 
 static void check_against_naive(size_t in, size_t middle, size_t out, size_t max_rows, size_t rows) {
-    nn_spec spec = {(uint32_t)in, {{NN_DENSE, "a", (uint32_t)middle}, {NN_DENSE, "b", (uint32_t)out}}, 2};
+    nn_spec spec = {(uint32_t)in,
+                    {{.kind = NN_DENSE, .name = "a", .outputs = (uint32_t)middle},
+                     {.kind = NN_DENSE, .name = "b", .outputs = (uint32_t)out}},
+                    2};
     nn_net *net = make_net(&spec, max_rows, NULL);
     fill_tensors(net, 9);
     leave_traces(net, max_rows);
@@ -405,7 +446,7 @@ static void naive_batch_norm(running *r, const float *x, size_t rows, const floa
 static void batch_norm_follows_torchs_rule(void **state) {
     (void)state;
     enum { MOST = 17 };
-    nn_net *net = make_net(&(nn_spec){FEATURES, {{NN_BATCH_NORM, "a", 0}}, 1}, MOST, NULL);
+    nn_net *net = make_net(&(nn_spec){FEATURES, {{.kind = NN_BATCH_NORM, .name = "a"}}, 1}, MOST, NULL);
     fill_tensors(net, 12);
     const float *weight = tensor_named(net, "a.weight")->value, *bias = tensor_named(net, "a.bias")->value;
     const float *mean = tensor_named(net, "a.running_mean")->value, *var = tensor_named(net, "a.running_var")->value;
@@ -429,7 +470,7 @@ static void batch_norm_follows_torchs_rule(void **state) {
 static void batch_norm_evaluates_with_what_it_remembers(void **state) {
     (void)state;
     enum { ROWS = 5 };
-    nn_net *net = make_net(&(nn_spec){FEATURES, {{NN_BATCH_NORM, "a", 0}}, 1}, ROWS, NULL);
+    nn_net *net = make_net(&(nn_spec){FEATURES, {{.kind = NN_BATCH_NORM, .name = "a"}}, 1}, ROWS, NULL);
     fill_tensors(net, 13);
     float *x = random_floats(14, ROWS * FEATURES, -3, 5);
     const nn_tensor *t[4] = {tensor_named(net, "a.weight"), tensor_named(net, "a.bias"),
@@ -454,7 +495,7 @@ static void batch_norm_evaluates_with_what_it_remembers(void **state) {
 /* The last batch of an epoch may be one sample: it is its own mean, and nothing may become NaN. */
 static void batch_norm_survives_a_batch_of_one(void **state) {
     (void)state;
-    nn_net *net = make_net(&(nn_spec){FEATURES, {{NN_BATCH_NORM, "a", 0}}, 1}, 4, NULL);
+    nn_net *net = make_net(&(nn_spec){FEATURES, {{.kind = NN_BATCH_NORM, .name = "a"}}, 1}, 4, NULL);
     fill_tensors(net, 15);
     const float x[FEATURES] = {3, -4, 0}, dy[FEATURES] = {1, 2, 3};
     const float *y = nn_net_forward(net, x, 1, NN_TRAIN);

@@ -12,17 +12,17 @@
 /* Every kind of layer, a dense pair, and layers large enough to be cut into tasks. */
 static const nn_spec everything = {
     301,
-    {{NN_DENSE, "a", 300},
-     {NN_RELU, "b", 0},
-     {NN_DENSE, "c", 5},
-     {NN_BATCH_NORM, "d", 0},
-     {NN_SIGMOID, "e", 0},
-     {NN_RESIGMOID, "f", 0},
-     {NN_QUANTIZE, "g", 0},
-     {NN_DENSE, "h", 40},
-     {NN_DENSE, "i", 260},
-     {NN_RELU, "j", 0},
-     {NN_DENSE, "k", 7}},
+    {{.kind = NN_DENSE, .name = "a", .outputs = 300},
+     {.kind = NN_RELU, .name = "b"},
+     {.kind = NN_DENSE, .name = "c", .outputs = 5},
+     {.kind = NN_BATCH_NORM, .name = "d"},
+     {.kind = NN_SIGMOID, .name = "e"},
+     {.kind = NN_RESIGMOID, .name = "f"},
+     {.kind = NN_QUANTIZE, .name = "g"},
+     {.kind = NN_DENSE, .name = "h", .outputs = 40},
+     {.kind = NN_DENSE, .name = "i", .outputs = 260},
+     {.kind = NN_RELU, .name = "j"},
+     {.kind = NN_DENSE, .name = "k", .outputs = 7}},
     11,
 };
 
@@ -135,7 +135,8 @@ static void streams_and_seeds_are_independent(void **state) {
  */
 static void init_does_not_depend_on_the_batch(void **state) {
     (void)state;
-    const nn_spec spec = {4, {{NN_DENSE, "a", 40}, {NN_DENSE, "b", 50}}, 2};
+    const nn_spec spec = {
+        4, {{.kind = NN_DENSE, .name = "a", .outputs = 40}, {.kind = NN_DENSE, .name = "b", .outputs = 50}}, 2};
     assert_true(nn_dense_pair_pays(64, 4, 40, 50) && !nn_dense_pair_pays(1, 4, 40, 50));
     nn_net *small = make_net(&spec, 1, NULL), *large = make_net(&spec, 64, NULL);
     nn_net_init(small, 5, 6);
@@ -373,8 +374,9 @@ static void without_input_gradient_there_is_none(void **state) {
 static void impossible_nets_are_refused(void **state) {
     (void)state;
     nn_net *net = NULL;
-    const nn_spec none = {5, {{NN_RELU, "a", 0}}, 0}, narrow = {0, {{NN_RELU, "a", 0}}, 1};
-    const nn_spec many = {5, {{NN_RELU, "a", 0}}, NN_LAYERS_MAX + 1}, fine = {5, {{NN_RELU, "a", 0}}, 1};
+    const nn_spec none = {5, {{.kind = NN_RELU, .name = "a"}}, 0}, narrow = {0, {{.kind = NN_RELU, .name = "a"}}, 1};
+    const nn_spec many = {5, {{.kind = NN_RELU, .name = "a"}}, NN_LAYERS_MAX + 1},
+                  fine = {5, {{.kind = NN_RELU, .name = "a"}}, 1};
     const nn_net_options rows = {.max_rows = 1}, no_rows = {.max_rows = 0};
     assert_int_equal(nn_net_new(&net, &none, &rows), ERR_INTERNAL);
     assert_int_equal(nn_net_new(&net, &narrow, &rows), ERR_INTERNAL);
@@ -443,12 +445,14 @@ static void encoders_are_numbered_as_in_torch(void **state) {
         }
         nn_spec spec;
         memset(&spec, 0xff, sizeof spec);
-        zoo_describe_encoder(&about, 196, &spec);
+        zoo_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
         assert_int_equal(spec.inputs, 196);
         assert_kinds(&spec, kinds, count);
         assert_tensors(&spec, wanted, norm ? 8 : 4);
     }
 }
+
+static const zoo_head paper_head = {.hidden = 1000, .classes = 10, .portions = 4, .bits = 4, .sample = {1, 28, 28}};
 
 static void heads_are_numbered_as_in_torch(void **state) {
     (void)state;
@@ -459,7 +463,7 @@ static void heads_are_numbered_as_in_torch(void **state) {
     const nn_kind kinds[] = {NN_DENSE, NN_DENSE, NN_RELU, NN_DENSE};
     nn_spec spec;
     memset(&spec, 0xff, sizeof spec);
-    zoo_describe_head(ZOO_LINEAR, ZOO_MNIST, 16, 784, 1000, 10, &spec);
+    zoo_describe_head(&paper_head, &spec);
     assert_int_equal(spec.inputs, 16);
     assert_kinds(&spec, kinds, 4);
     assert_tensors(&spec, wanted, 6);
@@ -471,11 +475,11 @@ static void multiply_adds_by_hand(void **state) {
     (void)state;
     const zoo_encoder about = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_SIGMOID, ZOO_AFTER_TRAINING};
     nn_spec spec;
-    zoo_describe_encoder(&about, 196, &spec);
+    zoo_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
     assert_true(nn_spec_step_macs(&spec, 100, false) == 8080000);
     assert_true(nn_spec_step_macs(&spec, 100, true) == 12000000);
     assert_true(nn_spec_step_macs(&spec, 1, false) == 80800);
-    zoo_describe_head(ZOO_LINEAR, ZOO_MNIST, 16, 784, 1000, 10, &spec);
+    zoo_describe_head(&paper_head, &spec);
     assert_true(nn_spec_step_macs(&spec, 100, true) == 241963200);
 }
 

@@ -1,0 +1,87 @@
+/* The inside of the coordinator, for the three files it is parted in: coordinator.c (who is here, training),
+ * evaluation.c and saving.c. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
+#define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
+
+#include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/course.h"
+#include "decoder_server/train/histogram.h"
+#include "decoder_server/train/ledger.h"
+#include "decoder_server/train/step.h"
+
+typedef enum state { GATHERING, TRAINING, UPDATING, METERING, EVALUATING, SAVING, OVER } state;
+
+/* The evaluations at the end of an epoch, in order. */
+typedef enum stage { SOFT_TEST, ROUNDED_TEST, ROUNDED_VALIDATION, STAGES } stage;
+
+typedef struct member {
+    bool is_here, has_answered;
+    unsigned restores; /* Restores it has not answered */
+} member;
+
+struct coordinator {
+    run *run;
+    const labels *labels;
+    coordinator_host host;
+    const experiment *e;
+    step *step;
+    uint32_t portions, bits;
+    state state;
+    member members[SPLIT_PORTIONS_MAX];
+    run_position at;
+    uint32_t train_samples, batches;
+    uint32_t *order; /* [train_samples], of epoch `ordered` */
+    uint32_t ordered;
+    uint8_t *batch_ids;    /* u32 little-endian [batch] */
+    uint8_t *batch_labels; /* [batch] */
+    float *soft;           /* [largest batch, portions * bits] */
+    float *one;            /* [largest batch, bits]: one portion's gradient, or codes */
+    uint32_t rows;         /* of the batch under way */
+    stage stage;
+    uint32_t evaluated; /* samples of the stage */
+    uint64_t stage_correct[STAGES];
+    histogram histograms[SPLIT_PORTIONS_MAX]; /* of the soft test's outputs, by portion */
+    bool meter_opens;                         /* the meters asked for are those before the rounded test */
+    run_commit next;
+    bool next_is_best;
+    char save_error[COURSE_ERROR_MAX]; /* empty: none */
+    ledger ledger;
+    uint64_t trained, steps; /* samples and steps of this process */
+    uint64_t period_started_ns;
+    err outcome;
+    char outcome_text[256];
+};
+
+/* To every node. */
+void coordinator_tell_all(coordinator *c, message_type type, const ProtobufCMessage *body);
+
+/* Every portion owes an answer; is_last_answer notes that portion k has given it, and is true once all have. */
+void coordinator_await_answers(coordinator *c);
+bool coordinator_is_last_answer(coordinator *c, uint32_t k);
+
+/* Closes the connection of a node that broke the protocol. */
+void coordinator_drop_for_protocol(coordinator *c, uint32_t k, const char *text);
+
+/* Puts one portion's numbers [rows, bits] into its columns of `soft`. */
+void coordinator_place(coordinator *c, uint32_t k, const float *from);
+
+void coordinator_report(coordinator *c, const char *phase, const run_evaluation *ended);
+
+/* What comes after a commit, instead of one that failed, or after going back to one. */
+void coordinator_go_on(coordinator *c);
+
+/* Lets the nodes go. */
+void coordinator_end(coordinator *c, err outcome, const char *text);
+
+/* evaluation.c: the tests at the end of a period, then saving. All answers to an evaluation batch are in `soft` when
+ * evaluation_on is called. */
+void evaluation_start(coordinator *c);
+void evaluation_on(coordinator *c);
+void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes);
+
+/* saving.c: a checkpoint of all parts, and the end of the run. */
+void saving_start(coordinator *c);
+void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s);
+void saving_finish(coordinator *c);
+
+#endif

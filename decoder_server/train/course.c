@@ -1,0 +1,157 @@
+#include "decoder_server/train/course.h"
+
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+err course_check_labels(const experiment *e, const labels *l) {
+    split s;
+    uint32_t classes;
+    err failed = experiment_split(e, &s, &classes);
+    if (failed) {
+        return failed;
+    }
+    if (strcmp(l->dataset, e->data.set) != 0 || memcmp(&s, &l->split, sizeof s) != 0 || classes != l->classes) {
+        return err_fail(ERR_INPUT, "the experiment wants %s in %u %s, the labels are of %s in %u %s", e->data.set,
+                        s.portions, split_name(s.kind), l->dataset, l->split.portions, split_name(l->split.kind));
+    }
+    if (l->samples[DATASET_TRAIN] <= e->data.validation || l->samples[DATASET_TEST] == 0) {
+        return err_fail(ERR_INPUT, "%u training samples less %u for validation, %u test samples: too few",
+                        l->samples[DATASET_TRAIN], e->data.validation, l->samples[DATASET_TEST]);
+    }
+    uint32_t last = (l->samples[DATASET_TRAIN] - e->data.validation) % e->training.batch;
+    if (e->encoder.batch_norm && last == 1) {
+        return err_fail(ERR_INPUT, "the last batch of an epoch has one sample: too few for batch norm");
+    }
+    return ERR_OK;
+}
+
+err course_check_position(const run *r, uint32_t batches) {
+    const run_position *p = &r->last.position;
+    uint32_t epochs = r->experiment.training.epochs;
+    bool is_end = p->epoch == epochs && p->batch == 0;
+    if (!r->has_commit || is_end || (p->epoch < epochs && p->batch < batches)) {
+        return ERR_OK;
+    }
+    return err_fail(ERR_INPUT, "%s/manifest.json: stands at batch %u of epoch %u, the run has %u epochs of %u batches",
+                    r->folder, p->batch, p->epoch, epochs, batches);
+}
+
+bool course_saves_at(const experiment *e, const run_position *at) {
+    uint32_t every = e->training.checkpoint_every;
+    return every > 0 && at->step % every == 0;
+}
+
+bool course_evaluates_at(const experiment *e, const run_position *at, uint32_t batches) {
+    uint32_t every = e->training.evaluate_every;
+    return at->batch == batches || (every > 0 && at->batch % every == 0);
+}
+
+err course_check_loss(const run_position *at, double loss) {
+    return isfinite(loss)
+               ? ERR_OK
+               : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": a lower learning rate may keep it finite",
+                          loss, at->step);
+}
+
+double course_percent(uint64_t correct, uint64_t samples) {
+    return samples ? 100.0 * (double)correct / (double)samples : 0.0;
+}
+
+/* Whether no evaluation before the last one was as good as it. */
+static bool last_is_best(const run *r) {
+    const run_evaluation *last = &r->evaluations[r->evaluation_count - 1];
+    for (const run_evaluation *before = r->evaluations; before < last; before++) {
+        if (before->validation >= last->validation) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An evaluation as the log and the result tell it. */
+static json_t *told(const run_evaluation *e) {
+    return json_pack("{s:f, s:o, s:f, s:f, s:o, s:f, s:f, s:O*}", "epoch", e->epoch, "loss", run_number(e->loss),
+                     "train_accuracy", e->train, "soft_accuracy", e->soft, "rounded_accuracy", run_number(e->rounded),
+                     "validation_accuracy", e->validation, "seconds", e->seconds, "encoders", e->encoders);
+}
+
+err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best) {
+    score->epoch = at->epoch + (double)at->batch / batches;
+    score->loss = at->loss_sum / (double)at->seen;
+    score->train = course_percent(at->correct, at->seen);
+    json_t *event = told(score);
+    json_object_set_new(event, "step", json_integer((json_int_t)at->step));
+    err e = run_add_evaluation(r, score);
+    run_log(r, "evaluated", event);
+    if (e) {
+        return e;
+    }
+    *is_best = r->experiment.training.keep_best && last_is_best(r);
+    bool ends_epoch = at->batch == batches;
+    *at = (run_position){
+        .step = at->step,
+        .epoch = at->epoch + ends_epoch,
+        .batch = ends_epoch ? 0 : at->batch,
+        .evaluations = at->evaluations + 1,
+    };
+    return ERR_OK;
+}
+
+void course_commit(run *r, const run_commit *next, bool is_best, char error[COURSE_ERROR_MAX]) {
+    if (!error[0] && run_commit_checkpoint(r, next, is_best)) {
+        snprintf(error, COURSE_ERROR_MAX, "%s", err_text());
+    }
+    json_int_t step = (json_int_t)next->position.step;
+    if (error[0]) {
+        log_error("checkpoint %" PRIu64 " failed, the one of step %" PRIu64 " stands: %s", next->position.step,
+                  r->has_commit ? r->last.position.step : 0, error);
+        run_log(r, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
+    } else {
+        run_log(r, "committed", json_pack("{s:I}", "step", step));
+    }
+}
+
+err course_check_saved(const char error[COURSE_ERROR_MAX]) {
+    return error[0]
+               ? err_fail(ERR_IO,
+                          "the last checkpoint could not be written (%.150s); --resume goes on from the one before",
+                          error)
+               : ERR_OK;
+}
+
+static bool stops_early(const run *r) {
+    uint32_t patience = r->experiment.training.early_stop, count = r->evaluation_count;
+    if (patience == 0 || count <= patience) {
+        return false;
+    }
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        best = r->evaluations[i].validation > r->evaluations[best].validation ? i : best;
+    }
+    return count - 1 - best >= patience;
+}
+
+bool course_is_over(const run *r, const run_position *at) {
+    return at->epoch >= r->experiment.training.epochs || (at->seen == 0 && stops_early(r));
+}
+
+json_t *course_result(const run *r, const run_position *at) {
+    const run_evaluation *final = run_final_evaluation(r);
+    double seconds = 0;
+    json_t *history = json_array();
+    for (uint32_t i = 0; i < r->evaluation_count; i++) {
+        seconds += r->evaluations[i].seconds;
+        json_array_append_new(history, told(&r->evaluations[i]));
+    }
+    char id[20];
+    snprintf(id, sizeof id, "%016" PRIx64, r->id);
+    return json_pack("{s:s, s:s, s:{s:f, s:f, s:f, s:o}, s:i, s:f, s:f, s:I, s:o}", "experiment", r->experiment.name,
+                     "run", id, "final", "epoch", final->epoch, "train_accuracy", final->train, "soft_accuracy",
+                     final->soft, "rounded_accuracy", run_number(final->rounded), "epochs", (int)at->epoch, "seconds",
+                     seconds, "seconds_per_epoch", at->epoch ? seconds / at->epoch : seconds, "steps",
+                     (json_int_t)at->step, "history", history);
+}

@@ -1,0 +1,143 @@
+#include "base/clock.h"
+#include "bits/pack.h"
+#include "decoder_server/train/coordinator_inside.h"
+
+void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
+    size_t numbers = (size_t)c->rows * c->bits;
+    if (c->state != EVALUATING || c->stage == SOFT_TEST || c->members[k].has_answered ||
+        codes->model != (uint32_t)c->at.step || (uint64_t)codes->more + 1 != c->rows ||
+        codes->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(codes->bits.data, numbers)) {
+        coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
+        return;
+    }
+    unpack_soft(codes->bits.data, numbers, c->one);
+    coordinator_place(c, k, c->one);
+    c->ledger.codes[k] += numbers;
+    if (coordinator_is_last_answer(c, k)) {
+        evaluation_on(c);
+    }
+}
+
+static enum dataset_part part_of(stage s) {
+    return s == ROUNDED_VALIDATION ? DATASET_TRAIN : DATASET_TEST;
+}
+
+static uint32_t samples_of(const coordinator *c, stage s) {
+    return s == ROUNDED_VALIDATION ? c->e->data.validation : c->labels->samples[DATASET_TEST];
+}
+
+static uint32_t first_of(const coordinator *c, stage s) {
+    return s == ROUNDED_VALIDATION ? c->train_samples : 0;
+}
+
+static void send_evaluation(coordinator *c) {
+    uint32_t left = samples_of(c, c->stage) - c->evaluated;
+    c->rows = left < COURSE_EVALUATION_ROWS ? left : COURSE_EVALUATION_ROWS;
+    Fewbit__Batch batch = FEWBIT__BATCH__INIT;
+    batch.step = c->at.step;
+    batch.phase = c->stage == SOFT_TEST ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
+    batch.part = part_of(c->stage) == DATASET_TEST ? FEWBIT__PART__PART_TEST : FEWBIT__PART__PART_TRAIN;
+    batch.first = first_of(c, c->stage) + c->evaluated;
+    batch.count = c->rows;
+    coordinator_await_answers(c);
+    c->state = EVALUATING;
+    coordinator_tell_all(c, MESSAGE_BATCH, &batch.base);
+}
+
+static void ask_meters(coordinator *c, bool opens) {
+    c->meter_opens = opens;
+    c->state = METERING;
+    coordinator_await_answers(c);
+    for (uint32_t k = 0; k < c->portions; k++) {
+        c->host.ask_meter(c->host.context, k);
+    }
+}
+
+static void start_stage(coordinator *c, stage s) {
+    c->stage = s;
+    c->evaluated = 0;
+    c->stage_correct[s] = 0;
+    if (s == ROUNDED_TEST) {
+        ask_meters(c, true);
+    } else {
+        send_evaluation(c);
+    }
+}
+
+void evaluation_start(coordinator *c) {
+    coordinator_report(c, "testing", NULL);
+    for (uint32_t k = 0; k < c->portions; k++) {
+        c->histograms[k] = (histogram){.bits = c->bits};
+    }
+    start_stage(c, SOFT_TEST);
+}
+
+static double accuracy_of(const coordinator *c, stage s) {
+    return course_percent(c->stage_correct[s], samples_of(c, s));
+}
+
+static void end_evaluation(coordinator *c) {
+    run_evaluation score = {
+        .soft = accuracy_of(c, SOFT_TEST),
+        .rounded = accuracy_of(c, ROUNDED_TEST),
+        .validation = accuracy_of(c, ROUNDED_VALIDATION),
+        .seconds = clock_seconds_since(c->period_started_ns),
+        .encoders = histogram_list(c->histograms, c->portions),
+    };
+    if (course_end_period(c->run, &c->at, c->batches, &score, &c->next_is_best)) {
+        coordinator_end(c, ERR_MEMORY, err_text());
+        return;
+    }
+    coordinator_report(c, "testing", &score);
+    c->period_started_ns = clock_now_ns();
+    saving_start(c);
+}
+
+static void end_stage(coordinator *c) {
+    if (c->stage == ROUNDED_TEST) {
+        ask_meters(c, false);
+    } else if (c->stage == SOFT_TEST) {
+        start_stage(c, ROUNDED_TEST);
+    } else {
+        end_evaluation(c);
+    }
+}
+
+/* All answers to an evaluation batch are here. */
+void evaluation_on(coordinator *c) {
+    const uint8_t *truth = c->labels->values[part_of(c->stage)] + first_of(c, c->stage) + c->evaluated;
+    c->stage_correct[c->stage] += step_evaluate(c->step, c->soft, truth, c->rows);
+    for (uint32_t k = 0; k < c->portions && c->stage == SOFT_TEST; k++) {
+        histogram_add(&c->histograms[k], c->soft + (size_t)k * c->bits, c->rows, (size_t)c->portions * c->bits);
+    }
+    c->evaluated += c->rows;
+    if (c->evaluated < samples_of(c, c->stage)) {
+        send_evaluation(c);
+    } else {
+        end_stage(c);
+    }
+}
+
+void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
+    if (c->state != METERING || c->members[portion].has_answered) {
+        return;
+    }
+    if (!c->meter_opens) {
+        c->ledger.rounded[portion] = meter_between(&c->ledger.total[portion], m);
+    }
+    c->ledger.total[portion] = *m;
+    if (!coordinator_is_last_answer(c, portion)) {
+        return;
+    }
+    if (c->meter_opens) {
+        send_evaluation(c);
+        return;
+    }
+    c->ledger.rounded_samples = samples_of(c, ROUNDED_TEST);
+    if (c->e->data.validation > 0) {
+        start_stage(c, ROUNDED_VALIDATION);
+    } else {
+        c->stage_correct[ROUNDED_VALIDATION] = 0;
+        end_evaluation(c);
+    }
+}

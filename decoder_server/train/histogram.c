@@ -1,0 +1,55 @@
+#include "decoder_server/train/histogram.h"
+
+#include "bits/decision.h"
+
+static size_t bin_of(float soft) {
+    size_t bin = (size_t)((double)soft * HISTOGRAM_BINS);
+    return bin < HISTOGRAM_BINS ? bin : HISTOGRAM_BINS - 1;
+}
+
+void histogram_add(histogram *h, const float *soft, size_t rows, size_t stride) {
+    for (size_t row = 0; row < rows; row++) {
+        for (uint32_t bit = 0; bit < h->bits; bit++) {
+            float value = soft[row * stride + bit];
+            h->bins[bin_of(value)]++;
+            h->ones[bit] += decision_bit(value);
+            h->distance_sum += (double)(value < 0.5f ? value : 1.0f - value);
+        }
+    }
+    h->samples += rows;
+}
+
+double histogram_distance(const histogram *h) {
+    double outputs = (double)h->samples * h->bits;
+    return outputs > 0 ? h->distance_sum / outputs : 0;
+}
+
+/* Appends, which takes `value` over; NULL once there was no memory. */
+static json_t *append(json_t *list, json_t *value) {
+    if (json_array_append_new(list, value) == 0) {
+        return list;
+    }
+    json_decref(list);
+    return NULL;
+}
+
+static json_t *counts(const uint64_t *from, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count && list; i++) {
+        list = append(list, json_integer((json_int_t)from[i]));
+    }
+    return list;
+}
+
+json_t *histogram_json(const histogram *h) {
+    return json_pack("{s:o, s:o, s:f}", "bins", counts(h->bins, HISTOGRAM_BINS), "ones", counts(h->ones, h->bits),
+                     "distance", histogram_distance(h));
+}
+
+json_t *histogram_list(const histogram *h, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count && list; i++) {
+        list = append(list, histogram_json(&h[i]));
+    }
+    return list;
+}

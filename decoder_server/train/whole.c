@@ -1,0 +1,263 @@
+#include "decoder_server/train/whole.h"
+
+#include "base/clock.h"
+#include "base/lanes.h"
+#include "data/inputs.h"
+#include "data/order.h"
+#include "data/portion.h"
+#include "decoder_server/train/course.h"
+#include "decoder_server/train/progress.h"
+#include "decoder_server/train/step.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct whole {
+    run *run;
+    const labels *labels;
+    const experiment *e;
+    lanes *lanes;
+    portion *data;
+    step *step;
+    progress progress;
+    run_position at;
+    uint32_t train_samples, batches;
+    uint32_t *order; /* [train_samples], of epoch `ordered` */
+    uint32_t ordered;
+    size_t rows;             /* of the largest batch, training or evaluating */
+    float *inputs;           /* [rows, elements of a sample] */
+    uint8_t *batch_labels;   /* [rows] */
+    uint64_t trained, steps; /* samples and steps of this process */
+    uint64_t period_started_ns;
+    char save_error[COURSE_ERROR_MAX]; /* of the last checkpoint; empty: none */
+} whole;
+
+static volatile sig_atomic_t stop_asked;
+
+static void on_signal(int number) {
+    (void)number;
+    stop_asked = 1;
+}
+
+static err stopped(void) {
+    return err_fail(ERR_STOPPED, "stopped by a signal; --resume goes on from the last checkpoint");
+}
+
+static err open_data(whole *w, const char *data) {
+    char folder[FILE_PATH_MAX];
+    err e = file_path(folder, sizeof folder, "%s/node-0", data);
+    e = e ? e : portion_open(&w->data, folder);
+    if (e) {
+        return e;
+    }
+    const portion_info *info = portion_about(w->data);
+    if (info->index != 0 || strcmp(info->digest, w->labels->portion_digests[0]) != 0) {
+        return err_fail(ERR_INPUT, "%s: is not portion 0 of what the labels were split from", folder);
+    }
+    return ERR_OK;
+}
+
+static err allocate(whole *w) {
+    w->order = malloc(w->train_samples * sizeof *w->order);
+    w->inputs = malloc(w->rows * step_inputs(w->step) * sizeof *w->inputs);
+    w->batch_labels = malloc(w->rows);
+    return w->order && w->inputs && w->batch_labels
+               ? ERR_OK
+               : err_fail(ERR_MEMORY, "no memory to train on %u samples", w->train_samples);
+}
+
+static err prepare(whole *w, const char *data, uint32_t threads) {
+    err e = course_check_labels(w->e, w->labels);
+    e = e ? e : open_data(w, data);
+    if (e) {
+        return e;
+    }
+    w->train_samples = experiment_train_samples(w->e, w->labels->samples[DATASET_TRAIN]);
+    w->batches = experiment_steps(w->e, w->train_samples);
+    w->ordered = UINT32_MAX;
+    e = course_check_position(w->run, w->batches);
+    if (e) {
+        return e;
+    }
+    w->rows = w->e->training.batch > COURSE_EVALUATION_ROWS ? w->e->training.batch : COURSE_EVALUATION_ROWS;
+    e = lanes_new(&w->lanes, threads, true);
+    e = e ? e : step_new(&w->step, w->e, w->rows, w->lanes);
+    return e ? e : allocate(w);
+}
+
+static err begin(whole *w) {
+    run *r = w->run;
+    run_log(r, r->has_commit ? "resumed" : "started", json_pack("{s:I}", "step", (json_int_t)r->last.position.step));
+    w->period_started_ns = clock_now_ns();
+    if (r->has_commit) {
+        w->at = r->last.position;
+        return run_load_head(r, &r->last, step_head(w->step), step_optimiser(w->step));
+    }
+    step_init(w->step, w->e->training.seed);
+    return run_load_weights(r, step_head(w->step));
+}
+
+static void report(whole *w, const char *phase, const run_evaluation *ended) {
+    double seen = w->at.seen ? (double)w->at.seen : 1.0;
+    coordinator_progress p = {
+        .phase = phase,
+        .epoch = w->at.epoch + 1,
+        .epochs = w->e->training.epochs,
+        .batch = w->at.batch,
+        .batches = w->batches,
+        .loss = w->at.loss_sum / seen,
+        .accuracy = course_percent(w->at.correct, w->at.seen),
+        .samples = w->trained,
+        .steps = w->steps,
+        .ended = ended,
+    };
+    progress_show(&w->progress, &p);
+}
+
+static void load_input(whole *w, size_t row, enum dataset_part part, uint32_t id) {
+    size_t elements = step_inputs(w->step);
+    inputs_from(portion_sample(w->data, part, id), w->inputs + row * elements, elements, w->e->data.mean,
+                w->e->data.deviation);
+    w->batch_labels[row] = w->labels->values[part][id];
+}
+
+/* Puts the batch that comes next in place; returns its rows. */
+static uint32_t load_batch(whole *w) {
+    if (w->ordered != w->at.epoch) {
+        order_epoch(w->e->training.seed, w->at.epoch, w->order, w->train_samples);
+        w->ordered = w->at.epoch;
+    }
+    uint32_t first = w->at.batch * w->e->training.batch, left = w->train_samples - first;
+    uint32_t rows = left < w->e->training.batch ? left : w->e->training.batch;
+    for (uint32_t i = 0; i < rows; i++) {
+        load_input(w, i, DATASET_TRAIN, w->order[first + i]);
+    }
+    return rows;
+}
+
+static void update_task(void *context, size_t task) {
+    step_update_task(context, task);
+}
+
+static err train_batch(whole *w) {
+    uint32_t rows = load_batch(w);
+    double loss;
+    size_t correct = 0;
+    step_set_number(w->step, w->at.step);
+    step_train(w->step, w->inputs, w->batch_labels, rows, &loss, &correct);
+    err e = course_check_loss(&w->at, loss);
+    if (e) {
+        return e;
+    }
+    step_update_begin(w->step);
+    lanes_run(w->lanes, update_task, w->step, step_update_tasks(w->step));
+    step_update_finish(w->step);
+    w->at.loss_sum += loss * rows;
+    w->at.correct += correct;
+    w->at.seen += rows;
+    w->at.step++;
+    w->at.batch++;
+    w->trained += rows;
+    w->steps++;
+    report(w, "training", NULL);
+    return ERR_OK;
+}
+
+/* The accuracy on `samples` of a part, from number `first` on. */
+static err test(whole *w, enum dataset_part part, uint32_t first, uint32_t samples, double *accuracy) {
+    uint64_t correct = 0;
+    for (uint32_t done = 0, rows; done < samples; done += rows) {
+        if (stop_asked) {
+            return stopped();
+        }
+        rows = samples - done < COURSE_EVALUATION_ROWS ? samples - done : COURSE_EVALUATION_ROWS;
+        for (uint32_t i = 0; i < rows; i++) {
+            load_input(w, i, part, first + done + i);
+        }
+        correct += step_evaluate(w->step, w->inputs, w->batch_labels, rows);
+    }
+    *accuracy = course_percent(correct, samples);
+    return ERR_OK;
+}
+
+static err evaluate(whole *w, bool *is_best) {
+    run_evaluation score = {.rounded = (double)NAN};
+    report(w, "testing", NULL);
+    err e = test(w, DATASET_TEST, 0, w->labels->samples[DATASET_TEST], &score.soft);
+    e = e ? e : test(w, DATASET_TRAIN, w->train_samples, w->e->data.validation, &score.validation);
+    score.seconds = clock_seconds_since(w->period_started_ns);
+    e = e ? e : course_end_period(w->run, &w->at, w->batches, &score, is_best);
+    if (!e) {
+        report(w, "testing", &score);
+        w->period_started_ns = clock_now_ns();
+    }
+    return e;
+}
+
+static void save(whole *w, bool is_best) {
+    run_commit next = {.position = w->at};
+    w->save_error[0] = '\0';
+    if (run_save_head(w->run, w->at.step, step_head(w->step), step_optimiser(w->step), next.head)) {
+        snprintf(w->save_error, sizeof w->save_error, "%s", err_text());
+    }
+    course_commit(w->run, &next, is_best, w->save_error);
+    run_prune_heads(w->run);
+}
+
+static err train(whole *w) {
+    while (!course_is_over(w->run, &w->at)) {
+        if (stop_asked) {
+            return stopped();
+        }
+        err e = train_batch(w);
+        bool is_best = false, evaluates = course_evaluates_at(w->e, &w->at, w->batches);
+        if (!e && evaluates) {
+            e = evaluate(w, &is_best);
+        }
+        if (e) {
+            return e;
+        }
+        if (evaluates || course_saves_at(w->e, &w->at)) {
+            save(w, is_best);
+        }
+    }
+    return course_check_saved(w->save_error);
+}
+
+static err finish(whole *w) {
+    if (w->steps == 0 && run_has_result(w->run)) {
+        return ERR_OK;
+    }
+    json_t *j = course_result(w->run, &w->at);
+    err e = run_write_result(w->run, j);
+    json_decref(j);
+    run_log(w->run, "finished", NULL);
+    return e;
+}
+
+static void release(whole *w) {
+    step_free(w->step);
+    portion_close(w->data);
+    lanes_free(w->lanes);
+    free(w->order);
+    free(w->inputs);
+    free(w->batch_labels);
+}
+
+err whole_run(run *r, const labels *l, const char *data, uint32_t threads) {
+    whole w = {.run = r, .labels = l, .e = &r->experiment};
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    progress_start(&w.progress);
+    err e = prepare(&w, data, threads);
+    e = e ? e : begin(&w);
+    e = e ? e : train(&w);
+    e = e ? e : finish(&w);
+    progress_end(&w.progress);
+    release(&w);
+    return e;
+}

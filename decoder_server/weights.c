@@ -1,0 +1,64 @@
+#include "decoder_server/weights.h"
+
+#include "model/safetensors.h"
+
+#include <string.h>
+
+static const char prefix[] = "classifier.";
+
+enum { PREFIX = sizeof prefix - 1 };
+
+err weights_open(weights *w, const char *file) {
+    safetensors *opened;
+    err e = file_path(w->file, sizeof w->file, "%s", file);
+    e = e ? e : safetensors_open(&opened, file);
+    if (!e) {
+        memcpy(w->digest, safetensors_digest(opened), DIGEST_BYTES);
+        safetensors_close(opened);
+    }
+    return e;
+}
+
+static nn_tensor *tensor_of(nn_net *head, size_t index) {
+    nn_tensor *t = nn_net_tensor(head, index);
+    return strncmp(t->name, prefix, PREFIX) == 0 ? t : NULL;
+}
+
+/* Whether a tensor of the classifier lies in the file under its name from byte `from` on. */
+static bool holds_any(const safetensors *file, nn_net *head, size_t from) {
+    for (size_t i = 0; i < nn_net_tensor_count(head); i++) {
+        nn_tensor *t = tensor_of(head, i);
+        if (t && !safetensors_copy(file, t->name + from, t->rank, t->shape, t->value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static err copy_all(const safetensors *file, nn_net *head, size_t from) {
+    for (size_t i = 0; i < nn_net_tensor_count(head); i++) {
+        nn_tensor *t = tensor_of(head, i);
+        err e = t ? safetensors_copy(file, t->name + from, t->rank, t->shape, t->value) : ERR_OK;
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_OK;
+}
+
+err weights_load(const weights *w, nn_net *head) {
+    safetensors *file;
+    err e = safetensors_open(&file, w->file);
+    if (e) {
+        return e;
+    }
+    nn_net_thaw(head);
+    if (memcmp(w->digest, safetensors_digest(file), DIGEST_BYTES) != 0) {
+        e = err_fail(ERR_INPUT, "%s: was changed since the run began (its SHA-256 is another one)", w->file);
+    } else {
+        bool is_bare = !holds_any(file, head, 0) && holds_any(file, head, PREFIX);
+        e = copy_all(file, head, is_bare ? PREFIX : 0);
+    }
+    safetensors_close(file);
+    return err_prefix(e, "the classifier's weights");
+}

@@ -1,0 +1,25 @@
+/* The weights of a classifier that was trained before: a safetensors file of ours or of a PyTorch user.
+ *
+ * Its tensors are those of the head whose names begin with "classifier.". The file holds them under these names, as a
+ * run's head does, or all of them without the "classifier."; docs/model.md lists them. What else it holds is ignored.
+ */
+#ifndef FEWBIT_DECODER_SERVER_WEIGHTS_H
+#define FEWBIT_DECODER_SERVER_WEIGHTS_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "nn/net.h"
+
+typedef struct weights {
+    char file[FILE_PATH_MAX]; /* "": none are wanted */
+    uint8_t digest[DIGEST_BYTES];
+} weights;
+
+/* Notes the file and its digest. */
+err weights_open(weights *w, const char *file);
+
+/* Loads the head's classifier, from a file that must still have the digest. On failure the head may be half loaded. */
+err weights_load(const weights *w, nn_net *head);
+
+#endif

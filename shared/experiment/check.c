@@ -1,0 +1,131 @@
+#include "experiment/check.h"
+
+#include "data/dataset.h"
+#include "experiment/nets.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct rule {
+    const char *key; /* "section.key" */
+    bool holds;
+    const char *demand;
+} rule;
+
+static bool finite_in(float value, float low, float high) {
+    return isfinite(value) && value >= low && value <= high;
+}
+
+static bool is_in(uint32_t value, uint32_t low, uint32_t high) {
+    return value >= low && value <= high;
+}
+
+static err take_broken(const rule *rules, size_t count, check_failure *found) {
+    for (size_t i = 0; i < count; i++) {
+        if (!rules[i].holds) {
+            found->key = rules[i].key;
+            snprintf(found->demand, sizeof found->demand, "%s", rules[i].demand);
+            return ERR_INPUT;
+        }
+    }
+    return ERR_OK;
+}
+
+static err check_data(const experiment *e, check_failure *found) {
+    const dataset *set = NULL;
+    bool known = dataset_find(e->data.set, &set) == ERR_OK;
+    const rule rules[] = {
+        {"data.set", known, "must be a data set that is known: mnist, fashion-mnist, cifar10 or cifar100"},
+        {"data.portions", is_in(e->data.portions, 1, SPLIT_PORTIONS_MAX), "must be from 1 to 64"},
+        {"data.mean", finite_in(e->data.mean, -10, 10), "must be from -10 to 10"},
+        {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100),
+         "must be from 0.0001 to 100"},
+        {"data.validation", !known || e->data.validation < set->train_samples, "must be below the training samples"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
+/* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
+static err check_alone(const experiment *e, check_failure *found) {
+    const zoo_encoder *c = &e->encoder;
+    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision;
+    const rule rules[] = {
+        {"encoder.net", is_bare, "none takes no other key beside it"},
+        {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
+        {"data.portions", e->data.portions == 1, "must be 1 where encoder.net is none"},
+        {"loss.quantization", e->loss.quantization == 0, "must be 0 where encoder.net is none"},
+        {"classifier.train", e->classifier.train != ZOO_TRAIN_FROZEN, "leaves nothing to train"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
+static err check_parts(const experiment *e, check_failure *found) {
+    const zoo_encoder *c = &e->encoder;
+    bool has_hidden = c->net == ZOO_SIMPLE_1D;
+    const rule rules[] = {
+        {"encoder.hidden", !has_hidden || is_in(c->hidden, 1, 65536), "must be from 1 to 65536"},
+        {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d only"},
+        {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
+        {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
+static err check_classifier(const experiment *e, check_failure *found) {
+    bool has_hidden = e->classifier.net == ZOO_MNIST;
+    bool is_loaded = e->classifier.train != ZOO_TRAIN_ALONG;
+    const rule rules[] = {
+        {"classifier.hidden", !has_hidden || is_in(e->classifier.hidden, 1, 65536), "must be from 1 to 65536"},
+        {"classifier.hidden", has_hidden || !e->classifier.hidden, "is for mnist only"},
+        {"classifier.train", !is_loaded || e->classifier.weights[0], "needs classifier.weights"},
+        {"classifier.weights", is_loaded || !e->classifier.weights[0], "needs classifier.train frozen or fine-tune"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
+static err check_training(const experiment *e, check_failure *found) {
+    const rule rules[] = {
+        {"loss.quantization", finite_in(e->loss.quantization, 0, 1e6f), "must be from 0 to 1000000"},
+        {"optimiser.learning_rate", finite_in(e->optimiser.learning_rate, 1e-12f, 100), "must be above 0, at most 100"},
+        {"optimiser.momentum", finite_in(e->optimiser.momentum, 0, 0.9999f), "must be from 0 to 0.9999"},
+        {"optimiser.momentum", e->optimiser.kind == NN_SGD || e->optimiser.momentum == 0, "is for sgd only"},
+        {"training.epochs", is_in(e->training.epochs, 1, 100000), "must be from 1 to 100000"},
+        {"training.batch", is_in(e->training.batch, 1, 8192), "must be from 1 to 8192"},
+        {"training.batch", e->training.batch >= 2 || !e->encoder.batch_norm, "must be at least 2 with batch norm"},
+        {"training.early_stop", e->training.early_stop == 0 || e->data.validation > 0, "needs data.validation"},
+        {"training.keep_best", !e->training.keep_best || e->data.validation > 0, "needs data.validation"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
+static err take_misfit(const char *key, check_failure *found) {
+    found->key = key;
+    snprintf(found->demand, sizeof found->demand, "does not fit: %s", err_text());
+    return ERR_INPUT;
+}
+
+static err check_sizes(const experiment *e, check_failure *found) {
+    split s;
+    uint32_t classes;
+    if (experiment_split(e, &s, &classes)) {
+        return take_misfit("data.split", found);
+    }
+    if (zoo_check_encoder(&e->encoder, nets_portion_shape(&s))) {
+        return take_misfit("encoder.net", found);
+    }
+    zoo_head head = nets_head(e, &s, classes);
+    const char *part;
+    if (zoo_check_head(&head, &part)) {
+        return take_misfit(strcmp(part, "decoder") == 0 ? "decoder.net" : "classifier.net", found);
+    }
+    return ERR_OK;
+}
+
+err check_experiment(const experiment *e, check_failure *found) {
+    err failed = check_data(e, found);
+    failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, found) : check_parts(e, found);
+    failed = failed ? failed : check_classifier(e, found);
+    failed = failed ? failed : check_training(e, found);
+    return failed ? failed : check_sizes(e, found);
+}

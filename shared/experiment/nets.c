@@ -1,0 +1,42 @@
+#include "experiment/nets.h"
+
+nn_shape nets_portion_shape(const split *s) {
+    uint32_t shape[3];
+    split_portion_shape(s, shape);
+    return (nn_shape){shape[0], shape[1], shape[2]};
+}
+
+zoo_head nets_head(const experiment *e, const split *s, uint32_t classes) {
+    return (zoo_head){
+        .decoder = e->decoder.net,
+        .classifier = e->classifier.net,
+        .training = e->classifier.train,
+        .hidden = e->classifier.hidden,
+        .classes = classes,
+        .portions = s->portions,
+        .bits = e->encoder.bits,
+        .sample = {s->channels, s->height, s->width},
+    };
+}
+
+void experiment_describe_encoder(const experiment *e, const split *s, nn_spec *spec) {
+    zoo_describe_encoder(&e->encoder, nets_portion_shape(s), spec);
+}
+
+void experiment_describe_head(const experiment *e, const split *s, uint32_t classes, nn_spec *spec) {
+    zoo_head head = nets_head(e, s, classes);
+    zoo_describe_head(&head, spec);
+}
+
+double experiment_step_macs(const experiment *e) {
+    split s;
+    uint32_t classes;
+    if (experiment_split(e, &s, &classes)) {
+        return 0;
+    }
+    nn_spec encoder, head;
+    experiment_describe_encoder(e, &s, &encoder);
+    experiment_describe_head(e, &s, classes, &head);
+    return s.portions * nn_spec_step_macs(&encoder, e->training.batch, false) +
+           nn_spec_step_macs(&head, e->training.batch, !experiment_is_classifier_alone(e));
+}

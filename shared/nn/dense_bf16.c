@@ -1,0 +1,87 @@
+/* A dense layer that multiplies bf16 numbers and adds them up in f32. What goes in and comes out, the parameters and
+ * their gradients are f32. */
+#include "nn/layer.h"
+#include "nn/matrix.h"
+#include "nn/numbers.h"
+
+#include <stdlib.h>
+
+enum { WEIGHT, BIAS };
+
+/* Scratch: x [max_rows, in] and dy [max_rows, out] of the step, as bf16. */
+static uint16_t *x_of(const nn_layer *layer) {
+    return (uint16_t *)layer->scratch;
+}
+
+static uint16_t *dy_of(const nn_layer *layer) {
+    return x_of(layer) + layer->max_rows * layer->in;
+}
+
+static void prepare_task(void *context, size_t task) {
+    const nn_layer *layer = context;
+    const nn_matrix *m = layer->own;
+    size_t first = nn_matrix_first_output(m, task) * m->inputs, last = nn_matrix_first_output(m, task + 1) * m->inputs;
+    nn_bf16_of_floats(last - first, layer->tensors[WEIGHT].value + first, m->weights + first);
+}
+
+static void dense_prepare(nn_layer *layer) {
+    lanes_run(layer->lanes, prepare_task, layer, NN_MATRIX_TASKS);
+}
+
+static void dense_forward(nn_layer *layer, const nn_rows *r) {
+    const float *bias = layer->about.no_bias ? NULL : layer->tensors[BIAS].value;
+    nn_bf16_of_floats(r->count * layer->in, r->x, x_of(layer));
+    nn_matrix_forward(layer->own, layer->lanes, r->count, x_of(layer), bias, r->y);
+}
+
+static void dense_backward(nn_layer *layer, const nn_rows *r) {
+    nn_bf16_of_floats(r->count * layer->out, r->dy, dy_of(layer));
+    if (r->dx) {
+        nn_matrix_backward(layer->own, layer->lanes, r->count, dy_of(layer), r->dx);
+    }
+}
+
+static void dense_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task) {
+    nn_matrix *m = layer->own;
+    nn_tensor *weight = &layer->tensors[WEIGHT];
+    size_t first = nn_matrix_first_output(m, task), last = nn_matrix_first_output(m, task + 1);
+    nn_matrix_gradient(m, task, r->count, dy_of(layer), x_of(layer), weight->gradient);
+    if (o) {
+        nn_optimiser_apply(o, weight, first * layer->in, (last - first) * layer->in);
+    }
+    if (!layer->about.no_bias) {
+        nn_dense_update_bias(layer, r, o, first, last);
+    }
+}
+
+static void dense_free(nn_layer *layer) {
+    if (layer->own) {
+        nn_matrix_free(layer->own);
+        free(layer->own);
+    }
+}
+
+err nn_dense_bf16_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {
+        .kind = "dense in bf16",
+        .init = nn_dense_init,
+        .prepare = dense_prepare,
+        .forward = dense_forward,
+        .backward = dense_backward,
+        .update = dense_update,
+        .free = dense_free,
+    };
+    layer->ops = &ops;
+    layer->memory = NN_UPDATE_READS_DY; /* for the bias; the layer keeps copies of its own of the rest */
+    layer->update_tasks = layer->trains ? NN_MATRIX_TASKS : 0;
+    layer->scratch_floats = (layer->max_rows * (layer->in + layer->out) + 1) / 2;
+    nn_matrix *m = calloc(1, sizeof *m);
+    if (!m) {
+        return err_fail(ERR_MEMORY, "no memory for a dense layer");
+    }
+    layer->own = m;
+    m->inputs = layer->in;
+    m->outputs = layer->out;
+    m->bias = !layer->about.no_bias;
+    return err_prefix(nn_matrix_init(m), "%s", layer->about.name);
+}

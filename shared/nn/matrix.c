@@ -1,0 +1,137 @@
+#include "nn/matrix.h"
+
+#include <stdlib.h>
+
+enum { PAGE = 4096 };
+
+static size_t part(size_t n, size_t task) {
+    return n * task / NN_MATRIX_TASKS;
+}
+
+size_t nn_matrix_first_output(const nn_matrix *m, size_t task) {
+    return part(m->outputs, task);
+}
+
+err nn_matrix_init(nn_matrix *m) {
+    size_t bytes = (m->outputs * m->inputs * sizeof(uint16_t) + PAGE - 1) / PAGE * PAGE;
+    m->weights = aligned_alloc(PAGE, bytes);
+    if (!m->weights) {
+        return err_fail(ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
+    }
+    err failed = ERR_OK;
+    for (size_t t = 0; t < NN_MATRIX_TASKS && !failed; t++) {
+        failed = onednn_worker_init(&m->tasks[t].worker);
+    }
+    return failed;
+}
+
+static void size_free(nn_matrix_size *s) {
+    for (size_t i = 0; i < NN_MATRIX_KINDS; i++) {
+        onednn_job_free(&s->jobs[i]);
+    }
+    *s = (nn_matrix_size){0};
+}
+
+void nn_matrix_free(nn_matrix *m) {
+    for (size_t t = 0; t < NN_MATRIX_TASKS; t++) {
+        for (size_t i = 0; i < NN_MATRIX_SIZES; i++) {
+            size_free(&m->tasks[t].sizes[i]);
+        }
+        onednn_worker_free(&m->tasks[t].worker);
+    }
+    free(m->weights);
+}
+
+static nn_product describe(const nn_matrix *m, size_t task, nn_matrix_kind kind, size_t rows) {
+    size_t outputs = part(m->outputs, task + 1) - part(m->outputs, task);
+    size_t inputs = part(m->inputs, task + 1) - part(m->inputs, task);
+    nn_product p = {.batch = 1, .a.is_half = true, .b.is_half = true};
+    switch (kind) {
+    case NN_MATRIX_FORWARD:
+        p.m = rows, p.n = outputs, p.k = m->inputs;
+        p.b.is_transposed = true;
+        p.c.width = m->outputs;
+        p.c.is_half = m->y_half;
+        p.bias = m->bias;
+        p.relu = m->relu;
+        break;
+    case NN_MATRIX_BACKWARD:
+        p.m = rows, p.n = inputs, p.k = m->outputs;
+        p.b.width = m->inputs;
+        p.c.width = m->inputs;
+        break;
+    default:
+        p.m = outputs, p.n = m->inputs, p.k = rows;
+        p.a.is_transposed = true;
+        p.a.width = m->outputs;
+        break;
+    }
+    return p;
+}
+
+/* The sizes used longest ago make room. */
+static onednn_job *job_for(nn_matrix *m, size_t task, nn_matrix_kind kind, size_t rows) {
+    nn_matrix_task *t = &m->tasks[task];
+    nn_matrix_size *s = NULL, *oldest = &t->sizes[0];
+    for (size_t i = 0; i < NN_MATRIX_SIZES && !s; i++) {
+        s = t->sizes[i].rows == rows ? &t->sizes[i] : NULL;
+        oldest = t->sizes[i].used < oldest->used ? &t->sizes[i] : oldest;
+    }
+    if (!s) {
+        size_free(oldest);
+        s = oldest;
+        s->rows = rows;
+    }
+    s->used = ++t->clock;
+    nn_product p = describe(m, task, kind, rows);
+    if (!s->jobs[kind].primitive && nn_product_init(&s->jobs[kind], &t->worker, &p)) {
+        onednn_give_up();
+    }
+    return &s->jobs[kind];
+}
+
+typedef struct matrix_call {
+    nn_matrix *m;
+    size_t rows;
+    const uint16_t *from;
+    const float *bias;
+    void *to;
+} matrix_call;
+
+static void forward_task(void *context, size_t task) {
+    const matrix_call *c = context;
+    nn_matrix *m = c->m;
+    size_t first = part(m->outputs, task);
+    char *y = (char *)c->to + first * (m->y_half ? sizeof(uint16_t) : sizeof(float));
+    const onednn_operand operands[] = {{DNNL_ARG_SRC, c->from},
+                                       {DNNL_ARG_WEIGHTS, m->weights + first * m->inputs},
+                                       {DNNL_ARG_BIAS, c->bias ? c->bias + first : NULL},
+                                       {DNNL_ARG_DST, y}};
+    onednn_run(job_for(m, task, NN_MATRIX_FORWARD, c->rows), &m->tasks[task].worker, operands, 4);
+}
+
+void nn_matrix_forward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *x, const float *bias, void *y) {
+    matrix_call call = {m, rows, x, bias, y};
+    lanes_run(l, forward_task, &call, NN_MATRIX_TASKS);
+}
+
+static void backward_task(void *context, size_t task) {
+    const matrix_call *c = context;
+    nn_matrix *m = c->m;
+    size_t first = part(m->inputs, task);
+    const onednn_operand operands[] = {
+        {DNNL_ARG_SRC, c->from}, {DNNL_ARG_WEIGHTS, m->weights + first}, {DNNL_ARG_DST, (float *)c->to + first}};
+    onednn_run(job_for(m, task, NN_MATRIX_BACKWARD, c->rows), &m->tasks[task].worker, operands, 3);
+}
+
+void nn_matrix_backward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *dy, float *dx) {
+    matrix_call call = {m, rows, dy, NULL, dx};
+    lanes_run(l, backward_task, &call, NN_MATRIX_TASKS);
+}
+
+void nn_matrix_gradient(nn_matrix *m, size_t task, size_t rows, const uint16_t *dy, const uint16_t *x, float *dw) {
+    size_t first = part(m->outputs, task);
+    const onednn_operand operands[] = {
+        {DNNL_ARG_SRC, dy + first}, {DNNL_ARG_WEIGHTS, x}, {DNNL_ARG_DST, dw + first * m->inputs}};
+    onednn_run(job_for(m, task, NN_MATRIX_GRADIENT, rows), &m->tasks[task].worker, operands, 3);
+}

@@ -1,0 +1,104 @@
+/* Decoders and classifiers. */
+#include "nn/zoo_build.h"
+
+static void add_convolution_relu(zoo_builder *b, uint32_t outputs, uint32_t kernel, uint32_t padding) {
+    zoo_add_convolution(b, outputs, kernel, 1, padding);
+    zoo_add(b, NN_RELU);
+}
+
+/* A dense layer to the sample's size. The classifier shapes it as it needs. */
+static void linear(zoo_builder *b, const zoo_head *h, uint32_t side) {
+    (void)side;
+    zoo_add_dense(b, (uint32_t)zoo_elements(h->sample));
+}
+
+/* Written for 3x4x4: 3x8x8, 6x10x10, 6x20x20, 12x22x22, 12x44x44, 6x38x38, 3x32x32. */
+static void square(zoo_builder *b, const zoo_head *h, uint32_t side) {
+    zoo_add_upsample(b, 2 * side);
+    add_convolution_relu(b, 6, 3, 2);
+    side = 2 * (2 * side + 2);
+    zoo_add_upsample(b, side);
+    add_convolution_relu(b, 12, 5, 3);
+    zoo_add_upsample(b, 2 * (side + 2));
+    add_convolution_relu(b, 6, 7, 0);
+    add_convolution_relu(b, h->sample.channels, 7, 0);
+}
+
+/* Written for 3x4x4: 3x32x32 at once. The paper names no ReLU behind the convolution. */
+static void square_b(zoo_builder *b, const zoo_head *h, uint32_t side) {
+    zoo_add_upsample(b, 8 * side);
+    zoo_add_convolution(b, h->sample.channels, 5, 1, 2);
+}
+
+/* Written for 3x8x8: 3x32x32, 6x32x32, 16x32x32, 3x32x32. */
+static void square_8x8(zoo_builder *b, const zoo_head *h, uint32_t side) {
+    zoo_add_upsample(b, 4 * side);
+    add_convolution_relu(b, 6, 5, 2);
+    add_convolution_relu(b, 16, 5, 2);
+    add_convolution_relu(b, h->sample.channels, 5, 2);
+}
+
+static void add_decoder(zoo_builder *b, const zoo_head *h) {
+    static void (*const nets[])(zoo_builder *, const zoo_head *, uint32_t) = {
+        [ZOO_LINEAR] = linear,
+        [ZOO_SQUARE] = square,
+        [ZOO_SQUARE_B] = square_b,
+        [ZOO_SQUARE_8X8] = square_8x8,
+    };
+    if (h->decoder == ZOO_NO_DECODER) {
+        return;
+    }
+    uint32_t side = zoo_side(h->bits);
+    if (h->decoder != ZOO_LINEAR) { /* the portions' squares are the planes of one image */
+        zoo_add_image(b, (nn_shape){h->portions, side, side});
+    }
+    nets[h->decoder](b, h, side);
+}
+
+static void mnist(zoo_builder *b, const zoo_head *h) {
+    if (b->is_image) {
+        zoo_add_named(b, NN_FLATTEN, "");
+    }
+    zoo_begin_part(b, "classifier");
+    zoo_add_dense(b, h->hidden);
+    zoo_add(b, NN_RELU);
+    zoo_add_dense(b, h->classes);
+}
+
+/* cifar/model.py of PyTorch Playground: a Sequential "features" of convolutions with batch norm and ReLU and of 2x2
+ * pools, and a Sequential "classifier" of one dense layer. 128x16x16, 256x8x8, 512x4x4, 1024x1x1 of 32x32. */
+static void playground(zoo_builder *b, const zoo_head *h) {
+    static const struct {
+        uint32_t outputs, padding;
+        bool is_pooled;
+    } layers[] = {{128, 1, false}, {128, 1, true}, {256, 1, false}, {256, 1, true},
+                  {512, 1, false}, {512, 1, true}, {1024, 0, true}};
+    if (!b->is_image) {
+        zoo_add_image(b, h->sample);
+    }
+    zoo_begin_part(b, "classifier.features");
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        zoo_add_convolution(b, layers[i].outputs, 3, 1, layers[i].padding);
+        zoo_add(b, NN_BATCH_NORM)->no_affine = true;
+        zoo_add(b, NN_RELU);
+        if (layers[i].is_pooled) {
+            zoo_add_max_pool(b, 2, 2);
+        }
+    }
+    zoo_add_named(b, NN_FLATTEN, "");
+    zoo_begin_part(b, "classifier.classifier");
+    zoo_add_dense(b, h->classes);
+}
+
+void zoo_describe_head(const zoo_head *h, nn_spec *spec) {
+    static void (*const classifiers[])(zoo_builder *, const zoo_head *) = {
+        [ZOO_MNIST] = mnist,
+        [ZOO_PLAYGROUND] = playground,
+    };
+    bool is_alone = h->decoder == ZOO_NO_DECODER;
+    size_t inputs = is_alone ? zoo_elements(h->sample) : (size_t)h->portions * h->bits;
+    zoo_builder b = zoo_begin(spec, inputs, "decoder");
+    add_decoder(&b, h);
+    b.fixed = h->training == ZOO_TRAIN_FROZEN;
+    classifiers[h->classifier](&b, h);
+}
