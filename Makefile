@@ -27,7 +27,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bin/bench/%,$(wildcard bench/*.c))
 EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
 EPOCHS ?=
 
-.PHONY: help all demo test bench build clean format check-deps results packages-build packages-test
+.PHONY: help all demo test bench parity build clean format check-deps results packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -61,6 +61,11 @@ bench: packages-test ## speed and memory, side by side with PyTorch; writes benc
 results: packages-test ## train the paper's rows at full length (minutes) and print the table of docs/results.md
 	@$(MAKE) --no-print-directory -j2 programs
 	@tools/results
+
+parity: packages-test ## all 29 systems against PyTorch, ten steps each (a quarter of an hour, 10 GB of memory)
+	@$(MAKE) --no-print-directory -j2 test-programs
+	@/usr/bin/python3 tests/parity/test_parity.py
+	@/usr/bin/python3 tests/parity/test_images.py --all
 
 check-deps: ## dependencies between folders point one way
 	@tools/check-deps

@@ -32,7 +32,7 @@ err course_check_labels(const experiment *e, const labels *l) {
 err course_check_position(const run *r, uint32_t batches) {
     const run_position *p = &r->last.position;
     uint32_t epochs = r->experiment.training.epochs;
-    bool is_end = p->epoch == epochs && p->batch == 0;
+    bool is_end = p->epoch == epochs && p->batch == 0 && p->evaluations > 0; /* the last epoch ends with one */
     if (!r->has_commit || is_end || (p->epoch < epochs && p->batch < batches)) {
         return ERR_OK;
     }

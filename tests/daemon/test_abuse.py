@@ -217,13 +217,15 @@ class Slow(serving.ServingCase):
             connection.shutdown(socket.SHUT_WR)
         return connection
 
-    def assert_cut_off(self, connection):
-        connection.settimeout(2 * PATIENCE)
+    def assert_cut_off(self, connection, which):
+        connection.settimeout(PATIENCE)
         try:
             while connection.recv(4096):
                 pass
         except ConnectionError:
             pass
+        except TimeoutError:
+            self.fail(f"{which} is not cut off\n{self.fleet.explain()}")
 
     def test_what_never_ends_is_cut_off(self):
         """All of it at once, since each takes its time, behind 2,000 idle connections."""
@@ -242,7 +244,7 @@ class Slow(serving.ServingCase):
         server.wait_for("portion 2 is ready", 2)  # nodes come and go meanwhile
         self.drip(server.port)
         for connection in frames + requests:
-            self.assert_cut_off(connection)
+            self.assert_cut_off(connection, f"number {self.held.index(connection)}")
         self.let_go()
         for _ in range(3):
             self.assert_serves(server, 6)
