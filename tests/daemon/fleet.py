@@ -65,6 +65,7 @@ class Program:
 
         def before_exec():
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
             if prepare:
                 prepare()
 

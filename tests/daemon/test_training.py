@@ -278,7 +278,8 @@ class Result(TrainingCase):
         self.assertEqual([entry["epoch"] for entry in result["history"]], [1, 2])
         for entry in result["history"]:
             self.assertEqual(set(entry), {"epoch", "loss", "train_accuracy", "soft_accuracy", "rounded_accuracy",
-                                          "validation_accuracy", "seconds"})
+                                          "validation_accuracy", "seconds", "encoders"})
+            self.assertEqual([sum(encoder["bins"]) for encoder in entry["encoders"]], [TEST * 4] * PORTIONS)
         self.assertGreater(result["history"][0]["loss"], result["history"][1]["loss"])
         self.assertEqual({k: v for k, v in result["history"][1].items() if k in final}, final)
 
