@@ -239,6 +239,7 @@ class Slow(serving.ServingCase):
             request(good * 100, "Transfer-Encoding: gzip", "Content-Length: 5"))]
         for _ in range(2000):
             self.hold(server.http)
+        frames[0].sendall(b"\0\0\0\x10")  # a sign of life is no Hello
         nodes[2].kill()
         nodes[2] = self.node(server, 2)
         server.wait_for("portion 2 is ready", 2)  # nodes come and go meanwhile
