@@ -6,11 +6,24 @@
 
 #include <cblas.h>
 #include <stdio.h>
+#include <sys/resource.h>
+
+enum { FILES_WANTED = 4096 };
 
 const char *argp_program_version = "decoder_server 0.1.0";
 
+/* A thousand nodes and a thousand requests need more descriptors than the usual soft limit of 1,024. */
+static void raise_file_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES_WANTED) {
+        limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv) {
     argp_err_exit_status = 2;
+    raise_file_limit();
     openblas_set_num_threads(1);
     server_options options;
     err e = server_options_parse(argc, argv, &options);

@@ -1,5 +1,7 @@
 #include "decoder_server/http/image.h"
 
+#include "base/cursor.h"
+
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +27,33 @@ static err finish_read(png_image *image, const split *shape, uint8_t *sample) {
     return good ? ERR_OK : err_fail(ERR_INPUT, "the PNG is damaged: %s", image->message);
 }
 
+enum { PNG_SIGNATURE = 8 };
+
+/* Whether every chunk up to IEND lies within the body: libpng allocates what a chunk claims before it reads it. */
+static bool chunks_fit(const uint8_t *bytes, size_t length) {
+    static const uint8_t end[4] = {'I', 'E', 'N', 'D'};
+    cursor c = cursor_over(bytes, length);
+    cursor_bytes(&c, PNG_SIGNATURE);
+    while (!c.failed) {
+        uint32_t size = cursor_u32_be(&c);
+        const uint8_t *type = cursor_bytes(&c, sizeof end);
+        cursor_bytes(&c, size);
+        cursor_u32_be(&c); /* its CRC */
+        if (!c.failed && memcmp(type, end, sizeof end) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 err image_from_png(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
     png_image image = {.version = PNG_IMAGE_VERSION};
+    if (length < PNG_SIGNATURE || png_sig_cmp(bytes, 0, PNG_SIGNATURE) != 0) {
+        return err_fail(ERR_INPUT, "the body is no PNG");
+    }
+    if (!chunks_fit(bytes, length)) {
+        return err_fail(ERR_INPUT, "the PNG is damaged: it ends within a chunk");
+    }
     if (!png_image_begin_read_from_memory(&image, bytes, length)) {
         return err_fail(ERR_INPUT, "the body is no PNG: %s", image.message);
     }

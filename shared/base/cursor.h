@@ -16,7 +16,8 @@ typedef struct cursor {
 } cursor;
 
 static inline cursor cursor_over(const void *bytes, size_t length) {
-    return (cursor){.at = bytes, .end = (const uint8_t *)bytes + length};
+    const uint8_t *at = bytes ? bytes : (const uint8_t *)""; /* no bytes may be NULL, which C lets nobody add 0 to */
+    return (cursor){.at = at, .end = at + length};
 }
 
 static inline size_t cursor_left(const cursor *c) {

@@ -4,6 +4,7 @@
 #include "data/idx.h"
 #include "data/manifest.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 static const char *const part_names[] = {"train-labels.idx", "test-labels.idx"};
@@ -103,8 +104,13 @@ static err write_part(const char *folder, const labels *l, enum dataset_part par
 
 static json_t *pack_digests(const labels *l) {
     json_t *digests = json_array();
-    for (uint32_t i = 0; i < l->split.portions; i++) {
-        json_array_append_new(digests, json_string(l->portion_digests[i]));
+    bool good = true;
+    for (uint32_t i = 0; i < l->split.portions && good; i++) {
+        good = json_array_append_new(digests, json_string(l->portion_digests[i])) == 0;
+    }
+    if (!good) {
+        json_decref(digests);
+        return NULL;
     }
     return digests;
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_FRAME_MS = 10000, CLOSE_FLUSH_MS = 1000, REASON_BYTES = 160 };
+enum { LET_IN_MS = 10000, CLOSE_FLUSH_MS = 1000, REASON_BYTES = 160 };
 
 /* Bytes on their way out: one buffer is filled while the other is with the kernel. */
 typedef struct out_buffer {
@@ -233,7 +233,6 @@ static void deliver_frames(wire_link *l) {
             return;
         }
         meter_count(&l->meter, METER_IN, f.type, FRAME_HEADER + f.length);
-        l->last_in_ms = clock_now_ms();
         if (f.type != MESSAGE_PING) {
             l->events.frame(l->context, l, &f);
         }
@@ -263,9 +262,7 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
     if (l->is_closing) {
         return; /* dropped: see finish_closing */
     }
-    if (l->heartbeat_ms) {
-        l->last_in_ms = clock_now_ms(); /* of a peer that was let in, a piece of a long frame is a sign of life too */
-    }
+    l->last_in_ms = clock_now_ms();
     frame_reader_fed(&l->reader, (size_t)length);
     deliver_frames(l);
 }
@@ -296,14 +293,20 @@ static void on_timer(uv_timer_t *timer) {
         take_down(l, NULL);
         return;
     }
-    uint64_t patience = l->heartbeat_ms ? 3 * (uint64_t)l->heartbeat_ms : FIRST_FRAME_MS;
+    if (!l->heartbeat_ms) {
+        if (!l->is_paused) {
+            take_down(l, "not let in within 10 seconds");
+        }
+        return;
+    }
+    uint64_t patience = 3 * (uint64_t)l->heartbeat_ms;
     if (!l->is_paused && now - l->last_in_ms > patience) {
         char reason[REASON_BYTES];
         snprintf(reason, sizeof reason, "no sign of life for %llu ms", (unsigned long long)(now - l->last_in_ms));
         take_down(l, reason);
         return;
     }
-    if (l->heartbeat_ms && l->is_up && now - l->last_out_ms >= l->heartbeat_ms / 2) {
+    if (l->is_up && now - l->last_out_ms >= l->heartbeat_ms / 2) {
         uint8_t ping[FRAME_HEADER];
         frame_put_header(ping, MESSAGE_PING, 0);
         if (!link_send(l, ping, sizeof ping)) {
@@ -391,7 +394,7 @@ static void come_up(wire_link *l) {
     uv_tcp_nodelay(&l->tcp, 1);
     l->is_up = true;
     l->last_in_ms = l->last_out_ms = clock_now_ms();
-    uv_timer_start(&l->timer, on_timer, FIRST_FRAME_MS + 1, 0);
+    uv_timer_start(&l->timer, on_timer, LET_IN_MS + 1, LET_IN_MS);
     uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
     bytes_out(l);
 }

@@ -48,8 +48,8 @@ void link_close(wire_link *l, const char *reason);
 void link_pause(wire_link *l);
 void link_resume(wire_link *l);
 
-/* A frame at least every `ms` from here on; 3 * `ms` of silence (while reading) is a dead peer. Before it is set, a
- * link that brings no frame within 10 seconds of coming up is dropped. */
+/* A frame at least every `ms` from here on; 3 * `ms` of silence (while reading) is a dead peer. A link for
+ * which it is not set within 10 seconds of coming up is dropped: its peer was not let in. */
 void link_set_heartbeat(wire_link *l, uint32_t ms);
 
 /* The largest payload taken from here on; FRAME_FIRST_MAX at start. */
