@@ -49,7 +49,7 @@ static bool chunks_fit(const uint8_t *bytes, size_t length) {
 err image_from_png(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
     png_image image = {.version = PNG_IMAGE_VERSION};
     if (length < PNG_SIGNATURE || png_sig_cmp(bytes, 0, PNG_SIGNATURE) != 0) {
-        return err_fail(ERR_INPUT, "the body is no PNG");
+        return err_fail(ERR_INPUT, "the body is no PNG: its first bytes are others");
     }
     if (!chunks_fit(bytes, length)) {
         return err_fail(ERR_INPUT, "the PNG is damaged: it ends within a chunk");

@@ -7,7 +7,7 @@
  * named. Prints "N inputs".
  *
  * A target includes this file and defines LLVMFuzzerTestOneInput; before, it may define
- *     FUZZ_MUTATIONS     how many mutations a file, by default 1000, with sanitizers 300
+ *     FUZZ_MUTATIONS     how many mutations a file, by default 300
  *     FUZZ_HAS_RECORDS   the input is a sequence of records (mutate.h)
  *     FUZZ_MEMORY_MB     the largest single allocation that is no fault, by default 64
  *     FUZZ_REFUSES_MORE  larger ones are not faults but fail, as on a machine without memory */
@@ -20,11 +20,7 @@
 #include <stdint.h>
 
 #ifndef FUZZ_MUTATIONS
-#ifdef FEWBIT_SANITIZE
 #define FUZZ_MUTATIONS 300
-#else
-#define FUZZ_MUTATIONS 1000
-#endif
 #endif
 #ifndef FUZZ_MEMORY_MB
 #define FUZZ_MEMORY_MB 64
