@@ -223,7 +223,7 @@ static float *dropped(const system_of *s, uint32_t k, size_t layer, uint32_t wid
 enum { MOST_ENTRIES = 3 + SPLIT_PORTIONS_MAX * MOST_DROPOUTS };
 
 static size_t add_dropouts(const system_of *s, safetensors_entry *entries, size_t count) {
-    static char names[MOST_ENTRIES][32];
+    static char names[MOST_ENTRIES][48];
     static uint32_t sizes[MOST_ENTRIES][3];
     nn_shape shapes[NN_LAYERS_MAX];
     must(zoo_shapes(&s->encoder, shapes));

@@ -30,14 +30,15 @@ if not MISSING:
     import torch
 
     import handover
+    import image_nets
     import samples
     from systems import SYSTEMS
 
 ALL = "--all" in sys.argv or os.environ.get("FEWBIT_PARITY") == "all"
-FEW = {5: 3, 7: 3, 11: 3, 16: 1, 19: 2, 21: 3, 26: 3, 27: 3}  # row -> steps, where not all are run
+FEW = {5: 3, 7: 3, 11: 3, 16: 1, 19: 1, 21: 3, 26: 3, 27: 3}  # row -> steps, where not all are run
 LARGE = (16, 17, 19, 20)  # 224x224
 OFTEN_OFF, EVER_OFF = 0.05, 0.3  # of a gradient, in the Euclidean norm: in the median step, and in any
-ROUNDING = 1e-5  # of the part's largest gradient: what is left of sums that should be 0
+SMALL = 1e-3  # of the part's largest gradient: what is smaller, a sum that cancels, is compared at that scale
 STALLED = 300  # seconds for one of our steps
 
 
@@ -66,6 +67,9 @@ class Images(Parity):
             for at, layer in enumerate(layers) if isinstance(layers, torch.nn.Sequential) else ():
                 if isinstance(layer, torch.nn.Dropout):
                     layers[at] = Handed()
+        decoder = self.joint.head["decoder"]
+        if isinstance(decoder, image_nets.Planes):  # else its last ReLUs may all sleep, and nothing learns
+            [layer for layer in decoder if isinstance(layer, torch.nn.Conv2d)][-1].bias.data.abs_()
         if self.system.frozen:
             images, _ = self.draw_samples(0, 64)
             self.joint.head["classifier"].learn_statistics(torch.from_numpy(images).flatten(1))
@@ -102,21 +106,31 @@ class Images(Parity):
             moments = {f"optimiser.{name}.exp_avg" for name in trained}
             self.assertEqual(moments, {key for key in tensors if key.endswith(".exp_avg")})
             largest = max((parameter.grad.norm().item() for parameter in trained.values()), default=0)
+            self.assertGreater(largest, 0, f"{part} learns nothing")
             for name, parameter in trained.items():
                 if (part, name) not in without_slope:
                     theirs = self.optimiser.state[parameter]["exp_avg"].numpy()
                     difference = numpy.linalg.norm(theirs - tensors[f"optimiser.{name}.exp_avg"]) / 0.1
-                    size = parameter.grad.norm().item()
-                    off[part, name] = max(0, difference - ROUNDING * largest) / max(size, ROUNDING * largest)
+                    off[part, name] = difference / max(parameter.grad.norm().item(), SMALL * largest)
         return off
 
     def assert_same_gradients(self, steps):
         """steps: what gradients_off said of each."""
         self.assertGreater(len(steps), 0)
+        self.assertNotEqual(steps[0], {})
         for tensor in steps[0]:
             shares = sorted(step[tensor] for step in steps)
             self.assertLessEqual(shares[len(shares) // 2], OFTEN_OFF, tensor)
             self.assertLessEqual(shares[-1], EVER_OFF, tensor)
+
+    def assert_same_statistics(self, folder):
+        """Batch norm's running ones, which were the same before this step."""
+        for part, module in self.joint.parts().items():
+            tensors, _ = handover.read(folder / f"{part}.safetensors")
+            for name, theirs in module.named_buffers():
+                if not name.endswith("num_batches_tracked"):
+                    size = theirs.abs().max().item()
+                    numpy.testing.assert_allclose(tensors[name], theirs, rtol=1e-4, atol=1e-5 * size, err_msg=name)
 
     def assert_frozen(self, folder):
         """What is frozen has not moved by a bit."""
@@ -141,6 +155,7 @@ class Images(Parity):
                 if not self.is_flipped(numbers, codes["trained"][step]):
                     self.assert_same_loss(step, ours, theirs)
                     gradients.append(self.gradients_off(end))
+                self.assert_same_statistics(end)
                 self.take_over(end, step + 1)
                 program.stdin.write("\n")
                 program.stdin.flush()
