@@ -334,11 +334,8 @@ static void sum_batch(norm_call *call) {
 
 static void batch_norm_backward(nn_layer *layer, const nn_rows *r) {
     norm_call call = call_of(layer, r);
-    if (!layer->about.fixed) {
+    if (!layer->about.fixed) { /* else the means stay 0: no gradient passes through a constant scale */
         sum_batch(&call);
-    } else { /* a constant scale: no gradient passes through the statistics */
-        memset(call.norm.mean_dy, 0, call.norm.channels * sizeof(float));
-        memset(call.norm.mean_dyh, 0, call.norm.channels * sizeof(float));
     }
     if (r->dx) {
         lanes_run(layer->lanes, input_gradient_task, &call, call.parts);

@@ -217,18 +217,10 @@ static err make_layer(builder *b, size_t at, nn_shape from, size_t *taken) {
     return failed;
 }
 
-/* What goes into the layer at `at`: what the one before puts out, or the open block's input. */
-static nn_shape input_shape(const builder *b, size_t at) {
-    if (layer_at(b, at)->kind == NN_SHORTCUT) {
-        return b->net->layers[b->fork].to;
-    }
-    return at == 0 ? (nn_shape){1, 1, b->spec->inputs} : b->shapes[at - 1];
-}
-
 static err make_layers(builder *b) {
     err failed = zoo_shapes(b->spec, b->shapes);
     for (size_t at = 0, taken; at < b->spec->count && !failed; at += taken) {
-        failed = make_layer(b, at, input_shape(b, at), &taken);
+        failed = make_layer(b, at, at == 0 ? (nn_shape){1, 1, b->spec->inputs} : b->shapes[at - 1], &taken);
     }
     return failed;
 }

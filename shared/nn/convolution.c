@@ -8,6 +8,7 @@
 #include "nn/layer.h"
 #include "nn/numbers.h"
 #include "nn/onednn.h"
+#include "nn/patches.h"
 #include "nn/winograd.h"
 
 #include <stdlib.h>
@@ -322,7 +323,6 @@ static void convolution_finish(nn_layer *layer, const nn_optimiser *o) {
         nn_finish_bias(&layer->tensors[BIAS], bias_gradient(layer, 0),
                        c->parts_used == 2 ? bias_gradient(layer, 1) : NULL, o);
     }
-    layer->is_prepared = false; /* the weights in the blocks are gone */
 }
 
 static void convolution_free(nn_layer *layer) {
@@ -427,6 +427,9 @@ err nn_convolution_make(nn_layer *layer) {
     add_tensors(layer);
     if (nn_winograd_pays(layer)) {
         return nn_winograd_make(layer);
+    }
+    if (nn_patches_pay(layer)) {
+        return nn_patches_make(layer);
     }
     convolution *c = calloc(1, sizeof *c);
     if (!c) {

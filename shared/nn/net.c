@@ -105,7 +105,8 @@ static void prepare(nn_layer *layer) {
     }
 }
 
-/* Nobody says when parameters change, unless they are fixed or promised to stay. */
+/* Nobody says when parameters change, unless they are fixed or promised to stay; and an update may have spent what was
+ * prepared. */
 static void forget_prepared(nn_net *net) {
     for (size_t i = 0; i < net->count; i++) {
         nn_layer *layer = &net->layers[i];

@@ -58,8 +58,8 @@ typedef struct nn_layer_spec {
     float rate;                       /* NN_DROPOUT */
     bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
     bool no_affine;                   /* NN_BATCH_NORM: without weight and bias */
-    bool fixed; /* never trained: no gradient on its parameters, and batch norm uses its running statistics
-                   always */
+    bool fixed; /* never trained: its tensors are no parameters and have no gradients, and it always does what it does
+                   when evaluating (batch norm, dropout) */
 } nn_layer_spec;
 
 enum { NN_LAYERS_MAX = 128 };
@@ -73,8 +73,8 @@ typedef struct nn_spec {
 
 typedef enum nn_mode { NN_TRAIN, NN_EVALUATE } nn_mode;
 
-/* NN_BF16: convolutions and dense layers multiply bf16 numbers and add them up in f32; images between them
- * are bf16. */
+/* NN_BF16: convolutions and large dense layers multiply bf16 numbers and add them up in f32; images between them are
+ * bf16. */
 typedef enum nn_precision { NN_F32, NN_BF16 } nn_precision;
 
 typedef struct nn_net nn_net;
@@ -103,7 +103,8 @@ void nn_net_set_step(nn_net *net, uint64_t seed, uint32_t stream, uint32_t step)
  * net's until the next forward. */
 const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mode);
 
-/* dy: [rows, outputs] of the last NN_TRAIN forward; borrowed until the update. Returns the gradient on the
+/* dy: [rows, outputs] of the last NN_TRAIN forward; borrowed until the update. Once a forward pass, where there are
+ * images: they share their memory with the gradients. Returns the gradient on the
  * input [rows, inputs], or NULL without input_gradient. */
 const float *nn_net_backward(nn_net *net, const float *dy);
 
@@ -117,7 +118,8 @@ void nn_net_update_task(nn_net *net, const nn_optimiser *o, size_t task);
 void nn_net_update_finish(nn_net *net, const nn_optimiser *o);
 
 /* Promises that the parameters stay as they are: evaluation may precompute what depends on them alone. A
- * later NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. */
+ * later NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. Of fixed layers this is promised from the beginning:
+ * whoever writes to their tensors calls nn_net_thaw. */
 void nn_net_freeze(nn_net *net);
 void nn_net_thaw(nn_net *net);
 

@@ -369,7 +369,6 @@ static void winograd_finish(nn_layer *layer, const nn_optimiser *o) {
         nn_finish_bias(&layer->tensors[BIAS], bias_gradient(layer, 0),
                        w->parts_used == 2 ? bias_gradient(layer, 1) : NULL, o);
     }
-    layer->is_prepared = false; /* U is gone */
 }
 
 /* Making one. */

@@ -35,7 +35,7 @@ if not MISSING:
     from systems import SYSTEMS
 
 ALL = "--all" in sys.argv or os.environ.get("FEWBIT_PARITY") == "all"
-FEW = {5: 3, 7: 3, 11: 3, 16: 1, 19: 2, 21: 3, 26: 3, 27: 3}  # row -> steps, where not all are run
+FEW = {5: 3, 7: 3, 11: 3, 16: 1, 19: 1, 21: 3, 26: 3, 27: 3}  # row -> steps, where not all are run
 LARGE = (16, 17, 19, 20)  # 224x224
 OFTEN_OFF, EVER_OFF = 0.05, 0.3  # of a gradient, in the Euclidean norm: in the median step, and in any
 SMALL = 1e-3  # of the part's largest gradient: what is smaller, a sum that cancels, is compared at that scale
@@ -123,6 +123,15 @@ class Images(Parity):
             self.assertLessEqual(shares[len(shares) // 2], OFTEN_OFF, tensor)
             self.assertLessEqual(shares[-1], EVER_OFF, tensor)
 
+    def assert_same_statistics(self, folder):
+        """Batch norm's running ones, which were the same before this step."""
+        for part, module in self.joint.parts().items():
+            tensors, _ = handover.read(folder / f"{part}.safetensors")
+            for name, theirs in module.named_buffers():
+                if not name.endswith("num_batches_tracked"):
+                    size = theirs.abs().max().item()
+                    numpy.testing.assert_allclose(tensors[name], theirs, rtol=1e-4, atol=1e-5 * size, err_msg=name)
+
     def assert_frozen(self, folder):
         """What is frozen has not moved by a bit."""
         ours, _ = handover.read(folder / "head.safetensors")
@@ -146,6 +155,7 @@ class Images(Parity):
                 if not self.is_flipped(numbers, codes["trained"][step]):
                     self.assert_same_loss(step, ours, theirs)
                     gradients.append(self.gradients_off(end))
+                self.assert_same_statistics(end)
                 self.take_over(end, step + 1)
                 program.stdin.write("\n")
                 program.stdin.flush()

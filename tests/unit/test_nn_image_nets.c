@@ -6,6 +6,7 @@
 #include "tests/unit/image_nets.h"
 
 #include <cblas.h>
+#include <errno.h>
 #include <stdio.h>
 
 /* Everything there is, and large enough to be cut into parts at 15 rows. */
@@ -15,9 +16,10 @@ static const nn_spec everything = {
            A(NN_RESIDUAL), CONVOLUTION("d", 32, 5, 1, 2), NORM("e"), A(NN_RELU), CONVOLUTION("f", 32, 3, 1, 1),
            NORM("g"), A(NN_SHORTCUT), CONVOLUTION("h", 32, 1, 1, 0), A(NN_JOIN), A(NN_RELU), POOL(NN_MAX_POOL, 3, 2, 1),
            DROPOUT(0.5f), RESIZE(NN_UPSAMPLE, 20, 20), CONVOLUTION("i", 12, 5, 1, 2), A(NN_RELU),
-           POOL(NN_AVERAGE_POOL, 2, 2, 0), RESIZE(NN_ADAPTIVE_AVERAGE_POOL, 6, 6), A(NN_SIGMOID), FLATTEN,
-           DROPOUT(0.2f), DENSE("j", 200), A(NN_RELU), DENSE("k", 5)),
-    28,
+           POOL(NN_MAX_POOL, 2, 1, 0), POOL(NN_AVERAGE_POOL, 2, 2, 0), RESIZE(NN_ADAPTIVE_AVERAGE_POOL, 6, 6),
+           CONVOLUTION("j", 64, 3, 2, 1), A(NN_SIGMOID), CONVOLUTION_NO_BIAS("k", 130, 3, 1, 1), A(NN_RELU), FLATTEN,
+           DROPOUT(0.2f), DENSE("l", 200), A(NN_RELU), DENSE("m", 5)),
+    32,
 };
 
 /* The same bits, whoever computes. */
@@ -283,11 +285,19 @@ static void bf16_stays_close(void **state) {
          LAYERS(IMAGE(3, 7, 9), A(NN_RESIDUAL), CONVOLUTION("a", 4, 3, 1, 1), A(NN_SIGMOID), A(NN_SHORTCUT),
                 CONVOLUTION("b", 4, 1, 1, 0), A(NN_JOIN), DROPOUT(0.3f), A(NN_SIGMOID), FLATTEN),
          10},
+        {1024, LAYERS(IMAGE(64, 4, 4), CONVOLUTION("a", 130, 3, 1, 0), A(NN_SIGMOID), FLATTEN, DENSE("b", 5)), 5},
+        {2240, LAYERS(IMAGE(64, 5, 7), CONVOLUTION_NO_BIAS("a", 128, 5, 2, 2), A(NN_SIGMOID), FLATTEN), 4},
         {300, LAYERS(DENSE("a", 400), A(NN_SIGMOID), DENSE("b", 300), DENSE("c", 5)), 4},
     };
     for (size_t i = 0; i < sizeof smooth / sizeof smooth[0]; i++) {
         check_bf16(&smooth[i], 7, 0.02, true);
     }
+    const nn_spec deciding[] = {
+        {1024, LAYERS(IMAGE(64, 4, 4), CONVOLUTION("a", 130, 3, 1, 0), A(NN_RELU), FLATTEN, DENSE("b", 5)), 5},
+        {189, LAYERS(IMAGE(3, 7, 9), CONVOLUTION("a", 16, 3, 1, 1), A(NN_RELU), FLATTEN, DENSE("b", 5)), 5},
+    };
+    check_bf16(&deciding[0], 7, 0.25, true);
+    check_bf16(&deciding[1], 7, 0.25, true);
     check_bf16(&everything, MOST_ROWS, 0.03, false);
 }
 
@@ -396,6 +406,12 @@ void *realloc(void *block, size_t size) {
 void *aligned_alloc(size_t alignment, size_t size) {
     count_block(__builtin_return_address(0));
     return __libc_memalign(alignment, size);
+}
+
+int posix_memalign(void **block, size_t alignment, size_t size) {
+    count_block(__builtin_return_address(0));
+    *block = __libc_memalign(alignment, size);
+    return *block ? 0 : ENOMEM;
 }
 
 void free(void *block) {

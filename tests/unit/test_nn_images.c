@@ -33,6 +33,10 @@ static const net_case cases[] = {
       LAYERS(IMAGE(2, 9, 7), CONVOLUTION_NO_BIAS("a", 7, 3, 1, 1), NORM("b"), A(NN_RELU),
              CONVOLUTION_NO_BIAS("c", 3, 1, 2, 0), NORM_PLAIN("d"), FLATTEN),
       7}},
+    {"ReLU, then norm",
+     6,
+     5,
+     {126, LAYERS(IMAGE(2, 9, 7), CONVOLUTION("a", 7, 3, 1, 1), A(NN_RELU), NORM("b"), FLATTEN), 5}},
     {"norm of one channel", 5, 3, {30, LAYERS(IMAGE(1, 5, 6), NORM("a"), A(NN_SIGMOID), FLATTEN), 4}},
     {"max pool 2", 3, 3, {105, LAYERS(IMAGE(3, 7, 5), POOL(NN_MAX_POOL, 2, 2, 0), FLATTEN), 3}},
     {"max pool 2 and ReLU", 3, 3, {105, LAYERS(IMAGE(3, 7, 5), POOL(NN_MAX_POOL, 2, 2, 0), A(NN_RELU), FLATTEN), 4}},
@@ -195,6 +199,15 @@ static void assert_same_gradients(const char *of, const naive_net *naive, nn_net
     }
 }
 
+/* What tasks find in their workspaces must not matter. */
+static void poison_workspace(nn_net *net) {
+    if (net->workspaces.bytes > 0) {
+        void *workspace = nn_workspace_take(&net->workspaces);
+        memset(workspace, 0xff, net->workspaces.bytes); /* not a number */
+        nn_workspace_give(&net->workspaces, workspace);
+    }
+}
+
 static void check_against_naive(const net_case *c, size_t rows, bool input_gradient, lanes *l) {
     nn_net *net = make_net(
         &c->spec,
@@ -214,6 +227,7 @@ static void check_against_naive(const net_case *c, size_t rows, bool input_gradi
     } else {
         assert_null(dx);
     }
+    poison_workspace(net);
     nn_net_update(net, NULL);
     assert_same_gradients(c->name, naive, net);
     free(x);
@@ -243,6 +257,29 @@ static void parts_are_their_definitions(void **state) {
     check_against_naive(c, c->rows, true, l);
     check_against_naive(c, 2, true, l);
     lanes_free(l);
+}
+
+/* Of equals the first point of a window is the largest, as in torch. */
+static void equals_go_to_the_first(void **state) {
+    (void)state;
+    const uint32_t channels[] = {3, 20, 70}, steps[] = {2, 1};
+    for (size_t i = 0; i < 6; i++) {
+        uint32_t c = channels[i / 2], step = steps[i % 2];
+        nn_spec spec = {c * 16, LAYERS(IMAGE(c, 4, 4), POOL(NN_MAX_POOL, 2, step, 0), FLATTEN), 3};
+        nn_net *net = make_training(&spec, 2, NULL);
+        float *x = random_floats(1, 2 * c * 16, 0.5f, 0.5f);
+        float *dy = random_floats(2, 2 * nn_net_outputs(net), 1, 1);
+        nn_net_forward(net, x, 2, NN_TRAIN);
+        const float *dx = nn_net_backward(net, dy);
+        for (size_t k = 0; k < 2 * c * 16; k++) {
+            size_t row = k / 4 % 4, column = k % 4;
+            bool is_first = row % step == 0 && column % step == 0 && row < 3 && column < 3;
+            assert_true(dx[k] == (is_first ? 1.0f : 0.0f));
+        }
+        free(x);
+        free(dy);
+        nn_net_free(net);
+    }
 }
 
 /* Central differences. */
@@ -516,15 +553,11 @@ static void dropout_depends_on_its_key_alone(void **state) {
 int main(void) {
     openblas_set_num_threads(1); /* as the programs do */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers_are_their_definitions),
-        cmocka_unit_test(parts_are_their_definitions),
-        cmocka_unit_test(gradients_are_slopes),
-        cmocka_unit_test(fixed_layers_pass_gradients_on),
-        cmocka_unit_test(fixed_layers_stay_as_they_are),
-        cmocka_unit_test(nothing_runs_back_for_nothing),
-        cmocka_unit_test(fixed_weights_may_change_after_thawing),
-        cmocka_unit_test(dropout_drops_and_scales),
-        cmocka_unit_test(dropout_depends_on_its_key_alone),
+        cmocka_unit_test(layers_are_their_definitions),   cmocka_unit_test(parts_are_their_definitions),
+        cmocka_unit_test(equals_go_to_the_first),         cmocka_unit_test(gradients_are_slopes),
+        cmocka_unit_test(fixed_layers_pass_gradients_on), cmocka_unit_test(fixed_layers_stay_as_they_are),
+        cmocka_unit_test(nothing_runs_back_for_nothing),  cmocka_unit_test(fixed_weights_may_change_after_thawing),
+        cmocka_unit_test(dropout_drops_and_scales),       cmocka_unit_test(dropout_depends_on_its_key_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
