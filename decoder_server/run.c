@@ -175,7 +175,8 @@ err run_open(run *r, const char *folder, const experiment *wanted) {
     uint64_t id = r->id;
     e = e || !wanted ? e : experiment_run_id(wanted, &id);
     if (!e && id != r->id) {
-        e = err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs or --seed)", folder);
+        e = err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs, --seed or --precision)",
+                     folder);
     }
     e = e ? e : read_manifest(r);
     if (e) {

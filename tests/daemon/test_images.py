@@ -280,6 +280,9 @@ class SameBits(ImageCase):
                             tensors(head_file(bf16))["classifier.features.0.weight"])
         losses = [history(run)[0]["loss"] for run in (f32, bf16)]
         self.assertAlmostEqual(*losses, delta=0.2 * losses[0])
+        by_flag = self.folder / "by-flag"
+        self.local(self.experiment(ALONE), by_flag, "--precision", "bf16", split="whole")
+        self.assertEqual(tensors(head_file(by_flag)), tensors(head_file(bf16)))
 
 
 class Dropout(ImageCase):

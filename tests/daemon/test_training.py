@@ -528,7 +528,8 @@ class Refusals(TrainingCase):
         before = weights(self.run_folder)
         for options, pattern in ((("--epochs", "1"), "holds a run already; continue it with --resume"),
                                  (("--resume", "--seed", "9"), "is a run of another experiment"),
-                                 (("--resume", "--epochs", "9"), "is a run of another experiment")):
+                                 (("--resume", "--epochs", "9"), "is a run of another experiment"),
+                                 (("--resume", "--precision", "bf16"), "is a run of another experiment")):
             with self.subTest(options):
                 again = self.fleet.train_local(experiment, self.split, self.run_folder, *options, code=3)
                 self.assertRegex(again.said, rf"^decoder_server: .*{self.run_folder.name}: {pattern}[^\n]*\n$")
