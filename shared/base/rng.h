@@ -38,6 +38,10 @@ uint32_t rng_below(rng *r, uint32_t bound);
 /* Uniform in [0, 1), 24 bits. */
 float rng_float(rng *r);
 
+/* Normal with mean 0 and deviation 1: Box and Muller, "A Note on the Generation of Random Normal Deviates", 1958. Two
+ * draws. */
+float rng_normal(rng *r);
+
 /* Fisher-Yates over `n` items. */
 void rng_shuffle(rng *r, uint32_t *items, size_t n);
 

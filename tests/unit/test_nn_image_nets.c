@@ -153,6 +153,30 @@ static void assert_uniform(const nn_tensor *t, float bound) {
     assert_true(fabs(sum / n) < 5 * limit / sqrt(3 * n)); /* five deviations of the mean */
 }
 
+/* Normal, as torchvision's ResNet: mean 0, variance 2 / (outputs * kernel * kernel), two thirds within a deviation. */
+static void convolutions_may_begin_normal(void **state) {
+    (void)state;
+    nn_spec spec = {36, LAYERS(IMAGE(4, 3, 3), CONVOLUTION("a", 300, 3, 1, 0), FLATTEN), 3};
+    spec.layers[1].init_fan_out = true;
+    nn_net *net = make_training(&spec, 2, NULL);
+    nn_net_init(net, 3, 4);
+    const nn_tensor *weight = tensor_named(net, "a.weight");
+    double sum = 0, squares = 0, variance = 2.0 / (300 * 9), n = (double)weight->count;
+    size_t within = 0;
+    for (size_t i = 0; i < weight->count; i++) {
+        double value = (double)weight->value[i];
+        sum += value;
+        squares += value * value;
+        within += value * value < variance;
+    }
+    assert_int_equal(weight->count, 300 * 36);
+    assert_true(fabs(sum / n) < 5 * sqrt(variance / n));
+    assert_true(fabs(squares / n / variance - 1) < 5 * sqrt(2 / n));
+    assert_true(fabs((double)within / n - 0.6827) < 0.025);
+    assert_uniform(tensor_named(net, "a.bias"), 1.0f / 6);
+    nn_net_free(net);
+}
+
 /* Uniform in +-1/sqrt(channels * kernel * kernel), as torch's Conv2d. */
 static void convolutions_begin_as_torchs(void **state) {
     (void)state;
@@ -449,10 +473,15 @@ static void warm_steps_take_no_memory(void **state) {
 int main(void) {
     openblas_set_num_threads(1); /* as the programs do */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lanes_do_not_change_the_numbers), cmocka_unit_test(frozen_nets_answer_alike),
-        cmocka_unit_test(any_number_of_rows_will_do),      cmocka_unit_test(convolutions_begin_as_torchs),
-        cmocka_unit_test(impossible_nets_are_refused),     cmocka_unit_test(bf16_stays_close),
-        cmocka_unit_test(multiply_adds_by_hand),           cmocka_unit_test(planned_pieces_never_meet),
+        cmocka_unit_test(lanes_do_not_change_the_numbers),
+        cmocka_unit_test(frozen_nets_answer_alike),
+        cmocka_unit_test(any_number_of_rows_will_do),
+        cmocka_unit_test(convolutions_begin_as_torchs),
+        cmocka_unit_test(convolutions_may_begin_normal),
+        cmocka_unit_test(impossible_nets_are_refused),
+        cmocka_unit_test(bf16_stays_close),
+        cmocka_unit_test(multiply_adds_by_hand),
+        cmocka_unit_test(planned_pieces_never_meet),
         cmocka_unit_test(evaluation_needs_little_memory),
 #ifndef FEWBIT_SANITIZE
         cmocka_unit_test(warm_steps_take_no_memory),
