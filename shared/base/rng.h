@@ -10,7 +10,14 @@
 #include <stdint.h>
 
 /* What the draws are for; a stream is a purpose plus, where it matters, the portion they belong to. */
-enum rng_purpose { RNG_INIT_HEAD = 1, RNG_INIT_ENCODER = 2, RNG_BATCH_ORDER = 3, RNG_DROPOUT = 4, RNG_TEST = 15 };
+enum rng_purpose {
+    RNG_INIT_HEAD = 1,
+    RNG_INIT_ENCODER = 2,
+    RNG_BATCH_ORDER = 3,
+    RNG_DROPOUT = 4,
+    RNG_MISSING = 5,
+    RNG_TEST = 15
+};
 
 typedef struct rng {
     uint64_t seed;

@@ -54,6 +54,7 @@ typedef struct experiment {
         uint32_t early_stop;       /* evaluations without a better validation accuracy; 0: never */
         bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
         nn_precision precision;    /* of every net's work */
+        float portion_dropout;     /* how probable it is that a portion of a sample is missing */
     } training;
     struct {
         uint32_t row; /* of the paper's Table 1; 0: not from the paper */

@@ -84,7 +84,7 @@ DROPOUT = {
     "name": "dropout",
     "encoder": {**BASE["encoder"], "net": "alexnet-small"},
     "optimiser": {"kind": "sgd", "learning_rate": 0.01},
-    "training": {"epochs": 1, "batch": 10, "seed": 1, "checkpoint_every": 5},
+    "training": {"epochs": 1, "batch": 10, "seed": 1, "checkpoint_every": 5, "portion_dropout": 0.3},
 }
 
 
