@@ -26,8 +26,9 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bin/bench/%,$(wildcard bench/*.c))
 
 EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
 EPOCHS ?=
+SECONDS ?= 300
 
-.PHONY: help all demo test bench bench-images parity build clean format check-deps results results-cifar10 packages-build packages-test
+.PHONY: help all demo test bench bench-images fuzz parity build clean format check-deps results results-cifar10 packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -69,6 +70,9 @@ results: packages-test ## train the paper's rows on MNIST at full length (minute
 results-cifar10: packages-test ## train the classifier and the paper's rows on CIFAR-10 (hours): docs/results.md
 	@$(MAKE) --no-print-directory -j2 programs
 	@tools/results cifar10
+
+fuzz: packages-test ## look for inputs that break the readers of sockets and files: SECONDS=N for each (300)
+	@tests/fuzz/run all $(SECONDS)
 
 parity: packages-test ## all 29 systems against PyTorch, ten steps each (a quarter of an hour, 10 GB of memory)
 	@$(MAKE) --no-print-directory -j2 test-programs
