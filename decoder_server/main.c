@@ -1,4 +1,5 @@
 /* decoder_server: owns the decoder, the classifier and the labels; trains with the nodes, then serves. */
+#include "base/log.h"
 #include "base/options.h"
 #include "decoder_server/options.h"
 #include "decoder_server/serve/serve.h"
@@ -31,7 +32,7 @@ int main(int argc, char **argv) {
         e = options.command == SERVER_TRAIN ? train_command(&options) : serve_command(&options);
     }
     if (e) {
-        fprintf(stderr, "decoder_server: %s\n", err_text());
+        log_failure();
     }
     return err_exit_code(e);
 }

@@ -1,6 +1,5 @@
 #include "decoder_server/options.h"
 
-#include "base/log.h"
 #include "base/options.h"
 #include "nn/net.h"
 
@@ -24,8 +23,7 @@ enum {
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
-    KEY_ANNOUNCE,
-    KEY_LOG_LEVEL
+    KEY_ANNOUNCE
 };
 
 #define LISTEN_OPTION                                                                                                  \
@@ -34,8 +32,6 @@ enum {
     { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
 #define ANNOUNCE_OPTION                                                                                                \
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
-#define LOG_OPTION                                                                                                     \
-    { "log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0 }
 
 static const struct argp_option train_known[] = {
     LISTEN_OPTION,
@@ -50,7 +46,7 @@ static const struct argp_option train_known[] = {
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
-    LOG_OPTION,
+    OPTIONS_LOG,
     {0},
 };
 
@@ -62,7 +58,7 @@ static const struct argp_option serve_known[] = {
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
-    LOG_OPTION,
+    OPTIONS_LOG,
     {0},
 };
 
@@ -90,7 +86,6 @@ static err take_precision(const char *value, int *precision) {
 }
 
 static err take_value(server_options *o, int key, char *value) {
-    log_level level;
     switch (key) {
     case KEY_LISTEN:
         o->has_listen = true;
@@ -108,20 +103,17 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
-    case KEY_DEADLINE:
+    default:
         return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
-    default: {
-        err e = log_level_parse(value, &level);
-        if (!e) {
-            log_set_level(level);
-        }
-        return e;
-    }
     }
 }
 
 static int take(int key, char *value, struct argp_state *state) {
     server_options *o = state->input;
+    err e;
+    if (options_take_log(key, value, &e)) {
+        return e ? EINVAL : 0;
+    }
     const char **first = o->command == SERVER_TRAIN ? &o->experiment : &o->run;
     switch (key) {
     case ARGP_KEY_ARG:
@@ -153,7 +145,7 @@ static int take(int key, char *value, struct argp_state *state) {
         o->resume = true;
         return 0;
     default:
-        if (key < KEY_LISTEN || key > KEY_LOG_LEVEL) {
+        if (key < KEY_LISTEN || key > KEY_ANNOUNCE) {
             return ARGP_ERR_UNKNOWN;
         }
         return take_value(o, key, value) ? EINVAL : 0;

@@ -1,4 +1,5 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
+#include "base/log.h"
 #include "base/options.h"
 #include "encoder_node/options.h"
 #include "encoder_node/session.h"
@@ -41,7 +42,7 @@ int main(int argc, char **argv) {
     err e = node_options_parse(argc, argv, &options);
     e = e ? e : run(&options);
     if (e) {
-        fprintf(stderr, "encoder_node: %s\n", err_text());
+        log_failure();
     }
     return err_exit_code(e);
 }

@@ -1,13 +1,12 @@
 #include "encoder_node/options.h"
 
-#include "base/log.h"
 #include "base/options.h"
 
 #include <errno.h>
 #include <stdbool.h>
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
-enum { KEY_PUSH = 256, KEY_ONCE, KEY_LOG_LEVEL };
+enum { KEY_PUSH = 256, KEY_ONCE };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
@@ -20,7 +19,7 @@ static const struct argp_option known[] = {
      "input), none",
      0},
     {"once", KEY_ONCE, NULL, 0, "end when the run is over or everything is pushed, in place of trying again", 0},
-    {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0},
+    OPTIONS_LOG,
     {0},
 };
 
@@ -30,7 +29,10 @@ static int failed(err e) {
 
 static int take(int key, char *value, struct argp_state *state) {
     node_options *o = state->input;
-    log_level level;
+    err e;
+    if (options_take_log(key, value, &e)) {
+        return failed(e);
+    }
     switch (key) {
     case KEY_SERVER:
         return failed(options_address(value, o->host, sizeof o->host, &o->port));
@@ -49,12 +51,6 @@ static int take(int key, char *value, struct argp_state *state) {
         return failed(source_parse(value, &o->push));
     case KEY_ONCE:
         o->once = true;
-        return 0;
-    case KEY_LOG_LEVEL:
-        if (log_level_parse(value, &level)) {
-            return EINVAL;
-        }
-        log_set_level(level);
         return 0;
     case ARGP_KEY_ARG:
         return failed(err_fail(ERR_USAGE, "'%s' is too much: there are options only", value));

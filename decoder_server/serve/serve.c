@@ -10,6 +10,7 @@
 #include "decoder_server/peers.h"
 #include "decoder_server/serve/desk.h"
 #include "loop/signals.h"
+#include "loop/supervisor.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -130,6 +131,7 @@ static void shut(serving *s) {
 static void on_stop(void *context) {
     serving *s = context;
     log_info("stopping");
+    supervisor_stopping();
     atomic_store(&s->is_stopping, true);
     signals_release(&s->signals);
     shut(s);
@@ -199,6 +201,7 @@ static err run_loop(serving *s) {
         if (s->gateway) {
             log_info("HTTP on %s:%u", s->options->http_host, gateway_port(s->gateway));
         }
+        supervisor_ready("serving");
     }
     uv_run(&s->loop, UV_RUN_DEFAULT);
     worker_free(s->worker);

@@ -8,6 +8,7 @@
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "loop/signals.h"
+#include "loop/supervisor.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -103,6 +104,7 @@ static void on_closed(void *context) {
 static void end(training *t, const end_note *note) {
     if (!t->ending) {
         t->ending = true;
+        supervisor_stopping();
         t->end = *note;
         signals_release(&t->signals);
         gate_close(t->gate, on_closed, t);
@@ -161,6 +163,7 @@ static err run_loop(training *t) {
     } else {
         log_info("listening on %s:%u for %u nodes, run %s", t->config->host, gate_port(t->gate),
                  t->config->run->experiment.data.portions, t->config->run->folder);
+        supervisor_ready("training");
     }
     uv_run(&t->loop, UV_RUN_DEFAULT);
     worker_free(t->worker);

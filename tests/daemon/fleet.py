@@ -40,7 +40,7 @@ def binary(name):
 
 def environment(**extra):
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FEWBIT_")}
-    return {**kept, "no_proxy": "*", **{key: str(value) for key, value in extra.items()}}
+    return {**kept, "no_proxy": "*", "FEWBIT_LOG_FORMAT": "text", **{key: str(value) for key, value in extra.items()}}
 
 
 def wait_until(holds, what, seconds=None, explain=lambda: ""):

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Joint training as users run it: real daemons on loopback, disturbed in every way we know, and always the same bits."""
 import hashlib
+import json
 import pathlib
 import re
 import resource
@@ -544,6 +545,16 @@ class Refusals(TrainingCase):
         part.write_bytes(part.read_bytes()[:-1] + b"!")
         local = self.fleet.train_local(experiment, self.split, self.run_folder, "--resume", code=7)
         self.assertRegex(local.said, r"(?m)^decoder_server: node 3: .*SHA-256 differs")
+
+    def test_every_log_line_can_be_json(self):
+        experiment = self.experiment()
+        local = self.fleet.train_local(experiment, self.split, self.run_folder, FEWBIT_LOG_FORMAT="json")
+        again = self.fleet.train_local(experiment, self.split, self.run_folder, "--resume", "--epochs", "9", code=3,
+                                       FEWBIT_LOG_FORMAT="json")
+        lines = [json.loads(line) for line in local.said.splitlines()]
+        self.assertEqual({line["program"] for line in lines}, {"decoder_server"})
+        self.assertRegex(lines[-1]["message"], r"^epoch 2/2  loss ")
+        self.assertRegex(again.said, r"^decoder_server: .*is a run of another experiment")  # nothing ran yet
 
     def test_an_existing_run_is_not_overwritten(self):
         experiment = self.experiment(training__epochs=1)
