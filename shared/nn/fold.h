@@ -1,8 +1,8 @@
 /* Folding: a trained net as a smaller one that evaluates to the same.
  *
  *     batch norm             into the dense layer or convolution before it, by its running statistics
- *     two dense layers       with nothing between (a linear decoder and a classifier's first layer) into one, where that
- *                            is less to multiply
+ *     two dense layers       with nothing between (a linear decoder and a classifier's first layer) into one, where
+ * that is less to multiply
  *
  * The folded weights are computed in double precision and rounded once, so answers differ from those of the net as it
  * was trained by roundings alone. For evaluation only: the folded net has no training and names its tensors after the
