@@ -142,8 +142,9 @@ static int set_table(void **state) {
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
     assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS, BITS), ERR_OK);
+    desk_options options = {.deadline_ns = deadline_ns, .classifier = classifier_defaults};
     desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, t};
-    assert_int_equal(desk_new(&t->desk, &t->run, t->results, deadline_ns, &host), ERR_OK);
+    assert_int_equal(desk_new(&t->desk, &t->run, t->results, &options, &host), ERR_OK);
     return 0;
 }
 
