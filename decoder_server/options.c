@@ -22,6 +22,7 @@ enum {
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
+    KEY_BATCH_WAIT,
     KEY_ANSWERS_MEMORY,
     KEY_CACHE_MEMORY,
     KEY_ANNOUNCE,
@@ -61,6 +62,8 @@ static const struct argp_option serve_known[] = {
     {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
+    {"batch-wait", KEY_BATCH_WAIT, "US", 0,
+     "samples that are due may wait so many microseconds for others, to pass the nets together (default 0)", 0},
     {"answers-memory", KEY_ANSWERS_MEMORY, "MIB", 0,
      "the most that a table of all answers may take, where codewords are short (default 64, 0: none)", 0},
     {"cache-memory", KEY_CACHE_MEMORY, "MIB", 0,
@@ -104,6 +107,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
     case KEY_DEADLINE:
         return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
+    case KEY_BATCH_WAIT:
+        return options_number(value, "--batch-wait", 0, 1000000, &o->batch_wait_us);
     case KEY_ANSWERS_MEMORY:
         return options_number(value, "--answers-memory", 0, MEMORY_MIB_MAX, &o->answers_mib);
     case KEY_CACHE_MEMORY:

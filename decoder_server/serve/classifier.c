@@ -221,6 +221,10 @@ uint32_t classifier_classes(const classifier *c) {
     return c->classes;
 }
 
+bool classifier_knows_all(const classifier *c) {
+    return c->table && answers_known(c->table) == answers_size(c->table);
+}
+
 /* Whether the table or the cache knows sample `i`. */
 static bool look_up(classifier *c, const assembled *sample, size_t i) {
     verdict *v = &c->verdicts[i];

@@ -48,6 +48,9 @@ void classifier_free(classifier *c);
 
 uint32_t classifier_classes(const classifier *c);
 
+/* Whether the table has every whole codeword. */
+bool classifier_knows_all(const classifier *c);
+
 /* Up to CLASSIFIER_ROWS samples at once. Returns [count], the classifier's until the next call. A missing portion's
  * bits count as 0.5, neither 0 nor 1. */
 const verdict *classifier_run(classifier *c, const assembled *samples, size_t count);

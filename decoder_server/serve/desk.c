@@ -57,6 +57,8 @@ struct desk {
     waiting about[CLASSIFIER_ROWS];
     uint64_t *due_codes; /* [CLASSIFIER_ROWS, portions] */
     size_t due_count;
+    uint64_t latest_start_ns; /* of the batch that is due */
+    uint64_t batch_wait_ns, deadline_ns;
 };
 
 static err plan_buffers(desk *d) {
@@ -74,6 +76,8 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     d->run = r;
     d->results = results;
     d->host = *host;
+    d->batch_wait_ns = options->batch_wait_ns;
+    d->deadline_ns = options->deadline_ns;
     d->portions = r->experiment.data.portions;
     d->bits = r->experiment.encoder.bits;
     uint32_t classes;
@@ -185,6 +189,9 @@ static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now
     d->due[d->due_count] = *sample;
     d->due[d->due_count].codes = codes;
     d->about[d->due_count].is_live = is_live;
+    uint64_t latest = now_ns + d->batch_wait_ns, deadline = sample->opened_ns + d->deadline_ns;
+    latest = deadline < latest ? deadline : latest;
+    d->latest_start_ns = d->due_count == 0 || latest < d->latest_start_ns ? latest : d->latest_start_ns;
     if (is_live) {
         live *request = &d->requests[sample->id % LIVE_CAPACITY];
         request->waits = false;
@@ -405,21 +412,27 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
     ask_nodes(d, id, sample, &entry->frame_bytes);
 }
 
+/* When the batch that is due starts; 0: now. */
+static uint64_t batch_start(const desk *d) {
+    bool has_company = assembler_count(d->live)->waiting > 0 || assembler_count(d->pushed)->waiting > 0;
+    bool may_wait = d->batch_wait_ns > 0 && has_company && !classifier_knows_all(d->classifier);
+    return may_wait ? d->latest_start_ns : 0;
+}
+
 int64_t desk_settle(desk *d, uint64_t now_ns) {
     expire(d, now_ns);
-    if (d->due_count > 0) {
+    if (d->due_count > 0 && batch_start(d) <= now_ns) {
         classify_due(d, now_ns);
     }
     let_go_on(d, now_ns);
-    if (d->due_count > 0) { /* codes that had found no room */
-        return 0;
-    }
-    uint64_t next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
+    uint64_t next = d->due_count > 0 ? batch_start(d) : UINT64_MAX;
+    uint64_t pushed_next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
+    next = pushed_next < next ? pushed_next : next;
     next = live_next < next ? live_next : next;
     if (next == UINT64_MAX) {
         return -1;
     }
-    return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000000 + 1);
+    return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000 + 1);
 }
 
 void desk_count(const desk *d, desk_counters *out) {

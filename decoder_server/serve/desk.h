@@ -25,6 +25,9 @@ typedef struct desk_host {
 
 typedef struct desk_options {
     uint64_t deadline_ns; /* a sample is answered by then, with what is there */
+    /* For how long what is due may wait for company on its way through the nets: the latest start of a batch. Never
+     * beyond a deadline, and not at all where nothing else is on its way or a full table answers. */
+    uint64_t batch_wait_ns;
     classifier_options classifier;
 } desk_options;
 
@@ -48,8 +51,8 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns);
 /* Classify one whole sample, u8 [channels, height, width]; host.answer follows, exactly once, by the deadline. */
 void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns);
 
-/* Classifies what is due: full batches, and the rest when nothing else waits. Returns the milliseconds until the next
- * deadline, or -1 for none. */
+/* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `batch_wait_ns`, when
+ * the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for none. */
 int64_t desk_settle(desk *d, uint64_t now_ns);
 
 void desk_count(const desk *d, desk_counters *out);

@@ -153,6 +153,7 @@ static err start_worker_side(serving *s) {
     desk_host host = {tell, drop, pause_node, send_answer, tell_ready, s};
     desk_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
+        .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
         .classifier = {.answers_bytes = (size_t)s->options->answers_mib << 20,
                        .seen_bytes = (size_t)s->options->cache_mib << 20},
     };

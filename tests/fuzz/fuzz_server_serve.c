@@ -99,7 +99,7 @@ static void start(void) {
 static void settle(void) {
     do {
         int64_t sleep = desk_settle(reception, now_ns);
-        FUZZ_CHECK(sleep >= -1 && sleep <= DEADLINE_MS + 1, "sleeps for %lld ms", (long long)sleep);
+        FUZZ_CHECK(sleep >= -1 && sleep <= DEADLINE_MS * 1000 + 1, "sleeps for %lld us", (long long)sleep);
     } while (side_turn());
 }
 

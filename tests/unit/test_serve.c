@@ -160,7 +160,7 @@ static void a_missing_portion_degrades_at_the_deadline(void **state) {
             push(t, k, 7, 1, 5000000);
         }
     }
-    assert_int_equal(desk_settle(t->desk, 5000000), 1001);
+    assert_int_equal(desk_settle(t->desk, 5000000), 1000001);
     assert_int_equal(desk_settle(t->desk, deadline_ns + 4999999), 1);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 0);
