@@ -56,7 +56,7 @@ static seen *make_seen(uint32_t words, size_t bytes) {
 static void the_cache_finds_what_it_has(void **state) {
     (void)state;
     for (uint32_t words = 1; words <= WORDS_MAX; words++) {
-        seen *s = make_seen(words, 1 << 20);
+        seen *s = make_seen(words, 1 << 24);
         uint64_t key[WORDS_MAX] = {0};
         assert_false(has(s, key, words)); /* also the key of zeroes */
         put(s, key, words);
