@@ -430,6 +430,12 @@ class Trouble(serving.ServingCase):
         (run / "manifest.json").unlink()
         alone(run, 4, "no checkpoint is committed yet")
 
+    def test_options_that_are_no_numbers(self):
+        for option, value in (("--answers-memory", "-1"), ("--cache-memory", "much"), ("--batch-wait", "1000001")):
+            refused = self.fleet.run("refused", f.binary("decoder_server"), "serve", self.made.run, "--listen",
+                                     "127.0.0.1:0", option, value, code=2)
+            self.assertRegex(refused.said, rf"(?m)^decoder_server.*{option}")
+
     def test_a_port_that_is_taken(self):
         server = self.serve()
         for listen, port in ((server.port, 0), (0, server.http)):

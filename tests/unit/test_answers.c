@@ -79,6 +79,33 @@ static void the_cache_finds_what_it_has(void **state) {
     }
 }
 
+/* The cache's hash of a key of one word: the first step for a longer one. */
+static uint64_t hash(uint64_t word) {
+    uint64_t h = word + 0x9E3779B97F4A7C15u;
+    h = (h ^ h >> 33) * 0xFF51AFD7ED558CCDu;
+    h = (h ^ h >> 33) * 0xC4CEB9FE1A85EC53u;
+    return h ^ h >> 33;
+}
+
+/* Different keys of one and the same hash: each has its own answer. */
+static void keys_that_clash_are_told_apart(void **state) {
+    (void)state;
+    enum { PLACES = 8 };
+    seen *s = make_seen(2, 1 << 20);
+    uint64_t keys[PLACES + 1][2];
+    for (uint64_t i = 0; i <= PLACES; i++) {
+        keys[i][0] = i;
+        keys[i][1] = hash(i) ^ 12345;
+        assert_false(has(s, keys[i], 2));
+        put(s, keys[i], 2);
+        for (uint64_t before = i < PLACES ? 0 : i; before <= i; before++) {
+            assert_true(has(s, keys[before], 2));
+        }
+    }
+    assert_int_equal(seen_count(s)->evictions, 1); /* so they do clash */
+    seen_free(s);
+}
+
 /* Many more keys than places: whatever is found is right, and no place is lost. */
 static void a_full_cache_is_never_wrong(void **state) {
     (void)state;
@@ -158,9 +185,10 @@ static void the_table_says_what_it_takes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_cache_finds_what_it_has),    cmocka_unit_test(a_full_cache_is_never_wrong),
-        cmocka_unit_test(what_is_wanted_stays),           cmocka_unit_test(a_cache_too_small_is_refused),
-        cmocka_unit_test(the_table_keeps_every_codeword), cmocka_unit_test(the_table_says_what_it_takes),
+        cmocka_unit_test(the_cache_finds_what_it_has),  cmocka_unit_test(keys_that_clash_are_told_apart),
+        cmocka_unit_test(a_full_cache_is_never_wrong),  cmocka_unit_test(what_is_wanted_stays),
+        cmocka_unit_test(a_cache_too_small_is_refused), cmocka_unit_test(the_table_keeps_every_codeword),
+        cmocka_unit_test(the_table_says_what_it_takes),
     };
     return cmocka_run_group_tests_name("answers", tests, NULL, NULL);
 }
