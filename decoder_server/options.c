@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "base/options.h"
-#include "decoder_server/serve/classifier.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -193,8 +192,8 @@ err server_options_parse(int argc, char **argv, server_options *options) {
                                 .threads = -1,
                                 .heartbeat_ms = 2000,
                                 .deadline_ms = 2000,
-                                .answers_mib = CLASSIFIER_ANSWERS_MIB,
-                                .cache_mib = CLASSIFIER_CACHE_MIB};
+                                .answers_mib = 64,
+                                .cache_mib = 32};
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0) {
         print_usage(stdout);

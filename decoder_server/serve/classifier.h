@@ -24,10 +24,6 @@ typedef struct classifier_options {
     bool plain;           /* the nets layer by layer, as they were trained */
 } classifier_options;
 
-enum { CLASSIFIER_ANSWERS_MIB = 64, CLASSIFIER_CACHE_MIB = 32 };
-static const classifier_options classifier_defaults = {.answers_bytes = CLASSIFIER_ANSWERS_MIB << 20,
-                                                       .seen_bytes = CLASSIFIER_CACHE_MIB << 20};
-
 /* What a codeword means. */
 typedef struct verdict {
     uint32_t class;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "bits/pack.h"
 #include "decoder_server/serve/desk.h"
+#include "tests/unit/every_path.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -148,7 +149,7 @@ static int set_table_with(void **state, const desk_options *options) {
 }
 
 static inline int set_table(void **state) {
-    const desk_options options = {.deadline_ns = deadline_ns, .classifier = classifier_defaults};
+    const desk_options options = {.deadline_ns = deadline_ns, .classifier = every_path};
     return set_table_with(state, &options);
 }
 

@@ -2,6 +2,7 @@
 #include "tests/unit/memory.h"
 
 #include "loop/worker.h"
+#include "tests/unit/every_path.h"
 #include "tests/unit/in_memory.h"
 #include "wire/link.h"
 
@@ -64,7 +65,7 @@ static void serve_trained(classifier_options with) {
 static void a_served_request_allocates_nothing(void **state) {
     (void)state;
     memory_skip_if_sanitized();
-    serve_trained(classifier_defaults);
+    serve_trained(every_path);
     for (uint64_t i = 0; i < WARM_REQUESTS; i++) {
         ask(i);
     }
@@ -104,7 +105,7 @@ static void nothing_for_pushed_codes(classifier_options with) {
 
 static void codes_from_the_table_allocate_nothing(void **state) {
     (void)state;
-    nothing_for_pushed_codes(classifier_defaults);
+    nothing_for_pushed_codes(every_path);
 }
 
 static void codes_from_the_cache_allocate_nothing(void **state) {

@@ -130,8 +130,7 @@ static int set_without_table(void **state) {
 }
 
 static int set_with_table(void **state) {
-    const desk_options options = {
-        .deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS, .classifier = classifier_defaults};
+    const desk_options options = {.deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS, .classifier = every_path};
     return set_table_with(state, &options);
 }
 
