@@ -23,8 +23,13 @@ enum {
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
+    KEY_BATCH_WAIT,
+    KEY_ANSWERS_MEMORY,
+    KEY_CACHE_MEMORY,
     KEY_ANNOUNCE
 };
+
+enum { MEMORY_MIB_MAX = 1 << 20 };
 
 #define LISTEN_OPTION                                                                                                  \
     { "listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0 }
@@ -56,6 +61,12 @@ static const struct argp_option serve_known[] = {
     {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
+    {"batch-wait", KEY_BATCH_WAIT, "US", 0,
+     "samples that are due may wait so many microseconds for others, to pass the nets together (default 0)", 0},
+    {"answers-memory", KEY_ANSWERS_MEMORY, "MIB", 0,
+     "the most that a table of all answers may take, where codewords are short (default 64, 0: none)", 0},
+    {"cache-memory", KEY_CACHE_MEMORY, "MIB", 0,
+     "the most that the cache of answers to codewords already seen may take (default 32, 0: none)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
     OPTIONS_LOG,
@@ -103,6 +114,12 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
+    case KEY_BATCH_WAIT:
+        return options_number(value, "--batch-wait", 0, 1000000, &o->batch_wait_us);
+    case KEY_ANSWERS_MEMORY:
+        return options_number(value, "--answers-memory", 0, MEMORY_MIB_MAX, &o->answers_mib);
+    case KEY_CACHE_MEMORY:
+        return options_number(value, "--cache-memory", 0, MEMORY_MIB_MAX, &o->cache_mib);
     default:
         return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
     }
@@ -177,7 +194,15 @@ static void print_usage(FILE *to) {
 
 err server_options_parse(int argc, char **argv, server_options *options) {
     *options = (server_options){
-        .epochs = -1, .seed = -1, .threads = -1, .precision = -1, .heartbeat_ms = 2000, .deadline_ms = 2000};
+        .epochs = -1,
+        .seed = -1,
+        .threads = -1,
+        .precision = -1,
+        .heartbeat_ms = 2000,
+        .deadline_ms = 2000,
+        .answers_mib = 64,
+        .cache_mib = 32,
+    };
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0) {
         print_usage(stdout);

@@ -126,7 +126,7 @@ static int64_t push_what_is_there(void *role) {
         return -1;
     }
     if (worker_replies_are_high(s->worker)) {
-        return 1;
+        return 1000;
     }
     uint64_t first;
     const uint8_t *portions;

@@ -65,7 +65,7 @@ static void on_joined(void *context, uint32_t portion, const char *name) {
 static void on_left(void *context, uint32_t portion) {
     serving *s = context;
     if (!atomic_load(&s->is_stopping)) {
-        desk_left(s->desk, portion);
+        desk_left(s->desk, portion, clock_now_ns());
     }
 }
 
@@ -153,10 +153,15 @@ static err start_worker_side(serving *s) {
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, s};
     desk_host host = {tell, drop, pause_node, send_answer, tell_ready, s};
-    uint64_t deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u;
+    desk_options options = {
+        .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
+        .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
+        .classifier = {.answers_bytes = (size_t)s->options->answers_mib << 20,
+                       .seen_bytes = (size_t)s->options->cache_mib << 20},
+    };
     err e = open_results(s);
     e = e ? e : peers_new(&s->peers, &config, &events, &s->worker);
-    return e ? e : desk_new(&s->desk, &s->run, s->results, deadline_ns, &host);
+    return e ? e : desk_new(&s->desk, &s->run, s->results, &options, &host);
 }
 
 static err start_gateway(serving *s) {

@@ -158,7 +158,7 @@ static void mailbox_wait_ends_in_time(void **state) {
     assert_int_equal(mailbox_new(&m, 1000, NULL, NULL, NULL), ERR_OK);
     uint64_t start = clock_now_ns();
     mailbox_wait(m, 0);
-    mailbox_wait(m, 20);
+    mailbox_wait(m, 20000);
     assert_true(clock_now_ns() - start >= 20 * 1000000u);
     mailbox_put(m, 1, 0, NULL, 0);
     mailbox_put(m, 2, 0, NULL, 0);
@@ -210,7 +210,7 @@ static void mailbox_loses_nothing_between_threads(void **state) {
     uint64_t start = clock_now_ms();
     while (sum < PRODUCERS * RECORDS && clock_now_ms() - start < DEADLINE_MS) {
         mail got;
-        mailbox_wait(m, DEADLINE_MS);
+        mailbox_wait(m, DEADLINE_MS * 1000);
         while (mailbox_take(m, &got)) {
             assert_true(got.kind < PRODUCERS);
             assert_true(got.about == next[got.kind]);
@@ -234,7 +234,7 @@ static void mailbox_loses_nothing_between_threads(void **state) {
 static bool woken_for(mailbox *m, mail *got) {
     while (!mailbox_take(m, got)) {
         uint64_t start = clock_now_ms();
-        mailbox_wait(m, DEADLINE_MS);
+        mailbox_wait(m, DEADLINE_MS * 1000);
         if (clock_now_ms() - start >= DEADLINE_MS) {
             return false;
         }
