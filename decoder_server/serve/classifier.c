@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "bits/decision.h"
 #include "decoder_server/serve/answers.h"
 #include "nn/fold.h"
 #include "nn/loss.h"
@@ -69,7 +70,7 @@ static void unpack_sample(const classifier *c, const assembled *sample, float *t
     for (uint32_t k = 0; k < c->portions; k++) {
         bool is_here = sample->have >> k & 1;
         for (uint32_t b = 0; b < c->bits; b++) {
-            *to++ = is_here ? (float)(sample->codes[k] >> b & 1) : 0.5f;
+            *to++ = is_here ? (float)(sample->codes[k] >> b & 1) : DECISION_UNKNOWN;
         }
     }
 }

@@ -9,9 +9,9 @@ enum { ROWS = 5 };
 /* Folds a net filled with known numbers, and holds it against itself; `tensors` is what must be left of them. */
 static void assert_folds(const nn_spec *spec, size_t tensors, size_t tensors_folded) {
     nn_net_options options = {.max_rows = ROWS};
-    nn_net *plain = make_net(spec, options), *folded = make_net(spec, options);
-    fill_tensors(plain);
-    fill_tensors(folded);
+    nn_net *plain = make_net_with(spec, options), *folded = make_net_with(spec, options);
+    fill_scaled(plain);
+    fill_scaled(folded);
     assert_int_equal(nn_net_tensor_count(folded), tensors);
     nn_net_freeze(folded); /* what was prepared before must not stay */
     assert_int_equal(nn_fold(&folded, spec, &options), ERR_OK);
@@ -92,7 +92,7 @@ static void nothing_to_fold_leaves_the_net(void **state) {
     const nn_layer_spec layers[] = LAYERS(DENSE("a", 80), A(NN_RELU), DENSE("b", 50));
     memcpy(spec.layers, layers, sizeof layers);
     nn_net_options options = {.max_rows = ROWS};
-    nn_net *net = make_net(&spec, options), *before = net;
+    nn_net *net = make_net_with(&spec, options), *before = net;
     assert_int_equal(nn_fold(&net, &spec, &options), ERR_OK);
     assert_ptr_equal(net, before);
     nn_net_free(net);
