@@ -11,6 +11,7 @@ typedef struct entry {
     gate *gate;
     uint64_t number;
     bool paused_by_worker;
+    bool is_introduced; /* the worker knows its portions */
 } entry;
 
 struct gate {
@@ -31,10 +32,19 @@ static entry *entry_of(gate *g, uint64_t number) {
     return found->link && found->number == number ? found : NULL;
 }
 
+static err introduce(entry *e) {
+    uint64_t portions = link_portions(e->link);
+    err failed =
+        e->is_introduced ? ERR_OK : worker_post(*e->gate->worker, MAIL_PORTIONS, e->number, &portions, sizeof portions);
+    e->is_introduced = !failed;
+    return failed;
+}
+
 static void on_frame(void *context, wire_link *l, const frame *f) {
     entry *from = context;
     gate *g = from->gate;
-    if (worker_post(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER, FRAME_HEADER + f->length)) {
+    if (introduce(from) ||
+        worker_post(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER, FRAME_HEADER + f->length)) {
         link_close(l, err_text());
     } else if (!g->all_paused && worker_is_behind(*g->worker)) {
         g->all_paused = true;
@@ -49,7 +59,7 @@ static void on_frame(void *context, wire_link *l, const frame *f) {
 static void on_down(void *context, wire_link *l, const char *reason) {
     entry *gone = context;
     gate *g = gone->gate;
-    log_debug("%s: %s", link_address(l), reason);
+    log_write(link_has_failed_tls(l) ? LOG_WARN : LOG_DEBUG, "%s: %s", link_address(l), reason);
     meter last;
     link_read_meter(l, &last);
     worker_post(*g->worker, MAIL_DOWN, gone->number, &last, sizeof last);
@@ -79,14 +89,14 @@ static void on_accepted(void *context, wire_link *l) {
     log_debug("%s: connected", link_address(l));
 }
 
-err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, worker **w) {
+err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, worker **w) {
     gate *g = calloc(1, sizeof *g);
     if (!g) {
         return err_fail(ERR_MEMORY, "no memory for the gate");
     }
     g->loop = loop;
     g->worker = w;
-    err e = listener_new(&g->listener, loop, host, port, GATE_LINKS_MAX, on_accepted, g);
+    err e = listener_new(&g->listener, loop, host, port, tls, GATE_LINKS_MAX, on_accepted, g);
     if (e) {
         free(g);
         return e;

@@ -23,6 +23,10 @@ enum {
     KEY_RESULTS,
     KEY_DEADLINE,
     KEY_ANNOUNCE,
+    KEY_TLS_CERT,
+    KEY_TLS_KEY,
+    KEY_TLS_CA,
+    KEY_INSECURE,
     KEY_LOG_LEVEL
 };
 
@@ -32,6 +36,12 @@ enum {
     { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
 #define ANNOUNCE_OPTION                                                                                                \
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
+#define TLS_OPTIONS                                                                                                    \
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "TLS with the nodes: this server's certificate, PEM", 0},                    \
+        {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key, PEM", 0},                                                        \
+        {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that nodes' certificates must be of, PEM", 0}, {                     \
+        "insecure", KEY_INSECURE, NULL, 0, "allow plain text on addresses other than loopback", 0                      \
+    }
 #define LOG_OPTION                                                                                                     \
     { "log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0 }
 
@@ -47,6 +57,7 @@ static const struct argp_option train_known[] = {
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
+    TLS_OPTIONS,
     LOG_OPTION,
     {0},
 };
@@ -59,6 +70,7 @@ static const struct argp_option serve_known[] = {
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
+    TLS_OPTIONS,
     LOG_OPTION,
     {0},
 };
@@ -132,6 +144,18 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_ANNOUNCE:
         o->announce = value;
         return 0;
+    case KEY_TLS_CERT:
+        o->tls_files.certificate = value;
+        return 0;
+    case KEY_TLS_KEY:
+        o->tls_files.key = value;
+        return 0;
+    case KEY_TLS_CA:
+        o->tls_files.ca = value;
+        return 0;
+    case KEY_INSECURE:
+        o->insecure = true;
+        return 0;
     case KEY_LOCAL:
         o->local = true;
         return 0;
@@ -159,6 +183,12 @@ static err check_train(const server_options *o) {
 static err check_serve(const server_options *o) {
     const char *missing = !o->run ? "the run's folder" : !o->has_listen ? "--listen" : NULL;
     return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server serve --help)", missing) : ERR_OK;
+}
+
+/* HTTP has no TLS of its own: that is for a proxy on this machine. */
+static err check_plain(const server_options *o) {
+    err e = o->has_listen && !tls_is_wanted(&o->tls_files) ? tls_check_plain("--listen", o->host, o->insecure) : ERR_OK;
+    return e || !o->has_http ? e : tls_check_plain("--http", o->http_host, o->insecure);
 }
 
 static void print_usage(FILE *to) {
@@ -197,5 +227,6 @@ err server_options_parse(int argc, char **argv, server_options *options) {
     argv[1] = name;
     err e = options_parse(&argp, argc - 1, argv + 1, 0, NULL, options);
     argv[1] = (char *)(uintptr_t)command;
-    return e ? e : train ? check_train(options) : check_serve(options);
+    e = e ? e : train ? check_train(options) : check_serve(options);
+    return e ? e : check_plain(options);
 }

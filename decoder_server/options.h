@@ -3,6 +3,7 @@
 #define FEWBIT_DECODER_SERVER_OPTIONS_H
 
 #include "base/err.h"
+#include "wire/tls.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,6 +27,9 @@ typedef struct server_options {
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
     int64_t heartbeat_ms, deadline_ms;
     bool local, resume;
+    bool insecure;
+    tls_files tls_files;
+    tls_context *tls; /* main makes it from the files; NULL: plain text */
 } server_options;
 
 /* `train EXPERIMENT …` or `serve RUN …`. --help and --version print and exit. */
