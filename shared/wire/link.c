@@ -281,6 +281,7 @@ static const char *end_without_goodbye(const wire_link *l) {
 static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece) {
     wire_link *l = stream->data;
     if (length < 0) {
+        l->has_failed_tls = l->has_failed_tls || (l->tls && !l->from && !tls_is_ready(l->tls));
         link_take_down(l, length != UV_EOF ? uv_strerror((int)length) : end_without_goodbye(l));
         return;
     }

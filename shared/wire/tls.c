@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_MAX = 16384, HELLO_BYTES = 3, PORTIONS = 64 };
+enum { RECORD_MAX = 16384, ANSWERS_MAX = 256 << 10, HELLO_BYTES = 3, PORTIONS = 64 };
 
 struct tls_context {
     SSL_CTX *ssl;
@@ -350,6 +350,10 @@ err tls_read(tls *t, uint8_t *to, size_t room, size_t *length, bool *ended) {
     *ended = false;
     if (!tls_is_ready(t)) {
         return err_fail(ERR_NETWORK, "the TLS connection is over");
+    }
+    if (BIO_ctrl_pending(t->out) > ANSWERS_MAX) { /* each request for new keys brings one */
+        t->is_over = true;
+        return err_fail(ERR_FULL, "the other side asks for ever new keys");
     }
     ERR_clear_error();
     int done = SSL_read_ex(t->ssl, to, room, length);

@@ -60,8 +60,9 @@ err tls_feed(tls *t, const uint8_t *bytes, size_t length);
 err tls_handshake(tls *t);
 bool tls_is_ready(const tls *t);
 
-/* After the handshake: decrypted bytes, as many as there are and fit. 0: there are none now, or, with `*ended`, there
- * will be none any more, as the other side has said. */
+/* After the handshake: decrypted bytes, as many as there are and fit. ERR_FULL where the other side makes TLS answer
+ * and takes no answers. 0: there are none now, or, with `*ended`, there will be none any more, as the other side has
+ * said. */
 err tls_read(tls *t, uint8_t *to, size_t room, size_t *length, bool *ended);
 
 /* After the handshake: encrypts `bytes` and appends them to `to`. */

@@ -61,7 +61,8 @@ typedef struct link_end {
     size_t wrong; /* frames that were not the one expected */
     int ups, downs;
     char reason[256];
-    meter last;      /* read in `down` */
+    meter last; /* read in `down` */
+    bool has_failed_tls;
     bool one_by_one; /* pauses at every frame */
     size_t limit;    /* set at the first frame, when not 0 */
 } link_end;
@@ -108,6 +109,7 @@ static void on_end_down(void *context, wire_link *l, const char *reason) {
     e->downs++;
     strncpy(e->reason, reason, sizeof e->reason - 1);
     link_read_meter(l, &e->last);
+    e->has_failed_tls = link_has_failed_tls(l);
     e->link = NULL;
 }
 
