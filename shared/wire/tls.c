@@ -128,7 +128,8 @@ static err make_ssl(const tls_context *c, SSL_CTX **out) {
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ssl, 0);
-    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS); /* idle links cost little */
+    SSL_CTX_set_mode(ssl,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN); /* idle links cost little; the CA is known */
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_certificate);
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     err e = read_files(c, ssl);
