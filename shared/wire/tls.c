@@ -133,11 +133,12 @@ static err make_ssl(const tls_context *c, SSL_CTX **out) {
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, on_certificate);
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     err e = read_files(c, ssl);
-    ERR_clear_error();
     if (e) {
         SSL_CTX_free(ssl);
+        ERR_clear_error();
         return e;
     }
+    ERR_clear_error();
     *out = ssl;
     return ERR_OK;
 }
@@ -168,6 +169,7 @@ err tls_context_new(tls_context **out, const tls_files *files) {
 void tls_context_free(tls_context *c) {
     if (c) {
         SSL_CTX_free(c->ssl);
+        ERR_clear_error();
         free(c);
     }
 }
@@ -179,6 +181,7 @@ err tls_context_reload(tls_context *c) {
         return e;
     }
     SSL_CTX_free(c->ssl); /* connections hold their own reference */
+    ERR_clear_error();
     c->ssl = fresh;
     return ERR_OK;
 }
@@ -245,6 +248,7 @@ err tls_new(tls **out, tls_context *c, const char *host) {
 void tls_free(tls *t) {
     if (t) {
         SSL_free(t->ssl);
+        ERR_clear_error();
         free(t);
     }
 }
@@ -314,15 +318,21 @@ static uint64_t portion_of(const ASN1_IA5STRING *uri) {
     return number < PORTIONS ? (uint64_t)1 << number : 0;
 }
 
-static uint64_t portions_of(const X509 *certificate) {
-    GENERAL_NAMES *names = certificate ? X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL) : NULL;
-    uint64_t portions = 0;
+/* False where the names cannot be read; a certificate without any names none. */
+static bool read_portions(const X509 *certificate, uint64_t *portions) {
+    enum { ABSENT = -1 };
+    int found = ABSENT;
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, NULL);
+    if (!names && found != ABSENT) {
+        return false;
+    }
+    *portions = 0;
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) { /* -1 names where there are none */
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-        portions |= name->type == GEN_URI ? portion_of(name->d.uniformResourceIdentifier) : 0;
+        *portions |= name->type == GEN_URI ? portion_of(name->d.uniformResourceIdentifier) : 0;
     }
     GENERAL_NAMES_free(names);
-    return portions;
+    return true;
 }
 
 err tls_handshake(tls *t) {
@@ -336,8 +346,11 @@ err tls_handshake(tls *t) {
         err e = judge(t, done, &ended);
         return e || !ended ? e : fail(t);
     }
+    const X509 *certificate = SSL_get0_peer_certificate(t->ssl);
+    if (!certificate || !read_portions(certificate, &t->portions)) {
+        return fail(t);
+    }
     t->is_ready = true;
-    t->portions = portions_of(SSL_get0_peer_certificate(t->ssl));
     ERR_clear_error();
     return ERR_OK;
 }
