@@ -1,10 +1,13 @@
 #include "decoder_server/gate.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "decoder_server/mail.h"
 #include "wire/link.h"
 
 #include <stdlib.h>
+
+enum { TOLD_EVERY_MS = 100 };
 
 typedef struct entry {
     wire_link *link; /* NULL: a free place */
@@ -22,6 +25,8 @@ struct gate {
     size_t links;
     uint64_t last_number;
     bool all_paused;
+    uint64_t told_ms; /* when a failure of TLS was last told */
+    uint64_t untold;  /* failures since */
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -56,10 +61,29 @@ static void on_frame(void *context, wire_link *l, const frame *f) {
     }
 }
 
+/* Whoever can reach the port can make TLS fail as often as he likes: the log gets some of it, and how often. */
+static void tell_down(gate *g, wire_link *l, const char *reason) {
+    if (!link_has_failed_tls(l)) {
+        log_debug("%s: %s", link_address(l), reason);
+        return;
+    }
+    uint64_t now = clock_now_ms();
+    if (now - g->told_ms < TOLD_EVERY_MS) {
+        g->untold++;
+        return;
+    }
+    if (g->untold > 0) {
+        log_warn("%llu more connections have failed at TLS", (unsigned long long)g->untold);
+    }
+    log_warn("%s: %s", link_address(l), reason);
+    g->told_ms = now;
+    g->untold = 0;
+}
+
 static void on_down(void *context, wire_link *l, const char *reason) {
     entry *gone = context;
     gate *g = gone->gate;
-    log_write(link_has_failed_tls(l) ? LOG_WARN : LOG_DEBUG, "%s: %s", link_address(l), reason);
+    tell_down(g, l, reason);
     meter last;
     link_read_meter(l, &last);
     worker_post(*g->worker, MAIL_DOWN, gone->number, &last, sizeof last);

@@ -49,8 +49,8 @@ err tls_check_plain(const char *option, const char *host, bool insecure) {
         return ERR_OK;
     }
     return err_fail(ERR_USAGE,
-                    "%s: plain text would leave this machine at %s; give certificates, or allow it with "
-                    "--insecure",
+                    "%s: plain text would leave this machine at %s; use TLS (docs/operations.md), or allow it "
+                    "with --insecure",
                     option, host);
 }
 

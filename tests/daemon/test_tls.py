@@ -269,6 +269,20 @@ class Refusals(TlsCase):
         node.join()
         server.wait_for("portion 3 is ready")
 
+    def test_the_log_is_not_flooded(self):
+        server = self.serve_tls()
+        for _ in range(300):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as stream:
+                stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                stream.recv(100)
+
+        def is_summed_up():
+            with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as stream:
+                stream.sendall(b"hello")
+                stream.recv(100)
+            return "more connections have failed at TLS" in server.said
+        wait_until(is_summed_up, "the sum of those not told", explain=self.fleet.explain)
+
     def test_peers_that_mean_harm(self):
         """Whatever comes through a good handshake or instead of one, the server goes on."""
         server, _ = self.start_tls()
