@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "nn/net.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ enum {
     KEY_OUT,
     KEY_EPOCHS,
     KEY_SEED,
+    KEY_PRECISION,
     KEY_LOCAL,
     KEY_DATA,
     KEY_RESUME,
@@ -51,6 +53,7 @@ static const struct argp_option train_known[] = {
     {"out", KEY_OUT, "RUN", 0, "folder of the run", 0},
     {"epochs", KEY_EPOCHS, "N", 0, "in place of the experiment's", 0},
     {"seed", KEY_SEED, "N", 0, "in place of the experiment's", 0},
+    {"precision", KEY_PRECISION, "f32|bf16", 0, "in place of the experiment's", 0},
     {"local", KEY_LOCAL, NULL, 0, "train in this one process, without nodes", 0},
     {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
@@ -89,6 +92,15 @@ static const char serve_doc[] =
     "network, "
     "7 refused by the other side, 130 stopped.";
 
+static err take_precision(const char *value, int *precision) {
+    bool is_bf16 = strcmp(value, "bf16") == 0;
+    if (!is_bf16 && strcmp(value, "f32") != 0) {
+        return err_fail(ERR_USAGE, "--precision: '%s' is neither f32 nor bf16", value);
+    }
+    *precision = is_bf16 ? NN_BF16 : NN_F32;
+    return ERR_OK;
+}
+
 static err take_value(server_options *o, int key, char *value) {
     log_level level;
     switch (key) {
@@ -102,6 +114,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--epochs", 1, 100000, &o->epochs);
     case KEY_SEED:
         return options_number(value, "--seed", 0, INT64_MAX, &o->seed);
+    case KEY_PRECISION:
+        return take_precision(value, &o->precision);
     case KEY_THREADS:
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
@@ -200,7 +214,8 @@ static void print_usage(FILE *to) {
 }
 
 err server_options_parse(int argc, char **argv, server_options *options) {
-    *options = (server_options){.epochs = -1, .seed = -1, .threads = -1, .heartbeat_ms = 2000, .deadline_ms = 2000};
+    *options = (server_options){
+        .epochs = -1, .seed = -1, .threads = -1, .precision = -1, .heartbeat_ms = 2000, .deadline_ms = 2000};
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0) {
         print_usage(stdout);

@@ -25,6 +25,7 @@ typedef struct server_options {
     uint16_t http_port;
     bool has_http;
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
+    int precision;                 /* nn_precision; -1: as the experiment says */
     int64_t heartbeat_ms, deadline_ms;
     bool local, resume;
     bool insecure;

@@ -20,6 +20,9 @@ static err load_experiment(const server_options *o, experiment *e) {
     if (o->seed >= 0) {
         e->training.seed = (uint64_t)o->seed;
     }
+    if (o->precision >= 0) {
+        e->training.precision = (nn_precision)o->precision;
+    }
     return experiment_check(e);
 }
 

@@ -305,9 +305,10 @@ EXPERIMENT = {
 }
 
 
-def experiment_text(**changes):
-    """The tiny experiment, with training__batch=20 for key batch of section training; None leaves a key out."""
-    whole = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in EXPERIMENT.items()}
+def experiment_text(base=None, **changes):
+    """`base` (the tiny experiment) as YAML, with training__batch=20 for key batch of section training; None leaves a key or
+    section out."""
+    whole = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in (base or EXPERIMENT).items()}
     for path, value in changes.items():
         section, _, key = path.partition("__")
         (whole[section] if key else whole)[key or section] = value

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Joint training as users run it: real daemons on loopback, disturbed in every way we know, and always the same bits."""
+import hashlib
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -116,6 +118,27 @@ class SameBits(TrainingCase):
         run = self.folder / "flags"
         self.fleet.train_local(self.experiment(training__epochs=9), self.split, run, "--epochs", "2", "--seed", "2")
         self.assertEqual(weights(run), wanted)
+
+    def test_a_run_of_an_older_version_goes_on(self):
+        """Its experiment.yaml, as it was written then, lacks a key of today."""
+        def head(folder):  # without the file's header, which names the run
+            part = (folder / "head" / "step-400.safetensors").read_bytes()
+            return part[8 + int.from_bytes(part[:8], "little"):]
+
+        wanted = self.reference(self.experiment())[0]
+        run = self.folder / "older"
+        self.fleet.train_local(self.experiment(training__epochs=1), self.split, self.folder / "today")
+        text = (self.folder / "today" / "experiment.yaml").read_text()
+        older = re.sub(r"(?m)^  portion_dropout: .*\n", "", text).replace("  epochs: 1\n", "  epochs: 2\n")
+        self.assertEqual(older.count("\n"), text.count("\n") - 1)
+        (run / "head").mkdir(parents=True)
+        (run / "experiment.yaml").write_text(older)
+        for _ in range(2):  # begun, then opened again with a commit
+            self.fleet.train_local(self.experiment(), self.split, run, "--resume")
+        self.assertEqual((run / "experiment.yaml").read_text(), older)
+        identity = hashlib.sha256(older.encode()).hexdigest()[:16]
+        self.assertEqual(read_json(run / "manifest.json")["run"], identity)
+        self.assertEqual(head(run), head(wanted))
 
     def test_last_batch_may_be_shorter(self):
         experiment = self.experiment(training__batch=300, training__epochs=3)
@@ -529,7 +552,8 @@ class Refusals(TrainingCase):
         before = weights(self.run_folder)
         for options, pattern in ((("--epochs", "1"), "holds a run already; continue it with --resume"),
                                  (("--resume", "--seed", "9"), "is a run of another experiment"),
-                                 (("--resume", "--epochs", "9"), "is a run of another experiment")):
+                                 (("--resume", "--epochs", "9"), "is a run of another experiment"),
+                                 (("--resume", "--precision", "bf16"), "is a run of another experiment")):
             with self.subTest(options):
                 again = self.fleet.train_local(experiment, self.split, self.run_folder, *options, code=3)
                 self.assertRegex(again.said, rf"^decoder_server: .*{self.run_folder.name}: {pattern}[^\n]*\n$")

@@ -3,6 +3,7 @@
 #include "loop/backoff.h"
 #include "loop/mailbox.h"
 #include "loop/signals.h"
+#include "tests/unit/child.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -330,8 +331,6 @@ static void backoff_waits_differ_from_try_to_try(void **state) {
 
 /* ---- signals ---- */
 
-enum { STATUS_FINE = 42, CHILD_SECONDS = 10 };
-
 typedef struct signal_loop {
     uv_loop_t loop;
     signals caught;
@@ -404,19 +403,6 @@ static int run_to_the_end(void) {
     uv_close((uv_handle_t *)&l.again, NULL);
     uv_run(&l.loop, UV_RUN_DEFAULT);
     return l.stops == 0 ? STATUS_FINE : 1;
-}
-
-static int status_of(int (*body)(void)) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(CHILD_SECONDS);
-        _exit(body());
-    }
-    int status = 0;
-    assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 static void signals_stop_once(void **state) {
