@@ -12,6 +12,7 @@ enum {
     MAIL_METER,     /* struct meter of a connection, asked for */
     MAIL_DOWN,      /* a connection is gone; its last struct meter */
     MAIL_CLASSIFY,  /* the elements of one whole sample, u8 */
+    MAIL_PORTIONS,  /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
     /* worker -> loop */
     MAIL_SEND = 32, /* a whole frame */
     MAIL_ADMIT,     /* u32 heartbeat ms: the connection has said a good Hello */

@@ -28,9 +28,13 @@ int main(int argc, char **argv) {
     openblas_set_num_threads(1);
     server_options options;
     err e = server_options_parse(argc, argv, &options);
+    if (!e && tls_is_wanted(&options.tls_files)) {
+        e = tls_context_new(&options.tls, &options.tls_files);
+    }
     if (!e) {
         e = options.command == SERVER_TRAIN ? train_command(&options) : serve_command(&options);
     }
+    tls_context_free(options.tls);
     if (e) {
         log_failure();
     }

@@ -26,7 +26,11 @@ enum {
     KEY_BATCH_WAIT,
     KEY_ANSWERS_MEMORY,
     KEY_CACHE_MEMORY,
-    KEY_ANNOUNCE
+    KEY_ANNOUNCE,
+    KEY_TLS_CERT,
+    KEY_TLS_KEY,
+    KEY_TLS_CA,
+    KEY_INSECURE
 };
 
 enum { MEMORY_MIB_MAX = 1 << 20 };
@@ -37,6 +41,12 @@ enum { MEMORY_MIB_MAX = 1 << 20 };
     { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
 #define ANNOUNCE_OPTION                                                                                                \
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
+#define TLS_OPTIONS                                                                                                    \
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "TLS with the nodes: this server's certificate, PEM", 0},                    \
+        {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key, PEM", 0},                                                        \
+        {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that nodes' certificates must be of, PEM", 0}, {                     \
+        "insecure", KEY_INSECURE, NULL, 0, "allow plain text on addresses other than loopback", 0                      \
+    }
 
 static const struct argp_option train_known[] = {
     LISTEN_OPTION,
@@ -51,6 +61,7 @@ static const struct argp_option train_known[] = {
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
+    TLS_OPTIONS,
     OPTIONS_LOG,
     {0},
 };
@@ -69,6 +80,7 @@ static const struct argp_option serve_known[] = {
      "the most that the cache of answers to codewords already seen may take (default 32, 0: none)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
+    TLS_OPTIONS,
     OPTIONS_LOG,
     {0},
 };
@@ -155,6 +167,18 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_ANNOUNCE:
         o->announce = value;
         return 0;
+    case KEY_TLS_CERT:
+        o->tls_files.certificate = value;
+        return 0;
+    case KEY_TLS_KEY:
+        o->tls_files.key = value;
+        return 0;
+    case KEY_TLS_CA:
+        o->tls_files.ca = value;
+        return 0;
+    case KEY_INSECURE:
+        o->insecure = true;
+        return 0;
     case KEY_LOCAL:
         o->local = true;
         return 0;
@@ -162,7 +186,7 @@ static int take(int key, char *value, struct argp_state *state) {
         o->resume = true;
         return 0;
     default:
-        if (key < KEY_LISTEN || key > KEY_ANNOUNCE) {
+        if (key < KEY_LISTEN || key > KEY_INSECURE) {
             return ARGP_ERR_UNKNOWN;
         }
         return take_value(o, key, value) ? EINVAL : 0;
@@ -182,6 +206,12 @@ static err check_train(const server_options *o) {
 static err check_serve(const server_options *o) {
     const char *missing = !o->run ? "the run's folder" : !o->has_listen ? "--listen" : NULL;
     return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server serve --help)", missing) : ERR_OK;
+}
+
+/* HTTP has no TLS of its own: that is for a proxy on this machine. */
+static err check_plain(const server_options *o) {
+    err e = o->has_listen && !tls_is_wanted(&o->tls_files) ? tls_check_plain("--listen", o->host, o->insecure) : ERR_OK;
+    return e || !o->has_http ? e : tls_check_plain("--http", o->http_host, o->insecure);
 }
 
 static void print_usage(FILE *to) {
@@ -229,5 +259,6 @@ err server_options_parse(int argc, char **argv, server_options *options) {
     argv[1] = name;
     err e = options_parse(&argp, argc - 1, argv + 1, 0, NULL, options);
     argv[1] = (char *)(uintptr_t)command;
-    return e ? e : train ? check_train(options) : check_serve(options);
+    e = e ? e : train ? check_train(options) : check_serve(options);
+    return e ? e : check_plain(options);
 }

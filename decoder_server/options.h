@@ -3,6 +3,7 @@
 #define FEWBIT_DECODER_SERVER_OPTIONS_H
 
 #include "base/err.h"
+#include "wire/tls.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,6 +30,9 @@ typedef struct server_options {
     int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
     int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
     bool local, resume;
+    bool insecure;
+    tls_files tls_files;
+    tls_context *tls; /* main makes it from the files; NULL: plain text */
 } server_options;
 
 /* `train EXPERIMENT …` or `serve RUN …`. --help and --version print and exit. */

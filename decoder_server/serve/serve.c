@@ -150,6 +150,7 @@ static err start_worker_side(serving *s) {
         .run = s->run.id,
         .mode = FEWBIT__MODE__MODE_SERVE,
         .heartbeat_ms = (uint32_t)s->options->heartbeat_ms,
+        .by_certificate = s->options->tls != NULL,
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, s};
     desk_host host = {tell, drop, pause_node, send_answer, tell_ready, s};
@@ -191,7 +192,7 @@ static err announce_addresses(const serving *s) {
 
 static err run_loop(serving *s) {
     static const worker_role role = {receive, settle, deliver, delivered, caught_up};
-    err e = gate_new(&s->gate, &s->loop, s->options->host, s->options->port, &s->worker);
+    err e = gate_new(&s->gate, &s->loop, s->options->host, s->options->port, s->options->tls, &s->worker);
     if (e) {
         return e;
     }
@@ -199,10 +200,12 @@ static err run_loop(serving *s) {
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
     e = e ? e : announce_addresses(s);
     e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
+    e = e || !s->options->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->options->tls);
     if (e) {
         shut(s);
     } else {
-        log_info("serving run %s: nodes on %s:%u", s->run.folder, s->options->host, gate_port(s->gate));
+        log_info("serving run %s: nodes on %s:%u%s", s->run.folder, s->options->host, gate_port(s->gate),
+                 s->options->tls ? " with TLS" : "");
         if (s->gateway) {
             log_info("HTTP on %s:%u", s->options->http_host, gateway_port(s->gateway));
         }

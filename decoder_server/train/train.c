@@ -93,6 +93,7 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         .labels = l,
         .host = o->host,
         .port = o->port,
+        .tls = o->tls,
         .announce = o->announce,
         .heartbeat_ms = (uint32_t)o->heartbeat_ms,
         .threads = threads_of(o),

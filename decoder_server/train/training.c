@@ -138,6 +138,7 @@ static err start_worker_side(training *t) {
         .mode = FEWBIT__MODE__MODE_TRAIN,
         .heartbeat_ms = config->heartbeat_ms,
         .labels = config->labels,
+        .by_certificate = config->tls != NULL,
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, t};
     coordinator_host host = {tell, drop, ask_meter, show, t};
@@ -148,12 +149,13 @@ static err start_worker_side(training *t) {
 
 static err run_loop(training *t) {
     static const worker_role role = {receive, sleep_until_mail, deliver, delivered, caught_up};
-    err e = gate_new(&t->gate, &t->loop, t->config->host, t->config->port, &t->worker);
+    err e = gate_new(&t->gate, &t->loop, t->config->host, t->config->port, t->config->tls, &t->worker);
     if (e) {
         return e;
     }
     e = worker_new(&t->worker, &t->loop, &role, t, t);
     e = e ? e : signals_catch(&t->signals, &t->loop, on_stop, t);
+    e = e || !t->config->tls ? e : signals_on_reload(&t->signals, tls_context_refresh, t->config->tls);
     if (e) {
         gate_close(t->gate, on_closed, t);
     } else if (announce(t->config->announce, t->config->host, gate_port(t->gate), NULL, 0)) {

@@ -184,7 +184,7 @@ class Fleet:
         """A serving server; its ports are .port and .http."""
         server = self.start("serve", binary("decoder_server"), "serve", run, "--listen", f"127.0.0.1:{port}",
                             "--http", "127.0.0.1:0", *options, **how)
-        server.port = int(server.wait_for(r"nodes on [^ ]*:(\d+)\n").group(1))
+        server.port = int(server.wait_for(r"nodes on [^ ]*:(\d+)(?: with TLS)?\n").group(1))
         server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
         return server
 

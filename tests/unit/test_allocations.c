@@ -200,9 +200,9 @@ static void await_frames(uint64_t count) {
 static void open_ends(void) {
     static const link_events events = {on_up, on_client_frame, on_down};
     assert_int_equal(uv_loop_init(&ends.loop), 0);
-    assert_int_equal(listener_new(&ends.listener, &ends.loop, "127.0.0.1", 0, 4, on_accepted, NULL), ERR_OK);
-    assert_int_equal(link_connect(&ends.loop, "127.0.0.1", listener_port(ends.listener), &events, NULL, &ends.client),
-                     ERR_OK);
+    assert_int_equal(listener_new(&ends.listener, &ends.loop, "127.0.0.1", 0, NULL, 4, on_accepted, NULL), ERR_OK);
+    assert_int_equal(
+        link_connect(&ends.loop, "127.0.0.1", listener_port(ends.listener), NULL, &events, NULL, &ends.client), ERR_OK);
     await_frames(0);
 }
 

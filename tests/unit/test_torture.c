@@ -446,9 +446,9 @@ static err make_links(void) {
     listener *from = NULL;
     wire_link *l = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
-    err e = listener_new(&from, &loop, "127.0.0.1", 0, 4, on_accepted, NULL);
+    err e = listener_new(&from, &loop, "127.0.0.1", 0, NULL, 4, on_accepted, NULL);
     if (!e) {
-        e = link_connect(&loop, "127.0.0.1", listener_port(from), &events, from, &l);
+        e = link_connect(&loop, "127.0.0.1", listener_port(from), NULL, &events, from, &l);
         if (e) {
             listener_close(from);
         }
@@ -467,7 +467,7 @@ static err make_gate(void) {
     uv_loop_t loop;
     gate *g = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
-    err e = gate_new(&g, &loop, "127.0.0.1", 0, &nobody);
+    err e = gate_new(&g, &loop, "127.0.0.1", 0, NULL, &nobody);
     if (!e) {
         gate_close(g, end_nothing, NULL);
     }
