@@ -23,6 +23,8 @@ enum {
     KEY_RESULTS,
     KEY_DEADLINE,
     KEY_ANNOUNCE,
+    KEY_TOKEN_FILE,
+    KEY_READY_NODES,
     KEY_LOG_LEVEL
 };
 
@@ -32,6 +34,10 @@ enum {
     { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
 #define ANNOUNCE_OPTION                                                                                                \
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
+#define HTTP_OPTIONS(what)                                                                                             \
+    {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {                                                                     \
+        "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but /healthz and /readyz must bring the token in it", 0 \
+    }
 #define LOG_OPTION                                                                                                     \
     { "log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0 }
 
@@ -45,6 +51,7 @@ static const struct argp_option train_known[] = {
     {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
+    HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
     LOG_OPTION,
@@ -53,7 +60,8 @@ static const struct argp_option train_known[] = {
 
 static const struct argp_option serve_known[] = {
     LISTEN_OPTION,
-    {"http", KEY_HTTP, "HOST:PORT", 0, "where requests come in over HTTP", 0},
+    HTTP_OPTIONS("where requests come in over HTTP"),
+    {"ready-nodes", KEY_READY_NODES, "N", 0, "/readyz is 200 with so many nodes (default: all)", 0},
     {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
@@ -94,6 +102,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
+    case KEY_READY_NODES:
+        return options_number(value, "--ready-nodes", 1, 64, &o->ready_nodes);
     case KEY_DEADLINE:
         return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
     default: {
@@ -131,6 +141,9 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_ANNOUNCE:
         o->announce = value;
+        return 0;
+    case KEY_TOKEN_FILE:
+        o->token_file = value;
         return 0;
     case KEY_LOCAL:
         o->local = true;

@@ -16,6 +16,7 @@ typedef struct server_options {
     const char *labels;     /* train */
     const char *data;       /* train --local */
     const char *results;    /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
+    const char *token_file; /* of the HTTP side; NULL: none */
     const char *announce;   /* file for the addresses; NULL: none */
     char host[256];
     uint16_t port;
@@ -25,6 +26,7 @@ typedef struct server_options {
     bool has_http;
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
     int64_t heartbeat_ms, deadline_ms;
+    int64_t ready_nodes; /* serve: ready with so many; 0: with all */
     bool local, resume;
 } server_options;
 

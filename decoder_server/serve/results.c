@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUFFER_BYTES = 1 << 18 };
+enum { BUFFER_BYTES = 1 << 18, LINE_MAX_BYTES = 5 * 1024 };
 
 struct results {
     FILE *file; /* NULL: none */
@@ -17,6 +17,7 @@ struct results {
     uint32_t portions, bits;
     bool is_pending; /* something was written since the last flush */
     bool has_failed;
+    feed *feed; /* NULL: none */
 };
 
 err results_open(results **out, const char *path, const dataset *set, uint32_t portions, uint32_t bits) {
@@ -63,25 +64,47 @@ static char *put_text(char *to, const char *text) {
     return to + length;
 }
 
-void results_write(results *r, const result *one) {
-    if (!r->file) {
-        return;
-    }
+/* One result as a line without its end; its length. */
+static size_t write_line(const results *r, const result *one, char line[LINE_MAX_BYTES]) {
     char codes[SPLIT_PORTIONS_MAX * (PACK_CODE_BITS_MAX + 3) + 1], *at = codes;
     for (uint32_t k = 0; k < r->portions; k++) {
         at = k ? put_text(at, ",") : at;
         at = one->sample->have >> k & 1 ? put_bits(at, one->sample->codes[k], r->bits) : put_text(at, "null");
     }
     *at = '\0';
-    r->is_pending = true;
-    fprintf(r->file,
-            "{\"id\":%" PRIu64 ",\"from\":\"%s\",\"class\":%u,\"label\":\"%s\",\"probability\":%.6f,\"bits\":[%s],"
-            "\"degraded\":%s,\"ms\":%.3f}\n",
-            one->sample->id, one->from, one->class, r->set->class_names[one->class], (double)one->probability, codes,
-            one->degraded ? "true" : "false", one->ms);
+    int length = snprintf(line, LINE_MAX_BYTES,
+                          "{\"id\":%" PRIu64 ",\"from\":\"%s\",\"class\":%u,\"label\":\"%s\",\"probability\":%.6f,"
+                          "\"bits\":[%s],\"degraded\":%s,\"ms\":%.3f}",
+                          one->sample->id, one->from, one->class, r->set->class_names[one->class],
+                          (double)one->probability, codes, one->degraded ? "true" : "false", one->ms);
+    return length > 0 ? (size_t)length : 0;
+}
+
+void results_set_feed(results *r, feed *f) {
+    r->feed = f;
+}
+
+void results_write(results *r, const result *one) {
+    bool is_heard = feed_is_wanted(r->feed);
+    if (!r->file && !is_heard) {
+        return;
+    }
+    char line[LINE_MAX_BYTES];
+    size_t length = write_line(r, one, line);
+    if (is_heard) {
+        feed_put(r->feed, "result", line, length);
+    }
+    if (r->file) {
+        r->is_pending = true;
+        line[length] = '\n'; /* in place of its zero */
+        fwrite_unlocked(line, 1, length + 1, r->file);
+    }
 }
 
 void results_flush(results *r) {
+    if (r->feed) {
+        feed_flush(r->feed);
+    }
     if (!r->is_pending) {
         return;
     }

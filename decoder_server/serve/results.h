@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "data/dataset.h"
+#include "decoder_server/feed.h"
 #include "decoder_server/serve/assembler.h"
 
 typedef struct results results;
@@ -26,6 +27,9 @@ typedef struct result {
 /* `path`: a file to append to, "-" for standard output, "none" for nothing. */
 err results_open(results **r, const char *path, const dataset *set, uint32_t portions, uint32_t bits);
 void results_close(results *r);
+
+/* Results go to a feed too, where somebody listens; borrowed. */
+void results_set_feed(results *r, feed *f);
 
 void results_write(results *r, const result *one);
 

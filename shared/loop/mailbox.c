@@ -129,6 +129,13 @@ bool mailbox_is_high(mailbox *m) {
     return high;
 }
 
+size_t mailbox_bytes(mailbox *m) {
+    pthread_mutex_lock(&m->mutex);
+    size_t bytes = m->in.used;
+    pthread_mutex_unlock(&m->mutex);
+    return bytes;
+}
+
 static bool swap(mailbox *m) {
     pthread_mutex_lock(&m->mutex);
     heap emptied = m->out;

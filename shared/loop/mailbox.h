@@ -37,6 +37,9 @@ void mailbox_end(mailbox *m);
 
 bool mailbox_is_high(mailbox *m);
 
+/* Bytes that wait to be taken. */
+size_t mailbox_bytes(mailbox *m);
+
 /* The next record, or false when there is none. */
 bool mailbox_take(mailbox *m, mail *out);
 

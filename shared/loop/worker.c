@@ -143,6 +143,11 @@ bool worker_is_behind(worker *w) {
     return mailbox_is_high(w->in);
 }
 
+void worker_waiting(worker *w, size_t *in, size_t *out) {
+    *in = mailbox_bytes(w->in);
+    *out = mailbox_bytes(w->out);
+}
+
 err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
     return mailbox_put(w->out, kind, about, bytes, length);
 }

@@ -39,6 +39,8 @@ void worker_free(worker *w);
 /* Loop's thread. */
 err worker_post(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 bool worker_is_behind(worker *w);
+/* Bytes that wait on their way to the worker and from it. */
+void worker_waiting(worker *w, size_t *in, size_t *out);
 
 /* Worker's thread. worker_reply_begin gives room to fill in place, closed by worker_reply_end. */
 err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);

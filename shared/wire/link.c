@@ -542,6 +542,10 @@ uint16_t listener_port(const listener *l) {
                                                : ((struct sockaddr_in *)&address)->sin_port);
 }
 
+uint64_t listener_turned_away(const listener *l) {
+    return l->turned_away;
+}
+
 void listener_close(listener *l) {
     uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
 }
