@@ -72,3 +72,7 @@ void feed_taken(feed *f) {
     f->is_under_way = false;
     feed_flush(f);
 }
+
+void feed_finish(feed *f) {
+    feed_taken(f);
+}

@@ -29,6 +29,9 @@ void feed_put(feed *f, const char *kind, const char *data, size_t length);
 /* Hands over what is there, unless the loop still has the last. */
 void feed_flush(feed *f);
 
+/* The same though the loop still has the last: the end is near. */
+void feed_finish(feed *f);
+
 /* The loop has taken what it was handed (MAIL_EVENTS_TAKEN). */
 void feed_taken(feed *f);
 

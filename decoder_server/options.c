@@ -166,6 +166,9 @@ static err check_train(const server_options *o) {
                           : o->local && !o->data        ? "--data"
                           : !o->local && !o->has_listen ? "--listen (or --local)"
                                                         : NULL;
+    if (!missing && o->local && o->has_http) {
+        return err_fail(ERR_USAGE, "--http shows a training over the network: not with --local");
+    }
     return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server train --help)", missing) : ERR_OK;
 }
 

@@ -28,6 +28,7 @@ struct events {
     size_t greeting_length, greeting_capacity;
     uv_timer_t *tick, *heartbeat;
     bool is_taken_late; /* host.taken is owed at the next tick */
+    bool with_last;
     bool has_ended;
     char ring[EVENTS_RING_BYTES];
 };
@@ -38,7 +39,7 @@ static void free_timer(uv_handle_t *handle) {
     free(handle);
 }
 
-err events_new(events **out, uv_loop_t *loop, const events_host *host) {
+err events_new(events **out, uv_loop_t *loop, const events_host *host, bool with_last) {
     events *e = calloc(1, sizeof *e);
     uv_timer_t *tick = malloc(sizeof *tick), *heartbeat = malloc(sizeof *heartbeat);
     if (!e || !tick || !heartbeat) {
@@ -47,7 +48,7 @@ err events_new(events **out, uv_loop_t *loop, const events_host *host) {
         free(heartbeat);
         return err_fail(ERR_MEMORY, "no memory for events");
     }
-    *e = (events){.host = *host, .tick = tick, .heartbeat = heartbeat};
+    *e = (events){.host = *host, .tick = tick, .heartbeat = heartbeat, .with_last = with_last};
     uv_timer_init(loop, tick);
     uv_timer_init(loop, heartbeat);
     tick->data = heartbeat->data = e;
@@ -64,6 +65,7 @@ static void resume(listener *l) {
 void events_end(events *e) {
     e->has_ended = true;
     for (listener *l = e->first; l; l = l->next) {
+        l->left = EVENTS_TICK_BYTES; /* what there is still goes out */
         if (l->is_suspended) {
             resume(l);
         }
@@ -240,7 +242,7 @@ static size_t read_events(listener *l, char *to, size_t room) {
 static ssize_t read_stream(void *context, uint64_t position, char *to, size_t most) {
     (void)position;
     listener *l = context;
-    if (l->of->has_ended) {
+    if (l->of->has_ended && !has_news(l->of, l)) {
         return MHD_CONTENT_READER_END_OF_STREAM;
     }
     size_t length = 0;
@@ -283,7 +285,7 @@ struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection)
                     .connection = connection,
                     .next = e->first,
                     .greeting = e->greeting_length,
-                    .at = e->next,
+                    .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
                     .left = EVENTS_TICK_BYTES,
                     .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
     struct MHD_Response *response =

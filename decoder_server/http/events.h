@@ -45,7 +45,8 @@ typedef struct events_counters {
     uint64_t events, lost; /* added; missed by slow listeners, and dropped before they came here */
 } events_counters;
 
-err events_new(events **e, uv_loop_t *loop, const events_host *host);
+/* With `with_last`, a new listener gets the last event there was, too. */
+err events_new(events **e, uv_loop_t *loop, const events_host *host, bool with_last);
 
 /* Ends every stream; the connections are resumed for the daemon to close. */
 void events_end(events *e);

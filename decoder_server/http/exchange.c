@@ -87,6 +87,9 @@ enum MHD_Result exchange_queue(exchange *x, unsigned status, struct MHD_Response
     } else if (status == MHD_HTTP_UNAUTHORIZED) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"fewbit\"");
     }
+    if (x->allow) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, x->allow);
+    }
     enum MHD_Result queued = MHD_queue_response(x->connection, status, response);
     MHD_destroy_response(response);
     return queued;

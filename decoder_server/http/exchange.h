@@ -40,6 +40,7 @@ typedef struct exchange {
     struct exchange *next; /* in the pool, or among those that wait for a report */
     uint32_t route;
     const char *method;
+    const char *allow; /* the Allow header of the answer; NULL: none */
     char id[IDENTITY_ID_MAX + 1], trace[IDENTITY_TRACE_LENGTH + 1];
     bool is_sampled;
     uint64_t started_ns;

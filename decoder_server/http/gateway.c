@@ -282,7 +282,7 @@ err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
     g->loop = loop;
     err e = start_daemon(g);
     events_host host = {on_wanted, on_taken, on_resumed, g};
-    e = e ? e : events_new(&g->events, loop, &host);
+    e = e ? e : events_new(&g->events, loop, &host, config->mode == GATEWAY_TRAINS);
     if (e) {
         if (g->daemon) {
             MHD_stop_daemon(g->daemon);

@@ -131,9 +131,10 @@ static bool is_allowed(const route *r, const char *method) {
 }
 
 static enum MHD_Result refuse_method(exchange *x, const route *r) {
-    static const char post[] = "only with POST", get[] = "only with GET";
+    bool is_post = strcmp(r->method, "POST") == 0;
+    x->allow = is_post ? "POST" : r->ask == listen_to_events ? "GET" : "GET, HEAD";
     return exchange_refuse(x, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
-                           strcmp(r->method, "POST") == 0 ? post : get);
+                           is_post ? "only with POST" : "only with GET");
 }
 
 /* The route is known; whether the request may go on, else it is answered. */

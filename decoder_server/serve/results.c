@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "bits/pack.h"
+#include "decoder_server/feed.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -80,7 +81,7 @@ static size_t write_line(const results *r, const result *one, char line[LINE_MAX
     return length > 0 ? (size_t)length : 0;
 }
 
-void results_set_feed(results *r, feed *f) {
+void results_set_feed(results *r, struct feed *f) {
     r->feed = f;
 }
 

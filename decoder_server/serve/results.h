@@ -10,10 +10,10 @@
 
 #include "base/err.h"
 #include "data/dataset.h"
-#include "decoder_server/feed.h"
 #include "decoder_server/serve/assembler.h"
 
 typedef struct results results;
+struct feed; /* decoder_server/feed.h */
 
 typedef struct result {
     const assembled *sample;
@@ -29,7 +29,7 @@ err results_open(results **r, const char *path, const dataset *set, uint32_t por
 void results_close(results *r);
 
 /* Results go to a feed too, where somebody listens; borrowed. */
-void results_set_feed(results *r, feed *f);
+void results_set_feed(results *r, struct feed *f);
 
 void results_write(results *r, const result *one);
 
