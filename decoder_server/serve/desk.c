@@ -34,6 +34,7 @@ typedef struct waiting {
     bool is_live;
     uint64_t request;
     uint32_t frame_bytes;
+    uint64_t due_ns;
 } waiting;
 
 struct desk {
@@ -50,6 +51,7 @@ struct desk {
     bool is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
     parked parked[SPLIT_PORTIONS_MAX];
     uint32_t ready_nodes;
+    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
     bool has_begun;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */
@@ -157,7 +159,8 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .portions = d->portions,
         .bits = d->bits,
         .have = sample->have,
-        .ms = r->ms,
+        .asked_ns = sample->opened_ns,
+        .due_ns = w->due_ns,
         .frame_bytes = w->frame_bytes,
     };
     memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
@@ -195,7 +198,7 @@ static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now
     if (is_live) {
         live *request = &d->requests[sample->id % LIVE_CAPACITY];
         request->waits = false;
-        d->about[d->due_count] = (waiting){true, request->request, request->frame_bytes};
+        d->about[d->due_count] = (waiting){true, request->request, request->frame_bytes, now_ns};
     }
     if (++d->due_count == CLASSIFIER_ROWS) {
         classify_due(d, now_ns);
@@ -367,8 +370,10 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
     } else if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
     } else if (is_lone) {
+        d->payload_bits[portion] += d->bits;
         on_answer(d, portion, c, now_ns);
     } else {
+        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->bits;
         on_codes(d, portion, c, now_ns);
     }
 }
@@ -410,6 +415,23 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
     live *entry = &d->requests[id % LIVE_CAPACITY];
     *entry = (live){.waits = true, .id = id, .request = request};
     ask_nodes(d, id, sample, &entry->frame_bytes);
+}
+
+static void report_one_table(const assembler *a, uint32_t capacity, report_table *to) {
+    const assembler_counters *c = assembler_count(a);
+    *to = (report_table){c->complete, c->expired, c->late, c->duplicate, c->refused, c->waiting, capacity};
+}
+
+void desk_report(const desk *d, report *r) {
+    report_one_table(d->pushed, PUSHED_CAPACITY, &r->pushed);
+    report_one_table(d->live, LIVE_CAPACITY, &r->live);
+    r->ready = d->ready_nodes;
+    r->parked_bytes = 0;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        r->parked_bytes += d->parked[k].length;
+        r->nodes[k].is_ready = d->is_ready[k];
+        r->nodes[k].payload_bits[METER_IN] = d->payload_bits[k];
+    }
 }
 
 /* When the batch that is due starts; 0: now. */
