@@ -7,10 +7,12 @@
 #include "decoder_server/http/exchange.h"
 #include "decoder_server/http/gateway.h"
 #include "decoder_server/http/metrics.h"
+#include "decoder_server/http/page.h"
 
 enum { REQUESTS_MAX = 4096 };
 
 typedef enum route_id {
+    ROUTE_PAGE,
     ROUTE_CLASSIFY,
     ROUTE_RESULTS,
     ROUTE_TRAINING,
@@ -48,6 +50,7 @@ struct gateway {
     metrics metrics;
     report report;
     text model;
+    page page;
     uint32_t ready_nodes, nodes;
     uint8_t *sample;
     bool is_running;  /* inside MHD_run */
