@@ -309,7 +309,7 @@ void gateway_close(gateway *g) {
             classify_answered(g, g->asked[i], &busy);
         }
     }
-    routes_reported(g);
+    routes_reported(g); /* with the last report there was */
     events_end(g->events);
     g->has_resumed = true;
     run_daemon(g);

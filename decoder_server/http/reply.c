@@ -2,14 +2,31 @@
 
 #include "bits/pack.h"
 
+enum { PROBABILITY_PLACES = 9, MS_PLACES = 3 };
+
+static void write_probabilities(text *t, const answer *a) {
+    text_add(t, ",\"probability\":");
+    text_add_fraction(t, (double)a->probabilities[a->class], PROBABILITY_PLACES);
+    text_add(t, ",\"probabilities\":[");
+    for (uint32_t c = 0; c < a->classes; c++) {
+        text_add(t, c ? "," : "");
+        text_add_fraction(t, (double)a->probabilities[c], PROBABILITY_PLACES);
+    }
+    text_add(t, "]");
+}
+
 static void write_codes(text *t, const answer *a) {
-    text_add(t, "],\"bits\":[");
+    text_add(t, ",\"bits\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
         char code[PACK_CODE_BITS_MAX + 1] = "";
         for (uint32_t b = 0; b < a->bits; b++) {
             code[b] = a->codes[k] >> b & 1 ? '1' : '0';
         }
-        text_put(t, a->have >> k & 1 ? "%s\"%s\"" : "%snull", k ? "," : "", code);
+        bool is_here = a->have >> k & 1;
+        text_add(t, k ? "," : "");
+        text_add(t, is_here ? "\"" : "null");
+        text_add(t, is_here ? code : "");
+        text_add(t, is_here ? "\"" : "");
     }
     text_add(t, "]");
 }
@@ -19,32 +36,43 @@ static void write_missing(text *t, const answer *a) {
     text_add(t, ",\"missing\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
         if (!(a->have >> k & 1)) {
-            text_put(t, "%s%u", comma, k);
+            text_add(t, comma);
+            text_add_number(t, k);
             comma = ",";
         }
     }
     text_add(t, "]");
 }
 
-static double between_ms(uint64_t from_ns, uint64_t to_ns) {
-    return to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0;
+static void write_number(text *t, const char *key, uint64_t value) {
+    text_add(t, key);
+    text_add_number(t, value);
 }
 
+static void write_ms(text *t, const char *key, uint64_t from_ns, uint64_t to_ns) {
+    text_add(t, key);
+    text_add_fraction(t, to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0, MS_PLACES);
+}
+
+/* No printf: this is written for every request. */
 void reply_classified(text *t, const char *request, const answer *a, const dataset *set, const reply_times *times) {
-    uint32_t present = (uint32_t)__builtin_popcountll(a->have);
-    text_put(t, "{\"request\":\"%s\",\"class\":%u,\"label\":", request, a->class);
+    text_add(t, "{\"request\":\"");
+    text_add(t, request);
+    write_number(t, "\",\"class\":", a->class);
+    text_add(t, ",\"label\":");
     text_add_json(t, set->class_names[a->class]);
-    text_put(t, ",\"probability\":%.9g,\"probabilities\":[", (double)a->probabilities[a->class]);
-    for (uint32_t c = 0; c < a->classes; c++) {
-        text_put(t, c ? ",%.9g" : "%.9g", (double)a->probabilities[c]);
-    }
+    write_probabilities(t, a);
     write_codes(t, a);
-    text_put(t, ",\"payload_bits\":%u,\"frame_bytes\":%u,\"raw_bytes\":%u,\"degraded\":%s", present * a->bits,
-             a->frame_bytes, set->channels * set->height * set->width, a->degraded ? "true" : "false");
+    write_number(t, ",\"payload_bits\":", (uint64_t)__builtin_popcountll(a->have) * a->bits);
+    write_number(t, ",\"frame_bytes\":", a->frame_bytes);
+    write_number(t, ",\"raw_bytes\":", (uint64_t)set->channels * set->height * set->width);
+    text_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");
     write_missing(t, a);
-    text_put(t, ",\"ms\":%.3f,\"timings\":{\"queue_ms\":%.3f,\"nodes_ms\":%.3f,\"net_ms\":%.3f}}",
-             between_ms(times->asked_ns, times->answered_ns), between_ms(times->asked_ns, a->asked_ns),
-             between_ms(a->asked_ns, a->due_ns), between_ms(a->due_ns, a->done_ns));
+    write_ms(t, ",\"ms\":", times->asked_ns, times->answered_ns);
+    write_ms(t, ",\"timings\":{\"queue_ms\":", times->asked_ns, a->asked_ns);
+    write_ms(t, ",\"nodes_ms\":", a->asked_ns, a->due_ns);
+    write_ms(t, ",\"net_ms\":", a->due_ns, a->done_ns);
+    text_add(t, "}}");
 }
 
 void reply_error(text *t, const char *request, const char *code, const char *message) {

@@ -31,7 +31,7 @@ static enum MHD_Result listen_to_events(exchange *x) {
 static enum MHD_Result ask_report(exchange *x) {
     gateway *g = x->gateway;
     if (!g->for_report && g->config.ask_report(g->config.context)) {
-        return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "no memory to ask for the counters");
+        return MHD_NO; /* no memory: the connection is closed */
     }
     x->next = g->for_report;
     g->for_report = x;
@@ -58,31 +58,18 @@ static void forget_report(gateway *g, const exchange *x) {
     }
 }
 
-static enum MHD_Result refuse_closing(exchange *x) {
-    return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "the server ends");
-}
-
 static enum MHD_Result show_nodes(exchange *x) {
-    if (x->gateway->is_closing) {
-        return refuse_closing(x);
-    }
     views_nodes(&x->reply, &x->gateway->report);
     return exchange_send(x, MHD_HTTP_OK, json);
 }
 
 static enum MHD_Result show_metrics(exchange *x) {
     gateway *g = x->gateway;
-    if (g->is_closing) {
-        return refuse_closing(x);
-    }
     metrics_write(&x->reply, &g->metrics, route_paths, ROUTES, events_count(g->events), &g->report);
     return exchange_send(x, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8");
 }
 
 static enum MHD_Result show_model(exchange *x) {
-    if (x->gateway->model.length == 0) {
-        return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "the model is not loaded yet");
-    }
     text_add(&x->reply, x->gateway->model.bytes);
     return exchange_send(x, MHD_HTTP_OK, json);
 }

@@ -65,6 +65,29 @@ static void add_bytes(text *t, const char *bytes, size_t length) {
     }
 }
 
+void text_add_number(text *t, unsigned long long value) {
+    char digits[24], *at = digits + sizeof digits;
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    add_bytes(t, at, (size_t)(digits + sizeof digits - at));
+}
+
+void text_add_fraction(text *t, double value, int places) {
+    static const unsigned powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
+    unsigned power = powers[places];
+    double scaled = value * power + 0.5;
+    unsigned long long whole = scaled >= 0 && scaled < 9007199254740992.0 ? (unsigned long long)scaled : 0;
+    char digits[12];
+    text_add_number(t, whole / power);
+    digits[0] = '.';
+    for (int i = places; i > 0; i--) {
+        digits[i] = (char)('0' + whole / (power / powers[i]) % 10);
+    }
+    add_bytes(t, digits, (size_t)places + 1);
+}
+
 void text_add(text *t, const char *piece) {
     add_bytes(t, piece, strlen(piece));
 }
@@ -85,6 +108,12 @@ static size_t sequence_length(const unsigned char *s) {
 
 void text_add_json(text *t, const char *piece) {
     text_add(t, "\"");
+    size_t plain = strcspn(piece, "\"\\");
+    for (size_t i = 0; i < plain; i++) {
+        plain = piece[i] < ' ' || piece[i] == 0x7f ? i : plain;
+    }
+    add_bytes(t, piece, plain);
+    piece += plain;
     while (*piece) {
         const unsigned char *s = (const unsigned char *)piece;
         size_t length = sequence_length(s);

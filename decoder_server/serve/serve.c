@@ -122,7 +122,7 @@ static int64_t settle(void *role) {
 /* On the loop. */
 
 static err classify(void *context, uint64_t request, const uint8_t *sample, size_t length) {
-    return worker_post(((serving *)context)->worker, MAIL_CLASSIFY, request, sample, length);
+    return worker_post_in_turn(((serving *)context)->worker, MAIL_CLASSIFY, request, sample, length);
 }
 
 static err ask_report(void *context) {
@@ -289,6 +289,7 @@ static err run_loop(serving *s) {
     if (e) {
         shut(s);
     } else {
+        worker_gather(s->worker);
         log_info("serving run %s: nodes on %s:%u", s->run.folder, s->options->host, gate_port(s->gate));
         if (s->gateway) {
             log_info("HTTP on %s:%u", s->options->http_host, gateway_port(s->gateway));
