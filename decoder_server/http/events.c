@@ -11,6 +11,7 @@ typedef struct listener {
     struct listener *next, *before;
     size_t greeted, greeting; /* bytes of the greeting: sent, and there when it came */
     uint64_t at;              /* number of the next event */
+    uint64_t stood_for;       /* by the events before it, as the ring's */
     size_t left;              /* bytes it may still get in this tick */
     bool is_suspended, wants_heartbeat;
 } listener;
@@ -22,6 +23,9 @@ struct events {
     listener *first;
     events_counters counters;
     uint64_t starts[EVENTS_RING_SLOTS];
+    /* (The place before the oldest event is kept, for what it stood for.) An event stands for itself, one that tells of
+     * lost ones for those: what all before event n and it stand for. */
+    uint64_t stood_for[EVENTS_RING_SLOTS], stand_for;
     uint64_t oldest, next; /* events there are: [oldest, next) */
     uint64_t end;          /* bytes added */
     char *greeting;
@@ -87,15 +91,17 @@ static uint64_t event_end(const events *e, uint64_t n) {
     return n + 1 == e->next ? e->end : e->starts[(n + 1) % EVENTS_RING_SLOTS];
 }
 
-static void add_one(events *e, const char *bytes, size_t length) {
+static void add_one(events *e, const char *bytes, size_t length, uint64_t stands_for) {
     if (length > EVENTS_BLOCK_BYTES / 4 * 3) {
         e->counters.lost++;
         return;
     }
-    while (e->oldest < e->next && (e->next - e->oldest == EVENTS_RING_SLOTS ||
+    while (e->oldest < e->next && (e->next - e->oldest == EVENTS_RING_SLOTS - 1 ||
                                    e->end + length - e->starts[e->oldest % EVENTS_RING_SLOTS] > EVENTS_RING_BYTES)) {
         e->oldest++;
     }
+    e->stand_for += stands_for;
+    e->stood_for[e->next % EVENTS_RING_SLOTS] = e->stand_for;
     e->starts[e->next++ % EVENTS_RING_SLOTS] = e->end;
     size_t from = e->end % EVENTS_RING_BYTES;
     size_t first = length < EVENTS_RING_BYTES - from ? length : EVENTS_RING_BYTES - from;
@@ -168,12 +174,12 @@ void events_add(events *e, uint64_t dropped, const char *bytes, size_t length) {
     if (dropped > 0) {
         char lost[80];
         int lost_length = snprintf(lost, sizeof lost, "event: lost\ndata: {\"lost\":%" PRIu64 "}\n\n", dropped);
-        add_one(e, lost, (size_t)lost_length);
+        add_one(e, lost, (size_t)lost_length, dropped);
     }
     while (length > 0) {
         const char *gap = memmem(bytes, length, "\n\n", 2);
         size_t one = gap ? (size_t)(gap - bytes) + 2 : length;
-        add_one(e, bytes, one);
+        add_one(e, bytes, one, 1);
         bytes += one;
         length -= one;
     }
@@ -218,8 +224,10 @@ static size_t read_greeting(listener *l, char *to, size_t room) {
 
 static size_t tell_lost(listener *l, char *to, size_t room) {
     events *e = l->of;
-    uint64_t lost = e->oldest - l->at;
+    uint64_t before_oldest = e->stood_for[(e->oldest - 1) % EVENTS_RING_SLOTS];
+    uint64_t lost = before_oldest - l->stood_for;
     l->at = e->oldest;
+    l->stood_for = before_oldest;
     e->counters.lost += lost;
     return (size_t)snprintf(to, room, "event: lost\ndata: {\"lost\":%" PRIu64 "}\n\n", lost);
 }
@@ -235,6 +243,7 @@ static size_t read_events(listener *l, char *to, size_t room) {
         }
         copy_out(e, from, one, to + length);
         length += one;
+        l->stood_for = e->stood_for[l->at % EVENTS_RING_SLOTS];
     }
     return length;
 }
@@ -294,6 +303,7 @@ struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection)
         free(l);
         return NULL;
     }
+    l->stood_for = l->at > 0 ? e->stood_for[(l->at - 1) % EVENTS_RING_SLOTS] : 0;
     if (l->next) {
         l->next->before = l;
     }
@@ -302,6 +312,11 @@ struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection)
         e->host.wanted(e->host.context, true);
     }
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)EVENTS_STALLED_S);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int kept = EVENTS_KERNEL_BYTES;
+    if (info) {
+        setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &kept, sizeof kept);
+    }
     return response;
 }
 

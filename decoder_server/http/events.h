@@ -25,7 +25,8 @@ enum {
     EVENTS_TICK_MS = 25,
     EVENTS_TICK_BYTES = 4 << 20,
     EVENTS_HEARTBEAT_MS = 15000,
-    EVENTS_STALLED_S = 60, /* a listener whose connection takes nothing for so long is cut off */
+    EVENTS_KERNEL_BYTES = 64 * 1024, /* that the kernel keeps of a listener's stream */
+    EVENTS_STALLED_S = 60,           /* a listener whose connection takes nothing for so long is cut off */
 };
 
 typedef struct events events;
