@@ -336,7 +336,7 @@ class Serving(PageCase):
         self.wait_text("node-2", r"node-2up since \d\d:\d\d:\d\d")
         self.draw(SEVEN)
         self.wait_text("said", "16 bits")
-        self.wait_text("node-2", r"[1-9]\d* bits so far, in \d+ bytes")
+        self.wait_text("node-2", r"[1-9]\d* bits, \d+ bytes so far")
         nodes[2].signal(signal.SIGTERM)
         nodes[2].wait(0)
         self.wait_text("state", f"{PORTIONS - 1} of {PORTIONS} nodes up")
