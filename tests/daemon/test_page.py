@@ -263,10 +263,10 @@ class Serving(PageCase):
     def live_results(self, answer):
         """Newest first; none while it is paused, those that come then are not made up for."""
         def newest():
-            return self.texts("#results tbody tr")[0]
+            return (self.texts("#results tbody tr") or [""])[0]
         self.wait_text("results-link", "Live")
         shown = " ".join(answer["bits"])
-        wait_until(lambda: self.text("results-count") and shown in newest(), "the newest result", explain=lambda: newest())
+        wait_until(lambda: shown in newest(), "the newest result", explain=newest)
         self.assertIn("http", newest())
         self.find("#pause").click()
         self.assertEqual((self.text("results-link"), self.find("#pause").text), ("Paused", "Go on"))
@@ -345,7 +345,7 @@ class Serving(PageCase):
         self.wait_text("note", r"^Degraded: no bits from node-2 \(portion 2\)\.")
         self.wait_text("said", r"12 bits\. Degraded: ")
         self.assertEqual(self.bits()[2], "No bits came")
-        wait_until(lambda: re.search(r"none \d+ degraded", self.texts("#results tbody tr")[0]), "the result marked as degraded")
+        wait_until(lambda: re.search(r"none \d+ degraded", " ".join(self.texts("#results tbody tr")[:1])), "the result marked as degraded")
         self.assert_usable(NARROW)
         self.node(server, 2)
         self.wait_text("node-2", "up since .*1 reconnect")
@@ -412,6 +412,13 @@ class Training(PageCase):
         self.assertGreaterEqual(len(rows), 5)
         self.assertRegex(rows[-1], r"^1 [\d.]+( \d+\.\d\d %){3} ")
         self.assert_usable(WIDE, NARROW)
+        self.expected = "net::ERR_|training .* status of 404"
+        server.kill()
+        self.wait_text("state", "cannot be reached")
+        self.serve("--http", f"127.0.0.1:{server.http}")  # a serving server takes its place
+        self.wait_text("state", f"Serving, 0 of {PORTIONS} nodes up")
+        self.wait_text("results-link", "Live")
+        self.assertTrue(self.find("#ask").is_displayed() and not self.find("#training").is_displayed())
 
     def epochs_drawn(self):
         found = re.search(r"after epoch (\d+)$", self.find("#loss").get_attribute("aria-label"))
