@@ -35,7 +35,8 @@ static entry *entry_of(gate *g, uint64_t number) {
 static void on_frame(void *context, wire_link *l, const frame *f) {
     entry *from = context;
     gate *g = from->gate;
-    if (worker_post_in_turn(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER, FRAME_HEADER + f->length)) {
+    if (worker_post_in_turn(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER,
+                            FRAME_HEADER + f->length)) {
         link_close(l, err_text());
     } else if (!g->all_paused && worker_is_behind(*g->worker)) {
         g->all_paused = true;

@@ -42,7 +42,8 @@ void worker_free(worker *w);
 
 /* Loop's thread. */
 err worker_post(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
-/* The same, but a worker that sleeps is woken only when the running loop next waits for events: once for many records. */
+/* The same, but a worker that sleeps is woken only when the running loop next waits for events: once for many records.
+ */
 err worker_post_in_turn(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 bool worker_is_behind(worker *w);
 /* Bytes that wait on their way to the worker and from it. */

@@ -436,6 +436,57 @@ class Listeners(HttpCase):
         self.assertEqual([kind for kind, _ in stream.events() if kind], [])
 
 
+class Client(HttpCase):
+    """The program `fewbit` over this API."""
+
+    def fewbit(self, server, command, *arguments, **how):
+        return self.fleet.start(command, f.binary("fewbit"), command, "--server", f"http://127.0.0.1:{server.http}",
+                                *arguments, **how)
+
+    def test_pictures_and_a_token(self):
+        token = self.folder / "token"
+        token.write_text(TOKEN + "\n")
+        server = self.serve("--api-token-file", token)
+        for k in range(PORTIONS):
+            self.node(server, k)
+        self.wait_ready(server, PORTIONS)
+        picture = self.folder / "picture"  # the content says what it is
+        picture.write_bytes(jpeg(self.made.images[4]))
+        asked = self.fewbit(server, "classify", "--json", "--token-file", token, picture)
+        asked.wait(0)
+        self.assert_same(json.loads(asked.printed), 4)
+        refused = self.fewbit(server, "classify", picture)
+        refused.wait(3)
+        self.assertRegex(refused.said, "this needs Authorization")
+        self.fewbit(server, "status").wait(0)
+        self.fewbit(server, "status", "--watch").wait(3)
+        watching = self.fewbit(server, "status", "--watch", "--token-file", token)
+        self.read_until(watching, "4 of 4 nodes ready")
+        watching.signal(signal.SIGINT)
+        watching.wait(0)
+
+    def read_until(self, program, pattern):
+        wait_until(lambda: re.search(pattern, program.printed), f"{pattern} from {program.name}",
+                   explain=self.fleet.explain)
+
+    def test_watching(self):
+        """Nodes that go and come, rates, and a server that goes."""
+        server, nodes = self.start()
+        watching = self.fewbit(server, "status", "--watch")
+        self.read_until(watching, r"serving tiny \(mnist\), 4 x 4 bits a sample against 6272 raw, step \d+, rounded "
+                                  r"test [\d.]+ %\nrequests 0.0/s.*\n4 of 4 nodes ready\n")
+        for index in range(10):
+            self.classify(server, index)
+        self.read_until(watching, r"requests (?!0\.0)[\d.]+/s")
+        nodes[2].kill()
+        self.read_until(watching, r"3 of 4 nodes ready\n(.*\n)*2 +node-2 +missing +- ")
+        server.signal(signal.SIGTERM)
+        server.wait(0)
+        self.read_until(watching, "/v1/model: .*[Cc]onnect")
+        watching.signal(signal.SIGTERM)
+        watching.wait(0)
+
+
 class Tokens(HttpCase):
     def test_files_that_are_wrong(self):
         path = self.folder / "token"
