@@ -36,7 +36,8 @@ enum {
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
 #define HTTP_OPTIONS(what)                                                                                             \
     {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {                                                                     \
-        "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but /healthz and /readyz must bring the token in it", 0 \
+        "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but for /, /healthz and /readyz must bring this token", \
+            0                                                                                                          \
     }
 #define LOG_OPTION                                                                                                     \
     { "log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0 }
