@@ -248,6 +248,22 @@ class Serving(PageCase):
         self.assert_usable(WIDE, NARROW)
         self.find("#clear").click()
         self.assertEqual((self.text("label"), self.bits()), ("", [""] * PORTIONS))
+        self.look(*NARROW)
+        self.touch(SEVEN)
+        wait_until(lambda: self.bits() == post(server, self.sent())[1]["bits"], "the answer to what a finger drew")
+        self.assert_as_mnist(self.sent())
+
+    def touch(self, points):
+        """Draws with a finger."""
+        pad = self.browser.execute_script("const pad = document.getElementById('pad'); pad.scrollIntoView(); "
+                                          "const {x, y, width} = pad.getBoundingClientRect(); return [x, y, width]")
+        at = self.browser.execute_script("return scrollY")
+        for i, (x, y) in enumerate(points):
+            self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {
+                "type": "touchMove" if i else "touchStart",
+                "touchPoints": [{"x": pad[0] + x * pad[2], "y": pad[1] + y * pad[2]}]})
+        self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        self.assertEqual(self.browser.execute_script("return scrollY"), at)  # it draws, it does not scroll
 
     def assert_as_mnist(self, sample):
         """White on black, in a box of 20 x 20, its mass in the middle."""
