@@ -250,14 +250,15 @@ class Serving(PageCase):
         self.assertEqual((self.text("label"), self.bits()), ("", [""] * PORTIONS))
         self.look(*NARROW)
         self.touch(SEVEN)
-        wait_until(lambda: self.bits() == post(server, self.sent())[1]["bits"], "the answer to what a finger drew")
+        self.wait_text("said", r"sure\. 16 bits\.")
         self.assert_as_mnist(self.sent())
+        self.assert_shows(post(server, self.sent())[1])
 
     def touch(self, points):
         """Draws with a finger."""
         pad = self.browser.execute_script("const pad = document.getElementById('pad'); pad.scrollIntoView(); "
                                           "const {x, y, width} = pad.getBoundingClientRect(); return [x, y, width]")
-        at = self.browser.execute_script("return scrollY")
+        at = self.browser.execute_script("document.getElementById('said').textContent = ''; return scrollY")
         for i, (x, y) in enumerate(points):
             self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {
                 "type": "touchMove" if i else "touchStart",
@@ -322,6 +323,10 @@ class Serving(PageCase):
         self.assert_shows(post(server, line)[1])
         ActionChains(self.browser).send_keys(Keys.BACKSPACE).perform()
         self.wait_text("note", "Nothing has been asked")
+        ActionChains(self.browser).send_keys("  ").perform()  # down and up: a dot
+        self.wait_text("said", r"sure\. 16 bits\.")
+        self.assertGreater(max(self.sent()), 200)
+        ActionChains(self.browser).send_keys(Keys.BACKSPACE).perform()
         for wanted in ("clear", "undo", "choose", "pause"):  # what is disabled is passed over
             ActionChains(self.browser).send_keys(Keys.TAB).perform()
             self.assertEqual(self.browser.switch_to.active_element.get_attribute("id"), wanted)
