@@ -329,7 +329,6 @@ struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection)
     if (e->counters.listeners++ == 0) {
         e->host.wanted(e->host.context, true);
     }
-    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)EVENTS_STALLED_S);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     int kept = EVENTS_KERNEL_BYTES;
     if (info) {

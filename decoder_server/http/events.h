@@ -29,7 +29,6 @@ enum {
     EVENTS_SECOND_BYTES = 16 << 20, /* to all listeners together */
     EVENTS_HEARTBEAT_MS = 15000,
     EVENTS_KERNEL_BYTES = 64 * 1024, /* that the kernel keeps of a listener's stream */
-    EVENTS_STALLED_S = 60,           /* a listener whose connection takes nothing for so long is cut off */
 };
 
 typedef struct events events;
