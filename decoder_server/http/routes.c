@@ -158,10 +158,10 @@ static client *client_of(struct MHD_Connection *connection) {
     return info ? info->socket_context : NULL;
 }
 
-static void expect_from(client *c, const gateway *g, bool is_answering) {
+/* Something must come within `ms`; 0: nothing need. */
+static void expect_from(client *c, const gateway *g, uint64_t ms) {
     if (c) {
-        c->since_ms = uv_now(g->loop);
-        c->is_answering = is_answering;
+        c->until_ms = ms ? uv_now(g->loop) + ms : 0;
     }
 }
 
@@ -177,7 +177,7 @@ static enum MHD_Result start_exchange(gateway *g, struct MHD_Connection *connect
     while (x->route < ROUTE_NONE && strcmp(url, routes[x->route].path) != 0) {
         x->route++;
     }
-    expect_from(client_of(connection), g, false);
+    expect_from(client_of(connection), g, BODY_MS);
     return check_head(x, method);
 }
 
@@ -200,7 +200,7 @@ enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, co
     if (x->is_answered) {
         return r->reply(x);
     }
-    expect_from(client_of(connection), context, true);
+    expect_from(client_of(connection), context, 0);
     return r->ask(x);
 }
 
@@ -226,6 +226,6 @@ void routes_completed(void *context, struct MHD_Connection *connection, void **s
     log_exchange(x, code);
     exchange_end(&g->pool, x);
     if (!g->is_closing) {
-        expect_from(client_of(connection), g, false);
+        expect_from(client_of(connection), g, HEAD_MS);
     }
 }
