@@ -12,7 +12,7 @@ typedef struct listener {
     size_t greeted, greeting; /* bytes of the greeting: sent, and there when it came */
     uint64_t at;              /* number of the next event */
     uint64_t stood_for;       /* by the events before it, as the ring's */
-    size_t left;              /* bytes it may still get in this tick */
+    size_t left;              /* bytes it may still get in this pass */
     bool is_suspended, wants_heartbeat;
 } listener;
 
@@ -30,8 +30,10 @@ struct events {
     uint64_t end;          /* bytes added */
     char *greeting;
     size_t greeting_length, greeting_capacity;
-    uv_timer_t *tick, *heartbeat;
-    bool is_taken_late; /* host.taken is owed at the next tick */
+    uv_timer_t *slice, *heartbeat;
+    listener *cursor; /* the next of a pass; NULL between passes */
+    size_t share, woken_in_pass;
+    bool is_taken_late; /* host.taken is owed at the end of the pass */
     bool with_last;
     bool has_ended;
     char ring[EVENTS_RING_BYTES];
@@ -45,17 +47,17 @@ static void free_timer(uv_handle_t *handle) {
 
 err events_new(events **out, uv_loop_t *loop, const events_host *host, bool with_last) {
     events *e = calloc(1, sizeof *e);
-    uv_timer_t *tick = malloc(sizeof *tick), *heartbeat = malloc(sizeof *heartbeat);
-    if (!e || !tick || !heartbeat) {
+    uv_timer_t *slice = malloc(sizeof *slice), *heartbeat = malloc(sizeof *heartbeat);
+    if (!e || !slice || !heartbeat) {
         free(e);
-        free(tick);
+        free(slice);
         free(heartbeat);
         return err_fail(ERR_MEMORY, "no memory for events");
     }
-    *e = (events){.host = *host, .tick = tick, .heartbeat = heartbeat, .with_last = with_last};
-    uv_timer_init(loop, tick);
+    *e = (events){.host = *host, .slice = slice, .heartbeat = heartbeat, .with_last = with_last};
+    uv_timer_init(loop, slice);
     uv_timer_init(loop, heartbeat);
-    tick->data = heartbeat->data = e;
+    slice->data = heartbeat->data = e;
     uv_timer_start(heartbeat, on_heartbeat, EVENTS_HEARTBEAT_MS, EVENTS_HEARTBEAT_MS);
     *out = e;
     return ERR_OK;
@@ -69,12 +71,12 @@ static void resume(listener *l) {
 void events_end(events *e) {
     e->has_ended = true;
     for (listener *l = e->first; l; l = l->next) {
-        l->left = EVENTS_TICK_BYTES; /* what there is still goes out */
+        l->left = EVENTS_SECOND_BYTES; /* what there is still goes out */
         if (l->is_suspended) {
             resume(l);
         }
     }
-    uv_close((uv_handle_t *)e->tick, free_timer);
+    uv_close((uv_handle_t *)e->slice, free_timer);
     uv_close((uv_handle_t *)e->heartbeat, free_timer);
 }
 
@@ -124,37 +126,52 @@ static bool has_news(const events *e, const listener *l) {
     return l->at < e->next || l->greeted < l->greeting;
 }
 
-static void on_tick(uv_timer_t *timer);
+static bool wants_waking(const events *e, const listener *l) {
+    return l->is_suspended && (l->wants_heartbeat || has_news(e, l));
+}
 
-/* Wakes whoever has something to read, each with a new share. */
-static void wake(events *e) {
-    size_t share = EVENTS_TICK_BYTES / (e->counters.listeners ? e->counters.listeners : 1);
-    bool any = false;
-    for (listener *l = e->first; l; l = l->next) {
-        l->left = share;
-        if (l->is_suspended && has_news(e, l)) {
-            resume(l);
-            any = true;
+/* What each may get in a pass. */
+static size_t share_of(const events *e) {
+    size_t listeners = e->counters.listeners ? e->counters.listeners : 1;
+    size_t ms = listeners / EVENTS_SLICE_LISTENERS * EVENTS_SLICE_MS;
+    ms = ms > EVENTS_PASS_MS ? ms : EVENTS_PASS_MS;
+    return EVENTS_SECOND_BYTES / 1000 * ms / listeners;
+}
+
+/* Wakes the next few of a pass; with the last of them the pass ends, and another begins where it had any. */
+static void on_slice(uv_timer_t *timer) {
+    events *e = timer->data;
+    size_t woken = 0;
+    if (!e->cursor) {
+        e->cursor = e->first;
+        e->woken_in_pass = 0;
+        e->share = share_of(e);
+    }
+    for (; e->cursor && woken < EVENTS_SLICE_LISTENERS; e->cursor = e->cursor->next) {
+        if (wants_waking(e, e->cursor)) {
+            e->cursor->left = e->share;
+            resume(e->cursor);
+            woken++;
         }
     }
-    uv_timer_start(e->tick, on_tick, EVENTS_TICK_MS, 0);
-    if (any) {
+    e->woken_in_pass += woken;
+    bool has_passed = !e->cursor, is_owed = has_passed && e->is_taken_late;
+    if (!has_passed || is_owed || e->woken_in_pass > 0) {
+        uv_timer_start(e->slice, on_slice, has_passed ? EVENTS_PASS_MS : EVENTS_SLICE_MS, 0);
+    }
+    if (woken > 0) {
         e->host.resumed(e->host.context);
+    }
+    if (is_owed) {
+        e->is_taken_late = false;
+        e->host.taken(e->host.context);
     }
 }
 
-static void on_tick(uv_timer_t *timer) {
-    events *e = timer->data;
-    bool is_owed = e->is_taken_late, has_any = false;
-    for (listener *l = e->first; l; l = l->next) {
-        has_any = has_any || has_news(e, l);
-    }
-    e->is_taken_late = false;
-    if (has_any) {
-        wake(e);
-    }
-    if (is_owed) {
-        e->host.taken(e->host.context);
+/* Unless a pass is under way, or the pause behind one. */
+static void start_pass(events *e) {
+    if (!uv_is_active((uv_handle_t *)e->slice)) {
+        on_slice(e->slice);
     }
 }
 
@@ -163,10 +180,9 @@ static void on_heartbeat(uv_timer_t *timer) {
     for (listener *l = e->first; l; l = l->next) {
         if (l->is_suspended) {
             l->wants_heartbeat = true;
-            resume(l);
         }
     }
-    e->host.resumed(e->host.context);
+    start_pass(e);
 }
 
 void events_add(events *e, uint64_t dropped, const char *bytes, size_t length) {
@@ -183,12 +199,8 @@ void events_add(events *e, uint64_t dropped, const char *bytes, size_t length) {
         bytes += one;
         length -= one;
     }
-    if (uv_is_active((uv_handle_t *)e->tick)) {
-        e->is_taken_late = true;
-        return;
-    }
-    wake(e);
-    e->host.taken(e->host.context);
+    e->is_taken_late = true;
+    start_pass(e);
 }
 
 void events_greet(events *e, const char *bytes, size_t length) {
@@ -268,6 +280,9 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t mo
     if (length == 0) {
         l->is_suspended = true;
         MHD_suspend_connection(l->connection);
+        if (has_news(l->of, l) && !uv_is_active((uv_handle_t *)l->of->slice)) {
+            uv_timer_start(l->of->slice, on_slice, EVENTS_PASS_MS, 0); /* its share is used up */
+        }
     }
     return (ssize_t)length;
 }
@@ -275,6 +290,9 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t mo
 static void end_stream(void *context) {
     listener *l = context;
     events *e = l->of;
+    if (e->cursor == l) {
+        e->cursor = l->next;
+    }
     *(l->before ? &l->before->next : &e->first) = l->next;
     if (l->next) {
         l->next->before = l->before;
@@ -295,7 +313,7 @@ struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection)
                     .next = e->first,
                     .greeting = e->greeting_length,
                     .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
-                    .left = EVENTS_TICK_BYTES,
+                    .left = share_of(e),
                     .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, EVENTS_BLOCK_BYTES, read_stream, l, end_stream);
@@ -311,7 +329,6 @@ struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection)
     if (e->counters.listeners++ == 0) {
         e->host.wanted(e->host.context, true);
     }
-    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)EVENTS_STALLED_S);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     int kept = EVENTS_KERNEL_BYTES;
     if (info) {

@@ -2,8 +2,9 @@
  *
  * Events lie in one ring that all listeners read, each at its own place, so a listener costs no memory but its
  * connection. A slow one that the ring has overtaken goes on with the oldest event there is and is told how many it
- * missed ("event: lost", {"lost": N}); nobody waits for it. Listeners are woken at most every EVENTS_TICK_MS, each with
- * its share of EVENTS_TICK_BYTES; quiet ones get a comment line every EVENTS_HEARTBEAT_MS.
+ * missed ("event: lost", {"lost": N}); nobody waits for it. Listeners are woken in passes, a few at a time, so that
+ * thousands cost the loop a small part of its time: each gets its share of EVENTS_SECOND_BYTES. Quiet ones get a
+ * comment line every EVENTS_HEARTBEAT_MS.
  *
  * Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_EVENTS_H
@@ -22,11 +23,12 @@ enum {
     EVENTS_RING_BYTES = 512 * 1024,
     EVENTS_RING_SLOTS = 4096,
     EVENTS_GREETING_MAX = 512 * 1024,
-    EVENTS_TICK_MS = 25,
-    EVENTS_TICK_BYTES = 4 << 20,
+    EVENTS_PASS_MS = 25,            /* a pass takes so long at least */
+    EVENTS_SLICE_LISTENERS = 16,    /* woken at once */
+    EVENTS_SLICE_MS = 5,            /* and then nobody for so long */
+    EVENTS_SECOND_BYTES = 16 << 20, /* to all listeners together */
     EVENTS_HEARTBEAT_MS = 15000,
     EVENTS_KERNEL_BYTES = 64 * 1024, /* that the kernel keeps of a listener's stream */
-    EVENTS_STALLED_S = 60,           /* a listener whose connection takes nothing for so long is cut off */
 };
 
 typedef struct events events;

@@ -9,8 +9,7 @@
 #include <string.h>
 
 enum {
-    IDLE_SECONDS = 10,
-    REQUEST_MS = 20000, /* a request must be whole by then, from its first byte or the end of the one before */
+    STALLED_SECONDS = 60, /* a connection that takes or brings nothing for so long, whatever is expected, is closed */
     TURN_MS = 1000,
     RUNS_A_TURN = 16,
     CONNECTION_BYTES = 16 * 1024,
@@ -92,7 +91,7 @@ static void connection_opens(gateway *g, struct MHD_Connection *connection, void
     if (!c) {
         return; /* without the watch over its time */
     }
-    *c = (client){.next = g->clients, .socket = info ? info->connect_fd : -1, .since_ms = uv_now(g->loop)};
+    *c = (client){.next = g->clients, .socket = info ? info->connect_fd : -1, .until_ms = uv_now(g->loop) + HEAD_MS};
     if (c->next) {
         c->next->before = c;
     }
@@ -117,13 +116,14 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     }
 }
 
-/* Cuts off whoever takes too long over a request: libmicrohttpd only asks that something comes now and then. */
+/* Cuts off whoever takes too long over a request: libmicrohttpd only asks that something comes now and then. (Its own
+ * limit by connection would cost a look at each of them in each turn.) */
 static void on_watch(uv_timer_t *watch) {
     gateway *g = watch->data;
     uint64_t now = uv_now(g->loop);
     bool any = false;
     for (client *c = g->clients; c; c = c->next) {
-        if (!c->is_answering && !c->is_cut && now - c->since_ms > REQUEST_MS && c->socket >= 0) {
+        if (c->until_ms != 0 && now > c->until_ms && !c->is_cut && c->socket >= 0) {
             c->is_cut = any = true;
             g->metrics.connections_cut++;
             shutdown(c->socket, SHUT_RDWR);
@@ -218,7 +218,7 @@ static err start_daemon(gateway *g) {
     g->daemon =
         MHD_start_daemon(flags, g->config.port, on_accept, g, routes_take, g, MHD_OPTION_SOCK_ADDR, &address,
                          MHD_OPTION_CONNECTION_LIMIT, GATEWAY_CONNECTIONS_MAX + SPARE_CONNECTIONS,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)STALLED_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                          (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, routes_completed, g,
                          MHD_OPTION_NOTIFY_CONNECTION, on_connection, g, MHD_OPTION_END);
     return g->daemon ? ERR_OK
@@ -280,7 +280,8 @@ err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
         return err_fail(ERR_MEMORY, "no memory for the HTTP side");
     }
     g->loop = loop;
-    err e = start_daemon(g);
+    err e = page_init(&g->page);
+    e = e ? e : start_daemon(g);
     events_host host = {on_wanted, on_taken, on_resumed, g};
     e = e ? e : events_new(&g->events, loop, &host, config->mode == GATEWAY_TRAINS);
     if (e) {

@@ -7,10 +7,14 @@
 #include "decoder_server/http/exchange.h"
 #include "decoder_server/http/gateway.h"
 #include "decoder_server/http/metrics.h"
+#include "decoder_server/http/page.h"
 
-enum { REQUESTS_MAX = 4096 };
+/* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
+ * there to the end of the body. */
+enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000 };
 
 typedef enum route_id {
+    ROUTE_PAGE,
     ROUTE_CLASSIFY,
     ROUTE_RESULTS,
     ROUTE_TRAINING,
@@ -27,8 +31,7 @@ typedef enum route_id {
 typedef struct client {
     struct client *next, *before;
     int socket;
-    uint64_t since_ms; /* it has been sending what it sends now */
-    bool is_answering; /* nothing more is expected of it for now */
+    uint64_t until_ms; /* when what is expected of it must be there: the head of a request, its body; 0: nothing is */
     bool is_cut;
 } client;
 
@@ -48,6 +51,7 @@ struct gateway {
     metrics metrics;
     report report;
     text model;
+    page page;
     uint32_t ready_nodes, nodes;
     uint8_t *sample;
     bool is_running;  /* inside MHD_run */

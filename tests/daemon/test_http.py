@@ -426,7 +426,8 @@ class Listeners(HttpCase):
             self.classify(server, 2)  # what it writes now tells it that they are gone
             wait_until(lambda: self.classify(server, 2) and self.metrics(server)["fewbit_event_listeners"] == 0,
                        "the listeners' leave")
-        self.assertLess(rounds[2], rounds[0] * 1.1 + 2048, f"KiB by round: {rounds}")
+        if not f.SANITIZED:  # a sanitizer keeps what is freed
+            self.assertLess(rounds[2], rounds[0] * 1.1 + 2048, f"KiB by round: {rounds}")
 
     def test_the_end(self):
         server, _ = self.start()
