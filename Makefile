@@ -2,7 +2,7 @@
 
 BUILD ?= build
 CFLAGS ?= -O3 -g
-PACKAGES := libuv libprotobuf-c openblas jansson libcrypto zlib libpng libjpeg libcurl libmicrohttpd yaml-0.1 libcyaml
+PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libjpeg libcurl libmicrohttpd yaml-0.1 libcyaml libsystemd
 STRICT := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wconversion -fno-math-errno -ffp-contract=off
 INCLUDES = -Ishared -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LIBS = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lm -lpthread
@@ -26,8 +26,9 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bin/bench/%,$(wildcard bench/*.c))
 
 EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
 EPOCHS ?=
+SECONDS ?= 300
 
-.PHONY: help all demo test bench parity build clean format check-deps results packages-build packages-test
+.PHONY: help all demo test bench bench-images fuzz parity build clean format check-deps results results-cifar10 packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -58,9 +59,20 @@ bench: packages-test ## speed and memory, side by side with PyTorch; writes benc
 	@$(MAKE) --no-print-directory -j2 test-programs
 	@/usr/bin/python3 bench/run.py
 
-results: packages-test ## train the paper's rows at full length (minutes) and print the table of docs/results.md
+bench-images: packages-test ## training steps of the image systems beside PyTorch; writes bench/images.json
 	@$(MAKE) --no-print-directory -j2 programs
-	@tools/results
+	@/usr/bin/python3 bench/images.py
+
+results: packages-test ## train the paper's rows on MNIST at full length (minutes): docs/results.md
+	@$(MAKE) --no-print-directory -j2 programs
+	@tools/results mnist
+
+results-cifar10: packages-test ## train the classifier and the paper's rows on CIFAR-10 (hours): docs/results.md
+	@$(MAKE) --no-print-directory -j2 programs
+	@tools/results cifar10
+
+fuzz: packages-test ## look for inputs that break the readers of sockets and files: SECONDS=N for each (300)
+	@tests/fuzz/run all $(SECONDS)
 
 parity: packages-test ## all 29 systems against PyTorch, ten steps each (a quarter of an hour, 10 GB of memory)
 	@$(MAKE) --no-print-directory -j2 test-programs

@@ -1,6 +1,6 @@
 /* Codes in bulk: how many codewords a second one server takes in, puts together and classifies.
  *
- *     bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW
+ *     bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES]
  *
  * speaks for every node of the folder SPLIT (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
  * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
@@ -14,17 +14,17 @@
  * way, so no connection runs far ahead of another, and the clock stops with the answer to the request behind the last
  * code.
  *
+ * CERTIFICATES, a folder of deploy/make-ca: over TLS.
+ *
  * Prints {"samples", "seconds", "codes_per_second", "frame_bits_per_payload_bit"}. */
 #include "base/clock.h"
 #include "base/file.h"
-#include "bench/net.h"
+#include "bench/stream.h"
 #include "data/labels.h"
 #include "encoder_node/encoder.h"
 #include "wire/frame.h"
 
 #include <cblas.h>
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,7 @@ typedef struct pusher {
     encoder *encoder;
     char state[FILE_PATH_MAX];
     char name[32];
-    int socket;
+    stream stream;
     frame_reader reader;
     bytes out; /* frames that the encoder wants sent */
     size_t out_sent;
@@ -97,11 +97,10 @@ static err read_some(pusher *p) {
     uint8_t *to;
     size_t room;
     err e = frame_reader_room(&p->reader, &to, &room);
-    ssize_t n = e ? 0 : recv(p->socket, to, room, 0);
-    if (n > 0) {
-        frame_reader_fed(&p->reader, (size_t)n);
-    }
-    return e || n > 0 ? e : err_fail(ERR_NETWORK, "%s: the server closed the connection", p->name);
+    size_t length = 0;
+    e = e ? e : stream_receive(&p->stream, to, room, &length);
+    frame_reader_fed(&p->reader, length);
+    return err_prefix(e, "%s", p->name);
 }
 
 /* Lets the encoder answer every whole frame that is there. */
@@ -133,8 +132,8 @@ static bool has_begun(const pusher *p) {
 static err converse(bulk *b, pusher *p, bool (*holds)(const pusher *p)) {
     err e = ERR_OK;
     do {
-        struct pollfd wait = {.fd = p->socket, .events = POLLIN};
-        e = net_send_all(p->socket, p->out.at, p->out.length);
+        struct pollfd wait = {.fd = p->stream.socket, .events = POLLIN};
+        e = stream_send_all(&p->stream, p->out.at, p->out.length);
         p->out.length = 0;
         if (e || holds(p)) {
             return e;
@@ -145,7 +144,16 @@ static err converse(bulk *b, pusher *p, bool (*holds)(const pusher *p)) {
     return e;
 }
 
-static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const char *states) {
+static err read_context(const char *certificates, uint32_t k, tls_context **c) {
+    char certificate[FILE_PATH_MAX], key[FILE_PATH_MAX], ca[FILE_PATH_MAX];
+    err e = file_path(certificate, sizeof certificate, "%s/node-%u.pem", certificates, k);
+    e = e ? e : file_path(key, sizeof key, "%s/node-%u-key.pem", certificates, k);
+    e = e ? e : file_path(ca, sizeof ca, "%s/ca.pem", certificates);
+    return e ? e : tls_context_new(c, &(tls_files){certificate, key, ca});
+}
+
+static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const char *states,
+                       const char *certificates) {
     pusher *p = &b->pushers[k];
     char folder[FILE_PATH_MAX];
     snprintf(p->name, sizeof p->name, "bulk-%u", k);
@@ -159,7 +167,9 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const 
     encoder_config config = {.name = p->name, .data = p->data, .state = p->state};
     encoder_host host = {send_up, p};
     e = encoder_new(&p->encoder, &config, &host);
-    e = e ? e : net_dial(port, &p->socket);
+    tls_context *c = NULL;
+    e = e || !certificates ? e : read_context(certificates, k, &c);
+    e = e ? e : stream_open(&p->stream, port, c);
     if (!e) {
         encoder_connected(p->encoder);
         e = converse(b, p, is_ready);
@@ -208,9 +218,7 @@ static bool has_answer_to_send(const pusher *p) {
 }
 
 static err push(pusher *p, const uint8_t *from, size_t length, size_t *sent) {
-    ssize_t n = send(p->socket, from, length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    *sent += n > 0 ? (size_t)n : 0;
-    return n > 0 || errno == EAGAIN ? ERR_OK : err_system(ERR_NETWORK, "%s", p->name);
+    return err_prefix(stream_push(&p->stream, from, length, sent), "%s", p->name);
 }
 
 /* Codes as far as allowed; an answer goes between two frames of them. */
@@ -288,8 +296,8 @@ static err push_all(bulk *b, double *seconds) {
     while (b->answered < windows) {
         for (uint32_t k = 0; k < b->nodes; k++) {
             const pusher *p = &b->pushers[k];
-            bool wants = has_answer_to_send(p) || p->at < frames_allowed(b);
-            waits[k] = (struct pollfd){.fd = p->socket, .events = wants ? POLLIN | POLLOUT : POLLIN};
+            bool wants = stream_has_sealed(&p->stream) || has_answer_to_send(p) || p->at < frames_allowed(b);
+            waits[k] = (struct pollfd){.fd = p->stream.socket, .events = wants ? POLLIN | POLLOUT : POLLIN};
         }
         waits[b->nodes] = (struct pollfd){.fd = b->http, .events = POLLIN};
         if (poll(waits, b->nodes + 1, PATIENCE_MS) <= 0) {
@@ -334,12 +342,13 @@ static void print_figures(const bulk *b, double seconds) {
 
 static err run(int argc, char **argv) {
     static bulk b;
-    size_t samples = argc == 8 ? strtoul(argv[5], NULL, 10) : 0, window = argc == 8 ? strtoul(argv[7], NULL, 10) : 0;
+    size_t samples = argc >= 8 ? strtoul(argv[5], NULL, 10) : 0, window = argc >= 8 ? strtoul(argv[7], NULL, 10) : 0;
     if (samples < ENCODER_ROWS || samples > SAMPLES_MAX || samples % ENCODER_ROWS || window < ENCODER_ROWS) {
-        return err_fail(ERR_USAGE,
-                        "usage: bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW, SAMPLES a multiple of %d, "
-                        "WINDOW at least that",
-                        ENCODER_ROWS);
+        return err_fail(
+            ERR_USAGE,
+            "usage: bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES], SAMPLES a multiple of %d, "
+            "WINDOW at least that",
+            ENCODER_ROWS);
     }
     b.frames = samples / ENCODER_ROWS;
     b.window = window / ENCODER_ROWS;
@@ -347,7 +356,7 @@ static err run(int argc, char **argv) {
     e = e ? e : arena_init(&b.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     e = e ? e : net_dial(atol(argv[2]), &b.http);
     for (uint32_t k = 0; k < b.nodes && !e; k++) {
-        e = open_pusher(&b, k, atol(argv[1]), argv[3], argv[4]);
+        e = open_pusher(&b, k, atol(argv[1]), argv[3], argv[4], argv[8]);
     }
     for (uint32_t k = 0; k < b.nodes && !e; k++) {
         e = converse(&b, &b.pushers[k], has_begun);

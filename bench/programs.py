@@ -70,14 +70,15 @@ class Workshop:
                                  self.trimmed, "--labels", self.trimmed / "server", "--out", run)
         return self._rate_of(run, [local])
 
-    def train_tcp(self):
-        """The same with a server and a process a node, over loopback TCP."""
+    def train_tcp(self, authority=None):
+        """The same with a server and a process a node, over loopback TCP; `authority`: over TLS."""
         run = self._new_run()
-        return self._rate_of(run, self._start_tcp(self.trimmed, run))
+        return self._rate_of(run, self._start_tcp(self.trimmed, run, authority))
 
-    def _start_tcp(self, split, run):
-        server = self.fleet.train(self.experiment, split, run)
-        nodes = [self.fleet.node(k, server, split, run / "nodes" / f"node-{k}", "--once") for k in range(NODES)]
+    def _start_tcp(self, split, run, authority=None):
+        server = self.fleet.train(self.experiment, split, run, *(authority.server() if authority else ()))
+        nodes = [self.fleet.node(k, server, split, run / "nodes" / f"node-{k}", "--once",
+                                 *(authority.node(k) if authority else ())) for k in range(NODES)]
         return [server, *nodes]
 
     def _rate_of(self, run, programs):

@@ -1,4 +1,4 @@
-"""PyTorch processes (torch_steps.py): the settings tried, the best of them kept to run beside Fewbit."""
+"""PyTorch processes: those of torch_steps.py, the settings tried, the best of them kept to run beside Fewbit."""
 import itertools
 import json
 import os
@@ -17,16 +17,13 @@ class Absent(Exception):
     """PyTorch cannot be started here."""
 
 
-class Rival:
-    """One PyTorch process."""
+class Process:
+    """A PyTorch program that first prints its version, then answers requests: JSON lines both ways."""
 
-    def __init__(self, set_folder, threads):
-        self.threads = threads
-        own, products = threads
-        environment = {**os.environ, "OMP_NUM_THREADS": str(own), "OPENBLAS_NUM_THREADS": str(products)}
+    def __init__(self, arguments, environment):
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "torch_steps.py"), str(set_folder), str(own)], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            [sys.executable, *map(str, arguments)], env={**os.environ, **environment}, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.version = self._read()["version"]
 
     def _read(self):
@@ -37,16 +34,29 @@ class Rival:
             raise Absent(f"no answer from {sys.executable} with PyTorch")
         return json.loads(line)
 
-    def rate(self, setting, steps, seconds):
-        """Training steps a second, over that many or as many as fit into the seconds."""
-        self.process.stdin.write(json.dumps({**setting, "steps": steps, "seconds": seconds}) + "\n")
+    def ask(self, request):
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        taken = self._read()
-        return taken["steps"] / taken["seconds"]
+        return self._read()
 
     def close(self):
         self.process.kill()
         self.process.wait()
+
+
+class Rival(Process):
+    """torch_steps.py with these threads."""
+
+    def __init__(self, set_folder, threads):
+        self.threads = threads
+        own, products = threads
+        super().__init__([HERE / "torch_steps.py", set_folder, own],
+                         {"OMP_NUM_THREADS": str(own), "OPENBLAS_NUM_THREADS": str(products)})
+
+    def rate(self, setting, steps, seconds):
+        """Training steps a second, over that many or as many as fit into the seconds."""
+        taken = self.ask({**setting, "steps": steps, "seconds": seconds})
+        return taken["steps"] / taken["seconds"]
 
 
 def settings(quick):

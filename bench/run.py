@@ -14,6 +14,7 @@ import time
 from figures import Figures
 from programs import Workshop
 from serving import Serving
+from tls import Tls
 from training import measure_memory, measure_speed
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -41,9 +42,11 @@ def measure(figures, quick):
     try:
         figures.print_head()
         measure_speed(figures, shop, quick)
-        serving = Serving(figures, shop, measure_memory(figures, shop), quick)
+        run = measure_memory(figures, shop)
+        serving = Serving(figures, shop, run, quick)
         serving.measure_wire()
         serving.measure_speed()
+        Tls(figures, shop, run, quick).measure()
         return shop.set_name
     finally:
         shop.close()

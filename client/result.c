@@ -55,9 +55,13 @@ static void print_test(const json_t *j) {
 
 static void print_bits(const json_t *j) {
     double payload = number_in(j, "bits_per_sample", "payload"), frames = number_in(j, "bits_per_sample", "frames");
+    const json_t *tls = json_object_get(json_object_get(j, "bits_per_sample"), "tls");
     const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
     double raw = json_number_value(json_object_get(j, "raw_bits_per_sample"));
     printf("bits/sample   %.0f of payload, %.2f in frames", payload, frames);
+    if (json_is_number(tls)) {
+        printf(", %.2f in TLS", json_number_value(tls));
+    }
     if (json_is_number(tcp)) {
         printf(", %.2f in TCP", json_number_value(tcp));
     }

@@ -1,5 +1,6 @@
 #include "decoder_server/gate.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "decoder_server/mail.h"
 #include "wire/link.h"
@@ -7,11 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { TOLD_EVERY_MS = 100 };
+
 typedef struct entry {
     wire_link *link; /* NULL: a free place */
     gate *gate;
     uint64_t number;
     bool paused_by_worker;
+    bool is_introduced; /* the worker knows its portions */
 } entry;
 
 struct gate {
@@ -22,6 +26,8 @@ struct gate {
     size_t links;
     uint64_t last_number;
     bool all_paused;
+    uint64_t told_ms; /* when a failure of TLS was last told */
+    uint64_t untold;  /* failures since */
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -32,11 +38,19 @@ static entry *entry_of(gate *g, uint64_t number) {
     return found->link && found->number == number ? found : NULL;
 }
 
+static err introduce(entry *e) {
+    uint64_t portions = link_portions(e->link);
+    err failed =
+        e->is_introduced ? ERR_OK : worker_post(*e->gate->worker, MAIL_PORTIONS, e->number, &portions, sizeof portions);
+    e->is_introduced = !failed;
+    return failed;
+}
+
 static void on_frame(void *context, wire_link *l, const frame *f) {
     entry *from = context;
     gate *g = from->gate;
-    if (worker_post_in_turn(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER,
-                            FRAME_HEADER + f->length)) {
+    if (introduce(from) || worker_post_in_turn(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER,
+                                               FRAME_HEADER + f->length)) {
         link_close(l, err_text());
     } else if (!g->all_paused && worker_is_behind(*g->worker)) {
         g->all_paused = true;
@@ -48,10 +62,29 @@ static void on_frame(void *context, wire_link *l, const frame *f) {
     }
 }
 
+/* Whoever can reach the port can make TLS fail as often as he likes: the log gets some of it, and how often. */
+static void tell_down(gate *g, wire_link *l, const char *reason) {
+    if (!link_has_failed_tls(l)) {
+        log_debug("%s: %s", link_address(l), reason);
+        return;
+    }
+    uint64_t now = clock_now_ms();
+    if (now - g->told_ms < TOLD_EVERY_MS) {
+        g->untold++;
+        return;
+    }
+    if (g->untold > 0) {
+        log_warn("%llu more connections have failed at TLS", (unsigned long long)g->untold);
+    }
+    log_warn("%s: %s", link_address(l), reason);
+    g->told_ms = now;
+    g->untold = 0;
+}
+
 static void on_down(void *context, wire_link *l, const char *reason) {
     entry *gone = context;
     gate *g = gone->gate;
-    log_debug("%s: %s", link_address(l), reason);
+    tell_down(g, l, reason);
     meter last;
     link_read_meter(l, &last);
     worker_post(*g->worker, MAIL_DOWN, gone->number, &last, sizeof last);
@@ -81,14 +114,14 @@ static void on_accepted(void *context, wire_link *l) {
     log_debug("%s: connected", link_address(l));
 }
 
-err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, worker **w) {
+err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, worker **w) {
     gate *g = calloc(1, sizeof *g);
     if (!g) {
         return err_fail(ERR_MEMORY, "no memory for the gate");
     }
     g->loop = loop;
     g->worker = w;
-    err e = listener_new(&g->listener, loop, host, port, GATE_LINKS_MAX, on_accepted, g);
+    err e = listener_new(&g->listener, loop, host, port, tls, GATE_LINKS_MAX, on_accepted, g);
     if (e) {
         free(g);
         return e;

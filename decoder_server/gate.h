@@ -1,5 +1,6 @@
 /* The gate: the loop's side of the node connections. Listens, numbers the links, carries frames to the worker and
- * back, and slows the links when the worker is behind. */
+ * back, and slows the links when the worker is behind. Where they use TLS, it is the gate that says which portions a
+ * connection may speak for. */
 #ifndef FEWBIT_DECODER_SERVER_GATE_H
 #define FEWBIT_DECODER_SERVER_GATE_H
 
@@ -7,6 +8,7 @@
 #include "decoder_server/mail.h"
 #include "decoder_server/report.h"
 #include "loop/worker.h"
+#include "wire/tls.h"
 
 #include <uv.h>
 
@@ -14,8 +16,8 @@ typedef struct gate gate;
 
 enum { GATE_LINKS_MAX = MAIL_CONNECTIONS };
 
-/* `*w` is set before the loop runs. */
-err gate_new(gate **g, uv_loop_t *loop, const char *host, uint16_t port, worker **w);
+/* `*w` is set before the loop runs. `tls` NULL: plain text; else it must outlive the gate. */
+err gate_new(gate **g, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, worker **w);
 
 /* One record from the worker; whether it was for the gate. After the last of a batch: gate_flush. */
 bool gate_deliver(gate *g, const mail *m);

@@ -1,4 +1,5 @@
 /* decoder_server: owns the decoder, the classifier and the labels; trains with the nodes, then serves. */
+#include "base/log.h"
 #include "base/options.h"
 #include "decoder_server/options.h"
 #include "decoder_server/serve/serve.h"
@@ -27,11 +28,15 @@ int main(int argc, char **argv) {
     openblas_set_num_threads(1);
     server_options options;
     err e = server_options_parse(argc, argv, &options);
+    if (!e && tls_is_wanted(&options.tls_files)) {
+        e = tls_context_new(&options.tls, &options.tls_files);
+    }
     if (!e) {
         e = options.command == SERVER_TRAIN ? train_command(&options) : serve_command(&options);
     }
+    tls_context_free(options.tls);
     if (e) {
-        fprintf(stderr, "decoder_server: %s\n", err_text());
+        log_failure();
     }
     return err_exit_code(e);
 }

@@ -1,7 +1,7 @@
 #include "decoder_server/options.h"
 
-#include "base/log.h"
 #include "base/options.h"
+#include "nn/net.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@ enum {
     KEY_OUT,
     KEY_EPOCHS,
     KEY_SEED,
+    KEY_PRECISION,
     KEY_LOCAL,
     KEY_DATA,
     KEY_RESUME,
@@ -22,11 +23,19 @@ enum {
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
+    KEY_BATCH_WAIT,
+    KEY_ANSWERS_MEMORY,
+    KEY_CACHE_MEMORY,
     KEY_ANNOUNCE,
+    KEY_TLS_CERT,
+    KEY_TLS_KEY,
+    KEY_TLS_CA,
+    KEY_INSECURE,
     KEY_TOKEN_FILE,
-    KEY_READY_NODES,
-    KEY_LOG_LEVEL
+    KEY_READY_NODES
 };
+
+enum { MEMORY_MIB_MAX = 1 << 20 };
 
 #define LISTEN_OPTION                                                                                                  \
     { "listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0 }
@@ -34,12 +43,16 @@ enum {
     { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
 #define ANNOUNCE_OPTION                                                                                                \
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
+#define TLS_OPTIONS                                                                                                    \
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "TLS with the nodes: this server's certificate, PEM", 0},                    \
+        {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key, PEM", 0},                                                        \
+        {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that nodes' certificates must be of, PEM", 0}, {                     \
+        "insecure", KEY_INSECURE, NULL, 0, "allow plain text on addresses other than loopback", 0                      \
+    }
 #define HTTP_OPTIONS(what)                                                                                             \
     {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {                                                                     \
         "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but /healthz and /readyz must bring the token in it", 0 \
     }
-#define LOG_OPTION                                                                                                     \
-    { "log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0 }
 
 static const struct argp_option train_known[] = {
     LISTEN_OPTION,
@@ -47,6 +60,7 @@ static const struct argp_option train_known[] = {
     {"out", KEY_OUT, "RUN", 0, "folder of the run", 0},
     {"epochs", KEY_EPOCHS, "N", 0, "in place of the experiment's", 0},
     {"seed", KEY_SEED, "N", 0, "in place of the experiment's", 0},
+    {"precision", KEY_PRECISION, "f32|bf16", 0, "in place of the experiment's", 0},
     {"local", KEY_LOCAL, NULL, 0, "train in this one process, without nodes", 0},
     {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
@@ -54,7 +68,8 @@ static const struct argp_option train_known[] = {
     HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
-    LOG_OPTION,
+    TLS_OPTIONS,
+    OPTIONS_LOG,
     {0},
 };
 
@@ -65,9 +80,16 @@ static const struct argp_option serve_known[] = {
     {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
+    {"batch-wait", KEY_BATCH_WAIT, "US", 0,
+     "samples that are due may wait so many microseconds for others, to pass the nets together (default 0)", 0},
+    {"answers-memory", KEY_ANSWERS_MEMORY, "MIB", 0,
+     "the most that a table of all answers may take, where codewords are short (default 64, 0: none)", 0},
+    {"cache-memory", KEY_CACHE_MEMORY, "MIB", 0,
+     "the most that the cache of answers to codewords already seen may take (default 32, 0: none)", 0},
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
-    LOG_OPTION,
+    TLS_OPTIONS,
+    OPTIONS_LOG,
     {0},
 };
 
@@ -85,8 +107,16 @@ static const char serve_doc[] =
     "network, "
     "7 refused by the other side, 130 stopped.";
 
+static err take_precision(const char *value, int *precision) {
+    bool is_bf16 = strcmp(value, "bf16") == 0;
+    if (!is_bf16 && strcmp(value, "f32") != 0) {
+        return err_fail(ERR_USAGE, "--precision: '%s' is neither f32 nor bf16", value);
+    }
+    *precision = is_bf16 ? NN_BF16 : NN_F32;
+    return ERR_OK;
+}
+
 static err take_value(server_options *o, int key, char *value) {
-    log_level level;
     switch (key) {
     case KEY_LISTEN:
         o->has_listen = true;
@@ -98,26 +128,31 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--epochs", 1, 100000, &o->epochs);
     case KEY_SEED:
         return options_number(value, "--seed", 0, INT64_MAX, &o->seed);
+    case KEY_PRECISION:
+        return take_precision(value, &o->precision);
     case KEY_THREADS:
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
+    case KEY_BATCH_WAIT:
+        return options_number(value, "--batch-wait", 0, 1000000, &o->batch_wait_us);
+    case KEY_ANSWERS_MEMORY:
+        return options_number(value, "--answers-memory", 0, MEMORY_MIB_MAX, &o->answers_mib);
+    case KEY_CACHE_MEMORY:
+        return options_number(value, "--cache-memory", 0, MEMORY_MIB_MAX, &o->cache_mib);
     case KEY_READY_NODES:
         return options_number(value, "--ready-nodes", 1, 64, &o->ready_nodes);
-    case KEY_DEADLINE:
+    default:
         return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
-    default: {
-        err e = log_level_parse(value, &level);
-        if (!e) {
-            log_set_level(level);
-        }
-        return e;
-    }
     }
 }
 
 static int take(int key, char *value, struct argp_state *state) {
     server_options *o = state->input;
+    err e;
+    if (options_take_log(key, value, &e)) {
+        return e ? EINVAL : 0;
+    }
     const char **first = o->command == SERVER_TRAIN ? &o->experiment : &o->run;
     switch (key) {
     case ARGP_KEY_ARG:
@@ -142,6 +177,18 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_ANNOUNCE:
         o->announce = value;
         return 0;
+    case KEY_TLS_CERT:
+        o->tls_files.certificate = value;
+        return 0;
+    case KEY_TLS_KEY:
+        o->tls_files.key = value;
+        return 0;
+    case KEY_TLS_CA:
+        o->tls_files.ca = value;
+        return 0;
+    case KEY_INSECURE:
+        o->insecure = true;
+        return 0;
     case KEY_TOKEN_FILE:
         o->token_file = value;
         return 0;
@@ -152,7 +199,7 @@ static int take(int key, char *value, struct argp_state *state) {
         o->resume = true;
         return 0;
     default:
-        if (key < KEY_LISTEN || key > KEY_LOG_LEVEL) {
+        if (key < KEY_LISTEN || key > KEY_READY_NODES) {
             return ARGP_ERR_UNKNOWN;
         }
         return take_value(o, key, value) ? EINVAL : 0;
@@ -177,6 +224,12 @@ static err check_serve(const server_options *o) {
     return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server serve --help)", missing) : ERR_OK;
 }
 
+/* HTTP has no TLS of its own: that is for a proxy on this machine. */
+static err check_plain(const server_options *o) {
+    err e = o->has_listen && !tls_is_wanted(&o->tls_files) ? tls_check_plain("--listen", o->host, o->insecure) : ERR_OK;
+    return e || !o->has_http ? e : tls_check_plain("--http", o->http_host, o->insecure);
+}
+
 static void print_usage(FILE *to) {
     fputs("Usage: decoder_server train EXPERIMENT --listen HOST:PORT --labels DIR --out RUN [OPTION...]\n"
           "  or:  decoder_server train EXPERIMENT --local --data DIR --labels DIR --out RUN [OPTION...]\n"
@@ -186,7 +239,16 @@ static void print_usage(FILE *to) {
 }
 
 err server_options_parse(int argc, char **argv, server_options *options) {
-    *options = (server_options){.epochs = -1, .seed = -1, .threads = -1, .heartbeat_ms = 2000, .deadline_ms = 2000};
+    *options = (server_options){
+        .epochs = -1,
+        .seed = -1,
+        .threads = -1,
+        .precision = -1,
+        .heartbeat_ms = 2000,
+        .deadline_ms = 2000,
+        .answers_mib = 64,
+        .cache_mib = 32,
+    };
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0) {
         print_usage(stdout);
@@ -213,5 +275,6 @@ err server_options_parse(int argc, char **argv, server_options *options) {
     argv[1] = name;
     err e = options_parse(&argp, argc - 1, argv + 1, 0, NULL, options);
     argv[1] = (char *)(uintptr_t)command;
-    return e ? e : train ? check_train(options) : check_serve(options);
+    e = e ? e : train ? check_train(options) : check_serve(options);
+    return e ? e : check_plain(options);
 }

@@ -3,6 +3,7 @@
 #define FEWBIT_DECODER_SERVER_OPTIONS_H
 
 #include "base/err.h"
+#include "wire/tls.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,9 +26,15 @@ typedef struct server_options {
     uint16_t http_port;
     bool has_http;
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
+    int precision;                 /* nn_precision; -1: as the experiment says */
     int64_t heartbeat_ms, deadline_ms;
+    int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
+    int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
     int64_t ready_nodes; /* serve: ready with so many; 0: with all */
     bool local, resume;
+    bool insecure;
+    tls_files tls_files;
+    tls_context *tls; /* main makes it from the files; NULL: plain text */
 } server_options;
 
 /* `train EXPERIMENT …` or `serve RUN …`. --help and --version print and exit. */

@@ -26,6 +26,9 @@ struct peers {
     char text[EXPERIMENT_TEXT_MAX + 1]; /* the resolved experiment */
     arena unpacked;
     peer portions[SPLIT_PORTIONS_MAX];
+    struct {
+        uint64_t connection, portions;
+    } allowed[MAIL_CONNECTIONS];        /* what certificates say, by number modulo MAIL_CONNECTIONS */
     uint64_t refusals;
     uint64_t refused[MAIL_CONNECTIONS]; /* connections that are being closed, by number modulo MAIL_CONNECTIONS */
 };
@@ -117,7 +120,19 @@ static bool is_utf8(const char *text) {
     return string != NULL;
 }
 
-static Fewbit__Reason check_hello(const peers *p, const Fewbit__Hello *h) {
+/* h->portion is one of this run's. */
+static bool may_speak(const peers *p, uint64_t connection, const Fewbit__Hello *h) {
+    uint64_t place = connection % MAIL_CONNECTIONS;
+    uint64_t portions = p->allowed[place].connection == connection ? p->allowed[place].portions : 0;
+    if (!p->config.by_certificate || (portions >> h->portion & 1)) {
+        return true;
+    }
+    err_fail(ERR_INPUT, "its certificate does not name portion %u (subjectAltName URI fewbit:portion:%u)", h->portion,
+             h->portion);
+    return false;
+}
+
+static Fewbit__Reason check_hello(const peers *p, uint64_t connection, const Fewbit__Hello *h) {
     if (h->protocol != MESSAGE_PROTOCOL) {
         err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
         return FEWBIT__REASON__REASON_VERSION;
@@ -129,6 +144,9 @@ static Fewbit__Reason check_hello(const peers *p, const Fewbit__Hello *h) {
     if (h->portion >= p->split.portions) {
         err_fail(ERR_INPUT, "there is no portion %u, only 0 to %u", h->portion, p->split.portions - 1);
         return FEWBIT__REASON__REASON_PORTION_UNKNOWN;
+    }
+    if (!may_speak(p, connection, h)) {
+        return FEWBIT__REASON__REASON_CERTIFICATE;
     }
     Fewbit__Reason reason = check_data(p, h);
     if (reason != FEWBIT__REASON__REASON_UNSET) {
@@ -142,7 +160,7 @@ static Fewbit__Reason check_hello(const peers *p, const Fewbit__Hello *h) {
 }
 
 static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
-    Fewbit__Reason reason = check_hello(p, h);
+    Fewbit__Reason reason = check_hello(p, connection, h);
     if (reason != FEWBIT__REASON__REASON_UNSET) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
@@ -216,6 +234,10 @@ bool peers_take(peers *p, const mail *m) {
         return true;
     case MAIL_DOWN:
         take_down(p, m);
+        return true;
+    case MAIL_PORTIONS:
+        p->allowed[m->about % MAIL_CONNECTIONS].connection = m->about;
+        memcpy(&p->allowed[m->about % MAIL_CONNECTIONS].portions, m->bytes, sizeof p->allowed[0].portions);
         return true;
     case MAIL_METER:
         k = portion_of(p, m->about);

@@ -21,6 +21,8 @@ typedef struct peers_config {
     uint32_t heartbeat_ms;
     /* What the nodes' data must be, where it is known (training); NULL: any of the right shape. Borrowed. */
     const labels *labels;
+    /* Every connection's portions come as mail first, and it may speak for no other. */
+    bool by_certificate;
 } peers_config;
 
 typedef struct peers_events {

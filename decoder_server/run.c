@@ -166,16 +166,27 @@ static err read_manifest(run *r) {
     return e;
 }
 
+static err read_experiment(run *r) {
+    char path[FILE_PATH_MAX];
+    uint8_t *text = NULL;
+    size_t length = 0;
+    err e = path_in(r, "experiment.yaml", path);
+    e = e ? e : file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
+    e = e ? e : experiment_parse(path, (const char *)text, length, &r->experiment);
+    e = e ? e : experiment_text_id((const char *)text, length, &r->id);
+    free(text);
+    return e;
+}
+
 err run_open(run *r, const char *folder, const experiment *wanted) {
     err e = start(r, folder);
-    char path[FILE_PATH_MAX];
-    e = e ? e : path_in(r, "experiment.yaml", path);
-    e = e ? e : experiment_load(path, &r->experiment);
-    e = e ? e : experiment_run_id(&r->experiment, &r->id);
-    uint64_t id = r->id;
-    e = e || !wanted ? e : experiment_run_id(wanted, &id);
-    if (!e && id != r->id) {
-        e = err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs or --seed)", folder);
+    e = e ? e : read_experiment(r);
+    uint64_t here = 0, asked = 0;
+    e = e || !wanted ? e : experiment_run_id(&r->experiment, &here);
+    e = e || !wanted ? e : experiment_run_id(wanted, &asked);
+    if (!e && here != asked) {
+        e = err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs, --seed or --precision)",
+                     folder);
     }
     e = e ? e : read_manifest(r);
     if (e) {

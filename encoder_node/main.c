@@ -1,4 +1,5 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
+#include "base/log.h"
 #include "base/options.h"
 #include "encoder_node/options.h"
 #include "encoder_node/session.h"
@@ -9,7 +10,7 @@
 
 const char *argp_program_version = "encoder_node 0.1.0";
 
-static err run(const node_options *o) {
+static err run(const node_options *o, tls_context *tls) {
     portion *data;
     err e = portion_open(&data, o->data);
     if (e) {
@@ -18,6 +19,7 @@ static err run(const node_options *o) {
     const portion_info *info = portion_about(data);
     session_config config = {
         .port = o->port,
+        .tls = tls,
         .encoder = {.name = o->name, .data = data, .state = o->state},
         .source = o->push,
         .once = o->once,
@@ -38,10 +40,15 @@ int main(int argc, char **argv) {
     argp_err_exit_status = 2;
     openblas_set_num_threads(1);
     node_options options;
+    tls_context *tls = NULL;
     err e = node_options_parse(argc, argv, &options);
-    e = e ? e : run(&options);
+    if (!e && tls_is_wanted(&options.tls_files)) {
+        e = tls_context_new(&tls, &options.tls_files);
+    }
+    e = e ? e : run(&options, tls);
+    tls_context_free(tls);
     if (e) {
-        fprintf(stderr, "encoder_node: %s\n", err_text());
+        log_failure();
     }
     return err_exit_code(e);
 }

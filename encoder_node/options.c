@@ -1,13 +1,12 @@
 #include "encoder_node/options.h"
 
-#include "base/log.h"
 #include "base/options.h"
 
 #include <errno.h>
 #include <stdbool.h>
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
-enum { KEY_PUSH = 256, KEY_ONCE, KEY_LOG_LEVEL };
+enum { KEY_PUSH = 256, KEY_ONCE, KEY_TLS_CERT, KEY_TLS_KEY, KEY_TLS_CA, KEY_INSECURE };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
@@ -20,7 +19,11 @@ static const struct argp_option known[] = {
      "input), none",
      0},
     {"once", KEY_ONCE, NULL, 0, "end when the run is over or everything is pushed, in place of trying again", 0},
-    {"log-level", KEY_LOG_LEVEL, "LEVEL", 0, "debug, info, warn, error or none", 0},
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "TLS: this node's certificate, which names its portion, PEM", 0},
+    {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key, PEM", 0},
+    {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that the server's certificate must be of, PEM", 0},
+    {"insecure", KEY_INSECURE, NULL, 0, "allow plain text to a server that is not on loopback", 0},
+    OPTIONS_LOG,
     {0},
 };
 
@@ -30,7 +33,10 @@ static int failed(err e) {
 
 static int take(int key, char *value, struct argp_state *state) {
     node_options *o = state->input;
-    log_level level;
+    err e;
+    if (options_take_log(key, value, &e)) {
+        return failed(e);
+    }
     switch (key) {
     case KEY_SERVER:
         return failed(options_address(value, o->host, sizeof o->host, &o->port));
@@ -50,11 +56,17 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_ONCE:
         o->once = true;
         return 0;
-    case KEY_LOG_LEVEL:
-        if (log_level_parse(value, &level)) {
-            return EINVAL;
-        }
-        log_set_level(level);
+    case KEY_TLS_CERT:
+        o->tls_files.certificate = value;
+        return 0;
+    case KEY_TLS_KEY:
+        o->tls_files.key = value;
+        return 0;
+    case KEY_TLS_CA:
+        o->tls_files.ca = value;
+        return 0;
+    case KEY_INSECURE:
+        o->insecure = true;
         return 0;
     case ARGP_KEY_ARG:
         return failed(err_fail(ERR_USAGE, "'%s' is too much: there are options only", value));
@@ -85,6 +97,9 @@ err node_options_parse(int argc, char **argv, node_options *options) {
                         : !options->name  ? "name"
                         : !options->data  ? "data"
                                           : "state");
+    }
+    if (!tls_is_wanted(&options->tls_files)) {
+        return tls_check_plain("--server", options->host, options->insecure);
     }
     return ERR_OK;
 }

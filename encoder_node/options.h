@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "encoder_node/source.h"
+#include "wire/tls.h"
 
 #include <stdint.h>
 
@@ -14,6 +15,8 @@ typedef struct node_options {
     int64_t portion; /* -1: whatever the data says */
     source_kind push;
     int once;
+    bool insecure;
+    tls_files tls_files;
 } node_options;
 
 err node_options_parse(int argc, char **argv, node_options *options);

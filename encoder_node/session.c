@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "loop/backoff.h"
 #include "loop/signals.h"
+#include "loop/supervisor.h"
 #include "loop/worker.h"
 #include "wire/link.h"
 
@@ -125,7 +126,7 @@ static int64_t push_what_is_there(void *role) {
         return -1;
     }
     if (worker_replies_are_high(s->worker)) {
-        return 1;
+        return 1000;
     }
     uint64_t first;
     const uint8_t *portions;
@@ -196,7 +197,6 @@ static void on_caught_up(void *loop_side) {
 
 static void on_down(void *context, wire_link *l, const char *reason) {
     session *s = context;
-    (void)l;
     s->link = NULL;
     worker_release(s->worker);
     if (s->ending) {
@@ -206,7 +206,9 @@ static void on_down(void *context, wire_link *l, const char *reason) {
     worker_post(s->worker, MAIL_DOWN, s->connection, NULL, 0);
     uint32_t wait = backoff_next_ms(&s->backoff);
     if (!s->why_down[0]) {
-        snprintf(s->why_down, sizeof s->why_down, "%s", reason);
+        bool needs_place = link_has_failed_tls(l);
+        snprintf(s->why_down, sizeof s->why_down, "%s%s%s", needs_place ? link_address(l) : "", needs_place ? ": " : "",
+                 reason);
     }
     uv_timer_start(&s->retry, on_retry, wait, 0);
 }
@@ -215,7 +217,7 @@ static void connect_now(session *s) {
     static const link_events events = {.up = on_up, .frame = on_frame, .down = on_down};
     s->connection++;
     s->why_down[0] = '\0';
-    if (link_connect(&s->loop, s->config->host, s->config->port, &events, s, &s->link)) {
+    if (link_connect(&s->loop, s->config->host, s->config->port, s->config->tls, &events, s, &s->link)) {
         finish(s, ERR_MEMORY, err_text());
     }
 }
@@ -264,6 +266,7 @@ static void delivered(void *loop_side) {
 }
 
 static void on_stop(void *context) {
+    supervisor_stopping();
     finish(context, ERR_OK, "");
 }
 
@@ -277,6 +280,7 @@ static err run_loop(session *s) {
     uv_timer_init(&s->loop, &s->retry);
     s->retry.data = s;
     err e = signals_catch(&s->signals, &s->loop, on_stop, s);
+    e = e || !s->config->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->config->tls);
     if (!e && s->config->source != SOURCE_NONE) {
         e = source_new(&s->source, s->config->source, s->config->encoder.data, on_portions, s);
     }
@@ -285,6 +289,7 @@ static err run_loop(session *s) {
         e = source_start(s->source);
     }
     if (!e) {
+        supervisor_ready("connecting to its server, and again whenever it is gone");
         connect_now(s);
         uv_run(&s->loop, UV_RUN_DEFAULT);
     }

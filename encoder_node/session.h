@@ -7,10 +7,12 @@
 #include "base/err.h"
 #include "encoder_node/encoder.h"
 #include "encoder_node/source.h"
+#include "wire/tls.h"
 
 typedef struct session_config {
     char host[256];
     uint16_t port;
+    tls_context *tls; /* NULL: plain text; borrowed */
     encoder_config encoder;
     source_kind source;
     bool once; /* end when the server says the run is over, or everything was pushed */

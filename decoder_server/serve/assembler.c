@@ -10,6 +10,7 @@ typedef struct place {
     int32_t chain;          /* next place of the same hash */
     int32_t earlier, later; /* in its list */
     bool answered;
+    uint64_t codes[]; /* [portions] */
 } place;
 
 /* A list in order of time, through the places themselves. */
@@ -19,14 +20,19 @@ typedef struct list {
 
 struct assembler {
     assembler_config config;
-    place *places;   /* [capacity] */
-    uint64_t *codes; /* [capacity, portions] */
-    int32_t *heads;  /* [buckets]: first place of a hash */
+    uint8_t *places; /* [capacity], each `stride` bytes */
+    size_t stride;
+    int32_t *heads; /* [buckets]: first place of a hash */
     uint32_t bucket_mask;
     int32_t free; /* through `chain` */
     list waiting, answered;
+    int32_t forgoing; /* where assembler_forgo goes on in `waiting`; NONE: from the beginning */
     assembler_counters counters;
 };
+
+static place *place_at(const assembler *a, int32_t at) {
+    return (place *)(void *)(a->places + (size_t)at * a->stride);
+}
 
 static uint32_t buckets_for(uint32_t capacity) {
     uint32_t buckets = 16;
@@ -44,18 +50,19 @@ err assembler_new(assembler **out, const assembler_config *config) {
     a->config = *config;
     uint32_t buckets = buckets_for(config->capacity);
     a->bucket_mask = buckets - 1;
-    a->places = calloc(config->capacity, sizeof *a->places);
-    a->codes = calloc((size_t)config->capacity * config->portions, sizeof *a->codes);
+    a->stride = sizeof(place) + config->portions * sizeof(uint64_t);
+    a->places = calloc(config->capacity, a->stride);
     a->heads = malloc(buckets * sizeof *a->heads);
-    if (!a->places || !a->codes || !a->heads) {
+    if (!a->places || !a->heads) {
         assembler_free(a);
         return err_fail(ERR_MEMORY, "no memory for %u samples", config->capacity);
     }
     memset(a->heads, 0xff, buckets * sizeof *a->heads);
     for (uint32_t i = 0; i < config->capacity; i++) {
-        a->places[i].chain = i + 1 < config->capacity ? (int32_t)i + 1 : NONE;
+        place_at(a, (int32_t)i)->chain = i + 1 < config->capacity ? (int32_t)i + 1 : NONE;
     }
     a->waiting = a->answered = (list){NONE, NONE};
+    a->forgoing = NONE;
     *out = a;
     return ERR_OK;
 }
@@ -63,47 +70,48 @@ err assembler_new(assembler **out, const assembler_config *config) {
 void assembler_free(assembler *a) {
     if (a) {
         free(a->places);
-        free(a->codes);
         free(a->heads);
         free(a);
     }
 }
 
+/* Neighbouring ids have neighbouring buckets, so a run of them walks through memory. */
 static int32_t *bucket_of(assembler *a, uint64_t id) {
-    uint64_t mixed = id * 0x9E3779B97F4A7C15u;
-    return &a->heads[(uint32_t)(mixed >> 40) & a->bucket_mask];
+    uint64_t mixed = (id >> 16) * 0x9E3779B97F4A7C15u;
+    return &a->heads[(uint32_t)(id + (mixed >> 40)) & a->bucket_mask];
 }
 
 static int32_t find(assembler *a, uint64_t id) {
     int32_t at = *bucket_of(a, id);
-    while (at != NONE && a->places[at].id != id) {
-        at = a->places[at].chain;
+    while (at != NONE && place_at(a, at)->id != id) {
+        at = place_at(a, at)->chain;
     }
     return at;
 }
 
 static void append(assembler *a, list *l, int32_t at) {
-    a->places[at].earlier = l->last;
-    a->places[at].later = NONE;
+    place *p = place_at(a, at);
+    p->earlier = l->last;
+    p->later = NONE;
     if (l->last == NONE) {
         l->first = at;
     } else {
-        a->places[l->last].later = at;
+        place_at(a, l->last)->later = at;
     }
     l->last = at;
 }
 
 static void unlink_place(assembler *a, list *l, int32_t at) {
-    place *p = &a->places[at];
+    place *p = place_at(a, at);
     if (p->earlier == NONE) {
         l->first = p->later;
     } else {
-        a->places[p->earlier].later = p->later;
+        place_at(a, p->earlier)->later = p->later;
     }
     if (p->later == NONE) {
         l->last = p->earlier;
     } else {
-        a->places[p->later].earlier = p->earlier;
+        place_at(a, p->later)->earlier = p->earlier;
     }
 }
 
@@ -114,12 +122,13 @@ static void forget_oldest(assembler *a) {
         return;
     }
     unlink_place(a, &a->answered, at);
-    int32_t *link = bucket_of(a, a->places[at].id);
+    place *p = place_at(a, at);
+    int32_t *link = bucket_of(a, p->id);
     while (*link != at) {
-        link = &a->places[*link].chain;
+        link = &place_at(a, *link)->chain;
     }
-    *link = a->places[at].chain;
-    a->places[at].chain = a->free;
+    *link = p->chain;
+    p->chain = a->free;
     a->free = at;
 }
 
@@ -131,20 +140,20 @@ static int32_t open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t
     if (at == NONE) {
         return NONE;
     }
-    a->free = a->places[at].chain;
+    place *p = place_at(a, at);
+    a->free = p->chain;
     int32_t *bucket = bucket_of(a, id);
-    a->places[at] = (place){.id = id, .expected = expected, .opened_ns = now_ns, .chain = *bucket};
+    *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .chain = *bucket};
     *bucket = at;
-    memset(&a->codes[(size_t)at * a->config.portions], 0, a->config.portions * sizeof *a->codes);
+    memset(p->codes, 0, a->config.portions * sizeof *p->codes);
     append(a, &a->waiting, at);
     a->counters.waiting++;
     return at;
 }
 
 static void answer(assembler *a, int32_t at, assembled *out) {
-    place *p = &a->places[at];
-    *out = (assembled){.id = p->id, .have = p->have, .opened_ns = p->opened_ns};
-    memcpy(out->codes, &a->codes[(size_t)at * a->config.portions], a->config.portions * sizeof *a->codes);
+    place *p = place_at(a, at);
+    *out = (assembled){.id = p->id, .have = p->have, .opened_ns = p->opened_ns, .codes = p->codes};
     p->answered = true;
     unlink_place(a, &a->waiting, at);
     append(a, &a->answered, at);
@@ -177,7 +186,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
         a->counters.refused++;
         return ASSEMBLER_FULL;
     }
-    place *p = &a->places[at];
+    place *p = place_at(a, at);
     uint64_t bit = (uint64_t)1 << portion;
     if (p->have & bit) {
         a->counters.duplicate++;
@@ -188,13 +197,33 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
         return ASSEMBLER_IGNORED;
     }
     p->have |= bit;
-    a->codes[(size_t)at * a->config.portions + portion] = code;
+    p->codes[portion] = code;
     if ((p->have & p->expected) != p->expected) {
         return ASSEMBLER_WAITS;
     }
     answer(a, at, out);
     a->counters.complete++;
     return ASSEMBLER_COMPLETE;
+}
+
+bool assembler_forgo(assembler *a, uint32_t portion, assembled *out) {
+    uint64_t bit = (uint64_t)1 << portion;
+    int32_t at = a->forgoing == NONE ? a->waiting.first : a->forgoing;
+    while (at != NONE) {
+        place *p = place_at(a, at);
+        int32_t next = p->later;
+        bool waited = (p->expected & ~p->have & bit) != 0;
+        p->expected &= waited ? ~bit : UINT64_MAX;
+        if (waited && (p->expected & ~p->have) == 0) {
+            answer(a, at, out);
+            a->counters.forgone++;
+            a->forgoing = next;
+            return true;
+        }
+        at = next;
+    }
+    a->forgoing = NONE;
+    return false;
 }
 
 bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out) {
@@ -207,7 +236,7 @@ bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out) {
 }
 
 uint64_t assembler_next_deadline(const assembler *a) {
-    return a->waiting.first == NONE ? UINT64_MAX : a->places[a->waiting.first].opened_ns + a->config.deadline_ns;
+    return a->waiting.first == NONE ? UINT64_MAX : place_at(a, a->waiting.first)->opened_ns + a->config.deadline_ns;
 }
 
 const assembler_counters *assembler_count(const assembler *a) {

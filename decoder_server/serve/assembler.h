@@ -7,7 +7,6 @@
 #define FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 
 #include "base/err.h"
-#include "data/split.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,11 +24,11 @@ typedef struct assembled {
     uint64_t id;
     uint64_t have; /* bit k: portion k is in */
     uint64_t opened_ns;
-    uint64_t codes[SPLIT_PORTIONS_MAX]; /* by portion; 0 where missing */
+    const uint64_t *codes; /* by portion; 0 where missing. The assembler's until its next call */
 } assembled;
 
 typedef struct assembler_counters {
-    uint64_t complete, expired, late, duplicate, refused;
+    uint64_t complete, expired, forgone, late, duplicate, refused;
     uint32_t waiting;
 } assembler_counters;
 
@@ -49,6 +48,11 @@ bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_n
 
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
                                 assembled *out);
+
+/* The node of a portion is gone: no sample waits for it any more. The next sample that has all it still waits for, into
+ * *out; false when there is none. Call it until then, with nothing in between. `have` is 0 where nothing came at all.
+ */
+bool assembler_forgo(assembler *a, uint32_t portion, assembled *out);
 
 /* The next sample whose deadline has passed, into *out; false when there is none. */
 bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out);

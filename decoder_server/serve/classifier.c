@@ -1,33 +1,51 @@
 #include "decoder_server/serve/classifier.h"
 
 #include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "bits/decision.h"
+#include "decoder_server/serve/answers.h"
+#include "nn/fold.h"
 #include "nn/loss.h"
 #include "nn/rows.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+enum { KEY_WORDS_MAX = EXPERIMENT_CODE_BITS_MAX / 64 + 1 };
+
 struct classifier {
     nn_net *head;
     uint32_t portions, bits, classes;
-    size_t net_rows; /* what the head takes at once */
+    uint32_t key_words; /* of a codeword, and one for the portions that are there */
+    uint64_t whole;     /* `have` of a sample that misses nothing */
+    size_t net_rows;    /* what the head takes at once */
+    answers *table;     /* NULL: none */
+    seen *cache;        /* NULL: none */
     arena buffers;
-    float *codes;         /* [CLASSIFIER_ROWS, portions * bits] */
+    float *codes;         /* [CLASSIFIER_ROWS, portions * bits]: what goes through the nets */
     float *probabilities; /* [CLASSIFIER_ROWS, classes] */
+    verdict *verdicts;    /* [CLASSIFIER_ROWS] */
+    uint32_t *unknown;    /* [CLASSIFIER_ROWS]: the samples that the nets have to answer */
+    classifier_counters counters;
 };
 
 static err plan_buffers(classifier *c) {
     size_t codes = (size_t)CLASSIFIER_ROWS * c->portions * c->bits * sizeof(float);
     size_t probabilities = (size_t)CLASSIFIER_ROWS * c->classes * sizeof(float);
-    err e = arena_init(&c->buffers, arena_rounded(codes) + arena_rounded(probabilities));
+    size_t verdicts = CLASSIFIER_ROWS * sizeof(verdict), unknown = CLASSIFIER_ROWS * sizeof(uint32_t);
+    err e = arena_init(&c->buffers, arena_rounded(codes) + arena_rounded(probabilities) + arena_rounded(verdicts) +
+                                        arena_rounded(unknown));
     if (!e) {
         c->codes = arena_take(&c->buffers, codes);
         c->probabilities = arena_take(&c->buffers, probabilities);
+        c->verdicts = arena_take(&c->buffers, verdicts);
+        c->unknown = arena_take(&c->buffers, unknown);
     }
     return e;
 }
 
-static err load_head(classifier *c, const run *r, const run_commit *commit) {
+static err load_head(classifier *c, const run *r, const run_commit *commit, bool plain) {
     split s;
     nn_spec spec;
     err e = experiment_split(&r->experiment, &s, &c->classes);
@@ -38,10 +56,132 @@ static err load_head(classifier *c, const run *r, const run_commit *commit) {
     c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch, CLASSIFIER_ROWS);
     nn_net_options options = {.max_rows = c->net_rows, .precision = r->experiment.training.precision};
     e = nn_net_new(&c->head, &spec, &options);
-    return e ? e : run_load_head(r, commit, c->head, NULL);
+    e = e ? e : run_load_head(r, commit, c->head, NULL);
+    /* The products of bf16 numbers are rounded by the weights they are made of: other weights, other answers. */
+    if (!e && !plain && options.precision == NN_F32) {
+        e = nn_fold(&c->head, &spec, &options);
+    }
+    return e;
 }
 
-err classifier_new(classifier **out, const run *r, const run_commit *commit) {
+/* Codewords as rows. */
+
+static void unpack_sample(const classifier *c, const assembled *sample, float *to) {
+    for (uint32_t k = 0; k < c->portions; k++) {
+        bool is_here = sample->have >> k & 1;
+        for (uint32_t b = 0; b < c->bits; b++) {
+            *to++ = is_here ? (float)(sample->codes[k] >> b & 1) : DECISION_UNKNOWN;
+        }
+    }
+}
+
+/* The first `count` rows of `codes` through the nets: row i is of sample unknown[i]. */
+static void run_nets(classifier *c, size_t count) {
+    size_t width = (size_t)c->portions * c->bits;
+    for (size_t done = 0, piece; done < count; done += piece) {
+        piece = count - done < c->net_rows ? count - done : c->net_rows;
+        const float *logits = nn_net_forward(c->head, c->codes + done * width, piece, NN_EVALUATE);
+        for (size_t i = 0; i < piece; i++) {
+            uint32_t sample = c->unknown[done + i];
+            float *row = c->probabilities + (size_t)sample * c->classes;
+            memcpy(row, logits + i * c->classes, c->classes * sizeof(float));
+            loss_softmax(row, c->classes);
+            c->verdicts[sample] = (verdict){(uint32_t)loss_largest(row, c->classes), row};
+        }
+    }
+}
+
+/* The table. */
+
+/* Portion 0's first bit is the lowest, as in a row. */
+static uint32_t codeword_of(const classifier *c, const assembled *sample) {
+    uint64_t codeword = 0;
+    for (uint32_t k = 0; k < c->portions; k++) {
+        codeword |= sample->codes[k] << (k * c->bits);
+    }
+    return (uint32_t)codeword;
+}
+
+static void fill_piece(classifier *c, uint32_t first, uint32_t count) {
+    size_t width = (size_t)c->portions * c->bits;
+    for (uint32_t i = 0; i < count; i++) {
+        c->unknown[i] = i;
+        for (uint32_t b = 0; b < width; b++) {
+            c->codes[i * width + b] = (float)((first + i) >> b & 1);
+        }
+    }
+    run_nets(c, count);
+    for (uint32_t i = 0; i < count; i++) {
+        answers_put(c->table, first + i, c->verdicts[i].class, c->verdicts[i].probabilities);
+    }
+}
+
+static void fill_table(classifier *c) {
+    uint32_t size = answers_size(c->table),
+             piece = (uint32_t)(c->net_rows < CLASSIFIER_ROWS ? c->net_rows : CLASSIFIER_ROWS);
+    double mib = (double)c->counters.table_bytes / (1 << 20), told = 0;
+    uint64_t from = clock_now_ns();
+    for (uint32_t done = 0; done < size;) {
+        uint32_t count = size - done < piece ? size - done : piece;
+        fill_piece(c, done, count);
+        done += count;
+        double seconds = clock_seconds_since(from), expected = seconds / done * size;
+        if (expected > CLASSIFIER_TABLE_SECONDS) {
+            log_info("table of answers: %u codewords, %.1f MiB; to fill it would take %.0f s, so each is kept as it is "
+                     "first seen",
+                     size, mib, expected);
+            return;
+        }
+        if (seconds - told >= 1) {
+            told = seconds;
+            log_info("table of answers: %u of %u codewords, %.0f s to go", done, size, expected - seconds);
+        }
+    }
+    log_info("table of answers: %u codewords, %.1f MiB, filled in %.2f s", size, mib, clock_seconds_since(from));
+}
+
+static err make_table(classifier *c, size_t bytes_max) {
+    uint32_t bits = c->portions * c->bits;
+    size_t bytes = answers_bytes(bits, c->classes);
+    if (bytes > bytes_max) {
+        return ERR_OK;
+    }
+    err e = answers_new(&c->table, bits, c->classes);
+    if (!e) {
+        c->counters.table_bytes = bytes;
+        fill_table(c);
+    }
+    return e;
+}
+
+/* The cache. */
+
+static err make_cache(classifier *c, size_t bytes_max) {
+    c->key_words = (c->portions * c->bits + 63) / 64 + 1;
+    if (bytes_max == 0) {
+        return ERR_OK;
+    }
+    err e = seen_new(&c->cache, c->key_words, c->classes, bytes_max);
+    if (!e) {
+        const seen_counters *s = seen_count(c->cache);
+        log_info("cache of answers: up to %zu codewords, %.1f MiB", s->capacity, (double)s->bytes / (1 << 20));
+    }
+    return e;
+}
+
+static void make_key(const classifier *c, const assembled *sample, uint64_t key[KEY_WORDS_MAX]) {
+    memset(key, 0, c->key_words * sizeof *key);
+    for (uint32_t k = 0; k < c->portions; k++) {
+        uint32_t at = k * c->bits, word = at / 64, shift = at % 64;
+        key[word] |= sample->codes[k] << shift;
+        if (shift + c->bits > 64) {
+            key[word + 1] |= sample->codes[k] >> (64 - shift);
+        }
+    }
+    key[c->key_words - 1] = sample->have;
+}
+
+err classifier_new(classifier **out, const run *r, const run_commit *commit, const classifier_options *options) {
     if (experiment_is_classifier_alone(&r->experiment)) {
         return err_fail(ERR_INPUT, "%s: is a classifier alone, without encoders: there are no codes to serve",
                         r->folder);
@@ -52,13 +192,18 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit) {
     }
     c->portions = r->experiment.data.portions;
     c->bits = r->experiment.encoder.bits;
-    err e = load_head(c, r, commit);
+    c->whole = c->portions == 64 ? UINT64_MAX : ((uint64_t)1 << c->portions) - 1;
+    err e = load_head(c, r, commit, options->plain);
     e = e ? e : plan_buffers(c);
+    if (!e) {
+        nn_net_freeze(c->head);
+        e = make_table(c, options->answers_bytes);
+    }
+    e = e ? e : make_cache(c, options->seen_bytes);
     if (e) {
         classifier_free(c);
         return e;
     }
-    nn_net_freeze(c->head);
     *out = c;
     return ERR_OK;
 }
@@ -66,6 +211,8 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit) {
 void classifier_free(classifier *c) {
     if (c) {
         nn_net_free(c->head);
+        answers_free(c->table);
+        seen_free(c->cache);
         arena_free(&c->buffers);
         free(c);
     }
@@ -75,27 +222,69 @@ uint32_t classifier_classes(const classifier *c) {
     return c->classes;
 }
 
-static void unpack_sample(const classifier *c, const assembled *sample, float *to) {
-    for (uint32_t k = 0; k < c->portions; k++) {
-        bool is_here = sample->have >> k & 1;
-        for (uint32_t b = 0; b < c->bits; b++) {
-            *to++ = is_here ? (float)(sample->codes[k] >> b & 1) : 0.5f;
-        }
+bool classifier_knows_all(const classifier *c) {
+    return c->table && answers_known(c->table) == answers_size(c->table);
+}
+
+/* Whether the table or the cache knows sample `i`. */
+static bool look_up(classifier *c, const assembled *sample, size_t i) {
+    verdict *v = &c->verdicts[i];
+    if (c->table && sample->have == c->whole) {
+        uint32_t codeword = codeword_of(c, sample);
+        *v = (verdict){answers_class(c->table, codeword), answers_probabilities(c->table, codeword)};
+        c->counters.from_table += v->class != ANSWERS_UNKNOWN;
+        return v->class != ANSWERS_UNKNOWN;
+    }
+    if (!c->cache) {
+        return false;
+    }
+    uint64_t key[KEY_WORDS_MAX];
+    make_key(c, sample, key);
+    const float *known = seen_find(c->cache, key, &v->class);
+    if (!known) {
+        return false;
+    }
+    /* A copy: a new codeword of the same batch may take the place. */
+    v->probabilities = memcpy(c->probabilities + i * c->classes, known, c->classes * sizeof(float));
+    c->counters.from_cache++;
+    return true;
+}
+
+static void remember(classifier *c, const assembled *sample, const verdict *v) {
+    if (c->table && sample->have == c->whole) {
+        answers_put(c->table, codeword_of(c, sample), v->class, v->probabilities);
+    } else if (c->cache) {
+        uint64_t key[KEY_WORDS_MAX];
+        make_key(c, sample, key);
+        seen_put(c->cache, key, v->class, v->probabilities);
     }
 }
 
-const float *classifier_run(classifier *c, const assembled *samples, size_t count) {
-    size_t width = (size_t)c->portions * c->bits;
+const verdict *classifier_run(classifier *c, const assembled *samples, size_t count) {
+    size_t width = (size_t)c->portions * c->bits, unknown = 0;
     for (size_t i = 0; i < count; i++) {
-        unpack_sample(c, &samples[i], c->codes + i * width);
+        if (!look_up(c, &samples[i], i)) {
+            c->unknown[unknown] = (uint32_t)i;
+            unpack_sample(c, &samples[i], c->codes + unknown++ * width);
+        }
     }
-    for (size_t done = 0, piece; done < count; done += piece) {
-        piece = count - done < c->net_rows ? count - done : c->net_rows;
-        const float *logits = nn_net_forward(c->head, c->codes + done * width, piece, NN_EVALUATE);
-        memcpy(c->probabilities + done * c->classes, logits, piece * c->classes * sizeof(float));
+    if (unknown > 0) {
+        run_nets(c, unknown);
+        c->counters.from_nets += unknown;
     }
-    for (size_t i = 0; i < count; i++) {
-        loss_softmax(c->probabilities + i * c->classes, c->classes);
+    for (size_t i = 0; i < unknown; i++) {
+        remember(c, &samples[c->unknown[i]], &c->verdicts[c->unknown[i]]);
     }
-    return c->probabilities;
+    return c->verdicts;
+}
+
+void classifier_count(const classifier *c, classifier_counters *out) {
+    *out = c->counters;
+    if (c->table) {
+        out->table_size = answers_size(c->table);
+        out->table_known = answers_known(c->table);
+    }
+    if (c->cache) {
+        out->cache = *seen_count(c->cache);
+    }
 }

@@ -29,6 +29,7 @@ typedef struct parked {
     size_t length, capacity;
 } parked;
 
+/* Who waits for a sample that is due. */
 typedef struct waiting {
     bool is_live;
     uint64_t request;
@@ -56,10 +57,20 @@ struct desk {
     /* What is assembled and not classified yet. */
     assembled due[CLASSIFIER_ROWS];
     waiting about[CLASSIFIER_ROWS];
+    uint64_t *due_codes; /* [CLASSIFIER_ROWS, portions] */
     size_t due_count;
+    uint64_t latest_start_ns; /* of the batch that is due */
+    uint64_t batch_wait_ns, deadline_ns;
 };
 
-err desk_new(desk **out, const run *r, results *results, uint64_t deadline_ns, const desk_host *host) {
+static err plan_buffers(desk *d) {
+    size_t portion = split_portion_elements(&d->split);
+    d->portion = malloc(portion);
+    d->due_codes = calloc((size_t)CLASSIFIER_ROWS * d->portions, sizeof *d->due_codes);
+    return d->portion && d->due_codes ? ERR_OK : err_fail(ERR_MEMORY, "no memory for what is due");
+}
+
+err desk_new(desk **out, const run *r, results *results, const desk_options *options, const desk_host *host) {
     desk *d = calloc(1, sizeof *d);
     if (!d) {
         return err_fail(ERR_MEMORY, "no memory to serve");
@@ -67,20 +78,19 @@ err desk_new(desk **out, const run *r, results *results, uint64_t deadline_ns, c
     d->run = r;
     d->results = results;
     d->host = *host;
+    d->batch_wait_ns = options->batch_wait_ns;
+    d->deadline_ns = options->deadline_ns;
     d->portions = r->experiment.data.portions;
     d->bits = r->experiment.encoder.bits;
     uint32_t classes;
     err e = run_served_commit(r, &d->commit);
     e = e ? e : experiment_split(&r->experiment, &d->split, &classes);
-    e = e ? e : classifier_new(&d->classifier, r, d->commit);
-    assembler_config config = {PUSHED_CAPACITY, d->portions, deadline_ns, true};
+    e = e ? e : classifier_new(&d->classifier, r, d->commit, &options->classifier);
+    assembler_config config = {PUSHED_CAPACITY, d->portions, options->deadline_ns, true};
     e = e ? e : assembler_new(&d->pushed, &config);
-    config = (assembler_config){LIVE_CAPACITY, d->portions, deadline_ns, false};
+    config = (assembler_config){LIVE_CAPACITY, d->portions, options->deadline_ns, false};
     e = e ? e : assembler_new(&d->live, &config);
-    if (!e) {
-        d->portion = malloc(split_portion_elements(&d->split));
-        e = d->portion ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a portion");
-    }
+    e = e ? e : plan_buffers(d);
     if (e) {
         desk_free(d);
         return e;
@@ -98,6 +108,7 @@ void desk_free(desk *d) {
             free(d->parked[k].bytes);
         }
         free(d->portion);
+        free(d->due_codes);
         free(d);
     }
 }
@@ -110,15 +121,6 @@ void desk_joined(desk *d, uint32_t portion) {
     restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)d->commit->encoders[portion]};
     d->is_paused[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
-}
-
-void desk_left(desk *d, uint32_t portion) {
-    if (d->is_ready[portion]) {
-        d->is_ready[portion] = false;
-        d->ready_nodes--;
-        log_warn("portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes, d->portions);
-        d->host.ready(d->host.context, d->ready_nodes);
-    }
 }
 
 static void begin(desk *d, uint32_t portion) {
@@ -161,27 +163,23 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .due_ns = w->due_ns,
         .frame_bytes = w->frame_bytes,
     };
-    memcpy(a.codes, sample->codes, sizeof a.codes);
+    memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
     memcpy(a.probabilities, probabilities, a.classes * sizeof(float));
     d->host.answer(d->host.context, w->request, &a);
 }
 
 static void classify_due(desk *d, uint64_t now_ns) {
-    uint32_t classes = classifier_classes(d->classifier);
-    const float *probabilities = classifier_run(d->classifier, d->due, d->due_count);
+    const verdict *verdicts = classifier_run(d->classifier, d->due, d->due_count);
     for (size_t i = 0; i < d->due_count; i++) {
-        const float *row = probabilities + i * classes;
+        const verdict *v = &verdicts[i];
         const waiting *w = &d->about[i];
-        result r = {.sample = &d->due[i], .from = w->is_live ? "http" : "push"};
-        for (uint32_t c = 1; c < classes; c++) {
-            r.class = row[c] > row[r.class] ? c : r.class;
-        }
-        r.probability = row[r.class];
+        result r = {.sample = &d->due[i], .from = w->is_live ? "http" : "push", .class = v->class};
+        r.probability = v->probabilities[v->class];
         r.degraded = __builtin_popcountll(d->due[i].have) != (int)d->portions;
         r.ms = (double)(now_ns - d->due[i].opened_ns) * 1e-6;
         results_write(d->results, &r);
         if (w->is_live) {
-            give_answer(d, w, &d->due[i], row, &r);
+            give_answer(d, w, &d->due[i], v->probabilities, &r);
         }
     }
     d->due_count = 0;
@@ -189,10 +187,19 @@ static void classify_due(desk *d, uint64_t now_ns) {
 }
 
 static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
-    live *request = &d->requests[sample->id % LIVE_CAPACITY];
-    request->waits = request->waits && !is_live;
+    uint64_t *codes = d->due_codes + d->due_count * d->portions;
+    memcpy(codes, sample->codes, d->portions * sizeof *codes);
     d->due[d->due_count] = *sample;
-    d->about[d->due_count] = is_live ? (waiting){true, request->request, request->frame_bytes, now_ns} : (waiting){0};
+    d->due[d->due_count].codes = codes;
+    d->about[d->due_count].is_live = is_live;
+    uint64_t latest = now_ns + d->batch_wait_ns, deadline = sample->opened_ns + d->deadline_ns;
+    latest = deadline < latest ? deadline : latest;
+    d->latest_start_ns = d->due_count == 0 || latest < d->latest_start_ns ? latest : d->latest_start_ns;
+    if (is_live) {
+        live *request = &d->requests[sample->id % LIVE_CAPACITY];
+        request->waits = false;
+        d->about[d->due_count] = (waiting){true, request->request, request->frame_bytes, now_ns};
+    }
     if (++d->due_count == CLASSIFIER_ROWS) {
         classify_due(d, now_ns);
     }
@@ -203,18 +210,37 @@ static void refuse_request(desk *d, uint64_t request, answer_outcome outcome) {
     d->host.answer(d->host.context, request, &a);
 }
 
+/* A live sample waits no longer for what is missing. */
+static void end_waiting(desk *d, const assembled *sample, uint64_t now_ns) {
+    if (sample->have == 0) {
+        d->requests[sample->id % LIVE_CAPACITY].waits = false;
+        refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, ANSWER_NO_CODES);
+    } else {
+        add_due(d, sample, true, now_ns);
+    }
+}
+
 static void expire(desk *d, uint64_t now_ns) {
     assembled sample;
     while (assembler_expire(d->pushed, now_ns, &sample)) {
         add_due(d, &sample, false, now_ns);
     }
     while (assembler_expire(d->live, now_ns, &sample)) {
-        if (sample.have == 0) {
-            d->requests[sample.id % LIVE_CAPACITY].waits = false;
-            refuse_request(d, d->requests[sample.id % LIVE_CAPACITY].request, ANSWER_NO_CODES);
-        } else {
-            add_due(d, &sample, true, now_ns);
-        }
+        end_waiting(d, &sample, now_ns);
+    }
+}
+
+void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
+    if (!d->is_ready[portion]) {
+        return;
+    }
+    d->is_ready[portion] = false;
+    d->ready_nodes--;
+    log_warn("portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes, d->portions);
+    d->host.ready(d->host.context, d->ready_nodes);
+    assembled sample;
+    while (assembler_forgo(d->live, portion, &sample)) {
+        end_waiting(d, &sample, now_ns);
     }
 }
 
@@ -408,19 +434,32 @@ void desk_report(const desk *d, report *r) {
     }
 }
 
+/* When the batch that is due starts; 0: now. */
+static uint64_t batch_start(const desk *d) {
+    bool has_company = assembler_count(d->live)->waiting > 0 || assembler_count(d->pushed)->waiting > 0;
+    bool may_wait = d->batch_wait_ns > 0 && has_company && !classifier_knows_all(d->classifier);
+    return may_wait ? d->latest_start_ns : 0;
+}
+
 int64_t desk_settle(desk *d, uint64_t now_ns) {
     expire(d, now_ns);
-    if (d->due_count > 0) {
+    if (d->due_count > 0 && batch_start(d) <= now_ns) {
         classify_due(d, now_ns);
     }
     let_go_on(d, now_ns);
-    if (d->due_count > 0) { /* codes that had found no room */
-        return 0;
-    }
-    uint64_t next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
+    uint64_t next = d->due_count > 0 ? batch_start(d) : UINT64_MAX;
+    uint64_t pushed_next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
+    next = pushed_next < next ? pushed_next : next;
     next = live_next < next ? live_next : next;
     if (next == UINT64_MAX) {
         return -1;
     }
-    return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000000 + 1);
+    return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000 + 1);
+}
+
+void desk_count(const desk *d, desk_counters *out) {
+    *out = (desk_counters){.ready_nodes = d->ready_nodes};
+    out->pushed = *assembler_count(d->pushed);
+    out->live = *assembler_count(d->live);
+    classifier_count(d->classifier, &out->classifier);
 }

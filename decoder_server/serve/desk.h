@@ -7,6 +7,7 @@
 #include "decoder_server/answer.h"
 #include "decoder_server/report.h"
 #include "decoder_server/run.h"
+#include "decoder_server/serve/classifier.h"
 #include "decoder_server/serve/results.h"
 #include "wire/message.h"
 
@@ -23,12 +24,29 @@ typedef struct desk_host {
     void *context;
 } desk_host;
 
+typedef struct desk_options {
+    uint64_t deadline_ns; /* a sample is answered by then, with what is there */
+    /* For how long what is due may wait for company on its way through the nets: the latest start of a batch. Never
+     * beyond a deadline, and not at all where nothing else is on its way or a full table answers. */
+    uint64_t batch_wait_ns;
+    classifier_options classifier;
+} desk_options;
+
+/* What has been done, and what there is to do. Plain numbers, for whoever watches. */
+typedef struct desk_counters {
+    assembler_counters pushed, live;
+    classifier_counters classifier;
+    uint32_t ready_nodes;
+} desk_counters;
+
 /* `r` and `results` are borrowed. */
-err desk_new(desk **d, const run *r, results *results, uint64_t deadline_ns, const desk_host *host);
+err desk_new(desk **d, const run *r, results *results, const desk_options *options, const desk_host *host);
 void desk_free(desk *d);
 
 void desk_joined(desk *d, uint32_t portion);
-void desk_left(desk *d, uint32_t portion);
+
+/* Live samples no longer wait for that portion; pushed ones do: their node may come back. */
+void desk_left(desk *d, uint32_t portion, uint64_t now_ns);
 void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns);
 
 /* Classify one whole sample, u8 [channels, height, width]; host.answer follows, exactly once, by the deadline. */
@@ -37,8 +55,10 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
 /* Fills in the tables, and of the nodes what the desk knows. */
 void desk_report(const desk *d, report *r);
 
-/* Classifies what is due: full batches, and the rest when nothing else waits. Returns the milliseconds until the next
- * deadline, or -1 for none. */
+/* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `batch_wait_ns`, when
+ * the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for none. */
 int64_t desk_settle(desk *d, uint64_t now_ns);
+
+void desk_count(const desk *d, desk_counters *out);
 
 #endif

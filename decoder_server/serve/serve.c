@@ -12,6 +12,7 @@
 #include "decoder_server/peers.h"
 #include "decoder_server/serve/desk.h"
 #include "loop/signals.h"
+#include "loop/supervisor.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -75,7 +76,7 @@ static void on_joined(void *context, uint32_t portion, const char *name) {
 static void on_left(void *context, uint32_t portion) {
     serving *s = context;
     if (!atomic_load(&s->is_stopping)) {
-        desk_left(s->desk, portion);
+        desk_left(s->desk, portion, clock_now_ns());
     }
 }
 
@@ -197,6 +198,7 @@ static void shut(serving *s) {
 static void on_stop(void *context) {
     serving *s = context;
     log_info("stopping");
+    supervisor_stopping();
     atomic_store(&s->is_stopping, true);
     signals_release(&s->signals);
     shut(s);
@@ -215,17 +217,23 @@ static err start_worker_side(serving *s) {
         .run = s->run.id,
         .mode = FEWBIT__MODE__MODE_SERVE,
         .heartbeat_ms = (uint32_t)s->options->heartbeat_ms,
+        .by_certificate = s->options->tls != NULL,
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, s};
     desk_host host = {tell, drop, pause_node, send_answer, tell_ready, s};
-    uint64_t deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u;
+    desk_options options = {
+        .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
+        .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
+        .classifier = {.answers_bytes = (size_t)s->options->answers_mib << 20,
+                       .seen_bytes = (size_t)s->options->cache_mib << 20},
+    };
     err e = open_results(s);
     e = e ? e : feed_new(&s->feed, &s->worker);
     if (!e) {
         results_set_feed(s->results, s->feed);
     }
     e = e ? e : peers_new(&s->peers, &config, &events, &s->worker);
-    return e ? e : desk_new(&s->desk, &s->run, s->results, deadline_ns, &host);
+    return e ? e : desk_new(&s->desk, &s->run, s->results, &options, &host);
 }
 
 /* What /v1/model says. */
@@ -278,7 +286,7 @@ static err announce_addresses(const serving *s) {
 
 static err run_loop(serving *s) {
     static const worker_role role = {receive, settle, deliver, delivered, caught_up};
-    err e = gate_new(&s->gate, &s->loop, s->options->host, s->options->port, &s->worker);
+    err e = gate_new(&s->gate, &s->loop, s->options->host, s->options->port, s->options->tls, &s->worker);
     if (e) {
         return e;
     }
@@ -286,14 +294,17 @@ static err run_loop(serving *s) {
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
     e = e ? e : announce_addresses(s);
     e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
+    e = e || !s->options->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->options->tls);
     if (e) {
         shut(s);
     } else {
         worker_gather(s->worker);
-        log_info("serving run %s: nodes on %s:%u", s->run.folder, s->options->host, gate_port(s->gate));
+        log_info("serving run %s: nodes on %s:%u%s", s->run.folder, s->options->host, gate_port(s->gate),
+                 s->options->tls ? " with TLS" : "");
         if (s->gateway) {
             log_info("HTTP on %s:%u", s->options->http_host, gateway_port(s->gateway));
         }
+        supervisor_ready("serving");
     }
     uv_run(&s->loop, UV_RUN_DEFAULT);
     worker_free(s->worker);

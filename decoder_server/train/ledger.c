@@ -5,13 +5,15 @@ static json_t *bits(uint64_t bytes) {
 }
 
 json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits) {
-    uint64_t frames = 0, tcp = 0;
+    uint64_t frames = 0, tls = 0, tcp = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
         frames += meter_frame_bytes(&l->rounded[k]);
+        tls += l->rounded[k].tls_bytes[METER_IN] + l->rounded[k].tls_bytes[METER_OUT];
         tcp += l->rounded[k].tcp_bytes[METER_IN] + l->rounded[k].tcp_bytes[METER_OUT];
     }
     double samples = l->rounded_samples ? (double)l->rounded_samples : 1.0;
-    return json_pack("{s:i, s:f, s:o}", "payload", (int)code_bits, "frames", (double)frames * 8 / samples, "tcp",
+    return json_pack("{s:i, s:f, s:o, s:o}", "payload", (int)code_bits, "frames", (double)frames * 8 / samples, "tls",
+                     tls ? json_real((double)tls * 8 / samples) : json_null(), "tcp",
                      l->over_tcp ? json_real((double)tcp * 8 / samples) : json_null());
 }
 
@@ -23,6 +25,13 @@ static json_t *frames_of(const meter *m, meter_direction d) {
         }
     }
     return j;
+}
+
+static json_t *tls_of(const meter *m) {
+    if (m->tls_bytes[METER_IN] + m->tls_bytes[METER_OUT] == 0) {
+        return json_null();
+    }
+    return json_pack("{s:o, s:o}", "in", bits(m->tls_bytes[METER_IN]), "out", bits(m->tls_bytes[METER_OUT]));
 }
 
 static json_t *tcp_of(const meter *m) {
@@ -40,6 +49,7 @@ json_t *ledger_nodes(const ledger *l) {
         json_t *node = json_pack("{s:i, s:s, s:o, s:o, s:o}", "portion", (int)k, "name", l->names[k], "payload_bits",
                                  payload, "frame_bits_in", frames_of(&l->total[k], METER_IN), "frame_bits_out",
                                  frames_of(&l->total[k], METER_OUT));
+        json_object_set_new(node, "tls_bits", tls_of(&l->total[k]));
         json_object_set_new(node, "tcp_bits", l->over_tcp ? tcp_of(&l->total[k]) : json_null());
         json_array_append_new(list, node);
     }

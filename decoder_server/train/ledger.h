@@ -19,11 +19,12 @@ typedef struct ledger {
     uint64_t rounded_samples;
 } ledger;
 
-/* {"payload", "frames", "tcp"}: bits a sample of the last rounded test, all nodes together, both directions. "tcp" is
- * null in one process. The payload is the codes alone. */
+/* {"payload", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together, both directions.
+ * "tcp" is null in one process, "tls" without TLS. The payload is the codes alone. */
 json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits);
 
-/* One object a node: name, payload bits by kind, frame bits by message and direction, TCP bits and segments. */
+/* One object a node: name, payload bits by kind, frame bits by message and direction, TLS bits, TCP bits and
+ * segments. */
 json_t *ledger_nodes(const ledger *l);
 
 #endif

@@ -1,6 +1,7 @@
 #include "decoder_server/train/progress.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,22 +14,36 @@ void progress_start(progress *p) {
     *p = (progress){.is_terminal = isatty(STDERR_FILENO), .started_ns = clock_now_ns()};
 }
 
+/* On a terminal what is not `lasting` is overwritten by what follows. */
+static void put(const progress *p, const char *text, bool lasting) {
+    if (p->is_terminal) {
+        fprintf(stderr, "\r\033[K%s%s", text, lasting ? "\n" : "");
+    } else if (log_is_json()) {
+        log_info("%s", text);
+    } else {
+        fprintf(stderr, "%s\n", text);
+    }
+    fflush(stderr);
+}
+
 static void show_epoch(const progress *p, const coordinator_progress *now) {
     const run_evaluation *e = now->ended;
-    fprintf(stderr, "%sepoch %.4g/%u  loss %.4f  train %.2f %%  %s %.2f %%", p->is_terminal ? "\r\033[K" : "", e->epoch,
-            now->epochs, e->loss, e->train, isnan(e->rounded) ? "test" : "soft", e->soft);
+    char rounded[32] = "", text[256];
     if (!isnan(e->rounded)) {
-        fprintf(stderr, "  rounded %.2f %%", e->rounded);
+        snprintf(rounded, sizeof rounded, "  rounded %.2f %%", e->rounded);
     }
-    fprintf(stderr, "  %.1f s\n", e->seconds);
+    snprintf(text, sizeof text, "epoch %.4g/%u  loss %.4f  train %.2f %%  %s %.2f %%%s  %.1f s", e->epoch, now->epochs,
+             e->loss, e->train, isnan(e->rounded) ? "test" : "soft", e->soft, rounded, e->seconds);
+    put(p, text, true);
 }
 
 static void draw_bar(char bar[4 * BAR_WIDTH], double share) {
     int filled = (int)(share * BAR_WIDTH + 0.5);
-    bar[0] = '\0';
+    strcpy(bar, "[");
     for (int i = 0; i < BAR_WIDTH; i++) {
         strcat(bar, i < filled ? "#" : "-");
     }
+    strcat(bar, "]");
 }
 
 static void show_training(const progress *p, const coordinator_progress *now) {
@@ -36,12 +51,14 @@ static void show_training(const progress *p, const coordinator_progress *now) {
     double rate = seconds > 0 ? (double)now->samples / seconds : 0;
     double batches_left = (double)(now->epochs - now->epoch + 1) * now->batches - now->batch;
     double left = now->steps ? batches_left * seconds / (double)now->steps : 0;
-    char bar[4 * BAR_WIDTH];
-    draw_bar(bar, now->batches ? (double)now->batch / now->batches : 0);
-    fprintf(stderr, "%sepoch %u/%u %s%s%s batch %u/%u  loss %.4f  train %.2f %%  %.0f samples/s  %u:%02u left%s",
-            p->is_terminal ? "\r\033[K" : "", now->epoch, now->epochs, p->is_terminal ? "[" : "",
-            p->is_terminal ? bar : "", p->is_terminal ? "]" : "", now->batch, now->batches, now->loss, now->accuracy,
-            rate, (unsigned)left / 60, (unsigned)left % 60, p->is_terminal ? "" : "\n");
+    char bar[4 * BAR_WIDTH] = "", text[256];
+    if (p->is_terminal) {
+        draw_bar(bar, now->batches ? (double)now->batch / now->batches : 0);
+    }
+    snprintf(text, sizeof text, "epoch %u/%u %s batch %u/%u  loss %.4f  train %.2f %%  %.0f samples/s  %u:%02u left",
+             now->epoch, now->epochs, bar, now->batch, now->batches, now->loss, now->accuracy, rate,
+             (unsigned)left / 60, (unsigned)left % 60);
+    put(p, text, false);
 }
 
 void progress_show(progress *p, const coordinator_progress *now) {
@@ -62,9 +79,10 @@ void progress_show(progress *p, const coordinator_progress *now) {
     if (trains) {
         show_training(p, now);
     } else if (p->is_terminal) {
-        fprintf(stderr, "\r\033[Kepoch %u/%u %s", now->epoch, now->epochs, now->phase);
+        char text[64];
+        snprintf(text, sizeof text, "epoch %u/%u %s", now->epoch, now->epochs, now->phase);
+        put(p, text, false);
     }
-    fflush(stderr);
 }
 
 void progress_end(progress *p) {

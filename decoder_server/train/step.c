@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "decoder_server/train/missing.h"
 #include "nn/loss.h"
 #include "nn/rows.h"
 
@@ -18,6 +19,10 @@ struct step {
     arena buffers;
     float *logits_gradient; /* [max_rows, classes] */
     float *soft_gradient;   /* [max_rows, inputs]; NULL: nobody wants it */
+    missing missing;
+    uint64_t number; /* of the step */
+    uint64_t *have;  /* [max_rows] */
+    float *seen;     /* [max_rows, inputs]; NULL: no portion is ever missing */
 };
 
 /* The head's dropout; portions count from 0 and never get there. */
@@ -47,10 +52,14 @@ static err make_head(step *s, size_t rows, lanes *l) {
 static err plan_buffers(step *s) {
     size_t logits = s->max_rows * s->classes * sizeof(float);
     size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
-    err e = arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft));
+    size_t seen = s->missing.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
+    err e = arena_init(&s->buffers,
+                       arena_rounded(logits) + arena_rounded(soft) + arena_rounded(seen) + arena_rounded(have));
     if (!e) {
         s->logits_gradient = arena_take(&s->buffers, logits);
         s->soft_gradient = soft > 0 ? arena_take(&s->buffers, soft) : NULL;
+        s->seen = seen > 0 ? arena_take(&s->buffers, seen) : NULL;
+        s->have = arena_take(&s->buffers, have);
     }
     return e;
 }
@@ -62,6 +71,7 @@ err step_new(step **out, const experiment *e, size_t rows, lanes *l) {
     }
     s->experiment = *e;
     s->optimiser = experiment_optimiser(e);
+    s->missing = (missing){e->training.portion_dropout, e->training.seed, e->data.portions, e->encoder.bits};
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
     if (failed) {
@@ -98,11 +108,22 @@ size_t step_inputs(const step *s) {
 }
 
 void step_set_number(step *s, uint64_t number) {
+    s->number = number;
     nn_net_set_step(s->head, s->experiment.training.seed, rng_stream(RNG_DROPOUT, HEAD_STREAM), (uint32_t)number);
 }
 
+/* What the head sees of what the encoders put out. */
+static const float *see(step *s, const float *soft, size_t rows) {
+    if (!s->seen) {
+        return soft;
+    }
+    missing_draw(&s->missing, s->number, rows, s->have);
+    missing_fill(&s->missing, s->have, rows, soft, s->seen);
+    return s->seen;
+}
+
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
-    const float *logits = nn_net_forward(s->head, soft, rows, NN_TRAIN);
+    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows, NN_TRAIN);
     *loss = loss_cross_entropy(logits, labels, rows, s->classes, s->logits_gradient, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
     if (!s->soft_gradient) {
@@ -111,6 +132,9 @@ const float *step_train(step *s, const float *soft, const uint8_t *labels, size_
     float alpha = s->experiment.loss.quantization;
     size_t numbers = rows * s->inputs;
     memcpy(s->soft_gradient, gradient, numbers * sizeof(float));
+    if (s->seen) {
+        missing_clear(&s->missing, s->have, rows, s->soft_gradient);
+    }
     if (alpha > 0) {
         /* all encoders have as many outputs, so the mean of their means is the mean over all */
         *loss += (double)alpha * loss_quantization(soft, numbers, alpha, s->soft_gradient);

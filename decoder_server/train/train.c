@@ -20,6 +20,9 @@ static err load_experiment(const server_options *o, experiment *e) {
     if (o->seed >= 0) {
         e->training.seed = (uint64_t)o->seed;
     }
+    if (o->precision >= 0) {
+        e->training.precision = (nn_precision)o->precision;
+    }
     return experiment_check(e);
 }
 
@@ -90,6 +93,7 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         .labels = l,
         .host = o->host,
         .port = o->port,
+        .tls = o->tls,
         .announce = o->announce,
         .http_host = o->has_http ? o->http_host : NULL,
         .http_port = o->http_port,

@@ -11,6 +11,7 @@
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "loop/signals.h"
+#include "loop/supervisor.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -149,6 +150,7 @@ static void shut(training *t) {
 static void end(training *t, const end_note *note) {
     if (!t->ending) {
         t->ending = true;
+        supervisor_stopping();
         t->end = *note;
         signals_release(&t->signals);
         shut(t);
@@ -233,6 +235,7 @@ static err start_worker_side(training *t) {
         .mode = FEWBIT__MODE__MODE_TRAIN,
         .heartbeat_ms = config->heartbeat_ms,
         .labels = config->labels,
+        .by_certificate = config->tls != NULL,
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, t};
     coordinator_host host = {tell, drop, ask_meter, show, t};
@@ -299,13 +302,14 @@ static err announce_addresses(const training *t) {
 
 static err run_loop(training *t) {
     static const worker_role role = {receive, sleep_until_mail, deliver, delivered, caught_up};
-    err e = gate_new(&t->gate, &t->loop, t->config->host, t->config->port, &t->worker);
+    err e = gate_new(&t->gate, &t->loop, t->config->host, t->config->port, t->config->tls, &t->worker);
     if (e) {
         return e;
     }
     e = start_gateway(t);
     e = e ? e : worker_new(&t->worker, &t->loop, &role, t, t);
     e = e ? e : signals_catch(&t->signals, &t->loop, on_stop, t);
+    e = e || !t->config->tls ? e : signals_on_reload(&t->signals, tls_context_refresh, t->config->tls);
     if (e) {
         shut(t);
     } else if (announce_addresses(t)) {
@@ -318,6 +322,7 @@ static err run_loop(training *t) {
         if (t->gateway) {
             log_info("HTTP on %s:%u", t->config->http_host, gateway_port(t->gateway));
         }
+        supervisor_ready("training");
     }
     uv_run(&t->loop, UV_RUN_DEFAULT);
     worker_free(t->worker);

@@ -5,12 +5,14 @@
 #include "base/err.h"
 #include "data/labels.h"
 #include "decoder_server/run.h"
+#include "wire/tls.h"
 
 typedef struct training_config {
     run *run;             /* borrowed */
     const labels *labels; /* borrowed */
     const char *host;
     uint16_t port;
+    tls_context *tls;     /* NULL: plain text; borrowed */
     const char *announce;  /* file, or NULL */
     const char *http_host; /* NULL: nothing over HTTP */
     uint16_t http_port;

@@ -1,7 +1,14 @@
 #include "base/digest.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+
+/* What OpenSSL noted of a failure must not be taken for one of whoever uses it next. */
+static err failed(const char *line) {
+    ERR_clear_error();
+    return err_fail(ERR_INTERNAL, "%s", line);
+}
 
 static EVP_MD_CTX *context_of(digest_state *state) {
     return (EVP_MD_CTX *)(void *)state;
@@ -11,7 +18,7 @@ err digest_start(digest_state **state) {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
         EVP_MD_CTX_free(context);
-        return err_fail(ERR_INTERNAL, "SHA-256 could not be started");
+        return failed("SHA-256 could not be started");
     }
     *state = (digest_state *)(void *)context;
     return ERR_OK;
@@ -19,7 +26,7 @@ err digest_start(digest_state **state) {
 
 err digest_add(digest_state *state, const void *bytes, size_t length) {
     if (EVP_DigestUpdate(context_of(state), bytes, length) != 1) {
-        return err_fail(ERR_INTERNAL, "SHA-256 failed");
+        return failed("SHA-256 failed");
     }
     return ERR_OK;
 }
@@ -27,7 +34,7 @@ err digest_add(digest_state *state, const void *bytes, size_t length) {
 err digest_finish(digest_state *state, uint8_t out[DIGEST_BYTES]) {
     err e = ERR_OK;
     if (out && EVP_DigestFinal_ex(context_of(state), out, NULL) != 1) {
-        e = err_fail(ERR_INTERNAL, "SHA-256 failed");
+        e = failed("SHA-256 failed");
     }
     EVP_MD_CTX_free(context_of(state));
     return e;
@@ -35,7 +42,7 @@ err digest_finish(digest_state *state, uint8_t out[DIGEST_BYTES]) {
 
 err digest_bytes(const void *bytes, size_t length, uint8_t out[DIGEST_BYTES]) {
     if (EVP_Digest(bytes, length, out, NULL, EVP_sha256(), NULL) != 1) {
-        return err_fail(ERR_INTERNAL, "SHA-256 failed");
+        return failed("SHA-256 failed");
     }
     return ERR_OK;
 }

@@ -1,17 +1,32 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static atomic_int threshold = LOG_INFO;
+enum { MESSAGE_MAX = 1000, LINE_MAX_BYTES = 2 * MESSAGE_MAX + 256 };
+
+static atomic_int threshold = LOG_INFO, chosen = LOG_AUTO;
+static atomic_bool has_written_json;
 static const char *const names[] = {"debug", "info", "warn", "error", "none"};
+static const char *const formats[] = {"auto", "text", "json"};
 
 void log_set_level(log_level level) {
     atomic_store(&threshold, level);
+}
+
+void log_set_format(log_format format) {
+    atomic_store(&chosen, format);
+}
+
+bool log_is_json(void) {
+    int format = atomic_load(&chosen);
+    return format == LOG_JSON || (format == LOG_AUTO && !isatty(STDERR_FILENO));
 }
 
 err log_level_parse(const char *name, log_level *level) {
@@ -24,30 +39,105 @@ err log_level_parse(const char *name, log_level *level) {
     return err_fail(ERR_USAGE, "log level '%s' is none of debug, info, warn, error, none", name);
 }
 
+err log_format_parse(const char *name, log_format *format) {
+    for (int i = LOG_AUTO; i <= LOG_JSON; i++) {
+        if (strcmp(name, formats[i]) == 0) {
+            *format = (log_format)i;
+            return ERR_OK;
+        }
+    }
+    return err_fail(ERR_USAGE, "log format '%s' is none of auto, text, json", name);
+}
+
+/* Bytes of the UTF-8 sequence at `text`, which ends with a zero; 0 where there is none. Source: RFC 3629, section 4. */
+static size_t sequence_length(const char *text) {
+    const unsigned char *t = (const unsigned char *)text;
+    size_t length = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : t[0] < 0xf5 ? 4 : 0;
+    for (size_t i = 1; i < length; i++) {
+        unsigned char low = 0x80, high = 0xbf;
+        if (i == 1) {
+            low = t[0] == 0xe0 ? 0xa0 : t[0] == 0xf0 ? 0x90 : low;
+            high = t[0] == 0xed ? 0x9f : t[0] == 0xf4 ? 0x8f : high;
+        }
+        if (t[i] < low || t[i] > high) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* The message as the inside of a JSON string, no longer than twice its length. */
+static size_t quote(char *to, const char *message) {
+    size_t used = 0;
+    for (size_t length; *message; message += length ? length : 1) {
+        length = sequence_length(message);
+        if (*message == '"' || *message == '\\') {
+            to[used++] = '\\';
+        }
+        if (length == 0) {
+            to[used++] = '?';
+        }
+        memcpy(to + used, message, length);
+        used += length;
+    }
+    return used;
+}
+
+static size_t compose_json(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now,
+                           const char *message) {
+    struct tm utc;
+    gmtime_r(&now->tv_sec, &utc);
+    size_t used = strftime(line, LINE_MAX_BYTES, "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
+    used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used,
+                             ".%03ldZ\",\"level\":\"%s\",\"program\":\"%.32s\",\"message\":\"", now->tv_nsec / 1000000,
+                             names[level], program_invocation_short_name);
+    used += quote(line + used, message);
+    memcpy(line + used, "\"}", 2);
+    return used + 2;
+}
+
+static size_t compose_text(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now,
+                           const char *message) {
+    struct tm local;
+    localtime_r(&now->tv_sec, &local);
+    int length = snprintf(line, LINE_MAX_BYTES, "%02d:%02d:%02d.%03ld %-5s %s", local.tm_hour, local.tm_min,
+                          local.tm_sec, now->tv_nsec / 1000000, names[level], message);
+    return (size_t)length;
+}
+
+static void put_line(log_level level, const char *message) {
+    char line[LINE_MAX_BYTES];
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    bool is_json = log_is_json();
+    size_t length = (is_json ? compose_json : compose_text)(line, level, &now, message);
+    if (is_json) {
+        atomic_store(&has_written_json, true);
+    }
+    line[length] = '\n';
+    ssize_t written = write(STDERR_FILENO, line, length + 1);
+    (void)written; /* nowhere left to report a failing standard error */
+}
+
 void log_write(log_level level, const char *format, ...) {
     if ((int)level < atomic_load(&threshold)) {
         return;
     }
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    struct tm local;
-    localtime_r(&now.tv_sec, &local);
-    char text[1024];
-    int head = snprintf(text, sizeof text, "%02d:%02d:%02d.%03ld %-5s ", local.tm_hour, local.tm_min, local.tm_sec,
-                        now.tv_nsec / 1000000, names[level]);
+    char message[MESSAGE_MAX];
     va_list arguments;
     va_start(arguments, format);
-    int body = vsnprintf(text + head, sizeof text - (size_t)head - 1, format, arguments);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    size_t length = (size_t)(head + body);
-    if (body < 0 || length > sizeof text - 2) {
-        length = sizeof text - 2;
+    for (char *c = message; *c; c++) {
+        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c; /* what a peer said stays one line */
     }
-    for (size_t i = (size_t)head; i < length; i++) {
-        text[i] =
-            (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]; /* what a peer said stays one line */
+    put_line(level, message);
+}
+
+void log_failure(void) {
+    if (atomic_load(&has_written_json)) {
+        put_line(LOG_ERROR, err_text());
+    } else {
+        fprintf(stderr, "%s: %s\n", program_invocation_short_name, err_text());
     }
-    text[length] = '\n';
-    ssize_t written = write(STDERR_FILENO, text, length + 1);
-    (void)written; /* nowhere left to report a failing standard error */
 }

@@ -1,19 +1,35 @@
-/* Log lines on standard error: "12:34:56.789 info  message". Thread-safe; one write a line. Control
- * characters in the message become spaces. */
+/* Log lines on standard error, thread-safe, one write a line:
+ *
+ *   12:34:56.789 info  message                                                        for people
+ *   {"time":"2026-01-31T12:34:56.789Z","level":"info","program":"encoder_node","message":"message"}
+ *
+ * Control characters in the message become spaces, in JSON what is no UTF-8 becomes question marks. */
 #ifndef FEWBIT_BASE_LOG_H
 #define FEWBIT_BASE_LOG_H
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 typedef enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_NONE } log_level;
+typedef enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON } log_format;
 
 /* Lines below `level` are not written. LOG_INFO at start. */
 void log_set_level(log_level level);
 
-/* "debug", "info", "warn", "error" or "none". */
+/* LOG_AUTO, as at the start: text where standard error is a terminal, else JSON. */
+void log_set_format(log_format format);
+bool log_is_json(void);
+
+/* "debug", "info", "warn", "error" or "none"; "auto", "text" or "json". */
 err log_level_parse(const char *name, log_level *level);
+err log_format_parse(const char *name, log_format *format);
 
 void log_write(log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The last line of a program that fails with err_text(): "encoder_node: text". It is a line of JSON where such lines
+ * went before it. */
+void log_failure(void);
 
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__)

@@ -1,5 +1,7 @@
 #include "base/options.h"
 
+#include "base/log.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -50,6 +52,23 @@ err options_parse(const struct argp *argp, int argc, char **argv, unsigned flags
         return ERR_OK;
     }
     return err_text()[0] ? ERR_USAGE : err_fail(ERR_USAGE, "%s: %s", argv[0], strerror(failed));
+}
+
+bool options_take_log(int key, const char *value, err *e) {
+    log_level level;
+    log_format format;
+    if (key == OPTIONS_LOG_LEVEL) {
+        *e = log_level_parse(value, &level);
+        if (!*e) {
+            log_set_level(level);
+        }
+    } else if (key == OPTIONS_LOG_FORMAT) {
+        *e = log_format_parse(value, &format);
+        if (!*e) {
+            log_set_format(format);
+        }
+    }
+    return key == OPTIONS_LOG_LEVEL || key == OPTIONS_LOG_FORMAT;
 }
 
 err options_number(const char *text, const char *what, int64_t low, int64_t high, int64_t *value) {

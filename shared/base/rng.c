@@ -1,5 +1,7 @@
 #include "base/rng.h"
 
+#include <math.h>
+
 void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
@@ -47,6 +49,11 @@ uint32_t rng_below(rng *r, uint32_t bound) {
 
 float rng_float(rng *r) {
     return (float)(rng_u32(r) >> 8) * 0x1p-24f;
+}
+
+float rng_normal(rng *r) {
+    double radius = sqrt(-2 * log(1 - (double)rng_float(r)));
+    return (float)(radius * cos(2 * M_PI * (double)rng_float(r)));
 }
 
 void rng_shuffle(rng *r, uint32_t *items, size_t n) {

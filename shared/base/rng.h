@@ -10,7 +10,14 @@
 #include <stdint.h>
 
 /* What the draws are for; a stream is a purpose plus, where it matters, the portion they belong to. */
-enum rng_purpose { RNG_INIT_HEAD = 1, RNG_INIT_ENCODER = 2, RNG_BATCH_ORDER = 3, RNG_DROPOUT = 4, RNG_TEST = 15 };
+enum rng_purpose {
+    RNG_INIT_HEAD = 1,
+    RNG_INIT_ENCODER = 2,
+    RNG_BATCH_ORDER = 3,
+    RNG_DROPOUT = 4,
+    RNG_MISSING = 5,
+    RNG_TEST = 15
+};
 
 typedef struct rng {
     uint64_t seed;
@@ -37,6 +44,10 @@ uint32_t rng_below(rng *r, uint32_t bound);
 
 /* Uniform in [0, 1), 24 bits. */
 float rng_float(rng *r);
+
+/* Normal with mean 0 and deviation 1: Box and Muller, "A Note on the Generation of Random Normal Deviates", 1958. Two
+ * draws. */
+float rng_normal(rng *r);
 
 /* Fisher-Yates over `n` items. */
 void rng_shuffle(rng *r, uint32_t *items, size_t n);

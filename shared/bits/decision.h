@@ -5,6 +5,9 @@
 #ifndef FEWBIT_BITS_DECISION_H
 #define FEWBIT_BITS_DECISION_H
 
+/* What stands for a bit that is not there: halfway between 0 and 1. */
+#define DECISION_UNKNOWN 0.5f
+
 static inline unsigned decision_bit(float soft) {
     return soft > 0.5f;
 }

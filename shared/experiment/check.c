@@ -55,6 +55,7 @@ static err check_alone(const experiment *e, check_failure *found) {
         {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
         {"data.portions", e->data.portions == 1, "must be 1 where encoder.net is none"},
         {"loss.quantization", e->loss.quantization == 0, "must be 0 where encoder.net is none"},
+        {"training.portion_dropout", e->training.portion_dropout == 0, "must be 0 where encoder.net is none"},
         {"classifier.train", e->classifier.train != ZOO_TRAIN_FROZEN, "leaves nothing to train"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
@@ -94,6 +95,7 @@ static err check_training(const experiment *e, check_failure *found) {
         {"training.batch", is_in(e->training.batch, 1, 8192), "must be from 1 to 8192"},
         {"training.batch", e->training.batch >= 2 || !e->encoder.batch_norm, "must be at least 2 with batch norm"},
         {"training.early_stop", e->training.early_stop == 0 || e->data.validation > 0, "needs data.validation"},
+        {"training.portion_dropout", finite_in(e->training.portion_dropout, 0, 0.9f), "must be from 0 to 0.9"},
         {"training.keep_best", !e->training.keep_best || e->data.validation > 0, "needs data.validation"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);

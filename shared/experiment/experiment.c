@@ -110,12 +110,9 @@ err experiment_load(const char *path, experiment *e) {
     return failed;
 }
 
-err experiment_run_id(const experiment *e, uint64_t *run) {
-    char text[EXPERIMENT_TEXT_MAX];
-    size_t length;
+err experiment_text_id(const char *text, size_t length, uint64_t *run) {
     uint8_t digest[DIGEST_BYTES];
-    err failed = experiment_write(e, text, &length);
-    failed = failed ? failed : digest_bytes(text, length, digest);
+    err failed = digest_bytes(text, length, digest);
     if (failed) {
         return failed;
     }
@@ -124,6 +121,13 @@ err experiment_run_id(const experiment *e, uint64_t *run) {
         *run = *run << 8 | digest[i];
     }
     return ERR_OK;
+}
+
+err experiment_run_id(const experiment *e, uint64_t *run) {
+    char text[EXPERIMENT_TEXT_MAX];
+    size_t length;
+    err failed = experiment_write(e, text, &length);
+    return failed ? failed : experiment_text_id(text, length, run);
 }
 
 err experiment_split(const experiment *e, split *s, uint32_t *classes) {

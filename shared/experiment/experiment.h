@@ -54,6 +54,7 @@ typedef struct experiment {
         uint32_t early_stop;       /* evaluations without a better validation accuracy; 0: never */
         bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
         nn_precision precision;    /* of every net's work */
+        float portion_dropout;     /* how probable it is that a portion of a sample is missing */
     } training;
     struct {
         uint32_t row; /* of the paper's Table 1; 0: not from the paper */
@@ -74,7 +75,9 @@ err experiment_check(const experiment *e);
 /* The resolved text, the same bytes for the same values; `text` holds EXPERIMENT_TEXT_MAX bytes. */
 err experiment_write(const experiment *e, char *text, size_t *length);
 
-/* First 8 bytes, big-endian, of SHA-256 over the resolved text: the identity of a run. */
+/* The identity of a run: the first 8 bytes, big-endian, of SHA-256 over its resolved text. A run keeps the text it
+ * began with; what is written today may have keys that were not known then. */
+err experiment_text_id(const char *text, size_t length, uint64_t *run);
 err experiment_run_id(const experiment *e, uint64_t *run);
 
 /* How the samples are parted; shape and classes come from the data set. */

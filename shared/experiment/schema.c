@@ -90,6 +90,7 @@ static const cyaml_schema_field_t training_fields[] = {
     CYAML_FIELD_BOOL("keep_best", OPTIONAL, experiment, training.keep_best),
     CYAML_FIELD_ENUM("precision", NAMED | OPTIONAL, experiment, training.precision, precisions,
                      CYAML_ARRAY_LEN(precisions)),
+    CYAML_FIELD_FLOAT("portion_dropout", OPTIONAL, experiment, training.portion_dropout),
     CYAML_FIELD_END,
 };
 

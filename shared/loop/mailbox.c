@@ -180,23 +180,23 @@ bool mailbox_take(mailbox *m, mail *out) {
     return true;
 }
 
-void mailbox_wait(mailbox *m, int64_t ms) {
+void mailbox_wait(mailbox *m, int64_t us) {
     if (m->at < m->out.used) {
         return;
     }
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    if (ms > 0) {
-        until.tv_sec += ms / 1000;
-        until.tv_nsec += ms % 1000 * 1000000;
+    if (us > 0) {
+        until.tv_sec += us / 1000000;
+        until.tv_nsec += us % 1000000 * 1000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
     }
     pthread_mutex_lock(&m->mutex);
     int waited = 0;
-    while (m->in.used == 0 && waited != ETIMEDOUT && ms != 0) {
+    while (m->in.used == 0 && waited != ETIMEDOUT && us != 0) {
         waited =
-            ms < 0 ? pthread_cond_wait(&m->filled, &m->mutex) : pthread_cond_timedwait(&m->filled, &m->mutex, &until);
+            us < 0 ? pthread_cond_wait(&m->filled, &m->mutex) : pthread_cond_timedwait(&m->filled, &m->mutex, &until);
     }
     pthread_mutex_unlock(&m->mutex);
 }

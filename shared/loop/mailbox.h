@@ -47,7 +47,7 @@ size_t mailbox_bytes(mailbox *m);
 /* The next record, or false when there is none. */
 bool mailbox_take(mailbox *m, mail *out);
 
-/* Sleeps until there is a record or `ms` have passed; negative: for ever. */
-void mailbox_wait(mailbox *m, int64_t ms);
+/* Sleeps until there is a record or so many microseconds have passed; negative: for ever. */
+void mailbox_wait(mailbox *m, int64_t us);
 
 #endif

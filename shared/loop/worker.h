@@ -19,7 +19,7 @@ typedef struct worker_role {
     /* On the worker's thread: one record from the loop. */
     void (*receive)(void *role, const mail *m);
     /* On the worker's thread, when no record is waiting, and in between where they never end: does some of what there
-     * is to do, and returns for how many milliseconds it may sleep: 0 when there is more to do at once, -1 until the
+     * is to do, and returns for how many microseconds it may sleep: 0 when there is more to do at once, -1 until the
      * next record. */
     int64_t (*idle)(void *role);
     /* On the loop's thread: one record from the worker. */

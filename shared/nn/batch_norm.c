@@ -12,7 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-static const float epsilon = 1e-5f, momentum = 0.1f;
+static const float momentum = 0.1f;
 
 /* Scratch, a number a channel each. The sums of a part are doubles: of x - origin and its square, or of dy and dy h. */
 typedef struct norm {
@@ -286,7 +286,7 @@ static void measure_batch(norm_call *call) {
         double mean = (double)b->origin[c] + offset, variance = squares / points;
         double unbiased = points > 1 ? squares / (points - 1) : variance;
         b->mean[c] = (float)mean;
-        b->scale[c] = (float)(1.0 / sqrt(variance + (double)epsilon));
+        b->scale[c] = (float)(1.0 / sqrt(variance + (double)nn_batch_norm_epsilon));
         t.mean->value[c] += momentum * ((float)mean - t.mean->value[c]);
         t.variance->value[c] += momentum * ((float)unbiased - t.variance->value[c]);
     }
@@ -296,7 +296,7 @@ static void use_running_statistics(norm_call *call) {
     norm_tensors t = tensors_of(call->layer);
     for (size_t c = 0; c < call->norm.channels; c++) {
         call->norm.mean[c] = t.mean->value[c];
-        call->norm.scale[c] = 1.0f / sqrtf(t.variance->value[c] + epsilon);
+        call->norm.scale[c] = 1.0f / sqrtf(t.variance->value[c] + nn_batch_norm_epsilon);
     }
 }
 

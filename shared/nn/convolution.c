@@ -11,6 +11,7 @@
 #include "nn/patches.h"
 #include "nn/winograd.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,10 +180,21 @@ static err choose_parts(nn_layer *layer, size_t rows) {
     return failed;
 }
 
+static void fill_normal(nn_tensor *t, size_t fan_out, rng *draws) {
+    float deviation = sqrtf(2.0f / (float)fan_out);
+    for (size_t i = 0; i < t->count; i++) {
+        t->value[i] = deviation * rng_normal(draws);
+    }
+}
+
 void nn_convolution_init(nn_layer *layer, rng *draws) {
-    size_t fan_in = (size_t)layer->from.channels * layer->about.kernel * layer->about.kernel;
+    size_t window = (size_t)layer->about.kernel * layer->about.kernel;
     for (size_t t = 0; t < layer->tensor_count; t++) {
-        nn_fill_uniform(&layer->tensors[t], fan_in, draws);
+        if (t == WEIGHT && layer->about.init_fan_out) {
+            fill_normal(&layer->tensors[t], layer->about.outputs * window, draws);
+        } else {
+            nn_fill_uniform(&layer->tensors[t], layer->from.channels * window, draws);
+        }
     }
 }
 

@@ -14,6 +14,9 @@
 
 enum { NN_LAYER_TENSORS_MAX = 5, NN_PARTS_MAX = 2 };
 
+/* Added to a batch norm's variance. */
+static const float nn_batch_norm_epsilon = 1e-5f;
+
 typedef struct nn_layer nn_layer;
 
 /* Rows of a batch and where they lie. x, dx: [count, in]; y, dy: [count, out]; numbers are bf16 where x_half or

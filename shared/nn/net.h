@@ -58,6 +58,8 @@ typedef struct nn_layer_spec {
     float rate;                       /* NN_DROPOUT */
     bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
     bool no_affine;                   /* NN_BATCH_NORM: without weight and bias */
+    bool init_fan_out; /* NN_CONVOLUTION: weights begin normal, variance 2 / (outputs kernel^2), see He et
+                          al., "Delving Deep into Rectifiers", 2015; else uniform as PyTorch's default */
     bool fixed; /* never trained: its tensors are no parameters and have no gradients, and it always does what it does
                    when evaluating (batch norm, dropout) */
 } nn_layer_spec;

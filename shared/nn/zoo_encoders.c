@@ -161,6 +161,7 @@ static void add_convolution_normed(zoo_builder *b, const char *name, const char 
     layer->stride = stride;
     layer->padding = kernel / 2;
     layer->no_bias = true;
+    layer->init_fan_out = true;
     zoo_add_named(b, NN_BATCH_NORM, norm);
 }
 

@@ -1,66 +1,19 @@
 #include "wire/link.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "wire/link_inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LET_IN_MS = 10000, CLOSE_FLUSH_MS = 1000, REASON_BYTES = 160 };
-
-/* Bytes on their way out: one buffer is filled while the other is with the kernel. */
-typedef struct out_buffer {
-    uint8_t *bytes;
-    size_t length, capacity;
-} out_buffer;
-
-struct wire_link {
-    uv_tcp_t tcp;
-    uv_timer_t timer;
-    uv_connect_t connecting;
-    uv_write_t writing;
-    uv_shutdown_t shutting;
-    uv_getaddrinfo_t resolving;
-    listener *from;
-    link_events events;
-    void *context;
-    frame_reader reader;
-    out_buffer filling, flying;
-    size_t flown; /* of `flying` */
-    meter meter;
-    uint64_t last_in_ms, last_out_ms, paused_ms;
-    uint32_t heartbeat_ms;
-    int open_handles;
-    bool is_up, is_paused, is_closing, is_down, in_flight, is_resolving;
-    bool is_shut; /* nothing more will be written */
-    bool is_deaf; /* the other side takes no more; what it has sent is still read, as far as its end */
-    uint64_t read_bytes;
-    char address[64];
-    char reason[REASON_BYTES];
-    char why_failed[REASON_BYTES];
-};
-
-struct listener {
-    uv_tcp_t tcp;
-    size_t most, links;
-    uint64_t turned_away;
-    bool is_closed;
-    void (*accepted)(void *context, wire_link *l);
-    void *context;
-};
-
-static void listener_free_if_unused(listener *l) {
-    if (l->is_closed && l->links == 0) {
-        free(l);
-    }
-}
+enum { LET_IN_MS = 10000, CLOSE_FLUSH_MS = 1000, SEALED_BYTES = 65536 };
 
 static void free_link(wire_link *l) {
     if (l->from) {
-        l->from->links--;
-        listener_free_if_unused(l->from);
+        listener_lost_link(l->from);
     }
+    tls_free(l->tls);
     frame_reader_free(&l->reader);
     free(l->filling.bytes);
     free(l->flying.bytes);
@@ -78,8 +31,7 @@ static void on_handle_closed(uv_handle_t *handle) {
     free_link(l);
 }
 
-/* `reason` NULL: the one that link_close gave. */
-static void take_down(wire_link *l, const char *reason) {
+void link_take_down(wire_link *l, const char *reason) {
     if (l->is_down) {
         return;
     }
@@ -104,7 +56,7 @@ static void give_up_writing(wire_link *l, int status) {
     l->is_deaf = true;
     l->filling.length = l->flying.length = l->flown = 0;
     if (l->is_closing) {
-        take_down(l, uv_strerror(status));
+        link_take_down(l, uv_strerror(status));
     }
 }
 
@@ -125,7 +77,7 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
 static void on_shut(uv_shutdown_t *request, int status) {
     wire_link *l = request->data;
     if (status < 0) {
-        take_down(l, NULL);
+        link_take_down(l, NULL);
     }
 }
 
@@ -138,7 +90,7 @@ static void finish_closing(wire_link *l) {
     l->is_shut = true;
     l->shutting.data = l;
     if (uv_shutdown(&l->shutting, (uv_stream_t *)&l->tcp, on_shut) != 0) {
-        take_down(l, NULL);
+        link_take_down(l, NULL);
         return;
     }
     uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
@@ -152,12 +104,35 @@ static void swap_buffers(wire_link *l) {
     l->flown = 0;
 }
 
+/* The same with TLS: what is filled is encrypted into the empty `flying`, with what TLS itself has to say. */
+static bool seal(wire_link *l) {
+    l->flying.length = l->flown = 0;
+    err e = ERR_OK;
+    if (l->filling.length > 0 && tls_is_ready(l->tls)) {
+        e = tls_write(l->tls, l->filling.bytes, l->filling.length, &l->flying);
+        l->filling.length = 0;
+    }
+    if (l->is_closing) {
+        tls_end(l->tls);
+    }
+    e = e ? e : tls_drain(l->tls, &l->flying);
+    l->meter.tls_bytes[METER_OUT] += l->flying.length;
+    if (e) {
+        link_take_down(l, err_text());
+    }
+    return !e;
+}
+
 static void bytes_out(wire_link *l) {
     if (l->in_flight || l->is_down || !l->is_up || l->is_deaf) {
         return;
     }
     if (l->flown == l->flying.length) {
-        swap_buffers(l);
+        if (!l->tls) {
+            swap_buffers(l);
+        } else if (!seal(l)) {
+            return;
+        }
     }
     if (l->flying.length > 0) {
         uv_buf_t piece = uv_buf_init((char *)l->flying.bytes, (unsigned)l->flying.length);
@@ -178,33 +153,15 @@ static void bytes_out(wire_link *l) {
     finish_closing(l);
 }
 
-static err append(out_buffer *b, const uint8_t *bytes, size_t length) {
-    if (b->capacity - b->length < length) {
-        size_t capacity = b->capacity ? b->capacity : 4096;
-        while (capacity - b->length < length) {
-            capacity *= 2;
-        }
-        uint8_t *grown = realloc(b->bytes, capacity);
-        if (!grown) {
-            return err_fail(ERR_MEMORY, "no memory to send %zu bytes", length);
-        }
-        b->bytes = grown;
-        b->capacity = capacity;
-    }
-    memcpy(b->bytes + b->length, bytes, length);
-    b->length += length;
-    return ERR_OK;
-}
-
 err link_send(wire_link *l, const uint8_t *bytes, size_t length) {
     if (l->is_down || l->is_closing || l->is_deaf) {
         return err_fail(ERR_NETWORK, "%s: the link is closed", l->address);
     }
     if (link_backlog(l) + length > LINK_BACKLOG_MAX) {
-        take_down(l, "the peer does not take what it is sent");
+        link_take_down(l, "the peer does not take what it is sent");
         return err_fail(ERR_FULL, "%s: %zu bytes wait already", l->address, link_backlog(l));
     }
-    err e = append(&l->filling, bytes, length);
+    err e = out_buffer_append(&l->filling, bytes, length);
     if (!e) {
         meter_count(&l->meter, METER_OUT, bytes[3], length);
         l->last_out_ms = clock_now_ms();
@@ -220,18 +177,33 @@ size_t link_backlog(const wire_link *l) {
     return l->filling.length + l->flying.length - l->flown;
 }
 
+/* In plain text: whether what comes first is TLS; the link is then down. */
+static bool speaks_tls(wire_link *l) {
+    size_t have = l->reader.end - l->reader.begin;
+    if (l->has_first || have == 0 || !tls_is_record(l->reader.bytes + l->reader.begin, have)) {
+        return false;
+    }
+    l->has_failed_tls = true;
+    link_take_down(l, "the other side speaks TLS, this one plain text (--tls-cert, --tls-key, --tls-ca)");
+    return true;
+}
+
 /* Delivers every whole frame that is there; stops early once the link is paused or down. */
 static void deliver_frames(wire_link *l) {
     while (!l->is_down && !l->is_closing && !l->is_paused) {
         frame f;
         bool have;
+        if (!l->tls && speaks_tls(l)) {
+            return;
+        }
         if (frame_reader_next(&l->reader, &f, &have)) {
-            take_down(l, err_text());
+            link_take_down(l, err_text());
             return;
         }
         if (!have) {
             return;
         }
+        l->has_first = true;
         meter_count(&l->meter, METER_IN, f.type, FRAME_HEADER + f.length);
         if (f.type != MESSAGE_PING) {
             l->events.frame(l->context, l, &f);
@@ -239,20 +211,78 @@ static void deliver_frames(wire_link *l) {
     }
 }
 
+/* The end of a link by TLS: the other side still gets the alert that says why. */
+static void fail_tls(wire_link *l) {
+    l->has_failed_tls = true;
+    l->filling.length = 0;
+    link_close(l, err_text());
+}
+
+/* Decrypts what is there and delivers its frames; stops early as deliver_frames does. */
+static void open_sealed(wire_link *l) {
+    bool has_ended = false;
+    size_t length = 1;
+    while (length > 0 && !l->is_down && !l->is_closing && !l->is_paused) {
+        uint8_t *to;
+        size_t room;
+        if (frame_reader_room(&l->reader, &to, &room)) {
+            link_take_down(l, err_text());
+        } else if (tls_read(l->tls, to, room, &length, &has_ended)) {
+            fail_tls(l);
+        } else if (has_ended) {
+            link_take_down(l, "closed by the other side");
+        } else if (length > 0) {
+            frame_reader_fed(&l->reader, length);
+            deliver_frames(l);
+        }
+    }
+}
+
+/* Takes TLS as far as it goes with the bytes that have come. */
+static void advance_tls(wire_link *l) {
+    bool was_ready = tls_is_ready(l->tls);
+    if (!was_ready && tls_handshake(l->tls)) {
+        fail_tls(l);
+    } else if (!was_ready && tls_is_ready(l->tls) && !l->from) {
+        l->events.up(l->context, l);
+    }
+    if (tls_is_ready(l->tls)) {
+        open_sealed(l);
+    }
+    bytes_out(l);
+}
+
+/* What comes from the socket is encrypted, and only passes through here. */
+static void give_sealed_room(uv_buf_t *piece) {
+    static _Thread_local char sealed[SEALED_BYTES];
+    *piece = uv_buf_init(sealed, sizeof sealed);
+}
+
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *piece) {
     (void)suggested;
     wire_link *l = handle->data;
+    if (l->tls) {
+        give_sealed_room(piece);
+        return;
+    }
     uint8_t *to;
     size_t room;
     *piece = frame_reader_room(&l->reader, &to, &room) ? uv_buf_init(NULL, 0) : uv_buf_init((char *)to, (unsigned)room);
 }
 
+/* The stream has ended; over TLS that should have been said inside it first. */
+static const char *end_without_goodbye(const wire_link *l) {
+    return !l->tls                ? "closed by the other side"
+           : tls_is_ready(l->tls) ? "cut off by the other side"
+                                  : "closed by the other side during the TLS handshake (does it speak TLS?)";
+}
+
 /* The seam from the socket: bytes in. */
 static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece) {
-    (void)piece;
     wire_link *l = stream->data;
     if (length < 0) {
-        take_down(l, length == UV_EOF ? "closed by the other side" : uv_strerror((int)length));
+        l->has_failed_tls = l->has_failed_tls || (l->tls && !l->from && !tls_is_ready(l->tls));
+        link_take_down(l, length != UV_EOF ? uv_strerror((int)length) : end_without_goodbye(l));
         return;
     }
     if (length == 0) {
@@ -263,8 +293,17 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
         return; /* dropped: see finish_closing */
     }
     l->last_in_ms = clock_now_ms();
-    frame_reader_fed(&l->reader, (size_t)length);
-    deliver_frames(l);
+    if (!l->tls) {
+        frame_reader_fed(&l->reader, (size_t)length);
+        deliver_frames(l);
+        return;
+    }
+    l->meter.tls_bytes[METER_IN] += (uint64_t)length;
+    if (tls_feed(l->tls, (const uint8_t *)piece->base, (size_t)length)) {
+        link_take_down(l, err_text());
+        return;
+    }
+    advance_tls(l);
 }
 
 void link_pause(wire_link *l) {
@@ -280,6 +319,9 @@ void link_resume(wire_link *l) {
         l->is_paused = false;
         l->last_in_ms += clock_now_ms() - l->paused_ms;
         deliver_frames(l);
+        if (l->tls && !l->is_down) {
+            advance_tls(l);
+        }
         if (!l->is_paused && !l->is_down) {
             uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
         }
@@ -290,20 +332,20 @@ static void on_timer(uv_timer_t *timer) {
     wire_link *l = timer->data;
     uint64_t now = clock_now_ms();
     if (l->is_closing) {
-        take_down(l, NULL);
+        link_take_down(l, NULL);
         return;
     }
     if (!l->heartbeat_ms) {
         if (!l->is_paused) {
-            take_down(l, "not let in within 10 seconds");
+            link_take_down(l, "not let in within 10 seconds");
         }
         return;
     }
     uint64_t patience = 3 * (uint64_t)l->heartbeat_ms;
     if (!l->is_paused && now - l->last_in_ms > patience) {
-        char reason[REASON_BYTES];
+        char reason[LINK_REASON_BYTES];
         snprintf(reason, sizeof reason, "no sign of life for %llu ms", (unsigned long long)(now - l->last_in_ms));
-        take_down(l, reason);
+        link_take_down(l, reason);
         return;
     }
     if (l->is_up && now - l->last_out_ms >= l->heartbeat_ms / 2) {
@@ -333,8 +375,9 @@ void link_close(wire_link *l, const char *reason) {
     }
     snprintf(l->reason, sizeof l->reason, "%s", reason);
     l->is_closing = true;
-    if (!l->is_up || l->is_deaf) {
-        take_down(l, NULL);
+    bool is_connected = l->is_up && (!l->tls || tls_is_ready(l->tls) || l->has_failed_tls);
+    if (!is_connected || l->is_deaf) {
+        link_take_down(l, NULL);
         return;
     }
     uv_timer_start(&l->timer, on_timer, CLOSE_FLUSH_MS, 0);
@@ -350,6 +393,14 @@ void link_read_meter(wire_link *l, meter *m) {
         l->meter.tcp_bytes[METER_IN]--; /* the kernel counts the end of the stream as a byte */
     }
     *m = l->meter;
+}
+
+uint64_t link_portions(const wire_link *l) {
+    return l->tls ? tls_portions(l->tls) : UINT64_MAX;
+}
+
+bool link_has_failed_tls(const wire_link *l) {
+    return l->has_failed_tls;
 }
 
 const char *link_address(const wire_link *l) {
@@ -376,7 +427,7 @@ static void note_address(wire_link *l) {
     snprintf(l->address, sizeof l->address, address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, port);
 }
 
-static wire_link *new_link(uv_loop_t *loop) {
+wire_link *link_new(uv_loop_t *loop) {
     wire_link *l = calloc(1, sizeof *l);
     if (!l) {
         return NULL;
@@ -389,7 +440,7 @@ static wire_link *new_link(uv_loop_t *loop) {
     return l;
 }
 
-static void come_up(wire_link *l) {
+void link_come_up(wire_link *l) {
     note_address(l);
     uv_tcp_nodelay(&l->tcp, 1);
     l->is_up = true;
@@ -406,11 +457,15 @@ static void on_connected(uv_connect_t *request, int status) {
     }
     if (status < 0) {
         snprintf(l->why_failed, sizeof l->why_failed, "cannot connect to %s: %s", l->address, uv_strerror(status));
-        take_down(l, l->why_failed);
+        link_take_down(l, l->why_failed);
         return;
     }
-    come_up(l);
-    l->events.up(l->context, l);
+    link_come_up(l);
+    if (l->tls) {
+        advance_tls(l);
+    } else {
+        l->events.up(l->context, l);
+    }
 }
 
 /* Each connection takes the next of a name's addresses: who tries again reaches one that answers. */
@@ -444,18 +499,23 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     uv_freeaddrinfo(found);
     if (status < 0) {
         snprintf(l->why_failed, sizeof l->why_failed, "cannot find %s: %s", l->address, uv_strerror(status));
-        take_down(l, l->why_failed);
+        link_take_down(l, l->why_failed);
     }
 }
 
-err link_connect(uv_loop_t *loop, const char *host, uint16_t port, const link_events *events, void *context,
-                 wire_link **out) {
-    wire_link *l = new_link(loop);
+err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, const link_events *events,
+                 void *context, wire_link **out) {
+    wire_link *l = link_new(loop);
     if (!l) {
         return err_fail(ERR_MEMORY, "no memory for a link");
     }
     link_attach(l, events, context);
+    *out = l;
     snprintf(l->address, sizeof l->address, "%.50s:%u", host, port);
+    if (tls && tls_new(&l->tls, tls, host)) {
+        link_take_down(l, err_text());
+        return ERR_OK;
+    }
     char service[8];
     snprintf(service, sizeof service, "%u", port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
@@ -464,88 +524,12 @@ err link_connect(uv_loop_t *loop, const char *host, uint16_t port, const link_ev
     int status = uv_getaddrinfo(loop, &l->resolving, on_resolved, host, service, &hints);
     if (status < 0) {
         l->is_resolving = false;
-        take_down(l, uv_strerror(status));
+        link_take_down(l, uv_strerror(status));
     }
-    *out = l;
     return ERR_OK;
 }
 
 void link_attach(wire_link *l, const link_events *events, void *context) {
     l->events = *events;
     l->context = context;
-}
-
-static void on_incoming(uv_stream_t *stream, int status) {
-    listener *from = stream->data;
-    if (status < 0) {
-        log_warn("accepting failed: %s", uv_strerror(status));
-        return;
-    }
-    wire_link *l = new_link(stream->loop);
-    if (!l) {
-        return; /* stays in the kernel's queue */
-    }
-    from->links++;
-    l->from = from;
-    int accepted = uv_accept(stream, (uv_stream_t *)&l->tcp);
-    if (accepted < 0 || from->links > from->most) {
-        from->turned_away++;
-        take_down(l, accepted < 0 ? uv_strerror(accepted) : "too many connections");
-        return;
-    }
-    come_up(l);
-    from->accepted(from->context, l);
-}
-
-static void on_listener_closed(uv_handle_t *handle) {
-    listener *l = handle->data;
-    l->is_closed = true;
-    listener_free_if_unused(l);
-}
-
-static int bind_and_listen(listener *l, const char *host, uint16_t port) {
-    struct sockaddr_storage address;
-    int status = strchr(host, ':') ? uv_ip6_addr(host, port, (struct sockaddr_in6 *)&address)
-                                   : uv_ip4_addr(host, port, (struct sockaddr_in *)&address);
-    status = status ? status : uv_tcp_bind(&l->tcp, (const struct sockaddr *)&address, 0);
-    return status ? status : uv_listen((uv_stream_t *)&l->tcp, 128, on_incoming);
-}
-
-err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, size_t most,
-                 void (*accepted)(void *context, wire_link *l), void *context) {
-    listener *l = calloc(1, sizeof *l);
-    if (!l) {
-        return err_fail(ERR_MEMORY, "no memory for a listener");
-    }
-    l->most = most;
-    l->accepted = accepted;
-    l->context = context;
-    uv_tcp_init(loop, &l->tcp);
-    l->tcp.data = l;
-    int status = bind_and_listen(l, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, port);
-    if (status < 0) {
-        uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
-        return err_fail(status == UV_EINVAL ? ERR_USAGE : ERR_NETWORK, "cannot listen on %s:%u: %s", host, port,
-                        uv_strerror(status));
-    }
-    *out = l;
-    return ERR_OK;
-}
-
-uint16_t listener_port(const listener *l) {
-    struct sockaddr_storage address;
-    int size = sizeof address;
-    if (uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&address, &size) != 0) {
-        return 0;
-    }
-    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                               : ((struct sockaddr_in *)&address)->sin_port);
-}
-
-uint64_t listener_turned_away(const listener *l) {
-    return l->turned_away;
-}
-
-void listener_close(listener *l) {
-    uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
 }

@@ -1,8 +1,8 @@
-/* Links: framed connections over TCP. The only place that knows sockets.
+/* Links: framed connections over TCP, in plain text or TLS. The only place that knows sockets.
  *
  * A link lives on one libuv loop and is used from that loop's thread only. It connects or is accepted, carries
  * frames both ways, keeps itself alive with heartbeats and tells when the other side is gone. Between the socket
- * and the frames there is one seam each way (bytes_in and bytes_out in link.c), where TLS goes.
+ * and the frames there is one seam each way (bytes_in and bytes_out in link.c), where TLS stands.
  *
  * A link belongs to itself: it frees itself after its `down` event, which comes exactly once for every link that
  * was made, and always from the loop, never from inside a call to the link. */
@@ -12,12 +12,14 @@
 #include "base/err.h"
 #include "wire/frame.h"
 #include "wire/meter.h"
+#include "wire/tls.h"
 
 #include <uv.h>
 
 typedef struct wire_link wire_link;
 
 typedef struct link_events {
+    /* Of a link that connects: it is there (with TLS, the server's certificate is good). */
     void (*up)(void *context, wire_link *l);
     /* A frame arrived (heartbeats excepted). Borrowed until the return. */
     void (*frame)(void *context, wire_link *l, const frame *f);
@@ -27,9 +29,10 @@ typedef struct link_events {
 
 enum { LINK_BACKLOG_MAX = 16 << 20, LINK_BACKLOG_HIGH = 256 << 10 };
 
-/* Resolves and connects; `up` or `down` follows. Of a name with several addresses each call takes the next one. */
-err link_connect(uv_loop_t *loop, const char *host, uint16_t port, const link_events *events, void *context,
-                 wire_link **l);
+/* Resolves and connects; `up` or `down` follows. Of a name with several addresses each call takes the next one. `tls`
+ * NULL: in plain text; else it must outlive the link. */
+err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, const link_events *events,
+                 void *context, wire_link **l);
 
 /* Appends one whole frame (header and payload, copied) to what is to be sent; link_flush sends it. More than
  * LINK_BACKLOG_MAX waiting: ERR_FULL, and the link goes down as too slow. */
@@ -38,10 +41,11 @@ err link_send(wire_link *l, const uint8_t *bytes, size_t length);
 /* Hands everything appended so far to the kernel in one write. */
 void link_flush(wire_link *l);
 
-/* Bytes not yet taken by the kernel. */
+/* Bytes not yet taken by the kernel; with TLS, those already encrypted count as they are. */
 size_t link_backlog(const wire_link *l);
 
-/* Sends what is waiting (for at most a second), then goes down. */
+/* Sends what is waiting (for at most a second), then goes down. With TLS its goodbye comes last; a link whose handshake
+ * is not over drops what is waiting, as one does that is not connected. */
 void link_close(wire_link *l, const char *reason);
 
 /* Stops and resumes reading: the way to slow the other side. */
@@ -61,11 +65,21 @@ void link_read_meter(wire_link *l, meter *m);
 /* "192.0.2.1:7000" */
 const char *link_address(const wire_link *l);
 
+/* Which portions the other side may speak for: bit K. All of them in plain text; with TLS those its certificate names,
+ * none before its first frame. */
+uint64_t link_portions(const wire_link *l);
+
+/* For `down`: whether the link ended because TLS failed, or one side spoke it and the other did not. The reason then
+ * says what is wrong, and time alone does not mend it. */
+bool link_has_failed_tls(const wire_link *l);
+
 /* Accepting. At most `most` links at a time; one more is closed at once and counted. `accepted` gets each new link,
- * already up, with its events not yet set: it calls link_attach. */
+ * already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before its
+ * first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it must outlive the listener's
+ * links. */
 typedef struct listener listener;
 
-err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, size_t most,
+err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,
                  void (*accepted)(void *context, wire_link *l), void *context);
 void link_attach(wire_link *l, const link_events *events, void *context);
 

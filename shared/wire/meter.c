@@ -41,6 +41,7 @@ static void add_scaled(meter *sum, const meter *m, uint64_t sign) {
             sum->frames[d][type] += sign * m->frames[d][type];
             sum->frame_bytes[d][type] += sign * m->frame_bytes[d][type];
         }
+        sum->tls_bytes[d] += sign * m->tls_bytes[d];
         sum->tcp_bytes[d] += sign * m->tcp_bytes[d];
         sum->tcp_segments[d] += sign * m->tcp_segments[d];
     }

@@ -6,13 +6,15 @@
 
 #include <stdint.h>
 
-/* Seen from this side. `tcp_bytes` is what the kernel says it sent (retransmissions included) and received as TCP
- * payload; `tcp_segments` counts segments, each of which costs its IP and TCP headers too. */
+/* Seen from this side. `tls_bytes` are all bytes of TLS, frames encrypted among them; 0 in plain text. `tcp_bytes` is
+ * what the kernel says it sent (retransmissions included) and received as TCP payload; `tcp_segments` counts segments,
+ * each of which costs its IP and TCP headers too. */
 typedef enum meter_direction { METER_IN, METER_OUT } meter_direction;
 
 typedef struct meter {
     uint64_t frames[2][MESSAGE_TYPES];
     uint64_t frame_bytes[2][MESSAGE_TYPES]; /* headers included */
+    uint64_t tls_bytes[2];
     uint64_t tcp_bytes[2];
     uint64_t tcp_segments[2];
     uint64_t tcp_retransmitted; /* bytes, among tcp_bytes[METER_OUT] */

@@ -40,7 +40,7 @@ def binary(name):
 
 def environment(**extra):
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FEWBIT_")}
-    return {**kept, "no_proxy": "*", **{key: str(value) for key, value in extra.items()}}
+    return {**kept, "no_proxy": "*", "FEWBIT_LOG_FORMAT": "text", **{key: str(value) for key, value in extra.items()}}
 
 
 def wait_until(holds, what, seconds=None, explain=lambda: ""):
@@ -184,7 +184,7 @@ class Fleet:
         """A serving server; its ports are .port and .http."""
         server = self.start("serve", binary("decoder_server"), "serve", run, "--listen", f"127.0.0.1:{port}",
                             "--http", "127.0.0.1:0", *options, **how)
-        server.port = int(server.wait_for(r"nodes on [^ ]*:(\d+)\n").group(1))
+        server.port = int(server.wait_for(r"nodes on [^ ]*:(\d+)(?: with TLS)?\n").group(1))
         server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
         return server
 
@@ -305,9 +305,10 @@ EXPERIMENT = {
 }
 
 
-def experiment_text(**changes):
-    """The tiny experiment, with training__batch=20 for key batch of section training; None leaves a key out."""
-    whole = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in EXPERIMENT.items()}
+def experiment_text(base=None, **changes):
+    """`base` (the tiny experiment) as YAML, with training__batch=20 for key batch of section training; None leaves a key or
+    section out."""
+    whole = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in (base or EXPERIMENT).items()}
     for path, value in changes.items():
         section, _, key = path.partition("__")
         (whole[section] if key else whole)[key or section] = value

@@ -72,6 +72,17 @@ def read_results(path):
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def compare_paths(case, run, results, count):
+    """The figures of every serving path (tests/parity/paths.c), none of which may differ from the plain nets."""
+    compared = json.loads(case.fleet.run("paths", f.binary("tests/parity_paths"), run, results).printed)
+    case.assertEqual(compared["samples"], 2 * count)  # each whole, and without one of its portions
+    for name, path in compared["paths"].items():
+        with case.subTest(name):
+            case.assertEqual(path["other_classes"], 0)
+            case.assertLess(path["largest_difference"], 1e-5)
+    return compared["paths"]
+
+
 def call(server, method, path, body=None, headers=None, timeout=PATIENCE):
     """Status, JSON and headers of one answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=timeout)

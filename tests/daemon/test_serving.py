@@ -247,6 +247,22 @@ class Trouble(serving.ServingCase):
             self.assert_serves(server, 3)
             self.assertEqual(call(server, "GET", "/readyz")[0], 200)
 
+    def test_nobody_waits_for_a_node_that_has_gone(self):
+        """A node that goes with a request in its hands: the others' portions are answered, long before the deadline."""
+        server, nodes = self.start("--deadline", 10000 * PATIENCE, nodes=(0, 1, 2))
+        holder = HandNode(server, self.made, 3).join()
+        self.addCleanup(holder.close)
+        holder.receive(plain_node.BEGIN)
+        answers = []
+        asker = threading.Thread(target=lambda: answers.append(post(server, self.made.images[3])), daemon=True)
+        asker.start()
+        holder.receive(plain_node.REQUEST)
+        self.assertEqual(answers, [])
+        holder.close()
+        asker.join(PATIENCE)
+        self.assertEqual([status for status, _ in answers], [200])
+        self.assert_degraded(answers[0][1], 3, {3})
+
     def test_killed_under_load(self):
         server, nodes = self.start("--deadline", 1000)
         going, failures, answers = threading.Event(), [], []
@@ -413,6 +429,12 @@ class Trouble(serving.ServingCase):
         alone(run, 4, head.name)
         (run / "manifest.json").unlink()
         alone(run, 4, "no checkpoint is committed yet")
+
+    def test_options_that_are_no_numbers(self):
+        for option, value in (("--answers-memory", "-1"), ("--cache-memory", "much"), ("--batch-wait", "1000001")):
+            refused = self.fleet.run("refused", f.binary("decoder_server"), "serve", self.made.run, "--listen",
+                                     "127.0.0.1:0", option, value, code=2)
+            self.assertRegex(refused.said, rf"(?m)^decoder_server.*{option}")
 
     def test_a_port_that_is_taken(self):
         server = self.serve()

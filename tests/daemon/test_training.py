@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """Joint training as users run it: real daemons on loopback, disturbed in every way we know, and always the same bits."""
+import hashlib
+import json
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -116,6 +119,27 @@ class SameBits(TrainingCase):
         run = self.folder / "flags"
         self.fleet.train_local(self.experiment(training__epochs=9), self.split, run, "--epochs", "2", "--seed", "2")
         self.assertEqual(weights(run), wanted)
+
+    def test_a_run_of_an_older_version_goes_on(self):
+        """Its experiment.yaml, as it was written then, lacks a key of today."""
+        def head(folder):  # without the file's header, which names the run
+            part = (folder / "head" / "step-400.safetensors").read_bytes()
+            return part[8 + int.from_bytes(part[:8], "little"):]
+
+        wanted = self.reference(self.experiment())[0]
+        run = self.folder / "older"
+        self.fleet.train_local(self.experiment(training__epochs=1), self.split, self.folder / "today")
+        text = (self.folder / "today" / "experiment.yaml").read_text()
+        older = re.sub(r"(?m)^  portion_dropout: .*\n", "", text).replace("  epochs: 1\n", "  epochs: 2\n")
+        self.assertEqual(older.count("\n"), text.count("\n") - 1)
+        (run / "head").mkdir(parents=True)
+        (run / "experiment.yaml").write_text(older)
+        for _ in range(2):  # begun, then opened again with a commit
+            self.fleet.train_local(self.experiment(), self.split, run, "--resume")
+        self.assertEqual((run / "experiment.yaml").read_text(), older)
+        identity = hashlib.sha256(older.encode()).hexdigest()[:16]
+        self.assertEqual(read_json(run / "manifest.json")["run"], identity)
+        self.assertEqual(head(run), head(wanted))
 
     def test_last_batch_may_be_shorter(self):
         experiment = self.experiment(training__batch=300, training__epochs=3)
@@ -285,8 +309,9 @@ class Result(TrainingCase):
 
     def check_bits(self, result, over_tcp):
         bits = result["bits_per_sample"]
-        self.assertEqual(set(bits), {"payload", "frames", "tcp"})
+        self.assertEqual(set(bits), {"payload", "frames", "tls", "tcp"})
         self.assertEqual(bits["payload"], 16)
+        self.assertIsNone(bits["tls"])
         # One Codes frame a node for the whole set, and the Batch that asks for it: at most 16 + 15 bytes beside the
         # codes, so that 1,000 samples a frame cost at most 5 % for the codes' frames.
         self.assertGreaterEqual(bits["frames"], 16)
@@ -522,13 +547,24 @@ class Refusals(TrainingCase):
         local = self.fleet.train_local(experiment, self.split, self.run_folder, "--resume", code=7)
         self.assertRegex(local.said, r"(?m)^decoder_server: node 3: .*SHA-256 differs")
 
+    def test_every_log_line_can_be_json(self):
+        experiment = self.experiment()
+        local = self.fleet.train_local(experiment, self.split, self.run_folder, FEWBIT_LOG_FORMAT="json")
+        again = self.fleet.train_local(experiment, self.split, self.run_folder, "--resume", "--epochs", "9", code=3,
+                                       FEWBIT_LOG_FORMAT="json")
+        lines = [json.loads(line) for line in local.said.splitlines()]
+        self.assertEqual({line["program"] for line in lines}, {"decoder_server"})
+        self.assertRegex(lines[-1]["message"], r"^epoch 2/2  loss ")
+        self.assertRegex(again.said, r"^decoder_server: .*is a run of another experiment")  # nothing ran yet
+
     def test_an_existing_run_is_not_overwritten(self):
         experiment = self.experiment(training__epochs=1)
         self.fleet.train_local(experiment, self.split, self.run_folder)
         before = weights(self.run_folder)
         for options, pattern in ((("--epochs", "1"), "holds a run already; continue it with --resume"),
                                  (("--resume", "--seed", "9"), "is a run of another experiment"),
-                                 (("--resume", "--epochs", "9"), "is a run of another experiment")):
+                                 (("--resume", "--epochs", "9"), "is a run of another experiment"),
+                                 (("--resume", "--precision", "bf16"), "is a run of another experiment")):
             with self.subTest(options):
                 again = self.fleet.train_local(experiment, self.split, self.run_folder, *options, code=3)
                 self.assertRegex(again.said, rf"^decoder_server: .*{self.run_folder.name}: {pattern}[^\n]*\n$")

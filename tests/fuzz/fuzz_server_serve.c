@@ -70,7 +70,7 @@ static void on_joined(void *context, uint32_t portion, const char *name) {
 
 static void on_left(void *context, uint32_t portion) {
     (void)context;
-    desk_left(reception, portion);
+    desk_left(reception, portion, now_ns);
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
@@ -99,7 +99,7 @@ static void start(void) {
 static void settle(void) {
     do {
         int64_t sleep = desk_settle(reception, now_ns);
-        FUZZ_CHECK(sleep >= -1 && sleep <= DEADLINE_MS + 1, "sleeps for %lld ms", (long long)sleep);
+        FUZZ_CHECK(sleep >= -1 && sleep <= DEADLINE_MS * 1000 + 1, "sleeps for %lld us", (long long)sleep);
     } while (side_turn());
 }
 
@@ -143,8 +143,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     desk_host host = {tell, drop, pause_node, check_answer, take_ready, NULL};
     now_ns = 1000000000;
     requests = ready_nodes = 0;
-    FUZZ_CHECK(desk_new(&reception, &served, lines, DEADLINE_MS * (uint64_t)1000000, &host) == ERR_OK, "%s",
-               err_text());
+    desk_options options = {.deadline_ns = DEADLINE_MS * (uint64_t)1000000,
+                            .classifier = {.answers_bytes = 1 << 14, .seen_bytes = 1 << 12}};
+    FUZZ_CHECK(desk_new(&reception, &served, lines, &options, &host) == ERR_OK, "%s", err_text());
     fuzz_record record;
     for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {
         happen(&record);

@@ -698,6 +698,62 @@ def image_seeds():
     }
 
 
+def tls_record(kind, body, claims=None, version=0x0303):
+    return struct.pack(">BHH", kind, version, len(body) if claims is None else claims) + body
+
+
+def client_hello(versions=(0x0304, 0x0303), share=32, extra=b"", claims=None):
+    def extension(kind, body):
+        return struct.pack(">HH", kind, len(body)) + body
+    offered = b"".join(struct.pack(">H", v) for v in versions)
+    extensions = (extension(43, bytes([len(offered)]) + offered)
+                  + extension(10, struct.pack(">HHH", 4, 29, 23)) + extension(13, struct.pack(">HHH", 4, 0x0403, 0x0804))
+                  + extension(51, struct.pack(">HHH", 4 + share, 29, share) + bytes(range(share))) + extra)
+    body = (struct.pack(">H", 0x0303) + bytes(range(32)) + b"\0" + struct.pack(">HHHH", 6, 0x1301, 0x1302, 0xc02b) + b"\1\0"
+            + struct.pack(">H", len(extensions)) + extensions)
+    return b"\x01" + (len(body) if claims is None else claims).to_bytes(3, "big") + body
+
+
+def tls_seeds():
+    no_handshake, written, changed, no_records = (bytes([way, 0]) for way in range(4))
+    cut = bytes([3, 0, 4, 100])  # a byte, five, a hundred and one
+    hello = tls_record(22, client_hello(), version=0x0301)
+    stream = frame(HELLO, b"abc") + frame(PING) + frame(CODES, b"x" * 400)
+    garbage = bytes(x * 73 % 256 for x in range(300))
+    bad_alert = tls_record(21, b"\2\x30")
+    return {
+        "hello": no_handshake + hello,
+        "hello-in-pieces": bytes([0]) + cut + hello,
+        "hello-then-garbage": no_handshake + hello + tls_record(23, garbage),
+        "hello-then-alert": no_handshake + hello + bad_alert,
+        "hello-twice": no_handshake + hello * 2,
+        "hello-in-two-records": no_handshake + tls_record(22, client_hello()[:60]) + tls_record(22, client_hello()[60:]),
+        "hello-1.2": no_handshake + tls_record(22, client_hello(versions=(0x0303,))),
+        "hello-1.1": no_handshake + tls_record(22, client_hello(versions=(0x0302,))),
+        "hello-bad-share": no_handshake + tls_record(22, client_hello(share=31)),
+        "hello-claims-much": no_handshake + tls_record(22, client_hello(claims=0xffffff)),
+        "hello-strange-extension": no_handshake + tls_record(22, client_hello(extra=b"\xab\xcd\x00\x02hi")),
+        "certificate-first": no_handshake + tls_record(22, b"\x0b\0\0\x04\0\0\0\0"),
+        "record-claims-much": no_handshake + tls_record(22, client_hello(), claims=0xffff),
+        "plain-text": no_handshake + stream,
+        "http": no_handshake + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "written": written + stream,
+        "written-in-pieces": bytes([1]) + cut + stream * 3,
+        "written-two-records": written + bytes(20000),
+        "changed-header": changed + b"\0\0\0" + stream,
+        "changed-length": changed + b"\0\0\x20" + stream,
+        "changed-body": changed + b"\0\x01\0" + stream,
+        "changed-second-record": changed + b"\x02\0\0" + bytes(20000),
+        "records": no_records + tls_record(23, garbage),
+        "records-short": no_records + tls_record(23, b"\1"),
+        "records-empty": no_records + tls_record(23, b"") * 40,
+        "records-clear-goodbye": no_records + tls_record(21, b"\1\0"),
+        "records-change-cipher": no_records + tls_record(20, b"\1") * 3,
+        "records-hello-again": no_records + hello,
+        "empty": b"",
+    }
+
+
 TARGETS = {
     "frames": frames_seeds,
     "messages": messages_seeds,
@@ -711,6 +767,7 @@ TARGETS = {
     "experiment": experiment_seeds,
     "run_manifest": run_manifest_seeds,
     "image": image_seeds,
+    "tls": tls_seeds,
 }
 
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "bits/pack.h"
 #include "decoder_server/serve/desk.h"
+#include "tests/unit/every_path.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -131,7 +132,7 @@ static void make_run(table *t) {
     assert_int_equal(run_commit_checkpoint(&t->run, &commit, false), ERR_OK);
 }
 
-static int set_table(void **state) {
+static int set_table_with(void **state, const desk_options *options) {
     log_set_level(LOG_NONE);
     table *t = calloc(1, sizeof *t);
     *state = t;
@@ -143,8 +144,13 @@ static int set_table(void **state) {
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
     assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS, BITS), ERR_OK);
     desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, t};
-    assert_int_equal(desk_new(&t->desk, &t->run, t->results, deadline_ns, &host), ERR_OK);
+    assert_int_equal(desk_new(&t->desk, &t->run, t->results, options, &host), ERR_OK);
     return 0;
+}
+
+static inline int set_table(void **state) {
+    const desk_options options = {.deadline_ns = deadline_ns, .classifier = every_path};
+    return set_table_with(state, &options);
 }
 
 static int remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
@@ -271,8 +277,8 @@ static json_t *written(const table *t) {
     return list;
 }
 
-static void assert_written(table *t, const json_t *line, const char *from, const uint8_t codes[PORTIONS],
-                           unsigned have) {
+static inline void assert_written(table *t, const json_t *line, const char *from, const uint8_t codes[PORTIONS],
+                                  unsigned have) {
     float probability;
     assert_int_equal(json_object_size(line), 8);
     assert_string_equal(json_string_value(json_object_get(line, "from")), from);

@@ -53,6 +53,7 @@ static const experiment_key all_keys[] = {
     {"training", "evaluate_every", "110", "111", COUNT, true},
     {"training", "early_stop", "6", "7", COUNT, true},
     {"training", "keep_best", "true", "false", SWITCH, true},
+    {"training", "portion_dropout", "0.25", "0.251", NUMBER, true},
     {"paper", "row", "29", "28", COUNT, false},
     {"paper", "epochs", "50", "51", COUNT, false},
     {"paper", "train", "98.5", "98.501", NUMBER, true},

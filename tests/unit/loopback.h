@@ -22,6 +22,12 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+/* What a program of tests sets up for all of them. */
+#ifndef LOOPBACK_SET_UP
+#define LOOPBACK_SET_UP NULL
+#define LOOPBACK_TEAR_DOWN NULL
+#endif
+
 enum { LOOPBACK_DEADLINE_MS = 20000, LOOPBACK_FRAMES_MAX = 1000 };
 
 /* ---- the clock: the program's own clock_gettime stands before the C library's ---- */
@@ -54,8 +60,9 @@ typedef struct link_end {
     size_t sent, received;
     size_t wrong; /* frames that were not the one expected */
     int ups, downs;
-    char reason[160];
-    meter last;      /* read in `down` */
+    char reason[256];
+    meter last; /* read in `down` */
+    bool has_failed_tls;
     bool one_by_one; /* pauses at every frame */
     size_t limit;    /* set at the first frame, when not 0 */
 } link_end;
@@ -68,7 +75,8 @@ typedef struct loopback {
     uint8_t *bytes;          /* of one frame */
 } loopback;
 
-static loopback *here; /* the running test's */
+static loopback *here;                       /* the running test's */
+static tls_context *server_tls, *client_tls; /* NULL: plain text; set before a test opens its loopback */
 
 static inline uint8_t loopback_byte(size_t number, size_t i) {
     return (uint8_t)(number * 13 + i * 7 + (i >> 8));
@@ -101,6 +109,7 @@ static void on_end_down(void *context, wire_link *l, const char *reason) {
     e->downs++;
     strncpy(e->reason, reason, sizeof e->reason - 1);
     link_read_meter(l, &e->last);
+    e->has_failed_tls = link_has_failed_tls(l);
     e->link = NULL;
 }
 
@@ -169,12 +178,12 @@ static int open_loopback(void **state) {
     w->client.other = &w->server;
     w->server.other = &w->client;
     return !w->bytes || uv_loop_init(&w->loop) ||
-           listener_new(&w->listener, &w->loop, "127.0.0.1", 0, 8, on_accepted, w);
+           listener_new(&w->listener, &w->loop, "127.0.0.1", 0, server_tls, 8, on_accepted, w);
 }
 
 static inline void connect_client(void) {
-    assert_int_equal(link_connect(&here->loop, "127.0.0.1", listener_port(here->listener), &end_events, &here->client,
-                                  &here->client.link),
+    assert_int_equal(link_connect(&here->loop, "127.0.0.1", listener_port(here->listener), client_tls, &end_events,
+                                  &here->client, &here->client.link),
                      ERR_OK);
 }
 
@@ -234,5 +243,10 @@ static int close_loopback(void **state) {
 }
 
 #define ON_LOOPBACK(test) cmocka_unit_test_setup_teardown(test, open_loopback, close_loopback)
+
+/* A test that means nothing over TLS. */
+#ifndef IN_PLAIN_TEXT
+#define IN_PLAIN_TEXT(test) ON_LOOPBACK(test),
+#endif
 
 #endif

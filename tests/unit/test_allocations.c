@@ -2,6 +2,7 @@
 #include "tests/unit/memory.h"
 
 #include "loop/worker.h"
+#include "tests/unit/every_path.h"
 #include "tests/unit/in_memory.h"
 #include "wire/link.h"
 
@@ -54,17 +55,17 @@ static void ask(uint64_t request) {
     assert_int_equal(f.last.have, 15);
 }
 
-static void serve_trained(void) {
+static void serve_trained(classifier_options with) {
     open_fleet(&f, ZOO_STRAIGHT_THROUGH, 1);
     start_training(&f);
     train_to_the_end(&f);
-    start_serving(&f);
+    start_serving(&f, with);
 }
 
 static void a_served_request_allocates_nothing(void **state) {
     (void)state;
     memory_skip_if_sanitized();
-    serve_trained();
+    serve_trained(every_path);
     for (uint64_t i = 0; i < WARM_REQUESTS; i++) {
         ask(i);
     }
@@ -87,10 +88,9 @@ static void push_all(uint64_t first, uint32_t count) {
     f.now_ns += 1000;
 }
 
-static void pushed_codes_allocate_nothing(void **state) {
-    (void)state;
+static void nothing_for_pushed_codes(classifier_options with) {
     memory_skip_if_sanitized();
-    serve_trained();
+    serve_trained(with);
     push_all(0, TEST_SAMPLES);
     push_all(TEST_SAMPLES, 1);
     memory_count_start();
@@ -101,6 +101,21 @@ static void pushed_codes_allocate_nothing(void **state) {
     memory_count_stop();
     assert_allocated_nothing("pushed codes");
     close_fleet(&f);
+}
+
+static void codes_from_the_table_allocate_nothing(void **state) {
+    (void)state;
+    nothing_for_pushed_codes(every_path);
+}
+
+static void codes_from_the_cache_allocate_nothing(void **state) {
+    (void)state;
+    nothing_for_pushed_codes((classifier_options){.seen_bytes = 1 << 20});
+}
+
+static void codes_through_the_nets_allocate_nothing(void **state) {
+    (void)state;
+    nothing_for_pushed_codes((classifier_options){0});
 }
 
 /* Links. libuv's own allocations go through functions of ours, so that they are told from the links'. */
@@ -185,9 +200,9 @@ static void await_frames(uint64_t count) {
 static void open_ends(void) {
     static const link_events events = {on_up, on_client_frame, on_down};
     assert_int_equal(uv_loop_init(&ends.loop), 0);
-    assert_int_equal(listener_new(&ends.listener, &ends.loop, "127.0.0.1", 0, 4, on_accepted, NULL), ERR_OK);
-    assert_int_equal(link_connect(&ends.loop, "127.0.0.1", listener_port(ends.listener), &events, NULL, &ends.client),
-                     ERR_OK);
+    assert_int_equal(listener_new(&ends.listener, &ends.loop, "127.0.0.1", 0, NULL, 4, on_accepted, NULL), ERR_OK);
+    assert_int_equal(
+        link_connect(&ends.loop, "127.0.0.1", listener_port(ends.listener), NULL, &events, NULL, &ends.client), ERR_OK);
     await_frames(0);
 }
 
@@ -348,7 +363,9 @@ int main(void) {
         IN_FOLDER(a_training_step_allocates_nothing),
         IN_FOLDER(a_straight_through_step_allocates_nothing),
         IN_FOLDER(a_served_request_allocates_nothing),
-        IN_FOLDER(pushed_codes_allocate_nothing),
+        IN_FOLDER(codes_from_the_table_allocate_nothing),
+        IN_FOLDER(codes_from_the_cache_allocate_nothing),
+        IN_FOLDER(codes_through_the_nets_allocate_nothing),
         cmocka_unit_test(a_link_allocates_nothing),
         cmocka_unit_test(a_worker_allocates_nothing),
     };

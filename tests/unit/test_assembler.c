@@ -192,6 +192,39 @@ static void takes_announced_samples_only(void **state) {
     assembler_free(a);
 }
 
+static void does_without_a_portion_that_is_gone(void **state) {
+    (void)state;
+    assembler *a = make_assembler(8, 3, false);
+    assembled out;
+    const uint64_t expected[] = {7, 7, 4, 3, 7};
+    for (uint64_t id = 0; id < 5; id++) {
+        assert_true(assembler_open(a, id, expected[id], id));
+    }
+    for (uint32_t portion = 0; portion < 2;
+         portion++) { /* 0 waits for portion 2 alone, 2 has nothing else to wait for */
+        assert_int_equal(assembler_add(a, 0, portion, portion + 5, 10, &out), ASSEMBLER_WAITS);
+    }
+    assert_int_equal(assembler_add(a, 4, 2, 9, 10, &out), ASSEMBLER_WAITS);
+    assert_true(assembler_forgo(a, 2, &out));
+    assert_int_equal(out.id, 0);
+    assert_int_equal(out.have, 3);
+    assert_int_equal(out.opened_ns, 0);
+    assert_int_equal(out.codes[0], 5);
+    assert_int_equal(out.codes[1], 6);
+    assert_int_equal(out.codes[2], 0);
+    assert_true(assembler_forgo(a, 2, &out));
+    assert_int_equal(out.id, 2);
+    assert_int_equal(out.have, 0);
+    assert_false(assembler_forgo(a, 2, &out));
+    assert_int_equal(assembler_count(a)->forgone, 2);
+    assert_int_equal(assembler_count(a)->waiting, 3);
+    assert_int_equal(assembler_add(a, 1, 0, 1, 20, &out), ASSEMBLER_WAITS); /* no longer waits for portion 2 */
+    assert_int_equal(assembler_add(a, 1, 1, 1, 20, &out), ASSEMBLER_COMPLETE);
+    assert_int_equal(assembler_add(a, 0, 2, 1, 20, &out), ASSEMBLER_IGNORED);
+    assert_int_equal(assembler_count(a)->late, 1);
+    assembler_free(a);
+}
+
 static void takes_64_portions(void **state) {
     (void)state;
     assembler *a = make_assembler(2, 64, true);
@@ -275,8 +308,7 @@ static model_place *model_open(model *m, uint64_t id, uint64_t expected, uint64_
 }
 
 static assembled model_answer(model *m, model_place *p) {
-    assembled out = {.id = p->id, .have = p->have, .opened_ns = p->opened};
-    memcpy(out.codes, p->codes, sizeof p->codes);
+    assembled out = {.id = p->id, .have = p->have, .opened_ns = p->opened, .codes = p->codes};
     p->answered = true;
     p->answered_turn = ++m->turn;
     m->counters.waiting--;
@@ -329,6 +361,26 @@ static void assert_same_sample(const assembled *ours, const assembled *theirs) {
     assert_memory_equal(ours->codes, theirs->codes, MODEL_PORTIONS * sizeof *ours->codes);
 }
 
+/* Nobody waits for a portion any more: those that waited for it alone are answered, the oldest first. */
+static void forgo(assembler *a, model *m, uint32_t portion) {
+    assembled ours;
+    while (assembler_forgo(a, portion, &ours)) {
+        model_place *p = model_find(m, ours.id);
+        assert_non_null(p);
+        assert_false(p->answered);
+        assert_int_equal(p->expected & ~p->have, (uint64_t)1 << portion);
+        assembled theirs = model_answer(m, p);
+        m->counters.forgone++;
+        assert_same_sample(&ours, &theirs);
+    }
+    for (model_place *p = m->places; p < m->places + MODEL_PLACES; p++) {
+        if (p->used && !p->answered) {
+            p->expected &= ~((uint64_t)1 << portion);
+            assert_true((p->expected & ~p->have) != 0);
+        }
+    }
+}
+
 static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
     uint64_t id = rng_below(r, 24), code = rng_u32(r);
     uint32_t portion = rng_below(r, MODEL_PORTIONS), expected = 1 + rng_below(r, (1 << MODEL_PORTIONS) - 1);
@@ -346,6 +398,10 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
         if (outcome == ASSEMBLER_COMPLETE) {
             assert_same_sample(&ours, &theirs);
         }
+        return;
+    }
+    if (what < 19) {
+        forgo(a, m, portion);
         return;
     }
     model_place *first = model_first(m);
@@ -373,23 +429,29 @@ static void agrees_with_a_naive_one(void **state) {
             const assembler_counters *counters = assembler_count(a);
             assert_int_equal(counters->complete, m.counters.complete);
             assert_int_equal(counters->expired, m.counters.expired);
+            assert_int_equal(counters->forgone, m.counters.forgone);
             assert_int_equal(counters->late, m.counters.late);
             assert_int_equal(counters->duplicate, m.counters.duplicate);
             assert_int_equal(counters->refused, m.counters.refused);
             assert_int_equal(counters->waiting, m.counters.waiting);
         }
         assert_true(m.counters.complete > 500 && m.counters.expired > 500 && m.counters.late > 500);
-        assert_true(m.counters.duplicate > 500 && m.counters.refused > 500);
+        assert_true(m.counters.forgone > 500 && m.counters.duplicate > 500 && m.counters.refused > 500);
         assembler_free(a);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_every_order),        cmocka_unit_test(counts_duplicate_and_late_portions),
-        cmocka_unit_test(gives_up_at_the_deadline), cmocka_unit_test(says_when_it_is_full),
-        cmocka_unit_test(reuses_remembered_places), cmocka_unit_test(takes_announced_samples_only),
-        cmocka_unit_test(takes_64_portions),        cmocka_unit_test(tells_ids_far_apart),
+        cmocka_unit_test(takes_every_order),
+        cmocka_unit_test(counts_duplicate_and_late_portions),
+        cmocka_unit_test(gives_up_at_the_deadline),
+        cmocka_unit_test(says_when_it_is_full),
+        cmocka_unit_test(reuses_remembered_places),
+        cmocka_unit_test(takes_announced_samples_only),
+        cmocka_unit_test(does_without_a_portion_that_is_gone),
+        cmocka_unit_test(takes_64_portions),
+        cmocka_unit_test(tells_ids_far_apart),
         cmocka_unit_test(agrees_with_a_naive_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/rng.h"
+#include "tests/unit/child.h"
 #include "tests/unit/folder.h"
 
 #include <setjmp.h>
@@ -25,22 +26,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-enum { STATUS_FINE = 42, CHILD_SECONDS = 10 };
-
-/* The status of a process of its own that runs `body`; it is ended when it takes too long. */
-static int status_of(int (*body)(void)) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(CHILD_SECONDS);
-        _exit(body());
-    }
-    int status = 0;
-    assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
 
 /* ---- errors ---- */
 

@@ -312,9 +312,9 @@ static void a_closed_port_gives_down(void **state) {
     int bound = socket(AF_INET, SOCK_STREAM, 0); /* keeps the port from everybody, and does not listen */
     assert_int_equal(bind(bound, (const struct sockaddr *)&address, size), 0);
     assert_int_equal(getsockname(bound, (struct sockaddr *)&address, &size), 0);
-    assert_int_equal(
-        link_connect(&here->loop, "127.0.0.1", ntohs(address.sin_port), &end_events, &here->client, &here->client.link),
-        ERR_OK);
+    assert_int_equal(link_connect(&here->loop, "127.0.0.1", ntohs(address.sin_port), client_tls, &end_events,
+                                  &here->client, &here->client.link),
+                     ERR_OK);
     assert_int_equal(here->client.downs, 0);
     await(here->client.downs == 1);
     assert_int_equal(here->client.ups, 0);
@@ -329,7 +329,8 @@ static void a_host_that_cannot_be_a_name_gives_down(void **state) {
     char host[400]; /* longer than any name; found out within the call */
     memset(host, 'x', sizeof host - 1);
     host[sizeof host - 1] = '\0';
-    assert_int_equal(link_connect(&here->loop, host, 1, &end_events, &here->client, &here->client.link), ERR_OK);
+    assert_int_equal(link_connect(&here->loop, host, 1, client_tls, &end_events, &here->client, &here->client.link),
+                     ERR_OK);
     assert_int_equal(here->client.downs, 0);
     await(here->client.downs == 1);
     assert_int_equal(here->client.ups, 0);
@@ -427,7 +428,7 @@ static void one_link_too_many_is_closed_at_once(void **state) {
     int fds[4];
     guest_count = 0;
     close_listener();
-    assert_int_equal(listener_new(&here->listener, &here->loop, "127.0.0.1", 0, 2, on_guest, NULL), ERR_OK);
+    assert_int_equal(listener_new(&here->listener, &here->loop, "127.0.0.1", 0, server_tls, 2, on_guest, NULL), ERR_OK);
     for (int i = 0; i < 3; i++) {
         fds[i] = connect_raw();
     }
@@ -456,7 +457,7 @@ static void a_closed_listener_takes_nobody_and_keeps_its_links(void **state) {
     uint16_t port = listener_port(here->listener);
     link_end late = {.other = &late};
     close_listener();
-    assert_int_equal(link_connect(&here->loop, "127.0.0.1", port, &end_events, &late, &late.link), ERR_OK);
+    assert_int_equal(link_connect(&here->loop, "127.0.0.1", port, client_tls, &end_events, &late, &late.link), ERR_OK);
     await(late.downs == 1);
     assert_int_equal(late.ups, 0);
     send_frame(&here->client, 10);
@@ -468,12 +469,12 @@ static void a_listener_needs_a_place_that_is_free(void **state) {
     (void)state;
     listener *l = NULL;
     uint16_t taken = listener_port(here->listener);
-    assert_int_equal(listener_new(&l, &here->loop, "127.0.0.1", taken, 1, on_accepted, here), ERR_NETWORK);
+    assert_int_equal(listener_new(&l, &here->loop, "127.0.0.1", taken, server_tls, 1, on_accepted, here), ERR_NETWORK);
     assert_non_null(strstr(err_text(), "address already in use"));
-    assert_int_equal(listener_new(&l, &here->loop, "no address", 0, 1, on_accepted, here), ERR_USAGE);
+    assert_int_equal(listener_new(&l, &here->loop, "no address", 0, server_tls, 1, on_accepted, here), ERR_USAGE);
     assert_non_null(strstr(err_text(), "no address:0"));
     assert_null(l);
-    assert_int_equal(listener_new(&l, &here->loop, "localhost", 0, 1, on_accepted, here), ERR_OK);
+    assert_int_equal(listener_new(&l, &here->loop, "localhost", 0, server_tls, 1, on_accepted, here), ERR_OK);
     assert_int_not_equal(listener_port(l), 0);
     listener_close(l);
 }
@@ -486,17 +487,13 @@ int main(void) {
         ON_LOOPBACK(a_silent_peer_is_dead_after_three_heartbeats),
         ON_LOOPBACK(silence_does_not_count_while_paused),
         ON_LOOPBACK(a_link_that_brings_no_frame_in_time_is_dropped),
-        ON_LOOPBACK(bytes_that_are_no_frame_do_not_help),
-        ON_LOOPBACK(frames_alone_do_not_help),
+        IN_PLAIN_TEXT(bytes_that_are_no_frame_do_not_help) ON_LOOPBACK(frames_alone_do_not_help),
         ON_LOOPBACK(close_sends_what_is_waiting),
         ON_LOOPBACK(close_sends_while_the_other_side_sends),
         ON_LOOPBACK(close_of_a_paused_link_sends_what_is_waiting),
-        ON_LOOPBACK(what_a_peer_said_before_it_went_is_read),
-        ON_LOOPBACK(a_pause_does_not_hold_up_a_close),
-        ON_LOOPBACK(close_gives_up_after_a_second),
-        ON_LOOPBACK(close_on_both_sides_at_once),
-        ON_LOOPBACK(an_end_within_a_frame_is_told),
-        ON_LOOPBACK(a_reset_connection_is_told),
+        IN_PLAIN_TEXT(what_a_peer_said_before_it_went_is_read) ON_LOOPBACK(a_pause_does_not_hold_up_a_close),
+        IN_PLAIN_TEXT(close_gives_up_after_a_second) ON_LOOPBACK(close_on_both_sides_at_once),
+        IN_PLAIN_TEXT(an_end_within_a_frame_is_told) ON_LOOPBACK(a_reset_connection_is_told),
         ON_LOOPBACK(too_much_waiting_ends_the_link),
         ON_LOOPBACK(a_closed_port_gives_down),
         ON_LOOPBACK(a_host_that_cannot_be_a_name_gives_down),
@@ -507,5 +504,5 @@ int main(void) {
         ON_LOOPBACK(a_closed_listener_takes_nobody_and_keeps_its_links),
         ON_LOOPBACK(a_listener_needs_a_place_that_is_free),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, LOOPBACK_SET_UP, LOOPBACK_TEAR_DOWN);
 }

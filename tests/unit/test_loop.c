@@ -3,6 +3,7 @@
 #include "loop/backoff.h"
 #include "loop/mailbox.h"
 #include "loop/signals.h"
+#include "tests/unit/child.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -157,7 +158,7 @@ static void mailbox_wait_ends_in_time(void **state) {
     assert_int_equal(mailbox_new(&m, 1000, NULL, NULL, NULL), ERR_OK);
     uint64_t start = clock_now_ns();
     mailbox_wait(m, 0);
-    mailbox_wait(m, 20);
+    mailbox_wait(m, 20000);
     assert_true(clock_now_ns() - start >= 20 * 1000000u);
     mailbox_put(m, 1, 0, NULL, 0);
     mailbox_put(m, 2, 0, NULL, 0);
@@ -209,7 +210,7 @@ static void mailbox_loses_nothing_between_threads(void **state) {
     uint64_t start = clock_now_ms();
     while (sum < PRODUCERS * RECORDS && clock_now_ms() - start < DEADLINE_MS) {
         mail got;
-        mailbox_wait(m, DEADLINE_MS);
+        mailbox_wait(m, DEADLINE_MS * 1000);
         while (mailbox_take(m, &got)) {
             assert_true(got.kind < PRODUCERS);
             assert_true(got.about == next[got.kind]);
@@ -233,7 +234,7 @@ static void mailbox_loses_nothing_between_threads(void **state) {
 static bool woken_for(mailbox *m, mail *got) {
     while (!mailbox_take(m, got)) {
         uint64_t start = clock_now_ms();
-        mailbox_wait(m, DEADLINE_MS);
+        mailbox_wait(m, DEADLINE_MS * 1000);
         if (clock_now_ms() - start >= DEADLINE_MS) {
             return false;
         }
@@ -330,8 +331,6 @@ static void backoff_waits_differ_from_try_to_try(void **state) {
 
 /* ---- signals ---- */
 
-enum { STATUS_FINE = 42, CHILD_SECONDS = 10 };
-
 typedef struct signal_loop {
     uv_loop_t loop;
     signals caught;
@@ -404,19 +403,6 @@ static int run_to_the_end(void) {
     uv_close((uv_handle_t *)&l.again, NULL);
     uv_run(&l.loop, UV_RUN_DEFAULT);
     return l.stops == 0 ? STATUS_FINE : 1;
-}
-
-static int status_of(int (*body)(void)) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(CHILD_SECONDS);
-        _exit(body());
-    }
-    int status = 0;
-    assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 static void signals_stop_once(void **state) {

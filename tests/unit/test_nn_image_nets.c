@@ -33,7 +33,7 @@ typedef struct outcome {
 
 static void train_some(outcome *out, lanes *l, nn_precision precision) {
     memset(out, 0, sizeof *out);
-    out->net = make_net(
+    out->net = make_net_with(
         &everything,
         (nn_net_options){
             .max_rows = MOST_ROWS, .training = true, .input_gradient = true, .lanes = l, .precision = precision});
@@ -93,7 +93,7 @@ static void lanes_do_not_change_the_numbers(void **state) {
 /* A promise that the parameters stay saves work and changes nothing; what ends it, ends it. */
 static void frozen_nets_answer_alike(void **state) {
     (void)state;
-    nn_net *frozen = make_training(&everything, MOST_ROWS, NULL), *plain = make_training(&everything, MOST_ROWS, NULL);
+    nn_net *frozen = make_net(&everything, MOST_ROWS, NULL), *plain = make_net(&everything, MOST_ROWS, NULL);
     float *x = random_floats(40, MOST_ROWS * 300, -1, 1), *dy = random_floats(41, MOST_ROWS * LOGITS, -1, 1);
     nn_optimiser first = {.kind = NN_ADAM, .learning_rate = 0.01f}, second = first;
     for (int round = 0; round < 4; round++) {
@@ -122,8 +122,8 @@ static void any_number_of_rows_will_do(void **state) {
     (void)state;
     const nn_spec spec = {189, LAYERS(IMAGE(3, 7, 9), CONVOLUTION("a", 5, 3, 2, 1), FLATTEN), 3};
     enum { MOST = 31 };
-    nn_net *net = make_training(&spec, MOST, NULL);
-    fill_tensors(net);
+    nn_net *net = make_net(&spec, MOST, NULL);
+    fill_scaled(net);
     float *x = random_floats(1, MOST * 189, -1, 1), wanted[MOST * 100];
     size_t out = nn_net_outputs(net);
     assert_true(out == 100);
@@ -153,11 +153,35 @@ static void assert_uniform(const nn_tensor *t, float bound) {
     assert_true(fabs(sum / n) < 5 * limit / sqrt(3 * n)); /* five deviations of the mean */
 }
 
+/* Normal, as torchvision's ResNet: mean 0, variance 2 / (outputs * kernel * kernel), two thirds within a deviation. */
+static void convolutions_may_begin_normal(void **state) {
+    (void)state;
+    nn_spec spec = {36, LAYERS(IMAGE(4, 3, 3), CONVOLUTION("a", 300, 3, 1, 0), FLATTEN), 3};
+    spec.layers[1].init_fan_out = true;
+    nn_net *net = make_net(&spec, 2, NULL);
+    nn_net_init(net, 3, 4);
+    const nn_tensor *weight = tensor_named(net, "a.weight");
+    double sum = 0, squares = 0, variance = 2.0 / (300 * 9), n = (double)weight->count;
+    size_t within = 0;
+    for (size_t i = 0; i < weight->count; i++) {
+        double value = (double)weight->value[i];
+        sum += value;
+        squares += value * value;
+        within += value * value < variance;
+    }
+    assert_int_equal(weight->count, 300 * 36);
+    assert_true(fabs(sum / n) < 5 * sqrt(variance / n));
+    assert_true(fabs(squares / n / variance - 1) < 5 * sqrt(2 / n));
+    assert_true(fabs((double)within / n - 0.6827) < 0.025);
+    assert_uniform(tensor_named(net, "a.bias"), 1.0f / 6);
+    nn_net_free(net);
+}
+
 /* Uniform in +-1/sqrt(channels * kernel * kernel), as torch's Conv2d. */
 static void convolutions_begin_as_torchs(void **state) {
     (void)state;
     const nn_spec spec = {225, LAYERS(IMAGE(9, 5, 5), CONVOLUTION("a", 40, 3, 1, 0), NORM("b"), FLATTEN), 4};
-    nn_net *net = make_training(&spec, 2, NULL);
+    nn_net *net = make_net(&spec, 2, NULL);
     nn_net_init(net, 3, 4);
     const nn_tensor *weight = tensor_named(net, "a.weight"), *bias = tensor_named(net, "a.bias");
     const uint32_t shape[] = {40, 9, 3, 3};
@@ -240,11 +264,11 @@ static float *coarse_floats(uint32_t stream, size_t n) {
 
 static void check_bf16(const nn_spec *spec, size_t rows, double tolerance, bool gradients) {
     nn_net_options options = {.max_rows = rows, .training = true, .input_gradient = true};
-    nn_net *exact = make_net(spec, options);
+    nn_net *exact = make_net_with(spec, options);
     options.precision = NN_BF16;
-    nn_net *coarse = make_net(spec, options);
-    fill_tensors(exact);
-    fill_tensors(coarse);
+    nn_net *coarse = make_net_with(spec, options);
+    fill_scaled(exact);
+    fill_scaled(coarse);
     size_t inputs = rows * nn_net_inputs(exact), outputs = rows * nn_net_outputs(exact);
     float *x = coarse_floats(1, inputs), *dy = coarse_floats(2, outputs);
     const float *y = nn_net_forward(coarse, x, rows, NN_TRAIN);
@@ -353,7 +377,7 @@ static void evaluation_needs_little_memory(void **state) {
         snprintf(spec.layers[i].name, sizeof spec.layers[i].name, "a%zu", i);
     }
     spec.layers[spec.count++] = (nn_layer_spec)FLATTEN;
-    nn_net *training = make_training(&spec, 8, NULL), *lean = make_net(&spec, (nn_net_options){.max_rows = 8});
+    nn_net *training = make_net(&spec, 8, NULL), *lean = make_net_with(&spec, (nn_net_options){.max_rows = 8});
     size_t image = 8 * 4096 * sizeof(float);
     assert_in_range(lean->activations.capacity, 2 * image, 3 * image);
     assert_true(training->activations.capacity > 9 * image);
@@ -423,7 +447,7 @@ void free(void *block) {
 static void warm_steps_take_no_memory(void **state) {
     (void)state;
     for (nn_precision precision = NN_F32; precision <= NN_BF16; precision++) {
-        nn_net *net = make_net(
+        nn_net *net = make_net_with(
             &everything,
             (nn_net_options){.max_rows = MOST_ROWS, .training = true, .input_gradient = true, .precision = precision});
         nn_net_init(net, 1, 1);
@@ -449,10 +473,15 @@ static void warm_steps_take_no_memory(void **state) {
 int main(void) {
     openblas_set_num_threads(1); /* as the programs do */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lanes_do_not_change_the_numbers), cmocka_unit_test(frozen_nets_answer_alike),
-        cmocka_unit_test(any_number_of_rows_will_do),      cmocka_unit_test(convolutions_begin_as_torchs),
-        cmocka_unit_test(impossible_nets_are_refused),     cmocka_unit_test(bf16_stays_close),
-        cmocka_unit_test(multiply_adds_by_hand),           cmocka_unit_test(planned_pieces_never_meet),
+        cmocka_unit_test(lanes_do_not_change_the_numbers),
+        cmocka_unit_test(frozen_nets_answer_alike),
+        cmocka_unit_test(any_number_of_rows_will_do),
+        cmocka_unit_test(convolutions_begin_as_torchs),
+        cmocka_unit_test(convolutions_may_begin_normal),
+        cmocka_unit_test(impossible_nets_are_refused),
+        cmocka_unit_test(bf16_stays_close),
+        cmocka_unit_test(multiply_adds_by_hand),
+        cmocka_unit_test(planned_pieces_never_meet),
         cmocka_unit_test(evaluation_needs_little_memory),
 #ifndef FEWBIT_SANITIZE
         cmocka_unit_test(warm_steps_take_no_memory),

@@ -2,6 +2,7 @@
  * dropped. */
 #include "tests/unit/image_nets.h"
 #include "tests/unit/naive_net.h"
+#include "tests/unit/slopes.h"
 
 #include <cblas.h>
 
@@ -209,11 +210,11 @@ static void poison_workspace(nn_net *net) {
 }
 
 static void check_against_naive(const net_case *c, size_t rows, bool input_gradient, lanes *l) {
-    nn_net *net = make_net(
+    nn_net *net = make_net_with(
         &c->spec,
         (nn_net_options){.max_rows = c->max_rows, .training = true, .input_gradient = input_gradient, .lanes = l});
     leave_traces(net, c->max_rows);
-    fill_tensors(net);
+    fill_scaled(net);
     naive_net *naive = naive_net_new(&c->spec, net, rows);
     size_t inputs = rows * nn_net_inputs(net), outputs = rows * nn_net_outputs(net);
     float *x = random_floats(3, inputs, -1, 1), *dy = random_floats(4, outputs, -1, 1);
@@ -248,7 +249,7 @@ static void layers_are_their_definitions(void **state) {
 static void parts_are_their_definitions(void **state) {
     (void)state;
     const net_case *c = case_named("in two parts, with an odd number of rows");
-    nn_net *net = make_training(&c->spec, c->max_rows, NULL);
+    nn_net *net = make_net(&c->spec, c->max_rows, NULL);
     assert_true(in_parts(net, c->rows) && c->rows % 2 == 1);
     assert_false(in_parts(net, 1));
     nn_net_free(net);
@@ -266,7 +267,7 @@ static void equals_go_to_the_first(void **state) {
     for (size_t i = 0; i < 6; i++) {
         uint32_t c = channels[i / 2], step = steps[i % 2];
         nn_spec spec = {c * 16, LAYERS(IMAGE(c, 4, 4), POOL(NN_MAX_POOL, 2, step, 0), FLATTEN), 3};
-        nn_net *net = make_training(&spec, 2, NULL);
+        nn_net *net = make_net(&spec, 2, NULL);
         float *x = random_floats(1, 2 * c * 16, 0.5f, 0.5f);
         float *dy = random_floats(2, 2 * nn_net_outputs(net), 1, 1);
         nn_net_forward(net, x, 2, NN_TRAIN);
@@ -284,49 +285,11 @@ static void equals_go_to_the_first(void **state) {
 
 /* Central differences. */
 
-typedef struct trial {
-    nn_net *net;
-    float *x, *weights;
-    size_t rows;
-    float step;
-} trial;
-
-static double objective(const trial *t) {
-    const float *y = nn_net_forward(t->net, t->x, t->rows, NN_TRAIN);
-    double sum = 0;
-    for (size_t i = 0; i < t->rows * nn_net_outputs(t->net); i++) {
-        sum += (double)y[i] * (double)t->weights[i];
-    }
-    return sum;
-}
-
-/* The gradient of each of `n` numbers, which the net reads; at least one of them must matter. */
-static void check_slopes(trial *t, const char *what, float *numbers, const float *gradient, size_t n) {
-    double largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        float kept = numbers[i];
-        numbers[i] = kept + t->step;
-        double up = objective(t), width = (double)numbers[i];
-        numbers[i] = kept - t->step;
-        double down = objective(t);
-        width -= (double)numbers[i];
-        numbers[i] = kept;
-        double slope = (up - down) / width, error = fabs(slope - (double)gradient[i]);
-        if (!(error <= 1e-3 + 1e-3 * fabs(slope))) {
-            fail_msg("%s[%zu]: gradient %g, slope %g", what, i, (double)gradient[i], slope);
-        }
-        largest = fmax(largest, fabs((double)gradient[i]));
-    }
-    if (largest < 0.05) {
-        fail_msg("%s: gradients of at most %g prove nothing", what, largest);
-    }
-}
-
 /* Nets without kinks near the numbers they are tried with. */
 static void check_gradients(const nn_spec *spec, size_t max_rows, size_t rows, float step) {
-    nn_net *net = make_training(spec, max_rows, NULL);
+    nn_net *net = make_net(spec, max_rows, NULL);
     leave_traces(net, max_rows);
-    fill_tensors(net);
+    fill_scaled(net);
     size_t inputs = rows * nn_net_inputs(net), outputs = rows * nn_net_outputs(net);
     trial t = {.net = net, .rows = rows, .step = step};
     t.x = spaced_floats(2, inputs);
@@ -338,11 +301,11 @@ static void check_gradients(const nn_spec *spec, size_t max_rows, size_t rows, f
     float *gradient = malloc(inputs * sizeof *gradient);
     assert_non_null(gradient);
     memcpy(gradient, dx, inputs * sizeof *gradient);
-    check_slopes(&t, "input", t.x, gradient, inputs);
+    check_slopes(&t, 1e-3, "input", t.x, gradient, inputs);
     for (size_t i = 0; i < nn_net_tensor_count(net); i++) {
         nn_tensor *tensor = nn_net_tensor(net, i);
         if (tensor->is_parameter) {
-            check_slopes(&t, tensor->name, tensor->value, tensor->gradient, tensor->count);
+            check_slopes(&t, 1e-3, tensor->name, tensor->value, tensor->gradient, tensor->count);
         }
     }
     free(gradient);
@@ -418,9 +381,9 @@ static void fixed_layers_pass_gradients_on(void **state) {
 static void fixed_layers_stay_as_they_are(void **state) {
     (void)state;
     enum { ROWS = 5 };
-    nn_net *net = make_training(&half_fixed, ROWS, NULL), *before = make_training(&half_fixed, ROWS, NULL);
-    fill_tensors(net);
-    fill_tensors(before);
+    nn_net *net = make_net(&half_fixed, ROWS, NULL), *before = make_net(&half_fixed, ROWS, NULL);
+    fill_scaled(net);
+    fill_scaled(before);
     float *x = random_floats(1, ROWS * 20, -1, 1), *dy = random_floats(2, ROWS * 5, -1, 1);
     nn_optimiser o = {.kind = NN_ADAM, .learning_rate = 0.01f};
     for (int step = 0; step < 3; step++) {
@@ -447,7 +410,7 @@ static void nothing_runs_back_for_nothing(void **state) {
                            CONVOLUTION("c", 9, 3, 1, 0), A(NN_RELU), FLATTEN, DENSE("d", 5)),
                     8};
     spec.layers[1].fixed = spec.layers[2].fixed = true;
-    nn_net *net = make_net(&spec, (nn_net_options){.max_rows = 3, .training = true});
+    nn_net *net = make_net_with(&spec, (nn_net_options){.max_rows = 3, .training = true});
     assert_int_equal(net->count, 6); /* image, a, b and ReLU, c and ReLU, flatten, d */
     for (size_t i = 0; i < net->count; i++) {
         assert_int_equal(net->wiring[i].is_reached, i >= 3);
@@ -461,11 +424,11 @@ static void nothing_runs_back_for_nothing(void **state) {
 static void fixed_weights_may_change_after_thawing(void **state) {
     (void)state;
     enum { ROWS = 3 };
-    nn_net *used = make_training(&half_fixed, ROWS, NULL), *fresh = make_training(&half_fixed, ROWS, NULL);
+    nn_net *used = make_net(&half_fixed, ROWS, NULL), *fresh = make_net(&half_fixed, ROWS, NULL);
     nn_net_init(used, 1, 1);
     leave_traces(used, ROWS);
-    fill_tensors(used);
-    fill_tensors(fresh);
+    fill_scaled(used);
+    fill_scaled(fresh);
     float *x = random_floats(1, ROWS * 20, -1, 1);
     const float *y = nn_net_forward(used, x, ROWS, NN_TRAIN), *wanted = nn_net_forward(fresh, x, ROWS, NN_TRAIN);
     assert_memory_equal(y, wanted, ROWS * 5 * sizeof(float));
@@ -498,7 +461,7 @@ static size_t count_zeroes(const float *numbers, size_t n) {
 static void dropout_drops_and_scales(void **state) {
     (void)state;
     enum { N = DROPPED_ROWS * DROPPED };
-    nn_net *net = make_training(&dropout, DROPPED_ROWS, NULL);
+    nn_net *net = make_net(&dropout, DROPPED_ROWS, NULL);
     float *y = dropped_ones(net, DROPPED_ROWS, 1, 2, 3);
     double share = (double)count_zeroes(y, N) / N;
     assert_true(fabs(share - 0.3) < 5 * sqrt(0.21 / N)); /* five deviations */
@@ -530,7 +493,7 @@ static void dropout_depends_on_its_key_alone(void **state) {
     (void)state;
     enum { ROWS = 25, N = ROWS * DROPPED };
     const nn_spec later = {DROPPED, LAYERS(A(NN_QUANTIZE), DROPOUT(0.3f)), 2};
-    nn_net *net = make_training(&dropout, DROPPED_ROWS, NULL), *other = make_training(&later, ROWS, NULL);
+    nn_net *net = make_net(&dropout, DROPPED_ROWS, NULL), *other = make_net(&later, ROWS, NULL);
     float *first = dropped_ones(net, ROWS, 1, 2, 3);
     float *others[] = {dropped_ones(net, ROWS, 2, 2, 3), dropped_ones(net, ROWS, 1, 3, 3),
                        dropped_ones(net, ROWS, 1, 2, 4), dropped_ones(other, ROWS, 1, 2, 3),

@@ -1,51 +1,12 @@
 /* Layers: every gradient against central differences, every forward pass against its definition in double. */
 #include "nn/layer.h"
 #include "tests/unit/nets.h"
+#include "tests/unit/slopes.h"
 
 #include <math.h>
 #include <stdio.h>
 
 /* Central differences. */
-
-/* A net as a function of one number at a time: the sum of weights * outputs. */
-typedef struct trial {
-    nn_net *net;
-    float *x;
-    float *weights;
-    size_t rows;
-    float step;
-} trial;
-
-static double objective(const trial *t) {
-    const float *y = nn_net_forward(t->net, t->x, t->rows, NN_TRAIN);
-    double sum = 0;
-    for (size_t i = 0; i < t->rows * nn_net_outputs(t->net); i++) {
-        sum += (double)y[i] * (double)t->weights[i];
-    }
-    return sum;
-}
-
-/* The gradient of each of `n` numbers, which the net reads; at least one of them must matter. */
-static void check_slopes(trial *t, const char *what, float *numbers, const float *gradient, size_t n) {
-    double largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        float kept = numbers[i];
-        numbers[i] = kept + t->step;
-        double up = objective(t), width = (double)numbers[i];
-        numbers[i] = kept - t->step;
-        double down = objective(t);
-        width -= (double)numbers[i];
-        numbers[i] = kept;
-        double slope = (up - down) / width, error = fabs(slope - (double)gradient[i]);
-        if (!(error <= 3e-4 + 3e-4 * fabs(slope))) {
-            fail_msg("%s[%zu]: gradient %g, slope %g", what, i, (double)gradient[i], slope);
-        }
-        largest = fmax(largest, fabs((double)gradient[i]));
-    }
-    if (largest < 0.05) {
-        fail_msg("%s: gradients of at most %g prove nothing", what, largest);
-    }
-}
 
 static float *copy_of(const float *numbers, size_t n) {
     float *copy = malloc(n * sizeof *copy);
@@ -84,7 +45,7 @@ static void check_gradients(const gradient_case *c) {
     assert_non_null(dx);
     nn_net_update(net, NULL);
     float *gradient = copy_of(dx, inputs);
-    check_slopes(&t, "input", t.x, gradient, inputs);
+    check_slopes(&t, 3e-4, "input", t.x, gradient, inputs);
     for (size_t i = 0; i < nn_net_tensor_count(net); i++) {
         nn_tensor *tensor = nn_net_tensor(net, i);
         if (!tensor->is_parameter) {
@@ -94,7 +55,7 @@ static void check_gradients(const gradient_case *c) {
                 assert_true(fabsf(tensor->gradient[k]) < 1e-5f);
             }
         } else {
-            check_slopes(&t, tensor->name, tensor->value, tensor->gradient, tensor->count);
+            check_slopes(&t, 3e-4, tensor->name, tensor->value, tensor->gradient, tensor->count);
         }
     }
     free(gradient);

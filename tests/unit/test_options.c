@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <sys/wait.h>
 
 enum { CHILD_SECONDS = 10, ARGUMENTS_MAX = 8 };
@@ -264,13 +265,34 @@ static void log_levels_are_named(void **state) {
     log_level level;
     assert_int_equal(log_level_parse("loud", &level), ERR_USAGE);
     assert_told("'loud'");
+    static const char *const formats[] = {"auto", "text", "json"};
+    log_format format;
+    for (int i = LOG_AUTO; i <= LOG_JSON; i++) {
+        assert_int_equal(log_format_parse(formats[i], &format), ERR_OK);
+        assert_int_equal(format, i);
+    }
+    assert_int_equal(log_format_parse("xml", &format), ERR_USAGE);
+    assert_told("'xml'");
 }
 
-static void log_lines_are_whole(void **state) {
-    (void)state;
+/* What `body` writes on standard error, in `text`; its length. */
+static size_t written_by(void (*body)(void), char *text, size_t size) {
     int ends[2], kept = dup(STDERR_FILENO);
     assert_int_equal(pipe(ends), 0);
     assert_true(kept >= 0 && dup2(ends[1], STDERR_FILENO) >= 0);
+    body();
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    close(ends[1]);
+    ssize_t length = read(ends[0], text, size - 1);
+    close(ends[0]);
+    assert_true(length >= 0);
+    text[length] = '\0';
+    return (size_t)length;
+}
+
+static void write_lines(void) {
     char large[3000];
     memset(large, 'x', sizeof large - 1);
     large[sizeof large - 1] = '\0';
@@ -279,13 +301,13 @@ static void log_lines_are_whole(void **state) {
     log_warn("%d of %d%s", 3, 4, "\n\x1b\x7f"); /* what a peer said stays one line */
     log_error("%s", large);
     log_set_level(LOG_INFO);
-    dup2(kept, STDERR_FILENO);
-    close(kept);
-    close(ends[1]);
-    char text[4096] = "";
-    ssize_t length = read(ends[0], text, sizeof text - 1);
-    close(ends[0]);
-    assert_true(length > 0);
+}
+
+static void log_lines_are_whole(void **state) {
+    (void)state;
+    char text[4096];
+    log_set_format(LOG_TEXT);
+    size_t length = written_by(write_lines, text, sizeof text);
     static const char expected[] = " warn  3 of 4   \n";
     char *behind_time = text + strlen("12:34:56.789");
     assert_memory_equal(behind_time, expected, sizeof expected - 1);
@@ -293,6 +315,64 @@ static void log_lines_are_whole(void **state) {
     char *second = behind_time + sizeof expected - 1;
     assert_non_null(strstr(second, " error xxx"));
     assert_ptr_equal(strchr(second, '\n'), text + length - 1);
+}
+
+static void fail_plainly(void) {
+    err_fail(ERR_INPUT, "some \"file\"");
+    log_failure();
+}
+
+/* Quotes, control characters, UTF-8 of every length and whatever is none. */
+static void write_strange_lines(void) {
+    log_info("a \"b\" \\ c\td");
+    log_info("%s", "\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80");
+    log_info("%s", "\x80 \xc0\xaf \xe0\x80\x80 \xed\xa0\x80 \xf4\x90\x80\x80 \xf5 \xe2\x82");
+    fail_plainly();
+    write_lines();
+}
+
+static void log_lines_are_json(void **state) {
+    (void)state;
+    static const struct {
+        const char *level, *message; /* NULL: the large one */
+    } expected[] = {
+        {"info", "a \"b\" \\ c d"},
+        {"info", "\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80"},
+        {"info", "? ?? ??? ??? ???? ? ??"},
+        {"error", "some \"file\""},
+        {"warn", "3 of 4   "},
+        {"error", NULL},
+    };
+    char text[8192];
+    log_set_format(LOG_AUTO); /* a pipe is no terminal */
+    written_by(write_strange_lines, text, sizeof text);
+    char *line = text;
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        char *end = strchr(line, '\n');
+        assert_non_null(end);
+        json_t *j = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
+        assert_non_null(j);
+        assert_string_equal(json_string_value(json_object_get(j, "level")), expected[i].level);
+        assert_string_equal(json_string_value(json_object_get(j, "program")), "test_options");
+        assert_int_equal(strlen(json_string_value(json_object_get(j, "time"))), strlen("2026-01-31T12:34:56.789Z"));
+        const char *message = json_string_value(json_object_get(j, "message"));
+        if (expected[i].message) {
+            assert_string_equal(message, expected[i].message);
+        } else {
+            assert_true(strlen(message) > 900 && strspn(message, "x") == strlen(message));
+        }
+        json_decref(j);
+        line = end + 1;
+    }
+    assert_string_equal(line, "");
+}
+
+/* A program that fails before it logged anything says so to a person. */
+static void log_failure_may_be_plain(void **state) {
+    (void)state;
+    char text[256];
+    written_by(fail_plainly, text, sizeof text);
+    assert_string_equal(text, "test_options: some \"file\"\n");
 }
 
 int main(void) {
@@ -307,7 +387,9 @@ int main(void) {
         cmocka_unit_test(addresses_are_parted),
         cmocka_unit_test(addresses_that_are_none_are_refused),
         cmocka_unit_test(log_levels_are_named),
+        cmocka_unit_test(log_failure_may_be_plain), /* before any line of JSON */
         cmocka_unit_test(log_lines_are_whole),
+        cmocka_unit_test(log_lines_are_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

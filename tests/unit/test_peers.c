@@ -105,13 +105,13 @@ static void end_turn(hall *h) {
     assert_int_equal(uv_loop_close(&h->loop), 0);
 }
 
-static void open_hall(hall *h, const labels *l) {
+static void open_hall(hall *h, const labels *l, bool by_certificate) {
     static peers_config config;
     const peers_events events = {on_joined, on_left, on_message, on_metered, h};
     log_set_level(LOG_NONE);
     memset(h, 0, sizeof *h);
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);
-    config = (peers_config){&h->experiment, 0x1234, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l};
+    config = (peers_config){&h->experiment, 0x1234, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l, by_certificate};
     assert_int_equal(arena_init(&h->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     assert_int_equal(peers_new(&h->peers, &config, &events, &h->worker), ERR_OK);
 }
@@ -125,13 +125,19 @@ static hall here;
 
 static int set_up(void **state) {
     *state = &here;
-    open_hall(&here, NULL);
+    open_hall(&here, NULL, false);
     return 0;
 }
 
 static int set_up_with_labels(void **state) {
     *state = &here;
-    open_hall(&here, &known_labels);
+    open_hall(&here, &known_labels, false);
+    return 0;
+}
+
+static int set_up_by_certificate(void **state) {
+    *state = &here;
+    open_hall(&here, NULL, true);
     return 0;
 }
 
@@ -310,6 +316,33 @@ static void in_training_the_data_must_be_the_labels(void **state) {
     assert_welcome(*state, 3000);
 }
 
+static void introduce(hall *h, uint64_t connection, uint64_t portions) {
+    begin_turn(h);
+    worker_post(h->worker, MAIL_PORTIONS, connection, &portions, sizeof portions);
+    end_turn(h);
+}
+
+static void a_node_speaks_for_what_its_certificate_names(void **state) {
+    hall *h = *state;
+    static const char said[] = "its certificate does not name portion 2 (subjectAltName URI fewbit:portion:2)";
+    const Fewbit__Hello two = good_hello(2), one = good_hello(1), four = good_hello(4);
+    introduce(h, 1024, 1 << 1 | 1 << 3);
+    greet(h, 1024, &two);
+    assert_refused(h, 1024, FEWBIT__REASON__REASON_CERTIFICATE, said);
+    greet(h, 2048, &two); /* in the same place, and nothing is known of it */
+    assert_refused(h, 2048, FEWBIT__REASON__REASON_CERTIFICATE, said);
+    introduce(h, 1025, UINT64_MAX);
+    greet(h, 1025, &four);
+    assert_refused(h, 1025, FEWBIT__REASON__REASON_PORTION_UNKNOWN, "there is no portion 4");
+    assert_nobody_joined(h);
+    introduce(h, 1026, 1 << 1 | 1 << 3);
+    greet(h, 1026, &one);
+    assert_welcome(h, 1026);
+    introduce(h, 1027, 1 << 2);
+    greet(h, 1027, &two);
+    assert_welcome(h, 1027);
+}
+
 static void a_portion_has_one_node_at_a_time(void **state) {
     hall *h = *state;
     const Fewbit__Hello hello = good_hello(0);
@@ -451,6 +484,7 @@ int main(void) {
         IN_HALL(a_good_hello_is_welcome),
         IN_HALL(a_hello_that_does_not_fit_is_refused),
         cmocka_unit_test_setup_teardown(in_training_the_data_must_be_the_labels, set_up_with_labels, tear_down),
+        cmocka_unit_test_setup_teardown(a_node_speaks_for_what_its_certificate_names, set_up_by_certificate, tear_down),
         IN_HALL(a_portion_has_one_node_at_a_time),
         IN_HALL(the_first_message_must_be_hello),
         IN_HALL(an_admitted_node_is_heard),

@@ -18,6 +18,7 @@
 #include "encoder_node/encoder.h"
 #include "encoder_node/source.h"
 #include "model/safetensors.h"
+#include "tests/unit/every_path.h"
 #include "tests/unit/folder.h"
 #include "wire/link.h"
 
@@ -307,8 +308,9 @@ static err make_assembler(void) {
 
 static err make_classifier(void) {
     classifier *c = NULL;
-    assembled sample = {.have = 3};
-    err e = classifier_new(&c, &trained, &trained.last);
+    static const uint64_t codes[PORTIONS];
+    assembled sample = {.have = 3, .codes = codes};
+    err e = classifier_new(&c, &trained, &trained.last, &every_path);
     if (!e) {
         assert_non_null(classifier_run(c, &sample, 1));
         classifier_free(c);
@@ -320,9 +322,10 @@ static err make_desk(void) {
     desk *d = NULL;
     results *r = NULL;
     static const uint8_t sample[784];
+    desk_options options = {.deadline_ns = 1000, .classifier = every_path};
     desk_host host = {.tell = tell_nobody, .drop = drop_nobody, .answer = answer_nobody, .ready = tell_ready};
     err e = results_open(&r, in_folder("results.jsonl"), mnist, PORTIONS, 4);
-    e = e ? e : desk_new(&d, &trained, r, 1000, &host);
+    e = e ? e : desk_new(&d, &trained, r, &options, &host);
     if (!e) {
         Fewbit__Ready ready = FEWBIT__READY__INIT;
         ready.step = STEP;
@@ -444,9 +447,9 @@ static err make_links(void) {
     listener *from = NULL;
     wire_link *l = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
-    err e = listener_new(&from, &loop, "127.0.0.1", 0, 4, on_accepted, NULL);
+    err e = listener_new(&from, &loop, "127.0.0.1", 0, NULL, 4, on_accepted, NULL);
     if (!e) {
-        e = link_connect(&loop, "127.0.0.1", listener_port(from), &events, from, &l);
+        e = link_connect(&loop, "127.0.0.1", listener_port(from), NULL, &events, from, &l);
         if (e) {
             listener_close(from);
         }
@@ -465,7 +468,7 @@ static err make_gate(void) {
     uv_loop_t loop;
     gate *g = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
-    err e = gate_new(&g, &loop, "127.0.0.1", 0, &nobody);
+    err e = gate_new(&g, &loop, "127.0.0.1", 0, NULL, &nobody);
     if (!e) {
         gate_close(g, end_nothing, NULL);
     }

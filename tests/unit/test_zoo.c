@@ -158,6 +158,11 @@ static void resnet18(void **state) {
                        "128x28x28", "64x56x56") HALVING("256x14x14", "128x28x28")
                        HALVING("512x7x7", "256x14x14") "adaptive 512x1x1 flatten 512 dense 8 norm sigmoid",
                    11174344 + 16, 9616);
+    nn_spec spec;
+    zoo_describe_encoder(&e, plane, &spec);
+    for (size_t i = 0; i < spec.count; i++) {
+        assert_int_equal(spec.layers[i].init_fan_out, spec.layers[i].kind == NN_CONVOLUTION);
+    }
 }
 
 static void squares(void **state) {
