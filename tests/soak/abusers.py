@@ -20,7 +20,7 @@ import plain_node
 MIB = 1 << 20
 HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: here\r\nContent-Type: application/octet-stream\r\n"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
-PATIENCE = 15
+SLOW_PATIENCE = 30  # of those that must get their answers
 
 
 def frame(kind, fields):
@@ -30,10 +30,12 @@ def frame(kind, fields):
 
 
 class Abusers:
-    """`trusted`: the Authority of the node links; `strangers`: another one; `made`: what is served."""
+    """`trusted`: the Authority of the node links; `strangers`: another one; `made`: what is served; `patience`: how many
+    seconds most of them wait to be cut off."""
 
-    def __init__(self, server, made, trusted, strangers, seed):
+    def __init__(self, server, made, trusted, strangers, seed, patience):
         self.server, self.made, self.trusted, self.strangers, self.seed = server, made, trusted, strangers, seed
+        self.patience = patience
         self.rounds = collections.Counter()  # by kind
         self.answers = collections.Counter()  # statuses of whole classifications
         self.failures = []
@@ -52,7 +54,7 @@ class Abusers:
     def stop(self):
         self.stopped.set()
         for thread in self.threads:
-            thread.join(4 * PATIENCE)
+            thread.join(2 * SLOW_PATIENCE)
             if thread.is_alive():
                 self.failures.append(f"{thread.name} does not end")
 
@@ -72,7 +74,7 @@ class Abusers:
     @contextlib.contextmanager
     def http(self, *sent, small=False):
         with socket.socket() as connection:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(self.patience)
             if small:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.connect(("127.0.0.1", self.server.http))
@@ -153,6 +155,7 @@ class Abusers:
         data = b"".join(request % (b"close" if i == count - 1 else b"keep-alive") + self.made.images[i]
                         for i in range(count))
         with self.http(data, small=True) as connection:
+            connection.settimeout(SLOW_PATIENCE)
             self.hold(draw.uniform(0, 2))
             got = b""
             while piece := connection.recv(1000):
@@ -167,7 +170,7 @@ class Abusers:
 
     @contextlib.contextmanager
     def plain(self):
-        with socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=self.patience) as connection:
             yield connection
 
     @contextlib.contextmanager

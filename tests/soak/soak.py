@@ -160,7 +160,8 @@ class Soak:
         peak = self.measure_peak()
         self.over = threading.Event()
         memory = threading.Thread(target=self.watch_memory)
-        abusers = Abusers(self.server, self.made, self.trusted, self.strangers, self.seed)
+        abusers = Abusers(self.server, self.made, self.trusted, self.strangers, self.seed,
+                          min(15, self.seconds / 8))
         half = max(1, int(peak["rate"] / 2))
         load = self.load(half, self.seconds)
         memory.start()
