@@ -4,6 +4,7 @@ import http.client
 import resource
 import selectors
 import socket
+import ssl
 import threading
 import time
 
@@ -24,9 +25,9 @@ def many_files(count=FILES):
 
 
 class Crowd:
-    """Connections from many addresses, all of which send the same and go on with what `keep` sends."""
+    """Connections from many addresses, all of which send `first`; `context`: over TLS."""
 
-    def __init__(self, port, count, first=b""):
+    def __init__(self, port, count, first=b"", context=None):
         self.sockets = []
         for i in range(count):
             connection = socket.socket()
@@ -35,6 +36,8 @@ class Crowd:
             connection.bind((f"127.0.0.{2 + i % ADDRESSES}", 0))
             try:
                 connection.connect(("127.0.0.1", port))
+                if context:
+                    self.sockets[-1] = connection = context.wrap_socket(connection, server_hostname="localhost")
                 if first:
                     connection.sendall(first)
             except OSError:
@@ -57,7 +60,7 @@ class Crowd:
             while piece := connection.recv(65536):
                 del piece
             return True
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except OSError:
             return True
