@@ -50,6 +50,13 @@ class Beside:
         self.process.kill()
 
 
+def processor_seconds(pid):
+    """What a process has had of the processors, all its threads together."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def drips(port):
     """More than the server takes, a byte each now and then."""
     def work(ready, over):
@@ -98,7 +105,7 @@ class Abuse:
 
     def __init__(self, figures, fleet, split, run, image, quick):
         self.figures, self.fleet, self.split, self.run, self.image = figures, fleet, split, run, image
-        self.seconds, self.rounds, self.samples = (1, 1, 200000) if quick else (5, 5, 4000000)
+        self.seconds, self.rounds, self.samples = (1, 1, 200000) if quick else (3, 5, 4000000)
         self.first = 0
 
     def measure(self):
@@ -141,37 +148,41 @@ class Abuse:
                       "4 bodies of 8 MB at a time")
 
     def _compare(self, server, name, work, note):
-        """The client keeps its connection from before, since a full house takes nobody."""
-        before = self._honest(server)
-        client = self._start_honest(server)
-        time.sleep(0.2)
-        with Beside(work):
-            during = self._report(client)
-        for honest in (before, during):
-            if set(honest["status"]) != {"200"}:
-                raise RuntimeError(f"{name}: an honest client got {honest['status']}")
-        self.figures.add(name, during["latency_ms"]["p99"], before["latency_ms"]["p99"], "<=2x", "ms",
-                         f"{note}; theirs: just before", during=during["latency_ms"], before=before["latency_ms"])
+        """Rounds of before and during. The client keeps its connection from before, since a full house takes nobody."""
+        before, during = [], []
+        for _ in range(self.rounds):
+            before.append(self._report(self._start_honest(server))["latency_ms"])
+            client = self._start_honest(server)
+            time.sleep(0.2)
+            with Beside(work):
+                during.append(self._report(client)["latency_ms"])
+        ours, theirs = (spread([one["p99"] for one in rounds]) for rounds in (during, before))
+        self.figures.add(name, ours["median"], theirs["median"], "<=2x", "ms", f"{note}; theirs: just before",
+                         ours_spread=ours, theirs_spread=theirs, during=during, before=before)
 
     def _start_honest(self, server):
         return subprocess.Popen([f.binary("fewbit"), "bench", "serve", "--server", f"http://127.0.0.1:{server.http}",
-                                 "--rate", str(RATE), "--connections", "1", "--seconds", str(2 * self.seconds),
-                                 "--json"], stdout=subprocess.PIPE)
+                                 "--rate", str(RATE), "--connections", "1", "--seconds", str(self.seconds), "--json"],
+                                stdout=subprocess.PIPE)
 
-    def _report(self, client):
+    @staticmethod
+    def _report(client):
         said, _ = client.communicate(timeout=120)
-        return json.loads(said)
-
-    def _honest(self, server):
-        return self._report(self._start_honest(server))
+        report = json.loads(said)
+        if set(report["status"]) != {"200"}:
+            raise RuntimeError(f"an honest client got {report['status']}")
+        return report
 
     # Throughput.
 
     def _measure_http(self, server):
         image = self.fleet.folder / "crowd.raw"
         image.write_bytes(self.image)
-        self._in_turn(server, "crowd_http_requests", "requests/s", lambda: http_rates.load(server.http, image,
-                                                                                           min(self.seconds, 4)))
+
+        def rate():
+            answers = http_rates.load(server.http, image, self.seconds)
+            return answers, answers * self.seconds
+        self._in_turn(server, "crowd_http", "requests", rate)
 
     def _measure_bulk(self, server):
         def rate():
@@ -180,23 +191,31 @@ class Abuse:
                                 WINDOW)
             self.first += self.samples
             server.wait_for(" is gone", gone + NODES)
-            return measured["codes_per_second"]
-        self._in_turn(server, "crowd_bulk_codes", "codewords/s", rate)
+            return measured["codes_per_second"], self.samples
+        self._in_turn(server, "crowd_bulk", "codewords", rate)
 
     def _in_turn(self, server, name, unit, rate):
-        """With the crowd and without; a link that is not let in lives for 10 seconds, so each round has new ones."""
-        rates = {True: [], False: []}
+        """With the crowd and without; `rate` gives what was done a second, and in all. A link that is not let in lives for
+        10 seconds, so each round has new ones. The server's own time is what other work on the machine disturbs least."""
+        rates, costs = {True: [], False: []}, {True: [], False: []}
+
+        def measure(is_crowded):
+            before = processor_seconds(server.pid)
+            a_second, in_all = rate()
+            rates[is_crowded].append(a_second)
+            costs[is_crowded].append(1e6 * (processor_seconds(server.pid) - before) / in_all)
         for number in range(self.rounds):
             for is_crowded in (False, True) if number % 2 == 0 else (True, False):
                 if is_crowded:
                     with Beside(crowd_of(server, LINKS, LISTENERS)):
-                        rates[True].append(rate())
+                        measure(True)
                 else:
-                    rates[False].append(rate())
-        ours, theirs = spread(rates[True]), spread(rates[False])
-        self.figures.add(name, ours["median"], theirs["median"], ">=0.9x", unit,
-                         f"with {LINKS} idle links and {LISTENERS} listeners that read; theirs: without",
-                         ours_spread=ours, theirs_spread=theirs)
+                    measure(False)
+        note = f"with {LINKS} idle links and {LISTENERS} listeners that read; theirs: without"
+        for what, values, target, of in (("rate", rates, ">=0.9x", f"{unit}/s"), ("cost", costs, None, f"us/{unit}")):
+            ours, theirs = spread(values[True]), spread(values[False])
+            self.figures.add(f"{name}_{what}", ours["median"], theirs["median"], target, of, note, ours_spread=ours,
+                             theirs_spread=theirs)
 
     # Memory.
 
