@@ -101,7 +101,7 @@ class Codes(BenchCase):
         return self.bench(server, "--codes", f"127.0.0.1:{server.port}", *options, code=code)
 
     def test_at_a_rate_and_again_for_people(self):
-        server = self.serve()
+        server = self.serve("--deadline", 1000 * f.PATIENCE)
         report = json.loads(self.codes(server, "--rate", 20000, "--seconds", 1, "--json").printed)
         self.assertEqual(set(report), {"offered", "sent", "seconds", "rate", "probes", "probes_failed"})
         self.assertEqual((report["offered"], report["probes_failed"]), (20000, 0))

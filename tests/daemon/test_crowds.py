@@ -28,7 +28,7 @@ class Crowds(serving.ServingCase):
         room = crowds.many_files()
         self.has_room = room.__enter__()
         self.addCleanup(room.__exit__, None, None, None)
-        self.server, self.nodes = self.start()
+        self.server, self.nodes = self.start("--deadline", 1000 * f.PATIENCE)
 
     def metric(self, name):
         return self.metrics().get(name, 0)
@@ -49,9 +49,9 @@ class Crowds(serving.ServingCase):
         clients = Honest(self.server.http, self.made.images[0], check=check)
 
         def end():
+            wait_until(lambda: clients.problems or len(clients.seconds) > 100, "answers", explain=self.fleet.explain)
             clients.close()
             self.assertEqual(clients.problems, [], self.fleet.explain())
-            self.assertGreater(len(clients.seconds), 100)
             self.assert_serves(self.server)
             for k in range(PORTIONS):
                 self.assertEqual(self.server.said.count(f"portion {k} is ready"), 1, "a node was disturbed")

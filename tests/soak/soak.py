@@ -102,6 +102,16 @@ class Soak:
         self.own[str(status)] += 1
         return answer
 
+    def whole(self, index):
+        """A whole answer: whoever has to wait for a busy machine longer than the deadline gets another."""
+        answers = []
+
+        def ask():
+            answers.append(self.classify(index))
+            return answers[-1].get("degraded") is False
+        wait_until(ask, "a whole answer", explain=self.fleet.explain)
+        return answers[-1]
+
     def metrics(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.server.http}/metrics", timeout=f.PATIENCE) as answer:
             text = answer.read().decode()
@@ -156,7 +166,7 @@ class Soak:
 
     def run(self):
         self.start()
-        before = [self.classify(i) for i in range(50)]
+        before = [self.whole(i) for i in range(50)]
         files = self.open_files()
         peak = self.measure_peak()
         self.over = threading.Event()
@@ -195,13 +205,13 @@ class Soak:
         """Once all nodes are there, answers are whole at once, and what they were."""
         self.wait_ready()
         start = time.monotonic()
-        wait_until(lambda: self.classify(0).get("degraded") is False, "a whole answer", 30, self.fleet.explain)
-        self.report["whole_again_after_s"] = round(time.monotonic() - start, 3)
-        self.demand(self.report["whole_again_after_s"] < RECOVERY_SECONDS,
-                    f"whole answers only {self.report['whole_again_after_s']} s after the last recovery")
+        self.whole(0)
+        took = self.report["whole_again_after_s"] = round(time.monotonic() - start, 3)
+        if self.seconds >= SHORT:
+            self.demand(took < RECOVERY_SECONDS, f"whole answers only {took} s after the last recovery")
         for index, then in enumerate(before):
-            now = self.classify(index)
-            self.demand((now.get("class"), now.get("bits")) == (then["class"], then["bits"]),
+            now = self.whole(index)
+            self.demand((now["class"], now["bits"]) == (then["class"], then["bits"]),
                         f"image {index} was {then}, is now {now}")
 
     # What must hold.
