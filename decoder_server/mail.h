@@ -14,7 +14,7 @@ enum {
     MAIL_CLASSIFY,     /* the elements of one whole sample, u8 */
     MAIL_ASK_REPORT,   /* MAIL_REPORT follows */
     MAIL_EVENTS_TAKEN, /* the last MAIL_EVENTS was dealt with */
-    MAIL_PORTIONS,  /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
+    MAIL_PORTIONS,     /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
     /* worker -> loop */
     MAIL_SEND = 32, /* a whole frame */
     MAIL_ADMIT,     /* u32 heartbeat ms: the connection has said a good Hello */
