@@ -101,6 +101,8 @@ $(BUILD)/%.o: %.c | $(BUILD)/gen/fewbit.pb-c.h
 	@mkdir -p $(@D)
 	$(call short,CC)$(COMPILE) -c $< -o $@
 
+$(BUILD)/decoder_server/http/page.o: decoder_server/http/page/index.html
+
 $(BUILD)/libfewbit.a: $(SHARED)
 	@rm -f $@
 	$(call short,AR)ar rcs $@ $^

@@ -59,6 +59,10 @@ err http_read_token(http *h, const char *path) {
     return e;
 }
 
+const char *http_authorization(const http *h) {
+    return h->authorization[0] ? h->authorization : NULL;
+}
+
 static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
     http *h = context;
     size_t length = size * count;

@@ -30,6 +30,9 @@ err http_call(http *h, const char *path, const http_body *body, long *status, js
 /* GET of something that need not be JSON; http_text has it. */
 err http_fetch(http *h, const char *path, long *status);
 
+/* The header that brings the token, or NULL where there is none; until http_free. */
+const char *http_authorization(const http *h);
+
 /* The last answer's text, until the next call. */
 const char *http_text(const http *h);
 

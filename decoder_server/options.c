@@ -51,7 +51,8 @@ enum { MEMORY_MIB_MAX = 1 << 20 };
     }
 #define HTTP_OPTIONS(what)                                                                                             \
     {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {                                                                     \
-        "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but /healthz and /readyz must bring the token in it", 0 \
+        "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but for /, /healthz and /readyz must bring this token", \
+            0                                                                                                          \
     }
 
 static const struct argp_option train_known[] = {

@@ -281,7 +281,8 @@ err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
         return err_fail(ERR_MEMORY, "no memory for the HTTP side");
     }
     g->loop = loop;
-    err e = start_daemon(g);
+    err e = page_init(&g->page);
+    e = e ? e : start_daemon(g);
     events_host host = {on_wanted, on_taken, on_resumed, g};
     e = e ? e : events_new(&g->events, loop, &host, config->mode == GATEWAY_TRAINS);
     if (e) {

@@ -2,7 +2,8 @@
  * against the running server.
  *
  * Serving and training use the same gateway; what only one of them has answers 404 in the other. Errors are
- * {"error": {"code", "message", "request"}}. With a token, everything but /healthz and /readyz wants it.
+ * {"error": {"code", "message", "request"}}. With a token, everything but the live page, /healthz and
+ * /readyz wants it.
  *
  * Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_GATEWAY_H

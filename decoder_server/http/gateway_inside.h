@@ -7,12 +7,14 @@
 #include "decoder_server/http/exchange.h"
 #include "decoder_server/http/gateway.h"
 #include "decoder_server/http/metrics.h"
+#include "decoder_server/http/page.h"
 
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
  * there to the end of the body. */
 enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000, FAILURES_LOGGED = 20 };
 
 typedef enum route_id {
+    ROUTE_PAGE,
     ROUTE_CLASSIFY,
     ROUTE_RESULTS,
     ROUTE_TRAINING,
@@ -49,6 +51,7 @@ struct gateway {
     metrics metrics;
     report report;
     text model;
+    page page;
     uint32_t ready_nodes, nodes;
     uint8_t *sample;
     uint32_t failures_logged; /* in this second, at level info */

@@ -94,9 +94,17 @@ static enum MHD_Result show_readiness(exchange *x) {
     return show_state(x, true);
 }
 
+static enum MHD_Result show_page(exchange *x) {
+    unsigned status;
+    const char *offered = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    struct MHD_Response *response = page_answer(&x->gateway->page, offered, &status);
+    return exchange_queue(x, status, response);
+}
+
 enum { BOTH = GATEWAY_SERVES | GATEWAY_TRAINS };
 
 static const route routes[ROUTES] = {
+    [ROUTE_PAGE] = {"/", "GET", BOTH, true, NULL, show_page, NULL},
     [ROUTE_CLASSIFY] = {"/v1/classify", "POST", GATEWAY_SERVES, false, classify_start, classify_ask, classify_reply},
     [ROUTE_RESULTS] = {"/v1/results", "GET", GATEWAY_SERVES, false, NULL, listen_to_events, NULL},
     [ROUTE_TRAINING] = {"/v1/training", "GET", GATEWAY_TRAINS, false, NULL, listen_to_events, NULL},
@@ -108,8 +116,8 @@ static const route routes[ROUTES] = {
     [ROUTE_NONE] = {"other", "", 0, false, NULL, NULL, NULL},
 };
 
-const char *const route_paths[ROUTES] = {"/v1/classify", "/v1/results", "/v1/training", "/v1/nodes", "/v1/model",
-                                         "/metrics",     "/healthz",    "/readyz",      "other"};
+const char *const route_paths[ROUTES] = {"/",         "/v1/classify", "/v1/results", "/v1/training", "/v1/nodes",
+                                         "/v1/model", "/metrics",     "/healthz",    "/readyz",      "other"};
 
 /* Whether the method is the route's; HEAD goes where GET goes, but not to a stream. */
 static bool is_allowed(const route *r, const char *method) {

@@ -50,6 +50,7 @@ struct desk {
     uint32_t next_live;
     bool is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
     parked parked[SPLIT_PORTIONS_MAX];
+    uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
     uint32_t ready_nodes;
     uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
     bool has_begun;
@@ -120,6 +121,7 @@ void desk_joined(desk *d, uint32_t portion) {
     restore.step = d->commit->position.step;
     restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)d->commit->encoders[portion]};
     d->is_paused[portion] = false;
+    d->reached[portion] = 0;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
 }
 
@@ -273,6 +275,7 @@ static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits,
         default:
             break;
         }
+        d->reached[portion] = p->first + i + 1;
     }
     return true;
 }
@@ -292,10 +295,11 @@ static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *b
     p->length = need;
 }
 
-/* Parked codes go on as far as there is room. */
-static void unpark(desk *d, uint32_t portion, uint64_t now_ns) {
+/* Parked codes go on as far as there is room; whether any did. */
+static bool unpark(desk *d, uint32_t portion, uint64_t now_ns) {
     parked *p = &d->parked[portion];
     size_t at = 0;
+    uint64_t reached = d->reached[portion];
     while (at < p->length) {
         parcel head;
         memcpy(&head, p->bytes + at, sizeof head);
@@ -309,21 +313,35 @@ static void unpark(desk *d, uint32_t portion, uint64_t now_ns) {
         memmove(p->bytes, p->bytes + at, p->length - at);
         p->length -= at;
     }
+    return at > 0 || d->reached[portion] != reached;
 }
 
-static void let_go_on(desk *d, uint64_t now_ns) {
+/* Whether no ready portion is behind this one: what waits, waits for it. */
+static bool is_last(const desk *d, uint32_t portion) {
     for (uint32_t k = 0; k < d->portions; k++) {
-        unpark(d, k, now_ns);
+        if (d->is_ready[k] && d->reached[k] < d->reached[portion]) {
+            return false;
+        }
     }
-    if (assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 2) {
-        return;
-    }
+    return true;
+}
+
+/* Nodes that were slowed go on once much less waits; the one that all others wait for, at once. (Each may have been
+ * ahead when it was slowed: then nobody would come.) Whether parked codes have found room, which may have made room for
+ * others. */
+static bool let_go_on(desk *d, uint64_t now_ns) {
+    bool any = false;
     for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->is_paused[k] && d->parked[k].length == 0) {
+        any |= unpark(d, k, now_ns);
+    }
+    bool has_room = assembler_count(d->pushed)->waiting <= PUSHED_CAPACITY / 2;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_paused[k] && d->parked[k].length == 0 && (has_room || is_last(d, k))) {
             d->is_paused[k] = false;
             d->host.pause(d->host.context, k, false);
         }
     }
+    return any;
 }
 
 static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
@@ -446,7 +464,9 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
     if (d->due_count > 0 && batch_start(d) <= now_ns) {
         classify_due(d, now_ns);
     }
-    let_go_on(d, now_ns);
+    if (let_go_on(d, now_ns)) {
+        return 0;
+    }
     uint64_t next = d->due_count > 0 ? batch_start(d) : UINT64_MAX;
     uint64_t pushed_next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
     next = pushed_next < next ? pushed_next : next;
