@@ -192,11 +192,11 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     e->pending_rows = 0;
     e->is_ready = false;
     bool trains = e->mode == FEWBIT__MODE__MODE_TRAIN;
+    const portion_info *info = portion_about(e->config.data);
+    e->optimiser = experiment_optimiser(&e->job, experiment_train_samples(&e->job, info->samples[DATASET_TRAIN]));
     if (r->fresh && trains) {
-        e->optimiser = experiment_optimiser(&e->job);
-        nn_net_init(e->net, e->job.training.seed, rng_stream(RNG_INIT_ENCODER, portion_about(e->config.data)->index));
+        nn_net_init(e->net, e->job.training.seed, rng_stream(RNG_INIT_ENCODER, info->index));
     } else {
-        e->optimiser = experiment_optimiser(&e->job);
         const uint8_t *digest = r->digest.len == DIGEST_BYTES ? r->digest.data : NULL;
         if (store_load(&e->store, r->step, e->net, trains ? &e->optimiser : NULL, digest)) {
             return refuse(e, FEWBIT__REASON__REASON_MODEL);

@@ -84,7 +84,7 @@ static err prepare(whole *w, const char *data, uint32_t threads) {
     }
     w->rows = w->e->training.batch > COURSE_EVALUATION_ROWS ? w->e->training.batch : COURSE_EVALUATION_ROWS;
     e = lanes_new(&w->lanes, threads, true);
-    e = e ? e : step_new(&w->step, w->e, w->rows, w->lanes);
+    e = e ? e : step_new(&w->step, w->e, w->rows, w->train_samples, w->lanes);
     return e ? e : allocate(w);
 }
 

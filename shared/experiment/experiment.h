@@ -39,11 +39,14 @@ typedef struct experiment {
     } classifier;
     struct {
         float quantization; /* alpha, the multiplier of the quantization term; 0: cross entropy alone */
+        float label_smoothing;
     } loss;
     struct {
         nn_optimiser_kind kind;
         float learning_rate;
         float momentum;
+        float weight_decay;
+        nn_schedule schedule;
     } optimiser;
     struct {
         uint32_t epochs;
@@ -99,8 +102,8 @@ err experiment_weights_path(const experiment *e, const char *file, char *path, s
 /* Multiply-adds of one joint training step of all nets, at the full batch. */
 double experiment_step_macs(const experiment *e);
 
-/* A fresh optimiser. */
-nn_optimiser experiment_optimiser(const experiment *e);
+/* A fresh optimiser, for a training on so many samples. */
+nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
 
 /* No encoders, no decoder: the classifier learns from whole samples. */
 static inline bool experiment_is_classifier_alone(const experiment *e) {

@@ -32,7 +32,9 @@ static const cyaml_strval_t classifier_nets[] = {{"mnist", ZOO_MNIST}, {"playgro
 static const cyaml_strval_t classifier_trainings[] = {
     {"along", ZOO_TRAIN_ALONG}, {"frozen", ZOO_TRAIN_FROZEN}, {"fine-tune", ZOO_TRAIN_FINE_TUNE}};
 static const cyaml_strval_t precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
-static const cyaml_strval_t optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}};
+static const cyaml_strval_t optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}, {"adamw", NN_ADAMW}};
+static const cyaml_strval_t schedules[] = {
+    {"constant", NN_CONSTANT}, {"cosine", NN_COSINE}, {"one-cycle", NN_ONE_CYCLE}};
 
 static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_STRING("set", REQUIRED, experiment, data.set, 1),
@@ -70,6 +72,7 @@ static const cyaml_schema_field_t classifier_fields[] = {
 
 static const cyaml_schema_field_t loss_fields[] = {
     CYAML_FIELD_FLOAT("quantization", OPTIONAL, experiment, loss.quantization),
+    CYAML_FIELD_FLOAT("label_smoothing", OPTIONAL, experiment, loss.label_smoothing),
     CYAML_FIELD_END,
 };
 
@@ -77,6 +80,9 @@ static const cyaml_schema_field_t optimiser_fields[] = {
     CYAML_FIELD_ENUM("kind", NAMED, experiment, optimiser.kind, optimisers, CYAML_ARRAY_LEN(optimisers)),
     CYAML_FIELD_FLOAT("learning_rate", REQUIRED, experiment, optimiser.learning_rate),
     CYAML_FIELD_FLOAT("momentum", OPTIONAL, experiment, optimiser.momentum),
+    CYAML_FIELD_FLOAT("weight_decay", OPTIONAL, experiment, optimiser.weight_decay),
+    CYAML_FIELD_ENUM("schedule", NAMED | OPTIONAL, experiment, optimiser.schedule, schedules,
+                     CYAML_ARRAY_LEN(schedules)),
     CYAML_FIELD_END,
 };
 

@@ -43,9 +43,12 @@ static const experiment_key all_keys[] = {
     {"classifier", "net", "mnist", NULL, NAME_OF, false},
     {"classifier", "hidden", "1000", "1001", COUNT, false},
     {"loss", "quantization", "0.75", "0.751", NUMBER, true},
+    {"loss", "label_smoothing", "0.1", "0.11", NUMBER, true},
     {"optimiser", "kind", "sgd", NULL, NAME_OF, false}, /* adam takes no momentum */
     {"optimiser", "learning_rate", "0.001", "0.00100001", NUMBER, false},
     {"optimiser", "momentum", "0.5", "0.501", NUMBER, true},
+    {"optimiser", "weight_decay", "0.01", "0.011", NUMBER, true},
+    {"optimiser", "schedule", "one-cycle", "cosine", NAME_OF, true},
     {"training", "epochs", "10", "11", COUNT, false},
     {"training", "batch", "100", "99", COUNT, false},
     {"training", "seed", "18446744073709551615", "18446744073709551614", COUNT, false},

@@ -33,9 +33,12 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
 
 static void assert_same_training(const experiment *a, const experiment *b) {
     assert_true(a->loss.quantization == b->loss.quantization);
+    assert_true(a->loss.label_smoothing == b->loss.label_smoothing);
     assert_int_equal(a->optimiser.kind, b->optimiser.kind);
     assert_true(a->optimiser.learning_rate == b->optimiser.learning_rate);
     assert_true(a->optimiser.momentum == b->optimiser.momentum);
+    assert_true(a->optimiser.weight_decay == b->optimiser.weight_decay);
+    assert_int_equal(a->optimiser.schedule, b->optimiser.schedule);
     assert_int_equal(a->training.epochs, b->training.epochs);
     assert_int_equal(a->training.batch, b->training.batch);
     assert_true(a->training.seed == b->training.seed);
@@ -43,6 +46,8 @@ static void assert_same_training(const experiment *a, const experiment *b) {
     assert_int_equal(a->training.evaluate_every, b->training.evaluate_every);
     assert_int_equal(a->training.early_stop, b->training.early_stop);
     assert_int_equal(a->training.keep_best, b->training.keep_best);
+    assert_int_equal(a->training.precision, b->training.precision);
+    assert_true(a->training.portion_dropout == b->training.portion_dropout);
     assert_int_equal(a->paper.row, b->paper.row);
     assert_int_equal(a->paper.epochs, b->paper.epochs);
     assert_true(a->paper.train == b->paper.train);
@@ -117,9 +122,9 @@ static void every_key_is_read(void **state) {
         .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
         .decoder = {ZOO_LINEAR},
         .classifier = {ZOO_MNIST, 1000},
-        .loss = {0.75f},
-        .optimiser = {NN_SGD, 0.001f, 0.5f},
-        .training = {10, 100, UINT64_MAX, 70, 110, 6, true},
+        .loss = {0.75f, 0.1f},
+        .optimiser = {NN_SGD, 0.001f, 0.5f, 0.01f, NN_ONE_CYCLE},
+        .training = {10, 100, UINT64_MAX, 70, 110, 6, true, NN_F32, 0.25f},
         .paper = {29, 50, 98.5f, 97.5f, 93.5f},
     };
     must_parse(NULL, 0, &e);
@@ -240,8 +245,8 @@ static void the_run_changes_with_every_value(void **state) {
         }
         count++;
     }
-    const change kind[] = {{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}};
-    must_parse(kind, 2, &e);
+    const change kind[] = {{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}, {"optimiser.weight_decay", "0"}};
+    must_parse(kind, 3, &e);
     assert_int_equal(experiment_run_id(&e, &runs[count]), ERR_OK);
     assert_true(runs[count] != runs[0]);
 }
@@ -328,7 +333,7 @@ static void the_sums_follow_from_it(void **state) {
     assert_int_equal(experiment_steps(&e, 55000), 550);
     assert_int_equal(experiment_steps(&e, 55001), 551);
     assert_int_equal(experiment_steps(&e, 99), 1);
-    nn_optimiser o = experiment_optimiser(&e);
+    nn_optimiser o = experiment_optimiser(&e, 1000);
     assert_int_equal(o.kind, NN_SGD);
     assert_int_equal(o.step, 0);
     assert_true(o.learning_rate == 0.001f && o.momentum == 0.5f);
