@@ -46,6 +46,17 @@ static err check_data(const experiment *e, check_failure *found) {
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
+static err check_augmentation(const experiment *e, check_failure *found) {
+    const augmentation *a = &e->augment;
+    const rule rules[] = {
+        {"augment.shift", finite_in(a->shift, 0, 1000), "must be from 0 to 1000"},
+        {"augment.rotation", finite_in(a->rotation, 0, 180), "must be from 0 to 180"},
+        {"augment.scale", finite_in(a->scale, 0, 0.9f), "must be from 0 to 0.9"},
+        {"augment.shear", finite_in(a->shear, 0, 2), "must be from 0 to 2"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
 static err check_alone(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
@@ -117,6 +128,9 @@ static err check_sizes(const experiment *e, check_failure *found) {
     if (experiment_split(e, &s, &classes)) {
         return take_misfit("data.split", found);
     }
+    if (augment_check(&e->augment, &s)) {
+        return take_misfit("augment", found);
+    }
     if (zoo_check_encoder(&e->encoder, nets_portion_shape(&s))) {
         return take_misfit("encoder.net", found);
     }
@@ -131,6 +145,7 @@ static err check_sizes(const experiment *e, check_failure *found) {
 err check_experiment(const experiment *e, check_failure *found) {
     err failed = check_data(e, found);
     failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, found) : check_parts(e, found);
+    failed = failed ? failed : check_augmentation(e, found);
     failed = failed ? failed : check_classifier(e, found);
     failed = failed ? failed : check_training(e, found);
     return failed ? failed : check_sizes(e, found);

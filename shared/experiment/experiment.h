@@ -7,6 +7,7 @@
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
 #include "base/err.h"
+#include "data/augment.h"
 #include "data/split.h"
 #include "nn/optimiser.h"
 #include "nn/zoo.h"
@@ -27,6 +28,7 @@ typedef struct experiment {
         float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
         uint32_t validation;   /* training samples held back, the last ones; 0: none */
     } data;
+    augmentation augment; /* of training samples */
     zoo_encoder encoder;
     struct {
         zoo_decoder_net net;

@@ -70,6 +70,15 @@ static const cyaml_schema_field_t classifier_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t augment_fields[] = {
+    CYAML_FIELD_FLOAT("shift", OPTIONAL, experiment, augment.shift),
+    CYAML_FIELD_FLOAT("rotation", OPTIONAL, experiment, augment.rotation),
+    CYAML_FIELD_FLOAT("scale", OPTIONAL, experiment, augment.scale),
+    CYAML_FIELD_FLOAT("shear", OPTIONAL, experiment, augment.shear),
+    CYAML_FIELD_BOOL("flip", OPTIONAL, experiment, augment.flip),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t loss_fields[] = {
     CYAML_FIELD_FLOAT("quantization", OPTIONAL, experiment, loss.quantization),
     CYAML_FIELD_FLOAT("label_smoothing", OPTIONAL, experiment, loss.label_smoothing),
@@ -127,6 +136,7 @@ static const cyaml_schema_field_t experiment_fields[] = {
     CYAML_FIELD_STRING("name", REQUIRED, experiment, name, 1),
     CYAML_FIELD_STRING("title", OPTIONAL, experiment, title, 0),
     SECTION("data", REQUIRED, data_fields),
+    SECTION("augment", OPTIONAL, augment_fields),
     SECTION("encoder", REQUIRED, encoder_fields),
     SECTION("decoder", REQUIRED, decoder_fields),
     SECTION("classifier", REQUIRED, classifier_fields),

@@ -23,6 +23,9 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
     assert_int_equal(a->encoder.net, b->encoder.net);
     assert_int_equal(a->encoder.hidden, b->encoder.hidden);
     assert_int_equal(a->encoder.bits, b->encoder.bits);
+    assert_true(a->augment.shift == b->augment.shift && a->augment.rotation == b->augment.rotation);
+    assert_true(a->augment.scale == b->augment.scale && a->augment.shear == b->augment.shear);
+    assert_int_equal(a->augment.flip, b->augment.flip);
     assert_int_equal(a->encoder.batch_norm, b->encoder.batch_norm);
     assert_int_equal(a->encoder.soft, b->encoder.soft);
     assert_int_equal(a->encoder.decision, b->encoder.decision);
@@ -119,6 +122,7 @@ static void every_key_is_read(void **state) {
         .name = "whole",
         .title = "Every key",
         .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000},
+        .augment = {1.5f, 10, 0.1f, 0.2f, true},
         .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
         .decoder = {ZOO_LINEAR},
         .classifier = {ZOO_MNIST, 1000},
@@ -301,14 +305,14 @@ static void the_longest_resolved_copy_fits(void **state) {
 
 static void nets_follow_from_it(void **state) {
     (void)state;
-    const change splits[][2] = {{{"data.split", "runs"}, {"data.portions", "7"}},
-                                {{"data.split", "quadrants"}, {"data.portions", "4"}}};
+    const change splits[][3] = {{{"data.split", "runs"}, {"data.portions", "7"}, {"augment.flip", "true"}},
+                                {{"data.split", "quadrants"}, {"data.portions", "4"}, {"augment.flip", "false"}}};
     for (size_t i = 0; i < 2; i++) {
         experiment e;
         split s;
         uint32_t classes;
         nn_spec encoder, head;
-        must_parse(splits[i], 2, &e);
+        must_parse(splits[i], 3, &e);
         assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
         assert_int_equal(classes, 10);
         experiment_describe_encoder(&e, &s, &encoder);
