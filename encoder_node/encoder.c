@@ -249,7 +249,7 @@ static void send_codes(encoder *e, const job *j, message_type type, uint64_t fir
     size_t bits = (size_t)rows * j->experiment.encoder.bits;
     pack_soft(soft, bits, j->packed);
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
-    codes.model = j->model;
+    codes.model = j->trains ? (uint32_t)j->step : j->model;
     codes.first = first;
     codes.more = rows - 1;
     codes.bits = (ProtobufCBinaryData){pack_bytes(bits), j->packed};

@@ -28,7 +28,7 @@ typedef struct job {
     float *soft;      /* [max_rows, bits]: what an evaluation put out */
     uint8_t *packed;  /* [max_rows * bits] bits */
     uint64_t step;    /* of the weights */
-    uint32_t model;   /* the number that its codes carry */
+    uint32_t model;   /* the number that its codes carry in serving */
 } job;
 
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */

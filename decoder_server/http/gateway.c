@@ -36,6 +36,7 @@ struct gateway {
     uint32_t ready_nodes, nodes;
     uint8_t *sample;
     bool is_running; /* inside MHD_run */
+    bool is_stopping;
 };
 
 static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned status, char *text) {
@@ -65,6 +66,8 @@ static enum MHD_Result send_answer(exchange *x) {
         return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "no_nodes", "no node is ready");
     case ANSWER_NO_CODES:
         return send_error(x->connection, MHD_HTTP_GATEWAY_TIMEOUT, "no_codes", "no node answered by the deadline");
+    case ANSWER_STOPPING:
+        return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping", "the server is stopping");
     case ANSWER_BUSY:
         break;
     }
@@ -137,7 +140,7 @@ static bool is_path(const char *url, const char *method, const char *path, const
 
 static enum MHD_Result show_state(const gateway *g, struct MHD_Connection *connection, bool ready_matters) {
     char text[64];
-    bool ready = g->nodes > 0 && g->ready_nodes == g->nodes;
+    bool ready = !g->is_stopping && g->nodes > 0 && g->ready_nodes == g->nodes;
     snprintf(text, sizeof text, "{\"ready\":%s,\"nodes_ready\":%u,\"nodes\":%u}", ready ? "true" : "false",
              g->ready_nodes, g->nodes);
     return send_text(connection, ready_matters && !ready ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, strdup(text));
@@ -256,6 +259,10 @@ void gateway_answer(gateway *g, uint64_t request, const answer *a) {
 void gateway_set_ready(gateway *g, uint32_t nodes, uint32_t of) {
     g->ready_nodes = nodes;
     g->nodes = of;
+}
+
+void gateway_stop(gateway *g) {
+    g->is_stopping = true;
 }
 
 static err start_daemon(gateway *g) {

@@ -32,6 +32,9 @@ err gateway_new(gateway **g, uv_loop_t *loop, const gateway_config *config);
 void gateway_answer(gateway *g, uint64_t request, const answer *a);
 void gateway_set_ready(gateway *g, uint32_t nodes, uint32_t of);
 
+/* From here on it is not ready, whatever the nodes, and takes no request but for the states. */
+void gateway_stop(gateway *g);
+
 uint16_t gateway_port(const gateway *g);
 
 /* Answers what still waits with 503, stops; the memory goes with the loop's next turns. */

@@ -9,6 +9,7 @@
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
 #include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/reloader.h"
 #include "loop/signals.h"
 #include "loop/supervisor.h"
 
@@ -27,11 +28,15 @@ typedef struct serving {
     gate *gate;
     gateway *gateway; /* NULL without --http */
     worker *worker;
+    reloader *reloader;
+    uv_timer_t drain; /* how long a stop waits */
+    bool has_signals, is_shut;
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
     /* the worker's */
     peers *peers;
     desk *desk;
     results *results;
+    bool is_draining;
 } serving;
 
 /* On the worker. */
@@ -57,6 +62,14 @@ static void tell_ready(void *context, uint32_t nodes) {
     worker_reply(((serving *)context)->worker, MAIL_READY, nodes, NULL, 0);
 }
 
+static void welcome_to(void *context, const model *m) {
+    peers_set_run(((serving *)context)->peers, m->run->id, m->text);
+}
+
+static void tell_changed(void *context, err code, const char *text) {
+    worker_reply(((serving *)context)->worker, MAIL_CHANGED, code, text, strlen(text) + 1);
+}
+
 static void on_joined(void *context, uint32_t portion, const char *name) {
     (void)name;
     desk_joined(((serving *)context)->desk, portion);
@@ -77,17 +90,44 @@ static void on_metered(void *context, uint32_t portion, const meter *m) {
     (void)context, (void)portion, (void)m;
 }
 
+static void change_model(serving *s, const mail *m) {
+    model *to;
+    memcpy(&to, m->bytes, sizeof to);
+    desk_change(s->desk, to, clock_now_ns());
+}
+
 static void receive(void *role, const mail *m) {
     serving *s = role;
-    if (m->kind == MAIL_CLASSIFY) {
+    switch (m->kind) {
+    case MAIL_CLASSIFY:
         desk_classify(s->desk, m->about, m->bytes, clock_now_ns());
-    } else {
+        break;
+    case MAIL_CHANGE:
+        change_model(s, m);
+        break;
+    case MAIL_STOP:
+        desk_stop(s->desk, clock_now_ns());
+        s->is_draining = true;
+        break;
+    case MAIL_FINISH:
+        desk_finish(s->desk, clock_now_ns());
+        break;
+    default:
         peers_take(s->peers, m);
+        break;
     }
 }
 
 static int64_t settle(void *role) {
-    return desk_settle(((serving *)role)->desk, clock_now_ns());
+    serving *s = role;
+    int64_t sleep = desk_settle(s->desk, clock_now_ns());
+    if (s->is_draining && desk_is_idle(s->desk)) {
+        s->is_draining = false;
+        atomic_store(&s->is_stopping, true);
+        desk_dismiss(s->desk, "the server is stopping");
+        worker_reply(s->worker, MAIL_DRAINED, 0, NULL, 0);
+    }
+    return sleep;
 }
 
 /* On the loop. */
@@ -96,14 +136,20 @@ static err classify(void *context, uint64_t request, const uint8_t *sample, size
     return worker_post(((serving *)context)->worker, MAIL_CLASSIFY, request, sample, length);
 }
 
+static void shut(serving *s);
+
 static void deliver(void *loop_side, const mail *m) {
     serving *s = loop_side;
-    if (gate_deliver(s->gate, m) || !s->gateway) {
+    if (gate_deliver(s->gate, m)) {
         return;
     }
-    if (m->kind == MAIL_ANSWER) {
+    if (m->kind == MAIL_CHANGED && s->reloader) {
+        reloader_changed(s->reloader, (err)m->about, (const char *)m->bytes);
+    } else if (m->kind == MAIL_DRAINED) {
+        shut(s);
+    } else if (m->kind == MAIL_ANSWER && s->gateway) {
         gateway_answer(s->gateway, m->about, (const answer *)(const void *)m->bytes);
-    } else if (m->kind == MAIL_READY) {
+    } else if (m->kind == MAIL_READY && s->gateway) {
         gateway_set_ready(s->gateway, (uint32_t)m->about, s->split.portions);
     }
 }
@@ -121,6 +167,16 @@ static void on_closed(void *context) {
 }
 
 static void shut(serving *s) {
+    if (s->is_shut) {
+        return;
+    }
+    s->is_shut = true;
+    uv_close((uv_handle_t *)&s->drain, NULL);
+    if (s->has_signals) {
+        signals_release(&s->signals);
+    }
+    reloader_close(s->reloader);
+    s->reloader = NULL;
     if (s->gateway) {
         gateway_close(s->gateway);
         s->gateway = NULL;
@@ -128,13 +184,62 @@ static void shut(serving *s) {
     gate_close(s->gate, on_closed, s);
 }
 
+static void on_drain_over(uv_timer_t *timer) {
+    serving *s = timer->data;
+    log_warn("what still waits after %lld ms is answered with what is there", (long long)s->options->drain_ms);
+    worker_post(s->worker, MAIL_FINISH, 0, NULL, 0);
+}
+
+/* Nothing new; what is under way is answered; then the nodes are sent away, and MAIL_DRAINED comes. */
 static void on_stop(void *context) {
     serving *s = context;
     log_info("stopping");
     supervisor_stopping();
-    atomic_store(&s->is_stopping, true);
-    signals_release(&s->signals);
-    shut(s);
+    gate_stop_listening(s->gate);
+    if (s->gateway) {
+        gateway_stop(s->gateway);
+    }
+    uv_timer_start(&s->drain, on_drain_over, (uint64_t)s->options->drain_ms, 0);
+    worker_post(s->worker, MAIL_STOP, 0, NULL, 0);
+}
+
+/* Another model. */
+
+static err hand_on(void *context, model *m) {
+    return worker_post(((serving *)context)->worker, MAIL_CHANGE, 0, &m, sizeof m);
+}
+
+static void on_reloaded(void *context, err code, const char *text) {
+    (void)context;
+    if (code) {
+        log_error("the model stays as it is: %s", text);
+    } else if (text[0]) {
+        log_info("%s", text);
+    }
+}
+
+static classifier_options how_to_classify(const server_options *o) {
+    return (classifier_options){.answers_bytes = (size_t)o->answers_mib << 20,
+                                .seen_bytes = (size_t)o->cache_mib << 20};
+}
+
+static err start_reloader(serving *s) {
+    reloader_config config = {
+        .folder = s->options->run,
+        .classifier = how_to_classify(s->options),
+        .change = hand_on,
+        .done = on_reloaded,
+        .context = s,
+    };
+    const run_commit *commit;
+    model_identity first;
+    err e = run_served_commit(&s->run, &commit);
+    if (e) {
+        return e;
+    }
+    model_identify(&s->run, commit, &first);
+    e = reloader_new(&s->reloader, &s->loop, &config, &first);
+    return e ? e : signals_on_reload(&s->signals, reloader_ask, s->reloader);
 }
 
 static err open_results(serving *s) {
@@ -153,12 +258,11 @@ static err start_worker_side(serving *s) {
         .by_certificate = s->options->tls != NULL,
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, s};
-    desk_host host = {tell, drop, pause_node, send_answer, tell_ready, s};
+    desk_host host = {tell, drop, pause_node, send_answer, tell_ready, welcome_to, tell_changed, s};
     desk_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
         .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
-        .classifier = {.answers_bytes = (size_t)s->options->answers_mib << 20,
-                       .seen_bytes = (size_t)s->options->cache_mib << 20},
+        .classifier = how_to_classify(s->options),
     };
     err e = open_results(s);
     e = e ? e : peers_new(&s->peers, &config, &events, &s->worker);
@@ -196,11 +300,15 @@ static err run_loop(serving *s) {
     if (e) {
         return e;
     }
+    uv_timer_init(&s->loop, &s->drain);
+    s->drain.data = s;
     e = start_gateway(s);
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
     e = e ? e : announce_addresses(s);
     e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
+    s->has_signals = !e;
     e = e || !s->options->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->options->tls);
+    e = e ? e : start_reloader(s);
     if (e) {
         shut(s);
     } else {

@@ -14,6 +14,7 @@ import socket
 import sys
 
 HELLO, WELCOME, REFUSAL, RESTORE, READY, CODES, REQUEST, ANSWER, BEGIN, PING = 1, 2, 3, 4, 5, 9, 13, 14, 15, 16
+PREPARE, PREPARED, SWITCH = 17, 18, 19
 BRIGHT = 80  # of 255, on average
 
 
@@ -77,6 +78,7 @@ def serve(host, port, data, push=False):
     connection = socket.create_connection((host, port))
     stream = connection.makefile("rwb")
     send(stream, HELLO, hello(info))
+    pushed = 0  # id of the next sample to push
     while True:
         kind, fields = receive(stream)
         if kind == REFUSAL:
@@ -85,11 +87,16 @@ def serve(host, port, data, push=False):
             connection.settimeout(3 * fields[5] / 1000)  # a server silent for longer is dead
             bits = int(re.search(r"(?m)^  bits: (\d+)", fields[4].decode()).group(1))
         elif kind == RESTORE:
-            model = fields.get(1, 0)  # a node with weights would now load those of this step
-            send(stream, READY, {1: model})
+            model = fields.get(4, fields.get(1, 0))  # a node with weights would now load those of step fields[1]
+            send(stream, READY, {1: fields.get(1, 0)})
+        elif kind == PREPARE:  # another model: a node with weights would load them, and push nothing until SWITCH
+            send(stream, PREPARED, {1: fields[1], 2: pushed})
+        elif kind == SWITCH:  # from here on; a node that pushes would send samples below fields[2] with the old model
+            model = fields[1]
         elif kind == BEGIN and push:
             portions, count = (data / "test.idx").read_bytes()[20:], info["test_samples"]
             send(stream, CODES, {1: model, 2: 0, 3: count - 1, 4: encode(portions, count, bits)})
+            pushed = count
         elif kind == REQUEST:
             send(stream, ANSWER, {1: model, 2: fields.get(1, 0), 4: encode(fields[2], 1, bits)})
         elif kind == PING:  # the server sends one when it has nothing else to say: answering each is often enough

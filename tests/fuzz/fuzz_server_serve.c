@@ -21,7 +21,7 @@ static results *lines;
 static desk *reception;
 static uint64_t now_ns;
 static unsigned answers[REQUESTS_MAX];
-static uint32_t requests, ready_nodes;
+static uint32_t requests, ready_nodes, changes_begun;
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
@@ -60,6 +60,17 @@ static void take_ready(void *context, uint32_t nodes) {
     (void)context;
     FUZZ_CHECK(nodes <= SMALL_PORTIONS, "%u nodes are ready", nodes);
     ready_nodes = nodes;
+}
+
+static void take_model(void *context, const model *m) {
+    (void)context;
+    peers_set_run(side.peers, m->run->id, m->text);
+}
+
+static void take_change(void *context, err code, const char *text) {
+    (void)context;
+    FUZZ_CHECK(changes_begun > 0 && (code == ERR_OK || text[0]), "a change of %u has ended with %d", changes_begun, code);
+    changes_begun--;
 }
 
 static void on_joined(void *context, uint32_t portion, const char *name) {
@@ -140,7 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!side.worker) {
         start();
     }
-    desk_host host = {tell, drop, pause_node, check_answer, take_ready, NULL};
+    desk_host host = {tell, drop, pause_node, check_answer, take_ready, take_model, take_change, NULL};
     now_ns = 1000000000;
     requests = ready_nodes = 0;
     desk_options options = {.deadline_ns = DEADLINE_MS * (uint64_t)1000000,

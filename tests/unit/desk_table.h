@@ -41,7 +41,8 @@ static const char experiment_text[] =
 typedef struct told {
     uint32_t portion;
     message_type type;
-    uint64_t number; /* step, or id of a request */
+    uint64_t number; /* step, id of a request, or number of a model */
+    uint64_t from;   /* of a Switch */
     uint8_t bytes[ELEMENTS];
     size_t length, frame_bytes;
 } told;
@@ -61,6 +62,10 @@ typedef struct table {
     uint32_t answered[REQUESTS_MAX]; /* times, by request */
     uint32_t answers;
     answer last;
+    uint32_t served, changes; /* models that nodes were to be welcomed to; changes that have ended */
+    uint64_t served_step;
+    err change_code;
+    char change_text[256];
 } table;
 
 static void on_tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
@@ -75,6 +80,12 @@ static void on_tell(void *context, uint32_t portion, message_type type, const Pr
     } else if (type == MESSAGE_REQUEST) {
         one->number = what.request->id;
         bytes = what.request->portion;
+    } else if (type == MESSAGE_PREPARE) {
+        one->number = what.prepare->model;
+        bytes = what.prepare->digest;
+    } else if (type == MESSAGE_SWITCH) {
+        one->number = what.switch_to->model;
+        one->from = what.switch_to->from;
     }
     assert_true(bytes.len <= sizeof one->bytes);
     one->length = bytes.len;
@@ -107,6 +118,19 @@ static void on_answer(void *context, uint64_t request, const answer *a) {
 
 static void on_ready(void *context, uint32_t nodes) {
     ((table *)context)->ready = nodes;
+}
+
+static void on_serves(void *context, const model *m) {
+    table *t = context;
+    t->served++;
+    t->served_step = m->commit->position.step;
+}
+
+static void on_changed(void *context, err code, const char *text) {
+    table *t = context;
+    t->changes++;
+    t->change_code = code;
+    snprintf(t->change_text, sizeof t->change_text, "%s", text);
 }
 
 /* A run folder with one committed checkpoint, as training leaves it. */
@@ -143,7 +167,7 @@ static int set_table_with(void **state, const desk_options *options) {
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
     assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS, BITS), ERR_OK);
-    desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, t};
+    desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     assert_int_equal(desk_new(&t->desk, &t->run, t->results, options, &host), ERR_OK);
     return 0;
 }
