@@ -69,7 +69,8 @@ static void take_model(void *context, const model *m) {
 
 static void take_change(void *context, err code, const char *text) {
     (void)context;
-    FUZZ_CHECK(changes_begun > 0 && (code == ERR_OK || text[0]), "a change of %u has ended with %d", changes_begun, code);
+    FUZZ_CHECK(changes_begun > 0 && (code == ERR_OK || text[0]), "a change of %u has ended with %d", changes_begun,
+               code);
     changes_begun--;
 }
 
