@@ -8,14 +8,16 @@ enum { MAIL_CONNECTIONS = 1024 };
 
 enum {
     /* loop -> worker */
-    MAIL_FRAME = 1, /* a whole frame */
-    MAIL_METER,     /* struct meter of a connection, asked for */
-    MAIL_DOWN,      /* a connection is gone; its last struct meter */
-    MAIL_CLASSIFY,  /* the elements of one whole sample, u8 */
-    MAIL_PORTIONS,  /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
-    MAIL_CHANGE,    /* struct model *: change to it; MAIL_CHANGED follows */
-    MAIL_STOP,      /* take nothing new; MAIL_DRAINED follows once nothing waits */
-    MAIL_FINISH,    /* answer what still waits with what is there */
+    MAIL_FRAME = 1,    /* a whole frame */
+    MAIL_METER,        /* struct meter of a connection, asked for */
+    MAIL_DOWN,         /* a connection is gone; its last struct meter */
+    MAIL_CLASSIFY,     /* the elements of one whole sample, u8 */
+    MAIL_ASK_REPORT,   /* MAIL_REPORT follows */
+    MAIL_EVENTS_TAKEN, /* the last MAIL_EVENTS was dealt with */
+    MAIL_PORTIONS,     /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
+    MAIL_CHANGE,       /* struct model *: change to it; MAIL_CHANGED follows */
+    MAIL_STOP,         /* take nothing new; MAIL_DRAINED follows once nothing waits */
+    MAIL_FINISH,       /* answer what still waits with what is there */
     /* worker -> loop */
     MAIL_SEND = 32, /* a whole frame */
     MAIL_ADMIT,     /* u32 heartbeat ms: the connection has said a good Hello */
@@ -23,11 +25,14 @@ enum {
     MAIL_ASK_METER,
     MAIL_PAUSE, /* stop reading from a connection */
     MAIL_RESUME,
-    MAIL_ANSWER,  /* struct answer */
-    MAIL_READY,   /* `about` is how many nodes are ready */
-    MAIL_CHANGED, /* text with its zero; `about` is the err */
-    MAIL_DRAINED, /* after MAIL_STOP: everything has been answered, the nodes are sent away */
-    MAIL_END,     /* nothing more will come */
+    MAIL_ANSWER,   /* struct answer */
+    MAIL_READY,    /* `about` is how many nodes are ready */
+    MAIL_REPORT,   /* struct report */
+    MAIL_EVENTS,   /* text of server-sent events; `about` is how many were dropped before them */
+    MAIL_GREETING, /* text of one event that every new listener gets first, too */
+    MAIL_CHANGED,  /* text with its zero; `about` is the err */
+    MAIL_DRAINED,  /* after MAIL_STOP: everything has been answered, the nodes are sent away */
+    MAIL_END,      /* nothing more will come */
 };
 
 #endif

@@ -105,6 +105,10 @@ static void begin(desk *d, model *m, uint64_t now_ns) {
     d->change.until_ns = now_ns + DESK_PREPARE_SECONDS * (uint64_t)1000000000;
     d->change.from = 0;
     for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_paused[k]) { /* its Prepared has to be heard */
+            d->is_paused[k] = false;
+            d->host.pause(d->host.context, k, false);
+        }
         if (d->is_ready[k]) {
             ask(d, k);
         }

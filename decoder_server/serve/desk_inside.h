@@ -5,7 +5,7 @@
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/desk.h"
 
-enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
+enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21, PARKED_MAX = 64 << 20 };
 
 /* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
 typedef struct live {
@@ -32,6 +32,7 @@ typedef struct waiting {
     bool is_live;
     uint64_t request;
     uint32_t frame_bytes;
+    uint64_t due_ns;
 } waiting;
 
 /* How far a change of models is. */
@@ -66,7 +67,9 @@ struct desk {
     uint32_t next_live;
     bool is_here[SPLIT_PORTIONS_MAX], is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
     parked parked[SPLIT_PORTIONS_MAX];
+    uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
     uint32_t ready_nodes;
+    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
     bool has_begun, is_stopping;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */

@@ -191,6 +191,21 @@ class Changing(ReloadCase):
         self.wait_ready(server, PORTIONS)
         self.assert_model(server, "late")
 
+    def test_over_http(self):
+        server, _ = self.start()
+        for name in ("other", "late"):
+            self.point_to(name)
+            status, model, _ = call(server, "POST", "/v1/model/reload", b"")
+            self.assertEqual((status, model["step"]), (200, runs.step(name)), model)
+            self.assertEqual(model, call(server, "GET", "/v1/model")[1])
+            self.assert_model(server, name)
+        self.point_to(self.folder / "nothing")
+        status, refused, _ = call(server, "POST", "/v1/model/reload", b"")
+        self.assertEqual((status, refused["error"]["code"]), (409, "not_reloaded"))
+        self.assertIn("experiment.yaml", refused["error"]["message"])
+        self.assertEqual(model, call(server, "GET", "/v1/model")[1])
+        self.assert_model(server, "late")
+
     def test_without_nodes(self):
         server = self.serve()
         self.reload(server, "other")
@@ -297,6 +312,29 @@ class Load(ReloadCase):
         nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         self.check(server, nodes)
+
+    def test_a_node_far_ahead(self):
+        """One that is slowed, because the server has no room for more of what it says, is heard all the same."""
+        count = 130 * TEST
+        server = self.serve("--deadline", 1000 * PATIENCE)
+        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        self.wait_ready(server, PORTIONS)
+        portions = [b"".join(self.made.images[i][k * 196:(k + 1) * 196] for i in range(TEST)) for k in range(PORTIONS)]
+
+        def feed(k):
+            for _ in range(count // TEST):
+                nodes[k].popen.stdin.write(portions[k])
+            nodes[k].popen.stdin.flush()
+        feeders = [threading.Thread(target=feed, args=(k,), daemon=True) for k in range(PORTIONS)]
+        feeders[0].start()
+        feeders[0].join(PATIENCE)
+        self.reload(server, "late")
+        for feeder in feeders[1:]:
+            feeder.start()
+        results = self.wait_for_results(count)
+        self.assertEqual(len({r["id"] for r in results}), count)
+        self.assertEqual([r["id"] for r in results if r["degraded"]], [])
+        self.assertEqual([r["id"] for r in results if "early" not in runs.which(r, r["id"] % TEST)], [])
 
     def test_over_tls(self):
         server = self.serve("--deadline", 1000 * PATIENCE, *trusted.server())
