@@ -107,16 +107,14 @@ static void every_sample_meets_its_own_model(void **state) {
         reply_of(t, NEXT, k, held, 1, 0); /* neither does this */
         reply_of(t, NEXT, k, fresh, 3, 0);
     }
-    desk_settle(t->desk, 0);
-    assert_int_equal(t->answered[1], 0);
-    assert_int_equal(t->answered[2], 1);
-    push(t, 3, 0, 6, 0);
+    push(t, 3, 0, 6, 0); /* samples of both models are due at once */
     for (uint32_t k = 0; k < PORTIONS; k++) {
         reply(t, k, held, 2, 0);
     }
     size_t told_before = t->tell_count;
     desk_settle(t->desk, 0);
     assert_int_equal(t->answered[1], 1);
+    assert_int_equal(t->answered[2], 1);
     assert_int_equal(t->last.codes[0], 2);
     assert_int_equal(t->tell_count - told_before, PORTIONS); /* the old model is over */
     assert_switched(t, NEXT, 0);
@@ -136,6 +134,17 @@ static void every_sample_meets_its_own_model(void **state) {
     json_decref(lines);
     assert_int_equal(t->drops, 0);
     nn_net_free(head);
+}
+
+static void a_node_ahead_of_all_says_so(void **state) {
+    table *t = *state;
+    join_all(t);
+    change(t, "next", NEXT);
+    say_prepared(t, 0, NEXT, 40, ""); /* pushed to a server before this one */
+    say_prepared(t, 1, NEXT, 50, "");
+    say_prepared(t, 2, NEXT, 30, "");
+    say_prepared(t, 3, NEXT, 0, "");
+    assert_switched(t, NEXT, 50);
 }
 
 static void codes_of_no_model_in_use_are_told_apart(void **state) {
@@ -340,6 +349,7 @@ static void a_stop_answers_what_is_there(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         AT_TABLE(every_sample_meets_its_own_model),
+        AT_TABLE(a_node_ahead_of_all_says_so),
         AT_TABLE(codes_of_no_model_in_use_are_told_apart),
         AT_TABLE(the_same_step_has_another_number),
         AT_TABLE(a_change_is_given_up),
