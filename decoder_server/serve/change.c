@@ -57,10 +57,12 @@ static uint64_t first_of_next(const desk *d) {
     return from;
 }
 
-static void switch_over(desk *d) {
+static void switch_over(desk *d, uint64_t now_ns) {
     uint64_t from = first_of_next(d);
     d->now = other_of(d);
     d->change.stage = CHANGE_ENDING;
+    d->change.until_ns = now_ns + d->deadline_ns;
+    d->change.is_told = false;
     d->host.serves(d->host.context, d->models[d->now]);
     for (uint32_t k = 0; k < d->portions; k++) {
         if (d->is_ready[k]) {
@@ -85,10 +87,10 @@ static uint32_t count_awaited(const desk *d, uint32_t *first) {
     return awaited;
 }
 
-static void switch_if_prepared(desk *d) {
+static void switch_if_prepared(desk *d, uint64_t now_ns) {
     uint32_t first;
     if (d->change.stage == CHANGE_PREPARING && count_awaited(d, &first) == 0) {
-        switch_over(d);
+        switch_over(d, now_ns);
     }
 }
 
@@ -113,7 +115,7 @@ static void begin(desk *d, model *m, uint64_t now_ns) {
             ask(d, k);
         }
     }
-    switch_if_prepared(d);
+    switch_if_prepared(d, now_ns);
 }
 
 void desk_change(desk *d, model *m, uint64_t now_ns) {
@@ -137,12 +139,12 @@ void change_node_ready(desk *d, uint32_t portion) {
     }
 }
 
-void change_node_left(desk *d, uint32_t portion) {
+void change_node_left(desk *d, uint32_t portion, uint64_t now_ns) {
     d->change.asked[portion] = 0;
-    switch_if_prepared(d);
+    switch_if_prepared(d, now_ns);
 }
 
-void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p) {
+void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns) {
     d->change.asked[portion]--;
     if (d->change.stage != CHANGE_PREPARING || d->change.asked[portion] > 0 || p->model != d->numbers[other_of(d)]) {
         return; /* of a change that was given up */
@@ -155,7 +157,7 @@ void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p) {
     }
     d->change.is_prepared[portion] = true;
     d->change.from = p->next > d->change.from ? p->next : d->change.from;
-    switch_if_prepared(d);
+    switch_if_prepared(d, now_ns);
 }
 
 static bool has_parked(const desk *d, uint8_t model) {
@@ -179,6 +181,16 @@ static bool has_ended(const desk *d) {
            (d->due_count == 0 || d->due_model != other) && !has_parked(d, other);
 }
 
+/* Whatever a node would still push for the old model comes too late. */
+static void tell_over(desk *d) {
+    for (uint32_t k = 0; k < d->portions && !d->change.is_told; k++) {
+        if (d->is_ready[k]) {
+            tell_switch(d, k, 0);
+        }
+    }
+    d->change.is_told = true;
+}
+
 static void end(desk *d) {
     uint8_t other = other_of(d);
     classifier_counters last;
@@ -186,11 +198,7 @@ static void end(desk *d) {
     d->past.from_table += last.from_table;
     d->past.from_cache += last.from_cache;
     d->past.from_nets += last.from_nets;
-    for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->is_ready[k]) {
-            tell_switch(d, k, 0); /* whatever a node would still push for the old model came too late */
-        }
-    }
+    tell_over(d);
     d->change.gone = d->numbers[other];
     d->change.stage = CHANGE_NONE;
     log_info("the model before, step %" PRIu64 ", has answered its last sample",
@@ -208,6 +216,9 @@ void change_settle(desk *d, uint64_t now_ns) {
                  d->ready_nodes, first, DESK_PREPARE_SECONDS);
         give_up(d, ERR_NETWORK, text);
     }
+    if (d->change.stage == CHANGE_ENDING && now_ns >= d->change.until_ns) {
+        tell_over(d); /* one far behind: its samples' deadlines have passed */
+    }
     if (d->change.stage == CHANGE_ENDING && has_ended(d)) {
         end(d);
     }
@@ -219,5 +230,6 @@ void change_settle(desk *d, uint64_t now_ns) {
 }
 
 uint64_t change_next_ns(const desk *d) {
-    return d->change.stage == CHANGE_PREPARING ? d->change.until_ns : UINT64_MAX;
+    bool is_timed = d->change.stage == CHANGE_PREPARING || (d->change.stage == CHANGE_ENDING && !d->change.is_told);
+    return is_timed ? d->change.until_ns : UINT64_MAX;
 }

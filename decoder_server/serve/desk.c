@@ -196,7 +196,7 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
     while (assembler_forgo(d->live, portion, &sample)) {
         end_waiting(d, &sample, now_ns);
     }
-    change_node_left(d, portion);
+    change_node_left(d, portion, now_ns);
 }
 
 /* Codes. */
@@ -359,7 +359,7 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
     if (d->is_ready[portion] && (is_lone || m->type == MESSAGE_CODES)) {
         take_codes(d, portion, m->body.codes, is_lone, now_ns);
     } else if (d->change.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {
-        change_on_prepared(d, portion, m->body.prepared);
+        change_on_prepared(d, portion, m->body.prepared, now_ns);
     } else {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "a message out of turn");
     }

@@ -44,10 +44,11 @@ typedef enum change_stage {
 
 typedef struct change {
     change_stage stage;
-    uint64_t until_ns;                  /* nodes are prepared by then */
-    uint64_t from;                      /* the first sample of the model to come, as far as is known */
-    model *queued;                      /* comes once the stage is CHANGE_NONE */
-    uint32_t gone;                      /* the number of the model that went last; 0: none */
+    uint64_t until_ns; /* nodes are prepared by then; at the end: they push for the old model until then */
+    bool is_told;      /* that the old model is over */
+    uint64_t from;     /* the first sample of the model to come, as far as is known */
+    model *queued;     /* comes once the stage is CHANGE_NONE */
+    uint32_t gone;     /* the number of the model that went last; 0: none */
     uint32_t asked[SPLIT_PORTIONS_MAX]; /* Prepares without an answer yet, by portion */
     bool is_prepared[SPLIT_PORTIONS_MAX];
 } change;
@@ -86,9 +87,9 @@ struct desk {
 
 /* A node has become ready with the model in use, or has gone. */
 void change_node_ready(desk *d, uint32_t portion);
-void change_node_left(desk *d, uint32_t portion);
+void change_node_left(desk *d, uint32_t portion, uint64_t now_ns);
 
-void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p);
+void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns);
 
 /* Goes on where time or answers allow it. */
 void change_settle(desk *d, uint64_t now_ns);

@@ -145,6 +145,17 @@ static void a_node_ahead_of_all_says_so(void **state) {
     say_prepared(t, 2, NEXT, 30, "");
     say_prepared(t, 3, NEXT, 0, "");
     assert_switched(t, NEXT, 50);
+    size_t told_before = t->tell_count;
+    push(t, 0, 7, 1, deadline_ns - 1); /* the others are far behind, and never done with the old model */
+    desk_settle(t->desk, deadline_ns - 1);
+    assert_int_equal(t->tell_count, told_before);
+    desk_settle(t->desk, deadline_ns);
+    assert_int_equal(t->tell_count, told_before + PORTIONS);
+    assert_switched(t, NEXT, 0);
+    desk_settle(t->desk, 2 * deadline_ns); /* its last sample is answered: nobody is told twice */
+    assert_int_equal(t->tell_count, told_before + PORTIONS);
+    change(t, "third", NEXT + 1);
+    assert_int_equal(last_told(t, 0)->type, MESSAGE_PREPARE);
 }
 
 static void codes_of_no_model_in_use_are_told_apart(void **state) {
@@ -282,6 +293,17 @@ static void one_change_waits_for_the_other(void **state) {
     assert_int_equal(t->served_step, NEXT + 1);
 }
 
+static size_t count_written(const table *t) {
+    FILE *file = fopen(t->results_path, "r");
+    size_t lines = 0;
+    assert_non_null(file);
+    for (int c; (c = getc(file)) != EOF;) {
+        lines += c == '\n';
+    }
+    fclose(file);
+    return lines;
+}
+
 /* A node that is slowed is not read from: it could never say that it is prepared. */
 static void a_slowed_node_is_heard(void **state) {
     table *t = *state;
@@ -292,7 +314,7 @@ static void a_slowed_node_is_heard(void **state) {
     }
     change(t, "next", NEXT);
     assert_int_equal(t->pauses[false], 1);
-    for (uint64_t end = sent + 100000; sent < end; sent += 1000) {
+    for (uint64_t end = sent + 40000; sent < end; sent += 1000) {
         push(t, 2, sent, 1000, 0); /* more than there is room for: parked */
     }
     assert_int_equal(t->pauses[true], 1);
@@ -305,9 +327,7 @@ static void a_slowed_node_is_heard(void **state) {
     }
     while (desk_settle(t->desk, 0) == 0) {
     }
-    json_t *lines = written(t);
-    assert_int_equal(json_array_size(lines), sent);
-    json_decref(lines);
+    assert_int_equal(count_written(t), sent);
     assert_switched(t, NEXT, 0);
 }
 
