@@ -72,14 +72,8 @@ static void assert_result(table *t, const json_t *lines, size_t at, uint64_t id,
     t->head = usual;
 }
 
-static void every_sample_meets_its_own_model(void **state) {
-    table *t = *state;
-    nn_net *head;
-    join_all(t);
-    push(t, 0, 0, 6, 0);
-    push(t, 1, 0, 4, 0);
-    uint64_t held = ask(t, 1, 0);
-    desk_change(t->desk, make_model(t, "next", NEXT, 7, BITS, &head), 0);
+/* The last words to all nodes are a Prepare, each with its own digest. */
+static void assert_asked(const table *t) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
         const told *prepare = last_told(t, PORTIONS - 1 - k);
         uint8_t digest[DIGEST_BYTES];
@@ -88,6 +82,17 @@ static void every_sample_meets_its_own_model(void **state) {
         assert_int_equal(prepare->number, NEXT);
         assert_memory_equal(prepare->bytes, digest, DIGEST_BYTES);
     }
+}
+
+static void every_sample_meets_its_own_model(void **state) {
+    table *t = *state;
+    nn_net *head;
+    join_all(t);
+    push(t, 0, 0, 6, 0);
+    push(t, 1, 0, 4, 0);
+    uint64_t held = ask(t, 1, 0);
+    desk_change(t->desk, make_model(t, "next", NEXT, 7, BITS, &head), 0);
+    assert_asked(t);
     push(t, 2, 0, 5, 0); /* was under way */
     say_prepared(t, 0, NEXT, 6, "");
     say_prepared(t, 1, NEXT, 4, "");
