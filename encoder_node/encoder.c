@@ -146,7 +146,7 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     e->is_ready = false;
     drop_next(e);
     if (r->fresh && e->job->trains) {
-        job_init(e->job, portion_about(e->config.data)->index);
+        job_init(e->job);
         e->job->step = r->step;
     } else if (job_load(e->job, r->step, r->digest.len == DIGEST_BYTES ? r->digest.data : NULL)) {
         return refuse(e, FEWBIT__REASON__REASON_MODEL);
@@ -241,7 +241,12 @@ static void gather(encoder *e, const Fewbit__Batch *b, size_t first, size_t coun
     cursor_bytes(&ids, listed ? 4 * first : 0);
     for (size_t i = 0; i < count; i++) {
         uint32_t id = listed ? cursor_u32_le(&ids) : b->first + (uint32_t)(first + i);
-        job_load_inputs(e->job, i, portion_sample(e->config.data, part_of(b), id), 1);
+        const uint8_t *portion = portion_sample(e->config.data, part_of(b), id);
+        if (b->phase == FEWBIT__PHASE__PHASE_TRAIN) {
+            job_load_training_input(e->job, (uint32_t)b->step, i, portion);
+        } else {
+            job_load_inputs(e->job, i, portion, 1);
+        }
     }
 }
 

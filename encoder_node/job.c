@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 #include "bits/pack.h"
+#include "data/augment.h"
 #include "data/inputs.h"
 #include "nn/rows.h"
 
@@ -39,12 +40,13 @@ static err plan_buffers(job *j) {
     size_t inputs = j->net_rows * j->elements * sizeof(float), gradients = j->net_rows * bits * sizeof(float);
     size_t soft = j->max_rows * bits * sizeof(float), packed = pack_bytes(j->max_rows * bits);
     err failed = arena_init(&j->buffers, arena_rounded(inputs) + arena_rounded(gradients) + arena_rounded(soft) +
-                                             arena_rounded(packed));
+                                             arena_rounded(packed) + arena_rounded(j->elements));
     if (!failed) {
         j->inputs = arena_take(&j->buffers, inputs);
         j->gradients = arena_take(&j->buffers, gradients);
         j->soft = arena_take(&j->buffers, soft);
         j->packed = arena_take(&j->buffers, packed);
+        j->distorted = arena_take(&j->buffers, j->elements);
     }
     return failed;
 }
@@ -65,6 +67,8 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     j->experiment = *e;
     j->run = run;
     j->trains = trains;
+    j->split = s;
+    j->data = data;
     j->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     experiment_describe_encoder(e, &s, &spec);
     j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
@@ -89,8 +93,13 @@ void job_free(job *j) {
     }
 }
 
+static nn_optimiser fresh_optimiser(const job *j) {
+    uint32_t samples = portion_about(j->data)->samples[DATASET_TRAIN];
+    return experiment_optimiser(&j->experiment, experiment_train_samples(&j->experiment, samples));
+}
+
 err job_load(job *j, uint64_t step, const uint8_t *digest) {
-    j->optimiser = experiment_optimiser(&j->experiment);
+    j->optimiser = fresh_optimiser(j);
     err failed = store_load(&j->store, step, j->net, j->trains ? &j->optimiser : NULL, digest);
     if (!failed && !j->trains) {
         nn_net_freeze(j->net);
@@ -99,9 +108,9 @@ err job_load(job *j, uint64_t step, const uint8_t *digest) {
     return failed;
 }
 
-void job_init(job *j, uint32_t portion) {
-    j->optimiser = experiment_optimiser(&j->experiment);
-    nn_net_init(j->net, j->experiment.training.seed, rng_stream(RNG_INIT_ENCODER, portion));
+void job_init(job *j) {
+    j->optimiser = fresh_optimiser(j);
+    nn_net_init(j->net, j->experiment.training.seed, rng_stream(RNG_INIT_ENCODER, portion_about(j->data)->index));
 }
 
 size_t job_piece(const job *j, size_t left) {
@@ -111,6 +120,16 @@ size_t job_piece(const job *j, size_t left) {
 void job_load_inputs(job *j, size_t row, const uint8_t *portions, size_t count) {
     inputs_from(portions, j->inputs + row * j->elements, count * j->elements, j->experiment.data.mean,
                 j->experiment.data.deviation);
+}
+
+void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *portion) {
+    const augmentation *how = &j->experiment.augment;
+    if (augment_is_any(how)) {
+        augment_map map = augment_draw(how, &j->split, j->experiment.training.seed, step, (uint32_t)row);
+        augment_portion(&j->split, portion_about(j->data)->index, &map, portion, j->distorted);
+        portion = j->distorted;
+    }
+    job_load_inputs(j, row, portion, 1);
 }
 
 void job_evaluate(job *j, size_t done, size_t count) {

@@ -14,6 +14,8 @@ enum { JOB_ROWS = 1000 }; /* samples in one message, at most, where the batch is
 
 typedef struct job {
     experiment experiment;
+    split split;
+    const portion *data; /* borrowed */
     uint64_t run;
     bool trains;
     store store;
@@ -23,12 +25,13 @@ typedef struct job {
     size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
     size_t max_rows; /* of a message */
     arena buffers;
-    float *inputs;    /* [net_rows, elements] */
-    float *gradients; /* [net_rows, bits] */
-    float *soft;      /* [max_rows, bits]: what an evaluation put out */
-    uint8_t *packed;  /* [max_rows * bits] bits */
-    uint64_t step;    /* of the weights */
-    uint32_t model;   /* the number that its codes carry in serving */
+    float *inputs;      /* [net_rows, elements] */
+    float *gradients;   /* [net_rows, bits] */
+    float *soft;        /* [max_rows, bits]: what an evaluation put out */
+    uint8_t *packed;    /* [max_rows * bits] bits */
+    uint8_t *distorted; /* one portion */
+    uint64_t step;      /* of the weights */
+    uint32_t model;     /* the number that its codes carry in serving */
 } job;
 
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */
@@ -42,13 +45,16 @@ void job_free(job *j);
 err job_load(job *j, uint64_t step, const uint8_t *digest);
 
 /* The weights that a training begins with. */
-void job_init(job *j, uint32_t portion);
+void job_init(job *j);
 
 /* How many of `left` rows the net takes now. */
 size_t job_piece(const job *j, size_t left);
 
 /* portions [count, elements] -> input rows from `row` on, scaled as the experiment says. */
 void job_load_inputs(job *j, size_t row, const uint8_t *portions, size_t count);
+
+/* One portion of a training step: distorted first, where the experiment says so. */
+void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *portion);
 
 /* Puts the soft outputs of the first `count` input rows behind the first `done` ones. */
 void job_evaluate(job *j, size_t done, size_t count);
