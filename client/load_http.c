@@ -235,7 +235,7 @@ static json_t *report_of(run *r) {
     json_t *statuses = json_object();
     r->statuses[NO_STATUS] += r->busy; /* given up */
     for (int i = 0; i < STATUS_MAX; i++) {
-        char name[16] = "none";
+        char name[12] = "none";
         if (i != NO_STATUS) {
             snprintf(name, sizeof name, "%d", i);
         }

@@ -28,7 +28,7 @@ struct peers {
     peer portions[SPLIT_PORTIONS_MAX];
     struct {
         uint64_t connection, portions;
-    } allowed[MAIL_CONNECTIONS];        /* what certificates say, by number modulo MAIL_CONNECTIONS */
+    } allowed[MAIL_CONNECTIONS]; /* what certificates say, by number modulo MAIL_CONNECTIONS */
     uint64_t refusals;
     uint64_t refused[MAIL_CONNECTIONS]; /* connections that are being closed, by number modulo MAIL_CONNECTIONS */
 };
@@ -53,6 +53,11 @@ err peers_new(peers **out, const peers_config *config, const peers_events *event
     p->text[length] = '\0';
     *out = p;
     return ERR_OK;
+}
+
+void peers_set_run(peers *p, uint64_t run, const char *text) {
+    p->config.run = run;
+    snprintf(p->text, sizeof p->text, "%s", text);
 }
 
 void peers_free(peers *p) {

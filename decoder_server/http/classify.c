@@ -203,6 +203,9 @@ static void take_outcome(question *q) {
     case ANSWER_NO_CODES:
         refuse_question(q, METRICS_NO_CODES, "no_codes", "no node answered by the deadline");
         break;
+    case ANSWER_STOPPING:
+        refuse_question(q, METRICS_BUSY, "stopping", "the server is stopping");
+        break;
     case ANSWER_BUSY:
         refuse_question(q, METRICS_BUSY, "busy", "too many requests are under way");
         break;

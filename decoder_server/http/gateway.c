@@ -122,6 +122,7 @@ static void on_watch(uv_timer_t *watch) {
     gateway *g = watch->data;
     uint64_t now = uv_now(g->loop);
     bool any = false;
+    g->failures_logged = 0;
     for (client *c = g->clients; c; c = c->next) {
         if (c->until_ms != 0 && now > c->until_ms && !c->is_cut && c->socket >= 0) {
             c->is_cut = any = true;
@@ -183,6 +184,15 @@ err gateway_set_model(gateway *g, const char *model) {
     text_reset(&g->model);
     text_add(&g->model, model);
     return g->model.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description") : ERR_OK;
+}
+
+void gateway_stop(gateway *g) {
+    g->is_stopping = true;
+}
+
+void gateway_reloaded(gateway *g, const char *text) {
+    routes_reloaded(g, text);
+    run_daemon(g);
 }
 
 /* Start and end. */
@@ -309,6 +319,7 @@ void gateway_close(gateway *g) {
             classify_answered(g, g->asked[i], &busy);
         }
     }
+    routes_reloaded(g, "the server is stopping");
     routes_reported(g); /* with the last report there was */
     events_end(g->events);
     g->has_resumed = true;

@@ -11,7 +11,7 @@
 
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
  * there to the end of the body. */
-enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000 };
+enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000, FAILURES_LOGGED = 20 };
 
 typedef enum route_id {
     ROUTE_PAGE,
@@ -20,6 +20,7 @@ typedef enum route_id {
     ROUTE_TRAINING,
     ROUTE_NODES,
     ROUTE_MODEL,
+    ROUTE_RELOAD,
     ROUTE_METRICS,
     ROUTE_HEALTH,
     ROUTE_READY,
@@ -47,6 +48,7 @@ struct gateway {
     question *asked[REQUESTS_MAX]; /* by number % REQUESTS_MAX */
     uint64_t last_request;
     exchange *for_report; /* wait for a report */
+    exchange *for_reload; /* waits for the end of a reload */
     events *events;
     metrics metrics;
     report report;
@@ -54,9 +56,10 @@ struct gateway {
     page page;
     uint32_t ready_nodes, nodes;
     uint8_t *sample;
-    bool is_running;  /* inside MHD_run */
-    bool has_resumed; /* connections were resumed since the last run */
-    bool is_closing;
+    uint32_t failures_logged; /* in this second, at level info */
+    bool is_running;          /* inside MHD_run */
+    bool has_resumed;         /* connections were resumed since the last run */
+    bool is_stopping, is_closing;
 };
 
 /* routes.c */
@@ -70,6 +73,9 @@ void routes_completed(void *context, struct MHD_Connection *connection, void **s
 
 /* Answers all that wait for a report with g->report. */
 void routes_reported(gateway *g);
+
+/* Answers whoever waits for the end of a reload; `text` is not NULL: why it has failed. */
+void routes_reloaded(gateway *g, const char *text);
 
 /* classify.c: a request to POST /v1/classify. Its head is here (anything but MHD_YES ends the exchange); a piece of its
  * body; all of it; its answers. */
