@@ -187,16 +187,16 @@ class Abuse:
     def _measure_bulk(self, server):
         def rate():
             gone = server.said.count(" is gone")
-            measured = run_json("bulk", server.port, server.http, self.split, self.run / "nodes", self.samples, self.first,
-                                WINDOW)
+            measured = run_json("bulk", server.port, server.http, self.split, self.run / "nodes", self.samples,
+                                self.first, WINDOW)
             self.first += self.samples
             server.wait_for(" is gone", gone + NODES)
             return measured["codes_per_second"], self.samples
         self._in_turn(server, "crowd_bulk", "codewords", rate)
 
     def _in_turn(self, server, name, unit, rate):
-        """With the crowd and without; `rate` gives what was done a second, and in all. A link that is not let in lives for
-        10 seconds, so each round has new ones. The server's own time is what other work on the machine disturbs least."""
+        """With the crowd and without; `rate` gives what was done a second, and in all. A link that is not let in lives
+        for 10 seconds, so each round has new ones. The server's own time is what other work disturbs least."""
         rates, costs = {True: [], False: []}, {True: [], False: []}
 
         def measure(is_crowded):

@@ -117,7 +117,8 @@ class Codes(BenchCase):
         printed = self.codes(server, "--rate", 8000, "--seconds", 1).printed  # the portions are free again
         self.assertRegex(printed, r"\A8000 codewords offered, \d+ sent; .*\nlone requests meanwhile: \d+; median ")
         for reason in ("duplicate", "late"):  # and the ids are new
-            self.assertEqual(self.metric(server, f'fewbit_portions_ignored_total{{source="push",reason="{reason}"}}'), 0)
+            ignored = self.metric(server, f'fewbit_portions_ignored_total{{source="push",reason="{reason}"}}')
+            self.assertEqual(ignored, 0, reason)
 
     def test_a_portion_that_is_taken(self):
         server, _ = self.start(nodes=(2,))

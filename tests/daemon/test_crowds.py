@@ -65,7 +65,7 @@ class Crowds(serving.ServingCase):
         return crowd
 
     def test_ten_thousand_that_drip(self):
-        """Over HTTP: the rest is turned away, and those who got in are cut off though each sends a byte now and then."""
+        """Over HTTP: the rest is turned away, and those who got in are cut off, though bytes come now and then."""
         end = self.honest()
         crowd = self.crowd(self.server.http, HEAD)
         wait_until(lambda: crowd.drip() or crowd.present() == 0, "the drip to be cut off", explain=self.fleet.explain)

@@ -30,8 +30,8 @@ def frame(kind, fields):
 
 
 class Abusers:
-    """`trusted`: the Authority of the node links; `strangers`: another one; `made`: what is served; `patience`: how many
-    seconds most of them wait to be cut off."""
+    """`trusted`: the Authority of the node links; `strangers`: another one; `made`: what is served; `patience`: seconds
+    that most of them wait to be cut off."""
 
     def __init__(self, server, made, trusted, strangers, seed, patience):
         self.server, self.made, self.trusted, self.strangers, self.seed = server, made, trusted, strangers, seed
@@ -214,8 +214,8 @@ class Abusers:
     def node_wrong_hello(self, draw):
         """The certificate is right, what it says is not."""
         k = draw.randrange(4)
-        fields = draw.choice((self.hello(k, _1=99), self.hello((k + 1) % 4), self.hello(k, _3=77), self.hello(k, _2=b""),
-                              self.hello(k, _4=b"cifar10"), self.hello(k, _7=b"\x01"), self.hello(k, _2=b"\xff\xfe")))
+        fields = draw.choice((self.hello(k, _1=99), self.hello((k + 1) % 4), self.hello(k, _3=77),
+                              self.hello(k, _2=b""), self.hello(k, _4=b"cifar10"), self.hello(k, _7=b"\x01"), self.hello(k, _2=b"\xff\xfe")))
         with self.secure(f"node-{k}") as connection:
             connection.sendall(frame(plain_node.HELLO, fields))
             while connection.recv(4096):

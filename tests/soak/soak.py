@@ -255,7 +255,8 @@ class Soak:
         def settled():
             m = self.metrics()
             return (m["fewbit_http_samples_waiting"] == m['fewbit_reassembly_samples{source="http"}'] == 0 and
-                    m["fewbit_links"] == PORTIONS and m["fewbit_event_listeners"] == 0 and self.open_files() <= files + 2)
+                    m["fewbit_links"] == PORTIONS and m["fewbit_event_listeners"] == 0 and
+                    self.open_files() <= files + 2)
         try:
             wait_until(settled, "an end of what waits", 40)
         except AssertionError:
