@@ -83,6 +83,7 @@ enum MHD_Result classify_start(exchange *x) {
 enum MHD_Result classify_take(exchange *x, const char *bytes, size_t length) {
     x->received += length;
     if (x->received > ANNOUNCED_MAX) {
+        x->gateway->metrics.connections_cut++;
         return MHD_NO; /* it does not end: closed without a word */
     }
     if (!x->is_multipart) {

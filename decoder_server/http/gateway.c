@@ -11,7 +11,7 @@
 enum {
     STALLED_SECONDS = 60, /* a connection that takes or brings nothing for so long, whatever is expected, is closed */
     TURN_MS = 1000,
-    RUNS_A_TURN = 16,
+    RUNS_A_TURN = 2, /* few, so that nobody who pours bytes in keeps the nodes' answers waiting */
     CONNECTION_BYTES = 16 * 1024,
     SPARE_CONNECTIONS = 64, /* above our own limit, so that libmicrohttpd never stops accepting */
 };
