@@ -215,7 +215,8 @@ class Abusers:
         """The certificate is right, what it says is not."""
         k = draw.randrange(4)
         fields = draw.choice((self.hello(k, _1=99), self.hello((k + 1) % 4), self.hello(k, _3=77),
-                              self.hello(k, _2=b""), self.hello(k, _4=b"cifar10"), self.hello(k, _7=b"\x01"), self.hello(k, _2=b"\xff\xfe")))
+                              self.hello(k, _2=b""), self.hello(k, _4=b"cifar10"), self.hello(k, _7=b"\x01"),
+                              self.hello(k, _2=b"\xff\xfe")))
         with self.secure(f"node-{k}") as connection:
             connection.sendall(frame(plain_node.HELLO, fields))
             while connection.recv(4096):
