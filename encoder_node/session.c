@@ -1,6 +1,7 @@
 #include "encoder_node/session.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "loop/backoff.h"
 #include "loop/signals.h"
@@ -8,6 +9,7 @@
 #include "loop/worker.h"
 #include "wire/link.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -147,6 +149,22 @@ static int64_t push_what_is_there(void *role) {
 
 static void connect_now(session *s);
 
+/* For whoever watches this node from outside. A file that cannot be written is no reason to end. */
+static void mark_ready(const session *s) {
+    const char *path = s->config->ready_file;
+    file_span line[] = {{s->config->host, strlen(s->config->host)}, {"\n", 1}};
+    if (path && file_write_atomic(path, line, 2)) {
+        log_warn("%s", err_text());
+    }
+}
+
+static void mark_away(const session *s) {
+    const char *path = s->config->ready_file;
+    if (path && unlink(path) != 0 && errno != ENOENT) {
+        log_warn("%s: cannot be removed: %s", path, strerror(errno));
+    }
+}
+
 /* Said once a reason: a node may try for days. */
 static void on_retry(uv_timer_t *timer) {
     session *s = timer->data;
@@ -198,6 +216,7 @@ static void on_caught_up(void *loop_side) {
 static void on_down(void *context, wire_link *l, const char *reason) {
     session *s = context;
     s->link = NULL;
+    mark_away(s);
     worker_release(s->worker);
     if (s->ending) {
         uv_stop(&s->loop);
@@ -249,6 +268,7 @@ static void deliver(void *loop_side, const mail *m) {
         link_set_heartbeat(s->link, *(const uint32_t *)(const void *)m->bytes);
         backoff_reset(&s->backoff);
         s->told[0] = '\0';
+        mark_ready(s);
         break;
     case MAIL_RECONNECT:
         link_close(s->link, (const char *)m->bytes);
@@ -316,6 +336,7 @@ err session_run(const session_config *config) {
     if (e) {
         return e;
     }
+    mark_away(&s);
     uv_loop_init(&s.loop);
     e = run_loop(&s);
     drain_loop(&s);

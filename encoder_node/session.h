@@ -15,6 +15,7 @@ typedef struct session_config {
     tls_context *tls; /* NULL: plain text; borrowed */
     encoder_config encoder;
     source_kind source;
+    const char *ready_file; /* is there while a server has this node; NULL: none */
     bool once; /* end when the server says the run is over, or everything was pushed */
 } session_config;
 
