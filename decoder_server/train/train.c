@@ -84,9 +84,7 @@ static uint32_t threads_of(const server_options *o) {
 
 /* Nothing is left to do for a run that is committed to its end and has its results. */
 static bool is_finished(const run *r) {
-    char results[FILE_PATH_MAX];
-    return r->has_commit && course_is_over(r, &r->last.position) &&
-           !file_path(results, sizeof results, "%s/result.json", r->folder) && file_exists(results);
+    return r->has_commit && course_is_over(r, &r->last.position) && run_has_result(r);
 }
 
 static err train_run(const server_options *o, run *r, const labels *l) {
