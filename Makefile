@@ -2,7 +2,7 @@
 
 BUILD ?= build
 CFLAGS ?= -O3 -g
-PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libcurl libmicrohttpd yaml-0.1 libcyaml libsystemd
+PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libjpeg libcurl libmicrohttpd yaml-0.1 libcyaml libsystemd
 STRICT := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wconversion -fno-math-errno -ffp-contract=off
 INCLUDES = -Ishared -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LIBS = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lm -lpthread
@@ -100,6 +100,8 @@ $(BUILD)/gen/fewbit.pb-c.o: $(BUILD)/gen/fewbit.pb-c.c
 $(BUILD)/%.o: %.c | $(BUILD)/gen/fewbit.pb-c.h
 	@mkdir -p $(@D)
 	$(call short,CC)$(COMPILE) -c $< -o $@
+
+$(BUILD)/decoder_server/http/page.o: decoder_server/http/page/index.html
 
 $(BUILD)/libfewbit.a: $(SHARED)
 	@rm -f $@

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 
+import http_rates
 from figures import spread
 from programs import NODES, f, run_json
 from relay import ANSWER, CODES, UP, Relay
@@ -21,7 +22,7 @@ RESULTS_FIRST = 1 << 20  # an id behind those of the test set
 class Serving:
     def __init__(self, figures, shop, run, quick):
         self.figures, self.shop, self.run = figures, shop, run
-        self.fleet = shop.fleet
+        self.fleet, self.quick = shop.fleet, quick
         self.states = run / "nodes"
         self.result = f.read_json(run / "result.json")
         self.lone_count, self.bulk_samples, self.bulk_rounds = (300, 400000, 2) if quick else (5000, 8000000, 5)
@@ -123,6 +124,7 @@ class Serving:
         note = f"{lone['requests']} requests, bench/lone.c, one keep-alive connection"
         self.figures.add("serve_lone_latency_ms_p50", lone["p50_ms"], None, None, "ms", note, **lone)
         self.figures.add("serve_lone_latency_ms_p99", lone["p99_ms"], None, "<=2", "ms", note)
+        http_rates.measure(self.figures, server, self.shop.folder, self.images.read_bytes()[:PIXELS], self.quick)
         node = max(n.peak_kib() for n in nodes) / 1024
         self._stop_nodes(server, nodes)
         self._measure_bulk(server)

@@ -13,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_SERVER = 256, KEY_JSON, KEY_SUMMARY, KEY_LABELS, KEY_TIMEOUT };
+enum { KEY_SERVER = 256, KEY_JSON, KEY_SUMMARY, KEY_LABELS, KEY_TIMEOUT, KEY_TOKEN_FILE };
 enum { IMAGE_MAX = 1 << 20, STATUS_OK = 200, MS_MAX = 1 << 20 };
 static const size_t idx_max = (size_t)1 << 30;
 
 typedef struct classify_options {
-    const char *server, *labels;
+    const char *server, *labels, *token_file;
     int64_t timeout_ms;
     bool json, summary;
     const char **images; /* [image_count], in argv */
@@ -46,6 +46,7 @@ static const struct argp_option known[] = {
      0},
     {"summary", KEY_SUMMARY, NULL, 0, "only the summary at the end, no line an image", 0},
     {"json", KEY_JSON, NULL, 0, "print the server's answers as they are, one a line", 0},
+    {"token-file", KEY_TOKEN_FILE, "FILE", 0, "the server's API token", 0},
     {"timeout", KEY_TIMEOUT, "MS", 0, "give up on an answer after this (default 10000)", 0},
     {0},
 };
@@ -64,6 +65,9 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_JSON:
         o->json = true;
+        return 0;
+    case KEY_TOKEN_FILE:
+        o->token_file = value;
         return 0;
     case KEY_TIMEOUT:
         return options_number(value, "--timeout", 1, 3600000, &o->timeout_ms) ? EINVAL : 0;
@@ -129,10 +133,15 @@ static err classify_one(session *s, const char *image, const http_body *body, in
     return e;
 }
 
-static err classify_png(session *s, const char *path) {
+/* What is no JPEG goes as a PNG: the server says what is wrong with it. */
+static err classify_picture(session *s, const char *path) {
+    static const uint8_t jpeg_signature[] = {0xff, 0xd8, 0xff};
     uint8_t *bytes = NULL;
     http_body body = {.type = "image/png"};
     err e = file_read(path, IMAGE_MAX, &bytes, &body.length);
+    if (!e && body.length >= sizeof jpeg_signature && memcmp(bytes, jpeg_signature, sizeof jpeg_signature) == 0) {
+        body.type = "image/jpeg";
+    }
     body.bytes = bytes;
     e = e ? e : classify_one(s, path, &body, -1);
     free(bytes);
@@ -219,12 +228,13 @@ static err classify_all(const classify_options *o) {
     session s = {.options = o};
     s.tally.ms = malloc(MS_MAX * sizeof *s.tally.ms);
     err e = s.tally.ms ? http_new(&s.http, o->server, o->timeout_ms) : err_fail(ERR_MEMORY, "no memory to count");
+    e = e ? e : http_read_token(s.http, o->token_file);
     e = e ? e : read_labels(&s);
     stop_catch();
     for (int i = 0; i < o->image_count && !e; i++) {
         const char *colon = strrchr(o->images[i], ':');
         e = colon && !file_exists(o->images[i]) ? classify_idx(&s, o->images[i], colon)
-                                                : classify_png(&s, o->images[i]);
+                                                : classify_picture(&s, o->images[i]);
     }
     if (o->summary) {
         print_summary(&s.tally);
@@ -236,7 +246,7 @@ static err classify_all(const classify_options *o) {
 }
 
 static const char doc[] = "Asks a decoder server for the class of images.\v"
-                          "An IMAGE is a PNG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file "
+                          "An IMAGE is a PNG or JPEG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file "
                           "(gzipped or not). Every option "
                           "can stand in the environment: --server as FEWBIT_SERVER.";
 

@@ -1,17 +1,20 @@
 #include "client/http.h"
 
+#include "base/file.h"
+
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ANSWER_MAX = 1 << 20, URL_MAX = 1024 };
+enum { ANSWER_MAX = 1 << 20, URL_MAX = 1024, TOKEN_MAX = 512 };
 
 struct http {
     CURL *curl;
     const char *server;
     int64_t timeout_ms;
-    char *text; /* the answer so far */
+    char authorization[TOKEN_MAX + 32]; /* the header; "": none */
+    char *text;                         /* the answer so far */
     size_t length;
 };
 
@@ -37,6 +40,27 @@ void http_free(http *h) {
         free(h->text);
         free(h);
     }
+}
+
+err http_read_token(http *h, const char *path) {
+    uint8_t *bytes;
+    size_t length;
+    err e = path ? file_read(path, TOKEN_MAX + 2, &bytes, &length) : ERR_OK;
+    if (e || !path) {
+        return e;
+    }
+    length = strcspn((const char *)bytes, "\r\n");
+    if (length == 0 || length > TOKEN_MAX) {
+        e = err_fail(ERR_INPUT, "%s: holds no token", path);
+    } else {
+        snprintf(h->authorization, sizeof h->authorization, "Authorization: Bearer %.*s", (int)length, bytes);
+    }
+    free(bytes);
+    return e;
+}
+
+const char *http_authorization(const http *h) {
+    return h->authorization[0] ? h->authorization : NULL;
 }
 
 static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
@@ -88,6 +112,9 @@ static err perform(http *h, const char *url, const http_body *body, long *status
         snprintf(type, sizeof type, "Content-Type: %s", body->type);
         headers = curl_slist_append(NULL, type);
     }
+    if (h->authorization[0]) {
+        headers = curl_slist_append(headers, h->authorization);
+    }
     h->length = 0;
     prepare(h, url, body, headers);
     CURLcode code = curl_easy_perform(h->curl);
@@ -114,6 +141,12 @@ err http_call(http *h, const char *path, const http_body *body, long *status, js
         return err_fail(ERR_REFUSED, "%s: the server's answer is no JSON object (status %ld)", url, *status);
     }
     return ERR_OK;
+}
+
+err http_fetch(http *h, const char *path, long *status) {
+    char url[URL_MAX];
+    err e = build_url(h, path, url);
+    return e ? e : perform(h, url, NULL, status);
 }
 
 const char *http_text(const http *h) {

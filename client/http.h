@@ -14,6 +14,9 @@ typedef struct http http;
 err http_new(http **h, const char *server, int64_t timeout_ms);
 void http_free(http *h);
 
+/* The server's API token, from a file of one line; goes along with every call. NULL: none. */
+err http_read_token(http *h, const char *path);
+
 typedef struct http_body {
     const void *bytes;
     size_t length;
@@ -23,6 +26,12 @@ typedef struct http_body {
 /* POST where there is a body, else GET. ERR_NETWORK: no answer came. ERR_REFUSED: what came is no JSON object. Else
  * *status is the answer's and *answer the object, for the caller to json_decref. */
 err http_call(http *h, const char *path, const http_body *body, long *status, json_t **answer);
+
+/* GET of something that need not be JSON; http_text has it. */
+err http_fetch(http *h, const char *path, long *status);
+
+/* The header that brings the token, or NULL where there is none; until http_free. */
+const char *http_authorization(const http *h);
 
 /* The last answer's text, until the next call. */
 const char *http_text(const http *h);

@@ -1,5 +1,6 @@
 /* fewbit: the tool for people and scripts. */
 #include "base/options.h"
+#include "client/bench_serve.h"
 #include "client/classify.h"
 #include "client/data_get.h"
 #include "client/data_split.h"
@@ -26,6 +27,7 @@ static const command commands[] = {
     {{"classify"}, classify_main, "ask a server for the class of images"},
     {{"data", "get"}, data_get_main, "bring a data set's files into a folder, checked"},
     {{"data", "split"}, data_split_main, "give every node its own portion, and the server the labels"},
+    {{"bench", "serve"}, bench_serve_main, "put a load on a server, over HTTP or with codes, and report"},
     {{"result"}, result_main, "what came out of a training"},
     {{"plot"}, plot_main, "draw a training: accuracies, loss, the encoders' outputs"},
     {{"experiments"}, experiments_main, "all experiments, with the paper's accuracies and ours"},

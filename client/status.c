@@ -4,24 +4,28 @@
 #include "base/options.h"
 #include "client/http.h"
 #include "client/stop.h"
+#include "client/watch.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 
-enum { KEY_SERVER = 256, KEY_WAIT };
+enum { KEY_SERVER = 256, KEY_WAIT, KEY_WATCH, KEY_TOKEN_FILE };
 enum { TIMEOUT_MS = 5000, PAUSE_NS = 50000000, STATUS_OK = 200 };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
     {"wait", KEY_WAIT, "SECONDS", 0, "wait this long at most until every node is ready", 0},
+    {"watch", KEY_WATCH, "SECONDS", OPTION_ARG_OPTIONAL, "show model, nodes, rates and bits, so often (default 1)", 0},
+    {"token-file", KEY_TOKEN_FILE, "FILE", 0, "with --watch: the server's API token", 0},
     {0},
 };
 
 typedef struct status_options {
     const char *server;
-    int64_t wait_s;
+    const char *token_file;
+    int64_t wait_s, watch_s; /* 0: not asked for */
 } status_options;
 
 static int take(int key, char *value, struct argp_state *state) {
@@ -30,6 +34,12 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_SERVER:
         o->server = value;
         return 0;
+    case KEY_TOKEN_FILE:
+        o->token_file = value;
+        return 0;
+    case KEY_WATCH:
+        o->watch_s = 1;
+        return value && options_number(value, "--watch", 1, 3600, &o->watch_s) ? EINVAL : 0;
     case KEY_WAIT:
         return options_number(value, "--wait", 0, 86400, &o->wait_s) ? EINVAL : 0;
     case ARGP_KEY_ARG:
@@ -79,7 +89,8 @@ err status_main(int argc, char **argv) {
     const struct argp argp = {
         .options = known,
         .parser = take,
-        .doc = "Says whether a decoder server is up and every node is ready. Exit code 0: ready; 6: no "
+        .doc = "Says whether a decoder server is up and enough nodes are ready, or with --watch how it does, until "
+               "stopped. Exit code 0: ready; 6: no "
                "answer; 7: not "
                "ready.\vEvery option can stand in the environment: --server as FEWBIT_SERVER.",
     };
@@ -92,7 +103,10 @@ err status_main(int argc, char **argv) {
     e = e ? e : http_new(&h, o.server, TIMEOUT_MS);
     if (!e) {
         stop_catch();
-        e = ask_until_ready(h, &o);
+        e = http_read_token(h, o.token_file);
+    }
+    if (!e) {
+        e = o.watch_s ? watch_server(h, o.server, o.watch_s) : ask_until_ready(h, &o);
     }
     http_free(h);
     return e;

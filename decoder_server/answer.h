@@ -19,8 +19,9 @@ typedef struct answer {
     answer_outcome outcome;
     bool degraded;
     uint32_t class, classes, portions, bits;
-    uint64_t have;        /* bit k: portion k took part */
-    double ms;            /* from the request's arrival at the worker */
+    uint64_t have; /* bit k: portion k took part */
+    /* When the nodes were asked; when their codes were in, or the deadline passed; when the class was known. */
+    uint64_t asked_ns, due_ns, done_ns;
     uint32_t frame_bytes; /* of the requests to the nodes and their answers */
     uint64_t codes[SPLIT_PORTIONS_MAX];
     float probabilities[DATASET_CLASSES_MAX];

@@ -5,6 +5,7 @@
 #include "decoder_server/mail.h"
 #include "wire/link.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { TOLD_EVERY_MS = 100 };
@@ -48,8 +49,8 @@ static err introduce(entry *e) {
 static void on_frame(void *context, wire_link *l, const frame *f) {
     entry *from = context;
     gate *g = from->gate;
-    if (introduce(from) ||
-        worker_post(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER, FRAME_HEADER + f->length)) {
+    if (introduce(from) || worker_post_in_turn(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER,
+                                               FRAME_HEADER + f->length)) {
         link_close(l, err_text());
     } else if (!g->all_paused && worker_is_behind(*g->worker)) {
         g->all_paused = true;
@@ -185,6 +186,21 @@ void gate_resume(gate *g) {
     for (size_t i = 0; i < GATE_LINKS_MAX && !g->all_paused; i++) {
         if (g->entries[i].link && !g->entries[i].paused_by_worker) {
             link_resume(g->entries[i].link);
+        }
+    }
+}
+
+void gate_report(gate *g, report *r) {
+    r->links = g->links;
+    r->links_refused = listener_turned_away(g->listener);
+    for (uint32_t k = 0; k < r->portions; k++) {
+        report_node *n = &r->nodes[k];
+        const entry *e = n->connection ? entry_of(g, n->connection) : NULL;
+        if (e) {
+            meter now;
+            link_read_meter(e->link, &now);
+            meter_add(&n->meter, &now);
+            snprintf(n->address, sizeof n->address, "%s", link_address(e->link));
         }
     }
 }

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "decoder_server/mail.h"
+#include "decoder_server/report.h"
 #include "loop/worker.h"
 #include "wire/tls.h"
 
@@ -24,6 +25,9 @@ void gate_flush(gate *g);
 
 /* The worker has caught up. */
 void gate_resume(gate *g);
+
+/* Adds to a report what the links know: addresses, the meters of present connections, how many there are. */
+void gate_report(gate *g, report *r);
 
 uint16_t gate_port(const gate *g);
 

@@ -8,11 +8,13 @@ enum { MAIL_CONNECTIONS = 1024 };
 
 enum {
     /* loop -> worker */
-    MAIL_FRAME = 1, /* a whole frame */
-    MAIL_METER,     /* struct meter of a connection, asked for */
-    MAIL_DOWN,      /* a connection is gone; its last struct meter */
-    MAIL_CLASSIFY,  /* the elements of one whole sample, u8 */
-    MAIL_PORTIONS,  /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
+    MAIL_FRAME = 1,    /* a whole frame */
+    MAIL_METER,        /* struct meter of a connection, asked for */
+    MAIL_DOWN,         /* a connection is gone; its last struct meter */
+    MAIL_CLASSIFY,     /* the elements of one whole sample, u8 */
+    MAIL_ASK_REPORT,   /* MAIL_REPORT follows */
+    MAIL_EVENTS_TAKEN, /* the last MAIL_EVENTS was dealt with */
+    MAIL_PORTIONS,     /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
     /* worker -> loop */
     MAIL_SEND = 32, /* a whole frame */
     MAIL_ADMIT,     /* u32 heartbeat ms: the connection has said a good Hello */
@@ -20,9 +22,12 @@ enum {
     MAIL_ASK_METER,
     MAIL_PAUSE, /* stop reading from a connection */
     MAIL_RESUME,
-    MAIL_ANSWER, /* struct answer */
-    MAIL_READY,  /* `about` is how many nodes are ready */
-    MAIL_END,    /* nothing more will come */
+    MAIL_ANSWER,   /* struct answer */
+    MAIL_READY,    /* `about` is how many nodes are ready */
+    MAIL_REPORT,   /* struct report */
+    MAIL_EVENTS,   /* text of server-sent events; `about` is how many were dropped before them */
+    MAIL_GREETING, /* text of one event that every new listener gets first, too */
+    MAIL_END,      /* nothing more will come */
 };
 
 #endif

@@ -31,7 +31,9 @@ enum {
     KEY_TLS_CERT,
     KEY_TLS_KEY,
     KEY_TLS_CA,
-    KEY_INSECURE
+    KEY_INSECURE,
+    KEY_TOKEN_FILE,
+    KEY_READY_NODES
 };
 
 enum { MEMORY_MIB_MAX = 1 << 20 };
@@ -48,6 +50,11 @@ enum { MEMORY_MIB_MAX = 1 << 20 };
         {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that nodes' certificates must be of, PEM", 0}, {                     \
         "insecure", KEY_INSECURE, NULL, 0, "allow plain text on addresses other than loopback", 0                      \
     }
+#define HTTP_OPTIONS(what)                                                                                             \
+    {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {                                                                     \
+        "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but for /, /healthz and /readyz must bring this token", \
+            0                                                                                                          \
+    }
 
 static const struct argp_option train_known[] = {
     LISTEN_OPTION,
@@ -61,6 +68,7 @@ static const struct argp_option train_known[] = {
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
     {"then-serve", KEY_THEN_SERVE, NULL, 0, "once the run is finished, serve it; serve's own options in the environment", 0},
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
+    HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
     HEARTBEAT_OPTION,
     ANNOUNCE_OPTION,
     TLS_OPTIONS,
@@ -70,7 +78,8 @@ static const struct argp_option train_known[] = {
 
 static const struct argp_option serve_known[] = {
     LISTEN_OPTION,
-    {"http", KEY_HTTP, "HOST:PORT", 0, "where requests come in over HTTP", 0},
+    HTTP_OPTIONS("where requests come in over HTTP"),
+    {"ready-nodes", KEY_READY_NODES, "N", 0, "/readyz is 200 with so many nodes (default: all)", 0},
     {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
@@ -134,6 +143,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--answers-memory", 0, MEMORY_MIB_MAX, &o->answers_mib);
     case KEY_CACHE_MEMORY:
         return options_number(value, "--cache-memory", 0, MEMORY_MIB_MAX, &o->cache_mib);
+    case KEY_READY_NODES:
+        return options_number(value, "--ready-nodes", 1, 64, &o->ready_nodes);
     default:
         return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
     }
@@ -181,6 +192,9 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_INSECURE:
         o->insecure = true;
         return 0;
+    case KEY_TOKEN_FILE:
+        o->token_file = value;
+        return 0;
     case KEY_LOCAL:
         o->local = true;
         return 0;
@@ -191,7 +205,7 @@ static int take(int key, char *value, struct argp_state *state) {
         o->then_serve = true;
         return 0;
     default:
-        if (key < KEY_LISTEN || key > KEY_INSECURE) {
+        if (key < KEY_LISTEN || key > KEY_READY_NODES) {
             return ARGP_ERR_UNKNOWN;
         }
         return take_value(o, key, value) ? EINVAL : 0;
@@ -206,6 +220,9 @@ static err check_train(const server_options *o) {
                           : !o->local && !o->has_listen ? "--listen (or --local)"
                           : o->then_serve && !o->has_listen ? "--listen"
                                                         : NULL;
+    if (!missing && o->local && o->has_http) {
+        return err_fail(ERR_USAGE, "--http shows a training over the network: not with --local");
+    }
     return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server train --help)", missing) : ERR_OK;
 }
 

@@ -17,6 +17,7 @@ typedef struct server_options {
     const char *labels;     /* train */
     const char *data;       /* train --local */
     const char *results;    /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
+    const char *token_file; /* of the HTTP side; NULL: none */
     const char *announce;   /* file for the addresses; NULL: none */
     char host[256];
     uint16_t port;
@@ -29,6 +30,7 @@ typedef struct server_options {
     int64_t heartbeat_ms, deadline_ms;
     int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
     int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
+    int64_t ready_nodes; /* serve: ready with so many; 0: with all */
     bool local, resume;
     bool then_serve; /* train: serve the run once it is finished */
     bool insecure;

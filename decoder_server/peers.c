@@ -1,5 +1,6 @@
 #include "decoder_server/peers.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "decoder_server/mail.h"
 
@@ -13,6 +14,8 @@ typedef struct peer {
     char name[64];
     bool wants_meter;
     meter past; /* of its connections that are gone */
+    uint64_t admitted;
+    int64_t joined_at, ready_at; /* of the present connection; milliseconds since 1970, 0: it is not */
 } peer;
 
 struct peers {
@@ -26,6 +29,7 @@ struct peers {
     struct {
         uint64_t connection, portions;
     } allowed[MAIL_CONNECTIONS];        /* what certificates say, by number modulo MAIL_CONNECTIONS */
+    uint64_t refusals;
     uint64_t refused[MAIL_CONNECTIONS]; /* connections that are being closed, by number modulo MAIL_CONNECTIONS */
 };
 
@@ -71,6 +75,7 @@ static void refuse(peers *p, uint64_t connection, Fewbit__Reason reason, const c
     refusal.reason = reason;
     refusal.text = (char *)(uintptr_t)text;
     p->refused[connection % MAIL_CONNECTIONS] = connection;
+    p->refusals++;
     send_to(p, connection, MESSAGE_REFUSAL, &refusal.base);
     worker_reply(*p->worker, MAIL_CLOSE, connection, text, strlen(text) + 1);
 }
@@ -166,6 +171,9 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     peer *admitted = &p->portions[h->portion];
     admitted->connection = connection;
     admitted->wants_meter = false;
+    admitted->admitted++;
+    admitted->joined_at = clock_unix_ms();
+    admitted->ready_at = 0;
     snprintf(admitted->name, sizeof admitted->name, "%s", h->name);
     worker_reply(*p->worker, MAIL_ADMIT, connection, &p->config.heartbeat_ms, sizeof p->config.heartbeat_ms);
     Fewbit__Welcome welcome = FEWBIT__WELCOME__INIT;
@@ -190,6 +198,9 @@ static void take_frame(peers *p, const mail *m) {
         log_warn("%s is dropped: %s", k < p->split.portions ? p->portions[k].name : "a connection", text);
         refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, text);
     } else if (k < p->split.portions) {
+        if (got.type == MESSAGE_READY) {
+            p->portions[k].ready_at = clock_unix_ms();
+        }
         p->events.message(p->events.context, k, &got);
     } else if (got.type == MESSAGE_HELLO) {
         admit(p, m->about, got.body.hello);
@@ -261,6 +272,24 @@ void peers_ask_meter(peers *p, uint32_t portion) {
     if (p->portions[portion].connection) {
         p->portions[portion].wants_meter = true;
         worker_reply(*p->worker, MAIL_ASK_METER, p->portions[portion].connection, NULL, 0);
+    }
+}
+
+void peers_report(const peers *p, report *r) {
+    r->portions = p->split.portions;
+    r->refused_nodes = p->refusals;
+    r->ready = 0;
+    for (uint32_t k = 0; k < p->split.portions; k++) {
+        const peer *from = &p->portions[k];
+        report_node *to = &r->nodes[k];
+        to->connection = from->connection;
+        memcpy(to->name, from->name, sizeof to->name);
+        to->admitted = from->admitted;
+        to->joined_at = from->joined_at;
+        to->ready_at = from->ready_at;
+        to->is_ready = from->connection != 0 && from->ready_at != 0;
+        to->meter = from->past;
+        r->ready += to->is_ready;
     }
 }
 

@@ -6,6 +6,7 @@
 #define FEWBIT_DECODER_SERVER_PEERS_H
 
 #include "data/labels.h"
+#include "decoder_server/report.h"
 #include "experiment/experiment.h"
 #include "loop/worker.h"
 #include "wire/message.h"
@@ -46,6 +47,9 @@ void peers_pause(peers *p, uint32_t portion, bool paused);
 
 /* `metered` follows, with the sum over all connections the portion has had. */
 void peers_ask_meter(peers *p, uint32_t portion);
+
+/* Fills in what peers know of the nodes: all but payload bits, addresses and the meters of present connections. */
+void peers_report(const peers *p, report *r);
 
 bool peers_is_here(const peers *p, uint32_t portion);
 const char *peers_name(const peers *p, uint32_t portion);

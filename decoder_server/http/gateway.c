@@ -1,220 +1,22 @@
-#include "decoder_server/http/gateway.h"
+#include "decoder_server/http/gateway_inside.h"
 
 #include "base/log.h"
-#include "decoder_server/http/image.h"
-#include "decoder_server/http/reply.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-enum { REQUESTS_MAX = 1024, IDLE_SECONDS = 10, TURN_MS = 1000, CONNECTION_BYTES = 16 * 1024 };
-
-/* One HTTP exchange. */
-typedef struct exchange {
-    gateway *gateway;
-    struct MHD_Connection *connection;
-    bool is_asked, is_answered; /* handed on; answered (and resumed) */
-    uint64_t request;
-    answer answer;
-    size_t length, capacity; /* of body */
-    bool is_too_long;
-    uint8_t body[];
-} exchange;
-
-struct gateway {
-    gateway_config config;
-    struct MHD_Daemon *daemon;
-    uv_poll_t *poll;
-    uv_timer_t *timer;
-    exchange *exchanges[REQUESTS_MAX]; /* by request % REQUESTS_MAX */
-    uint64_t last_request;
-    uint32_t ready_nodes, nodes;
-    uint8_t *sample;
-    bool is_running; /* inside MHD_run */
+enum {
+    STALLED_SECONDS = 60, /* a connection that takes or brings nothing for so long, whatever is expected, is closed */
+    TURN_MS = 1000,
+    RUNS_A_TURN = 16,
+    CONNECTION_BYTES = 16 * 1024,
+    SPARE_CONNECTIONS = 64, /* above our own limit, so that libmicrohttpd never stops accepting */
 };
 
-static enum MHD_Result send_text(struct MHD_Connection *connection, unsigned status, char *text) {
-    if (!text) {
-        return MHD_NO;
-    }
-    struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-    if (status == MHD_HTTP_SERVICE_UNAVAILABLE) {
-        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, "1");
-    }
-    enum MHD_Result queued = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
-    return queued;
-}
-
-static enum MHD_Result send_error(struct MHD_Connection *connection, unsigned status, const char *code,
-                                  const char *message) {
-    return send_text(connection, status, reply_error(code, message));
-}
-
-static enum MHD_Result send_answer(exchange *x) {
-    switch (x->answer.outcome) {
-    case ANSWER_CLASSIFIED:
-        return send_text(x->connection, MHD_HTTP_OK, reply_classified(x->request, &x->answer, x->gateway->config.set));
-    case ANSWER_NO_NODES:
-        return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "no_nodes", "no node is ready");
-    case ANSWER_NO_CODES:
-        return send_error(x->connection, MHD_HTTP_GATEWAY_TIMEOUT, "no_codes", "no node answered by the deadline");
-    case ANSWER_BUSY:
-        break;
-    }
-    return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "too many requests are under way");
-}
-
-/* A media type, in any case of letters, with or without parameters. */
-static bool is_type(const char *type, const char *wanted) {
-    size_t length = strlen(wanted);
-    return type && strncasecmp(type, wanted, length) == 0 && (type[length] == '\0' || strchr("; \t", type[length]));
-}
-
-/* The whole body is here: turns it into a sample and hands it on. */
-static enum MHD_Result ask(exchange *x) {
-    gateway *g = x->gateway;
-    if (x->is_too_long) {
-        return send_error(x->connection, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body has more than 1 MiB");
-    }
-    const char *type = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
-    err e;
-    if (is_type(type, "image/png")) {
-        e = image_from_png(x->body, x->length, &g->config.shape, g->sample);
-    } else if (is_type(type, "application/octet-stream")) {
-        e = image_from_raw(x->body, x->length, &g->config.shape, g->sample);
-    } else {
-        return send_error(x->connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "unsupported_type",
-                          "send image/png or application/octet-stream");
-    }
-    if (e) {
-        return send_error(x->connection, MHD_HTTP_BAD_REQUEST, "bad_image", err_text());
-    }
-    exchange **place = NULL;
-    for (size_t tries = 0; tries < REQUESTS_MAX && (!place || *place); tries++) { /* past those that still wait */
-        place = &g->exchanges[++g->last_request % REQUESTS_MAX];
-    }
-    if (*place) {
-        return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "too many requests are under way");
-    }
-    x->request = g->last_request;
-    if (g->config.classify(g->config.context, x->request, g->sample, split_sample_elements(&g->config.shape))) {
-        return send_error(x->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", err_text());
-    }
-    *place = x;
-    x->is_asked = true;
-    MHD_suspend_connection(x->connection);
-    return MHD_YES;
-}
-
-static void take_body(exchange *x, const char *bytes, size_t *length) {
-    if (*length > x->capacity - x->length) {
-        x->is_too_long = true;
-    } else if (!x->is_too_long) {
-        memcpy(x->body + x->length, bytes, *length);
-        x->length += *length;
-    }
-    *length = 0;
-}
-
-static bool is_path(const char *url, const char *method, const char *path, const char *wanted, enum MHD_Result *sent,
-                    struct MHD_Connection *connection) {
-    if (strcmp(url, path) != 0) {
-        return false;
-    }
-    *sent = MHD_YES;
-    if (strcmp(method, wanted) != 0) {
-        *sent = send_error(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed", "not with this method");
-    }
-    return true;
-}
-
-static enum MHD_Result show_state(const gateway *g, struct MHD_Connection *connection, bool ready_matters) {
-    char text[64];
-    bool ready = g->nodes > 0 && g->ready_nodes == g->nodes;
-    snprintf(text, sizeof text, "{\"ready\":%s,\"nodes_ready\":%u,\"nodes\":%u}", ready ? "true" : "false",
-             g->ready_nodes, g->nodes);
-    return send_text(connection, ready_matters && !ready ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, strdup(text));
-}
-
-/* The size of the body buffer: what the client announces, within the cap; the cap where it does not, or where a
- * Transfer-Encoding makes the announcement void. */
-static size_t body_capacity(struct MHD_Connection *connection) {
-    const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    bool is_void = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-    unsigned long long length = text && !is_void ? strtoull(text, NULL, 10) : GATEWAY_BODY_MAX;
-    return length < GATEWAY_BODY_MAX ? (size_t)length : GATEWAY_BODY_MAX;
-}
-
-static enum MHD_Result start_exchange(gateway *g, struct MHD_Connection *connection, const char *url,
-                                      const char *method, void **state) {
-    enum MHD_Result sent;
-    if (is_path(url, method, "/v1/classify", "POST", &sent, connection)) {
-        if (strcmp(method, "POST") != 0) {
-            return sent;
-        }
-        size_t capacity = body_capacity(connection);
-        exchange *x = calloc(1, sizeof *x + capacity);
-        if (!x) {
-            return send_error(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "no memory");
-        }
-        x->gateway = g;
-        x->capacity = capacity;
-        x->connection = connection;
-        *state = x;
-        return MHD_YES;
-    }
-    if (is_path(url, method, "/healthz", "GET", &sent, connection)) {
-        return strcmp(method, "GET") == 0 ? show_state(g, connection, false) : sent;
-    }
-    if (is_path(url, method, "/readyz", "GET", &sent, connection)) {
-        return strcmp(method, "GET") == 0 ? show_state(g, connection, true) : sent;
-    }
-    return send_error(connection, MHD_HTTP_NOT_FOUND, "not_found", "there is nothing here");
-}
-
-static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload, size_t *upload_length, void **state) {
-    (void)version;
-    exchange *x = *state;
-    if (!x) {
-        return start_exchange(context, connection, url, method, state);
-    }
-    if (*upload_length > 0) {
-        take_body(x, upload, upload_length);
-        return MHD_YES;
-    }
-    if (x->is_answered) {
-        return send_answer(x);
-    }
-    return x->is_asked ? MHD_YES : ask(x);
-}
-
-static void forget(gateway *g, const exchange *x) {
-    exchange **place = &g->exchanges[x->request % REQUESTS_MAX];
-    if (x->is_asked && *place == x) {
-        *place = NULL;
-    }
-}
-
-static void on_completed(void *context, struct MHD_Connection *connection, void **state,
-                         enum MHD_RequestTerminationCode code) {
-    (void)connection, (void)code;
-    exchange *x = *state;
-    if (x) {
-        forget(context, x);
-        free(x);
-        *state = NULL;
-    }
-}
-
-/* The loop's side. */
+/* The daemon on the loop. */
 
 static void run_daemon(gateway *g);
 
@@ -222,18 +24,8 @@ static void on_timer(uv_timer_t *timer) {
     run_daemon(timer->data);
 }
 
-static void run_daemon(gateway *g) {
-    if (g->is_running) {
-        return;
-    }
-    g->is_running = true;
-    MHD_run(g->daemon);
-    g->is_running = false;
-    /* Now and then in any case: a turn that closes connections at the limit leaves the listening socket unwatched until
-     * the next one. */
-    MHD_UNSIGNED_LONG_LONG ms;
-    bool is_due = MHD_get_timeout(g->daemon, &ms) == MHD_YES && ms < TURN_MS;
-    uv_timer_start(g->timer, on_timer, is_due ? (ms ? ms : 1) : TURN_MS, 0);
+static void on_idle(uv_idle_t *idle) {
+    run_daemon(idle->data);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -241,16 +33,145 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     run_daemon(poll->data);
 }
 
-void gateway_answer(gateway *g, uint64_t request, const answer *a) {
-    exchange *x = g->exchanges[request % REQUESTS_MAX];
-    if (!x || x->request != request) {
-        return; /* the client has gone */
+/* Runs the daemon until it has nothing more to do at once. Where it never ends, the loop gets its turn in between: by
+ * an idle handle, since a timer's milliseconds are far too coarse. */
+static void run_daemon(gateway *g) {
+    if (g->is_running) {
+        return;
     }
-    x->answer = *a;
+    g->is_running = true;
+    MHD_UNSIGNED_LONG_LONG ms = 0;
+    bool is_timed = false;
+    for (int runs = 0; runs < RUNS_A_TURN && (runs == 0 || g->has_resumed || (is_timed && ms == 0)); runs++) {
+        g->has_resumed = false;
+        MHD_run(g->daemon);
+        is_timed = MHD_get_timeout(g->daemon, &ms) == MHD_YES;
+    }
+    g->is_running = false;
+    if (g->has_resumed || (is_timed && ms == 0)) {
+        uv_idle_start(g->idle, on_idle);
+    } else {
+        uv_idle_stop(g->idle);
+    }
+    /* Now and then in any case: a turn that closes connections at the limit leaves the listening socket unwatched until
+     * the next one. */
+    uv_timer_start(g->timer, on_timer, is_timed && ms > 0 && ms < TURN_MS ? ms : TURN_MS, 0);
+}
+
+void gateway_resume(gateway *g, exchange *x) {
     x->is_answered = true;
-    g->exchanges[request % REQUESTS_MAX] = NULL;
+    g->has_resumed = true;
     MHD_resume_connection(x->connection);
+}
+
+void gateway_flush(gateway *g) {
+    if (g->has_resumed) {
+        run_daemon(g);
+    }
+}
+
+/* Connections. */
+
+static enum MHD_Result on_accept(void *context, const struct sockaddr *address, socklen_t length) {
+    (void)address, (void)length;
+    gateway *g = context;
+    if (g->metrics.connections_open < GATEWAY_CONNECTIONS_MAX) {
+        return MHD_YES;
+    }
+    g->metrics.connections_refused++;
+    return MHD_NO;
+}
+
+static void connection_opens(gateway *g, struct MHD_Connection *connection, void **mark) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    client *c = calloc(1, sizeof *c);
+    g->metrics.connections++;
+    g->metrics.connections_open++;
+    *mark = c;
+    if (!c) {
+        return; /* without the watch over its time */
+    }
+    *c = (client){.next = g->clients, .socket = info ? info->connect_fd : -1, .until_ms = uv_now(g->loop) + HEAD_MS};
+    if (c->next) {
+        c->next->before = c;
+    }
+    g->clients = c;
+}
+
+static void on_connection(void *context, struct MHD_Connection *connection, void **mark,
+                          enum MHD_ConnectionNotificationCode code) {
+    gateway *g = context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        connection_opens(g, connection, mark);
+        return;
+    }
+    g->metrics.connections_open--;
+    client *c = *mark;
+    if (c) {
+        *(c->before ? &c->before->next : &g->clients) = c->next;
+        if (c->next) {
+            c->next->before = c->before;
+        }
+        free(c);
+    }
+}
+
+/* Cuts off whoever takes too long over a request: libmicrohttpd only asks that something comes now and then. (Its own
+ * limit by connection would cost a look at each of them in each turn.) */
+static void on_watch(uv_timer_t *watch) {
+    gateway *g = watch->data;
+    uint64_t now = uv_now(g->loop);
+    bool any = false;
+    for (client *c = g->clients; c; c = c->next) {
+        if (c->until_ms != 0 && now > c->until_ms && !c->is_cut && c->socket >= 0) {
+            c->is_cut = any = true;
+            g->metrics.connections_cut++;
+            shutdown(c->socket, SHUT_RDWR);
+        }
+    }
+    if (any) {
+        run_daemon(g);
+    }
+}
+
+/* Events. */
+
+static void on_wanted(void *context, bool wanted) {
+    gateway *g = context;
+    g->config.listen(g->config.context, wanted);
+}
+
+static void on_taken(void *context) {
+    gateway *g = context;
+    g->config.events_taken(g->config.context);
+}
+
+static void on_resumed(void *context) {
+    gateway *g = context;
+    g->has_resumed = true;
     run_daemon(g);
+}
+
+void gateway_events(gateway *g, uint64_t dropped, const char *bytes, size_t length) {
+    events_add(g->events, dropped, bytes, length);
+}
+
+void gateway_greet(gateway *g, const char *bytes, size_t length) {
+    events_greet(g->events, bytes, length);
+}
+
+/* What comes from outside. */
+
+void gateway_answer(gateway *g, uint64_t request, const answer *a) {
+    question *q = g->asked[request % REQUESTS_MAX];
+    if (q && q->number == request) { /* else the client has gone */
+        classify_answered(g, q, a);
+    }
+}
+
+void gateway_report(gateway *g, const report *r) {
+    g->report = *r;
+    routes_reported(g);
 }
 
 void gateway_set_ready(gateway *g, uint32_t nodes, uint32_t of) {
@@ -258,17 +179,48 @@ void gateway_set_ready(gateway *g, uint32_t nodes, uint32_t of) {
     g->nodes = of;
 }
 
-static err start_daemon(gateway *g) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(g->config.port)};
-    const char *host = strcmp(g->config.host, "localhost") == 0 ? "127.0.0.1" : g->config.host;
-    if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
-        return err_fail(ERR_USAGE, "--http: '%s' is no IPv4 address", g->config.host);
+err gateway_set_model(gateway *g, const char *model) {
+    text_reset(&g->model);
+    text_add(&g->model, model);
+    return g->model.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description") : ERR_OK;
+}
+
+/* Start and end. */
+
+/* The address to bind; *is_six where it is one of IPv6. */
+static err read_address(const gateway_config *config, struct sockaddr_storage *address, bool *is_six) {
+    const char *host = strcmp(config->host, "localhost") == 0 ? "127.0.0.1" : config->host;
+    struct sockaddr_in *four = (struct sockaddr_in *)address;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
+    *address = (struct sockaddr_storage){0};
+    *is_six = inet_pton(AF_INET6, host, &six->sin6_addr) == 1;
+    if (*is_six) {
+        six->sin6_family = AF_INET6;
+        six->sin6_port = htons(config->port);
+        return ERR_OK;
     }
+    if (inet_pton(AF_INET, host, &four->sin_addr) != 1) {
+        return err_fail(ERR_USAGE, "--http: '%s' is no IP address", config->host);
+    }
+    four->sin_family = AF_INET;
+    four->sin_port = htons(config->port);
+    return ERR_OK;
+}
+
+static err start_daemon(gateway *g) {
+    struct sockaddr_storage address;
+    bool is_six;
+    err e = read_address(&g->config, &address, &is_six);
+    if (e) {
+        return e;
+    }
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (is_six ? MHD_USE_IPv6 : 0);
     g->daemon =
-        MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, g->config.port, NULL, NULL, on_request, g,
-                         MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_CONNECTION_LIMIT, GATEWAY_CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                         (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, g, MHD_OPTION_END);
+        MHD_start_daemon(flags, g->config.port, on_accept, g, routes_take, g, MHD_OPTION_SOCK_ADDR, &address,
+                         MHD_OPTION_CONNECTION_LIMIT, GATEWAY_CONNECTIONS_MAX + SPARE_CONNECTIONS,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)STALLED_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, routes_completed, g,
+                         MHD_OPTION_NOTIFY_CONNECTION, on_connection, g, MHD_OPTION_END);
     return g->daemon ? ERR_OK
                      : err_system(ERR_NETWORK, "cannot listen for HTTP on %s:%u", g->config.host, g->config.port);
 }
@@ -277,28 +229,69 @@ static void free_handle(uv_handle_t *handle) {
     free(handle);
 }
 
-err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
+/* Allocates what the gateway holds, before anything runs. */
+static gateway *allocate(const gateway_config *config) {
     gateway *g = calloc(1, sizeof *g);
-    uint8_t *sample = malloc(split_sample_elements(&config->shape));
-    uv_poll_t *poll = malloc(sizeof *poll);
-    uv_timer_t *timer = malloc(sizeof *timer);
-    err e = g && sample && poll && timer ? ERR_OK : err_fail(ERR_MEMORY, "no memory for the HTTP side");
-    if (!e) {
-        *g = (gateway){.config = *config, .sample = sample, .poll = poll, .timer = timer};
-        e = start_daemon(g);
+    if (!g) {
+        return NULL;
     }
+    g->config = *config;
+    g->sample = malloc(split_sample_elements(&config->shape));
+    g->poll = malloc(sizeof *g->poll);
+    g->timer = malloc(sizeof *g->timer);
+    g->watch = malloc(sizeof *g->watch);
+    g->idle = malloc(sizeof *g->idle);
+    return g;
+}
+
+static void free_gateway(gateway *g) {
+    events_free(g->events);
+    exchange_pool_free(&g->pool);
+    text_free(&g->model);
+    free(g->sample);
+    free(g);
+}
+
+static void free_unstarted(gateway *g) {
+    if (g) {
+        free(g->poll);
+        free(g->timer);
+        free(g->watch);
+        free(g->idle);
+        free_gateway(g);
+    }
+}
+
+static void start_handles(gateway *g) {
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(g->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    uv_poll_init(g->loop, g->poll, info->epoll_fd);
+    uv_timer_init(g->loop, g->timer);
+    uv_timer_init(g->loop, g->watch);
+    uv_idle_init(g->loop, g->idle);
+    g->poll->data = g->timer->data = g->watch->data = g->idle->data = g;
+    uv_poll_start(g->poll, UV_READABLE, on_poll);
+    uv_timer_start(g->watch, on_watch, TURN_MS, TURN_MS);
+}
+
+err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
+    gateway *g = allocate(config);
+    if (!g || !g->sample || !g->poll || !g->timer || !g->watch || !g->idle) {
+        free_unstarted(g);
+        return err_fail(ERR_MEMORY, "no memory for the HTTP side");
+    }
+    g->loop = loop;
+    err e = page_init(&g->page);
+    e = e ? e : start_daemon(g);
+    events_host host = {on_wanted, on_taken, on_resumed, g};
+    e = e ? e : events_new(&g->events, loop, &host, config->mode == GATEWAY_TRAINS);
     if (e) {
-        free(g);
-        free(sample);
-        free(poll);
-        free(timer);
+        if (g->daemon) {
+            MHD_stop_daemon(g->daemon);
+        }
+        free_unstarted(g);
         return e;
     }
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(g->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    uv_poll_init(loop, poll, info->epoll_fd);
-    uv_timer_init(loop, timer);
-    poll->data = timer->data = g;
-    uv_poll_start(poll, UV_READABLE, on_poll);
+    start_handles(g);
     *out = g;
     return ERR_OK;
 }
@@ -310,14 +303,20 @@ uint16_t gateway_port(const gateway *g) {
 
 void gateway_close(gateway *g) {
     answer busy = {.outcome = ANSWER_BUSY};
+    g->is_closing = true;
     for (size_t i = 0; i < REQUESTS_MAX; i++) {
-        if (g->exchanges[i]) {
-            gateway_answer(g, g->exchanges[i]->request, &busy);
+        if (g->asked[i]) {
+            classify_answered(g, g->asked[i], &busy);
         }
     }
+    routes_reported(g); /* with the last report there was */
+    events_end(g->events);
+    g->has_resumed = true;
+    run_daemon(g);
     uv_close((uv_handle_t *)g->poll, free_handle);
     uv_close((uv_handle_t *)g->timer, free_handle);
+    uv_close((uv_handle_t *)g->watch, free_handle);
+    uv_close((uv_handle_t *)g->idle, free_handle);
     MHD_stop_daemon(g->daemon);
-    free(g->sample);
-    free(g);
+    free_gateway(g);
 }

@@ -1,36 +1,63 @@
-/* The gateway: HTTP (libmicrohttpd) on the libuv loop.
+/* The gateway: HTTP (libmicrohttpd) on the libuv loop. docs/openapi.yaml says what it answers, the tests hold it
+ * against the running server.
  *
- *   POST /v1/classify   body: image/png, or application/octet-stream with a sample's raw elements -> JSON
- *   GET  /healthz       200 while the process runs
- *   GET  /readyz        200 once every node is ready, else 503
+ * Serving and training use the same gateway; what only one of them has answers 404 in the other. Errors are
+ * {"error": {"code", "message", "request"}}. With a token, everything but the live page, /healthz and
+ * /readyz wants it.
  *
- * Errors are {"error": {"code": …, "message": …}}. */
+ * Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_GATEWAY_H
 #define FEWBIT_DECODER_SERVER_HTTP_GATEWAY_H
 
 #include "data/dataset.h"
 #include "decoder_server/answer.h"
+#include "decoder_server/http/token.h"
+#include "decoder_server/mail.h"
+#include "decoder_server/report.h"
 
 #include <uv.h>
 
 typedef struct gateway gateway;
 
-enum { GATEWAY_BODY_MAX = 1 << 20, GATEWAY_CONNECTIONS_MAX = 1024 };
+enum { GATEWAY_BODY_MAX = 1 << 20, GATEWAY_BATCH_MAX = 64, GATEWAY_CONNECTIONS_MAX = 2048 };
+
+typedef enum gateway_mode { GATEWAY_SERVES = 1, GATEWAY_TRAINS = 2 } gateway_mode;
 
 typedef struct gateway_config {
     const char *host;
     uint16_t port;
+    gateway_mode mode;
+    const token *token; /* borrowed; NULL: everybody may ask */
     const dataset *set;
     split shape;
-    /* Hands a sample's elements on; gateway_answer follows. */
+    uint32_t enough_nodes; /* ready with so many */
+    /* Hands a sample's elements on; gateway_answer follows. Serving only. */
     err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);
+    /* gateway_report follows. */
+    err (*ask_report)(void *context);
+    /* Somebody listens to events, or nobody any more. */
+    void (*listen)(void *context, bool wanted);
+    /* The events handed in last are under way. */
+    void (*events_taken)(void *context);
     void *context;
 } gateway_config;
 
 err gateway_new(gateway **g, uv_loop_t *loop, const gateway_config *config);
 
-void gateway_answer(gateway *g, uint64_t request, const answer *a);
+/* The body of /v1/model, JSON; copied. */
+err gateway_set_model(gateway *g, const char *json);
 void gateway_set_ready(gateway *g, uint32_t nodes, uint32_t of);
+
+void gateway_answer(gateway *g, uint64_t request, const answer *a);
+void gateway_report(gateway *g, const report *r);
+
+/* After a batch of answers and reports: lets them go out. */
+void gateway_flush(gateway *g);
+
+/* Whole server-sent events; `dropped` went missing before them. */
+void gateway_events(gateway *g, uint64_t dropped, const char *bytes, size_t length);
+/* One event that every new listener gets first. */
+void gateway_greet(gateway *g, const char *bytes, size_t length);
 
 uint16_t gateway_port(const gateway *g);
 

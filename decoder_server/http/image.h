@@ -13,6 +13,9 @@
  * Transparency is laid on black. ERR_INPUT says what does not fit. */
 err image_from_png(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
 
+/* The same for a JPEG; of a colour one a sample of one channel takes the luminance. */
+err image_from_jpeg(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
+
 /* Raw elements, as many as the sample has. */
 err image_from_raw(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
 

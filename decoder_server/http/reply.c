@@ -2,45 +2,81 @@
 
 #include "bits/pack.h"
 
-#include <jansson.h>
-#include <math.h>
+enum { PROBABILITY_PLACES = 9, MS_PLACES = 3 };
 
-static json_t *code_text(const answer *a, uint32_t portion) {
-    char text[PACK_CODE_BITS_MAX + 1] = "";
-    for (uint32_t b = 0; b < a->bits; b++) {
-        text[b] = a->codes[portion] >> b & 1 ? '1' : '0';
+static void write_probabilities(text *t, const answer *a) {
+    text_add(t, ",\"probability\":");
+    text_add_fraction(t, (double)a->probabilities[a->class], PROBABILITY_PLACES);
+    text_add(t, ",\"probabilities\":[");
+    for (uint32_t c = 0; c < a->classes; c++) {
+        text_add(t, c ? "," : "");
+        text_add_fraction(t, (double)a->probabilities[c], PROBABILITY_PLACES);
     }
-    return json_string(text);
+    text_add(t, "]");
 }
 
-char *reply_classified(uint64_t request, const answer *a, const dataset *set) {
-    json_t *probabilities = json_array(), *bits = json_array(), *missing = json_array();
-    uint32_t present = 0;
-    for (uint32_t c = 0; c < a->classes; c++) {
-        json_array_append_new(probabilities, json_real((double)a->probabilities[c]));
-    }
+static void write_codes(text *t, const answer *a) {
+    text_add(t, ",\"bits\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
+        char code[PACK_CODE_BITS_MAX + 1] = "";
+        for (uint32_t b = 0; b < a->bits; b++) {
+            code[b] = a->codes[k] >> b & 1 ? '1' : '0';
+        }
         bool is_here = a->have >> k & 1;
-        present += is_here;
-        json_array_append_new(bits, is_here ? code_text(a, k) : json_null());
-        if (!is_here) {
-            json_array_append_new(missing, json_integer(k));
+        text_add(t, k ? "," : "");
+        text_add(t, is_here ? "\"" : "null");
+        text_add(t, is_here ? code : "");
+        text_add(t, is_here ? "\"" : "");
+    }
+    text_add(t, "]");
+}
+
+static void write_missing(text *t, const answer *a) {
+    const char *comma = "";
+    text_add(t, ",\"missing\":[");
+    for (uint32_t k = 0; k < a->portions; k++) {
+        if (!(a->have >> k & 1)) {
+            text_add(t, comma);
+            text_add_number(t, k);
+            comma = ",";
         }
     }
-    json_t *j = json_pack("{s:I, s:i, s:s, s:f, s:o, s:o, s:i, s:i, s:i, s:b, s:o, s:f}", "request",
-                          (json_int_t)request, "class", (int)a->class, "label", set->class_names[a->class],
-                          "probability", (double)a->probabilities[a->class], "probabilities", probabilities, "bits",
-                          bits, "payload_bits", (int)(present * a->bits), "frame_bytes", (int)a->frame_bytes,
-                          "raw_bytes", (int)(set->channels * set->height * set->width), "degraded", a->degraded,
-                          "missing", missing, "ms", round(a->ms * 1000) / 1000);
-    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    json_decref(j);
-    return text;
+    text_add(t, "]");
 }
 
-char *reply_error(const char *code, const char *message) {
-    json_t *j = json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", message);
-    char *text = json_dumps(j, JSON_COMPACT);
-    json_decref(j);
-    return text;
+static void write_number(text *t, const char *key, uint64_t value) {
+    text_add(t, key);
+    text_add_number(t, value);
+}
+
+static void write_ms(text *t, const char *key, uint64_t from_ns, uint64_t to_ns) {
+    text_add(t, key);
+    text_add_fraction(t, to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0, MS_PLACES);
+}
+
+/* No printf: this is written for every request. */
+void reply_classified(text *t, const char *request, const answer *a, const dataset *set, const reply_times *times) {
+    text_add(t, "{\"request\":\"");
+    text_add(t, request);
+    write_number(t, "\",\"class\":", a->class);
+    text_add(t, ",\"label\":");
+    text_add_json(t, set->class_names[a->class]);
+    write_probabilities(t, a);
+    write_codes(t, a);
+    write_number(t, ",\"payload_bits\":", (uint64_t)__builtin_popcountll(a->have) * a->bits);
+    write_number(t, ",\"frame_bytes\":", a->frame_bytes);
+    write_number(t, ",\"raw_bytes\":", (uint64_t)set->channels * set->height * set->width);
+    text_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");
+    write_missing(t, a);
+    write_ms(t, ",\"ms\":", times->asked_ns, times->answered_ns);
+    write_ms(t, ",\"timings\":{\"queue_ms\":", times->asked_ns, a->asked_ns);
+    write_ms(t, ",\"nodes_ms\":", a->asked_ns, a->due_ns);
+    write_ms(t, ",\"net_ms\":", a->due_ns, a->done_ns);
+    text_add(t, "}}");
+}
+
+void reply_error(text *t, const char *request, const char *code, const char *message) {
+    text_put(t, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+    text_add_json(t, message);
+    text_put(t, ",\"request\":\"%s\"}}", request);
 }

@@ -1,17 +1,21 @@
-/* The JSON of HTTP answers. Each returned text is the caller's to free. */
+/* The JSON of a classification and of an error. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_REPLY_H
 #define FEWBIT_DECODER_SERVER_HTTP_REPLY_H
 
 #include "data/dataset.h"
 #include "decoder_server/answer.h"
+#include "decoder_server/http/text.h"
 
-#include <stdlib.h>
+/* When the HTTP side had the whole request, and when it had the answer. */
+typedef struct reply_times {
+    uint64_t asked_ns, answered_ns;
+} reply_times;
 
 /* {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "frame_bytes", "raw_bytes",
- *  "degraded", "missing", "ms"} */
-char *reply_classified(uint64_t request, const answer *a, const dataset *set);
+ *  "degraded", "missing", "ms", "timings": {"queue_ms", "nodes_ms", "net_ms"}} */
+void reply_classified(text *t, const char *request, const answer *a, const dataset *set, const reply_times *times);
 
-/* {"error": {"code", "message"}} */
-char *reply_error(const char *code, const char *message);
+/* {"error": {"code", "message", "request"}} */
+void reply_error(text *t, const char *request, const char *code, const char *message);
 
 #endif

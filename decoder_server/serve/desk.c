@@ -34,6 +34,7 @@ typedef struct waiting {
     bool is_live;
     uint64_t request;
     uint32_t frame_bytes;
+    uint64_t due_ns;
 } waiting;
 
 struct desk {
@@ -49,7 +50,9 @@ struct desk {
     uint32_t next_live;
     bool is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
     parked parked[SPLIT_PORTIONS_MAX];
+    uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
     uint32_t ready_nodes;
+    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
     bool has_begun;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */
@@ -118,6 +121,7 @@ void desk_joined(desk *d, uint32_t portion) {
     restore.step = d->commit->position.step;
     restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)d->commit->encoders[portion]};
     d->is_paused[portion] = false;
+    d->reached[portion] = 0;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
 }
 
@@ -157,7 +161,8 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .portions = d->portions,
         .bits = d->bits,
         .have = sample->have,
-        .ms = r->ms,
+        .asked_ns = sample->opened_ns,
+        .due_ns = w->due_ns,
         .frame_bytes = w->frame_bytes,
     };
     memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
@@ -195,7 +200,7 @@ static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now
     if (is_live) {
         live *request = &d->requests[sample->id % LIVE_CAPACITY];
         request->waits = false;
-        d->about[d->due_count] = (waiting){true, request->request, request->frame_bytes};
+        d->about[d->due_count] = (waiting){true, request->request, request->frame_bytes, now_ns};
     }
     if (++d->due_count == CLASSIFIER_ROWS) {
         classify_due(d, now_ns);
@@ -270,6 +275,7 @@ static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits,
         default:
             break;
         }
+        d->reached[portion] = p->first + i + 1;
     }
     return true;
 }
@@ -289,10 +295,11 @@ static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *b
     p->length = need;
 }
 
-/* Parked codes go on as far as there is room. */
-static void unpark(desk *d, uint32_t portion, uint64_t now_ns) {
+/* Parked codes go on as far as there is room; whether any did. */
+static bool unpark(desk *d, uint32_t portion, uint64_t now_ns) {
     parked *p = &d->parked[portion];
     size_t at = 0;
+    uint64_t reached = d->reached[portion];
     while (at < p->length) {
         parcel head;
         memcpy(&head, p->bytes + at, sizeof head);
@@ -306,21 +313,35 @@ static void unpark(desk *d, uint32_t portion, uint64_t now_ns) {
         memmove(p->bytes, p->bytes + at, p->length - at);
         p->length -= at;
     }
+    return at > 0 || d->reached[portion] != reached;
 }
 
-static void let_go_on(desk *d, uint64_t now_ns) {
+/* Whether no ready portion is behind this one: what waits, waits for it. */
+static bool is_last(const desk *d, uint32_t portion) {
     for (uint32_t k = 0; k < d->portions; k++) {
-        unpark(d, k, now_ns);
+        if (d->is_ready[k] && d->reached[k] < d->reached[portion]) {
+            return false;
+        }
     }
-    if (assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 2) {
-        return;
-    }
+    return true;
+}
+
+/* Nodes that were slowed go on once much less waits; the one that all others wait for, at once. (Each may have been
+ * ahead when it was slowed: then nobody would come.) Whether parked codes have found room, which may have made room for
+ * others. */
+static bool let_go_on(desk *d, uint64_t now_ns) {
+    bool any = false;
     for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->is_paused[k] && d->parked[k].length == 0) {
+        any |= unpark(d, k, now_ns);
+    }
+    bool has_room = assembler_count(d->pushed)->waiting <= PUSHED_CAPACITY / 2;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_paused[k] && d->parked[k].length == 0 && (has_room || is_last(d, k))) {
             d->is_paused[k] = false;
             d->host.pause(d->host.context, k, false);
         }
     }
+    return any;
 }
 
 static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
@@ -367,8 +388,10 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
     } else if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
     } else if (is_lone) {
+        d->payload_bits[portion] += d->bits;
         on_answer(d, portion, c, now_ns);
     } else {
+        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->bits;
         on_codes(d, portion, c, now_ns);
     }
 }
@@ -412,6 +435,23 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
     ask_nodes(d, id, sample, &entry->frame_bytes);
 }
 
+static void report_one_table(const assembler *a, uint32_t capacity, report_table *to) {
+    const assembler_counters *c = assembler_count(a);
+    *to = (report_table){c->complete, c->expired, c->late, c->duplicate, c->refused, c->waiting, capacity};
+}
+
+void desk_report(const desk *d, report *r) {
+    report_one_table(d->pushed, PUSHED_CAPACITY, &r->pushed);
+    report_one_table(d->live, LIVE_CAPACITY, &r->live);
+    r->ready = d->ready_nodes;
+    r->parked_bytes = 0;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        r->parked_bytes += d->parked[k].length;
+        r->nodes[k].is_ready = d->is_ready[k];
+        r->nodes[k].payload_bits[METER_IN] = d->payload_bits[k];
+    }
+}
+
 /* When the batch that is due starts; 0: now. */
 static uint64_t batch_start(const desk *d) {
     bool has_company = assembler_count(d->live)->waiting > 0 || assembler_count(d->pushed)->waiting > 0;
@@ -424,7 +464,9 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
     if (d->due_count > 0 && batch_start(d) <= now_ns) {
         classify_due(d, now_ns);
     }
-    let_go_on(d, now_ns);
+    if (let_go_on(d, now_ns)) {
+        return 0;
+    }
     uint64_t next = d->due_count > 0 ? batch_start(d) : UINT64_MAX;
     uint64_t pushed_next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
     next = pushed_next < next ? pushed_next : next;

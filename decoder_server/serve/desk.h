@@ -5,6 +5,7 @@
 #define FEWBIT_DECODER_SERVER_SERVE_DESK_H
 
 #include "decoder_server/answer.h"
+#include "decoder_server/report.h"
 #include "decoder_server/run.h"
 #include "decoder_server/serve/classifier.h"
 #include "decoder_server/serve/results.h"
@@ -50,6 +51,9 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns);
 
 /* Classify one whole sample, u8 [channels, height, width]; host.answer follows, exactly once, by the deadline. */
 void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns);
+
+/* Fills in the tables, and of the nodes what the desk knows. */
+void desk_report(const desk *d, report *r);
 
 /* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `batch_wait_ns`, when
  * the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for none. */

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "data/split.h"
+#include "decoder_server/feed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@ struct results {
     bool has_failed; /* said so */
     bool is_torn;    /* the file ends in a part of a line: another one begins with its end */
     char buffer[BUFFER_BYTES];
+    feed *feed; /* NULL: none */
 };
 
 err results_open(results **out, const char *path, const dataset *set, uint32_t portions, uint32_t bits) {
@@ -110,8 +112,13 @@ static char *put_line(const results *r, const result *one, char *to) {
     return PUT(put_decimal(PUT(to, ",\"ms\":"), one->ms, 3, 1000), "}\n");
 }
 
+void results_set_feed(results *r, struct feed *f) {
+    r->feed = f;
+}
+
 void results_write(results *r, const result *one) {
-    if (r->file < 0) {
+    bool is_heard = feed_is_wanted(r->feed);
+    if (r->file < 0 && !is_heard) {
         return;
     }
     if (sizeof r->buffer - r->used < LINE_BYTES_MAX) {
@@ -120,7 +127,11 @@ void results_write(results *r, const result *one) {
     if (r->used == 0 && r->is_torn) {
         r->buffer[r->used++] = '\n';
     }
-    r->used = (size_t)(put_line(r, one, r->buffer + r->used) - r->buffer);
+    char *line = r->buffer + r->used, *end = put_line(r, one, line);
+    if (is_heard) {
+        feed_put(r->feed, "result", line, (size_t)(end - line) - 1);
+    }
+    r->used += r->file >= 0 ? (size_t)(end - line) : 0;
 }
 
 /* Bytes of the buffer that are with the system; what a full disk does not take is lost. */
@@ -137,6 +148,9 @@ static size_t write_out(const results *r) {
 }
 
 void results_flush(results *r) {
+    if (r->feed) {
+        feed_flush(r->feed);
+    }
     if (r->used == 0) {
         return;
     }

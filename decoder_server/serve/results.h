@@ -13,6 +13,7 @@
 #include "decoder_server/serve/assembler.h"
 
 typedef struct results results;
+struct feed; /* decoder_server/feed.h */
 
 typedef struct result {
     const assembled *sample;
@@ -26,6 +27,9 @@ typedef struct result {
 /* `path`: a file to append to, "-" for standard output, "none" for nothing. */
 err results_open(results **r, const char *path, const dataset *set, uint32_t portions, uint32_t bits);
 void results_close(results *r);
+
+/* Results go to a feed too, where somebody listens; borrowed. */
+void results_set_feed(results *r, struct feed *f);
 
 void results_write(results *r, const result *one);
 

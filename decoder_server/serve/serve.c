@@ -4,8 +4,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "decoder_server/announce.h"
+#include "decoder_server/feed.h"
 #include "decoder_server/gate.h"
 #include "decoder_server/http/gateway.h"
+#include "decoder_server/http/views.h"
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
 #include "decoder_server/serve/desk.h"
@@ -27,10 +29,13 @@ typedef struct serving {
     gate *gate;
     gateway *gateway; /* NULL without --http */
     worker *worker;
+    token token;
+    report report;
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
     /* the worker's */
     peers *peers;
     desk *desk;
+    feed *feed;
     results *results;
 } serving;
 
@@ -50,7 +55,13 @@ static void pause_node(void *context, uint32_t portion, bool paused) {
 }
 
 static void send_answer(void *context, uint64_t request, const answer *a) {
-    worker_reply(((serving *)context)->worker, MAIL_ANSWER, request, a, sizeof *a);
+    uint8_t *to = worker_reply_begin(((serving *)context)->worker, MAIL_ANSWER, request, sizeof *a);
+    if (to) {
+        answer *sent = (answer *)(void *)to;
+        *sent = *a;
+        sent->done_ns = clock_now_ns();
+        worker_reply_end(((serving *)context)->worker);
+    }
 }
 
 static void tell_ready(void *context, uint32_t nodes) {
@@ -77,12 +88,31 @@ static void on_metered(void *context, uint32_t portion, const meter *m) {
     (void)context, (void)portion, (void)m;
 }
 
+static void send_report(serving *s) {
+    report *r = (report *)(void *)worker_reply_begin(s->worker, MAIL_REPORT, 0, sizeof *r);
+    if (r) {
+        *r = (report){0};
+        peers_report(s->peers, r);
+        desk_report(s->desk, r);
+        worker_reply_end(s->worker);
+    }
+}
+
 static void receive(void *role, const mail *m) {
     serving *s = role;
-    if (m->kind == MAIL_CLASSIFY) {
+    switch (m->kind) {
+    case MAIL_CLASSIFY:
         desk_classify(s->desk, m->about, m->bytes, clock_now_ns());
-    } else {
+        break;
+    case MAIL_ASK_REPORT:
+        send_report(s);
+        break;
+    case MAIL_EVENTS_TAKEN:
+        feed_taken(s->feed);
+        break;
+    default:
         peers_take(s->peers, m);
+        break;
     }
 }
 
@@ -93,7 +123,29 @@ static int64_t settle(void *role) {
 /* On the loop. */
 
 static err classify(void *context, uint64_t request, const uint8_t *sample, size_t length) {
-    return worker_post(((serving *)context)->worker, MAIL_CLASSIFY, request, sample, length);
+    return worker_post_in_turn(((serving *)context)->worker, MAIL_CLASSIFY, request, sample, length);
+}
+
+static err ask_report(void *context) {
+    return worker_post(((serving *)context)->worker, MAIL_ASK_REPORT, 0, NULL, 0);
+}
+
+static void listen_to_results(void *context, bool wanted) {
+    feed_set_wanted(((serving *)context)->feed, wanted);
+}
+
+static void results_taken(void *context) {
+    worker_post(((serving *)context)->worker, MAIL_EVENTS_TAKEN, 0, NULL, 0);
+}
+
+static void take_report(serving *s, const report *r) {
+    size_t in, out;
+    s->report = *r;
+    gate_report(s->gate, &s->report);
+    worker_waiting(s->worker, &in, &out);
+    s->report.worker_bytes = in;
+    s->report.loop_bytes = out;
+    gateway_report(s->gateway, &s->report);
 }
 
 static void deliver(void *loop_side, const mail *m) {
@@ -101,15 +153,30 @@ static void deliver(void *loop_side, const mail *m) {
     if (gate_deliver(s->gate, m) || !s->gateway) {
         return;
     }
-    if (m->kind == MAIL_ANSWER) {
+    switch (m->kind) {
+    case MAIL_ANSWER:
         gateway_answer(s->gateway, m->about, (const answer *)(const void *)m->bytes);
-    } else if (m->kind == MAIL_READY) {
+        break;
+    case MAIL_READY:
         gateway_set_ready(s->gateway, (uint32_t)m->about, s->split.portions);
+        break;
+    case MAIL_REPORT:
+        take_report(s, (const report *)(const void *)m->bytes);
+        break;
+    case MAIL_EVENTS:
+        gateway_events(s->gateway, m->about, (const char *)m->bytes, m->length);
+        break;
+    default:
+        break;
     }
 }
 
 static void delivered(void *loop_side) {
-    gate_flush(((serving *)loop_side)->gate);
+    serving *s = loop_side;
+    gate_flush(s->gate);
+    if (s->gateway) {
+        gateway_flush(s->gateway);
+    }
 }
 
 static void caught_up(void *loop_side) {
@@ -161,23 +228,50 @@ static err start_worker_side(serving *s) {
                        .seen_bytes = (size_t)s->options->cache_mib << 20},
     };
     err e = open_results(s);
+    e = e ? e : feed_new(&s->feed, &s->worker);
+    if (!e) {
+        results_set_feed(s->results, s->feed);
+    }
     e = e ? e : peers_new(&s->peers, &config, &events, &s->worker);
     return e ? e : desk_new(&s->desk, &s->run, s->results, &options, &host);
 }
 
+/* What /v1/model says. */
+static err describe_model(serving *s) {
+    const run_commit *commit;
+    text described = {0};
+    err e = run_served_commit(&s->run, &commit);
+    if (!e) {
+        views_model(&described, &s->run, s->set, &s->split, commit);
+        e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
+                                 : gateway_set_model(s->gateway, described.bytes);
+    }
+    text_free(&described);
+    return e;
+}
+
 static err start_gateway(serving *s) {
-    if (!s->options->has_http) {
+    const server_options *o = s->options;
+    if (!o->has_http) {
         return ERR_OK;
     }
     gateway_config config = {
-        .host = s->options->http_host,
-        .port = s->options->http_port,
+        .host = o->http_host,
+        .port = o->http_port,
+        .mode = GATEWAY_SERVES,
+        .token = o->token_file ? &s->token : NULL,
         .set = s->set,
         .shape = s->split,
+        .enough_nodes = o->ready_nodes > 0 ? (uint32_t)o->ready_nodes : s->split.portions,
         .classify = classify,
+        .ask_report = ask_report,
+        .listen = listen_to_results,
+        .events_taken = results_taken,
         .context = s,
     };
-    err e = gateway_new(&s->gateway, &s->loop, &config);
+    err e = o->token_file ? token_load(&s->token, o->token_file) : ERR_OK;
+    e = e ? e : gateway_new(&s->gateway, &s->loop, &config);
+    e = e ? e : describe_model(s);
     if (!e) {
         gateway_set_ready(s->gateway, 0, s->split.portions);
     }
@@ -204,6 +298,7 @@ static err run_loop(serving *s) {
     if (e) {
         shut(s);
     } else {
+        worker_gather(s->worker);
         log_info("serving run %s: nodes on %s:%u%s", s->run.folder, s->options->host, gate_port(s->gate),
                  s->options->tls ? " with TLS" : "");
         if (s->gateway) {
@@ -233,6 +328,7 @@ static err serve_run(serving *s) {
     desk_free(s->desk);
     peers_free(s->peers);
     results_close(s->results);
+    feed_free(s->feed);
     return e;
 }
 

@@ -263,6 +263,11 @@ static void train_on_batch(coordinator *c) {
     c->state = UPDATING;
 }
 
+uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d) {
+    const ledger *l = &c->ledger;
+    return d == METER_OUT ? l->gradients[portion] : l->codes[portion] + l->activations[portion];
+}
+
 size_t coordinator_work_tasks(const coordinator *c) {
     return c->state == UPDATING ? step_update_tasks(c->step) : 0;
 }

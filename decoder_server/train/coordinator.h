@@ -52,6 +52,9 @@ void coordinator_left(coordinator *c, uint32_t portion);
 void coordinator_receive(coordinator *c, uint32_t portion, const message *m);
 void coordinator_metered(coordinator *c, uint32_t portion, const meter *m);
 
+/* Payload bits that passed between the server and a portion's node: codes, soft outputs; gradients. */
+uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d);
+
 /* Tasks of the head's update that stand ready: run each once, in any order, also side by side, then call
  * coordinator_work_done. No other call in between. */
 size_t coordinator_work_tasks(const coordinator *c);

@@ -104,6 +104,9 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         .port = o->port,
         .tls = o->tls,
         .announce = o->announce,
+        .http_host = o->has_http ? o->http_host : NULL,
+        .http_port = o->http_port,
+        .token_file = o->token_file,
         .heartbeat_ms = (uint32_t)o->heartbeat_ms,
         .threads = threads_of(o),
     };

@@ -3,8 +3,11 @@
 #include "base/log.h"
 #include "decoder_server/announce.h"
 #include "decoder_server/gate.h"
+#include "decoder_server/http/gateway.h"
+#include "decoder_server/http/views.h"
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
+#include "decoder_server/train/broadcast.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "loop/signals.h"
@@ -24,6 +27,9 @@ typedef struct training {
     uv_loop_t loop;
     signals signals;
     gate *gate;
+    gateway *gateway; /* NULL without --http */
+    token token;
+    report report;
     worker *worker;
     end_note end;
     bool ending;
@@ -32,6 +38,8 @@ typedef struct training {
     peers *peers;
     coordinator *coordinator;
     progress progress;
+    broadcast broadcast;
+    uint32_t nodes_here;
     bool is_over;
 } training;
 
@@ -50,15 +58,21 @@ static void ask_meter(void *context, uint32_t portion) {
 }
 
 static void show(void *context, const coordinator_progress *p) {
-    progress_show(&((training *)context)->progress, p);
+    training *t = context;
+    progress_show(&t->progress, p);
+    broadcast_progress(&t->broadcast, p);
 }
 
 static void on_joined(void *context, uint32_t portion, const char *name) {
-    coordinator_joined(((training *)context)->coordinator, portion, name);
+    training *t = context;
+    worker_reply(t->worker, MAIL_READY, ++t->nodes_here, NULL, 0);
+    coordinator_joined(t->coordinator, portion, name);
 }
 
 static void on_left(void *context, uint32_t portion) {
-    coordinator_left(((training *)context)->coordinator, portion);
+    training *t = context;
+    worker_reply(t->worker, MAIL_READY, --t->nodes_here, NULL, 0);
+    coordinator_left(t->coordinator, portion);
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
@@ -73,8 +87,31 @@ static void work_task(void *context, size_t task) {
     coordinator_work_task(context, task);
 }
 
+static void send_report(training *t) {
+    report *r = (report *)(void *)worker_reply_begin(t->worker, MAIL_REPORT, 0, sizeof *r);
+    if (!r) {
+        return;
+    }
+    *r = (report){.training = t->broadcast.now};
+    peers_report(t->peers, r);
+    for (uint32_t k = 0; k < r->portions; k++) {
+        for (meter_direction d = METER_IN; d <= METER_OUT; d++) {
+            r->nodes[k].payload_bits[d] = coordinator_payload_bits(t->coordinator, k, d);
+        }
+    }
+    worker_reply_end(t->worker);
+}
+
 static void receive(void *role, const mail *m) {
     training *t = role;
+    if (m->kind == MAIL_ASK_REPORT) {
+        send_report(t);
+        return;
+    }
+    if (m->kind == MAIL_EVENTS_TAKEN) {
+        feed_taken(t->broadcast.feed);
+        return;
+    }
     peers_take(t->peers, m);
     size_t tasks = coordinator_work_tasks(t->coordinator);
     if (tasks > 0) {
@@ -86,6 +123,7 @@ static void receive(void *role, const mail *m) {
         t->is_over = true;
         end_note note = {.code = outcome};
         snprintf(note.text, sizeof note.text, "%s", outcome ? err_text() : "");
+        feed_finish(t->broadcast.feed);
         worker_reply(t->worker, MAIL_END, 0, &note, sizeof note);
     }
 }
@@ -101,25 +139,84 @@ static void on_closed(void *context) {
     uv_stop(&((training *)context)->loop);
 }
 
+static void shut(training *t) {
+    if (t->gateway) {
+        gateway_close(t->gateway);
+        t->gateway = NULL;
+    }
+    gate_close(t->gate, on_closed, t);
+}
+
 static void end(training *t, const end_note *note) {
     if (!t->ending) {
         t->ending = true;
         supervisor_stopping();
         t->end = *note;
         signals_release(&t->signals);
-        gate_close(t->gate, on_closed, t);
+        shut(t);
+    }
+}
+
+static void take_report(training *t, const report *r) {
+    size_t in, out;
+    t->report = *r;
+    gate_report(t->gate, &t->report);
+    worker_waiting(t->worker, &in, &out);
+    t->report.worker_bytes = in;
+    t->report.loop_bytes = out;
+    gateway_report(t->gateway, &t->report);
+}
+
+/* A record for the HTTP side. */
+static void show_over_http(training *t, const mail *m) {
+    switch (m->kind) {
+    case MAIL_READY:
+        gateway_set_ready(t->gateway, (uint32_t)m->about, t->config->run->experiment.data.portions);
+        break;
+    case MAIL_REPORT:
+        take_report(t, (const report *)(const void *)m->bytes);
+        break;
+    case MAIL_EVENTS:
+        gateway_events(t->gateway, m->about, (const char *)m->bytes, m->length);
+        break;
+    case MAIL_GREETING:
+        gateway_greet(t->gateway, (const char *)m->bytes, m->length);
+        break;
+    default:
+        break;
     }
 }
 
 static void deliver(void *loop_side, const mail *m) {
     training *t = loop_side;
-    if (!gate_deliver(t->gate, m) && m->kind == MAIL_END) {
+    if (gate_deliver(t->gate, m)) {
+        return;
+    }
+    if (m->kind == MAIL_END) {
         end(t, (const end_note *)(const void *)m->bytes);
+    } else if (t->gateway) {
+        show_over_http(t, m);
     }
 }
 
 static void delivered(void *loop_side) {
-    gate_flush(((training *)loop_side)->gate);
+    training *t = loop_side;
+    gate_flush(t->gate);
+    if (t->gateway) {
+        gateway_flush(t->gateway);
+    }
+}
+
+static err ask_report(void *context) {
+    return worker_post(((training *)context)->worker, MAIL_ASK_REPORT, 0, NULL, 0);
+}
+
+static void on_listening(void *context, bool wanted) {
+    (void)context, (void)wanted; /* progress is made in any case: a new listener gets the last of it */
+}
+
+static void events_taken(void *context) {
+    worker_post(((training *)context)->worker, MAIL_EVENTS_TAKEN, 0, NULL, 0);
 }
 
 static void caught_up(void *loop_side) {
@@ -143,8 +240,64 @@ static err start_worker_side(training *t) {
     peers_events events = {on_joined, on_left, on_message, on_metered, t};
     coordinator_host host = {tell, drop, ask_meter, show, t};
     err e = lanes_new(&t->lanes, config->threads, false);
+    e = e ? e : broadcast_start(&t->broadcast, &t->worker);
     e = e ? e : peers_new(&t->peers, &peers_of_run, &events, &t->worker);
     return e ? e : coordinator_new(&t->coordinator, config->run, config->labels, t->lanes, true, &host);
+}
+
+/* What /v1/model says, and the epochs that a run which goes on has behind it. */
+static err describe_run(training *t, const dataset *set, const split *shape) {
+    const run *r = t->config->run;
+    text described = {0};
+    views_model(&described, r, set, shape, NULL);
+    err e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
+                                 : gateway_set_model(t->gateway, described.bytes);
+    text_free(&described);
+    for (uint32_t i = 0; i < r->evaluation_count && !e; i++) {
+        char event[BROADCAST_EVENT_MAX];
+        gateway_greet(t->gateway, event, broadcast_epoch_event(&r->evaluations[i], event));
+    }
+    return e;
+}
+
+static err start_gateway(training *t) {
+    const training_config *c = t->config;
+    if (!c->http_host) {
+        return ERR_OK;
+    }
+    const dataset *set;
+    split shape;
+    uint32_t classes;
+    err e = dataset_find(c->run->experiment.data.set, &set);
+    e = e ? e : experiment_split(&c->run->experiment, &shape, &classes);
+    e = e || !c->token_file ? e : token_load(&t->token, c->token_file);
+    if (e) {
+        return e;
+    }
+    gateway_config config = {
+        .host = c->http_host,
+        .port = c->http_port,
+        .mode = GATEWAY_TRAINS,
+        .token = c->token_file ? &t->token : NULL,
+        .set = set,
+        .shape = shape,
+        .enough_nodes = shape.portions,
+        .ask_report = ask_report,
+        .listen = on_listening,
+        .events_taken = events_taken,
+        .context = t,
+    };
+    e = gateway_new(&t->gateway, &t->loop, &config);
+    e = e ? e : describe_run(t, set, &shape);
+    if (!e) {
+        gateway_set_ready(t->gateway, 0, shape.portions);
+    }
+    return e;
+}
+
+static err announce_addresses(const training *t) {
+    const training_config *c = t->config;
+    return announce(c->announce, c->host, gate_port(t->gate), c->http_host, t->gateway ? gateway_port(t->gateway) : 0);
 }
 
 static err run_loop(training *t) {
@@ -153,18 +306,22 @@ static err run_loop(training *t) {
     if (e) {
         return e;
     }
-    e = worker_new(&t->worker, &t->loop, &role, t, t);
+    e = start_gateway(t);
+    e = e ? e : worker_new(&t->worker, &t->loop, &role, t, t);
     e = e ? e : signals_catch(&t->signals, &t->loop, on_stop, t);
     e = e || !t->config->tls ? e : signals_on_reload(&t->signals, tls_context_refresh, t->config->tls);
     if (e) {
-        gate_close(t->gate, on_closed, t);
-    } else if (announce(t->config->announce, t->config->host, gate_port(t->gate), NULL, 0)) {
+        shut(t);
+    } else if (announce_addresses(t)) {
         end_note note = {.code = ERR_IO};
         snprintf(note.text, sizeof note.text, "%s", err_text());
         end(t, &note);
     } else {
         log_info("listening on %s:%u for %u nodes, run %s", t->config->host, gate_port(t->gate),
                  t->config->run->experiment.data.portions, t->config->run->folder);
+        if (t->gateway) {
+            log_info("HTTP on %s:%u", t->config->http_host, gateway_port(t->gateway));
+        }
         supervisor_ready("training");
     }
     uv_run(&t->loop, UV_RUN_DEFAULT);
@@ -187,6 +344,7 @@ err training_run(const training_config *config) {
     }
     coordinator_free(t.coordinator);
     peers_free(t.peers);
+    broadcast_end(&t.broadcast);
     lanes_free(t.lanes);
     return e || !t.end.code ? e : err_fail(t.end.code, "%s", t.end.text);
 }

@@ -13,7 +13,10 @@ typedef struct training_config {
     const char *host;
     uint16_t port;
     tls_context *tls;     /* NULL: plain text; borrowed */
-    const char *announce; /* file, or NULL */
+    const char *announce;  /* file, or NULL */
+    const char *http_host; /* NULL: nothing over HTTP */
+    uint16_t http_port;
+    const char *token_file; /* of the HTTP side, or NULL */
     uint32_t heartbeat_ms;
     uint32_t threads; /* lanes of the head's own computation */
 } training_config;

@@ -101,13 +101,30 @@ uint8_t *mailbox_begin(mailbox *m, uint32_t kind, uint64_t about, size_t length)
 
 void mailbox_end(mailbox *m) {
     bool wakes = m->wakes;
-    if (wakes) {
-        pthread_cond_signal(&m->filled);
-    }
     pthread_mutex_unlock(&m->mutex);
-    if (wakes && m->wake) {
+    if (wakes) {
+        mailbox_wake(m);
+    }
+}
+
+/* Not under the mutex: the taker would wake only to wait for it. */
+void mailbox_wake(mailbox *m) {
+    pthread_cond_signal(&m->filled);
+    if (m->wake) {
         m->wake(m->context);
     }
+}
+
+err mailbox_put_quietly(mailbox *m, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
+    uint8_t *to = mailbox_begin(m, kind, about, length);
+    if (!to) {
+        return ERR_MEMORY;
+    }
+    if (length > 0) {
+        memcpy(to, bytes, length);
+    }
+    pthread_mutex_unlock(&m->mutex);
+    return ERR_OK;
 }
 
 err mailbox_put(mailbox *m, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
@@ -127,6 +144,13 @@ bool mailbox_is_high(mailbox *m) {
     bool high = m->in.used > m->high;
     pthread_mutex_unlock(&m->mutex);
     return high;
+}
+
+size_t mailbox_bytes(mailbox *m) {
+    pthread_mutex_lock(&m->mutex);
+    size_t bytes = m->in.used;
+    pthread_mutex_unlock(&m->mutex);
+    return bytes;
 }
 
 static bool swap(mailbox *m) {

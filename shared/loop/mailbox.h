@@ -30,12 +30,19 @@ void mailbox_free(mailbox *m);
 /* ERR_MEMORY is the only failure; the record is then not in. */
 err mailbox_put(mailbox *m, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 
+/* The same without waking a taker that sleeps: mailbox_wake does, for all that were put. */
+err mailbox_put_quietly(mailbox *m, uint32_t kind, uint64_t about, const void *bytes, size_t length);
+void mailbox_wake(mailbox *m);
+
 /* The same in place: room for `length` bytes of a record, which the caller fills before mailbox_end. The mailbox is
  * locked in between. NULL: no memory, and no mailbox_end. */
 uint8_t *mailbox_begin(mailbox *m, uint32_t kind, uint64_t about, size_t length);
 void mailbox_end(mailbox *m);
 
 bool mailbox_is_high(mailbox *m);
+
+/* Bytes that wait to be taken. */
+size_t mailbox_bytes(mailbox *m);
 
 /* The next record, or false when there is none. */
 bool mailbox_take(mailbox *m, mail *out);

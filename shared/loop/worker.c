@@ -15,6 +15,10 @@ struct worker {
     void *loop_side;
     mailbox *in, *out;
     uv_async_t *async;
+    uv_prepare_t *prepare;
+    bool has_posted;  /* the loop's: since the worker was last woken */
+    bool has_replied; /* the worker's: the loop is not told yet */
+    atomic_bool gathers;
     uv_thread_t thread;
     atomic_int news;
     atomic_bool stop;
@@ -26,8 +30,37 @@ static void tell_loop(worker *w, int news) {
     uv_async_send(w->async);
 }
 
+/* On the worker's thread. */
 static void on_out_filled(void *context) {
-    tell_loop(context, NEWS_MAIL);
+    worker *w = context;
+    if (atomic_load_explicit(&w->gathers, memory_order_relaxed)) {
+        w->has_replied = true;
+    } else {
+        tell_loop(w, NEWS_MAIL);
+    }
+}
+
+/* The loop is about to wait. */
+static void on_prepare(uv_prepare_t *prepare) {
+    worker *w = prepare->data;
+    if (w->has_posted) {
+        w->has_posted = false;
+        mailbox_wake(w->in);
+    }
+}
+
+static void pass_replies(worker *w) {
+    if (w->has_replied) {
+        w->has_replied = false;
+        tell_loop(w, NEWS_MAIL);
+    }
+}
+
+static int64_t idle(worker *w) {
+    pass_replies(w);
+    int64_t sleep = w->role.idle(w->role_context);
+    pass_replies(w);
+    return sleep;
 }
 
 static void on_in_low(void *context) {
@@ -46,14 +79,14 @@ static void worker_main(void *argument) {
         }
         if (since_turn == RECORDS_A_TURN) {
             since_turn = 0;
-            w->role.idle(w->role_context);
+            idle(w);
             continue;
         }
         since_turn = 0;
         if (atomic_load(&w->stop)) {
             return;
         }
-        int64_t sleep = w->role.idle(w->role_context);
+        int64_t sleep = idle(w);
         if (sleep != 0) {
             mailbox_wait(w->in, sleep);
         }
@@ -83,7 +116,7 @@ static void on_async(uv_async_t *async) {
     }
 }
 
-static void free_async(uv_handle_t *handle) {
+static void free_handle(uv_handle_t *handle) {
     free(handle);
 }
 
@@ -91,7 +124,8 @@ static void release(worker *w) {
     mailbox_free(w->in);
     mailbox_free(w->out);
     if (w->async) {
-        uv_close((uv_handle_t *)w->async, free_async);
+        uv_close((uv_handle_t *)w->async, free_handle);
+        uv_close((uv_handle_t *)w->prepare, free_handle);
     }
     free(w);
 }
@@ -99,17 +133,23 @@ static void release(worker *w) {
 err worker_new(worker **out, uv_loop_t *loop, const worker_role *role, void *role_context, void *loop_side) {
     worker *w = calloc(1, sizeof *w);
     uv_async_t *async = malloc(sizeof *async);
-    if (!w || !async) {
+    uv_prepare_t *prepare = malloc(sizeof *prepare);
+    if (!w || !async || !prepare) {
         free(w);
         free(async);
+        free(prepare);
         return err_fail(ERR_MEMORY, "no memory for a worker");
     }
     w->role = *role;
     w->role_context = role_context;
     w->loop_side = loop_side;
     uv_async_init(loop, async, on_async);
-    async->data = w;
+    uv_prepare_init(loop, prepare);
+    uv_prepare_start(prepare, on_prepare);
+    uv_unref((uv_handle_t *)prepare);
+    async->data = prepare->data = w;
     w->async = async;
+    w->prepare = prepare;
     err e = mailbox_new(&w->in, WORKER_MAIL_HIGH, NULL, on_in_low, w);
     e = e ? e : mailbox_new(&w->out, WORKER_MAIL_HIGH, on_out_filled, NULL, w);
     *out = w; /* the role may reply from its first moment */
@@ -121,6 +161,10 @@ err worker_new(worker **out, uv_loop_t *loop, const worker_role *role, void *rol
         release(w);
     }
     return e;
+}
+
+void worker_gather(worker *w) {
+    atomic_store(&w->gathers, true);
 }
 
 void worker_free(worker *w) {
@@ -139,8 +183,18 @@ err worker_post(worker *w, uint32_t kind, uint64_t about, const void *bytes, siz
     return mailbox_put(w->in, kind, about, bytes, length);
 }
 
+err worker_post_in_turn(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
+    w->has_posted = true;
+    return mailbox_put_quietly(w->in, kind, about, bytes, length);
+}
+
 bool worker_is_behind(worker *w) {
     return mailbox_is_high(w->in);
+}
+
+void worker_waiting(worker *w, size_t *in, size_t *out) {
+    *in = mailbox_bytes(w->in);
+    *out = mailbox_bytes(w->out);
 }
 
 err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length) {

@@ -33,12 +33,21 @@ typedef struct worker_role {
 /* Starts the thread. */
 err worker_new(worker **w, uv_loop_t *loop, const worker_role *role, void *role_context, void *loop_side);
 
+/* From here on replies wait until the role has taken what there is, so that many go to the loop at once. For roles
+ * whose `receive` is quick. */
+void worker_gather(worker *w);
+
 /* Asks the thread to end after the records already in, waits for it, delivers what it left, frees. Loop's thread. */
 void worker_free(worker *w);
 
 /* Loop's thread. */
 err worker_post(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
+/* The same, but a worker that sleeps is woken only when the running loop next waits for events: once for many records.
+ */
+err worker_post_in_turn(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 bool worker_is_behind(worker *w);
+/* Bytes that wait on their way to the worker and from it. */
+void worker_waiting(worker *w, size_t *in, size_t *out);
 
 /* Worker's thread. worker_reply_begin gives room to fill in place, closed by worker_reply_end. */
 err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);

@@ -86,6 +86,9 @@ void link_attach(wire_link *l, const link_events *events, void *context);
 /* The port it listens on (of use after asking for port 0). */
 uint16_t listener_port(const listener *l);
 
+/* Connections closed at once because there were too many. */
+uint64_t listener_turned_away(const listener *l);
+
 /* Stops accepting; the listener frees itself. Its links stay. */
 void listener_close(listener *l);
 

@@ -87,6 +87,10 @@ err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t por
     return ERR_OK;
 }
 
+uint64_t listener_turned_away(const listener *l) {
+    return l->turned_away;
+}
+
 uint16_t listener_port(const listener *l) {
     struct sockaddr_storage address;
     int size = sizeof address;

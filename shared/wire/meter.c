@@ -27,6 +27,14 @@ uint64_t meter_frame_bytes(const meter *m) {
     return sum;
 }
 
+uint64_t meter_frame_bytes_of(const meter *m, meter_direction d) {
+    uint64_t sum = 0;
+    for (int type = 0; type < MESSAGE_TYPES; type++) {
+        sum += m->frame_bytes[d][type];
+    }
+    return sum;
+}
+
 static void add_scaled(meter *sum, const meter *m, uint64_t sign) {
     for (int d = 0; d < 2; d++) {
         for (int type = 0; type < MESSAGE_TYPES; type++) {

@@ -32,6 +32,9 @@ void meter_ask_kernel(meter *m, int socket);
 /* All frame bytes of both directions. */
 uint64_t meter_frame_bytes(const meter *m);
 
+/* Those of one direction. */
+uint64_t meter_frame_bytes_of(const meter *m, meter_direction d);
+
 /* sum += m; a link that ended is added to those before it. */
 void meter_add(meter *sum, const meter *m);
 

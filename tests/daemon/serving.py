@@ -16,7 +16,7 @@ from fleet import PATIENCE, PORTIONS, read_json, wait_until
 TRAIN, TEST = 2000, 1000  # 1000 is what one Codes frame of a node holds
 RAW, PNG = "application/octet-stream", "image/png"
 ANSWER_KEYS = {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "frame_bytes",
-               "raw_bytes", "degraded", "missing", "ms"}
+               "raw_bytes", "degraded", "missing", "ms", "timings"}
 RESULT_KEYS = {"id", "from", "class", "label", "probability", "bits", "degraded", "ms"}
 
 

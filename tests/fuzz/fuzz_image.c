@@ -1,4 +1,4 @@
-/* Images of requests: a PNG fills exactly one sample, or is refused. Input: the PNG. */
+/* Images of requests: a PNG or a JPEG fills exactly one sample, or is refused. Input: the picture. */
 #include "decoder_server/http/image.h"
 
 #include "tests/fuzz/replay.h"
@@ -23,6 +23,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         FUZZ_CHECK(e || (size > 24 && number_at(data + IHDR_WIDTH) == s->width &&
                          number_at(data + IHDR_HEIGHT) == s->height && s->channels != 2),
                    "an image of another size is taken");
+        e = image_from_jpeg(data, size, s, sample);
+        fuzz_check_told(e);
+        FUZZ_CHECK(e == ERR_OK || e == ERR_INPUT, "error %d", (int)e);
+        FUZZ_CHECK(e || (size > 3 && data[0] == 0xff && s->channels != 2), "what is no JPEG is taken");
         e = image_from_raw(data, size, s, sample);
         FUZZ_CHECK((e == ERR_OK) == (size == elements), "%zu raw bytes: error %d", size, (int)e);
         free(sample);

@@ -8,11 +8,14 @@ seeds under names that begin with "found-"; they are left where they are.
 """
 import gzip
 import hashlib
+import io
 import json
 import pathlib
 import struct
 import sys
 import zlib
+
+from PIL import Image
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -629,6 +632,34 @@ def png(width=28, height=28, depth=8, colour=0, interlace=0, rows=None, before=b
             + before + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
 
 
+def jpeg(width=28, height=28, mode="L", **how):
+    out = io.BytesIO()
+    picture = Image.frombytes("L", (width, height), bytes((x * 7 + y * 3) % 256 for y in range(height)
+                                                          for x in range(width)))
+    picture.convert(mode).save(out, "JPEG", **how)
+    return out.getvalue()
+
+
+def jpeg_seeds():
+    good = jpeg()
+    frame = good.index(b"\xff\xc0")
+    return {
+        "jpeg-grey": good,
+        "jpeg-colour": jpeg(32, 32, "RGB", subsampling=0),
+        "jpeg-colour-small": jpeg(28, 28, "RGB"),
+        "jpeg-progressive": jpeg(progressive=True),
+        "jpeg-progressive-colour": jpeg(32, 32, "RGB", progressive=True),
+        "jpeg-optimised": jpeg(optimize=True, quality=10),
+        "jpeg-cmyk": jpeg(mode="CMYK"),
+        "jpeg-other-width": jpeg(27, 28),
+        "jpeg-huge": good[:frame + 5] + b"\xea\x60\xea\x60" + good[frame + 9:],
+        "jpeg-truncated": good[:-20],
+        "jpeg-header-only": good[:frame + 12],
+        "jpeg-comment": good[:2] + b"\xff\xfe\x00\x08remark" + good[2:],
+        "jpeg-garbage": good[:-60] + bytes(range(40)) + good[-20:],
+    }
+
+
 def image_seeds():
     palette = chunk(b"PLTE", bytes(range(12)))
     good = png()
@@ -663,6 +694,7 @@ def image_seeds():
         "raw": bytes(784),
         "no-png": b"GIF89a",
         "empty": b"",
+        **jpeg_seeds(),
     }
 
 

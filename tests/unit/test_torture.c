@@ -351,10 +351,11 @@ static err take_image(void) {
 
 static err make_replies(void) {
     answer a = {.classes = 10, .portions = PORTIONS, .bits = 4, .have = 1, .degraded = true};
-    char *good = reply_classified(7, &a, mnist), *bad = reply_error("busy", "too many samples wait");
-    err e = good && bad ? ERR_OK : err_fail(ERR_MEMORY, "no memory for an answer");
-    free(good);
-    free(bad);
+    text reply = {0};
+    reply_classified(&reply, "request-7", &a, mnist, &(reply_times){0});
+    reply_error(&reply, "request-7", "busy", "too many samples wait");
+    err e = reply.has_failed ? err_fail(ERR_MEMORY, "no memory for an answer") : ERR_OK;
+    text_free(&reply);
     return e;
 }
 

@@ -263,6 +263,23 @@ static void worker_tells_when_its_replies_pile_up(void **state) {
     assert_false(worker_replies_are_high(b->w));
 }
 
+/* Posted in turn, a sleeping worker learns of records when the loop runs; gathered, its replies come together. */
+static void many_records_make_one_waking(void **state) {
+    bench *b = *state;
+    worker_gather(b->w);
+    for (uint64_t round = 0; round < 50; round++) {
+        for (uint64_t i = round * 100; i < (round + 1) * 100; i++) {
+            assert_int_equal(worker_post_in_turn(b->w, MAIL_BACK, i, &i, sizeof i), ERR_OK);
+        }
+        b->expected = (round + 1) * 100;
+        run(b);
+    }
+    end_worker(b);
+    assert_int_equal(b->delivered, 5000);
+    assert_true(b->in_order);
+    assert_in_range(b->batches, 50, 500); /* 50, but where the worker was not asleep yet */
+}
+
 #define ON_BENCH(test) cmocka_unit_test_setup_teardown(test, open_bench, close_bench)
 
 int main(void) {
@@ -275,6 +292,7 @@ int main(void) {
         ON_BENCH(worker_holds_records_until_released),
         ON_BENCH(worker_tells_when_it_is_behind_and_when_it_caught_up),
         ON_BENCH(worker_tells_when_its_replies_pile_up),
+        ON_BENCH(many_records_make_one_waking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,11 @@
+/* What `fewbit status --watch` shows: model, nodes, rates and bits of a decoder server, again and again. */
+#ifndef FEWBIT_CLIENT_WATCH_H
+#define FEWBIT_CLIENT_WATCH_H
+
+#include "client/http.h"
+
+/* Shows the server's state every `seconds` until a stop is asked for (ERR_OK). On a terminal each picture takes the
+ * place of the one before. A server that does not answer is shown as such, and asked again. */
+err watch_server(http *h, const char *server, int64_t seconds);
+
+#endif

@@ -1,0 +1,342 @@
+#include "decoder_server/http/events.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct listener {
+    events *of;
+    struct MHD_Connection *connection;
+    struct listener *next, *before;
+    size_t greeted, greeting; /* bytes of the greeting: sent, and there when it came */
+    uint64_t at;              /* number of the next event */
+    uint64_t stood_for;       /* by the events before it, as the ring's */
+    size_t left;              /* bytes it may still get in this pass */
+    bool is_suspended, wants_heartbeat;
+} listener;
+
+/* Event n lies at place starts[n % SLOTS] of the stream of all bytes ever added, byte p of which is
+ * ring[p % RING_BYTES]. */
+struct events {
+    events_host host;
+    listener *first;
+    events_counters counters;
+    uint64_t starts[EVENTS_RING_SLOTS];
+    /* (The place before the oldest event is kept, for what it stood for.) An event stands for itself, one that tells of
+     * lost ones for those: what all before event n and it stand for. */
+    uint64_t stood_for[EVENTS_RING_SLOTS], stand_for;
+    uint64_t oldest, next; /* events there are: [oldest, next) */
+    uint64_t end;          /* bytes added */
+    char *greeting;
+    size_t greeting_length, greeting_capacity;
+    uv_timer_t *slice, *heartbeat;
+    listener *cursor; /* the next of a pass; NULL between passes */
+    size_t share, woken_in_pass;
+    bool is_taken_late; /* host.taken is owed at the end of the pass */
+    bool with_last;
+    bool has_ended;
+    char ring[EVENTS_RING_BYTES];
+};
+
+static void on_heartbeat(uv_timer_t *timer);
+
+static void free_timer(uv_handle_t *handle) {
+    free(handle);
+}
+
+err events_new(events **out, uv_loop_t *loop, const events_host *host, bool with_last) {
+    events *e = calloc(1, sizeof *e);
+    uv_timer_t *slice = malloc(sizeof *slice), *heartbeat = malloc(sizeof *heartbeat);
+    if (!e || !slice || !heartbeat) {
+        free(e);
+        free(slice);
+        free(heartbeat);
+        return err_fail(ERR_MEMORY, "no memory for events");
+    }
+    *e = (events){.host = *host, .slice = slice, .heartbeat = heartbeat, .with_last = with_last};
+    uv_timer_init(loop, slice);
+    uv_timer_init(loop, heartbeat);
+    slice->data = heartbeat->data = e;
+    uv_timer_start(heartbeat, on_heartbeat, EVENTS_HEARTBEAT_MS, EVENTS_HEARTBEAT_MS);
+    *out = e;
+    return ERR_OK;
+}
+
+static void resume(listener *l) {
+    l->is_suspended = false;
+    MHD_resume_connection(l->connection);
+}
+
+void events_end(events *e) {
+    e->has_ended = true;
+    for (listener *l = e->first; l; l = l->next) {
+        l->left = EVENTS_SECOND_BYTES; /* what there is still goes out */
+        if (l->is_suspended) {
+            resume(l);
+        }
+    }
+    uv_close((uv_handle_t *)e->slice, free_timer);
+    uv_close((uv_handle_t *)e->heartbeat, free_timer);
+}
+
+void events_free(events *e) {
+    if (e) {
+        free(e->greeting);
+        free(e);
+    }
+}
+
+/* The ring. */
+
+static uint64_t event_end(const events *e, uint64_t n) {
+    return n + 1 == e->next ? e->end : e->starts[(n + 1) % EVENTS_RING_SLOTS];
+}
+
+static void add_one(events *e, const char *bytes, size_t length, uint64_t stands_for) {
+    if (length > EVENTS_BLOCK_BYTES / 4 * 3) {
+        e->counters.lost++;
+        return;
+    }
+    while (e->oldest < e->next && (e->next - e->oldest == EVENTS_RING_SLOTS - 1 ||
+                                   e->end + length - e->starts[e->oldest % EVENTS_RING_SLOTS] > EVENTS_RING_BYTES)) {
+        e->oldest++;
+    }
+    e->stand_for += stands_for;
+    e->stood_for[e->next % EVENTS_RING_SLOTS] = e->stand_for;
+    e->starts[e->next++ % EVENTS_RING_SLOTS] = e->end;
+    size_t from = e->end % EVENTS_RING_BYTES;
+    size_t first = length < EVENTS_RING_BYTES - from ? length : EVENTS_RING_BYTES - from;
+    memcpy(e->ring + from, bytes, first);
+    memcpy(e->ring, bytes + first, length - first);
+    e->end += length;
+    e->counters.events++;
+}
+
+static void copy_out(const events *e, uint64_t place, size_t length, char *to) {
+    size_t from = place % EVENTS_RING_BYTES;
+    size_t first = length < EVENTS_RING_BYTES - from ? length : EVENTS_RING_BYTES - from;
+    memcpy(to, e->ring + from, first);
+    memcpy(to + first, e->ring, length - first);
+}
+
+/* Waking. */
+
+static bool has_news(const events *e, const listener *l) {
+    return l->at < e->next || l->greeted < l->greeting;
+}
+
+static bool wants_waking(const events *e, const listener *l) {
+    return l->is_suspended && (l->wants_heartbeat || has_news(e, l));
+}
+
+/* What each may get in a pass. */
+static size_t share_of(const events *e) {
+    size_t listeners = e->counters.listeners ? e->counters.listeners : 1;
+    size_t ms = listeners / EVENTS_SLICE_LISTENERS * EVENTS_SLICE_MS;
+    ms = ms > EVENTS_PASS_MS ? ms : EVENTS_PASS_MS;
+    return EVENTS_SECOND_BYTES / 1000 * ms / listeners;
+}
+
+/* Wakes the next few of a pass; with the last of them the pass ends, and another begins where it had any. */
+static void on_slice(uv_timer_t *timer) {
+    events *e = timer->data;
+    size_t woken = 0;
+    if (!e->cursor) {
+        e->cursor = e->first;
+        e->woken_in_pass = 0;
+        e->share = share_of(e);
+    }
+    for (; e->cursor && woken < EVENTS_SLICE_LISTENERS; e->cursor = e->cursor->next) {
+        if (wants_waking(e, e->cursor)) {
+            e->cursor->left = e->share;
+            resume(e->cursor);
+            woken++;
+        }
+    }
+    e->woken_in_pass += woken;
+    bool has_passed = !e->cursor, is_owed = has_passed && e->is_taken_late;
+    if (!has_passed || is_owed || e->woken_in_pass > 0) {
+        uv_timer_start(e->slice, on_slice, has_passed ? EVENTS_PASS_MS : EVENTS_SLICE_MS, 0);
+    }
+    if (woken > 0) {
+        e->host.resumed(e->host.context);
+    }
+    if (is_owed) {
+        e->is_taken_late = false;
+        e->host.taken(e->host.context);
+    }
+}
+
+/* Unless a pass is under way, or the pause behind one. */
+static void start_pass(events *e) {
+    if (!uv_is_active((uv_handle_t *)e->slice)) {
+        on_slice(e->slice);
+    }
+}
+
+static void on_heartbeat(uv_timer_t *timer) {
+    events *e = timer->data;
+    for (listener *l = e->first; l; l = l->next) {
+        if (l->is_suspended) {
+            l->wants_heartbeat = true;
+        }
+    }
+    start_pass(e);
+}
+
+void events_add(events *e, uint64_t dropped, const char *bytes, size_t length) {
+    e->counters.lost += dropped;
+    if (dropped > 0) {
+        char lost[80];
+        int lost_length = snprintf(lost, sizeof lost, "event: lost\ndata: {\"lost\":%" PRIu64 "}\n\n", dropped);
+        add_one(e, lost, (size_t)lost_length, dropped);
+    }
+    while (length > 0) {
+        const char *gap = memmem(bytes, length, "\n\n", 2);
+        size_t one = gap ? (size_t)(gap - bytes) + 2 : length;
+        add_one(e, bytes, one, 1);
+        bytes += one;
+        length -= one;
+    }
+    e->is_taken_late = true;
+    start_pass(e);
+}
+
+void events_greet(events *e, const char *bytes, size_t length) {
+    size_t need = e->greeting_length + length;
+    if (need > e->greeting_capacity && need <= EVENTS_GREETING_MAX) {
+        char *grown = realloc(e->greeting, 2 * need);
+        e->greeting_capacity = grown ? 2 * need : e->greeting_capacity;
+        e->greeting = grown ? grown : e->greeting;
+    }
+    if (need <= e->greeting_capacity && length <= EVENTS_BLOCK_BYTES / 4 * 3) {
+        memcpy(e->greeting + e->greeting_length, bytes, length);
+        e->greeting_length = need;
+    }
+}
+
+/* A listener's stream. */
+
+/* Whole events of the greeting, as many as fit. */
+static size_t read_greeting(listener *l, char *to, size_t room) {
+    const events *e = l->of;
+    size_t length = l->greeting - l->greeted;
+    const char *from = e->greeting + l->greeted;
+    if (length > room) {
+        length = room;
+        while (length > 2 && memcmp(from + length - 2, "\n\n", 2) != 0) {
+            length--;
+        }
+    }
+    memcpy(to, from, length);
+    l->greeted += length;
+    return length;
+}
+
+static size_t tell_lost(listener *l, char *to, size_t room) {
+    events *e = l->of;
+    uint64_t before_oldest = e->stood_for[(e->oldest - 1) % EVENTS_RING_SLOTS];
+    uint64_t lost = before_oldest - l->stood_for;
+    l->at = e->oldest;
+    l->stood_for = before_oldest;
+    e->counters.lost += lost;
+    return (size_t)snprintf(to, room, "event: lost\ndata: {\"lost\":%" PRIu64 "}\n\n", lost);
+}
+
+static size_t read_events(listener *l, char *to, size_t room) {
+    const events *e = l->of;
+    size_t length = l->at < e->oldest ? tell_lost(l, to, room) : 0;
+    for (; l->at < e->next; l->at++) {
+        uint64_t from = e->starts[l->at % EVENTS_RING_SLOTS];
+        size_t one = (size_t)(event_end(e, l->at) - from);
+        if (length + one > room || (length > 0 && length + one > l->left)) {
+            break;
+        }
+        copy_out(e, from, one, to + length);
+        length += one;
+        l->stood_for = e->stood_for[l->at % EVENTS_RING_SLOTS];
+    }
+    return length;
+}
+
+static ssize_t read_stream(void *context, uint64_t position, char *to, size_t most) {
+    (void)position;
+    listener *l = context;
+    if (l->of->has_ended && !has_news(l->of, l)) {
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    }
+    size_t length = 0;
+    if (l->greeted < l->greeting) {
+        length = read_greeting(l, to, most);
+    } else if (l->at < l->of->next && l->left > 0) {
+        length = read_events(l, to, most);
+        l->left -= length < l->left ? length : l->left;
+    } else if (l->wants_heartbeat) {
+        length = 3;
+        memcpy(to, ":\n\n", length);
+    }
+    l->wants_heartbeat = false;
+    if (length == 0) {
+        l->is_suspended = true;
+        MHD_suspend_connection(l->connection);
+        if (has_news(l->of, l) && !uv_is_active((uv_handle_t *)l->of->slice)) {
+            uv_timer_start(l->of->slice, on_slice, EVENTS_PASS_MS, 0); /* its share is used up */
+        }
+    }
+    return (ssize_t)length;
+}
+
+static void end_stream(void *context) {
+    listener *l = context;
+    events *e = l->of;
+    if (e->cursor == l) {
+        e->cursor = l->next;
+    }
+    *(l->before ? &l->before->next : &e->first) = l->next;
+    if (l->next) {
+        l->next->before = l->before;
+    }
+    free(l);
+    if (--e->counters.listeners == 0 && !e->has_ended) {
+        e->host.wanted(e->host.context, false);
+    }
+}
+
+struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection) {
+    listener *l = e->counters.listeners < EVENTS_LISTENERS_MAX && !e->has_ended ? malloc(sizeof *l) : NULL;
+    if (!l) {
+        return NULL;
+    }
+    *l = (listener){.of = e,
+                    .connection = connection,
+                    .next = e->first,
+                    .greeting = e->greeting_length,
+                    .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
+                    .left = share_of(e),
+                    .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, EVENTS_BLOCK_BYTES, read_stream, l, end_stream);
+    if (!response) {
+        free(l);
+        return NULL;
+    }
+    l->stood_for = l->at > 0 ? e->stood_for[(l->at - 1) % EVENTS_RING_SLOTS] : 0;
+    if (l->next) {
+        l->next->before = l;
+    }
+    e->first = l;
+    if (e->counters.listeners++ == 0) {
+        e->host.wanted(e->host.context, true);
+    }
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int kept = EVENTS_KERNEL_BYTES;
+    if (info) {
+        setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &kept, sizeof kept);
+    }
+    return response;
+}
+
+const events_counters *events_count(const events *e) {
+    return &e->counters;
+}

@@ -1,0 +1,222 @@
+#include "decoder_server/http/metrics.h"
+
+#include <inttypes.h>
+
+/* The last stands for all others. */
+static const unsigned statuses[METRICS_STATUSES] = {200, 400, 401, 404, 405, 413, 415, 500, 503, 504, 0};
+static const char *const outcome_names[METRICS_OUTCOMES] = {"classified", "degraded", "no_nodes",
+                                                            "no_codes",   "busy",     "bad_image"};
+static const double bounds[METRICS_BUCKETS - 1] = {0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005,
+                                                   0.0075,  0.01,   0.025,   0.05,  0.1,    0.5,   2};
+static const char *const directions[2] = {"received", "sent"};
+
+void metrics_count_request(metrics *m, uint32_t route, unsigned status) {
+    uint32_t s = 0;
+    while (s < METRICS_STATUSES - 1 && statuses[s] != status) {
+        s++;
+    }
+    m->requests[route][s]++;
+}
+
+void metrics_count_answer(metrics *m, metrics_outcome outcome) {
+    m->outcomes[outcome]++;
+}
+
+void metrics_count_time(metrics *m, double seconds) {
+    uint32_t b = 0;
+    while (b < METRICS_BUCKETS - 1 && seconds > bounds[b]) {
+        b++;
+    }
+    m->buckets[b]++;
+    m->seconds += seconds;
+}
+
+static void head(text *t, const char *name, const char *type, const char *help) {
+    text_put(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void one(text *t, const char *name, const char *type, const char *help, uint64_t value) {
+    head(t, name, type, help);
+    text_put(t, "%s %" PRIu64 "\n", name, value);
+}
+
+static void write_requests(text *t, const metrics *m, const char *const *routes, uint32_t count) {
+    head(t, "fewbit_http_requests_total", "counter", "HTTP requests that were answered.");
+    for (uint32_t r = 0; r < count; r++) {
+        for (uint32_t s = 0; s < METRICS_STATUSES; s++) {
+            if (m->requests[r][s] == 0) {
+                continue;
+            }
+            text_put(t, "fewbit_http_requests_total{route=\"%s\",status=\"", routes[r]);
+            text_put(t, statuses[s] ? "%u" : "other", statuses[s]);
+            text_put(t, "\"} %" PRIu64 "\n", m->requests[r][s]);
+        }
+    }
+    head(t, "fewbit_classifications_total", "counter", "Samples asked about over HTTP, by what became of them.");
+    for (uint32_t o = 0; o < METRICS_OUTCOMES; o++) {
+        text_put(t, "fewbit_classifications_total{outcome=\"%s\"} %" PRIu64 "\n", outcome_names[o], m->outcomes[o]);
+    }
+    static const char name[] = "fewbit_classification_duration_seconds";
+    head(t, name, "histogram", "From a request's last byte to its answer, of answered classifications.");
+    uint64_t sum = 0;
+    for (uint32_t b = 0; b < METRICS_BUCKETS - 1; b++) {
+        sum += m->buckets[b];
+        text_put(t, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[b], sum);
+    }
+    sum += m->buckets[METRICS_BUCKETS - 1];
+    text_put(t, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n", name, sum, name, m->seconds,
+             name, sum);
+}
+
+static void write_connections(text *t, const metrics *m, const events_counters *e) {
+    one(t, "fewbit_http_connections", "gauge", "HTTP connections open now.", m->connections_open);
+    one(t, "fewbit_http_connections_total", "counter", "HTTP connections that were taken.", m->connections);
+    one(t, "fewbit_http_connections_refused_total", "counter", "HTTP connections closed at once: there were too many.",
+        m->connections_refused);
+    one(t, "fewbit_http_connections_cut_total", "counter",
+        "HTTP connections closed by the server: no whole request came in time.", m->connections_cut);
+    one(t, "fewbit_http_samples_waiting", "gauge", "Samples asked about over HTTP whose answer is to come.",
+        m->waiting);
+    one(t, "fewbit_event_listeners", "gauge", "Listeners to server-sent events now.", e->listeners);
+    one(t, "fewbit_events_total", "counter", "Events made for listeners.", e->events);
+    one(t, "fewbit_events_lost_total", "counter",
+        "Events that a listener was too slow for, or that found no room on their way.", e->lost);
+}
+
+/* The labels of a portion's node. Its name may hold anything; a label has JSON's escapes, but none for controls. */
+static void node_labels(text *t, uint32_t k, const report_node *n) {
+    char name[sizeof n->name];
+    for (size_t i = 0; i < sizeof name; i++) {
+        bool is_control = (n->name[i] > 0 && n->name[i] < ' ') || n->name[i] == 0x7f;
+        name[i] = (char)(is_control ? ' ' : n->name[i]);
+    }
+    text_put(t, "portion=\"%u\",node=", k);
+    text_add_json(t, name);
+}
+
+static void write_gauges(text *t, const report *r) {
+    one(t, "fewbit_nodes", "gauge", "Nodes that this run has, one a portion.", r->portions);
+    one(t, "fewbit_nodes_ready", "gauge", "Nodes that are ready.", r->ready);
+    one(t, "fewbit_links", "gauge", "Connections on the nodes' port now.", r->links);
+    one(t, "fewbit_links_refused_total", "counter",
+        "Connections on the nodes' port closed at once: there were too many.", r->links_refused);
+    one(t, "fewbit_nodes_refused_total", "counter", "Connections on the nodes' port sent away with a reason.",
+        r->refused_nodes);
+    head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
+    text_put(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
+    text_put(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
+    text_put(t, "fewbit_queue_bytes{queue=\"parked\"} %" PRIu64 "\n", r->parked_bytes);
+}
+
+static void node_values(text *t, const report *r, const char *name, const char *type, const char *help,
+                        uint64_t (*value)(const report_node *n)) {
+    head(t, name, type, help);
+    for (uint32_t k = 0; k < r->portions; k++) {
+        text_put(t, "%s{", name);
+        node_labels(t, k, &r->nodes[k]);
+        text_put(t, "} %" PRIu64 "\n", value(&r->nodes[k]));
+    }
+}
+
+static uint64_t is_up(const report_node *n) {
+    return n->connection != 0;
+}
+
+static uint64_t is_ready(const report_node *n) {
+    return n->is_ready;
+}
+
+static void write_bits(text *t, uint32_t k, const report_node *n, meter_direction d) {
+    const struct {
+        const char *kind;
+        uint64_t bits;
+    } kinds[] = {
+        {"payload", n->payload_bits[d]},
+        {"frames", meter_frame_bytes_of(&n->meter, d) * 8},
+        {"tcp", n->meter.tcp_bytes[d] * 8},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        text_add(t, "fewbit_node_bits_total{");
+        node_labels(t, k, n);
+        text_put(t, ",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", directions[d], kinds[i].kind, kinds[i].bits);
+    }
+}
+
+static void write_frames(text *t, uint32_t k, const report_node *n, meter_direction d) {
+    for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
+        if (n->meter.frames[d][m] == 0) {
+            continue;
+        }
+        text_add(t, "fewbit_node_frames_total{");
+        node_labels(t, k, n);
+        text_put(t, ",direction=\"%s\",message=\"%s\"} %" PRIu64 "\n", directions[d], message_name(m),
+                 n->meter.frames[d][m]);
+    }
+}
+
+static void write_nodes(text *t, const report *r) {
+    node_values(t, r, "fewbit_node_up", "gauge", "1 where the portion's node is connected.", is_up);
+    node_values(t, r, "fewbit_node_ready", "gauge", "1 where the portion's node is ready.", is_ready);
+    node_values(t, r, "fewbit_node_reconnects_total", "counter", "How often the portion's node came again.",
+                report_reconnects);
+    head(t, "fewbit_node_bits_total", "counter",
+         "Bits that passed a node's links: payload (codes, soft outputs, gradients), whole frames, TCP payload.");
+    for (uint32_t k = 0; k < r->portions; k++) {
+        for (meter_direction d = METER_IN; d <= METER_OUT; d++) {
+            write_bits(t, k, &r->nodes[k], d);
+        }
+    }
+    head(t, "fewbit_node_frames_total", "counter", "Frames that passed a node's links, by message.");
+    for (uint32_t k = 0; k < r->portions; k++) {
+        for (meter_direction d = METER_IN; d <= METER_OUT; d++) {
+            write_frames(t, k, &r->nodes[k], d);
+        }
+    }
+}
+
+static void by_source(text *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
+    head(t, name, type, help);
+    text_put(t, "%s{source=\"push\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
+}
+
+static void write_tables(text *t, const report *r) {
+    const report_table *p = &r->pushed, *l = &r->live;
+    by_source(t, "fewbit_reassembly_samples", "gauge", "Samples that wait for portions now.", p->waiting, l->waiting);
+    by_source(t, "fewbit_reassembly_capacity_samples", "gauge",
+              "Samples the table holds at most, waiting or remembered.", p->capacity, l->capacity);
+    by_source(t, "fewbit_samples_complete_total", "counter", "Samples of which every expected portion came in time.",
+              p->complete, l->complete);
+    by_source(t, "fewbit_deadline_misses_total", "counter", "Samples whose deadline passed with portions missing.",
+              p->expired, l->expired);
+    by_source(t, "fewbit_samples_refused_total", "counter", "Samples, or portions, that found the table full.",
+              p->refused, l->refused);
+    head(t, "fewbit_portions_ignored_total", "counter",
+         "Portions that came in vain: late (or of a sample nobody asked about), or twice.");
+    text_put(t, "fewbit_portions_ignored_total{source=\"push\",reason=\"late\"} %" PRIu64 "\n", p->late);
+    text_put(t, "fewbit_portions_ignored_total{source=\"http\",reason=\"late\"} %" PRIu64 "\n", l->late);
+    text_put(t, "fewbit_portions_ignored_total{source=\"push\",reason=\"duplicate\"} %" PRIu64 "\n", p->duplicate);
+    text_put(t, "fewbit_portions_ignored_total{source=\"http\",reason=\"duplicate\"} %" PRIu64 "\n", l->duplicate);
+}
+
+static void write_training(text *t, const report_training *now) {
+    one(t, "fewbit_training_steps_total", "counter", "Steps trained since the process started.", now->step);
+    one(t, "fewbit_training_epoch", "gauge", "The epoch under way, from 1.", now->epoch);
+    one(t, "fewbit_training_epochs", "gauge", "Epochs there will be.", now->epochs);
+    head(t, "fewbit_training_loss", "gauge", "Mean loss of the epoch so far.");
+    text_put(t, "fewbit_training_loss %.9g\n", now->loss);
+    head(t, "fewbit_training_accuracy_ratio", "gauge", "Training accuracy of the epoch so far, 0 to 1.");
+    text_put(t, "fewbit_training_accuracy_ratio %.9g\n", now->accuracy / 100);
+}
+
+void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_t count, const events_counters *e,
+                   const report *r) {
+    write_requests(t, m, routes, count);
+    write_connections(t, m, e);
+    write_gauges(t, r);
+    write_nodes(t, r);
+    if (r->training.phase) {
+        write_training(t, &r->training);
+    } else {
+        write_tables(t, r);
+    }
+}

@@ -1,0 +1,39 @@
+/* Metrics: the gateway's own counters, and all counters as Prometheus text (version 0.0.4). */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_METRICS_H
+#define FEWBIT_DECODER_SERVER_HTTP_METRICS_H
+
+#include "decoder_server/answer.h"
+#include "decoder_server/http/events.h"
+#include "decoder_server/http/text.h"
+#include "decoder_server/report.h"
+
+enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 11, METRICS_BUCKETS = 16 };
+
+typedef enum metrics_outcome {
+    METRICS_CLASSIFIED,
+    METRICS_DEGRADED,
+    METRICS_NO_NODES,
+    METRICS_NO_CODES,
+    METRICS_BUSY,
+    METRICS_BAD_IMAGE,
+    METRICS_OUTCOMES
+} metrics_outcome;
+
+typedef struct metrics {
+    uint64_t requests[METRICS_ROUTES_MAX][METRICS_STATUSES];
+    uint64_t outcomes[METRICS_OUTCOMES];
+    uint64_t buckets[METRICS_BUCKETS]; /* of answered classifications, by time; not cumulative; the last: longer */
+    double seconds;
+    uint64_t connections, connections_refused, connections_cut;
+    uint32_t connections_open, waiting; /* now: connections; samples whose answer is to come */
+} metrics;
+
+void metrics_count_request(metrics *m, uint32_t route, unsigned status);
+void metrics_count_answer(metrics *m, metrics_outcome outcome);
+void metrics_count_time(metrics *m, double seconds);
+
+/* `routes` [count] are the paths by route. */
+void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_t count, const events_counters *events,
+                   const report *r);
+
+#endif

@@ -1,0 +1,143 @@
+#include "decoder_server/http/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { FIRST_CAPACITY = 2048 };
+
+void text_free(text *t) {
+    free(t->bytes);
+    *t = (text){0};
+}
+
+void text_reset(text *t) {
+    t->length = 0;
+    t->has_failed = false;
+}
+
+/* Room for `more` bytes and the zero behind them. */
+static bool make_room(text *t, size_t more) {
+    if (t->has_failed || more > TEXT_MAX || t->length + more + 1 > TEXT_MAX) {
+        t->has_failed = true;
+        return false;
+    }
+    if (t->length + more < t->capacity) {
+        return true;
+    }
+    size_t capacity = t->capacity ? t->capacity : FIRST_CAPACITY;
+    while (capacity <= t->length + more) {
+        capacity *= 2;
+    }
+    char *grown = realloc(t->bytes, capacity);
+    if (!grown) {
+        t->has_failed = true;
+        return false;
+    }
+    t->bytes = grown;
+    t->capacity = capacity;
+    return true;
+}
+
+void text_put(text *t, const char *format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    size_t room = t->capacity - t->length;
+    int length = vsnprintf(room ? t->bytes + t->length : NULL, room, format, arguments);
+    if (length >= 0 && make_room(t, (size_t)length)) {
+        if ((size_t)length >= room) {
+            vsnprintf(t->bytes + t->length, t->capacity - t->length, format, again);
+        }
+        t->length += (size_t)length;
+    }
+    va_end(again);
+    va_end(arguments);
+}
+
+static void add_bytes(text *t, const char *bytes, size_t length) {
+    if (make_room(t, length)) {
+        memcpy(t->bytes + t->length, bytes, length);
+        t->length += length;
+        t->bytes[t->length] = '\0';
+    }
+}
+
+void text_add_number(text *t, unsigned long long value) {
+    char digits[24], *at = digits + sizeof digits;
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    add_bytes(t, at, (size_t)(digits + sizeof digits - at));
+}
+
+void text_add_fraction(text *t, double value, int places) {
+    static const unsigned powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
+    unsigned power = powers[places];
+    double scaled = value * power + 0.5;
+    unsigned long long whole = scaled >= 0 && scaled < 9007199254740992.0 ? (unsigned long long)scaled : 0;
+    char digits[12];
+    text_add_number(t, whole / power);
+    digits[0] = '.';
+    for (int i = places; i > 0; i--) {
+        digits[i] = (char)('0' + whole / (power / powers[i]) % 10);
+    }
+    add_bytes(t, digits, (size_t)places + 1);
+}
+
+void text_add(text *t, const char *piece) {
+    add_bytes(t, piece, strlen(piece));
+}
+
+/* The length of the UTF-8 sequence at `s`, or 0 where there is none. */
+static size_t sequence_length(const unsigned char *s) {
+    size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : 0;
+    length = s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : length;
+    for (size_t i = 1; i < length; i++) {
+        if ((s[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    bool is_overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool is_beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
+    return is_overlong || is_beyond ? 0 : length;
+}
+
+void text_add_json(text *t, const char *piece) {
+    text_add(t, "\"");
+    size_t plain = strcspn(piece, "\"\\");
+    for (size_t i = 0; i < plain; i++) {
+        plain = piece[i] < ' ' || piece[i] == 0x7f ? i : plain;
+    }
+    add_bytes(t, piece, plain);
+    piece += plain;
+    while (*piece) {
+        const unsigned char *s = (const unsigned char *)piece;
+        size_t length = sequence_length(s);
+        if (length == 1 && (*s == '"' || *s == '\\')) {
+            text_put(t, "\\%c", *s);
+        } else if (length == 1 && (*s < 0x20 || *s == 0x7f)) {
+            text_put(t, "\\u%04x", *s);
+        } else if (length == 0) {
+            text_add(t, "?");
+        } else {
+            add_bytes(t, piece, length);
+        }
+        piece += length ? length : 1;
+    }
+    text_add(t, "\"");
+}
+
+void text_add_time(text *t, long long unix_ms) {
+    time_t seconds = (time_t)(unix_ms / 1000);
+    struct tm utc;
+    char date[32];
+    if (unix_ms <= 0 || !gmtime_r(&seconds, &utc) || strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc) == 0) {
+        text_add(t, "null");
+        return;
+    }
+    text_put(t, "\"%s.%03dZ\"", date, (int)(unix_ms % 1000));
+}

@@ -1,0 +1,47 @@
+#include "decoder_server/http/token.h"
+
+#include "base/file.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=";
+
+err token_load(token *t, const char *path) {
+    uint8_t *bytes;
+    size_t length;
+    err e = file_read(path, 2 * TOKEN_MOST, &bytes, &length);
+    if (e) {
+        return e;
+    }
+    const char *word = (const char *)bytes;
+    length = strcspn(word, "\r\n");
+    if (word[length + strspn(word + length, "\r\n")] != '\0') {
+        e = err_fail(ERR_INPUT, "%s: a token is one line", path);
+    } else if (length < TOKEN_LEAST || length > TOKEN_MOST) {
+        e = err_fail(ERR_INPUT, "%s: a token has %d to %d characters, this one has %zu", path, TOKEN_LEAST, TOKEN_MOST,
+                     length);
+    } else if (strspn(word, allowed) != length) {
+        e = err_fail(ERR_INPUT, "%s: a token has letters, digits and -._~+/= only", path);
+    } else {
+        e = digest_bytes(bytes, length, t->digest);
+    }
+    OPENSSL_cleanse(bytes, length);
+    free(bytes);
+    return e;
+}
+
+bool token_fits(const token *t, const char *authorization) {
+    static const char scheme[] = "Bearer ";
+    uint8_t digest[DIGEST_BYTES];
+    if (!authorization || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0) {
+        return false;
+    }
+    const char *word = authorization + sizeof scheme - 1;
+    word += strspn(word, " ");
+    size_t length = strnlen(word, TOKEN_MOST + 1);
+    return length <= TOKEN_MOST && digest_bytes(word, length, digest) == ERR_OK &&
+           CRYPTO_memcmp(digest, t->digest, sizeof digest) == 0;
+}

@@ -1,0 +1,129 @@
+#include "decoder_server/http/views.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static void write_direction(text *t, const report_node *n, meter_direction d) {
+    text_put(t,
+             "{\"payload_bits\":%" PRIu64 ",\"frame_bytes\":%" PRIu64 ",\"tcp_bytes\":%" PRIu64
+             ",\"tcp_segments\":%" PRIu64 ",\"frames\":{",
+             n->payload_bits[d], meter_frame_bytes_of(&n->meter, d), n->meter.tcp_bytes[d], n->meter.tcp_segments[d]);
+    const char *comma = "";
+    for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
+        if (n->meter.frames[d][m] > 0) {
+            text_put(t, "%s\"%s\":%" PRIu64, comma, message_name(m), n->meter.frames[d][m]);
+            comma = ",";
+        }
+    }
+    text_add(t, "}}");
+}
+
+static void write_node(text *t, uint32_t k, const report_node *n) {
+    text_put(t, "{\"portion\":%u,\"state\":\"%s\",\"name\":", k,
+             n->is_ready     ? "ready"
+             : n->connection ? "connected"
+                             : "missing");
+    if (n->name[0]) {
+        text_add_json(t, n->name);
+    } else {
+        text_add(t, "null");
+    }
+    text_add(t, ",\"address\":");
+    if (n->connection && n->address[0]) {
+        text_add_json(t, n->address);
+    } else {
+        text_add(t, "null");
+    }
+    text_add(t, ",\"connected_since\":");
+    text_add_time(t, n->connection ? n->joined_at : 0);
+    text_add(t, ",\"ready_since\":");
+    text_add_time(t, n->is_ready ? n->ready_at : 0);
+    text_put(t, ",\"reconnects\":%" PRIu64 ",\"received\":", report_reconnects(n));
+    write_direction(t, n, METER_IN);
+    text_add(t, ",\"sent\":");
+    write_direction(t, n, METER_OUT);
+    text_add(t, "}");
+}
+
+void views_nodes(text *t, const report *r) {
+    text_put(t, "{\"portions\":%u,\"ready\":%u,\"nodes\":[", r->portions, r->ready);
+    for (uint32_t k = 0; k < r->portions; k++) {
+        text_add(t, k ? "," : "");
+        write_node(t, k, &r->nodes[k]);
+    }
+    text_add(t, "]}");
+}
+
+/* A portion's place in the flattened sample (channel, row, column): [[first, count], ...] in the portion's own order.
+ */
+static void write_ranges(text *t, const split *s, uint32_t k) {
+    size_t elements = split_portion_elements(s);
+    if (s->kind != SPLIT_QUADRANTS) { /* a run, a plane: in one piece */
+        text_put(t, "[[%zu,%zu]]", k * elements, elements);
+        return;
+    }
+    size_t half = s->width / 2, rows = s->height / 2;
+    text_add(t, "[");
+    for (size_t c = 0; c < s->channels; c++) {
+        for (size_t y = 0; y < rows; y++) {
+            size_t row = (k / 2) * rows + y;
+            text_put(t, "%s[%zu,%zu]", c + y ? "," : "", (c * s->height + row) * s->width + (k % 2) * half, half);
+        }
+    }
+    text_add(t, "]");
+}
+
+static void write_number(text *t, const char *key, double value) {
+    text_put(t, isfinite(value) ? ",\"%s\":%.6g" : ",\"%s\":null", key, value);
+}
+
+/* The figures of the epoch the commit comes from; null where there are none. */
+static void write_accuracy(text *t, const run *r) {
+    if (r->evaluation_count == 0) {
+        text_add(t, ",\"accuracy\":null");
+        return;
+    }
+    const run_evaluation *e = run_final_evaluation(r);
+    text_put(t, ",\"accuracy\":{\"epoch\":%.6g", e->epoch);
+    write_number(t, "training", e->train);
+    write_number(t, "unrounded_test", e->soft);
+    write_number(t, "rounded_test", e->rounded);
+    write_number(t, "validation", r->experiment.data.validation ? e->validation : (double)NAN);
+    text_add(t, "}");
+}
+
+static void write_split(text *t, const run *r, const split *s) {
+    uint32_t shape[3];
+    split_portion_shape(s, shape);
+    text_put(t, ",\"split\":{\"kind\":\"%s\",\"portions\":%u,\"portion_shape\":[%u,%u,%u],\"bits\":%u,\"ranges\":[",
+             split_name(s->kind), s->portions, shape[0], shape[1], shape[2], r->experiment.encoder.bits);
+    for (uint32_t k = 0; k < s->portions; k++) {
+        text_add(t, k ? "," : "");
+        write_ranges(t, s, k);
+    }
+    text_put(t, "]},\"payload_bits\":%u,\"raw_bits\":%zu", s->portions * r->experiment.encoder.bits,
+             8 * split_sample_elements(s));
+}
+
+void views_model(text *t, const run *r, const dataset *set, const split *shape, const run_commit *commit) {
+    const experiment *e = &r->experiment;
+    text_put(t, "{\"mode\":\"%s\",\"run\":\"%016" PRIx64 "\",\"experiment\":", commit ? "serve" : "train", r->id);
+    text_add_json(t, e->name);
+    text_add(t, ",\"title\":");
+    text_add_json(t, e->title);
+    text_add(t, ",\"data_set\":");
+    text_add_json(t, e->data.set);
+    text_put(t, ",\"sample_shape\":[%u,%u,%u]", shape->channels, shape->height, shape->width);
+    write_split(t, r, shape);
+    text_add(t, ",\"classes\":[");
+    for (uint32_t c = 0; c < set->classes; c++) {
+        text_add(t, c ? "," : "");
+        text_add_json(t, set->class_names[c]);
+    }
+    text_add(t, "],\"step\":");
+    text_put(t, commit ? "%" PRIu64 : "null", commit ? commit->position.step : 0);
+    text_put(t, ",\"epochs\":%u", e->training.epochs);
+    write_accuracy(t, r);
+    text_add(t, "}");
+}

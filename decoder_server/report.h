@@ -1,0 +1,53 @@
+/* How things stand: what the worker tells the HTTP side when it is asked. Plain data, sent through the mailbox; all
+ * counts are since the process started. */
+#ifndef FEWBIT_DECODER_SERVER_REPORT_H
+#define FEWBIT_DECODER_SERVER_REPORT_H
+
+#include "data/split.h"
+#include "wire/meter.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The node of a portion. */
+typedef struct report_node {
+    uint64_t connection; /* its number; 0: there is none now */
+    char name[64];       /* of the last one there was; "": none yet */
+    char address[64];    /* filled in by the loop */
+    bool is_ready;
+    uint64_t admitted;           /* how often a node was let in */
+    int64_t joined_at, ready_at; /* milliseconds since 1970; 0: it is not */
+    uint64_t payload_bits[2];    /* by meter_direction: of codes, soft outputs and gradients */
+    meter meter; /* from the worker: of its connections that are gone; the loop adds that of the present one */
+} report_node;
+
+/* A table of samples that wait for their portions. */
+typedef struct report_table {
+    uint64_t complete, expired, late, duplicate, refused;
+    uint32_t waiting, capacity;
+} report_table;
+
+typedef struct report_training {
+    const char *phase; /* static text; NULL: this server does not train */
+    uint32_t epoch, epochs, batch, batches;
+    uint64_t step;
+    double loss, accuracy; /* of the epoch so far; percent */
+} report_training;
+
+typedef struct report {
+    uint32_t portions, ready;
+    uint64_t refused_nodes; /* connections that were sent away with a Refusal */
+    report_node nodes[SPLIT_PORTIONS_MAX];
+    report_table pushed, live; /* serving */
+    uint64_t parked_bytes;     /* codes that found no room yet */
+    report_training training;
+    /* filled in by the loop */
+    uint64_t links, links_refused;
+    uint64_t worker_bytes, loop_bytes; /* waiting in the mailboxes to the worker and to the loop */
+} report;
+
+static inline uint64_t report_reconnects(const report_node *n) {
+    return n->admitted > 1 ? n->admitted - 1 : 0;
+}
+
+#endif

@@ -1,0 +1,77 @@
+#include "decoder_server/train/broadcast.h"
+
+#include "base/clock.h"
+#include "decoder_server/mail.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+enum { PAUSE_NS = 100000000, NUMBER_MAX = 32 };
+
+err broadcast_start(broadcast *b, worker **w) {
+    *b = (broadcast){.worker = w, .now = {.phase = "waiting for nodes"}};
+    return feed_new(&b->feed, w);
+}
+
+void broadcast_end(broadcast *b) {
+    feed_free(b->feed);
+}
+
+/* A JSON number; null where it is none. */
+static const char *number(double value, char text[NUMBER_MAX]) {
+    snprintf(text, NUMBER_MAX, isfinite(value) ? "%.6g" : "null", value);
+    return text;
+}
+
+static size_t write_epoch(const run_evaluation *e, char *to, size_t room) {
+    char loss[NUMBER_MAX], train[NUMBER_MAX], soft[NUMBER_MAX], rounded[NUMBER_MAX], held[NUMBER_MAX];
+    int length = snprintf(to, room,
+                          "{\"epoch\":%.6g,\"loss\":%s,\"training\":%s,\"unrounded_test\":%s,\"rounded_test\":%s,"
+                          "\"validation\":%s,\"seconds\":%.3f}",
+                          e->epoch, number(e->loss, loss), number(e->train, train), number(e->soft, soft),
+                          number(e->rounded, rounded), number(e->validation > 0 ? e->validation : (double)NAN, held),
+                          e->seconds);
+    return length > 0 && (size_t)length < room ? (size_t)length : 0;
+}
+
+size_t broadcast_epoch_event(const run_evaluation *e, char event[BROADCAST_EVENT_MAX]) {
+    char data[BROADCAST_EVENT_MAX - NUMBER_MAX];
+    write_epoch(e, data, sizeof data);
+    return (size_t)snprintf(event, BROADCAST_EVENT_MAX, "event: epoch\ndata: %s\n\n", data);
+}
+
+static void put_epoch(broadcast *b, const run_evaluation *e) {
+    char data[BROADCAST_EVENT_MAX], event[BROADCAST_EVENT_MAX];
+    feed_put(b->feed, "epoch", data, write_epoch(e, data, sizeof data));
+    worker_reply(*b->worker, MAIL_GREETING, 0, event, broadcast_epoch_event(e, event));
+}
+
+static void put_progress(broadcast *b, const coordinator_progress *p) {
+    char data[BROADCAST_EVENT_MAX], loss[NUMBER_MAX], accuracy[NUMBER_MAX];
+    double seconds = clock_seconds_since(b->started_ns);
+    int length = snprintf(data, sizeof data,
+                          "{\"phase\":\"%s\",\"epoch\":%u,\"epochs\":%u,\"batch\":%u,\"batches\":%u,\"step\":%" PRIu64
+                          ",\"loss\":%s,\"accuracy\":%s,\"samples_per_second\":%.1f}",
+                          p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, number(p->loss, loss),
+                          number(p->accuracy, accuracy), seconds > 0 ? (double)p->samples / seconds : 0);
+    feed_put(b->feed, "progress", data, (size_t)length);
+}
+
+void broadcast_progress(broadcast *b, const coordinator_progress *p) {
+    bool is_news = p->ended || p->phase != b->now.phase;
+    uint64_t now_ns = clock_now_ns();
+    b->now = (report_training){p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, p->loss, p->accuracy};
+    if (p->samples == 0) {
+        b->started_ns = now_ns;
+    }
+    if (!is_news && now_ns - b->shown_ns < PAUSE_NS) {
+        return;
+    }
+    b->shown_ns = now_ns;
+    if (p->ended) {
+        put_epoch(b, p->ended);
+    }
+    put_progress(b, p);
+    feed_flush(b->feed);
+}

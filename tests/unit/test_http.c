@@ -1,0 +1,272 @@
+/* What HTTP answers are made of: text, identities, tokens, metrics; and the shape of a run in /v1/model. */
+#include "decoder_server/http/identity.h"
+#include "decoder_server/http/metrics.h"
+#include "decoder_server/http/reply.h"
+#include "decoder_server/http/token.h"
+#include "decoder_server/http/views.h"
+#include "tests/unit/folder.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* Text. */
+
+static void assert_json(const char *raw, const char *expected) {
+    text t = {0};
+    text_add_json(&t, raw);
+    assert_string_equal(t.bytes, expected);
+    text_free(&t);
+}
+
+static void strings_are_escaped(void **state) {
+    (void)state;
+    assert_json("", "\"\"");
+    assert_json("seven", "\"seven\"");
+    assert_json("a\"b\\c", "\"a\\\"b\\\\c\"");
+    assert_json("\n\t\x01\x7f", "\"\\u000a\\u0009\\u0001\\u007f\"");
+    assert_json("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9f",
+                "\"gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x9f\"");
+    assert_json("\xff x", "\"? x\"");            /* never in UTF-8 */
+    assert_json("\xc0\xaf", "\"??\"");           /* overlong */
+    assert_json("\xed\xa0\x80", "\"???\"");      /* a surrogate */
+    assert_json("\xf4\x90\x80\x80", "\"????\""); /* beyond U+10FFFF */
+    assert_json("cut \xe2\x82", "\"cut ??\"");   /* ends within a character */
+}
+
+static void assert_fraction(double value, int places, const char *expected) {
+    text t = {0};
+    text_add_fraction(&t, value, places);
+    assert_string_equal(t.bytes, expected);
+    text_free(&t);
+}
+
+static void numbers_are_exact(void **state) {
+    (void)state;
+    text t = {0};
+    text_add_number(&t, 0);
+    text_add(&t, " ");
+    text_add_number(&t, UINT64_MAX);
+    assert_string_equal(t.bytes, "0 18446744073709551615");
+    text_free(&t);
+    assert_fraction(0, 3, "0.000");
+    assert_fraction(1, 9, "1.000000000");
+    assert_fraction(0.999999999, 9, "0.999999999");
+    assert_fraction(0.0005, 3, "0.001");
+    assert_fraction(12.3456, 3, "12.346");
+    assert_fraction(-1, 3, "0.000");
+    assert_fraction((double)NAN, 3, "0.000");
+    assert_fraction((double)INFINITY, 9, "0.000000000");
+    for (int i = 0; i < 10000; i++) {
+        double value = (double)i / 9999;
+        char expected[32];
+        snprintf(expected, sizeof expected, "%.9f", value);
+        text_reset(&t);
+        text_add_fraction(&t, value, 9);
+        assert_true(fabs(strtod(t.bytes, NULL) - strtod(expected, NULL)) < 1.1e-9);
+    }
+    text_free(&t);
+}
+
+static void text_has_a_limit(void **state) {
+    (void)state;
+    char piece[1025];
+    memset(piece, 'x', sizeof piece);
+    piece[1024] = '\0';
+    text t = {0};
+    for (int i = 0; i < TEXT_MAX / 1024 - 1; i++) {
+        text_add(&t, piece);
+    }
+    assert_false(t.has_failed);
+    text_put(&t, "%s", piece);
+    assert_true(t.has_failed);
+    text_reset(&t);
+    text_put(&t, "%d", 7);
+    assert_string_equal(t.bytes, "7");
+    text_free(&t);
+}
+
+static void times_are_utc(void **state) {
+    (void)state;
+    text t = {0};
+    text_add_time(&t, 0);
+    text_add_time(&t, 1769860800123);
+    assert_string_equal(t.bytes, "null\"2026-01-31T12:00:00.123Z\"");
+    text_free(&t);
+}
+
+/* Who asks. */
+
+static void ids_are_taken_where_they_are_harmless(void **state) {
+    (void)state;
+    static const char *const bad[] = {NULL, "", "a b", "a\"b", "a\nb", "\xc3\xbc", "a/b"};
+    char id[IDENTITY_ID_MAX + 1], other[IDENTITY_ID_MAX + 1], longest[IDENTITY_ID_MAX + 2];
+    identity_choose("Az09._-", 1, id);
+    assert_string_equal(id, "Az09._-");
+    memset(longest, 'x', sizeof longest);
+    longest[IDENTITY_ID_MAX] = '\0';
+    identity_choose(longest, 1, id);
+    assert_string_equal(id, longest);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        identity_choose(bad[i], i, id);
+        identity_choose(bad[i], i + 1, other);
+        assert_true(strlen(id) >= 10 && strspn(id, "0123456789abcdef-") == strlen(id));
+        assert_string_not_equal(id, other);
+    }
+    longest[IDENTITY_ID_MAX] = 'x';
+    longest[IDENTITY_ID_MAX + 1] = '\0';
+    identity_choose(longest, 1, id);
+    assert_int_not_equal(id[0], 'x');
+}
+
+static void traces_are_checked(void **state) {
+    (void)state;
+    static const char good[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    static const char *const bad[] = {
+        NULL,
+        "",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-011",
+        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e473 -00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
+    };
+    char trace[IDENTITY_TRACE_LENGTH + 1];
+    bool is_sampled;
+    assert_true(identity_trace(good, trace, &is_sampled));
+    assert_string_equal(trace, good);
+    assert_true(is_sampled);
+    assert_true(identity_trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02", trace, &is_sampled));
+    assert_false(is_sampled);
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        assert_false(identity_trace(bad[i], trace, &is_sampled));
+        assert_string_equal(trace, "");
+    }
+}
+
+static void tokens_fit_as_a_whole(void **state) {
+    (void)state;
+    static const char *const bad[] = {NULL,
+                                      "",
+                                      "Bearer",
+                                      "Bearer ",
+                                      "0123456789abcdef",
+                                      "Basic 0123456789abcdef",
+                                      "Bearer 0123456789abcde",
+                                      "Bearer 0123456789abcdef0",
+                                      "Bearer 0123456789abcdeF",
+                                      "Bearer 0123456789abcdef ",
+                                      "Bearer0123456789abcdef"};
+    char path[FILE_PATH_MAX];
+    snprintf(path, sizeof path, "%s/token", folder);
+    const file_span content = {"0123456789abcdef\r\n", 18};
+    assert_int_equal(file_write_atomic(path, &content, 1), ERR_OK);
+    token t;
+    assert_int_equal(token_load(&t, path), ERR_OK);
+    assert_true(token_fits(&t, "Bearer 0123456789abcdef"));
+    assert_true(token_fits(&t, "bearer   0123456789abcdef"));
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        assert_false(token_fits(&t, bad[i]));
+    }
+}
+
+/* Counters. */
+
+static void a_histogram_is_cumulative(void **state) {
+    (void)state;
+    static const char *const routes[] = {"/v1/classify"};
+    static report r = {.portions = 1};
+    metrics m = {0};
+    events_counters e = {0};
+    text t = {0};
+    const double seconds[] = {0.0001, 0.00025, 0.0004, 0.09, 5};
+    for (size_t i = 0; i < COUNT(seconds); i++) {
+        metrics_count_time(&m, seconds[i]);
+    }
+    metrics_count_request(&m, 0, 200);
+    metrics_count_request(&m, 0, 418);
+    metrics_write(&t, &m, routes, 1, &e, &r);
+    static const char *const lines[] = {"_bucket{le=\"0.00025\"} 2\n",
+                                        "_bucket{le=\"0.0005\"} 3\n",
+                                        "_bucket{le=\"0.05\"} 3\n",
+                                        "_bucket{le=\"0.1\"} 4\n",
+                                        "_bucket{le=\"2\"} 4\n",
+                                        "_bucket{le=\"+Inf\"} 5\n",
+                                        "_count 5\n",
+                                        "{route=\"/v1/classify\",status=\"200\"} 1\n",
+                                        "{route=\"/v1/classify\",status=\"other\"} 1\n"};
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        assert_non_null(strstr(t.bytes, lines[i]));
+    }
+    text_free(&t);
+}
+
+/* /v1/model. */
+
+/* Every element of the sample is in one portion, at the place where split_take puts it. */
+static void check_ranges(split_kind kind, uint32_t portions, uint32_t channels, uint32_t side) {
+    static run r;
+    const dataset *set;
+    split s = {kind, portions, channels, side, side};
+    assert_int_equal(split_check(&s), ERR_OK);
+    assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
+    text t = {0};
+    views_model(&t, &r, set, &s, NULL);
+    json_t *model = json_loads(t.bytes, 0, NULL);
+    json_t *ranges = json_object_get(json_object_get(model, "split"), "ranges"), *range;
+    assert_int_equal(json_array_size(ranges), portions);
+    uint8_t sample[3 * 32 * 32], portion[3 * 32 * 32];
+    for (size_t i = 0; i < split_sample_elements(&s); i++) {
+        sample[i] = (uint8_t)(i * 31 >> 2);
+    }
+    for (uint32_t k = 0; k < portions; k++) {
+        size_t at = 0, index;
+        split_take(&s, k, sample, portion);
+        json_array_foreach(json_array_get(ranges, k), index, range) {
+            size_t first = (size_t)json_integer_value(json_array_get(range, 0));
+            size_t count = (size_t)json_integer_value(json_array_get(range, 1));
+            assert_memory_equal(portion + at, sample + first, count);
+            at += count;
+        }
+        assert_int_equal(at, split_portion_elements(&s));
+    }
+    json_decref(model);
+    text_free(&t);
+}
+
+static void ranges_say_where_a_portion_is(void **state) {
+    (void)state;
+    check_ranges(SPLIT_RUNS, 4, 1, 28);
+    check_ranges(SPLIT_RUNS, 16, 3, 32);
+    check_ranges(SPLIT_QUADRANTS, 4, 3, 32);
+    check_ranges(SPLIT_QUADRANTS, 4, 1, 28);
+    check_ranges(SPLIT_PLANES, 3, 3, 32);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(strings_are_escaped),
+        cmocka_unit_test(numbers_are_exact),
+        cmocka_unit_test(text_has_a_limit),
+        cmocka_unit_test(times_are_utc),
+        cmocka_unit_test(ids_are_taken_where_they_are_harmless),
+        cmocka_unit_test(traces_are_checked),
+        cmocka_unit_test_setup_teardown(tokens_fit_as_a_whole, make_folder, remove_folder),
+        cmocka_unit_test(a_histogram_is_cumulative),
+        cmocka_unit_test(ranges_say_where_a_portion_is),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
