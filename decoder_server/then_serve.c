@@ -36,6 +36,7 @@ err then_serve(const server_options *o) {
     add(&c, "--http", o->has_http ? address(http, o->http_host, o->http_port) : NULL);
     add(&c, "--heartbeat", heartbeat);
     add(&c, "--announce", o->announce);
+    add(&c, "--api-token-file", o->token_file);
     add(&c, "--tls-cert", o->tls_files.certificate);
     add(&c, "--tls-key", o->tls_files.key);
     add(&c, "--tls-ca", o->tls_files.ca);

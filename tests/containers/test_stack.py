@@ -6,6 +6,7 @@ import json
 import os
 import time
 import unittest
+import urllib.parse
 
 import stack as s
 from stack import PORTIONS, Client, Load, Stack, docker, wait_until
@@ -255,6 +256,79 @@ class Training(Case):
         before = sum(e["event"] == "lost" for e in self.stack.events())
         wait_until(lambda: sum(e["event"] == "lost" for e in self.stack.events()) > before, "the loss to be noticed",
                    explain=self.stack.logs)
+
+
+class Balanced(Case):
+    """Two servers behind HAProxy, with Prometheus, serving what one of them has trained."""
+
+    FILES = ("deploy/stack/serve.yml", "deploy/stack/scale.yml")
+
+    @classmethod
+    def setUpClass(cls):
+        for target in ("haproxy", "prometheus"):
+            docker("build", "-q", "-f", "deploy/stack/Dockerfile", "--target", target, "-t", f"fewbit-{target}", ".")
+        cls.start(FEWBIT_TRAIN=2000, FEWBIT_TEST=500, FEWBIT_EPOCHS=2)
+        trained = cls.stack
+        cls.stack = Stack(trained.name, *cls.FILES, **{**trained.settings, "FEWBIT_BALANCED": "127.0.0.1:0",
+                                                       "FEWBIT_PROMETHEUS": "127.0.0.1:0"})
+        cls.addClassCleanup(cls.stack.down)
+        cls.stack.up()
+        cls.attach()
+        wait_until(cls.both_ready, "both servers", explain=cls.stack.logs)
+        cls.balanced = cls.stack.port("haproxy")
+
+    @classmethod
+    def both_ready(cls):
+        """As HAProxy sees it: {server: UP}."""
+        return cls.query('sum(haproxy_server_status{proxy="decoders",state="UP"})') == 2
+
+    @classmethod
+    def query(cls, expression):
+        port = cls.stack.port("prometheus", 9090)
+        path = "/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+        try:
+            found = Client(port, "none").ask("GET", path)[1]["data"]["result"]
+        except (OSError, ValueError):
+            return None
+        return float(found[0]["value"][1]) if found else None
+
+    def test_prometheus_sees_everything(self):
+        wait_until(lambda: self.query('sum(up{job="fewbit"})') == 2, "both targets", explain=self.stack.logs)
+        self.assertEqual(self.query("sum(fewbit_node_ready)"), 2 * PORTIONS)
+        print(docker("exec", self.stack.container("prometheus"), "promtool", "check", "config",
+                     "/etc/fewbit/prometheus.yml"), flush=True)
+
+    def test_both_servers_give_the_same_answers(self):
+        client = Client(self.balanced, self.token)
+        for image in IMAGES[:20]:
+            here, there = self.client.classify(image)[1], client.classify(image)[1]
+            self.assertEqual((here["class"], here["bits"]), (there["class"], there["bits"]))
+
+    def no_request_fails(self, disturb, what):
+        with Load(self.balanced, self.token, IMAGES) as load:
+            wait_until(lambda: len(load.whole(0)) > 20, "answers")
+            disturb()
+            ended = time.monotonic()
+            wait_until(lambda: len(load.whole(ended)) > 20, "answers afterwards")
+        self.assertEqual(load.failures, [])
+        self.assertEqual([(o[2], o[4]) for o in load.outcomes if o[2] != 200][:3], [])
+        print(f"{what}: {len(load.outcomes)} requests, none failed, {len(load.degraded(0))} degraded", flush=True)
+
+    def restart_both(self, restart):
+        for service in ("decoder", "decoder-2"):
+            before = docker("inspect", "-f", "{{.State.StartedAt}}", self.stack.container(service))
+            restart(service)
+            wait_until(lambda: docker("inspect", "-f", "{{.State.StartedAt}}", self.stack.container(service)) != before,
+                       f"another {service}")
+            time.sleep(1)  # for HAProxy to have seen it go; what is awaited next is true before that
+            wait_until(self.both_ready, "both servers", explain=self.stack.logs)
+
+    def test_rolling_restart(self):
+        self.no_request_fails(lambda: self.restart_both(
+            lambda service: docker("restart", "-t", "10", self.stack.container(service))), "rolling restart")
+
+    def test_servers_crash_in_turn(self):
+        self.no_request_fails(lambda: self.restart_both(self.stack.crash), "servers crash in turn")
 
 
 def main():
