@@ -198,7 +198,7 @@ class Client:
 class Load:
     """Requests at a steady rate from several connections while a test does something; every outcome is kept."""
 
-    def __init__(self, port, token, images, rate=50, connections=8):
+    def __init__(self, port, token, images, rate=200, connections=16):
         self.port, self.token, self.images = port, token, images
         self.gap, self.connections = connections / rate, connections
         self.outcomes, self.failures, self.stopping = [], [], False

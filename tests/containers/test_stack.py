@@ -15,6 +15,7 @@ IMAGE_MB = 150
 HEARTBEAT_MS = 500  # a silent link is dead after three
 IMAGES, LABELS = s.mnist_images(500)
 TLS = {"cert.pem", "key.pem", "ca.pem"}
+SERVERS = {"decoder": "one", "decoder-2": "two"}  # as HAProxy calls them
 NODES = [f"node-{k}" for k in range(PORTIONS)]
 
 
@@ -274,13 +275,20 @@ class Balanced(Case):
         cls.addClassCleanup(cls.stack.down)
         cls.stack.up()
         cls.attach()
-        wait_until(cls.both_ready, "both servers", explain=cls.stack.logs)
+        for service in SERVERS:
+            cls.await_server(service)
         cls.balanced = cls.stack.port("haproxy")
 
     @classmethod
-    def both_ready(cls):
-        """As HAProxy sees it: {server: UP}."""
-        return cls.query('sum(haproxy_server_status{proxy="decoders",state="UP"})') == 2
+    def await_server(cls, service):
+        """It has all its nodes, and HAProxy knows."""
+        ask = ["exec", cls.stack.container(service), "/usr/bin/fewbit", "status", "--server", "http://127.0.0.1:8080"]
+        wait_until(lambda: s.run("docker", *ask, check=False)[0] == 0, service, explain=cls.stack.logs)
+        metrics = ["exec", cls.stack.container("haproxy"), "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8404 && "
+                   "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"]
+        line = f'haproxy_server_status{{proxy="decoders",server="{SERVERS[service]}",state="UP"}} 1\n'
+        wait_until(lambda: line in s.run("docker", *metrics, check=False)[1], f"HAProxy to see {service}",
+                   explain=cls.stack.logs)
 
     @classmethod
     def query(cls, expression):
@@ -315,13 +323,11 @@ class Balanced(Case):
         print(f"{what}: {len(load.outcomes)} requests, none failed, {len(load.degraded(0))} degraded", flush=True)
 
     def restart_both(self, restart):
-        for service in ("decoder", "decoder-2"):
-            before = docker("inspect", "-f", "{{.State.StartedAt}}", self.stack.container(service))
+        for service in SERVERS:
+            before = self.stack.about(service)["State"]["StartedAt"]
             restart(service)
-            wait_until(lambda: docker("inspect", "-f", "{{.State.StartedAt}}", self.stack.container(service)) != before,
-                       f"another {service}")
-            time.sleep(1)  # for HAProxy to have seen it go; what is awaited next is true before that
-            wait_until(self.both_ready, "both servers", explain=self.stack.logs)
+            wait_until(lambda: self.stack.about(service)["State"]["StartedAt"] != before, f"another {service}")
+            self.await_server(service)
 
     def test_rolling_restart(self):
         self.no_request_fails(lambda: self.restart_both(
