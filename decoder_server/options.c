@@ -66,7 +66,8 @@ static const struct argp_option train_known[] = {
     {"local", KEY_LOCAL, NULL, 0, "train in this one process, without nodes", 0},
     {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
-    {"then-serve", KEY_THEN_SERVE, NULL, 0, "once the run is finished, serve it; serve's own options in the environment", 0},
+    {"then-serve", KEY_THEN_SERVE, NULL, 0,
+     "once the run is finished, serve it; serve's own options in the environment", 0},
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
     HEARTBEAT_OPTION,
@@ -213,13 +214,13 @@ static int take(int key, char *value, struct argp_state *state) {
 }
 
 static err check_train(const server_options *o) {
-    const char *missing = !o->experiment                ? "the experiment's file"
-                          : !o->labels                  ? "--labels"
-                          : !o->run                     ? "--out"
-                          : o->local && !o->data        ? "--data"
-                          : !o->local && !o->has_listen ? "--listen (or --local)"
+    const char *missing = !o->experiment                    ? "the experiment's file"
+                          : !o->labels                      ? "--labels"
+                          : !o->run                         ? "--out"
+                          : o->local && !o->data            ? "--data"
+                          : !o->local && !o->has_listen     ? "--listen (or --local)"
                           : o->then_serve && !o->has_listen ? "--listen"
-                                                        : NULL;
+                                                            : NULL;
     if (!missing && o->local && o->has_http) {
         return err_fail(ERR_USAGE, "--http shows a training over the network: not with --local");
     }

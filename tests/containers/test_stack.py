@@ -41,7 +41,7 @@ class Case(unittest.TestCase):
         """Waits until the stack serves, and makes a client for it; its published port may be another than before."""
         stack = cls.stack
         token = stack.token()
-        wait_until(lambda: Client(stack.port(), token).ready(), "serving", explain=stack.logs)
+        wait_until(lambda: Client(stack.port(), token).serves_whole(), "serving", explain=stack.logs)
         cls.token, cls.port = token, stack.port()
         cls.client = Client(cls.port, token)
 
@@ -142,7 +142,7 @@ class Serving(Case):
         for service in ("decoder", *NODES):
             self.assertEqual(self.stack.about(service)["State"]["ExitCode"], 0, service)
         self.stack.up("decoder", *NODES[:3])  # a node that is missing holds nothing up
-        wait_until(lambda: Client(self.stack.port(), self.token).classify(IMAGES[0])[1].get("missing") == [3], "serving")
+        wait_until(lambda: Client(self.stack.port(), self.token).misses() == [3], "serving", explain=self.stack.logs)
         self.stack.up()
         type(self).attach()
         self.assertEqual(self.client.classify(IMAGES[0])[1]["degraded"], False)
@@ -187,7 +187,7 @@ class Serving(Case):
             wait_until(lambda: len(load.whole(0)) > 20, "whole answers")
             self.stack.crash("node-2")
             wait_until(lambda: self.stack.about("node-2")["State"]["Running"], "node-2")
-            wait_until(self.client.ready, "all nodes", explain=self.stack.logs)
+            wait_until(lambda: Client(self.port, self.token).serves_whole(), "all nodes", explain=self.stack.logs)
             ready = time.monotonic()
             wait_until(lambda: len(load.whole(ready)) > 20, "whole answers again")
         self.all_answered(load)
