@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BACKOFF_LOW_MS = 100, BACKOFF_HIGH_MS = 5000 };
+enum { BACKOFF_LOW_MS = 100, BACKOFF_HIGH_MS = 1000 };
 
 /* Records between the two threads. `about` is the number of the connection, so that nothing meant for a connection
  * that is gone reaches the next one. */
