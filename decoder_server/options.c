@@ -200,10 +200,8 @@ static int take(int key, char *value, struct argp_state *state) {
         o->local = true;
         return 0;
     case KEY_RESUME:
-        o->resume = true;
-        return 0;
     case KEY_THEN_SERVE:
-        o->then_serve = true;
+        *(key == KEY_RESUME ? &o->resume : &o->then_serve) = true;
         return 0;
     default:
         if (key < KEY_LISTEN || key > KEY_READY_NODES) {

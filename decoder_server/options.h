@@ -30,7 +30,7 @@ typedef struct server_options {
     int64_t heartbeat_ms, deadline_ms;
     int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
     int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
-    int64_t ready_nodes; /* serve: ready with so many; 0: with all */
+    int64_t ready_nodes;            /* serve: ready with so many; 0: with all */
     bool local, resume;
     bool then_serve; /* train: serve the run once it is finished */
     bool insecure;
