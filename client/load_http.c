@@ -200,7 +200,7 @@ static err go(run *r) {
 static json_t *report_of(run *r) {
     json_t *statuses = json_object();
     for (int i = 0; i < STATUS_MAX; i++) {
-        char name[8] = "none";
+        char name[12] = "none";
         if (i != NO_STATUS) {
             snprintf(name, sizeof name, "%d", i);
         }

@@ -28,7 +28,7 @@ struct peers {
     peer portions[SPLIT_PORTIONS_MAX];
     struct {
         uint64_t connection, portions;
-    } allowed[MAIL_CONNECTIONS];        /* what certificates say, by number modulo MAIL_CONNECTIONS */
+    } allowed[MAIL_CONNECTIONS]; /* what certificates say, by number modulo MAIL_CONNECTIONS */
     uint64_t refusals;
     uint64_t refused[MAIL_CONNECTIONS]; /* connections that are being closed, by number modulo MAIL_CONNECTIONS */
 };

@@ -19,6 +19,7 @@ struct encoder {
     encoder_host host;
     size_t elements; /* of the portion */
     experiment job;
+    split split;
     uint64_t run;
     Fewbit__Mode mode;
     uint32_t heartbeat_ms;
@@ -28,11 +29,12 @@ struct encoder {
     size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
     size_t max_rows; /* of a message */
     arena buffers;
-    float *inputs;    /* [net_rows, elements] */
-    float *gradients; /* [net_rows, bits] */
-    float *soft;      /* [max_rows, bits]: what an evaluation put out */
-    uint8_t *packed;  /* [max_rows * bits] bits */
-    uint64_t step;    /* of the weights */
+    float *inputs;      /* [net_rows, elements] */
+    float *gradients;   /* [net_rows, bits] */
+    float *soft;        /* [max_rows, bits]: what an evaluation put out */
+    uint8_t *packed;    /* [max_rows * bits] bits */
+    uint8_t *distorted; /* one portion */
+    uint64_t step;      /* of the weights */
     bool is_welcome, is_ready, has_begun;
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
 };
@@ -126,12 +128,13 @@ static err plan_buffers(encoder *e) {
     size_t inputs = e->net_rows * e->elements * sizeof(float), gradients = e->net_rows * bits * sizeof(float);
     size_t soft = e->max_rows * bits * sizeof(float), packed = pack_bytes(e->max_rows * bits);
     err failed = arena_init(&e->buffers, arena_rounded(inputs) + arena_rounded(gradients) + arena_rounded(soft) +
-                                             arena_rounded(packed));
+                                             arena_rounded(packed) + arena_rounded(e->elements));
     if (!failed) {
         e->inputs = arena_take(&e->buffers, inputs);
         e->gradients = arena_take(&e->buffers, gradients);
         e->soft = arena_take(&e->buffers, soft);
         e->packed = arena_take(&e->buffers, packed);
+        e->distorted = arena_take(&e->buffers, e->elements);
     }
     return failed;
 }
@@ -139,6 +142,7 @@ static err plan_buffers(encoder *e) {
 static err take_job(encoder *e, const experiment *job, const split *s, Fewbit__Mode mode) {
     drop_net(e);
     e->job = *job;
+    e->split = *s;
     e->mode = mode;
     nn_spec spec;
     experiment_describe_encoder(job, s, &spec);
@@ -192,11 +196,11 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     e->pending_rows = 0;
     e->is_ready = false;
     bool trains = e->mode == FEWBIT__MODE__MODE_TRAIN;
+    const portion_info *info = portion_about(e->config.data);
+    e->optimiser = experiment_optimiser(&e->job, experiment_train_samples(&e->job, info->samples[DATASET_TRAIN]));
     if (r->fresh && trains) {
-        e->optimiser = experiment_optimiser(&e->job);
-        nn_net_init(e->net, e->job.training.seed, rng_stream(RNG_INIT_ENCODER, portion_about(e->config.data)->index));
+        nn_net_init(e->net, e->job.training.seed, rng_stream(RNG_INIT_ENCODER, info->index));
     } else {
-        e->optimiser = experiment_optimiser(&e->job);
         const uint8_t *digest = r->digest.len == DIGEST_BYTES ? r->digest.data : NULL;
         if (store_load(&e->store, r->step, e->net, trains ? &e->optimiser : NULL, digest)) {
             return refuse(e, FEWBIT__REASON__REASON_MODEL);
@@ -240,6 +244,13 @@ static err check_batch(const encoder *e, const Fewbit__Batch *b) {
     return ERR_OK;
 }
 
+/* Distorts the portion of one training sample, where the experiment says so, on its way into the input buffer. */
+static void load_distorted(encoder *e, const Fewbit__Batch *b, size_t row, const uint8_t *portion) {
+    augment_map map = augment_draw(&e->job.augment, &e->split, e->job.training.seed, (uint32_t)b->step, (uint32_t)row);
+    augment_portion(&e->split, portion_about(e->config.data)->index, &map, portion, e->distorted);
+    load_inputs(e, row, e->distorted, 1);
+}
+
 /* Gathers `count` of the samples that a Batch names, from number `first` of it on, into the input buffer. */
 static void gather(encoder *e, const Fewbit__Batch *b, size_t first, size_t count) {
     bool listed = b->ids.len > 0;
@@ -247,7 +258,12 @@ static void gather(encoder *e, const Fewbit__Batch *b, size_t first, size_t coun
     cursor_bytes(&ids, listed ? 4 * first : 0);
     for (size_t i = 0; i < count; i++) {
         uint32_t id = listed ? cursor_u32_le(&ids) : b->first + (uint32_t)(first + i);
-        load_inputs(e, i, portion_sample(e->config.data, part_of(b), id), 1);
+        const uint8_t *portion = portion_sample(e->config.data, part_of(b), id);
+        if (b->phase == FEWBIT__PHASE__PHASE_TRAIN && augment_is_any(&e->job.augment)) {
+            load_distorted(e, b, i, portion);
+        } else {
+            load_inputs(e, i, portion, 1);
+        }
     }
 }
 

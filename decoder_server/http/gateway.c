@@ -122,6 +122,7 @@ static void on_watch(uv_timer_t *watch) {
     gateway *g = watch->data;
     uint64_t now = uv_now(g->loop);
     bool any = false;
+    g->failures_logged = 0;
     for (client *c = g->clients; c; c = c->next) {
         if (c->until_ms != 0 && now > c->until_ms && !c->is_cut && c->socket >= 0) {
             c->is_cut = any = true;

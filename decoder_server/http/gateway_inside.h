@@ -11,7 +11,7 @@
 
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
  * there to the end of the body. */
-enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000 };
+enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000, FAILURES_LOGGED = 20 };
 
 typedef enum route_id {
     ROUTE_PAGE,
@@ -54,8 +54,9 @@ struct gateway {
     page page;
     uint32_t ready_nodes, nodes;
     uint8_t *sample;
-    bool is_running;  /* inside MHD_run */
-    bool has_resumed; /* connections were resumed since the last run */
+    uint32_t failures_logged; /* in this second, at level info */
+    bool is_running;          /* inside MHD_run */
+    bool has_resumed;         /* connections were resumed since the last run */
     bool is_closing;
 };
 

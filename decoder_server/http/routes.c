@@ -204,9 +204,11 @@ enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, co
     return r->ask(x);
 }
 
-/* Failures of the server's own, and requests of a trace that their caller records, are worth a line. */
-static void log_exchange(const exchange *x, enum MHD_RequestTerminationCode code) {
-    log_level level = x->status >= MHD_HTTP_INTERNAL_SERVER_ERROR || x->is_sampled ? LOG_INFO : LOG_DEBUG;
+/* Failures of the server's own (some a second), and requests of a trace that their caller records, are worth a line. */
+static void log_exchange(gateway *g, const exchange *x, enum MHD_RequestTerminationCode code) {
+    bool has_failed = x->status >= MHD_HTTP_INTERNAL_SERVER_ERROR && g->failures_logged < FAILURES_LOGGED;
+    g->failures_logged += has_failed;
+    log_level level = has_failed || x->is_sampled ? LOG_INFO : LOG_DEBUG;
     log_write(level, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method, route_paths[x->route], x->status,
               code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " (cut off)",
               (double)(clock_now_ns() - x->started_ns) * 1e-6, x->id, x->trace[0] ? ", traceparent " : "", x->trace);
@@ -223,7 +225,7 @@ void routes_completed(void *context, struct MHD_Connection *connection, void **s
     classify_forget(g, x);
     forget_report(g, x);
     metrics_count_request(&g->metrics, x->route, x->status);
-    log_exchange(x, code);
+    log_exchange(g, x, code);
     exchange_end(&g->pool, x);
     if (!g->is_closing) {
         expect_from(client_of(connection), g, HEAD_MS);

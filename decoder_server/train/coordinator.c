@@ -50,7 +50,7 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->ordered = UINT32_MAX;
     c->ledger.portions = c->portions;
     c->ledger.over_tcp = over_tcp;
-    e = step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, lanes);
+    e = step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, c->train_samples, lanes);
     e = e ? e : allocate(c);
     e = e || r->has_commit ? e : run_load_weights(r, step_head(c->step)); /* again once all are here: fails early */
     if (e) {

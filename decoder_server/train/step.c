@@ -13,7 +13,7 @@ struct step {
     nn_net *head;
     nn_optimiser optimiser;
     experiment experiment;
-    uint32_t classes;
+    uint32_t train_samples, classes;
     size_t inputs;
     size_t max_rows; /* of the net; a longer evaluation is cut into pieces of that */
     arena buffers;
@@ -64,13 +64,14 @@ static err plan_buffers(step *s) {
     return e;
 }
 
-err step_new(step **out, const experiment *e, size_t rows, lanes *l) {
+err step_new(step **out, const experiment *e, size_t rows, uint32_t train_samples, lanes *l) {
     step *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for a training step");
     }
     s->experiment = *e;
-    s->optimiser = experiment_optimiser(e);
+    s->train_samples = train_samples;
+    s->optimiser = experiment_optimiser(e, train_samples);
     s->missing = (missing){e->training.portion_dropout, e->training.seed, e->data.portions, e->encoder.bits};
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
@@ -91,7 +92,7 @@ void step_free(step *s) {
 }
 
 void step_init(step *s, uint64_t seed) {
-    s->optimiser = experiment_optimiser(&s->experiment);
+    s->optimiser = experiment_optimiser(&s->experiment, s->train_samples);
     nn_net_init(s->head, seed, rng_stream(RNG_INIT_HEAD, 0));
 }
 
@@ -124,7 +125,8 @@ static const float *see(step *s, const float *soft, size_t rows) {
 
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
     const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows, NN_TRAIN);
-    *loss = loss_cross_entropy(logits, labels, rows, s->classes, s->logits_gradient, correct);
+    *loss = loss_cross_entropy(logits, labels, rows, s->classes, s->experiment.loss.label_smoothing, s->logits_gradient,
+                               correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
     if (!s->soft_gradient) {
         return NULL;
@@ -163,7 +165,7 @@ size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t 
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
         const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);
-        loss_cross_entropy(logits, labels + first, piece, s->classes, NULL, &correct);
+        loss_cross_entropy(logits, labels + first, piece, s->classes, 0, NULL, &correct);
     }
     return correct;
 }

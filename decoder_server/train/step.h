@@ -8,9 +8,9 @@
 
 typedef struct step step;
 
-/* `rows` is the largest batch, training or evaluating; of a net for images only the training batch counts. `l` (may be
- * NULL) is borrowed. */
-err step_new(step **s, const experiment *e, size_t rows, lanes *l);
+/* `rows` is the largest batch, training or evaluating; of a net for images only the training batch counts.
+ * `train_samples` says how long the training is. `l` (may be NULL) is borrowed. */
+err step_new(step **s, const experiment *e, size_t rows, uint32_t train_samples, lanes *l);
 void step_free(step *s);
 
 /* Initial weights, and a fresh optimiser. */

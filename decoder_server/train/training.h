@@ -12,7 +12,7 @@ typedef struct training_config {
     const labels *labels; /* borrowed */
     const char *host;
     uint16_t port;
-    tls_context *tls;     /* NULL: plain text; borrowed */
+    tls_context *tls;      /* NULL: plain text; borrowed */
     const char *announce;  /* file, or NULL */
     const char *http_host; /* NULL: nothing over HTTP */
     uint16_t http_port;

@@ -29,6 +29,7 @@ typedef struct whole {
     uint32_t ordered;
     size_t rows;             /* of the largest batch, training or evaluating */
     float *inputs;           /* [rows, elements of a sample] */
+    uint8_t *distorted;      /* one sample */
     uint8_t *batch_labels;   /* [rows] */
     uint64_t trained, steps; /* samples and steps of this process */
     uint64_t period_started_ns;
@@ -63,8 +64,9 @@ static err open_data(whole *w, const char *data) {
 static err allocate(whole *w) {
     w->order = malloc(w->train_samples * sizeof *w->order);
     w->inputs = malloc(w->rows * step_inputs(w->step) * sizeof *w->inputs);
+    w->distorted = malloc(step_inputs(w->step));
     w->batch_labels = malloc(w->rows);
-    return w->order && w->inputs && w->batch_labels
+    return w->order && w->inputs && w->distorted && w->batch_labels
                ? ERR_OK
                : err_fail(ERR_MEMORY, "no memory to train on %u samples", w->train_samples);
 }
@@ -84,7 +86,7 @@ static err prepare(whole *w, const char *data, uint32_t threads) {
     }
     w->rows = w->e->training.batch > COURSE_EVALUATION_ROWS ? w->e->training.batch : COURSE_EVALUATION_ROWS;
     e = lanes_new(&w->lanes, threads, true);
-    e = e ? e : step_new(&w->step, w->e, w->rows, w->lanes);
+    e = e ? e : step_new(&w->step, w->e, w->rows, w->train_samples, w->lanes);
     return e ? e : allocate(w);
 }
 
@@ -117,11 +119,21 @@ static void report(whole *w, const char *phase, const run_evaluation *ended) {
     progress_show(&w->progress, &p);
 }
 
-static void load_input(whole *w, size_t row, enum dataset_part part, uint32_t id) {
+static void load_input(whole *w, size_t row, const uint8_t *sample, uint8_t label) {
     size_t elements = step_inputs(w->step);
-    inputs_from(portion_sample(w->data, part, id), w->inputs + row * elements, elements, w->e->data.mean,
-                w->e->data.deviation);
-    w->batch_labels[row] = w->labels->values[part][id];
+    inputs_from(sample, w->inputs + row * elements, elements, w->e->data.mean, w->e->data.deviation);
+    w->batch_labels[row] = label;
+}
+
+static void load_training_sample(whole *w, size_t row, uint32_t id) {
+    const uint8_t *sample = portion_sample(w->data, DATASET_TRAIN, id);
+    if (augment_is_any(&w->e->augment)) {
+        augment_map map =
+            augment_draw(&w->e->augment, &w->labels->split, w->e->training.seed, (uint32_t)w->at.step, (uint32_t)row);
+        augment_portion(&w->labels->split, 0, &map, sample, w->distorted);
+        sample = w->distorted;
+    }
+    load_input(w, row, sample, w->labels->values[DATASET_TRAIN][id]);
 }
 
 /* Puts the batch that comes next in place; returns its rows. */
@@ -133,7 +145,7 @@ static uint32_t load_batch(whole *w) {
     uint32_t first = w->at.batch * w->e->training.batch, left = w->train_samples - first;
     uint32_t rows = left < w->e->training.batch ? left : w->e->training.batch;
     for (uint32_t i = 0; i < rows; i++) {
-        load_input(w, i, DATASET_TRAIN, w->order[first + i]);
+        load_training_sample(w, i, w->order[first + i]);
     }
     return rows;
 }
@@ -175,7 +187,8 @@ static err test(whole *w, enum dataset_part part, uint32_t first, uint32_t sampl
         }
         rows = samples - done < COURSE_EVALUATION_ROWS ? samples - done : COURSE_EVALUATION_ROWS;
         for (uint32_t i = 0; i < rows; i++) {
-            load_input(w, i, part, first + done + i);
+            load_input(w, i, portion_sample(w->data, part, first + done + i),
+                       w->labels->values[part][first + done + i]);
         }
         correct += step_evaluate(w->step, w->inputs, w->batch_labels, rows);
     }
@@ -244,6 +257,7 @@ static void release(whole *w) {
     lanes_free(w->lanes);
     free(w->order);
     free(w->inputs);
+    free(w->distorted);
     free(w->batch_labels);
 }
 

@@ -88,6 +88,22 @@ void split_portion_shape(const split *s, uint32_t shape[3]) {
     }
 }
 
+err split_find_box(const split *s, uint32_t index, split_box *box) {
+    size_t elements = split_portion_elements(s), plane = (size_t)s->height * s->width;
+    if (s->kind == SPLIT_QUADRANTS) {
+        uint32_t height = s->height / 2, width = s->width / 2;
+        *box = (split_box){s->channels, index / 2 * height, index % 2 * width, height, width};
+    } else if (elements % plane == 0) {
+        *box = (split_box){(uint32_t)(elements / plane), 0, 0, s->height, s->width};
+    } else if (elements % s->width == 0 && plane % elements == 0) {
+        uint32_t height = (uint32_t)(elements / s->width);
+        *box = (split_box){1, index % (s->height / height) * height, 0, height, s->width};
+    } else {
+        return err_fail(ERR_INPUT, "runs of %zu elements are no rectangles of rows of %u", elements, s->width);
+    }
+    return ERR_OK;
+}
+
 size_t split_sample_elements(const split *s) {
     return (size_t)s->channels * s->height * s->width;
 }

@@ -32,6 +32,14 @@ size_t split_sample_elements(const split *s);
 /* Copies portion `index` of `sample` [channels, height, width] to `portion` [split_portion_elements]. */
 void split_take(const split *s, uint32_t index, const uint8_t *sample, uint8_t *portion);
 
+/* Where a portion lies in the sample: some whole channels of it, or one, and there a rectangle. ERR_INPUT for runs that
+ * do not end with a row. The portion's elements are the box's, channel by channel, row by row. */
+typedef struct split_box {
+    uint32_t channels, top, left, height, width;
+} split_box;
+
+err split_find_box(const split *s, uint32_t index, split_box *box);
+
 /* "runs", "quadrants", "planes". */
 const char *split_name(split_kind kind);
 err split_parse(const char *name, split_kind *kind);

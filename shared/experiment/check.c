@@ -46,6 +46,17 @@ static err check_data(const experiment *e, check_failure *found) {
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
+static err check_augmentation(const experiment *e, check_failure *found) {
+    const augmentation *a = &e->augment;
+    const rule rules[] = {
+        {"augment.shift", finite_in(a->shift, 0, 1000), "must be from 0 to 1000"},
+        {"augment.rotation", finite_in(a->rotation, 0, 180), "must be from 0 to 180"},
+        {"augment.scale", finite_in(a->scale, 0, 0.9f), "must be from 0 to 0.9"},
+        {"augment.shear", finite_in(a->shear, 0, 2), "must be from 0 to 2"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
 static err check_alone(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
@@ -91,6 +102,10 @@ static err check_training(const experiment *e, check_failure *found) {
         {"optimiser.learning_rate", finite_in(e->optimiser.learning_rate, 1e-12f, 100), "must be above 0, at most 100"},
         {"optimiser.momentum", finite_in(e->optimiser.momentum, 0, 0.9999f), "must be from 0 to 0.9999"},
         {"optimiser.momentum", e->optimiser.kind == NN_SGD || e->optimiser.momentum == 0, "is for sgd only"},
+        {"optimiser.weight_decay", finite_in(e->optimiser.weight_decay, 0, 10), "must be from 0 to 10"},
+        {"optimiser.weight_decay", e->optimiser.kind != NN_ADAM || e->optimiser.weight_decay == 0,
+         "is for adamw and sgd only"},
+        {"loss.label_smoothing", finite_in(e->loss.label_smoothing, 0, 0.9f), "must be from 0 to 0.9"},
         {"training.epochs", is_in(e->training.epochs, 1, 100000), "must be from 1 to 100000"},
         {"training.batch", is_in(e->training.batch, 1, 8192), "must be from 1 to 8192"},
         {"training.batch", e->training.batch >= 2 || !e->encoder.batch_norm, "must be at least 2 with batch norm"},
@@ -113,6 +128,9 @@ static err check_sizes(const experiment *e, check_failure *found) {
     if (experiment_split(e, &s, &classes)) {
         return take_misfit("data.split", found);
     }
+    if (augment_check(&e->augment, &s)) {
+        return take_misfit("augment", found);
+    }
     if (zoo_check_encoder(&e->encoder, nets_portion_shape(&s))) {
         return take_misfit("encoder.net", found);
     }
@@ -127,6 +145,7 @@ static err check_sizes(const experiment *e, check_failure *found) {
 err check_experiment(const experiment *e, check_failure *found) {
     err failed = check_data(e, found);
     failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, found) : check_parts(e, found);
+    failed = failed ? failed : check_augmentation(e, found);
     failed = failed ? failed : check_classifier(e, found);
     failed = failed ? failed : check_training(e, found);
     return failed ? failed : check_sizes(e, found);

@@ -149,10 +149,13 @@ err experiment_weights_path(const experiment *e, const char *file, char *path, s
     return file_path(path, size, "%.*s/%s", (int)(slash - file), file, weights);
 }
 
-nn_optimiser experiment_optimiser(const experiment *e) {
+nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples) {
     return (nn_optimiser){
         .kind = e->optimiser.kind,
         .learning_rate = e->optimiser.learning_rate,
         .momentum = e->optimiser.momentum,
+        .weight_decay = e->optimiser.weight_decay,
+        .schedule = e->optimiser.schedule,
+        .steps = (uint64_t)e->training.epochs * experiment_steps(e, train_samples),
     };
 }

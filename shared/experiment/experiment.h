@@ -7,6 +7,7 @@
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
 #include "base/err.h"
+#include "data/augment.h"
 #include "data/split.h"
 #include "nn/optimiser.h"
 #include "nn/zoo.h"
@@ -27,6 +28,7 @@ typedef struct experiment {
         float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
         uint32_t validation;   /* training samples held back, the last ones; 0: none */
     } data;
+    augmentation augment; /* of training samples */
     zoo_encoder encoder;
     struct {
         zoo_decoder_net net;
@@ -39,11 +41,14 @@ typedef struct experiment {
     } classifier;
     struct {
         float quantization; /* alpha, the multiplier of the quantization term; 0: cross entropy alone */
+        float label_smoothing;
     } loss;
     struct {
         nn_optimiser_kind kind;
         float learning_rate;
         float momentum;
+        float weight_decay;
+        nn_schedule schedule;
     } optimiser;
     struct {
         uint32_t epochs;
@@ -99,8 +104,8 @@ err experiment_weights_path(const experiment *e, const char *file, char *path, s
 /* Multiply-adds of one joint training step of all nets, at the full batch. */
 double experiment_step_macs(const experiment *e);
 
-/* A fresh optimiser. */
-nn_optimiser experiment_optimiser(const experiment *e);
+/* A fresh optimiser, for a training on so many samples. */
+nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
 
 /* No encoders, no decoder: the classifier learns from whole samples. */
 static inline bool experiment_is_classifier_alone(const experiment *e) {

@@ -32,7 +32,9 @@ static const cyaml_strval_t classifier_nets[] = {{"mnist", ZOO_MNIST}, {"playgro
 static const cyaml_strval_t classifier_trainings[] = {
     {"along", ZOO_TRAIN_ALONG}, {"frozen", ZOO_TRAIN_FROZEN}, {"fine-tune", ZOO_TRAIN_FINE_TUNE}};
 static const cyaml_strval_t precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
-static const cyaml_strval_t optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}};
+static const cyaml_strval_t optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}, {"adamw", NN_ADAMW}};
+static const cyaml_strval_t schedules[] = {
+    {"constant", NN_CONSTANT}, {"cosine", NN_COSINE}, {"one-cycle", NN_ONE_CYCLE}};
 
 static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_STRING("set", REQUIRED, experiment, data.set, 1),
@@ -68,8 +70,18 @@ static const cyaml_schema_field_t classifier_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t augment_fields[] = {
+    CYAML_FIELD_FLOAT("shift", OPTIONAL, experiment, augment.shift),
+    CYAML_FIELD_FLOAT("rotation", OPTIONAL, experiment, augment.rotation),
+    CYAML_FIELD_FLOAT("scale", OPTIONAL, experiment, augment.scale),
+    CYAML_FIELD_FLOAT("shear", OPTIONAL, experiment, augment.shear),
+    CYAML_FIELD_BOOL("flip", OPTIONAL, experiment, augment.flip),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t loss_fields[] = {
     CYAML_FIELD_FLOAT("quantization", OPTIONAL, experiment, loss.quantization),
+    CYAML_FIELD_FLOAT("label_smoothing", OPTIONAL, experiment, loss.label_smoothing),
     CYAML_FIELD_END,
 };
 
@@ -77,6 +89,9 @@ static const cyaml_schema_field_t optimiser_fields[] = {
     CYAML_FIELD_ENUM("kind", NAMED, experiment, optimiser.kind, optimisers, CYAML_ARRAY_LEN(optimisers)),
     CYAML_FIELD_FLOAT("learning_rate", REQUIRED, experiment, optimiser.learning_rate),
     CYAML_FIELD_FLOAT("momentum", OPTIONAL, experiment, optimiser.momentum),
+    CYAML_FIELD_FLOAT("weight_decay", OPTIONAL, experiment, optimiser.weight_decay),
+    CYAML_FIELD_ENUM("schedule", NAMED | OPTIONAL, experiment, optimiser.schedule, schedules,
+                     CYAML_ARRAY_LEN(schedules)),
     CYAML_FIELD_END,
 };
 
@@ -121,6 +136,7 @@ static const cyaml_schema_field_t experiment_fields[] = {
     CYAML_FIELD_STRING("name", REQUIRED, experiment, name, 1),
     CYAML_FIELD_STRING("title", OPTIONAL, experiment, title, 0),
     SECTION("data", REQUIRED, data_fields),
+    SECTION("augment", OPTIONAL, augment_fields),
     SECTION("encoder", REQUIRED, encoder_fields),
     SECTION("decoder", REQUIRED, decoder_fields),
     SECTION("classifier", REQUIRED, classifier_fields),

@@ -24,8 +24,17 @@ void loss_softmax(float *row, size_t classes) {
     }
 }
 
-double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float *gradient,
-                          size_t *correct) {
+static float mean_of(const float *row, size_t classes) {
+    float sum = 0;
+    for (size_t c = 0; c < classes; c++) {
+        sum += row[c];
+    }
+    return sum / (float)classes;
+}
+
+double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float smoothing,
+                          float *gradient, size_t *correct) {
+    const float elsewhere = smoothing / (float)classes, here = 1.0f - smoothing + elsewhere;
     double total = 0;
     for (size_t row = 0; row < rows; row++) {
         const float *z = logits + row * classes;
@@ -39,10 +48,11 @@ double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t row
             }
         }
         total += (double)(logf(sum) + z[top] - z[labels[row]]);
+        total += smoothing > 0 ? (double)smoothing * (double)(z[labels[row]] - mean_of(z, classes)) : 0;
         *correct += top == labels[row];
         for (size_t c = 0; gradient && c < classes; c++) {
             float *g = &gradient[row * classes + c];
-            *g = (*g / sum - (c == labels[row] ? 1.0f : 0.0f)) / (float)rows;
+            *g = (*g / sum - (c == labels[row] ? here : elsewhere)) / (float)rows;
         }
     }
     return total / (double)rows;

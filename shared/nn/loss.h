@@ -5,11 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Cross entropy of softmax(logits), mean over the rows. logits, gradient: [rows, classes]; labels: [rows], each
- * < classes; gradient = (softmax - one-hot) / rows, or NULL. Adds to `*correct` the rows whose largest logit
- * (the first of equals) is the label. */
-double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float *gradient,
-                          size_t *correct);
+/* Cross entropy of softmax(logits), mean over the rows, against targets that are 1 - smoothing + smoothing / classes
+ * for the label and smoothing / classes for every other class (Szegedy et al., "Rethinking the Inception Architecture",
+ * 2016). logits, gradient: [rows, classes]; labels: [rows], each < classes; gradient = (softmax - target) / rows, or
+ * NULL. Adds to `*correct` the rows whose largest logit (the first of equals) is the label. */
+double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float smoothing,
+                          float *gradient, size_t *correct);
 
 /* The paper's quantization term for one encoder: mean squared error between soft [n] and its hard decision,
  * the decision taken as constant. Adds weight * d(mse)/d(soft) to gradient [n] (NULL: not wanted) and returns the

@@ -12,6 +12,7 @@ import struct
 import sys
 import threading
 import unittest
+import urllib.request
 import zlib
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -228,7 +229,7 @@ class Slow(serving.ServingCase):
             self.fail(f"{which} is not cut off\n{self.fleet.explain()}")
 
     def test_what_never_ends_is_cut_off(self):
-        """All of it at once, since each takes its time, behind 2,000 idle connections."""
+        """All of it at once, since each takes its time, among more idle connections than the server takes."""
         server, nodes = self.start()
         good = self.made.images[0]
         frames = [self.hold(server.port, data) for data in (
@@ -237,7 +238,7 @@ class Slow(serving.ServingCase):
             b"", b"\r\n\r\n", b"POST /v1/cl", request()[:-2], bytes(1000), request(good, "Content-Length: 785"),
             request(good, "Content-Length: 1048576"), request(b"310\r\nxx", "Transfer-Encoding: chunked"),
             request(good * 100, "Transfer-Encoding: gzip", "Content-Length: 5"))]
-        for _ in range(2000):
+        for _ in range(2100):
             self.hold(server.http)
         frames[0].sendall(b"\0\0\0\x10")  # a sign of life is no Hello
         nodes[2].kill()
@@ -257,6 +258,10 @@ class Slow(serving.ServingCase):
         self.let_go()
         for _ in range(3):
             self.assert_serves(server, 6)
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=PATIENCE) as answer:
+            counted = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
+        self.assertGreaterEqual(int(counted["fewbit_http_connections_refused_total"]), 50)
+        self.assertGreaterEqual(int(counted["fewbit_http_connections_cut_total"]), 10)
         for k in (0, 1, 3):
             self.assertEqual(server.said.count(f"portion {k} is ready"), 1, "a good node was disturbed")
 

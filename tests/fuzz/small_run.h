@@ -49,7 +49,7 @@ static inline void small_committed_run(run *r, const char *folder) {
     experiment e = small_experiment();
     step *s;
     FUZZ_CHECK(run_create(r, folder, &e) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(step_new(&s, &e, 16, NULL) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(step_new(&s, &e, 16, 1000, NULL) == ERR_OK, "%s", err_text());
     step_init(s, 1);
     run_commit commit = {.position = {.step = 2, .epoch = 1, .evaluations = 1}};
     err failed = run_add_evaluation(r, &(run_evaluation){.epoch = 1, .loss = 1});

@@ -126,12 +126,12 @@ static void load_nets(system_of *s, const char *weights) {
     for (uint32_t k = 0; k < s->portions; k++) {
         checkpoint_id id = part_of(k, s->first, false);
         must(nn_net_new(&s->encoders[k], &s->encoder, &options));
-        s->optimisers[k] = experiment_optimiser(&s->e);
+        s->optimisers[k] = experiment_optimiser(&s->e, s->steps * s->rows);
         nn_optimiser *o = s->first > 0 ? &s->optimisers[k] : NULL;
         must(checkpoint_load(path_in(weights, id.part), &id, s->encoders[k], o, NULL));
     }
     checkpoint_id id = part_of(0, s->first, true);
-    must(step_new(&s->head, &s->e, s->rows, NULL));
+    must(step_new(&s->head, &s->e, s->rows, s->steps * s->rows, NULL));
     step_init(s->head, 0);
     nn_optimiser *o = s->first > 0 ? step_optimiser(s->head) : NULL;
     must(checkpoint_load(path_in(weights, "head"), &id, step_head(s->head), o, NULL));

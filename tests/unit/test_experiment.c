@@ -23,6 +23,9 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
     assert_int_equal(a->encoder.net, b->encoder.net);
     assert_int_equal(a->encoder.hidden, b->encoder.hidden);
     assert_int_equal(a->encoder.bits, b->encoder.bits);
+    assert_true(a->augment.shift == b->augment.shift && a->augment.rotation == b->augment.rotation);
+    assert_true(a->augment.scale == b->augment.scale && a->augment.shear == b->augment.shear);
+    assert_int_equal(a->augment.flip, b->augment.flip);
     assert_int_equal(a->encoder.batch_norm, b->encoder.batch_norm);
     assert_int_equal(a->encoder.soft, b->encoder.soft);
     assert_int_equal(a->encoder.decision, b->encoder.decision);
@@ -33,9 +36,12 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
 
 static void assert_same_training(const experiment *a, const experiment *b) {
     assert_true(a->loss.quantization == b->loss.quantization);
+    assert_true(a->loss.label_smoothing == b->loss.label_smoothing);
     assert_int_equal(a->optimiser.kind, b->optimiser.kind);
     assert_true(a->optimiser.learning_rate == b->optimiser.learning_rate);
     assert_true(a->optimiser.momentum == b->optimiser.momentum);
+    assert_true(a->optimiser.weight_decay == b->optimiser.weight_decay);
+    assert_int_equal(a->optimiser.schedule, b->optimiser.schedule);
     assert_int_equal(a->training.epochs, b->training.epochs);
     assert_int_equal(a->training.batch, b->training.batch);
     assert_true(a->training.seed == b->training.seed);
@@ -43,6 +49,8 @@ static void assert_same_training(const experiment *a, const experiment *b) {
     assert_int_equal(a->training.evaluate_every, b->training.evaluate_every);
     assert_int_equal(a->training.early_stop, b->training.early_stop);
     assert_int_equal(a->training.keep_best, b->training.keep_best);
+    assert_int_equal(a->training.precision, b->training.precision);
+    assert_true(a->training.portion_dropout == b->training.portion_dropout);
     assert_int_equal(a->paper.row, b->paper.row);
     assert_int_equal(a->paper.epochs, b->paper.epochs);
     assert_true(a->paper.train == b->paper.train);
@@ -114,12 +122,13 @@ static void every_key_is_read(void **state) {
         .name = "whole",
         .title = "Every key",
         .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000},
+        .augment = {1.5f, 10, 0.1f, 0.2f, true},
         .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
         .decoder = {ZOO_LINEAR},
         .classifier = {ZOO_MNIST, 1000},
-        .loss = {0.75f},
-        .optimiser = {NN_SGD, 0.001f, 0.5f},
-        .training = {10, 100, UINT64_MAX, 70, 110, 6, true},
+        .loss = {0.75f, 0.1f},
+        .optimiser = {NN_SGD, 0.001f, 0.5f, 0.01f, NN_ONE_CYCLE},
+        .training = {10, 100, UINT64_MAX, 70, 110, 6, true, NN_F32, 0.25f},
         .paper = {29, 50, 98.5f, 97.5f, 93.5f},
     };
     must_parse(NULL, 0, &e);
@@ -240,8 +249,8 @@ static void the_run_changes_with_every_value(void **state) {
         }
         count++;
     }
-    const change kind[] = {{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}};
-    must_parse(kind, 2, &e);
+    const change kind[] = {{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}, {"optimiser.weight_decay", "0"}};
+    must_parse(kind, 3, &e);
     assert_int_equal(experiment_run_id(&e, &runs[count]), ERR_OK);
     assert_true(runs[count] != runs[0]);
 }
@@ -296,14 +305,14 @@ static void the_longest_resolved_copy_fits(void **state) {
 
 static void nets_follow_from_it(void **state) {
     (void)state;
-    const change splits[][2] = {{{"data.split", "runs"}, {"data.portions", "7"}},
-                                {{"data.split", "quadrants"}, {"data.portions", "4"}}};
+    const change splits[][3] = {{{"data.split", "runs"}, {"data.portions", "7"}, {"augment.flip", "true"}},
+                                {{"data.split", "quadrants"}, {"data.portions", "4"}, {"augment.flip", "false"}}};
     for (size_t i = 0; i < 2; i++) {
         experiment e;
         split s;
         uint32_t classes;
         nn_spec encoder, head;
-        must_parse(splits[i], 2, &e);
+        must_parse(splits[i], 3, &e);
         assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
         assert_int_equal(classes, 10);
         experiment_describe_encoder(&e, &s, &encoder);
@@ -328,7 +337,7 @@ static void the_sums_follow_from_it(void **state) {
     assert_int_equal(experiment_steps(&e, 55000), 550);
     assert_int_equal(experiment_steps(&e, 55001), 551);
     assert_int_equal(experiment_steps(&e, 99), 1);
-    nn_optimiser o = experiment_optimiser(&e);
+    nn_optimiser o = experiment_optimiser(&e, 1000);
     assert_int_equal(o.kind, NN_SGD);
     assert_int_equal(o.step, 0);
     assert_true(o.learning_rate == 0.001f && o.momentum == 0.5f);

@@ -220,7 +220,7 @@ static const rule_case rules[] = {
     {{{"data.portions", "65"}}, "key data.portions must be from 1 to 64", false},
     {{{"data.portions", "4294967295"}}, "key data.portions must be from 1 to 64", false},
     {{{"data.portions", "1"}}, NULL, true},
-    {{{"data.portions", "56"}}, NULL, true},
+    {{{"data.portions", "28"}}, NULL, true},
     {{{"data.mean", "10.0001"}}, "key data.mean must be from -10 to 10", false},
     {{{"data.mean", "-11"}}, "key data.mean must be from -10 to 10", false},
     {{{"data.mean", "-10"}}, NULL, true},
@@ -258,8 +258,22 @@ static const rule_case rules[] = {
     {{{"training.portion_dropout", "-0.1"}}, "key training.portion_dropout must be from 0 to 0.9", false},
     {{{"training.portion_dropout", "0.91"}}, "key training.portion_dropout must be from 0 to 0.9", false},
     {{{"training.portion_dropout", "0.9"}}, NULL, true},
-    {{{"optimiser.kind", "adam"}, {"optimiser.momentum", "0.5"}}, "key optimiser.momentum is for sgd only", false},
-    {{{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}}, NULL, true},
+    {{{"augment.shift", "-1"}}, "key augment.shift must be from 0 to 1000", false},
+    {{{"augment.rotation", "181"}}, "key augment.rotation must be from 0 to 180", false},
+    {{{"augment.scale", "1"}}, "key augment.scale must be from 0 to 0.9", false},
+    {{{"augment.shear", "3"}}, "key augment.shear must be from 0 to 2", false},
+    {{{"optimiser.weight_decay", "-0.1"}}, "key optimiser.weight_decay must be from 0 to 10", false},
+    {{{"optimiser.weight_decay", "10.1"}}, "key optimiser.weight_decay must be from 0 to 10", false},
+    {{{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}, {"optimiser.weight_decay", "0.01"}},
+     "key optimiser.weight_decay is for adamw and sgd only",
+     false},
+    {{{"optimiser.kind", "adamw"}, {"optimiser.momentum", "0"}}, NULL, true},
+    {{{"loss.label_smoothing", "-0.1"}}, "key loss.label_smoothing must be from 0 to 0.9", false},
+    {{{"loss.label_smoothing", "0.91"}}, "key loss.label_smoothing must be from 0 to 0.9", false},
+    {{{"optimiser.kind", "adam"}, {"optimiser.weight_decay", "0"}, {"optimiser.momentum", "0.5"}},
+     "key optimiser.momentum is for sgd only",
+     false},
+    {{{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}, {"optimiser.weight_decay", "0"}}, NULL, true},
     {{{"training.epochs", "0"}}, "key training.epochs must be from 1 to 100000", false},
     {{{"training.epochs", "100001"}}, "key training.epochs must be from 1 to 100000", false},
     {{{"training.epochs", "100000"}}, NULL, true},
@@ -293,6 +307,25 @@ static void values_out_of_range(void **state) {
         compose(text, &r->changes[count - 1], 1, &line);
         assert_int_equal(parse_changed(r->changes, count, &e), ERR_INPUT);
         assert_placed(line, r->demand);
+    }
+}
+
+static void distortions_that_do_not_fit(void **state) {
+    (void)state;
+    const struct {
+        change changes[2];
+        const char *demand;
+    } cases[] = {
+        {{{"data.split", "quadrants"}, {"augment.flip", "true"}},
+         "only portions as wide as the sample can be mirrored"},
+        {{{"data.portions", "56"}, {"augment.flip", "false"}}, "runs of 14 elements are no rectangles of rows of 28"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        experiment e;
+        unsigned line = 0;
+        compose(text, &(change){"augment.shift", "1.5"}, 1, &line);
+        assert_int_equal(parse_changed(cases[i].changes, 2, &e), ERR_INPUT);
+        assert_placed(line - 1, cases[i].demand); /* the section's own line */
     }
 }
 
@@ -469,7 +502,7 @@ static void files_that_are_none(void **state) {
     assert_told("folder.yaml", "not a regular file");
     put("whole.yaml", text, compose(text, &(change){"encoder.bits", "65"}, 1, NULL));
     assert_int_equal(experiment_load(in_folder("whole.yaml"), &e), ERR_INPUT);
-    assert_told("whole.yaml:13: key encoder.bits", "must be from 1 to 64");
+    assert_told("whole.yaml:19: key encoder.bits", "must be from 1 to 64");
 }
 
 static void huge_files(void **state) {
@@ -502,6 +535,7 @@ int main(void) {
         cmocka_unit_test(numbers_that_are_none),
         cmocka_unit_test(texts_that_are_too_long),
         cmocka_unit_test(values_out_of_range),
+        cmocka_unit_test(distortions_that_do_not_fit),
         cmocka_unit_test(splits_that_do_not_fit),
         cmocka_unit_test(changes_by_hand_are_checked),
         cmocka_unit_test(keys_twice),

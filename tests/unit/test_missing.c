@@ -99,7 +99,7 @@ static void a_step_does_not_see_what_is_missing(void **state) {
             labels[row] = (uint8_t)(row % 10);
         }
         step *s;
-        assert_int_equal(step_new(&s, &e, rows, NULL), ERR_OK);
+        assert_int_equal(step_new(&s, &e, rows, 1000, NULL), ERR_OK);
         step_init(s, 1);
         step_set_number(s, 3);
         double loss, again;

@@ -8,7 +8,7 @@ enum { CLASSES = 7, ROWS = 5 };
 
 static const uint8_t labels[ROWS] = {0, 6, 3, 3, 1};
 
-static double naive_cross_entropy(const float *logits, size_t rows) {
+static double naive_cross_entropy(const float *logits, size_t rows, double smoothing) {
     double total = 0;
     for (size_t row = 0; row < rows; row++) {
         const float *z = logits + row * CLASSES;
@@ -16,7 +16,10 @@ static double naive_cross_entropy(const float *logits, size_t rows) {
         for (size_t c = 0; c < CLASSES; c++) {
             sum += exp((double)z[c]);
         }
-        total += log(sum) - (double)z[labels[row]];
+        for (size_t c = 0; c < CLASSES; c++) {
+            double target = smoothing / CLASSES + (c == labels[row] ? 1 - smoothing : 0);
+            total += target * (log(sum) - (double)z[c]);
+        }
     }
     return total / (double)rows;
 }
@@ -26,8 +29,10 @@ static void cross_entropy_is_what_it_says(void **state) {
     float *logits = random_floats(1, ROWS * CLASSES, -4, 4);
     for (size_t rows = 1; rows <= ROWS; rows++) {
         size_t correct = 0;
-        double loss = loss_cross_entropy(logits, labels, rows, CLASSES, NULL, &correct);
-        assert_true(fabs(loss - naive_cross_entropy(logits, rows)) < 1e-6);
+        for (float smoothing = 0; smoothing < 0.5f; smoothing += 0.2f) {
+            double loss = loss_cross_entropy(logits, labels, rows, CLASSES, smoothing, NULL, &correct);
+            assert_true(fabs(loss - naive_cross_entropy(logits, rows, (double)smoothing)) < 1e-6);
+        }
     }
     free(logits);
 }
@@ -37,18 +42,20 @@ static void cross_entropy_gradient_is_its_slope(void **state) {
     const double step = 1.0 / 64;
     float *logits = random_floats(2, ROWS * CLASSES, -2, 2);
     for (size_t rows = 1; rows <= ROWS; rows += 4) {
-        float gradient[ROWS * CLASSES];
-        size_t correct = 0;
-        double with = loss_cross_entropy(logits, labels, rows, CLASSES, gradient, &correct);
-        assert_true(with == loss_cross_entropy(logits, labels, rows, CLASSES, NULL, &correct));
-        for (size_t i = 0; i < rows * CLASSES; i++) {
-            float kept = logits[i];
-            logits[i] = kept + (float)step;
-            double up = naive_cross_entropy(logits, rows);
-            logits[i] = kept - (float)step;
-            double down = naive_cross_entropy(logits, rows);
-            logits[i] = kept;
-            assert_true(fabs((up - down) / (2 * step) - (double)gradient[i]) < 2e-5);
+        for (float smoothing = 0; smoothing < 0.5f; smoothing += 0.2f) {
+            float gradient[ROWS * CLASSES];
+            size_t correct = 0;
+            double with = loss_cross_entropy(logits, labels, rows, CLASSES, smoothing, gradient, &correct);
+            assert_true(with == loss_cross_entropy(logits, labels, rows, CLASSES, smoothing, NULL, &correct));
+            for (size_t i = 0; i < rows * CLASSES; i++) {
+                float kept = logits[i];
+                logits[i] = kept + (float)step;
+                double up = naive_cross_entropy(logits, rows, (double)smoothing);
+                logits[i] = kept - (float)step;
+                double down = naive_cross_entropy(logits, rows, (double)smoothing);
+                logits[i] = kept;
+                assert_true(fabs((up - down) / (2 * step) - (double)gradient[i]) < 2e-5);
+            }
         }
     }
     free(logits);
@@ -60,9 +67,9 @@ static void cross_entropy_stays_finite(void **state) {
     const uint8_t right = 0, wrong = 1;
     float gradient[3];
     size_t correct = 0;
-    assert_true(loss_cross_entropy(logits, &right, 1, 3, gradient, &correct) == 0);
+    assert_true(loss_cross_entropy(logits, &right, 1, 3, 0, gradient, &correct) == 0);
     assert_true(gradient[0] == 0.0f && gradient[1] == 0.0f && gradient[2] == 0.0f);
-    assert_true(fabs(loss_cross_entropy(logits, &wrong, 1, 3, gradient, &correct) - 2000) < 1e-3);
+    assert_true(fabs(loss_cross_entropy(logits, &wrong, 1, 3, 0, gradient, &correct) - 2000) < 1e-3);
     assert_true(gradient[0] == 1.0f && gradient[1] == -1.0f && gradient[2] == 0.0f);
     assert_int_equal(correct, 1);
 }
@@ -73,7 +80,7 @@ static void cross_entropy_counts_what_is_right(void **state) {
     const float logits[4 * 3] = {1, 2, 3, 2, 2, 1, 2, 2, 1, 0, 0, 0};
     const uint8_t truth[4] = {2, 0, 1, 0};
     size_t correct = 40;
-    loss_cross_entropy(logits, truth, 4, 3, NULL, &correct);
+    loss_cross_entropy(logits, truth, 4, 3, 0, NULL, &correct);
     assert_int_equal(correct, 43);
     assert_int_equal(loss_largest(logits, 3), 2);
     assert_int_equal(loss_largest(logits + 3, 3), 0);

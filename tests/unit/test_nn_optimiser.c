@@ -35,22 +35,23 @@ static void naive_adam(double *value, double *m, double *v, const float *gradien
     }
 }
 
-static void naive_sgd(double *value, double *velocity, const float *gradient, double rate, double momentum) {
+static void naive_sgd(double *value, double *velocity, const float *gradient, double rate, double momentum,
+                      double decay) {
     for (size_t i = 0; i < N; i++) {
-        velocity[i] = momentum * velocity[i] + (double)gradient[i];
+        velocity[i] = momentum * velocity[i] + (double)gradient[i] + decay * value[i];
         value[i] -= rate * velocity[i];
     }
 }
 
 /* The distance gone must agree; what rounding each of the steps may lose is counted from the value itself. */
-static void assert_gone_alike(const float *value, const double *wanted, const float *start) {
+static void assert_gone_alike(const float *value, const double *wanted, const float *start, bool decays) {
     for (size_t i = 0; i < N; i++) {
         double gone = wanted[i] - (double)start[i];
         double lost = STEPS * 6e-8 * fmax(fabs((double)start[i]), fabs(wanted[i]));
         if (!(fabs((double)value[i] - wanted[i]) <= lost + 1e-5 * fabs(gone))) {
             fail_msg("%zu went %g, not %g", i, (double)value[i] - (double)start[i], gone);
         }
-        assert_true(i % 7 != 0 || value[i] == start[i]);
+        assert_true(decays || i % 7 != 0 || value[i] == start[i]);
     }
 }
 
@@ -66,13 +67,17 @@ static void check_optimiser(nn_optimiser o) {
         nn_optimiser_begin(&o);
         assert_int_equal(o.step, step);
         nn_optimiser_apply(&o, &t, 0, N);
-        if (o.kind == NN_ADAM) {
-            naive_adam(wanted, a, b, gradient, (double)o.learning_rate, step);
-        } else {
-            naive_sgd(wanted, a, gradient, (double)o.learning_rate, (double)o.momentum);
+        double rate = nn_optimiser_rate(&o, (uint64_t)step - 1), decay = (double)o.weight_decay;
+        if (o.kind == NN_SGD) {
+            naive_sgd(wanted, a, gradient, rate, (double)o.momentum, decay);
+            continue;
         }
+        for (size_t i = 0; i < N; i++) {
+            wanted[i] *= 1 - rate * decay;
+        }
+        naive_adam(wanted, a, b, gradient, rate, step);
     }
-    assert_gone_alike(value, wanted, start);
+    assert_gone_alike(value, wanted, start, o.weight_decay > 0);
     free(start);
 }
 
@@ -86,6 +91,43 @@ static void sgd_is_torchs(void **state) {
     (void)state;
     check_optimiser((nn_optimiser){.kind = NN_SGD, .learning_rate = 0.1f});
     check_optimiser((nn_optimiser){.kind = NN_SGD, .learning_rate = 0.01f, .momentum = 0.9f});
+}
+
+static void weight_decay_is_torchs(void **state) {
+    (void)state;
+    check_optimiser((nn_optimiser){.kind = NN_ADAMW, .learning_rate = 0.01f, .weight_decay = 0.5f});
+    check_optimiser((nn_optimiser){.kind = NN_ADAMW, .learning_rate = 0.01f});
+    check_optimiser((nn_optimiser){.kind = NN_SGD, .learning_rate = 0.1f, .momentum = 0.9f, .weight_decay = 0.01f});
+}
+
+/* The numbers are PyTorch 1.13's: CosineAnnealingLR(T_max=100) and OneCycleLR(max_lr=0.1, total_steps=100). */
+static void schedules_are_torchs(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t step;
+        double cosine, one_cycle;
+    } wanted[] = {
+        {0, 0.100000000000, 0.004000000000},  {1, 0.099975328018, 0.004281378057},
+        {10, 0.097552825815, 0.029516394846}, {28, 0.081871199487, 0.099718621943},
+        {29, 0.080645352683, 0.100000000000}, {30, 0.079389262615, 0.099949653528},
+        {31, 0.078104168893, 0.099798715505}, {50, 0.050000000000, 0.079389345058},
+        {75, 0.014644660941, 0.026306861650}, {98, 0.000098663579, 0.000050746472},
+        {99, 0.000024671982, 0.000000400000},
+    };
+    nn_optimiser o = {.kind = NN_ADAM, .learning_rate = 0.1f, .steps = 100};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        o.schedule = NN_CONSTANT;
+        assert_true(nn_optimiser_rate(&o, wanted[i].step) == (double)0.1f);
+        o.schedule = NN_COSINE;
+        assert_true(fabs(nn_optimiser_rate(&o, wanted[i].step) - wanted[i].cosine) < 1e-8);
+        o.schedule = NN_ONE_CYCLE;
+        assert_true(fabs(nn_optimiser_rate(&o, wanted[i].step) - wanted[i].one_cycle) < 1e-8);
+    }
+    assert_true(nn_optimiser_rate(&o, 1000) == nn_optimiser_rate(&o, 99));
+    o.schedule = NN_COSINE;
+    assert_true(nn_optimiser_rate(&o, 1000) == 0);
+    check_optimiser((nn_optimiser){.kind = NN_ADAMW, .learning_rate = 0.01f, .schedule = NN_ONE_CYCLE, .steps = STEPS});
+    check_optimiser((nn_optimiser){.kind = NN_SGD, .learning_rate = 0.01f, .schedule = NN_COSINE, .steps = STEPS});
 }
 
 /* The first steps of Adam by hand: whatever the gradient's size, the step is the learning rate. */
@@ -143,6 +185,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_is_torchs),
         cmocka_unit_test(sgd_is_torchs),
+        cmocka_unit_test(weight_decay_is_torchs),
+        cmocka_unit_test(schedules_are_torchs),
         cmocka_unit_test(adam_begins_with_the_learning_rate),
         cmocka_unit_test(slices_add_up_to_the_whole),
         cmocka_unit_test(state_has_its_names),

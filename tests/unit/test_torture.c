@@ -53,7 +53,7 @@ static experiment small_experiment(void) {
 static err commit_head(run *r) {
     step *s;
     run_commit commit = {.position = {.step = STEP, .epoch = 1, .evaluations = 1}};
-    err e = step_new(&s, &r->experiment, 16, NULL);
+    err e = step_new(&s, &r->experiment, 16, 1000, NULL);
     if (e) {
         return e;
     }
@@ -133,7 +133,7 @@ static err make_nets(void) {
 
 static err make_step(void) {
     step *s = NULL;
-    err e = step_new(&s, &small, 16, NULL);
+    err e = step_new(&s, &small, 16, 1000, NULL);
     if (!e) {
         step_free(s);
     }
@@ -246,7 +246,7 @@ static err commit_run(void) {
 
 static err load_head(void) {
     step *s = NULL;
-    err e = step_new(&s, &small, 16, NULL);
+    err e = step_new(&s, &small, 16, 1000, NULL);
     if (!e) {
         e = run_load_head(&trained, &trained.last, step_head(s), step_optimiser(s));
         step_free(s);
