@@ -14,7 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BACKOFF_LOW_MS = 100, BACKOFF_HIGH_MS = 1000 };
+/* A server that said no is asked less and less; a network may be back any moment. */
+enum { BACKOFF_LOW_MS = 100, BACKOFF_AWAY_MS = 500, BACKOFF_REFUSED_MS = 5000 };
 
 /* Records between the two threads. `about` is the number of the connection, so that nothing meant for a connection
  * that is gone reaches the next one. */
@@ -223,9 +224,10 @@ static void on_down(void *context, wire_link *l, const char *reason) {
         return;
     }
     worker_post(s->worker, MAIL_DOWN, s->connection, NULL, 0);
+    bool needs_place = link_has_failed_tls(l);
+    backoff_limit(&s->backoff, s->why_down[0] || needs_place ? BACKOFF_REFUSED_MS : BACKOFF_AWAY_MS);
     uint32_t wait = backoff_next_ms(&s->backoff);
     if (!s->why_down[0]) {
-        bool needs_place = link_has_failed_tls(l);
         snprintf(s->why_down, sizeof s->why_down, "%s%s%s", needs_place ? link_address(l) : "", needs_place ? ": " : "",
                  reason);
     }
@@ -329,7 +331,7 @@ static void drain_loop(session *s) {
 err session_run(const session_config *config) {
     static session s; /* one a process: too large for the stack, and its address must not change */
     s = (session){.config = config};
-    backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_HIGH_MS, clock_now_ns() ^ (uint64_t)getpid());
+    backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
     encoder_host host = {send_message, &s};
     err e = encoder_new(&s.encoder, &config->encoder, &host);
     e = e ? e : arena_init(&s.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
