@@ -28,7 +28,7 @@ EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
 EPOCHS ?=
 SECONDS ?= 300
 
-.PHONY: help all demo test test-containers bench bench-images fuzz parity build clean format check-deps results results-cifar10 packages-build packages-test
+.PHONY: help all demo test test-containers bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -76,6 +76,10 @@ results-cifar10: packages-test ## train the classifier and the paper's rows on C
 
 fuzz: packages-test ## look for inputs that break the readers of sockets and files: SECONDS=N for each (300)
 	@tests/fuzz/run all $(SECONDS)
+
+soak: packages-test ## a server under load while nodes die, links break and clients misbehave: SECONDS=N (300)
+	@$(MAKE) --no-print-directory -j2 programs
+	@/usr/bin/python3 tests/soak/soak.py --seconds $(SECONDS)
 
 parity: packages-test ## all 29 systems against PyTorch, ten steps each (a quarter of an hour, 10 GB of memory)
 	@$(MAKE) --no-print-directory -j2 test-programs

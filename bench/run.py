@@ -11,6 +11,7 @@ import re
 import sys
 import time
 
+from abuse import Abuse
 from figures import Figures
 from programs import Workshop
 from serving import Serving
@@ -47,6 +48,7 @@ def measure(figures, quick):
         serving.measure_wire()
         serving.measure_speed()
         Tls(figures, shop, run, quick).measure()
+        Abuse(figures, shop.fleet, shop.full, run, serving.a_sample(), quick).measure()
         return shop.set_name
     finally:
         shop.close()

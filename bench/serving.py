@@ -36,6 +36,10 @@ class Serving:
         path = self.shop.set_folder / f"t10k-{kind}-ubyte"
         return path.read_bytes() if path.exists() else gzip.decompress(path.with_name(path.name + ".gz").read_bytes())
 
+    def a_sample(self):
+        """A raw image."""
+        return self.images.read_bytes()[:PIXELS]
+
     def _nodes(self, server, port, *options):
         nodes = [self.fleet.node(k, port, self.shop.full, self.states / f"node-{k}", *options) for k in range(NODES)]
         server.wait_for("4 of 4 nodes are")
@@ -124,7 +128,7 @@ class Serving:
         note = f"{lone['requests']} requests, bench/lone.c, one keep-alive connection"
         self.figures.add("serve_lone_latency_ms_p50", lone["p50_ms"], None, None, "ms", note, **lone)
         self.figures.add("serve_lone_latency_ms_p99", lone["p99_ms"], None, "<=2", "ms", note)
-        http_rates.measure(self.figures, server, self.shop.folder, self.images.read_bytes()[:PIXELS], self.quick)
+        http_rates.measure(self.figures, server, self.shop.folder, self.a_sample(), self.quick)
         node = max(n.peak_kib() for n in nodes) / 1024
         self._stop_nodes(server, nodes)
         self._measure_bulk(server)

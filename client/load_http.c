@@ -11,10 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLES = 256, STATUS_MAX = 600, NO_STATUS = 0, TIMEOUT_MS = 30000, GRACE_SECONDS = 5, URL_MAX = 1024 };
+enum {
+    SAMPLES = 256,
+    STATUS_OK = 200,
+    STATUS_MAX = 600,
+    NO_STATUS = 0,
+    TIMEOUT_MS = 30000,
+    GRACE_SECONDS = 5,
+    URL_MAX = 1024,
+};
+
+/* Its digits are written anew for every request. */
+static const char id_header[] = "X-Request-Id: load-0000000000000000";
 
 typedef struct slot {
     CURL *curl;
+    struct curl_slist *headers;
+    char *id; /* in `headers`: that of the request under way */
     uint64_t due_ns;
     bool is_busy;
 } slot;
@@ -22,13 +35,12 @@ typedef struct slot {
 typedef struct run {
     const load_http *load;
     CURLM *multi;
-    struct curl_slist *headers;
     char url[URL_MAX];
     uint8_t *samples; /* [SAMPLES, sample_bytes] */
     slot *slots;      /* [connections] */
     unsigned busy;
     uint64_t start_ns, end_ns;
-    uint64_t sent, answered;
+    uint64_t sent, answered, mismatched;
     uint64_t statuses[STATUS_MAX]; /* NO_STATUS: no answer came */
     latency latency;
 } run;
@@ -38,10 +50,25 @@ static size_t drop_answer(char *bytes, size_t size, size_t count, void *context)
     return size * count;
 }
 
+/* libcurl copies what is appended, so a slot's id is its own to write into. */
+static err make_headers(const run *r, slot *s) {
+    s->headers = curl_slist_append(NULL, id_header);
+    if (!s->headers || !curl_slist_append(s->headers, "Content-Type: application/octet-stream") ||
+        (r->load->authorization && !curl_slist_append(s->headers, r->load->authorization))) {
+        return err_fail(ERR_MEMORY, "no memory for the headers of a request");
+    }
+    s->id = strchr(s->headers->data, ' ') + 1;
+    return ERR_OK;
+}
+
 static err open_slot(run *r, slot *s) {
     s->curl = curl_easy_init();
     if (!s->curl) {
         return err_fail(ERR_MEMORY, "libcurl could not be started");
+    }
+    err e = make_headers(r, s);
+    if (e) {
+        return e;
     }
     curl_easy_setopt(s->curl, CURLOPT_URL, r->url);
     curl_easy_setopt(s->curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -50,7 +77,7 @@ static err open_slot(run *r, slot *s) {
     curl_easy_setopt(s->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(s->curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
     curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, drop_answer);
-    curl_easy_setopt(s->curl, CURLOPT_HTTPHEADER, r->headers);
+    curl_easy_setopt(s->curl, CURLOPT_HTTPHEADER, s->headers);
     curl_easy_setopt(s->curl, CURLOPT_POSTFIELDSIZE, (long)r->load->sample_bytes);
     curl_easy_setopt(s->curl, CURLOPT_PRIVATE, s);
     return ERR_OK;
@@ -78,11 +105,9 @@ static err open_run(run *r) {
     if (printed < 0 || printed >= URL_MAX) {
         return err_fail(ERR_USAGE, "--server is too long");
     }
-    r->headers = curl_slist_append(NULL, "Content-Type: application/octet-stream");
-    r->headers = load->authorization ? curl_slist_append(r->headers, load->authorization) : r->headers;
     r->multi = curl_multi_init();
     r->slots = calloc(load->connections, sizeof *r->slots);
-    if (!r->multi || !r->slots || !r->headers) {
+    if (!r->multi || !r->slots) {
         return err_fail(ERR_MEMORY, "no memory for %u connections", load->connections);
     }
     curl_multi_setopt(r->multi, CURLMOPT_MAXCONNECTS, (long)load->connections);
@@ -99,9 +124,9 @@ static void close_run(run *r) {
             curl_multi_remove_handle(r->multi, r->slots[i].curl);
         }
         curl_easy_cleanup(r->slots[i].curl);
+        curl_slist_free_all(r->slots[i].headers);
     }
     curl_multi_cleanup(r->multi);
-    curl_slist_free_all(r->headers);
     free(r->slots);
     free(r->samples);
     latency_free(&r->latency);
@@ -133,11 +158,19 @@ static void start_due(run *r) {
         }
         s->due_ns = r->load->rate > 0 ? due_at(r, r->sent) : now_ns;
         s->is_busy = true;
+        snprintf(s->id, strlen(s->id) + 1, "load-%016llx", (unsigned long long)r->sent);
         curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, r->samples + r->sent % SAMPLES * r->load->sample_bytes);
         curl_multi_add_handle(r->multi, s->curl);
         r->busy++;
         r->sent++;
     }
+}
+
+/* An answer names the request that it is for. */
+static bool is_for_another(const slot *s) {
+    struct curl_header *named;
+    return curl_easy_header(s->curl, "X-Request-Id", 0, CURLH_HEADER, -1, &named) != CURLHE_OK ||
+           strcmp(named->value, s->id) != 0;
 }
 
 static err take_done(run *r) {
@@ -153,6 +186,7 @@ static err take_done(run *r) {
         bool came = m->data.result == CURLE_OK && status > 0 && status < STATUS_MAX;
         r->statuses[came ? status : NO_STATUS]++;
         r->answered += came;
+        r->mismatched += status == STATUS_OK && is_for_another(s);
         curl_multi_remove_handle(r->multi, s->curl);
         s->is_busy = false;
         r->busy--;
@@ -199,6 +233,7 @@ static err go(run *r) {
 
 static json_t *report_of(run *r) {
     json_t *statuses = json_object();
+    r->statuses[NO_STATUS] += r->busy; /* given up */
     for (int i = 0; i < STATUS_MAX; i++) {
         char name[12] = "none";
         if (i != NO_STATUS) {
@@ -209,10 +244,10 @@ static json_t *report_of(run *r) {
         }
     }
     uint64_t offered = r->load->rate > 0 ? offered_by(r, r->end_ns) : r->sent;
-    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:o}", "offered", (json_int_t)offered, "sent", (json_int_t)r->sent,
-                     "answered", (json_int_t)r->answered, "seconds", r->load->seconds, "rate",
-                     (double)r->answered / r->load->seconds, "status", statuses, "latency_ms",
-                     latency_json(&r->latency));
+    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o}", "offered", (json_int_t)offered, "sent",
+                     (json_int_t)r->sent, "answered", (json_int_t)r->answered, "mismatched", (json_int_t)r->mismatched,
+                     "seconds", r->load->seconds, "rate", (double)r->answered / r->load->seconds, "status", statuses,
+                     "latency_ms", latency_json(&r->latency));
 }
 
 err load_http_run(const load_http *load, json_t **report) {

@@ -20,8 +20,10 @@ typedef struct load_http {
     size_t sample_bytes; /* of a raw sample */
 } load_http;
 
-/* {"offered", "sent", "answered", "seconds", "rate", "status": {"200": …, "none": …}, "latency_ms"}; a new reference.
- * What was due and found no connection until the end is offered and not sent. ERR_STOPPED when asked to stop. */
+/* {"offered", "sent", "answered", "mismatched", "seconds", "rate", "status": {"200": …, "none": …}, "latency_ms"}; a
+ * new reference. What was due and found no connection until the end is offered and not sent; the counts under "status"
+ * add up to "sent". Mismatched are answers with 200 that do not bear their request's X-Request-Id. ERR_STOPPED when
+ * asked to stop. */
 err load_http_run(const load_http *load, json_t **report);
 
 #endif

@@ -13,6 +13,7 @@ typedef enum answer_outcome {
     ANSWER_NO_NODES, /* no node is ready */
     ANSWER_NO_CODES, /* the deadline passed and no node had answered */
     ANSWER_BUSY,     /* too many samples wait */
+    ANSWER_STOPPING, /* the server is stopping */
 } answer_outcome;
 
 typedef struct answer {

@@ -10,6 +10,7 @@ struct feed {
     worker **worker;
     atomic_bool is_wanted;
     bool is_under_way; /* handed over and not taken */
+    bool is_full;      /* an event has found no room since the last hand-over: those behind it find none, too */
     uint64_t dropped;  /* since the last hand-over */
     size_t length;
     char bytes[FEED_BYTES];
@@ -42,12 +43,21 @@ static void add(feed *f, const char *bytes, size_t length) {
     f->length += length;
 }
 
+bool feed_is_full(const feed *f) {
+    return f->is_full;
+}
+
+void feed_drop(feed *f) {
+    f->dropped++;
+}
+
 void feed_put(feed *f, const char *kind, const char *data, size_t length) {
     static const char before[] = "event: ", between[] = "\ndata: ", behind[] = "\n\n";
     size_t kind_length = strlen(kind);
     size_t need = sizeof before + kind_length + sizeof between + length + sizeof behind;
-    if (need > FEED_EVENT_MAX || need > sizeof f->bytes - f->length) {
-        f->dropped++;
+    f->is_full = f->is_full || (need <= FEED_EVENT_MAX && need > sizeof f->bytes - f->length);
+    if (need > FEED_EVENT_MAX || f->is_full) {
+        feed_drop(f);
         return;
     }
     add(f, before, sizeof before - 1);
@@ -66,6 +76,7 @@ void feed_flush(feed *f) {
         f->dropped = 0;
     }
     f->length = 0;
+    f->is_full = false;
 }
 
 void feed_taken(feed *f) {

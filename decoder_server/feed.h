@@ -26,6 +26,11 @@ bool feed_is_wanted(const feed *f);
 /* One event: "event: KIND\ndata: DATA\n\n". `data` has no line ends. */
 void feed_put(feed *f, const char *kind, const char *data, size_t length);
 
+/* Nothing finds room until more is handed over. Whoever asks before it makes an event saves that work, and counts the
+ * event with feed_drop. */
+bool feed_is_full(const feed *f);
+void feed_drop(feed *f);
+
 /* Hands over what is there, unless the loop still has the last. */
 void feed_flush(feed *f);
 

@@ -209,10 +209,17 @@ uint16_t gate_port(const gate *g) {
     return listener_port(g->listener);
 }
 
+void gate_stop_listening(gate *g) {
+    if (g->listener) {
+        listener_close(g->listener);
+        g->listener = NULL;
+    }
+}
+
 void gate_close(gate *g, void (*closed)(void *context), void *context) {
     g->closed = closed;
     g->closed_context = context;
-    listener_close(g->listener);
+    gate_stop_listening(g);
     for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
         if (g->entries[i].link) {
             link_close(g->entries[i].link, "the server ends");

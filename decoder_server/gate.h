@@ -31,6 +31,9 @@ void gate_report(gate *g, report *r);
 
 uint16_t gate_port(const gate *g);
 
+/* Takes no more connections. */
+void gate_stop_listening(gate *g);
+
 /* Stops listening and closes every link; `closed` is called once all are down. */
 void gate_close(gate *g, void (*closed)(void *context), void *context);
 void gate_free(gate *g);

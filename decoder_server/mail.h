@@ -15,6 +15,9 @@ enum {
     MAIL_ASK_REPORT,   /* MAIL_REPORT follows */
     MAIL_EVENTS_TAKEN, /* the last MAIL_EVENTS was dealt with */
     MAIL_PORTIONS,     /* u64, before a connection's first frame: the portions it may speak for, bit K for K */
+    MAIL_CHANGE,       /* struct model *: change to it; MAIL_CHANGED follows */
+    MAIL_STOP,         /* take nothing new; MAIL_DRAINED follows once nothing waits */
+    MAIL_FINISH,       /* answer what still waits with what is there */
     /* worker -> loop */
     MAIL_SEND = 32, /* a whole frame */
     MAIL_ADMIT,     /* u32 heartbeat ms: the connection has said a good Hello */
@@ -27,6 +30,8 @@ enum {
     MAIL_REPORT,   /* struct report */
     MAIL_EVENTS,   /* text of server-sent events; `about` is how many were dropped before them */
     MAIL_GREETING, /* text of one event that every new listener gets first, too */
+    MAIL_CHANGED,  /* text with its zero; `about` is the err */
+    MAIL_DRAINED,  /* after MAIL_STOP: everything has been answered, the nodes are sent away */
     MAIL_END,      /* nothing more will come */
 };
 

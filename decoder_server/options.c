@@ -24,6 +24,7 @@ enum {
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
+    KEY_DRAIN,
     KEY_BATCH_WAIT,
     KEY_ANSWERS_MEMORY,
     KEY_CACHE_MEMORY,
@@ -84,6 +85,7 @@ static const struct argp_option serve_known[] = {
     {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
+    {"drain", KEY_DRAIN, "MS", 0, "told to stop, wait so long for what is under way to be answered (default 5000)", 0},
     {"batch-wait", KEY_BATCH_WAIT, "US", 0,
      "samples that are due may wait so many microseconds for others, to pass the nets together (default 0)", 0},
     {"answers-memory", KEY_ANSWERS_MEMORY, "MIB", 0,
@@ -138,6 +140,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
+    case KEY_DRAIN:
+        return options_number(value, "--drain", 0, 3600000, &o->drain_ms);
     case KEY_BATCH_WAIT:
         return options_number(value, "--batch-wait", 0, 1000000, &o->batch_wait_us);
     case KEY_ANSWERS_MEMORY:
@@ -252,6 +256,7 @@ err server_options_parse(int argc, char **argv, server_options *options) {
         .precision = -1,
         .heartbeat_ms = 2000,
         .deadline_ms = 2000,
+        .drain_ms = 5000,
         .answers_mib = 64,
         .cache_mib = 32,
     };

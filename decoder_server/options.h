@@ -27,7 +27,7 @@ typedef struct server_options {
     bool has_http;
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
     int precision;                 /* nn_precision; -1: as the experiment says */
-    int64_t heartbeat_ms, deadline_ms;
+    int64_t heartbeat_ms, deadline_ms, drain_ms;
     int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
     int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
     int64_t ready_nodes;            /* serve: ready with so many; 0: with all */

@@ -55,6 +55,11 @@ err peers_new(peers **out, const peers_config *config, const peers_events *event
     return ERR_OK;
 }
 
+void peers_set_run(peers *p, uint64_t run, const char *text) {
+    p->config.run = run;
+    snprintf(p->text, sizeof p->text, "%s", text);
+}
+
 void peers_free(peers *p) {
     if (p) {
         arena_free(&p->unpacked);

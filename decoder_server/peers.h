@@ -37,6 +37,10 @@ typedef struct peers_events {
 err peers_new(peers **p, const peers_config *config, const peers_events *events, worker **w);
 void peers_free(peers *p);
 
+/* Nodes that come from here on are welcomed to another run, whose split is the same. `text` is its resolved experiment,
+ * of at most EXPERIMENT_TEXT_MAX bytes; copied. */
+void peers_set_run(peers *p, uint64_t run, const char *text);
+
 /* One record from the loop; whether it was for peers. */
 bool peers_take(peers *p, const mail *m);
 

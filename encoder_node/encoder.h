@@ -8,13 +8,14 @@
 
 #include "base/err.h"
 #include "data/portion.h"
+#include "encoder_node/job.h"
 #include "wire/message.h"
 
 #include <stdbool.h>
 
 typedef struct encoder encoder;
 
-enum { ENCODER_ROWS = 1000 }; /* samples in one Codes frame, and in one evaluation batch, at most */
+enum { ENCODER_ROWS = JOB_ROWS }; /* samples in one Codes frame, and in one evaluation batch, at most */
 
 typedef struct encoder_config {
     const char *name;    /* for people */
@@ -48,7 +49,7 @@ encoder_verdict encoder_receive(encoder *e, const message *m);
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t encoder_heartbeat_ms(const encoder *e);
 
-/* Whether codes may be pushed now: a model is loaded and the server has said Begin. */
+/* Whether codes may be pushed now: a model is loaded, the server has said Begin, and no Switch is awaited. */
 bool encoder_may_push(const encoder *e);
 
 /* Encodes `count` <= ENCODER_ROWS portions, [count, c, h, w], as samples first, first+1, ... and sends their Codes. */

@@ -83,6 +83,7 @@ enum MHD_Result classify_start(exchange *x) {
 enum MHD_Result classify_take(exchange *x, const char *bytes, size_t length) {
     x->received += length;
     if (x->received > ANNOUNCED_MAX) {
+        x->gateway->metrics.connections_cut++;
         return MHD_NO; /* it does not end: closed without a word */
     }
     if (!x->is_multipart) {
@@ -201,6 +202,9 @@ static void take_outcome(question *q) {
         break;
     case ANSWER_NO_CODES:
         refuse_question(q, METRICS_NO_CODES, "no_codes", "no node answered by the deadline");
+        break;
+    case ANSWER_STOPPING:
+        refuse_question(q, METRICS_BUSY, "stopping", "the server is stopping");
         break;
     case ANSWER_BUSY:
         refuse_question(q, METRICS_BUSY, "busy", "too many requests are under way");

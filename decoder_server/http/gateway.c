@@ -11,7 +11,7 @@
 enum {
     STALLED_SECONDS = 60, /* a connection that takes or brings nothing for so long, whatever is expected, is closed */
     TURN_MS = 1000,
-    RUNS_A_TURN = 16,
+    RUNS_A_TURN = 2, /* few, so that nobody who pours bytes in keeps the nodes' answers waiting */
     CONNECTION_BYTES = 16 * 1024,
     SPARE_CONNECTIONS = 64, /* above our own limit, so that libmicrohttpd never stops accepting */
 };
@@ -186,6 +186,15 @@ err gateway_set_model(gateway *g, const char *model) {
     return g->model.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description") : ERR_OK;
 }
 
+void gateway_stop(gateway *g) {
+    g->is_stopping = true;
+}
+
+void gateway_reloaded(gateway *g, const char *text) {
+    routes_reloaded(g, text);
+    run_daemon(g);
+}
+
 /* Start and end. */
 
 /* The address to bind; *is_six where it is one of IPv6. */
@@ -310,6 +319,7 @@ void gateway_close(gateway *g) {
             classify_answered(g, g->asked[i], &busy);
         }
     }
+    routes_reloaded(g, "the server is stopping");
     routes_reported(g); /* with the last report there was */
     events_end(g->events);
     g->has_resumed = true;

@@ -35,6 +35,8 @@ typedef struct gateway_config {
     err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);
     /* gateway_report follows. */
     err (*ask_report)(void *context);
+    /* Begins to load the run's model anew; gateway_reloaded follows. ERR_FULL while that is under way. Serving only. */
+    err (*reload)(void *context);
     /* Somebody listens to events, or nobody any more. */
     void (*listen)(void *context, bool wanted);
     /* The events handed in last are under way. */
@@ -48,8 +50,13 @@ err gateway_new(gateway **g, uv_loop_t *loop, const gateway_config *config);
 err gateway_set_model(gateway *g, const char *json);
 void gateway_set_ready(gateway *g, uint32_t nodes, uint32_t of);
 
+/* From here on it is not ready, whatever the nodes, and takes no request but for the states. */
+void gateway_stop(gateway *g);
 void gateway_answer(gateway *g, uint64_t request, const answer *a);
 void gateway_report(gateway *g, const report *r);
+
+/* `text` NULL: the model, as gateway_set_model has it, is in use; else why it is not. */
+void gateway_reloaded(gateway *g, const char *text);
 
 /* After a batch of answers and reports: lets them go out. */
 void gateway_flush(gateway *g);

@@ -20,6 +20,7 @@ typedef enum route_id {
     ROUTE_TRAINING,
     ROUTE_NODES,
     ROUTE_MODEL,
+    ROUTE_RELOAD,
     ROUTE_METRICS,
     ROUTE_HEALTH,
     ROUTE_READY,
@@ -47,6 +48,7 @@ struct gateway {
     question *asked[REQUESTS_MAX]; /* by number % REQUESTS_MAX */
     uint64_t last_request;
     exchange *for_report; /* wait for a report */
+    exchange *for_reload; /* waits for the end of a reload */
     events *events;
     metrics metrics;
     report report;
@@ -57,7 +59,7 @@ struct gateway {
     uint32_t failures_logged; /* in this second, at level info */
     bool is_running;          /* inside MHD_run */
     bool has_resumed;         /* connections were resumed since the last run */
-    bool is_closing;
+    bool is_stopping, is_closing;
 };
 
 /* routes.c */
@@ -71,6 +73,9 @@ void routes_completed(void *context, struct MHD_Connection *connection, void **s
 
 /* Answers all that wait for a report with g->report. */
 void routes_reported(gateway *g);
+
+/* Answers whoever waits for the end of a reload; `text` is not NULL: why it has failed. */
+void routes_reloaded(gateway *g, const char *text);
 
 /* classify.c: a request to POST /v1/classify. Its head is here (anything but MHD_YES ends the exchange); a piece of its
  * body; all of it; its answers. */

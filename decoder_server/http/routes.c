@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "decoder_server/http/views.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char json[] = "application/json";
@@ -74,8 +75,35 @@ static enum MHD_Result show_model(exchange *x) {
     return exchange_send(x, MHD_HTTP_OK, json);
 }
 
+static enum MHD_Result ask_reload(exchange *x) {
+    gateway *g = x->gateway;
+    err e = g->for_reload ? err_fail(ERR_FULL, "another reload is under way") : g->config.reload(g->config.context);
+    if (e) {
+        return exchange_refuse(x, e == ERR_FULL ? MHD_HTTP_CONFLICT : MHD_HTTP_SERVICE_UNAVAILABLE,
+                               e == ERR_FULL ? "reload_under_way" : "busy", err_text());
+    }
+    g->for_reload = x;
+    x->is_asked = true;
+    MHD_suspend_connection(x->connection);
+    return MHD_YES;
+}
+
+void routes_reloaded(gateway *g, const char *text) {
+    exchange *x = g->for_reload;
+    if (x) {
+        g->for_reload = NULL;
+        x->first.code = text ? "not_reloaded" : NULL;
+        snprintf(x->first.message, sizeof x->first.message, "%s", text ? text : "");
+        gateway_resume(g, x);
+    }
+}
+
+static enum MHD_Result show_reload(exchange *x) {
+    return x->first.code ? exchange_refuse(x, MHD_HTTP_CONFLICT, x->first.code, x->first.message) : show_model(x);
+}
+
 static bool is_ready(const gateway *g) {
-    return g->model.length > 0 && g->nodes > 0 && g->ready_nodes >= g->config.enough_nodes;
+    return !g->is_stopping && g->model.length > 0 && g->nodes > 0 && g->ready_nodes >= g->config.enough_nodes;
 }
 
 static enum MHD_Result show_state(exchange *x, bool ready_matters) {
@@ -110,14 +138,16 @@ static const route routes[ROUTES] = {
     [ROUTE_TRAINING] = {"/v1/training", "GET", GATEWAY_TRAINS, false, NULL, listen_to_events, NULL},
     [ROUTE_NODES] = {"/v1/nodes", "GET", BOTH, false, NULL, ask_report, show_nodes},
     [ROUTE_MODEL] = {"/v1/model", "GET", BOTH, false, NULL, show_model, NULL},
+    [ROUTE_RELOAD] = {"/v1/model/reload", "POST", GATEWAY_SERVES, false, NULL, ask_reload, show_reload},
     [ROUTE_METRICS] = {"/metrics", "GET", BOTH, false, NULL, ask_report, show_metrics},
     [ROUTE_HEALTH] = {"/healthz", "GET", BOTH, true, NULL, show_health, NULL},
     [ROUTE_READY] = {"/readyz", "GET", BOTH, true, NULL, show_readiness, NULL},
     [ROUTE_NONE] = {"other", "", 0, false, NULL, NULL, NULL},
 };
 
-const char *const route_paths[ROUTES] = {"/",         "/v1/classify", "/v1/results", "/v1/training", "/v1/nodes",
-                                         "/v1/model", "/metrics",     "/healthz",    "/readyz",      "other"};
+const char *const route_paths[ROUTES] = {"/",         "/v1/classify",     "/v1/results", "/v1/training", "/v1/nodes",
+                                         "/v1/model", "/v1/model/reload", "/metrics",    "/healthz",     "/readyz",
+                                         "other"};
 
 /* Whether the method is the route's; HEAD goes where GET goes, but not to a stream. */
 static bool is_allowed(const route *r, const char *method) {
@@ -224,6 +254,7 @@ void routes_completed(void *context, struct MHD_Connection *connection, void **s
     *state = NULL;
     classify_forget(g, x);
     forget_report(g, x);
+    g->for_reload = g->for_reload == x ? NULL : g->for_reload;
     metrics_count_request(&g->metrics, x->route, x->status);
     log_exchange(g, x, code);
     exchange_end(&g->pool, x);

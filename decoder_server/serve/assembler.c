@@ -9,6 +9,7 @@ typedef struct place {
     uint64_t id, have, expected, opened_ns;
     int32_t chain;          /* next place of the same hash */
     int32_t earlier, later; /* in its list */
+    uint8_t model;
     bool answered;
     uint64_t codes[]; /* [portions] */
 } place;
@@ -27,6 +28,8 @@ struct assembler {
     int32_t free; /* through `chain` */
     list waiting, answered;
     int32_t forgoing; /* where assembler_forgo goes on in `waiting`; NONE: from the beginning */
+    uint8_t model;    /* of what comes */
+    uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
 };
 
@@ -143,21 +146,31 @@ static int32_t open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t
     place *p = place_at(a, at);
     a->free = p->chain;
     int32_t *bucket = bucket_of(a, id);
-    *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .chain = *bucket};
+    *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .chain = *bucket, .model = a->model};
     *bucket = at;
     memset(p->codes, 0, a->config.portions * sizeof *p->codes);
     append(a, &a->waiting, at);
     a->counters.waiting++;
+    a->waiting_of[a->model]++;
     return at;
 }
 
 static void answer(assembler *a, int32_t at, assembled *out) {
     place *p = place_at(a, at);
-    *out = (assembled){.id = p->id, .have = p->have, .opened_ns = p->opened_ns, .codes = p->codes};
+    *out = (assembled){.id = p->id, .have = p->have, .opened_ns = p->opened_ns, .model = p->model, .codes = p->codes};
     p->answered = true;
     unlink_place(a, &a->waiting, at);
     append(a, &a->answered, at);
     a->counters.waiting--;
+    a->waiting_of[p->model]--;
+}
+
+void assembler_use(assembler *a, uint8_t model) {
+    a->model = model;
+}
+
+void assembler_close(assembler *a) {
+    a->config.opens = false;
 }
 
 bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns) {
@@ -194,6 +207,10 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
     }
     if (p->answered) {
         a->counters.late++;
+        return ASSEMBLER_IGNORED;
+    }
+    if (p->model != a->model) {
+        a->counters.mixed++;
         return ASSEMBLER_IGNORED;
     }
     p->have |= bit;
@@ -237,6 +254,19 @@ bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out) {
 
 uint64_t assembler_next_deadline(const assembler *a) {
     return a->waiting.first == NONE ? UINT64_MAX : place_at(a, a->waiting.first)->opened_ns + a->config.deadline_ns;
+}
+
+uint32_t assembler_waiting(const assembler *a, uint8_t model) {
+    return a->waiting_of[model];
+}
+
+uint64_t assembler_end(const assembler *a) {
+    uint64_t end = 0;
+    for (int32_t at = a->waiting.first; at != NONE; at = place_at(a, at)->later) {
+        uint64_t id = place_at(a, at)->id;
+        end = id >= end && id < UINT64_MAX ? id + 1 : end;
+    }
+    return end;
 }
 
 const assembler_counters *assembler_count(const assembler *a) {

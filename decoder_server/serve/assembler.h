@@ -24,23 +24,33 @@ typedef struct assembled {
     uint64_t id;
     uint64_t have; /* bit k: portion k is in */
     uint64_t opened_ns;
+    uint8_t model;
     const uint64_t *codes; /* by portion; 0 where missing. The assembler's until its next call */
 } assembled;
 
 typedef struct assembler_counters {
     uint64_t complete, expired, forgone, late, duplicate, refused;
+    uint64_t mixed; /* portions of another model than their sample's */
     uint32_t waiting;
 } assembler_counters;
 
 typedef enum assembler_outcome {
     ASSEMBLER_WAITS,    /* stored; others are missing */
     ASSEMBLER_COMPLETE, /* *out is the sample */
-    ASSEMBLER_IGNORED,  /* late or duplicate; counted */
+    ASSEMBLER_IGNORED,  /* late, duplicate or of another model; counted */
     ASSEMBLER_FULL,     /* no room: every place waits; counted as refused */
 } assembler_outcome;
 
 err assembler_new(assembler **a, const assembler_config *config);
 void assembler_free(assembler *a);
+
+/* Samples opened and portions added from here on are of this model, one of two; 0 until it is said. A portion of
+ * another model than its sample's does not count. */
+enum { ASSEMBLER_MODELS = 2 };
+void assembler_use(assembler *a, uint8_t model);
+
+/* From here on a portion of an unknown id is late. */
+void assembler_close(assembler *a);
 
 /* Announces sample `id` that expects the portions of mask `expected` (not 0). False when there is no room, or the id is
  * in the table. */
@@ -59,6 +69,12 @@ bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out);
 
 /* When the next deadline passes, or UINT64_MAX. */
 uint64_t assembler_next_deadline(const assembler *a);
+
+/* How many samples of a model wait. */
+uint32_t assembler_waiting(const assembler *a, uint8_t model);
+
+/* The id behind the highest that waits; 0 where none does. Walks through them all. */
+uint64_t assembler_end(const assembler *a);
 
 const assembler_counters *assembler_count(const assembler *a);
 

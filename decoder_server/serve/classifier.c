@@ -116,12 +116,15 @@ static void fill_piece(classifier *c, uint32_t first, uint32_t count) {
     }
 }
 
-static void fill_table(classifier *c) {
+static void fill_table(classifier *c, const atomic_bool *gives_up) {
     uint32_t size = answers_size(c->table),
              piece = (uint32_t)(c->net_rows < CLASSIFIER_ROWS ? c->net_rows : CLASSIFIER_ROWS);
     double mib = (double)c->counters.table_bytes / (1 << 20), told = 0;
     uint64_t from = clock_now_ns();
     for (uint32_t done = 0; done < size;) {
+        if (gives_up && atomic_load(gives_up)) {
+            return;
+        }
         uint32_t count = size - done < piece ? size - done : piece;
         fill_piece(c, done, count);
         done += count;
@@ -140,16 +143,16 @@ static void fill_table(classifier *c) {
     log_info("table of answers: %u codewords, %.1f MiB, filled in %.2f s", size, mib, clock_seconds_since(from));
 }
 
-static err make_table(classifier *c, size_t bytes_max) {
+static err make_table(classifier *c, const classifier_options *options) {
     uint32_t bits = c->portions * c->bits;
     size_t bytes = answers_bytes(bits, c->classes);
-    if (bytes > bytes_max) {
+    if (bytes > options->answers_bytes) {
         return ERR_OK;
     }
     err e = answers_new(&c->table, bits, c->classes);
     if (!e) {
         c->counters.table_bytes = bytes;
-        fill_table(c);
+        fill_table(c, options->gives_up);
     }
     return e;
 }
@@ -197,7 +200,7 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit, con
     e = e ? e : plan_buffers(c);
     if (!e) {
         nn_net_freeze(c->head);
-        e = make_table(c, options->answers_bytes);
+        e = make_table(c, options);
     }
     e = e ? e : make_cache(c, options->seen_bytes);
     if (e) {

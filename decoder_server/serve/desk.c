@@ -1,68 +1,10 @@
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/desk_inside.h"
 
 #include "base/log.h"
 #include "bits/pack.h"
-#include "decoder_server/serve/assembler.h"
-#include "decoder_server/serve/classifier.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
-
-/* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
-typedef struct live {
-    bool waits;
-    uint64_t id, request;
-    uint32_t frame_bytes;
-} live;
-
-/* Codes of one node that found no room: parcels one after another, each a head and its bits. What a node may have under
- * way when it is slowed bounds them (the worker's mailbox). */
-typedef struct parcel {
-    uint64_t first, count, done; /* samples; `done` are in already */
-    size_t bytes;                /* of the bits behind it, rounded up to 8 */
-} parcel;
-
-typedef struct parked {
-    uint8_t *bytes;
-    size_t length, capacity;
-} parked;
-
-/* Who waits for a sample that is due. */
-typedef struct waiting {
-    bool is_live;
-    uint64_t request;
-    uint32_t frame_bytes;
-    uint64_t due_ns;
-} waiting;
-
-struct desk {
-    const run *run;
-    const run_commit *commit;
-    results *results;
-    desk_host host;
-    split split;
-    uint32_t portions, bits;
-    classifier *classifier;
-    assembler *pushed, *live;
-    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
-    uint32_t next_live;
-    bool is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
-    parked parked[SPLIT_PORTIONS_MAX];
-    uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
-    uint32_t ready_nodes;
-    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
-    bool has_begun;
-    uint8_t *portion; /* one portion's elements */
-    /* What is assembled and not classified yet. */
-    assembled due[CLASSIFIER_ROWS];
-    waiting about[CLASSIFIER_ROWS];
-    uint64_t *due_codes; /* [CLASSIFIER_ROWS, portions] */
-    size_t due_count;
-    uint64_t latest_start_ns; /* of the batch that is due */
-    uint64_t batch_wait_ns, deadline_ns;
-};
 
 static err plan_buffers(desk *d) {
     size_t portion = split_portion_elements(&d->split);
@@ -76,7 +18,6 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     if (!d) {
         return err_fail(ERR_MEMORY, "no memory to serve");
     }
-    d->run = r;
     d->results = results;
     d->host = *host;
     d->batch_wait_ns = options->batch_wait_ns;
@@ -84,9 +25,8 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     d->portions = r->experiment.data.portions;
     d->bits = r->experiment.encoder.bits;
     uint32_t classes;
-    err e = run_served_commit(r, &d->commit);
-    e = e ? e : experiment_split(&r->experiment, &d->split, &classes);
-    e = e ? e : classifier_new(&d->classifier, r, d->commit, &options->classifier);
+    err e = experiment_split(&r->experiment, &d->split, &classes);
+    e = e ? e : model_new(&d->models[0], r, &options->classifier);
     assembler_config config = {PUSHED_CAPACITY, d->portions, options->deadline_ns, true};
     e = e ? e : assembler_new(&d->pushed, &config);
     config = (assembler_config){LIVE_CAPACITY, d->portions, options->deadline_ns, false};
@@ -96,13 +36,16 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
         desk_free(d);
         return e;
     }
+    d->numbers[0] = (uint32_t)d->models[0]->commit->position.step;
     *out = d;
     return ERR_OK;
 }
 
 void desk_free(desk *d) {
     if (d) {
-        classifier_free(d->classifier);
+        model_free(d->models[0]);
+        model_free(d->models[1]);
+        model_free(d->change.queued);
         assembler_free(d->pushed);
         assembler_free(d->live);
         for (uint32_t k = 0; k < d->portions; k++) {
@@ -118,8 +61,11 @@ void desk_free(desk *d) {
 
 void desk_joined(desk *d, uint32_t portion) {
     Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
-    restore.step = d->commit->position.step;
-    restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)d->commit->encoders[portion]};
+    const run_commit *commit = d->models[d->now]->commit;
+    restore.step = commit->position.step;
+    restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)commit->encoders[portion]};
+    restore.model = d->numbers[d->now];
+    d->is_here[portion] = true;
     d->is_paused[portion] = false;
     d->reached[portion] = 0;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
@@ -131,7 +77,7 @@ static void begin(desk *d, uint32_t portion) {
 }
 
 static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r) {
-    if (d->is_ready[portion] || r->step != d->commit->position.step) {
+    if (d->is_ready[portion] || r->step != d->models[d->now]->commit->position.step) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "Ready, but not for this model");
         return;
     }
@@ -147,6 +93,7 @@ static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r) {
             begin(d, k);
         }
     }
+    change_node_ready(d, portion);
 }
 
 /* Classifying. */
@@ -157,7 +104,7 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .outcome = ANSWER_CLASSIFIED,
         .degraded = r->degraded,
         .class = r->class,
-        .classes = classifier_classes(d->classifier),
+        .classes = classifier_classes(d->models[d->due_model]->classifier),
         .portions = d->portions,
         .bits = d->bits,
         .have = sample->have,
@@ -171,7 +118,7 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
 }
 
 static void classify_due(desk *d, uint64_t now_ns) {
-    const verdict *verdicts = classifier_run(d->classifier, d->due, d->due_count);
+    const verdict *verdicts = classifier_run(d->models[d->due_model]->classifier, d->due, d->due_count);
     for (size_t i = 0; i < d->due_count; i++) {
         const verdict *v = &verdicts[i];
         const waiting *w = &d->about[i];
@@ -189,6 +136,10 @@ static void classify_due(desk *d, uint64_t now_ns) {
 }
 
 static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
+    if (d->due_count > 0 && d->due_model != sample->model) {
+        classify_due(d, now_ns); /* one model at a time */
+    }
+    d->due_model = sample->model;
     uint64_t *codes = d->due_codes + d->due_count * d->portions;
     memcpy(codes, sample->codes, d->portions * sizeof *codes);
     d->due[d->due_count] = *sample;
@@ -233,6 +184,7 @@ static void expire(desk *d, uint64_t now_ns) {
 }
 
 void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
+    d->is_here[portion] = false;
     if (!d->is_ready[portion]) {
         return;
     }
@@ -244,6 +196,7 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
     while (assembler_forgo(d->live, portion, &sample)) {
         end_waiting(d, &sample, now_ns);
     }
+    change_node_left(d, portion, now_ns);
 }
 
 /* Codes. */
@@ -254,6 +207,10 @@ static bool fits(const desk *d, const Fewbit__Codes *c, uint64_t samples) {
 }
 
 static void slow_down(desk *d, uint32_t portion) {
+    /* Nodes that get ready for another model have to be heard, as long as what they say finds room somewhere. */
+    if (d->change.stage == CHANGE_PREPARING && d->parked[portion].length < PARKED_MAX) {
+        return;
+    }
     if (!d->is_paused[portion]) {
         d->is_paused[portion] = true;
         d->host.pause(d->host.context, portion, true);
@@ -262,6 +219,7 @@ static void slow_down(desk *d, uint32_t portion) {
 
 /* Adds codes until one finds no room; whether all are in. */
 static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
+    assembler_use(d->pushed, (uint8_t)p->model);
     for (; p->done < p->count; p->done++) {
         assembled sample;
         uint64_t i = p->done;
@@ -344,9 +302,9 @@ static bool let_go_on(desk *d, uint64_t now_ns) {
     return any;
 }
 
-static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
+static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     uint32_t waiting = assembler_count(d->pushed)->waiting;
-    parcel head = {c->first, (uint64_t)c->more + 1, 0, (c->bits.len + 7) / 8 * 8};
+    parcel head = {c->first, (uint64_t)c->more + 1, 0, (c->bits.len + 7) / 8 * 8, model};
     if (d->parked[portion].length > 0 || !add_codes(d, portion, &head, c->bits.data, now_ns)) {
         park(d, portion, &head, c->bits.data, c->bits.len);
     }
@@ -356,16 +314,36 @@ static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t
     }
 }
 
-static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
+static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     assembled sample;
     uint64_t code = pack_get(c->bits.data, 0, d->bits);
     live *request = &d->requests[c->first % LIVE_CAPACITY];
     if (request->id == c->first) {
         request->frame_bytes += (uint32_t)message_frame_size(&c->base);
     }
+    assembler_use(d->live, model);
     if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
         add_due(d, &sample, true, now_ns);
     }
+}
+
+/* Whose codes carry this number; false: nobody's. */
+static bool find_model(const desk *d, uint32_t number, uint8_t *model) {
+    uint8_t other = !d->now;
+    *model = number == d->numbers[d->now] ? d->now : other;
+    return *model == d->now || (d->change.stage == CHANGE_ENDING && number == d->numbers[other]);
+}
+
+static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool is_lone, uint64_t now_ns) {
+    uint8_t model;
+    if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
+    } else if (find_model(d, c->model, &model)) {
+        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->bits;
+        (is_lone ? on_answer : on_codes)(d, portion, c, model, now_ns);
+    } else if (c->model != d->change.gone || d->change.gone == 0) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
+    } /* else too late: every sample of that model has been answered */
 }
 
 void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) {
@@ -378,21 +356,12 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
         return;
     }
     bool is_lone = m->type == MESSAGE_ANSWER;
-    if (!d->is_ready[portion] || (!is_lone && m->type != MESSAGE_CODES)) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "a message out of turn");
-        return;
-    }
-    const Fewbit__Codes *c = m->body.codes;
-    if (c->model != (uint32_t)d->commit->position.step) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
-    } else if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
-    } else if (is_lone) {
-        d->payload_bits[portion] += d->bits;
-        on_answer(d, portion, c, now_ns);
+    if (d->is_ready[portion] && (is_lone || m->type == MESSAGE_CODES)) {
+        take_codes(d, portion, m->body.codes, is_lone, now_ns);
+    } else if (d->change.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {
+        change_on_prepared(d, portion, m->body.prepared, now_ns);
     } else {
-        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->bits;
-        on_codes(d, portion, c, now_ns);
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "a message out of turn");
     }
 }
 
@@ -417,10 +386,11 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
     for (uint32_t k = 0; k < d->portions; k++) {
         expected |= d->is_ready[k] ? (uint64_t)1 << k : 0;
     }
-    if (expected == 0) {
-        refuse_request(d, request, ANSWER_NO_NODES);
+    if (expected == 0 || d->is_stopping) {
+        refuse_request(d, request, d->is_stopping ? ANSWER_STOPPING : ANSWER_NO_NODES);
         return;
     }
+    assembler_use(d->live, d->now);
     for (uint32_t i = 0; i < LIVE_CAPACITY && d->requests[d->next_live % LIVE_CAPACITY].waits; i++) {
         d->next_live = (d->next_live + 1) % REQUESTS; /* past those that wait for their deadline */
     }
@@ -455,7 +425,7 @@ void desk_report(const desk *d, report *r) {
 /* When the batch that is due starts; 0: now. */
 static uint64_t batch_start(const desk *d) {
     bool has_company = assembler_count(d->live)->waiting > 0 || assembler_count(d->pushed)->waiting > 0;
-    bool may_wait = d->batch_wait_ns > 0 && has_company && !classifier_knows_all(d->classifier);
+    bool may_wait = d->batch_wait_ns > 0 && has_company && !classifier_knows_all(d->models[d->due_model]->classifier);
     return may_wait ? d->latest_start_ns : 0;
 }
 
@@ -464,10 +434,14 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
     if (d->due_count > 0 && batch_start(d) <= now_ns) {
         classify_due(d, now_ns);
     }
-    if (let_go_on(d, now_ns)) {
+    bool any = let_go_on(d, now_ns);
+    change_settle(d, now_ns);
+    if (any) {
         return 0;
     }
     uint64_t next = d->due_count > 0 ? batch_start(d) : UINT64_MAX;
+    uint64_t change_next = change_next_ns(d);
+    next = change_next < next ? change_next : next;
     uint64_t pushed_next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
     next = pushed_next < next ? pushed_next : next;
     next = live_next < next ? live_next : next;
@@ -477,9 +451,47 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
     return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000 + 1);
 }
 
+void desk_stop(desk *d, uint64_t now_ns) {
+    d->is_stopping = true;
+    assembler_close(d->pushed);
+    desk_settle(d, now_ns);
+}
+
+bool desk_is_idle(const desk *d) {
+    return d->due_count == 0 && assembler_count(d->pushed)->waiting == 0 && assembler_count(d->live)->waiting == 0;
+}
+
+void desk_finish(desk *d, uint64_t now_ns) {
+    assembled sample;
+    while (assembler_count(d->pushed)->waiting > 0 && assembler_expire(d->pushed, UINT64_MAX, &sample)) {
+        add_due(d, &sample, false, now_ns);
+    }
+    while (assembler_count(d->live)->waiting > 0 && assembler_expire(d->live, UINT64_MAX, &sample)) {
+        end_waiting(d, &sample, now_ns);
+    }
+    if (d->due_count > 0) {
+        classify_due(d, now_ns);
+    }
+}
+
+void desk_dismiss(desk *d, const char *text) {
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_here[k]) {
+            d->host.drop(d->host.context, k, FEWBIT__REASON__REASON_BUSY, text);
+        }
+    }
+}
+
+static void add_counters(classifier_counters *sum, const classifier_counters *c) {
+    sum->from_table += c->from_table;
+    sum->from_cache += c->from_cache;
+    sum->from_nets += c->from_nets;
+}
+
 void desk_count(const desk *d, desk_counters *out) {
     *out = (desk_counters){.ready_nodes = d->ready_nodes};
     out->pushed = *assembler_count(d->pushed);
     out->live = *assembler_count(d->live);
-    classifier_count(d->classifier, &out->classifier);
+    classifier_count(d->models[d->now]->classifier, &out->classifier);
+    add_counters(&out->classifier, &d->past);
 }

@@ -7,7 +7,7 @@
 #include "decoder_server/answer.h"
 #include "decoder_server/report.h"
 #include "decoder_server/run.h"
-#include "decoder_server/serve/classifier.h"
+#include "decoder_server/serve/model.h"
 #include "decoder_server/serve/results.h"
 #include "wire/message.h"
 
@@ -21,6 +21,10 @@ typedef struct desk_host {
     void (*answer)(void *context, uint64_t request, const answer *a);
     /* How many nodes are ready has changed. */
     void (*ready)(void *context, uint32_t nodes);
+    /* Nodes that come from here on are welcomed to this model's run; what is needed of it is copied. */
+    void (*serves)(void *context, const model *m);
+    /* How desk_change has ended: ERR_OK once the model is in use; else the one before stays, and `text` says why. */
+    void (*changed)(void *context, err code, const char *text);
     void *context;
 } desk_host;
 
@@ -58,6 +62,29 @@ void desk_report(const desk *d, report *r);
 /* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `batch_wait_ns`, when
  * the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for none. */
 int64_t desk_settle(desk *d, uint64_t now_ns);
+
+/* Changes to another model, which the desk takes over. host.changed follows, once. Not before that of the one before.
+ *
+ *     Prepare to every ready node       each loads its encoder beside the one in use, holds what it pushes
+ *     Prepared from all of them         an error from any, or DESK_PREPARE_SECONDS without: Switch back, as if nothing
+ *     Switch from sample S on           S lies behind all that was pushed; requests from here on are the new model's
+ *     the last sample of the old model  is answered: the old model goes
+ *
+ * Nodes that are not here are not waited for; those that come later are welcomed to whichever is in use. */
+enum { DESK_PREPARE_SECONDS = 10 };
+void desk_change(desk *d, model *m, uint64_t now_ns);
+
+/* Takes no more requests and no more pushed samples; those that wait for some of their portions still get them. */
+void desk_stop(desk *d, uint64_t now_ns);
+
+/* After desk_stop: whether nothing waits for an answer. */
+bool desk_is_idle(const desk *d);
+
+/* Answers all that waits with what is there. */
+void desk_finish(desk *d, uint64_t now_ns);
+
+/* Sends every node away for now. */
+void desk_dismiss(desk *d, const char *text);
 
 void desk_count(const desk *d, desk_counters *out);
 

@@ -118,6 +118,10 @@ void results_set_feed(results *r, struct feed *f) {
 
 void results_write(results *r, const result *one) {
     bool is_heard = feed_is_wanted(r->feed);
+    if (is_heard && feed_is_full(r->feed)) {
+        feed_drop(r->feed);
+        is_heard = false;
+    }
     if (r->file < 0 && !is_heard) {
         return;
     }

@@ -11,6 +11,7 @@
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
 #include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/reloader.h"
 #include "loop/signals.h"
 #include "loop/supervisor.h"
 
@@ -29,6 +30,10 @@ typedef struct serving {
     gate *gate;
     gateway *gateway; /* NULL without --http */
     worker *worker;
+    reloader *reloader;
+    uv_timer_t drain; /* how long a stop waits */
+    bool has_signals, is_shut;
+    text described; /* what /v1/model says of the model to come */
     token token;
     report report;
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
@@ -37,6 +42,7 @@ typedef struct serving {
     desk *desk;
     feed *feed;
     results *results;
+    bool is_draining;
 } serving;
 
 /* On the worker. */
@@ -68,6 +74,14 @@ static void tell_ready(void *context, uint32_t nodes) {
     worker_reply(((serving *)context)->worker, MAIL_READY, nodes, NULL, 0);
 }
 
+static void welcome_to(void *context, const model *m) {
+    peers_set_run(((serving *)context)->peers, m->run->id, m->text);
+}
+
+static void tell_changed(void *context, err code, const char *text) {
+    worker_reply(((serving *)context)->worker, MAIL_CHANGED, code, text, strlen(text) + 1);
+}
+
 static void on_joined(void *context, uint32_t portion, const char *name) {
     (void)name;
     desk_joined(((serving *)context)->desk, portion);
@@ -88,6 +102,12 @@ static void on_metered(void *context, uint32_t portion, const meter *m) {
     (void)context, (void)portion, (void)m;
 }
 
+static void change_model(serving *s, const mail *m) {
+    model *to;
+    memcpy(&to, m->bytes, sizeof to);
+    desk_change(s->desk, to, clock_now_ns());
+}
+
 static void send_report(serving *s) {
     report *r = (report *)(void *)worker_reply_begin(s->worker, MAIL_REPORT, 0, sizeof *r);
     if (r) {
@@ -104,6 +124,16 @@ static void receive(void *role, const mail *m) {
     case MAIL_CLASSIFY:
         desk_classify(s->desk, m->about, m->bytes, clock_now_ns());
         break;
+    case MAIL_CHANGE:
+        change_model(s, m);
+        break;
+    case MAIL_STOP:
+        desk_stop(s->desk, clock_now_ns());
+        s->is_draining = true;
+        break;
+    case MAIL_FINISH:
+        desk_finish(s->desk, clock_now_ns());
+        break;
     case MAIL_ASK_REPORT:
         send_report(s);
         break;
@@ -117,7 +147,15 @@ static void receive(void *role, const mail *m) {
 }
 
 static int64_t settle(void *role) {
-    return desk_settle(((serving *)role)->desk, clock_now_ns());
+    serving *s = role;
+    int64_t sleep = desk_settle(s->desk, clock_now_ns());
+    if (s->is_draining && desk_is_idle(s->desk)) {
+        s->is_draining = false;
+        atomic_store(&s->is_stopping, true);
+        desk_dismiss(s->desk, "the server is stopping");
+        worker_reply(s->worker, MAIL_DRAINED, 0, NULL, 0);
+    }
+    return sleep;
 }
 
 /* On the loop. */
@@ -148,9 +186,22 @@ static void take_report(serving *s, const report *r) {
     gateway_report(s->gateway, &s->report);
 }
 
+static void shut(serving *s);
+
 static void deliver(void *loop_side, const mail *m) {
     serving *s = loop_side;
-    if (gate_deliver(s->gate, m) || !s->gateway) {
+    if (gate_deliver(s->gate, m)) {
+        return;
+    }
+    if (m->kind == MAIL_DRAINED) {
+        shut(s);
+        return;
+    }
+    if (m->kind == MAIL_CHANGED && s->reloader) {
+        reloader_changed(s->reloader, (err)m->about, (const char *)m->bytes);
+        return;
+    }
+    if (!s->gateway) {
         return;
     }
     switch (m->kind) {
@@ -188,6 +239,16 @@ static void on_closed(void *context) {
 }
 
 static void shut(serving *s) {
+    if (s->is_shut) {
+        return;
+    }
+    s->is_shut = true;
+    uv_close((uv_handle_t *)&s->drain, NULL);
+    if (s->has_signals) {
+        signals_release(&s->signals);
+    }
+    reloader_close(s->reloader);
+    s->reloader = NULL;
     if (s->gateway) {
         gateway_close(s->gateway);
         s->gateway = NULL;
@@ -195,13 +256,80 @@ static void shut(serving *s) {
     gate_close(s->gate, on_closed, s);
 }
 
+static void on_drain_over(uv_timer_t *timer) {
+    serving *s = timer->data;
+    log_warn("what still waits after %lld ms is answered with what is there", (long long)s->options->drain_ms);
+    worker_post(s->worker, MAIL_FINISH, 0, NULL, 0);
+}
+
+/* Nothing new; what is under way is answered; then the nodes are sent away, and MAIL_DRAINED comes. */
 static void on_stop(void *context) {
     serving *s = context;
     log_info("stopping");
     supervisor_stopping();
-    atomic_store(&s->is_stopping, true);
-    signals_release(&s->signals);
-    shut(s);
+    gate_stop_listening(s->gate);
+    if (s->gateway) {
+        gateway_stop(s->gateway);
+    }
+    uv_timer_start(&s->drain, on_drain_over, (uint64_t)s->options->drain_ms, 0);
+    worker_post(s->worker, MAIL_STOP, 0, NULL, 0);
+}
+
+/* Another model. */
+
+static err hand_on(void *context, model *m) {
+    serving *s = context;
+    text_reset(&s->described);
+    views_model(&s->described, m->run, s->set, &s->split, m->commit);
+    if (s->described.has_failed) {
+        return err_fail(ERR_MEMORY, "no memory for the model's description");
+    }
+    return worker_post(((serving *)context)->worker, MAIL_CHANGE, 0, &m, sizeof m);
+}
+
+static void on_reloaded(void *context, err code, const char *text) {
+    serving *s = context;
+    bool is_new = !code && !text[0];
+    if (code) {
+        log_error("the model stays as it is: %s", text);
+    } else if (!is_new) {
+        log_info("%s", text);
+    }
+    if (s->gateway && is_new && gateway_set_model(s->gateway, s->described.bytes)) {
+        log_error("%s", err_text());
+    }
+    if (s->gateway) {
+        gateway_reloaded(s->gateway, code ? text : NULL);
+    }
+}
+
+static err reload(void *context) {
+    serving *s = context;
+    return s->reloader ? reloader_start(s->reloader) : err_fail(ERR_FULL, "the server is not ready");
+}
+
+static classifier_options how_to_classify(const server_options *o) {
+    return (classifier_options){.answers_bytes = (size_t)o->answers_mib << 20,
+                                .seen_bytes = (size_t)o->cache_mib << 20};
+}
+
+static err start_reloader(serving *s) {
+    reloader_config config = {
+        .folder = s->options->run,
+        .classifier = how_to_classify(s->options),
+        .change = hand_on,
+        .done = on_reloaded,
+        .context = s,
+    };
+    const run_commit *commit;
+    model_identity first;
+    err e = run_served_commit(&s->run, &commit);
+    if (e) {
+        return e;
+    }
+    model_identify(&s->run, commit, &first);
+    e = reloader_new(&s->reloader, &s->loop, &config, &first);
+    return e ? e : signals_on_reload(&s->signals, reloader_ask, s->reloader);
 }
 
 static err open_results(serving *s) {
@@ -220,12 +348,11 @@ static err start_worker_side(serving *s) {
         .by_certificate = s->options->tls != NULL,
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, s};
-    desk_host host = {tell, drop, pause_node, send_answer, tell_ready, s};
+    desk_host host = {tell, drop, pause_node, send_answer, tell_ready, welcome_to, tell_changed, s};
     desk_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
         .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
-        .classifier = {.answers_bytes = (size_t)s->options->answers_mib << 20,
-                       .seen_bytes = (size_t)s->options->cache_mib << 20},
+        .classifier = how_to_classify(s->options),
     };
     err e = open_results(s);
     e = e ? e : feed_new(&s->feed, &s->worker);
@@ -265,6 +392,7 @@ static err start_gateway(serving *s) {
         .enough_nodes = o->ready_nodes > 0 ? (uint32_t)o->ready_nodes : s->split.portions,
         .classify = classify,
         .ask_report = ask_report,
+        .reload = reload,
         .listen = listen_to_results,
         .events_taken = results_taken,
         .context = s,
@@ -290,11 +418,15 @@ static err run_loop(serving *s) {
     if (e) {
         return e;
     }
+    uv_timer_init(&s->loop, &s->drain);
+    s->drain.data = s;
     e = start_gateway(s);
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
     e = e ? e : announce_addresses(s);
     e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
+    s->has_signals = !e;
     e = e || !s->options->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->options->tls);
+    e = e ? e : start_reloader(s);
     if (e) {
         shut(s);
     } else {
@@ -340,6 +472,7 @@ err serve_command(const server_options *options) {
         return e;
     }
     e = serve_run(&s);
+    text_free(&s.described);
     run_close(&s.run);
     return e;
 }

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As many as may be there: whoever finds the kernel's queue full tries again a second later, good nodes with the rest.
+ */
+enum { WAITING_MAX = 1024 };
+
 struct listener {
     uv_tcp_t tcp;
     tls_context *tls; /* NULL: plain text */
@@ -62,7 +66,7 @@ static int bind_and_listen(listener *l, const char *host, uint16_t port) {
     int status = strchr(host, ':') ? uv_ip6_addr(host, port, (struct sockaddr_in6 *)&address)
                                    : uv_ip4_addr(host, port, (struct sockaddr_in *)&address);
     status = status ? status : uv_tcp_bind(&l->tcp, (const struct sockaddr *)&address, 0);
-    return status ? status : uv_listen((uv_stream_t *)&l->tcp, 128, on_incoming);
+    return status ? status : uv_listen((uv_stream_t *)&l->tcp, WAITING_MAX, on_incoming);
 }
 
 err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,

@@ -22,6 +22,9 @@ static const message_kind kinds[MESSAGE_TYPES] = {
     [MESSAGE_ANSWER] = {"Answer", &fewbit__codes__descriptor},
     [MESSAGE_BEGIN] = {"Begin", &fewbit__begin__descriptor},
     [MESSAGE_PING] = {"Ping", NULL},
+    [MESSAGE_PREPARE] = {"Prepare", &fewbit__prepare__descriptor},
+    [MESSAGE_PREPARED] = {"Prepared", &fewbit__prepared__descriptor},
+    [MESSAGE_SWITCH] = {"Switch", &fewbit__switch__descriptor},
 };
 
 const char *message_name(uint8_t type) {

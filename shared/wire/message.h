@@ -29,6 +29,9 @@ typedef enum message_type {
     MESSAGE_ANSWER,
     MESSAGE_BEGIN,
     MESSAGE_PING,
+    MESSAGE_PREPARE,
+    MESSAGE_PREPARED,
+    MESSAGE_SWITCH,
     MESSAGE_TYPES
 } message_type;
 
@@ -47,6 +50,9 @@ typedef union message_body {
     const Fewbit__Saved *saved;
     const Fewbit__Committed *committed;
     const Fewbit__Request *request;
+    const Fewbit__Prepare *prepare;
+    const Fewbit__Prepared *prepared;
+    const Fewbit__Switch *switch_to;
 } message_body;
 
 typedef struct message {

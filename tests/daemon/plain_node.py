@@ -4,8 +4,7 @@
     plain_node.py HOST:PORT DATA [push]
 
 DATA is the folder of a portion (`fewbit data split` makes it). The encoder is made up and needs no training: bit b says
-whether strip b of the portion is bright. With "push", the codes of the whole test part are sent once serving begins.
-"""
+whether strip b of the portion is bright. With "push", the codes of the whole test part are sent once serving begins."""
 import io
 import json
 import pathlib
@@ -14,7 +13,7 @@ import socket
 import sys
 
 HELLO, WELCOME, REFUSAL, RESTORE, READY, CODES, REQUEST, ANSWER, BEGIN, PING = 1, 2, 3, 4, 5, 9, 13, 14, 15, 16
-BRIGHT = 80  # of 255, on average
+PREPARE, PREPARED, SWITCH = 17, 18, 19
 
 
 # Protobuf: fields, each a key (field number * 8 + kind) and a value. Kind 0: a varint, 1: eight bytes,
@@ -29,11 +28,8 @@ def unpack_varint(stream):
 
 
 def pack(fields):  # {field number: int or bytes} -> bytes
-    def field(number, value):
-        if isinstance(value, int):
-            return pack_varint(number * 8) + pack_varint(value)
-        return pack_varint(number * 8 + 2) + pack_varint(len(value)) + value
-    return b"".join(field(number, value) for number, value in fields.items())
+    return b"".join(pack_varint(number * 8) + pack_varint(value) if isinstance(value, int) else
+                    pack_varint(number * 8 + 2) + pack_varint(len(value)) + value for number, value in fields.items())
 
 
 def unpack(payload):  # bytes -> {field number: int or bytes}; a field that is 0 or empty may be missing
@@ -65,11 +61,11 @@ def hello(info):
             9: info["test_samples"], 10: info["digest"].encode()}
 
 
-def encode(portions, count, bits):  # [count] portions -> their codes as one stream of bits, the first bit lowest
+def encode(portions, count, bits, bright=80):  # [count] portions -> their codes in one stream, the first bit lowest
     size, strip = len(portions) // count, len(portions) // count // bits
     starts = (i * size + b * strip for i in range(count) for b in range(bits))
-    stream = sum((sum(portions[at:at + strip]) > BRIGHT * strip) << i for i, at in enumerate(starts))
-    return stream.to_bytes((count * bits + 7) // 8, "little")
+    return sum((sum(portions[at:at + strip]) > bright * strip) << i
+               for i, at in enumerate(starts)).to_bytes((count * bits + 7) // 8, "little")
 
 
 def serve(host, port, data, push=False):
@@ -85,8 +81,12 @@ def serve(host, port, data, push=False):
             connection.settimeout(3 * fields[5] / 1000)  # a server silent for longer is dead
             bits = int(re.search(r"(?m)^  bits: (\d+)", fields[4].decode()).group(1))
         elif kind == RESTORE:
-            model = fields.get(1, 0)  # a node with weights would now load those of this step
-            send(stream, READY, {1: model})
+            model = fields.get(4, fields.get(1, 0))  # a node with weights would now load those of step fields[1]
+            send(stream, READY, {1: fields.get(1, 0)})
+        elif kind == PREPARE:  # another model: a node with weights would load them, and push nothing until SWITCH
+            send(stream, PREPARED, {1: fields[1]})  # 2: the sample that it would push next
+        elif kind == SWITCH:  # from here on; a node that pushes would send samples below fields[2] with the old model
+            model = fields[1]
         elif kind == BEGIN and push:
             portions, count = (data / "test.idx").read_bytes()[20:], info["test_samples"]
             send(stream, CODES, {1: model, 2: 0, 3: count - 1, 4: encode(portions, count, bits)})

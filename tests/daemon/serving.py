@@ -212,8 +212,9 @@ class HandNode:
                 raise AssertionError(f"frame type {kind} with {self.welcome}, not Welcome")
             return True
         wait_until(is_let_in, "the portion to be free")
-        self.model = self.receive(plain_node.RESTORE).get(1, 0)
-        self.send(plain_node.READY, {1: self.model})
+        restore = self.receive(plain_node.RESTORE)
+        self.model = restore.get(4, restore.get(1, 0))
+        self.send(plain_node.READY, {1: restore.get(1, 0)})
         return self
 
     def answer(self, request, code):

@@ -83,9 +83,9 @@ class Http(serving.ServingCase):
     def test_wrong_methods_and_paths(self):
         for method in ("GET", "PUT", "DELETE", "PATCH"):
             self.refused(405, "method_not_allowed", method, "/v1/classify", Content_Type=RAW)
-        for path in ("/healthz", "/readyz"):
+        for path in ("/", "/healthz", "/readyz"):
             self.refused(405, "method_not_allowed", "POST", path, self.good, Content_Type=RAW)
-        for path in ("/", "/v1", "/v1/classify/", "/v2/classify", "/../../etc/passwd", "/" + "x" * 4000):
+        for path in ("/v1", "/v1/classify/", "/v2/classify", "/../../etc/passwd", "/" + "x" * 4000):
             self.refused(404, "not_found", "GET", path)
             self.refused(404, "not_found", "POST", path, self.good, Content_Type=RAW)
 

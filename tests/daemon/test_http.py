@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -12,8 +13,9 @@ import unittest
 from PIL import Image
 
 import fleet as f
+import plain_node
 import serving
-from fleet import PATIENCE, PORTIONS, wait_until
+from fleet import PATIENCE, PORTIONS, read_json, wait_until
 from openapi import OpenApi
 from serving import PNG, RAW, HandNode
 
@@ -143,6 +145,7 @@ class Documented(HttpCase):
     def test_all_of_it(self):
         self.serving()
         self.waiting()
+        self.reloading()
         self.with_token()
         self.training()
         self.assertEqual(self.api.unseen(), [])
@@ -205,6 +208,41 @@ class Documented(HttpCase):
         self.wait_ready(self.server, 1)
         self.refused(504, "no_codes", "/v1/classify", "POST", self.made.images[0], Content_Type=RAW)
 
+    def reloading(self):
+        """The same model; one whose node takes its time; none; and the end."""
+        run = self.folder / "reloaded"
+        shutil.copytree(self.made.run, run)
+        manifest = run / "manifest.json"
+        self.server = self.fleet.serve(run, "--deadline", 1000 * PATIENCE)
+        model = self.answer(200, "/v1/model/reload", "POST", b"")
+        self.assertEqual(model, self.answer(200, "/v1/model"))
+        node = HandNode(self.server, self.made, 0).join()
+        self.addCleanup(node.close)
+        self.wait_ready(self.server, 1)
+        was = read_json(manifest)["last"]["encoders"][0]
+        manifest.write_text(manifest.read_text().replace(was, "0" * 64))
+        first = threading.Thread(target=self.answer, args=(200, "/v1/model/reload", "POST", b""))
+        first.start()
+        prepare = node.receive(plain_node.PREPARE)
+        self.refused(409, "reload_under_way", "/v1/model/reload", "POST", b"")
+        node.send(plain_node.PREPARED, {1: prepare[1]})
+        first.join(PATIENCE)
+        node.receive(plain_node.SWITCH)
+        manifest.write_text("{")
+        self.refused(409, "not_reloaded", "/v1/model/reload", "POST", b"")
+        held = threading.Thread(target=self.ask, daemon=True, args=(
+            self.server, "POST", "/v1/classify", self.made.images[0]), kwargs={"Content_Type": RAW})
+        held.start()
+        node.receive(plain_node.SWITCH)
+        node.receive(plain_node.REQUEST)
+        self.server.signal(signal.SIGTERM)
+        wait_until(lambda: not self.answer(503, "/readyz")["ready"] if "stopping" in self.server.said else None,
+                   "a server that stops")
+        self.refused(503, "stopping", "/v1/classify", "POST", self.made.images[0], Content_Type=RAW)
+        node.close()
+        held.join(PATIENCE)
+        self.server.wait(0)
+
     def with_token(self):
         path = self.folder / "token"
         path.write_text(TOKEN + "\n")
@@ -234,6 +272,7 @@ class Documented(HttpCase):
         early = self.listen(server, "/v1/training")
         self.assertFalse(self.answer(503, "/readyz")["ready"])
         self.refused(404, "not_found", "/v1/results")
+        self.refused(404, "not_found", "/v1/model/reload", "POST", b"")
         self.refused(404, "not_found", "/v1/classify", "POST", b"x", Content_Type=RAW)
         self.assertIsNone(self.answer(200, "/v1/model")["step"])
         nodes = self.fleet.nodes(server, self.made.split, run / "nodes", "--once")

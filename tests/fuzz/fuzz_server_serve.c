@@ -2,7 +2,8 @@
  *
  * Input: records. Control bits 0 and 1 are the connection, bits 2 to 4 what happens: 0 its frame, 1 it goes
  * down, 2 a request (the payload is the image, the rest of it grey), 3 time passes (the first byte of the
- * payload in ms), 4 a frame after which nothing settles yet. */
+ * payload in ms), 4 a frame after which nothing settles yet, 5 a change to another model, 6 the desk takes nothing new.
+ */
 #define FUZZ_HAS_RECORDS
 #define FUZZ_MUTATIONS 80 /* an input takes milliseconds: the desk has room for 131,072 samples */
 #include "tests/fuzz/replay.h"
@@ -13,15 +14,18 @@
 
 #include <cblas.h>
 
-enum { CONNECTION = 3, OPERATIONS = 5, PIXELS = 784, CLASSES = 10, DEADLINE_MS = 200, REQUESTS_MAX = 1024 };
-enum { FRAME_COMES, GOES_DOWN, REQUEST_COMES, TIME_PASSES, FRAME_ALONE };
+enum { CONNECTION = 3, OPERATIONS = 7, PIXELS = 784, CLASSES = 10, DEADLINE_MS = 200, REQUESTS_MAX = 1024 };
+enum { SLEEP_MAX_US = DESK_PREPARE_SECONDS * 1000000 + 1 };
+enum { FRAME_COMES, GOES_DOWN, REQUEST_COMES, TIME_PASSES, FRAME_ALONE, MODEL_CHANGES, DESK_STOPS };
+enum { CHANGES_MAX = 8 };
 
 static run served;
 static results *lines;
 static desk *reception;
 static uint64_t now_ns;
 static unsigned answers[REQUESTS_MAX];
-static uint32_t requests, ready_nodes;
+static uint32_t requests, ready_nodes, changes_begun, changes_left;
+static const classifier_options classify_with = {.answers_bytes = 1 << 14, .seen_bytes = 1 << 12};
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
@@ -62,6 +66,18 @@ static void take_ready(void *context, uint32_t nodes) {
     ready_nodes = nodes;
 }
 
+static void take_model(void *context, const model *m) {
+    (void)context;
+    peers_set_run(side.peers, m->run->id, m->text);
+}
+
+static void take_change(void *context, err code, const char *text) {
+    (void)context;
+    FUZZ_CHECK(changes_begun > 0 && (code == ERR_OK || text[0]), "a change of %u has ended with %d", changes_begun,
+               code);
+    changes_begun--;
+}
+
 static void on_joined(void *context, uint32_t portion, const char *name) {
     (void)context;
     FUZZ_CHECK(portion < SMALL_PORTIONS && name[0], "portion %u joined", portion);
@@ -99,7 +115,7 @@ static void start(void) {
 static void settle(void) {
     do {
         int64_t sleep = desk_settle(reception, now_ns);
-        FUZZ_CHECK(sleep >= -1 && sleep <= DEADLINE_MS * 1000 + 1, "sleeps for %lld us", (long long)sleep);
+        FUZZ_CHECK(sleep >= -1 && sleep <= SLEEP_MAX_US, "sleeps for %lld us", (long long)sleep);
     } while (side_turn());
 }
 
@@ -115,6 +131,18 @@ static void classify(const fuzz_record *record) {
     free(sample);
 }
 
+/* To the same run: for the desk a model of its own, with another number. One at a time, as the reloader does it. */
+static void change(void) {
+    model *m;
+    if (changes_begun > 0 || changes_left == 0) {
+        return;
+    }
+    FUZZ_CHECK(model_new(&m, &served, &classify_with) == ERR_OK, "%s", err_text());
+    changes_left--;
+    changes_begun++;
+    desk_change(reception, m, now_ns);
+}
+
 static void happen(const fuzz_record *record) {
     side_connection *c = &side.connections[record->control & CONNECTION];
     switch ((record->control >> 2) % OPERATIONS) {
@@ -126,6 +154,12 @@ static void happen(const fuzz_record *record) {
         if (c->number) {
             side_go_down(c);
         }
+        break;
+    case MODEL_CHANGES:
+        change();
+        break;
+    case DESK_STOPS:
+        desk_stop(reception, now_ns);
         break;
     case REQUEST_COMES:
         classify(record);
@@ -140,11 +174,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!side.worker) {
         start();
     }
-    desk_host host = {tell, drop, pause_node, check_answer, take_ready, NULL};
+    desk_host host = {tell, drop, pause_node, check_answer, take_ready, take_model, take_change, NULL};
     now_ns = 1000000000;
-    requests = ready_nodes = 0;
-    desk_options options = {.deadline_ns = DEADLINE_MS * (uint64_t)1000000,
-                            .classifier = {.answers_bytes = 1 << 14, .seen_bytes = 1 << 12}};
+    requests = ready_nodes = changes_begun = 0;
+    changes_left = CHANGES_MAX;
+    desk_options options = {.deadline_ns = DEADLINE_MS * (uint64_t)1000000, .classifier = classify_with};
     FUZZ_CHECK(desk_new(&reception, &served, lines, &options, &host) == ERR_OK, "%s", err_text());
     fuzz_record record;
     for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {

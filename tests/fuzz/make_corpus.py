@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Frame types and enumerations of proto/fewbit.proto.
 (HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
- ANSWER, BEGIN, PING) = range(1, 17)
+ ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH) = range(1, 20)
 TRAIN, SERVE = 1, 2
 PHASE_TRAIN, PHASE_SOFT, PHASE_HARD = 0, 1, 2
 
@@ -177,9 +177,13 @@ def messages_seeds():
         "answer": (ANSWER, codes(12, 9, 1, b"\x0d")),
         "begin": (BEGIN, b""),
         "ping": (PING, b""),
+        "prepare": (PREPARE, message((1, 13), (2, 13), (3, bytes(range(32))), (4, Fixed64(7)), (5, experiment()))),
+        "prepared": (PREPARED, message((1, 13), (2, 1 << 40))),
+        "prepared-not": (PREPARED, message((1, 13), (3, "no such file"))),
+        "switch": (SWITCH, message((1, 13), (2, 1 << 40))),
     }
     bad = {
-        "unknown-type": (17, b""),
+        "unknown-type": (20, b""),
         "type-0": (0, b""),
         "ping-with-payload": (PING, b"x"),
         "unknown-fields": (READY, message((1, 1), (99, 5), (100, b"more"), (101, Fixed64(1)))),
@@ -212,6 +216,11 @@ def node_seeds():
     save = record(0, SAVE, message((1, 2))) + record(0, COMMITTED, message((1, packed(2))))
     training = begin() + restore + step(0) + step(1) + tests + save
     back = record(0, RESTORE, message((1, 2)))
+
+    def prepare(model, step=2, run=7, control=0, **job):
+        return record(control, PREPARE, message((1, model), (2, step), (4, Fixed64(run)), (5, experiment(**job))))
+
+    switch = lambda model, start=0, control=0: record(control, SWITCH, message((1, model), (2, start)))
     serving = back + record(2, BEGIN) + record(2, REQUEST, message((1, 5), (2, bytes(196)))) + record(2)
     return {
         "training": training,
@@ -222,6 +231,16 @@ def node_seeds():
         "then-serving": training + record(1, WELCOME, welcome(SERVE)) + serving,
         "straight-through": begin(decision="straight-through", batch_norm="true") + restore + step(0) + step(1) + tests,
         "resigmoid": begin(soft="resigmoid", batch_norm="true") + restore + step(0) + tests,
+        "changes": training + record(1, WELCOME, welcome(SERVE)) + serving + prepare(3, control=2) + switch(3, 2, 2)
+        + record(2, REQUEST, message((1, 6), (2, bytes(196)))) + switch(3) + record(2),
+        "changes-back": training + record(1, WELCOME, welcome(SERVE)) + serving + prepare(3) + switch(2, control=2)
+        + switch(3) + record(2),
+        "changes-far-ahead": training + record(1, WELCOME, welcome(SERVE)) + serving + prepare(3) + switch(3, 1 << 63, 2)
+        + prepare(4) + record(3, WELCOME, welcome(SERVE)) + serving,
+        "changes-to-what-is-not-there": training + record(1, WELCOME, welcome(SERVE)) + serving + prepare(3, 9)
+        + prepare(4, run=8) + prepare(5, portions=7) + prepare(6, soft="none") + switch(6),
+        "changes-twice": training + record(1, WELCOME, welcome(SERVE)) + serving + prepare(3) + prepare(4),
+        "changes-in-training": training + prepare(3) + switch(2),
         "serving-nothing": begin(SERVE) + serving,
         "refused": record(0, REFUSAL, message((1, 4), (2, "no"))),
         "refused-for-now": record(0, REFUSAL, message((1, 2), (2, "taken"))) + training,
@@ -320,7 +339,7 @@ def server_train_seeds():
 
 
 def server_serve_seeds():
-    down, asked, later, alone = 1 << 2, 2 << 2, 3 << 2, 4 << 2
+    down, asked, later, alone, changes, stops = (n << 2 for n in range(1, 7))
 
     def node(k, digest=None):
         return record(k, HELLO, hello(k, digest=digest)) + record(k, READY, message((1, 2)))
@@ -330,6 +349,8 @@ def server_serve_seeds():
     answer = lambda k, n, model=2: record(k, ANSWER, codes(model, n, 1, b"\x05"))
     request = record(asked, PING, bytes(range(200)))
     wait = record(later, PING, b"\xff")
+    change = record(changes)
+    prepared = lambda k, model, start=0, error="": record(k, PREPARED, message((1, model), (2, start), (3, error)))
     return {
         "pushed": both + push(0, 0, 6) + push(1, 0, 6),
         "pushed-in-pieces": both + push(0, 0, 2) + push(1, 1, 3) + push(0, 2, 4) + push(1, 0, 1),
@@ -353,6 +374,19 @@ def server_serve_seeds():
         "answer-unasked": both + answer(0, 8191) + answer(1, 1 << 50),
         "unclear-tail": both + record(0, CODES, message((1, 2), (4, b"\xff"))),
         "training-messages": both + record(0, ACTIVATIONS, activations(0, 0, 4)) + record(1, SAVED, message((1, 2))),
+        "changes": both + push(0, 0, 6) + request + change + prepared(0, 3, 6) + answer(0, 0) + prepared(1, 3)
+        + record(0, CODES, codes(3, 6, 3)) + push(1, 0, 6) + request + answer(0, 1, 3) + answer(1, 1, 3) + answer(1, 0)
+        + record(1, CODES, codes(3, 6, 3)) + push(1, 6, 1),
+        "changes-often": both + (change + prepared(0, 3) + prepared(1, 3)) + (change + prepared(0, 4) + prepared(1, 4)) * 2,
+        "changes-alone": change + both + change,
+        "changes-refused": both + change + prepared(0, 3, 0, "no such file") + prepared(1, 3) + push(0, 0, 2)
+        + push(1, 0, 2),
+        "changes-too-slow": both + change + prepared(0, 3) + wait * 50 + push(0, 0, 1),
+        "changes-and-goes": both + change + prepared(0, 3) + record(down | 1) + request + answer(0, 0, 3),
+        "changes-for-ever": both + push(0, (1 << 64) - 3, 2) + change + prepared(0, 3, (1 << 64) - 1) + prepared(1, 3)
+        + wait,
+        "prepared-unasked": both + prepared(0, 3),
+        "stops": both + push(0, 0, 3) + request + record(stops) + request + push(1, 0, 2) + answer(0, 0),
         "malformed": both + record(0, CODES, b"\x22\x7f") + record(1, 40, b"!"),
     }
 

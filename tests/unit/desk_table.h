@@ -41,7 +41,8 @@ static const char experiment_text[] =
 typedef struct told {
     uint32_t portion;
     message_type type;
-    uint64_t number; /* step, or id of a request */
+    uint64_t number; /* step, id of a request, or number of a model */
+    uint64_t from;   /* of a Switch */
     uint8_t bytes[ELEMENTS];
     size_t length, frame_bytes;
 } told;
@@ -61,9 +62,13 @@ typedef struct table {
     uint32_t answered[REQUESTS_MAX]; /* times, by request */
     uint32_t answers;
     answer last;
+    uint32_t served, changes; /* models that nodes were to be welcomed to; changes that have ended */
+    uint64_t served_step;
+    err change_code;
+    char change_text[256];
 } table;
 
-static void on_tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+static inline void on_tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     table *t = context;
     told *one = &t->tells[t->tell_count++ % TELLS_MAX];
     *one = (told){.portion = portion, .type = type, .frame_bytes = message_frame_size(body)};
@@ -75,6 +80,12 @@ static void on_tell(void *context, uint32_t portion, message_type type, const Pr
     } else if (type == MESSAGE_REQUEST) {
         one->number = what.request->id;
         bytes = what.request->portion;
+    } else if (type == MESSAGE_PREPARE) {
+        one->number = what.prepare->model;
+        bytes = what.prepare->digest;
+    } else if (type == MESSAGE_SWITCH) {
+        one->number = what.switch_to->model;
+        one->from = what.switch_to->from;
     }
     assert_true(bytes.len <= sizeof one->bytes);
     one->length = bytes.len;
@@ -83,7 +94,7 @@ static void on_tell(void *context, uint32_t portion, message_type type, const Pr
     }
 }
 
-static void on_drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
+static inline void on_drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     table *t = context;
     assert_true(strlen(text) > 0);
     t->drops++;
@@ -91,13 +102,13 @@ static void on_drop(void *context, uint32_t portion, Fewbit__Reason reason, cons
     t->dropped_reason = reason;
 }
 
-static void on_pause(void *context, uint32_t portion, bool paused) {
+static inline void on_pause(void *context, uint32_t portion, bool paused) {
     table *t = context;
     t->pauses[paused]++;
     t->paused_portion = portion;
 }
 
-static void on_answer(void *context, uint64_t request, const answer *a) {
+static inline void on_answer(void *context, uint64_t request, const answer *a) {
     table *t = context;
     assert_true(request < REQUESTS_MAX);
     t->answered[request]++;
@@ -105,12 +116,25 @@ static void on_answer(void *context, uint64_t request, const answer *a) {
     t->last = *a;
 }
 
-static void on_ready(void *context, uint32_t nodes) {
+static inline void on_ready(void *context, uint32_t nodes) {
     ((table *)context)->ready = nodes;
 }
 
+static inline void on_serves(void *context, const model *m) {
+    table *t = context;
+    t->served++;
+    t->served_step = m->commit->position.step;
+}
+
+static inline void on_changed(void *context, err code, const char *text) {
+    table *t = context;
+    t->changes++;
+    t->change_code = code;
+    snprintf(t->change_text, sizeof t->change_text, "%s", text);
+}
+
 /* A run folder with one committed checkpoint, as training leaves it. */
-static void make_run(table *t) {
+static inline void make_run(table *t) {
     experiment e;
     split s;
     uint32_t classes;
@@ -132,7 +156,7 @@ static void make_run(table *t) {
     assert_int_equal(run_commit_checkpoint(&t->run, &commit, false), ERR_OK);
 }
 
-static int set_table_with(void **state, const desk_options *options) {
+static inline int set_table_with(void **state, const desk_options *options) {
     log_set_level(LOG_NONE);
     table *t = calloc(1, sizeof *t);
     *state = t;
@@ -143,7 +167,7 @@ static int set_table_with(void **state, const desk_options *options) {
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
     assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS, BITS), ERR_OK);
-    desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, t};
+    desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     assert_int_equal(desk_new(&t->desk, &t->run, t->results, options, &host), ERR_OK);
     return 0;
 }
@@ -153,12 +177,12 @@ static inline int set_table(void **state) {
     return set_table_with(state, &options);
 }
 
-static int remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
+static inline int remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
     (void)status, (void)type, (void)place;
     return remove(name);
 }
 
-static int clear_table(void **state) {
+static inline int clear_table(void **state) {
     table *t = *state;
     desk_free(t->desk);
     results_close(t->results);
@@ -174,19 +198,19 @@ static const told *last_told(const table *t, size_t back) {
     return &t->tells[(t->tell_count - 1 - back) % TELLS_MAX];
 }
 
-static void say_ready(table *t, uint32_t portion, uint64_t step) {
+static inline void say_ready(table *t, uint32_t portion, uint64_t step) {
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     ready.step = step;
     const message m = {MESSAGE_READY, {.ready = &ready}};
     desk_receive(t->desk, portion, &m, 0);
 }
 
-static void join(table *t, uint32_t portion) {
+static inline void join(table *t, uint32_t portion) {
     desk_joined(t->desk, portion);
     say_ready(t, portion, STEP);
 }
 
-static void join_all(table *t) {
+static inline void join_all(table *t) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
         join(t, k);
     }
@@ -202,7 +226,7 @@ typedef struct parcel {
     const uint8_t *bits;
 } parcel;
 
-static void send(table *t, uint32_t portion, parcel p, uint64_t now_ns) {
+static inline void send(table *t, uint32_t portion, parcel p, uint64_t now_ns) {
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
     codes.model = p.model;
     codes.first = p.first;
@@ -213,26 +237,35 @@ static void send(table *t, uint32_t portion, parcel p, uint64_t now_ns) {
 }
 
 /* The made-up code of a portion of a sample. */
-static uint8_t code_of(uint64_t sample, uint32_t portion) {
+static inline uint8_t code_of(uint64_t sample, uint32_t portion) {
     return (uint8_t)((sample * 7 + portion * 5 + (sample >> 4)) & 15);
 }
 
-static void push(table *t, uint32_t portion, uint64_t first, uint32_t count, uint64_t now_ns) {
+static inline void push_of(table *t, uint32_t model, uint32_t portion, uint64_t first, uint32_t count,
+                           uint64_t now_ns) {
     size_t length = pack_bytes((size_t)count * BITS);
     uint8_t *bits = calloc(1, length);
     for (uint32_t i = 0; i < count; i++) {
         pack_put(bits, (size_t)i * BITS, BITS, code_of(first + i, portion));
     }
-    send(t, portion, (parcel){MESSAGE_CODES, STEP, first, count - 1, length, bits}, now_ns);
+    send(t, portion, (parcel){MESSAGE_CODES, model, first, count - 1, length, bits}, now_ns);
     free(bits);
 }
 
-static void reply(table *t, uint32_t portion, uint64_t id, uint8_t code, uint64_t now_ns) {
-    send(t, portion, (parcel){MESSAGE_ANSWER, STEP, id, 0, 1, &code}, now_ns);
+static inline void push(table *t, uint32_t portion, uint64_t first, uint32_t count, uint64_t now_ns) {
+    push_of(t, STEP, portion, first, count, now_ns);
+}
+
+static inline void reply_of(table *t, uint32_t model, uint32_t portion, uint64_t id, uint8_t code, uint64_t now_ns) {
+    send(t, portion, (parcel){MESSAGE_ANSWER, model, id, 0, 1, &code}, now_ns);
+}
+
+static inline void reply(table *t, uint32_t portion, uint64_t id, uint8_t code, uint64_t now_ns) {
+    reply_of(t, STEP, portion, id, code, now_ns);
 }
 
 /* A live request for a sample whose element i is (i + request) % 251; returns the id that the nodes were given. */
-static uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
+static inline uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
     uint8_t sample[PORTIONS * ELEMENTS];
     for (size_t i = 0; i < sizeof sample; i++) {
         sample[i] = (uint8_t)((i + request) % 251);
@@ -243,7 +276,7 @@ static uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
 }
 
 /* Class and probability of a codeword by the net itself; missing portions count as 0.5. */
-static uint32_t class_of(table *t, const uint8_t codes[PORTIONS], unsigned have, float *probability) {
+static inline uint32_t class_of(table *t, const uint8_t codes[PORTIONS], unsigned have, float *probability) {
     float row[CODE_BITS];
     for (uint32_t i = 0; i < CODE_BITS; i++) {
         row[i] = have >> i / BITS & 1 ? (float)(codes[i / BITS] >> i % BITS & 1) : 0.5f;
@@ -260,7 +293,7 @@ static uint32_t class_of(table *t, const uint8_t codes[PORTIONS], unsigned have,
 }
 
 /* The whole lines that results.jsonl has on disk now. The caller ends it with json_decref. */
-static json_t *written(const table *t) {
+static inline json_t *written(const table *t) {
     json_t *list = json_array();
     FILE *file = fopen(t->results_path, "r");
     char line[512];

@@ -267,7 +267,7 @@ static inline void train_to_the_end(fleet *f) {
 static inline void start_serving(fleet *f, classifier_options with) {
     desk_options options = {.deadline_ns = 1000000000, .classifier = with};
     const dataset *set;
-    desk_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, f};
+    desk_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, f}; /* one model */
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     assert_int_equal(results_open(&f->results, in_folder("results.jsonl"), set, NODES, 4), ERR_OK);
     assert_int_equal(desk_new(&f->desk, &f->run, f->results, &options, &host), ERR_OK);

@@ -1,0 +1,235 @@
+/* How the desk changes from one model to another, as desk_change says. */
+#include "base/log.h"
+#include "decoder_server/serve/desk_inside.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static uint8_t other_of(const desk *d) {
+    return !d->now;
+}
+
+static void ask(desk *d, uint32_t portion) {
+    const model *m = d->models[other_of(d)];
+    Fewbit__Prepare prepare = FEWBIT__PREPARE__INIT;
+    prepare.model = d->numbers[other_of(d)];
+    prepare.step = m->commit->position.step;
+    prepare.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)m->commit->encoders[portion]};
+    prepare.run = m->run->id;
+    prepare.experiment = m->text;
+    d->change.asked[portion]++;
+    d->change.is_prepared[portion] = false;
+    d->host.tell(d->host.context, portion, MESSAGE_PREPARE, &prepare.base);
+}
+
+static void tell_switch(desk *d, uint32_t portion, uint64_t from) {
+    Fewbit__Switch to = FEWBIT__SWITCH__INIT;
+    to.model = d->numbers[d->now];
+    to.from = from;
+    d->host.tell(d->host.context, portion, MESSAGE_SWITCH, &to.base);
+}
+
+static void give_up(desk *d, err code, const char *text) {
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_ready[k]) {
+            tell_switch(d, k, 0);
+        }
+    }
+    model_free(d->models[other_of(d)]);
+    d->models[other_of(d)] = NULL;
+    d->change.stage = CHANGE_NONE;
+    d->host.changed(d->host.context, code, text);
+}
+
+/* Behind everything that has been pushed: assembled, parked, or said by a node. */
+static uint64_t first_of_next(const desk *d) {
+    uint64_t end = assembler_end(d->pushed), from = d->change.from;
+    from = end > from ? end : from;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        const parked *p = &d->parked[k];
+        parcel head;
+        for (size_t at = 0; at < p->length; at += sizeof head + head.bytes) {
+            memcpy(&head, p->bytes + at, sizeof head);
+            from = head.first + head.count > from ? head.first + head.count : from;
+        }
+    }
+    return from;
+}
+
+static void switch_over(desk *d, uint64_t now_ns) {
+    uint64_t from = first_of_next(d);
+    d->now = other_of(d);
+    d->change.stage = CHANGE_ENDING;
+    d->change.until_ns = now_ns + d->deadline_ns;
+    d->change.is_told = false;
+    d->host.serves(d->host.context, d->models[d->now]);
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_ready[k]) {
+            tell_switch(d, k, from);
+        } else if (d->is_here[k]) { /* on its way to be ready with a model that is no longer in use */
+            d->host.drop(d->host.context, k, FEWBIT__REASON__REASON_BUSY, "the model has changed: join again");
+        }
+    }
+    const model *m = d->models[d->now];
+    log_info("serving step %" PRIu64 " of run %016" PRIx64 " (%s), pushed samples from %" PRIu64 " on",
+             m->commit->position.step, m->run->id, m->run->experiment.name, from);
+    d->host.changed(d->host.context, ERR_OK, "");
+}
+
+static uint32_t count_awaited(const desk *d, uint32_t *first) {
+    uint32_t awaited = 0;
+    for (uint32_t k = d->portions; k-- > 0;) {
+        bool is_awaited = d->is_ready[k] && !d->change.is_prepared[k];
+        *first = is_awaited ? k : *first;
+        awaited += is_awaited;
+    }
+    return awaited;
+}
+
+static void switch_if_prepared(desk *d, uint64_t now_ns) {
+    uint32_t first;
+    if (d->change.stage == CHANGE_PREPARING && count_awaited(d, &first) == 0) {
+        switch_over(d, now_ns);
+    }
+}
+
+static void begin(desk *d, model *m, uint64_t now_ns) {
+    uint8_t other = other_of(d);
+    d->models[other] = m;
+    /* The step, or the next number that is not taken: 0 is none. */
+    uint32_t number = (uint32_t)m->commit->position.step;
+    while (number == 0 || number == d->numbers[d->now] || number == d->change.gone) {
+        number++;
+    }
+    d->numbers[other] = number;
+    d->change.stage = CHANGE_PREPARING;
+    d->change.until_ns = now_ns + DESK_PREPARE_SECONDS * (uint64_t)1000000000;
+    d->change.from = 0;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->is_paused[k]) { /* its Prepared has to be heard */
+            d->is_paused[k] = false;
+            d->host.pause(d->host.context, k, false);
+        }
+        if (d->is_ready[k]) {
+            ask(d, k);
+        }
+    }
+    switch_if_prepared(d, now_ns);
+}
+
+void desk_change(desk *d, model *m, uint64_t now_ns) {
+    err e = model_fits(d->models[d->now], m);
+    if (e) {
+        char text[512];
+        snprintf(text, sizeof text, "%s", err_text());
+        model_free(m);
+        d->host.changed(d->host.context, e, text);
+    } else if (d->change.stage == CHANGE_NONE) {
+        begin(d, m, now_ns);
+    } else {
+        d->change.queued = m; /* samples of the model before still wait */
+    }
+}
+
+void change_node_ready(desk *d, uint32_t portion) {
+    d->change.asked[portion] = 0;
+    if (d->change.stage == CHANGE_PREPARING) {
+        ask(d, portion);
+    }
+}
+
+void change_node_left(desk *d, uint32_t portion, uint64_t now_ns) {
+    d->change.asked[portion] = 0;
+    switch_if_prepared(d, now_ns);
+}
+
+void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns) {
+    d->change.asked[portion]--;
+    if (d->change.stage != CHANGE_PREPARING || d->change.asked[portion] > 0 || p->model != d->numbers[other_of(d)]) {
+        return; /* of a change that was given up */
+    }
+    if (p->error[0]) {
+        char text[512];
+        snprintf(text, sizeof text, "portion %u cannot change: %s", portion, p->error);
+        give_up(d, ERR_REFUSED, text);
+        return;
+    }
+    d->change.is_prepared[portion] = true;
+    d->change.from = p->next > d->change.from ? p->next : d->change.from;
+    switch_if_prepared(d, now_ns);
+}
+
+static bool has_parked(const desk *d, uint8_t model) {
+    for (uint32_t k = 0; k < d->portions; k++) {
+        const parked *p = &d->parked[k];
+        parcel head;
+        for (size_t at = 0; at < p->length; at += sizeof head + head.bytes) {
+            memcpy(&head, p->bytes + at, sizeof head);
+            if (head.model == model) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Whether every sample of the model that is going has been answered. */
+static bool has_ended(const desk *d) {
+    uint8_t other = other_of(d);
+    return assembler_waiting(d->pushed, other) == 0 && assembler_waiting(d->live, other) == 0 &&
+           (d->due_count == 0 || d->due_model != other) && !has_parked(d, other);
+}
+
+/* Whatever a node would still push for the old model comes too late. */
+static void tell_over(desk *d) {
+    for (uint32_t k = 0; k < d->portions && !d->change.is_told; k++) {
+        if (d->is_ready[k]) {
+            tell_switch(d, k, 0);
+        }
+    }
+    d->change.is_told = true;
+}
+
+static void end(desk *d) {
+    uint8_t other = other_of(d);
+    classifier_counters last;
+    classifier_count(d->models[other]->classifier, &last);
+    d->past.from_table += last.from_table;
+    d->past.from_cache += last.from_cache;
+    d->past.from_nets += last.from_nets;
+    tell_over(d);
+    d->change.gone = d->numbers[other];
+    d->change.stage = CHANGE_NONE;
+    log_info("the model before, step %" PRIu64 ", has answered its last sample",
+             d->models[other]->commit->position.step);
+    model_free(d->models[other]);
+    d->models[other] = NULL;
+}
+
+void change_settle(desk *d, uint64_t now_ns) {
+    uint32_t first = 0;
+    if (d->change.stage == CHANGE_PREPARING && now_ns >= d->change.until_ns) {
+        char text[128];
+        uint32_t awaited = count_awaited(d, &first);
+        snprintf(text, sizeof text, "%u of %u nodes, the first of portion %u, are not prepared within %d s", awaited,
+                 d->ready_nodes, first, DESK_PREPARE_SECONDS);
+        give_up(d, ERR_NETWORK, text);
+    }
+    if (d->change.stage == CHANGE_ENDING && now_ns >= d->change.until_ns) {
+        tell_over(d); /* one far behind: its samples' deadlines have passed */
+    }
+    if (d->change.stage == CHANGE_ENDING && has_ended(d)) {
+        end(d);
+    }
+    if (d->change.stage == CHANGE_NONE && d->change.queued) {
+        model *m = d->change.queued;
+        d->change.queued = NULL;
+        begin(d, m, now_ns);
+    }
+}
+
+uint64_t change_next_ns(const desk *d) {
+    bool is_timed = d->change.stage == CHANGE_PREPARING || (d->change.stage == CHANGE_ENDING && !d->change.is_told);
+    return is_timed ? d->change.until_ns : UINT64_MAX;
+}

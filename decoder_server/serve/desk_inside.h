@@ -1,0 +1,100 @@
+/* What desk.c and change.c share: the desk from inside. */
+#ifndef FEWBIT_DECODER_SERVER_SERVE_DESK_INSIDE_H
+#define FEWBIT_DECODER_SERVER_SERVE_DESK_INSIDE_H
+
+#include "decoder_server/serve/assembler.h"
+#include "decoder_server/serve/desk.h"
+
+enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21, PARKED_MAX = 64 << 20 };
+
+/* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
+typedef struct live {
+    bool waits;
+    uint64_t id, request;
+    uint32_t frame_bytes;
+} live;
+
+/* Codes of one node that found no room: parcels one after another, each a head and its bits. What a node may have under
+ * way when it is slowed bounds them (the worker's mailbox). */
+typedef struct parcel {
+    uint64_t first, count, done; /* samples; `done` are in already */
+    size_t bytes;                /* of the bits behind it, rounded up to 8 */
+    uint64_t model;              /* an index */
+} parcel;
+
+typedef struct parked {
+    uint8_t *bytes;
+    size_t length, capacity;
+} parked;
+
+/* Who waits for a sample that is due. */
+typedef struct waiting {
+    bool is_live;
+    uint64_t request;
+    uint32_t frame_bytes;
+    uint64_t due_ns;
+} waiting;
+
+/* How far a change of models is. */
+typedef enum change_stage {
+    CHANGE_NONE,
+    CHANGE_PREPARING, /* models[!now] is to come */
+    CHANGE_ENDING,    /* models[!now] still has samples that wait */
+} change_stage;
+
+typedef struct change {
+    change_stage stage;
+    uint64_t until_ns; /* nodes are prepared by then; at the end: they push for the old model until then */
+    bool is_told;      /* that the old model is over */
+    uint64_t from;     /* the first sample of the model to come, as far as is known */
+    model *queued;     /* comes once the stage is CHANGE_NONE */
+    uint32_t gone;     /* the number of the model that went last; 0: none */
+    uint32_t asked[SPLIT_PORTIONS_MAX]; /* Prepares without an answer yet, by portion */
+    bool is_prepared[SPLIT_PORTIONS_MAX];
+} change;
+
+struct desk {
+    results *results;
+    desk_host host;
+    split split;
+    uint32_t portions, bits;
+    model *models[ASSEMBLER_MODELS];    /* the one in use; the other is to come, is going, or NULL */
+    uint32_t numbers[ASSEMBLER_MODELS]; /* that their codes carry */
+    uint8_t now;                        /* the model in use, an index */
+    change change;
+    classifier_counters past; /* of models that are gone */
+    assembler *pushed, *live;
+    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
+    uint32_t next_live;
+    bool is_here[SPLIT_PORTIONS_MAX], is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
+    parked parked[SPLIT_PORTIONS_MAX];
+    uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
+    uint32_t ready_nodes;
+    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
+    bool has_begun, is_stopping;
+    uint8_t *portion; /* one portion's elements */
+    /* What is assembled and not classified yet. */
+    assembled due[CLASSIFIER_ROWS];
+    waiting about[CLASSIFIER_ROWS];
+    uint64_t *due_codes; /* [CLASSIFIER_ROWS, portions] */
+    size_t due_count;
+    uint8_t due_model;        /* of all that is due */
+    uint64_t latest_start_ns; /* of the batch that is due */
+    uint64_t batch_wait_ns, deadline_ns;
+};
+
+/* Of change.c. */
+
+/* A node has become ready with the model in use, or has gone. */
+void change_node_ready(desk *d, uint32_t portion);
+void change_node_left(desk *d, uint32_t portion, uint64_t now_ns);
+
+void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns);
+
+/* Goes on where time or answers allow it. */
+void change_settle(desk *d, uint64_t now_ns);
+
+/* When change_settle has to be called at the latest; UINT64_MAX: whenever. */
+uint64_t change_next_ns(const desk *d);
+
+#endif

@@ -1,0 +1,108 @@
+#include "decoder_server/serve/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static err describe(model *m) {
+    char text[EXPERIMENT_TEXT_MAX];
+    size_t length;
+    err e = experiment_write(&m->run->experiment, text, &length);
+    if (e) {
+        return e;
+    }
+    m->text = strndup(text, length);
+    return m->text ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a model's description");
+}
+
+static err fill(model *m, const run *r, const classifier_options *options) {
+    m->run = r;
+    err e = run_served_commit(r, &m->commit);
+    e = e ? e : describe(m);
+    return e ? e : classifier_new(&m->classifier, r, m->commit, options);
+}
+
+err model_new(model **out, const run *r, const classifier_options *options) {
+    model *m = calloc(1, sizeof *m);
+    if (!m) {
+        return err_fail(ERR_MEMORY, "no memory for a model");
+    }
+    err e = fill(m, r, options);
+    if (e) {
+        model_free(m);
+        return e;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+void model_identify(const run *r, const run_commit *commit, model_identity *id) {
+    *id = (model_identity){.run = r->id, .step = commit->position.step};
+    memcpy(id->head, commit->head, sizeof id->head);
+    memcpy(id->encoders, commit->encoders, sizeof id->encoders);
+}
+
+static bool is_known(const run *r, const model_identity *known) {
+    const run_commit *commit;
+    model_identity here;
+    if (!known || run_served_commit(r, &commit)) {
+        return false;
+    }
+    model_identify(r, commit, &here);
+    return here.run == known->run && here.step == known->step && memcmp(here.head, known->head, DIGEST_BYTES) == 0 &&
+           memcmp(here.encoders, known->encoders, sizeof here.encoders) == 0;
+}
+
+err model_open(model **out, const char *folder, const model_identity *known, const classifier_options *options) {
+    *out = NULL;
+    model *m = calloc(1, sizeof *m);
+    if (!m) {
+        return err_fail(ERR_MEMORY, "no memory for a model");
+    }
+    err e = run_open(&m->own, folder, NULL);
+    if (e) {
+        free(m);
+        return e;
+    }
+    m->run = &m->own;
+    if (is_known(m->run, known)) {
+        model_free(m);
+        return ERR_OK;
+    }
+    e = fill(m, &m->own, options);
+    if (e) {
+        model_free(m);
+        return e;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+void model_free(model *m) {
+    if (m) {
+        classifier_free(m->classifier);
+        if (m->run == &m->own) {
+            run_close(&m->own);
+        }
+        free(m->text);
+        free(m);
+    }
+}
+
+err model_fits(const model *m, const model *other) {
+    const experiment *a = &m->run->experiment, *b = &other->run->experiment;
+    split s, t;
+    uint32_t classes, other_classes;
+    err e = experiment_split(a, &s, &classes);
+    e = e ? e : experiment_split(b, &t, &other_classes);
+    if (e) {
+        return e;
+    }
+    if (strcmp(a->data.set, b->data.set) != 0 || s.kind != t.kind || s.portions != t.portions ||
+        a->encoder.bits != b->encoder.bits) {
+        return err_fail(ERR_INPUT,
+                        "%s: %s in %u %s of %u bits each; what is served here is %s in %u %s of %u bits each",
+                        other->run->folder, b->data.set, t.portions, split_name(t.kind), b->encoder.bits, a->data.set,
+                        s.portions, split_name(s.kind), a->encoder.bits);
+    }
+    return ERR_OK;
+}

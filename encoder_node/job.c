@@ -1,0 +1,138 @@
+#include "encoder_node/job.h"
+
+#include "base/rng.h"
+#include "bits/pack.h"
+#include "data/augment.h"
+#include "data/inputs.h"
+#include "nn/rows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static err check_data(const experiment *e, const split *s, const portion *data) {
+    const portion_info *info = portion_about(data);
+    uint32_t shape[3];
+    split_portion_shape(s, shape);
+    if (strcmp(e->data.set, info->dataset) != 0 || strcmp(split_name(s->kind), info->split) != 0 ||
+        s->portions != info->portions || memcmp(shape, info->shape, sizeof shape) != 0) {
+        return err_fail(ERR_INPUT,
+                        "the experiment wants %s parted in %u %s of %ux%ux%u, this node's data is %s parted in %u %s "
+                        "of %ux%ux%u",
+                        e->data.set, s->portions, split_name(s->kind), shape[0], shape[1], shape[2], info->dataset,
+                        info->portions, info->split, info->shape[0], info->shape[1], info->shape[2]);
+    }
+    return ERR_OK;
+}
+
+err job_check(const char *text, const portion *data, experiment *e) {
+    split s;
+    uint32_t classes;
+    size_t length = strlen(text);
+    err failed = length <= EXPERIMENT_TEXT_MAX
+                     ? experiment_parse("the server's experiment", text, length, e)
+                     : err_fail(ERR_INPUT, "the server's experiment has %zu bytes, more than a resolved one", length);
+    failed = failed ? failed : experiment_split(e, &s, &classes);
+    return failed ? failed : check_data(e, &s, data);
+}
+
+static err plan_buffers(job *j) {
+    size_t bits = j->experiment.encoder.bits;
+    size_t inputs = j->net_rows * j->elements * sizeof(float), gradients = j->net_rows * bits * sizeof(float);
+    size_t soft = j->max_rows * bits * sizeof(float), packed = pack_bytes(j->max_rows * bits);
+    err failed = arena_init(&j->buffers, arena_rounded(inputs) + arena_rounded(gradients) + arena_rounded(soft) +
+                                             arena_rounded(packed) + arena_rounded(j->elements));
+    if (!failed) {
+        j->inputs = arena_take(&j->buffers, inputs);
+        j->gradients = arena_take(&j->buffers, gradients);
+        j->soft = arena_take(&j->buffers, soft);
+        j->packed = arena_take(&j->buffers, packed);
+        j->distorted = arena_take(&j->buffers, j->elements);
+    }
+    return failed;
+}
+
+err job_new(job **out, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state) {
+    const portion_info *info = portion_about(data);
+    split s;
+    uint32_t classes;
+    nn_spec spec;
+    err failed = experiment_split(e, &s, &classes);
+    if (failed) {
+        return failed;
+    }
+    job *j = calloc(1, sizeof *j);
+    if (!j) {
+        return err_fail(ERR_MEMORY, "no memory for a job");
+    }
+    j->experiment = *e;
+    j->run = run;
+    j->trains = trains;
+    j->split = s;
+    j->data = data;
+    j->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
+    experiment_describe_encoder(e, &s, &spec);
+    j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
+    j->net_rows = nn_rows_at_once(&spec, e->training.batch, JOB_ROWS);
+    nn_net_options options = {.max_rows = j->net_rows, .training = trains, .precision = e->training.precision};
+    failed = nn_net_new(&j->net, &spec, &options);
+    failed = failed ? failed : plan_buffers(j);
+    failed = failed ? failed : store_open(&j->store, state, run, info->index);
+    if (failed) {
+        job_free(j);
+        return failed;
+    }
+    *out = j;
+    return ERR_OK;
+}
+
+void job_free(job *j) {
+    if (j) {
+        nn_net_free(j->net);
+        arena_free(&j->buffers);
+        free(j);
+    }
+}
+
+static nn_optimiser fresh_optimiser(const job *j) {
+    uint32_t samples = portion_about(j->data)->samples[DATASET_TRAIN];
+    return experiment_optimiser(&j->experiment, experiment_train_samples(&j->experiment, samples));
+}
+
+err job_load(job *j, uint64_t step, const uint8_t *digest) {
+    j->optimiser = fresh_optimiser(j);
+    err failed = store_load(&j->store, step, j->net, j->trains ? &j->optimiser : NULL, digest);
+    if (!failed && !j->trains) {
+        nn_net_freeze(j->net);
+    }
+    j->step = failed ? j->step : step;
+    return failed;
+}
+
+void job_init(job *j) {
+    j->optimiser = fresh_optimiser(j);
+    nn_net_init(j->net, j->experiment.training.seed, rng_stream(RNG_INIT_ENCODER, portion_about(j->data)->index));
+}
+
+size_t job_piece(const job *j, size_t left) {
+    return left < j->net_rows ? left : j->net_rows;
+}
+
+void job_load_inputs(job *j, size_t row, const uint8_t *portions, size_t count) {
+    inputs_from(portions, j->inputs + row * j->elements, count * j->elements, j->experiment.data.mean,
+                j->experiment.data.deviation);
+}
+
+void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *portion) {
+    const augmentation *how = &j->experiment.augment;
+    if (augment_is_any(how)) {
+        augment_map map = augment_draw(how, &j->split, j->experiment.training.seed, step, (uint32_t)row);
+        augment_portion(&j->split, portion_about(j->data)->index, &map, portion, j->distorted);
+        portion = j->distorted;
+    }
+    job_load_inputs(j, row, portion, 1);
+}
+
+void job_evaluate(job *j, size_t done, size_t count) {
+    size_t bits = j->experiment.encoder.bits;
+    memcpy(j->soft + done * bits, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), count * bits * sizeof(float));
+}

@@ -1,0 +1,62 @@
+/* A job: an encoder net as a server's experiment describes it, its weights, and the memory it works in. A node has one,
+ * or two while it changes from one model to another. */
+#ifndef FEWBIT_ENCODER_NODE_JOB_H
+#define FEWBIT_ENCODER_NODE_JOB_H
+
+#include "base/arena.h"
+#include "data/portion.h"
+#include "encoder_node/store.h"
+#include "experiment/experiment.h"
+
+#include <stdbool.h>
+
+enum { JOB_ROWS = 1000 }; /* samples in one message, at most, where the batch is not larger */
+
+typedef struct job {
+    experiment experiment;
+    split split;
+    const portion *data; /* borrowed */
+    uint64_t run;
+    bool trains;
+    store store;
+    nn_net *net;
+    nn_optimiser optimiser;
+    size_t elements; /* of the portion */
+    size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
+    size_t max_rows; /* of a message */
+    arena buffers;
+    float *inputs;      /* [net_rows, elements] */
+    float *gradients;   /* [net_rows, bits] */
+    float *soft;        /* [max_rows, bits]: what an evaluation put out */
+    uint8_t *packed;    /* [max_rows * bits] bits */
+    uint8_t *distorted; /* one portion */
+    uint64_t step;      /* of the weights */
+    uint32_t model;     /* the number that its codes carry in serving */
+} job;
+
+/* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */
+err job_check(const char *text, const portion *data, experiment *e);
+
+/* A net without weights, with its memory and its checkpoints' folder in `state`. */
+err job_new(job **j, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state);
+void job_free(job *j);
+
+/* The weights of a checkpoint, and the optimiser's state where the job trains; `digest` may be NULL: any. */
+err job_load(job *j, uint64_t step, const uint8_t *digest);
+
+/* The weights that a training begins with. */
+void job_init(job *j);
+
+/* How many of `left` rows the net takes now. */
+size_t job_piece(const job *j, size_t left);
+
+/* portions [count, elements] -> input rows from `row` on, scaled as the experiment says. */
+void job_load_inputs(job *j, size_t row, const uint8_t *portions, size_t count);
+
+/* One portion of a training step: distorted first, where the experiment says so. */
+void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *portion);
+
+/* Puts the soft outputs of the first `count` input rows behind the first `done` ones. */
+void job_evaluate(job *j, size_t done, size_t count);
+
+#endif

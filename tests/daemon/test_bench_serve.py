@@ -1,0 +1,149 @@
+#!/usr/bin/python3
+"""`fewbit bench serve`, both ways in: what it reports is what the server counted, and what it says when it cannot."""
+import json
+import pathlib
+import re
+import socket
+import sys
+import unittest
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import fleet as f
+import serving
+from fleet import PORTIONS, wait_until
+
+TOKEN = "a-token-of-32-characters-or-more"
+PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
+
+
+def setUpModule():
+    serving.ServingCase.made = serving.Made()
+
+
+class BenchCase(serving.ServingCase):
+    def bench(self, server, *options, code=0):
+        """`server`: one that runs, or a port."""
+        port = server if isinstance(server, int) else server.http
+        return self.fleet.run("bench", f.binary("fewbit"), "bench", "serve", "--server", f"http://127.0.0.1:{port}",
+                              *options, code=code)
+
+    def metric(self, server, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=f.PATIENCE) as answer:
+            text = answer.read().decode()
+        found = re.search(rf"(?m)^{re.escape(name)} (\S+)$", text)
+        return float(found.group(1)) if found else 0
+
+    def assert_latencies(self, measured, count):
+        self.assertEqual(set(measured), {"count", "mean", *PERCENTILES})
+        self.assertEqual(measured["count"], count)
+        values = [measured[name] for name in PERCENTILES]
+        self.assertEqual(values, sorted(values))
+        self.assertGreater(values[0], 0)
+        self.assertLessEqual(measured["mean"], measured["max"])
+
+
+class Http(BenchCase):
+    def test_at_a_rate(self):
+        """As many as were due, each answered once, and the server has counted as many."""
+        server, _ = self.start()
+        report = json.loads(self.bench(server, "--rate", 300, "--seconds", 1, "--connections", 4, "--json").printed)
+        self.assertEqual(set(report), {"offered", "sent", "answered", "mismatched", "seconds", "rate", "status",
+                                       "latency_ms"})
+        self.assertEqual((report["offered"], report["mismatched"]), (300, 0))
+        self.assertGreater(report["sent"], 0)
+        self.assertEqual(report["status"], {"200": report["sent"]})
+        self.assertEqual(report["answered"], report["sent"])
+        self.assertAlmostEqual(report["rate"], report["answered"] / report["seconds"], 3)
+        self.assert_latencies(report["latency_ms"], report["sent"])
+        counted = self.metric(server, 'fewbit_http_requests_total{route="/v1/classify",status="200"}')
+        self.assertEqual(counted, report["sent"])
+        self.assertGreater(len({str(r["bits"]) for r in self.wait_for_results(report["sent"])}), 1)  # not one image
+
+    def test_waiting_counts(self):
+        """A server that stalls: what was due meanwhile has waited since then, though it could not be sent."""
+        server, nodes = self.start("--deadline", 500)
+        nodes[0].freeze()
+        self.addCleanup(nodes[0].thaw)
+        report = json.loads(self.bench(server, "--rate", 20, "--seconds", 1, "--connections", 1, "--json").printed)
+        self.assertEqual(report["offered"], 20)
+        self.assertLess(report["sent"], 4)  # one after another, half a second each
+        self.assertGreater(report["latency_ms"]["max"], 800)  # the second one was due after 50 ms
+
+    def test_refusals_are_reported(self):
+        server = self.serve()
+        printed = self.bench(server, "--rate", 100, "--seconds", 1).printed
+        refused = re.search(r"(?m)^status 503: (\d+)$", printed)
+        self.assertTrue(refused, printed)
+        self.assertEqual(int(refused.group(1)), self.metric(
+            server, 'fewbit_http_requests_total{route="/v1/classify",status="503"}'))
+
+    def test_a_token_for_people_and_as_fast_as_it_goes(self):
+        path = self.folder / "token"
+        path.write_text(TOKEN + "\n")
+        server = self.serve("--api-token-file", path)
+        for k in range(PORTIONS):
+            self.node(server, k)
+        self.wait_ready(server, PORTIONS)
+        printed = self.bench(server, "--token-file", path, "--seconds", 1).printed
+        found = re.match(r"(\d+) requests offered, (\d+) sent; [\d.]+ a second over 1.00 s\n"
+                         r"answers: (\d+); median [\d.]+ ms, 90 % [\d.]+, 99 % [\d.]+, 99.9 % [\d.]+, most [\d.]+\n\Z",
+                         printed)
+        self.assertTrue(found, printed)
+        self.assertEqual(len(set(found.groups())), 1, printed)
+        self.assertRegex(self.bench(server, code=3).said, "/v1/model: this needs Authorization")
+        path.write_text(TOKEN[::-1] + "\n")
+        self.assertRegex(self.bench(server, "--token-file", path, code=3).said, "/v1/model: this needs Authorization")
+
+
+class Codes(BenchCase):
+    def codes(self, server, *options, code=0):
+        return self.bench(server, "--codes", f"127.0.0.1:{server.port}", *options, code=code)
+
+    def test_at_a_rate_and_again_for_people(self):
+        server = self.serve("--deadline", 1000 * f.PATIENCE)
+        report = json.loads(self.codes(server, "--rate", 20000, "--seconds", 1, "--json").printed)
+        self.assertEqual(set(report), {"offered", "sent", "seconds", "rate", "probes", "probes_failed"})
+        self.assertEqual((report["offered"], report["probes_failed"]), (20000, 0))
+        self.assertGreater(report["sent"], 0)
+        self.assertLessEqual(report["sent"], 20000)
+        self.assertAlmostEqual(report["rate"], report["sent"] / report["seconds"], 3)
+        self.assert_latencies(report["probes"], report["probes"]["count"])
+        pushed = self.metric(server, 'fewbit_samples_complete_total{source="push"}')
+        self.assertEqual(pushed, report["sent"])  # the probe behind the last code has seen to it
+        results = [r for r in self.wait_for_results(report["sent"]) if r["from"] == "push"]
+        self.assertEqual(len({r["id"] for r in results}), report["sent"])
+        self.assertFalse(any(r["degraded"] for r in results))
+        printed = self.codes(server, "--rate", 8000, "--seconds", 1).printed  # the portions are free again
+        self.assertRegex(printed, r"\A8000 codewords offered, \d+ sent; .*\nlone requests meanwhile: \d+; median ")
+        for reason in ("duplicate", "late"):  # and the ids are new
+            ignored = self.metric(server, f'fewbit_portions_ignored_total{{source="push",reason="{reason}"}}')
+            self.assertEqual(ignored, 0, reason)
+
+    def test_a_portion_that_is_taken(self):
+        server, _ = self.start(nodes=(2,))
+        self.assertRegex(self.codes(server, code=7).said,
+                         r"portion 2: the server refuses: portion 2 is taken by node-2\n\Z")
+        self.wait_ready(server, 1)  # the node is left alone
+
+    def test_no_server_behind_that_port(self):
+        server = self.serve()
+        closed = socket.create_server(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        closed.close()
+        self.assertRegex(self.bench(server, "--codes", f"127.0.0.1:{port}", code=6).said, "(?i)cannot connect")
+        self.assertRegex(self.bench(port, code=6).said, "(?i)connect")
+
+
+class Usage(BenchCase):
+    def test_options(self):
+        def fails(*options):
+            return self.fleet.run("bench", f.binary("fewbit"), "bench", "serve", *options, code=2).said
+        self.assertRegex(fails(), "--server is missing")
+        for options in (("--rate", "-1"), ("--seconds", "0"), ("--connections", "0"), ("--probes", "x"), ("what",),
+                        ("--codes", "nowhere")):
+            self.assertRegex(fails("--server", "http://127.0.0.1:1", *options), r"^fewbit: .*\S")
+
+
+if __name__ == "__main__":
+    unittest.main()

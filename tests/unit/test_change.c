@@ -1,0 +1,389 @@
+/* How the desk changes from one model to another under codes and requests, and how it stops. */
+#include "desk_table.h"
+
+enum { NEXT = STEP + 5 };
+
+/* Another model: the same experiment (with other bits, where asked for), another net. */
+static model *make_model(table *t, const char *name, uint64_t step, uint64_t seed, uint32_t bits, nn_net **head) {
+    experiment e = t->run.experiment;
+    run r;
+    split s;
+    uint32_t classes;
+    nn_spec spec;
+    char path[FILE_PATH_MAX];
+    model *m;
+    e.encoder.bits = bits;
+    assert_int_equal(file_path(path, sizeof path, "%s/%s", t->folder, name), ERR_OK);
+    assert_int_equal(run_create(&r, path, &e), ERR_OK);
+    assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+    experiment_describe_head(&e, &s, classes, &spec);
+    nn_net_options options = {.max_rows = 1};
+    assert_int_equal(nn_net_new(head, &spec, &options), ERR_OK);
+    nn_net_init(*head, seed, 1);
+    run_commit commit = {.position = {.step = step}};
+    for (uint8_t k = 0; k < PORTIONS; k++) {
+        memset(commit.encoders[k], 64 + k, DIGEST_BYTES);
+    }
+    assert_int_equal(run_save_head(&r, step, *head, NULL, commit.head), ERR_OK);
+    assert_int_equal(run_commit_checkpoint(&r, &commit, false), ERR_OK);
+    run_close(&r);
+    assert_int_equal(model_open(&m, path, NULL, &every_path), ERR_OK);
+    return m;
+}
+
+static void change(table *t, const char *name, uint64_t step) {
+    nn_net *head;
+    desk_change(t->desk, make_model(t, name, step, 7, BITS, &head), 0);
+    nn_net_free(head);
+}
+
+static void say_prepared(table *t, uint32_t portion, uint32_t number, uint64_t next, const char *error) {
+    Fewbit__Prepared prepared = FEWBIT__PREPARED__INIT;
+    prepared.model = number;
+    prepared.next = next;
+    prepared.error = (char *)(uintptr_t)error;
+    const message m = {MESSAGE_PREPARED, {.prepared = &prepared}};
+    desk_receive(t->desk, portion, &m, 0);
+}
+
+static void all_prepared(table *t, uint32_t number) {
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        say_prepared(t, k, number, 0, "");
+    }
+}
+
+/* The last words to all nodes are this Switch. */
+static void assert_switched(const table *t, uint32_t number, uint64_t from) {
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        const told *last = last_told(t, PORTIONS - 1 - k);
+        assert_int_equal(last->type, MESSAGE_SWITCH);
+        assert_int_equal(last->portion, k);
+        assert_int_equal(last->number, number);
+        assert_int_equal(last->from, from);
+    }
+}
+
+static void assert_result(table *t, const json_t *lines, size_t at, uint64_t id, nn_net *head, const uint8_t *codes) {
+    nn_net *usual = t->head;
+    const json_t *line = json_array_get(lines, at);
+    assert_int_equal(json_integer_value(json_object_get(line, "id")), id);
+    t->head = head;
+    assert_written(t, line, "push", codes, 15);
+    t->head = usual;
+}
+
+/* The last words to all nodes are a Prepare, each with its own digest. */
+static void assert_asked(const table *t) {
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        const told *prepare = last_told(t, PORTIONS - 1 - k);
+        uint8_t digest[DIGEST_BYTES];
+        memset(digest, (int)(64 + k), sizeof digest);
+        assert_int_equal(prepare->type, MESSAGE_PREPARE);
+        assert_int_equal(prepare->number, NEXT);
+        assert_memory_equal(prepare->bytes, digest, DIGEST_BYTES);
+    }
+}
+
+static void every_sample_meets_its_own_model(void **state) {
+    table *t = *state;
+    nn_net *head;
+    join_all(t);
+    push(t, 0, 0, 6, 0);
+    push(t, 1, 0, 4, 0);
+    uint64_t held = ask(t, 1, 0);
+    desk_change(t->desk, make_model(t, "next", NEXT, 7, BITS, &head), 0);
+    assert_asked(t);
+    push(t, 2, 0, 5, 0); /* was under way */
+    say_prepared(t, 0, NEXT, 6, "");
+    say_prepared(t, 1, NEXT, 4, "");
+    say_prepared(t, 2, NEXT, 5, "");
+    assert_int_equal(t->changes, 0);
+    say_prepared(t, 3, NEXT, 0, "");
+    assert_switched(t, NEXT, 6);
+    assert_int_equal(t->changes, 1);
+    assert_int_equal(t->change_code, ERR_OK);
+    assert_int_equal(t->served_step, NEXT);
+    uint64_t fresh = ask(t, 2, 0);
+    push(t, 1, 4, 2, 0);
+    push(t, 2, 5, 1, 0);
+    push_of(t, NEXT, 3, 0, 1, 0); /* does not count: sample 0 is of the old model */
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        push_of(t, NEXT, k, 6, 2, 0);
+        reply_of(t, NEXT, k, held, 1, 0); /* neither does this */
+        reply_of(t, NEXT, k, fresh, 3, 0);
+    }
+    push(t, 3, 0, 6, 0); /* samples of both models are due at once */
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        reply(t, k, held, 2, 0);
+    }
+    size_t told_before = t->tell_count;
+    desk_settle(t->desk, 0);
+    assert_int_equal(t->answered[1], 1);
+    assert_int_equal(t->answered[2], 1);
+    assert_int_equal(t->last.codes[0], 2);
+    assert_int_equal(t->tell_count - told_before, PORTIONS); /* the old model is over */
+    assert_switched(t, NEXT, 0);
+    json_t *lines = written(t);
+    assert_int_equal(json_array_size(lines), 10);
+    size_t pushed = 0;
+    for (size_t i = 0; i < 10; i++) {
+        const json_t *line = json_array_get(lines, i);
+        uint64_t id = (uint64_t)json_integer_value(json_object_get(line, "id"));
+        const uint8_t codes[] = {code_of(id, 0), code_of(id, 1), code_of(id, 2), code_of(id, 3)};
+        if (strcmp(json_string_value(json_object_get(line, "from")), "push") == 0) {
+            assert_result(t, lines, i, id, id < 6 ? t->head : head, codes);
+            pushed++;
+        }
+    }
+    assert_int_equal(pushed, 8);
+    json_decref(lines);
+    assert_int_equal(t->drops, 0);
+    nn_net_free(head);
+}
+
+static void a_node_ahead_of_all_says_so(void **state) {
+    table *t = *state;
+    join_all(t);
+    change(t, "next", NEXT);
+    say_prepared(t, 0, NEXT, 40, ""); /* pushed to a server before this one */
+    say_prepared(t, 1, NEXT, 50, "");
+    say_prepared(t, 2, NEXT, 30, "");
+    say_prepared(t, 3, NEXT, 0, "");
+    assert_switched(t, NEXT, 50);
+    size_t told_before = t->tell_count;
+    push(t, 0, 7, 1, deadline_ns - 1); /* the others are far behind, and never done with the old model */
+    desk_settle(t->desk, deadline_ns - 1);
+    assert_int_equal(t->tell_count, told_before);
+    desk_settle(t->desk, deadline_ns);
+    assert_int_equal(t->tell_count, told_before + PORTIONS);
+    assert_switched(t, NEXT, 0);
+    desk_settle(t->desk, 2 * deadline_ns); /* its last sample is answered: nobody is told twice */
+    assert_int_equal(t->tell_count, told_before + PORTIONS);
+    change(t, "third", NEXT + 1);
+    assert_int_equal(last_told(t, 0)->type, MESSAGE_PREPARE);
+}
+
+static void codes_of_no_model_in_use_are_told_apart(void **state) {
+    table *t = *state;
+    join_all(t);
+    change(t, "next", NEXT);
+    push_of(t, NEXT, 0, 0, 1, 0); /* not yet */
+    assert_int_equal(t->drops, 1);
+    assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_MODEL);
+    all_prepared(t, NEXT);
+    desk_settle(t->desk, 0);
+    push(t, 1, 0, 1, 0); /* too late: of no use, but no harm */
+    reply(t, 1, 0, 0, 0);
+    assert_int_equal(t->drops, 1);
+    push_of(t, 99, 1, 0, 1, 0);
+    assert_int_equal(t->drops, 2);
+    desk_settle(t->desk, 0);
+    json_t *lines = written(t);
+    assert_int_equal(json_array_size(lines), 0);
+    json_decref(lines);
+}
+
+static void the_same_step_has_another_number(void **state) {
+    table *t = *state;
+    join_all(t);
+    change(t, "next", STEP);
+    assert_int_equal(last_told(t, 0)->number, STEP + 1);
+    all_prepared(t, STEP + 1);
+    desk_settle(t->desk, 0);
+    change(t, "third", STEP);
+    assert_int_equal(last_told(t, 0)->number, STEP + 2); /* the one before may still be on the way */
+    desk_left(t->desk, 2, 0);
+    desk_joined(t->desk, 2); /* while it is not settled: the model in use */
+    assert_int_equal(last_told(t, 0)->type, MESSAGE_RESTORE);
+    assert_int_equal(last_told(t, 0)->bytes[0], 64 + 2);
+}
+
+static void a_change_is_given_up(void **state) {
+    table *t = *state;
+    join_all(t);
+    change(t, "next", NEXT);
+    say_prepared(t, 2, NEXT, 0, "");
+    say_prepared(t, 1, NEXT, 0, "no such file");
+    assert_int_equal(t->changes, 1);
+    assert_int_equal(t->change_code, ERR_REFUSED);
+    assert_string_equal(t->change_text, "portion 1 cannot change: no such file");
+    assert_switched(t, STEP, 0);
+    say_prepared(t, 0, NEXT, 0, ""); /* came too late */
+    say_prepared(t, 3, NEXT, 0, "nor here");
+    assert_int_equal(t->drops, 0);
+    say_prepared(t, 3, NEXT, 0, ""); /* was not asked for */
+    assert_int_equal(t->drops, 1);
+    assert_int_equal(t->changes, 1);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        push(t, k, 0, 2, 0);
+    }
+    assert_int_equal(desk_settle(t->desk, 0), -1);
+    change(t, "third", NEXT);
+    say_prepared(t, 1, NEXT, 0, "");
+    uint64_t seconds = DESK_PREPARE_SECONDS * (uint64_t)1000000000;
+    assert_int_equal(desk_settle(t->desk, seconds - 1000), 2);
+    desk_settle(t->desk, seconds);
+    assert_int_equal(t->changes, 2);
+    assert_int_equal(t->change_code, ERR_NETWORK);
+    assert_string_equal(t->change_text, "3 of 4 nodes, the first of portion 0, are not prepared within 10 s");
+    assert_switched(t, STEP, 0);
+    json_t *lines = written(t);
+    assert_int_equal(json_array_size(lines), 2);
+    json_decref(lines);
+}
+
+static void a_model_for_other_nodes_is_refused(void **state) {
+    table *t = *state;
+    nn_net *head;
+    join_all(t);
+    size_t told_before = t->tell_count;
+    desk_change(t->desk, make_model(t, "wide", NEXT, 7, BITS + 1, &head), 0);
+    nn_net_free(head);
+    assert_int_equal(t->changes, 1);
+    assert_int_equal(t->change_code, ERR_INPUT);
+    assert_non_null(strstr(t->change_text, "of 5 bits each; what is served here is mnist in 4 runs of 4 bits each"));
+    assert_int_equal(t->tell_count, told_before);
+}
+
+static void nobody_waits_for_who_is_not_there(void **state) {
+    table *t = *state;
+    change(t, "next", NEXT); /* no node at all */
+    assert_int_equal(t->changes, 1);
+    desk_settle(t->desk, 0);
+    desk_joined(t->desk, 0);
+    assert_int_equal(last_told(t, 0)->number, NEXT);
+    say_ready(t, 0, NEXT);
+    desk_joined(t->desk, 1);
+    say_ready(t, 1, NEXT);
+    change(t, "third", NEXT + 1);
+    say_prepared(t, 1, NEXT + 1, 0, "");
+    assert_int_equal(t->changes, 1);
+    desk_joined(t->desk, 2); /* on its way to the model before: not waited for, and sent away */
+    desk_left(t->desk, 0, 0);
+    assert_int_equal(t->changes, 2);
+    assert_int_equal(t->drops, 1);
+    assert_int_equal(t->dropped_portion, 2);
+    assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_BUSY);
+}
+
+static void who_becomes_ready_meanwhile_is_prepared(void **state) {
+    table *t = *state;
+    join(t, 0);
+    change(t, "next", NEXT);
+    join(t, 1);
+    assert_int_equal(last_told(t, 0)->type, MESSAGE_PREPARE);
+    assert_int_equal(last_told(t, 0)->portion, 1);
+    say_prepared(t, 0, NEXT, 0, "");
+    assert_int_equal(t->changes, 0);
+    say_prepared(t, 1, NEXT, 0, "");
+    assert_int_equal(t->changes, 1);
+}
+
+static void one_change_waits_for_the_other(void **state) {
+    table *t = *state;
+    join_all(t);
+    push(t, 0, 0, 1, 0);
+    change(t, "next", NEXT);
+    all_prepared(t, NEXT);
+    desk_settle(t->desk, 0);
+    size_t told_before = t->tell_count;
+    change(t, "third", NEXT + 1);
+    desk_settle(t->desk, 0);
+    assert_int_equal(t->tell_count, told_before); /* sample 0 waits for three portions of the first model */
+    desk_settle(t->desk, deadline_ns);
+    assert_int_equal(last_told(t, 0)->type, MESSAGE_PREPARE);
+    assert_int_equal(last_told(t, 0)->number, NEXT + 1);
+    all_prepared(t, NEXT + 1);
+    assert_int_equal(t->changes, 2);
+    assert_int_equal(t->served_step, NEXT + 1);
+}
+
+static size_t count_written(const table *t) {
+    FILE *file = fopen(t->results_path, "r");
+    size_t lines = 0;
+    assert_non_null(file);
+    for (int c; (c = getc(file)) != EOF;) {
+        lines += c == '\n';
+    }
+    fclose(file);
+    return lines;
+}
+
+/* A node that is slowed is not read from: it could never say that it is prepared. */
+static void a_slowed_node_is_heard(void **state) {
+    table *t = *state;
+    join_all(t);
+    uint64_t sent = 0;
+    for (; t->pauses[true] == 0; sent += 1000) {
+        push(t, 2, sent, 1000, 0);
+    }
+    change(t, "next", NEXT);
+    assert_int_equal(t->pauses[false], 1);
+    for (uint64_t end = sent + 40000; sent < end; sent += 1000) {
+        push(t, 2, sent, 1000, 0); /* more than there is room for: parked */
+    }
+    assert_int_equal(t->pauses[true], 1);
+    all_prepared(t, NEXT);
+    assert_switched(t, NEXT, sent);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        for (uint64_t first = 0; first < sent && k != 2; first += 1000) {
+            push(t, k, first, 1000, 0);
+        }
+    }
+    while (desk_settle(t->desk, 0) == 0) {
+    }
+    assert_int_equal(count_written(t), sent);
+    assert_switched(t, NEXT, 0);
+}
+
+static void a_stop_answers_what_is_there(void **state) {
+    table *t = *state;
+    join_all(t);
+    push(t, 0, 0, 2, 0);
+    uint64_t id = ask(t, 1, 0);
+    reply(t, 2, id, 5, 0);
+    ask(t, 2, 0);
+    desk_stop(t->desk, 0);
+    ask(t, 3, 0);
+    assert_int_equal(t->answered[3], 1);
+    assert_int_equal(t->last.outcome, ANSWER_STOPPING);
+    assert_false(desk_is_idle(t->desk));
+    for (uint32_t k = 1; k < PORTIONS; k++) {
+        push(t, k, 0, 1, 0);
+        push(t, k, 9, 1, 0); /* new: no more */
+    }
+    desk_settle(t->desk, 0);
+    json_t *lines = written(t);
+    assert_int_equal(json_array_size(lines), 1);
+    json_decref(lines);
+    desk_finish(t->desk, 0);
+    assert_true(desk_is_idle(t->desk));
+    assert_int_equal(t->answered[1], 1);
+    assert_int_equal(t->answered[2], 1);
+    assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED); /* classified last: the request with one code */
+    assert_int_equal(t->last.have, 4);
+    lines = written(t);
+    assert_int_equal(json_array_size(lines), 3);
+    json_decref(lines);
+    desk_dismiss(t->desk, "over");
+    assert_int_equal(t->drops, PORTIONS);
+}
+
+#define AT_TABLE(test) cmocka_unit_test_setup_teardown(test, set_table, clear_table)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        AT_TABLE(every_sample_meets_its_own_model),
+        AT_TABLE(a_node_ahead_of_all_says_so),
+        AT_TABLE(codes_of_no_model_in_use_are_told_apart),
+        AT_TABLE(the_same_step_has_another_number),
+        AT_TABLE(a_change_is_given_up),
+        AT_TABLE(a_model_for_other_nodes_is_refused),
+        AT_TABLE(nobody_waits_for_who_is_not_there),
+        AT_TABLE(who_becomes_ready_meanwhile_is_prepared),
+        AT_TABLE(one_change_waits_for_the_other),
+        AT_TABLE(a_slowed_node_is_heard),
+        AT_TABLE(a_stop_answers_what_is_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
