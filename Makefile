@@ -28,7 +28,7 @@ EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
 EPOCHS ?=
 SECONDS ?= 300
 
-.PHONY: help all demo test bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 packages-build packages-test
+.PHONY: help all demo test test-containers bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -54,6 +54,9 @@ demo: build ## train over TCP on MNIST with 4 nodes, then serve: EXPERIMENT=file
 
 test: packages-test ## all tests; the last line is "N passed, N failed"
 	@tests/run
+
+test-containers: ## docker-compose.yml for real: bits at the interface, isolation, faults; starts an engine where none answers
+	@tests/containers/run
 
 bench: packages-test ## speed and memory, side by side with PyTorch; writes bench/results.json
 	@$(MAKE) --no-print-directory -j2 test-programs

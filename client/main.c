@@ -5,6 +5,7 @@
 #include "client/data_get.h"
 #include "client/data_split.h"
 #include "client/experiments.h"
+#include "client/health.h"
 #include "client/plot.h"
 #include "client/result.h"
 #include "client/status.h"
@@ -22,6 +23,7 @@ typedef struct command {
 
 static const command commands[] = {
     {{"status"}, status_main, "whether a server is up and its nodes are there"},
+    {{"health"}, health_main, "whether one server or one node is well, for what watches them"},
     {{"classify"}, classify_main, "ask a server for the class of images"},
     {{"data", "get"}, data_get_main, "bring a data set's files into a folder, checked"},
     {{"data", "split"}, data_split_main, "give every node its own portion, and the server the labels"},

@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "decoder_server/options.h"
 #include "decoder_server/serve/serve.h"
+#include "decoder_server/then_serve.h"
 #include "decoder_server/train/train.h"
 
 #include <cblas.h>
@@ -33,6 +34,9 @@ int main(int argc, char **argv) {
     }
     if (!e) {
         e = options.command == SERVER_TRAIN ? train_command(&options) : serve_command(&options);
+    }
+    if (!e && options.then_serve) {
+        e = then_serve(&options);
     }
     tls_context_free(options.tls);
     if (e) {

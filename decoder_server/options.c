@@ -18,6 +18,7 @@ enum {
     KEY_LOCAL,
     KEY_DATA,
     KEY_RESUME,
+    KEY_THEN_SERVE,
     KEY_THREADS,
     KEY_HEARTBEAT,
     KEY_HTTP,
@@ -66,6 +67,8 @@ static const struct argp_option train_known[] = {
     {"local", KEY_LOCAL, NULL, 0, "train in this one process, without nodes", 0},
     {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
+    {"then-serve", KEY_THEN_SERVE, NULL, 0,
+     "once the run is finished, serve it; serve's own options in the environment", 0},
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
     HEARTBEAT_OPTION,
@@ -201,7 +204,8 @@ static int take(int key, char *value, struct argp_state *state) {
         o->local = true;
         return 0;
     case KEY_RESUME:
-        o->resume = true;
+    case KEY_THEN_SERVE:
+        *(key == KEY_RESUME ? &o->resume : &o->then_serve) = true;
         return 0;
     default:
         if (key < KEY_LISTEN || key > KEY_READY_NODES) {
@@ -212,12 +216,13 @@ static int take(int key, char *value, struct argp_state *state) {
 }
 
 static err check_train(const server_options *o) {
-    const char *missing = !o->experiment                ? "the experiment's file"
-                          : !o->labels                  ? "--labels"
-                          : !o->run                     ? "--out"
-                          : o->local && !o->data        ? "--data"
-                          : !o->local && !o->has_listen ? "--listen (or --local)"
-                                                        : NULL;
+    const char *missing = !o->experiment                    ? "the experiment's file"
+                          : !o->labels                      ? "--labels"
+                          : !o->run                         ? "--out"
+                          : o->local && !o->data            ? "--data"
+                          : !o->local && !o->has_listen     ? "--listen (or --local)"
+                          : o->then_serve && !o->has_listen ? "--listen"
+                                                            : NULL;
     if (!missing && o->local && o->has_http) {
         return err_fail(ERR_USAGE, "--http shows a training over the network: not with --local");
     }

@@ -32,6 +32,7 @@ typedef struct server_options {
     int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
     int64_t ready_nodes;            /* serve: ready with so many; 0: with all */
     bool local, resume;
+    bool then_serve; /* train: serve the run once it is finished */
     bool insecure;
     tls_files tls_files;
     tls_context *tls; /* main makes it from the files; NULL: plain text */

@@ -23,6 +23,7 @@ static err run(const node_options *o, tls_context *tls) {
         .encoder = {.name = o->name, .data = data, .state = o->state},
         .source = o->push,
         .once = o->once,
+        .ready_file = o->ready_file,
     };
     snprintf(config.host, sizeof config.host, "%s", o->host);
     if (o->portion >= 0 && (uint32_t)o->portion != info->index) {

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
-enum { KEY_PUSH = 256, KEY_ONCE, KEY_TLS_CERT, KEY_TLS_KEY, KEY_TLS_CA, KEY_INSECURE };
+enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_TLS_CERT, KEY_TLS_KEY, KEY_TLS_CA, KEY_INSECURE };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
@@ -19,6 +19,7 @@ static const struct argp_option known[] = {
      "input), none",
      0},
     {"once", KEY_ONCE, NULL, 0, "end when the run is over or everything is pushed, in place of trying again", 0},
+    {"ready-file", KEY_READY_FILE, "FILE", 0, "a file that is there while a server has this node", 0},
     {"tls-cert", KEY_TLS_CERT, "FILE", 0, "TLS: this node's certificate, which names its portion, PEM", 0},
     {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key, PEM", 0},
     {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that the server's certificate must be of, PEM", 0},
@@ -55,6 +56,9 @@ static int take(int key, char *value, struct argp_state *state) {
         return failed(source_parse(value, &o->push));
     case KEY_ONCE:
         o->once = true;
+        return 0;
+    case KEY_READY_FILE:
+        o->ready_file = value;
         return 0;
     case KEY_TLS_CERT:
         o->tls_files.certificate = value;

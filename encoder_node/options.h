@@ -14,6 +14,7 @@ typedef struct node_options {
     const char *name, *data, *state;
     int64_t portion; /* -1: whatever the data says */
     source_kind push;
+    const char *ready_file; /* NULL: none */
     int once;
     bool insecure;
     tls_files tls_files;

@@ -1,6 +1,7 @@
 #include "encoder_node/session.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "loop/backoff.h"
 #include "loop/signals.h"
@@ -8,11 +9,13 @@
 #include "loop/worker.h"
 #include "wire/link.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BACKOFF_LOW_MS = 100, BACKOFF_HIGH_MS = 5000 };
+/* A server that said no is asked less and less; a network may be back any moment. */
+enum { BACKOFF_LOW_MS = 100, BACKOFF_AWAY_MS = 500, BACKOFF_REFUSED_MS = 5000 };
 
 /* Records between the two threads. `about` is the number of the connection, so that nothing meant for a connection
  * that is gone reaches the next one. */
@@ -147,6 +150,22 @@ static int64_t push_what_is_there(void *role) {
 
 static void connect_now(session *s);
 
+/* For whoever watches this node from outside. A file that cannot be written is no reason to end. */
+static void mark_ready(const session *s) {
+    const char *path = s->config->ready_file;
+    file_span line[] = {{s->config->host, strlen(s->config->host)}, {"\n", 1}};
+    if (path && file_write_atomic(path, line, 2)) {
+        log_warn("%s", err_text());
+    }
+}
+
+static void mark_away(const session *s) {
+    const char *path = s->config->ready_file;
+    if (path && unlink(path) != 0 && errno != ENOENT) {
+        log_warn("%s: cannot be removed: %s", path, strerror(errno));
+    }
+}
+
 /* Said once a reason: a node may try for days. */
 static void on_retry(uv_timer_t *timer) {
     session *s = timer->data;
@@ -198,15 +217,17 @@ static void on_caught_up(void *loop_side) {
 static void on_down(void *context, wire_link *l, const char *reason) {
     session *s = context;
     s->link = NULL;
+    mark_away(s);
     worker_release(s->worker);
     if (s->ending) {
         uv_stop(&s->loop);
         return;
     }
     worker_post(s->worker, MAIL_DOWN, s->connection, NULL, 0);
+    bool needs_place = link_has_failed_tls(l);
+    backoff_limit(&s->backoff, s->why_down[0] || needs_place ? BACKOFF_REFUSED_MS : BACKOFF_AWAY_MS);
     uint32_t wait = backoff_next_ms(&s->backoff);
     if (!s->why_down[0]) {
-        bool needs_place = link_has_failed_tls(l);
         snprintf(s->why_down, sizeof s->why_down, "%s%s%s", needs_place ? link_address(l) : "", needs_place ? ": " : "",
                  reason);
     }
@@ -249,6 +270,7 @@ static void deliver(void *loop_side, const mail *m) {
         link_set_heartbeat(s->link, *(const uint32_t *)(const void *)m->bytes);
         backoff_reset(&s->backoff);
         s->told[0] = '\0';
+        mark_ready(s);
         break;
     case MAIL_RECONNECT:
         link_close(s->link, (const char *)m->bytes);
@@ -309,13 +331,14 @@ static void drain_loop(session *s) {
 err session_run(const session_config *config) {
     static session s; /* one a process: too large for the stack, and its address must not change */
     s = (session){.config = config};
-    backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_HIGH_MS, clock_now_ns() ^ (uint64_t)getpid());
+    backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
     encoder_host host = {send_message, &s};
     err e = encoder_new(&s.encoder, &config->encoder, &host);
     e = e ? e : arena_init(&s.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (e) {
         return e;
     }
+    mark_away(&s);
     uv_loop_init(&s.loop);
     e = run_loop(&s);
     drain_loop(&s);

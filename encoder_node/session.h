@@ -15,7 +15,8 @@ typedef struct session_config {
     tls_context *tls; /* NULL: plain text; borrowed */
     encoder_config encoder;
     source_kind source;
-    bool once; /* end when the server says the run is over, or everything was pushed */
+    const char *ready_file; /* is there while a server has this node; NULL: none */
+    bool once;              /* end when the server says the run is over, or everything was pushed */
 } session_config;
 
 /* Returns when stopped by a signal (ERR_OK), refused for good (ERR_REFUSED), or done with `once` (ERR_OK). */

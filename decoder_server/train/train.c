@@ -1,6 +1,7 @@
 #include "decoder_server/train/train.h"
 
 #include "base/file.h"
+#include "decoder_server/train/course.h"
 #include "decoder_server/train/local.h"
 #include "decoder_server/train/training.h"
 #include "decoder_server/train/whole.h"
@@ -81,7 +82,15 @@ static uint32_t threads_of(const server_options *o) {
     return o->threads > 0 ? (uint32_t)o->threads : cores > 1 ? 2 : 1;
 }
 
+/* Nothing is left to do for a run that is committed to its end and has its results. */
+static bool is_finished(const run *r) {
+    return r->has_commit && course_is_over(r, &r->last.position) && run_has_result(r);
+}
+
 static err train_run(const server_options *o, run *r, const labels *l) {
+    if (o->then_serve && is_finished(r)) {
+        return ERR_OK; /* without waiting for every node: serving does not either */
+    }
     if (experiment_is_classifier_alone(&r->experiment)) {
         return whole_run(r, l, o->data, threads_of(o));
     }

@@ -14,6 +14,11 @@ uint32_t backoff_next_ms(backoff *b) {
     return wait;
 }
 
+void backoff_limit(backoff *b, uint32_t high_ms) {
+    b->high_ms = high_ms;
+    b->span_ms = b->span_ms > high_ms ? high_ms : b->span_ms;
+}
+
 void backoff_reset(backoff *b) {
     b->span_ms = b->low_ms;
 }

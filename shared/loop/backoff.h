@@ -15,6 +15,9 @@ typedef struct backoff {
 void backoff_init(backoff *b, uint32_t low_ms, uint32_t high_ms, uint64_t seed);
 uint32_t backoff_next_ms(backoff *b);
 
+/* Another longest wait from now on. */
+void backoff_limit(backoff *b, uint32_t high_ms);
+
 /* After a success. */
 void backoff_reset(backoff *b);
 

@@ -299,6 +299,22 @@ static void backoff_doubles_within_its_bounds(void **state) {
     assert_in_range(backoff_next_ms(&b), UINT32_MAX / 2, UINT32_MAX);
 }
 
+static void backoff_takes_another_limit(void **state) {
+    (void)state;
+    backoff b;
+    backoff_init(&b, 100, 5000, 1);
+    for (int i = 0; i < 10; i++) {
+        backoff_next_ms(&b);
+    }
+    assert_in_range(backoff_next_ms(&b), 2500, 5000);
+    backoff_limit(&b, 500);
+    assert_in_range(backoff_next_ms(&b), 250, 500);
+    assert_in_range(backoff_next_ms(&b), 250, 500);
+    backoff_limit(&b, 5000);
+    assert_in_range(backoff_next_ms(&b), 250, 500);
+    assert_in_range(backoff_next_ms(&b), 500, 1000);
+}
+
 /* Of 1000 clients that lose their server at once, every tenth of the span gets about a tenth. */
 static void backoff_spreads_clients_evenly(void **state) {
     (void)state;
@@ -437,6 +453,7 @@ int main(void) {
         cmocka_unit_test(mailbox_loses_nothing_between_threads),
         cmocka_unit_test(mailbox_wakes_who_waits),
         cmocka_unit_test(backoff_doubles_within_its_bounds),
+        cmocka_unit_test(backoff_takes_another_limit),
         cmocka_unit_test(backoff_spreads_clients_evenly),
         cmocka_unit_test(backoff_waits_differ_from_try_to_try),
         cmocka_unit_test(signals_stop_once),

@@ -1,0 +1,50 @@
+#include "decoder_server/then_serve.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ARGUMENTS_MAX = 24, ADDRESS_MAX = 300 };
+
+typedef struct command_line {
+    const char *words[ARGUMENTS_MAX + 1]; /* the last stays NULL */
+    size_t count;
+} command_line;
+
+static void add(command_line *c, const char *name, const char *value) {
+    if (value && c->count + 2 <= ARGUMENTS_MAX) {
+        c->words[c->count++] = name;
+        c->words[c->count++] = value;
+    }
+}
+
+static const char *address(char to[ADDRESS_MAX], const char *host, uint16_t port) {
+    snprintf(to, ADDRESS_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+    return to;
+}
+
+err then_serve(const server_options *o) {
+    char listen[ADDRESS_MAX], http[ADDRESS_MAX], heartbeat[24];
+    command_line c = {0};
+    snprintf(heartbeat, sizeof heartbeat, "%" PRId64, o->heartbeat_ms);
+    add(&c, "decoder_server", "serve");
+    add(&c, "--listen", address(listen, o->host, o->port));
+    add(&c, "--http", o->has_http ? address(http, o->http_host, o->http_port) : NULL);
+    add(&c, "--heartbeat", heartbeat);
+    add(&c, "--announce", o->announce);
+    add(&c, "--api-token-file", o->token_file);
+    add(&c, "--tls-cert", o->tls_files.certificate);
+    add(&c, "--tls-key", o->tls_files.key);
+    add(&c, "--tls-ca", o->tls_files.ca);
+    if (o->insecure) {
+        c.words[c.count++] = "--insecure";
+    }
+    add(&c, "--", o->run);
+    log_info("%s: trained; serving it", o->run);
+    execv("/proc/self/exe", (char *const *)(uintptr_t)c.words);
+    return err_fail(ERR_IO, "the serving process cannot be started: %s", strerror(errno));
+}
