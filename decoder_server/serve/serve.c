@@ -52,8 +52,9 @@ static void tell(void *context, uint32_t portion, message_type type, const Proto
 }
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
-    log_warn("portion %u is dropped: %s", portion, text);
-    peers_drop(((serving *)context)->peers, portion, reason, text);
+    serving *s = context;
+    log_write(atomic_load(&s->is_stopping) ? LOG_INFO : LOG_WARN, "portion %u is dropped: %s", portion, text);
+    peers_drop(s->peers, portion, reason, text);
 }
 
 static void pause_node(void *context, uint32_t portion, bool paused) {
