@@ -29,9 +29,6 @@ enum {
     KEY_ANSWERS_MEMORY,
     KEY_CACHE_MEMORY,
     KEY_ANNOUNCE,
-    KEY_TLS_CERT,
-    KEY_TLS_KEY,
-    KEY_TLS_CA,
     KEY_INSECURE,
     KEY_TOKEN_FILE,
     KEY_READY_NODES
@@ -46,9 +43,9 @@ enum { MEMORY_MIB_MAX = 1 << 20 };
 #define ANNOUNCE_OPTION                                                                                                \
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
 #define TLS_OPTIONS                                                                                                    \
-    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "TLS with the nodes: this server's certificate, PEM", 0},                    \
-        {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key, PEM", 0},                                                        \
-        {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that nodes' certificates must be of, PEM", 0}, {                     \
+    {"tls-cert", TLS_OPTION_CERTIFICATE, "FILE", 0, "TLS with the nodes: this server's certificate, PEM", 0},          \
+        {"tls-key", TLS_OPTION_KEY, "FILE", 0, "its key, PEM", 0},                                                     \
+        {"tls-ca", TLS_OPTION_CA, "FILE", 0, "the CA that nodes' certificates must be of, PEM", 0}, {                  \
         "insecure", KEY_INSECURE, NULL, 0, "allow plain text on addresses other than loopback", 0                      \
     }
 #define HTTP_OPTIONS(what)                                                                                             \
@@ -161,6 +158,9 @@ static int take(int key, char *value, struct argp_state *state) {
     if (options_take_log(key, value, &e)) {
         return e ? EINVAL : 0;
     }
+    if (tls_take_option(key, value, &o->tls_files)) {
+        return 0;
+    }
     const char **first = o->command == SERVER_TRAIN ? &o->experiment : &o->run;
     switch (key) {
     case ARGP_KEY_ARG:
@@ -184,15 +184,6 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_ANNOUNCE:
         o->announce = value;
-        return 0;
-    case KEY_TLS_CERT:
-        o->tls_files.certificate = value;
-        return 0;
-    case KEY_TLS_KEY:
-        o->tls_files.key = value;
-        return 0;
-    case KEY_TLS_CA:
-        o->tls_files.ca = value;
         return 0;
     case KEY_INSECURE:
         o->insecure = true;

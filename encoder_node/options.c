@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
-enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_TLS_CERT, KEY_TLS_KEY, KEY_TLS_CA, KEY_INSECURE };
+enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_INSECURE };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
@@ -20,9 +20,9 @@ static const struct argp_option known[] = {
      0},
     {"once", KEY_ONCE, NULL, 0, "end when the run is over or everything is pushed, in place of trying again", 0},
     {"ready-file", KEY_READY_FILE, "FILE", 0, "a file that is there while a server has this node", 0},
-    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "TLS: this node's certificate, which names its portion, PEM", 0},
-    {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key, PEM", 0},
-    {"tls-ca", KEY_TLS_CA, "FILE", 0, "the CA that the server's certificate must be of, PEM", 0},
+    {"tls-cert", TLS_OPTION_CERTIFICATE, "FILE", 0, "TLS: this node's certificate, which names its portion, PEM", 0},
+    {"tls-key", TLS_OPTION_KEY, "FILE", 0, "its key, PEM", 0},
+    {"tls-ca", TLS_OPTION_CA, "FILE", 0, "the CA that the server's certificate must be of, PEM", 0},
     {"insecure", KEY_INSECURE, NULL, 0, "allow plain text to a server that is not on loopback", 0},
     OPTIONS_LOG,
     {0},
@@ -37,6 +37,9 @@ static int take(int key, char *value, struct argp_state *state) {
     err e;
     if (options_take_log(key, value, &e)) {
         return failed(e);
+    }
+    if (tls_take_option(key, value, &o->tls_files)) {
+        return 0;
     }
     switch (key) {
     case KEY_SERVER:
@@ -59,15 +62,6 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_READY_FILE:
         o->ready_file = value;
-        return 0;
-    case KEY_TLS_CERT:
-        o->tls_files.certificate = value;
-        return 0;
-    case KEY_TLS_KEY:
-        o->tls_files.key = value;
-        return 0;
-    case KEY_TLS_CA:
-        o->tls_files.ca = value;
         return 0;
     case KEY_INSECURE:
         o->insecure = true;

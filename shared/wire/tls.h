@@ -24,6 +24,10 @@ typedef struct tls_files {
 /* Whether any of the three is given. */
 bool tls_is_wanted(const tls_files *files);
 
+/* The keys of a command line's options for the three files; whether `key` is one, which then is taken. */
+enum { TLS_OPTION_CERTIFICATE = 0x7e00, TLS_OPTION_KEY, TLS_OPTION_CA };
+bool tls_take_option(int key, const char *value, tls_files *files);
+
 /* Whether `host` is this machine itself: localhost, 127.0.0.0/8 or ::1. Other names are elsewhere; none is looked up.
  */
 bool tls_is_loopback(const char *host);
