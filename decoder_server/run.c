@@ -103,6 +103,7 @@ static err evaluations_from(run *r, const json_t *list) {
             .seconds = json_number_value(json_object_get(j, "seconds")),
             .encoders =
                 json_is_array(json_object_get(j, "encoders")) ? json_incref(json_object_get(j, "encoders")) : NULL,
+            .rounds = json_is_array(json_object_get(j, "rounds")) ? json_incref(json_object_get(j, "rounds")) : NULL,
         };
         err failed = run_add_evaluation(r, &e);
         if (failed) {
@@ -199,6 +200,7 @@ err run_open(run *r, const char *folder, const experiment *wanted) {
 static void drop_evaluations(run *r, uint32_t count) {
     while (r->evaluation_count > count) {
         json_decref(r->evaluations[--r->evaluation_count].encoders);
+        json_decref(r->evaluations[r->evaluation_count].rounds);
     }
 }
 
@@ -212,6 +214,7 @@ err run_add_evaluation(run *r, const run_evaluation *epoch) {
     run_evaluation *grown = realloc(r->evaluations, (r->evaluation_count + 1) * sizeof *grown);
     if (!grown) {
         json_decref(epoch->encoders);
+        json_decref(epoch->rounds);
         return err_fail(ERR_MEMORY, "no memory for evaluation %u", r->evaluation_count);
     }
     r->evaluations = grown;
@@ -279,9 +282,9 @@ static json_t *commit_to(const run *r, const run_commit *c) {
 }
 
 static json_t *evaluation_to(const run_evaluation *e) {
-    return json_pack("{s:f, s:o, s:f, s:f, s:o, s:f, s:f, s:O*}", "epoch", e->epoch, "loss", run_number(e->loss),
+    return json_pack("{s:f, s:o, s:f, s:f, s:o, s:f, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss", run_number(e->loss),
                      "train", e->train, "soft", e->soft, "rounded", run_number(e->rounded), "validation", e->validation,
-                     "seconds", e->seconds, "encoders", e->encoders);
+                     "seconds", e->seconds, "encoders", e->encoders, "rounds", e->rounds);
 }
 
 static json_t *manifest_to(const run *r) {

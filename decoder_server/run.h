@@ -42,6 +42,7 @@ typedef struct run_evaluation {
     double epoch; /* epochs trained, from 1 at the end of the first */
     double loss, train, soft, rounded, validation, seconds;
     json_t *encoders; /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
+    json_t *rounds;   /* what train/rounds_test.h says, an entry a threshold; NULL: bits come in one round */
 } run_evaluation;
 
 typedef struct run {
@@ -74,7 +75,7 @@ err run_load_weights(const run *r, nn_net *head);
 /* How many encoders' parts a commit has. */
 uint32_t run_encoders(const run *r);
 
-/* Adds an epoch's figures to what the next commit writes; takes over `encoders`. */
+/* Adds an epoch's figures to what the next commit writes; takes over `encoders` and `rounds`. */
 err run_add_evaluation(run *r, const run_evaluation *epoch);
 
 /* Forgets the epochs behind the last commit (after going back to it). */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "bits/pack.h"
+#include "encoder_node/held.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,6 +22,9 @@ struct encoder {
     bool is_switching;    /* live requests are for `next`, and so is what is pushed from `switch_from` on */
     uint64_t switch_from; /* a sample's id */
     uint64_t pushed;      /* id behind the last sample pushed */
+    held *held;           /* codes of which more may be asked for; NULL: none yet */
+    uint64_t unsettled;   /* samples pushed since Ready, */
+    uint64_t settled;     /* and of those, answered for good */
     bool is_welcome, is_ready, has_begun;
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
 };
@@ -61,6 +65,7 @@ static void end_switch(encoder *e) {
 void encoder_free(encoder *e) {
     if (e) {
         drop_jobs(e);
+        held_free(e->held);
         free(e);
     }
 }
@@ -96,6 +101,9 @@ void encoder_disconnected(encoder *e) {
     e->is_welcome = e->is_ready = e->has_begun = false;
     e->pending_rows = 0;
     e->heartbeat_ms = 0;
+    if (e->held) {
+        held_clear(e->held);
+    }
 }
 
 /* Tells the server why, and stops. */
@@ -141,6 +149,15 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     return ENCODER_GO_ON;
 }
 
+/* How many rounds of its codes a job sends unasked, as the server says: 0 is all. Those it keeps back need a place. */
+static err take_rounds(encoder *e, uint32_t asked, uint32_t *unasked, const job *j) {
+    if (asked > j->rounds.count) {
+        return err_fail(ERR_INPUT, "the server asks for %u rounds of bits, there are %u", asked, j->rounds.count);
+    }
+    *unasked = asked ? asked : j->rounds.count;
+    return *unasked == j->rounds.count || e->held ? ERR_OK : held_new(&e->held);
+}
+
 static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     e->pending_rows = 0;
     e->is_ready = false;
@@ -151,6 +168,10 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     } else if (job_load(e->job, r->step, r->digest.len == DIGEST_BYTES ? r->digest.data : NULL)) {
         return refuse(e, FEWBIT__REASON__REASON_MODEL);
     }
+    if (take_rounds(e, r->rounds, &e->job->unasked, e->job)) {
+        return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
+    }
+    e->unsettled = e->settled = 0;
     e->job->model = r->model ? r->model : (uint32_t)r->step;
     e->is_ready = true;
     Fewbit__Ready ready = FEWBIT__READY__INIT;
@@ -166,6 +187,7 @@ static err load_next(encoder *e, const Fewbit__Prepare *p) {
     err failed = job_check(p->experiment, e->config.data, &described);
     failed = failed ? failed : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state);
     failed = failed ? failed : job_load(e->next, p->step, p->digest.len == DIGEST_BYTES ? p->digest.data : NULL);
+    failed = failed ? failed : take_rounds(e, p->rounds, &e->next->unasked, e->next);
     if (failed) {
         drop_next(e);
         return failed;
@@ -250,11 +272,35 @@ static void gather(encoder *e, const Fewbit__Batch *b, size_t first, size_t coun
     }
 }
 
-static void send_codes(encoder *e, const job *j, message_type type, uint64_t first, const float *soft, uint32_t rows) {
+static uint32_t number_of(const job *j) {
+    return j->trains ? (uint32_t)j->step : j->model;
+}
+
+/* The first rounds of each code; the whole of it is kept for what may be asked. Returns the bits. */
+static size_t pack_first_rounds(encoder *e, const job *j, bool live, uint64_t first, const float *soft, uint32_t rows,
+                                uint32_t unasked) {
+    uint32_t width = j->experiment.encoder.bits, upto = j->rounds.upto[unasked - 1];
+    memset(j->packed, 0, pack_bytes((size_t)rows * upto));
+    for (uint32_t i = 0; i < rows; i++) {
+        uint8_t whole[PACK_CODE_BITS_MAX / 8];
+        pack_soft(soft + (size_t)i * width, width, whole);
+        uint64_t code = pack_get(whole, 0, width);
+        pack_put(j->packed, (size_t)i * upto, upto, rounds_first(&j->rounds, unasked - 1, code));
+        held_put(e->held, live, first + i, number_of(j), unasked, code);
+    }
+    return (size_t)rows * upto;
+}
+
+static void send_codes(encoder *e, const job *j, message_type type, uint64_t first, const float *soft, uint32_t rows,
+                       uint32_t unasked) {
     size_t bits = (size_t)rows * j->experiment.encoder.bits;
-    pack_soft(soft, bits, j->packed);
+    if (unasked < j->rounds.count) {
+        bits = pack_first_rounds(e, j, type == MESSAGE_ANSWER, first, soft, rows, unasked);
+    } else {
+        pack_soft(soft, bits, j->packed);
+    }
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
-    codes.model = j->trains ? (uint32_t)j->step : j->model;
+    codes.model = number_of(j);
     codes.first = first;
     codes.more = rows - 1;
     codes.bits = (ProtobufCBinaryData){pack_bytes(bits), j->packed};
@@ -290,7 +336,8 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
     if (e->pending_rows || e->mode != FEWBIT__MODE__MODE_TRAIN || (trains && b->step != e->job->step)) {
         return refuse_out_of_turn(e, "Batch");
     }
-    if (check_batch(e, b)) {
+    uint32_t unasked = 0;
+    if (check_batch(e, b) || take_rounds(e, b->rounds, &unasked, e->job)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
     if (trains) {
@@ -303,7 +350,7 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
         job_evaluate(e->job, done, piece);
     }
     if (b->phase == FEWBIT__PHASE__PHASE_HARD) {
-        send_codes(e, e->job, MESSAGE_CODES, b->first, e->job->soft, b->count);
+        send_codes(e, e->job, MESSAGE_CODES, b->first, e->job->soft, b->count, unasked);
     } else {
         send_activations(e, b, e->job->soft);
     }
@@ -347,7 +394,24 @@ static encoder_verdict on_request(encoder *e, const Fewbit__Request *r) {
     }
     job *j = e->is_switching ? e->next : e->job;
     job_load_inputs(j, 0, r->portion.data, 1);
-    send_codes(e, j, MESSAGE_ANSWER, r->id, nn_net_forward(j->net, j->inputs, 1, NN_EVALUATE), 1);
+    send_codes(e, j, MESSAGE_ANSWER, r->id, nn_net_forward(j->net, j->inputs, 1, NN_EVALUATE), 1, j->unasked);
+    return ENCODER_GO_ON;
+}
+
+static encoder_verdict on_ask(encoder *e, const Fewbit__Ask *a) {
+    if (!e->held || e->pending_rows) {
+        return refuse_out_of_turn(e, "Ask");
+    }
+    Fewbit__Added added = FEWBIT__ADDED__INIT;
+    if (held_answer(e->held, a, &e->job->rounds, &added)) {
+        return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
+    }
+    tell(e, MESSAGE_ADDED, &added.base);
+    return ENCODER_GO_ON;
+}
+
+static encoder_verdict on_settled(encoder *e, const Fewbit__Settled *s) {
+    e->settled += s->samples < HELD_PUSHED ? s->samples : HELD_PUSHED; /* untrusted */
     return ENCODER_GO_ON;
 }
 
@@ -390,6 +454,10 @@ encoder_verdict encoder_receive(encoder *e, const message *m) {
         return ENCODER_GO_ON;
     case MESSAGE_REQUEST:
         return on_request(e, m->body.request);
+    case MESSAGE_ASK:
+        return on_ask(e, m->body.ask);
+    case MESSAGE_SETTLED:
+        return on_settled(e, m->body.settled);
     case MESSAGE_BEGIN:
         e->has_begun = true;
         return ENCODER_GO_ON;
@@ -408,7 +476,9 @@ uint32_t encoder_heartbeat_ms(const encoder *e) {
 
 bool encoder_may_push(const encoder *e) {
     bool is_held = e->next && !e->is_switching;
-    return e->is_ready && e->has_begun && !is_held && e->mode == FEWBIT__MODE__MODE_SERVE;
+    bool is_far_ahead = e->is_ready && e->job->unasked < e->job->rounds.count &&
+                        e->unsettled > e->settled + (HELD_PUSHED - ENCODER_ROWS);
+    return e->is_ready && e->has_begun && !is_held && !is_far_ahead && e->mode == FEWBIT__MODE__MODE_SERVE;
 }
 
 static void push_through(encoder *e, job *j, uint64_t first, const uint8_t *portions, uint32_t count) {
@@ -417,8 +487,9 @@ static void push_through(encoder *e, job *j, uint64_t first, const uint8_t *port
         job_load_inputs(j, 0, portions + done * e->elements, piece);
         job_evaluate(j, done, piece);
     }
-    send_codes(e, j, MESSAGE_CODES, first, j->soft, count);
+    send_codes(e, j, MESSAGE_CODES, first, j->soft, count, j->unasked);
     e->pushed = first + count;
+    e->unsettled += count;
 }
 
 void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count) {

@@ -49,7 +49,8 @@ encoder_verdict encoder_receive(encoder *e, const message *m);
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t encoder_heartbeat_ms(const encoder *e);
 
-/* Whether codes may be pushed now: a model is loaded, the server has said Begin, and no Switch is awaited. */
+/* Whether codes may be pushed now: a model is loaded, the server has said Begin, no Switch is awaited, and not too many
+ * samples that more may be asked of are under way. */
 bool encoder_may_push(const encoder *e);
 
 /* Encodes `count` <= ENCODER_ROWS portions, [count, c, h, w], as samples first, first+1, ... and sends their Codes. */

@@ -65,6 +65,8 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
         return err_fail(ERR_MEMORY, "no memory for a job");
     }
     j->experiment = *e;
+    j->rounds = experiment_rounds(e);
+    j->unasked = j->rounds.count;
     j->run = run;
     j->trains = trains;
     j->split = s;

@@ -32,6 +32,8 @@ typedef struct job {
     uint8_t *distorted; /* one portion */
     uint64_t step;      /* of the weights */
     uint32_t model;     /* the number that its codes carry in serving */
+    rounds rounds;
+    uint32_t unasked; /* in serving: rounds of a code that come unasked; the others wait for an Ask */
 } job;
 
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */

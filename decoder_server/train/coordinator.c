@@ -51,6 +51,7 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->ledger.portions = c->portions;
     c->ledger.over_tcp = over_tcp;
     e = step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, c->train_samples, lanes);
+    e = e ? e : rounds_test_new(&c->rounds, c->e, c->step);
     e = e ? e : allocate(c);
     e = e || r->has_commit ? e : run_load_weights(r, step_head(c->step)); /* again once all are here: fails early */
     if (e) {
@@ -66,6 +67,7 @@ void coordinator_free(coordinator *c) {
     if (!c) {
         return;
     }
+    rounds_test_free(c->rounds);
     step_free(c->step);
     free(c->order);
     free(c->batch_ids);
@@ -394,6 +396,9 @@ void coordinator_receive(coordinator *c, uint32_t portion, const message *m) {
         break;
     case MESSAGE_CODES:
         evaluation_take_codes(c, portion, m->body.codes);
+        break;
+    case MESSAGE_ADDED:
+        evaluation_take_added(c, portion, m->body.added);
         break;
     case MESSAGE_SAVED:
         saving_take_saved(c, portion, m->body.saved);

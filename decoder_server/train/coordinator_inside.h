@@ -7,12 +7,13 @@
 #include "decoder_server/train/course.h"
 #include "decoder_server/train/histogram.h"
 #include "decoder_server/train/ledger.h"
+#include "decoder_server/train/rounds_test.h"
 #include "decoder_server/train/step.h"
 
 typedef enum state { GATHERING, TRAINING, UPDATING, METERING, EVALUATING, SAVING, OVER } state;
 
 /* The evaluations at the end of an epoch, in order. */
-typedef enum stage { SOFT_TEST, ROUNDED_TEST, ROUNDED_VALIDATION, STAGES } stage;
+typedef enum stage { SOFT_TEST, ROUNDED_TEST, ROUNDS_TEST, ROUNDED_VALIDATION, STAGES } stage;
 
 typedef struct member {
     bool is_here, has_answered;
@@ -40,6 +41,7 @@ struct coordinator {
     stage stage;
     uint32_t evaluated; /* samples of the stage */
     uint64_t stage_correct[STAGES];
+    rounds_test *rounds; /* NULL: all bits come in one round */
     histogram histograms[SPLIT_PORTIONS_MAX]; /* of the soft test's outputs, by portion */
     bool meter_opens;                         /* the meters asked for are those before the rounded test */
     run_commit next;
@@ -78,6 +80,7 @@ void coordinator_end(coordinator *c, err outcome, const char *text);
 void evaluation_start(coordinator *c);
 void evaluation_on(coordinator *c);
 void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes);
+void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *added);
 
 /* saving.c: a checkpoint of all parts, and the end of the run. */
 void saving_start(coordinator *c);

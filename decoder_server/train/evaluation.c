@@ -2,17 +2,37 @@
 #include "bits/pack.h"
 #include "decoder_server/train/coordinator_inside.h"
 
-void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
+static bool take_all_rounds(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
     size_t numbers = (size_t)c->rows * c->bits;
-    if (c->state != EVALUATING || c->stage == SOFT_TEST || c->members[k].has_answered ||
-        codes->model != (uint32_t)c->at.step || (uint64_t)codes->more + 1 != c->rows ||
-        codes->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(codes->bits.data, numbers)) {
-        coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
-        return;
+    if ((uint64_t)codes->more + 1 != c->rows || codes->bits.len != pack_bytes(numbers) ||
+        !pack_tail_is_clear(codes->bits.data, numbers)) {
+        return false;
     }
     unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
     c->ledger.codes[k] += numbers;
+    return true;
+}
+
+void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
+    bool is_by_round = c->stage == ROUNDS_TEST;
+    if (c->state != EVALUATING || c->stage == SOFT_TEST || c->members[k].has_answered ||
+        codes->model != (uint32_t)c->at.step ||
+        !(is_by_round ? rounds_test_take_codes(c->rounds, k, codes) : take_all_rounds(c, k, codes))) {
+        coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
+        return;
+    }
+    if (coordinator_is_last_answer(c, k)) {
+        evaluation_on(c);
+    }
+}
+
+void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *added) {
+    if (c->state != EVALUATING || c->stage != ROUNDS_TEST || c->members[k].has_answered ||
+        !rounds_test_take_added(c->rounds, k, added)) {
+        coordinator_drop_for_protocol(c, k, "sent a round of bits that was not asked for or does not fit");
+        return;
+    }
     if (coordinator_is_last_answer(c, k)) {
         evaluation_on(c);
     }
@@ -39,6 +59,10 @@ static void send_evaluation(coordinator *c) {
     batch.part = part_of(c->stage) == DATASET_TEST ? FEWBIT__PART__PART_TEST : FEWBIT__PART__PART_TRAIN;
     batch.first = first_of(c, c->stage) + c->evaluated;
     batch.count = c->rows;
+    if (c->stage == ROUNDS_TEST) {
+        batch.rounds = 1;
+        rounds_test_begin(c->rounds, batch.first, c->rows);
+    }
     coordinator_await_answers(c);
     c->state = EVALUATING;
     coordinator_tell_all(c, MESSAGE_BATCH, &batch.base);
@@ -57,6 +81,9 @@ static void start_stage(coordinator *c, stage s) {
     c->stage = s;
     c->evaluated = 0;
     c->stage_correct[s] = 0;
+    if (s == ROUNDS_TEST) {
+        rounds_test_start(c->rounds);
+    }
     if (s == ROUNDED_TEST) {
         ask_meters(c, true);
     } else {
@@ -83,6 +110,7 @@ static void end_evaluation(coordinator *c) {
         .validation = accuracy_of(c, ROUNDED_VALIDATION),
         .seconds = clock_seconds_since(c->period_started_ns),
         .encoders = histogram_list(c->histograms, c->portions),
+        .rounds = c->rounds ? rounds_test_json(c->rounds) : NULL,
     };
     if (course_end_period(c->run, &c->at, c->batches, &score, &c->next_is_best)) {
         coordinator_end(c, ERR_MEMORY, err_text());
@@ -93,29 +121,60 @@ static void end_evaluation(coordinator *c) {
     saving_start(c);
 }
 
+static void validate(coordinator *c) {
+    if (c->e->data.validation > 0) {
+        start_stage(c, ROUNDED_VALIDATION);
+    } else {
+        c->stage_correct[ROUNDED_VALIDATION] = 0;
+        end_evaluation(c);
+    }
+}
+
 static void end_stage(coordinator *c) {
     if (c->stage == ROUNDED_TEST) {
         ask_meters(c, false);
     } else if (c->stage == SOFT_TEST) {
         start_stage(c, ROUNDED_TEST);
+    } else if (c->stage == ROUNDS_TEST) {
+        validate(c);
     } else {
         end_evaluation(c);
     }
 }
 
-/* All answers to an evaluation batch are here. */
-void evaluation_on(coordinator *c) {
-    const uint8_t *truth = c->labels->values[part_of(c->stage)] + first_of(c, c->stage) + c->evaluated;
-    c->stage_correct[c->stage] += step_evaluate(c->step, c->soft, truth, c->rows);
-    for (uint32_t k = 0; k < c->portions && c->stage == SOFT_TEST; k++) {
-        histogram_add(&c->histograms[k], c->soft + (size_t)k * c->bits, c->rows, (size_t)c->portions * c->bits);
-    }
+static void go_on(coordinator *c) {
     c->evaluated += c->rows;
     if (c->evaluated < samples_of(c, c->stage)) {
         send_evaluation(c);
     } else {
         end_stage(c);
     }
+}
+
+/* What has come is judged; the next round of what is unsure is asked for, until nothing is. */
+static void on_round(coordinator *c, const uint8_t *truth) {
+    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    ask.model = (uint32_t)c->at.step;
+    if (rounds_test_next(c->rounds, truth, &ask)) {
+        coordinator_await_answers(c);
+        coordinator_tell_all(c, MESSAGE_ASK, &ask.base);
+    } else {
+        go_on(c);
+    }
+}
+
+/* All answers to an evaluation batch are here. */
+void evaluation_on(coordinator *c) {
+    const uint8_t *truth = c->labels->values[part_of(c->stage)] + first_of(c, c->stage) + c->evaluated;
+    if (c->stage == ROUNDS_TEST) {
+        on_round(c, truth);
+        return;
+    }
+    c->stage_correct[c->stage] += step_evaluate(c->step, c->soft, truth, c->rows);
+    for (uint32_t k = 0; k < c->portions && c->stage == SOFT_TEST; k++) {
+        histogram_add(&c->histograms[k], c->soft + (size_t)k * c->bits, c->rows, (size_t)c->portions * c->bits);
+    }
+    go_on(c);
 }
 
 void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
@@ -134,10 +193,9 @@ void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
         return;
     }
     c->ledger.rounded_samples = samples_of(c, ROUNDED_TEST);
-    if (c->e->data.validation > 0) {
-        start_stage(c, ROUNDED_VALIDATION);
+    if (c->rounds) {
+        start_stage(c, ROUNDS_TEST);
     } else {
-        c->stage_correct[ROUNDED_VALIDATION] = 0;
-        end_evaluation(c);
+        validate(c);
     }
 }

@@ -2,6 +2,8 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "decoder_server/train/by_round.h"
+#include "data/dataset.h"
 #include "decoder_server/train/missing.h"
 #include "nn/loss.h"
 #include "nn/rows.h"
@@ -23,6 +25,9 @@ struct step {
     uint64_t number; /* of the step */
     uint64_t *have;  /* [max_rows] */
     float *seen;     /* [max_rows, inputs]; NULL: no portion is ever missing */
+    by_round by_round;
+    float weights[ROUNDS_MAX]; /* of each round's loss */
+    float *spread;             /* [max_rows, inputs]; NULL: all bits come in one round */
 };
 
 /* The head's dropout; portions count from 0 and never get there. */
@@ -38,7 +43,8 @@ static err make_head(step *s, size_t rows, lanes *l) {
     nn_spec spec;
     experiment_describe_head(e, &parts, s->classes, &spec);
     s->inputs = spec.inputs;
-    s->max_rows = nn_rows_at_once(&spec, e->training.batch, rows);
+    size_t batch = (size_t)e->training.batch * s->by_round.rounds.count;
+    s->max_rows = nn_rows_at_once(&spec, batch, rows);
     nn_net_options options = {
         .max_rows = s->max_rows,
         .training = true,
@@ -53,13 +59,15 @@ static err plan_buffers(step *s) {
     size_t logits = s->max_rows * s->classes * sizeof(float);
     size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
     size_t seen = s->missing.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
-    err e = arena_init(&s->buffers,
-                       arena_rounded(logits) + arena_rounded(soft) + arena_rounded(seen) + arena_rounded(have));
+    size_t spread = s->by_round.rounds.count > 1 ? soft : 0;
+    err e = arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft) + arena_rounded(seen) +
+                                        arena_rounded(have) + arena_rounded(spread));
     if (!e) {
         s->logits_gradient = arena_take(&s->buffers, logits);
         s->soft_gradient = soft > 0 ? arena_take(&s->buffers, soft) : NULL;
         s->seen = seen > 0 ? arena_take(&s->buffers, seen) : NULL;
         s->have = arena_take(&s->buffers, have);
+        s->spread = spread > 0 ? arena_take(&s->buffers, spread) : NULL;
     }
     return e;
 }
@@ -73,6 +81,8 @@ err step_new(step **out, const experiment *e, size_t rows, uint32_t train_sample
     s->train_samples = train_samples;
     s->optimiser = experiment_optimiser(e, train_samples);
     s->missing = (missing){e->training.portion_dropout, e->training.seed, e->data.portions, e->encoder.bits};
+    s->by_round = (by_round){experiment_rounds(e), e->data.portions, e->encoder.bits};
+    experiment_round_weights(e, s->weights);
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
     if (failed) {
@@ -113,27 +123,53 @@ void step_set_number(step *s, uint64_t number) {
     nn_net_set_step(s->head, s->experiment.training.seed, rng_stream(RNG_DROPOUT, HEAD_STREAM), (uint32_t)number);
 }
 
-/* What the head sees of what the encoders put out. */
+/* What the head sees of what the encoders put out: a row a sample, a round after the other. */
 static const float *see(step *s, const float *soft, size_t rows) {
-    if (!s->seen) {
-        return soft;
+    const float *seen = soft;
+    if (s->seen) {
+        missing_draw(&s->missing, s->number, rows, s->have);
+        missing_fill(&s->missing, s->have, rows, soft, s->seen);
+        seen = s->seen;
     }
-    missing_draw(&s->missing, s->number, rows, s->have);
-    missing_fill(&s->missing, s->have, rows, soft, s->seen);
-    return s->seen;
+    if (s->spread) {
+        by_round_spread(&s->by_round, seen, rows, s->spread);
+        seen = s->spread;
+    }
+    return seen;
+}
+
+/* Each round's loss with its weight; the gradient on all their logits is in logits_gradient. */
+static double losses(step *s, const float *logits, const uint8_t *labels, size_t rows, size_t *correct) {
+    uint32_t count = s->by_round.rounds.count;
+    size_t numbers = rows * s->classes;
+    double loss = 0;
+    for (uint32_t round = 0; round < count; round++) {
+        float *gradient = s->logits_gradient + round * numbers;
+        size_t right = 0;
+        loss += (double)s->weights[round] * loss_cross_entropy(logits + round * numbers, labels, rows, s->classes,
+                                                               s->experiment.loss.label_smoothing, gradient, &right);
+        for (size_t i = 0; i < numbers && count > 1; i++) {
+            gradient[i] *= s->weights[round];
+        }
+        *correct += round + 1 == count ? right : 0;
+    }
+    return loss;
 }
 
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
-    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows, NN_TRAIN);
-    *loss = loss_cross_entropy(logits, labels, rows, s->classes, s->experiment.loss.label_smoothing, s->logits_gradient,
-                               correct);
+    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->by_round.rounds.count, NN_TRAIN);
+    *loss = losses(s, logits, labels, rows, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
     if (!s->soft_gradient) {
         return NULL;
     }
     float alpha = s->experiment.loss.quantization;
     size_t numbers = rows * s->inputs;
-    memcpy(s->soft_gradient, gradient, numbers * sizeof(float));
+    if (s->spread) {
+        by_round_gather(&s->by_round, gradient, rows, s->soft_gradient);
+    } else {
+        memcpy(s->soft_gradient, gradient, numbers * sizeof(float));
+    }
     if (s->seen) {
         missing_clear(&s->missing, s->have, rows, s->soft_gradient);
     }
@@ -168,4 +204,19 @@ size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t 
         loss_cross_entropy(logits, labels + first, piece, s->classes, 0, NULL, &correct);
     }
     return correct;
+}
+
+void step_judge(step *s, const float *codes, size_t rows, float *sure, uint8_t *classes) {
+    for (size_t first = 0; first < rows; first += s->max_rows) {
+        size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
+        const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);
+        for (size_t i = 0; i < piece; i++) {
+            float row[DATASET_CLASSES_MAX];
+            memcpy(row, logits + i * s->classes, s->classes * sizeof *row);
+            loss_softmax(row, s->classes);
+            size_t class = loss_largest(row, s->classes);
+            sure[first + i] = row[class];
+            classes[first + i] = (uint8_t) class;
+        }
+    }
 }

@@ -26,8 +26,8 @@ size_t step_inputs(const step *s);
 void step_set_number(step *s, uint64_t number);
 
 /* soft [rows, inputs], all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the step's
- * until the next call, or NULL for a classifier alone; *loss gets the mean loss (cross entropy + alpha * quantization),
- * *correct is added to. step_update must follow before the next call. */
+ * until the next call, or NULL for a classifier alone; *loss gets the mean loss (cross entropy + alpha * quantization;
+ * where bits come in rounds, the weighted mean of each round's cross entropy), *correct is added to, by all bits. step_update must follow before the next call. */
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct);
 
 /* The optimiser's step on the head, in tasks that may run side by side with anything that does not touch the head,
@@ -36,6 +36,9 @@ size_t step_update_tasks(const step *s);
 void step_update_begin(step *s);
 void step_update_task(step *s, size_t task);
 void step_update_finish(step *s);
+
+/* What the head makes of rows of codes, any number of them: each row's largest probability and its class. */
+void step_judge(step *s, const float *codes, size_t rows, float *sure, uint8_t *classes);
 
 /* How many of the rows, any number of them, are classified right. */
 size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows);

@@ -60,7 +60,7 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
 static err check_alone(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
-    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision;
+    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !e->rounds.bits_count;
     const rule rules[] = {
         {"encoder.net", is_bare, "none takes no other key beside it"},
         {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
@@ -80,6 +80,50 @@ static err check_parts(const experiment *e, check_failure *found) {
         {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
         {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
+    };
+    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+}
+
+static bool sums_up_to_bits(const experiment *e) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < e->rounds.bits_count; i++) {
+        sum += e->rounds.bits[i];
+        if (e->rounds.bits[i] == 0) {
+            return false;
+        }
+    }
+    return e->rounds.bits_count == 0 || sum == e->encoder.bits;
+}
+
+static bool are_weights(const experiment *e) {
+    float sum = 0;
+    for (uint32_t i = 0; i < e->rounds.weights_count; i++) {
+        sum += e->rounds.weights[i];
+        if (!finite_in(e->rounds.weights[i], 0, 1000)) {
+            return false;
+        }
+    }
+    return e->rounds.weights_count == 0 || sum > 0;
+}
+
+static bool are_rising_thresholds(const experiment *e) {
+    for (uint32_t i = 0; i < e->rounds.sure_count; i++) {
+        if (!finite_in(e->rounds.sure[i], i ? e->rounds.sure[i - 1] : 0, 1.1f)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static err check_rounds(const experiment *e, check_failure *found) {
+    uint32_t count = e->rounds.bits_count;
+    const rule rules[] = {
+        {"encoder.rounds", sums_up_to_bits(e), "must be numbers above 0 that add up to encoder.bits"},
+        {"loss.rounds", e->rounds.weights_count == 0 || e->rounds.weights_count == count,
+         "must have an entry for each of encoder.rounds"},
+        {"loss.rounds", are_weights(e), "must be from 0 to 1000, not all 0"},
+        {"training.sure", e->rounds.sure_count == 0 || count > 1, "needs encoder.rounds"},
+        {"training.sure", are_rising_thresholds(e), "must be numbers from 0 to 1.1 in rising order"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
@@ -145,6 +189,7 @@ static err check_sizes(const experiment *e, check_failure *found) {
 err check_experiment(const experiment *e, check_failure *found) {
     err failed = check_data(e, found);
     failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, found) : check_parts(e, found);
+    failed = failed ? failed : check_rounds(e, found);
     failed = failed ? failed : check_augmentation(e, found);
     failed = failed ? failed : check_classifier(e, found);
     failed = failed ? failed : check_training(e, found);

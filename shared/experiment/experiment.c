@@ -141,6 +141,29 @@ err experiment_split(const experiment *e, split *s, uint32_t *classes) {
     return split_check(s);
 }
 
+rounds experiment_rounds(const experiment *e) {
+    rounds r = {.count = 1, .upto = {e->encoder.bits}};
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < e->rounds.bits_count; i++) {
+        bits += e->rounds.bits[i];
+        r.upto[i] = bits;
+        r.count = i + 1;
+    }
+    return r;
+}
+
+void experiment_round_weights(const experiment *e, float weights[ROUNDS_MAX]) {
+    uint32_t count = experiment_rounds(e).count;
+    float sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        weights[i] = e->rounds.weights_count ? e->rounds.weights[i] : 1.0f;
+        sum += weights[i];
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        weights[i] /= sum;
+    }
+}
+
 err experiment_weights_path(const experiment *e, const char *file, char *path, size_t size) {
     const char *weights = e->classifier.weights, *slash = strrchr(file, '/');
     if (weights[0] == '/' || !slash) {

@@ -7,6 +7,7 @@
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
 #include "base/err.h"
+#include "bits/rounds.h"
 #include "data/augment.h"
 #include "data/split.h"
 #include "nn/optimiser.h"
@@ -16,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_CODE_BITS_MAX = 1024 };
+enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_CODE_BITS_MAX = 1024, EXPERIMENT_SURE_MAX = 32 };
 
 typedef struct experiment {
     char name[64];
@@ -30,6 +31,14 @@ typedef struct experiment {
     } data;
     augmentation augment; /* of training samples */
     zoo_encoder encoder;
+    struct {
+        uint32_t bits[ROUNDS_MAX]; /* of an encoder's bits, those of each round; none: all in one round */
+        uint32_t bits_count;
+        float weights[ROUNDS_MAX]; /* of each round's loss; none: all alike */
+        uint32_t weights_count;
+        float sure[EXPERIMENT_SURE_MAX]; /* what the test tries as --sure, rising; none: a list of its own */
+        uint32_t sure_count;
+    } rounds;
     struct {
         zoo_decoder_net net;
     } decoder;
@@ -92,6 +101,10 @@ err experiment_split(const experiment *e, split *s, uint32_t *classes);
  * head's input is a whole sample. */
 void experiment_describe_encoder(const experiment *e, const split *s, nn_spec *spec);
 void experiment_describe_head(const experiment *e, const split *s, uint32_t classes, nn_spec *spec);
+
+/* In which rounds an encoder's bits are sent, and the share of each in the loss; the shares add up to 1. */
+rounds experiment_rounds(const experiment *e);
+void experiment_round_weights(const experiment *e, float weights[ROUNDS_MAX]);
 
 /* The names of the nets as a file writes them: "simple-1d", "linear", "mnist". */
 const char *experiment_encoder_name(const experiment *e);

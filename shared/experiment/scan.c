@@ -80,6 +80,23 @@ static const cyaml_schema_field_t *field_named(const cyaml_schema_field_t *field
     return NULL;
 }
 
+/* The same of a list: of its entries. */
+static const char *demand_of_list(scan *s, const cyaml_schema_value_t *schema, const yaml_node_t *node) {
+    if (node->type != YAML_SEQUENCE_NODE) {
+        return "must be a list, as [2, 4]";
+    }
+    if (node->data.sequence.items.top - node->data.sequence.items.start > (ptrdiff_t)schema->sequence.max) {
+        return "has too many entries";
+    }
+    const char *demand = NULL;
+    for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top && !demand;
+         item++) {
+        const yaml_node_t *entry = yaml_document_get_node(&s->document, *item);
+        demand = entry ? demand_of(schema->sequence.entry, entry) : NULL;
+    }
+    return demand;
+}
+
 /* `section` is "" at the top. Keys that are not known are left to libcyaml. */
 static err scan_mapping(scan *s, const yaml_node_t *node, const cyaml_schema_field_t *fields, const char *section) {
     const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
@@ -95,7 +112,8 @@ static err scan_mapping(scan *s, const yaml_node_t *node, const cyaml_schema_fie
             e = scan_mapping(s, value, field->value.mapping.fields, field->key);
             continue;
         }
-        const char *demand = demand_of(&field->value, value);
+        const char *demand = field->value.type == CYAML_SEQUENCE ? demand_of_list(s, &field->value, value)
+                                                                 : demand_of(&field->value, value);
         if (demand) {
             e = err_fail(ERR_INPUT, "%s:%zu: key %s%s%s %s", s->where, key->start_mark.line + 1, section,
                          section[0] ? "." : "", field->key, demand);

@@ -36,6 +36,9 @@ static const cyaml_strval_t optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}, 
 static const cyaml_strval_t schedules[] = {
     {"constant", NN_CONSTANT}, {"cosine", NN_COSINE}, {"one-cycle", NN_ONE_CYCLE}};
 
+static const cyaml_schema_value_t whole_number = {CYAML_VALUE_UINT(CYAML_FLAG_DEFAULT, uint32_t)};
+static const cyaml_schema_value_t number = {CYAML_VALUE_FLOAT(CYAML_FLAG_DEFAULT, float)};
+
 static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_STRING("set", REQUIRED, experiment, data.set, 1),
     CYAML_FIELD_ENUM("split", NAMED, experiment, data.split, splits, CYAML_ARRAY_LEN(splits)),
@@ -50,6 +53,7 @@ static const cyaml_schema_field_t encoder_fields[] = {
     CYAML_FIELD_ENUM("net", NAMED, experiment, encoder.net, encoder_nets, CYAML_ARRAY_LEN(encoder_nets)),
     CYAML_FIELD_UINT("hidden", OPTIONAL, experiment, encoder.hidden),
     CYAML_FIELD_UINT("bits", OPTIONAL, experiment, encoder.bits),
+    CYAML_FIELD_SEQUENCE("rounds", OPTIONAL, experiment, rounds.bits, &whole_number, 0, ROUNDS_MAX),
     CYAML_FIELD_BOOL("batch_norm", OPTIONAL, experiment, encoder.batch_norm),
     CYAML_FIELD_ENUM("soft", NAMED | OPTIONAL, experiment, encoder.soft, softs, CYAML_ARRAY_LEN(softs)),
     CYAML_FIELD_ENUM("decision", NAMED | OPTIONAL, experiment, encoder.decision, decisions, CYAML_ARRAY_LEN(decisions)),
@@ -82,6 +86,7 @@ static const cyaml_schema_field_t augment_fields[] = {
 static const cyaml_schema_field_t loss_fields[] = {
     CYAML_FIELD_FLOAT("quantization", OPTIONAL, experiment, loss.quantization),
     CYAML_FIELD_FLOAT("label_smoothing", OPTIONAL, experiment, loss.label_smoothing),
+    CYAML_FIELD_SEQUENCE("rounds", OPTIONAL, experiment, rounds.weights, &number, 0, ROUNDS_MAX),
     CYAML_FIELD_END,
 };
 
@@ -106,6 +111,7 @@ static const cyaml_schema_field_t training_fields[] = {
     CYAML_FIELD_ENUM("precision", NAMED | OPTIONAL, experiment, training.precision, precisions,
                      CYAML_ARRAY_LEN(precisions)),
     CYAML_FIELD_FLOAT("portion_dropout", OPTIONAL, experiment, training.portion_dropout),
+    CYAML_FIELD_SEQUENCE("sure", OPTIONAL, experiment, rounds.sure, &number, 0, EXPERIMENT_SURE_MAX),
     CYAML_FIELD_END,
 };
 

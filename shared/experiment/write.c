@@ -103,6 +103,17 @@ static void put_scalar(writer *w, const cyaml_schema_value_t *schema, const void
     }
 }
 
+/* On one line: [2, 4]. */
+static void put_sequence(writer *w, const cyaml_schema_field_t *field, const char *data) {
+    uint64_t count = whole_at(data + field->count_offset, field->count_size);
+    put(w, "[");
+    for (uint64_t i = 0; i < count; i++) {
+        put(w, i ? ", " : "");
+        put_scalar(w, field->value.sequence.entry, data + field->data_offset + i * field->value.data_size);
+    }
+    put(w, "]");
+}
+
 static void put_mapping(writer *w, const cyaml_schema_field_t *fields, const char *data, const char *indent) {
     for (const cyaml_schema_field_t *field = fields; field->key; field++) {
         put(w, "%s%s:", indent, field->key);
@@ -112,7 +123,11 @@ static void put_mapping(writer *w, const cyaml_schema_field_t *fields, const cha
             continue;
         }
         put(w, " ");
-        put_scalar(w, &field->value, data + field->data_offset);
+        if (field->value.type == CYAML_SEQUENCE) {
+            put_sequence(w, field, data);
+        } else {
+            put_scalar(w, &field->value, data + field->data_offset);
+        }
         put(w, "\n");
     }
 }

@@ -25,6 +25,9 @@ static const message_kind kinds[MESSAGE_TYPES] = {
     [MESSAGE_PREPARE] = {"Prepare", &fewbit__prepare__descriptor},
     [MESSAGE_PREPARED] = {"Prepared", &fewbit__prepared__descriptor},
     [MESSAGE_SWITCH] = {"Switch", &fewbit__switch__descriptor},
+    [MESSAGE_ASK] = {"Ask", &fewbit__ask__descriptor},
+    [MESSAGE_ADDED] = {"Added", &fewbit__added__descriptor},
+    [MESSAGE_SETTLED] = {"Settled", &fewbit__settled__descriptor},
 };
 
 const char *message_name(uint8_t type) {

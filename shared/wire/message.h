@@ -32,6 +32,9 @@ typedef enum message_type {
     MESSAGE_PREPARE,
     MESSAGE_PREPARED,
     MESSAGE_SWITCH,
+    MESSAGE_ASK,
+    MESSAGE_ADDED,
+    MESSAGE_SETTLED,
     MESSAGE_TYPES
 } message_type;
 
@@ -53,6 +56,9 @@ typedef union message_body {
     const Fewbit__Prepare *prepare;
     const Fewbit__Prepared *prepared;
     const Fewbit__Switch *switch_to;
+    const Fewbit__Ask *ask;
+    const Fewbit__Added *added;
+    const Fewbit__Settled *settled;
 } message_body;
 
 typedef struct message {

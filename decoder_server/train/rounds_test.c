@@ -1,0 +1,214 @@
+#include "decoder_server/train/rounds_test.h"
+
+#include "bits/pack.h"
+#include "wire/picks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Tried where the experiment names none: never, more and more often, always. */
+static const float usual[] = {0,     0.4f,  0.5f,  0.6f,  0.65f, 0.7f,  0.75f,  0.8f,   0.825f, 0.85f,  0.875f, 0.9f,
+                              0.92f, 0.94f, 0.95f, 0.96f, 0.97f, 0.98f, 0.985f, 0.99f, 0.995f, 0.998f, 0.999f, 1.1f};
+
+/* Of all samples so far, what was sent until a threshold was satisfied. */
+typedef struct tally {
+    uint64_t correct, asked, payload_bits, up_bytes, down_bytes;
+} tally;
+
+struct rounds_test {
+    step *step;
+    by_round by_round;
+    uint32_t count; /* of thresholds */
+    float thresholds[EXPERIMENT_SURE_MAX];
+    tally tallies[EXPERIMENT_SURE_MAX];
+    uint64_t samples;
+    /* of the batch */
+    uint64_t first;
+    size_t rows;
+    uint32_t at;     /* the threshold */
+    tally so_far;    /* but for `correct` */
+    bool is_judged;  /* by the first round */
+    uint32_t picked; /* samples that were asked for, 0: none; of round `round` */
+    uint32_t round;
+    uint32_t places[PICKS_MAX]; /* of them, among the rows */
+    uint64_t ids[PICKS_MAX];
+    picks picks;
+    float sure[PICKS_MAX];
+    uint8_t classes[PICKS_MAX], reached[PICKS_MAX]; /* `reached`: the last round that is here */
+    float *codes;                                   /* [PICKS_MAX, portions * bits] */
+    float *unsure;                                  /* the same, of the picked ones */
+};
+
+err rounds_test_new(rounds_test **out, const experiment *e, step *s) {
+    rounds r = experiment_rounds(e);
+    *out = NULL;
+    if (r.count == 1) {
+        return ERR_OK;
+    }
+    rounds_test *t = calloc(1, sizeof *t);
+    size_t numbers = (size_t)PICKS_MAX * e->data.portions * e->encoder.bits;
+    if (t) {
+        t->codes = malloc(numbers * sizeof *t->codes);
+        t->unsure = malloc(numbers * sizeof *t->unsure);
+    }
+    if (!t || !t->codes || !t->unsure) {
+        rounds_test_free(t);
+        return err_fail(ERR_MEMORY, "no memory to test %u rounds", r.count);
+    }
+    t->step = s;
+    t->by_round = (by_round){r, e->data.portions, e->encoder.bits};
+    t->count = e->rounds.sure_count ? e->rounds.sure_count : sizeof usual / sizeof usual[0];
+    memcpy(t->thresholds, e->rounds.sure_count ? e->rounds.sure : usual, t->count * sizeof(float));
+    *out = t;
+    return ERR_OK;
+}
+
+void rounds_test_free(rounds_test *t) {
+    if (t) {
+        free(t->codes);
+        free(t->unsure);
+        free(t);
+    }
+}
+
+void rounds_test_start(rounds_test *t) {
+    memset(t->tallies, 0, sizeof t->tallies);
+    t->samples = 0;
+}
+
+void rounds_test_begin(rounds_test *t, uint64_t first, size_t rows) {
+    t->first = first;
+    t->rows = rows;
+    t->at = t->picked = t->round = 0;
+    t->so_far = (tally){0};
+    t->is_judged = false;
+    memset(t->reached, 0, sizeof t->reached);
+}
+
+/* A portion's part of one row: `width` bits of a stream become the bits of a round. */
+static void place(rounds_test *t, uint32_t portion, size_t row, const uint8_t *bits, size_t at) {
+    const by_round *b = &t->by_round;
+    uint32_t width = rounds_width(&b->rounds, t->round);
+    float *to = t->codes + (row * b->portions + portion) * b->bits + b->rounds.upto[t->round] - width;
+    uint64_t code = pack_get(bits, at * width, width);
+    for (uint32_t bit = 0; bit < width; bit++) {
+        to[bit] = (float)(code >> bit & 1);
+    }
+}
+
+static void count_up(rounds_test *t, size_t bits, const ProtobufCMessage *body) {
+    t->so_far.payload_bits += bits;
+    t->so_far.up_bytes += message_frame_size(body);
+}
+
+bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Codes *codes) {
+    size_t bits = t->rows * t->by_round.rounds.upto[0];
+    if ((uint64_t)codes->more + 1 != t->rows || codes->bits.len != pack_bytes(bits) ||
+        !pack_tail_is_clear(codes->bits.data, bits)) {
+        return false;
+    }
+    for (size_t row = 0; row < t->rows; row++) {
+        place(t, portion, row, codes->bits.data, row);
+    }
+    count_up(t, bits, &codes->base);
+    return true;
+}
+
+bool rounds_test_take_added(rounds_test *t, uint32_t portion, const Fewbit__Added *added) {
+    size_t bits = (size_t)t->picked * rounds_width(&t->by_round.rounds, t->round);
+    if (t->picked == 0 || added->round != t->round || added->first != t->ids[0] || added->n_gone > 0 ||
+        added->bits.len != pack_bytes(bits) || !pack_tail_is_clear(added->bits.data, bits)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < t->picked; i++) {
+        place(t, portion, t->places[i], added->bits.data, i);
+    }
+    count_up(t, bits, &added->base);
+    return true;
+}
+
+/* The answers to the first round of all, or to what the picked ones have had since. */
+static void judge(rounds_test *t) {
+    const by_round *b = &t->by_round;
+    size_t width = (size_t)b->portions * b->bits;
+    if (!t->is_judged) {
+        for (size_t row = 0; row < t->rows; row++) {
+            by_round_hide(b, 0, t->codes + row * width);
+        }
+        step_judge(t->step, t->codes, t->rows, t->sure, t->classes);
+        t->is_judged = true;
+        return;
+    }
+    float sure[PICKS_MAX];
+    uint8_t classes[PICKS_MAX];
+    for (uint32_t i = 0; i < t->picked; i++) {
+        memcpy(t->unsure + i * width, t->codes + t->places[i] * width, width * sizeof(float));
+    }
+    step_judge(t->step, t->unsure, t->picked, sure, classes);
+    for (uint32_t i = 0; i < t->picked; i++) {
+        uint32_t row = t->places[i];
+        t->sure[row] = sure[i];
+        t->classes[row] = classes[i];
+        t->reached[row] = (uint8_t)t->round;
+    }
+    t->picked = 0;
+}
+
+/* Those that have had `round` - 1 and are not sure enough. */
+static void pick(rounds_test *t, uint32_t round) {
+    t->picked = 0;
+    t->round = round;
+    for (uint32_t row = 0; row < t->rows; row++) {
+        if (t->reached[row] + 1u == round && t->sure[row] < t->thresholds[t->at]) {
+            t->places[t->picked] = row;
+            t->ids[t->picked++] = t->first + row;
+        }
+    }
+}
+
+/* What the threshold has come to. */
+static void add_up(rounds_test *t, const uint8_t *labels) {
+    tally *to = &t->tallies[t->at];
+    for (size_t row = 0; row < t->rows; row++) {
+        to->correct += t->classes[row] == labels[row];
+        to->asked += t->reached[row] > 0;
+    }
+    to->payload_bits += t->so_far.payload_bits;
+    to->up_bytes += t->so_far.up_bytes;
+    to->down_bytes += t->so_far.down_bytes;
+}
+
+bool rounds_test_next(rounds_test *t, const uint8_t *labels, Fewbit__Ask *ask) {
+    judge(t);
+    for (; t->at < t->count; t->at++) {
+        for (uint32_t round = 1; round < t->by_round.rounds.count; round++) {
+            pick(t, round);
+            if (t->picked > 0) {
+                ask->round = round;
+                picks_put(&t->picks, t->ids, t->picked, ask);
+                t->so_far.down_bytes += message_frame_size(&ask->base) * t->by_round.portions;
+                return true;
+            }
+        }
+        add_up(t, labels);
+    }
+    t->samples += t->rows;
+    return false;
+}
+
+json_t *rounds_test_json(const rounds_test *t) {
+    json_t *list = json_array();
+    double samples = t->samples ? (double)t->samples : 1;
+    for (uint32_t i = 0; i < t->count; i++) {
+        const tally *of = &t->tallies[i];
+        json_t *one = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "sure", (double)t->thresholds[i], "accuracy",
+                                100 * (double)of->correct / samples, "bits", (double)of->payload_bits / samples,
+                                "asked", (double)of->asked / samples, "bits_up", 8 * (double)of->up_bytes / samples,
+                                "bits_down", 8 * (double)of->down_bytes / samples);
+        if (json_array_append_new(list, one) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}

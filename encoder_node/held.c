@@ -1,0 +1,78 @@
+#include "encoder_node/held.h"
+
+#include "bits/pack.h"
+#include "wire/picks.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* `next` is the round that may be asked for; 0: the place is free. */
+typedef struct place {
+    uint64_t id, code;
+    uint32_t model, next;
+} place;
+
+struct held {
+    place pushed[HELD_PUSHED], live[HELD_LIVE]; /* by id, modulo */
+    uint64_t ids[PICKS_MAX];
+    uint32_t gone[PICKS_MAX];
+    uint8_t bits[PICKS_MAX * PACK_CODE_BITS_MAX / 8];
+};
+
+err held_new(held **h) {
+    *h = calloc(1, sizeof **h);
+    return *h ? ERR_OK : err_fail(ERR_MEMORY, "no memory for codes that may be asked for");
+}
+
+void held_free(held *h) {
+    free(h);
+}
+
+void held_clear(held *h) {
+    memset(h->pushed, 0, sizeof h->pushed);
+    memset(h->live, 0, sizeof h->live);
+}
+
+static place *place_of(held *h, bool live, uint64_t id) {
+    return live ? &h->live[id % HELD_LIVE] : &h->pushed[id % HELD_PUSHED];
+}
+
+void held_put(held *h, bool live, uint64_t id, uint32_t model, uint32_t next, uint64_t code) {
+    *place_of(h, live, id) = (place){id, code, model, next};
+}
+
+static bool is_of(const place *p, const Fewbit__Ask *ask, uint64_t id) {
+    return p->next > 0 && p->id == id && p->model == ask->model;
+}
+
+err held_answer(held *h, const Fewbit__Ask *ask, const rounds *r, Fewbit__Added *added) {
+    size_t count = 0, sent = 0;
+    if (ask->round == 0 || ask->round >= r->count) {
+        return err_fail(ERR_INPUT, "the server asks for round %u of %u", ask->round, r->count);
+    }
+    err e = picks_take(ask, h->ids, &count);
+    if (e) {
+        return e;
+    }
+    uint32_t width = rounds_width(r, ask->round);
+    memset(h->bits, 0, pack_bytes(count * width));
+    added->round = ask->round;
+    added->first = ask->first;
+    added->gone = h->gone;
+    for (size_t i = 0; i < count; i++) {
+        place *p = place_of(h, ask->live, h->ids[i]);
+        if (!is_of(p, ask, h->ids[i])) {
+            h->gone[added->n_gone++] = (uint32_t)i;
+            continue;
+        }
+        if (p->next != ask->round) {
+            return err_fail(ERR_INPUT, "the server asks for round %u of sample %" PRIu64 ", of which round %u is next",
+                            ask->round, h->ids[i], p->next);
+        }
+        pack_put(h->bits, sent++ * width, width, rounds_part(r, ask->round, p->code));
+        p->next = ask->round + 1 < r->count ? ask->round + 1 : 0;
+    }
+    added->bits = (ProtobufCBinaryData){pack_bytes(sent * width), h->bits};
+    return ERR_OK;
+}

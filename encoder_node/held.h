@@ -1,0 +1,32 @@
+/* Held: codes of which only the first rounds were sent, for as long as the server may ask for more of them.
+ *
+ * A bounded table; a newer sample pushes out the one that was there, HELD_PUSHED ids (HELD_LIVE, of requests) before
+ * it. A server that asks for a code that is gone is told so: the sample is then answered without. */
+#ifndef FEWBIT_ENCODER_NODE_HELD_H
+#define FEWBIT_ENCODER_NODE_HELD_H
+
+#include "base/err.h"
+#include "bits/rounds.h"
+#include "fewbit.pb-c.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { HELD_PUSHED = 1 << 16, HELD_LIVE = 1 << 13 };
+
+typedef struct held held;
+
+err held_new(held **h);
+void held_free(held *h);
+
+/* Forgets everything. */
+void held_clear(held *h);
+
+/* Keeps a sample's code, of which the rounds below `next` were sent. */
+void held_put(held *h, bool live, uint64_t id, uint32_t model, uint32_t next, uint64_t code);
+
+/* Answers an Ask, untrusted, into *added, which borrows from the table until its next call. ERR_INPUT where it is
+ * malformed, or asks for a round that does not come next. */
+err held_answer(held *h, const Fewbit__Ask *ask, const rounds *r, Fewbit__Added *added);
+
+#endif
