@@ -31,6 +31,7 @@ enum {
     KEY_ANNOUNCE,
     KEY_INSECURE,
     KEY_TOKEN_FILE,
+    KEY_SURE,
     KEY_READY_NODES
 };
 
@@ -83,6 +84,8 @@ static const struct argp_option serve_known[] = {
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
     {"drain", KEY_DRAIN, "MS", 0, "told to stop, wait so long for what is under way to be answered (default 5000)", 0},
+    {"sure", KEY_SURE, "P", 0,
+     "where bits come in rounds: ask for the next one of samples whose class is less probable than P (0 to 1)", 0},
     {"batch-wait", KEY_BATCH_WAIT, "US", 0,
      "samples that are due may wait so many microseconds for others, to pass the nets together (default 0)", 0},
     {"answers-memory", KEY_ANSWERS_MEMORY, "MIB", 0,
@@ -119,6 +122,14 @@ static err take_precision(const char *value, int *precision) {
     return ERR_OK;
 }
 
+static err take_sure(const char *value, double *sure) {
+    char *end;
+    *sure = strtod(value, &end);
+    return end != value && *end == '\0' && *sure > 0 && *sure <= 1
+               ? ERR_OK
+               : err_fail(ERR_USAGE, "--sure: '%s' is no number above 0, at most 1", value);
+}
+
 static err take_value(server_options *o, int key, char *value) {
     switch (key) {
     case KEY_LISTEN:
@@ -137,6 +148,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
+    case KEY_SURE:
+        return take_sure(value, &o->sure);
     case KEY_DRAIN:
         return options_number(value, "--drain", 0, 3600000, &o->drain_ms);
     case KEY_BATCH_WAIT:

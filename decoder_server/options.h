@@ -30,6 +30,7 @@ typedef struct server_options {
     int64_t heartbeat_ms, deadline_ms, drain_ms;
     int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
     int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
+    double sure;                    /* serve: an answer less probable asks for more bits; 0: all bits come at once */
     int64_t ready_nodes;            /* serve: ready with so many; 0: with all */
     bool local, resume;
     bool then_serve; /* train: serve the run once it is finished */

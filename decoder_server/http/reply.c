@@ -19,7 +19,7 @@ static void write_codes(text *t, const answer *a) {
     text_add(t, ",\"bits\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
         char code[PACK_CODE_BITS_MAX + 1] = "";
-        for (uint32_t b = 0; b < a->bits; b++) {
+        for (uint32_t b = 0; b < a->bits[k]; b++) {
             code[b] = a->codes[k] >> b & 1 ? '1' : '0';
         }
         bool is_here = a->have >> k & 1;
@@ -29,6 +29,14 @@ static void write_codes(text *t, const answer *a) {
         text_add(t, is_here ? "\"" : "");
     }
     text_add(t, "]");
+}
+
+static uint64_t payload_bits(const answer *a) {
+    uint64_t bits = 0;
+    for (uint32_t k = 0; k < a->portions; k++) {
+        bits += a->bits[k];
+    }
+    return bits;
 }
 
 static void write_missing(text *t, const answer *a) {
@@ -63,7 +71,10 @@ void reply_classified(text *t, const char *request, const answer *a, const datas
     text_add_json(t, set->class_names[a->class]);
     write_probabilities(t, a);
     write_codes(t, a);
-    write_number(t, ",\"payload_bits\":", (uint64_t)__builtin_popcountll(a->have) * a->bits);
+    write_number(t, ",\"payload_bits\":", payload_bits(a));
+    if (a->rounds > 1) {
+        write_number(t, ",\"rounds\":", a->rounds_used);
+    }
     write_number(t, ",\"frame_bytes\":", a->frame_bytes);
     write_number(t, ",\"raw_bytes\":", (uint64_t)set->channels * set->height * set->width);
     text_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");

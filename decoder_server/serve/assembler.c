@@ -3,13 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NONE = -1 };
+enum { NONE = -1, DONE = -2 };
 
 typedef struct place {
-    uint64_t id, have, expected, opened_ns;
+    uint64_t id, have, opened_ns;
+    uint64_t got, expected; /* of the round that is waited for */
     int32_t chain;          /* next place of the same hash */
     int32_t earlier, later; /* in its list */
-    uint8_t model;
+    uint8_t model, round;
     bool answered;
     uint64_t codes[]; /* [portions] */
 } place;
@@ -26,8 +27,9 @@ struct assembler {
     int32_t *heads; /* [buckets]: first place of a hash */
     uint32_t bucket_mask;
     int32_t free; /* through `chain` */
-    list waiting, answered;
-    int32_t forgoing; /* where assembler_forgo goes on in `waiting`; NONE: from the beginning */
+    list waiting, asked, answered; /* `asked`: those that wait for a further round */
+    /* Where forgoing goes on in `waiting` and `asked`; NONE: from the beginning, DONE: it has come to the end. */
+    int32_t forgoing, forgoing_asked;
     uint8_t model;    /* of what comes */
     uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
@@ -64,8 +66,8 @@ err assembler_new(assembler **out, const assembler_config *config) {
     for (uint32_t i = 0; i < config->capacity; i++) {
         place_at(a, (int32_t)i)->chain = i + 1 < config->capacity ? (int32_t)i + 1 : NONE;
     }
-    a->waiting = a->answered = (list){NONE, NONE};
-    a->forgoing = NONE;
+    a->waiting = a->asked = a->answered = (list){NONE, NONE};
+    a->forgoing = a->forgoing_asked = NONE;
     *out = a;
     return ERR_OK;
 }
@@ -157,9 +159,10 @@ static int32_t open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t
 
 static void answer(assembler *a, int32_t at, assembled *out) {
     place *p = place_at(a, at);
-    *out = (assembled){.id = p->id, .have = p->have, .opened_ns = p->opened_ns, .model = p->model, .codes = p->codes};
+    *out = (assembled){p->id, p->have, p->got, p->round, p->opened_ns, p->model, p->codes};
     p->answered = true;
-    unlink_place(a, &a->waiting, at);
+    unlink_place(a, p->round > 0 ? &a->asked : &a->waiting, at);
+    a->counters.curtailed += p->round > 0 && p->got != p->have;
     append(a, &a->answered, at);
     a->counters.waiting--;
     a->waiting_of[p->model]--;
@@ -205,7 +208,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
         a->counters.duplicate++;
         return ASSEMBLER_IGNORED;
     }
-    if (p->answered) {
+    if (p->answered || p->round > 0) {
         a->counters.late++;
         return ASSEMBLER_IGNORED;
     }
@@ -214,8 +217,9 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
         return ASSEMBLER_IGNORED;
     }
     p->have |= bit;
+    p->got = p->have;
     p->codes[portion] = code;
-    if ((p->have & p->expected) != p->expected) {
+    if ((p->got & p->expected) != p->expected) {
         return ASSEMBLER_WAITS;
     }
     answer(a, at, out);
@@ -223,37 +227,131 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
     return ASSEMBLER_COMPLETE;
 }
 
-bool assembler_forgo(assembler *a, uint32_t portion, assembled *out) {
+/* Behind the others that were opened as early: expiry looks at the first alone. */
+static void insert_by_time(assembler *a, list *l, int32_t at) {
+    place *p = place_at(a, at);
+    int32_t before = l->last;
+    while (before != NONE && place_at(a, before)->opened_ns > p->opened_ns) {
+        before = place_at(a, before)->earlier;
+    }
+    p->earlier = before;
+    p->later = before == NONE ? l->first : place_at(a, before)->later;
+    *(p->later == NONE ? &l->last : &place_at(a, p->later)->earlier) = at;
+    *(before == NONE ? &l->first : &place_at(a, before)->later) = at;
+}
+
+bool assembler_ask(assembler *a, uint64_t id, uint64_t expected) {
+    int32_t at = find(a, id);
+    if (at == NONE || !place_at(a, at)->answered) {
+        return false;
+    }
+    place *p = place_at(a, at);
+    unlink_place(a, &a->answered, at);
+    p->answered = false;
+    p->round++;
+    p->got = 0;
+    p->expected = expected;
+    insert_by_time(a, &a->asked, at);
+    a->counters.asked++;
+    a->counters.waiting++;
+    a->waiting_of[p->model]++;
+    return true;
+}
+
+/* The place of a sample that waits for that round of that portion; NONE: it does not. */
+static int32_t find_asked(assembler *a, uint64_t id, uint32_t portion, uint8_t round) {
+    int32_t at = find(a, id);
+    const place *p = at == NONE ? NULL : place_at(a, at);
+    if (p && !p->answered && p->round == round && (p->expected & ~p->got) >> portion & 1 && p->model == a->model) {
+        return at;
+    }
+    a->counters.late++;
+    return NONE;
+}
+
+static assembler_outcome answer_if_whole(assembler *a, int32_t at, assembled *out) {
+    const place *p = place_at(a, at);
+    if ((p->expected & ~p->got) != 0) {
+        return ASSEMBLER_WAITS;
+    }
+    answer(a, at, out);
+    return ASSEMBLER_COMPLETE;
+}
+
+assembler_outcome assembler_add_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, uint64_t bits,
+                                      assembled *out) {
+    int32_t at = find_asked(a, id, portion, round);
+    if (at == NONE) {
+        return ASSEMBLER_IGNORED;
+    }
+    place_at(a, at)->got |= (uint64_t)1 << portion;
+    place_at(a, at)->codes[portion] |= bits;
+    return answer_if_whole(a, at, out);
+}
+
+assembler_outcome assembler_skip_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, assembled *out) {
+    int32_t at = find_asked(a, id, portion, round);
+    if (at == NONE) {
+        return ASSEMBLER_IGNORED;
+    }
+    place_at(a, at)->expected &= ~((uint64_t)1 << portion);
+    return answer_if_whole(a, at, out);
+}
+
+/* Goes on at *from in a list; *from is DONE at its end. */
+static bool forgo_in(assembler *a, const list *l, int32_t *from, uint32_t portion, assembled *out) {
     uint64_t bit = (uint64_t)1 << portion;
-    int32_t at = a->forgoing == NONE ? a->waiting.first : a->forgoing;
-    while (at != NONE) {
+    int32_t at = *from == NONE ? l->first : *from;
+    while (at >= 0) {
         place *p = place_at(a, at);
         int32_t next = p->later;
-        bool waited = (p->expected & ~p->have & bit) != 0;
+        bool waited = (p->expected & ~p->got & bit) != 0;
         p->expected &= waited ? ~bit : UINT64_MAX;
-        if (waited && (p->expected & ~p->have) == 0) {
+        if (waited && (p->expected & ~p->got) == 0) {
+            a->counters.forgone += p->round == 0;
             answer(a, at, out);
-            a->counters.forgone++;
-            a->forgoing = next;
+            *from = next == NONE ? DONE : next;
             return true;
         }
         at = next;
     }
+    *from = DONE;
+    return false;
+}
+
+bool assembler_forgo_rounds(assembler *a, uint32_t portion, assembled *out) {
+    if (forgo_in(a, &a->asked, &a->forgoing_asked, portion, out)) {
+        return true;
+    }
+    a->forgoing_asked = NONE;
+    return false;
+}
+
+bool assembler_forgo(assembler *a, uint32_t portion, assembled *out) {
+    if (forgo_in(a, &a->waiting, &a->forgoing, portion, out) || assembler_forgo_rounds(a, portion, out)) {
+        return true;
+    }
     a->forgoing = NONE;
     return false;
+}
+
+static uint64_t first_deadline(const assembler *a, const list *l) {
+    return l->first == NONE ? UINT64_MAX : place_at(a, l->first)->opened_ns + a->config.deadline_ns;
 }
 
 bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out) {
     if (now_ns < assembler_next_deadline(a)) {
         return false;
     }
-    answer(a, a->waiting.first, out);
-    a->counters.expired++;
+    bool is_asked = first_deadline(a, &a->asked) < first_deadline(a, &a->waiting);
+    answer(a, is_asked ? a->asked.first : a->waiting.first, out);
+    a->counters.expired += !is_asked;
     return true;
 }
 
 uint64_t assembler_next_deadline(const assembler *a) {
-    return a->waiting.first == NONE ? UINT64_MAX : place_at(a, a->waiting.first)->opened_ns + a->config.deadline_ns;
+    uint64_t waiting = first_deadline(a, &a->waiting), asked = first_deadline(a, &a->asked);
+    return waiting < asked ? waiting : asked;
 }
 
 uint32_t assembler_waiting(const assembler *a, uint8_t model) {

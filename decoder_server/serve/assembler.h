@@ -7,6 +7,7 @@
 #define FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 
 #include "base/err.h"
+#include "bits/rounds.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,15 +23,27 @@ typedef struct assembler_config {
 
 typedef struct assembled {
     uint64_t id;
-    uint64_t have; /* bit k: portion k is in */
+    uint64_t have; /* bit k: portion k is in, at least with its first round of bits */
+    uint64_t got;  /* those that are in with round `round` too; the others of `have` with the one before */
+    uint8_t round; /* the last that was waited for, from 0 */
     uint64_t opened_ns;
     uint8_t model;
-    const uint64_t *codes; /* by portion; 0 where missing. The assembler's until its next call */
+    const uint64_t *codes; /* by portion; bits that are missing are 0. The assembler's until its next call */
 } assembled;
+
+/* How many of a portion's bits are here. */
+static inline uint32_t assembled_bits(const assembled *s, const rounds *r, uint32_t portion) {
+    if (!(s->have >> portion & 1)) {
+        return 0;
+    }
+    return s->round == 0 || s->got >> portion & 1 ? r->upto[s->round] : r->upto[s->round - 1];
+}
 
 typedef struct assembler_counters {
     uint64_t complete, expired, forgone, late, duplicate, refused;
     uint64_t mixed; /* portions of another model than their sample's */
+    /* Samples that a further round was waited for, once a round; and those of which it did not come from all. */
+    uint64_t asked, curtailed;
     uint32_t waiting;
 } assembler_counters;
 
@@ -63,6 +76,21 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
  * *out; false when there is none. Call it until then, with nothing in between. `have` is 0 where nothing came at all.
  */
 bool assembler_forgo(assembler *a, uint32_t portion, assembled *out);
+
+/* A sample that has just come out waits for one more round of bits, of the portions of mask `expected` (not 0), until its
+ * deadline. False where its place was needed already: it is to be answered as it is. */
+bool assembler_ask(assembler *a, uint64_t id, uint64_t expected);
+
+/* One more round of a portion: `bits` stand where they belong in its code. For a sample that does not wait for that:
+ * ASSEMBLER_IGNORED, counted as late. */
+assembler_outcome assembler_add_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, uint64_t bits,
+                                      assembled *out);
+
+/* The portion will not send that round of that sample: it is waited for no more. */
+assembler_outcome assembler_skip_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, assembled *out);
+
+/* As assembler_forgo, of samples that wait for a further round alone. */
+bool assembler_forgo_rounds(assembler *a, uint32_t portion, assembled *out);
 
 /* The next sample whose deadline has passed, into *out; false when there is none. */
 bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out);

@@ -12,15 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_WORDS_MAX = EXPERIMENT_CODE_BITS_MAX / 64 + 1 };
+enum { KEY_WORDS_MAX = EXPERIMENT_CODE_BITS_MAX / 64 + 3 };
 
 struct classifier {
     nn_net *head;
     uint32_t portions, bits, classes;
-    uint32_t key_words; /* of a codeword, and one for the portions that are there */
+    rounds rounds;
+    uint32_t key_words; /* of a codeword, and one for the portions that are there; by round, two more for how far */
     uint64_t whole;     /* `have` of a sample that misses nothing */
     size_t net_rows;    /* what the head takes at once */
-    answers *table;     /* NULL: none */
+    answers *tables[ROUNDS_MAX]; /* by round; NULL: none */
     seen *cache;        /* NULL: none */
     arena buffers;
     float *codes;         /* [CLASSIFIER_ROWS, portions * bits]: what goes through the nets */
@@ -68,9 +69,9 @@ static err load_head(classifier *c, const run *r, const run_commit *commit, bool
 
 static void unpack_sample(const classifier *c, const assembled *sample, float *to) {
     for (uint32_t k = 0; k < c->portions; k++) {
-        bool is_here = sample->have >> k & 1;
+        uint32_t here = assembled_bits(sample, &c->rounds, k);
         for (uint32_t b = 0; b < c->bits; b++) {
-            *to++ = is_here ? (float)(sample->codes[k] >> b & 1) : DECISION_UNKNOWN;
+            *to++ = b < here ? (float)(sample->codes[k] >> b & 1) : DECISION_UNKNOWN;
         }
     }
 }
@@ -93,40 +94,50 @@ static void run_nets(classifier *c, size_t count) {
 
 /* The table. */
 
+/* The table of samples that have come so far, all portions alike; NULL: there is none. */
+static answers *table_of(const classifier *c, const assembled *sample) {
+    bool is_whole = sample->have == c->whole && (sample->round == 0 || sample->got == c->whole);
+    return is_whole ? c->tables[sample->round] : NULL;
+}
+
 /* Portion 0's first bit is the lowest, as in a row. */
 static uint32_t codeword_of(const classifier *c, const assembled *sample) {
     uint64_t codeword = 0;
     for (uint32_t k = 0; k < c->portions; k++) {
-        codeword |= sample->codes[k] << (k * c->bits);
+        codeword |= sample->codes[k] << (k * c->rounds.upto[sample->round]);
     }
     return (uint32_t)codeword;
 }
 
-static void fill_piece(classifier *c, uint32_t first, uint32_t count) {
+static void fill_piece(classifier *c, uint32_t round, uint32_t first, uint32_t count) {
     size_t width = (size_t)c->portions * c->bits;
+    uint32_t upto = c->rounds.upto[round];
+    uint64_t codes[SPLIT_PORTIONS_MAX];
+    assembled sample = {.have = c->whole, .got = c->whole, .round = (uint8_t)round, .codes = codes};
     for (uint32_t i = 0; i < count; i++) {
         c->unknown[i] = i;
-        for (uint32_t b = 0; b < width; b++) {
-            c->codes[i * width + b] = (float)((first + i) >> b & 1);
+        for (uint32_t k = 0; k < c->portions; k++) {
+            codes[k] = rounds_first(&c->rounds, round, (uint64_t)(first + i) >> k * upto);
         }
+        unpack_sample(c, &sample, c->codes + i * width);
     }
     run_nets(c, count);
     for (uint32_t i = 0; i < count; i++) {
-        answers_put(c->table, first + i, c->verdicts[i].class, c->verdicts[i].probabilities);
+        answers_put(c->tables[round], first + i, c->verdicts[i].class, c->verdicts[i].probabilities);
     }
 }
 
-static void fill_table(classifier *c, const atomic_bool *gives_up) {
-    uint32_t size = answers_size(c->table),
+static void fill_table(classifier *c, uint32_t round, size_t bytes, const atomic_bool *gives_up) {
+    uint32_t size = answers_size(c->tables[round]),
              piece = (uint32_t)(c->net_rows < CLASSIFIER_ROWS ? c->net_rows : CLASSIFIER_ROWS);
-    double mib = (double)c->counters.table_bytes / (1 << 20), told = 0;
+    double mib = (double)bytes / (1 << 20), told = 0;
     uint64_t from = clock_now_ns();
     for (uint32_t done = 0; done < size;) {
         if (gives_up && atomic_load(gives_up)) {
             return;
         }
         uint32_t count = size - done < piece ? size - done : piece;
-        fill_piece(c, done, count);
+        fill_piece(c, round, done, count);
         done += count;
         double seconds = clock_seconds_since(from), expected = seconds / done * size;
         if (expected > CLASSIFIER_TABLE_SECONDS) {
@@ -143,16 +154,20 @@ static void fill_table(classifier *c, const atomic_bool *gives_up) {
     log_info("table of answers: %u codewords, %.1f MiB, filled in %.2f s", size, mib, clock_seconds_since(from));
 }
 
-static err make_table(classifier *c, const classifier_options *options) {
-    uint32_t bits = c->portions * c->bits;
-    size_t bytes = answers_bytes(bits, c->classes);
-    if (bytes > options->answers_bytes) {
-        return ERR_OK;
-    }
-    err e = answers_new(&c->table, bits, c->classes);
-    if (!e) {
-        c->counters.table_bytes = bytes;
-        fill_table(c, options->gives_up);
+/* The shortest codewords first, as long as there is room. */
+static err make_tables(classifier *c, const classifier_options *options) {
+    err e = ERR_OK;
+    for (uint32_t round = 0; round < c->rounds.count && !e; round++) {
+        uint32_t bits = c->portions * c->rounds.upto[round];
+        size_t bytes = answers_bytes(bits, c->classes);
+        if (bytes > options->answers_bytes - c->counters.table_bytes) {
+            break;
+        }
+        e = answers_new(&c->tables[round], bits, c->classes);
+        if (!e) {
+            c->counters.table_bytes += bytes;
+            fill_table(c, round, bytes, options->gives_up);
+        }
     }
     return e;
 }
@@ -160,7 +175,7 @@ static err make_table(classifier *c, const classifier_options *options) {
 /* The cache. */
 
 static err make_cache(classifier *c, size_t bytes_max) {
-    c->key_words = (c->portions * c->bits + 63) / 64 + 1;
+    c->key_words = (c->portions * c->bits + 63) / 64 + (c->rounds.count > 1 ? 3 : 1);
     if (bytes_max == 0) {
         return ERR_OK;
     }
@@ -182,6 +197,10 @@ static void make_key(const classifier *c, const assembled *sample, uint64_t key[
         }
     }
     key[c->key_words - 1] = sample->have;
+    if (c->rounds.count > 1) {
+        key[c->key_words - 2] = sample->got;
+        key[c->key_words - 3] = sample->round;
+    }
 }
 
 err classifier_new(classifier **out, const run *r, const run_commit *commit, const classifier_options *options) {
@@ -195,12 +214,13 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit, con
     }
     c->portions = r->experiment.data.portions;
     c->bits = r->experiment.encoder.bits;
+    c->rounds = options->by_round ? experiment_rounds(&r->experiment) : (rounds){1, {c->bits}};
     c->whole = c->portions == 64 ? UINT64_MAX : ((uint64_t)1 << c->portions) - 1;
     err e = load_head(c, r, commit, options->plain);
     e = e ? e : plan_buffers(c);
     if (!e) {
         nn_net_freeze(c->head);
-        e = make_table(c, options);
+        e = make_tables(c, options);
     }
     e = e ? e : make_cache(c, options->seen_bytes);
     if (e) {
@@ -214,7 +234,9 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit, con
 void classifier_free(classifier *c) {
     if (c) {
         nn_net_free(c->head);
-        answers_free(c->table);
+        for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
+            answers_free(c->tables[round]);
+        }
         seen_free(c->cache);
         arena_free(&c->buffers);
         free(c);
@@ -225,16 +247,26 @@ uint32_t classifier_classes(const classifier *c) {
     return c->classes;
 }
 
+const rounds *classifier_rounds(const classifier *c) {
+    return &c->rounds;
+}
+
 bool classifier_knows_all(const classifier *c) {
-    return c->table && answers_known(c->table) == answers_size(c->table);
+    bool knows = true;
+    for (uint32_t round = 0; round < c->rounds.count; round++) {
+        const answers *table = c->tables[round];
+        knows = knows && table && answers_known(table) == answers_size(table);
+    }
+    return knows;
 }
 
 /* Whether the table or the cache knows sample `i`. */
 static bool look_up(classifier *c, const assembled *sample, size_t i) {
     verdict *v = &c->verdicts[i];
-    if (c->table && sample->have == c->whole) {
+    const answers *table = table_of(c, sample);
+    if (table) {
         uint32_t codeword = codeword_of(c, sample);
-        *v = (verdict){answers_class(c->table, codeword), answers_probabilities(c->table, codeword)};
+        *v = (verdict){answers_class(table, codeword), answers_probabilities(table, codeword)};
         c->counters.from_table += v->class != ANSWERS_UNKNOWN;
         return v->class != ANSWERS_UNKNOWN;
     }
@@ -254,8 +286,9 @@ static bool look_up(classifier *c, const assembled *sample, size_t i) {
 }
 
 static void remember(classifier *c, const assembled *sample, const verdict *v) {
-    if (c->table && sample->have == c->whole) {
-        answers_put(c->table, codeword_of(c, sample), v->class, v->probabilities);
+    answers *table = table_of(c, sample);
+    if (table) {
+        answers_put(table, codeword_of(c, sample), v->class, v->probabilities);
     } else if (c->cache) {
         uint64_t key[KEY_WORDS_MAX];
         make_key(c, sample, key);
@@ -283,9 +316,9 @@ const verdict *classifier_run(classifier *c, const assembled *samples, size_t co
 
 void classifier_count(const classifier *c, classifier_counters *out) {
     *out = c->counters;
-    if (c->table) {
-        out->table_size = answers_size(c->table);
-        out->table_known = answers_known(c->table);
+    for (uint32_t round = 0; round < c->rounds.count; round++) {
+        out->table_size += c->tables[round] ? answers_size(c->tables[round]) : 0;
+        out->table_known += c->tables[round] ? answers_known(c->tables[round]) : 0;
     }
     if (c->cache) {
         out->cache = *seen_count(c->cache);

@@ -2,7 +2,8 @@
  *
  * A codeword's answer comes from the first that has it:
  *
- *     the table    whole codewords of few bits (serve/answers.h), filled when the classifier is made
+ *     the table    whole codewords of few bits (serve/answers.h), filled when the classifier is made; where bits come in
+ *                  rounds, a table a round, for samples of which every portion has come that far
  *     the cache    whatever the nets have answered before (serve/seen.h)
  *     the nets     in batches
  *
@@ -21,8 +22,9 @@ typedef struct classifier classifier;
 enum { CLASSIFIER_ROWS = 1000 };
 
 typedef struct classifier_options {
-    size_t answers_bytes;        /* the most that a table may take; 0: none */
+    size_t answers_bytes;        /* the most that the tables may take; 0: none */
     size_t seen_bytes;           /* the most that the cache may take; 0: none */
+    bool by_round;               /* samples may have come in part: a table for each round, where there is room */
     bool plain;                  /* the nets layer by layer, as they were trained */
     const atomic_bool *gives_up; /* once true, no more is filled into a table; may be NULL */
 } classifier_options;
@@ -49,11 +51,14 @@ void classifier_free(classifier *c);
 
 uint32_t classifier_classes(const classifier *c);
 
-/* Whether the table has every whole codeword. */
+/* In which rounds it takes samples to come; one, unless by_round. */
+const rounds *classifier_rounds(const classifier *c);
+
+/* Whether the tables have every whole codeword. */
 bool classifier_knows_all(const classifier *c);
 
 /* Up to CLASSIFIER_ROWS samples at once. Returns [count], the classifier's until the next call. A missing portion's
- * bits count as 0.5, neither 0 nor 1. */
+ * bits, and those of rounds that have not come, count as 0.5, neither 0 nor 1. */
 const verdict *classifier_run(classifier *c, const assembled *samples, size_t count);
 
 void classifier_count(const classifier *c, classifier_counters *out);

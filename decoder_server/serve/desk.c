@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "bits/pack.h"
+#include "decoder_server/serve/asking.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,12 @@ static err plan_buffers(desk *d) {
     size_t portion = split_portion_elements(&d->split);
     d->portion = malloc(portion);
     d->due_codes = calloc((size_t)CLASSIFIER_ROWS * d->portions, sizeof *d->due_codes);
+    for (uint32_t k = 0; k < d->portions && d->rounds.count > 1; k++) {
+        d->asks[k].notes = calloc(ASKS_MAX, sizeof(ask_note));
+        if (!d->asks[k].notes) {
+            return err_fail(ERR_MEMORY, "no memory for what is asked for");
+        }
+    }
     return d->portion && d->due_codes ? ERR_OK : err_fail(ERR_MEMORY, "no memory for what is due");
 }
 
@@ -23,10 +30,16 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     d->batch_wait_ns = options->batch_wait_ns;
     d->deadline_ns = options->deadline_ns;
     d->portions = r->experiment.data.portions;
-    d->bits = r->experiment.encoder.bits;
+    d->sure = options->sure;
+    classifier_options classifying = options->classifier;
+    classifying.by_round = options->sure > 0;
     uint32_t classes;
     err e = experiment_split(&r->experiment, &d->split, &classes);
-    e = e ? e : model_new(&d->models[0], r, &options->classifier);
+    e = e ? e : model_new(&d->models[0], r, &classifying);
+    d->rounds = e ? (rounds){0} : *classifier_rounds(d->models[0]->classifier);
+    if (!e && options->sure > 0 && d->rounds.count == 1) {
+        e = err_fail(ERR_USAGE, "--sure: the run's encoders have one round of bits, so there is nothing to ask for");
+    }
     assembler_config config = {PUSHED_CAPACITY, d->portions, options->deadline_ns, true};
     e = e ? e : assembler_new(&d->pushed, &config);
     config = (assembler_config){LIVE_CAPACITY, d->portions, options->deadline_ns, false};
@@ -50,6 +63,7 @@ void desk_free(desk *d) {
         assembler_free(d->live);
         for (uint32_t k = 0; k < d->portions; k++) {
             free(d->parked[k].bytes);
+            free(d->asks[k].notes);
         }
         free(d->portion);
         free(d->due_codes);
@@ -65,6 +79,7 @@ void desk_joined(desk *d, uint32_t portion) {
     restore.step = commit->position.step;
     restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)commit->encoders[portion]};
     restore.model = d->numbers[d->now];
+    restore.rounds = d->rounds.count > 1 ? 1 : 0;
     d->is_here[portion] = true;
     d->is_paused[portion] = false;
     d->reached[portion] = 0;
@@ -106,36 +121,54 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .class = r->class,
         .classes = classifier_classes(d->models[d->due_model]->classifier),
         .portions = d->portions,
-        .bits = d->bits,
+        .rounds = d->rounds.count,
+        .rounds_used = sample->round + 1u,
         .have = sample->have,
         .asked_ns = sample->opened_ns,
         .due_ns = w->due_ns,
         .frame_bytes = w->frame_bytes,
     };
+    memcpy(a.bits, r->bits, d->portions);
     memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
     memcpy(a.probabilities, probabilities, a.classes * sizeof(float));
+    d->requests[sample->id % LIVE_CAPACITY].waits = false;
     d->host.answer(d->host.context, w->request, &a);
 }
 
 static void classify_due(desk *d, uint64_t now_ns) {
     const verdict *verdicts = classifier_run(d->models[d->due_model]->classifier, d->due, d->due_count);
+    uint32_t held[CLASSIFIER_ROWS];
+    size_t held_count = 0;
     for (size_t i = 0; i < d->due_count; i++) {
         const verdict *v = &verdicts[i];
+        bool is_cut;
+        if (asking_holds(d, i, v->probabilities[v->class], now_ns, &is_cut)) {
+            held[held_count++] = (uint32_t)i;
+            continue;
+        }
+        uint8_t bits[SPLIT_PORTIONS_MAX];
+        for (uint32_t k = 0; k < d->portions; k++) {
+            bits[k] = (uint8_t)assembled_bits(&d->due[i], &d->rounds, k);
+            d->settled[k] += !d->about[i].is_live && bits[k] > 0;
+        }
         const waiting *w = &d->about[i];
-        result r = {.sample = &d->due[i], .from = w->is_live ? "http" : "push", .class = v->class};
+        result r = {.sample = &d->due[i], .from = w->is_live ? "http" : "push", .class = v->class, .bits = bits};
+        r.rounds = d->rounds.count > 1 ? d->due[i].round + 1u : 0;
         r.probability = v->probabilities[v->class];
-        r.degraded = __builtin_popcountll(d->due[i].have) != (int)d->portions;
+        r.degraded = __builtin_popcountll(d->due[i].have) != (int)d->portions || is_cut ||
+                     (d->due[i].round > 0 && d->due[i].got != d->due[i].have);
         r.ms = (double)(now_ns - d->due[i].opened_ns) * 1e-6;
         results_write(d->results, &r);
         if (w->is_live) {
             give_answer(d, w, &d->due[i], v->probabilities, &r);
         }
     }
+    asking_send(d, held, held_count);
     d->due_count = 0;
     results_flush(d->results);
 }
 
-static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
+void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
     if (d->due_count > 0 && d->due_model != sample->model) {
         classify_due(d, now_ns); /* one model at a time */
     }
@@ -150,7 +183,6 @@ static void add_due(desk *d, const assembled *sample, bool is_live, uint64_t now
     d->latest_start_ns = d->due_count == 0 || latest < d->latest_start_ns ? latest : d->latest_start_ns;
     if (is_live) {
         live *request = &d->requests[sample->id % LIVE_CAPACITY];
-        request->waits = false;
         d->about[d->due_count] = (waiting){true, request->request, request->frame_bytes, now_ns};
     }
     if (++d->due_count == CLASSIFIER_ROWS) {
@@ -169,14 +201,14 @@ static void end_waiting(desk *d, const assembled *sample, uint64_t now_ns) {
         d->requests[sample->id % LIVE_CAPACITY].waits = false;
         refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, ANSWER_NO_CODES);
     } else {
-        add_due(d, sample, true, now_ns);
+        desk_add_due(d, sample, true, now_ns);
     }
 }
 
 static void expire(desk *d, uint64_t now_ns) {
     assembled sample;
     while (assembler_expire(d->pushed, now_ns, &sample)) {
-        add_due(d, &sample, false, now_ns);
+        desk_add_due(d, &sample, false, now_ns);
     }
     while (assembler_expire(d->live, now_ns, &sample)) {
         end_waiting(d, &sample, now_ns);
@@ -196,6 +228,7 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
     while (assembler_forgo(d->live, portion, &sample)) {
         end_waiting(d, &sample, now_ns);
     }
+    asking_left(d, portion, now_ns);
     change_node_left(d, portion, now_ns);
 }
 
@@ -203,7 +236,7 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
 
 static bool fits(const desk *d, const Fewbit__Codes *c, uint64_t samples) {
     return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
-           c->bits.len == pack_bytes(samples * d->bits) && pack_tail_is_clear(c->bits.data, samples * d->bits);
+           c->bits.len == pack_bytes(samples * d->rounds.upto[0]) && pack_tail_is_clear(c->bits.data, samples * d->rounds.upto[0]);
 }
 
 static void slow_down(desk *d, uint32_t portion) {
@@ -224,12 +257,15 @@ static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits,
         assembled sample;
         uint64_t i = p->done;
         switch (
-            assembler_add(d->pushed, p->first + i, portion, pack_get(bits, i * d->bits, d->bits), now_ns, &sample)) {
+            assembler_add(d->pushed, p->first + i, portion, pack_get(bits, i * d->rounds.upto[0], d->rounds.upto[0]), now_ns, &sample)) {
         case ASSEMBLER_COMPLETE:
-            add_due(d, &sample, false, now_ns);
+            desk_add_due(d, &sample, false, now_ns);
             break;
         case ASSEMBLER_FULL:
             return false;
+        case ASSEMBLER_IGNORED:
+            d->settled[portion]++;
+            break;
         default:
             break;
         }
@@ -316,14 +352,14 @@ static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t 
 
 static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     assembled sample;
-    uint64_t code = pack_get(c->bits.data, 0, d->bits);
+    uint64_t code = pack_get(c->bits.data, 0, d->rounds.upto[0]);
     live *request = &d->requests[c->first % LIVE_CAPACITY];
     if (request->id == c->first) {
         request->frame_bytes += (uint32_t)message_frame_size(&c->base);
     }
     assembler_use(d->live, model);
     if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
-        add_due(d, &sample, true, now_ns);
+        desk_add_due(d, &sample, true, now_ns);
     }
 }
 
@@ -339,7 +375,7 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
     if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
     } else if (find_model(d, c->model, &model)) {
-        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->bits;
+        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->rounds.upto[0];
         (is_lone ? on_answer : on_codes)(d, portion, c, model, now_ns);
     } else if (c->model != d->change.gone || d->change.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
@@ -358,6 +394,8 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
     bool is_lone = m->type == MESSAGE_ANSWER;
     if (d->is_ready[portion] && (is_lone || m->type == MESSAGE_CODES)) {
         take_codes(d, portion, m->body.codes, is_lone, now_ns);
+    } else if (d->is_ready[portion] && m->type == MESSAGE_ADDED) {
+        asking_take(d, portion, m->body.added, now_ns);
     } else if (d->change.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {
         change_on_prepared(d, portion, m->body.prepared, now_ns);
     } else {
@@ -435,6 +473,7 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
         classify_due(d, now_ns);
     }
     bool any = let_go_on(d, now_ns);
+    asking_settle(d);
     change_settle(d, now_ns);
     if (any) {
         return 0;
@@ -463,8 +502,9 @@ bool desk_is_idle(const desk *d) {
 
 void desk_finish(desk *d, uint64_t now_ns) {
     assembled sample;
+    d->asks_no_more = true;
     while (assembler_count(d->pushed)->waiting > 0 && assembler_expire(d->pushed, UINT64_MAX, &sample)) {
-        add_due(d, &sample, false, now_ns);
+        desk_add_due(d, &sample, false, now_ns);
     }
     while (assembler_count(d->live)->waiting > 0 && assembler_expire(d->live, UINT64_MAX, &sample)) {
         end_waiting(d, &sample, now_ns);

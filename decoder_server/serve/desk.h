@@ -34,6 +34,7 @@ typedef struct desk_options {
      * beyond a deadline, and not at all where nothing else is on its way or a full table answers. */
     uint64_t batch_wait_ns;
     classifier_options classifier;
+    float sure; /* an answer less probable than this asks for the next round of bits; 0: all bits come at once */
 } desk_options;
 
 /* What has been done, and what there is to do. Plain numbers, for whoever watches. */

@@ -4,6 +4,7 @@
 
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/desk.h"
+#include "wire/picks.h"
 
 enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21, PARKED_MAX = 64 << 20 };
 
@@ -35,6 +36,19 @@ typedef struct waiting {
     uint64_t due_ns;
 } waiting;
 
+/* What one node was asked, sample by sample; `ends`: the last one of its frame. */
+enum { ASKS_MAX = 1 << 16 };
+typedef struct ask_note {
+    uint64_t id;
+    uint8_t round, model;
+    bool live, ends;
+} ask_note;
+
+typedef struct asks {
+    ask_note *notes; /* [ASKS_MAX], a ring; NULL where bits come in one round */
+    uint64_t begin, end;
+} asks;
+
 /* How far a change of models is. */
 typedef enum change_stage {
     CHANGE_NONE,
@@ -57,7 +71,13 @@ struct desk {
     results *results;
     desk_host host;
     split split;
-    uint32_t portions, bits;
+    uint32_t portions;
+    rounds rounds; /* in which bits come: one, unless --sure */
+    float sure;
+    bool asks_no_more;
+    asks asks[SPLIT_PORTIONS_MAX];
+    picks picks;
+    uint64_t settled[SPLIT_PORTIONS_MAX]; /* pushed samples answered for good that its node was not told of */
     model *models[ASSEMBLER_MODELS];    /* the one in use; the other is to come, is going, or NULL */
     uint32_t numbers[ASSEMBLER_MODELS]; /* that their codes carry */
     uint8_t now;                        /* the model in use, an index */
@@ -82,6 +102,9 @@ struct desk {
     uint64_t latest_start_ns; /* of the batch that is due */
     uint64_t batch_wait_ns, deadline_ns;
 };
+
+/* Of desk.c: a sample is due. */
+void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns);
 
 /* Of change.c. */
 

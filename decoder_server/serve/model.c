@@ -98,7 +98,8 @@ err model_fits(const model *m, const model *other) {
         return e;
     }
     if (strcmp(a->data.set, b->data.set) != 0 || s.kind != t.kind || s.portions != t.portions ||
-        a->encoder.bits != b->encoder.bits) {
+        a->encoder.bits != b->encoder.bits || a->rounds.bits_count != b->rounds.bits_count ||
+        memcmp(a->rounds.bits, b->rounds.bits, sizeof a->rounds.bits) != 0) {
         return err_fail(ERR_INPUT,
                         "%s: %s in %u %s of %u bits each; what is served here is %s in %u %s of %u bits each",
                         other->run->folder, b->data.set, t.portions, split_name(t.kind), b->encoder.bits, a->data.set,

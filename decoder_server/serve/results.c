@@ -17,7 +17,7 @@ enum { BUFFER_BYTES = 1 << 18, LINE_BYTES_MAX = 8192 };
 struct results {
     int file; /* -1: none */
     const dataset *set;
-    uint32_t portions, bits;
+    uint32_t portions;
     size_t used;     /* of the buffer: whole lines */
     bool has_failed; /* said so */
     bool is_torn;    /* the file ends in a part of a line: another one begins with its end */
@@ -25,14 +25,13 @@ struct results {
     feed *feed; /* NULL: none */
 };
 
-err results_open(results **out, const char *path, const dataset *set, uint32_t portions, uint32_t bits) {
+err results_open(results **out, const char *path, const dataset *set, uint32_t portions) {
     results *r = calloc(1, sizeof *r);
     if (!r) {
         return err_fail(ERR_MEMORY, "no memory for the results");
     }
     r->set = set;
     r->portions = portions;
-    r->bits = bits;
     r->file = strcmp(path, "none") == 0 ? -1
               : strcmp(path, "-") == 0  ? STDOUT_FILENO
                                         : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
@@ -106,9 +105,11 @@ static char *put_line(const results *r, const result *one, char *to) {
     to = PUT(to, ",\"bits\":[");
     for (uint32_t k = 0; k < r->portions; k++) {
         to = k ? PUT(to, ",") : to;
-        to = one->sample->have >> k & 1 ? put_bits(to, one->sample->codes[k], r->bits) : PUT(to, "null");
+        to = one->sample->have >> k & 1 ? put_bits(to, one->sample->codes[k], one->bits[k]) : PUT(to, "null");
     }
-    to = one->degraded ? PUT(to, "],\"degraded\":true") : PUT(to, "],\"degraded\":false");
+    to = PUT(to, "]");
+    to = one->rounds ? put_number(PUT(to, ",\"rounds\":"), one->rounds, 1) : to;
+    to = one->degraded ? PUT(to, ",\"degraded\":true") : PUT(to, ",\"degraded\":false");
     return PUT(put_decimal(PUT(to, ",\"ms\":"), one->ms, 3, 1000), "}\n");
 }
 

@@ -3,7 +3,7 @@
  *   {"id":17,"from":"push","class":7,"label":"7","probability":0.99871,"bits":["0110","1010",null,"0001"],
  *    "degraded":true,"ms":1.234}
  *
- * "from" is "push" (a node's own source) or "http". "bits" has each node's code, first output first; null where it was
+ * Where bits come in rounds, "rounds" says how many of them the answer took. "from" is "push" (a node's own source) or "http". "bits" has each node's code, first output first; null where it was
  * missing. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
 #define FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
@@ -18,6 +18,8 @@ struct feed; /* decoder_server/feed.h */
 typedef struct result {
     const assembled *sample;
     const char *from;
+    const uint8_t *bits; /* of each portion that are here */
+    uint32_t rounds;     /* that the answer took; 0: there is but one */
     uint32_t class;
     float probability;
     bool degraded;
@@ -25,7 +27,7 @@ typedef struct result {
 } result;
 
 /* `path`: a file to append to, "-" for standard output, "none" for nothing. */
-err results_open(results **r, const char *path, const dataset *set, uint32_t portions, uint32_t bits);
+err results_open(results **r, const char *path, const dataset *set, uint32_t portions);
 void results_close(results *r);
 
 /* Results go to a feed too, where somebody listens; borrowed. */

@@ -311,6 +311,7 @@ static err reload(void *context) {
 
 static classifier_options how_to_classify(const server_options *o) {
     return (classifier_options){.answers_bytes = (size_t)o->answers_mib << 20,
+                                .by_round = o->sure > 0,
                                 .seen_bytes = (size_t)o->cache_mib << 20};
 }
 
@@ -337,7 +338,7 @@ static err open_results(serving *s) {
     char path[FILE_PATH_MAX];
     const char *asked = s->options->results;
     err e = file_path(path, sizeof path, asked ? "%s" : "%s/results.jsonl", asked ? asked : s->run.folder);
-    return e ? e : results_open(&s->results, path, s->set, s->split.portions, s->run.experiment.encoder.bits);
+    return e ? e : results_open(&s->results, path, s->set, s->split.portions);
 }
 
 static err start_worker_side(serving *s) {
@@ -354,6 +355,7 @@ static err start_worker_side(serving *s) {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
         .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
         .classifier = how_to_classify(s->options),
+        .sure = (float)s->options->sure,
     };
     err e = open_results(s);
     e = e ? e : feed_new(&s->feed, &s->worker);

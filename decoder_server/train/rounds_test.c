@@ -3,6 +3,7 @@
 #include "bits/pack.h"
 #include "wire/picks.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,7 +202,7 @@ json_t *rounds_test_json(const rounds_test *t) {
     double samples = t->samples ? (double)t->samples : 1;
     for (uint32_t i = 0; i < t->count; i++) {
         const tally *of = &t->tallies[i];
-        json_t *one = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "sure", (double)t->thresholds[i], "accuracy",
+        json_t *one = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "sure", round((double)t->thresholds[i] * 1e6) / 1e6, "accuracy",
                                 100 * (double)of->correct / samples, "bits", (double)of->payload_bits / samples,
                                 "asked", (double)of->asked / samples, "bits_up", 8 * (double)of->up_bytes / samples,
                                 "bits_down", 8 * (double)of->down_bytes / samples);

@@ -1,0 +1,160 @@
+#include "decoder_server/serve/asking.h"
+
+#include "bits/pack.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SETTLED_STEP = 4096 };
+
+static bool has_room(const desk *d, uint32_t k) {
+    return d->asks[k].end - d->asks[k].begin < ASKS_MAX;
+}
+
+bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool *is_cut) {
+    const assembled *s = &d->due[due];
+    *is_cut = false;
+    if (d->rounds.count == 1 || s->round + 1u == d->rounds.count || probability >= d->sure || d->asks_no_more ||
+        now_ns >= s->opened_ns + d->deadline_ns || (s->round > 0 && s->got != s->have)) {
+        return false;
+    }
+    uint64_t expected = 0;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        bool may_ask = s->have >> k & 1 && d->is_ready[k] && has_room(d, k);
+        expected |= (uint64_t)may_ask << k;
+    }
+    *is_cut = expected != s->have;
+    if (expected == 0 || !assembler_ask(d->about[due].is_live ? d->live : d->pushed, s->id, expected)) {
+        return false;
+    }
+    d->due[due].got = expected;
+    return true;
+}
+
+static void note(desk *d, uint32_t k, const ask_note *n) {
+    asks *a = &d->asks[k];
+    a->notes[a->end++ % ASKS_MAX] = *n;
+}
+
+/* One frame to one node, of `count` samples that fit in it. */
+static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t round, bool live) {
+    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    ask.model = d->numbers[d->due_model];
+    ask.round = round;
+    ask.live = live;
+    picks_put(&d->picks, ids, count, &ask);
+    for (size_t i = 0; i < count; i++) {
+        const ask_note n = {ids[i], (uint8_t)round, d->due_model, live, i + 1 == count};
+        note(d, k, &n);
+    }
+    if (live) {
+        d->requests[ids[0] % LIVE_CAPACITY].frame_bytes += (uint32_t)message_frame_size(&ask.base);
+    }
+    d->host.tell(d->host.context, k, MESSAGE_ASK, &ask.base);
+}
+
+/* Those of the held samples that this node is asked this round of. */
+static void send_round(desk *d, uint32_t k, uint32_t round, bool live, const uint32_t *held, size_t count) {
+    uint64_t ids[CLASSIFIER_ROWS];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const assembled *s = &d->due[held[i]];
+        if (d->about[held[i]].is_live == live && s->round + 1u == round && s->got >> k & 1) {
+            ids[n++] = s->id;
+        }
+    }
+    for (size_t at = 0, fit; at < n; at += fit) {
+        fit = live ? 1 : picks_fit(ids + at, n - at);
+        send_one(d, k, ids + at, fit, round, live);
+    }
+}
+
+void asking_send(desk *d, const uint32_t *held, size_t count) {
+    for (uint32_t k = 0; k < d->portions && count > 0; k++) {
+        for (uint32_t round = 1; round < d->rounds.count; round++) {
+            send_round(d, k, round, false, held, count);
+            send_round(d, k, round, true, held, count);
+        }
+    }
+}
+
+/* How many samples the oldest frame asked for; 0: nothing is asked. */
+static uint32_t front(const asks *a) {
+    uint32_t count = 0;
+    while (a->begin + count < a->end && !a->notes[(a->begin + count) % ASKS_MAX].ends) {
+        count++;
+    }
+    return a->begin < a->end ? count + 1 : 0;
+}
+
+/* Whether an answer, untrusted, is one to the oldest frame. */
+static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Added *added) {
+    if (asked == 0 || added->n_gone > asked) {
+        return false;
+    }
+    const ask_note *first = &a->notes[a->begin % ASKS_MAX];
+    if (added->round != first->round || added->first != first->id) {
+        return false;
+    }
+    for (size_t i = 0; i < added->n_gone; i++) {
+        if (added->gone[i] >= asked || (i > 0 && added->gone[i] <= added->gone[i - 1])) {
+            return false;
+        }
+    }
+    size_t bits = (asked - added->n_gone) * rounds_width(&d->rounds, first->round);
+    return added->bits.len == pack_bytes(bits) && pack_tail_is_clear(added->bits.data, bits);
+}
+
+void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t now_ns) {
+    asks *a = &d->asks[portion];
+    uint32_t asked = d->rounds.count > 1 ? front(a) : 0;
+    if (!fits(d, a, asked, added)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL,
+                     "a round of bits that was not asked for or does not fit");
+        return;
+    }
+    size_t gone = 0, at = 0;
+    for (uint32_t i = 0; i < asked; i++) {
+        const ask_note n = a->notes[a->begin++ % ASKS_MAX];
+        uint32_t width = rounds_width(&d->rounds, n.round), from = d->rounds.upto[n.round - 1];
+        assembler *of = n.live ? d->live : d->pushed;
+        live *request = &d->requests[n.id % LIVE_CAPACITY];
+        if (n.live && request->id == n.id) {
+            request->frame_bytes += (uint32_t)message_frame_size(&added->base);
+        }
+        assembled sample;
+        assembler_outcome outcome;
+        assembler_use(of, n.model);
+        if (gone < added->n_gone && added->gone[gone] == i) {
+            gone++;
+            outcome = assembler_skip_round(of, n.id, portion, n.round, &sample);
+        } else {
+            uint64_t bits = pack_get(added->bits.data, at++ * width, width);
+            d->payload_bits[portion] += width;
+            outcome = assembler_add_round(of, n.id, portion, n.round, bits << from, &sample);
+        }
+        if (outcome == ASSEMBLER_COMPLETE) {
+            desk_add_due(d, &sample, n.live, now_ns);
+        }
+    }
+}
+
+void asking_left(desk *d, uint32_t portion, uint64_t now_ns) {
+    assembled sample;
+    d->asks[portion].begin = d->asks[portion].end;
+    d->settled[portion] = 0;
+    while (d->rounds.count > 1 && assembler_forgo_rounds(d->pushed, portion, &sample)) {
+        desk_add_due(d, &sample, false, now_ns);
+    }
+}
+
+void asking_settle(desk *d) {
+    for (uint32_t k = 0; k < d->portions && d->rounds.count > 1; k++) {
+        if (d->settled[k] >= SETTLED_STEP && d->is_ready[k]) {
+            Fewbit__Settled settled = FEWBIT__SETTLED__INIT;
+            settled.samples = d->settled[k];
+            d->settled[k] = 0;
+            d->host.tell(d->host.context, k, MESSAGE_SETTLED, &settled.base);
+        }
+    }
+}

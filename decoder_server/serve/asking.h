@@ -1,0 +1,23 @@
+/* More bits only when unsure: which samples each node was asked more of, in the order of the asking; for the desk. */
+#ifndef FEWBIT_DECODER_SERVER_SERVE_ASKING_H
+#define FEWBIT_DECODER_SERVER_SERVE_ASKING_H
+
+#include "decoder_server/serve/desk_inside.h"
+
+/* Whether a sample that is due is to wait for its next round; if so it waits, and asking_send will ask. Else *is_cut
+ * says whether more would have been asked had its nodes been there. */
+bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool *is_cut);
+
+/* Asks the nodes for the next round of the `count` samples that are held, by their places in `due`. */
+void asking_send(desk *d, const uint32_t *held, size_t count);
+
+/* A node's answer. */
+void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t now_ns);
+
+/* A node is gone: nothing that was asked of it will come. */
+void asking_left(desk *d, uint32_t portion, uint64_t now_ns);
+
+/* Tells the nodes how many of their pushed samples are answered for good, once it is worth a frame. */
+void asking_settle(desk *d);
+
+#endif
