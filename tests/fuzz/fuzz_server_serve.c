@@ -107,7 +107,7 @@ static void start(void) {
         .experiment = &served.experiment, .run = served.id, .mode = FEWBIT__MODE__MODE_SERVE, .heartbeat_ms = 1000};
     peers_events events = {on_joined, on_left, on_message, on_metered, NULL};
     err e = dataset_find("mnist", &set);
-    e = e ? e : results_open(&lines, "/dev/null", set, SMALL_PORTIONS, SMALL_BITS);
+    e = e ? e : results_open(&lines, "/dev/null", set, SMALL_PORTIONS);
     e = e ? e : peers_new(&side.peers, &config, &events, &side.worker);
     FUZZ_CHECK(e == ERR_OK, "%s", err_text());
 }

@@ -166,7 +166,7 @@ static inline int set_table_with(void **state, const desk_options *options) {
     const dataset *set;
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
-    assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS, BITS), ERR_OK);
+    assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS), ERR_OK);
     desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     assert_int_equal(desk_new(&t->desk, &t->run, t->results, options, &host), ERR_OK);
     return 0;

@@ -269,7 +269,7 @@ static inline void start_serving(fleet *f, classifier_options with) {
     const dataset *set;
     desk_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, f}; /* one model */
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
-    assert_int_equal(results_open(&f->results, in_folder("results.jsonl"), set, NODES, 4), ERR_OK);
+    assert_int_equal(results_open(&f->results, in_folder("results.jsonl"), set, NODES), ERR_OK);
     assert_int_equal(desk_new(&f->desk, &f->run, f->results, &options, &host), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
         welcome_node(f, k, FEWBIT__MODE__MODE_SERVE);

@@ -14,6 +14,8 @@
 
 enum { PORTIONS = 3, BITS = 5, LINES_MAX = 64 };
 
+static const uint8_t code_bits[64] = {4, 4, 4, 4};
+
 static const uint64_t codes[PORTIONS] = {0x16, 0, 0x1F};
 static char lines[LINES_MAX][512];
 
@@ -21,7 +23,7 @@ static results *open_in(const char *path) {
     const dataset *set;
     results *r = NULL;
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
-    assert_int_equal(results_open(&r, path, set, PORTIONS, BITS), ERR_OK);
+    assert_int_equal(results_open(&r, path, set, PORTIONS), ERR_OK);
     return r;
 }
 
@@ -41,12 +43,12 @@ static void a_line_says_all(void **state) {
     const char *path = in_folder("results.jsonl");
     results *r = open_in(path);
     assembled sample = {.id = 17, .have = 7, .codes = codes};
-    results_write(r, &(result){&sample, "push", 3, 0.998714f, false, 1.2344});
+    results_write(r, &(result){&sample, "push", code_bits, 0, 3, 0.998714f, false, 1.2344});
     sample = (assembled){.id = UINT64_MAX, .have = 5, .codes = codes};
-    results_write(r, &(result){&sample, "http", 0, 1.0f, true, 123456.78951});
+    results_write(r, &(result){&sample, "http", code_bits, 0, 0, 1.0f, true, 123456.78951});
     sample = (assembled){.id = 0, .have = 2, .codes = codes};
-    results_write(r, &(result){&sample, "http", 9, 0.1f, true, 0});
-    results_write(r, &(result){&sample, "push", 9, NAN, true, 0.0004});
+    results_write(r, &(result){&sample, "http", code_bits, 0, 9, 0.1f, true, 0});
+    results_write(r, &(result){&sample, "push", code_bits, 0, 9, NAN, true, 0.0004});
     assert_int_equal(read_lines(path), 0); /* not yet */
     results_flush(r);
     assert_int_equal(read_lines(path), 4);
@@ -69,7 +71,7 @@ static void a_file_grows(void **state) {
     assembled sample = {.have = 7, .codes = codes};
     for (size_t round = 1; round <= 3; round++) {
         results *r = open_in(path);
-        results_write(r, &(result){&sample, "push", 0, 0.5f, false, 1});
+        results_write(r, &(result){&sample, "push", code_bits, 0, 0, 0.5f, false, 1});
         results_close(r);
         assert_int_equal(read_lines(path), round);
     }
@@ -83,7 +85,7 @@ static void no_line_is_lost(void **state) {
     results *r = open_in(path);
     for (uint64_t id = 0; id < MANY; id++) {
         assembled sample = {.id = id, .have = 7, .codes = codes};
-        results_write(r, &(result){&sample, "push", 0, 0.5f, false, 1});
+        results_write(r, &(result){&sample, "push", code_bits, 0, 0, 0.5f, false, 1});
     }
     results_close(r);
     FILE *file = fopen(path, "r");
@@ -135,11 +137,11 @@ static void none_is_nothing_and_a_bad_path_is_told(void **state) {
     const dataset *set;
     results *r = open_in("none");
     assembled sample = {.have = 7, .codes = codes};
-    results_write(r, &(result){&sample, "push", 0, 0.5f, false, 1});
+    results_write(r, &(result){&sample, "push", code_bits, 0, 0, 0.5f, false, 1});
     results_flush(r);
     results_close(r);
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
-    assert_int_equal(results_open(&r, in_folder("no/such/folder"), set, PORTIONS, BITS), ERR_IO);
+    assert_int_equal(results_open(&r, in_folder("no/such/folder"), set, PORTIONS), ERR_IO);
     assert_non_null(strstr(err_text(), "no/such/folder"));
 }
 

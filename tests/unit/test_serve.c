@@ -347,7 +347,7 @@ static void a_request_goes_through_every_node(void **state) {
     assert_true(fabsf(t->last.probabilities[t->last.class] - probability) < 1e-5f);
     assert_int_equal(t->last.classes, CLASSES);
     assert_int_equal(t->last.portions, PORTIONS);
-    assert_int_equal(t->last.bits, BITS);
+    assert_int_equal(t->last.bits[0], BITS);
     assert_int_equal(t->last.have, 15);
     assert_false(t->last.degraded);
     assert_int_equal(t->last.asked_ns, 1000000);

@@ -325,7 +325,7 @@ static err make_desk(void) {
     static const uint8_t sample[784];
     desk_options options = {.deadline_ns = 1000, .classifier = every_path};
     desk_host host = {.tell = tell_nobody, .drop = drop_nobody, .answer = answer_nobody, .ready = tell_ready};
-    err e = results_open(&r, in_folder("results.jsonl"), mnist, PORTIONS, 4);
+    err e = results_open(&r, in_folder("results.jsonl"), mnist, PORTIONS);
     e = e ? e : desk_new(&d, &trained, r, &options, &host);
     if (!e) {
         Fewbit__Ready ready = FEWBIT__READY__INIT;
@@ -351,7 +351,7 @@ static err take_image(void) {
 }
 
 static err make_replies(void) {
-    answer a = {.classes = 10, .portions = PORTIONS, .bits = 4, .have = 1, .degraded = true};
+    answer a = {.classes = 10, .portions = PORTIONS, .bits = {4}, .have = 1, .degraded = true};
     text reply = {0};
     reply_classified(&reply, "request-7", &a, mnist, &(reply_times){0});
     reply_error(&reply, "request-7", "busy", "too many samples wait");

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""More bits only when unsure, between real daemons: training, bulk and live, and a node that dies between the rounds."""
+import json
+import unittest
+
+import fleet
+import plain_node
+
+SURE = 0.9
+
+
+class Rounds(fleet.FleetCase):
+    def setUp(self):
+        super().setUp()
+        self.source = fleet.make_set(self.folder / "set", train=600, test=300)
+        self.split = fleet.split_set(self.source, self.folder / "split", "--split", "runs", "--portions", 4)
+        self.experiment = fleet.write_experiment(self.folder / "e.yaml", encoder__rounds="[1, 3]", loss__rounds="[1, 2]",
+                                                 training__sure=f"[0, {SURE}, 1.1]")
+        self.local = self.folder / "local"
+        self.fleet.train_local(self.experiment, self.split, self.local)
+
+    def table(self, run):
+        return {round(row["sure"], 3): row for row in fleet.read_json(run / "result.json")["final"]["rounds"]}
+
+    def lines(self, path):
+        return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] \
+            if path.exists() else []
+
+    def test_training_over_tcp_is_the_same_and_the_table_is_what_bulk_sends(self):
+        run, states = self.folder / "tcp", self.folder / "states"
+        server = self.fleet.train(self.experiment, self.split, run)
+        self.fleet.nodes(server, self.split, states, "--once")
+        server.wait(0)
+        self.assertEqual(fleet.weights(self.local), fleet.weights(run, states))
+        self.assertEqual(self.table(self.local), self.table(run))
+        rows = self.table(run)
+        self.assertEqual([rows[0]["bits"], rows[1.1]["bits"]], [4, 16])
+        self.assertLess(rows[SURE]["bits"], 16)
+        self.assertGreater(rows[SURE]["bits"], 4)
+        self.assertGreater(rows[SURE]["bits_down"], 0)
+        results = self.folder / "results.jsonl"
+        serving = self.fleet.serve(run, "--sure", SURE, "--results", results)
+        self.fleet.nodes(serving, self.split, states, "--push", "test")
+        lines = fleet.wait_until(lambda: len(self.lines(results)) == 300 and self.lines(results), "all results",
+                                 explain=self.fleet.explain)
+        sent = sum(len(bits) for line in lines for bits in line["bits"])
+        self.assertAlmostEqual(sent / 300, rows[SURE]["bits"], delta=0.2)
+        self.assertFalse(any(line["degraded"] for line in lines))
+        self.assertEqual({line["rounds"] for line in lines}, {1, 2})
+
+    def test_a_node_that_dies_between_the_rounds_costs_bits_not_the_sample(self):
+        """Portion 3 is spoken for by a node of ours that answers the first round, and closes at the Ask for more."""
+        results = self.folder / "results.jsonl"
+        serving = self.fleet.serve(self.local, "--sure", 1, "--results", results)
+        for k in range(3):
+            self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}", "--push", "test")
+            serving.wait_for(rf"portion {k} is ready")
+        info = json.loads((self.split / "node-3" / "portion.json").read_text())
+        with plain_node.socket.create_connection(("127.0.0.1", serving.port)) as connection:
+            stream = connection.makefile("rwb")
+            plain_node.send(stream, plain_node.HELLO, plain_node.hello(info))
+            model, kind = 0, None
+            while kind != 20:
+                kind, fields = plain_node.receive(stream)
+                if kind == plain_node.RESTORE:
+                    model = fields[4]
+                    self.assertEqual(fields[5], 1)  # rounds
+                    plain_node.send(stream, plain_node.READY, {1: fields[1]})
+                elif kind == plain_node.BEGIN:
+                    plain_node.send(stream, plain_node.CODES, {1: model, 2: 0, 3: 299, 4: bytes((300 + 7) // 8)})
+        lines = fleet.wait_until(lambda: len(self.lines(results)) == 300 and self.lines(results), "all results",
+                                 explain=self.fleet.explain)
+        self.assertTrue(all(line["degraded"] for line in lines))
+        self.assertTrue(all(len(line["bits"][3]) == 1 for line in lines))
+        self.assertTrue(all(len(line["bits"][0]) in (1, 4) for line in lines))
+
+    def test_bad_answers_to_an_ask_are_refused(self):
+        """A round nobody asked for, and one that does not fit, end the connection; the server goes on."""
+        serving = self.fleet.serve(self.local, "--sure", 1)
+        info = json.loads((self.split / "node-0" / "portion.json").read_text())
+        for added in ({1: 1, 2: 0, 3: b"\x07"}, {1: 9, 2: 1 << 60, 3: bytes(200)}, {1: 1, 2: 0, 4: bytes(range(100))}):
+            with plain_node.socket.create_connection(("127.0.0.1", serving.port)) as connection:
+                stream, kind = connection.makefile("rwb"), None
+                plain_node.send(stream, plain_node.HELLO, plain_node.hello(info))
+                while kind != plain_node.RESTORE:
+                    kind, fields = plain_node.receive(stream)
+                plain_node.send(stream, plain_node.READY, {1: fields[1]})
+                plain_node.send(stream, 21, added)
+                while kind != plain_node.REFUSAL:
+                    kind, fields = plain_node.receive(stream)
+                self.assertEqual(fields[1], 6)
+        self.assertTrue(serving.is_running())
+
+
+if __name__ == "__main__":
+    unittest.main()

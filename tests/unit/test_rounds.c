@@ -1,0 +1,130 @@
+/* Bits in rounds: how an Ask names samples, what a node keeps and answers, what the head sees, and its gradient. */
+#include "bits/decision.h"
+#include "decoder_server/train/by_round.h"
+#include "encoder_node/held.h"
+#include "wire/picks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+static const rounds two = {2, {2, 6}};
+
+static void assert_comes_back(const uint64_t *ids, size_t count, bool as_map) {
+    static picks p;
+    uint64_t back[PICKS_MAX];
+    size_t got;
+    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    assert_int_equal(picks_fit(ids, count), count);
+    picks_put(&p, ids, count, &ask);
+    assert_int_equal(ask.map.len > 0, as_map);
+    assert_int_equal(picks_take(&ask, back, &got), ERR_OK);
+    assert_int_equal(got, count);
+    assert_memory_equal(back, ids, count * sizeof *ids);
+}
+
+static void picks_come_back_in_the_shorter_form(void **state) {
+    (void)state;
+    uint64_t dense[PICKS_MAX], sparse[3] = {7, 5000, 4000000};
+    for (size_t i = 0; i < PICKS_MAX; i++) {
+        dense[i] = 90 + 2 * i;
+    }
+    assert_comes_back(dense, PICKS_MAX, true);
+    assert_comes_back(sparse, 3, false);
+    assert_comes_back(sparse, 1, false);
+    const uint64_t falling[] = {5, 9, 9, 10};
+    assert_int_equal(picks_fit(falling, 4), 2);
+}
+
+static void bad_picks_are_refused(void **state) {
+    (void)state;
+    static uint32_t many[PICKS_MAX];
+    static uint8_t long_map[PICKS_MAP_BYTES_MAX + 1];
+    uint64_t ids[PICKS_MAX];
+    size_t count;
+    memset(long_map, 255, sizeof long_map);
+    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    ask.n_skips = PICKS_MAX;
+    ask.skips = many;
+    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* one too many */
+    ask.n_skips = 1;
+    ask.first = UINT64_MAX;
+    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* beyond the last id */
+    ask.first = 0;
+    ask.map = (ProtobufCBinaryData){1, long_map};
+    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* both forms */
+    ask.n_skips = 0;
+    ask.map.len = PICKS_MAX / 8 + 1;
+    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* too many bits */
+    ask.map.len = sizeof long_map;
+    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* too long */
+    long_map[0] = 0;
+    ask.map.len = 1;
+    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* ends in nothing */
+}
+
+static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
+    (void)state;
+    held *h;
+    uint32_t skips[] = {0, 0};
+    assert_int_equal(held_new(&h), ERR_OK);
+    held_put(h, false, 10, 3, 1, 0x2d); /* 101101: the first two bits, 01, were sent */
+    held_put(h, false, 12, 3, 1, 0x3f);
+    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    Fewbit__Added added = FEWBIT__ADDED__INIT;
+    ask.model = 3;
+    ask.round = 1;
+    ask.first = 10;
+    ask.n_skips = 2;
+    ask.skips = skips;
+    assert_int_equal(held_answer(h, &ask, &two, &added), ERR_OK);
+    assert_int_equal(added.n_gone, 1);
+    assert_int_equal(added.gone[0], 1);
+    assert_int_equal(added.bits.len, 1);
+    assert_int_equal(added.bits.data[0], 0xb | 0xf << 4);
+    added = (Fewbit__Added)FEWBIT__ADDED__INIT;
+    assert_int_equal(held_answer(h, &ask, &two, &added), ERR_OK); /* every round once */
+    assert_int_equal(added.n_gone, 3);
+    for (uint32_t round = 0; round < 4; round += 2) {
+        ask.round = round;
+        assert_int_equal(held_answer(h, &ask, &two, &added), ERR_INPUT);
+    }
+    const rounds three = {3, {2, 4, 6}};
+    held_put(h, false, 10, 3, 1, 0x2d);
+    assert_int_equal(held_answer(h, &ask, &three, &added), ERR_INPUT); /* round 2 before round 1 */
+    held_free(h);
+}
+
+/* The loss is the sum of all that is seen, each copy with another factor: its gradient is known. */
+static void the_gradient_gathers_what_was_seen(void **state) {
+    (void)state;
+    const by_round b = {{2, {1, 3}}, 2, 3};
+    float soft[12], seen[24], gradient[24], sum[12];
+    for (uint32_t i = 0; i < 12; i++) {
+        soft[i] = (float)i;
+    }
+    by_round_spread(&b, soft, 2, seen);
+    for (uint32_t i = 0; i < 24; i++) {
+        bool is_hidden = i < 12 && i % 3 > 0;
+        assert_true(seen[i] == (is_hidden ? DECISION_UNKNOWN : soft[i % 12]));
+        gradient[i] = i < 12 ? 1.0f : 10.0f;
+    }
+    by_round_gather(&b, gradient, 2, sum);
+    for (uint32_t i = 0; i < 12; i++) {
+        assert_true(sum[i] == (i % 3 == 0 ? 11.0f : 10.0f));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(picks_come_back_in_the_shorter_form),
+        cmocka_unit_test(bad_picks_are_refused),
+        cmocka_unit_test(a_node_sends_what_it_kept_and_says_what_is_gone),
+        cmocka_unit_test(the_gradient_gathers_what_was_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
