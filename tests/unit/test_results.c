@@ -14,7 +14,7 @@
 
 enum { PORTIONS = 3, BITS = 5, LINES_MAX = 64 };
 
-static const uint8_t code_bits[64] = {4, 4, 4, 4};
+static const uint8_t code_bits[64] = {5, 5, 5, 5};
 
 static const uint64_t codes[PORTIONS] = {0x16, 0, 0x1F};
 static char lines[LINES_MAX][512];
@@ -112,7 +112,7 @@ static void a_full_disk_spoils_no_later_line(void **state) {
     const char *path = in_folder("results.jsonl");
     results *r = open_in(path);
     assembled sample = {.have = 7, .codes = codes};
-    const result one = {&sample, "push", 0, 0.5f, false, 1};
+    const result one = {&sample, "push", code_bits, 0, 0, 0.5f, false, 1};
     signal(SIGXFSZ, SIG_IGN);
     results_write(r, &one);
     results_flush(r);
