@@ -12,9 +12,9 @@ SURE = [0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.1]
 class Rounds(fleet.FleetCase):
     def setUp(self):
         super().setUp()
-        self.source = fleet.make_set(self.folder / "set", train=600, test=300)
+        self.source = fleet.make_set(self.folder / "set", train=2000, test=300)
         self.split = fleet.split_set(self.source, self.folder / "split", "--split", "runs", "--portions", 4)
-        self.experiment = fleet.write_experiment(self.folder / "e.yaml", encoder__rounds="[1, 3]", loss__rounds="[1, 2]",
+        self.experiment = fleet.write_experiment(self.folder / "e.yaml", encoder__decision="straight-through", encoder__rounds="[1, 3]", loss__rounds="[1, 2]", training__epochs=4,
                                                  training__sure=SURE)
         self.local = self.folder / "local"
         self.fleet.train_local(self.experiment, self.split, self.local)
