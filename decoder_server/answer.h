@@ -22,7 +22,7 @@ typedef struct answer {
     uint32_t class, classes, portions;
     uint32_t rounds, rounds_used;     /* of bits: how many there are, how many the answer took */
     uint8_t bits[SPLIT_PORTIONS_MAX]; /* of each portion that were sent; 0: it is missing */
-    uint64_t have; /* bit k: portion k took part */
+    uint64_t have;                    /* bit k: portion k took part */
     /* When the nodes were asked; when their codes were in, or the deadline passed; when the class was known. */
     uint64_t asked_ns, due_ns, done_ns;
     uint32_t frame_bytes; /* of the requests to the nodes and their answers */

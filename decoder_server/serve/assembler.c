@@ -26,11 +26,11 @@ struct assembler {
     size_t stride;
     int32_t *heads; /* [buckets]: first place of a hash */
     uint32_t bucket_mask;
-    int32_t free; /* through `chain` */
+    int32_t free;                  /* through `chain` */
     list waiting, asked, answered; /* `asked`: those that wait for a further round */
     /* Where forgoing goes on in `waiting` and `asked`; NONE: from the beginning, DONE: it has come to the end. */
     int32_t forgoing, forgoing_asked;
-    uint8_t model;    /* of what comes */
+    uint8_t model; /* of what comes */
     uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
 };

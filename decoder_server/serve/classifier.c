@@ -22,7 +22,7 @@ struct classifier {
     uint64_t whole;     /* `have` of a sample that misses nothing */
     size_t net_rows;    /* what the head takes at once */
     answers *tables[ROUNDS_MAX]; /* by round; NULL: none */
-    seen *cache;        /* NULL: none */
+    seen *cache;                 /* NULL: none */
     arena buffers;
     float *codes;         /* [CLASSIFIER_ROWS, portions * bits]: what goes through the nets */
     float *probabilities; /* [CLASSIFIER_ROWS, classes] */

@@ -236,7 +236,8 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
 
 static bool fits(const desk *d, const Fewbit__Codes *c, uint64_t samples) {
     return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
-           c->bits.len == pack_bytes(samples * d->rounds.upto[0]) && pack_tail_is_clear(c->bits.data, samples * d->rounds.upto[0]);
+           c->bits.len == pack_bytes(samples * d->rounds.upto[0]) &&
+           pack_tail_is_clear(c->bits.data, samples * d->rounds.upto[0]);
 }
 
 static void slow_down(desk *d, uint32_t portion) {
@@ -256,8 +257,8 @@ static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits,
     for (; p->done < p->count; p->done++) {
         assembled sample;
         uint64_t i = p->done;
-        switch (
-            assembler_add(d->pushed, p->first + i, portion, pack_get(bits, i * d->rounds.upto[0], d->rounds.upto[0]), now_ns, &sample)) {
+        switch (assembler_add(d->pushed, p->first + i, portion,
+                              pack_get(bits, i * d->rounds.upto[0], d->rounds.upto[0]), now_ns, &sample)) {
         case ASSEMBLER_COMPLETE:
             desk_add_due(d, &sample, false, now_ns);
             break;

@@ -78,9 +78,9 @@ struct desk {
     asks asks[SPLIT_PORTIONS_MAX];
     picks picks;
     uint64_t settled[SPLIT_PORTIONS_MAX]; /* pushed samples answered for good that its node was not told of */
-    model *models[ASSEMBLER_MODELS];    /* the one in use; the other is to come, is going, or NULL */
-    uint32_t numbers[ASSEMBLER_MODELS]; /* that their codes carry */
-    uint8_t now;                        /* the model in use, an index */
+    model *models[ASSEMBLER_MODELS];      /* the one in use; the other is to come, is going, or NULL */
+    uint32_t numbers[ASSEMBLER_MODELS];   /* that their codes carry */
+    uint8_t now;                          /* the model in use, an index */
     change change;
     classifier_counters past; /* of models that are gone */
     assembler *pushed, *live;

@@ -41,7 +41,7 @@ struct coordinator {
     stage stage;
     uint32_t evaluated; /* samples of the stage */
     uint64_t stage_correct[STAGES];
-    rounds_test *rounds; /* NULL: all bits come in one round */
+    rounds_test *rounds;                      /* NULL: all bits come in one round */
     histogram histograms[SPLIT_PORTIONS_MAX]; /* of the soft test's outputs, by portion */
     bool meter_opens;                         /* the meters asked for are those before the rounded test */
     run_commit next;

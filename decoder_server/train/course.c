@@ -76,8 +76,8 @@ static bool last_is_best(const run *r) {
 static json_t *told(const run_evaluation *e) {
     return json_pack("{s:f, s:o, s:f, s:f, s:o, s:f, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss", run_number(e->loss),
                      "train_accuracy", e->train, "soft_accuracy", e->soft, "rounded_accuracy", run_number(e->rounded),
-                     "validation_accuracy", e->validation, "seconds", e->seconds, "encoders", e->encoders,
-                     "rounds", e->rounds);
+                     "validation_accuracy", e->validation, "seconds", e->seconds, "encoders", e->encoders, "rounds",
+                     e->rounds);
 }
 
 err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best) {
@@ -150,9 +150,9 @@ json_t *course_result(const run *r, const run_position *at) {
     }
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
-    return json_pack("{s:s, s:s, s:{s:f, s:f, s:f, s:o, s:O*}, s:i, s:f, s:f, s:I, s:o}", "experiment", r->experiment.name,
-                     "run", id, "final", "epoch", final->epoch, "train_accuracy", final->train, "soft_accuracy",
-                     final->soft, "rounded_accuracy", run_number(final->rounded), "rounds", final->rounds, "epochs", (int)at->epoch, "seconds",
-                     seconds, "seconds_per_epoch", at->epoch ? seconds / at->epoch : seconds, "steps",
-                     (json_int_t)at->step, "history", history);
+    return json_pack("{s:s, s:s, s:{s:f, s:f, s:f, s:o, s:O*}, s:i, s:f, s:f, s:I, s:o}", "experiment",
+                     r->experiment.name, "run", id, "final", "epoch", final->epoch, "train_accuracy", final->train,
+                     "soft_accuracy", final->soft, "rounded_accuracy", run_number(final->rounded), "rounds",
+                     final->rounds, "epochs", (int)at->epoch, "seconds", seconds, "seconds_per_epoch",
+                     at->epoch ? seconds / at->epoch : seconds, "steps", (json_int_t)at->step, "history", history);
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Tried where the experiment names none: never, more and more often, always. */
-static const float usual[] = {0,     0.4f,  0.5f,  0.6f,  0.65f, 0.7f,  0.75f,  0.8f,   0.825f, 0.85f,  0.875f, 0.9f,
+static const float usual[] = {0,     0.4f,  0.5f,  0.6f,  0.65f, 0.7f,  0.75f,  0.8f,  0.825f, 0.85f,  0.875f, 0.9f,
                               0.92f, 0.94f, 0.95f, 0.96f, 0.97f, 0.98f, 0.985f, 0.99f, 0.995f, 0.998f, 0.999f, 1.1f};
 
 /* Of all samples so far, what was sent until a threshold was satisfied. */
@@ -202,10 +202,10 @@ json_t *rounds_test_json(const rounds_test *t) {
     double samples = t->samples ? (double)t->samples : 1;
     for (uint32_t i = 0; i < t->count; i++) {
         const tally *of = &t->tallies[i];
-        json_t *one = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "sure", round((double)t->thresholds[i] * 1e6) / 1e6, "accuracy",
-                                100 * (double)of->correct / samples, "bits", (double)of->payload_bits / samples,
-                                "asked", (double)of->asked / samples, "bits_up", 8 * (double)of->up_bytes / samples,
-                                "bits_down", 8 * (double)of->down_bytes / samples);
+        json_t *one = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "sure", round((double)t->thresholds[i] * 1e6) / 1e6,
+                                "accuracy", 100 * (double)of->correct / samples, "bits",
+                                (double)of->payload_bits / samples, "asked", (double)of->asked / samples, "bits_up",
+                                8 * (double)of->up_bytes / samples, "bits_down", 8 * (double)of->down_bytes / samples);
         if (json_array_append_new(list, one) != 0) {
             json_decref(list);
             return NULL;

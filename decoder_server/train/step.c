@@ -2,8 +2,8 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
-#include "decoder_server/train/by_round.h"
 #include "data/dataset.h"
+#include "decoder_server/train/by_round.h"
 #include "decoder_server/train/missing.h"
 #include "nn/loss.h"
 #include "nn/rows.h"

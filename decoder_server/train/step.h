@@ -27,7 +27,8 @@ void step_set_number(step *s, uint64_t number);
 
 /* soft [rows, inputs], all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the step's
  * until the next call, or NULL for a classifier alone; *loss gets the mean loss (cross entropy + alpha * quantization;
- * where bits come in rounds, the weighted mean of each round's cross entropy), *correct is added to, by all bits. step_update must follow before the next call. */
+ * where bits come in rounds, the weighted mean of each round's cross entropy), *correct is added to, by all bits.
+ * step_update must follow before the next call. */
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct);
 
 /* The optimiser's step on the head, in tasks that may run side by side with anything that does not touch the head,

@@ -39,6 +39,9 @@ static const ProtobufCMessageDescriptor *const descriptors[MESSAGE_TYPES] = {
     [MESSAGE_PREPARE] = &fewbit__prepare__descriptor,
     [MESSAGE_PREPARED] = &fewbit__prepared__descriptor,
     [MESSAGE_SWITCH] = &fewbit__switch__descriptor,
+    [MESSAGE_ASK] = &fewbit__ask__descriptor,
+    [MESSAGE_ADDED] = &fewbit__added__descriptor,
+    [MESSAGE_SETTLED] = &fewbit__settled__descriptor,
 };
 
 /* All but Ping have one. */
