@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Frame types and enumerations of proto/fewbit.proto.
 (HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
- ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH) = range(1, 20)
+ ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, ASK, ADDED, SETTLED) = range(1, 23)
 TRAIN, SERVE = 1, 2
 PHASE_TRAIN, PHASE_SOFT, PHASE_HARD = 0, 1, 2
 
@@ -181,6 +181,11 @@ def messages_seeds():
         "prepared": (PREPARED, message((1, 13), (2, 1 << 40))),
         "prepared-not": (PREPARED, message((1, 13), (3, "no such file"))),
         "switch": (SWITCH, message((1, 13), (2, 1 << 40))),
+        "ask-map": (ASK, message((1, 13), (2, 1), (3, 7), (4, b"\x05\x80"))),
+        "ask-skips": (ASK, message((1, 13), (2, 1), (3, 7), (5, b"\x00\x81\x01\x02"), (6, 1))),
+        "ask-both": (ASK, message((1, 13), (2, 1), (3, 7), (4, b"\x01"), (5, b"\x00"))),
+        "added": (ADDED, message((1, 1), (2, 7), (3, b"\xb3\x0f"), (4, b"\x01\x03"))),
+        "settled": (SETTLED, message((1, 4096))),
     }
     bad = {
         "unknown-type": (20, b""),
