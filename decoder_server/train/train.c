@@ -95,7 +95,8 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         return whole_run(r, l, o->data, threads_of(o));
     }
     if (o->local) {
-        return local_run(r, l, o->data, threads_of(o));
+        local_options how = {o->data, threads_of(o), o->coding};
+        return local_run(r, l, &how);
     }
     training_config config = {
         .run = r,
