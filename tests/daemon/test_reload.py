@@ -310,7 +310,8 @@ class Load(ReloadCase):
 
     def test_nothing_is_lost_or_mixed(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--push", "stdin", *(("--coding", "range") if k % 2 else ()),
+                           stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         self.check(server, nodes)
 
