@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In a shorter frame coding saves less than its number and check cost. */
+enum { CODED_BITS_MIN = 512 };
+
 struct encoder {
     encoder_config config;
     encoder_host host;
@@ -269,7 +272,7 @@ static void send_codes(encoder *e, const job *j, message_type type, uint64_t fir
     codes.model = j->trains ? (uint32_t)j->step : j->model;
     codes.first = first;
     codes.more = rows - 1;
-    if (e->codes && type == MESSAGE_CODES && rows <= j->coded_rows) {
+    if (e->codes && type == MESSAGE_CODES && bits >= CODED_BITS_MIN && rows <= j->coded_rows) {
         code_frame f = {.model = codes.model, .first = first, .rows = rows};
         code_stream_encode(j->codes, j->packed, &f);
         codes.sequence = f.sequence;

@@ -7,14 +7,13 @@ import signal
 import socket
 import sys
 import unittest
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import fleet as f
 import plain_node
 import serving
 from fleet import PATIENCE, PORTIONS, read_json, wait_until, weights
-from serving import TEST, HandNode
+from serving import TEST, HandNode, metrics
 
 CODED = ("--coding", "range")
 CODING, RANGE, PROTOCOL = 11, 1, 6  # Hello's field, its value, a reason to refuse
@@ -22,13 +21,6 @@ CODING, RANGE, PROTOCOL = 11, 1, 6  # Hello's field, its value, a reason to refu
 
 def setUpModule():
     serving.ServingCase.made = serving.Made()
-
-
-def metrics(server):
-    """{name with labels: value}, the node's name left out."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=PATIENCE) as answer:
-        lines = re.sub(r',node="[^"]*"', "", answer.read().decode()).splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 class CodingCase(serving.ServingCase):
