@@ -222,9 +222,6 @@ static err check_train(const server_options *o) {
     if (!missing && o->local && o->has_http) {
         return err_fail(ERR_USAGE, "--http shows a training over the network: not with --local");
     }
-    if (!missing && !o->local && o->coding != FEWBIT__CODING__CODING_PACKED) {
-        return err_fail(ERR_USAGE, "--coding is for --local: over the network it is encoder_node that has the option");
-    }
     return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server train --help)", missing) : ERR_OK;
 }
 

@@ -171,10 +171,9 @@ class Training(serving.ServingCase):
         self.assertIn(f"codes         {bits['coded']:.2f} bits a sample as they came", said)
 
     def test_options_that_do_not_fit(self):
-        experiment = f.write_experiment(self.folder / "experiment.yaml")
-        said = self.fleet.run("train", f.binary("decoder_server"), "train", experiment, "--listen", "127.0.0.1:0",
-                              "--labels", self.made.split / "server", "--out", self.folder / "run", *CODED, code=2).said
-        self.assertIn("--coding is for --local", said)
+        server = self.fleet.train(f.write_experiment(self.folder / "experiment.yaml"), self.made.split,
+                                  self.folder / "run", *CODED)
+        server.wait_for("--coding is for --local")
         said = self.fleet.run("node", f.binary("encoder_node"), "--coding", "huffman", code=2).said
         self.assertIn("--coding: 'huffman' is neither packed nor range", said)
 
