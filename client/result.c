@@ -58,6 +58,7 @@ static void print_bits(const json_t *j) {
     const json_t *tls = json_object_get(json_object_get(j, "bits_per_sample"), "tls");
     const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
     double raw = json_number_value(json_object_get(j, "raw_bits_per_sample"));
+    const json_t *entropy = json_object_get(json_object_get(j, "bits_per_sample"), "entropy");
     printf("bits/sample   %.0f of payload, %.2f in frames", payload, frames);
     if (json_is_number(tls)) {
         printf(", %.2f in TLS", json_number_value(tls));
@@ -66,6 +67,11 @@ static void print_bits(const json_t *j) {
         printf(", %.2f in TCP", json_number_value(tcp));
     }
     printf(" (rounded test, both directions)\n");
+    if (entropy) { /* runs of earlier versions have none */
+        printf("codes         %.2f bits a sample as they came; worth %.2f bit by bit, %.2f code by code\n",
+               number_in(j, "bits_per_sample", "coded"), json_number_value(json_object_get(entropy, "bits")),
+               json_number_value(json_object_get(entropy, "codes")));
+    }
     printf("raw portions  %.0f bits a sample: %.0f times the payload\n", raw, payload > 0 ? raw / payload : 0);
 }
 

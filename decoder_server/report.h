@@ -9,6 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Codes that came coded: what they took, what they would have taken packed, and what they are worth by the entropy of
+ * each bit and of whole codes, in bits a sample. */
+typedef struct report_coding {
+    uint64_t frames, refused, samples, packed_bits, coded_bits;
+    double bit_entropy, code_entropy;
+} report_coding;
+
 /* The node of a portion. */
 typedef struct report_node {
     uint64_t connection; /* its number; 0: there is none now */
@@ -18,6 +25,7 @@ typedef struct report_node {
     uint64_t admitted;           /* how often a node was let in */
     int64_t joined_at, ready_at; /* milliseconds since 1970; 0: it is not */
     uint64_t payload_bits[2];    /* by meter_direction: of codes, soft outputs and gradients */
+    report_coding coding;
     meter meter; /* from the worker: of its connections that are gone; the loop adds that of the present one */
 } report_node;
 

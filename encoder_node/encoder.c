@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In a shorter frame coding saves less than its number and check cost. */
+enum { CODED_BITS_MIN = 512 };
+
 struct encoder {
     encoder_config config;
     encoder_host host;
@@ -22,6 +25,7 @@ struct encoder {
     uint64_t switch_from; /* a sample's id */
     uint64_t pushed;      /* id behind the last sample pushed */
     bool is_welcome, is_ready, has_begun;
+    bool codes;            /* the server takes coded codes, and this node sends them */
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
 };
 
@@ -85,6 +89,7 @@ void encoder_connected(encoder *e) {
     hello.train_samples = info->samples[DATASET_TRAIN];
     hello.test_samples = info->samples[DATASET_TEST];
     hello.digest = (char *)(uintptr_t)info->digest;
+    hello.coding = e->config.coding;
     tell(e, MESSAGE_HELLO, &hello.base);
 }
 
@@ -117,6 +122,15 @@ static err take_job(encoder *e, const experiment *described, uint64_t run) {
     return job_new(&e->job, described, run, e->mode == FEWBIT__MODE__MODE_TRAIN, e->config.data, e->config.state);
 }
 
+static void agree_on_coding(encoder *e, const Fewbit__Welcome *w) {
+    bool is_wanted = e->config.coding == FEWBIT__CODING__CODING_RANGE;
+    e->codes = is_wanted && w->coding == FEWBIT__CODING__CODING_RANGE;
+    code_stream_reset(e->job->codes);
+    if (is_wanted && !e->codes) {
+        log_warn("the server does not take range-coded codes: they are sent packed");
+    }
+}
+
 static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     if (e->is_welcome) {
         return refuse_out_of_turn(e, "Welcome");
@@ -136,6 +150,7 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     }
     e->heartbeat_ms = w->heartbeat_ms < 100 ? 100 : w->heartbeat_ms > 60000 ? 60000 : w->heartbeat_ms;
     e->is_welcome = true;
+    agree_on_coding(e, w);
     log_info("welcome to run %016" PRIx64 " (%s), %s", w->run, described.name,
              w->mode == FEWBIT__MODE__MODE_TRAIN ? "training" : "serving");
     return ENCODER_GO_ON;
@@ -257,7 +272,15 @@ static void send_codes(encoder *e, const job *j, message_type type, uint64_t fir
     codes.model = j->trains ? (uint32_t)j->step : j->model;
     codes.first = first;
     codes.more = rows - 1;
-    codes.bits = (ProtobufCBinaryData){pack_bytes(bits), j->packed};
+    if (e->codes && type == MESSAGE_CODES && bits >= CODED_BITS_MIN && rows <= j->coded_rows) {
+        code_frame f = {.model = codes.model, .first = first, .rows = rows};
+        code_stream_encode(j->codes, j->packed, &f);
+        codes.sequence = f.sequence;
+        codes.coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
+        codes.check = f.check;
+    } else {
+        codes.bits = (ProtobufCBinaryData){pack_bytes(bits), j->packed};
+    }
     tell(e, type, &codes.base);
 }
 

@@ -18,9 +18,10 @@ typedef struct encoder encoder;
 enum { ENCODER_ROWS = JOB_ROWS }; /* samples in one Codes frame, and in one evaluation batch, at most */
 
 typedef struct encoder_config {
-    const char *name;    /* for people */
-    const portion *data; /* borrowed */
-    const char *state;   /* folder of its checkpoints; made when missing */
+    const char *name;      /* for people */
+    const portion *data;   /* borrowed */
+    const char *state;     /* folder of its checkpoints; made when missing */
+    Fewbit__Coding coding; /* how codes travel, where the server agrees */
 } encoder_config;
 
 /* Sends one message; the body is borrowed for the call. */

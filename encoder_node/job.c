@@ -76,6 +76,8 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     nn_net_options options = {.max_rows = j->net_rows, .training = trains, .precision = e->training.precision};
     failed = nn_net_new(&j->net, &spec, &options);
     failed = failed ? failed : plan_buffers(j);
+    j->coded_rows = j->max_rows < CODE_STREAM_ROWS_MAX ? (uint32_t)j->max_rows : CODE_STREAM_ROWS_MAX;
+    failed = failed ? failed : code_stream_new(&j->codes, e->encoder.bits, j->coded_rows);
     failed = failed ? failed : store_open(&j->store, state, run, info->index);
     if (failed) {
         job_free(j);
@@ -88,6 +90,7 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
 void job_free(job *j) {
     if (j) {
         nn_net_free(j->net);
+        code_stream_free(j->codes);
         arena_free(&j->buffers);
         free(j);
     }

@@ -20,7 +20,7 @@ static err run(const node_options *o, tls_context *tls) {
     session_config config = {
         .port = o->port,
         .tls = tls,
-        .encoder = {.name = o->name, .data = data, .state = o->state},
+        .encoder = {.name = o->name, .data = data, .state = o->state, .coding = o->coding},
         .source = o->push,
         .once = o->once,
         .ready_file = o->ready_file,

@@ -175,6 +175,42 @@ static void write_nodes(text *t, const report *r) {
     }
 }
 
+static void coded_values(text *t, const report *r, const char *name, const char *type, const char *help,
+                         const char *const kinds[2], double (*value)(const report_coding *c, int kind)) {
+    head(t, name, type, help);
+    for (uint32_t k = 0; k < r->portions; k++) {
+        for (int kind = 0; kind < 2 && r->nodes[k].coding.frames + r->nodes[k].coding.refused > 0; kind++) {
+            text_put(t, "%s{", name);
+            node_labels(t, k, &r->nodes[k]);
+            text_put(t, ",kind=\"%s\"} %.17g\n", kinds[kind], value(&r->nodes[k].coding, kind));
+        }
+    }
+}
+
+static double coded_frames(const report_coding *c, int kind) {
+    return (double)(kind ? c->refused : c->frames);
+}
+
+static double coded_bits(const report_coding *c, int kind) {
+    return (double)(kind ? c->coded_bits : c->packed_bits);
+}
+
+static double entropy(const report_coding *c, int kind) {
+    return kind ? c->code_entropy : c->bit_entropy;
+}
+
+/* Of nodes that send coded codes. */
+static void write_coding(text *t, const report *r) {
+    static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "coded"},
+                             *const entropies[2] = {"bits", "codes"};
+    coded_values(t, r, "fewbit_node_coded_frames_total", "counter",
+                 "Range-coded frames of codes; a refused one ended its connection.", frames, coded_frames);
+    coded_values(t, r, "fewbit_node_coded_bits_total", "counter",
+                 "Payload of the coded frames: as it came, and what it would have been packed.", bits, coded_bits);
+    coded_values(t, r, "fewbit_node_code_entropy_bits", "gauge",
+                 "What a code in coded frames is worth by frequency: bit by bit, and as a whole.", entropies, entropy);
+}
+
 static void by_source(text *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
     head(t, name, type, help);
     text_put(t, "%s{source=\"push\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
@@ -215,6 +251,7 @@ void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_
     write_connections(t, m, e);
     write_gauges(t, r);
     write_nodes(t, r);
+    write_coding(t, r);
     if (r->training.phase) {
         write_training(t, &r->training);
     } else {

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "bits/pack.h"
+#include "decoder_server/coded.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -339,7 +340,7 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
     if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
     } else if (find_model(d, c->model, &model)) {
-        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->bits;
+        d->payload_bits[portion] += coded_payload_bits(c, d->bits);
         (is_lone ? on_answer : on_codes)(d, portion, c, model, now_ns);
     } else if (c->model != d->change.gone || d->change.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");

@@ -70,7 +70,7 @@ struct desk {
     parked parked[SPLIT_PORTIONS_MAX];
     uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
     uint32_t ready_nodes;
-    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
+    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes as they came, by portion */
     bool has_begun, is_stopping;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */

@@ -50,7 +50,8 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->ordered = UINT32_MAX;
     c->ledger.portions = c->portions;
     c->ledger.over_tcp = over_tcp;
-    e = step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, c->train_samples, lanes);
+    e = ledger_init(&c->ledger, c->bits);
+    e = e ? e : step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, c->train_samples, lanes);
     e = e ? e : allocate(c);
     e = e || r->has_commit ? e : run_load_weights(r, step_head(c->step)); /* again once all are here: fails early */
     if (e) {
@@ -67,6 +68,7 @@ void coordinator_free(coordinator *c) {
         return;
     }
     step_free(c->step);
+    ledger_free(&c->ledger);
     free(c->order);
     free(c->batch_ids);
     free(c->batch_labels);
@@ -265,7 +267,7 @@ static void train_on_batch(coordinator *c) {
 
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d) {
     const ledger *l = &c->ledger;
-    return d == METER_OUT ? l->gradients[portion] : l->codes[portion] + l->activations[portion];
+    return d == METER_OUT ? l->gradients[portion] : l->coded[portion] + l->activations[portion];
 }
 
 size_t coordinator_work_tasks(const coordinator *c) {

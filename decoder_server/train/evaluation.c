@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "bits/pack.h"
+#include "decoder_server/coded.h"
 #include "decoder_server/train/coordinator_inside.h"
 
 void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
@@ -12,7 +13,8 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
     }
     unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
-    c->ledger.codes[k] += numbers;
+    ledger_add_codes(&c->ledger, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits),
+                     c->stage == ROUNDED_TEST);
     if (coordinator_is_last_answer(c, k)) {
         evaluation_on(c);
     }
@@ -58,6 +60,7 @@ static void start_stage(coordinator *c, stage s) {
     c->evaluated = 0;
     c->stage_correct[s] = 0;
     if (s == ROUNDED_TEST) {
+        ledger_start_rounded(&c->ledger);
         ask_meters(c, true);
     } else {
         send_evaluation(c);

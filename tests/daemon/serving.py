@@ -2,12 +2,14 @@
 import http.client
 import json
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import tempfile
 import threading
 import unittest
+import urllib.request
 
 import fleet as f
 import plain_node
@@ -96,6 +98,13 @@ def call(server, method, path, body=None, headers=None, timeout=PATIENCE):
 
 def health(server):
     return call(server, "GET", "/healthz")[1]
+
+
+def metrics(server):
+    """{name with labels: value}, the node's name left out."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=PATIENCE) as answer:
+        lines = re.sub(r',node="[^"]*"', "", answer.read().decode()).splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 def post(server, body, kind=RAW):

@@ -311,8 +311,8 @@ class Result(TrainingCase):
 
     def check_bits(self, result, over_tcp):
         bits = result["bits_per_sample"]
-        self.assertEqual(set(bits), {"payload", "frames", "tls", "tcp"})
-        self.assertEqual(bits["payload"], 16)
+        self.assertEqual(set(bits), {"payload", "coded", "entropy", "frames", "tls", "tcp"})
+        self.assertEqual((bits["payload"], bits["coded"]), (16, 16))
         self.assertIsNone(bits["tls"])
         # One Codes frame a node for the whole set, and the Batch that asks for it: at most 16 + 15 bytes beside the
         # codes, so that 1,000 samples a frame cost at most 5 % for the codes' frames.
