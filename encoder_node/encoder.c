@@ -278,6 +278,7 @@ static void send_activations(encoder *e, const Fewbit__Batch *b, const float *so
 
 /* The first half of a step; the gradients bring the other. */
 static void train_on(encoder *e, const Fewbit__Batch *b) {
+    nn_net_use_average(e->job->net, false);
     gather(e, b, 0, b->count);
     nn_net_set_step(e->job->net, e->job->experiment.training.seed,
                     rng_stream(RNG_DROPOUT, portion_about(e->config.data)->index), (uint32_t)b->step);
@@ -297,6 +298,7 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
         train_on(e, b);
         return ENCODER_GO_ON;
     }
+    nn_net_use_average(e->job->net, true);
     for (size_t done = 0, piece; done < b->count; done += piece) {
         piece = job_piece(e->job, b->count - done);
         gather(e, b, done, piece);
@@ -320,6 +322,9 @@ static encoder_verdict on_gradients(encoder *e, const Fewbit__Gradients *g) {
     nn_optimiser_begin(&e->job->optimiser);
     nn_net_update(e->job->net, &e->job->optimiser);
     e->job->step++;
+    if (e->job->experiment.training.average > 0) {
+        nn_net_average(e->job->net, e->job->experiment.training.average, e->job->step);
+    }
     e->pending_rows = 0;
     return ENCODER_GO_ON;
 }

@@ -73,7 +73,10 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     experiment_describe_encoder(e, &s, &spec);
     j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
     j->net_rows = nn_rows_at_once(&spec, e->training.batch, JOB_ROWS);
-    nn_net_options options = {.max_rows = j->net_rows, .training = trains, .precision = e->training.precision};
+    nn_net_options options = {.max_rows = j->net_rows,
+                              .training = trains,
+                              .average = e->training.average > 0,
+                              .precision = e->training.precision};
     failed = nn_net_new(&j->net, &spec, &options);
     failed = failed ? failed : plan_buffers(j);
     failed = failed ? failed : store_open(&j->store, state, run, info->index);

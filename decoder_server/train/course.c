@@ -23,7 +23,7 @@ err course_check_labels(const experiment *e, const labels *l) {
                         l->samples[DATASET_TRAIN], e->data.validation, l->samples[DATASET_TEST]);
     }
     uint32_t last = (l->samples[DATASET_TRAIN] - e->data.validation) % e->training.batch;
-    if (e->encoder.batch_norm && last == 1) {
+    if (experiment_norms_rows(e) && last == 1) {
         return err_fail(ERR_INPUT, "the last batch of an epoch has one sample: too few for batch norm");
     }
     return ERR_OK;

@@ -74,10 +74,10 @@ static err check_alone(const experiment *e, check_failure *found) {
 
 static err check_parts(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
-    bool has_hidden = c->net == ZOO_SIMPLE_1D;
+    bool has_hidden = zoo_encoder_has_hidden(c->net);
     const rule rules[] = {
         {"encoder.hidden", !has_hidden || is_in(c->hidden, 1, 65536), "must be from 1 to 65536"},
-        {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d only"},
+        {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
         {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
     };
@@ -85,11 +85,11 @@ static err check_parts(const experiment *e, check_failure *found) {
 }
 
 static err check_classifier(const experiment *e, check_failure *found) {
-    bool has_hidden = e->classifier.net == ZOO_MNIST;
+    bool has_hidden = e->classifier.net != ZOO_PLAYGROUND;
     bool is_loaded = e->classifier.train != ZOO_TRAIN_ALONG;
     const rule rules[] = {
         {"classifier.hidden", !has_hidden || is_in(e->classifier.hidden, 1, 65536), "must be from 1 to 65536"},
-        {"classifier.hidden", has_hidden || !e->classifier.hidden, "is for mnist only"},
+        {"classifier.hidden", has_hidden || !e->classifier.hidden, "is for mnist and mlp only"},
         {"classifier.train", !is_loaded || e->classifier.weights[0], "needs classifier.weights"},
         {"classifier.weights", is_loaded || !e->classifier.weights[0], "needs classifier.train frozen or fine-tune"},
     };
@@ -108,9 +108,10 @@ static err check_training(const experiment *e, check_failure *found) {
         {"loss.label_smoothing", finite_in(e->loss.label_smoothing, 0, 0.9f), "must be from 0 to 0.9"},
         {"training.epochs", is_in(e->training.epochs, 1, 100000), "must be from 1 to 100000"},
         {"training.batch", is_in(e->training.batch, 1, 8192), "must be from 1 to 8192"},
-        {"training.batch", e->training.batch >= 2 || !e->encoder.batch_norm, "must be at least 2 with batch norm"},
+        {"training.batch", e->training.batch >= 2 || !experiment_norms_rows(e), "must be at least 2 with batch norm"},
         {"training.early_stop", e->training.early_stop == 0 || e->data.validation > 0, "needs data.validation"},
         {"training.portion_dropout", finite_in(e->training.portion_dropout, 0, 0.9f), "must be from 0 to 0.9"},
+        {"training.average", finite_in(e->training.average, 0, 0.99999f), "must be from 0 to 0.99999"},
         {"training.keep_best", !e->training.keep_best || e->data.validation > 0, "needs data.validation"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);

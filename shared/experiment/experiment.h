@@ -60,6 +60,7 @@ typedef struct experiment {
         bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
         nn_precision precision;    /* of every net's work */
         float portion_dropout;     /* how probable it is that a portion of a sample is missing */
+        float average;             /* the decay of the weights' moving average, which is served; 0: none */
     } training;
     struct {
         uint32_t row; /* of the paper's Table 1; 0: not from the paper */
@@ -110,6 +111,12 @@ nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
 /* No encoders, no decoder: the classifier learns from whole samples. */
 static inline bool experiment_is_classifier_alone(const experiment *e) {
     return e->encoder.net == ZOO_NO_ENCODER;
+}
+
+/* Whether a batch norm sees one number a sample, so that a batch must have more than one. */
+static inline bool experiment_norms_rows(const experiment *e) {
+    return e->encoder.batch_norm || e->encoder.net == ZOO_CONV_NORM ||
+           (e->classifier.net == ZOO_MLP && e->classifier.train != ZOO_TRAIN_FROZEN);
 }
 
 /* Samples of the training part that are trained on. */

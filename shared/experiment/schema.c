@@ -20,15 +20,18 @@ static const cyaml_strval_t encoder_nets[] = {
     {"conv-square-b", ZOO_CONV_SQUARE_B},
     {"conv-square-8x8", ZOO_CONV_SQUARE_8X8},
     {"none", ZOO_NO_ENCODER},
+    {"conv-norm", ZOO_CONV_NORM},
+    {"residual", ZOO_RESIDUAL},
 };
 static const cyaml_strval_t softs[] = {{"sigmoid", ZOO_SIGMOID}, {"resigmoid", ZOO_RESIGMOID}};
 static const cyaml_strval_t decisions[] = {{"after-training", ZOO_AFTER_TRAINING},
                                            {"straight-through", ZOO_STRAIGHT_THROUGH}};
 static const cyaml_strval_t decoder_nets[] = {
     {"linear", ZOO_LINEAR},         {"square", ZOO_SQUARE},   {"square-b", ZOO_SQUARE_B},
-    {"square-8x8", ZOO_SQUARE_8X8}, {"none", ZOO_NO_DECODER},
+    {"square-8x8", ZOO_SQUARE_8X8}, {"none", ZOO_NO_DECODER}, {"direct", ZOO_DIRECT},
 };
-static const cyaml_strval_t classifier_nets[] = {{"mnist", ZOO_MNIST}, {"playground", ZOO_PLAYGROUND}};
+static const cyaml_strval_t classifier_nets[] = {
+    {"mnist", ZOO_MNIST}, {"playground", ZOO_PLAYGROUND}, {"mlp", ZOO_MLP}};
 static const cyaml_strval_t classifier_trainings[] = {
     {"along", ZOO_TRAIN_ALONG}, {"frozen", ZOO_TRAIN_FROZEN}, {"fine-tune", ZOO_TRAIN_FINE_TUNE}};
 static const cyaml_strval_t precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
@@ -106,6 +109,7 @@ static const cyaml_schema_field_t training_fields[] = {
     CYAML_FIELD_ENUM("precision", NAMED | OPTIONAL, experiment, training.precision, precisions,
                      CYAML_ARRAY_LEN(precisions)),
     CYAML_FIELD_FLOAT("portion_dropout", OPTIONAL, experiment, training.portion_dropout),
+    CYAML_FIELD_FLOAT("average", OPTIONAL, experiment, training.average),
     CYAML_FIELD_END,
 };
 

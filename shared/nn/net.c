@@ -43,6 +43,7 @@ void nn_net_free(nn_net *net) {
 
 void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream) {
     nn_net_thaw(net);
+    net->is_averaged = false;
     rng draws = rng_at(seed, stream, 0);
     for (size_t i = 0; i < net->count; i++) {
         if (net->layers[i].ops->init) {

@@ -84,6 +84,7 @@ typedef struct nn_net nn_net;
 typedef struct nn_net_options {
     size_t max_rows;
     bool training;          /* gradients and optimiser state wanted */
+    bool average;           /* with training: a moving average of the tensors too */
     bool input_gradient;    /* nn_net_backward gives the gradient on the input */
     lanes *lanes;           /* for large layers; NULL: all on the caller's thread. Borrowed */
     nn_precision precision; /* of the work; parameters, their gradients and the net's input and output stay f32 */
@@ -118,6 +119,20 @@ void nn_net_update(nn_net *net, const nn_optimiser *o);
 size_t nn_net_update_tasks(const nn_net *net);
 void nn_net_update_task(nn_net *net, const nn_optimiser *o, size_t task);
 void nn_net_update_finish(nn_net *net, const nn_optimiser *o);
+
+/* Takes the tensors as they are behind update `step`, from 1, into their moving average:
+ *
+ *     average = value                          step 1
+ *     average += (1 - d) (value - average)     later, d = min(decay, (step - 1) / (step + 9))
+ *
+ * Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992, in the exponential form with the
+ * short memory at the start of TensorFlow's ExponentialMovingAverage; batch norm's statistics are averaged with the
+ * weights they belong to. Only of a net made with `average`. */
+void nn_net_average(nn_net *net, float decay, uint64_t step);
+
+/* Puts the averages in place of the tensors' values, and the values aside, or back again. Does nothing where it is so
+ * already, or the net keeps no average. Training needs the values. */
+void nn_net_use_average(nn_net *net, bool use);
 
 /* Promises that the parameters stay as they are: evaluation may precompute what depends on them alone. A
  * later NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. Of fixed layers this is promised from the beginning:

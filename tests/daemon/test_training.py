@@ -19,6 +19,10 @@ from fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
 TRAIN, TEST = 2000, 500
 BATCHES = TRAIN // 10
 SLOW = {"encoder__hidden": 200, "classifier__hidden": 1000}  # an epoch takes a few tenths of a second
+# What experiments/best-*.yaml train with.
+OWN = {"encoder__batch_norm": "true", "encoder__decision": "straight-through", "decoder__net": "direct",
+       "classifier__net": "mlp", "optimiser__kind": "adamw", "optimiser__weight_decay": 0.01,
+       "optimiser__schedule": "one-cycle", "training__average": 0.95}
 
 shared = None  # pathlib.Path of what all tests use
 
@@ -107,6 +111,12 @@ class SameBits(TrainingCase):
                                                   validation=200, evaluate_every=7)
                 self.end_well(*self.start(experiment, order=(1, 3, 2, 0)))
                 self.assert_same_weights(experiment)
+
+    def test_our_own_ingredients(self):
+        """Averaged weights, batch norm before bits that are decided while training, no decoder."""
+        experiment = self.experiment(**OWN)
+        self.end_well(*self.start(experiment, order=(2, 0, 3, 1)))
+        self.assert_same_weights(experiment)
 
     def test_other_seed_other_bits(self):
         one = self.reference(self.experiment())[1]
@@ -251,6 +261,18 @@ class Crashes(TrainingCase):
     def test_the_server_is_killed_before_the_first_checkpoint(self):
         self.kill_server(self.experiment(**SLOW), lambda: events(self.run_folder, "training") and
                          not events(self.run_folder, "evaluated"), works_first=True)
+
+    def test_our_own_ingredients_go_on(self):
+        """Stopped in the middle of an epoch, and gone on with: the same bits."""
+        experiment = self.experiment(**OWN, training__checkpoint_every=7, training__epochs=6)
+        self.reference(experiment)
+        stopped = self.fleet.start("stopped", f.binary("decoder_server"), "train", experiment, "--local", "--data",
+                                   self.split, "--labels", self.split / "server", "--out", self.run_folder)
+        self.wait_for_event("committed", 4)
+        stopped.kill()
+        self.assertLess(read_json(self.run_folder / "manifest.json")["last"]["step"], 6 * BATCHES)
+        self.fleet.train_local(experiment, self.split, self.run_folder, "--resume")
+        self.assertEqual(weights(self.run_folder), self.reference(experiment)[1])
 
     def test_everybody_is_killed(self):
         experiment = self.experiment(**SLOW, training__checkpoint_every=7, training__epochs=3)

@@ -62,6 +62,7 @@ static const experiment_key all_keys[] = {
     {"training", "early_stop", "6", "7", COUNT, true},
     {"training", "keep_best", "true", "false", SWITCH, true},
     {"training", "portion_dropout", "0.25", "0.251", NUMBER, true},
+    {"training", "average", "0.99", "0.991", NUMBER, true},
     {"paper", "row", "29", "28", COUNT, false},
     {"paper", "epochs", "50", "51", COUNT, false},
     {"paper", "train", "98.5", "98.501", NUMBER, true},
