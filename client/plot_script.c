@@ -14,7 +14,7 @@ typedef struct curve {
     float paper; /* percent; 0: not given */
 } curve;
 
-enum { CURVES = 3 };
+enum { CURVES = 5, LOSS_COLUMN = CURVES + 2 };
 
 /* A number of an evaluation under the first of the keys that it has; NaN where there is none. */
 static double number_of(const json_t *evaluation, const char *const keys[2]) {
@@ -89,7 +89,7 @@ static void put_number(FILE *to, double value) {
     }
 }
 
-/* The block $evaluations: epoch, the three accuracies, loss, then each encoder's distance. */
+/* The block $evaluations: epoch, the accuracies, loss, then each encoder's distance. */
 static void put_evaluations(FILE *to, const plot_subject *s, const curve curves[CURVES]) {
     size_t encoders = encoders_of(s), index;
     json_t *evaluation;
@@ -203,7 +203,8 @@ static void put_loss(FILE *to, const plot_subject *s, const char *folder) {
     put_title(to, s, "training loss");
     fputs("set ylabel 'mean loss'\nset yrange [0:*]\nset grid y lc rgb '#dddddd'\n", to);
     fprintf(to, "set xrange [0:%.9g]\n", last_epoch_of(s));
-    fputs("plot $evaluations using 1:5 with linespoints lw 2 pt 7 ps 0.4 lc rgb '#444444' notitle\n", to);
+    fprintf(to, "plot $evaluations using 1:%d with linespoints lw 2 pt 7 ps 0.4 lc rgb '#444444' notitle\n",
+            LOSS_COLUMN);
 }
 
 static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
@@ -213,8 +214,8 @@ static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
     fprintf(to, "set xrange [0:%.9g]\nset key outside right\n", last_epoch_of(s));
     const char *before = "plot ";
     for (size_t k = 0; k < encoders_of(s); k++) {
-        fprintf(to, "%s$evaluations using 1:%zu with linespoints lw 2 pt 7 ps 0.4 title 'encoder %zu'", before, k + 6,
-                k);
+        fprintf(to, "%s$evaluations using 1:%zu with linespoints lw 2 pt 7 ps 0.4 title 'encoder %zu'", before,
+                k + LOSS_COLUMN + 1, k);
         before = ", \\\n  ";
     }
     fputc('\n', to);
@@ -261,6 +262,8 @@ void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
         {{"train_accuracy", "train"}, "training", "#1f77b4", e->paper.train},
         {{"soft_accuracy", "soft"}, rounds ? "unrounded test" : "test", "#ff7f0e", e->paper.soft},
         {{"rounded_accuracy", "rounded"}, "rounded test", "#2ca02c", e->paper.rounded},
+        {{"soft_validation_accuracy", "soft_validation"}, "unrounded validation", "#9467bd", 0},
+        {{"validation_accuracy", "validation"}, rounds ? "rounded validation" : "validation", "#8c564b", 0},
     };
     put_evaluations(to, s, curves);
     put_accuracy(to, s, folder, curves);

@@ -42,6 +42,8 @@ static err check_data(const experiment *e, check_failure *found) {
         {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100),
          "must be from 0.0001 to 100"},
         {"data.validation", !known || e->data.validation < set->train_samples, "must be below the training samples"},
+        {"data.test", e->data.test == EXPERIMENT_TEST_MEASURED || e->data.validation > 0,
+         "untouched needs data.validation"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }

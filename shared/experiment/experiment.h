@@ -18,6 +18,9 @@
 
 enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_CODE_BITS_MAX = 1024 };
 
+/* Whether evaluations look at the test part. Settings are chosen without. */
+typedef enum experiment_test { EXPERIMENT_TEST_MEASURED, EXPERIMENT_TEST_UNTOUCHED } experiment_test;
+
 typedef struct experiment {
     char name[64];
     char title[160];
@@ -27,6 +30,7 @@ typedef struct experiment {
         uint32_t portions;
         float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
         uint32_t validation;   /* training samples held back, the last ones; 0: none */
+        experiment_test test;
     } data;
     augmentation augment; /* of training samples */
     zoo_encoder encoder;

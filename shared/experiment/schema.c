@@ -7,6 +7,8 @@
 #define NAMED CYAML_FLAG_STRICT
 
 static const cyaml_strval_t splits[] = {{"runs", SPLIT_RUNS}, {"quadrants", SPLIT_QUADRANTS}, {"planes", SPLIT_PLANES}};
+static const cyaml_strval_t tests[] = {{"measured", EXPERIMENT_TEST_MEASURED},
+                                       {"untouched", EXPERIMENT_TEST_UNTOUCHED}};
 static const cyaml_strval_t encoder_nets[] = {
     {"simple-1d", ZOO_SIMPLE_1D},
     {"conv", ZOO_CONV},
@@ -46,6 +48,7 @@ static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_FLOAT("mean", OPTIONAL, experiment, data.mean),
     CYAML_FIELD_FLOAT("deviation", OPTIONAL, experiment, data.deviation),
     CYAML_FIELD_UINT("validation", OPTIONAL, experiment, data.validation),
+    CYAML_FIELD_ENUM("test", NAMED | OPTIONAL, experiment, data.test, tests, CYAML_ARRAY_LEN(tests)),
     CYAML_FIELD_END,
 };
 

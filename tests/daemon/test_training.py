@@ -311,7 +311,9 @@ class Result(TrainingCase):
         self.assertEqual(result["experiment"], "tiny")
         self.assertRegex(result["run"], "^[0-9a-f]{16}$")
         final = result["final"]
-        self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy"})
+        self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy",
+                                      "soft_validation_accuracy", "validation_accuracy"})
+        self.assertEqual((final["soft_validation_accuracy"], final["validation_accuracy"]), (None, None))
         for key in ("train_accuracy", "soft_accuracy", "rounded_accuracy"):
             self.assertIsInstance(final[key], number, key)
             self.assertGreater(final[key], 30, f"{key} is hardly above chance")
@@ -326,7 +328,7 @@ class Result(TrainingCase):
         self.assertEqual([entry["epoch"] for entry in result["history"]], [1, 2])
         for entry in result["history"]:
             self.assertEqual(set(entry), {"epoch", "loss", "train_accuracy", "soft_accuracy", "rounded_accuracy",
-                                          "validation_accuracy", "seconds", "encoders"})
+                                          "soft_validation_accuracy", "validation_accuracy", "seconds", "encoders"})
             self.assertEqual([sum(encoder["bins"]) for encoder in entry["encoders"]], [TEST * 4] * PORTIONS)
         self.assertGreater(result["history"][0]["loss"], result["history"][1]["loss"])
         self.assertEqual({k: v for k, v in result["history"][1].items() if k in final}, final)
@@ -385,6 +387,29 @@ class Result(TrainingCase):
         for node in result["nodes"]:
             self.assertLessEqual(node["frame_bits_in"]["Codes"], 1.05 * node["payload_bits"]["codes"])
         self.assertLessEqual(result["bits_per_sample"]["frames"], 1.05 * 16 + PORTIONS * 8 * 15 / 1000)
+
+
+    def test_samples_held_back_stand_in_for_the_test(self):
+        """With data.test: untouched nothing is asked of the test part; bits and histograms are of those held back."""
+        held = 300
+        experiment = self.experiment(data__validation=held, data__test="untouched", training__evaluate_every=100)
+        self.end_well(*self.start(experiment))
+        self.assert_same_weights(experiment)
+        result = read_json(self.run_folder / "result.json")
+        final, last = result["final"], result["history"][-1]
+        self.assertEqual((final["soft_accuracy"], final["rounded_accuracy"]), (None, None))
+        for key in ("soft_validation_accuracy", "validation_accuracy"):
+            self.assertGreater(final[key], 30, key)
+            self.assertAlmostEqual(final[key] * held / 100, round(final[key] * held / 100))
+        self.assertEqual([sum(encoder["bins"]) for encoder in last["encoders"]], [held * 4] * PORTIONS)
+        self.assertGreater(result["bits_per_sample"]["frames"], 16)
+        said = subprocess.run([f.binary("fewbit"), "result", self.run_folder], capture_output=True, text=True, check=True)
+        self.assertRegex(said.stdout, r"accuracy +training +[\d.]+ %   unrounded validation +[\d.]+ %   rounded validation +")
+        both = self.experiment(data__validation=held, training__evaluate_every=100)
+        with_test = read_json(self.reference(both)[0] / "result.json")["final"]
+        for key in ("soft_validation_accuracy", "validation_accuracy"):
+            self.assertEqual(with_test[key], final[key])
+        self.assertGreater(with_test["rounded_accuracy"], 30)
 
 
 class Keeping(TrainingCase):

@@ -33,6 +33,7 @@ static const experiment_key all_keys[] = {
     {"data", "mean", "0.25", "0.251", NUMBER, true},
     {"data", "deviation", "0.5", "0.501", NUMBER, true},
     {"data", "validation", "5000", "5001", COUNT, true},
+    {"data", "test", "untouched", "measured", NAME_OF, true},
     {"augment", "shift", "1.5", "1.51", NUMBER, true},
     {"augment", "rotation", "10", "10.1", NUMBER, true},
     {"augment", "scale", "0.1", "0.11", NUMBER, true},

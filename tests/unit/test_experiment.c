@@ -17,6 +17,7 @@ static void assert_same_data(const experiment *a, const experiment *b) {
     assert_true(a->data.mean == b->data.mean);
     assert_true(a->data.deviation == b->data.deviation);
     assert_int_equal(a->data.validation, b->data.validation);
+    assert_int_equal(a->data.test, b->data.test);
 }
 
 static void assert_same_nets(const experiment *a, const experiment *b) {
@@ -122,7 +123,7 @@ static void every_key_is_read(void **state) {
     const experiment wanted = {
         .name = "whole",
         .title = "Every key",
-        .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000},
+        .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000, EXPERIMENT_TEST_UNTOUCHED},
         .augment = {1.5f, 10, 0.1f, 0.2f, true},
         .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
         .decoder = {ZOO_LINEAR},
