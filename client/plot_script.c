@@ -1,6 +1,5 @@
 #include "client/plot_script.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -67,18 +66,6 @@ void plot_file_name(size_t index, char name[PLOT_NAME_MAX]) {
     } else {
         snprintf(name, PLOT_NAME_MAX, "encoder-%zu.svg", index - FIRST_ENCODER);
     }
-}
-
-/* As a gnuplot string: in single quotes nothing is special but the quote itself. */
-static void put_quoted(FILE *to, const char *text) {
-    fputc('\'', to);
-    for (; *text; text++) {
-        if (*text == '\'') {
-            fputc('\'', to);
-        }
-        fputc(iscntrl((unsigned char)*text) ? ' ' : *text, to);
-    }
-    fputc('\'', to);
 }
 
 static void put_number(FILE *to, double value) {
@@ -153,16 +140,16 @@ static void start_file(FILE *to, const char *folder, size_t index, unsigned heig
     snprintf(path, sizeof path, "%s/%s", folder, name);
     fprintf(to, "reset\nset terminal svg size 800,%u noenhanced font 'sans-serif,13' background 'white'\nset output ",
             height);
-    put_quoted(to, path);
+    gnuplot_put_quoted(to, path);
     fputs("\nset xlabel 'epoch'\nset border 3\nset tics nomirror out\n", to);
 }
 
 static void put_title(FILE *to, const plot_subject *s, const char *what) {
-    char title[sizeof s->experiment->name + sizeof s->experiment->title + 64];
+    char title[sizeof s->experiment->name + sizeof s->experiment->title + 80];
     snprintf(title, sizeof title, "%s%s%s: %s", s->experiment->name, s->experiment->title[0] ? ", " : "",
              s->experiment->title, what);
     fputs("set title ", to);
-    put_quoted(to, title);
+    gnuplot_put_quoted(to, title);
     fputc('\n', to);
 }
 

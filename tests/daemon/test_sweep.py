@@ -142,6 +142,61 @@ class Stopping(SweepCase):
             self.assertEqual(*[[path.read_bytes() for path in head] for head in heads])
 
 
+class Frontier(SweepCase):
+    def table_of(self, name, measure="rounded_accuracy", set_name="mnist", groups=((4, 80, 78, 82), (16, 98, 97, 98.5))):
+        folder = self.folder / name
+        folder.mkdir()
+        (folder / "sweep.json").write_text(json.dumps({"base": name, "set": set_name, "points": [], "groups": [
+            {"name": f"b{bits}", "bits": bits, "settings": {"variant": "it's", "encoder.bits": str(bits // 4)}, "seeds": [1],
+             measure: {"mean": mean, "deviation": 0, "least": least, "largest": largest}}
+            for bits, mean, least, largest in groups]}))
+        return folder
+
+    def plot(self, *arguments, code=0, **how):
+        program = self.fleet.run("plot", f.binary("fewbit"), "plot", *arguments, code=code, **how)
+        return program.printed, program.said
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
+    def test_a_line_a_sweep_and_the_papers_points(self):
+        one, other = self.table_of("one"), self.table_of("other")
+        printed, _ = self.plot("--frontier", one, other, "--to", self.folder, "--experiments", f.ROOT / "experiments")
+        self.assertEqual(printed, f"{self.folder}/frontier.svg\n")
+        document = xml.dom.minidom.parse(str(self.folder / "frontier.svg"))
+        text = " ".join(node.firstChild.data for node in document.getElementsByTagName("text") if node.firstChild)
+        text += " ".join(node.firstChild.data for node in document.getElementsByTagName("tspan") if node.firstChild)
+        for wanted in ("one, it's", "other, it's", "the paper, by row", "of test samples", "mnist"):
+            self.assertIn(wanted, text)
+        marks = [(use.getAttribute("xlink:href"), *map(float, re.match(r"translate\(([\d.]+),([\d.]+)\)",
+                                                                      use.getAttribute("transform")).groups()))
+                 for use in document.getElementsByTagName("use") if use.hasAttribute("color")]
+        ours = [mark[1:] for mark in marks if mark[0] == "#gpPt6"]
+        paper = [mark[1:] for mark in marks if mark[0] == "#gpPt5"]
+        self.assertEqual(len(ours), 2 * (2 + 1))  # and one in the key
+        self.assertEqual(len(paper), 4 + 1)  # rows 1 to 4
+        (low_x, low_y), (high_x, high_y) = ours[:2]
+        best = min(y for _, y in paper[:4])
+        self.assertAlmostEqual(paper[0][0], high_x, delta=0.1)  # 16 bits
+        self.assertAlmostEqual(best, high_y + (98 - 96.56) * (low_y - high_y) / (98 - 80), delta=0.1)
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
+    def test_a_sweep_that_left_the_test_alone(self):
+        one = self.table_of("one", measure="validation_accuracy")
+        self.plot("--frontier", one, "--experiments", self.folder)
+        self.assertIn("of samples held back", (one / "frontier.svg").read_text())
+
+    def test_refusals(self):
+        one, other = self.table_of("one"), self.table_of("other", set_name="cifar10")
+        self.assertRegex(self.plot("--frontier", one, other, code=3)[1], "is on cifar10, the sweep before on mnist")
+        self.assertRegex(self.plot("--frontier", self.folder, code=4)[1], "sweep.json")
+        self.assertRegex(self.plot("--frontier", self.table_of("none", groups=()), code=4)[1], "no finished point")
+        self.plot("--frontier", code=2)
+        self.plot(one, other, code=2)
+        self.assertRegex(self.plot("--frontier", one, code=4, PATH=str(self.folder))[1], "there is no gnuplot here")
+        for text in ("{", "{}", '{"base": "a", "set": "mnist", "groups": 3}'):
+            (one / "sweep.json").write_text(text)
+            self.assertRegex(self.plot("--frontier", one, code=3)[1], r"^fewbit: [^\n]*sweep.json:[^\n]*\n$")
+
+
 class Refusals(SweepCase):
     def test_files(self):
         for text, pattern in (
