@@ -147,7 +147,7 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     drop_next(e);
     if (r->fresh && e->job->trains) {
         job_init(e->job);
-        e->job->step = r->step;
+        job_set_step(e->job, r->step);
     } else if (job_load(e->job, r->step, r->digest.len == DIGEST_BYTES ? r->digest.data : NULL)) {
         return refuse(e, FEWBIT__REASON__REASON_MODEL);
     }
@@ -321,7 +321,7 @@ static encoder_verdict on_gradients(encoder *e, const Fewbit__Gradients *g) {
     nn_net_backward(e->job->net, e->job->gradients);
     nn_optimiser_begin(&e->job->optimiser);
     nn_net_update(e->job->net, &e->job->optimiser);
-    e->job->step++;
+    job_set_step(e->job, e->job->step + 1);
     if (e->job->experiment.training.average > 0) {
         nn_net_average(e->job->net, e->job->experiment.training.average, e->job->step);
     }

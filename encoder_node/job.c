@@ -101,13 +101,22 @@ static nn_optimiser fresh_optimiser(const job *j) {
     return experiment_optimiser(&j->experiment, experiment_train_samples(&j->experiment, samples));
 }
 
+void job_set_step(job *j, uint64_t step) {
+    uint32_t samples = portion_about(j->data)->samples[DATASET_TRAIN];
+    j->step = step;
+    nn_net_set_temperature(
+        j->net, experiment_temperature(&j->experiment, step, experiment_train_samples(&j->experiment, samples)));
+}
+
 err job_load(job *j, uint64_t step, const uint8_t *digest) {
     j->optimiser = fresh_optimiser(j);
     err failed = store_load(&j->store, step, j->net, j->trains ? &j->optimiser : NULL, digest);
     if (!failed && !j->trains) {
         nn_net_freeze(j->net);
     }
-    j->step = failed ? j->step : step;
+    if (!failed) {
+        job_set_step(j, step);
+    }
     return failed;
 }
 

@@ -62,7 +62,8 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
 static err check_alone(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
-    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision;
+    bool is_bare =
+        !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !c->noise && c->temperature == 0;
     const rule rules[] = {
         {"encoder.net", is_bare, "none takes no other key beside it"},
         {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
@@ -81,6 +82,7 @@ static err check_parts(const experiment *e, check_failure *found) {
         {"encoder.hidden", !has_hidden || is_in(c->hidden, 1, 65536), "must be from 1 to 65536"},
         {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
+        {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.01f, 1), "must be from 0.01 to 1"},
         {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);

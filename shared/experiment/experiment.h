@@ -112,6 +112,10 @@ double experiment_step_macs(const experiment *e);
 /* A fresh optimiser, for a training on so many samples. */
 nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
 
+/* The temperature of the encoders' noise behind `step` updates: from 1 to encoder.temperature, by the same factor each.
+ */
+float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples);
+
 /* No encoders, no decoder: the classifier learns from whole samples. */
 static inline bool experiment_is_classifier_alone(const experiment *e) {
     return e->encoder.net == ZOO_NO_ENCODER;

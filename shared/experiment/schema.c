@@ -28,6 +28,7 @@ static const cyaml_strval_t encoder_nets[] = {
 static const cyaml_strval_t softs[] = {{"sigmoid", ZOO_SIGMOID}, {"resigmoid", ZOO_RESIGMOID}};
 static const cyaml_strval_t decisions[] = {{"after-training", ZOO_AFTER_TRAINING},
                                            {"straight-through", ZOO_STRAIGHT_THROUGH}};
+static const cyaml_strval_t noises[] = {{"none", ZOO_NO_NOISE}, {"logistic", ZOO_LOGISTIC_NOISE}};
 static const cyaml_strval_t decoder_nets[] = {
     {"linear", ZOO_LINEAR},         {"square", ZOO_SQUARE},   {"square-b", ZOO_SQUARE_B},
     {"square-8x8", ZOO_SQUARE_8X8}, {"none", ZOO_NO_DECODER}, {"direct", ZOO_DIRECT},
@@ -59,6 +60,8 @@ static const cyaml_schema_field_t encoder_fields[] = {
     CYAML_FIELD_BOOL("batch_norm", OPTIONAL, experiment, encoder.batch_norm),
     CYAML_FIELD_ENUM("soft", NAMED | OPTIONAL, experiment, encoder.soft, softs, CYAML_ARRAY_LEN(softs)),
     CYAML_FIELD_ENUM("decision", NAMED | OPTIONAL, experiment, encoder.decision, decisions, CYAML_ARRAY_LEN(decisions)),
+    CYAML_FIELD_ENUM("noise", NAMED | OPTIONAL, experiment, encoder.noise, noises, CYAML_ARRAY_LEN(noises)),
+    CYAML_FIELD_FLOAT("temperature", OPTIONAL, experiment, encoder.temperature),
     CYAML_FIELD_END,
 };
 

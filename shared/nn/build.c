@@ -162,6 +162,9 @@ static err make(nn_layer *layer, bool pair) {
     case NN_RESIGMOID:
         nn_resigmoid_make(layer);
         return ERR_OK;
+    case NN_NOISE:
+        nn_noise_make(layer);
+        return ERR_OK;
     case NN_QUANTIZE:
         nn_quantize_make(layer);
         return ERR_OK;

@@ -26,6 +26,7 @@ typedef enum nn_kind {
     NN_BATCH_NORM, /* over the batch, a feature at a time; running statistics when evaluating */
     NN_SIGMOID,    /* y = 1 / (1 + exp(-x)) */
     NN_RESIGMOID,  /* y = 1 / (1 + exp(-(14 x - 7))), the paper's R */
+    NN_NOISE,      /* y = x / T; training: y = (x + rate l) / T, l logistic; T: nn_net_set_temperature */
     NN_QUANTIZE,   /* training: the hard decision, gradient passed straight through. Evaluating: y = x */
 
     /* Images. A net's input and output are flat rows, in the order channel, row, column (NCHW). NN_IMAGE
@@ -55,7 +56,7 @@ typedef struct nn_layer_spec {
     uint32_t outputs;                 /* NN_DENSE, NN_CONVOLUTION */
     uint32_t kernel, stride, padding; /* square */
     nn_shape shape;                   /* see the kinds */
-    float rate;                       /* NN_DROPOUT */
+    float rate;                       /* NN_DROPOUT, NN_NOISE */
     bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
     bool no_affine;                   /* NN_BATCH_NORM: without weight and bias */
     bool init_fan_out; /* NN_CONVOLUTION: weights begin normal, variance 2 / (outputs kernel^2), see He et
@@ -98,9 +99,12 @@ void nn_net_free(nn_net *net);
  * 1 and 0. Drawn from (seed, stream); clears optimiser state. */
 void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream);
 
-/* Which draws the next NN_TRAIN forward's dropout takes: a pure function of (seed, stream, step) and of the
+/* Which draws the next NN_TRAIN forward's dropout and noise take: a pure function of (seed, stream, step) and of the
  * layer's place. */
 void nn_net_set_step(nn_net *net, uint64_t seed, uint32_t stream, uint32_t step);
+
+/* The T of NN_NOISE, above 0, from the next forward on; 1 at first. */
+void nn_net_set_temperature(nn_net *net, float temperature);
 
 /* x: [rows, inputs], 0 < rows <= max_rows, borrowed until the step's update. Returns [rows, outputs], the
  * net's until the next forward. */

@@ -38,7 +38,10 @@ typedef enum zoo_soft { ZOO_SIGMOID, ZOO_RESIGMOID } zoo_soft;
 /* When the hard decision is taken: only once trained, or in the forward pass of training too. */
 typedef enum zoo_decision { ZOO_AFTER_TRAINING, ZOO_STRAIGHT_THROUGH } zoo_decision;
 
-/* The net, then batch norm or not, then the soft decision. */
+/* What is added to the numbers before the soft decision while training. */
+typedef enum zoo_noise { ZOO_NO_NOISE, ZOO_LOGISTIC_NOISE } zoo_noise;
+
+/* The net, then batch norm or not, then noise and temperature or not, then the soft decision. */
 typedef struct zoo_encoder {
     zoo_encoder_net net;
     uint32_t hidden; /* ZOO_SIMPLE_1D and ZOO_CONV_NORM only */
@@ -46,6 +49,8 @@ typedef struct zoo_encoder {
     bool batch_norm;
     zoo_soft soft;
     zoo_decision decision;
+    zoo_noise noise;
+    float temperature; /* at the end of a training, 1 at its beginning; 0: always 1 */
 } zoo_encoder;
 
 static inline bool zoo_encoder_has_hidden(zoo_encoder_net net) {

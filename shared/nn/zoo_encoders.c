@@ -278,6 +278,9 @@ static void add_decision(zoo_builder *b, const zoo_encoder *e, const char *norm)
     if (b->is_image) {
         zoo_add(b, NN_FLATTEN);
     }
+    if (e->noise != ZOO_NO_NOISE || e->temperature > 0) {
+        zoo_add_named(b, NN_NOISE, "")->rate = e->noise == ZOO_LOGISTIC_NOISE ? 1 : 0;
+    }
     zoo_add(b, NN_SIGMOID);
     for (int i = 0; e->soft == ZOO_RESIGMOID && i < 3; i++) {
         zoo_add(b, NN_RESIGMOID);

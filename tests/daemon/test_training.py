@@ -19,10 +19,11 @@ from fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
 TRAIN, TEST = 2000, 500
 BATCHES = TRAIN // 10
 SLOW = {"encoder__hidden": 200, "classifier__hidden": 1000}  # an epoch takes a few tenths of a second
-# What experiments/best-*.yaml train with.
+# What experiments/best-*.yaml train with, and noise.
 OWN = {"encoder__batch_norm": "true", "encoder__decision": "straight-through", "decoder__net": "direct",
        "classifier__net": "mlp", "optimiser__kind": "adamw", "optimiser__weight_decay": 0.01,
-       "optimiser__schedule": "one-cycle", "training__average": 0.95}
+       "optimiser__schedule": "one-cycle", "training__average": 0.95, "encoder__noise": "logistic",
+       "encoder__temperature": 0.3}
 
 shared = None  # pathlib.Path of what all tests use
 
@@ -113,7 +114,7 @@ class SameBits(TrainingCase):
                 self.assert_same_weights(experiment)
 
     def test_our_own_ingredients(self):
-        """Averaged weights, batch norm before bits that are decided while training, no decoder."""
+        """Averaged weights, batch norm and noise before bits that are decided while training, no decoder."""
         experiment = self.experiment(**OWN)
         self.end_well(*self.start(experiment, order=(2, 0, 3, 1)))
         self.assert_same_weights(experiment)

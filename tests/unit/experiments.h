@@ -45,6 +45,8 @@ static const experiment_key all_keys[] = {
     {"encoder", "batch_norm", "true", "false", SWITCH, true},
     {"encoder", "soft", "resigmoid", "sigmoid", NAME_OF, true},
     {"encoder", "decision", "straight-through", "after-training", NAME_OF, true},
+    {"encoder", "noise", "logistic", "none", NAME_OF, true},
+    {"encoder", "temperature", "0.5", "0.501", NUMBER, true},
     {"decoder", "net", "linear", NULL, NAME_OF, false},
     {"classifier", "net", "mnist", NULL, NAME_OF, false},
     {"classifier", "hidden", "1000", "1001", COUNT, false},

@@ -29,6 +29,8 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
     assert_int_equal(a->augment.flip, b->augment.flip);
     assert_int_equal(a->encoder.batch_norm, b->encoder.batch_norm);
     assert_int_equal(a->encoder.soft, b->encoder.soft);
+    assert_int_equal(a->encoder.noise, b->encoder.noise);
+    assert_true(a->encoder.temperature == b->encoder.temperature);
     assert_int_equal(a->encoder.decision, b->encoder.decision);
     assert_int_equal(a->decoder.net, b->decoder.net);
     assert_int_equal(a->classifier.net, b->classifier.net);
@@ -125,7 +127,7 @@ static void every_key_is_read(void **state) {
         .title = "Every key",
         .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000, EXPERIMENT_TEST_UNTOUCHED},
         .augment = {1.5f, 10, 0.1f, 0.2f, true},
-        .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
+        .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH, ZOO_LOGISTIC_NOISE, 0.5f},
         .decoder = {ZOO_LINEAR},
         .classifier = {ZOO_MNIST, 1000},
         .loss = {0.75f, 0.1f},
@@ -157,7 +159,7 @@ static void what_is_left_out_is_nothing(void **state) {
     const experiment wanted = {
         .name = "whole",
         .data = {"mnist", SPLIT_RUNS, 4, 0, 0, 0},
-        .encoder = {ZOO_SIMPLE_1D, 200, 4, false, ZOO_SIGMOID, ZOO_AFTER_TRAINING},
+        .encoder = {ZOO_SIMPLE_1D, 200, 4, false, ZOO_SIGMOID, ZOO_AFTER_TRAINING, ZOO_NO_NOISE, 0},
         .classifier = {.net = ZOO_MNIST, .hidden = 1000},
         .optimiser = {NN_SGD, 0.001f, 0},
         .training = {.epochs = 10, .batch = 100, .seed = UINT64_MAX},

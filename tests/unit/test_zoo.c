@@ -20,6 +20,7 @@ static const char *const kind_names[] = {
     [NN_BATCH_NORM] = "norm",
     [NN_SIGMOID] = "sigmoid",
     [NN_RESIGMOID] = "resigmoid",
+    [NN_NOISE] = "noise",
     [NN_QUANTIZE] = "quantize",
     [NN_IMAGE] = "image",
     [NN_FLATTEN] = "flatten",
@@ -103,6 +104,11 @@ static void simple_1d(void **state) {
     e.batch_norm = true;
     e.decision = ZOO_AFTER_TRAINING;
     assert_encoder(&e, plane, "dense 200 relu dense 8 norm sigmoid", 206624, 16);
+    e.temperature = 0.5f;
+    assert_encoder(&e, plane, "dense 200 relu dense 8 norm noise sigmoid", 206624, 16);
+    e.noise = ZOO_LOGISTIC_NOISE;
+    e.temperature = 0;
+    assert_encoder(&e, plane, "dense 200 relu dense 8 norm noise sigmoid", 206624, 16);
 }
 
 #define TUTORIAL                                                                                                       \
