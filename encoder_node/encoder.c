@@ -162,7 +162,7 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     drop_next(e);
     if (r->fresh && e->job->trains) {
         job_init(e->job);
-        e->job->step = r->step;
+        job_set_step(e->job, r->step);
     } else if (job_load(e->job, r->step, r->digest.len == DIGEST_BYTES ? r->digest.data : NULL)) {
         return refuse(e, FEWBIT__REASON__REASON_MODEL);
     }
@@ -301,6 +301,7 @@ static void send_activations(encoder *e, const Fewbit__Batch *b, const float *so
 
 /* The first half of a step; the gradients bring the other. */
 static void train_on(encoder *e, const Fewbit__Batch *b) {
+    nn_net_use_average(e->job->net, false);
     gather(e, b, 0, b->count);
     nn_net_set_step(e->job->net, e->job->experiment.training.seed,
                     rng_stream(RNG_DROPOUT, portion_about(e->config.data)->index), (uint32_t)b->step);
@@ -320,6 +321,7 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
         train_on(e, b);
         return ENCODER_GO_ON;
     }
+    nn_net_use_average(e->job->net, true);
     for (size_t done = 0, piece; done < b->count; done += piece) {
         piece = job_piece(e->job, b->count - done);
         gather(e, b, done, piece);
@@ -342,7 +344,10 @@ static encoder_verdict on_gradients(encoder *e, const Fewbit__Gradients *g) {
     nn_net_backward(e->job->net, e->job->gradients);
     nn_optimiser_begin(&e->job->optimiser);
     nn_net_update(e->job->net, &e->job->optimiser);
-    e->job->step++;
+    job_set_step(e->job, e->job->step + 1);
+    if (e->job->experiment.training.average > 0) {
+        nn_net_average(e->job->net, e->job->experiment.training.average, e->job->step);
+    }
     e->pending_rows = 0;
     return ENCODER_GO_ON;
 }

@@ -47,6 +47,9 @@ void job_free(job *j);
 /* The weights of a checkpoint, and the optimiser's state where the job trains; `digest` may be NULL: any. */
 err job_load(job *j, uint64_t step, const uint8_t *digest);
 
+/* Says that the weights are those behind `step` updates. */
+void job_set_step(job *j, uint64_t step);
+
 /* The weights that a training begins with. */
 void job_init(job *j);
 

@@ -338,7 +338,7 @@ static bool take_activations(coordinator *c, uint32_t k, const Fewbit__Activatio
 
 static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
-    bool tests = c->state == EVALUATING && c->stage == SOFT_TEST && a->phase == FEWBIT__PHASE__PHASE_SOFT;
+    bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
     if ((!trains && !tests) || a->step != c->at.step || !take_activations(c, k, a)) {
         coordinator_drop_for_protocol(c, k, "sent activations that were not asked for or do not fit");
         return;

@@ -3,9 +3,38 @@
 #include "decoder_server/coded.h"
 #include "decoder_server/train/coordinator_inside.h"
 
+#include <math.h>
+
+static enum dataset_part part_of(stage s) {
+    return stage_is_test(s) ? DATASET_TEST : DATASET_TRAIN;
+}
+
+/* 0: the stage is left out. */
+static uint32_t samples_of(const coordinator *c, stage s) {
+    bool is_touched = c->e->data.test == EXPERIMENT_TEST_MEASURED;
+    return !stage_is_test(s) ? c->e->data.validation : is_touched ? c->labels->samples[DATASET_TEST] : 0;
+}
+
+static uint32_t first_of(const coordinator *c, stage s) {
+    return stage_is_test(s) ? 0 : c->train_samples;
+}
+
+/* The first stage from `s` on that is not left out; STAGES: none. */
+static stage next_stage(const coordinator *c, stage s) {
+    while (s < STAGES && samples_of(c, s) == 0) {
+        s++;
+    }
+    return s;
+}
+
+/* Bits and histograms are those of the test, or where that is left alone of the samples held back. */
+static bool is_described(const coordinator *c) {
+    return stage_is_test(c->stage) == stage_is_test(next_stage(c, SOFT_TEST));
+}
+
 void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
     size_t numbers = (size_t)c->rows * c->bits;
-    if (c->state != EVALUATING || c->stage == SOFT_TEST || c->members[k].has_answered ||
+    if (c->state != EVALUATING || stage_is_soft(c->stage) || c->members[k].has_answered ||
         codes->model != (uint32_t)c->at.step || (uint64_t)codes->more + 1 != c->rows ||
         codes->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(codes->bits.data, numbers)) {
         coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
@@ -14,22 +43,10 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
     unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
     ledger_add_codes(&c->ledger, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits),
-                     c->stage == ROUNDED_TEST);
+                     is_described(c));
     if (coordinator_is_last_answer(c, k)) {
         evaluation_on(c);
     }
-}
-
-static enum dataset_part part_of(stage s) {
-    return s == ROUNDED_VALIDATION ? DATASET_TRAIN : DATASET_TEST;
-}
-
-static uint32_t samples_of(const coordinator *c, stage s) {
-    return s == ROUNDED_VALIDATION ? c->e->data.validation : c->labels->samples[DATASET_TEST];
-}
-
-static uint32_t first_of(const coordinator *c, stage s) {
-    return s == ROUNDED_VALIDATION ? c->train_samples : 0;
 }
 
 static void send_evaluation(coordinator *c) {
@@ -37,7 +54,7 @@ static void send_evaluation(coordinator *c) {
     c->rows = left < COURSE_EVALUATION_ROWS ? left : COURSE_EVALUATION_ROWS;
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
     batch.step = c->at.step;
-    batch.phase = c->stage == SOFT_TEST ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
+    batch.phase = stage_is_soft(c->stage) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
     batch.part = part_of(c->stage) == DATASET_TEST ? FEWBIT__PART__PART_TEST : FEWBIT__PART__PART_TRAIN;
     batch.first = first_of(c, c->stage) + c->evaluated;
     batch.count = c->rows;
@@ -59,7 +76,7 @@ static void start_stage(coordinator *c, stage s) {
     c->stage = s;
     c->evaluated = 0;
     c->stage_correct[s] = 0;
-    if (s == ROUNDED_TEST) {
+    if (!stage_is_soft(s) && is_described(c)) {
         ledger_start_rounded(&c->ledger);
         ask_meters(c, true);
     } else {
@@ -72,17 +89,19 @@ void evaluation_start(coordinator *c) {
     for (uint32_t k = 0; k < c->portions; k++) {
         c->histograms[k] = (histogram){.bits = c->bits};
     }
-    start_stage(c, SOFT_TEST);
+    start_stage(c, next_stage(c, SOFT_TEST));
 }
 
 static double accuracy_of(const coordinator *c, stage s) {
-    return course_percent(c->stage_correct[s], samples_of(c, s));
+    uint32_t samples = samples_of(c, s);
+    return samples > 0 ? course_percent(c->stage_correct[s], samples) : (double)NAN;
 }
 
 static void end_evaluation(coordinator *c) {
     run_evaluation score = {
         .soft = accuracy_of(c, SOFT_TEST),
         .rounded = accuracy_of(c, ROUNDED_TEST),
+        .soft_validation = accuracy_of(c, SOFT_VALIDATION),
         .validation = accuracy_of(c, ROUNDED_VALIDATION),
         .seconds = clock_seconds_since(c->period_started_ns),
         .encoders = histogram_list(c->histograms, c->portions),
@@ -96,13 +115,20 @@ static void end_evaluation(coordinator *c) {
     saving_start(c);
 }
 
-static void end_stage(coordinator *c) {
-    if (c->stage == ROUNDED_TEST) {
-        ask_meters(c, false);
-    } else if (c->stage == SOFT_TEST) {
-        start_stage(c, ROUNDED_TEST);
+static void go_to_next_stage(coordinator *c) {
+    stage next = next_stage(c, c->stage + 1);
+    if (next < STAGES) {
+        start_stage(c, next);
     } else {
         end_evaluation(c);
+    }
+}
+
+static void end_stage(coordinator *c) {
+    if (!stage_is_soft(c->stage) && is_described(c)) {
+        ask_meters(c, false);
+    } else {
+        go_to_next_stage(c);
     }
 }
 
@@ -110,7 +136,7 @@ static void end_stage(coordinator *c) {
 void evaluation_on(coordinator *c) {
     const uint8_t *truth = c->labels->values[part_of(c->stage)] + first_of(c, c->stage) + c->evaluated;
     c->stage_correct[c->stage] += step_evaluate(c->step, c->soft, truth, c->rows);
-    for (uint32_t k = 0; k < c->portions && c->stage == SOFT_TEST; k++) {
+    for (uint32_t k = 0; k < c->portions && stage_is_soft(c->stage) && is_described(c); k++) {
         histogram_add(&c->histograms[k], c->soft + (size_t)k * c->bits, c->rows, (size_t)c->portions * c->bits);
     }
     c->evaluated += c->rows;
@@ -136,11 +162,6 @@ void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
         send_evaluation(c);
         return;
     }
-    c->ledger.rounded_samples = samples_of(c, ROUNDED_TEST);
-    if (c->e->data.validation > 0) {
-        start_stage(c, ROUNDED_VALIDATION);
-    } else {
-        c->stage_correct[ROUNDED_VALIDATION] = 0;
-        end_evaluation(c);
-    }
+    c->ledger.rounded_samples = samples_of(c, c->stage);
+    go_to_next_stage(c);
 }

@@ -26,11 +26,11 @@ void ledger_start_rounded(ledger *l) {
 }
 
 void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32_t rows, uint64_t coded_bits,
-                      bool is_rounded_test) {
+                      bool is_described) {
     code_tally *t = &l->tallies[portion];
     l->codes[portion] += (uint64_t)rows * t->bits;
     l->coded[portion] += coded_bits;
-    if (is_rounded_test) {
+    if (is_described) {
         l->rounded_coded += coded_bits;
         code_tally_add(t, packed, rows);
     }

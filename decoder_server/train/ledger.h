@@ -27,12 +27,13 @@ typedef struct ledger {
 err ledger_init(ledger *l, uint32_t bits);
 void ledger_free(ledger *l);
 
-/* A rounded test begins, whose codes are told from those of other evaluations. */
+/* The rounded evaluation that is described begins, whose codes are told from those of other evaluations. */
 void ledger_start_rounded(ledger *l);
 
-/* Codes of a portion: packed [rows], which came as `coded_bits` of payload. */
+/* Codes of a portion: packed [rows], which came as `coded_bits` of payload. Those of the evaluation that the run's bits
+ * describe (the test, or where that is left alone the samples held back) are tallied too. */
 void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32_t rows, uint64_t coded_bits,
-                      bool is_rounded_test);
+                      bool is_described);
 
 /* {"payload", "coded", "entropy", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together,
  * both directions. "tcp" is null in one process, "tls" without TLS. The payload is the codes alone, packed; "coded" is

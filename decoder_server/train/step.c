@@ -42,6 +42,7 @@ static err make_head(step *s, size_t rows, lanes *l) {
     nn_net_options options = {
         .max_rows = s->max_rows,
         .training = true,
+        .average = e->training.average > 0,
         .input_gradient = !experiment_is_classifier_alone(e),
         .lanes = l,
         .precision = e->training.precision,
@@ -124,6 +125,7 @@ static const float *see(step *s, const float *soft, size_t rows) {
 }
 
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
+    nn_net_use_average(s->head, false);
     const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows, NN_TRAIN);
     *loss = loss_cross_entropy(logits, labels, rows, s->classes, s->experiment.loss.label_smoothing, s->logits_gradient,
                                correct);
@@ -158,10 +160,14 @@ void step_update_task(step *s, size_t task) {
 
 void step_update_finish(step *s) {
     nn_net_update_finish(s->head, &s->optimiser);
+    if (s->experiment.training.average > 0) {
+        nn_net_average(s->head, s->experiment.training.average, s->optimiser.step);
+    }
 }
 
 size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows) {
     size_t correct = 0;
+    nn_net_use_average(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
         const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);
