@@ -26,8 +26,9 @@ struct gate {
     size_t links;
     uint64_t last_number;
     bool all_paused;
-    uint64_t told_ms; /* when a failure of TLS was last told */
-    uint64_t untold;  /* failures since */
+    uint64_t told_ms;     /* when a failure of TLS was last told */
+    uint64_t untold;      /* failures since */
+    uint64_t turned_away; /* once it listens no more */
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -191,8 +192,8 @@ void gate_resume(gate *g) {
 }
 
 void gate_report(gate *g, report *r) {
-    r->links = g->links;
-    r->links_refused = listener_turned_away(g->listener);
+    r->links = g->links + (g->listener ? listener_outside(g->listener) : 0);
+    r->links_refused = g->listener ? listener_turned_away(g->listener) : g->turned_away;
     for (uint32_t k = 0; k < r->portions; k++) {
         report_node *n = &r->nodes[k];
         const entry *e = n->connection ? entry_of(g, n->connection) : NULL;
@@ -211,6 +212,7 @@ uint16_t gate_port(const gate *g) {
 
 void gate_stop_listening(gate *g) {
     if (g->listener) {
+        g->turned_away = listener_turned_away(g->listener);
         listener_close(g->listener);
         g->listener = NULL;
     }

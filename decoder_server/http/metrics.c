@@ -75,7 +75,7 @@ static void write_connections(text *t, const metrics *m, const events_counters *
         m->connections_refused);
     one(t, "fewbit_http_connections_cut_total", "counter",
         "HTTP connections closed by the server: no whole request came in time, or its body did not end.",
-        m->connections_cut);
+        m->connections_cut + m->connections_cut_outside);
     one(t, "fewbit_http_samples_waiting", "gauge", "Samples asked about over HTTP whose answer is to come.",
         m->waiting);
     one(t, "fewbit_event_listeners", "gauge", "Listeners to server-sent events now.", e->listeners);

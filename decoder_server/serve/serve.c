@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "decoder_server/announce.h"
 #include "decoder_server/feed.h"
 #include "decoder_server/gate.h"
@@ -467,6 +468,7 @@ static err serve_run(serving *s) {
 
 err serve_command(const server_options *options) {
     static serving s; /* one a process */
+    slice_be_short();
     s = (serving){.options = options};
     err e = run_open(&s.run, options->run, NULL);
     if (e) {

@@ -73,10 +73,11 @@ uint64_t link_portions(const wire_link *l);
  * says what is wrong, and time alone does not mend it. */
 bool link_has_failed_tls(const wire_link *l);
 
-/* Accepting. At most `most` links at a time; one more is closed at once and counted. `accepted` gets each new link,
- * already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before its
- * first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it must outlive the listener's
- * links. */
+/* Accepting. At most `most` connections at a time; one more is closed at once and counted. Each waits outside the door
+ * (wire/door.h) until it says anything, and is closed if it does not within 10 seconds. `accepted` then gets the new
+ * link, already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before
+ * its first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it must outlive the
+ * listener's links. */
 typedef struct listener listener;
 
 err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,
@@ -88,6 +89,9 @@ uint16_t listener_port(const listener *l);
 
 /* Connections closed at once because there were too many. */
 uint64_t listener_turned_away(const listener *l);
+
+/* Connections that have said nothing yet. */
+size_t listener_outside(const listener *l);
 
 /* Stops accepting; the listener frees itself. Its links stay. */
 void listener_close(listener *l);
