@@ -127,6 +127,7 @@ err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, tls_c
         free(g);
         return e;
     }
+    listener_hear_first(g->listener);
     *out = g;
     return ERR_OK;
 }

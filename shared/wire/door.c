@@ -132,6 +132,10 @@ static bool take_one(door *d) {
     c->address_length = length;
     c->until_ms = uv_now(d->loop) + d->config.patience_ms;
     d->counters.taken++;
+    if (d->config.lets_in_at_once) {
+        let_in(d, at);
+        return true;
+    }
     /* At the edge: one that drips is looked at once for what has come, not for as long as it is there. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = (uint64_t)at};
     if (epoll_ctl(d->watched, EPOLL_CTL_ADD, fd, &event) != 0) {
@@ -157,7 +161,7 @@ static void on_poll(uv_poll_t *poll, int status, int ready) {
             look_at(d, (int32_t)events[i].data.u64, (events[i].events & ~(uint32_t)EPOLLIN) != 0);
             continue;
         }
-        while (taken < ACCEPTS_A_TURN && take_one(d)) {
+        while (taken < ACCEPTS_A_TURN && !d->is_closing && take_one(d)) {
             taken++;
         }
     }
@@ -246,6 +250,10 @@ err door_new(door **out, uv_loop_t *loop, const door_config *config) {
     uv_timer_start(&d->timer, on_timer, TICK_MS, 0);
     *out = d;
     return ERR_OK;
+}
+
+void door_hear_first(door *d) {
+    d->config.lets_in_at_once = false;
 }
 
 void door_left(door *d) {

@@ -20,6 +20,7 @@ typedef struct door_config {
     uint16_t port;
     uint32_t most;        /* connections, outside and inside; one more is closed at once */
     uint32_t patience_ms; /* whoever has not said enough by then is closed */
+    bool lets_in_at_once; /* whoever comes; until door_hear_first */
     size_t look_bytes;    /* how much is looked at; that much is enough in any case */
     bool (*is_enough)(const uint8_t *bytes, size_t length);
     /* Lets one in: the socket, which does not block, is the host's from here on, who calls door_left for it later. */
@@ -34,6 +35,9 @@ typedef struct door_counters {
 } door_counters;
 
 err door_new(door **d, uv_loop_t *loop, const door_config *config);
+
+/* From here on nobody is let in at once. */
+void door_hear_first(door *d);
 
 /* One that was let in has gone. */
 void door_left(door *d);

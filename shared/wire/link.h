@@ -73,9 +73,8 @@ uint64_t link_portions(const wire_link *l);
  * says what is wrong, and time alone does not mend it. */
 bool link_has_failed_tls(const wire_link *l);
 
-/* Accepting. At most `most` connections at a time; one more is closed at once and counted. Each waits outside the door
- * (wire/door.h) until it says anything, and is closed if it does not within 10 seconds. `accepted` then gets the new
- * link, already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before
+/* Accepting. At most `most` links at a time; one more is closed at once and counted. `accepted` gets each new link,
+ * already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before
  * its first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it must outlive the
  * listener's links. */
 typedef struct listener listener;
@@ -90,7 +89,11 @@ uint16_t listener_port(const listener *l);
 /* Connections closed at once because there were too many. */
 uint64_t listener_turned_away(const listener *l);
 
-/* Connections that have said nothing yet. */
+/* From here on only those who say something become links. Whoever says nothing waits outside (wire/door.h), counts
+ * among the `most`, and is closed after 10 seconds. */
+void listener_hear_first(listener *l);
+
+/* How many wait outside. */
 size_t listener_outside(const listener *l);
 
 /* Stops accepting; the listener frees itself. Its links stay. */

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Whoever speaks at all becomes a link; who says nothing stays outside for as long as a link that is not let in. */
+/* Of the door, once it hears first: whoever speaks at all becomes a link; who says nothing stays outside for as long as
+ * a link that is not let in. */
 enum { LOOK_BYTES = 1, PATIENCE_MS = 10000 };
 
 struct listener {
@@ -75,6 +76,7 @@ err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t por
         .port = port,
         .most = (uint32_t)most,
         .patience_ms = PATIENCE_MS,
+        .lets_in_at_once = true,
         .look_bytes = LOOK_BYTES,
         .is_enough = is_enough,
         .enter = on_enter,
@@ -95,6 +97,10 @@ uint64_t listener_turned_away(const listener *l) {
 
 size_t listener_outside(const listener *l) {
     return door_count(l->door)->outside;
+}
+
+void listener_hear_first(listener *l) {
+    door_hear_first(l->door);
 }
 
 uint16_t listener_port(const listener *l) {
