@@ -29,6 +29,7 @@ struct gate {
     uint64_t told_ms;     /* when a failure of TLS was last told */
     uint64_t untold;      /* failures since */
     uint64_t turned_away; /* once it listens no more */
+    uint64_t tls_failures;
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -69,6 +70,7 @@ static void tell_down(gate *g, wire_link *l, const char *reason) {
         log_debug("%s: %s", link_address(l), reason);
         return;
     }
+    g->tls_failures++;
     uint64_t now = clock_now_ms();
     if (now - g->told_ms < TOLD_EVERY_MS) {
         g->untold++;
@@ -194,6 +196,7 @@ void gate_resume(gate *g) {
 
 void gate_report(gate *g, report *r) {
     r->links = g->links + (g->listener ? listener_outside(g->listener) : 0);
+    r->tls_failures = g->tls_failures;
     r->links_refused = g->listener ? listener_turned_away(g->listener) : g->turned_away;
     for (uint32_t k = 0; k < r->portions; k++) {
         report_node *n = &r->nodes[k];

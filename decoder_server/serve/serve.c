@@ -37,6 +37,7 @@ typedef struct serving {
     text described; /* what /v1/model says of the model to come */
     token token;
     report report;
+    report_reloads reloads;
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
     /* the worker's */
     peers *peers;
@@ -181,6 +182,7 @@ static void results_taken(void *context) {
 static void take_report(serving *s, const report *r) {
     size_t in, out;
     s->report = *r;
+    s->report.reloads = s->reloads;
     gate_report(s->gate, &s->report);
     worker_waiting(s->worker, &in, &out);
     s->report.worker_bytes = in;
@@ -292,6 +294,7 @@ static err hand_on(void *context, model *m) {
 static void on_reloaded(void *context, err code, const char *text) {
     serving *s = context;
     bool is_new = !code && !text[0];
+    (*(code ? &s->reloads.failed : is_new ? &s->reloads.changed : &s->reloads.unchanged))++;
     if (code) {
         log_error("the model stays as it is: %s", text);
     } else if (!is_new) {

@@ -20,7 +20,7 @@ import fleet as f
 import plain_node
 import serving
 from fleet import PATIENCE, PORTIONS, read_json
-from serving import PNG, RAW, HandNode, call, health, post
+from serving import PNG, RAW, HandNode, call, health, metric, post
 
 MIB = 1 << 20
 VERSION, TAKEN, UNKNOWN, DATA, MODEL, PROTOCOL = 1, 2, 3, 4, 5, 6  # reasons of a Refusal
@@ -509,6 +509,8 @@ class Nodes(serving.ServingCase):
         again = post(self.server, self.made.images[0])[1]
         self.assertEqual((again["bits"], again["class"]), (answer["bits"], answer["class"]))
         self.assertEqual(again["bits"][3], "1010")
+        unknown = metric(self.server, 'fewbit_portions_ignored_total{source="http",reason="unknown"}')
+        self.assertGreaterEqual(unknown, 54)
         node.close()
         self.wait_ready(self.server, 3)
 
