@@ -1,10 +1,13 @@
 #include "decoder_server/http/gateway_inside.h"
 
 #include "base/log.h"
+#include "decoder_server/http/head.h"
+#include "decoder_server/http/reply.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     STALLED_SECONDS = 60, /* a connection that takes or brings nothing for so long, whatever is expected, is closed */
@@ -13,6 +16,9 @@ enum {
     CONNECTION_BYTES = 16 * 1024,
     CUTS_A_TURN = 8, /* of those that took too long; the rest CUTS_MS later */
     CUTS_MS = 2,
+    REFUSAL_BYTES = 512,
+    REST_BYTES = 16384, /* read at a time of what is no good, RESTS times at most */
+    RESTS = 8,
 };
 
 /* The daemon on the loop. */
@@ -69,23 +75,37 @@ void gateway_flush(gateway *g) {
 
 /* Connections. */
 
-/* Whether the head of a request is all there. */
-static bool is_whole_head(const uint8_t *bytes, size_t length) {
-    const uint8_t *end = bytes + length;
-    for (const uint8_t *at = bytes; (at = memchr(at, '\n', (size_t)(end - at))); at++) {
-        const uint8_t *next = at + 1;
-        next += next < end && *next == '\r';
-        if (next < end && *next == '\n') {
-            return true;
-        }
+/* Answers who has sent no good head; whether more of it comes or not, that is the end. */
+static void refuse_head(gateway *g, int socket, const head_problem *p) {
+    char id[IDENTITY_ID_MAX + 1], answer[REFUSAL_BYTES], rest[REST_BYTES];
+    text body = {0};
+    identity_choose(NULL, ++g->pool.last_number, id);
+    reply_error(&body, id, p->code, p->message);
+    int length =
+        snprintf(answer, sizeof answer,
+                 "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nX-Request-Id: %s\r\nContent-Length: %zu\r\n"
+                 "Connection: close\r\n\r\n%s",
+                 p->status, p->reason, id, body.length, body.bytes ? body.bytes : "");
+    text_free(&body);
+    for (int i = 0; i < RESTS && recv(socket, rest, sizeof rest, 0) > 0; i++) {
+        /* what is unread when a socket is closed takes the answer with it */
     }
-    return false;
+    (void)send(socket, answer, (size_t)length, MSG_NOSIGNAL);
+    close(socket);
+    metrics_count_request(&g->metrics, ROUTE_NONE, p->status);
+    log_debug("HTTP: no good head: %u %s, request %s", p->status, p->message, id);
+    door_left(g->door);
 }
 
-static void on_enter(void *context, int socket, const struct sockaddr *address, socklen_t length) {
+static void on_enter(void *context, const door_caller *caller) {
     gateway *g = context;
+    const head_problem *problem = head_check(caller->said, caller->said_length);
+    if (problem) {
+        refuse_head(g, caller->socket, problem);
+        return;
+    }
     g->has_resumed = true;
-    if (MHD_add_connection(g->daemon, socket, address, length) != MHD_YES) {
+    if (MHD_add_connection(g->daemon, caller->socket, caller->address, caller->address_length) != MHD_YES) {
         door_left(g->door); /* no memory: closed by libmicrohttpd */
     }
     run_daemon(g);
@@ -227,8 +247,8 @@ static err open_door(gateway *g) {
         .port = g->config.port,
         .most = GATEWAY_CONNECTIONS_MAX,
         .patience_ms = HEAD_MS,
-        .look_bytes = CONNECTION_BYTES, /* more is too much for libmicrohttpd too, which says so */
-        .is_enough = is_whole_head,
+        .look_bytes = HEAD_BYTES_MAX,
+        .is_enough = head_is_whole,
         .enter = on_enter,
         .context = g,
     };

@@ -77,12 +77,14 @@ static void send_away(door *d, int32_t at) {
     give_back(d, at);
 }
 
-static void let_in(door *d, int32_t at) {
+static void let_in(door *d, int32_t at, size_t length) {
     caller in = d->callers[at];
     epoll_ctl(d->watched, EPOLL_CTL_DEL, in.socket, NULL);
     give_back(d, at);
     d->counters.inside++;
-    d->config.enter(d->config.context, in.socket, (const struct sockaddr *)&in.address, in.address_length);
+    door_caller in_person = {in.socket, (const struct sockaddr *)&in.address, in.address_length,
+                             length > 0 ? d->looked_at : NULL, length};
+    d->config.enter(d->config.context, &in_person);
 }
 
 static void look_at(door *d, int32_t at, bool has_ended) {
@@ -93,7 +95,7 @@ static void look_at(door *d, int32_t at, bool has_ended) {
     bool is_enough =
         length > 0 && ((size_t)length == d->config.look_bytes || d->config.is_enough(d->looked_at, (size_t)length));
     if (is_enough) {
-        let_in(d, at);
+        let_in(d, at, (size_t)length);
     } else if (length <= 0 || has_ended) {
         send_away(d, at);
     }
@@ -133,7 +135,7 @@ static bool take_one(door *d) {
     c->until_ms = uv_now(d->loop) + d->config.patience_ms;
     d->counters.taken++;
     if (d->config.lets_in_at_once) {
-        let_in(d, at);
+        let_in(d, at, 0);
         return true;
     }
     /* At the edge: one that drips is looked at once for what has come, not for as long as it is there. */

@@ -15,6 +15,14 @@
 
 typedef struct door door;
 
+typedef struct door_caller {
+    int socket;
+    const struct sockaddr *address;
+    socklen_t address_length;
+    const uint8_t *said; /* what was looked at; NULL where nothing was */
+    size_t said_length;
+} door_caller;
+
 typedef struct door_config {
     const char *host; /* an address, or "localhost" */
     uint16_t port;
@@ -24,7 +32,7 @@ typedef struct door_config {
     size_t look_bytes;    /* how much is looked at; that much is enough in any case */
     bool (*is_enough)(const uint8_t *bytes, size_t length);
     /* Lets one in: the socket, which does not block, is the host's from here on, who calls door_left for it later. */
-    void (*enter)(void *context, int socket, const struct sockaddr *address, socklen_t length);
+    void (*enter)(void *context, const door_caller *caller);
     void *context;
 } door_config;
 

@@ -36,20 +36,19 @@ static bool is_enough(const uint8_t *bytes, size_t length) {
     return length > 0;
 }
 
-static void on_enter(void *context, int socket, const struct sockaddr *address, socklen_t length) {
-    (void)address, (void)length;
+static void on_enter(void *context, const door_caller *caller) {
     listener *from = context;
     wire_link *l = link_new(from->loop);
     if (!l) {
-        close(socket);
+        close(caller->socket);
         door_left(from->door);
         return;
     }
     from->links++;
     l->from = from;
-    int opened = uv_tcp_open(&l->tcp, socket);
+    int opened = uv_tcp_open(&l->tcp, caller->socket);
     if (opened < 0) {
-        close(socket);
+        close(caller->socket);
         link_take_down(l, uv_strerror(opened));
         return;
     }

@@ -156,6 +156,22 @@ class Http(serving.ServingCase):
             answer = exchange(self.server, data)
             self.assertIn(answer and answer[0], (None, 400, 413, 414, 431), data[:40])
 
+    def test_heads_that_are_none(self):
+        """An answer like every other, with a code that stays."""
+        for status, code, data in ((400, "bad_request", b"GARBAGE\r\n\r\n"),
+                                   (400, "bad_request", request(b"", "no colon")),
+                                   (400, "bad_request", request(b"", "Content-Length: 7 84")),
+                                   (505, "bad_version", request(b"", line="POST /v1/classify HTTP/9.9")),
+                                   (414, "head_too_long", b"GET /" + b"x" * 12288),
+                                   (431, "head_too_long", b"GET / HTTP/1.1\r\nA: " + b"x" * 12288)):
+            before = metric(self.server, f'fewbit_http_requests_total{{route="other",status="{status}"}}') or 0
+            got, body = exchange(self.server, data)
+            error = json.loads(body)["error"]
+            self.assertEqual((got, error["code"]), (status, code), data[:40])
+            self.assertEqual(set(error), {"code", "message", "request"})
+            after = metric(self.server, f'fewbit_http_requests_total{{route="other",status="{status}"}}')
+            self.assertEqual(after, before + 1)
+
     def test_what_is_no_http(self):
         draw = random.Random(2)
         frame = io.BytesIO()

@@ -27,11 +27,12 @@ static bool has_line(const uint8_t *bytes, size_t length) {
     return memchr(bytes, '\n', length) != NULL;
 }
 
-static void on_enter(void *context, int socket, const struct sockaddr *address, socklen_t length) {
+static void on_enter(void *context, const door_caller *caller) {
     host *h = context;
-    assert_int_equal(address->sa_family, AF_INET);
-    assert_int_equal(length, sizeof(struct sockaddr_in));
-    h->inside[h->count++] = socket;
+    assert_int_equal(caller->address->sa_family, AF_INET);
+    assert_int_equal(caller->address_length, sizeof(struct sockaddr_in));
+    assert_true(caller->said_length == 0 || caller->said_length == 16 || has_line(caller->said, caller->said_length));
+    h->inside[h->count++] = caller->socket;
 }
 
 static void open_door(uint32_t most, uint32_t patience_ms, bool lets_in_at_once) {
