@@ -1,7 +1,7 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
 #include "base/log.h"
-#include "base/slice.h"
 #include "base/options.h"
+#include "base/slice.h"
 #include "encoder_node/options.h"
 #include "encoder_node/session.h"
 

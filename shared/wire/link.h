@@ -1,4 +1,4 @@
-/* Links: framed connections over TCP, in plain text or TLS. The only place that knows sockets.
+/* Links: framed connections over TCP, in plain text or TLS. With door.h the only place that knows sockets.
  *
  * A link lives on one libuv loop and is used from that loop's thread only. It connects or is accepted, carries
  * frames both ways, keeps itself alive with heartbeats and tells when the other side is gone. Between the socket
