@@ -192,19 +192,25 @@ class Serving:
         self._stop(server)
 
 
+def _move(pid, cores):
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), cores)
+
+
 @contextlib.contextmanager
-def apart(pid):
-    """A process with all its threads on one core, this one and what it starts on the others; together where there is
-    but one."""
+def apart(pid, *beside):
+    """A process with all its threads on one core; the processes `beside`, this one and what it starts on the others;
+    together where there is but one."""
     cores = sorted(os.sched_getaffinity(0))
     others = cores[1:] or cores
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), cores[:1])
-    os.sched_setaffinity(0, others)
+    _move(pid, cores[:1])
+    for process in (*beside, os.getpid()):
+        _move(process, others)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cores)
+        for process in (pid, *beside, os.getpid()):
+            _move(process, cores)
 
 
 class Redis:

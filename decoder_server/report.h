@@ -31,9 +31,14 @@ typedef struct report_node {
 
 /* A table of samples that wait for their portions. */
 typedef struct report_table {
-    uint64_t complete, expired, late, duplicate, refused;
+    uint64_t complete, expired, late, duplicate, unknown, mixed, refused; /* as the assembler counts them */
     uint32_t waiting, capacity;
 } report_table;
+
+/* Loads of a model after the first, by how they ended. */
+typedef struct report_reloads {
+    uint64_t changed, unchanged, failed;
+} report_reloads;
 
 typedef struct report_training {
     const char *phase; /* static text; NULL: this server does not train */
@@ -50,7 +55,8 @@ typedef struct report {
     uint64_t parked_bytes;     /* codes that found no room yet */
     report_training training;
     /* filled in by the loop */
-    uint64_t links, links_refused;
+    uint64_t links, links_refused, tls_failures;
+    report_reloads reloads;
     uint64_t worker_bytes, loop_bytes; /* waiting in the mailboxes to the worker and to the loop */
 } report;
 

@@ -12,6 +12,7 @@
 
 /* In a shorter frame coding saves less than its number and check cost. */
 enum { CODED_BITS_MIN = 512 };
+enum { REQUESTS_AT_ONCE = 64 };
 
 struct encoder {
     encoder_config config;
@@ -27,6 +28,10 @@ struct encoder {
     bool is_welcome, is_ready, has_begun;
     bool codes;            /* the server takes coded codes, and this node sends them */
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
+    /* Requests that are not answered yet; their portions are the first input rows of `asked_of`. */
+    uint64_t asked[REQUESTS_AT_ONCE];
+    uint32_t asked_count;
+    job *asked_of;
 };
 
 err encoder_new(encoder **out, const encoder_config *config, const encoder_host *host) {
@@ -94,6 +99,7 @@ void encoder_connected(encoder *e) {
 }
 
 void encoder_disconnected(encoder *e) {
+    e->asked_count = 0; /* nobody waits any more */
     if (e->is_switching) {
         end_switch(e);
     }
@@ -373,10 +379,25 @@ static encoder_verdict on_request(encoder *e, const Fewbit__Request *r) {
     if (e->mode != FEWBIT__MODE__MODE_SERVE || r->portion.len != e->elements) {
         return refuse_out_of_turn(e, "Request");
     }
-    job *j = e->is_switching ? e->next : e->job;
-    job_load_inputs(j, 0, r->portion.data, 1);
-    send_codes(e, j, MESSAGE_ANSWER, r->id, nn_net_forward(j->net, j->inputs, 1, NN_EVALUATE), 1);
+    e->asked_of = e->is_switching ? e->next : e->job;
+    job_load_inputs(e->asked_of, e->asked_count, r->portion.data, 1);
+    e->asked[e->asked_count++] = r->id;
+    if (e->asked_count == REQUESTS_AT_ONCE || e->asked_count == e->asked_of->net_rows) {
+        encoder_settle(e);
+    }
     return ENCODER_GO_ON;
+}
+
+void encoder_settle(encoder *e) {
+    if (e->asked_count == 0) {
+        return;
+    }
+    const job *j = e->asked_of;
+    const float *soft = nn_net_forward(j->net, j->inputs, e->asked_count, NN_EVALUATE);
+    for (uint32_t i = 0; i < e->asked_count; i++) {
+        send_codes(e, j, MESSAGE_ANSWER, e->asked[i], soft + (size_t)i * j->experiment.encoder.bits, 1);
+    }
+    e->asked_count = 0;
 }
 
 static encoder_verdict on_refusal(const Fewbit__Refusal *r) {
@@ -394,6 +415,9 @@ static encoder_verdict on_refusal(const Fewbit__Refusal *r) {
 }
 
 encoder_verdict encoder_receive(encoder *e, const message *m) {
+    if (m->type != MESSAGE_REQUEST) {
+        encoder_settle(e); /* nothing overtakes a request */
+    }
     if (m->type == MESSAGE_REFUSAL) {
         return on_refusal(m->body.refusal);
     }
@@ -450,6 +474,7 @@ static void push_through(encoder *e, job *j, uint64_t first, const uint8_t *port
 }
 
 void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count) {
+    encoder_settle(e);
     if (e->is_switching && first < e->switch_from) {
         uint64_t left = e->switch_from - first;
         uint32_t before = left < count ? (uint32_t)left : count;

@@ -45,7 +45,11 @@ void encoder_free(encoder *e);
 void encoder_connected(encoder *e);
 void encoder_disconnected(encoder *e);
 
+/* Requests are gathered, to go through the net together; encoder_settle answers them. */
 encoder_verdict encoder_receive(encoder *e, const message *m);
+
+/* Nothing more is there to receive now: answers the requests that wait. */
+void encoder_settle(encoder *e);
 
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t encoder_heartbeat_ms(const encoder *e);

@@ -1,6 +1,7 @@
 #include "decoder_server/http/reply.h"
 
 #include "bits/pack.h"
+#include "wire/meter.h"
 
 enum { PROBABILITY_PLACES = 9, MS_PLACES = 3 };
 
@@ -64,7 +65,9 @@ void reply_classified(text *t, const char *request, const answer *a, const datas
     write_probabilities(t, a);
     write_codes(t, a);
     write_number(t, ",\"payload_bits\":", (uint64_t)__builtin_popcountll(a->have) * a->bits);
-    write_number(t, ",\"frame_bytes\":", a->frame_bytes);
+    write_number(t, ",\"frame_bytes\":", (uint64_t)a->frame_bytes[METER_IN] + a->frame_bytes[METER_OUT]);
+    write_number(t, ",\"frame_bytes_sent\":", a->frame_bytes[METER_OUT]);
+    write_number(t, ",\"frame_bytes_received\":", a->frame_bytes[METER_IN]);
     write_number(t, ",\"raw_bytes\":", (uint64_t)set->channels * set->height * set->width);
     text_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");
     write_missing(t, a);

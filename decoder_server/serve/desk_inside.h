@@ -11,7 +11,7 @@ enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21, PARK
 typedef struct live {
     bool waits;
     uint64_t id, request;
-    uint32_t frame_bytes;
+    uint32_t frame_bytes[2]; /* by meter_direction */
 } live;
 
 /* Codes of one node that found no room: parcels one after another, each a head and its bits. What a node may have under
@@ -31,7 +31,7 @@ typedef struct parked {
 typedef struct waiting {
     bool is_live;
     uint64_t request;
-    uint32_t frame_bytes;
+    uint32_t frame_bytes[2];
     uint64_t due_ns;
 } waiting;
 

@@ -18,7 +18,7 @@ from fleet import PATIENCE, PORTIONS, read_json, wait_until
 TRAIN, TEST = 2000, 1000  # 1000 is what one Codes frame of a node holds
 RAW, PNG = "application/octet-stream", "image/png"
 ANSWER_KEYS = {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "frame_bytes",
-               "raw_bytes", "degraded", "missing", "ms", "timings"}
+               "frame_bytes_sent", "frame_bytes_received", "raw_bytes", "degraded", "missing", "ms", "timings"}
 RESULT_KEYS = {"id", "from", "class", "label", "probability", "bits", "degraded", "ms"}
 
 
@@ -105,6 +105,11 @@ def metrics(server):
     with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=PATIENCE) as answer:
         lines = re.sub(r',node="[^"]*"', "", answer.read().decode()).splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def metric(server, name):
+    """One value of /metrics, its labels but for the node's name in the name; None: not there."""
+    return metrics(server).get(name)
 
 
 def post(server, body, kind=RAW):

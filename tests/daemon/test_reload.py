@@ -205,6 +205,10 @@ class Changing(ReloadCase):
         self.assertIn("experiment.yaml", refused["error"]["message"])
         self.assertEqual(model, call(server, "GET", "/v1/model")[1])
         self.assert_model(server, "late")
+        self.point_to("late")
+        self.assertEqual(call(server, "POST", "/v1/model/reload", b"")[0], 200)
+        for outcome, count in (("changed", 2), ("unchanged", 1), ("failed", 1)):
+            self.assertEqual(serving.metric(server, f'fewbit_model_reloads_total{{outcome="{outcome}"}}'), count)
 
     def test_without_nodes(self):
         server = self.serve()
