@@ -42,8 +42,7 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
     }
     unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
-    ledger_add_codes(&c->ledger, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits),
-                     is_described(c));
+    ledger_add_codes(&c->ledger, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits), is_described(c));
     if (coordinator_is_last_answer(c, k)) {
         evaluation_on(c);
     }
