@@ -1,6 +1,6 @@
 /* Codes in bulk: how many codewords a second one server takes in, puts together and classifies.
  *
- *     bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES]
+ *     bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES|- [range]]
  *
  * speaks for every node of the folder SPLIT (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
  * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
@@ -14,12 +14,13 @@
  * way, so no connection runs far ahead of another, and the clock stops with the answer to the request behind the last
  * code.
  *
- * CERTIFICATES, a folder of deploy/make-ca: over TLS.
+ * CERTIFICATES, a folder of deploy/make-ca: over TLS. "range": the codes are range-coded, before the clock starts.
  *
  * Prints {"samples", "seconds", "codes_per_second", "frame_bits_per_payload_bit"}. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "bench/stream.h"
+#include "bits/code_stream.h"
 #include "data/labels.h"
 #include "encoder_node/encoder.h"
 #include "wire/frame.h"
@@ -51,12 +52,14 @@ typedef struct pusher {
     size_t at;      /* the frame under way: starts[at] <= sent < starts[at + 1] */
     size_t bits;    /* of a code */
     bool is_ready;
+    code_stream *decoder, *coder; /* NULL: the codes stay packed */
 } pusher;
 
 typedef struct bulk {
     uint32_t nodes;
     pusher pushers[SPLIT_PORTIONS_MAX];
     arena unpacked;
+    bool codes_range;
     size_t frames, window;  /* a node; frames */
     size_t asked, answered; /* windows */
     int http;
@@ -103,6 +106,13 @@ static err read_some(pusher *p) {
     return err_prefix(e, "%s", p->name);
 }
 
+static err note_bits(pusher *p, const Fewbit__Welcome *w) {
+    experiment described;
+    err e = experiment_parse("the server's experiment", w->experiment, strlen(w->experiment), &described);
+    p->bits = e ? 0 : described.encoder.bits;
+    return e;
+}
+
 /* Lets the encoder answer every whole frame that is there. */
 static err take_frames(bulk *b, pusher *p) {
     frame f;
@@ -113,6 +123,7 @@ static err take_frames(bulk *b, pusher *p) {
         if (!e && have && f.type != MESSAGE_PING) {
             message m;
             e = message_unpack(f.type, f.payload, f.length, &b->unpacked, &m);
+            e = !e && f.type == MESSAGE_WELCOME ? note_bits(p, m.body.welcome) : e;
             e = !e && encoder_receive(p->encoder, &m) ? ERR_REFUSED : e;
         }
     }
@@ -164,7 +175,7 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const 
     if (e) {
         return e;
     }
-    encoder_config config = {.name = p->name, .data = p->data, .state = p->state};
+    encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .coding = b->codes_range};
     encoder_host host = {send_up, p};
     e = encoder_new(&p->encoder, &config, &host);
     tls_context *c = NULL;
@@ -173,6 +184,28 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const 
     if (!e) {
         encoder_connected(p->encoder);
         e = converse(b, p, is_ready);
+    }
+    return e;
+}
+
+static code_frame frame_of(const Fewbit__Codes *c) {
+    return (code_frame){c->model, c->first, c->more + 1, c->sequence, c->check, c->coded.data, c->coded.len};
+}
+
+/* A coded frame of the encoder's, as the next of a stream with other ids. */
+static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
+    uint32_t bits = (uint32_t)p->bits;
+    err e = p->coder ? ERR_OK : code_stream_new(&p->decoder, bits, ENCODER_ROWS);
+    e = e || p->coder ? e : code_stream_new(&p->coder, bits, ENCODER_ROWS);
+    const uint8_t *packed;
+    code_frame f = frame_of(body);
+    e = e ? e : code_stream_decode(p->decoder, &f, &packed);
+    if (!e) {
+        f.first = first;
+        code_stream_encode(p->coder, packed, &f);
+        body->sequence = f.sequence;
+        body->coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
+        body->check = f.check;
     }
     return e;
 }
@@ -195,10 +228,13 @@ static err pack_codes(bulk *b, pusher *p, uint64_t first) {
             return e;
         }
         Fewbit__Codes body = *m.body.codes;
+        e = body.sequence > 0 ? code_again(p, &body, first + i * ENCODER_ROWS) : ERR_OK;
+        if (e) {
+            return e;
+        }
         body.first = first + i * ENCODER_ROWS;
         append(&p->codes, MESSAGE_CODES, &body.base);
         p->starts[i + 1] = p->codes.length;
-        p->bits = 8 * body.bits.len / ENCODER_ROWS;
         at = (at + frame_size(frame)) % p->out.length;
     }
     p->out.length = 0;
@@ -342,21 +378,23 @@ static void print_figures(const bulk *b, double seconds) {
 
 static err run(int argc, char **argv) {
     static bulk b;
+    const char *certificates = argc >= 9 && strcmp(argv[8], "-") != 0 ? argv[8] : NULL;
     size_t samples = argc >= 8 ? strtoul(argv[5], NULL, 10) : 0, window = argc >= 8 ? strtoul(argv[7], NULL, 10) : 0;
     if (samples < ENCODER_ROWS || samples > SAMPLES_MAX || samples % ENCODER_ROWS || window < ENCODER_ROWS) {
-        return err_fail(
-            ERR_USAGE,
-            "usage: bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES], SAMPLES a multiple of %d, "
-            "WINDOW at least that",
-            ENCODER_ROWS);
+        return err_fail(ERR_USAGE,
+                        "usage: bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES|- [range]], SAMPLES a "
+                        "multiple of %d, "
+                        "WINDOW at least that",
+                        ENCODER_ROWS);
     }
     b.frames = samples / ENCODER_ROWS;
     b.window = window / ENCODER_ROWS;
+    b.codes_range = argc >= 10 && strcmp(argv[9], "range") == 0;
     err e = read_labels(&b, argv[3]);
     e = e ? e : arena_init(&b.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     e = e ? e : net_dial(atol(argv[2]), &b.http);
     for (uint32_t k = 0; k < b.nodes && !e; k++) {
-        e = open_pusher(&b, k, atol(argv[1]), argv[3], argv[4], argv[8]);
+        e = open_pusher(&b, k, atol(argv[1]), argv[3], argv[4], certificates);
     }
     for (uint32_t k = 0; k < b.nodes && !e; k++) {
         e = converse(&b, &b.pushers[k], has_begun);

@@ -12,6 +12,7 @@ import sys
 import time
 
 from abuse import Abuse
+from coding import measure_coding
 from figures import Figures
 from programs import Workshop
 from serving import Serving
@@ -43,6 +44,7 @@ def measure(figures, quick):
     try:
         figures.print_head()
         measure_speed(figures, shop, quick)
+        measure_coding(figures, quick)
         run = measure_memory(figures, shop)
         serving = Serving(figures, shop, run, quick)
         serving.measure_wire()

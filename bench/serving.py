@@ -57,10 +57,10 @@ class Serving:
     def _gone(server):
         return len(re.findall(r"portion \d is gone", server.said))
 
-    def _bulk(self, server, samples):
+    def _bulk(self, server, samples, *how):
         gone = self._gone(server)
         measured = run_json("bulk", server.port, server.http, self.shop.full, self.states, samples, self.bulk_first,
-                            BULK_WINDOW)
+                            BULK_WINDOW, *how)
         self.bulk_first += samples
         server.wait_for(r"portion \d is gone", gone + NODES)
         return measured
@@ -135,6 +135,7 @@ class Serving:
         self.figures.add("memory_server_serve", server.peak_kib() / 1024, None, "<200", "MiB", "VmHWM, after all that")
         self.figures.add("memory_node_serve", node, None, "<150", "MiB", "VmHWM, the largest, the set resident")
         self._stop(server)
+        self._measure_coded()
         self._measure_without("serve_bulk_codes_from_cache", "every codeword seen before", "--answers-memory", 0)
         self._measure_without("serve_bulk_codes_through_nets", "the folded nets, in batches", "--answers-memory", 0,
                               "--cache-memory", 0)
@@ -166,6 +167,20 @@ class Serving:
                              ">=1x", "codewords/s", "theirs: redis-benchmark -t set -P 16 -c 4", ours_spread=spread(ours),
                              theirs_spread=spread(theirs))
 
+    def _measure_coded(self):
+        """Range-coded codes beside packed ones, in turn, from the table of answers; each time at a server of its own."""
+        rates = {"packed": [], "range": []}
+        for _ in range(3):
+            for coding, found in rates.items():
+                server = self.fleet.serve(self.run, "--results", "none")
+                self.bulk_first = 0
+                with apart(server.pid):
+                    found.append(self._bulk(server, self.bulk_samples // 4, "-", coding)["codes_per_second"])
+                self._stop(server)
+        ours, theirs = spread(rates["range"]), spread(rates["packed"])
+        self.figures.add("serve_bulk_codes_range_coded", ours["median"], theirs["median"], ">=1000000", "codewords/s",
+                         "theirs: packed; the server on one core", ours_spread=ours, theirs_spread=theirs)
+
     def _measure_without(self, name, note, *options):
         server = self.fleet.serve(self.run, "--results", "none", *options)
         self.bulk_first, rates = 0, []
@@ -177,19 +192,25 @@ class Serving:
         self._stop(server)
 
 
+def _move(pid, cores):
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(thread), cores)
+
+
 @contextlib.contextmanager
-def apart(pid):
-    """A process with all its threads on one core, this one and what it starts on the others; together where there is
-    but one."""
+def apart(pid, *beside):
+    """A process with all its threads on one core; the processes `beside`, this one and what it starts on the others;
+    together where there is but one."""
     cores = sorted(os.sched_getaffinity(0))
     others = cores[1:] or cores
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        os.sched_setaffinity(int(thread), cores[:1])
-    os.sched_setaffinity(0, others)
+    _move(pid, cores[:1])
+    for process in (*beside, os.getpid()):
+        _move(process, others)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, cores)
+        for process in (pid, *beside, os.getpid()):
+            _move(process, cores)
 
 
 class Redis:

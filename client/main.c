@@ -9,6 +9,7 @@
 #include "client/plot.h"
 #include "client/result.h"
 #include "client/status.h"
+#include "client/sweep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static const command commands[] = {
     {{"bench", "serve"}, bench_serve_main, "put a load on a server, over HTTP or with codes, and report"},
     {{"result"}, result_main, "what came out of a training"},
     {{"plot"}, plot_main, "draw a training: accuracies, loss, the encoders' outputs"},
+    {{"sweep"}, sweep_main, "train a grid of experiments, and a table over their seeds"},
     {{"experiments"}, experiments_main, "all experiments, with the paper's accuracies and ours"},
 };
 

@@ -2,7 +2,8 @@
 
 #include "base/file.h"
 #include "base/options.h"
-#include "client/child.h"
+#include "client/frontier.h"
+#include "client/gnuplot.h"
 #include "client/plot_script.h"
 #include "client/stop.h"
 
@@ -10,21 +11,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_TO = 't', RECORD_MAX = 64 << 20 };
+enum { KEY_TO = 't', KEY_FRONTIER = 'f', KEY_EXPERIMENTS = 'e', RECORD_MAX = 64 << 20 };
 
 static const struct argp_option known[] = {
-    {"to", KEY_TO, "DIR", 0, "folder for the SVG files (default RUN/plots); made when missing", 0},
+    {"to", KEY_TO, "DIR", 0, "folder for the SVG files (default RUN/plots, or the first SWEEP); made when missing", 0},
+    {"frontier", KEY_FRONTIER, 0, 0, "draw sweeps: frontier.svg, accuracy against bits a sample", 0},
+    {"experiments", KEY_EXPERIMENTS, "DIR", 0,
+     "with --frontier: folder of experiments with the paper's figures (default "
+     "experiments)",
+     0},
     {0},
 };
 
 static const char doc[] =
     "Draws a run with gnuplot, from its result or, while it is going on, from its last checkpoint:\n"
     "accuracy.svg, loss.svg, and of the encoders' soft outputs on the test set distance.svg (how far they are from "
-    "bits) and encoder-K.svg (where they lie, and how often each bit is 1).\v"
+    "bits) and encoder-K.svg (where they lie, and how often each bit is 1).\n\n"
+    "With --frontier it draws what `fewbit sweep` has left in one or more folders: for every group the mean over the "
+    "seeds and the least and the largest, and the paper's points on the same data set.\v"
     "Every option can stand in the environment: --to as FEWBIT_TO.\n\n";
 
 typedef struct plot_options {
-    const char *run, *to;
+    const char *runs[FRONTIER_SWEEPS_MAX];
+    size_t count;
+    const char *to, *experiments;
+    bool frontier;
 } plot_options;
 
 static int take(int key, char *value, struct argp_state *state) {
@@ -33,12 +44,18 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_TO:
         o->to = value;
         return 0;
+    case KEY_FRONTIER:
+        o->frontier = true;
+        return 0;
+    case KEY_EXPERIMENTS:
+        o->experiments = value;
+        return 0;
     case ARGP_KEY_ARG:
-        if (o->run) {
-            err_fail(ERR_USAGE, "'%s' is too much: one run at a time", value);
+        if (o->count == FRONTIER_SWEEPS_MAX) {
+            err_fail(ERR_USAGE, "'%s' is too much: %d folders at most", value, FRONTIER_SWEEPS_MAX);
             return EINVAL;
         }
-        o->run = value;
+        o->runs[o->count++] = value;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -85,81 +102,40 @@ static err read_history(const char *run, json_t **history) {
     return e;
 }
 
-static err write_script(const char *path, const plot_subject *subject, const char *folder) {
-    FILE *file = fopen(path, "we");
-    if (!file) {
-        return err_system(ERR_IO, "%s: cannot write", path);
-    }
-    plot_script_write(file, subject, folder);
-    return fclose(file) == 0 ? ERR_OK : err_system(ERR_IO, "%s: cannot write", path);
-}
-
-static err run_gnuplot(const char *script, const char *folder) {
-    char log[FILE_PATH_MAX];
-    err e = file_path(log, sizeof log, "%s/log", folder);
-    const char *const argv[] = {"gnuplot", "-d", script, NULL};
-    e = e ? e : child_run(argv, log);
-    return e == ERR_NOT_FOUND
-               ? err_fail(ERR_NOT_FOUND, "there is no gnuplot here, which draws the plots: install gnuplot-nox")
-               : e;
-}
-
-/* Gives the files their final place once all are drawn. */
-static err install(const plot_subject *subject, const char *folder, const char *to) {
-    for (size_t i = 0; i < plot_files(subject); i++) {
-        char name[PLOT_NAME_MAX], drawn[FILE_PATH_MAX], final[FILE_PATH_MAX];
-        plot_file_name(i, name);
-        err e = file_path(drawn, sizeof drawn, "%s/%s", folder, name);
-        e = e ? e : file_path(final, sizeof final, "%s/%s", to, name);
-        if (e) {
-            return e;
-        }
-        if (rename(drawn, final) != 0) {
-            return err_system(ERR_IO, "%s: cannot rename into place", final);
-        }
-        printf("%s\n", final);
-    }
-    return ERR_OK;
-}
-
-static err draw(const plot_subject *subject, const char *to) {
-    char folder[FILE_PATH_MAX], script[FILE_PATH_MAX];
-    err e = file_make_folders(to);
-    e = e ? e : child_folder_make(to, folder, sizeof folder);
-    if (e) {
-        return e;
-    }
-    e = file_path(script, sizeof script, "%s/script", folder);
-    e = e ? e : write_script(script, subject, folder);
-    e = e ? e : run_gnuplot(script, folder);
-    e = e ? e : install(subject, folder, to);
-    child_folder_remove(folder);
-    return e;
+static void write_run(FILE *to, const void *subject, const char *folder) {
+    plot_script_write(to, subject, folder);
 }
 
 static err plot(const plot_options *o) {
     char path[FILE_PATH_MAX], to[FILE_PATH_MAX];
     experiment e;
     json_t *history = NULL;
-    err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->run);
-    failed = failed ? failed : file_path(to, sizeof to, "%s%s", o->to ? o->to : o->run, o->to ? "" : "/plots");
+    err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->runs[0]);
+    failed = failed ? failed : file_path(to, sizeof to, "%s%s", o->to ? o->to : o->runs[0], o->to ? "" : "/plots");
     failed = failed ? failed : experiment_load(path, &e);
-    failed = failed ? failed : read_history(o->run, &history);
+    failed = failed ? failed : read_history(o->runs[0], &history);
     if (failed) {
         return failed;
     }
-    stop_catch();
-    failed = draw(&(plot_subject){&e, history}, to);
+    const plot_subject subject = {&e, history};
+    const gnuplot_job job = {&subject, write_run, plot_files(&subject), plot_file_name};
+    failed = gnuplot_draw(&job, to);
     json_decref(history);
     return failed;
 }
 
 err plot_main(int argc, char **argv) {
-    const struct argp argp = {.options = known, .parser = take, .args_doc = "RUN", .doc = doc};
-    plot_options o = {0};
+    const struct argp argp = {.options = known, .parser = take, .args_doc = "RUN\n--frontier SWEEP...", .doc = doc};
+    plot_options o = {.experiments = "experiments"};
     err e = options_parse(&argp, argc, argv, 0, NULL, &o);
-    if (!e && !o.run) {
-        e = err_fail(ERR_USAGE, "the run's folder is missing");
+    if (!e && o.count == 0) {
+        e = err_fail(ERR_USAGE, "the folder is missing");
+    } else if (!e && o.count > 1 && !o.frontier) {
+        e = err_fail(ERR_USAGE, "'%s' is too much: one run at a time", o.runs[1]);
     }
-    return e ? e : plot(&o);
+    if (e) {
+        return e;
+    }
+    stop_catch();
+    return o.frontier ? frontier_draw(o.runs, o.count, o.experiments, o.to ? o.to : o.runs[0]) : plot(&o);
 }

@@ -1,6 +1,5 @@
 #include "client/plot_script.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -14,7 +13,7 @@ typedef struct curve {
     float paper; /* percent; 0: not given */
 } curve;
 
-enum { CURVES = 3 };
+enum { CURVES = 5, LOSS_COLUMN = CURVES + 2 };
 
 /* A number of an evaluation under the first of the keys that it has; NaN where there is none. */
 static double number_of(const json_t *evaluation, const char *const keys[2]) {
@@ -69,18 +68,6 @@ void plot_file_name(size_t index, char name[PLOT_NAME_MAX]) {
     }
 }
 
-/* As a gnuplot string: in single quotes nothing is special but the quote itself. */
-static void put_quoted(FILE *to, const char *text) {
-    fputc('\'', to);
-    for (; *text; text++) {
-        if (*text == '\'') {
-            fputc('\'', to);
-        }
-        fputc(iscntrl((unsigned char)*text) ? ' ' : *text, to);
-    }
-    fputc('\'', to);
-}
-
 static void put_number(FILE *to, double value) {
     if (isfinite(value)) {
         fprintf(to, " %.9g", value);
@@ -89,7 +76,7 @@ static void put_number(FILE *to, double value) {
     }
 }
 
-/* The block $evaluations: epoch, the three accuracies, loss, then each encoder's distance. */
+/* The block $evaluations: epoch, the accuracies, loss, then each encoder's distance. */
 static void put_evaluations(FILE *to, const plot_subject *s, const curve curves[CURVES]) {
     size_t encoders = encoders_of(s), index;
     json_t *evaluation;
@@ -153,16 +140,16 @@ static void start_file(FILE *to, const char *folder, size_t index, unsigned heig
     snprintf(path, sizeof path, "%s/%s", folder, name);
     fprintf(to, "reset\nset terminal svg size 800,%u noenhanced font 'sans-serif,13' background 'white'\nset output ",
             height);
-    put_quoted(to, path);
+    gnuplot_put_quoted(to, path);
     fputs("\nset xlabel 'epoch'\nset border 3\nset tics nomirror out\n", to);
 }
 
 static void put_title(FILE *to, const plot_subject *s, const char *what) {
-    char title[sizeof s->experiment->name + sizeof s->experiment->title + 64];
+    char title[sizeof s->experiment->name + sizeof s->experiment->title + 80];
     snprintf(title, sizeof title, "%s%s%s: %s", s->experiment->name, s->experiment->title[0] ? ", " : "",
              s->experiment->title, what);
     fputs("set title ", to);
-    put_quoted(to, title);
+    gnuplot_put_quoted(to, title);
     fputc('\n', to);
 }
 
@@ -203,7 +190,8 @@ static void put_loss(FILE *to, const plot_subject *s, const char *folder) {
     put_title(to, s, "training loss");
     fputs("set ylabel 'mean loss'\nset yrange [0:*]\nset grid y lc rgb '#dddddd'\n", to);
     fprintf(to, "set xrange [0:%.9g]\n", last_epoch_of(s));
-    fputs("plot $evaluations using 1:5 with linespoints lw 2 pt 7 ps 0.4 lc rgb '#444444' notitle\n", to);
+    fprintf(to, "plot $evaluations using 1:%d with linespoints lw 2 pt 7 ps 0.4 lc rgb '#444444' notitle\n",
+            LOSS_COLUMN);
 }
 
 static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
@@ -213,8 +201,8 @@ static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
     fprintf(to, "set xrange [0:%.9g]\nset key outside right\n", last_epoch_of(s));
     const char *before = "plot ";
     for (size_t k = 0; k < encoders_of(s); k++) {
-        fprintf(to, "%s$evaluations using 1:%zu with linespoints lw 2 pt 7 ps 0.4 title 'encoder %zu'", before, k + 6,
-                k);
+        fprintf(to, "%s$evaluations using 1:%zu with linespoints lw 2 pt 7 ps 0.4 title 'encoder %zu'", before,
+                k + LOSS_COLUMN + 1, k);
         before = ", \\\n  ";
     }
     fputc('\n', to);
@@ -261,6 +249,8 @@ void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
         {{"train_accuracy", "train"}, "training", "#1f77b4", e->paper.train},
         {{"soft_accuracy", "soft"}, rounds ? "unrounded test" : "test", "#ff7f0e", e->paper.soft},
         {{"rounded_accuracy", "rounded"}, "rounded test", "#2ca02c", e->paper.rounded},
+        {{"soft_validation_accuracy", "soft_validation"}, "unrounded validation", "#9467bd", 0},
+        {{"validation_accuracy", "validation"}, rounds ? "rounded validation" : "validation", "#8c564b", 0},
     };
     put_evaluations(to, s, curves);
     put_accuracy(to, s, folder, curves);

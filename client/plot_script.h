@@ -2,12 +2,13 @@
 #ifndef FEWBIT_CLIENT_PLOT_SCRIPT_H
 #define FEWBIT_CLIENT_PLOT_SCRIPT_H
 
+#include "client/gnuplot.h"
 #include "experiment/experiment.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
-enum { PLOT_NAME_MAX = 40 };
+enum { PLOT_NAME_MAX = GNUPLOT_NAME_MAX };
 
 /* What is drawn; borrowed. `history` is a list of evaluations, as result.json or manifest.json holds it: at least one.
  * It is not trusted: what is missing or no number is left out. */

@@ -30,11 +30,21 @@ static double number_in(const json_t *j, const char *section, const char *key) {
     return json_number_value(json_object_get(json_object_get(j, section), key));
 }
 
+/* Nothing where it was not measured. */
+static void print_accuracy(const json_t *j, const char *what, const char *key) {
+    const json_t *value = json_object_get(json_object_get(j, "final"), key);
+    if (json_is_number(value)) {
+        printf("   %s %6.2f %%", what, json_number_value(value));
+    }
+}
+
 static void print_accuracies(const experiment *e, const json_t *j) {
-    printf("accuracy      training %6.2f %%   unrounded test %6.2f %%   rounded test %6.2f %%   (after epoch "
-           "%.4g)\n",
-           number_in(j, "final", "train_accuracy"), number_in(j, "final", "soft_accuracy"),
-           number_in(j, "final", "rounded_accuracy"), number_in(j, "final", "epoch"));
+    printf("accuracy      training %6.2f %%", number_in(j, "final", "train_accuracy"));
+    print_accuracy(j, "unrounded test", "soft_accuracy");
+    print_accuracy(j, "rounded test", "rounded_accuracy");
+    print_accuracy(j, "unrounded validation", "soft_validation_accuracy");
+    print_accuracy(j, "rounded validation", "validation_accuracy");
+    printf("   (after epoch %.4g)\n", number_in(j, "final", "epoch"));
     if (e->paper.row == 0) {
         return;
     }
@@ -48,9 +58,10 @@ static void print_accuracies(const experiment *e, const json_t *j) {
 
 /* Of a classifier alone: no bits, nothing rounded. */
 static void print_test(const json_t *j) {
-    printf("accuracy      training %6.2f %%   test %6.2f %%   (after epoch %.4g)\n",
-           number_in(j, "final", "train_accuracy"), number_in(j, "final", "soft_accuracy"),
-           number_in(j, "final", "epoch"));
+    printf("accuracy      training %6.2f %%", number_in(j, "final", "train_accuracy"));
+    print_accuracy(j, "test", "soft_accuracy");
+    print_accuracy(j, "validation", "validation_accuracy");
+    printf("   (after epoch %.4g)\n", number_in(j, "final", "epoch"));
 }
 
 static void print_bits(const json_t *j) {
@@ -58,6 +69,7 @@ static void print_bits(const json_t *j) {
     const json_t *tls = json_object_get(json_object_get(j, "bits_per_sample"), "tls");
     const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
     double raw = json_number_value(json_object_get(j, "raw_bits_per_sample"));
+    const json_t *entropy = json_object_get(json_object_get(j, "bits_per_sample"), "entropy");
     printf("bits/sample   %.0f of payload, %.2f in frames", payload, frames);
     if (json_is_number(tls)) {
         printf(", %.2f in TLS", json_number_value(tls));
@@ -66,6 +78,11 @@ static void print_bits(const json_t *j) {
         printf(", %.2f in TCP", json_number_value(tcp));
     }
     printf(" (rounded test, both directions)\n");
+    if (entropy) { /* runs of earlier versions have none */
+        printf("codes         %.2f bits a sample as they came; worth %.2f bit by bit, %.2f code by code\n",
+               number_in(j, "bits_per_sample", "coded"), json_number_value(json_object_get(entropy, "bits")),
+               json_number_value(json_object_get(entropy, "codes")));
+    }
     printf("raw portions  %.0f bits a sample: %.0f times the payload\n", raw, payload > 0 ? raw / payload : 0);
 }
 

@@ -26,8 +26,10 @@ struct gate {
     size_t links;
     uint64_t last_number;
     bool all_paused;
-    uint64_t told_ms; /* when a failure of TLS was last told */
-    uint64_t untold;  /* failures since */
+    uint64_t told_ms;     /* when a failure of TLS was last told */
+    uint64_t untold;      /* failures since */
+    uint64_t turned_away; /* once it listens no more */
+    uint64_t tls_failures;
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -68,6 +70,7 @@ static void tell_down(gate *g, wire_link *l, const char *reason) {
         log_debug("%s: %s", link_address(l), reason);
         return;
     }
+    g->tls_failures++;
     uint64_t now = clock_now_ms();
     if (now - g->told_ms < TOLD_EVERY_MS) {
         g->untold++;
@@ -126,6 +129,7 @@ err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, tls_c
         free(g);
         return e;
     }
+    listener_hear_first(g->listener);
     *out = g;
     return ERR_OK;
 }
@@ -191,8 +195,9 @@ void gate_resume(gate *g) {
 }
 
 void gate_report(gate *g, report *r) {
-    r->links = g->links;
-    r->links_refused = listener_turned_away(g->listener);
+    r->links = g->links + (g->listener ? listener_outside(g->listener) : 0);
+    r->tls_failures = g->tls_failures;
+    r->links_refused = g->listener ? listener_turned_away(g->listener) : g->turned_away;
     for (uint32_t k = 0; k < r->portions; k++) {
         report_node *n = &r->nodes[k];
         const entry *e = n->connection ? entry_of(g, n->connection) : NULL;
@@ -211,6 +216,7 @@ uint16_t gate_port(const gate *g) {
 
 void gate_stop_listening(gate *g) {
     if (g->listener) {
+        g->turned_away = listener_turned_away(g->listener);
         listener_close(g->listener);
         g->listener = NULL;
     }

@@ -32,6 +32,7 @@ enum {
     KEY_INSECURE,
     KEY_TOKEN_FILE,
     KEY_SURE,
+    KEY_CODING,
     KEY_READY_NODES
 };
 
@@ -64,6 +65,8 @@ static const struct argp_option train_known[] = {
     {"precision", KEY_PRECISION, "f32|bf16", 0, "in place of the experiment's", 0},
     {"local", KEY_LOCAL, NULL, 0, "train in this one process, without nodes", 0},
     {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
+    {"coding", KEY_CODING, "packed|range", 0,
+     "with --local: how codes travel in the rounded test (over the network it is the nodes' option)", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
     {"then-serve", KEY_THEN_SERVE, NULL, 0,
      "once the run is finished, serve it; serve's own options in the environment", 0},
@@ -158,6 +161,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--answers-memory", 0, MEMORY_MIB_MAX, &o->answers_mib);
     case KEY_CACHE_MEMORY:
         return options_number(value, "--cache-memory", 0, MEMORY_MIB_MAX, &o->cache_mib);
+    case KEY_CODING:
+        return message_parse_coding(value, &o->coding);
     case KEY_READY_NODES:
         return options_number(value, "--ready-nodes", 1, 64, &o->ready_nodes);
     default:

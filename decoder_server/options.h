@@ -3,6 +3,7 @@
 #define FEWBIT_DECODER_SERVER_OPTIONS_H
 
 #include "base/err.h"
+#include "wire/message.h"
 #include "wire/tls.h"
 
 #include <stdbool.h>
@@ -33,7 +34,8 @@ typedef struct server_options {
     double sure;                    /* serve: an answer less probable asks for more bits; 0: all bits come at once */
     int64_t ready_nodes;            /* serve: ready with so many; 0: with all */
     bool local, resume;
-    bool then_serve; /* train: serve the run once it is finished */
+    Fewbit__Coding coding; /* train --local */
+    bool then_serve;       /* train: serve the run once it is finished */
     bool insecure;
     tls_files tls_files;
     tls_context *tls; /* main makes it from the files; NULL: plain text */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "decoder_server/coded.h"
 #include "decoder_server/mail.h"
 
 #include <jansson.h>
@@ -15,6 +16,8 @@ typedef struct peer {
     bool wants_meter;
     meter past; /* of its connections that are gone */
     uint64_t admitted;
+    coded *coded;                /* NULL: no node of it has asked to code yet */
+    bool may_code;               /* the present one has, and was told that it may */
     int64_t joined_at, ready_at; /* of the present connection; milliseconds since 1970, 0: it is not */
 } peer;
 
@@ -62,6 +65,9 @@ void peers_set_run(peers *p, uint64_t run, const char *text) {
 
 void peers_free(peers *p) {
     if (p) {
+        for (uint32_t k = 0; k < SPLIT_PORTIONS_MAX; k++) {
+            coded_free(p->portions[k].coded);
+        }
         arena_free(&p->unpacked);
         free(p);
     }
@@ -164,6 +170,19 @@ static Fewbit__Reason check_hello(const peers *p, uint64_t connection, const Few
     return FEWBIT__REASON__REASON_UNSET;
 }
 
+/* Whether the node's codes may come coded on its new connection. */
+static bool agree_on_coding(const peers *p, peer *admitted, const Fewbit__Hello *h) {
+    if (h->coding != FEWBIT__CODING__CODING_RANGE) {
+        return false;
+    }
+    if (!admitted->coded && coded_new(&admitted->coded, p->config.experiment->encoder.bits)) {
+        log_warn("%s must send its codes packed: %s", h->name, err_text());
+        return false;
+    }
+    coded_reset(admitted->coded);
+    return true;
+}
+
 static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     Fewbit__Reason reason = check_hello(p, connection, h);
     if (reason != FEWBIT__REASON__REASON_UNSET) {
@@ -180,6 +199,7 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     admitted->joined_at = clock_unix_ms();
     admitted->ready_at = 0;
     snprintf(admitted->name, sizeof admitted->name, "%s", h->name);
+    admitted->may_code = agree_on_coding(p, admitted, h);
     worker_reply(*p->worker, MAIL_ADMIT, connection, &p->config.heartbeat_ms, sizeof p->config.heartbeat_ms);
     Fewbit__Welcome welcome = FEWBIT__WELCOME__INIT;
     welcome.protocol = MESSAGE_PROTOCOL;
@@ -187,6 +207,7 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     welcome.mode = p->config.mode;
     welcome.experiment = p->text;
     welcome.heartbeat_ms = p->config.heartbeat_ms;
+    welcome.coding = admitted->may_code ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
     send_to(p, connection, MESSAGE_WELCOME, &welcome.base);
     p->events.joined(p->events.context, h->portion, admitted->name);
 }
@@ -197,7 +218,11 @@ static void take_frame(peers *p, const mail *m) {
     }
     message got;
     uint32_t k = portion_of(p, m->about);
-    if (message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &p->unpacked, &got)) {
+    err e = message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &p->unpacked, &got);
+    if (!e && k < p->split.portions) {
+        e = coded_take(p->portions[k].may_code ? p->portions[k].coded : NULL, &got);
+    }
+    if (e) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
         log_warn("%s is dropped: %s", k < p->split.portions ? p->portions[k].name : "a connection", text);
@@ -294,6 +319,7 @@ void peers_report(const peers *p, report *r) {
         to->ready_at = from->ready_at;
         to->is_ready = from->connection != 0 && from->ready_at != 0;
         to->meter = from->past;
+        coded_report(from->coded, &to->coding);
         r->ready += to->is_ready;
     }
 }

@@ -9,6 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Codes that came coded: what they took, what they would have taken packed, and what they are worth by the entropy of
+ * each bit and of whole codes, in bits a sample. */
+typedef struct report_coding {
+    uint64_t frames, refused, samples, packed_bits, coded_bits;
+    double bit_entropy, code_entropy;
+} report_coding;
+
 /* The node of a portion. */
 typedef struct report_node {
     uint64_t connection; /* its number; 0: there is none now */
@@ -18,14 +25,20 @@ typedef struct report_node {
     uint64_t admitted;           /* how often a node was let in */
     int64_t joined_at, ready_at; /* milliseconds since 1970; 0: it is not */
     uint64_t payload_bits[2];    /* by meter_direction: of codes, soft outputs and gradients */
+    report_coding coding;
     meter meter; /* from the worker: of its connections that are gone; the loop adds that of the present one */
 } report_node;
 
 /* A table of samples that wait for their portions. */
 typedef struct report_table {
-    uint64_t complete, expired, late, duplicate, refused;
+    uint64_t complete, expired, late, duplicate, unknown, mixed, refused; /* as the assembler counts them */
     uint32_t waiting, capacity;
 } report_table;
+
+/* Loads of a model after the first, by how they ended. */
+typedef struct report_reloads {
+    uint64_t changed, unchanged, failed;
+} report_reloads;
 
 typedef struct report_training {
     const char *phase; /* static text; NULL: this server does not train */
@@ -42,7 +55,8 @@ typedef struct report {
     uint64_t parked_bytes;     /* codes that found no room yet */
     report_training training;
     /* filled in by the loop */
-    uint64_t links, links_refused;
+    uint64_t links, links_refused, tls_failures;
+    report_reloads reloads;
     uint64_t worker_bytes, loop_bytes; /* waiting in the mailboxes to the worker and to the loop */
 } report;
 

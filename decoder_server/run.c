@@ -88,6 +88,11 @@ static err commit_from(const run *r, const char *path, const json_t *j, run_comm
     return good ? ERR_OK : err_fail(ERR_INPUT, "%s: a commit's digests are missing or malformed", path);
 }
 
+static double accuracy_from(const json_t *j, const char *key) {
+    const json_t *value = json_object_get(j, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
 static err evaluations_from(run *r, const json_t *list) {
     size_t index;
     json_t *j;
@@ -96,10 +101,10 @@ static err evaluations_from(run *r, const json_t *list) {
             .epoch = json_number_value(json_object_get(j, "epoch")),
             .loss = json_number_value(json_object_get(j, "loss")),
             .train = json_number_value(json_object_get(j, "train")),
-            .soft = json_number_value(json_object_get(j, "soft")),
-            .rounded = json_is_null(json_object_get(j, "rounded")) ? (double)NAN
-                                                                   : json_number_value(json_object_get(j, "rounded")),
-            .validation = json_number_value(json_object_get(j, "validation")),
+            .soft = accuracy_from(j, "soft"),
+            .rounded = accuracy_from(j, "rounded"),
+            .soft_validation = accuracy_from(j, "soft_validation"),
+            .validation = accuracy_from(j, "validation"),
             .seconds = json_number_value(json_object_get(j, "seconds")),
             .encoders =
                 json_is_array(json_object_get(j, "encoders")) ? json_incref(json_object_get(j, "encoders")) : NULL,
@@ -282,9 +287,10 @@ static json_t *commit_to(const run *r, const run_commit *c) {
 }
 
 static json_t *evaluation_to(const run_evaluation *e) {
-    return json_pack("{s:f, s:o, s:f, s:f, s:o, s:f, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss", run_number(e->loss),
-                     "train", e->train, "soft", e->soft, "rounded", run_number(e->rounded), "validation", e->validation,
-                     "seconds", e->seconds, "encoders", e->encoders, "rounds", e->rounds);
+    return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss",
+                     run_number(e->loss), "train", e->train, "soft", run_number(e->soft), "rounded",
+                     run_number(e->rounded), "soft_validation", run_number(e->soft_validation), "validation",
+                     run_number(e->validation), "seconds", e->seconds, "encoders", e->encoders, "rounds", e->rounds);
 }
 
 static json_t *manifest_to(const run *r) {

@@ -36,11 +36,12 @@ typedef struct run_commit {
     uint8_t encoders[SPLIT_PORTIONS_MAX][DIGEST_BYTES];
 } run_commit;
 
-/* Accuracies in percent. `validation` is the rounded accuracy on the samples held back, 0 without any. Of a classifier
- * alone nothing is rounded: `soft` is its test accuracy, `rounded` is NAN. */
+/* Accuracies in percent; NAN: not measured. `soft` and `rounded` are of the test part, `soft_validation` and
+ * `validation` (rounded) of the samples held back. Of a classifier alone nothing is rounded: `soft` is its test
+ * accuracy, `validation` its other one. */
 typedef struct run_evaluation {
     double epoch; /* epochs trained, from 1 at the end of the first */
-    double loss, train, soft, rounded, validation, seconds;
+    double loss, train, soft, rounded, soft_validation, validation, seconds;
     json_t *encoders; /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
     json_t *rounds;   /* what train/rounds_test.h says, an entry a threshold; NULL: bits come in one round */
 } run_evaluation;

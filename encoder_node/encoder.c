@@ -11,6 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In a shorter frame coding saves less than its number and check cost. */
+enum { CODED_BITS_MIN = 512 };
+enum { REQUESTS_AT_ONCE = 64 };
+
 struct encoder {
     encoder_config config;
     encoder_host host;
@@ -26,7 +30,12 @@ struct encoder {
     uint64_t unsettled;   /* samples pushed since Ready, */
     uint64_t settled;     /* and of those, answered for good */
     bool is_welcome, is_ready, has_begun;
+    bool codes;            /* the server takes coded codes, and this node sends them */
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
+    /* Requests that are not answered yet; their portions are the first input rows of `asked_of`. */
+    uint64_t asked[REQUESTS_AT_ONCE];
+    uint32_t asked_count;
+    job *asked_of;
 };
 
 err encoder_new(encoder **out, const encoder_config *config, const encoder_host *host) {
@@ -90,10 +99,12 @@ void encoder_connected(encoder *e) {
     hello.train_samples = info->samples[DATASET_TRAIN];
     hello.test_samples = info->samples[DATASET_TEST];
     hello.digest = (char *)(uintptr_t)info->digest;
+    hello.coding = e->config.coding;
     tell(e, MESSAGE_HELLO, &hello.base);
 }
 
 void encoder_disconnected(encoder *e) {
+    e->asked_count = 0; /* nobody waits any more */
     if (e->is_switching) {
         end_switch(e);
     }
@@ -125,6 +136,15 @@ static err take_job(encoder *e, const experiment *described, uint64_t run) {
     return job_new(&e->job, described, run, e->mode == FEWBIT__MODE__MODE_TRAIN, e->config.data, e->config.state);
 }
 
+static void agree_on_coding(encoder *e, const Fewbit__Welcome *w) {
+    bool is_wanted = e->config.coding == FEWBIT__CODING__CODING_RANGE;
+    e->codes = is_wanted && w->coding == FEWBIT__CODING__CODING_RANGE;
+    code_stream_reset(e->job->codes);
+    if (is_wanted && !e->codes) {
+        log_warn("the server does not take range-coded codes: they are sent packed");
+    }
+}
+
 static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     if (e->is_welcome) {
         return refuse_out_of_turn(e, "Welcome");
@@ -144,6 +164,7 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     }
     e->heartbeat_ms = w->heartbeat_ms < 100 ? 100 : w->heartbeat_ms > 60000 ? 60000 : w->heartbeat_ms;
     e->is_welcome = true;
+    agree_on_coding(e, w);
     log_info("welcome to run %016" PRIx64 " (%s), %s", w->run, described.name,
              w->mode == FEWBIT__MODE__MODE_TRAIN ? "training" : "serving");
     return ENCODER_GO_ON;
@@ -164,7 +185,7 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     drop_next(e);
     if (r->fresh && e->job->trains) {
         job_init(e->job);
-        e->job->step = r->step;
+        job_set_step(e->job, r->step);
     } else if (job_load(e->job, r->step, r->digest.len == DIGEST_BYTES ? r->digest.data : NULL)) {
         return refuse(e, FEWBIT__REASON__REASON_MODEL);
     }
@@ -303,7 +324,16 @@ static void send_codes(encoder *e, const job *j, message_type type, uint64_t fir
     codes.model = number_of(j);
     codes.first = first;
     codes.more = rows - 1;
-    codes.bits = (ProtobufCBinaryData){pack_bytes(bits), j->packed};
+    if (e->codes && type == MESSAGE_CODES && unasked == j->rounds.count && bits >= CODED_BITS_MIN &&
+        rows <= j->coded_rows) {
+        code_frame f = {.model = codes.model, .first = first, .rows = rows};
+        code_stream_encode(j->codes, j->packed, &f);
+        codes.sequence = f.sequence;
+        codes.coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
+        codes.check = f.check;
+    } else {
+        codes.bits = (ProtobufCBinaryData){pack_bytes(bits), j->packed};
+    }
     tell(e, type, &codes.base);
 }
 
@@ -324,6 +354,7 @@ static void send_activations(encoder *e, const Fewbit__Batch *b, const float *so
 
 /* The first half of a step; the gradients bring the other. */
 static void train_on(encoder *e, const Fewbit__Batch *b) {
+    nn_net_use_average(e->job->net, false);
     gather(e, b, 0, b->count);
     nn_net_set_step(e->job->net, e->job->experiment.training.seed,
                     rng_stream(RNG_DROPOUT, portion_about(e->config.data)->index), (uint32_t)b->step);
@@ -344,6 +375,7 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
         train_on(e, b);
         return ENCODER_GO_ON;
     }
+    nn_net_use_average(e->job->net, true);
     for (size_t done = 0, piece; done < b->count; done += piece) {
         piece = job_piece(e->job, b->count - done);
         gather(e, b, done, piece);
@@ -366,7 +398,10 @@ static encoder_verdict on_gradients(encoder *e, const Fewbit__Gradients *g) {
     nn_net_backward(e->job->net, e->job->gradients);
     nn_optimiser_begin(&e->job->optimiser);
     nn_net_update(e->job->net, &e->job->optimiser);
-    e->job->step++;
+    job_set_step(e->job, e->job->step + 1);
+    if (e->job->experiment.training.average > 0) {
+        nn_net_average(e->job->net, e->job->experiment.training.average, e->job->step);
+    }
     e->pending_rows = 0;
     return ENCODER_GO_ON;
 }
@@ -392,9 +427,12 @@ static encoder_verdict on_request(encoder *e, const Fewbit__Request *r) {
     if (e->mode != FEWBIT__MODE__MODE_SERVE || r->portion.len != e->elements) {
         return refuse_out_of_turn(e, "Request");
     }
-    job *j = e->is_switching ? e->next : e->job;
-    job_load_inputs(j, 0, r->portion.data, 1);
-    send_codes(e, j, MESSAGE_ANSWER, r->id, nn_net_forward(j->net, j->inputs, 1, NN_EVALUATE), 1, j->unasked);
+    e->asked_of = e->is_switching ? e->next : e->job;
+    job_load_inputs(e->asked_of, e->asked_count, r->portion.data, 1);
+    e->asked[e->asked_count++] = r->id;
+    if (e->asked_count == REQUESTS_AT_ONCE || e->asked_count == e->asked_of->net_rows) {
+        encoder_settle(e);
+    }
     return ENCODER_GO_ON;
 }
 
@@ -415,6 +453,18 @@ static encoder_verdict on_settled(encoder *e, const Fewbit__Settled *s) {
     return ENCODER_GO_ON;
 }
 
+void encoder_settle(encoder *e) {
+    if (e->asked_count == 0) {
+        return;
+    }
+    const job *j = e->asked_of;
+    const float *soft = nn_net_forward(j->net, j->inputs, e->asked_count, NN_EVALUATE);
+    for (uint32_t i = 0; i < e->asked_count; i++) {
+        send_codes(e, j, MESSAGE_ANSWER, e->asked[i], soft + (size_t)i * j->experiment.encoder.bits, 1, j->unasked);
+    }
+    e->asked_count = 0;
+}
+
 static encoder_verdict on_refusal(const Fewbit__Refusal *r) {
     err_fail(ERR_REFUSED, "the server says: %s", r->text);
     switch (r->reason) {
@@ -430,6 +480,9 @@ static encoder_verdict on_refusal(const Fewbit__Refusal *r) {
 }
 
 encoder_verdict encoder_receive(encoder *e, const message *m) {
+    if (m->type != MESSAGE_REQUEST) {
+        encoder_settle(e); /* nothing overtakes a request */
+    }
     if (m->type == MESSAGE_REFUSAL) {
         return on_refusal(m->body.refusal);
     }
@@ -493,6 +546,7 @@ static void push_through(encoder *e, job *j, uint64_t first, const uint8_t *port
 }
 
 void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count) {
+    encoder_settle(e);
     if (e->is_switching && first < e->switch_from) {
         uint64_t left = e->switch_from - first;
         uint32_t before = left < count ? (uint32_t)left : count;

@@ -18,9 +18,10 @@ typedef struct encoder encoder;
 enum { ENCODER_ROWS = JOB_ROWS }; /* samples in one Codes frame, and in one evaluation batch, at most */
 
 typedef struct encoder_config {
-    const char *name;    /* for people */
-    const portion *data; /* borrowed */
-    const char *state;   /* folder of its checkpoints; made when missing */
+    const char *name;      /* for people */
+    const portion *data;   /* borrowed */
+    const char *state;     /* folder of its checkpoints; made when missing */
+    Fewbit__Coding coding; /* how codes travel, where the server agrees */
 } encoder_config;
 
 /* Sends one message; the body is borrowed for the call. */
@@ -44,7 +45,11 @@ void encoder_free(encoder *e);
 void encoder_connected(encoder *e);
 void encoder_disconnected(encoder *e);
 
+/* Requests are gathered, to go through the net together; encoder_settle answers them. */
 encoder_verdict encoder_receive(encoder *e, const message *m);
+
+/* Nothing more is there to receive now: answers the requests that wait. */
+void encoder_settle(encoder *e);
 
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t encoder_heartbeat_ms(const encoder *e);

@@ -75,9 +75,14 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     experiment_describe_encoder(e, &s, &spec);
     j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
     j->net_rows = nn_rows_at_once(&spec, e->training.batch, JOB_ROWS);
-    nn_net_options options = {.max_rows = j->net_rows, .training = trains, .precision = e->training.precision};
+    nn_net_options options = {.max_rows = j->net_rows,
+                              .training = trains,
+                              .average = e->training.average > 0,
+                              .precision = e->training.precision};
     failed = nn_net_new(&j->net, &spec, &options);
     failed = failed ? failed : plan_buffers(j);
+    j->coded_rows = j->max_rows < CODE_STREAM_ROWS_MAX ? (uint32_t)j->max_rows : CODE_STREAM_ROWS_MAX;
+    failed = failed ? failed : code_stream_new(&j->codes, e->encoder.bits, j->coded_rows);
     failed = failed ? failed : store_open(&j->store, state, run, info->index);
     if (failed) {
         job_free(j);
@@ -90,6 +95,7 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
 void job_free(job *j) {
     if (j) {
         nn_net_free(j->net);
+        code_stream_free(j->codes);
         arena_free(&j->buffers);
         free(j);
     }
@@ -100,13 +106,22 @@ static nn_optimiser fresh_optimiser(const job *j) {
     return experiment_optimiser(&j->experiment, experiment_train_samples(&j->experiment, samples));
 }
 
+void job_set_step(job *j, uint64_t step) {
+    uint32_t samples = portion_about(j->data)->samples[DATASET_TRAIN];
+    j->step = step;
+    nn_net_set_temperature(
+        j->net, experiment_temperature(&j->experiment, step, experiment_train_samples(&j->experiment, samples)));
+}
+
 err job_load(job *j, uint64_t step, const uint8_t *digest) {
     j->optimiser = fresh_optimiser(j);
     err failed = store_load(&j->store, step, j->net, j->trains ? &j->optimiser : NULL, digest);
     if (!failed && !j->trains) {
         nn_net_freeze(j->net);
     }
-    j->step = failed ? j->step : step;
+    if (!failed) {
+        job_set_step(j, step);
+    }
     return failed;
 }
 

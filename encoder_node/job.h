@@ -4,6 +4,7 @@
 #define FEWBIT_ENCODER_NODE_JOB_H
 
 #include "base/arena.h"
+#include "bits/code_stream.h"
 #include "data/portion.h"
 #include "encoder_node/store.h"
 #include "experiment/experiment.h"
@@ -30,8 +31,10 @@ typedef struct job {
     float *soft;        /* [max_rows, bits]: what an evaluation put out */
     uint8_t *packed;    /* [max_rows * bits] bits */
     uint8_t *distorted; /* one portion */
-    uint64_t step;      /* of the weights */
-    uint32_t model;     /* the number that its codes carry in serving */
+    code_stream *codes; /* for frames of up to `coded_rows` that are coded */
+    uint32_t coded_rows;
+    uint64_t step;  /* of the weights */
+    uint32_t model; /* the number that its codes carry in serving */
     rounds rounds;
     uint32_t unasked; /* in serving: rounds of a code that come unasked; the others wait for an Ask */
 } job;
@@ -45,6 +48,9 @@ void job_free(job *j);
 
 /* The weights of a checkpoint, and the optimiser's state where the job trains; `digest` may be NULL: any. */
 err job_load(job *j, uint64_t step, const uint8_t *digest);
+
+/* Says that the weights are those behind `step` updates. */
+void job_set_step(job *j, uint64_t step);
 
 /* The weights that a training begins with. */
 void job_init(job *j);

@@ -1,6 +1,7 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
 #include "base/log.h"
 #include "base/options.h"
+#include "base/slice.h"
 #include "encoder_node/options.h"
 #include "encoder_node/session.h"
 
@@ -20,7 +21,7 @@ static err run(const node_options *o, tls_context *tls) {
     session_config config = {
         .port = o->port,
         .tls = tls,
-        .encoder = {.name = o->name, .data = data, .state = o->state},
+        .encoder = {.name = o->name, .data = data, .state = o->state, .coding = o->coding},
         .source = o->push,
         .once = o->once,
         .ready_file = o->ready_file,
@@ -40,6 +41,7 @@ static err run(const node_options *o, tls_context *tls) {
 int main(int argc, char **argv) {
     argp_err_exit_status = 2;
     openblas_set_num_threads(1);
+    slice_be_short();
     node_options options;
     tls_context *tls = NULL;
     err e = node_options_parse(argc, argv, &options);

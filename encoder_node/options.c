@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
-enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_INSECURE };
+enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_INSECURE, KEY_CODING };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
@@ -18,6 +18,8 @@ static const struct argp_option known[] = {
      "while serving, push codes of this node's own samples: test (its test part), stdin (raw portions on standard "
      "input), none",
      0},
+    {"coding", KEY_CODING, "packed|range", 0,
+     "how codes travel in bulk: packed (default), or range-coded in fewer bits where the server takes that", 0},
     {"once", KEY_ONCE, NULL, 0, "end when the run is over or everything is pushed, in place of trying again", 0},
     {"ready-file", KEY_READY_FILE, "FILE", 0, "a file that is there while a server has this node", 0},
     {"tls-cert", TLS_OPTION_CERTIFICATE, "FILE", 0, "TLS: this node's certificate, which names its portion, PEM", 0},
@@ -57,6 +59,8 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_PUSH:
         return failed(source_parse(value, &o->push));
+    case KEY_CODING:
+        return failed(message_parse_coding(value, &o->coding));
     case KEY_ONCE:
         o->once = true;
         return 0;

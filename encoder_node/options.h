@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "encoder_node/source.h"
+#include "wire/message.h"
 #include "wire/tls.h"
 
 #include <stdint.h>
@@ -14,6 +15,7 @@ typedef struct node_options {
     const char *name, *data, *state;
     int64_t portion; /* -1: whatever the data says */
     source_kind push;
+    Fewbit__Coding coding;
     const char *ready_file; /* NULL: none */
     int once;
     bool insecure;

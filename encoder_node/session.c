@@ -125,6 +125,7 @@ static void receive(void *role, const mail *m) {
 
 static int64_t push_what_is_there(void *role) {
     session *s = role;
+    encoder_settle(s->encoder);
     if (s->ended || !s->source || !encoder_may_push(s->encoder)) {
         return -1;
     }
@@ -307,6 +308,9 @@ static err run_loop(session *s) {
         e = source_new(&s->source, s->config->source, s->config->encoder.data, on_portions, s);
     }
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s); /* it looks at the source, so that comes first */
+    if (!e) {
+        worker_gather(s->worker); /* the answers to many requests go out together */
+    }
     if (!e && s->source) {
         e = source_start(s->source);
     }

@@ -1,19 +1,24 @@
 #include "decoder_server/http/gateway_inside.h"
 
 #include "base/log.h"
+#include "decoder_server/http/head.h"
+#include "decoder_server/http/reply.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     STALLED_SECONDS = 60, /* a connection that takes or brings nothing for so long, whatever is expected, is closed */
     TURN_MS = 1000,
     RUNS_A_TURN = 2, /* few, so that nobody who pours bytes in keeps the nodes' answers waiting */
     CONNECTION_BYTES = 16 * 1024,
-    SPARE_CONNECTIONS = 64, /* above our own limit, so that libmicrohttpd never stops accepting */
+    CUTS_A_TURN = 8, /* of those that took too long; the rest CUTS_MS later */
+    CUTS_MS = 2,
+    REFUSAL_BYTES = 512,
+    REST_BYTES = 16384, /* read at a time of what is no good, RESTS times at most */
+    RESTS = 8,
 };
 
 /* The daemon on the loop. */
@@ -53,8 +58,6 @@ static void run_daemon(gateway *g) {
     } else {
         uv_idle_stop(g->idle);
     }
-    /* Now and then in any case: a turn that closes connections at the limit leaves the listening socket unwatched until
-     * the next one. */
     uv_timer_start(g->timer, on_timer, is_timed && ms > 0 && ms < TURN_MS ? ms : TURN_MS, 0);
 }
 
@@ -72,21 +75,45 @@ void gateway_flush(gateway *g) {
 
 /* Connections. */
 
-static enum MHD_Result on_accept(void *context, const struct sockaddr *address, socklen_t length) {
-    (void)address, (void)length;
-    gateway *g = context;
-    if (g->metrics.connections_open < GATEWAY_CONNECTIONS_MAX) {
-        return MHD_YES;
+/* Answers who has sent no good head; whether more of it comes or not, that is the end. */
+static void refuse_head(gateway *g, int socket, const head_problem *p) {
+    char id[IDENTITY_ID_MAX + 1], answer[REFUSAL_BYTES], rest[REST_BYTES];
+    text body = {0};
+    identity_choose(NULL, ++g->pool.last_number, id);
+    reply_error(&body, id, p->code, p->message);
+    int length =
+        snprintf(answer, sizeof answer,
+                 "HTTP/1.1 %u %s\r\nContent-Type: application/json\r\nX-Request-Id: %s\r\nContent-Length: %zu\r\n"
+                 "Connection: close\r\n\r\n%s",
+                 p->status, p->reason, id, body.length, body.bytes ? body.bytes : "");
+    text_free(&body);
+    for (int i = 0; i < RESTS && recv(socket, rest, sizeof rest, 0) > 0; i++) {
+        /* what is unread when a socket is closed takes the answer with it */
     }
-    g->metrics.connections_refused++;
-    return MHD_NO;
+    (void)send(socket, answer, (size_t)length, MSG_NOSIGNAL);
+    close(socket);
+    metrics_count_request(&g->metrics, ROUTE_NONE, p->status);
+    log_debug("HTTP: no good head: %u %s, request %s", p->status, p->message, id);
+    door_left(g->door);
+}
+
+static void on_enter(void *context, const door_caller *caller) {
+    gateway *g = context;
+    const head_problem *problem = head_check(caller->said, caller->said_length);
+    if (problem) {
+        refuse_head(g, caller->socket, problem);
+        return;
+    }
+    g->has_resumed = true;
+    if (MHD_add_connection(g->daemon, caller->socket, caller->address, caller->address_length) != MHD_YES) {
+        door_left(g->door); /* no memory: closed by libmicrohttpd */
+    }
+    run_daemon(g);
 }
 
 static void connection_opens(gateway *g, struct MHD_Connection *connection, void **mark) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     client *c = calloc(1, sizeof *c);
-    g->metrics.connections++;
-    g->metrics.connections_open++;
     *mark = c;
     if (!c) {
         return; /* without the watch over its time */
@@ -105,7 +132,9 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         connection_opens(g, connection, mark);
         return;
     }
-    g->metrics.connections_open--;
+    if (g->door) {
+        door_left(g->door);
+    }
     client *c = *mark;
     if (c) {
         *(c->before ? &c->before->next : &g->clients) = c->next;
@@ -121,18 +150,23 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 static void on_watch(uv_timer_t *watch) {
     gateway *g = watch->data;
     uint64_t now = uv_now(g->loop);
-    bool any = false;
-    g->failures_logged = 0;
-    for (client *c = g->clients; c; c = c->next) {
+    int cut = 0;
+    for (client *c = g->clients; c && cut < CUTS_A_TURN; c = c->next) {
         if (c->until_ms != 0 && now > c->until_ms && !c->is_cut && c->socket >= 0) {
-            c->is_cut = any = true;
+            c->is_cut = true;
+            cut++;
             g->metrics.connections_cut++;
             shutdown(c->socket, SHUT_RDWR);
         }
     }
-    if (any) {
+    if (cut > 0) {
         run_daemon(g);
     }
+    if (now - g->watched_ms >= TURN_MS) {
+        g->watched_ms = now;
+        g->failures_logged = 0;
+    }
+    uv_timer_start(watch, on_watch, cut == CUTS_A_TURN ? CUTS_MS : TURN_MS, 0);
 }
 
 /* Events. */
@@ -197,42 +231,28 @@ void gateway_reloaded(gateway *g, const char *text) {
 
 /* Start and end. */
 
-/* The address to bind; *is_six where it is one of IPv6. */
-static err read_address(const gateway_config *config, struct sockaddr_storage *address, bool *is_six) {
-    const char *host = strcmp(config->host, "localhost") == 0 ? "127.0.0.1" : config->host;
-    struct sockaddr_in *four = (struct sockaddr_in *)address;
-    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
-    *address = (struct sockaddr_storage){0};
-    *is_six = inet_pton(AF_INET6, host, &six->sin6_addr) == 1;
-    if (*is_six) {
-        six->sin6_family = AF_INET6;
-        six->sin6_port = htons(config->port);
-        return ERR_OK;
-    }
-    if (inet_pton(AF_INET, host, &four->sin_addr) != 1) {
-        return err_fail(ERR_USAGE, "--http: '%s' is no IP address", config->host);
-    }
-    four->sin_family = AF_INET;
-    four->sin_port = htons(config->port);
-    return ERR_OK;
-}
-
 static err start_daemon(gateway *g) {
-    struct sockaddr_storage address;
-    bool is_six;
-    err e = read_address(&g->config, &address, &is_six);
-    if (e) {
-        return e;
-    }
-    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (is_six ? MHD_USE_IPv6 : 0);
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
     g->daemon =
-        MHD_start_daemon(flags, g->config.port, on_accept, g, routes_take, g, MHD_OPTION_SOCK_ADDR, &address,
-                         MHD_OPTION_CONNECTION_LIMIT, GATEWAY_CONNECTIONS_MAX + SPARE_CONNECTIONS,
+        MHD_start_daemon(flags, 0, NULL, NULL, routes_take, g, MHD_OPTION_CONNECTION_LIMIT, GATEWAY_CONNECTIONS_MAX,
                          MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)STALLED_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
                          (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, routes_completed, g,
                          MHD_OPTION_NOTIFY_CONNECTION, on_connection, g, MHD_OPTION_END);
-    return g->daemon ? ERR_OK
-                     : err_system(ERR_NETWORK, "cannot listen for HTTP on %s:%u", g->config.host, g->config.port);
+    return g->daemon ? ERR_OK : err_fail(ERR_MEMORY, "libmicrohttpd does not start");
+}
+
+static err open_door(gateway *g) {
+    door_config config = {
+        .host = g->config.host,
+        .port = g->config.port,
+        .most = GATEWAY_CONNECTIONS_MAX,
+        .patience_ms = HEAD_MS,
+        .look_bytes = HEAD_BYTES_MAX,
+        .is_enough = head_is_whole,
+        .enter = on_enter,
+        .context = g,
+    };
+    return door_new(&g->door, g->loop, &config);
 }
 
 static void free_handle(uv_handle_t *handle) {
@@ -280,7 +300,7 @@ static void start_handles(gateway *g) {
     uv_idle_init(g->loop, g->idle);
     g->poll->data = g->timer->data = g->watch->data = g->idle->data = g;
     uv_poll_start(g->poll, UV_READABLE, on_poll);
-    uv_timer_start(g->watch, on_watch, TURN_MS, TURN_MS);
+    uv_timer_start(g->watch, on_watch, TURN_MS, 0);
 }
 
 err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
@@ -292,9 +312,13 @@ err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
     g->loop = loop;
     err e = page_init(&g->page);
     e = e ? e : start_daemon(g);
+    e = e ? e : open_door(g);
     events_host host = {on_wanted, on_taken, on_resumed, g};
     e = e ? e : events_new(&g->events, loop, &host, config->mode == GATEWAY_TRAINS);
     if (e) {
+        if (g->door) {
+            door_close(g->door);
+        }
         if (g->daemon) {
             MHD_stop_daemon(g->daemon);
         }
@@ -307,13 +331,14 @@ err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
 }
 
 uint16_t gateway_port(const gateway *g) {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(g->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    return info ? info->port : 0;
+    return door_port(g->door);
 }
 
 void gateway_close(gateway *g) {
     answer busy = {.outcome = ANSWER_BUSY};
     g->is_closing = true;
+    door_close(g->door);
+    g->door = NULL;
     for (size_t i = 0; i < REQUESTS_MAX; i++) {
         if (g->asked[i]) {
             classify_answered(g, g->asked[i], &busy);

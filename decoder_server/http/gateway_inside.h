@@ -8,6 +8,7 @@
 #include "decoder_server/http/gateway.h"
 #include "decoder_server/http/metrics.h"
 #include "decoder_server/http/page.h"
+#include "wire/door.h"
 
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
  * there to the end of the body. */
@@ -39,6 +40,7 @@ typedef struct client {
 struct gateway {
     gateway_config config;
     struct MHD_Daemon *daemon;
+    door *door; /* NULL once it closes */
     uv_loop_t *loop;
     uv_poll_t *poll;
     uv_timer_t *timer, *watch;
@@ -56,6 +58,7 @@ struct gateway {
     page page;
     uint32_t ready_nodes, nodes;
     uint8_t *sample;
+    uint64_t watched_ms;      /* when `failures_logged` began */
     uint32_t failures_logged; /* in this second, at level info */
     bool is_running;          /* inside MHD_run */
     bool has_resumed;         /* connections were resumed since the last run */

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 /* The last stands for all others. */
-static const unsigned statuses[METRICS_STATUSES] = {200, 400, 401, 404, 405, 413, 415, 500, 503, 504, 0};
+static const unsigned statuses[METRICS_STATUSES] = {200, 400, 401, 404, 405, 413, 414, 415, 431, 500, 503, 504, 505, 0};
 static const char *const outcome_names[METRICS_OUTCOMES] = {"classified", "degraded", "no_nodes",
                                                             "no_codes",   "busy",     "bad_image"};
 static const double bounds[METRICS_BUCKETS - 1] = {0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005,
@@ -75,7 +75,7 @@ static void write_connections(text *t, const metrics *m, const events_counters *
         m->connections_refused);
     one(t, "fewbit_http_connections_cut_total", "counter",
         "HTTP connections closed by the server: no whole request came in time, or its body did not end.",
-        m->connections_cut);
+        m->connections_cut + m->connections_cut_outside);
     one(t, "fewbit_http_samples_waiting", "gauge", "Samples asked about over HTTP whose answer is to come.",
         m->waiting);
     one(t, "fewbit_event_listeners", "gauge", "Listeners to server-sent events now.", e->listeners);
@@ -101,6 +101,8 @@ static void write_gauges(text *t, const report *r) {
     one(t, "fewbit_links", "gauge", "Connections on the nodes' port now.", r->links);
     one(t, "fewbit_links_refused_total", "counter",
         "Connections on the nodes' port closed at once: there were too many.", r->links_refused);
+    one(t, "fewbit_tls_failures_total", "counter",
+        "Connections on the nodes' port that failed at TLS, or spoke it where it is not spoken.", r->tls_failures);
     one(t, "fewbit_nodes_refused_total", "counter", "Connections on the nodes' port sent away with a reason.",
         r->refused_nodes);
     head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
@@ -175,6 +177,42 @@ static void write_nodes(text *t, const report *r) {
     }
 }
 
+static void coded_values(text *t, const report *r, const char *name, const char *type, const char *help,
+                         const char *const kinds[2], double (*value)(const report_coding *c, int kind)) {
+    head(t, name, type, help);
+    for (uint32_t k = 0; k < r->portions; k++) {
+        for (int kind = 0; kind < 2 && r->nodes[k].coding.frames + r->nodes[k].coding.refused > 0; kind++) {
+            text_put(t, "%s{", name);
+            node_labels(t, k, &r->nodes[k]);
+            text_put(t, ",kind=\"%s\"} %.17g\n", kinds[kind], value(&r->nodes[k].coding, kind));
+        }
+    }
+}
+
+static double coded_frames(const report_coding *c, int kind) {
+    return (double)(kind ? c->refused : c->frames);
+}
+
+static double coded_bits(const report_coding *c, int kind) {
+    return (double)(kind ? c->coded_bits : c->packed_bits);
+}
+
+static double entropy(const report_coding *c, int kind) {
+    return kind ? c->code_entropy : c->bit_entropy;
+}
+
+/* Of nodes that send coded codes. */
+static void write_coding(text *t, const report *r) {
+    static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "coded"},
+                             *const entropies[2] = {"bits", "codes"};
+    coded_values(t, r, "fewbit_node_coded_frames_total", "counter",
+                 "Range-coded frames of codes; a refused one ended its connection.", frames, coded_frames);
+    coded_values(t, r, "fewbit_node_coded_bits_total", "counter",
+                 "Payload of the coded frames: as it came, and what it would have been packed.", bits, coded_bits);
+    coded_values(t, r, "fewbit_node_code_entropy_bits", "gauge",
+                 "What a code in coded frames is worth by frequency: bit by bit, and as a whole.", entropies, entropy);
+}
+
 static void by_source(text *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
     head(t, name, type, help);
     text_put(t, "%s{source=\"push\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
@@ -192,11 +230,26 @@ static void write_tables(text *t, const report *r) {
     by_source(t, "fewbit_samples_refused_total", "counter", "Samples, or portions, that found the table full.",
               p->refused, l->refused);
     head(t, "fewbit_portions_ignored_total", "counter",
-         "Portions that came in vain: late (or of a sample nobody asked about), or twice.");
-    text_put(t, "fewbit_portions_ignored_total{source=\"push\",reason=\"late\"} %" PRIu64 "\n", p->late);
-    text_put(t, "fewbit_portions_ignored_total{source=\"http\",reason=\"late\"} %" PRIu64 "\n", l->late);
-    text_put(t, "fewbit_portions_ignored_total{source=\"push\",reason=\"duplicate\"} %" PRIu64 "\n", p->duplicate);
-    text_put(t, "fewbit_portions_ignored_total{source=\"http\",reason=\"duplicate\"} %" PRIu64 "\n", l->duplicate);
+         "Portions that came in vain: late, twice, of a sample nobody asked about (or long ago), or of another model "
+         "than the rest of their sample.");
+    const struct {
+        const char *reason;
+        uint64_t push, http;
+    } ignored[] = {
+        {"late", p->late, l->late},
+        {"duplicate", p->duplicate, l->duplicate},
+        {"unknown", p->unknown, l->unknown},
+        {"other_model", p->mixed, l->mixed},
+    };
+    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++) {
+        static const char line[] = "fewbit_portions_ignored_total{source=\"%s\",reason=\"%s\"} %" PRIu64 "\n";
+        text_put(t, line, "push", ignored[i].reason, ignored[i].push);
+        text_put(t, line, "http", ignored[i].reason, ignored[i].http);
+    }
+    head(t, "fewbit_model_reloads_total", "counter", "Loads of a model while serving, by how they ended.");
+    text_put(t, "fewbit_model_reloads_total{outcome=\"changed\"} %" PRIu64 "\n", r->reloads.changed);
+    text_put(t, "fewbit_model_reloads_total{outcome=\"unchanged\"} %" PRIu64 "\n", r->reloads.unchanged);
+    text_put(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
 }
 
 static void write_training(text *t, const report_training *now) {
@@ -215,6 +268,7 @@ void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_
     write_connections(t, m, e);
     write_gauges(t, r);
     write_nodes(t, r);
+    write_coding(t, r);
     if (r->training.phase) {
         write_training(t, &r->training);
     } else {

@@ -1,6 +1,7 @@
 #include "decoder_server/http/reply.h"
 
 #include "bits/pack.h"
+#include "wire/meter.h"
 
 enum { PROBABILITY_PLACES = 9, MS_PLACES = 3 };
 
@@ -75,7 +76,9 @@ void reply_classified(text *t, const char *request, const answer *a, const datas
     if (a->rounds > 1) {
         write_number(t, ",\"rounds\":", a->rounds_used);
     }
-    write_number(t, ",\"frame_bytes\":", a->frame_bytes);
+    write_number(t, ",\"frame_bytes\":", (uint64_t)a->frame_bytes[METER_IN] + a->frame_bytes[METER_OUT]);
+    write_number(t, ",\"frame_bytes_sent\":", a->frame_bytes[METER_OUT]);
+    write_number(t, ",\"frame_bytes_received\":", a->frame_bytes[METER_IN]);
     write_number(t, ",\"raw_bytes\":", (uint64_t)set->channels * set->height * set->width);
     text_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");
     write_missing(t, a);

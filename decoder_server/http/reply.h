@@ -11,8 +11,9 @@ typedef struct reply_times {
     uint64_t asked_ns, answered_ns;
 } reply_times;
 
-/* {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "frame_bytes", "raw_bytes",
- *  "degraded", "missing", "ms", "timings": {"queue_ms", "nodes_ms", "net_ms"}} */
+/* {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "frame_bytes",
+ * "frame_bytes_sent", "frame_bytes_received", "raw_bytes", "degraded", "missing", "ms", "timings": {"queue_ms",
+ * "nodes_ms", "net_ms"}} */
 void reply_classified(text *t, const char *request, const answer *a, const dataset *set, const reply_times *times);
 
 /* {"error": {"code", "message", "request"}} */

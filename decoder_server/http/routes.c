@@ -64,8 +64,20 @@ static enum MHD_Result show_nodes(exchange *x) {
     return exchange_send(x, MHD_HTTP_OK, json);
 }
 
+static void count_connections(gateway *g) {
+    if (!g->door) {
+        return; /* it is closing: as they were last */
+    }
+    const door_counters *d = door_count(g->door);
+    g->metrics.connections = d->taken;
+    g->metrics.connections_refused = d->turned_away;
+    g->metrics.connections_cut_outside = d->cut;
+    g->metrics.connections_open = d->outside + d->inside;
+}
+
 static enum MHD_Result show_metrics(exchange *x) {
     gateway *g = x->gateway;
+    count_connections(g);
     metrics_write(&x->reply, &g->metrics, route_paths, ROUTES, events_count(g->events), &g->report);
     return exchange_send(x, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8");
 }

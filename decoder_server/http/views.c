@@ -89,7 +89,7 @@ static void write_accuracy(text *t, const run *r) {
     write_number(t, "training", e->train);
     write_number(t, "unrounded_test", e->soft);
     write_number(t, "rounded_test", e->rounded);
-    write_number(t, "validation", r->experiment.data.validation ? e->validation : (double)NAN);
+    write_number(t, "validation", e->validation);
     text_add(t, "}");
 }
 

@@ -48,7 +48,7 @@ static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uin
         note(d, k, &n);
     }
     if (live) {
-        d->requests[ids[0] % LIVE_CAPACITY].frame_bytes += (uint32_t)message_frame_size(&ask.base);
+        d->requests[ids[0] % LIVE_CAPACITY].frame_bytes[METER_OUT] += (uint32_t)message_frame_size(&ask.base);
     }
     d->host.tell(d->host.context, k, MESSAGE_ASK, &ask.base);
 }
@@ -120,7 +120,7 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t
         assembler *of = n.live ? d->live : d->pushed;
         live *request = &d->requests[n.id % LIVE_CAPACITY];
         if (n.live && request->id == n.id) {
-            request->frame_bytes += (uint32_t)message_frame_size(&added->base);
+            request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&added->base);
         }
         assembled sample;
         assembler_outcome outcome;

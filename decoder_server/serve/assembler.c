@@ -192,7 +192,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
                                 assembled *out) {
     int32_t at = find(a, id);
     if (at == NONE && !a->config.opens) {
-        a->counters.late++;
+        a->counters.unknown++;
         return ASSEMBLER_IGNORED;
     }
     if (at == NONE) {

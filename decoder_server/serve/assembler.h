@@ -18,7 +18,7 @@ typedef struct assembler_config {
     uint32_t capacity; /* samples waiting or remembered */
     uint32_t portions; /* at most 64 */
     uint64_t deadline_ns;
-    bool opens; /* a portion of an unknown id opens a sample that expects all portions; else it is late */
+    bool opens; /* a portion of an unknown id opens a sample that expects all portions */
 } assembler_config;
 
 typedef struct assembled {
@@ -41,7 +41,8 @@ static inline uint32_t assembled_bits(const assembled *s, const rounds *r, uint3
 
 typedef struct assembler_counters {
     uint64_t complete, expired, forgone, late, duplicate, refused;
-    uint64_t mixed; /* portions of another model than their sample's */
+    uint64_t unknown; /* portions of an id that nobody opened, or that is forgotten */
+    uint64_t mixed;   /* portions of another model than their sample's */
     /* Samples that a further round was waited for, once a round; and those of which it did not come from all. */
     uint64_t asked, curtailed;
     uint32_t waiting;
@@ -50,7 +51,7 @@ typedef struct assembler_counters {
 typedef enum assembler_outcome {
     ASSEMBLER_WAITS,    /* stored; others are missing */
     ASSEMBLER_COMPLETE, /* *out is the sample */
-    ASSEMBLER_IGNORED,  /* late, duplicate or of another model; counted */
+    ASSEMBLER_IGNORED,  /* late, duplicate, unknown or of another model; counted */
     ASSEMBLER_FULL,     /* no room: every place waits; counted as refused */
 } assembler_outcome;
 
@@ -62,7 +63,7 @@ void assembler_free(assembler *a);
 enum { ASSEMBLER_MODELS = 2 };
 void assembler_use(assembler *a, uint8_t model);
 
-/* From here on a portion of an unknown id is late. */
+/* From here on a portion of an unknown id opens no sample. */
 void assembler_close(assembler *a);
 
 /* Announces sample `id` that expects the portions of mask `expected` (not 0). False when there is no room, or the id is

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "bits/pack.h"
+#include "decoder_server/coded.h"
 #include "decoder_server/serve/asking.h"
 
 #include <stdlib.h>
@@ -126,7 +127,7 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .have = sample->have,
         .asked_ns = sample->opened_ns,
         .due_ns = w->due_ns,
-        .frame_bytes = w->frame_bytes,
+        .frame_bytes = {w->frame_bytes[METER_IN], w->frame_bytes[METER_OUT]},
     };
     memcpy(a.bits, r->bits, d->portions);
     memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
@@ -183,7 +184,8 @@ void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_n
     d->latest_start_ns = d->due_count == 0 || latest < d->latest_start_ns ? latest : d->latest_start_ns;
     if (is_live) {
         live *request = &d->requests[sample->id % LIVE_CAPACITY];
-        d->about[d->due_count] = (waiting){true, request->request, request->frame_bytes, now_ns};
+        d->about[d->due_count] = (waiting){
+            true, request->request, {request->frame_bytes[METER_IN], request->frame_bytes[METER_OUT]}, now_ns};
     }
     if (++d->due_count == CLASSIFIER_ROWS) {
         classify_due(d, now_ns);
@@ -356,7 +358,7 @@ static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t
     uint64_t code = pack_get(c->bits.data, 0, d->rounds.upto[0]);
     live *request = &d->requests[c->first % LIVE_CAPACITY];
     if (request->id == c->first) {
-        request->frame_bytes += (uint32_t)message_frame_size(&c->base);
+        request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&c->base);
     }
     assembler_use(d->live, model);
     if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
@@ -376,7 +378,7 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
     if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
     } else if (find_model(d, c->model, &model)) {
-        d->payload_bits[portion] += ((uint64_t)c->more + 1) * d->rounds.upto[0];
+        d->payload_bits[portion] += coded_payload_bits(c, d->rounds.upto[0]);
         (is_lone ? on_answer : on_codes)(d, portion, c, model, now_ns);
     } else if (c->model != d->change.gone || d->change.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
@@ -441,12 +443,13 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
     d->next_live = (d->next_live + 1) % REQUESTS;
     live *entry = &d->requests[id % LIVE_CAPACITY];
     *entry = (live){.waits = true, .id = id, .request = request};
-    ask_nodes(d, id, sample, &entry->frame_bytes);
+    ask_nodes(d, id, sample, &entry->frame_bytes[METER_OUT]);
 }
 
 static void report_one_table(const assembler *a, uint32_t capacity, report_table *to) {
     const assembler_counters *c = assembler_count(a);
-    *to = (report_table){c->complete, c->expired, c->late, c->duplicate, c->refused, c->waiting, capacity};
+    *to = (report_table){c->complete, c->expired, c->late,    c->duplicate, c->unknown,
+                         c->mixed,    c->refused, c->waiting, capacity};
 }
 
 void desk_report(const desk *d, report *r) {

@@ -12,7 +12,7 @@ enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21, PARK
 typedef struct live {
     bool waits;
     uint64_t id, request;
-    uint32_t frame_bytes;
+    uint32_t frame_bytes[2]; /* by meter_direction */
 } live;
 
 /* Codes of one node that found no room: parcels one after another, each a head and its bits. What a node may have under
@@ -32,7 +32,7 @@ typedef struct parked {
 typedef struct waiting {
     bool is_live;
     uint64_t request;
-    uint32_t frame_bytes;
+    uint32_t frame_bytes[2];
     uint64_t due_ns;
 } waiting;
 
@@ -90,7 +90,7 @@ struct desk {
     parked parked[SPLIT_PORTIONS_MAX];
     uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
     uint32_t ready_nodes;
-    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes, by portion */
+    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes as they came, by portion */
     bool has_begun, is_stopping;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */

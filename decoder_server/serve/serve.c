@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "decoder_server/announce.h"
 #include "decoder_server/feed.h"
 #include "decoder_server/gate.h"
@@ -36,6 +37,7 @@ typedef struct serving {
     text described; /* what /v1/model says of the model to come */
     token token;
     report report;
+    report_reloads reloads;
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
     /* the worker's */
     peers *peers;
@@ -180,6 +182,7 @@ static void results_taken(void *context) {
 static void take_report(serving *s, const report *r) {
     size_t in, out;
     s->report = *r;
+    s->report.reloads = s->reloads;
     gate_report(s->gate, &s->report);
     worker_waiting(s->worker, &in, &out);
     s->report.worker_bytes = in;
@@ -291,6 +294,7 @@ static err hand_on(void *context, model *m) {
 static void on_reloaded(void *context, err code, const char *text) {
     serving *s = context;
     bool is_new = !code && !text[0];
+    (*(code ? &s->reloads.failed : is_new ? &s->reloads.changed : &s->reloads.unchanged))++;
     if (code) {
         log_error("the model stays as it is: %s", text);
     } else if (!is_new) {
@@ -469,6 +473,7 @@ static err serve_run(serving *s) {
 
 err serve_command(const server_options *options) {
     static serving s; /* one a process */
+    slice_be_short();
     s = (serving){.options = options};
     err e = run_open(&s.run, options->run, NULL);
     if (e) {

@@ -30,8 +30,7 @@ static size_t write_epoch(const run_evaluation *e, char *to, size_t room) {
                           "{\"epoch\":%.6g,\"loss\":%s,\"training\":%s,\"unrounded_test\":%s,\"rounded_test\":%s,"
                           "\"validation\":%s,\"seconds\":%.3f}",
                           e->epoch, number(e->loss, loss), number(e->train, train), number(e->soft, soft),
-                          number(e->rounded, rounded), number(e->validation > 0 ? e->validation : (double)NAN, held),
-                          e->seconds);
+                          number(e->rounded, rounded), number(e->validation, held), e->seconds);
     return length > 0 && (size_t)length < room ? (size_t)length : 0;
 }
 

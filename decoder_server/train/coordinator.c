@@ -50,7 +50,8 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->ordered = UINT32_MAX;
     c->ledger.portions = c->portions;
     c->ledger.over_tcp = over_tcp;
-    e = step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, c->train_samples, lanes);
+    e = ledger_init(&c->ledger, c->bits);
+    e = e ? e : step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, c->train_samples, lanes);
     e = e ? e : rounds_test_new(&c->rounds, c->e, c->step);
     e = e ? e : allocate(c);
     e = e || r->has_commit ? e : run_load_weights(r, step_head(c->step)); /* again once all are here: fails early */
@@ -69,6 +70,7 @@ void coordinator_free(coordinator *c) {
     }
     rounds_test_free(c->rounds);
     step_free(c->step);
+    ledger_free(&c->ledger);
     free(c->order);
     free(c->batch_ids);
     free(c->batch_labels);
@@ -267,7 +269,7 @@ static void train_on_batch(coordinator *c) {
 
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d) {
     const ledger *l = &c->ledger;
-    return d == METER_OUT ? l->gradients[portion] : l->codes[portion] + l->activations[portion];
+    return d == METER_OUT ? l->gradients[portion] : l->coded[portion] + l->activations[portion];
 }
 
 size_t coordinator_work_tasks(const coordinator *c) {
@@ -338,7 +340,7 @@ static bool take_activations(coordinator *c, uint32_t k, const Fewbit__Activatio
 
 static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
-    bool tests = c->state == EVALUATING && c->stage == SOFT_TEST && a->phase == FEWBIT__PHASE__PHASE_SOFT;
+    bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
     if ((!trains && !tests) || a->step != c->at.step || !take_activations(c, k, a)) {
         coordinator_drop_for_protocol(c, k, "sent activations that were not asked for or do not fit");
         return;

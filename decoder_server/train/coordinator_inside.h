@@ -12,8 +12,13 @@
 
 typedef enum state { GATHERING, TRAINING, UPDATING, METERING, EVALUATING, SAVING, OVER } state;
 
-/* The evaluations at the end of an epoch, in order. */
-typedef enum stage { SOFT_TEST, ROUNDED_TEST, ROUNDS_TEST, ROUNDED_VALIDATION, STAGES } stage;
+/* The evaluations at the end of an epoch, in order; those of a part that the experiment leaves alone are left out.
+ * BY_ROUNDS is of the test too, or where that is left alone of the samples held back. */
+typedef enum stage { SOFT_TEST, ROUNDED_TEST, SOFT_VALIDATION, ROUNDED_VALIDATION, BY_ROUNDS, STAGES } stage;
+
+static inline bool stage_is_soft(stage s) {
+    return s == SOFT_TEST || s == SOFT_VALIDATION;
+}
 
 typedef struct member {
     bool is_here, has_answered;
@@ -42,8 +47,8 @@ struct coordinator {
     uint32_t evaluated; /* samples of the stage */
     uint64_t stage_correct[STAGES];
     rounds_test *rounds;                      /* NULL: all bits come in one round */
-    histogram histograms[SPLIT_PORTIONS_MAX]; /* of the soft test's outputs, by portion */
-    bool meter_opens;                         /* the meters asked for are those before the rounded test */
+    histogram histograms[SPLIT_PORTIONS_MAX]; /* of the first soft stage's outputs, by portion */
+    bool meter_opens;                         /* the meters asked for are those before the first rounded stage */
     run_commit next;
     bool next_is_best;
     char save_error[COURSE_ERROR_MAX]; /* empty: none */

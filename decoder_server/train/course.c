@@ -23,7 +23,7 @@ err course_check_labels(const experiment *e, const labels *l) {
                         l->samples[DATASET_TRAIN], e->data.validation, l->samples[DATASET_TEST]);
     }
     uint32_t last = (l->samples[DATASET_TRAIN] - e->data.validation) % e->training.batch;
-    if (e->encoder.batch_norm && last == 1) {
+    if (experiment_norms_rows(e) && last == 1) {
         return err_fail(ERR_INPUT, "the last batch of an epoch has one sample: too few for batch norm");
     }
     return ERR_OK;
@@ -74,10 +74,19 @@ static bool last_is_best(const run *r) {
 
 /* An evaluation as the log and the result tell it. */
 static json_t *told(const run_evaluation *e) {
-    return json_pack("{s:f, s:o, s:f, s:f, s:o, s:f, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss", run_number(e->loss),
-                     "train_accuracy", e->train, "soft_accuracy", e->soft, "rounded_accuracy", run_number(e->rounded),
-                     "validation_accuracy", e->validation, "seconds", e->seconds, "encoders", e->encoders, "rounds",
-                     e->rounds);
+    return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss",
+                     run_number(e->loss), "train_accuracy", e->train, "soft_accuracy", run_number(e->soft),
+                     "rounded_accuracy", run_number(e->rounded), "soft_validation_accuracy",
+                     run_number(e->soft_validation), "validation_accuracy", run_number(e->validation), "seconds",
+                     e->seconds, "encoders", e->encoders, "rounds", e->rounds);
+}
+
+/* The figures that stand for the whole run. */
+static json_t *told_final(const run_evaluation *e) {
+    return json_pack("{s:f, s:f, s:o, s:o, s:o, s:o, s:O*}", "epoch", e->epoch, "train_accuracy", e->train,
+                     "soft_accuracy", run_number(e->soft), "rounded_accuracy", run_number(e->rounded),
+                     "soft_validation_accuracy", run_number(e->soft_validation), "validation_accuracy",
+                     run_number(e->validation), "rounds", e->rounds);
 }
 
 err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best) {
@@ -141,7 +150,6 @@ bool course_is_over(const run *r, const run_position *at) {
 }
 
 json_t *course_result(const run *r, const run_position *at) {
-    const run_evaluation *final = run_final_evaluation(r);
     double seconds = 0;
     json_t *history = json_array();
     for (uint32_t i = 0; i < r->evaluation_count; i++) {
@@ -150,9 +158,8 @@ json_t *course_result(const run *r, const run_position *at) {
     }
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
-    return json_pack("{s:s, s:s, s:{s:f, s:f, s:f, s:o, s:O*}, s:i, s:f, s:f, s:I, s:o}", "experiment",
-                     r->experiment.name, "run", id, "final", "epoch", final->epoch, "train_accuracy", final->train,
-                     "soft_accuracy", final->soft, "rounded_accuracy", run_number(final->rounded), "rounds",
-                     final->rounds, "epochs", (int)at->epoch, "seconds", seconds, "seconds_per_epoch",
-                     at->epoch ? seconds / at->epoch : seconds, "steps", (json_int_t)at->step, "history", history);
+    return json_pack("{s:s, s:s, s:o, s:i, s:f, s:f, s:I, s:o}", "experiment", r->experiment.name, "run", id, "final",
+                     told_final(run_final_evaluation(r)), "epochs", (int)at->epoch, "seconds", seconds,
+                     "seconds_per_epoch", at->epoch ? seconds / at->epoch : seconds, "steps", (json_int_t)at->step,
+                     "history", history);
 }

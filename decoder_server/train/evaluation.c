@@ -1,6 +1,53 @@
 #include "base/clock.h"
 #include "bits/pack.h"
+#include "decoder_server/coded.h"
 #include "decoder_server/train/coordinator_inside.h"
+
+#include <math.h>
+
+static bool is_test_measured(const coordinator *c) {
+    return c->e->data.test == EXPERIMENT_TEST_MEASURED;
+}
+
+static bool is_of_test(const coordinator *c, stage s) {
+    return s == SOFT_TEST || s == ROUNDED_TEST || (s == BY_ROUNDS && is_test_measured(c));
+}
+
+static enum dataset_part part_of(const coordinator *c, stage s) {
+    return is_of_test(c, s) ? DATASET_TEST : DATASET_TRAIN;
+}
+
+/* 0: the stage is left out. */
+static uint32_t samples_of(const coordinator *c, stage s) {
+    if (s == BY_ROUNDS && !c->rounds) {
+        return 0;
+    }
+    if (!is_of_test(c, s)) {
+        return c->e->data.validation;
+    }
+    return is_test_measured(c) ? c->labels->samples[DATASET_TEST] : 0;
+}
+
+static uint32_t first_of(const coordinator *c, stage s) {
+    return is_of_test(c, s) ? 0 : c->train_samples;
+}
+
+/* The first stage from `s` on that is not left out; STAGES: none. */
+static stage next_stage(const coordinator *c, stage s) {
+    while (s < STAGES && samples_of(c, s) == 0) {
+        s++;
+    }
+    return s;
+}
+
+/* Bits and histograms are those of the test, or where that is left alone of the samples held back. */
+static bool is_described(const coordinator *c) {
+    return is_of_test(c, c->stage) == is_test_measured(c);
+}
+
+static bool is_metered(const coordinator *c) {
+    return (c->stage == ROUNDED_TEST || c->stage == ROUNDED_VALIDATION) && is_described(c);
+}
 
 static bool take_all_rounds(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
     size_t numbers = (size_t)c->rows * c->bits;
@@ -10,13 +57,13 @@ static bool take_all_rounds(coordinator *c, uint32_t k, const Fewbit__Codes *cod
     }
     unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
-    c->ledger.codes[k] += numbers;
+    ledger_add_codes(&c->ledger, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits), is_described(c));
     return true;
 }
 
 void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
-    bool is_by_round = c->stage == ROUNDS_TEST;
-    if (c->state != EVALUATING || c->stage == SOFT_TEST || c->members[k].has_answered ||
+    bool is_by_round = c->stage == BY_ROUNDS;
+    if (c->state != EVALUATING || stage_is_soft(c->stage) || c->members[k].has_answered ||
         codes->model != (uint32_t)c->at.step ||
         !(is_by_round ? rounds_test_take_codes(c->rounds, k, codes) : take_all_rounds(c, k, codes))) {
         coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
@@ -28,7 +75,7 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
 }
 
 void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *added) {
-    if (c->state != EVALUATING || c->stage != ROUNDS_TEST || c->members[k].has_answered ||
+    if (c->state != EVALUATING || c->stage != BY_ROUNDS || c->members[k].has_answered ||
         !rounds_test_take_added(c->rounds, k, added)) {
         coordinator_drop_for_protocol(c, k, "sent a round of bits that was not asked for or does not fit");
         return;
@@ -38,28 +85,16 @@ void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *adde
     }
 }
 
-static enum dataset_part part_of(stage s) {
-    return s == ROUNDED_VALIDATION ? DATASET_TRAIN : DATASET_TEST;
-}
-
-static uint32_t samples_of(const coordinator *c, stage s) {
-    return s == ROUNDED_VALIDATION ? c->e->data.validation : c->labels->samples[DATASET_TEST];
-}
-
-static uint32_t first_of(const coordinator *c, stage s) {
-    return s == ROUNDED_VALIDATION ? c->train_samples : 0;
-}
-
 static void send_evaluation(coordinator *c) {
     uint32_t left = samples_of(c, c->stage) - c->evaluated;
     c->rows = left < COURSE_EVALUATION_ROWS ? left : COURSE_EVALUATION_ROWS;
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
     batch.step = c->at.step;
-    batch.phase = c->stage == SOFT_TEST ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
-    batch.part = part_of(c->stage) == DATASET_TEST ? FEWBIT__PART__PART_TEST : FEWBIT__PART__PART_TRAIN;
+    batch.phase = stage_is_soft(c->stage) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
+    batch.part = part_of(c, c->stage) == DATASET_TEST ? FEWBIT__PART__PART_TEST : FEWBIT__PART__PART_TRAIN;
     batch.first = first_of(c, c->stage) + c->evaluated;
     batch.count = c->rows;
-    if (c->stage == ROUNDS_TEST) {
+    if (c->stage == BY_ROUNDS) {
         batch.rounds = 1;
         rounds_test_begin(c->rounds, batch.first, c->rows);
     }
@@ -81,10 +116,11 @@ static void start_stage(coordinator *c, stage s) {
     c->stage = s;
     c->evaluated = 0;
     c->stage_correct[s] = 0;
-    if (s == ROUNDS_TEST) {
+    if (s == BY_ROUNDS) {
         rounds_test_start(c->rounds);
     }
-    if (s == ROUNDED_TEST) {
+    if (is_metered(c)) {
+        ledger_start_rounded(&c->ledger);
         ask_meters(c, true);
     } else {
         send_evaluation(c);
@@ -96,17 +132,19 @@ void evaluation_start(coordinator *c) {
     for (uint32_t k = 0; k < c->portions; k++) {
         c->histograms[k] = (histogram){.bits = c->bits};
     }
-    start_stage(c, SOFT_TEST);
+    start_stage(c, next_stage(c, SOFT_TEST));
 }
 
 static double accuracy_of(const coordinator *c, stage s) {
-    return course_percent(c->stage_correct[s], samples_of(c, s));
+    uint32_t samples = samples_of(c, s);
+    return samples > 0 ? course_percent(c->stage_correct[s], samples) : (double)NAN;
 }
 
 static void end_evaluation(coordinator *c) {
     run_evaluation score = {
         .soft = accuracy_of(c, SOFT_TEST),
         .rounded = accuracy_of(c, ROUNDED_TEST),
+        .soft_validation = accuracy_of(c, SOFT_VALIDATION),
         .validation = accuracy_of(c, ROUNDED_VALIDATION),
         .seconds = clock_seconds_since(c->period_started_ns),
         .encoders = histogram_list(c->histograms, c->portions),
@@ -121,24 +159,20 @@ static void end_evaluation(coordinator *c) {
     saving_start(c);
 }
 
-static void validate(coordinator *c) {
-    if (c->e->data.validation > 0) {
-        start_stage(c, ROUNDED_VALIDATION);
+static void go_to_next_stage(coordinator *c) {
+    stage next = next_stage(c, c->stage + 1);
+    if (next < STAGES) {
+        start_stage(c, next);
     } else {
-        c->stage_correct[ROUNDED_VALIDATION] = 0;
         end_evaluation(c);
     }
 }
 
 static void end_stage(coordinator *c) {
-    if (c->stage == ROUNDED_TEST) {
+    if (is_metered(c)) {
         ask_meters(c, false);
-    } else if (c->stage == SOFT_TEST) {
-        start_stage(c, ROUNDED_TEST);
-    } else if (c->stage == ROUNDS_TEST) {
-        validate(c);
     } else {
-        end_evaluation(c);
+        go_to_next_stage(c);
     }
 }
 
@@ -165,13 +199,13 @@ static void on_round(coordinator *c, const uint8_t *truth) {
 
 /* All answers to an evaluation batch are here. */
 void evaluation_on(coordinator *c) {
-    const uint8_t *truth = c->labels->values[part_of(c->stage)] + first_of(c, c->stage) + c->evaluated;
-    if (c->stage == ROUNDS_TEST) {
+    const uint8_t *truth = c->labels->values[part_of(c, c->stage)] + first_of(c, c->stage) + c->evaluated;
+    if (c->stage == BY_ROUNDS) {
         on_round(c, truth);
         return;
     }
     c->stage_correct[c->stage] += step_evaluate(c->step, c->soft, truth, c->rows);
-    for (uint32_t k = 0; k < c->portions && c->stage == SOFT_TEST; k++) {
+    for (uint32_t k = 0; k < c->portions && stage_is_soft(c->stage) && is_described(c); k++) {
         histogram_add(&c->histograms[k], c->soft + (size_t)k * c->bits, c->rows, (size_t)c->portions * c->bits);
     }
     go_on(c);
@@ -192,10 +226,6 @@ void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
         send_evaluation(c);
         return;
     }
-    c->ledger.rounded_samples = samples_of(c, ROUNDED_TEST);
-    if (c->rounds) {
-        start_stage(c, ROUNDS_TEST);
-    } else {
-        validate(c);
-    }
+    c->ledger.rounded_samples = samples_of(c, c->stage);
+    go_to_next_stage(c);
 }

@@ -4,6 +4,47 @@ static json_t *bits(uint64_t bytes) {
     return json_integer((json_int_t)(8 * bytes));
 }
 
+err ledger_init(ledger *l, uint32_t bits) {
+    err e = ERR_OK;
+    for (uint32_t k = 0; k < l->portions && !e; k++) {
+        e = code_tally_init(&l->tallies[k], bits);
+    }
+    return e;
+}
+
+void ledger_free(ledger *l) {
+    for (uint32_t k = 0; k < l->portions; k++) {
+        code_tally_free(&l->tallies[k]);
+    }
+}
+
+void ledger_start_rounded(ledger *l) {
+    l->rounded_coded = 0;
+    for (uint32_t k = 0; k < l->portions; k++) {
+        code_tally_clear(&l->tallies[k]);
+    }
+}
+
+void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32_t rows, uint64_t coded_bits,
+                      bool is_described) {
+    code_tally *t = &l->tallies[portion];
+    l->codes[portion] += (uint64_t)rows * t->bits;
+    l->coded[portion] += coded_bits;
+    if (is_described) {
+        l->rounded_coded += coded_bits;
+        code_tally_add(t, packed, rows);
+    }
+}
+
+static json_t *entropy_of(const ledger *l) {
+    double bits = 0, codes = 0;
+    for (uint32_t k = 0; k < l->portions; k++) {
+        bits += code_tally_bit_entropy(&l->tallies[k]);
+        codes += code_tally_code_entropy(&l->tallies[k]);
+    }
+    return json_pack("{s:f, s:f}", "bits", bits, "codes", codes);
+}
+
 json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits) {
     uint64_t frames = 0, tls = 0, tcp = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
@@ -12,9 +53,10 @@ json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits) {
         tcp += l->rounded[k].tcp_bytes[METER_IN] + l->rounded[k].tcp_bytes[METER_OUT];
     }
     double samples = l->rounded_samples ? (double)l->rounded_samples : 1.0;
-    return json_pack("{s:i, s:f, s:o, s:o}", "payload", (int)code_bits, "frames", (double)frames * 8 / samples, "tls",
-                     tls ? json_real((double)tls * 8 / samples) : json_null(), "tcp",
-                     l->over_tcp ? json_real((double)tcp * 8 / samples) : json_null());
+    return json_pack("{s:i, s:f, s:o, s:f, s:o, s:o}", "payload", (int)code_bits, "coded",
+                     (double)l->rounded_coded / samples, "entropy", entropy_of(l), "frames",
+                     (double)frames * 8 / samples, "tls", tls ? json_real((double)tls * 8 / samples) : json_null(),
+                     "tcp", l->over_tcp ? json_real((double)tcp * 8 / samples) : json_null());
 }
 
 static json_t *frames_of(const meter *m, meter_direction d) {
@@ -44,8 +86,9 @@ static json_t *tcp_of(const meter *m) {
 json_t *ledger_nodes(const ledger *l) {
     json_t *list = json_array();
     for (uint32_t k = 0; k < l->portions; k++) {
-        json_t *payload = json_pack("{s:I, s:I, s:I}", "codes", (json_int_t)l->codes[k], "activations",
-                                    (json_int_t)l->activations[k], "gradients", (json_int_t)l->gradients[k]);
+        json_t *payload =
+            json_pack("{s:I, s:I, s:I, s:I}", "codes", (json_int_t)l->codes[k], "coded", (json_int_t)l->coded[k],
+                      "activations", (json_int_t)l->activations[k], "gradients", (json_int_t)l->gradients[k]);
         json_t *node = json_pack("{s:i, s:s, s:o, s:o, s:o}", "portion", (int)k, "name", l->names[k], "payload_bits",
                                  payload, "frame_bits_in", frames_of(&l->total[k], METER_IN), "frame_bits_out",
                                  frames_of(&l->total[k], METER_OUT));

@@ -2,6 +2,7 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_LEDGER_H
 #define FEWBIT_DECODER_SERVER_TRAIN_LEDGER_H
 
+#include "bits/code_tally.h"
 #include "data/split.h"
 #include "wire/meter.h"
 
@@ -12,15 +13,32 @@ typedef struct ledger {
     bool over_tcp;
     char names[SPLIT_PORTIONS_MAX][64];
     uint64_t codes[SPLIT_PORTIONS_MAX]; /* payload bits, by kind */
+    uint64_t coded[SPLIT_PORTIONS_MAX]; /* those of `codes` as they came: fewer where they were coded */
     uint64_t activations[SPLIT_PORTIONS_MAX];
     uint64_t gradients[SPLIT_PORTIONS_MAX];
-    meter total[SPLIT_PORTIONS_MAX];   /* as last read */
-    meter rounded[SPLIT_PORTIONS_MAX]; /* of the last rounded test alone */
+    meter total[SPLIT_PORTIONS_MAX];        /* as last read */
+    meter rounded[SPLIT_PORTIONS_MAX];      /* of the last rounded test alone */
+    uint64_t rounded_coded;                 /* payload bits as they came, all nodes together */
+    code_tally tallies[SPLIT_PORTIONS_MAX]; /* of its codes, by portion */
     uint64_t rounded_samples;
 } ledger;
 
-/* {"payload", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together, both directions.
- * "tcp" is null in one process, "tls" without TLS. The payload is the codes alone. */
+/* `portions` is set; for codes of `bits`. */
+err ledger_init(ledger *l, uint32_t bits);
+void ledger_free(ledger *l);
+
+/* The rounded evaluation that is described begins, whose codes are told from those of other evaluations. */
+void ledger_start_rounded(ledger *l);
+
+/* Codes of a portion: packed [rows], which came as `coded_bits` of payload. Those of the evaluation that the run's bits
+ * describe (the test, or where that is left alone the samples held back) are tallied too. */
+void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32_t rows, uint64_t coded_bits,
+                      bool is_described);
+
+/* {"payload", "coded", "entropy", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together,
+ * both directions. "tcp" is null in one process, "tls" without TLS. The payload is the codes alone, packed; "coded" is
+ * what they took as they came; "entropy" is {"bits", "codes"}, what they are worth bit by bit and each node's code as a
+ * whole. */
 json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits);
 
 /* One object a node: name, payload bits by kind, frame bits by message and direction, TLS bits, TCP bits and

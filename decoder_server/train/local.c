@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "decoder_server/coded.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "encoder_node/encoder.h"
@@ -21,6 +22,7 @@ typedef struct local_peer {
     uint32_t portion;
     portion *data;
     encoder *encoder;
+    coded *coded; /* NULL: its codes come packed */
     char state[FILE_PATH_MAX];
     char name[32];
     pipe_end inbox, outbox; /* of the encoder */
@@ -152,6 +154,7 @@ static err deliver_outbox(local *l, local_peer *p) {
         meter_count(&p->meter, METER_IN, type, size);
         message m;
         err e = message_unpack(type, payload, length, &l->unpacked, &m);
+        e = e ? e : coded_take(p->coded, &m);
         if (e) {
             return e;
         }
@@ -200,10 +203,11 @@ static void welcome(local *l, local_peer *p, const char *text) {
     w.run = l->run->id;
     w.mode = FEWBIT__MODE__MODE_TRAIN;
     w.experiment = (char *)(uintptr_t)text;
+    w.coding = p->coded ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
     append_frame(&p->inbox, MESSAGE_WELCOME, &w.base);
 }
 
-static err open_peer(local *l, uint32_t k, const char *data) {
+static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding coding) {
     local_peer *p = &l->peers[k];
     p->portion = k;
     snprintf(p->name, sizeof p->name, "local-%u", k);
@@ -218,21 +222,24 @@ static err open_peer(local *l, uint32_t k, const char *data) {
     if (info->index != k || strcmp(info->digest, l->labels->portion_digests[k]) != 0) {
         return err_fail(ERR_INPUT, "%s: is not portion %u of what the labels were split from", folder, k);
     }
-    encoder_config config = {.name = p->name, .data = p->data, .state = p->state};
+    encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .coding = coding};
     encoder_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
+        e = coded_new(&p->coded, l->run->experiment.encoder.bits);
+    }
     return e ? e : encoder_new(&p->encoder, &config, &host);
 }
 
-static err run_all(local *l, const char *data, uint32_t threads) {
+static err run_all(local *l, const local_options *options) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
     coordinator_host host = {tell, drop, ask_meter, show, l};
     err e = experiment_write(&l->run->experiment, text, &length);
-    e = e ? e : lanes_new(&l->lanes, threads, true);
+    e = e ? e : lanes_new(&l->lanes, options->threads, true);
     e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     for (uint32_t k = 0; k < l->portions && !e; k++) {
-        e = open_peer(l, k, data);
+        e = open_peer(l, k, options->data, options->coding);
     }
     e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->lanes, false, &host);
     if (e) {
@@ -264,6 +271,7 @@ static void release(local *l) {
     for (uint32_t k = 0; k < l->portions; k++) {
         local_peer *p = &l->peers[k];
         encoder_free(p->encoder);
+        coded_free(p->coded);
         portion_close(p->data);
         arena_free(&p->unpacked);
         free(p->inbox.bytes);
@@ -273,14 +281,14 @@ static void release(local *l) {
     arena_free(&l->unpacked);
 }
 
-err local_run(run *r, const labels *labels_of_run, const char *data, uint32_t threads) {
+err local_run(run *r, const labels *labels_of_run, const local_options *options) {
     static local l; /* one a process */
     l = (local){.run = r, .labels = labels_of_run, .portions = r->experiment.data.portions};
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     progress_start(&l.progress);
-    err e = run_all(&l, data, threads);
+    err e = run_all(&l, options);
     progress_end(&l.progress);
     release(&l);
     return e;

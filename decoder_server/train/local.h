@@ -8,9 +8,15 @@
 #include "base/err.h"
 #include "data/labels.h"
 #include "decoder_server/run.h"
+#include "wire/message.h"
 
-/* `data` holds node-0, node-1, …; the encoders' checkpoints go to RUN/nodes/node-K. ERR_STOPPED after SIGINT or
- * SIGTERM. */
-err local_run(run *r, const labels *l, const char *data, uint32_t threads);
+typedef struct local_options {
+    const char *data; /* holds node-0, node-1, … */
+    uint32_t threads;
+    Fewbit__Coding coding; /* how the encoders' codes travel */
+} local_options;
+
+/* The encoders' checkpoints go to RUN/nodes/node-K. ERR_STOPPED after SIGINT or SIGTERM. */
+err local_run(run *r, const labels *l, const local_options *options);
 
 #endif

@@ -26,14 +26,21 @@ static void put(const progress *p, const char *text, bool lasting) {
     fflush(stderr);
 }
 
+/* "  NAME 12.34 %", or nothing where it was not measured; returns the end. */
+static char *put_accuracy(char *to, const char *name, double accuracy) {
+    return isnan(accuracy) ? to : to + sprintf(to, "  %s %.2f %%", name, accuracy);
+}
+
 static void show_epoch(const progress *p, const coordinator_progress *now) {
     const run_evaluation *e = now->ended;
-    char rounded[32] = "", text[256];
-    if (!isnan(e->rounded)) {
-        snprintf(rounded, sizeof rounded, "  rounded %.2f %%", e->rounded);
-    }
-    snprintf(text, sizeof text, "epoch %.4g/%u  loss %.4f  train %.2f %%  %s %.2f %%%s  %.1f s", e->epoch, now->epochs,
-             e->loss, e->train, isnan(e->rounded) ? "test" : "soft", e->soft, rounded, e->seconds);
+    bool rounds = !isnan(e->rounded) || !isnan(e->soft_validation);
+    char accuracies[160] = "", text[256], *end = accuracies;
+    end = put_accuracy(end, rounds ? "soft" : "test", e->soft);
+    end = put_accuracy(end, "rounded", e->rounded);
+    end = put_accuracy(end, "validation soft", e->soft_validation);
+    put_accuracy(end, rounds ? "validation rounded" : "validation", e->validation);
+    snprintf(text, sizeof text, "epoch %.4g/%u  loss %.4f  train %.2f %%%s  %.1f s", e->epoch, now->epochs, e->loss,
+             e->train, accuracies, e->seconds);
     put(p, text, true);
 }
 

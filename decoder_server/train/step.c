@@ -48,6 +48,7 @@ static err make_head(step *s, size_t rows, lanes *l) {
     nn_net_options options = {
         .max_rows = s->max_rows,
         .training = true,
+        .average = e->training.average > 0,
         .input_gradient = !experiment_is_classifier_alone(e),
         .lanes = l,
         .precision = e->training.precision,
@@ -157,6 +158,7 @@ static double losses(step *s, const float *logits, const uint8_t *labels, size_t
 }
 
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
+    nn_net_use_average(s->head, false);
     const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->by_round.rounds.count, NN_TRAIN);
     *loss = losses(s, logits, labels, rows, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
@@ -194,10 +196,14 @@ void step_update_task(step *s, size_t task) {
 
 void step_update_finish(step *s) {
     nn_net_update_finish(s->head, &s->optimiser);
+    if (s->experiment.training.average > 0) {
+        nn_net_average(s->head, s->experiment.training.average, s->optimiser.step);
+    }
 }
 
 size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows) {
     size_t correct = 0;
+    nn_net_use_average(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
         const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);
@@ -207,6 +213,7 @@ size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t 
 }
 
 void step_judge(step *s, const float *codes, size_t rows, float *sure, uint8_t *classes) {
+    nn_net_use_average(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
         const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);

@@ -1,6 +1,7 @@
 #include "decoder_server/train/train.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "decoder_server/train/course.h"
 #include "decoder_server/train/local.h"
 #include "decoder_server/train/training.h"
@@ -95,7 +96,11 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         return whole_run(r, l, o->data, threads_of(o));
     }
     if (o->local) {
-        return local_run(r, l, o->data, threads_of(o));
+        local_options how = {o->data, threads_of(o), o->coding};
+        return local_run(r, l, &how);
+    }
+    if (o->coding != FEWBIT__CODING__CODING_PACKED) {
+        log_warn("--coding is for --local: over the network every node has its own");
     }
     training_config config = {
         .run = r,

@@ -197,10 +197,16 @@ static err test(whole *w, enum dataset_part part, uint32_t first, uint32_t sampl
 }
 
 static err evaluate(whole *w, bool *is_best) {
-    run_evaluation score = {.rounded = (double)NAN};
+    const double none = (double)NAN;
+    run_evaluation score = {.soft = none, .rounded = none, .soft_validation = none, .validation = none};
     report(w, "testing", NULL);
-    err e = test(w, DATASET_TEST, 0, w->labels->samples[DATASET_TEST], &score.soft);
-    e = e ? e : test(w, DATASET_TRAIN, w->train_samples, w->e->data.validation, &score.validation);
+    err e = ERR_OK;
+    if (w->e->data.test == EXPERIMENT_TEST_MEASURED) {
+        e = test(w, DATASET_TEST, 0, w->labels->samples[DATASET_TEST], &score.soft);
+    }
+    if (!e && w->e->data.validation > 0) {
+        e = test(w, DATASET_TRAIN, w->train_samples, w->e->data.validation, &score.validation);
+    }
     score.seconds = clock_seconds_since(w->period_started_ns);
     e = e ? e : course_end_period(w->run, &w->at, w->batches, &score, is_best);
     if (!e) {

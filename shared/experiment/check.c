@@ -42,6 +42,8 @@ static err check_data(const experiment *e, check_failure *found) {
         {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100),
          "must be from 0.0001 to 100"},
         {"data.validation", !known || e->data.validation < set->train_samples, "must be below the training samples"},
+        {"data.test", e->data.test == EXPERIMENT_TEST_MEASURED || e->data.validation > 0,
+         "untouched needs data.validation"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
@@ -60,7 +62,8 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
 static err check_alone(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
-    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !e->rounds.bits_count;
+    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !c->noise &&
+                   c->temperature == 0 && !e->rounds.bits_count;
     const rule rules[] = {
         {"encoder.net", is_bare, "none takes no other key beside it"},
         {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
@@ -74,11 +77,12 @@ static err check_alone(const experiment *e, check_failure *found) {
 
 static err check_parts(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
-    bool has_hidden = c->net == ZOO_SIMPLE_1D;
+    bool has_hidden = zoo_encoder_has_hidden(c->net);
     const rule rules[] = {
         {"encoder.hidden", !has_hidden || is_in(c->hidden, 1, 65536), "must be from 1 to 65536"},
-        {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d only"},
+        {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
+        {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.01f, 1), "must be from 0.01 to 1"},
         {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
@@ -129,11 +133,11 @@ static err check_rounds(const experiment *e, check_failure *found) {
 }
 
 static err check_classifier(const experiment *e, check_failure *found) {
-    bool has_hidden = e->classifier.net == ZOO_MNIST;
+    bool has_hidden = e->classifier.net != ZOO_PLAYGROUND;
     bool is_loaded = e->classifier.train != ZOO_TRAIN_ALONG;
     const rule rules[] = {
         {"classifier.hidden", !has_hidden || is_in(e->classifier.hidden, 1, 65536), "must be from 1 to 65536"},
-        {"classifier.hidden", has_hidden || !e->classifier.hidden, "is for mnist only"},
+        {"classifier.hidden", has_hidden || !e->classifier.hidden, "is for mnist and mlp only"},
         {"classifier.train", !is_loaded || e->classifier.weights[0], "needs classifier.weights"},
         {"classifier.weights", is_loaded || !e->classifier.weights[0], "needs classifier.train frozen or fine-tune"},
     };
@@ -152,9 +156,10 @@ static err check_training(const experiment *e, check_failure *found) {
         {"loss.label_smoothing", finite_in(e->loss.label_smoothing, 0, 0.9f), "must be from 0 to 0.9"},
         {"training.epochs", is_in(e->training.epochs, 1, 100000), "must be from 1 to 100000"},
         {"training.batch", is_in(e->training.batch, 1, 8192), "must be from 1 to 8192"},
-        {"training.batch", e->training.batch >= 2 || !e->encoder.batch_norm, "must be at least 2 with batch norm"},
+        {"training.batch", e->training.batch >= 2 || !experiment_norms_rows(e), "must be at least 2 with batch norm"},
         {"training.early_stop", e->training.early_stop == 0 || e->data.validation > 0, "needs data.validation"},
         {"training.portion_dropout", finite_in(e->training.portion_dropout, 0, 0.9f), "must be from 0 to 0.9"},
+        {"training.average", finite_in(e->training.average, 0, 0.99999f), "must be from 0 to 0.99999"},
         {"training.keep_best", !e->training.keep_best || e->data.validation > 0, "needs data.validation"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);

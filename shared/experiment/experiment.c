@@ -7,6 +7,7 @@
 #include "experiment/scan.h"
 #include "experiment/schema.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,4 +182,10 @@ nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples) {
         .schedule = e->optimiser.schedule,
         .steps = (uint64_t)e->training.epochs * experiment_steps(e, train_samples),
     };
+}
+
+float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples) {
+    double last = (double)e->encoder.temperature,
+           steps = e->training.epochs * (double)experiment_steps(e, train_samples);
+    return last > 0 ? (float)pow(last, fmin(1, (double)step / steps)) : 1;
 }

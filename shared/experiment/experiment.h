@@ -19,6 +19,9 @@
 
 enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_CODE_BITS_MAX = 1024, EXPERIMENT_SURE_MAX = 32 };
 
+/* Whether evaluations look at the test part. Settings are chosen without. */
+typedef enum experiment_test { EXPERIMENT_TEST_MEASURED, EXPERIMENT_TEST_UNTOUCHED } experiment_test;
+
 typedef struct experiment {
     char name[64];
     char title[160];
@@ -28,6 +31,7 @@ typedef struct experiment {
         uint32_t portions;
         float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
         uint32_t validation;   /* training samples held back, the last ones; 0: none */
+        experiment_test test;
     } data;
     augmentation augment; /* of training samples */
     zoo_encoder encoder;
@@ -69,6 +73,7 @@ typedef struct experiment {
         bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
         nn_precision precision;    /* of every net's work */
         float portion_dropout;     /* how probable it is that a portion of a sample is missing */
+        float average;             /* the decay of the weights' moving average, which is served; 0: none */
     } training;
     struct {
         uint32_t row; /* of the paper's Table 1; 0: not from the paper */
@@ -120,9 +125,19 @@ double experiment_step_macs(const experiment *e);
 /* A fresh optimiser, for a training on so many samples. */
 nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
 
+/* The temperature of the encoders' noise behind `step` updates: from 1 to encoder.temperature, by the same factor each.
+ */
+float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples);
+
 /* No encoders, no decoder: the classifier learns from whole samples. */
 static inline bool experiment_is_classifier_alone(const experiment *e) {
     return e->encoder.net == ZOO_NO_ENCODER;
+}
+
+/* Whether a batch norm sees one number a sample, so that a batch must have more than one. */
+static inline bool experiment_norms_rows(const experiment *e) {
+    return e->encoder.batch_norm || e->encoder.net == ZOO_CONV_NORM ||
+           (e->classifier.net == ZOO_MLP && e->classifier.train != ZOO_TRAIN_FROZEN);
 }
 
 /* Samples of the training part that are trained on. */

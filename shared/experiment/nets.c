@@ -1,7 +1,12 @@
 #include "experiment/nets.h"
 
+/* Runs that are whole rows of one plane are images too, such as the halves of a digit. */
 nn_shape nets_portion_shape(const split *s) {
     uint32_t shape[3];
+    split_box box;
+    if (s->kind == SPLIT_RUNS && !split_find_box(s, 0, &box)) {
+        return (nn_shape){box.channels, box.height, box.width};
+    }
     split_portion_shape(s, shape);
     return (nn_shape){shape[0], shape[1], shape[2]};
 }

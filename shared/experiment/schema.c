@@ -7,6 +7,8 @@
 #define NAMED CYAML_FLAG_STRICT
 
 static const cyaml_strval_t splits[] = {{"runs", SPLIT_RUNS}, {"quadrants", SPLIT_QUADRANTS}, {"planes", SPLIT_PLANES}};
+static const cyaml_strval_t tests[] = {{"measured", EXPERIMENT_TEST_MEASURED},
+                                       {"untouched", EXPERIMENT_TEST_UNTOUCHED}};
 static const cyaml_strval_t encoder_nets[] = {
     {"simple-1d", ZOO_SIMPLE_1D},
     {"conv", ZOO_CONV},
@@ -20,15 +22,19 @@ static const cyaml_strval_t encoder_nets[] = {
     {"conv-square-b", ZOO_CONV_SQUARE_B},
     {"conv-square-8x8", ZOO_CONV_SQUARE_8X8},
     {"none", ZOO_NO_ENCODER},
+    {"conv-norm", ZOO_CONV_NORM},
+    {"residual", ZOO_RESIDUAL},
 };
 static const cyaml_strval_t softs[] = {{"sigmoid", ZOO_SIGMOID}, {"resigmoid", ZOO_RESIGMOID}};
 static const cyaml_strval_t decisions[] = {{"after-training", ZOO_AFTER_TRAINING},
                                            {"straight-through", ZOO_STRAIGHT_THROUGH}};
+static const cyaml_strval_t noises[] = {{"none", ZOO_NO_NOISE}, {"logistic", ZOO_LOGISTIC_NOISE}};
 static const cyaml_strval_t decoder_nets[] = {
     {"linear", ZOO_LINEAR},         {"square", ZOO_SQUARE},   {"square-b", ZOO_SQUARE_B},
-    {"square-8x8", ZOO_SQUARE_8X8}, {"none", ZOO_NO_DECODER},
+    {"square-8x8", ZOO_SQUARE_8X8}, {"none", ZOO_NO_DECODER}, {"direct", ZOO_DIRECT},
 };
-static const cyaml_strval_t classifier_nets[] = {{"mnist", ZOO_MNIST}, {"playground", ZOO_PLAYGROUND}};
+static const cyaml_strval_t classifier_nets[] = {
+    {"mnist", ZOO_MNIST}, {"playground", ZOO_PLAYGROUND}, {"mlp", ZOO_MLP}};
 static const cyaml_strval_t classifier_trainings[] = {
     {"along", ZOO_TRAIN_ALONG}, {"frozen", ZOO_TRAIN_FROZEN}, {"fine-tune", ZOO_TRAIN_FINE_TUNE}};
 static const cyaml_strval_t precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
@@ -46,6 +52,7 @@ static const cyaml_schema_field_t data_fields[] = {
     CYAML_FIELD_FLOAT("mean", OPTIONAL, experiment, data.mean),
     CYAML_FIELD_FLOAT("deviation", OPTIONAL, experiment, data.deviation),
     CYAML_FIELD_UINT("validation", OPTIONAL, experiment, data.validation),
+    CYAML_FIELD_ENUM("test", NAMED | OPTIONAL, experiment, data.test, tests, CYAML_ARRAY_LEN(tests)),
     CYAML_FIELD_END,
 };
 
@@ -57,6 +64,8 @@ static const cyaml_schema_field_t encoder_fields[] = {
     CYAML_FIELD_BOOL("batch_norm", OPTIONAL, experiment, encoder.batch_norm),
     CYAML_FIELD_ENUM("soft", NAMED | OPTIONAL, experiment, encoder.soft, softs, CYAML_ARRAY_LEN(softs)),
     CYAML_FIELD_ENUM("decision", NAMED | OPTIONAL, experiment, encoder.decision, decisions, CYAML_ARRAY_LEN(decisions)),
+    CYAML_FIELD_ENUM("noise", NAMED | OPTIONAL, experiment, encoder.noise, noises, CYAML_ARRAY_LEN(noises)),
+    CYAML_FIELD_FLOAT("temperature", OPTIONAL, experiment, encoder.temperature),
     CYAML_FIELD_END,
 };
 
@@ -112,6 +121,7 @@ static const cyaml_schema_field_t training_fields[] = {
                      CYAML_ARRAY_LEN(precisions)),
     CYAML_FIELD_FLOAT("portion_dropout", OPTIONAL, experiment, training.portion_dropout),
     CYAML_FIELD_SEQUENCE("sure", OPTIONAL, experiment, rounds.sure, &number, 0, EXPERIMENT_SURE_MAX),
+    CYAML_FIELD_FLOAT("average", OPTIONAL, experiment, training.average),
     CYAML_FIELD_END,
 };
 

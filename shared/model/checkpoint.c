@@ -17,12 +17,18 @@ typedef struct entry_list {
     size_t count;
 } entry_list;
 
+static const char trained[] = "trained.";
+
+static void trained_name(char to[STATE_NAME_MAX], const char *tensor) {
+    snprintf(to, STATE_NAME_MAX, "%s%s", trained, tensor);
+}
+
 static void state_name(char to[STATE_NAME_MAX], const char *tensor, const char *state) {
     snprintf(to, STATE_NAME_MAX, "optimiser.%s.%s", tensor, state);
 }
 
 static err list_entries(entry_list *list, nn_net *net, const nn_optimiser *o) {
-    size_t tensors = nn_net_tensor_count(net), most = tensors * (1 + NN_STATES);
+    size_t tensors = nn_net_tensor_count(net), most = tensors * (2 + NN_STATES);
     list->entries = calloc(most, sizeof *list->entries);
     list->names = calloc(most, sizeof *list->names);
     if (!list->entries || !list->names) {
@@ -32,7 +38,16 @@ static err list_entries(entry_list *list, nn_net *net, const nn_optimiser *o) {
     const char *const *state_names = o ? nn_optimiser_state_names(o, &states) : NULL;
     for (size_t i = 0; i < tensors; i++) {
         const nn_tensor *t = nn_net_tensor(net, i);
-        list->entries[list->count++] = (safetensors_entry){t->name, t->rank, t->shape, t->value};
+        list->entries[list->count++] =
+            (safetensors_entry){t->name, t->rank, t->shape, t->average ? t->average : t->value};
+    }
+    for (size_t i = 0; i < tensors; i++) {
+        const nn_tensor *t = nn_net_tensor(net, i);
+        if (t->average) {
+            char *name = list->names[list->count];
+            trained_name(name, t->name);
+            list->entries[list->count++] = (safetensors_entry){name, t->rank, t->shape, t->value};
+        }
     }
     for (size_t i = 0; i < tensors; i++) {
         const nn_tensor *t = nn_net_tensor(net, i);
@@ -52,6 +67,7 @@ err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, cons
     snprintf(step, sizeof step, "%" PRIu64, id->step);
     const safetensors_pair metadata[] = {{"format", format_name}, {"part", id->part}, {"run", run}, {"step", step}};
     entry_list list = {0};
+    nn_net_use_average(net, false);
     err e = list_entries(&list, net, o);
     e = e ? e : safetensors_write(path, list.entries, list.count, metadata, 4, digest);
     free(list.entries);
@@ -81,6 +97,16 @@ static err check_identity(const safetensors *file, const char *path, const check
     return e;
 }
 
+static err load_values(const safetensors *file, nn_tensor *t) {
+    char name[STATE_NAME_MAX];
+    err e = safetensors_copy(file, t->name, t->rank, t->shape, t->average ? t->average : t->value);
+    if (e || !t->average) {
+        return e;
+    }
+    trained_name(name, t->name);
+    return safetensors_copy(file, name, t->rank, t->shape, t->value);
+}
+
 static err load_states(const safetensors *file, nn_tensor *t, const nn_optimiser *o) {
     size_t states;
     const char *const *names = nn_optimiser_state_names(o, &states);
@@ -100,10 +126,11 @@ err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_o
         return e;
     }
     e = check_identity(file, path, id, expected);
+    nn_net_use_average(net, false);
     nn_net_thaw(net);
     for (size_t i = 0; i < nn_net_tensor_count(net) && !e; i++) {
         nn_tensor *t = nn_net_tensor(net, i);
-        e = safetensors_copy(file, t->name, t->rank, t->shape, t->value);
+        e = load_values(file, t);
         if (!e && o && t->is_parameter) {
             e = load_states(file, t, o);
         }

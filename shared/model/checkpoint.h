@@ -1,9 +1,11 @@
 /* A checkpoint part: one net with its optimiser's state, in one safetensors file.
  *
  * Parameters and buffers keep their names; the optimiser's state of "encoder.0.weight" is
- * "optimiser.encoder.0.weight.exp_avg" and "….exp_avg_sq". Metadata: "format" = "fewbit-1", "run" (16 hex digits),
- * "part" ("encoder.2", "head"), "step" (updates done). A checkpoint of the system is all parts of one step; which
- * steps are whole is the coordinator's to say (its manifest), not this module's. */
+ * "optimiser.encoder.0.weight.exp_avg" and "….exp_avg_sq". Of a net that keeps a moving average that is what stands
+ * under the plain names, since it is what is served; training goes on from "trained.encoder.0.weight". Metadata:
+ * "format" = "fewbit-1", "run" (16 hex digits), "part" ("encoder.2", "head"), "step" (updates done). A checkpoint of
+ * the system is all parts of one step; which steps are whole is the coordinator's to say (its manifest), not this
+ * module's. */
 #ifndef FEWBIT_MODEL_CHECKPOINT_H
 #define FEWBIT_MODEL_CHECKPOINT_H
 

@@ -162,6 +162,9 @@ static err make(nn_layer *layer, bool pair) {
     case NN_RESIGMOID:
         nn_resigmoid_make(layer);
         return ERR_OK;
+    case NN_NOISE:
+        nn_noise_make(layer);
+        return ERR_OK;
     case NN_QUANTIZE:
         nn_quantize_make(layer);
         return ERR_OK;
@@ -400,11 +403,16 @@ static size_t floats(size_t count) {
     return arena_rounded(count * sizeof(float));
 }
 
+static bool keeps_average(const nn_net *net) {
+    return net->options.training && net->options.average;
+}
+
 static err plan_parameters(nn_net *net) {
     size_t bytes = 0;
     for (size_t i = 0; i < net->tensor_count; i++) {
         const nn_tensor *t = net->tensors[i];
         bytes += floats(t->count) * (net->options.training && t->is_parameter ? 2 + NN_STATES : 1);
+        bytes += keeps_average(net) ? floats(t->count) : 0;
     }
     err e = arena_init(&net->parameters, bytes);
     if (e) {
@@ -414,6 +422,7 @@ static err plan_parameters(nn_net *net) {
         nn_tensor *t = net->tensors[i];
         size_t size = t->count * sizeof(float);
         t->value = arena_take(&net->parameters, size);
+        t->average = keeps_average(net) ? arena_take(&net->parameters, size) : NULL;
         if (!net->options.training || !t->is_parameter) {
             continue;
         }

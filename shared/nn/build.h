@@ -29,6 +29,7 @@ struct nn_net {
     nn_workspaces workspaces;
     bool has_images;
     bool is_frozen;
+    bool is_averaged; /* the averages stand in the values' place */
     nn_piece pieces[NN_PIECES_MAX];
     size_t piece_count;
     arena parameters, activations;

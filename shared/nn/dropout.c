@@ -12,8 +12,7 @@
 
 enum { WORDS = 4, PLACE_SHIFT = 16 };
 
-/* The words of block `block`. The layer's place stands above every block a batch can reach. */
-static void draw(const nn_layer *layer, uint64_t block, uint32_t words[WORDS]) {
+void nn_draw_words(const nn_layer *layer, uint64_t block, uint32_t words[WORDS]) {
     const nn_draws *d = layer->draws;
     uint32_t above = (uint32_t)(block >> 32) | (uint32_t)layer->place << PLACE_SHIFT;
     const uint32_t counter[4] = {(uint32_t)block, above, d->stream, d->step};
@@ -29,7 +28,7 @@ static void apply(const nn_layer *layer, size_t first, size_t last, const void *
     bool half = layer->x_half;
     for (size_t i = first; i < last;) {
         uint32_t words[WORDS];
-        draw(layer, i / WORDS, words);
+        nn_draw_words(layer, i / WORDS, words);
         for (size_t word = i % WORDS; word < WORDS && i < last; word++, i++) {
             float kept = nn_get(from, i - first, half) * scale;
             nn_put(to, i - first, half, words[word] < bound ? 0.0f : kept);

@@ -54,11 +54,16 @@ typedef struct nn_layer_ops {
     void (*free)(nn_layer *layer);                          /* what the layer allocated itself */
 } nn_layer_ops;
 
-/* Where a step's dropout draws come from. */
+/* Where a step's draws of dropout and noise come from, and the noise's temperature. */
 typedef struct nn_draws {
     uint64_t seed;
     uint32_t stream, step;
+    float temperature;
 } nn_draws;
+
+/* Words 4 `block` … 4 `block` + 3 of a layer's own part of the generator at (seed, stream, step): its place stands
+ * above every block a batch can reach. */
+void nn_draw_words(const nn_layer *layer, uint64_t block, uint32_t words[4]);
 
 struct nn_layer {
     const nn_layer_ops *ops;
@@ -94,6 +99,7 @@ void nn_relu_make(nn_layer *layer);
 void nn_sigmoid_make(nn_layer *layer);
 void nn_resigmoid_make(nn_layer *layer);
 void nn_quantize_make(nn_layer *layer);
+void nn_noise_make(nn_layer *layer);
 void nn_image_make(nn_layer *layer);
 void nn_flatten_make(nn_layer *layer);
 err nn_max_pool_make(nn_layer *layer);

@@ -16,6 +16,7 @@ err nn_net_new(nn_net **out, const nn_spec *spec, const nn_net_options *options)
         return err_fail(ERR_MEMORY, "no memory for a net");
     }
     net->options = *options;
+    net->draws.temperature = 1;
     nn_workspaces_init(&net->workspaces);
     err e = nn_build(net, spec);
     if (e) {
@@ -43,6 +44,7 @@ void nn_net_free(nn_net *net) {
 
 void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream) {
     nn_net_thaw(net);
+    net->is_averaged = false;
     rng draws = rng_at(seed, stream, 0);
     for (size_t i = 0; i < net->count; i++) {
         if (net->layers[i].ops->init) {
@@ -58,7 +60,11 @@ void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream) {
 }
 
 void nn_net_set_step(nn_net *net, uint64_t seed, uint32_t stream, uint32_t step) {
-    net->draws = (nn_draws){seed, stream, step};
+    net->draws = (nn_draws){seed, stream, step, net->draws.temperature};
+}
+
+void nn_net_set_temperature(nn_net *net, float temperature) {
+    net->draws.temperature = temperature;
 }
 
 static void *piece_at(const nn_net *net, int piece) {

@@ -26,6 +26,7 @@ typedef enum nn_kind {
     NN_BATCH_NORM, /* over the batch, a feature at a time; running statistics when evaluating */
     NN_SIGMOID,    /* y = 1 / (1 + exp(-x)) */
     NN_RESIGMOID,  /* y = 1 / (1 + exp(-(14 x - 7))), the paper's R */
+    NN_NOISE,      /* y = x / T; training: y = (x + rate l) / T, l logistic; T: nn_net_set_temperature */
     NN_QUANTIZE,   /* training: the hard decision, gradient passed straight through. Evaluating: y = x */
 
     /* Images. A net's input and output are flat rows, in the order channel, row, column (NCHW). NN_IMAGE
@@ -55,7 +56,7 @@ typedef struct nn_layer_spec {
     uint32_t outputs;                 /* NN_DENSE, NN_CONVOLUTION */
     uint32_t kernel, stride, padding; /* square */
     nn_shape shape;                   /* see the kinds */
-    float rate;                       /* NN_DROPOUT */
+    float rate;                       /* NN_DROPOUT, NN_NOISE */
     bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
     bool no_affine;                   /* NN_BATCH_NORM: without weight and bias */
     bool init_fan_out; /* NN_CONVOLUTION: weights begin normal, variance 2 / (outputs kernel^2), see He et
@@ -84,6 +85,7 @@ typedef struct nn_net nn_net;
 typedef struct nn_net_options {
     size_t max_rows;
     bool training;          /* gradients and optimiser state wanted */
+    bool average;           /* with training: a moving average of the tensors too */
     bool input_gradient;    /* nn_net_backward gives the gradient on the input */
     lanes *lanes;           /* for large layers; NULL: all on the caller's thread. Borrowed */
     nn_precision precision; /* of the work; parameters, their gradients and the net's input and output stay f32 */
@@ -97,9 +99,12 @@ void nn_net_free(nn_net *net);
  * 1 and 0. Drawn from (seed, stream); clears optimiser state. */
 void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream);
 
-/* Which draws the next NN_TRAIN forward's dropout takes: a pure function of (seed, stream, step) and of the
+/* Which draws the next NN_TRAIN forward's dropout and noise take: a pure function of (seed, stream, step) and of the
  * layer's place. */
 void nn_net_set_step(nn_net *net, uint64_t seed, uint32_t stream, uint32_t step);
+
+/* The T of NN_NOISE, above 0, from the next forward on; 1 at first. */
+void nn_net_set_temperature(nn_net *net, float temperature);
 
 /* x: [rows, inputs], 0 < rows <= max_rows, borrowed until the step's update. Returns [rows, outputs], the
  * net's until the next forward. */
@@ -118,6 +123,20 @@ void nn_net_update(nn_net *net, const nn_optimiser *o);
 size_t nn_net_update_tasks(const nn_net *net);
 void nn_net_update_task(nn_net *net, const nn_optimiser *o, size_t task);
 void nn_net_update_finish(nn_net *net, const nn_optimiser *o);
+
+/* Takes the tensors as they are behind update `step`, from 1, into their moving average:
+ *
+ *     average = value                          step 1
+ *     average += (1 - d) (value - average)     later, d = min(decay, (step - 1) / (step + 9))
+ *
+ * Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992, in the exponential form with the
+ * short memory at the start of TensorFlow's ExponentialMovingAverage; batch norm's statistics are averaged with the
+ * weights they belong to. Only of a net made with `average`. */
+void nn_net_average(nn_net *net, float decay, uint64_t step);
+
+/* Puts the averages in place of the tensors' values, and the values aside, or back again. Does nothing where it is so
+ * already, or the net keeps no average. Training needs the values. */
+void nn_net_use_average(nn_net *net, bool use);
 
 /* Promises that the parameters stay as they are: evaluation may precompute what depends on them alone. A
  * later NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. Of fixed layers this is promised from the beginning:

@@ -114,12 +114,12 @@ err zoo_check_head(const zoo_head *head, const char **part) {
     nn_shape shapes[NN_LAYERS_MAX];
     zoo_describe_head(head, &spec);
     err failed = zoo_shapes(&spec, shapes);
-    bool is_classifier = head->decoder == ZOO_NO_DECODER || (failed && classifier_fails(&spec, shapes));
+    bool is_bare = head->decoder == ZOO_NO_DECODER || head->decoder == ZOO_DIRECT;
+    bool is_classifier = is_bare || (failed && classifier_fails(&spec, shapes));
     *part = is_classifier ? "classifier" : "decoder";
     nn_shape decoded = decoded_shape(&spec, shapes), sample = head->sample;
     bool is_flat = decoded.channels == 1 && decoded.height == 1 && decoded.width == zoo_elements(sample);
-    if (head->decoder == ZOO_NO_DECODER || (failed && !is_classifier) || is_flat ||
-        memcmp(&decoded, &sample, sizeof sample) == 0) {
+    if (is_bare || (failed && !is_classifier) || is_flat || memcmp(&decoded, &sample, sizeof sample) == 0) {
         return failed;
     }
     *part = "decoder";

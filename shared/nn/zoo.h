@@ -1,4 +1,4 @@
-/* The zoo: the paper's nets by name, as descriptions.
+/* The zoo: the paper's nets by name, and a few of ours, as descriptions.
  *
  * The paper is Scott, "Exploring Use of Neural Networks to Train a Multiple Encoder Quantization System for
  * Classification". What it calls each net stands in quotes; zoo_encoders.c and zoo_heads.c say layer by layer
@@ -28,6 +28,8 @@ typedef enum zoo_encoder_net {
     ZOO_CONV_SQUARE_B,   /* "1 Channel Conv Square B" */
     ZOO_CONV_SQUARE_8X8, /* "1 Channel Conv Square 8x8" */
     ZOO_NO_ENCODER,      /* the classifier alone, on whole samples */
+    ZOO_CONV_NORM,       /* ours: convolutions with batch norm, for small images such as parts of a digit */
+    ZOO_RESIDUAL,        /* ours: 32 to 256 channels in stages of stride 2, mean over the image */
 } zoo_encoder_net;
 
 /* How the last layer becomes a number near 0 or 1: a sigmoid, or a sigmoid and the paper's R three times. */
@@ -36,15 +38,24 @@ typedef enum zoo_soft { ZOO_SIGMOID, ZOO_RESIGMOID } zoo_soft;
 /* When the hard decision is taken: only once trained, or in the forward pass of training too. */
 typedef enum zoo_decision { ZOO_AFTER_TRAINING, ZOO_STRAIGHT_THROUGH } zoo_decision;
 
-/* The net, then batch norm or not, then the soft decision. */
+/* What is added to the numbers before the soft decision while training. */
+typedef enum zoo_noise { ZOO_NO_NOISE, ZOO_LOGISTIC_NOISE } zoo_noise;
+
+/* The net, then batch norm or not, then noise and temperature or not, then the soft decision. */
 typedef struct zoo_encoder {
     zoo_encoder_net net;
-    uint32_t hidden; /* ZOO_SIMPLE_1D only */
+    uint32_t hidden; /* ZOO_SIMPLE_1D and ZOO_CONV_NORM only */
     uint32_t bits;
     bool batch_norm;
     zoo_soft soft;
     zoo_decision decision;
+    zoo_noise noise;
+    float temperature; /* at the end of a training, 1 at its beginning; 0: always 1 */
 } zoo_encoder;
+
+static inline bool zoo_encoder_has_hidden(zoo_encoder_net net) {
+    return net == ZOO_SIMPLE_1D || net == ZOO_CONV_NORM;
+}
 
 /* All portions' bits -> a whole sample. */
 typedef enum zoo_decoder_net {
@@ -53,12 +64,14 @@ typedef enum zoo_decoder_net {
     ZOO_SQUARE_B,   /* "1 to 3 Channel Conv Square B" */
     ZOO_SQUARE_8X8, /* "1 to 3 Channel Conv Square 8x8": planes of 8x8 */
     ZOO_NO_DECODER, /* with ZOO_NO_ENCODER */
+    ZOO_DIRECT,     /* ours: no layer; the classifier's input is the bits */
 } zoo_decoder_net;
 
-/* A whole sample -> classes. */
+/* A whole sample, or with ZOO_DIRECT all portions' bits -> classes. */
 typedef enum zoo_classifier_net {
     ZOO_MNIST,      /* dense, ReLU, dense */
     ZOO_PLAYGROUND, /* the CIFAR-10 net of PyTorch Playground */
+    ZOO_MLP,        /* ours: dense, batch norm, ReLU, dense */
 } zoo_classifier_net;
 
 /* Whether the classifier's parameters are drawn and trained with the rest, or loaded and left as they are, or
@@ -70,7 +83,7 @@ typedef struct zoo_head {
     zoo_decoder_net decoder;
     zoo_classifier_net classifier;
     zoo_classifier_training training;
-    uint32_t hidden; /* ZOO_MNIST only */
+    uint32_t hidden; /* ZOO_MNIST and ZOO_MLP only */
     uint32_t classes;
     uint32_t portions, bits; /* bits: of one portion */
     nn_shape sample;         /* whole */

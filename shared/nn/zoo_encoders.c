@@ -207,6 +207,45 @@ static void resnet18(zoo_builder *b, const zoo_encoder *e, nn_shape portion) {
     zoo_add_named(b, NN_DENSE, "fc")->outputs = e->bits;
 }
 
+/* A convolution that keeps the size, batch norm, ReLU. */
+static void add_convolution_norm_relu(zoo_builder *b, uint32_t outputs) {
+    zoo_add_convolution(b, outputs, 3, 1, 1);
+    zoo_add(b, NN_BATCH_NORM);
+    zoo_add(b, NN_RELU);
+}
+
+/* Of a quadrant of a digit, 1x14x14: 16x14x14, 32x14x14, 32x7x7, 64x7x7, 64x3x3. About 1.9 million multiply-adds. */
+static void conv_norm(zoo_builder *b, const zoo_encoder *e, nn_shape portion) {
+    zoo_add_image(b, portion);
+    add_convolution_norm_relu(b, 16);
+    add_convolution_norm_relu(b, 32);
+    zoo_add_max_pool(b, 2, 2);
+    add_convolution_norm_relu(b, 64);
+    zoo_add_max_pool(b, 2, 2);
+    zoo_add(b, NN_FLATTEN);
+    zoo_add_dense(b, e->hidden);
+    zoo_add(b, NN_BATCH_NORM);
+    zoo_add(b, NN_RELU);
+    zoo_add_dense(b, e->bits);
+}
+
+/* Of a plane of 1x32x32: 32x32x32, 64x16x16, 128x8x8, 256x4x4, 256x1x1. About 34 million multiply-adds. Named as
+ * torchvision names the parts of a ResNet. */
+static void residual(zoo_builder *b, const zoo_encoder *e, nn_shape portion) {
+    zoo_add_image(b, portion);
+    zoo_begin_part(b, "encoder");
+    add_convolution_normed(b, "conv1", "bn1", 32, 3, 1);
+    zoo_add_named(b, NN_RELU, "");
+    add_basic_block(b, "encoder.layer1.0", 64, 2);
+    add_basic_block(b, "encoder.layer2.0", 128, 2);
+    zoo_begin_part(b, "encoder");
+    add_convolution_normed(b, "conv2", "bn2", 256, 3, 2);
+    zoo_add_named(b, NN_RELU, "");
+    add_adaptive_pool(b, 1);
+    zoo_add_named(b, NN_FLATTEN, "");
+    zoo_add_named(b, NN_DENSE, "fc")->outputs = e->bits;
+}
+
 typedef struct net {
     void (*add)(zoo_builder *b, const zoo_encoder *e, nn_shape portion);
     const char *norm; /* the name of its batch norm, where that does not count on */
@@ -224,6 +263,8 @@ static const net nets[] = {
     [ZOO_CONV_SQUARE] = {conv_square, NULL},
     [ZOO_CONV_SQUARE_B] = {conv_square_b, NULL},
     [ZOO_CONV_SQUARE_8X8] = {conv_square_8x8, NULL},
+    [ZOO_CONV_NORM] = {conv_norm, NULL},
+    [ZOO_RESIDUAL] = {residual, "norm"},
 };
 
 /* Batch norm of a square is 2-D, over its one channel; of a row 1-D, each bit for itself. */
@@ -236,6 +277,9 @@ static void add_decision(zoo_builder *b, const zoo_encoder *e, const char *norm)
     }
     if (b->is_image) {
         zoo_add(b, NN_FLATTEN);
+    }
+    if (e->noise != ZOO_NO_NOISE || e->temperature > 0) {
+        zoo_add_named(b, NN_NOISE, "")->rate = e->noise == ZOO_LOGISTIC_NOISE ? 1 : 0;
     }
     zoo_add(b, NN_SIGMOID);
     for (int i = 0; e->soft == ZOO_RESIGMOID && i < 3; i++) {

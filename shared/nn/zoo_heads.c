@@ -45,7 +45,7 @@ static void add_decoder(zoo_builder *b, const zoo_head *h) {
         [ZOO_SQUARE_B] = square_b,
         [ZOO_SQUARE_8X8] = square_8x8,
     };
-    if (h->decoder == ZOO_NO_DECODER) {
+    if (h->decoder == ZOO_NO_DECODER || h->decoder == ZOO_DIRECT) {
         return;
     }
     uint32_t side = zoo_side(h->bits);
@@ -61,6 +61,18 @@ static void mnist(zoo_builder *b, const zoo_head *h) {
     }
     zoo_begin_part(b, "classifier");
     zoo_add_dense(b, h->hidden);
+    zoo_add(b, NN_RELU);
+    zoo_add_dense(b, h->classes);
+}
+
+/* For a short row of bits: the batch norm gives it about the same slope whatever the bits' frequencies. */
+static void mlp(zoo_builder *b, const zoo_head *h) {
+    if (b->is_image) {
+        zoo_add_named(b, NN_FLATTEN, "");
+    }
+    zoo_begin_part(b, "classifier");
+    zoo_add_dense(b, h->hidden);
+    zoo_add(b, NN_BATCH_NORM);
     zoo_add(b, NN_RELU);
     zoo_add_dense(b, h->classes);
 }
@@ -94,6 +106,7 @@ void zoo_describe_head(const zoo_head *h, nn_spec *spec) {
     static void (*const classifiers[])(zoo_builder *, const zoo_head *) = {
         [ZOO_MNIST] = mnist,
         [ZOO_PLAYGROUND] = playground,
+        [ZOO_MLP] = mlp,
     };
     bool is_alone = h->decoder == ZOO_NO_DECODER;
     size_t inputs = is_alone ? zoo_elements(h->sample) : (size_t)h->portions * h->bits;

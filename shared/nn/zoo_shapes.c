@@ -116,6 +116,7 @@ static void take_layer(walk *w, const nn_layer_spec *s) {
     case NN_BATCH_NORM:
     case NN_SIGMOID:
     case NN_RESIGMOID:
+    case NN_NOISE:
     case NN_QUANTIZE:
         break;
     case NN_DROPOUT:

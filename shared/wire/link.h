@@ -1,4 +1,4 @@
-/* Links: framed connections over TCP, in plain text or TLS. The only place that knows sockets.
+/* Links: framed connections over TCP, in plain text or TLS. With door.h the only place that knows sockets.
  *
  * A link lives on one libuv loop and is used from that loop's thread only. It connects or is accepted, carries
  * frames both ways, keeps itself alive with heartbeats and tells when the other side is gone. Between the socket
@@ -74,9 +74,9 @@ uint64_t link_portions(const wire_link *l);
 bool link_has_failed_tls(const wire_link *l);
 
 /* Accepting. At most `most` links at a time; one more is closed at once and counted. `accepted` gets each new link,
- * already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before its
- * first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it must outlive the listener's
- * links. */
+ * already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before
+ * its first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it must outlive the
+ * listener's links. */
 typedef struct listener listener;
 
 err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,
@@ -88,6 +88,13 @@ uint16_t listener_port(const listener *l);
 
 /* Connections closed at once because there were too many. */
 uint64_t listener_turned_away(const listener *l);
+
+/* From here on only those who say something become links. Whoever says nothing waits outside (wire/door.h), counts
+ * among the `most`, and is closed after 10 seconds. */
+void listener_hear_first(listener *l);
+
+/* How many wait outside. */
+size_t listener_outside(const listener *l);
 
 /* Stops accepting; the listener frees itself. Its links stay. */
 void listener_close(listener *l);

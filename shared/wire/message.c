@@ -1,5 +1,8 @@
 #include "wire/message.h"
 
+#include <stdbool.h>
+#include <string.h>
+
 typedef struct message_kind {
     const char *name;
     const ProtobufCMessageDescriptor *descriptor; /* NULL: no payload */
@@ -32,6 +35,15 @@ static const message_kind kinds[MESSAGE_TYPES] = {
 
 const char *message_name(uint8_t type) {
     return type < MESSAGE_TYPES && kinds[type].name ? kinds[type].name : "unknown";
+}
+
+err message_parse_coding(const char *text, Fewbit__Coding *coding) {
+    bool is_range = strcmp(text, "range") == 0;
+    if (!is_range && strcmp(text, "packed") != 0) {
+        return err_fail(ERR_USAGE, "--coding: '%s' is neither packed nor range", text);
+    }
+    *coding = is_range ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
+    return ERR_OK;
 }
 
 size_t message_frame_size(const ProtobufCMessage *body) {

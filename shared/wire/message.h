@@ -69,6 +69,9 @@ typedef struct message {
 /* A name for logs; "unknown" for a number that is none. */
 const char *message_name(uint8_t type);
 
+/* What --coding says: "packed" or "range". */
+err message_parse_coding(const char *text, Fewbit__Coding *coding);
+
 /* Bytes of the whole frame. */
 size_t message_frame_size(const ProtobufCMessage *body);
 

@@ -2,12 +2,14 @@
 import http.client
 import json
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import tempfile
 import threading
 import unittest
+import urllib.request
 
 import fleet as f
 import plain_node
@@ -16,7 +18,7 @@ from fleet import PATIENCE, PORTIONS, read_json, wait_until
 TRAIN, TEST = 2000, 1000  # 1000 is what one Codes frame of a node holds
 RAW, PNG = "application/octet-stream", "image/png"
 ANSWER_KEYS = {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "frame_bytes",
-               "raw_bytes", "degraded", "missing", "ms", "timings"}
+               "frame_bytes_sent", "frame_bytes_received", "raw_bytes", "degraded", "missing", "ms", "timings"}
 RESULT_KEYS = {"id", "from", "class", "label", "probability", "bits", "degraded", "ms"}
 
 
@@ -96,6 +98,18 @@ def call(server, method, path, body=None, headers=None, timeout=PATIENCE):
 
 def health(server):
     return call(server, "GET", "/healthz")[1]
+
+
+def metrics(server):
+    """{name with labels: value}, the node's name left out."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=PATIENCE) as answer:
+        lines = re.sub(r',node="[^"]*"', "", answer.read().decode()).splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def metric(server, name):
+    """One value of /metrics, its labels but for the node's name in the name; None: not there."""
+    return metrics(server).get(name)
 
 
 def post(server, body, kind=RAW):

@@ -20,7 +20,7 @@ import fleet as f
 import plain_node
 import serving
 from fleet import PATIENCE, PORTIONS, read_json
-from serving import PNG, RAW, HandNode, call, health, post
+from serving import PNG, RAW, HandNode, call, health, metric, post
 
 MIB = 1 << 20
 VERSION, TAKEN, UNKNOWN, DATA, MODEL, PROTOCOL = 1, 2, 3, 4, 5, 6  # reasons of a Refusal
@@ -155,6 +155,22 @@ class Http(serving.ServingCase):
                      b"POST /" + b"x" * 200000 + b" HTTP/1.1\r\n\r\n", b"\r\n" * 100000, b"A" * 300000):
             answer = exchange(self.server, data)
             self.assertIn(answer and answer[0], (None, 400, 413, 414, 431), data[:40])
+
+    def test_heads_that_are_none(self):
+        """An answer like every other, with a code that stays."""
+        for status, code, data in ((400, "bad_request", b"GARBAGE\r\n\r\n"),
+                                   (400, "bad_request", request(b"", "no colon")),
+                                   (400, "bad_request", request(b"", "Content-Length: 7 84")),
+                                   (505, "bad_version", request(b"", line="POST /v1/classify HTTP/9.9")),
+                                   (414, "head_too_long", b"GET /" + b"x" * 12288),
+                                   (431, "head_too_long", b"GET / HTTP/1.1\r\nA: " + b"x" * 12288)):
+            before = metric(self.server, f'fewbit_http_requests_total{{route="other",status="{status}"}}') or 0
+            got, body = exchange(self.server, data)
+            error = json.loads(body)["error"]
+            self.assertEqual((got, error["code"]), (status, code), data[:40])
+            self.assertEqual(set(error), {"code", "message", "request"})
+            after = metric(self.server, f'fewbit_http_requests_total{{route="other",status="{status}"}}')
+            self.assertEqual(after, before + 1)
 
     def test_what_is_no_http(self):
         draw = random.Random(2)
@@ -509,6 +525,8 @@ class Nodes(serving.ServingCase):
         again = post(self.server, self.made.images[0])[1]
         self.assertEqual((again["bits"], again["class"]), (answer["bits"], answer["class"]))
         self.assertEqual(again["bits"][3], "1010")
+        unknown = metric(self.server, 'fewbit_portions_ignored_total{source="http",reason="unknown"}')
+        self.assertGreaterEqual(unknown, 54)
         node.close()
         self.wait_ready(self.server, 3)
 

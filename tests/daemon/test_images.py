@@ -304,7 +304,8 @@ class Alone(ImageCase):
         self.assertEqual(set(result), {"experiment", "run", "final", "epochs", "seconds", "seconds_per_epoch", "steps",
                                        "history"})
         final = result["final"]
-        self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy"})
+        self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy",
+                                      "soft_validation_accuracy", "validation_accuracy"})
         self.assertIsNone(final["rounded_accuracy"])
         self.assertGreater(final["soft_accuracy"], 30, "hardly above chance")
         self.assertEqual((result["epochs"], result["steps"], len(result["history"])), (2, 12, 2))

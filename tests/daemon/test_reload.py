@@ -19,7 +19,7 @@ import plain_node
 import serving
 from certificates import Authority
 from fleet import PATIENCE, PORTIONS, read_json, wait_until
-from serving import RAW, TEST, HandNode, call, post, read_results
+from serving import RAW, TEST, HandNode, call, metrics, post, read_results
 
 runs = trusted = None
 CHANGED = r"serving step \d+ of run [0-9a-f]{16}"
@@ -205,6 +205,10 @@ class Changing(ReloadCase):
         self.assertIn("experiment.yaml", refused["error"]["message"])
         self.assertEqual(model, call(server, "GET", "/v1/model")[1])
         self.assert_model(server, "late")
+        self.point_to("late")
+        self.assertEqual(call(server, "POST", "/v1/model/reload", b"")[0], 200)
+        for outcome, count in (("changed", 2), ("unchanged", 1), ("failed", 1)):
+            self.assertEqual(serving.metric(server, f'fewbit_model_reloads_total{{outcome="{outcome}"}}'), count)
 
     def test_without_nodes(self):
         server = self.serve()
@@ -247,7 +251,7 @@ class Load(ReloadCase):
     def feed_on(self, node, k, going, sent):
         portions, at = [runs.images[i][k * 196:(k + 1) * 196] for i in range(TEST)], 0
         while going.is_set():
-            for _ in range(10):
+            for _ in range(150):  # enough for a frame that is coded
                 node.popen.stdin.write(portions[at % TEST])
                 at += 1
             node.popen.stdin.flush()
@@ -310,9 +314,13 @@ class Load(ReloadCase):
 
     def test_nothing_is_lost_or_mixed(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--push", "stdin", *(("--coding", "range") if k % 2 else ()),
+                           stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         self.check(server, nodes)
+        coded = [metrics(server).get(f'fewbit_node_coded_frames_total{{portion="{k}",kind="good"}}', 0) > 0
+                 for k in range(PORTIONS)]
+        self.assertEqual(coded, [False, True, False, True])
 
     def test_a_node_far_ahead(self):
         """One that is slowed, because the server has no room for more of what it says, is heard all the same."""

@@ -175,7 +175,8 @@ class Requests(serving.ServingCase):
         self.assertEqual(max(range(10), key=answer["probabilities"].__getitem__), answer["class"])
         self.assertAlmostEqual(answer["probabilities"][answer["class"]], answer["probability"])
         self.assertEqual((answer["payload_bits"], answer["raw_bytes"], answer["missing"]), (16, f.PIXELS, []))
-        self.assertGreater(answer["frame_bytes"], f.PIXELS + 2)
+        self.assertGreater(answer["frame_bytes_sent"], f.PIXELS + 2)
+        self.assertEqual(answer["frame_bytes"], answer["frame_bytes_sent"] + answer["frame_bytes_received"])
         self.assertLessEqual(answer["frame_bytes"], f.PIXELS + PORTIONS * (16 + 16))
         self.assertGreater(answer["ms"], 0)
 

@@ -217,6 +217,7 @@ class Refusals(TlsCase):
         node = self.node(server, 0, *trusted.server())
         node.wait_for("the other side refuses our certificate; trying again")
         server.wait_for(r"the node's certificate is refused: CN=server \(unsuitable certificate purpose\)")
+        self.assertGreaterEqual(serving.metric(server, "fewbit_tls_failures_total"), 1)
 
     def test_certificates_of_another_ca(self):
         server = self.serve_tls()

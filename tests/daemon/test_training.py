@@ -19,6 +19,11 @@ from fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
 TRAIN, TEST = 2000, 500
 BATCHES = TRAIN // 10
 SLOW = {"encoder__hidden": 200, "classifier__hidden": 1000}  # an epoch takes a few tenths of a second
+# What experiments/best-*.yaml train with, and noise.
+OWN = {"encoder__batch_norm": "true", "encoder__decision": "straight-through", "decoder__net": "direct",
+       "classifier__net": "mlp", "optimiser__kind": "adamw", "optimiser__weight_decay": 0.01,
+       "optimiser__schedule": "one-cycle", "training__average": 0.95, "encoder__noise": "logistic",
+       "encoder__temperature": 0.3}
 
 shared = None  # pathlib.Path of what all tests use
 
@@ -107,6 +112,12 @@ class SameBits(TrainingCase):
                                                   validation=200, evaluate_every=7)
                 self.end_well(*self.start(experiment, order=(1, 3, 2, 0)))
                 self.assert_same_weights(experiment)
+
+    def test_our_own_ingredients(self):
+        """Averaged weights, batch norm and noise before bits that are decided while training, no decoder."""
+        experiment = self.experiment(**OWN)
+        self.end_well(*self.start(experiment, order=(2, 0, 3, 1)))
+        self.assert_same_weights(experiment)
 
     def test_other_seed_other_bits(self):
         one = self.reference(self.experiment())[1]
@@ -252,6 +263,18 @@ class Crashes(TrainingCase):
         self.kill_server(self.experiment(**SLOW), lambda: events(self.run_folder, "training") and
                          not events(self.run_folder, "evaluated"), works_first=True)
 
+    def test_our_own_ingredients_go_on(self):
+        """Stopped in the middle of an epoch, and gone on with: the same bits."""
+        experiment = self.experiment(**OWN, training__checkpoint_every=7, training__epochs=6)
+        self.reference(experiment)
+        stopped = self.fleet.start("stopped", f.binary("decoder_server"), "train", experiment, "--local", "--data",
+                                   self.split, "--labels", self.split / "server", "--out", self.run_folder)
+        self.wait_for_event("committed", 4)
+        stopped.kill()
+        self.assertLess(read_json(self.run_folder / "manifest.json")["last"]["step"], 6 * BATCHES)
+        self.fleet.train_local(experiment, self.split, self.run_folder, "--resume")
+        self.assertEqual(weights(self.run_folder), self.reference(experiment)[1])
+
     def test_everybody_is_killed(self):
         experiment = self.experiment(**SLOW, training__checkpoint_every=7, training__epochs=3)
         server, nodes = self.start(experiment)
@@ -289,7 +312,9 @@ class Result(TrainingCase):
         self.assertEqual(result["experiment"], "tiny")
         self.assertRegex(result["run"], "^[0-9a-f]{16}$")
         final = result["final"]
-        self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy"})
+        self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy",
+                                      "soft_validation_accuracy", "validation_accuracy"})
+        self.assertEqual((final["soft_validation_accuracy"], final["validation_accuracy"]), (None, None))
         for key in ("train_accuracy", "soft_accuracy", "rounded_accuracy"):
             self.assertIsInstance(final[key], number, key)
             self.assertGreater(final[key], 30, f"{key} is hardly above chance")
@@ -304,15 +329,15 @@ class Result(TrainingCase):
         self.assertEqual([entry["epoch"] for entry in result["history"]], [1, 2])
         for entry in result["history"]:
             self.assertEqual(set(entry), {"epoch", "loss", "train_accuracy", "soft_accuracy", "rounded_accuracy",
-                                          "validation_accuracy", "seconds", "encoders"})
+                                          "soft_validation_accuracy", "validation_accuracy", "seconds", "encoders"})
             self.assertEqual([sum(encoder["bins"]) for encoder in entry["encoders"]], [TEST * 4] * PORTIONS)
         self.assertGreater(result["history"][0]["loss"], result["history"][1]["loss"])
         self.assertEqual({k: v for k, v in result["history"][1].items() if k in final}, final)
 
     def check_bits(self, result, over_tcp):
         bits = result["bits_per_sample"]
-        self.assertEqual(set(bits), {"payload", "frames", "tls", "tcp"})
-        self.assertEqual(bits["payload"], 16)
+        self.assertEqual(set(bits), {"payload", "coded", "entropy", "frames", "tls", "tcp"})
+        self.assertEqual((bits["payload"], bits["coded"]), (16, 16))
         self.assertIsNone(bits["tls"])
         # One Codes frame a node for the whole set, and the Batch that asks for it: at most 16 + 15 bytes beside the
         # codes, so that 1,000 samples a frame cost at most 5 % for the codes' frames.
@@ -363,6 +388,29 @@ class Result(TrainingCase):
         for node in result["nodes"]:
             self.assertLessEqual(node["frame_bits_in"]["Codes"], 1.05 * node["payload_bits"]["codes"])
         self.assertLessEqual(result["bits_per_sample"]["frames"], 1.05 * 16 + PORTIONS * 8 * 15 / 1000)
+
+
+    def test_samples_held_back_stand_in_for_the_test(self):
+        """With data.test: untouched nothing is asked of the test part; bits and histograms are of those held back."""
+        held = 300
+        experiment = self.experiment(data__validation=held, data__test="untouched", training__evaluate_every=100)
+        self.end_well(*self.start(experiment))
+        self.assert_same_weights(experiment)
+        result = read_json(self.run_folder / "result.json")
+        final, last = result["final"], result["history"][-1]
+        self.assertEqual((final["soft_accuracy"], final["rounded_accuracy"]), (None, None))
+        for key in ("soft_validation_accuracy", "validation_accuracy"):
+            self.assertGreater(final[key], 30, key)
+            self.assertAlmostEqual(final[key] * held / 100, round(final[key] * held / 100))
+        self.assertEqual([sum(encoder["bins"]) for encoder in last["encoders"]], [held * 4] * PORTIONS)
+        self.assertGreater(result["bits_per_sample"]["frames"], 16)
+        said = subprocess.run([f.binary("fewbit"), "result", self.run_folder], capture_output=True, text=True, check=True)
+        self.assertRegex(said.stdout, r"accuracy +training +[\d.]+ %   unrounded validation +[\d.]+ %   rounded validation +")
+        both = self.experiment(data__validation=held, training__evaluate_every=100)
+        with_test = read_json(self.reference(both)[0] / "result.json")["final"]
+        for key in ("soft_validation_accuracy", "validation_accuracy"):
+            self.assertEqual(with_test[key], final[key])
+        self.assertGreater(with_test["rounded_accuracy"], 30)
 
 
 class Keeping(TrainingCase):

@@ -41,11 +41,17 @@ class Fixed64(int):
     pass
 
 
+class Fixed32(int):
+    pass
+
+
 def message(*fields):
     out = b""
     for number, value in fields:
         if isinstance(value, Fixed64):
             out += varint(number << 3 | 1) + struct.pack("<Q", value)
+        elif isinstance(value, Fixed32):
+            out += varint(number << 3 | 5) + struct.pack("<I", value)
         elif isinstance(value, int):
             out += varint(number << 3) + varint(value)
         else:
@@ -98,9 +104,10 @@ training:
 {extra}"""
 
 
-def hello(portion, name="node", portions=2, digest=None, protocol=1, train=8, test=6, shape=(1, 1, 392)):
+def hello(portion, name="node", portions=2, digest=None, protocol=1, train=8, test=6, shape=(1, 1, 392), coding=None):
     return message((1, protocol), (2, name), (3, portion), (4, "mnist"), (5, "runs"), (6, portions),
-                   (7, packed(*shape)), (8, train), (9, test), (10, digest or str(portion) * 64))
+                   (7, packed(*shape)), (8, train), (9, test), (10, digest or str(portion) * 64),
+                   *([(11, coding)] if coding else []))
 
 
 def welcome(mode, text=None, run=7, protocol=1, heartbeat=1000):
@@ -127,6 +134,14 @@ def activations(step, phase, rows, **values):
 
 def codes(model, first, samples, bits=None):
     return message((1, model), (2, first), (3, samples - 1), (4, bits or b"\x5a" * ((samples * 4 + 7) // 8)))
+
+
+def coded(sequence, first, samples, bits, check, model=2):
+    return message((1, model), (2, first), (3, samples - 1), (5, sequence), (6, bits), (7, Fixed32(check)))
+
+
+# The first frames of codes(2, 0, 6) and codes(2, 6, 6), range-coded.
+CODED = (1, 0, 6, b"\xa1\xe1", 0x4772d565), (2, 6, 6, b"\xa5", 0x83b57602)
 
 
 def gradients(step, rows, value=0.5):
@@ -343,6 +358,24 @@ def server_train_seeds():
     }
 
 
+def codes_seeds():
+    def frame(what, rows, data=b"", model=1, how=b""):
+        return bytes([model << 3 | what]) + how + bytes([rows - 1]) + data
+    lose, change, replace = 5, 6, 7
+    text = bytes(range(256)) * 8
+    return {
+        "good": bytes([3]) + frame(0, 6, b"\x5a\x5a\x5a") + frame(0, 100, b"\x11" * 50) + frame(0, 1, b"\x07"),
+        "lost": bytes([7]) + frame(0, 20, text[:20]) + frame(lose, 20, text[:20]) + frame(0, 20, text[:20]) * 3,
+        "changed": bytes([11]) + frame(0, 50, text[:75]) + frame(change, 50, text[:75], how=b"\x05\x40")
+        + frame(0, 50, text[:75]),
+        "replaced": bytes([15]) + frame(0, 9, text[:18]) + frame(replace, 9, b"\xff\xff" * 9) + frame(0, 256, text[:512]),
+        "other-model": bytes([3]) + frame(0, 8, b"1234") + frame(0, 8, b"1234", model=2) + frame(0, 8, b"1234"),
+        "lost-then-other-model": bytes([3]) + frame(0, 8, b"1234") + frame(lose, 8, b"1234") + frame(0, 8, b"1234", model=2),
+        "one-bit": bytes([0]) + frame(0, 256, bytes(32)) * 4,
+        "widest": bytes([63]) + frame(0, 16, text[:128]) + frame(0, 256, text),
+    }
+
+
 def server_serve_seeds():
     down, asked, later, alone, changes, stops = (n << 2 for n in range(1, 7))
 
@@ -391,6 +424,12 @@ def server_serve_seeds():
         "changes-for-ever": both + push(0, (1 << 64) - 3, 2) + change + prepared(0, 3, (1 << 64) - 1) + prepared(1, 3)
         + wait,
         "prepared-unasked": both + prepared(0, 3),
+        "coded": record(0, HELLO, hello(0, coding=1)) + record(0, READY, message((1, 2))) + node(1)
+        + record(0, CODES, coded(*CODED[0])) + record(0, CODES, coded(*CODED[1])) + push(1, 0, 12),
+        "coded-unasked": both + record(0, CODES, coded(*CODED[0])),
+        "coded-twice": record(0, HELLO, hello(0, coding=1)) + record(0, READY, message((1, 2)))
+        + record(0, CODES, coded(*CODED[0])) + record(0, CODES, coded(*CODED[1])) * 2,
+        "coding-unknown": record(0, HELLO, hello(0, coding=9)) + record(0, READY, message((1, 2))) + push(0, 0, 6),
         "stops": both + push(0, 0, 3) + request + record(stops) + request + push(1, 0, 2) + answer(0, 0),
         "malformed": both + record(0, CODES, b"\x22\x7f") + record(1, 40, b"!"),
     }
@@ -807,6 +846,7 @@ TARGETS = {
     "run_manifest": run_manifest_seeds,
     "image": image_seeds,
     "tls": tls_seeds,
+    "codes": codes_seeds,
 }
 
 

@@ -113,6 +113,7 @@ static inline void run_node(node *n) {
             fail_msg("a node refuses: %s", err_text());
         }
     }
+    encoder_settle(n->encoder);
     n->in.used = 0;
 }
 

@@ -170,7 +170,7 @@ static void takes_announced_samples_only(void **state) {
     assembler *a = make_assembler(4, 4, false);
     assembled out;
     assert_int_equal(assembler_add(a, 1, 0, 1, 0, &out), ASSEMBLER_IGNORED);
-    assert_int_equal(assembler_count(a)->late, 1);
+    assert_int_equal(assembler_count(a)->unknown, 1);
     assert_true(assembler_open(a, 1, 0xa, 0)); /* portions 1 and 3 */
     assert_false(assembler_open(a, 1, 0xf, 0));
     assert_int_equal(assembler_count(a)->refused, 1);
@@ -319,7 +319,7 @@ static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint
                                    assembled *out) {
     model_place *p = model_find(m, id);
     if (!p && !m->opens) {
-        m->counters.late++;
+        m->counters.unknown++;
         return ASSEMBLER_IGNORED;
     }
     p = p ? p : model_open(m, id, (1 << MODEL_PORTIONS) - 1, now);
@@ -431,6 +431,7 @@ static void agrees_with_a_naive_one(void **state) {
             assert_int_equal(counters->expired, m.counters.expired);
             assert_int_equal(counters->forgone, m.counters.forgone);
             assert_int_equal(counters->late, m.counters.late);
+            assert_int_equal(counters->unknown, m.counters.unknown);
             assert_int_equal(counters->duplicate, m.counters.duplicate);
             assert_int_equal(counters->refused, m.counters.refused);
             assert_int_equal(counters->waiting, m.counters.waiting);

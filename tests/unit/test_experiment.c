@@ -17,6 +17,7 @@ static void assert_same_data(const experiment *a, const experiment *b) {
     assert_true(a->data.mean == b->data.mean);
     assert_true(a->data.deviation == b->data.deviation);
     assert_int_equal(a->data.validation, b->data.validation);
+    assert_int_equal(a->data.test, b->data.test);
 }
 
 static void assert_same_nets(const experiment *a, const experiment *b) {
@@ -28,6 +29,8 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
     assert_int_equal(a->augment.flip, b->augment.flip);
     assert_int_equal(a->encoder.batch_norm, b->encoder.batch_norm);
     assert_int_equal(a->encoder.soft, b->encoder.soft);
+    assert_int_equal(a->encoder.noise, b->encoder.noise);
+    assert_true(a->encoder.temperature == b->encoder.temperature);
     assert_int_equal(a->encoder.decision, b->encoder.decision);
     assert_int_equal(a->decoder.net, b->decoder.net);
     assert_int_equal(a->classifier.net, b->classifier.net);
@@ -51,6 +54,7 @@ static void assert_same_training(const experiment *a, const experiment *b) {
     assert_int_equal(a->training.keep_best, b->training.keep_best);
     assert_int_equal(a->training.precision, b->training.precision);
     assert_true(a->training.portion_dropout == b->training.portion_dropout);
+    assert_true(a->training.average == b->training.average);
     assert_int_equal(a->paper.row, b->paper.row);
     assert_int_equal(a->paper.epochs, b->paper.epochs);
     assert_true(a->paper.train == b->paper.train);
@@ -121,14 +125,14 @@ static void every_key_is_read(void **state) {
     const experiment wanted = {
         .name = "whole",
         .title = "Every key",
-        .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000},
+        .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000, EXPERIMENT_TEST_UNTOUCHED},
         .augment = {1.5f, 10, 0.1f, 0.2f, true},
-        .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH},
+        .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH, ZOO_LOGISTIC_NOISE, 0.5f},
         .decoder = {ZOO_LINEAR},
         .classifier = {ZOO_MNIST, 1000},
         .loss = {0.75f, 0.1f},
         .optimiser = {NN_SGD, 0.001f, 0.5f, 0.01f, NN_ONE_CYCLE},
-        .training = {10, 100, UINT64_MAX, 70, 110, 6, true, NN_F32, 0.25f},
+        .training = {10, 100, UINT64_MAX, 70, 110, 6, true, NN_F32, 0.25f, 0.99f},
         .paper = {29, 50, 98.5f, 97.5f, 93.5f},
     };
     must_parse(NULL, 0, &e);
@@ -155,7 +159,7 @@ static void what_is_left_out_is_nothing(void **state) {
     const experiment wanted = {
         .name = "whole",
         .data = {"mnist", SPLIT_RUNS, 4, 0, 0, 0},
-        .encoder = {ZOO_SIMPLE_1D, 200, 4, false, ZOO_SIGMOID, ZOO_AFTER_TRAINING},
+        .encoder = {ZOO_SIMPLE_1D, 200, 4, false, ZOO_SIGMOID, ZOO_AFTER_TRAINING, ZOO_NO_NOISE, 0},
         .classifier = {.net = ZOO_MNIST, .hidden = 1000},
         .optimiser = {NN_SGD, 0.001f, 0},
         .training = {.epochs = 10, .batch = 100, .seed = UINT64_MAX},

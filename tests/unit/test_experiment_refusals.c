@@ -207,8 +207,10 @@ static void texts_that_are_too_long(void **state) {
     assert_change_refused(&(change){"name", "\"\""}, 1, "name");
 }
 
+enum { CHANGES_MAX = 4 };
+
 typedef struct rule_case {
-    change changes[3]; /* the last one breaks the rule */
+    change changes[CHANGES_MAX]; /* the last one breaks the rule */
     const char *demand;
     bool holds; /* on the edge, still right */
 } rule_case;
@@ -283,20 +285,46 @@ static const rule_case rules[] = {
     {{{"training.batch", "1"}}, "key training.batch must be at least 2 with batch norm", false},
     {{{"training.batch", "1"}, {"encoder.batch_norm", "false"}}, NULL, true},
     {{{"training.batch", "2"}}, NULL, true},
-    {{{"training.keep_best", "false"}, {"data.validation", "0"}, {"training.early_stop", "1"}},
+    {{{"data.test", "measured"},
+      {"training.keep_best", "false"},
+      {"data.validation", "0"},
+      {"training.early_stop", "1"}},
      "key training.early_stop needs data.validation",
      false},
-    {{{"training.early_stop", "0"}, {"data.validation", "0"}, {"training.keep_best", "true"}},
+    {{{"data.test", "measured"},
+      {"training.early_stop", "0"},
+      {"data.validation", "0"},
+      {"training.keep_best", "true"}},
      "key training.keep_best needs data.validation",
      false},
-    {{{"training.early_stop", "0"}, {"training.keep_best", "false"}, {"data.validation", "0"}}, NULL, true},
+    {{{"training.early_stop", "0"},
+      {"training.keep_best", "false"},
+      {"data.validation", "0"},
+      {"data.test", "measured"}},
+     NULL,
+     true},
+    {{{"training.early_stop", "0"},
+      {"training.keep_best", "false"},
+      {"data.validation", "0"},
+      {"data.test", "untouched"}},
+     "key data.test untouched needs data.validation",
+     false},
+    {{{"encoder.temperature", "0.009"}}, "key encoder.temperature must be from 0.01 to 1", false},
+    {{{"encoder.temperature", "1.01"}}, "key encoder.temperature must be from 0.01 to 1", false},
+    {{{"encoder.temperature", "0"}}, NULL, true},
+    {{{"training.average", "-0.1"}}, "key training.average must be from 0 to 0.99999", false},
+    {{{"training.average", "1"}}, "key training.average must be from 0 to 0.99999", false},
+    {{{"training.average", "0.9999"}}, NULL, true},
 };
 
 static void values_out_of_range(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         const rule_case *r = &rules[i];
-        size_t count = r->changes[1].path ? (r->changes[2].path ? 3 : 2) : 1;
+        size_t count = 1;
+        while (count < CHANGES_MAX && r->changes[count].path) {
+            count++;
+        }
         experiment e;
         if (r->holds) {
             must_parse(r->changes, count, &e);
@@ -502,7 +530,7 @@ static void files_that_are_none(void **state) {
     assert_told("folder.yaml", "not a regular file");
     put("whole.yaml", text, compose(text, &(change){"encoder.bits", "65"}, 1, NULL));
     assert_int_equal(experiment_load(in_folder("whole.yaml"), &e), ERR_INPUT);
-    assert_told("whole.yaml:19: key encoder.bits", "must be from 1 to 64");
+    assert_told("whole.yaml:20: key encoder.bits", "must be from 1 to 64");
 }
 
 static void huge_files(void **state) {

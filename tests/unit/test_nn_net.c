@@ -430,7 +430,9 @@ static void encoders_are_numbered_as_in_torch(void **state) {
                                    4,
                                    norm,
                                    steep ? ZOO_RESIGMOID : ZOO_SIGMOID,
-                                   straight ? ZOO_STRAIGHT_THROUGH : ZOO_AFTER_TRAINING};
+                                   straight ? ZOO_STRAIGHT_THROUGH : ZOO_AFTER_TRAINING,
+                                   ZOO_NO_NOISE,
+                                   0};
         nn_kind kinds[9] = {NN_DENSE, NN_RELU, NN_DENSE};
         size_t count = 3;
         if (norm) {
@@ -473,7 +475,7 @@ static void heads_are_numbered_as_in_torch(void **state) {
  * with the gradient on the input 39,200 more. The head's 16-784-1000-10 has 806,544, three times. */
 static void multiply_adds_by_hand(void **state) {
     (void)state;
-    const zoo_encoder about = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_SIGMOID, ZOO_AFTER_TRAINING};
+    const zoo_encoder about = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_SIGMOID, ZOO_AFTER_TRAINING, ZOO_NO_NOISE, 0};
     nn_spec spec;
     zoo_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
     assert_true(nn_spec_step_macs(&spec, 100, false) == 8080000);

@@ -68,6 +68,7 @@ static void set_field(const ProtobufCFieldDescriptor *field, any_message *m) {
     }
     switch (field->type) {
     case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_FIXED32:
         *(uint32_t *)(void *)at = UINT32_MAX - field->id;
         return;
     case PROTOBUF_C_TYPE_UINT64:

@@ -20,6 +20,7 @@ static const char *const kind_names[] = {
     [NN_BATCH_NORM] = "norm",
     [NN_SIGMOID] = "sigmoid",
     [NN_RESIGMOID] = "resigmoid",
+    [NN_NOISE] = "noise",
     [NN_QUANTIZE] = "quantize",
     [NN_IMAGE] = "image",
     [NN_FLATTEN] = "flatten",
@@ -103,6 +104,11 @@ static void simple_1d(void **state) {
     e.batch_norm = true;
     e.decision = ZOO_AFTER_TRAINING;
     assert_encoder(&e, plane, "dense 200 relu dense 8 norm sigmoid", 206624, 16);
+    e.temperature = 0.5f;
+    assert_encoder(&e, plane, "dense 200 relu dense 8 norm noise sigmoid", 206624, 16);
+    e.noise = ZOO_LOGISTIC_NOISE;
+    e.temperature = 0;
+    assert_encoder(&e, plane, "dense 200 relu dense 8 norm noise sigmoid", 206624, 16);
 }
 
 #define TUTORIAL                                                                                                       \
@@ -163,6 +169,40 @@ static void resnet18(void **state) {
     for (size_t i = 0; i < spec.count; i++) {
         assert_int_equal(spec.layers[i].init_fan_out, spec.layers[i].kind == NN_CONVOLUTION);
     }
+}
+
+/* 16 and 32 channels, pooled, 64, pooled; of a quadrant and of a half of a digit. */
+static void convolutions_with_batch_norm(void **state) {
+    (void)state;
+    zoo_encoder e = {.net = ZOO_CONV_NORM, .hidden = 128, .bits = 4, .batch_norm = true};
+    e.decision = ZOO_STRAIGHT_THROUGH;
+    assert_encoder(&e, (nn_shape){1, 14, 14},
+                   "image 1x14x14 conv 16x14x14 norm relu conv 32x14x14 norm relu pool 32x7x7 conv 64x7x7 norm relu "
+                   "pool 64x3x3 flatten 576 dense 128 norm relu dense 4 norm sigmoid quantize",
+                   98148 + 8, 480 + 8);
+    e.batch_norm = false;
+    e.bits = 6;
+    assert_encoder(&e, (nn_shape){1, 14, 28},
+                   "image 1x14x28 conv 16x14x28 norm relu conv 32x14x28 norm relu pool 32x7x14 conv 64x7x14 norm relu "
+                   "pool 64x3x7 flatten 1344 dense 128 norm relu dense 6 sigmoid quantize",
+                   196710, 480);
+}
+
+#define STAGE(size, entry) "residual conv " size " norm relu conv norm shortcut " entry " conv " size " norm join relu "
+
+static void residual(void **state) {
+    (void)state;
+    zoo_encoder e = {.net = ZOO_RESIDUAL, .bits = 8, .batch_norm = true, .decision = ZOO_STRAIGHT_THROUGH};
+    assert_encoder(&e, plane,
+                   "image 1x32x32 conv 32x32x32 norm relu " STAGE("64x16x16", "32x32x32")
+                       STAGE("128x8x8", "64x16x16") "conv 256x4x4 norm relu adaptive 256x1x1 flatten 256 dense 8 norm "
+                                                    "sigmoid quantize",
+                   585704 + 16, 1744);
+    nn_spec spec;
+    zoo_describe_encoder(&e, plane, &spec);
+    double macs = nn_spec_step_macs(&spec, 1, false) / 3;
+    assert_true(macs > 33e6 && macs < 35e6);
+    assert_int_equal(zoo_check_encoder(&e, quadrant), ERR_OK);
 }
 
 static void squares(void **state) {
@@ -237,6 +277,27 @@ static void linear_heads(void **state) {
     assert_head(&h, "dense 784 dense 1000 relu dense 10", 13328 + 795010, 0);
     h.decoder = ZOO_NO_DECODER;
     assert_head(&h, "dense 1000 relu dense 10", 795010, 0);
+}
+
+/* The classifier reads the bits themselves, whatever the sample's shape. */
+static void heads_without_a_decoder(void **state) {
+    (void)state;
+    zoo_head h = head_of_planes;
+    h.decoder = ZOO_DIRECT;
+    h.classifier = ZOO_MLP;
+    h.hidden = 512;
+    assert_head(&h, "dense 512 norm relu dense 10", 24 * 512 + 512 + 1024 + 5130, 1024);
+    h.classifier = ZOO_MNIST;
+    assert_head(&h, "dense 512 relu dense 10", 24 * 512 + 512 + 5130, 0);
+    h.decoder = ZOO_LINEAR;
+    h.classifier = ZOO_MLP;
+    h.sample = (nn_shape){1, 28, 28};
+    assert_head(&h, "dense 784 dense 512 norm relu dense 10", 25 * 784 + 785 * 512 + 1024 + 5130, 1024);
+    h.decoder = ZOO_DIRECT;
+    h.classifier = ZOO_PLAYGROUND;
+    const char *part;
+    assert_int_equal(zoo_check_head(&h, &part), ERR_INPUT);
+    assert_string_equal(part, "classifier");
 }
 
 static void square_heads(void **state) {
@@ -516,9 +577,12 @@ int main(void) {
         cmocka_unit_test(quadrants),
         cmocka_unit_test(alexnet),
         cmocka_unit_test(resnet18),
+        cmocka_unit_test(convolutions_with_batch_norm),
+        cmocka_unit_test(residual),
         cmocka_unit_test(squares),
         cmocka_unit_test(squares_of_every_side),
         cmocka_unit_test(linear_heads),
+        cmocka_unit_test(heads_without_a_decoder),
         cmocka_unit_test(square_heads),
         cmocka_unit_test(the_classifier_alone),
         cmocka_unit_test(what_is_fixed),

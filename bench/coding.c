@@ -1,0 +1,177 @@
+/* Range coding of codes in bulk, beside zlib's deflate of the same packed codes.
+ *
+ *     coding BITS FRAMES
+ *
+ * draws FRAMES frames of 1000 codes of BITS bits, each bit uneven in its own way behind every start of a code, as a
+ * trained encoder's are, and takes the best of a few passes over all of them. Deflate (level 6) is one stream, flushed
+ * behind each frame, so that it too learns from frame to frame.
+ *
+ * Prints {"worth": the source's entropy, and for "range" and "deflate" {"bits": a code took so many, "codes_in",
+ * "codes_out": codes a second}}. */
+#include "base/clock.h"
+#include "base/rng.h"
+#include "bits/code_stream.h"
+#include "bits/pack.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum { ROWS = 1000, PASSES = 5, BITS_MAX = CODE_STREAM_TREE_BITS, FRAME_MAX = ROWS * BITS_MAX };
+
+typedef struct job {
+    uint32_t bits;
+    size_t frames, frame_bytes;
+    uint8_t *packed;  /* [frames, frame_bytes] */
+    uint8_t *coded;   /* [frames, FRAME_MAX] */
+    size_t *lengths;  /* [frames] */
+    code_frame *what; /* [frames] */
+    double worth;
+} job;
+
+typedef struct outcome {
+    double bits, in_seconds, out_seconds;
+} outcome;
+
+static void draw(job *j) {
+    double shares[1 << BITS_MAX], reached[1 << BITS_MAX] = {[1] = 1};
+    rng r = rng_at(1, RNG_TEST, 0);
+    for (size_t at = 1; at < (size_t)1 << j->bits; at++) {
+        double p = shares[at] = 0.05 + 0.9 * (rng_u32(&r) & 65535u) / 65536.0;
+        j->worth += reached[at] * (-p * log2(p) - (1 - p) * log2(1 - p));
+        if (2 * at < (size_t)1 << j->bits) {
+            reached[2 * at] = reached[at] * (1 - p);
+            reached[2 * at + 1] = reached[at] * p;
+        }
+    }
+    for (size_t row = 0; row < j->frames * ROWS; row++) {
+        uint8_t *frame = j->packed + row / ROWS * j->frame_bytes;
+        size_t before = 1;
+        for (uint32_t place = 0; place < j->bits; place++) {
+            uint64_t bit = (rng_u32(&r) & 65535u) < (uint32_t)(65536 * shares[before]);
+            pack_put(frame, row % ROWS * j->bits + place, 1, bit);
+            before = before << 1 | bit;
+        }
+    }
+}
+
+static err code_range(job *j, outcome *o) {
+    code_stream *from = NULL, *to = NULL;
+    err e = code_stream_new(&from, j->bits, ROWS);
+    e = e ? e : code_stream_new(&to, j->bits, ROWS);
+    uint64_t start = clock_now_ns();
+    for (size_t i = 0; i < j->frames && !e; i++) {
+        code_frame *f = &j->what[i];
+        *f = (code_frame){.model = 1, .first = i * ROWS, .rows = ROWS};
+        code_stream_encode(from, j->packed + i * j->frame_bytes, f);
+        memcpy(j->coded + i * FRAME_MAX, f->coded, f->length);
+        f->coded = j->coded + i * FRAME_MAX;
+        j->lengths[i] = f->length;
+    }
+    o->in_seconds = clock_seconds_since(start);
+    start = clock_now_ns();
+    for (size_t i = 0; i < j->frames && !e; i++) {
+        const uint8_t *packed;
+        e = code_stream_decode(to, &j->what[i], &packed);
+    }
+    o->out_seconds = clock_seconds_since(start);
+    code_stream_free(from);
+    code_stream_free(to);
+    return e;
+}
+
+static err code_deflate(job *j, outcome *o) {
+    static uint8_t packed[FRAME_MAX];
+    z_stream from = {0}, to = {0};
+    if (deflateInit(&from, 6) != Z_OK || inflateInit(&to) != Z_OK) {
+        return err_fail(ERR_MEMORY, "no memory for zlib");
+    }
+    uint64_t start = clock_now_ns();
+    for (size_t i = 0; i < j->frames; i++) {
+        from.next_in = j->packed + i * j->frame_bytes;
+        from.avail_in = (uInt)j->frame_bytes;
+        from.next_out = j->coded + i * FRAME_MAX;
+        from.avail_out = FRAME_MAX;
+        deflate(&from, Z_SYNC_FLUSH);
+        j->lengths[i] = FRAME_MAX - from.avail_out;
+    }
+    o->in_seconds = clock_seconds_since(start);
+    err e = ERR_OK;
+    start = clock_now_ns();
+    for (size_t i = 0; i < j->frames && !e; i++) {
+        to.next_in = j->coded + i * FRAME_MAX;
+        to.avail_in = (uInt)j->lengths[i];
+        to.next_out = packed;
+        to.avail_out = sizeof packed;
+        inflate(&to, Z_SYNC_FLUSH);
+        bool is_good = sizeof packed - to.avail_out == j->frame_bytes &&
+                       memcmp(packed, j->packed + i * j->frame_bytes, j->frame_bytes) == 0;
+        e = is_good ? ERR_OK : err_fail(ERR_INTERNAL, "zlib gives other codes");
+    }
+    o->out_seconds = clock_seconds_since(start);
+    deflateEnd(&from);
+    inflateEnd(&to);
+    return e;
+}
+
+static err best_of(job *j, err (*code)(job *j, outcome *o), outcome *best) {
+    err e = ERR_OK;
+    for (int pass = 0; pass < PASSES && !e; pass++) {
+        outcome now;
+        e = code(j, &now);
+        best->in_seconds = pass == 0 || now.in_seconds < best->in_seconds ? now.in_seconds : best->in_seconds;
+        best->out_seconds = pass == 0 || now.out_seconds < best->out_seconds ? now.out_seconds : best->out_seconds;
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < j->frames; i++) {
+        bytes += j->lengths[i];
+    }
+    best->bits = 8.0 * (double)bytes / (double)(j->frames * ROWS);
+    return e;
+}
+
+static void print_outcome(const job *j, const char *name, const outcome *o) {
+    double codes = (double)(j->frames * ROWS);
+    printf(", \"%s\": {\"bits\": %.4f, \"codes_in\": %.0f, \"codes_out\": %.0f}", name, o->bits, codes / o->in_seconds,
+           codes / o->out_seconds);
+}
+
+static err run(int argc, char **argv) {
+    job j = {.bits = argc == 3 ? (uint32_t)atoi(argv[1]) : 0, .frames = argc == 3 ? strtoul(argv[2], NULL, 10) : 0};
+    if (j.bits < 1 || j.bits > BITS_MAX || j.frames < 1 || j.frames > 100000) {
+        return err_fail(ERR_USAGE, "usage: coding BITS FRAMES, BITS from 1 to %d", BITS_MAX);
+    }
+    j.frame_bytes = pack_bytes((size_t)ROWS * j.bits);
+    j.packed = calloc(j.frames, j.frame_bytes);
+    j.coded = calloc(j.frames, FRAME_MAX);
+    j.lengths = calloc(j.frames, sizeof *j.lengths);
+    j.what = calloc(j.frames, sizeof *j.what);
+    if (!j.packed || !j.coded || !j.lengths || !j.what) {
+        return err_fail(ERR_MEMORY, "no memory for %zu frames", j.frames);
+    }
+    draw(&j);
+    outcome ours, theirs;
+    err e = best_of(&j, code_range, &ours);
+    e = e ? e : best_of(&j, code_deflate, &theirs);
+    if (!e) {
+        printf("{\"worth\": %.4f", j.worth);
+        print_outcome(&j, "range", &ours);
+        print_outcome(&j, "deflate", &theirs);
+        puts("}");
+    }
+    free(j.packed);
+    free(j.coded);
+    free(j.lengths);
+    free(j.what);
+    return e;
+}
+
+int main(int argc, char **argv) {
+    err e = run(argc, argv);
+    if (e) {
+        fprintf(stderr, "coding: %s\n", err_text());
+    }
+    return err_exit_code(e);
+}

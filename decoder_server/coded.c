@@ -1,0 +1,96 @@
+#include "decoder_server/coded.h"
+
+#include "bits/code_stream.h"
+#include "bits/code_tally.h"
+
+#include <stdlib.h>
+
+struct coded {
+    uint32_t bits;
+    code_stream *stream;
+    code_tally tally;
+    uint64_t frames, refused, coded_bits;
+    Fewbit__Codes unpacked; /* the message last taken */
+};
+
+err coded_new(coded **out, uint32_t bits) {
+    coded *c = calloc(1, sizeof *c);
+    if (!c) {
+        return err_fail(ERR_MEMORY, "no memory for coded codes");
+    }
+    c->bits = bits;
+    err e = code_stream_new(&c->stream, bits, CODE_STREAM_ROWS_MAX);
+    e = e ? e : code_tally_init(&c->tally, bits);
+    if (e) {
+        coded_free(c);
+        return e;
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+void coded_free(coded *c) {
+    if (c) {
+        code_stream_free(c->stream);
+        code_tally_free(&c->tally);
+        free(c);
+    }
+}
+
+void coded_reset(coded *c) {
+    code_stream_reset(c->stream);
+}
+
+static err decode(coded *c, const Fewbit__Codes *codes) {
+    if (codes->bits.len > 0) {
+        return err_fail(ERR_INPUT, "a Codes frame is both packed and coded");
+    }
+    if (codes->more >= CODE_STREAM_ROWS_MAX) {
+        return err_fail(ERR_INPUT, "a coded frame of more than %d codes", CODE_STREAM_ROWS_MAX);
+    }
+    code_frame f = {codes->model, codes->first,      codes->more + 1, codes->sequence,
+                    codes->check, codes->coded.data, codes->coded.len};
+    const uint8_t *packed;
+    err e = code_stream_decode(c->stream, &f, &packed);
+    if (!e) {
+        c->frames++;
+        c->coded_bits += coded_payload_bits(codes, c->bits);
+        code_tally_add(&c->tally, packed, f.rows);
+        c->unpacked = *codes;
+        c->unpacked.bits = (ProtobufCBinaryData){pack_bytes((size_t)f.rows * c->bits), (uint8_t *)(uintptr_t)packed};
+    }
+    return e;
+}
+
+err coded_take(coded *c, message *m) {
+    const Fewbit__Codes *codes = m->body.codes;
+    if (m->type != MESSAGE_CODES || (codes->sequence == 0 && codes->coded.len == 0)) {
+        return ERR_OK;
+    }
+    if (!c) {
+        return err_fail(ERR_INPUT, "a coded Codes frame, though the node did not ask to send such");
+    }
+    err e = decode(c, codes);
+    if (e) {
+        c->refused++;
+        return e;
+    }
+    m->body.codes = &c->unpacked;
+    return ERR_OK;
+}
+
+void coded_report(const coded *c, report_coding *r) {
+    *r = (report_coding){0};
+    if (!c) {
+        return;
+    }
+    *r = (report_coding){
+        .frames = c->frames,
+        .refused = c->refused,
+        .samples = c->tally.samples,
+        .packed_bits = c->tally.samples * c->bits,
+        .coded_bits = c->coded_bits,
+        .bit_entropy = code_tally_bit_entropy(&c->tally),
+        .code_entropy = code_tally_code_entropy(&c->tally),
+    };
+}

@@ -1,0 +1,146 @@
+#include "bits/code_stream.h"
+
+#include "base/cursor.h"
+#include "bits/pack.h"
+#include "bits/range.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+struct code_stream {
+    uint32_t bits, max_rows;
+    uint32_t sequence; /* of the frame before; 0: none */
+    uint32_t model;    /* of that frame */
+    size_t context_count;
+    range_probability *contexts;
+    uint8_t *coded;  /* [range_bytes_max(max_rows * bits)] */
+    uint8_t *packed; /* [max_rows, bits] */
+};
+
+static size_t contexts_for(uint32_t bits) {
+    return bits <= CODE_STREAM_TREE_BITS ? (size_t)1 << bits : (size_t)bits << CODE_STREAM_ORDER;
+}
+
+err code_stream_new(code_stream **out, uint32_t bits, uint32_t max_rows) {
+    code_stream *s = calloc(1, sizeof *s);
+    if (!s) {
+        return err_fail(ERR_MEMORY, "no memory for a stream of codes");
+    }
+    size_t all_bits = (size_t)max_rows * bits;
+    s->bits = bits;
+    s->max_rows = max_rows;
+    s->context_count = contexts_for(bits);
+    s->contexts = calloc(s->context_count, sizeof *s->contexts);
+    s->coded = malloc(range_bytes_max(all_bits));
+    s->packed = malloc(pack_bytes(all_bits));
+    if (!s->contexts || !s->coded || !s->packed) {
+        code_stream_free(s);
+        return err_fail(ERR_MEMORY, "no memory for a stream of codes");
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void code_stream_free(code_stream *s) {
+    if (s) {
+        free(s->contexts);
+        free(s->coded);
+        free(s->packed);
+        free(s);
+    }
+}
+
+void code_stream_reset(code_stream *s) {
+    s->sequence = 0;
+}
+
+static void start_afresh(code_stream *s) {
+    for (size_t i = 0; i < s->context_count; i++) {
+        s->contexts[i] = range_even();
+    }
+}
+
+/* Of the bit at `place`; `before` is the code's bits so far, the last one lowest, behind a leading 1. */
+static range_probability *context_of(code_stream *s, uint32_t place, uint64_t before) {
+    return s->bits <= CODE_STREAM_TREE_BITS
+               ? &s->contexts[before]
+               : &s->contexts[(size_t)place << CODE_STREAM_ORDER | (before & ((1u << CODE_STREAM_ORDER) - 1))];
+}
+
+/* Over all that a frame says. */
+static uint32_t check_of(const code_stream *s, const code_frame *f, const uint8_t *packed) {
+    uint8_t head[20];
+    put_u32_le(head, f->model);
+    put_u64_le(head + 4, f->first);
+    put_u32_le(head + 12, f->rows);
+    put_u32_le(head + 16, f->sequence);
+    uLong sum = crc32(0, head, sizeof head);
+    sum = f->length > 0 ? crc32(sum, f->coded, (uInt)f->length) : sum; /* of no bytes at NULL it would start anew */
+    return (uint32_t)crc32(sum, packed, (uInt)pack_bytes((size_t)f->rows * s->bits));
+}
+
+void code_stream_encode(code_stream *s, const uint8_t *packed, code_frame *f) {
+    if (s->sequence == 0 || s->sequence == UINT32_MAX || s->model != f->model) {
+        start_afresh(s);
+        s->sequence = 0;
+    }
+    s->model = f->model;
+    f->sequence = ++s->sequence;
+    range_encoder e;
+    range_encoder_start(&e, s->coded);
+    size_t at = 0;
+    for (uint32_t row = 0; row < f->rows; row++) {
+        uint64_t before = 1;
+        for (uint32_t place = 0; place < s->bits; place++, at++) {
+            unsigned bit = packed[at / 8] >> (at % 8) & 1;
+            range_encode(&e, context_of(s, place, before), bit);
+            before = before << 1 | bit;
+        }
+    }
+    f->coded = range_encoder_end(&e, &f->length);
+    f->check = check_of(s, f, packed);
+}
+
+static void decode_rows(code_stream *s, const code_frame *f) {
+    range_decoder d;
+    range_decoder_start(&d, f->coded, f->length);
+    memset(s->packed, 0, pack_bytes((size_t)f->rows * s->bits));
+    size_t at = 0;
+    for (uint32_t row = 0; row < f->rows; row++) {
+        uint64_t before = 1;
+        for (uint32_t place = 0; place < s->bits; place++, at++) {
+            unsigned bit = range_decode(&d, context_of(s, place, before));
+            s->packed[at / 8] |= (uint8_t)(bit << (at % 8));
+            before = before << 1 | bit;
+        }
+    }
+}
+
+err code_stream_decode(code_stream *s, const code_frame *f, const uint8_t **packed) {
+    uint32_t expected = s->sequence + 1;
+    bool is_fresh = f->sequence == 1, is_next = s->sequence > 0 && f->sequence == expected && f->model == s->model;
+    s->sequence = 0; /* unless all is well */
+    if (f->rows == 0 || f->rows > s->max_rows) {
+        return err_fail(ERR_INPUT, "a coded frame of %u codes: it must have 1 to %u", f->rows, s->max_rows);
+    }
+    if (!is_fresh && !is_next) {
+        return err_fail(ERR_INPUT, "coded frame %u of model %u came where frame %u was due", f->sequence, f->model,
+                        expected);
+    }
+    if (f->length > range_bytes_max((size_t)f->rows * s->bits)) {
+        return err_fail(ERR_INPUT, "coded frame %u has %zu bytes, more than %u codes can take", f->sequence, f->length,
+                        f->rows);
+    }
+    if (is_fresh) {
+        start_afresh(s);
+    }
+    decode_rows(s, f);
+    if (check_of(s, f, s->packed) != f->check) {
+        return err_fail(ERR_INPUT, "coded frame %u is not what was sent: its checksum differs", f->sequence);
+    }
+    s->sequence = f->sequence;
+    s->model = f->model;
+    *packed = s->packed;
+    return ERR_OK;
+}

@@ -1,0 +1,16 @@
+/* Other values for some keys of an experiment, as a sweep gives them. */
+#ifndef FEWBIT_EXPERIMENT_CHANGE_H
+#define FEWBIT_EXPERIMENT_CHANGE_H
+
+#include "experiment/experiment.h"
+
+/* `key` is "section.key" (or "name"); `value` as a file would write it: letters, digits and . _ + - / only. */
+typedef struct experiment_change {
+    const char *key, *value;
+} experiment_change;
+
+/* Makes all changes, then checks the whole as a file is checked; `where` names it in errors. On failure `*e` is as it
+ * was. */
+err experiment_apply(experiment *e, const char *where, const experiment_change *changes, size_t count);
+
+#endif

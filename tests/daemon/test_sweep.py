@@ -1,0 +1,243 @@
+#!/usr/bin/python3
+"""`fewbit sweep` and `fewbit plot --frontier` as a user runs them, on tiny data."""
+import json
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import tempfile
+import unittest
+import xml.dom.minidom
+
+import fleet as f
+from fleet import wait_until
+
+TRAIN, TEST, HELD = 600, 200, 150
+
+shared = None
+
+
+def setUpModule():
+    global shared
+    shared = pathlib.Path(tempfile.mkdtemp(prefix="fewbit-sweep-"))
+    unittest.addModuleCleanup(shutil.rmtree, shared, ignore_errors=True)
+    f.make_set(shared / "source", TRAIN, TEST)
+    f.split_set(shared / "source", shared / "split")
+
+
+class SweepCase(f.FleetCase):
+    def setUp(self):
+        super().setUp()
+        self.to = self.folder / "to"
+        f.write_experiment(self.folder / "base.yaml", training__epochs=1)
+
+    def sweep_file(self, text, name="sweep.yaml"):
+        (self.folder / name).write_text(text)
+        return self.folder / name
+
+    def sweep(self, text, *options, code=0, to=None):
+        program = self.fleet.run("sweep", f.binary("fewbit"), "sweep", self.sweep_file(text), "--to", to or self.to, "--data",
+                                 shared / "split", *options, code=code)
+        return program.printed, program.said
+
+    def table(self, to=None):
+        return json.loads(((to or self.to) / "sweep.json").read_text())
+
+
+GRID = """base: base.yaml
+variants:
+  as-it-is: {}
+  averaged: {training.average: 0.9, encoder.decision: straight-through}
+grid:
+  encoder.bits: [1, 2]
+  training.seed: [1, 2, 3]
+"""
+
+
+class Grids(SweepCase):
+    def test_every_combination_once(self):
+        printed, _ = self.sweep(GRID)
+        names = [f"{v}.bits-{b}.seed-{s}" for v in ("as-it-is", "averaged") for b in (1, 2) for s in (1, 2, 3)]
+        told = re.findall(r"^(\d+) of 12  (\S+)  trained in [\d.]+ s, rounded test [\d.]+ %$", printed, re.M)
+        self.assertEqual(told, [(str(i + 1), name) for i, name in enumerate(names)])
+        for name in names:
+            text = (self.to / name / "experiment.yaml").read_text()
+            variant, bits, seed = re.fullmatch(r"(.*)\.bits-(\d)\.seed-(\d)", name).groups()
+            self.assertIn(f"  bits: {bits}\n", text)
+            self.assertIn(f"  seed: {seed}\n", text)
+            self.assertEqual("  average: 0\n" not in text, variant == "averaged")
+            self.assertEqual("  decision: straight-through\n" in text, variant == "averaged")
+        self.check_table(names)
+        before = {name: (self.to / name / "result.json").stat().st_mtime_ns for name in names}
+        table = self.table()
+        again, _ = self.sweep(GRID)
+        self.assertEqual(len(re.findall(r"  kept, rounded", again)), 12)
+        self.assertEqual({name: (self.to / name / "result.json").stat().st_mtime_ns for name in names}, before)
+        self.assertEqual(self.table(), table)
+        self.assertEqual(again.split("group", 1)[1], printed.split("group", 1)[1])
+
+    def check_table(self, names):
+        table = self.table()
+        self.assertEqual((table["base"], table["set"]), ("tiny", "mnist"))
+        self.assertEqual([p["name"] for p in table["points"]], names)
+        self.assertEqual([(g["name"], g["bits"], g["seeds"]) for g in table["groups"]],
+                         [(f"{v}.bits-{b}", 4 * b, [1, 2, 3]) for v in ("as-it-is", "averaged") for b in (1, 2)])
+        self.assertEqual(table["groups"][2]["settings"], {"variant": "averaged", "encoder.bits": "1"})
+        for group in table["groups"]:
+            finals = [json.loads((self.to / f"{group['name']}.seed-{s}" / "result.json").read_text())["final"]
+                      for s in (1, 2, 3)]
+            for key in ("soft_accuracy", "rounded_accuracy"):
+                values = [final[key] for final in finals]
+                self.assertAlmostEqual(group[key]["mean"], statistics.mean(values))
+                self.assertAlmostEqual(group[key]["deviation"], statistics.stdev(values))
+                self.assertEqual((group[key]["least"], group[key]["largest"]), (min(values), max(values)))
+            self.assertGreater(len({final["rounded_accuracy"] for final in finals}), 1, "seeds change nothing")
+            self.assertNotIn("validation_accuracy", group)
+
+    def test_the_test_part_is_left_alone(self):
+        printed, _ = self.sweep("base: base.yaml\ngrid:\n  training.seed: [4]\n", "--validation", HELD, "--no-test")
+        final = json.loads((self.to / "seed-4" / "result.json").read_text())["final"]
+        self.assertEqual((final["soft_accuracy"], final["rounded_accuracy"]), (None, None))
+        held = final["validation_accuracy"]
+        self.assertIn(f", rounded validation {held:.2f} %\n", printed)
+        self.assertNotIn("test", printed)
+        group, = self.table()["groups"]
+        self.assertEqual((group["name"], group["validation_accuracy"]["mean"]), ("tiny", held))
+
+    def test_a_point_that_fails_does_not_hide_the_others(self):
+        text = "base: base.yaml\ngrid:\n  optimiser.learning_rate: [0.001, 100]\n  optimiser.kind: [sgd]\n"
+        printed, said = self.sweep(text, code=3)
+        self.assertRegex(printed, r"(?m)^1 of 2  learning_rate-0.001.kind-sgd  trained in")
+        self.assertRegex(printed, r"(?m)^2 of 2  learning_rate-100.kind-sgd  failed: .*the loss is")
+        self.assertRegex(said, r"^fewbit: 1 of 2 points have failed, first learning_rate-100.kind-sgd: [^\n]*\n$")
+        self.assertEqual(len(self.table()["points"]), 1)
+
+
+class Stopping(SweepCase):
+    LONG = "base: base.yaml\ngrid:\n  training.seed: [1, 2]\n  training.epochs: [10]\n  training.checkpoint_every: [5]\n"
+
+    def test_it_goes_on_where_it_was(self):
+        """Stopped inside the second point's training: the first is kept, the second ends with the same bits."""
+        whole = self.folder / "whole"
+        self.sweep(self.LONG, to=whole)
+        names = [f"seed-{s}.epochs-10.checkpoint_every-5" for s in (1, 2)]
+        program = self.fleet.start("stopped", f.binary("fewbit"), "sweep", self.sweep_file(self.LONG), "--to", self.to,
+                                   "--data", shared / "split")
+        wait_until(lambda: (self.to / names[1] / "manifest.json").exists(), "the second point's first checkpoint",
+                   explain=self.fleet.explain)
+        program.signal(signal.SIGTERM)
+        program.wait(130)
+        self.assertTrue(program.leaves_nobody())
+        self.assertFalse((self.to / names[1] / "result.json").exists())
+        self.assertIn(names[0], program.printed)
+        self.assertEqual(len(self.table()["points"]), 1)
+        printed, _ = self.sweep(self.LONG)
+        self.assertRegex(printed, rf"(?m)^1 of 2  {names[0]}  kept")
+        self.assertRegex(printed, rf"(?m)^2 of 2  {names[1]}  trained")
+        events = [json.loads(line)["event"] for line in (self.to / names[1] / "log.jsonl").read_text().splitlines()]
+        self.assertIn("resumed", events)
+        for name in names:
+            heads = [sorted((where / name / "head").iterdir()) for where in (whole, self.to)]
+            self.assertEqual(*[[path.read_bytes() for path in head] for head in heads])
+
+
+class Frontier(SweepCase):
+    def table_of(self, name, measure="rounded_accuracy", set_name="mnist", groups=((4, 80, 78, 82), (16, 98, 97, 98.5))):
+        folder = self.folder / name
+        folder.mkdir()
+        (folder / "sweep.json").write_text(json.dumps({"base": name, "set": set_name, "points": [], "groups": [
+            {"name": f"b{bits}", "bits": bits, "settings": {"variant": "it's", "encoder.bits": str(bits // 4)}, "seeds": [1],
+             measure: {"mean": mean, "deviation": 0, "least": least, "largest": largest}}
+            for bits, mean, least, largest in groups]}))
+        return folder
+
+    def plot(self, *arguments, code=0, **how):
+        program = self.fleet.run("plot", f.binary("fewbit"), "plot", *arguments, code=code, **how)
+        return program.printed, program.said
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
+    def test_a_line_a_sweep_and_the_papers_points(self):
+        one, other = self.table_of("one"), self.table_of("other")
+        printed, _ = self.plot("--frontier", one, other, "--to", self.folder, "--experiments", f.ROOT / "experiments")
+        self.assertEqual(printed, f"{self.folder}/frontier.svg\n")
+        document = xml.dom.minidom.parse(str(self.folder / "frontier.svg"))
+        text = " ".join(node.firstChild.data for node in document.getElementsByTagName("text") if node.firstChild)
+        text += " ".join(node.firstChild.data for node in document.getElementsByTagName("tspan") if node.firstChild)
+        for wanted in ("one, it's", "other, it's", "the paper, by row", "of test samples", "mnist"):
+            self.assertIn(wanted, text)
+        marks = [(use.getAttribute("xlink:href"), *map(float, re.match(r"translate\(([\d.]+),([\d.]+)\)",
+                                                                      use.getAttribute("transform")).groups()))
+                 for use in document.getElementsByTagName("use") if use.hasAttribute("color")]
+        ours = [mark[1:] for mark in marks if mark[0] == "#gpPt6"]
+        paper = [mark[1:] for mark in marks if mark[0] == "#gpPt5"]
+        self.assertEqual(len(ours), 2 * (2 + 1))  # and one in the key
+        self.assertEqual(len(paper), 4 + 1)  # rows 1 to 4
+        (low_x, low_y), (high_x, high_y) = ours[:2]
+        best = min(y for _, y in paper[:4])
+        self.assertAlmostEqual(paper[0][0], high_x, delta=0.1)  # 16 bits
+        self.assertAlmostEqual(best, high_y + (98 - 96.56) * (low_y - high_y) / (98 - 80), delta=0.1)
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
+    def test_a_sweep_that_left_the_test_alone(self):
+        one = self.table_of("one", measure="validation_accuracy")
+        self.plot("--frontier", one, "--experiments", self.folder)
+        self.assertIn("of samples held back", (one / "frontier.svg").read_text())
+
+    def test_refusals(self):
+        one, other = self.table_of("one"), self.table_of("other", set_name="cifar10")
+        self.assertRegex(self.plot("--frontier", one, other, code=3)[1], "is on cifar10, the sweep before on mnist")
+        self.assertRegex(self.plot("--frontier", self.folder, code=4)[1], "sweep.json")
+        self.assertRegex(self.plot("--frontier", self.table_of("none", groups=()), code=4)[1], "no finished point")
+        self.plot("--frontier", code=2)
+        self.plot(one, other, code=2)
+        self.assertRegex(self.plot("--frontier", one, code=4, PATH=str(self.folder))[1], "there is no gnuplot here")
+        for text in ("{", "{}", '{"base": "a", "set": "mnist", "groups": 3}'):
+            (one / "sweep.json").write_text(text)
+            self.assertRegex(self.plot("--frontier", one, code=3)[1], r"^fewbit: [^\n]*sweep.json:[^\n]*\n$")
+
+
+class Refusals(SweepCase):
+    def test_files(self):
+        for text, pattern in (
+                ("", "is empty"),
+                ("base: [", "sweep.yaml:"),
+                ("grid: {}\n", "key base is missing"),
+                ("base: none.yaml\n", "none.yaml"),
+                ("base: base.yaml\nbits: 3\n", "sweep.yaml:2: is none of base, grid and variants"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: 3\n", "sweep.yaml:3: is no list of values"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: []\n", "sweep.yaml:3: lists no value"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: [1]\n  encoder.bits: [2]\n", "sweep.yaml:4: is there twice"),
+                ("base: base.yaml\ngrid:\n  encoder.bit: [1]\n", "point bit-1 as resolved: key encoder.bit is not known"),
+                ("base: base.yaml\ngrid:\n  bits: [1]\n", "key bits is not known"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: [1, 65]\n", "point bits-65 as resolved.*encoder.bits must be from 1"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: ['1\\n']\n", "is not made of letters"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: [1, 1]\n", "two points are called bits-1"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: [1]\nvariants:\n  one: {encoder.bits: 2}\n",
+                 "sweep.yaml:5: is varied by the grid too"),
+                ("base: base.yaml\nvariants:\n  one: 3\n", "sweep.yaml:3: is no mapping"),
+                ("base: base.yaml\ngrid:\n" + "".join(
+                    f"  {key}: [{', '.join(map(str, range(1, 60)))}]\n"
+                    for key in ("encoder.bits", "training.seed", "training.epochs")), "more than 10000"),
+        ):
+            with self.subTest(text):
+                _, said = self.sweep(text, code=4 if "none.yaml" in text else 3)
+                self.assertRegex(said, rf"^fewbit: [^\n]*{pattern}[^\n]*\n$")
+        self.assertFalse(self.to.exists())
+
+    def test_options(self):
+        for options in ((), ("sweep.yaml",), ("sweep.yaml", "--to", "to"), ("a", "b", "--to", "to", "--data", "data"),
+                        ("sweep.yaml", "--to", "to", "--data", "data", "--validation", "0")):
+            self.fleet.run("sweep", f.binary("fewbit"), "sweep", *options, code=2)
+        _, said = self.sweep("base: base.yaml\n", "--no-test", code=3)
+        self.assertIn("data.test untouched needs data.validation", said)
+
+    def test_a_folder_of_other_settings(self):
+        self.sweep("base: base.yaml\n")
+        f.write_experiment(self.folder / "base.yaml", training__epochs=2)
+        _, said = self.sweep("base: base.yaml\n", code=3)
+        self.assertRegex(said, "1 of 1 points have failed.*is the result of other settings")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,207 @@
+/* The door: who is let in, who stays outside, and how much of a crowd is dealt with in one turn of the loop. */
+#include "wire/door.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { MOST = 64, PATIENT_MS = 100000, DEADLINE_S = 20, TURN_MOST = 8 };
+
+typedef struct host {
+    uv_loop_t loop;
+    door *door;
+    int inside[MOST];
+    uint32_t count;
+} host;
+
+static host here;
+
+static bool has_line(const uint8_t *bytes, size_t length) {
+    return memchr(bytes, '\n', length) != NULL;
+}
+
+static void on_enter(void *context, const door_caller *caller) {
+    host *h = context;
+    assert_int_equal(caller->address->sa_family, AF_INET);
+    assert_int_equal(caller->address_length, sizeof(struct sockaddr_in));
+    assert_true(caller->said_length == 0 || caller->said_length == 16 || has_line(caller->said, caller->said_length));
+    h->inside[h->count++] = caller->socket;
+}
+
+static void open_door(uint32_t most, uint32_t patience_ms, bool lets_in_at_once) {
+    door_config config = {
+        .host = "localhost",
+        .most = most,
+        .patience_ms = patience_ms,
+        .lets_in_at_once = lets_in_at_once,
+        .look_bytes = 16,
+        .is_enough = has_line,
+        .enter = on_enter,
+        .context = &here,
+    };
+    here = (host){0};
+    uv_loop_init(&here.loop);
+    assert_int_equal(door_new(&here.door, &here.loop, &config), ERR_OK);
+}
+
+static void close_door(void) {
+    door_close(here.door);
+    uv_run(&here.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&here.loop), 0);
+    for (uint32_t i = 0; i < here.count; i++) {
+        close(here.inside[i]);
+    }
+}
+
+static int call(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(door_port(here.door))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static int call_and_say(const char *words) {
+    int fd = call();
+    assert_int_equal(send(fd, words, strlen(words), 0), strlen(words));
+    return fd;
+}
+
+static bool is_over(int fd) {
+    char byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+#define await(condition)                                                                                               \
+    do {                                                                                                               \
+        time_t await_end = time(NULL) + DEADLINE_S;                                                                    \
+        while (!(condition)) {                                                                                         \
+            assert_true(time(NULL) < await_end);                                                                       \
+            uv_run(&here.loop, UV_RUN_ONCE);                                                                           \
+        }                                                                                                              \
+    } while (0)
+
+static void who_says_enough_is_let_in_with_nothing_read(void **state) {
+    (void)state;
+    open_door(MOST, PATIENT_MS, false);
+    int silent = call(), begins = call_and_say("no end"), whole = call_and_say("a line\n");
+    await(here.count == 1);
+    char words[16] = "";
+    assert_int_equal(recv(here.inside[0], words, sizeof words, 0), 7);
+    assert_string_equal(words, "a line\n");
+    await(door_count(here.door)->outside == 2);
+    assert_int_equal(send(begins, "\n", 1, 0), 1);
+    await(here.count == 2);
+    int long_one = call_and_say("as much as it looks at, and more");
+    await(here.count == 3);
+    assert_int_equal(door_count(here.door)->taken, 4);
+    assert_int_equal(door_count(here.door)->inside, 3);
+    close_door();
+    assert_true(is_over(silent));
+    close(silent), close(begins), close(whole), close(long_one);
+}
+
+static void who_goes_is_forgotten(void **state) {
+    (void)state;
+    open_door(MOST, PATIENT_MS, false);
+    int silent = call(), begins = call_and_say("no end"), ends = call_and_say("no end");
+    await(door_count(here.door)->outside == 3);
+    close(silent), close(begins);
+    shutdown(ends, SHUT_WR); /* there is no more to come */
+    await(door_count(here.door)->outside == 0);
+    await(is_over(ends));
+    int whole = call_and_say("a line, and the end\n");
+    shutdown(whole, SHUT_WR);
+    await(here.count == 1);
+    assert_int_equal(door_count(here.door)->cut, 0);
+    close_door();
+    close(ends), close(whole);
+}
+
+static void who_takes_too_long_is_cut_off(void **state) {
+    (void)state;
+    int fds[MOST];
+    open_door(MOST, 1, false);
+    for (int i = 0; i < MOST; i++) {
+        fds[i] = call_and_say("?");
+    }
+    await(door_count(here.door)->cut == MOST);
+    for (int i = 0; i < MOST; i++) {
+        await(is_over(fds[i]));
+        close(fds[i]);
+    }
+    assert_int_equal(door_count(here.door)->outside, 0);
+    close_door();
+}
+
+static void one_too_many_is_closed_at_once(void **state) {
+    (void)state;
+    open_door(2, PATIENT_MS, false);
+    int whole = call_and_say("a line\n"), silent = call();
+    await(here.count == 1 && door_count(here.door)->outside == 1);
+    int late = call();
+    await(is_over(late));
+    assert_int_equal(door_count(here.door)->turned_away, 1);
+    door_left(here.door);
+    int next = call_and_say("a line\n");
+    await(here.count == 2);
+    assert_int_equal(door_count(here.door)->turned_away, 1);
+    close_door();
+    close(whole), close(silent), close(late), close(next);
+}
+
+static void a_turn_takes_a_few_of_a_crowd(void **state) {
+    (void)state;
+    int fds[MOST];
+    open_door(MOST, PATIENT_MS, false);
+    for (int i = 0; i < MOST; i++) {
+        fds[i] = call();
+    }
+    uint32_t before = 0;
+    while (before < MOST) {
+        uv_run(&here.loop, UV_RUN_ONCE);
+        assert_true(door_count(here.door)->outside - before <= TURN_MOST);
+        before = door_count(here.door)->outside;
+    }
+    for (int i = 0; i < MOST; i++) {
+        close(fds[i]);
+    }
+    while (before > 0) {
+        uv_run(&here.loop, UV_RUN_ONCE);
+        assert_true(before - door_count(here.door)->outside <= 2 * TURN_MOST);
+        before = door_count(here.door)->outside;
+    }
+    close_door();
+}
+
+static void silent_ones_are_let_in_until_it_hears_first(void **state) {
+    (void)state;
+    open_door(MOST, PATIENT_MS, true);
+    int first = call();
+    await(here.count == 1);
+    door_hear_first(here.door);
+    int second = call();
+    await(door_count(here.door)->outside == 1);
+    assert_int_equal(here.count, 1);
+    close_door();
+    close(first), close(second);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_says_enough_is_let_in_with_nothing_read),
+        cmocka_unit_test(who_goes_is_forgotten),
+        cmocka_unit_test(who_takes_too_long_is_cut_off),
+        cmocka_unit_test(one_too_many_is_closed_at_once),
+        cmocka_unit_test(a_turn_takes_a_few_of_a_crowd),
+        cmocka_unit_test(silent_ones_are_let_in_until_it_hears_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
