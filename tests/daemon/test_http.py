@@ -142,6 +142,19 @@ class Documented(HttpCase):
         self.api.check_event(schema, data)
         return json.loads(data)
 
+    def no_http(self):
+        """What is answered before there is a request, and so has no path in the document."""
+        for status, code, data in ((400, "bad_request", b"GARBAGE\r\n\r\n"),
+                                   (505, "bad_version", b"GET / HTTP/9.9\r\n\r\n"),
+                                   (414, "head_too_long", b"GET /" + b"x" * 12288)):
+            with socket.create_connection(("127.0.0.1", self.server.http), timeout=PATIENCE) as connection:
+                connection.sendall(data)
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                text = answer.read()
+            self.assertEqual((answer.status, json.loads(text)["error"]["code"]), (status, code))
+            self.api.check_event("Error", text)
+
     def test_all_of_it(self):
         self.serving()
         self.waiting()
@@ -161,6 +174,7 @@ class Documented(HttpCase):
         for path in ("/v1/nodes", "/v1/model", "/metrics", "/healthz", "/readyz"):
             self.answer(200, path)
         self.wrong(image)
+        self.no_http()
         nodes[2].kill()
         self.wait_ready(self.server, 3)
         self.assertEqual(self.answer(200, "/v1/nodes")["nodes"][2]["state"], "missing")
