@@ -20,7 +20,7 @@ typedef struct answer {
     answer_outcome outcome;
     bool degraded;
     uint32_t class, classes, portions;
-    uint32_t rounds, rounds_used;     /* of bits: how many there are, how many the answer took */
+    uint32_t rounds;                  /* of bits, that the answer took */
     uint8_t bits[SPLIT_PORTIONS_MAX]; /* of each portion that were sent; 0: it is missing */
     uint64_t have;                    /* bit k: portion k took part */
     /* When the nodes were asked; when their codes were in, or the deadline passed; when the class was known. */

@@ -73,9 +73,7 @@ void reply_classified(text *t, const char *request, const answer *a, const datas
     write_probabilities(t, a);
     write_codes(t, a);
     write_number(t, ",\"payload_bits\":", payload_bits(a));
-    if (a->rounds > 1) {
-        write_number(t, ",\"rounds\":", a->rounds_used);
-    }
+    write_number(t, ",\"rounds\":", a->rounds);
     write_number(t, ",\"frame_bytes\":", (uint64_t)a->frame_bytes[METER_IN] + a->frame_bytes[METER_OUT]);
     write_number(t, ",\"frame_bytes_sent\":", a->frame_bytes[METER_OUT]);
     write_number(t, ",\"frame_bytes_received\":", a->frame_bytes[METER_IN]);
