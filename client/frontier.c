@@ -1,6 +1,7 @@
 #include "client/frontier.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "client/gnuplot.h"
 #include "experiment/experiment.h"
 
@@ -67,17 +68,8 @@ static err add_group(frontier *f, const char *base, const json_t *group) {
 }
 
 static err read_sweep(const char *folder, char path[FILE_PATH_MAX], json_t **j) {
-    uint8_t *text;
-    size_t length;
-    json_error_t problem;
     err e = file_path(path, FILE_PATH_MAX, "%s/sweep.json", folder);
-    e = e ? e : file_read(path, SWEEP_MAX, &text, &length);
-    if (e) {
-        return e;
-    }
-    *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
-    free(text);
-    return *j ? ERR_OK : err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+    return e ? e : json_read(path, SWEEP_MAX, j);
 }
 
 static err take_sweep(frontier *f, const char *path, const json_t *j) {

@@ -1,6 +1,7 @@
 #include "client/plot.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/options.h"
 #include "client/frontier.h"
 #include "client/gnuplot.h"
@@ -8,7 +9,6 @@
 #include "client/stop.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { KEY_TO = 't', KEY_FRONTIER = 'f', KEY_EXPERIMENTS = 'e', RECORD_MAX = 64 << 20 };
@@ -65,21 +65,14 @@ static int take(int key, char *value, struct argp_state *state) {
 /* RUN/`name`'s list `key`, a new reference; *list stays NULL where there is no such file. */
 static err read_list(const char *run, const char *name, const char *key, json_t **list) {
     char path[FILE_PATH_MAX];
-    uint8_t *text = NULL;
-    size_t length = 0;
+    json_t *j = NULL;
     err e = file_path(path, sizeof path, "%s/%s", run, name);
     if (e || !file_exists(path)) {
         return e;
     }
-    e = file_read(path, RECORD_MAX, &text, &length);
+    e = json_read(path, RECORD_MAX, &j);
     if (e) {
         return e;
-    }
-    json_error_t problem;
-    json_t *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
-    free(text);
-    if (!j) {
-        return err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
     }
     *list = json_incref(json_object_get(j, key));
     json_decref(j);

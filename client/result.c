@@ -1,13 +1,13 @@
 #include "client/result.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/options.h"
 #include "experiment/experiment.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { RESULT_MAX = 8 << 20 };
 
@@ -89,21 +89,17 @@ static void print_bits(const json_t *j) {
 static err print_run(const char *run) {
     char path[FILE_PATH_MAX];
     experiment e;
-    uint8_t *text = NULL;
-    size_t length = 0;
+    json_t *j = NULL;
     err failed = file_path(path, sizeof path, "%s/experiment.yaml", run);
     failed = failed ? failed : experiment_load(path, &e);
     failed = failed ? failed : file_path(path, sizeof path, "%s/result.json", run);
-    failed = failed ? failed : file_read(path, RESULT_MAX, &text, &length);
+    failed = failed ? failed : json_read(path, RESULT_MAX, &j);
     if (failed) {
         return failed;
     }
-    json_error_t problem;
-    json_t *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
-    free(text);
     if (!json_is_object(j)) {
         json_decref(j);
-        return err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+        return err_fail(ERR_INPUT, "%s: is no result of a run", path);
     }
     printf("%s: %s\n", e.name, e.title);
     printf("trained       %lld epochs in %.1f s, %.2f s an epoch with its tests\n",

@@ -1,6 +1,7 @@
 #include "decoder_server/run.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "data/manifest.h"
 
@@ -143,21 +144,9 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
 
 /* The folder's file `name`; *j stays NULL where there is none. */
 static err read_json(const run *r, const char *name, size_t cap, char path[FILE_PATH_MAX], json_t **j) {
-    uint8_t *text;
-    size_t length;
     *j = NULL;
     err e = path_in(r, name, path);
-    if (e || !file_exists(path)) {
-        return e;
-    }
-    e = file_read(path, cap, &text, &length);
-    if (e) {
-        return e;
-    }
-    json_error_t problem;
-    *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
-    free(text);
-    return *j ? ERR_OK : err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+    return e || !file_exists(path) ? e : json_read(path, cap, j);
 }
 
 static err read_manifest(run *r) {

@@ -2,9 +2,11 @@
  *
  * A codeword's answer comes from the first that has it:
  *
- *     the table    whole codewords of few bits (serve/answers.h), filled when the classifier is made; where bits come
- * in rounds, a table a round, for samples of which every portion has come that far the cache    whatever the nets have
- * answered before (serve/seen.h) the nets     in batches
+ *     the table    whole codewords of few bits (serve/answers.h), filled when the classifier is made
+ *     the cache    whatever the nets have answered before (serve/seen.h)
+ *     the nets     in batches
+ *
+ * Where bits come in rounds there is a table a round, for samples of which every portion has come that far.
  *
  * All of them give what the nets give for that codeword, whichever of them it is. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_CLASSIFIER_H

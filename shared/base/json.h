@@ -1,8 +1,15 @@
-/* JSON as text (jansson). */
+/* JSON as text and in files (jansson). */
 #ifndef FEWBIT_BASE_JSON_H
 #define FEWBIT_BASE_JSON_H
 
+#include "base/err.h"
+
 #include <jansson.h>
+#include <stddef.h>
+
+/* The value in the file at `path`, of at most `cap` bytes, a new reference. ERR_INPUT names the line that is no JSON,
+ * or has a key twice. */
+err json_read(const char *path, size_t cap, json_t **value);
 
 /* The text of `value` (flags are json_dumps's), the caller's to free; NULL where memory ran out, or `value` is NULL.
  * jansson's own writer leaves pieces out, without a word, when an allocation fails half way: so what it wrote is read

@@ -55,24 +55,17 @@ static void add_decoder(zoo_builder *b, const zoo_head *h) {
     nets[h->decoder](b, h, side);
 }
 
-static void mnist(zoo_builder *b, const zoo_head *h) {
+/* ZOO_MNIST and ZOO_MLP. The latter is for a short row of bits: the batch norm gives it about the same slope whatever
+ * the bits' frequencies. */
+static void hidden_layer(zoo_builder *b, const zoo_head *h) {
     if (b->is_image) {
         zoo_add_named(b, NN_FLATTEN, "");
     }
     zoo_begin_part(b, "classifier");
     zoo_add_dense(b, h->hidden);
-    zoo_add(b, NN_RELU);
-    zoo_add_dense(b, h->classes);
-}
-
-/* For a short row of bits: the batch norm gives it about the same slope whatever the bits' frequencies. */
-static void mlp(zoo_builder *b, const zoo_head *h) {
-    if (b->is_image) {
-        zoo_add_named(b, NN_FLATTEN, "");
+    if (h->classifier == ZOO_MLP) {
+        zoo_add(b, NN_BATCH_NORM);
     }
-    zoo_begin_part(b, "classifier");
-    zoo_add_dense(b, h->hidden);
-    zoo_add(b, NN_BATCH_NORM);
     zoo_add(b, NN_RELU);
     zoo_add_dense(b, h->classes);
 }
@@ -104,9 +97,9 @@ static void playground(zoo_builder *b, const zoo_head *h) {
 
 void zoo_describe_head(const zoo_head *h, nn_spec *spec) {
     static void (*const classifiers[])(zoo_builder *, const zoo_head *) = {
-        [ZOO_MNIST] = mnist,
+        [ZOO_MNIST] = hidden_layer,
         [ZOO_PLAYGROUND] = playground,
-        [ZOO_MLP] = mlp,
+        [ZOO_MLP] = hidden_layer,
     };
     bool is_alone = h->decoder == ZOO_NO_DECODER;
     size_t inputs = is_alone ? zoo_elements(h->sample) : (size_t)h->portions * h->bits;

@@ -6,12 +6,12 @@ import re
 import socket
 import sys
 import unittest
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import fleet as f
 import serving
 from fleet import PORTIONS, wait_until
+from serving import metric
 
 TOKEN = "a-token-of-32-characters-or-more"
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
@@ -27,12 +27,6 @@ class BenchCase(serving.ServingCase):
         port = server if isinstance(server, int) else server.http
         return self.fleet.run("bench", f.binary("fewbit"), "bench", "serve", "--server", f"http://127.0.0.1:{port}",
                               *options, code=code)
-
-    def metric(self, server, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=f.PATIENCE) as answer:
-            text = answer.read().decode()
-        found = re.search(rf"(?m)^{re.escape(name)} (\S+)$", text)
-        return float(found.group(1)) if found else 0
 
     def assert_latencies(self, measured, count):
         self.assertEqual(set(measured), {"count", "mean", *PERCENTILES})
@@ -56,7 +50,7 @@ class Http(BenchCase):
         self.assertEqual(report["answered"], report["sent"])
         self.assertAlmostEqual(report["rate"], report["answered"] / report["seconds"], 3)
         self.assert_latencies(report["latency_ms"], report["sent"])
-        counted = self.metric(server, 'fewbit_http_requests_total{route="/v1/classify",status="200"}')
+        counted = metric(server, 'fewbit_http_requests_total{route="/v1/classify",status="200"}')
         self.assertEqual(counted, report["sent"])
         self.assertGreater(len({str(r["bits"]) for r in self.wait_for_results(report["sent"])}), 1)  # not one image
 
@@ -75,7 +69,7 @@ class Http(BenchCase):
         printed = self.bench(server, "--rate", 100, "--seconds", 1).printed
         refused = re.search(r"(?m)^status 503: (\d+)$", printed)
         self.assertTrue(refused, printed)
-        self.assertEqual(int(refused.group(1)), self.metric(
+        self.assertEqual(int(refused.group(1)), metric(
             server, 'fewbit_http_requests_total{route="/v1/classify",status="503"}'))
 
     def test_a_token_for_people_and_as_fast_as_it_goes(self):
@@ -109,15 +103,15 @@ class Codes(BenchCase):
         self.assertLessEqual(report["sent"], 20000)
         self.assertAlmostEqual(report["rate"], report["sent"] / report["seconds"], 3)
         self.assert_latencies(report["probes"], report["probes"]["count"])
-        pushed = self.metric(server, 'fewbit_samples_complete_total{source="push"}')
+        pushed = metric(server, 'fewbit_samples_complete_total{source="push"}')
         self.assertEqual(pushed, report["sent"])  # the probe behind the last code has seen to it
         results = [r for r in self.wait_for_results(report["sent"]) if r["from"] == "push"]
         self.assertEqual(len({r["id"] for r in results}), report["sent"])
         self.assertFalse(any(r["degraded"] for r in results))
         printed = self.codes(server, "--rate", 8000, "--seconds", 1).printed  # the portions are free again
         self.assertRegex(printed, r"\A8000 codewords offered, \d+ sent; .*\nlone requests meanwhile: \d+; median ")
-        for reason in ("duplicate", "late"):  # and the ids are new
-            ignored = self.metric(server, f'fewbit_portions_ignored_total{{source="push",reason="{reason}"}}')
+        for reason in ("duplicate", "late", "unknown", "other_model"):  # and the ids are new
+            ignored = metric(server, f'fewbit_portions_ignored_total{{source="push",reason="{reason}"}}')
             self.assertEqual(ignored, 0, reason)
 
     def test_a_portion_that_is_taken(self):

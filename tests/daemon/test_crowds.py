@@ -3,10 +3,8 @@
 honest gets every answer. (How long it takes meanwhile is the bench's matter.)"""
 import json
 import pathlib
-import re
 import sys
 import unittest
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import crowds
@@ -14,6 +12,7 @@ import fleet as f
 import serving
 from crowds import HEAD, Crowd, Honest, Pourers
 from fleet import PORTIONS, wait_until
+from serving import metrics
 
 CROWD, HTTP_MAX, LINKS_MAX = 10000, 2048, 1024
 
@@ -29,14 +28,6 @@ class Crowds(serving.ServingCase):
         self.has_room = room.__enter__()
         self.addCleanup(room.__exit__, None, None, None)
         self.server, self.nodes = self.start("--deadline", 1000 * f.PATIENCE)
-
-    def metric(self, name):
-        return self.metrics().get(name, 0)
-
-    def metrics(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.server.http}/metrics", timeout=f.PATIENCE) as answer:
-            text = answer.read().decode()
-        return {name: float(value) for name, value in re.findall(r"(?m)^([^#\s]\S*) (\S+)$", text)}
 
     def honest(self):
         """Clients, each of whose answers must be whole and right; the last check of a test is that they were."""
@@ -69,7 +60,7 @@ class Crowds(serving.ServingCase):
         end = self.honest()
         crowd = self.crowd(self.server.http, HEAD)
         wait_until(lambda: crowd.drip() or crowd.present() == 0, "the drip to be cut off", explain=self.fleet.explain)
-        m = self.metrics()
+        m = metrics(self.server)
         refused = m["fewbit_http_connections_refused_total"]
         cut = m["fewbit_http_connections_cut_total"]
         self.assertEqual(refused + cut, CROWD)
@@ -81,10 +72,10 @@ class Crowds(serving.ServingCase):
         end = self.honest()
         crowd = self.crowd(self.server.port, b"\xff\x0f\0\x01")  # a frame that does not come
         # All but a houseful; a second one gets in where connecting takes longer than a connection is let be silent.
-        wait_until(lambda: self.metric("fewbit_links_refused_total") >= CROWD - 2 * LINKS_MAX, "the rest's leave")
-        self.assertLessEqual(self.metric("fewbit_links"), LINKS_MAX)
+        wait_until(lambda: metrics(self.server)["fewbit_links_refused_total"] >= CROWD - 2 * LINKS_MAX, "the rest's leave")
+        self.assertLessEqual(metrics(self.server)["fewbit_links"], LINKS_MAX)
         crowd.close()
-        wait_until(lambda: self.metric("fewbit_links") == PORTIONS, "the crowd's leave")
+        wait_until(lambda: metrics(self.server)["fewbit_links"] == PORTIONS, "the crowd's leave")
         end()
 
     def test_bodies_that_never_end(self):
@@ -95,7 +86,7 @@ class Crowds(serving.ServingCase):
         wait_until(lambda: all(p.cut > 20 for p in pourers), "endless bodies to be cut off", explain=self.fleet.explain)
         for p in pourers:
             p.close()
-        m = self.metrics()
+        m = metrics(self.server)
         self.assertGreaterEqual(m["fewbit_http_connections_cut_total"], 20)
         self.assertGreaterEqual(m['fewbit_http_requests_total{route="/v1/classify",status="413"}'], 20)
         end()
