@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "data/manifest.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,7 +22,9 @@ static err path_in(const run *r, const char *name, char path[FILE_PATH_MAX]) {
 }
 
 static err head_path(const run *r, uint64_t step, char path[FILE_PATH_MAX]) {
-    return file_path(path, FILE_PATH_MAX, "%s/head/step-%" PRIu64 ".safetensors", r->folder, step);
+    char folder[FILE_PATH_MAX];
+    err e = path_in(r, "head", folder);
+    return e ? e : checkpoint_path(folder, step, path);
 }
 
 static err start(run *r, const char *folder) {
@@ -400,23 +401,19 @@ err run_load_weights(const run *r, nn_net *head) {
     return e;
 }
 
-static bool is_named(const run *r, uint64_t step) {
-    return (r->has_commit && step == r->last.position.step) || (r->has_best && step == r->best.position.step);
-}
-
 void run_prune_heads(const run *r) {
-    char path[FILE_PATH_MAX];
-    DIR *folder = path_in(r, "head", path) ? NULL : opendir(path);
-    if (!folder) {
-        return;
+    char folder[FILE_PATH_MAX];
+    uint64_t keep[2];
+    size_t count = 0;
+    if (r->has_commit) {
+        keep[count++] = r->last.position.step;
     }
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        uint64_t step;
-        if (sscanf(entry->d_name, "step-%" SCNu64 ".", &step) == 1 && !is_named(r, step)) {
-            unlinkat(dirfd(folder), entry->d_name, 0);
-        }
+    if (r->has_best) {
+        keep[count++] = r->best.position.step;
     }
-    closedir(folder);
+    if (!path_in(r, "head", folder)) {
+        checkpoint_prune(folder, keep, count);
+    }
 }
 
 err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {

@@ -130,7 +130,7 @@ static void sync_folder_of(const char *path) {
 
 err file_write_atomic(const char *path, const file_span *spans, size_t count) {
     char temporary[FILE_PATH_MAX];
-    err e = file_path(temporary, sizeof temporary, "%s.part-%d", path, (int)getpid());
+    err e = file_path(temporary, sizeof temporary, "%s" FILE_PART_SUFFIX "%d", path, (int)getpid());
     if (e) {
         return e;
     }

@@ -18,7 +18,9 @@ typedef struct file_span {
 err file_read(const char *path, size_t cap, uint8_t **bytes, size_t *length);
 
 /* Writes the spans one after another to a temporary file beside `path`, syncs it, renames it over `path` and
- * syncs the folder. On failure `path` is as it was and the temporary file is gone. */
+ * syncs the folder. On failure `path` is as it was and the temporary file is gone; of a process that was killed
+ * meanwhile it stays, as PATH.part-PID. */
+#define FILE_PART_SUFFIX ".part-"
 err file_write_atomic(const char *path, const file_span *spans, size_t count);
 
 /* mkdir -p. */

@@ -1,11 +1,14 @@
 #include "model/checkpoint.h"
 
+#include "base/log.h"
 #include "model/safetensors.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char format_name[] = "fewbit-1";
 
@@ -140,4 +143,38 @@ err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_o
     }
     safetensors_close(file);
     return e;
+}
+
+err checkpoint_path(const char *folder, uint64_t step, char path[FILE_PATH_MAX]) {
+    return file_path(path, FILE_PATH_MAX, "%s/step-%" PRIu64 ".safetensors", folder, step);
+}
+
+static bool is_to_go(const char *name, const uint64_t *keep, size_t count) {
+    uint64_t step, newest = 0;
+    int end = 0;
+    if (sscanf(name, "step-%" SCNu64 ".safetensors%n", &step, &end) != 1 || end == 0) {
+        return false;
+    }
+    bool is_kept = false;
+    for (size_t i = 0; i < count; i++) {
+        is_kept = is_kept || keep[i] == step;
+        newest = keep[i] > newest ? keep[i] : newest;
+    }
+    if (name[end] == '\0') {
+        return !is_kept;
+    }
+    return strncmp(name + end, FILE_PART_SUFFIX, sizeof FILE_PART_SUFFIX - 1) == 0 && step <= newest;
+}
+
+void checkpoint_prune(const char *folder, const uint64_t *keep, size_t count) {
+    DIR *entries = opendir(folder);
+    if (!entries) {
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        if (is_to_go(entry->d_name, keep, count) && unlinkat(dirfd(entries), entry->d_name, 0) != 0) {
+            log_warn("cannot remove %s/%s", folder, entry->d_name);
+        }
+    }
+    closedir(entries);
 }

@@ -5,12 +5,13 @@
  * under the plain names, since it is what is served; training goes on from "trained.encoder.0.weight". Metadata:
  * "format" = "fewbit-1", "run" (16 hex digits), "part" ("encoder.2", "head"), "step" (updates done). A checkpoint of
  * the system is all parts of one step; which steps are whole is the coordinator's to say (its manifest), not this
- * module's. */
+ * module's. One folder holds the steps of one part, each as step-N.safetensors. */
 #ifndef FEWBIT_MODEL_CHECKPOINT_H
 #define FEWBIT_MODEL_CHECKPOINT_H
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "nn/net.h"
 
 #include <stdint.h>
@@ -28,5 +29,11 @@ err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, cons
 /* Loads a file that must be exactly part `id`; a net for training also gets its optimiser state, and `o->step`.
  * `expected`, when not NULL, is the digest the file must have. On failure the net may be half loaded. */
 err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o, const uint8_t *expected);
+
+err checkpoint_path(const char *folder, uint64_t step, char path[FILE_PATH_MAX]);
+
+/* Removes every step that is not among keep [count], and what a process left half written when it was killed. A file
+ * that is being written for a step after all of keep stays. What cannot be removed is logged. */
+void checkpoint_prune(const char *folder, const uint64_t *keep, size_t count);
 
 #endif

@@ -224,6 +224,33 @@ static void a_folder_is_never_replaced(void **state) {
     nn_net_free(net);
 }
 
+static bool is_there(const char *name) {
+    return access(in_folder(name), F_OK) == 0;
+}
+
+/* What a killed process left half written goes with the steps that are no longer kept; what is not ours stays. */
+static void old_steps_and_halves_are_removed(void **state) {
+    (void)state;
+    static const char *const kept[] = {"step-7.safetensors",     "step-20.safetensors", "step-21.safetensors.part-9",
+                                       "step-7.safetensors.old", "step-.safetensors",   "notes"};
+    static const char *const gone[] = {"step-6.safetensors", "step-30.safetensors", "step-7.safetensors.part-1",
+                                       "step-13.safetensors.part-123", "step-20.safetensors.part-4"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        put(kept[i], "a", 1);
+    }
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+        put(gone[i], "b", 1);
+    }
+    checkpoint_prune(folder, (const uint64_t[]){20, 7}, 2);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        assert_true(is_there(kept[i]));
+    }
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+        assert_false(is_there(gone[i]));
+    }
+    checkpoint_prune("/nowhere", NULL, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(checkpoints_come_back),
@@ -233,6 +260,7 @@ int main(void) {
         IN_FOLDER(checkpoints_of_other_nets_are_refused),
         IN_FOLDER(a_failed_save_leaves_the_old_file),
         IN_FOLDER(a_folder_is_never_replaced),
+        IN_FOLDER(old_steps_and_halves_are_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
