@@ -114,7 +114,8 @@ static encoder_verdict refuse_out_of_turn(encoder *e, const char *name) {
 
 static err take_job(encoder *e, const experiment *described, uint64_t run) {
     drop_jobs(e);
-    return job_new(&e->job, described, run, e->mode == FEWBIT__MODE__MODE_TRAIN, e->config.data, e->config.state);
+    return job_new(&e->job, described, run, e->mode == FEWBIT__MODE__MODE_TRAIN, e->config.data, e->config.state,
+                   e->config.lanes);
 }
 
 static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
@@ -164,7 +165,8 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
 static err load_next(encoder *e, const Fewbit__Prepare *p) {
     experiment described;
     err failed = job_check(p->experiment, e->config.data, &described);
-    failed = failed ? failed : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state);
+    failed = failed ? failed : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state,
+                                      e->config.lanes);
     failed = failed ? failed : job_load(e->next, p->step, p->digest.len == DIGEST_BYTES ? p->digest.data : NULL);
     if (failed) {
         drop_next(e);

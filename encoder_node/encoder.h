@@ -21,6 +21,7 @@ typedef struct encoder_config {
     const char *name;    /* for people */
     const portion *data; /* borrowed */
     const char *state;   /* folder of its checkpoints; made when missing */
+    lanes *lanes;        /* for its net; NULL: all on the caller's thread. Borrowed */
 } encoder_config;
 
 /* Sends one message; the body is borrowed for the call. */

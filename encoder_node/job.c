@@ -51,7 +51,8 @@ static err plan_buffers(job *j) {
     return failed;
 }
 
-err job_new(job **out, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state) {
+err job_new(job **out, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state,
+            lanes *l) {
     const portion_info *info = portion_about(data);
     split s;
     uint32_t classes;
@@ -73,7 +74,8 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     experiment_describe_encoder(e, &s, &spec);
     j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
     j->net_rows = nn_rows_at_once(&spec, e->training.batch, JOB_ROWS);
-    nn_net_options options = {.max_rows = j->net_rows, .training = trains, .precision = e->training.precision};
+    nn_net_options options = {
+        .max_rows = j->net_rows, .training = trains, .lanes = l, .precision = e->training.precision};
     failed = nn_net_new(&j->net, &spec, &options);
     failed = failed ? failed : plan_buffers(j);
     failed = failed ? failed : store_open(&j->store, state, run, info->index);

@@ -39,7 +39,7 @@ typedef struct local {
     progress progress;
     uint32_t portions;
     local_peer peers[SPLIT_PORTIONS_MAX];
-    uint32_t busy[SPLIT_PORTIONS_MAX]; /* the encoders with mail, in this round */
+    uint32_t busy[SPLIT_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
     size_t work_tasks;
     arena unpacked;
 } local;
@@ -65,6 +65,12 @@ static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage
     }
     message_pack_frame(type, body, to->bytes + to->used);
     to->used += size;
+}
+
+/* Where the lanes do not go into the encoders, the last ones would leave lanes idle while they run side by side: they run
+ * one after another, each on all lanes. The numbers are the same either way. */
+static bool has_lanes(const local *l, uint32_t portion) {
+    return portion >= l->portions - l->portions % lanes_count(l->lanes);
 }
 
 /* The coordinator's host. */
@@ -137,11 +143,6 @@ static void round_task(void *context, size_t task) {
     }
 }
 
-/* What the coordinator said last: that the last checkpoint is committed. */
-static void deliver_rest(void *context, size_t portion) {
-    run_encoder(&((local *)context)->peers[portion]);
-}
-
 static err deliver_outbox(local *l, local_peer *p) {
     for (size_t at = 0; at < p->outbox.used;) {
         uint8_t type;
@@ -170,16 +171,25 @@ static void answer_meters(local *l) {
     }
 }
 
-/* The head's update and the encoders with mail, side by side; then their answers, in the order of portions. */
-static err run_round(local *l) {
+static void run_busy_encoders(local *l) {
     size_t busy = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        if (l->peers[k].inbox.used > 0) {
+        if (l->peers[k].inbox.used > 0 && !has_lanes(l, k)) {
             l->busy[busy++] = k;
         }
     }
     l->work_tasks = coordinator_work_tasks(l->coordinator);
     lanes_run(l->lanes, round_task, l, l->work_tasks + busy);
+    for (uint32_t k = 0; k < l->portions; k++) {
+        if (has_lanes(l, k)) {
+            run_encoder(&l->peers[k]);
+        }
+    }
+}
+
+/* The head's update and the encoders with mail; then their answers, in the order of portions. */
+static err run_round(local *l) {
+    run_busy_encoders(l);
     if (l->work_tasks > 0) {
         coordinator_work_done(l->coordinator);
     }
@@ -218,7 +228,8 @@ static err open_peer(local *l, uint32_t k, const char *data) {
     if (info->index != k || strcmp(info->digest, l->labels->portion_digests[k]) != 0) {
         return err_fail(ERR_INPUT, "%s: is not portion %u of what the labels were split from", folder, k);
     }
-    encoder_config config = {.name = p->name, .data = p->data, .state = p->state};
+    lanes *inside = has_lanes(l, k) ? l->lanes : NULL;
+    encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .lanes = inside};
     encoder_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     return e ? e : encoder_new(&p->encoder, &config, &host);
@@ -255,7 +266,7 @@ static err run_all(local *l, const char *data, uint32_t threads) {
             return e;
         }
     }
-    lanes_run(l->lanes, deliver_rest, l, l->portions);
+    run_busy_encoders(l); /* what the coordinator said last: that the last checkpoint is committed */
     return outcome;
 }
 
