@@ -400,11 +400,25 @@ static size_t floats(size_t count) {
     return arena_rounded(count * sizeof(float));
 }
 
+static bool has_gradient(const nn_net *net, const nn_tensor *t) {
+    return net->options.training && t->is_parameter;
+}
+
+/* Of all vectors, or of all other tensors: these lie together, as large layers' updates leave them untouched. */
+static void take_gradients(nn_net *net, bool of_vectors) {
+    for (size_t i = 0; i < net->tensor_count; i++) {
+        nn_tensor *t = net->tensors[i];
+        if (has_gradient(net, t) && (t->rank == 1) == of_vectors) {
+            t->gradient = arena_take(&net->parameters, t->count * sizeof(float));
+        }
+    }
+}
+
 static err plan_parameters(nn_net *net) {
     size_t bytes = 0;
     for (size_t i = 0; i < net->tensor_count; i++) {
         const nn_tensor *t = net->tensors[i];
-        bytes += floats(t->count) * (net->options.training && t->is_parameter ? 2 + NN_STATES : 1);
+        bytes += floats(t->count) * (has_gradient(net, t) ? 2 + NN_STATES : 1);
     }
     err e = arena_init(&net->parameters, bytes);
     if (e) {
@@ -412,16 +426,13 @@ static err plan_parameters(nn_net *net) {
     }
     for (size_t i = 0; i < net->tensor_count; i++) {
         nn_tensor *t = net->tensors[i];
-        size_t size = t->count * sizeof(float);
-        t->value = arena_take(&net->parameters, size);
-        if (!net->options.training || !t->is_parameter) {
-            continue;
-        }
-        t->gradient = arena_take(&net->parameters, size);
-        for (int s = 0; s < NN_STATES; s++) {
-            t->state[s] = arena_take(&net->parameters, size);
+        t->value = arena_take(&net->parameters, t->count * sizeof(float));
+        for (int s = 0; has_gradient(net, t) && s < NN_STATES; s++) {
+            t->state[s] = arena_take(&net->parameters, t->count * sizeof(float));
         }
     }
+    take_gradients(net, true);
+    take_gradients(net, false);
     return ERR_OK;
 }
 
