@@ -165,8 +165,8 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
 static err load_next(encoder *e, const Fewbit__Prepare *p) {
     experiment described;
     err failed = job_check(p->experiment, e->config.data, &described);
-    failed = failed ? failed : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state,
-                                      e->config.lanes);
+    failed = failed ? failed
+                    : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state, e->config.lanes);
     failed = failed ? failed : job_load(e->next, p->step, p->digest.len == DIGEST_BYTES ? p->digest.data : NULL);
     if (failed) {
         drop_next(e);

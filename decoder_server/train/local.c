@@ -67,10 +67,11 @@ static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage
     to->used += size;
 }
 
-/* Where the lanes do not go into the encoders, the last ones would leave lanes idle while they run side by side: they run
- * one after another, each on all lanes. The numbers are the same either way. */
+/* Encoders run side by side. One that would be left to a single lane while the others idle comes behind them and has
+ * all lanes for its layers, which make use of two; so two left over are better off side by side. The numbers are the
+ * same either way. */
 static bool has_lanes(const local *l, uint32_t portion) {
-    return portion >= l->portions - l->portions % lanes_count(l->lanes);
+    return portion == l->portions - 1 && l->portions % lanes_count(l->lanes) == 1;
 }
 
 /* The coordinator's host. */
@@ -180,10 +181,8 @@ static void run_busy_encoders(local *l) {
     }
     l->work_tasks = coordinator_work_tasks(l->coordinator);
     lanes_run(l->lanes, round_task, l, l->work_tasks + busy);
-    for (uint32_t k = 0; k < l->portions; k++) {
-        if (has_lanes(l, k)) {
-            run_encoder(&l->peers[k]);
-        }
+    if (has_lanes(l, l->portions - 1)) {
+        run_encoder(&l->peers[l->portions - 1]);
     }
 }
 

@@ -9,8 +9,9 @@ enum { INPUTS = 1100, OUTPUTS = 1006, ROWS = 5, STEPS = 3 };
 
 static const nn_spec dense = {INPUTS, {{.kind = NN_DENSE, .name = "a", .outputs = OUTPUTS}}, 1};
 
-static nn_net *make(nn_precision precision) {
-    nn_net_options options = {.max_rows = ROWS, .training = true, .input_gradient = true, .precision = precision};
+static nn_net *make(nn_precision precision, lanes *l) {
+    nn_net_options options = {
+        .max_rows = ROWS, .training = true, .input_gradient = true, .lanes = l, .precision = precision};
     nn_net *net = NULL;
     assert_int_equal(nn_net_new(&net, &dense, &options), ERR_OK);
     nn_net_init(net, 1, 1);
@@ -35,7 +36,7 @@ static void step_by_hand(nn_net *net, const float *x, const float *dy, nn_optimi
 }
 
 static void assert_steps_alike(nn_precision precision, const float *x, const float *dy) {
-    nn_net *tiled = make(precision), *whole = make(precision);
+    nn_net *tiled = make(precision, NULL), *whole = make(precision, NULL);
     nn_optimiser first = {.kind = NN_SGD, .learning_rate = 0.1f, .momentum = 0.9f}, second = first;
     for (int step = 0; step < STEPS; step++) {
         train_step(tiled, x, dy, ROWS, &first);
@@ -70,7 +71,7 @@ static void assert_forward_knows_the_weights(nn_net *net, const float *x) {
 static void steps_leave_the_weights_ready(void **state) {
     (void)state;
     float *x = random_floats(1, ROWS * INPUTS, -1, 1), *dy = random_floats(2, ROWS * OUTPUTS, -0.1f, 0.1f);
-    nn_net *net = make(NN_BF16);
+    nn_net *net = make(NN_BF16, NULL);
     nn_optimiser o = {.kind = NN_ADAM, .learning_rate = 0.01f};
     for (int step = 0; step < STEPS; step++) {
         train_step(net, x, dy, ROWS, &o);
@@ -86,10 +87,32 @@ static void steps_leave_the_weights_ready(void **state) {
     nn_net_free(net);
 }
 
+static void lanes_do_not_change_the_numbers(void **state) {
+    (void)state;
+    float *x = random_floats(1, ROWS * INPUTS, -1, 1), *dy = random_floats(2, ROWS * OUTPUTS, -0.1f, 0.1f);
+    lanes *l;
+    assert_int_equal(lanes_new(&l, 2, false), ERR_OK);
+    for (nn_precision precision = NN_F32; precision <= NN_BF16; precision++) {
+        nn_net *alone = make(precision, NULL), *with = make(precision, l);
+        nn_optimiser first = {.kind = NN_ADAM, .learning_rate = 0.01f}, second = first;
+        for (int step = 0; step < STEPS; step++) {
+            train_step(alone, x, dy, ROWS, &first);
+            train_step(with, x, dy, ROWS, &second);
+        }
+        assert_same_tensors(alone, with);
+        nn_net_free(alone);
+        nn_net_free(with);
+    }
+    lanes_free(l);
+    free(x);
+    free(dy);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiles_step_as_the_whole_gradient_does),
         cmocka_unit_test(steps_leave_the_weights_ready),
+        cmocka_unit_test(lanes_do_not_change_the_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
