@@ -133,7 +133,8 @@ static encoder_verdict refuse_out_of_turn(encoder *e, const char *name) {
 
 static err take_job(encoder *e, const experiment *described, uint64_t run) {
     drop_jobs(e);
-    return job_new(&e->job, described, run, e->mode == FEWBIT__MODE__MODE_TRAIN, e->config.data, e->config.state);
+    return job_new(&e->job, described, run, e->mode == FEWBIT__MODE__MODE_TRAIN, e->config.data, e->config.state,
+                   e->config.lanes);
 }
 
 static void agree_on_coding(encoder *e, const Fewbit__Welcome *w) {
@@ -206,7 +207,8 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
 static err load_next(encoder *e, const Fewbit__Prepare *p) {
     experiment described;
     err failed = job_check(p->experiment, e->config.data, &described);
-    failed = failed ? failed : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state);
+    failed = failed ? failed
+                    : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state, e->config.lanes);
     failed = failed ? failed : job_load(e->next, p->step, p->digest.len == DIGEST_BYTES ? p->digest.data : NULL);
     failed = failed ? failed : take_rounds(e, p->rounds, &e->next->unasked, e->next);
     if (failed) {

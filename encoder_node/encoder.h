@@ -22,6 +22,7 @@ typedef struct encoder_config {
     const portion *data;   /* borrowed */
     const char *state;     /* folder of its checkpoints; made when missing */
     Fewbit__Coding coding; /* how codes travel, where the server agrees */
+    lanes *lanes;          /* for its net; NULL: all on the caller's thread. Borrowed */
 } encoder_config;
 
 /* Sends one message; the body is borrowed for the call. */

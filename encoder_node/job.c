@@ -51,7 +51,8 @@ static err plan_buffers(job *j) {
     return failed;
 }
 
-err job_new(job **out, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state) {
+err job_new(job **out, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state,
+            lanes *l) {
     const portion_info *info = portion_about(data);
     split s;
     uint32_t classes;
@@ -78,6 +79,7 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     nn_net_options options = {.max_rows = j->net_rows,
                               .training = trains,
                               .average = e->training.average > 0,
+                              .lanes = l,
                               .precision = e->training.precision};
     failed = nn_net_new(&j->net, &spec, &options);
     failed = failed ? failed : plan_buffers(j);

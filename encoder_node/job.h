@@ -42,8 +42,9 @@ typedef struct job {
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */
 err job_check(const char *text, const portion *data, experiment *e);
 
-/* A net without weights, with its memory and its checkpoints' folder in `state`. */
-err job_new(job **j, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state);
+/* A net without weights, with its memory and its checkpoints' folder in `state`. It works on the lanes `l` where there
+ * are such; NULL: on the caller's thread. */
+err job_new(job **j, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state, lanes *l);
 void job_free(job *j);
 
 /* The weights of a checkpoint, and the optimiser's state where the job trains; `digest` may be NULL: any. */

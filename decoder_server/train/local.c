@@ -41,7 +41,7 @@ typedef struct local {
     progress progress;
     uint32_t portions;
     local_peer peers[SPLIT_PORTIONS_MAX];
-    uint32_t busy[SPLIT_PORTIONS_MAX]; /* the encoders with mail, in this round */
+    uint32_t busy[SPLIT_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
     size_t work_tasks;
     arena unpacked;
 } local;
@@ -67,6 +67,13 @@ static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage
     }
     message_pack_frame(type, body, to->bytes + to->used);
     to->used += size;
+}
+
+/* Encoders run side by side. One that would be left to a single lane while the others idle comes behind them and has
+ * all lanes for its layers, which make use of two; so two left over are better off side by side. The numbers are the
+ * same either way. */
+static bool has_lanes(const local *l, uint32_t portion) {
+    return portion == l->portions - 1 && l->portions % lanes_count(l->lanes) == 1;
 }
 
 /* The coordinator's host. */
@@ -139,11 +146,6 @@ static void round_task(void *context, size_t task) {
     }
 }
 
-/* What the coordinator said last: that the last checkpoint is committed. */
-static void deliver_rest(void *context, size_t portion) {
-    run_encoder(&((local *)context)->peers[portion]);
-}
-
 static err deliver_outbox(local *l, local_peer *p) {
     for (size_t at = 0; at < p->outbox.used;) {
         uint8_t type;
@@ -173,16 +175,23 @@ static void answer_meters(local *l) {
     }
 }
 
-/* The head's update and the encoders with mail, side by side; then their answers, in the order of portions. */
-static err run_round(local *l) {
+static void run_busy_encoders(local *l) {
     size_t busy = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        if (l->peers[k].inbox.used > 0) {
+        if (l->peers[k].inbox.used > 0 && !has_lanes(l, k)) {
             l->busy[busy++] = k;
         }
     }
     l->work_tasks = coordinator_work_tasks(l->coordinator);
     lanes_run(l->lanes, round_task, l, l->work_tasks + busy);
+    if (has_lanes(l, l->portions - 1)) {
+        run_encoder(&l->peers[l->portions - 1]);
+    }
+}
+
+/* The head's update and the encoders with mail; then their answers, in the order of portions. */
+static err run_round(local *l) {
+    run_busy_encoders(l);
     if (l->work_tasks > 0) {
         coordinator_work_done(l->coordinator);
     }
@@ -222,7 +231,9 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
     if (info->index != k || strcmp(info->digest, l->labels->portion_digests[k]) != 0) {
         return err_fail(ERR_INPUT, "%s: is not portion %u of what the labels were split from", folder, k);
     }
-    encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .coding = coding};
+    lanes *inside = has_lanes(l, k) ? l->lanes : NULL;
+    encoder_config config = {
+        .name = p->name, .data = p->data, .state = p->state, .coding = coding, .lanes = inside};
     encoder_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
@@ -262,7 +273,7 @@ static err run_all(local *l, const local_options *options) {
             return e;
         }
     }
-    lanes_run(l->lanes, deliver_rest, l, l->portions);
+    run_busy_encoders(l); /* what the coordinator said last: that the last checkpoint is committed */
     return outcome;
 }
 

@@ -407,11 +407,25 @@ static bool keeps_average(const nn_net *net) {
     return net->options.training && net->options.average;
 }
 
+static bool has_gradient(const nn_net *net, const nn_tensor *t) {
+    return net->options.training && t->is_parameter;
+}
+
+/* Of all vectors, or of all other tensors: these lie together, as large layers' updates leave them untouched. */
+static void take_gradients(nn_net *net, bool of_vectors) {
+    for (size_t i = 0; i < net->tensor_count; i++) {
+        nn_tensor *t = net->tensors[i];
+        if (has_gradient(net, t) && (t->rank == 1) == of_vectors) {
+            t->gradient = arena_take(&net->parameters, t->count * sizeof(float));
+        }
+    }
+}
+
 static err plan_parameters(nn_net *net) {
     size_t bytes = 0;
     for (size_t i = 0; i < net->tensor_count; i++) {
         const nn_tensor *t = net->tensors[i];
-        bytes += floats(t->count) * (net->options.training && t->is_parameter ? 2 + NN_STATES : 1);
+        bytes += floats(t->count) * (has_gradient(net, t) ? 2 + NN_STATES : 1);
         bytes += keeps_average(net) ? floats(t->count) : 0;
     }
     err e = arena_init(&net->parameters, bytes);
@@ -423,14 +437,12 @@ static err plan_parameters(nn_net *net) {
         size_t size = t->count * sizeof(float);
         t->value = arena_take(&net->parameters, size);
         t->average = keeps_average(net) ? arena_take(&net->parameters, size) : NULL;
-        if (!net->options.training || !t->is_parameter) {
-            continue;
-        }
-        t->gradient = arena_take(&net->parameters, size);
-        for (int s = 0; s < NN_STATES; s++) {
+        for (int s = 0; has_gradient(net, t) && s < NN_STATES; s++) {
             t->state[s] = arena_take(&net->parameters, size);
         }
     }
+    take_gradients(net, true);
+    take_gradients(net, false);
     return ERR_OK;
 }
 

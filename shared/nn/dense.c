@@ -3,7 +3,7 @@
 #include <cblas.h>
 #include <math.h>
 
-enum { TASK_PARAMETERS = 65536 };
+enum { TASK_PARAMETERS = 65536, TILED_PARAMETERS = 1 << 20, TILE_ROWS = 64, TILE_COLUMNS = 1024 };
 enum { WEIGHT, BIAS };
 
 size_t nn_dense_tasks(size_t in, size_t out) {
@@ -86,15 +86,56 @@ void nn_dense_update_bias(nn_layer *layer, const nn_rows *r, const nn_optimiser 
     }
 }
 
+static bool is_tiled(const nn_layer *layer) {
+    return layer->in * layer->out >= TILED_PARAMETERS;
+}
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* dW[row.., column..] = dy[:, row..)^T x[:, column..), as much as a tile has */
+static void tile_gradient(const nn_layer *layer, const nn_rows *r, size_t row, size_t rows, size_t column,
+                          size_t columns, float *tile) {
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows, (int)columns, (int)r->count, 1.0f,
+                (const float *)r->dy + row, (int)layer->out, (const float *)r->x + column, (int)layer->in, 0.0f, tile,
+                (int)columns);
+}
+
+/* The optimiser's step of outputs [first, last), a tile of the gradient at a time, which stays in the cache: all of it
+ * would go through memory twice. */
+static void step_by_tiles(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last) {
+    nn_tensor *weight = &layer->tensors[WEIGHT];
+    float *tile = nn_workspace_take(layer->workspaces);
+    for (size_t row = first; row < last; row += TILE_ROWS) {
+        size_t rows = least(TILE_ROWS, last - row);
+        for (size_t column = 0; column < layer->in; column += TILE_COLUMNS) {
+            size_t columns = least(TILE_COLUMNS, layer->in - column);
+            tile_gradient(layer, r, row, rows, column, columns, tile);
+            for (size_t i = 0; i < rows; i++) {
+                nn_optimiser_apply_from(o, weight, (row + i) * layer->in + column, columns, tile + i * columns);
+            }
+        }
+    }
+    nn_workspace_give(layer->workspaces, tile);
+}
+
+static void step_at_once(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last) {
+    nn_tensor *weight = &layer->tensors[WEIGHT];
+    tile_gradient(layer, r, first, last - first, 0, layer->in, weight->gradient + first * layer->in);
+    if (o) {
+        nn_optimiser_apply(o, weight, first * layer->in, (last - first) * layer->in);
+    }
+}
+
 /* dW[first..last) = dy[:, first..last)^T x, db = column sums of dy */
 static void dense_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task) {
-    size_t in = layer->in, out = layer->out;
-    size_t first = nn_part(out, layer->update_tasks, task), last = nn_part(out, layer->update_tasks, task + 1);
-    nn_tensor *weight = &layer->tensors[WEIGHT];
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)(last - first), (int)in, (int)r->count, 1.0f,
-                (const float *)r->dy + first, (int)out, r->x, (int)in, 0.0f, weight->gradient + first * in, (int)in);
-    if (o) {
-        nn_optimiser_apply(o, weight, first * in, (last - first) * in);
+    size_t tasks = layer->update_tasks, first = nn_part(layer->out, tasks, task);
+    size_t last = nn_part(layer->out, tasks, task + 1);
+    if (o && is_tiled(layer)) {
+        step_by_tiles(layer, r, o, first, last);
+    } else {
+        step_at_once(layer, r, o, first, last);
     }
     if (!layer->about.no_bias) {
         nn_dense_update_bias(layer, r, o, first, last);
@@ -125,5 +166,8 @@ err nn_dense_make(nn_layer *layer) {
         return nn_dense_bf16_make(layer);
     }
     layer->ops = &dense_ops;
+    if (layer->trains && is_tiled(layer)) {
+        nn_workspaces_want(layer->workspaces, TILE_ROWS * TILE_COLUMNS * sizeof(float));
+    }
     return ERR_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 enum { WEIGHT, BIAS };
+enum { TILE_FLOATS = 1 << 18 };
 
 /* Scratch: x [max_rows, in] and dy [max_rows, out] of the step, as bf16. */
 static uint16_t *x_of(const nn_layer *layer) {
@@ -41,17 +42,40 @@ static void dense_backward(nn_layer *layer, const nn_rows *r) {
     }
 }
 
+/* The optimiser's step of `count` outputs, and their weights as bf16 for the next passes, a row at a time. */
+static void step_rows(nn_layer *layer, const nn_optimiser *o, size_t first, size_t count, const float *gradient) {
+    const nn_matrix *m = layer->own;
+    nn_tensor *weight = &layer->tensors[WEIGHT];
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (first + i) * layer->in;
+        nn_optimiser_apply_from(o, weight, at, layer->in, gradient + i * layer->in);
+        nn_bf16_of_floats(layer->in, weight->value + at, m->weights + at);
+    }
+}
+
+/* Where the optimiser takes the gradient at once, a tile of it at a time lies in a workspace, and stays in the cache.
+ */
 static void dense_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task) {
     nn_matrix *m = layer->own;
     nn_tensor *weight = &layer->tensors[WEIGHT];
     size_t first = nn_matrix_first_output(m, task), last = nn_matrix_first_output(m, task + 1);
-    nn_matrix_gradient(m, task, r->count, dy_of(layer), x_of(layer), weight->gradient);
-    if (o) {
-        nn_optimiser_apply(o, weight, first * layer->in, (last - first) * layer->in);
+    void *workspace = nn_workspace_take(layer->workspaces);
+    for (size_t at = first; at < last; at += m->tile) {
+        size_t count = last - at < m->tile ? last - at : m->tile;
+        float *tile = o ? workspace : weight->gradient + at * layer->in;
+        nn_matrix_gradient(m, task, at, count, r->count, dy_of(layer), x_of(layer), tile);
+        if (o) {
+            step_rows(layer, o, at, count, tile);
+        }
     }
+    nn_workspace_give(layer->workspaces, workspace);
     if (!layer->about.no_bias) {
         nn_dense_update_bias(layer, r, o, first, last);
     }
+}
+
+static void dense_finish(nn_layer *layer, const nn_optimiser *o) {
+    layer->stays_prepared |= layer->trains && o;
 }
 
 static void dense_free(nn_layer *layer) {
@@ -69,6 +93,7 @@ err nn_dense_bf16_make(nn_layer *layer) {
         .forward = dense_forward,
         .backward = dense_backward,
         .update = dense_update,
+        .finish = dense_finish,
         .free = dense_free,
     };
     layer->ops = &ops;
@@ -82,6 +107,10 @@ err nn_dense_bf16_make(nn_layer *layer) {
     layer->own = m;
     m->inputs = layer->in;
     m->outputs = layer->out;
+    m->tile = layer->in < TILE_FLOATS ? TILE_FLOATS / layer->in : 1;
+    if (layer->trains) {
+        nn_workspaces_want(layer->workspaces, m->tile * layer->in * sizeof(float));
+    }
     m->bias = !layer->about.no_bias;
     return err_prefix(nn_matrix_init(m), "%s", layer->about.name);
 }

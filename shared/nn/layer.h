@@ -85,7 +85,8 @@ struct nn_layer {
     size_t update_tasks;
     size_t scratch_floats;
     float *scratch;
-    bool is_prepared; /* nothing changed since `prepare` */
+    bool is_prepared;    /* nothing changed since `prepare` */
+    bool stays_prepared; /* its updates do what `prepare` would, until somebody else writes to its tensors */
     lanes *lanes;
     const nn_draws *draws;
     nn_workspaces *workspaces;

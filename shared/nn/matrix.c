@@ -61,7 +61,8 @@ static nn_product describe(const nn_matrix *m, size_t task, nn_matrix_kind kind,
         p.c.width = m->inputs;
         break;
     default:
-        p.m = outputs, p.n = m->inputs, p.k = rows;
+        p.m = kind == NN_MATRIX_GRADIENT ? m->tile : outputs % m->tile;
+        p.n = m->inputs, p.k = rows;
         p.a.is_transposed = true;
         p.a.width = m->outputs;
         break;
@@ -129,9 +130,9 @@ void nn_matrix_backward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *dy,
     lanes_run(l, backward_task, &call, NN_MATRIX_TASKS);
 }
 
-void nn_matrix_gradient(nn_matrix *m, size_t task, size_t rows, const uint16_t *dy, const uint16_t *x, float *dw) {
-    size_t first = part(m->outputs, task);
-    const onednn_operand operands[] = {
-        {DNNL_ARG_SRC, dy + first}, {DNNL_ARG_WEIGHTS, x}, {DNNL_ARG_DST, dw + first * m->inputs}};
-    onednn_run(job_for(m, task, NN_MATRIX_GRADIENT, rows), &m->tasks[task].worker, operands, 3);
+void nn_matrix_gradient(nn_matrix *m, size_t task, size_t first, size_t count, size_t rows, const uint16_t *dy,
+                        const uint16_t *x, float *dw) {
+    nn_matrix_kind kind = count == m->tile ? NN_MATRIX_GRADIENT : NN_MATRIX_GRADIENT_REST;
+    const onednn_operand operands[] = {{DNNL_ARG_SRC, dy + first}, {DNNL_ARG_WEIGHTS, x}, {DNNL_ARG_DST, dw}};
+    onednn_run(job_for(m, task, kind, rows), &m->tasks[task].worker, operands, 3);
 }

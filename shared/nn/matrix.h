@@ -12,7 +12,8 @@ enum { NN_MATRIX_TASKS = 2, NN_MATRIX_SIZES = 8 };
 typedef enum nn_matrix_kind {
     NN_MATRIX_FORWARD,
     NN_MATRIX_BACKWARD,
-    NN_MATRIX_GRADIENT,
+    NN_MATRIX_GRADIENT,      /* of a whole tile */
+    NN_MATRIX_GRADIENT_REST, /* of what is left of a task's outputs */
     NN_MATRIX_KINDS
 } nn_matrix_kind;
 
@@ -31,6 +32,7 @@ typedef struct nn_matrix_task {
 
 typedef struct nn_matrix {
     size_t inputs, outputs;
+    size_t tile;             /* outputs whose gradient is taken at once */
     bool y_half, bias, relu; /* of what nn_matrix_forward makes */
     uint16_t *weights;       /* [outputs, inputs]; the caller fills it */
     nn_matrix_task tasks[NN_MATRIX_TASKS];
@@ -46,8 +48,10 @@ void nn_matrix_forward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *x, c
 /* dx = dy W. dy: [rows, outputs], bf16; dx: floats. */
 void nn_matrix_backward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *dy, float *dx);
 
-/* dW = dy^T x for the outputs of `task`. dw: all of [outputs, inputs], floats. */
-void nn_matrix_gradient(nn_matrix *m, size_t task, size_t rows, const uint16_t *dy, const uint16_t *x, float *dw);
+/* dW = dy^T x for outputs [first, first + count) of `task`: a tile, or what is left of the task's outputs behind tiles.
+ * dw: [count, inputs], floats. */
+void nn_matrix_gradient(nn_matrix *m, size_t task, size_t first, size_t count, size_t rows, const uint16_t *dy,
+                        const uint16_t *x, float *dw);
 
 /* First of the outputs of `task`. */
 size_t nn_matrix_first_output(const nn_matrix *m, size_t task);

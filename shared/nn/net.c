@@ -111,12 +111,12 @@ static void prepare(nn_layer *layer) {
     }
 }
 
-/* Nobody says when parameters change, unless they are fixed or promised to stay; and an update may have spent what was
- * prepared. */
+/* Nobody says when parameters change, unless they are fixed, promised to stay or changed by updates that prepare them;
+ * and other updates may have spent what was prepared. */
 static void forget_prepared(nn_net *net) {
     for (size_t i = 0; i < net->count; i++) {
         nn_layer *layer = &net->layers[i];
-        layer->is_prepared = layer->is_prepared && layer->about.fixed;
+        layer->is_prepared = layer->is_prepared && (layer->about.fixed || layer->stays_prepared);
     }
 }
 
@@ -208,7 +208,7 @@ void nn_net_freeze(nn_net *net) {
 void nn_net_thaw(nn_net *net) {
     net->is_frozen = false;
     for (size_t i = 0; i < net->count; i++) {
-        net->layers[i].is_prepared = false;
+        net->layers[i].is_prepared = net->layers[i].stays_prepared = false;
     }
 }
 

@@ -115,7 +115,8 @@ const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mo
  * input [rows, inputs], or NULL without input_gradient. */
 const float *nn_net_backward(nn_net *net, const float *dy);
 
-/* The parameters' gradients, and with `o` (begun, see nn_optimiser_begin) the optimiser's step at once. */
+/* The parameters' gradients, or with `o` (begun, see nn_optimiser_begin) the optimiser's step at once: large layers
+ * then keep no gradients. Whoever writes to the tensors of a net between steps calls nn_net_thaw. */
 void nn_net_update(nn_net *net, const nn_optimiser *o);
 
 /* The same in pieces: run tasks 0 .. nn_net_update_tasks()-1 in any order, also side by side, then

@@ -66,14 +66,18 @@ static void apply_sgd(float *restrict value, const float *restrict gradient, flo
     }
 }
 
-void nn_optimiser_apply(const nn_optimiser *o, nn_tensor *t, size_t first, size_t count) {
-    float *value = t->value + first, *gradient = t->gradient + first;
+void nn_optimiser_apply_from(const nn_optimiser *o, nn_tensor *t, size_t first, size_t count, const float *gradient) {
+    float *value = t->value + first;
     if (o->kind == NN_SGD) {
         apply_sgd(value, gradient, t->state[0] + first, count, o->rate, o->momentum, o->weight_decay);
     } else {
         apply_adam(value, gradient, t->state[0] + first, t->state[1] + first, count, o->step_size, o->root_correction,
                    o->keep);
     }
+}
+
+void nn_optimiser_apply(const nn_optimiser *o, nn_tensor *t, size_t first, size_t count) {
+    nn_optimiser_apply_from(o, t, first, count, t->gradient + first);
 }
 
 const char *const *nn_optimiser_state_names(const nn_optimiser *o, size_t *count) {

@@ -37,6 +37,9 @@ void nn_optimiser_begin(nn_optimiser *o);
  * AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019. */
 void nn_optimiser_apply(const nn_optimiser *o, nn_tensor *t, size_t first, size_t count);
 
+/* The same with those elements' gradient lying elsewhere. */
+void nn_optimiser_apply_from(const nn_optimiser *o, nn_tensor *t, size_t first, size_t count, const float *gradient);
+
 /* The names under which the state is saved ("exp_avg", ...); `*count` says how many of them are in use. */
 const char *const *nn_optimiser_state_names(const nn_optimiser *o, size_t *count);
 

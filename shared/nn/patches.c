@@ -164,7 +164,8 @@ static void patches_update(nn_layer *layer, const nn_rows *r, const nn_optimiser
     nn_matrix *m = layer->own;
     nn_tensor *weight = &layer->tensors[WEIGHT];
     size_t first = nn_matrix_first_output(m, task), last = nn_matrix_first_output(m, task + 1);
-    nn_matrix_gradient(m, task, r->count * points_of(layer), r->dy, patches_of(layer), weight->gradient);
+    nn_matrix_gradient(m, task, first, last - first, r->count * points_of(layer), r->dy, patches_of(layer),
+                       weight->gradient + first * m->inputs);
     for (size_t i = first; i < last; i++) {
         float *row = weight->gradient + i * m->inputs;
         memcpy(row_of(layer, task), row, m->inputs * sizeof *row);
@@ -226,6 +227,7 @@ err nn_patches_make(nn_layer *layer) {
     layer->own = m;
     m->inputs = patch_of(layer);
     m->outputs = layer->to.channels;
+    m->tile = m->outputs;
     m->y_half = true;
     m->relu = layer->relu;
     m->bias = !layer->about.no_bias;

@@ -345,17 +345,25 @@ static void winograd_prepare(nn_layer *layer) {
     lanes_run(layer->lanes, prepare_task, &call, OUTPUT_TASKS);
 }
 
+/* Where the optimiser takes the gradient at once, that of LANES outputs at a time lies in a workspace, and stays in the
+ * cache. */
 static void finish_task(void *context, size_t task) {
     const outputs_call *call = context;
     const nn_layer *layer = call->layer;
     const winograd *w = layer->own;
     nn_tensor *weight = &call->layer->tensors[WEIGHT];
     size_t inputs = layer->from.channels, from = first_output(layer, task), to = first_output(layer, task + 1);
-    winograd_filter_gradient(w->blocks[0], w->parts_used == 2 ? w->blocks[1] : NULL, inputs, layer->to.channels, from,
-                             to, weight->gradient);
-    if (call->o) {
-        nn_optimiser_apply(call->o, weight, from * inputs * TAPS, (to - from) * inputs * TAPS);
+    const float *other = w->parts_used == 2 ? w->blocks[1] : NULL;
+    size_t numbers = inputs * TAPS; /* an output's */
+    void *workspace = nn_workspace_take(layer->workspaces);
+    for (size_t at = from; at < to; at += LANES) {
+        float *gradient = call->o ? workspace : weight->gradient + at * numbers;
+        winograd_filter_gradient(w->blocks[0], other, inputs, layer->to.channels, at, gradient);
+        if (call->o) {
+            nn_optimiser_apply_from(call->o, weight, at * numbers, LANES * numbers, gradient);
+        }
     }
+    nn_workspace_give(layer->workspaces, workspace);
 }
 
 static void winograd_finish(nn_layer *layer, const nn_optimiser *o) {
@@ -410,6 +418,7 @@ static err make_part(nn_layer *layer, size_t part) {
     winograd *w = layer->own;
     choose_sizes(layer, w->sizes[part]);
     nn_workspaces_want(layer->workspaces, room_floats(layer, w->sizes[part][0].tiles) * sizeof(float));
+    nn_workspaces_want(layer->workspaces, LANES * TAPS * layer->from.channels * sizeof(float));
     err failed = onednn_worker_init(&w->workers[part]);
     if (failed || (part > 0 && !layer->trains)) {
         return failed;

@@ -121,34 +121,32 @@ void winograd_filters(const float *restrict w, size_t inputs, size_t outputs, si
 
 VECTOR_VERSIONS
 void winograd_filter_gradient(const float *restrict du, const float *restrict other, size_t inputs, size_t outputs,
-                              size_t from, size_t to, float *restrict dw) {
+                              size_t first, float *restrict dw) {
     size_t place = inputs * outputs;
-    for (size_t o = from; o < to; o += LANES) {
-        for (size_t c = 0; c < inputs; c++) {
-            float lanes[TAPS][LANES] __attribute__((aligned(64)));
-            vector t[FILTER][PATCH];
-            for (size_t j = 0; j < PATCH; j++) {
-                vector u[PATCH];
-                for (size_t i = 0; i < PATCH; i++) {
-                    size_t at = (i * PATCH + j) * place + c * outputs + o;
-                    u[i] = *(const vector *)(du + at);
-                    if (other) {
-                        u[i] += *(const vector *)(other + at);
-                    }
+    for (size_t c = 0; c < inputs; c++) {
+        float lanes[TAPS][LANES] __attribute__((aligned(64)));
+        vector t[FILTER][PATCH];
+        for (size_t j = 0; j < PATCH; j++) {
+            vector u[PATCH];
+            for (size_t i = 0; i < PATCH; i++) {
+                size_t at = (i * PATCH + j) * place + c * outputs + first;
+                u[i] = *(const vector *)(du + at);
+                if (other) {
+                    u[i] += *(const vector *)(other + at);
                 }
-                t[0][j] = u[0] + 0.5f * (u[1] + u[2]);
-                t[1][j] = 0.5f * (u[1] - u[2]);
-                t[2][j] = 0.5f * (u[1] + u[2]) + u[3];
             }
-            for (size_t i = 0; i < FILTER; i++) {
-                *(vector *)lanes[3 * i] = t[i][0] + 0.5f * (t[i][1] + t[i][2]);
-                *(vector *)lanes[3 * i + 1] = 0.5f * (t[i][1] - t[i][2]);
-                *(vector *)lanes[3 * i + 2] = 0.5f * (t[i][1] + t[i][2]) + t[i][3];
-            }
-            for (size_t l = 0; l < LANES; l++) {
-                for (size_t tap = 0; tap < TAPS; tap++) {
-                    dw[((o + l) * inputs + c) * TAPS + tap] = lanes[tap][l];
-                }
+            t[0][j] = u[0] + 0.5f * (u[1] + u[2]);
+            t[1][j] = 0.5f * (u[1] - u[2]);
+            t[2][j] = 0.5f * (u[1] + u[2]) + u[3];
+        }
+        for (size_t i = 0; i < FILTER; i++) {
+            *(vector *)lanes[3 * i] = t[i][0] + 0.5f * (t[i][1] + t[i][2]);
+            *(vector *)lanes[3 * i + 1] = 0.5f * (t[i][1] - t[i][2]);
+            *(vector *)lanes[3 * i + 2] = 0.5f * (t[i][1] + t[i][2]) + t[i][3];
+        }
+        for (size_t l = 0; l < LANES; l++) {
+            for (size_t tap = 0; tap < TAPS; tap++) {
+                dw[(l * inputs + c) * TAPS + tap] = lanes[tap][l];
             }
         }
     }

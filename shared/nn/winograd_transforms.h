@@ -23,8 +23,8 @@ void winograd_tile_gradient(const float *dy, ptrdiff_t row, ptrdiff_t column, si
 /* U = G g G^T for outputs [from, to). w: [outputs, inputs, 3, 3]; u: [PLACES, inputs, outputs]. */
 void winograd_filters(const float *w, size_t inputs, size_t outputs, size_t from, size_t to, float *u);
 
-/* dg = G^T (dU + other) G for outputs [from, to); other may be NULL. */
-void winograd_filter_gradient(const float *du, const float *other, size_t inputs, size_t outputs, size_t from,
-                              size_t to, float *dw);
+/* dg = G^T (dU + other) G for LANES outputs from `first` on; other may be NULL. dw: theirs, [LANES, inputs, 3, 3]. */
+void winograd_filter_gradient(const float *du, const float *other, size_t inputs, size_t outputs, size_t first,
+                              float *dw);
 
 #endif
