@@ -114,15 +114,27 @@ static enum MHD_Result show_reload(exchange *x) {
     return x->first.code ? exchange_refuse(x, MHD_HTTP_CONFLICT, x->first.code, x->first.message) : show_model(x);
 }
 
-static bool is_ready(const gateway *g) {
-    return !g->is_stopping && g->model.length > 0 && g->nodes > 0 && g->ready_nodes >= g->config.enough_nodes;
+/* Why a balancer should send no requests here; NULL where it should. */
+static const char *unready(const gateway *g) {
+    if (g->is_stopping) {
+        return "stopping";
+    }
+    if (g->config.mode != GATEWAY_SERVES) {
+        return "training";
+    }
+    if (g->model.length == 0 || g->nodes == 0) {
+        return "no_model";
+    }
+    return g->ready_nodes < g->config.enough_nodes ? "nodes_missing" : NULL;
 }
 
 static enum MHD_Result show_state(exchange *x, bool ready_matters) {
     const gateway *g = x->gateway;
-    bool ready = is_ready(g);
-    text_put(&x->reply, "{\"ready\":%s,\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}", ready ? "true" : "false",
-             g->ready_nodes, g->nodes, g->config.mode == GATEWAY_SERVES ? "serve" : "train");
+    const char *code = unready(g);
+    bool ready = !code;
+    text_put(&x->reply, "{\"ready\":%s,\"code\":\"%s\",\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}",
+             ready ? "true" : "false", ready ? "ready" : code, g->ready_nodes, g->nodes,
+             g->config.mode == GATEWAY_SERVES ? "serve" : "train");
     return exchange_send(x, ready_matters && !ready ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, json);
 }
 

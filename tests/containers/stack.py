@@ -52,6 +52,13 @@ def mnist_images(count):
     return [pixels[i * PIXELS:(i + 1) * PIXELS] for i in range(count)], list(labels[:count])
 
 
+def free_port():
+    """For a service that keeps its port when it is started again."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Engine(http.client.HTTPConnection):
     """The engine's interface over its socket."""
 
@@ -77,7 +84,7 @@ class Stack:
     def __init__(self, name, *files, **settings):
         self.name = name
         self.files = [word for file in ("docker-compose.yml", *files) for word in ("-f", file)]
-        self.settings = {"FEWBIT_DATA": str(MNIST), "FEWBIT_PUBLISH": "127.0.0.1:0",
+        self.settings = {"FEWBIT_DATA": str(MNIST), "FEWBIT_PUBLISH": f"127.0.0.1:{free_port()}",
                          **{key: str(value) for key, value in settings.items()}}
 
     def compose(self, *words, **options):
@@ -89,7 +96,30 @@ class Stack:
         self.compose("up", "-d", *services)
 
     def down(self):
+        run("docker", "rm", "-f", self.keeper, check=False)
         self.compose("down", "-v", "--remove-orphans", "-t", "3", check=False)
+
+    @property
+    def keeper(self):
+        return f"{self.name}-keeper"
+
+    def keep(self, *volumes):
+        """Holds volumes open, as one that lies in memory ends with its last container; `in_keeper` works on them."""
+        self.compose("up", "--no-start")
+        mounts = [word for volume in volumes for word in ("-v", f"{self.volume(volume)}:/{volume}")]
+        docker("run", "-d", "--init", "--name", self.keeper, "--network", "none", *mounts, "fewbit-prepare", "sleep", "infinity")
+
+    def in_keeper(self, command):
+        return docker("exec", self.keeper, "bash", "-c", command)
+
+    def fill(self, volume):
+        self.in_keeper(f"head -c 1G /dev/zero >/{volume}/filler 2>/dev/null; df -k --output=avail /{volume} | grep -qx ' *0'")
+
+    def drain(self, volume):
+        self.in_keeper(f"rm /{volume}/filler")
+
+    def log_of(self, service):
+        return docker("logs", self.container(service))
 
     def container(self, service):
         found = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.name}",
