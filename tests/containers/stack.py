@@ -13,7 +13,7 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MNIST = ROOT / "data/mnist"
+MNIST = (ROOT / os.environ.get("FEWBIT_TEST_MNIST", "data/mnist")).resolve()
 PATIENCE = 120  # seconds that anything awaited may take
 PORTIONS, PIXELS = 4, 784
 RUN = "/var/lib/fewbit/runs/current"
