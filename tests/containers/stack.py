@@ -96,24 +96,14 @@ class Stack:
         self.compose("up", "-d", *services)
 
     def down(self):
-        run("docker", "rm", "-f", self.keeper, check=False)
         self.compose("down", "-v", "--remove-orphans", "-t", "3", check=False)
 
-    @property
-    def keeper(self):
-        return f"{self.name}-keeper"
-
-    def keep(self, *volumes):
-        """Holds volumes open, as one that lies in memory ends with its last container; `in_keeper` works on them."""
-        self.compose("up", "--no-start")
-        mounts = [word for volume in volumes for word in ("-v", f"{self.volume(volume)}:/{volume}")]
-        docker("run", "-d", "--init", "--name", self.keeper, "--network", "none", *mounts, "fewbit-prepare", "sleep", "infinity")
-
     def in_keeper(self, command):
-        return docker("exec", self.keeper, "bash", "-c", command)
+        return docker("exec", self.container("keeper"), "bash", "-c", command)
 
     def fill(self, volume):
-        self.in_keeper(f"head -c 1G /dev/zero >/{volume}/filler 2>/dev/null; df -k --output=avail /{volume} | grep -qx ' *0'")
+        self.in_keeper(f"head -c 1G /dev/zero >/{volume}/filler 2>/dev/null; "
+                       f"df -k --output=avail /{volume} | grep -qx ' *0'")
 
     def drain(self, volume):
         self.in_keeper(f"rm /{volume}/filler")

@@ -13,6 +13,7 @@ import stack as s
 from stack import PORTIONS, Client, Load, Stack, docker, wait_until
 
 IMAGE_MB = 150
+SMALL_DISKS = "tests/containers/small-disks.yml"
 HEARTBEAT_MS = 500  # a silent link is dead after three
 IMAGES, LABELS = s.mnist_images(500)
 TLS = {"cert.pem", "key.pem", "ca.pem"}
@@ -28,14 +29,14 @@ def setUpModule():
 
 
 class Case(unittest.TestCase):
-    SMALL = ("runs", "state-1")  # volumes of tests/containers/small-disks.yml
+    SMALL = ("runs", "state-1")  # volumes of SMALL_DISKS
     stack = None
 
     @classmethod
     def start(cls, **settings):
-        cls.stack = Stack(f"fewbit-test-{os.getpid()}", "tests/containers/small-disks.yml", FEWBIT_HEARTBEAT=HEARTBEAT_MS, **settings)
+        cls.stack = Stack(f"fewbit-test-{os.getpid()}", SMALL_DISKS, FEWBIT_HEARTBEAT=HEARTBEAT_MS, **settings)
         cls.addClassCleanup(cls.stack.down)
-        cls.stack.keep(*cls.SMALL)
+        cls.stack.up("keeper")
         cls.stack.up()
         cls.attach()
 
@@ -141,7 +142,7 @@ class Serving(Case):
 
     def test_zz_a_finished_run_is_served_at_once(self):
         events, head = self.stack.events(), self.stack.head()
-        self.stack.compose("stop", "-t", "10")
+        self.stack.compose("stop", "-t", "10", "decoder", *NODES)
         for service in ("decoder", *NODES):
             self.assertEqual(self.stack.about(service)["State"]["ExitCode"], 0, service)
         self.stack.up("decoder", *NODES[:3])  # a node that is missing holds nothing up
@@ -266,10 +267,9 @@ class Training(Case):
 
     def test_disturbed_training_ends_with_the_same_weights(self):
         stack = self.stack
-        stack.compose("rm", "-sf", "decoder", *NODES)
-        docker("rm", "-f", stack.keeper)
+        stack.compose("rm", "-sf", "keeper", "decoder", *NODES)
         docker("volume", "rm", *(stack.volume(v) for v in ("runs", *(f"state-{k}" for k in range(PORTIONS)))))
-        stack.keep(*self.SMALL)
+        stack.up("keeper")
         stack.up()
         node, network = stack.container("node-1"), stack.volume("links")
         disturbances = {
@@ -325,7 +325,7 @@ class Balanced(Case):
         trained.up("decoder", FEWBIT_RUN="second", FEWBIT_EPOCHS=1)
         cls.attach()
         cls.link("second")
-        cls.stack = Stack(trained.name, "tests/containers/small-disks.yml", *cls.FILES, **{
+        cls.stack = Stack(trained.name, SMALL_DISKS, *cls.FILES, **{
             **trained.settings, "FEWBIT_RUN": "served", "FEWBIT_BALANCED": "127.0.0.1:0",
                                                        "FEWBIT_PROMETHEUS": "127.0.0.1:0"})
         cls.addClassCleanup(cls.stack.down)
