@@ -61,7 +61,8 @@ static err ask(http *h, const char *server) {
     long long nodes = json_integer_value(json_object_get(answer, "nodes"));
     const char *code = json_string_value(json_object_get(answer, "code"));
     if (status != STATUS_OK) {
-        err_fail(ERR_REFUSED, "%s: not ready (%s), %lld of %lld nodes are", server, code ? code : "no code", ready, nodes);
+        err_fail(ERR_REFUSED, "%s: not ready (%s), %lld of %lld nodes are", server, code ? code : "no code", ready,
+                 nodes);
         json_decref(answer);
         return ERR_REFUSED;
     }
