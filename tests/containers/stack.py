@@ -227,6 +227,7 @@ class Load:
         self.port, self.token, self.images = port, token, images
         self.gap, self.connections = connections / rate, connections
         self.outcomes, self.failures, self.stopping = [], [], False
+        self.under_way = {}  # connection: when its request began
 
     def _ask(self, offset):
         client = Client(self.port, self.token)
@@ -235,12 +236,13 @@ class Load:
         while not self.stopping:
             time.sleep(max(0.0, next_at - time.monotonic()))
             next_at = max(next_at + self.gap, time.monotonic())
-            begin = time.monotonic()
+            begin = self.under_way[offset] = time.monotonic()
             try:
                 status, answer = client.classify(self.images[n % len(self.images)])
                 self.outcomes.append((begin, time.monotonic(), status, n % len(self.images), answer))
             except (OSError, http.client.HTTPException) as failure:
                 self.failures.append((begin, repr(failure)))
+            del self.under_way[offset]
             n += self.connections
         client.connection.close()
 
@@ -254,6 +256,10 @@ class Load:
         self.pool.shutdown()
         for job in self.jobs:
             job.result()
+
+    def has_ended(self, before):
+        """What began before that moment has its outcome."""
+        return all(begin > before for begin in list(self.under_way.values()))
 
     def degraded(self, since):
         return [o for o in self.outcomes if o[0] >= since and o[2] == 200 and o[4]["degraded"]]
