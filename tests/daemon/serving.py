@@ -17,8 +17,9 @@ from fleet import PATIENCE, PORTIONS, read_json, wait_until
 
 TRAIN, TEST = 2000, 1000  # 1000 is what one Codes frame of a node holds
 RAW, PNG = "application/octet-stream", "image/png"
-ANSWER_KEYS = {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "frame_bytes",
-               "frame_bytes_sent", "frame_bytes_received", "raw_bytes", "degraded", "missing", "ms", "timings"}
+ANSWER_KEYS = {"request", "class", "label", "probability", "probabilities", "bits", "payload_bits", "rounds",
+               "frame_bytes", "frame_bytes_sent", "frame_bytes_received", "raw_bytes", "degraded", "missing",
+               "ms", "timings"}
 RESULT_KEYS = {"id", "from", "class", "label", "probability", "bits", "degraded", "ms"}
 
 
