@@ -59,10 +59,14 @@ static err ask(http *h, const char *server) {
     }
     long long ready = json_integer_value(json_object_get(answer, "nodes_ready"));
     long long nodes = json_integer_value(json_object_get(answer, "nodes"));
-    json_decref(answer);
+    const char *code = json_string_value(json_object_get(answer, "code"));
     if (status != STATUS_OK) {
-        return err_fail(ERR_REFUSED, "%s: not ready, %lld of %lld nodes are", server, ready, nodes);
+        err_fail(ERR_REFUSED, "%s: not ready (%s), %lld of %lld nodes are", server, code ? code : "no code", ready,
+                 nodes);
+        json_decref(answer);
+        return ERR_REFUSED;
     }
+    json_decref(answer);
     printf("%s: ready, %lld nodes\n", server, nodes);
     return ERR_OK;
 }

@@ -446,6 +446,20 @@ const run_evaluation *run_final_evaluation(const run *r) {
     return &r->evaluations[r->has_best ? r->best_evaluation : r->evaluation_count - 1];
 }
 
+/* A whole line or, on a full disk, none: half a line would spoil the next one. */
+static bool append_line(int fd, const char *text) {
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end >= 0 && dprintf(fd, "%s\n", text) == (int)strlen(text) + 1) {
+        return true;
+    }
+    int why = errno;
+    if (end < 0 || ftruncate(fd, end)) {
+        log_warn("log.jsonl has half a line");
+    }
+    errno = why;
+    return false;
+}
+
 void run_log(const run *r, const char *event, json_t *fields) {
     struct timeval now;
     gettimeofday(&now, NULL);
@@ -457,7 +471,7 @@ void run_log(const run *r, const char *event, json_t *fields) {
     char path[FILE_PATH_MAX];
     char *text = path_in(r, "log.jsonl", path) ? NULL : json_dumps(line, JSON_COMPACT);
     int fd = text ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666) : -1;
-    if (fd < 0 || dprintf(fd, "%s\n", text) < 0) {
+    if (fd < 0 || !append_line(fd, text)) {
         log_warn("%s: cannot write: %s", path, strerror(errno));
     }
     if (fd >= 0) {

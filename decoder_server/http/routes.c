@@ -114,15 +114,27 @@ static enum MHD_Result show_reload(exchange *x) {
     return x->first.code ? exchange_refuse(x, MHD_HTTP_CONFLICT, x->first.code, x->first.message) : show_model(x);
 }
 
-static bool is_ready(const gateway *g) {
-    return !g->is_stopping && g->model.length > 0 && g->nodes > 0 && g->ready_nodes >= g->config.enough_nodes;
+/* Why a balancer should send no requests here; NULL where it should. */
+static const char *unready(const gateway *g) {
+    if (g->is_stopping) {
+        return "stopping";
+    }
+    if (g->config.mode != GATEWAY_SERVES) {
+        return "training";
+    }
+    if (g->model.length == 0 || g->nodes == 0) {
+        return "no_model";
+    }
+    return g->ready_nodes < g->config.enough_nodes ? "nodes_missing" : NULL;
 }
 
 static enum MHD_Result show_state(exchange *x, bool ready_matters) {
     const gateway *g = x->gateway;
-    bool ready = is_ready(g);
-    text_put(&x->reply, "{\"ready\":%s,\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}", ready ? "true" : "false",
-             g->ready_nodes, g->nodes, g->config.mode == GATEWAY_SERVES ? "serve" : "train");
+    const char *code = unready(g);
+    bool ready = !code;
+    text_put(&x->reply, "{\"ready\":%s,\"code\":\"%s\",\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}",
+             ready ? "true" : "false", ready ? "ready" : code, g->ready_nodes, g->nodes,
+             g->config.mode == GATEWAY_SERVES ? "serve" : "train");
     return exchange_send(x, ready_matters && !ready ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, json);
 }
 
@@ -246,9 +258,11 @@ enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, co
     return r->ask(x);
 }
 
-/* Failures of the server's own (some a second), and requests of a trace that their caller records, are worth a line. */
+/* Failures of the server's own (some a second), and requests of a trace that their caller records, are worth a line;
+ * not that a balancer hears, over and over, that this server is not ready. */
 static void log_exchange(gateway *g, const exchange *x, enum MHD_RequestTerminationCode code) {
-    bool has_failed = x->status >= MHD_HTTP_INTERNAL_SERVER_ERROR && g->failures_logged < FAILURES_LOGGED;
+    bool has_failed =
+        x->status >= MHD_HTTP_INTERNAL_SERVER_ERROR && x->route != ROUTE_READY && g->failures_logged < FAILURES_LOGGED;
     g->failures_logged += has_failed;
     log_level level = has_failed || x->is_sampled ? LOG_INFO : LOG_DEBUG;
     log_write(level, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method, route_paths[x->route], x->status,

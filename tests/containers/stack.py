@@ -13,7 +13,7 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MNIST = ROOT / "data/mnist"
+MNIST = (ROOT / os.environ.get("FEWBIT_TEST_MNIST", "data/mnist")).resolve()
 PATIENCE = 120  # seconds that anything awaited may take
 PORTIONS, PIXELS = 4, 784
 RUN = "/var/lib/fewbit/runs/current"
@@ -52,6 +52,13 @@ def mnist_images(count):
     return [pixels[i * PIXELS:(i + 1) * PIXELS] for i in range(count)], list(labels[:count])
 
 
+def free_port():
+    """For a service that keeps its port when it is started again."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Engine(http.client.HTTPConnection):
     """The engine's interface over its socket."""
 
@@ -77,7 +84,7 @@ class Stack:
     def __init__(self, name, *files, **settings):
         self.name = name
         self.files = [word for file in ("docker-compose.yml", *files) for word in ("-f", file)]
-        self.settings = {"FEWBIT_DATA": str(MNIST), "FEWBIT_PUBLISH": "127.0.0.1:0",
+        self.settings = {"FEWBIT_DATA": str(MNIST), "FEWBIT_PUBLISH": f"127.0.0.1:{free_port()}",
                          **{key: str(value) for key, value in settings.items()}}
 
     def compose(self, *words, **options):
@@ -90,6 +97,19 @@ class Stack:
 
     def down(self):
         self.compose("down", "-v", "--remove-orphans", "-t", "3", check=False)
+
+    def in_keeper(self, command):
+        return docker("exec", self.container("keeper"), "bash", "-c", command)
+
+    def fill(self, volume):
+        self.in_keeper(f"head -c 1G /dev/zero >/{volume}/filler 2>/dev/null; "
+                       f"df -k --output=avail /{volume} | grep -qx ' *0'")
+
+    def drain(self, volume):
+        self.in_keeper(f"rm /{volume}/filler")
+
+    def log_of(self, service):
+        return docker("logs", self.container(service))
 
     def container(self, service):
         found = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.name}",
@@ -207,6 +227,7 @@ class Load:
         self.port, self.token, self.images = port, token, images
         self.gap, self.connections = connections / rate, connections
         self.outcomes, self.failures, self.stopping = [], [], False
+        self.under_way = {}  # connection: when its request began
 
     def _ask(self, offset):
         client = Client(self.port, self.token)
@@ -215,12 +236,13 @@ class Load:
         while not self.stopping:
             time.sleep(max(0.0, next_at - time.monotonic()))
             next_at = max(next_at + self.gap, time.monotonic())
-            begin = time.monotonic()
+            begin = self.under_way[offset] = time.monotonic()
             try:
                 status, answer = client.classify(self.images[n % len(self.images)])
                 self.outcomes.append((begin, time.monotonic(), status, n % len(self.images), answer))
             except (OSError, http.client.HTTPException) as failure:
                 self.failures.append((begin, repr(failure)))
+            del self.under_way[offset]
             n += self.connections
         client.connection.close()
 
@@ -234,6 +256,10 @@ class Load:
         self.pool.shutdown()
         for job in self.jobs:
             job.result()
+
+    def has_ended(self, before):
+        """What began before that moment has its outcome."""
+        return all(begin > before for begin in list(self.under_way.values()))
 
     def degraded(self, since):
         return [o for o in self.outcomes if o[0] >= since and o[2] == 200 and o[4]["degraded"]]

@@ -4,6 +4,7 @@ With an engine: tests/containers/with-engine tests/containers/run
 """
 import json
 import os
+import re
 import time
 import unittest
 import urllib.parse
@@ -12,6 +13,7 @@ import stack as s
 from stack import PORTIONS, Client, Load, Stack, docker, wait_until
 
 IMAGE_MB = 150
+SMALL_DISKS = "tests/containers/small-disks.yml"
 HEARTBEAT_MS = 500  # a silent link is dead after three
 IMAGES, LABELS = s.mnist_images(500)
 TLS = {"cert.pem", "key.pem", "ca.pem"}
@@ -27,12 +29,14 @@ def setUpModule():
 
 
 class Case(unittest.TestCase):
+    SMALL = ("runs", "state-1")  # volumes of SMALL_DISKS
     stack = None
 
     @classmethod
     def start(cls, **settings):
-        cls.stack = Stack(f"fewbit-test-{os.getpid()}", FEWBIT_HEARTBEAT=HEARTBEAT_MS, **settings)
+        cls.stack = Stack(f"fewbit-test-{os.getpid()}", SMALL_DISKS, FEWBIT_HEARTBEAT=HEARTBEAT_MS, **settings)
         cls.addClassCleanup(cls.stack.down)
+        cls.stack.up("keeper")
         cls.stack.up()
         cls.attach()
 
@@ -138,7 +142,7 @@ class Serving(Case):
 
     def test_zz_a_finished_run_is_served_at_once(self):
         events, head = self.stack.events(), self.stack.head()
-        self.stack.compose("stop", "-t", "10")
+        self.stack.compose("stop", "-t", "10", "decoder", *NODES)
         for service in ("decoder", *NODES):
             self.assertEqual(self.stack.about(service)["State"]["ExitCode"], 0, service)
         self.stack.up("decoder", *NODES[:3])  # a node that is missing holds nothing up
@@ -180,6 +184,42 @@ class Serving(Case):
         container, network = self.stack.container("node-1"), self.stack.volume("links")
         self.lose_node(lambda: docker("network", "disconnect", network, container),
                        lambda: docker("network", "connect", network, container), "node cut off")
+
+    def test_the_server_is_killed(self):
+        """What it had taken goes with its connections, and is told to nobody twice; it is back with all its nodes at once."""
+        container = self.stack.container("decoder")
+        with Load(self.port, self.token, IMAGES) as load:
+            wait_until(lambda: len(load.whole(0)) > 20, "whole answers")
+            gone = time.monotonic()
+            docker("kill", container)
+            docker("start", container)
+            back = time.monotonic()
+            first = min(wait_until(lambda: load.whole(back), "whole answers again", explain=self.stack.logs))[1]
+            wait_until(lambda: len(load.whole(first)) > 20, "whole answers from then on")
+        self.assertEqual([f for f in load.failures if not gone - 1 < f[0] < first], [])
+        self.assertEqual({o[2] for o in load.outcomes} - {200, 503}, set())
+        numbers = [o[4]["request"] for o in load.outcomes if o[2] == 200]
+        self.assertEqual(len(set(numbers)), len(numbers))
+        print(f"server killed: {len(load.outcomes)} requests answered, {len(load.failures)} without a server; whole again "
+              f"{first - back:.2f} s after its return", flush=True)
+        self.assertLess(first - back, 2.0)
+
+    def test_disks_are_full(self):
+        """Results that find no room are lost, answers are not."""
+        with Load(self.port, self.token, IMAGES) as load:
+            for volume in self.SMALL:
+                self.stack.fill(volume)
+            full = time.monotonic()
+            wait_until(lambda: "results cannot be written" in self.stack.log_of("decoder"), "a word about the disk")
+            wait_until(lambda: len(load.whole(full)) > 100, "answers", explain=self.stack.logs)
+            for volume in self.SMALL:
+                self.stack.drain(volume)
+            begin = len(self.stack.files_in("decoder", f"{s.RUN}/results.jsonl")["results.jsonl"])
+            wait_until(lambda: len(self.stack.files_in("decoder", f"{s.RUN}/results.jsonl")["results.jsonl"]) > begin,
+                       "results on the disk again")
+        self.all_answered(load)
+        self.assertEqual(load.degraded(0), [])
+        print(f"disks full: {len(load.outcomes)} requests, none failed or degraded", flush=True)
 
     def test_a_node_comes_back_by_itself(self):
         before = self.stack.about("node-2")["RestartCount"]
@@ -227,8 +267,9 @@ class Training(Case):
 
     def test_disturbed_training_ends_with_the_same_weights(self):
         stack = self.stack
-        stack.compose("rm", "-sf", "decoder", *NODES)
+        stack.compose("rm", "-sf", "keeper", "decoder", *NODES)
         docker("volume", "rm", *(stack.volume(v) for v in ("runs", *(f"state-{k}" for k in range(PORTIONS)))))
+        stack.up("keeper")
         stack.up()
         node, network = stack.container("node-1"), stack.volume("links")
         disturbances = {
@@ -240,6 +281,8 @@ class Training(Case):
             "node frozen for 20 s": lambda: (docker("pause", node), time.sleep(20), docker("unpause", node)),
             "node cut off": lambda: (docker("network", "disconnect", network, node), self.await_loss(),
                                      docker("network", "connect", network, node)),
+            "server's disk full": lambda: self.fill_until("runs", r"checkpoint \d+ failed, .*: .*runs/.*No space left"),
+            "node's disk full": lambda: self.fill_until("state-1", r"checkpoint \d+ failed, .*portion 1: .*No space left"),
         }
         for what, disturb in disturbances.items():
             at = self.reach(2)
@@ -247,11 +290,20 @@ class Training(Case):
             disturb()
             print(f"{what}, after epoch {at:.0f}", flush=True)
         type(self).attach()
-        self.assertGreaterEqual(sum(e["event"] in ("lost", "resumed") for e in stack.events()), len(disturbances) - 1)
+        self.assertGreaterEqual(sum(e["event"] in ("lost", "resumed") for e in stack.events()), len(disturbances) - 3)
+        self.assertGreaterEqual(sum(e["event"] == "commit failed" for e in stack.events()), 1)
         head, nodes = self.all_weights()
         self.assertEqual(head.keys(), self.weights[0].keys())
         self.assertTrue(head == self.weights[0], "the server's weights differ")
         self.assertTrue(nodes == self.weights[1], "a node's weights differ")
+
+    def fill_until(self, volume, said):
+        """A commit fails for want of room, and then there is room again."""
+        begin = len(re.findall(said, self.stack.log_of("decoder")))
+        self.stack.fill(volume)
+        wait_until(lambda: len(re.findall(said, self.stack.log_of("decoder"))) > begin, f"a checkpoint without room: {volume}",
+                   explain=self.stack.logs)
+        self.stack.drain(volume)
 
     def await_loss(self):
         before = sum(e["event"] == "lost" for e in self.stack.events())
@@ -270,7 +322,11 @@ class Balanced(Case):
             docker("build", "-q", "-f", "deploy/stack/Dockerfile", "--target", target, "-t", f"fewbit-{target}", ".")
         cls.start(FEWBIT_TRAIN=2000, FEWBIT_TEST=500, FEWBIT_EPOCHS=2)
         trained = cls.stack
-        cls.stack = Stack(trained.name, *cls.FILES, **{**trained.settings, "FEWBIT_BALANCED": "127.0.0.1:0",
+        trained.up("decoder", FEWBIT_RUN="second", FEWBIT_EPOCHS=1)
+        cls.attach()
+        cls.link("second")
+        cls.stack = Stack(trained.name, SMALL_DISKS, *cls.FILES, **{
+            **trained.settings, "FEWBIT_RUN": "served", "FEWBIT_BALANCED": "127.0.0.1:0",
                                                        "FEWBIT_PROMETHEUS": "127.0.0.1:0"})
         cls.addClassCleanup(cls.stack.down)
         cls.stack.up()
@@ -280,15 +336,28 @@ class Balanced(Case):
         cls.balanced = cls.stack.port("haproxy")
 
     @classmethod
+    def link(cls, run):
+        """`served` is another run from one moment to the next."""
+        cls.stack.in_keeper(f"ln -sfn {run} /runs/next && mv -T /runs/next /runs/served")
+
+    @classmethod
     def await_server(cls, service):
         """It has all its nodes, and HAProxy knows."""
         ask = ["exec", cls.stack.container(service), "/usr/bin/fewbit", "status", "--server", "http://127.0.0.1:8080"]
         wait_until(lambda: s.run("docker", *ask, check=False)[0] == 0, service, explain=cls.stack.logs)
-        metrics = ["exec", cls.stack.container("haproxy"), "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8404 && "
-                   "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"]
         line = f'haproxy_server_status{{proxy="decoders",server="{SERVERS[service]}",state="UP"}} 1\n'
-        wait_until(lambda: line in s.run("docker", *metrics, check=False)[1], f"HAProxy to see {service}",
-                   explain=cls.stack.logs)
+        wait_until(lambda: line in cls.haproxy_metrics(), f"HAProxy to see {service}", explain=cls.stack.logs)
+
+    @classmethod
+    def haproxy_metrics(cls):
+        return s.run("docker", "exec", cls.stack.container("haproxy"), "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8404 && "
+                     "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3", check=False)[1]
+
+    @classmethod
+    def served_by(cls, server):
+        found = re.search(rf'haproxy_server_http_responses_total{{proxy="decoders",server="{server}",code="2xx"}} (\d+)',
+                          cls.haproxy_metrics())
+        return int(found[1]) if found else 0
 
     @classmethod
     def query(cls, expression):
@@ -314,6 +383,7 @@ class Balanced(Case):
 
     def no_request_fails(self, disturb, what):
         with Load(self.balanced, self.token, IMAGES) as load:
+            self.load = load
             wait_until(lambda: len(load.whole(0)) > 20, "answers")
             disturb()
             ended = time.monotonic()
@@ -321,6 +391,53 @@ class Balanced(Case):
         self.assertEqual(load.failures, [])
         self.assertEqual([(o[2], o[4]) for o in load.outcomes if o[2] != 200][:3], [])
         print(f"{what}: {len(load.outcomes)} requests, none failed, {len(load.degraded(0))} degraded", flush=True)
+
+    def models(self):
+        """The runs that the last few askers met behind HAProxy."""
+        return {Client(self.balanced, self.token).ask("GET", "/v1/model")[1]["run"] for _ in range(12)}
+
+    def test_a_model_is_rolled_forward_and_back(self):
+        runs = []
+
+        def roll():
+            for name in ("current", "second", "current", "second"):
+                before = self.models()
+                self.link(name)
+                self.stack.compose("kill", "-s", "HUP", *SERVERS)
+                wait_until(lambda: len(now := self.models()) == 1 and now != before, f"the model {name}",
+                           explain=self.stack.logs)
+                runs.append(min(self.models()))
+        self.no_request_fails(roll, "model rolled forward and back")
+        self.assertEqual(runs[:2], runs[2:])
+        self.assertEqual(len(set(runs)), 2)
+
+    def test_scaled_down_and_up(self):
+        second = ["decoder-2", *(f"{node}-2" for node in NODES)]
+
+        def scale():
+            self.stack.compose("stop", "-t", "10", *second)
+            self.stack.compose("up", "-d", *second)
+            self.await_server("decoder-2")
+            before = self.served_by("two")
+            wait_until(lambda: self.served_by("two") > before, "requests at the second server")
+        self.no_request_fails(scale, "one server, then two")
+
+    def test_a_server_hangs(self):
+        container = self.stack.container("decoder")
+
+        def hang():
+            docker("pause", container)
+            hung = time.monotonic()
+            wait_until(lambda: self.load.has_ended(hung), "answers to what the hanging server had", explain=self.stack.logs)
+            docker("unpause", container)
+            self.await_server("decoder")
+        self.no_request_fails(hang, "server paused until its requests were answered by the other one")
+
+    def test_a_server_is_cut_off(self):
+        container, front = self.stack.container("decoder"), self.stack.volume("front")
+        self.no_request_fails(lambda: (docker("network", "disconnect", front, container), time.sleep(3),
+                                       docker("network", "connect", "--alias", "decoder", front, container),
+                                       self.await_server("decoder")), "server cut off from HAProxy")
 
     def restart_both(self, restart):
         for service in SERVERS:

@@ -294,6 +294,10 @@ class Documented(HttpCase):
         nodes[3].freeze()
         late = self.listen(server, "/v1/training")
         wait_until(lambda: "fewbit_training_loss" in self.answer(200, "/metrics"), "metrics of the training")
+        for status, path in ((503, "/readyz"), (200, "/healthz")):  # nothing to classify with, and alive
+            state = self.answer(status, path)
+            self.assertEqual((state["ready"], state["code"], state["mode"]), (False, "training", "train"))
+        self.assertNotIn("HTTP GET /readyz", server.said)  # a balancer asks all the time
         self.assertGreater(self.answer(200, "/v1/nodes")["nodes"][0]["sent"]["payload_bits"], 0)
         status, headers, text = self.ask(server, "DELETE", "/v1/training")
         self.api.check_answer("/v1/training", "GET", status, headers, text)

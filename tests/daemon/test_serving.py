@@ -323,7 +323,7 @@ class Trouble(serving.ServingCase):
             self.assertEqual((status, answer["error"]["code"]), (503, "no_nodes"))
             self.assertEqual(headers["Retry-After"], "1")
             self.assertEqual(call(server, "GET", "/readyz")[:2],
-                             (503, {"ready": False, "nodes_ready": 0, "nodes": PORTIONS, "mode": "serve"}))
+                             (503, {"ready": False, "code": "nodes_missing", "nodes_ready": 0, "nodes": PORTIONS, "mode": "serve"}))
             self.assertEqual(call(server, "GET", "/healthz")[0], 200)
             nodes = [self.node(server, k) for k in range(PORTIONS)]
             self.wait_ready(server, PORTIONS)
