@@ -232,8 +232,7 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
         return err_fail(ERR_INPUT, "%s: is not portion %u of what the labels were split from", folder, k);
     }
     lanes *inside = has_lanes(l, k) ? l->lanes : NULL;
-    encoder_config config = {
-        .name = p->name, .data = p->data, .state = p->state, .coding = coding, .lanes = inside};
+    encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .coding = coding, .lanes = inside};
     encoder_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
