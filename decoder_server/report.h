@@ -3,6 +3,7 @@
 #ifndef FEWBIT_DECODER_SERVER_REPORT_H
 #define FEWBIT_DECODER_SERVER_REPORT_H
 
+#include "bits/rounds.h"
 #include "data/split.h"
 #include "wire/meter.h"
 
@@ -35,6 +36,13 @@ typedef struct report_table {
     uint32_t waiting, capacity;
 } report_table;
 
+/* Samples answered where bits come in rounds, by how many rounds their answer took, less one; and those for which a
+ * further round was wanted and not to be had from every node, in time. */
+typedef struct report_rounds {
+    uint32_t count; /* rounds that may come; 1: there is nothing to tell */
+    uint64_t answered[ROUNDS_MAX], curtailed;
+} report_rounds;
+
 /* Loads of a model after the first, by how they ended. */
 typedef struct report_reloads {
     uint64_t changed, unchanged, failed;
@@ -52,7 +60,8 @@ typedef struct report {
     uint64_t refused_nodes; /* connections that were sent away with a Refusal */
     report_node nodes[SPLIT_PORTIONS_MAX];
     report_table pushed, live; /* serving */
-    uint64_t parked_bytes;     /* codes that found no room yet */
+    report_rounds rounds;
+    uint64_t parked_bytes; /* codes that found no room yet */
     report_training training;
     /* filled in by the loop */
     uint64_t links, links_refused, tls_failures;

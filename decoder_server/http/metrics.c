@@ -252,6 +252,16 @@ static void write_tables(text *t, const report *r) {
     text_put(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
 }
 
+static void write_rounds(text *t, const report_rounds *r) {
+    head(t, "fewbit_rounds_samples_total", "counter", "Samples answered, by the rounds of bits that the answer took.");
+    for (uint32_t round = 0; round < r->count; round++) {
+        text_put(t, "fewbit_rounds_samples_total{rounds=\"%u\"} %" PRIu64 "\n", round + 1, r->answered[round]);
+    }
+    one(t, "fewbit_rounds_curtailed_total", "counter",
+        "Samples not sure enough for which a node did not send, or could not be asked for, its next round.",
+        r->curtailed);
+}
+
 static void write_training(text *t, const report_training *now) {
     one(t, "fewbit_training_steps_total", "counter", "Steps trained since the process started.", now->step);
     one(t, "fewbit_training_epoch", "gauge", "The epoch under way, from 1.", now->epoch);
@@ -273,5 +283,8 @@ void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_
         write_training(t, &r->training);
     } else {
         write_tables(t, r);
+    }
+    if (r->rounds.count > 1) {
+        write_rounds(t, &r->rounds);
     }
 }

@@ -155,8 +155,10 @@ static void classify_due(desk *d, uint64_t now_ns) {
         result r = {.sample = &d->due[i], .from = w->is_live ? "http" : "push", .class = v->class, .bits = bits};
         r.rounds = d->rounds.count > 1 ? d->due[i].round + 1u : 0;
         r.probability = v->probabilities[v->class];
-        r.degraded = __builtin_popcountll(d->due[i].have) != (int)d->portions || is_cut ||
-                     (d->due[i].round > 0 && d->due[i].got != d->due[i].have);
+        bool is_curtailed = is_cut || (d->due[i].round > 0 && d->due[i].got != d->due[i].have);
+        d->answered.answered[d->due[i].round]++;
+        d->answered.curtailed += is_curtailed;
+        r.degraded = __builtin_popcountll(d->due[i].have) != (int)d->portions || is_curtailed;
         r.ms = (double)(now_ns - d->due[i].opened_ns) * 1e-6;
         results_write(d->results, &r);
         if (w->is_live) {
@@ -456,6 +458,8 @@ void desk_report(const desk *d, report *r) {
     report_one_table(d->live, LIVE_CAPACITY, &r->live);
     r->ready = d->ready_nodes;
     r->parked_bytes = 0;
+    r->rounds = d->answered;
+    r->rounds.count = d->rounds.count;
     for (uint32_t k = 0; k < d->portions; k++) {
         r->parked_bytes += d->parked[k].length;
         r->nodes[k].is_ready = d->is_ready[k];

@@ -75,6 +75,7 @@ struct desk {
     rounds rounds; /* in which bits come: one, unless --sure */
     float sure;
     bool asks_no_more;
+    report_rounds answered;
     asks asks[SPLIT_PORTIONS_MAX];
     picks picks;
     uint64_t settled[SPLIT_PORTIONS_MAX]; /* pushed samples answered for good that its node was not told of */

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """More bits only when unsure, between real daemons: training, bulk and live, and a node that dies between the rounds."""
+import http.client
 import json
 import unittest
 
 import fleet
 import plain_node
 
+ASK = 20
 SURE = [0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.1]
 
 
@@ -55,24 +57,61 @@ class Rounds(fleet.FleetCase):
         for k in range(3):
             self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}", "--push", "test")
             serving.wait_for(rf"portion {k} is ready")
-        info = json.loads((self.split / "node-3" / "portion.json").read_text())
-        with plain_node.socket.create_connection(("127.0.0.1", serving.port)) as connection:
-            stream = connection.makefile("rwb")
-            plain_node.send(stream, plain_node.HELLO, plain_node.hello(info))
-            model, kind = 0, None
-            while kind != 20:
-                kind, fields = plain_node.receive(stream)
-                if kind == plain_node.RESTORE:
-                    model = fields[4]
-                    self.assertEqual(fields[5], 1)  # rounds
-                    plain_node.send(stream, plain_node.READY, {1: fields[1]})
-                elif kind == plain_node.BEGIN:
-                    plain_node.send(stream, plain_node.CODES, {1: model, 2: 0, 3: 299, 4: bytes((300 + 7) // 8)})
+        with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
+            model = self.ready(stream)
+            self.until(stream, plain_node.BEGIN)
+            plain_node.send(stream, plain_node.CODES, {1: model, 2: 0, 3: 299, 4: bytes((300 + 7) // 8)})
+            self.until(stream, ASK)
         lines = fleet.wait_until(lambda: len(self.lines(results)) == 300 and self.lines(results), "all results",
                                  explain=self.fleet.explain)
         self.assertTrue(all(line["degraded"] for line in lines))
         self.assertTrue(all(len(line["bits"][3]) == 1 for line in lines))
         self.assertTrue(all(len(line["bits"][0]) in (1, 4) for line in lines))
+
+    def test_a_node_that_dies_between_the_rounds_of_a_request_costs_bits_not_the_answer(self):
+        """As above, of one live request, which is answered at once, not at its deadline."""
+        serving = self.fleet.serve(self.local, "--sure", 1, "--deadline", 60000)
+        for k in range(3):
+            self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}")
+            serving.wait_for(rf"portion {k} is ready")
+        client = http.client.HTTPConnection("127.0.0.1", serving.http, timeout=fleet.PATIENCE)
+        self.addCleanup(client.close)
+        with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
+            model = self.ready(stream)
+            serving.wait_for(r"portion 3 is ready")
+            client.request("POST", "/v1/classify", fleet.image(self.source, 0),
+                           {"Content-Type": "application/octet-stream"})
+            asked = self.until(stream, plain_node.REQUEST)
+            plain_node.send(stream, plain_node.ANSWER, {1: model, 2: asked.get(1, 0), 4: b"\1"})
+            self.until(stream, ASK)
+        answer = client.getresponse()
+        answer, status = json.load(answer), answer.status
+        self.assertEqual((status, answer["degraded"], answer["rounds"]), (200, True, 2), answer)
+        self.assertEqual([len(bits) for bits in answer["bits"]], [4, 4, 4, 1], answer)
+        client.request("GET", "/metrics")
+        metrics = client.getresponse().read().decode()
+        self.assertIn('fewbit_rounds_samples_total{rounds="1"} 0\n', metrics)
+        self.assertIn('fewbit_rounds_samples_total{rounds="2"} 1\n', metrics)
+        self.assertIn("fewbit_rounds_curtailed_total 1\n", metrics)
+
+    def portion_3(self, serving):
+        return plain_node.socket.create_connection(("127.0.0.1", serving.port), timeout=fleet.PATIENCE)
+
+    def ready(self, stream):
+        """Joins as portion 3; the model's number."""
+        plain_node.send(stream, plain_node.HELLO,
+                        plain_node.hello(json.loads((self.split / "node-3" / "portion.json").read_text())))
+        restore = self.until(stream, plain_node.RESTORE)
+        self.assertEqual(restore[5], 1)  # rounds
+        plain_node.send(stream, plain_node.READY, {1: restore[1]})
+        return restore[4]
+
+    def until(self, stream, wanted):
+        """The fields of the next frame of a kind."""
+        while True:
+            kind, fields = plain_node.receive(stream)
+            if kind == wanted:
+                return fields
 
     def test_bad_answers_to_an_ask_are_refused(self):
         """A round nobody asked for, and one that does not fit, end the connection; the server goes on."""
