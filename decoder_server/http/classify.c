@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { POST_BUFFER = 4096, ANNOUNCED_MAX = 8 << 20 };
+enum { POST_BUFFER = 4096 };
 
 static const char wanted_types[] = "send image/png, image/jpeg or application/octet-stream, or parts of these as "
                                    "multipart/form-data";
@@ -60,7 +60,7 @@ static enum MHD_Result on_part(void *context, enum MHD_ValueKind value, const ch
 enum MHD_Result classify_start(exchange *x) {
     const char *type = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
     const char *length = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    if (length && strtoull(length, NULL, 10) > ANNOUNCED_MAX) {
+    if (length && strtoull(length, NULL, 10) > BODY_END) {
         return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body has more than 1 MiB");
     }
     if (!is_type(type, "multipart/form-data")) {
@@ -80,18 +80,12 @@ enum MHD_Result classify_start(exchange *x) {
     return MHD_YES;
 }
 
-enum MHD_Result classify_take(exchange *x, const char *bytes, size_t length) {
-    x->received += length;
-    if (x->received > ANNOUNCED_MAX) {
-        x->gateway->metrics.connections_cut++;
-        return MHD_NO; /* it does not end: closed without a word */
-    }
+void classify_take(exchange *x, const char *bytes, size_t length) {
     if (!x->is_multipart) {
         keep(x, bytes, length);
     } else if (!x->is_bad_multipart && !x->is_too_long && !x->has_too_many) {
         x->is_bad_multipart = MHD_post_process(x->multipart, bytes, length) != MHD_YES;
     }
-    return MHD_YES;
 }
 
 /* Asking. */

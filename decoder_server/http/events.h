@@ -23,10 +23,10 @@ enum {
     EVENTS_RING_BYTES = 512 * 1024,
     EVENTS_RING_SLOTS = 4096,
     EVENTS_GREETING_MAX = 512 * 1024,
-    EVENTS_PASS_MS = 25,            /* a pass takes so long at least */
-    EVENTS_SLICE_LISTENERS = 16,    /* woken at once */
-    EVENTS_SLICE_MS = 5,            /* and then nobody for so long */
-    EVENTS_SECOND_BYTES = 16 << 20, /* to all listeners together */
+    EVENTS_PASS_MS = 25,           /* a pass takes so long at least */
+    EVENTS_SLICE_LISTENERS = 16,   /* woken at once */
+    EVENTS_SLICE_MS = 10,          /* and then nobody for so long */
+    EVENTS_SECOND_BYTES = 8 << 20, /* to all listeners together */
     EVENTS_HEARTBEAT_MS = 15000,
     EVENTS_KERNEL_BYTES = 64 * 1024, /* that the kernel keeps of a listener's stream */
 };

@@ -49,7 +49,7 @@ typedef struct exchange {
     uint8_t *body;
     size_t length, capacity;
     uint64_t received;
-    bool is_too_long;
+    bool is_too_long, is_resting;
     struct MHD_PostProcessor *multipart; /* NULL: the body is one image */
     bool is_multipart, is_bad_multipart, has_too_many;
     /* what it waits for */

@@ -16,6 +16,8 @@ enum {
     CONNECTION_BYTES = 16 * 1024,
     CUTS_A_TURN = 8, /* of those that took too long; the rest CUTS_MS later */
     CUTS_MS = 2,
+    REST_MS = 2,
+    RESTED_A_TURN = 8, /* of those at rest; a piece of some KiB of each is read, so some 20 MB a second of them all */
     REFUSAL_BYTES = 512,
     REST_BYTES = 16384, /* read at a time of what is no good, RESTS times at most */
     RESTS = 8,
@@ -71,6 +73,40 @@ void gateway_flush(gateway *g) {
     if (g->has_resumed) {
         run_daemon(g);
     }
+}
+
+static void end_rest(gateway *g) {
+    exchange *x = g->resting;
+    g->resting = x->next;
+    x->next = NULL;
+    x->is_resting = false;
+    g->has_resumed = true;
+    MHD_resume_connection(x->connection);
+}
+
+static void on_rest(uv_timer_t *timer) {
+    gateway *g = timer->data;
+    for (int i = 0; i < RESTED_A_TURN && g->resting; i++) {
+        end_rest(g);
+    }
+    if (g->resting) {
+        uv_timer_start(timer, on_rest, REST_MS, 0);
+    }
+    run_daemon(g);
+}
+
+void gateway_rest(gateway *g, exchange *x) {
+    if (g->is_closing || x->is_resting) {
+        return; /* of a chunked body the chunks that are there already come all the same */
+    }
+    if (!g->resting) {
+        g->resting_end = &g->resting;
+        uv_timer_start(g->rest, on_rest, REST_MS, 0);
+    }
+    MHD_suspend_connection(x->connection);
+    x->is_resting = true;
+    *g->resting_end = x;
+    g->resting_end = &x->next;
 }
 
 /* Connections. */
@@ -270,6 +306,7 @@ static gateway *allocate(const gateway_config *config) {
     g->poll = malloc(sizeof *g->poll);
     g->timer = malloc(sizeof *g->timer);
     g->watch = malloc(sizeof *g->watch);
+    g->rest = malloc(sizeof *g->rest);
     g->idle = malloc(sizeof *g->idle);
     return g;
 }
@@ -287,6 +324,7 @@ static void free_unstarted(gateway *g) {
         free(g->poll);
         free(g->timer);
         free(g->watch);
+        free(g->rest);
         free(g->idle);
         free_gateway(g);
     }
@@ -297,15 +335,16 @@ static void start_handles(gateway *g) {
     uv_poll_init(g->loop, g->poll, info->epoll_fd);
     uv_timer_init(g->loop, g->timer);
     uv_timer_init(g->loop, g->watch);
+    uv_timer_init(g->loop, g->rest);
     uv_idle_init(g->loop, g->idle);
-    g->poll->data = g->timer->data = g->watch->data = g->idle->data = g;
+    g->poll->data = g->timer->data = g->watch->data = g->rest->data = g->idle->data = g;
     uv_poll_start(g->poll, UV_READABLE, on_poll);
     uv_timer_start(g->watch, on_watch, TURN_MS, 0);
 }
 
 err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
     gateway *g = allocate(config);
-    if (!g || !g->sample || !g->poll || !g->timer || !g->watch || !g->idle) {
+    if (!g || !g->sample || !g->poll || !g->timer || !g->watch || !g->rest || !g->idle) {
         free_unstarted(g);
         return err_fail(ERR_MEMORY, "no memory for the HTTP side");
     }
@@ -347,11 +386,15 @@ void gateway_close(gateway *g) {
     routes_reloaded(g, "the server is stopping");
     routes_reported(g); /* with the last report there was */
     events_end(g->events);
+    while (g->resting) {
+        end_rest(g);
+    }
     g->has_resumed = true;
     run_daemon(g);
     uv_close((uv_handle_t *)g->poll, free_handle);
     uv_close((uv_handle_t *)g->timer, free_handle);
     uv_close((uv_handle_t *)g->watch, free_handle);
+    uv_close((uv_handle_t *)g->rest, free_handle);
     uv_close((uv_handle_t *)g->idle, free_handle);
     MHD_stop_daemon(g->daemon);
     free_gateway(g);

@@ -14,6 +14,10 @@
  * there to the end of the body. */
 enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000, FAILURES_LOGGED = 20 };
 
+/* A body beyond GATEWAY_BODY_MAX is read on, slowly, so that its sender comes to read the refusal; beyond BODY_END its
+ * connection is cut, and one announced as longer is refused unread. */
+enum { BODY_END = 8 << 20 };
+
 typedef enum route_id {
     ROUTE_PAGE,
     ROUTE_CLASSIFY,
@@ -43,7 +47,7 @@ struct gateway {
     door *door; /* NULL once it closes */
     uv_loop_t *loop;
     uv_poll_t *poll;
-    uv_timer_t *timer, *watch;
+    uv_timer_t *timer, *watch, *rest;
     uv_idle_t *idle;
     client *clients;
     exchange_pool pool;
@@ -51,6 +55,7 @@ struct gateway {
     uint64_t last_request;
     exchange *for_report; /* wait for a report */
     exchange *for_reload; /* waits for the end of a reload */
+    exchange *resting, **resting_end;
     events *events;
     metrics metrics;
     report report;
@@ -83,7 +88,7 @@ void routes_reloaded(gateway *g, const char *text);
 /* classify.c: a request to POST /v1/classify. Its head is here (anything but MHD_YES ends the exchange); a piece of its
  * body; all of it; its answers. */
 enum MHD_Result classify_start(exchange *x);
-enum MHD_Result classify_take(exchange *x, const char *bytes, size_t length);
+void classify_take(exchange *x, const char *bytes, size_t length);
 enum MHD_Result classify_ask(exchange *x);
 enum MHD_Result classify_reply(exchange *x);
 /* The answer to one question. */
@@ -92,5 +97,8 @@ void classify_forget(gateway *g, exchange *x);
 
 /* Lets a suspended exchange go on. */
 void gateway_resume(gateway *g, exchange *x);
+
+/* Suspends an exchange whose body is too long for a few milliseconds: whoever pours bytes in keeps nobody waiting. */
+void gateway_rest(gateway *g, exchange *x);
 
 #endif

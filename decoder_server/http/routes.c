@@ -235,6 +235,22 @@ static enum MHD_Result start_exchange(gateway *g, struct MHD_Connection *connect
     return check_head(x, method);
 }
 
+/* A piece of the body; that of what has none is read and dropped. */
+static enum MHD_Result take_body(gateway *g, exchange *x, const char *bytes, size_t length) {
+    x->received += length;
+    if (x->received > BODY_END && !x->is_resting) { /* one that is suspended must not be closed */
+        g->metrics.connections_cut++;
+        return MHD_NO; /* it does not end: closed without a word */
+    }
+    if (routes[x->route].start && !x->status) {
+        classify_take(x, bytes, length);
+    }
+    if (x->received > GATEWAY_BODY_MAX) {
+        gateway_rest(g, x);
+    }
+    return MHD_YES;
+}
+
 enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, const char *url, const char *method,
                             const char *version, const char *upload, size_t *upload_length, void **state) {
     (void)version;
@@ -245,8 +261,8 @@ enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, co
     const route *r = &routes[x->route];
     if (*upload_length > 0) {
         size_t length = *upload_length;
-        *upload_length = 0; /* the body of what has none is read and dropped */
-        return r->start && !x->status ? classify_take(x, upload, length) : MHD_YES;
+        *upload_length = 0;
+        return take_body(context, x, upload, length);
     }
     if (x->status || (x->is_asked && !x->is_answered)) {
         return MHD_YES;
