@@ -36,10 +36,10 @@ typedef struct report_table {
     uint32_t waiting, capacity;
 } report_table;
 
-/* Samples answered where bits come in rounds, by how many rounds their answer took, less one; and those for which a
- * further round was wanted and not to be had from every node, in time. */
+/* Samples answered, by how many rounds of bits their answer took, less one; and those for which a further round was
+ * wanted and not to be had from every node, in time. */
 typedef struct report_rounds {
-    uint32_t count; /* rounds that may come; 1: there is nothing to tell */
+    uint32_t count; /* rounds that may come; 1: all bits come at once */
     uint64_t answered[ROUNDS_MAX], curtailed;
 } report_rounds;
 

@@ -283,8 +283,6 @@ void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_
         write_training(t, &r->training);
     } else {
         write_tables(t, r);
-    }
-    if (r->rounds.count > 1) {
         write_rounds(t, &r->rounds);
     }
 }
