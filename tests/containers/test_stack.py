@@ -237,7 +237,7 @@ class Serving(Case):
 class Training(Case):
     """The same training twice, undisturbed and with everything that can happen to it: the weights are the same bytes."""
 
-    SETTINGS = {"FEWBIT_TRAIN": 5000, "FEWBIT_TEST": 500, "FEWBIT_EPOCHS": 40}
+    SETTINGS = {"FEWBIT_TRAIN": 5000, "FEWBIT_TEST": 500, "FEWBIT_EPOCHS": 80}
     HEADERS = 66  # Ethernet, IP, TCP with time stamps
 
     @classmethod
@@ -300,7 +300,10 @@ class Training(Case):
     def fill_until(self, volume, said):
         """A commit fails for want of room, and then there is room again."""
         begin = len(re.findall(said, self.stack.log_of("decoder")))
+        node = self.stack.container("node-0")
+        docker("pause", node)  # the training waits, however long the filling takes: it must not be over before
         self.stack.fill(volume)
+        docker("unpause", node)
         wait_until(lambda: len(re.findall(said, self.stack.log_of("decoder"))) > begin, f"a checkpoint without room: {volume}",
                    explain=self.stack.logs)
         self.stack.drain(volume)
