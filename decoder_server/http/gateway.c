@@ -16,8 +16,8 @@ enum {
     CONNECTION_BYTES = 16 * 1024,
     CUTS_A_TURN = 8, /* of those that took too long; the rest CUTS_MS later */
     CUTS_MS = 2,
-    REST_MS = 2,
-    RESTED_A_TURN = 8, /* of those at rest; a piece of some KiB of each is read, so some 20 MB a second of them all */
+    PAUSE_MS = 2,
+    RESUMED_A_TURN = 8, /* of those at rest; a piece of some KiB of each is read, so some 20 MB a second of them all */
     REFUSAL_BYTES = 512,
     REST_BYTES = 16384, /* read at a time of what is no good, RESTS times at most */
     RESTS = 8,
@@ -86,11 +86,11 @@ static void end_rest(gateway *g) {
 
 static void on_rest(uv_timer_t *timer) {
     gateway *g = timer->data;
-    for (int i = 0; i < RESTED_A_TURN && g->resting; i++) {
+    for (int i = 0; i < RESUMED_A_TURN && g->resting; i++) {
         end_rest(g);
     }
     if (g->resting) {
-        uv_timer_start(timer, on_rest, REST_MS, 0);
+        uv_timer_start(timer, on_rest, PAUSE_MS, 0);
     }
     run_daemon(g);
 }
@@ -101,7 +101,7 @@ void gateway_rest(gateway *g, exchange *x) {
     }
     if (!g->resting) {
         g->resting_end = &g->resting;
-        uv_timer_start(g->rest, on_rest, REST_MS, 0);
+        uv_timer_start(g->rest, on_rest, PAUSE_MS, 0);
     }
     MHD_suspend_connection(x->connection);
     x->is_resting = true;

@@ -116,18 +116,11 @@ class Rounds(fleet.FleetCase):
     def test_bad_answers_to_an_ask_are_refused(self):
         """A round nobody asked for, and one that does not fit, end the connection; the server goes on."""
         serving = self.fleet.serve(self.local, "--sure", 1)
-        info = json.loads((self.split / "node-0" / "portion.json").read_text())
         for added in ({1: 1, 2: 0, 3: b"\x07"}, {1: 9, 2: 1 << 60, 3: bytes(200)}, {1: 1, 2: 0, 4: bytes(range(100))}):
-            with plain_node.socket.create_connection(("127.0.0.1", serving.port)) as connection:
-                stream, kind = connection.makefile("rwb"), None
-                plain_node.send(stream, plain_node.HELLO, plain_node.hello(info))
-                while kind != plain_node.RESTORE:
-                    kind, fields = plain_node.receive(stream)
-                plain_node.send(stream, plain_node.READY, {1: fields[1]})
+            with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
+                self.ready(stream)
                 plain_node.send(stream, 21, added)
-                while kind != plain_node.REFUSAL:
-                    kind, fields = plain_node.receive(stream)
-                self.assertEqual(fields[1], 6)
+                self.assertEqual(self.until(stream, plain_node.REFUSAL)[1], 6)
         self.assertTrue(serving.is_running())
 
 
