@@ -127,6 +127,7 @@ static err take_frames(bulk *b, pusher *p) {
             e = !e && encoder_receive(p->encoder, &m) ? ERR_REFUSED : e;
         }
     }
+    encoder_settle(p->encoder);
     return e;
 }
 
