@@ -2,7 +2,7 @@
 """Measures Fewbit beside PyTorch: prints a line a figure, writes results.json beside this file. See README.md.
 
 The programs come from the folder FEWBIT_BIN_DIR (default build/bin). FEWBIT_BENCH_QUICK=1 makes a short run that only
-shows that everything works: its figures mean nothing.
+shows that everything works: its figures mean nothing, and no file is written.
 """
 import os
 import pathlib
@@ -65,10 +65,14 @@ def main():
         print(f"# others use {100 * busy:.0f} % of this machine: the figures will suffer")
     figures = Figures()
     data_set = measure(figures, quick)
-    figures.write(HERE / "results.json", machine=about, quick=quick, busy_before=round(busy, 3), data_set=data_set,
-                  seconds=round(time.monotonic() - start, 1))
+    seconds = time.monotonic() - start
+    if quick:
+        print(f"# {len(figures.rows)} figures, {seconds:.0f} s")
+        return
+    figures.write(HERE / "results.json", machine=about, busy_before=round(busy, 3), data_set=data_set,
+                  seconds=round(seconds, 1))
     short = sum(row["verdict"] == "short" for row in figures.rows)
-    print(f"# {len(figures.rows)} figures, {short} short, {time.monotonic() - start:.0f} s; more in bench/results.json")
+    print(f"# {len(figures.rows)} figures, {short} short, {seconds:.0f} s; more in bench/results.json")
 
 
 if __name__ == "__main__":
