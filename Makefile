@@ -28,7 +28,7 @@ EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
 EPOCHS ?=
 SECONDS ?= 300
 
-.PHONY: help all demo test test-containers bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 packages-build packages-test
+.PHONY: help all demo test test-containers bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 results-best packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -73,6 +73,10 @@ results: packages-test ## train the paper's rows on MNIST at full length (minute
 results-cifar10: packages-test ## train the classifier and the paper's rows on CIFAR-10 (hours): docs/results.md
 	@$(MAKE) --no-print-directory -j2 programs
 	@tools/results cifar10
+
+results-best: packages-test ## our own systems with seeds 1 to 3, in rounds too, the ablation, the frontier (many hours): docs/results.md
+	@$(MAKE) --no-print-directory -j2 programs
+	@for table in best rounds ablation frontier; do tools/results $$table || exit 1; done
 
 fuzz: packages-test ## look for inputs that break the readers of sockets and files: SECONDS=N for each (300)
 	@tests/fuzz/run all $(SECONDS)

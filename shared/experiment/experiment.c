@@ -187,5 +187,6 @@ nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples) {
 float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples) {
     double last = (double)e->encoder.temperature,
            steps = e->training.epochs * (double)experiment_steps(e, train_samples);
-    return last > 0 ? (float)pow(last, fmin(1, (double)step / steps)) : 1;
+    double passed = fmin(1, (double)step / steps);
+    return last > 0 ? (float)pow(last, passed * passed * passed * passed) : 1;
 }

@@ -267,13 +267,19 @@ static const net nets[] = {
     [ZOO_RESIDUAL] = {residual, "norm"},
 };
 
-/* Batch norm of a square is 2-D, over its one channel; of a row 1-D, each bit for itself. */
-static void add_decision(zoo_builder *b, const zoo_encoder *e, const char *norm) {
-    if (e->batch_norm && norm) {
+/* Batch norm of a square is 2-D, over its one channel; of a row 1-D, each bit for itself. A temperature alone needs
+ * logits of a given size, or they shrink as it falls; noise leaves them to grow against it. */
+static void add_batch_norm(zoo_builder *b, const zoo_encoder *e, const char *norm) {
+    if (norm) {
         zoo_begin_part(b, "encoder");
-        zoo_add_named(b, NN_BATCH_NORM, norm);
-    } else if (e->batch_norm) {
-        zoo_add(b, NN_BATCH_NORM);
+    }
+    nn_layer_spec *layer = norm ? zoo_add_named(b, NN_BATCH_NORM, norm) : zoo_add(b, NN_BATCH_NORM);
+    layer->no_affine = e->temperature > 0 && e->noise == ZOO_NO_NOISE;
+}
+
+static void add_decision(zoo_builder *b, const zoo_encoder *e, const char *norm) {
+    if (e->batch_norm) {
+        add_batch_norm(b, e, norm);
     }
     if (b->is_image) {
         zoo_add(b, NN_FLATTEN);
