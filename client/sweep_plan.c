@@ -58,6 +58,28 @@ static err take_text(const reader *r, const yaml_node_t *node, char to[TEXT_MAX]
     return ERR_OK;
 }
 
+/* A value, or a list of them as an experiment file takes it: "[2,4]". */
+static err take_value(reader *r, const yaml_node_t *node, char to[TEXT_MAX]) {
+    if (node->type != YAML_SEQUENCE_NODE) {
+        return take_text(r, node, to);
+    }
+    size_t used = 0;
+    const yaml_node_item_t *item = node->data.sequence.items.start;
+    for (; item < node->data.sequence.items.top; item++) {
+        char value[TEXT_MAX];
+        err e = take_text(r, yaml_document_get_node(&r->document, *item), value);
+        if (e) {
+            return e;
+        }
+        used += (size_t)snprintf(to + used, TEXT_MAX - used, "%s%s", used ? "," : "[", value);
+        if (used + 1 >= TEXT_MAX) {
+            return refuse(r, node, "is a list of more than 63 characters");
+        }
+    }
+    snprintf(to + used, TEXT_MAX - used, "%s]", used ? "" : "[");
+    return ERR_OK;
+}
+
 /* Calls `take` for each pair of a mapping. */
 static err each_pair(reader *r, const yaml_node_t *node, void *into,
                      err (*take)(reader *r, void *into, const yaml_node_t *key, const yaml_node_t *value)) {
@@ -101,7 +123,7 @@ static err take_axis(reader *r, void *into, const yaml_node_t *key, const yaml_n
     const yaml_node_item_t *item = values->data.sequence.items.start;
     for (; item < values->data.sequence.items.top && !e; item++) {
         e = a.count == VALUES_MAX ? refuse(r, values, "has more than 64 values")
-                                  : take_text(r, yaml_document_get_node(&r->document, *item), a.values[a.count++]);
+                                  : take_value(r, yaml_document_get_node(&r->document, *item), a.values[a.count++]);
     }
     if (!e && a.count == 0) {
         e = refuse(r, values, "lists no value");
@@ -117,7 +139,7 @@ static err take_setting(reader *r, void *into, const yaml_node_t *key, const yam
     }
     setting *s = &v->settings[v->count++];
     err e = take_text(r, key, s->key);
-    e = e ? e : take_text(r, value, s->value);
+    e = e ? e : take_value(r, value, s->value);
     return !e && axis_of(r->plan, s->key) ? refuse(r, key, "is varied by the grid too") : e;
 }
 
@@ -229,7 +251,7 @@ static const char *short_key(const sweep_plan *p, size_t index) {
     return dot ? dot + 1 : key;
 }
 
-/* Appends a part to a name; what a file's name should not hold becomes '_'. */
+/* Appends a part to a name; what a file's name should not hold becomes '_', and the list "[2,4]" "2+4". */
 static err append(char name[SWEEP_NAME_MAX], const char *part, const char *value) {
     size_t used = strlen(name);
     int length = snprintf(name + used, SWEEP_NAME_MAX - used, "%s%s%s%s", used ? "." : "", part, value ? "-" : "",
@@ -238,11 +260,13 @@ static err append(char name[SWEEP_NAME_MAX], const char *part, const char *value
         return err_fail(ERR_INPUT, "%s…: the names of a sweep's points have %d characters at most", name,
                         SWEEP_NAME_MAX - 1);
     }
-    for (char *c = name + used; *c; c++) {
-        if (strchr("/ \t\"'\\", *c)) {
-            *c = '_';
+    char *to = name;
+    for (const char *c = name; *c; c++) {
+        if (*c != '[' && *c != ']') {
+            *to++ = strchr("/ \t\"'\\", *c) ? '_' : *c == ',' ? '+' : *c;
         }
     }
+    *to = '\0';
     return ERR_OK;
 }
 

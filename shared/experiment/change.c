@@ -44,11 +44,12 @@ static char *find_key(resolved *r, const char *key) {
 }
 
 static err change(resolved *r, const char *where, const experiment_change *c) {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-/";
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-/[],";
     size_t length = strlen(c->value);
     if (length == 0 || length > VALUE_MAX || strspn(c->value, plain) != length) {
-        return err_fail(ERR_INPUT, "%s: the value of %s is not made of letters, digits and . _ + - / only", where,
-                        c->key);
+        return err_fail(ERR_INPUT,
+                        "%s: the value of %s is not made of letters, digits and . _ + - / only, or a list of such",
+                        where, c->key);
     }
     char *line = find_key(r, c->key);
     if (!line) {

@@ -95,6 +95,15 @@ class Grids(SweepCase):
             self.assertGreater(len({final["rounded_accuracy"] for final in finals}), 1, "seeds change nothing")
             self.assertNotIn("validation_accuracy", group)
 
+    def test_keys_whose_values_are_lists(self):
+        self.sweep("base: base.yaml\nvariants:\n  even: {encoder.bits: 3, encoder.decision: straight-through}\n"
+                   "  first: {encoder.bits: 3, encoder.decision: straight-through, loss.rounds: [2, 1]}\n"
+                   "grid:\n  encoder.rounds: [[1, 2], [2, 1]]\n")
+        for name, rounds, loss in (("even.rounds-1+2", "[1, 2]", None), ("first.rounds-2+1", "[2, 1]", "[2, 1]")):
+            text = (self.to / name / "experiment.yaml").read_text()
+            self.assertIn(f"  rounds: {rounds}\n", text.split("decoder:")[0])
+            self.assertEqual(loss and f"  rounds: {loss}\n" in text.split("loss:")[1], loss and True)
+
     def test_the_test_part_is_left_alone(self):
         printed, _ = self.sweep("base: base.yaml\ngrid:\n  training.seed: [4]\n", "--validation", HELD, "--no-test")
         final = json.loads((self.to / "seed-4" / "result.json").read_text())["final"]
@@ -215,6 +224,10 @@ class Refusals(SweepCase):
                 ("base: base.yaml\ngrid:\n  encoder.bits: [1, 1]\n", "two points are called bits-1"),
                 ("base: base.yaml\ngrid:\n  encoder.bits: [1]\nvariants:\n  one: {encoder.bits: 2}\n",
                  "sweep.yaml:5: is varied by the grid too"),
+                ("base: base.yaml\ngrid:\n  encoder.rounds: [[1, [2]]]\n", "sweep.yaml:3: is no value of"),
+                (f"base: base.yaml\nvariants:\n  one: {{encoder.rounds: [{'1, ' * 40}1]}}\n",
+                 "sweep.yaml:3: is a list of more than 63 characters"),
+                ("base: base.yaml\nvariants:\n  one: {encoder.bits: [1]}\n", "point one as resolved"),
                 ("base: base.yaml\nvariants:\n  one: 3\n", "sweep.yaml:3: is no mapping"),
                 ("base: base.yaml\ngrid:\n" + "".join(
                     f"  {key}: [{', '.join(map(str, range(1, 60)))}]\n"
