@@ -451,7 +451,8 @@ static encoder_verdict on_ask(encoder *e, const Fewbit__Ask *a) {
 }
 
 static encoder_verdict on_settled(encoder *e, const Fewbit__Settled *s) {
-    e->settled += s->samples < HELD_PUSHED ? s->samples : HELD_PUSHED; /* untrusted */
+    uint64_t most = e->unsettled - e->settled; /* untrusted; and some may be of a connection before */
+    e->settled += s->samples < most ? s->samples : most;
     return ENCODER_GO_ON;
 }
 
@@ -534,6 +535,10 @@ bool encoder_may_push(const encoder *e) {
     bool is_far_ahead = e->is_ready && e->job->unasked < e->job->rounds.count &&
                         e->unsettled > e->settled + (HELD_PUSHED - ENCODER_ROWS);
     return e->is_ready && e->has_begun && !is_held && !is_far_ahead && e->mode == FEWBIT__MODE__MODE_SERVE;
+}
+
+bool encoder_may_be_asked(const encoder *e) {
+    return e->held && e->job && e->job->unasked < e->job->rounds.count && e->settled < e->unsettled;
 }
 
 static void push_through(encoder *e, job *j, uint64_t first, const uint8_t *portions, uint32_t count) {

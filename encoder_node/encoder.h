@@ -59,6 +59,9 @@ uint32_t encoder_heartbeat_ms(const encoder *e);
  * samples that more may be asked of are under way. */
 bool encoder_may_push(const encoder *e);
 
+/* Whether the server may still ask for more bits of what was pushed. */
+bool encoder_may_be_asked(const encoder *e);
+
 /* Encodes `count` <= ENCODER_ROWS portions, [count, c, h, w], as samples first, first+1, ... and sends their Codes. */
 void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count);
 

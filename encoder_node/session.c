@@ -141,7 +141,7 @@ static int64_t push_what_is_there(void *role) {
         source_consumed(s->source);
         return 0;
     }
-    if (source_is_over(s->source) && s->config->once) {
+    if (source_is_over(s->source) && s->config->once && !encoder_may_be_asked(s->encoder)) {
         end(s, ERR_OK);
     }
     return -1;

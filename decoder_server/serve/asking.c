@@ -7,15 +7,17 @@
 
 enum { SETTLED_STEP = 4096 };
 
+static const uint64_t settled_pause_ns = 1000000000;
+
+/* For all that are due at once. */
 static bool has_room(const desk *d, uint32_t k) {
-    return d->asks[k].end - d->asks[k].begin < ASKS_MAX;
+    return d->asks[k].end - d->asks[k].begin <= ASKS_MAX - CLASSIFIER_ROWS;
 }
 
 bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool *is_cut) {
     const assembled *s = &d->due[due];
-    *is_cut = false;
-    if (d->rounds.count == 1 || s->round + 1u == d->rounds.count || probability >= d->sure || d->asks_no_more ||
-        now_ns >= s->opened_ns + d->deadline_ns || (s->round > 0 && s->got != s->have)) {
+    *is_cut = d->rounds.count > 1 && s->round + 1u < d->rounds.count && probability < d->sure;
+    if (!*is_cut || d->asks_no_more || now_ns >= s->opened_ns + d->deadline_ns || (s->round > 0 && s->got != s->have)) {
         return false;
     }
     uint64_t expected = 0;
@@ -23,7 +25,6 @@ bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool 
         bool may_ask = s->have >> k & 1 && d->is_ready[k] && has_room(d, k);
         expected |= (uint64_t)may_ask << k;
     }
-    *is_cut = expected != s->have;
     if (expected == 0 || !assembler_ask(d->about[due].is_live ? d->live : d->pushed, s->id, expected)) {
         return false;
     }
@@ -148,13 +149,22 @@ void asking_left(desk *d, uint32_t portion, uint64_t now_ns) {
     }
 }
 
-void asking_settle(desk *d) {
+uint64_t asking_settle(desk *d, uint64_t now_ns) {
+    uint64_t next = UINT64_MAX;
     for (uint32_t k = 0; k < d->portions && d->rounds.count > 1; k++) {
-        if (d->settled[k] >= SETTLED_STEP && d->is_ready[k]) {
-            Fewbit__Settled settled = FEWBIT__SETTLED__INIT;
-            settled.samples = d->settled[k];
-            d->settled[k] = 0;
-            d->host.tell(d->host.context, k, MESSAGE_SETTLED, &settled.base);
+        uint64_t due_ns = d->settled_ns[k] + settled_pause_ns;
+        if (d->settled[k] == 0 || !d->is_ready[k]) {
+            continue;
         }
+        if (d->settled[k] < SETTLED_STEP && now_ns < due_ns) {
+            next = due_ns < next ? due_ns : next;
+            continue;
+        }
+        Fewbit__Settled settled = FEWBIT__SETTLED__INIT;
+        settled.samples = d->settled[k];
+        d->settled[k] = 0;
+        d->settled_ns[k] = now_ns;
+        d->host.tell(d->host.context, k, MESSAGE_SETTLED, &settled.base);
     }
+    return next;
 }

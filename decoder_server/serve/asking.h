@@ -17,7 +17,8 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t
 /* A node is gone: nothing that was asked of it will come. */
 void asking_left(desk *d, uint32_t portion, uint64_t now_ns);
 
-/* Tells the nodes how many of their pushed samples are answered for good, once it is worth a frame. */
-void asking_settle(desk *d);
+/* Tells the nodes how many of their pushed samples are answered for good, once it is worth a frame or a second has
+ * passed since the last. When there will be something to tell, ns; UINT64_MAX: not before more is answered. */
+uint64_t asking_settle(desk *d, uint64_t now_ns);
 
 #endif

@@ -284,6 +284,7 @@ static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *b
     uint8_t *grown = need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
     if (!grown) {
         log_error("no memory for codes of portion %u: %llu samples are lost", portion, (unsigned long long)head->count);
+        d->settled[portion] += head->count - head->done;
         return;
     }
     p->capacity = need > p->capacity ? 2 * need : p->capacity;
@@ -383,7 +384,9 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
         (is_lone ? on_answer : on_codes)(d, portion, c, model, now_ns);
     } else if (c->model != d->change.gone || d->change.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
-    } /* else too late: every sample of that model has been answered */
+    } else if (!is_lone) { /* too late: every sample of that model has been answered */
+        d->settled[portion] += (uint64_t)c->more + 1;
+    }
 }
 
 void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) {
@@ -480,17 +483,17 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
         classify_due(d, now_ns);
     }
     bool any = let_go_on(d, now_ns);
-    asking_settle(d);
+    uint64_t settled_next = asking_settle(d, now_ns);
     change_settle(d, now_ns);
     if (any) {
         return 0;
     }
-    uint64_t next = d->due_count > 0 ? batch_start(d) : UINT64_MAX;
-    uint64_t change_next = change_next_ns(d);
-    next = change_next < next ? change_next : next;
-    uint64_t pushed_next = assembler_next_deadline(d->pushed), live_next = assembler_next_deadline(d->live);
-    next = pushed_next < next ? pushed_next : next;
-    next = live_next < next ? live_next : next;
+    const uint64_t times[] = {d->due_count > 0 ? batch_start(d) : UINT64_MAX, settled_next, change_next_ns(d),
+                              assembler_next_deadline(d->pushed), assembler_next_deadline(d->live)};
+    uint64_t next = UINT64_MAX;
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        next = times[i] < next ? times[i] : next;
+    }
     if (next == UINT64_MAX) {
         return -1;
     }

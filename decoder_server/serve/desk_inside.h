@@ -78,10 +78,11 @@ struct desk {
     report_rounds answered;
     asks asks[SPLIT_PORTIONS_MAX];
     picks picks;
-    uint64_t settled[SPLIT_PORTIONS_MAX]; /* pushed samples answered for good that its node was not told of */
-    model *models[ASSEMBLER_MODELS];      /* the one in use; the other is to come, is going, or NULL */
-    uint32_t numbers[ASSEMBLER_MODELS];   /* that their codes carry */
-    uint8_t now;                          /* the model in use, an index */
+    uint64_t settled[SPLIT_PORTIONS_MAX];    /* pushed samples answered for good that its node was not told of */
+    uint64_t settled_ns[SPLIT_PORTIONS_MAX]; /* when it was told last */
+    model *models[ASSEMBLER_MODELS];         /* the one in use; the other is to come, is going, or NULL */
+    uint32_t numbers[ASSEMBLER_MODELS];      /* that their codes carry */
+    uint8_t now;                             /* the model in use, an index */
     change change;
     classifier_counters past; /* of models that are gone */
     assembler *pushed, *live;

@@ -98,12 +98,16 @@ err model_fits(const model *m, const model *other) {
         return e;
     }
     if (strcmp(a->data.set, b->data.set) != 0 || s.kind != t.kind || s.portions != t.portions ||
-        a->encoder.bits != b->encoder.bits || a->rounds.bits_count != b->rounds.bits_count ||
-        memcmp(a->rounds.bits, b->rounds.bits, sizeof a->rounds.bits) != 0) {
+        a->encoder.bits != b->encoder.bits) {
         return err_fail(ERR_INPUT,
                         "%s: %s in %u %s of %u bits each; what is served here is %s in %u %s of %u bits each",
                         other->run->folder, b->data.set, t.portions, split_name(t.kind), b->encoder.bits, a->data.set,
                         s.portions, split_name(s.kind), a->encoder.bits);
+    }
+    const rounds *r = classifier_rounds(m->classifier), *q = classifier_rounds(other->classifier);
+    if (r->count != q->count || memcmp(r->upto, q->upto, r->count * sizeof r->upto[0]) != 0) {
+        return err_fail(ERR_INPUT, "%s: its bits come in other rounds than those of what is served here",
+                        other->run->folder);
     }
     return ERR_OK;
 }

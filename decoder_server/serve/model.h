@@ -30,8 +30,8 @@ void model_identify(const run *r, const run_commit *commit, model_identity *id);
 err model_open(model **m, const char *folder, const model_identity *known, const classifier_options *options);
 void model_free(model *m);
 
-/* Whether nodes and requests of one are good for the other: data set, split, portions and bits; else ERR_INPUT with
- * what differs. */
+/* Whether nodes and requests of one are good for the other: data set, split, portions and bits, with
+ * --sure their rounds too; else ERR_INPUT with what differs. */
 err model_fits(const model *m, const model *other);
 
 #endif

@@ -11,7 +11,7 @@
 static const float usual[] = {0,     0.4f,  0.5f,  0.6f,  0.65f, 0.7f,  0.75f,  0.8f,  0.825f, 0.85f,  0.875f, 0.9f,
                               0.92f, 0.94f, 0.95f, 0.96f, 0.97f, 0.98f, 0.985f, 0.99f, 0.995f, 0.998f, 0.999f, 1.1f};
 
-/* Of all samples so far, what was sent until a threshold was satisfied. */
+/* Of all samples so far, what one threshold alone sends. */
 typedef struct tally {
     uint64_t correct, asked, payload_bits, up_bytes, down_bytes;
 } tally;
@@ -26,10 +26,10 @@ struct rounds_test {
     /* of the batch */
     uint64_t first;
     size_t rows;
-    uint32_t at;     /* the threshold */
-    tally so_far;    /* but for `correct` */
-    bool is_judged;  /* by the first round */
-    uint32_t picked; /* samples that were asked for, 0: none; of round `round` */
+    uint32_t at;      /* the threshold */
+    tally codes_sent; /* the first round of all portions */
+    bool is_judged;   /* by the first round */
+    uint32_t picked;  /* samples that were asked for, 0: none; of round `round` */
     uint32_t round;
     uint32_t places[PICKS_MAX]; /* of them, among the rows */
     uint64_t ids[PICKS_MAX];
@@ -81,7 +81,7 @@ void rounds_test_begin(rounds_test *t, uint64_t first, size_t rows) {
     t->first = first;
     t->rows = rows;
     t->at = t->picked = t->round = 0;
-    t->so_far = (tally){0};
+    t->codes_sent = (tally){0};
     t->is_judged = false;
     memset(t->reached, 0, sizeof t->reached);
 }
@@ -97,11 +97,6 @@ static void place(rounds_test *t, uint32_t portion, size_t row, const uint8_t *b
     }
 }
 
-static void count_up(rounds_test *t, size_t bits, const ProtobufCMessage *body) {
-    t->so_far.payload_bits += bits;
-    t->so_far.up_bytes += message_frame_size(body);
-}
-
 bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Codes *codes) {
     size_t bits = t->rows * t->by_round.rounds.upto[0];
     if ((uint64_t)codes->more + 1 != t->rows || codes->bits.len != pack_bytes(bits) ||
@@ -111,7 +106,8 @@ bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Code
     for (size_t row = 0; row < t->rows; row++) {
         place(t, portion, row, codes->bits.data, row);
     }
-    count_up(t, bits, &codes->base);
+    t->codes_sent.payload_bits += bits;
+    t->codes_sent.up_bytes += message_frame_size(&codes->base);
     return true;
 }
 
@@ -124,7 +120,6 @@ bool rounds_test_take_added(rounds_test *t, uint32_t portion, const Fewbit__Adde
     for (uint32_t i = 0; i < t->picked; i++) {
         place(t, portion, t->places[i], added->bits.data, i);
     }
-    count_up(t, bits, &added->base);
     return true;
 }
 
@@ -167,16 +162,43 @@ static void pick(rounds_test *t, uint32_t round) {
     }
 }
 
+/* What asking for a round would cost, were every row that has had it asked for at once: a threshold alone does so, while
+ * here the lower ones have asked for a part of them already. */
+static void add_round(rounds_test *t, uint32_t round, Fewbit__Ask ask, tally *to) {
+    uint64_t ids[PICKS_MAX];
+    size_t count = 0;
+    for (uint32_t row = 0; row < t->rows; row++) {
+        if (t->reached[row] >= round) {
+            ids[count++] = t->first + row;
+        }
+    }
+    if (count == 0) {
+        return;
+    }
+    ask.round = round;
+    picks_put(&t->picks, ids, count, &ask);
+    size_t bits = count * rounds_width(&t->by_round.rounds, round);
+    Fewbit__Added added = FEWBIT__ADDED__INIT;
+    added.round = round;
+    added.first = ids[0];
+    added.bits.len = pack_bytes(bits);
+    to->payload_bits += bits * t->by_round.portions;
+    to->up_bytes += message_frame_size(&added.base) * t->by_round.portions;
+    to->down_bytes += message_frame_size(&ask.base) * t->by_round.portions;
+}
+
 /* What the threshold has come to. */
-static void add_up(rounds_test *t, const uint8_t *labels) {
+static void add_up(rounds_test *t, const uint8_t *labels, const Fewbit__Ask *ask) {
     tally *to = &t->tallies[t->at];
     for (size_t row = 0; row < t->rows; row++) {
         to->correct += t->classes[row] == labels[row];
         to->asked += t->reached[row] > 0;
     }
-    to->payload_bits += t->so_far.payload_bits;
-    to->up_bytes += t->so_far.up_bytes;
-    to->down_bytes += t->so_far.down_bytes;
+    to->payload_bits += t->codes_sent.payload_bits;
+    to->up_bytes += t->codes_sent.up_bytes;
+    for (uint32_t round = 1; round < t->by_round.rounds.count; round++) {
+        add_round(t, round, *ask, to);
+    }
 }
 
 bool rounds_test_next(rounds_test *t, const uint8_t *labels, Fewbit__Ask *ask) {
@@ -187,11 +209,10 @@ bool rounds_test_next(rounds_test *t, const uint8_t *labels, Fewbit__Ask *ask) {
             if (t->picked > 0) {
                 ask->round = round;
                 picks_put(&t->picks, t->ids, t->picked, ask);
-                t->so_far.down_bytes += message_frame_size(&ask->base) * t->by_round.portions;
                 return true;
             }
         }
-        add_up(t, labels);
+        add_up(t, labels, ask);
     }
     t->samples += t->rows;
     return false;

@@ -3,7 +3,7 @@
  *
  * All thresholds are measured in one go. A sample that is asked more of at one threshold is so at every higher one, so
  * they are gone through from the lowest to the highest, and each asks only for what the ones before have not brought
- * yet. What has been sent until then is what that threshold alone would have sent. */
+ * yet. Counted is what that threshold alone would have sent: one request a batch and round, and its answers. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_ROUNDS_TEST_H
 #define FEWBIT_DECODER_SERVER_TRAIN_ROUNDS_TEST_H
 

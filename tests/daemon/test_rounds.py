@@ -42,13 +42,22 @@ class Rounds(fleet.FleetCase):
         self.assertGreater(rows[sure]["bits_down"], 0)
         results = self.folder / "results.jsonl"
         serving = self.fleet.serve(run, "--sure", sure, "--results", results)
-        self.fleet.nodes(serving, self.split, states, "--push", "test")
-        lines = fleet.wait_until(lambda: len(self.lines(results)) == 300 and self.lines(results), "all results",
-                                 explain=self.fleet.explain)
+        for node in self.fleet.nodes(serving, self.split, states, "--push", "test", "--once"):
+            node.wait(0)  # once nobody can ask it for more
+        lines = self.lines(results)
+        self.assertEqual(len(lines), 300)
         sent = sum(len(bits) for line in lines for bits in line["bits"])
         self.assertAlmostEqual(sent / 300, rows[sure]["bits"], delta=0.2)
         self.assertFalse(any(line["degraded"] for line in lines))
         self.assertEqual({line["rounds"] for line in lines}, {1, 2})
+
+    def test_a_threshold_costs_what_it_costs_alone(self):
+        run, sure = self.folder / "alone", SURE[-4]
+        alone = fleet.write_experiment(self.folder / "alone.yaml", encoder__decision="straight-through",
+                                       encoder__rounds="[1, 3]", loss__rounds="[1, 2]", training__epochs=4, training__sure=[sure])
+        self.fleet.train_local(alone, self.split, run)
+        self.assertEqual(self.table(run)[sure], self.table(self.local)[sure])
+        self.assertTrue(0 < self.table(run)[sure]["asked"] < 1)
 
     def test_a_node_that_dies_between_the_rounds_costs_bits_not_the_sample(self):
         """Portion 3 is spoken for by a node of ours that answers the first round, and closes at the Ask for more."""
