@@ -277,6 +277,9 @@ static ssize_t read_stream(void *context, uint64_t position, char *to, size_t mo
         memcpy(to, ":\n\n", length);
     }
     l->wants_heartbeat = false;
+    if (length == 0 && l->of->has_ended) {
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    }
     if (length == 0) {
         l->is_suspended = true;
         MHD_suspend_connection(l->connection);

@@ -271,6 +271,9 @@ enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, co
         return r->reply(x);
     }
     expect_from(client_of(connection), context, 0);
+    if (x->gateway->is_closing) { /* nobody is there to answer: it must not be suspended */
+        return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping", "the server is stopping");
+    }
     return r->ask(x);
 }
 

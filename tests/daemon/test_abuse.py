@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Whoever can reach a serving server's two ports may send anything: it stays up, and serves everybody else."""
+import contextlib
 import http.client
 import io
 import json
@@ -7,6 +8,7 @@ import pathlib
 import random
 import re
 import resource
+import signal
 import socket
 import struct
 import sys
@@ -209,6 +211,28 @@ class Http(serving.ServingCase):
                 self.assertTrue(head.startswith(b"HTTP/1.1 200 "), head)
                 length = int(re.search(rb"(?i)content-length: (\d+)", head).group(1))
                 self.assert_same(json.loads(stream.read(length)), i)
+
+
+class Stopping(serving.ServingCase):
+    def test_requests_in_heaps(self):
+        """A server that ends while requests of every kind stand in line behind each other still ends well."""
+        for turn in range(4):
+            server, nodes = self.start()
+            heap = (request(line="GET /metrics HTTP/1.1") + request(self.made.images[0], "Content-Length: 784")
+                    + request(line="GET /v1/nodes HTTP/1.1")) * 200
+            with contextlib.ExitStack() as held:
+                for _ in range(8):
+                    connection = held.enter_context(connect(server.http))
+                    connection.setblocking(False)
+                    with contextlib.suppress(BlockingIOError):
+                        connection.send(heap)
+                listener = held.enter_context(connect(server.http))
+                listener.sendall(request(line="GET /v1/results HTTP/1.1"))
+                server.signal(signal.SIGTERM)
+                server.wait(0)
+            for node in nodes.values():
+                node.signal(signal.SIGTERM)
+                node.wait(0)
 
 
 class Slow(serving.ServingCase):
