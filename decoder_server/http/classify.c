@@ -31,9 +31,12 @@ static image_kind kind_of(const char *type) {
 /* The body. */
 
 static void keep(exchange *x, const char *bytes, size_t length) {
-    if (length > GATEWAY_BODY_MAX - x->length || !exchange_make_room(x, length)) {
-        x->is_too_long = true;
-    } else if (!x->is_too_long && length > 0) {
+    if (x->is_too_long || length == 0) {
+        return;
+    }
+    x->is_crowded = length <= GATEWAY_BODY_MAX - x->length && !exchange_make_room(&x->gateway->pool, x, length);
+    x->is_too_long = x->is_crowded || length > GATEWAY_BODY_MAX - x->length;
+    if (!x->is_too_long) {
         memcpy(x->body + x->length, bytes, length);
         x->length += length;
     }
@@ -45,7 +48,7 @@ static enum MHD_Result on_part(void *context, enum MHD_ValueKind value, const ch
     (void)value, (void)key, (void)file, (void)encoding;
     exchange *x = context;
     if (offset == 0) {
-        if (x->question_count == GATEWAY_BATCH_MAX) {
+        if (x->question_count == EXCHANGE_BATCH_MAX) {
             x->has_too_many = true;
             return MHD_NO;
         }
@@ -55,6 +58,11 @@ static enum MHD_Result on_part(void *context, enum MHD_ValueKind value, const ch
     keep(x, bytes, length);
     x->more[x->question_count - 1].length = x->length - x->more[x->question_count - 1].from;
     return MHD_YES;
+}
+
+static enum MHD_Result refuse_crowded(exchange *x) {
+    return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "busy",
+                           "the requests under way leave no memory for this one");
 }
 
 enum MHD_Result classify_start(exchange *x) {
@@ -69,11 +77,10 @@ enum MHD_Result classify_start(exchange *x) {
         return MHD_YES;
     }
     x->is_multipart = true;
-    x->more = calloc(GATEWAY_BATCH_MAX, sizeof *x->more);
-    x->multipart = x->more ? MHD_create_post_processor(x->connection, POST_BUFFER, on_part, x) : NULL;
-    if (!x->more) {
-        return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "no memory for a batch");
+    if (!exchange_make_batch(&x->gateway->pool, x)) {
+        return refuse_crowded(x);
     }
+    x->multipart = MHD_create_post_processor(x->connection, POST_BUFFER, on_part, x);
     if (!x->multipart) {
         return exchange_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_multipart", "the multipart type names no boundary");
     }
@@ -149,7 +156,7 @@ static enum MHD_Result end_multipart(exchange *x) {
     x->multipart = NULL;
     if (x->has_too_many) {
         char text[80];
-        snprintf(text, sizeof text, "a batch has at most %d images", GATEWAY_BATCH_MAX);
+        snprintf(text, sizeof text, "a batch has at most %d images", EXCHANGE_BATCH_MAX);
         return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", text);
     }
     if (!x->is_too_long && (!is_whole || x->is_bad_multipart || x->question_count == 0)) {
@@ -165,6 +172,9 @@ enum MHD_Result classify_ask(exchange *x) {
         if (ended != MHD_YES || x->status) {
             return ended;
         }
+    }
+    if (x->is_crowded) {
+        return refuse_crowded(x);
     }
     if (x->is_too_long) {
         return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body has more than 1 MiB");

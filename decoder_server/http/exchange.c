@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void free_exchange(exchange *x) {
+static const size_t batch_bytes = EXCHANGE_BATCH_MAX * sizeof(question);
+
+static void free_exchange(exchange_pool *pool, exchange *x) {
+    pool->bytes -= x->capacity;
     text_free(&x->reply);
     free(x->body);
     free(x);
@@ -38,9 +41,12 @@ void exchange_end(exchange_pool *pool, exchange *x) {
     if (x->multipart) {
         MHD_destroy_post_processor(x->multipart);
     }
-    free(x->more);
+    if (x->more) {
+        pool->bytes -= batch_bytes;
+        free(x->more);
+    }
     if (pool->count >= EXCHANGE_POOL_MAX || x->capacity + x->reply.capacity > EXCHANGE_KEPT_BYTES) {
-        free_exchange(x);
+        free_exchange(pool, x);
         return;
     }
     uint8_t *body = x->body;
@@ -56,11 +62,21 @@ void exchange_pool_free(exchange_pool *pool) {
     while (pool->free) {
         exchange *x = pool->free;
         pool->free = x->next;
-        free_exchange(x);
+        free_exchange(pool, x);
     }
 }
 
-bool exchange_make_room(exchange *x, size_t more) {
+static bool has_room(const exchange_pool *pool, size_t more) {
+    return more <= EXCHANGE_BYTES_MAX && pool->bytes <= EXCHANGE_BYTES_MAX - more;
+}
+
+bool exchange_make_batch(exchange_pool *pool, exchange *x) {
+    x->more = has_room(pool, batch_bytes) ? calloc(1, batch_bytes) : NULL;
+    pool->bytes += x->more ? batch_bytes : 0;
+    return x->more != NULL;
+}
+
+bool exchange_make_room(exchange_pool *pool, exchange *x, size_t more) {
     if (x->length + more <= x->capacity) {
         return true;
     }
@@ -68,8 +84,10 @@ bool exchange_make_room(exchange *x, size_t more) {
     while (capacity < x->length + more) {
         capacity *= 2;
     }
-    uint8_t *grown = realloc(x->body, capacity);
+    bool may_grow = capacity <= EXCHANGE_KEPT_BYTES || has_room(pool, capacity - x->capacity);
+    uint8_t *grown = may_grow ? realloc(x->body, capacity) : NULL;
     if (grown) {
+        pool->bytes += capacity - x->capacity;
         x->body = grown;
         x->capacity = capacity;
     }

@@ -15,7 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXCHANGE_POOL_MAX = 256, EXCHANGE_KEPT_BYTES = 64 * 1024, EXCHANGE_MESSAGE_MAX = 200 };
+enum {
+    EXCHANGE_POOL_MAX = 256,
+    EXCHANGE_KEPT_BYTES = 64 * 1024,
+    EXCHANGE_MESSAGE_MAX = 200,
+    EXCHANGE_BATCH_MAX = 64,               /* samples of one request */
+    EXCHANGE_BYTES_MAX = 64 * 1024 * 1024, /* of all bodies and batches together */
+};
 
 struct gateway;
 struct exchange;
@@ -50,11 +56,12 @@ typedef struct exchange {
     size_t length, capacity;
     uint64_t received;
     bool is_too_long, is_resting;
+    bool is_crowded;                     /* there is no room for it beside the others' */
     struct MHD_PostProcessor *multipart; /* NULL: the body is one image */
     bool is_multipart, is_bad_multipart, has_too_many;
     /* what it waits for */
     bool is_asked, is_answered; /* handed on; may be answered now */
-    question first, *more;      /* `more` [GATEWAY_BATCH_MAX] for a batch, instead of `first` */
+    question first, *more;      /* `more` [EXCHANGE_BATCH_MAX] for a batch, instead of `first` */
     uint32_t question_count, unanswered;
     text reply;
 } exchange;
@@ -62,6 +69,7 @@ typedef struct exchange {
 typedef struct exchange_pool {
     exchange *free;
     uint32_t count;
+    size_t bytes; /* of all bodies and batches, those of free exchanges too */
     uint64_t last_number;
 } exchange_pool;
 
@@ -70,8 +78,10 @@ exchange *exchange_start(exchange_pool *pool, struct gateway *g, struct MHD_Conn
 void exchange_end(exchange_pool *pool, exchange *x);
 void exchange_pool_free(exchange_pool *pool);
 
-/* Room for `more` bytes of body; false: no memory. */
-bool exchange_make_room(exchange *x, size_t more);
+/* Room for `more` bytes of body, or for a batch; false: no memory, or all exchanges would have too much of it, which
+ * does not keep a small body out. */
+bool exchange_make_room(exchange_pool *pool, exchange *x, size_t more);
+bool exchange_make_batch(exchange_pool *pool, exchange *x);
 
 static inline question *exchange_question(exchange *x, uint32_t i) {
     return x->more ? &x->more[i] : &x->first;

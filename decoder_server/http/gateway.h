@@ -19,7 +19,7 @@
 
 typedef struct gateway gateway;
 
-enum { GATEWAY_BODY_MAX = 1 << 20, GATEWAY_BATCH_MAX = 64, GATEWAY_CONNECTIONS_MAX = 2048 };
+enum { GATEWAY_BODY_MAX = 1 << 20, GATEWAY_CONNECTIONS_MAX = 2048 };
 
 typedef enum gateway_mode { GATEWAY_SERVES = 1, GATEWAY_TRAINS = 2 } gateway_mode;
 

@@ -60,6 +60,10 @@ def request(body=b"", *headers, line="POST /v1/classify HTTP/1.1", kind=RAW):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def resident_kib(server):
+    return int(server.status("VmRSS").split()[0])
+
+
 def chunked(body, size):
     chunks = [body[at:at + size] for at in range(0, len(body), size)]
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
@@ -127,6 +131,30 @@ class Http(serving.ServingCase):
             self.refused(413, "too_large", "POST", "/v1/classify", bytes(length), Content_Type=RAW)
         status, body = exchange(self.server, request(chunked(bytes(2 * MIB), 10000), "Transfer-Encoding: chunked"))
         self.assertEqual((status, json.loads(body)["error"]["code"]), (413, "too_large"))
+
+    def test_many_large_bodies_at_once(self):
+        """Their memory has a bound; a small request is answered all the same, and a large one when they have gone."""
+        before = resident_kib(self.server)
+        with contextlib.ExitStack() as held:
+            statuses = []
+            for _ in range(100):
+                connection = held.enter_context(connect(self.server.http))
+                connection.sendall(request(bytes(MIB - 1), f"Content-Length: {MIB}"))
+                statuses.append(connection)
+            f.wait_until(lambda: resident_kib(self.server) - before > 60 * 1024, "bodies", explain=self.fleet.explain)
+            self.assert_serves(self.server, 1)
+            for connection in statuses:
+                connection.sendall(b"\0")
+            refused = 0
+            for connection in statuses:
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                code = json.loads(answer.read())["error"]["code"]
+                self.assertIn((answer.status, code), ((503, "busy"), (400, "bad_image")))
+                refused += code == "busy"
+            self.assertGreater(refused, 20)
+            self.assertLess(resident_kib(self.server) - before, 80 * 1024)
+        self.refused(413, "too_large", "POST", "/v1/classify", bytes(MIB + 1), Content_Type=RAW)
 
     def test_a_body_in_chunks(self):
         for size in (1, 7, 784, 5000):
