@@ -142,8 +142,9 @@ static uint64_t offered_by(const run *r, uint64_t now_ns) {
     return (uint64_t)((double)(until - r->start_ns) * 1e-9 * r->load->rate) + (now_ns < r->end_ns);
 }
 
+/* What was due before the end is so behind it too: left out, a server that stalls then would look fast. */
 static bool is_due(const run *r, uint64_t now_ns) {
-    return now_ns < r->end_ns && (r->load->rate == 0 || r->sent < offered_by(r, now_ns));
+    return r->load->rate == 0 ? now_ns < r->end_ns : r->sent < offered_by(r, now_ns);
 }
 
 static void start_due(run *r) {
@@ -190,7 +191,8 @@ static err take_done(run *r) {
         curl_multi_remove_handle(r->multi, s->curl);
         s->is_busy = false;
         r->busy--;
-        err e = came ? latency_add(&r->latency, clock_now_ns() - s->due_ns) : ERR_OK;
+        bool has_taken_time = came || m->data.result == CURLE_OPERATION_TIMEDOUT;
+        err e = has_taken_time ? latency_add(&r->latency, clock_now_ns() - s->due_ns) : ERR_OK;
         if (e) {
             return e;
         }
@@ -202,12 +204,26 @@ static err take_done(run *r) {
  */
 static void wait_for_more(run *r) {
     int ms = 100;
-    if (r->busy < r->load->connections && r->load->rate > 0) {
-        uint64_t now_ns = clock_now_ns(), due_ns = due_at(r, r->sent);
+    uint64_t now_ns = clock_now_ns();
+    if (r->busy < r->load->connections && r->load->rate > 0 && now_ns < r->end_ns) {
+        uint64_t due_ns = due_at(r, r->sent);
         ms = due_ns > now_ns ? (int)((due_ns - now_ns) / 1000000) : 0;
         ms = ms < 100 ? ms : 100;
     }
     curl_multi_poll(r->multi, NULL, 0, ms, NULL);
+}
+
+/* What has no answer by now has waited at least until now. */
+static err add_unanswered(run *r) {
+    uint64_t now_ns = clock_now_ns(), offered = r->load->rate > 0 ? offered_by(r, now_ns) : r->sent;
+    err e = ERR_OK;
+    for (unsigned i = 0; i < r->load->connections && !e; i++) {
+        e = r->slots[i].is_busy ? latency_add(&r->latency, now_ns - r->slots[i].due_ns) : ERR_OK;
+    }
+    for (uint64_t n = r->sent; n < offered && !e; n++) {
+        e = latency_add(&r->latency, now_ns - due_at(r, n));
+    }
+    return e;
 }
 
 static err go(run *r) {
@@ -215,7 +231,8 @@ static err go(run *r) {
     r->end_ns = r->start_ns + (uint64_t)(r->load->seconds * 1e9);
     const uint64_t last_ns = r->end_ns + GRACE_SECONDS * 1000000000ull;
     err e = ERR_OK;
-    for (uint64_t now_ns = r->start_ns; !e && (now_ns < r->end_ns || (r->busy > 0 && now_ns < last_ns));
+    for (uint64_t now_ns = r->start_ns;
+         !e && (now_ns < r->end_ns || ((r->busy > 0 || is_due(r, now_ns)) && now_ns < last_ns));
          now_ns = clock_now_ns()) {
         if (stop_asked()) {
             return err_fail(ERR_STOPPED, "stopped after %llu answers", (unsigned long long)r->answered);
@@ -228,7 +245,7 @@ static err go(run *r) {
             wait_for_more(r);
         }
     }
-    return e;
+    return e ? e : add_unanswered(r);
 }
 
 static json_t *report_of(run *r) {

@@ -141,8 +141,10 @@ static void on_enter(void *context, const door_caller *caller) {
         return;
     }
     g->has_resumed = true;
-    if (MHD_add_connection(g->daemon, caller->socket, caller->address, caller->address_length) != MHD_YES) {
-        door_left(g->door); /* no memory: closed by libmicrohttpd */
+    g->has_left = false;
+    if (MHD_add_connection(g->daemon, caller->socket, caller->address, caller->address_length) != MHD_YES &&
+        !g->has_left) {
+        door_left(g->door); /* no memory: closed by libmicrohttpd, which may have told of its end or not */
     }
     run_daemon(g);
 }
@@ -168,6 +170,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         connection_opens(g, connection, mark);
         return;
     }
+    g->has_left = true;
     if (g->door) {
         door_left(g->door);
     }
@@ -200,7 +203,7 @@ static void on_watch(uv_timer_t *watch) {
     }
     if (now - g->watched_ms >= TURN_MS) {
         g->watched_ms = now;
-        g->failures_logged = 0;
+        g->failures_logged = g->traces_logged = 0;
     }
     uv_timer_start(watch, on_watch, cut == CUTS_A_TURN ? CUTS_MS : TURN_MS, 0);
 }

@@ -50,7 +50,7 @@ err gateway_new(gateway **g, uv_loop_t *loop, const gateway_config *config);
 err gateway_set_model(gateway *g, const char *json);
 void gateway_set_ready(gateway *g, uint32_t nodes, uint32_t of);
 
-/* From here on it is not ready, whatever the nodes, and takes no request but for the states. */
+/* From here on it is not ready, whatever the nodes, and classifies nothing more. */
 void gateway_stop(gateway *g);
 void gateway_answer(gateway *g, uint64_t request, const answer *a);
 void gateway_report(gateway *g, const report *r);

@@ -12,7 +12,7 @@
 
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
  * there to the end of the body. */
-enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000, FAILURES_LOGGED = 20 };
+enum { REQUESTS_MAX = 4096, HEAD_MS = 10000, BODY_MS = 20000, FAILURES_LOGGED = 20, TRACES_LOGGED = 200 };
 
 /* A body beyond GATEWAY_BODY_MAX is read on, slowly, so that its sender comes to read the refusal; beyond BODY_END its
  * connection is cut, and one announced as longer is refused unread. */
@@ -65,6 +65,8 @@ struct gateway {
     uint8_t *sample;
     uint64_t watched_ms;      /* when `failures_logged` began */
     uint32_t failures_logged; /* in this second, at level info */
+    uint32_t traces_logged;   /* of requests whose caller records their trace */
+    bool has_left;            /* a connection has ended since on_enter set this to false */
     bool is_running;          /* inside MHD_run */
     bool has_resumed;         /* connections were resumed since the last run */
     bool is_stopping, is_closing;

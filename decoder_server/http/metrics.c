@@ -3,7 +3,8 @@
 #include <inttypes.h>
 
 /* The last stands for all others. */
-static const unsigned statuses[METRICS_STATUSES] = {200, 400, 401, 404, 405, 413, 414, 415, 431, 500, 503, 504, 505, 0};
+static const unsigned statuses[METRICS_STATUSES] = {200, 304, 400, 401, 404, 405, 409, 413,
+                                                    414, 415, 431, 500, 503, 504, 505, 0};
 static const char *const outcome_names[METRICS_OUTCOMES] = {"classified", "degraded", "no_nodes",
                                                             "no_codes",   "busy",     "bad_image"};
 static const double bounds[METRICS_BUCKETS - 1] = {0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005,

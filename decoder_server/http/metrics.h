@@ -7,7 +7,7 @@
 #include "decoder_server/http/text.h"
 #include "decoder_server/report.h"
 
-enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 14, METRICS_BUCKETS = 16 };
+enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 16, METRICS_BUCKETS = 16 };
 
 typedef enum metrics_outcome {
     METRICS_CLASSIFIED,

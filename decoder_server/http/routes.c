@@ -277,13 +277,15 @@ enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, co
     return r->ask(x);
 }
 
-/* Failures of the server's own (some a second), and requests of a trace that their caller records, are worth a line;
+/* Failures of the server's own, and requests of a trace that their caller records, are worth a line (some a second);
  * not that a balancer hears, over and over, that this server is not ready. */
 static void log_exchange(gateway *g, const exchange *x, enum MHD_RequestTerminationCode code) {
     bool has_failed =
         x->status >= MHD_HTTP_INTERNAL_SERVER_ERROR && x->route != ROUTE_READY && g->failures_logged < FAILURES_LOGGED;
+    bool is_traced = x->is_sampled && g->traces_logged < TRACES_LOGGED;
     g->failures_logged += has_failed;
-    log_level level = has_failed || x->is_sampled ? LOG_INFO : LOG_DEBUG;
+    g->traces_logged += is_traced;
+    log_level level = has_failed || is_traced ? LOG_INFO : LOG_DEBUG;
     log_write(level, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method, route_paths[x->route], x->status,
               code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " (cut off)",
               (double)(clock_now_ns() - x->started_ns) * 1e-6, x->id, x->trace[0] ? ", traceparent " : "", x->trace);

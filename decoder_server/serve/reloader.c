@@ -62,13 +62,14 @@ static void on_loaded(uv_work_t *work, int status) {
         finish(r, r->code, r->code ? r->text : "the run has no other model than the one in use");
         return;
     }
-    model_identify(r->loaded->run, r->loaded->commit, &r->candidate);
-    err e = r->config.change(r->config.context, r->loaded);
+    model *loaded = r->loaded;
+    r->loaded = NULL; /* finish may begin another load */
+    model_identify(loaded->run, loaded->commit, &r->candidate);
+    err e = r->config.change(r->config.context, loaded);
     if (e) {
-        model_free(r->loaded);
+        model_free(loaded);
         finish(r, e, err_text());
     }
-    r->loaded = NULL;
 }
 
 err reloader_start(reloader *r) {

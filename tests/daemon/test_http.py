@@ -161,6 +161,7 @@ class Documented(HttpCase):
         self.reloading()
         self.with_token()
         self.training()
+        self.in_rounds()
         self.assertEqual(self.api.unseen(), [])
 
     def serving(self):
@@ -312,6 +313,18 @@ class Documented(HttpCase):
                     self.api.check_event(kind.capitalize(), data)
         server.wait(0)
         self.api.check_event("Lost", '{"lost": 1}')  # Listeners.test_a_slow_one_is_told sees a real one
+
+    def in_rounds(self):
+        run = self.folder / "in-rounds"
+        self.fleet.train_local(f.write_experiment(self.folder / "in-rounds.yaml", encoder__rounds="[1, 3]", training__epochs=1,
+                                                  encoder__decision="straight-through"), self.made.split, run)
+        self.server = self.fleet.serve(run, "--sure", 1)
+        for k in range(f.PORTIONS):
+            self.fleet.node(k, self.server, self.made.split, run / "nodes" / f"node-{k}")
+            self.server.wait_for(rf"portion {k} is ready")
+        listener = self.listen(self.server)
+        self.assertEqual(self.classify(RAW, self.made.images[3])["rounds"], 2)
+        self.assertEqual(self.event_of(listener, "result", "Result")["rounds"], 2)
 
     def training_is_full(self, server):
         streams = [self.listen(server, "/v1/training") for _ in range(1022)]
