@@ -95,9 +95,16 @@ static err add_sweeps(frontier *f, const char *const *sweeps, size_t count) {
     for (size_t i = 0; i < count && !e; i++) {
         char path[FILE_PATH_MAX];
         json_t *j = NULL;
+        size_t before = f->count;
         e = read_sweep(sweeps[i], path, &j);
         e = e ? e : take_sweep(f, path, j);
         json_decref(j);
+        bool is_behind_others = i > 0 && before > 0 && f->count == before,
+             is_first = i > 0 && before == 0 && f->count > 0;
+        if (!e && (is_behind_others || is_first)) {
+            e = err_fail(ERR_INPUT, "%s/sweep.json: has no %s, which others have: draw them apart",
+                         sweeps[is_first ? 0 : i], f->measure);
+        }
     }
     return e;
 }

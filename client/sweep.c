@@ -78,6 +78,7 @@ typedef struct sweep {
     sweep_table *table;
     char server[FILE_PATH_MAX]; /* the program that trains */
     char labels[FILE_PATH_MAX];
+    bool is_over[SWEEP_POINTS_MAX];
     size_t failed;
     char failure[512]; /* the first one's */
 } sweep;
@@ -165,11 +166,15 @@ static void tell_point(const json_t *result) {
 }
 
 /* A point that fails does not end the sweep: ERR_STOPPED, and what concerns all points, does. */
-static err run_point(sweep *s, size_t index, const sweep_point *p) {
+static err run_point(sweep *s, size_t index, const sweep_point *p, bool trains) {
     json_t *result;
+    err e = read_result(s, p, &result);
+    if (!e && !result && !trains) {
+        return ERR_OK;
+    }
+    s->is_over[index] = true;
     printf("%zu of %zu  %s  ", index + 1, sweep_plan_points(s->plan), p->name);
     fflush(stdout);
-    err e = read_result(s, p, &result);
     if (!e && result) {
         printf("kept");
     } else if (!e) {
@@ -208,16 +213,19 @@ static err write_table(const sweep *s) {
     return e;
 }
 
-/* The table is there after every point. */
-static err run_points(sweep *s) {
+/* The points that are not over: of those with a result, or else all. */
+static err run_points(sweep *s, bool train) {
     err e = ERR_OK;
     for (size_t i = 0; i < sweep_plan_points(s->plan) && !e; i++) {
+        if (s->is_over[i]) {
+            continue;
+        }
         sweep_point p;
         e = stop_asked() ? err_fail(ERR_STOPPED, "stopped; the same command goes on")
                          : sweep_plan_point(s->plan, i, &p);
         if (!e) {
-            e = run_point(s, i, &p);
-            e = e ? e : write_table(s);
+            e = run_point(s, i, &p, train);
+            e = e || !train ? e : write_table(s);
             json_decref(p.settings);
         }
     }
@@ -235,7 +243,9 @@ static err run_sweep(sweep *s) {
     }
     find_server(s->server);
     stop_catch();
-    e = run_points(s);
+    e = run_points(s, false); /* first, so that a table never has less than the one before */
+    e = e ? e : write_table(s);
+    e = e ? e : run_points(s, true);
     sweep_table_print(s->table, stdout);
     if (!e && s->failed > 0) {
         e = err_fail(ERR_INPUT, "%zu of %zu points have failed, first %s", s->failed, sweep_plan_points(s->plan),
@@ -254,7 +264,8 @@ static err check_options(const sweep_options *o) {
 err sweep_main(int argc, char **argv) {
     const struct argp argp = {.options = known, .parser = take, .args_doc = "SWEEP.yaml", .doc = doc};
     sweep_options o = {0};
-    sweep s = {.options = &o};
+    static sweep s; /* one a process */
+    s.options = &o;
     err e = options_parse(&argp, argc, argv, 0, NULL, &o);
     e = e ? e : check_options(&o);
     if (e) {

@@ -126,18 +126,23 @@ class Grids(SweepCase):
 class Stopping(SweepCase):
     LONG = "base: base.yaml\ngrid:\n  training.seed: [1, 2]\n  training.epochs: [10]\n  training.checkpoint_every: [5]\n"
 
+    def stop_in(self, name):
+        """Stopped inside a point's training."""
+        program = self.fleet.start("stopped", f.binary("fewbit"), "sweep", self.sweep_file(self.LONG), "--to", self.to,
+                                   "--data", shared / "split")
+        wait_until(lambda: (self.to / name / "manifest.json").exists(), "the point's first checkpoint",
+                   explain=self.fleet.explain)
+        program.signal(signal.SIGTERM)
+        program.wait(130)
+        self.assertTrue(program.leaves_nobody())
+        return program
+
     def test_it_goes_on_where_it_was(self):
         """Stopped inside the second point's training: the first is kept, the second ends with the same bits."""
         whole = self.folder / "whole"
         self.sweep(self.LONG, to=whole)
         names = [f"seed-{s}.epochs-10.checkpoint_every-5" for s in (1, 2)]
-        program = self.fleet.start("stopped", f.binary("fewbit"), "sweep", self.sweep_file(self.LONG), "--to", self.to,
-                                   "--data", shared / "split")
-        wait_until(lambda: (self.to / names[1] / "manifest.json").exists(), "the second point's first checkpoint",
-                   explain=self.fleet.explain)
-        program.signal(signal.SIGTERM)
-        program.wait(130)
-        self.assertTrue(program.leaves_nobody())
+        program = self.stop_in(names[1])
         self.assertFalse((self.to / names[1] / "result.json").exists())
         self.assertIn(names[0], program.printed)
         self.assertEqual(len(self.table()["points"]), 1)
@@ -149,6 +154,9 @@ class Stopping(SweepCase):
         for name in names:
             heads = [sorted((where / name / "head").iterdir()) for where in (whole, self.to)]
             self.assertEqual(*[[path.read_bytes() for path in head] for head in heads])
+        shutil.rmtree(self.to / names[0])
+        self.stop_in(names[0])
+        self.assertEqual([point["name"] for point in self.table()["points"]], names[1:])  # what is there stays in the table
 
 
 class Frontier(SweepCase):
@@ -196,6 +204,9 @@ class Frontier(SweepCase):
     def test_refusals(self):
         one, other = self.table_of("one"), self.table_of("other", set_name="cifar10")
         self.assertRegex(self.plot("--frontier", one, other, code=3)[1], "is on cifar10, the sweep before on mnist")
+        held = self.table_of("held", measure="validation_accuracy")
+        for both in ((one, held), (held, one)):
+            self.assertRegex(self.plot("--frontier", *both, code=3)[1], "held/sweep.json: has no rounded_accuracy")
         self.assertRegex(self.plot("--frontier", self.folder, code=4)[1], "sweep.json")
         self.assertRegex(self.plot("--frontier", self.table_of("none", groups=()), code=4)[1], "no finished point")
         self.plot("--frontier", code=2)
@@ -228,6 +239,8 @@ class Refusals(SweepCase):
                 (f"base: base.yaml\nvariants:\n  one: {{encoder.rounds: [{'1, ' * 40}1]}}\n",
                  "sweep.yaml:3: is a list of more than 63 characters"),
                 ("base: base.yaml\nvariants:\n  one: {encoder.bits: [1]}\n", "point one as resolved"),
+                ("base: base.yaml\nvariants:\n  ..: {encoder.bits: 1}\n", "a point cannot be called"),
+                ("base: base.yaml\nvariants:\n  points: {encoder.bits: 1}\n", "a point cannot be called points"),
                 ("base: base.yaml\nvariants:\n  one: 3\n", "sweep.yaml:3: is no mapping"),
                 ("base: base.yaml\ngrid:\n" + "".join(
                     f"  {key}: [{', '.join(map(str, range(1, 60)))}]\n"
