@@ -86,6 +86,24 @@ static void print_bits(const json_t *j) {
     printf("raw portions  %.0f bits a sample: %.0f times the payload\n", raw, payload > 0 ? raw / payload : 0);
 }
 
+/* The thresholds that cost and bring something else than the one before. */
+static void print_rounds(const json_t *j) {
+    const json_t *rounds = json_object_get(json_object_get(j, "final"), "rounds");
+    double before = -1;
+    for (size_t i = 0; i < json_array_size(rounds); i++) {
+        const json_t *r = json_array_get(rounds, i);
+        double asked = json_number_value(json_object_get(r, "asked"));
+        if (asked != before) {
+            printf(
+                "--sure %-6.4g %6.2f %% with %.2f bits a sample, %.2f in frames up, %.2f down; more asked of %.1f %%\n",
+                json_number_value(json_object_get(r, "sure")), json_number_value(json_object_get(r, "accuracy")),
+                json_number_value(json_object_get(r, "bits")), json_number_value(json_object_get(r, "bits_up")),
+                json_number_value(json_object_get(r, "bits_down")), 100 * asked);
+        }
+        before = asked;
+    }
+}
+
 static err print_run(const char *run) {
     char path[FILE_PATH_MAX];
     experiment e;
@@ -111,6 +129,7 @@ static err print_run(const char *run) {
     } else {
         print_accuracies(&e, j);
         print_bits(j);
+        print_rounds(j);
     }
     json_decref(j);
     return ERR_OK;

@@ -40,6 +40,8 @@ class Rounds(fleet.FleetCase):
         sure = next(at for at in SURE if rows[at]["asked"] > 0)
         self.assertLess(rows[sure]["bits"], 16)
         self.assertGreater(rows[sure]["bits_down"], 0)
+        said = self.fleet.run("result", fleet.binary("fewbit"), "result", run).printed
+        self.assertRegex(said, rf"(?m)^--sure {sure:g} .* with {rows[sure]['bits']:.2f} bits a sample")
         results = self.folder / "results.jsonl"
         serving = self.fleet.serve(run, "--sure", sure, "--results", results)
         for node in self.fleet.nodes(serving, self.split, states, "--push", "test", "--once"):
