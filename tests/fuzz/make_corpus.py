@@ -435,6 +435,48 @@ def server_serve_seeds():
     }
 
 
+def head_seeds():
+    get = b"GET /v1/results HTTP/1.1\r\nHost: here\r\n"
+    return {
+        "get": get + b"\r\n",
+        "post": b"POST /v1/classify HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 5\r\n\r\nhello",
+        "chunked": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "newlines-alone": b"GET / HTTP/1.0\nA: b\n\n",
+        "empty-lines-before": b"\r\n\n" + get + b"\r\n",
+        "folded": get + b"A: b\r\n  c\r\n\r\n",
+        "two-lengths": get + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "no-length": get + b"Content-Length: -1\r\n\r\n",
+        "long-length": get + b"Content-Length: 99999999999999999999999\r\n\r\n",
+        "no-name": get + b": value\r\n\r\n",
+        "no-colon": get + b"Accept\r\n\r\n",
+        "other-version": b"GET / HTTP/2.0\r\n\r\n",
+        "no-version": b"GET /\r\n\r\n",
+        "no-http": b"\x16\x03\x01\x02\x00\x01\x00",
+        "zeroes": get + b"A: \0\0\r\n\r\n",
+        "long-target": b"GET /" + b"x" * 12300,
+        "long-head": get + b"A: " + b"x" * 12300,
+        "many-lines": get + b"A: b\r\n" * 300 + b"\r\n",
+        "half": get[:30],
+        "empty": b"",
+    }
+
+
+def records_seeds():
+    ten, hundred = bytes([7]) + bytes(i % 251 for i in range(3072)), bytes([3, 99]) + bytes(range(256)) * 12
+    return {
+        "one": b"\0" + ten,
+        "three": b"\0" + 3 * ten,
+        "one-of-100": b"\1" + hundred,
+        "two-of-100": b"\1" + 2 * hundred,
+        "label-10": b"\0" + b"\x0a" + ten[1:],
+        "label-100": b"\1" + b"\0\x64" + hundred[2:],
+        "truncated": b"\0" + ten[:-1],
+        "too-long": b"\0" + ten + b"x",
+        "of-the-other": b"\1" + ten,
+        "empty": b"\0",
+    }
+
+
 def idx(dims, kind=8, zero=b"\0\0", values=None):
     count = 1
     for d in dims:
@@ -838,7 +880,9 @@ TARGETS = {
     "node": node_seeds,
     "server_train": server_train_seeds,
     "server_serve": server_serve_seeds,
+    "head": head_seeds,
     "idx": idx_seeds,
+    "records": records_seeds,
     "portion": portion_seeds,
     "labels": labels_seeds,
     "safetensors": safetensors_seeds,
