@@ -286,9 +286,16 @@ static void log_exchange(gateway *g, const exchange *x, enum MHD_RequestTerminat
     g->failures_logged += has_failed;
     g->traces_logged += is_traced;
     log_level level = has_failed || is_traced ? LOG_INFO : LOG_DEBUG;
-    log_write(level, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method, route_paths[x->route], x->status,
-              code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " (cut off)",
-              (double)(clock_now_ns() - x->started_ns) * 1e-6, x->id, x->trace[0] ? ", traceparent " : "", x->trace);
+    if (!log_wants(level)) {
+        return;
+    }
+    char members[LOG_MEMBERS_MAX + 1];
+    double ms = (double)(clock_now_ns() - x->started_ns) * 1e-6;
+    snprintf(members, sizeof members, "\"status\":%u,\"ms\":%.3f,\"request\":\"%s\"%s%s%s", x->status, ms, x->id,
+             x->trace[0] ? ",\"traceparent\":\"" : "", x->trace, x->trace[0] ? "\"" : "");
+    log_write_with(level, members, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method, route_paths[x->route],
+                   x->status, code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " (cut off)", ms, x->id,
+                   x->trace[0] ? ", traceparent " : "", x->trace);
 }
 
 void routes_completed(void *context, struct MHD_Connection *connection, void **state,

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MESSAGE_MAX = 1000, LINE_MAX_BYTES = 2 * MESSAGE_MAX + 256 };
+enum { MESSAGE_MAX = 1000, LINE_MAX_BYTES = 2 * MESSAGE_MAX + 512 };
 
 static atomic_int threshold = LOG_INFO, chosen = LOG_AUTO;
 static atomic_bool has_written_json;
@@ -83,8 +83,8 @@ static size_t quote(char *to, const char *message) {
     return used;
 }
 
-static size_t compose_json(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now,
-                           const char *message) {
+static size_t compose_json(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now, const char *message,
+                           const char *members) {
     struct tm utc;
     gmtime_r(&now->tv_sec, &utc);
     size_t used = strftime(line, LINE_MAX_BYTES, "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
@@ -92,8 +92,10 @@ static size_t compose_json(char line[LINE_MAX_BYTES], log_level level, const str
                              ".%03ldZ\",\"level\":\"%s\",\"program\":\"%.32s\",\"message\":\"", now->tv_nsec / 1000000,
                              names[level], program_invocation_short_name);
     used += quote(line + used, message);
-    memcpy(line + used, "\"}", 2);
-    return used + 2;
+    line[used++] = '"';
+    used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used, "%s%.*s}", members[0] ? "," : "", LOG_MEMBERS_MAX,
+                             members);
+    return used;
 }
 
 static size_t compose_text(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now,
@@ -105,12 +107,13 @@ static size_t compose_text(char line[LINE_MAX_BYTES], log_level level, const str
     return (size_t)length;
 }
 
-static void put_line(log_level level, const char *message) {
+static void put_line(log_level level, const char *message, const char *members) {
     char line[LINE_MAX_BYTES];
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     bool is_json = log_is_json();
-    size_t length = (is_json ? compose_json : compose_text)(line, level, &now, message);
+    size_t length =
+        is_json ? compose_json(line, level, &now, message, members) : compose_text(line, level, &now, message);
     if (is_json) {
         atomic_store(&has_written_json, true);
     }
@@ -119,24 +122,39 @@ static void put_line(log_level level, const char *message) {
     (void)written; /* nowhere left to report a failing standard error */
 }
 
-void log_write(log_level level, const char *format, ...) {
-    if ((int)level < atomic_load(&threshold)) {
+bool log_wants(log_level level) {
+    return (int)level >= atomic_load(&threshold);
+}
+
+static void write_message(log_level level, const char *members, const char *format, va_list arguments) {
+    char message[MESSAGE_MAX];
+    if (!log_wants(level)) {
         return;
     }
-    char message[MESSAGE_MAX];
-    va_list arguments;
-    va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
     for (char *c = message; *c; c++) {
         *c = (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c; /* what a peer said stays one line */
     }
-    put_line(level, message);
+    put_line(level, message, members);
+}
+
+void log_write(log_level level, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    write_message(level, "", format, arguments);
+    va_end(arguments);
+}
+
+void log_write_with(log_level level, const char *members, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    write_message(level, members, format, arguments);
+    va_end(arguments);
 }
 
 void log_failure(void) {
     if (atomic_load(&has_written_json)) {
-        put_line(LOG_ERROR, err_text());
+        put_line(LOG_ERROR, err_text(), "");
     } else {
         fprintf(stderr, "%s: %s\n", program_invocation_short_name, err_text());
     }

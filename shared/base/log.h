@@ -25,7 +25,16 @@ bool log_is_json(void);
 err log_level_parse(const char *name, log_level *level);
 err log_format_parse(const char *name, log_format *format);
 
+/* Whether such lines are written: what goes into one need not be made else. */
+bool log_wants(log_level level);
+
 void log_write(log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same; a line of JSON has `members` too, for whoever filters by field: `"status":503,"request":"a"`, good JSON of
+ * at most LOG_MEMBERS_MAX bytes. */
+enum { LOG_MEMBERS_MAX = 255 };
+void log_write_with(log_level level, const char *members, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The last line of a program that fails with err_text(): "encoder_node: text". It is a line of JSON where such lines
  * went before it. */

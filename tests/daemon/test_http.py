@@ -387,6 +387,16 @@ class Identity(HttpCase):
         self.assertRegex(server.said, rf"info +HTTP POST .* traceparent {TRACE}\n")
         self.assertRegex(server.said, r"debug +HTTP POST .* request abc-1.2_3\n")
 
+    def test_lines_of_json_have_fields(self):
+        server = self.fleet.start("serve", f.binary("decoder_server"), "serve", self.made.run, "--listen", "127.0.0.1:0", "--http",
+                                  "127.0.0.1:0", "--log-format", "json", "--results", "none")
+        server.http = int(server.wait_for(r'HTTP on [^ ]*:(\d+)"').group(1))
+        self.ask(server, "GET", "/v1/nodes", X_Request_Id="mark", traceparent=TRACE)
+        line = json.loads(server.wait_for(r'(\{[^\n]*"message":"HTTP GET[^\n]*)\n').group(1))
+        self.assertEqual((line["status"], line["request"], line["traceparent"]), (200, "mark", TRACE))
+        self.assertGreater(line["ms"], 0)
+        self.assertIn("request mark", line["message"])
+
 
 class Metrics(HttpCase):
     def test_what_is_counted(self):
