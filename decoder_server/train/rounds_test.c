@@ -162,8 +162,8 @@ static void pick(rounds_test *t, uint32_t round) {
     }
 }
 
-/* What asking for a round would cost, were every row that has had it asked for at once: a threshold alone does so, while
- * here the lower ones have asked for a part of them already. */
+/* What asking for a round would cost, were every row that has had it asked for at once: a threshold alone does so,
+ * while here the lower ones have asked for a part of them already. */
 static void add_round(rounds_test *t, uint32_t round, Fewbit__Ask ask, tally *to) {
     uint64_t ids[PICKS_MAX];
     size_t count = 0;

@@ -435,6 +435,55 @@ def server_serve_seeds():
     }
 
 
+def server_rounds_seeds():
+    """Codes of one bit, then three bits more of every sample, for a fleet of two."""
+    down, asked, later, _, changes, stops = (n << 2 for n in range(1, 7))
+
+    def node(k):
+        return record(k, HELLO, hello(k)) + record(k, READY, message((1, 2)))
+
+    both = node(0) + node(1)
+    push = lambda k, first, n, model=2: record(k, CODES, codes(model, first, n, b"\x00" * ((n + 7) // 8)))
+    answer = lambda k, n, model=2: record(k, ANSWER, codes(model, n, 1, b"\x01"))
+
+    def added(k, first, n, gone=(), number=1):
+        left = n - len(gone)
+        return record(k, ADDED, message((1, number), (2, first), (3, b"\x00" * ((3 * left + 7) // 8)),
+                                        *([(4, packed(*gone))] if gone else [])))
+
+    request = record(asked, PING, bytes(range(200)))
+    wait = record(later, PING, b"\xff")
+    change = record(changes)
+    prepared = lambda k, model, start=0: record(k, PREPARED, message((1, model), (2, start), (3, "")))
+    first = both + push(0, 0, 3) + push(1, 0, 3)
+    live = both + request + answer(0, 0) + answer(1, 0)
+    return {
+        "both-rounds": first + added(0, 0, 3) + added(1, 0, 3),
+        "many": both + push(0, 0, 1200) + push(1, 0, 1200) + added(0, 0, 1000) + added(1, 0, 1000) + added(1, 1000, 200)
+        + added(0, 1000, 200),
+        "live": live + added(1, 0, 1) + added(0, 0, 1),
+        "live-and-pushed": live + push(0, 0, 2) + push(1, 0, 2) + added(0, 0, 1) + added(0, 0, 2) + added(1, 0, 1)
+        + added(1, 0, 2),
+        "gone": first + added(0, 0, 3, (0, 2)) + added(1, 0, 3, (0, 1, 2)),
+        "gone-twice": first + added(0, 0, 3, (1, 1)),
+        "gone-beyond": first + added(0, 0, 3, (3,)),
+        "too-few-bits": first + added(0, 0, 2) + added(1, 0, 3),
+        "another-round": first + added(0, 0, 3, number=2),
+        "another-first": first + added(0, 1, 3),
+        "unasked": both + added(0, 0, 1),
+        "twice": first + added(0, 0, 3) * 2,
+        "late": first + added(0, 0, 3) + wait + added(1, 0, 3),
+        "never": first + wait,
+        "node-lost": first + record(down | 1) + added(0, 0, 3) + node(1) + push(1, 3, 2) + push(0, 3, 2) + added(1, 3, 2),
+        "request-node-lost": live + added(0, 0, 1) + record(down | 1),
+        "one-portion": node(0) + request + answer(0, 0) + added(0, 0, 1),
+        "changes": first + change + prepared(0, 3, 3) + prepared(1, 3, 3) + added(0, 0, 3) + push(0, 3, 1, 3) + added(1, 0, 3)
+        + push(1, 3, 1, 3) + added(0, 3, 1) + added(1, 3, 1),
+        "stops": first + record(stops) + added(0, 0, 3) + wait,
+        "all-bits-at-once": both + record(0, CODES, codes(2, 0, 3)),
+    }
+
+
 def head_seeds():
     get = b"GET /v1/results HTTP/1.1\r\nHost: here\r\n"
     return {
@@ -880,6 +929,7 @@ TARGETS = {
     "node": node_seeds,
     "server_train": server_train_seeds,
     "server_serve": server_serve_seeds,
+    "server_rounds": server_rounds_seeds,
     "head": head_seeds,
     "idx": idx_seeds,
     "records": records_seeds,
