@@ -132,7 +132,10 @@ err train_command(const server_options *o) {
     }
     failed = open_run(o, &e, &r);
     if (!failed) {
-        failed = train_run(o, &r, &l);
+        int lock;
+        failed = file_lock(r.folder, &lock);
+        failed = failed ? failed : train_run(o, &r, &l);
+        close(lock);
         run_close(&r);
     }
     labels_close(&l);

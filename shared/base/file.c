@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,20 @@ err file_path(char *to, size_t size, const char *format, ...) {
 
 bool file_exists(const char *path) {
     return access(path, F_OK) == 0;
+}
+
+err file_lock(const char *folder, int *lock) {
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0) {
+        return err_system(ERR_IO, "%s: cannot open", folder);
+    }
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0) {
+        return ERR_OK;
+    }
+    bool is_taken = errno == EWOULDBLOCK;
+    close(*lock);
+    *lock = -1;
+    return is_taken ? err_fail(ERR_INPUT, "%s: another process works in this folder", folder) : ERR_OK;
 }
 
 /* Sets errno to ENOTDIR where it is not. */

@@ -28,6 +28,10 @@ err file_make_folders(const char *path);
 
 bool file_exists(const char *path);
 
+/* Takes a folder for this process; ERR_INPUT where another one has it. *lock: a descriptor, to be closed at the end, or
+ * -1 on a file system without locks. Does not outlive the process. */
+err file_lock(const char *folder, int *lock);
+
 /* "FOLDER/NAME", formatted; ERR_INPUT when longer than `size`. */
 err file_path(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

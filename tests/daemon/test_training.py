@@ -620,6 +620,15 @@ class Refusals(TrainingCase):
                 self.assertRegex(again.said, rf"^decoder_server: .*{self.run_folder.name}: {pattern}[^\n]*\n$")
         self.assertEqual(weights(self.run_folder), before)
 
+    def test_two_cannot_train_into_one_folder(self):
+        experiment = self.experiment(training__epochs=1)
+        server = self.fleet.train(experiment, self.split, self.run_folder)  # waits for its nodes
+        again = self.fleet.train_local(experiment, self.split, self.run_folder, "--resume", code=3)
+        self.assertRegex(again.said, rf"^decoder_server: .*{self.run_folder.name}: another process works in this folder\n$")
+        server.signal(signal.SIGKILL)
+        server.wait()
+        self.fleet.train_local(experiment, self.split, self.run_folder, "--resume")  # its lock went with it
+
     def test_labels_of_another_split(self):
         split = f.split_set(shared / "source", self.folder / "quadrants", "--split", "quadrants")
         local = self.fleet.train_local(self.experiment(), split, self.run_folder, code=3)
