@@ -133,7 +133,9 @@ def main():
     figures.print_head()
     for row in map(int, sys.argv[1:] or BATCH):
         measure(figures, row, quick)
-    figures.write(HERE / "images.json", machine=machine(), quick=quick, busy_before=round(busy, 3),
+    if quick:
+        return
+    figures.write(HERE / "images.json", machine=machine(), busy_before=round(busy, 3),
                   seconds=round(time.monotonic() - start, 1))
     short = sum(row["verdict"] == "short" for row in figures.rows)
     print(f"# {len(figures.rows)} figures, {short} short, {time.monotonic() - start:.0f} s; more in bench/images.json")

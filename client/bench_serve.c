@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { KEY_SERVER = 256, KEY_CODES, KEY_RATE, KEY_SECONDS, KEY_CONNECTIONS, KEY_PROBES, KEY_TOKEN_FILE, KEY_JSON };
-enum { TIMEOUT_MS = 30000, STATUS_OK = 200, RATE_MAX = 100000000 };
+enum { TIMEOUT_MS = 30000, STATUS_OK = 200, RATE_MAX = 100000000, LATENCIES_MAX = 100000000 };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
@@ -114,6 +114,9 @@ static err ask_model(http *h, model *m) {
 
 static err run_load(const bench_options *o, http *h, json_t **report) {
     model m;
+    if (!o->codes && (double)o->rate * (double)o->seconds > LATENCIES_MAX) {
+        return err_fail(ERR_USAGE, "--rate times --seconds is more than %d requests", LATENCIES_MAX);
+    }
     err e = ask_model(h, &m);
     if (e) {
         return e;
@@ -152,7 +155,7 @@ static void print_for_people(const bench_options *o, const json_t *report) {
     printf("%.0f %s offered, %.0f sent; %.1f a second over %.2f s\n", number_at(report, NULL, "offered"), what,
            number_at(report, NULL, "sent"), number_at(report, NULL, "rate"), number_at(report, NULL, "seconds"));
     printf("%s: %.0f; median %.3f ms, 90 %% %.3f, 99 %% %.3f, 99.9 %% %.3f, most %.3f\n",
-           o->codes ? "lone requests meanwhile" : "answers", number_at(report, group, "count"),
+           o->codes ? "lone requests meanwhile" : "latencies", number_at(report, group, "count"),
            number_at(report, group, "p50"), number_at(report, group, "p90"), number_at(report, group, "p99"),
            number_at(report, group, "p99.9"), number_at(report, group, "max"));
     const char *status;

@@ -6,6 +6,7 @@
 #include "client/stop.h"
 
 #include <curl/curl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ typedef struct run {
     slot *slots;      /* [connections] */
     unsigned busy;
     uint64_t start_ns, end_ns;
+    uint64_t answered_ns; /* when the last answer came */
     uint64_t sent, answered, mismatched;
     uint64_t statuses[STATUS_MAX]; /* NO_STATUS: no answer came */
     latency latency;
@@ -191,8 +193,9 @@ static err take_done(run *r) {
         curl_multi_remove_handle(r->multi, s->curl);
         s->is_busy = false;
         r->busy--;
+        r->answered_ns = clock_now_ns();
         bool has_taken_time = came || m->data.result == CURLE_OPERATION_TIMEDOUT;
-        err e = has_taken_time ? latency_add(&r->latency, clock_now_ns() - s->due_ns) : ERR_OK;
+        err e = has_taken_time ? latency_add(&r->latency, r->answered_ns - s->due_ns) : ERR_OK;
         if (e) {
             return e;
         }
@@ -261,10 +264,11 @@ static json_t *report_of(run *r) {
         }
     }
     uint64_t offered = r->load->rate > 0 ? offered_by(r, r->end_ns) : r->sent;
+    double seconds = fmax(r->load->seconds, (double)r->answered_ns * 1e-9 - (double)r->start_ns * 1e-9);
     return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o}", "offered", (json_int_t)offered, "sent",
                      (json_int_t)r->sent, "answered", (json_int_t)r->answered, "mismatched", (json_int_t)r->mismatched,
-                     "seconds", r->load->seconds, "rate", (double)r->answered / r->load->seconds, "status", statuses,
-                     "latency_ms", latency_json(&r->latency));
+                     "seconds", seconds, "rate", (double)r->answered / seconds, "status", statuses, "latency_ms",
+                     latency_json(&r->latency));
 }
 
 err load_http_run(const load_http *load, json_t **report) {

@@ -21,9 +21,10 @@ typedef struct load_http {
 } load_http;
 
 /* {"offered", "sent", "answered", "mismatched", "seconds", "rate", "status": {"200": …, "none": …}, "latency_ms"}; a
- * new reference. What was due and found no connection until the end is offered and not sent; the counts under "status"
- * add up to "sent". Mismatched are answers with 200 that do not bear their request's X-Request-Id. ERR_STOPPED when
- * asked to stop. */
+ * new reference. What is due by the end is sent for five seconds more; what found no connection then is offered and not
+ * sent. "seconds" go on to the last answer. Latencies count all that was offered, but for connections that failed:
+ * what has no answer has waited until now. The counts under "status" add up to "sent". Mismatched are answers with 200
+ * that do not bear their request's X-Request-Id. ERR_STOPPED when asked to stop. */
 err load_http_run(const load_http *load, json_t **report);
 
 #endif

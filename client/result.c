@@ -92,15 +92,15 @@ static void print_rounds(const json_t *j) {
     double before = -1;
     for (size_t i = 0; i < json_array_size(rounds); i++) {
         const json_t *r = json_array_get(rounds, i);
-        double asked = json_number_value(json_object_get(r, "asked"));
-        if (asked != before) {
+        double bits = json_number_value(json_object_get(r, "bits"));
+        if (bits != before) {
             printf(
                 "--sure %-6.4g %6.2f %% with %.2f bits a sample, %.2f in frames up, %.2f down; more asked of %.1f %%\n",
-                json_number_value(json_object_get(r, "sure")), json_number_value(json_object_get(r, "accuracy")),
-                json_number_value(json_object_get(r, "bits")), json_number_value(json_object_get(r, "bits_up")),
-                json_number_value(json_object_get(r, "bits_down")), 100 * asked);
+                json_number_value(json_object_get(r, "sure")), json_number_value(json_object_get(r, "accuracy")), bits,
+                json_number_value(json_object_get(r, "bits_up")), json_number_value(json_object_get(r, "bits_down")),
+                100 * json_number_value(json_object_get(r, "asked")));
         }
-        before = asked;
+        before = bits;
     }
 }
 

@@ -312,7 +312,7 @@ static err name_point(const sweep_plan *p, size_t index, sweep_point *point, cha
     }
     e = e || point->name[0] ? e : append(point->name, p->base.name, NULL);
     e = e || point->group[0] ? e : append(point->group, p->base.name, NULL);
-    if (!e && (point->name[0] == '.' || strcmp(point->name, "points") == 0)) {
+    if (!e && (point->name[0] == '.' || strcmp(point->name, "points") == 0 || strcmp(point->name, "sweep.json") == 0)) {
         e = err_fail(ERR_INPUT, "%s: a point cannot be called %s", p->path, point->name);
     }
     return e;

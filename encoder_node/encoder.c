@@ -538,7 +538,7 @@ bool encoder_may_push(const encoder *e) {
 }
 
 bool encoder_may_be_asked(const encoder *e) {
-    return e->held && e->job && e->job->unasked < e->job->rounds.count && e->settled < e->unsettled;
+    return e->is_ready && e->held && e->job->unasked < e->job->rounds.count && e->settled < e->unsettled;
 }
 
 static void push_through(encoder *e, job *j, uint64_t first, const uint8_t *portions, uint32_t count) {

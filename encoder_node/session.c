@@ -48,6 +48,7 @@ typedef struct session {
     uint64_t current; /* connection the encoder is in */
     uint32_t heartbeat_ms;
     bool ended;
+    bool has_pushed; /* or might have: a server has said Begin */
 } session;
 
 /* On the worker. */
@@ -126,7 +127,16 @@ static void receive(void *role, const mail *m) {
 static int64_t push_what_is_there(void *role) {
     session *s = role;
     encoder_settle(s->encoder);
-    if (s->ended || !s->source || !encoder_may_push(s->encoder)) {
+    if (s->ended || !s->source) {
+        return -1;
+    }
+    bool may_push = encoder_may_push(s->encoder);
+    s->has_pushed |= may_push;
+    if (s->has_pushed && s->config->once && source_is_over(s->source) && !encoder_may_be_asked(s->encoder)) {
+        end(s, ERR_OK);
+        return -1;
+    }
+    if (!may_push) {
         return -1;
     }
     if (worker_replies_are_high(s->worker)) {
@@ -140,9 +150,6 @@ static int64_t push_what_is_there(void *role) {
         encoder_push(s->encoder, first, portions, count);
         source_consumed(s->source);
         return 0;
-    }
-    if (source_is_over(s->source) && s->config->once && !encoder_may_be_asked(s->encoder)) {
-        end(s, ERR_OK);
     }
     return -1;
 }

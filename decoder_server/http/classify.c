@@ -36,10 +36,12 @@ static void keep(exchange *x, const char *bytes, size_t length) {
     }
     x->is_crowded = length <= GATEWAY_BODY_MAX - x->length && !exchange_make_room(&x->gateway->pool, x, length);
     x->is_too_long = x->is_crowded || length > GATEWAY_BODY_MAX - x->length;
-    if (!x->is_too_long) {
-        memcpy(x->body + x->length, bytes, length);
-        x->length += length;
+    if (x->is_too_long) {
+        exchange_drop_body(&x->gateway->pool, x);
+        return;
     }
+    memcpy(x->body + x->length, bytes, length);
+    x->length += length;
 }
 
 static enum MHD_Result on_part(void *context, enum MHD_ValueKind value, const char *key, const char *file,

@@ -94,6 +94,13 @@ bool exchange_make_room(exchange_pool *pool, exchange *x, size_t more) {
     return grown != NULL;
 }
 
+void exchange_drop_body(exchange_pool *pool, exchange *x) {
+    pool->bytes -= x->capacity;
+    free(x->body);
+    x->body = NULL;
+    x->length = x->capacity = 0;
+}
+
 enum MHD_Result exchange_queue(exchange *x, unsigned status, struct MHD_Response *response) {
     if (!response) {
         return MHD_NO;

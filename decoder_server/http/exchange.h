@@ -83,6 +83,9 @@ void exchange_pool_free(exchange_pool *pool);
 bool exchange_make_room(exchange_pool *pool, exchange *x, size_t more);
 bool exchange_make_batch(exchange_pool *pool, exchange *x);
 
+/* Nobody will read the body: its memory is for others. */
+void exchange_drop_body(exchange_pool *pool, exchange *x);
+
 static inline question *exchange_question(exchange *x, uint32_t i) {
     return x->more ? &x->more[i] : &x->first;
 }

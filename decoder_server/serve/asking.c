@@ -156,7 +156,7 @@ uint64_t asking_settle(desk *d, uint64_t now_ns) {
         if (d->settled[k] == 0 || !d->is_ready[k]) {
             continue;
         }
-        if (d->settled[k] < SETTLED_STEP && now_ns < due_ns) {
+        if (d->settled[k] < SETTLED_STEP && now_ns < due_ns && !d->is_stopping) {
             next = due_ns < next ? due_ns : next;
             continue;
         }

@@ -98,6 +98,7 @@ static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r) {
         return;
     }
     d->is_ready[portion] = true;
+    d->settled[portion] = 0;
     d->ready_nodes++;
     log_info("portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
     d->host.ready(d->host.context, d->ready_nodes);

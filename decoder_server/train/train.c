@@ -63,7 +63,8 @@ static err resume_run(const server_options *o, const experiment *e, run *r) {
     return failed;
 }
 
-static err open_run(const server_options *o, const experiment *e, run *r) {
+/* *lock: the folder is this process's, to be closed behind the run. */
+static err open_run(const server_options *o, const experiment *e, run *r, int *lock) {
     char path[FILE_PATH_MAX];
     weights w;
     err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->run);
@@ -71,9 +72,12 @@ static err open_run(const server_options *o, const experiment *e, run *r) {
         return failed;
     }
     if (o->resume && file_exists(path)) {
-        return resume_run(o, e, r);
+        failed = file_lock(o->run, lock);
+        return failed ? failed : resume_run(o, e, r);
     }
     failed = find_weights(o, e, &w);
+    failed = failed ? failed : file_make_folders(o->run);
+    failed = failed ? failed : file_lock(o->run, lock);
     failed = failed ? failed : run_create(r, o->run, e);
     return failed || !w.file[0] ? failed : run_take_weights(r, &w);
 }
@@ -130,13 +134,14 @@ err train_command(const server_options *o) {
     if (failed) {
         return failed;
     }
-    failed = open_run(o, &e, &r);
+    int lock = -1;
+    failed = open_run(o, &e, &r, &lock);
     if (!failed) {
-        int lock;
-        failed = file_lock(r.folder, &lock);
-        failed = failed ? failed : train_run(o, &r, &l);
-        close(lock);
+        failed = train_run(o, &r, &l);
         run_close(&r);
+    }
+    if (lock >= 0) {
+        close(lock);
     }
     labels_close(&l);
     return failed;

@@ -136,17 +136,17 @@ class Http(serving.ServingCase):
         """Their memory has a bound; a small request is answered all the same, and a large one when they have gone."""
         before = resident_kib(self.server)
         with contextlib.ExitStack() as held:
-            statuses = []
+            connections = []
             for _ in range(100):
                 connection = held.enter_context(connect(self.server.http))
                 connection.sendall(request(bytes(MIB - 1), f"Content-Length: {MIB}"))
-                statuses.append(connection)
+                connections.append(connection)
             f.wait_until(lambda: resident_kib(self.server) - before > 60 * 1024, "bodies", explain=self.fleet.explain)
             self.assert_serves(self.server, 1)
-            for connection in statuses:
+            for connection in connections:
                 connection.sendall(b"\0")
             refused = 0
-            for connection in statuses:
+            for connection in connections:
                 answer = http.client.HTTPResponse(connection)
                 answer.begin()
                 code = json.loads(answer.read())["error"]["code"]

@@ -82,7 +82,7 @@ class Http(BenchCase):
         self.wait_ready(server, PORTIONS)
         printed = self.bench(server, "--token-file", path, "--seconds", 1).printed
         found = re.match(r"(\d+) requests offered, (\d+) sent; [\d.]+ a second over 1.00 s\n"
-                         r"answers: (\d+); median [\d.]+ ms, 90 % [\d.]+, 99 % [\d.]+, 99.9 % [\d.]+, most [\d.]+\n\Z",
+                         r"latencies: (\d+); median [\d.]+ ms, 90 % [\d.]+, 99 % [\d.]+, 99.9 % [\d.]+, most [\d.]+\n\Z",
                          printed)
         self.assertTrue(found, printed)
         self.assertEqual(len(set(found.groups())), 1, printed)
