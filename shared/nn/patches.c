@@ -9,6 +9,7 @@
 
 #include "nn/matrix.h"
 #include "nn/numbers.h"
+#include "nn/windows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -93,21 +94,23 @@ static void patches_forward(nn_layer *layer, const nn_rows *r) {
     nn_matrix_forward(layer->own, layer->lanes, r->count * points_of(layer), patches_of(layer), bias, r->y);
 }
 
-/* The gradient of `n` channels of a point: of all patches that it is part of. from: the sample's patches. */
+/* The gradient of CHUNK channels of a point: of all patches that it is part of. from: the sample's patches. */
 VECTOR_VERSIONS
-static void sum_point(const nn_layer *layer, size_t row, size_t column, size_t n, const float *restrict from,
+static void sum_point(const nn_layer *layer, size_t row, size_t column, const float *restrict from,
                       uint16_t *restrict to) {
+    size_t kernel = layer->about.kernel, stride = layer->about.stride, padding = layer->about.padding;
+    span rows = windows_over(layer, row, layer->to.height), columns = windows_over(layer, column, layer->to.width);
     float sum[CHUNK] = {0};
-    for (size_t i = 0; i < points_of(layer) * taps_of(layer); i++) {
-        size_t a, b;
-        if (point_under(layer, i / taps_of(layer), i % taps_of(layer), &a, &b) && a == row && b == column) {
-            const float *patch = from + i * layer->from.channels;
-            for (size_t c = 0; c < n; c++) {
+    for (size_t i = rows.from; i < rows.to; i++) {
+        for (size_t j = columns.from; j < columns.to; j++) {
+            size_t tap = (row + padding - i * stride) * kernel + column + padding - j * stride;
+            const float *patch = from + ((i * layer->to.width + j) * taps_of(layer) + tap) * layer->from.channels;
+            for (size_t c = 0; c < CHUNK; c++) {
                 sum[c] += patch[c];
             }
         }
     }
-    for (size_t c = 0; c < n; c++) {
+    for (size_t c = 0; c < CHUNK; c++) {
         to[c] = nn_to_bf16(sum[c]);
     }
 }
@@ -122,7 +125,7 @@ static void scatter_task(void *context, size_t part) {
         uint16_t *dx = (uint16_t *)r.dx + sample * layer->in;
         for (size_t i = 0; i < layer->in; i += CHUNK) {
             size_t point = i / from.channels, c = i % from.channels;
-            sum_point(layer, point / from.width, point % from.width, CHUNK, patches + c, dx + i);
+            sum_point(layer, point / from.width, point % from.width, patches + c, dx + i);
         }
     }
 }
