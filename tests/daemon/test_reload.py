@@ -343,7 +343,9 @@ class Load(ReloadCase):
         results = self.wait_for_results(count)
         self.assertEqual(len({r["id"] for r in results}), count)
         self.assertEqual([r["id"] for r in results if r["degraded"]], [])
-        self.assertEqual([r["id"] for r in results if "early" not in runs.which(r, r["id"] % TEST)], [])
+        in_the_pipe = 65536 // 196 + 1  # samples that node 0 may not have read yet at the reload
+        late = [r["id"] for r in results if "early" not in runs.which(r, r["id"] % TEST)]
+        self.assertEqual([i for i in late if i < count - in_the_pipe], [])
 
     def test_over_tls(self):
         server = self.serve("--deadline", 1000 * PATIENCE, *trusted.server())
