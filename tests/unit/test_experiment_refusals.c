@@ -264,6 +264,7 @@ static const rule_case rules[] = {
     {{{"augment.rotation", "181"}}, "key augment.rotation must be from 0 to 180", false},
     {{{"augment.scale", "1"}}, "key augment.scale must be from 0 to 0.9", false},
     {{{"augment.shear", "3"}}, "key augment.shear must be from 0 to 2", false},
+    {{{"augment.erase", "1001"}}, "key augment.erase must be from 0 to 1000", false},
     {{{"optimiser.weight_decay", "-0.1"}}, "key optimiser.weight_decay must be from 0 to 10", false},
     {{{"optimiser.weight_decay", "10.1"}}, "key optimiser.weight_decay must be from 0 to 10", false},
     {{{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}, {"optimiser.weight_decay", "0.01"}},
@@ -530,7 +531,7 @@ static void files_that_are_none(void **state) {
     assert_told("folder.yaml", "not a regular file");
     put("whole.yaml", text, compose(text, &(change){"encoder.bits", "65"}, 1, NULL));
     assert_int_equal(experiment_load(in_folder("whole.yaml"), &e), ERR_INPUT);
-    assert_told("whole.yaml:20: key encoder.bits", "must be from 1 to 64");
+    assert_told("whole.yaml:21: key encoder.bits", "must be from 1 to 64");
 }
 
 static void huge_files(void **state) {
