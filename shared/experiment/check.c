@@ -83,7 +83,7 @@ static err check_parts(const experiment *e, check_failure *found) {
         {"encoder.hidden", !has_hidden || is_in(c->hidden, 1, 65536), "must be from 1 to 65536"},
         {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
-        {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.01f, 1), "must be from 0.01 to 1"},
+        {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.001f, 1), "must be from 0.001 to 1"},
         {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
