@@ -18,17 +18,41 @@ extern char **environ;
 
 enum { LOG_BYTES_MAX = 1 << 20, FOLDERS_OPEN_MAX = 16 };
 
+/* The environment without the options of this project's programs (base/options.h), which are meant for this process,
+ * but for those of the log. malloc; NULL: no memory. */
+static char **environment_for_others(void) {
+    size_t count = 0, kept = 0;
+    while (environ[count]) {
+        count++;
+    }
+    char **all = malloc((count + 1) * sizeof *all);
+    for (size_t i = 0; i < count && all; i++) {
+        bool is_option = strncmp(environ[i], "FEWBIT_", 7) == 0 && strncmp(environ[i], "FEWBIT_LOG", 10) != 0;
+        if (!is_option) {
+            all[kept++] = environ[i];
+        }
+    }
+    if (all) {
+        all[kept] = NULL;
+    }
+    return all;
+}
+
 static err start(const char *const argv[], const char *log, pid_t *pid) {
     posix_spawn_file_actions_t actions;
-    if (posix_spawn_file_actions_init(&actions) != 0) {
+    char **environment = environment_for_others();
+    if (!environment || posix_spawn_file_actions_init(&actions) != 0) {
+        free(environment);
         return err_fail(ERR_MEMORY, "no memory to start %s", argv[0]);
     }
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-    errno = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(void *)argv, environ);
+    int failure = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(void *)argv, environment);
     posix_spawn_file_actions_destroy(&actions);
-    if (errno != 0) {
+    free(environment);
+    errno = failure;
+    if (failure != 0) {
         return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot run %s", argv[0]);
     }
     return ERR_OK;
@@ -36,11 +60,11 @@ static err start(const char *const argv[], const char *log, pid_t *pid) {
 
 static int wait_for(pid_t pid) {
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    do {
         if (stop_asked()) {
             kill(pid, SIGTERM);
         }
-    }
+    } while (waitpid(pid, &status, 0) < 0 && errno == EINTR);
     return status;
 }
 

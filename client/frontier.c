@@ -187,7 +187,11 @@ static void write_script(FILE *to, const void *context, const char *folder) {
     put_blocks(to, f);
     fputs("set terminal svg size 800,560 noenhanced font 'sans-serif,13' background 'white'\nset output ", to);
     gnuplot_put_quoted(to, path);
-    fprintf(to, "\nset title '%s: mean over seeds, least and largest'\n", f->set);
+    char title[sizeof f->set + 64];
+    snprintf(title, sizeof title, "%s: mean over seeds, least and largest", f->set);
+    fputs("\nset title ", to);
+    gnuplot_put_quoted(to, title);
+    fputc('\n', to);
     fprintf(to,
             "set xlabel 'payload bits a sample'\nset ylabel 'correct, %% of %s, rounded'\nset logscale x 2\n"
             "set offsets graph 0.05, graph 0.05, graph 0.05, graph 0.05\nset border 3\nset tics nomirror out\n"

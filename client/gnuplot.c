@@ -10,9 +10,10 @@ void gnuplot_put_quoted(FILE *to, const char *text) {
     fputc('\'', to);
     for (; *text; text++) {
         if (*text == '\'') {
-            fputc('\'', to);
+            fputs("'.\"'\".'", to); /* doubled it would not be one at the beginning */
+        } else {
+            fputc(iscntrl((unsigned char)*text) ? ' ' : *text, to);
         }
-        fputc(iscntrl((unsigned char)*text) ? ' ' : *text, to);
     }
     fputc('\'', to);
 }

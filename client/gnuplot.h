@@ -21,7 +21,7 @@ typedef struct gnuplot_job {
  * that was not there before. ERR_NOT_FOUND where there is no gnuplot. */
 err gnuplot_draw(const gnuplot_job *job, const char *to);
 
-/* Text in gnuplot's single quotes, where nothing is special but the quote itself. */
+/* An expression for text, in gnuplot's single quotes, where nothing is special but the quote itself. */
 void gnuplot_put_quoted(FILE *to, const char *text);
 
 #endif

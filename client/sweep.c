@@ -97,30 +97,47 @@ static void find_server(char to[FILE_PATH_MAX]) {
     }
 }
 
-/* DIR/POINT/result.json, a new reference; *result stays NULL where there is none yet. It must be of this point. */
+/* The identity of the run in DIR/POINT, which must be of this point. It keeps the text it began with, which may lack
+ * keys that are known today: what it says counts. */
+static err find_run(const sweep *s, const sweep_point *p, uint64_t *run) {
+    char path[FILE_PATH_MAX];
+    uint8_t *text = NULL;
+    size_t length = 0;
+    uint64_t here = 0, wanted = 0;
+    experiment there;
+    err e = file_path(path, sizeof path, "%s/%s/experiment.yaml", s->options->to, p->name);
+    e = e ? e : file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
+    e = e ? e : experiment_parse(path, (const char *)text, length, &there);
+    e = e ? e : experiment_text_id((const char *)text, length, run);
+    e = e ? e : experiment_run_id(&there, &here);
+    e = e ? e : experiment_run_id(&p->experiment, &wanted);
+    free(text);
+    return !e && here != wanted
+               ? err_fail(ERR_INPUT, "%s: is of other settings than %s asks for: choose another folder", path,
+                          s->options->file)
+               : e;
+}
+
+/* DIR/POINT/result.json, a new reference; *result stays NULL where there is none yet. */
 static err read_result(const sweep *s, const sweep_point *p, json_t **result) {
     char path[FILE_PATH_MAX], wanted[20];
-    uint8_t *text;
-    size_t length;
     uint64_t run = 0;
     *result = NULL;
     err e = file_path(path, sizeof path, "%s/%s/result.json", s->options->to, p->name);
     if (e || !file_exists(path)) {
         return e;
     }
-    e = experiment_run_id(&p->experiment, &run);
-    e = e ? e : file_read(path, RESULT_MAX, &text, &length);
+    json_t *j = NULL;
+    e = find_run(s, p, &run);
+    e = e ? e : json_read(path, RESULT_MAX, &j);
     if (e) {
         return e;
     }
-    json_t *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
     const char *has = json_string_value(json_object_get(j, "run"));
     snprintf(wanted, sizeof wanted, "%016" PRIx64, run);
     if (!has || strcmp(has, wanted) != 0 || !json_is_object(json_object_get(j, "final"))) {
         json_decref(j);
-        return err_fail(ERR_INPUT, "%s: is the result of other settings than %s asks for: choose another folder", path,
-                        s->options->file);
+        return err_fail(ERR_INPUT, "%s: is not the result of the experiment.yaml beside it", path);
     }
     *result = j;
     return ERR_OK;
@@ -244,8 +261,10 @@ static err run_sweep(sweep *s) {
     find_server(s->server);
     stop_catch();
     e = run_points(s, false); /* first, so that a table never has less than the one before */
-    e = e ? e : write_table(s);
-    e = e ? e : run_points(s, true);
+    if (!e && s->failed == 0) {
+        e = write_table(s);
+        e = e ? e : run_points(s, true);
+    }
     sweep_table_print(s->table, stdout);
     if (!e && s->failed > 0) {
         e = err_fail(ERR_INPUT, "%zu of %zu points have failed, first %s", s->failed, sweep_plan_points(s->plan),

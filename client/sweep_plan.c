@@ -217,24 +217,25 @@ static err read_file(reader *r) {
     return e;
 }
 
-/* A point's file lies elsewhere: the classifier's weights are named from the root. */
-static err load_base(sweep_plan *p, const char *path) {
-    char weights[FILE_PATH_MAX], *found;
-    err e = experiment_load(path, &p->base);
-    if (e || !p->base.classifier.weights[0]) {
-        return e;
+/* A point's file lies elsewhere than `file`, which names the classifier's weights: they are named from the root. */
+static err root_weights(experiment *e, const char *file) {
+    char weights[FILE_PATH_MAX];
+    if (!e->classifier.weights[0]) {
+        return ERR_OK;
     }
-    e = experiment_weights_path(&p->base, path, weights, sizeof weights);
-    if (e) {
-        return e;
-    }
-    found = realpath(weights, NULL);
-    if (!found) {
+    err failed = experiment_weights_path(e, file, weights, sizeof weights);
+    char *found = failed ? NULL : realpath(weights, NULL);
+    if (!failed && !found) {
         return err_system(ERR_NOT_FOUND, "%s", weights);
     }
-    e = file_path(p->base.classifier.weights, sizeof p->base.classifier.weights, "%s", found);
+    failed = failed ? failed : file_path(e->classifier.weights, sizeof e->classifier.weights, "%s", found);
     free(found);
-    return e;
+    return failed;
+}
+
+static err load_base(sweep_plan *p, const char *path) {
+    err e = experiment_load(path, &p->base);
+    return e ? e : root_weights(&p->base, path);
 }
 
 /* Points. */
@@ -327,6 +328,7 @@ err sweep_plan_point(const sweep_plan *p, size_t index, sweep_point *point) {
         char where[FILE_PATH_MAX + SWEEP_NAME_MAX + 32];
         snprintf(where, sizeof where, "%s, point %s as resolved", p->path, point->name);
         e = experiment_apply(&point->experiment, where, c.list, c.count);
+        e = e ? e : root_weights(&point->experiment, p->path);
     }
     if (e) {
         json_decref(point->settings);

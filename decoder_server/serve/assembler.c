@@ -26,11 +26,12 @@ struct assembler {
     size_t stride;
     int32_t *heads; /* [buckets]: first place of a hash */
     uint32_t bucket_mask;
-    int32_t free;                  /* through `chain` */
-    list waiting, asked, answered; /* `asked`: those that wait for a further round */
-    /* Where forgoing goes on in `waiting` and `asked`; NONE: from the beginning, DONE: it has come to the end. */
-    int32_t forgoing, forgoing_asked;
-    uint8_t model; /* of what comes */
+    int32_t free;             /* through `chain` */
+    list waiting[ROUNDS_MAX]; /* by the round they wait for: in each, one comes in about as early as it was opened */
+    list answered;
+    int32_t
+        forgoing[ROUNDS_MAX]; /* where that goes on in `waiting`; NONE: from the beginning, DONE: it is at the end */
+    uint8_t model;            /* of what comes */
     uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
 };
@@ -66,8 +67,11 @@ err assembler_new(assembler **out, const assembler_config *config) {
     for (uint32_t i = 0; i < config->capacity; i++) {
         place_at(a, (int32_t)i)->chain = i + 1 < config->capacity ? (int32_t)i + 1 : NONE;
     }
-    a->waiting = a->asked = a->answered = (list){NONE, NONE};
-    a->forgoing = a->forgoing_asked = NONE;
+    a->answered = (list){NONE, NONE};
+    for (size_t round = 0; round < ROUNDS_MAX; round++) {
+        a->waiting[round] = (list){NONE, NONE};
+        a->forgoing[round] = NONE;
+    }
     *out = a;
     return ERR_OK;
 }
@@ -151,7 +155,7 @@ static int32_t open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t
     *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .chain = *bucket, .model = a->model};
     *bucket = at;
     memset(p->codes, 0, a->config.portions * sizeof *p->codes);
-    append(a, &a->waiting, at);
+    append(a, &a->waiting[0], at);
     a->counters.waiting++;
     a->waiting_of[a->model]++;
     return at;
@@ -161,7 +165,7 @@ static void answer(assembler *a, int32_t at, assembled *out) {
     place *p = place_at(a, at);
     *out = (assembled){p->id, p->have, p->got, p->round, p->opened_ns, p->model, p->codes};
     p->answered = true;
-    unlink_place(a, p->round > 0 ? &a->asked : &a->waiting, at);
+    unlink_place(a, &a->waiting[p->round], at);
     a->counters.curtailed += p->round > 0 && p->got != p->have;
     append(a, &a->answered, at);
     a->counters.waiting--;
@@ -242,7 +246,7 @@ static void insert_by_time(assembler *a, list *l, int32_t at) {
 
 bool assembler_ask(assembler *a, uint64_t id, uint64_t expected) {
     int32_t at = find(a, id);
-    if (at == NONE || !place_at(a, at)->answered) {
+    if (at == NONE || !place_at(a, at)->answered || place_at(a, at)->round + 1 == ROUNDS_MAX) {
         return false;
     }
     place *p = place_at(a, at);
@@ -251,7 +255,7 @@ bool assembler_ask(assembler *a, uint64_t id, uint64_t expected) {
     p->round++;
     p->got = 0;
     p->expected = expected;
-    insert_by_time(a, &a->asked, at);
+    insert_by_time(a, &a->waiting[p->round], at);
     a->counters.asked++;
     a->counters.waiting++;
     a->waiting_of[p->model]++;
@@ -319,39 +323,52 @@ static bool forgo_in(assembler *a, const list *l, int32_t *from, uint32_t portio
     return false;
 }
 
-bool assembler_forgo_rounds(assembler *a, uint32_t portion, assembled *out) {
-    if (forgo_in(a, &a->asked, &a->forgoing_asked, portion, out)) {
-        return true;
+/* Those that wait for round `first` or a later one. */
+static bool forgo_from(assembler *a, size_t first, uint32_t portion, assembled *out) {
+    for (size_t round = first; round < ROUNDS_MAX; round++) {
+        if (forgo_in(a, &a->waiting[round], &a->forgoing[round], portion, out)) {
+            return true;
+        }
     }
-    a->forgoing_asked = NONE;
+    for (size_t round = first; round < ROUNDS_MAX; round++) {
+        a->forgoing[round] = NONE;
+    }
     return false;
 }
 
+bool assembler_forgo_rounds(assembler *a, uint32_t portion, assembled *out) {
+    return forgo_from(a, 1, portion, out);
+}
+
 bool assembler_forgo(assembler *a, uint32_t portion, assembled *out) {
-    if (forgo_in(a, &a->waiting, &a->forgoing, portion, out) || assembler_forgo_rounds(a, portion, out)) {
-        return true;
-    }
-    a->forgoing = NONE;
-    return false;
+    return forgo_from(a, 0, portion, out);
 }
 
 static uint64_t first_deadline(const assembler *a, const list *l) {
     return l->first == NONE ? UINT64_MAX : place_at(a, l->first)->opened_ns + a->config.deadline_ns;
 }
 
+/* The round whose first in line waits since longest. */
+static size_t first_round(const assembler *a) {
+    size_t first = 0;
+    for (size_t round = 1; round < ROUNDS_MAX; round++) {
+        first = first_deadline(a, &a->waiting[round]) < first_deadline(a, &a->waiting[first]) ? round : first;
+    }
+    return first;
+}
+
 bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out) {
-    if (now_ns < assembler_next_deadline(a)) {
+    size_t round = first_round(a);
+    if (now_ns < first_deadline(a, &a->waiting[round])) {
         return false;
     }
-    bool is_asked = first_deadline(a, &a->asked) < first_deadline(a, &a->waiting);
-    answer(a, is_asked ? a->asked.first : a->waiting.first, out);
-    a->counters.expired += !is_asked;
+    answer(a, a->waiting[round].first, out);
+    a->counters.expired += round == 0;
     return true;
 }
 
 uint64_t assembler_next_deadline(const assembler *a) {
-    uint64_t waiting = first_deadline(a, &a->waiting), asked = first_deadline(a, &a->asked);
-    return waiting < asked ? waiting : asked;
+    return first_deadline(a, &a->waiting[first_round(a)]);
 }
 
 uint32_t assembler_waiting(const assembler *a, uint8_t model) {
@@ -360,7 +377,7 @@ uint32_t assembler_waiting(const assembler *a, uint8_t model) {
 
 uint64_t assembler_end(const assembler *a) {
     uint64_t end = 0;
-    for (int32_t at = a->waiting.first; at != NONE; at = place_at(a, at)->later) {
+    for (int32_t at = a->waiting[0].first; at != NONE; at = place_at(a, at)->later) {
         uint64_t id = place_at(a, at)->id;
         end = id >= end && id < UINT64_MAX ? id + 1 : end;
     }

@@ -79,7 +79,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
 bool assembler_forgo(assembler *a, uint32_t portion, assembled *out);
 
 /* A sample that has just come out waits for one more round of bits, of the portions of mask `expected` (not 0), until
- * its deadline. False where its place was needed already: it is to be answered as it is. */
+ * its deadline. False where its place was needed already, or it has had ROUNDS_MAX: it is to be answered as it is. */
 bool assembler_ask(assembler *a, uint64_t id, uint64_t expected);
 
 /* One more round of a portion: `bits` stand where they belong in its code. For a sample that does not wait for that:

@@ -319,7 +319,7 @@ static bool take_activations(coordinator *c, uint32_t k, const Fewbit__Activatio
         return false;
     }
     if (a->bits.len > 0) {
-        if (a->soft.len > 0 || a->bits.len != pack_bytes(numbers)) {
+        if (a->soft.len > 0 || a->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(a->bits.data, numbers)) {
             return false;
         }
         unpack_soft(a->bits.data, numbers, c->one);

@@ -99,7 +99,7 @@ static void place(rounds_test *t, uint32_t portion, size_t row, const uint8_t *b
 
 bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Codes *codes) {
     size_t bits = t->rows * t->by_round.rounds.upto[0];
-    if ((uint64_t)codes->more + 1 != t->rows || codes->bits.len != pack_bytes(bits) ||
+    if (t->is_judged || (uint64_t)codes->more + 1 != t->rows || codes->bits.len != pack_bytes(bits) ||
         !pack_tail_is_clear(codes->bits.data, bits)) {
         return false;
     }

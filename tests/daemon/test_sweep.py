@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """`fewbit sweep` and `fewbit plot --frontier` as a user runs them, on tiny data."""
+import hashlib
 import json
 import pathlib
 import re
@@ -159,6 +160,37 @@ class Stopping(SweepCase):
         self.assertEqual([point["name"] for point in self.table()["points"]], names[1:])  # what is there stays in the table
 
 
+ONE = "base: base.yaml\nvariants:\n  base: {}\n"
+
+
+class Later(SweepCase):
+    def test_a_run_from_before_a_key_was_known_is_kept(self):
+        self.sweep(ONE)
+        run = self.to / "base"
+        text, count = re.subn(r"(?m)^  erase: 0\n", "", (run / "experiment.yaml").read_text())
+        self.assertEqual(count, 1)
+        (run / "experiment.yaml").write_text(text)
+        result = json.loads((run / "result.json").read_text())
+        result["run"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        (run / "result.json").write_text(json.dumps(result))
+        self.assertRegex(self.sweep(ONE)[0], "1 of 1  base  kept")
+
+    def test_the_environments_options_are_not_the_trainings(self):
+        self.fleet.run("sweep", f.binary("fewbit"), "sweep", self.sweep_file(ONE), "--to", self.to, "--data",
+                       shared / "split", FEWBIT_EPOCHS="3", FEWBIT_HTTP="127.0.0.1:1", FEWBIT_LOG_LEVEL="warn")
+        self.assertEqual(json.loads((self.to / "base/result.json").read_text())["epochs"], 1)
+        self.assertNotIn("joined", (self.to / "points/base.log").read_text())
+
+    def test_weights_are_seen_from_the_plan(self):
+        (self.folder / "weights").mkdir()
+        (self.folder / "weights/one.safetensors").write_text("none")
+        text = "base: base.yaml\nvariants:\n  one: {classifier.weights: %s, classifier.train: frozen}\n"
+        self.assertRegex(self.sweep(text % "weights/none", code=4)[1], "weights/none: No such file")
+        _, said = self.sweep(text % "weights/one.safetensors", code=3)
+        self.assertIn("weights/one.safetensors: ", said)
+        self.assertRegex((self.to / "points/one.yaml").read_text(), f"weights: .*{self.folder}/weights/one.safetensors")
+
+
 class Frontier(SweepCase):
     def table_of(self, name, measure="rounded_accuracy", set_name="mnist", groups=((4, 80, 78, 82), (16, 98, 97, 98.5))):
         folder = self.folder / name
@@ -200,6 +232,12 @@ class Frontier(SweepCase):
         one = self.table_of("one", measure="validation_accuracy")
         self.plot("--frontier", one, "--experiments", self.folder)
         self.assertIn("of samples held back", (one / "frontier.svg").read_text())
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
+    def test_a_name_is_no_command(self):
+        one = self.table_of("one", set_name="'\n!echo ran\n#")
+        self.plot("--frontier", one)
+        self.assertIn("' !echo ran #: mean over seeds", (one / "frontier.svg").read_text().replace("&apos;", "'").replace("&#39;", "'"))
 
     def test_refusals(self):
         one, other = self.table_of("one"), self.table_of("other", set_name="cifar10")
@@ -259,10 +297,19 @@ class Refusals(SweepCase):
         self.assertIn("data.test untouched needs data.validation", said)
 
     def test_a_folder_of_other_settings(self):
-        self.sweep("base: base.yaml\n")
+        """Nothing is trained then, and the table stays as it was."""
+        self.sweep(ONE)
+        before = self.table()
         f.write_experiment(self.folder / "base.yaml", training__epochs=2)
-        _, said = self.sweep("base: base.yaml\n", code=3)
-        self.assertRegex(said, "1 of 1 points have failed.*is the result of other settings")
+        text = ONE + "  other: {training.seed: 2}\n"
+        _, said = self.sweep(text, code=3)
+        self.assertRegex(said, "1 of 2 points have failed, first base: .*base/experiment.yaml: is of other settings")
+        self.assertFalse((self.to / "other").exists())
+        self.assertEqual(self.table(), before)
+        result = self.to / "base/result.json"
+        f.write_experiment(self.folder / "base.yaml", training__epochs=1)
+        result.write_text(result.read_text().replace('"run": "', '"run": "0'))
+        self.assertRegex(self.sweep(text, code=3)[1], "is not the result of the experiment.yaml beside it")
 
 
 if __name__ == "__main__":

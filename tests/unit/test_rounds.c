@@ -1,6 +1,8 @@
-/* Bits in rounds: how an Ask names samples, what a node keeps and answers, what the head sees, and its gradient. */
+/* Bits in rounds: how an Ask names samples, what a node keeps and answers, what the head sees, and its gradient; what a
+ * test takes. */
 #include "bits/decision.h"
 #include "decoder_server/train/by_round.h"
+#include "decoder_server/train/rounds_test.h"
 #include "encoder_node/held.h"
 #include "wire/picks.h"
 
@@ -119,12 +121,57 @@ static void the_gradient_gathers_what_was_seen(void **state) {
     }
 }
 
+/* Codes fit once a batch, before more is asked for; then only what was asked for does. */
+static void a_test_takes_what_is_due_alone(void **state) {
+    (void)state;
+    enum { ROWS = 10 };
+    const experiment e = {
+        .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = 2},
+        .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 4, .bits = 3, .decision = ZOO_STRAIGHT_THROUGH},
+        .rounds = {.bits = {1, 2}, .bits_count = 2, .sure = {1}, .sure_count = 1},
+        .classifier = {.net = ZOO_MNIST, .hidden = 8},
+        .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
+        .training = {.epochs = 1, .batch = ROWS},
+    };
+    step *s;
+    rounds_test *t;
+    uint8_t first[] = {0x5a, 1}, second[] = {0x12, 0x34, 0x05}, labels[ROWS] = {0};
+    assert_int_equal(experiment_check(&e), ERR_OK);
+    assert_int_equal(step_new(&s, &e, ROWS, 100, NULL), ERR_OK);
+    step_init(s, 1);
+    assert_int_equal(rounds_test_new(&t, &e, s), ERR_OK);
+    rounds_test_start(t);
+    rounds_test_begin(t, 7, ROWS);
+    Fewbit__Codes codes = FEWBIT__CODES__INIT;
+    Fewbit__Added added = FEWBIT__ADDED__INIT;
+    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    codes.more = ROWS - 1;
+    codes.bits = (ProtobufCBinaryData){sizeof first, first};
+    added.round = 1;
+    added.first = 7;
+    added.bits = (ProtobufCBinaryData){sizeof second, second};
+    assert_false(rounds_test_take_added(t, 0, &added));
+    assert_true(rounds_test_take_codes(t, 0, &codes) && rounds_test_take_codes(t, 1, &codes));
+    assert_true(rounds_test_next(t, labels, &ask));
+    assert_false(rounds_test_take_codes(t, 0, &codes));
+    assert_true(rounds_test_take_added(t, 0, &added));
+    assert_false(rounds_test_take_codes(t, 1, &codes));
+    assert_true(rounds_test_take_added(t, 1, &added));
+    assert_false(rounds_test_next(t, labels, &ask));
+    json_t *table = rounds_test_json(t);
+    assert_true(json_number_value(json_object_get(json_array_get(table, 0), "bits")) == 6);
+    json_decref(table);
+    rounds_test_free(t);
+    step_free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(picks_come_back_in_the_shorter_form),
         cmocka_unit_test(bad_picks_are_refused),
         cmocka_unit_test(a_node_sends_what_it_kept_and_says_what_is_gone),
         cmocka_unit_test(the_gradient_gathers_what_was_seen),
+        cmocka_unit_test(a_test_takes_what_is_due_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
