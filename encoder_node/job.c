@@ -6,6 +6,8 @@
 #include "data/inputs.h"
 #include "nn/rows.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,8 +113,8 @@ static nn_optimiser fresh_optimiser(const job *j) {
 void job_set_step(job *j, uint64_t step) {
     uint32_t samples = portion_about(j->data)->samples[DATASET_TRAIN];
     j->step = step;
-    nn_net_set_temperature(
-        j->net, experiment_temperature(&j->experiment, step, experiment_train_samples(&j->experiment, samples)));
+    j->temperature = experiment_temperature(&j->experiment, step, experiment_train_samples(&j->experiment, samples));
+    nn_net_set_temperature(j->net, j->temperature);
 }
 
 err job_load(job *j, uint64_t step, const uint8_t *digest) {
@@ -151,7 +153,45 @@ void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *p
     job_load_inputs(j, row, portion, 1);
 }
 
+/* Left and right change sides in the first `count` input rows. */
+static void mirror_inputs(job *j, size_t count) {
+    size_t width = j->split.width;
+    float *end = j->inputs + count * j->elements;
+    for (float *line = j->inputs; line < end; line += width) {
+        for (size_t left = 0, right = width - 1; left < right; left++, right--) {
+            float kept = line[left];
+            line[left] = line[right];
+            line[right] = kept;
+        }
+    }
+}
+
+static float logit(float s) {
+    float inside = s < FLT_MIN ? FLT_MIN : s > 1 - FLT_EPSILON / 2 ? 1 - FLT_EPSILON / 2 : s;
+    return logf(inside) - log1pf(-inside);
+}
+
+/* What the net says at temperature 1 of the input rows and of their mirror images, as one: sigmoid(z / T), z the mean
+ * of the two logits. */
+static void evaluate_mirrored(job *j, float *soft, size_t count) {
+    size_t numbers = count * j->experiment.encoder.bits;
+    nn_net_set_temperature(j->net, 1);
+    memcpy(soft, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), numbers * sizeof(float));
+    mirror_inputs(j, count);
+    const float *other = nn_net_forward(j->net, j->inputs, count, NN_EVALUATE);
+    for (size_t i = 0; i < numbers; i++) {
+        float z = (logit(soft[i]) + logit(other[i])) / 2;
+        soft[i] = 1 / (1 + expf(-z / j->temperature));
+    }
+    nn_net_set_temperature(j->net, j->temperature);
+}
+
 void job_evaluate(job *j, size_t done, size_t count) {
     size_t bits = j->experiment.encoder.bits;
-    memcpy(j->soft + done * bits, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), count * bits * sizeof(float));
+    float *soft = j->soft + done * bits;
+    if (j->experiment.mirrored) {
+        evaluate_mirrored(j, soft, count);
+    } else {
+        memcpy(soft, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), count * bits * sizeof(float));
+    }
 }

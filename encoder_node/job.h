@@ -33,7 +33,8 @@ typedef struct job {
     uint8_t *distorted; /* one portion */
     code_stream *codes; /* for frames of up to `coded_rows` that are coded */
     uint32_t coded_rows;
-    uint64_t step;  /* of the weights */
+    uint64_t step; /* of the weights */
+    float temperature;
     uint32_t model; /* the number that its codes carry in serving */
     rounds rounds;
     uint32_t unasked; /* in serving: rounds of a code that come unasked; the others wait for an Ask */
@@ -65,7 +66,7 @@ void job_load_inputs(job *j, size_t row, const uint8_t *portions, size_t count);
 /* One portion of a training step: distorted first, where the experiment says so. */
 void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *portion);
 
-/* Puts the soft outputs of the first `count` input rows behind the first `done` ones. */
+/* Puts the soft outputs of the first `count` input rows behind the first `done` ones. The input rows are used up. */
 void job_evaluate(job *j, size_t done, size_t count);
 
 #endif

@@ -35,6 +35,7 @@ typedef struct experiment {
     } data;
     augmentation augment; /* of training samples */
     zoo_encoder encoder;
+    bool mirrored; /* in use an encoder decides by its portion and its mirror image, the mean of their logits */
     struct {
         uint32_t bits[ROUNDS_MAX]; /* of an encoder's bits, those of each round; none: all in one round */
         uint32_t bits_count;

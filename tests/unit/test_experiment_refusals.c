@@ -313,6 +313,7 @@ static const rule_case rules[] = {
     {{{"encoder.temperature", "0.0009"}}, "key encoder.temperature must be from 0.001 to 1", false},
     {{{"encoder.temperature", "1.01"}}, "key encoder.temperature must be from 0.001 to 1", false},
     {{{"encoder.temperature", "0"}}, NULL, true},
+    {{{"encoder.mirrored", "true"}}, "key encoder.mirrored needs encoder.soft sigmoid", false},
     {{{"training.average", "-0.1"}}, "key training.average must be from 0 to 0.99999", false},
     {{{"training.average", "1"}}, "key training.average must be from 0 to 0.99999", false},
     {{{"training.average", "0.9999"}}, NULL, true},
@@ -337,6 +338,21 @@ static void values_out_of_range(void **state) {
         assert_int_equal(parse_changed(r->changes, count, &e), ERR_INPUT);
         assert_placed(line, r->demand);
     }
+}
+
+static void only_whole_lines_are_mirrored(void **state) {
+    (void)state;
+    const change quarters[] = {{"data.split", "quadrants"},
+                               {"augment.flip", "false"},
+                               {"encoder.soft", "sigmoid"},
+                               {"encoder.mirrored", "true"}};
+    experiment e;
+    unsigned line = 0;
+    must_parse(&quarters[2], 2, &e);
+    assert_true(e.mirrored);
+    compose(text, &quarters[3], 1, &line);
+    assert_int_equal(parse_changed(quarters, 4, &e), ERR_INPUT);
+    assert_placed(line, "key encoder.mirrored does not fit: only portions as wide as the sample can be mirrored");
 }
 
 static void distortions_that_do_not_fit(void **state) {
@@ -564,6 +580,7 @@ int main(void) {
         cmocka_unit_test(numbers_that_are_none),
         cmocka_unit_test(texts_that_are_too_long),
         cmocka_unit_test(values_out_of_range),
+        cmocka_unit_test(only_whole_lines_are_mirrored),
         cmocka_unit_test(distortions_that_do_not_fit),
         cmocka_unit_test(splits_that_do_not_fit),
         cmocka_unit_test(changes_by_hand_are_checked),

@@ -1,0 +1,92 @@
+/* A node's net in use: what it says of a portion and its mirror image, taken together. */
+#include "encoder_node/job.h"
+
+#include "base/rng.h"
+#include "tests/unit/folder.h"
+
+#include <math.h>
+
+enum { ROWS = 3, WIDTH = 28, ELEMENTS = 7 * WIDTH, BITS = 4, TRAIN = 100 };
+
+static const experiment plain = {
+    .name = "mirrored",
+    .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = 4, .mean = 0.1307f, .deviation = 0.3081f},
+    .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 20, .bits = BITS, .soft = ZOO_SIGMOID},
+    .classifier = {.net = ZOO_MNIST, .hidden = 10},
+    .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
+    .training = {.epochs = 1, .batch = 10, .seed = 1},
+};
+
+static portion *data;
+
+static int make_data(void **state) {
+    (void)state;
+    static uint8_t train[TRAIN * ELEMENTS];
+    portion_info info = {.dataset = "mnist",
+                         .split = "runs",
+                         .portions = 4,
+                         .index = 1,
+                         .shape = {1, 1, ELEMENTS},
+                         .samples = {TRAIN, TRAIN}};
+    rng draws = rng_at(1, rng_stream(RNG_TEST, 0), 0);
+    for (size_t i = 0; i < sizeof train; i++) {
+        train[i] = (uint8_t)rng_u32(&draws);
+    }
+    make_folder(NULL);
+    assert_int_equal(portion_write(in_folder("data"), &info, train, train), ERR_OK);
+    assert_int_equal(portion_open(&data, in_folder("data")), ERR_OK);
+    return 0;
+}
+
+static int drop_data(void **state) {
+    portion_close(data);
+    return remove_folder(state);
+}
+
+static job *job_of(const experiment *e, const char *state) {
+    job *j;
+    assert_int_equal(experiment_check(e), ERR_OK);
+    assert_int_equal(job_new(&j, e, 1, true, data, in_folder(state), NULL), ERR_OK);
+    job_init(j);
+    job_set_step(j, TRAIN / 10);
+    return j;
+}
+
+static void both_sides_are_one(void **state) {
+    (void)state;
+    experiment e = plain;
+    e.encoder.temperature = 0.05f;
+    e.mirrored = true;
+    job *one = job_of(&plain, "plain"), *both = job_of(&e, "mirrored");
+    const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
+    uint8_t mirrored[ROWS * ELEMENTS];
+    float seen[2][ROWS * BITS], together[2][ROWS * BITS];
+    for (size_t i = 0; i < sizeof mirrored; i++) {
+        mirrored[i] = portions[i / WIDTH * WIDTH + WIDTH - 1 - i % WIDTH];
+    }
+    for (size_t side = 0; side < 2; side++) {
+        job_load_inputs(one, 0, side ? mirrored : portions, ROWS);
+        job_evaluate(one, 0, ROWS);
+        memcpy(seen[side], one->soft, sizeof seen[side]);
+        job_load_inputs(both, 0, side ? mirrored : portions, ROWS);
+        job_evaluate(both, side, ROWS); /* behind what is there */
+        memcpy(together[side], both->soft + side * BITS, sizeof together[side]);
+    }
+    assert_memory_equal(together[0], together[1], sizeof together[0]);
+    for (size_t i = 0; i < ROWS * BITS; i++) {
+        double z[2];
+        for (size_t side = 0; side < 2; side++) {
+            z[side] = log((double)seen[side][i] / (1 - (double)seen[side][i]));
+        }
+        assert_true(fabs(z[0] - z[1]) > 1e-4);
+        double wanted = 1 / (1 + exp(-(z[0] + z[1]) / 2 / 0.05));
+        assert_true(fabs((double)together[0][i] - wanted) < 1e-4);
+    }
+    job_free(one);
+    job_free(both);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one)};
+    return cmocka_run_group_tests(tests, make_data, drop_data);
+}
