@@ -101,17 +101,12 @@ static void find_server(char to[FILE_PATH_MAX]) {
  * keys that are known today: what it says counts. */
 static err find_run(const sweep *s, const sweep_point *p, uint64_t *run) {
     char path[FILE_PATH_MAX];
-    uint8_t *text = NULL;
-    size_t length = 0;
     uint64_t here = 0, wanted = 0;
     experiment there;
     err e = file_path(path, sizeof path, "%s/%s/experiment.yaml", s->options->to, p->name);
-    e = e ? e : file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
-    e = e ? e : experiment_parse(path, (const char *)text, length, &there);
-    e = e ? e : experiment_text_id((const char *)text, length, run);
+    e = e ? e : experiment_load_run(path, &there, run);
     e = e ? e : experiment_run_id(&there, &here);
     e = e ? e : experiment_run_id(&p->experiment, &wanted);
-    free(text);
     return !e && here != wanted
                ? err_fail(ERR_INPUT, "%s: is of other settings than %s asks for: choose another folder", path,
                           s->options->file)

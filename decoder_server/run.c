@@ -164,14 +164,8 @@ static err read_manifest(run *r) {
 
 static err read_experiment(run *r) {
     char path[FILE_PATH_MAX];
-    uint8_t *text = NULL;
-    size_t length = 0;
     err e = path_in(r, "experiment.yaml", path);
-    e = e ? e : file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
-    e = e ? e : experiment_parse(path, (const char *)text, length, &r->experiment);
-    e = e ? e : experiment_text_id((const char *)text, length, &r->id);
-    free(text);
-    return e;
+    return e ? e : experiment_load_run(path, &r->experiment, &r->id);
 }
 
 err run_open(run *r, const char *folder, const experiment *wanted) {

@@ -29,9 +29,9 @@ struct assembler {
     int32_t free;             /* through `chain` */
     list waiting[ROUNDS_MAX]; /* by the round they wait for: in each, one comes in about as early as it was opened */
     list answered;
-    int32_t
-        forgoing[ROUNDS_MAX]; /* where that goes on in `waiting`; NONE: from the beginning, DONE: it is at the end */
-    uint8_t model;            /* of what comes */
+    /* Where forgoing goes on in `waiting`; NONE: from the beginning, DONE: it has come to the end. */
+    int32_t forgoing[ROUNDS_MAX];
+    uint8_t model; /* of what comes */
     uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
 };

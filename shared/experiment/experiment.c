@@ -111,7 +111,7 @@ err experiment_load(const char *path, experiment *e) {
     return failed;
 }
 
-err experiment_text_id(const char *text, size_t length, uint64_t *run) {
+static err text_id(const char *text, size_t length, uint64_t *run) {
     uint8_t digest[DIGEST_BYTES];
     err failed = digest_bytes(text, length, digest);
     if (failed) {
@@ -128,7 +128,17 @@ err experiment_run_id(const experiment *e, uint64_t *run) {
     char text[EXPERIMENT_TEXT_MAX];
     size_t length;
     err failed = experiment_write(e, text, &length);
-    return failed ? failed : experiment_text_id(text, length, run);
+    return failed ? failed : text_id(text, length, run);
+}
+
+err experiment_load_run(const char *path, experiment *e, uint64_t *run) {
+    uint8_t *text = NULL;
+    size_t length = 0;
+    err failed = file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
+    failed = failed ? failed : experiment_parse(path, (const char *)text, length, e);
+    failed = failed ? failed : text_id((const char *)text, length, run);
+    free(text);
+    return failed;
 }
 
 err experiment_split(const experiment *e, split *s, uint32_t *classes) {
