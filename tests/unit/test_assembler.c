@@ -266,7 +266,8 @@ enum { MODEL_PLACES = 12, MODEL_PORTIONS = 5 };
 
 typedef struct model_place {
     bool used, answered;
-    uint64_t id, have, expected, opened, answered_turn, codes[MODEL_PORTIONS];
+    uint8_t round;
+    uint64_t id, have, got, expected, opened, answered_turn, codes[MODEL_PORTIONS];
 } model_place;
 
 typedef struct model {
@@ -308,10 +309,12 @@ static model_place *model_open(model *m, uint64_t id, uint64_t expected, uint64_
 }
 
 static assembled model_answer(model *m, model_place *p) {
-    assembled out = {.id = p->id, .have = p->have, .opened_ns = p->opened, .codes = p->codes};
+    assembled out = {
+        .id = p->id, .have = p->have, .got = p->got, .round = p->round, .opened_ns = p->opened, .codes = p->codes};
     p->answered = true;
     p->answered_turn = ++m->turn;
     m->counters.waiting--;
+    m->counters.curtailed += p->round > 0 && p->got != p->have;
     return out;
 }
 
@@ -328,17 +331,52 @@ static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint
         return ASSEMBLER_FULL;
     }
     bool has = p->have >> portion & 1;
-    if (has || p->answered) {
+    if (has || p->answered || p->round > 0) {
         m->counters.duplicate += has;
         m->counters.late += !has;
         return ASSEMBLER_IGNORED;
     }
-    p->have |= (uint64_t)1 << portion;
+    p->got = p->have |= (uint64_t)1 << portion;
     p->codes[portion] = code;
-    if (p->expected & ~p->have) {
+    if (p->expected & ~p->got) {
         return ASSEMBLER_WAITS;
     }
     m->counters.complete++;
+    *out = model_answer(m, p);
+    return ASSEMBLER_COMPLETE;
+}
+
+static bool model_ask(model *m, uint64_t id, uint64_t expected) {
+    model_place *p = model_find(m, id);
+    if (!p || !p->answered || p->round + 1 == ROUNDS_MAX) {
+        return false;
+    }
+    p->answered = false;
+    p->round++;
+    p->got = 0;
+    p->expected = expected;
+    m->counters.asked++;
+    m->counters.waiting++;
+    return true;
+}
+
+/* A round of a portion; without bits: the portion will not send it. */
+static assembler_outcome model_add_round(model *m, uint64_t id, uint32_t portion, uint8_t round, const uint64_t *bits,
+                                         assembled *out) {
+    model_place *p = model_find(m, id);
+    if (!p || p->answered || p->round != round || !((p->expected & ~p->got) >> portion & 1)) {
+        m->counters.late++;
+        return ASSEMBLER_IGNORED;
+    }
+    if (bits) {
+        p->got |= (uint64_t)1 << portion;
+        p->codes[portion] |= *bits;
+    } else {
+        p->expected &= ~((uint64_t)1 << portion);
+    }
+    if (p->expected & ~p->got) {
+        return ASSEMBLER_WAITS;
+    }
     *out = model_answer(m, p);
     return ASSEMBLER_COMPLETE;
 }
@@ -357,59 +395,74 @@ static model_place *model_first(model *m) {
 static void assert_same_sample(const assembled *ours, const assembled *theirs) {
     assert_int_equal(ours->id, theirs->id);
     assert_int_equal(ours->have, theirs->have);
+    assert_int_equal(ours->got, theirs->got);
+    assert_int_equal(ours->round, theirs->round);
     assert_int_equal(ours->opened_ns, theirs->opened_ns);
     assert_memory_equal(ours->codes, theirs->codes, MODEL_PORTIONS * sizeof *ours->codes);
 }
 
-/* Nobody waits for a portion any more: those that waited for it alone are answered, the oldest first. */
-static void forgo(assembler *a, model *m, uint32_t portion) {
+/* Of samples in round `first` or a later one, nobody waits for a portion any more: those that waited for it alone are
+ * answered. */
+static void forgo(assembler *a, model *m, uint8_t first, uint32_t portion) {
     assembled ours;
-    while (assembler_forgo(a, portion, &ours)) {
+    while (first ? assembler_forgo_rounds(a, portion, &ours) : assembler_forgo(a, portion, &ours)) {
         model_place *p = model_find(m, ours.id);
         assert_non_null(p);
         assert_false(p->answered);
-        assert_int_equal(p->expected & ~p->have, (uint64_t)1 << portion);
+        assert_true(p->round >= first);
+        assert_int_equal(p->expected & ~p->got, (uint64_t)1 << portion);
         assembled theirs = model_answer(m, p);
-        m->counters.forgone++;
+        m->counters.forgone += p->round == 0;
         assert_same_sample(&ours, &theirs);
     }
     for (model_place *p = m->places; p < m->places + MODEL_PLACES; p++) {
-        if (p->used && !p->answered) {
+        if (p->used && !p->answered && p->round >= first) {
             p->expected &= ~((uint64_t)1 << portion);
-            assert_true((p->expected & ~p->have) != 0);
+            assert_true((p->expected & ~p->got) != 0);
         }
+    }
+}
+
+static void expire(assembler *a, model *m, uint64_t now) {
+    model_place *first = model_first(m);
+    bool is_due = first && now >= first->opened + DEADLINE;
+    assembled ours;
+    assert_int_equal(assembler_expire(a, now, &ours), is_due);
+    if (is_due) {
+        assembled theirs = model_answer(m, first);
+        m->counters.expired += first->round == 0;
+        assert_same_sample(&ours, &theirs);
     }
 }
 
 static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
     uint64_t id = rng_below(r, 24), code = rng_u32(r);
     uint32_t portion = rng_below(r, MODEL_PORTIONS), expected = 1 + rng_below(r, (1 << MODEL_PORTIONS) - 1);
+    uint8_t round = (uint8_t)(1 + rng_below(r, ROUNDS_MAX - 1));
     assembled ours = {0}, theirs = {0};
-    uint32_t what = rng_below(r, 20);
+    assembler_outcome outcome = ASSEMBLER_IGNORED;
+    uint32_t what = rng_below(r, 32);
     if (what < 4) {
         bool is_new = !model_find(m, id) && model_open(m, id, expected, now);
         m->counters.refused += !is_new;
         assert_int_equal(assembler_open(a, id, expected, now), is_new);
-        return;
-    }
-    if (what < 18) {
-        assembler_outcome outcome = model_add(m, id, portion, code, now, &theirs);
+    } else if (what < 18) {
+        outcome = model_add(m, id, portion, code, now, &theirs);
         assert_int_equal(assembler_add(a, id, portion, code, now, &ours), outcome);
-        if (outcome == ASSEMBLER_COMPLETE) {
-            assert_same_sample(&ours, &theirs);
-        }
-        return;
+    } else if (what < 22) {
+        assert_int_equal(assembler_ask(a, id, expected), model_ask(m, id, expected));
+    } else if (what < 28) {
+        outcome = model_add_round(m, id, portion, round, &code, &theirs);
+        assert_int_equal(assembler_add_round(a, id, portion, round, code, &ours), outcome);
+    } else if (what < 29) {
+        outcome = model_add_round(m, id, portion, round, NULL, &theirs);
+        assert_int_equal(assembler_skip_round(a, id, portion, round, &ours), outcome);
+    } else if (what < 31) {
+        forgo(a, m, what == 30, portion);
+    } else {
+        expire(a, m, now);
     }
-    if (what < 19) {
-        forgo(a, m, portion);
-        return;
-    }
-    model_place *first = model_first(m);
-    bool is_due = first && now >= first->opened + DEADLINE;
-    assert_int_equal(assembler_expire(a, now, &ours), is_due);
-    if (is_due) {
-        theirs = model_answer(m, first);
-        m->counters.expired++;
+    if (outcome == ASSEMBLER_COMPLETE) {
         assert_same_sample(&ours, &theirs);
     }
 }
@@ -435,9 +488,12 @@ static void agrees_with_a_naive_one(void **state) {
             assert_int_equal(counters->duplicate, m.counters.duplicate);
             assert_int_equal(counters->refused, m.counters.refused);
             assert_int_equal(counters->waiting, m.counters.waiting);
+            assert_int_equal(counters->asked, m.counters.asked);
+            assert_int_equal(counters->curtailed, m.counters.curtailed);
         }
         assert_true(m.counters.complete > 500 && m.counters.expired > 500 && m.counters.late > 500);
         assert_true(m.counters.forgone > 500 && m.counters.duplicate > 500 && m.counters.refused > 500);
+        assert_true(m.counters.asked > 500 && m.counters.curtailed > 500);
         assembler_free(a);
     }
 }
