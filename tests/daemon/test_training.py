@@ -7,13 +7,17 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
+from contextlib import suppress
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import fleet as f
+import plain_node
 from fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
 
 TRAIN, TEST = 2000, 500
@@ -77,6 +81,52 @@ class TrainingCase(f.FleetCase):
         server.wait(0)
         for node in nodes:
             node.wait(0)
+
+
+class Meddler:
+    """Stands between a node and the server: each change is done to one message of activations, one message to a
+    connection; all else goes through as it is."""
+    ACTIVATIONS = 7
+
+    def __init__(self, port, changes):
+        self.upstream, self.changes = ("127.0.0.1", port), list(changes)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                node = self.listener.accept()[0]
+            except OSError:
+                return  # closed
+            threading.Thread(target=self.meddle, args=(node,), daemon=True).start()
+
+    def meddle(self, node):
+        with node, socket.create_connection(self.upstream) as server:
+            down = threading.Thread(target=self.pass_on, args=(server, node), daemon=True)
+            down.start()
+            with suppress(OSError):  # one of the two is gone
+                self.change(node, server)
+            with suppress(OSError):
+                server.shutdown(socket.SHUT_WR)
+            down.join()
+
+    @staticmethod
+    def pass_on(source, sink):
+        with suppress(OSError):
+            while chunk := source.recv(65536):
+                sink.sendall(chunk)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def change(self, source, sink):
+        is_changed = False
+        with source.makefile("rb") as frames, sink.makefile("wb") as out:
+            while True:
+                kind, fields = plain_node.receive(frames)
+                if kind == self.ACTIVATIONS and self.changes and not is_changed:
+                    fields, is_changed = {**fields, **self.changes.pop(0)(fields)}, True
+                plain_node.send(out, kind, fields)
 
 
 class SameBits(TrainingCase):
@@ -502,6 +552,28 @@ class Refusals(TrainingCase):
         second = self.fleet.node(0, server, self.split, self.folder / "second", name="second")
         server.wait_for("second is refused: portion 0 is taken by node-0", 4)
         self.assertRegex(second.said, "portion 0 is taken by node-0.*trying again until it works")
+
+    def test_activations_that_do_not_fit(self):
+        """Refused, and the training goes on to the same weights once they fit."""
+        experiment = self.experiment(**OWN, encoder__bits=3)  # 30 bits a batch, in four bytes
+        server = self.fleet.train(experiment, self.split, self.run_folder)
+        meddler = Meddler(server.port, (
+            lambda fields: {5: fields[5][:3] + bytes([fields[5][3] | 0x80])},
+            lambda fields: {5: fields[5][:3]},
+            lambda fields: {5: fields[5] + b"\0"},
+            lambda fields: {4: bytes(4 * 30)},  # beside the bits
+            lambda fields: {4: b"\0\0\xc0\x7f" * 30, 5: b""},  # not numbers
+            lambda fields: {4: b"\0\0\0\x40" * 30, 5: b""},  # 2.0
+            lambda fields: {3: 9},
+            lambda fields: {1: fields.get(1, 0) + 1},
+        ))
+        self.addCleanup(meddler.listener.close)
+        nodes = self.fleet.nodes(server, self.split, self.states, "--once", order=(0, 1, 3))
+        nodes.append(self.fleet.node(2, meddler.port, self.split, self.states / "node-2", "--once"))
+        server.wait_for(r"portion 2 \(node-2\): sent activations that were not asked for or do not fit", 8)
+        self.end_well(server, nodes)
+        self.assertEqual(meddler.changes, [])
+        self.assert_same_weights(experiment)
 
     def test_data_that_does_not_fit(self):
         server = self.waiting_server()
