@@ -364,6 +364,23 @@ static void train_on(encoder *e, const Fewbit__Batch *b) {
     e->pending_rows = b->count;
 }
 
+/* Soft outputs of what a Batch names, or where only bits are asked for, of them what is known already. */
+static void evaluate_on(encoder *e, const Fewbit__Batch *b) {
+    bool hard = b->phase == FEWBIT__PHASE__PHASE_HARD, listed = b->ids.len > 0;
+    if (hard && !listed && job_recall(e->job, part_of(b), b->first, b->count)) {
+        return;
+    }
+    nn_net_use_average(e->job->net, true);
+    for (size_t done = 0, piece; done < b->count; done += piece) {
+        piece = job_piece(e->job, b->count - done);
+        gather(e, b, done, piece);
+        job_evaluate(e->job, done, piece);
+    }
+    if (!listed) {
+        job_keep(e->job, part_of(b), b->first, b->count);
+    }
+}
+
 static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
     bool trains = b->phase == FEWBIT__PHASE__PHASE_TRAIN;
     if (e->pending_rows || e->mode != FEWBIT__MODE__MODE_TRAIN || (trains && b->step != e->job->step)) {
@@ -377,12 +394,7 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
         train_on(e, b);
         return ENCODER_GO_ON;
     }
-    nn_net_use_average(e->job->net, true);
-    for (size_t done = 0, piece; done < b->count; done += piece) {
-        piece = job_piece(e->job, b->count - done);
-        gather(e, b, done, piece);
-        job_evaluate(e->job, done, piece);
-    }
+    evaluate_on(e, b);
     if (b->phase == FEWBIT__PHASE__PHASE_HARD) {
         send_codes(e, e->job, MESSAGE_CODES, b->first, e->job->soft, b->count, unasked);
     } else {
@@ -460,10 +472,10 @@ void encoder_settle(encoder *e) {
     if (e->asked_count == 0) {
         return;
     }
-    const job *j = e->asked_of;
-    const float *soft = nn_net_forward(j->net, j->inputs, e->asked_count, NN_EVALUATE);
+    job *j = e->asked_of;
+    job_evaluate(j, 0, e->asked_count);
     for (uint32_t i = 0; i < e->asked_count; i++) {
-        send_codes(e, j, MESSAGE_ANSWER, e->asked[i], soft + (size_t)i * j->experiment.encoder.bits, 1, j->unasked);
+        send_codes(e, j, MESSAGE_ANSWER, e->asked[i], j->soft + (size_t)i * j->experiment.encoder.bits, 1, j->unasked);
     }
     e->asked_count = 0;
 }

@@ -41,14 +41,18 @@ static err plan_buffers(job *j) {
     size_t bits = j->experiment.encoder.bits;
     size_t inputs = j->net_rows * j->elements * sizeof(float), gradients = j->net_rows * bits * sizeof(float);
     size_t soft = j->max_rows * bits * sizeof(float), packed = pack_bytes(j->max_rows * bits);
+    uint32_t test = portion_about(j->data)->samples[DATASET_TEST], held_back = j->experiment.data.validation;
+    j->kept.room = !j->trains ? 0 : test > held_back ? test : held_back;
+    size_t kept = pack_bytes(j->kept.room * bits);
     err failed = arena_init(&j->buffers, arena_rounded(inputs) + arena_rounded(gradients) + arena_rounded(soft) +
-                                             arena_rounded(packed) + arena_rounded(j->elements));
+                                             arena_rounded(packed) + arena_rounded(j->elements) + arena_rounded(kept));
     if (!failed) {
         j->inputs = arena_take(&j->buffers, inputs);
         j->gradients = arena_take(&j->buffers, gradients);
         j->soft = arena_take(&j->buffers, soft);
         j->packed = arena_take(&j->buffers, packed);
         j->distorted = arena_take(&j->buffers, j->elements);
+        j->kept.bits = arena_take(&j->buffers, kept);
     }
     return failed;
 }
@@ -115,6 +119,7 @@ void job_set_step(job *j, uint64_t step) {
     j->step = step;
     j->temperature = experiment_temperature(&j->experiment, step, experiment_train_samples(&j->experiment, samples));
     nn_net_set_temperature(j->net, j->temperature);
+    j->kept.count = 0;
 }
 
 err job_load(job *j, uint64_t step, const uint8_t *digest) {
@@ -194,4 +199,39 @@ void job_evaluate(job *j, size_t done, size_t count) {
     } else {
         memcpy(soft, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), count * bits * sizeof(float));
     }
+}
+
+void job_keep(job *j, enum dataset_part part, uint32_t first, uint32_t count) {
+    uint32_t bits = j->experiment.encoder.bits;
+    job_kept *k = &j->kept;
+    if (k->part != part || k->first + k->count != first) {
+        k->part = part;
+        k->first = first;
+        k->count = 0;
+    }
+    if (count > k->room - k->count) {
+        k->count = 0;
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t code[PACK_CODE_BITS_MAX / 8];
+        pack_soft(j->soft + (size_t)i * bits, bits, code);
+        pack_put(k->bits, (size_t)(k->count + i) * bits, bits, pack_get(code, 0, bits));
+    }
+    k->count += count;
+}
+
+bool job_recall(job *j, enum dataset_part part, uint32_t first, uint32_t count) {
+    uint32_t bits = j->experiment.encoder.bits;
+    const job_kept *k = &j->kept;
+    if (k->part != part || first < k->first || first - k->first > k->count || count > k->count - (first - k->first)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t code = pack_get(k->bits, (size_t)(first - k->first + i) * bits, bits);
+        for (uint32_t bit = 0; bit < bits; bit++) {
+            j->soft[(size_t)i * bits + bit] = (float)(code >> bit & 1);
+        }
+    }
+    return true;
 }

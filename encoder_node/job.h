@@ -13,6 +13,14 @@
 
 enum { JOB_ROWS = 1000 }; /* samples in one message, at most, where the batch is not larger */
 
+/* The bits of samples `first` to `first` + `count` - 1 of a part, as the weights of now decide them. */
+typedef struct job_kept {
+    enum dataset_part part;
+    uint32_t first, count;
+    uint8_t *bits; /* [room, bits] packed */
+    uint32_t room;
+} job_kept;
+
 typedef struct job {
     experiment experiment;
     split split;
@@ -31,6 +39,7 @@ typedef struct job {
     float *soft;        /* [max_rows, bits]: what an evaluation put out */
     uint8_t *packed;    /* [max_rows * bits] bits */
     uint8_t *distorted; /* one portion */
+    job_kept kept;
     code_stream *codes; /* for frames of up to `coded_rows` that are coded */
     uint32_t coded_rows;
     uint64_t step; /* of the weights */
@@ -68,5 +77,12 @@ void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *p
 
 /* Puts the soft outputs of the first `count` input rows behind the first `done` ones. The input rows are used up. */
 void job_evaluate(job *j, size_t done, size_t count);
+
+/* Keeps the bits of `soft` [count, bits], of the samples of a part from `first` on, until the weights change: an
+ * evaluation asks for soft outputs first and for the bits of the same samples then. Only in training. */
+void job_keep(job *j, enum dataset_part part, uint32_t first, uint32_t count);
+
+/* Puts bits that are kept into `soft`, as 0.0 and 1.0. False: they are not kept. */
+bool job_recall(job *j, enum dataset_part part, uint32_t first, uint32_t count);
 
 #endif

@@ -167,6 +167,18 @@ class Requests(serving.ServingCase):
         self.assertEqual({source for source, _ in sources}, {"http"})
         self.assertEqual(len(set(sources)), len(sources))
 
+    def test_an_encoder_that_looks_twice(self):
+        """Live as in bulk it decides by its portion and by that one's mirror image."""
+        run = self.folder / "run"
+        self.fleet.train_local(f.write_experiment(self.folder / "experiment.yaml", encoder__mirrored="true"),
+                               self.made.split, run)
+        server = self.fleet.serve(run)
+        self.fleet.nodes(server, self.made.split, run / "nodes", "--push", "test")
+        self.results_path = run / "results.jsonl"
+        pushed = {result["id"]: result["bits"] for result in self.wait_for_results(TEST) if result["from"] == "push"}
+        for index in range(100):
+            self.assertEqual(self.classify(server, index)["bits"], pushed[index], index)
+
     def test_an_answer_in_full(self):
         server, _ = self.start()
         answer = self.classify(server, 1)

@@ -1,4 +1,4 @@
-/* A node's net in use: what it says of a portion and its mirror image, taken together. */
+/* A node's net in use: what it says of a portion and its mirror image, taken together, and what it keeps of that. */
 #include "encoder_node/job.h"
 
 #include "base/rng.h"
@@ -86,7 +86,49 @@ static void both_sides_are_one(void **state) {
     job_free(both);
 }
 
+static void evaluate(job *j, uint32_t first, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        job_load_inputs(j, 0, portion_sample(data, DATASET_TEST, first + i), 1);
+        job_evaluate(j, i, 1);
+    }
+    job_keep(j, DATASET_TEST, first, count);
+}
+
+/* That `soft` is what samples from `first` on round to. */
+static void assert_recalled(job *j, uint32_t first, uint32_t count, const float *soft) {
+    memset(j->soft, 0xff, count * BITS * sizeof(float));
+    assert_true(job_recall(j, DATASET_TEST, first, count));
+    for (size_t i = 0; i < count * BITS; i++) {
+        assert_true(j->soft[i] == (soft[first * BITS + i] > 0.5f ? 1.0f : 0.0f));
+    }
+}
+
+static void bits_are_kept_until_the_weights_change(void **state) {
+    (void)state;
+    static float soft[TRAIN * BITS];
+    job *j = job_of(&plain, "kept");
+    assert_false(job_recall(j, DATASET_TRAIN, 0, 1));
+    for (uint32_t first = 0; first < TRAIN; first += 25) {
+        evaluate(j, first, 25);
+        memcpy(soft + first * BITS, j->soft, 25 * BITS * sizeof(float));
+    }
+    assert_recalled(j, 0, TRAIN, soft);
+    assert_recalled(j, 33, 9, soft);
+    assert_recalled(j, TRAIN - 1, 1, soft);
+    assert_false(job_recall(j, DATASET_TRAIN, 33, 9));
+    assert_false(job_recall(j, DATASET_TEST, TRAIN - 1, 2));
+    assert_false(job_recall(j, DATASET_TEST, TRAIN + 1, 1));
+    evaluate(j, 50, 10); /* not behind the last ones */
+    assert_recalled(j, 50, 10, soft);
+    assert_false(job_recall(j, DATASET_TEST, 49, 2));
+    assert_false(job_recall(j, DATASET_TEST, 59, 2));
+    job_set_step(j, j->step);
+    assert_false(job_recall(j, DATASET_TEST, 50, 1));
+    job_free(j);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one),
+                                       cmocka_unit_test(bits_are_kept_until_the_weights_change)};
     return cmocka_run_group_tests(tests, make_data, drop_data);
 }
