@@ -43,9 +43,10 @@ static err plan_buffers(job *j) {
     size_t soft = j->max_rows * bits * sizeof(float), packed = pack_bytes(j->max_rows * bits);
     uint32_t test = portion_about(j->data)->samples[DATASET_TEST], held_back = j->experiment.data.validation;
     j->kept.room = !j->trains ? 0 : test > held_back ? test : held_back;
-    size_t kept = pack_bytes(j->kept.room * bits);
+    size_t kept = pack_bytes(j->kept.room * bits), seen = j->look_count > 1 ? inputs : 0;
     err failed = arena_init(&j->buffers, arena_rounded(inputs) + arena_rounded(gradients) + arena_rounded(soft) +
-                                             arena_rounded(packed) + arena_rounded(j->elements) + arena_rounded(kept));
+                                             arena_rounded(packed) + arena_rounded(j->elements) + arena_rounded(kept) +
+                                             arena_rounded(seen));
     if (!failed) {
         j->inputs = arena_take(&j->buffers, inputs);
         j->gradients = arena_take(&j->buffers, gradients);
@@ -53,6 +54,7 @@ static err plan_buffers(job *j) {
         j->packed = arena_take(&j->buffers, packed);
         j->distorted = arena_take(&j->buffers, j->elements);
         j->kept.bits = arena_take(&j->buffers, kept);
+        j->seen = arena_take(&j->buffers, seen);
     }
     return failed;
 }
@@ -78,6 +80,7 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     j->trains = trains;
     j->split = s;
     j->data = data;
+    j->look_count = looks_list(e->looks.mirrored, e->looks.shifted, j->looks);
     j->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     experiment_describe_encoder(e, &s, &spec);
     j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
@@ -87,7 +90,8 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
                               .average = e->training.average > 0,
                               .lanes = l,
                               .precision = e->training.precision};
-    failed = nn_net_new(&j->net, &spec, &options);
+    failed = j->look_count > 1 ? split_find_box(&s, info->index, &j->box) : ERR_OK;
+    failed = failed ? failed : nn_net_new(&j->net, &spec, &options);
     failed = failed ? failed : plan_buffers(j);
     j->coded_rows = j->max_rows < CODE_STREAM_ROWS_MAX ? (uint32_t)j->max_rows : CODE_STREAM_ROWS_MAX;
     failed = failed ? failed : code_stream_new(&j->codes, e->encoder.bits, j->coded_rows);
@@ -158,46 +162,36 @@ void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *p
     job_load_inputs(j, row, portion, 1);
 }
 
-/* Left and right change sides in the first `count` input rows. */
-static void mirror_inputs(job *j, size_t count) {
-    size_t width = j->split.width;
-    float *end = j->inputs + count * j->elements;
-    for (float *line = j->inputs; line < end; line += width) {
-        for (size_t left = 0, right = width - 1; left < right; left++, right--) {
-            float kept = line[left];
-            line[left] = line[right];
-            line[right] = kept;
-        }
-    }
-}
-
 static float logit(float s) {
     float inside = s < FLT_MIN ? FLT_MIN : s > 1 - FLT_EPSILON / 2 ? 1 - FLT_EPSILON / 2 : s;
     return logf(inside) - log1pf(-inside);
 }
 
-/* What the net says at temperature 1 of the input rows and of their mirror images, as one: sigmoid(z / T), z the mean
- * of the two logits. */
-static void evaluate_mirrored(job *j, float *soft, size_t count) {
+/* Puts sigmoid(z / T) of the input rows into `soft`, z the mean of the logits of all looks, by their weights. */
+static void evaluate_looks(job *j, float *soft, size_t count) {
     size_t numbers = count * j->experiment.encoder.bits;
+    memset(soft, 0, numbers * sizeof *soft);
     nn_net_set_temperature(j->net, 1);
-    memcpy(soft, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), numbers * sizeof(float));
-    mirror_inputs(j, count);
-    const float *other = nn_net_forward(j->net, j->inputs, count, NN_EVALUATE);
-    for (size_t i = 0; i < numbers; i++) {
-        float z = (logit(soft[i]) + logit(other[i])) / 2;
-        soft[i] = 1 / (1 + expf(-z / j->temperature));
+    for (uint32_t l = 0; l < j->look_count; l++) {
+        looks_take(&j->looks[l], &j->box, j->inputs, count, j->seen);
+        const float *said = nn_net_forward(j->net, j->seen, count, NN_EVALUATE);
+        for (size_t i = 0; i < numbers; i++) {
+            soft[i] += j->looks[l].weight * logit(said[i]);
+        }
     }
     nn_net_set_temperature(j->net, j->temperature);
+    for (size_t i = 0; i < numbers; i++) {
+        soft[i] = 1 / (1 + expf(-soft[i] / j->temperature));
+    }
 }
 
 void job_evaluate(job *j, size_t done, size_t count) {
     size_t bits = j->experiment.encoder.bits;
     float *soft = j->soft + done * bits;
-    if (j->experiment.mirrored) {
-        evaluate_mirrored(j, soft, count);
+    if (j->look_count > 1) {
+        evaluate_looks(j, soft, count);
     } else {
-        memcpy(soft, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), count * bits * sizeof(float));
+        memcpy(soft, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), count * bits * sizeof *soft);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "bits/code_stream.h"
+#include "data/looks.h"
 #include "data/portion.h"
 #include "encoder_node/store.h"
 #include "experiment/experiment.h"
@@ -35,6 +36,7 @@ typedef struct job {
     size_t max_rows; /* of a message */
     arena buffers;
     float *inputs;      /* [net_rows, elements] */
+    float *seen;        /* [net_rows, elements], where there is more than one look */
     float *gradients;   /* [net_rows, bits] */
     float *soft;        /* [max_rows, bits]: what an evaluation put out */
     uint8_t *packed;    /* [max_rows * bits] bits */
@@ -42,6 +44,9 @@ typedef struct job {
     job_kept kept;
     code_stream *codes; /* for frames of up to `coded_rows` that are coded */
     uint32_t coded_rows;
+    look looks[LOOKS_MAX];
+    uint32_t look_count;
+    split_box box; /* of the portion, where there is more than one look */
     uint64_t step; /* of the weights */
     float temperature;
     uint32_t model; /* the number that its codes carry in serving */
@@ -75,7 +80,7 @@ void job_load_inputs(job *j, size_t row, const uint8_t *portions, size_t count);
 /* One portion of a training step: distorted first, where the experiment says so. */
 void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *portion);
 
-/* Puts the soft outputs of the first `count` input rows behind the first `done` ones. The input rows are used up. */
+/* Puts the soft outputs of the first `count` input rows behind the first `done` ones. */
 void job_evaluate(job *j, size_t done, size_t count);
 
 /* Keeps the bits of `soft` [count, bits], of the samples of a part from `first` on, until the weights change: an

@@ -64,7 +64,7 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 static err check_alone(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
     bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !c->noise &&
-                   c->temperature == 0 && !e->rounds.bits_count && !e->mirrored;
+                   c->temperature == 0 && !e->rounds.bits_count && !e->looks.mirrored && !e->looks.shifted;
     const rule rules[] = {
         {"encoder.net", is_bare, "none takes no other key beside it"},
         {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
@@ -84,7 +84,9 @@ static err check_parts(const experiment *e, check_failure *found) {
         {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
         {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.001f, 1), "must be from 0.001 to 1"},
-        {"encoder.mirrored", !e->mirrored || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
+        {"encoder.mirrored", !e->looks.mirrored || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
+        {"encoder.shifted", !e->looks.shifted || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
+        {"encoder.shifted", is_in(e->looks.shifted, 0, 16), "must be from 0 to 16"},
         {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
@@ -182,8 +184,11 @@ static err check_sizes(const experiment *e, check_failure *found) {
     if (augment_check(&e->augment, &s)) {
         return take_misfit("augment", found);
     }
-    if (e->mirrored && augment_check(&(augmentation){.flip = true}, &s)) {
+    if (e->looks.mirrored && augment_check(&(augmentation){.flip = true}, &s)) {
         return take_misfit("encoder.mirrored", found);
+    }
+    if (e->looks.shifted && augment_check(&(augmentation){.shift = 1}, &s)) {
+        return take_misfit("encoder.shifted", found);
     }
     if (zoo_check_encoder(&e->encoder, nets_portion_shape(&s))) {
         return take_misfit("encoder.net", found);

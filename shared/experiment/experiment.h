@@ -35,7 +35,10 @@ typedef struct experiment {
     } data;
     augmentation augment; /* of training samples */
     zoo_encoder encoder;
-    bool mirrored; /* in use an encoder decides by its portion and its mirror image, the mean of their logits */
+    struct {
+        bool mirrored;    /* in use an encoder looks at its portion and at its mirror image, */
+        uint32_t shifted; /* and at each shifted by so many pixels too; it decides by the mean of the logits */
+    } looks;
     struct {
         uint32_t bits[ROUNDS_MAX]; /* of an encoder's bits, those of each round; none: all in one round */
         uint32_t bits_count;

@@ -66,7 +66,8 @@ static const cyaml_schema_field_t encoder_fields[] = {
     CYAML_FIELD_ENUM("decision", NAMED | OPTIONAL, experiment, encoder.decision, decisions, CYAML_ARRAY_LEN(decisions)),
     CYAML_FIELD_ENUM("noise", NAMED | OPTIONAL, experiment, encoder.noise, noises, CYAML_ARRAY_LEN(noises)),
     CYAML_FIELD_FLOAT("temperature", OPTIONAL, experiment, encoder.temperature),
-    CYAML_FIELD_BOOL("mirrored", OPTIONAL, experiment, mirrored),
+    CYAML_FIELD_BOOL("mirrored", OPTIONAL, experiment, looks.mirrored),
+    CYAML_FIELD_UINT("shifted", OPTIONAL, experiment, looks.shifted),
     CYAML_FIELD_END,
 };
 

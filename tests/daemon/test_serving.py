@@ -167,10 +167,11 @@ class Requests(serving.ServingCase):
         self.assertEqual({source for source, _ in sources}, {"http"})
         self.assertEqual(len(set(sources)), len(sources))
 
-    def test_an_encoder_that_looks_twice(self):
-        """Live as in bulk it decides by its portion and by that one's mirror image."""
+    def test_an_encoder_that_looks_more_than_once(self):
+        """Live as in bulk it decides by its portion, by that one's mirror image and by both shifted."""
         run = self.folder / "run"
-        self.fleet.train_local(f.write_experiment(self.folder / "experiment.yaml", encoder__mirrored="true"),
+        self.fleet.train_local(f.write_experiment(self.folder / "experiment.yaml", encoder__mirrored="true",
+                                                    encoder__shifted=1),
                                self.made.split, run)
         server = self.fleet.serve(run)
         self.fleet.nodes(server, self.made.split, run / "nodes", "--push", "test")

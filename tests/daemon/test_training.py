@@ -27,7 +27,7 @@ SLOW = {"encoder__hidden": 200, "classifier__hidden": 1000}  # an epoch takes a 
 OWN = {"encoder__batch_norm": "true", "encoder__decision": "straight-through", "decoder__net": "direct",
        "classifier__net": "mlp", "optimiser__kind": "adamw", "optimiser__weight_decay": 0.01,
        "optimiser__schedule": "one-cycle", "training__average": 0.95, "encoder__noise": "logistic",
-       "encoder__temperature": 0.3, "encoder__mirrored": "true"}
+       "encoder__temperature": 0.3, "encoder__mirrored": "true", "encoder__shifted": 1}
 
 shared = None  # pathlib.Path of what all tests use
 

@@ -49,6 +49,7 @@ static const experiment_key all_keys[] = {
     {"encoder", "noise", "logistic", "none", NAME_OF, true},
     {"encoder", "temperature", "0.5", "0.501", NUMBER, true},
     {"encoder", "mirrored", "false", NULL, SWITCH, true}, /* true needs soft sigmoid */
+    {"encoder", "shifted", "0", NULL, COUNT, true},       /* and so does more */
     {"decoder", "net", "linear", NULL, NAME_OF, false},
     {"classifier", "net", "mnist", NULL, NAME_OF, false},
     {"classifier", "hidden", "1000", "1001", COUNT, false},

@@ -314,6 +314,9 @@ static const rule_case rules[] = {
     {{{"encoder.temperature", "1.01"}}, "key encoder.temperature must be from 0.001 to 1", false},
     {{{"encoder.temperature", "0"}}, NULL, true},
     {{{"encoder.mirrored", "true"}}, "key encoder.mirrored needs encoder.soft sigmoid", false},
+    {{{"encoder.shifted", "1"}}, "key encoder.shifted needs encoder.soft sigmoid", false},
+    {{{"encoder.soft", "sigmoid"}, {"encoder.shifted", "17"}}, "key encoder.shifted must be from 0 to 16", false},
+    {{{"encoder.soft", "sigmoid"}, {"encoder.mirrored", "true"}, {"encoder.shifted", "16"}}, NULL, true},
     {{{"training.average", "-0.1"}}, "key training.average must be from 0 to 0.99999", false},
     {{{"training.average", "1"}}, "key training.average must be from 0 to 0.99999", false},
     {{{"training.average", "0.9999"}}, NULL, true},
@@ -340,19 +343,18 @@ static void values_out_of_range(void **state) {
     }
 }
 
-static void only_whole_lines_are_mirrored(void **state) {
+static void looks_that_do_not_fit(void **state) {
     (void)state;
     const change quarters[] = {{"data.split", "quadrants"},
                                {"augment.flip", "false"},
                                {"encoder.soft", "sigmoid"},
                                {"encoder.mirrored", "true"}};
-    experiment e;
-    unsigned line = 0;
-    must_parse(&quarters[2], 2, &e);
-    assert_true(e.mirrored);
-    compose(text, &quarters[3], 1, &line);
-    assert_int_equal(parse_changed(quarters, 4, &e), ERR_INPUT);
-    assert_placed(line, "key encoder.mirrored does not fit: only portions as wide as the sample can be mirrored");
+    const change runs[] = {{"data.portions", "56"}, {"augment.shift", "0"},      {"augment.rotation", "0"},
+                           {"augment.scale", "0"},  {"augment.shear", "0"},      {"augment.flip", "false"},
+                           {"augment.erase", "0"},  {"encoder.soft", "sigmoid"}, {"encoder.shifted", "1"}};
+    assert_change_refused(quarters, 4,
+                          "encoder.mirrored does not fit: only portions as wide as the sample can be mirrored");
+    assert_change_refused(runs, 9, "encoder.shifted does not fit: runs of 14 elements are no rectangles of rows of 28");
 }
 
 static void distortions_that_do_not_fit(void **state) {
@@ -580,7 +582,7 @@ int main(void) {
         cmocka_unit_test(numbers_that_are_none),
         cmocka_unit_test(texts_that_are_too_long),
         cmocka_unit_test(values_out_of_range),
-        cmocka_unit_test(only_whole_lines_are_mirrored),
+        cmocka_unit_test(looks_that_do_not_fit),
         cmocka_unit_test(distortions_that_do_not_fit),
         cmocka_unit_test(splits_that_do_not_fit),
         cmocka_unit_test(changes_by_hand_are_checked),

@@ -1,4 +1,4 @@
-/* A node's net in use: what it says of a portion and its mirror image, taken together, and what it keeps of that. */
+/* A node's net in use: what it says of several looks at a portion, taken together, and what it keeps of that. */
 #include "encoder_node/job.h"
 
 #include "base/rng.h"
@@ -56,7 +56,7 @@ static void both_sides_are_one(void **state) {
     (void)state;
     experiment e = plain;
     e.encoder.temperature = 0.05f;
-    e.mirrored = true;
+    e.looks.mirrored = true;
     job *one = job_of(&plain, "plain"), *both = job_of(&e, "mirrored");
     const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
     uint8_t mirrored[ROWS * ELEMENTS];
@@ -84,6 +84,40 @@ static void both_sides_are_one(void **state) {
     }
     job_free(one);
     job_free(both);
+}
+
+/* The portions as they are, and shifted to both sides. */
+static void moved_ones_count_half(void **state) {
+    (void)state;
+    experiment e = plain;
+    e.looks.shifted = 2;
+    job *one = job_of(&plain, "unmoved"), *three = job_of(&e, "moved");
+    const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
+    const int shifts[] = {0, 2, -2};
+    double z[ROWS * BITS] = {0};
+    for (size_t look = 0; look < 3; look++) {
+        uint8_t moved[ROWS * ELEMENTS];
+        for (int i = 0; i < ROWS * ELEMENTS; i++) {
+            int row = i / WIDTH % 7 - shifts[look], column = i % WIDTH - shifts[look];
+            row = row < 0 ? 0 : row > 6 ? 6 : row;
+            column = column < 0 ? 0 : column >= WIDTH ? WIDTH - 1 : column;
+            moved[i] = portions[i / ELEMENTS * ELEMENTS + row * WIDTH + column];
+        }
+        job_load_inputs(one, 0, moved, ROWS);
+        job_evaluate(one, 0, ROWS);
+        for (size_t i = 0; i < ROWS * BITS; i++) {
+            double s = (double)one->soft[i];
+            z[i] += (look ? 0.25 : 0.5) * log(s / (1 - s));
+        }
+    }
+    job_load_inputs(three, 0, portions, ROWS);
+    job_evaluate(three, 0, ROWS);
+    for (size_t i = 0; i < ROWS * BITS; i++) {
+        assert_true(fabs((double)three->soft[i] - 1 / (1 + exp(-z[i]))) < 1e-4);
+        assert_true(fabs((double)three->soft[i] - (double)one->soft[i]) > 1e-4);
+    }
+    job_free(one);
+    job_free(three);
 }
 
 static void evaluate(job *j, uint32_t first, uint32_t count) {
@@ -128,7 +162,7 @@ static void bits_are_kept_until_the_weights_change(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one), cmocka_unit_test(moved_ones_count_half),
                                        cmocka_unit_test(bits_are_kept_until_the_weights_change)};
     return cmocka_run_group_tests(tests, make_data, drop_data);
 }
