@@ -3,13 +3,12 @@
 #include "base/rng.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Draws of one sample begin at a number of their own. */
 enum { DRAWS = 8 };
 
 bool augment_is_any(const augmentation *a) {
-    return a->shift > 0 || a->rotation > 0 || a->scale > 0 || a->shear > 0 || a->flip || a->erase > 0;
+    return a->shift > 0 || a->rotation > 0 || a->scale > 0 || a->shear > 0 || a->flip;
 }
 
 err augment_check(const augmentation *a, const split *s) {
@@ -41,9 +40,6 @@ augment_map augment_draw(const augmentation *a, const split *s, uint64_t seed, u
     float x = (float)(s->width - 1) / 2, y = (float)(s->height - 1) / 2;
     m.x0 = x - m.xx * (x + right) - m.xy * (y + down);
     m.y0 = y - m.yx * (x + right) - m.yy * (y + down);
-    m.side = (int32_t)a->erase;
-    m.left = (int32_t)(rng_float(&draws) * (float)s->width) - m.side / 2;
-    m.top = (int32_t)(rng_float(&draws) * (float)s->height) - m.side / 2;
     return m;
 }
 
@@ -65,51 +61,18 @@ static uint8_t look_up(const uint8_t *from, const split_box *box, float x, float
     return (uint8_t)(above + fy * (below - above) + 0.5f);
 }
 
-static uint8_t mean_of(const uint8_t *from, size_t count) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        sum += from[i];
-    }
-    return (uint8_t)((sum + count / 2) / count);
-}
-
-/* One channel of a portion, from and to [height, width]. */
-static void map_channel(const split_box *box, const augment_map *m, const uint8_t *from, uint8_t *to) {
-    for (uint32_t row = box->top; row < box->top + box->height; row++) {
-        for (uint32_t column = box->left; column < box->left + box->width; column++) {
-            float x = m->xx * (float)column + m->xy * (float)row + m->x0;
-            float y = m->yx * (float)column + m->yy * (float)row + m->y0;
-            *to++ = look_up(from, box, x - (float)box->left, y - (float)box->top);
-        }
-    }
-}
-
-/* [first, last) of `count` from `begin` on that lie within `side` from `from` on. */
-static void overlap(uint32_t begin, uint32_t count, int32_t from, int32_t side, uint32_t *first, uint32_t *last) {
-    int32_t low = from - (int32_t)begin, high = low + side, most = (int32_t)count;
-    *first = (uint32_t)(low < 0 ? 0 : low > most ? most : low);
-    *last = (uint32_t)(high < 0 ? 0 : high > most ? most : high);
-}
-
-static void erase_hole(const split_box *box, const augment_map *m, uint8_t value, uint8_t *to) {
-    uint32_t left, right, top, bottom;
-    overlap(box->left, box->width, m->left, m->side, &left, &right);
-    overlap(box->top, box->height, m->top, m->side, &top, &bottom);
-    for (uint32_t row = top; row < bottom; row++) {
-        memset(to + (size_t)row * box->width + left, value, right - left);
-    }
-}
-
 void augment_portion(const split *s, uint32_t index, const augment_map *m, const uint8_t *from, uint8_t *to) {
     split_box box;
     if (split_find_box(s, index, &box)) {
         return; /* augment_check has refused it */
     }
-    size_t elements = (size_t)box.height * box.width;
-    for (uint32_t channel = 0; channel < box.channels; channel++, from += elements, to += elements) {
-        map_channel(&box, m, from, to);
-        if (m->side > 0) {
-            erase_hole(&box, m, mean_of(from, elements), to);
+    for (uint32_t channel = 0; channel < box.channels; channel++, from += box.height * box.width) {
+        for (uint32_t row = box.top; row < box.top + box.height; row++) {
+            for (uint32_t column = box.left; column < box.left + box.width; column++) {
+                float x = m->xx * (float)column + m->xy * (float)row + m->x0;
+                float y = m->yx * (float)column + m->yy * (float)row + m->y0;
+                *to++ = look_up(from, &box, x - (float)box.left, y - (float)box.top);
+            }
         }
     }
 }

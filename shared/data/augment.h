@@ -4,8 +4,7 @@
  * batch), as every random number here. A node has no pixels but its own, so what would come in over the edge of its
  * portion is what lies at that edge, repeated; a mirrored image would need the portion on the other side, so it is for
  * portions as wide as the sample. Sensors at places of their own can do as much, but only if they know where in the
- * common picture they look. Behind the map a square of the picture may be erased, at one place for all nodes (DeVries,
- * Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017). */
+ * common picture they look. */
 #ifndef FEWBIT_DATA_AUGMENT_H
 #define FEWBIT_DATA_AUGMENT_H
 
@@ -14,14 +13,13 @@
 
 #include <stdbool.h>
 
-/* Each of the first four is drawn evenly from plus and minus its value; all zero: nothing is distorted. */
+/* Each is drawn evenly from plus and minus its value; all zero: nothing is distorted. */
 typedef struct augmentation {
     float shift;    /* pixels, each way */
     float rotation; /* degrees */
     float scale;    /* share: 0.1 is from 0.9 to 1.1 */
     float shear;    /* columns a row */
     bool flip;      /* left and right, in half of the cases */
-    uint32_t erase; /* pixels each way of a square, its middle anywhere in the sample */
 } augmentation;
 
 bool augment_is_any(const augmentation *a);
@@ -29,17 +27,14 @@ bool augment_is_any(const augmentation *a);
 /* ERR_INPUT where portions parted so cannot be distorted so. */
 err augment_check(const augmentation *a, const split *s);
 
-/* Where a pixel comes from: x = xx column + xy row + x0, y = yx column + yy row + y0, in pixels of the sample; and what
- * is erased then: rows from `top` and columns from `left`, `side` of each, as far as the sample reaches. */
+/* Where a pixel comes from: x = xx column + xy row + x0, y = yx column + yy row + y0, in pixels of the sample. */
 typedef struct augment_map {
     float xx, xy, x0, yx, yy, y0;
-    int32_t left, top, side;
 } augment_map;
 
 augment_map augment_draw(const augmentation *a, const split *s, uint64_t seed, uint32_t step, uint32_t row);
 
-/* Portion `index`, from and to [split_portion_elements]; bilinear. What is erased becomes the mean of its channel of
- * the portion before. */
+/* Portion `index`, from and to [split_portion_elements]; bilinear. */
 void augment_portion(const split *s, uint32_t index, const augment_map *m, const uint8_t *from, uint8_t *to);
 
 #endif

@@ -55,7 +55,6 @@ static err check_augmentation(const experiment *e, check_failure *found) {
         {"augment.rotation", finite_in(a->rotation, 0, 180), "must be from 0 to 180"},
         {"augment.scale", finite_in(a->scale, 0, 0.9f), "must be from 0 to 0.9"},
         {"augment.shear", finite_in(a->shear, 0, 2), "must be from 0 to 2"},
-        {"augment.erase", a->erase <= 1000, "must be from 0 to 1000"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }

@@ -91,7 +91,6 @@ static const cyaml_schema_field_t augment_fields[] = {
     CYAML_FIELD_FLOAT("scale", OPTIONAL, experiment, augment.scale),
     CYAML_FIELD_FLOAT("shear", OPTIONAL, experiment, augment.shear),
     CYAML_FIELD_BOOL("flip", OPTIONAL, experiment, augment.flip),
-    CYAML_FIELD_UINT("erase", OPTIONAL, experiment, augment.erase),
     CYAML_FIELD_END,
 };
 

@@ -167,7 +167,7 @@ class Later(SweepCase):
     def test_a_run_from_before_a_key_was_known_is_kept(self):
         self.sweep(ONE)
         run = self.to / "base"
-        text, count = re.subn(r"(?m)^  erase: 0\n", "", (run / "experiment.yaml").read_text())
+        text, count = re.subn(r"(?m)^  shifted: 0\n", "", (run / "experiment.yaml").read_text())
         self.assertEqual(count, 1)
         (run / "experiment.yaml").write_text(text)
         result = json.loads((run / "result.json").read_text())

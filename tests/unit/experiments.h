@@ -39,7 +39,6 @@ static const experiment_key all_keys[] = {
     {"augment", "scale", "0.1", "0.11", NUMBER, true},
     {"augment", "shear", "0.2", "0.21", NUMBER, true},
     {"augment", "flip", "true", "false", SWITCH, true},
-    {"augment", "erase", "8", "9", NUMBER, true},
     {"encoder", "net", "simple-1d", NULL, NAME_OF, false},
     {"encoder", "hidden", "200", "201", COUNT, false},
     {"encoder", "bits", "4", "5", COUNT, false},

@@ -52,58 +52,6 @@ static void maps_by_hand(void **state) {
     assert_true(fabs((double)out[0] - wanted) <= 0.51);
 }
 
-/* Planes and quadrants of a sample: what lies in the hole is its channel's mean, all else as it was. */
-static void a_hole_by_hand(void **state) {
-    (void)state;
-    static const split splits[] = {{SPLIT_PLANES, 3, 3, SIDE, SIDE}, {SPLIT_QUADRANTS, 4, 3, SIDE, SIDE}};
-    static const augment_map holes[] = {{.xx = 1, .yy = 1, .left = 2, .top = 3, .side = 4},
-                                        {.xx = 1, .yy = 1, .left = -2, .top = 6, .side = 4},
-                                        {.xx = 1, .yy = 1, .left = -9, .top = -9, .side = 100}};
-    uint8_t sample[3 * ELEMENTS], portion[3 * ELEMENTS], out[3 * ELEMENTS];
-    fill(sample, sizeof sample);
-    for (size_t i = 0; i < 2 * 3; i++) {
-        const split *s = &splits[i / 3];
-        const augment_map *m = &holes[i % 3];
-        for (uint32_t k = 0; k < s->portions; k++) {
-            split_box box;
-            assert_int_equal(split_find_box(s, k, &box), ERR_OK);
-            split_take(s, k, sample, portion);
-            augment_portion(s, k, m, portion, out);
-            size_t area = (size_t)box.height * box.width;
-            for (size_t at = 0; at < box.channels * area; at++) {
-                int row = (int)(box.top + at % area / box.width), column = (int)(box.left + at % box.width);
-                bool is_erased =
-                    row >= m->top && row < m->top + m->side && column >= m->left && column < m->left + m->side;
-                double mean = 0;
-                for (size_t other = 0; other < area; other++) {
-                    mean += portion[at / area * area + other] / (double)area;
-                }
-                assert_true(is_erased ? fabs(out[at] - mean) <= 0.5001 : out[at] == portion[at]);
-            }
-        }
-    }
-}
-
-static void holes_are_anywhere(void **state) {
-    (void)state;
-    const augmentation a = {.erase = 5};
-    const split s = {SPLIT_RUNS, 1, 1, 28, 20};
-    int left[20] = {0}, top[28] = {0};
-    for (uint32_t row = 0; row < DRAWN; row++) {
-        augment_map m = augment_draw(&a, &s, 1, 5, row);
-        assert_int_equal(m.side, 5);
-        assert_true(m.xx == 1 && m.xy == 0 && m.yx == 0 && m.yy == 1 && m.x0 == 0 && m.y0 == 0);
-        assert_in_range(m.left + 2, 0, 19);
-        assert_in_range(m.top + 2, 0, 27);
-        left[m.left + 2]++;
-        top[m.top + 2]++;
-    }
-    for (size_t i = 0; i < 28; i++) {
-        assert_true(i >= 20 || (left[i] > DRAWN / 40 && left[i] < DRAWN / 10));
-        assert_true(top[i] > DRAWN / 56 && top[i] < DRAWN / 14);
-    }
-}
-
 /* In double: where the middle goes, how far things turn and grow. */
 static void draws_stay_within_their_bounds(void **state) {
     (void)state;
@@ -203,8 +151,6 @@ static void what_cannot_be_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_by_hand),
-        cmocka_unit_test(a_hole_by_hand),
-        cmocka_unit_test(holes_are_anywhere),
         cmocka_unit_test(draws_stay_within_their_bounds),
         cmocka_unit_test(draws_depend_on_seed_step_and_row),
         cmocka_unit_test(portions_are_distorted_alike),

@@ -27,7 +27,6 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
     assert_true(a->augment.shift == b->augment.shift && a->augment.rotation == b->augment.rotation);
     assert_true(a->augment.scale == b->augment.scale && a->augment.shear == b->augment.shear);
     assert_int_equal(a->augment.flip, b->augment.flip);
-    assert_int_equal(a->augment.erase, b->augment.erase);
     assert_int_equal(a->encoder.batch_norm, b->encoder.batch_norm);
     assert_int_equal(a->encoder.soft, b->encoder.soft);
     assert_int_equal(a->encoder.noise, b->encoder.noise);
@@ -127,7 +126,7 @@ static void every_key_is_read(void **state) {
         .name = "whole",
         .title = "Every key",
         .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000, EXPERIMENT_TEST_UNTOUCHED},
-        .augment = {1.5f, 10, 0.1f, 0.2f, true, 8},
+        .augment = {1.5f, 10, 0.1f, 0.2f, true},
         .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH, ZOO_LOGISTIC_NOISE, 0.5f},
         .decoder = {ZOO_LINEAR},
         .classifier = {ZOO_MNIST, 1000},
