@@ -162,8 +162,10 @@ void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *p
     job_load_inputs(j, row, portion, 1);
 }
 
+/* Within what a float tells of a sigmoid on both its sides alike: +-16.6. */
 static float logit(float s) {
-    float inside = s < FLT_MIN ? FLT_MIN : s > 1 - FLT_EPSILON / 2 ? 1 - FLT_EPSILON / 2 : s;
+    const float least = FLT_EPSILON / 2, most = 1 - least;
+    float inside = s < least ? least : s > most ? most : s;
     return logf(inside) - log1pf(-inside);
 }
 

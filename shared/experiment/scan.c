@@ -66,6 +66,8 @@ static const char *demand_of(const cyaml_schema_value_t *schema, const yaml_node
         return is_number(text) && !is_cut ? NULL : "must be a number";
     case CYAML_BOOL:
         return is_switch(text) && !is_cut ? NULL : "must be true or false";
+    case CYAML_IGNORE:
+        return strcmp(text, "0") == 0 ? NULL : "is no option any more: leave it out";
     default:
         return NULL;
     }

@@ -91,6 +91,7 @@ static const cyaml_schema_field_t augment_fields[] = {
     CYAML_FIELD_FLOAT("scale", OPTIONAL, experiment, augment.scale),
     CYAML_FIELD_FLOAT("shear", OPTIONAL, experiment, augment.shear),
     CYAML_FIELD_BOOL("flip", OPTIONAL, experiment, augment.flip),
+    CYAML_FIELD_IGNORE("erase", OPTIONAL), /* no option any more; runs from then have it, as 0 */
     CYAML_FIELD_END,
 };
 

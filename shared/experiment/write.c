@@ -116,6 +116,9 @@ static void put_sequence(writer *w, const cyaml_schema_field_t *field, const cha
 
 static void put_mapping(writer *w, const cyaml_schema_field_t *fields, const char *data, const char *indent) {
     for (const cyaml_schema_field_t *field = fields; field->key; field++) {
+        if (field->value.type == CYAML_IGNORE) {
+            continue;
+        }
         put(w, "%s%s:", indent, field->key);
         if (field->value.type == CYAML_MAPPING) {
             put(w, "\n");

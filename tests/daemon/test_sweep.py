@@ -164,11 +164,12 @@ ONE = "base: base.yaml\nvariants:\n  base: {}\n"
 
 
 class Later(SweepCase):
-    def test_a_run_from_before_a_key_was_known_is_kept(self):
+    def test_a_run_from_when_there_were_other_keys_is_kept(self):
         self.sweep(ONE)
         run = self.to / "base"
         text, count = re.subn(r"(?m)^  shifted: 0\n", "", (run / "experiment.yaml").read_text())
-        self.assertEqual(count, 1)
+        text, gone = re.subn(r"(?m)^  flip: false\n", r"\g<0>  erase: 0\n", text)  # a key of then that is gone
+        self.assertEqual((count, gone), (1, 1))
         (run / "experiment.yaml").write_text(text)
         result = json.loads((run / "result.json").read_text())
         result["run"] = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -117,6 +117,7 @@ class Meddler:
         with suppress(OSError):
             while chunk := source.recv(65536):
                 sink.sendall(chunk)
+        with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
 
     def change(self, source, sink):

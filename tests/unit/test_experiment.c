@@ -171,6 +171,17 @@ static void what_is_left_out_is_nothing(void **state) {
     assert_resolves(&e);
 }
 
+/* Runs keep their experiment with every key of its time. */
+static void a_key_that_is_gone_is_read_where_it_was_off(void **state) {
+    (void)state;
+    const change off = {"augment.flip", "true\n  erase: 0"}, on = {"augment.flip", "true\n  erase: 8"};
+    experiment e;
+    must_parse(&off, 1, &e);
+    assert_resolves(&e);
+    assert_int_equal(parse_changed(&on, 1, &e), ERR_INPUT);
+    assert_non_null(strstr(err_text(), ": key augment.erase is no option any more: leave it out"));
+}
+
 /* Texts that YAML has to quote, escape or fold. */
 static void titles_survive_the_resolved_copy(void **state) {
     (void)state;
@@ -349,11 +360,17 @@ static void the_sums_follow_from_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_shipped_file_loads),          cmocka_unit_test(every_key_is_read),
-        cmocka_unit_test(what_is_left_out_is_nothing),       cmocka_unit_test(titles_survive_the_resolved_copy),
-        cmocka_unit_test(numbers_survive_the_resolved_copy), cmocka_unit_test(the_run_changes_with_every_value),
-        cmocka_unit_test(the_run_is_the_texts_digest),       cmocka_unit_test(a_text_of_the_largest_size_is_read),
-        cmocka_unit_test(the_longest_resolved_copy_fits),    cmocka_unit_test(nets_follow_from_it),
+        cmocka_unit_test(every_shipped_file_loads),
+        cmocka_unit_test(every_key_is_read),
+        cmocka_unit_test(what_is_left_out_is_nothing),
+        cmocka_unit_test(a_key_that_is_gone_is_read_where_it_was_off),
+        cmocka_unit_test(titles_survive_the_resolved_copy),
+        cmocka_unit_test(numbers_survive_the_resolved_copy),
+        cmocka_unit_test(the_run_changes_with_every_value),
+        cmocka_unit_test(the_run_is_the_texts_digest),
+        cmocka_unit_test(a_text_of_the_largest_size_is_read),
+        cmocka_unit_test(the_longest_resolved_copy_fits),
+        cmocka_unit_test(nets_follow_from_it),
         cmocka_unit_test(the_sums_follow_from_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
