@@ -25,7 +25,7 @@ typedef struct run_position {
     uint64_t step;
     uint32_t epoch, batch;
     uint32_t evaluations; /* done so far */
-    double loss_sum;      /* over samples, since the last evaluation */
+    double loss_sum;      /* over samples, since the last evaluation, or since the epoch began where that is later */
     uint64_t correct, seen;
 } run_position;
 

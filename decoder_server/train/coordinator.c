@@ -261,7 +261,7 @@ static void train_on_batch(coordinator *c) {
     c->at.batch++;
     send_gradients(c, of_step, rows, gradient);
     step_update_begin(c->step);
-    if (!course_evaluates_at(c->e, &c->at, c->batches) && !course_saves_at(c->e, &c->at)) {
+    if (!course_evaluates_at(c->e, &c->at, c->batches) && !course_saves_at(c->e, &c->at, c->batches)) {
         send_batch(c);
     }
     c->state = UPDATING;
@@ -286,7 +286,8 @@ void coordinator_work_done(coordinator *c) {
     coordinator_report(c, "training", NULL);
     if (course_evaluates_at(c->e, &c->at, c->batches)) {
         evaluation_start(c);
-    } else if (course_saves_at(c->e, &c->at)) {
+    } else if (course_saves_at(c->e, &c->at, c->batches)) {
+        course_step_on(&c->at, c->batches);
         saving_start(c);
     }
 }

@@ -40,14 +40,21 @@ err course_check_position(const run *r, uint32_t batches) {
                     r->folder, p->batch, p->epoch, epochs, batches);
 }
 
-bool course_saves_at(const experiment *e, const run_position *at) {
+bool course_saves_at(const experiment *e, const run_position *at, uint32_t batches) {
     uint32_t every = e->training.checkpoint_every;
-    return every > 0 && at->step % every == 0;
+    return at->batch == batches || (every > 0 && at->step % every == 0);
 }
 
 bool course_evaluates_at(const experiment *e, const run_position *at, uint32_t batches) {
-    uint32_t every = e->training.evaluate_every;
-    return at->batch == batches || (every > 0 && at->batch % every == 0);
+    uint32_t every = e->training.evaluate_every, epochs = e->training.evaluate_epochs, ended = at->epoch + 1;
+    bool is_due = epochs == 0 || ended % epochs == 0 || ended == e->training.epochs;
+    return (at->batch == batches && is_due) || (every > 0 && at->batch % every == 0);
+}
+
+void course_step_on(run_position *at, uint32_t batches) {
+    if (at->batch == batches) {
+        *at = (run_position){.step = at->step, .epoch = at->epoch + 1, .evaluations = at->evaluations};
+    }
 }
 
 err course_check_loss(const run_position *at, double loss) {

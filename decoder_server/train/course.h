@@ -16,8 +16,11 @@ err course_check_labels(const experiment *e, const labels *l);
 err course_check_position(const run *r, uint32_t batches);
 
 /* Whether a checkpoint, and whether an evaluation is due at this position, just behind a step. */
-bool course_saves_at(const experiment *e, const run_position *at);
+bool course_saves_at(const experiment *e, const run_position *at, uint32_t batches);
 bool course_evaluates_at(const experiment *e, const run_position *at, uint32_t batches);
+
+/* Behind a step without an evaluation: where that was its epoch's last one, the next epoch begins. */
+void course_step_on(run_position *at, uint32_t batches);
 
 /* ERR_INPUT where the loss is no number: nothing can be learned any more. */
 err course_check_loss(const run_position *at, double loss);

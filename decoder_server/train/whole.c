@@ -232,14 +232,16 @@ static err train(whole *w) {
             return stopped();
         }
         err e = train_batch(w);
-        bool is_best = false, evaluates = course_evaluates_at(w->e, &w->at, w->batches);
-        if (!e && evaluates) {
+        bool is_best = false, saves = course_saves_at(w->e, &w->at, w->batches);
+        if (!e && course_evaluates_at(w->e, &w->at, w->batches)) {
             e = evaluate(w, &is_best);
+            saves = true;
         }
         if (e) {
             return e;
         }
-        if (evaluates || course_saves_at(w->e, &w->at)) {
+        course_step_on(&w->at, w->batches);
+        if (saves) {
             save(w, is_best);
         }
     }

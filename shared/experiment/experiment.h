@@ -73,6 +73,7 @@ typedef struct experiment {
         uint64_t seed;
         uint32_t checkpoint_every; /* steps; 0: at the end of each epoch only */
         uint32_t evaluate_every;   /* steps; 0: at the end of each epoch only */
+        uint32_t evaluate_epochs;  /* at the end of every so many epochs and of the last; 0: of each */
         uint32_t early_stop;       /* evaluations without a better validation accuracy; 0: never */
         bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
         nn_precision precision;    /* of every net's work */

@@ -118,6 +118,7 @@ static const cyaml_schema_field_t training_fields[] = {
     CYAML_FIELD_UINT("seed", REQUIRED, experiment, training.seed),
     CYAML_FIELD_UINT("checkpoint_every", OPTIONAL, experiment, training.checkpoint_every),
     CYAML_FIELD_UINT("evaluate_every", OPTIONAL, experiment, training.evaluate_every),
+    CYAML_FIELD_UINT("evaluate_epochs", OPTIONAL, experiment, training.evaluate_epochs),
     CYAML_FIELD_UINT("early_stop", OPTIONAL, experiment, training.early_stop),
     CYAML_FIELD_BOOL("keep_best", OPTIONAL, experiment, training.keep_best),
     CYAML_FIELD_ENUM("precision", NAMED | OPTIONAL, experiment, training.precision, precisions,

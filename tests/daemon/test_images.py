@@ -323,6 +323,13 @@ class Alone(ImageCase):
         self.local(experiment, self.run_folder, "--resume", split="whole")
         self.assertEqual((weights(self.run_folder, 0), (self.run_folder / "result.json").read_bytes()), before)
 
+    def test_evaluated_behind_some_epochs_only(self):
+        always, rare = self.folder / "always", self.folder / "rare"
+        self.local(self.experiment(QUICK, training__epochs=5), always, split="whole")
+        self.local(self.experiment(QUICK, training__epochs=5, training__evaluate_epochs=2), rare, split="whole")
+        wanted = [entry for entry in history(always) if entry["epoch"] in (2, 4, 5)]
+        self.assertEqual(history(rare), wanted)
+
     def test_a_signal_ends_it_and_it_resumes(self):
         experiment = self.experiment(QUICK, classifier__hidden=500, training__epochs=60, training__checkpoint_every=7)
         self.local(experiment, self.folder / "reference", split="whole")

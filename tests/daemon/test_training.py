@@ -514,6 +514,33 @@ class Keeping(TrainingCase):
         result = read_json(self.reference(experiment)[0] / "result.json")
         self.assertEqual(result["epochs"], 2)
 
+    def test_evaluations_behind_some_epochs_only(self):
+        """What is trained stays the same, interrupted or not; each epoch ends with a checkpoint."""
+        rare = self.experiment(training__epochs=5, training__evaluate_epochs=2)
+        server, nodes = self.start(rare)
+        self.end_well(server, nodes)
+        self.assert_same_weights(rare)
+        result = read_json(self.run_folder / "result.json")
+        self.assertEqual([e["epoch"] for e in result["history"]], [2, 4, 5])
+        self.assertEqual([e["step"] for e in events(self.run_folder, "committed")], [BATCHES * n for n in range(1, 6)])
+        always = read_json(self.reference(self.experiment(training__epochs=5))[0] / "result.json")
+        for ours, theirs in zip(result["history"], [always["history"][n - 1] for n in (2, 4, 5)]):
+            for key in ("loss", "train_accuracy", "soft_accuracy", "rounded_accuracy"):
+                self.assertEqual(ours[key], theirs[key], key)
+
+    def test_an_epoch_without_an_evaluation_is_gone_on_from(self):
+        experiment = self.experiment(**SLOW, training__epochs=3, training__evaluate_epochs=3)
+        server, nodes = self.start(experiment, node_options=())
+        self.wait_for_event("committed")
+        server.kill()
+        for node in nodes:
+            node.signal(signal.SIGTERM)
+            node.wait(0)
+        server, nodes = self.start(experiment, "--resume")
+        self.end_well(server, nodes)
+        self.assert_same_weights(experiment)
+        self.assertEqual(len(read_json(self.run_folder / "result.json")["history"]), 1)
+
     def test_checkpoints_inside_an_epoch_change_nothing(self):
         plain = self.reference(self.experiment())[0]
         often = self.reference(self.experiment(training__checkpoint_every=13))[0]

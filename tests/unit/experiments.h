@@ -64,6 +64,7 @@ static const experiment_key all_keys[] = {
     {"training", "seed", "18446744073709551615", "18446744073709551614", COUNT, false},
     {"training", "checkpoint_every", "70", "71", COUNT, true},
     {"training", "evaluate_every", "110", "111", COUNT, true},
+    {"training", "evaluate_epochs", "3", "4", COUNT, true},
     {"training", "early_stop", "6", "7", COUNT, true},
     {"training", "keep_best", "true", "false", SWITCH, true},
     {"training", "portion_dropout", "0.25", "0.251", NUMBER, true},

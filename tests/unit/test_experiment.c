@@ -50,6 +50,7 @@ static void assert_same_training(const experiment *a, const experiment *b) {
     assert_true(a->training.seed == b->training.seed);
     assert_int_equal(a->training.checkpoint_every, b->training.checkpoint_every);
     assert_int_equal(a->training.evaluate_every, b->training.evaluate_every);
+    assert_int_equal(a->training.evaluate_epochs, b->training.evaluate_epochs);
     assert_int_equal(a->training.early_stop, b->training.early_stop);
     assert_int_equal(a->training.keep_best, b->training.keep_best);
     assert_int_equal(a->training.precision, b->training.precision);
@@ -132,7 +133,7 @@ static void every_key_is_read(void **state) {
         .classifier = {ZOO_MNIST, 1000},
         .loss = {0.75f, 0.1f},
         .optimiser = {NN_SGD, 0.001f, 0.5f, 0.01f, NN_ONE_CYCLE},
-        .training = {10, 100, UINT64_MAX, 70, 110, 6, true, NN_F32, 0.25f, 0.99f},
+        .training = {10, 100, UINT64_MAX, 70, 110, 3, 6, true, NN_F32, 0.25f, 0.99f},
         .paper = {29, 50, 98.5f, 97.5f, 93.5f},
     };
     must_parse(NULL, 0, &e);
