@@ -237,7 +237,7 @@ class Serving(Case):
 class Training(Case):
     """The same training twice, undisturbed and with everything that can happen to it: the weights are the same bytes."""
 
-    SETTINGS = {"FEWBIT_TRAIN": 5000, "FEWBIT_TEST": 500, "FEWBIT_EPOCHS": 80}
+    SETTINGS = {"FEWBIT_TRAIN": 5000, "FEWBIT_TEST": 500, "FEWBIT_EPOCHS": 160}
     HEADERS = 66  # Ethernet, IP, TCP with time stamps
 
     @classmethod
@@ -272,7 +272,9 @@ class Training(Case):
         stack.up("keeper")
         stack.up()
         node, network = stack.container("node-1"), stack.volume("links")
-        disturbances = {
+        disturbances = {  # disks first: they must be full before the training is over
+            "server's disk full": lambda: self.fill_until("runs", r"checkpoint \d+ failed, .*: .*runs/.*No space left"),
+            "node's disk full": lambda: self.fill_until("state-1", r"checkpoint \d+ failed, .*portion 1: .*No space left"),
             "node crashes": lambda: stack.crash("node-0"),
             "server crashes": lambda: stack.crash("decoder"),
             "node killed by the engine": lambda: (docker("kill", node), docker("start", node)),
@@ -281,8 +283,6 @@ class Training(Case):
             "node frozen for 20 s": lambda: (docker("pause", node), time.sleep(20), docker("unpause", node)),
             "node cut off": lambda: (docker("network", "disconnect", network, node), self.await_loss(),
                                      docker("network", "connect", network, node)),
-            "server's disk full": lambda: self.fill_until("runs", r"checkpoint \d+ failed, .*: .*runs/.*No space left"),
-            "node's disk full": lambda: self.fill_until("state-1", r"checkpoint \d+ failed, .*portion 1: .*No space left"),
         }
         for what, disturb in disturbances.items():
             at = self.reach(2)
