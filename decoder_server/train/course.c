@@ -108,13 +108,8 @@ err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation
         return e;
     }
     *is_best = r->experiment.training.keep_best && last_is_best(r);
-    bool ends_epoch = at->batch == batches;
-    *at = (run_position){
-        .step = at->step,
-        .epoch = at->epoch + ends_epoch,
-        .batch = ends_epoch ? 0 : at->batch,
-        .evaluations = at->evaluations + 1,
-    };
+    *at = (run_position){.step = at->step, .epoch = at->epoch, .batch = at->batch, .evaluations = at->evaluations + 1};
+    course_step_on(at, batches);
     return ERR_OK;
 }
 

@@ -19,7 +19,7 @@ err course_check_position(const run *r, uint32_t batches);
 bool course_saves_at(const experiment *e, const run_position *at, uint32_t batches);
 bool course_evaluates_at(const experiment *e, const run_position *at, uint32_t batches);
 
-/* Behind a step without an evaluation: where that was its epoch's last one, the next epoch begins. */
+/* Where the step before was its epoch's last one, the next epoch begins. course_end_period sees to it itself. */
 void course_step_on(run_position *at, uint32_t batches);
 
 /* ERR_INPUT where the loss is no number: nothing can be learned any more. */
