@@ -305,9 +305,7 @@ static size_t pack_first_rounds(encoder *e, const job *j, bool live, uint64_t fi
     uint32_t width = j->experiment.encoder.bits, upto = j->rounds.upto[unasked - 1];
     memset(j->packed, 0, pack_bytes((size_t)rows * upto));
     for (uint32_t i = 0; i < rows; i++) {
-        uint8_t whole[PACK_CODE_BITS_MAX / 8];
-        pack_soft(soft + (size_t)i * width, width, whole);
-        uint64_t code = pack_get(whole, 0, width);
+        uint64_t code = pack_code(soft + (size_t)i * width, width);
         pack_put(j->packed, (size_t)i * upto, upto, rounds_first(&j->rounds, unasked - 1, code));
         held_put(e->held, live, first + i, number_of(j), unasked, code);
     }

@@ -210,9 +210,7 @@ void job_keep(job *j, enum dataset_part part, uint32_t first, uint32_t count) {
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint8_t code[PACK_CODE_BITS_MAX / 8];
-        pack_soft(j->soft + (size_t)i * bits, bits, code);
-        pack_put(k->bits, (size_t)(k->count + i) * bits, bits, pack_get(code, 0, bits));
+        pack_put(k->bits, (size_t)(k->count + i) * bits, bits, pack_code(j->soft + (size_t)i * bits, bits));
     }
     k->count += count;
 }

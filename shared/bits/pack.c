@@ -11,6 +11,14 @@ void pack_soft(const float *soft, size_t n, uint8_t *out) {
     }
 }
 
+uint64_t pack_code(const float *soft, unsigned width) {
+    uint64_t code = 0;
+    for (unsigned i = 0; i < width; i++) {
+        code |= (uint64_t)decision_bit(soft[i]) << i;
+    }
+    return code;
+}
+
 void unpack_soft(const uint8_t *in, size_t n, float *out) {
     for (size_t i = 0; i < n; i++) {
         out[i] = (float)((in[i / 8] >> (i % 8)) & 1);

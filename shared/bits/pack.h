@@ -19,6 +19,9 @@ static inline size_t pack_bytes(size_t bits) {
 /* Decides and packs soft [n] into out [pack_bytes(n)]. */
 void pack_soft(const float *soft, size_t n, uint8_t *out);
 
+/* Decides soft [width], one code; its bits as pack_get() gives them. */
+uint64_t pack_code(const float *soft, unsigned width);
+
 /* out [n] gets 0.0 or 1.0 for n bits of `in`, from bit 0. */
 void unpack_soft(const uint8_t *in, size_t n, float *out);
 

@@ -1,7 +1,6 @@
 #include "nn/build.h"
 
 #include "nn/numbers.h"
-#include "nn/zoo.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -124,8 +123,8 @@ static void describe(builder *b, nn_layer *layer, size_t at, size_t taken, nn_sh
     layer->second = *layer_at(b, at + 1);
     layer->from = from;
     layer->to = b->shapes[at + taken - 1];
-    layer->in = zoo_elements(layer->from);
-    layer->out = zoo_elements(layer->to);
+    layer->in = nn_shape_elements(layer->from);
+    layer->out = nn_shape_elements(layer->to);
     layer->place = at;
     layer->max_rows = options->max_rows;
     layer->lanes = options->lanes;
@@ -205,7 +204,7 @@ static err make_layer(builder *b, size_t at, nn_shape from, size_t *taken) {
     nn_layer *layer = &net->layers[index];
     nn_wiring *w = &net->wiring[index];
     nn_kind kind = layer_at(b, at)->kind;
-    bool pair = is_pair(b, at, zoo_elements(from));
+    bool pair = is_pair(b, at, nn_shape_elements(from));
     *taken = pair || takes_relu(b, at) ? 2 : 1;
     wire(b, index, kind);
     describe(b, layer, at, *taken, from);
@@ -221,7 +220,7 @@ static err make_layer(builder *b, size_t at, nn_shape from, size_t *taken) {
 }
 
 static err make_layers(builder *b) {
-    err failed = zoo_shapes(b->spec, b->shapes);
+    err failed = nn_spec_shapes(b->spec, b->shapes);
     for (size_t at = 0, taken; at < b->spec->count && !failed; at += taken) {
         failed = make_layer(b, at, at == 0 ? (nn_shape){1, 1, b->spec->inputs} : b->shapes[at - 1], &taken);
     }

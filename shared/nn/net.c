@@ -1,7 +1,6 @@
 #include "nn/net.h"
 
 #include "nn/build.h"
-#include "nn/zoo.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -231,9 +230,9 @@ nn_tensor *nn_net_tensor(nn_net *net, size_t index) {
 /* A sample's multiply-adds in one pass through a layer; shapes: what each layer puts out. */
 static double layer_macs(const nn_spec *spec, const nn_shape *shapes, size_t at, nn_shape from) {
     const nn_layer_spec *s = &spec->layers[at];
-    double out = (double)zoo_elements(shapes[at]);
+    double out = (double)nn_shape_elements(shapes[at]);
     if (s->kind == NN_DENSE) {
-        return out * (double)zoo_elements(from);
+        return out * (double)nn_shape_elements(from);
     }
     return s->kind == NN_CONVOLUTION ? out * from.channels * s->kernel * s->kernel : 0;
 }
@@ -242,7 +241,7 @@ double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) 
     nn_shape shapes[NN_LAYERS_MAX], entry = {1, 1, spec->inputs}, from = entry;
     double all = 0;
     bool is_reached = input_gradient;
-    if (zoo_shapes(spec, shapes)) {
+    if (nn_spec_shapes(spec, shapes)) {
         return 0;
     }
     for (size_t i = 0; i < spec->count; i++) {

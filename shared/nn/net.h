@@ -49,6 +49,10 @@ typedef struct nn_shape {
     uint32_t channels, height, width;
 } nn_shape;
 
+static inline size_t nn_shape_elements(nn_shape shape) {
+    return (size_t)shape.channels * shape.height * shape.width;
+}
+
 /* One layer of a description. */
 typedef struct nn_layer_spec {
     nn_kind kind;
@@ -73,6 +77,10 @@ typedef struct nn_spec {
     nn_layer_spec layers[NN_LAYERS_MAX];
     size_t count;
 } nn_spec;
+
+/* What each layer of a description puts out; a flat row is {1, 1, features}. ERR_INPUT naming the first layer
+ * that does not fit what comes before; its shape and those of all behind it are zero then. */
+err nn_spec_shapes(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]);
 
 typedef enum nn_mode { NN_TRAIN, NN_EVALUATE } nn_mode;
 

@@ -74,11 +74,11 @@ err zoo_check_encoder(const zoo_encoder *encoder, nn_shape portion) {
     nn_spec spec;
     nn_shape shapes[NN_LAYERS_MAX];
     zoo_describe_encoder(encoder, portion, &spec);
-    err failed = zoo_shapes(&spec, shapes);
+    err failed = nn_spec_shapes(&spec, shapes);
     if (failed) {
         return failed;
     }
-    size_t outputs = zoo_elements(shapes[spec.count - 1]);
+    size_t outputs = nn_shape_elements(shapes[spec.count - 1]);
     if (outputs != encoder->bits) {
         return err_fail(ERR_INPUT, "makes %zu numbers of a portion of %ux%ux%u, not %u", outputs, portion.channels,
                         portion.height, portion.width, encoder->bits);
@@ -113,12 +113,12 @@ err zoo_check_head(const zoo_head *head, const char **part) {
     nn_spec spec;
     nn_shape shapes[NN_LAYERS_MAX];
     zoo_describe_head(head, &spec);
-    err failed = zoo_shapes(&spec, shapes);
+    err failed = nn_spec_shapes(&spec, shapes);
     bool is_bare = head->decoder == ZOO_NO_DECODER || head->decoder == ZOO_DIRECT;
     bool is_classifier = is_bare || (failed && classifier_fails(&spec, shapes));
     *part = is_classifier ? "classifier" : "decoder";
     nn_shape decoded = decoded_shape(&spec, shapes), sample = head->sample;
-    bool is_flat = decoded.channels == 1 && decoded.height == 1 && decoded.width == zoo_elements(sample);
+    bool is_flat = decoded.channels == 1 && decoded.height == 1 && decoded.width == nn_shape_elements(sample);
     if (is_bare || (failed && !is_classifier) || is_flat || memcmp(&decoded, &sample, sizeof sample) == 0) {
         return failed;
     }

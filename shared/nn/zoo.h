@@ -103,12 +103,4 @@ err zoo_check_encoder(const zoo_encoder *encoder, nn_shape portion);
  * sample. */
 err zoo_check_head(const zoo_head *head, const char **part);
 
-/* What each layer of a description puts out; a flat row is {1, 1, features}. ERR_INPUT naming the first layer
- * that does not fit what comes before; its shape and those of all behind it are zero then. */
-err zoo_shapes(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]);
-
-static inline size_t zoo_elements(nn_shape shape) {
-    return (size_t)shape.channels * shape.height * shape.width;
-}
-
 #endif

@@ -297,7 +297,7 @@ static void add_decision(zoo_builder *b, const zoo_encoder *e, const char *norm)
 }
 
 void zoo_describe_encoder(const zoo_encoder *e, nn_shape portion, nn_spec *spec) {
-    zoo_builder b = zoo_begin(spec, zoo_elements(portion), "encoder");
+    zoo_builder b = zoo_begin(spec, nn_shape_elements(portion), "encoder");
     if (e->net != ZOO_NO_ENCODER) {
         nets[e->net].add(&b, e, portion);
         add_decision(&b, e, nets[e->net].norm);

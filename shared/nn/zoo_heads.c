@@ -9,7 +9,7 @@ static void add_convolution_relu(zoo_builder *b, uint32_t outputs, uint32_t kern
 /* A dense layer to the sample's size. The classifier shapes it as it needs. */
 static void linear(zoo_builder *b, const zoo_head *h, uint32_t side) {
     (void)side;
-    zoo_add_dense(b, (uint32_t)zoo_elements(h->sample));
+    zoo_add_dense(b, (uint32_t)nn_shape_elements(h->sample));
 }
 
 /* Written for 3x4x4: 3x8x8, 6x10x10, 6x20x20, 12x22x22, 12x44x44, 6x38x38, 3x32x32. */
@@ -102,7 +102,7 @@ void zoo_describe_head(const zoo_head *h, nn_spec *spec) {
         [ZOO_MLP] = hidden_layer,
     };
     bool is_alone = h->decoder == ZOO_NO_DECODER;
-    size_t inputs = is_alone ? zoo_elements(h->sample) : (size_t)h->portions * h->bits;
+    size_t inputs = is_alone ? nn_shape_elements(h->sample) : (size_t)h->portions * h->bits;
     zoo_builder b = zoo_begin(spec, inputs, "decoder");
     add_decoder(&b, h);
     b.fixed = h->training == ZOO_TRAIN_FROZEN;

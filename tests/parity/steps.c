@@ -226,10 +226,10 @@ static size_t add_dropouts(const system_of *s, safetensors_entry *entries, size_
     static char names[MOST_ENTRIES][48];
     static uint32_t sizes[MOST_ENTRIES][3];
     nn_shape shapes[NN_LAYERS_MAX];
-    must(zoo_shapes(&s->encoder, shapes));
+    must(nn_spec_shapes(&s->encoder, shapes));
     for (size_t i = 0; i < s->encoder.count; i++) {
         for (uint32_t k = 0; s->encoder.layers[i].kind == NN_DROPOUT && k < s->portions; k++) {
-            uint32_t width = (uint32_t)zoo_elements(shapes[i]);
+            uint32_t width = (uint32_t)nn_shape_elements(shapes[i]);
             snprintf(names[count], sizeof names[count], "dropout.%u.%zu", k, i);
             memcpy(sizes[count], (uint32_t[]){s->steps, s->rows, width}, sizeof sizes[count]);
             entries[count] = (safetensors_entry){names[count], 3, sizes[count], dropped(s, k, i, width)};

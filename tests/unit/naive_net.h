@@ -4,7 +4,6 @@
 #define FEWBIT_TESTS_UNIT_NAIVE_NET_H
 
 #include "nn/net.h"
-#include "nn/zoo.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -38,11 +37,11 @@ static inline double *naive_zeroes(size_t n) {
 }
 
 static inline size_t naive_in(const naive_layer *l) {
-    return zoo_elements(l->from);
+    return nn_shape_elements(l->from);
 }
 
 static inline size_t naive_out(const naive_layer *l) {
-    return zoo_elements(l->to);
+    return nn_shape_elements(l->to);
 }
 
 /* The open block's fork and the end of its main path, by the layer that closes it or turns to its second path. */
@@ -95,7 +94,7 @@ static inline void naive_take_tensors(naive_layer *l, nn_net *net, size_t *next)
 static inline naive_net *naive_net_new(const nn_spec *spec, nn_net *net, size_t rows) {
     naive_net *n = calloc(1, sizeof *n);
     nn_shape shapes[NN_LAYERS_MAX];
-    if (!n || zoo_shapes(spec, shapes)) {
+    if (!n || nn_spec_shapes(spec, shapes)) {
         abort();
     }
     n->spec = *spec;

@@ -122,6 +122,7 @@ static void the_decision_is_that_of_rounding_half_to_even(void **state) {
         uint8_t packed = 0xff;
         pack_soft(&cases[i].soft, 1, &packed);
         assert_int_equal(packed, cases[i].bit);
+        assert_int_equal(pack_code(&cases[i].soft, 1), cases[i].bit);
     }
 }
 
@@ -150,6 +151,10 @@ static void soft_outputs_survive_packing(void **state) {
         assert_int_equal(packed[pack_bytes(n)], 0xff);
         assert_true(back[n] == -1.0f);
         assert_true(pack_tail_is_clear(packed, n));
+        for (unsigned width = 1; width <= n && width <= PACK_CODE_BITS_MAX; width++) {
+            size_t at = n - width;
+            assert_true(pack_code(soft + at, width) == pack_get(packed, at, width));
+        }
         free(soft);
         free(back);
         free(packed);

@@ -2,7 +2,6 @@
  * the memory they take. */
 #include "nn/numbers.h"
 #include "nn/plan.h"
-#include "nn/zoo.h"
 #include "tests/unit/image_nets.h"
 
 #include <cblas.h>
@@ -56,16 +55,7 @@ static void train_some(outcome *out, lanes *l, nn_precision precision) {
 }
 
 static void assert_same_outcome(const outcome *a, const outcome *b) {
-    for (size_t i = 0; i < nn_net_tensor_count(a->net); i++) {
-        const nn_tensor *t = nn_net_tensor(a->net, i), *u = nn_net_tensor(b->net, i);
-        size_t size = t->count * sizeof(float);
-        assert_memory_equal(t->value, u->value, size);
-        if (t->is_parameter) {
-            assert_memory_equal(t->gradient, u->gradient, size);
-            assert_memory_equal(t->state[0], u->state[0], size);
-            assert_memory_equal(t->state[1], u->state[1], size);
-        }
-    }
+    assert_same_tensors(a->net, b->net);
     assert_memory_equal(a->y, b->y, sizeof a->y);
     assert_memory_equal(a->dx, b->dx, sizeof a->dx);
     assert_memory_equal(a->evaluated, b->evaluated, sizeof a->evaluated);

@@ -40,7 +40,7 @@ static const char *const kind_names[] = {
 static const char *told(const nn_spec *spec) {
     static char text[4096];
     nn_shape shapes[NN_LAYERS_MAX], before = {0, 0, 0};
-    if (zoo_shapes(spec, shapes)) {
+    if (nn_spec_shapes(spec, shapes)) {
         fail_msg("%s", err_text());
     }
     size_t used = 0;
@@ -85,7 +85,7 @@ static void assert_encoder(const zoo_encoder *e, nn_shape portion, const char *l
     nn_spec spec;
     memset(&spec, 0xff, sizeof spec);
     zoo_describe_encoder(e, portion, &spec);
-    assert_int_equal(spec.inputs, zoo_elements(portion));
+    assert_int_equal(spec.inputs, nn_shape_elements(portion));
     assert_net(&spec, layers, parameters, buffers);
     if (zoo_check_encoder(e, portion)) {
         fail_msg("%s", err_text());
@@ -259,7 +259,7 @@ static void assert_head(const zoo_head *h, const char *layers, size_t parameters
     nn_spec spec;
     memset(&spec, 0xff, sizeof spec);
     zoo_describe_head(h, &spec);
-    assert_int_equal(spec.inputs, h->decoder == ZOO_NO_DECODER ? zoo_elements(h->sample) : h->portions * h->bits);
+    assert_int_equal(spec.inputs, h->decoder == ZOO_NO_DECODER ? nn_shape_elements(h->sample) : h->portions * h->bits);
     assert_net(&spec, layers, parameters, buffers);
     const char *part;
     if (zoo_check_head(h, &part)) {
@@ -492,7 +492,7 @@ static void heads_that_do_not_fit(void **state) {
 /* Descriptions by hand: [0] is what comes first, so that one bad layer behind it stands alone. */
 static void assert_shapes_refused(const nn_spec *spec, const char *reason) {
     nn_shape shapes[NN_LAYERS_MAX];
-    assert_int_equal(zoo_shapes(spec, shapes), ERR_INPUT);
+    assert_int_equal(nn_spec_shapes(spec, shapes), ERR_INPUT);
     if (!strstr(err_text(), reason)) {
         fail_msg("'%s' does not say '%s'", err_text(), reason);
     }

@@ -1,5 +1,5 @@
 /* What the layers of a description put out. */
-#include "nn/zoo.h"
+#include "nn/net.h"
 
 #include <string.h>
 
@@ -75,7 +75,7 @@ static void take_image_layer(walk *w, const nn_layer_spec *s) {
     case NN_FLATTEN:
         w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside a block" : NULL;
         w->is_image = false;
-        w->now = flat(zoo_elements(w->now));
+        w->now = flat(nn_shape_elements(w->now));
         break;
     case NN_CONVOLUTION:
         w->now = slide(w, s, s->outputs);
@@ -102,7 +102,7 @@ static void take_image_layer(walk *w, const nn_layer_spec *s) {
 static void take_layer(walk *w, const nn_layer_spec *s) {
     switch (s->kind) {
     case NN_IMAGE:
-        if (w->is_image || zoo_elements(s->shape) != zoo_elements(w->now)) {
+        if (w->is_image || nn_shape_elements(s->shape) != nn_shape_elements(w->now)) {
             w->complaint = "is an image of other size than what it is made of";
         }
         w->is_image = true;
@@ -126,7 +126,7 @@ static void take_layer(walk *w, const nn_layer_spec *s) {
         take_image_layer(w, s);
         break;
     }
-    size_t elements = zoo_elements(w->now);
+    size_t elements = nn_shape_elements(w->now);
     if (!w->complaint && elements == 0) {
         w->complaint = "leaves nothing";
     } else if (!w->complaint && elements > ELEMENTS_MAX) {
@@ -134,7 +134,7 @@ static void take_layer(walk *w, const nn_layer_spec *s) {
     }
 }
 
-err zoo_shapes(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
+err nn_spec_shapes(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
     if (spec->count == 0 || spec->count > NN_LAYERS_MAX) {
         return err_fail(ERR_INPUT, "%zu layers, not 1 to %d", spec->count, NN_LAYERS_MAX);
     }
