@@ -158,6 +158,9 @@ static void print_for_people(const bench_options *o, const json_t *report) {
            o->codes ? "lone requests meanwhile" : "latencies", number_at(report, group, "count"),
            number_at(report, group, "p50"), number_at(report, group, "p90"), number_at(report, group, "p99"),
            number_at(report, group, "p99.9"), number_at(report, group, "max"));
+    if (number_at(report, NULL, "asked") > 0) {
+        printf("more bits asked of %.0f codes\n", number_at(report, NULL, "asked"));
+    }
     const char *status;
     json_t *count;
     json_object_foreach(json_object_get(report, "status"), status, count) {

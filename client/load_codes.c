@@ -1,59 +1,37 @@
 #include "client/load_codes.h"
 
-#include "base/arena.h"
 #include "base/clock.h"
-#include "base/rng.h"
-#include "bits/pack.h"
 #include "client/latency.h"
+#include "client/stand_in.h"
 #include "client/stop.h"
-#include "data/dataset.h"
-#include "wire/link.h"
-#include "wire/message.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-enum { FRAME_SAMPLES = 1000, EIGHT = 8, TURN_MS = 1, PATIENCE_SECONDS = 30, STATUS_OK = 200, FRAMES_A_TURN = 64 };
+enum { EIGHT = 8, TURN_MS = 1, PATIENCE_SECONDS = 30, STATUS_OK = 200 };
 
-typedef struct codes_run codes_run;
-
-/* One portion's link. */
-typedef struct sender {
-    codes_run *run;
-    uint32_t portion;
-    wire_link *link; /* NULL: down */
-    uint64_t step;   /* of the model */
-    bool may_push;
-    uint64_t sent; /* codes */
-} sender;
-
-struct codes_run {
+typedef struct codes_run {
     const load_codes *load;
     uv_loop_t loop;
     uv_timer_t turn;
-    arena unpacked;
-    sender senders[SPLIT_PORTIONS_MAX];
-    uint8_t *bits;  /* FRAME_SAMPLES random codes */
-    uint64_t first; /* id of the first sample */
+    stand_in *nodes[SPLIT_PORTIONS_MAX];
     uint64_t start_ns, end_ns;
     uint64_t started_waiting_ns;
-    bool is_over; /* all is sent that will be */
+    bool is_closing;
     err failure;
     char failure_text[256];
     /* the probes' thread */
     pthread_t prober;
     bool probes;
-    atomic_bool ends;
+    atomic_bool ends;          /* all is sent that will be */
     atomic_bool is_dealt_with; /* the probe behind the last code is answered */
     uint64_t dealt_with_ns;
     latency latency;
     uint64_t probes_failed;
-};
+} codes_run;
 
 static void fail(codes_run *r, err e) {
     if (!r->failure) {
@@ -62,95 +40,10 @@ static void fail(codes_run *r, err e) {
     }
 }
 
-static void tell(sender *s, message_type type, const ProtobufCMessage *body) {
-    uint8_t frame[FRAME_HEADER + FRAME_FIRST_MAX];
-    size_t size = message_frame_size(body);
-    if (s->link && size <= sizeof frame) {
-        message_pack_frame(type, body, frame);
-        link_send(s->link, frame, size);
-        link_flush(s->link);
-    }
-}
-
-static void say_hello(sender *s) {
-    const load_codes *load = s->run->load;
-    char name[32], digest[65];
-    uint32_t shape[3];
-    const dataset *set;
-    if (dataset_find(load->data_set, &set)) {
-        fail(s->run, ERR_INPUT);
-        return;
-    }
-    snprintf(name, sizeof name, "load-%u", s->portion);
-    memset(digest, '0', 64);
-    digest[64] = '\0';
-    split_portion_shape(&load->split, shape);
-    Fewbit__Hello hello = FEWBIT__HELLO__INIT;
-    hello.protocol = MESSAGE_PROTOCOL;
-    hello.name = name;
-    hello.portion = s->portion;
-    hello.dataset = (char *)(uintptr_t)load->data_set;
-    hello.split = (char *)(uintptr_t)split_name(load->split.kind);
-    hello.portions = load->split.portions;
-    hello.n_shape = 3;
-    hello.shape = shape;
-    hello.train_samples = set->train_samples;
-    hello.test_samples = set->test_samples;
-    hello.digest = digest;
-    tell(s, MESSAGE_HELLO, &hello.base);
-}
-
-static void answer_request(sender *s, const Fewbit__Request *request) {
-    Fewbit__Codes codes = FEWBIT__CODES__INIT;
-    uint8_t code[8] = {0};
-    codes.model = (uint32_t)s->step;
-    codes.first = request->id;
-    codes.bits = (ProtobufCBinaryData){pack_bytes(s->run->load->bits), code};
-    tell(s, MESSAGE_ANSWER, &codes.base);
-}
-
-static void on_up(void *context, wire_link *l) {
-    (void)l;
-    say_hello(context);
-}
-
-static void on_frame(void *context, wire_link *l, const frame *f) {
-    sender *s = context;
-    message m;
-    if (message_unpack(f->type, f->payload, f->length, &s->run->unpacked, &m)) {
-        fail(s->run, ERR_NETWORK);
-        return;
-    }
-    Fewbit__Ready ready = FEWBIT__READY__INIT;
-    switch (m.type) {
-    case MESSAGE_WELCOME:
-        link_set_limit(l, FRAME_PAYLOAD_MAX);
-        link_set_heartbeat(l, m.body.welcome->heartbeat_ms);
-        break;
-    case MESSAGE_RESTORE:
-        s->step = ready.step = m.body.restore->step;
-        tell(s, MESSAGE_READY, &ready.base);
-        break;
-    case MESSAGE_BEGIN:
-        s->may_push = true;
-        break;
-    case MESSAGE_REQUEST:
-        answer_request(s, m.body.request);
-        break;
-    case MESSAGE_REFUSAL:
-        fail(s->run, err_fail(ERR_REFUSED, "portion %u: the server refuses: %s", s->portion, m.body.refusal->text));
-        break;
-    default:
-        break;
-    }
-}
-
-static void on_down(void *context, wire_link *l, const char *reason) {
-    (void)l;
-    sender *s = context;
-    s->link = NULL;
-    if (!s->run->is_over || !atomic_load(&s->run->is_dealt_with)) {
-        fail(s->run, err_fail(ERR_NETWORK, "portion %u: %s", s->portion, reason));
+static void on_failed(void *context, err e) {
+    codes_run *r = context;
+    if (!r->is_closing) {
+        fail(r, e);
     }
 }
 
@@ -205,31 +98,9 @@ static uint64_t codes_due(const codes_run *r, uint64_t now_ns) {
     return (uint64_t)due / EIGHT * EIGHT; /* so that a frame ends with a byte */
 }
 
-static void send_frame(sender *s, uint64_t samples) {
-    static uint8_t frame[FRAME_HEADER + FRAME_PAYLOAD_MAX];
-    Fewbit__Codes codes = FEWBIT__CODES__INIT;
-    codes.model = (uint32_t)s->step;
-    codes.first = s->run->first + s->sent;
-    codes.more = (uint32_t)samples - 1;
-    codes.bits = (ProtobufCBinaryData){pack_bytes(samples * s->run->load->bits), s->run->bits};
-    message_pack_frame(MESSAGE_CODES, &codes.base, frame);
-    if (link_send(s->link, frame, message_frame_size(&codes.base)) == ERR_OK) {
-        s->sent += samples;
-    }
-}
-
-static void send_due(sender *s, uint64_t due) {
-    for (int i = 0; i < FRAMES_A_TURN && s->link && s->sent < due && link_backlog(s->link) < LINK_BACKLOG_HIGH; i++) {
-        send_frame(s, due - s->sent < FRAME_SAMPLES ? due - s->sent : FRAME_SAMPLES);
-    }
-    if (s->link) {
-        link_flush(s->link);
-    }
-}
-
 static bool all_may_push(const codes_run *r) {
     for (uint32_t k = 0; k < r->load->split.portions; k++) {
-        if (!r->senders[k].may_push) {
+        if (!stand_in_may_push(r->nodes[k])) {
             return false;
         }
     }
@@ -246,21 +117,33 @@ static void start_pushing(codes_run *r) {
 }
 
 static void close_links(codes_run *r) {
+    r->is_closing = true;
     uv_timer_stop(&r->turn);
-    for (uint32_t k = 0; k < r->load->split.portions; k++) {
-        if (r->senders[k].link) {
-            link_close(r->senders[k].link, "the load is over");
-        }
+    for (uint32_t k = 0; k < r->load->split.portions && r->nodes[k]; k++) {
+        stand_in_close(r->nodes[k], "the load is over");
     }
     if (!uv_is_closing((uv_handle_t *)&r->turn)) {
         uv_close((uv_handle_t *)&r->turn, NULL);
     }
 }
 
+static uint64_t sent_by(const codes_run *r, uint32_t k) {
+    return stand_in_count(r->nodes[k]).sent;
+}
+
 /* The links must all have brought the same samples, else the last ones stay in parts. */
 static bool is_even(const codes_run *r) {
     for (uint32_t k = 0; k < r->load->split.portions; k++) {
-        if (r->senders[k].sent != r->senders[0].sent || (r->senders[k].link && link_backlog(r->senders[k].link) > 0)) {
+        if (sent_by(r, k) != sent_by(r, 0) || stand_in_backlog(r->nodes[k]) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_settled(const codes_run *r) {
+    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+        if (!stand_in_is_settled(r->nodes[k])) {
             return false;
         }
     }
@@ -270,7 +153,7 @@ static bool is_even(const codes_run *r) {
 static uint64_t most_sent(const codes_run *r) {
     uint64_t most = 0;
     for (uint32_t k = 0; k < r->load->split.portions; k++) {
-        most = r->senders[k].sent > most ? r->senders[k].sent : most;
+        most = sent_by(r, k) > most ? sent_by(r, k) : most;
     }
     return most;
 }
@@ -279,19 +162,17 @@ static void push(codes_run *r, uint64_t now_ns) {
     bool ends = now_ns >= r->end_ns;
     uint64_t due = ends ? most_sent(r) : codes_due(r, now_ns);
     for (uint32_t k = 0; k < r->load->split.portions; k++) {
-        send_due(&r->senders[k], due);
+        stand_in_push(r->nodes[k], due);
     }
-    if (ends && is_even(r) && !r->is_over) {
-        r->is_over = true;
+    if (ends && is_even(r)) {
         atomic_store(&r->ends, true);
     }
     if (now_ns > r->end_ns + PATIENCE_SECONDS * 1000000000ull) {
-        fail(r, err_fail(ERR_NETWORK, "the server has not taken all codes %d seconds later", PATIENCE_SECONDS));
+        fail(r, err_fail(ERR_NETWORK, "the server has not dealt with all codes %d seconds later", PATIENCE_SECONDS));
     }
 }
 
-static void on_turn(uv_timer_t *timer) {
-    codes_run *r = timer->data;
+static void go_on(codes_run *r) {
     uint64_t now_ns = clock_now_ns();
     if (stop_asked()) {
         fail(r, err_fail(ERR_STOPPED, "stopped"));
@@ -302,70 +183,78 @@ static void on_turn(uv_timer_t *timer) {
     } else if (now_ns - r->started_waiting_ns > PATIENCE_SECONDS * 1000000000ull) {
         fail(r, err_fail(ERR_NETWORK, "the server does not let all portions begin"));
     }
-    if (r->failure || atomic_load(&r->is_dealt_with)) {
+}
+
+static void on_turn(uv_timer_t *timer) {
+    codes_run *r = timer->data;
+    if (!r->failure) {
+        go_on(r);
+    }
+    if (r->failure || (atomic_load(&r->is_dealt_with) && is_settled(r))) {
         close_links(r);
     }
 }
 
-static err open_run(codes_run *r) {
+static err connect_all(codes_run *r) {
     const load_codes *load = r->load;
-    size_t bytes = pack_bytes((size_t)FRAME_SAMPLES * load->bits);
-    r->bits = malloc(bytes);
-    err e = r->bits ? ERR_OK : err_fail(ERR_MEMORY, "no memory for codes");
-    e = e ? e : arena_init(&r->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
-    if (e) {
-        return e;
-    }
-    rng draws = rng_at(1, 0, 0);
-    for (size_t i = 0; i < bytes; i++) {
-        r->bits[i] = (uint8_t)rng_u32(&draws);
-    }
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    r->first = (uint64_t)now.tv_sec << 20; /* none that a load before has used */
     r->started_waiting_ns = clock_now_ns();
-    uv_loop_init(&r->loop);
-    uv_timer_init(&r->loop, &r->turn);
-    r->turn.data = r;
-    uv_timer_start(&r->turn, on_turn, TURN_MS, TURN_MS);
-    static const link_events events = {on_up, on_frame, on_down};
-    for (uint32_t k = 0; k < load->split.portions && !r->failure; k++) {
-        sender *s = &r->senders[k];
-        *s = (sender){.run = r, .portion = k};
-        if (link_connect(&r->loop, load->host, load->port, NULL, &events, s, &s->link)) {
-            s->link = NULL;
-            fail(r, ERR_NETWORK);
-        }
+    stand_in_config config = {
+        .host = load->host,
+        .port = load->port,
+        .data_set = load->data_set,
+        .split = &load->split,
+        .bits = load->bits,
+        .first = (uint64_t)now.tv_sec << 20, /* none that a load before has used */
+        .failed = on_failed,
+        .context = r,
+    };
+    err e = ERR_OK;
+    for (; config.portion < load->split.portions && !e; config.portion++) {
+        e = stand_in_new(&r->nodes[config.portion], &r->loop, &config);
     }
-    return ERR_OK;
+    return e;
 }
 
 static json_t *report_of(codes_run *r) {
-    uint64_t sent = r->senders[0].sent;
-    double seconds = (double)(r->dealt_with_ns - r->start_ns) * 1e-9;
+    uint64_t asked = 0, until_ns = r->dealt_with_ns;
+    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+        stand_in_counts counts = stand_in_count(r->nodes[k]);
+        asked += counts.asked;
+        until_ns = counts.added_ns > until_ns ? counts.added_ns : until_ns;
+    }
+    uint64_t sent = sent_by(r, 0);
+    double seconds = (double)(until_ns - r->start_ns) * 1e-9;
     double offered = r->load->rate > 0 ? r->load->rate * r->load->seconds : (double)sent;
-    return json_pack("{s:f, s:I, s:f, s:f, s:o, s:I}", "offered", offered, "sent", (json_int_t)sent, "seconds", seconds,
-                     "rate", (double)sent / seconds, "probes", latency_json(&r->latency), "probes_failed",
-                     (json_int_t)r->probes_failed);
+    return json_pack("{s:f, s:I, s:I, s:f, s:f, s:o, s:I}", "offered", offered, "sent", (json_int_t)sent, "asked",
+                     (json_int_t)asked, "seconds", seconds, "rate", (double)sent / seconds, "probes",
+                     latency_json(&r->latency), "probes_failed", (json_int_t)r->probes_failed);
 }
 
 err load_codes_run(const load_codes *load, json_t **report) {
     static codes_run r; /* one a process */
     r = (codes_run){.load = load};
-    err e = open_run(&r);
-    if (!e) {
-        uv_run(&r.loop, UV_RUN_DEFAULT);
-        atomic_store(&r.ends, true);
-        if (r.probes) {
-            pthread_join(r.prober, NULL);
-        }
-        uv_loop_close(&r.loop);
-        e = r.failure ? err_fail(r.failure, "%s", r.failure_text) : ERR_OK;
-        e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request behind the last code was not answered");
+    uv_loop_init(&r.loop);
+    uv_timer_init(&r.loop, &r.turn);
+    r.turn.data = &r;
+    uv_timer_start(&r.turn, on_turn, TURN_MS, TURN_MS);
+    err e = connect_all(&r);
+    if (e) {
+        fail(&r, e);
     }
+    uv_run(&r.loop, UV_RUN_DEFAULT);
+    atomic_store(&r.ends, true);
+    if (r.probes) {
+        pthread_join(r.prober, NULL);
+    }
+    uv_loop_close(&r.loop);
+    e = r.failure ? err_fail(r.failure, "%s", r.failure_text) : ERR_OK;
+    e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request behind the last code was not answered");
     *report = e ? NULL : report_of(&r);
-    arena_free(&r.unpacked);
-    free(r.bits);
+    for (uint32_t k = 0; k < load->split.portions; k++) {
+        stand_in_free(r.nodes[k]);
+    }
     latency_free(&r.latency);
     return e;
 }

@@ -3,7 +3,8 @@
  *
  * Codes are due at fixed times, whatever the server does; what it does not take in time waits here. How far it is
  * behind is measured by lone HTTP requests, due at fixed times as well: each is answered on every link behind the codes
- * that are under way then, and messages of a link are dealt with in order. */
+ * that are under way then, and messages of a link are dealt with in order. A server with
+ * --sure gets the first round of each code, and more random bits where it asks for them. */
 #ifndef FEWBIT_CLIENT_LOAD_CODES_H
 #define FEWBIT_CLIENT_LOAD_CODES_H
 
@@ -27,9 +28,10 @@ typedef struct load_codes {
     http *http;        /* for the probes: used by another thread meanwhile */
 } load_codes;
 
-/* {"offered", "sent", "seconds", "rate", "probes": {…as latency_json…}, "probes_failed"}; a new reference. `seconds`
- * goes to the answer of the request behind the last code, `rate` is what the server has dealt with a second until then.
- */
+/* {"offered", "sent", "asked", "seconds", "rate", "probes": {…as latency_json…}, "probes_failed"}; a new reference.
+ * `asked` counts the codes, of all portions, of which more was asked for, once a round. `seconds` goes to the answer of
+ * the request behind the last code, or to the last round that was asked for; `rate` is what the server has dealt with a
+ * second until then. */
 err load_codes_run(const load_codes *load, json_t **report);
 
 #endif

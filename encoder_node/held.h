@@ -7,12 +7,12 @@
 
 #include "base/err.h"
 #include "bits/rounds.h"
-#include "fewbit.pb-c.h"
+#include "wire/message.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { HELD_PUSHED = 1 << 16, HELD_LIVE = 1 << 13 };
+enum { HELD_PUSHED = MESSAGE_UNSETTLED_MAX, HELD_LIVE = 1 << 13 };
 
 typedef struct held held;
 

@@ -10,7 +10,11 @@
 #include "fewbit.pb-c.h"
 #include "wire/frame.h"
 
-enum { MESSAGE_PROTOCOL = 1 };
+enum {
+    MESSAGE_PROTOCOL = 1,
+    MESSAGE_UNSETTLED_MAX =
+        1 << 16 /* samples that a node has pushed and that are not settled, where bits come in rounds */
+};
 
 typedef enum message_type {
     MESSAGE_HELLO = 1,

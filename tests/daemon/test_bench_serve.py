@@ -98,7 +98,9 @@ class Codes(BenchCase):
     def test_at_a_rate_and_again_for_people(self):
         server = self.serve("--deadline", 1000 * f.PATIENCE)
         report = json.loads(self.codes(server, "--rate", 20000, "--seconds", 1, "--json").printed)
-        self.assertEqual(set(report), {"offered", "sent", "seconds", "rate", "probes", "probes_failed"})
+        self.assertEqual(set(report), {"offered", "sent", "asked", "seconds", "rate", "probes",
+                                       "probes_failed"})
+        self.assertEqual(report["asked"], 0)
         self.assertEqual((report["offered"], report["probes_failed"]), (20000, 0))
         self.assertGreater(report["sent"], 0)
         self.assertLessEqual(report["sent"], 20000)

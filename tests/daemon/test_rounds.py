@@ -28,6 +28,9 @@ class Rounds(fleet.FleetCase):
         return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] \
             if path.exists() else []
 
+    def pushed(self, path):
+        return [line for line in self.lines(path) if line["from"] == "push"]
+
     def test_training_over_tcp_is_the_same_and_the_table_is_what_bulk_sends(self):
         run, states = self.folder / "tcp", self.folder / "states"
         server = self.fleet.train(self.experiment, self.split, run)
@@ -60,6 +63,22 @@ class Rounds(fleet.FleetCase):
         self.fleet.train_local(alone, self.split, run)
         self.assertEqual(self.table(run)[sure], self.table(self.local)[sure])
         self.assertTrue(0 < self.table(run)[sure]["asked"] < 1)
+
+    def test_a_load_of_codes_is_asked_for_more(self):
+        results = self.folder / "results.jsonl"
+        serving = self.fleet.serve(self.local, "--sure", 1, "--deadline", 60000, "--results", results)
+        report = json.loads(self.fleet.run(
+            "bench", fleet.binary("fewbit"), "bench", "serve", "--server", f"http://127.0.0.1:{serving.http}", "--codes",
+            f"127.0.0.1:{serving.port}", "--rate", 80000, "--seconds", 1, "--json").printed)
+        self.assertGreater(report["sent"], 0)
+        self.assertEqual(report["probes_failed"], 0)
+        lines = fleet.wait_until(lambda: len(self.pushed(results)) == report["sent"] and self.pushed(results), "all results",
+                                 explain=self.fleet.explain)
+        self.assertFalse(any(line["degraded"] for line in lines))
+        for line in lines:
+            self.assertEqual({len(bits) for bits in line["bits"]}, {1 if line["rounds"] == 1 else 4})
+        self.assertEqual(report["asked"], 4 * sum(line["rounds"] == 2 for line in lines))
+        self.assertGreater(report["asked"], 0)
 
     def test_a_node_that_dies_between_the_rounds_costs_bits_not_the_sample(self):
         """Portion 3 is spoken for by a node of ours that answers the first round, and closes at the Ask for more."""

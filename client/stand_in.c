@@ -1,0 +1,278 @@
+#include "client/stand_in.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/rng.h"
+#include "bits/pack.h"
+#include "bits/rounds.h"
+#include "data/dataset.h"
+#include "experiment/experiment.h"
+#include "wire/link.h"
+#include "wire/message.h"
+#include "wire/picks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FRAME_SAMPLES = PICKS_MAX, FRAMES_A_TURN = 64, CODES_BYTES = FRAME_SAMPLES * PACK_CODE_BITS_MAX / 8 };
+
+struct stand_in {
+    stand_in_config config;
+    wire_link *link; /* NULL: down */
+    arena unpacked;
+    uint32_t model;
+    rounds rounds;    /* in which bits come */
+    uint32_t unasked; /* of them, those that come unasked */
+    bool may_push;
+    uint64_t settled; /* codes */
+    stand_in_counts counts;
+    uint64_t ids[PICKS_MAX];   /* that are asked for */
+    uint8_t bits[CODES_BYTES]; /* random */
+    uint8_t added[CODES_BYTES];
+    uint8_t frame[FRAME_HEADER + FRAME_FIRST_MAX + CODES_BYTES];
+};
+
+static bool is_by_round(const stand_in *s) {
+    return s->unasked < s->rounds.count;
+}
+
+/* Of a code, that come unasked. */
+static uint32_t bits_unasked(const stand_in *s) {
+    return s->rounds.upto[s->unasked - 1];
+}
+
+static err send_message(stand_in *s, message_type type, const ProtobufCMessage *body) {
+    size_t size = message_frame_size(body);
+    if (size > sizeof s->frame) {
+        return err_fail(ERR_INTERNAL, "a frame of %zu bytes", size);
+    }
+    message_pack_frame(type, body, s->frame);
+    return link_send(s->link, s->frame, size);
+}
+
+static void tell(stand_in *s, message_type type, const ProtobufCMessage *body) {
+    if (s->link && send_message(s, type, body) == ERR_OK) {
+        link_flush(s->link);
+    }
+}
+
+static void fail(stand_in *s, err e) {
+    s->config.failed(s->config.context, err_prefix(e, "portion %u", s->config.portion));
+}
+
+static void on_up(void *context, wire_link *l) {
+    (void)l;
+    stand_in *s = context;
+    char name[32], digest[65];
+    uint32_t shape[3];
+    const dataset *set;
+    err e = dataset_find(s->config.data_set, &set);
+    if (e) {
+        fail(s, e);
+        return;
+    }
+    snprintf(name, sizeof name, "load-%u", s->config.portion);
+    memset(digest, '0', 64);
+    digest[64] = '\0';
+    split_portion_shape(s->config.split, shape);
+    Fewbit__Hello hello = FEWBIT__HELLO__INIT;
+    hello.protocol = MESSAGE_PROTOCOL;
+    hello.name = name;
+    hello.portion = s->config.portion;
+    hello.dataset = (char *)(uintptr_t)s->config.data_set;
+    hello.split = (char *)(uintptr_t)split_name(s->config.split->kind);
+    hello.portions = s->config.split->portions;
+    hello.n_shape = 3;
+    hello.shape = shape;
+    hello.train_samples = set->train_samples;
+    hello.test_samples = set->test_samples;
+    hello.digest = digest;
+    tell(s, MESSAGE_HELLO, &hello.base);
+}
+
+static err on_welcome(stand_in *s, const Fewbit__Welcome *w) {
+    experiment e;
+    err failed = experiment_parse("the server's experiment", w->experiment, strlen(w->experiment), &e);
+    if (!failed && e.encoder.bits != s->config.bits) {
+        failed = err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", e.encoder.bits,
+                          s->config.bits);
+    }
+    if (!failed) {
+        s->rounds = experiment_rounds(&e);
+        s->unasked = s->rounds.count;
+        link_set_limit(s->link, FRAME_PAYLOAD_MAX);
+        link_set_heartbeat(s->link, w->heartbeat_ms);
+    }
+    return failed;
+}
+
+static err on_restore(stand_in *s, const Fewbit__Restore *r) {
+    if (r->rounds > s->rounds.count) {
+        return err_fail(ERR_REFUSED, "the server asks for %u rounds of bits, there are %u", r->rounds, s->rounds.count);
+    }
+    s->unasked = r->rounds ? r->rounds : s->rounds.count;
+    s->model = r->model ? r->model : (uint32_t)r->step;
+    Fewbit__Ready ready = FEWBIT__READY__INIT;
+    ready.step = r->step;
+    tell(s, MESSAGE_READY, &ready.base);
+    return ERR_OK;
+}
+
+static void on_request(stand_in *s, const Fewbit__Request *request) {
+    Fewbit__Codes codes = FEWBIT__CODES__INIT;
+    uint8_t code[PACK_CODE_BITS_MAX / 8] = {0};
+    codes.model = s->model;
+    codes.first = request->id;
+    codes.bits = (ProtobufCBinaryData){pack_bytes(bits_unasked(s)), code};
+    tell(s, MESSAGE_ANSWER, &codes.base);
+}
+
+static err on_ask(stand_in *s, const Fewbit__Ask *ask) {
+    size_t count = 0;
+    if (ask->round < s->unasked || ask->round >= s->rounds.count) {
+        return err_fail(ERR_REFUSED, "the server asks for round %u of %u", ask->round, s->rounds.count);
+    }
+    err e = picks_take(ask, s->ids, &count);
+    if (e) {
+        return e;
+    }
+    size_t bits = count * rounds_width(&s->rounds, ask->round), tail = bits % 8;
+    memcpy(s->added, s->bits, pack_bytes(bits));
+    if (tail) {
+        s->added[bits / 8] &= (uint8_t)((1u << tail) - 1);
+    }
+    Fewbit__Added added = FEWBIT__ADDED__INIT;
+    added.round = ask->round;
+    added.first = ask->first;
+    added.bits = (ProtobufCBinaryData){pack_bytes(bits), s->added};
+    tell(s, MESSAGE_ADDED, &added.base);
+    s->counts.asked += ask->live ? 0 : count;
+    s->counts.added_ns = clock_now_ns();
+    return ERR_OK;
+}
+
+static err take(stand_in *s, const message *m) {
+    switch (m->type) {
+    case MESSAGE_WELCOME:
+        return on_welcome(s, m->body.welcome);
+    case MESSAGE_RESTORE:
+        return on_restore(s, m->body.restore);
+    case MESSAGE_BEGIN:
+        s->may_push = true;
+        return ERR_OK;
+    case MESSAGE_REQUEST:
+        on_request(s, m->body.request);
+        return ERR_OK;
+    case MESSAGE_ASK:
+        return on_ask(s, m->body.ask);
+    case MESSAGE_SETTLED:
+        s->settled += m->body.settled->samples;
+        return ERR_OK;
+    case MESSAGE_REFUSAL:
+        return err_fail(ERR_REFUSED, "the server refuses: %s", m->body.refusal->text);
+    default:
+        return ERR_OK;
+    }
+}
+
+static void on_frame(void *context, wire_link *l, const frame *f) {
+    (void)l;
+    stand_in *s = context;
+    message m;
+    err e = message_unpack(f->type, f->payload, f->length, &s->unpacked, &m);
+    e = e ? ERR_NETWORK : take(s, &m);
+    if (e) {
+        fail(s, e);
+    }
+}
+
+static void on_down(void *context, wire_link *l, const char *reason) {
+    (void)l;
+    stand_in *s = context;
+    s->link = NULL;
+    fail(s, err_fail(ERR_NETWORK, "%s", reason));
+}
+
+static void draw_bits(stand_in *s) {
+    rng draws = rng_at(1, s->config.portion, 0);
+    for (size_t i = 0; i < CODES_BYTES; i++) {
+        s->bits[i] = (uint8_t)rng_u32(&draws);
+    }
+}
+
+err stand_in_new(stand_in **out, uv_loop_t *loop, const stand_in_config *config) {
+    static const link_events events = {on_up, on_frame, on_down};
+    stand_in *s = calloc(1, sizeof *s);
+    if (!s) {
+        return err_fail(ERR_MEMORY, "no memory for random codes");
+    }
+    s->config = *config;
+    s->rounds = (rounds){1, {config->bits}};
+    s->unasked = 1;
+    draw_bits(s);
+    err e = arena_init(&s->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    e = e ? e : link_connect(loop, config->host, config->port, NULL, &events, s, &s->link);
+    if (e) {
+        s->link = NULL;
+        stand_in_free(s);
+        return e;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void stand_in_free(stand_in *s) {
+    if (s) {
+        arena_free(&s->unpacked);
+        free(s);
+    }
+}
+
+void stand_in_close(stand_in *s, const char *reason) {
+    if (s->link) {
+        link_close(s->link, reason);
+    }
+}
+
+bool stand_in_may_push(const stand_in *s) {
+    return s->may_push;
+}
+
+static void send_frame(stand_in *s, uint64_t samples) {
+    Fewbit__Codes codes = FEWBIT__CODES__INIT;
+    codes.model = s->model;
+    codes.first = s->config.first + s->counts.sent;
+    codes.more = (uint32_t)samples - 1;
+    codes.bits = (ProtobufCBinaryData){pack_bytes(samples * bits_unasked(s)), s->bits};
+    if (send_message(s, MESSAGE_CODES, &codes.base) == ERR_OK) {
+        s->counts.sent += samples;
+    }
+}
+
+static bool has_room(const stand_in *s) {
+    return link_backlog(s->link) < LINK_BACKLOG_HIGH &&
+           (!is_by_round(s) || s->counts.sent <= s->settled + MESSAGE_UNSETTLED_MAX - FRAME_SAMPLES);
+}
+
+void stand_in_push(stand_in *s, uint64_t due) {
+    for (int i = 0; i < FRAMES_A_TURN && s->link && s->counts.sent < due && has_room(s); i++) {
+        uint64_t left = due - s->counts.sent;
+        send_frame(s, left < FRAME_SAMPLES ? left : FRAME_SAMPLES);
+    }
+    if (s->link) {
+        link_flush(s->link);
+    }
+}
+
+size_t stand_in_backlog(const stand_in *s) {
+    return s->link ? link_backlog(s->link) : 0;
+}
+
+bool stand_in_is_settled(const stand_in *s) {
+    return !is_by_round(s) || s->settled >= s->counts.sent;
+}
+
+stand_in_counts stand_in_count(const stand_in *s) {
+    return s->counts;
+}
