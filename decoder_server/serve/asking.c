@@ -106,6 +106,30 @@ static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Add
     return added->bits.len == pack_bytes(bits) && pack_tail_is_clear(added->bits.data, bits);
 }
 
+/* One sample's round from a node: its bits, or that they are `gone` there. */
+static void take_one(desk *d, uint32_t portion, const ask_note *n, bool gone, uint64_t bits, uint64_t now_ns) {
+    assembler *of = n->live ? d->live : d->pushed;
+    assembled sample;
+    assembler_outcome outcome;
+    assembler_use(of, n->model);
+    if (gone) {
+        outcome = assembler_skip_round(of, n->id, portion, n->round, &sample);
+    } else {
+        d->payload_bits[portion] += rounds_width(&d->rounds, n->round);
+        outcome = assembler_add_round(of, n->id, portion, n->round, bits << d->rounds.upto[n->round - 1], &sample);
+    }
+    if (outcome == ASSEMBLER_COMPLETE) {
+        desk_add_due(d, &sample, n->live, now_ns);
+    }
+}
+
+static void count_frame(desk *d, const ask_note *n, const Fewbit__Added *added) {
+    live *request = &d->requests[n->id % LIVE_CAPACITY];
+    if (n->live && request->id == n->id) {
+        request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&added->base);
+    }
+}
+
 void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t now_ns) {
     asks *a = &d->asks[portion];
     uint32_t asked = d->rounds.count > 1 ? front(a) : 0;
@@ -117,26 +141,13 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t
     size_t gone = 0, at = 0;
     for (uint32_t i = 0; i < asked; i++) {
         const ask_note n = a->notes[a->begin++ % ASKS_MAX];
-        uint32_t width = rounds_width(&d->rounds, n.round), from = d->rounds.upto[n.round - 1];
-        assembler *of = n.live ? d->live : d->pushed;
-        live *request = &d->requests[n.id % LIVE_CAPACITY];
-        if (n.live && request->id == n.id) {
-            request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&added->base);
-        }
-        assembled sample;
-        assembler_outcome outcome;
-        assembler_use(of, n.model);
-        if (gone < added->n_gone && added->gone[gone] == i) {
-            gone++;
-            outcome = assembler_skip_round(of, n.id, portion, n.round, &sample);
-        } else {
-            uint64_t bits = pack_get(added->bits.data, at++ * width, width);
-            d->payload_bits[portion] += width;
-            outcome = assembler_add_round(of, n.id, portion, n.round, bits << from, &sample);
-        }
-        if (outcome == ASSEMBLER_COMPLETE) {
-            desk_add_due(d, &sample, n.live, now_ns);
-        }
+        count_frame(d, &n, added);
+        bool is_gone = gone < added->n_gone && added->gone[gone] == i;
+        uint32_t width = rounds_width(&d->rounds, n.round);
+        uint64_t bits = is_gone ? 0 : pack_get(added->bits.data, at * width, width);
+        gone += is_gone;
+        at += !is_gone;
+        take_one(d, portion, &n, is_gone, bits, now_ns);
     }
 }
 

@@ -136,6 +136,34 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
     d->host.answer(d->host.context, w->request, &a);
 }
 
+/* The answer to what is due at `at`; `is_cut`: more bits were wanted and not to be had. */
+static void answer_due(desk *d, size_t at, const verdict *v, bool is_cut, uint64_t now_ns) {
+    const waiting *w = &d->about[at];
+    const assembled *sample = &d->due[at];
+    uint8_t bits[SPLIT_PORTIONS_MAX];
+    for (uint32_t k = 0; k < d->portions; k++) {
+        bits[k] = (uint8_t)assembled_bits(sample, &d->rounds, k);
+        d->settled[k] += !w->is_live && bits[k] > 0;
+    }
+    bool is_curtailed = is_cut || (sample->round > 0 && sample->got != sample->have);
+    d->answered.answered[sample->round]++;
+    d->answered.curtailed += is_curtailed;
+    result r = {
+        .sample = sample,
+        .from = w->is_live ? "http" : "push",
+        .class = v->class,
+        .bits = bits,
+        .rounds = d->rounds.count > 1 ? sample->round + 1u : 0,
+        .probability = v->probabilities[v->class],
+        .degraded = __builtin_popcountll(sample->have) != (int)d->portions || is_curtailed,
+        .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
+    };
+    results_write(d->results, &r);
+    if (w->is_live) {
+        give_answer(d, w, sample, v->probabilities, &r);
+    }
+}
+
 static void classify_due(desk *d, uint64_t now_ns) {
     const verdict *verdicts = classifier_run(d->models[d->due_model]->classifier, d->due, d->due_count);
     uint32_t held[CLASSIFIER_ROWS];
@@ -145,25 +173,8 @@ static void classify_due(desk *d, uint64_t now_ns) {
         bool is_cut;
         if (asking_holds(d, i, v->probabilities[v->class], now_ns, &is_cut)) {
             held[held_count++] = (uint32_t)i;
-            continue;
-        }
-        uint8_t bits[SPLIT_PORTIONS_MAX];
-        for (uint32_t k = 0; k < d->portions; k++) {
-            bits[k] = (uint8_t)assembled_bits(&d->due[i], &d->rounds, k);
-            d->settled[k] += !d->about[i].is_live && bits[k] > 0;
-        }
-        const waiting *w = &d->about[i];
-        result r = {.sample = &d->due[i], .from = w->is_live ? "http" : "push", .class = v->class, .bits = bits};
-        r.rounds = d->rounds.count > 1 ? d->due[i].round + 1u : 0;
-        r.probability = v->probabilities[v->class];
-        bool is_curtailed = is_cut || (d->due[i].round > 0 && d->due[i].got != d->due[i].have);
-        d->answered.answered[d->due[i].round]++;
-        d->answered.curtailed += is_curtailed;
-        r.degraded = __builtin_popcountll(d->due[i].have) != (int)d->portions || is_curtailed;
-        r.ms = (double)(now_ns - d->due[i].opened_ns) * 1e-6;
-        results_write(d->results, &r);
-        if (w->is_live) {
-            give_answer(d, w, &d->due[i], v->probabilities, &r);
+        } else {
+            answer_due(d, i, v, is_cut, now_ns);
         }
     }
     asking_send(d, held, held_count);
