@@ -30,8 +30,7 @@ typedef struct load_codes {
 
 /* {"offered", "sent", "asked", "seconds", "rate", "probes": {…as latency_json…}, "probes_failed"}; a new reference.
  * `asked` counts the codes, of all portions, of which more was asked for, once a round. `seconds` goes to the answer of
- * the request behind the last code, or to the last round that was asked for; `rate` is what the server has dealt with a
- * second until then. */
+ * the request behind the last code and the last round; `rate` is what the server has dealt with a second until then. */
 err load_codes_run(const load_codes *load, json_t **report);
 
 #endif

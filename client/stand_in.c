@@ -1,7 +1,6 @@
 #include "client/stand_in.h"
 
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/rng.h"
 #include "bits/pack.h"
 #include "bits/rounds.h"
@@ -11,6 +10,7 @@
 #include "wire/message.h"
 #include "wire/picks.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +24,9 @@ struct stand_in {
     uint32_t model;
     rounds rounds;    /* in which bits come */
     uint32_t unasked; /* of them, those that come unasked */
-    bool may_push;
-    uint64_t settled; /* codes */
-    stand_in_counts counts;
+    bool is_welcome, may_push;
+    uint64_t sent, settled; /* codes */
+    atomic_uint_fast64_t asked;
     uint64_t ids[PICKS_MAX];   /* that are asked for */
     uint8_t bits[CODES_BYTES]; /* random */
     uint8_t added[CODES_BYTES];
@@ -62,8 +62,8 @@ static void fail(stand_in *s, err e) {
 }
 
 static void on_up(void *context, wire_link *l) {
-    (void)l;
     stand_in *s = context;
+    link_set_limit(l, FRAME_PAYLOAD_MAX);
     char name[32], digest[65];
     uint32_t shape[3];
     const dataset *set;
@@ -93,7 +93,11 @@ static void on_up(void *context, wire_link *l) {
 
 static err on_welcome(stand_in *s, const Fewbit__Welcome *w) {
     experiment e;
-    err failed = experiment_parse("the server's experiment", w->experiment, strlen(w->experiment), &e);
+    size_t length = strlen(w->experiment);
+    if (s->is_welcome || length > EXPERIMENT_TEXT_MAX) {
+        return err_fail(ERR_NETWORK, "the server welcomes twice, or with an experiment that is too long");
+    }
+    err failed = experiment_parse("the server's experiment", w->experiment, length, &e);
     if (!failed && e.encoder.bits != s->config.bits) {
         failed = err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", e.encoder.bits,
                           s->config.bits);
@@ -101,8 +105,8 @@ static err on_welcome(stand_in *s, const Fewbit__Welcome *w) {
     if (!failed) {
         s->rounds = experiment_rounds(&e);
         s->unasked = s->rounds.count;
-        link_set_limit(s->link, FRAME_PAYLOAD_MAX);
-        link_set_heartbeat(s->link, w->heartbeat_ms);
+        s->is_welcome = true;
+        link_set_heartbeat(s->link, message_heartbeat_ms(w));
     }
     return failed;
 }
@@ -147,9 +151,22 @@ static err on_ask(stand_in *s, const Fewbit__Ask *ask) {
     added.first = ask->first;
     added.bits = (ProtobufCBinaryData){pack_bytes(bits), s->added};
     tell(s, MESSAGE_ADDED, &added.base);
-    s->counts.asked += ask->live ? 0 : count;
-    s->counts.added_ns = clock_now_ns();
+    atomic_fetch_add(&s->asked, ask->live ? 0 : count);
     return ERR_OK;
+}
+
+static void on_settled(stand_in *s, const Fewbit__Settled *settled) {
+    uint64_t most = s->sent - s->settled; /* untrusted; and some may be of a connection before */
+    s->settled += settled->samples < most ? settled->samples : most;
+}
+
+static void on_prepare(stand_in *s, const Fewbit__Prepare *p) {
+    char why[] = "this is no node: it has random codes of one model";
+    Fewbit__Prepared prepared = FEWBIT__PREPARED__INIT;
+    prepared.model = p->model;
+    prepared.next = s->config.first + s->sent;
+    prepared.error = why;
+    tell(s, MESSAGE_PREPARED, &prepared.base);
 }
 
 static err take(stand_in *s, const message *m) {
@@ -167,7 +184,10 @@ static err take(stand_in *s, const message *m) {
     case MESSAGE_ASK:
         return on_ask(s, m->body.ask);
     case MESSAGE_SETTLED:
-        s->settled += m->body.settled->samples;
+        on_settled(s, m->body.settled);
+        return ERR_OK;
+    case MESSAGE_PREPARE:
+        on_prepare(s, m->body.prepare);
         return ERR_OK;
     case MESSAGE_REFUSAL:
         return err_fail(ERR_REFUSED, "the server refuses: %s", m->body.refusal->text);
@@ -181,9 +201,9 @@ static void on_frame(void *context, wire_link *l, const frame *f) {
     stand_in *s = context;
     message m;
     err e = message_unpack(f->type, f->payload, f->length, &s->unpacked, &m);
-    e = e ? ERR_NETWORK : take(s, &m);
+    e = e ? e : take(s, &m);
     if (e) {
-        fail(s, e);
+        fail(s, e == ERR_INPUT ? ERR_NETWORK : e); /* what makes no sense is no input of the user's */
     }
 }
 
@@ -242,22 +262,22 @@ bool stand_in_may_push(const stand_in *s) {
 static void send_frame(stand_in *s, uint64_t samples) {
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
     codes.model = s->model;
-    codes.first = s->config.first + s->counts.sent;
+    codes.first = s->config.first + s->sent;
     codes.more = (uint32_t)samples - 1;
     codes.bits = (ProtobufCBinaryData){pack_bytes(samples * bits_unasked(s)), s->bits};
     if (send_message(s, MESSAGE_CODES, &codes.base) == ERR_OK) {
-        s->counts.sent += samples;
+        s->sent += samples;
     }
 }
 
 static bool has_room(const stand_in *s) {
     return link_backlog(s->link) < LINK_BACKLOG_HIGH &&
-           (!is_by_round(s) || s->counts.sent <= s->settled + MESSAGE_UNSETTLED_MAX - FRAME_SAMPLES);
+           (!is_by_round(s) || s->sent <= s->settled + MESSAGE_UNSETTLED_MAX - FRAME_SAMPLES);
 }
 
 void stand_in_push(stand_in *s, uint64_t due) {
-    for (int i = 0; i < FRAMES_A_TURN && s->link && s->counts.sent < due && has_room(s); i++) {
-        uint64_t left = due - s->counts.sent;
+    for (int i = 0; i < FRAMES_A_TURN && s->link && s->sent < due && has_room(s); i++) {
+        uint64_t left = due - s->sent;
         send_frame(s, left < FRAME_SAMPLES ? left : FRAME_SAMPLES);
     }
     if (s->link) {
@@ -270,9 +290,13 @@ size_t stand_in_backlog(const stand_in *s) {
 }
 
 bool stand_in_is_settled(const stand_in *s) {
-    return !is_by_round(s) || s->settled >= s->counts.sent;
+    return !is_by_round(s) || s->settled >= s->sent;
 }
 
-stand_in_counts stand_in_count(const stand_in *s) {
-    return s->counts;
+uint64_t stand_in_sent(const stand_in *s) {
+    return s->sent;
+}
+
+uint64_t stand_in_asked(stand_in *s) {
+    return atomic_load(&s->asked);
 }

@@ -1,8 +1,8 @@
 /* A stand-in for a node: a link that takes a portion's place at a server and sends random codes for it, under the
  * protocol of a node. Where the server asks for a code's first rounds alone, it sends these, and random bits for what
- * is asked of it then.
+ * is asked of it then. It has one model only, so a server cannot change to another meanwhile.
  *
- * Not thread-safe: all of it on the loop's thread. */
+ * Not thread-safe: all of it on the loop's thread, but for stand_in_asked. */
 #ifndef FEWBIT_CLIENT_STAND_IN_H
 #define FEWBIT_CLIENT_STAND_IN_H
 
@@ -29,12 +29,6 @@ typedef struct stand_in_config {
     void *context;
 } stand_in_config;
 
-typedef struct stand_in_counts {
-    uint64_t sent;     /* codes pushed */
-    uint64_t asked;    /* of them, those of which more was asked for, once a round */
-    uint64_t added_ns; /* when the last of these were answered; 0: never */
-} stand_in_counts;
-
 /* Connects. `config` is copied; what it points to must outlive the stand-in. */
 err stand_in_new(stand_in **s, uv_loop_t *loop, const stand_in_config *config);
 
@@ -53,9 +47,13 @@ void stand_in_push(stand_in *s, uint64_t due);
 /* Bytes that the kernel has not taken yet. */
 size_t stand_in_backlog(const stand_in *s);
 
-/* Whether nothing more can be asked of what is sent. */
-bool stand_in_is_settled(const stand_in *s);
+/* Codes pushed. */
+uint64_t stand_in_sent(const stand_in *s);
 
-stand_in_counts stand_in_count(const stand_in *s);
+/* Of them, those of which more was asked for, counted once a round. From any thread. */
+uint64_t stand_in_asked(stand_in *s);
+
+/* Whether, as the server tells it, nothing more can be asked of what is sent. */
+bool stand_in_is_settled(const stand_in *s);
 
 #endif

@@ -163,7 +163,7 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     if (!is_known && take_job(e, &described, w->run)) {
         return refuse(e, FEWBIT__REASON__REASON_STORAGE);
     }
-    e->heartbeat_ms = w->heartbeat_ms < 100 ? 100 : w->heartbeat_ms > 60000 ? 60000 : w->heartbeat_ms;
+    e->heartbeat_ms = message_heartbeat_ms(w);
     e->is_welcome = true;
     agree_on_coding(e, w);
     log_info("welcome to run %016" PRIx64 " (%s), %s", w->run, described.name,

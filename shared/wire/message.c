@@ -37,6 +37,11 @@ const char *message_name(uint8_t type) {
     return type < MESSAGE_TYPES && kinds[type].name ? kinds[type].name : "unknown";
 }
 
+uint32_t message_heartbeat_ms(const Fewbit__Welcome *welcome) {
+    const uint32_t least = 100, most = 60000, asked = welcome->heartbeat_ms;
+    return asked < least ? least : asked > most ? most : asked;
+}
+
 err message_parse_coding(const char *text, Fewbit__Coding *coding) {
     bool is_range = strcmp(text, "range") == 0;
     if (!is_range && strcmp(text, "packed") != 0) {

@@ -76,6 +76,9 @@ const char *message_name(uint8_t type);
 /* What --coding says: "packed" or "range". */
 err message_parse_coding(const char *text, Fewbit__Coding *coding);
 
+/* The heartbeat that a Welcome, untrusted, asks for: from 100 ms to a minute. */
+uint32_t message_heartbeat_ms(const Fewbit__Welcome *welcome);
+
 /* Bytes of the whole frame. */
 size_t message_frame_size(const ProtobufCMessage *body);
 

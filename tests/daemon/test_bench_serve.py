@@ -5,10 +5,12 @@ import pathlib
 import re
 import socket
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import fleet as f
+import plain_node
 import serving
 from fleet import PORTIONS, wait_until
 from serving import metric
@@ -122,6 +124,43 @@ class Codes(BenchCase):
         self.assertRegex(self.codes(server, code=7).said,
                          r"portion 2: the server refuses: portion 2 is taken by node-2\n\Z")
         self.wait_ready(server, 1)  # the node is left alone
+
+    def test_a_server_that_makes_no_sense(self):
+        """Whatever stands where nodes connect: the load ends with a line, and says which portion's link it was."""
+        server = self.serve()
+        text = (self.made.run / "experiment.yaml").read_bytes()
+        welcome = (plain_node.WELCOME, {1: 1, 3: 1, 4: text, 5: 1000})
+        for said, code, frames in (
+                ("welcomes twice", 6, (welcome, welcome)),
+                ("with an experiment that is too long", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: text + b"#" * 4096}),)),
+                ("the server's experiment", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: b"bits: many"}),)),
+                ("has 3 bits a code, its model 4", 7,
+                 ((plain_node.WELCOME, {1: 1, 3: 1, 4: text.replace(b"  bits: 4", b"  bits: 3")}),)),
+                ("asks for 9 rounds of bits, there are 1", 7, (welcome, (plain_node.RESTORE, {1: 1, 5: 9}))),
+                ("asks for round 1 of 1", 7, ((20, {1: 1, 2: 1, 3: 5}),)),
+                ("asks for round 0 of 1", 7, (welcome, (20, {1: 1, 3: 5}))),
+                ("the link goes silent", 6, ((plain_node.REQUEST, {1: 5}), (22, {1: 1 << 63}), None)),
+                ("malformed", 6, ((plain_node.WELCOME, {1: b"x"}),))):
+            with self.subTest(said), socket.create_server(("127.0.0.1", 0)) as listening:
+                threading.Thread(target=self.say, args=(listening, frames), daemon=True).start()
+                told = self.bench(server, "--codes", f"127.0.0.1:{listening.getsockname()[1]}", code=code).said
+                self.assertRegex(told, rf"\Afewbit: portion \d: .*{'' if said == 'the link goes silent' else said}")
+
+    @staticmethod
+    def say(listening, frames):
+        """To all who connect; None closes."""
+        links = [listening.accept()[0] for _ in range(PORTIONS)]
+        for link in links:
+            with link, link.makefile("rwb") as stream:
+                try:
+                    plain_node.receive(stream)
+                    for frame in frames:
+                        if frame:
+                            plain_node.send(stream, *frame)
+                    if frames[-1]:
+                        stream.read()
+                except OSError:
+                    pass
 
     def test_no_server_behind_that_port(self):
         server = self.serve()

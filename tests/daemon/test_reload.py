@@ -218,6 +218,21 @@ class Changing(ReloadCase):
         self.wait_ready(server, PORTIONS)
         self.assert_model(server, "other")
 
+    def test_a_load_in_place_of_nodes(self):
+        """`fewbit bench serve --codes` has codes of one model: that in use when it comes, and no other one."""
+        server = self.serve("--deadline", 1000 * PATIENCE)
+        self.reload(server, "other")
+        load = self.fleet.start("bench", f.binary("fewbit"), "bench", "serve", "--server",
+                                f"http://127.0.0.1:{server.http}", "--codes", f"127.0.0.1:{server.port}", "--rate", 800,
+                                "--seconds", 3, "--json")
+        self.wait_ready(server, PORTIONS)
+        self.refuse(server, "late", "random codes of one model")
+        load.wait(0)
+        report = json.loads(load.printed)
+        self.assertEqual(report["probes_failed"], 0)
+        self.assertGreater(report["sent"], 0)
+        self.assertEqual(serving.metric(server, 'fewbit_samples_complete_total{source="push"}'), report["sent"])
+
     def test_long_and_short_ways_to_an_answer(self):
         """Neither the table nor the cache keeps an answer of the model before."""
         for options in (("--answers-memory", 0), ("--answers-memory", 0, "--cache-memory", 0)):
