@@ -42,8 +42,9 @@ void held_put(held *h, bool live, uint64_t id, uint32_t model, uint32_t next, ui
     *place_of(h, live, id) = (place){id, code, model, next};
 }
 
+/* A place that is behind has been taken anew by a node that began again. */
 static bool is_of(const place *p, const Fewbit__Ask *ask, uint64_t id) {
-    return p->next > 0 && p->id == id && p->model == ask->model;
+    return p->next >= ask->round && p->id == id && p->model == ask->model;
 }
 
 err held_answer(held *h, const Fewbit__Ask *ask, const rounds *r, Fewbit__Added *added) {

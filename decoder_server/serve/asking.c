@@ -153,9 +153,17 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t
 
 void asking_left(desk *d, uint32_t portion, uint64_t now_ns) {
     assembled sample;
+    if (d->rounds.count == 1) {
+        return;
+    }
     d->asks[portion].begin = d->asks[portion].end;
     d->settled[portion] = 0;
-    while (d->rounds.count > 1 && assembler_forgo_rounds(d->pushed, portion, &sample)) {
+    d->connections[portion]++;
+    assembler_disown(d->pushed, portion);
+    for (size_t i = 0; i < d->due_count; i++) {
+        d->due[i].owed &= ~((uint64_t)1 << portion);
+    }
+    while (assembler_forgo_rounds(d->pushed, portion, &sample)) {
         desk_add_due(d, &sample, false, now_ns);
     }
 }

@@ -6,7 +6,7 @@
 enum { NONE = -1, DONE = -2 };
 
 typedef struct place {
-    uint64_t id, have, opened_ns;
+    uint64_t id, have, owed, opened_ns;
     uint64_t got, expected; /* of the round that is waited for */
     int32_t chain;          /* next place of the same hash */
     int32_t earlier, later; /* in its list */
@@ -32,6 +32,7 @@ struct assembler {
     /* Where forgoing goes on in `waiting`; NONE: from the beginning, DONE: it has come to the end. */
     int32_t forgoing[ROUNDS_MAX];
     uint8_t model; /* of what comes */
+    bool owes;     /* for it */
     uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
 };
@@ -54,6 +55,7 @@ err assembler_new(assembler **out, const assembler_config *config) {
         return err_fail(ERR_MEMORY, "no memory for an assembler");
     }
     a->config = *config;
+    a->owes = true;
     uint32_t buckets = buckets_for(config->capacity);
     a->bucket_mask = buckets - 1;
     a->stride = sizeof(place) + config->portions * sizeof(uint64_t);
@@ -163,7 +165,7 @@ static int32_t open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t
 
 static void answer(assembler *a, int32_t at, assembled *out) {
     place *p = place_at(a, at);
-    *out = (assembled){p->id, p->have, p->got, p->round, p->opened_ns, p->model, p->codes};
+    *out = (assembled){p->id, p->have, p->got, p->owed, p->round, p->opened_ns, p->model, p->codes};
     p->answered = true;
     unlink_place(a, &a->waiting[p->round], at);
     a->counters.curtailed += p->round > 0 && p->got != p->have;
@@ -174,6 +176,16 @@ static void answer(assembler *a, int32_t at, assembled *out) {
 
 void assembler_use(assembler *a, uint8_t model) {
     a->model = model;
+}
+
+void assembler_owe(assembler *a, bool owes) {
+    a->owes = owes;
+}
+
+void assembler_disown(assembler *a, uint32_t portion) {
+    for (uint32_t at = 0; at < a->config.capacity; at++) {
+        place_at(a, (int32_t)at)->owed &= ~((uint64_t)1 << portion);
+    }
 }
 
 void assembler_close(assembler *a) {
@@ -190,6 +202,15 @@ bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_n
 
 static uint64_t all_portions(const assembler *a) {
     return a->config.portions == 64 ? UINT64_MAX : ((uint64_t)1 << a->config.portions) - 1;
+}
+
+/* A node that has come back says again what it, or the one before it, has said already. */
+static assembler_outcome take_again(const assembler *a, place *p, uint64_t bit) {
+    if (p->answered || !a->owes || p->owed & bit) {
+        return ASSEMBLER_IGNORED;
+    }
+    p->owed |= bit;
+    return ASSEMBLER_WAITS;
 }
 
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
@@ -210,7 +231,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
     uint64_t bit = (uint64_t)1 << portion;
     if (p->have & bit) {
         a->counters.duplicate++;
-        return ASSEMBLER_IGNORED;
+        return take_again(a, p, bit);
     }
     if (p->answered || p->round > 0) {
         a->counters.late++;
@@ -221,6 +242,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
         return ASSEMBLER_IGNORED;
     }
     p->have |= bit;
+    p->owed |= a->owes ? bit : 0;
     p->got = p->have;
     p->codes[portion] = code;
     if ((p->got & p->expected) != p->expected) {

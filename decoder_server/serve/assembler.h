@@ -25,6 +25,7 @@ typedef struct assembled {
     uint64_t id;
     uint64_t have; /* bit k: portion k is in, at least with its first round of bits */
     uint64_t got;  /* those that are in with round `round` too; the others of `have` with the one before */
+    uint64_t owed; /* those whose node, as connected now, has yet to be told that it is answered */
     uint8_t round; /* the last that was waited for, from 0 */
     uint64_t opened_ns;
     uint8_t model;
@@ -39,6 +40,11 @@ static inline uint32_t assembled_bits(const assembled *s, const rounds *r, uint3
     return s->round == 0 || s->got >> portion & 1 ? r->upto[s->round] : r->upto[s->round - 1];
 }
 
+/* How many rounds of bits it took, from 1: one that nobody sent is none. */
+static inline uint32_t assembled_rounds(const assembled *s) {
+    return s->round > 0 && s->got == 0 ? s->round : s->round + 1u;
+}
+
 typedef struct assembler_counters {
     uint64_t complete, expired, forgone, late, duplicate, refused;
     uint64_t unknown; /* portions of an id that nobody opened, or that is forgotten */
@@ -49,7 +55,7 @@ typedef struct assembler_counters {
 } assembler_counters;
 
 typedef enum assembler_outcome {
-    ASSEMBLER_WAITS,    /* stored; others are missing */
+    ASSEMBLER_WAITS,    /* stored, or stored before and owed from now on; others are missing */
     ASSEMBLER_COMPLETE, /* *out is the sample */
     ASSEMBLER_IGNORED,  /* late, duplicate, unknown or of another model; counted */
     ASSEMBLER_FULL,     /* no room: every place waits; counted as refused */
@@ -62,6 +68,12 @@ void assembler_free(assembler *a);
  * another model than its sample's does not count. */
 enum { ASSEMBLER_MODELS = 2 };
 void assembler_use(assembler *a, uint8_t model);
+
+/* Whether the codes added from here on are of nodes that are owed word of their samples; at first they are. */
+void assembler_owe(assembler *a, bool owes);
+
+/* The node of a portion is gone: it is owed no word any more. Walks through all places. */
+void assembler_disown(assembler *a, uint32_t portion);
 
 /* From here on a portion of an unknown id opens no sample. */
 void assembler_close(assembler *a);

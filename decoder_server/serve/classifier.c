@@ -96,15 +96,15 @@ static void run_nets(classifier *c, size_t count) {
 
 /* The table of samples that have come so far, all portions alike; NULL: there is none. */
 static answers *table_of(const classifier *c, const assembled *sample) {
-    bool is_whole = sample->have == c->whole && (sample->round == 0 || sample->got == c->whole);
-    return is_whole ? c->tables[sample->round] : NULL;
+    bool is_even = sample->round == 0 || sample->got == c->whole || sample->got == 0;
+    return sample->have == c->whole && is_even ? c->tables[assembled_rounds(sample) - 1] : NULL;
 }
 
 /* Portion 0's first bit is the lowest, as in a row. */
 static uint32_t codeword_of(const classifier *c, const assembled *sample) {
     uint64_t codeword = 0;
     for (uint32_t k = 0; k < c->portions; k++) {
-        codeword |= sample->codes[k] << (k * c->rounds.upto[sample->round]);
+        codeword |= sample->codes[k] << (k * c->rounds.upto[assembled_rounds(sample) - 1]);
     }
     return (uint32_t)codeword;
 }

@@ -123,7 +123,7 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .class = r->class,
         .classes = classifier_classes(d->models[d->due_model]->classifier),
         .portions = d->portions,
-        .rounds = sample->round + 1u,
+        .rounds = assembled_rounds(sample),
         .have = sample->have,
         .asked_ns = sample->opened_ns,
         .due_ns = w->due_ns,
@@ -143,17 +143,17 @@ static void answer_due(desk *d, size_t at, const verdict *v, bool is_cut, uint64
     uint8_t bits[SPLIT_PORTIONS_MAX];
     for (uint32_t k = 0; k < d->portions; k++) {
         bits[k] = (uint8_t)assembled_bits(sample, &d->rounds, k);
-        d->settled[k] += !w->is_live && bits[k] > 0;
+        d->settled[k] += !w->is_live && sample->owed >> k & 1;
     }
     bool is_curtailed = is_cut || (sample->round > 0 && sample->got != sample->have);
-    d->answered.answered[sample->round]++;
+    d->answered.answered[assembled_rounds(sample) - 1]++;
     d->answered.curtailed += is_curtailed;
     result r = {
         .sample = sample,
         .from = w->is_live ? "http" : "push",
         .class = v->class,
         .bits = bits,
-        .rounds = d->rounds.count > 1 ? sample->round + 1u : 0,
+        .rounds = d->rounds.count > 1 ? assembled_rounds(sample) : 0,
         .probability = v->probabilities[v->class],
         .degraded = __builtin_popcountll(sample->have) != (int)d->portions || is_curtailed,
         .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
@@ -268,7 +268,9 @@ static void slow_down(desk *d, uint32_t portion) {
 
 /* Adds codes until one finds no room; whether all are in. */
 static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
+    bool is_owed = p->connection == d->connections[portion];
     assembler_use(d->pushed, (uint8_t)p->model);
+    assembler_owe(d->pushed, is_owed);
     for (; p->done < p->count; p->done++) {
         assembled sample;
         uint64_t i = p->done;
@@ -280,7 +282,7 @@ static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits,
         case ASSEMBLER_FULL:
             return false;
         case ASSEMBLER_IGNORED:
-            d->settled[portion]++;
+            d->settled[portion] += is_owed;
             break;
         default:
             break;
@@ -357,7 +359,13 @@ static bool let_go_on(desk *d, uint64_t now_ns) {
 
 static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     uint32_t waiting = assembler_count(d->pushed)->waiting;
-    parcel head = {c->first, (uint64_t)c->more + 1, 0, (c->bits.len + 7) / 8 * 8, model};
+    parcel head = {
+        .first = c->first,
+        .count = (uint64_t)c->more + 1,
+        .bytes = (c->bits.len + 7) / 8 * 8,
+        .model = model,
+        .connection = d->connections[portion],
+    };
     if (d->parked[portion].length > 0 || !add_codes(d, portion, &head, c->bits.data, now_ns)) {
         park(d, portion, &head, c->bits.data, c->bits.len);
     }

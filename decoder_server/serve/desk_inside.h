@@ -20,7 +20,8 @@ typedef struct live {
 typedef struct parcel {
     uint64_t first, count, done; /* samples; `done` are in already */
     size_t bytes;                /* of the bits behind it, rounded up to 8 */
-    uint64_t model;              /* an index */
+    uint32_t model;              /* an index */
+    uint32_t connection;         /* of the node that brought them */
 } parcel;
 
 typedef struct parked {
@@ -78,11 +79,12 @@ struct desk {
     report_rounds answered;
     asks asks[SPLIT_PORTIONS_MAX];
     picks picks;
-    uint64_t settled[SPLIT_PORTIONS_MAX];    /* pushed samples answered for good that its node was not told of */
-    uint64_t settled_ns[SPLIT_PORTIONS_MAX]; /* when it was told last */
-    model *models[ASSEMBLER_MODELS];         /* the one in use; the other is to come, is going, or NULL */
-    uint32_t numbers[ASSEMBLER_MODELS];      /* that their codes carry */
-    uint8_t now;                             /* the model in use, an index */
+    uint32_t connections[SPLIT_PORTIONS_MAX]; /* how often its node has gone */
+    uint64_t settled[SPLIT_PORTIONS_MAX];     /* pushed samples answered for good that its node was not told of */
+    uint64_t settled_ns[SPLIT_PORTIONS_MAX];  /* when it was told last */
+    model *models[ASSEMBLER_MODELS];          /* the one in use; the other is to come, is going, or NULL */
+    uint32_t numbers[ASSEMBLER_MODELS];       /* that their codes carry */
+    uint8_t now;                              /* the model in use, an index */
     change change;
     classifier_counters past; /* of models that are gone */
     assembler *pushed, *live;

@@ -49,6 +49,14 @@ static bool is_metered(const coordinator *c) {
     return (c->stage == ROUNDED_TEST || c->stage == ROUNDED_VALIDATION) && is_described(c);
 }
 
+static bool take_first_round(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
+    if (!rounds_test_take_codes(c->rounds, k, codes)) {
+        return false;
+    }
+    ledger_add_rounds(&c->ledger, k, rounds_test_bits(c->rounds));
+    return true;
+}
+
 static bool take_all_rounds(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
     size_t numbers = (size_t)c->rows * c->bits;
     if ((uint64_t)codes->more + 1 != c->rows || codes->bits.len != pack_bytes(numbers) ||
@@ -65,7 +73,7 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
     bool is_by_round = c->stage == BY_ROUNDS;
     if (c->state != EVALUATING || stage_is_soft(c->stage) || c->members[k].has_answered ||
         codes->model != (uint32_t)c->at.step ||
-        !(is_by_round ? rounds_test_take_codes(c->rounds, k, codes) : take_all_rounds(c, k, codes))) {
+        !(is_by_round ? take_first_round(c, k, codes) : take_all_rounds(c, k, codes))) {
         coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
         return;
     }
@@ -80,6 +88,7 @@ void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *adde
         coordinator_drop_for_protocol(c, k, "sent a round of bits that was not asked for or does not fit");
         return;
     }
+    ledger_add_rounds(&c->ledger, k, rounds_test_bits(c->rounds));
     if (coordinator_is_last_answer(c, k)) {
         evaluation_on(c);
     }

@@ -36,6 +36,11 @@ void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32
     }
 }
 
+void ledger_add_rounds(ledger *l, uint32_t portion, uint64_t bits) {
+    l->codes[portion] += bits;
+    l->coded[portion] += bits;
+}
+
 static json_t *entropy_of(const ledger *l) {
     double bits = 0, codes = 0;
     for (uint32_t k = 0; k < l->portions; k++) {

@@ -35,6 +35,9 @@ void ledger_start_rounded(ledger *l);
 void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32_t rows, uint64_t coded_bits,
                       bool is_described);
 
+/* Codes that came in part, packed: `bits` of payload. */
+void ledger_add_rounds(ledger *l, uint32_t portion, uint64_t bits);
+
 /* {"payload", "coded", "entropy", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together,
  * both directions. "tcp" is null in one process, "tls" without TLS. The payload is the codes alone, packed; "coded" is
  * what they took as they came; "entropy" is {"bits", "codes"}, what they are worth bit by bit and each node's code as a

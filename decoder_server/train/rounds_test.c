@@ -97,8 +97,12 @@ static void place(rounds_test *t, uint32_t portion, size_t row, const uint8_t *b
     }
 }
 
+size_t rounds_test_bits(const rounds_test *t) {
+    return (t->is_judged ? t->picked : t->rows) * rounds_width(&t->by_round.rounds, t->round);
+}
+
 bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Codes *codes) {
-    size_t bits = t->rows * t->by_round.rounds.upto[0];
+    size_t bits = rounds_test_bits(t);
     if (t->is_judged || (uint64_t)codes->more + 1 != t->rows || codes->bits.len != pack_bytes(bits) ||
         !pack_tail_is_clear(codes->bits.data, bits)) {
         return false;
@@ -112,7 +116,7 @@ bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Code
 }
 
 bool rounds_test_take_added(rounds_test *t, uint32_t portion, const Fewbit__Added *added) {
-    size_t bits = (size_t)t->picked * rounds_width(&t->by_round.rounds, t->round);
+    size_t bits = rounds_test_bits(t);
     if (t->picked == 0 || added->round != t->round || added->first != t->ids[0] || added->n_gone > 0 ||
         added->bits.len != pack_bytes(bits) || !pack_tail_is_clear(added->bits.data, bits)) {
         return false;

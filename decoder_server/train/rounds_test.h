@@ -25,6 +25,9 @@ void rounds_test_start(rounds_test *t);
 /* A batch begins, of samples `first` on; its codes are asked for by `rows`. */
 void rounds_test_begin(rounds_test *t, uint64_t first, size_t rows);
 
+/* Payload bits that each portion sends in the round that is under way. */
+size_t rounds_test_bits(const rounds_test *t);
+
 /* The first round of a portion's codes; false: they do not fit. */
 bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Codes *codes);
 

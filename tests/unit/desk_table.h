@@ -29,7 +29,7 @@ static const uint64_t deadline_ns = 1000000000;
 static const char experiment_text[] =
     "name: tiny\n"
     "data: {set: mnist, split: runs, portions: 4, mean: 0.1, deviation: 0.3}\n"
-    "encoder: {net: simple-1d, hidden: 4, bits: 4, batch_norm: false, soft: sigmoid,\n"
+    "encoder: {net: simple-1d, hidden: 4, bits: 4, rounds: [1, 3], batch_norm: false, soft: sigmoid,\n"
     "          decision: after-training}\n"
     "decoder: {net: linear}\n"
     "classifier: {net: mnist, hidden: 8}\n"
@@ -62,6 +62,7 @@ typedef struct table {
     uint32_t answered[REQUESTS_MAX]; /* times, by request */
     uint32_t answers;
     answer last;
+    uint64_t settled[PORTIONS];
     uint32_t served, changes; /* models that nodes were to be welcomed to; changes that have ended */
     uint64_t served_step;
     err change_code;
@@ -86,6 +87,8 @@ static inline void on_tell(void *context, uint32_t portion, message_type type, c
     } else if (type == MESSAGE_SWITCH) {
         one->number = what.switch_to->model;
         one->from = what.switch_to->from;
+    } else if (type == MESSAGE_SETTLED) {
+        t->settled[portion] += what.settled->samples;
     }
     assert_true(bytes.len <= sizeof one->bytes);
     one->length = bytes.len;

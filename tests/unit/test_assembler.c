@@ -267,12 +267,12 @@ enum { MODEL_PLACES = 12, MODEL_PORTIONS = 5 };
 typedef struct model_place {
     bool used, answered;
     uint8_t round;
-    uint64_t id, have, got, expected, opened, answered_turn, codes[MODEL_PORTIONS];
+    uint64_t id, have, got, owed, expected, opened, answered_turn, codes[MODEL_PORTIONS];
 } model_place;
 
 typedef struct model {
     model_place places[MODEL_PLACES];
-    bool opens;
+    bool opens, owes;
     uint64_t turn;
     assembler_counters counters;
 } model;
@@ -309,8 +309,13 @@ static model_place *model_open(model *m, uint64_t id, uint64_t expected, uint64_
 }
 
 static assembled model_answer(model *m, model_place *p) {
-    assembled out = {
-        .id = p->id, .have = p->have, .got = p->got, .round = p->round, .opened_ns = p->opened, .codes = p->codes};
+    assembled out = {.id = p->id,
+                     .have = p->have,
+                     .got = p->got,
+                     .owed = p->owed,
+                     .round = p->round,
+                     .opened_ns = p->opened,
+                     .codes = p->codes};
     p->answered = true;
     p->answered_turn = ++m->turn;
     m->counters.waiting--;
@@ -334,8 +339,11 @@ static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint
     if (has || p->answered || p->round > 0) {
         m->counters.duplicate += has;
         m->counters.late += !has;
-        return ASSEMBLER_IGNORED;
+        bool owes_now = has && !p->answered && m->owes && !(p->owed >> portion & 1);
+        p->owed |= (uint64_t)owes_now << portion;
+        return owes_now ? ASSEMBLER_WAITS : ASSEMBLER_IGNORED;
     }
+    p->owed |= (uint64_t)m->owes << portion;
     p->got = p->have |= (uint64_t)1 << portion;
     p->codes[portion] = code;
     if (p->expected & ~p->got) {
@@ -396,6 +404,7 @@ static void assert_same_sample(const assembled *ours, const assembled *theirs) {
     assert_int_equal(ours->id, theirs->id);
     assert_int_equal(ours->have, theirs->have);
     assert_int_equal(ours->got, theirs->got);
+    assert_int_equal(ours->owed, theirs->owed);
     assert_int_equal(ours->round, theirs->round);
     assert_int_equal(ours->opened_ns, theirs->opened_ns);
     assert_memory_equal(ours->codes, theirs->codes, MODEL_PORTIONS * sizeof *ours->codes);
@@ -435,13 +444,20 @@ static void expire(assembler *a, model *m, uint64_t now) {
     }
 }
 
+static void disown(assembler *a, model *m, uint32_t portion) {
+    assembler_disown(a, portion);
+    for (model_place *p = m->places; p < m->places + MODEL_PLACES; p++) {
+        p->owed &= ~((uint64_t)1 << portion);
+    }
+}
+
 static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
     uint64_t id = rng_below(r, 24), code = rng_u32(r);
     uint32_t portion = rng_below(r, MODEL_PORTIONS), expected = 1 + rng_below(r, (1 << MODEL_PORTIONS) - 1);
     uint8_t round = (uint8_t)(1 + rng_below(r, ROUNDS_MAX - 1));
     assembled ours = {0}, theirs = {0};
     assembler_outcome outcome = ASSEMBLER_IGNORED;
-    uint32_t what = rng_below(r, 32);
+    uint32_t what = rng_below(r, 34);
     if (what < 4) {
         bool is_new = !model_find(m, id) && model_open(m, id, expected, now);
         m->counters.refused += !is_new;
@@ -459,8 +475,13 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
         assert_int_equal(assembler_skip_round(a, id, portion, round, &ours), outcome);
     } else if (what < 31) {
         forgo(a, m, what == 30, portion);
-    } else {
+    } else if (what < 32) {
         expire(a, m, now);
+    } else if (what < 33) {
+        disown(a, m, portion);
+    } else {
+        m->owes = rng_below(r, 4) > 0;
+        assembler_owe(a, m->owes);
     }
     if (outcome == ASSEMBLER_COMPLETE) {
         assert_same_sample(&ours, &theirs);
@@ -471,7 +492,7 @@ static void agrees_with_a_naive_one(void **state) {
     (void)state;
     for (int opens = 0; opens < 2; opens++) {
         assembler *a = make_assembler(MODEL_PLACES, MODEL_PORTIONS, opens);
-        model m = {.opens = opens};
+        model m = {.opens = opens, .owes = true};
         rng r = rng_at(1, rng_stream(RNG_TEST, 0), (uint32_t)opens);
         uint64_t now = 1;
         for (int turn = 0; turn < 300000; turn++) {

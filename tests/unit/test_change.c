@@ -13,6 +13,7 @@ static model *make_model(table *t, const char *name, uint64_t step, uint64_t see
     char path[FILE_PATH_MAX];
     model *m;
     e.encoder.bits = bits;
+    e.rounds.bits[1] = bits - e.rounds.bits[0];
     assert_int_equal(file_path(path, sizeof path, "%s/%s", t->folder, name), ERR_OK);
     assert_int_equal(run_create(&r, path, &e), ERR_OK);
     assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);

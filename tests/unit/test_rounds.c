@@ -97,7 +97,15 @@ static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
     }
     const rounds three = {3, {2, 4, 6}};
     held_put(h, false, 10, 3, 1, 0x2d);
-    assert_int_equal(held_answer(h, &ask, &three, &added), ERR_INPUT); /* round 2 before round 1 */
+    held_put(h, false, 12, 3, 1, 0x3f);
+    added = (Fewbit__Added)FEWBIT__ADDED__INIT;
+    assert_int_equal(held_answer(h, &ask, &three, &added), ERR_OK); /* round 2: of the samples before a restart */
+    assert_int_equal(added.n_gone, 3);
+    assert_int_equal(added.bits.len, 0);
+    held_put(h, false, 10, 3, 2, 0x2d);
+    held_put(h, false, 12, 3, 2, 0x3f);
+    ask.round = 1;
+    assert_int_equal(held_answer(h, &ask, &three, &added), ERR_INPUT); /* it was sent already */
     held_free(h);
 }
 
@@ -151,8 +159,10 @@ static void a_test_takes_what_is_due_alone(void **state) {
     added.first = 7;
     added.bits = (ProtobufCBinaryData){sizeof second, second};
     assert_false(rounds_test_take_added(t, 0, &added));
+    assert_int_equal(rounds_test_bits(t), ROWS * 1);
     assert_true(rounds_test_take_codes(t, 0, &codes) && rounds_test_take_codes(t, 1, &codes));
     assert_true(rounds_test_next(t, labels, &ask));
+    assert_int_equal(rounds_test_bits(t), ROWS * 2);
     assert_false(rounds_test_take_codes(t, 0, &codes));
     assert_true(rounds_test_take_added(t, 0, &added));
     assert_false(rounds_test_take_codes(t, 1, &codes));
