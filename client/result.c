@@ -65,12 +65,16 @@ static void print_test(const json_t *j) {
 }
 
 static void print_bits(const json_t *j) {
-    double payload = number_in(j, "bits_per_sample", "payload"), frames = number_in(j, "bits_per_sample", "frames");
+    double payload = number_in(j, "bits_per_sample", "payload");
+    const json_t *frames = json_object_get(json_object_get(j, "bits_per_sample"), "frames");
     const json_t *tls = json_object_get(json_object_get(j, "bits_per_sample"), "tls");
     const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
     double raw = json_number_value(json_object_get(j, "raw_bits_per_sample"));
     const json_t *entropy = json_object_get(json_object_get(j, "bits_per_sample"), "entropy");
-    printf("bits/sample   %.0f of payload, %.2f in frames", payload, frames);
+    printf("bits/sample   %.0f of payload", payload);
+    if (json_is_number(frames)) {
+        printf(", %.2f in frames", json_number_value(frames));
+    }
     if (json_is_number(tls)) {
         printf(", %.2f in TLS", json_number_value(tls));
     }
@@ -78,7 +82,7 @@ static void print_bits(const json_t *j) {
         printf(", %.2f in TCP", json_number_value(tcp));
     }
     printf(" (rounded test, both directions)\n");
-    if (entropy) { /* runs of earlier versions have none */
+    if (json_is_object(entropy)) { /* runs of earlier versions have none */
         printf("codes         %.2f bits a sample as they came; worth %.2f bit by bit, %.2f code by code\n",
                number_in(j, "bits_per_sample", "coded"), json_number_value(json_object_get(entropy, "bits")),
                json_number_value(json_object_get(entropy, "codes")));

@@ -62,6 +62,7 @@ static void position_from(const json_t *j, run_position *p) {
     p->loss_sum = json_number_value(json_object_get(j, "loss_sum"));
     p->correct = (uint64_t)json_integer_value(json_object_get(j, "correct"));
     p->seen = (uint64_t)json_integer_value(json_object_get(j, "seen"));
+    p->seconds = json_number_value(json_object_get(j, "seconds")); /* runs of earlier versions have none */
 }
 
 static bool digest_from(const json_t *j, uint8_t digest[DIGEST_BYTES]) {
@@ -264,10 +265,10 @@ static json_t *commit_to(const run *r, const run_commit *c) {
         return NULL;
     }
     const run_position *p = &c->position;
-    return json_pack("{s:I, s:i, s:i, s:i, s:o, s:I, s:I, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
+    return json_pack("{s:I, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
                      (int)p->epoch, "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum",
-                     run_number(p->loss_sum), "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "head",
-                     digest_to(c->head), "encoders", encoders);
+                     run_number(p->loss_sum), "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "seconds",
+                     p->seconds, "head", digest_to(c->head), "encoders", encoders);
 }
 
 static json_t *evaluation_to(const run_evaluation *e) {

@@ -27,6 +27,7 @@ typedef struct run_position {
     uint32_t evaluations; /* done so far */
     double loss_sum;      /* over samples, since the last evaluation, or since the epoch began where that is later */
     uint64_t correct, seen;
+    double seconds; /* that training took since the last evaluation */
 } run_position;
 
 /* A committed checkpoint. */

@@ -8,6 +8,7 @@
 #include "decoder_server/train/coordinator_inside.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,7 @@ void coordinator_end(coordinator *c, err outcome, const char *text) {
 
 static err restore_head(coordinator *c) {
     run_rewind(c->run);
+    c->next_is_best = false;
     if (!c->run->has_commit) {
         c->at = (run_position){0};
         step_init(c->step, c->e->training.seed);
@@ -306,43 +308,65 @@ void coordinator_place(coordinator *c, uint32_t k, const float *from) {
     }
 }
 
-static bool is_finite_in_unit(const float *soft, size_t n) {
-    bool good = true;
+typedef enum fit { FITS, DOES_NOT_FIT, IS_NO_NUMBER } fit;
+
+static fit fit_in_unit(const float *soft, size_t n) {
+    bool good = true, finite = true;
     for (size_t i = 0; i < n; i++) {
         good = good && soft[i] >= 0.0f && soft[i] <= 1.0f;
+        finite = finite && isfinite(soft[i]);
     }
-    return good;
+    return good ? FITS : finite ? DOES_NOT_FIT : IS_NO_NUMBER;
 }
 
-static bool take_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
+static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
     size_t numbers = (size_t)c->rows * c->bits;
     if (a->count != c->rows || c->members[k].has_answered) {
-        return false;
+        return DOES_NOT_FIT;
     }
     if (a->bits.len > 0) {
         if (a->soft.len > 0 || a->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(a->bits.data, numbers)) {
-            return false;
+            return DOES_NOT_FIT;
         }
         unpack_soft(a->bits.data, numbers, c->one);
         c->ledger.activations[k] += numbers;
     } else {
         if (a->soft.len != numbers * sizeof(float)) {
-            return false;
+            return DOES_NOT_FIT;
         }
         memcpy(c->one, a->soft.data, a->soft.len);
         c->ledger.activations[k] += numbers * 32;
     }
-    if (!is_finite_in_unit(c->one, numbers)) {
-        return false;
+    fit f = fit_in_unit(c->one, numbers);
+    if (f == FITS) {
+        coordinator_place(c, k, c->one);
     }
-    coordinator_place(c, k, c->one);
-    return true;
+    return f;
+}
+
+/* An encoder that diverged says the same again when everybody has gone back; a node that is broken may not. */
+static void take_no_numbers(coordinator *c, uint32_t k) {
+    if (c->ledger.over_tcp && c->no_numbers_at[k] != c->at.step + 1) {
+        c->no_numbers_at[k] = c->at.step + 1;
+        coordinator_drop_for_protocol(c, k, "sent activations that are no numbers");
+        return;
+    }
+    err_fail(ERR_INPUT,
+             "portion %u's outputs are no numbers at step %" PRIu64 ": a lower learning rate may keep them finite", k,
+             c->at.step);
+    coordinator_end(c, ERR_INPUT, err_text());
 }
 
 static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
     bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
-    if ((!trains && !tests) || a->step != c->at.step || !take_activations(c, k, a)) {
+    bool is_asked = (trains || tests) && a->step == c->at.step;
+    fit f = is_asked ? take_activations(c, k, a) : DOES_NOT_FIT;
+    if (f == IS_NO_NUMBER) {
+        take_no_numbers(c, k);
+        return;
+    }
+    if (f != FITS) {
         coordinator_drop_for_protocol(c, k, "sent activations that were not asked for or do not fit");
         return;
     }

@@ -1,5 +1,6 @@
 #include "decoder_server/train/course.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -51,9 +52,16 @@ bool course_evaluates_at(const experiment *e, const run_position *at, uint32_t b
     return (at->batch == batches && is_due) || (every > 0 && at->batch % every == 0);
 }
 
+void course_count_time(run_position *at, uint64_t *since_ns) {
+    uint64_t now_ns = clock_now_ns();
+    at->seconds += (double)(now_ns - *since_ns) * 1e-9;
+    *since_ns = now_ns;
+}
+
 void course_step_on(run_position *at, uint32_t batches) {
     if (at->batch == batches) {
-        *at = (run_position){.step = at->step, .epoch = at->epoch + 1, .evaluations = at->evaluations};
+        *at = (run_position){
+            .step = at->step, .epoch = at->epoch + 1, .evaluations = at->evaluations, .seconds = at->seconds};
     }
 }
 
@@ -68,15 +76,10 @@ double course_percent(uint64_t correct, uint64_t samples) {
     return samples ? 100.0 * (double)correct / (double)samples : 0.0;
 }
 
-/* Whether no evaluation before the last one was as good as it. */
+/* Whether the last evaluation beats the one whose checkpoint is kept: one whose commit failed has none. */
 static bool last_is_best(const run *r) {
     const run_evaluation *last = &r->evaluations[r->evaluation_count - 1];
-    for (const run_evaluation *before = r->evaluations; before < last; before++) {
-        if (before->validation >= last->validation) {
-            return false;
-        }
-    }
-    return true;
+    return !r->has_best || last->validation > r->evaluations[r->best_evaluation].validation;
 }
 
 /* An evaluation as the log and the result tell it. */
@@ -100,6 +103,7 @@ err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation
     score->epoch = at->epoch + (double)at->batch / batches;
     score->loss = at->loss_sum / (double)at->seen;
     score->train = course_percent(at->correct, at->seen);
+    score->seconds = at->seconds;
     json_t *event = told(score);
     json_object_set_new(event, "step", json_integer((json_int_t)at->step));
     err e = run_add_evaluation(r, score);

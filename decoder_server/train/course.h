@@ -19,6 +19,9 @@ err course_check_position(const run *r, uint32_t batches);
 bool course_saves_at(const experiment *e, const run_position *at, uint32_t batches);
 bool course_evaluates_at(const experiment *e, const run_position *at, uint32_t batches);
 
+/* Adds the time since *since_ns to that of the position, and goes on from now. */
+void course_count_time(run_position *at, uint64_t *since_ns);
+
 /* Where the step before was its epoch's last one, the next epoch begins. course_end_period sees to it itself. */
 void course_step_on(run_position *at, uint32_t batches);
 
@@ -27,7 +30,7 @@ err course_check_loss(const run_position *at, double loss);
 
 double course_percent(uint64_t correct, uint64_t samples);
 
-/* Ends the period since the last evaluation. `score` holds the test and validation accuracies, seconds and encoders;
+/* Ends the period since the last evaluation. `score` holds the test and validation accuracies and encoders;
  * the rest is filled in from `*at`, which then stands behind the evaluation. The score goes to the log and to the run,
  * which takes over its encoders. *is_best: with keep_best, that none before was as good. */
 err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best);

@@ -155,16 +155,15 @@ static void end_evaluation(coordinator *c) {
         .rounded = accuracy_of(c, ROUNDED_TEST),
         .soft_validation = accuracy_of(c, SOFT_VALIDATION),
         .validation = accuracy_of(c, ROUNDED_VALIDATION),
-        .seconds = clock_seconds_since(c->period_started_ns),
         .encoders = histogram_list(c->histograms, c->portions),
         .rounds = c->rounds ? rounds_test_json(c->rounds) : NULL,
     };
+    course_count_time(&c->at, &c->period_started_ns);
     if (course_end_period(c->run, &c->at, c->batches, &score, &c->next_is_best)) {
         coordinator_end(c, ERR_MEMORY, err_text());
         return;
     }
     coordinator_report(c, "testing", &score);
-    c->period_started_ns = clock_now_ns();
     saving_start(c);
 }
 

@@ -57,7 +57,11 @@ json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits) {
         tls += l->rounded[k].tls_bytes[METER_IN] + l->rounded[k].tls_bytes[METER_OUT];
         tcp += l->rounded[k].tcp_bytes[METER_IN] + l->rounded[k].tcp_bytes[METER_OUT];
     }
-    double samples = l->rounded_samples ? (double)l->rounded_samples : 1.0;
+    if (l->rounded_samples == 0) {
+        return json_pack("{s:i, s:n, s:n, s:n, s:n, s:n}", "payload", (int)code_bits, "coded", "entropy", "frames",
+                         "tls", "tcp");
+    }
+    double samples = (double)l->rounded_samples;
     return json_pack("{s:i, s:f, s:o, s:f, s:o, s:o}", "payload", (int)code_bits, "coded",
                      (double)l->rounded_coded / samples, "entropy", entropy_of(l), "frames",
                      (double)frames * 8 / samples, "tls", tls ? json_real((double)tls * 8 / samples) : json_null(),

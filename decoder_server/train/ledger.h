@@ -41,7 +41,7 @@ void ledger_add_rounds(ledger *l, uint32_t portion, uint64_t bits);
 /* {"payload", "coded", "entropy", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together,
  * both directions. "tcp" is null in one process, "tls" without TLS. The payload is the codes alone, packed; "coded" is
  * what they took as they came; "entropy" is {"bits", "codes"}, what they are worth bit by bit and each node's code as a
- * whole. */
+ * whole. All but the payload are null where this process has done no rounded test. */
 json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits);
 
 /* One object a node: name, payload bits by kind, frame bits by message and direction, TLS bits, TCP bits and

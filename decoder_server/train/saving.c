@@ -6,6 +6,7 @@
 void saving_start(coordinator *c) {
     Fewbit__Save save = FEWBIT__SAVE__INIT;
     save.step = c->at.step;
+    course_count_time(&c->at, &c->period_started_ns);
     c->next = (run_commit){.position = c->at};
     c->save_error[0] = '\0';
     c->state = SAVING;

@@ -207,16 +207,16 @@ static err evaluate(whole *w, bool *is_best) {
     if (!e && w->e->data.validation > 0) {
         e = test(w, DATASET_TRAIN, w->train_samples, w->e->data.validation, &score.validation);
     }
-    score.seconds = clock_seconds_since(w->period_started_ns);
+    course_count_time(&w->at, &w->period_started_ns);
     e = e ? e : course_end_period(w->run, &w->at, w->batches, &score, is_best);
     if (!e) {
         report(w, "testing", &score);
-        w->period_started_ns = clock_now_ns();
     }
     return e;
 }
 
 static void save(whole *w, bool is_best) {
+    course_count_time(&w->at, &w->period_started_ns);
     run_commit next = {.position = w->at};
     w->save_error[0] = '\0';
     if (run_save_head(w->run, w->at.step, step_head(w->step), step_optimiser(w->step), next.head)) {

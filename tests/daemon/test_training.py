@@ -353,6 +353,11 @@ class Crashes(TrainingCase):
         (self.run_folder / "result.json").unlink()
         self.end_well(*self.start(experiment, "--resume"))
         self.assert_same_weights(experiment)
+        bits = read_json(self.run_folder / "result.json")["bits_per_sample"]  # nothing was sent this time
+        self.assertEqual(bits, {"payload": 16, "coded": None, "entropy": None, "frames": None, "tls": None, "tcp": None})
+        said = self.fleet.run("result", f.binary("fewbit"), "result", self.run_folder).printed
+        self.assertIn("bits/sample   16 of payload (rounded test", said)
+        self.assertNotIn("worth", said)
 
 
 class Result(TrainingCase):
@@ -509,10 +514,12 @@ class Keeping(TrainingCase):
         self.assertEqual([round(e["epoch"] * 180) for e in result["history"]], [60, 120, 180, 240])
 
     def test_no_early_stop_while_it_gets_better(self):
-        experiment = self.experiment(data__validation=200, training__early_stop=1, training__epochs=2,
+        experiment = self.experiment(data__validation=200, training__early_stop=1, training__epochs=4,
                                      optimiser__learning_rate=0.0003)
         result = read_json(self.reference(experiment)[0] / "result.json")
-        self.assertEqual(result["epochs"], 2)
+        validation = [e["validation_accuracy"] for e in result["history"]]
+        self.assertEqual(validation, sorted(set(validation)))
+        self.assertEqual(result["epochs"], 4)
 
     def test_evaluations_behind_some_epochs_only(self):
         """What is trained stays the same, interrupted or not; each epoch ends with a checkpoint."""
@@ -533,13 +540,17 @@ class Keeping(TrainingCase):
         server, nodes = self.start(experiment, node_options=())
         self.wait_for_event("committed")
         server.kill()
+        before = read_json(self.run_folder / "manifest.json")["last"]["seconds"]
+        self.assertGreater(before, 0)
         for node in nodes:
             node.signal(signal.SIGTERM)
             node.wait(0)
         server, nodes = self.start(experiment, "--resume")
         self.end_well(server, nodes)
         self.assert_same_weights(experiment)
-        self.assertEqual(len(read_json(self.run_folder / "result.json")["history"]), 1)
+        history = read_json(self.run_folder / "result.json")["history"]
+        self.assertEqual(len(history), 1)
+        self.assertGreater(history[0]["seconds"], before)
 
     def test_checkpoints_inside_an_epoch_change_nothing(self):
         plain = self.reference(self.experiment())[0]
@@ -598,10 +609,26 @@ class Refusals(TrainingCase):
         self.addCleanup(meddler.listener.close)
         nodes = self.fleet.nodes(server, self.split, self.states, "--once", order=(0, 1, 3))
         nodes.append(self.fleet.node(2, meddler.port, self.split, self.states / "node-2", "--once"))
-        server.wait_for(r"portion 2 \(node-2\): sent activations that were not asked for or do not fit", 8)
+        server.wait_for(r"portion 2 \(node-2\): sent activations that were not asked for or do not fit", 7)
+        server.wait_for(r"portion 2 \(node-2\): sent activations that are no numbers")
         self.end_well(server, nodes)
         self.assertEqual(meddler.changes, [])
         self.assert_same_weights(experiment)
+
+    def test_an_encoder_that_diverges_ends_it(self):
+        """Its outputs are no numbers, again when all have gone back; the head's would still be."""
+        experiment = self.experiment(decoder__net="direct", classifier__net="mlp", optimiser__kind="adamw",
+                                     optimiser__learning_rate=1, optimiser__weight_decay=10, training__epochs=50)
+        said = r"(?m)^decoder_server: portion \d's outputs are no numbers at step \d+: a lower learning rate"
+        server, nodes = self.start(experiment)
+        server.wait(3)
+        self.assertRegex(server.said, said)
+        for node in nodes:
+            node.wait(0)
+        local = self.fleet.start("local", f.binary("decoder_server"), "train", experiment, "--local", "--data", self.split,
+                                 "--labels", self.split / "server", "--out", self.folder / "local")
+        local.wait(3)
+        self.assertRegex(local.said, said)
 
     def test_data_that_does_not_fit(self):
         server = self.waiting_server()
