@@ -7,10 +7,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
-#include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,24 +39,68 @@ static char **environment_for_others(void) {
     return all;
 }
 
+/* In the child: becomes the program, which ends when this process does, however that ends. Tells `report` why not. */
+static _Noreturn void become(const char *const argv[], char **environment, const int files[3], pid_t parent,
+                             int report) {
+    bool is_ready = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
+    for (int i = 0; i < 3 && is_ready; i++) {
+        is_ready = dup2(files[i], i) == i;
+    }
+    if (is_ready) {
+        execvpe(argv[0], (char *const *)(void *)argv, environment);
+    }
+    int failure = errno;
+    ssize_t told = write(report, &failure, sizeof failure);
+    _exit(told == sizeof failure ? 127 : 126);
+}
+
+/* What the child says on its way: 0 once it is the program. */
+static int read_failure(int from) {
+    int failure = 0;
+    ssize_t got;
+    do {
+        got = read(from, &failure, sizeof failure);
+    } while (got < 0 && errno == EINTR);
+    return got == sizeof failure ? failure : 0;
+}
+
+static err start_with(const char *const argv[], char **environment, const int files[3], pid_t *pid) {
+    int report[2];
+    pid_t parent = getpid();
+    if (pipe2(report, O_CLOEXEC)) {
+        return err_system(ERR_IO, "cannot start %s", argv[0]);
+    }
+    *pid = fork();
+    if (*pid == 0) {
+        become(argv, environment, files, parent, report[1]);
+    }
+    int failure = *pid < 0 ? errno : 0;
+    close(report[1]);
+    failure = failure ? failure : read_failure(report[0]);
+    close(report[0]);
+    if (!failure) {
+        return ERR_OK;
+    }
+    if (*pid > 0) {
+        waitpid(*pid, NULL, 0);
+    }
+    errno = failure;
+    return err_system(failure == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot run %s", argv[0]);
+}
+
 static err start(const char *const argv[], const char *log, pid_t *pid) {
-    posix_spawn_file_actions_t actions;
     char **environment = environment_for_others();
-    if (!environment || posix_spawn_file_actions_init(&actions) != 0) {
-        free(environment);
+    if (!environment) {
         return err_fail(ERR_MEMORY, "no memory to start %s", argv[0]);
     }
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-    int failure = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)(void *)argv, environment);
-    posix_spawn_file_actions_destroy(&actions);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int output = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    err e = nothing < 0 || output < 0 ? err_system(ERR_IO, "%s", output < 0 ? log : "/dev/null")
+                                      : start_with(argv, environment, (int[]){nothing, output, output}, pid);
+    close(nothing);
+    close(output);
     free(environment);
-    errno = failure;
-    if (failure != 0) {
-        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot run %s", argv[0]);
-    }
-    return ERR_OK;
+    return e;
 }
 
 static int wait_for(pid_t pid) {

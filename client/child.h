@@ -9,7 +9,7 @@
 /* Runs argv[0] (found along PATH; `argv` ends with NULL) to its end, without input and without this process's options
  * (FEWBIT_*, but for FEWBIT_LOG_*) in its environment, its output going to the file `log`. Anything but exit status 0
  * is ERR_INPUT with the log's last line; ERR_NOT_FOUND when there is no such program; ERR_STOPPED when this process is
- * asked to stop (the child is ended too). */
+ * asked to stop. The child is ended with this process, however that ends. */
 err child_run(const char *const argv[], const char *log);
 
 /* A new folder within `parent`; child_folder_remove removes it and all it holds. */

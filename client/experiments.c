@@ -71,7 +71,7 @@ static bool outcome_from(const json_t *j, outcome *o) {
         return false;
     }
     strcpy(o->experiment, name);
-    o->epochs = number_in(final, "epoch");
+    o->epochs = number_in(j, "epochs"); /* `final` may be of one before, with keep_best */
     o->train = number_in(final, "train_accuracy");
     o->soft = number_in(final, "soft_accuracy");
     o->rounded = number_in(final, "rounded_accuracy");

@@ -1,11 +1,11 @@
 #include "client/sweep_plan.h"
 
 #include "base/file.h"
+#include "experiment/document.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 enum { KEYS_MAX = 16, VALUES_MAX = 64, VARIANTS_MAX = 64, MORE_MAX = 4, TEXT_MAX = 64, FILE_MAX = 1 << 16 };
 
@@ -80,6 +80,20 @@ static err take_value(reader *r, const yaml_node_t *node, char to[TEXT_MAX]) {
     return ERR_OK;
 }
 
+/* Whether the key of a pair is that of one before it. */
+static bool is_repeated(reader *r, const yaml_node_t *node, const yaml_node_pair_t *pair) {
+    const yaml_node_t *key = yaml_document_get_node(&r->document, pair->key);
+    const yaml_node_pair_t *before = node->data.mapping.pairs.start;
+    for (; before < pair && key->type == YAML_SCALAR_NODE; before++) {
+        const yaml_node_t *other = yaml_document_get_node(&r->document, before->key);
+        if (other->type == YAML_SCALAR_NODE &&
+            strcmp((const char *)other->data.scalar.value, (const char *)key->data.scalar.value) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Calls `take` for each pair of a mapping. */
 static err each_pair(reader *r, const yaml_node_t *node, void *into,
                      err (*take)(reader *r, void *into, const yaml_node_t *key, const yaml_node_t *value)) {
@@ -89,8 +103,9 @@ static err each_pair(reader *r, const yaml_node_t *node, void *into,
     err e = ERR_OK;
     const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     for (; pair < node->data.mapping.pairs.top && !e; pair++) {
-        e = take(r, into, yaml_document_get_node(&r->document, pair->key),
-                 yaml_document_get_node(&r->document, pair->value));
+        const yaml_node_t *key = yaml_document_get_node(&r->document, pair->key);
+        e = is_repeated(r, node, pair) ? refuse(r, key, "is there twice")
+                                       : take(r, into, key, yaml_document_get_node(&r->document, pair->value));
     }
     return e;
 }
@@ -113,9 +128,6 @@ static err take_axis(reader *r, void *into, const yaml_node_t *key, const yaml_n
     err e = take_text(r, key, a.key);
     if (e) {
         return e;
-    }
-    if (axis_of(p, a.key)) {
-        return refuse(r, key, "is there twice");
     }
     if (values->type != YAML_SEQUENCE_NODE) {
         return refuse(r, values, "is no list of values: [1, 2, 3]");
@@ -195,24 +207,15 @@ static err read_document(reader *r) {
 static err read_file(reader *r) {
     uint8_t *text;
     size_t length;
-    yaml_parser_t parser;
     err e = file_read(r->plan->path, FILE_MAX, &text, &length);
     if (e) {
         return e;
     }
-    if (!yaml_parser_initialize(&parser)) {
-        free(text);
-        return err_fail(ERR_MEMORY, "no memory to read %s", r->plan->path);
-    }
-    yaml_parser_set_input_string(&parser, text, length);
-    if (yaml_parser_load(&parser, &r->document)) {
+    e = document_load(r->plan->path, (const char *)text, length, &r->document);
+    if (!e) {
         e = read_document(r);
         yaml_document_delete(&r->document);
-    } else {
-        e = err_fail(ERR_INPUT, "%s:%zu: %s", r->plan->path, parser.problem_mark.line + 1,
-                     parser.problem ? parser.problem : "is no YAML");
     }
-    yaml_parser_delete(&parser);
     free(text);
     return e;
 }

@@ -1,5 +1,6 @@
 #include "experiment/scan.h"
 
+#include "experiment/document.h"
 #include "experiment/schema.h"
 
 #include <ctype.h>
@@ -9,9 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
-
-enum { DEPTH_MAX = 8 };
 
 typedef struct scan {
     const char *where;
@@ -124,76 +122,17 @@ static err scan_mapping(scan *s, const yaml_node_t *node, const cyaml_schema_fie
     return e;
 }
 
-/* A byte that is no character is told by its place in the text, everything else by its mark. */
-static size_t line_of_problem(const yaml_parser_t *parser, const char *text, size_t length) {
-    if (parser->error != YAML_READER_ERROR) {
-        return parser->problem_mark.line + 1;
-    }
-    size_t line = 1;
-    for (size_t i = 0; i < length && i < parser->problem_offset; i++) {
-        line += text[i] == '\n';
-    }
-    return line;
-}
-
-static err refuse_document(const char *where, const yaml_parser_t *parser, const char *text, size_t length) {
-    if (parser->error == YAML_MEMORY_ERROR) {
-        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
-    }
-    return err_fail(ERR_INPUT, "%s:%zu: %s", where, line_of_problem(parser, text, length),
-                    parser->problem ? parser->problem : "is no YAML");
-}
-
-/* libyaml's time grows with the square of the depth of brackets: what is deeper than an experiment can be is refused
- * on the way, before a whole document is asked for. */
-static err check_depth(const char *where, const char *text, size_t length) {
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
-    }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    err e = ERR_OK;
-    int depth = 0;
-    for (bool is_over = false; !is_over && !e;) {
-        yaml_event_t event;
-        if (!yaml_parser_parse(&parser, &event)) {
-            e = refuse_document(where, &parser, text, length);
-            break;
-        }
-        is_over = event.type == YAML_STREAM_END_EVENT;
-        depth += event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
-        depth -= event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
-        if (depth > DEPTH_MAX) {
-            e = err_fail(ERR_INPUT, "%s:%zu: nests deeper than any experiment", where, event.start_mark.line + 1);
-        }
-        yaml_event_delete(&event);
-    }
-    yaml_parser_delete(&parser);
-    return e;
-}
-
 err scan_text(const char *where, const char *text, size_t length) {
-    err shallow = check_depth(where, text, length);
-    if (shallow) {
-        return shallow;
-    }
     scan s = {.where = where};
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
+    err e = document_load(where, text, length, &s.document);
+    if (e) {
+        return e;
     }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    err e;
-    if (!yaml_parser_load(&parser, &s.document)) {
-        e = refuse_document(where, &parser, text, length);
-    } else {
-        const yaml_node_t *root = yaml_document_get_root_node(&s.document);
-        e = root && root->type == YAML_MAPPING_NODE
-                ? scan_mapping(&s, root, schema_experiment.mapping.fields, "")
-                : err_fail(ERR_INPUT, "%s: holds no keys, so it is no experiment", where);
-        yaml_document_delete(&s.document);
-    }
-    yaml_parser_delete(&parser);
+    const yaml_node_t *root = yaml_document_get_root_node(&s.document);
+    e = root && root->type == YAML_MAPPING_NODE
+            ? scan_mapping(&s, root, schema_experiment.mapping.fields, "")
+            : err_fail(ERR_INPUT, "%s: holds no keys, so it is no experiment", where);
+    yaml_document_delete(&s.document);
     return e;
 }
 
@@ -225,17 +164,11 @@ static unsigned line_in(yaml_document_t *document, const char *path) {
 }
 
 unsigned scan_line_of(const char *text, size_t length, const char *path) {
-    yaml_parser_t parser;
     yaml_document_t document;
-    unsigned line = 0;
-    if (!yaml_parser_initialize(&parser)) {
+    if (document_load("", text, length, &document)) {
         return 0;
     }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    if (yaml_parser_load(&parser, &document)) {
-        line = line_in(&document, path);
-        yaml_document_delete(&document);
-    }
-    yaml_parser_delete(&parser);
+    unsigned line = line_in(&document, path);
+    yaml_document_delete(&document);
     return line;
 }

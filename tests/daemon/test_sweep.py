@@ -159,6 +159,16 @@ class Stopping(SweepCase):
         self.stop_in(names[0])
         self.assertEqual([point["name"] for point in self.table()["points"]], names[1:])  # what is there stays in the table
 
+    def test_a_killed_one_leaves_no_training_behind(self):
+        name = "seed-1.epochs-10.checkpoint_every-5"
+        program = self.fleet.start("killed", f.binary("fewbit"), "sweep", self.sweep_file(self.LONG), "--to", self.to,
+                                   "--data", shared / "split")
+        wait_until(lambda: (self.to / name / "manifest.json").exists(), "a first checkpoint", explain=self.fleet.explain)
+        program.kill()
+        wait_until(program.leaves_nobody, "the training's end", explain=self.fleet.explain)
+        printed, _ = self.sweep(self.LONG)
+        self.assertRegex(printed, rf"(?m)^1 of 2  {name}  trained")
+
 
 ONE = "base: base.yaml\nvariants:\n  base: {}\n"
 
@@ -267,6 +277,13 @@ class Refusals(SweepCase):
                 ("base: base.yaml\ngrid:\n  encoder.bits: 3\n", "sweep.yaml:3: is no list of values"),
                 ("base: base.yaml\ngrid:\n  encoder.bits: []\n", "sweep.yaml:3: lists no value"),
                 ("base: base.yaml\ngrid:\n  encoder.bits: [1]\n  encoder.bits: [2]\n", "sweep.yaml:4: is there twice"),
+                ("base: base.yaml\nbase: other.yaml\n", "sweep.yaml:2: is there twice"),
+                ("base: base.yaml\ngrid:\n  encoder.bits: [1]\ngrid:\n  training.seed: [1]\n",
+                 "sweep.yaml:4: is there twice"),
+                ("base: base.yaml\nvariants:\n  a:\n    training.epochs: 3\n    training.epochs: 4\n",
+                 "sweep.yaml:5: is there twice"),
+                ("base: base.yaml\n\x01\n", "sweep.yaml:2: control characters"),
+                ("base: " + "[" * 60000, "sweep.yaml:1: nests deeper than 8 levels"),
                 ("base: base.yaml\ngrid:\n  encoder.bit: [1]\n", "point bit-1 as resolved: key encoder.bit is not known"),
                 ("base: base.yaml\ngrid:\n  bits: [1]\n", "key bits is not known"),
                 ("base: base.yaml\ngrid:\n  encoder.bits: [1, 65]\n", "point bits-65 as resolved.*encoder.bits must be from 1"),

@@ -82,6 +82,21 @@ static void draws_stay_within_their_bounds(void **state) {
     assert_true(fabs(sum / DRAWN) < 5 * 30 / sqrt(3.0 * DRAWN));
 }
 
+static void shear_moves_columns_by_the_row(void **state) {
+    (void)state;
+    const augmentation a = {.shear = 0.3f};
+    const split s = {SPLIT_RUNS, 1, 1, 28, 20};
+    double most = 0, sum = 0;
+    for (uint32_t row = 0; row < DRAWN; row++) {
+        augment_map m = augment_draw(&a, &s, 1, 5, row);
+        assert_true(m.xx == 1 && m.yy == 1 && m.yx == 0);
+        most = fmax(most, fabs((double)m.xy));
+        sum += (double)m.xy;
+    }
+    assert_true(most <= 0.3001 && most > 0.295);
+    assert_true(fabs(sum / DRAWN) < 5 * 0.3 / sqrt(3.0 * DRAWN));
+}
+
 static void draws_depend_on_seed_step_and_row(void **state) {
     (void)state;
     const augmentation a = {.shift = 2, .rotation = 30};
@@ -152,6 +167,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_by_hand),
         cmocka_unit_test(draws_stay_within_their_bounds),
+        cmocka_unit_test(shear_moves_columns_by_the_row),
         cmocka_unit_test(draws_depend_on_seed_step_and_row),
         cmocka_unit_test(portions_are_distorted_alike),
         cmocka_unit_test(what_cannot_be_is_refused),

@@ -1,0 +1,15 @@
+/* A YAML text, untrusted, as libyaml's tree of nodes: with the line in every error, and in a time that its length
+ * bounds. */
+#ifndef FEWBIT_EXPERIMENT_DOCUMENT_H
+#define FEWBIT_EXPERIMENT_DOCUMENT_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <yaml.h>
+
+/* The first document of the text, which may be empty (then it has no root); the caller ends it with
+ * yaml_document_delete. ERR_INPUT says "WHERE:LINE: …". */
+err document_load(const char *where, const char *text, size_t length, yaml_document_t *document);
+
+#endif
