@@ -9,7 +9,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-enum { RESULT_MAX = 8 << 20 };
+enum { RESULT_MAX = 64 << 20 };
 
 static const struct argp_option known[] = {{0}};
 
