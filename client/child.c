@@ -42,9 +42,11 @@ static char **environment_for_others(void) {
 /* In the child: becomes the program, which ends when this process does, however that ends. Tells `report` why not. */
 static _Noreturn void become(const char *const argv[], char **environment, const int files[3], pid_t parent,
                              int report) {
+    signal(SIGTERM, SIG_DFL); /* this process's handler would swallow what comes before the program */
+    signal(SIGINT, SIG_DFL);
     bool is_ready = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
     for (int i = 0; i < 3 && is_ready; i++) {
-        is_ready = dup2(files[i], i) == i;
+        is_ready = (files[i] == i ? fcntl(i, F_SETFD, 0) : dup2(files[i], i)) >= 0;
     }
     if (is_ready) {
         execvpe(argv[0], (char *const *)(void *)argv, environment);

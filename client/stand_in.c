@@ -156,7 +156,7 @@ static err on_ask(stand_in *s, const Fewbit__Ask *ask) {
 }
 
 static void on_settled(stand_in *s, const Fewbit__Settled *settled) {
-    uint64_t most = s->sent - s->settled; /* untrusted; and some may be of a connection before */
+    uint64_t most = s->sent - s->settled; /* untrusted */
     s->settled += settled->samples < most ? settled->samples : most;
 }
 

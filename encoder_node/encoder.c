@@ -461,7 +461,7 @@ static encoder_verdict on_ask(encoder *e, const Fewbit__Ask *a) {
 }
 
 static encoder_verdict on_settled(encoder *e, const Fewbit__Settled *s) {
-    uint64_t most = e->unsettled - e->settled; /* untrusted; and some may be of a connection before */
+    uint64_t most = e->unsettled - e->settled; /* untrusted */
     e->settled += s->samples < most ? s->samples : most;
     return ENCODER_GO_ON;
 }

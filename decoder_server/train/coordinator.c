@@ -346,8 +346,8 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
 
 /* An encoder that diverged says the same again when everybody has gone back; a node that is broken may not. */
 static void take_no_numbers(coordinator *c, uint32_t k) {
-    if (c->ledger.over_tcp && c->no_numbers_at[k] != c->at.step + 1) {
-        c->no_numbers_at[k] = c->at.step + 1;
+    if (c->ledger.over_tcp && c->no_numbers_at != c->at.step + 1) {
+        c->no_numbers_at = c->at.step + 1;
         coordinator_drop_for_protocol(c, k, "sent activations that are no numbers");
         return;
     }

@@ -34,8 +34,7 @@ struct coordinator {
     uint32_t portions, bits;
     state state;
     member members[SPLIT_PORTIONS_MAX];
-    uint64_t
-        no_numbers_at[SPLIT_PORTIONS_MAX]; /* the step at which a portion's outputs were none, last, + 1; 0: never */
+    uint64_t no_numbers_at; /* the step at which a portion's outputs were none, last, + 1; 0: never */
     run_position at;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */

@@ -32,7 +32,7 @@ double course_percent(uint64_t correct, uint64_t samples);
 
 /* Ends the period since the last evaluation. `score` holds the test and validation accuracies and encoders;
  * the rest is filled in from `*at`, which then stands behind the evaluation. The score goes to the log and to the run,
- * which takes over its encoders. *is_best: with keep_best, that none before was as good. */
+ * which takes over its encoders. *is_best: with keep_best, that it beats the one whose checkpoint is kept. */
 err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best);
 
 /* Commits, unless `error` says already why a part could not be written; where the commit itself fails, `error` says
