@@ -684,10 +684,11 @@ class Plots(ImageCase):
 
     def test_list_of_experiments(self):
         runs = self.folder / "runs"
-        for name, experiment, epoch, rounded in (("a", "fig14-conv-c", 3.0, 41.25), ("b", "fig14-conv-c", 2.0, 99.0),
-                                                 ("c", "fig05-simple-1d-cifar10", 1.0, None)):
+        for name, experiment, epochs, epoch, rounded in (  # keep_best: the epoch kept is not the last
+                ("a", "fig14-conv-c", 3, 1.0, 41.25), ("b", "fig14-conv-c", 2, 2.0, 99.0),
+                ("c", "fig05-simple-1d-cifar10", 1, 1.0, None)):
             (runs / name).mkdir(parents=True)
-            (runs / name / "result.json").write_text(json.dumps({"experiment": experiment, "final": {
+            (runs / name / "result.json").write_text(json.dumps({"experiment": experiment, "epochs": epochs, "final": {
                 "epoch": epoch, "train_accuracy": 12.345, "soft_accuracy": 0.0, "rounded_accuracy": rounded}}))
         (runs / "unfinished").mkdir()
         (runs / "d").mkdir()
