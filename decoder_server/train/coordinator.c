@@ -138,6 +138,7 @@ void coordinator_end(coordinator *c, err outcome, const char *text) {
 static err restore_head(coordinator *c) {
     run_rewind(c->run);
     c->next_is_best = false;
+    c->no_numbers_before = c->no_numbers_at;
     if (!c->run->has_commit) {
         c->at = (run_position){0};
         step_init(c->step, c->e->training.seed);
@@ -346,7 +347,7 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
 
 /* An encoder that diverged says the same again when everybody has gone back; a node that is broken may not. */
 static void take_no_numbers(coordinator *c, uint32_t k) {
-    if (c->ledger.over_tcp && c->no_numbers_at != c->at.step + 1) {
+    if (c->ledger.over_tcp && c->no_numbers_before != c->at.step + 1) {
         c->no_numbers_at = c->at.step + 1;
         coordinator_drop_for_protocol(c, k, "sent activations that are no numbers");
         return;

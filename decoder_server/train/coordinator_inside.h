@@ -34,7 +34,8 @@ struct coordinator {
     uint32_t portions, bits;
     state state;
     member members[SPLIT_PORTIONS_MAX];
-    uint64_t no_numbers_at; /* the step at which a portion's outputs were none, last, + 1; 0: never */
+    /* The step at which a portion's outputs were none, last, + 1; 0: never. And that before all went back, last. */
+    uint64_t no_numbers_at, no_numbers_before;
     run_position at;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */
