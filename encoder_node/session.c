@@ -334,8 +334,9 @@ static void drain_loop(session *s) {
     while (s->link) {
         uv_run(&s->loop, UV_RUN_ONCE);
     }
+    source_stop(s->source);
+    worker_free(s->worker); /* which may be taking from the source until here */
     source_free(s->source);
-    worker_free(s->worker);
     uv_run(&s->loop, UV_RUN_DEFAULT);
 }
 

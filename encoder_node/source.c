@@ -158,18 +158,24 @@ err source_start(source *s) {
                : err_fail(ERR_IO, "cannot start the thread that reads standard input");
 }
 
+void source_stop(source *s) {
+    if (!s || !s->has_thread) {
+        return;
+    }
+    pthread_mutex_lock(&s->mutex);
+    s->stopping = true;
+    pthread_cond_signal(&s->emptied);
+    pthread_mutex_unlock(&s->mutex);
+    eventfd_write(s->stop_fd, 1);
+    pthread_join(s->thread, NULL);
+    s->has_thread = false;
+}
+
 void source_free(source *s) {
     if (!s) {
         return;
     }
-    if (s->has_thread) {
-        pthread_mutex_lock(&s->mutex);
-        s->stopping = true;
-        pthread_cond_signal(&s->emptied);
-        pthread_mutex_unlock(&s->mutex);
-        eventfd_write(s->stop_fd, 1);
-        pthread_join(s->thread, NULL);
-    }
+    source_stop(s);
     if (s->stop_fd >= 0) {
         close(s->stop_fd);
     }

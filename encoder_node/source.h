@@ -21,6 +21,9 @@ typedef struct source source;
 /* `data` is borrowed. `arrived` is called from the reading thread when portions can be taken again, or the stream
  * has ended. */
 err source_new(source **s, source_kind kind, const portion *data, void (*arrived)(void *context), void *context);
+
+/* Ends the reading: `arrived` is called no more. What is there can still be taken, until source_free. NULL is fine. */
+void source_stop(source *s);
 void source_free(source *s);
 
 /* Begins to read: not before `arrived` may be called. */
