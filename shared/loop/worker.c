@@ -173,6 +173,7 @@ void worker_free(worker *w) {
     }
     atomic_store(&w->stop, true);
     mailbox_put(w->in, WAKE_UP, 0, NULL, 0);
+    mailbox_wake(w->in); /* what was put quietly has woken nobody yet */
     uv_thread_join(&w->thread);
     w->is_held = false;
     deliver_all(w);
