@@ -21,13 +21,12 @@ typedef struct codes_run {
     uint64_t start_ns, end_ns;
     uint64_t started_waiting_ns;
     bool is_closing;
-    err failure;
+    _Atomic err failure; /* the probes' thread reads it too */
     char failure_text[256];
     /* the probes' thread */
     pthread_t prober;
     bool probes;
-    atomic_bool ends; /* all is sent that will be */
-    atomic_bool has_failed;
+    atomic_bool ends;          /* all is sent that will be */
     atomic_bool is_dealt_with; /* the probe behind the last code is answered */
     uint64_t dealt_with_ns;
     latency latency;
@@ -38,7 +37,6 @@ static void fail(codes_run *r, err e) {
     if (!r->failure) {
         r->failure = e;
         snprintf(r->failure_text, sizeof r->failure_text, "%s", err_text());
-        atomic_store(&r->has_failed, true);
     }
 }
 
@@ -90,7 +88,7 @@ static bool probe_last(codes_run *r, const uint8_t *sample, size_t length) {
     do {
         asked = asked_in_all(r);
         is_answered = probe(r, sample, length, clock_now_ns());
-    } while (is_answered && asked != asked_in_all(r) && !atomic_load(&r->has_failed));
+    } while (is_answered && asked != asked_in_all(r) && !r->failure);
     return is_answered;
 }
 
@@ -103,7 +101,7 @@ static void *run_probes(void *context) {
         sleep_until(due_ns);
         probe(r, sample, length, due_ns);
     }
-    if (sample && !atomic_load(&r->has_failed) && probe_last(r, sample, length)) {
+    if (sample && !r->failure && probe_last(r, sample, length)) {
         r->dealt_with_ns = clock_now_ns();
     }
     free(sample);

@@ -3,8 +3,8 @@
  *
  * Codes are due at fixed times, whatever the server does; what it does not take in time waits here. How far it is
  * behind is measured by lone HTTP requests, due at fixed times as well: each is answered on every link behind the codes
- * that are under way then, and messages of a link are dealt with in order. A server with
- * --sure gets the first round of each code, and more random bits where it asks for them. */
+ * that are under way then, and messages of a link are dealt with in order.
+ * A server with --sure gets the first round of each code, and more random bits where it asks for them. */
 #ifndef FEWBIT_CLIENT_LOAD_CODES_H
 #define FEWBIT_CLIENT_LOAD_CODES_H
 
