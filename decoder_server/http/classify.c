@@ -2,7 +2,6 @@
 #include "decoder_server/http/gateway_inside.h"
 
 #include "base/clock.h"
-#include "decoder_server/http/image.h"
 #include "decoder_server/http/reply.h"
 
 #include <stdio.h>
@@ -12,20 +11,10 @@
 
 enum { POST_BUFFER = 4096 };
 
-static const char wanted_types[] = "send image/png, image/jpeg or application/octet-stream, or parts of these as "
-                                   "multipart/form-data";
-
 /* A media type, in any case of letters, with or without parameters. */
 static bool is_type(const char *type, const char *wanted) {
     size_t length = strlen(wanted);
     return type && strncasecmp(type, wanted, length) == 0 && (type[length] == '\0' || strchr("; \t", type[length]));
-}
-
-static image_kind kind_of(const char *type) {
-    return is_type(type, "image/png")                  ? IMAGE_PNG
-           : is_type(type, "image/jpeg")               ? IMAGE_JPEG
-           : is_type(type, "application/octet-stream") ? IMAGE_RAW
-                                                       : IMAGE_UNKNOWN;
 }
 
 /* The body. */
@@ -55,7 +44,7 @@ static enum MHD_Result on_part(void *context, enum MHD_ValueKind value, const ch
             return MHD_NO;
         }
         question *q = &x->more[x->question_count++];
-        *q = (question){.of = x, .kind = kind_of(type), .from = x->length};
+        *q = (question){.of = x, .type = image_type_of(type), .from = x->length};
     }
     keep(x, bytes, length);
     x->more[x->question_count - 1].length = x->length - x->more[x->question_count - 1].from;
@@ -74,7 +63,7 @@ enum MHD_Result classify_start(exchange *x) {
         return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body has more than 1 MiB");
     }
     if (!is_type(type, "multipart/form-data")) {
-        x->first = (question){.of = x, .kind = kind_of(type)};
+        x->first = (question){.of = x, .type = image_type_of(type)};
         x->question_count = 1;
         return MHD_YES;
     }
@@ -99,22 +88,19 @@ void classify_take(exchange *x, const char *bytes, size_t length) {
 
 /* Asking. */
 
-static err read_image(const gateway *g, const question *q) {
-    const uint8_t *bytes = q->of->body + q->from;
-    switch (q->kind) {
-    case IMAGE_PNG:
-        return image_from_png(bytes, q->length, &g->config.shape, g->sample);
-    case IMAGE_JPEG:
-        return image_from_jpeg(bytes, q->length, &g->config.shape, g->sample);
-    default:
-        return image_from_raw(bytes, q->length, &g->config.shape, g->sample);
-    }
-}
-
 static void refuse_question(question *q, metrics_outcome outcome, const char *code, const char *message) {
     q->code = code;
     snprintf(q->message, sizeof q->message, "%s", message);
     metrics_count_answer(&q->of->gateway->metrics, outcome);
+}
+
+static void refuse_image(question *q, err e) {
+    bool is_busy = e == ERR_MEMORY;
+    refuse_question(q, is_busy ? METRICS_BUSY : METRICS_BAD_IMAGE,
+                    is_busy            ? "busy"
+                    : e == ERR_REFUSED ? "unsupported_type"
+                                       : "bad_image",
+                    err_text());
 }
 
 /* A number that no question which still waits has modulo REQUESTS_MAX; 0: all wait. */
@@ -129,12 +115,9 @@ static uint64_t next_number(gateway *g) {
 
 static void ask_one(gateway *g, question *q) {
     static const char full[] = "too many requests are under way";
-    if (q->kind == IMAGE_UNKNOWN) {
-        refuse_question(q, METRICS_BAD_IMAGE, "unsupported_type", wanted_types);
-        return;
-    }
-    if (read_image(g, q)) {
-        refuse_question(q, METRICS_BAD_IMAGE, "bad_image", err_text());
+    err e = image_read(q->type, q->of->body + q->from, q->length, &g->config.shape, g->sample);
+    if (e) {
+        refuse_image(q, e);
         return;
     }
     uint64_t number = next_number(g);

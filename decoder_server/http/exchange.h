@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "decoder_server/answer.h"
 #include "decoder_server/http/identity.h"
+#include "decoder_server/http/image.h"
 #include "decoder_server/http/text.h"
 
 #include <microhttpd.h>
@@ -26,12 +27,10 @@ enum {
 struct gateway;
 struct exchange;
 
-typedef enum image_kind { IMAGE_UNKNOWN, IMAGE_PNG, IMAGE_JPEG, IMAGE_RAW } image_kind;
-
 /* One sample of a request, and what became of it. */
 typedef struct question {
     struct exchange *of;
-    image_kind kind;
+    image_type type;
     size_t from, length;                /* in the body */
     uint64_t number;                    /* while its answer is to come; else 0 */
     const char *code;                   /* why it was refused; NULL: it was not */

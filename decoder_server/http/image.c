@@ -1,72 +1,77 @@
 #include "decoder_server/http/image.h"
 
-#include "base/cursor.h"
+#include "decoder_server/http/image_jpeg.h"
+#include "decoder_server/http/image_png.h"
 
-#include <png.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 
-static err finish_read(png_image *image, const split *shape, uint8_t *sample) {
-    if (image->width != shape->width || image->height != shape->height) {
-        return err_fail(ERR_INPUT, "the image has %u x %u pixels, this model takes %u x %u", image->width,
-                        image->height, shape->width, shape->height);
-    }
-    uint32_t channels = shape->channels;
-    image->format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
-    size_t pixels = (size_t)shape->width * shape->height;
-    uint8_t *interleaved = malloc(PNG_IMAGE_SIZE(*image));
-    if (!interleaved) {
-        return err_fail(ERR_MEMORY, "no memory for an image");
-    }
-    const png_color black = {0, 0, 0};
-    bool good = png_image_finish_read(image, &black, interleaved, 0, NULL) != 0;
-    for (size_t i = 0; good && i < pixels * channels; i++) {
-        sample[i % channels * pixels + i / channels] = interleaved[i];
-    }
-    free(interleaved);
-    return good ? ERR_OK : err_fail(ERR_INPUT, "the PNG is damaged: %s", image->message);
-}
-
-enum { PNG_SIGNATURE = 8 };
-
-/* Whether every chunk up to IEND lies within the body: libpng allocates what a chunk claims before it reads it. */
-static bool chunks_fit(const uint8_t *bytes, size_t length) {
-    static const uint8_t end[4] = {'I', 'E', 'N', 'D'};
-    cursor c = cursor_over(bytes, length);
-    cursor_bytes(&c, PNG_SIGNATURE);
-    while (!c.failed) {
-        uint32_t size = cursor_u32_be(&c);
-        const uint8_t *type = cursor_bytes(&c, sizeof end);
-        cursor_bytes(&c, size);
-        cursor_u32_be(&c); /* its CRC */
-        if (!c.failed && memcmp(type, end, sizeof end) == 0) {
-            return true;
+image_type image_type_of(const char *type) {
+    static const struct {
+        const char *name;
+        image_type type;
+    } known[] = {
+        {"image/png", IMAGE_PNG},
+        {"image/jpeg", IMAGE_JPEG},
+        {"image/jpg", IMAGE_JPEG},
+        {"application/octet-stream", IMAGE_RAW},
+    };
+    size_t length = type ? strcspn(type, "; \t") : 0;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (length == strlen(known[i].name) && strncasecmp(type, known[i].name, length) == 0) {
+            return known[i].type;
         }
     }
-    return false;
+    return length > 0 && strncasecmp(type, "image/", strlen("image/")) == 0 ? IMAGE_PICTURE : IMAGE_OTHER;
 }
 
-err image_from_png(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
-    png_image image = {.version = PNG_IMAGE_VERSION};
-    if (length < PNG_SIGNATURE || png_sig_cmp(bytes, 0, PNG_SIGNATURE) != 0) {
-        return err_fail(ERR_INPUT, "the body is no PNG: its first bytes are others");
+typedef err decode_picture(const uint8_t *bytes, size_t length, const split *shape, picture *p);
+
+static err read_picture(decode_picture *decode, const uint8_t *bytes, size_t length, const split *shape,
+                        uint8_t *sample) {
+    if (shape->channels != 1 && shape->channels != 3) {
+        return err_fail(ERR_INPUT, "samples of %u channels have no PNG or JPEG form", shape->channels);
     }
-    if (!chunks_fit(bytes, length)) {
-        return err_fail(ERR_INPUT, "the PNG is damaged: it ends within a chunk");
+    picture p = {.orientation = PICTURE_UPRIGHT};
+    err e = decode(bytes, length, shape, &p);
+    if (!e) {
+        picture_lay(&p, shape, sample);
     }
-    if (!png_image_begin_read_from_memory(&image, bytes, length)) {
-        return err_fail(ERR_INPUT, "the body is no PNG: %s", image.message);
-    }
-    err e = shape->channels == 1 || shape->channels == 3
-                ? finish_read(&image, shape, sample)
-                : err_fail(ERR_INPUT, "samples of %u channels have no PNG form", shape->channels);
-    png_image_free(&image);
+    picture_free(&p);
     return e;
 }
 
-err image_from_raw(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
-    if (length != split_sample_elements(shape)) {
-        return err_fail(ERR_INPUT, "the body has %zu bytes, a sample %zu", length, split_sample_elements(shape));
+static err refuse(image_type type, size_t length, size_t elements) {
+    switch (type) {
+    case IMAGE_PNG:
+        return err_fail(ERR_INPUT, "the body is no PNG: its first bytes are others");
+    case IMAGE_JPEG:
+        return err_fail(ERR_INPUT, "the body is no JPEG: its first bytes are others");
+    case IMAGE_RAW:
+        return err_fail(ERR_INPUT, "the body has %zu bytes, a sample %zu", length, elements);
+    case IMAGE_PICTURE:
+        return err_fail(ERR_REFUSED, "the image is no PNG and no JPEG");
+    case IMAGE_OTHER:
+        return err_fail(ERR_REFUSED,
+                        "the image is no PNG and no JPEG, and its %zu bytes are not the %zu of a raw sample", length,
+                        elements);
+    }
+    return ERR_INTERNAL;
+}
+
+err image_read(image_type type, const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
+    size_t elements = split_sample_elements(shape);
+    bool may_be_raw = length == elements && (type == IMAGE_RAW || type == IMAGE_OTHER);
+    if (image_png_is(bytes, length)) {
+        return read_picture(image_png_decode, bytes, length, shape, sample);
+    }
+    /* Raw elements may begin with a JPEG's three bytes too, but hardly have a frame header where a JPEG has it. */
+    if (image_jpeg_is(bytes, length) && (!may_be_raw || image_jpeg_has_frame(bytes, length))) {
+        return read_picture(image_jpeg_decode, bytes, length, shape, sample);
+    }
+    if (!may_be_raw) {
+        return refuse(type, length, elements);
     }
     memcpy(sample, bytes, length);
     return ERR_OK;

@@ -1,22 +1,24 @@
-/* Images of a request -> the elements a sample has. Bodies are not trusted. */
+/* Images of a request -> the elements a sample has. Bodies are not trusted.
+ *
+ * A PNG or JPEG is known by its first bytes, whatever its content type says; picture.h says what its pixels become. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_H
 
 #include "base/err.h"
 #include "data/split.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* A PNG of exactly the sample's height and width, grey or colour, to `sample` u8 [channels, height, width].
- * Transparency is laid on black. ERR_INPUT says what does not fit. */
-err image_from_png(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
+/* What a content type says. IMAGE_OTHER: no type at all, or one that is no image's. */
+typedef enum image_type { IMAGE_OTHER, IMAGE_PNG, IMAGE_JPEG, IMAGE_PICTURE, IMAGE_RAW } image_type;
 
-/* The same for a JPEG; of a colour one a sample of one channel takes the luminance. */
-err image_from_jpeg(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
+/* `type` may be NULL. In any case of letters, with or without parameters. */
+image_type image_type_of(const char *type);
 
-/* Raw elements, as many as the sample has. */
-err image_from_raw(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
+/* An image of exactly the sample's height and width to `sample` u8 [channels, height, width]. What is no PNG and no
+ * JPEG are raw elements, if they are as many as the sample has and `type` is no picture's. ERR_INPUT says what does not
+ * fit; ERR_REFUSED: it is no kind of image that is taken. */
+err image_read(image_type type, const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
 
 #endif

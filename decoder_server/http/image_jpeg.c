@@ -1,15 +1,43 @@
-/* JPEG (libjpeg-turbo). The body is hostile until shown otherwise: the size is checked from the header before anything
- * of the picture's size is allocated, memory and scans are capped, and whatever libjpeg only warns about is an error.
- */
-#include "decoder_server/http/image.h"
+/* JPEG (libjpeg-turbo). The body is hostile until shown otherwise: what it is and its size are read from its headers
+ * before anything of the picture's size is allocated, memory and scans are capped, and whatever libjpeg only warns
+ * about is an error. */
+#include "decoder_server/http/image_jpeg.h"
+
+#include "base/cursor.h"
 
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <jpeglib.h> /* wants stdio.h before it */
 
-enum { MEMORY_MAX = 64 << 20, SCANS_MAX = 64 };
+#include <jerror.h>
+
+enum { MEMORY_MAX = 64 << 20, SCANS_MAX = 64, DEPTH = 8 };
+
+/* Markers: the byte behind 0xff. */
+enum {
+    MARKER_TEM = 0x01,
+    MARKER_SOF0 = 0xc0, /* to 0xcf, but for the three that follow */
+    MARKER_SOF2 = 0xc2,
+    MARKER_DHT = 0xc4,
+    MARKER_JPG = 0xc8,
+    MARKER_DAC = 0xcc,
+    MARKER_SOF15 = 0xcf,
+    MARKER_RST0 = 0xd0,
+    MARKER_SOI = 0xd8,
+    MARKER_EOI = 0xd9,
+    MARKER_SOS = 0xda,
+    MARKER_APP1 = 0xe1,
+};
+
+/* What the headers before the first scan say. */
+typedef struct outline {
+    uint32_t frame; /* its marker; 0: none was found */
+    uint32_t depth, width, height, components;
+    uint32_t orientation; /* 0: none is named */
+} outline;
 
 typedef struct decoder {
     struct jpeg_decompress_struct jpeg; /* first: libjpeg hands it back */
@@ -17,7 +45,6 @@ typedef struct decoder {
     struct jpeg_progress_mgr progress;
     jmp_buf failed;
     char text[JMSG_LENGTH_MAX];
-    uint8_t *row;
 } decoder;
 
 static void give_up(j_common_ptr common) {
@@ -42,53 +69,141 @@ static void on_progress(j_common_ptr common) {
     }
 }
 
-static err read_rows(decoder *d, const split *shape, uint8_t *sample) {
-    struct jpeg_decompress_struct *j = &d->jpeg;
-    size_t pixels = (size_t)shape->width * shape->height, channels = shape->channels;
-    d->row = malloc(shape->width * channels);
-    if (!d->row) {
-        return err_fail(ERR_MEMORY, "no memory for an image");
+static void read_frame(cursor body, uint32_t marker, outline *o) {
+    o->frame = marker;
+    o->depth = cursor_u8(&body);
+    o->height = (uint32_t)cursor_u8(&body) << 8;
+    o->height |= cursor_u8(&body);
+    o->width = (uint32_t)cursor_u8(&body) << 8;
+    o->width |= cursor_u8(&body);
+    o->components = cursor_u8(&body);
+}
+
+static void read_segment(cursor body, uint32_t marker, outline *o) {
+    static const uint8_t exif[6] = {'E', 'x', 'i', 'f', 0, 0};
+    bool is_frame = marker >= MARKER_SOF0 && marker <= MARKER_SOF15 && marker != MARKER_DHT && marker != MARKER_JPG &&
+                    marker != MARKER_DAC;
+    if (is_frame && o->frame == 0) {
+        read_frame(body, marker, o);
+    } else if (marker == MARKER_APP1 && o->orientation == 0) {
+        const uint8_t *mark = cursor_bytes(&body, sizeof exif);
+        if (mark && memcmp(mark, exif, sizeof exif) == 0) {
+            o->orientation = picture_orientation(body.at, cursor_left(&body));
+        }
     }
-    j->out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+}
+
+/* Over the segments up to the first scan, or to where the body is damaged. */
+static outline survey(const uint8_t *bytes, size_t length) {
+    outline o = {0};
+    cursor at = cursor_over(bytes, length);
+    while (!at.failed && cursor_u8(&at) == 0xff) {
+        uint32_t marker = cursor_u8(&at);
+        while (marker == 0xff) { /* any number of them fills */
+            marker = cursor_u8(&at);
+        }
+        if (marker == MARKER_SOS || marker == MARKER_EOI) {
+            break;
+        }
+        if (marker == MARKER_TEM || (marker >= MARKER_RST0 && marker <= MARKER_SOI)) {
+            continue; /* nothing follows these */
+        }
+        size_t high = cursor_u8(&at), size = high << 8 | cursor_u8(&at);
+        const uint8_t *body = cursor_bytes(&at, size < 2 ? SIZE_MAX : size - 2);
+        if (body) {
+            read_segment(cursor_over(body, size - 2), marker, &o);
+        }
+    }
+    return o;
+}
+
+static const char *kind_not_taken(const outline *o) {
+    static const char *const kinds[] = {NULL,
+                                        NULL,
+                                        NULL,
+                                        "lossless",
+                                        NULL,
+                                        "hierarchical",
+                                        "hierarchical",
+                                        "hierarchical",
+                                        NULL,
+                                        "arithmetically coded",
+                                        "arithmetically coded",
+                                        "arithmetically coded and lossless",
+                                        NULL,
+                                        "arithmetically coded and hierarchical",
+                                        "arithmetically coded and hierarchical",
+                                        "arithmetically coded and hierarchical"};
+    const char *kind = kinds[o->frame - MARKER_SOF0];
+    return kind                                       ? kind
+           : o->depth != DEPTH                        ? "of another depth than 8 bits"
+           : o->components == 4                       ? "in four colours (CMYK or YCCK)"
+           : o->components != 1 && o->components != 3 ? "neither grey nor in three colours"
+                                                      : NULL;
+}
+
+bool image_jpeg_is(const uint8_t *bytes, size_t length) {
+    static const uint8_t signature[] = {0xff, MARKER_SOI, 0xff};
+    return length >= sizeof signature && memcmp(bytes, signature, sizeof signature) == 0;
+}
+
+bool image_jpeg_has_frame(const uint8_t *bytes, size_t length) {
+    return survey(bytes, length).frame != 0;
+}
+
+static err check(const outline *o, const split *shape, picture *p) {
+    if (o->frame == 0) {
+        return err_fail(ERR_INPUT, "the JPEG is damaged: it has no header of a frame");
+    }
+    const char *kind = kind_not_taken(o);
+    if (kind) {
+        return err_fail(ERR_INPUT, "the JPEG is %s, which is not taken: save it as a baseline one in RGB or grey",
+                        kind);
+    }
+    p->width = o->width;
+    p->height = o->height;
+    p->channels = o->components;
+    p->orientation = o->orientation ? o->orientation : PICTURE_UPRIGHT;
+    return picture_check(p, shape);
+}
+
+static err read_rows(decoder *d, picture *p) {
+    struct jpeg_decompress_struct *j = &d->jpeg;
+    err e = picture_allocate(p);
+    if (e) {
+        return e;
+    }
+    j->out_color_space = p->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_start_decompress(j);
     while (j->output_scanline < j->output_height) {
-        uint8_t *to = sample + (size_t)j->output_scanline * shape->width;
-        JSAMPROW row = d->row;
+        JSAMPROW row = p->pixels + (size_t)j->output_scanline * p->width * p->channels;
         jpeg_read_scanlines(j, &row, 1);
-        for (size_t i = 0; i < shape->width * channels; i++) {
-            to[i % channels * pixels + i / channels] = d->row[i];
-        }
     }
     jpeg_finish_decompress(j);
     return ERR_OK;
 }
 
-static err decode(decoder *d, const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
+static err decode(decoder *d, const uint8_t *bytes, size_t length, picture *p) {
     struct jpeg_decompress_struct *j = &d->jpeg;
     if (setjmp(d->failed)) {
-        return err_fail(ERR_INPUT, "the JPEG is damaged: %s", d->text);
+        return d->errors.msg_code == JERR_OUT_OF_MEMORY ? err_fail(ERR_MEMORY, "no memory for an image")
+                                                        : err_fail(ERR_INPUT, "the JPEG is damaged: %s", d->text);
     }
     jpeg_create_decompress(j);
     j->mem->max_memory_to_use = MEMORY_MAX;
     j->progress = &d->progress;
     jpeg_mem_src(j, bytes, (unsigned long)length);
     jpeg_read_header(j, TRUE);
-    if (j->image_width != shape->width || j->image_height != shape->height) {
-        return err_fail(ERR_INPUT, "the image has %u x %u pixels, this model takes %u x %u", j->image_width,
-                        j->image_height, shape->width, shape->height);
-    }
-    return read_rows(d, shape, sample);
+    bool is_as_surveyed =
+        j->image_width == p->width && j->image_height == p->height && (uint32_t)j->num_components == p->channels;
+    return is_as_surveyed ? read_rows(d, p) : err_fail(ERR_INPUT, "the JPEG is damaged: it has two sizes");
 }
 
-err image_from_jpeg(const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
-    static const uint8_t signature[] = {0xff, 0xd8, 0xff};
-    for (size_t i = 0; i < sizeof signature; i++) {
-        if (i >= length || bytes[i] != signature[i]) {
-            return err_fail(ERR_INPUT, "the body is no JPEG: its first bytes are others");
-        }
-    }
-    if (shape->channels != 1 && shape->channels != 3) {
-        return err_fail(ERR_INPUT, "samples of %u channels have no JPEG form", shape->channels);
+err image_jpeg_decode(const uint8_t *bytes, size_t length, const split *shape, picture *p) {
+    outline o = survey(bytes, length);
+    err e = check(&o, shape, p);
+    if (e) {
+        return e;
     }
     decoder *d = calloc(1, sizeof *d); /* not on the stack: it must hold its values across longjmp */
     if (!d) {
@@ -98,9 +213,8 @@ err image_from_jpeg(const uint8_t *bytes, size_t length, const split *shape, uin
     d->errors.error_exit = give_up;
     d->errors.emit_message = on_message;
     d->progress.progress_monitor = on_progress;
-    err e = decode(d, bytes, length, shape, sample);
+    e = decode(d, bytes, length, p);
     jpeg_destroy_decompress(&d->jpeg);
-    free(d->row);
     free(d);
     return e;
 }

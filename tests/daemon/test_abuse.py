@@ -96,9 +96,16 @@ class Http(serving.ServingCase):
             self.refused(404, "not_found", "POST", path, self.good, Content_Type=RAW)
 
     def test_wrong_types(self):
+        """A type decides nothing, but how what is no image is refused."""
         for kind in ("text/plain", "image/gif", "application/json", "", "image/pngx", "x" * 1000):
-            self.refused(415, "unsupported_type", "POST", "/v1/classify", self.good, Content_Type=kind)
-        self.refused(415, "unsupported_type", "POST", "/v1/classify", self.good)
+            self.refused(415, "unsupported_type", "POST", "/v1/classify", self.good + b"x", Content_Type=kind)
+            self.assert_same(post(self.server, f.png(self.good), kind)[1], 0)
+        self.refused(415, "unsupported_type", "POST", "/v1/classify", self.good + b"x")
+        for headers in ({}, {"Content-Type": "text/plain"}):
+            for body in (self.good, f.png(self.good)):
+                status, answer, _ = call(self.server, "POST", "/v1/classify", body, headers)
+                self.assertEqual(status, 200, answer)
+                self.assert_same(answer, 0)
 
     def test_types_are_read_as_http_says(self):
         """Without regard to case, and with parameters."""

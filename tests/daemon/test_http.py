@@ -186,8 +186,7 @@ class Documented(HttpCase):
         body, kind = multipart((RAW, image), (PNG, image), (None, image), (JPEG, jpeg(image)), (PNG, f.png(image)))
         results = self.classify(kind, body)["results"]
         self.assertEqual([r["error"]["code"] if "error" in r else r["class"] for r in results],
-                         [results[0]["class"], "bad_image", "unsupported_type", results[0]["class"],
-                          results[0]["class"]])
+                         [results[0]["class"], "bad_image", results[0]["class"], results[0]["class"], results[0]["class"]])
         for body, kind in ((b"nothing", "multipart/form-data; boundary=x"), (b"", "multipart/form-data"),
                            (multipart((RAW, image))[0][:-9], "multipart/form-data; boundary=gap")):
             self.assertEqual(self.classify(kind, body, 400)["error"]["code"], "bad_multipart")
@@ -196,7 +195,7 @@ class Documented(HttpCase):
 
     def wrong(self, image):
         self.assertEqual(self.classify(JPEG, image, 400)["error"]["code"], "bad_image")
-        self.assertEqual(self.classify("text/plain", image, 415)["error"]["code"], "unsupported_type")
+        self.assertEqual(self.classify("text/plain", image[1:], 415)["error"]["code"], "unsupported_type")
         self.assertEqual(self.classify(RAW, bytes(2 << 20), 413)["error"]["code"], "too_large")
         for path in self.api.document["paths"]:
             method = "DELETE"
@@ -347,9 +346,9 @@ class Images(HttpCase):
         frame = whole.index(b"\xff\xc0")
         huge = whole[:frame + 5] + b"\xea\x60\xea\x60" + whole[frame + 9:]
         for body, pattern in ((b"", "no JPEG"), (whole[:-2], "damaged"), (whole[:len(whole) // 2], "damaged"),
-                              (whole[:100], "damaged"), (f.png(image), "no JPEG"), (huge, "60000 x 60000"),
+                              (whole[:100], "damaged"), (huge, "60000 x 60000"),
                               (jpeg(bytes(27 * 28), (27, 28)), "27 x 28"), (whole[:2] + bytes(500), "no JPEG"),
-                              (jpeg(image, mode="CMYK"), "damaged")):
+                              (jpeg(image, mode="CMYK"), "CMYK")):
             status, answer = serving.post(server, body, JPEG)
             self.assertEqual((status, answer["error"]["code"]), (400, "bad_image"))
             self.assertRegex(answer["error"]["message"], pattern)

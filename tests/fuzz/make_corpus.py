@@ -826,7 +826,17 @@ def jpeg_seeds():
         "jpeg-header-only": good[:frame + 12],
         "jpeg-comment": good[:2] + b"\xff\xfe\x00\x08remark" + good[2:],
         "jpeg-garbage": good[:-60] + bytes(range(40)) + good[-20:],
+        **{f"jpeg-orientation-{o}": good[:2] + b"\xff\xe1\x00\x22Exif\0\0" + orientation(o) + good[2:] for o in (1, 6, 9)},
+        "jpeg-orientation-cut": good[:2] + b"\xff\xe1\x00\x14Exif\0\0" + orientation(6)[:12] + good[2:],
+        "jpeg-rgb": good[:2] + b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\0" + jpeg(mode="RGB", subsampling=0)[20:],
+        "jpeg-arithmetic": good[:frame + 1] + b"\xc9" + good[frame + 2:],
+        "jpeg-12-bit": good[:frame + 4] + b"\x0c" + good[frame + 5:],
+        "jpeg-two-frames": good[:frame] + good[frame:frame + 13] + good[frame:],
     }
+
+
+def orientation(value):
+    return b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0" + bytes([value]) + bytes(6)
 
 
 def image_seeds():
@@ -843,6 +853,15 @@ def image_seeds():
         "grey-alpha": png(colour=4),
         "colour-alpha": png(32, 32, colour=6),
         "interlaced": png(interlace=1, rows=bytes(28 * 28 + 100)),
+        "interlaced-16-bit": png(depth=16, interlace=1, rows=bytes(2 * 28 * 28 + 100)),
+        **{f"orientation-{o}": png(before=chunk(b"eXIf", orientation(o))) for o in (1, 6, 9)},
+        "orientation-cut": png(before=chunk(b"eXIf", orientation(6)[:12])),
+        "clear-16-bit": png(depth=16, before=chunk(b"tRNS", b"\0\7")),
+        "clear-colour": png(32, 32, colour=2, before=chunk(b"tRNS", bytes(6))),
+        "critical-chunk": png(before=chunk(b"CgBI", bytes(4))),
+        "one-byte-data": good[:33] + b"".join(chunk(b"IDAT", bytes([byte])) for byte in good[41:-16]) + good[-12:],
+        "many-chunks": png(before=chunk(b"teXt", b"") * 5000),
+        "data-behind": good[:-16] + bytes(20000) + good[-16:],
         "filters": png(rows=b"".join(bytes([y % 5]) + bytes(28) for y in range(28))),
         "gamma": png(before=chunk(b"gAMA", struct.pack(">I", 45455))),
         "text": png(before=chunk(b"tEXt", b"Title\0two") + chunk(b"zTXt", b"T\0\0" + zlib.compress(b"z" * 9000))),

@@ -347,7 +347,7 @@ static err take_image(void) {
         length = sizeof png;
         assert_int_equal(png_image_write_to_memory(&image, png, &length, 0, pixels, 0, NULL), 1);
     }
-    return image_from_png(png, length, &parts, sample);
+    return image_read(IMAGE_PNG, png, length, &parts, sample);
 }
 
 static err make_replies(void) {

@@ -1,0 +1,41 @@
+/* A decoded picture: its pixels as they are stored, and how they become a sample.
+ *
+ * - 16 bits are cut to their high byte, 1, 2 and 4 bits stretched to 0..255, a palette is looked up.
+ * - Gamma, chromaticities, sRGB and ICC profiles change nothing.
+ * - Alpha is laid on black, in stored values: (value x alpha) / 255, rounded to nearest.
+ * - Then colour becomes grey: (19595 R + 38470 G + 7471 B + 32768) >> 16 (ITU-R BT.601). Grey becomes R = G = B.
+ * - EXIF says which way up it is. Where that is damaged, it is as stored.
+ *
+ * This is what Pillow gives: exif_transpose(), paste() on black, then convert("L") or convert("RGB"). */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_PICTURE_H
+#define FEWBIT_DECODER_SERVER_HTTP_PICTURE_H
+
+#include "base/err.h"
+#include "data/split.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct picture {
+    uint32_t width, height; /* as stored */
+    uint32_t channels;      /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha */
+    uint32_t orientation;   /* 1 to 8 */
+    uint8_t *pixels;        /* [height, width, channels] */
+} picture;
+
+enum { PICTURE_UPRIGHT = 1 };
+
+/* The orientation that EXIF data (a TIFF header and what follows) say; PICTURE_UPRIGHT where they say none. */
+uint32_t picture_orientation(const uint8_t *exif, size_t length);
+
+/* ERR_INPUT where the picture, turned upright, is not of the sample's size. */
+err picture_check(const picture *p, const split *shape);
+
+/* Room for its pixels; picture_free also where this failed. */
+err picture_allocate(picture *p);
+void picture_free(picture *p);
+
+/* Its pixels -> `sample` u8 [channels, height, width], of 1 or 3 channels and the size that was checked. */
+void picture_lay(const picture *p, const split *shape, uint8_t *sample);
+
+#endif
