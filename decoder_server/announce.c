@@ -1,12 +1,13 @@
 #include "decoder_server/announce.h"
 
+#include "base/address.h"
 #include "data/manifest.h"
 
-#include <string.h>
 #include <unistd.h>
 
 static json_t *address(const char *host, uint16_t port) {
-    return json_sprintf(strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
+    char text[ADDRESS_TEXT_MAX];
+    return json_string(address_text(text, host, port));
 }
 
 err announce(const char *path, const char *host, uint16_t port, const char *http_host, uint16_t http_port) {

@@ -1,11 +1,11 @@
 #include "decoder_server/peers.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "base/log_limit.h"
+#include "base/utf8.h"
 #include "decoder_server/coded.h"
 #include "decoder_server/mail.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,13 +124,6 @@ static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
     return FEWBIT__REASON__REASON_UNSET;
 }
 
-/* It goes into logs and results, which are JSON: what jansson takes, fits. */
-static bool is_utf8(const char *text) {
-    json_t *string = json_string(text);
-    json_decref(string);
-    return string != NULL;
-}
-
 /* h->portion is one of this run's. */
 static bool may_speak(const peers *p, uint64_t connection, const Fewbit__Hello *h) {
     uint64_t place = connection % MAIL_CONNECTIONS;
@@ -148,8 +141,7 @@ static Fewbit__Reason check_hello(const peers *p, uint64_t connection, const Few
         err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
         return FEWBIT__REASON__REASON_VERSION;
     }
-    if (strlen(h->name) == 0 || strlen(h->name) > 63 || !is_utf8(h->name)) {
-        err_fail(ERR_INPUT, "the name must have 1 to 63 bytes of UTF-8");
+    if (message_check_name(h->name)) {
         return FEWBIT__REASON__REASON_PROTOCOL;
     }
     if (h->portion >= p->split.portions) {
@@ -176,7 +168,7 @@ static bool agree_on_coding(const peers *p, peer *admitted, const Fewbit__Hello 
         return false;
     }
     if (!admitted->coded && coded_new(&admitted->coded, p->config.experiment->encoder.bits)) {
-        log_warn("%s must send its codes packed: %s", h->name, err_text());
+        log_limited(LOG_WARN, h->portion + 1, "%s must send its codes packed: %s", h->name, err_text());
         return false;
     }
     coded_reset(admitted->coded);
@@ -188,7 +180,9 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     if (reason != FEWBIT__REASON__REASON_UNSET) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
-        log_warn("%s is refused: %s", h->name[0] ? h->name : "a node", text);
+        uint64_t about = h->portion < p->split.portions ? h->portion + 1 : 0;
+        log_limited(LOG_WARN, about, "%s is refused: %s", utf8_is_plain(h->name) && h->name[0] ? h->name : "a node",
+                    text);
         refuse(p, connection, reason, text);
         return;
     }
@@ -212,6 +206,15 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     p->events.joined(p->events.context, h->portion, admitted->name);
 }
 
+/* Whoever refuses has nothing more to say. */
+static void take_refusal(peers *p, uint32_t k, const Fewbit__Refusal *r) {
+    static const char reason[] = "it refuses";
+    uint64_t connection = p->portions[k].connection;
+    log_limited(LOG_ERROR, k + 1, "portion %u (%s) refuses: %s", k, p->portions[k].name, r->text);
+    p->refused[connection % MAIL_CONNECTIONS] = connection;
+    worker_reply(*p->worker, MAIL_CLOSE, connection, reason, sizeof reason);
+}
+
 static void take_frame(peers *p, const mail *m) {
     if (p->refused[m->about % MAIL_CONNECTIONS] == m->about) {
         return; /* was under way when its connection was refused */
@@ -225,8 +228,12 @@ static void take_frame(peers *p, const mail *m) {
     if (e) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
-        log_warn("%s is dropped: %s", k < p->split.portions ? p->portions[k].name : "a connection", text);
+        bool is_known = k < p->split.portions;
+        log_limited(LOG_WARN, is_known ? k + 1 : 0, "%s is dropped: %s",
+                    is_known ? p->portions[k].name : "a connection", text);
         refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, text);
+    } else if (k < p->split.portions && got.type == MESSAGE_REFUSAL) {
+        take_refusal(p, k, got.body.refusal);
     } else if (k < p->split.portions) {
         if (got.type == MESSAGE_READY) {
             p->portions[k].ready_at = clock_unix_ms();

@@ -1,5 +1,6 @@
 #include "decoder_server/then_serve.h"
 
+#include "base/address.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -8,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ARGUMENTS_MAX = 24, ADDRESS_MAX = 300 };
+enum { ARGUMENTS_MAX = 24 };
 
 typedef struct command_line {
     const char *words[ARGUMENTS_MAX + 1]; /* the last stays NULL */
@@ -22,18 +23,13 @@ static void add(command_line *c, const char *name, const char *value) {
     }
 }
 
-static const char *address(char to[ADDRESS_MAX], const char *host, uint16_t port) {
-    snprintf(to, ADDRESS_MAX, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-    return to;
-}
-
 err then_serve(const server_options *o) {
-    char listen[ADDRESS_MAX], http[ADDRESS_MAX], heartbeat[24];
+    char listen[ADDRESS_TEXT_MAX], http[ADDRESS_TEXT_MAX], heartbeat[24];
     command_line c = {0};
     snprintf(heartbeat, sizeof heartbeat, "%" PRId64, o->heartbeat_ms);
     add(&c, "decoder_server", "serve");
-    add(&c, "--listen", address(listen, o->host, o->port));
-    add(&c, "--http", o->has_http ? address(http, o->http_host, o->http_port) : NULL);
+    add(&c, "--listen", address_text(listen, o->host, o->port));
+    add(&c, "--http", o->has_http ? address_text(http, o->http_host, o->http_port) : NULL);
     add(&c, "--heartbeat", heartbeat);
     add(&c, "--announce", o->announce);
     add(&c, "--api-token-file", o->token_file);

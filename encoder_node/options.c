@@ -100,6 +100,9 @@ err node_options_parse(int argc, char **argv, node_options *options) {
                         : !options->data  ? "data"
                                           : "state");
     }
+    if (message_check_name(options->name)) {
+        return err_prefix(ERR_USAGE, "--name");
+    }
     if (!tls_is_wanted(&options->tls_files)) {
         return tls_check_plain("--server", options->host, options->insecure);
     }

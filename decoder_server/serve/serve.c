@@ -1,8 +1,9 @@
 #include "decoder_server/serve/serve.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/slice.h"
 #include "decoder_server/announce.h"
 #include "decoder_server/feed.h"
@@ -55,7 +56,8 @@ static void tell(void *context, uint32_t portion, message_type type, const Proto
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     serving *s = context;
-    log_write(atomic_load(&s->is_stopping) ? LOG_INFO : LOG_WARN, "portion %u is dropped: %s", portion, text);
+    log_limited(atomic_load(&s->is_stopping) ? LOG_INFO : LOG_WARN, portion + 1, "portion %u is dropped: %s", portion,
+                text);
     peers_drop(s->peers, portion, reason, text);
 }
 
@@ -438,10 +440,11 @@ static err run_loop(serving *s) {
         shut(s);
     } else {
         worker_gather(s->worker);
-        log_info("serving run %s: nodes on %s:%u%s", s->run.folder, s->options->host, gate_port(s->gate),
-                 s->options->tls ? " with TLS" : "");
+        char address[ADDRESS_TEXT_MAX];
+        log_info("serving run %s: nodes on %s%s", s->run.folder,
+                 address_text(address, s->options->host, gate_port(s->gate)), s->options->tls ? " with TLS" : "");
         if (s->gateway) {
-            log_info("HTTP on %s:%u", s->options->http_host, gateway_port(s->gateway));
+            log_info("HTTP on %s", address_text(address, s->options->http_host, gateway_port(s->gateway)));
         }
         supervisor_ready("serving");
     }

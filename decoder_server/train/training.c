@@ -1,5 +1,6 @@
 #include "decoder_server/train/training.h"
 
+#include "base/address.h"
 #include "base/log.h"
 #include "decoder_server/announce.h"
 #include "decoder_server/gate.h"
@@ -317,10 +318,11 @@ static err run_loop(training *t) {
         snprintf(note.text, sizeof note.text, "%s", err_text());
         end(t, &note);
     } else {
-        log_info("listening on %s:%u for %u nodes, run %s", t->config->host, gate_port(t->gate),
+        char address[ADDRESS_TEXT_MAX];
+        log_info("listening on %s for %u nodes, run %s", address_text(address, t->config->host, gate_port(t->gate)),
                  t->config->run->experiment.data.portions, t->config->run->folder);
         if (t->gateway) {
-            log_info("HTTP on %s:%u", t->config->http_host, gateway_port(t->gateway));
+            log_info("HTTP on %s", address_text(address, t->config->http_host, gateway_port(t->gateway)));
         }
         supervisor_ready("training");
     }

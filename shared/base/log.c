@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -49,28 +51,12 @@ err log_format_parse(const char *name, log_format *format) {
     return err_fail(ERR_USAGE, "log format '%s' is none of auto, text, json", name);
 }
 
-/* Bytes of the UTF-8 sequence at `text`, which ends with a zero; 0 where there is none. Source: RFC 3629, section 4. */
-static size_t sequence_length(const char *text) {
-    const unsigned char *t = (const unsigned char *)text;
-    size_t length = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : t[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < length; i++) {
-        unsigned char low = 0x80, high = 0xbf;
-        if (i == 1) {
-            low = t[0] == 0xe0 ? 0xa0 : t[0] == 0xf0 ? 0x90 : low;
-            high = t[0] == 0xed ? 0x9f : t[0] == 0xf4 ? 0x8f : high;
-        }
-        if (t[i] < low || t[i] > high) {
-            return 0;
-        }
-    }
-    return length;
-}
-
 /* The message as the inside of a JSON string, no longer than twice its length. */
 static size_t quote(char *to, const char *message) {
     size_t used = 0;
+    uint32_t point;
     for (size_t length; *message; message += length ? length : 1) {
-        length = sequence_length(message);
+        length = utf8_take(message, &point);
         if (*message == '"' || *message == '\\') {
             to[used++] = '\\';
         }

@@ -1,6 +1,7 @@
 #include "wire/door.h"
 
-#include "base/log.h"
+#include "base/address.h"
+#include "base/log_limit.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -117,7 +118,7 @@ static bool take_one(door *d) {
     if (fd < 0) {
         bool is_full = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
         if (is_full) {
-            log_warn("accepting failed: %s", strerror(errno));
+            log_limited(LOG_WARN, 0, "accepting failed: %s", strerror(errno));
             watch_listening(d, false);
         }
         return errno == ECONNABORTED || errno == EINTR;
@@ -240,8 +241,9 @@ err door_new(door **out, uv_loop_t *loop, const door_config *config) {
     int status = bind_and_listen(d, host, config->port);
     if (status < 0) {
         free_door(d);
-        return err_fail(status == UV_EINVAL ? ERR_USAGE : ERR_NETWORK, "cannot listen on %s:%u: %s", host, config->port,
-                        uv_strerror(status));
+        char address[ADDRESS_TEXT_MAX];
+        return err_fail(status == UV_EINVAL ? ERR_USAGE : ERR_NETWORK, "cannot listen on %s: %s",
+                        address_text(address, host, config->port), uv_strerror(status));
     }
     uv_poll_init(loop, &d->poll, d->watched);
     uv_timer_init(loop, &d->timer);

@@ -205,7 +205,8 @@ static void deliver_frames(wire_link *l) {
         }
         l->has_first = true;
         meter_count(&l->meter, METER_IN, f.type, FRAME_HEADER + f.length);
-        if (f.type != MESSAGE_PING) {
+        bool is_let_in = !l->from || l->heartbeat_ms > 0;
+        if (f.type != MESSAGE_PING || !is_let_in) {
             l->events.frame(l->context, l, &f);
         }
     }
@@ -424,7 +425,7 @@ static void note_address(wire_link *l) {
         uv_ip4_name(four, host, sizeof host);
         port = ntohs(four->sin_port);
     }
-    snprintf(l->address, sizeof l->address, address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, port);
+    address_text(l->address, host, port);
 }
 
 wire_link *link_new(uv_loop_t *loop) {
@@ -456,7 +457,7 @@ static void on_connected(uv_connect_t *request, int status) {
         return;
     }
     if (status < 0) {
-        snprintf(l->why_failed, sizeof l->why_failed, "cannot connect to %s: %s", l->address, uv_strerror(status));
+        snprintf(l->why_failed, sizeof l->why_failed, "cannot connect to %.200s: %s", l->address, uv_strerror(status));
         link_take_down(l, l->why_failed);
         return;
     }
@@ -498,7 +499,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
     }
     uv_freeaddrinfo(found);
     if (status < 0) {
-        snprintf(l->why_failed, sizeof l->why_failed, "cannot find %s: %s", l->address, uv_strerror(status));
+        snprintf(l->why_failed, sizeof l->why_failed, "cannot find %.200s: %s", l->address, uv_strerror(status));
         link_take_down(l, l->why_failed);
     }
 }
@@ -511,7 +512,7 @@ err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *
     }
     link_attach(l, events, context);
     *out = l;
-    snprintf(l->address, sizeof l->address, "%.50s:%u", host, port);
+    address_text(l->address, host, port);
     if (tls && tls_new(&l->tls, tls, host)) {
         link_take_down(l, err_text());
         return ERR_OK;

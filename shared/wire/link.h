@@ -21,7 +21,7 @@ typedef struct wire_link wire_link;
 typedef struct link_events {
     /* Of a link that connects: it is there (with TLS, the server's certificate is good). */
     void (*up)(void *context, wire_link *l);
-    /* A frame arrived (heartbeats excepted). Borrowed until the return. */
+    /* A frame arrived (heartbeats excepted, once the link has one). Borrowed until the return. */
     void (*frame)(void *context, wire_link *l, const frame *f);
     /* The link is over; `reason` is one line. It must not be used afterwards. */
     void (*down)(void *context, wire_link *l, const char *reason);

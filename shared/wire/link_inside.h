@@ -2,6 +2,7 @@
 #ifndef FEWBIT_WIRE_LINK_INSIDE_H
 #define FEWBIT_WIRE_LINK_INSIDE_H
 
+#include "base/address.h"
 #include "wire/link.h"
 #include "wire/out_buffer.h"
 
@@ -31,7 +32,7 @@ struct wire_link {
     bool has_failed_tls;
     bool is_deaf; /* the other side takes no more; what it has sent is still read, as far as its end */
     uint64_t read_bytes;
-    char address[64];
+    char address[ADDRESS_TEXT_MAX];
     char reason[LINK_REASON_BYTES];
     char why_failed[LINK_REASON_BYTES];
 };

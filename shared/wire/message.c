@@ -1,5 +1,7 @@
 #include "wire/message.h"
 
+#include "base/utf8.h"
+
 #include <stdbool.h>
 #include <string.h>
 
@@ -40,6 +42,16 @@ const char *message_name(uint8_t type) {
 uint32_t message_heartbeat_ms(const Fewbit__Welcome *welcome) {
     const uint32_t least = 100, most = 60000, asked = welcome->heartbeat_ms;
     return asked < least ? least : asked > most ? most : asked;
+}
+
+err message_check_name(const char *name) {
+    if (!name[0] || strlen(name) > MESSAGE_NAME_MAX) {
+        return err_fail(ERR_INPUT, "the name must have 1 to %d bytes of UTF-8", MESSAGE_NAME_MAX);
+    }
+    if (!utf8_is_plain(name)) {
+        return err_fail(ERR_INPUT, "the name must be UTF-8 without control characters");
+    }
+    return ERR_OK;
 }
 
 err message_parse_coding(const char *text, Fewbit__Coding *coding) {

@@ -12,6 +12,7 @@
 
 enum {
     MESSAGE_PROTOCOL = 1,
+    MESSAGE_NAME_MAX = 63, /* bytes of a node's name */
     MESSAGE_UNSETTLED_MAX =
         1 << 16 /* samples that a node has pushed and that are not settled, where bits come in rounds */
 };
@@ -72,6 +73,10 @@ typedef struct message {
 
 /* A name for logs; "unknown" for a number that is none. */
 const char *message_name(uint8_t type);
+
+/* ERR_INPUT where a node's name is not 1 to MESSAGE_NAME_MAX bytes of plain UTF-8: it goes into logs, labels and to
+ * terminals. */
+err message_check_name(const char *name);
 
 /* What --coding says: "packed" or "range". */
 err message_parse_coding(const char *text, Fewbit__Coding *coding);

@@ -459,7 +459,8 @@ class Nodes(serving.ServingCase):
                 ({"shape": b""}, DATA, unfit.format("mnist in 4 runs")),
                 ({"name": b""}, PROTOCOL, "the name must have 1 to 63 bytes of UTF-8"),
                 ({"name": b"x" * 64}, PROTOCOL, "the name must have 1 to 63 bytes of UTF-8"),
-                ({"name": b"\xff"}, PROTOCOL, "the name must have 1 to 63 bytes of UTF-8")):
+                ({"name": b"\xff"}, PROTOCOL, "the name must be UTF-8 without control characters"),
+                ({"name": "a\u202eb".encode()}, PROTOCOL, "the name must be UTF-8 without control characters")):
             with self.subTest(changes):
                 portion = changes.pop("portion", 3)
                 self.assertEqual(self.hand(portion, **changes).greet().refusal(), (reason, text))

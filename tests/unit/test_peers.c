@@ -1,6 +1,7 @@
 /* Who may speak for which portion: every Hello that does not fit is refused with its reason. Frames go in and out
  * through a real worker, as from the gate, but no socket is there. */
 #include "base/log.h"
+#include "base/utf8.h"
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
 
@@ -300,6 +301,31 @@ static void a_hello_that_does_not_fit_is_refused(void **state) {
     assert_welcome(*state, 3000);
 }
 
+/* Every control, at the beginning of a name, in it and at its end. */
+static void a_name_with_controls_is_refused(void **state) {
+    static const char *const rest[] = {"", "a", "ab"};
+    uint64_t connection = 2000;
+    for (uint32_t point = 1; point < 0x2100; point++) {
+        for (size_t i = 0; i < 3 && utf8_is_control(point); i++) {
+            char name[16], sequence[4] = {(char)point};
+            if (point >= 0x800) {
+                snprintf(sequence, sizeof sequence, "%c%c%c", (char)(0xe0 | point >> 12),
+                         (char)(0x80 | (point >> 6 & 63)), (char)(0x80 | (point & 63)));
+            } else if (point >= 0x80) {
+                snprintf(sequence, sizeof sequence, "%c%c", (char)(0xc0 | point >> 6), (char)(0x80 | (point & 63)));
+            }
+            snprintf(name, sizeof name, "%s%s%s", rest[i], sequence, rest[2 - i]);
+            Fewbit__Hello hello = good_hello(1);
+            hello.name = name;
+            greet(*state, ++connection, &hello);
+            assert_refused(*state, connection, FEWBIT__REASON__REASON_PROTOCOL,
+                           "the name must be UTF-8 without control characters");
+        }
+    }
+    assert_int_equal(connection - 2000, 3 * (31 + 33 + 7 + 4));
+    assert_nobody_joined(*state);
+}
+
 static void in_training_the_data_must_be_the_labels(void **state) {
     hello_case cases[] = {
         {good_hello(3), FEWBIT__REASON__REASON_DATA,
@@ -483,6 +509,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         IN_HALL(a_good_hello_is_welcome),
         IN_HALL(a_hello_that_does_not_fit_is_refused),
+        IN_HALL(a_name_with_controls_is_refused),
         cmocka_unit_test_setup_teardown(in_training_the_data_must_be_the_labels, set_up_with_labels, tear_down),
         cmocka_unit_test_setup_teardown(a_node_speaks_for_what_its_certificate_names, set_up_by_certificate, tear_down),
         IN_HALL(a_portion_has_one_node_at_a_time),

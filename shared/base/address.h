@@ -1,0 +1,12 @@
+/* Address: a host and a port as people read and write them; an IPv6 address stands in brackets. */
+#ifndef FEWBIT_BASE_ADDRESS_H
+#define FEWBIT_BASE_ADDRESS_H
+
+#include <stdint.h>
+
+enum { ADDRESS_TEXT_MAX = 264 };
+
+/* "192.0.2.1:7000", "[2001:db8::1]:7000", "decoder.example:7000". Returns `to`. */
+const char *address_text(char to[ADDRESS_TEXT_MAX], const char *host, uint16_t port);
+
+#endif

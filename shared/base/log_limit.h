@@ -1,0 +1,19 @@
+/* Log lines that the other side of a connection can bring about, as often as it likes: of each kind and from each of
+ * the others some are written at once and then one a second, with how many were left out. */
+#ifndef FEWBIT_BASE_LOG_LIMIT_H
+#define FEWBIT_BASE_LOG_LIMIT_H
+
+#include "base/log.h"
+
+#include <stdint.h>
+
+enum { LOG_LIMIT_BURST = 20, LOG_LIMIT_PAUSE_MS = 1000 };
+
+/* As log_write. A line's kind is its `format`, which must be a literal; `about` is who brings it about: a portion + 1,
+ * or 0 for whoever it may be. Thread-safe. */
+void log_limited(log_level level, uint64_t about, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Whether one more line of this kind may be written now, wherever it goes; one that may not is not counted. */
+bool log_limit_allows(uint64_t about, const char *kind);
+
+#endif
