@@ -1,14 +1,11 @@
 #include "decoder_server/gate.h"
 
-#include "base/clock.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "decoder_server/mail.h"
 #include "wire/link.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { TOLD_EVERY_MS = 100 };
 
 typedef struct entry {
     wire_link *link; /* NULL: a free place */
@@ -26,8 +23,6 @@ struct gate {
     size_t links;
     uint64_t last_number;
     bool all_paused;
-    uint64_t told_ms;     /* when a failure of TLS was last told */
-    uint64_t untold;      /* failures since */
     uint64_t turned_away; /* once it listens no more */
     uint64_t tls_failures;
     void (*closed)(void *context);
@@ -64,24 +59,13 @@ static void on_frame(void *context, wire_link *l, const frame *f) {
     }
 }
 
-/* Whoever can reach the port can make TLS fail as often as he likes: the log gets some of it, and how often. */
 static void tell_down(gate *g, wire_link *l, const char *reason) {
     if (!link_has_failed_tls(l)) {
         log_debug("%s: %s", link_address(l), reason);
         return;
     }
     g->tls_failures++;
-    uint64_t now = clock_now_ms();
-    if (now - g->told_ms < TOLD_EVERY_MS) {
-        g->untold++;
-        return;
-    }
-    if (g->untold > 0) {
-        log_warn("%llu more connections have failed at TLS", (unsigned long long)g->untold);
-    }
-    log_warn("%s: %s", link_address(l), reason);
-    g->told_ms = now;
-    g->untold = 0;
+    log_limited(LOG_WARN, 0, "%s: %s", link_address(l), reason);
 }
 
 static void on_down(void *context, wire_link *l, const char *reason) {

@@ -1,7 +1,7 @@
 #include "encoder_node/encoder.h"
 
 #include "base/cursor.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "base/rng.h"
 #include "bits/pack.h"
 #include "encoder_node/held.h"
@@ -142,7 +142,7 @@ static void agree_on_coding(encoder *e, const Fewbit__Welcome *w) {
     e->codes = is_wanted && w->coding == FEWBIT__CODING__CODING_RANGE;
     code_stream_reset(e->job->codes);
     if (is_wanted && !e->codes) {
-        log_warn("the server does not take range-coded codes: they are sent packed");
+        log_limited(LOG_WARN, 0, "the server does not take range-coded codes: they are sent packed");
     }
 }
 
@@ -166,8 +166,8 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     e->heartbeat_ms = message_heartbeat_ms(w);
     e->is_welcome = true;
     agree_on_coding(e, w);
-    log_info("welcome to run %016" PRIx64 " (%s), %s", w->run, described.name,
-             w->mode == FEWBIT__MODE__MODE_TRAIN ? "training" : "serving");
+    log_limited(LOG_INFO, 0, "welcome to run %016" PRIx64 " (%s), %s", w->run, described.name,
+                w->mode == FEWBIT__MODE__MODE_TRAIN ? "training" : "serving");
     return ENCODER_GO_ON;
 }
 
@@ -230,7 +230,7 @@ static encoder_verdict on_prepare(encoder *e, const Fewbit__Prepare *p) {
     prepared.model = p->model;
     prepared.next = e->pushed;
     if (load_next(e, p)) {
-        log_error("the model to come cannot be loaded: %s", err_text());
+        log_limited(LOG_ERROR, 0, "the model to come cannot be loaded: %s", err_text());
         prepared.error = (char *)(uintptr_t)err_text();
     }
     tell(e, MESSAGE_PREPARED, &prepared.base);
@@ -247,7 +247,7 @@ static encoder_verdict on_switch(encoder *e, const Fewbit__Switch *s) {
         return ENCODER_GO_ON;
     }
     if (!e->is_switching) {
-        log_info("changing to step %" PRIu64 " of run %016" PRIx64, e->next->step, e->next->run);
+        log_limited(LOG_INFO, 0, "changing to step %" PRIu64 " of run %016" PRIx64, e->next->step, e->next->run);
     }
     e->is_switching = true;
     e->switch_from = s->from;
@@ -426,7 +426,7 @@ static encoder_verdict on_save(encoder *e, const Fewbit__Save *s) {
     Fewbit__Saved saved = FEWBIT__SAVED__INIT;
     saved.step = s->step;
     if (store_save(&e->job->store, s->step, e->job->net, &e->job->optimiser, digest)) {
-        log_error("checkpoint %" PRIu64 " is not written: %s", s->step, err_text());
+        log_limited(LOG_ERROR, 0, "checkpoint %" PRIu64 " is not written: %s", s->step, err_text());
         saved.error = (char *)(uintptr_t)err_text();
     } else {
         saved.digest = (ProtobufCBinaryData){DIGEST_BYTES, digest};

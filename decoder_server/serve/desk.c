@@ -1,6 +1,6 @@
 #include "decoder_server/serve/desk_inside.h"
 
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "bits/pack.h"
 #include "decoder_server/coded.h"
 #include "decoder_server/serve/asking.h"
@@ -100,7 +100,7 @@ static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r) {
     d->is_ready[portion] = true;
     d->settled[portion] = 0;
     d->ready_nodes++;
-    log_info("portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
+    log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
     d->host.ready(d->host.context, d->ready_nodes);
     if (d->has_begun) {
         begin(d, portion);
@@ -237,7 +237,8 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
     }
     d->is_ready[portion] = false;
     d->ready_nodes--;
-    log_warn("portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes, d->portions);
+    log_limited(LOG_WARN, portion + 1, "portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes,
+                d->portions);
     d->host.ready(d->host.context, d->ready_nodes);
     assembled sample;
     while (assembler_forgo(d->live, portion, &sample)) {
@@ -297,7 +298,8 @@ static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *b
     size_t need = p->length + sizeof *head + head->bytes;
     uint8_t *grown = need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
     if (!grown) {
-        log_error("no memory for codes of portion %u: %llu samples are lost", portion, (unsigned long long)head->count);
+        log_limited(LOG_ERROR, portion + 1, "no memory for codes of portion %u: %llu samples are lost", portion,
+                    (unsigned long long)head->count);
         d->settled[portion] += head->count - head->done;
         return;
     }
@@ -412,10 +414,6 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
 void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) {
     if (m->type == MESSAGE_READY) {
         on_ready(d, portion, m->body.ready);
-        return;
-    }
-    if (m->type == MESSAGE_REFUSAL) {
-        log_error("portion %u refuses: %s", portion, m->body.refusal->text);
         return;
     }
     bool is_lone = m->type == MESSAGE_ANSWER;

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/cursor.h"
-#include "base/log.h"
+#include "base/log_limit.h"
 #include "bits/pack.h"
 #include "data/order.h"
 #include "decoder_server/train/coordinator_inside.h"
@@ -138,7 +138,6 @@ void coordinator_end(coordinator *c, err outcome, const char *text) {
 static err restore_head(coordinator *c) {
     run_rewind(c->run);
     c->next_is_best = false;
-    c->no_numbers_before = c->no_numbers_at;
     if (!c->run->has_commit) {
         c->at = (run_position){0};
         step_init(c->step, c->e->training.seed);
@@ -182,7 +181,7 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
         c->host.drop(c->host.context, portion, FEWBIT__REASON__REASON_OVER, "the training is over");
         return;
     }
-    log_info("portion %u joined: %s", portion, name);
+    log_limited(LOG_INFO, portion + 1, "portion %u joined: %s", portion, name);
     if (all_here(c)) {
         restore_everybody(c);
     } else {
@@ -195,9 +194,12 @@ void coordinator_left(coordinator *c, uint32_t portion) {
     if (c->state == OVER) {
         return;
     }
-    log_warn("portion %u (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
-             portion, c->ledger.names[portion], c->at.step, c->run->has_commit ? c->run->last.position.step : 0);
-    run_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->at.step));
+    log_limited(LOG_WARN, portion + 1,
+                "portion %u (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
+                portion, c->ledger.names[portion], c->at.step, c->run->has_commit ? c->run->last.position.step : 0);
+    if (log_limit_allows(portion + 1, "lost")) {
+        run_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->at.step));
+    }
     c->state = GATHERING;
     coordinator_report(c, "waiting for nodes", NULL);
 }
@@ -298,7 +300,7 @@ void coordinator_work_done(coordinator *c) {
 /* Answers of the nodes. */
 
 void coordinator_drop_for_protocol(coordinator *c, uint32_t k, const char *text) {
-    log_warn("portion %u (%s): %s", k, c->ledger.names[k], text);
+    log_limited(LOG_WARN, k + 1, "portion %u (%s): %s", k, c->ledger.names[k], text);
     c->host.drop(c->host.context, k, FEWBIT__REASON__REASON_PROTOCOL, text);
 }
 
@@ -320,19 +322,20 @@ static fit fit_in_unit(const float *soft, size_t n) {
     return good ? FITS : finite ? DOES_NOT_FIT : IS_NO_NUMBER;
 }
 
-static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
+/* `as_bits`: the encoder decides in its forward pass. */
+static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a, bool as_bits) {
     size_t numbers = (size_t)c->rows * c->bits;
     if (a->count != c->rows || c->members[k].has_answered) {
         return DOES_NOT_FIT;
     }
-    if (a->bits.len > 0) {
+    if (as_bits) {
         if (a->soft.len > 0 || a->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(a->bits.data, numbers)) {
             return DOES_NOT_FIT;
         }
         unpack_soft(a->bits.data, numbers, c->one);
         c->ledger.activations[k] += numbers;
     } else {
-        if (a->soft.len != numbers * sizeof(float)) {
+        if (a->bits.len > 0 || a->soft.len != numbers * sizeof(float)) {
             return DOES_NOT_FIT;
         }
         memcpy(c->one, a->soft.data, a->soft.len);
@@ -345,16 +348,18 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
     return f;
 }
 
-/* An encoder that diverged says the same again when everybody has gone back; a node that is broken may not. */
+/* The first time its node goes, and everybody goes back: it may have been broken. An encoder that diverged says the
+ * same again before the next commit. */
 static void take_no_numbers(coordinator *c, uint32_t k) {
-    if (c->ledger.over_tcp && c->no_numbers_before != c->at.step + 1) {
-        c->no_numbers_at = c->at.step + 1;
+    if (c->ledger.over_tcp && !c->has_sent_no_numbers[k]) {
+        c->has_sent_no_numbers[k] = true;
         coordinator_drop_for_protocol(c, k, "sent activations that are no numbers");
         return;
     }
     err_fail(ERR_INPUT,
-             "portion %u's outputs are no numbers at step %" PRIu64 ": a lower learning rate may keep them finite", k,
-             c->at.step);
+             "portion %u's outputs are no numbers at step %" PRIu64
+             ": a lower learning rate may keep them finite, or its node (%s) is broken",
+             k, c->at.step, c->ledger.names[k]);
     coordinator_end(c, ERR_INPUT, err_text());
 }
 
@@ -362,7 +367,8 @@ static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
     bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
     bool is_asked = (trains || tests) && a->step == c->at.step;
-    fit f = is_asked ? take_activations(c, k, a) : DOES_NOT_FIT;
+    bool as_bits = trains && c->e->encoder.decision == ZOO_STRAIGHT_THROUGH;
+    fit f = is_asked ? take_activations(c, k, a, as_bits) : DOES_NOT_FIT;
     if (f == IS_NO_NUMBER) {
         take_no_numbers(c, k);
         return;
@@ -410,10 +416,6 @@ void coordinator_receive(coordinator *c, uint32_t portion, const message *m) {
     if (m->type == MESSAGE_READY) {
         on_ready(c, portion, m->body.ready);
         return;
-    }
-    if (m->type == MESSAGE_REFUSAL) {
-        log_error("portion %u (%s) refuses: %s", portion, c->ledger.names[portion], m->body.refusal->text);
-        return; /* it closes its connection itself */
     }
     if (c->state == GATHERING || c->members[portion].restores > 0) {
         return; /* from before the restore */

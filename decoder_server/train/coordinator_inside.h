@@ -34,8 +34,7 @@ struct coordinator {
     uint32_t portions, bits;
     state state;
     member members[SPLIT_PORTIONS_MAX];
-    /* The step at which a portion's outputs were none, last, + 1; 0: never. And that before all went back, last. */
-    uint64_t no_numbers_at, no_numbers_before;
+    bool has_sent_no_numbers[SPLIT_PORTIONS_MAX]; /* a portion's node, since the last commit */
     run_position at;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */

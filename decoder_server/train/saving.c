@@ -32,6 +32,7 @@ static void commit(coordinator *c) {
     course_commit(c->run, &c->next, c->next_is_best, c->save_error);
     prune(c);
     c->next_is_best = false;
+    memset(c->has_sent_no_numbers, 0, sizeof c->has_sent_no_numbers);
     coordinator_go_on(c);
 }
 

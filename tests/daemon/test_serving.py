@@ -421,7 +421,7 @@ class Trouble(serving.ServingCase):
                 said = [line for line in node.said.splitlines() if line.startswith("encoder_node: ")]
                 self.assertEqual(len(said), 1, node.said)
                 self.assertIn(path.name, said[0])
-                server.wait_for(rf"portion 2 refuses: .*{path.name}")
+                server.wait_for(rf"portion 2 \({case}\) refuses: .*{path.name}")
         self.wait_ready(server, 3)
         self.assert_degraded(self.classify(server, 0), 0, {2})
         self.node(server, 2)
