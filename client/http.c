@@ -1,6 +1,7 @@
 #include "client/http.h"
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -126,6 +127,27 @@ static err perform(http *h, const char *url, const http_body *body, long *status
     return ERR_OK;
 }
 
+/* What a server says goes to a terminal. */
+static void make_printable(json_t *value) {
+    const char *key;
+    size_t index;
+    json_t *inner;
+    if (json_is_string(value)) {
+        char *text = strdup(json_string_value(value));
+        if (text) {
+            utf8_make_plain(text);
+        }
+        json_string_set(value, text ? text : "");
+        free(text);
+    }
+    json_object_foreach(value, key, inner) {
+        make_printable(inner);
+    }
+    json_array_foreach(value, index, inner) {
+        make_printable(inner);
+    }
+}
+
 err http_call(http *h, const char *path, const http_body *body, long *status, json_t **answer) {
     char url[URL_MAX];
     err e = build_url(h, path, url);
@@ -140,6 +162,8 @@ err http_call(http *h, const char *path, const http_body *body, long *status, js
         *answer = NULL;
         return err_fail(ERR_REFUSED, "%s: the server's answer is no JSON object (status %ld)", url, *status);
     }
+    make_printable(*answer);
+    utf8_make_plain(h->text);
     return ERR_OK;
 }
 

@@ -94,15 +94,6 @@ static void count(watch *w, const json_t *nodes) {
     }
 }
 
-/* A node's name may hold anything; it goes to a terminal. */
-static const char *shown_name(const json_t *node, char to[NAME_WIDTH + 1]) {
-    snprintf(to, NAME_WIDTH + 1, "%s", text(node, "name"));
-    for (char *at = to; *at; at++) {
-        *at = (unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at;
-    }
-    return to;
-}
-
 /* A rate since the picture before; 0 in the first one. */
 static double rate(const watch *w, double before, double now) {
     double seconds = (double)(w->now.at_ns - w->before.at_ns) * 1e-9;
@@ -150,7 +141,7 @@ static void show_rates(const watch *w, const json_t *model) {
 }
 
 static void show_nodes(const watch *w, const json_t *nodes) {
-    char payload[16], received[16], sent[16], total[16], name[NAME_WIDTH + 1];
+    char payload[16], received[16], sent[16], total[16];
     size_t k;
     const json_t *node;
     printf("%.0f of %.0f nodes ready\n%-8s%-*s  %-10s %-22s %6s %14s %14s %14s %12s\n", number(nodes, "ready"),
@@ -161,7 +152,7 @@ static void show_nodes(const watch *w, const json_t *nodes) {
             break;
         }
         const tally *b = &w->before, *n = &w->now;
-        printf("%-8zu%-*s  %-10s %-22s %6.0f %14s %14s %14s %12s\n", k, NAME_WIDTH, shown_name(node, name),
+        printf("%-8zu%-*.*s  %-10s %-22s %6.0f %14s %14s %14s %12s\n", k, NAME_WIDTH, NAME_WIDTH, text(node, "name"),
                text(node, "state"), text(node, "address"), number(node, "reconnects"),
                bits(rate(w, b->payload[k], n->payload[k]), payload),
                bits(rate(w, b->received[k], n->received[k]), received), bits(rate(w, b->sent[k], n->sent[k]), sent),

@@ -1,6 +1,9 @@
 #include "decoder_server/http/metrics.h"
 
+#include "base/utf8.h"
+
 #include <inttypes.h>
+#include <string.h>
 
 /* The last stands for all others. */
 static const unsigned statuses[METRICS_STATUSES] = {200, 304, 400, 401, 404, 405, 409, 413,
@@ -88,10 +91,8 @@ static void write_connections(text *t, const metrics *m, const events_counters *
 /* The labels of a portion's node. Its name may hold anything; a label has JSON's escapes, but none for controls. */
 static void node_labels(text *t, uint32_t k, const report_node *n) {
     char name[sizeof n->name];
-    for (size_t i = 0; i < sizeof name; i++) {
-        bool is_control = (n->name[i] > 0 && n->name[i] < ' ') || n->name[i] == 0x7f;
-        name[i] = (char)(is_control ? ' ' : n->name[i]);
-    }
+    memcpy(name, n->name, sizeof name);
+    utf8_make_plain(name);
     text_put(t, "portion=\"%u\",node=", k);
     text_add_json(t, name);
 }

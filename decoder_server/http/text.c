@@ -1,5 +1,7 @@
 #include "decoder_server/http/text.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,20 +94,6 @@ void text_add(text *t, const char *piece) {
     add_bytes(t, piece, strlen(piece));
 }
 
-/* The length of the UTF-8 sequence at `s`, or 0 where there is none. */
-static size_t sequence_length(const unsigned char *s) {
-    size_t length = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : 0;
-    length = s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : length;
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool is_overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool is_beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
-    return is_overlong || is_beyond ? 0 : length;
-}
-
 void text_add_json(text *t, const char *piece) {
     text_add(t, "\"");
     size_t plain = strcspn(piece, "\"\\");
@@ -115,12 +103,12 @@ void text_add_json(text *t, const char *piece) {
     add_bytes(t, piece, plain);
     piece += plain;
     while (*piece) {
-        const unsigned char *s = (const unsigned char *)piece;
-        size_t length = sequence_length(s);
-        if (length == 1 && (*s == '"' || *s == '\\')) {
-            text_put(t, "\\%c", *s);
-        } else if (length == 1 && (*s < 0x20 || *s == 0x7f)) {
-            text_put(t, "\\u%04x", *s);
+        uint32_t point;
+        size_t length = utf8_take(piece, &point);
+        if (length == 1 && (*piece == '"' || *piece == '\\')) {
+            text_put(t, "\\%c", *piece);
+        } else if (length > 0 && utf8_is_control(point)) {
+            text_put(t, "\\u%04x", point);
         } else if (length == 0) {
             text_add(t, "?");
         } else {

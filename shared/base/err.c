@@ -1,5 +1,7 @@
 #include "base/err.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,14 +14,6 @@ static _Thread_local char line[LINE_MAX_BYTES];
 const char err_exit_help[] = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, "
                              "5 disk or system, 6 network, 7 refused by the other side, 130 stopped.";
 
-static void clean_line(void) {
-    for (char *c = line; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            *c = ' ';
-        }
-    }
-}
-
 err err_fail(err code, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -27,7 +21,7 @@ err err_fail(err code, const char *format, ...) {
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     memcpy(line, text, sizeof line);
-    clean_line();
+    utf8_make_plain(line);
     return code;
 }
 

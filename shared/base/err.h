@@ -20,7 +20,7 @@ typedef enum err {
     ERR_INTERNAL,  /* a promise inside the program was broken */
 } err;
 
-/* Sets the thread's error line (at most 511 bytes, control characters replaced) and returns `code`. */
+/* Sets the thread's error line (at most 511 bytes, made printable) and returns `code`. */
 err err_fail(err code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* As err_fail, and appends ": " and the text of the current errno. */

@@ -54,17 +54,11 @@ err log_format_parse(const char *name, log_format *format) {
 /* The message as the inside of a JSON string, no longer than twice its length. */
 static size_t quote(char *to, const char *message) {
     size_t used = 0;
-    uint32_t point;
-    for (size_t length; *message; message += length ? length : 1) {
-        length = utf8_take(message, &point);
+    for (; *message; message++) {
         if (*message == '"' || *message == '\\') {
             to[used++] = '\\';
         }
-        if (length == 0) {
-            to[used++] = '?';
-        }
-        memcpy(to + used, message, length);
-        used += length;
+        to[used++] = *message;
     }
     return used;
 }
@@ -118,9 +112,7 @@ static void write_message(log_level level, const char *members, const char *form
         return;
     }
     vsnprintf(message, sizeof message, format, arguments);
-    for (char *c = message; *c; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c; /* what a peer said stays one line */
-    }
+    utf8_make_plain(message); /* what a peer said stays one line, and does a terminal no harm */
     put_line(level, message, members);
 }
 

@@ -3,7 +3,7 @@
  *   12:34:56.789 info  message                                                        for people
  *   {"time":"2026-01-31T12:34:56.789Z","level":"info","program":"encoder_node","message":"message"}
  *
- * Control characters in the message become spaces, in JSON what is no UTF-8 becomes question marks. */
+ * The message may hold what others said: it is made printable (utf8_make_plain), in both forms. */
 #ifndef FEWBIT_BASE_LOG_H
 #define FEWBIT_BASE_LOG_H
 

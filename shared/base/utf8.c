@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <string.h>
+
 size_t utf8_take(const char *text, uint32_t *point) {
     const unsigned char *t = (const unsigned char *)text;
     size_t length = t[0] < 0x80 ? 1 : t[0] < 0xc2 ? 0 : t[0] < 0xe0 ? 2 : t[0] < 0xf0 ? 3 : t[0] < 0xf5 ? 4 : 0;
@@ -32,4 +34,19 @@ bool utf8_is_plain(const char *text) {
         }
     }
     return true;
+}
+
+void utf8_make_plain(char *text) {
+    char *to = text;
+    uint32_t point;
+    for (size_t length; *text; text += length ? length : 1) {
+        length = utf8_take(text, &point);
+        if (length > 0 && !utf8_is_control(point)) {
+            memmove(to, text, length);
+            to += length;
+        } else {
+            *to++ = length == 1 ? ' ' : '?';
+        }
+    }
+    *to = '\0';
 }

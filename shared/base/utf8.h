@@ -17,4 +17,8 @@ bool utf8_is_control(uint32_t point);
 /* Whether a text is UTF-8 without such controls. */
 bool utf8_is_plain(const char *text);
 
+/* Makes a text plain: C0 controls and DEL become spaces; what is no UTF-8, and other controls, question marks. It gets
+ * no longer. */
+void utf8_make_plain(char *text);
+
 #endif

@@ -500,6 +500,7 @@ class ClassifyErrors(serving.ServingCase):
         asked = self.fleet.run("classify", f.binary("fewbit"), "classify", "--server", url, *images, code=code)
         self.assertRegex(asked.said, rf"^fewbit: .*{pattern}[^\n]*\n\Z")
         self.assertEqual(asked.printed, "")
+        return asked.said
 
     def test_no_server(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -542,6 +543,7 @@ class ClassifyErrors(serving.ServingCase):
             "/html": (200, b"<html>hello</html>"), "/empty": (200, b""), "/list": (200, b"[1, 2]"),
             "/half": (200, b'{"class": 3, '), "/object": (200, b"{}"), "/types": (200, b'{"class": "x", "label": 7}'),
             "/error": (500, b"oops"), "/odd": (500, b'{"error": 5}'),
+            "/steers": (500, b'{"error": {"message": "a\\u001b[2J\\u009b31m\\u202e\xc2\x9b."}}'),
             "/long": (200, b'{"x": "' + b"y" * (2 << 20) + b'"}')}
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -561,7 +563,9 @@ class ClassifyErrors(serving.ServingCase):
         self.addCleanup(server.shutdown)
         for path in replies:
             with self.subTest(path):
-                self.fails(f"http://127.0.0.1:{server.server_port}{path}", 6 if path == "/long" else 7, "")
+                said = self.fails(f"http://127.0.0.1:{server.server_port}{path}", 6 if path == "/long" else 7, "")
+                self.assertNotRegex(said, "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+                self.assertTrue(path != "/steers" or "a [2J?31m??." in said, said)
 
     def test_a_server_that_hangs(self):
         with socket.create_server(("127.0.0.1", 0)) as deaf:

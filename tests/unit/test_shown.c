@@ -3,6 +3,7 @@
 #include "base/address.h"
 #include "base/log_limit.h"
 #include "base/utf8.h"
+#include "decoder_server/http/text.h"
 #include "tests/unit/child.h"
 #include "tests/unit/folder.h"
 
@@ -50,6 +51,61 @@ static void every_code_point_is_told(void **state) {
     assert_false(utf8_is_plain("\xe0\x80\xaf")); /* three for a slash */
     assert_false(utf8_is_plain("a\x80"));
     assert_true(utf8_is_plain("north \xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80"));
+}
+
+/* Whatever three bytes there are. */
+static void what_is_made_plain_is_plain(void **state) {
+    (void)state;
+    for (uint32_t bytes = 0; bytes < 1 << 24; bytes++) {
+        char text[4] = {(char)(bytes >> 16), (char)(bytes >> 8), (char)bytes, 0}, was[4];
+        memcpy(was, text, sizeof was);
+        utf8_make_plain(text);
+        assert_true(strlen(text) <= strlen(was) && utf8_is_plain(text));
+        assert_true(!utf8_is_plain(was) || strcmp(text, was) == 0);
+    }
+}
+
+static const char evil[] = "a\x1b[31m\x9b\xc2\x9b\r\n\xe2\x80\xae"
+                           "gnp\xe2\x81\xa7\xc3\xbc";
+static const char tame[] = "a [31m??  ?gnp?\xc3\xbc";
+
+/* What a line of the log is, as text or as JSON. */
+static void read_line(log_format format, char line[512]) {
+    int ends[2], standard = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    log_set_format(format);
+    log_info("%s", evil);
+    dup2(standard, STDERR_FILENO);
+    close(standard);
+    close(ends[1]);
+    ssize_t length = read(ends[0], line, 511);
+    close(ends[0]);
+    assert_true(length > 0);
+    line[length] = '\0';
+}
+
+static void all_lines_are_plain(void **state) {
+    (void)state;
+    char line[512];
+    for (log_format format = LOG_TEXT; format <= LOG_JSON; format++) {
+        read_line(format, line);
+        assert_non_null(strstr(line, tame));
+        assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+    }
+    err_fail(ERR_INPUT, "%s", evil);
+    assert_string_equal(err_text(), tame);
+    err_prefix(ERR_INPUT, "%s", evil);
+    snprintf(line, sizeof line, "%s: %s", tame, tame);
+    assert_string_equal(err_text(), line);
+}
+
+static void json_keeps_it_escaped(void **state) {
+    (void)state;
+    text t = {0};
+    text_add_json(&t, evil);
+    assert_string_equal(t.bytes, "\"a\\u001b[31m?\\u009b\\u000d\\u000a\\u202egnp\\u2067\xc3\xbc\"");
+    text_free(&t);
 }
 
 static void addresses_are_written_as_they_are_read(void **state) {
@@ -154,6 +210,9 @@ static void what_is_written_elsewhere_is_limited_too(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_point_is_told),
+        cmocka_unit_test(what_is_made_plain_is_plain),
+        cmocka_unit_test(all_lines_are_plain),
+        cmocka_unit_test(json_keeps_it_escaped),
         cmocka_unit_test(addresses_are_written_as_they_are_read),
         cmocka_unit_test_setup_teardown(a_flood_of_lines_is_few_and_counted, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_flood_of_kinds_is_few_too, make_folder, remove_folder),
