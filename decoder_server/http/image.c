@@ -3,7 +3,6 @@
 #include "decoder_server/http/image_jpeg.h"
 #include "decoder_server/http/image_png.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -58,6 +57,10 @@ static err refuse(image_type type, size_t length, size_t elements) {
                         elements);
     }
     return ERR_INTERNAL;
+}
+
+bool image_is_picture(const uint8_t *bytes, size_t length) {
+    return image_png_is(bytes, length) || image_jpeg_is(bytes, length);
 }
 
 err image_read(image_type type, const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "data/split.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,9 @@ typedef enum image_type { IMAGE_OTHER, IMAGE_PNG, IMAGE_JPEG, IMAGE_PICTURE, IMA
 
 /* `type` may be NULL. In any case of letters, with or without parameters. */
 image_type image_type_of(const char *type);
+
+/* Whether it begins as a PNG or a JPEG does: reading it takes a while. */
+bool image_is_picture(const uint8_t *bytes, size_t length);
 
 /* An image of exactly the sample's height and width to `sample` u8 [channels, height, width]. What is no PNG and no
  * JPEG are raw elements, if they are as many as the sample has and `type` is no picture's. ERR_INPUT says what does not

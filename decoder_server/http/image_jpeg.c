@@ -14,7 +14,7 @@
 
 #include <jerror.h>
 
-enum { MEMORY_MAX = 64 << 20, SCANS_MAX = 64, DEPTH = 8 };
+enum { MEMORY_MAX = 64 << 20, SCANS_MAX = 64, SEGMENTS_MAX = 1024, DEPTH = 8 };
 
 /* Markers: the byte behind 0xff. */
 enum {
@@ -37,6 +37,7 @@ typedef struct outline {
     uint32_t frame; /* its marker; 0: none was found */
     uint32_t depth, width, height, components;
     uint32_t orientation; /* 0: none is named */
+    uint32_t segments;    /* at most SEGMENTS_MAX + 1 are looked at */
 } outline;
 
 typedef struct decoder {
@@ -45,6 +46,7 @@ typedef struct decoder {
     struct jpeg_progress_mgr progress;
     jmp_buf failed;
     char text[JMSG_LENGTH_MAX];
+    bool has_too_many_scans;
 } decoder;
 
 static void give_up(j_common_ptr common) {
@@ -63,10 +65,18 @@ static void on_message(j_common_ptr common, int level) {
 /* A progressive picture may have any number of scans, each as costly as the whole. */
 static void on_progress(j_common_ptr common) {
     decoder *d = (decoder *)common;
-    if (d->jpeg.input_scan_number > SCANS_MAX) {
-        snprintf(d->text, sizeof d->text, "it has more than %d scans", SCANS_MAX);
+    d->has_too_many_scans = d->jpeg.input_scan_number > SCANS_MAX;
+    if (d->has_too_many_scans) {
         longjmp(d->failed, 1);
     }
+}
+
+static err tell(const decoder *d) {
+    if (d->has_too_many_scans) {
+        return err_fail(ERR_INPUT, "the JPEG has more than %d scans", SCANS_MAX);
+    }
+    return d->errors.msg_code == JERR_OUT_OF_MEMORY ? err_fail(ERR_MEMORY, "no memory for an image")
+                                                    : err_fail(ERR_INPUT, "the JPEG is damaged: %s", d->text);
 }
 
 static void read_frame(cursor body, uint32_t marker, outline *o) {
@@ -97,7 +107,7 @@ static void read_segment(cursor body, uint32_t marker, outline *o) {
 static outline survey(const uint8_t *bytes, size_t length) {
     outline o = {0};
     cursor at = cursor_over(bytes, length);
-    while (!at.failed && cursor_u8(&at) == 0xff) {
+    while (!at.failed && o.segments <= SEGMENTS_MAX && cursor_u8(&at) == 0xff) {
         uint32_t marker = cursor_u8(&at);
         while (marker == 0xff) { /* any number of them fills */
             marker = cursor_u8(&at);
@@ -110,6 +120,7 @@ static outline survey(const uint8_t *bytes, size_t length) {
         }
         size_t high = cursor_u8(&at), size = high << 8 | cursor_u8(&at);
         const uint8_t *body = cursor_bytes(&at, size < 2 ? SIZE_MAX : size - 2);
+        o.segments++;
         if (body) {
             read_segment(cursor_over(body, size - 2), marker, &o);
         }
@@ -152,6 +163,9 @@ bool image_jpeg_has_frame(const uint8_t *bytes, size_t length) {
 }
 
 static err check(const outline *o, const split *shape, picture *p) {
+    if (o->segments > SEGMENTS_MAX) {
+        return err_fail(ERR_INPUT, "the JPEG has more than %d segments before its picture", SEGMENTS_MAX);
+    }
     if (o->frame == 0) {
         return err_fail(ERR_INPUT, "the JPEG is damaged: it has no header of a frame");
     }
@@ -186,8 +200,7 @@ static err read_rows(decoder *d, picture *p) {
 static err decode(decoder *d, const uint8_t *bytes, size_t length, picture *p) {
     struct jpeg_decompress_struct *j = &d->jpeg;
     if (setjmp(d->failed)) {
-        return d->errors.msg_code == JERR_OUT_OF_MEMORY ? err_fail(ERR_MEMORY, "no memory for an image")
-                                                        : err_fail(ERR_INPUT, "the JPEG is damaged: %s", d->text);
+        return tell(d);
     }
     jpeg_create_decompress(j);
     j->mem->max_memory_to_use = MEMORY_MAX;

@@ -831,8 +831,20 @@ def jpeg_seeds():
         "jpeg-rgb": good[:2] + b"\xff\xee\x00\x0eAdobe\0\x64\0\0\0\0\0" + jpeg(mode="RGB", subsampling=0)[20:],
         "jpeg-arithmetic": good[:frame + 1] + b"\xc9" + good[frame + 2:],
         "jpeg-12-bit": good[:frame + 4] + b"\x0c" + good[frame + 5:],
+        "jpeg-comments": good[:2] + b"\xff\xfe\0\2" * 1100 + good[2:],
+        "jpeg-scans": many_scans(70),
         "jpeg-two-frames": good[:frame] + good[frame:frame + 13] + good[frame:],
     }
+
+
+def many_scans(count):
+    """Grey everywhere, in a scan of the means and one for each other coefficient."""
+    table = b"\xff\xc4\0\x14%c\1" + bytes(15) + b"%c"
+    scan = b"\xff\xda\0\x08\1\1\0%c%c%c%s"
+    turns = [(k, bits) for bits in (2, 0x21, 0x10) for k in range(1, 64)][:count - 1]
+    return (b"\xff\xd8\xff\xdb\0\x43\0" + b"\1" * 64 + b"\xff\xc2\0\x0b\x08\0\x1c\0\x1c\1\1\x11\0" + table % (0, 0) +
+            table % (0x10, 0x40) + scan % (0, 0, 0, bytes(2)) +
+            b"".join(scan % (k, k, bits, b"\7") for k, bits in turns) + b"\xff\xd9")
 
 
 def orientation(value):

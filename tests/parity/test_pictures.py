@@ -9,8 +9,10 @@ import itertools
 import os
 import pathlib
 import random
+import resource
 import struct
 import subprocess
+import tempfile
 import unittest
 import zlib
 
@@ -386,6 +388,126 @@ class Types(unittest.TestCase):
         self.assertEqual([error for _, error, _ in results], [INPUT, 0, INPUT, 0])
         for _, _, line in results[::2]:
             self.assertEqual(line.decode(), "the image has 9 x 5 pixels, this model takes 5 x 9")
+
+
+class Bounds(unittest.TestCase):
+    """However a body of 1 MiB is made, reading it takes little time and memory. In processor time: the machine may be
+    busy. Each bomb took seconds where chunks were not skipped, and where data was unpacked behind the last row."""
+
+    CPU_SECONDS, MEMORY_BYTES = 0.05, 8 << 20
+
+    def limit_memory(self):
+        resource.setrlimit(resource.RLIMIT_DATA, (self.MEMORY_BYTES, self.MEMORY_BYTES))
+
+    def measure(self, name, body, shape, kind, pattern):
+        """One body in a process of its own; `pattern` of the refusal, or None: it is taken."""
+        self.assertLessEqual(len(body), 1 << 20, name)
+        ask = Ask()
+        ask.add(name, body, shape, kind)
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as taken:
+            given.write(ask.records[0])
+            given.seek(0)
+            child = subprocess.Popen([PROGRAM], stdin=given, stdout=taken, preexec_fn=self.limit_memory)
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            taken.seek(0)
+            answer = taken.read()
+        self.assertEqual(child.returncode, 0, name)
+        error, length = struct.unpack_from("<2I", answer)
+        if pattern:
+            self.assertEqual(error, INPUT, name)
+            self.assertRegex(answer[8:].decode(), pattern, name)
+        else:
+            self.assertEqual((error, length), (0, shape[0] * shape[1] * shape[2]), (name, answer[8:100]))
+        self.assertLess(usage.ru_utime + usage.ru_stime, self.CPU_SECONDS, name)
+
+    def test_png(self):
+        values = np.zeros((28, 28, 1), int)
+        for name, before, behind, data, pattern in png_bombs():
+            for interlaced in (False, True):
+                body = png(GREY, 8, values, interlaced, before, behind, data=data)
+                self.measure((name, interlaced), body, (1, 28, 28), PNG, pattern)
+
+    def test_jpeg(self):
+        good = jpeg(np.zeros((28, 28), np.uint8), "L")
+        for name, segments, pattern in jpeg_bombs():
+            self.measure(name, good[:2] + segments + good[2:], (1, 28, 28), JPEG, pattern)
+
+    def test_scans(self):
+        """A progressive JPEG may go over all its blocks as often as it likes, in some twenty bytes each time."""
+        for side, scans, pattern in ((28, 60, None), (28, 64, None), (28, 65, "more than 64 scans"), (28, 180, "more than 64"),
+                                     (512, 60, None), (512, 180, "more than 64 scans")):
+            self.measure((side, scans), many_scans(side, scans), (1, side, side), JPEG, pattern)
+
+
+# ---- What costs its reader much.
+
+def png_bombs():
+    """(name, chunks before the data, behind it, the data or None, the refusal or None) of some 1 MiB each."""
+    room = (1 << 20) - 2000
+    packed = zlib.compress(bytes(7_900_000), 9)
+    for kind in (b"zTXt", b"iTXt", b"iCCP"):
+        one = chunk(kind, b"k\0" + (b"\1\0\0\0" if kind == b"iTXt" else b"\0") + packed)
+        for where in ("before", "behind"):
+            many = one * (room // len(one))
+            yield kind, many if where == "before" else b"", many if where == "behind" else b"", None, None
+    for kind, body in ((b"tEXt", b"k\0" + b"t" * 500), (b"sPLT", b"k\0\x10" + bytes(1000)), (b"teXt", b"u" * 300)):
+        one = chunk(kind, body)
+        yield kind, one * (room // len(one)), b"", None, None
+    yield "nothing", chunk(b"teXt", b"") * (room // 12), b"", None, "more than 4096 chunks"
+    yield "no data", chunk(b"IDAT", b"") * (room // 12), b"", None, "more than 4096 chunks"
+    yield "orientations", chunk(b"eXIf", tiff(0, fillers=65000)), b"", None, None
+    yield "one wrong", chunk(b"eXIf", tiff(6), crc=1) * 4000, b"", None, None
+    data = zlib.compress(bytes(28 * 29 + 1_000_000_000 // 2), 9)
+    yield "data behind the last row", b"", b"", data, "bytes of image data, where 28 x 28 pixels need at most"
+    rows = zlib.compress(bytes(28 * 29), 0)[:-4]  # without its sum: more follows
+    yield "tables", b"", b"", rows[:2] + empty_tables(room), "bytes of image data"
+    yield "tables that fit", b"", b"", rows[:2] + empty_tables(5500), "damaged"
+    yield "empty blocks", b"", b"", rows[:2] + b"\0\0\0\xff\xff" * (room // 5), "bytes of image data"
+
+
+def empty_tables(length):
+    """Deflate's dearest blocks: two tables of codes, and nothing coded with them."""
+    bits, count = 0, 0
+    order = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)
+    fields = [(0, 1), (2, 2), (0, 5), (0, 5), (len(order) - 4, 4), *((int(code in (1, 18)), 3) for code in order),
+              (1, 1), (127, 7), (1, 1), (107, 7), (0, 1), (0, 1), (0, 1)]  # 256 codes of no length, an end, a distance
+    for value, size in fields * 8:  # so that it ends with a byte
+        bits |= value << count
+        count += size
+    block = bits.to_bytes(count // 8, "little")
+    return block * (length // len(block))
+
+
+def jpeg_bombs():
+    """(name, segments behind the start, the refusal or None)."""
+    room, many = (1 << 20) - 4000, "more than 1024 segments"
+    yield "comments", b"\xff\xfe\0\2" * (room // 4), many
+    yield "EXIF", b"\xff\xe1\0\x08Exif\0\0" * (room // 10), many
+    yield "code tables", (b"\xff\xc4\0\x14\0\1" + bytes(16)) * (room // 22), many
+    yield "quantisation tables", (b"\xff\xdb\0\x43\0" + b"\1" * 64) * (room // 69), many
+    yield "code tables in one", (b"\xff\xc4" + struct.pack(">H", 2 + 3600 * 18) + (b"\0\1" + bytes(16)) * 3600) * 15, None
+    yield "fill bytes", b"\xff" * room, None
+    yield "long comments", (b"\xff\xfe\xff\xff" + bytes(65533)) * 15, None
+    yield "orientations", (b"\xff\xe1\xff\xf4Exif\0\0" + tiff(0, fillers=5400).ljust(65516, b"\0")) * 15, None
+
+
+def many_scans(side, scans):
+    """Grey everywhere: a scan of the means, then one a coefficient and bit, each an end-of-band run over all blocks."""
+    across = -(-side // 8)
+    table = lambda where, symbol: b"\xff\xc4" + struct.pack(">H", 20) + bytes([where, 1]) + bytes(15) + bytes([symbol])
+    run = (across * across).bit_length() - 1
+    bits = format(across * across - (1 << run), f"0{run}b") if run else ""
+    body = b"\xff\xd8\xff\xdb\0\x43\0" + b"\1" * 64
+    body += b"\xff\xc2\0\x0b\x08" + struct.pack(">2H", side, side) + b"\1\1\x11\0" + table(0, 0) + table(0x10, run << 4)
+    body += b"\xff\xda\0\x08\1\1\0\0\0\0" + bytes(across * across // 8) + bytes([255 >> across * across % 8])
+    code = "0" + bits
+    code += "1" * (-len(code) % 8)
+    data = int(code, 2).to_bytes(len(code) // 8, "big").replace(b"\xff", b"\xff\0")
+    turns = [(k, high, low) for high, low in ((0, 2), (2, 1), (1, 0)) for k in range(1, 64)]
+    for k, high, low in turns[:scans - 1]:
+        body += b"\xff\xda\0\x08\1\1\0" + bytes([k, k, high << 4 | low]) + data
+    return body + b"\xff\xd9"
 
 
 # ---- Pillow.
