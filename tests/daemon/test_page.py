@@ -7,10 +7,17 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import io
+import random
 import re
 import shutil
 import signal
+import struct
+import subprocess
 import unittest
+import zlib
+
+from PIL import Image
 
 import fleet as f
 import serving
@@ -31,6 +38,7 @@ WIDE, NARROW = (1200, 1600), (360, 740)
 TOKEN = "a-token.of_32~characters+or/so=="
 SEVEN = [(.2, .2), (.5, .2), (.8, .2), (.6, .5), (.45, .85)]
 TEXT_CONTRAST = 4.5
+JPEG_TOLERANCE = 3
 
 # Every element with text of its own: [what, contrast with what is behind it]. Colours are asked of a canvas.
 CONTRASTS = """
@@ -80,6 +88,45 @@ canvas.toBlob(blob => {
   document.getElementById("pad").dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
 });
 """
+
+
+def pictures(draw):
+    """(name, file, how far a value may be off) of every kind, of the sample's size."""
+    def encoded(image, kind="PNG", **how):
+        out = io.BytesIO()
+        image.save(out, kind, **how)
+        return out.getvalue()
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    size, linear = (SIDE, SIDE), chunk(b"gAMA", struct.pack(">I", 100000))
+    full = Image.frombytes("RGBA", size, draw.randbytes(4 * SIDE * SIDE))
+    grey, colour = full.getchannel(0), full.convert("RGB")
+    turned = Image.Exif()
+    turned[0x112] = 6
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        yield mode, encoded(full.convert(mode)), 0
+    yield "light", encoded(Image.new("L", size, 255)), 0
+    yield "palette-alpha", encoded(full.convert("RGB").quantize(16), transparency=bytes(range(0, 256, 16))), 0
+    for name, image in (("grey", grey), ("colour", colour)):
+        whole = encoded(image)
+        yield f"{name}-linear", whole[:33] + linear + whole[33:], 0
+        yield f"{name}-turned", encoded(image, exif=turned), 0
+        yield f"{name}-jpeg", encoded(image, "JPEG", quality=95, subsampling=0), JPEG_TOLERANCE
+        yield f"{name}-jpeg-turned", encoded(image, "JPEG", quality=95, subsampling=0, exif=turned), JPEG_TOLERANCE
+    for colours, kind in ((1, 0), (3, 2), (4, 6)):
+        rows = b"".join(b"\0" + draw.randbytes(2 * colours * SIDE) for _ in range(SIDE))
+        header = struct.pack(">2I5B", SIDE, SIDE, 16, kind, 0, 0, 0)
+        yield f"16-bit-{kind}", (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) +
+                                chunk(b"IEND", b"")), 0
+
+
+def as_the_server(body):
+    """The sample that the server makes of a picture (tests/parity/pictures.c)."""
+    asked = b"\0" + struct.pack("<4I", 1, SIDE, SIDE, len(body)) + body
+    done = subprocess.run([f.binary("tests/parity_pictures")], input=asked, stdout=subprocess.PIPE, check=True)
+    return done.stdout[8:]
 
 
 def setUpModule():
@@ -350,6 +397,21 @@ class Serving(PageCase):
         self.find("#file").send_keys(str(self.folder / "no.png"))
         self.wait_text("note", "no.png is no image")
         self.assertEqual(self.text("label"), "")
+
+    def test_images_are_read_as_the_server_reads_them(self):
+        """Of the sample's size: every kind of file becomes what the server makes of it."""
+        server, _ = self.start()
+        self.open(server, "nodes up")
+        self.browser.execute_script(KEEP_BODIES)
+        for name, body, tolerance in pictures(random.Random(4)):
+            file = self.folder / f"{name}.{'jpg' if body[0] == 0xff else 'png'}"
+            file.write_bytes(body)
+            before = self.browser.execute_script("return window.sent.length")
+            self.find("#file").send_keys(str(file))
+            wait_until(lambda: self.browser.execute_script("return window.sent.length") > before, f"{name} to be sent")
+            wanted, got = as_the_server(body), self.sent()
+            self.assertEqual(len(got), len(wanted), name)
+            self.assertLessEqual(max(abs(a - b) for a, b in zip(got, wanted)), tolerance, name)
 
     def test_nodes_come_and_go(self):
         server, nodes = self.start()
