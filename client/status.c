@@ -18,7 +18,7 @@ static const struct argp_option known[] = {
     {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
     {"wait", KEY_WAIT, "SECONDS", 0, "wait this long at most until every node is ready", 0},
     {"watch", KEY_WATCH, "SECONDS", OPTION_ARG_OPTIONAL, "show model, nodes, rates and bits, so often (default 1)", 0},
-    {"token-file", KEY_TOKEN_FILE, "FILE", 0, "with --watch: the server's API token", 0},
+    {"token-file", KEY_TOKEN_FILE, "FILE", 0, "the server's API token: with --watch, and to name the slowest node", 0},
     {0},
 };
 
@@ -50,6 +50,17 @@ static int take(int key, char *value, struct argp_state *state) {
     }
 }
 
+/* Empty where nobody lets the server wait, or it does not say without a token. */
+static void find_slowest(http *h, char slowest[WATCH_SLOWEST_MAX]) {
+    long status = 0;
+    json_t *nodes = NULL;
+    slowest[0] = '\0';
+    if (!http_call(h, "/v1/nodes", NULL, &status, &nodes) && status == STATUS_OK) {
+        watch_slowest(nodes, slowest);
+    }
+    json_decref(nodes);
+}
+
 static err ask(http *h, const char *server) {
     long status = 0;
     json_t *answer = NULL;
@@ -60,15 +71,16 @@ static err ask(http *h, const char *server) {
     long long ready = json_integer_value(json_object_get(answer, "nodes_ready"));
     long long nodes = json_integer_value(json_object_get(answer, "nodes"));
     const char *code = json_string_value(json_object_get(answer, "code"));
+    char slowest[WATCH_SLOWEST_MAX];
+    find_slowest(h, slowest);
     if (status != STATUS_OK) {
-        err_fail(ERR_REFUSED, "%s: not ready (%s), %lld of %lld nodes are", server, code ? code : "no code", ready,
-                 nodes);
-        json_decref(answer);
-        return ERR_REFUSED;
+        e = err_fail(ERR_REFUSED, "%s: not ready (%s), %lld of %lld nodes are%s%s", server, code ? code : "no code",
+                     ready, nodes, slowest[0] ? "; " : "", slowest);
+    } else {
+        printf("%s: ready, %lld nodes\n%s%s", server, nodes, slowest, slowest[0] ? "\n" : "");
     }
     json_decref(answer);
-    printf("%s: ready, %lld nodes\n", server, nodes);
-    return ERR_OK;
+    return e;
 }
 
 static err ask_until_ready(http *h, const status_options *o) {

@@ -13,6 +13,8 @@
 
 enum { STATUS_OK = 200, PIECE_NS = 50000000, PORTIONS_MAX = 64, NAME_WIDTH = 20 };
 
+static const double SLOW_SECONDS = 0.5;
+
 /* What the rates are taken from. */
 typedef struct tally {
     uint64_t at_ns;
@@ -160,6 +162,28 @@ static void show_nodes(const watch *w, const json_t *nodes) {
     }
 }
 
+void watch_slowest(const json_t *nodes, char to[WATCH_SLOWEST_MAX]) {
+    double longest = SLOW_SECONDS;
+    size_t k;
+    const json_t *node;
+    to[0] = '\0';
+    json_array_foreach(json_object_get(nodes, "nodes"), k, node) {
+        if (number(node, "owed_seconds") >= longest) {
+            longest = number(node, "owed_seconds");
+            snprintf(to, WATCH_SLOWEST_MAX, "slowest: portion %zu (%.63s) owes %.20s for %.1f s", k, text(node, "name"),
+                     text(node, "owes"), longest);
+        }
+    }
+}
+
+static void show_slowest(const json_t *nodes) {
+    char slowest[WATCH_SLOWEST_MAX];
+    watch_slowest(nodes, slowest);
+    if (slowest[0]) {
+        puts(slowest);
+    }
+}
+
 static err show(watch *w) {
     json_t *model = NULL, *nodes = NULL;
     err e = fetch(w, "/v1/model", &model);
@@ -171,6 +195,7 @@ static err show(watch *w) {
         show_model(w, model);
         show_rates(w, model);
         show_nodes(w, nodes);
+        show_slowest(nodes);
         w->before = w->now;
     }
     w->has_before = !e;

@@ -8,4 +8,9 @@
  * place of the one before. A server that does not answer is shown as such, and asked again. */
 err watch_server(http *h, const char *server, int64_t seconds);
 
+/* Names the node that has owed the server an answer for longest, of what /v1/nodes says; "" where nobody lets it wait.
+ */
+enum { WATCH_SLOWEST_MAX = 160 };
+void watch_slowest(const json_t *nodes, char to[WATCH_SLOWEST_MAX]);
+
 #endif

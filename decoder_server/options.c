@@ -21,6 +21,7 @@ enum {
     KEY_THEN_SERVE,
     KEY_THREADS,
     KEY_HEARTBEAT,
+    KEY_ANSWER_TIMEOUT,
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
@@ -42,6 +43,11 @@ enum { MEMORY_MIB_MAX = 1 << 20 };
     { "listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0 }
 #define HEARTBEAT_OPTION                                                                                               \
     { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
+#define ANSWER_TIMEOUT_OPTION                                                                                          \
+    {                                                                                                                  \
+        "answer-timeout", KEY_ANSWER_TIMEOUT, "S", 0,                                                                  \
+            "a node that owes an answer for so many seconds is dropped (default 60)", 0                                \
+    }
 #define ANNOUNCE_OPTION                                                                                                \
     { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
 #define TLS_OPTIONS                                                                                                    \
@@ -73,6 +79,7 @@ static const struct argp_option train_known[] = {
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
     HEARTBEAT_OPTION,
+    ANSWER_TIMEOUT_OPTION,
     ANNOUNCE_OPTION,
     TLS_OPTIONS,
     OPTIONS_LOG,
@@ -96,6 +103,7 @@ static const struct argp_option serve_known[] = {
     {"cache-memory", KEY_CACHE_MEMORY, "MIB", 0,
      "the most that the cache of answers to codewords already seen may take (default 32, 0: none)", 0},
     HEARTBEAT_OPTION,
+    ANSWER_TIMEOUT_OPTION,
     ANNOUNCE_OPTION,
     TLS_OPTIONS,
     OPTIONS_LOG,
@@ -151,6 +159,8 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--threads", 1, 256, &o->threads);
     case KEY_HEARTBEAT:
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
+    case KEY_ANSWER_TIMEOUT:
+        return options_number(value, "--answer-timeout", 1, 86400, &o->answer_timeout_s);
     case KEY_SURE:
         return take_sure(value, &o->sure);
     case KEY_DRAIN:
@@ -264,6 +274,7 @@ err server_options_parse(int argc, char **argv, server_options *options) {
         .threads = -1,
         .precision = -1,
         .heartbeat_ms = 2000,
+        .answer_timeout_s = 60,
         .deadline_ms = 2000,
         .drain_ms = 5000,
         .answers_mib = 64,

@@ -28,7 +28,7 @@ typedef struct server_options {
     bool has_http;
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
     int precision;                 /* nn_precision; -1: as the experiment says */
-    int64_t heartbeat_ms, deadline_ms, drain_ms;
+    int64_t heartbeat_ms, answer_timeout_s, deadline_ms, drain_ms;
     int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
     int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
     double sure;                    /* serve: an answer less probable asks for more bits; 0: all bits come at once */

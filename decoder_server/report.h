@@ -19,14 +19,18 @@ typedef struct report_coding {
 
 /* The node of a portion. */
 typedef struct report_node {
-    uint64_t connection; /* its number; 0: there is none now */
-    char name[64];       /* of the last one there was; "": none yet */
-    char address[64];    /* filled in by the loop */
-    bool is_ready;
+    uint64_t connection;         /* its number; 0: there is none now */
+    char name[64];               /* of the last one there was; "": none yet */
+    char address[64];            /* filled in by the loop */
+    bool is_ready, is_silent;    /* is_silent: it would be ready, and has not answered in time */
     uint64_t admitted;           /* how often a node was let in */
     int64_t joined_at, ready_at; /* milliseconds since 1970; 0: it is not */
     uint64_t payload_bits[2];    /* by meter_direction: of codes, soft outputs and gradients */
     report_coding coding;
+    const char *owes;        /* the name of the answer that it owes for longest, static text; NULL: it owes none */
+    double owed_seconds;     /* for how long */
+    double answered_seconds; /* since its last answer; -1: there was none */
+    uint64_t timeouts;       /* how often it owed for too long */
     meter meter; /* from the worker: of its connections that are gone; the loop adds that of the present one */
 } report_node;
 

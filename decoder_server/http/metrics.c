@@ -1,9 +1,6 @@
 #include "decoder_server/http/metrics.h"
 
-#include "base/utf8.h"
-
 #include <inttypes.h>
-#include <string.h>
 
 /* The last stands for all others. */
 static const unsigned statuses[METRICS_STATUSES] = {200, 304, 400, 401, 404, 405, 409, 413,
@@ -88,13 +85,10 @@ static void write_connections(text *t, const metrics *m, const events_counters *
         "Events that a listener was too slow for, or that found no room on their way.", e->lost);
 }
 
-/* The labels of a portion's node. Its name may hold anything; a label has JSON's escapes, but none for controls. */
+/* The labels of a portion's node. A label has JSON's escapes, but none for controls: a name has none. */
 static void node_labels(text *t, uint32_t k, const report_node *n) {
-    char name[sizeof n->name];
-    memcpy(name, n->name, sizeof name);
-    utf8_make_plain(name);
     text_put(t, "portion=\"%u\",node=", k);
-    text_add_json(t, name);
+    text_add_json(t, n->name);
 }
 
 static void write_gauges(text *t, const report *r) {
@@ -131,6 +125,31 @@ static uint64_t is_ready(const report_node *n) {
     return n->is_ready;
 }
 
+static uint64_t timeouts(const report_node *n) {
+    return n->timeouts;
+}
+
+/* Of nodes for which `value` is not negative. */
+static void node_seconds(text *t, const report *r, const char *name, const char *help,
+                         double (*value)(const report_node *n)) {
+    head(t, name, "gauge", help);
+    for (uint32_t k = 0; k < r->portions; k++) {
+        if (value(&r->nodes[k]) >= 0) {
+            text_put(t, "%s{", name);
+            node_labels(t, k, &r->nodes[k]);
+            text_put(t, "} %.3f\n", value(&r->nodes[k]));
+        }
+    }
+}
+
+static double owed_seconds(const report_node *n) {
+    return n->owes ? n->owed_seconds : 0;
+}
+
+static double answered_seconds(const report_node *n) {
+    return n->answered_seconds;
+}
+
 static void write_bits(text *t, uint32_t k, const report_node *n, meter_direction d) {
     const struct {
         const char *kind;
@@ -164,6 +183,12 @@ static void write_nodes(text *t, const report *r) {
     node_values(t, r, "fewbit_node_ready", "gauge", "1 where the portion's node is ready.", is_ready);
     node_values(t, r, "fewbit_node_reconnects_total", "counter", "How often the portion's node came again.",
                 report_reconnects);
+    node_seconds(t, r, "fewbit_node_owed_seconds",
+                 "For how long the portion's node has owed an answer; 0 where it owes none.", owed_seconds);
+    node_seconds(t, r, "fewbit_node_answered_seconds", "Since the last answer of the portion's node.",
+                 answered_seconds);
+    node_values(t, r, "fewbit_node_timeouts_total", "counter",
+                "How often the portion's node owed an answer for too long.", timeouts);
     head(t, "fewbit_node_bits_total", "counter",
          "Bits that passed a node's links: payload (codes, soft outputs, gradients), whole frames, TCP payload.");
     for (uint32_t k = 0; k < r->portions; k++) {

@@ -19,9 +19,22 @@ static void write_direction(text *t, const report_node *n, meter_direction d) {
     text_add(t, "}}");
 }
 
+/* What is owed is static text, one of the protocol's messages. */
+static void write_owed(text *t, const report_node *n) {
+    if (n->owes) {
+        text_put(t, ",\"owes\":\"%s\",\"owed_seconds\":%.3f", n->owes, n->owed_seconds);
+    } else {
+        text_add(t, ",\"owes\":null,\"owed_seconds\":null");
+    }
+    text_put(t, n->answered_seconds < 0 ? ",\"answered_seconds\":null" : ",\"answered_seconds\":%.3f",
+             n->answered_seconds);
+    text_put(t, ",\"timeouts\":%" PRIu64, n->timeouts);
+}
+
 static void write_node(text *t, uint32_t k, const report_node *n) {
     text_put(t, "{\"portion\":%u,\"state\":\"%s\",\"name\":", k,
              n->is_ready     ? "ready"
+             : n->is_silent  ? "silent"
              : n->connection ? "connected"
                              : "missing");
     if (n->name[0]) {
@@ -39,6 +52,7 @@ static void write_node(text *t, uint32_t k, const report_node *n) {
     text_add_time(t, n->connection ? n->joined_at : 0);
     text_add(t, ",\"ready_since\":");
     text_add_time(t, n->is_ready ? n->ready_at : 0);
+    write_owed(t, n);
     text_put(t, ",\"reconnects\":%" PRIu64 ",\"received\":", report_reconnects(n));
     write_direction(t, n, METER_IN);
     text_add(t, ",\"sent\":");

@@ -82,20 +82,33 @@ void coordinator_free(coordinator *c) {
 
 /* Talking to the nodes. */
 
+static void forget_owed(coordinator *c) {
+    for (uint32_t k = 0; k < c->portions; k++) {
+        owed_forget(&c->owed, k);
+    }
+}
+
 void coordinator_tell_all(coordinator *c, message_type type, const ProtobufCMessage *body) {
     for (uint32_t k = 0; k < c->portions; k++) {
         c->host.tell(c->host.context, k, type, body);
     }
 }
 
-void coordinator_await_answers(coordinator *c) {
+void coordinator_await_answers(coordinator *c, message_type answer) {
+    c->due = answer;
     for (uint32_t k = 0; k < c->portions; k++) {
         c->members[k].has_answered = false;
+        if (answer != MESSAGE_PING) {
+            owed_begin(&c->owed, k, answer);
+        }
     }
 }
 
 bool coordinator_is_last_answer(coordinator *c, uint32_t k) {
     c->members[k].has_answered = true;
+    if (c->due != MESSAGE_PING) {
+        owed_answered(&c->owed, k, c->due, false);
+    }
     for (uint32_t i = 0; i < c->portions; i++) {
         if (!c->members[i].has_answered) {
             return false;
@@ -124,6 +137,7 @@ void coordinator_report(coordinator *c, const char *phase, const run_evaluation 
 void coordinator_end(coordinator *c, err outcome, const char *text) {
     c->state = OVER;
     c->outcome = outcome;
+    forget_owed(c);
     snprintf(c->outcome_text, sizeof c->outcome_text, "%s", text);
     for (uint32_t k = 0; k < c->portions; k++) {
         if (c->members[k].is_here) {
@@ -162,7 +176,8 @@ static void restore_everybody(coordinator *c) {
         c->members[k].restores++;
         c->host.tell(c->host.context, k, MESSAGE_RESTORE, &restore.base);
     }
-    coordinator_await_answers(c);
+    forget_owed(c);
+    coordinator_await_answers(c, MESSAGE_READY);
 }
 
 static bool all_here(const coordinator *c) {
@@ -201,6 +216,7 @@ void coordinator_left(coordinator *c, uint32_t portion) {
         run_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->at.step));
     }
     c->state = GATHERING;
+    forget_owed(c);
     coordinator_report(c, "waiting for nodes", NULL);
 }
 
@@ -225,7 +241,7 @@ static void send_batch(coordinator *c) {
     batch.part = FEWBIT__PART__PART_TRAIN;
     batch.count = c->rows;
     batch.ids = (ProtobufCBinaryData){(size_t)c->rows * 4, c->batch_ids};
-    coordinator_await_answers(c);
+    coordinator_await_answers(c, MESSAGE_ACTIVATIONS);
     c->state = TRAINING;
     coordinator_tell_all(c, MESSAGE_BATCH, &batch.base);
 }
@@ -436,6 +452,34 @@ void coordinator_receive(coordinator *c, uint32_t portion, const message *m) {
     default:
         coordinator_drop_for_protocol(c, portion, "sent a message that only the server sends");
     }
+}
+
+/* Time. */
+
+void coordinator_set_answer_timeout(coordinator *c, uint64_t ns) {
+    c->answer_timeout_ns = ns;
+}
+
+int64_t coordinator_settle(coordinator *c, uint64_t now_ns) {
+    owed_read_clock(&c->owed, now_ns);
+    for (uint32_t k = 0; k < c->portions && c->answer_timeout_ns > 0; k++) {
+        message_type answer;
+        uint64_t owed_ns;
+        if (!owed_for_ns(&c->owed, k, &owed_ns, &answer) || owed_ns < c->answer_timeout_ns) {
+            continue;
+        }
+        char text[128];
+        snprintf(text, sizeof text, "its %s has not come within %.3g s (--answer-timeout)",
+                 message_name((uint8_t)answer), (double)c->answer_timeout_ns * 1e-9);
+        c->owed.nodes[k].timeouts++;
+        owed_forget(&c->owed, k);
+        coordinator_drop_for_protocol(c, k, text);
+    }
+    return owed_any(&c->owed, c->portions) ? OWED_TURN_NS / 1000 : -1;
+}
+
+const struct owed *coordinator_owed(const coordinator *c) {
+    return &c->owed;
 }
 
 bool coordinator_is_over(const coordinator *c, err *outcome) {

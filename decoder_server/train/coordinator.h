@@ -19,6 +19,7 @@
 #include "wire/meter.h"
 
 typedef struct coordinator coordinator;
+struct owed; /* decoder_server/owed.h */
 
 /* Where training stands, for a progress bar. */
 typedef struct coordinator_progress {
@@ -51,6 +52,16 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name);
 void coordinator_left(coordinator *c, uint32_t portion);
 void coordinator_receive(coordinator *c, uint32_t portion, const message *m);
 void coordinator_metered(coordinator *c, uint32_t portion, const meter *m);
+
+/* Who owes an answer for that long is dropped; 0, at first: nobody. */
+void coordinator_set_answer_timeout(coordinator *c, uint64_t ns);
+
+/* Reads the clock: to be called before the other calls where time counts, and for its own sake after so many
+ * microseconds (-1: none) as it returns. */
+int64_t coordinator_settle(coordinator *c, uint64_t now_ns);
+
+/* Who owes what. */
+const struct owed *coordinator_owed(const coordinator *c);
 
 /* Payload bits that passed between the server and a portion's node: codes, soft outputs; gradients. */
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d);

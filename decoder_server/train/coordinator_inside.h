@@ -3,6 +3,7 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
 
+#include "decoder_server/owed.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/course.h"
 #include "decoder_server/train/histogram.h"
@@ -34,6 +35,9 @@ struct coordinator {
     uint32_t portions, bits;
     state state;
     member members[SPLIT_PORTIONS_MAX];
+    owed owed;
+    uint64_t answer_timeout_ns;                   /* 0: for ever */
+    message_type due;                             /* of the answers that are awaited; MESSAGE_PING: the server's own */
     bool has_sent_no_numbers[SPLIT_PORTIONS_MAX]; /* a portion's node, since the last commit */
     run_position at;
     uint32_t train_samples, batches;
@@ -63,8 +67,9 @@ struct coordinator {
 /* To every node. */
 void coordinator_tell_all(coordinator *c, message_type type, const ProtobufCMessage *body);
 
-/* Every portion owes an answer; is_last_answer notes that portion k has given it, and is true once all have. */
-void coordinator_await_answers(coordinator *c);
+/* Every portion owes an answer of that type, or the server itself of its portions (MESSAGE_PING); is_last_answer notes
+ * that the one of portion k is here, and is true once all are. */
+void coordinator_await_answers(coordinator *c, message_type answer);
 bool coordinator_is_last_answer(coordinator *c, uint32_t k);
 
 /* Closes the connection of a node that broke the protocol. */

