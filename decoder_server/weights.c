@@ -13,7 +13,7 @@ err weights_open(weights *w, const char *file) {
     err e = file_path(w->file, sizeof w->file, "%s", file);
     e = e ? e : safetensors_open(&opened, file);
     if (!e) {
-        memcpy(w->digest, safetensors_digest(opened), DIGEST_BYTES);
+        e = safetensors_digest(opened, w->digest);
         safetensors_close(opened);
     }
     return e;
@@ -28,7 +28,7 @@ static nn_tensor *tensor_of(nn_net *head, size_t index) {
 static bool holds_any(const safetensors *file, nn_net *head, size_t from) {
     for (size_t i = 0; i < nn_net_tensor_count(head); i++) {
         nn_tensor *t = tensor_of(head, i);
-        if (t && !safetensors_copy(file, t->name + from, t->rank, t->shape, t->value)) {
+        if (t && safetensors_has(file, t->name + from)) {
             return true;
         }
     }
@@ -52,10 +52,13 @@ err weights_load(const weights *w, nn_net *head) {
     if (e) {
         return e;
     }
+    uint8_t digest[DIGEST_BYTES];
     nn_net_thaw(head);
-    if (memcmp(w->digest, safetensors_digest(file), DIGEST_BYTES) != 0) {
+    e = safetensors_digest(file, digest);
+    if (!e && memcmp(w->digest, digest, DIGEST_BYTES) != 0) {
         e = err_fail(ERR_INPUT, "%s: was changed since the run began (its SHA-256 is another one)", w->file);
-    } else {
+    }
+    if (!e) {
         bool is_bare = !holds_any(file, head, 0) && holds_any(file, head, PREFIX);
         e = copy_all(file, head, is_bare ? PREFIX : 0);
     }

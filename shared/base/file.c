@@ -72,44 +72,61 @@ err file_make_folders(const char *path) {
     }
 }
 
-static err read_open(int fd, const char *path, size_t cap, uint8_t **bytes, size_t *length) {
+err file_open(const char *path, int *fd, uint64_t *length) {
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hold us */
+    if (*fd < 0) {
+        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
+    }
     struct stat status;
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    if (fstat(*fd, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size < 0) {
+        close(*fd);
         return err_fail(ERR_INPUT, "%s: not a regular file", path);
     }
-    if (status.st_size < 0 || (uint64_t)status.st_size > cap) {
-        return err_fail(ERR_INPUT, "%s: %lld bytes, more than the %zu allowed", path, (long long)status.st_size, cap);
-    }
-    size_t size = (size_t)status.st_size;
-    uint8_t *buffer = malloc(size + 1);
-    if (!buffer) {
-        return err_fail(ERR_MEMORY, "%s: no memory for %zu bytes", path, size);
-    }
-    size_t have = 0;
-    while (have < size) {
-        ssize_t got = read(fd, buffer + have, size - have);
+    *length = (uint64_t)status.st_size;
+    return ERR_OK;
+}
+
+err file_read_at(int fd, const char *path, uint64_t at, void *to, size_t length) {
+    for (size_t have = 0; have < length;) {
+        ssize_t got = pread(fd, (uint8_t *)to + have, length - have, (off_t)(at + have));
         if (got < 0 && errno == EINTR) {
             continue;
         }
         if (got <= 0) {
-            free(buffer);
             return got < 0 ? err_system(ERR_IO, "%s: cannot read", path)
                            : err_fail(ERR_INPUT, "%s: became shorter while it was read", path);
         }
         have += (size_t)got;
     }
+    return ERR_OK;
+}
+
+static err read_whole(int fd, const char *path, size_t size, uint8_t **bytes) {
+    uint8_t *buffer = malloc(size + 1);
+    if (!buffer) {
+        return err_fail(ERR_MEMORY, "%s: no memory for %zu bytes", path, size);
+    }
+    err e = file_read_at(fd, path, 0, buffer, size);
+    if (e) {
+        free(buffer);
+        return e;
+    }
     buffer[size] = 0;
     *bytes = buffer;
-    *length = size;
     return ERR_OK;
 }
 
 err file_read(const char *path, size_t cap, uint8_t **bytes, size_t *length) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hold us */
-    if (fd < 0) {
-        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
+    int fd;
+    uint64_t size;
+    err e = file_open(path, &fd, &size);
+    if (e) {
+        return e;
     }
-    err e = read_open(fd, path, cap, bytes, length);
+    e = size > cap
+            ? err_fail(ERR_INPUT, "%s: %llu bytes, more than the %zu allowed", path, (unsigned long long)size, cap)
+            : read_whole(fd, path, (size_t)size, bytes);
+    *length = e ? *length : (size_t)size;
     close(fd);
     return e;
 }

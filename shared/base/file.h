@@ -17,6 +17,12 @@ typedef struct file_span {
  * does not count; the caller frees it. */
 err file_read(const char *path, size_t cap, uint8_t **bytes, size_t *length);
 
+/* Opens a regular file, and nothing else, for reading; *length is what it has now. The caller closes *fd. */
+err file_open(const char *path, int *fd, uint64_t *length);
+
+/* Reads `length` bytes from byte `at` on; ERR_INPUT where the file ends before. `path` is for errors. */
+err file_read_at(int fd, const char *path, uint64_t at, void *to, size_t length);
+
 /* Writes the spans one after another to a temporary file beside `path`, syncs it, renames it over `path` and
  * syncs the folder. On failure `path` is as it was and the temporary file is gone; of a process that was killed
  * meanwhile it stays, as PATH.part-PID. */

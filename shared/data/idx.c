@@ -3,10 +3,7 @@
 #include "base/cursor.h"
 #include "base/file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -16,21 +13,16 @@ enum { READ_BYTES_MAX = 1 << 30 }; /* gzread takes and returns int */
 typedef struct idx_file {
     gzFile gz;
     const char *path;
-    size_t stored; /* bytes on disk */
+    uint64_t stored; /* bytes on disk */
 } idx_file;
 
-static err file_open(idx_file *file, const char *path) {
+static err open_file(idx_file *file, const char *path) {
     *file = (idx_file){.path = path};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
+    int fd;
+    err e = file_open(path, &fd, &file->stored);
+    if (e) {
+        return e;
     }
-    struct stat status;
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        close(fd);
-        return err_fail(ERR_INPUT, "%s: not a regular file", path);
-    }
-    file->stored = (size_t)status.st_size;
     file->gz = gzdopen(fd, "rb");
     if (!file->gz) {
         close(fd);
@@ -115,8 +107,8 @@ static err read_sizes(const idx_file *file, size_t cap, idx_array *array) {
         array->length *= array->dims[i];
     }
     if (array->length / DEFLATE_RATIO_MAX > file->stored) {
-        return err_fail(ERR_INPUT, "%s: truncated: the header promises %zu elements, the file has %zu bytes",
-                        file->path, array->length, file->stored);
+        return err_fail(ERR_INPUT, "%s: truncated: the header promises %zu elements, the file has %llu bytes",
+                        file->path, array->length, (unsigned long long)file->stored);
     }
     return ERR_OK;
 }
@@ -138,7 +130,7 @@ static err read_array(const idx_file *file, size_t cap, idx_array *array) {
 err idx_read(const char *path, size_t cap, idx_array *array) {
     *array = (idx_array){0};
     idx_file file;
-    err e = file_open(&file, path);
+    err e = open_file(&file, path);
     if (e) {
         return e;
     }

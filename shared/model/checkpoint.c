@@ -94,7 +94,9 @@ static err check_identity(const safetensors *file, const char *path, const check
     e = e ? e : check_metadata(file, path, "part", id->part);
     e = e ? e : check_metadata(file, path, "run", run);
     e = e ? e : check_metadata(file, path, "step", step);
-    if (!e && expected && memcmp(expected, safetensors_digest(file), DIGEST_BYTES) != 0) {
+    uint8_t digest[DIGEST_BYTES];
+    e = e || !expected ? e : safetensors_digest(file, digest);
+    if (!e && expected && memcmp(expected, digest, DIGEST_BYTES) != 0) {
         return err_fail(ERR_INPUT, "%s: is not the file that was committed (its SHA-256 differs)", path);
     }
     return e;

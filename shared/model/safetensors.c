@@ -5,10 +5,12 @@
 #include "base/json.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char metadata_key[] = "__metadata__";
 
@@ -67,8 +69,24 @@ static err digest_spans(const file_span *spans, size_t count, uint8_t digest[DIG
     return e ? e : finished;
 }
 
+static err check_finite(const char *path, const char *name, const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i])) {
+            return err_fail(ERR_INPUT, "%s: value %zu of tensor '%s' is %f, not a finite number", path, i, name,
+                            (double)values[i]);
+        }
+    }
+    return ERR_OK;
+}
+
 err safetensors_write(const char *path, const safetensors_entry *entries, size_t count,
                       const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[DIGEST_BYTES]) {
+    for (size_t i = 0; i < count; i++) {
+        err e = check_finite(path, entries[i].name, entries[i].values, bytes_of(&entries[i]) / sizeof(float));
+        if (e) {
+            return e;
+        }
+    }
     char *text = describe(entries, count, metadata, metadata_count);
     file_span *spans = calloc(count + 3, sizeof *spans);
     if (!text || !spans) {
@@ -94,81 +112,121 @@ err safetensors_write(const char *path, const safetensors_entry *entries, size_t
 
 struct safetensors {
     char path[FILE_PATH_MAX];
-    uint8_t *bytes;
-    size_t length;
-    const uint8_t *values;
-    size_t values_length;
+    int fd;
+    uint64_t length, values_at; /* bytes */
     json_t *header;
-    uint8_t digest[DIGEST_BYTES];
 };
 
-static err parse_header(safetensors *file) {
-    cursor c = cursor_over(file->bytes, file->length);
-    uint64_t length = cursor_u64_le(&c);
-    if (c.failed) {
-        return err_fail(ERR_INPUT, "%s: %zu bytes are too few for a safetensors file", file->path, file->length);
-    }
-    if (length > SAFETENSORS_HEADER_MAX || length > cursor_left(&c)) {
-        return err_fail(ERR_INPUT, "%s: the header claims %llu bytes, %zu are left and %d allowed", file->path,
-                        (unsigned long long)length, cursor_left(&c), SAFETENSORS_HEADER_MAX);
-    }
-    const char *text = (const char *)cursor_bytes(&c, (size_t)length);
-    json_error_t problem;
-    file->header = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &problem);
-    if (!json_is_object(file->header)) {
-        return err_fail(ERR_INPUT, "%s: the header is no JSON object: %s", file->path,
-                        file->header ? "another value" : problem.text);
-    }
-    file->values = c.at;
-    file->values_length = cursor_left(&c);
-    return ERR_OK;
+static uint64_t values_length(const safetensors *file) {
+    return file->length - file->values_at;
 }
 
-/* Reads the shape and offsets of one tensor; both are checked against each other and the file. */
-static err read_entry(const safetensors *file, const char *name, json_t *entry, uint32_t *rank, uint32_t *shape,
-                      size_t *begin, size_t *end) {
-    const char *type = json_string_value(json_object_get(entry, "dtype"));
-    json_t *sizes = json_object_get(entry, "shape");
-    json_t *offsets = json_object_get(entry, "data_offsets");
-    if (!type || !json_is_array(sizes) || !json_is_array(offsets) || json_array_size(offsets) != 2) {
-        return err_fail(ERR_INPUT, "%s: tensor '%s' lacks dtype, shape or data_offsets", file->path, name);
+static err read_header(safetensors *file) {
+    uint8_t prefix[8];
+    if (file->length < sizeof prefix) {
+        return err_fail(ERR_INPUT, "%s: %llu bytes are too few for a safetensors file", file->path,
+                        (unsigned long long)file->length);
     }
-    if (strcmp(type, "F32") != 0) {
-        return err_fail(ERR_INPUT, "%s: tensor '%s' is %s; only F32 is read", file->path, name, type);
+    err e = file_read_at(file->fd, file->path, 0, prefix, sizeof prefix);
+    if (e) {
+        return e;
     }
-    if (json_array_size(sizes) > SAFETENSORS_RANK_MAX) {
-        return err_fail(ERR_INPUT, "%s: tensor '%s' has %zu dimensions, at most %d are read", file->path, name,
-                        json_array_size(sizes), SAFETENSORS_RANK_MAX);
+    cursor c = cursor_over(prefix, sizeof prefix);
+    uint64_t length = cursor_u64_le(&c), left = file->length - sizeof prefix;
+    if (length > SAFETENSORS_HEADER_MAX || length > left) {
+        return err_fail(ERR_INPUT, "%s: the header claims %llu bytes, %llu are left and %d allowed", file->path,
+                        (unsigned long long)length, (unsigned long long)left, SAFETENSORS_HEADER_MAX);
     }
-    *rank = (uint32_t)json_array_size(sizes);
-    uint64_t bytes = sizeof(float);
-    for (uint32_t i = 0; i < *rank; i++) {
-        json_int_t size = json_integer_value(json_array_get(sizes, i));
-        if (!json_is_integer(json_array_get(sizes, i)) || size < 0 || size > UINT32_MAX ||
-            (size > 0 && bytes > SAFETENSORS_FILE_MAX / (uint64_t)size)) {
-            return err_fail(ERR_INPUT, "%s: tensor '%s' has an impossible shape", file->path, name);
+    char *text = malloc(length + 1);
+    if (!text) {
+        return err_fail(ERR_MEMORY, "%s: no memory for its header", file->path);
+    }
+    e = file_read_at(file->fd, file->path, sizeof prefix, text, length);
+    json_error_t problem = {0};
+    if (!e && length > 0 && text[0] == '{') { /* the format allows no blanks before it */
+        file->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
+    }
+    free(text);
+    file->values_at = sizeof prefix + length;
+    return e || file->header ? e
+                             : err_fail(ERR_INPUT, "%s: the header is no JSON object%s%s", file->path,
+                                        problem.text[0] ? ": " : "", problem.text);
+}
+
+/* The bits of a value; 0: of a type that is not known here, as newer ones are. */
+static uint64_t bits_of_type(const char *type) {
+    static const struct {
+        const char *name;
+        uint64_t bits;
+    } types[] = {
+        {"F32", 32},    {"F64", 64},    {"F16", 16},    {"BF16", 16},   {"I64", 64},    {"I32", 32}, {"I16", 16},
+        {"I8", 8},      {"U64", 64},    {"U32", 32},    {"U16", 16},    {"U8", 8},      {"BOOL", 8}, {"C64", 64},
+        {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
+    };
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (strcmp(types[i].name, type) == 0) {
+            return types[i].bits;
         }
-        shape[i] = (uint32_t)size;
-        bytes *= (uint64_t)size;
     }
-    json_int_t from = json_integer_value(json_array_get(offsets, 0));
-    json_int_t to = json_integer_value(json_array_get(offsets, 1));
-    if (!json_is_integer(json_array_get(offsets, 0)) || !json_is_integer(json_array_get(offsets, 1))) {
-        return err_fail(ERR_INPUT, "%s: tensor '%s' has data_offsets that are no whole numbers", file->path, name);
+    return 0;
+}
+
+static bool is_type_name(const char *type) {
+    return type[0] >= 'A' && type[0] <= 'Z' && strlen(type) == strspn(type, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+}
+
+/* How many values a shape has; false: it is none, or they are more than can be counted. */
+static bool count_values(const json_t *sizes, uint64_t *count) {
+    bool is_empty = false;
+    *count = 1;
+    for (size_t i = 0; i < json_array_size(sizes); i++) {
+        const json_t *one = json_array_get(sizes, i);
+        json_int_t size = json_integer_value(one);
+        if (!json_is_integer(one) || size < 0) {
+            return false;
+        }
+        is_empty = is_empty || size == 0;
+        if (size > 0 && __builtin_mul_overflow(*count, (uint64_t)size, count)) {
+            return false;
+        }
     }
-    if (from < 0 || to < from || (uint64_t)to > file->values_length || (uint64_t)(to - from) != bytes) {
-        return err_fail(ERR_INPUT, "%s: tensor '%s' lies at %lld to %lld of %zu bytes, its shape needs %llu",
-                        file->path, name, (long long)from, (long long)to, file->values_length,
-                        (unsigned long long)bytes);
-    }
-    *begin = (size_t)from;
-    *end = (size_t)to;
-    return ERR_OK;
+    *count = is_empty ? 0 : *count;
+    return true;
 }
 
 typedef struct range {
-    size_t begin, end;
+    uint64_t begin, end;
 } range;
+
+/* Where a tensor of any type lies; type, shape, offsets and file are checked against each other. */
+static err find_range(const safetensors *file, const char *name, json_t *entry, range *r) {
+    const char *type = json_string_value(json_object_get(entry, "dtype"));
+    json_t *sizes = json_object_get(entry, "shape"), *offsets = json_object_get(entry, "data_offsets");
+    if (!type || !json_is_array(sizes) || !json_is_array(offsets) || json_array_size(offsets) != 2) {
+        return err_fail(ERR_INPUT, "%s: tensor '%s' lacks dtype, shape or data_offsets", file->path, name);
+    }
+    uint64_t bits = bits_of_type(type), count, needed;
+    if (!is_type_name(type)) {
+        return err_fail(ERR_INPUT, "%s: tensor '%s' has the dtype '%s', which is no type's name", file->path, name,
+                        type);
+    }
+    if (!count_values(sizes, &count) || __builtin_mul_overflow(count, bits, &needed) || needed % 8 != 0) {
+        return err_fail(ERR_INPUT, "%s: tensor '%s' has an impossible shape", file->path, name);
+    }
+    json_int_t from = json_integer_value(json_array_get(offsets, 0)),
+               to = json_integer_value(json_array_get(offsets, 1));
+    if (!json_is_integer(json_array_get(offsets, 0)) || !json_is_integer(json_array_get(offsets, 1))) {
+        return err_fail(ERR_INPUT, "%s: tensor '%s' has data_offsets that are no whole numbers", file->path, name);
+    }
+    if (from < 0 || to < from || (uint64_t)to > values_length(file) ||
+        (bits > 0 && (uint64_t)to - (uint64_t)from != needed / 8)) {
+        return err_fail(ERR_INPUT, "%s: tensor '%s' lies at %lld to %lld of %llu bytes, its shape needs %llu",
+                        file->path, name, (long long)from, (long long)to, (unsigned long long)values_length(file),
+                        (unsigned long long)(needed / 8));
+    }
+    *r = (range){(uint64_t)from, (uint64_t)to};
+    return ERR_OK;
+}
 
 static int by_begin(const void *a, const void *b) {
     const range *x = a, *y = b;
@@ -177,18 +235,30 @@ static int by_begin(const void *a, const void *b) {
 
 static err check_cover(const safetensors *file, range *ranges, size_t count) {
     qsort(ranges, count, sizeof *ranges, by_begin);
-    size_t at = 0;
+    uint64_t at = 0;
     for (size_t i = 0; i < count; i++) {
         if (ranges[i].begin != at) {
-            return err_fail(ERR_INPUT, "%s: tensors overlap or leave a gap at byte %zu of the values", file->path, at);
+            return err_fail(ERR_INPUT, "%s: tensors overlap or leave a gap at byte %llu of the values", file->path,
+                            (unsigned long long)at);
         }
         at = ranges[i].end;
     }
-    if (at != file->values_length) {
-        return err_fail(ERR_INPUT, "%s: %zu bytes of values, its tensors cover %zu", file->path, file->values_length,
-                        at);
+    if (at != values_length(file)) {
+        return err_fail(ERR_INPUT, "%s: %llu bytes of values, its tensors cover %llu", file->path,
+                        (unsigned long long)values_length(file), (unsigned long long)at);
     }
     return ERR_OK;
+}
+
+/* Strings by name, as the format has it. */
+static err check_metadata(const safetensors *file, const json_t *pairs) {
+    const char *key;
+    json_t *value;
+    bool good = json_is_object(pairs);
+    json_object_foreach((json_t *)(uintptr_t)pairs, key, value) {
+        good = good && json_is_string(value);
+    }
+    return good ? ERR_OK : err_fail(ERR_INPUT, "%s: its %s is no object of strings", file->path, metadata_key);
 }
 
 static err check_entries(const safetensors *file) {
@@ -201,12 +271,14 @@ static err check_entries(const safetensors *file) {
     const char *name;
     json_t *entry;
     json_object_foreach(file->header, name, entry) {
-        if (e || strcmp(name, metadata_key) == 0) {
-            continue;
+        if (e) {
+            break;
         }
-        uint32_t rank, shape[SAFETENSORS_RANK_MAX];
-        e = read_entry(file, name, entry, &rank, shape, &ranges[count].begin, &ranges[count].end);
-        count++;
+        if (strcmp(name, metadata_key) == 0) {
+            e = check_metadata(file, entry);
+        } else {
+            e = find_range(file, name, entry, &ranges[count++]);
+        }
     }
     e = e ? e : check_cover(file, ranges, count);
     free(ranges);
@@ -218,11 +290,11 @@ err safetensors_open(safetensors **out, const char *path) {
     if (!file) {
         return err_fail(ERR_MEMORY, "%s: no memory", path);
     }
+    file->fd = -1;
     err e = file_path(file->path, sizeof file->path, "%s", path);
-    e = e ? e : file_read(path, SAFETENSORS_FILE_MAX, &file->bytes, &file->length);
-    e = e ? e : parse_header(file);
+    e = e ? e : file_open(path, &file->fd, &file->length);
+    e = e ? e : read_header(file);
     e = e ? e : check_entries(file);
-    e = e ? e : digest_bytes(file->bytes, file->length, file->digest);
     if (e) {
         safetensors_close(file);
         return e;
@@ -235,48 +307,85 @@ void safetensors_close(safetensors *file) {
     if (!file) {
         return;
     }
+    if (file->fd >= 0) {
+        close(file->fd);
+    }
     json_decref(file->header);
-    free(file->bytes);
     free(file);
 }
 
-const uint8_t *safetensors_digest(const safetensors *file) {
-    return file->digest;
+err safetensors_digest(const safetensors *file, uint8_t digest[DIGEST_BYTES]) {
+    digest_state *state;
+    uint8_t piece[1 << 16];
+    err e = digest_start(&state);
+    if (e) {
+        return e;
+    }
+    for (uint64_t at = 0; at < file->length && !e;) {
+        size_t length = file->length - at < sizeof piece ? (size_t)(file->length - at) : sizeof piece;
+        e = file_read_at(file->fd, file->path, at, piece, length);
+        e = e ? e : digest_add(state, piece, length);
+        at += length;
+    }
+    err finished = digest_finish(state, e ? NULL : digest);
+    return e ? e : finished;
 }
 
 const char *safetensors_metadata(const safetensors *file, const char *key) {
     return json_string_value(json_object_get(json_object_get(file->header, metadata_key), key));
 }
 
-static void format_shape(char *to, size_t size, uint32_t rank, const uint32_t *shape) {
+static void format_shape(char *to, size_t size, const json_t *shape) {
     size_t used = (size_t)snprintf(to, size, "[");
-    for (uint32_t i = 0; i < rank && used < size; i++) {
-        used += (size_t)snprintf(to + used, size - used, i ? ", %u" : "%u", shape[i]);
+    for (size_t i = 0; i < json_array_size(shape) && used < size; i++) {
+        used += (size_t)snprintf(to + used, size - used, i ? ", %lld" : "%lld",
+                                 (long long)json_integer_value(json_array_get(shape, i)));
     }
     if (used < size) {
         snprintf(to + used, size - used, "]");
     }
 }
 
+static err check_shape(const safetensors *file, const char *name, const json_t *have, uint32_t rank,
+                       const uint32_t *shape) {
+    json_t *wanted = json_array();
+    bool is_made = wanted != NULL;
+    for (uint32_t i = 0; i < rank; i++) {
+        is_made = json_array_append_new(wanted, json_integer(shape[i])) == 0 && is_made;
+    }
+    err e = is_made ? ERR_OK : err_fail(ERR_MEMORY, "%s: no memory for a shape", file->path);
+    if (!e && !json_equal(have, wanted)) {
+        char got[64], other[64];
+        format_shape(got, sizeof got, have);
+        format_shape(other, sizeof other, wanted);
+        e = err_fail(ERR_INPUT, "%s: tensor '%s' has shape %s, not %s", file->path, name, got, other);
+    }
+    json_decref(wanted);
+    return e;
+}
+
+bool safetensors_has(const safetensors *file, const char *name) {
+    return strcmp(name, metadata_key) != 0 && json_object_get(file->header, name);
+}
+
 err safetensors_copy(const safetensors *file, const char *name, uint32_t rank, const uint32_t *shape, float *values) {
-    json_t *entry = json_object_get(file->header, name);
-    if (!entry) {
+    if (!safetensors_has(file, name)) {
         return err_fail(ERR_INPUT, "%s: no tensor '%s'", file->path, name);
     }
-    uint32_t have_rank, have[SAFETENSORS_RANK_MAX];
-    size_t begin, end;
-    err e = read_entry(file, name, entry, &have_rank, have, &begin, &end);
+    json_t *entry = json_object_get(file->header, name);
+    const char *type = json_string_value(json_object_get(entry, "dtype"));
+    if (strcmp(type, "F32") != 0) {
+        return err_fail(ERR_INPUT, "%s: tensor '%s' is %s, not F32", file->path, name, type);
+    }
+    range r;
+    err e = check_shape(file, name, json_object_get(entry, "shape"), rank, shape);
+    e = e ? e : find_range(file, name, entry, &r);
     if (e) {
         return e;
     }
-    if (have_rank != rank || memcmp(have, shape, rank * sizeof *shape) != 0) {
-        char got[64], wanted[64];
-        format_shape(got, sizeof got, have_rank, have);
-        format_shape(wanted, sizeof wanted, rank, shape);
-        return err_fail(ERR_INPUT, "%s: tensor '%s' has shape %s, not %s", file->path, name, got, wanted);
-    }
-    memcpy(values, file->values + begin, end - begin);
-    return ERR_OK;
+    size_t length = (size_t)(r.end - r.begin);
+    e = file_read_at(file->fd, file->path, file->values_at + r.begin, values, length);
+    return e ? e : check_finite(file->path, name, values, length / sizeof *values);
 }
 
 size_t safetensors_count(const safetensors *file) {

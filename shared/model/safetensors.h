@@ -5,18 +5,20 @@
  *             "__metadata__" -> {string: string}; spaces may pad it
  *        8+n  the values, little-endian; offsets count from here, without gaps, overlaps or bytes behind
  *
- * Read by PyTorch users with safetensors.torch.load_file. Only F32 is taken. Files are not trusted. */
+ * Read by PyTorch users with safetensors.torch.load_file. Tensors of other types than F32 may lie in a file, but are
+ * never copied out of it. Values that are not finite are neither written nor copied. A file may be larger than memory:
+ * what is read of it is its header, and what is asked for. Files are not trusted. */
 #ifndef FEWBIT_MODEL_SAFETENSORS_H
 #define FEWBIT_MODEL_SAFETENSORS_H
 
 #include "base/digest.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SAFETENSORS_HEADER_MAX = 1 << 20, SAFETENSORS_RANK_MAX = 4 };
-static const size_t SAFETENSORS_FILE_MAX = (size_t)1 << 32;
+enum { SAFETENSORS_HEADER_MAX = 1 << 20 };
 
 /* A tensor to write; everything borrowed. */
 typedef struct safetensors_entry {
@@ -31,24 +33,26 @@ typedef struct safetensors_pair {
 } safetensors_pair;
 
 /* Writes atomically (base/file.h). The bytes depend on the arguments alone. `digest`, when not NULL, gets the
- * SHA-256 of the whole file. */
+ * SHA-256 of the whole file. ERR_INPUT where a value is not finite. */
 err safetensors_write(const char *path, const safetensors_entry *entries, size_t count,
                       const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[DIGEST_BYTES]);
 
 typedef struct safetensors safetensors;
 
-/* Reads and checks the whole file. Every refusal has a message of its own, with path and tensor. The caller ends
- * it with safetensors_close. */
+/* Reads and checks the header, against the file's length too. Every refusal has a message of its own, with path and
+ * tensor. The caller ends it with safetensors_close. */
 err safetensors_open(safetensors **file, const char *path);
 void safetensors_close(safetensors *file);
 
-/* The SHA-256 of the file as read. */
-const uint8_t *safetensors_digest(const safetensors *file);
+/* The SHA-256 of the whole file. */
+err safetensors_digest(const safetensors *file, uint8_t digest[DIGEST_BYTES]);
 
 /* Value of a metadata key, or NULL. Borrowed. */
 const char *safetensors_metadata(const safetensors *file, const char *key);
 
-/* Copies tensor `name`, which must have exactly this shape, into `values`. */
+bool safetensors_has(const safetensors *file, const char *name);
+
+/* Copies tensor `name`, which must be F32 of exactly this shape, with finite values, into `values`. */
 err safetensors_copy(const safetensors *file, const char *name, uint32_t rank, const uint32_t *shape, float *values);
 
 /* How many tensors the file holds. */

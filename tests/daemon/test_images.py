@@ -122,9 +122,10 @@ def tensors(path):
 
 
 def write_tensors(path, content):
+    """name -> (shape, bytes), or (shape, bytes, dtype) of another type than F32."""
     header, values = {}, b""
-    for name, (shape, data) in content.items():
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(values), len(values) + len(data)]}
+    for name, (shape, data, *dtype) in content.items():
+        header[name] = {"dtype": (dtype or ["F32"])[0], "shape": shape, "data_offsets": [len(values), len(values) + len(data)]}
         values += data
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + values)
@@ -425,7 +426,9 @@ class Pretrained(ImageCase):
 
     def test_every_form_of_the_same_weights(self):
         bare = {name.removeprefix("classifier."): t for name, t in self.weights.items()}
-        extra = {"num_batches_tracked": ([1], bytes(4)), "encoder.0.weight": ([2, 2], bytes(16))}
+        extra = {"num_batches_tracked": ([], bytes(8), "I64"), "encoder.0.weight": ([2, 2], bytes(16)),
+                 "half": ([3], bytes(6), "BF16"), "mask": ([5], bytes(5), "BOOL"), "raw": ([1, 1, 1, 1, 7], bytes(7), "U8"),
+                 "double": ([1], bytes(8), "F64"), "of tomorrow": ([9], bytes(2), "F2_NEW")}
         forms = {
             "a run": self.alone,
             "a run's head": head_file(self.alone),
@@ -456,7 +459,14 @@ class Pretrained(ImageCase):
         short["classifier.0.weight"] = ([31, 3072], short["classifier.0.weight"][1][:31 * 3072 * 4])
         half = dict(self.weights)
         del half["classifier.2.bias"]
+        typed = {**self.weights, "classifier.2.bias": ([10], bytes(20), "F16")}
+        shape, data = self.weights["classifier.2.bias"]
+        broken = {**self.weights, "classifier.2.bias": (shape, data[:8] + struct.pack("<f", float("nan")) + data[12:])}
         cases = (
+            ("type", write_tensors(self.folder / "type.safetensors", typed), 3,
+             r"type.safetensors: tensor 'classifier.2.bias' is F16, not F32"),
+            ("not a number", write_tensors(self.folder / "nan.safetensors", broken), 3,
+             r"nan.safetensors: value 2 of tensor 'classifier.2.bias' is nan, not a finite number"),
             ("shape", write_tensors(self.folder / "shape.safetensors", short), 3,
              r"shape.safetensors: tensor 'classifier.0.weight' has shape \[31, 3072\], not \[32, 3072\]"),
             ("bare shape", write_tensors(self.folder / "bare.safetensors",

@@ -1,29 +1,48 @@
-/* Checkpoint files: every tensor of a file that opens can be copied at its shape, and at no other. Input: the
- * file. */
+/* Checkpoint files: every tensor of a file that opens can be copied at its shape, and at no other, if it is F32 and
+ * finite. Input: the file. */
 #include "model/safetensors.h"
 
 #include "tests/fuzz/replay.h"
 
 #include <jansson.h>
+#include <math.h>
 
-/* Copies one tensor as the header describes it, into exactly as many bytes. Returns how many. */
-static size_t copy_tensor(const safetensors *file, const char *name, const json_t *entry) {
-    const json_t *sizes = json_object_get(entry, "shape");
-    uint32_t rank = (uint32_t)json_array_size(sizes), shape[SAFETENSORS_RANK_MAX + 1] = {0};
-    FUZZ_CHECK(rank <= SAFETENSORS_RANK_MAX, "rank %u", rank);
-    size_t count = 1;
-    for (uint32_t i = 0; i < rank; i++) {
-        shape[i] = (uint32_t)json_integer_value(json_array_get(sizes, i));
-        count *= shape[i];
+enum { RANK_MAX = 64 };
+
+static bool are_finite(const uint8_t *bytes, size_t count) {
+    bool finite = true;
+    for (size_t i = 0; i < count; i++) {
+        float value;
+        memcpy(&value, bytes + i * sizeof value, sizeof value);
+        finite = finite && isfinite(value);
     }
-    float *values = malloc(count * sizeof *values + 1);
+    return finite;
+}
+
+/* Copies one tensor as the header describes it, into exactly as many bytes; what must not be copied is refused.
+ * Returns how many bytes it has. */
+static size_t copy_tensor(const safetensors *file, const char *name, const json_t *entry, const uint8_t *all) {
+    const json_t *sizes = json_object_get(entry, "shape"), *offsets = json_object_get(entry, "data_offsets");
+    size_t begin = (size_t)json_integer_value(json_array_get(offsets, 0));
+    size_t length = (size_t)json_integer_value(json_array_get(offsets, 1)) - begin, rank = json_array_size(sizes);
+    uint32_t shape[RANK_MAX + 1] = {0};
+    bool fits = rank <= RANK_MAX && strcmp(json_string_value(json_object_get(entry, "dtype")), "F32") == 0;
+    for (size_t i = 0; i < rank && rank <= RANK_MAX; i++) {
+        json_int_t one = json_integer_value(json_array_get(sizes, i));
+        fits = fits && one <= UINT32_MAX;
+        shape[i] = (uint32_t)one;
+    }
+    fits = fits && are_finite(all + begin, length / sizeof(float));
+    float *values = malloc(length + 1);
     FUZZ_CHECK(values, "no memory");
-    FUZZ_CHECK(safetensors_copy(file, name, rank, shape, values) == ERR_OK, "%s", err_text());
+    err e = safetensors_copy(file, name, rank <= RANK_MAX ? (uint32_t)rank : 0, shape, values);
+    FUZZ_CHECK(e == (fits ? ERR_OK : ERR_INPUT), "%d: %s", e, err_text());
     free(values);
     float one;
     shape[0]++;
-    FUZZ_CHECK(safetensors_copy(file, name, rank ? rank : 1, shape, &one) == ERR_INPUT, "copied at a wrong shape");
-    return count * sizeof *values;
+    FUZZ_CHECK(safetensors_copy(file, name, rank && rank <= RANK_MAX ? (uint32_t)rank : 1, shape, &one) == ERR_INPUT,
+               "copied at a wrong shape");
+    return length;
 }
 
 static void check_opened(const safetensors *file, const uint8_t *data, size_t size) {
@@ -37,15 +56,15 @@ static void check_opened(const safetensors *file, const uint8_t *data, size_t si
     size_t tensors = 0, bytes = 0;
     json_object_foreach(header, name, entry) {
         if (strcmp(name, "__metadata__") != 0) {
-            bytes += copy_tensor(file, name, entry);
+            bytes += copy_tensor(file, name, entry, data + 8 + length);
             tensors++;
         }
     }
     FUZZ_CHECK(tensors == safetensors_count(file), "%zu tensors, not %zu", tensors, safetensors_count(file));
     FUZZ_CHECK(bytes == size - 8 - length, "%zu bytes of values, %zu of tensors", size - 8 - length, bytes);
-    uint8_t digest[DIGEST_BYTES];
-    FUZZ_CHECK(digest_bytes(data, size, digest) == ERR_OK &&
-                   memcmp(digest, safetensors_digest(file), DIGEST_BYTES) == 0,
+    uint8_t digest[DIGEST_BYTES], of_file[DIGEST_BYTES];
+    FUZZ_CHECK(digest_bytes(data, size, digest) == ERR_OK && safetensors_digest(file, of_file) == ERR_OK &&
+                   memcmp(digest, of_file, DIGEST_BYTES) == 0,
                "the digest is not that of the file");
     safetensors_metadata(file, "format");
     json_decref(header);
