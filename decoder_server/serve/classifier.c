@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_WORDS_MAX = EXPERIMENT_CODE_BITS_MAX / 64 + 3 };
-
 struct classifier {
     nn_net *head;
     uint32_t portions, bits, classes;
@@ -28,20 +26,23 @@ struct classifier {
     float *probabilities; /* [CLASSIFIER_ROWS, classes] */
     verdict *verdicts;    /* [CLASSIFIER_ROWS] */
     uint32_t *unknown;    /* [CLASSIFIER_ROWS]: the samples that the nets have to answer */
+    uint64_t *key;        /* [key_words]: the sample's that is looked up or remembered */
     classifier_counters counters;
 };
 
 static err plan_buffers(classifier *c) {
-    size_t codes = (size_t)CLASSIFIER_ROWS * c->portions * c->bits * sizeof(float);
+    c->key_words = (c->portions * c->bits + 63) / 64 + (c->rounds.count > 1 ? 3 : 1);
+    size_t codes = (size_t)CLASSIFIER_ROWS * c->portions * c->bits * sizeof(float), key = c->key_words * sizeof *c->key;
     size_t probabilities = (size_t)CLASSIFIER_ROWS * c->classes * sizeof(float);
     size_t verdicts = CLASSIFIER_ROWS * sizeof(verdict), unknown = CLASSIFIER_ROWS * sizeof(uint32_t);
     err e = arena_init(&c->buffers, arena_rounded(codes) + arena_rounded(probabilities) + arena_rounded(verdicts) +
-                                        arena_rounded(unknown));
+                                        arena_rounded(unknown) + arena_rounded(key));
     if (!e) {
         c->codes = arena_take(&c->buffers, codes);
         c->probabilities = arena_take(&c->buffers, probabilities);
         c->verdicts = arena_take(&c->buffers, verdicts);
         c->unknown = arena_take(&c->buffers, unknown);
+        c->key = arena_take(&c->buffers, key);
     }
     return e;
 }
@@ -175,7 +176,6 @@ static err make_tables(classifier *c, const classifier_options *options) {
 /* The cache. */
 
 static err make_cache(classifier *c, size_t bytes_max) {
-    c->key_words = (c->portions * c->bits + 63) / 64 + (c->rounds.count > 1 ? 3 : 1);
     if (bytes_max == 0) {
         return ERR_OK;
     }
@@ -187,7 +187,8 @@ static err make_cache(classifier *c, size_t bytes_max) {
     return e;
 }
 
-static void make_key(const classifier *c, const assembled *sample, uint64_t key[KEY_WORDS_MAX]) {
+static const uint64_t *key_of(classifier *c, const assembled *sample) {
+    uint64_t *key = c->key;
     memset(key, 0, c->key_words * sizeof *key);
     for (uint32_t k = 0; k < c->portions; k++) {
         uint32_t at = k * c->bits, word = at / 64, shift = at % 64;
@@ -201,6 +202,7 @@ static void make_key(const classifier *c, const assembled *sample, uint64_t key[
         key[c->key_words - 2] = sample->got;
         key[c->key_words - 3] = sample->round;
     }
+    return key;
 }
 
 err classifier_new(classifier **out, const run *r, const run_commit *commit, const classifier_options *options) {
@@ -273,9 +275,7 @@ static bool look_up(classifier *c, const assembled *sample, size_t i) {
     if (!c->cache) {
         return false;
     }
-    uint64_t key[KEY_WORDS_MAX];
-    make_key(c, sample, key);
-    const float *known = seen_find(c->cache, key, &v->class);
+    const float *known = seen_find(c->cache, key_of(c, sample), &v->class);
     if (!known) {
         return false;
     }
@@ -290,9 +290,7 @@ static void remember(classifier *c, const assembled *sample, const verdict *v) {
     if (table) {
         answers_put(table, codeword_of(c, sample), v->class, v->probabilities);
     } else if (c->cache) {
-        uint64_t key[KEY_WORDS_MAX];
-        make_key(c, sample, key);
-        seen_put(c->cache, key, v->class, v->probabilities);
+        seen_put(c->cache, key_of(c, sample), v->class, v->probabilities);
     }
 }
 

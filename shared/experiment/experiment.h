@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_CODE_BITS_MAX = 1024, EXPERIMENT_SURE_MAX = 32 };
+enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_SURE_MAX = 32 };
 
 /* Whether evaluations look at the test part. Settings are chosen without. */
 typedef enum experiment_test { EXPERIMENT_TEST_MEASURED, EXPERIMENT_TEST_UNTOUCHED } experiment_test;
