@@ -219,8 +219,31 @@ static err make_layer(builder *b, size_t at, nn_shape from, size_t *taken) {
     return failed;
 }
 
+static err check_room(const nn_net *net, size_t bytes) {
+    size_t most = net->options.max_bytes;
+    return most == 0 || bytes <= most ? ERR_OK
+                                      : err_fail(ERR_FULL, "the net takes %zu MiB of memory, %zu MiB are left for it",
+                                                 (bytes >> 20) + 1, most >> 20);
+}
+
+/* Before the layers are made, which take memory for copies of their weights: those of the description. */
+static err check_weights(const builder *b) {
+    nn_shape from = {1, 1, b->spec->inputs};
+    size_t bytes = 0;
+    for (size_t i = 0; i < b->spec->count; i++) {
+        const nn_layer_spec *s = &b->spec->layers[i];
+        size_t inputs = s->kind == NN_DENSE         ? nn_shape_elements(from)
+                        : s->kind == NN_CONVOLUTION ? (size_t)from.channels * s->kernel * s->kernel
+                                                    : 0;
+        bytes += inputs * s->outputs * sizeof(float);
+        from = b->shapes[i];
+    }
+    return check_room(b->net, bytes);
+}
+
 static err make_layers(builder *b) {
     err failed = nn_spec_shapes(b->spec, b->shapes);
+    failed = failed ? failed : check_weights(b);
     for (size_t at = 0, taken; at < b->spec->count && !failed; at += taken) {
         failed = make_layer(b, at, at == 0 ? (nn_shape){1, 1, b->spec->inputs} : b->shapes[at - 1], &taken);
     }
@@ -372,7 +395,8 @@ static void keep_everything(nn_net *net) {
     }
 }
 
-static err plan_activations(nn_net *net) {
+/* How many bytes they take. */
+static size_t plan_activations(nn_net *net) {
     plan_outputs(net);
     if (net->options.training) {
         plan_gradients(net);
@@ -382,16 +406,23 @@ static err plan_activations(nn_net *net) {
     if (!net->has_images) {
         keep_everything(net);
     }
-    size_t bytes = nn_plan(net->pieces, net->piece_count);
+    return nn_plan(net->pieces, net->piece_count);
+}
+
+static size_t scratch_bytes(const nn_net *net) {
     size_t scratch = 0;
     for (size_t i = 0; i < net->count; i++) {
         scratch += arena_rounded(net->layers[i].scratch_floats * sizeof(float));
     }
-    err failed = arena_init(&net->activations, bytes + scratch);
+    return scratch;
+}
+
+static err take_activations(nn_net *net, size_t planned) {
+    err failed = arena_init(&net->activations, planned + scratch_bytes(net));
     if (failed) {
         return failed;
     }
-    arena_take(&net->activations, bytes);
+    arena_take(&net->activations, planned);
     for (size_t i = 0; i < net->count; i++) {
         net->layers[i].scratch = arena_take(&net->activations, net->layers[i].scratch_floats * sizeof(float));
     }
@@ -420,14 +451,18 @@ static void take_gradients(nn_net *net, bool of_vectors) {
     }
 }
 
-static err plan_parameters(nn_net *net) {
+static size_t parameter_bytes(const nn_net *net) {
     size_t bytes = 0;
     for (size_t i = 0; i < net->tensor_count; i++) {
         const nn_tensor *t = net->tensors[i];
         bytes += floats(t->count) * (has_gradient(net, t) ? 2 + NN_STATES : 1);
         bytes += keeps_average(net) ? floats(t->count) : 0;
     }
-    err e = arena_init(&net->parameters, bytes);
+    return bytes;
+}
+
+static err take_parameters(nn_net *net) {
+    err e = arena_init(&net->parameters, parameter_bytes(net));
     if (e) {
         return e;
     }
@@ -445,9 +480,25 @@ static err plan_parameters(nn_net *net) {
     return ERR_OK;
 }
 
+/* All that the net will take: what its layers hold already, a workspace a lane, and the two blocks. */
+static size_t all_bytes(const nn_net *net, size_t activations) {
+    size_t bytes = parameter_bytes(net) + activations + scratch_bytes(net) +
+                   net->workspaces.bytes * (net->options.lanes ? lanes_count(net->options.lanes) : 1);
+    for (size_t i = 0; i < net->count; i++) {
+        bytes += net->layers[i].own_bytes;
+    }
+    return bytes;
+}
+
 err nn_build(nn_net *net, const nn_spec *spec) {
     builder b = {.net = net, .spec = spec};
     err failed = make_layers(&b);
-    failed = failed ? failed : plan_parameters(net);
-    return failed ? failed : plan_activations(net);
+    if (failed) {
+        return failed;
+    }
+    size_t activations = plan_activations(net);
+    net->bytes = all_bytes(net, activations);
+    failed = check_room(net, net->bytes);
+    failed = failed ? failed : take_parameters(net);
+    return failed ? failed : take_activations(net, activations);
 }

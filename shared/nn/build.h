@@ -33,6 +33,7 @@ struct nn_net {
     nn_piece pieces[NN_PIECES_MAX];
     size_t piece_count;
     arena parameters, activations;
+    size_t bytes;       /* that the net takes, as planned */
     int input_gradient; /* piece */
     const void *x, *dy; /* the caller's */
     size_t rows;

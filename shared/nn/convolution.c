@@ -375,6 +375,7 @@ static err make_blocks(nn_layer *layer) {
         size_t bytes = sizes[i] > gradient ? sizes[i] : gradient;
         bytes = (bytes + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
         c->blocks[i] = bytes ? aligned_alloc(BLOCK_ALIGNMENT, bytes) : NULL;
+        layer->own_bytes += bytes;
         if (bytes && !c->blocks[i]) {
             return err_fail(ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
         }

@@ -105,6 +105,7 @@ err nn_dense_bf16_make(nn_layer *layer) {
         return err_fail(ERR_MEMORY, "no memory for a dense layer");
     }
     layer->own = m;
+    layer->own_bytes = sizeof(uint16_t) * layer->in * layer->out;
     m->inputs = layer->in;
     m->outputs = layer->out;
     m->tile = layer->in < TILE_FLOATS ? TILE_FLOATS / layer->in : 1;

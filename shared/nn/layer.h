@@ -83,6 +83,7 @@ struct nn_layer {
     nn_tensor tensors[NN_LAYER_TENSORS_MAX];
     size_t tensor_count;
     size_t update_tasks;
+    size_t own_bytes; /* that its maker took for copies of the weights */
     size_t scratch_floats;
     float *scratch;
     bool is_prepared;    /* nothing changed since `prepare` */

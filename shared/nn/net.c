@@ -211,6 +211,10 @@ void nn_net_thaw(nn_net *net) {
     }
 }
 
+size_t nn_net_bytes(const nn_net *net) {
+    return net->bytes;
+}
+
 size_t nn_net_inputs(const nn_net *net) {
     return net->layers[0].in;
 }

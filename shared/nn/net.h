@@ -96,11 +96,17 @@ typedef struct nn_net_options {
     bool average;           /* with training: a moving average of the tensors too */
     bool input_gradient;    /* nn_net_backward gives the gradient on the input */
     lanes *lanes;           /* for large layers; NULL: all on the caller's thread. Borrowed */
+    size_t max_bytes;       /* more memory the net must not take; 0: any */
     nn_precision precision; /* of the work; parameters, their gradients and the net's input and output stay f32 */
 } nn_net_options;
 
-/* Makes a net with zeroed parameters. The caller ends it with nn_net_free. */
+/* Makes a net with zeroed parameters. ERR_FULL where it would take more than max_bytes: computed before they are taken.
+ * The caller ends it with nn_net_free. */
 err nn_net_new(nn_net **net, const nn_spec *spec, const nn_net_options *options);
+
+/* The memory it takes: parameters, their copies, gradients and states, activations and workspaces. What oneDNN takes
+ * for its own code and scratch is not known before, and not in it. */
+size_t nn_net_bytes(const nn_net *net);
 void nn_net_free(nn_net *net);
 
 /* PyTorch's default initialisation: a linear layer's weights and bias uniform in +-1/sqrt(inputs), batch norm

@@ -228,6 +228,7 @@ err nn_patches_make(nn_layer *layer) {
         return err_fail(ERR_MEMORY, "no memory for a convolution");
     }
     layer->own = m;
+    layer->own_bytes = sizeof(uint16_t) * patch_of(layer) * layer->to.channels;
     m->inputs = patch_of(layer);
     m->outputs = layer->to.channels;
     m->tile = m->outputs;

@@ -426,6 +426,7 @@ static err make_part(nn_layer *layer, size_t part) {
     size_t numbers = PLACES * (size_t)layer->from.channels * layer->to.channels;
     size_t bytes = (numbers * sizeof(float) + PAGE - 1) / PAGE * PAGE;
     w->blocks[part] = aligned_alloc(PAGE, bytes);
+    layer->own_bytes += bytes;
     return w->blocks[part] ? ERR_OK : err_fail(ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
 }
 
