@@ -6,6 +6,7 @@
 #include "client/child.h"
 #include "client/stop.h"
 #include "client/sweep_table.h"
+#include "data/run_identity.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -78,6 +79,7 @@ typedef struct sweep {
     sweep_table *table;
     char server[FILE_PATH_MAX]; /* the program that trains */
     char labels[FILE_PATH_MAX];
+    run_identity of_data; /* what a run on --data is of */
     bool is_over[SWEEP_POINTS_MAX];
     size_t failed;
     char failure[512]; /* the first one's */
@@ -97,20 +99,29 @@ static void find_server(char to[FILE_PATH_MAX]) {
     }
 }
 
-/* The identity of the run in DIR/POINT, which must be of this point. It keeps the text it began with, which may lack
- * keys that are known today: what it says counts. */
+/* The identity of the run in DIR/POINT, which must be of this point and of --data. It keeps the text it began with,
+ * which may lack keys that are known today: what it says counts. */
 static err find_run(const sweep *s, const sweep_point *p, uint64_t *run) {
-    char path[FILE_PATH_MAX];
-    uint64_t here = 0, wanted = 0;
+    char folder[FILE_PATH_MAX], path[FILE_PATH_MAX];
+    uint8_t *text = NULL;
+    size_t length = 0;
+    bool is_same = false;
     experiment there;
-    err e = file_path(path, sizeof path, "%s/%s/experiment.yaml", s->options->to, p->name);
-    e = e ? e : experiment_load_run(path, &there, run);
-    e = e ? e : experiment_run_id(&there, &here);
-    e = e ? e : experiment_run_id(&p->experiment, &wanted);
-    return !e && here != wanted
-               ? err_fail(ERR_INPUT, "%s: is of other settings than %s asks for: choose another folder", path,
-                          s->options->file)
-               : e;
+    run_identity here;
+    err e = file_path(folder, sizeof folder, "%s/%s", s->options->to, p->name);
+    e = e ? e : file_path(path, sizeof path, "%s/experiment.yaml", folder);
+    e = e ? e : file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
+    e = e ? e : experiment_parse(path, (const char *)text, length, &there);
+    e = e ? e : experiment_compare(&there, &p->experiment, &is_same);
+    if (!e && !is_same) {
+        e = err_fail(ERR_INPUT, "%s: is of other settings than %s asks for: choose another folder", path,
+                     s->options->file);
+    }
+    e = e ? e : run_identity_read(&here, folder, text, length);
+    e = e ? e : run_identity_check_data(&here, &s->of_data, folder);
+    free(text);
+    *run = here.run;
+    return e;
 }
 
 /* DIR/POINT/result.json, a new reference; *result stays NULL where there is none yet. */
@@ -244,10 +255,22 @@ static err run_points(sweep *s, bool train) {
     return e;
 }
 
+static err look_at_data(sweep *s) {
+    labels l;
+    err e = labels_open(&l, s->labels);
+    if (e) {
+        return e;
+    }
+    e = run_identity_of(&s->of_data, &l);
+    labels_close(&l);
+    return e;
+}
+
 static err run_sweep(sweep *s) {
     char points[FILE_PATH_MAX];
     err e = file_path(points, sizeof points, "%s/points", s->options->to);
     e = e ? e : file_path(s->labels, sizeof s->labels, "%s/server", s->options->data);
+    e = e ? e : look_at_data(s);
     e = e ? e : file_make_folders(points);
     e = e ? e : sweep_table_new(&s->table, s->plan);
     if (e) {

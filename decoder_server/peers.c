@@ -198,6 +198,7 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     Fewbit__Welcome welcome = FEWBIT__WELCOME__INIT;
     welcome.protocol = MESSAGE_PROTOCOL;
     welcome.run = p->config.run;
+    welcome.training = p->config.training;
     welcome.mode = p->config.mode;
     welcome.experiment = p->text;
     welcome.heartbeat_ms = p->config.heartbeat_ms;

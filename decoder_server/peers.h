@@ -16,7 +16,7 @@ typedef struct peers peers;
 
 typedef struct peers_config {
     const experiment *experiment;
-    uint64_t run;
+    uint64_t run, training; /* training: 0 in serving */
     Fewbit__Mode mode;
     uint32_t heartbeat_ms;
     /* What the nodes' data must be, where it is known (training); NULL: any of the right shape. Borrowed. */

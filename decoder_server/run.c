@@ -15,7 +15,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { MANIFEST_MAX = 64 << 20, WEIGHTS_MAX = 1 << 14 };
+enum { MANIFEST_MAX = 64 << 20 };
 
 static err path_in(const run *r, const char *name, char path[FILE_PATH_MAX]) {
     return file_path(path, FILE_PATH_MAX, "%s/%s", r->folder, name);
@@ -32,9 +32,9 @@ static err start(run *r, const char *folder) {
     return file_path(r->folder, sizeof r->folder, "%s", folder);
 }
 
-err run_create(run *r, const char *folder, const experiment *e) {
+err run_create(run *r, const char *folder, const experiment *e, const labels *l, const weights *w) {
     err failed = start(r, folder);
-    char path[FILE_PATH_MAX], text[EXPERIMENT_TEXT_MAX];
+    char path[FILE_PATH_MAX], heads[FILE_PATH_MAX], text[EXPERIMENT_TEXT_MAX];
     size_t length;
     failed = failed ? failed : path_in(r, "experiment.yaml", path);
     if (!failed && file_exists(path)) {
@@ -42,11 +42,18 @@ err run_create(run *r, const char *folder, const experiment *e) {
                         folder);
     }
     r->experiment = *e;
-    char heads[FILE_PATH_MAX];
+    failed = failed ? failed : run_identity_of(&r->identity, l);
     failed = failed ? failed : path_in(r, "head", heads);
     failed = failed ? failed : file_make_folders(heads);
-    failed = failed ? failed : experiment_run_id(e, &r->id);
     failed = failed ? failed : experiment_write(e, text, &length);
+    if (!failed && w && w->file[0]) {
+        r->weights = *w;
+        memcpy(r->identity.weights, w->digest, DIGEST_BYTES);
+        failed = file_path(r->identity.weights_file, sizeof r->identity.weights_file, "%s", w->file);
+    }
+    failed = failed ? failed : run_identity_seal(&r->identity, text, length);
+    failed = failed ? failed : run_identity_write(&r->identity, folder);
+    r->id = r->identity.run;
     return failed ? failed : file_write_atomic(path, &(file_span){text, length}, 1);
 }
 
@@ -65,28 +72,13 @@ static void position_from(const json_t *j, run_position *p) {
     p->seconds = json_number_value(json_object_get(j, "seconds")); /* runs of earlier versions have none */
 }
 
-static bool digest_from(const json_t *j, uint8_t digest[DIGEST_BYTES]) {
-    const char *hex = json_string_value(j);
-    if (!hex || strlen(hex) != 2 * DIGEST_BYTES) {
-        return false;
-    }
-    for (int i = 0; i < DIGEST_BYTES; i++) {
-        unsigned byte;
-        if (sscanf(hex + 2 * i, "%2x", &byte) != 1) {
-            return false;
-        }
-        digest[i] = (uint8_t)byte;
-    }
-    return true;
-}
-
 static err commit_from(const run *r, const char *path, const json_t *j, run_commit *c) {
     const json_t *encoders = json_object_get(j, "encoders");
     position_from(j, &c->position);
-    bool good = digest_from(json_object_get(j, "head"), c->head) && json_is_array(encoders) &&
+    bool good = digest_parse(json_string_value(json_object_get(j, "head")), c->head) && json_is_array(encoders) &&
                 json_array_size(encoders) == run_encoders(r);
     for (size_t i = 0; good && i < json_array_size(encoders); i++) {
-        good = digest_from(json_array_get(encoders, i), c->encoders[i]);
+        good = digest_parse(json_string_value(json_array_get(encoders, i)), c->encoders[i]);
     }
     return good ? ERR_OK : err_fail(ERR_INPUT, "%s: a commit's digests are missing or malformed", path);
 }
@@ -126,7 +118,7 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     const char *named = json_string_value(json_object_get(j, "run"));
     if (!named || strcmp(named, id) != 0) {
-        return err_fail(ERR_INPUT, "%s: belongs to run %s, experiment.yaml to %s", path, named ? named : "?", id);
+        return err_fail(ERR_INPUT, "%s: belongs to run %s, identity.json to %s", path, named ? named : "?", id);
     }
     err e = commit_from(r, path, json_object_get(j, "last"), &r->last);
     r->has_commit = !e;
@@ -144,46 +136,52 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
     return e;
 }
 
-/* The folder's file `name`; *j stays NULL where there is none. */
-static err read_json(const run *r, const char *name, size_t cap, char path[FILE_PATH_MAX], json_t **j) {
-    *j = NULL;
-    err e = path_in(r, name, path);
-    return e || !file_exists(path) ? e : json_read(path, cap, j);
-}
-
 static err read_manifest(run *r) {
     char path[FILE_PATH_MAX];
-    json_t *j;
-    err e = read_json(r, "manifest.json", MANIFEST_MAX, path, &j);
-    if (e || !j) {
+    json_t *j = NULL;
+    err e = path_in(r, "manifest.json", path);
+    if (e || !file_exists(path)) {
         return e;
     }
-    e = manifest_from(r, path, j);
+    e = json_read(path, MANIFEST_MAX, &j);
+    e = e ? e : manifest_from(r, path, j);
     json_decref(j);
     return e;
 }
 
 static err read_experiment(run *r) {
     char path[FILE_PATH_MAX];
+    uint8_t *text = NULL;
+    size_t length = 0;
     err e = path_in(r, "experiment.yaml", path);
-    return e ? e : experiment_load_run(path, &r->experiment, &r->id);
+    e = e ? e : file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
+    e = e ? e : experiment_parse(path, (const char *)text, length, &r->experiment);
+    e = e ? e : run_identity_read(&r->identity, r->folder, text, length);
+    free(text);
+    r->id = r->identity.run;
+    return e;
 }
 
-err run_open(run *r, const char *folder, const experiment *wanted) {
+err run_open(run *r, const char *folder) {
     err e = start(r, folder);
     e = e ? e : read_experiment(r);
-    uint64_t here = 0, asked = 0;
-    e = e || !wanted ? e : experiment_run_id(&r->experiment, &here);
-    e = e || !wanted ? e : experiment_run_id(wanted, &asked);
-    if (!e && here != asked) {
-        e = err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs, --seed or --precision)",
-                     folder);
-    }
     e = e ? e : read_manifest(r);
     if (e) {
         run_close(r);
     }
     return e;
+}
+
+err run_check(const run *r, const experiment *wanted, const labels *l) {
+    bool is_same = false;
+    run_identity of_labels;
+    err e = experiment_compare(&r->experiment, wanted, &is_same);
+    if (!e && !is_same) {
+        return err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs, --seed or --precision)",
+                        r->folder);
+    }
+    e = e ? e : run_identity_of(&of_labels, l);
+    return e ? e : run_identity_check_data(&r->identity, &of_labels, r->folder);
 }
 
 /* Forgets the evaluations from number `count` on. */
@@ -233,7 +231,7 @@ err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optim
 err run_find_head(const char *folder, char path[FILE_PATH_MAX]) {
     run r;
     const run_commit *commit = NULL;
-    err e = run_open(&r, folder, NULL);
+    err e = run_open(&r, folder);
     if (e) {
         return e;
     }
@@ -352,30 +350,8 @@ static err write_json(const run *r, const char *name, json_t *object) {
     return e;
 }
 
-/* What weights.json says; ERR_OK with an empty file name where there is none. */
-static err noted_weights(const run *r, weights *noted) {
-    char path[FILE_PATH_MAX];
-    json_t *j;
-    *noted = (weights){0};
-    err e = read_json(r, "weights.json", WEIGHTS_MAX, path, &j);
-    if (e || !j) {
-        return e;
-    }
-    const char *file = json_string_value(json_object_get(j, "file"));
-    bool good = file && file[0] && digest_from(json_object_get(j, "sha256"), noted->digest);
-    e = good ? file_path(noted->file, sizeof noted->file, "%s", file)
-             : err_fail(ERR_INPUT, "%s: its file or its sha256 is missing or malformed", path);
-    json_decref(j);
-    return e;
-}
-
 err run_take_weights(run *r, const weights *w) {
-    weights noted;
-    err e = noted_weights(r, &noted);
-    if (e) {
-        return e;
-    }
-    if (noted.file[0] && memcmp(noted.digest, w->digest, DIGEST_BYTES) != 0) {
+    if (!r->identity.weights_file[0] || memcmp(r->identity.weights, w->digest, DIGEST_BYTES) != 0) {
         return err_fail(ERR_INPUT, "%s: began with other weights than %s holds now", r->folder, w->file);
     }
     r->weights = *w;
@@ -383,17 +359,7 @@ err run_take_weights(run *r, const weights *w) {
 }
 
 err run_load_weights(const run *r, nn_net *head) {
-    if (!r->weights.file[0]) {
-        return ERR_OK;
-    }
-    err e = weights_load(&r->weights, head);
-    if (e) {
-        return e;
-    }
-    json_t *j = json_pack("{s:s, s:o}", "file", r->weights.file, "sha256", digest_to(r->weights.digest));
-    e = write_json(r, "weights.json", j);
-    json_decref(j);
-    return e;
+    return r->weights.file[0] ? weights_load(&r->weights, head) : ERR_OK;
 }
 
 void run_prune_heads(const run *r) {

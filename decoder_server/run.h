@@ -1,7 +1,7 @@
 /* A run's folder: everything a training leaves behind, and all that serving needs.
  *
  *   experiment.yaml             the resolved experiment
- *   weights.json                where the classifier was trained before: the file and its SHA-256
+ *   identity.json               what the run is of, and so its identity (data/run_identity.h)
  *   head/step-N.safetensors     decoder and classifier at committed step N
  *   manifest.json               which steps are committed, with the SHA-256 of every part; written last
  *   log.jsonl                   one JSON object a line: started, resumed, epoch, committed, lost, finished
@@ -13,6 +13,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "data/run_identity.h"
 #include "decoder_server/weights.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
@@ -50,7 +51,8 @@ typedef struct run_evaluation {
 typedef struct run {
     char folder[512];
     experiment experiment;
-    uint64_t id;
+    run_identity identity;
+    uint64_t id;     /* the identity's */
     weights weights; /* of the classifier, for a run without a commit */
     bool has_commit;
     run_commit last;
@@ -61,17 +63,21 @@ typedef struct run {
     uint32_t evaluation_count;
 } run;
 
-/* Makes the folder and its experiment.yaml. A folder that holds a run already: ERR_INPUT. */
-err run_create(run *r, const char *folder, const experiment *e);
+/* Makes the folder, its identity.json and its experiment.yaml. `w`: what the classifier begins with; NULL: nothing. A
+ * folder that holds a run already: ERR_INPUT. */
+err run_create(run *r, const char *folder, const experiment *e, const labels *l, const weights *w);
 
-/* Opens an existing run. With `wanted`, it must be of that very experiment. */
-err run_open(run *r, const char *folder, const experiment *wanted);
+/* Opens an existing run. */
+err run_open(run *r, const char *folder);
 void run_close(run *r);
+
+/* Whether a run is of this very experiment, on these very data; else ERR_INPUT with what differs. */
+err run_check(const run *r, const experiment *wanted, const labels *l);
 
 /* Gives a run the weights its classifier begins with; ERR_INPUT where it began with others. */
 err run_take_weights(run *r, const weights *w);
 
-/* Loads them into the head of a run that begins, and notes them in the folder. Does nothing where there are none. */
+/* Loads them into the head of a run that begins. Does nothing where there are none. */
 err run_load_weights(const run *r, nn_net *head);
 
 /* How many encoders' parts a commit has. */

@@ -1,9 +1,8 @@
 #include "encoder_node/encoder.h"
 
-#include "base/cursor.h"
 #include "base/log_limit.h"
-#include "base/rng.h"
 #include "bits/pack.h"
+#include "encoder_node/batch.h"
 #include "encoder_node/held.h"
 
 #include <inttypes.h>
@@ -14,10 +13,12 @@
 /* In a shorter frame coding saves less than its number and check cost. */
 enum { CODED_BITS_MIN = 512 };
 enum { REQUESTS_AT_ONCE = 64 };
+enum { KEEP_MAX = 8 }; /* steps that a Committed keeps; servers keep two */
 
 struct encoder {
     encoder_config config;
     encoder_host host;
+    store_quota quota;
     size_t elements; /* of the portion */
     Fewbit__Mode mode;
     uint32_t heartbeat_ms;
@@ -30,6 +31,7 @@ struct encoder {
     uint64_t unsettled;   /* samples pushed since Ready, */
     uint64_t settled;     /* and of those, answered for good */
     bool is_welcome, is_ready, has_begun;
+    bool has_trained;      /* since the weights were restored or saved */
     bool codes;            /* the server takes coded codes, and this node sends them */
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
     /* Requests that are not answered yet; their portions are the first input rows of `asked_of`. */
@@ -45,6 +47,7 @@ err encoder_new(encoder **out, const encoder_config *config, const encoder_host 
     }
     e->config = *config;
     e->host = *host;
+    e->quota.max_bytes = config->max_state ? config->max_state : UINT64_MAX;
     const portion_info *info = portion_about(config->data);
     e->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     *out = e;
@@ -131,10 +134,23 @@ static encoder_verdict refuse_out_of_turn(encoder *e, const char *name) {
     return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
 }
 
-static err take_job(encoder *e, const experiment *described, uint64_t run) {
+static job_config config_for(encoder *e, uint64_t run, uint64_t training, bool trains) {
+    return (job_config){
+        .data = e->config.data,
+        .state = e->config.state,
+        .quota = &e->quota,
+        .max_memory = e->config.max_memory,
+        .lanes = e->config.lanes,
+        .run = run,
+        .training = training,
+        .trains = trains,
+    };
+}
+
+static err take_job(encoder *e, const experiment *described, const Fewbit__Welcome *w) {
     drop_jobs(e);
-    return job_new(&e->job, described, run, e->mode == FEWBIT__MODE__MODE_TRAIN, e->config.data, e->config.state,
-                   e->config.lanes);
+    job_config config = config_for(e, w->run, w->training, w->mode == FEWBIT__MODE__MODE_TRAIN);
+    return job_new(&e->job, described, &config);
 }
 
 static void agree_on_coding(encoder *e, const Fewbit__Welcome *w) {
@@ -158,9 +174,13 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     if (job_check(w->experiment, e->config.data, &described)) {
         return refuse(e, FEWBIT__REASON__REASON_DATA);
     }
-    bool is_known = e->job && e->job->run == w->run && e->mode == w->mode;
+    bool is_known = false;
+    if (e->job && e->job->run == w->run && e->job->training == w->training && e->mode == w->mode &&
+        experiment_compare(&e->job->experiment, &described, &is_known)) {
+        return refuse(e, FEWBIT__REASON__REASON_DATA);
+    }
     e->mode = w->mode;
-    if (!is_known && take_job(e, &described, w->run)) {
+    if (!is_known && take_job(e, &described, w)) {
         return refuse(e, FEWBIT__REASON__REASON_STORAGE);
     }
     e->heartbeat_ms = message_heartbeat_ms(w);
@@ -182,7 +202,7 @@ static err take_rounds(encoder *e, uint32_t asked, uint32_t *unasked, const job 
 
 static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     e->pending_rows = 0;
-    e->is_ready = false;
+    e->is_ready = e->has_trained = false;
     drop_next(e);
     if (r->fresh && e->job->trains) {
         job_init(e->job);
@@ -206,9 +226,13 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
 
 static err load_next(encoder *e, const Fewbit__Prepare *p) {
     experiment described;
+    job_config config = config_for(e, p->run, 0, false);
     err failed = job_check(p->experiment, e->config.data, &described);
-    failed = failed ? failed
-                    : job_new(&e->next, &described, p->run, false, e->config.data, e->config.state, e->config.lanes);
+    if (!failed && config.max_memory > 0) { /* both are there at a time */
+        size_t here = job_bytes(e->job);
+        config.max_memory = here < config.max_memory ? config.max_memory - here : 1;
+    }
+    failed = failed ? failed : job_new(&e->next, &described, &config);
     failed = failed ? failed : job_load(e->next, p->step, p->digest.len == DIGEST_BYTES ? p->digest.data : NULL);
     failed = failed ? failed : take_rounds(e, p->rounds, &e->next->unasked, e->next);
     if (failed) {
@@ -255,44 +279,6 @@ static encoder_verdict on_switch(encoder *e, const Fewbit__Switch *s) {
         end_switch(e);
     }
     return ENCODER_GO_ON;
-}
-
-static enum dataset_part part_of(const Fewbit__Batch *b) {
-    return b->part == FEWBIT__PART__PART_TEST ? DATASET_TEST : DATASET_TRAIN;
-}
-
-static err check_batch(const encoder *e, const Fewbit__Batch *b) {
-    uint32_t samples = portion_about(e->config.data)->samples[part_of(b)];
-    size_t most = b->phase == FEWBIT__PHASE__PHASE_TRAIN ? e->job->net_rows : e->job->max_rows;
-    bool listed = b->ids.len > 0;
-    if (b->count == 0 || b->count > most || (listed && b->ids.len != (size_t)b->count * 4) ||
-        (!listed && (b->first > samples || b->count > samples - b->first))) {
-        return err_fail(ERR_INPUT, "the server's batch of %u samples does not fit", b->count);
-    }
-    cursor ids = cursor_over(b->ids.data, b->ids.len);
-    for (uint32_t i = 0; listed && i < b->count; i++) {
-        uint32_t id = cursor_u32_le(&ids);
-        if (id >= samples) {
-            return err_fail(ERR_INPUT, "the server asks for sample %u of %u", id, samples);
-        }
-    }
-    return ERR_OK;
-}
-
-/* Gathers `count` of the samples that a Batch names, from number `first` of it on, into the input buffer. */
-static void gather(encoder *e, const Fewbit__Batch *b, size_t first, size_t count) {
-    bool listed = b->ids.len > 0;
-    cursor ids = cursor_over(b->ids.data, b->ids.len);
-    cursor_bytes(&ids, listed ? 4 * first : 0);
-    for (size_t i = 0; i < count; i++) {
-        uint32_t id = listed ? cursor_u32_le(&ids) : b->first + (uint32_t)(first + i);
-        const uint8_t *portion = portion_sample(e->config.data, part_of(b), id);
-        if (b->phase == FEWBIT__PHASE__PHASE_TRAIN) {
-            job_load_training_input(e->job, (uint32_t)b->step, i, portion);
-        } else {
-            job_load_inputs(e->job, i, portion, 1);
-        }
-    }
 }
 
 static uint32_t number_of(const job *j) {
@@ -352,47 +338,21 @@ static void send_activations(encoder *e, const Fewbit__Batch *b, const float *so
     tell(e, MESSAGE_ACTIVATIONS, &a.base);
 }
 
-/* The first half of a step; the gradients bring the other. */
-static void train_on(encoder *e, const Fewbit__Batch *b) {
-    nn_net_use_average(e->job->net, false);
-    gather(e, b, 0, b->count);
-    nn_net_set_step(e->job->net, e->job->experiment.training.seed,
-                    rng_stream(RNG_DROPOUT, portion_about(e->config.data)->index), (uint32_t)b->step);
-    send_activations(e, b, nn_net_forward(e->job->net, e->job->inputs, b->count, NN_TRAIN));
-    e->pending_rows = b->count;
-}
-
-/* Soft outputs of what a Batch names, or where only bits are asked for, of them what is known already. */
-static void evaluate_on(encoder *e, const Fewbit__Batch *b) {
-    bool hard = b->phase == FEWBIT__PHASE__PHASE_HARD, listed = b->ids.len > 0;
-    if (hard && !listed && job_recall(e->job, part_of(b), b->first, b->count)) {
-        return;
-    }
-    nn_net_use_average(e->job->net, true);
-    for (size_t done = 0, piece; done < b->count; done += piece) {
-        piece = job_piece(e->job, b->count - done);
-        gather(e, b, done, piece);
-        job_evaluate(e->job, done, piece);
-    }
-    if (!listed) {
-        job_keep(e->job, part_of(b), b->first, b->count);
-    }
-}
-
 static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
     bool trains = b->phase == FEWBIT__PHASE__PHASE_TRAIN;
     if (e->pending_rows || e->mode != FEWBIT__MODE__MODE_TRAIN || (trains && b->step != e->job->step)) {
         return refuse_out_of_turn(e, "Batch");
     }
     uint32_t unasked = 0;
-    if (check_batch(e, b) || take_rounds(e, b->rounds, &unasked, e->job)) {
+    if (batch_check(e->job, b) || take_rounds(e, b->rounds, &unasked, e->job)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
     if (trains) {
-        train_on(e, b);
+        send_activations(e, b, batch_train(e->job, b));
+        e->pending_rows = b->count;
         return ENCODER_GO_ON;
     }
-    evaluate_on(e, b);
+    batch_evaluate(e->job, b);
     if (b->phase == FEWBIT__PHASE__PHASE_HARD) {
         send_codes(e, e->job, MESSAGE_CODES, b->first, e->job->soft, b->count, unasked);
     } else {
@@ -415,7 +375,19 @@ static encoder_verdict on_gradients(encoder *e, const Fewbit__Gradients *g) {
         nn_net_average(e->job->net, e->job->experiment.training.average, e->job->step);
     }
     e->pending_rows = 0;
+    e->has_trained = true;
     return ENCODER_GO_ON;
+}
+
+/* A server that saves without training writes nothing: what it would save is there, or was not trained. */
+static err save_job(encoder *e, uint8_t digest[DIGEST_BYTES]) {
+    job *j = e->job;
+    if (!e->has_trained && !store_has(&j->store, j->step)) {
+        return err_fail(ERR_INPUT, "nothing was trained since step %" PRIu64 " was restored or saved", j->step);
+    }
+    err failed = store_save(&j->store, j->step, j->net, &j->optimiser, digest);
+    e->has_trained = e->has_trained && failed;
+    return failed;
 }
 
 static encoder_verdict on_save(encoder *e, const Fewbit__Save *s) {
@@ -425,13 +397,21 @@ static encoder_verdict on_save(encoder *e, const Fewbit__Save *s) {
     uint8_t digest[DIGEST_BYTES];
     Fewbit__Saved saved = FEWBIT__SAVED__INIT;
     saved.step = s->step;
-    if (store_save(&e->job->store, s->step, e->job->net, &e->job->optimiser, digest)) {
+    if (save_job(e, digest)) {
         log_limited(LOG_ERROR, 0, "checkpoint %" PRIu64 " is not written: %s", s->step, err_text());
         saved.error = (char *)(uintptr_t)err_text();
     } else {
         saved.digest = (ProtobufCBinaryData){DIGEST_BYTES, digest};
     }
     tell(e, MESSAGE_SAVED, &saved.base);
+    return ENCODER_GO_ON;
+}
+
+static encoder_verdict on_committed(encoder *e, const Fewbit__Committed *c) {
+    if (e->mode != FEWBIT__MODE__MODE_TRAIN || c->n_keep > KEEP_MAX) {
+        return refuse_out_of_turn(e, "Committed");
+    }
+    store_commit(&e->job->store, c->keep, c->n_keep);
     return ENCODER_GO_ON;
 }
 
@@ -516,8 +496,7 @@ encoder_verdict encoder_receive(encoder *e, const message *m) {
     case MESSAGE_SAVE:
         return on_save(e, m->body.save);
     case MESSAGE_COMMITTED:
-        store_prune(&e->job->store, m->body.committed->keep, m->body.committed->n_keep);
-        return ENCODER_GO_ON;
+        return on_committed(e, m->body.committed);
     case MESSAGE_REQUEST:
         return on_request(e, m->body.request);
     case MESSAGE_ASK:

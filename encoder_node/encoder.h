@@ -23,6 +23,9 @@ typedef struct encoder_config {
     const char *state;     /* folder of its checkpoints; made when missing */
     Fewbit__Coding coding; /* how codes travel, where the server agrees */
     lanes *lanes;          /* for its net; NULL: all on the caller's thread. Borrowed */
+    /* Whatever a server asks for, in bytes; 0: no limit. */
+    size_t max_memory;  /* of all nets at a time, with their batches */
+    uint64_t max_state; /* of what lies under `state`, and of what is written there in a minute */
 } encoder_config;
 
 /* Sends one message; the body is borrowed for the call. */

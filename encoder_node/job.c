@@ -37,34 +37,83 @@ err job_check(const char *text, const portion *data, experiment *e) {
     return failed ? failed : check_data(e, &s, data);
 }
 
-static err plan_buffers(job *j) {
+typedef struct buffer_sizes {
+    size_t inputs, gradients, soft, packed, kept, seen, all;
+} buffer_sizes;
+
+static buffer_sizes measure_buffers(const job *j) {
     size_t bits = j->experiment.encoder.bits;
-    size_t inputs = j->net_rows * j->elements * sizeof(float), gradients = j->net_rows * bits * sizeof(float);
-    size_t soft = j->max_rows * bits * sizeof(float), packed = pack_bytes(j->max_rows * bits);
-    uint32_t test = portion_about(j->data)->samples[DATASET_TEST], held_back = j->experiment.data.validation;
-    j->kept.room = !j->trains ? 0 : test > held_back ? test : held_back;
-    size_t kept = pack_bytes(j->kept.room * bits), seen = j->look_count > 1 ? inputs : 0;
-    err failed = arena_init(&j->buffers, arena_rounded(inputs) + arena_rounded(gradients) + arena_rounded(soft) +
-                                             arena_rounded(packed) + arena_rounded(j->elements) + arena_rounded(kept) +
-                                             arena_rounded(seen));
+    buffer_sizes b = {
+        .inputs = j->net_rows * j->elements * sizeof(float),
+        .gradients = j->net_rows * bits * sizeof(float),
+        .soft = j->max_rows * bits * sizeof(float),
+        .packed = pack_bytes(j->max_rows * bits),
+        .kept = pack_bytes(j->kept.room * bits),
+    };
+    b.seen = j->look_count > 1 ? b.inputs : 0;
+    b.all = arena_rounded(b.inputs) + arena_rounded(b.gradients) + arena_rounded(b.soft) + arena_rounded(b.packed) +
+            arena_rounded(j->elements) + arena_rounded(b.kept) + arena_rounded(b.seen);
+    return b;
+}
+
+static err take_buffers(job *j, const buffer_sizes *b) {
+    err failed = arena_init(&j->buffers, b->all);
     if (!failed) {
-        j->inputs = arena_take(&j->buffers, inputs);
-        j->gradients = arena_take(&j->buffers, gradients);
-        j->soft = arena_take(&j->buffers, soft);
-        j->packed = arena_take(&j->buffers, packed);
+        j->inputs = arena_take(&j->buffers, b->inputs);
+        j->gradients = arena_take(&j->buffers, b->gradients);
+        j->soft = arena_take(&j->buffers, b->soft);
+        j->packed = arena_take(&j->buffers, b->packed);
         j->distorted = arena_take(&j->buffers, j->elements);
-        j->kept.bits = arena_take(&j->buffers, kept);
-        j->seen = arena_take(&j->buffers, seen);
+        j->kept.bits = arena_take(&j->buffers, b->kept);
+        j->seen = arena_take(&j->buffers, b->seen);
     }
     return failed;
 }
 
-err job_new(job **out, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state,
-            lanes *l) {
-    const portion_info *info = portion_about(data);
+/* The net, and the buffers around it. */
+static err take_memory(job *j, const job_config *config) {
+    const experiment *e = &j->experiment;
+    nn_spec spec;
+    experiment_describe_encoder(e, &j->split, &spec);
+    j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
+    j->net_rows = nn_rows_at_once(&spec, e->training.batch, JOB_ROWS);
+    buffer_sizes b = measure_buffers(j);
+    size_t most = config->max_memory;
+    if (most > 0 && b.all >= most) {
+        return err_fail(ERR_FULL, "batches of %u samples take %zu MiB of memory, %zu MiB are left for them",
+                        e->training.batch, (b.all >> 20) + 1, most >> 20);
+    }
+    nn_net_options options = {.max_rows = j->net_rows,
+                              .max_bytes = most > 0 ? most - b.all : 0,
+                              .training = j->trains,
+                              .average = e->training.average > 0,
+                              .lanes = config->lanes,
+                              .precision = e->training.precision};
+    err failed = nn_net_new(&j->net, &spec, &options);
+    failed = failed ? failed : take_buffers(j, &b);
+    j->coded_rows = j->max_rows < CODE_STREAM_ROWS_MAX ? (uint32_t)j->max_rows : CODE_STREAM_ROWS_MAX;
+    return failed ? failed : code_stream_new(&j->codes, e->encoder.bits, j->coded_rows);
+}
+
+static err open_store(job *j, const job_config *config) {
+    const portion_info *info = portion_about(j->data);
+    store_config where = {
+        .state = config->state,
+        .quota = config->quota,
+        .run = j->run,
+        .training = j->training,
+        .portion = info->index,
+        .experiment = &j->experiment,
+        .portion_digest = info->digest,
+    };
+    err failed = store_open(&j->store, &where);
+    return failed || !j->trains ? failed : store_claim(&j->store);
+}
+
+err job_new(job **out, const experiment *e, const job_config *config) {
+    const portion_info *info = portion_about(config->data);
     split s;
     uint32_t classes;
-    nn_spec spec;
     err failed = experiment_split(e, &s, &classes);
     if (failed) {
         return failed;
@@ -76,26 +125,18 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
     j->experiment = *e;
     j->rounds = experiment_rounds(e);
     j->unasked = j->rounds.count;
-    j->run = run;
-    j->trains = trains;
+    j->run = config->run;
+    j->training = config->training;
+    j->trains = config->trains;
     j->split = s;
-    j->data = data;
+    j->data = config->data;
     j->look_count = looks_list(e->looks.mirrored, e->looks.shifted, j->looks);
     j->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
-    experiment_describe_encoder(e, &s, &spec);
-    j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
-    j->net_rows = nn_rows_at_once(&spec, e->training.batch, JOB_ROWS);
-    nn_net_options options = {.max_rows = j->net_rows,
-                              .training = trains,
-                              .average = e->training.average > 0,
-                              .lanes = l,
-                              .precision = e->training.precision};
+    uint32_t test = info->samples[DATASET_TEST], held_back = e->data.validation;
+    j->kept.room = !j->trains ? 0 : test > held_back ? test : held_back;
     failed = j->look_count > 1 ? split_find_box(&s, info->index, &j->box) : ERR_OK;
-    failed = failed ? failed : nn_net_new(&j->net, &spec, &options);
-    failed = failed ? failed : plan_buffers(j);
-    j->coded_rows = j->max_rows < CODE_STREAM_ROWS_MAX ? (uint32_t)j->max_rows : CODE_STREAM_ROWS_MAX;
-    failed = failed ? failed : code_stream_new(&j->codes, e->encoder.bits, j->coded_rows);
-    failed = failed ? failed : store_open(&j->store, state, run, info->index);
+    failed = failed ? failed : open_store(j, config);
+    failed = failed ? failed : take_memory(j, config);
     if (failed) {
         job_free(j);
         return failed;
@@ -106,11 +147,16 @@ err job_new(job **out, const experiment *e, uint64_t run, bool trains, const por
 
 void job_free(job *j) {
     if (j) {
+        store_close(&j->store);
         nn_net_free(j->net);
         code_stream_free(j->codes);
         arena_free(&j->buffers);
         free(j);
     }
+}
+
+size_t job_bytes(const job *j) {
+    return nn_net_bytes(j->net) + j->buffers.capacity;
 }
 
 static nn_optimiser fresh_optimiser(const job *j) {

@@ -26,7 +26,7 @@ typedef struct job {
     experiment experiment;
     split split;
     const portion *data; /* borrowed */
-    uint64_t run;
+    uint64_t run, training;
     bool trains;
     store store;
     nn_net *net;
@@ -57,10 +57,24 @@ typedef struct job {
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */
 err job_check(const char *text, const portion *data, experiment *e);
 
-/* A net without weights, with its memory and its checkpoints' folder in `state`. It works on the lanes `l` where there
- * are such; NULL: on the caller's thread. */
-err job_new(job **j, const experiment *e, uint64_t run, bool trains, const portion *data, const char *state, lanes *l);
+/* Everything is borrowed until job_free. */
+typedef struct job_config {
+    const portion *data;
+    const char *state; /* the folder of its checkpoints */
+    store_quota *quota;
+    size_t max_memory; /* bytes that it may take; 0: any */
+    lanes *lanes;      /* for its net; NULL: all on the caller's thread */
+    uint64_t run, training;
+    bool trains;
+} job_config;
+
+/* A net without weights, with its memory and its store, which one that trains claims. ERR_FULL before any memory is
+ * taken where it would be too much. */
+err job_new(job **j, const experiment *e, const job_config *config);
 void job_free(job *j);
+
+/* The memory it takes. */
+size_t job_bytes(const job *j);
 
 /* The weights of a checkpoint, and the optimiser's state where the job trains; `digest` may be NULL: any. */
 err job_load(job *j, uint64_t step, const uint8_t *digest);

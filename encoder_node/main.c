@@ -21,7 +21,12 @@ static err run(const node_options *o, tls_context *tls) {
     session_config config = {
         .port = o->port,
         .tls = tls,
-        .encoder = {.name = o->name, .data = data, .state = o->state, .coding = o->coding},
+        .encoder = {.name = o->name,
+                    .data = data,
+                    .state = o->state,
+                    .coding = o->coding,
+                    .max_memory = (size_t)o->max_memory_mib << 20,
+                    .max_state = (uint64_t)o->max_state_mib << 20},
         .source = o->push,
         .once = o->once,
         .ready_file = o->ready_file,

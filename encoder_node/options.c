@@ -6,14 +6,19 @@
 #include <stdbool.h>
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
-enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_INSECURE, KEY_CODING };
+enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_INSECURE, KEY_CODING, KEY_MAX_MEMORY, KEY_MAX_STATE };
+enum { MAX_MEMORY_MIB = 4096, MAX_STATE_MIB = 4096, MIB_MAX = 1 << 24 };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
     {"name", KEY_NAME, "NAME", 0, "this node's name, for people", 0},
     {"portion", KEY_PORTION, "K", 0, "the portion this node speaks for, from 0; checked against the data", 0},
     {"data", KEY_DATA, "DIR", 0, "folder of the portion's data (fewbit data split makes it)", 0},
-    {"state", KEY_STATE, "DIR", 0, "folder for this node's checkpoints", 0},
+    {"state", KEY_STATE, "DIR", 0, "folder for checkpoints; nodes of other portions may share it", 0},
+    {"max-memory", KEY_MAX_MEMORY, "MIB", 0,
+     "memory that nets and their batches may take at a time, whatever a server asks for (4096)", 0},
+    {"max-state", KEY_MAX_STATE, "MIB", 0,
+     "what may lie under --state, and be written there within a minute, whatever a server asks for (4096)", 0},
     {"push", KEY_PUSH, "SOURCE", 0,
      "while serving, push codes of this node's own samples: test (its test part), stdin (raw portions on standard "
      "input), none",
@@ -57,6 +62,10 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_STATE:
         o->state = value;
         return 0;
+    case KEY_MAX_MEMORY:
+        return failed(options_number(value, "--max-memory", 1, MIB_MAX, &o->max_memory_mib));
+    case KEY_MAX_STATE:
+        return failed(options_number(value, "--max-state", 1, MIB_MAX, &o->max_state_mib));
     case KEY_PUSH:
         return failed(source_parse(value, &o->push));
     case KEY_CODING:
@@ -78,7 +87,7 @@ static int take(int key, char *value, struct argp_state *state) {
 }
 
 err node_options_parse(int argc, char **argv, node_options *options) {
-    *options = (node_options){.portion = -1};
+    *options = (node_options){.portion = -1, .max_memory_mib = MAX_MEMORY_MIB, .max_state_mib = MAX_STATE_MIB};
     const struct argp argp = {
         .options = known,
         .parser = take,

@@ -13,6 +13,7 @@ typedef struct node_options {
     char host[256];
     uint16_t port;
     const char *name, *data, *state;
+    int64_t max_memory_mib, max_state_mib;
     int64_t portion; /* -1: whatever the data says */
     source_kind push;
     Fewbit__Coding coding;

@@ -1,31 +1,268 @@
 #include "encoder_node/store.h"
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "data/manifest.h"
 
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-err store_open(store *s, const char *state, uint64_t run, uint32_t portion) {
-    s->id = (checkpoint_id){.run = run};
-    snprintf(s->id.part, sizeof s->id.part, "encoder.%u", portion);
-    err e = file_path(s->folder, sizeof s->folder, "%s/%016" PRIx64, state, run);
-    return e ? e : file_make_folders(s->folder);
+enum { NAME_HEX = 16, MINUTE_S = 60, TRIES = 5, DEPTH = 4 /* RUN, portion-K, TRAINING, step-N */ };
+
+static const char record_name[] = "run.json";
+
+err store_open(store *s, const store_config *config) {
+    *s = (store){.config = *config, .lock = -1};
+    err e = file_path(s->run_folder, sizeof s->run_folder, "%s/%016" PRIx64 "/portion-%u", config->state, config->run,
+                      config->portion);
+    return e ? e : file_path(s->folder, sizeof s->folder, "%s/%016" PRIx64, s->run_folder, config->training);
+}
+
+static checkpoint_id id_of(const store *s, uint64_t step) {
+    checkpoint_id id = {.run = s->config.run, .step = step};
+    snprintf(id.part, sizeof id.part, "encoder.%u", s->config.portion);
+    return id;
+}
+
+/* What a run's folder is of. */
+
+static err record_path(const store *s, char path[FILE_PATH_MAX]) {
+    return file_path(path, FILE_PATH_MAX, "%s/%s", s->run_folder, record_name);
+}
+
+static err read_record(const char *path, experiment *described, char digest[DIGEST_HEX]) {
+    static const char *const fields[] = {"experiment", "portion_digest", NULL};
+    manifest m;
+    err e = manifest_open(&m, path, fields);
+    if (e) {
+        return e;
+    }
+    manifest_digest(&m, "portion_digest", digest);
+    const json_t *text = json_object_get(m.root, "experiment");
+    if (json_is_string(text) && json_string_length(text) <= EXPERIMENT_TEXT_MAX) {
+        e = experiment_parse(path, json_string_value(text), json_string_length(text), described);
+    } else {
+        manifest_refuse(&m, "experiment", "is not the text of an experiment");
+    }
+    err other = manifest_close(&m);
+    return e ? e : other;
+}
+
+static err check_record(const store *s) {
+    char path[FILE_PATH_MAX], digest[DIGEST_HEX] = "";
+    experiment here;
+    bool is_same = false;
+    err e = record_path(s, path);
+    if (e || !file_exists(path)) {
+        return e;
+    }
+    e = read_record(path, &here, digest);
+    e = e ? e : experiment_compare(&here, s->config.experiment, &is_same);
+    if (!e && !is_same) {
+        return err_fail(ERR_INPUT, "%s: is of another experiment than the one the server gives run %016" PRIx64, path,
+                        s->config.run);
+    }
+    if (!e && strcmp(digest, s->config.portion_digest) != 0) {
+        return err_fail(ERR_INPUT, "%s: is of data with digest %.12s, this node's portion has %.12s", path, digest,
+                        s->config.portion_digest);
+    }
+    return e;
+}
+
+static err write_record(const store *s) {
+    char path[FILE_PATH_MAX], text[EXPERIMENT_TEXT_MAX];
+    size_t length;
+    err e = record_path(s, path);
+    if (e || file_exists(path)) {
+        return e;
+    }
+    e = experiment_write(s->config.experiment, text, &length);
+    return e ? e
+             : manifest_write(path, json_pack("{s:s%, s:s}", "experiment", text, length, "portion_digest",
+                                              s->config.portion_digest));
+}
+
+/* Folders. Another process may take one away that has just become empty. */
+static err make_folders(const char *folder) {
+    err e = ERR_OK;
+    for (int i = 0; i < TRIES; i++) {
+        e = file_make_folders(folder);
+        if (!e || errno != ENOENT) {
+            break;
+        }
+    }
+    return e;
+}
+
+err store_claim(store *s) {
+    err e = make_folders(s->run_folder);
+    s->is_claimed = !e;
+    e = e ? e : file_lock(s->run_folder, &s->lock);
+    return e ? e : check_record(s);
+}
+
+void store_close(store *s) {
+    if (s->is_claimed) {
+        char above[FILE_PATH_MAX];
+        rmdir(s->run_folder);
+        if (!file_path(above, sizeof above, "%s/%016" PRIx64, s->config.state, s->config.run)) {
+            rmdir(above);
+        }
+    }
+    if (s->lock >= 0) {
+        close(s->lock);
+    }
+    *s = (store){.lock = -1};
+}
+
+/* Room. */
+
+/* What lies `depth` levels below a folder, whose descriptor this takes over; links are not followed. */
+static uint64_t bytes_below(int folder, int depth) {
+    DIR *entries = folder >= 0 ? fdopendir(folder) : NULL;
+    uint64_t bytes = 0;
+    if (!entries) {
+        if (folder >= 0) {
+            close(folder);
+        }
+        return 0;
+    }
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        struct stat status;
+        if (entry->d_name[0] == '.' || fstatat(dirfd(entries), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+            continue;
+        }
+        if (S_ISREG(status.st_mode)) {
+            bytes += (uint64_t)status.st_size;
+        } else if (S_ISDIR(status.st_mode) && depth > 1) {
+            bytes += bytes_below(openat(dirfd(entries), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW),
+                                 depth - 1);
+        }
+    }
+    closedir(entries);
+    return bytes;
+}
+
+/* Whether so many bytes more may be written now. */
+static err take_room(const store *s, uint64_t bytes) {
+    store_quota *q = s->config.quota;
+    uint64_t now_ns = clock_now_ns();
+    if (now_ns - q->minute_began_ns >= MINUTE_S * (uint64_t)1000000000) {
+        q->minute_began_ns = now_ns;
+        q->written = 0;
+    }
+    uint64_t there = bytes_below(open(s->config.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC), DEPTH);
+    if (bytes > q->max_bytes || there > q->max_bytes - bytes) {
+        return err_fail(ERR_FULL, "%s: holds %" PRIu64 " MiB, a checkpoint of %" PRIu64 " KiB more is over --max-state",
+                        s->config.state, there >> 20, bytes >> 10);
+    }
+    if (q->written > q->max_bytes - bytes) {
+        return err_fail(ERR_FULL, "%s: as much as --max-state allows was written within a minute", s->config.state);
+    }
+    q->written += bytes;
+    return ERR_OK;
+}
+
+/* Steps. */
+
+/* Whether the file at `path` is there, and stays: it has these very bytes, or was committed with others. */
+static err look_at(const char *path, const uint8_t digest[DIGEST_BYTES], bool *is_same) {
+    struct stat status;
+    *is_same = false;
+    if (lstat(path, &status) != 0) {
+        return ERR_OK;
+    }
+    *is_same = checkpoint_is(path, digest);
+    return *is_same || (status.st_mode & S_IWUSR)
+               ? ERR_OK
+               : err_fail(ERR_INPUT, "%s: was committed with other bytes, which stay", path);
 }
 
 err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]) {
     char path[FILE_PATH_MAX];
+    checkpoint_id id = id_of(s, step);
+    uint64_t bytes = 0;
+    bool is_there = false;
+    if (!s->is_claimed) {
+        return err_fail(ERR_INTERNAL, "%s: is open for reading alone", s->run_folder);
+    }
     err e = checkpoint_path(s->folder, step, path);
-    s->id.step = step;
-    return e ? e : checkpoint_save(path, &s->id, net, o, digest);
+    e = e ? e : checkpoint_measure(&id, net, o, &bytes, digest);
+    e = e ? e : look_at(path, digest, &is_there);
+    if (e || is_there) {
+        return e;
+    }
+    e = take_room(s, bytes);
+    e = e ? e : make_folders(s->folder);
+    e = e ? e : write_record(s);
+    return e ? e : checkpoint_save(path, &id, net, o, NULL);
 }
 
-err store_load(store *s, uint64_t step, nn_net *net, nn_optimiser *o, const uint8_t *digest) {
+/* The next folder of a training in which the step lies, its own first: `path` is of its file. False: there is no more.
+ */
+typedef struct search {
+    const store *store;
+    uint64_t step;
+    bool has_begun;
+    DIR *trainings;
+} search;
+
+static bool is_training(const char *name) {
+    return strlen(name) == NAME_HEX && strspn(name, "0123456789abcdef") == NAME_HEX;
+}
+
+static bool find_next(search *at, char path[FILE_PATH_MAX]) {
+    char folder[FILE_PATH_MAX];
+    if (!at->has_begun) {
+        at->has_begun = true;
+        at->trainings = opendir(at->store->run_folder);
+        if (!checkpoint_path(at->store->folder, at->step, path) && file_exists(path)) {
+            return true;
+        }
+    }
+    for (struct dirent *entry; at->trainings && (entry = readdir(at->trainings));) {
+        if (is_training(entry->d_name) &&
+            !file_path(folder, sizeof folder, "%s/%s", at->store->run_folder, entry->d_name) &&
+            !checkpoint_path(folder, at->step, path) && file_exists(path)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void end_search(search *at) {
+    if (at->trainings) {
+        closedir(at->trainings);
+    }
+}
+
+bool store_has(const store *s, uint64_t step) {
     char path[FILE_PATH_MAX];
-    err e = checkpoint_path(s->folder, step, path);
-    s->id.step = step;
-    return e ? e : checkpoint_load(path, &s->id, net, o, digest);
+    search at = {.store = s, .step = step};
+    bool found = find_next(&at, path);
+    end_search(&at);
+    return found;
 }
 
-void store_prune(const store *s, const uint64_t *keep, size_t count) {
+err store_load(const store *s, uint64_t step, nn_net *net, nn_optimiser *o, const uint8_t *digest) {
+    char path[FILE_PATH_MAX];
+    checkpoint_id id = id_of(s, step);
+    search at = {.store = s, .step = step};
+    err e = err_fail(ERR_NOT_FOUND, "%s/*/step-%" PRIu64 ".safetensors: No such file", s->run_folder, step);
+    while (e && find_next(&at, path)) {
+        e = checkpoint_load(path, &id, net, o, digest);
+    }
+    end_search(&at);
+    return e;
+}
+
+void store_commit(const store *s, const uint64_t *keep, size_t count) {
+    checkpoint_commit(s->folder, keep, count);
     checkpoint_prune(s->folder, keep, count);
 }

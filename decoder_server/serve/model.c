@@ -58,7 +58,7 @@ err model_open(model **out, const char *folder, const model_identity *known, con
     if (!m) {
         return err_fail(ERR_MEMORY, "no memory for a model");
     }
-    err e = run_open(&m->own, folder, NULL);
+    err e = run_open(&m->own, folder);
     if (e) {
         free(m);
         return e;

@@ -478,7 +478,7 @@ err serve_command(const server_options *options) {
     static serving s; /* one a process */
     slice_be_short();
     s = (serving){.options = options};
-    err e = run_open(&s.run, options->run, NULL);
+    err e = run_open(&s.run, options->run);
     if (e) {
         return e;
     }

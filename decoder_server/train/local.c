@@ -210,6 +210,7 @@ static void welcome(local *l, local_peer *p, const char *text) {
     Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
     w.protocol = MESSAGE_PROTOCOL;
     w.run = l->run->id;
+    w.training = l->run->identity.training;
     w.mode = FEWBIT__MODE__MODE_TRAIN;
     w.experiment = (char *)(uintptr_t)text;
     w.coding = p->coded ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;

@@ -46,13 +46,14 @@ static err find_weights(const server_options *o, const experiment *e, weights *w
 }
 
 /* A run that has a checkpoint goes on without the file it began with. */
-static err resume_run(const server_options *o, const experiment *e, run *r) {
+static err resume_run(const server_options *o, const experiment *e, const labels *l, run *r) {
     weights w;
-    err failed = run_open(r, o->run, e);
+    err failed = run_open(r, o->run);
     if (failed) {
         return failed;
     }
-    failed = find_weights(o, e, &w);
+    failed = run_check(r, e, l);
+    failed = failed ? failed : find_weights(o, e, &w);
     if (failed == ERR_NOT_FOUND && r->has_commit) {
         return ERR_OK;
     }
@@ -64,7 +65,7 @@ static err resume_run(const server_options *o, const experiment *e, run *r) {
 }
 
 /* *lock: the folder is this process's, to be closed behind the run. */
-static err open_run(const server_options *o, const experiment *e, run *r, int *lock) {
+static err open_run(const server_options *o, const experiment *e, const labels *l, run *r, int *lock) {
     char path[FILE_PATH_MAX];
     weights w;
     err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->run);
@@ -73,13 +74,12 @@ static err open_run(const server_options *o, const experiment *e, run *r, int *l
     }
     if (o->resume && file_exists(path)) {
         failed = file_lock(o->run, lock);
-        return failed ? failed : resume_run(o, e, r);
+        return failed ? failed : resume_run(o, e, l, r);
     }
     failed = find_weights(o, e, &w);
     failed = failed ? failed : file_make_folders(o->run);
     failed = failed ? failed : file_lock(o->run, lock);
-    failed = failed ? failed : run_create(r, o->run, e);
-    return failed || !w.file[0] ? failed : run_take_weights(r, &w);
+    return failed ? failed : run_create(r, o->run, e, l, &w);
 }
 
 static uint32_t threads_of(const server_options *o) {
@@ -136,7 +136,8 @@ err train_command(const server_options *o) {
         return failed;
     }
     int lock = -1;
-    failed = open_run(o, &e, &r, &lock);
+    failed = course_check_labels(&e, &l); /* before anything is made */
+    failed = failed ? failed : open_run(o, &e, &l, &r, &lock);
     if (!failed) {
         failed = train_run(o, &r, &l);
         run_close(&r);

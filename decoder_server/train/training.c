@@ -236,6 +236,7 @@ static err start_worker_side(training *t) {
     peers_config peers_of_run = {
         .experiment = &config->run->experiment,
         .run = config->run->id,
+        .training = config->run->identity.training,
         .mode = FEWBIT__MODE__MODE_TRAIN,
         .heartbeat_ms = config->heartbeat_ms,
         .labels = config->labels,

@@ -3,6 +3,8 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* What OpenSSL noted of a failure must not be taken for one of whoever uses it next. */
 static err failed(const char *line) {
@@ -51,4 +53,15 @@ void digest_hex(const uint8_t digest[DIGEST_BYTES], char hex[DIGEST_HEX]) {
     for (int i = 0; i < DIGEST_BYTES; i++) {
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     }
+}
+
+bool digest_parse(const char *hex, uint8_t digest[DIGEST_BYTES]) {
+    if (!hex || strlen(hex) != DIGEST_HEX - 1 || strspn(hex, "0123456789abcdefABCDEF") != DIGEST_HEX - 1) {
+        return false;
+    }
+    for (int i = 0; i < DIGEST_BYTES; i++) {
+        const char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        digest[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return true;
 }

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,5 +21,8 @@ err digest_finish(digest_state *state, uint8_t out[DIGEST_BYTES]);
 
 /* Lower-case hex with a terminating zero. */
 void digest_hex(const uint8_t digest[DIGEST_BYTES], char hex[DIGEST_HEX]);
+
+/* The way back; false where `hex` (may be NULL) is not 64 hex digits. */
+bool digest_parse(const char *hex, uint8_t digest[DIGEST_BYTES]);
 
 #endif

@@ -1,6 +1,5 @@
 #include "experiment/experiment.h"
 
-#include "base/digest.h"
 #include "base/file.h"
 #include "data/dataset.h"
 #include "experiment/check.h"
@@ -111,33 +110,12 @@ err experiment_load(const char *path, experiment *e) {
     return failed;
 }
 
-static err text_id(const char *text, size_t length, uint64_t *run) {
-    uint8_t digest[DIGEST_BYTES];
-    err failed = digest_bytes(text, length, digest);
-    if (failed) {
-        return failed;
-    }
-    *run = 0;
-    for (int i = 0; i < 8; i++) {
-        *run = *run << 8 | digest[i];
-    }
-    return ERR_OK;
-}
-
-err experiment_run_id(const experiment *e, uint64_t *run) {
-    char text[EXPERIMENT_TEXT_MAX];
-    size_t length;
-    err failed = experiment_write(e, text, &length);
-    return failed ? failed : text_id(text, length, run);
-}
-
-err experiment_load_run(const char *path, experiment *e, uint64_t *run) {
-    uint8_t *text = NULL;
-    size_t length = 0;
-    err failed = file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
-    failed = failed ? failed : experiment_parse(path, (const char *)text, length, e);
-    failed = failed ? failed : text_id((const char *)text, length, run);
-    free(text);
+err experiment_compare(const experiment *a, const experiment *b, bool *is_same) {
+    char text[2][EXPERIMENT_TEXT_MAX];
+    size_t length[2];
+    err failed = experiment_write(a, text[0], &length[0]);
+    failed = failed ? failed : experiment_write(b, text[1], &length[1]);
+    *is_same = !failed && length[0] == length[1] && memcmp(text[0], text[1], length[0]) == 0;
     return failed;
 }
 

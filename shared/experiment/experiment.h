@@ -99,12 +99,9 @@ err experiment_check(const experiment *e);
 /* The resolved text, the same bytes for the same values; `text` holds EXPERIMENT_TEXT_MAX bytes. */
 err experiment_write(const experiment *e, char *text, size_t *length);
 
-/* The identity of a run: the first 8 bytes, big-endian, of SHA-256 over its resolved text. A run keeps the text it
- * began with; what is written today may have keys that were not known then. */
-err experiment_run_id(const experiment *e, uint64_t *run);
-
-/* Reads and checks the file of a run, with the identity that it gives the run. */
-err experiment_load_run(const char *path, experiment *e, uint64_t *run);
+/* Whether two say the same. A run keeps the text it began with, what is written today may have keys that were not known
+ * then: so what they say is compared, not how. */
+err experiment_compare(const experiment *a, const experiment *b, bool *is_same);
 
 /* How the samples are parted; shape and classes come from the data set. */
 err experiment_split(const experiment *e, split *s, uint32_t *classes);

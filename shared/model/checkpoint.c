@@ -4,10 +4,12 @@
 #include "model/safetensors.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char format_name[] = "fewbit-1";
@@ -63,8 +65,9 @@ static err list_entries(entry_list *list, nn_net *net, const nn_optimiser *o) {
     return ERR_OK;
 }
 
-err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o,
-                    uint8_t digest[DIGEST_BYTES]) {
+/* Writes the file, or with `path` NULL only says how large it would be. */
+static err put(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o, uint64_t *bytes,
+               uint8_t digest[DIGEST_BYTES]) {
     char run[20], step[24];
     snprintf(run, sizeof run, "%016" PRIx64, id->run);
     snprintf(step, sizeof step, "%" PRIu64, id->step);
@@ -72,10 +75,35 @@ err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, cons
     entry_list list = {0};
     nn_net_use_average(net, false);
     err e = list_entries(&list, net, o);
-    e = e ? e : safetensors_write(path, list.entries, list.count, metadata, 4, digest);
+    if (!e && path) {
+        e = safetensors_write(path, list.entries, list.count, metadata, 4, digest);
+    } else if (!e) {
+        e = safetensors_measure(list.entries, list.count, metadata, 4, bytes, digest);
+    }
     free(list.entries);
     free(list.names);
     return e;
+}
+
+err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o,
+                    uint8_t digest[DIGEST_BYTES]) {
+    return put(path, id, net, o, NULL, digest);
+}
+
+err checkpoint_measure(const checkpoint_id *id, nn_net *net, const nn_optimiser *o, uint64_t *bytes,
+                       uint8_t digest[DIGEST_BYTES]) {
+    return put(NULL, id, net, o, bytes, digest);
+}
+
+bool checkpoint_is(const char *path, const uint8_t digest[DIGEST_BYTES]) {
+    safetensors *file;
+    uint8_t here[DIGEST_BYTES];
+    if (safetensors_open(&file, path)) {
+        return false;
+    }
+    bool is_same = !safetensors_digest(file, here) && memcmp(digest, here, DIGEST_BYTES) == 0;
+    safetensors_close(file);
+    return is_same;
 }
 
 static err check_metadata(const safetensors *file, const char *path, const char *key, const char *wanted) {
@@ -151,21 +179,54 @@ err checkpoint_path(const char *folder, uint64_t step, char path[FILE_PATH_MAX])
     return file_path(path, FILE_PATH_MAX, "%s/step-%" PRIu64 ".safetensors", folder, step);
 }
 
-static bool is_to_go(const char *name, const uint64_t *keep, size_t count) {
-    uint64_t step, newest = 0;
+void checkpoint_commit(const char *folder, const uint64_t *keep, size_t count) {
+    char path[FILE_PATH_MAX];
+    struct stat status;
+    for (size_t i = 0; i < count; i++) {
+        if (!checkpoint_path(folder, keep[i], path) && lstat(path, &status) == 0 && S_ISREG(status.st_mode) &&
+            chmod(path, status.st_mode & 0555) != 0) {
+            log_warn("%s: cannot be made read-only", path);
+        }
+    }
+}
+
+typedef struct pruning {
+    const uint64_t *keep;
+    size_t count;
+    uint64_t newest;      /* of keep */
+    uint64_t newest_here; /* of those of keep whose file is there; 0: none is */
+    int folder;
+} pruning;
+
+static bool is_committed(int folder, const char *name) {
+    struct stat status;
+    return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && !(status.st_mode & S_IWUSR);
+}
+
+static bool is_to_go(const pruning *p, const char *name) {
+    uint64_t step;
     int end = 0;
     if (sscanf(name, "step-%" SCNu64 ".safetensors%n", &step, &end) != 1 || end == 0) {
         return false;
     }
-    bool is_kept = false;
-    for (size_t i = 0; i < count; i++) {
-        is_kept = is_kept || keep[i] == step;
-        newest = keep[i] > newest ? keep[i] : newest;
+    for (size_t i = 0; i < p->count && name[end] == '\0'; i++) {
+        if (p->keep[i] == step) {
+            return false;
+        }
     }
     if (name[end] == '\0') {
-        return !is_kept;
+        return step < p->newest_here || !is_committed(p->folder, name);
     }
-    return strncmp(name + end, FILE_PART_SUFFIX, sizeof FILE_PART_SUFFIX - 1) == 0 && step <= newest;
+    return strncmp(name + end, FILE_PART_SUFFIX, sizeof FILE_PART_SUFFIX - 1) == 0 && step <= p->newest;
+}
+
+static void look_for_newest(pruning *p, const char *folder) {
+    char path[FILE_PATH_MAX];
+    for (size_t i = 0; i < p->count; i++) {
+        p->newest = p->keep[i] > p->newest ? p->keep[i] : p->newest;
+        bool is_here = !checkpoint_path(folder, p->keep[i], path) && file_exists(path);
+        p->newest_here = is_here && p->keep[i] > p->newest_here ? p->keep[i] : p->newest_here;
+    }
 }
 
 void checkpoint_prune(const char *folder, const uint64_t *keep, size_t count) {
@@ -173,8 +234,10 @@ void checkpoint_prune(const char *folder, const uint64_t *keep, size_t count) {
     if (!entries) {
         return;
     }
+    pruning p = {.keep = keep, .count = count, .folder = dirfd(entries)};
+    look_for_newest(&p, folder);
     for (struct dirent *entry; (entry = readdir(entries));) {
-        if (is_to_go(entry->d_name, keep, count) && unlinkat(dirfd(entries), entry->d_name, 0) != 0) {
+        if (is_to_go(&p, entry->d_name) && unlinkat(p.folder, entry->d_name, 0) != 0) {
             log_warn("cannot remove %s/%s", folder, entry->d_name);
         }
     }

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "nn/net.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct checkpoint_id {
@@ -32,8 +33,19 @@ err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_o
 
 err checkpoint_path(const char *folder, uint64_t step, char path[FILE_PATH_MAX]);
 
+/* How many bytes checkpoint_save would write, and their digest. */
+err checkpoint_measure(const checkpoint_id *id, nn_net *net, const nn_optimiser *o, uint64_t *bytes,
+                       uint8_t digest[DIGEST_BYTES]);
+
+/* Whether there is a good file with this digest. */
+bool checkpoint_is(const char *path, const uint8_t digest[DIGEST_BYTES]);
+
+/* Marks the steps among keep [count] that are there as committed: they become read-only. */
+void checkpoint_commit(const char *folder, const uint64_t *keep, size_t count);
+
 /* Removes every step that is not among keep [count], and what a process left half written when it was killed. A file
- * that is being written for a step after all of keep stays. What cannot be removed is logged. */
+ * that is being written for a step after all of keep stays, and so does a committed one, unless one of keep that is
+ * there is of a later step. What cannot be removed is logged. */
 void checkpoint_prune(const char *folder, const uint64_t *keep, size_t count);
 
 #endif

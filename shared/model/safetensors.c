@@ -79,6 +79,37 @@ static err check_finite(const char *path, const char *name, const float *values,
     return ERR_OK;
 }
 
+/* A file's bytes, piece by piece. */
+typedef struct layout {
+    char *header;
+    uint8_t prefix[8];
+    file_span *spans;
+    size_t count;
+} layout;
+
+static err lay_out(layout *l, const safetensors_entry *entries, size_t count, const safetensors_pair *metadata,
+                   size_t metadata_count) {
+    *l = (layout){.header = describe(entries, count, metadata, metadata_count), .count = count + 3};
+    l->spans = calloc(l->count, sizeof *l->spans);
+    if (!l->header || !l->spans) {
+        return err_fail(ERR_MEMORY, "no memory for the header of a safetensors file");
+    }
+    size_t length = strlen(l->header), padding = (8 - length % 8) % 8;
+    put_u64_le(l->prefix, length + padding);
+    l->spans[0] = (file_span){l->prefix, sizeof l->prefix};
+    l->spans[1] = (file_span){l->header, length};
+    l->spans[2] = (file_span){"       ", padding};
+    for (size_t i = 0; i < count; i++) {
+        l->spans[3 + i] = (file_span){entries[i].values, bytes_of(&entries[i])};
+    }
+    return ERR_OK;
+}
+
+static void release(layout *l) {
+    free(l->spans);
+    free(l->header);
+}
+
 err safetensors_write(const char *path, const safetensors_entry *entries, size_t count,
                       const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[DIGEST_BYTES]) {
     for (size_t i = 0; i < count; i++) {
@@ -87,26 +118,24 @@ err safetensors_write(const char *path, const safetensors_entry *entries, size_t
             return e;
         }
     }
-    char *text = describe(entries, count, metadata, metadata_count);
-    file_span *spans = calloc(count + 3, sizeof *spans);
-    if (!text || !spans) {
-        free(text);
-        free(spans);
-        return err_fail(ERR_MEMORY, "%s: no memory for its header", path);
+    layout l;
+    err e = lay_out(&l, entries, count, metadata, metadata_count);
+    e = e || !digest ? e : digest_spans(l.spans, l.count, digest);
+    e = e ? e : file_write_atomic(path, l.spans, l.count);
+    release(&l);
+    return e;
+}
+
+err safetensors_measure(const safetensors_entry *entries, size_t count, const safetensors_pair *metadata,
+                        size_t metadata_count, uint64_t *bytes, uint8_t digest[DIGEST_BYTES]) {
+    layout l;
+    err e = lay_out(&l, entries, count, metadata, metadata_count);
+    e = e ? e : digest_spans(l.spans, l.count, digest);
+    *bytes = 0;
+    for (size_t i = 0; i < l.count && !e; i++) {
+        *bytes += l.spans[i].length;
     }
-    size_t length = strlen(text), padding = (8 - length % 8) % 8;
-    uint8_t prefix[8];
-    put_u64_le(prefix, length + padding);
-    spans[0] = (file_span){prefix, sizeof prefix};
-    spans[1] = (file_span){text, length};
-    spans[2] = (file_span){"       ", padding};
-    for (size_t i = 0; i < count; i++) {
-        spans[3 + i] = (file_span){entries[i].values, bytes_of(&entries[i])};
-    }
-    err e = digest ? digest_spans(spans, count + 3, digest) : ERR_OK;
-    e = e ? e : file_write_atomic(path, spans, count + 3);
-    free(spans);
-    free(text);
+    release(&l);
     return e;
 }
 

@@ -37,6 +37,10 @@ typedef struct safetensors_pair {
 err safetensors_write(const char *path, const safetensors_entry *entries, size_t count,
                       const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[DIGEST_BYTES]);
 
+/* How many bytes safetensors_write would write, and their SHA-256. */
+err safetensors_measure(const safetensors_entry *entries, size_t count, const safetensors_pair *metadata,
+                        size_t metadata_count, uint64_t *bytes, uint8_t digest[DIGEST_BYTES]);
+
 typedef struct safetensors safetensors;
 
 /* Reads and checks the header, against the file's length too. Every refusal has a message of its own, with path and

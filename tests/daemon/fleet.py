@@ -356,11 +356,34 @@ def events(run, kind=None):
     return [e for e in lines if kind is None or e["event"] == kind]
 
 
-def weights(run, states=None):
+def identity_of(run, text=None):
+    """The identity of a run, as shared/data/run_identity.h says what it is of: 16 hex digits."""
+    text = (run / "experiment.yaml").read_bytes() if text is None else text.encode()
+    known = read_json(run / "identity.json")
+    digests = [d.encode() + b"\0" for d in (known["labels"], *known["portion_digests"])]
+    numbers = struct.pack("<QIII", len(text), known["train_samples"], known["test_samples"], known["portions"])
+    weights_digest = bytes.fromhex(known["weights"]["sha256"]) if known["weights"] else b""
+    return hashlib.sha256(numbers + text + b"".join(digests) + weights_digest).hexdigest()[:16]
+
+
+def rewrite_experiment(run, text):
+    """As if the run had begun with this text."""
+    known = {**read_json(run / "identity.json"), "run": identity_of(run, text)}
+    (run / "identity.json").write_text(json.dumps(known))
+    (run / "experiment.yaml").write_text(text)
+    return known["run"]
+
+
+def parts_of(state, run, k):
+    """The checkpoints that a node of portion k keeps of the training in a folder."""
+    identity = read_json(run / "identity.json")
+    return sorted((state / identity["run"] / f"portion-{k}" / identity["training"]).iterdir())
+
+
+def weights(run, states=None, portions=PORTIONS):
     """SHA-256 of every checkpoint part by a name that is the same in one process and over TCP."""
     states = states or run / "nodes"
     parts = {f"head/{p.name}": p for p in (run / "head").iterdir()}
-    for k in range(PORTIONS):
-        folder = states / f"node-{k}" / read_json(run / "manifest.json")["run"]
-        parts.update({f"node-{k}/{p.name}": p for p in folder.iterdir()})
+    for k in range(portions):
+        parts.update({f"node-{k}/{p.name}": p for p in parts_of(states / f"node-{k}", run, k)})
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(parts.items())}

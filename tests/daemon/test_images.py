@@ -94,8 +94,7 @@ def weights(run, portions, states=None):
     states = states or run / "nodes"
     parts = {f"head/{p.name}": p for p in (run / "head").iterdir()}
     for k in range(portions):
-        folder = states / f"node-{k}" / read_json(run / "manifest.json")["run"]
-        parts.update({f"node-{k}/{p.name}": p for p in folder.iterdir()})
+        parts.update({f"node-{k}/{p.name}": p for p in f.parts_of(states / f"node-{k}", run, k)})
     return {name: digest(path) for name, path in sorted(parts.items())}
 
 
@@ -442,7 +441,7 @@ class Pretrained(ImageCase):
                 run = self.folder / f"run-{number}"
                 self.local(self.system(path), run)
                 self.assertEqual(self.kept(run), self.weights)
-                noted = read_json(run / "weights.json")
+                noted = read_json(run / "identity.json")["weights"]
                 self.assertEqual(noted["sha256"], digest(self.folder / noted["file"]))
                 decoder = {name: t for name, t in tensors(head_file(run)).items() if "decoder" in name}
                 wanted = wanted or decoder

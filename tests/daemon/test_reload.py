@@ -408,7 +408,7 @@ class Trouble(ReloadCase):
         self.refuse(server, "late", rf"portion 3 cannot change: .*step-{runs.step('late')}.safetensors")
         self.assert_model(server, "early")
         shutil.copytree(runs.states / "node-3", state, dirs_exist_ok=True)
-        damaged = next(state.glob(f"*/step-{runs.step('late')}.safetensors"))
+        damaged = next(state.rglob(f"step-{runs.step('late')}.safetensors"))
         good = damaged.read_bytes()
         damaged.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         self.refuse(server, "late", rf"portion 3 cannot change: .*{damaged.name}")

@@ -397,15 +397,13 @@ class Trouble(serving.ServingCase):
 
     def test_a_node_without_the_right_checkpoint(self):
         server, _ = self.start(nodes=(0, 1, 3))
-        run = read_json(self.made.run / "manifest.json")["run"]
-
         def damage(path):
             whole = bytearray(path.read_bytes())
             whole[-1] ^= 1
             path.write_bytes(whole)
 
         def other_portion(path):
-            shutil.copy(next((self.made.state(1) / run).iterdir()), path)
+            shutil.copy(f.parts_of(self.made.state(1), self.made.run, 1)[0], path)
 
         def truncate(path):
             path.write_bytes(path.read_bytes()[:-8])
@@ -414,7 +412,7 @@ class Trouble(serving.ServingCase):
             with self.subTest(case):
                 state = self.folder / case
                 shutil.copytree(self.made.state(2), state)
-                path = next((state / run).iterdir())
+                path = f.parts_of(state, self.made.run, 2)[0]
                 change(path)
                 node = self.node(server, 2, state=state, name=case)
                 node.wait(7)

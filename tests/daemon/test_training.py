@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 """Joint training as users run it: real daemons on loopback, disturbed in every way we know, and always the same bits."""
-import hashlib
 import json
 import pathlib
 import re
@@ -195,11 +194,11 @@ class SameBits(TrainingCase):
         older = re.sub(r"(?m)^  portion_dropout: .*\n", "", text).replace("  epochs: 1\n", "  epochs: 2\n")
         self.assertEqual(older.count("\n"), text.count("\n") - 1)
         (run / "head").mkdir(parents=True)
-        (run / "experiment.yaml").write_text(older)
+        shutil.copy(self.folder / "today" / "identity.json", run)
+        identity = f.rewrite_experiment(run, older)
         for _ in range(2):  # begun, then opened again with a commit
             self.fleet.train_local(self.experiment(), self.split, run, "--resume")
         self.assertEqual((run / "experiment.yaml").read_text(), older)
-        identity = hashlib.sha256(older.encode()).hexdigest()[:16]
         self.assertEqual(read_json(run / "manifest.json")["run"], identity)
         self.assertEqual(head(run), head(wanted))
 
@@ -674,7 +673,8 @@ class Refusals(TrainingCase):
 
     def part(self, k):
         manifest = read_json(self.run_folder / "manifest.json")
-        return self.states / f"node-{k}" / manifest["run"] / f"step-{manifest['last']['step']}.safetensors"
+        folder = self.states / f"node-{k}" / manifest["run"] / f"portion-{k}"
+        return folder / read_json(self.run_folder / "identity.json")["training"] / f"step-{manifest['last']['step']}.safetensors"
 
     def test_a_checkpoint_that_is_missing_or_altered(self):
         experiment = self.stopped_run()
@@ -718,7 +718,7 @@ class Refusals(TrainingCase):
     def test_an_altered_encoder_in_one_process(self):
         experiment = self.experiment(training__epochs=1)
         self.fleet.train_local(experiment, self.split, self.run_folder)
-        part = next((self.run_folder / "nodes" / "node-3").glob("*/*"))
+        part = f.parts_of(self.run_folder / "nodes" / "node-3", self.run_folder, 3)[0]
         part.write_bytes(part.read_bytes()[:-1] + b"!")
         local = self.fleet.train_local(experiment, self.split, self.run_folder, "--resume", code=7)
         self.assertRegex(local.said, r"(?m)^decoder_server: node 3: .*SHA-256 differs")
@@ -843,7 +843,7 @@ class FullDisk(TrainingCase):
         """Bytes of a head and of an encoder."""
         folder = self.reference(experiment)[0]
         return (next((folder / "head").iterdir()).stat().st_size,
-                next((folder / "nodes" / "node-0").glob("*/*")).stat().st_size)
+                f.parts_of(folder / "nodes" / "node-0", folder, 0)[0].stat().st_size)
 
     def assert_stands_at(self, step):
         """The manifest names a checkpoint of `step` whose parts are all there."""

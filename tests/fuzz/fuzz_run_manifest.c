@@ -79,7 +79,7 @@ static void check_commit(run *r) {
     }
     run_commit last = r->last;
     FUZZ_CHECK(run_commit_checkpoint(r, &last, false) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(run_open(&again, fuzz_path("run"), NULL) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(is_same_commit(&again.last, &r->last), "the last commit differs");
     FUZZ_CHECK(again.has_best == r->has_best && (!r->has_best || is_same_commit(&again.best, &r->best)),
                "the best commit differs");
@@ -162,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     write_manifest(data, size);
     run r;
-    err e = run_open(&r, fuzz_path("run"), NULL);
+    err e = run_open(&r, fuzz_path("run"));
     fuzz_check_told(e);
     if (e) {
         FUZZ_CHECK(!r.evaluations, "something is left after an error");

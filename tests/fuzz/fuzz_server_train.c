@@ -94,7 +94,13 @@ static void make_variant(struct variant *v, uint8_t how) {
     e->training.early_stop = how & KEEPS_BEST ? 1 : 0;
     e->training.checkpoint_every = how & SAVES_OFTEN ? 1 : 0;
     e->training.evaluate_every = how & TESTS_OFTEN ? 1 : 0;
-    FUZZ_CHECK(experiment_run_id(e, &v->run) == ERR_OK, "%s", err_text());
+    run_identity of;
+    char text[EXPERIMENT_TEXT_MAX];
+    size_t length;
+    FUZZ_CHECK(experiment_write(e, text, &length) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_identity_of(&of, small_labels()) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_identity_seal(&of, text, length) == ERR_OK, "%s", err_text());
+    v->run = of.run;
     peers_config config = {.experiment = e,
                            .run = v->run,
                            .mode = FEWBIT__MODE__MODE_TRAIN,
@@ -110,7 +116,7 @@ static void make_run(run *r, uint8_t how) {
         make_variant(v, how);
     }
     side.peers = v->peers;
-    FUZZ_CHECK(run_create(r, fuzz_path("run"), &v->experiment) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_create(r, fuzz_path("run"), &v->experiment, small_labels(), NULL) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(r->id == v->run, "the run's id is another one");
 }
 
@@ -141,7 +147,7 @@ static void check_result(void) {
 /* Whatever the nodes did, the folder holds a run, and it can be gone on with. */
 static void check_left_behind(uint64_t id, bool has_commit) {
     run again;
-    FUZZ_CHECK(run_open(&again, fuzz_path("run"), NULL) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(again.id == id && again.has_commit == has_commit, "the run's folder holds another run");
     open_server(&again);
     close_server();

@@ -53,7 +53,7 @@ static inline const labels *small_labels(void) {
 static inline void small_committed_run(run *r, const char *folder) {
     experiment e = small_experiment();
     step *s;
-    FUZZ_CHECK(run_create(r, folder, &e) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_create(r, folder, &e, small_labels(), NULL) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(step_new(&s, &e, 16, 1000, NULL) == ERR_OK, "%s", err_text());
     step_init(s, 1);
     run_commit commit = {.position = {.step = 2, .epoch = 1, .evaluations = 1}};

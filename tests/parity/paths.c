@@ -185,7 +185,7 @@ int main(int argc, char **argv) {
     run r;
     log_set_level(LOG_WARN);
     openblas_set_num_threads(1);
-    err e = argc == 3 ? run_open(&r, argv[1], NULL) : err_fail(ERR_USAGE, "usage: parity_paths RUN RESULTS");
+    err e = argc == 3 ? run_open(&r, argv[1]) : err_fail(ERR_USAGE, "usage: parity_paths RUN RESULTS");
     if (!e) {
         codes c = {.portions = r.experiment.data.portions};
         e = read_codes(&c, argv[2]);

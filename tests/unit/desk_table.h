@@ -8,6 +8,7 @@
 #include "bits/pack.h"
 #include "decoder_server/serve/desk.h"
 #include "tests/unit/every_path.h"
+#include "tests/unit/some_labels.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -145,7 +146,7 @@ static inline void make_run(table *t) {
     char path[FILE_PATH_MAX];
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &e), ERR_OK);
     assert_int_equal(file_path(path, sizeof path, "%s/run", t->folder), ERR_OK);
-    assert_int_equal(run_create(&t->run, path, &e), ERR_OK);
+    assert_int_equal(run_create(&t->run, path, &e, some_labels(&e), NULL), ERR_OK);
     assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
     experiment_describe_head(&e, &s, classes, &spec);
     nn_net_options options = {.max_rows = 1};

@@ -213,6 +213,7 @@ static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
     Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
     w.protocol = MESSAGE_PROTOCOL;
     w.run = f->run.id;
+    w.training = f->run.identity.training;
     w.mode = mode;
     w.experiment = text;
     encoder_disconnected(f->nodes[k].encoder);
@@ -223,7 +224,6 @@ static inline void open_fleet(fleet *f, zoo_decision decision, size_t threads) {
     *f = (fleet){.now_ns = 1000000000};
     log_set_level(LOG_NONE);
     experiment e = row_1(decision);
-    assert_int_equal(run_create(&f->run, in_folder("run"), &e), ERR_OK);
     f->labels = (labels){.dataset = "mnist",
                          .split = {SPLIT_RUNS, NODES, 1, 28, 28},
                          .classes = 10,
@@ -235,6 +235,9 @@ static inline void open_fleet(fleet *f, zoo_decision decision, size_t threads) {
             f->labels.values[part][i] = (uint8_t)(i % 10);
         }
     }
+    f->labels.portion_digests = calloc(NODES, sizeof *f->labels.portion_digests);
+    assert_non_null(f->labels.portion_digests);
+    assert_int_equal(run_create(&f->run, in_folder("run"), &e, &f->labels, NULL), ERR_OK);
     assert_int_equal(lanes_new(&f->lanes, threads, true), ERR_OK);
     assert_int_equal(arena_init(&f->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {

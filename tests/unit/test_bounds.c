@@ -501,7 +501,7 @@ static void try_case(const uint32_t choice[AXES], outcomes *o) {
     bool is_coded = strcmp(axes[CODING].values[choice[CODING]], "range") == 0;
     local_options options = {data, 2, is_coded ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED};
     run r;
-    assert_int_equal(run_create(&r, in_folder("run"), &c.experiment), ERR_OK);
+    assert_int_equal(run_create(&r, in_folder("run"), &c.experiment, &c.labels, NULL), ERR_OK);
     err failed = local_run(&r, &c.labels, &options);
     if (failed) {
         assert_ended_by_name(failed, choice);

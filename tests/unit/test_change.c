@@ -15,7 +15,7 @@ static model *make_model(table *t, const char *name, uint64_t step, uint64_t see
     e.encoder.bits = bits;
     e.rounds.bits[1] = bits - e.rounds.bits[0];
     assert_int_equal(file_path(path, sizeof path, "%s/%s", t->folder, name), ERR_OK);
-    assert_int_equal(run_create(&r, path, &e), ERR_OK);
+    assert_int_equal(run_create(&r, path, &e, some_labels(&e), NULL), ERR_OK);
     assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
     experiment_describe_head(&e, &s, classes, &spec);
     nn_net_options options = {.max_rows = 1};

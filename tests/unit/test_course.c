@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "tests/unit/folder.h"
+#include "tests/unit/some_labels.h"
 
 enum { BATCHES = 10 };
 
@@ -21,7 +22,7 @@ static void create(run *r) {
     log_set_level(LOG_NONE);
     snprintf(path, sizeof path, "%s/run", folder);
     assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
-    assert_int_equal(run_create(r, path, &e), ERR_OK);
+    assert_int_equal(run_create(r, path, &e, some_labels(&e), NULL), ERR_OK);
 }
 
 /* An epoch ends with so many percent; its commit fails where there is no room. */
@@ -71,7 +72,7 @@ static void a_period_takes_as_long_as_its_parts(void **state) {
     char error[COURSE_ERROR_MAX] = "";
     const run_commit next = {.position = at};
     course_commit(&r, &next, false, error);
-    assert_int_equal(run_open(&again, r.folder, &r.experiment), ERR_OK);
+    assert_int_equal(run_open(&again, r.folder), ERR_OK);
     assert_true(again.last.position.seconds == 2);
     at.seconds += 5;
     end_epoch(&r, &at, 10, true);

@@ -1,5 +1,4 @@
 /* Experiments that are well: what a file says is what is read, and the resolved copy says the same. */
-#include "base/digest.h"
 #include "base/file.h"
 #include "tests/unit/experiments.h"
 
@@ -67,7 +66,6 @@ static void assert_same_training(const experiment *a, const experiment *b) {
 static void assert_resolves(const experiment *e) {
     size_t length, length_again;
     experiment copy;
-    uint64_t run, run_again;
     assert_int_equal(experiment_write(e, resolved, &length), ERR_OK);
     assert_in_range(length, 1, EXPERIMENT_TEXT_MAX);
     if (parse_text(resolved, length, &copy)) {
@@ -79,9 +77,9 @@ static void assert_resolves(const experiment *e) {
     assert_int_equal(experiment_write(&copy, again, &length_again), ERR_OK);
     assert_int_equal(length, length_again);
     assert_memory_equal(resolved, again, length);
-    assert_int_equal(experiment_run_id(e, &run), ERR_OK);
-    assert_int_equal(experiment_run_id(&copy, &run_again), ERR_OK);
-    assert_true(run == run_again);
+    bool is_same;
+    assert_int_equal(experiment_compare(e, &copy, &is_same), ERR_OK);
+    assert_true(is_same);
 }
 
 static void check_shipped(const char *file) {
@@ -241,13 +239,12 @@ static void numbers_survive_the_resolved_copy(void **state) {
     }
 }
 
-static void the_run_changes_with_every_value(void **state) {
+static void every_value_makes_another(void **state) {
     (void)state;
-    uint64_t runs[ALL_KEYS + 1];
+    static experiment all[ALL_KEYS + 1];
     size_t count = 0;
-    experiment e;
-    must_parse(NULL, 0, &e);
-    assert_int_equal(experiment_run_id(&e, &runs[count++]), ERR_OK);
+    bool is_same;
+    must_parse(NULL, 0, &all[count++]);
     for (size_t i = 0; i < ALL_KEYS; i++) {
         char path[64];
         path_of(&all_keys[i], path, sizeof path);
@@ -255,37 +252,21 @@ static void the_run_changes_with_every_value(void **state) {
         if (!to.value) {
             continue;
         }
-        must_parse(&to, 1, &e);
-        assert_resolves(&e);
-        assert_int_equal(experiment_run_id(&e, &runs[count]), ERR_OK);
+        must_parse(&to, 1, &all[count]);
+        assert_resolves(&all[count]);
         for (size_t k = 0; k < count; k++) {
-            if (runs[k] == runs[count]) {
-                fail_msg("%s: %s does not change the run", path, to.value);
+            assert_int_equal(experiment_compare(&all[k], &all[count], &is_same), ERR_OK);
+            if (is_same) {
+                fail_msg("%s: %s does not make another", path, to.value);
             }
         }
         count++;
     }
+    experiment e;
     const change kind[] = {{"optimiser.kind", "adam"}, {"optimiser.momentum", "0"}, {"optimiser.weight_decay", "0"}};
     must_parse(kind, 3, &e);
-    assert_int_equal(experiment_run_id(&e, &runs[count]), ERR_OK);
-    assert_true(runs[count] != runs[0]);
-}
-
-/* By hand: the first eight bytes of SHA-256 over the resolved text, big-endian. */
-static void the_run_is_the_texts_digest(void **state) {
-    (void)state;
-    experiment e;
-    size_t length;
-    uint8_t digest[DIGEST_BYTES];
-    char hex[DIGEST_HEX], run_hex[17];
-    uint64_t run;
-    must_parse(NULL, 0, &e);
-    assert_int_equal(experiment_write(&e, resolved, &length), ERR_OK);
-    assert_int_equal(digest_bytes(resolved, length, digest), ERR_OK);
-    digest_hex(digest, hex);
-    assert_int_equal(experiment_run_id(&e, &run), ERR_OK);
-    snprintf(run_hex, sizeof run_hex, "%016llx", (unsigned long long)run);
-    assert_memory_equal(run_hex, hex, 16);
+    assert_int_equal(experiment_compare(&all[0], &e, &is_same), ERR_OK);
+    assert_false(is_same);
 }
 
 static void a_text_of_the_largest_size_is_read(void **state) {
@@ -367,8 +348,7 @@ int main(void) {
         cmocka_unit_test(a_key_that_is_gone_is_read_where_it_was_off),
         cmocka_unit_test(titles_survive_the_resolved_copy),
         cmocka_unit_test(numbers_survive_the_resolved_copy),
-        cmocka_unit_test(the_run_changes_with_every_value),
-        cmocka_unit_test(the_run_is_the_texts_digest),
+        cmocka_unit_test(every_value_makes_another),
         cmocka_unit_test(a_text_of_the_largest_size_is_read),
         cmocka_unit_test(the_longest_resolved_copy_fits),
         cmocka_unit_test(nets_follow_from_it),

@@ -46,7 +46,9 @@ static int drop_data(void **state) {
 static job *job_of(const experiment *e, const char *state) {
     job *j;
     assert_int_equal(experiment_check(e), ERR_OK);
-    assert_int_equal(job_new(&j, e, 1, true, data, in_folder(state), NULL), ERR_OK);
+    static store_quota quota = {.max_bytes = UINT64_MAX};
+    job_config config = {.data = data, .state = in_folder(state), .quota = &quota, .run = 1, .trains = true};
+    assert_int_equal(job_new(&j, e, &config), ERR_OK);
     job_init(j);
     job_set_step(j, TRAIN / 10);
     return j;

@@ -112,7 +112,7 @@ static void open_hall(hall *h, const labels *l, bool by_certificate) {
     log_set_level(LOG_NONE);
     memset(h, 0, sizeof *h);
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);
-    config = (peers_config){&h->experiment, 0x1234, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l, by_certificate};
+    config = (peers_config){&h->experiment, 0x1234, 0x5678, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l, by_certificate};
     assert_int_equal(arena_init(&h->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     assert_int_equal(peers_new(&h->peers, &config, &events, &h->worker), ERR_OK);
 }
@@ -242,14 +242,14 @@ static void a_good_hello_is_welcome(void **state) {
     const Fewbit__Welcome *w = sent(h, 1, 1026).body.welcome;
     assert_int_equal(w->protocol, 1);
     assert_int_equal(w->run, 0x1234);
+    assert_int_equal(w->training, 0x5678);
     assert_int_equal(w->mode, FEWBIT__MODE__MODE_SERVE);
     assert_int_equal(w->heartbeat_ms, HEARTBEAT);
     experiment e;
-    uint64_t theirs, ours;
+    bool is_same;
     assert_int_equal(experiment_parse("the welcome", w->experiment, strlen(w->experiment), &e), ERR_OK);
-    assert_int_equal(experiment_run_id(&e, &theirs), ERR_OK);
-    assert_int_equal(experiment_run_id(&h->experiment, &ours), ERR_OK);
-    assert_true(theirs == ours);
+    assert_int_equal(experiment_compare(&e, &h->experiment, &is_same), ERR_OK);
+    assert_true(is_same);
     assert_int_equal(h->joined[2], 1);
     assert_string_equal(h->name, "carol");
     assert_true(peers_is_here(h->peers, 2));

@@ -89,7 +89,7 @@ static int make_everything(void **state) {
                          .samples = {TRAIN, TEST}};
     err e = dataset_find("mnist", &mnist);
     e = e ? e : experiment_split(&small, &parts, &classes);
-    e = e ? e : run_create(&trained, in_folder("run"), &small);
+    e = e ? e : run_create(&trained, in_folder("run"), &small, &truth, NULL);
     e = e ? e : run_add_evaluation(&trained, &(run_evaluation){.epoch = 1});
     e = e ? e : commit_head(&trained);
     e = e ? e : portion_write(in_folder("portion"), &info, train, test);
@@ -233,7 +233,7 @@ static err read_idx(void) {
 
 static err open_run(void) {
     run r;
-    err e = run_open(&r, in_folder("run"), &small);
+    err e = run_open(&r, in_folder("run"));
     if (!e) {
         run_close(&r);
     }
@@ -395,9 +395,18 @@ static err run_encoder(void) {
     welcome.experiment = text;
     Fewbit__Restore fresh = FEWBIT__RESTORE__INIT, back = FEWBIT__RESTORE__INIT;
     fresh.fresh = true;
+    static float zeros[4];
+    Fewbit__Batch batch = FEWBIT__BATCH__INIT;
+    batch.count = 1;
+    Fewbit__Gradients gradients = FEWBIT__GRADIENTS__INIT;
+    gradients.count = 1;
+    gradients.values = (ProtobufCBinaryData){sizeof zeros, (uint8_t *)zeros};
     Fewbit__Save save = FEWBIT__SAVE__INIT;
+    save.step = back.step = 1;
     failed = answer_to(e, MESSAGE_WELCOME, &welcome.base);
     failed = failed ? failed : answer_to(e, MESSAGE_RESTORE, &fresh.base);
+    failed = failed ? failed : answer_to(e, MESSAGE_BATCH, &batch.base);
+    failed = failed ? failed : answer_to(e, MESSAGE_GRADIENTS, &gradients.base);
     failed = failed ? failed : answer_to(e, MESSAGE_SAVE, &save.base); /* a failure goes to the server, as Saved */
     failed = failed ? failed : answer_to(e, MESSAGE_RESTORE, &back.base);
     encoder_free(e);

@@ -1,0 +1,41 @@
+/* The identity of a run: everything that makes its model. RUN/identity.json keeps it beside experiment.yaml:
+ *
+ *   {"run", "training", "train_samples", "test_samples", "labels", "portions", "portion_digests": [hex, ...],
+ *    "weights": null or {"file", "sha256"}}
+ *
+ * "run" is 16 hex digits: the first 8 bytes of SHA-256 over the text of experiment.yaml (so over --epochs, --seed and
+ * --precision too), the numbers of samples, the digest of the labels, that of every portion, and that of the weights
+ * the classifier begins with. "training" is a random number, another one for each folder: two trainings of one run give
+ * the same model, but one may be stopped where the other goes on. Where and on how many threads it is trained is no
+ * part of it. */
+#ifndef FEWBIT_DATA_RUN_IDENTITY_H
+#define FEWBIT_DATA_RUN_IDENTITY_H
+
+#include "base/file.h"
+#include "data/labels.h"
+
+typedef struct run_identity {
+    uint64_t run, training;
+    uint32_t samples[2];     /* by enum dataset_part */
+    char labels[DIGEST_HEX]; /* over the training samples' labels, then the test samples' */
+    uint32_t portions;
+    char portion_digests[SPLIT_PORTIONS_MAX][DIGEST_HEX];
+    char weights_file[FILE_PATH_MAX]; /* as it was named; "": no weights */
+    uint8_t weights[DIGEST_BYTES];
+} run_identity;
+
+/* What a training on these labels is of, with a training number of its own; without weights, not sealed. */
+err run_identity_of(run_identity *i, const labels *l);
+
+/* Sets `run`, from the text of the experiment and all the rest. */
+err run_identity_seal(run_identity *i, const void *text, size_t length);
+
+err run_identity_write(const run_identity *i, const char *folder);
+
+/* Reads that of a run's folder; ERR_INPUT where it is not of the text of its experiment.yaml. */
+err run_identity_read(run_identity *i, const char *folder, const void *text, size_t length);
+
+/* Whether a run is of the data that is wanted; else ERR_INPUT names what differs. */
+err run_identity_check_data(const run_identity *i, const run_identity *wanted, const char *folder);
+
+#endif
