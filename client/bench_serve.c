@@ -4,7 +4,6 @@
 #include "client/http.h"
 #include "client/load_codes.h"
 #include "client/load_http.h"
-#include "client/stop.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -179,7 +178,6 @@ err bench_serve_main(int argc, char **argv) {
     json_t *report = NULL;
     e = e ? e : http_new(&h, o.server, TIMEOUT_MS);
     e = e ? e : http_read_token(h, o.token_file);
-    stop_catch();
     e = e ? e : run_load(&o, h, &report);
     if (!e && o.json) {
         json_dumpf(report, stdout, JSON_INDENT(2));

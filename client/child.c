@@ -1,23 +1,25 @@
 #include "client/child.h"
 
 #include "base/file.h"
-#include "client/stop.h"
+#include "base/interrupt.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
 
-enum { LOG_BYTES_MAX = 1 << 20, FOLDERS_OPEN_MAX = 16 };
+enum { LOG_BYTES_MAX = 1 << 20, FOLDERS_OPEN_MAX = 16, STOP_MS = 10000 };
 
 /* The environment without the options of this project's programs (base/options.h), which are meant for this process,
  * but for those of the log. malloc; NULL: no memory. */
@@ -39,11 +41,13 @@ static char **environment_for_others(void) {
     return all;
 }
 
-/* In the child: becomes the program, which ends when this process does, however that ends. Tells `report` why not. */
+/* In the child: becomes the program, which ends when this process does, however that ends. It has a process group of
+ * its own, so that a terminal's Ctrl-C is told once, by this process. Tells `report` why not. */
 static _Noreturn void become(const char *const argv[], char **environment, const int files[3], pid_t parent,
                              int report) {
-    signal(SIGTERM, SIG_DFL); /* this process's handler would swallow what comes before the program */
-    signal(SIGINT, SIG_DFL);
+    interrupt_forget();
+    interrupt_unblock();
+    setpgid(0, 0);
     bool is_ready = prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
     for (int i = 0; i < 3 && is_ready; i++) {
         is_ready = (files[i] == i ? fcntl(i, F_SETFD, 0) : dup2(files[i], i)) >= 0;
@@ -72,11 +76,13 @@ static err start_with(const char *const argv[], char **environment, const int fi
     if (pipe2(report, O_CLOEXEC)) {
         return err_system(ERR_IO, "cannot start %s", argv[0]);
     }
+    interrupt_block(); /* what comes between fork and exec is this process's, not the child's */
     *pid = fork();
     if (*pid == 0) {
         become(argv, environment, files, parent, report[1]);
     }
     int failure = *pid < 0 ? errno : 0;
+    interrupt_unblock();
     close(report[1]);
     failure = failure ? failure : read_failure(report[0]);
     close(report[0]);
@@ -105,13 +111,35 @@ static err start(const char *const argv[], const char *log, pid_t *pid) {
     return e;
 }
 
+/* Waits for its end, so long at most; false: it goes on. `watched` is a descriptor of it. */
+static bool has_ended(int watched, int ms) {
+    struct pollfd ends = {.fd = watched, .events = POLLIN};
+    return poll(&ends, 1, ms) > 0;
+}
+
+/* Until it ends or this process is asked to stop. */
+static void watch_child(int watched) {
+    struct pollfd waits[] = {{.fd = watched, .events = POLLIN}, {.fd = interrupt_descriptor(), .events = POLLIN}};
+    while (!interrupt_asked() && !waits[0].revents) {
+        poll(waits, 2, -1);
+    }
+}
+
+/* Asked to stop, it is told so, and ended when it takes too long. */
 static int wait_for(pid_t pid) {
-    int status = 0;
-    do {
-        if (stop_asked()) {
-            kill(pid, SIGTERM);
-        }
-    } while (waitpid(pid, &status, 0) < 0 && errno == EINTR);
+    int status = 0, watched = pidfd_open(pid, 0);
+    if (watched >= 0) {
+        watch_child(watched);
+    }
+    if (watched < 0 || interrupt_asked()) {
+        kill(pid, SIGTERM);
+    }
+    if (watched >= 0 && interrupt_asked() && !has_ended(watched, STOP_MS)) {
+        kill(pid, SIGKILL);
+    }
+    close(watched);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
     return status;
 }
 
@@ -149,7 +177,7 @@ err child_run(const char *const argv[], const char *log) {
         return e;
     }
     int status = wait_for(pid);
-    if (stop_asked()) {
+    if (interrupt_asked()) {
         return err_fail(ERR_STOPPED, "stopped while %s ran", argv[0]);
     }
     return status == 0 ? ERR_OK : failed(argv[0], status, log);

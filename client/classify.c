@@ -1,9 +1,9 @@
 #include "client/classify.h"
 
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/options.h"
 #include "client/http.h"
-#include "client/stop.h"
 #include "data/idx.h"
 
 #include <errno.h>
@@ -108,10 +108,8 @@ static void count(tally *t, const json_t *answer, int truth) {
 static err classify_one(session *s, const char *image, const http_body *body, int truth) {
     long status = 0;
     json_t *answer = NULL;
-    if (stop_asked()) {
-        return err_fail(ERR_STOPPED, "stopped before %s", image);
-    }
-    err e = http_call(s->http, "/v1/classify", body, &status, &answer);
+    err e = interrupt_check();
+    e = e ? e : http_call(s->http, "/v1/classify", body, &status, &answer);
     if (e) {
         return e == ERR_REFUSED ? err_prefix(e, "%s", image) : e;
     }
@@ -127,8 +125,8 @@ static err classify_one(session *s, const char *image, const http_body *body, in
     }
     if (!e) {
         count(&s->tally, answer, truth);
+        e = fflush(stdout) == 0 ? ERR_OK : err_system(ERR_IO, "standard output");
     }
-    fflush(stdout);
     json_decref(answer);
     return e;
 }
@@ -226,7 +224,6 @@ static err classify_all(const classify_options *o) {
     err e = s.tally.ms ? http_new(&s.http, o->server, o->timeout_ms) : err_fail(ERR_MEMORY, "no memory to count");
     e = e ? e : http_read_token(s.http, o->token_file);
     e = e ? e : read_labels(&s);
-    stop_catch();
     for (int i = 0; i < o->image_count && !e; i++) {
         const char *colon = strrchr(o->images[i], ':');
         e = colon && !file_exists(o->images[i]) ? classify_idx(&s, o->images[i], colon)

@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "client/sources.h"
-#include "client/stop.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -85,7 +84,6 @@ err data_get_main(int argc, char **argv) {
                g.set->editions[edition]);
         return ERR_OK;
     }
-    stop_catch();
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         return err_fail(ERR_INTERNAL, "libcurl could not be started");
     }

@@ -1,6 +1,7 @@
 #include "client/data_split.h"
 
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/options.h"
 #include "data/dataset.h"
 #include "data/labels.h"
@@ -185,7 +186,8 @@ static err write_all(job *j) {
     }
     err e = ERR_OK;
     for (uint32_t i = 0; i < portions && !e; i++) {
-        e = write_node(j, i);
+        e = interrupt_check();
+        e = e ? e : write_node(j, i);
     }
     e = e ? e : file_path(folder, sizeof folder, "%s/server", j->to);
     return e ? e : labels_write(folder, &j->about);

@@ -1,6 +1,6 @@
 #include "client/download.h"
 
-#include "client/stop.h"
+#include "base/interrupt.h"
 #include "client/transfer_bar.h"
 
 #include <curl/curl.h>
@@ -48,7 +48,7 @@ static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off
     (void)up_now;
     transfer *t = context;
     transfer_bar_show(&t->shown, t->have, total > 0 ? t->before + (uint64_t)total : 0);
-    return stop_asked();
+    return interrupt_asked();
 }
 
 static void set_options(CURL *curl, transfer *t, char reason[CURL_ERROR_SIZE]) {

@@ -1,6 +1,7 @@
 #include "client/http.h"
 
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/utf8.h"
 
 #include <curl/curl.h>
@@ -81,6 +82,11 @@ static size_t take_answer(char *bytes, size_t size, size_t count, void *context)
     return length;
 }
 
+static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now) {
+    (void)context, (void)total, (void)now, (void)up_total, (void)up_now;
+    return interrupt_asked();
+}
+
 static err build_url(const http *h, const char *path, char url[URL_MAX]) {
     size_t length = strlen(h->server);
     length -= length > 0 && h->server[length - 1] == '/';
@@ -98,6 +104,8 @@ static void prepare(http *h, const char *url, const http_body *body, struct curl
     curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, take_answer);
     curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, h);
     curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(h->curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(h->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     if (body) {
         curl_easy_setopt(h->curl, CURLOPT_POSTFIELDSIZE, (long)body->length);
         curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, body->bytes);
@@ -121,7 +129,8 @@ static err perform(http *h, const char *url, const http_body *body, long *status
     CURLcode code = curl_easy_perform(h->curl);
     curl_slist_free_all(headers);
     if (code != CURLE_OK) {
-        return err_fail(ERR_NETWORK, "%s: %s", url, curl_easy_strerror(code));
+        return err_fail(code == CURLE_ABORTED_BY_CALLBACK ? ERR_STOPPED : ERR_NETWORK, "%s: %s", url,
+                        curl_easy_strerror(code));
     }
     curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, status);
     return ERR_OK;

@@ -1,9 +1,9 @@
 #include "client/load_codes.h"
 
 #include "base/clock.h"
+#include "base/interrupt.h"
 #include "client/latency.h"
 #include "client/stand_in.h"
-#include "client/stop.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -189,7 +189,7 @@ static void push(codes_run *r, uint64_t now_ns) {
 
 static void go_on(codes_run *r) {
     uint64_t now_ns = clock_now_ns();
-    if (stop_asked()) {
+    if (interrupt_asked()) {
         fail(r, err_fail(ERR_STOPPED, "stopped"));
     } else if (r->start_ns) {
         push(r, now_ns);
@@ -244,7 +244,10 @@ static json_t *report_of(codes_run *r) {
 err load_codes_run(const load_codes *load, json_t **report) {
     static codes_run r; /* one a process */
     r = (codes_run){.load = load};
-    uv_loop_init(&r.loop);
+    int status = uv_loop_init(&r.loop);
+    if (status < 0) {
+        return err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
+    }
     uv_timer_init(&r.loop, &r.turn);
     r.turn.data = &r;
     uv_timer_start(&r.turn, on_turn, TURN_MS, TURN_MS);

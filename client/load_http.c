@@ -1,9 +1,9 @@
 #include "client/load_http.h"
 
 #include "base/clock.h"
+#include "base/interrupt.h"
 #include "base/rng.h"
 #include "client/latency.h"
-#include "client/stop.h"
 
 #include <curl/curl.h>
 #include <math.h>
@@ -237,7 +237,7 @@ static err go(run *r) {
     for (uint64_t now_ns = r->start_ns;
          !e && (now_ns < r->end_ns || ((r->busy > 0 || is_due(r, now_ns)) && now_ns < last_ns));
          now_ns = clock_now_ns()) {
-        if (stop_asked()) {
+        if (interrupt_asked()) {
             return err_fail(ERR_STOPPED, "stopped after %llu answers", (unsigned long long)r->answered);
         }
         start_due(r);

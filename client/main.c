@@ -1,5 +1,7 @@
 /* fewbit: the tool for people and scripts. */
+#include "base/interrupt.h"
 #include "base/options.h"
+#include "base/process.h"
 #include "client/bench_serve.h"
 #include "client/classify.h"
 #include "client/data_get.h"
@@ -69,7 +71,8 @@ static err dispatch(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    argp_err_exit_status = 2;
+    err e = process_start();
+    interrupt_hang_up_stops();
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0)) {
         print_usage(stdout);
         return 0;
@@ -78,9 +81,6 @@ int main(int argc, char **argv) {
         puts(argp_program_version);
         return 0;
     }
-    err e = dispatch(argc, argv);
-    if (e) {
-        fprintf(stderr, "fewbit: %s\n", err_text());
-    }
-    return err_exit_code(e);
+    e = e ? e : dispatch(argc, argv);
+    return process_end(e && e != ERR_STOPPED && interrupt_asked() ? err_prefix(ERR_STOPPED, "stopped") : e);
 }

@@ -6,7 +6,6 @@
 #include "client/frontier.h"
 #include "client/gnuplot.h"
 #include "client/plot_script.h"
-#include "client/stop.h"
 
 #include <errno.h>
 #include <string.h>
@@ -129,6 +128,5 @@ err plot_main(int argc, char **argv) {
     if (e) {
         return e;
     }
-    stop_catch();
     return o.frontier ? frontier_draw(o.runs, o.count, o.experiments, o.to ? o.to : o.runs[0]) : plot(&o);
 }

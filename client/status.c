@@ -1,18 +1,17 @@
 #include "client/status.h"
 
 #include "base/clock.h"
+#include "base/interrupt.h"
 #include "base/options.h"
 #include "client/http.h"
-#include "client/stop.h"
 #include "client/watch.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
 
 enum { KEY_SERVER = 256, KEY_WAIT, KEY_WATCH, KEY_TOKEN_FILE };
-enum { TIMEOUT_MS = 5000, PAUSE_NS = 50000000, STATUS_OK = 200 };
+enum { TIMEOUT_MS = 5000, PAUSE_MS = 50, STATUS_OK = 200 };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
@@ -84,20 +83,19 @@ static err ask(http *h, const char *server) {
 }
 
 static err ask_until_ready(http *h, const status_options *o) {
-    const struct timespec pause = {.tv_nsec = PAUSE_NS};
     uint64_t start = clock_now_ns();
     for (;;) {
         err e = ask(h, o->server);
         if (e != ERR_REFUSED && e != ERR_NETWORK) {
             return e;
         }
-        if (stop_asked()) {
+        if (interrupt_asked()) {
             return err_fail(ERR_STOPPED, "stopped while waiting for %s", o->server);
         }
         if (clock_seconds_since(start) >= (double)o->wait_s) {
             return e;
         }
-        nanosleep(&pause, NULL);
+        interrupt_sleep(PAUSE_MS);
     }
 }
 
@@ -118,7 +116,6 @@ err status_main(int argc, char **argv) {
     }
     e = e ? e : http_new(&h, o.server, TIMEOUT_MS);
     if (!e) {
-        stop_catch();
         e = http_read_token(h, o.token_file);
     }
     if (!e) {

@@ -1,10 +1,10 @@
 #include "client/sweep.h"
 
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/options.h"
 #include "client/child.h"
-#include "client/stop.h"
 #include "client/sweep_table.h"
 #include "data/run_identity.h"
 
@@ -244,8 +244,8 @@ static err run_points(sweep *s, bool train) {
             continue;
         }
         sweep_point p;
-        e = stop_asked() ? err_fail(ERR_STOPPED, "stopped; the same command goes on")
-                         : sweep_plan_point(s->plan, i, &p);
+        e = interrupt_asked() ? err_fail(ERR_STOPPED, "stopped; the same command goes on")
+                              : sweep_plan_point(s->plan, i, &p);
         if (!e) {
             e = run_point(s, i, &p, train);
             e = e || !train ? e : write_table(s);
@@ -277,7 +277,6 @@ static err run_sweep(sweep *s) {
         return e;
     }
     find_server(s->server);
-    stop_catch();
     e = run_points(s, false); /* first, so that a table never has less than the one before */
     if (!e && s->failed == 0) {
         e = write_table(s);

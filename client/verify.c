@@ -1,6 +1,7 @@
 #include "client/verify.h"
 
 #include "base/digest.h"
+#include "base/interrupt.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -29,6 +30,7 @@ static err add_content(const char *path, gzFile file, digest_state *state) {
     int got;
     while ((got = gzread(file, piece, sizeof piece)) > 0) {
         err e = digest_add(state, piece, (size_t)got);
+        e = e ? e : interrupt_check();
         if (e) {
             return e;
         }
@@ -46,6 +48,7 @@ static err add_bytes(const char *path, FILE *file, digest_state *state) {
     size_t got;
     while ((got = fread(piece, 1, sizeof piece, file)) > 0) {
         err e = digest_add(state, piece, got);
+        e = e ? e : interrupt_check();
         if (e) {
             return e;
         }

@@ -1,17 +1,16 @@
 #include "client/watch.h"
 
 #include "base/clock.h"
-#include "client/stop.h"
+#include "base/interrupt.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { STATUS_OK = 200, PIECE_NS = 50000000, PORTIONS_MAX = 64, NAME_WIDTH = 20 };
+enum { STATUS_OK = 200, PORTIONS_MAX = 64, NAME_WIDTH = 20 };
 
 static const double SLOW_SECONDS = 0.5;
 
@@ -204,28 +203,22 @@ static err show(watch *w) {
     return e;
 }
 
-static void rest(int64_t seconds) {
-    const struct timespec piece = {.tv_nsec = PIECE_NS};
-    uint64_t from = clock_now_ns();
-    while (!stop_asked() && clock_seconds_since(from) < (double)seconds) {
-        nanosleep(&piece, NULL);
-    }
-}
-
 err watch_server(http *h, const char *server, int64_t seconds) {
     watch w = {.http = h, .server = server, .is_terminal = isatty(STDOUT_FILENO)};
     err e = ERR_OK;
-    while (!e && !stop_asked()) {
+    while (!e && !interrupt_asked()) {
         e = show(&w);
         if (e == ERR_NETWORK) {
             printf("%s%s\n", w.is_terminal ? "\033[H\033[2J" : "", err_text());
             e = ERR_OK;
         }
-        fflush(stdout);
+        if (fflush(stdout) || ferror(stdout)) {
+            e = e ? e : err_system(ERR_IO, "standard output");
+        }
         if (!e) {
-            rest(seconds);
+            interrupt_sleep((int)(1000 * seconds));
         }
     }
     free(w.metrics);
-    return e;
+    return interrupt_asked() ? ERR_OK : e;
 }

@@ -1,6 +1,7 @@
 /* decoder_server: owns the decoder, the classifier and the labels; trains with the nodes, then serves. */
-#include "base/log.h"
+#include "base/interrupt.h"
 #include "base/options.h"
+#include "base/process.h"
 #include "decoder_server/options.h"
 #include "decoder_server/serve/serve.h"
 #include "decoder_server/then_serve.h"
@@ -35,24 +36,26 @@ static void make_room_for_files(void) {
     }
 }
 
+static err run(server_options *o) {
+    err e = tls_is_wanted(&o->tls_files) ? tls_context_new(&o->tls, &o->tls_files) : ERR_OK;
+    if (o->command == SERVER_SERVE) {
+        e = e ? e : serve_command(o);
+        return e == ERR_STOPPED ? ERR_OK : e; /* told to stop it has done its work, however far it was */
+    }
+    e = e ? e : train_command(o);
+    return e || !o->then_serve ? e : then_serve(o);
+}
+
 int main(int argc, char **argv) {
-    argp_err_exit_status = 2;
+    server_options options = {0};
+    err e = process_start();
     make_room_for_files();
     openblas_set_num_threads(1);
-    server_options options;
-    err e = server_options_parse(argc, argv, &options);
-    if (!e && tls_is_wanted(&options.tls_files)) {
-        e = tls_context_new(&options.tls, &options.tls_files);
+    e = e ? e : server_options_parse(argc, argv, &options);
+    if (options.local) {
+        interrupt_hang_up_stops();
     }
-    if (!e) {
-        e = options.command == SERVER_TRAIN ? train_command(&options) : serve_command(&options);
-    }
-    if (!e && options.then_serve) {
-        e = then_serve(&options);
-    }
+    e = e ? e : run(&options);
     tls_context_free(options.tls);
-    if (e) {
-        log_failure();
-    }
-    return err_exit_code(e);
+    return process_end(e);
 }

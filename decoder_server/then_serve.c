@@ -1,6 +1,7 @@
 #include "decoder_server/then_serve.h"
 
 #include "base/address.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -40,6 +41,11 @@ err then_serve(const server_options *o) {
         c.words[c.count++] = "--insecure";
     }
     add(&c, "--", o->run);
+    interrupt_block();
+    err e = interrupt_check();
+    if (e) {
+        return err_prefix(e, "%s: trained; not served", o->run);
+    }
     log_info("%s: trained; serving it", o->run);
     execv("/proc/self/exe", (char *const *)(uintptr_t)c.words);
     return err_fail(ERR_IO, "the serving process cannot be started: %s", strerror(errno));

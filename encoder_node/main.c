@@ -1,6 +1,6 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
-#include "base/log.h"
 #include "base/options.h"
+#include "base/process.h"
 #include "base/slice.h"
 #include "encoder_node/options.h"
 #include "encoder_node/session.h"
@@ -44,19 +44,16 @@ static err run(const node_options *o, tls_context *tls) {
 }
 
 int main(int argc, char **argv) {
-    argp_err_exit_status = 2;
-    openblas_set_num_threads(1);
-    slice_be_short();
     node_options options;
     tls_context *tls = NULL;
-    err e = node_options_parse(argc, argv, &options);
+    err e = process_start();
+    openblas_set_num_threads(1);
+    slice_be_short();
+    e = e ? e : node_options_parse(argc, argv, &options);
     if (!e && tls_is_wanted(&options.tls_files)) {
         e = tls_context_new(&tls, &options.tls_files);
     }
     e = e ? e : run(&options, tls);
     tls_context_free(tls);
-    if (e) {
-        log_failure();
-    }
-    return err_exit_code(e);
+    return process_end(e == ERR_STOPPED ? ERR_OK : e); /* told to stop it has done its work, however far it was */
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "loop/backoff.h"
 #include "loop/signals.h"
@@ -36,7 +37,7 @@ typedef struct session {
     wire_link *link; /* NULL between connections */
     worker *worker;
     uint64_t connection;
-    bool ending;
+    bool has_signals, ending;
     char why_down[256]; /* why there is no good connection now; the server's own words where it gave some */
     char told[256];     /* the reason logged last; "" since the last good connection */
     err outcome;
@@ -102,8 +103,8 @@ static void receive_frame(session *s, const mail *m) {
 
 static void receive(void *role, const mail *m) {
     session *s = role;
-    if (s->ended) {
-        return;
+    if (s->ended || interrupt_asked()) {
+        return; /* however much waits, a stop is soon */
     }
     switch (m->kind) {
     case MAIL_UP:
@@ -192,7 +193,9 @@ static void finish(session *s, err code, const char *text) {
     s->outcome = code;
     snprintf(s->outcome_text, sizeof s->outcome_text, "%s", text);
     uv_close((uv_handle_t *)&s->retry, NULL);
-    signals_release(&s->signals);
+    if (s->has_signals) {
+        signals_release(&s->signals);
+    }
     if (s->link) {
         link_close(s->link, "the node ends");
     } else {
@@ -310,6 +313,7 @@ static err run_loop(session *s) {
     uv_timer_init(&s->loop, &s->retry);
     s->retry.data = s;
     err e = signals_catch(&s->signals, &s->loop, on_stop, s);
+    s->has_signals = !e;
     e = e || !s->config->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->config->tls);
     if (!e && s->config->source != SOURCE_NONE) {
         e = source_new(&s->source, s->config->source, s->config->encoder.data, on_portions, s);
@@ -340,23 +344,37 @@ static void drain_loop(session *s) {
     uv_run(&s->loop, UV_RUN_DEFAULT);
 }
 
+static err with_loop(session *s) {
+    int status = uv_loop_init(&s->loop);
+    if (status < 0) {
+        return err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
+    }
+    err e = run_loop(s);
+    char text[512];
+    snprintf(text, sizeof text, "%s", e ? err_text() : "");
+    drain_loop(s);
+    if (uv_loop_close(&s->loop) != 0) {
+        log_warn("the loop did not close clean");
+    }
+    return e ? err_fail(e, "%s", text) : ERR_OK;
+}
+
 err session_run(const session_config *config) {
     static session s; /* one a process: too large for the stack, and its address must not change */
     s = (session){.config = config};
     backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
     encoder_host host = {send_message, &s};
     err e = encoder_new(&s.encoder, &config->encoder, &host);
-    e = e ? e : arena_init(&s.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (e) {
         return e;
     }
-    mark_away(&s);
-    uv_loop_init(&s.loop);
-    e = run_loop(&s);
-    drain_loop(&s);
-    if (uv_loop_close(&s.loop) != 0) {
-        log_warn("the loop did not close clean");
+    e = arena_init(&s.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    if (e) {
+        encoder_free(s.encoder);
+        return e;
     }
+    mark_away(&s);
+    e = with_loop(&s);
     encoder_free(s.encoder);
     arena_free(&s.unpacked);
     return e || !s.outcome ? e : err_fail(s.outcome, "%s", s.outcome_text);

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 #include "bits/decision.h"
 #include "decoder_server/serve/answers.h"
@@ -128,14 +129,15 @@ static void fill_piece(classifier *c, uint32_t round, uint32_t first, uint32_t c
     }
 }
 
-static void fill_table(classifier *c, uint32_t round, size_t bytes, const atomic_bool *gives_up) {
+static err fill_table(classifier *c, uint32_t round, size_t bytes) {
     uint32_t size = answers_size(c->tables[round]),
              piece = (uint32_t)(c->net_rows < CLASSIFIER_ROWS ? c->net_rows : CLASSIFIER_ROWS);
     double mib = (double)bytes / (1 << 20), told = 0;
     uint64_t from = clock_now_ns();
     for (uint32_t done = 0; done < size;) {
-        if (gives_up && atomic_load(gives_up)) {
-            return;
+        err e = interrupt_check();
+        if (e) {
+            return e;
         }
         uint32_t count = size - done < piece ? size - done : piece;
         fill_piece(c, round, done, count);
@@ -145,7 +147,7 @@ static void fill_table(classifier *c, uint32_t round, size_t bytes, const atomic
             log_info("table of answers: %u codewords, %.1f MiB; to fill it would take %.0f s, so each is kept as it is "
                      "first seen",
                      size, mib, expected);
-            return;
+            return ERR_OK;
         }
         if (seconds - told >= 1) {
             told = seconds;
@@ -153,6 +155,7 @@ static void fill_table(classifier *c, uint32_t round, size_t bytes, const atomic
         }
     }
     log_info("table of answers: %u codewords, %.1f MiB, filled in %.2f s", size, mib, clock_seconds_since(from));
+    return ERR_OK;
 }
 
 /* The shortest codewords first, as long as there is room. */
@@ -167,7 +170,7 @@ static err make_tables(classifier *c, const classifier_options *options) {
         e = answers_new(&c->tables[round], bits, c->classes);
         if (!e) {
             c->counters.table_bytes += bytes;
-            fill_table(c, round, bytes, options->gives_up);
+            e = fill_table(c, round, bytes);
         }
     }
     return e;

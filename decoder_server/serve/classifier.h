@@ -16,18 +16,15 @@
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/seen.h"
 
-#include <stdatomic.h>
-
 typedef struct classifier classifier;
 
 enum { CLASSIFIER_ROWS = 1000 };
 
 typedef struct classifier_options {
-    size_t answers_bytes;        /* the most that the tables may take; 0: none */
-    size_t seen_bytes;           /* the most that the cache may take; 0: none */
-    bool by_round;               /* samples may have come in part: a table for each round, where there is room */
-    bool plain;                  /* the nets layer by layer, as they were trained */
-    const atomic_bool *gives_up; /* once true, no more is filled into a table; may be NULL */
+    size_t answers_bytes; /* the most that the tables may take; 0: none */
+    size_t seen_bytes;    /* the most that the cache may take; 0: none */
+    bool by_round;        /* samples may have come in part: a table for each round, where there is room */
+    bool plain;           /* the nets layer by layer, as they were trained */
 } classifier_options;
 
 /* What a codeword means. */

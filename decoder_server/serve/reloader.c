@@ -1,20 +1,19 @@
 #include "decoder_server/serve/reloader.h"
 
 #include "base/log.h"
+#include "loop/background.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct reloader {
     reloader_config config;
     uv_loop_t *loop;
-    uv_work_t work;
     model_identity known, candidate;
     bool is_under_way, is_wanted_again;
-    bool is_loading, is_closed; /* the pool's thread has the middle part */
-    atomic_bool gives_up;
-    /* What the pool's thread found. */
+    background *loading; /* NULL: nothing is loaded now */
+    bool is_closed;
+    /* What was found in the background. */
     model *loaded;
     err code;
     char text[512];
@@ -26,10 +25,8 @@ err reloader_new(reloader **out, uv_loop_t *loop, const reloader_config *config,
         return err_fail(ERR_MEMORY, "no memory to reload");
     }
     r->config = *config;
-    r->config.classifier.gives_up = &r->gives_up;
     r->loop = loop;
     r->known = *first;
-    r->work.data = r;
     *out = r;
     return ERR_OK;
 }
@@ -42,17 +39,16 @@ static void finish(reloader *r, err code, const char *text) {
     }
 }
 
-/* On a thread of the pool. */
-static void load(uv_work_t *work) {
-    reloader *r = work->data;
+/* In the background. */
+static void load(void *context) {
+    reloader *r = context;
     r->code = model_open(&r->loaded, r->config.folder, &r->known, &r->config.classifier);
     snprintf(r->text, sizeof r->text, "%s", r->code ? err_text() : "");
 }
 
-static void on_loaded(uv_work_t *work, int status) {
-    reloader *r = work->data;
-    (void)status;
-    r->is_loading = false;
+static void on_loaded(void *context) {
+    reloader *r = context;
+    r->loading = NULL;
     if (r->is_closed) {
         model_free(r->loaded);
         free(r);
@@ -76,12 +72,12 @@ err reloader_start(reloader *r) {
     if (r->is_under_way) {
         return err_fail(ERR_FULL, "another reload is under way");
     }
-    if (uv_queue_work(r->loop, &r->work, load, on_loaded) != 0) {
-        return err_fail(ERR_MEMORY, "no memory to reload");
+    err e = background_start(&r->loading, r->loop, load, on_loaded, r);
+    if (!e) {
+        r->is_under_way = true;
+        r->is_wanted_again = false;
     }
-    r->is_under_way = r->is_loading = true;
-    r->is_wanted_again = false;
-    return ERR_OK;
+    return e;
 }
 
 void reloader_ask(void *context) {
@@ -106,8 +102,7 @@ void reloader_close(reloader *r) {
         return;
     }
     r->is_closed = true;
-    atomic_store(&r->gives_up, true);
-    if (!r->is_loading) {
+    if (!r->loading) {
         free(r);
     }
 }

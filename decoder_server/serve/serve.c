@@ -460,8 +460,10 @@ static err serve_run(serving *s) {
     err e = dataset_find(s->run.experiment.data.set, &s->set);
     e = e ? e : experiment_split(&s->run.experiment, &s->split, &classes);
     e = e ? e : start_worker_side(s);
-    if (!e) {
-        uv_loop_init(&s->loop);
+    int status = e ? 0 : uv_loop_init(&s->loop);
+    if (status < 0) {
+        e = err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
+    } else if (!e) {
         e = run_loop(s);
         if (uv_loop_close(&s->loop) != 0) {
             log_warn("the loop did not close clean");

@@ -1,6 +1,7 @@
 #include "decoder_server/train/course.h"
 
 #include "base/clock.h"
+#include "base/interrupt.h"
 #include "base/log.h"
 
 #include <inttypes.h>
@@ -168,4 +169,9 @@ json_t *course_result(const run *r, const run_position *at) {
                      told_final(run_final_evaluation(r)), "epochs", (int)at->epoch, "seconds", seconds,
                      "seconds_per_epoch", at->epoch ? seconds / at->epoch : seconds, "steps", (json_int_t)at->step,
                      "history", history);
+}
+
+err course_check_interrupt(void) {
+    return interrupt_asked() ? err_fail(ERR_STOPPED, "stopped by a signal; --resume goes on from the last checkpoint")
+                             : ERR_OK;
 }

@@ -48,4 +48,7 @@ bool course_is_over(const run *r, const run_position *at);
 /* What result.json says of every training, a new reference: name, accuracies, times, history. */
 json_t *course_result(const run *r, const run_position *at);
 
+/* ERR_STOPPED once the process is asked to stop. */
+err course_check_interrupt(void);
+
 #endif

@@ -4,10 +4,10 @@
 #include "base/log.h"
 #include "decoder_server/coded.h"
 #include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/course.h"
 #include "decoder_server/train/progress.h"
 #include "encoder_node/encoder.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,13 +45,6 @@ typedef struct local {
     size_t work_tasks;
     arena unpacked;
 } local;
-
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int number) {
-    (void)number;
-    stop_asked = 1;
-}
 
 static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage *body) {
     size_t size = message_frame_size(body);
@@ -250,7 +243,8 @@ static err run_all(local *l, const local_options *options) {
     e = e ? e : lanes_new(&l->lanes, options->threads, true);
     e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     for (uint32_t k = 0; k < l->portions && !e; k++) {
-        e = open_peer(l, k, options->data, options->coding);
+        e = course_check_interrupt();
+        e = e ? e : open_peer(l, k, options->data, options->coding);
     }
     e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->lanes, false, &host);
     if (e) {
@@ -265,10 +259,8 @@ static err run_all(local *l, const local_options *options) {
     }
     err outcome = ERR_OK;
     while (!coordinator_is_over(l->coordinator, &outcome)) {
-        if (stop_asked) {
-            return err_fail(ERR_STOPPED, "stopped by a signal; --resume goes on from the last checkpoint");
-        }
-        e = run_round(l);
+        e = course_check_interrupt();
+        e = e ? e : run_round(l);
         if (e) {
             return e;
         }
@@ -295,9 +287,6 @@ static void release(local *l) {
 err local_run(run *r, const labels *labels_of_run, const local_options *options) {
     static local l; /* one a process */
     l = (local){.run = r, .labels = labels_of_run, .portions = r->experiment.data.portions};
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
     progress_start(&l.progress);
     err e = run_all(&l, options);
     progress_end(&l.progress);

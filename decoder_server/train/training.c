@@ -12,6 +12,7 @@
 #include "decoder_server/peers.h"
 #include "decoder_server/train/broadcast.h"
 #include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/course.h"
 #include "decoder_server/train/progress.h"
 #include "loop/signals.h"
 #include "loop/supervisor.h"
@@ -35,7 +36,7 @@ typedef struct training {
     report report;
     worker *worker;
     end_note end;
-    bool ending;
+    bool has_signals, ending;
     /* the worker's */
     lanes *lanes;
     peers *peers;
@@ -144,6 +145,9 @@ static void on_closed(void *context) {
 }
 
 static void shut(training *t) {
+    if (t->has_signals) {
+        signals_release(&t->signals);
+    }
     if (t->gateway) {
         gateway_close(t->gateway);
         t->gateway = NULL;
@@ -156,7 +160,6 @@ static void end(training *t, const end_note *note) {
         t->ending = true;
         supervisor_stopping();
         t->end = *note;
-        signals_release(&t->signals);
         shut(t);
     }
 }
@@ -228,7 +231,9 @@ static void caught_up(void *loop_side) {
 }
 
 static void on_stop(void *context) {
-    end(context, &(end_note){ERR_STOPPED, "stopped by a signal; --resume goes on from the last checkpoint"});
+    end_note note = {.code = course_check_interrupt()};
+    snprintf(note.text, sizeof note.text, "%s", err_text());
+    end(context, &note);
 }
 
 static err start_worker_side(training *t) {
@@ -318,6 +323,7 @@ static err run_loop(training *t) {
     e = start_gateway(t);
     e = e ? e : worker_new(&t->worker, &t->loop, &role, t, t);
     e = e ? e : signals_catch(&t->signals, &t->loop, on_stop, t);
+    t->has_signals = !e;
     e = e || !t->config->tls ? e : signals_on_reload(&t->signals, tls_context_refresh, t->config->tls);
     if (e) {
         shut(t);
@@ -344,14 +350,18 @@ static err run_loop(training *t) {
 err training_run(const training_config *config) {
     static training t; /* one a process */
     t = (training){.config = config};
-    uv_loop_init(&t.loop);
     progress_start(&t.progress);
     err e = start_worker_side(&t);
-    e = e ? e : run_loop(&t);
-    progress_end(&t.progress);
-    if (uv_loop_close(&t.loop) != 0) {
-        log_warn("the loop did not close clean");
+    int status = e ? 0 : uv_loop_init(&t.loop);
+    if (status < 0) {
+        e = err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
+    } else if (!e) {
+        e = run_loop(&t);
+        if (uv_loop_close(&t.loop) != 0) {
+            log_warn("the loop did not close clean");
+        }
     }
+    progress_end(&t.progress);
     coordinator_free(t.coordinator);
     peers_free(t.peers);
     broadcast_end(&t.broadcast);

@@ -10,7 +10,6 @@
 #include "decoder_server/train/step.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,17 +34,6 @@ typedef struct whole {
     uint64_t period_started_ns;
     char save_error[COURSE_ERROR_MAX]; /* of the last checkpoint; empty: none */
 } whole;
-
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int number) {
-    (void)number;
-    stop_asked = 1;
-}
-
-static err stopped(void) {
-    return err_fail(ERR_STOPPED, "stopped by a signal; --resume goes on from the last checkpoint");
-}
 
 static err open_data(whole *w, const char *data) {
     char folder[FILE_PATH_MAX];
@@ -182,8 +170,9 @@ static err train_batch(whole *w) {
 static err test(whole *w, enum dataset_part part, uint32_t first, uint32_t samples, double *accuracy) {
     uint64_t correct = 0;
     for (uint32_t done = 0, rows; done < samples; done += rows) {
-        if (stop_asked) {
-            return stopped();
+        err e = course_check_interrupt();
+        if (e) {
+            return e;
         }
         rows = samples - done < COURSE_EVALUATION_ROWS ? samples - done : COURSE_EVALUATION_ROWS;
         for (uint32_t i = 0; i < rows; i++) {
@@ -228,10 +217,8 @@ static void save(whole *w, bool is_best) {
 
 static err train(whole *w) {
     while (!course_is_over(w->run, &w->at)) {
-        if (stop_asked) {
-            return stopped();
-        }
-        err e = train_batch(w);
+        err e = course_check_interrupt();
+        e = e ? e : train_batch(w);
         bool is_best = false, saves = course_saves_at(w->e, &w->at, w->batches);
         if (!e && course_evaluates_at(w->e, &w->at, w->batches)) {
             e = evaluate(w, &is_best);
@@ -271,9 +258,6 @@ static void release(whole *w) {
 
 err whole_run(run *r, const labels *l, const char *data, uint32_t threads) {
     whole w = {.run = r, .labels = l, .e = &r->experiment};
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
     progress_start(&w.progress);
     err e = prepare(&w, data, threads);
     e = e ? e : begin(&w);

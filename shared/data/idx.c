@@ -2,13 +2,14 @@
 
 #include "base/cursor.h"
 #include "base/file.h"
+#include "base/interrupt.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 #include <zlib.h>
 
 enum { TYPE_UNSIGNED_BYTE = 0x08, MAGIC_BYTES = 4, SIZE_BYTES = 4, DEFLATE_RATIO_MAX = 1032 };
-enum { READ_BYTES_MAX = 1 << 30 }; /* gzread takes and returns int */
+enum { READ_BYTES_MAX = 1 << 22 }; /* then a stop is looked for */
 
 typedef struct idx_file {
     gzFile gz;
@@ -47,8 +48,9 @@ static err read_all(const idx_file *file, uint8_t *to, size_t length, const char
     while (length > 0) {
         unsigned piece = (unsigned)(length < READ_BYTES_MAX ? length : READ_BYTES_MAX);
         int got = gzread(file->gz, to, piece);
-        if (got <= 0) {
-            return read_failed(file, what);
+        err e = got <= 0 ? read_failed(file, what) : interrupt_check();
+        if (e) {
+            return e;
         }
         to += got;
         length -= (size_t)got;

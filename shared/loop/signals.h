@@ -1,4 +1,4 @@
-/* SIGINT, SIGTERM and SIGHUP as events of a libuv loop; SIGPIPE ignored. */
+/* Signals (base/interrupt.h) as events of a libuv loop. */
 #ifndef FEWBIT_LOOP_SIGNALS_H
 #define FEWBIT_LOOP_SIGNALS_H
 
@@ -14,19 +14,17 @@ typedef struct signals_reload {
 } signals_reload;
 
 typedef struct signals {
-    uv_signal_t interrupt, terminate, hang_up;
+    uv_poll_t poll;
     void (*stop)(void *context);
     void *context;
     signals_reload reloads[SIGNALS_RELOADS_MAX];
     size_t reload_count;
 } signals;
 
-/* Calls `stop` at the first of either signal; a second one ends the process at once with status 130. `s` must
- * outlive the loop's run. */
+/* Calls `stop` once the process is asked to stop, which it may have been already. `s` must outlive the loop's run. */
 err signals_catch(signals *s, uv_loop_t *loop, void (*stop)(void *context), void *context);
 
-/* Calls `act` at every SIGHUP from here on, after those asked for before, of which there may be SIGNALS_RELOADS_MAX. A
- * program that asks for none is ended by SIGHUP. */
+/* Calls `act` at every SIGHUP, after those asked for before, of which there may be SIGNALS_RELOADS_MAX. */
 err signals_on_reload(signals *s, void (*act)(void *context), void *context);
 
 void signals_release(signals *s);

@@ -143,7 +143,13 @@ err worker_new(worker **out, uv_loop_t *loop, const worker_role *role, void *rol
     w->role = *role;
     w->role_context = role_context;
     w->loop_side = loop_side;
-    uv_async_init(loop, async, on_async);
+    int status = uv_async_init(loop, async, on_async);
+    if (status < 0) {
+        free(w);
+        free(async);
+        free(prepare);
+        return err_fail(ERR_IO, "cannot make a worker: %s", uv_strerror(status));
+    }
     uv_prepare_init(loop, prepare);
     uv_prepare_start(prepare, on_prepare);
     uv_unref((uv_handle_t *)prepare);

@@ -245,7 +245,11 @@ err door_new(door **out, uv_loop_t *loop, const door_config *config) {
         return err_fail(status == UV_EINVAL ? ERR_USAGE : ERR_NETWORK, "cannot listen on %s: %s",
                         address_text(address, host, config->port), uv_strerror(status));
     }
-    uv_poll_init(loop, &d->poll, d->watched);
+    status = uv_poll_init(loop, &d->poll, d->watched);
+    if (status < 0) {
+        free_door(d);
+        return err_fail(ERR_IO, "cannot watch %s:%u: %s", host, config->port, uv_strerror(status));
+    }
     uv_timer_init(loop, &d->timer);
     uv_timer_init(loop, &d->rest);
     d->poll.data = d->timer.data = d->rest.data = d;

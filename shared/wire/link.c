@@ -20,9 +20,26 @@ static void free_link(wire_link *l) {
     free(l);
 }
 
+/* Where a name is: asked of the resolver in the background. */
+typedef struct link_lookup {
+    wire_link *link;
+    char service[8];
+    int status; /* of getaddrinfo */
+    struct addrinfo *found;
+    char host[]; /* with its zero */
+} link_lookup;
+
+static void free_lookup(void *context) {
+    link_lookup *look = context;
+    if (look->found) {
+        freeaddrinfo(look->found);
+    }
+    free(look);
+}
+
 static void on_handle_closed(uv_handle_t *handle) {
     wire_link *l = handle->data;
-    if (--l->open_handles > 0 || l->is_resolving) {
+    if (--l->open_handles > 0) {
         return;
     }
     if (l->events.down) {
@@ -40,8 +57,9 @@ void link_take_down(wire_link *l, const char *reason) {
         snprintf(l->reason, sizeof l->reason, "%s", reason);
     }
     link_read_meter(l, &l->meter); /* the last word of the kernel, before the socket goes */
-    if (l->is_resolving) {
-        uv_cancel((uv_req_t *)&l->resolving);
+    if (l->resolving) {
+        background_leave(l->resolving, free_lookup);
+        l->resolving = NULL;
     }
     uv_close((uv_handle_t *)&l->tcp, on_handle_closed);
     uv_close((uv_handle_t *)&l->timer, on_handle_closed);
@@ -74,6 +92,13 @@ static void on_written(uv_write_t *request, int status) {
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *piece);
 static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece);
 
+static void start_reading(wire_link *l) {
+    int status = uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
+    if (status < 0 && status != UV_EALREADY) {
+        link_take_down(l, uv_strerror(status));
+    }
+}
+
 static void on_shut(uv_shutdown_t *request, int status) {
     wire_link *l = request->data;
     if (status < 0) {
@@ -93,7 +118,7 @@ static void finish_closing(wire_link *l) {
         link_take_down(l, NULL);
         return;
     }
-    uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
+    start_reading(l);
 }
 
 static void swap_buffers(wire_link *l) {
@@ -145,9 +170,13 @@ static void bytes_out(wire_link *l) {
         if (l->flown < l->flying.length) {
             piece.base += l->flown;
             piece.len -= l->flown;
-            l->in_flight = true;
             l->writing.data = l;
-            uv_write(&l->writing, (uv_stream_t *)&l->tcp, &piece, 1, on_written);
+            int status = uv_write(&l->writing, (uv_stream_t *)&l->tcp, &piece, 1, on_written);
+            l->in_flight = status == 0;
+            if (status < 0) {
+                give_up_writing(l, status);
+                return;
+            }
         }
     }
     finish_closing(l);
@@ -324,7 +353,7 @@ void link_resume(wire_link *l) {
             advance_tls(l);
         }
         if (!l->is_paused && !l->is_down) {
-            uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
+            start_reading(l);
         }
     }
 }
@@ -447,7 +476,7 @@ void link_come_up(wire_link *l) {
     l->is_up = true;
     l->last_in_ms = l->last_out_ms = clock_now_ms();
     uv_timer_start(&l->timer, on_timer, LET_IN_MS + 1, LET_IN_MS);
-    uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
+    start_reading(l);
     bytes_out(l);
 }
 
@@ -462,6 +491,9 @@ static void on_connected(uv_connect_t *request, int status) {
         return;
     }
     link_come_up(l);
+    if (l->is_down) {
+        return;
+    }
     if (l->tls) {
         advance_tls(l);
     } else {
@@ -482,26 +514,44 @@ static const struct sockaddr *next_address(const struct addrinfo *found) {
     return found->ai_addr;
 }
 
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *found) {
-    wire_link *l = request->data;
-    l->is_resolving = false;
-    if (l->is_down) {
-        uv_freeaddrinfo(found);
-        if (l->open_handles == 0) {
-            l->open_handles = 1;
-            on_handle_closed((uv_handle_t *)&l->tcp);
-        }
-        return;
-    }
-    if (status == 0) {
+/* In the background. */
+static void look_up(void *context) {
+    link_lookup *look = context;
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    look->status = getaddrinfo(look->host, look->service, &hints, &look->found);
+}
+
+static void on_found(void *context) {
+    link_lookup *look = context;
+    wire_link *l = look->link;
+    l->resolving = NULL;
+    const char *problem = look->status ? gai_strerror(look->status) : NULL;
+    if (!problem) {
         l->connecting.data = l;
-        status = uv_tcp_connect(&l->connecting, &l->tcp, next_address(found), on_connected);
+        int status = uv_tcp_connect(&l->connecting, &l->tcp, next_address(look->found), on_connected);
+        problem = status < 0 ? uv_strerror(status) : NULL;
     }
-    uv_freeaddrinfo(found);
-    if (status < 0) {
-        snprintf(l->why_failed, sizeof l->why_failed, "cannot find %.200s: %s", l->address, uv_strerror(status));
+    free_lookup(look);
+    if (problem) {
+        snprintf(l->why_failed, sizeof l->why_failed, "cannot find %.200s: %s", l->address, problem);
         link_take_down(l, l->why_failed);
     }
+}
+
+static err start_lookup(wire_link *l, uv_loop_t *loop, const char *host, uint16_t port) {
+    size_t length = strlen(host) + 1;
+    link_lookup *look = calloc(1, sizeof *look + length);
+    if (!look) {
+        return err_fail(ERR_MEMORY, "no memory to look up %s", l->address);
+    }
+    look->link = l;
+    memcpy(look->host, host, length);
+    snprintf(look->service, sizeof look->service, "%u", port);
+    err e = background_start(&l->resolving, loop, look_up, on_found, look);
+    if (e) {
+        free_lookup(look);
+    }
+    return e;
 }
 
 err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, const link_events *events,
@@ -517,15 +567,8 @@ err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *
         link_take_down(l, err_text());
         return ERR_OK;
     }
-    char service[8];
-    snprintf(service, sizeof service, "%u", port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    l->resolving.data = l;
-    l->is_resolving = true;
-    int status = uv_getaddrinfo(loop, &l->resolving, on_resolved, host, service, &hints);
-    if (status < 0) {
-        l->is_resolving = false;
-        link_take_down(l, uv_strerror(status));
+    if (start_lookup(l, loop, host, port)) {
+        link_take_down(l, err_text());
     }
     return ERR_OK;
 }

@@ -3,6 +3,7 @@
 #define FEWBIT_WIRE_LINK_INSIDE_H
 
 #include "base/address.h"
+#include "loop/background.h"
 #include "wire/link.h"
 #include "wire/out_buffer.h"
 
@@ -14,7 +15,7 @@ struct wire_link {
     uv_connect_t connecting;
     uv_write_t writing;
     uv_shutdown_t shutting;
-    uv_getaddrinfo_t resolving;
+    background *resolving; /* NULL: no name is looked up */
     listener *from;
     link_events events;
     void *context;
@@ -26,7 +27,7 @@ struct wire_link {
     uint64_t last_in_ms, last_out_ms, paused_ms;
     uint32_t heartbeat_ms;
     int open_handles;
-    bool is_up, is_paused, is_closing, is_down, in_flight, is_resolving;
+    bool is_up, is_paused, is_closing, is_down, in_flight;
     bool is_shut;   /* nothing more will be written */
     bool has_first; /* a frame has come */
     bool has_failed_tls;

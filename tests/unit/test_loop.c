@@ -1,9 +1,7 @@
-/* Helpers of a loop: mailboxes between threads, backoff, signals. */
+/* Helpers of a loop: mailboxes between threads, backoff. */
 #include "base/clock.h"
 #include "loop/backoff.h"
 #include "loop/mailbox.h"
-#include "loop/signals.h"
-#include "tests/unit/child.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,8 +14,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
 
 enum { DEADLINE_MS = 10000, HANG_SECONDS = 100 };
 
@@ -345,103 +341,6 @@ static void backoff_waits_differ_from_try_to_try(void **state) {
     assert_true(first != second && second != third && first != third);
 }
 
-/* ---- signals ---- */
-
-typedef struct signal_loop {
-    uv_loop_t loop;
-    signals caught;
-    uv_timer_t again;
-    int stops;
-} signal_loop;
-
-static void on_stop(void *context) {
-    signal_loop *l = context;
-    l->stops++;
-    uv_stop(&l->loop);
-}
-
-/* The timer only keeps the loop alive, as links and listeners do. */
-static void on_again(uv_timer_t *timer) {
-    (void)timer;
-}
-
-static void start_signal_loop(signal_loop *l) {
-    *l = (signal_loop){.stops = 0};
-    uv_loop_init(&l->loop);
-    uv_timer_init(&l->loop, &l->again);
-    uv_timer_start(&l->again, on_again, 1000, 1000);
-    signals_catch(&l->caught, &l->loop, on_stop, l);
-}
-
-static int stop_once(int number) {
-    signal_loop l;
-    start_signal_loop(&l);
-    kill(getpid(), number);
-    uv_run(&l.loop, UV_RUN_DEFAULT);
-    signals_release(&l.caught);
-    uv_close((uv_handle_t *)&l.again, NULL);
-    uv_run(&l.loop, UV_RUN_DEFAULT);
-    return l.stops == 1 && uv_loop_close(&l.loop) == 0 ? STATUS_FINE : 1;
-}
-
-static int stop_on_terminate(void) {
-    return stop_once(SIGTERM);
-}
-
-static int stop_on_interrupt(void) {
-    return stop_once(SIGINT);
-}
-
-static int end_on_the_second(void) {
-    signal_loop l;
-    start_signal_loop(&l);
-    kill(getpid(), SIGTERM);
-    uv_run(&l.loop, UV_RUN_DEFAULT);
-    if (l.stops != 1) {
-        return 1;
-    }
-    kill(getpid(), SIGINT);
-    uv_run(&l.loop, UV_RUN_DEFAULT);
-    return 2;
-}
-
-static int write_to_nobody(void) {
-    signal_loop l;
-    start_signal_loop(&l);
-    int ends[2];
-    return pipe(ends) == 0 && close(ends[0]) == 0 && write(ends[1], "x", 1) == -1 && errno == EPIPE ? STATUS_FINE : 1;
-}
-
-/* With nothing else to do, a loop that only catches signals ends. */
-static int run_to_the_end(void) {
-    signal_loop l;
-    start_signal_loop(&l);
-    uv_close((uv_handle_t *)&l.again, NULL);
-    uv_run(&l.loop, UV_RUN_DEFAULT);
-    return l.stops == 0 ? STATUS_FINE : 1;
-}
-
-static void signals_stop_once(void **state) {
-    (void)state;
-    assert_int_equal(status_of(stop_on_terminate), STATUS_FINE);
-    assert_int_equal(status_of(stop_on_interrupt), STATUS_FINE);
-}
-
-static void signals_end_the_process_the_second_time(void **state) {
-    (void)state;
-    assert_int_equal(status_of(end_on_the_second), 130);
-}
-
-static void signals_of_broken_pipes_are_ignored(void **state) {
-    (void)state;
-    assert_int_equal(status_of(write_to_nobody), STATUS_FINE);
-}
-
-static void signals_do_not_keep_a_loop_alive(void **state) {
-    (void)state;
-    assert_int_equal(status_of(run_to_the_end), STATUS_FINE);
-}
-
 int main(void) {
     alarm(HANG_SECONDS); /* a mutex that stays locked must not hold up everything else */
     const struct CMUnitTest tests[] = {
@@ -456,10 +355,6 @@ int main(void) {
         cmocka_unit_test(backoff_takes_another_limit),
         cmocka_unit_test(backoff_spreads_clients_evenly),
         cmocka_unit_test(backoff_waits_differ_from_try_to_try),
-        cmocka_unit_test(signals_stop_once),
-        cmocka_unit_test(signals_end_the_process_the_second_time),
-        cmocka_unit_test(signals_of_broken_pipes_are_ignored),
-        cmocka_unit_test(signals_do_not_keep_a_loop_alive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

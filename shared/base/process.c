@@ -1,0 +1,56 @@
+#include "base/process.h"
+
+#include "base/interrupt.h"
+#include "base/log.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool is_open(int fd) {
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* The lowest free number is the one that is closed. */
+static err open_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (!is_open(fd) && open("/dev/null", O_RDWR) != fd) {
+            return err_system(ERR_IO, "/dev/null: cannot stand in for a closed standard stream");
+        }
+    }
+    return ERR_OK;
+}
+
+/* At exit, wherever that comes from: argp's --help is output, too. */
+static void check_output(int status, void *context) {
+    (void)context;
+    errno = 0;
+    bool failed = fflush(stdout) != 0 || ferror(stdout);
+    if (failed && status == 0) {
+        err_fail(ERR_IO, "standard output: %s", errno ? strerror(errno) : "cannot be written");
+        log_failure();
+        _exit(err_exit_code(ERR_IO));
+    }
+}
+
+err process_start(void) {
+    err e = open_streams();
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    argp_err_exit_status = err_exit_code(ERR_USAGE);
+    on_exit(check_output, NULL);
+    return e ? e : interrupt_catch();
+}
+
+int process_end(err e) {
+    if (e) {
+        log_failure();
+    }
+    return err_exit_code(e);
+}

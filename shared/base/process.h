@@ -1,0 +1,15 @@
+/* What every program's main begins and ends with: standard streams, signals, the exit code. */
+#ifndef FEWBIT_BASE_PROCESS_H
+#define FEWBIT_BASE_PROCESS_H
+
+#include "base/err.h"
+
+/* First in main. Standard streams that are closed become /dev/null, so that no file or socket takes their numbers; a
+ * broken pipe and a file that grows too large are errors, not the end; signals are caught (base/interrupt.h); a usage
+ * error ends with 2; output that cannot be written turns exit code 0 into 5. */
+err process_start(void);
+
+/* Last in main: says why it has failed; the exit code. */
+int process_end(err e);
+
+#endif

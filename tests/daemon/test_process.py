@@ -1,0 +1,342 @@
+#!/usr/bin/python3
+"""Every program against the system: signals at any moment, closed standard streams."""
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+import fleet as f
+from fleet import read_json, wait_until
+
+TRAIN, TEST = 600, 200
+MOMENTS_MS = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
+SOON = 20 if f.SANITIZED else 3  # seconds from a signal to the end
+
+made = None
+
+
+class Made:
+    """Data, a finished run of 16 bits and one of a classifier alone, for all tests of the module."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fewbit-process-"))
+        unittest.addModuleCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.source = f.make_set(self.folder / "source", TRAIN, TEST)
+        self.split = f.split_set(self.source, self.folder / "split")
+        self.whole = f.split_set(self.source, self.folder / "whole", "--portions", 1)
+        self.experiment = f.write_experiment(self.folder / "tiny.yaml")
+        self.long = f.write_experiment(self.folder / "long.yaml", training__epochs=60)
+        self.alone = f.write_experiment(self.folder / "alone.yaml", encoder={"net": "none"}, decoder={"net": "none"}, loss=None,
+                                        data__portions=1, training__epochs=3)
+        (self.folder / "sweep.yaml").write_text("base: tiny.yaml\ngrid: {training.seed: [1, 2, 3, 4, 5, 6]}\n")
+        self.run = self.folder / "run"
+        trainer = f.Fleet()
+        try:
+            trainer.train_local(self.experiment, self.split, self.run)
+        finally:
+            trainer.close()
+
+
+def setUpModule():
+    global made
+    made = Made()
+
+
+def is_caught(pid, number):
+    """Whether a process has a handler for a signal; None once it has ended."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    if fields["State"].startswith("Z"):
+        return None
+    return bool(int(fields["SigCgt"], 16) >> (number - 1) & 1)
+
+
+def processes_with(mark):
+    """Everybody who has this in the environment."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            pass
+    return found
+
+
+class ProcessCase(f.FleetCase):
+    def silent_server(self):
+        """The port of one that takes connections and says nothing."""
+        listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.addCleanup(listening.close)
+        return listening.getsockname()[1]
+
+    def server(self, *words):
+        return [f.binary("decoder_server"), *words]
+
+    def node(self, port, *words, host="127.0.0.1", state=None):
+        return [f.binary("encoder_node"), "--server", f"{host}:{port}", "--name", "n0", "--data", made.split / "node-0",
+                "--state", state or self.folder / "state", *words]
+
+    def fewbit(self, *words):
+        return [f.binary("fewbit"), *words]
+
+    def serving(self, *words):
+        return self.server("serve", made.run, "--listen", "127.0.0.1:0", "--results", self.folder / "results.jsonl", *words)
+
+    def training(self, run, *words, experiment=None):
+        return self.server("train", experiment or made.long, "--labels", made.split / "server", "--out", run, "--resume",
+                           *words)
+
+
+class Signals(ProcessCase):
+    """From main's first instruction on a program that is asked to stop does so, within seconds, with its exit code."""
+
+    def stop_at(self, argv, moment, number, prefix=(), **how):
+        """Starts it, sends the signal so many milliseconds after it has begun to catch it; the exit code, or None where
+        it had ended before."""
+        program = self.fleet.start("program", *prefix, *argv, **how)
+        pid = program.pid if not prefix else self.child_of(program)
+        wait_until(lambda: is_caught(pid, number) is not False, "its main")
+        time.sleep(moment / 1000)
+        if is_caught(pid, number) is None:
+            program.wait()
+            return None
+        os.kill(pid, number)
+        started = time.monotonic()
+        if number == signal.SIGHUP and how.get("MAY_RELOAD"):
+            wait_until(lambda: is_caught(pid, signal.SIGTERM) is not False, "its main")  # again after an exec
+            program.signal(signal.SIGTERM)
+        code = program.wait(seconds=f.PATIENCE)
+        self.assertLess(time.monotonic() - started, SOON, f"{moment} ms\n{program.said}")
+        return code
+
+    def child_of(self, program):
+        def look():
+            children = pathlib.Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+            return int(children[0]) if children else None
+        return wait_until(look, "the child", explain=self.fleet.explain)
+
+    def at_any_moment(self, argv, code, reloads=False, ends=0, after=lambda: None, moments=MOMENTS_MS, **how):
+        """`code`: of the stop; `ends`: of its own end, where it comes to that."""
+        mark = f"PROCESS_TEST={self.id()}-{os.getpid()}"
+        name, value = mark.split("=")
+        extra = {"MAY_RELOAD": 1} if reloads else {}
+        for i, moment in enumerate(moments):
+            number = STOPS[i % len(STOPS)]
+            with self.subTest(moment=moment, signal=number.name):
+                ended = self.stop_at(argv, moment, number, **{name: value}, **extra, **how)
+                said = self.fleet.programs[-1].said
+                if ended is None:
+                    self.assertEqual(self.fleet.programs[-1].popen.returncode, ends, said)
+                else:
+                    self.assertIn(ended, (code, ends), said)
+                wait_until(lambda: not processes_with(mark), "the end of its children", 5)
+                after()
+
+    def assert_whole_lines(self, path):
+        if path.exists():
+            text = path.read_bytes()
+            self.assertTrue(text == b"" or text.endswith(b"\n"), text[-100:])
+
+    def test_a_server_that_serves(self):
+        self.at_any_moment(self.serving("--http", "127.0.0.1:0"), 0, reloads=True,
+                           after=lambda: self.assert_whole_lines(self.folder / "results.jsonl"))
+
+    def test_a_server_that_waits_for_nodes(self):
+        run = self.folder / "run"
+        self.at_any_moment(self.training(run, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"), 130, reloads=True)
+
+    def test_a_training_in_one_process_and_it_goes_on(self):
+        run, fresh = self.folder / "run", self.folder / "fresh"
+        local = ("--local", "--data", made.split)
+        experiment = f.write_experiment(self.folder / "e.yaml", training__epochs=40, training__checkpoint_every=20)
+        self.at_any_moment(self.training(run, *local, experiment=experiment), 130,
+                           after=lambda: self.assert_whole_lines(run / "log.jsonl"))
+        for folder in (run, fresh):
+            self.fleet.run("to its end", *self.training(folder, *local, experiment=experiment))
+        self.assertEqual(f.weights(run), f.weights(fresh))
+        self.assertEqual(list(run.rglob("*.part-*")), [])
+
+    def test_a_classifier_alone(self):
+        run = self.folder / "run"
+        argv = self.server("train", made.alone, "--local", "--data", made.whole, "--labels", made.whole / "server", "--out",
+                           run, "--resume")
+        self.at_any_moment(argv, 130)
+        self.fleet.run("to its end", *argv)
+
+    def test_a_training_that_goes_on_to_serve(self):
+        run = shutil.copytree(made.run, self.folder / "run")
+        self.at_any_moment(self.training(run, "--listen", "127.0.0.1:0", "--then-serve", experiment=made.experiment), 130,
+                           reloads=True)
+
+    def test_nodes(self):
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            nobody = closed.getsockname()[1]
+        trains = self.fleet.train(made.long, made.split, self.folder / "run")
+        for name, argv in {"no server": self.node(nobody), "no such name": self.node(7010, "--insecure", host="nobody.invalid"),
+                           "a training that waits": self.node(trains.port)}.items():
+            with self.subTest(name):
+                self.at_any_moment(argv, 0, reloads=True)
+        with self.subTest("a silent server"):  # which is waited for, a second at most
+            self.at_any_moment(self.node(self.silent_server()), 0, reloads=True, moments=(0, 21))
+
+    def test_a_node_whose_name_server_is_silent(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, for a name server of its own")
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(silent.close)
+        silent.bind(("127.0.0.2", 53))
+        servers = self.folder / "resolv.conf"
+        servers.write_text("nameserver 127.0.0.2\n")
+
+        def prepare():
+            f.LIBC.unshare(CLONE_NEWNS)
+            f.LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+            f.LIBC.mount(bytes(servers), b"/etc/resolv.conf", None, MS_BIND, None)
+        self.at_any_moment(self.node(7010, "--insecure", host="decoder.example"), 0, reloads=True, moments=(0, 5, 21, 55, 144),
+                           prepare=prepare)
+
+    def test_a_node_that_streams(self):
+        serves = self.fleet.serve(made.run, "--results", "none")
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        self.at_any_moment(self.node(serves.port, "--push", "stdin", state=made.run / "nodes/node-0"), 0, reloads=True, stdin=reader)
+
+    def test_what_asks_a_server(self):
+        url = f"http://127.0.0.1:{self.silent_server()}"
+        for words in (("status", "--server", url, "--wait", 60), ("bench", "serve", "--server", url),
+                      ("classify", "--server", url, f"{made.source}/t10k-images-idx3-ubyte:0"),
+                      ("data", "get", "mnist", "--to", self.folder / "get", "--mirror", url)):
+            with self.subTest(words[0]):
+                self.at_any_moment(self.fewbit(*words), 130)
+        with self.subTest("status --watch"):
+            self.at_any_moment(self.fewbit("status", "--server", url, "--watch"), 0)
+
+    def test_a_data_set_is_parted(self):
+        to = self.folder / "parts"
+        argv = self.fewbit("data", "split", "--set", "mnist", "--from", made.source, "--to", to)
+
+        def no_half_file():
+            self.assertEqual(list(to.rglob("*.part-*")), [])
+        self.at_any_moment(argv, 130, after=no_half_file)
+        self.fleet.run("whole", *argv)
+
+    def test_a_sweep_and_a_plot_leave_nobody(self):
+        to = self.folder / "sweep"
+        argv = self.fewbit("sweep", made.folder / "sweep.yaml", "--to", to, "--data", made.split)
+        self.at_any_moment(argv, 130)
+        self.fleet.run("to its end", *argv)
+        self.at_any_moment(self.fewbit("plot", made.run, "--to", self.folder / "plots"), 130)
+        self.assertEqual(list((self.folder / "plots").glob(".fewbit-*")), [])
+
+    def test_process_1_of_a_container(self):
+        if os.geteuid() != 0:
+            self.skipTest("needs root, for a process namespace")
+        prefix = ("unshare", "--pid", "--fork", "--kill-child")
+        run = self.folder / "run"
+        modes = {"serves": (self.serving(), 0), "trains": (self.training(run, "--listen", "127.0.0.1:0"), 130),
+                 "in one process": (self.training(run, "--local", "--data", made.split), 130),
+                 "a node": (self.node(1), 0)}
+        for (name, (argv, code)), moment in itertools.product(modes.items(), (0, 5, 55, 144)):
+            with self.subTest(name, moment=moment):
+                self.assertEqual(self.stop_at(argv, moment, signal.SIGTERM, prefix=prefix), code)
+
+    def test_a_second_one_ends_it_at_once(self):
+        serves = self.fleet.start("serves", *self.serving("--drain", 60000))
+        serves.wait_for("nodes on")
+        serves.signal(signal.SIGSTOP)
+        serves.signal(signal.SIGTERM)
+        serves.signal(signal.SIGINT)
+        serves.signal(signal.SIGCONT)
+        self.assertIn(serves.wait(seconds=SOON), (0, 130))
+
+    def test_nohup(self):
+        """A hang-up that is ignored stays so; other programs stop by it, and those that reload go on."""
+        local = self.training(self.folder / "run", "--local", "--data", made.split)
+        program = self.fleet.start("nohup", *local, prepare=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        wait_until(lambda: f.events(self.folder / "run", "started"), "its start")
+        program.signal(signal.SIGHUP)
+        wait_until(lambda: f.events(self.folder / "run", "committed") or not program.is_running(), "a checkpoint")
+        self.assertTrue(program.is_running())
+        self.assert_ends_soon(program, signal.SIGTERM, 130)
+        node = self.fleet.start("node", *self.node(1))
+        node.wait_for("trying again")
+        node.signal(signal.SIGHUP)
+        node.wait_for("there is nothing here to read again")
+        self.assert_ends_soon(node, signal.SIGTERM, 0)
+
+
+class Streams(ProcessCase):
+    """Standard streams that are closed are /dev/null: no file or socket gets their numbers."""
+
+    def closed(self, which):
+        def prepare():
+            for fd in which:
+                os.close(fd)
+        return prepare
+
+    def test_every_combination(self):
+        """Of those that run on, the descriptors are looked at; of those that end, the exit code."""
+        run = self.folder / "run"
+        daemons = {"serves": self.serving("--http", "127.0.0.1:0"),
+                   "trains": self.training(run, "--listen", "127.0.0.1:0"),
+                   "in one process": self.training(self.folder / "local", "--local", "--data", made.split),
+                   "a node": self.node(1),
+                   "asks": self.fewbit("status", "--server", f"http://127.0.0.1:{self.silent_server()}", "--wait", 60)}
+        for count in range(4):
+            for which in itertools.combinations(range(3), count):
+                for name, argv in daemons.items():
+                    with self.subTest(name, closed=which):
+                        self.look_at_streams(self.fleet.start(name, *argv, prepare=self.closed(which)), which)
+                with self.subTest("ends", closed=which):
+                    self.fleet.run("ends", *self.fewbit("result", made.run), prepare=self.closed(which))
+
+    def look_at_streams(self, program, which):
+        links = pathlib.Path(f"/proc/{program.pid}/fd")
+        wait_until(lambda: is_caught(program.pid, signal.SIGTERM) is not False, "main")
+        wait_until(lambda: (links / "5").exists() or not program.is_running(), "its files")
+        for fd in which:
+            self.assertEqual(os.readlink(links / str(fd)), "/dev/null")
+        program.signal(signal.SIGTERM)
+        self.assertIn(program.wait(seconds=SOON), (0, 130))
+
+    def test_no_log_line_gets_into_the_results(self):
+        results = self.folder / "results.jsonl"
+        server = self.fleet.start("serves", *self.serving("--announce", self.folder / "where.json"),
+                                  prepare=self.closed((2,)))
+        wait_until(lambda: read_json(self.folder / "where.json"), "its addresses")
+        self.assert_ends_soon(server, signal.SIGTERM, 0)
+        self.assertEqual(results.read_bytes(), b"")
+
+    def test_output_that_cannot_be_written(self):
+        for command in (("experiments", "--experiments", f.ROOT / "experiments"), ("result", made.run), ("--help",), ("data", "get", "--help")):
+            with self.subTest(command), open("/dev/full", "wb") as full:
+                done = subprocess.run([str(w) for w in self.fewbit(*command)], stdout=full, stderr=subprocess.PIPE)
+                self.assertEqual(done.returncode, 5, done.stderr)
+                self.assertRegex(done.stderr, rb"^fewbit[^\n]*: standard output: No space left on device\n$")
+        for command in (("result", made.run), ("status", "--watch", "--server", "http://127.0.0.1:1")):
+            with self.subTest("closed pipe", command=command):
+                reader, writer = os.pipe()
+                os.close(reader)
+                done = subprocess.run([str(w) for w in self.fewbit(*command)], stdout=writer, stderr=subprocess.PIPE,
+                                      timeout=f.PATIENCE)
+                os.close(writer)
+                self.assertEqual(done.returncode, 5, done.stderr)
+                self.assertIn(b"Broken pipe", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
