@@ -1,6 +1,8 @@
 #include "experiment/document.h"
 
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 
 enum { DEPTH_MAX = 8 };
 
@@ -24,16 +26,107 @@ static err refuse_document(const char *where, const yaml_parser_t *parser, const
                     parser->problem ? parser->problem : "is no YAML");
 }
 
-/* libyaml's time grows with the square of the depth of brackets: what is deeper than any text of ours is refused on
- * the way, before a whole document is asked for. */
-static err check_depth(const char *where, const char *text, size_t length) {
+/* Where a look over a text's events stands: the keys on the way down to it. */
+typedef struct place {
+    const char *where;
+    size_t documents, depth;
+    struct {
+        char key[40];
+        bool is_mapping, is_at_value;
+    } levels[DEPTH_MAX + 1];
+} place;
+
+/* "encoder.rounds", for a message; "" at the top. */
+static void name_place(const place *p, char *to, size_t size) {
+    size_t used = 0;
+    to[0] = '\0';
+    for (size_t i = 1; i <= p->depth && used < size; i++) {
+        if (p->levels[i].is_mapping && p->levels[i].key[0]) {
+            used += (size_t)snprintf(to + used, size - used, "%s%s", used ? "." : "key ", p->levels[i].key);
+        }
+    }
+}
+
+static err refuse_event(const place *p, const yaml_event_t *event, const char *what) {
+    char name[DEPTH_MAX * 40 + 8];
+    name_place(p, name, sizeof name);
+    return err_fail(ERR_INPUT, "%s:%zu: %s%s%s", p->where, event->start_mark.line + 1, name, name[0] ? ": " : "", what);
+}
+
+static err check_node(const place *p, const yaml_event_t *event, const yaml_char_t *anchor, const yaml_char_t *tag) {
+    return anchor ? refuse_event(p, event, "an anchor (&) is not taken")
+           : tag  ? refuse_event(p, event, "a tag (!) is not taken")
+                  : ERR_OK;
+}
+
+/* A node has come: in a mapping, keys and values take turns. */
+static err check_scalar(place *p, const yaml_event_t *event) {
+    const char *text = (const char *)event->data.scalar.value;
+    bool is_key = p->levels[p->depth].is_mapping && !p->levels[p->depth].is_at_value;
+    if (is_key) {
+        snprintf(p->levels[p->depth].key, sizeof p->levels[p->depth].key, "%s", text);
+    }
+    if (strlen(text) != event->data.scalar.length) {
+        return refuse_event(p, event, "a zero byte in a text is not taken");
+    }
+    err e = check_node(p, event, event->data.scalar.anchor, event->data.scalar.tag);
+    p->levels[p->depth].is_at_value = is_key;
+    return e;
+}
+
+/* libyaml's time grows with the square of the depth of brackets: what is deeper than any text of ours is refused. */
+static err open_level(place *p, const yaml_event_t *event, bool is_mapping) {
+    if (p->levels[p->depth].is_mapping && !p->levels[p->depth].is_at_value) {
+        return refuse_event(p, event, "a key must be a word");
+    }
+    p->levels[p->depth].is_at_value = false;
+    if (p->depth == DEPTH_MAX) {
+        return err_fail(ERR_INPUT, "%s:%zu: nests deeper than %d levels", p->where, event->start_mark.line + 1,
+                        DEPTH_MAX);
+    }
+    p->depth++;
+    p->levels[p->depth].is_mapping = is_mapping;
+    p->levels[p->depth].is_at_value = false;
+    p->levels[p->depth].key[0] = '\0';
+    return ERR_OK;
+}
+
+static err check_event(place *p, const yaml_event_t *event) {
+    err e = ERR_OK;
+    switch (event->type) {
+    case YAML_DOCUMENT_START_EVENT:
+        if (event->data.document_start.tag_directives.start != event->data.document_start.tag_directives.end) {
+            return refuse_event(p, event, "a %TAG directive is not taken");
+        }
+        return p->documents++ == 0 ? ERR_OK : refuse_event(p, event, "a second document is not taken");
+    case YAML_ALIAS_EVENT:
+        return refuse_event(p, event, "an alias (*) is not taken");
+    case YAML_SCALAR_EVENT:
+        return check_scalar(p, event);
+    case YAML_SEQUENCE_START_EVENT:
+        e = check_node(p, event, event->data.sequence_start.anchor, event->data.sequence_start.tag);
+        return e ? e : open_level(p, event, false);
+    case YAML_MAPPING_START_EVENT:
+        e = check_node(p, event, event->data.mapping_start.anchor, event->data.mapping_start.tag);
+        return e ? e : open_level(p, event, true);
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+        p->depth--;
+        return ERR_OK;
+    default:
+        return ERR_OK;
+    }
+}
+
+/* Refuses on the way, before a whole document is asked for. */
+static err check_events(const char *where, const char *text, size_t length) {
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
         return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
     err e = ERR_OK;
-    int depth = 0;
+    place p = {.where = where};
     for (bool is_over = false; !is_over && !e;) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
@@ -41,11 +134,7 @@ static err check_depth(const char *where, const char *text, size_t length) {
             break;
         }
         is_over = event.type == YAML_STREAM_END_EVENT;
-        depth += event.type == YAML_MAPPING_START_EVENT || event.type == YAML_SEQUENCE_START_EVENT;
-        depth -= event.type == YAML_MAPPING_END_EVENT || event.type == YAML_SEQUENCE_END_EVENT;
-        if (depth > DEPTH_MAX) {
-            e = err_fail(ERR_INPUT, "%s:%zu: nests deeper than %d levels", where, event.start_mark.line + 1, DEPTH_MAX);
-        }
+        e = check_event(&p, &event);
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
@@ -54,7 +143,7 @@ static err check_depth(const char *where, const char *text, size_t length) {
 
 err document_load(const char *where, const char *text, size_t length, yaml_document_t *document) {
     yaml_parser_t parser;
-    err e = check_depth(where, text, length);
+    err e = check_events(where, text, length);
     if (e) {
         return e;
     }

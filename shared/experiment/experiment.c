@@ -3,52 +3,15 @@
 #include "base/file.h"
 #include "data/dataset.h"
 #include "experiment/check.h"
-#include "experiment/scan.h"
-#include "experiment/schema.h"
+#include "experiment/load.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What libcyaml said, as one line: its first message says what, its backtrace where. */
-typedef struct complaint {
-    char what[200];
-    char where[160];
-} complaint;
-
-static void hear(cyaml_log_t level, void *context, const char *format, va_list arguments) {
-    (void)level;
-    complaint *c = context;
-    char line[256];
-    vsnprintf(line, sizeof line, format, arguments);
-    line[strcspn(line, "\n")] = '\0';
-    const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
-    text += strspn(text, " ");
-    if (strncmp(text, "Backtrace", 9) == 0) {
-        return;
-    }
-    if (strncmp(text, "in ", 3) == 0) {
-        size_t used = strlen(c->where);
-        snprintf(c->where + used, sizeof c->where - used, used ? ", %s" : "%s", text);
-    } else if (!c->what[0]) {
-        snprintf(c->what, sizeof c->what, "%s", text);
-    }
-}
-
-static cyaml_config_t config_for(complaint *c) {
-    return (cyaml_config_t){
-        .log_fn = hear,
-        .log_ctx = c,
-        .mem_fn = cyaml_mem,
-        .log_level = CYAML_LOG_ERROR,
-        .flags = CYAML_CFG_NO_ALIAS,
-    };
-}
-
 static err refuse(const char *where, const char *text, size_t length, const char *key, const char *demand) {
-    unsigned line = scan_line_of(text, length, key);
+    unsigned line = load_line_of(text, length, key);
     if (line == 0) {
         return err_fail(ERR_INPUT, "%s: key %s %s", where, key, demand);
     }
@@ -60,41 +23,14 @@ err experiment_check(const experiment *e) {
     return check_experiment(e, &found) ? err_fail(ERR_INPUT, "key %s %s", found.key, found.demand) : ERR_OK;
 }
 
-/* libcyaml places an unexpected key at the value before it, and a missing one wherever it noticed: say it better. */
-static err refuse_as_heard(const char *where, const char *text, size_t length, const complaint *c,
-                           const char *otherwise) {
-    char key[48], section[32] = "", path[96];
-    const char *outermost = strrchr(c->where, '\'') ? strstr(c->where, "field '") : NULL;
-    if (sscanf(c->what, "Unexpected key: %47s", key) == 1) {
-        if (outermost) {
-            sscanf(outermost, "field '%31[^']", section);
-        }
-        snprintf(path, sizeof path, section[0] ? "%s.%s" : "%s%s", section, key);
-        return refuse(where, text, length, path, "is not known");
-    }
-    if (sscanf(c->what, "Missing required mapping field: %47s", key) == 1) {
-        return err_fail(ERR_INPUT, "%s: key %s is missing, %s", where, key, c->where);
-    }
-    return err_fail(ERR_INPUT, "%s: %s%s%s", where, c->what[0] ? c->what : otherwise, c->where[0] ? ", " : "",
-                    c->where);
-}
-
 err experiment_parse(const char *where, const char *text, size_t length, experiment *e) {
-    err scanned = scan_text(where, text, length);
-    if (scanned) {
-        return scanned;
-    }
-    complaint heard = {0};
-    cyaml_config_t config = config_for(&heard);
-    experiment *loaded = NULL;
-    cyaml_err_t status =
-        cyaml_load_data((const uint8_t *)text, length, &config, &schema_experiment, (cyaml_data_t **)&loaded, NULL);
-    if (status != CYAML_OK) {
-        return refuse_as_heard(where, text, length, &heard, cyaml_strerror(status));
-    }
-    *e = *loaded;
-    cyaml_free(&config, &schema_experiment, loaded, 0);
     check_failure found;
+    experiment loaded;
+    err failed = load_text(where, text, length, &loaded);
+    if (failed) {
+        return failed;
+    }
+    *e = loaded;
     return check_experiment(e, &found) ? refuse(where, text, length, found.key, found.demand) : ERR_OK;
 }
 

@@ -1,9 +1,42 @@
-/* The YAML schema of an experiment, for experiment.c. */
+/* The keys of an experiment file: what each takes, and where in an `experiment` it goes; for experiment/ only. */
 #ifndef FEWBIT_EXPERIMENT_SCHEMA_H
 #define FEWBIT_EXPERIMENT_SCHEMA_H
 
-#include <cyaml/cyaml.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-extern const cyaml_schema_value_t schema_experiment;
+typedef enum schema_type {
+    SCHEMA_TEXT,
+    SCHEMA_WHOLE,  /* uint32_t or uint64_t */
+    SCHEMA_NUMBER, /* float */
+    SCHEMA_SWITCH, /* bool */
+    SCHEMA_WORD,   /* one of `words`: an enum of 32 bits */
+    SCHEMA_LIST,   /* of `entry`, with a count of 32 bits */
+    SCHEMA_SECTION,
+    SCHEMA_GONE, /* a key of old: 0 is taken, and nothing stored */
+} schema_type;
+
+typedef struct schema_word {
+    const char *name;
+    uint32_t value;
+} schema_word;
+
+typedef struct schema_field {
+    const char *key; /* NULL behind the last one */
+    schema_type type;
+    bool is_required;
+    size_t offset, size; /* in an experiment; of a list: of its first entry. A text's size includes its end */
+    const schema_word *words;
+    size_t word_count;
+    schema_type entry;
+    size_t count_offset, count_max;
+    const struct schema_field *fields; /* of a section */
+} schema_field;
+
+extern const schema_field schema_fields[];
+
+/* The word of a field's value. */
+const char *schema_word_of(const schema_field *field, uint32_t value);
 
 #endif

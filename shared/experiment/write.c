@@ -1,6 +1,7 @@
 /* The resolved text of an experiment: every key of the schema, in its order. Floats get nine digits, enough to give the
- * same float again (libcyaml's own writer gives six). */
+ * same float again. */
 #include "experiment/experiment.h"
+#include "experiment/load.h"
 #include "experiment/schema.h"
 
 #include <inttypes.h>
@@ -48,7 +49,7 @@ static bool must_be_escaped(uint32_t point) {
 
 static void put_string(writer *w, const char *string) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
-    if (string[0] && string[0] != '-' && string[0] != '.' && strspn(string, plain) == strlen(string)) {
+    if (string[0] != '-' && string[0] != '.' && strspn(string, plain) == strlen(string) && load_is_text(string)) {
         put(w, "%s", string);
         return;
     }
@@ -74,28 +75,19 @@ static uint64_t whole_at(const void *data, size_t size) {
     return value;
 }
 
-static const char *name_of(const cyaml_schema_value_t *schema, uint64_t value) {
-    for (uint32_t i = 0; i < schema->enumeration.count; i++) {
-        if ((uint64_t)schema->enumeration.strings[i].val == value) {
-            return schema->enumeration.strings[i].str;
-        }
-    }
-    return "?";
-}
-
-static void put_scalar(writer *w, const cyaml_schema_value_t *schema, const void *data) {
-    switch (schema->type) {
-    case CYAML_UINT:
-        put(w, "%" PRIu64, whole_at(data, schema->data_size));
+static void put_scalar(writer *w, const schema_field *field, schema_type type, const void *data) {
+    switch (type) {
+    case SCHEMA_WHOLE:
+        put(w, "%" PRIu64, whole_at(data, field->size));
         break;
-    case CYAML_FLOAT:
+    case SCHEMA_NUMBER:
         put(w, "%.9g", (double)*(const float *)data);
         break;
-    case CYAML_BOOL:
+    case SCHEMA_SWITCH:
         put(w, *(const bool *)data ? "true" : "false");
         break;
-    case CYAML_ENUM:
-        put(w, "%s", name_of(schema, whole_at(data, schema->data_size)));
+    case SCHEMA_WORD:
+        put(w, "%s", schema_word_of(field, (uint32_t)whole_at(data, sizeof(uint32_t))));
         break;
     default:
         put_string(w, data);
@@ -104,32 +96,32 @@ static void put_scalar(writer *w, const cyaml_schema_value_t *schema, const void
 }
 
 /* On one line: [2, 4]. */
-static void put_sequence(writer *w, const cyaml_schema_field_t *field, const char *data) {
-    uint64_t count = whole_at(data + field->count_offset, field->count_size);
+static void put_list(writer *w, const schema_field *field, const char *values) {
+    uint64_t count = whole_at(values + field->count_offset, sizeof(uint32_t));
     put(w, "[");
     for (uint64_t i = 0; i < count; i++) {
         put(w, i ? ", " : "");
-        put_scalar(w, field->value.sequence.entry, data + field->data_offset + i * field->value.data_size);
+        put_scalar(w, field, field->entry, values + field->offset + i * field->size);
     }
     put(w, "]");
 }
 
-static void put_mapping(writer *w, const cyaml_schema_field_t *fields, const char *data, const char *indent) {
-    for (const cyaml_schema_field_t *field = fields; field->key; field++) {
-        if (field->value.type == CYAML_IGNORE) {
+static void put_fields(writer *w, const schema_field *fields, const char *values, const char *indent) {
+    for (const schema_field *field = fields; field->key; field++) {
+        if (field->type == SCHEMA_GONE) {
             continue;
         }
         put(w, "%s%s:", indent, field->key);
-        if (field->value.type == CYAML_MAPPING) {
+        if (field->type == SCHEMA_SECTION) {
             put(w, "\n");
-            put_mapping(w, field->value.mapping.fields, data + field->data_offset, "  ");
+            put_fields(w, field->fields, values, "  ");
             continue;
         }
         put(w, " ");
-        if (field->value.type == CYAML_SEQUENCE) {
-            put_sequence(w, field, data);
+        if (field->type == SCHEMA_LIST) {
+            put_list(w, field, values);
         } else {
-            put_scalar(w, &field->value, data + field->data_offset);
+            put_scalar(w, field, field->type, values + field->offset);
         }
         put(w, "\n");
     }
@@ -137,7 +129,7 @@ static void put_mapping(writer *w, const cyaml_schema_field_t *fields, const cha
 
 err experiment_write(const experiment *e, char *text, size_t *length) {
     writer w = {.text = text};
-    put_mapping(&w, schema_experiment.mapping.fields, (const char *)e, "");
+    put_fields(&w, schema_fields, (const char *)e, "");
     if (w.used > EXPERIMENT_TEXT_MAX) {
         return err_fail(ERR_INPUT, "the resolved experiment is longer than %d bytes", EXPERIMENT_TEXT_MAX);
     }

@@ -305,11 +305,17 @@ static void unknown_words_are_refused(void **state) {
     static const struct {
         const char *from, *to, *reason;
     } wrong[] = {
-        {"net: conv\n", "net: convolution\n", "field 'net'"},
-        {"net: linear", "net: cubic", "field 'net'"},
-        {"train: frozen", "train: never", "field 'train'"},
-        {"precision: f32", "precision: f16", "field 'precision'"},
-        {"weights:", "weight:", "classifier.weight is not known"},
+        {"net: conv\n", "net: convolution\n", "key encoder.net is 'convolution', none of simple-1d, conv, conv-b"},
+        {"net: conv\n", "net: conv-nrom\n", "residual: is conv-norm meant?"},
+        {"net: linear", "net: cubic",
+         "key decoder.net is 'cubic', none of linear, square, square-b, square-8x8, none, direct"},
+        {"net: linear", "net: liner", "direct: is linear meant?"},
+        {"train: frozen", "train: never", "key classifier.train is 'never', none of along, frozen, fine-tune"},
+        {"precision: f32", "precision: f16", "none of f32, bf16: is bf16 meant?"},
+        {"weights:", "weight:", "classifier.weight is not known: is weights meant?"},
+        {"precision: f32", "hidden: 3",
+         "training.hidden is not known here: there is encoder.hidden, classifier.hidden"},
+        {"precision: f32", "title: x", "training.title is not known here: there is title"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char text[EXPERIMENT_TEXT_MAX + 256];

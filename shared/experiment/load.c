@@ -1,0 +1,368 @@
+#include "experiment/load.h"
+
+#include "experiment/document.h"
+#include "experiment/schema.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct loader {
+    const char *where;
+    yaml_document_t document;
+    char *values; /* the experiment */
+} loader;
+
+/* A key of the text, for messages. */
+typedef struct named {
+    const char *section, *key; /* section "": at the top */
+    size_t line;
+} named;
+
+static err refuse(const loader *l, const named *n, const char *demand) {
+    return err_fail(ERR_INPUT, "%s:%zu: key %s%s%.40s %s", l->where, n->line, n->section, n->section[0] ? "." : "",
+                    n->key, demand);
+}
+
+/* Words as the core schema of YAML 1.2 reads them. */
+
+static const char *skip_digits(const char *c) {
+    while (isdigit((unsigned char)*c)) {
+        c++;
+    }
+    return c;
+}
+
+/* Decimal digits without a sign or a leading zero, at most 64 bits. */
+static bool is_whole_number(const char *text) {
+    errno = 0;
+    bool good = *text && *skip_digits(text) == '\0' && (text[0] != '0' || text[1] == '\0');
+    return good && strtoull(text, NULL, 10) > 0 ? errno == 0 : good;
+}
+
+/* Decimal, with or without sign, fraction and exponent. */
+static bool is_decimal(const char *text) {
+    const char *c = text + (*text == '-' || *text == '+');
+    const char *whole = c;
+    c = skip_digits(c);
+    size_t digits = (size_t)(c - whole);
+    if (*c == '.') {
+        const char *fraction = ++c;
+        c = skip_digits(c);
+        digits += (size_t)(c - fraction);
+    }
+    if (digits > 0 && (*c == 'e' || *c == 'E')) {
+        const char *power = c + 1 + (c[1] == '-' || c[1] == '+');
+        c = skip_digits(power);
+        digits = c > power ? digits : 0;
+    }
+    return digits > 0 && *c == '\0';
+}
+
+/* The same without a leading zero, which is octal to YAML 1.1, and finite as a float. */
+static bool is_number(const char *text) {
+    const char *c = text + (*text == '-' || *text == '+');
+    return is_decimal(text) && !(c[0] == '0' && isdigit((unsigned char)c[1])) && isfinite(strtof(text, NULL));
+}
+
+static bool is_nothing(const char *text) {
+    static const char *const words[] = {"", "~", "null", "Null", "NULL"};
+    bool is = false;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        is = is || strcmp(text, words[i]) == 0;
+    }
+    return is;
+}
+
+bool load_is_text(const char *word) {
+    static const char *const others[] = {"true",  "True",  "TRUE",  "false", "False", "FALSE", ".inf", ".Inf", ".INF",
+                                         "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", ".nan", ".NaN", ".NAN"};
+    const char *digits = word + 2;
+    bool is_text = !is_nothing(word) && !is_decimal(word);
+    if (strncmp(word, "0x", 2) == 0 || strncmp(word, "0o", 2) == 0) {
+        is_text = !*digits || digits[strspn(digits, word[1] == 'x' ? "0123456789abcdefABCDEF" : "01234567")];
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        is_text = is_text && strcmp(word, others[i]) != 0;
+    }
+    return is_text;
+}
+
+/* What may have been meant. */
+
+enum { WORD_MAX = 32 };
+
+/* Letters to put in, take out, exchange or swap with the next. */
+static size_t distance(const char *a, const char *b) {
+    size_t rows[3][WORD_MAX + 1], length = strlen(b);
+    if (strlen(a) > WORD_MAX || length > WORD_MAX) {
+        return WORD_MAX;
+    }
+    for (size_t j = 0; j <= length; j++) {
+        rows[0][j] = j;
+    }
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t *now = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+        now[0] = i;
+        for (size_t j = 1; j <= length; j++) {
+            size_t same = last[j - 1] + (a[i - 1] != b[j - 1]),
+                   other = (now[j - 1] < last[j] ? now[j - 1] : last[j]) + 1;
+            now[j] = same < other ? same : other;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < now[j]) {
+                now[j] = before[j - 2] + 1;
+            }
+        }
+    }
+    return rows[strlen(a) % 3][length];
+}
+
+static bool is_near(const char *word, const char *known, size_t *best) {
+    size_t far = distance(word, known), letters = strlen(known);
+    bool is = far < *best && far <= (letters > 5 ? 2 : 1);
+    *best = is ? far : *best;
+    return is;
+}
+
+static const schema_field *field_named(const schema_field *fields, const char *key) {
+    for (; fields->key; fields++) {
+        if (strcmp(fields->key, key) == 0) {
+            return fields;
+        }
+    }
+    return NULL;
+}
+
+/* Sections that have such a key, or the nearest key of the one it stands in. */
+static err refuse_key(const loader *l, const named *n, const schema_field *fields) {
+    char demand[200] = "is not known";
+    size_t used = strlen(demand), best = WORD_MAX;
+    const char *nearest = NULL;
+    for (const schema_field *f = fields; f->key; f++) {
+        nearest = is_near(n->key, f->key, &best) ? f->key : nearest;
+    }
+    if (nearest) {
+        snprintf(demand + used, sizeof demand - used, ": is %s meant?", nearest);
+        return refuse(l, n, demand);
+    }
+    const char *before = " here: there is";
+    for (const schema_field *f = schema_fields; f->key; f++) {
+        bool has = f->type == SCHEMA_SECTION ? field_named(f->fields, n->key) != NULL : strcmp(f->key, n->key) == 0;
+        if (has && used < sizeof demand) {
+            used +=
+                (size_t)snprintf(demand + used, sizeof demand - used, "%s %s%s%s", before,
+                                 f->type == SCHEMA_SECTION ? f->key : "", f->type == SCHEMA_SECTION ? "." : "", n->key);
+            before = ",";
+        }
+    }
+    return refuse(l, n, demand);
+}
+
+static err refuse_word(const loader *l, const named *n, const schema_field *f, const char *word) {
+    char demand[400];
+    size_t used = (size_t)snprintf(demand, sizeof demand, "is '%.40s', none of", word), best = WORD_MAX;
+    const char *nearest = NULL;
+    for (size_t i = 0; i < f->word_count && used < sizeof demand; i++) {
+        used += (size_t)snprintf(demand + used, sizeof demand - used, "%s %s", i ? "," : "", f->words[i].name);
+        nearest = is_near(word, f->words[i].name, &best) ? f->words[i].name : nearest;
+    }
+    if (nearest && used < sizeof demand) {
+        snprintf(demand + used, sizeof demand - used, ": is %s meant?", nearest);
+    }
+    return refuse(l, n, demand);
+}
+
+/* Values. */
+
+static err take_whole(const loader *l, const named *n, const char *text, size_t size, void *to) {
+    if (!is_whole_number(text)) {
+        return refuse(l, n, "must be a whole number");
+    }
+    uint64_t value = strtoull(text, NULL, 10);
+    if (size == sizeof(uint32_t) && value > UINT32_MAX) {
+        return refuse(l, n, "must be at most 4294967295");
+    }
+    memcpy(to, &value, size); /* little-endian, as all we run on */
+    return ERR_OK;
+}
+
+static err take_number(const loader *l, const named *n, const char *text, void *to) {
+    if (!is_number(text)) {
+        return refuse(l, n, "must be a number");
+    }
+    *(float *)to = strtof(text, NULL);
+    return ERR_OK;
+}
+
+static err take_switch(const loader *l, const named *n, const char *text, void *to) {
+    *(bool *)to = strcmp(text, "true") == 0;
+    return *(bool *)to || strcmp(text, "false") == 0 ? ERR_OK : refuse(l, n, "must be true or false");
+}
+
+static err take_word(const loader *l, const named *n, const schema_field *f, const char *text, void *to) {
+    for (size_t i = 0; i < f->word_count; i++) {
+        if (strcmp(f->words[i].name, text) == 0) {
+            memcpy(to, &f->words[i].value, sizeof f->words[i].value);
+            return ERR_OK;
+        }
+    }
+    return refuse_word(l, n, f, text);
+}
+
+static err take_text(const loader *l, const named *n, const schema_field *f, const char *text, char *to) {
+    char demand[80];
+    if (strlen(text) >= f->size) {
+        snprintf(demand, sizeof demand, "has %zu bytes, more than the %zu allowed", strlen(text), f->size - 1);
+        return refuse(l, n, demand);
+    }
+    if (f->is_required && !text[0]) {
+        return refuse(l, n, "must not be empty");
+    }
+    memcpy(to, text, strlen(text) + 1);
+    return ERR_OK;
+}
+
+/* One value of a field, or of a list. */
+static err take_scalar(const loader *l, const named *n, const schema_field *f, schema_type type,
+                       const yaml_node_t *node, char *to) {
+    static const char *const demands[] = {"must be text", "must be a whole number", "must be a number",
+                                          "must be true or false", "must be a word"};
+    bool is_plain = node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    if (node->type != YAML_SCALAR_NODE ||
+        (!is_plain && (type == SCHEMA_WHOLE || type == SCHEMA_NUMBER || type == SCHEMA_SWITCH))) {
+        return refuse(l, n, demands[type]);
+    }
+    const char *text = (const char *)node->data.scalar.value;
+    if (is_plain && (type == SCHEMA_TEXT || type == SCHEMA_WORD) && is_nothing(text)) {
+        return refuse(l, n, "has no value");
+    }
+    switch (type) {
+    case SCHEMA_WHOLE:
+        return take_whole(l, n, text, f->size, to);
+    case SCHEMA_NUMBER:
+        return take_number(l, n, text, to);
+    case SCHEMA_SWITCH:
+        return take_switch(l, n, text, to);
+    case SCHEMA_WORD:
+        return take_word(l, n, f, text, to);
+    default:
+        return is_plain && !load_is_text(text) ? refuse(l, n, "must be text: put it in quotes")
+                                               : take_text(l, n, f, text, to);
+    }
+}
+
+static err take_list(loader *l, const named *n, const schema_field *f, const yaml_node_t *node) {
+    if (node->type != YAML_SEQUENCE_NODE) {
+        return refuse(l, n, "must be a list, as [2, 4]");
+    }
+    const yaml_node_item_t *items = node->data.sequence.items.start;
+    size_t count = (size_t)(node->data.sequence.items.top - items);
+    if (count > f->count_max) {
+        return refuse(l, n, "has too many entries");
+    }
+    err e = ERR_OK;
+    for (size_t i = 0; i < count && !e; i++) {
+        const yaml_node_t *entry = yaml_document_get_node(&l->document, items[i]);
+        e = take_scalar(l, n, f, f->entry, entry, l->values + f->offset + i * f->size);
+    }
+    *(uint32_t *)(void *)(l->values + f->count_offset) = (uint32_t)count;
+    return e;
+}
+
+/* Mappings. */
+
+static err take_mapping(loader *l, const named *place, const schema_field *fields, const yaml_node_t *node);
+
+static err take_field(loader *l, const named *n, const schema_field *f, const yaml_node_t *node) {
+    switch (f->type) {
+    case SCHEMA_SECTION:
+        return node->type == YAML_MAPPING_NODE ? take_mapping(l, n, f->fields, node)
+                                               : refuse(l, n, "must be a section of keys");
+    case SCHEMA_LIST:
+        return take_list(l, n, f, node);
+    case SCHEMA_GONE:
+        return node->type == YAML_SCALAR_NODE && strcmp((const char *)node->data.scalar.value, "0") == 0
+                   ? ERR_OK
+                   : refuse(l, n, "is no option any more: leave it out");
+    default:
+        return take_scalar(l, n, f, f->type, node, l->values + f->offset);
+    }
+}
+
+static const char *key_of(loader *l, const yaml_node_pair_t *pair) {
+    return (const char *)yaml_document_get_node(&l->document, pair->key)->data.scalar.value; /* document.h: a scalar */
+}
+
+/* The first pair of this key; NULL: none. */
+static const yaml_node_pair_t *pair_named(yaml_document_t *document, const yaml_node_t *node, const char *wanted) {
+    if (!node || node->type != YAML_MAPPING_NODE) {
+        return NULL;
+    }
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        if (strcmp((const char *)yaml_document_get_node(document, pair->key)->data.scalar.value, wanted) == 0) {
+            return pair;
+        }
+    }
+    return NULL;
+}
+
+static size_t line_of(yaml_document_t *document, const yaml_node_pair_t *pair) {
+    return yaml_document_get_node(document, pair->key)->start_mark.line + 1;
+}
+
+/* `place` is the section, or at the top an empty key on the text's first line. */
+static err take_mapping(loader *l, const named *place, const schema_field *fields, const yaml_node_t *node) {
+    for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        const named n = {place->key, key_of(l, pair), line_of(&l->document, pair)};
+        const schema_field *field = field_named(fields, n.key);
+        const yaml_node_pair_t *first = pair_named(&l->document, node, n.key);
+        if (first != pair) {
+            char demand[64];
+            snprintf(demand, sizeof demand, "is there twice: on line %zu before", line_of(&l->document, first));
+            return refuse(l, &n, demand);
+        }
+        err e = field ? take_field(l, &n, field, yaml_document_get_node(&l->document, pair->value))
+                      : refuse_key(l, &n, fields);
+        if (e) {
+            return e;
+        }
+    }
+    for (; fields->key; fields++) {
+        if (fields->is_required && !pair_named(&l->document, node, fields->key)) {
+            return refuse(l, &(named){place->key, fields->key, place->line}, "is missing");
+        }
+    }
+    return ERR_OK;
+}
+
+err load_text(const char *where, const char *text, size_t length, experiment *e) {
+    loader l = {.where = where, .values = (char *)e};
+    err failed = document_load(where, text, length, &l.document);
+    if (failed) {
+        return failed;
+    }
+    memset(e, 0, sizeof *e);
+    const yaml_node_t *root = yaml_document_get_root_node(&l.document);
+    failed = root && root->type == YAML_MAPPING_NODE
+                 ? take_mapping(&l, &(named){"", "", root->start_mark.line + 1}, schema_fields, root)
+                 : err_fail(ERR_INPUT, "%s: holds no keys, so it is no experiment", where);
+    yaml_document_delete(&l.document);
+    return failed;
+}
+
+unsigned load_line_of(const char *text, size_t length, const char *path) {
+    yaml_document_t document;
+    if (document_load("", text, length, &document)) {
+        return 0;
+    }
+    char section[64], key[64] = "";
+    sscanf(path, "%63[^.].%63s", section, key);
+    const yaml_node_pair_t *outer = pair_named(&document, yaml_document_get_root_node(&document), section);
+    const yaml_node_t *inside = outer ? yaml_document_get_node(&document, outer->value) : NULL;
+    const yaml_node_pair_t *inner = pair_named(&document, inside, key);
+    unsigned line = outer ? (unsigned)line_of(&document, inner ? inner : outer) : 0;
+    yaml_document_delete(&document);
+    return line;
+}
