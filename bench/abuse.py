@@ -110,7 +110,6 @@ class Abuse:
     def __init__(self, figures, fleet, split, run, image, quick):
         self.figures, self.fleet, self.split, self.run, self.image = figures, fleet, split, run, image
         self.seconds, self.rounds, self.samples = (1, 1, 200000) if quick else (3, 5, 4000000)
-        self.first = 0
 
     def measure(self):
         with crowds.many_files() as has_room:
@@ -198,8 +197,7 @@ class Abuse:
         def rate():
             gone = server.said.count(" is gone")
             measured = run_json("bulk", server.port, server.http, self.split, self.run / "nodes", self.samples,
-                                self.first, WINDOW)
-            self.first += self.samples
+                                WINDOW)
             server.wait_for(" is gone", gone + NODES)
             return measured["codes_per_second"], self.samples
         self._in_turn(server, "crowd_bulk", "codewords", rate)

@@ -1,11 +1,11 @@
 /* Codes in bulk: how many codewords a second one server takes in, puts together and classifies.
  *
- *     bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES|- [range]]
+ *     bulk PORT HTTP SPLIT STATES SAMPLES WINDOW [CERTIFICATES|- [range]]
  *
  * speaks for every node of the folder SPLIT (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
  * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
- * handshake with the real encoder, lets it encode the test portion once, and packs SAMPLES codes a node (ids from
- * FIRST on, ENCODER_ROWS a frame) before the clock starts. Then it sends them over one connection a node, as fast as
+ * handshake with the real encoder, lets it encode the test portion once, and packs SAMPLES codes a node
+ * (ENCODER_ROWS a frame) before the clock starts. Then it sends them over one connection a node, as fast as
  * the server takes them.
  *
  * A server answers no codes. What it has dealt with is known from a lone request over HTTP (port HTTP): every
@@ -176,7 +176,8 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const 
     if (e) {
         return e;
     }
-    encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .coding = b->codes_range};
+    encoder_config config = {
+        .name = p->name, .data = p->data, .state = p->state, .coding = b->codes_range, .streams = true};
     encoder_host host = {send_up, p};
     e = encoder_new(&p->encoder, &config, &host);
     tls_context *c = NULL;
@@ -212,15 +213,16 @@ static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
 }
 
 /* The encoder's own Codes frames of the test portion, repeated until there are `frames`. */
-static err pack_codes(bulk *b, pusher *p, uint64_t first) {
+static err pack_codes(bulk *b, pusher *p) {
     uint32_t chunks = portion_about(p->data)->samples[DATASET_TEST] / ENCODER_ROWS;
     p->starts = calloc(b->frames + 1, sizeof *p->starts);
     if (!p->starts || chunks == 0) {
         return err_fail(ERR_INPUT, "%s: fewer than %d test samples, or no memory", p->name, ENCODER_ROWS);
     }
     for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-        encoder_push(p->encoder, 0, portion_sample(p->data, DATASET_TEST, chunk * ENCODER_ROWS), ENCODER_ROWS);
+        encoder_push(p->encoder, portion_sample(p->data, DATASET_TEST, chunk * ENCODER_ROWS), ENCODER_ROWS);
     }
+    uint64_t first = 0; /* where its session begins */
     for (size_t i = 0, at = 0; i < b->frames; i++) {
         message m;
         const uint8_t *frame = p->out.at + at;
@@ -229,6 +231,7 @@ static err pack_codes(bulk *b, pusher *p, uint64_t first) {
             return e;
         }
         Fewbit__Codes body = *m.body.codes;
+        first = i == 0 ? body.first : first;
         e = body.sequence > 0 ? code_again(p, &body, first + i * ENCODER_ROWS) : ERR_OK;
         if (e) {
             return e;
@@ -379,18 +382,18 @@ static void print_figures(const bulk *b, double seconds) {
 
 static err run(int argc, char **argv) {
     static bulk b;
-    const char *certificates = argc >= 9 && strcmp(argv[8], "-") != 0 ? argv[8] : NULL;
-    size_t samples = argc >= 8 ? strtoul(argv[5], NULL, 10) : 0, window = argc >= 8 ? strtoul(argv[7], NULL, 10) : 0;
+    const char *certificates = argc >= 8 && strcmp(argv[7], "-") != 0 ? argv[7] : NULL;
+    size_t samples = argc >= 7 ? strtoul(argv[5], NULL, 10) : 0, window = argc >= 7 ? strtoul(argv[6], NULL, 10) : 0;
     if (samples < ENCODER_ROWS || samples > SAMPLES_MAX || samples % ENCODER_ROWS || window < ENCODER_ROWS) {
         return err_fail(ERR_USAGE,
-                        "usage: bulk PORT HTTP SPLIT STATES SAMPLES FIRST WINDOW [CERTIFICATES|- [range]], SAMPLES a "
+                        "usage: bulk PORT HTTP SPLIT STATES SAMPLES WINDOW [CERTIFICATES|- [range]], SAMPLES a "
                         "multiple of %d, "
                         "WINDOW at least that",
                         ENCODER_ROWS);
     }
     b.frames = samples / ENCODER_ROWS;
     b.window = window / ENCODER_ROWS;
-    b.codes_range = argc >= 10 && strcmp(argv[9], "range") == 0;
+    b.codes_range = argc >= 9 && strcmp(argv[8], "range") == 0;
     err e = read_labels(&b, argv[3]);
     e = e ? e : arena_init(&b.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     e = e ? e : net_dial(atol(argv[2]), &b.http);
@@ -399,7 +402,7 @@ static err run(int argc, char **argv) {
     }
     for (uint32_t k = 0; k < b.nodes && !e; k++) {
         e = converse(&b, &b.pushers[k], has_begun);
-        e = e ? e : pack_codes(&b, &b.pushers[k], strtoull(argv[6], NULL, 10));
+        e = e ? e : pack_codes(&b, &b.pushers[k]);
     }
     double seconds;
     e = e ? e : push_all(&b, &seconds);

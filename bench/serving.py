@@ -16,7 +16,6 @@ from relay import ANSWER, CODES, UP, Relay
 PIXELS = 784
 LONE_IMAGES = 500
 BULK_WINDOW = 32000
-RESULTS_FIRST = 1 << 20  # an id behind those of the test set
 
 
 class Serving:
@@ -30,7 +29,6 @@ class Serving:
         self.results_samples = 20000 if quick else 500000
         self.images = shop.folder / "images.raw"
         self.images.write_bytes(self._test_file("images-idx3")[16:16 + LONE_IMAGES * PIXELS])
-        self.bulk_first = 0
 
     def _test_file(self, kind):
         path = self.shop.set_folder / f"t10k-{kind}-ubyte"
@@ -59,9 +57,7 @@ class Serving:
 
     def _bulk(self, server, samples, *how):
         gone = self._gone(server)
-        measured = run_json("bulk", server.port, server.http, self.shop.full, self.states, samples, self.bulk_first,
-                            BULK_WINDOW, *how)
-        self.bulk_first += samples
+        measured = run_json("bulk", server.port, server.http, self.shop.full, self.states, samples, BULK_WINDOW, *how)
         server.wait_for(r"portion \d is gone", gone + NODES)
         return measured
 
@@ -79,7 +75,7 @@ class Serving:
         self._add_wire(relay, len(labels))
         self._stop_nodes(server, nodes)
         relay.close()
-        self._measure_results(server, path)
+        self._measure_results(server, path, len(labels))
         server.popen.terminate()
         server.wait()
 
@@ -105,14 +101,13 @@ class Serving:
         self.figures.add("wire_lone_frame_bytes", lone.largest, None, "<=16", "bytes",
                          f"the largest of {lone.frames} Answer frames, seen on the sockets")
 
-    def _measure_results(self, server, path):
-        """With a result line a codeword: nothing may be lost, twice there, or degraded."""
+    def _measure_results(self, server, path, first):
+        """With a result line a codeword: nothing may be lost, twice there, or degraded. Its session begins at `first`."""
         before = path.read_bytes().count(b"\n")
-        self.bulk_first = RESULTS_FIRST
         measured = self._bulk(server, self.results_samples)
         self._wait_for_lines(path, before + self.results_samples)
         results = [json.loads(line) for line in path.read_text().splitlines()]
-        pushed = [r for r in results if r["id"] >= RESULTS_FIRST and r["from"] == "push"]
+        pushed = [r for r in results if r["id"] >= first and r["from"] == "push"]
         whole = {r["id"] for r in pushed if not r["degraded"]}
         if len(pushed) != self.results_samples or len(whole) != self.results_samples:
             raise RuntimeError(f"{self.results_samples} codewords pushed, {len(pushed)} answered, {len(whole)} whole")
@@ -147,7 +142,6 @@ class Serving:
 
     def _measure_bulk(self, server):
         """Ours and redis in turn, each with its server on the first core and its client on the others."""
-        self.bulk_first = 0
         redis = Redis(self.fleet.folder) if Redis.is_here() else None
         ours, theirs = [], []
         try:
@@ -173,7 +167,6 @@ class Serving:
         for _ in range(3):
             for coding, found in rates.items():
                 server = self.fleet.serve(self.run, "--results", "none")
-                self.bulk_first = 0
                 with apart(server.pid):
                     found.append(self._bulk(server, self.bulk_samples // 4, "-", coding)["codes_per_second"])
                 self._stop(server)
@@ -183,7 +176,7 @@ class Serving:
 
     def _measure_without(self, name, note, *options):
         server = self.fleet.serve(self.run, "--results", "none", *options)
-        self.bulk_first, rates = 0, []
+        rates = []
         for _ in range(3):
             with apart(server.pid):
                 rates.append(self._bulk(server, self.bulk_samples // 8)["codes_per_second"])

@@ -36,7 +36,7 @@ class Tls:
             for is_tls in (False, True) if number % 2 == 0 else (True, False):
                 server = servers[is_tls]
                 measured = run_json("bulk", server.port, server.http, self.shop.full, self.run / "nodes", self.samples,
-                                    number * self.samples, WINDOW, *([self.trusted.folder] if is_tls else []))
+                                    WINDOW, *([self.trusted.folder] if is_tls else []))
                 server.wait_for(r"portion \d is gone", NODES * (number + 1))
                 rates[is_tls].append(measured["codes_per_second"])
         self._add("serve_bulk_codes_tls", rates, "codewords/s")

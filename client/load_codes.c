@@ -212,8 +212,6 @@ static void on_turn(uv_timer_t *timer) {
 
 static err connect_all(codes_run *r) {
     const load_codes *load = r->load;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     r->started_waiting_ns = clock_now_ns();
     stand_in_config config = {
         .host = load->host,
@@ -221,7 +219,6 @@ static err connect_all(codes_run *r) {
         .data_set = load->data_set,
         .split = &load->split,
         .bits = load->bits,
-        .first = (uint64_t)now.tv_sec << 20, /* none that a load before has used */
         .failed = on_failed,
         .context = r,
     };

@@ -24,7 +24,8 @@ struct stand_in {
     uint32_t model;
     rounds rounds;    /* in which bits come */
     uint32_t unasked; /* of them, those that come unasked */
-    bool is_welcome, may_push;
+    bool is_welcome, may_push, is_held;
+    uint64_t first;         /* id of the first sample */
     uint64_t sent, settled; /* codes */
     atomic_uint_fast64_t asked;
     uint64_t ids[PICKS_MAX];   /* that are asked for */
@@ -164,7 +165,7 @@ static void on_prepare(stand_in *s, const Fewbit__Prepare *p) {
     char why[] = "this is no node: it has random codes of one model";
     Fewbit__Prepared prepared = FEWBIT__PREPARED__INIT;
     prepared.model = p->model;
-    prepared.next = s->config.first + s->sent;
+    prepared.next = s->first + s->sent;
     prepared.error = why;
     tell(s, MESSAGE_PREPARED, &prepared.base);
 }
@@ -177,7 +178,11 @@ static err take(stand_in *s, const message *m) {
         return on_restore(s, m->body.restore);
     case MESSAGE_BEGIN:
         s->may_push = true;
+        s->first = m->body.begin->first;
         return ERR_OK;
+    case MESSAGE_STREAM_HOLD:
+        s->is_held = m->body.stream_hold->held;
+        return m->body.stream_hold->outside ? err_fail(ERR_REFUSED, "%s", m->body.stream_hold->text) : ERR_OK;
     case MESSAGE_REQUEST:
         on_request(s, m->body.request);
         return ERR_OK;
@@ -262,7 +267,7 @@ bool stand_in_may_push(const stand_in *s) {
 static void send_frame(stand_in *s, uint64_t samples) {
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
     codes.model = s->model;
-    codes.first = s->config.first + s->sent;
+    codes.first = s->first + s->sent;
     codes.more = (uint32_t)samples - 1;
     codes.bits = (ProtobufCBinaryData){pack_bytes(samples * bits_unasked(s)), s->bits};
     if (send_message(s, MESSAGE_CODES, &codes.base) == ERR_OK) {
@@ -271,7 +276,7 @@ static void send_frame(stand_in *s, uint64_t samples) {
 }
 
 static bool has_room(const stand_in *s) {
-    return link_backlog(s->link) < LINK_BACKLOG_HIGH &&
+    return !s->is_held && link_backlog(s->link) < LINK_BACKLOG_HIGH &&
            (!is_by_round(s) || s->sent <= s->settled + MESSAGE_UNSETTLED_MAX - FRAME_SAMPLES);
 }
 

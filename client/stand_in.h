@@ -21,8 +21,7 @@ typedef struct stand_in_config {
     const char *data_set; /* its name */
     const split *split;
     uint32_t portion;
-    uint32_t bits;  /* of one code */
-    uint64_t first; /* id of the first sample pushed */
+    uint32_t bits; /* of one code */
     /* The link is down, by stand_in_close or otherwise (ERR_NETWORK), or the server refuses or makes no sense; the text
      * is in err_text(). */
     void (*failed)(void *context, err e);

@@ -26,11 +26,11 @@ struct encoder {
     job *next;            /* the model to come, beside the one in use; NULL: none */
     bool is_switching;    /* live requests are for `next`, and so is what is pushed from `switch_from` on */
     uint64_t switch_from; /* a sample's id */
-    uint64_t pushed;      /* id behind the last sample pushed */
+    own_stream stream;    /* what it pushes */
     held *held;           /* codes of which more may be asked for; NULL: none yet */
     uint64_t unsettled;   /* samples pushed since Ready, */
     uint64_t settled;     /* and of those, answered for good */
-    bool is_welcome, is_ready, has_begun;
+    bool is_welcome, is_ready;
     bool has_trained;      /* since the weights were restored or saved */
     bool codes;            /* the server takes coded codes, and this node sends them */
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
@@ -49,6 +49,7 @@ err encoder_new(encoder **out, const encoder_config *config, const encoder_host 
     e->host = *host;
     e->quota.max_bytes = config->max_state ? config->max_state : UINT64_MAX;
     const portion_info *info = portion_about(config->data);
+    e->stream.exists = config->streams;
     e->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     *out = e;
     return ERR_OK;
@@ -112,7 +113,8 @@ void encoder_disconnected(encoder *e) {
         end_switch(e);
     }
     drop_next(e);
-    e->is_welcome = e->is_ready = e->has_begun = false;
+    e->is_welcome = e->is_ready = false;
+    own_stream_disconnected(&e->stream);
     e->pending_rows = 0;
     e->heartbeat_ms = 0;
     if (e->held) {
@@ -218,6 +220,7 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     e->is_ready = true;
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     ready.step = e->job->step;
+    own_stream_describe(&e->stream, &ready);
     tell(e, MESSAGE_READY, &ready.base);
     return ENCODER_GO_ON;
 }
@@ -252,7 +255,7 @@ static encoder_verdict on_prepare(encoder *e, const Fewbit__Prepare *p) {
     }
     Fewbit__Prepared prepared = FEWBIT__PREPARED__INIT;
     prepared.model = p->model;
-    prepared.next = e->pushed;
+    prepared.next = e->stream.next;
     if (load_next(e, p)) {
         log_limited(LOG_ERROR, 0, "the model to come cannot be loaded: %s", err_text());
         prepared.error = (char *)(uintptr_t)err_text();
@@ -275,7 +278,7 @@ static encoder_verdict on_switch(encoder *e, const Fewbit__Switch *s) {
     }
     e->is_switching = true;
     e->switch_from = s->from;
-    if (e->pushed >= s->from) {
+    if (e->stream.next >= s->from) {
         end_switch(e);
     }
     return ENCODER_GO_ON;
@@ -440,6 +443,11 @@ static encoder_verdict on_ask(encoder *e, const Fewbit__Ask *a) {
     return ENCODER_GO_ON;
 }
 
+static encoder_verdict on_begin(encoder *e, const Fewbit__Begin *b) {
+    bool fits = e->mode == FEWBIT__MODE__MODE_SERVE && own_stream_begin(&e->stream, b);
+    return fits ? ENCODER_GO_ON : refuse_out_of_turn(e, "Begin");
+}
+
 static encoder_verdict on_settled(encoder *e, const Fewbit__Settled *s) {
     uint64_t most = e->unsettled - e->settled; /* untrusted */
     e->settled += s->samples < most ? s->samples : most;
@@ -504,7 +512,9 @@ encoder_verdict encoder_receive(encoder *e, const message *m) {
     case MESSAGE_SETTLED:
         return on_settled(e, m->body.settled);
     case MESSAGE_BEGIN:
-        e->has_begun = true;
+        return on_begin(e, m->body.begin);
+    case MESSAGE_STREAM_HOLD:
+        own_stream_hold(&e->stream, m->body.stream_hold);
         return ENCODER_GO_ON;
     case MESSAGE_PREPARE:
         return on_prepare(e, m->body.prepare);
@@ -520,41 +530,51 @@ uint32_t encoder_heartbeat_ms(const encoder *e) {
 }
 
 bool encoder_may_push(const encoder *e) {
-    bool is_held = e->next && !e->is_switching;
+    bool awaits_switch = e->next && !e->is_switching;
     bool is_far_ahead = e->is_ready && e->job->unasked < e->job->rounds.count &&
                         e->unsettled > e->settled + (HELD_PUSHED - ENCODER_ROWS);
-    return e->is_ready && e->has_begun && !is_held && !is_far_ahead && e->mode == FEWBIT__MODE__MODE_SERVE;
+    return e->is_ready && own_stream_may_push(&e->stream) && !awaits_switch && !is_far_ahead;
+}
+
+const own_stream *encoder_stream(const encoder *e) {
+    return &e->stream;
+}
+
+void encoder_end_stream(encoder *e) {
+    if (own_stream_end(&e->stream)) {
+        Fewbit__StreamEnd over = FEWBIT__STREAM_END__INIT;
+        tell(e, MESSAGE_STREAM_END, &over.base);
+    }
 }
 
 bool encoder_may_be_asked(const encoder *e) {
     return e->is_ready && e->held && e->job->unasked < e->job->rounds.count && e->settled < e->unsettled;
 }
 
-static void push_through(encoder *e, job *j, uint64_t first, const uint8_t *portions, uint32_t count) {
+static void push_through(encoder *e, job *j, const uint8_t *portions, uint32_t count) {
     for (size_t done = 0, piece; done < count; done += piece) {
         piece = job_piece(j, count - done);
         job_load_inputs(j, 0, portions + done * e->elements, piece);
         job_evaluate(j, done, piece);
     }
-    send_codes(e, j, MESSAGE_CODES, first, j->soft, count, j->unasked);
-    e->pushed = first + count;
+    send_codes(e, j, MESSAGE_CODES, e->stream.next, j->soft, count, j->unasked);
+    e->stream.next += count;
     e->unsettled += count;
 }
 
-void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count) {
+void encoder_push(encoder *e, const uint8_t *portions, uint32_t count) {
     encoder_settle(e);
-    if (e->is_switching && first < e->switch_from) {
-        uint64_t left = e->switch_from - first;
+    if (e->is_switching && e->stream.next < e->switch_from) {
+        uint64_t left = e->switch_from - e->stream.next;
         uint32_t before = left < count ? (uint32_t)left : count;
-        push_through(e, e->job, first, portions, before);
-        first += before;
+        push_through(e, e->job, portions, before);
         portions += before * e->elements;
         count -= before;
     }
-    if (e->is_switching && first >= e->switch_from) {
+    if (e->is_switching && e->stream.next >= e->switch_from) {
         end_switch(e);
     }
     if (count > 0) {
-        push_through(e, e->job, first, portions, count);
+        push_through(e, e->job, portions, count);
     }
 }

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "data/portion.h"
 #include "encoder_node/job.h"
+#include "encoder_node/own_stream.h"
 #include "wire/message.h"
 
 #include <stdbool.h>
@@ -22,6 +23,7 @@ typedef struct encoder_config {
     const portion *data;   /* borrowed */
     const char *state;     /* folder of its checkpoints; made when missing */
     Fewbit__Coding coding; /* how codes travel, where the server agrees */
+    bool streams;          /* there will be something to push */
     lanes *lanes;          /* for its net; NULL: all on the caller's thread. Borrowed */
     /* Whatever a server asks for, in bytes; 0: no limit. */
     size_t max_memory;  /* of all nets at a time, with their batches */
@@ -58,14 +60,21 @@ void encoder_settle(encoder *e);
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t encoder_heartbeat_ms(const encoder *e);
 
-/* Whether codes may be pushed now: a model is loaded, the server has said Begin, no Switch is awaited, and not too many
- * samples that more may be asked of are under way. */
+/* Whether codes may be pushed now: a model is loaded, the server has said Begin and does not hold this node, no Switch
+ * is awaited, and not too many samples that more may be asked of are under way. */
 bool encoder_may_push(const encoder *e);
+
+/* How far the node's own stream is. */
+const own_stream *encoder_stream(const encoder *e);
+
+/* Nothing more will be pushed: the server is told, once. */
+void encoder_end_stream(encoder *e);
 
 /* Whether the server may still ask for more bits of what was pushed. */
 bool encoder_may_be_asked(const encoder *e);
 
-/* Encodes `count` <= ENCODER_ROWS portions, [count, c, h, w], as samples first, first+1, ... and sends their Codes. */
-void encoder_push(encoder *e, uint64_t first, const uint8_t *portions, uint32_t count);
+/* Encodes `count` <= ENCODER_ROWS portions, [count, c, h, w], as the next samples of the stream, and sends their Codes.
+ */
+void encoder_push(encoder *e, const uint8_t *portions, uint32_t count);
 
 #endif

@@ -25,6 +25,7 @@ static err run(const node_options *o, tls_context *tls) {
                     .data = data,
                     .state = o->state,
                     .coding = o->coding,
+                    .streams = o->push != SOURCE_NONE,
                     .max_memory = (size_t)o->max_memory_mib << 20,
                     .max_state = (uint64_t)o->max_state_mib << 20},
         .source = o->push,

@@ -49,7 +49,8 @@ typedef struct session {
     uint64_t current; /* connection the encoder is in */
     uint32_t heartbeat_ms;
     bool ended;
-    bool has_pushed; /* or might have: a server has said Begin */
+    bool is_stream_over;
+    uint64_t left_out; /* portions of the source that were not pushed, since the server had this node outside */
 } session;
 
 /* On the worker. */
@@ -125,34 +126,67 @@ static void receive(void *role, const mail *m) {
     }
 }
 
+/* Everything was taken from the source. */
+static void end_stream(session *s) {
+    err e = source_outcome(s->source);
+    if (!e && s->left_out > 0) {
+        e = err_fail(ERR_REFUSED, "%llu portions were not pushed: the server had them left out of its session",
+                     (unsigned long long)s->left_out);
+    }
+    if (e && !s->is_stream_over && !s->config->once) {
+        log_error("%s", err_text());
+    }
+    s->is_stream_over = true;
+    encoder_end_stream(s->encoder);
+    if (s->config->once && !encoder_may_be_asked(s->encoder)) {
+        end(s, e);
+    }
+}
+
+/* Whether the stream has come to its end. What is left of a source that failed before it gave anything is not worth
+ * waiting for. */
+static bool is_at_end(session *s) {
+    const own_stream *stream = encoder_stream(s->encoder);
+    return source_is_over(s->source) && (stream->session || stream->is_outside || source_outcome(s->source) != ERR_OK);
+}
+
+/* What comes while other streams are counted without this one belongs to none of their samples; a file can wait, unless
+ * it began in a session that is over. */
+static bool leaves_out(const session *s) {
+    const own_stream *stream = encoder_stream(s->encoder);
+    return stream->is_outside && (stream->session || source_is_live(s->source));
+}
+
 static int64_t push_what_is_there(void *role) {
     session *s = role;
     encoder_settle(s->encoder);
     if (s->ended || !s->source) {
         return -1;
     }
-    bool may_push = encoder_may_push(s->encoder);
-    s->has_pushed |= may_push;
-    if (s->has_pushed && s->config->once && source_is_over(s->source) && !encoder_may_be_asked(s->encoder)) {
-        end(s, ERR_OK);
+    if (is_at_end(s)) {
+        end_stream(s);
         return -1;
     }
-    if (!may_push) {
+    bool may_push = encoder_may_push(s->encoder), is_left_out = leaves_out(s);
+    if (!may_push && !is_left_out) {
         return -1;
     }
     if (worker_replies_are_high(s->worker)) {
         return 1000;
     }
-    uint64_t first;
     const uint8_t *portions;
     uint32_t count;
-    source_look(s->source, ENCODER_ROWS, &first, &portions, &count);
-    if (count > 0) {
-        encoder_push(s->encoder, first, portions, count);
-        source_consumed(s->source);
-        return 0;
+    source_look(s->source, ENCODER_ROWS, &portions, &count);
+    if (count == 0) {
+        return -1;
     }
-    return -1;
+    if (is_left_out) {
+        s->left_out += count;
+    } else {
+        encoder_push(s->encoder, portions, count);
+    }
+    source_consumed(s->source);
+    return 0;
 }
 
 /* On the loop. */

@@ -1,20 +1,22 @@
 #include "encoder_node/source.h"
 
-#include "base/log.h"
+#include "base/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct source {
     source_kind kind;
     const portion *data;
     size_t elements;
-    uint64_t next;   /* id of the next sample */
+    uint64_t next;   /* portions consumed in all */
     uint32_t looked; /* portions lent out by source_look */
     uint32_t taken;  /* portions of buffer consumed so far */
     void (*arrived)(void *context);
@@ -28,6 +30,9 @@ struct source {
     size_t capacity; /* whole portions */
     uint32_t filled; /* portions in buffer, under the mutex */
     bool ended;
+    int failure; /* errno of a read; 0: none */
+    size_t rest; /* bytes of a portion that is not whole */
+    bool is_live;
     bool stopping;
     int stop_fd; /* readable once the thread shall end, wherever it waits */
 };
@@ -45,11 +50,31 @@ err source_parse(const char *name, source_kind *kind) {
     return err_fail(ERR_USAGE, "the source '%s' is none of none, test, stdin", name);
 }
 
+err source_check(source_kind kind) {
+    struct stat status;
+    if (kind != SOURCE_STDIN) {
+        return ERR_OK;
+    }
+    if (!process_has_input() || fstat(STDIN_FILENO, &status) != 0) {
+        return err_fail(ERR_IO, "--push stdin: standard input is closed");
+    }
+    if (S_ISDIR(status.st_mode)) {
+        return err_fail(ERR_IO, "--push stdin: standard input is a folder");
+    }
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
+    bool is_readable = flags >= 0 && ((flags & O_ACCMODE) == O_RDONLY || (flags & O_ACCMODE) == O_RDWR);
+    return is_readable ? ERR_OK : err_fail(ERR_IO, "--push stdin: standard input is not open for reading");
+}
+
 /* One read from standard input, or 0 at its end, on an error, or when told to stop. */
 static size_t read_some(source *s, uint8_t *to, size_t room) {
     struct pollfd waits[2] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = s->stop_fd, .events = POLLIN}};
     for (;;) {
-        if (poll(waits, 2, -1) < 0 && errno != EINTR) {
+        if (poll(waits, 2, -1) < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            s->failure = errno;
             return 0;
         }
         if (waits[1].revents) {
@@ -60,7 +85,7 @@ static size_t read_some(source *s, uint8_t *to, size_t room) {
             return (size_t)got;
         }
         if (waits[0].revents && errno != EINTR && errno != EAGAIN) {
-            log_error("standard input: %s", strerror(errno));
+            s->failure = errno;
             return 0;
         }
     }
@@ -94,24 +119,12 @@ static bool hand_over(source *s, uint32_t portions) {
     return go_on;
 }
 
-/* At the end of standard input, unless it is we who stop. */
-static void tell_of_rest(source *s, size_t have) {
-    pthread_mutex_lock(&s->mutex);
-    bool stopping = s->stopping;
-    pthread_mutex_unlock(&s->mutex);
-    if (have > 0 && !stopping) {
-        log_error("standard input ended inside a portion: %zu of %zu bytes", have, s->elements);
-    }
-}
-
 static void *read_standard_input(void *argument) {
     source *s = argument;
     size_t have = 0;
     for (;;) {
         uint32_t portions = read_portions(s, &have);
-        if (portions == 0) {
-            tell_of_rest(s, have);
-        }
+        s->rest = have % s->elements;
         if (!hand_over(s, portions)) {
             break;
         }
@@ -138,6 +151,8 @@ err source_new(source **out, source_kind kind, const portion *data, void (*arriv
     pthread_cond_init(&s->emptied, NULL);
     s->stop_fd = -1;
     if (kind == SOURCE_STDIN) {
+        struct stat status;
+        s->is_live = fstat(STDIN_FILENO, &status) != 0 || !S_ISREG(status.st_mode);
         s->stop_fd = eventfd(0, EFD_CLOEXEC);
         s->buffer = malloc(s->capacity);
         if (s->stop_fd < 0 || !s->buffer) {
@@ -185,7 +200,7 @@ void source_free(source *s) {
     free(s);
 }
 
-void source_look(source *s, uint32_t most, uint64_t *first, const uint8_t **portions, uint32_t *count) {
+void source_look(source *s, uint32_t most, const uint8_t **portions, uint32_t *count) {
     uint64_t there = 0;
     if (s->kind == SOURCE_TEST) {
         there = portion_about(s->data)->samples[DATASET_TEST] - s->next;
@@ -196,7 +211,6 @@ void source_look(source *s, uint32_t most, uint64_t *first, const uint8_t **port
         pthread_mutex_unlock(&s->mutex);
         *portions = s->buffer + s->taken * s->elements;
     }
-    *first = s->next;
     *count = s->looked = there < most ? (uint32_t)there : most;
 }
 
@@ -223,4 +237,17 @@ bool source_is_over(source *s) {
     bool over = s->ended && s->filled == 0;
     pthread_mutex_unlock(&s->mutex);
     return over;
+}
+
+err source_outcome(source *s) {
+    if (s->failure) {
+        return err_fail(ERR_IO, "standard input: %s", strerror(s->failure));
+    }
+    return s->rest
+               ? err_fail(ERR_INPUT, "standard input ended inside a portion: %zu of %zu bytes", s->rest, s->elements)
+               : ERR_OK;
+}
+
+bool source_is_live(const source *s) {
+    return s->is_live;
 }

@@ -1,7 +1,7 @@
 /* Where the portions come from that a serving node pushes on its own: its test portion, or its standard input.
  *
- * Standard input is a stream of raw portions, [c, h, w] bytes each, one after another; sample n of the stream has id
- * n. A thread reads it, since a read from a pipe may wait for ever. */
+ * Standard input is a stream of raw portions, [c, h, w] bytes each, one after another. A thread reads it, since a read
+ * from a pipe may wait for ever. */
 #ifndef FEWBIT_ENCODER_NODE_SOURCE_H
 #define FEWBIT_ENCODER_NODE_SOURCE_H
 
@@ -16,6 +16,10 @@ typedef enum source_kind { SOURCE_NONE, SOURCE_TEST, SOURCE_STDIN } source_kind;
 /* "none", "test", "stdin". */
 err source_parse(const char *name, source_kind *kind);
 
+/* Whether a source of that kind can be read at all: ERR_IO where standard input is closed, a folder, or for writing
+ * only. */
+err source_check(source_kind kind);
+
 typedef struct source source;
 
 /* `data` is borrowed. `arrived` is called from the reading thread when portions can be taken again, or the stream
@@ -29,12 +33,18 @@ void source_free(source *s);
 /* Begins to read: not before `arrived` may be called. */
 err source_start(source *s);
 
-/* The portions that are there, at most `most`: [*count, c, h, w], samples *first and on. Borrowed until
- * source_consumed. *count 0: none now. */
-void source_look(source *s, uint32_t most, uint64_t *first, const uint8_t **portions, uint32_t *count);
+/* The portions that are there, at most `most`: [*count, c, h, w]. Borrowed until source_consumed. *count 0: none now.
+ */
+void source_look(source *s, uint32_t most, const uint8_t **portions, uint32_t *count);
 void source_consumed(source *s);
 
 /* Nothing is left and nothing will come. */
 bool source_is_over(source *s);
+
+/* Once it is over: whether it ended as it should, else ERR_INPUT (inside a portion) or ERR_IO. */
+err source_outcome(source *s);
+
+/* Whether what is not taken now will be of another moment later: a pipe or a terminal, not a file. */
+bool source_is_live(const source *s);
 
 #endif

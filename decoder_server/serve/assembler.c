@@ -5,13 +5,19 @@
 
 enum { NONE = -1, DONE = -2 };
 
+typedef enum place_state {
+    PLACE_IS_FREE,
+    PLACE_WAITS,
+    PLACE_IS_OUT,     /* with the caller, who may ask for more */
+    PLACE_IS_SETTLED, /* of a streamed sample: answered for good */
+} place_state;
+
 typedef struct place {
     uint64_t id, have, owed, opened_ns;
     uint64_t got, expected; /* of the round that is waited for */
-    int32_t chain;          /* next place of the same hash */
     int32_t earlier, later; /* in its list */
     uint8_t model, round;
-    bool answered;
+    uint8_t state;
     uint64_t codes[]; /* [portions] */
 } place;
 
@@ -22,31 +28,22 @@ typedef struct list {
 
 struct assembler {
     assembler_config config;
-    uint8_t *places; /* [capacity], each `stride` bytes */
+    uint8_t *places; /* [capacity], each `stride` bytes; by id, modulo */
     size_t stride;
-    int32_t *heads; /* [buckets]: first place of a hash */
-    uint32_t bucket_mask;
-    int32_t free;             /* through `chain` */
+    uint64_t low, passed;     /* streamed: where the window begins; below which nothing new comes */
+    uint32_t unsettled;       /* streamed: samples that wait or are out */
     list waiting[ROUNDS_MAX]; /* by the round they wait for: in each, one comes in about as early as it was opened */
-    list answered;
     /* Where forgoing goes on in `waiting`; NONE: from the beginning, DONE: it has come to the end. */
     int32_t forgoing[ROUNDS_MAX];
     uint8_t model; /* of what comes */
     bool owes;     /* for it */
+    bool is_closed;
     uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
 };
 
 static place *place_at(const assembler *a, int32_t at) {
     return (place *)(void *)(a->places + (size_t)at * a->stride);
-}
-
-static uint32_t buckets_for(uint32_t capacity) {
-    uint32_t buckets = 16;
-    while (buckets < 2 * capacity) {
-        buckets *= 2;
-    }
-    return buckets;
 }
 
 err assembler_new(assembler **out, const assembler_config *config) {
@@ -56,20 +53,12 @@ err assembler_new(assembler **out, const assembler_config *config) {
     }
     a->config = *config;
     a->owes = true;
-    uint32_t buckets = buckets_for(config->capacity);
-    a->bucket_mask = buckets - 1;
     a->stride = sizeof(place) + config->portions * sizeof(uint64_t);
     a->places = calloc(config->capacity, a->stride);
-    a->heads = malloc(buckets * sizeof *a->heads);
-    if (!a->places || !a->heads) {
+    if (!a->places) {
         assembler_free(a);
         return err_fail(ERR_MEMORY, "no memory for %u samples", config->capacity);
     }
-    memset(a->heads, 0xff, buckets * sizeof *a->heads);
-    for (uint32_t i = 0; i < config->capacity; i++) {
-        place_at(a, (int32_t)i)->chain = i + 1 < config->capacity ? (int32_t)i + 1 : NONE;
-    }
-    a->answered = (list){NONE, NONE};
     for (size_t round = 0; round < ROUNDS_MAX; round++) {
         a->waiting[round] = (list){NONE, NONE};
         a->forgoing[round] = NONE;
@@ -81,23 +70,18 @@ err assembler_new(assembler **out, const assembler_config *config) {
 void assembler_free(assembler *a) {
     if (a) {
         free(a->places);
-        free(a->heads);
         free(a);
     }
 }
 
-/* Neighbouring ids have neighbouring buckets, so a run of them walks through memory. */
-static int32_t *bucket_of(assembler *a, uint64_t id) {
-    uint64_t mixed = (id >> 16) * 0x9E3779B97F4A7C15u;
-    return &a->heads[(uint32_t)(id + (mixed >> 40)) & a->bucket_mask];
+static int32_t place_of(const assembler *a, uint64_t id) {
+    return (int32_t)(id & (a->config.capacity - 1));
 }
 
-static int32_t find(assembler *a, uint64_t id) {
-    int32_t at = *bucket_of(a, id);
-    while (at != NONE && place_at(a, at)->id != id) {
-        at = place_at(a, at)->chain;
-    }
-    return at;
+/* Where a sample is, or was; NONE: nowhere. */
+static int32_t find(const assembler *a, uint64_t id) {
+    const place *p = place_at(a, place_of(a, id));
+    return p->id == id && p->state != PLACE_IS_FREE ? place_of(a, id) : NONE;
 }
 
 static void append(assembler *a, list *l, int32_t at) {
@@ -126,52 +110,57 @@ static void unlink_place(assembler *a, list *l, int32_t at) {
     }
 }
 
-/* Gives up the place that was answered longest ago. */
-static void forget_oldest(assembler *a) {
-    int32_t at = a->answered.first;
-    if (at == NONE) {
-        return;
-    }
-    unlink_place(a, &a->answered, at);
+/* In its place, which must not wait. */
+static void open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns) {
+    int32_t at = place_of(a, id);
     place *p = place_at(a, at);
-    int32_t *link = bucket_of(a, p->id);
-    while (*link != at) {
-        link = &place_at(a, *link)->chain;
-    }
-    *link = p->chain;
-    p->chain = a->free;
-    a->free = at;
-}
-
-static int32_t open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns) {
-    if (a->free == NONE) {
-        forget_oldest(a);
-    }
-    int32_t at = a->free;
-    if (at == NONE) {
-        return NONE;
-    }
-    place *p = place_at(a, at);
-    a->free = p->chain;
-    int32_t *bucket = bucket_of(a, id);
-    *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .chain = *bucket, .model = a->model};
-    *bucket = at;
+    *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .model = a->model, .state = PLACE_WAITS};
     memset(p->codes, 0, a->config.portions * sizeof *p->codes);
     append(a, &a->waiting[0], at);
+    a->unsettled++;
     a->counters.waiting++;
     a->waiting_of[a->model]++;
-    return at;
 }
 
 static void answer(assembler *a, int32_t at, assembled *out) {
     place *p = place_at(a, at);
     *out = (assembled){p->id, p->have, p->got, p->owed, p->round, p->opened_ns, p->model, p->codes};
-    p->answered = true;
+    p->state = PLACE_IS_OUT;
     unlink_place(a, &a->waiting[p->round], at);
     a->counters.curtailed += p->round > 0 && p->got != p->have;
-    append(a, &a->answered, at);
     a->counters.waiting--;
     a->waiting_of[p->model]--;
+}
+
+/* The window goes over what is settled, and over what nobody will bring. */
+static void advance(assembler *a) {
+    if (a->unsettled == 0 && a->passed > a->low && a->passed - a->low > a->config.capacity) {
+        a->low = a->passed;
+    }
+    for (;;) {
+        const place *p = place_at(a, place_of(a, a->low));
+        bool is_known = p->id == a->low && p->state != PLACE_IS_FREE;
+        if (is_known ? p->state != PLACE_IS_SETTLED : a->low >= a->passed) {
+            return;
+        }
+        a->low++;
+    }
+}
+
+void assembler_settle(assembler *a, uint64_t id) {
+    place *p = place_at(a, place_of(a, id));
+    if (p->id == id && p->state == PLACE_IS_OUT) {
+        p->state = PLACE_IS_SETTLED;
+        a->unsettled--;
+        advance(a);
+    }
+}
+
+void assembler_pass(assembler *a, uint64_t id) {
+    if (id > a->passed) {
+        a->passed = id;
+        advance(a);
+    }
 }
 
 void assembler_use(assembler *a, uint8_t model) {
@@ -189,14 +178,15 @@ void assembler_disown(assembler *a, uint32_t portion) {
 }
 
 void assembler_close(assembler *a) {
-    a->config.opens = false;
+    a->is_closed = true;
 }
 
 bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns) {
-    if (find(a, id) != NONE || open_place(a, id, expected, now_ns) == NONE) {
+    if (find(a, id) != NONE || place_at(a, place_of(a, id))->state == PLACE_WAITS) {
         a->counters.refused++;
         return false;
     }
+    open_place(a, id, expected, now_ns);
     return true;
 }
 
@@ -204,36 +194,44 @@ static uint64_t all_portions(const assembler *a) {
     return a->config.portions == 64 ? UINT64_MAX : ((uint64_t)1 << a->config.portions) - 1;
 }
 
-/* A node that has come back says again what it, or the one before it, has said already. */
-static assembler_outcome take_again(const assembler *a, place *p, uint64_t bit) {
-    if (p->answered || !a->owes || p->owed & bit) {
-        return ASSEMBLER_IGNORED;
+/* Where a portion belongs: NONE, and *why, where it is not taken. */
+static int32_t find_or_open(assembler *a, uint64_t id, uint64_t now_ns, assembler_outcome *why) {
+    *why = ASSEMBLER_IGNORED;
+    if (a->config.is_streamed && id < a->low) {
+        a->counters.late++;
+        return NONE;
     }
-    p->owed |= bit;
-    return ASSEMBLER_WAITS;
+    int32_t at = find(a, id);
+    if (at != NONE) {
+        return at;
+    }
+    if (!a->config.is_streamed || a->is_closed) {
+        a->counters.unknown++;
+        return NONE;
+    }
+    if (id - a->low >= a->config.capacity) {
+        a->counters.refused++;
+        *why = ASSEMBLER_FULL;
+        return NONE;
+    }
+    open_place(a, id, all_portions(a), now_ns);
+    return place_of(a, id);
 }
 
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
                                 assembled *out) {
-    int32_t at = find(a, id);
-    if (at == NONE && !a->config.opens) {
-        a->counters.unknown++;
-        return ASSEMBLER_IGNORED;
-    }
+    assembler_outcome why;
+    int32_t at = find_or_open(a, id, now_ns, &why);
     if (at == NONE) {
-        at = open_place(a, id, all_portions(a), now_ns);
-    }
-    if (at == NONE) {
-        a->counters.refused++;
-        return ASSEMBLER_FULL;
+        return why;
     }
     place *p = place_at(a, at);
     uint64_t bit = (uint64_t)1 << portion;
     if (p->have & bit) {
         a->counters.duplicate++;
-        return take_again(a, p, bit);
+        return ASSEMBLER_IGNORED;
     }
-    if (p->answered || p->round > 0) {
+    if (p->state != PLACE_WAITS || p->round > 0) {
         a->counters.late++;
         return ASSEMBLER_IGNORED;
     }
@@ -268,12 +266,11 @@ static void insert_by_time(assembler *a, list *l, int32_t at) {
 
 bool assembler_ask(assembler *a, uint64_t id, uint64_t expected) {
     int32_t at = find(a, id);
-    if (at == NONE || !place_at(a, at)->answered || place_at(a, at)->round + 1 == ROUNDS_MAX) {
+    if (at == NONE || place_at(a, at)->state != PLACE_IS_OUT || place_at(a, at)->round + 1 == ROUNDS_MAX) {
         return false;
     }
     place *p = place_at(a, at);
-    unlink_place(a, &a->answered, at);
-    p->answered = false;
+    p->state = PLACE_WAITS;
     p->round++;
     p->got = 0;
     p->expected = expected;
@@ -288,7 +285,8 @@ bool assembler_ask(assembler *a, uint64_t id, uint64_t expected) {
 static int32_t find_asked(assembler *a, uint64_t id, uint32_t portion, uint8_t round) {
     int32_t at = find(a, id);
     const place *p = at == NONE ? NULL : place_at(a, at);
-    if (p && !p->answered && p->round == round && (p->expected & ~p->got) >> portion & 1 && p->model == a->model) {
+    if (p && p->state == PLACE_WAITS && p->round == round && (p->expected & ~p->got) >> portion & 1 &&
+        p->model == a->model) {
         return at;
     }
     a->counters.late++;
@@ -395,15 +393,6 @@ uint64_t assembler_next_deadline(const assembler *a) {
 
 uint32_t assembler_waiting(const assembler *a, uint8_t model) {
     return a->waiting_of[model];
-}
-
-uint64_t assembler_end(const assembler *a) {
-    uint64_t end = 0;
-    for (int32_t at = a->waiting[0].first; at != NONE; at = place_at(a, at)->later) {
-        uint64_t id = place_at(a, at)->id;
-        end = id >= end && id < UINT64_MAX ? id + 1 : end;
-    }
-    return end;
 }
 
 const assembler_counters *assembler_count(const assembler *a) {

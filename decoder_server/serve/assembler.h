@@ -1,8 +1,8 @@
 /* The assembler: puts the portions of a sample together by its id.
  *
  * Pure: codes and time in, samples out. A bounded table; a sample leaves it once every portion it expects is in, or at
- * its deadline with what is there. An answered sample's place is remembered (until the room is needed) so that late and
- * duplicate portions are told from new samples. */
+ * its deadline with what is there. Streamed samples lie in a window of ids [low, low + capacity), and `low` goes over
+ * those that are settled alone: so an id is answered once, however late its portions come. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 #define FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 
@@ -15,10 +15,10 @@
 typedef struct assembler assembler;
 
 typedef struct assembler_config {
-    uint32_t capacity; /* samples waiting or remembered */
+    uint32_t capacity; /* samples waiting or remembered: those of ids that differ modulo it. A power of two */
     uint32_t portions; /* at most 64 */
     uint64_t deadline_ns;
-    bool opens; /* a portion of an unknown id opens a sample that expects all portions */
+    bool is_streamed; /* a portion of a new id opens a sample that expects all portions; ids have a window */
 } assembler_config;
 
 typedef struct assembled {
@@ -47,7 +47,7 @@ static inline uint32_t assembled_rounds(const assembled *s) {
 
 typedef struct assembler_counters {
     uint64_t complete, expired, forgone, late, duplicate, refused;
-    uint64_t unknown; /* portions of an id that nobody opened, or that is forgotten */
+    uint64_t unknown; /* portions of an id that nobody opened, or that is forgotten, or new once it is closed */
     uint64_t mixed;   /* portions of another model than their sample's */
     /* Samples that a further round was waited for, once a round; and those of which it did not come from all. */
     uint64_t asked, curtailed;
@@ -55,10 +55,10 @@ typedef struct assembler_counters {
 } assembler_counters;
 
 typedef enum assembler_outcome {
-    ASSEMBLER_WAITS,    /* stored, or stored before and owed from now on; others are missing */
+    ASSEMBLER_WAITS,    /* stored; others are missing */
     ASSEMBLER_COMPLETE, /* *out is the sample */
     ASSEMBLER_IGNORED,  /* late, duplicate, unknown or of another model; counted */
-    ASSEMBLER_FULL,     /* no room: every place waits; counted as refused */
+    ASSEMBLER_FULL,     /* no room: the window ends before it; counted as refused */
 } assembler_outcome;
 
 err assembler_new(assembler **a, const assembler_config *config);
@@ -78,8 +78,8 @@ void assembler_disown(assembler *a, uint32_t portion);
 /* From here on a portion of an unknown id opens no sample. */
 void assembler_close(assembler *a);
 
-/* Announces sample `id` that expects the portions of mask `expected` (not 0). False when there is no room, or the id is
- * in the table. */
+/* Announces sample `id`, not a streamed one, that expects the portions of mask `expected` (not 0). False when another
+ * waits in its place, or the id is in the table. */
 bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns);
 
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
@@ -89,6 +89,12 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
  * *out; false when there is none. Call it until then, with nothing in between. `have` is 0 where nothing came at all.
  */
 bool assembler_forgo(assembler *a, uint32_t portion, assembled *out);
+
+/* A streamed sample that has come out is answered for good. */
+void assembler_settle(assembler *a, uint64_t id);
+
+/* Of streamed samples those below `id` that are not open will not be: the window may go over them. */
+void assembler_pass(assembler *a, uint64_t id);
 
 /* A sample that has just come out waits for one more round of bits, of the portions of mask `expected` (not 0), until
  * its deadline. False where its place was needed already, or it has had ROUNDS_MAX: it is to be answered as it is. */
@@ -113,9 +119,6 @@ uint64_t assembler_next_deadline(const assembler *a);
 
 /* How many samples of a model wait. */
 uint32_t assembler_waiting(const assembler *a, uint8_t model);
-
-/* The id behind the highest that waits; 0 where none does. Walks through them all. */
-uint64_t assembler_end(const assembler *a);
 
 const assembler_counters *assembler_count(const assembler *a);
 

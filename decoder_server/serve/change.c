@@ -43,19 +43,10 @@ static void give_up(desk *d, err code, const char *text) {
     d->host.changed(d->host.context, code, text);
 }
 
-/* Behind everything that has been pushed: assembled, parked, or said by a node. */
+/* Behind everything that has been pushed: come here, or said by a node. */
 static uint64_t first_of_next(const desk *d) {
-    uint64_t end = assembler_end(d->pushed), from = d->change.from;
-    from = end > from ? end : from;
-    for (uint32_t k = 0; k < d->portions; k++) {
-        const parked *p = &d->parked[k];
-        parcel head;
-        for (size_t at = 0; at < p->length; at += sizeof head + head.bytes) {
-            memcpy(&head, p->bytes + at, sizeof head);
-            from = head.first + head.count > from ? head.first + head.count : from;
-        }
-    }
-    return from;
+    uint64_t end = streams_end(d->streams);
+    return end > d->change.from ? end : d->change.from;
 }
 
 static void switch_over(desk *d, uint64_t now_ns) {

@@ -4,6 +4,7 @@
 #include "bits/pack.h"
 #include "decoder_server/coded.h"
 #include "decoder_server/serve/asking.h"
+#include "decoder_server/serve/pushed.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,8 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     e = e ? e : assembler_new(&d->pushed, &config);
     config = (assembler_config){LIVE_CAPACITY, d->portions, options->deadline_ns, false};
     e = e ? e : assembler_new(&d->live, &config);
+    streams_config streaming = {d->portions, options->first_session, options->patience_ns, d->deadline_ns / 4};
+    e = e ? e : streams_new(&d->streams, &streaming);
     e = e ? e : plan_buffers(d);
     if (e) {
         desk_free(d);
@@ -62,6 +65,7 @@ void desk_free(desk *d) {
         model_free(d->change.queued);
         assembler_free(d->pushed);
         assembler_free(d->live);
+        streams_free(d->streams);
         for (uint32_t k = 0; k < d->portions; k++) {
             free(d->parked[k].bytes);
             free(d->asks[k].notes);
@@ -82,19 +86,17 @@ void desk_joined(desk *d, uint32_t portion) {
     restore.model = d->numbers[d->now];
     restore.rounds = d->rounds.count > 1 ? 1 : 0;
     d->is_here[portion] = true;
-    d->is_paused[portion] = false;
-    d->reached[portion] = 0;
+    d->is_paused[portion] = d->is_held[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
 }
 
-static void begin(desk *d, uint32_t portion) {
-    Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
-    d->host.tell(d->host.context, portion, MESSAGE_BEGIN, &begin.base);
-}
-
-static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r) {
+static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
     if (d->is_ready[portion] || r->step != d->models[d->now]->commit->position.step) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "Ready, but not for this model");
+        return;
+    }
+    if (streams_ready(d->streams, portion, r, now_ns)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
         return;
     }
     d->is_ready[portion] = true;
@@ -102,14 +104,7 @@ static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r) {
     d->ready_nodes++;
     log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
     d->host.ready(d->host.context, d->ready_nodes);
-    if (d->has_begun) {
-        begin(d, portion);
-    } else if (d->ready_nodes == d->portions) {
-        d->has_begun = true;
-        for (uint32_t k = 0; k < d->portions; k++) {
-            begin(d, k);
-        }
-    }
+    pushed_tell_streams(d);
     change_node_ready(d, portion);
 }
 
@@ -161,6 +156,8 @@ static void answer_due(desk *d, size_t at, const verdict *v, bool is_cut, uint64
     results_write(d->results, &r);
     if (w->is_live) {
         give_answer(d, w, sample, v->probabilities, &r);
+    } else {
+        assembler_settle(d->pushed, sample->id);
     }
 }
 
@@ -245,6 +242,8 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
         end_waiting(d, &sample, now_ns);
     }
     asking_left(d, portion, now_ns);
+    streams_left(d->streams, portion, now_ns);
+    pushed_tell_streams(d);
     change_node_left(d, portion, now_ns);
 }
 
@@ -254,127 +253,6 @@ static bool fits(const desk *d, const Fewbit__Codes *c, uint64_t samples) {
     return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
            c->bits.len == pack_bytes(samples * d->rounds.upto[0]) &&
            pack_tail_is_clear(c->bits.data, samples * d->rounds.upto[0]);
-}
-
-static void slow_down(desk *d, uint32_t portion) {
-    /* Nodes that get ready for another model have to be heard, as long as what they say finds room somewhere. */
-    if (d->change.stage == CHANGE_PREPARING && d->parked[portion].length < PARKED_MAX) {
-        return;
-    }
-    if (!d->is_paused[portion]) {
-        d->is_paused[portion] = true;
-        d->host.pause(d->host.context, portion, true);
-    }
-}
-
-/* Adds codes until one finds no room; whether all are in. */
-static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
-    bool is_owed = p->connection == d->connections[portion];
-    assembler_use(d->pushed, (uint8_t)p->model);
-    assembler_owe(d->pushed, is_owed);
-    for (; p->done < p->count; p->done++) {
-        assembled sample;
-        uint64_t i = p->done;
-        switch (assembler_add(d->pushed, p->first + i, portion,
-                              pack_get(bits, i * d->rounds.upto[0], d->rounds.upto[0]), now_ns, &sample)) {
-        case ASSEMBLER_COMPLETE:
-            desk_add_due(d, &sample, false, now_ns);
-            break;
-        case ASSEMBLER_FULL:
-            return false;
-        case ASSEMBLER_IGNORED:
-            d->settled[portion] += is_owed;
-            break;
-        default:
-            break;
-        }
-        d->reached[portion] = p->first + i + 1;
-    }
-    return true;
-}
-
-static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
-    parked *p = &d->parked[portion];
-    size_t need = p->length + sizeof *head + head->bytes;
-    uint8_t *grown = need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
-    if (!grown) {
-        log_limited(LOG_ERROR, portion + 1, "no memory for codes of portion %u: %llu samples are lost", portion,
-                    (unsigned long long)head->count);
-        d->settled[portion] += head->count - head->done;
-        return;
-    }
-    p->capacity = need > p->capacity ? 2 * need : p->capacity;
-    p->bytes = grown;
-    memcpy(p->bytes + p->length, head, sizeof *head);
-    memcpy(p->bytes + p->length + sizeof *head, bits, length);
-    p->length = need;
-}
-
-/* Parked codes go on as far as there is room; whether any did. */
-static bool unpark(desk *d, uint32_t portion, uint64_t now_ns) {
-    parked *p = &d->parked[portion];
-    size_t at = 0;
-    uint64_t reached = d->reached[portion];
-    while (at < p->length) {
-        parcel head;
-        memcpy(&head, p->bytes + at, sizeof head);
-        if (!add_codes(d, portion, &head, p->bytes + at + sizeof head, now_ns)) {
-            memcpy(p->bytes + at, &head, sizeof head);
-            break;
-        }
-        at += sizeof head + head.bytes;
-    }
-    if (at > 0) {
-        memmove(p->bytes, p->bytes + at, p->length - at);
-        p->length -= at;
-    }
-    return at > 0 || d->reached[portion] != reached;
-}
-
-/* Whether no ready portion is behind this one: what waits, waits for it. */
-static bool is_last(const desk *d, uint32_t portion) {
-    for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->is_ready[k] && d->reached[k] < d->reached[portion]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Nodes that were slowed go on once much less waits; the one that all others wait for, at once. (Each may have been
- * ahead when it was slowed: then nobody would come.) Whether parked codes have found room, which may have made room for
- * others. */
-static bool let_go_on(desk *d, uint64_t now_ns) {
-    bool any = false;
-    for (uint32_t k = 0; k < d->portions; k++) {
-        any |= unpark(d, k, now_ns);
-    }
-    bool has_room = assembler_count(d->pushed)->waiting <= PUSHED_CAPACITY / 2;
-    for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->is_paused[k] && d->parked[k].length == 0 && (has_room || is_last(d, k))) {
-            d->is_paused[k] = false;
-            d->host.pause(d->host.context, k, false);
-        }
-    }
-    return any;
-}
-
-static void on_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
-    uint32_t waiting = assembler_count(d->pushed)->waiting;
-    parcel head = {
-        .first = c->first,
-        .count = (uint64_t)c->more + 1,
-        .bytes = (c->bits.len + 7) / 8 * 8,
-        .model = model,
-        .connection = d->connections[portion],
-    };
-    if (d->parked[portion].length > 0 || !add_codes(d, portion, &head, c->bits.data, now_ns)) {
-        park(d, portion, &head, c->bits.data, c->bits.len);
-    }
-    bool is_ahead = assembler_count(d->pushed)->waiting > waiting || d->parked[portion].length > 0;
-    if (is_ahead && assembler_count(d->pushed)->waiting > PUSHED_CAPACITY / 4 * 3) {
-        slow_down(d, portion);
-    }
 }
 
 static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
@@ -401,19 +279,21 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
     uint8_t model;
     if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
+    } else if (!is_lone && streams_take(d->streams, portion, c->first, (uint64_t)c->more + 1, now_ns)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
     } else if (find_model(d, c->model, &model)) {
         d->payload_bits[portion] += coded_payload_bits(c, d->rounds.upto[0]);
-        (is_lone ? on_answer : on_codes)(d, portion, c, model, now_ns);
+        (is_lone ? on_answer : pushed_take)(d, portion, c, model, now_ns);
     } else if (c->model != d->change.gone || d->change.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
-    } else if (!is_lone) { /* too late: every sample of that model has been answered */
-        d->settled[portion] += (uint64_t)c->more + 1;
+    } else if (!is_lone) {
+        pushed_take_none(d, portion, c, now_ns);
     }
 }
 
 void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) {
     if (m->type == MESSAGE_READY) {
-        on_ready(d, portion, m->body.ready);
+        on_ready(d, portion, m->body.ready, now_ns);
         return;
     }
     bool is_lone = m->type == MESSAGE_ANSWER;
@@ -421,6 +301,8 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
         take_codes(d, portion, m->body.codes, is_lone, now_ns);
     } else if (d->is_ready[portion] && m->type == MESSAGE_ADDED) {
         asking_take(d, portion, m->body.added, now_ns);
+    } else if (d->is_ready[portion] && m->type == MESSAGE_STREAM_END) {
+        pushed_end(d, portion, now_ns);
     } else if (d->change.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {
         change_on_prepared(d, portion, m->body.prepared, now_ns);
     } else {
@@ -500,14 +382,19 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
     if (d->due_count > 0 && batch_start(d) <= now_ns) {
         classify_due(d, now_ns);
     }
-    bool any = let_go_on(d, now_ns);
+    uint64_t pushed_next;
+    bool any = pushed_settle(d, now_ns, &pushed_next);
     uint64_t settled_next = asking_settle(d, now_ns);
     change_settle(d, now_ns);
     if (any) {
         return 0;
     }
-    const uint64_t times[] = {d->due_count > 0 ? batch_start(d) : UINT64_MAX, settled_next, change_next_ns(d),
-                              assembler_next_deadline(d->pushed), assembler_next_deadline(d->live)};
+    const uint64_t times[] = {d->due_count > 0 ? batch_start(d) : UINT64_MAX,
+                              settled_next,
+                              pushed_next,
+                              change_next_ns(d),
+                              assembler_next_deadline(d->pushed),
+                              assembler_next_deadline(d->live)};
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         next = times[i] < next ? times[i] : next;

@@ -16,7 +16,7 @@ typedef struct desk desk;
 typedef struct desk_host {
     void (*tell)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
-    /* Slows a node that is ahead of the others, and lets it go on. */
+    /* Reads no more from a node that is far ahead of the others and does not hold, and again. */
     void (*pause)(void *context, uint32_t portion, bool paused);
     void (*answer)(void *context, uint64_t request, const answer *a);
     /* How many nodes are ready has changed. */
@@ -34,6 +34,8 @@ typedef struct desk_options {
      * beyond a deadline, and not at all where nothing else is on its way or a full table answers. */
     uint64_t batch_wait_ns;
     classifier_options classifier;
+    uint64_t patience_ns;   /* how long streams stand still for one that brings nothing; 0: as long as it is here */
+    uint64_t first_session; /* identities of streams' sessions follow this number; see streams.h */
     float sure; /* an answer less probable than this asks for the next round of bits; 0: all bits come at once */
 } desk_options;
 
@@ -50,7 +52,7 @@ void desk_free(desk *d);
 
 void desk_joined(desk *d, uint32_t portion);
 
-/* Live samples no longer wait for that portion; pushed ones do: their node may come back. */
+/* Live samples no longer wait for that portion; pushed ones do: their node may come back, and go on where it was. */
 void desk_left(desk *d, uint32_t portion, uint64_t now_ns);
 void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns);
 

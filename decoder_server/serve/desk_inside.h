@@ -4,9 +4,14 @@
 
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/streams.h"
 #include "wire/picks.h"
 
-enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21, PARKED_MAX = 64 << 20 };
+enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
+
+/* Bytes parked of one node: it is asked to hold as soon as there are any, and not read from beyond PARKED_HIGH; while
+ * nodes get ready for another model, beyond PARKED_MAX. */
+enum { PARKED_HIGH = 4 << 20, PARKED_MAX = 64 << 20 };
 
 /* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
 typedef struct live {
@@ -15,8 +20,7 @@ typedef struct live {
     uint32_t frame_bytes[2]; /* by meter_direction */
 } live;
 
-/* Codes of one node that found no room: parcels one after another, each a head and its bits. What a node may have under
- * way when it is slowed bounds them (the worker's mailbox). */
+/* Codes of one node that found no room: parcels one after another, each a head and its bits. */
 typedef struct parcel {
     uint64_t first, count, done; /* samples; `done` are in already */
     size_t bytes;                /* of the bits behind it, rounded up to 8 */
@@ -28,6 +32,11 @@ typedef struct parked {
     uint8_t *bytes;
     size_t length, capacity;
 } parked;
+
+/* Portions of one node that came too late, for the log. */
+typedef struct lateness {
+    uint64_t untold, told_ns;
+} lateness;
 
 /* Who waits for a sample that is due. */
 typedef struct waiting {
@@ -90,12 +99,14 @@ struct desk {
     assembler *pushed, *live;
     live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
     uint32_t next_live;
-    bool is_here[SPLIT_PORTIONS_MAX], is_ready[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX];
+    bool is_here[SPLIT_PORTIONS_MAX], is_ready[SPLIT_PORTIONS_MAX];
+    bool is_held[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX]; /* asked to hold; not read from */
+    streams *streams;
     parked parked[SPLIT_PORTIONS_MAX];
-    uint64_t reached[SPLIT_PORTIONS_MAX]; /* the id behind the last pushed one that is in; 0: none since it joined */
+    lateness late[SPLIT_PORTIONS_MAX];
     uint32_t ready_nodes;
     uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes as they came, by portion */
-    bool has_begun, is_stopping;
+    bool is_stopping;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */
     assembled due[CLASSIFIER_ROWS];

@@ -361,6 +361,8 @@ static err start_worker_side(serving *s) {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
         .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
         .classifier = how_to_classify(s->options),
+        .patience_ns = (uint64_t)s->options->heartbeat_ms * 3000000u,
+        .first_session = (uint64_t)clock_unix_ms() << 16,
         .sure = (float)s->options->sure,
     };
     err e = open_results(s);

@@ -13,12 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
+static bool has_no_input;
+
 static bool is_open(int fd) {
     return fcntl(fd, F_GETFD) >= 0;
 }
 
 /* The lowest free number is the one that is closed. */
 static err open_streams(void) {
+    has_no_input = !is_open(STDIN_FILENO);
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (!is_open(fd) && open("/dev/null", O_RDWR) != fd) {
             return err_system(ERR_IO, "/dev/null: cannot stand in for a closed standard stream");
@@ -46,6 +49,10 @@ err process_start(void) {
     argp_err_exit_status = err_exit_code(ERR_USAGE);
     on_exit(check_output, NULL);
     return e ? e : interrupt_catch();
+}
+
+bool process_has_input(void) {
+    return !has_no_input;
 }
 
 int process_end(err e) {

@@ -33,6 +33,8 @@ static const message_kind kinds[MESSAGE_TYPES] = {
     [MESSAGE_ASK] = {"Ask", &fewbit__ask__descriptor},
     [MESSAGE_ADDED] = {"Added", &fewbit__added__descriptor},
     [MESSAGE_SETTLED] = {"Settled", &fewbit__settled__descriptor},
+    [MESSAGE_STREAM_END] = {"StreamEnd", &fewbit__stream_end__descriptor},
+    [MESSAGE_STREAM_HOLD] = {"StreamHold", &fewbit__stream_hold__descriptor},
 };
 
 const char *message_name(uint8_t type) {

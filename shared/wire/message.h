@@ -40,6 +40,8 @@ typedef enum message_type {
     MESSAGE_ASK,
     MESSAGE_ADDED,
     MESSAGE_SETTLED,
+    MESSAGE_STREAM_END,
+    MESSAGE_STREAM_HOLD,
     MESSAGE_TYPES
 } message_type;
 
@@ -58,12 +60,15 @@ typedef union message_body {
     const Fewbit__Saved *saved;
     const Fewbit__Committed *committed;
     const Fewbit__Request *request;
+    const Fewbit__Begin *begin;
     const Fewbit__Prepare *prepare;
     const Fewbit__Prepared *prepared;
     const Fewbit__Switch *switch_to;
     const Fewbit__Ask *ask;
     const Fewbit__Added *added;
     const Fewbit__Settled *settled;
+    const Fewbit__StreamEnd *stream_end;
+    const Fewbit__StreamHold *stream_hold;
 } message_body;
 
 typedef struct message {

@@ -4,7 +4,7 @@
     plain_node.py HOST:PORT DATA [push]
 
 DATA is the folder of a portion (`fewbit data split` makes it). The encoder is made up and needs no training: bit b says
-whether strip b of the portion is bright. With "push", the codes of the whole test part are sent once serving begins."""
+whether strip b of the portion is bright. With "push", the codes of the whole test part are sent once serving begins, which ends its stream."""
 import io
 import json
 import pathlib
@@ -13,7 +13,7 @@ import socket
 import sys
 
 HELLO, WELCOME, REFUSAL, RESTORE, READY, CODES, REQUEST, ANSWER, BEGIN, PING = 1, 2, 3, 4, 5, 9, 13, 14, 15, 16
-PREPARE, PREPARED, SWITCH = 17, 18, 19
+PREPARE, PREPARED, SWITCH, STREAM_END = 17, 18, 19, 23
 
 
 # Protobuf: fields, each a key (field number * 8 + kind) and a value. Kind 0: a varint, 1: eight bytes,
@@ -70,8 +70,7 @@ def encode(portions, count, bits, bright=80):  # [count] portions -> their codes
 
 def serve(host, port, data, push=False):
     info = json.loads((data / "portion.json").read_text())
-    connection = socket.create_connection((host, port))
-    stream = connection.makefile("rwb")
+    stream = (connection := socket.create_connection((host, port))).makefile("rwb")
     send(stream, HELLO, hello(info))
     while True:
         kind, fields = receive(stream)
@@ -82,14 +81,15 @@ def serve(host, port, data, push=False):
             bits = int(re.search(r"(?m)^  bits: (\d+)", fields[4].decode()).group(1))
         elif kind == RESTORE:
             model = fields.get(4, fields.get(1, 0))  # a node with weights would now load those of step fields[1]
-            send(stream, READY, {1: fields.get(1, 0)})
+            send(stream, READY, {1: fields.get(1, 0), 2: 0 if push else 1})  # 1: no stream
         elif kind == PREPARE:  # another model: a node with weights would load them, and push nothing until SWITCH
             send(stream, PREPARED, {1: fields[1]})  # 2: the sample that it would push next
         elif kind == SWITCH:  # from here on; a node that pushes would send samples below fields[2] with the old model
             model = fields[1]
-        elif kind == BEGIN and push:
+        elif kind == BEGIN:
             portions, count = (data / "test.idx").read_bytes()[20:], info["test_samples"]
-            send(stream, CODES, {1: model, 2: 0, 3: count - 1, 4: encode(portions, count, bits)})
+            send(stream, CODES, {1: model, 2: fields.get(2, 0), 3: count - 1, 4: encode(portions, count, bits)})
+            send(stream, STREAM_END, {})
         elif kind == REQUEST:
             send(stream, ANSWER, {1: model, 2: fields.get(1, 0), 4: encode(fields[2], 1, bits)})
         elif kind == PING:  # the server sends one when it has nothing else to say: answering each is often enough

@@ -61,16 +61,20 @@ class Pushing(CodingCase):
         counted = {name for name in metrics(server) if name.startswith("fewbit_node_coded_bits_total")}
         self.assertEqual({re.search(r'portion="(\d)"', name)[1] for name in counted}, {"1", "3"})
 
-    def test_a_node_that_comes_again(self):
-        """A new link starts afresh, whatever the one before had learned."""
+    def test_nodes_that_come_again(self):
+        """A new link starts afresh, whatever the one before had learned; and a new process, with new ids."""
         server = self.serve("--deadline", 1000 * PATIENCE)
-        for k in (0, 1, 2):
-            self.node(server, k, "--push", "test", *CODED)
-        for _ in range(2):  # what it pushes the second time is all duplicates
-            self.node(server, 3, "--push", "test", "--once", *CODED).wait(0)
-            wait_until(lambda: serving.health(server)["nodes_ready"] == 3, "its leave", explain=self.fleet.explain)
-        self.assert_results()
-        self.assertEqual(metrics(server)['fewbit_node_coded_frames_total{portion="3",kind="good"}'], 2)
+        for turn in range(2):
+            nodes = [self.node(server, k, "--push", "test", "--once", *CODED) for k in range(PORTIONS)]
+            for node in nodes:
+                node.wait(0)
+            wait_until(lambda: serving.health(server)["nodes_ready"] == 0, "their leave", explain=self.fleet.explain)
+        results = self.wait_for_results(2 * TEST)
+        self.assertEqual(sorted(r["id"] for r in results), list(range(2 * TEST)))
+        for result in results:
+            self.assertEqual(result["bits"], self.made.reference()[result["id"] % TEST]["bits"])
+        for k in range(PORTIONS):
+            self.assertEqual(metrics(server)[f'fewbit_node_coded_frames_total{{portion="{k}",kind="good"}}'], 2)
 
 
 class BadFrames(CodingCase):
@@ -137,7 +141,7 @@ class OlderServer(serving.ServingCase):
             stream.write(len(payload).to_bytes(3, "little") + bytes([plain_node.WELCOME]) + payload)
             plain_node.send(stream, plain_node.RESTORE, {1: manifest["last"]["step"]})
             self.assertEqual(plain_node.receive(stream)[0], plain_node.READY)
-            plain_node.send(stream, plain_node.BEGIN, {})
+            plain_node.send(stream, plain_node.BEGIN, {1: 9})
             kind, codes = plain_node.receive(stream)
             self.assertEqual((kind, len(codes[4]), 5 in codes or 6 in codes), (plain_node.CODES, TEST // 2, False))
             node.wait_for("the server does not take range-coded codes: they are sent packed")

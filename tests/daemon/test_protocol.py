@@ -57,7 +57,7 @@ class OurNode(serving.ServingCase):
     def restore(self, stream):
         plain_node.send(stream, plain_node.RESTORE, {1: self.manifest["last"]["step"]})
         fields, _ = self.next_frame(stream, plain_node.READY)
-        self.assertEqual(fields, {1: self.manifest["last"]["step"]})
+        self.assertEqual({name: value for name, value in fields.items() if name != 2}, {1: self.manifest["last"]["step"]})
 
     def test_frames_are_short(self):
         self.node(self.listener.getsockname()[1], 1, "--push", "test")
@@ -74,7 +74,7 @@ class OurNode(serving.ServingCase):
             code = self.made.reference()[index]["bits"][1]
             self.assertEqual(fields, {1: step, 2: number, 4: bytes([int(code[::-1], 2)])})
             self.assertLessEqual(size, 16)
-        plain_node.send(stream, plain_node.BEGIN, {})
+        plain_node.send(stream, plain_node.BEGIN, {1: 9})
         fields, size = self.next_frame(stream, plain_node.CODES)
         self.assertEqual((fields[1], fields.get(2, 0), fields[3]), (step, 0, TEST - 1))
         bits = bin(int.from_bytes(fields[4], "little") | 1 << 4 * TEST)[3:][::-1]

@@ -565,14 +565,14 @@ class Stopping(ReloadCase):
     def test_pushed_samples_that_wait(self):
         """They are answered with what is there, once."""
         server, _, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain", 100)
-        hand.send(plain_node.CODES, {1: hand.model, 2: 7, 3: 1, 4: bytes([0x53])})
+        hand.send(plain_node.CODES, {1: hand.model, 3: 1, 4: bytes([0x53])})
         asker = self.ask(server, [])
         hand.answer(hand.receive(plain_node.REQUEST), 1)  # behind the codes on the same link
         asker.join(PATIENCE)
         self.assert_ends_soon(server, signal.SIGTERM, 0)
         pushed = {r["id"]: r for r in read_results(self.results_path) if r["from"] == "push"}
         self.assertEqual({i: (r["bits"], r["degraded"]) for i, r in pushed.items()},
-                         {7: ([None, None, None, "1100"], True), 8: ([None, None, None, "1010"], True)})
+                         {0: ([None, None, None, "1100"], True), 1: ([None, None, None, "1010"], True)})
         self.assertEqual(len(read_results(self.results_path)), 3)
 
     def test_in_the_middle_of_a_reload(self):

@@ -75,7 +75,7 @@ class Pushing(serving.ServingCase):
         for k, node in enumerate(nodes):
             node.popen.stdin.write(b"xyz"[:k])  # an incomplete portion for all but the first
             node.popen.stdin.close()
-            node.wait(0)
+            node.wait(3 if k else 0)
             found = f"ended inside a portion: {k} of {size} bytes"
             self.assertEqual(found in node.said, k > 0, node.said)
         results = self.wait_for_results(40)

@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         start();
     }
     const char *state = fuzz_path("state");
-    encoder_config config = {.name = "fuzzed", .data = data_of_node, .state = state};
+    encoder_config config = {.name = "fuzzed", .data = data_of_node, .state = state, .streams = true};
     encoder_host host = {check_sent, NULL};
     encoder *e;
     FUZZ_CHECK(encoder_new(&e, &config, &host) == ERR_OK, "%s", err_text());
@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             break;
         }
         if ((record.control & PUSH) && encoder_may_push(e)) {
-            encoder_push(e, 0, portion_sample(data_of_node, DATASET_TEST, 0), TEST);
+            encoder_push(e, portion_sample(data_of_node, DATASET_TEST, 0), TEST);
         }
     }
     encoder_free(e);

@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Frame types and enumerations of proto/fewbit.proto.
 (HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
- ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, ASK, ADDED, SETTLED) = range(1, 23)
+ ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, ASK, ADDED, SETTLED, STREAM_END, STREAM_HOLD) = range(1, 25)
 TRAIN, SERVE = 1, 2
 PHASE_TRAIN, PHASE_SOFT, PHASE_HARD = 0, 1, 2
 
@@ -190,7 +190,12 @@ def messages_seeds():
         "committed-unpacked": (COMMITTED, message((1, 12), (1, 13))),
         "request": (REQUEST, message((1, 9), (2, bytes(196)))),
         "answer": (ANSWER, codes(12, 9, 1, b"\x0d")),
-        "begin": (BEGIN, b""),
+        "begin": (BEGIN, message((1, 9), (2, 1 << 40))),
+        "ready-in-a-session": (READY, message((1, 12), (3, 9), (4, 1 << 40))),
+        "ready-without-a-stream": (READY, message((1, 12), (2, 1))),
+        "stream-end": (STREAM_END, b""),
+        "stream-hold": (STREAM_HOLD, message((1, 1))),
+        "stream-outside": (STREAM_HOLD, message((1, 1), (2, 1), (3, "too late"))),
         "ping": (PING, b""),
         "prepare": (PREPARE, message((1, 13), (2, 13), (3, bytes(range(32))), (4, Fixed64(7)), (5, experiment()))),
         "prepared": (PREPARED, message((1, 13), (2, 1 << 40))),
@@ -241,7 +246,9 @@ def node_seeds():
         return record(control, PREPARE, message((1, model), (2, step), (4, Fixed64(run)), (5, experiment(**job))))
 
     switch = lambda model, start=0, control=0: record(control, SWITCH, message((1, model), (2, start)))
-    serving = back + record(2, BEGIN) + record(2, REQUEST, message((1, 5), (2, bytes(196)))) + record(2)
+    begin_stream = record(2, BEGIN, message((1, 9)))
+    hold = lambda *fields: record(2, STREAM_HOLD, message(*fields))
+    serving = back + begin_stream + record(2, REQUEST, message((1, 5), (2, bytes(196)))) + record(2)
     return {
         "training": training,
         "goes-back": training + step(2) + back + step(2),
@@ -262,6 +269,10 @@ def node_seeds():
         "changes-twice": training + record(1, WELCOME, welcome(SERVE)) + serving + prepare(3) + prepare(4),
         "changes-in-training": training + prepare(3) + switch(2),
         "serving-nothing": begin(SERVE) + serving,
+        "begins-twice": training + record(1, WELCOME, welcome(SERVE)) + back + begin_stream + begin_stream,
+        "begins-in-no-session": training + record(1, WELCOME, welcome(SERVE)) + back + record(2, BEGIN),
+        "held-and-outside": training + record(1, WELCOME, welcome(SERVE)) + serving + hold((1, 1)) + hold()
+        + hold((1, 1), (2, 1), (3, "too late")) + record(2, REQUEST, message((1, 6), (2, bytes(196)))),
         "refused": record(0, REFUSAL, message((1, 4), (2, "no"))),
         "refused-for-now": record(0, REFUSAL, message((1, 2), (2, "taken"))) + training,
         "over": training + record(0, REFUSAL, message((1, 9), (2, "over"))),

@@ -57,8 +57,12 @@ typedef struct table {
     nn_net *head;          /* a second copy, for what the classes must be */
     told tells[TELLS_MAX]; /* the last ones */
     size_t tell_count;
-    uint32_t drops, pauses[2], ready; /* pauses[1]: of nodes slowed, [0]: let go on */
+    uint32_t drops, pauses[2], ready; /* pauses[1]: of nodes not read from, [0]: let go on */
     uint32_t dropped_portion, paused_portion;
+    char dropped_text[256];
+    uint64_t session, first;   /* of the last Begin */
+    uint32_t begins, holds[2]; /* holds[1]: of nodes ahead, [0]: let go on */
+    bool is_held[PORTIONS], is_outside[PORTIONS];
     Fewbit__Reason dropped_reason;
     uint32_t answered[REQUESTS_MAX]; /* times, by request */
     uint32_t answers;
@@ -88,6 +92,16 @@ static inline void on_tell(void *context, uint32_t portion, message_type type, c
     } else if (type == MESSAGE_SWITCH) {
         one->number = what.switch_to->model;
         one->from = what.switch_to->from;
+    } else if (type == MESSAGE_BEGIN) {
+        t->begins++;
+        t->session = what.begin->session;
+        t->first = what.begin->first;
+        t->is_held[portion] = t->is_outside[portion] = false;
+    } else if (type == MESSAGE_STREAM_HOLD) {
+        assert_int_equal(what.stream_hold->outside, what.stream_hold->text[0] != '\0');
+        t->holds[what.stream_hold->held]++;
+        t->is_held[portion] = what.stream_hold->held;
+        t->is_outside[portion] = what.stream_hold->outside;
     } else if (type == MESSAGE_SETTLED) {
         t->settled[portion] += what.settled->samples;
     }
@@ -104,6 +118,7 @@ static inline void on_drop(void *context, uint32_t portion, Fewbit__Reason reaso
     t->drops++;
     t->dropped_portion = portion;
     t->dropped_reason = reason;
+    snprintf(t->dropped_text, sizeof t->dropped_text, "%s", text);
 }
 
 static inline void on_pause(void *context, uint32_t portion, bool paused) {
@@ -202,16 +217,38 @@ static const told *last_told(const table *t, size_t back) {
     return &t->tells[(t->tell_count - 1 - back) % TELLS_MAX];
 }
 
-static inline void say_ready(table *t, uint32_t portion, uint64_t step) {
+/* As a process that was in that session, or in none (0), and would push sample `next` now. */
+static inline void say_ready_in(table *t, uint32_t portion, uint64_t step, Fewbit__Stream stream, uint64_t session,
+                                uint64_t next) {
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     ready.step = step;
+    ready.stream = stream;
+    ready.session = session;
+    ready.next = next;
     const message m = {MESSAGE_READY, {.ready = &ready}};
     desk_receive(t->desk, portion, &m, 0);
 }
 
+static inline void say_ready(table *t, uint32_t portion, uint64_t step) {
+    say_ready_in(t, portion, step, FEWBIT__STREAM__STREAM_NEW, 0, 0);
+}
+
+/* A new process. */
 static inline void join(table *t, uint32_t portion) {
     desk_joined(t->desk, portion);
     say_ready(t, portion, STEP);
+}
+
+/* The process that was there before, which has lost its link alone. */
+static inline void come_back(table *t, uint32_t portion, uint64_t next) {
+    desk_joined(t->desk, portion);
+    say_ready_in(t, portion, STEP, FEWBIT__STREAM__STREAM_NEW, t->session, next);
+}
+
+static inline void end_stream(table *t, uint32_t portion) {
+    Fewbit__StreamEnd over = FEWBIT__STREAM_END__INIT;
+    const message m = {MESSAGE_STREAM_END, {.stream_end = &over}};
+    desk_receive(t->desk, portion, &m, 0);
 }
 
 static inline void join_all(table *t) {

@@ -200,7 +200,7 @@ static inline void open_node(fleet *f, uint32_t k) {
     assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/state-%u", folder, k), ERR_OK);
     assert_int_equal(arena_init(&n->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
-    encoder_config config = {.name = "in memory", .data = n->data, .state = n->state};
+    encoder_config config = {.name = "in memory", .data = n->data, .state = n->state, .streams = true};
     encoder_host host = {send_up, n};
     assert_int_equal(encoder_new(&n->encoder, &config, &host), ERR_OK);
 }

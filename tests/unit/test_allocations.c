@@ -78,10 +78,10 @@ static void a_served_request_allocates_nothing(void **state) {
     close_fleet(&f);
 }
 
-static void push_all(uint64_t first, uint32_t count) {
+static void push_all(uint32_t count) {
     for (uint32_t k = 0; k < NODES; k++) {
         assert_true(encoder_may_push(f.nodes[k].encoder));
-        encoder_push(f.nodes[k].encoder, first, portion_sample(f.nodes[k].data, DATASET_TEST, 0), count);
+        encoder_push(f.nodes[k].encoder, portion_sample(f.nodes[k].data, DATASET_TEST, 0), count);
     }
     run_round(&f);
     assert_int_equal(desk_settle(f.desk, f.now_ns), -1); /* everything is in and classified */
@@ -91,12 +91,12 @@ static void push_all(uint64_t first, uint32_t count) {
 static void nothing_for_pushed_codes(classifier_options with) {
     memory_skip_if_sanitized();
     serve_trained(with);
-    push_all(0, TEST_SAMPLES);
-    push_all(TEST_SAMPLES, 1);
+    push_all(TEST_SAMPLES);
+    push_all(1);
     memory_count_start();
     for (uint64_t i = 0; i < 20; i++) {
-        push_all(10000 + i * TEST_SAMPLES, TEST_SAMPLES);
-        push_all(100000 + i, 1);
+        push_all(TEST_SAMPLES);
+        push_all(1);
     }
     memory_count_stop();
     assert_allocated_nothing("pushed codes");

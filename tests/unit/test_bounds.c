@@ -339,7 +339,7 @@ static void open_node(fleet *f, uint32_t k, const run *r) {
     snprintf(name, sizeof name, "data/node-%u", k);
     assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/run/nodes/node-%u", folder, k), ERR_OK);
-    encoder_config config = {.name = "corner", .data = n->data, .state = n->state};
+    encoder_config config = {.name = "corner", .data = n->data, .state = n->state, .streams = true};
     encoder_host host = {send_up, n};
     assert_int_equal(encoder_new(&n->encoder, &config, &host), ERR_OK);
     assert_int_equal(experiment_write(&r->experiment, text, &length), ERR_OK);
@@ -359,7 +359,7 @@ static void push_all(fleet *f) {
         for (uint32_t k = 0; k < f->corner->split.portions; k++) {
             node *n = &f->nodes[k];
             assert_true(encoder_may_push(n->encoder));
-            encoder_push(n->encoder, first, portion_sample(n->data, DATASET_TEST, first), count);
+            encoder_push(n->encoder, portion_sample(n->data, DATASET_TEST, first), count);
         }
         run_rounds(f);
     }

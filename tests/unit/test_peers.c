@@ -399,7 +399,7 @@ static void the_first_message_must_be_hello(void **state) {
         const char *payload, *text;
     } cases[] = {
         {0, "", "frame type 0 is unknown"},
-        {MESSAGE_TYPES, "", "frame type 23 is unknown"},
+        {MESSAGE_TYPES, "", "frame type 25 is unknown"},
         {255, "xx", "frame type 255 is unknown"},
         {MESSAGE_HELLO, "\x0a\x7f", "a Hello frame of 2 bytes is malformed"}, /* a length that lies */
         {MESSAGE_HELLO, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "malformed"},

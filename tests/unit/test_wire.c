@@ -42,6 +42,8 @@ static const ProtobufCMessageDescriptor *const descriptors[MESSAGE_TYPES] = {
     [MESSAGE_ASK] = &fewbit__ask__descriptor,
     [MESSAGE_ADDED] = &fewbit__added__descriptor,
     [MESSAGE_SETTLED] = &fewbit__settled__descriptor,
+    [MESSAGE_STREAM_END] = &fewbit__stream_end__descriptor,
+    [MESSAGE_STREAM_HOLD] = &fewbit__stream_hold__descriptor,
 };
 
 /* All but Ping have one. */

@@ -1,0 +1,217 @@
+#include "decoder_server/serve/pushed.h"
+
+#include "base/log_limit.h"
+#include "bits/pack.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void tell_one_stream(desk *d, uint32_t portion, const stream_told *t) {
+    Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
+    Fewbit__StreamHold hold = FEWBIT__STREAM_HOLD__INIT;
+    if (t->word == STREAM_WORD_BEGIN) {
+        begin.session = t->session;
+        begin.first = t->first;
+        d->host.tell(d->host.context, portion, MESSAGE_BEGIN, &begin.base);
+    } else if (t->word == STREAM_WORD_OUTSIDE) {
+        hold.held = hold.outside = true;
+        hold.text = (char *)(uintptr_t)t->text;
+        d->host.tell(d->host.context, portion, MESSAGE_STREAM_HOLD, &hold.base);
+    }
+}
+
+void pushed_tell_streams(desk *d) {
+    for (uint32_t k = 0; k < d->portions; k++) {
+        const stream_told told = streams_word(d->streams, k);
+        tell_one_stream(d, k, &told);
+    }
+    assembler_pass(d->pushed, streams_passed(d->streams));
+}
+
+void pushed_end(desk *d, uint32_t portion, uint64_t now_ns) {
+    if (streams_ended(d->streams, portion, now_ns)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
+        return;
+    }
+    pushed_tell_streams(d);
+}
+
+static void tell_hold(desk *d, uint32_t portion, bool held) {
+    Fewbit__StreamHold hold = FEWBIT__STREAM_HOLD__INIT;
+    hold.held = held;
+    d->is_held[portion] = held;
+    d->host.tell(d->host.context, portion, MESSAGE_STREAM_HOLD, &hold.base);
+}
+
+/* A node whose codes are parked. One that gets ready for another model has to be heard all the same. */
+static void slow_down(desk *d, uint32_t portion) {
+    size_t most = d->change.stage == CHANGE_PREPARING ? PARKED_MAX : PARKED_HIGH;
+    if (!d->is_held[portion]) {
+        tell_hold(d, portion, true);
+    }
+    if (!d->is_paused[portion] && d->parked[portion].length >= most) {
+        d->is_paused[portion] = true;
+        d->host.pause(d->host.context, portion, true);
+    }
+}
+
+static void let_one_go_on(desk *d, uint32_t portion) {
+    if (d->is_held[portion]) {
+        tell_hold(d, portion, false);
+    }
+    if (d->is_paused[portion]) {
+        d->is_paused[portion] = false;
+        d->host.pause(d->host.context, portion, false);
+    }
+}
+
+/* Said at once, then every few seconds at most. When there is more to say, ns; UINT64_MAX: nothing. */
+static uint64_t tell_late(desk *d, uint32_t portion, uint64_t count, uint64_t now_ns) {
+    const uint64_t pause_ns = 5000000000;
+    lateness *l = &d->late[portion];
+    l->untold += count;
+    if (l->untold == 0) {
+        return UINT64_MAX;
+    }
+    if (l->told_ns > 0 && now_ns < l->told_ns + pause_ns) {
+        return l->told_ns + pause_ns;
+    }
+    log_warn("portion %u is late: %" PRIu64 " pushed samples were answered before it came", portion, l->untold);
+    *l = (lateness){.told_ns = now_ns};
+    return UINT64_MAX;
+}
+
+static bool add_one(desk *d, uint32_t portion, uint64_t id, uint64_t code, bool is_owed, uint64_t now_ns) {
+    assembled sample;
+    switch (assembler_add(d->pushed, id, portion, code, now_ns, &sample)) {
+    case ASSEMBLER_COMPLETE:
+        desk_add_due(d, &sample, false, now_ns);
+        return true;
+    case ASSEMBLER_FULL:
+        return false;
+    case ASSEMBLER_IGNORED:
+        d->settled[portion] += is_owed;
+        return true;
+    default:
+        return true;
+    }
+}
+
+/* Whether the slowest is near enough for a sample of that id; else it has to wait. */
+static bool may_add(desk *d, uint32_t portion, uint64_t id, uint64_t *limit, uint64_t now_ns) {
+    if (id < *limit) {
+        return true;
+    }
+    streams_reached(d->streams, portion, id, now_ns);
+    *limit = streams_limit(d->streams);
+    if (id >= *limit) {
+        streams_block(d->streams, now_ns);
+    }
+    return id < *limit;
+}
+
+/* Adds codes until one finds no room; whether all are in. */
+static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
+    bool is_owed = p->connection == d->connections[portion];
+    uint32_t width = d->rounds.upto[0];
+    uint64_t limit = streams_limit(d->streams), late = assembler_count(d->pushed)->late;
+    assembler_use(d->pushed, (uint8_t)p->model);
+    assembler_owe(d->pushed, is_owed);
+    while (p->done < p->count && may_add(d, portion, p->first + p->done, &limit, now_ns) &&
+           add_one(d, portion, p->first + p->done, pack_get(bits, p->done * width, width), is_owed, now_ns)) {
+        p->done++;
+    }
+    streams_reached(d->streams, portion, p->first + p->done, now_ns);
+    assembler_pass(d->pushed, streams_passed(d->streams));
+    tell_late(d, portion, assembler_count(d->pushed)->late - late, now_ns);
+    return p->done == p->count;
+}
+
+static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
+    parked *p = &d->parked[portion];
+    size_t need = p->length + sizeof *head + head->bytes;
+    uint8_t *grown = need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
+    if (!grown) {
+        log_limited(LOG_ERROR, portion + 1, "no memory for codes of portion %u: %llu samples are lost", portion,
+                    (unsigned long long)head->count);
+        d->settled[portion] += head->count - head->done;
+        return;
+    }
+    p->capacity = need > p->capacity ? 2 * need : p->capacity;
+    p->bytes = grown;
+    memcpy(p->bytes + p->length, head, sizeof *head);
+    memcpy(p->bytes + p->length + sizeof *head, bits, length);
+    p->length = need;
+}
+
+/* Parked codes go on as far as there is room; whether any did. */
+static bool unpark(desk *d, uint32_t portion, uint64_t now_ns) {
+    parked *p = &d->parked[portion];
+    size_t at = 0;
+    bool any = false;
+    while (at < p->length) {
+        parcel head;
+        memcpy(&head, p->bytes + at, sizeof head);
+        uint64_t done = head.done;
+        bool is_in = add_codes(d, portion, &head, p->bytes + at + sizeof head, now_ns);
+        any |= head.done > done;
+        if (!is_in) {
+            memcpy(p->bytes + at, &head, sizeof head);
+            break;
+        }
+        at += sizeof head + head.bytes;
+    }
+    if (at > 0) {
+        memmove(p->bytes, p->bytes + at, p->length - at);
+        p->length -= at;
+    }
+    return any;
+}
+
+/* Nodes that were slowed go on once there is room for a while; the one that all others wait for, at once. Whether
+ * parked codes have found room, which may have made room for others. */
+static bool let_go_on(desk *d, uint64_t now_ns) {
+    bool any = false;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        any |= unpark(d, k, now_ns);
+    }
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->parked[k].length == 0 && streams_has_room(d->streams, k)) {
+            let_one_go_on(d, k);
+        }
+    }
+    return any;
+}
+
+void pushed_take(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
+    parcel head = {
+        .first = c->first,
+        .count = (uint64_t)c->more + 1,
+        .bytes = (c->bits.len + 7) / 8 * 8,
+        .model = model,
+        .connection = d->connections[portion],
+    };
+    if (d->parked[portion].length > 0 || !add_codes(d, portion, &head, c->bits.data, now_ns)) {
+        park(d, portion, &head, c->bits.data, c->bits.len);
+        slow_down(d, portion);
+    }
+}
+
+void pushed_take_none(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
+    uint64_t count = (uint64_t)c->more + 1;
+    d->settled[portion] += count;
+    streams_reached(d->streams, portion, c->first + count, now_ns);
+    tell_late(d, portion, count, now_ns);
+}
+
+bool pushed_settle(desk *d, uint64_t now_ns, uint64_t *next_ns) {
+    *next_ns = streams_settle(d->streams, now_ns);
+    assembler_pass(d->pushed, streams_passed(d->streams));
+    bool any = let_go_on(d, now_ns);
+    for (uint32_t k = 0; k < d->portions; k++) {
+        uint64_t late_next = tell_late(d, k, 0, now_ns);
+        *next_ns = late_next < *next_ns ? late_next : *next_ns;
+    }
+    return any;
+}
