@@ -25,7 +25,11 @@ static const struct argp_option known[] = {
      0},
     {"coding", KEY_CODING, "packed|range", 0,
      "how codes travel in bulk: packed (default), or range-coded in fewer bits where the server takes that", 0},
-    {"once", KEY_ONCE, NULL, 0, "end when the run is over or everything is pushed, in place of trying again", 0},
+    {"once", KEY_ONCE, NULL, 0,
+     "end when the run is over or everything is pushed, in place of trying again; with 3 or 5 where standard input "
+     "ends "
+     "inside a portion or fails, with 7 where the server left portions out",
+     0},
     {"ready-file", KEY_READY_FILE, "FILE", 0, "a file that is there while a server has this node", 0},
     {"tls-cert", TLS_OPTION_CERTIFICATE, "FILE", 0, "TLS: this node's certificate, which names its portion, PEM", 0},
     {"tls-key", TLS_OPTION_KEY, "FILE", 0, "its key, PEM", 0},
@@ -111,6 +115,10 @@ err node_options_parse(int argc, char **argv, node_options *options) {
     }
     if (message_check_name(options->name)) {
         return err_prefix(ERR_USAGE, "--name");
+    }
+    e = source_check(options->push);
+    if (e) {
+        return e;
     }
     if (!tls_is_wanted(&options->tls_files)) {
         return tls_check_plain("--server", options->host, options->insecure);

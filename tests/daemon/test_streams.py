@@ -230,5 +230,56 @@ class Sessions(StreamCase):
         self.assertEqual(read_results(self.results_path), [])
 
 
+class BadInput(StreamCase):
+    def source(self, what, text):
+        """Standard input as one of these, with `text` where it can have some."""
+        (self.folder / "input").write_bytes(text)
+        ways = {"a file": ("input", os.O_RDONLY), "a bad disk": ("/proc/self/mem", os.O_RDONLY),  # EIO where it begins
+                "a folder": ("", os.O_RDONLY), "for writing only": ("written", os.O_WRONLY | os.O_CREAT)}
+        if what not in ways:
+            return subprocess.DEVNULL
+        name, flags = ways[what]
+        source = os.open(self.folder / name, flags)
+        self.addCleanup(os.close, source)
+        return source
+
+    def push(self, server, source, *options, closed=False):
+        command = ("sh", "-c", 'exec "$0" "$@" <&-') if closed else ()
+        return self.fleet.start("bad", *command, f.binary("encoder_node"), "--server", f"127.0.0.1:{server.port}", "--name",
+                                "bad", "--data", self.made.split / "node-3", "--state", self.made.state(3), "--push", "stdin",
+                                *options, stdin=source)
+
+    def test_ends_with_a_line_and_a_code(self):
+        server, _ = self.start("--deadline", 200, nodes=(0, 1, 2))
+        size, whole = f.PIXELS // PORTIONS, 0
+        for what, text, code, count, pattern in (
+                ("a file", b"x" * (3 * size), 0, 3, ""), ("a file", b"", 0, 0, ""),
+                ("a file", b"x" * (3 * size + 100), 3, 3, f"ended inside a portion: 100 of {size} bytes"),
+                ("a file", b"x", 3, 0, f"ended inside a portion: 1 of {size} bytes"),
+                ("a bad disk", b"", 5, 0, "standard input: Input/output error"),
+                ("a folder", b"", 5, 0, "standard input is a folder"),
+                ("for writing only", b"", 5, 0, "not open for reading"), ("closed", b"", 5, 0, "is closed")):
+            with self.subTest(what, code=code):
+                source = self.source(what, text)
+                node = self.push(server, source, "--once", closed=what == "closed")
+                node.wait(code)
+                said = [line for line in node.said.splitlines() if line.startswith("encoder_node: ")]
+                self.assertEqual(len(said), 1 if code else 0, node.said)
+                self.assertRegex("".join(said), pattern or r"\A\Z")
+                whole += count
+                self.assertEqual(len(self.wait_for_results(whole)), whole)
+                self.wait_ready(server, 3)
+
+    def test_without_once_it_goes_on_answering(self):
+        """What can never be read ends it at once; what fails in the middle ends the stream alone."""
+        server, _ = self.start("--deadline", 200, nodes=(0, 1, 2))
+        self.push(server, self.source("a folder", b"")).wait(5)
+        node = self.push(server, self.source("a file", b"x" * 500))
+        node.wait_for("standard input ended inside a portion: 108 of 196 bytes")
+        self.wait_for_results(2)
+        self.assert_serves(server, 4)
+        self.assert_ends_soon(node, signal.SIGTERM, 0)
+
+
 if __name__ == "__main__":
     unittest.main()
