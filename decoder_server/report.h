@@ -66,6 +66,7 @@ typedef struct report {
     report_table pushed, live; /* serving */
     report_rounds rounds;
     uint64_t parked_bytes; /* codes that found no room yet */
+    uint64_t results_lost; /* that the results' file did not take */
     report_training training;
     /* filled in by the loop */
     uint64_t links, links_refused, tls_failures;

@@ -2,11 +2,11 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/line_file.h"
 #include "base/log.h"
 #include "data/manifest.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -407,20 +407,6 @@ const run_evaluation *run_final_evaluation(const run *r) {
     return &r->evaluations[r->has_best ? r->best_evaluation : r->evaluation_count - 1];
 }
 
-/* A whole line or, on a full disk, none: half a line would spoil the next one. */
-static bool append_line(int fd, const char *text) {
-    off_t end = lseek(fd, 0, SEEK_END);
-    if (end >= 0 && dprintf(fd, "%s\n", text) == (int)strlen(text) + 1) {
-        return true;
-    }
-    int why = errno;
-    if (end < 0 || ftruncate(fd, end)) {
-        log_warn("log.jsonl has half a line");
-    }
-    errno = why;
-    return false;
-}
-
 void run_log(const run *r, const char *event, json_t *fields) {
     struct timeval now;
     gettimeofday(&now, NULL);
@@ -431,13 +417,17 @@ void run_log(const run *r, const char *event, json_t *fields) {
     }
     char path[FILE_PATH_MAX];
     char *text = path_in(r, "log.jsonl", path) ? NULL : json_dumps(line, JSON_COMPACT);
-    int fd = text ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666) : -1;
-    if (fd < 0 || !append_line(fd, text)) {
-        log_warn("%s: cannot write: %s", path, strerror(errno));
+    char *whole = NULL;
+    line_file to;
+    if (!text || asprintf(&whole, "%s\n", text) < 0) {
+        log_warn("%s: no memory for the event %s", path, event);
+    } else if (line_file_open(&to, path)) {
+        log_warn("%s", err_text());
+    } else {
+        line_file_write(&to, whole, strlen(whole));
+        line_file_close(&to);
     }
-    if (fd >= 0) {
-        close(fd);
-    }
+    free(whole);
     free(text);
     json_decref(line);
 }

@@ -246,8 +246,10 @@ static void on_up(void *context, wire_link *l) {
 
 static void on_frame(void *context, wire_link *l, const frame *f) {
     session *s = context;
-    worker_post(s->worker, MAIL_FRAME, s->connection, f->payload - FRAME_HEADER, FRAME_HEADER + f->length);
-    if (worker_is_behind(s->worker)) {
+    if (worker_post_in_turn(s->worker, MAIL_FRAME, s->connection, f->payload - FRAME_HEADER,
+                            FRAME_HEADER + f->length)) {
+        link_close(l, err_text());
+    } else if (worker_is_behind(s->worker)) {
         link_pause(l);
     }
 }

@@ -101,6 +101,7 @@ static void write_gauges(text *t, const report *r) {
         "Connections on the nodes' port that failed at TLS, or spoke it where it is not spoken.", r->tls_failures);
     one(t, "fewbit_nodes_refused_total", "counter", "Connections on the nodes' port sent away with a reason.",
         r->refused_nodes);
+    one(t, "fewbit_results_lost_total", "counter", "Results that the file of results did not take.", r->results_lost);
     head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
     text_put(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
     text_put(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);

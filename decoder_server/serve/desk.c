@@ -361,6 +361,7 @@ void desk_report(const desk *d, report *r) {
     report_one_table(d->live, LIVE_CAPACITY, &r->live);
     r->ready = d->ready_nodes;
     r->parked_bytes = 0;
+    r->results_lost = results_lost(d->results);
     r->rounds = d->answered;
     r->rounds.count = d->rounds.count;
     for (uint32_t k = 0; k < d->portions; k++) {

@@ -1,11 +1,11 @@
 #include "decoder_server/serve/results.h"
 
+#include "base/file.h"
+#include "base/line_file.h"
 #include "base/log.h"
 #include "data/split.h"
 #include "decoder_server/feed.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +15,12 @@
 enum { BUFFER_BYTES = 1 << 18, LINE_BYTES_MAX = 8192 };
 
 struct results {
-    int file; /* -1: none */
+    bool has_file;
+    line_file file;
+    char path[FILE_PATH_MAX];
     const dataset *set;
     uint32_t portions;
-    size_t used;     /* of the buffer: whole lines */
-    bool has_failed; /* said so */
-    bool is_torn;    /* the file ends in a part of a line: another one begins with its end */
+    size_t used; /* of the buffer: whole lines */
     char buffer[BUFFER_BYTES];
     feed *feed; /* NULL: none */
 };
@@ -32,12 +32,16 @@ err results_open(results **out, const char *path, const dataset *set, uint32_t p
     }
     r->set = set;
     r->portions = portions;
-    r->file = strcmp(path, "none") == 0 ? -1
-              : strcmp(path, "-") == 0  ? STDOUT_FILENO
-                                        : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-    if (r->file < 0 && strcmp(path, "none") != 0) {
+    r->has_file = strcmp(path, "none") != 0;
+    bool is_output = strcmp(path, "-") == 0;
+    line_file_over(&r->file, STDOUT_FILENO, "standard output");
+    err e = file_path(r->path, sizeof r->path, "%s", path);
+    if (!e && r->has_file && !is_output) {
+        e = line_file_open(&r->file, r->path);
+    }
+    if (e) {
         free(r);
-        return err_system(ERR_IO, "%s: cannot open", path);
+        return e;
     }
     *out = r;
     return ERR_OK;
@@ -48,9 +52,10 @@ void results_close(results *r) {
         return;
     }
     results_flush(r);
-    if (r->file >= 0 && r->file != STDOUT_FILENO) {
-        close(r->file);
+    if (r->file.lost > 0) {
+        log_warn("%s: %llu results were lost in all", r->file.name, (unsigned long long)r->file.lost);
     }
+    line_file_close(&r->file);
     free(r);
 }
 
@@ -123,47 +128,29 @@ void results_write(results *r, const result *one) {
         feed_drop(r->feed);
         is_heard = false;
     }
-    if (r->file < 0 && !is_heard) {
+    if (!r->has_file && !is_heard) {
         return;
     }
     if (sizeof r->buffer - r->used < LINE_BYTES_MAX) {
         results_flush(r);
     }
-    if (r->used == 0 && r->is_torn) {
-        r->buffer[r->used++] = '\n';
-    }
     char *line = r->buffer + r->used, *end = put_line(r, one, line);
     if (is_heard) {
         feed_put(r->feed, "result", line, (size_t)(end - line) - 1);
     }
-    r->used += r->file >= 0 ? (size_t)(end - line) : 0;
-}
-
-/* Bytes of the buffer that are with the system; what a full disk does not take is lost. */
-static size_t write_out(const results *r) {
-    size_t done = 0;
-    while (done < r->used) {
-        ssize_t n = write(r->file, r->buffer + done, r->used - done);
-        if (n < 0 && errno != EINTR) {
-            break;
-        }
-        done += n > 0 ? (size_t)n : 0;
-    }
-    return done;
+    r->used += r->has_file ? (size_t)(end - line) : 0;
 }
 
 void results_flush(results *r) {
     if (r->feed) {
         feed_flush(r->feed);
     }
-    if (r->used == 0) {
-        return;
+    if (r->used > 0) {
+        line_file_write(&r->file, r->buffer, r->used);
+        r->used = 0;
     }
-    size_t done = write_out(r);
-    if (done < r->used && !r->has_failed) {
-        r->has_failed = true;
-        log_error("results cannot be written: %s", strerror(errno));
-    }
-    r->is_torn = done > 0 ? r->buffer[done - 1] != '\n' : r->is_torn;
-    r->used = 0;
+}
+
+uint64_t results_lost(const results *r) {
+    return r->file.lost;
 }

@@ -26,7 +26,7 @@ typedef struct result {
     double ms; /* from the first portion, or the request, to the class */
 } result;
 
-/* `path`: a file to append to, "-" for standard output, "none" for nothing. */
+/* `path`: a file to append to, whose half a last line is cut off, "-" for standard output, "none" for nothing. */
 err results_open(results **r, const char *path, const dataset *set, uint32_t portions);
 void results_close(results *r);
 
@@ -35,7 +35,10 @@ void results_set_feed(results *r, struct feed *f);
 
 void results_write(results *r, const result *one);
 
-/* Hands what was written to the operating system; a failing disk is logged once. */
+/* Hands what was written to the operating system; what that does not take is lost (base/line_file.h). */
 void results_flush(results *r);
+
+/* Results that are lost so far. */
+uint64_t results_lost(const results *r);
 
 #endif

@@ -265,7 +265,9 @@ static void shut(serving *s) {
 static void on_drain_over(uv_timer_t *timer) {
     serving *s = timer->data;
     log_warn("what still waits after %lld ms is answered with what is there", (long long)s->options->drain_ms);
-    worker_post(s->worker, MAIL_FINISH, 0, NULL, 0);
+    if (worker_post(s->worker, MAIL_FINISH, 0, NULL, 0)) {
+        shut(s);
+    }
 }
 
 /* Nothing new; what is under way is answered; then the nodes are sent away, and MAIL_DRAINED comes. */
@@ -278,7 +280,9 @@ static void on_stop(void *context) {
         gateway_stop(s->gateway);
     }
     uv_timer_start(&s->drain, on_drain_over, (uint64_t)s->options->drain_ms, 0);
-    worker_post(s->worker, MAIL_STOP, 0, NULL, 0);
+    if (worker_post(s->worker, MAIL_STOP, 0, NULL, 0)) {
+        shut(s);
+    }
 }
 
 /* Another model. */

@@ -87,8 +87,7 @@ static size_t compose_text(char line[LINE_MAX_BYTES], log_level level, const str
     return (size_t)length;
 }
 
-static void put_line(log_level level, const char *message, const char *members) {
-    char line[LINE_MAX_BYTES];
+static size_t compose(char *line, log_level level, const char *message, const char *members) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     bool is_json = log_is_json();
@@ -98,8 +97,28 @@ static void put_line(log_level level, const char *message, const char *members) 
         atomic_store(&has_written_json, true);
     }
     line[length] = '\n';
-    ssize_t written = write(STDERR_FILENO, line, length + 1);
-    (void)written; /* nowhere left to report a failing standard error */
+    return length + 1;
+}
+
+/* A standard error that is full loses lines: the first one that gets through again is followed by how many. */
+static void put_line(log_level level, const char *message, const char *members) {
+    static atomic_bool is_torn; /* half a line stands there, which the next one must not go on */
+    static atomic_uint lost;
+    char line[LINE_MAX_BYTES + 1], told[64];
+    bool was_torn = atomic_exchange(&is_torn, false);
+    line[0] = '\n';
+    size_t length = was_torn + compose(line + was_torn, level, message, members);
+    ssize_t written = write(STDERR_FILENO, line, length);
+    if (written != (ssize_t)length) {
+        atomic_fetch_add(&lost, 1);
+        atomic_store(&is_torn, written > 0 ? line[written - 1] != '\n' : was_torn);
+        return;
+    }
+    unsigned before = atomic_exchange(&lost, 0);
+    if (before > 0) {
+        snprintf(told, sizeof told, "%u lines of the log were lost before this", before);
+        put_line(LOG_WARN, told, "");
+    }
 }
 
 bool log_wants(log_level level) {

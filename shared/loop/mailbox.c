@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { FIRST_BYTES = MAILBOX_RESERVE + 16384 };
+
 typedef struct record {
     uint32_t kind;
     uint32_t unused;
@@ -36,9 +38,28 @@ static size_t padded(size_t length) {
     return (length + 7) & ~(size_t)7;
 }
 
+static bool grow(heap *h, size_t need) {
+    if (h->capacity - h->used >= need) {
+        return true;
+    }
+    size_t capacity = h->capacity ? h->capacity : FIRST_BYTES;
+    while (capacity - h->used < need) {
+        capacity *= 2;
+    }
+    uint8_t *grown = realloc(h->bytes, capacity);
+    if (!grown) {
+        return false;
+    }
+    h->bytes = grown;
+    h->capacity = capacity;
+    return true;
+}
+
 err mailbox_new(mailbox **out, size_t high, void (*wake)(void *context), void (*low)(void *context), void *context) {
     mailbox *m = calloc(1, sizeof *m);
-    if (!m) {
+    if (!m || !grow(&m->in, FIRST_BYTES) || !grow(&m->out, FIRST_BYTES)) {
+        free(m ? m->in.bytes : NULL);
+        free(m);
         return err_fail(ERR_MEMORY, "no memory for a mailbox");
     }
     pthread_mutex_init(&m->mutex, NULL);
@@ -66,26 +87,10 @@ void mailbox_free(mailbox *m) {
     free(m);
 }
 
-static bool grow(heap *h, size_t need) {
-    if (h->capacity - h->used >= need) {
-        return true;
-    }
-    size_t capacity = h->capacity ? h->capacity : 16384;
-    while (capacity - h->used < need) {
-        capacity *= 2;
-    }
-    uint8_t *grown = realloc(h->bytes, capacity);
-    if (!grown) {
-        return false;
-    }
-    h->bytes = grown;
-    h->capacity = capacity;
-    return true;
-}
-
-uint8_t *mailbox_begin(mailbox *m, uint32_t kind, uint64_t about, size_t length) {
+/* `spared`: bytes of room that it must leave. */
+static uint8_t *begin(mailbox *m, uint32_t kind, uint64_t about, size_t length, size_t spared) {
     pthread_mutex_lock(&m->mutex);
-    if (!grow(&m->in, sizeof(record) + padded(length))) {
+    if (!grow(&m->in, sizeof(record) + padded(length) + spared)) {
         pthread_mutex_unlock(&m->mutex);
         err_fail(ERR_MEMORY, "no memory for a record of %zu bytes", length);
         return NULL;
@@ -97,6 +102,10 @@ uint8_t *mailbox_begin(mailbox *m, uint32_t kind, uint64_t about, size_t length)
     m->in.used += sizeof head + padded(length);
     m->was_high = m->was_high || m->in.used > m->high;
     return to;
+}
+
+uint8_t *mailbox_begin(mailbox *m, uint32_t kind, uint64_t about, size_t length) {
+    return begin(m, kind, about, length, 0);
 }
 
 void mailbox_end(mailbox *m) {
@@ -116,7 +125,7 @@ void mailbox_wake(mailbox *m) {
 }
 
 err mailbox_put_quietly(mailbox *m, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
-    uint8_t *to = mailbox_begin(m, kind, about, length);
+    uint8_t *to = begin(m, kind, about, length, MAILBOX_RESERVE);
     if (!to) {
         return ERR_MEMORY;
     }

@@ -3,7 +3,8 @@
  * Any thread puts; one thread takes. Records are copied into one of two buffers: one is filled while the taker
  * reads the other, so nothing is allocated once both have grown to their working size. A mailbox that holds more
  * than `high` bytes says so; whoever feeds it then stops its own source and goes on when `low` is called. Records
- * that must get through (a peer came, went; stop) are taken all the same. */
+ * that must get through (a peer came, went; stop) are taken all the same: for them there is room in reserve, which no
+ * lack of memory takes away. */
 #ifndef FEWBIT_LOOP_MAILBOX_H
 #define FEWBIT_LOOP_MAILBOX_H
 
@@ -27,10 +28,13 @@ typedef struct mail {
 err mailbox_new(mailbox **m, size_t high, void (*wake)(void *context), void (*low)(void *context), void *context);
 void mailbox_free(mailbox *m);
 
-/* ERR_MEMORY is the only failure; the record is then not in. */
+/* ERR_MEMORY is the only failure; the record is then not in. It takes of the reserve where there is no memory, so what
+ * is put by it must be few and small while the taker does not take. */
+enum { MAILBOX_RESERVE = 1 << 20 };
 err mailbox_put(mailbox *m, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 
-/* The same without waking a taker that sleeps: mailbox_wake does, for all that were put. */
+/* For what comes from outside, in any number: leaves the reserve alone, and does not wake a taker that sleeps, which
+ * mailbox_wake does, for all that were put. */
 err mailbox_put_quietly(mailbox *m, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 void mailbox_wake(mailbox *m);
 

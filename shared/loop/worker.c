@@ -2,11 +2,14 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 enum { WAKE_UP = UINT16_MAX }; /* a record that is for nobody: to end the thread's sleep */
 enum {
     RECORDS_A_TURN = 256
 }; /* after so many the role gets its turn, whatever waits: a flood must not stop its clock */
+enum { PAUSE_NS = 1000000 };
 enum { NEWS_NONE = 0, NEWS_MAIL = 1, NEWS_CAUGHT_UP = 2 };
 
 struct worker {
@@ -204,12 +207,33 @@ void worker_waiting(worker *w, size_t *in, size_t *out) {
     *out = mailbox_bytes(w->out);
 }
 
-err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
-    return mailbox_put(w->out, kind, about, bytes, length);
+/* No memory for a reply, which must not be lost: somebody waits for it. There is room once the loop has taken what
+ * there is, or somebody has given memory back. */
+static void wait_for_room(worker *w) {
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    tell_loop(w, NEWS_MAIL);
+    nanosleep(&pause, NULL);
 }
 
 uint8_t *worker_reply_begin(worker *w, uint32_t kind, uint64_t about, size_t length) {
-    return mailbox_begin(w->out, kind, about, length);
+    uint8_t *to = mailbox_begin(w->out, kind, about, length);
+    while (!to && !atomic_load(&w->stop)) {
+        wait_for_room(w);
+        to = mailbox_begin(w->out, kind, about, length);
+    }
+    return to;
+}
+
+err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length) {
+    uint8_t *to = worker_reply_begin(w, kind, about, length);
+    if (!to) {
+        return ERR_MEMORY;
+    }
+    if (length > 0) {
+        memcpy(to, bytes, length);
+    }
+    mailbox_end(w->out);
+    return ERR_OK;
 }
 
 void worker_reply_end(worker *w) {

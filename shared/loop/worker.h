@@ -42,14 +42,15 @@ void worker_free(worker *w);
 
 /* Loop's thread. */
 err worker_post(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
-/* The same, but a worker that sleeps is woken only when the running loop next waits for events: once for many records.
- */
+/* For what comes from outside, in any number, where the one above is for what must get through: it fails sooner, and a
+ * worker that sleeps is woken only when the running loop next waits for events, once for many records. */
 err worker_post_in_turn(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 bool worker_is_behind(worker *w);
 /* Bytes that wait on their way to the worker and from it. */
 void worker_waiting(worker *w, size_t *in, size_t *out);
 
-/* Worker's thread. worker_reply_begin gives room to fill in place, closed by worker_reply_end. */
+/* Worker's thread. worker_reply_begin gives room to fill in place, closed by worker_reply_end. Without memory they wait
+ * for it, and fail only once worker_free has been called. */
 err worker_reply(worker *w, uint32_t kind, uint64_t about, const void *bytes, size_t length);
 uint8_t *worker_reply_begin(worker *w, uint32_t kind, uint64_t about, size_t length);
 void worker_reply_end(worker *w);

@@ -191,11 +191,13 @@ err link_send(wire_link *l, const uint8_t *bytes, size_t length) {
         return err_fail(ERR_FULL, "%s: %zu bytes wait already", l->address, link_backlog(l));
     }
     err e = out_buffer_append(&l->filling, bytes, length);
-    if (!e) {
-        meter_count(&l->meter, METER_OUT, bytes[3], length);
-        l->last_out_ms = clock_now_ms();
+    if (e) {
+        link_take_down(l, err_text()); /* a frame that is missing would be waited for */
+        return e;
     }
-    return e;
+    meter_count(&l->meter, METER_OUT, bytes[3], length);
+    l->last_out_ms = clock_now_ms();
+    return ERR_OK;
 }
 
 void link_flush(wire_link *l) {

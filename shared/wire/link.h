@@ -35,7 +35,8 @@ err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *
                  void *context, wire_link **l);
 
 /* Appends one whole frame (header and payload, copied) to what is to be sent; link_flush sends it. More than
- * LINK_BACKLOG_MAX waiting: ERR_FULL, and the link goes down as too slow. */
+ * LINK_BACKLOG_MAX waiting (ERR_FULL), or no memory: the link goes down, since a frame that is missing would be waited
+ * for. */
 err link_send(wire_link *l, const uint8_t *bytes, size_t length);
 
 /* Hands everything appended so far to the kernel in one write. */

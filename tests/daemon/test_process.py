@@ -1,8 +1,12 @@
 #!/usr/bin/python3
 """Every program against the system: signals at any moment, closed standard streams."""
+import concurrent.futures
+import http.client
 import itertools
+import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -12,6 +16,7 @@ import time
 import unittest
 
 import fleet as f
+import serving
 from fleet import read_json, wait_until
 
 TRAIN, TEST = 600, 200
@@ -336,6 +341,139 @@ class Streams(ProcessCase):
                 os.close(writer)
                 self.assertEqual(done.returncode, 5, done.stderr)
                 self.assertIn(b"Broken pipe", done.stderr)
+
+
+@unittest.skipIf(f.SANITIZED, "a sanitizer has its own malloc")
+class Memory(ProcessCase):
+    """Memory that lacks for a while loses what is asked meanwhile, at most: all that is asked afterwards is answered."""
+
+    def preload(self):
+        library = self.folder / "no_memory.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, pathlib.Path(__file__).with_name("no_memory.c")], check=True)
+        return library
+
+    def ask_everything(self, server, timeout):
+        """What comes of each request, at once: a status, or how it failed."""
+        boundary = "part"
+        image = f.image(made.source, 0)
+        batch = b"".join(b"--part\r\nContent-Disposition: form-data; name=a\r\nContent-Type: application/octet-stream\r\n\r\n" +
+                         image + b"\r\n" for _ in range(64)) + b"--part--\r\n"
+        raw = {"Content-Type": "application/octet-stream"}
+        requests = [("GET", path, None, {}) for path in ("/metrics", "/v1/nodes", "/healthz", "/readyz", "/v1/model", "/")]
+        requests += [("POST", "/v1/classify", image, raw), ("POST", "/v1/model/reload", None, {}),
+                     ("POST", "/v1/classify", batch, {"Content-Type": f"multipart/form-data; boundary={boundary}"})]
+
+        def ask(request):
+            connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=timeout)
+            try:
+                connection.request(*request)
+                answer = connection.getresponse()
+                text = answer.read().decode()
+                return f"{request[1]} {answer.status}" + (" with an error" if '"error"' in text else "")
+            except OSError as failure:
+                return f"{request[1]} {type(failure).__name__}"
+            except http.client.HTTPException as failure:
+                return f"{request[1]} {type(failure).__name__}"
+            finally:
+                connection.close()
+        with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
+            return sorted(pool.map(ask, requests))
+
+    def start(self, **extra):
+        server = self.fleet.serve(made.run, "--results", "none", **extra)
+        nodes = [self.fleet.node(k, server, made.split, made.run / "nodes" / f"node-{k}") for k in range(f.PORTIONS)]
+        serving.ServingCase.wait_ready(self, server, f.PORTIONS)
+        return server, nodes
+
+    def test_for_a_moment(self):
+        """From the start, before any buffer has grown to its working size."""
+        flag, library = self.folder / "flag", self.preload()
+        wanted = self.ask_everything(self.start()[0], f.PATIENCE)
+        for least in (131072, 32768, 8192, 2048, 512, 64):
+            with self.subTest(least=least):
+                server, nodes = self.start(LD_PRELOAD=library, NO_MEMORY_FILE=flag, NO_MEMORY_FROM=least)
+                flag.touch()
+                self.ask_everything(server, 0.3)
+                flag.unlink()
+                serving.ServingCase.wait_ready(self, server, f.PORTIONS)
+                self.assertEqual(self.ask_everything(server, 10), wanted)
+                for node in nodes:
+                    self.assert_ends_soon(node, signal.SIGTERM, 0)
+                self.assert_ends_soon(server, signal.SIGTERM, 0, 8)
+
+
+class Lines(ProcessCase):
+    """Files of lines have whole lines, whatever happened; every loss is told when it begins and when it ends."""
+
+    def test_a_disk_that_is_full_twice(self):
+        results = self.folder / "results.jsonl"
+        results.write_bytes(1000 * (b"{" + 100 * b" " + b"}\n"))  # longer than the log will be, for which the limit is one, too
+        server = self.fleet.serve(made.run, "--results", results)
+        for k in range(f.PORTIONS):
+            self.fleet.node(k, server, made.split, made.run / "nodes" / f"node-{k}")
+        serving.ServingCase.wait_ready(self, server, f.PORTIONS)
+        asked = 0
+
+        def ask(count):
+            for i in range(count):
+                self.assertEqual(serving.post(server, f.image(made.source, i))[0], 200)
+            return count
+        for episode in (1, 2):
+            asked += ask(4)
+            wait_until(lambda: results.read_bytes().count(b"\n") >= 1000 + asked - 4 * (episode - 1), "results")
+            size = results.stat().st_size
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size + 50, resource.RLIM_INFINITY))
+            asked += ask(4)
+            server.wait_for("cannot be written, lines are lost: File too large", episode)
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            asked += ask(1)
+            server.wait_for(r"(\d+) lines were lost before it could be written again", episode)
+        lost = int(serving.metric(server, "fewbit_results_lost_total"))
+        self.assertEqual(lost, 8)
+        self.assert_ends_soon(server, signal.SIGTERM, 0)
+        self.assertIn(f"{lost} results were lost in all", server.said)
+        lines = results.read_text().splitlines()
+        self.assertEqual(len(lines) + lost, 1000 + asked)
+        for line in lines:
+            json.loads(line)
+
+    def test_half_a_line_of_a_crash(self):
+        run, results = shutil.copytree(made.run, self.folder / "run"), self.folder / "results.jsonl"
+        whole = (run / "log.jsonl").read_text()
+        (run / "log.jsonl").write_text(whole + '{"event": "sta')
+        results.write_text('{"id":1}\n{"id":2,"cl')
+        local = self.fleet.run("resume", *self.training(run, "--local", "--data", made.split, experiment=made.experiment))
+        self.assertIn("log.jsonl: ends in half a line of 14 bytes, which is cut off", local.said)
+        text = (run / "log.jsonl").read_text()
+        self.assertTrue(text.startswith(whole) and len(text) > len(whole))
+        for line in text.splitlines():
+            json.loads(line)
+        server = self.fleet.serve(made.run, "--results", results)
+        self.assertIn("results.jsonl: ends in half a line of 11 bytes, which is cut off", server.said)
+        self.assert_ends_soon(server, signal.SIGTERM, 0)
+        self.assertEqual(results.read_text(), '{"id":1}\n')
+
+    def test_a_log_whose_disk_is_full(self):
+        """Whoever writes to it: half a line is ended, and the lines that are lost are counted."""
+        log = self.folder / "log"
+        command = [str(w) for w in self.node(1)]
+        with open(log, "ab") as to:
+            node = subprocess.Popen(command, stderr=to, cwd=self.folder, env=f.environment())
+            self.addCleanup(node.wait)
+            self.addCleanup(node.kill)
+            wait_until(lambda: b"trying again" in log.read_bytes(), "its first line")
+            size = log.stat().st_size
+            resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (size + 20, resource.RLIM_INFINITY))
+            for _ in range(3):
+                node.send_signal(signal.SIGHUP)
+                time.sleep(0.05)
+            wait_until(lambda: log.stat().st_size == size + 20, "half a line")
+            resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            node.send_signal(signal.SIGHUP)
+            wait_until(lambda: b"lines of the log were lost" in log.read_bytes(), "how much was lost")
+        lines = log.read_text().splitlines()
+        self.assertRegex(lines[-2], "there is nothing here to read again$")
+        self.assertRegex(lines[-1], r" [1-3] lines of the log were lost before this$")
 
 
 if __name__ == "__main__":

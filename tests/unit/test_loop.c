@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "loop/backoff.h"
 #include "loop/mailbox.h"
+#include "tests/unit/child.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 enum { DEADLINE_MS = 10000, HANG_SECONDS = 100 };
 
@@ -273,6 +275,40 @@ static void mailbox_wakes_who_waits(void **state) {
     mailbox_free(p.back);
 }
 
+/* Without memory, what comes from outside is refused before what must get through, of which there is room for a lot. */
+static int fill_without_memory(void) {
+    enum { LARGE = 10000, SMALL = 600, OUTSIDE = 100000, MUST = 1500 };
+    static const uint8_t bytes[LARGE];
+    mailbox *m = NULL;
+    struct rlimit none = {1 << 20, 1 << 20};
+    if (mailbox_new(&m, 1 << 20, NULL, NULL, NULL) || setrlimit(RLIMIT_AS, &none) != 0) {
+        return 1;
+    }
+    uint64_t outside = 0, must = 0;
+    while (outside < OUTSIDE && mailbox_put_quietly(m, 1, outside, bytes, LARGE) == ERR_OK) {
+        outside++;
+    }
+    while (must < MUST && mailbox_put(m, 2, must, bytes, SMALL) == ERR_OK) {
+        must++;
+    }
+    mail got;
+    for (uint64_t i = 0; i < outside + must; i++) {
+        if (!mailbox_take(m, &got) || got.kind != (i < outside ? 1 : 2) ||
+            got.about != (i < outside ? i : i - outside)) {
+            return 2;
+        }
+    }
+    return outside < OUTSIDE && must == MUST && !mailbox_take(m, &got) ? STATUS_FINE : 3;
+}
+
+static void mailbox_keeps_room_for_what_must_get_through(void **state) {
+    (void)state;
+#ifdef FEWBIT_SANITIZE
+    skip(); /* a sanitizer takes address space as it likes */
+#endif
+    assert_int_equal(status_of(fill_without_memory), STATUS_FINE);
+}
+
 /* ---- backoff ---- */
 
 static void backoff_doubles_within_its_bounds(void **state) {
@@ -351,6 +387,7 @@ int main(void) {
         cmocka_unit_test(mailbox_wait_ends_in_time),
         cmocka_unit_test(mailbox_loses_nothing_between_threads),
         cmocka_unit_test(mailbox_wakes_who_waits),
+        cmocka_unit_test(mailbox_keeps_room_for_what_must_get_through),
         cmocka_unit_test(backoff_doubles_within_its_bounds),
         cmocka_unit_test(backoff_takes_another_limit),
         cmocka_unit_test(backoff_spreads_clients_evenly),

@@ -2,6 +2,8 @@
 #include "decoder_server/serve/results.h"
 
 #include "base/log.h"
+#include "base/process.h"
+#include "tests/unit/child.h"
 #include "tests/unit/folder.h"
 
 #include <jansson.h>
@@ -123,13 +125,57 @@ static void a_full_disk_spoils_no_later_line(void **state) {
     }
     limit_files(RLIM_INFINITY);
     size_t before = read_lines(path);
-    assert_true(strchr(lines[before - 1], '\n') == NULL);
+    assert_non_null(strchr(lines[before - 1], '\n'));
+    assert_int_equal(before + results_lost(r), 6);
     results_write(r, &one);
     results_write(r, &one);
     results_close(r);
     assert_int_equal(read_lines(path), before + 2);
     assert_string_equal(lines[before], lines[0]);
     assert_string_equal(lines[before + 1], lines[0]);
+}
+
+/* Whatever is left of a last line, of any length, is cut off; nothing else is. */
+static void half_a_line_is_cut_off(void **state) {
+    (void)state;
+    static const char whole[] = "{\"id\":1}\n{\"id\":2}\n";
+    static char text[sizeof whole + 10000];
+    static const size_t halves[] = {0, 1, 2, 100, 4095, 4096, 4097, 8192, 10000};
+    for (int begins = 0; begins < 2; begins++) {
+        for (size_t i = 0; i < sizeof halves / sizeof halves[0]; i++) {
+            size_t length = begins ? strlen(whole) : 0;
+            memcpy(text, whole, length);
+            memset(text + length, 'x', halves[i]);
+            put("results.jsonl", text, length + halves[i]);
+            results *r = open_in(in_folder("results.jsonl"));
+            assembled sample = {.have = 7, .codes = codes};
+            results_write(r, &(result){&sample, "push", code_bits, 0, 0, 0.5f, false, 1});
+            results_close(r);
+            assert_int_equal(read_lines(in_folder("results.jsonl")), begins ? 3 : 1);
+            assert_memory_equal(lines[begins ? 2 : 0], "{\"id\":0,", 8);
+        }
+    }
+}
+
+/* Of a pipe that nobody reads nothing is waited for once the process is asked to stop. */
+static int write_to_a_full_pipe(void) {
+    int ends[2];
+    if (pipe(ends) != 0 || dup2(ends[1], STDOUT_FILENO) < 0 || process_start()) {
+        return 1;
+    }
+    results *r = open_in("-");
+    raise(SIGTERM);
+    for (uint64_t id = 0; id < 2000; id++) {
+        assembled sample = {.id = id, .have = 7, .codes = codes};
+        results_write(r, &(result){&sample, "push", code_bits, 0, 0, 0.5f, false, 1});
+    }
+    results_flush(r);
+    return results_lost(r) > 0 && results_lost(r) < 2000 ? STATUS_FINE : 2;
+}
+
+static void a_stop_ends_the_wait_for_a_pipe(void **state) {
+    (void)state;
+    assert_int_equal(status_of(write_to_a_full_pipe), STATUS_FINE);
 }
 
 static void none_is_nothing_and_a_bad_path_is_told(void **state) {
@@ -151,6 +197,8 @@ int main(void) {
         IN_FOLDER(a_file_grows),
         IN_FOLDER(no_line_is_lost),
         IN_FOLDER(a_full_disk_spoils_no_later_line),
+        IN_FOLDER(half_a_line_is_cut_off),
+        cmocka_unit_test(a_stop_ends_the_wait_for_a_pipe),
         IN_FOLDER(none_is_nothing_and_a_bad_path_is_told),
     };
     log_set_level(LOG_NONE);
