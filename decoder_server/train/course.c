@@ -17,8 +17,13 @@ err course_check_labels(const experiment *e, const labels *l) {
         return failed;
     }
     if (strcmp(l->dataset, e->data.set) != 0 || memcmp(&s, &l->split, sizeof s) != 0 || classes != l->classes) {
-        return err_fail(ERR_INPUT, "the experiment wants %s in %u %s, the labels are of %s in %u %s", e->data.set,
-                        s.portions, split_name(s.kind), l->dataset, l->split.portions, split_name(l->split.kind));
+        const split *of = &l->split;
+        return err_fail(
+            ERR_INPUT,
+            "the experiment wants %s (%u classes of %ux%ux%u) in %u %s, the labels are of %s (%u classes of "
+            "%ux%ux%u) in %u %s",
+            e->data.set, classes, s.channels, s.height, s.width, s.portions, split_name(s.kind), l->dataset, l->classes,
+            of->channels, of->height, of->width, of->portions, split_name(of->kind));
     }
     if (l->samples[DATASET_TRAIN] <= e->data.validation || l->samples[DATASET_TEST] == 0) {
         return err_fail(ERR_INPUT, "%u training samples less %u for validation, %u test samples: too few",

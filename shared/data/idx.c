@@ -8,25 +8,26 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { TYPE_UNSIGNED_BYTE = 0x08, MAGIC_BYTES = 4, SIZE_BYTES = 4, DEFLATE_RATIO_MAX = 1032 };
+enum { TYPE_UNSIGNED_BYTE = 0x08, MAGIC_BYTES = 4, SIZE_BYTES = 4, DEFLATE_RATIO_MAX = 1032, GZIP_TRAILER = 8 };
 enum { READ_BYTES_MAX = 1 << 22 }; /* then a stop is looked for */
 
 typedef struct idx_file {
     gzFile gz;
+    int fd; /* the gzFile's */
     const char *path;
     uint64_t stored; /* bytes on disk */
+    uint8_t header[MAGIC_BYTES + IDX_RANK_MAX * SIZE_BYTES];
 } idx_file;
 
 static err open_file(idx_file *file, const char *path) {
     *file = (idx_file){.path = path};
-    int fd;
-    err e = file_open(path, &fd, &file->stored);
+    err e = file_open(path, &file->fd, &file->stored);
     if (e) {
         return e;
     }
-    file->gz = gzdopen(fd, "rb");
+    file->gz = gzdopen(file->fd, "rb");
     if (!file->gz) {
-        close(fd);
+        close(file->fd);
         return err_fail(ERR_MEMORY, "%s: no memory to read it", path);
     }
     return ERR_OK;
@@ -70,9 +71,33 @@ static err expect_end(const idx_file *file) {
     return got < 0 || number != Z_OK ? read_failed(file, "the gzip stream") : ERR_OK;
 }
 
-static err read_magic(const idx_file *file, idx_array *array) {
-    uint8_t magic[MAGIC_BYTES];
-    err e = read_all(file, magic, sizeof magic, "the header");
+/* zlib does not tell what lies behind the last member of a gzip file: so the file must end as a member does, with the
+ * CRC and the length of what it held, which is the end of what was read. (Zeros that pad it do: as an empty one.) */
+static err expect_trailer(const idx_file *file, const idx_array *array) {
+    uint8_t trailer[GZIP_TRAILER];
+    if (gzdirect(file->gz) || array->length > UINT32_MAX - sizeof file->header) {
+        return ERR_OK; /* no gzip file; or the trailer's length, of 32 bits, does not tell */
+    }
+    err e = file_read_at(file->fd, file->path, file->stored - GZIP_TRAILER, trailer, GZIP_TRAILER);
+    if (e) {
+        return e;
+    }
+    cursor c = cursor_over(trailer, GZIP_TRAILER);
+    uint32_t sum = cursor_u32_le(&c), length = cursor_u32_le(&c);
+    size_t header = MAGIC_BYTES + array->rank * SIZE_BYTES;
+    size_t before = length > array->length ? length - array->length : 0, inside = length - before;
+    uLong found = crc32(0, NULL, 0);
+    if (before <= header) {
+        found = crc32_z(found, file->header + header - before, before);
+        found = crc32_z(found, array->bytes + array->length - inside, inside);
+    }
+    return before <= header && found == sum ? ERR_OK
+                                            : err_fail(ERR_INPUT, "%s: has bytes behind its gzip stream", file->path);
+}
+
+static err read_magic(idx_file *file, idx_array *array) {
+    uint8_t *magic = file->header;
+    err e = read_all(file, magic, MAGIC_BYTES, "the header");
     if (e) {
         return e;
     }
@@ -90,8 +115,8 @@ static err read_magic(const idx_file *file, idx_array *array) {
     return ERR_OK;
 }
 
-static err read_sizes(const idx_file *file, size_t cap, idx_array *array) {
-    uint8_t sizes[IDX_RANK_MAX * SIZE_BYTES];
+static err read_sizes(idx_file *file, size_t cap, idx_array *array) {
+    uint8_t *sizes = file->header + MAGIC_BYTES;
     err e = read_all(file, sizes, array->rank * SIZE_BYTES, "the header");
     if (e) {
         return e;
@@ -115,7 +140,7 @@ static err read_sizes(const idx_file *file, size_t cap, idx_array *array) {
     return ERR_OK;
 }
 
-static err read_array(const idx_file *file, size_t cap, idx_array *array) {
+static err read_array(idx_file *file, size_t cap, idx_array *array) {
     err e = read_magic(file, array);
     e = e ? e : read_sizes(file, cap, array);
     if (e) {
@@ -126,7 +151,8 @@ static err read_array(const idx_file *file, size_t cap, idx_array *array) {
         return err_fail(ERR_MEMORY, "%s: no memory for %zu elements", file->path, array->length);
     }
     e = read_all(file, array->bytes, array->length, "the elements");
-    return e ? e : expect_end(file);
+    e = e ? e : expect_end(file);
+    return e ? e : expect_trailer(file, array);
 }
 
 err idx_read(const char *path, size_t cap, idx_array *array) {

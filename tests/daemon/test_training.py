@@ -758,7 +758,7 @@ class Refusals(TrainingCase):
     def test_labels_of_another_split(self):
         split = f.split_set(shared / "source", self.folder / "quadrants", "--split", "quadrants")
         local = self.fleet.train_local(self.experiment(), split, self.run_folder, code=3)
-        self.assertRegex(local.said, "wants mnist in 4 runs, the labels are of mnist in 4 quadrants")
+        self.assertRegex(local.said, r"wants mnist \(10 classes of 1x28x28\) in 4 runs, the labels are of mnist \(10 classes of 1x28x28\) in 4 quadrants")
 
 
 class Signals(TrainingCase):

@@ -82,8 +82,36 @@ static void a_period_takes_as_long_as_its_parts(void **state) {
     run_close(&r);
 }
 
+/* Whatever differs between the labels and the experiment, the message tells it: what is wanted is not what is there. */
+static void labels_that_do_not_fit(void **state) {
+    (void)state;
+    experiment e;
+    assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
+    labels whole = *some_labels(&e);
+    whole.samples[DATASET_TRAIN] = 200;
+    assert_int_equal(course_check_labels(&e, &whole), ERR_OK);
+    for (int field = 0; field < 7; field++) {
+        labels l = whole;
+        uint32_t *numbers[] = {&l.split.portions, &l.split.channels, &l.split.height, &l.split.width, &l.classes};
+        if (field < 5) {
+            ++*numbers[field];
+        } else if (field == 5) {
+            l.split.kind = SPLIT_QUADRANTS;
+        } else {
+            strcpy(l.dataset, "cifar10");
+        }
+        assert_int_equal(course_check_labels(&e, &l), ERR_INPUT);
+        char wanted[200] = "", found[200] = "";
+        if (sscanf(err_text(), "the experiment wants %199[^,], the labels are of %199[^,]", wanted, found) != 2 ||
+            strcmp(wanted, found) == 0) {
+            fail_msg("'%s' does not say what differs", err_text());
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(labels_that_do_not_fit),
         cmocka_unit_test_setup_teardown(the_best_is_one_that_is_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_period_takes_as_long_as_its_parts, make_folder, remove_folder),
     };

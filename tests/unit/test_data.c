@@ -153,6 +153,38 @@ static void idx_refuses_a_damaged_gzip(void **state) {
     assert_idx_refused("damaged", "damaged gzip stream");
 }
 
+static void append(const char *name, const void *bytes, size_t length) {
+    FILE *file = fopen(in_folder(name), "ab");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, length, file), length);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A gzip file may have several members, cut anywhere, also empty ones; what is no member behind them is refused. */
+static void idx_reads_members_and_nothing_else(void **state) {
+    (void)state;
+    static const char garbage[] = "\x1f\x8b garbage, longer than a trailer";
+    for (unsigned cut = 0; cut <= sizeof small; cut++) {
+        put_gzipped("second", small + cut, (unsigned)sizeof small - cut);
+        size_t length;
+        uint8_t *second = NULL;
+        assert_int_equal(file_read(in_folder("second"), CAP, &second, &length), ERR_OK);
+        put_gzipped("members", small, cut);
+        append("members", second, length);
+        assert_small("members");
+        for (size_t behind = 1; behind < sizeof garbage; behind++) {
+            put_gzipped("members", small, cut);
+            append("members", second, length);
+            append("members", garbage + sizeof garbage - 1 - behind, behind);
+            assert_idx_refused("members",
+                               behind + 1 < sizeof garbage ? "has bytes behind its gzip stream" : "gzip stream");
+        }
+        append("members", second, length); /* behind the garbage */
+        assert_idx_refused("members", "");
+        free(second);
+    }
+}
+
 static void idx_refuses_bytes_behind(void **state) {
     (void)state;
     uint8_t longer[sizeof small + 1] = {0};
@@ -563,6 +595,7 @@ int main(void) {
         IN_FOLDER(idx_refuses_every_truncation),
         IN_FOLDER(idx_refuses_every_truncated_gzip),
         IN_FOLDER(idx_refuses_a_damaged_gzip),
+        IN_FOLDER(idx_reads_members_and_nothing_else),
         IN_FOLDER(idx_refuses_bytes_behind),
         IN_FOLDER(idx_refuses_lying_headers),
         IN_FOLDER(idx_refuses_other_formats),
