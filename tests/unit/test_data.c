@@ -1,57 +1,14 @@
 /* IDX files, splits, portions and labels: what goes in comes out, and what is wrong is refused by name. */
-#include "base/file.h"
 #include "data/dataset.h"
 #include "data/idx.h"
 #include "data/labels.h"
 #include "data/portion.h"
 #include "data/split.h"
+#include "tests/unit/folder.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-#include <ftw.h>
 #include <zlib.h>
 
-static char folder[] = "/tmp/fewbit-test-data-XXXXXX";
-static char path[FILE_PATH_MAX];
-
 enum { CAP = 1 << 16 };
-
-static int remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
-    (void)status;
-    (void)type;
-    (void)place;
-    return remove(name);
-}
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder + sizeof folder - 7, "XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static const char *in_folder(const char *name) {
-    assert_int_equal(file_path(path, sizeof path, "%s/%s", folder, name), ERR_OK);
-    return path;
-}
-
-static void put(const char *name, const void *bytes, size_t length) {
-    FILE *file = fopen(in_folder(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, length, file), length);
-    assert_int_equal(fclose(file), 0);
-}
 
 static void put_gzipped(const char *name, const void *bytes, unsigned length) {
     gzFile file = gzopen(in_folder(name), "wb");
@@ -68,13 +25,6 @@ static size_t size_of(const char *name) {
     struct stat status;
     assert_int_equal(stat(in_folder(name), &status), 0);
     return (size_t)status.st_size;
-}
-
-/* The error line must name the folder's file and hold `reason`. */
-static void assert_told(const char *name, const char *reason) {
-    if (!strstr(err_text(), name) || !strstr(err_text(), reason)) {
-        fail_msg("'%s' does not tell '%s' and '%s'", err_text(), name, reason);
-    }
 }
 
 static void assert_idx_refused(const char *name, const char *reason) {
@@ -167,8 +117,7 @@ static void idx_reads_members_and_nothing_else(void **state) {
     for (unsigned cut = 0; cut <= sizeof small; cut++) {
         put_gzipped("second", small + cut, (unsigned)sizeof small - cut);
         size_t length;
-        uint8_t *second = NULL;
-        assert_int_equal(file_read(in_folder("second"), CAP, &second, &length), ERR_OK);
+        uint8_t *second = bytes_of("second", &length);
         put_gzipped("members", small, cut);
         append("members", second, length);
         assert_small("members");
@@ -585,8 +534,6 @@ static void labels_write_refuses_large_labels(void **state) {
     assert_told("train-labels.idx", "label 1 is 10");
     assert_false(file_exists(in_folder("labels.json")));
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
