@@ -227,6 +227,29 @@ class Pictures(unittest.TestCase):
         self.add("colours", png(RGB, 8, colours), colours)
         self.check(8)
 
+    def test_png_palette_that_ends_early(self):
+        """What is beyond its end is black, and opaque."""
+        for depth, entries, clear in itertools.product((1, 2, 4, 8), (1, 2, 3, 200), (0, 1, 3)):
+            if entries > 1 << depth or clear > entries:
+                continue
+            values = self.draw.integers(0, 1 << depth, (8, 8, 1))
+            palette, alpha = self.draw.integers(0, 256, (entries, 3)), self.draw.integers(0, 256, clear)
+            before = chunk(b"PLTE", palette.astype(np.uint8).tobytes())
+            before += chunk(b"tRNS", alpha.astype(np.uint8).tobytes()) if clear else b""
+            whole = np.concatenate([palette, np.zeros((256, 3), int)])
+            self.add((depth, entries, clear), png(PALETTE, depth, values, before=before),
+                     stored_pixels(PALETTE, depth, values, whole, alpha))
+        self.check(40)
+
+    def test_what_follows_a_picture(self):
+        """Is not looked at: further pictures of a camera, bytes that somebody added."""
+        pixels = self.draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        for more in (b"x", bytes(1000), jpeg(pixels, "RGB"), png(RGB, 8, pixels), b"\xff" * 9):
+            self.add(("png", more[:4]), png(RGB, 8, pixels) + more, pixels)
+            body = jpeg(pixels, "RGB")
+            self.add(("jpeg", more[:4]), body + more, pillow(body), JPEG)
+        self.check(20)
+
     def test_png_sizes(self):
         """Interlacing has passes without pixels where a picture is small."""
         for width, height, interlaced, (colour, depth) in itertools.product(
@@ -362,6 +385,7 @@ class Types(unittest.TestCase):
             ("lossless", 0xc3), ("hierarchical", 0xc5), ("hierarchical", 0xc6), ("hierarchical", 0xc7),
             ("arithmetically coded", 0xc9), ("arithmetically coded", 0xca), ("arithmetically coded and lossless", 0xcb),
             ("arithmetically coded and hierarchical", 0xcd), ("arithmetically coded and hierarchical", 0xcf))}
+        bodies["neither grey nor in three colours"] = colour[:frame + 9] + b"\2" + colour[frame + 10:]
         bodies["depth than 8 bits"] = colour[:frame + 4] + b"\x0c" + colour[frame + 5:]
         ask, wanted = Ask(), []
         for name, body in [*bodies.items(), ("CMYK or YCCK", inks.getvalue()), ("CMYK or YCCK", adobe(inks.getvalue(), 2))]:
