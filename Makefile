@@ -2,7 +2,7 @@
 
 BUILD ?= build
 CFLAGS ?= -O3 -g
-PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libjpeg libcurl libmicrohttpd yaml-0.1 libsystemd
+PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libjpeg libcurl yaml-0.1 libsystemd
 STRICT := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wconversion -fno-math-errno -ffp-contract=off
 INCLUDES = -Ishared -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 LIBS = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lm -lpthread

@@ -32,6 +32,7 @@ enum {
     KEY_ANNOUNCE,
     KEY_INSECURE,
     KEY_TOKEN_FILE,
+    KEY_ALLOWED_HOSTS,
     KEY_SURE,
     KEY_CODING,
     KEY_READY_NODES
@@ -57,9 +58,15 @@ enum { MEMORY_MIB_MAX = 1 << 20 };
         "insecure", KEY_INSECURE, NULL, 0, "allow plain text on addresses other than loopback", 0                      \
     }
 #define HTTP_OPTIONS(what)                                                                                             \
-    {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {                                                                     \
-        "api-token-file", KEY_TOKEN_FILE, "FILE", 0, "requests but for /, /healthz and /readyz must bring this token", \
-            0                                                                                                          \
+    {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {"api-token-file",                                                    \
+                                                  KEY_TOKEN_FILE,                                                      \
+                                                  "FILE",                                                              \
+                                                  0,                                                                   \
+                                                  "requests but for /, /healthz and /readyz must bring this token",    \
+                                                  0},                                                                  \
+    {                                                                                                                  \
+        "allowed-hosts", KEY_ALLOWED_HOSTS, "HOST[:PORT],…", 0,                                                        \
+            "answer only requests whose Host is one of these (default: whatever it is)", 0                             \
     }
 
 static const struct argp_option train_known[] = {
@@ -218,6 +225,9 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_TOKEN_FILE:
         o->token_file = value;
+        return 0;
+    case KEY_ALLOWED_HOSTS:
+        o->allowed_hosts = value;
         return 0;
     case KEY_LOCAL:
         o->local = true;

@@ -13,13 +13,14 @@ typedef enum server_command { SERVER_TRAIN, SERVER_SERVE } server_command;
 
 typedef struct server_options {
     server_command command;
-    const char *experiment; /* train: the YAML file */
-    const char *run;        /* train: --out; serve: its argument */
-    const char *labels;     /* train */
-    const char *data;       /* train --local */
-    const char *results;    /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
-    const char *token_file; /* of the HTTP side; NULL: none */
-    const char *announce;   /* file for the addresses; NULL: none */
+    const char *experiment;    /* train: the YAML file */
+    const char *run;           /* train: --out; serve: its argument */
+    const char *labels;        /* train */
+    const char *data;          /* train --local */
+    const char *results;       /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
+    const char *token_file;    /* of the HTTP side; NULL: none */
+    const char *allowed_hosts; /* of the HTTP side; NULL: all */
+    const char *announce;      /* file for the addresses; NULL: none */
     char host[256];
     uint16_t port;
     bool has_listen;

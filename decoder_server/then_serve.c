@@ -34,6 +34,7 @@ err then_serve(const server_options *o) {
     add(&c, "--heartbeat", heartbeat);
     add(&c, "--announce", o->announce);
     add(&c, "--api-token-file", o->token_file);
+    add(&c, "--allowed-hosts", o->allowed_hosts);
     add(&c, "--tls-cert", o->tls_files.certificate);
     add(&c, "--tls-key", o->tls_files.key);
     add(&c, "--tls-ca", o->tls_files.ca);

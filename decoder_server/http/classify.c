@@ -2,88 +2,69 @@
 #include "decoder_server/http/gateway_inside.h"
 
 #include "base/clock.h"
+#include "decoder_server/http/multipart.h"
 #include "decoder_server/http/reply.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-enum { POST_BUFFER = 4096 };
-
-/* A media type, in any case of letters, with or without parameters. */
-static bool is_type(const char *type, const char *wanted) {
-    size_t length = strlen(wanted);
-    return type && strncasecmp(type, wanted, length) == 0 && (type[length] == '\0' || strchr("; \t", type[length]));
+static bool is_multipart(span type) {
+    span media;
+    return span_take(&type, ';', &media) && span_is(media, "multipart/form-data");
 }
 
-/* The body. */
+static image_type type_of(span type) {
+    char text[128];
+    snprintf(text, sizeof text, "%.*s", (int)type.length, type.length ? type.at : "");
+    return image_type_of(text);
+}
 
-static void keep(exchange *x, const char *bytes, size_t length) {
-    if (x->is_too_long || length == 0) {
+void classify_start(exchange *x) {
+    span type = x->request->head.fields[FIELD_CONTENT_TYPE];
+    char boundary[MULTIPART_BOUNDARY_MAX + 1];
+    x->is_multipart = is_multipart(type);
+    x->request->body.is_kept = true;
+    if (x->is_multipart && multipart_boundary(type, boundary)) {
+        exchange_refuse(x, 400, "bad_multipart", err_text());
+    }
+}
+
+/* The answer. */
+
+static unsigned status_of(const char *code) {
+    return strcmp(code, "bad_image") == 0          ? 400
+           : strcmp(code, "unsupported_type") == 0 ? 415
+           : strcmp(code, "no_codes") == 0         ? 504
+                                                   : 503;
+}
+
+static void write_question(text *t, const exchange *x, const question *q) {
+    if (q->code) {
+        reply_error(t, x->id, q->code, q->message);
+    } else {
+        const reply_times times = {q->asked_ns, q->answered_ns};
+        reply_classified(t, x->id, &q->answer, x->gateway->config.set, &times);
+    }
+}
+
+static void reply(exchange *x) {
+    if (!x->is_multipart && x->first.code) {
+        exchange_refuse(x, status_of(x->first.code), x->first.code, x->first.message);
         return;
     }
-    x->is_crowded = length <= GATEWAY_BODY_MAX - x->length && !exchange_make_room(&x->gateway->pool, x, length);
-    x->is_too_long = x->is_crowded || length > GATEWAY_BODY_MAX - x->length;
-    if (x->is_too_long) {
-        exchange_drop_body(&x->gateway->pool, x);
-        return;
-    }
-    memcpy(x->body + x->length, bytes, length);
-    x->length += length;
-}
-
-static enum MHD_Result on_part(void *context, enum MHD_ValueKind value, const char *key, const char *file,
-                               const char *type, const char *encoding, const char *bytes, uint64_t offset,
-                               size_t length) {
-    (void)value, (void)key, (void)file, (void)encoding;
-    exchange *x = context;
-    if (offset == 0) {
-        if (x->question_count == EXCHANGE_BATCH_MAX) {
-            x->has_too_many = true;
-            return MHD_NO;
-        }
-        question *q = &x->more[x->question_count++];
-        *q = (question){.of = x, .type = image_type_of(type), .from = x->length};
-    }
-    keep(x, bytes, length);
-    x->more[x->question_count - 1].length = x->length - x->more[x->question_count - 1].from;
-    return MHD_YES;
-}
-
-static enum MHD_Result refuse_crowded(exchange *x) {
-    return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "busy",
-                           "the requests under way leave no memory for this one");
-}
-
-enum MHD_Result classify_start(exchange *x) {
-    const char *type = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
-    const char *length = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-    if (length && strtoull(length, NULL, 10) > BODY_END) {
-        return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body has more than 1 MiB");
-    }
-    if (!is_type(type, "multipart/form-data")) {
-        x->first = (question){.of = x, .type = image_type_of(type)};
-        x->question_count = 1;
-        return MHD_YES;
-    }
-    x->is_multipart = true;
-    if (!exchange_make_batch(&x->gateway->pool, x)) {
-        return refuse_crowded(x);
-    }
-    x->multipart = MHD_create_post_processor(x->connection, POST_BUFFER, on_part, x);
-    if (!x->multipart) {
-        return exchange_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_multipart", "the multipart type names no boundary");
-    }
-    return MHD_YES;
-}
-
-void classify_take(exchange *x, const char *bytes, size_t length) {
+    text_reset(&x->reply);
     if (!x->is_multipart) {
-        keep(x, bytes, length);
-    } else if (!x->is_bad_multipart && !x->is_too_long && !x->has_too_many) {
-        x->is_bad_multipart = MHD_post_process(x->multipart, bytes, length) != MHD_YES;
+        write_question(&x->reply, x, &x->first);
+        exchange_send(x, 200, "application/json");
+        return;
     }
+    text_put(&x->reply, "{\"request\":\"%s\",\"results\":[", x->id);
+    for (uint32_t i = 0; i < x->question_count; i++) {
+        text_add(&x->reply, i ? "," : "");
+        write_question(&x->reply, x, &x->more[i]);
+    }
+    text_add(&x->reply, "]}");
+    exchange_send(x, 200, "application/json");
 }
 
 /* Asking. */
@@ -113,69 +94,88 @@ static uint64_t next_number(gateway *g) {
     return 0;
 }
 
-static void ask_one(gateway *g, question *q) {
-    static const char full[] = "too many requests are under way";
-    err e = image_read(q->type, q->of->body + q->from, q->length, &g->config.shape, g->sample);
-    if (e) {
-        refuse_image(q, e);
-        return;
-    }
+/* The question's sample is read: asks the nodes. An answer follows, unless it is refused. */
+static void ask_nodes(gateway *g, question *q, const uint8_t *sample) {
     uint64_t number = next_number(g);
     if (number == 0) {
-        refuse_question(q, METRICS_BUSY, "busy", full);
+        refuse_question(q, METRICS_BUSY, "busy", "too many requests are under way");
         return;
     }
     q->asked_ns = clock_now_ns();
-    if (g->config.classify(g->config.context, number, g->sample, split_sample_elements(&g->config.shape))) {
+    if (g->config.classify(g->config.context, number, sample, split_sample_elements(&g->config.shape))) {
         refuse_question(q, METRICS_BUSY, "busy", err_text());
         return;
     }
     q->number = number;
     g->asked[number % REQUESTS_MAX] = q;
     g->metrics.waiting++;
-    q->of->unanswered++;
 }
 
-static enum MHD_Result end_multipart(exchange *x) {
-    bool is_whole = MHD_destroy_post_processor(x->multipart) == MHD_YES;
-    x->multipart = NULL;
-    if (x->has_too_many) {
-        char text[80];
-        snprintf(text, sizeof text, "a batch has at most %d images", EXCHANGE_BATCH_MAX);
-        return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", text);
+/* One question less that something is awaited for; with the last of them the request is answered. */
+static void settle(exchange *x) {
+    if (--x->unanswered == 0) {
+        reply(x);
     }
-    if (!x->is_too_long && (!is_whole || x->is_bad_multipart || x->question_count == 0)) {
-        return exchange_refuse(x, MHD_HTTP_BAD_REQUEST, "bad_multipart",
-                               x->question_count ? "the multipart body is damaged" : "the batch has no parts");
-    }
-    return MHD_YES;
 }
 
-enum MHD_Result classify_ask(exchange *x) {
-    if (x->multipart) {
-        enum MHD_Result ended = end_multipart(x);
-        if (ended != MHD_YES || x->status) {
-            return ended;
-        }
+/* The question's sample, or why there is none (`e`, err_text). */
+static void take_sample(question *q, err e, const uint8_t *sample) {
+    if (e) {
+        refuse_image(q, e);
+    } else {
+        ask_nodes(q->of->gateway, q, sample);
     }
-    if (x->is_crowded) {
-        return refuse_crowded(x);
+    if (!q->number) {
+        settle(q->of);
     }
-    if (x->is_too_long) {
-        return exchange_refuse(x, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body has more than 1 MiB");
+}
+
+/* The questions of a batch; false: it was refused. */
+static bool read_batch(exchange *x) {
+    const http_request *r = x->request;
+    multipart_part parts[EXCHANGE_BATCH_MAX];
+    char boundary[MULTIPART_BOUNDARY_MAX + 1];
+    err e = multipart_boundary(r->head.fields[FIELD_CONTENT_TYPE], boundary);
+    e = e ? e
+          : multipart_read((const uint8_t *)r->body.bytes.at, r->body.bytes.length, boundary, parts, EXCHANGE_BATCH_MAX,
+                           &x->question_count);
+    if (e) {
+        x->question_count = 0;
+        exchange_refuse(x, e == ERR_FULL ? 413 : 400, e == ERR_FULL ? "too_large" : "bad_multipart", err_text());
+        return false;
     }
-    if (!x->is_multipart) {
-        x->first.length = x->length;
+    if (!exchange_make_batch(x)) {
+        x->question_count = 0;
+        exchange_refuse(x, 503, "busy", "the requests under way leave no memory for this one");
+        return false;
     }
     for (uint32_t i = 0; i < x->question_count; i++) {
-        ask_one(x->gateway, exchange_question(x, i));
+        x->more[i] =
+            (question){.of = x, .type = type_of(parts[i].type), .from = parts[i].from, .length = parts[i].length};
     }
-    if (x->unanswered == 0) {
-        return classify_reply(x);
+    return true;
+}
+
+void classify_ask(exchange *x) {
+    gateway *g = x->gateway;
+    const http_request *r = x->request;
+    const uint8_t *body = (const uint8_t *)r->body.bytes.at;
+    if (x->is_multipart) {
+        if (!read_batch(x)) {
+            return;
+        }
+    } else {
+        x->first =
+            (question){.of = x, .type = type_of(r->head.fields[FIELD_CONTENT_TYPE]), .length = r->body.bytes.length};
+        x->question_count = 1;
     }
-    x->is_asked = true;
-    MHD_suspend_connection(x->connection);
-    return MHD_YES;
+    x->unanswered = x->question_count + 1; /* this function, too, so that no answer goes out before the end of it */
+    for (uint32_t i = 0; i < x->question_count; i++) {
+        question *q = exchange_question(x, i);
+        err e = image_read(q->type, body + q->from, q->length, &g->config.shape, g->sample);
+        take_sample(q, e, g->sample);
+    }
+    settle(x);
 }
 
 /* Answering. */
@@ -202,16 +202,13 @@ static void take_outcome(question *q) {
 }
 
 void classify_answered(gateway *g, question *q, const answer *a) {
-    exchange *x = q->of;
     g->asked[q->number % REQUESTS_MAX] = NULL;
     g->metrics.waiting--;
     q->number = 0;
     q->answer = *a;
     q->answered_ns = clock_now_ns();
     take_outcome(q);
-    if (--x->unanswered == 0) {
-        gateway_resume(g, x);
-    }
+    settle(q->of);
 }
 
 void classify_forget(gateway *g, exchange *x) {
@@ -223,38 +220,4 @@ void classify_forget(gateway *g, exchange *x) {
             x->unanswered--;
         }
     }
-}
-
-static unsigned status_of(const char *code) {
-    return strcmp(code, "bad_image") == 0          ? MHD_HTTP_BAD_REQUEST
-           : strcmp(code, "unsupported_type") == 0 ? MHD_HTTP_UNSUPPORTED_MEDIA_TYPE
-           : strcmp(code, "no_codes") == 0         ? MHD_HTTP_GATEWAY_TIMEOUT
-                                                   : MHD_HTTP_SERVICE_UNAVAILABLE;
-}
-
-static void write_question(text *t, const exchange *x, const question *q) {
-    if (q->code) {
-        reply_error(t, x->id, q->code, q->message);
-    } else {
-        const reply_times times = {q->asked_ns, q->answered_ns};
-        reply_classified(t, x->id, &q->answer, x->gateway->config.set, &times);
-    }
-}
-
-enum MHD_Result classify_reply(exchange *x) {
-    if (!x->is_multipart && x->first.code) {
-        return exchange_refuse(x, status_of(x->first.code), x->first.code, x->first.message);
-    }
-    text_reset(&x->reply);
-    if (!x->is_multipart) {
-        write_question(&x->reply, x, &x->first);
-        return exchange_send(x, MHD_HTTP_OK, "application/json");
-    }
-    text_put(&x->reply, "{\"request\":\"%s\",\"results\":[", x->id);
-    for (uint32_t i = 0; i < x->question_count; i++) {
-        text_add(&x->reply, i ? "," : "");
-        write_question(&x->reply, x, &x->more[i]);
-    }
-    text_add(&x->reply, "]}");
-    return exchange_send(x, MHD_HTTP_OK, "application/json");
 }

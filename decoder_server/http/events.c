@@ -7,13 +7,13 @@
 
 typedef struct listener {
     events *of;
-    struct MHD_Connection *connection;
+    http_request *request;
     struct listener *next, *before;
-    size_t greeted, greeting; /* bytes of the greeting: sent, and there when it came */
-    uint64_t at;              /* number of the next event */
-    uint64_t stood_for;       /* by the events before it, as the ring's */
-    size_t left;              /* bytes it may still get in this pass */
-    bool is_suspended, wants_heartbeat;
+    size_t greeted, greeting;         /* bytes of the greeting: sent, and there when it came */
+    uint64_t at;                      /* number of the next event */
+    uint64_t stood_for;               /* by the events before it, as the ring's */
+    size_t left;                      /* bytes it may still get in this pass */
+    bool is_blocked, wants_heartbeat; /* it has not taken yet what it was sent */
 } listener;
 
 /* Event n lies at place starts[n % SLOTS] of the stream of all bytes ever added, byte p of which is
@@ -63,18 +63,14 @@ err events_new(events **out, uv_loop_t *loop, const events_host *host, bool with
     return ERR_OK;
 }
 
-static void resume(listener *l) {
-    l->is_suspended = false;
-    MHD_resume_connection(l->connection);
-}
+static void send_events(listener *l);
 
 void events_end(events *e) {
     e->has_ended = true;
     for (listener *l = e->first; l; l = l->next) {
         l->left = EVENTS_SECOND_BYTES; /* what there is still goes out */
-        if (l->is_suspended) {
-            resume(l);
-        }
+        send_events(l);
+        http_stream_end(l->request);
     }
     uv_close((uv_handle_t *)e->slice, free_timer);
     uv_close((uv_handle_t *)e->heartbeat, free_timer);
@@ -127,7 +123,7 @@ static bool has_news(const events *e, const listener *l) {
 }
 
 static bool wants_waking(const events *e, const listener *l) {
-    return l->is_suspended && (l->wants_heartbeat || has_news(e, l));
+    return !l->is_blocked && (l->wants_heartbeat || has_news(e, l));
 }
 
 /* What each may get in a pass. */
@@ -150,7 +146,7 @@ static void on_slice(uv_timer_t *timer) {
     for (; e->cursor && woken < EVENTS_SLICE_LISTENERS; e->cursor = e->cursor->next) {
         if (wants_waking(e, e->cursor)) {
             e->cursor->left = e->share;
-            resume(e->cursor);
+            send_events(e->cursor);
             woken++;
         }
     }
@@ -158,9 +154,6 @@ static void on_slice(uv_timer_t *timer) {
     bool has_passed = !e->cursor, is_owed = has_passed && e->is_taken_late;
     if (!has_passed || is_owed || e->woken_in_pass > 0) {
         uv_timer_start(e->slice, on_slice, has_passed ? EVENTS_PASS_MS : EVENTS_SLICE_MS, 0);
-    }
-    if (woken > 0) {
-        e->host.resumed(e->host.context);
     }
     if (is_owed) {
         e->is_taken_late = false;
@@ -178,9 +171,7 @@ static void start_pass(events *e) {
 static void on_heartbeat(uv_timer_t *timer) {
     events *e = timer->data;
     for (listener *l = e->first; l; l = l->next) {
-        if (l->is_suspended) {
-            l->wants_heartbeat = true;
-        }
+        l->wants_heartbeat = l->wants_heartbeat || !l->is_blocked;
     }
     start_pass(e);
 }
@@ -260,38 +251,41 @@ static size_t read_events(listener *l, char *to, size_t room) {
     return length;
 }
 
-static ssize_t read_stream(void *context, uint64_t position, char *to, size_t most) {
-    (void)position;
-    listener *l = context;
-    if (l->of->has_ended && !has_news(l->of, l)) {
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    }
+/* The next that it gets; 0: there is nothing, or no more of its share. */
+static size_t read_stream(listener *l, char to[EVENTS_BLOCK_BYTES]) {
     size_t length = 0;
     if (l->greeted < l->greeting) {
-        length = read_greeting(l, to, most);
+        length = read_greeting(l, to, EVENTS_BLOCK_BYTES);
     } else if (l->at < l->of->next && l->left > 0) {
-        length = read_events(l, to, most);
+        length = read_events(l, to, EVENTS_BLOCK_BYTES);
         l->left -= length < l->left ? length : l->left;
     } else if (l->wants_heartbeat) {
         length = 3;
         memcpy(to, ":\n\n", length);
     }
     l->wants_heartbeat = false;
-    if (length == 0 && l->of->has_ended) {
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    }
-    if (length == 0) {
-        l->is_suspended = true;
-        MHD_suspend_connection(l->connection);
-        if (has_news(l->of, l) && !uv_is_active((uv_handle_t *)l->of->slice)) {
-            uv_timer_start(l->of->slice, on_slice, EVENTS_PASS_MS, 0); /* its share is used up */
-        }
-    }
-    return (ssize_t)length;
+    return length;
 }
 
-static void end_stream(void *context) {
-    listener *l = context;
+static void send_events(listener *l) {
+    char block[EVENTS_BLOCK_BYTES];
+    size_t length;
+    while (!l->is_blocked && (length = read_stream(l, block)) > 0) {
+        l->is_blocked = !http_stream_send(l->request, block, length);
+    }
+    if (!l->is_blocked && has_news(l->of, l) && !l->of->has_ended && !uv_is_active((uv_handle_t *)l->of->slice)) {
+        uv_timer_start(l->of->slice, on_slice, EVENTS_PASS_MS, 0); /* its share is used up */
+    }
+}
+
+void events_resume(listener *l) {
+    l->is_blocked = false;
+    if (!l->of->has_ended) {
+        send_events(l);
+    }
+}
+
+void events_leave(listener *l) {
     events *e = l->of;
     if (e->cursor == l) {
         e->cursor = l->next;
@@ -306,38 +300,30 @@ static void end_stream(void *context) {
     }
 }
 
-struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection) {
+bool events_listen(events *e, exchange *x) {
+    static const answer_field fields[] = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}};
     listener *l = e->counters.listeners < EVENTS_LISTENERS_MAX && !e->has_ended ? malloc(sizeof *l) : NULL;
     if (!l) {
-        return NULL;
+        return false;
     }
     *l = (listener){.of = e,
-                    .connection = connection,
+                    .request = x->request,
                     .next = e->first,
                     .greeting = e->greeting_length,
                     .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
                     .left = share_of(e),
                     .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, EVENTS_BLOCK_BYTES, read_stream, l, end_stream);
-    if (!response) {
-        free(l);
-        return NULL;
-    }
     l->stood_for = l->at > 0 ? e->stood_for[(l->at - 1) % EVENTS_RING_SLOTS] : 0;
     if (l->next) {
         l->next->before = l;
     }
-    e->first = l;
+    e->first = x->listener = l;
     if (e->counters.listeners++ == 0) {
         e->host.wanted(e->host.context, true);
     }
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    int kept = EVENTS_KERNEL_BYTES;
-    if (info) {
-        setsockopt(info->connect_fd, SOL_SOCKET, SO_SNDBUF, &kept, sizeof kept);
-    }
-    return response;
+    l->is_blocked = !exchange_stream(x, fields, 2, EVENTS_KERNEL_BYTES);
+    send_events(l);
+    return true;
 }
 
 const events_counters *events_count(const events *e) {

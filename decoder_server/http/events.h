@@ -11,15 +11,15 @@
 #define FEWBIT_DECODER_SERVER_HTTP_EVENTS_H
 
 #include "base/err.h"
+#include "decoder_server/http/exchange.h"
 
-#include <microhttpd.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
 enum {
     EVENTS_LISTENERS_MAX = 1024,
-    EVENTS_BLOCK_BYTES = 8 * 1024,
+    EVENTS_BLOCK_BYTES = HTTP_PIECE_MAX,
     EVENTS_RING_BYTES = 512 * 1024,
     EVENTS_RING_SLOTS = 4096,
     EVENTS_GREETING_MAX = 512 * 1024,
@@ -38,8 +38,6 @@ typedef struct events_host {
     void (*wanted)(void *context, bool wanted);
     /* What was added last is on its way: the next may come. */
     void (*taken)(void *context);
-    /* Connections were resumed: the daemon must run. */
-    void (*resumed)(void *context);
     void *context;
 } events_host;
 
@@ -51,9 +49,9 @@ typedef struct events_counters {
 /* With `with_last`, a new listener gets the last event there was, too. */
 err events_new(events **e, uv_loop_t *loop, const events_host *host, bool with_last);
 
-/* Ends every stream; the connections are resumed for the daemon to close. */
+/* Ends every stream, and takes no new listeners. */
 void events_end(events *e);
-/* After the daemon has stopped. */
+/* Once no listener is left. */
 void events_free(events *e);
 
 /* Whole events, each closed by an empty line; `dropped` went missing before them. */
@@ -63,8 +61,12 @@ void events_add(events *e, uint64_t dropped, const char *bytes, size_t length);
  * kept. */
 void events_greet(events *e, const char *bytes, size_t length);
 
-/* A response that streams the events from here on to one connection; NULL: too many listeners, or no memory. */
-struct MHD_Response *events_listen(events *e, struct MHD_Connection *connection);
+/* Streams the events from here on as the answer of `x`; false: too many listeners, or no memory. */
+bool events_listen(events *e, exchange *x);
+
+/* The connection of a listener has taken what it was sent; or has gone. */
+void events_resume(struct listener *l);
+void events_leave(struct listener *l);
 
 const events_counters *events_count(const events *e);
 

@@ -1,4 +1,4 @@
-/* One HTTP request and its answer: who asks, the body as it comes in, what it waits for, the reply.
+/* One HTTP request and its answer: who asks, what it waits for, the reply.
  *
  * Exchanges live in a pool: one that has ended is used again with its memory, so that requests of usual size allocate
  * nothing here once the server is warm. */
@@ -7,11 +7,11 @@
 
 #include "base/err.h"
 #include "decoder_server/answer.h"
+#include "decoder_server/http/http_server.h"
 #include "decoder_server/http/identity.h"
 #include "decoder_server/http/image.h"
 #include "decoder_server/http/text.h"
 
-#include <microhttpd.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,12 +20,13 @@ enum {
     EXCHANGE_POOL_MAX = 256,
     EXCHANGE_KEPT_BYTES = 64 * 1024,
     EXCHANGE_MESSAGE_MAX = 200,
-    EXCHANGE_BATCH_MAX = 64,               /* samples of one request */
-    EXCHANGE_BYTES_MAX = 64 * 1024 * 1024, /* of all bodies and batches together */
+    EXCHANGE_BATCH_MAX = 64, /* samples of one request */
+    EXCHANGE_FIELDS_MAX = 8, /* of an answer, beside those that every one has */
 };
 
 struct gateway;
 struct exchange;
+struct listener;
 
 /* One sample of a request, and what became of it. */
 typedef struct question {
@@ -41,26 +42,18 @@ typedef struct question {
 
 typedef struct exchange {
     struct gateway *gateway;
-    struct MHD_Connection *connection;
-    struct exchange *next; /* in the pool, or among those that wait for a report */
+    http_request *request;
+    struct exchange *next;     /* in the pool, or among those that wait for a report */
+    struct listener *listener; /* NULL but for a stream of events */
     uint32_t route;
     const char *method;
     const char *allow; /* the Allow header of the answer; NULL: none */
     char id[IDENTITY_ID_MAX + 1], trace[IDENTITY_TRACE_LENGTH + 1];
     bool is_sampled;
     uint64_t started_ns;
-    unsigned status; /* of the answer; 0 until it is queued */
-    /* the body */
-    uint8_t *body;
-    size_t length, capacity;
-    uint64_t received;
-    bool is_too_long, is_resting;
-    bool is_crowded;                     /* there is no room for it beside the others' */
-    struct MHD_PostProcessor *multipart; /* NULL: the body is one image */
-    bool is_multipart, is_bad_multipart, has_too_many;
-    /* what it waits for */
-    bool is_asked, is_answered; /* handed on; may be answered now */
-    question first, *more;      /* `more` [EXCHANGE_BATCH_MAX] for a batch, instead of `first` */
+    unsigned status; /* of the answer; 0 until there is one */
+    bool is_multipart;
+    question first, *more; /* `more` [EXCHANGE_BATCH_MAX] for a batch, instead of `first` */
     uint32_t question_count, unanswered;
     text reply;
 } exchange;
@@ -68,34 +61,33 @@ typedef struct exchange {
 typedef struct exchange_pool {
     exchange *free;
     uint32_t count;
-    size_t bytes; /* of all bodies and batches, those of free exchanges too */
     uint64_t last_number;
 } exchange_pool;
 
 /* A fresh exchange with its id and trace; NULL: no memory. */
-exchange *exchange_start(exchange_pool *pool, struct gateway *g, struct MHD_Connection *connection);
+exchange *exchange_start(exchange_pool *pool, struct gateway *g, http_request *r);
 void exchange_end(exchange_pool *pool, exchange *x);
 void exchange_pool_free(exchange_pool *pool);
 
-/* Room for `more` bytes of body, or for a batch; false: no memory, or all exchanges would have too much of it, which
- * does not keep a small body out. */
-bool exchange_make_room(exchange_pool *pool, exchange *x, size_t more);
-bool exchange_make_batch(exchange_pool *pool, exchange *x);
-
-/* Nobody will read the body: its memory is for others. */
-void exchange_drop_body(exchange_pool *pool, exchange *x);
+/* Room for a batch; false: no memory, or bodies and batches have too much of it already. */
+bool exchange_make_batch(exchange *x);
 
 static inline question *exchange_question(exchange *x, uint32_t i) {
     return x->more ? &x->more[i] : &x->first;
 }
 
-/* Answers with x->reply. */
-enum MHD_Result exchange_send(exchange *x, unsigned status, const char *type);
+/* Each of these answers, in the end; then the exchange may be over, and is not to be touched. */
 
-/* Answers with an error. */
-enum MHD_Result exchange_refuse(exchange *x, unsigned status, const char *code, const char *message);
+/* With x->reply. */
+void exchange_send(exchange *x, unsigned status, const char *type);
 
-/* Adds the headers every answer has, and queues it; takes the response over. */
-enum MHD_Result exchange_queue(exchange *x, unsigned status, struct MHD_Response *response);
+/* With an error. */
+void exchange_refuse(exchange *x, unsigned status, const char *code, const char *message);
+
+/* With a body that stays, and fields (EXCHANGE_FIELDS_MAX at most) beside those that every answer has. */
+void exchange_answer(exchange *x, unsigned status, const answer_field *fields, size_t count, span body);
+
+/* With a stream; false: nothing may be sent yet, as with http_stream_send. */
+bool exchange_stream(exchange *x, const answer_field *fields, size_t count, int kernel_bytes);
 
 #endif

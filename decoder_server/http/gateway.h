@@ -1,4 +1,4 @@
-/* The gateway: HTTP (libmicrohttpd) on the libuv loop. docs/openapi.yaml says what it answers, the tests hold it
+/* The gateway: the HTTP API on the loop. docs/openapi.yaml says what it answers, the tests hold it
  * against the running server.
  *
  * Serving and training use the same gateway; what only one of them has answers 404 in the other. Errors are
@@ -19,8 +19,6 @@
 
 typedef struct gateway gateway;
 
-enum { GATEWAY_BODY_MAX = 1 << 20, GATEWAY_CONNECTIONS_MAX = 2048 };
-
 typedef enum gateway_mode { GATEWAY_SERVES = 1, GATEWAY_TRAINS = 2 } gateway_mode;
 
 typedef struct gateway_config {
@@ -28,6 +26,8 @@ typedef struct gateway_config {
     uint16_t port;
     gateway_mode mode;
     const token *token; /* borrowed; NULL: everybody may ask */
+    const char
+        *allowed_hosts; /* borrowed; only requests for these are answered (site.h); NULL: whatever they are for */
     const dataset *set;
     split shape;
     uint32_t enough_nodes; /* ready with so many */
@@ -57,9 +57,6 @@ void gateway_report(gateway *g, const report *r);
 
 /* `text` NULL: the model, as gateway_set_model has it, is in use; else why it is not. */
 void gateway_reloaded(gateway *g, const char *text);
-
-/* After a batch of answers and reports: lets them go out. */
-void gateway_flush(gateway *g);
 
 /* Whole server-sent events; `dropped` went missing before them. */
 void gateway_events(gateway *g, uint64_t dropped, const char *bytes, size_t length);

@@ -22,35 +22,35 @@ static uint32_t process_mark(void) {
     return mark;
 }
 
-void identity_choose(const char *offered, uint64_t number, char id[IDENTITY_ID_MAX + 1]) {
-    size_t length = offered ? strnlen(offered, IDENTITY_ID_MAX + 1) : 0;
-    if (length > 0 && length <= IDENTITY_ID_MAX && strspn(offered, safe) == length) {
-        memcpy(id, offered, length + 1);
+void identity_choose(span offered, uint64_t number, char id[IDENTITY_ID_MAX + 1]) {
+    if (offered.length <= IDENTITY_ID_MAX && span_has_only(offered, safe)) {
+        memcpy(id, offered.at, offered.length);
+        id[offered.length] = '\0';
         return;
     }
     snprintf(id, IDENTITY_ID_MAX + 1, "%08" PRIx32 "-%" PRIx64, process_mark(), number);
 }
 
-static bool is_hex(const char *at, size_t length) {
-    return strspn(at, hex) >= length;
+static bool is_zero(span s) {
+    return span_has_only(s, "0");
 }
 
-static bool is_zero(const char *at, size_t length) {
-    return strspn(at, "0") >= length;
-}
-
-bool identity_trace(const char *offered, char trace[IDENTITY_TRACE_LENGTH + 1], bool *is_sampled) {
+bool identity_trace(span offered, char trace[IDENTITY_TRACE_LENGTH + 1], bool *is_sampled) {
     enum { TRACE_AT = 3, TRACE_HEX = 32, PARENT_AT = 36, PARENT_HEX = 16, FLAGS_AT = 53, FLAGS_HEX = 2 };
     trace[0] = '\0';
     *is_sampled = false;
-    if (!offered || strnlen(offered, IDENTITY_TRACE_LENGTH + 1) != IDENTITY_TRACE_LENGTH ||
-        strncmp(offered, "00-", TRACE_AT) != 0 || offered[PARENT_AT - 1] != '-' || offered[FLAGS_AT - 1] != '-' ||
-        !is_hex(offered + TRACE_AT, TRACE_HEX) || !is_hex(offered + PARENT_AT, PARENT_HEX) ||
-        !is_hex(offered + FLAGS_AT, FLAGS_HEX) || is_zero(offered + TRACE_AT, TRACE_HEX) ||
-        is_zero(offered + PARENT_AT, PARENT_HEX)) {
+    if (offered.length != IDENTITY_TRACE_LENGTH || memcmp(offered.at, "00-", TRACE_AT) != 0 ||
+        offered.at[PARENT_AT - 1] != '-' || offered.at[FLAGS_AT - 1] != '-') {
         return false;
     }
-    memcpy(trace, offered, IDENTITY_TRACE_LENGTH + 1);
-    *is_sampled = (strchr(hex, offered[FLAGS_AT + 1]) - hex) & 1;
+    const span id = {offered.at + TRACE_AT, TRACE_HEX}, parent = {offered.at + PARENT_AT, PARENT_HEX};
+    const span flags = {offered.at + FLAGS_AT, FLAGS_HEX};
+    if (!span_has_only(id, hex) || !span_has_only(parent, hex) || !span_has_only(flags, hex) || is_zero(id) ||
+        is_zero(parent)) {
+        return false;
+    }
+    memcpy(trace, offered.at, IDENTITY_TRACE_LENGTH);
+    trace[IDENTITY_TRACE_LENGTH] = '\0';
+    *is_sampled = (strchr(hex, flags.at[1]) - hex) & 1;
     return true;
 }

@@ -3,8 +3,8 @@
 #include <inttypes.h>
 
 /* The last stands for all others. */
-static const unsigned statuses[METRICS_STATUSES] = {200, 304, 400, 401, 404, 405, 409, 413,
-                                                    414, 415, 431, 500, 503, 504, 505, 0};
+static const unsigned statuses[METRICS_STATUSES] = {200, 204, 304, 400, 401, 403, 404, 405, 409, 413, 414,
+                                                    415, 417, 421, 431, 500, 501, 503, 504, 505, 0};
 static const char *const outcome_names[METRICS_OUTCOMES] = {"classified", "degraded", "no_nodes",
                                                             "no_codes",   "busy",     "bad_image"};
 static const double bounds[METRICS_BUCKETS - 1] = {0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005,
@@ -76,7 +76,7 @@ static void write_connections(text *t, const metrics *m, const events_counters *
         m->connections_refused);
     one(t, "fewbit_http_connections_cut_total", "counter",
         "HTTP connections closed by the server: no whole request came in time, or its body did not end.",
-        m->connections_cut + m->connections_cut_outside);
+        m->connections_cut);
     one(t, "fewbit_http_samples_waiting", "gauge", "Samples asked about over HTTP whose answer is to come.",
         m->waiting);
     one(t, "fewbit_event_listeners", "gauge", "Listeners to server-sent events now.", e->listeners);

@@ -7,7 +7,7 @@
 #include "decoder_server/http/text.h"
 #include "decoder_server/report.h"
 
-enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 16, METRICS_BUCKETS = 16 };
+enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 21, METRICS_BUCKETS = 16 };
 
 typedef enum metrics_outcome {
     METRICS_CLASSIFIED,
@@ -24,9 +24,8 @@ typedef struct metrics {
     uint64_t outcomes[METRICS_OUTCOMES];
     uint64_t buckets[METRICS_BUCKETS]; /* of answered classifications, by time; not cumulative; the last: longer */
     double seconds;
-    uint64_t connections, connections_refused;
-    uint64_t connections_cut, connections_cut_outside; /* with a request's head, and before it was whole */
-    uint32_t connections_open, waiting;                /* now: connections; samples whose answer is to come */
+    uint64_t connections, connections_refused, connections_cut;
+    uint32_t connections_open, waiting; /* now: connections; samples whose answer is to come */
 } metrics;
 
 void metrics_count_request(metrics *m, uint32_t route, unsigned status);

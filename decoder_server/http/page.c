@@ -3,7 +3,6 @@
 #include "base/digest.h"
 
 #include <openssl/evp.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,22 +50,23 @@ err page_init(page *p) {
              "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
              "require-trusted-types-for 'script'",
              script, style);
+    const answer_field fields[PAGE_FIELDS] = {
+        {"Content-Type", "text/html; charset=utf-8"},
+        {"Cache-Control", "no-cache"},
+        {"ETag", p->tag},
+        {"Content-Security-Policy", p->policy},
+        {"X-Content-Type-Options", "nosniff"},
+        {"Referrer-Policy", "no-referrer"},
+    };
+    memcpy(p->fields, fields, sizeof fields);
     return ERR_OK;
 }
 
-struct MHD_Response *page_answer(const page *p, const char *offered, unsigned *status) {
-    bool has_it = offered && (strcmp(offered, "*") == 0 || strstr(offered, p->tag));
-    *status = has_it ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK;
-    size_t length = has_it ? 0 : (size_t)(page_end - page_start);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(length, (void *)(uintptr_t)page_start, MHD_RESPMEM_PERSISTENT);
-    if (response) {
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/html; charset=utf-8");
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, p->tag);
-        MHD_add_response_header(response, "Content-Security-Policy", p->policy);
-        MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    }
-    return response;
+span page_text(void) {
+    return (span){page_start, (size_t)(page_end - page_start)};
+}
+
+bool page_is_known(const page *p, span offered) {
+    return span_equals(offered, "*") ||
+           (offered.length > 0 && memmem(offered.at, offered.length, p->tag, strlen(p->tag)) != NULL);
 }

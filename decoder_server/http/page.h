@@ -6,21 +6,24 @@
 #define FEWBIT_DECODER_SERVER_HTTP_PAGE_H
 
 #include "base/err.h"
+#include "decoder_server/http/answer_head.h"
+#include "decoder_server/http/span.h"
 
-#include <microhttpd.h>
-
-enum { PAGE_TAG_MAX = 72, PAGE_POLICY_MAX = 512 };
+enum { PAGE_TAG_MAX = 72, PAGE_POLICY_MAX = 512, PAGE_FIELDS = 6 };
 
 typedef struct page {
-    char tag[PAGE_TAG_MAX];       /* the ETag with its quotes */
-    char policy[PAGE_POLICY_MAX]; /* Content-Security-Policy */
+    char tag[PAGE_TAG_MAX];           /* the ETag with its quotes */
+    char policy[PAGE_POLICY_MAX];     /* Content-Security-Policy */
+    answer_field fields[PAGE_FIELDS]; /* of its answer; they point to the two above */
 } page;
 
 /* Works out tag and policy of the page that was compiled in. */
 err page_init(page *p);
 
-/* The answer to a request for it; NULL: no memory. `offered` is the request's If-None-Match, NULL where it has none;
- * *status is 200, or 304 without a body where the client has this page already. */
-struct MHD_Response *page_answer(const page *p, const char *offered, unsigned *status);
+/* Its bytes. */
+span page_text(void);
+
+/* Whether a client has this page already that sent this If-None-Match. */
+bool page_is_known(const page *p, span offered);
 
 #endif

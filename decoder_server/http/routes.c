@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "decoder_server/http/site.h"
 #include "decoder_server/http/views.h"
 
 #include <stdio.h>
@@ -12,106 +13,75 @@ static const char json[] = "application/json";
 
 typedef struct route {
     const char *path, *method;
-    unsigned modes;                        /* gateway_mode, those that have it */
-    bool is_open;                          /* without a token, too */
-    enum MHD_Result (*start)(exchange *x); /* the head is here; an answer may be queued already */
-    enum MHD_Result (*ask)(exchange *x);   /* all of the request is here */
-    enum MHD_Result (*reply)(exchange *x); /* it was suspended, and may be answered */
+    unsigned modes;             /* gateway_mode, those that have it */
+    bool is_open;               /* without a token, too */
+    void (*start)(exchange *x); /* the head is here; it may be answered already */
+    void (*ask)(exchange *x);   /* all of the request is here */
+    void (*reply)(exchange *x); /* what it waited for is here */
 } route;
 
-static enum MHD_Result listen_to_events(exchange *x) {
-    struct MHD_Response *response = events_listen(x->gateway->events, x->connection);
-    if (!response) {
-        return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "busy", "too many listen already");
+static void listen_to_events(exchange *x) {
+    if (!events_listen(x->gateway->events, x)) {
+        exchange_refuse(x, 503, "busy", "too many listen already");
     }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/event-stream");
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    return exchange_queue(x, MHD_HTTP_OK, response);
 }
 
-static enum MHD_Result ask_report(exchange *x) {
+static void ask_report(exchange *x) {
     gateway *g = x->gateway;
     if (!g->for_report && g->config.ask_report(g->config.context)) {
-        return MHD_NO; /* no memory: the connection is closed */
+        http_drop(x->request); /* no memory */
+        return;
     }
     x->next = g->for_report;
     g->for_report = x;
-    x->is_asked = true;
-    MHD_suspend_connection(x->connection);
-    return MHD_YES;
 }
 
-void routes_reported(gateway *g) {
-    while (g->for_report) {
-        exchange *x = g->for_report;
-        g->for_report = x->next;
-        x->next = NULL;
-        gateway_resume(g, x);
-    }
-}
-
-static void forget_report(gateway *g, const exchange *x) {
-    for (exchange **at = &g->for_report; *at; at = &(*at)->next) {
-        if (*at == x) {
-            *at = x->next;
-            return;
-        }
-    }
-}
-
-static enum MHD_Result show_nodes(exchange *x) {
+static void show_nodes(exchange *x) {
     views_nodes(&x->reply, &x->gateway->report);
-    return exchange_send(x, MHD_HTTP_OK, json);
+    exchange_send(x, 200, json);
 }
 
 static void count_connections(gateway *g) {
-    if (!g->door) {
+    if (!g->server) {
         return; /* it is closing: as they were last */
     }
-    const door_counters *d = door_count(g->door);
-    g->metrics.connections = d->taken;
-    g->metrics.connections_refused = d->turned_away;
-    g->metrics.connections_cut_outside = d->cut;
-    g->metrics.connections_open = d->outside + d->inside;
+    http_counters c = http_server_count(g->server);
+    g->metrics.connections = c.taken;
+    g->metrics.connections_refused = c.turned_away;
+    g->metrics.connections_cut = c.cut;
+    g->metrics.connections_open = c.open;
 }
 
-static enum MHD_Result show_metrics(exchange *x) {
+static void show_metrics(exchange *x) {
     gateway *g = x->gateway;
     count_connections(g);
     metrics_write(&x->reply, &g->metrics, route_paths, ROUTES, events_count(g->events), &g->report);
-    return exchange_send(x, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8");
+    exchange_send(x, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 
-static enum MHD_Result show_model(exchange *x) {
+static void show_model(exchange *x) {
     text_add(&x->reply, x->gateway->model.bytes);
-    return exchange_send(x, MHD_HTTP_OK, json);
+    exchange_send(x, 200, json);
 }
 
-static enum MHD_Result ask_reload(exchange *x) {
+static void ask_reload(exchange *x) {
     gateway *g = x->gateway;
     err e = g->for_reload ? err_fail(ERR_FULL, "another reload is under way") : g->config.reload(g->config.context);
     if (e) {
-        return exchange_refuse(x, e == ERR_FULL ? MHD_HTTP_CONFLICT : MHD_HTTP_SERVICE_UNAVAILABLE,
-                               e == ERR_FULL ? "reload_under_way" : "busy", err_text());
+        exchange_refuse(x, e == ERR_FULL ? 409 : 503, e == ERR_FULL ? "reload_under_way" : "busy", err_text());
+        return;
     }
     g->for_reload = x;
-    x->is_asked = true;
-    MHD_suspend_connection(x->connection);
-    return MHD_YES;
 }
 
 void routes_reloaded(gateway *g, const char *text) {
     exchange *x = g->for_reload;
-    if (x) {
-        g->for_reload = NULL;
-        x->first.code = text ? "not_reloaded" : NULL;
-        snprintf(x->first.message, sizeof x->first.message, "%s", text ? text : "");
-        gateway_resume(g, x);
+    g->for_reload = NULL;
+    if (x && text) {
+        exchange_refuse(x, 409, "not_reloaded", text);
+    } else if (x) {
+        show_model(x);
     }
-}
-
-static enum MHD_Result show_reload(exchange *x) {
-    return x->first.code ? exchange_refuse(x, MHD_HTTP_CONFLICT, x->first.code, x->first.message) : show_model(x);
 }
 
 /* Why a balancer should send no requests here; NULL where it should. */
@@ -128,41 +98,40 @@ static const char *unready(const gateway *g) {
     return g->ready_nodes < g->config.enough_nodes ? "nodes_missing" : NULL;
 }
 
-static enum MHD_Result show_state(exchange *x, bool ready_matters) {
+static void show_state(exchange *x, bool ready_matters) {
     const gateway *g = x->gateway;
     const char *code = unready(g);
     bool ready = !code;
     text_put(&x->reply, "{\"ready\":%s,\"code\":\"%s\",\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}",
              ready ? "true" : "false", ready ? "ready" : code, g->ready_nodes, g->nodes,
              g->config.mode == GATEWAY_SERVES ? "serve" : "train");
-    return exchange_send(x, ready_matters && !ready ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, json);
+    exchange_send(x, ready_matters && !ready ? 503 : 200, json);
 }
 
-static enum MHD_Result show_health(exchange *x) {
-    return show_state(x, false);
+static void show_health(exchange *x) {
+    show_state(x, false);
 }
 
-static enum MHD_Result show_readiness(exchange *x) {
-    return show_state(x, true);
+static void show_readiness(exchange *x) {
+    show_state(x, true);
 }
 
-static enum MHD_Result show_page(exchange *x) {
-    unsigned status;
-    const char *offered = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_IF_NONE_MATCH);
-    struct MHD_Response *response = page_answer(&x->gateway->page, offered, &status);
-    return exchange_queue(x, status, response);
+static void show_page(exchange *x) {
+    const page *p = &x->gateway->page;
+    bool is_known = page_is_known(p, x->request->head.fields[FIELD_IF_NONE_MATCH]);
+    exchange_answer(x, is_known ? 304 : 200, p->fields, PAGE_FIELDS, is_known ? (span){0} : page_text());
 }
 
 enum { BOTH = GATEWAY_SERVES | GATEWAY_TRAINS };
 
 static const route routes[ROUTES] = {
     [ROUTE_PAGE] = {"/", "GET", BOTH, true, NULL, show_page, NULL},
-    [ROUTE_CLASSIFY] = {"/v1/classify", "POST", GATEWAY_SERVES, false, classify_start, classify_ask, classify_reply},
+    [ROUTE_CLASSIFY] = {"/v1/classify", "POST", GATEWAY_SERVES, false, classify_start, classify_ask, NULL},
     [ROUTE_RESULTS] = {"/v1/results", "GET", GATEWAY_SERVES, false, NULL, listen_to_events, NULL},
     [ROUTE_TRAINING] = {"/v1/training", "GET", GATEWAY_TRAINS, false, NULL, listen_to_events, NULL},
     [ROUTE_NODES] = {"/v1/nodes", "GET", BOTH, false, NULL, ask_report, show_nodes},
     [ROUTE_MODEL] = {"/v1/model", "GET", BOTH, false, NULL, show_model, NULL},
-    [ROUTE_RELOAD] = {"/v1/model/reload", "POST", GATEWAY_SERVES, false, NULL, ask_reload, show_reload},
+    [ROUTE_RELOAD] = {"/v1/model/reload", "POST", GATEWAY_SERVES, false, NULL, ask_reload, NULL},
     [ROUTE_METRICS] = {"/metrics", "GET", BOTH, false, NULL, ask_report, show_metrics},
     [ROUTE_HEALTH] = {"/healthz", "GET", BOTH, true, NULL, show_health, NULL},
     [ROUTE_READY] = {"/readyz", "GET", BOTH, true, NULL, show_readiness, NULL},
@@ -173,115 +142,143 @@ const char *const route_paths[ROUTES] = {"/",         "/v1/classify",     "/v1/r
                                          "/v1/model", "/v1/model/reload", "/metrics",    "/healthz",     "/readyz",
                                          "other"};
 
+void routes_reported(gateway *g) {
+    exchange *x = g->for_report, *next;
+    g->for_report = NULL; /* who comes from here on wants the next report */
+    for (; x; x = next) {
+        next = x->next;
+        x->next = NULL;
+        routes[x->route].reply(x);
+    }
+}
+
+static void forget_report(gateway *g, const exchange *x) {
+    for (exchange **at = &g->for_report; *at; at = &(*at)->next) {
+        if (*at == x) {
+            *at = x->next;
+            return;
+        }
+    }
+}
+
+/* The method by a name that stays; NULL: it is none that HTTP has. */
+static const char *method_of(span method) {
+    static const char *const known[] = {"GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "CONNECT", "TRACE"};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (span_equals(method, known[i])) {
+            return known[i];
+        }
+    }
+    return NULL;
+}
+
 /* Whether the method is the route's; HEAD goes where GET goes, but not to a stream. */
 static bool is_allowed(const route *r, const char *method) {
     return strcmp(method, r->method) == 0 ||
            (strcmp(method, "HEAD") == 0 && strcmp(r->method, "GET") == 0 && r->ask != listen_to_events);
 }
 
-static enum MHD_Result refuse_method(exchange *x, const route *r) {
+/* Whether it may change something. */
+static bool is_unsafe(const char *method) {
+    return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "OPTIONS") != 0;
+}
+
+static void refuse_method(exchange *x, const route *r) {
     bool is_post = strcmp(r->method, "POST") == 0;
     x->allow = is_post ? "POST" : r->ask == listen_to_events ? "GET" : "GET, HEAD";
-    return exchange_refuse(x, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
-                           is_post ? "only with POST" : "only with GET");
+    exchange_refuse(x, 405, "method_not_allowed", is_post ? "only with POST" : "only with GET");
+}
+
+/* What is answered whatever the path; whether it was. */
+static bool answer_any(exchange *x, const request_head *h) {
+    const gateway *g = x->gateway;
+    const char *method = method_of(h->method);
+    x->method = method ? method : "other";
+    if (g->config.allowed_hosts && !site_is_named(g->config.allowed_hosts, h->host)) {
+        exchange_refuse(x, 421, "wrong_host", "requests for this host are not answered here");
+    } else if (!method || strcmp(method, "CONNECT") == 0) {
+        exchange_refuse(x, 501, "not_implemented", "this method is not known here");
+    } else if (is_unsafe(method) && site_is_foreign(h)) {
+        exchange_refuse(x, 403, "foreign_site", "pages of other sites may only read here");
+    } else if (span_equals(h->target.path, "*")) {
+        x->allow = "GET, HEAD, POST, OPTIONS";
+        exchange_answer(x, 204, NULL, 0, (span){0});
+    } else {
+        return false;
+    }
+    return true;
 }
 
 /* The route is known; whether the request may go on, else it is answered. */
-static enum MHD_Result check_head(exchange *x, const char *method) {
+static void check_route(exchange *x, const request_head *h) {
     const gateway *g = x->gateway;
     const route *r = &routes[x->route];
-    const char *authorization = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, "Authorization");
-    if (g->config.token && !r->is_open && !token_fits(g->config.token, authorization)) {
-        return exchange_refuse(x, MHD_HTTP_UNAUTHORIZED, "unauthorized", "this needs Authorization: Bearer TOKEN");
-    }
-    if (x->route == ROUTE_NONE) {
-        return exchange_refuse(x, MHD_HTTP_NOT_FOUND, "not_found", "there is nothing here");
-    }
-    if (!(r->modes & g->config.mode)) {
-        return exchange_refuse(x, MHD_HTTP_NOT_FOUND, "not_found",
-                               g->config.mode == GATEWAY_SERVES ? "only while training" : "only while serving");
-    }
-    if (!is_allowed(r, method)) {
-        return refuse_method(x, r);
-    }
-    return r->start ? r->start(x) : MHD_YES;
-}
-
-static client *client_of(struct MHD_Connection *connection) {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info ? info->socket_context : NULL;
-}
-
-/* Something must come within `ms`; 0: nothing need. */
-static void expect_from(client *c, const gateway *g, uint64_t ms) {
-    if (c) {
-        c->until_ms = ms ? uv_now(g->loop) + ms : 0;
+    if (g->config.token && !r->is_open && !token_fits(g->config.token, h->fields[FIELD_AUTHORIZATION])) {
+        exchange_refuse(x, 401, "unauthorized", "this needs Authorization: Bearer TOKEN");
+    } else if (x->route == ROUTE_NONE) {
+        exchange_refuse(x, 404, "not_found", "there is nothing here");
+    } else if (!(r->modes & g->config.mode)) {
+        exchange_refuse(x, 404, "not_found",
+                        g->config.mode == GATEWAY_SERVES ? "only while training" : "only while serving");
+    } else if (!is_allowed(r, x->method)) {
+        refuse_method(x, r);
+    } else if (r->start) {
+        r->start(x);
     }
 }
 
-static enum MHD_Result start_exchange(gateway *g, struct MHD_Connection *connection, const char *url,
-                                      const char *method, void **state) {
-    exchange *x = exchange_start(&g->pool, g, connection);
-    if (!x) {
-        return MHD_NO; /* no memory: the connection is closed */
+static exchange *start_exchange(gateway *g, http_request *r) {
+    exchange *x = exchange_start(&g->pool, g, r);
+    if (x) {
+        x->route = ROUTE_NONE;
+    } else {
+        http_drop(r); /* no memory */
     }
-    *state = x;
-    x->method = method;
+    return x;
+}
+
+void routes_begin(void *context, http_request *r) {
+    exchange *x = start_exchange(context, r);
+    char path[REQUEST_PATH_MAX + 1];
+    if (!x || answer_any(x, &r->head)) {
+        return;
+    }
+    if (!request_path_read(r->head.target.path, path)) {
+        exchange_refuse(x, 400, "bad_request", "the path has a percent sign without two digits behind it");
+        return;
+    }
     x->route = 0;
-    while (x->route < ROUTE_NONE && strcmp(url, routes[x->route].path) != 0) {
+    while (x->route < ROUTE_NONE && strcmp(path, routes[x->route].path) != 0) {
         x->route++;
     }
-    expect_from(client_of(connection), g, BODY_MS);
-    return check_head(x, method);
+    check_route(x, &r->head);
 }
 
-/* A piece of the body; that of what has none is read and dropped. */
-static enum MHD_Result take_body(gateway *g, exchange *x, const char *bytes, size_t length) {
-    x->received += length;
-    if (x->received > BODY_END && !x->is_resting) { /* one that is suspended must not be closed */
-        g->metrics.connections_cut++;
-        return MHD_NO; /* it does not end: closed without a word */
+void routes_take(void *context, http_request *r) {
+    const gateway *g = context;
+    exchange *x = r->mark;
+    if (g->is_closing) {
+        exchange_refuse(x, 503, "stopping", "the server is stopping");
+    } else {
+        routes[x->route].ask(x);
     }
-    if (routes[x->route].start && !x->status) {
-        classify_take(x, bytes, length);
-    }
-    if (x->received > GATEWAY_BODY_MAX) {
-        gateway_rest(g, x);
-    }
-    return MHD_YES;
 }
 
-enum MHD_Result routes_take(void *context, struct MHD_Connection *connection, const char *url, const char *method,
-                            const char *version, const char *upload, size_t *upload_length, void **state) {
-    (void)version;
-    exchange *x = *state;
-    if (!x) {
-        return start_exchange(context, connection, url, method, state);
+void routes_refuse(void *context, http_request *r, const http_problem *p) {
+    exchange *x = r->mark ? r->mark : start_exchange(context, r);
+    if (x) {
+        exchange_refuse(x, p->status, p->code, p->message);
     }
-    const route *r = &routes[x->route];
-    if (*upload_length > 0) {
-        size_t length = *upload_length;
-        *upload_length = 0;
-        return take_body(context, x, upload, length);
-    }
-    if (x->status || (x->is_asked && !x->is_answered)) {
-        return MHD_YES;
-    }
-    if (x->is_answered) {
-        return r->reply(x);
-    }
-    expect_from(client_of(connection), context, 0);
-    if (x->gateway->is_closing) { /* nobody is there to answer: it must not be suspended */
-        return exchange_refuse(x, MHD_HTTP_SERVICE_UNAVAILABLE, "stopping", "the server is stopping");
-    }
-    return r->ask(x);
 }
 
 /* Failures of the server's own, and requests of a trace that their caller records, are worth a line (some a second);
  * not that a balancer hears, over and over, that this server is not ready. */
-static void log_exchange(gateway *g, const exchange *x, enum MHD_RequestTerminationCode code) {
-    bool has_failed =
-        x->status >= MHD_HTTP_INTERNAL_SERVER_ERROR && x->route != ROUTE_READY && g->failures_logged < FAILURES_LOGGED;
+static void log_exchange(gateway *g, const exchange *x, bool is_sent) {
+    if (uv_now(g->loop) - g->logged_ms >= 1000) {
+        g->logged_ms = uv_now(g->loop);
+        g->failures_logged = g->traces_logged = 0;
+    }
+    bool has_failed = x->status >= 500 && x->route != ROUTE_READY && g->failures_logged < FAILURES_LOGGED;
     bool is_traced = x->is_sampled && g->traces_logged < TRACES_LOGGED;
     g->failures_logged += has_failed;
     g->traces_logged += is_traced;
@@ -294,25 +291,22 @@ static void log_exchange(gateway *g, const exchange *x, enum MHD_RequestTerminat
     snprintf(members, sizeof members, "\"status\":%u,\"ms\":%.3f,\"request\":\"%s\"%s%s%s", x->status, ms, x->id,
              x->trace[0] ? ",\"traceparent\":\"" : "", x->trace, x->trace[0] ? "\"" : "");
     log_write_with(level, members, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method, route_paths[x->route],
-                   x->status, code == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "" : " (cut off)", ms, x->id,
-                   x->trace[0] ? ", traceparent " : "", x->trace);
+                   x->status, is_sent ? "" : " (cut off)", ms, x->id, x->trace[0] ? ", traceparent " : "", x->trace);
 }
 
-void routes_completed(void *context, struct MHD_Connection *connection, void **state,
-                      enum MHD_RequestTerminationCode code) {
+void routes_end(void *context, http_request *r, bool is_sent) {
     gateway *g = context;
-    exchange *x = *state;
+    exchange *x = r->mark;
     if (!x) {
         return;
     }
-    *state = NULL;
+    if (x->listener) {
+        events_leave(x->listener);
+    }
     classify_forget(g, x);
     forget_report(g, x);
     g->for_reload = g->for_reload == x ? NULL : g->for_reload;
     metrics_count_request(&g->metrics, x->route, x->status);
-    log_exchange(g, x, code);
+    log_exchange(g, x, is_sent);
     exchange_end(&g->pool, x);
-    if (!g->is_closing) {
-        expect_from(client_of(connection), g, HEAD_MS);
-    }
 }

@@ -33,15 +33,14 @@ err token_load(token *t, const char *path) {
     return e;
 }
 
-bool token_fits(const token *t, const char *authorization) {
+bool token_fits(const token *t, span authorization) {
     static const char scheme[] = "Bearer ";
     uint8_t digest[DIGEST_BYTES];
-    if (!authorization || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0) {
+    size_t length = sizeof scheme - 1;
+    if (authorization.length < length || strncasecmp(authorization.at, scheme, length) != 0) {
         return false;
     }
-    const char *word = authorization + sizeof scheme - 1;
-    word += strspn(word, " ");
-    size_t length = strnlen(word, TOKEN_MOST + 1);
-    return length <= TOKEN_MOST && digest_bytes(word, length, digest) == ERR_OK &&
+    span word = span_trim((span){authorization.at + length, authorization.length - length});
+    return word.length <= TOKEN_MOST && digest_bytes(word.at, word.length, digest) == ERR_OK &&
            CRYPTO_memcmp(digest, t->digest, sizeof digest) == 0;
 }

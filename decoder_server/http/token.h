@@ -4,6 +4,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "decoder_server/http/span.h"
 
 #include <stdbool.h>
 
@@ -17,7 +18,7 @@ typedef struct token {
 /* A file of one line: 16 to 512 of the characters that Bearer tokens have (letters, digits and -._~+/=). */
 err token_load(token *t, const char *path);
 
-/* Whether an Authorization header (NULL: none) brings it. Takes the same time wherever the two differ. */
-bool token_fits(const token *t, const char *authorization);
+/* Whether an Authorization field brings it. Takes the same time wherever the two differ. */
+bool token_fits(const token *t, span authorization);
 
 #endif

@@ -231,9 +231,6 @@ static void deliver(void *loop_side, const mail *m) {
 static void delivered(void *loop_side) {
     serving *s = loop_side;
     gate_flush(s->gate);
-    if (s->gateway) {
-        gateway_flush(s->gateway);
-    }
 }
 
 static void caught_up(void *loop_side) {
@@ -402,6 +399,7 @@ static err start_gateway(serving *s) {
         .port = o->http_port,
         .mode = GATEWAY_SERVES,
         .token = o->token_file ? &s->token : NULL,
+        .allowed_hosts = o->allowed_hosts,
         .set = s->set,
         .shape = s->split,
         .enough_nodes = o->ready_nodes > 0 ? (uint32_t)o->ready_nodes : s->split.portions,

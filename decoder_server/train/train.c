@@ -116,6 +116,7 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         .http_host = o->has_http ? o->http_host : NULL,
         .http_port = o->http_port,
         .token_file = o->token_file,
+        .allowed_hosts = o->allowed_hosts,
         .heartbeat_ms = (uint32_t)o->heartbeat_ms,
         .answer_timeout_s = (uint32_t)o->answer_timeout_s,
         .threads = threads_of(o),

@@ -209,9 +209,6 @@ static void deliver(void *loop_side, const mail *m) {
 static void delivered(void *loop_side) {
     training *t = loop_side;
     gate_flush(t->gate);
-    if (t->gateway) {
-        gateway_flush(t->gateway);
-    }
 }
 
 static err ask_report(void *context) {
@@ -293,6 +290,7 @@ static err start_gateway(training *t) {
         .port = c->http_port,
         .mode = GATEWAY_TRAINS,
         .token = c->token_file ? &t->token : NULL,
+        .allowed_hosts = c->allowed_hosts,
         .set = set,
         .shape = shape,
         .enough_nodes = shape.portions,

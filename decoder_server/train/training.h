@@ -16,7 +16,8 @@ typedef struct training_config {
     const char *announce;  /* file, or NULL */
     const char *http_host; /* NULL: nothing over HTTP */
     uint16_t http_port;
-    const char *token_file; /* of the HTTP side, or NULL */
+    const char *token_file;    /* of the HTTP side, or NULL */
+    const char *allowed_hosts; /* of the HTTP side, or NULL */
     uint32_t heartbeat_ms;
     uint32_t answer_timeout_s; /* who owes an answer for longer is dropped */
     uint32_t threads;          /* lanes of the head's own computation */

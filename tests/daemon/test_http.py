@@ -146,7 +146,9 @@ class Documented(HttpCase):
         """What is answered before there is a request, and so has no path in the document."""
         for status, code, data in ((400, "bad_request", b"GARBAGE\r\n\r\n"),
                                    (505, "bad_version", b"GET / HTTP/9.9\r\n\r\n"),
-                                   (414, "head_too_long", b"GET /" + b"x" * 12288)):
+                                   (414, "head_too_long", b"GET /" + b"x" * 12288),
+                                   (417, "expectation_failed", b"GET / HTTP/1.1\r\nHost:\r\nExpect: more\r\n\r\n"),
+                                   (501, "not_implemented", b"MKCOL / HTTP/1.1\r\nHost:\r\n\r\n")):
             with socket.create_connection(("127.0.0.1", self.server.http), timeout=PATIENCE) as connection:
                 connection.sendall(data)
                 answer = http.client.HTTPResponse(connection)
@@ -197,6 +199,8 @@ class Documented(HttpCase):
         self.assertEqual(self.classify(JPEG, image, 400)["error"]["code"], "bad_image")
         self.assertEqual(self.classify("text/plain", image[1:], 415)["error"]["code"], "unsupported_type")
         self.assertEqual(self.classify(RAW, bytes(2 << 20), 413)["error"]["code"], "too_large")
+        for path in ("/v1/classify", "/v1/model/reload"):
+            self.refused(403, "foreign_site", path, "POST", b"", Origin="http://evil.example")
         for path in self.api.document["paths"]:
             method = "DELETE"
             status, headers, text = self.ask(self.server, method, path)
@@ -260,7 +264,10 @@ class Documented(HttpCase):
     def with_token(self):
         path = self.folder / "token"
         path.write_text(TOKEN + "\n")
-        self.server = self.serve("--api-token-file", path, "--ready-nodes", 1)
+        self.server = self.serve("--api-token-file", path, "--ready-nodes", 1, "--allowed-hosts", "127.0.0.1")
+        status, _, text = self.ask(self.server, "GET", "/healthz", Host="evil.example")
+        self.assertEqual((status, json.loads(text)["error"]["code"]), (421, "wrong_host"))
+        self.api.check_event("Error", text)
         good = f"Bearer {TOKEN}"
         for place in self.api.document["paths"]:
             method = next(iter(self.api.document["paths"][place])).upper()

@@ -495,8 +495,9 @@ def server_rounds_seeds():
     }
 
 
-def head_seeds():
+def request_seeds():
     get = b"GET /v1/results HTTP/1.1\r\nHost: here\r\n"
+    batch = b"POST /v1/classify HTTP/1.1\r\nHost: here\r\nContent-Type: multipart/form-data; boundary=BB\r\n\r\n"
     return {
         "get": get + b"\r\n",
         "post": b"POST /v1/classify HTTP/1.1\r\nHost: here\r\nContent-Type: image/png\r\nContent-Length: 5\r\n\r\nhello",
@@ -517,6 +518,18 @@ def head_seeds():
         "long-head": get + b"A: " + b"x" * 12300,
         "many-lines": get + b"A: b\r\n" * 300 + b"\r\n",
         "half": get[:30],
+        "absolute": b"GET http://[::1]:80/v1/%63lassify/../x?y HTTP/1.1\r\nHost: here\r\nOrigin: http://there\r\n\r\n",
+        "asterisk": b"OPTIONS * HTTP/1.1\r\nHost: here:80\r\n\r\n",
+        "authority": b"CONNECT here:80 HTTP/1.1\r\nHost: here:80\r\n\r\n",
+        "fields": get + b"Connection: close, x\r\nExpect: 100-continue\r\nX-Request-Id: a\r\nX-Request-Id: b\r\n\r\n",
+        "chunks": b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n5;x=\"y\"\r\nhello\r\n00A \t;z\r\n"
+        b"0123456789\r\n0\r\nA: b\r\n\r\nGET",
+        "parts": batch + b"preamble\r\n--BB\r\nContent-Type:\r\n image/png\r\n\r\n1\r\n--B\r\n--BB \t\r\n\r\n\r\n--BB\r\n"
+        b"X: y\r\n--BB--\r\nepilogue",
+        "parts-quoted": batch.replace(b"=BB", b'="B B"; x="; boundary=Y"') + b"--B B\r\n\r\n1\r\n--B B--",
+        "parts-many": batch + b"--BB\r\n\r\n1\r\n" * 9 + b"--BB--",
+        "parts-damaged": batch + b"--BB\r\nno field\r\n\r\n1\r\n--BB--",
+        "parts-empty": batch + b"--BB--",
         "empty": b"",
     }
 
@@ -972,7 +985,7 @@ TARGETS = {
     "server_train": server_train_seeds,
     "server_serve": server_serve_seeds,
     "server_rounds": server_rounds_seeds,
-    "head": head_seeds,
+    "request": request_seeds,
     "idx": idx_seeds,
     "records": records_seeds,
     "portion": portion_seeds,

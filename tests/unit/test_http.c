@@ -1,7 +1,9 @@
 /* What HTTP answers are made of: text, identities, tokens, metrics; and the shape of a run in /v1/model. */
+#include "decoder_server/http/answer_head.h"
 #include "decoder_server/http/identity.h"
 #include "decoder_server/http/metrics.h"
 #include "decoder_server/http/reply.h"
+#include "decoder_server/http/site.h"
 #include "decoder_server/http/token.h"
 #include "decoder_server/http/views.h"
 #include "tests/unit/folder.h"
@@ -110,21 +112,21 @@ static void ids_are_taken_where_they_are_harmless(void **state) {
     (void)state;
     static const char *const bad[] = {NULL, "", "a b", "a\"b", "a\nb", "\xc3\xbc", "a/b"};
     char id[IDENTITY_ID_MAX + 1], other[IDENTITY_ID_MAX + 1], longest[IDENTITY_ID_MAX + 2];
-    identity_choose("Az09._-", 1, id);
+    identity_choose(span_of("Az09._-"), 1, id);
     assert_string_equal(id, "Az09._-");
     memset(longest, 'x', sizeof longest);
     longest[IDENTITY_ID_MAX] = '\0';
-    identity_choose(longest, 1, id);
+    identity_choose(span_of(longest), 1, id);
     assert_string_equal(id, longest);
     for (size_t i = 0; i < COUNT(bad); i++) {
-        identity_choose(bad[i], i, id);
-        identity_choose(bad[i], i + 1, other);
+        identity_choose(span_of(bad[i]), i, id);
+        identity_choose(span_of(bad[i]), i + 1, other);
         assert_true(strlen(id) >= 10 && strspn(id, "0123456789abcdef-") == strlen(id));
         assert_string_not_equal(id, other);
     }
     longest[IDENTITY_ID_MAX] = 'x';
     longest[IDENTITY_ID_MAX + 1] = '\0';
-    identity_choose(longest, 1, id);
+    identity_choose(span_of(longest), 1, id);
     assert_int_not_equal(id[0], 'x');
 }
 
@@ -146,13 +148,13 @@ static void traces_are_checked(void **state) {
     };
     char trace[IDENTITY_TRACE_LENGTH + 1];
     bool is_sampled;
-    assert_true(identity_trace(good, trace, &is_sampled));
+    assert_true(identity_trace(span_of(good), trace, &is_sampled));
     assert_string_equal(trace, good);
     assert_true(is_sampled);
-    assert_true(identity_trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02", trace, &is_sampled));
+    assert_true(identity_trace(span_of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02"), trace, &is_sampled));
     assert_false(is_sampled);
     for (size_t i = 0; i < COUNT(bad); i++) {
-        assert_false(identity_trace(bad[i], trace, &is_sampled));
+        assert_false(identity_trace(span_of(bad[i]), trace, &is_sampled));
         assert_string_equal(trace, "");
     }
 }
@@ -168,7 +170,7 @@ static void tokens_fit_as_a_whole(void **state) {
                                       "Bearer 0123456789abcde",
                                       "Bearer 0123456789abcdef0",
                                       "Bearer 0123456789abcdeF",
-                                      "Bearer 0123456789abcdef ",
+                                      "Bearer 0123456789abcdef x",
                                       "Bearer0123456789abcdef"};
     char path[FILE_PATH_MAX];
     snprintf(path, sizeof path, "%s/token", folder);
@@ -176,10 +178,105 @@ static void tokens_fit_as_a_whole(void **state) {
     assert_int_equal(file_write_atomic(path, &content, 1), ERR_OK);
     token t;
     assert_int_equal(token_load(&t, path), ERR_OK);
-    assert_true(token_fits(&t, "Bearer 0123456789abcdef"));
-    assert_true(token_fits(&t, "bearer   0123456789abcdef"));
+    assert_true(token_fits(&t, span_of("Bearer 0123456789abcdef")));
+    assert_true(token_fits(&t, span_of("bearer   0123456789abcdef")));
     for (size_t i = 0; i < COUNT(bad); i++) {
-        assert_false(token_fits(&t, bad[i]));
+        assert_false(token_fits(&t, span_of(bad[i])));
+    }
+}
+
+/* Whose pages may ask. */
+
+static void hosts_are_named(void **state) {
+    (void)state;
+    static const char list[] = "Here.example, there:8080,[::1]";
+    static const char *const good[] = {"here.example", "HERE.EXAMPLE:80", "there:8080", "[::1]", "[::1]:9"};
+    static const char *const bad[] = {NULL,    "",    "here",          "evil", "there", "there:80", "here.example.evil",
+                                      "[::2]", "::1", "xhere.example", ":80"};
+    for (size_t i = 0; i < COUNT(good); i++) {
+        assert_true(site_is_named(list, span_of(good[i])));
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        assert_false(site_is_named(list, span_of(bad[i])));
+    }
+    static const char *const lists[] = {"", ",", "a,,b", "a b", "http://a", "a/b", ":80", "a:99999", "[::1"};
+    assert_int_equal(site_check_list(list), ERR_OK);
+    for (size_t i = 0; i < COUNT(lists); i++) {
+        assert_int_equal(site_check_list(lists[i]), ERR_USAGE);
+    }
+}
+
+static void pages_of_other_sites_are_told(void **state) {
+    (void)state;
+    static const struct {
+        const char *site, *origin;
+        bool is_foreign;
+    } heads[] = {
+        {NULL, NULL, false},
+        {"same-origin", NULL, false},
+        {"none", NULL, false},
+        {"same-site", NULL, true},
+        {"cross-site", NULL, true},
+        {"", NULL, true},
+        {"nonsense", NULL, true},
+        {"cross-site", "http://here:8080", true},
+        {NULL, "http://here:8080", false},
+        {NULL, "https://HERE:8080", false},
+        {NULL, "http://here", true},
+        {NULL, "http://here:8081", true},
+        {NULL, "http://evil", true},
+        {NULL, "http://evil.here:8080", true},
+        {NULL, "null", true},
+        {NULL, "", true},
+        {NULL, "here:8080", true},
+    };
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        request_head h = {.host = span_of("here:8080")};
+        h.fields[FIELD_SEC_FETCH_SITE] = span_of(heads[i].site);
+        h.fields[FIELD_ORIGIN] = span_of(heads[i].origin);
+        assert_int_equal(site_is_foreign(&h), heads[i].is_foreign);
+    }
+}
+
+/* Heads of answers. */
+
+static void assert_head(const answer_head *a, const char *wanted) {
+    char head[ANSWER_HEAD_MAX + 1];
+    size_t length = answer_head_write(head, a, "D");
+    head[length] = '\0';
+    assert_string_equal(head, wanted);
+}
+
+static void heads_of_answers(void **state) {
+    (void)state;
+    const answer_field fields[] = {{"A", "b"}, {"C", "d"}};
+    assert_head(&(answer_head){.status = 200, .fields = fields, .field_count = 2, .length = 1234567890},
+                "HTTP/1.1 200 OK\r\nDate: D\r\nA: b\r\nC: d\r\nContent-Length: 1234567890\r\n\r\n");
+    assert_head(&(answer_head){.status = 400, .connection = "close"},
+                "HTTP/1.1 400 Bad Request\r\nDate: D\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    assert_head(&(answer_head){.status = 204, .length = 5}, "HTTP/1.1 204 No Content\r\nDate: D\r\n\r\n");
+    assert_head(&(answer_head){.status = 304, .length = 5}, "HTTP/1.1 304 Not Modified\r\nDate: D\r\n\r\n");
+    assert_head(&(answer_head){.status = 200, .is_chunked = true, .has_no_length = true},
+                "HTTP/1.1 200 OK\r\nDate: D\r\nTransfer-Encoding: chunked\r\n\r\n");
+    assert_head(&(answer_head){.status = 200, .has_no_length = true, .connection = "close"},
+                "HTTP/1.1 200 OK\r\nDate: D\r\nConnection: close\r\n\r\n");
+    char longest[ANSWER_HEAD_MAX + 1], head[ANSWER_HEAD_MAX];
+    memset(longest, 'x', ANSWER_HEAD_MAX);
+    longest[ANSWER_HEAD_MAX] = '\0';
+    const answer_field field = {"A", longest};
+    assert_int_equal(answer_head_write(head, &(answer_head){.status = 200, .fields = &field, .field_count = 1}, "D"),
+                     0);
+    static const struct {
+        time_t seconds;
+        const char *date;
+    } dates[] = {{0, "Thu, 01 Jan 1970 00:00:00 GMT"},
+                 {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"}, /* RFC 9110, 5.6.7 */
+                 {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
+                 {4102444799, "Thu, 31 Dec 2099 23:59:59 GMT"}};
+    char date[ANSWER_DATE_MAX];
+    for (size_t i = 0; i < COUNT(dates); i++) {
+        answer_date(date, dates[i].seconds);
+        assert_string_equal(date, dates[i].date);
     }
 }
 
@@ -265,6 +362,9 @@ int main(void) {
         cmocka_unit_test(ids_are_taken_where_they_are_harmless),
         cmocka_unit_test(traces_are_checked),
         cmocka_unit_test_setup_teardown(tokens_fit_as_a_whole, make_folder, remove_folder),
+        cmocka_unit_test(hosts_are_named),
+        cmocka_unit_test(pages_of_other_sites_are_told),
+        cmocka_unit_test(heads_of_answers),
         cmocka_unit_test(a_histogram_is_cumulative),
         cmocka_unit_test(ranges_say_where_a_portion_is),
     };

@@ -1,0 +1,600 @@
+#include "decoder_server/http/http_connection.h"
+
+#include "decoder_server/http/output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    BUFFER_BYTES = 16 * 1024, /* of a connection: a head with what may come behind it */
+    KEPT_CONNECTIONS = 256,   /* memory of ended ones, for the next */
+    STEPS_A_TURN = 64,        /* of one connection: some three a request */
+    PAUSE_MS = 2,
+    RESUMED_A_TURN = 8, /* of those that are read on slowly */
+    GOODBYE_READS = 8,
+};
+
+typedef enum phase {
+    PHASE_HEAD,   /* of a request, is to come */
+    PHASE_BODY,   /* is to come; the answer may be out already */
+    PHASE_WHOLE,  /* all of it is here; the answer is to come, or is going out */
+    PHASE_STREAM, /* its answer is one */
+    PHASE_LINGER, /* the last answer is out; what still comes is dropped */
+    PHASE_CLOSED,
+} phase;
+
+typedef struct connection {
+    http_request request; /* first: a request's connection is where it is */
+    http_connections *of;
+    struct connection *next, *before;
+    struct connection *queue_next; /* of those that rest, or have more for the next turn */
+    uv_tcp_t tcp;
+    output output;
+    phase phase;
+    uint64_t until_ms;         /* when what is expected of it must be there; 0: nothing is */
+    bool has_request;          /* begun, and not ended */
+    bool is_answered, is_last; /* the answer has begun; it is the connection's last */
+    bool is_reading, is_going, is_resting;
+    bool has_ended;  /* the other side says nothing more */
+    bool has_all;    /* of its last request */
+    bool is_over;    /* the stream */
+    size_t from, to; /* what was read and not taken yet, in the buffer */
+    size_t head_end;
+    uint64_t droppable; /* of what is read for nothing */
+    size_t claimed;     /* http_claim */
+    char head[ANSWER_HEAD_MAX];
+    char buffer[BUFFER_BYTES];
+} connection;
+
+static const http_problem too_large = {413, "too_large", "the body has more than 1 MiB"};
+static const http_problem no_room = {503, "busy", "the requests under way leave no memory for this one"};
+static const http_problem bad_chunks = {400, "bad_request", "the body's chunks are damaged"};
+
+static void go_on(connection *c);
+
+static connection *connection_of(http_request *r) {
+    return (connection *)(void *)r;
+}
+
+bool http_claim(http_request *r, size_t bytes) {
+    connection *c = connection_of(r);
+    bool fits = body_pool_claim(&c->of->bodies, bytes);
+    c->claimed += fits ? bytes : 0;
+    return fits;
+}
+
+/* A request's end, a connection's end. */
+
+static void end_request(connection *c, bool is_sent) {
+    if (!c->has_request) {
+        return;
+    }
+    c->has_request = false;
+    c->of->host.end(c->of->host.context, &c->request, is_sent);
+    request_body_drop(&c->request.body);
+    body_pool_release(&c->of->bodies, c->claimed);
+    c->claimed = 0;
+}
+
+static void stop_resting(connection *c) {
+    http_connections *s = c->of;
+    connection **at = &s->resting;
+    for (; *at && *at != c; at = &(*at)->queue_next) {
+    }
+    if (*at) {
+        *at = c->queue_next;
+        s->resting_end = *at ? s->resting_end : at;
+    }
+    c->is_resting = false;
+}
+
+static void on_closed(uv_handle_t *handle) {
+    connection *c = handle->data;
+    http_connections *s = c->of;
+    end_request(c, false);
+    *(c->before ? &c->before->next : &s->first) = c->next;
+    if (c->next) {
+        c->next->before = c->before;
+    }
+    s->count--;
+    if (s->free_count < KEPT_CONNECTIONS) {
+        c->next = s->free;
+        s->free = c;
+        s->free_count++;
+    } else {
+        free(c);
+    }
+    s->left(s->context);
+}
+
+static void close_connection(connection *c) {
+    if (c->phase == PHASE_CLOSED) {
+        return;
+    }
+    if (c->is_resting) {
+        stop_resting(c);
+    }
+    c->phase = PHASE_CLOSED;
+    c->until_ms = 0;
+    uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+void http_drop(http_request *r) {
+    close_connection(connection_of(r));
+}
+
+static int socket_of(const connection *c) {
+    uv_os_fd_t fd;
+    return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 ? fd : -1;
+}
+
+/* What is unread when a socket is closed would take the last answer with it. */
+static void linger(connection *c) {
+    c->has_all = c->phase == PHASE_WHOLE;
+    c->phase = PHASE_LINGER;
+    c->from = c->to = 0;
+    c->until_ms = uv_now(c->of->loop) + HTTP_HEAD_MS;
+    shutdown(socket_of(c), SHUT_WR);
+}
+
+/* Behind the last answer. */
+static void leave(connection *c) {
+    end_request(c, true);
+    if (c->has_ended) {
+        close_connection(c);
+    } else {
+        linger(c);
+    }
+}
+
+/* Writing. */
+
+static void on_sent(void *context, int status) {
+    connection *c = context;
+    if (c->phase == PHASE_CLOSED) {
+        return;
+    }
+    c->until_ms = c->phase == PHASE_BODY ? uv_now(c->of->loop) + HTTP_BODY_MS : 0;
+    if (status < 0 || c->is_over) {
+        close_connection(c);
+    } else if (c->phase == PHASE_STREAM) {
+        c->of->host.resume(c->of->host.context, &c->request);
+    } else {
+        go_on(c);
+    }
+}
+
+/* Whether all of it is with the kernel. `spare`: as with output_send. */
+static bool send_parts(connection *c, uv_buf_t *parts, unsigned count, char *spare) {
+    if (!output_send(&c->output, parts, count, spare)) {
+        close_connection(c);
+        return false;
+    }
+    c->until_ms = c->output.is_waiting ? uv_now(c->of->loop) + HTTP_STALLED_MS : c->until_ms;
+    return !c->output.is_waiting;
+}
+
+static const char *date_now(http_connections *s) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec != s->date_of) {
+        s->date_of = now.tv_sec;
+        answer_date(s->date, now.tv_sec);
+    }
+    return s->date;
+}
+
+/* The answer's head to c->head; how long it is. */
+static size_t write_head(connection *c, const http_answer *a, bool is_stream) {
+    bool is_old = c->request.head.minor == 0 && c->request.head.method.at != NULL;
+    const answer_head head = {
+        .status = a->status,
+        .fields = a->fields,
+        .field_count = a->field_count,
+        .length = a->length,
+        .has_no_length = is_stream,
+        .is_chunked = is_stream && !is_old,
+        .connection = c->is_last ? "close"
+                      : is_old   ? "keep-alive"
+                                 : NULL,
+    };
+    return answer_head_write(c->head, &head, date_now(c->of));
+}
+
+void http_reply(http_request *r, const http_answer *a) {
+    connection *c = connection_of(r);
+    if (c->phase == PHASE_CLOSED || c->is_answered) {
+        return;
+    }
+    c->is_answered = true;
+    c->request.body.is_kept = c->request.body.is_kept && c->phase == PHASE_WHOLE; /* the rest of it is dropped */
+    c->is_last = c->is_last || c->of->is_closing;
+    uv_buf_t parts[2] = {uv_buf_init(c->head, (unsigned)write_head(c, a, false)),
+                         uv_buf_init((char *)(uintptr_t)a->body, (unsigned)a->length)};
+    bool has_body = a->length > 0 && answer_has_body(a->status) && !span_equals(r->head.method, "HEAD");
+    send_parts(c, parts, has_body ? 2 : 1, NULL);
+    go_on(c);
+}
+
+/* Streams. */
+
+bool http_stream_start(http_request *r, const http_answer *a, int kernel_bytes) {
+    connection *c = connection_of(r);
+    if (c->phase == PHASE_CLOSED || c->is_answered) {
+        return false;
+    }
+    c->is_answered = c->is_last = true;
+    c->phase = PHASE_STREAM;
+    c->until_ms = 0;
+    uv_send_buffer_size((uv_handle_t *)&c->tcp, &kernel_bytes);
+    uv_buf_t part = uv_buf_init(c->head, (unsigned)write_head(c, a, true));
+    return send_parts(c, &part, 1, NULL);
+}
+
+bool http_stream_send(http_request *r, const char *bytes, size_t length) {
+    connection *c = connection_of(r);
+    if (c->phase != PHASE_STREAM || c->output.is_waiting || length == 0) {
+        return false;
+    }
+    char size[16]; /* what the kernel does not take goes to the buffer, which a stream needs for nothing else */
+    uv_buf_t parts[3] = {uv_buf_init(size, (unsigned)snprintf(size, sizeof size, "%zx\r\n", length)),
+                         uv_buf_init((char *)(uintptr_t)bytes, (unsigned)length),
+                         uv_buf_init((char *)(uintptr_t) "\r\n", 2)};
+    return r->head.minor == 0 ? send_parts(c, parts + 1, 1, c->buffer) : send_parts(c, parts, 3, c->buffer);
+}
+
+void http_stream_end(http_request *r) {
+    connection *c = connection_of(r);
+    if (c->phase != PHASE_STREAM) {
+        return;
+    }
+    c->is_over = true;
+    uv_buf_t last = uv_buf_init((char *)(uintptr_t) "0\r\n\r\n", 5);
+    if (c->output.is_waiting || r->head.minor == 0 || send_parts(c, &last, 1, c->buffer)) {
+        close_connection(c);
+    }
+}
+
+/* Requests. */
+
+static void refuse(connection *c, const http_problem *problem) {
+    c->is_last = true;
+    request_body_drop(&c->request.body);
+    c->of->host.refuse(c->of->host.context, &c->request, problem);
+}
+
+static void say_continue(connection *c) {
+    static const char words[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t part = uv_buf_init((char *)(uintptr_t)words, sizeof words - 1);
+    if (!send_parts(c, &part, 1, NULL)) {
+        close_connection(c);
+    }
+}
+
+static void begin_request(connection *c) {
+    http_request *r = &c->request;
+    const request_head *h = &r->head;
+    bool has_body = h->is_chunked || h->content_length > 0, is_too_large = h->content_length > REQUEST_BODY_MAX;
+    bool waits = has_body && h->expects_continue;
+    c->droppable = h->content_length <= HTTP_BODY_END ? HTTP_BODY_END : 0;
+    c->until_ms = uv_now(c->of->loop) + HTTP_BODY_MS;
+    c->is_last = h->is_last || is_too_large || waits; /* an answer that comes before the body */
+    c->of->host.begin(c->of->host.context, r);
+    if (c->phase == PHASE_CLOSED || c->is_answered) {
+        return;
+    }
+    c->is_last = h->is_last;
+    if (is_too_large) {
+        refuse(c, &too_large);
+    } else if (waits && c->from == c->to) {
+        say_continue(c);
+    }
+}
+
+/* The next head. Returns whether there was one. */
+static bool step_head(connection *c) {
+    http_request *r = &c->request;
+    request_head_state state = request_head_read(&r->head, (const uint8_t *)c->buffer + c->from, c->to - c->from);
+    if (state == REQUEST_HEAD_MORE) {
+        memmove(c->buffer, c->buffer + c->from, c->to - c->from);
+        c->to -= c->from;
+        c->from = 0;
+        if (c->has_ended) {
+            close_connection(c);
+        }
+        return false;
+    }
+    request_body_begin(&r->body, &c->of->bodies, &r->head);
+    r->mark = NULL;
+    c->has_request = true;
+    c->is_answered = c->is_last = false;
+    c->phase = PHASE_BODY;
+    c->head_end = c->from += r->head.length;
+    if (state == REQUEST_HEAD_BAD) {
+        c->droppable = HTTP_BODY_END;
+        refuse(c, r->head.problem);
+    } else {
+        begin_request(c);
+    }
+    return true;
+}
+
+/* Nothing more of it is here: makes room for what comes. */
+static bool wait_for_body(connection *c) {
+    if (c->from == c->to) {
+        c->from = c->to = c->head_end;
+    }
+    if (c->has_ended) {
+        close_connection(c); /* it was to have more */
+    }
+    return false;
+}
+
+static bool end_body(connection *c) {
+    c->phase = PHASE_WHOLE;
+    if (!c->is_answered) {
+        c->until_ms = 0;
+        c->of->host.take(c->of->host.context, &c->request);
+    }
+    return true;
+}
+
+static bool take_body(connection *c) {
+    span rest = {c->buffer + c->from, c->to - c->from};
+    request_body_state state = request_body_take(&c->request.body, &rest, BUFFER_BYTES - c->from);
+    c->from = c->to - rest.length;
+    if (state == REQUEST_BODY_MORE) {
+        return wait_for_body(c);
+    }
+    if (state == REQUEST_BODY_WHOLE) {
+        return end_body(c);
+    }
+    if (c->is_answered) {
+        c->is_last = true; /* nobody will hear of it */
+    } else {
+        refuse(c, state == REQUEST_BODY_TOO_LONG ? &too_large : state == REQUEST_BODY_BAD ? &bad_chunks : &no_room);
+    }
+    return true;
+}
+
+static bool step_body(connection *c) {
+    if (!c->is_answered || !c->is_last) {
+        return take_body(c);
+    }
+    if (!c->output.is_waiting) { /* what is still to come of it cannot be read, or need not be */
+        leave(c);
+    }
+    return false;
+}
+
+static bool step_whole(connection *c) {
+    if (!c->is_answered || c->output.is_waiting) {
+        return false;
+    }
+    if (c->is_last) {
+        leave(c);
+        return false;
+    }
+    end_request(c, true);
+    c->phase = PHASE_HEAD;
+    c->until_ms = uv_now(c->of->loop) + HTTP_HEAD_MS;
+    if (c->from == c->to) {
+        c->from = c->to = 0;
+    }
+    return true;
+}
+
+/* Whether it has gone on. */
+static bool step(connection *c) {
+    return c->phase == PHASE_HEAD    ? step_head(c)
+           : c->phase == PHASE_BODY  ? step_body(c)
+           : c->phase == PHASE_WHOLE ? step_whole(c)
+                                     : false;
+}
+
+/* Reading. */
+
+static void on_room(uv_handle_t *handle, size_t wanted, uv_buf_t *room) {
+    (void)wanted;
+    connection *c = handle->data;
+    bool is_kept = c->phase == PHASE_HEAD || c->phase == PHASE_BODY || c->phase == PHASE_WHOLE;
+    *room = is_kept ? uv_buf_init(c->buffer + c->to, (unsigned)(BUFFER_BYTES - c->to))
+                    : uv_buf_init(c->of->dropped, HTTP_DROPPED_BYTES);
+}
+
+static void on_rest(uv_timer_t *timer);
+static void set_reading(connection *c);
+
+/* Goes on in a later turn, so that whoever pours bytes in keeps nobody waiting. */
+static void rest(connection *c) {
+    http_connections *s = c->of;
+    if (!s->resting) {
+        s->resting_end = &s->resting;
+        uv_timer_start(&s->rest, on_rest, PAUSE_MS, 0);
+    }
+    c->is_resting = true;
+    c->queue_next = NULL;
+    *s->resting_end = c;
+    s->resting_end = &c->queue_next;
+}
+
+static void drop(connection *c, size_t length) {
+    if (length > c->droppable) {
+        c->of->cut++;
+        close_connection(c);
+        return;
+    }
+    c->droppable -= length;
+    rest(c);
+    set_reading(c);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *room) {
+    (void)room;
+    connection *c = stream->data;
+    bool is_dropped = c->phase == PHASE_STREAM || c->phase == PHASE_LINGER;
+    if (length == 0) {
+        return;
+    }
+    if (length < 0 && (is_dropped || length != UV_EOF)) {
+        close_connection(c);
+        return;
+    }
+    if (c->phase == PHASE_LINGER) {
+        drop(c, (size_t)length);
+        return;
+    }
+    if (c->phase == PHASE_STREAM) {
+        return;
+    }
+    c->to += length > 0 ? (size_t)length : 0;
+    c->has_ended = length < 0;
+    go_on(c);
+}
+
+/* Reads while there is room for what comes, and somebody to take it. */
+static void set_reading(connection *c) {
+    bool is_wanted = c->phase != PHASE_CLOSED && !c->has_ended && !c->is_resting &&
+                     (c->phase == PHASE_STREAM || c->phase == PHASE_LINGER || c->to < BUFFER_BYTES);
+    if (is_wanted == c->is_reading || c->phase == PHASE_CLOSED) {
+        return;
+    }
+    c->is_reading = is_wanted;
+    if (!is_wanted) {
+        uv_read_stop((uv_stream_t *)&c->tcp);
+    } else if (uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read) != 0) {
+        close_connection(c);
+    }
+}
+
+static void go_on(connection *c) {
+    if (c->is_going || c->is_resting) {
+        return; /* whoever called it there sees to the rest */
+    }
+    c->is_going = true;
+    int steps = 0;
+    while (steps < STEPS_A_TURN && step(c)) {
+        steps++;
+    }
+    c->is_going = false;
+    if (steps == STEPS_A_TURN && c->phase != PHASE_CLOSED) {
+        rest(c);
+    }
+    set_reading(c);
+}
+
+static void on_rest(uv_timer_t *timer) {
+    http_connections *s = timer->data;
+    for (int i = 0; i < RESUMED_A_TURN && s->resting; i++) {
+        connection *c = s->resting;
+        s->resting = c->queue_next;
+        c->is_resting = false;
+        go_on(c);
+    }
+    if (s->resting) {
+        uv_timer_start(timer, on_rest, PAUSE_MS, 0);
+    }
+}
+
+/* Time. */
+
+/* Whether it has taken too long; an answer that is read on, however slowly, has not. */
+static bool is_late(connection *c, uint64_t now) {
+    if (c->until_ms == 0 || now <= c->until_ms || c->phase == PHASE_CLOSED) {
+        return false;
+    }
+    if (output_has_moved(&c->output)) {
+        c->until_ms = now + HTTP_STALLED_MS;
+        return false;
+    }
+    return true;
+}
+
+uint32_t http_connections_cut_late(http_connections *s, uint32_t most) {
+    uint64_t now = uv_now(s->loop);
+    uint32_t cut = 0;
+    for (connection *c = s->first; c && cut < most; c = c->next) {
+        if (is_late(c, now)) {
+            cut++;
+            s->cut += !c->has_all;
+            close_connection(c);
+        }
+    }
+    return cut;
+}
+
+/* Connections. */
+
+static connection *take_connection(http_connections *s) {
+    connection *c = s->free;
+    if (c) {
+        s->free = c->next;
+        s->free_count--;
+        memset(c, 0, offsetof(connection, head)); /* the buffers need not be */
+        return c;
+    }
+    return calloc(1, sizeof *c);
+}
+
+void http_connections_add(http_connections *s, int socket) {
+    connection *c = take_connection(s);
+    if (!c || uv_tcp_init(s->loop, &c->tcp) != 0) {
+        free(c);
+        close(socket);
+        s->left(s->context);
+        return;
+    }
+    c->of = s;
+    c->tcp.data = c;
+    c->output = (output){.tcp = &c->tcp, .done = on_sent, .context = c};
+    output_start(&c->output);
+    c->next = s->first;
+    if (c->next) {
+        c->next->before = c;
+    }
+    s->first = c;
+    s->count++;
+    c->until_ms = uv_now(s->loop) + HTTP_HEAD_MS;
+    if (uv_tcp_open(&c->tcp, socket) != 0) {
+        close(socket);
+        close_connection(c);
+        return;
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+    set_reading(c);
+}
+
+/* Start and end. */
+
+void http_connections_start(http_connections *s, uv_loop_t *loop) {
+    s->loop = loop;
+    uv_timer_init(loop, &s->rest);
+    s->rest.data = s;
+}
+
+/* Reads what is there: unread, it would take the answer before it with it. */
+static void say_goodbye(connection *c) {
+    int fd = socket_of(c);
+    for (int i = 0; fd >= 0 && i < GOODBYE_READS && recv(fd, c->of->dropped, HTTP_DROPPED_BYTES, MSG_DONTWAIT) > 0;
+         i++) {
+    }
+    close_connection(c);
+}
+
+void http_connections_close(http_connections *s) {
+    s->is_closing = true;
+    for (connection *c = s->first; c; c = c->next) {
+        say_goodbye(c);
+    }
+}
+
+void http_connections_free(http_connections *s) {
+    while (s->free) {
+        connection *c = s->free;
+        s->free = c->next;
+        free(c);
+    }
+    body_pool_free(&s->bodies);
+}

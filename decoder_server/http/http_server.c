@@ -1,0 +1,119 @@
+#include "decoder_server/http/http_server.h"
+
+#include "wire/door.h"
+
+#include <stdlib.h>
+
+enum {
+    TURN_MS = 1000,
+    CUTS_A_TURN = 8, /* of those that took too long; the rest CUTS_MS later */
+    CUTS_MS = 2,
+};
+
+struct http_server {
+    http_connections connections;
+    door *door; /* NULL once it closes */
+    uv_timer_t watch;
+    int open_handles;
+    void (*closed)(void *context);
+};
+
+/* Once it is closing, and all has ended. */
+static void end_server(http_server *s) {
+    if (s->door || s->connections.count > 0 || s->open_handles > 0) {
+        return;
+    }
+    void (*closed)(void *context) = s->closed;
+    void *context = s->connections.host.context;
+    http_connections_free(&s->connections);
+    free(s);
+    closed(context);
+}
+
+static void on_left(void *context) {
+    http_server *s = context;
+    if (s->door) {
+        door_left(s->door);
+    }
+    end_server(s);
+}
+
+static void on_watch(uv_timer_t *watch) {
+    http_server *s = watch->data;
+    bool are_more = http_connections_cut_late(&s->connections, CUTS_A_TURN) == CUTS_A_TURN;
+    uv_timer_start(watch, on_watch, are_more ? CUTS_MS : TURN_MS, 0);
+}
+
+static bool is_enough(const uint8_t *bytes, size_t length) {
+    request_head head;
+    return request_head_read(&head, bytes, length) != REQUEST_HEAD_MORE;
+}
+
+static void on_enter(void *context, const door_caller *caller) {
+    http_server *s = context;
+    http_connections_add(&s->connections, caller->socket);
+}
+
+err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, uint16_t port, const http_host *host) {
+    http_server *s = calloc(1, sizeof *s);
+    if (!s) {
+        return err_fail(ERR_MEMORY, "no memory for the HTTP side");
+    }
+    const door_config config = {
+        .host = host_name,
+        .port = port,
+        .most = HTTP_CONNECTIONS_MAX,
+        .patience_ms = HTTP_HEAD_MS,
+        .look_bytes = REQUEST_HEAD_MAX,
+        .is_enough = is_enough,
+        .enter = on_enter,
+        .context = s,
+    };
+    err e = door_new(&s->door, loop, &config);
+    if (e) {
+        free(s);
+        return e;
+    }
+    s->connections.host = *host;
+    s->connections.left = on_left;
+    s->connections.context = s;
+    http_connections_start(&s->connections, loop);
+    uv_timer_init(loop, &s->watch);
+    s->watch.data = s;
+    s->open_handles = 2;
+    uv_timer_start(&s->watch, on_watch, TURN_MS, 0);
+    *out = s;
+    return ERR_OK;
+}
+
+uint16_t http_server_port(const http_server *s) {
+    return door_port(s->door);
+}
+
+http_counters http_server_count(const http_server *s) {
+    const door_counters *d = door_count(s->door);
+    return (http_counters){d->taken, d->turned_away, d->cut + s->connections.cut, d->outside + d->inside};
+}
+
+static void on_handle_closed(http_server *s) {
+    s->open_handles--;
+    end_server(s);
+}
+
+static void on_watch_closed(uv_handle_t *watch) {
+    on_handle_closed(watch->data);
+}
+
+static void on_rest_closed(uv_handle_t *rest) {
+    http_connections *connections = rest->data;
+    on_handle_closed(connections->context);
+}
+
+void http_server_close(http_server *s, void (*closed)(void *context)) {
+    s->closed = closed;
+    door_close(s->door);
+    s->door = NULL;
+    http_connections_close(&s->connections);
+    uv_close((uv_handle_t *)&s->watch, on_watch_closed);
+    uv_close((uv_handle_t *)&s->connections.rest, on_rest_closed);
+}

@@ -1,0 +1,56 @@
+/* The head of an HTTP/1.1 request (RFC 9112, 9110): pure, and the only one that reads heads. Nothing is trusted, and
+ * what the RFCs let a server refuse or mend is refused. */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_REQUEST_HEAD_H
+#define FEWBIT_DECODER_SERVER_HTTP_REQUEST_HEAD_H
+
+#include "decoder_server/http/request_target.h"
+
+#include <stdint.h>
+
+enum { REQUEST_HEAD_MAX = 12 * 1024 }; /* bytes; longer ones are refused */
+
+/* Why something is refused, for its answer. */
+typedef struct http_problem {
+    unsigned status;
+    const char *code, *message;
+} http_problem;
+
+typedef enum request_head_state {
+    REQUEST_HEAD_MORE,  /* it may still become one */
+    REQUEST_HEAD_WHOLE, /* it is one */
+    REQUEST_HEAD_BAD,   /* it will not become one, whatever comes: see problem */
+} request_head_state;
+
+/* The fields that are looked at. One that comes twice is refused, or taken for none where it only tells who asks. */
+typedef enum request_field {
+    FIELD_AUTHORIZATION,
+    FIELD_CONTENT_TYPE,
+    FIELD_HOST,
+    FIELD_IF_NONE_MATCH,
+    FIELD_ORIGIN,
+    FIELD_REQUEST_ID,
+    FIELD_SEC_FETCH_SITE,
+    FIELD_TRACEPARENT,
+    FIELDS
+} request_field;
+
+typedef struct request_head {
+    size_t length; /* of a whole one, with the empty lines before it and the one behind it */
+    const http_problem *problem;
+    span method;
+    request_target target;
+    span host; /* the target's, else the Host field's */
+    unsigned minor;
+    span fields[FIELDS];
+    uint64_t content_length; /* UINT64_MAX: that, or more */
+    bool is_chunked;         /* else there are content_length bytes of body */
+    bool expects_continue;
+    bool is_last; /* of its connection */
+} request_head;
+
+/* Reads `bytes`, whose first is the connection's first or comes behind another request; what follows the head is not
+ * looked at. The same bytes give the same, however often it was asked with fewer of them before. The spans of *h lie in
+ * `bytes`. */
+request_head_state request_head_read(request_head *h, const uint8_t *bytes, size_t length);
+
+#endif

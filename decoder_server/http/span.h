@@ -1,0 +1,33 @@
+/* A span: bytes that belong to somebody else, and the little grammar that fields of HTTP and MIME share. */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_SPAN_H
+#define FEWBIT_DECODER_SERVER_HTTP_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct span {
+    const char *at; /* NULL: there is none */
+    size_t length;
+} span;
+
+/* The span of a text that ends with a zero; NULL gives none. */
+span span_of(const char *text);
+
+/* Whether it is `text`; the second in any case of letters. */
+bool span_equals(span s, const char *text);
+bool span_is(span s, const char *text);
+
+/* Whether it is not empty and has none but the characters of `set`. */
+bool span_has_only(span s, const char *set);
+
+/* A token of RFC 9110: the name of a method, of a field, of a parameter. */
+bool span_is_token(span s);
+
+/* Without the blanks (space, tab, and what ends a line) around it. */
+span span_trim(span s);
+
+/* Takes the piece up to `mark` off *s, with the mark, and gives it without the blanks around it; what is between double
+ * quotes is not looked at. False: *s was at its end. */
+bool span_take(span *s, char mark, span *piece);
+
+#endif
