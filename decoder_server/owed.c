@@ -2,7 +2,8 @@
 
 void owed_read_clock(owed *o, uint64_t now_ns) {
     uint64_t passed = now_ns > o->read_ns ? now_ns - o->read_ns : 0;
-    o->now_ns += passed < OWED_STEP_NS ? passed : OWED_STEP_NS;
+    o->now_ns += o->rests ? 0 : passed < OWED_STEP_NS ? passed : OWED_STEP_NS;
+    o->rests = false;
     o->read_ns = now_ns;
 }
 
@@ -42,12 +43,13 @@ bool owed_for_ns(const owed *o, uint32_t portion, uint64_t *ns, message_type *an
     return n->types != 0;
 }
 
-bool owed_any(const owed *o, uint32_t portions) {
+bool owed_rests(owed *o, uint32_t portions) {
     uint32_t k = 0;
     while (k < portions && o->nodes[k].types == 0) {
         k++;
     }
-    return k < portions;
+    o->rests = k == portions;
+    return o->rests;
 }
 
 void owed_report(const owed *o, uint32_t portion, report_node *n) {

@@ -20,6 +20,7 @@ typedef struct owed_node {
 
 typedef struct owed {
     uint64_t now_ns, read_ns;
+    bool rests;
     owed_node nodes[SPLIT_PORTIONS_MAX];
 } owed;
 
@@ -37,8 +38,8 @@ void owed_forget(owed *o, uint32_t portion);
 /* For how long the oldest answer is owed, and which; false: none is. */
 bool owed_for_ns(const owed *o, uint32_t portion, uint64_t *ns, message_type *answer);
 
-/* Whether any of the first `portions` owes anything. */
-bool owed_any(const owed *o, uint32_t portions);
+/* Whether none of the first `portions` owes anything; the clock then rests until it is read again. */
+bool owed_rests(owed *o, uint32_t portions);
 
 /* What `n` says of it. */
 void owed_report(const owed *o, uint32_t portion, report_node *n);

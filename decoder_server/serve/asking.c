@@ -1,6 +1,7 @@
 #include "decoder_server/serve/asking.h"
 
 #include "bits/pack.h"
+#include "decoder_server/serve/answering.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool 
     }
     uint64_t expected = 0;
     for (uint32_t k = 0; k < d->portions; k++) {
-        bool may_ask = s->have >> k & 1 && d->is_ready[k] && has_room(d, k);
+        bool may_ask = s->have >> k & 1 && answering_takes_part(d, k) && has_room(d, k);
         expected |= (uint64_t)may_ask << k;
     }
     if (expected == 0 || !assembler_ask(d->about[due].is_live ? d->live : d->pushed, s->id, expected)) {
@@ -35,6 +36,7 @@ bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool 
 static void note(desk *d, uint32_t k, const ask_note *n) {
     asks *a = &d->asks[k];
     a->notes[a->end++ % ASKS_MAX] = *n;
+    owed_begin(&d->owed, k, MESSAGE_ADDED);
 }
 
 /* One frame to one node, of `count` samples that fit in it. */
@@ -139,6 +141,7 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t
         return;
     }
     size_t gone = 0, at = 0;
+    owed_answered(&d->owed, portion, MESSAGE_ADDED, a->begin + asked < a->end);
     for (uint32_t i = 0; i < asked; i++) {
         const ask_note n = a->notes[a->begin++ % ASKS_MAX];
         count_frame(d, &n, added);

@@ -1,6 +1,6 @@
 /* How the desk changes from one model to another, as desk_change says. */
 #include "base/log.h"
-#include "decoder_server/serve/desk_inside.h"
+#include "decoder_server/serve/answering.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,6 +22,7 @@ static void ask(desk *d, uint32_t portion) {
     d->change.asked[portion]++;
     d->change.is_prepared[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_PREPARE, &prepare.base);
+    owed_begin(&d->owed, portion, MESSAGE_PREPARED);
 }
 
 static void tell_switch(desk *d, uint32_t portion, uint64_t from) {
@@ -72,7 +73,7 @@ static void switch_over(desk *d, uint64_t now_ns) {
 static uint32_t count_awaited(const desk *d, uint32_t *first) {
     uint32_t awaited = 0;
     for (uint32_t k = d->portions; k-- > 0;) {
-        bool is_awaited = d->is_ready[k] && !d->change.is_prepared[k];
+        bool is_awaited = answering_takes_part(d, k) && !d->change.is_prepared[k];
         *first = is_awaited ? k : *first;
         awaited += is_awaited;
     }
@@ -137,7 +138,7 @@ void change_node_left(desk *d, uint32_t portion, uint64_t now_ns) {
 }
 
 void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns) {
-    d->change.asked[portion]--;
+    owed_answered(&d->owed, portion, MESSAGE_PREPARED, --d->change.asked[portion] > 0);
     if (d->change.stage != CHANGE_PREPARING || d->change.asked[portion] > 0 || p->model != d->numbers[other_of(d)]) {
         return; /* of a change that was given up */
     }
@@ -201,6 +202,7 @@ static void end(desk *d) {
 
 void change_settle(desk *d, uint64_t now_ns) {
     uint32_t first = 0;
+    switch_if_prepared(d, now_ns); /* one that was awaited may have become silent */
     if (d->change.stage == CHANGE_PREPARING && now_ns >= d->change.until_ns) {
         char text[128];
         uint32_t awaited = count_awaited(d, &first);

@@ -3,6 +3,7 @@
 #include "base/log_limit.h"
 #include "bits/pack.h"
 #include "decoder_server/coded.h"
+#include "decoder_server/serve/answering.h"
 #include "decoder_server/serve/asking.h"
 #include "decoder_server/serve/pushed.h"
 
@@ -31,6 +32,7 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     d->host = *host;
     d->batch_wait_ns = options->batch_wait_ns;
     d->deadline_ns = options->deadline_ns;
+    d->answer_timeout_ns = options->answer_timeout_ns ? options->answer_timeout_ns : UINT64_MAX;
     d->portions = r->experiment.data.portions;
     d->sure = options->sure;
     classifier_options classifying = options->classifier;
@@ -88,6 +90,7 @@ void desk_joined(desk *d, uint32_t portion) {
     d->is_here[portion] = true;
     d->is_paused[portion] = d->is_held[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
+    owed_begin(&d->owed, portion, MESSAGE_READY);
 }
 
 static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
@@ -101,9 +104,9 @@ static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r, uint64_t
     }
     d->is_ready[portion] = true;
     d->settled[portion] = 0;
-    d->ready_nodes++;
+    owed_answered(&d->owed, portion, MESSAGE_READY, false);
+    answering_count(d);
     log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
-    d->host.ready(d->host.context, d->ready_nodes);
     pushed_tell_streams(d);
     change_node_ready(d, portion);
 }
@@ -223,24 +226,34 @@ static void expire(desk *d, uint64_t now_ns) {
         desk_add_due(d, &sample, false, now_ns);
     }
     while (assembler_expire(d->live, now_ns, &sample)) {
+        uint64_t asked = sample.round == 0 ? d->requests[sample.id % LIVE_CAPACITY].asked : 0;
+        uint64_t missing = asked & ~sample.have, opened_ns = sample.opened_ns;
         end_waiting(d, &sample, now_ns);
+        answering_expired(d, missing, opened_ns, now_ns);
+    }
+}
+
+void desk_forgo(desk *d, uint32_t portion, uint64_t now_ns) {
+    assembled sample;
+    while (assembler_forgo(d->live, portion, &sample)) {
+        end_waiting(d, &sample, now_ns);
+    }
+    while (d->rounds.count > 1 && assembler_forgo_rounds(d->pushed, portion, &sample)) {
+        desk_add_due(d, &sample, false, now_ns);
     }
 }
 
 void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
     d->is_here[portion] = false;
+    answering_left(d, portion);
     if (!d->is_ready[portion]) {
         return;
     }
     d->is_ready[portion] = false;
-    d->ready_nodes--;
+    answering_count(d);
     log_limited(LOG_WARN, portion + 1, "portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes,
                 d->portions);
-    d->host.ready(d->host.context, d->ready_nodes);
-    assembled sample;
-    while (assembler_forgo(d->live, portion, &sample)) {
-        end_waiting(d, &sample, now_ns);
-    }
+    desk_forgo(d, portion, now_ns);
     asking_left(d, portion, now_ns);
     streams_left(d->streams, portion, now_ns);
     pushed_tell_streams(d);
@@ -277,10 +290,15 @@ static bool find_model(const desk *d, uint32_t number, uint8_t *model) {
 
 static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool is_lone, uint64_t now_ns) {
     uint8_t model;
+    bool is_probe = false;
     if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
     } else if (!is_lone && streams_take(d->streams, portion, c->first, (uint64_t)c->more + 1, now_ns)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
+    } else if (is_lone && !answering_take(d, portion, c->first, &is_probe, now_ns)) {
+        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "more answers than were asked for");
+    } else if (is_probe) {
+        return;
     } else if (find_model(d, c->model, &model)) {
         d->payload_bits[portion] += coded_payload_bits(c, d->rounds.upto[0]);
         (is_lone ? on_answer : pushed_take)(d, portion, c, model, now_ns);
@@ -292,6 +310,7 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
 }
 
 void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) {
+    owed_read_clock(&d->owed, now_ns);
     if (m->type == MESSAGE_READY) {
         on_ready(d, portion, m->body.ready, now_ns);
         return;
@@ -312,9 +331,9 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
 
 /* Requests. */
 
-static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint32_t *frame_bytes) {
+static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint64_t asked, uint32_t *frame_bytes) {
     for (uint32_t k = 0; k < d->portions; k++) {
-        if (!d->is_ready[k]) {
+        if (!(asked >> k & 1)) {
             continue;
         }
         split_take(&d->split, k, sample, d->portion);
@@ -323,13 +342,15 @@ static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint32_t *fra
         request.portion = (ProtobufCBinaryData){split_portion_elements(&d->split), d->portion};
         *frame_bytes += (uint32_t)message_frame_size(&request.base);
         d->host.tell(d->host.context, k, MESSAGE_REQUEST, &request.base);
+        answering_asked(d, k);
     }
 }
 
 void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
     uint64_t expected = 0;
+    owed_read_clock(&d->owed, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
-        expected |= d->is_ready[k] ? (uint64_t)1 << k : 0;
+        expected |= answering_takes_part(d, k) ? (uint64_t)1 << k : 0;
     }
     if (expected == 0 || d->is_stopping) {
         refuse_request(d, request, d->is_stopping ? ANSWER_STOPPING : ANSWER_NO_NODES);
@@ -346,8 +367,8 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
     }
     d->next_live = (d->next_live + 1) % REQUESTS;
     live *entry = &d->requests[id % LIVE_CAPACITY];
-    *entry = (live){.waits = true, .id = id, .request = request};
-    ask_nodes(d, id, sample, &entry->frame_bytes[METER_OUT]);
+    *entry = (live){.waits = true, .id = id, .request = request, .asked = expected};
+    ask_nodes(d, id, sample, expected, &entry->frame_bytes[METER_OUT]);
 }
 
 static void report_one_table(const assembler *a, uint32_t capacity, report_table *to) {
@@ -366,7 +387,9 @@ void desk_report(const desk *d, report *r) {
     r->rounds.count = d->rounds.count;
     for (uint32_t k = 0; k < d->portions; k++) {
         r->parked_bytes += d->parked[k].length;
-        r->nodes[k].is_ready = d->is_ready[k];
+        r->nodes[k].is_ready = answering_takes_part(d, k);
+        r->nodes[k].is_silent = d->is_silent[k];
+        owed_report(&d->owed, k, &r->nodes[k]);
         r->nodes[k].payload_bits[METER_IN] = d->payload_bits[k];
     }
 }
@@ -387,12 +410,14 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
     bool any = pushed_settle(d, now_ns, &pushed_next);
     uint64_t settled_next = asking_settle(d, now_ns);
     change_settle(d, now_ns);
+    uint64_t answering_next = answering_settle(d, now_ns);
     if (any) {
         return 0;
     }
     const uint64_t times[] = {d->due_count > 0 ? batch_start(d) : UINT64_MAX,
                               settled_next,
                               pushed_next,
+                              answering_next,
                               change_next_ns(d),
                               assembler_next_deadline(d->pushed),
                               assembler_next_deadline(d->live)};

@@ -19,7 +19,7 @@ typedef struct desk_host {
     /* Reads no more from a node that is far ahead of the others and does not hold, and again. */
     void (*pause)(void *context, uint32_t portion, bool paused);
     void (*answer)(void *context, uint64_t request, const answer *a);
-    /* How many nodes are ready has changed. */
+    /* How many nodes are ready and answer. */
     void (*ready)(void *context, uint32_t nodes);
     /* Nodes that come from here on are welcomed to this model's run; what is needed of it is copied. */
     void (*serves)(void *context, const model *m);
@@ -29,7 +29,8 @@ typedef struct desk_host {
 } desk_host;
 
 typedef struct desk_options {
-    uint64_t deadline_ns; /* a sample is answered by then, with what is there */
+    uint64_t deadline_ns;       /* a sample is answered by then, with what is there */
+    uint64_t answer_timeout_ns; /* a node that owes an answer for that long is dropped; 0: none is */
     /* For how long what is due may wait for company on its way through the nets: the latest start of a batch. Never
      * beyond a deadline, and not at all where nothing else is on its way or a full table answers. */
     uint64_t batch_wait_ns;

@@ -2,6 +2,7 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_DESK_INSIDE_H
 #define FEWBIT_DECODER_SERVER_SERVE_DESK_INSIDE_H
 
+#include "decoder_server/owed.h"
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/desk.h"
 #include "decoder_server/serve/streams.h"
@@ -17,8 +18,15 @@ enum { PARKED_HIGH = 4 << 20, PARKED_MAX = 64 << 20 };
 typedef struct live {
     bool waits;
     uint64_t id, request;
+    uint64_t asked;          /* bit K: portion K's node */
     uint32_t frame_bytes[2]; /* by meter_direction */
 } live;
+
+/* A Request that waits for nobody's sample: whether a node answers again. */
+typedef struct probe {
+    bool is_out;
+    uint64_t id, sent_ns;
+} probe;
 
 /* Codes of one node that found no room: parcels one after another, each a head and its bits. */
 typedef struct parcel {
@@ -104,7 +112,14 @@ struct desk {
     streams *streams;
     parked parked[SPLIT_PORTIONS_MAX];
     lateness late[SPLIT_PORTIONS_MAX];
-    uint32_t ready_nodes;
+    owed owed;
+    uint64_t answer_timeout_ns;
+    bool is_silent[SPLIT_PORTIONS_MAX];      /* ready, but does not answer in time */
+    uint32_t unanswered[SPLIT_PORTIONS_MAX]; /* Requests */
+    uint32_t surplus[SPLIT_PORTIONS_MAX];    /* Answers beyond those that were owed */
+    probe probes[SPLIT_PORTIONS_MAX];
+    uint64_t probe_count;
+    uint32_t ready_nodes;                      /* without silent ones */
     uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes as they came, by portion */
     bool is_stopping;
     uint8_t *portion; /* one portion's elements */
@@ -120,6 +135,9 @@ struct desk {
 
 /* Of desk.c: a sample is due. */
 void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns);
+
+/* Of desk.c: no request and no round of bits waits for that portion any more. */
+void desk_forgo(desk *d, uint32_t portion, uint64_t now_ns);
 
 /* Of change.c. */
 

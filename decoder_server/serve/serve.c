@@ -360,6 +360,7 @@ static err start_worker_side(serving *s) {
     desk_host host = {tell, drop, pause_node, send_answer, tell_ready, welcome_to, tell_changed, s};
     desk_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
+        .answer_timeout_ns = (uint64_t)s->options->answer_timeout_s * 1000000000u,
         .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
         .classifier = how_to_classify(s->options),
         .patience_ns = (uint64_t)s->options->heartbeat_ms * 3000000u,

@@ -475,7 +475,7 @@ int64_t coordinator_settle(coordinator *c, uint64_t now_ns) {
         owed_forget(&c->owed, k);
         coordinator_drop_for_protocol(c, k, text);
     }
-    return owed_any(&c->owed, c->portions) ? OWED_TURN_NS / 1000 : -1;
+    return owed_rests(&c->owed, c->portions) ? -1 : OWED_TURN_NS / 1000;
 }
 
 const struct owed *coordinator_owed(const coordinator *c) {

@@ -6,6 +6,7 @@ import pathlib
 import re
 import socket
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -146,6 +147,108 @@ class OwedInTraining(TrainingCase):
         self.assertEqual(said, ["Saved", *(due.split()[0] for due in self.ANSWERS)])
         self.assertIn("the server says: its Added has not come within 1 s", self.nodes[2].said)
         self.assertNotRegex(server.said, r"portion [013] .*has not come")
+
+
+class OwedInServing(serving.ServingCase):
+    """Portion 3's node withholds one kind of answer, and gives all others and every ping."""
+
+    def start_between(self, up, *options):
+        server, _ = self.start(*options, nodes=(0, 1, 2))
+        between = Between(server.port, up)
+        self.addCleanup(between.close)
+        node = self.fleet.node(3, between.port, self.made.split, self.made.state(3))
+        return server, node
+
+    def node_3(self, server):
+        return call(server, "GET", "/v1/nodes")[1]["nodes"][3]
+
+    def wait_for_state(self, server, state):
+        wait_until(lambda: self.node_3(server)["state"] == state, f"node 3 to be {state}", explain=self.fleet.explain)
+
+    def status(self, server):
+        return subprocess.run([f.binary("fewbit"), "status", "--server", f"http://127.0.0.1:{server.http}"],
+                              env=f.environment(), capture_output=True, text=True, timeout=f.PATIENCE)
+
+    def test_requests_do_not_wait_for_a_node_that_is_silent(self):
+        """The first one does; then it is left out, said so, asked now and then, and back as soon as it answers."""
+        withholds = threading.Event()
+        server, _ = self.start_between(lambda kind, *_: kind != plain_node.ANSWER or not withholds.is_set(),
+                                       "--deadline", 1000, "--answer-timeout", 60)
+        self.wait_ready(server, PORTIONS)
+        self.assert_same(self.classify(server, 0), 0)
+        withholds.set()
+        self.assertGreater(self.classify(server, 1)["ms"], 900)
+        self.assertEqual(call(server, "GET", "/readyz")[0], 503)
+        for index in range(20):
+            answer = self.classify(server, index)
+            self.assert_degraded(answer, index, {3})
+            self.assertLess(answer["ms"], 500)
+        shown = self.node_3(server)
+        self.assertEqual((shown["state"], shown["owes"], shown["timeouts"]), ("silent", "Answer", 1))
+        self.assertGreater(shown["owed_seconds"], 0.9)
+        self.assertGreater(shown["answered_seconds"], 0.9)
+        m = metrics(server)
+        self.assertGreater(m['fewbit_node_owed_seconds{portion="3"}'], 0.9)
+        self.assertGreater(m['fewbit_node_answered_seconds{portion="3"}'], 0.9)
+        self.assertEqual((m["fewbit_nodes_ready"], m['fewbit_node_ready{portion="3"}']), (3, 0))
+        self.assertEqual(m['fewbit_node_timeouts_total{portion="3"}'], 1)
+        self.assertEqual(m['fewbit_node_owed_seconds{portion="0"}'], 0)
+        said = self.status(server)
+        self.assertEqual(said.returncode, 7)
+        self.assertRegex(said.stderr, r"3 of 4 nodes are; slowest: portion 3 \(node-3\) owes Answer for \d+\.\d s\n")
+        withholds.clear()
+        self.wait_ready(server, PORTIONS)
+        for index in range(5):
+            self.assert_same(self.classify(server, index), index)
+        self.assertEqual(self.status(server).returncode, 0)
+        for line in ("has not answered within 1 s and is left out until it does; 3 of 4", "answers again; 4 of 4"):
+            self.assertEqual(server.said.count(f"portion 3 {line}"), 1, server.said)
+        self.assertEqual(server.said.count("is gone"), 0)
+
+    def test_a_slow_node_is_not_touched(self):
+        def up(kind, *_):
+            time.sleep(0.2 if kind in (plain_node.READY, plain_node.ANSWER) else 0)
+            return True
+        server, _ = self.start_between(up, "--deadline", 1000, "--answer-timeout", 1)
+        self.wait_ready(server, PORTIONS)
+        for index in range(4):
+            self.assert_same(self.classify(server, index), index)
+        self.assertEqual(self.node_3(server)["timeouts"], 0)
+
+    def test_who_withholds_an_answer_for_too_long_is_dropped(self):
+        other, states = self.folder / "other", self.folder / "states"
+        self.fleet.train_local(f.write_experiment(self.folder / "other.yaml", training__seed=2, training__epochs=1),
+                               self.made.split, other)
+        for run in (self.made.run, other):
+            shutil.copytree(run / "nodes", states, dirs_exist_ok=True)
+        for kind, name in ((plain_node.READY, "Ready"), (plain_node.ANSWER, "Answer"), (plain_node.PREPARED, "Prepared")):
+            with self.subTest(name):
+                withholds = threading.Event()
+                withholds.set()
+
+                def up(got, fields, connection, kind=kind):
+                    return got != kind or not withholds.is_set()
+                run = self.folder / name
+                run.symlink_to(self.made.run)
+                server = self.fleet.serve(run, "--results", "none", "--deadline", 300, "--answer-timeout", 1)
+                others = [self.node(server, k, state=states / f"node-{k}") for k in range(3)]
+                between = Between(server.port, up)
+                node = self.fleet.node(3, between.port, self.made.split, states / "node-3")
+                self.wait_ready(server, PORTIONS - (name == "Ready"))
+                if name == "Answer":
+                    self.classify(server, 0)
+                elif name == "Prepared":
+                    run.unlink()
+                    run.symlink_to(other)
+                    server.signal(signal.SIGHUP)
+                server.wait_for(rf"portion 3 is dropped: its {name} has not come within 1 s \(--answer-timeout\)")
+                self.assertNotRegex(server.said, "portion [012] is (dropped|gone)")
+                node.wait_for(f"the server says: its {name} has not come within 1 s")
+                withholds.clear()
+                self.wait_ready(server, PORTIONS)
+                between.close()
+                for program in (node, *others, server):
+                    program.close()
 
 
 class BadInTraining(TrainingCase):

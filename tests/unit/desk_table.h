@@ -305,6 +305,19 @@ static inline void reply(table *t, uint32_t portion, uint64_t id, uint8_t code, 
     reply_of(t, STEP, portion, id, code, now_ns);
 }
 
+/* Answers the probes among what was told last. */
+static inline uint32_t answer_probes(table *t, uint64_t now_ns) {
+    uint32_t count = 0;
+    for (size_t back = 0; back < PORTIONS && back < t->tell_count; back++) {
+        const told *one = last_told(t, back);
+        if (one->type == MESSAGE_REQUEST && one->number >= 1 << 21) {
+            reply(t, one->portion, one->number, 0, now_ns);
+            count++;
+        }
+    }
+    return count;
+}
+
 /* A live request for a sample whose element i is (i + request) % 251; returns the id that the nodes were given. */
 static inline uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
     uint8_t sample[PORTIONS * ELEMENTS];

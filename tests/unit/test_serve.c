@@ -443,6 +443,7 @@ static void requests_over_the_limit_are_told(void **state) {
     for (uint64_t request = 0; request <= LIMIT; request++) {
         assert_int_equal(t->answered[request], 1);
     }
+    answer_probes(t, deadline_ns);
     uint64_t id = ask(t, LIMIT + 1, deadline_ns);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         reply(t, k, id, 1, deadline_ns);
@@ -481,6 +482,7 @@ static void late_codes_cost_no_other_request(void **state) {
     join(t, 0);
     uint64_t late = ask(t, 0, 0);
     desk_settle(t->desk, deadline_ns);
+    answer_probes(t, deadline_ns);
     for (uint64_t request = 1; request <= LIMIT; request++) {
         uint64_t id = ask(t, request, deadline_ns);
         if (request == LIMIT) {

@@ -1,0 +1,123 @@
+#include "decoder_server/serve/answering.h"
+
+#include "base/log_limit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A probe without an answer is followed by the next one after the deadline, but not before that. A deadline that was
+ * noticed later than LATE_NS says more about the server than about a node. */
+enum { SURPLUS_MAX = 64 };
+static const uint64_t probe_pause_ns = 1000000000, late_ns = 250000000;
+
+void answering_count(desk *d) {
+    d->ready_nodes = 0;
+    for (uint32_t k = 0; k < d->portions; k++) {
+        d->ready_nodes += answering_takes_part(d, k);
+    }
+    d->host.ready(d->host.context, d->ready_nodes);
+}
+
+void answering_asked(desk *d, uint32_t portion) {
+    d->unanswered[portion]++;
+    owed_begin(&d->owed, portion, MESSAGE_ANSWER);
+}
+
+static void go_silent(desk *d, uint32_t portion, uint64_t now_ns) {
+    d->is_silent[portion] = true;
+    d->probes[portion].is_out = false;
+    d->owed.nodes[portion].timeouts++;
+    answering_count(d);
+    log_limited(LOG_WARN, portion + 1,
+                "portion %u has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
+                portion, (double)d->deadline_ns * 1e-9, d->ready_nodes, d->portions);
+    desk_forgo(d, portion, now_ns);
+}
+
+static void take_part_again(desk *d, uint32_t portion) {
+    d->is_silent[portion] = false;
+    answering_count(d);
+    log_limited(LOG_INFO, portion + 1, "portion %u answers again; %u of %u nodes are ready", portion, d->ready_nodes,
+                d->portions);
+}
+
+/* Whether a round of bits is overdue. */
+static bool owes_added(const desk *d, uint32_t portion) {
+    const owed_node *n = &d->owed.nodes[portion];
+    return n->types >> MESSAGE_ADDED & 1 && d->owed.now_ns - n->since_ns[MESSAGE_ADDED] > d->deadline_ns;
+}
+
+bool answering_take(desk *d, uint32_t portion, uint64_t id, bool *is_probe, uint64_t now_ns) {
+    *is_probe = id >= REQUESTS;
+    if (d->unanswered[portion] == 0) {
+        return ++d->surplus[portion] <= SURPLUS_MAX;
+    }
+    owed_answered(&d->owed, portion, MESSAGE_ANSWER, --d->unanswered[portion] > 0);
+    probe *p = &d->probes[portion];
+    if (d->is_silent[portion] && p->is_out && p->id == id) {
+        p->is_out = false;
+        if (now_ns - p->sent_ns <= d->deadline_ns && !owes_added(d, portion)) {
+            take_part_again(d, portion);
+        }
+    }
+    return true;
+}
+
+void answering_expired(desk *d, uint64_t missing, uint64_t opened_ns, uint64_t now_ns) {
+    for (uint32_t k = 0; k < d->portions && now_ns < opened_ns + d->deadline_ns + late_ns; k++) {
+        if (missing >> k & 1 && answering_takes_part(d, k)) {
+            go_silent(d, k, now_ns);
+        }
+    }
+}
+
+void answering_left(desk *d, uint32_t portion) {
+    d->is_silent[portion] = false;
+    d->unanswered[portion] = d->surplus[portion] = 0;
+    owed_forget(&d->owed, portion);
+}
+
+static void send_probe(desk *d, uint32_t portion, uint64_t now_ns) {
+    Fewbit__Request request = FEWBIT__REQUEST__INIT;
+    d->probes[portion] = (probe){.is_out = true, .id = REQUESTS + d->probe_count++, .sent_ns = now_ns};
+    memset(d->portion, 0, split_portion_elements(&d->split));
+    request.id = d->probes[portion].id;
+    request.portion = (ProtobufCBinaryData){split_portion_elements(&d->split), d->portion};
+    d->host.tell(d->host.context, portion, MESSAGE_REQUEST, &request.base);
+    answering_asked(d, portion);
+}
+
+/* Whether a node was dropped. */
+static bool drop_if_overdue(desk *d, uint32_t portion, uint64_t now_ns) {
+    message_type answer;
+    uint64_t owed_ns;
+    if (!owed_for_ns(&d->owed, portion, &owed_ns, &answer) || owed_ns < d->answer_timeout_ns) {
+        return false;
+    }
+    char text[128];
+    snprintf(text, sizeof text, "its %s has not come within %.3g s (--answer-timeout)", message_name((uint8_t)answer),
+             (double)d->answer_timeout_ns * 1e-9);
+    d->owed.nodes[portion].timeouts++;
+    owed_forget(&d->owed, portion);
+    d->probes[portion] = (probe){.is_out = true, .sent_ns = now_ns}; /* none while its link closes */
+    d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, text);
+    return true;
+}
+
+uint64_t answering_settle(desk *d, uint64_t now_ns) {
+    uint64_t pause_ns = d->deadline_ns > probe_pause_ns ? d->deadline_ns : probe_pause_ns;
+    owed_read_clock(&d->owed, now_ns);
+    for (uint32_t k = 0; k < d->portions; k++) {
+        if (drop_if_overdue(d, k, now_ns)) {
+            continue;
+        }
+        if (answering_takes_part(d, k) && owes_added(d, k)) {
+            go_silent(d, k, now_ns);
+        }
+        const probe *p = &d->probes[k];
+        if (d->is_silent[k] && (!p->is_out || now_ns - p->sent_ns >= pause_ns)) {
+            send_probe(d, k, now_ns);
+        }
+    }
+    return owed_rests(&d->owed, d->portions) ? UINT64_MAX : now_ns + OWED_TURN_NS;
+}

@@ -1,0 +1,295 @@
+/* Every answer that is owed has a time: who is left out of serving, how it comes back, who is dropped, and that nobody
+ * is blamed for what the server itself did not do in time. */
+#include "decoder_server/owed.h"
+#include "desk_table.h"
+
+static const uint64_t second_ns = 1000000000, timeout_ns = 5000000000, tick_ns = 100000000;
+
+static int set_timed_table(void **state) {
+    const desk_options options = {
+        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .classifier = every_path};
+    return set_table_with(state, &options);
+}
+
+static int set_asking_table(void **state) {
+    const desk_options options = {
+        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .classifier = every_path, .sure = 1};
+    return set_table_with(state, &options);
+}
+
+/* Time passes as for a server that does its work. */
+static void pass(table *t, uint64_t *now_ns, uint64_t for_ns) {
+    for (uint64_t until_ns = *now_ns + for_ns; *now_ns < until_ns;) {
+        *now_ns += tick_ns;
+        desk_settle(t->desk, *now_ns);
+    }
+}
+
+static const report_node *node_of(table *t, uint32_t portion) {
+    static report r;
+    memset(&r, 0, sizeof r);
+    desk_report(t->desk, &r);
+    assert_int_equal(r.ready, t->ready);
+    return &r.nodes[portion];
+}
+
+static void reply_but(table *t, uint32_t silent, uint64_t id, uint64_t now_ns) {
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        if (k != silent) {
+            reply(t, k, id, 3, now_ns);
+        }
+    }
+    desk_settle(t->desk, now_ns);
+}
+
+/* One node says nothing: the first request waits for it, no other does, until it answers a probe in time. */
+static void a_silent_node_is_waited_for_once(void **state) {
+    table *t = *state;
+    uint64_t now_ns = second_ns;
+    for (uint32_t silent = 0; silent < PORTIONS; silent++) {
+        for (uint32_t k = 0; k < PORTIONS && silent > 0; k++) {
+            desk_left(t->desk, k, now_ns);
+        }
+        join_all(t);
+        uint32_t answers = t->answers;
+        reply_but(t, silent, ask(t, 10 * silent, now_ns), now_ns);
+        assert_int_equal(t->answers, answers);
+        assert_false(node_of(t, silent)->is_silent);
+        pass(t, &now_ns, deadline_ns);
+        assert_int_equal(t->answers, answers + 1);
+        assert_true(t->last.degraded);
+        assert_int_equal(t->ready, PORTIONS - 1);
+        assert_true(node_of(t, silent)->is_silent);
+        assert_false(node_of(t, silent)->is_ready);
+        assert_string_equal(node_of(t, silent)->owes, "Answer");
+        assert_int_equal(node_of(t, silent)->timeouts, 1);
+        for (uint64_t more = 1; more < 9; more++) {
+            reply_but(t, silent, ask(t, 10 * silent + more, now_ns), now_ns);
+            assert_int_equal(t->answers, answers + 1 + more); /* at once */
+            assert_int_equal(t->last.have, 15 & ~(1u << silent));
+            assert_true(t->last.degraded);
+        }
+        size_t told_before = t->tell_count;
+        pass(t, &now_ns, deadline_ns); /* a probe for each deadline, no more */
+        assert_int_equal(t->tell_count, told_before + 1);
+        assert_int_equal(last_told(t, 0)->portion, silent);
+        assert_int_equal(answer_probes(t, now_ns), 1);
+        assert_int_equal(t->ready, PORTIONS);
+        assert_true(node_of(t, silent)->is_ready);
+        assert_true(node_of(t, silent)->answered_seconds >= 0);
+        uint64_t id = ask(t, 10 * silent + 9, now_ns);
+        for (uint32_t k = 0; k < PORTIONS; k++) {
+            reply(t, k, id, 3, now_ns);
+        }
+        desk_settle(t->desk, now_ns);
+        assert_false(t->last.degraded);
+    }
+    assert_int_equal(t->drops, 0);
+}
+
+static void a_probe_answered_too_late_does_not_count(void **state) {
+    table *t = *state;
+    uint64_t now_ns = second_ns;
+    join_all(t);
+    uint64_t first = ask(t, 0, now_ns);
+    reply_but(t, 2, first, now_ns);
+    pass(t, &now_ns, deadline_ns);
+    const told probe = *last_told(t, 0);
+    assert_int_equal(probe.portion, 2);
+    reply(t, 2, first, 3, now_ns); /* late itself */
+    assert_int_equal(t->ready, PORTIONS - 1);
+    pass(t, &now_ns, deadline_ns + tick_ns);
+    reply(t, 2, probe.number, 3, now_ns);
+    assert_int_equal(t->ready, PORTIONS - 1);
+    desk_settle(t->desk, now_ns);
+    pass(t, &now_ns, deadline_ns / 2);
+    assert_true(last_told(t, 0)->number > probe.number); /* the next one */
+    reply(t, 2, last_told(t, 0)->number, 3, now_ns);
+    assert_int_equal(t->ready, PORTIONS);
+    assert_int_equal(t->drops, 0);
+}
+
+static void where_all_are_silent_it_is_said_at_once(void **state) {
+    table *t = *state;
+    uint64_t now_ns = second_ns;
+    join_all(t);
+    ask(t, 0, now_ns);
+    pass(t, &now_ns, deadline_ns);
+    assert_int_equal(t->last.outcome, ANSWER_NO_CODES);
+    ask(t, 1, now_ns);
+    assert_int_equal(t->answered[1], 1);
+    assert_int_equal(t->last.outcome, ANSWER_NO_NODES);
+    assert_int_equal(t->ready, 0);
+}
+
+/* The server stood still for a while: the answers lie unread. */
+static void nobody_is_blamed_for_the_servers_own_pause(void **state) {
+    table *t = *state;
+    uint64_t now_ns = second_ns;
+    join_all(t);
+    ask(t, 0, now_ns);
+    now_ns += 20 * timeout_ns;
+    desk_settle(t->desk, now_ns);
+    assert_int_equal(t->answered[0], 1);
+    assert_int_equal(t->ready, PORTIONS);
+    assert_int_equal(t->drops, 0);
+}
+
+/* What is owed, and how it comes to that. */
+typedef struct debt {
+    const char *answer;
+    void (*begin)(table *t, uint32_t portion, uint64_t now_ns);
+} debt;
+
+static void owe_ready(table *t, uint32_t portion, uint64_t now_ns) {
+    desk_left(t->desk, portion, now_ns);
+    desk_joined(t->desk, portion);
+}
+
+static void owe_answer(table *t, uint32_t portion, uint64_t now_ns) {
+    reply_but(t, portion, ask(t, 1, now_ns), now_ns);
+}
+
+static void owe_added(table *t, uint32_t portion, uint64_t now_ns) {
+    const uint8_t bit = 1;
+    uint64_t id = ask(t, 1, now_ns);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        send(t, k, (parcel){MESSAGE_ANSWER, STEP, id, 0, 1, &bit}, now_ns);
+    }
+    desk_settle(t->desk, now_ns);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        const uint8_t bits = 5;
+        Fewbit__Added added = FEWBIT__ADDED__INIT;
+        added.round = 1;
+        added.first = id;
+        added.bits = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t)&bits};
+        const message m = {MESSAGE_ADDED, {.added = &added}};
+        if (k != portion) {
+            desk_receive(t->desk, k, &m, now_ns);
+        }
+    }
+    assert_int_equal(t->answers, 0);
+}
+
+static void each_is_dropped_once_it_is_due(table *t, const debt *d, uint32_t portion) {
+    uint64_t now_ns = second_ns;
+    join_all(t);
+    desk_settle(t->desk, now_ns);
+    d->begin(t, portion, now_ns);
+    pass(t, &now_ns, timeout_ns - tick_ns);
+    assert_int_equal(t->drops, 0);
+    assert_string_equal(node_of(t, portion)->owes, d->answer);
+    assert_true(fabs(node_of(t, portion)->owed_seconds - (double)(timeout_ns - tick_ns) * 1e-9) < 0.2);
+    pass(t, &now_ns, 2 * tick_ns);
+    assert_int_equal(t->drops, 1);
+    assert_int_equal(t->dropped_portion, portion);
+    assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_PROTOCOL);
+    assert_null(node_of(t, portion)->owes);
+    desk_left(t->desk, portion, now_ns);
+    pass(t, &now_ns, 3 * timeout_ns); /* nobody else */
+    assert_int_equal(t->drops, 1);
+    join(t, portion);
+    assert_int_equal(t->ready, PORTIONS);
+    pass(t, &now_ns, 3 * timeout_ns);
+    assert_int_equal(t->drops, 1);
+    assert_int_equal(t->ready, PORTIONS);
+}
+
+static void who_owes_for_too_long_is_dropped(void **state) {
+    static const debt debts[] = {{"Ready", owe_ready}, {"Answer", owe_answer}};
+    for (size_t i = 0; i < 2; i++) {
+        for (uint32_t portion = 0; portion < PORTIONS; portion++) {
+            assert_int_equal(set_timed_table(state), 0);
+            each_is_dropped_once_it_is_due(*state, &debts[i], portion);
+            assert_int_equal(clear_table(state), 0);
+        }
+    }
+}
+
+static void who_owes_a_round_for_too_long_is_left_out_and_dropped(void **state) {
+    for (uint32_t portion = 0; portion < PORTIONS; portion++) {
+        assert_int_equal(set_asking_table(state), 0);
+        table *t = *state;
+        uint64_t now_ns = second_ns;
+        join_all(t);
+        desk_settle(t->desk, now_ns);
+        owe_added(t, portion, now_ns);
+        assert_int_equal(node_of(t, portion)->is_ready, true);
+        assert_string_equal(node_of(t, portion)->owes, "Added");
+        pass(t, &now_ns, deadline_ns + 2 * tick_ns);
+        assert_int_equal(t->answers, 1);
+        assert_true(node_of(t, portion)->is_silent);
+        assert_int_equal(answer_probes(t, now_ns), 1); /* that alone is not enough */
+        assert_int_equal(t->ready, PORTIONS - 1);
+        pass(t, &now_ns, timeout_ns);
+        assert_int_equal(t->drops, 1);
+        assert_int_equal(t->dropped_portion, portion);
+        assert_int_equal(clear_table(state), 0);
+    }
+}
+
+static void nobody_answers_much_more_than_was_asked(void **state) {
+    table *t = *state;
+    join_all(t);
+    uint64_t id = ask(t, 0, 0);
+    for (uint64_t i = 0; i < 1 + 64; i++) {
+        reply(t, 1, id + i, 3, 0); /* a few are late, or a mistake */
+    }
+    assert_int_equal(t->drops, 0);
+    reply(t, 1, id, 3, 0);
+    assert_int_equal(t->drops, 1);
+    assert_int_equal(t->dropped_portion, 1);
+    assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_PROTOCOL);
+}
+
+/* The clock of what is owed: it passes as it is read, by at most a step, and not at all while nothing is owed. */
+static void the_clock_runs_while_it_is_read(void **state) {
+    (void)state;
+    static owed o;
+    uint64_t ns, now_ns = 77 * second_ns;
+    message_type answer;
+    owed_read_clock(&o, now_ns);
+    assert_true(owed_rests(&o, 2));
+    owed_read_clock(&o, now_ns += 1000 * second_ns);
+    owed_begin(&o, 1, MESSAGE_SAVED);
+    assert_false(owed_rests(&o, 2));
+    assert_true(owed_rests(&o, 1));
+    owed_rests(&o, 2);
+    for (int i = 0; i < 10; i++) {
+        owed_read_clock(&o, now_ns += second_ns / 2);
+    }
+    assert_false(owed_for_ns(&o, 0, &ns, &answer));
+    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    assert_int_equal(ns, 5 * second_ns);
+    assert_int_equal(answer, MESSAGE_SAVED);
+    owed_read_clock(&o, now_ns += 1000 * second_ns);
+    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    assert_int_equal(ns, 6 * second_ns);
+    owed_read_clock(&o, now_ns - 1); /* backwards */
+    owed_begin(&o, 1, MESSAGE_READY);
+    owed_begin(&o, 1, MESSAGE_SAVED); /* was owed already */
+    owed_read_clock(&o, now_ns += second_ns);
+    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    assert_int_equal(answer, MESSAGE_SAVED);
+    owed_answered(&o, 1, MESSAGE_SAVED, false);
+    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    assert_int_equal(answer, MESSAGE_READY);
+    owed_forget(&o, 1);
+    assert_true(owed_rests(&o, 2));
+}
+
+#define TIMED(test) cmocka_unit_test_setup_teardown(test, set_timed_table, clear_table)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TIMED(a_silent_node_is_waited_for_once),
+        TIMED(a_probe_answered_too_late_does_not_count),
+        TIMED(where_all_are_silent_it_is_said_at_once),
+        TIMED(nobody_is_blamed_for_the_servers_own_pause),
+        cmocka_unit_test(who_owes_for_too_long_is_dropped),
+        cmocka_unit_test(who_owes_a_round_for_too_long_is_left_out_and_dropped),
+        TIMED(nobody_answers_much_more_than_was_asked),
+        cmocka_unit_test(the_clock_runs_while_it_is_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
