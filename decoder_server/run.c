@@ -15,7 +15,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { MANIFEST_MAX = 64 << 20 };
+/* What is read of a manifest or a result, and so what is written; a result's keys are a little longer. */
+enum { FILE_MAX = 64 << 20, MANIFEST_MAX = 56 << 20 };
 
 static err path_in(const run *r, const char *name, char path[FILE_PATH_MAX]) {
     return file_path(path, FILE_PATH_MAX, "%s/%s", r->folder, name);
@@ -61,20 +62,34 @@ uint32_t run_encoders(const run *r) {
     return experiment_is_classifier_alone(&r->experiment) ? 0 : r->experiment.data.portions;
 }
 
-static void position_from(const json_t *j, run_position *p) {
-    p->step = (uint64_t)json_integer_value(json_object_get(j, "step"));
-    p->epoch = (uint32_t)json_integer_value(json_object_get(j, "epoch"));
-    p->batch = (uint32_t)json_integer_value(json_object_get(j, "batch"));
-    p->evaluations = (uint32_t)json_integer_value(json_object_get(j, "evaluations"));
-    p->loss_sum = json_number_value(json_object_get(j, "loss_sum"));
-    p->correct = (uint64_t)json_integer_value(json_object_get(j, "correct"));
-    p->seen = (uint64_t)json_integer_value(json_object_get(j, "seen"));
-    p->seconds = json_number_value(json_object_get(j, "seconds")); /* runs of earlier versions have none */
+static bool take_whole(const json_t *j, const char *key, uint64_t most, uint64_t *to) {
+    const json_t *value = json_object_get(j, key);
+    *to = (uint64_t)json_integer_value(value);
+    return json_is_integer(value) && json_integer_value(value) >= 0 && *to <= most;
+}
+
+static bool take_real(const json_t *j, const char *key, double *to) {
+    *to = json_number_value(json_object_get(j, key));
+    return json_is_number(json_object_get(j, key));
+}
+
+static bool position_from(const json_t *j, run_position *p) {
+    uint64_t epoch, batch, evaluations;
+    bool good = take_whole(j, "step", INT64_MAX, &p->step) && take_whole(j, "epoch", INT32_MAX, &epoch) &&
+                take_whole(j, "batch", INT32_MAX, &batch) && take_whole(j, "evaluations", INT32_MAX, &evaluations) &&
+                take_whole(j, "correct", INT64_MAX, &p->correct) && take_whole(j, "seen", INT64_MAX, &p->seen) &&
+                take_real(j, "loss_sum", &p->loss_sum) && take_real(j, "seconds", &p->seconds);
+    p->epoch = good ? (uint32_t)epoch : 0;
+    p->batch = good ? (uint32_t)batch : 0;
+    p->evaluations = good ? (uint32_t)evaluations : 0;
+    return good;
 }
 
 static err commit_from(const run *r, const char *path, const json_t *j, run_commit *c) {
     const json_t *encoders = json_object_get(j, "encoders");
-    position_from(j, &c->position);
+    if (!position_from(j, &c->position)) {
+        return err_fail(ERR_INPUT, "%s: a commit's position is missing or malformed", path);
+    }
     bool good = digest_parse(json_string_value(json_object_get(j, "head")), c->head) && json_is_array(encoders) &&
                 json_array_size(encoders) == run_encoders(r);
     for (size_t i = 0; good && i < json_array_size(encoders); i++) {
@@ -123,10 +138,14 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
     err e = commit_from(r, path, json_object_get(j, "last"), &r->last);
     r->has_commit = !e;
     const json_t *best = json_object_get(j, "best");
-    if (!e && json_is_object(best)) {
+    uint64_t evaluation = 0;
+    if (!e && best) {
         e = commit_from(r, path, best, &r->best);
+        if (!e && !take_whole(j, "best_evaluation", INT32_MAX, &evaluation)) {
+            e = err_fail(ERR_INPUT, "%s: its best_evaluation is missing or malformed", path);
+        }
         r->has_best = !e;
-        r->best_evaluation = (uint32_t)json_integer_value(json_object_get(j, "best_evaluation"));
+        r->best_evaluation = (uint32_t)evaluation;
     }
     e = e ? e : evaluations_from(r, json_object_get(j, "evaluations"));
     if (!e && (r->evaluation_count != r->last.position.evaluations ||
@@ -143,7 +162,7 @@ static err read_manifest(run *r) {
     if (e || !file_exists(path)) {
         return e;
     }
-    e = json_read(path, MANIFEST_MAX, &j);
+    e = json_read(path, FILE_MAX, &j);
     e = e ? e : manifest_from(r, path, j);
     json_decref(j);
     return e;
@@ -331,8 +350,8 @@ static bool says(const char *text, size_t length, const json_t *object) {
     return equal;
 }
 
-/* The keys of `object` need no escapes. */
-static err write_json(const run *r, const char *name, json_t *object) {
+/* The keys of `object` need no escapes. ERR_FULL: it takes more than `most` bytes. */
+static err write_json(const run *r, const char *name, json_t *object, size_t most) {
     char path[FILE_PATH_MAX], *text = NULL;
     size_t length = 0;
     err e = path_in(r, name, path);
@@ -343,6 +362,10 @@ static err write_json(const run *r, const char *name, json_t *object) {
     if (to) {
         lay_out(to, object);
         fclose(to);
+    }
+    if (text && length > most) {
+        free(text);
+        return err_fail(ERR_FULL, "%s: would have %zu bytes, more than the %zu that are read", path, length, most);
     }
     e = text && says(text, length, object) ? file_write_atomic(path, &(file_span){text, length}, 1)
                                            : err_fail(ERR_MEMORY, "%s: no memory to write it", path);
@@ -377,6 +400,30 @@ void run_prune_heads(const run *r) {
     }
 }
 
+/* A long training of many encoders tells more of them than there is room for: of the older half of the evaluations that
+ * tell any, what they say of encoders and rounds goes. false: there is nothing to go. */
+static bool forget_details(run *r) {
+    uint32_t telling = 0, forgotten = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i + 1 < r->evaluation_count && (pass == 0 || 2 * forgotten < telling); i++) {
+            run_evaluation *e = &r->evaluations[i];
+            bool is_told = (e->encoders || e->rounds) && !(r->has_best && i == r->best_evaluation);
+            telling += pass == 0 && is_told;
+            if (pass == 1 && is_told) {
+                json_decref(e->encoders);
+                json_decref(e->rounds);
+                e->encoders = e->rounds = NULL;
+                forgotten++;
+            }
+        }
+    }
+    if (forgotten > 0) {
+        log_warn("%s/manifest.json: has no room for what %u older evaluations say of encoders and rounds", r->folder,
+                 forgotten);
+    }
+    return forgotten > 0;
+}
+
 err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {
     run before = *r;
     r->last = *commit;
@@ -386,9 +433,12 @@ err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {
         r->has_best = true;
         r->best_evaluation = r->evaluation_count - 1;
     }
-    json_t *j = manifest_to(r);
-    err e = write_json(r, "manifest.json", j);
-    json_decref(j);
+    err e;
+    do {
+        json_t *j = manifest_to(r);
+        e = write_json(r, "manifest.json", j, MANIFEST_MAX);
+        json_decref(j);
+    } while (e == ERR_FULL && forget_details(r));
     if (e) {
         *r = before;
     }
@@ -433,7 +483,7 @@ void run_log(const run *r, const char *event, json_t *fields) {
 }
 
 err run_write_result(const run *r, json_t *result) {
-    return write_json(r, "result.json", result);
+    return write_json(r, "result.json", result, FILE_MAX);
 }
 
 bool run_has_result(const run *r) {

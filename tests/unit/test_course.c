@@ -82,6 +82,81 @@ static void a_period_takes_as_long_as_its_parts(void **state) {
     run_close(&r);
 }
 
+static void open_again(const char *manifest, size_t length, err wanted) {
+    run again;
+    put("run/manifest.json", manifest, length);
+    assert_int_equal(run_open(&again, in_folder("run")), wanted);
+    if (wanted) {
+        assert_told("run/manifest.json", "");
+    } else {
+        run_close(&again);
+    }
+}
+
+/* A commit's numbers are all there, whole where they count, and not below 0: none is taken for 0. */
+static void manifests_with_other_numbers(void **state) {
+    (void)state;
+    static const char *const keys[] = {"step",    "epoch", "batch",    "evaluations",
+                                       "correct", "seen",  "loss_sum", "seconds"};
+    static const char *const others[] = {"null", "\"1\"", "-1", "1.5", "[]", "9223372036854775807", NULL};
+    run r;
+    create(&r);
+    end_epoch(&r, &(run_position){0}, 10, true);
+    run_close(&r);
+    static char whole[2048], changed[4096];
+    FILE *file = fopen(in_folder("run/manifest.json"), "rb");
+    assert_non_null(file);
+    size_t length = fread(whole, 1, sizeof whole - 1, file);
+    assert_true(fclose(file) == 0 && length < sizeof whole - 1);
+    open_again(whole, length, ERR_OK);
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+        bool is_real = k >= 6, is_large = k == 0 || k == 4 || k == 5;
+        for (size_t o = 0; others[o]; o++) {
+            char key[32];
+            snprintf(key, sizeof key, "\"%s\": ", keys[k]);
+            const char *at = strstr(strstr(whole, "\"last\""), key);
+            assert_non_null(at);
+            at += strlen(key);
+            snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - whole), whole, others[o], at + strcspn(at, ",}"));
+            bool is_good = (is_real && (o == 2 || o == 3 || o == 5)) || (is_large && o == 5);
+            open_again(changed, strlen(changed), is_good ? ERR_OK : ERR_INPUT);
+        }
+    }
+}
+
+/* What a run's file has no room for goes, the oldest first, and the rest can be opened: sizes of 64 encoders of 64 bits
+ * and 3,000 evaluations. */
+static void long_trainings_can_be_opened(void **state) {
+    (void)state;
+    enum { EVALUATIONS = 40, NUMBERS = 200000 };
+    run r, again;
+    run_position at = {0};
+    create(&r);
+    for (int i = 0; i < EVALUATIONS; i++) {
+        run_evaluation score = {.encoders = json_array(), .validation = i == 3 ? 90 : 10};
+        for (int n = 0; n < NUMBERS; n++) {
+            assert_int_equal(json_array_append_new(score.encoders, json_integer(10000000 + n)), 0);
+        }
+        bool is_best;
+        char error[COURSE_ERROR_MAX] = "";
+        at.step += BATCHES;
+        at.batch = BATCHES;
+        at.seen = 1;
+        assert_int_equal(course_end_period(&r, &at, BATCHES, &score, &is_best), ERR_OK);
+        if (i == 3 || i + 1 == EVALUATIONS) {
+            course_commit(&r, &(run_commit){.position = at}, is_best, error);
+            assert_string_equal(error, "");
+        }
+    }
+    assert_int_equal(run_open(&again, in_folder("run")), ERR_OK);
+    assert_int_equal(again.evaluation_count, EVALUATIONS);
+    assert_true(again.best_evaluation == 3 && again.evaluations[3].encoders);
+    assert_non_null(again.evaluations[EVALUATIONS - 1].encoders);
+    assert_null(again.evaluations[0].encoders);
+    run_close(&again);
+    run_close(&r);
+}
+
 /* Whatever differs between the labels and the experiment, the message tells it: what is wanted is not what is there. */
 static void labels_that_do_not_fit(void **state) {
     (void)state;
@@ -112,6 +187,8 @@ static void labels_that_do_not_fit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_that_do_not_fit),
+        IN_FOLDER(manifests_with_other_numbers),
+        IN_FOLDER(long_trainings_can_be_opened),
         cmocka_unit_test_setup_teardown(the_best_is_one_that_is_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_period_takes_as_long_as_its_parts, make_folder, remove_folder),
     };
