@@ -150,7 +150,8 @@ static err check_classifier(const experiment *e, check_failure *found) {
 static err check_training(const experiment *e, check_failure *found) {
     const rule rules[] = {
         {"loss.quantization", finite_in(e->loss.quantization, 0, 1e6f), "must be from 0 to 1000000"},
-        {"optimiser.learning_rate", finite_in(e->optimiser.learning_rate, 1e-12f, 100), "must be above 0, at most 100"},
+        {"optimiser.learning_rate", e->optimiser.learning_rate > 0 && e->optimiser.learning_rate <= 100,
+         "must be above 0, at most 100"},
         {"optimiser.momentum", finite_in(e->optimiser.momentum, 0, 0.9999f), "must be from 0 to 0.9999"},
         {"optimiser.momentum", e->optimiser.kind == NN_SGD || e->optimiser.momentum == 0, "is for sgd only"},
         {"optimiser.weight_decay", finite_in(e->optimiser.weight_decay, 0, 10), "must be from 0 to 10"},

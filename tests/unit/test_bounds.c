@@ -60,7 +60,7 @@ static const axis axes[] = {
     {"optimiser",
      {"optimiser.kind: adam", "optimiser.kind: adamw\noptimiser.weight_decay: 10",
       "optimiser.kind: sgd\noptimiser.momentum: 0.9999\noptimiser.weight_decay: 10"}},
-    {"rate", {"optimiser.learning_rate: 1e-12", "optimiser.learning_rate: 0.001", "optimiser.learning_rate: 100"}},
+    {"rate", {"optimiser.learning_rate: 1e-45", "optimiser.learning_rate: 0.001", "optimiser.learning_rate: 100"}},
     {"schedule", {"optimiser.schedule: constant", "optimiser.schedule: cosine", "optimiser.schedule: one-cycle"}},
     {"every",
      {"", "training.checkpoint_every: 1\ntraining.evaluate_every: 1",

@@ -257,6 +257,7 @@ static const rule_case rules[] = {
     {{{"optimiser.learning_rate", "-0.1"}}, "key optimiser.learning_rate must be above 0, at most 100", false},
     {{{"optimiser.learning_rate", "100.001"}}, "key optimiser.learning_rate must be above 0, at most 100", false},
     {{{"optimiser.learning_rate", "100"}}, NULL, true},
+    {{{"optimiser.learning_rate", "1e-45"}}, NULL, true},
     {{{"optimiser.momentum", "-0.1"}}, "key optimiser.momentum must be from 0 to 0.9999", false},
     {{{"optimiser.momentum", "1"}}, "key optimiser.momentum must be from 0 to 0.9999", false},
     {{{"optimiser.momentum", "0.9999"}}, NULL, true},
