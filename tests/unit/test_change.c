@@ -314,20 +314,20 @@ static void a_slowed_node_is_heard(void **state) {
     table *t = *state;
     join_all(t);
     uint64_t sent = 0;
-    for (; t->pauses[true] == 0; sent += 100000) {
-        push(t, 2, sent, 100000, 0);
+    for (; t->pauses[true] == 0; sent++) {
+        push(t, 2, sent, 1, 0);
     }
     change(t, "next", NEXT);
     assert_int_equal(t->pauses[false], 1);
-    for (uint64_t end = sent + 400000; sent < end; sent += 100000) {
-        push(t, 2, sent, 100000, 0); /* more than there is room for: parked */
+    for (uint64_t end = sent + 40000; sent < end; sent += 1000) {
+        push(t, 2, sent, 1000, 0); /* more than there is room for: parked */
     }
     assert_int_equal(t->pauses[true], 1);
     all_prepared(t, NEXT);
     assert_switched(t, NEXT, sent);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        for (uint64_t first = 0; first < sent && k != 2; first += 100000) {
-            push(t, k, first, 100000, 0);
+        if (k != 2) {
+            push(t, k, 0, (uint32_t)sent, 0);
         }
     }
     while (desk_settle(t->desk, 0) == 0) {
