@@ -13,15 +13,15 @@ import re
 import shutil
 import signal
 import struct
-import subprocess
 import unittest
-import zlib
 
+import numpy as np
 from PIL import Image
 
 import fleet as f
 import serving
 from fleet import PATIENCE, PORTIONS, SIDE, wait_until
+from pictures import GREY, RGB, RGB_ALPHA, Ask, chunk, png
 from serving import RAW, post
 
 try:
@@ -90,15 +90,12 @@ canvas.toBlob(blob => {
 """
 
 
-def pictures(draw):
+def kinds_of_pictures(draw):
     """(name, file, how far a value may be off) of every kind, of the sample's size."""
     def encoded(image, kind="PNG", **how):
         out = io.BytesIO()
         image.save(out, kind, **how)
         return out.getvalue()
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     size, linear = (SIDE, SIDE), chunk(b"gAMA", struct.pack(">I", 100000))
     full = Image.frombytes("RGBA", size, draw.randbytes(4 * SIDE * SIDE))
@@ -115,18 +112,16 @@ def pictures(draw):
         yield f"{name}-turned", encoded(image, exif=turned), 0
         yield f"{name}-jpeg", encoded(image, "JPEG", quality=95, subsampling=0), JPEG_TOLERANCE
         yield f"{name}-jpeg-turned", encoded(image, "JPEG", quality=95, subsampling=0, exif=turned), JPEG_TOLERANCE
-    for colours, kind in ((1, 0), (3, 2), (4, 6)):
-        rows = b"".join(b"\0" + draw.randbytes(2 * colours * SIDE) for _ in range(SIDE))
-        header = struct.pack(">2I5B", SIDE, SIDE, 16, kind, 0, 0, 0)
-        yield f"16-bit-{kind}", (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) +
-                                chunk(b"IEND", b"")), 0
+    for colour_type, channels in ((GREY, 1), (RGB, 3), (RGB_ALPHA, 4)):
+        values = np.frombuffer(draw.randbytes(2 * channels * SIDE * SIDE), "u2").reshape(SIDE, SIDE, channels)
+        yield f"16-bit-{colour_type}", png(colour_type, 16, values), 0
 
 
 def as_the_server(body):
-    """The sample that the server makes of a picture (tests/parity/pictures.c)."""
-    asked = b"\0" + struct.pack("<4I", 1, SIDE, SIDE, len(body)) + body
-    done = subprocess.run([f.binary("tests/parity_pictures")], input=asked, stdout=subprocess.PIPE, check=True)
-    return done.stdout[8:]
+    """The sample that the server makes of a picture."""
+    ask = Ask()
+    ask.add("picture", body, (1, SIDE, SIDE))
+    return next(ask.answers())[2]
 
 
 def setUpModule():
@@ -403,7 +398,7 @@ class Serving(PageCase):
         server, _ = self.start()
         self.open(server, "nodes up")
         self.browser.execute_script(KEEP_BODIES)
-        for name, body, tolerance in pictures(random.Random(4)):
+        for name, body, tolerance in kinds_of_pictures(random.Random(4)):
             file = self.folder / f"{name}.{'jpg' if body[0] == 0xff else 'png'}"
             file.write_bytes(body)
             before = self.browser.execute_script("return window.sent.length")
