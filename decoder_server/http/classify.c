@@ -76,9 +76,10 @@ static void refuse_question(question *q, metrics_outcome outcome, const char *co
 }
 
 static void refuse_image(question *q, err e) {
-    bool is_busy = e == ERR_MEMORY;
+    bool is_busy = e == ERR_MEMORY || e == ERR_STOPPED;
     refuse_question(q, is_busy ? METRICS_BUSY : METRICS_BAD_IMAGE,
-                    is_busy            ? "busy"
+                    e == ERR_STOPPED   ? "stopping"
+                    : is_busy          ? "busy"
                     : e == ERR_REFUSED ? "unsupported_type"
                                        : "bad_image",
                     err_text());
@@ -118,17 +119,31 @@ static void settle(exchange *x) {
     }
 }
 
-/* The question's sample, or why there is none (`e`, err_text). */
-static void take_sample(question *q, err e, const uint8_t *sample) {
+static exchange *exchange_of(image_task *task) {
+    return (exchange *)((char *)task - offsetof(exchange, images));
+}
+
+static image_source image_of(image_task *task, uint32_t index) {
+    exchange *x = exchange_of(task);
+    const question *q = exchange_question(x, index);
+    return (image_source){q->type, (const uint8_t *)x->request->body.bytes.at + q->from, q->length};
+}
+
+/* A question's sample, or why there is none (`e`, err_text). */
+static void take_sample(image_task *task, uint32_t index, err e, const uint8_t *sample) {
+    exchange *x = exchange_of(task);
+    question *q = exchange_question(x, index);
     if (e) {
         refuse_image(q, e);
     } else {
-        ask_nodes(q->of->gateway, q, sample);
+        ask_nodes(x->gateway, q, sample);
     }
     if (!q->number) {
-        settle(q->of);
+        settle(x);
     }
 }
+
+const image_queue_host classify_images = {image_of, take_sample};
 
 /* The questions of a batch; false: it was refused. */
 static bool read_batch(exchange *x) {
@@ -157,9 +172,7 @@ static bool read_batch(exchange *x) {
 }
 
 void classify_ask(exchange *x) {
-    gateway *g = x->gateway;
     const http_request *r = x->request;
-    const uint8_t *body = (const uint8_t *)r->body.bytes.at;
     if (x->is_multipart) {
         if (!read_batch(x)) {
             return;
@@ -170,11 +183,7 @@ void classify_ask(exchange *x) {
         x->question_count = 1;
     }
     x->unanswered = x->question_count + 1; /* this function, too, so that no answer goes out before the end of it */
-    for (uint32_t i = 0; i < x->question_count; i++) {
-        question *q = exchange_question(x, i);
-        err e = image_read(q->type, body + q->from, q->length, &g->config.shape, g->sample);
-        take_sample(q, e, g->sample);
-    }
+    image_queue_add(x->gateway->images, &x->images, x->question_count);
     settle(x);
 }
 
@@ -212,12 +221,14 @@ void classify_answered(gateway *g, question *q, const answer *a) {
 }
 
 void classify_forget(gateway *g, exchange *x) {
+    if (g->images) {
+        image_queue_cancel(g->images, &x->images);
+    }
     for (uint32_t i = 0; i < x->question_count && x->unanswered > 0; i++) {
         question *q = exchange_question(x, i);
         if (q->number) {
             g->asked[q->number % REQUESTS_MAX] = NULL;
             g->metrics.waiting--;
-            x->unanswered--;
         }
     }
 }

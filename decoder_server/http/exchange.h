@@ -9,7 +9,7 @@
 #include "decoder_server/answer.h"
 #include "decoder_server/http/http_server.h"
 #include "decoder_server/http/identity.h"
-#include "decoder_server/http/image.h"
+#include "decoder_server/http/image_queue.h"
 #include "decoder_server/http/text.h"
 
 #include <stdbool.h>
@@ -53,8 +53,9 @@ typedef struct exchange {
     uint64_t started_ns;
     unsigned status; /* of the answer; 0 until there is one */
     bool is_multipart;
-    question first, *more; /* `more` [EXCHANGE_BATCH_MAX] for a batch, instead of `first` */
-    uint32_t question_count, unanswered;
+    question first, *more;               /* `more` [EXCHANGE_BATCH_MAX] for a batch, instead of `first` */
+    uint32_t question_count, unanswered; /* what is not read yet is unanswered too */
+    image_task images;
     text reply;
 } exchange;
 

@@ -69,7 +69,9 @@ static void free_gateway(void *context) {
     events_free(g->events);
     exchange_pool_free(&g->pool);
     text_free(&g->model);
-    free(g->sample);
+    if (g->images) {
+        image_queue_close(g->images);
+    }
     free(g);
 }
 
@@ -80,10 +82,10 @@ err gateway_new(gateway **out, uv_loop_t *loop, const gateway_config *config) {
     }
     g->config = *config;
     g->loop = loop;
-    g->sample = malloc(split_sample_elements(&config->shape));
     const http_host host = {routes_begin, routes_take, routes_refuse, on_resume, routes_end, g};
     const events_host listeners = {on_wanted, on_taken, g};
-    err e = g->sample ? page_init(&g->page) : err_fail(ERR_MEMORY, "no memory for the HTTP side");
+    err e = image_queue_new(&g->images, loop, &config->shape, &classify_images);
+    e = e ? e : page_init(&g->page);
     e = e || !config->allowed_hosts ? e : site_check_list(config->allowed_hosts);
     e = e ? e : http_server_new(&g->server, loop, config->host, config->port, &host);
     e = e ? e : events_new(&g->events, loop, &listeners, config->mode == GATEWAY_TRAINS);
@@ -104,6 +106,8 @@ uint16_t gateway_port(const gateway *g) {
 void gateway_close(gateway *g) {
     answer busy = {.outcome = ANSWER_BUSY};
     g->is_closing = true;
+    image_queue_close(g->images);
+    g->images = NULL;
     for (size_t i = 0; i < REQUESTS_MAX; i++) {
         if (g->asked[i]) {
             classify_answered(g, g->asked[i], &busy);

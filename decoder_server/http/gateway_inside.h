@@ -41,7 +41,7 @@ struct gateway {
     text model;
     page page;
     uint32_t ready_nodes, nodes;
-    uint8_t *sample;
+    image_queue *images;      /* NULL once it closes */
     uint64_t logged_ms;       /* when the next two began */
     uint32_t failures_logged; /* in this second, at level info */
     uint32_t traces_logged;   /* of requests whose caller records their trace */
@@ -66,6 +66,8 @@ void routes_reloaded(gateway *g, const char *text);
 /* classify.c: a request to POST /v1/classify, once its head and once all of it is here. Each may answer. */
 void classify_start(exchange *x);
 void classify_ask(exchange *x);
+/* Where the images of a request come from, and go. */
+extern const image_queue_host classify_images;
 /* The answer to one question. */
 void classify_answered(gateway *g, question *q, const answer *a);
 void classify_forget(gateway *g, exchange *x);

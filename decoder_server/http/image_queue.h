@@ -1,0 +1,60 @@
+/* The images of requests, read where that takes long on another thread, and handed back on the loop.
+ *
+ * A request whose pictures are small together is read at once; raw elements always are. All others wait in turn. A turn
+ * is some images of one request, then the next request has its turn, so that a batch keeps nobody waiting for long. One
+ * turn at a time is under way, with its own copy of the bytes: a request may go at any moment. */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
+#define FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
+
+#include "base/err.h"
+#include "data/split.h"
+#include "decoder_server/http/image.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum {
+    IMAGE_QUEUE_BYTES_MAX = 1 << 20,   /* of an image */
+    IMAGE_QUEUE_AT_ONCE_BYTES = 8192,  /* what is read at once has no more bytes in its pictures, */
+    IMAGE_QUEUE_AT_ONCE_PIXELS = 8192, /* and no more pixels */
+    IMAGE_QUEUE_TURN_IMAGES = 64,
+    IMAGE_QUEUE_TURN_BYTES = 64 * 1024, /* of images, and of samples; a larger image has a turn of its own */
+};
+
+typedef struct image_queue image_queue;
+
+typedef struct image_source {
+    image_type type;
+    const uint8_t *bytes;
+    size_t length;
+} image_source;
+
+/* The images of one request; it lives in the request. */
+typedef struct image_task {
+    struct image_task *next; /* that waits */
+    uint32_t read, count;
+    bool is_waiting;
+} image_task;
+
+typedef struct image_queue_host {
+    /* An image of a task; good until the call that asked for it returns. */
+    image_source (*source)(image_task *task, uint32_t index);
+    /* An image was read, or was not (err_text() says why; ERR_STOPPED: the queue was closed before). In order, each
+     * once. The task may be cancelled in here, and with its last image its memory may go. */
+    void (*on_image)(image_task *task, uint32_t index, err e, const uint8_t *sample);
+} image_queue_host;
+
+err image_queue_new(image_queue **q, uv_loop_t *loop, const split *shape, const image_queue_host *host);
+
+/* All images of a task, now or later. */
+void image_queue_add(image_queue *q, image_task *task, uint32_t count);
+
+/* Nothing of it comes any more; its memory may go. */
+void image_queue_cancel(image_queue *q, image_task *task);
+
+/* Whatever was not read fails with ERR_STOPPED, at once. The memory goes with the loop's next turns. */
+void image_queue_close(image_queue *q);
+
+#endif
