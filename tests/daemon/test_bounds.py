@@ -90,6 +90,8 @@ class Bounds(f.FleetCase):
         for i in range(3):
             self.ask(random.Random(i).randbytes(3072), portions, BITS, 100)
         self.look(portions)
+        said = json.loads(self.fewbit("bench", "serve", "--server", self.url, "--seconds", "1", "--rate", "50", "--json"))
+        self.assertTrue(said)
         server.signal(15)
         server.wait(0)
 
@@ -104,6 +106,8 @@ class Bounds(f.FleetCase):
             self.check_codes(line["bits"], portions, BITS)
         self.ask(bytes(784), portions, BITS, 10)
         self.look(portions)
+        images = self.folder / "source/t10k-images-idx3-ubyte"
+        self.assertIn("class", self.fewbit("classify", "--server", self.url, "--json", f"{images}:3"))
         for p in self.fleet.programs:
             if p.name.startswith("node-"):
                 p.kill()
