@@ -16,9 +16,13 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import temporary  # noqa: E402, F401: before anything is made
 import zlib
 
 import numpy as np

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -474,6 +475,68 @@ class Lines(ProcessCase):
         lines = log.read_text().splitlines()
         self.assertRegex(lines[-2], "there is nothing here to read again$")
         self.assertRegex(lines[-1], r" [1-3] lines of the log were lost before this$")
+
+
+class Leftovers(ProcessCase):
+    """A test program leaves no temporary folder and no process, however it ends."""
+
+    SUITE = """
+import sys
+sys.path.insert(0, {daemon!r})
+import fleet, tempfile, time
+started = fleet.Fleet()
+started.start("child", "sleep", 1000)
+tempfile.mkdtemp(prefix="fewbit-forgotten-")
+print("ready", flush=True)
+{end}
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.room = self.folder / "room"
+        self.room.mkdir()
+        self.environment = {**os.environ, "TMPDIR": str(self.room)}
+
+    def assert_nothing_is_left(self):
+        wait_until(lambda: not list(self.room.iterdir()), f"the end of {list(self.room.rglob('*'))}", 10)
+        wait_until(lambda: not processes_with(f"TMPDIR={self.room}"), "the end of all processes", 10)
+
+    def test_of_a_suite_with_programs(self):
+        ends = {"at its end": ("pass", None), "with an exception": ("raise ValueError", None),
+                "by os._exit": ("import os; os._exit(3)", None), "stopped": ("time.sleep(1000)", signal.SIGTERM),
+                "interrupted": ("time.sleep(1000)", signal.SIGINT), "killed": ("time.sleep(1000)", signal.SIGKILL)}
+        for name, (end, number) in ends.items():
+            with self.subTest(name):
+                text = self.SUITE.format(daemon=str(f.ROOT / "tests/daemon"), end=end)
+                suite = subprocess.Popen(["/usr/bin/python3", "-c", text], env=self.environment, stdout=subprocess.PIPE,
+                                         stderr=subprocess.DEVNULL)
+                with suite:
+                    self.assertEqual(suite.stdout.readline(), b"ready\n")
+                    if number:
+                        suite.send_signal(number)
+                self.assert_nothing_is_left()
+
+    def test_of_unit_tests(self):
+        def start(name):
+            return subprocess.Popen([f.binary(f"tests/{name}")], env=self.environment, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.DEVNULL)
+        for name in ("test_results", "test_data"):
+            self.assertEqual(start(name).wait(), 0)
+            self.assertEqual(list(self.room.iterdir()), [])
+        killed = start("test_torture")
+        wait_until(lambda: list(self.room.iterdir()), "its folder")
+        killed.kill()
+        killed.wait()
+        self.assertNotEqual(list(self.room.iterdir()), [])
+        self.assertEqual(start("test_results").wait(), 0)  # the next one removes it
+        self.assertEqual(list(self.room.iterdir()), [])
+
+    def test_make_help_lists_every_target(self):
+        makefile = (f.ROOT / "Makefile").read_text()
+        shown = subprocess.run(["make", "-C", f.ROOT, "help"], capture_output=True, check=True).stdout.decode()
+        wanted = re.findall(r"(?m)^([^\s:]+):.*## ", makefile)
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", shown), wanted)
+        self.assertIn("results-cifar10", wanted)
 
 
 if __name__ == "__main__":

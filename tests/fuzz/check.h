@@ -5,8 +5,8 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "tests/lib/temporary.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,28 +23,17 @@
         }                                                                                                              \
     } while (0)
 
-static inline int fuzz_remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
-    (void)status, (void)type, (void)place;
-    return remove(name);
-}
-
-/* rm -rf. */
-static inline void fuzz_remove(const char *path) {
-    nftw(path, fuzz_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static char fuzz_folder_path[64];
+static char fuzz_folder_path[TEMPORARY_PATH_MAX];
 
 static inline void fuzz_remove_folder(void) {
-    fuzz_remove(fuzz_folder_path);
+    temporary_remove(fuzz_folder_path);
 }
 
 /* A folder of this process, in memory where the system has such a place; gone at exit. */
 static inline const char *fuzz_folder(void) {
     if (!fuzz_folder_path[0]) {
-        const char *root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-        snprintf(fuzz_folder_path, sizeof fuzz_folder_path, "%s/fewbit-fuzz-XXXXXX", root);
-        FUZZ_CHECK(mkdtemp(fuzz_folder_path), "no temporary folder");
+        const char *root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NULL;
+        FUZZ_CHECK(temporary_make(fuzz_folder_path, root, "fewbit-fuzz"), "no temporary folder");
         atexit(fuzz_remove_folder);
     }
     return fuzz_folder_path;

@@ -106,6 +106,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
     }
     encoder_free(e);
-    fuzz_remove(state);
+    temporary_remove(state);
     return 0;
 }

@@ -192,6 +192,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_left_behind(r.id, r.has_commit);
     }
     run_close(&r);
-    fuzz_remove(fuzz_path("run"));
+    temporary_remove(fuzz_path("run"));
     return 0;
 }

@@ -28,6 +28,9 @@ import sys
 import tempfile
 import unittest
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import temporary  # noqa: E402, F401: before anything is made
+
 MISSING = [name for name in ("numpy", "torch") if importlib.util.find_spec(name) is None]
 if not MISSING:
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))

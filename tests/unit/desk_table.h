@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "bits/pack.h"
 #include "decoder_server/serve/desk.h"
+#include "tests/lib/temporary.h"
 #include "tests/unit/every_path.h"
 #include "tests/unit/some_labels.h"
 
@@ -16,7 +17,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +50,7 @@ typedef struct told {
 
 /* Everything of one test. */
 typedef struct table {
-    char folder[64], results_path[96];
+    char folder[TEMPORARY_PATH_MAX], results_path[TEMPORARY_PATH_MAX + 16];
     run run;
     results *results;
     desk *desk;
@@ -179,8 +179,7 @@ static inline int set_table_with(void **state, const desk_options *options) {
     log_set_level(LOG_NONE);
     table *t = calloc(1, sizeof *t);
     *state = t;
-    snprintf(t->folder, sizeof t->folder, "/tmp/fewbit-test-serve-XXXXXX");
-    assert_non_null(mkdtemp(t->folder));
+    assert_true(temporary_make(t->folder, NULL, "fewbit-test-serve"));
     make_run(t);
     const dataset *set;
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
@@ -196,18 +195,13 @@ static inline int set_table(void **state) {
     return set_table_with(state, &options);
 }
 
-static inline int remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
-    (void)status, (void)type, (void)place;
-    return remove(name);
-}
-
 static inline int clear_table(void **state) {
     table *t = *state;
     desk_free(t->desk);
     results_close(t->results);
     run_close(&t->run);
     nn_net_free(t->head);
-    int removed = nftw(t->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    int removed = temporary_remove(t->folder);
     free(t);
     return removed;
 }

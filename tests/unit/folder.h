@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "tests/lib/temporary.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,26 +18,17 @@
 
 #include <cmocka.h>
 #include <dirent.h>
-#include <ftw.h>
 
-static char folder[] = "/tmp/fewbit-test-XXXXXX";
-
-static int remove_entry(const char *name, const struct stat *status, int type, struct FTW *place) {
-    (void)status;
-    (void)type;
-    (void)place;
-    return remove(name);
-}
+static char folder[TEMPORARY_PATH_MAX];
 
 static inline int make_folder(void **state) {
     (void)state;
-    strcpy(folder + sizeof folder - 7, "XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
+    return temporary_make(folder, NULL, "fewbit-test") ? 0 : -1;
 }
 
 static inline int remove_folder(void **state) {
     (void)state;
-    return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return temporary_remove(folder);
 }
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)

@@ -18,7 +18,7 @@ static const char text[] = "name: tiny\n"
 
 static void create(run *r) {
     experiment e;
-    char path[128];
+    char path[TEMPORARY_PATH_MAX + 16];
     log_set_level(LOG_NONE);
     snprintf(path, sizeof path, "%s/run", folder);
     assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
