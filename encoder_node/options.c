@@ -7,7 +7,7 @@
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
 enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_INSECURE, KEY_CODING, KEY_MAX_MEMORY, KEY_MAX_STATE };
-enum { MAX_MEMORY_MIB = 4096, MAX_STATE_MIB = 4096, MIB_MAX = 1 << 24 };
+enum { MAX_MEMORY_MIB = 4096, MAX_STATE_MIB = 16384, MIB_MAX = 1 << 24 };
 
 static const struct argp_option known[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "the decoder server to connect to", 0},
@@ -18,7 +18,7 @@ static const struct argp_option known[] = {
     {"max-memory", KEY_MAX_MEMORY, "MIB", 0,
      "memory that nets and their batches may take at a time, whatever a server asks for (4096)", 0},
     {"max-state", KEY_MAX_STATE, "MIB", 0,
-     "what may lie under --state, and be written there within a minute, whatever a server asks for (4096)", 0},
+     "what may lie under --state, and be written there within a minute, whatever a server asks for (16384)", 0},
     {"push", KEY_PUSH, "SOURCE", 0,
      "while serving, push codes of this node's own samples: test (its test part), stdin (raw portions on standard "
      "input), none",

@@ -11,6 +11,7 @@
 #include "wire/link.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,9 +19,21 @@
 /* A server that said no is asked less and less; a network may be back any moment. */
 enum { BACKOFF_LOW_MS = 100, BACKOFF_AWAY_MS = 500, BACKOFF_REFUSED_MS = 5000 };
 
+enum { HEAVY_MAX = 16 }; /* heavy frames that wait; an honest server has two under way */
+
 /* Records between the two threads. `about` is the number of the connection, so that nothing meant for a connection
  * that is gone reaches the next one. */
-enum { MAIL_UP = 1, MAIL_DOWN, MAIL_FRAME, MAIL_PORTIONS, MAIL_SEND, MAIL_HEARTBEAT, MAIL_RECONNECT, MAIL_END };
+enum {
+    MAIL_UP = 1,
+    MAIL_DOWN,
+    MAIL_FRAME,
+    MAIL_PORTIONS,
+    MAIL_SEND,
+    MAIL_HEARTBEAT,
+    MAIL_RECONNECT,
+    MAIL_END,
+    MAIL_ROOM
+};
 
 typedef struct end_note {
     err code;
@@ -37,6 +50,11 @@ typedef struct session {
     wire_link *link; /* NULL between connections */
     worker *worker;
     uint64_t connection;
+    _Atomic uint64_t up; /* the connection that is up; 0: none. The worker looks at it */
+    /* Frames that a whole net has to work on: handed to the worker, and done with. */
+    unsigned heavy_posted;
+    atomic_uint heavy_done;
+    atomic_bool is_too_heavy; /* the link waits for the worker to be done with one */
     bool has_signals, ending;
     char why_down[256]; /* why there is no good connection now; the server's own words where it gave some */
     char told[256];     /* the reason logged last; "" since the last good connection */
@@ -102,6 +120,26 @@ static void receive_frame(session *s, const mail *m) {
     }
 }
 
+/* Whether a frame costs as much as the net is large, however short it is. */
+static bool is_heavy(uint8_t type) {
+    return type == MESSAGE_BATCH || type == MESSAGE_GRADIENTS || type == MESSAGE_RESTORE || type == MESSAGE_SAVE ||
+           type == MESSAGE_PREPARE;
+}
+
+static void count_heavy(session *s) {
+    s->heavy_done++;
+    if (atomic_exchange(&s->is_too_heavy, false)) {
+        worker_reply(s->worker, MAIL_ROOM, s->current, NULL, 0);
+    }
+}
+
+/* Whether there is anything to do about a frame: nobody waits for answers on a connection that is gone, and a server
+ * may have left hours of work behind. */
+static bool matters(const session *s, const mail *m) {
+    return m->about == s->current &&
+           (s->up == m->about || m->bytes[3] == MESSAGE_COMMITTED || m->bytes[3] == MESSAGE_REFUSAL);
+}
+
 static void receive(void *role, const mail *m) {
     session *s = role;
     if (s->ended || interrupt_asked()) {
@@ -117,8 +155,11 @@ static void receive(void *role, const mail *m) {
         encoder_disconnected(s->encoder);
         break;
     case MAIL_FRAME:
-        if (m->about == s->current) {
+        if (matters(s, m)) {
             receive_frame(s, m);
+        }
+        if (is_heavy(m->bytes[3])) {
+            count_heavy(s);
         }
         break;
     default: /* MAIL_PORTIONS only wakes the worker */
@@ -241,7 +282,17 @@ static void on_up(void *context, wire_link *l) {
     session *s = context;
     log_debug("connected to %s", link_address(l));
     link_set_limit(l, FRAME_PAYLOAD_MAX);
+    s->up = s->connection;
     worker_post(s->worker, MAIL_UP, s->connection, NULL, 0);
+}
+
+/* A server that asks for more than it could have use for is read no further until some of it is done. */
+static bool is_too_heavy(session *s) {
+    if (s->heavy_posted - s->heavy_done < HEAVY_MAX) {
+        return false;
+    }
+    s->is_too_heavy = true;
+    return s->heavy_posted - s->heavy_done >= HEAVY_MAX; /* one may have been done just before */
 }
 
 static void on_frame(void *context, wire_link *l, const frame *f) {
@@ -249,7 +300,10 @@ static void on_frame(void *context, wire_link *l, const frame *f) {
     if (worker_post_in_turn(s->worker, MAIL_FRAME, s->connection, f->payload - FRAME_HEADER,
                             FRAME_HEADER + f->length)) {
         link_close(l, err_text());
-    } else if (worker_is_behind(s->worker)) {
+        return;
+    }
+    s->heavy_posted += is_heavy(f->type);
+    if (worker_is_behind(s->worker) || is_too_heavy(s)) {
         link_pause(l);
     }
 }
@@ -264,6 +318,7 @@ static void on_caught_up(void *loop_side) {
 static void on_down(void *context, wire_link *l, const char *reason) {
     session *s = context;
     s->link = NULL;
+    s->up = 0;
     mark_away(s);
     worker_release(s->worker);
     if (s->ending) {
@@ -302,6 +357,10 @@ static void deliver(void *loop_side, const mail *m) {
     }
     if (m->about == s->connection && m->kind == MAIL_RECONNECT) {
         snprintf(s->why_down, sizeof s->why_down, "%s", (const char *)m->bytes);
+    }
+    if (m->kind == MAIL_ROOM) {
+        on_caught_up(s);
+        return;
     }
     if (!s->link || m->about != s->connection) {
         return;

@@ -70,10 +70,21 @@ static void on_in_low(void *context) {
     tell_loop(context, NEWS_CAUGHT_UP);
 }
 
+/* Whether so many replies wait that the worker has to wait for the loop: whoever asks for much with little, again and
+ * again, must not fill the memory between the two. */
+static bool is_ahead(worker *w) {
+    return atomic_load_explicit(&w->gathers, memory_order_relaxed) && !atomic_load(&w->stop) && mailbox_is_high(w->out);
+}
+
 static void worker_main(void *argument) {
     worker *w = argument;
     for (unsigned since_turn = 0;; since_turn++) {
         mail m;
+        if (is_ahead(w)) {
+            pass_replies(w);
+            uv_sleep(1);
+            continue;
+        }
         if (since_turn < RECORDS_A_TURN && mailbox_take(w->in, &m)) {
             if (m.kind != WAKE_UP) {
                 w->role.receive(w->role_context, &m);

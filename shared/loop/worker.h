@@ -34,7 +34,7 @@ typedef struct worker_role {
 err worker_new(worker **w, uv_loop_t *loop, const worker_role *role, void *role_context, void *loop_side);
 
 /* From here on replies wait until the role has taken what there is, so that many go to the loop at once. For roles
- * whose `receive` is quick. */
+ * whose `receive` is quick. While more than WORKER_MAIL_HIGH bytes of replies wait, no further record is taken. */
 void worker_gather(worker *w);
 
 /* Asks the thread to end after the records already in, waits for it, delivers what it left, frees. Loop's thread. */

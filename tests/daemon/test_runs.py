@@ -4,7 +4,6 @@ portions may share one."""
 import hashlib
 import os
 import pathlib
-import re
 import shutil
 import signal
 import sys

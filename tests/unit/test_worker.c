@@ -280,6 +280,26 @@ static void many_records_make_one_waking(void **state) {
     assert_in_range(b->batches, 50, 500); /* 50, but where the worker was not asleep yet */
 }
 
+/* One record asks for 5 MiB; of a hundred that wait, the next one is taken only when the loop has taken that. */
+static void a_worker_that_gathers_waits_for_its_loop(void **state) {
+    enum { ASKED = 100 };
+    bench *b = *state;
+    size_t in, out;
+    worker_gather(b->w);
+    for (uint64_t i = 0; i < ASKED; i++) {
+        assert_int_equal(worker_post(b->w, MAIL_BULK, i * BULK_REPLIES, NULL, 0), ERR_OK);
+    }
+    await_taken(b, 1);
+    for (int i = 0; i < 100; i++) { /* as long as it would have needed for all of them */
+        worker_waiting(b->w, &in, &out);
+        assert_in_range(out, 0, WORKER_MAIL_HIGH + 2 * BULK_REPLIES * BULK_BYTES);
+        usleep(1000);
+    }
+    b->expected = (uint64_t)ASKED * BULK_REPLIES;
+    run(b);
+    assert_true(b->in_order);
+}
+
 #define ON_BENCH(test) cmocka_unit_test_setup_teardown(test, open_bench, close_bench)
 
 int main(void) {
@@ -293,6 +313,7 @@ int main(void) {
         ON_BENCH(worker_tells_when_it_is_behind_and_when_it_caught_up),
         ON_BENCH(worker_tells_when_its_replies_pile_up),
         ON_BENCH(many_records_make_one_waking),
+        ON_BENCH(a_worker_that_gathers_waits_for_its_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
