@@ -415,24 +415,46 @@ class Service(serving.ServingCase):
     def test_whatever_is_posted(self):
         server, _ = self.start()
         before = int(server.status("VmRSS").split()[0])
-        bodies = [(PNG, png(GREY, 8, np.zeros((28, 28, 1), int), before=first, after=behind, data=data))
-                  for _, first, behind, data, _ in png_bombs()]
-        good = jpeg(np.zeros((28, 28), np.uint8), "L")
-        bodies += [(JPEG, good[:2] + segments + good[2:]) for _, segments, _ in jpeg_bombs()]
-        tables = png(GREY, 8, np.zeros((28, 28, 1), int), data=zlib.compress(bytes(812), 0)[:2] + empty_tables(5500))
-        parts = [tables, many_scans(28, 64), png(RGB_ALPHA, 16, np.zeros((28, 28, 4), int), True)]
-        bodies += [batch([part] * 64) for part in parts] + [batch((parts * 22)[:64])]
+        bodies, waits = costly_bodies(), []
         for i in range(self.ATTACKERS):
             self.attack(server, bodies[i:] + bodies[:i])
-        waits = []
-        while len(waits) < self.TRIES and (not waits or waits[-1] > self.WAIT_SECONDS):  # the machine may be busy too
+        limit = self.WAIT_SECONDS * (10 if f.SANITIZED else 1)
+        while len(waits) < self.TRIES and (not waits or waits[-1] > limit):  # the machine may be busy too
             waits.append(self.p99(server))
-        self.assertLess(waits[-1], self.WAIT_SECONDS, waits)
+        self.assertLess(waits[-1], limit, waits)
         refused = metric(server, 'fewbit_http_requests_total{route="/v1/classify",status="400"}')
         self.assertGreater(refused, 20)
         if not f.SANITIZED:  # which keeps what was freed
             self.assertLess(int(server.status("VmHWM").split()[0]) - before, self.MEMORY_KIB)
         self.assert_serves(server)
+        self.assert_ends_soon(server, signal.SIGTERM, 0)  # with pictures that are read, and that wait
+
+    def test_clients_that_leave(self):
+        """While their pictures are read, or wait for it."""
+        server, _ = self.start()
+        kind, body = costly_bodies()[-1]
+        head = (f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n").encode()
+        for _ in range(10):
+            for s in [socket.create_connection(("127.0.0.1", server.http)) for _ in range(8)]:
+                with s:
+                    s.sendall(head + body)
+        self.assert_serves(server)
+        kind, body = batch([f.png(image) for image in self.made.images[:64]])
+        status, answer = serving.post(server, body, kind)
+        self.assertEqual(status, 200)
+        for index, one in enumerate(answer["results"]):
+            self.assert_same(one, index)
+
+
+def costly_bodies():
+    """(content type, body), the last of them a batch."""
+    bodies = [(PNG, png(GREY, 8, np.zeros((28, 28, 1), int), before=first, after=behind, data=data))
+              for _, first, behind, data, _ in png_bombs()]
+    good = jpeg(np.zeros((28, 28), np.uint8), "L")
+    bodies += [(JPEG, good[:2] + segments + good[2:]) for _, segments, _ in jpeg_bombs()]
+    tables = png(GREY, 8, np.zeros((28, 28, 1), int), data=zlib.compress(bytes(812), 0)[:2] + empty_tables(5500))
+    parts = [tables, many_scans(28, 64), png(RGB_ALPHA, 16, np.zeros((28, 28, 4), int), True)]
+    return bodies + [batch([part] * 64) for part in parts] + [batch((parts * 22)[:64])]
 
 
 def batch(parts):
