@@ -6,6 +6,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* Links that have not said a good Hello; the rest of the places is for those that are on their way out. */
+enum { STRANGERS_MAX = GATE_LINKS_MAX / 4 * 3, STRANGERS_SHARE = 4 };
 
 typedef struct entry {
     wire_link *link; /* NULL: a free place */
@@ -13,6 +17,8 @@ typedef struct entry {
     uint64_t number;
     bool paused_by_worker;
     bool is_introduced; /* the worker knows its portions */
+    bool is_admitted;   /* has said a good Hello */
+    bool is_cut;        /* made room for another */
 } entry;
 
 struct gate {
@@ -20,10 +26,11 @@ struct gate {
     worker **worker;
     listener *listener;
     entry entries[GATE_LINKS_MAX];
-    size_t links;
+    size_t links, strangers; /* strangers: not admitted */
     uint64_t last_number;
     bool all_paused;
     uint64_t turned_away; /* once it listens no more */
+    uint64_t cut;         /* strangers that made room for others */
     uint64_t tls_failures;
     void (*closed)(void *context);
     void *closed_context;
@@ -77,8 +84,41 @@ static void on_down(void *context, wire_link *l, const char *reason) {
     worker_post(*g->worker, MAIL_DOWN, gone->number, &last, sizeof last);
     gone->link = NULL;
     g->links--;
+    g->strangers -= !gone->is_admitted;
     if (g->closed && g->links == 0) {
         g->closed(g->closed_context);
+    }
+}
+
+static bool is_neighbour(const wire_link *a, const wire_link *b) {
+    const char *one = link_address(a), *other = link_address(b);
+    const char *colon = strrchr(one, ':');
+    size_t length = colon ? (size_t)(colon - one) : 0;
+    return colon && strncmp(one, other, length) == 0 && other[length] == ':';
+}
+
+/* A stranger goes, so that a crowd of them keeps nobody out who has more to say: the oldest one, of the newcomer's own
+ * address where that has its share. */
+static void make_room(gate *g, const wire_link *newcomer) {
+    entry *oldest[2] = {NULL, NULL}; /* [1]: among neighbours */
+    size_t neighbours = 0;
+    for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+        entry *e = &g->entries[i];
+        if (!e->link || e->is_admitted || e->is_cut) {
+            continue;
+        }
+        bool is_near = is_neighbour(newcomer, e->link);
+        neighbours += is_near;
+        for (int near = 0; near <= is_near; near++) {
+            oldest[near] =
+                !oldest[near] || e->number / GATE_LINKS_MAX < oldest[near]->number / GATE_LINKS_MAX ? e : oldest[near];
+        }
+    }
+    entry *goes = oldest[neighbours >= STRANGERS_MAX / STRANGERS_SHARE];
+    if (goes) {
+        goes->is_cut = true;
+        g->cut++;
+        link_cut(goes->link, "made room for others");
     }
 }
 
@@ -86,6 +126,9 @@ static void on_accepted(void *context, wire_link *l) {
     static const link_events events = {.frame = on_frame, .down = on_down};
     gate *g = context;
     size_t place = 0;
+    if (g->strangers >= STRANGERS_MAX) {
+        make_room(g, l);
+    }
     while (place < GATE_LINKS_MAX && g->entries[place].link) {
         place++;
     }
@@ -97,6 +140,7 @@ static void on_accepted(void *context, wire_link *l) {
     g->last_number = (g->last_number / GATE_LINKS_MAX + 1) * GATE_LINKS_MAX + place;
     *to = (entry){.link = l, .gate = g, .number = g->last_number};
     g->links++;
+    g->strangers++;
     link_attach(l, &events, to);
     log_debug("%s: connected", link_address(l));
 }
@@ -137,6 +181,8 @@ bool gate_deliver(gate *g, const mail *m) {
         link_send(to->link, m->bytes, m->length);
         break;
     case MAIL_ADMIT:
+        g->strangers -= !to->is_admitted;
+        to->is_admitted = true;
         link_set_limit(to->link, FRAME_PAYLOAD_MAX);
         link_set_heartbeat(to->link, *(const uint32_t *)(const void *)m->bytes);
         break;
@@ -181,7 +227,7 @@ void gate_resume(gate *g) {
 void gate_report(gate *g, report *r) {
     r->links = g->links + (g->listener ? listener_outside(g->listener) : 0);
     r->tls_failures = g->tls_failures;
-    r->links_refused = g->listener ? listener_turned_away(g->listener) : g->turned_away;
+    r->links_refused = g->cut + (g->listener ? listener_turned_away(g->listener) : g->turned_away);
     for (uint32_t k = 0; k < r->portions; k++) {
         report_node *n = &r->nodes[k];
         const entry *e = n->connection ? entry_of(g, n->connection) : NULL;

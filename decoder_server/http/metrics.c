@@ -72,7 +72,7 @@ static void write_requests(text *t, const metrics *m, const char *const *routes,
 static void write_connections(text *t, const metrics *m, const events_counters *e) {
     one(t, "fewbit_http_connections", "gauge", "HTTP connections open now.", m->connections_open);
     one(t, "fewbit_http_connections_total", "counter", "HTTP connections that were taken.", m->connections);
-    one(t, "fewbit_http_connections_refused_total", "counter", "HTTP connections closed at once: there were too many.",
+    one(t, "fewbit_http_connections_refused_total", "counter", "HTTP connections closed: there were too many.",
         m->connections_refused);
     one(t, "fewbit_http_connections_cut_total", "counter",
         "HTTP connections closed by the server: no whole request came in time, or its body did not end.",
@@ -95,8 +95,8 @@ static void write_gauges(text *t, const report *r) {
     one(t, "fewbit_nodes", "gauge", "Nodes that this run has, one a portion.", r->portions);
     one(t, "fewbit_nodes_ready", "gauge", "Nodes that are ready.", r->ready);
     one(t, "fewbit_links", "gauge", "Connections on the nodes' port now.", r->links);
-    one(t, "fewbit_links_refused_total", "counter",
-        "Connections on the nodes' port closed at once: there were too many.", r->links_refused);
+    one(t, "fewbit_links_refused_total", "counter", "Connections on the nodes' port closed: there were too many.",
+        r->links_refused);
     one(t, "fewbit_tls_failures_total", "counter",
         "Connections on the nodes' port that failed at TLS, or spoke it where it is not spoken.", r->tls_failures);
     one(t, "fewbit_nodes_refused_total", "counter", "Connections on the nodes' port sent away with a reason.",

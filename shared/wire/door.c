@@ -16,8 +16,14 @@
  * 8,000 connections a second is the most. */
 enum { EVENTS_A_TURN = 16, ACCEPTS_A_TURN = 8, CUTS_A_TURN = 8, REST_MS = 1, TICK_MS = 200, NONE = -1 };
 
+/* Addresses are counted by their hash, those of IPv6 by their first 64 bits: an address with a share of the places pays
+ * for its next caller itself. */
+enum { HOMES = 4096, SHARE = 4 };
+
 typedef struct caller {
-    int socket;
+    int socket;             /* -1: a free place */
+    uint32_t turn;          /* how often the place was taken */
+    uint32_t home;          /* where the address is counted */
     int32_t earlier, later; /* outside, in the order they came; of a free place `later` is the next free one */
     uint64_t until_ms;
     struct sockaddr_storage address;
@@ -35,7 +41,8 @@ struct door {
     bool is_closing;
     caller *callers; /* [most] */
     int32_t first, last, free;
-    uint8_t *looked_at; /* [look_bytes] */
+    uint16_t homes[HOMES]; /* how many outside are from there */
+    uint8_t *looked_at;    /* [look_bytes] */
     door_counters counters;
 };
 
@@ -53,11 +60,22 @@ static void free_door(door *d) {
 
 /* Callers. */
 
-static int32_t take_place(door *d) {
+static uint32_t home_of(const struct sockaddr_storage *address) {
+    uint64_t key = 0;
+    if (address->ss_family == AF_INET6) {
+        memcpy(&key, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, sizeof key);
+    } else {
+        key = ((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr;
+    }
+    return (uint32_t)(key * 0x9e3779b97f4a7c15 >> 32) % HOMES;
+}
+
+static int32_t take_place(door *d, uint32_t home) {
     int32_t at = d->free;
     caller *c = &d->callers[at];
     d->free = c->later;
-    *c = (caller){.earlier = d->last, .later = NONE, .address_length = sizeof c->address};
+    *c = (caller){.turn = c->turn + 1, .home = home, .earlier = d->last, .later = NONE};
+    d->homes[home]++;
     *(d->last == NONE ? &d->first : &d->callers[d->last].later) = at;
     d->last = at;
     d->counters.outside++;
@@ -68,6 +86,8 @@ static void give_back(door *d, int32_t at) {
     caller *c = &d->callers[at];
     *(c->earlier == NONE ? &d->first : &d->callers[c->earlier].later) = c->later;
     *(c->later == NONE ? &d->last : &d->callers[c->later].earlier) = c->earlier;
+    d->homes[c->home]--;
+    c->socket = NONE;
     c->later = d->free;
     d->free = at;
     d->counters.outside--;
@@ -76,6 +96,20 @@ static void give_back(door *d, int32_t at) {
 static void send_away(door *d, int32_t at) {
     close(d->callers[at].socket); /* the epoll forgets it by itself */
     give_back(d, at);
+}
+
+/* Of those outside one goes, whoever has been there for longest: of the newcomer's own address where that has its
+ * share, else of all. False: there is nobody outside. */
+static bool make_room(door *d, uint32_t home) {
+    bool has_share = d->homes[home] >= d->config.most / SHARE && d->homes[home] > 0;
+    int32_t at = d->first;
+    while (has_share && d->callers[at].home != home) {
+        at = d->callers[at].later;
+    }
+    if (at != NONE) {
+        send_away(d, at);
+    }
+    return at != NONE;
 }
 
 static void let_in(door *d, int32_t at, size_t length) {
@@ -88,7 +122,12 @@ static void let_in(door *d, int32_t at, size_t length) {
     d->config.enter(d->config.context, &in_person);
 }
 
-static void look_at(door *d, int32_t at, bool has_ended) {
+/* `whom`: place and turn. */
+static void look_at(door *d, uint64_t whom, bool has_ended) {
+    int32_t at = (int32_t)(whom & UINT32_MAX);
+    if (d->callers[at].socket == NONE || d->callers[at].turn != whom >> 32) {
+        return; /* has made room for another in the same turn of the loop */
+    }
     ssize_t length = recv(d->callers[at].socket, d->looked_at, d->config.look_bytes, MSG_PEEK);
     if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
@@ -123,12 +162,15 @@ static bool take_one(door *d) {
         }
         return errno == ECONNABORTED || errno == EINTR;
     }
+    uint32_t home = home_of(&address);
     if (d->counters.outside + d->counters.inside >= d->config.most) {
         d->counters.turned_away++;
-        close(fd);
-        return true;
+        if (!make_room(d, home)) {
+            close(fd);
+            return true;
+        }
     }
-    int32_t at = take_place(d);
+    int32_t at = take_place(d, home);
     caller *c = &d->callers[at];
     c->socket = fd;
     c->address = address;
@@ -140,7 +182,8 @@ static bool take_one(door *d) {
         return true;
     }
     /* At the edge: one that drips is looked at once for what has come, not for as long as it is there. */
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = (uint64_t)at};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = (uint64_t)c->turn << 32 | (uint32_t)at};
     if (epoll_ctl(d->watched, EPOLL_CTL_ADD, fd, &event) != 0) {
         send_away(d, at);
     }
@@ -161,7 +204,7 @@ static void on_poll(uv_poll_t *poll, int status, int ready) {
     int count = epoll_wait(d->watched, events, EVENTS_A_TURN, 0), taken = 0;
     for (int i = 0; i < count && !d->is_closing; i++) {
         if (events[i].data.u64 != UINT64_MAX) {
-            look_at(d, (int32_t)events[i].data.u64, (events[i].events & ~(uint32_t)EPOLLIN) != 0);
+            look_at(d, events[i].data.u64, (events[i].events & ~(uint32_t)EPOLLIN) != 0);
             continue;
         }
         while (taken < ACCEPTS_A_TURN && !d->is_closing && take_one(d)) {
@@ -223,6 +266,7 @@ static door *allocate(const door_config *config) {
     d->looked_at = malloc(config->look_bytes);
     d->first = d->last = NONE;
     for (uint32_t i = 0; d->callers && i < config->most; i++) {
+        d->callers[i].socket = NONE;
         d->callers[i].later = i + 1 < config->most ? (int32_t)i + 1 : NONE;
     }
     return d;

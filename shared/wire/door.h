@@ -26,7 +26,7 @@ typedef struct door_caller {
 typedef struct door_config {
     const char *host; /* an address, or "localhost" */
     uint16_t port;
-    uint32_t most;        /* connections, outside and inside; one more is closed at once */
+    uint32_t most;        /* connections, outside and inside; for one more the oldest outside is closed */
     uint32_t patience_ms; /* whoever has not said enough by then is closed */
     bool lets_in_at_once; /* whoever comes; until door_hear_first */
     size_t look_bytes;    /* how much is looked at; that much is enough in any case */
@@ -37,7 +37,7 @@ typedef struct door_config {
 } door_config;
 
 typedef struct door_counters {
-    uint64_t taken, turned_away; /* accepted; closed at once, since there were too many */
+    uint64_t taken, turned_away; /* let wait outside; closed since there were too many */
     uint64_t cut;                /* had not said enough in time */
     uint32_t outside, inside;    /* now */
 } door_counters;

@@ -416,6 +416,10 @@ void link_close(wire_link *l, const char *reason) {
     bytes_out(l);
 }
 
+void link_cut(wire_link *l, const char *reason) {
+    link_take_down(l, reason);
+}
+
 void link_read_meter(wire_link *l, meter *m) {
     uv_os_fd_t fd;
     if (uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0) {

@@ -49,6 +49,9 @@ size_t link_backlog(const wire_link *l);
  * is not over drops what is waiting, as one does that is not connected. */
 void link_close(wire_link *l, const char *reason);
 
+/* Ends it at once; what is waiting is lost. */
+void link_cut(wire_link *l, const char *reason);
+
 /* Stops and resumes reading: the way to slow the other side. */
 void link_pause(wire_link *l);
 void link_resume(wire_link *l);
@@ -74,10 +77,10 @@ uint64_t link_portions(const wire_link *l);
  * says what is wrong, and time alone does not mend it. */
 bool link_has_failed_tls(const wire_link *l);
 
-/* Accepting. At most `most` links at a time; one more is closed at once and counted. `accepted` gets each new link,
- * already up, with its events not yet set: it calls link_attach. With TLS its handshake is still to come, before
- * its first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it must outlive the
- * listener's links. */
+/* Accepting. At most `most` links at a time; one more is closed and counted, or who waits outside for longest.
+ * `accepted` gets each new link, already up, with its events not yet set: it calls link_attach. With TLS its handshake
+ * is still to come, before its first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it
+ * must outlive the listener's links. */
 typedef struct listener listener;
 
 err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,

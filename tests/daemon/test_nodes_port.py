@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import socket
+import ssl
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,11 @@ import unittest
 from contextlib import suppress
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import crowds
 import fleet as f
 import plain_node
 import serving
+from certificates import Authority
 from fleet import PORTIONS, events, read_json, wait_until, weights
 from serving import HandNode, call, health, metrics
 
@@ -249,6 +252,80 @@ class OwedInServing(serving.ServingCase):
                 between.close()
                 for program in (node, *others, server):
                     program.close()
+
+
+# Connects again and again to port argv[1], says argv[2] (hex), holds the last 7,000, and tells how many they were.
+FLOOD = """
+import collections, select, socket, sys
+port, words, held, count = int(sys.argv[1]), bytes.fromhex(sys.argv[2]), collections.deque(), 0
+while True:
+    stream = socket.socket()
+    stream.settimeout(10)
+    try:
+        stream.connect(("127.0.0.1", port))
+        stream.sendall(words)
+    except OSError:
+        pass
+    held.append(stream)
+    count += 1
+    if len(held) > 7000:
+        held.popleft().close()
+    if count % 100 == 0:
+        print(count, flush=True)
+"""
+
+
+class Floods(serving.ServingCase):
+    """Strangers come without end, from the node's own address: a node with good credentials is let in all the same."""
+    CAPACITY, SECONDS = 1024, 5
+
+    def setUp(self):
+        super().setUp()
+        room = crowds.many_files(8000)
+        self.assertTrue(room.__enter__())
+        self.addCleanup(room.__exit__, None, None, None)
+        self.authority = Authority(self.folder / "ca")
+
+    def credentials(self, k, tls):
+        return self.authority.node(k) if tls else ()
+
+    def let_in_during(self, tls, words):
+        server = self.serve(*(self.authority.server() if tls else ()))
+        nodes = [self.node(server, k, *self.credentials(k, tls)) for k in range(3)]
+        self.wait_ready(server, 3)
+        flood = self.fleet.start("flood", sys.executable, "-c", FLOOD, server.port, words.hex())
+
+        def count():
+            return int((flood.printed.split() or [0])[-1])
+        wait_until(lambda: metrics(server)["fewbit_links_refused_total"] > self.CAPACITY, "a flood",
+                   explain=self.fleet.explain)
+        began = time.monotonic()
+        late = self.node(server, 3, *self.credentials(3, tls))
+        self.wait_ready(server, PORTIONS)
+        took = time.monotonic() - began
+        self.assertLess(took, self.SECONDS * (4 if f.SANITIZED else 1))
+        wait_until(lambda: count() > 10 * self.CAPACITY, "a long flood", explain=self.fleet.explain)
+        self.assertTrue(flood.is_running())
+        m = metrics(server)
+        self.assertLessEqual(m["fewbit_links"], self.CAPACITY)
+        self.assert_serves(server)
+        self.assertNotIn("is gone", server.said)
+        self.assertLess(len(server.said), 50000)
+        for program in (flood, late, *nodes, server):
+            program.close()
+
+    def test_silent_ones(self):
+        self.let_in_during(True, b"")
+
+    def test_such_as_begin_to_speak(self):
+        self.let_in_during(False, b"\x20\0\0\x01\x08")
+
+    def test_such_as_begin_a_handshake(self):
+        outgoing = ssl.MemoryBIO()
+        hello = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+        with suppress(ssl.SSLWantReadError):
+            hello.do_handshake()
+        self.let_in_during(True, outgoing.read())
 
 
 class BadInTraining(TrainingCase):

@@ -144,17 +144,113 @@ static void who_takes_too_long_is_cut_off(void **state) {
 static void one_too_many_is_closed_at_once(void **state) {
     (void)state;
     open_door(2, PATIENT_MS, false);
-    int whole = call_and_say("a line\n"), silent = call();
-    await(here.count == 1 && door_count(here.door)->outside == 1);
-    int late = call();
+    int whole = call_and_say("a line\n"), other = call_and_say("a line\n");
+    await(here.count == 2);
+    int late = call_and_say("a line\n"); /* and nobody waits outside */
     await(is_over(late));
     assert_int_equal(door_count(here.door)->turned_away, 1);
     door_left(here.door);
     int next = call_and_say("a line\n");
-    await(here.count == 2);
+    await(here.count == 3);
     assert_int_equal(door_count(here.door)->turned_away, 1);
     close_door();
-    close(whole), close(silent), close(late), close(next);
+    close(whole), close(other), close(late), close(next);
+}
+
+static int call_from(uint32_t last) {
+    struct sockaddr_in from = {.sin_family = AF_INET},
+                       to = {.sin_family = AF_INET, .sin_port = htons(door_port(here.door))};
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + last);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&from, sizeof from), 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static void the_oldest_outside_makes_room(void **state) {
+    (void)state;
+    enum { CROWD = 10 * MOST };
+    int fds[CROWD];
+    open_door(MOST, PATIENT_MS, false);
+    int inside = call_and_say("a line\n");
+    await(here.count == 1);
+    for (int i = 0; i < CROWD; i++) {
+        fds[i] = call_from(1 + (uint32_t)i % 3);
+        await(door_count(here.door)->taken == 2 + (uint64_t)i);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        assert_int_equal(is_over(fds[i]), i < CROWD - (MOST - 1));
+    }
+    assert_int_equal(door_count(here.door)->turned_away, CROWD - (MOST - 1));
+    assert_false(is_over(inside));
+    int whole = call_and_say("a line\n"); /* comes in though all is full */
+    await(here.count == 2);
+    close_door();
+    for (int i = 0; i < CROWD; i++) {
+        close(fds[i]);
+    }
+    close(inside), close(whole);
+}
+
+static void a_crowd_from_one_address_keeps_out_nobody_else(void **state) {
+    (void)state;
+    enum { FEW = MOST / 4 - 1, CROWD = 10 * MOST };
+    int few[FEW], fds[CROWD];
+    open_door(MOST, PATIENT_MS, false);
+    for (int i = 0; i < FEW; i++) {
+        few[i] = call_from(5);
+    }
+    await(door_count(here.door)->outside == FEW);
+    for (int i = 0; i < CROWD; i++) {
+        fds[i] = call_from(6);
+        await(door_count(here.door)->taken == FEW + 1 + (uint64_t)i);
+    }
+    for (int i = 0; i < FEW; i++) {
+        assert_false(is_over(few[i]));
+        assert_int_equal(send(few[i], "a line\n", 7, 0), 7);
+    }
+    await(here.count == FEW);
+    close_door();
+    for (int i = 0; i < CROWD; i++) {
+        close(fds[i]);
+    }
+    for (int i = 0; i < FEW; i++) {
+        close(few[i]);
+    }
+}
+
+/* Callers that say something, go and come at once, so that one makes room whose word is under way. */
+static void a_crowd_in_motion_is_counted_right(void **state) {
+    (void)state;
+    enum { CROWD = 2000, HELD = 100 };
+    int fds[HELD];
+    uint32_t draw = 1;
+    memset(fds, -1, sizeof fds);
+    open_door(8, PATIENT_MS, false);
+    for (int i = 0; i < CROWD; i++) {
+        draw = draw * 1664525 + 1013904223;
+        int *at = &fds[draw >> 8 & 63];
+        if (*at >= 0) {
+            close(*at);
+        }
+        *at = draw >> 28 ? call() : call_and_say("no end");
+        if (draw >> 30 & 1) {
+            send(*at, "?", 1, MSG_NOSIGNAL);
+        }
+        if (draw >> 16 & 1) {
+            uv_run(&here.loop, UV_RUN_NOWAIT);
+        }
+        assert_true(door_count(here.door)->outside <= 8);
+    }
+    assert_int_equal(here.count, 0);
+    for (int i = 0; i < HELD; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    await(door_count(here.door)->outside == 0);
+    close_door();
 }
 
 static void a_turn_takes_a_few_of_a_crowd(void **state) {
@@ -200,6 +296,9 @@ int main(void) {
         cmocka_unit_test(who_goes_is_forgotten),
         cmocka_unit_test(who_takes_too_long_is_cut_off),
         cmocka_unit_test(one_too_many_is_closed_at_once),
+        cmocka_unit_test(the_oldest_outside_makes_room),
+        cmocka_unit_test(a_crowd_from_one_address_keeps_out_nobody_else),
+        cmocka_unit_test(a_crowd_in_motion_is_counted_right),
         cmocka_unit_test(a_turn_takes_a_few_of_a_crowd),
         cmocka_unit_test(silent_ones_are_let_in_until_it_hears_first),
     };
