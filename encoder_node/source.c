@@ -103,11 +103,12 @@ static uint32_t read_portions(source *s, size_t *have) {
     return (uint32_t)(*have / s->elements);
 }
 
-/* Hands `portions` over and waits until they are consumed; false when told to stop. */
-static bool hand_over(source *s, uint32_t portions) {
+/* Hands `portions` of `have` bytes over and waits until they are consumed; false when told to stop. */
+static bool hand_over(source *s, uint32_t portions, size_t have) {
     pthread_mutex_lock(&s->mutex);
     s->filled = portions;
     s->ended = portions == 0;
+    s->rest = s->ended && !s->stopping ? have : 0;
     pthread_mutex_unlock(&s->mutex);
     s->arrived(s->context);
     pthread_mutex_lock(&s->mutex);
@@ -124,8 +125,7 @@ static void *read_standard_input(void *argument) {
     size_t have = 0;
     for (;;) {
         uint32_t portions = read_portions(s, &have);
-        s->rest = have % s->elements;
-        if (!hand_over(s, portions)) {
+        if (!hand_over(s, portions, have)) {
             break;
         }
         size_t used = portions * s->elements;
