@@ -16,13 +16,9 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
-
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-import temporary  # noqa: E402, F401: before anything is made
 import zlib
 
 import numpy as np
@@ -391,6 +387,7 @@ class Service(serving.ServingCase):
             self.addCleanup(os.waitpid, child, 0)
             self.addCleanup(os.kill, child, signal.SIGKILL)
             return
+        f.LIBC.prctl(f.PR_SET_PDEATHSIG, signal.SIGKILL)
         for kind, body in itertools.cycle(bodies):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.http)) as s:
                 s.sendall(f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nConnection: close\r\n"
