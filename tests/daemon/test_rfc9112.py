@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """HTTP as RFC 9112 and 9110 want it of a server, over real connections. (What a head means, by itself, is told byte by
 byte in tests/unit/test_request_head.c; what a body is, in test_bodies.c.)"""
+import contextlib
 import json
 import pathlib
 import re
 import socket
 import sys
+import threading
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -269,6 +272,54 @@ class Requests(Rules):
         self.assertTrue(is_last)
         self.assertEqual([a.fields["x-request-id"] for a in answers], list("abcde") * 40 + ["f"])
         self.assertEqual([a.status for a in answers], [200, 200, 200, 404, 200] * 40 + [400])
+
+
+    def test_a_slow_reader(self):
+        """Answers that the kernel does not take at once come whole and in order, and keep nobody else waiting."""
+        slow = socket.socket()
+        self.addCleanup(slow.close)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(PATIENCE)
+        slow.connect(("127.0.0.1", self.server.http))
+        slow.sendall(b"".join(get("/", f"X-Request-Id: {i}") for i in range(100)))
+        for _ in range(20):
+            self.one(get("/healthz"), 200)
+        page = self.one(get("/"), 200).body
+        stream = slow.makefile("rb", 1024)
+        for i in range(100):
+            answer = Answer(stream)
+            self.assertEqual((answer.status, answer.fields["x-request-id"], answer.body), (200, str(i), page))
+        stream.close()
+        gone = self.connect()  # one that goes in the middle of it all
+        gone.sendall(b"".join(get("/") for _ in range(100)))
+        gone.close()
+        self.one(get("/healthz"), 200)
+
+    def test_who_floods_keeps_nobody_waiting(self):
+        """Connections that never stop asking, and read all answers."""
+        flood = [self.connect() for _ in range(4)]
+        stopped = threading.Event()
+
+        def pour(connection):
+            piece = get("/healthz") * 400
+            connection.setblocking(False)
+            while not stopped.is_set():
+                with contextlib.suppress(BlockingIOError):
+                    connection.send(piece)
+                with contextlib.suppress(BlockingIOError):
+                    connection.recv(1 << 20)
+        pourers = [threading.Thread(target=pour, args=(connection,)) for connection in flood]
+        for pourer in pourers:
+            pourer.start()
+        waits = []
+        for _ in range(50):
+            begun = time.monotonic()
+            self.one(get("/healthz"), 200)
+            waits.append(time.monotonic() - begun)
+        stopped.set()
+        for pourer in pourers:
+            pourer.join()
+        self.assertLess(sorted(waits)[25], 0.5, waits)
 
 
 class Listeners(Rules):
