@@ -1,6 +1,6 @@
 #include "decoder_server/weights.h"
 
-#include "model/safetensors.h"
+#include "model/checkpoint.h"
 
 #include <string.h>
 
@@ -38,7 +38,7 @@ static bool holds_any(const safetensors *file, nn_net *head, size_t from) {
 static err copy_all(const safetensors *file, nn_net *head, size_t from) {
     for (size_t i = 0; i < nn_net_tensor_count(head); i++) {
         nn_tensor *t = tensor_of(head, i);
-        err e = t ? safetensors_copy(file, t->name + from, t->rank, t->shape, t->value) : ERR_OK;
+        err e = t ? checkpoint_copy(file, t->name + from, t, t->value) : ERR_OK;
         if (e) {
             return e;
         }

@@ -372,10 +372,8 @@ static void take_no_numbers(coordinator *c, uint32_t k) {
         coordinator_drop_for_protocol(c, k, "sent activations that are no numbers");
         return;
     }
-    err_fail(ERR_INPUT,
-             "portion %u's outputs are no numbers at step %" PRIu64
-             ": a lower learning rate may keep them finite, or its node (%s) is broken",
-             k, c->at.step, c->ledger.names[k]);
+    err_fail(ERR_INPUT, "portion %u's outputs are no numbers at step %" PRIu64 ": %s, or its node (%s) is broken", k,
+             c->at.step, course_advice(&c->at), c->ledger.names[k]);
     coordinator_end(c, ERR_INPUT, err_text());
 }
 

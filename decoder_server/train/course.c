@@ -71,11 +71,15 @@ void course_step_on(run_position *at, uint32_t batches) {
     }
 }
 
+const char *course_advice(const run_position *at) {
+    return at->step > 0 ? "a lower learning rate may keep it finite"
+                        : "nothing is learned yet, so look at data.mean, data.deviation and classifier.weights";
+}
+
 err course_check_loss(const run_position *at, double loss) {
     return isfinite(loss)
                ? ERR_OK
-               : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": a lower learning rate may keep it finite",
-                          loss, at->step);
+               : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": %s", loss, at->step, course_advice(at));
 }
 
 double course_percent(uint64_t correct, uint64_t samples) {

@@ -25,6 +25,9 @@ void course_count_time(run_position *at, uint64_t *since_ns);
 /* Where the step before was its epoch's last one, the next epoch begins. course_end_period sees to it itself. */
 void course_step_on(run_position *at, uint32_t batches);
 
+/* What may help where numbers are not finite any more, or were never. */
+const char *course_advice(const run_position *at);
+
 /* ERR_INPUT where the loss is no number: nothing can be learned any more. */
 err course_check_loss(const run_position *at, double loss);
 

@@ -130,14 +130,28 @@ static err check_identity(const safetensors *file, const char *path, const check
     return e;
 }
 
+err checkpoint_copy(const safetensors *file, const char *name, const nn_tensor *t, float *values) {
+    err e = safetensors_copy(file, name, t->rank, t->shape, values);
+    if (e || !strstr(name, "running_var")) {
+        return e;
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        if (values[i] < 0) {
+            return err_fail(ERR_INPUT, "%s: value %zu of tensor '%s' is %f, and a variance is not below 0",
+                            safetensors_path(file), i, name, (double)values[i]);
+        }
+    }
+    return ERR_OK;
+}
+
 static err load_values(const safetensors *file, nn_tensor *t) {
     char name[STATE_NAME_MAX];
-    err e = safetensors_copy(file, t->name, t->rank, t->shape, t->average ? t->average : t->value);
+    err e = checkpoint_copy(file, t->name, t, t->average ? t->average : t->value);
     if (e || !t->average) {
         return e;
     }
     trained_name(name, t->name);
-    return safetensors_copy(file, name, t->rank, t->shape, t->value);
+    return checkpoint_copy(file, name, t, t->value);
 }
 
 static err load_states(const safetensors *file, nn_tensor *t, const nn_optimiser *o) {

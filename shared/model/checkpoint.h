@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "model/safetensors.h"
 #include "nn/net.h"
 
 #include <stdbool.h>
@@ -30,6 +31,9 @@ err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, cons
 /* Loads a file that must be exactly part `id`; a net for training also gets its optimiser state, and `o->step`.
  * `expected`, when not NULL, is the digest the file must have. On failure the net may be half loaded. */
 err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o, const uint8_t *expected);
+
+/* Copies a file's tensor, which must have the shape of a net's and values that the net can work with. */
+err checkpoint_copy(const safetensors *file, const char *name, const nn_tensor *t, float *values);
 
 err checkpoint_path(const char *folder, uint64_t step, char path[FILE_PATH_MAX]);
 

@@ -393,6 +393,10 @@ static err check_shape(const safetensors *file, const char *name, const json_t *
     return e;
 }
 
+const char *safetensors_path(const safetensors *file) {
+    return file->path;
+}
+
 bool safetensors_has(const safetensors *file, const char *name) {
     return strcmp(name, metadata_key) != 0 && json_object_get(file->header, name);
 }

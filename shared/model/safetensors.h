@@ -54,6 +54,9 @@ err safetensors_digest(const safetensors *file, uint8_t digest[DIGEST_BYTES]);
 /* Value of a metadata key, or NULL. Borrowed. */
 const char *safetensors_metadata(const safetensors *file, const char *key);
 
+/* As it was opened. */
+const char *safetensors_path(const safetensors *file);
+
 bool safetensors_has(const safetensors *file, const char *name);
 
 /* Copies tensor `name`, which must be F32 of exactly this shape, with finite values, into `values`. */

@@ -6,6 +6,7 @@
 #include "tests/unit/folder.h"
 #include "tests/unit/nets.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -252,12 +253,48 @@ static void old_steps_and_halves_are_removed(void **state) {
     checkpoint_prune("/nowhere", NULL, 0);
 }
 
+/* Whichever tensor holds a value that no net can work with, it is named, and the file of before stays. */
+static void values_that_no_net_can_work_with(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    nn_optimiser o = adam;
+    uint8_t digest[DIGEST_BYTES];
+    nn_net *net = trained_net(&o), *other = trained_net(&o);
+    for (size_t i = 0; i < nn_net_tensor_count(net); i++) {
+        nn_tensor *t = nn_net_tensor(net, i);
+        float *places[] = {t->value, t->state[0], t->state[1]};
+        for (size_t p = 0; p < (t->is_parameter ? 3 : 1); p++) {
+            float kept = places[p][t->count - 1];
+            for (size_t b = 0; b < 3; b++) {
+                places[p][t->count - 1] = bad[b];
+                assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_INPUT);
+                assert_told("part", t->name);
+                assert_told("part", "not a finite number");
+            }
+            places[p][t->count - 1] = kept;
+        }
+        assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_OK);
+        assert_int_equal(checkpoint_load(in_folder("part"), &this_part, other, &o, digest), ERR_OK);
+        if (strstr(t->name, "running_var")) {
+            float kept = t->value[0];
+            t->value[0] = -kept;
+            assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_OK);
+            assert_int_equal(checkpoint_load(in_folder("part"), &this_part, other, &o, digest), ERR_INPUT);
+            assert_told(t->name, "a variance is not below 0");
+            t->value[0] = kept;
+        }
+    }
+    nn_net_free(net);
+    nn_net_free(other);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(checkpoints_come_back),
         IN_FOLDER(checkpoints_hold_what_their_header_says),
         IN_FOLDER(checkpoints_serve_without_optimiser),
         IN_FOLDER(other_checkpoints_are_refused),
+        IN_FOLDER(values_that_no_net_can_work_with),
         IN_FOLDER(checkpoints_of_other_nets_are_refused),
         IN_FOLDER(a_failed_save_leaves_the_old_file),
         IN_FOLDER(a_folder_is_never_replaced),

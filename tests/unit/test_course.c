@@ -6,6 +6,8 @@
 #include "tests/unit/folder.h"
 #include "tests/unit/some_labels.h"
 
+#include <math.h>
+
 enum { BATCHES = 10 };
 
 static const char text[] = "name: tiny\n"
@@ -157,6 +159,18 @@ static void long_trainings_can_be_opened(void **state) {
     run_close(&r);
 }
 
+/* Before the first update the learning rate has done nothing. */
+static void the_learning_rate_is_blamed_where_it_can_be(void **state) {
+    (void)state;
+    for (uint64_t step = 0; step < 3; step++) {
+        run_position at = {.step = step};
+        assert_int_equal(course_check_loss(&at, 1), ERR_OK);
+        assert_int_equal(course_check_loss(&at, (double)NAN), ERR_INPUT);
+        assert_true(!strstr(err_text(), "learning rate") == (step == 0));
+        assert_true(!strstr(err_text(), "classifier.weights") == (step > 0));
+    }
+}
+
 /* Whatever differs between the labels and the experiment, the message tells it: what is wanted is not what is there. */
 static void labels_that_do_not_fit(void **state) {
     (void)state;
@@ -187,6 +201,7 @@ static void labels_that_do_not_fit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_that_do_not_fit),
+        cmocka_unit_test(the_learning_rate_is_blamed_where_it_can_be),
         IN_FOLDER(manifests_with_other_numbers),
         IN_FOLDER(long_trainings_can_be_opened),
         cmocka_unit_test_setup_teardown(the_best_is_one_that_is_kept, make_folder, remove_folder),
