@@ -147,6 +147,10 @@ static void advance(assembler *a) {
     }
 }
 
+void assembler_miss(assembler *a, uint64_t portions) {
+    a->counters.late += portions;
+}
+
 void assembler_settle(assembler *a, uint64_t id) {
     place *p = place_at(a, place_of(a, id));
     if (p->id == id && p->state == PLACE_IS_OUT) {

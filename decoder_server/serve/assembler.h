@@ -90,6 +90,9 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
  */
 bool assembler_forgo(assembler *a, uint32_t portion, assembled *out);
 
+/* So many portions came of samples that are answered, and are not looked at. */
+void assembler_miss(assembler *a, uint64_t portions);
+
 /* A streamed sample that has come out is answered for good. */
 void assembler_settle(assembler *a, uint64_t id);
 

@@ -201,6 +201,7 @@ void pushed_take(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t mode
 void pushed_take_none(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
     uint64_t count = (uint64_t)c->more + 1;
     d->settled[portion] += count;
+    assembler_miss(d->pushed, count);
     streams_reached(d->streams, portion, c->first + count, now_ns);
     tell_late(d, portion, count, now_ns);
 }

@@ -9,8 +9,8 @@
 /* Samples that the first may be ahead of the slowest. It grows as long as the slowest follows in time. */
 enum { LEAD_FIRST = 1024, LEAD_MAX = 1 << 16 };
 
-/* An id beyond is a lie: nobody counts that far. */
-static const uint64_t id_max = (uint64_t)1 << 62;
+/* An id beyond is a lie: nobody counts that far; and no link that went down had as many samples on it. */
+static const uint64_t id_max = (uint64_t)1 << 62, lost_max = (uint64_t)1 << 32;
 
 typedef enum stream_state {
     STREAM_IS_NONE,  /* nothing to stream, or nobody is here */
@@ -224,7 +224,8 @@ static stream_state state_of(const streams *s, const stream *one, const Fewbit__
 
 err streams_ready(streams *s, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
     stream *one = &s->of[portion];
-    if (r->next > id_max || (r->session == 0 && r->next > 0)) {
+    bool is_known = r->session && r->session == s->session;
+    if (r->next > id_max || (r->session == 0 && r->next > 0) || (is_known && r->next > s->end + lost_max)) {
         return err_fail(ERR_INPUT, "a stream that stands at sample %" PRIu64, r->next);
     }
     stream_state state = state_of(s, one, r);

@@ -172,8 +172,11 @@ static void codes_of_no_model_in_use_are_told_apart(void **state) {
     assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_MODEL);
     all_prepared(t, NEXT);
     desk_settle(t->desk, 0);
-    push(t, 1, 0, 1, 0); /* too late: of no use, but no harm */
+    push(t, 1, 0, 1, 0); /* too late: of no use, but no harm; counted */
     reply(t, 1, 0, 0, 0);
+    desk_counters counters;
+    desk_count(t->desk, &counters);
+    assert_int_equal(counters.pushed.late, 1);
     assert_int_equal(t->drops, 1);
     push_of(t, 99, 1, 1, 1, 0);
     assert_int_equal(t->drops, 2);

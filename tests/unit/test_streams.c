@@ -494,6 +494,13 @@ static void nonsense_is_refused(void **state) {
     assert_int_equal(streams_take(s, 0, 1, 1, 0), ERR_INPUT);
     assert_int_equal(streams_take(s, 0, 0, UINT64_MAX, 0), ERR_INPUT);
     assert_int_equal(streams_take(s, 0, 0, 1, 0), ERR_OK);
+    streams_left(s, 0, 0);
+    ready.session = 8;
+    ready.next = (uint64_t)1 << 40; /* nobody has come so far */
+    assert_int_equal(streams_ready(s, 0, &ready, 0), ERR_INPUT);
+    ready.next = 1000; /* on the link that was lost */
+    assert_int_equal(streams_ready(s, 0, &ready, 0), ERR_OK);
+    assert_int_equal(streams_word(s, 0).word, STREAM_WORD_BEGIN);
     streams_free(s);
 }
 
