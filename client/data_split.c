@@ -9,9 +9,13 @@
 #include "data/split.h"
 #include "experiment/experiment.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { KEY_SET = 's', KEY_FROM = 'f', KEY_TO = 't', KEY_SPLIT = 'k', KEY_PORTIONS = 'p' };
 enum { KEY_TRAIN = 256, KEY_TEST, KEY_EXPERIMENT, PORTIONS_DEFAULT = 4 };
@@ -20,7 +24,7 @@ static const struct argp_option known[] = {
     {"set", KEY_SET, "SET", 0, "mnist, fashion-mnist, cifar10 or cifar100", 0},
     {"experiment", KEY_EXPERIMENT, "FILE", 0, "take set, split and portions from this experiment", 0},
     {"from", KEY_FROM, "DIR", 0, "folder of the set's files (fewbit data get makes it)", 0},
-    {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server", 0},
+    {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server; a split that is there is replaced", 0},
     {"split", KEY_SPLIT, "KIND", 0,
      "runs (even runs of the flattened sample, the default), quadrants, planes (one colour a node)", 0},
     {"portions", KEY_PORTIONS, "N", 0, "how many; 4 where nothing is said, one a colour for planes", 0},
@@ -175,6 +179,69 @@ static err write_node(job *j, uint32_t index) {
     return e;
 }
 
+/* What a split before has left in the folder. */
+
+static bool is_node(const char *name, uint32_t *index) {
+    int end = 0;
+    return sscanf(name, "node-%" SCNu32 "%n", index, &end) == 1 && name[end] == '\0' && *index < SPLIT_PORTIONS_MAX;
+}
+
+static err check_entry(const job *j, const char *name) {
+    uint32_t index;
+    return name[0] == '.' || strcmp(name, "server") == 0 || strcmp(name, "lost+found") == 0 || is_node(name, &index)
+               ? ERR_OK
+               : err_fail(ERR_INPUT, "%s: holds '%s', which no split has made; choose another folder", j->to, name);
+}
+
+static err remove_file(const job *j, const char *folder, const char *name) {
+    char path[FILE_PATH_MAX];
+    err e = file_path(path, sizeof path, "%s/%s/%s", j->to, folder, name);
+    return e || unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR
+               ? e
+               : err_system(ERR_IO, "%s: cannot be removed", path);
+}
+
+/* A portion of before is none from here on; one that is not made again goes, but for a folder that has to stay. */
+static err clear_node(const job *j, const char *name, uint32_t index) {
+    char path[FILE_PATH_MAX];
+    err e = remove_file(j, name, "portion.json");
+    if (e || index < j->about.split.portions) {
+        return e;
+    }
+    e = remove_file(j, name, "train.idx");
+    e = e ? e : remove_file(j, name, "test.idx");
+    e = e ? e : file_path(path, sizeof path, "%s/%s", j->to, name);
+    if (!e) {
+        rmdir(path);
+    }
+    return e;
+}
+
+static err look_through(const job *j, bool clears) {
+    DIR *entries = opendir(j->to);
+    if (!entries) {
+        return errno == ENOENT ? ERR_OK : err_system(ERR_IO, "%s: cannot open", j->to);
+    }
+    err e = ERR_OK;
+    uint32_t index;
+    for (struct dirent *entry; !e && (entry = readdir(entries));) {
+        if (!clears) {
+            e = check_entry(j, entry->d_name);
+        } else if (is_node(entry->d_name, &index)) {
+            e = clear_node(j, entry->d_name, index);
+        }
+    }
+    closedir(entries);
+    return e;
+}
+
+/* The labels go first and come last: a folder in which old and new lie side by side has none. */
+static err clear_before(const job *j) {
+    err e = look_through(j, false);
+    e = e ? e : remove_file(j, "server", "labels.json");
+    return e ? e : look_through(j, true);
+}
+
 static err write_all(job *j) {
     char folder[FILE_PATH_MAX];
     uint32_t portions = j->about.split.portions;
@@ -184,7 +251,7 @@ static err write_all(job *j) {
     if (!j->about.portion_digests) {
         return err_fail(ERR_MEMORY, "no memory for %u portions", portions);
     }
-    err e = ERR_OK;
+    err e = clear_before(j);
     for (uint32_t i = 0; i < portions && !e; i++) {
         e = interrupt_check();
         e = e ? e : write_node(j, i);

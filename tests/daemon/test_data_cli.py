@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import pathlib
@@ -391,6 +392,38 @@ class Split(Case):
                          idx((2, 1, 1, 196), self.images["train"][:196] + self.images["train"][784:980]))
         self.assertEqual(self.part(3, "test"), idx((1, 1, 1, 196), self.images["test"][588:784]))
         self.assertEqual((self.to / "server" / "train-labels.idx").read_bytes(), idx((2,), self.labels["train"][:2]))
+
+    def everything(self):
+        return {str(path.relative_to(self.to)): path.is_file() and path.read_bytes() for path in self.to.rglob("*")}
+
+    def test_a_folder_holds_what_the_last_split_made(self):
+        """Whatever lay there before, of more portions or fewer, of more samples or fewer."""
+        wanted = {}
+        for portions in ("1", "2", "4"):
+            self.split("--portions", portions)
+            wanted[portions] = self.everything()
+            shutil.rmtree(self.to)
+        for before, portions in itertools.permutations(wanted, 2):
+            with self.subTest(before=before, portions=portions):
+                self.split("--portions", before, "--train", "3")
+                self.split("--portions", portions)
+                self.assertEqual(self.everything(), wanted[portions])
+
+    def test_a_split_that_fails_leaves_no_mixture(self):
+        """Nothing to train with is there then; what is refused before leaves all as it was."""
+        self.split("--portions", "4")
+        before = self.everything()
+        (self.to / "notes").write_text("mine")
+        self.assertIn("to: holds 'notes', which no split has made; choose another folder", self.split(code=3)[1])
+        (self.to / "notes").unlink()
+        self.split("--train", "6", code=3)
+        self.assertEqual(self.everything(), before)
+        (self.to / "node-1/train.idx").unlink()
+        (self.to / "node-1/train.idx").mkdir()  # cannot be replaced
+        self.split("--portions", "2", code=5)
+        self.assertFalse((self.to / "server/labels.json").exists())
+        self.assertEqual([path.name for path in self.to.rglob("portion.json")], ["portion.json"])
+        self.assertFalse((self.to / "node-1/portion.json").exists())
 
     def test_too_few_samples(self):
         self.assertIn("holds 5 samples, fewer than the 6 of --train", self.split("--train", "6", code=3)[1])
