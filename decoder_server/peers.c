@@ -103,11 +103,19 @@ static uint32_t portion_of(const peers *p, uint64_t connection) {
 static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
     uint32_t shape[3];
     split_portion_shape(&p->split, shape);
-    if (strcmp(h->dataset, p->config.experiment->data.set) != 0 || strcmp(h->split, split_name(p->split.kind)) != 0 ||
-        h->portions != p->split.portions || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {
-        err_fail(ERR_INPUT, "portion %u of %.32s in %u %.16s does not fit: this run wants %s in %u %s of %ux%ux%u",
-                 h->portion, h->dataset, h->portions, h->split, p->config.experiment->data.set, p->split.portions,
-                 split_name(p->split.kind), shape[0], shape[1], shape[2]);
+    const char *wanted = p->config.experiment->data.set, *kind = split_name(p->split.kind);
+    bool is_parted_so =
+        strcmp(h->dataset, wanted) == 0 && strcmp(h->split, kind) == 0 && h->portions == p->split.portions;
+    if (!is_parted_so || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {
+        char theirs[48] = "";
+        if (is_parted_so && h->n_shape == 3) {
+            snprintf(theirs, sizeof theirs, " of %ux%ux%u", h->shape[0], h->shape[1], h->shape[2]);
+        } else if (is_parted_so) {
+            snprintf(theirs, sizeof theirs, " of %zu dimensions", h->n_shape);
+        }
+        err_fail(ERR_INPUT, "portion %u of %.32s in %u %.16s%s does not fit: this run wants %s in %u %s of %ux%ux%u",
+                 h->portion, h->dataset, h->portions, h->split, theirs, wanted, p->split.portions, kind, shape[0],
+                 shape[1], shape[2]);
         return FEWBIT__REASON__REASON_DATA;
     }
     const labels *l = p->config.labels;

@@ -223,7 +223,11 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
     }
     const portion_info *info = portion_about(p->data);
     if (info->index != k || strcmp(info->digest, l->labels->portion_digests[k]) != 0) {
-        return err_fail(ERR_INPUT, "%s: is not portion %u of what the labels were split from", folder, k);
+        return err_fail(
+            ERR_INPUT,
+            "%s: is not portion %u of what the labels were split from: it is portion %u with digest %.12s, not "
+            "%.12s",
+            folder, k, info->index, info->digest, l->labels->portion_digests[k]);
     }
     lanes *inside = has_lanes(l, k) ? l->lanes : NULL;
     encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .coding = coding, .lanes = inside};

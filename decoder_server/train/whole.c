@@ -44,7 +44,11 @@ static err open_data(whole *w, const char *data) {
     }
     const portion_info *info = portion_about(w->data);
     if (info->index != 0 || strcmp(info->digest, w->labels->portion_digests[0]) != 0) {
-        return err_fail(ERR_INPUT, "%s: is not portion 0 of what the labels were split from", folder);
+        return err_fail(
+            ERR_INPUT,
+            "%s: is not portion %u of what the labels were split from: it is portion %u with digest %.12s, not "
+            "%.12s",
+            folder, 0u, info->index, info->digest, w->labels->portion_digests[0]);
     }
     return ERR_OK;
 }
