@@ -453,6 +453,14 @@ err run_served_commit(const run *r, const run_commit **commit) {
     return ERR_OK;
 }
 
+void run_tell_unfinished(const run *r, const run_commit *commit) {
+    const run_position *p = &commit->position;
+    if (!run_has_result(r)) {
+        log_warn("%s: its training is not finished: what is served is from after %u of %u epochs%s", r->folder,
+                 p->epoch, r->experiment.training.epochs, p->batch > 0 ? " and a part of the next" : "");
+    }
+}
+
 const run_evaluation *run_final_evaluation(const run *r) {
     return &r->evaluations[r->has_best ? r->best_evaluation : r->evaluation_count - 1];
 }

@@ -107,6 +107,9 @@ void run_prune_heads(const run *r);
 /* The commit to serve: the best one where one is kept, else the last; ERR_NOT_FOUND when there is none. */
 err run_served_commit(const run *r, const run_commit **commit);
 
+/* Says so in the log where a run's training is not finished, and how far the commit is that is served. */
+void run_tell_unfinished(const run *r, const run_commit *commit);
+
 /* The epoch whose figures are final: that of run_served_commit. `evaluation_count` must not be 0. */
 const run_evaluation *run_final_evaluation(const run *r);
 

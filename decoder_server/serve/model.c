@@ -17,6 +17,9 @@ static err describe(model *m) {
 static err fill(model *m, const run *r, const classifier_options *options) {
     m->run = r;
     err e = run_served_commit(r, &m->commit);
+    if (!e) {
+        run_tell_unfinished(r, m->commit);
+    }
     e = e ? e : describe(m);
     return e ? e : classifier_new(&m->classifier, r, m->commit, options);
 }
