@@ -22,7 +22,8 @@ static err allocate(coordinator *c) {
     c->batch_labels = malloc(c->e->training.batch);
     c->soft = calloc(rows * c->portions * c->bits, sizeof *c->soft);
     c->one = calloc(rows * c->bits, sizeof *c->one);
-    if (!c->order || !c->batch_ids || !c->batch_labels || !c->soft || !c->one) {
+    c->proof = calloc((size_t)c->portions * PROOF_ROWS * c->bits, sizeof *c->proof);
+    if (!c->proof || !c->order || !c->batch_ids || !c->batch_labels || !c->soft || !c->one) {
         return err_fail(ERR_MEMORY, "no memory for a coordinator of %u samples", c->train_samples);
     }
     return ERR_OK;
@@ -77,6 +78,7 @@ void coordinator_free(coordinator *c) {
     free(c->batch_labels);
     free(c->soft);
     free(c->one);
+    free(c->proof);
     free(c);
 }
 
@@ -161,20 +163,24 @@ static err restore_head(coordinator *c) {
     return run_load_head(c->run, &c->run->last, step_head(c->step), step_optimiser(c->step));
 }
 
+void coordinator_restore(coordinator *c, uint32_t k, uint64_t step, const uint8_t *digest) {
+    Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
+    restore.step = step;
+    restore.fresh = !digest;
+    if (digest) {
+        restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)digest};
+    }
+    c->members[k].restores++;
+    c->host.tell(c->host.context, k, MESSAGE_RESTORE, &restore.base);
+}
+
 static void restore_everybody(coordinator *c) {
     if (restore_head(c)) {
         coordinator_end(c, ERR_INPUT, err_text());
         return;
     }
     for (uint32_t k = 0; k < c->portions; k++) {
-        Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
-        restore.step = c->at.step;
-        restore.fresh = !c->run->has_commit;
-        if (c->run->has_commit) {
-            restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, c->run->last.encoders[k]};
-        }
-        c->members[k].restores++;
-        c->host.tell(c->host.context, k, MESSAGE_RESTORE, &restore.base);
+        coordinator_restore(c, k, c->at.step, c->run->has_commit ? c->run->last.encoders[k] : NULL);
     }
     forget_owed(c);
     coordinator_await_answers(c, MESSAGE_READY);
@@ -378,6 +384,10 @@ static void take_no_numbers(coordinator *c, uint32_t k) {
 }
 
 static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
+    if (c->state == SAVING) {
+        saving_take_outputs(c, k, a);
+        return;
+    }
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
     bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
     bool is_asked = (trains || tests) && a->step == c->at.step;
@@ -408,7 +418,9 @@ static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
         return;
     }
     m->restores--;
-    if (m->restores == 0 && c->state == GATHERING && coordinator_is_last_answer(c, k)) {
+    if (m->restores == 0 && c->state == SAVING) {
+        saving_take_ready(c, k);
+    } else if (m->restores == 0 && c->state == GATHERING && coordinator_is_last_answer(c, k)) {
         run_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->at.step));
         c->period_started_ns = clock_now_ns();
         coordinator_go_on(c);

@@ -21,6 +21,12 @@ static inline bool stage_is_soft(stage s) {
     return s == SOFT_TEST || s == SOFT_VALIDATION;
 }
 
+/* How far a checkpoint is: the nodes say what their encoders put out, save, restore what they saved, and say it again.
+ */
+typedef enum saving { OUTPUTS_BEFORE, WRITING, RESTORING, OUTPUTS_AFTER } saving;
+
+enum { PROOF_ROWS = 16 }; /* training samples whose outputs are compared, at most */
+
 typedef struct member {
     bool is_here, has_answered;
     unsigned restores; /* Restores it has not answered */
@@ -56,7 +62,10 @@ struct coordinator {
     bool meter_opens;                         /* the meters asked for are those before the first rounded stage */
     run_commit next;
     bool next_is_best;
-    char save_error[COURSE_ERROR_MAX]; /* empty: none */
+    saving saving;
+    float *proof;                              /* [portions, PROOF_ROWS, bits]: the outputs before */
+    bool has_failed_proof[SPLIT_PORTIONS_MAX]; /* a portion's node, since the last commit */
+    char save_error[COURSE_ERROR_MAX];         /* empty: none */
     ledger ledger;
     uint64_t trained, steps; /* samples and steps of this process */
     uint64_t period_started_ns;
@@ -71,6 +80,9 @@ void coordinator_tell_all(coordinator *c, message_type type, const ProtobufCMess
  * that the one of portion k is here, and is true once all are. */
 void coordinator_await_answers(coordinator *c, message_type answer);
 bool coordinator_is_last_answer(coordinator *c, uint32_t k);
+
+/* Sends portion k back to a commit, or to the beginning. */
+void coordinator_restore(coordinator *c, uint32_t k, uint64_t step, const uint8_t *digest);
 
 /* Closes the connection of a node that broke the protocol. */
 void coordinator_drop_for_protocol(coordinator *c, uint32_t k, const char *text);
@@ -93,9 +105,11 @@ void evaluation_on(coordinator *c);
 void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes);
 void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *added);
 
-/* saving.c: a checkpoint of all parts, and the end of the run. */
+/* saving.c: a checkpoint of all parts, and the end of the run. What is committed is what every node has restored. */
 void saving_start(coordinator *c);
 void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s);
+void saving_take_outputs(coordinator *c, uint32_t k, const Fewbit__Activations *a);
+void saving_take_ready(coordinator *c, uint32_t k);
 void saving_finish(coordinator *c);
 
 #endif

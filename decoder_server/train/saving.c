@@ -1,19 +1,49 @@
 #include "decoder_server/train/coordinator_inside.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+static uint32_t proof_rows(const coordinator *c) {
+    return c->train_samples < PROOF_ROWS ? c->train_samples : PROOF_ROWS;
+}
+
+/* What do the encoders put out for the first training samples? */
+static void ask_outputs(coordinator *c, saving when) {
+    Fewbit__Batch batch = FEWBIT__BATCH__INIT;
+    batch.step = c->at.step;
+    batch.phase = FEWBIT__PHASE__PHASE_SOFT;
+    batch.part = FEWBIT__PART__PART_TRAIN;
+    batch.count = proof_rows(c);
+    c->saving = when;
+    coordinator_await_answers(c, MESSAGE_ACTIVATIONS);
+    coordinator_tell_all(c, MESSAGE_BATCH, &batch.base);
+}
+
 void saving_start(coordinator *c) {
-    Fewbit__Save save = FEWBIT__SAVE__INIT;
-    save.step = c->at.step;
     course_count_time(&c->at, &c->period_started_ns);
     c->next = (run_commit){.position = c->at};
     c->save_error[0] = '\0';
     c->state = SAVING;
-    coordinator_await_answers(c, MESSAGE_SAVED);
-    coordinator_tell_all(c, MESSAGE_SAVE, &save.base);
+    ask_outputs(c, OUTPUTS_BEFORE);
     if (run_save_head(c->run, c->at.step, step_head(c->step), step_optimiser(c->step), c->next.head)) {
         snprintf(c->save_error, sizeof c->save_error, "%s", err_text());
+    }
+}
+
+static void write_parts(coordinator *c) {
+    Fewbit__Save save = FEWBIT__SAVE__INIT;
+    save.step = c->at.step;
+    c->saving = WRITING;
+    coordinator_await_answers(c, MESSAGE_SAVED);
+    coordinator_tell_all(c, MESSAGE_SAVE, &save.base);
+}
+
+static void restore_parts(coordinator *c) {
+    c->saving = RESTORING;
+    coordinator_await_answers(c, MESSAGE_READY);
+    for (uint32_t k = 0; k < c->portions; k++) {
+        coordinator_restore(c, k, c->at.step, c->next.encoders[k]);
     }
 }
 
@@ -33,12 +63,58 @@ static void commit(coordinator *c) {
     prune(c);
     c->next_is_best = false;
     memset(c->has_sent_no_numbers, 0, sizeof c->has_sent_no_numbers);
+    memset(c->has_failed_proof, 0, sizeof c->has_failed_proof);
     coordinator_go_on(c);
+}
+
+/* What a node says it has saved is not what it trained. The first time it goes, and everybody goes back. */
+static void fail_proof(coordinator *c, uint32_t k) {
+    if (c->ledger.over_tcp && !c->has_failed_proof[k]) {
+        c->has_failed_proof[k] = true;
+        coordinator_drop_for_protocol(c, k, "restored another encoder than it has saved");
+        return;
+    }
+    err_fail(ERR_REFUSED,
+             "portion %u's node (%s) has restored another encoder than it has saved at step %" PRIu64
+             ", again: no checkpoint of it can be served; --resume goes on with another node",
+             k, c->ledger.names[k], c->at.step);
+    coordinator_end(c, ERR_REFUSED, err_text());
+}
+
+void saving_take_outputs(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
+    size_t numbers = (size_t)proof_rows(c) * c->bits, bytes = numbers * sizeof(float);
+    bool is_asked = (c->saving == OUTPUTS_BEFORE || c->saving == OUTPUTS_AFTER) && !c->members[k].has_answered;
+    if (!is_asked || a->phase != FEWBIT__PHASE__PHASE_SOFT || a->step != c->at.step || a->count != proof_rows(c) ||
+        a->bits.len > 0 || a->soft.len != bytes) {
+        coordinator_drop_for_protocol(c, k, "sent activations that were not asked for or do not fit");
+        return;
+    }
+    float *before = c->proof + (size_t)k * PROOF_ROWS * c->bits;
+    if (c->saving == OUTPUTS_BEFORE) {
+        memcpy(before, a->soft.data, bytes);
+    } else if (memcmp(before, a->soft.data, bytes) != 0) {
+        fail_proof(c, k);
+        return;
+    }
+    if (!coordinator_is_last_answer(c, k)) {
+        return;
+    }
+    if (c->saving == OUTPUTS_BEFORE) {
+        write_parts(c);
+    } else {
+        commit(c);
+    }
+}
+
+void saving_take_ready(coordinator *c, uint32_t k) {
+    if (c->saving == RESTORING && coordinator_is_last_answer(c, k)) {
+        ask_outputs(c, OUTPUTS_AFTER);
+    }
 }
 
 void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s) {
     bool failed = s->error[0] != '\0';
-    if (c->state != SAVING || s->step != c->at.step || c->members[k].has_answered ||
+    if (c->state != SAVING || c->saving != WRITING || s->step != c->at.step || c->members[k].has_answered ||
         (!failed && s->digest.len != DIGEST_BYTES)) {
         coordinator_drop_for_protocol(c, k, "answered a checkpoint nobody asked for");
         return;
@@ -48,8 +124,13 @@ void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s) {
     } else {
         memcpy(c->next.encoders[k], s->digest.data, DIGEST_BYTES);
     }
-    if (coordinator_is_last_answer(c, k)) {
-        commit(c);
+    if (!coordinator_is_last_answer(c, k)) {
+        return;
+    }
+    if (c->save_error[0]) {
+        commit(c); /* says why it is none */
+    } else {
+        restore_parts(c);
     }
 }
 

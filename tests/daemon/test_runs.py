@@ -1,17 +1,24 @@
 #!/usr/bin/python3
 """Whose checkpoints are whose: a run is its experiment and its data, a training keeps to its own folder, nodes of several
 portions may share one."""
+import contextlib
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import signal
+import socket
+import struct
 import sys
 import tempfile
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import bad_server
 import fleet as f
+import plain_node
 from fleet import PORTIONS, events, read_json, wait_until, weights
 from serving import call, health, post
 
@@ -148,6 +155,26 @@ class OtherData(RunsCase):
             self.assertRegex(self.fleet.run("old", f.binary("decoder_server"), *arguments, code=3).said, line)
 
 
+class Unfinished(RunsCase):
+    def test_serving_says_that_a_run_is_not_finished(self):
+        """When it starts, and when it is loaded anew; of a finished one nothing is said."""
+        f.write_experiment(self.yaml, training__epochs=30)
+        run, line = self.folder / "run", r"/run: its training is not finished: what is served is from after (\d+) of 30 epochs\n"
+        local = self.fleet.start("local", f.binary("decoder_server"), "train", self.yaml, "--local", "--data", shared / "one",
+                                 "--labels", shared / "one/server", "--out", run)
+        wait_until(lambda: read_json(run / "manifest.json"), "a commit", explain=self.fleet.explain)
+        local.signal(signal.SIGTERM)
+        local.wait(130)
+        epoch = read_json(run / "manifest.json")["last"]["epoch"]
+        server = self.fleet.serve(run)
+        self.assertEqual(re.findall(line, server.said), [str(epoch)])
+        self.fleet.train_local(self.yaml, shared / "one", run, "--resume")
+        self.assertEqual(call(server, "POST", "/v1/model/reload")[0], 200)
+        self.assertEqual(len(re.findall(line, server.said)), 1)
+        (run / "result.json").unlink()
+        self.assertEqual(self.fleet.serve(run).said.count("from after 30 of 30 epochs\n"), 1)
+
+
 class SharedState(RunsCase):
     def setUp(self):
         super().setUp()
@@ -208,6 +235,137 @@ class SharedState(RunsCase):
             for k in range(PORTIONS):
                 self.fleet.node(k, serving, shared / "one", self.states / f"node-{k}")
             wait_until(lambda: health(serving)["nodes_ready"] == PORTIONS, "all nodes", explain=self.fleet.explain)
+
+
+class Liar:
+    """A node of portion 3 by hand: it says it has saved what it has not. `after`: what it does when asked to restore it."""
+
+    def __init__(self, port, after):
+        info = read_json(shared / "one/node-3/portion.json")
+        self.restores, self.after = 0, after
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.settimeout(f.PATIENCE)
+            self.stream = connection.makefile("rwb")
+            plain_node.send(self.stream, plain_node.HELLO, plain_node.hello(info))
+            try:
+                while self.answer(*plain_node.receive(self.stream)):
+                    pass
+            except (ConnectionError, TimeoutError):
+                pass
+
+    def answer(self, kind, fields):
+        if kind == plain_node.REFUSAL:
+            self.refused = fields[2].decode()
+            return False
+        if kind == plain_node.RESTORE:
+            self.restores += 1
+            return self.restore(fields)
+        if kind == bad_server.BATCH:
+            value = 0.5 if self.restores < 2 or self.after != "other outputs" else 0.25
+            plain_node.send(self.stream, bad_server.ACTIVATIONS, {
+                1: fields.get(1, 0), 2: fields.get(2, 0), 3: fields[5], 4: struct.pack("<f", value) * 4 * fields[5]})
+        elif kind == bad_server.SAVE:
+            plain_node.send(self.stream, bad_server.SAVED, {1: fields[1], 2: bytes(range(32))})
+        return True
+
+    def restore(self, fields):
+        if self.restores == 2 and self.after == "refuses":
+            plain_node.send(self.stream, plain_node.REFUSAL, {1: 5, 2: b"it is not here"})
+            return False
+        step = fields.get(1, 0) + (self.restores == 2 and self.after == "another step")
+        if self.restores == 1 or self.after != "silence":
+            plain_node.send(self.stream, plain_node.READY, {1: step})
+        return True
+
+
+class Proof(RunsCase):
+    """What is committed is what every node has restored."""
+
+    def start(self, *options):
+        f.write_experiment(self.yaml, training__epochs=1, training__checkpoint_every=2, training__evaluate_every=0)
+        self.run = self.folder / "run"
+        server = self.fleet.train(self.yaml, shared / "one", self.run, *options)
+        self.nodes = self.fleet.nodes(server, shared / "one", self.states, order=range(3))
+        return server
+
+    def test_no_made_up_part_is_committed(self):
+        server = self.start("--answer-timeout", 1)
+        for after, pattern in (("refuses", r"portion 3 \(plain\) refuses: it is not here"),
+                               ("another step", r"portion 3 \(plain\): says it is ready for a step nobody asked for"),
+                               ("silence", r"portion 3 \(plain\): its Ready has not come within 1 s"),
+                               ("other outputs", r"portion 3 \(plain\): restored another encoder than it has saved")):
+            with self.subTest(after):
+                before = len(re.findall("portion 3 .*is lost", server.said))
+                self.assertEqual(Liar(server.port, after).restores, 2)
+                server.wait_for("portion 3 .*is lost", before + 1)
+                self.assertRegex(server.said, pattern)
+                self.assertTrue(server.is_running())
+                self.assertFalse((self.run / "manifest.json").exists())
+        Liar(server.port, "other outputs")
+        server.wait(7)
+        self.assertRegex(server.said, r"(?m)^decoder_server: portion 3's node \(plain\) has restored another encoder than "
+                                      r"it has saved at step 2, again: .*--resume")
+        self.assertFalse((self.run / "manifest.json").exists())
+
+    def test_a_training_survives_a_liar(self):
+        """An honest node in its place: the same weights as ever."""
+        server = self.start()
+        Liar(server.port, "other outputs")
+        node = self.fleet.node(3, server, shared / "one", self.states / "node-3")
+        server.wait(0)
+        self.assertTrue(node.is_running())
+        self.fleet.train_local(self.yaml, shared / "one", self.folder / "local")
+        self.assertEqual(weights(self.run, self.states), weights(self.folder / "local"))
+
+    def test_what_reads_back_otherwise_is_not_committed(self):
+        """A node whose file is damaged behind its back, between saving and restoring, says so and ends."""
+        server = self.start()
+        relay = Relay(server.port)
+        self.addCleanup(relay.close)
+        node = self.fleet.node(3, relay.port, shared / "one", self.states / "node-3")
+        node.wait(7)
+        self.assertRegex(node.said, r"step-2.safetensors: is not the file that was committed \(its SHA-256 differs\)")
+        server.wait_for(r"portion 3 \(node-3\) refuses: .*SHA-256 differs")
+        self.assertFalse((self.run / "manifest.json").exists())
+        server.signal(signal.SIGTERM)
+        server.wait(130)
+
+
+class Relay:
+    """Between one node and the server: turns a bit of the digest that the node says it has saved."""
+
+    def __init__(self, port):
+        self.upstream = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.carry, daemon=True).start()
+
+    def carry(self):
+        try:
+            node, server = self.listener.accept()[0], socket.create_connection(("127.0.0.1", self.upstream))
+        except OSError:
+            return
+        threading.Thread(target=self.pass_on, args=(server, node), daemon=True).start()
+        with contextlib.suppress(OSError, ConnectionError), node, node.makefile("rb") as frames, server:
+            while True:
+                header = frames.read(4)
+                payload = bytearray(frames.read(int.from_bytes(header[:3], "little")))
+                if len(header) < 4:
+                    break
+                if header[3] == bad_server.SAVED:
+                    payload[-1] ^= 1
+                server.sendall(header + payload)
+
+    @staticmethod
+    def pass_on(source, sink):
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(65536):
+                sink.sendall(chunk)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listener.close()
 
 
 if __name__ == "__main__":

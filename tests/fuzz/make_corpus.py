@@ -314,15 +314,18 @@ def server_train_seeds():
     def evaluate(step, rounds=1):
         return both(ACTIVATIONS, activations(step, PHASE_SOFT, 6)) + both(CODES, codes(step, 0, 6)) * rounds
 
-    def saved(step):
-        return both(SAVED, message((1, step), (2, bytes(32))))
+    def outputs(step, rows=8):
+        return both(ACTIVATIONS, activations(step, PHASE_SOFT, rows))
+
+    def saved(step, rows=8):
+        return outputs(step, rows) + both(SAVED, message((1, step), (2, bytes(32)))) + ready(step) + outputs(step, rows)
 
     epoch = train(0) + train(1) + evaluate(2) + saved(2)
     second = train(2) + train(3) + evaluate(4) + saved(4)
     straight = both(ACTIVATIONS, activations(0, PHASE_TRAIN, 4, packed=b"\x5a\xa5"))
     held_back = both(ACTIVATIONS, activations(0, PHASE_TRAIN, 4)) + both(ACTIVATIONS, activations(1, PHASE_TRAIN, 1))
     best = held_back + both(ACTIVATIONS, activations(2, PHASE_SOFT, 6)) + both(CODES, codes(2, 0, 6)) \
-        + both(CODES, codes(2, 0, 3)) + saved(2)
+        + both(CODES, codes(2, 0, 3)) + saved(2, 5)
     down = record(4 | 1)
     again = record(1, HELLO, hello(1, "b again"))
     return {
@@ -335,10 +338,15 @@ def server_train_seeds():
         "lost-after-commit": joined(0) + ready(0) + epoch + down + again + ready(2) + second,
         "lost-while-testing": joined(0) + ready(0) + train(0) + train(1)
         + record(0, ACTIVATIONS, activations(2, PHASE_SOFT, 6)) + down + again + ready(0) + epoch,
-        "lost-while-saving": joined(0) + ready(0) + train(0) + train(1) + evaluate(2)
+        "lost-while-saving": joined(0) + ready(0) + train(0) + train(1) + evaluate(2) + outputs(2)
         + record(0, SAVED, message((1, 2), (2, bytes(32)))) + down + again + ready(0) + epoch,
         "old-ready": joined(0) + down + again + record(0, READY, message((1, 9))) + ready(0) + epoch,
-        "not-saved": joined(16) + ready(0) + train(0) + train(1) + evaluate(2)
+        "restored-otherwise": joined(0) + ready(0) + train(0) + train(1) + evaluate(2) + outputs(2)
+        + both(SAVED, message((1, 2), (2, bytes(32)))) + ready(2) + record(0, ACTIVATIONS, activations(2, PHASE_SOFT, 8))
+        + record(1, ACTIVATIONS, activations(2, PHASE_SOFT, 8, soft=bytes(128))) + again + ready(0) + epoch,
+        "restored-elsewhere": joined(0) + ready(0) + train(0) + train(1) + evaluate(2) + outputs(2)
+        + both(SAVED, message((1, 2), (2, bytes(32)))) + ready(3),
+        "not-saved": joined(16) + ready(0) + train(0) + train(1) + evaluate(2) + outputs(2)
         + both(SAVED, message((1, 2), (3, "No space left on device"))) + second,
         "saved-unasked": joined(0) + ready(0) + saved(0),
         "portion-taken": joined(0) + record(2, HELLO, hello(1, "c")) + ready(0) + epoch,
