@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-enum { LOG_BYTES_MAX = 1 << 20, FOLDERS_OPEN_MAX = 16, STOP_MS = 10000 };
+enum { LOG_BYTES_MAX = 1 << 20, FOLDERS_OPEN_MAX = 16, STOP_MS = 5000 };
 
 /* The environment without the options of this project's programs (base/options.h), which are meant for this process,
  * but for those of the log. malloc; NULL: no memory. */

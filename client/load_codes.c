@@ -4,6 +4,7 @@
 #include "base/interrupt.h"
 #include "client/latency.h"
 #include "client/stand_in.h"
+#include "loop/loop.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -241,14 +242,14 @@ static json_t *report_of(codes_run *r) {
 err load_codes_run(const load_codes *load, json_t **report) {
     static codes_run r; /* one a process */
     r = (codes_run){.load = load};
-    int status = uv_loop_init(&r.loop);
-    if (status < 0) {
-        return err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
+    err e = loop_open(&r.loop);
+    if (e) {
+        return e;
     }
     uv_timer_init(&r.loop, &r.turn);
     r.turn.data = &r;
     uv_timer_start(&r.turn, on_turn, TURN_MS, TURN_MS);
-    err e = connect_all(&r);
+    e = connect_all(&r);
     if (e) {
         fail(&r, e);
     }
@@ -257,7 +258,7 @@ err load_codes_run(const load_codes *load, json_t **report) {
     if (r.probes) {
         pthread_join(r.prober, NULL);
     }
-    uv_loop_close(&r.loop);
+    loop_close(&r.loop);
     e = r.failure ? err_fail(r.failure, "%s", r.failure_text) : ERR_OK;
     e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request behind the last code was not answered");
     *report = e ? NULL : report_of(&r);

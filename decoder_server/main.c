@@ -7,7 +7,6 @@
 #include "decoder_server/then_serve.h"
 #include "decoder_server/train/train.h"
 
-#include <cblas.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -50,7 +49,6 @@ int main(int argc, char **argv) {
     server_options options = {0};
     err e = process_start();
     make_room_for_files();
-    openblas_set_num_threads(1);
     e = e ? e : server_options_parse(argc, argv, &options);
     if (options.local) {
         interrupt_hang_up_stops();

@@ -4,8 +4,8 @@
 #include "base/slice.h"
 #include "encoder_node/options.h"
 #include "encoder_node/session.h"
+#include "nn/blas.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,12 +48,12 @@ int main(int argc, char **argv) {
     node_options options;
     tls_context *tls = NULL;
     err e = process_start();
-    openblas_set_num_threads(1);
     slice_be_short();
     e = e ? e : node_options_parse(argc, argv, &options);
     if (!e && tls_is_wanted(&options.tls_files)) {
         e = tls_context_new(&tls, &options.tls_files);
     }
+    e = e ? e : blas_begin(1);
     e = e ? e : run(&options, tls);
     tls_context_free(tls);
     return process_end(e == ERR_STOPPED ? ERR_OK : e); /* told to stop it has done its work, however far it was */

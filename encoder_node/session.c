@@ -5,6 +5,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "loop/backoff.h"
+#include "loop/loop.h"
 #include "loop/signals.h"
 #include "loop/supervisor.h"
 #include "loop/worker.h"
@@ -440,17 +441,15 @@ static void drain_loop(session *s) {
 }
 
 static err with_loop(session *s) {
-    int status = uv_loop_init(&s->loop);
-    if (status < 0) {
-        return err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
+    err e = loop_open(&s->loop);
+    if (e) {
+        return e;
     }
-    err e = run_loop(s);
+    e = run_loop(s);
     char text[512];
     snprintf(text, sizeof text, "%s", e ? err_text() : "");
     drain_loop(s);
-    if (uv_loop_close(&s->loop) != 0) {
-        log_warn("the loop did not close clean");
-    }
+    loop_close(&s->loop);
     return e ? err_fail(e, "%s", text) : ERR_OK;
 }
 

@@ -14,8 +14,10 @@
 #include "decoder_server/peers.h"
 #include "decoder_server/serve/desk.h"
 #include "decoder_server/serve/reloader.h"
+#include "loop/loop.h"
 #include "loop/signals.h"
 #include "loop/supervisor.h"
+#include "nn/blas.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -465,14 +467,10 @@ static err serve_run(serving *s) {
     err e = dataset_find(s->run.experiment.data.set, &s->set);
     e = e ? e : experiment_split(&s->run.experiment, &s->split, &classes);
     e = e ? e : start_worker_side(s);
-    int status = e ? 0 : uv_loop_init(&s->loop);
-    if (status < 0) {
-        e = err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
-    } else if (!e) {
+    e = e ? e : loop_open(&s->loop);
+    if (!e) {
         e = run_loop(s);
-        if (uv_loop_close(&s->loop) != 0) {
-            log_warn("the loop did not close clean");
-        }
+        loop_close(&s->loop);
     }
     desk_free(s->desk);
     peers_free(s->peers);
@@ -485,7 +483,8 @@ err serve_command(const server_options *options) {
     static serving s; /* one a process */
     slice_be_short();
     s = (serving){.options = options};
-    err e = run_open(&s.run, options->run);
+    err e = blas_begin(2); /* the worker's, and another model's that is loaded meanwhile */
+    e = e ? e : run_open(&s.run, options->run);
     if (e) {
         return e;
     }

@@ -6,6 +6,7 @@
 #include "decoder_server/train/local.h"
 #include "decoder_server/train/training.h"
 #include "decoder_server/train/whole.h"
+#include "nn/blas.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -132,6 +133,7 @@ err train_command(const server_options *o) {
     if (!failed && experiment_is_classifier_alone(&e) && !o->local) {
         return err_fail(ERR_USAGE, "a classifier alone has no nodes: train it with --local --data DIR");
     }
+    failed = failed ? failed : blas_begin(threads_of(o));
     failed = failed ? failed : labels_open(&l, o->labels);
     if (failed) {
         return failed;

@@ -14,6 +14,7 @@
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/course.h"
 #include "decoder_server/train/progress.h"
+#include "loop/loop.h"
 #include "loop/signals.h"
 #include "loop/supervisor.h"
 
@@ -350,14 +351,10 @@ err training_run(const training_config *config) {
     t = (training){.config = config};
     progress_start(&t.progress);
     err e = start_worker_side(&t);
-    int status = e ? 0 : uv_loop_init(&t.loop);
-    if (status < 0) {
-        e = err_fail(ERR_IO, "cannot make a loop of events: %s", uv_strerror(status));
-    } else if (!e) {
+    e = e ? e : loop_open(&t.loop);
+    if (!e) {
         e = run_loop(&t);
-        if (uv_loop_close(&t.loop) != 0) {
-            log_warn("the loop did not close clean");
-        }
+        loop_close(&t.loop);
     }
     progress_end(&t.progress);
     coordinator_free(t.coordinator);

@@ -15,6 +15,8 @@ enum { STATUS_STOPPED = 130, SIGNALS = 3 };
 static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
 static atomic_bool asked, hung_up, stops_at_hang_up;
 static atomic_int descriptor = -1;
+static bool is_caught, is_in_main;
+static atomic_bool library_failed;
 static bool ignores_hang_up; /* as it was started: nohup */
 
 static void tell(void) {
@@ -25,10 +27,18 @@ static void tell(void) {
     }
 }
 
+/* OpenBLAS raises SIGINT where it finds no memory for its threads, before main. */
+static bool is_own(const siginfo_t *info) {
+    return info->si_code == SI_TKILL && info->si_pid == getpid();
+}
+
 /* A terminal that goes sends SIGHUP more than once: only the others end the process the second time. */
-static void on_signal(int number) {
+static void on_signal(int number, siginfo_t *info, void *context) {
+    (void)context;
     int kept = errno;
-    if (number == SIGHUP && !atomic_load(&stops_at_hang_up)) {
+    if (number == SIGINT && !is_in_main && is_own(info)) {
+        atomic_store(&library_failed, true);
+    } else if (number == SIGHUP && !atomic_load(&stops_at_hang_up)) {
         atomic_store(&hung_up, true);
     } else if (atomic_exchange(&asked, true) && number != SIGHUP) {
         _exit(STATUS_STOPPED);
@@ -48,17 +58,28 @@ static void mask(int how) {
 
 /* A stop ends what waits (EINTR); a reload must not. */
 static void catch (int number, int flags) {
-    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
+    const struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = flags | SA_SIGINFO};
     sigaction(number, &action, NULL);
 }
 
-err interrupt_catch(void) {
+void interrupt_catch_early(void) {
     struct sigaction before;
-    ignores_hang_up = sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
-    catch (SIGINT, 0);
-    catch (SIGTERM, 0);
-    catch (SIGHUP, SA_RESTART);
-    mask(SIG_UNBLOCK);
+    if (!is_caught) {
+        is_caught = true;
+        ignores_hang_up = sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler == SIG_IGN;
+        catch (SIGINT, 0);
+        catch (SIGTERM, 0);
+        catch (SIGHUP, SA_RESTART);
+        mask(SIG_UNBLOCK);
+    }
+}
+
+err interrupt_catch(void) {
+    interrupt_catch_early();
+    is_in_main = true;
+    if (atomic_load(&library_failed)) {
+        return err_fail(ERR_MEMORY, "a library found too little memory or too few threads to start");
+    }
     int made = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (made < 0) {
         return err_system(ERR_IO, "cannot catch signals");

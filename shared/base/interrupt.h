@@ -1,4 +1,4 @@
-/* Interrupts: SIGINT, SIGTERM and SIGHUP from main's first instruction on, as flags that long work looks at and as a
+/* Interrupts: SIGINT, SIGTERM and SIGHUP, from before main on, as flags that long work looks at and as a
  * descriptor for whoever waits.
  *
  * The first SIGINT or SIGTERM asks to stop; a second one ends the process at once with status 130. SIGHUP asks to read
@@ -11,7 +11,11 @@
 
 #include <stdbool.h>
 
-/* Catches the signals, also those that came while they were blocked. ERR_IO: no descriptor left. */
+/* Before main, and before the libraries' own beginnings: catches what comes, and nothing more. */
+void interrupt_catch_early(void);
+
+/* Catches the signals, also those that came while they were blocked. ERR_IO: no descriptor left. ERR_MEMORY: a library
+ * has failed before main. */
 err interrupt_catch(void);
 
 /* SIGHUP asks to stop from here on, one that has come already too; where it is ignored (nohup) it stays so. */

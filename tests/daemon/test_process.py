@@ -403,6 +403,85 @@ class Memory(ProcessCase):
                 self.assert_ends_soon(server, signal.SIGTERM, 0, 8)
 
 
+class Limits(ProcessCase):
+    """Too little of anything is one line and an exit code: no signal, no abort, no waiting without an end."""
+
+    LOADER = 127  # of a program whose libraries cannot be loaded
+    CODES = (0, 1, 3, 4, 5, 6, 7, 130)
+    IS_AT_WORK = r"nodes on |listening on |trying again|welcome to run|epoch "
+
+    def modes(self, to):
+        """Everything that writes does so in `to`."""
+        return {"serves": self.server("serve", made.run, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--results",
+                                      to / "results.jsonl", "--announce", to / "where.json"),
+                "trains": self.training(to / "train", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"),
+                "in one process": self.training(to / "local", "--local", "--data", made.split, "--threads", 2),
+                "a node": self.node(1, state=to / "state"),
+                "splits": self.fewbit("data", "split", "--set", "mnist", "--from", made.source, "--to", to / "split"),
+                "lists": self.fewbit("experiments", "--experiments", f.ROOT / "experiments", "--runs", to),
+                "shows": self.fewbit("result", made.run),
+                "plots": self.fewbit("plot", made.run, "--to", to / "plots")}
+
+    def ends_well(self, argv, prepare):
+        """Starts it and stops it once it is at work; whether it came to that, or to a good end."""
+        program = self.fleet.start("limited", *argv, prepare=prepare)
+        wait_until(lambda: not program.is_running() or re.search(self.IS_AT_WORK, program.said), "work, or its end", 20,
+                   lambda: program.said)
+        was_at_work = program.is_running()
+        if was_at_work:
+            program.signal(signal.SIGTERM)
+        code = program.wait(seconds=20)
+        said = program.said
+        self.assertIn(code, (*self.CODES, self.LOADER), said)
+        if code and code != 130:
+            line = "while loading shared libraries" if code == self.LOADER else r"^(decoder_server|encoder_node|fewbit): "
+            self.assertRegex(said.splitlines()[-1], line)
+        return code == 0 or was_at_work
+
+    def sweep(self, limit, values, names=None):
+        to = self.folder / "to"
+        to.mkdir()
+        for name, argv in self.modes(to).items():
+            good = 0
+            for value in values if names is None or name in names else ():
+                with self.subTest(name, limit=value):
+                    good += self.ends_well(argv, lambda: resource.setrlimit(limit, (value, value)))
+                if good == 2:  # it has enough
+                    break
+            else:
+                self.assertTrue(names or good, name)
+
+    def test_descriptors(self):
+        self.sweep(resource.RLIMIT_NOFILE, range(3, 40))
+
+    @unittest.skipIf(f.SANITIZED, "a sanitizer takes address space as it likes")
+    def test_address_space(self):
+        self.sweep(resource.RLIMIT_AS, [mib << 20 for mib in (*range(80, 640, 28), 2048)],
+                   ("serves", "trains", "in one process", "a node", "splits", "lists", "shows"))  # gnuplot itself would hang
+
+    def test_file_size(self):
+        """From what the log needs itself."""
+        self.sweep(resource.RLIMIT_FSIZE, (400, 2000, 20000, 1 << 30), ("serves", "trains", "in one process", "a node", "splits", "plots"))
+
+    @unittest.skipIf(os.geteuid() != 0, "needs root, to mount")
+    def test_a_disk_that_is_full_or_for_reading_only(self):
+        for options in ("size=4k", "size=16k", "size=64k", "size=256k", "ro"):
+            with self.subTest(options):
+                disk = self.folder / options
+                disk.mkdir()
+                done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], capture_output=True)
+                if done.returncode:
+                    self.skipTest("cannot mount here")
+                try:
+                    for name, argv in self.modes(disk).items():
+                        with self.subTest(name):
+                            self.ends_well(argv, None)
+                finally:
+                    for program in self.fleet.programs:
+                        program.close()
+                    subprocess.run(["umount", "-l", disk], check=True)
+
+
 class Lines(ProcessCase):
     """Files of lines have whole lines, whatever happened; every loss is told when it begins and when it ends."""
 

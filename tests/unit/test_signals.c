@@ -144,14 +144,6 @@ static int stop_at_hang_up(void) {
     return interrupt_asked() ? STATUS_FINE : 2;
 }
 
-static int stay_without_a_terminal(void) {
-    signal(SIGHUP, SIG_IGN);
-    process_start();
-    interrupt_hang_up_stops();
-    kill(getpid(), SIGHUP);
-    return interrupt_asked() ? 1 : STATUS_FINE;
-}
-
 static int sleep_until_asked(void) {
     process_start();
     uint64_t from = clock_now_ns();
@@ -202,7 +194,6 @@ static void signals_hang_up(void **state) {
     (void)state;
     assert_int_equal(status_of(reload_at_hang_up), STATUS_FINE);
     assert_int_equal(status_of(stop_at_hang_up), STATUS_FINE);
-    assert_int_equal(status_of(stay_without_a_terminal), STATUS_FINE);
 }
 
 static void signals_of_broken_pipes_are_ignored(void **state) {
