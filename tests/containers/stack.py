@@ -152,7 +152,9 @@ class Stack:
         return heads
 
     def node_weights(self, k):
-        return {name: data for name, data in self.files_in(f"node-{k}", "/var/lib/fewbit/state").items()}
+        """A node's parts by their steps: each training has a folder with a number of its own."""
+        files = self.files_in(f"node-{k}", "/var/lib/fewbit/state")
+        return {name.rpartition("/")[2]: data for name, data in files.items() if name.endswith(".safetensors")}
 
     def port(self, service="decoder", inside=8080):
         return int(docker("port", self.container(service), f"{inside}/tcp").splitlines()[0].rsplit(":", 1)[1])
