@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "bits/decision.h"
 #include "decoder_server/serve/answers.h"
 #include "nn/fold.h"
@@ -57,7 +58,8 @@ static err load_head(classifier *c, const run *r, const run_commit *commit, bool
     }
     experiment_describe_head(&r->experiment, &s, c->classes, &spec);
     c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch, CLASSIFIER_ROWS);
-    nn_net_options options = {.max_rows = c->net_rows, .precision = r->experiment.training.precision};
+    nn_net_options options = {
+        .max_rows = c->net_rows, .max_bytes = machine_memory(), .precision = r->experiment.training.precision};
     e = nn_net_new(&c->head, &spec, &options);
     e = e ? e : run_load_head(r, commit, c->head, NULL);
     /* The products of bf16 numbers are rounded by the weights they are made of: other weights, other answers. */

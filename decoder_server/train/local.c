@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "decoder_server/coded.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/course.h"
@@ -230,7 +231,12 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
             folder, k, info->index, info->digest, l->labels->portion_digests[k]);
     }
     lanes *inside = has_lanes(l, k) ? l->lanes : NULL;
-    encoder_config config = {.name = p->name, .data = p->data, .state = p->state, .coding = coding, .lanes = inside};
+    encoder_config config = {.name = p->name,
+                             .data = p->data,
+                             .state = p->state,
+                             .coding = coding,
+                             .max_memory = machine_memory() / l->portions,
+                             .lanes = inside};
     encoder_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {

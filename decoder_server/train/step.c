@@ -1,6 +1,7 @@
 #include "decoder_server/train/step.h"
 
 #include "base/arena.h"
+#include "base/machine.h"
 #include "base/rng.h"
 #include "data/dataset.h"
 #include "decoder_server/train/by_round.h"
@@ -47,13 +48,16 @@ static err make_head(step *s, size_t rows, lanes *l) {
     s->max_rows = nn_rows_at_once(&spec, batch, rows);
     nn_net_options options = {
         .max_rows = s->max_rows,
+        .max_bytes = machine_memory(),
         .training = true,
         .average = e->training.average > 0,
         .input_gradient = !experiment_is_classifier_alone(e),
         .lanes = l,
         .precision = e->training.precision,
     };
-    return nn_net_new(&s->head, &spec, &options);
+    failed = nn_net_new(&s->head, &spec, &options);
+    return err_prefix(failed, "decoder and classifier for %zu rows a step (training.batch%s)", s->max_rows,
+                      s->by_round.rounds.count > 1 ? " x encoder.rounds" : "");
 }
 
 static err plan_buffers(step *s) {

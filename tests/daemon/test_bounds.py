@@ -3,6 +3,7 @@
 asked, and looked at with every tool. (tests/unit/test_bounds.c has the corners in between.)"""
 import json
 import random
+import resource
 import unittest
 import urllib.request
 
@@ -118,6 +119,23 @@ class Bounds(f.FleetCase):
         self.assertTrue(said)
         server.signal(15)
         server.wait(0)
+
+    def test_what_no_memory_holds(self):
+        """Within every range, and more than this process may have: refused before it is taken, by what asks for it."""
+        split = f.split_set(f.make_set(self.folder / "source", 3, 2), self.folder / "split", "--portions", 1)
+        large = dict(data__portions=1, encoder__bits=BITS, decoder__net="direct", training__batch=8192)
+        cases = ((dict(classifier__hidden=65536, encoder__rounds=[8] * 8),
+                  r"decoder and classifier for 65536 rows a step \(training.batch x encoder.rounds\): .* MiB"),
+                 (dict(encoder__hidden=65536, training__batch=8192), r"node 0: .* MiB of memory"))
+        for number, (changes, pattern) in enumerate(cases):
+            with self.subTest(pattern):
+                experiment = f.write_experiment(self.folder / "e.yaml", **{**large, **changes})
+                local = self.fleet.start("local", f.binary("decoder_server"), "train", experiment, "--local", "--data", split,
+                                         "--labels", split / "server", "--out", self.folder / f"run-{number}",
+                                         prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
+                local.wait()
+                self.assertIn(local.popen.returncode, (1, 7))
+                self.assertRegex(local.said, rf"(?m)^decoder_server: {pattern}[^\n]*\n\Z")
 
     def test_the_smallest(self):
         """One portion, one bit, one sample to train on, one to test with, a batch of one."""
