@@ -111,14 +111,35 @@ static bool may_add(desk *d, uint32_t portion, uint64_t id, uint64_t *limit, uin
     return id < *limit;
 }
 
+/* What one node streams and nobody else does becomes degraded results, so many a second of each node: codes are few
+ * bits, results are lines. Not while a model ends, which waits for all of its samples. */
+enum { LONE_A_SECOND = 1000, LONE_BURST = 4096, LONE_TURN_NS = 50000000 };
+static const uint64_t lone_pause_ns = 1000000000 / LONE_A_SECOND;
+
+static uint64_t lone_from(const desk *d, uint32_t portion) {
+    bool is_limited = d->portions > 1 && d->change.stage != CHANGE_ENDING;
+    return is_limited ? streams_alone_from(d->streams, portion) : UINT64_MAX;
+}
+
+static bool may_add_lone(desk *d, uint32_t portion, uint64_t now_ns) {
+    uint64_t used_ns = d->lone_ns[portion] > now_ns ? d->lone_ns[portion] : now_ns;
+    if (used_ns - now_ns > (LONE_BURST - 1) * lone_pause_ns) {
+        return false;
+    }
+    d->lone_ns[portion] = used_ns + lone_pause_ns;
+    return true;
+}
+
 /* Adds codes until one finds no room; whether all are in. */
 static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
+    uint64_t alone_from = lone_from(d, portion);
     bool is_owed = p->connection == d->connections[portion];
     uint32_t width = d->rounds.upto[0];
     uint64_t limit = streams_limit(d->streams), late = assembler_count(d->pushed)->late;
     assembler_use(d->pushed, (uint8_t)p->model);
     assembler_owe(d->pushed, is_owed);
     while (p->done < p->count && may_add(d, portion, p->first + p->done, &limit, now_ns) &&
+           (p->first + p->done < alone_from || may_add_lone(d, portion, now_ns)) &&
            add_one(d, portion, p->first + p->done, pack_get(bits, p->done * width, width), is_owed, now_ns)) {
         p->done++;
     }
@@ -131,8 +152,9 @@ static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits,
 static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
     parked *p = &d->parked[portion];
     size_t need = p->length + sizeof *head + head->bytes;
-    uint8_t *grown = need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
-    if (!grown) {
+    bool has_room = p->length < PARKED_MOST; /* of a node that joins again and again, always with more */
+    uint8_t *grown = has_room && need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
+    if (!has_room || !grown) {
         log_limited(LOG_ERROR, portion + 1, "no memory for codes of portion %u: %llu samples are lost", portion,
                     (unsigned long long)head->count);
         d->settled[portion] += head->count - head->done;
@@ -211,6 +233,9 @@ bool pushed_settle(desk *d, uint64_t now_ns, uint64_t *next_ns) {
     assembler_pass(d->pushed, streams_passed(d->streams));
     bool any = let_go_on(d, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
+        if (d->parked[k].length > 0 && d->lone_ns[k] > now_ns && now_ns + LONE_TURN_NS < *next_ns) {
+            *next_ns = now_ns + LONE_TURN_NS;
+        }
         uint64_t late_next = tell_late(d, k, 0, now_ns);
         *next_ns = late_next < *next_ns ? late_next : *next_ns;
     }

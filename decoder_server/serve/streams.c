@@ -328,6 +328,18 @@ void streams_reached(streams *s, uint32_t portion, uint64_t next, uint64_t now_n
     }
 }
 
+uint64_t streams_alone_from(const streams *s, uint32_t portion) {
+    uint64_t from = s->floor;
+    for (uint32_t k = 0; k < s->config.portions; k++) {
+        const stream *one = &s->of[k];
+        if (k != portion && is_active(one)) {
+            return UINT64_MAX;
+        }
+        from = k != portion && one->reached > from ? one->reached : from;
+    }
+    return from;
+}
+
 uint64_t streams_limit(const streams *s) {
     uint64_t slowest, first;
     return find_ends(s, &slowest, &first) ? slowest + s->lead : UINT64_MAX;

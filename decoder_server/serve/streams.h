@@ -61,6 +61,10 @@ bool streams_has_room(const streams *s, uint32_t portion);
 /* Codes of a portion wait at its limit. */
 void streams_block(streams *s, uint64_t now_ns);
 
+/* The id from which on a portion's node streams alone: nobody has brought, or will bring, what those samples lack.
+ * UINT64_MAX: others stream too. */
+uint64_t streams_alone_from(const streams *s, uint32_t portion);
+
 /* Nobody who is waited for will bring a sample below this id. */
 uint64_t streams_passed(const streams *s);
 
