@@ -21,10 +21,13 @@ static image_type type_of(span type) {
 
 void classify_start(exchange *x) {
     span type = x->request->head.fields[FIELD_CONTENT_TYPE];
+    span coding = x->request->head.fields[FIELD_CONTENT_ENCODING];
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
     x->is_multipart = is_multipart(type);
     x->request->body.is_kept = true;
-    if (x->is_multipart && multipart_boundary(type, boundary)) {
+    if (coding.length > 0 && !span_is(coding, "identity")) {
+        exchange_refuse(x, 415, "unsupported_type", "bodies with a Content-Encoding, as gzip, are not taken");
+    } else if (x->is_multipart && multipart_boundary(type, boundary)) {
         exchange_refuse(x, 400, "bad_multipart", err_text());
     }
 }

@@ -111,6 +111,11 @@ static bool take_field(span *rest, span *field) {
     return true;
 }
 
+/* Whether a part's Content-Transfer-Encoding leaves its content as it is (RFC 2045, section 6). */
+static bool is_plain(span coding) {
+    return span_is(coding, "binary") || span_is(coding, "8bit") || span_is(coding, "7bit");
+}
+
 /* Parts what lies between two delimiters. A head with nothing behind it is ended by the delimiter's own end of line. */
 static err read_part(const uint8_t *body, span all, multipart_part *part) {
     span rest = all, field, name;
@@ -128,8 +133,12 @@ static err read_part(const uint8_t *body, span all, multipart_part *part) {
         if (!has_colon || !span_is_token(name)) {
             return err_fail(ERR_INPUT, "the multipart body is damaged: a part's head has a line that is no field");
         }
+        value = span_trim(value);
+        if (span_is(name, "content-transfer-encoding") && !is_plain(value)) {
+            return err_fail(ERR_INPUT, "a part of the multipart body is encoded, as base64: that is not taken");
+        }
         if (span_is(name, "content-type")) {
-            part->type = span_trim(value);
+            part->type = value;
         }
     }
     part->from = (size_t)(rest.at - (const char *)body);

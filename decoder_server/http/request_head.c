@@ -24,13 +24,10 @@ static const http_problem long_target = {414, "head_too_long", "the request's fi
 static const http_problem long_head = {431, "head_too_long", "the request's head is too long"};
 
 static const char *const field_names[FIELDS] = {
-    [FIELD_AUTHORIZATION] = "Authorization",
-    [FIELD_CONTENT_TYPE] = "Content-Type",
-    [FIELD_HOST] = "Host",
-    [FIELD_IF_NONE_MATCH] = "If-None-Match",
-    [FIELD_ORIGIN] = "Origin",
-    [FIELD_REQUEST_ID] = "X-Request-Id",
-    [FIELD_SEC_FETCH_SITE] = "Sec-Fetch-Site",
+    [FIELD_AUTHORIZATION] = "Authorization", [FIELD_CONTENT_ENCODING] = "Content-Encoding",
+    [FIELD_CONTENT_TYPE] = "Content-Type",   [FIELD_HOST] = "Host",
+    [FIELD_IF_NONE_MATCH] = "If-None-Match", [FIELD_ORIGIN] = "Origin",
+    [FIELD_REQUEST_ID] = "X-Request-Id",     [FIELD_SEC_FETCH_SITE] = "Sec-Fetch-Site",
     [FIELD_TRACEPARENT] = "traceparent",
 };
 

@@ -24,6 +24,7 @@ typedef enum request_head_state {
 /* The fields that are looked at. One that comes twice is refused, or taken for none where it only tells who asks. */
 typedef enum request_field {
     FIELD_AUTHORIZATION,
+    FIELD_CONTENT_ENCODING,
     FIELD_CONTENT_TYPE,
     FIELD_HOST,
     FIELD_IF_NONE_MATCH,
