@@ -271,6 +271,11 @@ void routes_refuse(void *context, http_request *r, const http_problem *p) {
     }
 }
 
+/* Not what a caller asked of it that it does not have. */
+static bool is_own_failure(unsigned status) {
+    return status >= 500 && status != 501 && status != 505;
+}
+
 /* Failures of the server's own, and requests of a trace that their caller records, are worth a line (some a second);
  * not that a balancer hears, over and over, that this server is not ready. */
 static void log_exchange(gateway *g, const exchange *x, bool is_sent) {
@@ -278,7 +283,7 @@ static void log_exchange(gateway *g, const exchange *x, bool is_sent) {
         g->logged_ms = uv_now(g->loop);
         g->failures_logged = g->traces_logged = 0;
     }
-    bool has_failed = x->status >= 500 && x->route != ROUTE_READY && g->failures_logged < FAILURES_LOGGED;
+    bool has_failed = is_own_failure(x->status) && x->route != ROUTE_READY && g->failures_logged < FAILURES_LOGGED;
     bool is_traced = x->is_sampled && g->traces_logged < TRACES_LOGGED;
     g->failures_logged += has_failed;
     g->traces_logged += is_traced;
