@@ -59,6 +59,16 @@ void answer_date(char to[ANSWER_DATE_MAX], time_t seconds) {
     }
 }
 
+const char *answer_date_now(answer_clock *c) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec != c->of) {
+        c->of = now.tv_sec;
+        answer_date(c->date, now.tv_sec);
+    }
+    return c->date;
+}
+
 static void put(writer *w, const char *text) {
     size_t length = strlen(text);
     w->is_full = w->is_full || (size_t)(w->end - w->at) < length;

@@ -28,6 +28,13 @@ bool answer_has_body(unsigned status);
 /* The Date field's value (RFC 9110, section 5.6.7). */
 void answer_date(char to[ANSWER_DATE_MAX], time_t seconds);
 
+/* The same of now, written anew once a second. {0} at first. */
+typedef struct answer_clock {
+    time_t of;
+    char date[ANSWER_DATE_MAX];
+} answer_clock;
+const char *answer_date_now(answer_clock *c);
+
 /* Writes it; how long it is, or 0: it does not fit. */
 size_t answer_head_write(char to[ANSWER_HEAD_MAX], const answer_head *a, const char *date);
 

@@ -14,6 +14,7 @@ enum {
     PAUSE_MS = 2,
     RESUMED_A_TURN = 8, /* of those that are read on slowly */
     GOODBYE_READS = 8,
+    BODY_ROOM = BUFFER_BYTES - REQUEST_HEAD_MAX, /* behind a head, for what is read of its body at once */
 };
 
 typedef enum phase {
@@ -176,16 +177,6 @@ static bool send_parts(connection *c, uv_buf_t *parts, unsigned count, char *spa
     return !c->output.is_waiting;
 }
 
-static const char *date_now(http_connections *s) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    if (now.tv_sec != s->date_of) {
-        s->date_of = now.tv_sec;
-        answer_date(s->date, now.tv_sec);
-    }
-    return s->date;
-}
-
 /* The answer's head to c->head; how long it is. */
 static size_t write_head(connection *c, const http_answer *a, bool is_stream) {
     bool is_old = c->request.head.minor == 0 && c->request.head.method.at != NULL;
@@ -200,7 +191,7 @@ static size_t write_head(connection *c, const http_answer *a, bool is_stream) {
                       : is_old   ? "keep-alive"
                                  : NULL,
     };
-    return answer_head_write(c->head, &head, date_now(c->of));
+    return answer_head_write(c->head, &head, answer_date_now(&c->of->date));
 }
 
 void http_reply(http_request *r, const http_answer *a) {
@@ -293,14 +284,30 @@ static void begin_request(connection *c) {
     }
 }
 
+/* What is not taken yet, to the buffer's start. */
+static void move_to_start(connection *c) {
+    memmove(c->buffer, c->buffer + c->from, c->to - c->from);
+    c->to -= c->from;
+    c->from = 0;
+}
+
+/* Whether a head lies so far behind others that there is hardly room for its body. */
+static bool is_cramped(const connection *c) {
+    const request_head *h = &c->request.head;
+    bool has_body = h->is_chunked || h->content_length > 0;
+    return has_body && c->from > 0 && BUFFER_BYTES - c->from - h->length < BODY_ROOM;
+}
+
 /* The next head. Returns whether there was one. */
 static bool step_head(connection *c) {
     http_request *r = &c->request;
     request_head_state state = request_head_read(&r->head, (const uint8_t *)c->buffer + c->from, c->to - c->from);
+    if (state == REQUEST_HEAD_WHOLE && is_cramped(c)) {
+        move_to_start(c);
+        return true; /* and is read again: its spans lie in the buffer */
+    }
     if (state == REQUEST_HEAD_MORE) {
-        memmove(c->buffer, c->buffer + c->from, c->to - c->from);
-        c->to -= c->from;
-        c->from = 0;
+        move_to_start(c);
         if (c->has_ended) {
             close_connection(c);
         }
@@ -435,23 +442,15 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *room) {
     (void)room;
     connection *c = stream->data;
     bool is_dropped = c->phase == PHASE_STREAM || c->phase == PHASE_LINGER;
-    if (length == 0) {
-        return;
-    }
     if (length < 0 && (is_dropped || length != UV_EOF)) {
         close_connection(c);
-        return;
-    }
-    if (c->phase == PHASE_LINGER) {
+    } else if (is_dropped && length > 0) {
         drop(c, (size_t)length);
-        return;
+    } else if (length != 0) {
+        c->to += length > 0 ? (size_t)length : 0;
+        c->has_ended = length < 0;
+        go_on(c);
     }
-    if (c->phase == PHASE_STREAM) {
-        return;
-    }
-    c->to += length > 0 ? (size_t)length : 0;
-    c->has_ended = length < 0;
-    go_on(c);
 }
 
 /* Reads while there is room for what comes, and somebody to take it. */

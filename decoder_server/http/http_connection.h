@@ -16,7 +16,7 @@
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
  * there to the end of the body. STALLED_MS: an answer of which nothing more is read. A body beyond REQUEST_BODY_MAX is
  * refused at once, and what comes of it is read on, slowly, and dropped, so that its sender comes to read the refusal:
- * up to BODY_END; one that is announced as longer is not read. */
+ * up to BODY_END; one that is announced as longer is not read. So is what a listener to a stream says. */
 enum {
     HTTP_HEAD_MS = 10000,
     HTTP_BODY_MS = 20000,
@@ -90,8 +90,7 @@ typedef struct http_connections {
     bool is_closing;
     void (*left)(void *context); /* a connection has gone */
     void *context;
-    time_t date_of;
-    char date[ANSWER_DATE_MAX];
+    answer_clock date;
     char dropped[HTTP_DROPPED_BYTES]; /* what is read for nothing */
 } http_connections;
 

@@ -274,6 +274,33 @@ class Requests(Rules):
         self.assertEqual([a.status for a in answers], [200, 200, 200, 404, 200] * 40 + [400])
 
 
+    def test_a_head_at_the_end_of_what_is_read_at_once(self):
+        """However little room others before it leave, its body is read, and at once."""
+        large = b"0" * (1 << 20)
+        for behind in (*range(4), 100, 4095, 4096, 4097):
+            for fields, body, status in (((f"Content-Length: {len(self.image)}",), self.image, 200),
+                                         (("Transfer-Encoding: chunked",), b"%x\r\n%s\r\n0\r\n\r\n" % (len(self.image), self.image), 200),
+                                         ((f"Content-Length: {len(large)}",), large, 400)):
+                post = self.post("Connection: close", *fields, body=b"")
+                left, before = 16384 - behind - len(post), b""
+                while left > 0:
+                    size = left if left <= 8000 else min(8000, left - 200)
+                    before += get("/healthz", "X: " + "x" * (size - len(get("/healthz", "X: "))))
+                    left -= size
+                connection = self.connect()
+                connection.settimeout(5)  # a quarter of what a body may take
+                connection.sendall(before + post)
+                stream = connection.makefile("rb")
+                for _ in range(before.count(b"GET")):
+                    self.assertEqual(Answer(stream).status, 200)
+                connection.sendall(body)
+                self.assertEqual(Answer(stream).status, status, (behind, fields))
+                connection.close()
+
+    def test_a_coded_body(self):
+        for coding, status in (("gzip", 415), ("br", 415), ("identity, gzip", 415), ("identity", 200), ("Identity", 200), ("", 200)):
+            self.one(self.post(f"Content-Length: {len(self.image)}", f"Content-Encoding: {coding}"), status, is_last=False)
+
     def test_a_slow_reader(self):
         """Answers that the kernel does not take at once come whole and in order, and keep nobody else waiting."""
         slow = socket.socket()
@@ -353,6 +380,19 @@ class Listeners(Rules):
             stream.close()
             connection.close()
         wait_until(lambda: metric(self.server, "fewbit_event_listeners") == 0, "the listeners' leave", seconds=5)
+
+    def test_who_never_stops_talking_is_no_listener(self):
+        connection = self.connect()
+        connection.sendall(get("/v1/results"))
+        stream = connection.makefile("rb")
+        while stream.readline() != b":\n":
+            pass
+        sent, piece = 0, b"x" * 65536
+        with self.assertRaises(OSError):
+            while sent < 64 << 20:
+                sent += connection.send(piece)
+        self.assertGreater(sent, 8 << 20)
+        wait_until(lambda: metric(self.server, "fewbit_event_listeners") == 0, "the listener's leave", seconds=5)
 
     def test_an_old_one(self):
         """HTTP/1.0 has no chunks."""
