@@ -25,13 +25,15 @@ static void add(command_line *c, const char *name, const char *value) {
 }
 
 err then_serve(const server_options *o) {
-    char listen[ADDRESS_TEXT_MAX], http[ADDRESS_TEXT_MAX], heartbeat[24];
+    char listen[ADDRESS_TEXT_MAX], http[ADDRESS_TEXT_MAX], heartbeat[24], answer_timeout[24];
     command_line c = {0};
     snprintf(heartbeat, sizeof heartbeat, "%" PRId64, o->heartbeat_ms);
+    snprintf(answer_timeout, sizeof answer_timeout, "%" PRId64, o->answer_timeout_s);
     add(&c, "decoder_server", "serve");
     add(&c, "--listen", address_text(listen, o->host, o->port));
     add(&c, "--http", o->has_http ? address_text(http, o->http_host, o->http_port) : NULL);
     add(&c, "--heartbeat", heartbeat);
+    add(&c, "--answer-timeout", answer_timeout);
     add(&c, "--announce", o->announce);
     add(&c, "--api-token-file", o->token_file);
     add(&c, "--allowed-hosts", o->allowed_hosts);
