@@ -163,8 +163,40 @@ static void bits_are_kept_until_the_weights_change(void **state) {
     job_free(j);
 }
 
+/* In every corner: with the memory it says it takes it is made, with a byte less it is refused. */
+static void its_memory_is_known_before_it_is_taken(void **state) {
+    (void)state;
+    static const uint32_t hidden[] = {1, 2000}, bits[] = {1, 64}, batches[] = {2, 8192};
+    static store_quota quota = {.max_bytes = UINT64_MAX};
+    job_config config = {.data = data, .state = in_folder("memory"), .quota = &quota, .run = 1};
+    for (int corner = 0; corner < 64; corner++) {
+        experiment e = plain;
+        e.encoder.hidden = hidden[corner & 1];
+        e.encoder.bits = bits[corner >> 1 & 1];
+        e.training.batch = batches[corner >> 2 & 1];
+        e.encoder.batch_norm = corner >> 3 & 1;
+        e.training.average = corner >> 4 & 1 ? 0.9f : 0;
+        config.trains = corner >> 5 & 1;
+        config.max_memory = 0;
+        job *j;
+        assert_int_equal(job_new(&j, &e, &config), ERR_OK);
+        size_t bytes = job_bytes(j);
+        job_free(j);
+        config.max_memory = bytes;
+        assert_int_equal(job_new(&j, &e, &config), ERR_OK);
+        assert_true(job_bytes(j) == bytes);
+        job_free(j);
+        config.max_memory = bytes - 1;
+        assert_int_equal(job_new(&j, &e, &config), ERR_FULL);
+        assert_non_null(strstr(err_text(), "MiB are left for"));
+        config.max_memory = 1;
+        assert_int_equal(job_new(&j, &e, &config), ERR_FULL);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one), cmocka_unit_test(moved_ones_count_half),
-                                       cmocka_unit_test(bits_are_kept_until_the_weights_change)};
+                                       cmocka_unit_test(bits_are_kept_until_the_weights_change),
+                                       cmocka_unit_test(its_memory_is_known_before_it_is_taken)};
     return cmocka_run_group_tests(tests, make_data, drop_data);
 }
