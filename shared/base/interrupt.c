@@ -8,12 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 enum { STATUS_STOPPED = 130, SIGNALS = 3 };
 
 static const int numbers[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
-static atomic_bool asked, hung_up, stops_at_hang_up;
+static atomic_bool asked, hung_up, stops_at_hang_up, is_blocked;
 static atomic_int descriptor = -1;
 static bool is_caught, is_in_main;
 static atomic_bool library_failed;
@@ -32,11 +33,26 @@ static bool is_own(const siginfo_t *info) {
     return info->si_code == SI_TKILL && info->si_pid == getpid();
 }
 
+static void fill(sigset_t *set) {
+    for (int i = 0; i < SIGNALS; i++) {
+        sigaddset(set, numbers[i]);
+    }
+}
+
+/* On a thread beside the one that has blocked them: it is blocked here too from its return on, and so waits for the
+ * process, or for the program that it becomes. */
+static void pass_on(int number, void *context) {
+    ucontext_t *interrupted = context;
+    fill(&interrupted->uc_sigmask);
+    kill(getpid(), number);
+}
+
 /* A terminal that goes sends SIGHUP more than once: only the others end the process the second time. */
 static void on_signal(int number, siginfo_t *info, void *context) {
-    (void)context;
     int kept = errno;
-    if (number == SIGINT && !is_in_main && is_own(info)) {
+    if (atomic_load(&is_blocked)) {
+        pass_on(number, context);
+    } else if (number == SIGINT && !is_in_main && is_own(info)) {
         atomic_store(&library_failed, true);
     } else if (number == SIGHUP && !atomic_load(&stops_at_hang_up)) {
         atomic_store(&hung_up, true);
@@ -50,9 +66,7 @@ static void on_signal(int number, siginfo_t *info, void *context) {
 static void mask(int how) {
     sigset_t set;
     sigemptyset(&set);
-    for (int i = 0; i < SIGNALS; i++) {
-        sigaddset(&set, numbers[i]);
-    }
+    fill(&set);
     pthread_sigmask(how, &set, NULL);
 }
 
@@ -134,10 +148,12 @@ void interrupt_sleep(int ms) {
 }
 
 void interrupt_block(void) {
+    atomic_store(&is_blocked, true);
     mask(SIG_BLOCK);
 }
 
 void interrupt_unblock(void) {
+    atomic_store(&is_blocked, false);
     mask(SIG_UNBLOCK);
 }
 
