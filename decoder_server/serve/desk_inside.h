@@ -10,10 +10,10 @@
 
 enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
 
-/* Bytes parked of one node: it is asked to hold as soon as there are any, and not read from beyond PARKED_HIGH; while
- * nodes get ready for another model, beyond PARKED_MAX. What was under way then comes on top; beyond PARKED_MOST
- * nothing is taken. */
-enum { PARKED_HIGH = 4 << 20, PARKED_MAX = 64 << 20, PARKED_MOST = PARKED_MAX + (16 << 20) };
+/* Bytes parked of one node: it is asked to hold from PARKED_LOW on, and not read from beyond PARKED_HIGH; while nodes
+ * get ready for another model, beyond PARKED_MAX. What was under way then comes on top; beyond PARKED_MOST nothing is
+ * taken. */
+enum { PARKED_LOW = 128 << 10, PARKED_HIGH = 4 << 20, PARKED_MAX = 64 << 20, PARKED_MOST = PARKED_MAX + (16 << 20) };
 
 /* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
 typedef struct live {

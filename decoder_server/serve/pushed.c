@@ -47,7 +47,7 @@ static void tell_hold(desk *d, uint32_t portion, bool held) {
 /* A node whose codes are parked. One that gets ready for another model has to be heard all the same. */
 static void slow_down(desk *d, uint32_t portion) {
     size_t most = d->change.stage == CHANGE_PREPARING ? PARKED_MAX : PARKED_HIGH;
-    if (!d->is_held[portion]) {
+    if (!d->is_held[portion] && d->parked[portion].length >= PARKED_LOW) {
         tell_hold(d, portion, true);
     }
     if (!d->is_paused[portion] && d->parked[portion].length >= most) {

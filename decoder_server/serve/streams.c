@@ -41,6 +41,7 @@ struct streams {
     uint64_t lead;     /* allowed now */
     /* How long the slowest needs to where the first was. */
     uint64_t mark, mark_lead, mark_ns;
+    bool has_lag;        /* it was not there at once */
     bool is_limited;     /* somebody has waited since the mark was set */
     uint64_t blocked_ns; /* since when somebody waits and the slowest brings nothing; 0: nobody does */
 };
@@ -298,23 +299,23 @@ err streams_take(streams *s, uint32_t portion, uint64_t first, uint64_t count, u
     return ERR_OK;
 }
 
-/* Whoever has seen it once follows the pace of the slowest: half of the lead where that took too long, in proportion;
- * twice as much where it was the lead that held the first. */
+/* The lead is what the slowest works off in time: it doubles where it held the first, was made use of, and the slowest
+ * was soon where the first had been; where it is overdue there, nobody may be ahead until it is. */
 static void follow_pace(streams *s, uint64_t slowest, uint64_t first, uint64_t now_ns) {
+    bool is_overdue = s->has_lag && now_ns - s->mark_ns > s->config.lag_ns;
+    s->lead = is_overdue ? 1 : s->lead;
+    s->has_lag |= slowest < s->mark;
     if (slowest < s->mark) {
         return;
     }
-    uint64_t took = now_ns - s->mark_ns;
-    if (s->mark_lead > 0 && took > s->config.lag_ns) {
-        double fits = (double)s->mark_lead * (double)s->config.lag_ns / (double)took;
-        s->lead = fits < 1 ? 1 : fits < (double)s->lead ? (uint64_t)fits : s->lead;
-    } else if (s->is_limited) {
+    if (s->is_limited && !is_overdue && 2 * s->mark_lead >= s->lead) {
         s->lead = 2 * s->lead < LEAD_MAX ? 2 * s->lead : LEAD_MAX;
     }
     s->mark = first;
-    s->mark_lead = first - slowest;
     s->mark_ns = now_ns;
     s->is_limited = false;
+    s->has_lag = first > slowest;
+    s->mark_lead = first - slowest;
 }
 
 void streams_reached(streams *s, uint32_t portion, uint64_t next, uint64_t now_ns) {
