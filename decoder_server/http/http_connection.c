@@ -294,8 +294,7 @@ static void move_to_start(connection *c) {
 /* Whether a head lies so far behind others that there is hardly room for its body. */
 static bool is_cramped(const connection *c) {
     const request_head *h = &c->request.head;
-    bool has_body = h->is_chunked || h->content_length > 0;
-    return has_body && c->from > 0 && BUFFER_BYTES - c->from - h->length < BODY_ROOM;
+    return (h->is_chunked || h->content_length > 0) && c->from > 0 && BUFFER_BYTES - c->from - h->length < BODY_ROOM;
 }
 
 /* The next head. Returns whether there was one. */
@@ -500,7 +499,9 @@ static void on_rest(uv_timer_t *timer) {
 /* Time. */
 
 /* Whether it has taken too long; an answer that is read on, however slowly, has not. */
-static bool is_late(connection *c, uint64_t now) {
+static bool is_late(connection *c, uint64_t now, uint64_t idle_ms) {
+    bool is_idle = c->phase == PHASE_HEAD || c->phase == PHASE_LINGER;
+    now += is_idle ? HTTP_HEAD_MS - idle_ms : 0;
     if (c->until_ms == 0 || now <= c->until_ms || c->phase == PHASE_CLOSED) {
         return false;
     }
@@ -511,13 +512,13 @@ static bool is_late(connection *c, uint64_t now) {
     return true;
 }
 
-uint32_t http_connections_cut_late(http_connections *s, uint32_t most) {
+uint32_t http_connections_cut_late(http_connections *s, uint32_t most, uint64_t idle_ms) {
     uint64_t now = uv_now(s->loop);
     uint32_t cut = 0;
     for (connection *c = s->first; c && cut < most; c = c->next) {
-        if (is_late(c, now)) {
+        if (is_late(c, now, idle_ms)) {
             cut++;
-            s->cut += !c->has_all;
+            s->cut += !c->has_all && idle_ms == HTTP_HEAD_MS;
             close_connection(c);
         }
     }

@@ -100,8 +100,9 @@ void http_connections_start(http_connections *s, uv_loop_t *loop);
 /* Takes the socket, which does not block. `left` follows, at once where there is no memory. */
 void http_connections_add(http_connections *s, int socket);
 
-/* Cuts those that take too long, `most` at most; how many it were. */
-uint32_t http_connections_cut_late(http_connections *s, uint32_t most);
+/* Cuts those that take too long, `most` at most; how many it were. Between requests, and behind the last, `idle_ms` is
+ * too long, HTTP_HEAD_MS at most. */
+uint32_t http_connections_cut_late(http_connections *s, uint32_t most, uint64_t idle_ms);
 
 /* Closes all of them; `left` follows for each. */
 void http_connections_close(http_connections *s);

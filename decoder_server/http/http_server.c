@@ -8,12 +8,15 @@ enum {
     TURN_MS = 1000,
     CUTS_A_TURN = 8, /* of those that took too long; the rest CUTS_MS later */
     CUTS_MS = 2,
+    IDLE_MS = 1000,     /* between requests, so long at least: makes room where there is none */
+    NONE_IDLE_MS = 100, /* where none was, nobody is looked for again for so long */
 };
 
 struct http_server {
     http_connections connections;
     door *door; /* NULL once it closes */
     uv_timer_t watch;
+    uint64_t none_idle_until_ms;
     int open_handles;
     void (*closed)(void *context);
 };
@@ -40,8 +43,16 @@ static void on_left(void *context) {
 
 static void on_watch(uv_timer_t *watch) {
     http_server *s = watch->data;
-    bool are_more = http_connections_cut_late(&s->connections, CUTS_A_TURN) == CUTS_A_TURN;
+    bool are_more = http_connections_cut_late(&s->connections, CUTS_A_TURN, HTTP_HEAD_MS) == CUTS_A_TURN;
     uv_timer_start(watch, on_watch, are_more ? CUTS_MS : TURN_MS, 0);
+}
+
+static bool on_full(void *context) {
+    http_server *s = context;
+    uint64_t now = uv_now(s->connections.loop);
+    bool has_cut = now >= s->none_idle_until_ms && http_connections_cut_late(&s->connections, 1, IDLE_MS) == 1;
+    s->none_idle_until_ms = has_cut || now < s->none_idle_until_ms ? s->none_idle_until_ms : now + NONE_IDLE_MS;
+    return has_cut;
 }
 
 static bool is_enough(const uint8_t *bytes, size_t length) {
@@ -67,6 +78,7 @@ err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, u
         .look_bytes = REQUEST_HEAD_MAX,
         .is_enough = is_enough,
         .enter = on_enter,
+        .spare = on_full,
         .context = s,
     };
     err e = door_new(&s->door, loop, &config);

@@ -98,9 +98,14 @@ static void send_away(door *d, int32_t at) {
     give_back(d, at);
 }
 
-/* Of those outside one goes, whoever has been there for longest: of the newcomer's own address where that has its
- * share, else of all. False: there is nobody outside. */
+/* Where few are outside, one of those inside goes. Else, or where none can be spared, one of those outside, whoever has
+ * been there for longest: of the newcomer's own address where that has its share, else of all. False: there is nobody.
+ */
 static bool make_room(door *d, uint32_t home) {
+    bool are_few = d->counters.outside < d->config.most / SHARE;
+    if (are_few && d->config.spare && d->config.spare(d->config.context)) {
+        return true;
+    }
     bool has_share = d->homes[home] >= d->config.most / SHARE && d->homes[home] > 0;
     int32_t at = d->first;
     while (has_share && d->callers[at].home != home) {

@@ -26,13 +26,16 @@ typedef struct door_caller {
 typedef struct door_config {
     const char *host; /* an address, or "localhost" */
     uint16_t port;
-    uint32_t most;        /* connections, outside and inside; for one more the oldest outside is closed */
+    uint32_t most;        /* connections, outside and inside; for one more another is closed */
     uint32_t patience_ms; /* whoever has not said enough by then is closed */
     bool lets_in_at_once; /* whoever comes; until door_hear_first */
     size_t look_bytes;    /* how much is looked at; that much is enough in any case */
     bool (*is_enough)(const uint8_t *bytes, size_t length);
     /* Lets one in: the socket, which does not block, is the host's from here on, who calls door_left for it later. */
     void (*enter)(void *context, const door_caller *caller);
+    /* Asked where few are outside, and all places taken: closes one of those inside that nothing is owed to; false:
+     * there is none. May be NULL. */
+    bool (*spare)(void *context);
     void *context;
 } door_config;
 

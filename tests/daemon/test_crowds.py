@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 """Crowds: more connections than a server takes, that drip or never end. They are refused and counted, and whoever is
 honest gets every answer. (How long it takes meanwhile is the bench's matter.)"""
+import contextlib
 import json
 import pathlib
+import socket
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -66,6 +69,37 @@ class Crowds(serving.ServingCase):
         self.assertEqual(refused + cut, CROWD)
         self.assertGreaterEqual(cut, HTTP_MAX - 8)
         self.assertLess(m["fewbit_http_connections"], 8)
+        end()
+
+    def test_a_houseful_that_was_answered_and_stays(self):
+        """Connections between requests make room for new ones; those that are in use are not cut."""
+        end = self.honest()
+        ask = b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"
+        busy = socket.create_connection(("127.0.0.1", self.server.http), timeout=f.PATIENCE)
+        self.addCleanup(busy.close)
+
+        def is_answered(connection):
+            with contextlib.suppress(OSError):
+                connection.sendall(ask)
+                return connection.recv(4096).startswith(b"HTTP/1.1 200")
+            return False
+
+        held = []
+        for _ in range(HTTP_MAX - 8):  # room for the honest ones
+            connection = socket.create_connection(("127.0.0.1", self.server.http), timeout=f.PATIENCE)
+            self.addCleanup(connection.close)
+            self.assertTrue(is_answered(connection) and is_answered(busy))
+            held.append(connection)
+        new, end_at = [], time.monotonic() + 8  # until then none of the house is cut for its silence
+        while len(new) < 100 and time.monotonic() < end_at:
+            connection = socket.create_connection(("127.0.0.1", self.server.http), timeout=f.PATIENCE)
+            self.addCleanup(connection.close)
+            if is_answered(connection):
+                new.append(connection)
+            else:
+                connection.close()
+            self.assertTrue(is_answered(busy))
+        self.assertEqual(len(new), 100)
         end()
 
     def test_ten_thousand_where_nodes_connect(self):
