@@ -22,12 +22,17 @@ static void push_eight_of_others(table *t, uint64_t first, uint64_t now_ns) {
     }
 }
 
+static void settle_all(table *t, uint64_t now_ns) {
+    while (desk_settle(t->desk, now_ns) == 0) {
+    }
+}
+
 /* Every sample is past its deadline, and what is to be told is. */
 static void let_pass(table *t, uint64_t *now_ns) {
     *now_ns += deadline_ns;
-    desk_settle(t->desk, *now_ns);
+    settle_all(t, *now_ns);
     *now_ns += SECOND;
-    desk_settle(t->desk, *now_ns);
+    settle_all(t, *now_ns);
 }
 
 static void assert_settled(const table *t, uint64_t of_first, uint64_t of_others) {
