@@ -210,7 +210,7 @@ class Serving(Case):
             for volume in self.SMALL:
                 self.stack.fill(volume)
             full = time.monotonic()
-            wait_until(lambda: "results cannot be written" in self.stack.log_of("decoder"), "a word about the disk")
+            wait_until(lambda: "lines are lost" in self.stack.log_of("decoder"), "a word about the disk")
             wait_until(lambda: len(load.whole(full)) > 100, "answers", explain=self.stack.logs)
             for volume in self.SMALL:
                 self.stack.drain(volume)
