@@ -99,7 +99,7 @@ void coordinator_tell_all(coordinator *c, message_type type, const ProtobufCMess
 void coordinator_await_answers(coordinator *c, message_type answer) {
     c->due = answer;
     for (uint32_t k = 0; k < c->portions; k++) {
-        c->members[k].has_answered = false;
+        c->members[k].has_answered = c->members[k].sent_no_numbers = false;
         if (answer != MESSAGE_PING) {
             owed_begin(&c->owed, k, answer);
         }
@@ -370,17 +370,35 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
     return f;
 }
 
-/* The first time its node goes, and everybody goes back: it may have been broken. An encoder that diverged says the
- * same again before the next commit. */
-static void take_no_numbers(coordinator *c, uint32_t k) {
-    if (c->ledger.over_tcp && !c->has_sent_no_numbers[k]) {
-        c->has_sent_no_numbers[k] = true;
-        coordinator_drop_for_protocol(c, k, "sent activations that are no numbers");
-        return;
-    }
+static void end_for_no_numbers(coordinator *c, uint32_t k) {
     err_fail(ERR_INPUT, "portion %u's outputs are no numbers at step %" PRIu64 ": %s, or its node (%s) is broken", k,
              c->at.step, course_advice(&c->at), c->ledger.names[k]);
     coordinator_end(c, ERR_INPUT, err_text());
+}
+
+/* All have answered, some with what is no number. The first time their nodes go, and everybody goes back: they may
+ * have been broken. An encoder that diverged says the same again before the next commit. */
+static void take_no_numbers(coordinator *c) {
+    for (uint32_t k = 0; k < c->portions; k++) {
+        if (c->members[k].sent_no_numbers && (!c->ledger.over_tcp || c->has_sent_no_numbers[k])) {
+            end_for_no_numbers(c, k);
+            return;
+        }
+    }
+    for (uint32_t k = 0; k < c->portions; k++) {
+        if (c->members[k].sent_no_numbers) {
+            c->has_sent_no_numbers[k] = true;
+            coordinator_drop_for_protocol(c, k, "sent activations that are no numbers");
+        }
+    }
+}
+
+static bool some_sent_no_numbers(const coordinator *c) {
+    uint32_t k = 0;
+    while (k < c->portions && !c->members[k].sent_no_numbers) {
+        k++;
+    }
+    return k < c->portions;
 }
 
 static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
@@ -393,18 +411,17 @@ static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations
     bool is_asked = (trains || tests) && a->step == c->at.step;
     bool as_bits = trains && c->e->encoder.decision == ZOO_STRAIGHT_THROUGH;
     fit f = is_asked ? take_activations(c, k, a, as_bits) : DOES_NOT_FIT;
-    if (f == IS_NO_NUMBER) {
-        take_no_numbers(c, k);
-        return;
-    }
-    if (f != FITS) {
+    if (f == DOES_NOT_FIT) {
         coordinator_drop_for_protocol(c, k, "sent activations that were not asked for or do not fit");
         return;
     }
+    c->members[k].sent_no_numbers = f == IS_NO_NUMBER;
     if (!coordinator_is_last_answer(c, k)) {
         return;
     }
-    if (trains) {
+    if (some_sent_no_numbers(c)) {
+        take_no_numbers(c);
+    } else if (trains) {
         train_on_batch(c);
     } else {
         evaluation_on(c);

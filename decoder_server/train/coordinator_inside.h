@@ -29,7 +29,8 @@ enum { PROOF_ROWS = 16 }; /* training samples whose outputs are compared, at mos
 
 typedef struct member {
     bool is_here, has_answered;
-    unsigned restores; /* Restores it has not answered */
+    bool sent_no_numbers; /* in its answer of this round */
+    unsigned restores;    /* Restores it has not answered */
 } member;
 
 struct coordinator {
