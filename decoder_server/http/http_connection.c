@@ -14,6 +14,7 @@ enum {
     PAUSE_MS = 2,
     RESUMED_A_TURN = 8, /* of those that are read on slowly */
     GOODBYE_READS = 8,
+    GOODBYE_MS = 1000,
     BODY_ROOM = BUFFER_BYTES - REQUEST_HEAD_MAX, /* behind a head, for what is read of its body at once */
 };
 
@@ -48,10 +49,6 @@ typedef struct connection {
     char head[ANSWER_HEAD_MAX];
     char buffer[BUFFER_BYTES];
 } connection;
-
-static const http_problem too_large = {413, "too_large", "the body has more than 1 MiB"};
-static const http_problem no_room = {503, "busy", "the requests under way leave no memory for this one"};
-static const http_problem bad_chunks = {400, "bad_request", "the body's chunks are damaged"};
 
 static void go_on(connection *c);
 
@@ -278,7 +275,7 @@ static void begin_request(connection *c) {
     }
     c->is_last = h->is_last;
     if (is_too_large) {
-        refuse(c, &too_large);
+        refuse(c, request_body_problem(REQUEST_BODY_TOO_LONG));
     } else if (waits && c->from == c->to) {
         say_continue(c);
     }
@@ -360,7 +357,7 @@ static bool take_body(connection *c) {
     if (c->is_answered) {
         c->is_last = true; /* nobody will hear of it */
     } else {
-        refuse(c, state == REQUEST_BODY_TOO_LONG ? &too_large : state == REQUEST_BODY_BAD ? &bad_chunks : &no_room);
+        refuse(c, request_body_problem(state));
     }
     return true;
 }
@@ -427,13 +424,16 @@ static void rest(connection *c) {
 }
 
 static void drop(connection *c, size_t length) {
-    if (length > c->droppable) {
+    if (length <= c->droppable) {
+        c->droppable -= length;
+        rest(c);
+    } else if (c->phase == PHASE_STREAM) {
         c->of->cut++;
         close_connection(c);
-        return;
+    } else { /* a reset at once could reach the sender before it has read the answer */
+        c->has_ended = true;
+        c->until_ms = uv_now(c->of->loop) + GOODBYE_MS;
     }
-    c->droppable -= length;
-    rest(c);
     set_reading(c);
 }
 

@@ -16,7 +16,8 @@
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
  * there to the end of the body. STALLED_MS: an answer of which nothing more is read. A body beyond REQUEST_BODY_MAX is
  * refused at once, and what comes of it is read on, slowly, and dropped, so that its sender comes to read the refusal:
- * up to BODY_END; one that is announced as longer is not read. So is what a listener to a stream says. */
+ * up to BODY_END. Of one that is announced as longer nothing is read, and its connection ends a second later. What a
+ * listener to a stream says is dropped as well; beyond BODY_END it is one no more. */
 enum {
     HTTP_HEAD_MS = 10000,
     HTTP_BODY_MS = 20000,

@@ -83,6 +83,13 @@ static bool make_room(body_pool *pool, body_memory *m, size_t length) {
 
 /* Bodies. */
 
+const http_problem *request_body_problem(request_body_state state) {
+    static const http_problem too_long = {413, "too_large", "the body has more than 1 MiB"};
+    static const http_problem no_room = {503, "busy", "the requests under way leave no memory for this one"};
+    static const http_problem bad = {400, "bad_request", "the body's chunks are damaged"};
+    return state == REQUEST_BODY_TOO_LONG ? &too_long : state == REQUEST_BODY_NO_ROOM ? &no_room : &bad;
+}
+
 void request_body_begin(request_body *b, body_pool *pool, const request_head *h) {
     *b = (request_body){.pool = pool, .is_chunked = h->is_chunked, .left = h->content_length, .bytes = span_of("")};
 }

@@ -40,6 +40,9 @@ typedef enum request_body_state {
     REQUEST_BODY_BAD,      /* its chunks are damaged */
 } request_body_state;
 
+/* Why it is refused, in one of the last three states. */
+const http_problem *request_body_problem(request_body_state state);
+
 void request_body_begin(request_body *b, body_pool *pool, const request_head *h);
 
 /* Takes what it can off *rest, behind whose first byte there is room for `room` in all. What fits there as a whole

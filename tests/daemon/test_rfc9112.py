@@ -297,6 +297,22 @@ class Requests(Rules):
                 self.assertEqual(Answer(stream).status, status, (behind, fields))
                 connection.close()
 
+    def test_who_sends_far_too_much_comes_to_read_the_refusal(self):
+        """The answer, and the end behind it: a reset at once would spoil the sending that comes before its reading."""
+        for size in ((1 << 20) + 1, (8 << 20) + 1, 64 << 20):
+            connection = self.connect()
+            connection.sendall(self.post(f"Content-Length: {size}", body=b""))
+            stream = connection.makefile("rb")
+            answer = Answer(stream)
+            self.assertEqual((answer.status, answer.fields["connection"], stream.read()), (413, "close", b""))
+            connection.setblocking(False)
+            sent = 0
+            with contextlib.suppress(BlockingIOError):  # what the kernels keep
+                while sent < size:
+                    sent += connection.send(bytes(min(65536, size - sent)))
+            self.assertGreater(sent, 65536)
+            connection.close()
+
     def test_a_coded_body(self):
         for coding, status in (("gzip", 415), ("br", 415), ("identity, gzip", 415), ("identity", 200), ("Identity", 200), ("", 200)):
             self.one(self.post(f"Content-Length: {len(self.image)}", f"Content-Encoding: {coding}"), status, is_last=False)
