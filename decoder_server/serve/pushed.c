@@ -113,7 +113,7 @@ static bool may_add(desk *d, uint32_t portion, uint64_t id, uint64_t *limit, uin
 
 /* What one node streams and nobody else does becomes degraded results, so many a second of each node: codes are few
  * bits, results are lines. Not while a model ends, which waits for all of its samples. */
-enum { LONE_A_SECOND = 1000, LONE_BURST = 4096, LONE_TURN_NS = 50000000 };
+enum { LONE_A_SECOND = 1000, LONE_BURST = PUSHED_CAPACITY, LONE_TURN_NS = 50000000 };
 static const uint64_t lone_pause_ns = 1000000000 / LONE_A_SECOND;
 
 static uint64_t lone_from(const desk *d, uint32_t portion) {

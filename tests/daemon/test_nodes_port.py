@@ -388,7 +388,7 @@ class Amplified(serving.ServingCase):
         while time.monotonic() < end:
             node.send(plain_node.PING, {})
             time.sleep(0.1)
-        self.assertLess(self.results_path.stat().st_size - before, 10000 * 200)
+        self.assertLess(self.results_path.stat().st_size - before, 140000 * 150)
         self.assertEqual(self.classify(server, 0)["missing"], [3])
         node.close()
 
