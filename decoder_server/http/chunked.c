@@ -20,13 +20,6 @@ enum {
     BAD,
 };
 
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 static int behind_size(const chunked *c, char byte) {
     if (c->digits == 0) {
         return BAD;
@@ -35,7 +28,7 @@ static int behind_size(const chunked *c, char byte) {
 }
 
 static int take_size(chunked *c, char byte) {
-    int digit = hex_digit(byte);
+    int digit = span_hex_digit(byte);
     if (digit < 0) {
         return behind_size(c, byte);
     }

@@ -324,17 +324,6 @@ static bool step_head(connection *c) {
     return true;
 }
 
-/* Nothing more of it is here: makes room for what comes. */
-static bool wait_for_body(connection *c) {
-    if (c->from == c->to) {
-        c->from = c->to = c->head_end;
-    }
-    if (c->has_ended) {
-        close_connection(c); /* it was to have more */
-    }
-    return false;
-}
-
 static bool end_body(connection *c) {
     c->phase = PHASE_WHOLE;
     if (!c->is_answered) {
@@ -348,8 +337,11 @@ static bool take_body(connection *c) {
     span rest = {c->buffer + c->from, c->to - c->from};
     request_body_state state = request_body_take(&c->request.body, &rest, BUFFER_BYTES - c->from);
     c->from = c->to - rest.length;
-    if (state == REQUEST_BODY_MORE) {
-        return wait_for_body(c);
+    if (state == REQUEST_BODY_MORE && !c->has_ended) {
+        bool is_empty = c->from == c->to;
+        c->from = is_empty ? c->head_end : c->from; /* room for what comes */
+        c->to = is_empty ? c->head_end : c->to;
+        return false;
     }
     if (state == REQUEST_BODY_WHOLE) {
         return end_body(c);

@@ -87,7 +87,11 @@ const http_problem *request_body_problem(request_body_state state) {
     static const http_problem too_long = {413, "too_large", "the body has more than 1 MiB"};
     static const http_problem no_room = {503, "busy", "the requests under way leave no memory for this one"};
     static const http_problem bad = {400, "bad_request", "the body's chunks are damaged"};
-    return state == REQUEST_BODY_TOO_LONG ? &too_long : state == REQUEST_BODY_NO_ROOM ? &no_room : &bad;
+    static const http_problem cut = {400, "bad_request", "the body ends before all of it was sent"};
+    return state == REQUEST_BODY_TOO_LONG  ? &too_long
+           : state == REQUEST_BODY_NO_ROOM ? &no_room
+           : state == REQUEST_BODY_BAD     ? &bad
+                                           : &cut;
 }
 
 void request_body_begin(request_body *b, body_pool *pool, const request_head *h) {

@@ -40,7 +40,7 @@ typedef enum request_body_state {
     REQUEST_BODY_BAD,      /* its chunks are damaged */
 } request_body_state;
 
-/* Why it is refused, in one of the last three states. */
+/* Why it is refused, in one of the last three states, or in the first, if no more comes. */
 const http_problem *request_body_problem(request_body_state state);
 
 void request_body_begin(request_body *b, body_pool *pool, const request_head *h);

@@ -10,16 +10,9 @@
 
 enum { PORT_DIGITS_MAX = 5, PORT_MAX = 65535 };
 
-static int hex_digit(char c) {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* The byte that "%XX" at `at` stands for; -1: it is no such. */
 static int encoded_byte(const char *at, const char *end) {
-    int high = end - at >= 3 && *at == '%' ? hex_digit(at[1]) : -1, low = high >= 0 ? hex_digit(at[2]) : -1;
+    int high = end - at >= 3 && *at == '%' ? span_hex_digit(at[1]) : -1, low = high >= 0 ? span_hex_digit(at[2]) : -1;
     return low >= 0 ? high * 16 + low : -1;
 }
 

@@ -23,6 +23,9 @@ bool span_has_only(span s, const char *set);
 /* A token of RFC 9110: the name of a method, of a field, of a parameter. */
 bool span_is_token(span s);
 
+/* What a hexadecimal digit stands for; -1: it is none. */
+int span_hex_digit(char c);
+
 /* Without the blanks (space, tab, and what ends a line) around it. */
 span span_trim(span s);
 

@@ -256,6 +256,25 @@ class Requests(Rules):
                 self.assertEqual((answer.status, answer.fields["connection"]), (status, "close"))
                 connection.close()
 
+    def test_every_cut_that_is_the_end(self):
+        """A client that sends no more, but reads on: a whole request is answered, a body that was cut is refused."""
+        image, size = self.image, len(self.image)
+        part = b"--B\r\n\r\n" + image + b"\r\n--B--\r\n"
+        for request in (self.post(f"Content-Length: {size}"),
+                        self.post("Transfer-Encoding: chunked", body=b"%x\r\n" % size + image + b"\r\n0\r\nA: b\r\n\r\n"),
+                        self.post(f"Content-Length: {len(part)}", kind="Content-Type: multipart/form-data; boundary=B", body=part)):
+            behind_head = request.index(b"\r\n\r\n") + 4
+            for cut in (*range(behind_head, len(request), 37), *range(len(request) - 20, len(request) + 1)):
+                connection = self.connect()
+                connection.sendall(get("/healthz") + request[:cut])
+                connection.shutdown(socket.SHUT_WR)
+                stream = connection.makefile("rb")
+                self.assertEqual(Answer(stream).status, 200)
+                answer = Answer(stream)
+                self.assertEqual(answer.status, 200 if cut == len(request) else 400, (cut, answer.body))
+                self.assertEqual(stream.read(), b"")
+                connection.close()
+
     def wait_read(self):
         """Until the server has read what was sent: it answers what was sent later."""
         self.other.sendall(get("/healthz"))
