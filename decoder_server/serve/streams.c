@@ -26,8 +26,9 @@ typedef struct stream {
     bool is_told; /* that it is outside */
     stream_word word;
     uint64_t session;       /* of its process, as told */
-    uint64_t next, reached; /* ids: of the sample to come from it, and behind the last that is put together */
-    uint64_t brought_ns;    /* when its last codes came */
+    /* Ids: of the sample to come from it, and those behind the last that is put together, and that has come at all. */
+    uint64_t next, reached, brought;
+    uint64_t brought_ns; /* when its last codes came */
 } stream;
 
 struct streams {
@@ -294,6 +295,7 @@ err streams_take(streams *s, uint32_t portion, uint64_t first, uint64_t count, u
         log_limited(LOG_INFO, portion + 1, "portion %u pushes again, from sample %" PRIu64 " on", portion, first);
     }
     one->next += count;
+    one->brought = one->next > one->brought ? one->next : one->brought;
     one->brought_ns = now_ns;
     s->end = one->next > s->end ? one->next : s->end;
     return ERR_OK;
@@ -336,7 +338,7 @@ uint64_t streams_alone_from(const streams *s, uint32_t portion) {
         if (k != portion && is_active(one)) {
             return UINT64_MAX;
         }
-        from = k != portion && one->reached > from ? one->reached : from;
+        from = k != portion && one->brought > from ? one->brought : from;
     }
     return from;
 }

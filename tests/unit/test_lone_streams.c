@@ -80,6 +80,40 @@ static void the_last_portion_of_samples_comes_at_once(void **state) {
     assert_int_equal(pushed_of(t).complete, SAMPLES);
 }
 
+/* Codes of nodes that have ended, or gone, may still wait at the server: no sample lacks what lies there. */
+static void what_waits_of_nodes_that_are_gone_comes_at_once(void **state) {
+    table *t = *state;
+    enum { SAMPLES = 400000, FRAME = 1000, BEHIND = 2 };
+    for (int has_left = 0; has_left < 2; has_left++) {
+        uint64_t now_ns = deadline_ns, before = pushed_of(t).complete, first = has_left ? SAMPLES : 0;
+        for (uint32_t k = 0; k < PORTIONS && !has_left; k++) {
+            desk_joined(t->desk, k);
+        }
+        for (uint32_t k = 0; k < PORTIONS; k++) {
+            say_ready_in(t, k, STEP, FEWBIT__STREAM__STREAM_NEW, 0, 0);
+        }
+        for (uint32_t turn = 0; turn < PORTIONS; turn++) { /* all the others are far ahead of one */
+            uint32_t k = (BEHIND + 1 + turn) % PORTIONS;
+            for (uint64_t done = 0; done < SAMPLES; done += FRAME) {
+                push(t, k, first + done, FRAME, now_ns);
+            }
+            end_stream(t, k);
+            if (has_left) {
+                desk_left(t->desk, k, now_ns);
+            }
+        }
+        while (desk_settle(t->desk, now_ns) == 0) {
+        }
+        assert_int_equal(pushed_of(t).complete - before, SAMPLES);
+        for (uint32_t k = 0; k < PORTIONS && !has_left; k++) { /* other processes come in their place */
+            desk_left(t->desk, k, now_ns);
+        }
+        for (uint32_t k = 0; k < PORTIONS && !has_left; k++) {
+            desk_joined(t->desk, k);
+        }
+    }
+}
+
 #define AT_TABLE(test) cmocka_unit_test_setup_teardown(test, set_table, clear_table)
 
 int main(void) {
@@ -87,6 +121,7 @@ int main(void) {
         AT_TABLE(what_one_node_streams_alone_comes_slowly),
         AT_TABLE(what_others_stream_too_comes_at_once),
         AT_TABLE(the_last_portion_of_samples_comes_at_once),
+        AT_TABLE(what_waits_of_nodes_that_are_gone_comes_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
