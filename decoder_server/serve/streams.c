@@ -25,7 +25,7 @@ typedef struct stream {
     bool is_here, is_given_up;
     bool is_told; /* that it is outside */
     stream_word word;
-    uint64_t session;       /* of its process, as told */
+    uint64_t session; /* of its process, as told */
     /* Ids: of the sample to come from it, and those behind the last that is put together, and that has come at all. */
     uint64_t next, reached, brought;
     uint64_t brought_ns; /* when its last codes came */
@@ -121,39 +121,73 @@ static void begin(streams *s, uint64_t now_ns) {
     log_limited(LOG_INFO, 0, "session %" PRIx64 " of streams begins at sample %" PRIu64, s->session, s->floor);
 }
 
-/* The session that most of the waiting processes were in, at a server before this one; 0: none. */
+static uint32_t count_waiting(const streams *s, uint64_t session) {
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < s->config.portions; k++) {
+        count += s->of[k].state == STREAM_WAITS && s->of[k].session == session;
+    }
+    return count;
+}
+
+/* The session that most of the waiting processes were in, at a server before this one; 0: none, or more are new. What
+ * few say of a server that is no more keeps nobody else out. */
 static uint64_t find_told(const streams *s) {
     uint32_t most = 0;
     uint64_t found = 0;
     for (uint32_t k = 0; k < s->config.portions; k++) {
-        uint32_t count = 0;
-        for (uint32_t i = k; i < s->config.portions && s->of[k].session && s->of[k].state == STREAM_WAITS; i++) {
-            count += s->of[i].state == STREAM_WAITS && s->of[i].session == s->of[k].session;
-        }
+        uint32_t count = s->of[k].session ? count_waiting(s, s->of[k].session) : 0;
         found = count > most ? s->of[k].session : found;
         most = count > most ? count : most;
     }
-    return found;
+    return most < count_waiting(s, 0) ? 0 : found;
+}
+
+/* The sample that half of a session's processes have not gone beyond. */
+static uint64_t find_middle(const streams *s, uint64_t session) {
+    uint64_t middle = UINT64_MAX;
+    for (uint32_t k = 0; k < s->config.portions; k++) {
+        uint32_t behind = 0, ahead = 0;
+        for (uint32_t i = 0; i < s->config.portions && s->of[k].session == session; i++) {
+            bool is_of_it = s->of[i].session == session;
+            behind += is_of_it && s->of[i].next <= s->of[k].next;
+            ahead += is_of_it && s->of[i].next > s->of[k].next;
+        }
+        middle = behind > 0 && behind >= ahead && s->of[k].next < middle ? s->of[k].next : middle;
+    }
+    return middle;
+}
+
+/* What waits and belongs to no session that is counted here. */
+static void leave_out(streams *s, uint64_t session) {
+    for (uint32_t k = 0; k < s->config.portions; k++) {
+        stream *one = &s->of[k];
+        if (one->state == STREAM_WAITS && one->session != session && one->session != 0) {
+            one->state = STREAM_IS_ALIEN;
+        }
+    }
 }
 
 /* Goes on with a session from the first sample that none of its streams has sent: what was with the server before is
- * lost, or answered. */
+ * lost, or answered. One that says it is far ahead of most of them would take the ids away from all. */
 static void resume(streams *s, uint64_t session, uint64_t now_ns) {
+    uint64_t furthest = find_middle(s, session) + lost_max;
     s->session = session;
     s->sessions++;
     for (uint32_t k = 0; k < s->config.portions; k++) {
         const stream *one = &s->of[k];
-        s->end = one->session == session && one->next > s->end ? one->next : s->end;
+        bool counts = one->session == session && one->next <= furthest;
+        s->end = counts && one->next > s->end ? one->next : s->end;
     }
     s->floor = s->end;
     for (uint32_t k = 0; k < s->config.portions; k++) {
         stream *one = &s->of[k];
-        if (one->state == STREAM_WAITS && one->session == session) {
+        if (one->state == STREAM_WAITS && one->session == session && one->next <= furthest) {
             enter(one, one->next, now_ns);
-        } else if (one->state == STREAM_WAITS && one->session != 0) {
+        } else if (one->state == STREAM_WAITS && one->session == session) {
             one->state = STREAM_IS_ALIEN;
         }
     }
+    leave_out(s, session);
     log_limited(LOG_INFO, 0,
                 "session %" PRIx64 " of streams, begun at a server before this one, goes on at sample %" PRIu64,
                 session, s->floor);
@@ -163,7 +197,10 @@ static void start(streams *s, uint64_t now_ns) {
     uint64_t told = find_told(s);
     if (told) {
         resume(s, told, now_ns);
-    } else if (!has_state(s, STREAM_IS_OVER, true) && !has_state(s, STREAM_IS_ALIEN, true)) {
+        return;
+    }
+    leave_out(s, 0);
+    if (!has_state(s, STREAM_IS_OVER, true) && !has_state(s, STREAM_IS_ALIEN, true)) {
         begin(s, now_ns);
     } else if (!s->has_said) {
         s->has_said = true;

@@ -504,6 +504,60 @@ static void nonsense_is_refused(void **state) {
     streams_free(s);
 }
 
+/* Wherever one node says to stand since a server before, it takes neither session nor ids from the others. */
+typedef struct claim {
+    uint32_t liar;
+    uint64_t session, next;
+    bool are_new; /* the others; else they are all of session OLD */
+} claim;
+
+enum { OLD = 77, OTHER = 99, HONEST_NEXT = 1000 };
+
+static void stand_up(streams *s, uint32_t k, uint64_t session, uint64_t next) {
+    Fewbit__Ready ready = FEWBIT__READY__INIT;
+    ready.session = session;
+    ready.next = next;
+    assert_int_equal(streams_ready(s, k, &ready, 0), ERR_OK);
+}
+
+static void check_claim(const claim *c) {
+    streams *s;
+    uint64_t honest = c->are_new ? 0 : HONEST_NEXT;
+    streams_config config = {.portions = PROCESSES, .first_session = 1000};
+    assert_int_equal(streams_new(&s, &config), ERR_OK);
+    for (uint32_t k = 0; k < PROCESSES; k++) {
+        bool lies = k == c->liar;
+        stand_up(s, k, lies ? c->session : c->are_new ? 0 : OLD, lies ? c->next : honest);
+    }
+    for (uint32_t k = 0; k < PROCESSES && c->are_new; k++) { /* they wait until it is gone */
+        assert_int_equal(streams_word(s, k).word, k == c->liar ? STREAM_WORD_OUTSIDE : STREAM_WORD_NONE);
+    }
+    if (c->are_new) {
+        streams_left(s, c->liar, 0);
+        stand_up(s, c->liar, 0, 0);
+    }
+    for (uint32_t k = 0; k < PROCESSES; k++) {
+        if (k != c->liar || c->are_new) {
+            assert_int_equal(streams_word(s, k).word, STREAM_WORD_BEGIN);
+            assert_int_equal(streams_take(s, k, honest, 1, 0), ERR_OK);
+        }
+    }
+    assert_true(streams_end(s) <= HONEST_NEXT + ((uint64_t)1 << 32));
+    streams_free(s);
+}
+
+static void what_one_says_of_a_server_before_moves_nobody_else(void **state) {
+    (void)state;
+    static const uint64_t nexts[] = {0, 1, HONEST_NEXT, (uint64_t)1 << 31, (uint64_t)1 << 33, (uint64_t)1 << 62};
+    for (uint32_t liar = 0; liar < PROCESSES; liar++) {
+        for (size_t i = 0; i < sizeof nexts / sizeof nexts[0]; i++) {
+            check_claim(&(claim){liar, OLD, nexts[i], false});
+            check_claim(&(claim){liar, OTHER, nexts[i], false});
+            check_claim(&(claim){liar, OTHER, nexts[i], true});
+        }
+    }
+}
+
 /* A node that is there and silent holds the others for a while, not for ever; and again once it has spoken. */
 static void who_brings_nothing_is_given_up(void **state) {
     (void)state;
@@ -536,6 +590,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_who_began_together_is_counted_together),
         cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(what_one_says_of_a_server_before_moves_nobody_else),
         cmocka_unit_test(who_brings_nothing_is_given_up),
         cmocka_unit_test_setup_teardown(after_any_pause_answers_are_whole_again, set_table, clear_table),
         cmocka_unit_test_setup_teardown(two_pauses_and_lost_frames, set_table, clear_table),
