@@ -42,7 +42,8 @@ static void one(text *t, const char *name, const char *type, const char *help, u
 }
 
 static void write_requests(text *t, const metrics *m, const char *const *routes, uint32_t count) {
-    head(t, "fewbit_http_requests_total", "counter", "HTTP requests that were answered.");
+    head(t, "fewbit_http_requests_total", "counter",
+         "HTTP requests, by their answer's status; other: the client went before it.");
     for (uint32_t r = 0; r < count; r++) {
         for (uint32_t s = 0; s < METRICS_STATUSES; s++) {
             if (m->requests[r][s] == 0) {
