@@ -440,6 +440,7 @@ static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
     } else if (m->restores == 0 && c->state == GATHERING && coordinator_is_last_answer(c, k)) {
         run_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->at.step));
         c->period_started_ns = clock_now_ns();
+        saving_prune(c); /* a server that died behind a commit has not told the nodes of it */
         coordinator_go_on(c);
     }
 }

@@ -111,6 +111,7 @@ void saving_start(coordinator *c);
 void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s);
 void saving_take_outputs(coordinator *c, uint32_t k, const Fewbit__Activations *a);
 void saving_take_ready(coordinator *c, uint32_t k);
+void saving_prune(coordinator *c); /* tells the nodes, too, what is committed */
 void saving_finish(coordinator *c);
 
 #endif

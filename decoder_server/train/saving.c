@@ -49,7 +49,7 @@ static void restore_parts(coordinator *c) {
 
 /* Every part that no commit names goes, here and at the nodes: those of a checkpoint that failed too, else they
  * would fill the disks that have room. */
-static void prune(coordinator *c) {
+void saving_prune(coordinator *c) {
     uint64_t keep[2] = {c->run->last.position.step, c->run->best.position.step};
     Fewbit__Committed committed = FEWBIT__COMMITTED__INIT;
     committed.n_keep = !c->run->has_commit ? 0 : c->run->has_best && keep[1] != keep[0] ? 2 : 1;
@@ -60,7 +60,7 @@ static void prune(coordinator *c) {
 
 static void commit(coordinator *c) {
     course_commit(c->run, &c->next, c->next_is_best, c->save_error);
-    prune(c);
+    saving_prune(c);
     c->next_is_best = false;
     memset(c->has_sent_no_numbers, 0, sizeof c->has_sent_no_numbers);
     memset(c->has_failed_proof, 0, sizeof c->has_failed_proof);

@@ -346,11 +346,18 @@ class Crashes(TrainingCase):
         self.assertEqual(weights(self.run_folder), before)
 
     def test_the_last_commit_without_its_result_is_finished_by_resume(self):
-        """As after a crash between the last commit and result.json."""
+        """As after a crash between the last commit and result.json, of which no node has heard."""
         experiment = self.experiment()
         self.end_well(*self.start(experiment))
         (self.run_folder / "result.json").unlink()
+        kept = [f.parts_of(self.states / f"node-{k}", self.run_folder, k) for k in range(4)]
+        for [part] in kept:
+            part.chmod(0o644)
+            part.with_name("step-1.safetensors").write_bytes(b"of the commit before")
         self.end_well(*self.start(experiment, "--resume"))
+        for k, parts in enumerate(kept):
+            self.assertEqual(f.parts_of(self.states / f"node-{k}", self.run_folder, k), parts)
+            self.assertEqual(parts[0].stat().st_mode & 0o777, 0o444)
         self.assert_same_weights(experiment)
         bits = read_json(self.run_folder / "result.json")["bits_per_sample"]  # nothing was sent this time
         self.assertEqual(bits, {"payload": 16, "coded": None, "entropy": None, "frames": None, "tls": None, "tcp": None})
