@@ -134,8 +134,8 @@ err job_new(job **out, const experiment *e, const job_config *config) {
     j->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     uint32_t test = info->samples[DATASET_TEST], held_back = e->data.validation;
     j->kept.room = !j->trains ? 0 : test > held_back ? test : held_back;
-    failed = j->look_count > 1 ? split_find_box(&s, info->index, &j->box) : ERR_OK;
-    failed = failed ? failed : open_store(j, config);
+    failed = open_store(j, config);
+    failed = failed || j->look_count <= 1 ? failed : split_find_box(&s, info->index, &j->box);
     failed = failed ? failed : take_memory(j, config);
     if (failed) {
         job_free(j);

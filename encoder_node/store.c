@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 enum { NAME_HEX = 16, MINUTE_S = 60, TRIES = 5, DEPTH = 4 /* RUN, portion-K, TRAINING, step-N */ };
+enum { BLOCK_BYTES = 4096 }; /* what a disk gives a file or a folder at the least */
 
 static const char record_name[] = "run.json";
 
@@ -100,22 +101,42 @@ static err make_folders(const char *folder) {
     return e;
 }
 
+/* Whether the lock is of the folder that is there: who held it before may have taken the folder away. */
+static bool is_lock_of(const store *s) {
+    struct stat locked, there;
+    return fstat(s->lock, &locked) == 0 && stat(s->run_folder, &there) == 0 && locked.st_dev == there.st_dev &&
+           locked.st_ino == there.st_ino;
+}
+
+static err lock_folder(store *s) {
+    err e = ERR_OK;
+    for (int i = 0; i < TRIES; i++) {
+        e = make_folders(s->run_folder);
+        e = e ? e : file_lock(s->run_folder, &s->lock);
+        if (e ? errno != ENOENT : is_lock_of(s)) {
+            return e;
+        }
+        if (!e) {
+            close(s->lock);
+            s->lock = -1;
+        }
+    }
+    return e ? e : err_fail(ERR_IO, "%s: goes whenever it is made", s->run_folder);
+}
+
 err store_claim(store *s) {
-    err e = make_folders(s->run_folder);
-    s->is_claimed = !e;
-    e = e ? e : file_lock(s->run_folder, &s->lock);
+    err e = lock_folder(s);
     return e ? e : check_record(s);
 }
 
+/* Who does not hold the lock leaves the folder, empty or not, to who does. */
 void store_close(store *s) {
-    if (s->is_claimed) {
+    if (s->lock >= 0) {
         char above[FILE_PATH_MAX];
         rmdir(s->run_folder);
         if (!file_path(above, sizeof above, "%s/%016" PRIx64, s->config.state, s->config.run)) {
             rmdir(above);
         }
-    }
-    if (s->lock >= 0) {
         close(s->lock);
     }
     *s = (store){.lock = -1};
@@ -123,7 +144,12 @@ void store_close(store *s) {
 
 /* Room. */
 
-/* What lies `depth` levels below a folder, whose descriptor this takes over; links are not followed. */
+static uint64_t in_blocks(uint64_t bytes) {
+    return (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+}
+
+/* What lies `depth` levels below a folder takes of a disk; the folder's descriptor is taken over, links are not
+ * followed. */
 static uint64_t bytes_below(int folder, int depth) {
     DIR *entries = folder >= 0 ? fdopendir(folder) : NULL;
     uint64_t bytes = 0;
@@ -139,8 +165,9 @@ static uint64_t bytes_below(int folder, int depth) {
             continue;
         }
         if (S_ISREG(status.st_mode)) {
-            bytes += (uint64_t)status.st_size;
+            bytes += in_blocks((uint64_t)status.st_size);
         } else if (S_ISDIR(status.st_mode) && depth > 1) {
+            bytes += BLOCK_BYTES;
             bytes += bytes_below(openat(dirfd(entries), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW),
                                  depth - 1);
         }
@@ -189,7 +216,7 @@ err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint
     checkpoint_id id = id_of(s, step);
     uint64_t bytes = 0;
     bool is_there = false;
-    if (!s->is_claimed) {
+    if (s->lock < 0) {
         return err_fail(ERR_INTERNAL, "%s: is open for reading alone", s->run_folder);
     }
     err e = checkpoint_path(s->folder, step, path);

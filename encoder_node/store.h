@@ -31,8 +31,7 @@ typedef struct store {
     store_config config;
     char run_folder[FILE_PATH_MAX]; /* STATE/RUN/portion-K */
     char folder[FILE_PATH_MAX];     /* the training's */
-    int lock;                       /* of run_folder; -1: none */
-    bool is_claimed;
+    int lock;                       /* of run_folder; -1: none, so not claimed */
 } store;
 
 /* For reading. */

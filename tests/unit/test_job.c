@@ -4,7 +4,12 @@
 #include "base/rng.h"
 #include "tests/unit/folder.h"
 
+#include <ftw.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <time.h>
 
 enum { ROWS = 3, WIDTH = 28, ELEMENTS = 7 * WIDTH, BITS = 4, TRAIN = 100 };
 
@@ -194,9 +199,100 @@ static void its_memory_is_known_before_it_is_taken(void **state) {
     }
 }
 
+static store store_in(const char *state) {
+    static store_quota quota = {.max_bytes = UINT64_MAX};
+    static char folder[FILE_PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", in_folder(state));
+    store s;
+    const store_config config = {.state = folder, .quota = &quota, .run = 1, .portion = 1, .experiment = &plain};
+    assert_int_equal(store_open(&s, &config), ERR_OK);
+    return s;
+}
+
+static void who_is_refused_takes_no_folder_away(void **state) {
+    (void)state;
+    store holder = store_in("held");
+    assert_int_equal(store_claim(&holder), ERR_OK);
+    for (int i = 0; i < 3; i++) {
+        store other = store_in("held");
+        assert_int_equal(store_claim(&other), ERR_INPUT);
+        assert_non_null(strstr(err_text(), "another process works in this folder"));
+        store_close(&other);
+    }
+    store_close(&holder);
+    assert_false(file_exists(in_folder("held/0000000000000001")));
+}
+
+static atomic_int holders, claims, broken;
+
+static void *claim_again_and_again(void *from) {
+    for (int i = 0; i < 500; i++) {
+        store s = *(const store *)from;
+        if (!store_claim(&s)) {
+            atomic_fetch_add(&broken, atomic_fetch_add(&holders, 1) != 0);
+            atomic_fetch_add(&claims, 1);
+            nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+            atomic_fetch_sub(&holders, 1);
+        }
+        store_close(&s);
+    }
+    return NULL;
+}
+
+/* Each takes the folder away as it goes. */
+static void one_at_a_time_holds_it(void **state) {
+    (void)state;
+    pthread_t threads[4];
+    store s = store_in("raced");
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, claim_again_and_again, &s), 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(broken, 0);
+    assert_true(claims > 0);
+}
+
+static uint64_t on_disk;
+
+static int add_blocks(const char *path, const struct stat *status, int type, struct FTW *where) {
+    (void)path, (void)type;
+    on_disk += where->level > 0 ? (uint64_t)status->st_blocks * 512 : 0;
+    return 0;
+}
+
+/* Parts of a few hundred bytes, each of another run with its folders. */
+static void small_parts_take_room_as_a_disk_gives_it(void **state) {
+    (void)state;
+    store_quota quota = {.max_bytes = 200 << 10};
+    experiment e = plain;
+    e.encoder.hidden = e.encoder.bits = 1;
+    job_config config = {.data = data, .state = in_folder("small"), .quota = &quota, .trains = true};
+    err failed = ERR_OK;
+    for (; !failed; config.run++) {
+        job *j;
+        uint8_t digest[DIGEST_BYTES];
+        assert_int_equal(job_new(&j, &e, &config), ERR_OK);
+        job_init(j);
+        failed = store_save(&j->store, 1, j->net, &j->optimiser, digest);
+        job_free(j);
+        on_disk = 0;
+        assert_int_equal(nftw(config.state, add_blocks, 8, FTW_PHYS), 0);
+        assert_true(on_disk <= quota.max_bytes + (16 << 10)); /* what comes with the last part: its folders, run.json */
+        assert_true(config.run < 50);
+    }
+    assert_int_equal(failed, ERR_FULL);
+    assert_true(config.run > 5);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one), cmocka_unit_test(moved_ones_count_half),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one),
+                                       cmocka_unit_test(moved_ones_count_half),
                                        cmocka_unit_test(bits_are_kept_until_the_weights_change),
-                                       cmocka_unit_test(its_memory_is_known_before_it_is_taken)};
+                                       cmocka_unit_test(its_memory_is_known_before_it_is_taken),
+                                       cmocka_unit_test(who_is_refused_takes_no_folder_away),
+                                       cmocka_unit_test(one_at_a_time_holds_it),
+                                       cmocka_unit_test(small_parts_take_room_as_a_disk_gives_it)};
     return cmocka_run_group_tests(tests, make_data, drop_data);
 }
