@@ -144,7 +144,7 @@ void course_commit(run *r, const run_commit *next, bool is_best, char error[COUR
 err course_check_saved(const char error[COURSE_ERROR_MAX]) {
     return error[0]
                ? err_fail(ERR_IO,
-                          "the last checkpoint could not be written (%.150s); --resume goes on from the one before",
+                          "the last checkpoint could not be written (%.400s); --resume goes on from the one before",
                           error)
                : ERR_OK;
 }

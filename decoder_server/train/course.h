@@ -7,7 +7,7 @@
 #include "decoder_server/run.h"
 
 /* Samples of one evaluation batch; room for why a checkpoint failed. */
-enum { COURSE_EVALUATION_ROWS = 1000, COURSE_ERROR_MAX = 200 };
+enum { COURSE_EVALUATION_ROWS = 1000, COURSE_ERROR_MAX = 400 };
 
 /* ERR_INPUT where the labels are not those of the experiment's data, or are too few. */
 err course_check_labels(const experiment *e, const labels *l);
