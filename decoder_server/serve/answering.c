@@ -7,8 +7,22 @@
 
 /* A probe without an answer is followed by the next one after the deadline, but not before that. A deadline that was
  * noticed later than LATE_NS says more about the server than about a node. */
-enum { SURPLUS_MAX = 64 };
+enum { SURPLUS_MAX = 64, RELAPSES_MAX = 6 };
 static const uint64_t probe_pause_ns = 1000000000, late_ns = 250000000;
+
+static uint64_t probe_pause(const desk *d) {
+    return d->deadline_ns > probe_pause_ns ? d->deadline_ns : probe_pause_ns;
+}
+
+/* The first time a node may be back at once; each further time it is left out for twice as long. A node that answers
+ * probes and no requests would make every other request wait for its deadline. */
+static void count_relapse(desk *d, uint32_t portion, uint64_t now_ns) {
+    relapse *r = &d->relapses[portion];
+    uint64_t memory_ns = probe_pause(d) << RELAPSES_MAX;
+    bool is_new = r->count == 0 || now_ns > r->until_ns + memory_ns;
+    r->count = is_new ? 1 : r->count < RELAPSES_MAX ? r->count + 1 : RELAPSES_MAX;
+    r->until_ns = now_ns + (is_new ? 0 : probe_pause(d) << (r->count - 1));
+}
 
 void answering_count(desk *d) {
     d->ready_nodes = 0;
@@ -25,6 +39,7 @@ void answering_asked(desk *d, uint32_t portion) {
 
 static void go_silent(desk *d, uint32_t portion, uint64_t now_ns) {
     d->is_silent[portion] = true;
+    count_relapse(d, portion, now_ns);
     d->probes[portion].is_out = false;
     d->owed.nodes[portion].timeouts++;
     answering_count(d);
@@ -71,6 +86,12 @@ void answering_expired(desk *d, uint64_t missing, uint64_t opened_ns, uint64_t n
     }
 }
 
+void answering_ready(desk *d, uint32_t portion, uint64_t now_ns) {
+    d->is_silent[portion] = d->relapses[portion].count > 1 && now_ns < d->relapses[portion].until_ns;
+    d->probes[portion].is_out = false;
+    answering_count(d);
+}
+
 void answering_left(desk *d, uint32_t portion) {
     d->is_silent[portion] = false;
     d->unanswered[portion] = d->surplus[portion] = 0;
@@ -105,7 +126,7 @@ static bool drop_if_overdue(desk *d, uint32_t portion, uint64_t now_ns) {
 }
 
 uint64_t answering_settle(desk *d, uint64_t now_ns) {
-    uint64_t pause_ns = d->deadline_ns > probe_pause_ns ? d->deadline_ns : probe_pause_ns;
+    uint64_t next_ns = UINT64_MAX;
     owed_read_clock(&d->owed, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
         if (drop_if_overdue(d, k, now_ns)) {
@@ -115,9 +136,13 @@ uint64_t answering_settle(desk *d, uint64_t now_ns) {
             go_silent(d, k, now_ns);
         }
         const probe *p = &d->probes[k];
-        if (d->is_silent[k] && (!p->is_out || now_ns - p->sent_ns >= pause_ns)) {
+        uint64_t until_ns = d->relapses[k].until_ns;
+        if (d->is_silent[k] && now_ns < until_ns) {
+            next_ns = until_ns < next_ns ? until_ns : next_ns;
+        } else if (d->is_silent[k] && (!p->is_out || now_ns - p->sent_ns >= probe_pause(d))) {
             send_probe(d, k, now_ns);
         }
     }
-    return owed_rests(&d->owed, d->portions) ? UINT64_MAX : now_ns + OWED_TURN_NS;
+    uint64_t turn_ns = owed_rests(&d->owed, d->portions) ? UINT64_MAX : now_ns + OWED_TURN_NS;
+    return turn_ns < next_ns ? turn_ns : next_ns;
 }

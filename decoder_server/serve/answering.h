@@ -1,8 +1,8 @@
 /* Answering: which nodes answer what they are asked in time, of those that are ready.
  *
  * One that lets a request's deadline pass, or owes an Added for as long, is silent: nobody waits for it any more. It
- * gets a Request of its own now and then, a probe, and takes part again once it answers one in time. One that owes any
- * answer for longer than --answer-timeout is dropped. */
+ * gets a Request of its own now and then, a probe, and takes part again once it answers one in time; where it soon goes
+ * silent again, after longer and longer. One that owes any answer for longer than --answer-timeout is dropped. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ANSWERING_H
 #define FEWBIT_DECODER_SERVER_SERVE_ANSWERING_H
 
@@ -25,6 +25,9 @@ bool answering_take(desk *d, uint32_t portion, uint64_t id, bool *is_probe, uint
 
 /* A request's deadline has passed, and nothing has come of the portions of mask `missing`. */
 void answering_expired(desk *d, uint64_t missing, uint64_t opened_ns, uint64_t now_ns);
+
+/* A node has become ready. */
+void answering_ready(desk *d, uint32_t portion, uint64_t now_ns);
 
 /* The node is gone. */
 void answering_left(desk *d, uint32_t portion);

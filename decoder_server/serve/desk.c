@@ -105,7 +105,7 @@ static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r, uint64_t
     d->is_ready[portion] = true;
     d->settled[portion] = 0;
     owed_answered(&d->owed, portion, MESSAGE_READY, false);
-    answering_count(d);
+    answering_ready(d, portion, now_ns);
     log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
     pushed_tell_streams(d);
     change_node_ready(d, portion);

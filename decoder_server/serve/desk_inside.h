@@ -29,6 +29,13 @@ typedef struct probe {
     uint64_t id, sent_ns;
 } probe;
 
+/* How often a portion's node has gone silent, each time soon after the time before: for longer and longer it is not
+ * probed, nor does another connection make good for it. */
+typedef struct relapse {
+    uint32_t count;
+    uint64_t until_ns; /* left out until then at least */
+} relapse;
+
 /* Codes of one node that found no room: parcels one after another, each a head and its bits. */
 typedef struct parcel {
     uint64_t first, count, done; /* samples; `done` are in already */
@@ -120,6 +127,7 @@ struct desk {
     uint32_t unanswered[SPLIT_PORTIONS_MAX]; /* Requests */
     uint32_t surplus[SPLIT_PORTIONS_MAX];    /* Answers beyond those that were owed */
     probe probes[SPLIT_PORTIONS_MAX];
+    relapse relapses[SPLIT_PORTIONS_MAX];
     uint64_t probe_count;
     uint32_t ready_nodes;                      /* without silent ones */
     uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes as they came, by portion */

@@ -87,6 +87,47 @@ static void a_silent_node_is_waited_for_once(void **state) {
     assert_int_equal(t->drops, 0);
 }
 
+/* One node answers probes alone, or comes with a new connection in place of that: what it costs the others, for ten
+ * minutes in which they ask whenever they may. How many requests waited for it. */
+static uint32_t count_slow_requests(table *t, uint32_t bad, bool joins_again, uint64_t *now_ns) {
+    uint32_t slow = 0;
+    for (uint64_t until_ns = *now_ns + 600 * second_ns, number = 0; *now_ns < until_ns; number++) {
+        uint32_t answers = t->answers;
+        reply_but(t, bad, ask(t, number, *now_ns), *now_ns);
+        if (t->answers == answers) {
+            pass(t, now_ns, deadline_ns);
+            assert_int_equal(t->answers, answers + 1);
+            slow++;
+        }
+        pass(t, now_ns, tick_ns);
+        if (joins_again) {
+            desk_left(t->desk, bad, *now_ns);
+            desk_joined(t->desk, bad);
+            say_ready(t, bad, STEP);
+        }
+        answer_probes(t, *now_ns);
+    }
+    return slow;
+}
+
+static void who_goes_silent_again_is_left_out_for_longer(void **state) {
+    for (uint32_t bad = 0; bad < PORTIONS; bad++) {
+        for (int joins_again = 0; joins_again < 2; joins_again++) {
+            assert_int_equal(set_timed_table(state), 0);
+            table *t = *state;
+            uint64_t now_ns = second_ns;
+            join_all(t);
+            uint32_t slow = count_slow_requests(t, bad, joins_again, &now_ns);
+            assert_in_range(slow, 2, 6 + 600 * second_ns / (deadline_ns << 5));
+            pass(t, &now_ns, deadline_ns << 7); /* and is forgiven in the end */
+            answer_probes(t, now_ns);
+            assert_int_equal(t->ready, PORTIONS);
+            assert_int_equal(clear_table(state), 0);
+        }
+    }
+    assert_int_equal(set_timed_table(state), 0);
+}
+
 static void a_probe_answered_too_late_does_not_count(void **state) {
     table *t = *state;
     uint64_t now_ns = second_ns;
@@ -283,6 +324,7 @@ static void the_clock_runs_while_it_is_read(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TIMED(a_silent_node_is_waited_for_once),
+        TIMED(who_goes_silent_again_is_left_out_for_longer),
         TIMED(a_probe_answered_too_late_does_not_count),
         TIMED(where_all_are_silent_it_is_said_at_once),
         TIMED(nobody_is_blamed_for_the_servers_own_pause),
