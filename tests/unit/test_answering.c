@@ -125,7 +125,6 @@ static void who_goes_silent_again_is_left_out_for_longer(void **state) {
             assert_int_equal(clear_table(state), 0);
         }
     }
-    assert_int_equal(set_timed_table(state), 0);
 }
 
 static void a_probe_answered_too_late_does_not_count(void **state) {
@@ -324,7 +323,7 @@ static void the_clock_runs_while_it_is_read(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TIMED(a_silent_node_is_waited_for_once),
-        TIMED(who_goes_silent_again_is_left_out_for_longer),
+        cmocka_unit_test(who_goes_silent_again_is_left_out_for_longer),
         TIMED(a_probe_answered_too_late_does_not_count),
         TIMED(where_all_are_silent_it_is_said_at_once),
         TIMED(nobody_is_blamed_for_the_servers_own_pause),
