@@ -20,7 +20,7 @@ sys.path.append(str(ROOT / "tests" / "daemon"))
 import crowds  # noqa: E402
 from certificates import Authority  # noqa: E402
 
-CROWD, LINKS, LISTENERS = 10000, 1000, 1000
+CROWD, LINKS, LISTENERS = 10000, 700, 1000
 RATE = 200
 WINDOW = 32000
 BEGUN = b"\0"  # of a frame: with it a connection is let in at the door, and is a link

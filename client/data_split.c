@@ -193,12 +193,12 @@ static err check_entry(const job *j, const char *name) {
                : err_fail(ERR_INPUT, "%s: holds '%s', which no split has made; choose another folder", j->to, name);
 }
 
+/* What is not there need not be removed: of a read-only folder, such as an image's, unlink does not say so. */
 static err remove_file(const job *j, const char *folder, const char *name) {
     char path[FILE_PATH_MAX];
     err e = file_path(path, sizeof path, "%s/%s/%s", j->to, folder, name);
-    return e || unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR
-               ? e
-               : err_system(ERR_IO, "%s: cannot be removed", path);
+    bool is_gone = e || access(path, F_OK) != 0 || unlink(path) == 0;
+    return e || is_gone ? e : err_system(ERR_IO, "%s: cannot be removed", path);
 }
 
 /* A portion of before is none from here on; one that is not made again goes, but for a folder that has to stay. */
