@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES = 4096 };
+enum { PIECE_BYTES = 4096, READER_MS = 50 };
 
-/* Where the last whole line ends; *length is the file's. */
+/* Where the last whole line ends; *length is the file's. What follows it must be a line that was begun: of another kind
+ * of file nothing is cut off. */
 static err find_last_end(const char *path, uint64_t *end, uint64_t *length) {
     char piece[PIECE_BYTES];
     int fd;
@@ -33,8 +34,10 @@ static err find_last_end(const char *path, uint64_t *end, uint64_t *length) {
         }
         *end -= size;
     }
+    char first = '{';
+    e = e || *end == *length ? e : file_read_at(fd, path, *end, &first, 1);
     close(fd);
-    return e;
+    return e || first == '{' ? e : err_fail(ERR_INPUT, "%s: ends in something else than lines of JSON", path);
 }
 
 /* What a process that was killed, or a disk that was full, has left of its last line. */
@@ -59,11 +62,36 @@ void line_file_over(line_file *f, int fd, const char *name) {
     f->may_block = fd >= 0 && (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode));
 }
 
-err line_file_open(line_file *f, const char *path) {
-    line_file_over(f, open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666), path);
-    if (f->fd < 0) {
-        return err_system(ERR_IO, "%s: cannot open", path);
+static bool is_pipe(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISFIFO(status.st_mode);
+}
+
+/* A named pipe opens once somebody reads it. */
+static err open_to_append(const char *path, int *fd) {
+    bool is_told = false;
+    while ((*fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666)) < 0 && errno == ENXIO &&
+           is_pipe(path)) {
+        err stopped = interrupt_check();
+        if (stopped) {
+            return stopped;
+        }
+        if (!is_told) {
+            log_info("%s: a pipe that nobody reads; waiting for a reader", path);
+            is_told = true;
+        }
+        interrupt_sleep(READER_MS);
     }
+    return *fd < 0 ? err_system(ERR_IO, "%s: cannot open", path) : ERR_OK;
+}
+
+err line_file_open(line_file *f, const char *path) {
+    int fd;
+    err opened = open_to_append(path, &fd);
+    if (opened) {
+        return opened;
+    }
+    line_file_over(f, fd, path);
     err e = cut_half_line(f, path);
     if (e) {
         close(f->fd);

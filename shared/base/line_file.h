@@ -1,4 +1,4 @@
-/* A file of lines that only grows, such as results and the log of a run: it has whole lines, whatever stops the
+/* A file of lines of JSON that only grows, such as results and the log of a run: it has whole lines, whatever stops the
  * writing.
  *
  * Half a last line, of a process that was killed or of a full disk, is cut off. What cannot be written is lost and
@@ -22,7 +22,8 @@ typedef struct line_file {
     uint64_t lost_since; /* lines, since it fails */
 } line_file;
 
-/* Appends to `path`, which is made where there is none. */
+/* Appends to `path`, which is made where there is none. A named pipe is waited for until somebody reads it. ERR_INPUT:
+ * the file ends in something else. ERR_STOPPED: asked to stop meanwhile. */
 err line_file_open(line_file *f, const char *path);
 
 /* The same with a descriptor that is open already and stays so: a pipe, a terminal, a file. */

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { PORTIONS = 3, BITS = 5, LINES_MAX = 64 };
 
@@ -21,11 +23,15 @@ static const uint8_t code_bits[64] = {5, 5, 5, 5};
 static const uint64_t codes[PORTIONS] = {0x16, 0, 0x1F};
 static char lines[LINES_MAX][512];
 
-static results *open_in(const char *path) {
+static err try_to_open(results **r, const char *path) {
     const dataset *set;
-    results *r = NULL;
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
-    assert_int_equal(results_open(&r, path, set, PORTIONS), ERR_OK);
+    return results_open(r, path, set, PORTIONS);
+}
+
+static results *open_in(const char *path) {
+    results *r = NULL;
+    assert_int_equal(try_to_open(&r, path), ERR_OK);
     return r;
 }
 
@@ -146,6 +152,7 @@ static void half_a_line_is_cut_off(void **state) {
             size_t length = begins ? strlen(whole) : 0;
             memcpy(text, whole, length);
             memset(text + length, 'x', halves[i]);
+            text[length] = '{';
             put("results.jsonl", text, length + halves[i]);
             results *r = open_in(in_folder("results.jsonl"));
             assembled sample = {.have = 7, .codes = codes};
@@ -155,6 +162,36 @@ static void half_a_line_is_cut_off(void **state) {
             assert_memory_equal(lines[begins ? 2 : 0], "{\"id\":0,", 8);
         }
     }
+}
+
+/* A file of another kind, named by mistake, is refused and stays as it is. */
+static void nothing_is_cut_off_another_file(void **state) {
+    (void)state;
+    static const char other[] = "x\n\x89PNG\r\n and then no more";
+    results *r;
+    put("results.jsonl", other, strlen(other));
+    assert_int_equal(try_to_open(&r, in_folder("results.jsonl")), ERR_INPUT);
+    assert_non_null(strstr(err_text(), "ends in something else than lines of JSON"));
+    assert_int_equal(read_lines(in_folder("results.jsonl")), 3);
+}
+
+/* A named pipe that nobody reads is waited for until the process is asked to stop. */
+static int open_a_pipe_without_reader(void) {
+    results *r;
+    if (process_start() || mkfifo(in_folder("pipe"), 0600) != 0) {
+        return 1;
+    }
+    if (fork() == 0) {
+        usleep(200000);
+        kill(getppid(), SIGTERM);
+        _exit(0);
+    }
+    return try_to_open(&r, in_folder("pipe")) == ERR_STOPPED ? STATUS_FINE : 2;
+}
+
+static void a_stop_ends_the_wait_for_a_reader(void **state) {
+    (void)state;
+    assert_int_equal(status_of(open_a_pipe_without_reader), STATUS_FINE);
 }
 
 /* Of a pipe that nobody reads nothing is waited for once the process is asked to stop. */
@@ -198,6 +235,8 @@ int main(void) {
         IN_FOLDER(no_line_is_lost),
         IN_FOLDER(a_full_disk_spoils_no_later_line),
         IN_FOLDER(half_a_line_is_cut_off),
+        IN_FOLDER(nothing_is_cut_off_another_file),
+        IN_FOLDER(a_stop_ends_the_wait_for_a_reader),
         cmocka_unit_test(a_stop_ends_the_wait_for_a_pipe),
         IN_FOLDER(none_is_nothing_and_a_bad_path_is_told),
     };
