@@ -575,6 +575,11 @@ class Lines(ProcessCase):
         self.assertRegex(lines[-1], r" [1-3] lines of the log were lost before this$")
 
 
+def hear_interrupts():
+    """In a child: a shell has background jobs ignore SIGINT, and so what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Leftovers(ProcessCase):
     """A test program leaves no temporary folder and no process, however it ends."""
 
@@ -607,11 +612,12 @@ print("ready", flush=True)
             with self.subTest(name):
                 text = self.SUITE.format(daemon=str(f.ROOT / "tests/daemon"), end=end)
                 suite = subprocess.Popen(["/usr/bin/python3", "-c", text], env=self.environment, stdout=subprocess.PIPE,
-                                         stderr=subprocess.DEVNULL)
+                                         stderr=subprocess.DEVNULL, preexec_fn=hear_interrupts)
                 with suite:
                     self.assertEqual(suite.stdout.readline(), b"ready\n")
                     if number:
                         suite.send_signal(number)
+                    suite.wait(30)
                 self.assert_nothing_is_left()
 
     def test_of_unit_tests(self):
