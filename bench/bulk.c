@@ -11,8 +11,8 @@
  * A server answers no codes. What it has dealt with is known from a lone request over HTTP (port HTTP): every
  * connection answers it behind the codes it has sent by then, and the messages of a connection are dealt with in
  * order. Such a request goes out whenever WINDOW more codes a node are with the kernel; at most two windows are under
- * way, so no connection runs far ahead of another, and the clock stops with the answer to the request behind the last
- * code.
+ * way, so no connection runs far ahead of another. The clock stops once all samples are whole, by the server's own
+ * count: a request is answered before codes that wait for room.
  *
  * CERTIFICATES, a folder of deploy/make-ca: over TLS. "range": the codes are range-coded, before the clock starts.
  *
@@ -29,8 +29,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { SAMPLES_MAX = 16000000, PATIENCE_MS = 30000, ANSWER_MAX = 16384, REQUEST_MAX = 8192 };
+enum { SAMPLES_MAX = 16000000, PATIENCE_MS = 30000, TURN_US = 500, ANSWER_MAX = 65536, REQUEST_MAX = 8192 };
 
 typedef struct bytes {
     uint8_t *at;
@@ -289,6 +290,10 @@ static void compose_request(bulk *b, size_t image_bytes) {
                         image_bytes; /* an image of zeroes */
 }
 
+static size_t count_windows(const bulk *b) {
+    return (b->frames + b->window - 1) / b->window;
+}
+
 /* Asks behind the next window, once all of it is with the kernel and the request before is answered. */
 static err ask_if_due(bulk *b) {
     size_t behind = (b->answered + 1) * b->window;
@@ -298,7 +303,7 @@ static err ask_if_due(bulk *b) {
             return ERR_OK;
         }
     }
-    if (b->asked > b->answered) {
+    if (b->asked > b->answered || b->asked == count_windows(b)) {
         return ERR_OK;
     }
     b->asked++;
@@ -329,11 +334,44 @@ static err serve_socket(bulk *b, pusher *p, short events) {
     return !e && events & POLLOUT ? push_some(b, p) : e;
 }
 
+/* How many pushed samples the server has put together so far, whole. */
+static err read_complete(bulk *b, uint64_t *count) {
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n";
+    static const char name[] = "\nfewbit_samples_complete_total{source=\"push\"} ";
+    err e = net_send_all(b->http, request, sizeof request - 1);
+    size_t length = 0;
+    for (b->answer[0] = '\0'; !e && !net_is_whole(b->answer, length); b->answer[length] = '\0') {
+        ssize_t n = recv(b->http, b->answer + length, ANSWER_MAX - length, 0);
+        if (n <= 0) {
+            return err_fail(ERR_NETWORK, "no metrics");
+        }
+        length += (size_t)n;
+    }
+    const char *found = e ? NULL : strstr(b->answer, name);
+    *count = found ? strtoull(found + sizeof name - 1, NULL, 10) : 0;
+    return e || found ? e : err_fail(ERR_NETWORK, "the metrics name no samples");
+}
+
+/* A request is answered before codes that wait: the end is when the last sample is put together. */
+static err wait_for_all(bulk *b, uint64_t complete) {
+    uint64_t now = 0, until_ns = clock_now_ns() + (uint64_t)PATIENCE_MS * 1000000;
+    err e = read_complete(b, &now);
+    while (!e && now < complete && clock_now_ns() < until_ns) {
+        usleep(TURN_US);
+        e = read_complete(b, &now);
+    }
+    return e || now >= complete
+               ? e
+               : err_fail(ERR_NETWORK, "%llu samples are not whole", (unsigned long long)(complete - now));
+}
+
 static err push_all(bulk *b, double *seconds) {
     struct pollfd waits[SPLIT_PORTIONS_MAX + 1];
-    size_t windows = (b->frames + b->window - 1) / b->window;
+    size_t windows = count_windows(b);
+    uint64_t before;
+    err e = read_complete(b, &before);
     uint64_t from = clock_now_ns();
-    while (b->answered < windows) {
+    while (!e && b->answered < windows) {
         for (uint32_t k = 0; k < b->nodes; k++) {
             const pusher *p = &b->pushers[k];
             bool wants = stream_has_sealed(&p->stream) || has_answer_to_send(p) || p->at < frames_allowed(b);
@@ -343,17 +381,15 @@ static err push_all(bulk *b, double *seconds) {
         if (poll(waits, b->nodes + 1, PATIENCE_MS) <= 0) {
             return err_fail(ERR_NETWORK, "the server takes no more codes");
         }
-        err e = waits[b->nodes].revents ? take_answer(b) : ERR_OK;
+        e = waits[b->nodes].revents ? take_answer(b) : ERR_OK;
         for (uint32_t k = 0; k < b->nodes && !e; k++) {
             e = serve_socket(b, &b->pushers[k], waits[k].revents);
         }
         e = e ? e : ask_if_due(b);
-        if (e) {
-            return e;
-        }
     }
+    e = e ? e : wait_for_all(b, before + b->frames * ENCODER_ROWS);
     *seconds = clock_seconds_since(from);
-    return ERR_OK;
+    return e;
 }
 
 static err read_labels(bulk *b, const char *split) {

@@ -158,7 +158,7 @@ static bool has_parked(const desk *d, uint8_t model) {
         const parked *p = &d->parked[k];
         parcel head;
         for (size_t at = 0; at < p->length; at += sizeof head + head.bytes) {
-            memcpy(&head, p->bytes + at, sizeof head);
+            memcpy(&head, p->bytes + p->begin + at, sizeof head);
             if (head.model == model) {
                 return true;
             }

@@ -46,7 +46,7 @@ typedef struct parcel {
 
 typedef struct parked {
     uint8_t *bytes;
-    size_t length, capacity;
+    size_t begin, length, capacity; /* `length` bytes from `begin` on */
 } parked;
 
 /* Portions of one node that came too late, for the log. */

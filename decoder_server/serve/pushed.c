@@ -149,45 +149,60 @@ static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits,
     return p->done == p->count;
 }
 
+/* Room for `need` bytes from `begin` on; false: no memory. What is there moves to the front only once a third of the
+ * room before it is free again, so that a byte moves twice at most. */
+static bool make_space(parked *p, size_t need) {
+    if (p->begin + need <= p->capacity) {
+        return true;
+    }
+    if (p->begin > 0) {
+        memmove(p->bytes, p->bytes + p->begin, p->length);
+        p->begin = 0;
+    }
+    if (need + need / 2 <= p->capacity) {
+        return true;
+    }
+    uint8_t *grown = realloc(p->bytes, 2 * need);
+    p->capacity = grown ? 2 * need : p->capacity;
+    p->bytes = grown ? grown : p->bytes;
+    return grown || need <= p->capacity;
+}
+
 static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
     parked *p = &d->parked[portion];
     size_t need = p->length + sizeof *head + head->bytes;
     bool has_room = p->length < PARKED_MOST; /* of a node that joins again and again, always with more */
-    uint8_t *grown = has_room && need > p->capacity ? realloc(p->bytes, 2 * need) : p->bytes;
-    if (!has_room || !grown) {
+    if (!has_room || !make_space(p, need)) {
         log_limited(LOG_ERROR, portion + 1, "no memory for codes of portion %u: %llu samples are lost", portion,
                     (unsigned long long)head->count);
         d->settled[portion] += head->count - head->done;
         return;
     }
-    p->capacity = need > p->capacity ? 2 * need : p->capacity;
-    p->bytes = grown;
-    memcpy(p->bytes + p->length, head, sizeof *head);
-    memcpy(p->bytes + p->length + sizeof *head, bits, length);
+    uint8_t *end = p->bytes + p->begin + p->length;
+    memcpy(end, head, sizeof *head);
+    memcpy(end + sizeof *head, bits, length);
     p->length = need;
 }
 
 /* Parked codes go on as far as there is room; whether any did. */
 static bool unpark(desk *d, uint32_t portion, uint64_t now_ns) {
     parked *p = &d->parked[portion];
-    size_t at = 0;
     bool any = false;
-    while (at < p->length) {
+    while (p->length > 0) {
+        uint8_t *first = p->bytes + p->begin;
         parcel head;
-        memcpy(&head, p->bytes + at, sizeof head);
+        memcpy(&head, first, sizeof head);
         uint64_t done = head.done;
-        bool is_in = add_codes(d, portion, &head, p->bytes + at + sizeof head, now_ns);
+        bool is_in = add_codes(d, portion, &head, first + sizeof head, now_ns);
         any |= head.done > done;
         if (!is_in) {
-            memcpy(p->bytes + at, &head, sizeof head);
+            memcpy(first, &head, sizeof head);
             break;
         }
-        at += sizeof head + head.bytes;
+        p->begin += sizeof head + head.bytes;
+        p->length -= sizeof head + head.bytes;
     }
-    if (at > 0) {
-        memmove(p->bytes, p->bytes + at, p->length - at);
-        p->length -= at;
-    }
+    p->begin = p->length > 0 ? p->begin : 0;
     return any;
 }
 
