@@ -17,7 +17,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 SHARED := $(call objects,$(wildcard shared/*/*.c)) $(BUILD)/gen/fewbit.pb-c.o
 NODE := $(call objects,$(filter-out %/main.c,$(wildcard encoder_node/*.c)))
 SERVER := $(call objects,$(filter-out %/main.c,$(wildcard decoder_server/*.c decoder_server/*/*.c)))
-CLIENT := $(call objects,$(filter-out %/main.c,$(wildcard client/*.c)))
+CLI := $(call objects,$(filter-out %/main.c,$(wildcard cli/*.c cli/*/*.c)))
 PROGRAMS := $(addprefix $(BUILD)/bin/,encoder_node decoder_server fewbit)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/bin/tests/%,$(wildcard tests/unit/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/tests/%,$(wildcard tests/fuzz/*.c))
@@ -74,9 +74,9 @@ results-cifar10: packages-test ## train the classifier and the paper's rows on C
 	@$(MAKE) --no-print-directory -j2 programs
 	@tools/results cifar10
 
-results-best: packages-test ## our own systems with seeds 1 to 3, in rounds too, the ablation, the frontier (many hours): docs/results.md
+results-best: packages-test ## our own systems with seeds 1 to 3, in rounds too, the ablation, accuracy against bits (many hours): docs/results.md
 	@$(MAKE) --no-print-directory -j2 programs
-	@for table in best rounds ablation frontier; do tools/results $$table || exit 1; done
+	@for table in best rounds ablation rate-accuracy; do tools/results $$table || exit 1; done
 
 fuzz: packages-test ## look for inputs that break the readers of sockets and files: SECONDS=N for each (300)
 	@tests/fuzz/run all $(SECONDS)
@@ -126,18 +126,18 @@ $(BUILD)/libserver.a: $(SERVER)
 	@rm -f $@
 	$(call short,AR)ar rcs $@ $^
 
-$(BUILD)/libclient.a: $(CLIENT)
+$(BUILD)/libcli.a: $(CLI)
 	@rm -f $@
 	$(call short,AR)ar rcs $@ $^
 
 $(BUILD)/bin/encoder_node: $(BUILD)/encoder_node/main.o $(BUILD)/libnode.a $(BUILD)/libfewbit.a
 $(BUILD)/bin/decoder_server: $(BUILD)/decoder_server/main.o $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
-$(BUILD)/bin/fewbit: $(BUILD)/client/main.o $(BUILD)/libclient.a $(BUILD)/libfewbit.a
+$(BUILD)/bin/fewbit: $(BUILD)/cli/main.o $(BUILD)/libcli.a $(BUILD)/libfewbit.a
 $(PROGRAMS):
 	@mkdir -p $(@D)
 	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
 
-LIBRARIES := $(BUILD)/libclient.a $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
+LIBRARIES := $(BUILD)/libcli.a $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
 
 $(BUILD)/bin/tests/%: $(BUILD)/tests/unit/%.o $(LIBRARIES)
 	@mkdir -p $(@D)

@@ -170,7 +170,7 @@ class Abuse:
                          ours_spread=ours, theirs_spread=theirs, during=during, before=before, server_cores=cores)
 
     def _start_honest(self, server):
-        return subprocess.Popen([f.binary("fewbit"), "bench", "serve", "--server", f"http://127.0.0.1:{server.http}",
+        return subprocess.Popen([f.binary("fewbit"), "loadtest", "--server", f"http://127.0.0.1:{server.http}",
                                  "--rate", str(RATE), "--connections", "1", "--seconds", str(self.seconds), "--json"],
                                 stdout=subprocess.PIPE)
 

@@ -91,7 +91,7 @@ class Bounds(f.FleetCase):
         for i in range(3):
             self.ask(random.Random(i).randbytes(3072), portions, BITS, 100)
         self.look(portions)
-        said = json.loads(self.fewbit("bench", "serve", "--server", self.url, "--seconds", "1", "--rate", "50", "--json"))
+        said = json.loads(self.fewbit("loadtest", "--server", self.url, "--seconds", "1", "--rate", "50", "--json"))
         self.assertTrue(said)
         server.signal(15)
         server.wait(0)
@@ -114,7 +114,7 @@ class Bounds(f.FleetCase):
                 p.kill()
         f.wait_until(lambda: json.loads(self.get("/v1/nodes"))["ready"] == 0, "all nodes to be gone")
         address = f"127.0.0.1:{server.port}"
-        said = json.loads(self.fewbit("bench", "serve", "--server", self.url, "--codes", address, "--seconds", "1",
+        said = json.loads(self.fewbit("loadtest", "--server", self.url, "--codes", address, "--seconds", "1",
                                       "--rate", "2000", "--probes", "5", "--json"))
         self.assertTrue(said)
         server.signal(15)

@@ -223,7 +223,7 @@ class Signals(ProcessCase):
 
     def test_what_asks_a_server(self):
         url = f"http://127.0.0.1:{self.silent_server()}"
-        for words in (("status", "--server", url, "--wait", 60), ("bench", "serve", "--server", url),
+        for words in (("status", "--server", url, "--wait", 60), ("loadtest", "--server", url),
                       ("classify", "--server", url, f"{made.source}/t10k-images-idx3-ubyte:0"),
                       ("data", "get", "mnist", "--to", self.folder / "get", "--mirror", url)):
             with self.subTest(words[0]):

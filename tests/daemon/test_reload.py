@@ -219,10 +219,10 @@ class Changing(ReloadCase):
         self.assert_model(server, "other")
 
     def test_a_load_in_place_of_nodes(self):
-        """`fewbit bench serve --codes` has codes of one model: that in use when it comes, and no other one."""
+        """`fewbit loadtest --codes` has codes of one model: that in use when it comes, and no other one."""
         server = self.serve("--deadline", 1000 * PATIENCE)
         self.reload(server, "other")
-        load = self.fleet.start("bench", f.binary("fewbit"), "bench", "serve", "--server",
+        load = self.fleet.start("bench", f.binary("fewbit"), "loadtest", "--server",
                                 f"http://127.0.0.1:{server.http}", "--codes", f"127.0.0.1:{server.port}", "--rate", 800,
                                 "--seconds", 3, "--json")
         self.wait_ready(server, PORTIONS)

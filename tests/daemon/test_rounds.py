@@ -68,7 +68,7 @@ class Rounds(fleet.FleetCase):
         results = self.folder / "results.jsonl"
         serving = self.fleet.serve(self.local, "--sure", 1, "--deadline", 60000, "--results", results)
         report = json.loads(self.fleet.run(
-            "bench", fleet.binary("fewbit"), "bench", "serve", "--server", f"http://127.0.0.1:{serving.http}", "--codes",
+            "bench", fleet.binary("fewbit"), "loadtest", "--server", f"http://127.0.0.1:{serving.http}", "--codes",
             f"127.0.0.1:{serving.port}", "--rate", 80000, "--seconds", 1, "--json").printed)
         self.assertGreater(report["sent"], 0)
         self.assertEqual(report["probes_failed"], 0)

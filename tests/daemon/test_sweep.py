@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""`fewbit sweep` and `fewbit plot --frontier` as a user runs them, on tiny data."""
+"""`fewbit sweep` and `fewbit plot --rate-accuracy` as a user runs them, on tiny data."""
 import json
 import pathlib
 import re
@@ -200,7 +200,7 @@ class Later(SweepCase):
         self.assertRegex((self.to / "points/one.yaml").read_text(), f"weights: .*{self.folder}/weights/one.safetensors")
 
 
-class Frontier(SweepCase):
+class RateAccuracy(SweepCase):
     def table_of(self, name, measure="rounded_accuracy", set_name="mnist", groups=((4, 80, 78, 82), (16, 98, 97, 98.5))):
         folder = self.folder / name
         folder.mkdir()
@@ -217,9 +217,9 @@ class Frontier(SweepCase):
     @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
     def test_a_line_a_sweep_and_the_papers_points(self):
         one, other = self.table_of("one"), self.table_of("other")
-        printed, _ = self.plot("--frontier", one, other, "--to", self.folder, "--experiments", f.ROOT / "experiments")
-        self.assertEqual(printed, f"{self.folder}/frontier.svg\n")
-        document = xml.dom.minidom.parse(str(self.folder / "frontier.svg"))
+        printed, _ = self.plot("--rate-accuracy", one, other, "--to", self.folder, "--experiments", f.ROOT / "experiments")
+        self.assertEqual(printed, f"{self.folder}/rate-accuracy.svg\n")
+        document = xml.dom.minidom.parse(str(self.folder / "rate-accuracy.svg"))
         text = " ".join(node.firstChild.data for node in document.getElementsByTagName("text") if node.firstChild)
         text += " ".join(node.firstChild.data for node in document.getElementsByTagName("tspan") if node.firstChild)
         for wanted in ("one, it's", "other, it's", "the paper, by row", "of test samples", "mnist"):
@@ -239,29 +239,29 @@ class Frontier(SweepCase):
     @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
     def test_a_sweep_that_left_the_test_alone(self):
         one = self.table_of("one", measure="validation_accuracy")
-        self.plot("--frontier", one, "--experiments", self.folder)
-        self.assertIn("of samples held back", (one / "frontier.svg").read_text())
+        self.plot("--rate-accuracy", one, "--experiments", self.folder)
+        self.assertIn("of samples held back", (one / "rate-accuracy.svg").read_text())
 
     @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
     def test_a_name_is_no_command(self):
         one = self.table_of("one", set_name="'\n!echo ran\n#")
-        self.plot("--frontier", one)
-        self.assertIn("' !echo ran #: mean over seeds", (one / "frontier.svg").read_text().replace("&apos;", "'").replace("&#39;", "'"))
+        self.plot("--rate-accuracy", one)
+        self.assertIn("' !echo ran #: mean over seeds", (one / "rate-accuracy.svg").read_text().replace("&apos;", "'").replace("&#39;", "'"))
 
     def test_refusals(self):
         one, other = self.table_of("one"), self.table_of("other", set_name="cifar10")
-        self.assertRegex(self.plot("--frontier", one, other, code=3)[1], "is on cifar10, the sweep before on mnist")
+        self.assertRegex(self.plot("--rate-accuracy", one, other, code=3)[1], "is on cifar10, the sweep before on mnist")
         held = self.table_of("held", measure="validation_accuracy")
         for both in ((one, held), (held, one)):
-            self.assertRegex(self.plot("--frontier", *both, code=3)[1], "held/sweep.json: has no rounded_accuracy")
-        self.assertRegex(self.plot("--frontier", self.folder, code=4)[1], "sweep.json")
-        self.assertRegex(self.plot("--frontier", self.table_of("none", groups=()), code=4)[1], "no finished point")
-        self.plot("--frontier", code=2)
+            self.assertRegex(self.plot("--rate-accuracy", *both, code=3)[1], "held/sweep.json: has no rounded_accuracy")
+        self.assertRegex(self.plot("--rate-accuracy", self.folder, code=4)[1], "sweep.json")
+        self.assertRegex(self.plot("--rate-accuracy", self.table_of("none", groups=()), code=4)[1], "no finished point")
+        self.plot("--rate-accuracy", code=2)
         self.plot(one, other, code=2)
-        self.assertRegex(self.plot("--frontier", one, code=4, PATH=str(self.folder))[1], "there is no gnuplot here")
+        self.assertRegex(self.plot("--rate-accuracy", one, code=4, PATH=str(self.folder))[1], "there is no gnuplot here")
         for text in ("{", "{}", '{"base": "a", "set": "mnist", "groups": 3}'):
             (one / "sweep.json").write_text(text)
-            self.assertRegex(self.plot("--frontier", one, code=3)[1], r"^fewbit: [^\n]*sweep.json:[^\n]*\n$")
+            self.assertRegex(self.plot("--rate-accuracy", one, code=3)[1], r"^fewbit: [^\n]*sweep.json:[^\n]*\n$")
 
 
 class Refusals(SweepCase):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A serving server under load while everything around it goes wrong: soak.py [--seconds N] [--seed N] [--json FILE].
 
-Four real nodes over TLS, two of them through a relay that cuts links in the middle of a record. `fewbit bench serve`
+Four real nodes over TLS, two of them through a relay that cuts links in the middle of a record. `fewbit loadtest`
 finds the server's peak, then asks at half of it, while nodes are killed, frozen and cut off, and slow readers and
 malformed clients come and go (abusers.py). In the end every request must have been answered once, the server's counts
 must be its clients', its memory flat, its log without what does not belong there, and answers whole again at once.
@@ -118,7 +118,7 @@ class Soak:
         return {name: float(value) for name, value in re.findall(r"(?m)^([^#\s]\S*) (\S+)$", text)}
 
     def load(self, rate, seconds):
-        return self.fleet.start("load", f.binary("fewbit"), "bench", "serve", "--server",
+        return self.fleet.start("load", f.binary("fewbit"), "loadtest", "--server",
                                 f"http://127.0.0.1:{self.server.http}", "--rate", rate, "--seconds", seconds,
                                 "--connections", CONNECTIONS, "--json")
 

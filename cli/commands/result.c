@@ -1,0 +1,156 @@
+#include "cli/commands/result.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/options.h"
+#include "experiment/experiment.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+
+enum { RESULT_MAX = 64 << 20 };
+
+static const struct argp_option known[] = {{0}};
+
+static int take(int key, char *value, struct argp_state *state) {
+    const char **run = state->input;
+    if (key != ARGP_KEY_ARG) {
+        return ARGP_ERR_UNKNOWN;
+    }
+    if (*run) {
+        err_fail(ERR_USAGE, "'%s' is too much: one run at a time", value);
+        return EINVAL;
+    }
+    *run = value;
+    return 0;
+}
+
+static double number_in(const json_t *j, const char *section, const char *key) {
+    return json_number_value(json_object_get(json_object_get(j, section), key));
+}
+
+/* Nothing where it was not measured. */
+static void print_accuracy(const json_t *j, const char *what, const char *key) {
+    const json_t *value = json_object_get(json_object_get(j, "final"), key);
+    if (json_is_number(value)) {
+        printf("   %s %6.2f %%", what, json_number_value(value));
+    }
+}
+
+static void print_accuracies(const experiment *e, const json_t *j) {
+    printf("accuracy      training %6.2f %%", number_in(j, "final", "train_accuracy"));
+    print_accuracy(j, "unrounded test", "soft_accuracy");
+    print_accuracy(j, "rounded test", "rounded_accuracy");
+    print_accuracy(j, "unrounded validation", "soft_validation_accuracy");
+    print_accuracy(j, "rounded validation", "validation_accuracy");
+    printf("   (after epoch %.4g)\n", number_in(j, "final", "epoch"));
+    if (e->paper.row == 0) {
+        return;
+    }
+    char soft[16] = "   n/a";
+    if (e->paper.soft > 0) {
+        snprintf(soft, sizeof soft, "%6.2f", (double)e->paper.soft);
+    }
+    printf("paper, row %-2u  training %6.2f %%   unrounded test %s %%   rounded test %6.2f %%\n", e->paper.row,
+           (double)e->paper.train, soft, (double)e->paper.rounded);
+}
+
+/* Of a classifier alone: no bits, nothing rounded. */
+static void print_test(const json_t *j) {
+    printf("accuracy      training %6.2f %%", number_in(j, "final", "train_accuracy"));
+    print_accuracy(j, "test", "soft_accuracy");
+    print_accuracy(j, "validation", "validation_accuracy");
+    printf("   (after epoch %.4g)\n", number_in(j, "final", "epoch"));
+}
+
+static void print_bits(const json_t *j) {
+    double payload = number_in(j, "bits_per_sample", "payload");
+    const json_t *frames = json_object_get(json_object_get(j, "bits_per_sample"), "frames");
+    const json_t *tls = json_object_get(json_object_get(j, "bits_per_sample"), "tls");
+    const json_t *tcp = json_object_get(json_object_get(j, "bits_per_sample"), "tcp");
+    double raw = json_number_value(json_object_get(j, "raw_bits_per_sample"));
+    const json_t *entropy = json_object_get(json_object_get(j, "bits_per_sample"), "entropy");
+    printf("bits/sample   %.0f of payload", payload);
+    if (json_is_number(frames)) {
+        printf(", %.2f in frames", json_number_value(frames));
+    }
+    if (json_is_number(tls)) {
+        printf(", %.2f in TLS", json_number_value(tls));
+    }
+    if (json_is_number(tcp)) {
+        printf(", %.2f in TCP", json_number_value(tcp));
+    }
+    printf(" (rounded test, both directions)\n");
+    if (json_is_object(entropy)) { /* runs of earlier versions have none */
+        printf("codes         %.2f bits a sample as they came; worth %.2f bit by bit, %.2f code by code\n",
+               number_in(j, "bits_per_sample", "coded"), json_number_value(json_object_get(entropy, "bits")),
+               json_number_value(json_object_get(entropy, "codes")));
+    }
+    printf("raw portions  %.0f bits a sample: %.0f times the payload\n", raw, payload > 0 ? raw / payload : 0);
+}
+
+/* The thresholds that cost and bring something else than the one before. */
+static void print_rounds(const json_t *j) {
+    const json_t *rounds = json_object_get(json_object_get(j, "final"), "rounds");
+    double before = -1;
+    for (size_t i = 0; i < json_array_size(rounds); i++) {
+        const json_t *r = json_array_get(rounds, i);
+        double bits = json_number_value(json_object_get(r, "bits"));
+        if (bits != before) {
+            printf(
+                "--sure %-6.4g %6.2f %% with %.2f bits a sample, %.2f in frames up, %.2f down; more asked of %.1f %%\n",
+                json_number_value(json_object_get(r, "sure")), json_number_value(json_object_get(r, "accuracy")), bits,
+                json_number_value(json_object_get(r, "bits_up")), json_number_value(json_object_get(r, "bits_down")),
+                100 * json_number_value(json_object_get(r, "asked")));
+        }
+        before = bits;
+    }
+}
+
+static err print_run(const char *run) {
+    char path[FILE_PATH_MAX];
+    experiment e;
+    json_t *j = NULL;
+    err failed = file_path(path, sizeof path, "%s/experiment.yaml", run);
+    failed = failed ? failed : experiment_load(path, &e);
+    failed = failed ? failed : file_path(path, sizeof path, "%s/result.json", run);
+    failed = failed ? failed : json_read(path, RESULT_MAX, &j);
+    if (failed) {
+        return failed;
+    }
+    if (!json_is_object(j)) {
+        json_decref(j);
+        return err_fail(ERR_INPUT, "%s: is no result of a run", path);
+    }
+    printf("%s: %s\n", e.name, e.title);
+    printf("trained       %lld epochs in %.1f s, %.2f s an epoch with its tests\n",
+           (long long)json_integer_value(json_object_get(j, "epochs")),
+           json_number_value(json_object_get(j, "seconds")),
+           json_number_value(json_object_get(j, "seconds_per_epoch")));
+    if (experiment_is_classifier_alone(&e)) {
+        print_test(j);
+    } else {
+        print_accuracies(&e, j);
+        print_bits(j);
+        print_rounds(j);
+    }
+    json_decref(j);
+    return ERR_OK;
+}
+
+err result_main(int argc, char **argv) {
+    const struct argp argp = {
+        .options = known,
+        .parser = take,
+        .args_doc = "RUN",
+        .doc = "Prints what came out of a training: accuracies, beside the paper's where the experiment has "
+               "them, and bits.",
+    };
+    const char *run = NULL;
+    err e = options_parse(&argp, argc, argv, 0, NULL, &run);
+    if (!e && !run) {
+        e = err_fail(ERR_USAGE, "the run's folder is missing");
+    }
+    return e ? e : print_run(run);
+}

@@ -1,0 +1,165 @@
+#include "cli/datasets/download.h"
+
+#include "base/interrupt.h"
+#include "cli/datasets/progress_bar.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CONNECT_SECONDS = 15, SLOW_SECONDS = 30, SLOW_BYTES = 1000, REDIRECTS_MAX = 5, ATTEMPTS_MAX = 20 };
+
+typedef struct transfer {
+    const download *about;
+    int fd;
+    uint64_t before; /* bytes in the file when it began */
+    uint64_t have;   /* bytes in the file now */
+    int write_error; /* errno */
+    bool too_large;
+    progress_bar shown;
+} transfer;
+
+static size_t on_bytes(char *bytes, size_t size, size_t count, void *context) {
+    transfer *t = context;
+    size_t length = size * count;
+    if (length > t->about->cap - t->have) {
+        t->too_large = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
+    for (size_t done = 0; done < length;) {
+        ssize_t put = write(t->fd, bytes + done, length - done);
+        if (put < 0 && errno != EINTR) {
+            t->write_error = errno;
+            return CURL_WRITEFUNC_ERROR;
+        }
+        done += put > 0 ? (size_t)put : 0;
+    }
+    t->have += length;
+    return length;
+}
+
+static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now) {
+    (void)now;
+    (void)up_total;
+    (void)up_now;
+    transfer *t = context;
+    progress_bar_show(&t->shown, t->have, total > 0 ? t->before + (uint64_t)total : 0);
+    return interrupt_asked();
+}
+
+static void set_options(CURL *curl, transfer *t, char reason[CURL_ERROR_SIZE]) {
+    const download *d = t->about;
+    curl_easy_setopt(curl, CURLOPT_URL, d->url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, d->allow_http ? "http,https" : "https");
+    curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(curl, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "fewbit/0.1.0");
+    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SLOW_SECONDS);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)SLOW_BYTES);
+    curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)d->cap);
+    curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->before);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+}
+
+static err explain(const transfer *t, CURLcode code, const char *reason) {
+    const download *d = t->about;
+    if (code == CURLE_OK) {
+        return ERR_OK;
+    }
+    if (code == CURLE_ABORTED_BY_CALLBACK) {
+        return err_fail(ERR_STOPPED, "%s: stopped after %llu bytes", d->url, (unsigned long long)t->have);
+    }
+    if (t->write_error) {
+        errno = t->write_error;
+        return err_system(ERR_IO, "%s: cannot write", d->to);
+    }
+    if (t->too_large || code == CURLE_FILESIZE_EXCEEDED) {
+        return err_fail(ERR_INPUT, "%s: is larger than the %llu bytes allowed", d->url, (unsigned long long)d->cap);
+    }
+    return err_fail(ERR_NETWORK, "%s: %s", d->url, reason[0] ? reason : curl_easy_strerror(code));
+}
+
+static err perform(transfer *t, CURLcode *code) {
+    CURL *curl = curl_easy_init();
+    if (!curl) {
+        return err_fail(ERR_MEMORY, "%s: no memory to fetch it", t->about->url);
+    }
+    char reason[CURL_ERROR_SIZE] = "";
+    set_options(curl, t, reason);
+    progress_bar_begin(&t->shown, t->about->name, t->before);
+    *code = curl_easy_perform(curl);
+    progress_bar_end(&t->shown, *code == CURLE_OK);
+    curl_easy_cleanup(curl);
+    return explain(t, *code, reason);
+}
+
+static err file_open(transfer *t) {
+    t->fd = open(t->about->to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (t->fd < 0) {
+        return err_system(ERR_IO, "%s: cannot open", t->about->to);
+    }
+    struct stat status;
+    if (fstat(t->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+        return err_fail(ERR_IO, "%s: not a regular file", t->about->to);
+    }
+    t->before = t->have = (uint64_t)status.st_size;
+    if (t->have > t->about->cap) {
+        t->before = t->have = 0;
+        return ftruncate(t->fd, 0) == 0 ? ERR_OK : err_system(ERR_IO, "%s: cannot empty it", t->about->to);
+    }
+    return ERR_OK;
+}
+
+/* Whether trying again can help; prepares the file for it. */
+static bool worth_again(const transfer *t, CURLcode code) {
+    if (code == CURLE_RANGE_ERROR && t->before > 0) {
+        return ftruncate(t->fd, 0) == 0;
+    }
+    bool cut = code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_OPERATION_TIMEDOUT ||
+               code == CURLE_GOT_NOTHING;
+    return cut && t->have > t->before;
+}
+
+static err attempt(const download *d, bool *again) {
+    transfer t = {.about = d};
+    CURLcode code = CURLE_OK;
+    *again = false;
+    err e = file_open(&t);
+    if (!e) {
+        e = perform(&t, &code);
+        *again = worth_again(&t, code);
+    }
+    if (!e && fsync(t.fd) != 0) {
+        e = err_system(ERR_IO, "%s: cannot sync", d->to);
+    }
+    if (t.fd >= 0) {
+        close(t.fd);
+    }
+    if (e && t.have == 0) {
+        unlink(d->to);
+    }
+    return e;
+}
+
+err download_file(const download *d) {
+    err e = ERR_OK;
+    bool again = true;
+    for (int i = 0; i < ATTEMPTS_MAX && again; i++) {
+        e = attempt(d, &again);
+    }
+    return e;
+}

@@ -1,0 +1,42 @@
+/* Calls to a decoder server over HTTP/1.1 (libcurl). */
+#ifndef FEWBIT_CLI_HTTP_CLIENT_H
+#define FEWBIT_CLI_HTTP_CLIENT_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct http_client http_client;
+
+/* `server` is http://HOST:PORT, borrowed. The caller ends it with http_client_free. */
+err http_client_new(http_client **h, const char *server, int64_t timeout_ms);
+void http_client_free(http_client *h);
+
+/* The server's API token, from a file of one line; goes along with every call. NULL: none. */
+err http_client_read_token(http_client *h, const char *path);
+
+typedef struct http_client_body {
+    const void *bytes;
+    size_t length;
+    const char *type; /* "image/png" */
+} http_client_body;
+
+/* POST where there is a body, else GET. ERR_NETWORK: no answer came. ERR_REFUSED: what came is no JSON object. Else
+ * *status is the answer's and *answer the object, for the caller to json_decref. */
+err http_client_call(http_client *h, const char *path, const http_client_body *body, long *status, json_t **answer);
+
+/* GET of something that need not be JSON; http_client_text has it. */
+err http_client_fetch(http_client *h, const char *path, long *status);
+
+/* The header that brings the token, or NULL where there is none; until http_client_free. */
+const char *http_client_authorization(const http_client *h);
+
+/* The last answer's text, until the next call. */
+const char *http_client_text(const http_client *h);
+
+/* What an error answer says, as an error: ERR_REFUSED from status 500 on, else ERR_INPUT. */
+err http_client_refusal(const char *about, const json_t *answer, long status);
+
+#endif

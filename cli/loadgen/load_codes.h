@@ -1,0 +1,36 @@
+/* Load of codes straight into a server, over links like those of nodes: one a portion, all of this process, with random
+ * codes in place of an encoder's. The portions must have no nodes.
+ *
+ * Codes are due at fixed times, whatever the server does; what it does not take in time waits here. How far it is
+ * behind is measured by lone HTTP requests, due at fixed times as well: each is answered on every link behind the codes
+ * that are under way then, and messages of a link are dealt with in order.
+ * A server with --sure gets the first round of each code, and more random bits where it asks for them. */
+#ifndef FEWBIT_CLI_LOADGEN_LOAD_CODES_H
+#define FEWBIT_CLI_LOADGEN_LOAD_CODES_H
+
+#include "base/err.h"
+#include "cli/http_client.h"
+#include "data/split.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct load_codes {
+    const char *host; /* where nodes connect */
+    uint16_t port;
+    const char *data_set; /* its name */
+    split split;
+    uint32_t bits; /* of one code */
+    double rate;   /* codewords (samples) a second; 0: as fast as the server takes them */
+    double seconds;
+    double probe_rate; /* lone requests a second */
+    http_client *http; /* for the probes: used by another thread meanwhile */
+} load_codes;
+
+/* {"offered", "sent", "asked", "seconds", "rate", "probes": {…as latency_json…}, "probes_failed"}; a new reference.
+ * `asked` counts the codes, of all portions, of which more was asked for, once a round. `seconds` goes to the answer of
+ * the request behind the last code and the last round; `rate` is what the server has dealt with a second until then. */
+err load_codes_run(const load_codes *load, json_t **report);
+
+#endif

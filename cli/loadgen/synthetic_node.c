@@ -1,0 +1,307 @@
+#include "cli/loadgen/synthetic_node.h"
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "bits/pack.h"
+#include "bits/rounds.h"
+#include "data/dataset.h"
+#include "experiment/experiment.h"
+#include "wire/link.h"
+#include "wire/message.h"
+#include "wire/picks.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FRAME_SAMPLES = PICKS_MAX, FRAMES_A_TURN = 64, CODES_BYTES = FRAME_SAMPLES * PACK_CODE_BITS_MAX / 8 };
+
+struct synthetic_node {
+    synthetic_node_config config;
+    wire_link *link; /* NULL: down */
+    arena unpacked;
+    uint32_t model;
+    rounds rounds;    /* in which bits come */
+    uint32_t unasked; /* of them, those that come unasked */
+    bool is_welcome, may_push, is_held;
+    uint64_t first;         /* id of the first sample */
+    uint64_t sent, settled; /* codes */
+    atomic_uint_fast64_t asked;
+    uint64_t ids[PICKS_MAX];   /* that are asked for */
+    uint8_t bits[CODES_BYTES]; /* random */
+    uint8_t added[CODES_BYTES];
+    uint8_t frame[FRAME_HEADER + FRAME_FIRST_MAX + CODES_BYTES];
+};
+
+static bool is_by_round(const synthetic_node *s) {
+    return s->unasked < s->rounds.count;
+}
+
+/* Of a code, that come unasked. */
+static uint32_t bits_unasked(const synthetic_node *s) {
+    return s->rounds.upto[s->unasked - 1];
+}
+
+static err send_message(synthetic_node *s, message_type type, const ProtobufCMessage *body) {
+    size_t size = message_frame_size(body);
+    if (size > sizeof s->frame) {
+        return err_fail(ERR_INTERNAL, "a frame of %zu bytes", size);
+    }
+    message_pack_frame(type, body, s->frame);
+    return link_send(s->link, s->frame, size);
+}
+
+static void tell(synthetic_node *s, message_type type, const ProtobufCMessage *body) {
+    if (s->link && send_message(s, type, body) == ERR_OK) {
+        link_flush(s->link);
+    }
+}
+
+static void fail(synthetic_node *s, err e) {
+    s->config.failed(s->config.context, err_prefix(e, "portion %u", s->config.portion));
+}
+
+static void on_up(void *context, wire_link *l) {
+    synthetic_node *s = context;
+    link_set_limit(l, FRAME_PAYLOAD_MAX);
+    char name[32], digest[65];
+    uint32_t shape[3];
+    const dataset *set;
+    err e = dataset_find(s->config.data_set, &set);
+    if (e) {
+        fail(s, e);
+        return;
+    }
+    snprintf(name, sizeof name, "load-%u", s->config.portion);
+    memset(digest, '0', 64);
+    digest[64] = '\0';
+    split_portion_shape(s->config.split, shape);
+    Fewbit__Hello hello = FEWBIT__HELLO__INIT;
+    hello.protocol = MESSAGE_PROTOCOL;
+    hello.name = name;
+    hello.portion = s->config.portion;
+    hello.dataset = (char *)(uintptr_t)s->config.data_set;
+    hello.split = (char *)(uintptr_t)split_name(s->config.split->kind);
+    hello.portions = s->config.split->portions;
+    hello.n_shape = 3;
+    hello.shape = shape;
+    hello.train_samples = set->train_samples;
+    hello.test_samples = set->test_samples;
+    hello.digest = digest;
+    tell(s, MESSAGE_HELLO, &hello.base);
+}
+
+static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
+    experiment e;
+    size_t length = strlen(w->experiment);
+    if (s->is_welcome || length > EXPERIMENT_TEXT_MAX) {
+        return err_fail(ERR_NETWORK, "the server welcomes twice, or with an experiment that is too long");
+    }
+    err failed = experiment_parse("the server's experiment", w->experiment, length, &e);
+    if (!failed && e.encoder.bits != s->config.bits) {
+        failed = err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", e.encoder.bits,
+                          s->config.bits);
+    }
+    if (!failed) {
+        s->rounds = experiment_rounds(&e);
+        s->unasked = s->rounds.count;
+        s->is_welcome = true;
+        link_set_heartbeat(s->link, message_heartbeat_ms(w));
+    }
+    return failed;
+}
+
+static err on_restore(synthetic_node *s, const Fewbit__Restore *r) {
+    if (r->rounds > s->rounds.count) {
+        return err_fail(ERR_REFUSED, "the server asks for %u rounds of bits, there are %u", r->rounds, s->rounds.count);
+    }
+    s->unasked = r->rounds ? r->rounds : s->rounds.count;
+    s->model = r->model ? r->model : (uint32_t)r->step;
+    Fewbit__Ready ready = FEWBIT__READY__INIT;
+    ready.step = r->step;
+    tell(s, MESSAGE_READY, &ready.base);
+    return ERR_OK;
+}
+
+static void on_request(synthetic_node *s, const Fewbit__Request *request) {
+    Fewbit__Codes codes = FEWBIT__CODES__INIT;
+    uint8_t code[PACK_CODE_BITS_MAX / 8] = {0};
+    codes.model = s->model;
+    codes.first = request->id;
+    codes.bits = (ProtobufCBinaryData){pack_bytes(bits_unasked(s)), code};
+    tell(s, MESSAGE_ANSWER, &codes.base);
+}
+
+static err on_ask(synthetic_node *s, const Fewbit__Ask *ask) {
+    size_t count = 0;
+    if (ask->round < s->unasked || ask->round >= s->rounds.count) {
+        return err_fail(ERR_REFUSED, "the server asks for round %u of %u", ask->round, s->rounds.count);
+    }
+    err e = picks_take(ask, s->ids, &count);
+    if (e) {
+        return e;
+    }
+    size_t bits = count * rounds_width(&s->rounds, ask->round), tail = bits % 8;
+    memcpy(s->added, s->bits, pack_bytes(bits));
+    if (tail) {
+        s->added[bits / 8] &= (uint8_t)((1u << tail) - 1);
+    }
+    Fewbit__Added added = FEWBIT__ADDED__INIT;
+    added.round = ask->round;
+    added.first = ask->first;
+    added.bits = (ProtobufCBinaryData){pack_bytes(bits), s->added};
+    tell(s, MESSAGE_ADDED, &added.base);
+    atomic_fetch_add(&s->asked, ask->live ? 0 : count);
+    return ERR_OK;
+}
+
+static void on_settled(synthetic_node *s, const Fewbit__Settled *settled) {
+    uint64_t most = s->sent - s->settled; /* untrusted */
+    s->settled += settled->samples < most ? settled->samples : most;
+}
+
+static void on_prepare(synthetic_node *s, const Fewbit__Prepare *p) {
+    char why[] = "this is no node: it has random codes of one model";
+    Fewbit__Prepared prepared = FEWBIT__PREPARED__INIT;
+    prepared.model = p->model;
+    prepared.next = s->first + s->sent;
+    prepared.error = why;
+    tell(s, MESSAGE_PREPARED, &prepared.base);
+}
+
+static err take(synthetic_node *s, const message *m) {
+    switch (m->type) {
+    case MESSAGE_WELCOME:
+        return on_welcome(s, m->body.welcome);
+    case MESSAGE_RESTORE:
+        return on_restore(s, m->body.restore);
+    case MESSAGE_BEGIN:
+        s->may_push = true;
+        s->first = m->body.begin->first;
+        return ERR_OK;
+    case MESSAGE_STREAM_HOLD:
+        s->is_held = m->body.stream_hold->held;
+        return m->body.stream_hold->outside ? err_fail(ERR_REFUSED, "%s", m->body.stream_hold->text) : ERR_OK;
+    case MESSAGE_REQUEST:
+        on_request(s, m->body.request);
+        return ERR_OK;
+    case MESSAGE_ASK:
+        return on_ask(s, m->body.ask);
+    case MESSAGE_SETTLED:
+        on_settled(s, m->body.settled);
+        return ERR_OK;
+    case MESSAGE_PREPARE:
+        on_prepare(s, m->body.prepare);
+        return ERR_OK;
+    case MESSAGE_REFUSAL:
+        return err_fail(ERR_REFUSED, "the server refuses: %s", m->body.refusal->text);
+    default:
+        return ERR_OK;
+    }
+}
+
+static void on_frame(void *context, wire_link *l, const frame *f) {
+    (void)l;
+    synthetic_node *s = context;
+    message m;
+    err e = message_unpack(f->type, f->payload, f->length, &s->unpacked, &m);
+    e = e ? e : take(s, &m);
+    if (e) {
+        fail(s, e == ERR_INPUT ? ERR_NETWORK : e); /* what makes no sense is no input of the user's */
+    }
+}
+
+static void on_down(void *context, wire_link *l, const char *reason) {
+    (void)l;
+    synthetic_node *s = context;
+    s->link = NULL;
+    fail(s, err_fail(ERR_NETWORK, "%s", reason));
+}
+
+static void draw_bits(synthetic_node *s) {
+    rng draws = rng_at(1, s->config.portion, 0);
+    for (size_t i = 0; i < CODES_BYTES; i++) {
+        s->bits[i] = (uint8_t)rng_u32(&draws);
+    }
+}
+
+err synthetic_node_new(synthetic_node **out, uv_loop_t *loop, const synthetic_node_config *config) {
+    static const link_events events = {on_up, on_frame, on_down};
+    synthetic_node *s = calloc(1, sizeof *s);
+    if (!s) {
+        return err_fail(ERR_MEMORY, "no memory for random codes");
+    }
+    s->config = *config;
+    s->rounds = (rounds){1, {config->bits}};
+    s->unasked = 1;
+    draw_bits(s);
+    err e = arena_init(&s->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
+    e = e ? e : link_connect(loop, config->host, config->port, NULL, &events, s, &s->link);
+    if (e) {
+        s->link = NULL;
+        synthetic_node_free(s);
+        return e;
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+void synthetic_node_free(synthetic_node *s) {
+    if (s) {
+        arena_free(&s->unpacked);
+        free(s);
+    }
+}
+
+void synthetic_node_close(synthetic_node *s, const char *reason) {
+    if (s->link) {
+        link_close(s->link, reason);
+    }
+}
+
+bool synthetic_node_may_push(const synthetic_node *s) {
+    return s->may_push;
+}
+
+static void send_frame(synthetic_node *s, uint64_t samples) {
+    Fewbit__Codes codes = FEWBIT__CODES__INIT;
+    codes.model = s->model;
+    codes.first = s->first + s->sent;
+    codes.more = (uint32_t)samples - 1;
+    codes.bits = (ProtobufCBinaryData){pack_bytes(samples * bits_unasked(s)), s->bits};
+    if (send_message(s, MESSAGE_CODES, &codes.base) == ERR_OK) {
+        s->sent += samples;
+    }
+}
+
+static bool has_room(const synthetic_node *s) {
+    return !s->is_held && link_backlog(s->link) < LINK_BACKLOG_HIGH &&
+           (!is_by_round(s) || s->sent <= s->settled + MESSAGE_UNSETTLED_MAX - FRAME_SAMPLES);
+}
+
+void synthetic_node_push(synthetic_node *s, uint64_t due) {
+    for (int i = 0; i < FRAMES_A_TURN && s->link && s->sent < due && has_room(s); i++) {
+        uint64_t left = due - s->sent;
+        send_frame(s, left < FRAME_SAMPLES ? left : FRAME_SAMPLES);
+    }
+    if (s->link) {
+        link_flush(s->link);
+    }
+}
+
+size_t synthetic_node_backlog(const synthetic_node *s) {
+    return s->link ? link_backlog(s->link) : 0;
+}
+
+bool synthetic_node_is_settled(const synthetic_node *s) {
+    return !is_by_round(s) || s->settled >= s->sent;
+}
+
+uint64_t synthetic_node_sent(const synthetic_node *s) {
+    return s->sent;
+}
+
+uint64_t synthetic_node_asked(synthetic_node *s) {
+    return atomic_load(&s->asked);
+}

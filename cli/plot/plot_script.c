@@ -1,0 +1,264 @@
+#include "cli/plot/plot_script.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { ACCURACY, LOSS, DISTANCE, FIRST_ENCODER };
+
+/* A line of the accuracy plot: its key in result.json and in manifest.json, and what the paper has. */
+typedef struct curve {
+    const char *keys[2];
+    const char *title, *colour;
+    float paper; /* percent; 0: not given */
+} curve;
+
+enum { CURVES = 5, LOSS_COLUMN = CURVES + 2 };
+
+/* A number of an evaluation under the first of the keys that it has; NaN where there is none. */
+static double number_of(const json_t *evaluation, const char *const keys[2]) {
+    for (int i = 0; i < 2 && keys[i]; i++) {
+        const json_t *value = json_object_get(evaluation, keys[i]);
+        if (json_is_number(value)) {
+            return json_number_value(value);
+        }
+    }
+    return (double)NAN;
+}
+
+static double epoch_of(const json_t *evaluation) {
+    return number_of(evaluation, (const char *const[2]){"epoch"});
+}
+
+static const json_t *encoder_of(const json_t *evaluation, size_t encoder) {
+    return json_array_get(json_object_get(evaluation, "encoders"), encoder);
+}
+
+/* The longest list under `key` of one encoder. */
+static size_t longest_list(const plot_subject *s, size_t encoder, const char *key) {
+    size_t most = 0, index;
+    json_t *evaluation;
+    json_array_foreach((json_t *)(uintptr_t)s->history, index, evaluation) {
+        size_t size = json_array_size(json_object_get(encoder_of(evaluation, encoder), key));
+        most = size > most ? size : most;
+    }
+    return most;
+}
+
+/* How many encoders there is something to draw of. */
+static size_t encoders_of(const plot_subject *s) {
+    size_t count = 0;
+    while (count < SPLIT_PORTIONS_MAX && longest_list(s, count, "bins") > 0 && longest_list(s, count, "ones") > 0) {
+        count++;
+    }
+    return count;
+}
+
+size_t plot_files(const plot_subject *s) {
+    size_t encoders = encoders_of(s);
+    return encoders > 0 ? FIRST_ENCODER + encoders : DISTANCE;
+}
+
+void plot_file_name(size_t index, char name[PLOT_NAME_MAX]) {
+    static const char *const names[] = {"accuracy", "loss", "distance"};
+    if (index < FIRST_ENCODER) {
+        snprintf(name, PLOT_NAME_MAX, "%s.svg", names[index]);
+    } else {
+        snprintf(name, PLOT_NAME_MAX, "encoder-%zu.svg", index - FIRST_ENCODER);
+    }
+}
+
+static void put_number(FILE *to, double value) {
+    if (isfinite(value)) {
+        fprintf(to, " %.9g", value);
+    } else {
+        fputs(" NaN", to);
+    }
+}
+
+/* The block $evaluations: epoch, the accuracies, loss, then each encoder's distance. */
+static void put_evaluations(FILE *to, const plot_subject *s, const curve curves[CURVES]) {
+    size_t encoders = encoders_of(s), index;
+    json_t *evaluation;
+    fputs("$evaluations << END\n", to);
+    json_array_foreach((json_t *)(uintptr_t)s->history, index, evaluation) {
+        put_number(to, epoch_of(evaluation));
+        for (int i = 0; i < CURVES; i++) {
+            put_number(to, number_of(evaluation, curves[i].keys));
+        }
+        put_number(to, number_of(evaluation, (const char *const[2]){"loss"}));
+        for (size_t k = 0; k < encoders; k++) {
+            put_number(to, number_of(encoder_of(evaluation, k), (const char *const[2]){"distance"}));
+        }
+        fputc('\n', to);
+    }
+    fputs("END\n", to);
+}
+
+/* Cells of a map: an evaluation reaches from the one before to its own epoch; number i of `key`'s list from i to
+ * i + 1, coloured by its share of `whole`. */
+static void put_cells(FILE *to, const plot_subject *s, size_t encoder, const char *key, const char *block,
+                      double (*whole)(const json_t *encoder)) {
+    double before = 0;
+    size_t index;
+    json_t *evaluation;
+    fprintf(to, "$%s << END\n", block);
+    json_array_foreach((json_t *)(uintptr_t)s->history, index, evaluation) {
+        const json_t *described = encoder_of(evaluation, encoder), *list = json_object_get(described, key);
+        double epoch = epoch_of(evaluation), all = whole(described);
+        for (size_t i = 0; i < json_array_size(list) && isfinite(epoch); i++) {
+            double share = all > 0 ? json_number_value(json_array_get(list, i)) / all : 0;
+            fprintf(to, "%.9g %zu %.9g %.9g %zu %zu %.9g\n", epoch, i, before, epoch, i, i + 1, share);
+        }
+        before = isfinite(epoch) ? epoch : before;
+    }
+    fputs("END\n", to);
+}
+
+static double outputs_of(const json_t *encoder) {
+    const json_t *bins = json_object_get(encoder, "bins");
+    double sum = 0;
+    for (size_t i = 0; i < json_array_size(bins); i++) {
+        sum += json_number_value(json_array_get(bins, i));
+    }
+    return sum;
+}
+
+static double samples_of(const json_t *encoder) {
+    size_t bits = json_array_size(json_object_get(encoder, "ones"));
+    return bits > 0 ? outputs_of(encoder) / (double)bits : 0;
+}
+
+static double last_epoch_of(const plot_subject *s) {
+    double last = epoch_of(json_array_get(s->history, json_array_size(s->history) - 1));
+    return isfinite(last) && last > 0 ? last : 1;
+}
+
+static void start_file(FILE *to, const char *folder, size_t index, unsigned height) {
+    char name[PLOT_NAME_MAX], path[4096];
+    plot_file_name(index, name);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    fprintf(to, "reset\nset terminal svg size 800,%u noenhanced font 'sans-serif,13' background 'white'\nset output ",
+            height);
+    gnuplot_put_quoted(to, path);
+    fputs("\nset xlabel 'epoch'\nset border 3\nset tics nomirror out\n", to);
+}
+
+static void put_title(FILE *to, const plot_subject *s, const char *what) {
+    char title[sizeof s->experiment->name + sizeof s->experiment->title + 80];
+    snprintf(title, sizeof title, "%s%s%s: %s", s->experiment->name, s->experiment->title[0] ? ", " : "",
+             s->experiment->title, what);
+    fputs("set title ", to);
+    gnuplot_put_quoted(to, title);
+    fputc('\n', to);
+}
+
+static bool has_curve(const plot_subject *s, const curve *c) {
+    size_t index;
+    json_t *evaluation;
+    json_array_foreach((json_t *)(uintptr_t)s->history, index, evaluation) {
+        if (isfinite(number_of(evaluation, c->keys))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void put_accuracy(FILE *to, const plot_subject *s, const char *folder, const curve curves[CURVES]) {
+    start_file(to, folder, ACCURACY, 480);
+    put_title(to, s, "accuracy");
+    fputs("set ylabel 'correct, %'\nset yrange [0:100]\nset grid y lc rgb '#dddddd'\nset key bottom right\n", to);
+    fprintf(to, "set xrange [0:%.9g]\n", last_epoch_of(s));
+    const char *before = "plot ";
+    for (int i = 0; i < CURVES; i++) {
+        if (!has_curve(s, &curves[i])) {
+            continue;
+        }
+        fprintf(to, "%s$evaluations using 1:%d with linespoints lw 2 pt 7 ps 0.4 lc rgb '%s' title '%s'", before, i + 2,
+                curves[i].colour, curves[i].title);
+        before = ", \\\n  ";
+        if (curves[i].paper > 0) {
+            fprintf(to, "%s%.9g with lines dt 3 lc rgb '%s' title '%s, in the paper'", before, (double)curves[i].paper,
+                    curves[i].colour, curves[i].title);
+        }
+    }
+    fputc('\n', to);
+}
+
+static void put_loss(FILE *to, const plot_subject *s, const char *folder) {
+    start_file(to, folder, LOSS, 480);
+    put_title(to, s, "training loss");
+    fputs("set ylabel 'mean loss'\nset yrange [0:*]\nset grid y lc rgb '#dddddd'\n", to);
+    fprintf(to, "set xrange [0:%.9g]\n", last_epoch_of(s));
+    fprintf(to, "plot $evaluations using 1:%d with linespoints lw 2 pt 7 ps 0.4 lc rgb '#444444' notitle\n",
+            LOSS_COLUMN);
+}
+
+static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
+    start_file(to, folder, DISTANCE, 480);
+    put_title(to, s, "how far soft outputs are from bits");
+    fputs("set ylabel 'mean distance to the nearest bit'\nset yrange [0:0.5]\nset grid y lc rgb '#dddddd'\n", to);
+    fprintf(to, "set xrange [0:%.9g]\nset key outside right\n", last_epoch_of(s));
+    const char *before = "plot ";
+    for (size_t k = 0; k < encoders_of(s); k++) {
+        fprintf(to, "%s$evaluations using 1:%zu with linespoints lw 2 pt 7 ps 0.4 title 'encoder %zu'", before,
+                k + LOSS_COLUMN + 1, k);
+        before = ", \\\n  ";
+    }
+    fputc('\n', to);
+}
+
+/* Two maps over the epochs: where the outputs lie, and how often each bit is 1. */
+static void put_encoder(FILE *to, const plot_subject *s, const char *folder, size_t k) {
+    char what[64];
+    size_t bins = longest_list(s, k, "bins"), bits = longest_list(s, k, "ones");
+    put_cells(to, s, k, "bins", "bins", outputs_of);
+    put_cells(to, s, k, "ones", "ones", samples_of);
+    start_file(to, folder, FIRST_ENCODER + k, 720);
+    fprintf(to,
+            "set multiplot layout 2,1\nset lmargin at screen 0.1\nset rmargin at screen 0.84\nset xrange [0:%.9g]\nset "
+            "style fill solid noborder\nunset key\n",
+            last_epoch_of(s));
+    snprintf(what, sizeof what, "soft outputs of encoder %zu", k);
+    put_title(to, s, what);
+    fprintf(to,
+            "set ylabel 'soft output'\nset yrange [0:%zu]\nset ytics ('0' 0, '0.25' %.9g, '0.5' %.9g, '0.75' %.9g, '1' "
+            "%zu)\n",
+            bins, 0.25 * (double)bins, 0.5 * (double)bins, 0.75 * (double)bins, bins);
+    fputs("set cblabel 'share of outputs'\nset cbrange [0:1]\n" /* by its root, or all but the ends were white */
+          "set cbtics ('0' 0, '1 %%' 0.1, '5 %%' sqrt(0.05), '10 %%' sqrt(0.1), '25 %%' 0.5, '50 %%' sqrt(0.5), '100 "
+          "%%' 1)\n"
+          "set palette defined (0 '#ffffff', 0.25 '#9ecae1', 0.6 '#2171b5', 1 '#08203f')\n"
+          "plot $bins using 1:2:3:4:5:6:(sqrt($7)) with boxxyerror fc palette\n",
+          to);
+    fputs("set title 'how often each bit is 1'\nset ylabel 'bit'\nunset ytics\n", to);
+    fprintf(to, "set yrange [0:%zu]\nset ytics nomirror out (", bits);
+    for (size_t bit = 0; bit<bits; bit += bits> 32 ? 4 : 1) {
+        fprintf(to, "%s'%zu' %zu.5", bit ? ", " : "", bit, bit);
+    }
+    fputs(")\nset cblabel 'share of samples'\nset cbtics ('0' 0, '25 %%' 0.25, '50 %%' 0.5, '75 %%' 0.75, '100 %%' 1)\n"
+          "set palette defined (0 '#2166ac', 0.5 '#f7f7f7', 1 '#b2182b')\n"
+          "plot $ones using 1:2:3:4:5:6:7 with boxxyerror fc palette\nunset multiplot\n",
+          to);
+}
+
+void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
+    const experiment *e = s->experiment;
+    bool rounds = !experiment_is_classifier_alone(e);
+    const curve curves[CURVES] = {
+        {{"train_accuracy", "train"}, "training", "#1f77b4", e->paper.train},
+        {{"soft_accuracy", "soft"}, rounds ? "unrounded test" : "test", "#ff7f0e", e->paper.soft},
+        {{"rounded_accuracy", "rounded"}, "rounded test", "#2ca02c", e->paper.rounded},
+        {{"soft_validation_accuracy", "soft_validation"}, "unrounded validation", "#9467bd", 0},
+        {{"validation_accuracy", "validation"}, rounds ? "rounded validation" : "validation", "#8c564b", 0},
+    };
+    put_evaluations(to, s, curves);
+    put_accuracy(to, s, folder, curves);
+    put_loss(to, s, folder);
+    if (plot_files(s) > DISTANCE) {
+        put_distance(to, s, folder);
+    }
+    for (size_t k = 0; k < encoders_of(s); k++) {
+        put_encoder(to, s, folder, k);
+    }
+}
