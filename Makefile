@@ -24,7 +24,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/tests/%,$(wildcard tests/fuzz/
 PARITY := $(patsubst tests/parity/%.c,$(BUILD)/bin/tests/parity_%,$(wildcard tests/parity/*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bin/bench/%,$(wildcard bench/*.c))
 
-EXPERIMENT ?= experiments/fig03-simple-quantize.yaml
+EXPERIMENT ?= experiments/paper/row-03-simple-quantize.yaml
 EPOCHS ?=
 SECONDS ?= 300
 

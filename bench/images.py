@@ -109,7 +109,7 @@ class Bench:
 
 
 def measure(figures, row, quick):
-    experiment = next((ROOT / "experiments").glob(f"fig{row:02}-*.yaml"))
+    experiment = next((ROOT / "experiments").glob(f"paper/row-{row:02}-*.yaml"))
     fleet = f.Fleet()
     try:
         bench = Bench(fleet, experiment, BATCH.get(row, 100), 2 if quick else 6)

@@ -12,7 +12,7 @@ sys.path.append(str(ROOT / "tests" / "daemon"))
 import fleet as f  # noqa: E402
 
 PATIENCE = 180
-EXPERIMENT = "fig01-simple-1d.yaml"
+EXPERIMENT = "row-01-simple-1d.yaml"
 NODES = 4
 TINY_TEST = 100
 

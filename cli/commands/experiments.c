@@ -15,7 +15,8 @@
 enum { KEY_EXPERIMENTS = 'e', KEY_RUNS = 'r', RESULT_MAX = 64 << 20, NAME_MAX_BYTES = 256 };
 
 static const struct argp_option known[] = {
-    {"experiments", KEY_EXPERIMENTS, "DIR", 0, "folder of the experiment files (default experiments)", 0},
+    {"experiments", KEY_EXPERIMENTS, "DIR", 0,
+     "folder of the experiment files, and of folders of them but sweeps (default experiments)", 0},
     {"runs", KEY_RUNS, "DIR", 0, "folder whose subfolders are runs (default runs)", 0},
     {0},
 };
@@ -209,39 +210,81 @@ static void print_experiment(const experiment *e, const outcomes *all) {
     printf("\n");
 }
 
-/* A file that is wrong is told of and does not hide the others. */
-static err print_files(const char *folder, struct dirent *const *names, int count, const outcomes *all) {
-    err worst = ERR_OK;
+/* Where a list stands. */
+typedef struct listing {
+    const outcomes *all;
+    size_t files;
+    err worst;
+} listing;
+
+static int is_folder(const struct dirent *entry) {
+    return is_plain(entry) && entry->d_type == DT_DIR && strcmp(entry->d_name, "sweeps") != 0;
+}
+
+static void print_head(void) {
     print_line("", "", "", "", "", "");
     printf("   paper                   ours\n");
     print_line("experiment", "row", "data", "encoders", "bits", "loss");
     printf("   train   soft   hard    train   soft   hard  epochs\n");
-    for (int i = 0; i < count; i++) {
-        char path[FILE_PATH_MAX];
-        experiment one;
-        err e = file_path(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-        e = e ? e : experiment_load(path, &one);
-        if (e) {
-            fprintf(stderr, "fewbit: note: %s\n", err_text());
-            worst = e;
-        } else {
-            print_experiment(&one, all);
-        }
-    }
-    return worst ? err_fail(worst, "%s: not all of its experiments can be read", folder) : ERR_OK;
 }
 
-static err print_all(const char *folder, const outcomes *all) {
+/* A file that is wrong is told of and does not hide the others. */
+static void print_file(const char *path, listing *l) {
+    if (l->files++ == 0) {
+        print_head();
+    }
+    experiment one;
+    err e = experiment_load(path, &one);
+    if (e) {
+        fprintf(stderr, "fewbit: note: %s\n", err_text());
+        l->worst = e;
+    } else {
+        print_experiment(&one, l->all);
+    }
+}
+
+static err print_folder(const char *folder, listing *l) {
     struct dirent **names = NULL;
     int count;
     err e = list_folder(folder, is_yaml, &names, &count);
     if (e) {
         return e;
     }
-    e = count > 0 ? print_files(folder, names, count, all)
-                  : err_fail(ERR_NOT_FOUND, "%s: holds no experiment (NAME.yaml)", folder);
+    for (int i = 0; i < count && !e; i++) {
+        char path[FILE_PATH_MAX];
+        e = file_path(path, sizeof path, "%s/%s", folder, names[i]->d_name);
+        if (!e) {
+            print_file(path, l);
+        }
+    }
     free_names(names, count);
     return e;
+}
+
+static err print_folders(const char *folder, listing *l) {
+    struct dirent **names = NULL;
+    int count;
+    err e = list_folder(folder, is_folder, &names, &count);
+    if (e) {
+        return e;
+    }
+    for (int i = 0; i < count && !e; i++) {
+        char path[FILE_PATH_MAX];
+        e = file_path(path, sizeof path, "%s/%s", folder, names[i]->d_name);
+        e = e ? e : print_folder(path, l);
+    }
+    free_names(names, count);
+    return e;
+}
+
+static err print_all(const char *folder, const outcomes *all) {
+    listing l = {.all = all};
+    err e = print_folder(folder, &l);
+    e = e ? e : print_folders(folder, &l);
+    if (!e && l.files == 0) {
+        return err_fail(ERR_NOT_FOUND, "%s: holds no experiment (NAME.yaml)", folder);
+    }
+    return e || !l.worst ? e : err_fail(l.worst, "%s: not all of its experiments can be read", folder);
 }
 
 err experiments_main(int argc, char **argv) {

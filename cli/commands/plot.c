@@ -17,7 +17,7 @@ static const struct argp_option known[] = {
     {"rate-accuracy", KEY_RATE_ACCURACY, 0, 0, "draw sweeps: rate-accuracy.svg, accuracy against bits a sample", 0},
     {"experiments", KEY_EXPERIMENTS, "DIR", 0,
      "with --rate-accuracy: folder of experiments with the paper's figures (default "
-     "experiments)",
+     "experiments/paper)",
      0},
     {0},
 };
@@ -120,7 +120,7 @@ static err plot(const plot_options *o) {
 err plot_main(int argc, char **argv) {
     const struct argp argp = {
         .options = known, .parser = take, .args_doc = "RUN\n--rate-accuracy SWEEP...", .doc = doc};
-    plot_options o = {.experiments = "experiments"};
+    plot_options o = {.experiments = "experiments/paper"};
     err e = options_parse(&argp, argc, argv, 0, NULL, &o);
     if (!e && o.count == 0) {
         e = err_fail(ERR_USAGE, "the folder is missing");

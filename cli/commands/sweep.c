@@ -32,7 +32,7 @@ static const char doc[] =
     "seeds. Finished runs are kept, one that was cut goes on from its last checkpoint: after any end, the same command "
     "goes on. DIR/sweep.json holds the table as JSON.\n\n"
     "SWEEP.yaml names an experiment, and lists values by key and named variants:\n"
-    "  base: best-mnist-16.yaml\n"
+    "  base: best/mnist-16.yaml\n"
     "  grid: {encoder.bits: [1, 2, 4], training.seed: [1, 2, 3]}\n"
     "  variants: {everything: {}, without-average: {training.average: 0}}\v"
     "Every option can stand in the environment: --data as FEWBIT_DATA.\n\n";

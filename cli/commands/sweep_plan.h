@@ -1,6 +1,6 @@
 /* A sweep's file: which experiments a grid stands for. Not trusted: errors name file, line and key.
  *
- *     base: best-mnist-16.yaml            an experiment, seen from this file
+ *     base: best/mnist-16.yaml            an experiment, seen from this file
  *     grid:                               optional: every combination of these values
  *       encoder.bits: [1, 2, 4]
  *       training.seed: [1, 2, 3]

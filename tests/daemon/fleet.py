@@ -331,8 +331,8 @@ def write_experiment(path, **changes):
 
 
 def shipped_experiment(name, path, **keys):
-    """A copy of experiments/NAME with other values for some keys, wherever they stand."""
-    text = (ROOT / "experiments" / name).read_text()
+    """A copy of experiments/*/NAME with other values for some keys, wherever they stand."""
+    text = next((ROOT / "experiments").glob(f"*/{name}")).read_text()
     for key, value in keys.items():
         text = re.sub(rf"(?m)^(  {key}: ).*$", rf"\g<1>{value}", text)
     path.write_text(text)

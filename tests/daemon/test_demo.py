@@ -42,13 +42,13 @@ class DemoCase(f.FleetCase):
         return self.fleet.start("demo", *before, self.clone / "tools/demo", *arguments, **environment)
 
     def experiment(self, **keys):
-        return f.shipped_experiment("fig03-simple-quantize.yaml", self.clone / "experiment.yaml", **keys)
+        return f.shipped_experiment("row-03-simple-quantize.yaml", self.clone / "experiment.yaml", **keys)
 
 
 class Demo(DemoCase):
     @unittest.skipUnless(mnist_at(), "MNIST is not on this machine")
     def test_the_whole_way(self):
-        demo = self.demo("experiments/fig03-simple-quantize.yaml", "1", FEWBIT_DATA=mnist_at(), FEWBIT_DEMO_IMAGES=200)
+        demo = self.demo("experiments/paper/row-03-simple-quantize.yaml", "1", FEWBIT_DATA=mnist_at(), FEWBIT_DEMO_IMAGES=200)
         demo.wait(0, 4 * f.PATIENCE)
         self.assertTrue(demo.leaves_nobody())
         result = read_json(self.run_folder / "result.json")
@@ -70,7 +70,7 @@ class Demo(DemoCase):
         "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte")), "needs root and Debian's dataset-fashion-mnist")
     def test_without_mnist_it_goes_on_with_fashion_mnist(self):
         cut_off = ("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
-        demo = self.demo("experiments/fig03-simple-quantize.yaml", "1", before=cut_off, FEWBIT_DEMO_IMAGES=50,
+        demo = self.demo("experiments/paper/row-03-simple-quantize.yaml", "1", before=cut_off, FEWBIT_DEMO_IMAGES=50,
                          npm_config_cache=self.folder / "no-cache")
         demo.wait(0, 4 * f.PATIENCE)
         self.assertIn("MNIST cannot be had here: the demo goes on with Fashion-MNIST", demo.printed)
@@ -100,7 +100,7 @@ class Interrupted(DemoCase):
         self.assertIn("demo: stopped; every process has ended", demo.said)
 
     def start(self, *arguments):
-        return self.demo("experiments/fig03-simple-quantize.yaml", *arguments, FEWBIT_DATA=mnist_at())
+        return self.demo("experiments/paper/row-03-simple-quantize.yaml", *arguments, FEWBIT_DATA=mnist_at())
 
     def test_at_once(self):
         demo = self.start()
@@ -114,7 +114,7 @@ class Interrupted(DemoCase):
         self.assertIsNone(read_json(self.run_folder / "result.json"))
 
     def test_while_it_serves(self):
-        demo = self.demo("experiments/fig03-simple-quantize.yaml", "1", FEWBIT_DATA=mnist_at(), FEWBIT_DEMO_IMAGES=10000)
+        demo = self.demo("experiments/paper/row-03-simple-quantize.yaml", "1", FEWBIT_DATA=mnist_at(), FEWBIT_DEMO_IMAGES=10000)
         wait_until(lambda: "test images, one request each" in demo.printed, "live requests", 4 * f.PATIENCE,
                    self.fleet.explain)
         self.interrupt(demo)

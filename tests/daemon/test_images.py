@@ -694,8 +694,8 @@ class Plots(ImageCase):
     def test_list_of_experiments(self):
         runs = self.folder / "runs"
         for name, experiment, epochs, epoch, rounded in (  # keep_best: the epoch kept is not the last
-                ("a", "fig14-conv-c", 3, 1.0, 41.25), ("b", "fig14-conv-c", 2, 2.0, 99.0),
-                ("c", "fig05-simple-1d-cifar10", 1, 1.0, None)):
+                ("a", "row-14-conv-c", 3, 1.0, 41.25), ("b", "row-14-conv-c", 2, 2.0, 99.0),
+                ("c", "row-05-simple-1d-cifar10", 1, 1.0, None)):
             (runs / name).mkdir(parents=True)
             (runs / name / "result.json").write_text(json.dumps({"experiment": experiment, "epochs": epochs, "final": {
                 "epoch": epoch, "train_accuracy": 12.345, "soft_accuracy": 0.0, "rounded_accuracy": rounded}}))
@@ -704,14 +704,15 @@ class Plots(ImageCase):
         (runs / "d" / "result.json").write_text("[]")
         said, errors = self.fewbit("experiments", "--experiments", f.ROOT / "experiments", "--runs", runs)
         lines = {line.split()[0]: line.split() for line in said.splitlines()[2:]}
-        files = {path.stem for path in (f.ROOT / "experiments").glob("*.yaml")}
+        files = {f"best-{path.stem}" if path.parent.name == "best" else path.stem
+                 for path in (f.ROOT / "experiments").glob("*/*.yaml") if path.parent.name != "sweeps"}
         self.assertEqual(set(lines), files)
         self.assertGreaterEqual(len(lines), 30)
         self.assertEqual(sorted(int(line[1]) for line in lines.values() if line[1] != "-"), list(range(1, 30)))
-        self.assertEqual(lines["fig14-conv-c"][1:], ["14", "cifar10", "3", "x", "conv-c,", "planes", "3x12", "CE",
+        self.assertEqual(lines["row-14-conv-c"][1:], ["14", "cifar10", "3", "x", "conv-c,", "planes", "3x12", "CE",
                                                      "84.35", "66.40", "55.27", "12.35", "0.00", "41.25", "3"])
-        self.assertEqual(lines["fig05-simple-1d-cifar10"][-4:], ["12.35", "0.00", "-", "1"])
-        self.assertEqual(lines["fig10-conv-quantization-loss-2"][8:], ["CE", "+", "2", "Q", "97.11", "-", "49.84"])
+        self.assertEqual(lines["row-05-simple-1d-cifar10"][-4:], ["12.35", "0.00", "-", "1"])
+        self.assertEqual(lines["row-10-conv-quantization-loss-2"][8:], ["CE", "+", "2", "Q", "97.11", "-", "49.84"])
         self.assertEqual(lines["classifier-cifar10"][1:5], ["-", "cifar10", "none", "-"])
         self.assertRegex(errors, r"note: .*runs/d/result.json is no result of a run")
 

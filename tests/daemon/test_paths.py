@@ -22,7 +22,7 @@ class Paths(f.FleetCase):
         if not source:
             source, count = f.make_set(self.folder / "set", 4000, 2000), 2000
         split = f.split_set(source, self.folder / "split")
-        experiment = f.shipped_experiment("fig01-simple-1d.yaml", self.folder / "fig01.yaml", epochs=1, validation=100,
+        experiment = f.shipped_experiment("row-01-simple-1d.yaml", self.folder / "row-01.yaml", epochs=1, validation=100,
                                           evaluate_every=0, keep_best="false")
         self.fleet.train_local(experiment, split, self.folder / "run")
         return split, count

@@ -217,7 +217,7 @@ class RateAccuracy(SweepCase):
     @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
     def test_a_line_a_sweep_and_the_papers_points(self):
         one, other = self.table_of("one"), self.table_of("other")
-        printed, _ = self.plot("--rate-accuracy", one, other, "--to", self.folder, "--experiments", f.ROOT / "experiments")
+        printed, _ = self.plot("--rate-accuracy", one, other, "--to", self.folder, "--experiments", f.ROOT / "experiments/paper")
         self.assertEqual(printed, f"{self.folder}/rate-accuracy.svg\n")
         document = xml.dom.minidom.parse(str(self.folder / "rate-accuracy.svg"))
         text = " ".join(node.firstChild.data for node in document.getElementsByTagName("text") if node.firstChild)

@@ -22,7 +22,7 @@ from fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
 TRAIN, TEST = 2000, 500
 BATCHES = TRAIN // 10
 SLOW = {"encoder__hidden": 200, "classifier__hidden": 1000}  # an epoch takes a few tenths of a second
-# What experiments/best-*.yaml train with, and noise.
+# What experiments/best/*.yaml train with, and noise.
 OWN = {"encoder__batch_norm": "true", "encoder__decision": "straight-through", "decoder__net": "direct",
        "classifier__net": "mlp", "optimiser__kind": "adamw", "optimiser__weight_decay": 0.01,
        "optimiser__schedule": "one-cycle", "training__average": 0.95, "encoder__noise": "logistic",
@@ -152,8 +152,8 @@ class SameBits(TrainingCase):
                 self.assertEqual(weights(local), self.reference(experiment)[1])
 
     def test_all_shipped_variants(self):
-        names = ("fig01-simple-1d", "fig02-simple-resigmoid", "fig03-simple-quantize",
-                 "fig04-simple-1d-quantization-loss")
+        names = ("row-01-simple-1d", "row-02-simple-resigmoid", "row-03-simple-quantize",
+                 "row-04-simple-1d-quantization-loss")
         for name in names:
             with self.subTest(name):
                 self.states = self.folder / f"states-{name}"
@@ -945,7 +945,7 @@ class Memory(TrainingCase):
     def test_at_the_size_of_mnist(self):
         source = f.make_set(self.folder / "source", 2000, 500, tiles=(30, 20))
         self.split = f.split_set(source, self.folder / "split")
-        experiment = f.shipped_experiment("fig03-simple-quantize.yaml", self.folder / "fig03.yaml", epochs=1)
+        experiment = f.shipped_experiment("row-03-simple-quantize.yaml", self.folder / "row-03.yaml", epochs=1)
         server, nodes = self.start(experiment)
         peaks = [0] * 5
 

@@ -717,7 +717,7 @@ def safetensors_seeds():
 
 
 def experiment_seeds():
-    papers = sorted((HERE.parents[1] / "experiments").glob("fig*.yaml"))[::3]
+    papers = sorted((HERE.parents[1] / "experiments/paper").glob("row-*.yaml"))[::3]
     seeds = {path.stem: path.read_bytes() for path in papers}
     small = experiment()
     change = lambda old, new: small.replace(old, new, 1).encode()

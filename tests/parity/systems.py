@@ -125,40 +125,40 @@ def squares(channels, decoder=image_nets.square, **more):
     return cifar(lambda: conv_square(16, channels), decoder, alpha=1, **more)
 
 
-# By the name of the experiment in experiments/.
+# By the name of the experiment in experiments/paper.
 SYSTEMS = {
-    "fig01-simple-1d": mnist(lambda: simple(nn.Sigmoid())),
-    "fig02-simple-resigmoid": mnist(
+    "row-01-simple-1d": mnist(lambda: simple(nn.Sigmoid())),
+    "row-02-simple-resigmoid": mnist(
         lambda: simple(nn.BatchNorm1d(4), nn.Sigmoid(), ReSigmoid(), ReSigmoid(), ReSigmoid())),
-    "fig03-simple-quantize": mnist(lambda: simple(nn.Sigmoid(), RoundedInTraining()), decides=True),
-    "fig04-simple-1d-quantization-loss": mnist(
+    "row-03-simple-quantize": mnist(lambda: simple(nn.Sigmoid(), RoundedInTraining()), decides=True),
+    "row-04-simple-1d-quantization-loss": mnist(
         lambda: simple(nn.BatchNorm1d(4), nn.Sigmoid()), loss=with_quantization(1), decides=True),
-    "fig05-simple-1d-cifar10": cifar(lambda: simple_8(*normed(8)), split=flat_planes),
-    "fig06-simple-1d-cifar10-quantization-loss": cifar(lambda: simple_8(*normed(8)), split=flat_planes, alpha=1),
-    "fig07-simple-quantize-cifar10": cifar(
+    "row-05-simple-1d-cifar10": cifar(lambda: simple_8(*normed(8)), split=flat_planes),
+    "row-06-simple-1d-cifar10-quantization-loss": cifar(lambda: simple_8(*normed(8)), split=flat_planes, alpha=1),
+    "row-07-simple-quantize-cifar10": cifar(
         lambda: simple_8(nn.Sigmoid(), RoundedInTraining()), split=flat_planes, decides=True),
-    "fig08-conv-quantization-loss-1": cifar(lambda: conv(12, *normed(12)), lambda: linear(36), alpha=1),
-    "fig09-conv-quantization-loss-0.5": cifar(lambda: conv(12, *normed(12)), lambda: linear(36), alpha=0.5),
-    "fig10-conv-quantization-loss-2": cifar(lambda: conv(12, *normed(12)), lambda: linear(36), alpha=2),
-    "fig11-conv": cifar(lambda: conv(12, *normed(12)), lambda: linear(36)),
-    "fig12-conv-without-batch-norm": cifar(lambda: conv(12, nn.Sigmoid()), lambda: linear(36)),
-    "fig13-conv-b-quantization-loss": cifar(lambda: conv_b(8), alpha=1),
-    "fig14-conv-c": cifar(lambda: conv_c(12), lambda: linear(36)),
-    "fig15-conv-c-quantization-loss": cifar(lambda: conv_c(4), lambda: linear(12), alpha=1),
-    "fig16-alexnet-quantization-loss": cifar(lambda: image_nets.AlexNet(8), alpha=1),
-    "fig17-alexnet": cifar(lambda: image_nets.AlexNet(8)),
-    "fig18-alexnet-small": cifar(lambda: image_nets.SmallAlexNet(16), lambda: linear(48)),
-    "fig19-resnet18": cifar(lambda: image_nets.ResNet18(8)),
-    "fig20-resnet18-quantization-loss": cifar(lambda: image_nets.ResNet18(8), alpha=1),
-    "fig21-conv-square": squares(3),
-    "fig22-conv-square-decoder-b": squares(3, image_nets.square_b),
-    "fig23-conv-square-b": squares(16),
-    "fig24-conv-square-b-batch-50": squares(16),
-    "fig25-conv-square-b-batch-50-slow": squares(16, learning_rate=0.0001),
-    "fig26-conv-square-8x8": cifar(image_nets.conv_square_8x8, image_nets.square_8x8, alpha=1),
-    "fig27-quadrants-conv-small-3": quarters(8),
-    "fig28-quadrants-conv-small-3-quantization-loss": quarters(8, alpha=1),
-    "fig29-quadrants-conv-small-3-4-bits": quarters(4),
+    "row-08-conv-quantization-loss-1": cifar(lambda: conv(12, *normed(12)), lambda: linear(36), alpha=1),
+    "row-09-conv-quantization-loss-0.5": cifar(lambda: conv(12, *normed(12)), lambda: linear(36), alpha=0.5),
+    "row-10-conv-quantization-loss-2": cifar(lambda: conv(12, *normed(12)), lambda: linear(36), alpha=2),
+    "row-11-conv": cifar(lambda: conv(12, *normed(12)), lambda: linear(36)),
+    "row-12-conv-without-batch-norm": cifar(lambda: conv(12, nn.Sigmoid()), lambda: linear(36)),
+    "row-13-conv-b-quantization-loss": cifar(lambda: conv_b(8), alpha=1),
+    "row-14-conv-c": cifar(lambda: conv_c(12), lambda: linear(36)),
+    "row-15-conv-c-quantization-loss": cifar(lambda: conv_c(4), lambda: linear(12), alpha=1),
+    "row-16-alexnet-quantization-loss": cifar(lambda: image_nets.AlexNet(8), alpha=1),
+    "row-17-alexnet": cifar(lambda: image_nets.AlexNet(8)),
+    "row-18-alexnet-small": cifar(lambda: image_nets.SmallAlexNet(16), lambda: linear(48)),
+    "row-19-resnet18": cifar(lambda: image_nets.ResNet18(8)),
+    "row-20-resnet18-quantization-loss": cifar(lambda: image_nets.ResNet18(8), alpha=1),
+    "row-21-conv-square": squares(3),
+    "row-22-conv-square-decoder-b": squares(3, image_nets.square_b),
+    "row-23-conv-square-b": squares(16),
+    "row-24-conv-square-b-batch-50": squares(16),
+    "row-25-conv-square-b-batch-50-slow": squares(16, learning_rate=0.0001),
+    "row-26-conv-square-8x8": cifar(image_nets.conv_square_8x8, image_nets.square_8x8, alpha=1),
+    "row-27-quadrants-conv-small-3": quarters(8),
+    "row-28-quadrants-conv-small-3-quantization-loss": quarters(8, alpha=1),
+    "row-29-quadrants-conv-small-3-4-bits": quarters(4),
 }
 
 

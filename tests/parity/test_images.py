@@ -60,7 +60,7 @@ class Images(Parity):
         super().begin(*arguments, **keys)
         if not self.system.frozen:
             path = self.folder / "experiment.yaml"
-            path.write_text(path.read_text().replace("  train: frozen\n  weights: ../runs/classifier-cifar10\n", ""))
+            path.write_text(path.read_text().replace("  train: frozen\n  weights: ../../runs/classifier-cifar10\n", ""))
 
     def prepare(self):
         for layers in self.joint.modules():
@@ -166,8 +166,8 @@ class Images(Parity):
         self.assert_same_answers(end, handover.read(end / "codes.safetensors")[0])
 
     def test_row_11_with_the_classifier_trained_along(self):
-        system = dataclasses.replace(SYSTEMS["fig11-conv"], frozen=False)
-        self.check("fig11-conv", system=system)
+        system = dataclasses.replace(SYSTEMS["row-11-conv"], frozen=False)
+        self.check("row-11-conv", system=system)
 
 
 def add_tests():

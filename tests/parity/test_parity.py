@@ -63,8 +63,8 @@ def steps_program():
 
 
 def experiment_text(name, **keys):
-    """experiments/NAME.yaml with other values for some keys; momentum is added where it is not."""
-    text = (ROOT / f"experiments/{name}.yaml").read_text()
+    """experiments/*/NAME.yaml with other values for some keys; momentum is added where it is not."""
+    text = next((ROOT / "experiments").glob(f"*/{name}.yaml")).read_text()
     if "momentum" in keys:
         text = re.sub(r"(?m)^(  learning_rate: .*)$", r"\1\n  momentum: 0", text)
     for key, value in keys.items():
@@ -86,7 +86,7 @@ def weights_of(tensors):
 
 def with_sgd():
     """Row 4 with SGD and momentum, and another multiplier."""
-    system = dataclasses.replace(SYSTEMS["fig04-simple-1d-quantization-loss"], loss=with_quantization(0.5))
+    system = dataclasses.replace(SYSTEMS["row-04-simple-1d-quantization-loss"], loss=with_quantization(0.5))
     return {"system": system, "quantization": 0.5, "kind": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 
 
@@ -261,22 +261,22 @@ class OnTheirOwn(Parity):
         self.fail("\n".join(reasons))
 
     def test_row_1(self):
-        self.check("fig01-simple-1d")
+        self.check("row-01-simple-1d")
 
     def test_row_2_begins_alike(self):
-        self.begin("fig02-simple-resigmoid", 2)
+        self.begin("row-02-simple-resigmoid", 2)
         losses, _ = self.ours(self.start, self.new_folder("end"), 0, self.steps)
         for step in range(3):
             self.assert_same_loss(step, losses[step], self.their_step(step)[0])
 
     def test_row_3(self):
-        self.check("fig03-simple-quantize")
+        self.check("row-03-simple-quantize")
 
     def test_row_4(self):
-        self.check("fig04-simple-1d-quantization-loss")
+        self.check("row-04-simple-1d-quantization-loss")
 
     def test_row_4_with_sgd_and_half_the_multiplier(self):
-        self.check("fig04-simple-1d-quantization-loss", **with_sgd())
+        self.check("row-04-simple-1d-quantization-loss", **with_sgd())
 
 
 class StepByStep(Parity):
@@ -300,19 +300,19 @@ class StepByStep(Parity):
         self.assert_same_answers(here, codes)
 
     def test_row_1(self):
-        self.check("fig01-simple-1d")
+        self.check("row-01-simple-1d")
 
     def test_row_2(self):
-        self.check("fig02-simple-resigmoid")
+        self.check("row-02-simple-resigmoid")
 
     def test_row_3(self):
-        self.check("fig03-simple-quantize")
+        self.check("row-03-simple-quantize")
 
     def test_row_4(self):
-        self.check("fig04-simple-1d-quantization-loss")
+        self.check("row-04-simple-1d-quantization-loss")
 
     def test_row_4_with_sgd_and_half_the_multiplier(self):
-        self.check("fig04-simple-1d-quantization-loss", **with_sgd())
+        self.check("row-04-simple-1d-quantization-loss", **with_sgd())
 
 
 class StateDicts(Parity):

@@ -2,7 +2,7 @@
 #include "base/file.h"
 #include "tests/unit/experiments.h"
 
-#include <dirent.h>
+#include <glob.h>
 #include <stdlib.h>
 
 static char resolved[EXPERIMENT_TEXT_MAX], again[EXPERIMENT_TEXT_MAX];
@@ -82,17 +82,17 @@ static void assert_resolves(const experiment *e) {
     assert_true(is_same);
 }
 
-static void check_shipped(const char *file) {
-    char path[FILE_PATH_MAX], wanted[256];
+static void check_shipped(const char *path) {
+    char stem[256];
     experiment e;
     split s;
     uint32_t classes;
-    assert_int_equal(file_path(path, sizeof path, "experiments/%s", file), ERR_OK);
     if (experiment_load(path, &e)) {
         fail_msg("%s", err_text());
     }
-    snprintf(wanted, sizeof wanted, "%s.yaml", e.name);
-    assert_string_equal(wanted, file);
+    const char *file = strrchr(path, '/') + 1;
+    snprintf(stem, sizeof stem, "%s%.*s", strstr(path, "/best/") ? "best-" : "", (int)strlen(file) - 5, file);
+    assert_string_equal(stem, e.name);
     assert_int_equal(experiment_check(&e), ERR_OK);
     assert_resolves(&e);
     assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
@@ -105,17 +105,13 @@ static void check_shipped(const char *file) {
 
 static void every_shipped_file_loads(void **state) {
     (void)state;
-    DIR *folder = opendir("experiments"); /* tests run in the repository's root */
-    assert_non_null(folder);
-    size_t count = 0;
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        if (strstr(entry->d_name, ".yaml")) {
-            check_shipped(entry->d_name);
-            count++;
-        }
+    glob_t found; /* tests run in the repository's root */
+    assert_int_equal(glob("experiments/{paper,best,own}/*.yaml", GLOB_BRACE, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        check_shipped(found.gl_pathv[i]);
     }
-    closedir(folder);
-    assert_true(count >= 4);
+    assert_true(found.gl_pathc >= 30);
+    globfree(&found);
 }
 
 static void every_key_is_read(void **state) {

@@ -63,7 +63,7 @@ static void load(const char *path, experiment *e) {
 static void load_row(uint32_t row, experiment *e) {
     char pattern[64];
     glob_t found;
-    snprintf(pattern, sizeof pattern, "experiments/fig%02u-*.yaml", row);
+    snprintf(pattern, sizeof pattern, "experiments/paper/row-%02u-*.yaml", row);
     assert_int_equal(glob(pattern, 0, NULL, &found), 0);
     assert_int_equal(found.gl_pathc, 1);
     load(found.gl_pathv[0], e);
@@ -120,7 +120,7 @@ static void rows_are_trained_as_the_text_says(void **state) {
 static void every_file_resolves(void **state) {
     (void)state;
     glob_t found;
-    assert_int_equal(glob("experiments/*.yaml", 0, NULL, &found), 0);
+    assert_int_equal(glob("experiments/{paper,best,own}/*.yaml", GLOB_BRACE, NULL, &found), 0);
     assert_true(found.gl_pathc >= ROWS + 2);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         experiment e, again;
@@ -160,20 +160,20 @@ static void weights_lie_beside_the_file(void **state) {
     experiment e;
     char path[256];
     load_row(5, &e);
-    assert_int_equal(experiment_weights_path(&e, "experiments/fig05.yaml", path, sizeof path), ERR_OK);
-    assert_string_equal(path, "experiments/../runs/classifier-cifar10");
-    assert_int_equal(experiment_weights_path(&e, "fig05.yaml", path, sizeof path), ERR_OK);
-    assert_string_equal(path, "../runs/classifier-cifar10");
+    assert_int_equal(experiment_weights_path(&e, "experiments/paper/row-05.yaml", path, sizeof path), ERR_OK);
+    assert_string_equal(path, "experiments/paper/../../runs/classifier-cifar10");
+    assert_int_equal(experiment_weights_path(&e, "row-05.yaml", path, sizeof path), ERR_OK);
+    assert_string_equal(path, "../../runs/classifier-cifar10");
     strcpy(e.classifier.weights, "/there/w.safetensors");
-    assert_int_equal(experiment_weights_path(&e, "experiments/fig05.yaml", path, sizeof path), ERR_OK);
+    assert_int_equal(experiment_weights_path(&e, "experiments/paper/row-05.yaml", path, sizeof path), ERR_OK);
     assert_string_equal(path, "/there/w.safetensors");
-    assert_int_equal(experiment_weights_path(&e, "experiments/fig05.yaml", path, 8), ERR_INPUT);
+    assert_int_equal(experiment_weights_path(&e, "experiments/paper/row-05.yaml", path, 8), ERR_INPUT);
 }
 
 static void the_classifier_alone(void **state) {
     (void)state;
     experiment e;
-    load("experiments/classifier-cifar10.yaml", &e);
+    load("experiments/own/classifier-cifar10.yaml", &e);
     assert_true(experiment_is_classifier_alone(&e));
     split s;
     uint32_t classes;
@@ -194,7 +194,7 @@ static void the_classifier_alone(void **state) {
 static size_t changed(uint32_t row, const char *from, const char *to, char text[EXPERIMENT_TEXT_MAX + 256]) {
     experiment e;
     if (row == 0) {
-        load("experiments/classifier-cifar10.yaml", &e);
+        load("experiments/own/classifier-cifar10.yaml", &e);
     } else {
         load_row(row, &e);
     }
