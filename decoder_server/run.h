@@ -45,7 +45,7 @@ typedef struct run_evaluation {
     double epoch; /* epochs trained, from 1 at the end of the first */
     double loss, train, soft, rounded, soft_validation, validation, seconds;
     json_t *encoders; /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
-    json_t *rounds;   /* what train/rounds_test.h says, an entry a threshold; NULL: bits come in one round */
+    json_t *rounds;   /* what train/refinement_eval.h says, an entry a threshold; NULL: bits come in one round */
 } run_evaluation;
 
 typedef struct run {

@@ -16,7 +16,7 @@
 /* Memory. */
 
 static err allocate(coordinator *c) {
-    size_t rows = c->e->training.batch > COURSE_EVALUATION_ROWS ? c->e->training.batch : COURSE_EVALUATION_ROWS;
+    size_t rows = c->e->training.batch > SCHEDULE_EVALUATION_ROWS ? c->e->training.batch : SCHEDULE_EVALUATION_ROWS;
     c->order = malloc(c->train_samples * sizeof *c->order);
     c->batch_ids = malloc((size_t)c->e->training.batch * 4);
     c->batch_labels = malloc(c->e->training.batch);
@@ -31,9 +31,9 @@ static err allocate(coordinator *c) {
 
 err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bool over_tcp,
                     const coordinator_host *host) {
-    err e = course_check_labels(&r->experiment, l);
+    err e = schedule_check_labels(&r->experiment, l);
     uint32_t samples = experiment_train_samples(&r->experiment, l->samples[DATASET_TRAIN]);
-    e = e ? e : course_check_position(r, experiment_steps(&r->experiment, samples));
+    e = e ? e : schedule_check_position(r, experiment_steps(&r->experiment, samples));
     if (e) {
         return e;
     }
@@ -50,11 +50,11 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->train_samples = samples;
     c->batches = experiment_steps(c->e, c->train_samples);
     c->ordered = UINT32_MAX;
-    c->ledger.portions = c->portions;
-    c->ledger.over_tcp = over_tcp;
-    e = ledger_init(&c->ledger, c->bits);
-    e = e ? e : step_new(&c->step, c->e, COURSE_EVALUATION_ROWS, c->train_samples, lanes);
-    e = e ? e : rounds_test_new(&c->rounds, c->e, c->step);
+    c->traffic.portions = c->portions;
+    c->traffic.over_tcp = over_tcp;
+    e = traffic_report_init(&c->traffic, c->bits);
+    e = e ? e : step_new(&c->step, c->e, SCHEDULE_EVALUATION_ROWS, c->train_samples, lanes);
+    e = e ? e : refinement_eval_new(&c->refinement, c->e, c->step);
     e = e ? e : allocate(c);
     e = e || r->has_commit ? e : run_load_weights(r, step_head(c->step)); /* again once all are here: fails early */
     if (e) {
@@ -70,9 +70,9 @@ void coordinator_free(coordinator *c) {
     if (!c) {
         return;
     }
-    rounds_test_free(c->rounds);
+    refinement_eval_free(c->refinement);
     step_free(c->step);
-    ledger_free(&c->ledger);
+    traffic_report_free(&c->traffic);
     free(c->order);
     free(c->batch_ids);
     free(c->batch_labels);
@@ -196,7 +196,7 @@ static bool all_here(const coordinator *c) {
 }
 
 void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
-    snprintf(c->ledger.names[portion], sizeof c->ledger.names[portion], "%s", name);
+    snprintf(c->traffic.names[portion], sizeof c->traffic.names[portion], "%s", name);
     c->members[portion] = (member){.is_here = true};
     if (c->state == OVER) {
         c->host.drop(c->host.context, portion, FEWBIT__REASON__REASON_OVER, "the training is over");
@@ -217,7 +217,7 @@ void coordinator_left(coordinator *c, uint32_t portion) {
     }
     log_limited(LOG_WARN, portion + 1,
                 "portion %u (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
-                portion, c->ledger.names[portion], c->at.step, c->run->has_commit ? c->run->last.position.step : 0);
+                portion, c->traffic.names[portion], c->at.step, c->run->has_commit ? c->run->last.position.step : 0);
     if (log_limit_allows(portion + 1, "lost")) {
         run_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->at.step));
     }
@@ -262,7 +262,7 @@ static void send_gradients(coordinator *c, uint64_t of_step, uint32_t rows, cons
         g.step = of_step;
         g.count = rows;
         g.values = (ProtobufCBinaryData){(size_t)rows * c->bits * sizeof(float), (uint8_t *)c->one};
-        c->ledger.gradients[k] += (uint64_t)rows * c->bits * 32;
+        c->traffic.gradients[k] += (uint64_t)rows * c->bits * 32;
         c->host.tell(c->host.context, k, MESSAGE_GRADIENTS, &g.base);
     }
 }
@@ -274,7 +274,7 @@ static void train_on_batch(coordinator *c) {
     uint32_t rows = c->rows;
     step_set_number(c->step, c->at.step);
     const float *gradient = step_train(c->step, c->soft, c->batch_labels, rows, &loss, &correct);
-    err e = course_check_loss(&c->at, loss);
+    err e = schedule_check_loss(&c->at, loss);
     if (e) {
         coordinator_end(c, e, err_text());
         return;
@@ -288,14 +288,14 @@ static void train_on_batch(coordinator *c) {
     c->at.batch++;
     send_gradients(c, of_step, rows, gradient);
     step_update_begin(c->step);
-    if (!course_evaluates_at(c->e, &c->at, c->batches) && !course_saves_at(c->e, &c->at, c->batches)) {
+    if (!schedule_evaluates_at(c->e, &c->at, c->batches) && !schedule_saves_at(c->e, &c->at, c->batches)) {
         send_batch(c);
     }
     c->state = UPDATING;
 }
 
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d) {
-    const ledger *l = &c->ledger;
+    const traffic_report *l = &c->traffic;
     return d == METER_OUT ? l->gradients[portion] : l->coded[portion] + l->activations[portion];
 }
 
@@ -311,10 +311,10 @@ void coordinator_work_done(coordinator *c) {
     step_update_finish(c->step);
     c->state = TRAINING;
     coordinator_report(c, "training", NULL);
-    if (course_evaluates_at(c->e, &c->at, c->batches)) {
+    if (schedule_evaluates_at(c->e, &c->at, c->batches)) {
         evaluation_start(c);
-    } else if (course_saves_at(c->e, &c->at, c->batches)) {
-        course_step_on(&c->at, c->batches);
+    } else if (schedule_saves_at(c->e, &c->at, c->batches)) {
+        schedule_step_on(&c->at, c->batches);
         saving_start(c);
     }
 }
@@ -322,7 +322,7 @@ void coordinator_work_done(coordinator *c) {
 /* Answers of the nodes. */
 
 void coordinator_drop_for_protocol(coordinator *c, uint32_t k, const char *text) {
-    log_limited(LOG_WARN, k + 1, "portion %u (%s): %s", k, c->ledger.names[k], text);
+    log_limited(LOG_WARN, k + 1, "portion %u (%s): %s", k, c->traffic.names[k], text);
     c->host.drop(c->host.context, k, FEWBIT__REASON__REASON_PROTOCOL, text);
 }
 
@@ -355,13 +355,13 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
             return DOES_NOT_FIT;
         }
         unpack_soft(a->bits.data, numbers, c->one);
-        c->ledger.activations[k] += numbers;
+        c->traffic.activations[k] += numbers;
     } else {
         if (a->bits.len > 0 || a->soft.len != numbers * sizeof(float)) {
             return DOES_NOT_FIT;
         }
         memcpy(c->one, a->soft.data, a->soft.len);
-        c->ledger.activations[k] += numbers * 32;
+        c->traffic.activations[k] += numbers * 32;
     }
     fit f = fit_in_unit(c->one, numbers);
     if (f == FITS) {
@@ -372,7 +372,7 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
 
 static void end_for_no_numbers(coordinator *c, uint32_t k) {
     err_fail(ERR_INPUT, "portion %u's outputs are no numbers at step %" PRIu64 ": %s, or its node (%s) is broken", k,
-             c->at.step, course_advice(&c->at), c->ledger.names[k]);
+             c->at.step, schedule_advice(&c->at), c->traffic.names[k]);
     coordinator_end(c, ERR_INPUT, err_text());
 }
 
@@ -380,7 +380,7 @@ static void end_for_no_numbers(coordinator *c, uint32_t k) {
  * have been broken. An encoder that diverged says the same again before the next commit. */
 static void take_no_numbers(coordinator *c) {
     for (uint32_t k = 0; k < c->portions; k++) {
-        if (c->members[k].sent_no_numbers && (!c->ledger.over_tcp || c->has_sent_no_numbers[k])) {
+        if (c->members[k].sent_no_numbers && (!c->traffic.over_tcp || c->has_sent_no_numbers[k])) {
             end_for_no_numbers(c, k);
             return;
         }
@@ -446,7 +446,7 @@ static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
 }
 
 void coordinator_go_on(coordinator *c) {
-    if (course_is_over(c->run, &c->at)) {
+    if (schedule_is_over(c->run, &c->at)) {
         saving_finish(c);
     } else {
         send_batch(c);

@@ -5,17 +5,17 @@
 
 #include "decoder_server/owed.h"
 #include "decoder_server/train/coordinator.h"
-#include "decoder_server/train/course.h"
 #include "decoder_server/train/histogram.h"
-#include "decoder_server/train/ledger.h"
-#include "decoder_server/train/rounds_test.h"
+#include "decoder_server/train/refinement_eval.h"
+#include "decoder_server/train/schedule.h"
 #include "decoder_server/train/step.h"
+#include "decoder_server/train/traffic_report.h"
 
 typedef enum state { GATHERING, TRAINING, UPDATING, METERING, EVALUATING, SAVING, OVER } state;
 
 /* The evaluations at the end of an epoch, in order; those of a part that the experiment leaves alone are left out.
- * BY_ROUNDS is of the test too, or where that is left alone of the samples held back. */
-typedef enum stage { SOFT_TEST, ROUNDED_TEST, SOFT_VALIDATION, ROUNDED_VALIDATION, BY_ROUNDS, STAGES } stage;
+ * REFINEMENT is of the test too, or where that is left alone of the samples held back. */
+typedef enum stage { SOFT_TEST, ROUNDED_TEST, SOFT_VALIDATION, ROUNDED_VALIDATION, REFINEMENT, STAGES } stage;
 
 static inline bool stage_is_soft(stage s) {
     return s == SOFT_TEST || s == SOFT_VALIDATION;
@@ -58,7 +58,7 @@ struct coordinator {
     stage stage;
     uint32_t evaluated; /* samples of the stage */
     uint64_t stage_correct[STAGES];
-    rounds_test *rounds;                      /* NULL: all bits come in one round */
+    refinement_eval *refinement;              /* NULL: all bits come in one round */
     histogram histograms[SPLIT_PORTIONS_MAX]; /* of the first soft stage's outputs, by portion */
     bool meter_opens;                         /* the meters asked for are those before the first rounded stage */
     run_commit next;
@@ -66,8 +66,8 @@ struct coordinator {
     saving saving;
     float *proof;                              /* [portions, PROOF_ROWS, bits]: the outputs before */
     bool has_failed_proof[SPLIT_PORTIONS_MAX]; /* a portion's node, since the last commit */
-    char save_error[COURSE_ERROR_MAX];         /* empty: none */
-    ledger ledger;
+    char save_error[SCHEDULE_ERROR_MAX];       /* empty: none */
+    traffic_report traffic;
     uint64_t trained, steps; /* samples and steps of this process */
     uint64_t period_started_ns;
     err outcome;

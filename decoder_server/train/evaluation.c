@@ -10,7 +10,7 @@ static bool is_test_measured(const coordinator *c) {
 }
 
 static bool is_of_test(const coordinator *c, stage s) {
-    return s == SOFT_TEST || s == ROUNDED_TEST || (s == BY_ROUNDS && is_test_measured(c));
+    return s == SOFT_TEST || s == ROUNDED_TEST || (s == REFINEMENT && is_test_measured(c));
 }
 
 static enum dataset_part part_of(const coordinator *c, stage s) {
@@ -19,7 +19,7 @@ static enum dataset_part part_of(const coordinator *c, stage s) {
 
 /* 0: the stage is left out. */
 static uint32_t samples_of(const coordinator *c, stage s) {
-    if (s == BY_ROUNDS && !c->rounds) {
+    if (s == REFINEMENT && !c->refinement) {
         return 0;
     }
     if (!is_of_test(c, s)) {
@@ -49,15 +49,15 @@ static bool is_metered(const coordinator *c) {
     return (c->stage == ROUNDED_TEST || c->stage == ROUNDED_VALIDATION) && is_described(c);
 }
 
-static bool take_first_round(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
-    if (!rounds_test_take_codes(c->rounds, k, codes)) {
+static bool take_first_refinement(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
+    if (!refinement_eval_take_codes(c->refinement, k, codes)) {
         return false;
     }
-    ledger_add_rounds(&c->ledger, k, rounds_test_bits(c->rounds));
+    traffic_report_add_refinement(&c->traffic, k, refinement_eval_bits(c->refinement));
     return true;
 }
 
-static bool take_all_rounds(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
+static bool take_all_bits(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
     size_t numbers = (size_t)c->rows * c->bits;
     if ((uint64_t)codes->more + 1 != c->rows || codes->bits.len != pack_bytes(numbers) ||
         !pack_tail_is_clear(codes->bits.data, numbers)) {
@@ -65,15 +65,16 @@ static bool take_all_rounds(coordinator *c, uint32_t k, const Fewbit__Codes *cod
     }
     unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
-    ledger_add_codes(&c->ledger, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits), is_described(c));
+    traffic_report_add_codes(&c->traffic, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits),
+                             is_described(c));
     return true;
 }
 
 void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
-    bool is_by_round = c->stage == BY_ROUNDS;
+    bool is_refined = c->stage == REFINEMENT;
     if (c->state != EVALUATING || stage_is_soft(c->stage) || c->members[k].has_answered ||
         codes->model != (uint32_t)c->at.step ||
-        !(is_by_round ? take_first_round(c, k, codes) : take_all_rounds(c, k, codes))) {
+        !(is_refined ? take_first_refinement(c, k, codes) : take_all_bits(c, k, codes))) {
         coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
         return;
     }
@@ -83,12 +84,12 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
 }
 
 void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *added) {
-    if (c->state != EVALUATING || c->stage != BY_ROUNDS || c->members[k].has_answered ||
-        !rounds_test_take_added(c->rounds, k, added)) {
+    if (c->state != EVALUATING || c->stage != REFINEMENT || c->members[k].has_answered ||
+        !refinement_eval_take_added(c->refinement, k, added)) {
         coordinator_drop_for_protocol(c, k, "sent a round of bits that was not asked for or does not fit");
         return;
     }
-    ledger_add_rounds(&c->ledger, k, rounds_test_bits(c->rounds));
+    traffic_report_add_refinement(&c->traffic, k, refinement_eval_bits(c->refinement));
     if (coordinator_is_last_answer(c, k)) {
         evaluation_on(c);
     }
@@ -96,16 +97,16 @@ void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *adde
 
 static void send_evaluation(coordinator *c) {
     uint32_t left = samples_of(c, c->stage) - c->evaluated;
-    c->rows = left < COURSE_EVALUATION_ROWS ? left : COURSE_EVALUATION_ROWS;
+    c->rows = left < SCHEDULE_EVALUATION_ROWS ? left : SCHEDULE_EVALUATION_ROWS;
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
     batch.step = c->at.step;
     batch.phase = stage_is_soft(c->stage) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
     batch.part = part_of(c, c->stage) == DATASET_TEST ? FEWBIT__PART__PART_TEST : FEWBIT__PART__PART_TRAIN;
     batch.first = first_of(c, c->stage) + c->evaluated;
     batch.count = c->rows;
-    if (c->stage == BY_ROUNDS) {
+    if (c->stage == REFINEMENT) {
         batch.rounds = 1;
-        rounds_test_begin(c->rounds, batch.first, c->rows);
+        refinement_eval_begin(c->refinement, batch.first, c->rows);
     }
     coordinator_await_answers(c, stage_is_soft(c->stage) ? MESSAGE_ACTIVATIONS : MESSAGE_CODES);
     c->state = EVALUATING;
@@ -125,11 +126,11 @@ static void start_stage(coordinator *c, stage s) {
     c->stage = s;
     c->evaluated = 0;
     c->stage_correct[s] = 0;
-    if (s == BY_ROUNDS) {
-        rounds_test_start(c->rounds);
+    if (s == REFINEMENT) {
+        refinement_eval_start(c->refinement);
     }
     if (is_metered(c)) {
-        ledger_start_rounded(&c->ledger);
+        traffic_report_start_rounded(&c->traffic);
         ask_meters(c, true);
     } else {
         send_evaluation(c);
@@ -146,7 +147,7 @@ void evaluation_start(coordinator *c) {
 
 static double accuracy_of(const coordinator *c, stage s) {
     uint32_t samples = samples_of(c, s);
-    return samples > 0 ? course_percent(c->stage_correct[s], samples) : (double)NAN;
+    return samples > 0 ? schedule_percent(c->stage_correct[s], samples) : (double)NAN;
 }
 
 static void end_evaluation(coordinator *c) {
@@ -156,10 +157,10 @@ static void end_evaluation(coordinator *c) {
         .soft_validation = accuracy_of(c, SOFT_VALIDATION),
         .validation = accuracy_of(c, ROUNDED_VALIDATION),
         .encoders = histogram_list(c->histograms, c->portions),
-        .rounds = c->rounds ? rounds_test_json(c->rounds) : NULL,
+        .rounds = c->refinement ? refinement_eval_json(c->refinement) : NULL,
     };
-    course_count_time(&c->at, &c->period_started_ns);
-    if (course_end_period(c->run, &c->at, c->batches, &score, &c->next_is_best)) {
+    schedule_count_time(&c->at, &c->period_started_ns);
+    if (schedule_end_period(c->run, &c->at, c->batches, &score, &c->next_is_best)) {
         coordinator_end(c, ERR_MEMORY, err_text());
         return;
     }
@@ -197,7 +198,7 @@ static void go_on(coordinator *c) {
 static void on_round(coordinator *c, const uint8_t *truth) {
     Fewbit__Ask ask = FEWBIT__ASK__INIT;
     ask.model = (uint32_t)c->at.step;
-    if (rounds_test_next(c->rounds, truth, &ask)) {
+    if (refinement_eval_next(c->refinement, truth, &ask)) {
         coordinator_await_answers(c, MESSAGE_ADDED);
         coordinator_tell_all(c, MESSAGE_ASK, &ask.base);
     } else {
@@ -208,7 +209,7 @@ static void on_round(coordinator *c, const uint8_t *truth) {
 /* All answers to an evaluation batch are here. */
 void evaluation_on(coordinator *c) {
     const uint8_t *truth = c->labels->values[part_of(c, c->stage)] + first_of(c, c->stage) + c->evaluated;
-    if (c->stage == BY_ROUNDS) {
+    if (c->stage == REFINEMENT) {
         on_round(c, truth);
         return;
     }
@@ -224,9 +225,9 @@ void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
         return;
     }
     if (!c->meter_opens) {
-        c->ledger.rounded[portion] = meter_between(&c->ledger.total[portion], m);
+        c->traffic.rounded[portion] = meter_between(&c->traffic.total[portion], m);
     }
-    c->ledger.total[portion] = *m;
+    c->traffic.total[portion] = *m;
     if (!coordinator_is_last_answer(c, portion)) {
         return;
     }
@@ -234,6 +235,6 @@ void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
         send_evaluation(c);
         return;
     }
-    c->ledger.rounded_samples = samples_of(c, c->stage);
+    c->traffic.rounded_samples = samples_of(c, c->stage);
     go_to_next_stage(c);
 }

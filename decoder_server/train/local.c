@@ -5,8 +5,8 @@
 #include "base/machine.h"
 #include "decoder_server/coded.h"
 #include "decoder_server/train/coordinator.h"
-#include "decoder_server/train/course.h"
 #include "decoder_server/train/progress.h"
+#include "decoder_server/train/schedule.h"
 #include "encoder_node/encoder.h"
 
 #include <stdio.h>
@@ -253,7 +253,7 @@ static err run_all(local *l, const local_options *options) {
     e = e ? e : lanes_new(&l->lanes, options->threads, true);
     e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     for (uint32_t k = 0; k < l->portions && !e; k++) {
-        e = course_check_interrupt();
+        e = schedule_check_interrupt();
         e = e ? e : open_peer(l, k, options->data, options->coding);
     }
     e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->lanes, false, &host);
@@ -269,7 +269,7 @@ static err run_all(local *l, const local_options *options) {
     }
     err outcome = ERR_OK;
     while (!coordinator_is_over(l->coordinator, &outcome)) {
-        e = course_check_interrupt();
+        e = schedule_check_interrupt();
         e = e ? e : run_round(l);
         if (e) {
             return e;

@@ -21,7 +21,7 @@ static void ask_outputs(coordinator *c, saving when) {
 }
 
 void saving_start(coordinator *c) {
-    course_count_time(&c->at, &c->period_started_ns);
+    schedule_count_time(&c->at, &c->period_started_ns);
     c->next = (run_commit){.position = c->at};
     c->save_error[0] = '\0';
     c->state = SAVING;
@@ -59,7 +59,7 @@ void saving_prune(coordinator *c) {
 }
 
 static void commit(coordinator *c) {
-    course_commit(c->run, &c->next, c->next_is_best, c->save_error);
+    schedule_commit(c->run, &c->next, c->next_is_best, c->save_error);
     saving_prune(c);
     c->next_is_best = false;
     memset(c->has_sent_no_numbers, 0, sizeof c->has_sent_no_numbers);
@@ -69,7 +69,7 @@ static void commit(coordinator *c) {
 
 /* What a node says it has saved is not what it trained. The first time it goes, and everybody goes back. */
 static void fail_proof(coordinator *c, uint32_t k) {
-    if (c->ledger.over_tcp && !c->has_failed_proof[k]) {
+    if (c->traffic.over_tcp && !c->has_failed_proof[k]) {
         c->has_failed_proof[k] = true;
         coordinator_drop_for_protocol(c, k, "restored another encoder than it has saved");
         return;
@@ -77,7 +77,7 @@ static void fail_proof(coordinator *c, uint32_t k) {
     err_fail(ERR_REFUSED,
              "portion %u's node (%s) has restored another encoder than it has saved at step %" PRIu64
              ", again: no checkpoint of it can be served; --resume goes on with another node",
-             k, c->ledger.names[k], c->at.step);
+             k, c->traffic.names[k], c->at.step);
     coordinator_end(c, ERR_REFUSED, err_text());
 }
 
@@ -135,18 +135,18 @@ void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s) {
 }
 
 static err write_result(coordinator *c) {
-    json_t *j = course_result(c->run, &c->at);
-    json_object_set_new(j, "bits_per_sample", ledger_bits_per_sample(&c->ledger, c->portions * c->bits));
+    json_t *j = schedule_result(c->run, &c->at);
+    json_object_set_new(j, "bits_per_sample", traffic_report_bits_per_sample(&c->traffic, c->portions * c->bits));
     json_object_set_new(j, "raw_bits_per_sample",
                         json_integer((json_int_t)(8 * split_sample_elements(&c->labels->split))));
-    json_object_set_new(j, "nodes", ledger_nodes(&c->ledger));
+    json_object_set_new(j, "nodes", traffic_report_nodes(&c->traffic));
     err e = run_write_result(c->run, j);
     json_decref(j);
     return e;
 }
 
 void saving_finish(coordinator *c) {
-    err e = course_check_saved(c->save_error);
+    err e = schedule_check_saved(c->save_error);
     if (!e && (c->steps > 0 || !run_has_result(c->run))) {
         e = write_result(c);
         run_log(c->run, "finished", NULL);

@@ -4,8 +4,8 @@
 #include "base/machine.h"
 #include "base/rng.h"
 #include "data/dataset.h"
-#include "decoder_server/train/by_round.h"
-#include "decoder_server/train/missing.h"
+#include "decoder_server/train/portion_dropout.h"
+#include "decoder_server/train/refinement_batch.h"
 #include "nn/loss.h"
 #include "nn/rows.h"
 
@@ -22,11 +22,11 @@ struct step {
     arena buffers;
     float *logits_gradient; /* [max_rows, classes] */
     float *soft_gradient;   /* [max_rows, inputs]; NULL: nobody wants it */
-    missing missing;
+    portion_dropout dropout;
     uint64_t number; /* of the step */
     uint64_t *have;  /* [max_rows] */
     float *seen;     /* [max_rows, inputs]; NULL: no portion is ever missing */
-    by_round by_round;
+    refinement_batch refinement;
     float weights[ROUNDS_MAX]; /* of each round's loss */
     float *spread;             /* [max_rows, inputs]; NULL: all bits come in one round */
 };
@@ -44,7 +44,7 @@ static err make_head(step *s, size_t rows, lanes *l) {
     nn_spec spec;
     experiment_describe_head(e, &parts, s->classes, &spec);
     s->inputs = spec.inputs;
-    size_t batch = (size_t)e->training.batch * s->by_round.rounds.count;
+    size_t batch = (size_t)e->training.batch * s->refinement.rounds.count;
     s->max_rows = nn_rows_at_once(&spec, batch, rows);
     nn_net_options options = {
         .max_rows = s->max_rows,
@@ -57,14 +57,14 @@ static err make_head(step *s, size_t rows, lanes *l) {
     };
     failed = nn_net_new(&s->head, &spec, &options);
     return err_prefix(failed, "decoder and classifier for %zu rows a step (training.batch%s)", s->max_rows,
-                      s->by_round.rounds.count > 1 ? " x encoder.rounds" : "");
+                      s->refinement.rounds.count > 1 ? " x encoder.rounds" : "");
 }
 
 static err plan_buffers(step *s) {
     size_t logits = s->max_rows * s->classes * sizeof(float);
     size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
-    size_t seen = s->missing.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
-    size_t spread = s->by_round.rounds.count > 1 ? soft : 0;
+    size_t seen = s->dropout.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
+    size_t spread = s->refinement.rounds.count > 1 ? soft : 0;
     err e = arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft) + arena_rounded(seen) +
                                         arena_rounded(have) + arena_rounded(spread));
     if (!e) {
@@ -85,8 +85,8 @@ err step_new(step **out, const experiment *e, size_t rows, uint32_t train_sample
     s->experiment = *e;
     s->train_samples = train_samples;
     s->optimiser = experiment_optimiser(e, train_samples);
-    s->missing = (missing){e->training.portion_dropout, e->training.seed, e->data.portions, e->encoder.bits};
-    s->by_round = (by_round){experiment_rounds(e), e->data.portions, e->encoder.bits};
+    s->dropout = (portion_dropout){e->training.portion_dropout, e->training.seed, e->data.portions, e->encoder.bits};
+    s->refinement = (refinement_batch){experiment_rounds(e), e->data.portions, e->encoder.bits};
     experiment_round_weights(e, s->weights);
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
@@ -132,12 +132,12 @@ void step_set_number(step *s, uint64_t number) {
 static const float *see(step *s, const float *soft, size_t rows) {
     const float *seen = soft;
     if (s->seen) {
-        missing_draw(&s->missing, s->number, rows, s->have);
-        missing_fill(&s->missing, s->have, rows, soft, s->seen);
+        portion_dropout_draw(&s->dropout, s->number, rows, s->have);
+        portion_dropout_fill(&s->dropout, s->have, rows, soft, s->seen);
         seen = s->seen;
     }
     if (s->spread) {
-        by_round_spread(&s->by_round, seen, rows, s->spread);
+        refinement_batch_spread(&s->refinement, seen, rows, s->spread);
         seen = s->spread;
     }
     return seen;
@@ -145,7 +145,7 @@ static const float *see(step *s, const float *soft, size_t rows) {
 
 /* Each round's loss with its weight; the gradient on all their logits is in logits_gradient. */
 static double losses(step *s, const float *logits, const uint8_t *labels, size_t rows, size_t *correct) {
-    uint32_t count = s->by_round.rounds.count;
+    uint32_t count = s->refinement.rounds.count;
     size_t numbers = rows * s->classes;
     double loss = 0;
     for (uint32_t round = 0; round < count; round++) {
@@ -163,7 +163,7 @@ static double losses(step *s, const float *logits, const uint8_t *labels, size_t
 
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
     nn_net_use_average(s->head, false);
-    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->by_round.rounds.count, NN_TRAIN);
+    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->refinement.rounds.count, NN_TRAIN);
     *loss = losses(s, logits, labels, rows, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
     if (!s->soft_gradient) {
@@ -172,12 +172,12 @@ const float *step_train(step *s, const float *soft, const uint8_t *labels, size_
     float alpha = s->experiment.loss.quantization;
     size_t numbers = rows * s->inputs;
     if (s->spread) {
-        by_round_gather(&s->by_round, gradient, rows, s->soft_gradient);
+        refinement_batch_gather(&s->refinement, gradient, rows, s->soft_gradient);
     } else {
         memcpy(s->soft_gradient, gradient, numbers * sizeof(float));
     }
     if (s->seen) {
-        missing_clear(&s->missing, s->have, rows, s->soft_gradient);
+        portion_dropout_clear(&s->dropout, s->have, rows, s->soft_gradient);
     }
     if (alpha > 0) {
         /* all encoders have as many outputs, so the mean of their means is the mean over all */

@@ -2,8 +2,8 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "decoder_server/train/course.h"
 #include "decoder_server/train/local.h"
+#include "decoder_server/train/schedule.h"
 #include "decoder_server/train/training.h"
 #include "decoder_server/train/whole.h"
 #include "nn/blas.h"
@@ -90,7 +90,7 @@ static uint32_t threads_of(const server_options *o) {
 
 /* Nothing is left to do for a run that is committed to its end and has its results. */
 static bool is_finished(const run *r) {
-    return r->has_commit && course_is_over(r, &r->last.position) && run_has_result(r);
+    return r->has_commit && schedule_is_over(r, &r->last.position) && run_has_result(r);
 }
 
 static err train_run(const server_options *o, run *r, const labels *l) {
@@ -139,7 +139,7 @@ err train_command(const server_options *o) {
         return failed;
     }
     int lock = -1;
-    failed = course_check_labels(&e, &l); /* before anything is made */
+    failed = schedule_check_labels(&e, &l); /* before anything is made */
     failed = failed ? failed : open_run(o, &e, &l, &r, &lock);
     if (!failed) {
         failed = train_run(o, &r, &l);

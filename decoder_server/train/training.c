@@ -12,8 +12,8 @@
 #include "decoder_server/peers.h"
 #include "decoder_server/train/broadcast.h"
 #include "decoder_server/train/coordinator.h"
-#include "decoder_server/train/course.h"
 #include "decoder_server/train/progress.h"
+#include "decoder_server/train/schedule.h"
 #include "loop/loop.h"
 #include "loop/signals.h"
 #include "loop/supervisor.h"
@@ -229,7 +229,7 @@ static void caught_up(void *loop_side) {
 }
 
 static void on_stop(void *context) {
-    end_note note = {.code = course_check_interrupt()};
+    end_note note = {.code = schedule_check_interrupt()};
     snprintf(note.text, sizeof note.text, "%s", err_text());
     end(context, &note);
 }

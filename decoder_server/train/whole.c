@@ -5,8 +5,8 @@
 #include "data/inputs.h"
 #include "data/order.h"
 #include "data/portion.h"
-#include "decoder_server/train/course.h"
 #include "decoder_server/train/progress.h"
+#include "decoder_server/train/schedule.h"
 #include "decoder_server/train/step.h"
 
 #include <math.h>
@@ -32,7 +32,7 @@ typedef struct whole {
     uint8_t *batch_labels;   /* [rows] */
     uint64_t trained, steps; /* samples and steps of this process */
     uint64_t period_started_ns;
-    char save_error[COURSE_ERROR_MAX]; /* of the last checkpoint; empty: none */
+    char save_error[SCHEDULE_ERROR_MAX]; /* of the last checkpoint; empty: none */
 } whole;
 
 static err open_data(whole *w, const char *data) {
@@ -64,7 +64,7 @@ static err allocate(whole *w) {
 }
 
 static err prepare(whole *w, const char *data, uint32_t threads) {
-    err e = course_check_labels(w->e, w->labels);
+    err e = schedule_check_labels(w->e, w->labels);
     e = e ? e : open_data(w, data);
     if (e) {
         return e;
@@ -72,11 +72,11 @@ static err prepare(whole *w, const char *data, uint32_t threads) {
     w->train_samples = experiment_train_samples(w->e, w->labels->samples[DATASET_TRAIN]);
     w->batches = experiment_steps(w->e, w->train_samples);
     w->ordered = UINT32_MAX;
-    e = course_check_position(w->run, w->batches);
+    e = schedule_check_position(w->run, w->batches);
     if (e) {
         return e;
     }
-    w->rows = w->e->training.batch > COURSE_EVALUATION_ROWS ? w->e->training.batch : COURSE_EVALUATION_ROWS;
+    w->rows = w->e->training.batch > SCHEDULE_EVALUATION_ROWS ? w->e->training.batch : SCHEDULE_EVALUATION_ROWS;
     e = lanes_new(&w->lanes, threads, true);
     e = e ? e : step_new(&w->step, w->e, w->rows, w->train_samples, w->lanes);
     return e ? e : allocate(w);
@@ -103,7 +103,7 @@ static void report(whole *w, const char *phase, const run_evaluation *ended) {
         .batch = w->at.batch,
         .batches = w->batches,
         .loss = w->at.loss_sum / seen,
-        .accuracy = course_percent(w->at.correct, w->at.seen),
+        .accuracy = schedule_percent(w->at.correct, w->at.seen),
         .samples = w->trained,
         .steps = w->steps,
         .ended = ended,
@@ -152,7 +152,7 @@ static err train_batch(whole *w) {
     size_t correct = 0;
     step_set_number(w->step, w->at.step);
     step_train(w->step, w->inputs, w->batch_labels, rows, &loss, &correct);
-    err e = course_check_loss(&w->at, loss);
+    err e = schedule_check_loss(&w->at, loss);
     if (e) {
         return e;
     }
@@ -174,18 +174,18 @@ static err train_batch(whole *w) {
 static err test(whole *w, enum dataset_part part, uint32_t first, uint32_t samples, double *accuracy) {
     uint64_t correct = 0;
     for (uint32_t done = 0, rows; done < samples; done += rows) {
-        err e = course_check_interrupt();
+        err e = schedule_check_interrupt();
         if (e) {
             return e;
         }
-        rows = samples - done < COURSE_EVALUATION_ROWS ? samples - done : COURSE_EVALUATION_ROWS;
+        rows = samples - done < SCHEDULE_EVALUATION_ROWS ? samples - done : SCHEDULE_EVALUATION_ROWS;
         for (uint32_t i = 0; i < rows; i++) {
             load_input(w, i, portion_sample(w->data, part, first + done + i),
                        w->labels->values[part][first + done + i]);
         }
         correct += step_evaluate(w->step, w->inputs, w->batch_labels, rows);
     }
-    *accuracy = course_percent(correct, samples);
+    *accuracy = schedule_percent(correct, samples);
     return ERR_OK;
 }
 
@@ -200,8 +200,8 @@ static err evaluate(whole *w, bool *is_best) {
     if (!e && w->e->data.validation > 0) {
         e = test(w, DATASET_TRAIN, w->train_samples, w->e->data.validation, &score.validation);
     }
-    course_count_time(&w->at, &w->period_started_ns);
-    e = e ? e : course_end_period(w->run, &w->at, w->batches, &score, is_best);
+    schedule_count_time(&w->at, &w->period_started_ns);
+    e = e ? e : schedule_end_period(w->run, &w->at, w->batches, &score, is_best);
     if (!e) {
         report(w, "testing", &score);
     }
@@ -209,41 +209,41 @@ static err evaluate(whole *w, bool *is_best) {
 }
 
 static void save(whole *w, bool is_best) {
-    course_count_time(&w->at, &w->period_started_ns);
+    schedule_count_time(&w->at, &w->period_started_ns);
     run_commit next = {.position = w->at};
     w->save_error[0] = '\0';
     if (run_save_head(w->run, w->at.step, step_head(w->step), step_optimiser(w->step), next.head)) {
         snprintf(w->save_error, sizeof w->save_error, "%s", err_text());
     }
-    course_commit(w->run, &next, is_best, w->save_error);
+    schedule_commit(w->run, &next, is_best, w->save_error);
     run_prune_heads(w->run);
 }
 
 static err train(whole *w) {
-    while (!course_is_over(w->run, &w->at)) {
-        err e = course_check_interrupt();
+    while (!schedule_is_over(w->run, &w->at)) {
+        err e = schedule_check_interrupt();
         e = e ? e : train_batch(w);
-        bool is_best = false, saves = course_saves_at(w->e, &w->at, w->batches);
-        if (!e && course_evaluates_at(w->e, &w->at, w->batches)) {
+        bool is_best = false, saves = schedule_saves_at(w->e, &w->at, w->batches);
+        if (!e && schedule_evaluates_at(w->e, &w->at, w->batches)) {
             e = evaluate(w, &is_best);
             saves = true;
         }
         if (e) {
             return e;
         }
-        course_step_on(&w->at, w->batches);
+        schedule_step_on(&w->at, w->batches);
         if (saves) {
             save(w, is_best);
         }
     }
-    return course_check_saved(w->save_error);
+    return schedule_check_saved(w->save_error);
 }
 
 static err finish(whole *w) {
     if (w->steps == 0 && run_has_result(w->run)) {
         return ERR_OK;
     }
-    json_t *j = course_result(w->run, &w->at);
+    json_t *j = schedule_result(w->run, &w->at);
     err e = run_write_result(w->run, j);
     json_decref(j);
     run_log(w->run, "finished", NULL);

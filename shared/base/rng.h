@@ -15,7 +15,7 @@ enum rng_purpose {
     RNG_INIT_ENCODER = 2,
     RNG_BATCH_ORDER = 3,
     RNG_DROPOUT = 4,
-    RNG_MISSING = 5,
+    RNG_PORTION_DROPOUT = 5,
     RNG_AUGMENT = 6,
     RNG_TEST = 15
 };

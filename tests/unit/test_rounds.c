@@ -1,8 +1,8 @@
 /* Bits in rounds: how an Ask names samples, what a node keeps and answers, what the head sees, and its gradient; what a
  * test takes. */
 #include "bits/decision.h"
-#include "decoder_server/train/by_round.h"
-#include "decoder_server/train/rounds_test.h"
+#include "decoder_server/train/refinement_batch.h"
+#include "decoder_server/train/refinement_eval.h"
 #include "encoder_node/held.h"
 #include "wire/picks.h"
 
@@ -112,18 +112,18 @@ static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
 /* The loss is the sum of all that is seen, each copy with another factor: its gradient is known. */
 static void the_gradient_gathers_what_was_seen(void **state) {
     (void)state;
-    const by_round b = {{2, {1, 3}}, 2, 3};
+    const refinement_batch b = {{2, {1, 3}}, 2, 3};
     float soft[12], seen[24], gradient[24], sum[12];
     for (uint32_t i = 0; i < 12; i++) {
         soft[i] = (float)i;
     }
-    by_round_spread(&b, soft, 2, seen);
+    refinement_batch_spread(&b, soft, 2, seen);
     for (uint32_t i = 0; i < 24; i++) {
         bool is_hidden = i < 12 && i % 3 > 0;
         assert_true(seen[i] == (is_hidden ? DECISION_UNKNOWN : soft[i % 12]));
         gradient[i] = i < 12 ? 1.0f : 10.0f;
     }
-    by_round_gather(&b, gradient, 2, sum);
+    refinement_batch_gather(&b, gradient, 2, sum);
     for (uint32_t i = 0; i < 12; i++) {
         assert_true(sum[i] == (i % 3 == 0 ? 11.0f : 10.0f));
     }
@@ -142,14 +142,14 @@ static void a_test_takes_what_is_due_alone(void **state) {
         .training = {.epochs = 1, .batch = ROWS},
     };
     step *s;
-    rounds_test *t;
+    refinement_eval *t;
     uint8_t first[] = {0x5a, 1}, second[] = {0x12, 0x34, 0x05}, labels[ROWS] = {0};
     assert_int_equal(experiment_check(&e), ERR_OK);
     assert_int_equal(step_new(&s, &e, ROWS, 100, NULL), ERR_OK);
     step_init(s, 1);
-    assert_int_equal(rounds_test_new(&t, &e, s), ERR_OK);
-    rounds_test_start(t);
-    rounds_test_begin(t, 7, ROWS);
+    assert_int_equal(refinement_eval_new(&t, &e, s), ERR_OK);
+    refinement_eval_start(t);
+    refinement_eval_begin(t, 7, ROWS);
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
     Fewbit__Added added = FEWBIT__ADDED__INIT;
     Fewbit__Ask ask = FEWBIT__ASK__INIT;
@@ -158,20 +158,20 @@ static void a_test_takes_what_is_due_alone(void **state) {
     added.round = 1;
     added.first = 7;
     added.bits = (ProtobufCBinaryData){sizeof second, second};
-    assert_false(rounds_test_take_added(t, 0, &added));
-    assert_int_equal(rounds_test_bits(t), ROWS * 1);
-    assert_true(rounds_test_take_codes(t, 0, &codes) && rounds_test_take_codes(t, 1, &codes));
-    assert_true(rounds_test_next(t, labels, &ask));
-    assert_int_equal(rounds_test_bits(t), ROWS * 2);
-    assert_false(rounds_test_take_codes(t, 0, &codes));
-    assert_true(rounds_test_take_added(t, 0, &added));
-    assert_false(rounds_test_take_codes(t, 1, &codes));
-    assert_true(rounds_test_take_added(t, 1, &added));
-    assert_false(rounds_test_next(t, labels, &ask));
-    json_t *table = rounds_test_json(t);
+    assert_false(refinement_eval_take_added(t, 0, &added));
+    assert_int_equal(refinement_eval_bits(t), ROWS * 1);
+    assert_true(refinement_eval_take_codes(t, 0, &codes) && refinement_eval_take_codes(t, 1, &codes));
+    assert_true(refinement_eval_next(t, labels, &ask));
+    assert_int_equal(refinement_eval_bits(t), ROWS * 2);
+    assert_false(refinement_eval_take_codes(t, 0, &codes));
+    assert_true(refinement_eval_take_added(t, 0, &added));
+    assert_false(refinement_eval_take_codes(t, 1, &codes));
+    assert_true(refinement_eval_take_added(t, 1, &added));
+    assert_false(refinement_eval_next(t, labels, &ask));
+    json_t *table = refinement_eval_json(t);
     assert_true(json_number_value(json_object_get(json_array_get(table, 0), "bits")) == 6);
     json_decref(table);
-    rounds_test_free(t);
+    refinement_eval_free(t);
     step_free(s);
 }
 

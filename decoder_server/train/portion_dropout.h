@@ -4,25 +4,25 @@
  * Each portion of each sample is missing with that probability, drawn for itself from (seed, portion, step, row); a
  * sample that would lose all its portions keeps them. What the head sees of a missing portion is what it sees when
  * serving: DECISION_UNKNOWN for each bit. Nothing is scaled. */
-#ifndef FEWBIT_DECODER_SERVER_TRAIN_MISSING_H
-#define FEWBIT_DECODER_SERVER_TRAIN_MISSING_H
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_PORTION_DROPOUT_H
+#define FEWBIT_DECODER_SERVER_TRAIN_PORTION_DROPOUT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct missing {
+typedef struct portion_dropout {
     float rate; /* from 0 to below 1 */
     uint64_t seed;
     uint32_t portions, bits; /* of each portion */
-} missing;
+} portion_dropout;
 
 /* have [rows]: bit k of a row's word is set where portion k is there. */
-void missing_draw(const missing *m, uint64_t step, size_t rows, uint64_t *have);
+void portion_dropout_draw(const portion_dropout *d, uint64_t step, size_t rows, uint64_t *have);
 
 /* soft [rows, portions * bits] to `seen`, same shape, without what is missing. */
-void missing_fill(const missing *m, const uint64_t *have, size_t rows, const float *soft, float *seen);
+void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t rows, const float *soft, float *seen);
 
 /* Takes the gradient on what is missing away: gradient [rows, portions * bits]. */
-void missing_clear(const missing *m, const uint64_t *have, size_t rows, float *gradient);
+void portion_dropout_clear(const portion_dropout *d, const uint64_t *have, size_t rows, float *gradient);
 
 #endif

@@ -1,4 +1,4 @@
-#include "decoder_server/train/course.h"
+#include "decoder_server/train/schedule.h"
 
 #include "base/clock.h"
 #include "base/interrupt.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-err course_check_labels(const experiment *e, const labels *l) {
+err schedule_check_labels(const experiment *e, const labels *l) {
     split s;
     uint32_t classes;
     err failed = experiment_split(e, &s, &classes);
@@ -36,7 +36,7 @@ err course_check_labels(const experiment *e, const labels *l) {
     return ERR_OK;
 }
 
-err course_check_position(const run *r, uint32_t batches) {
+err schedule_check_position(const run *r, uint32_t batches) {
     const run_position *p = &r->last.position;
     uint32_t epochs = r->experiment.training.epochs;
     bool is_end = p->epoch == epochs && p->batch == 0 && p->evaluations > 0; /* the last epoch ends with one */
@@ -47,42 +47,42 @@ err course_check_position(const run *r, uint32_t batches) {
                     r->folder, p->batch, p->epoch, epochs, batches);
 }
 
-bool course_saves_at(const experiment *e, const run_position *at, uint32_t batches) {
+bool schedule_saves_at(const experiment *e, const run_position *at, uint32_t batches) {
     uint32_t every = e->training.checkpoint_every;
     return at->batch == batches || (every > 0 && at->step % every == 0);
 }
 
-bool course_evaluates_at(const experiment *e, const run_position *at, uint32_t batches) {
+bool schedule_evaluates_at(const experiment *e, const run_position *at, uint32_t batches) {
     uint32_t every = e->training.evaluate_every, epochs = e->training.evaluate_epochs, ended = at->epoch + 1;
     bool is_due = epochs == 0 || ended % epochs == 0 || ended == e->training.epochs;
     return (at->batch == batches && is_due) || (every > 0 && at->batch % every == 0);
 }
 
-void course_count_time(run_position *at, uint64_t *since_ns) {
+void schedule_count_time(run_position *at, uint64_t *since_ns) {
     uint64_t now_ns = clock_now_ns();
     at->seconds += (double)(now_ns - *since_ns) * 1e-9;
     *since_ns = now_ns;
 }
 
-void course_step_on(run_position *at, uint32_t batches) {
+void schedule_step_on(run_position *at, uint32_t batches) {
     if (at->batch == batches) {
         *at = (run_position){
             .step = at->step, .epoch = at->epoch + 1, .evaluations = at->evaluations, .seconds = at->seconds};
     }
 }
 
-const char *course_advice(const run_position *at) {
+const char *schedule_advice(const run_position *at) {
     return at->step > 0 ? "a lower learning rate may keep it finite"
                         : "nothing is learned yet, so look at data.mean, data.deviation and classifier.weights";
 }
 
-err course_check_loss(const run_position *at, double loss) {
+err schedule_check_loss(const run_position *at, double loss) {
     return isfinite(loss)
                ? ERR_OK
-               : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": %s", loss, at->step, course_advice(at));
+               : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": %s", loss, at->step, schedule_advice(at));
 }
 
-double course_percent(uint64_t correct, uint64_t samples) {
+double schedule_percent(uint64_t correct, uint64_t samples) {
     return samples ? 100.0 * (double)correct / (double)samples : 0.0;
 }
 
@@ -109,10 +109,10 @@ static json_t *told_final(const run_evaluation *e) {
                      run_number(e->validation), "rounds", e->rounds);
 }
 
-err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best) {
+err schedule_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best) {
     score->epoch = at->epoch + (double)at->batch / batches;
     score->loss = at->loss_sum / (double)at->seen;
-    score->train = course_percent(at->correct, at->seen);
+    score->train = schedule_percent(at->correct, at->seen);
     score->seconds = at->seconds;
     json_t *event = told(score);
     json_object_set_new(event, "step", json_integer((json_int_t)at->step));
@@ -123,13 +123,13 @@ err course_end_period(run *r, run_position *at, uint32_t batches, run_evaluation
     }
     *is_best = r->experiment.training.keep_best && last_is_best(r);
     *at = (run_position){.step = at->step, .epoch = at->epoch, .batch = at->batch, .evaluations = at->evaluations + 1};
-    course_step_on(at, batches);
+    schedule_step_on(at, batches);
     return ERR_OK;
 }
 
-void course_commit(run *r, const run_commit *next, bool is_best, char error[COURSE_ERROR_MAX]) {
+void schedule_commit(run *r, const run_commit *next, bool is_best, char error[SCHEDULE_ERROR_MAX]) {
     if (!error[0] && run_commit_checkpoint(r, next, is_best)) {
-        snprintf(error, COURSE_ERROR_MAX, "%s", err_text());
+        snprintf(error, SCHEDULE_ERROR_MAX, "%s", err_text());
     }
     json_int_t step = (json_int_t)next->position.step;
     if (error[0]) {
@@ -141,7 +141,7 @@ void course_commit(run *r, const run_commit *next, bool is_best, char error[COUR
     }
 }
 
-err course_check_saved(const char error[COURSE_ERROR_MAX]) {
+err schedule_check_saved(const char error[SCHEDULE_ERROR_MAX]) {
     return error[0]
                ? err_fail(ERR_IO,
                           "the last checkpoint could not be written (%.400s); --resume goes on from the one before",
@@ -161,11 +161,11 @@ static bool stops_early(const run *r) {
     return count - 1 - best >= patience;
 }
 
-bool course_is_over(const run *r, const run_position *at) {
+bool schedule_is_over(const run *r, const run_position *at) {
     return at->epoch >= r->experiment.training.epochs || (at->seen == 0 && stops_early(r));
 }
 
-json_t *course_result(const run *r, const run_position *at) {
+json_t *schedule_result(const run *r, const run_position *at) {
     double seconds = 0;
     json_t *history = json_array();
     for (uint32_t i = 0; i < r->evaluation_count; i++) {
@@ -180,7 +180,7 @@ json_t *course_result(const run *r, const run_position *at) {
                      "history", history);
 }
 
-err course_check_interrupt(void) {
+err schedule_check_interrupt(void) {
     return interrupt_asked() ? err_fail(ERR_STOPPED, "stopped by a signal; --resume goes on from the last checkpoint")
                              : ERR_OK;
 }

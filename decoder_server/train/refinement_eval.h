@@ -4,43 +4,43 @@
  * All thresholds are measured in one go. A sample that is asked more of at one threshold is so at every higher one, so
  * they are gone through from the lowest to the highest, and each asks only for what the ones before have not brought
  * yet. Counted is what that threshold alone would have sent: one request a batch and round, and its answers. */
-#ifndef FEWBIT_DECODER_SERVER_TRAIN_ROUNDS_TEST_H
-#define FEWBIT_DECODER_SERVER_TRAIN_ROUNDS_TEST_H
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_EVAL_H
+#define FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_EVAL_H
 
-#include "decoder_server/train/by_round.h"
+#include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/step.h"
 #include "wire/message.h"
 
 #include <jansson.h>
 
-typedef struct rounds_test rounds_test;
+typedef struct refinement_eval refinement_eval;
 
 /* *t is NULL where the experiment has but one round. `step` is borrowed. */
-err rounds_test_new(rounds_test **t, const experiment *e, step *s);
-void rounds_test_free(rounds_test *t);
+err refinement_eval_new(refinement_eval **t, const experiment *e, step *s);
+void refinement_eval_free(refinement_eval *t);
 
 /* Forgets what was counted; then batch by batch. */
-void rounds_test_start(rounds_test *t);
+void refinement_eval_start(refinement_eval *t);
 
 /* A batch begins, of samples `first` on; its codes are asked for by `rows`. */
-void rounds_test_begin(rounds_test *t, uint64_t first, size_t rows);
+void refinement_eval_begin(refinement_eval *t, uint64_t first, size_t rows);
 
 /* Payload bits that each portion sends in the round that is under way. */
-size_t rounds_test_bits(const rounds_test *t);
+size_t refinement_eval_bits(const refinement_eval *t);
 
 /* The first round of a portion's codes; false: they do not fit. */
-bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Codes *codes);
+bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewbit__Codes *codes);
 
 /* What is to be asked of every portion next, into *ask, which borrows from the test; false: the batch is over.
  * labels [rows]. Only once all portions have answered. */
-bool rounds_test_next(rounds_test *t, const uint8_t *labels, Fewbit__Ask *ask);
+bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__Ask *ask);
 
 /* A portion's answer to it; false: it does not fit. */
-bool rounds_test_take_added(rounds_test *t, uint32_t portion, const Fewbit__Added *added);
+bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Added *added);
 
 /* A new reference: [{"sure": threshold, "accuracy": percent, "bits": payload bits a sample, "asked": share of the
  * samples that more was asked of, "bits_up": bits of the frames a sample with codes, "bits_down": of those that asked
  * for more}]; NULL: no memory. */
-json_t *rounds_test_json(const rounds_test *t);
+json_t *refinement_eval_json(const refinement_eval *t);
 
 #endif

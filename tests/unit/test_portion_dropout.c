@@ -1,5 +1,5 @@
 /* Portions missing on purpose: what is drawn, what the head sees, what comes back. */
-#include "decoder_server/train/missing.h"
+#include "decoder_server/train/portion_dropout.h"
 
 #include "decoder_server/train/step.h"
 #include "experiments.h"
@@ -16,13 +16,13 @@
 
 enum { ROWS = 2000, PORTIONS = 4, BITS = 3, WIDTH = PORTIONS * BITS };
 
-static const missing some = {0.3f, 5, PORTIONS, BITS};
+static const portion_dropout some = {0.3f, 5, PORTIONS, BITS};
 
 /* The share of samples that lack a portion is the rate, but for those that would lack all; portions are independent. */
 static void as_many_are_missing_as_asked(void **state) {
     (void)state;
     uint64_t have[ROWS];
-    missing_draw(&some, 7, ROWS, have);
+    portion_dropout_draw(&some, 7, ROWS, have);
     double lack[PORTIONS] = {0}, both = 0;
     for (size_t row = 0; row < ROWS; row++) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
@@ -41,17 +41,17 @@ static void as_many_are_missing_as_asked(void **state) {
 static void draws_depend_on_seed_and_step(void **state) {
     (void)state;
     uint64_t have[4][ROWS];
-    missing other = some;
+    portion_dropout other = some;
     other.seed++;
-    missing_draw(&some, 7, ROWS, have[0]);
-    missing_draw(&some, 7, ROWS, have[1]);
-    missing_draw(&some, 8, ROWS, have[2]);
-    missing_draw(&other, 7, ROWS, have[3]);
+    portion_dropout_draw(&some, 7, ROWS, have[0]);
+    portion_dropout_draw(&some, 7, ROWS, have[1]);
+    portion_dropout_draw(&some, 8, ROWS, have[2]);
+    portion_dropout_draw(&other, 7, ROWS, have[3]);
     assert_memory_equal(have[0], have[1], sizeof have[0]);
     assert_memory_not_equal(have[0], have[2], sizeof have[0]);
     assert_memory_not_equal(have[0], have[3], sizeof have[0]);
     uint64_t fewer[10];
-    missing_draw(&some, 7, 10, fewer);
+    portion_dropout_draw(&some, 7, 10, fewer);
     assert_memory_equal(fewer, have[0], sizeof fewer);
 }
 
@@ -62,8 +62,8 @@ static void what_is_missing_is_unknown_and_has_no_gradient(void **state) {
     for (size_t i = 0; i < 2 * WIDTH; i++) {
         soft[i] = gradient[i] = (float)(i + 1) / 100;
     }
-    missing_fill(&some, have, 2, soft, seen);
-    missing_clear(&some, have, 2, gradient);
+    portion_dropout_fill(&some, have, 2, soft, seen);
+    portion_dropout_clear(&some, have, 2, gradient);
     for (size_t row = 0; row < 2; row++) {
         for (size_t k = 0; k < PORTIONS; k++) {
             for (size_t i = row * WIDTH + k * BITS; i < row * WIDTH + (k + 1) * BITS; i++) {
@@ -88,8 +88,8 @@ static void a_step_does_not_see_what_is_missing(void **state) {
         float *soft = malloc(rows * width * sizeof *soft), *changed = malloc(rows * width * sizeof *changed);
         uint8_t *labels = malloc(rows);
         uint64_t *have = malloc(rows * sizeof *have);
-        const missing m = {0.5f, e.training.seed, e.data.portions, e.encoder.bits};
-        missing_draw(&m, 3, rows, have);
+        const portion_dropout m = {0.5f, e.training.seed, e.data.portions, e.encoder.bits};
+        portion_dropout_draw(&m, 3, rows, have);
         for (size_t i = 0; i < rows * width; i++) {
             bool is_here = have[i / width] >> (i % width / bits) & 1;
             soft[i] = 0.1f + 0.8f * (float)(i * 7919 % 101) / 100;

@@ -1,5 +1,5 @@
-/* The course of a training: which checkpoint is the best, and how long a period took. */
-#include "decoder_server/train/course.h"
+/* The schedule of a training: which checkpoint is the best, and how long a period took. */
+#include "decoder_server/train/schedule.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -29,16 +29,16 @@ static void create(run *r) {
 
 /* An epoch ends with so many percent; its commit fails where there is no room. */
 static bool end_epoch(run *r, run_position *at, double validation, bool has_room) {
-    char error[COURSE_ERROR_MAX] = "";
+    char error[SCHEDULE_ERROR_MAX] = "";
     run_evaluation score = {.validation = validation};
     bool is_best;
     at->step += BATCHES;
     at->batch = BATCHES;
     at->seen = 10 * BATCHES;
-    assert_int_equal(course_end_period(r, at, BATCHES, &score, &is_best), ERR_OK);
+    assert_int_equal(schedule_end_period(r, at, BATCHES, &score, &is_best), ERR_OK);
     const run_commit next = {.position = *at};
     strcpy(error, has_room ? "" : "no room");
-    course_commit(r, &next, is_best, error);
+    schedule_commit(r, &next, is_best, error);
     return is_best;
 }
 
@@ -64,16 +64,16 @@ static void a_period_takes_as_long_as_its_parts(void **state) {
     run_position at = {0};
     create(&r);
     uint64_t since_ns = clock_now_ns() - 3000000000;
-    course_count_time(&at, &since_ns);
+    schedule_count_time(&at, &since_ns);
     assert_true(at.seconds >= 3 && at.seconds < 60);
     at.batch = BATCHES;
     at.seconds = 2;
-    course_step_on(&at, BATCHES); /* an epoch without an evaluation */
+    schedule_step_on(&at, BATCHES); /* an epoch without an evaluation */
     assert_int_equal(at.epoch, 1);
     assert_true(at.seconds == 2);
-    char error[COURSE_ERROR_MAX] = "";
+    char error[SCHEDULE_ERROR_MAX] = "";
     const run_commit next = {.position = at};
-    course_commit(&r, &next, false, error);
+    schedule_commit(&r, &next, false, error);
     assert_int_equal(run_open(&again, r.folder), ERR_OK);
     assert_true(again.last.position.seconds == 2);
     at.seconds += 5;
@@ -140,13 +140,13 @@ static void long_trainings_can_be_opened(void **state) {
             assert_int_equal(json_array_append_new(score.encoders, json_integer(10000000 + n)), 0);
         }
         bool is_best;
-        char error[COURSE_ERROR_MAX] = "";
+        char error[SCHEDULE_ERROR_MAX] = "";
         at.step += BATCHES;
         at.batch = BATCHES;
         at.seen = 1;
-        assert_int_equal(course_end_period(&r, &at, BATCHES, &score, &is_best), ERR_OK);
+        assert_int_equal(schedule_end_period(&r, &at, BATCHES, &score, &is_best), ERR_OK);
         if (i == 3 || i + 1 == EVALUATIONS) {
-            course_commit(&r, &(run_commit){.position = at}, is_best, error);
+            schedule_commit(&r, &(run_commit){.position = at}, is_best, error);
             assert_string_equal(error, "");
         }
     }
@@ -164,8 +164,8 @@ static void the_learning_rate_is_blamed_where_it_can_be(void **state) {
     (void)state;
     for (uint64_t step = 0; step < 3; step++) {
         run_position at = {.step = step};
-        assert_int_equal(course_check_loss(&at, 1), ERR_OK);
-        assert_int_equal(course_check_loss(&at, (double)NAN), ERR_INPUT);
+        assert_int_equal(schedule_check_loss(&at, 1), ERR_OK);
+        assert_int_equal(schedule_check_loss(&at, (double)NAN), ERR_INPUT);
         assert_true(!strstr(err_text(), "learning rate") == (step == 0));
         assert_true(!strstr(err_text(), "classifier.weights") == (step > 0));
     }
@@ -178,7 +178,7 @@ static void labels_that_do_not_fit(void **state) {
     assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
     labels whole = *some_labels(&e);
     whole.samples[DATASET_TRAIN] = 200;
-    assert_int_equal(course_check_labels(&e, &whole), ERR_OK);
+    assert_int_equal(schedule_check_labels(&e, &whole), ERR_OK);
     for (int field = 0; field < 7; field++) {
         labels l = whole;
         uint32_t *numbers[] = {&l.split.portions, &l.split.channels, &l.split.height, &l.split.width, &l.classes};
@@ -189,7 +189,7 @@ static void labels_that_do_not_fit(void **state) {
         } else {
             strcpy(l.dataset, "cifar10");
         }
-        assert_int_equal(course_check_labels(&e, &l), ERR_INPUT);
+        assert_int_equal(schedule_check_labels(&e, &l), ERR_INPUT);
         char wanted[200] = "", found[200] = "";
         if (sscanf(err_text(), "the experiment wants %199[^,], the labels are of %199[^,]", wanted, found) != 2 ||
             strcmp(wanted, found) == 0) {

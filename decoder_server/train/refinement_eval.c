@@ -1,4 +1,4 @@
-#include "decoder_server/train/rounds_test.h"
+#include "decoder_server/train/refinement_eval.h"
 
 #include "bits/pack.h"
 #include "wire/picks.h"
@@ -16,9 +16,9 @@ typedef struct tally {
     uint64_t correct, asked, payload_bits, up_bytes, down_bytes;
 } tally;
 
-struct rounds_test {
+struct refinement_eval {
     step *step;
-    by_round by_round;
+    refinement_batch refinement;
     uint32_t count; /* of thresholds */
     float thresholds[EXPERIMENT_SURE_MAX];
     tally tallies[EXPERIMENT_SURE_MAX];
@@ -40,31 +40,31 @@ struct rounds_test {
     float *unsure;                                  /* the same, of the picked ones */
 };
 
-err rounds_test_new(rounds_test **out, const experiment *e, step *s) {
+err refinement_eval_new(refinement_eval **out, const experiment *e, step *s) {
     rounds r = experiment_rounds(e);
     *out = NULL;
     if (r.count == 1) {
         return ERR_OK;
     }
-    rounds_test *t = calloc(1, sizeof *t);
+    refinement_eval *t = calloc(1, sizeof *t);
     size_t numbers = (size_t)PICKS_MAX * e->data.portions * e->encoder.bits;
     if (t) {
         t->codes = malloc(numbers * sizeof *t->codes);
         t->unsure = malloc(numbers * sizeof *t->unsure);
     }
     if (!t || !t->codes || !t->unsure) {
-        rounds_test_free(t);
+        refinement_eval_free(t);
         return err_fail(ERR_MEMORY, "no memory to test %u rounds", r.count);
     }
     t->step = s;
-    t->by_round = (by_round){r, e->data.portions, e->encoder.bits};
+    t->refinement = (refinement_batch){r, e->data.portions, e->encoder.bits};
     t->count = e->rounds.sure_count ? e->rounds.sure_count : sizeof usual / sizeof usual[0];
     memcpy(t->thresholds, e->rounds.sure_count ? e->rounds.sure : usual, t->count * sizeof(float));
     *out = t;
     return ERR_OK;
 }
 
-void rounds_test_free(rounds_test *t) {
+void refinement_eval_free(refinement_eval *t) {
     if (t) {
         free(t->codes);
         free(t->unsure);
@@ -72,12 +72,12 @@ void rounds_test_free(rounds_test *t) {
     }
 }
 
-void rounds_test_start(rounds_test *t) {
+void refinement_eval_start(refinement_eval *t) {
     memset(t->tallies, 0, sizeof t->tallies);
     t->samples = 0;
 }
 
-void rounds_test_begin(rounds_test *t, uint64_t first, size_t rows) {
+void refinement_eval_begin(refinement_eval *t, uint64_t first, size_t rows) {
     t->first = first;
     t->rows = rows;
     t->at = t->picked = t->round = 0;
@@ -87,8 +87,8 @@ void rounds_test_begin(rounds_test *t, uint64_t first, size_t rows) {
 }
 
 /* A portion's part of one row: `width` bits of a stream become the bits of a round. */
-static void place(rounds_test *t, uint32_t portion, size_t row, const uint8_t *bits, size_t at) {
-    const by_round *b = &t->by_round;
+static void place(refinement_eval *t, uint32_t portion, size_t row, const uint8_t *bits, size_t at) {
+    const refinement_batch *b = &t->refinement;
     uint32_t width = rounds_width(&b->rounds, t->round);
     float *to = t->codes + (row * b->portions + portion) * b->bits + b->rounds.upto[t->round] - width;
     uint64_t code = pack_get(bits, at * width, width);
@@ -97,12 +97,12 @@ static void place(rounds_test *t, uint32_t portion, size_t row, const uint8_t *b
     }
 }
 
-size_t rounds_test_bits(const rounds_test *t) {
-    return (t->is_judged ? t->picked : t->rows) * rounds_width(&t->by_round.rounds, t->round);
+size_t refinement_eval_bits(const refinement_eval *t) {
+    return (t->is_judged ? t->picked : t->rows) * rounds_width(&t->refinement.rounds, t->round);
 }
 
-bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Codes *codes) {
-    size_t bits = rounds_test_bits(t);
+bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewbit__Codes *codes) {
+    size_t bits = refinement_eval_bits(t);
     if (t->is_judged || (uint64_t)codes->more + 1 != t->rows || codes->bits.len != pack_bytes(bits) ||
         !pack_tail_is_clear(codes->bits.data, bits)) {
         return false;
@@ -115,8 +115,8 @@ bool rounds_test_take_codes(rounds_test *t, uint32_t portion, const Fewbit__Code
     return true;
 }
 
-bool rounds_test_take_added(rounds_test *t, uint32_t portion, const Fewbit__Added *added) {
-    size_t bits = rounds_test_bits(t);
+bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Added *added) {
+    size_t bits = refinement_eval_bits(t);
     if (t->picked == 0 || added->round != t->round || added->first != t->ids[0] || added->n_gone > 0 ||
         added->bits.len != pack_bytes(bits) || !pack_tail_is_clear(added->bits.data, bits)) {
         return false;
@@ -128,12 +128,12 @@ bool rounds_test_take_added(rounds_test *t, uint32_t portion, const Fewbit__Adde
 }
 
 /* The answers to the first round of all, or to what the picked ones have had since. */
-static void judge(rounds_test *t) {
-    const by_round *b = &t->by_round;
+static void judge(refinement_eval *t) {
+    const refinement_batch *b = &t->refinement;
     size_t width = (size_t)b->portions * b->bits;
     if (!t->is_judged) {
         for (size_t row = 0; row < t->rows; row++) {
-            by_round_hide(b, 0, t->codes + row * width);
+            refinement_batch_hide(b, 0, t->codes + row * width);
         }
         step_judge(t->step, t->codes, t->rows, t->sure, t->classes);
         t->is_judged = true;
@@ -155,7 +155,7 @@ static void judge(rounds_test *t) {
 }
 
 /* Those that have had `round` - 1 and are not sure enough. */
-static void pick(rounds_test *t, uint32_t round) {
+static void pick(refinement_eval *t, uint32_t round) {
     t->picked = 0;
     t->round = round;
     for (uint32_t row = 0; row < t->rows; row++) {
@@ -168,7 +168,7 @@ static void pick(rounds_test *t, uint32_t round) {
 
 /* What asking for a round would cost, were every row that has had it asked for at once: a threshold alone does so,
  * while here the lower ones have asked for a part of them already. */
-static void add_round(rounds_test *t, uint32_t round, Fewbit__Ask ask, tally *to) {
+static void add_round(refinement_eval *t, uint32_t round, Fewbit__Ask ask, tally *to) {
     uint64_t ids[PICKS_MAX];
     size_t count = 0;
     for (uint32_t row = 0; row < t->rows; row++) {
@@ -181,18 +181,18 @@ static void add_round(rounds_test *t, uint32_t round, Fewbit__Ask ask, tally *to
     }
     ask.round = round;
     picks_put(&t->picks, ids, count, &ask);
-    size_t bits = count * rounds_width(&t->by_round.rounds, round);
+    size_t bits = count * rounds_width(&t->refinement.rounds, round);
     Fewbit__Added added = FEWBIT__ADDED__INIT;
     added.round = round;
     added.first = ids[0];
     added.bits.len = pack_bytes(bits);
-    to->payload_bits += bits * t->by_round.portions;
-    to->up_bytes += message_frame_size(&added.base) * t->by_round.portions;
-    to->down_bytes += message_frame_size(&ask.base) * t->by_round.portions;
+    to->payload_bits += bits * t->refinement.portions;
+    to->up_bytes += message_frame_size(&added.base) * t->refinement.portions;
+    to->down_bytes += message_frame_size(&ask.base) * t->refinement.portions;
 }
 
 /* What the threshold has come to. */
-static void add_up(rounds_test *t, const uint8_t *labels, const Fewbit__Ask *ask) {
+static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__Ask *ask) {
     tally *to = &t->tallies[t->at];
     for (size_t row = 0; row < t->rows; row++) {
         to->correct += t->classes[row] == labels[row];
@@ -200,15 +200,15 @@ static void add_up(rounds_test *t, const uint8_t *labels, const Fewbit__Ask *ask
     }
     to->payload_bits += t->codes_sent.payload_bits;
     to->up_bytes += t->codes_sent.up_bytes;
-    for (uint32_t round = 1; round < t->by_round.rounds.count; round++) {
+    for (uint32_t round = 1; round < t->refinement.rounds.count; round++) {
         add_round(t, round, *ask, to);
     }
 }
 
-bool rounds_test_next(rounds_test *t, const uint8_t *labels, Fewbit__Ask *ask) {
+bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__Ask *ask) {
     judge(t);
     for (; t->at < t->count; t->at++) {
-        for (uint32_t round = 1; round < t->by_round.rounds.count; round++) {
+        for (uint32_t round = 1; round < t->refinement.rounds.count; round++) {
             pick(t, round);
             if (t->picked > 0) {
                 ask->round = round;
@@ -222,7 +222,7 @@ bool rounds_test_next(rounds_test *t, const uint8_t *labels, Fewbit__Ask *ask) {
     return false;
 }
 
-json_t *rounds_test_json(const rounds_test *t) {
+json_t *refinement_eval_json(const refinement_eval *t) {
     json_t *list = json_array();
     double samples = t->samples ? (double)t->samples : 1;
     for (uint32_t i = 0; i < t->count; i++) {

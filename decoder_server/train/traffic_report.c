@@ -1,10 +1,10 @@
-#include "decoder_server/train/ledger.h"
+#include "decoder_server/train/traffic_report.h"
 
 static json_t *bits(uint64_t bytes) {
     return json_integer((json_int_t)(8 * bytes));
 }
 
-err ledger_init(ledger *l, uint32_t bits) {
+err traffic_report_init(traffic_report *l, uint32_t bits) {
     err e = ERR_OK;
     for (uint32_t k = 0; k < l->portions && !e; k++) {
         e = code_tally_init(&l->tallies[k], bits);
@@ -12,21 +12,21 @@ err ledger_init(ledger *l, uint32_t bits) {
     return e;
 }
 
-void ledger_free(ledger *l) {
+void traffic_report_free(traffic_report *l) {
     for (uint32_t k = 0; k < l->portions; k++) {
         code_tally_free(&l->tallies[k]);
     }
 }
 
-void ledger_start_rounded(ledger *l) {
+void traffic_report_start_rounded(traffic_report *l) {
     l->rounded_coded = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
         code_tally_clear(&l->tallies[k]);
     }
 }
 
-void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32_t rows, uint64_t coded_bits,
-                      bool is_described) {
+void traffic_report_add_codes(traffic_report *l, uint32_t portion, const uint8_t *packed, uint32_t rows,
+                              uint64_t coded_bits, bool is_described) {
     code_tally *t = &l->tallies[portion];
     l->codes[portion] += (uint64_t)rows * t->bits;
     l->coded[portion] += coded_bits;
@@ -36,12 +36,12 @@ void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32
     }
 }
 
-void ledger_add_rounds(ledger *l, uint32_t portion, uint64_t bits) {
+void traffic_report_add_refinement(traffic_report *l, uint32_t portion, uint64_t bits) {
     l->codes[portion] += bits;
     l->coded[portion] += bits;
 }
 
-static json_t *entropy_of(const ledger *l) {
+static json_t *entropy_of(const traffic_report *l) {
     double bits = 0, codes = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
         bits += code_tally_bit_entropy(&l->tallies[k]);
@@ -50,7 +50,7 @@ static json_t *entropy_of(const ledger *l) {
     return json_pack("{s:f, s:f}", "bits", bits, "codes", codes);
 }
 
-json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits) {
+json_t *traffic_report_bits_per_sample(const traffic_report *l, uint32_t code_bits) {
     uint64_t frames = 0, tls = 0, tcp = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
         frames += meter_frame_bytes(&l->rounded[k]);
@@ -92,7 +92,7 @@ static json_t *tcp_of(const meter *m) {
                      bits(m->tcp_retransmitted));
 }
 
-json_t *ledger_nodes(const ledger *l) {
+json_t *traffic_report_nodes(const traffic_report *l) {
     json_t *list = json_array();
     for (uint32_t k = 0; k < l->portions; k++) {
         json_t *payload =

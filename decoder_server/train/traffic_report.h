@@ -1,6 +1,6 @@
-/* The ledger of a training: bits by kind and node, and what the result says of them. */
-#ifndef FEWBIT_DECODER_SERVER_TRAIN_LEDGER_H
-#define FEWBIT_DECODER_SERVER_TRAIN_LEDGER_H
+/* The traffic of a training: bits by kind and node, and what the result says of them. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAFFIC_REPORT_H
+#define FEWBIT_DECODER_SERVER_TRAIN_TRAFFIC_REPORT_H
 
 #include "bits/code_tally.h"
 #include "data/split.h"
@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-typedef struct ledger {
+typedef struct traffic_report {
     uint32_t portions;
     bool over_tcp;
     char names[SPLIT_PORTIONS_MAX][64];
@@ -21,31 +21,31 @@ typedef struct ledger {
     uint64_t rounded_coded;                 /* payload bits as they came, all nodes together */
     code_tally tallies[SPLIT_PORTIONS_MAX]; /* of its codes, by portion */
     uint64_t rounded_samples;
-} ledger;
+} traffic_report;
 
 /* `portions` is set; for codes of `bits`. */
-err ledger_init(ledger *l, uint32_t bits);
-void ledger_free(ledger *l);
+err traffic_report_init(traffic_report *l, uint32_t bits);
+void traffic_report_free(traffic_report *l);
 
 /* The rounded evaluation that is described begins, whose codes are told from those of other evaluations. */
-void ledger_start_rounded(ledger *l);
+void traffic_report_start_rounded(traffic_report *l);
 
 /* Codes of a portion: packed [rows], which came as `coded_bits` of payload. Those of the evaluation that the run's bits
  * describe (the test, or where that is left alone the samples held back) are tallied too. */
-void ledger_add_codes(ledger *l, uint32_t portion, const uint8_t *packed, uint32_t rows, uint64_t coded_bits,
-                      bool is_described);
+void traffic_report_add_codes(traffic_report *l, uint32_t portion, const uint8_t *packed, uint32_t rows,
+                              uint64_t coded_bits, bool is_described);
 
 /* Codes that came in part, packed: `bits` of payload. */
-void ledger_add_rounds(ledger *l, uint32_t portion, uint64_t bits);
+void traffic_report_add_refinement(traffic_report *l, uint32_t portion, uint64_t bits);
 
 /* {"payload", "coded", "entropy", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together,
  * both directions. "tcp" is null in one process, "tls" without TLS. The payload is the codes alone, packed; "coded" is
  * what they took as they came; "entropy" is {"bits", "codes"}, what they are worth bit by bit and each node's code as a
  * whole. All but the payload are null where this process has done no rounded test. */
-json_t *ledger_bits_per_sample(const ledger *l, uint32_t code_bits);
+json_t *traffic_report_bits_per_sample(const traffic_report *l, uint32_t code_bits);
 
 /* One object a node: name, payload bits by kind, frame bits by message and direction, TLS bits, TCP bits and
  * segments. */
-json_t *ledger_nodes(const ledger *l);
+json_t *traffic_report_nodes(const traffic_report *l);
 
 #endif

@@ -1,0 +1,45 @@
+#include "decoder_server/train/portion_dropout.h"
+
+#include "base/rng.h"
+#include "bits/decision.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+void portion_dropout_draw(const portion_dropout *d, uint64_t step, size_t rows, uint64_t *have) {
+    memset(have, 0, rows * sizeof *have);
+    for (uint32_t k = 0; k < d->portions; k++) {
+        rng draws = rng_at(d->seed, rng_stream(RNG_PORTION_DROPOUT, k), (uint32_t)step);
+        for (size_t row = 0; row < rows; row++) {
+            have[row] |= (uint64_t)(rng_float(&draws) >= d->rate) << k;
+        }
+    }
+    for (size_t row = 0; row < rows; row++) {
+        have[row] = have[row] ? have[row] : ~(uint64_t)0;
+    }
+}
+
+static bool is_here(const uint64_t *have, size_t row, uint32_t portion) {
+    return have[row] >> portion & 1;
+}
+
+void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t rows, const float *soft, float *seen) {
+    memcpy(seen, soft, rows * d->portions * d->bits * sizeof *seen);
+    for (size_t row = 0; row < rows; row++) {
+        for (uint32_t k = 0; k < d->portions; k++, seen += d->bits) {
+            for (uint32_t b = 0; b < d->bits && !is_here(have, row, k); b++) {
+                seen[b] = DECISION_UNKNOWN;
+            }
+        }
+    }
+}
+
+void portion_dropout_clear(const portion_dropout *d, const uint64_t *have, size_t rows, float *gradient) {
+    for (size_t row = 0; row < rows; row++) {
+        for (uint32_t k = 0; k < d->portions; k++, gradient += d->bits) {
+            if (!is_here(have, row, k)) {
+                memset(gradient, 0, d->bits * sizeof *gradient);
+            }
+        }
+    }
+}
