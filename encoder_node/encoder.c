@@ -28,8 +28,8 @@ struct encoder {
     uint64_t switch_from; /* a sample's id */
     own_stream stream;    /* what it pushes */
     held *held;           /* codes of which more may be asked for; NULL: none yet */
-    uint64_t unsettled;   /* samples pushed since Ready, */
-    uint64_t settled;     /* and of those, answered for good */
+    uint64_t streamed;    /* samples streamed since Ready, */
+    uint64_t acked;       /* and of those, answered for good */
     bool is_welcome, is_ready;
     bool has_trained;      /* since the weights were restored or saved */
     bool codes;            /* the server takes coded codes, and this node sends them */
@@ -212,10 +212,10 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     } else if (job_load(e->job, r->step, r->digest.len == DIGEST_BYTES ? r->digest.data : NULL)) {
         return refuse(e, FEWBIT__REASON__REASON_MODEL);
     }
-    if (take_rounds(e, r->rounds, &e->job->unasked, e->job)) {
+    if (take_rounds(e, r->stages, &e->job->unasked, e->job)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
-    e->unsettled = e->settled = 0;
+    e->streamed = e->acked = 0;
     e->job->model = r->model ? r->model : (uint32_t)r->step;
     e->is_ready = true;
     Fewbit__Ready ready = FEWBIT__READY__INIT;
@@ -237,7 +237,7 @@ static err load_next(encoder *e, const Fewbit__Prepare *p) {
     }
     failed = failed ? failed : job_new(&e->next, &described, &config);
     failed = failed ? failed : job_load(e->next, p->step, p->digest.len == DIGEST_BYTES ? p->digest.data : NULL);
-    failed = failed ? failed : take_rounds(e, p->rounds, &e->next->unasked, e->next);
+    failed = failed ? failed : take_rounds(e, p->stages, &e->next->unasked, e->next);
     if (failed) {
         drop_next(e);
         return failed;
@@ -347,7 +347,7 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
         return refuse_out_of_turn(e, "Batch");
     }
     uint32_t unasked = 0;
-    if (batch_check(e->job, b) || take_rounds(e, b->rounds, &unasked, e->job)) {
+    if (batch_check(e->job, b) || take_rounds(e, b->stages, &unasked, e->job)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
     if (trains) {
@@ -431,15 +431,15 @@ static encoder_verdict on_request(encoder *e, const Fewbit__Request *r) {
     return ENCODER_GO_ON;
 }
 
-static encoder_verdict on_ask(encoder *e, const Fewbit__Ask *a) {
+static encoder_verdict on_refine_request(encoder *e, const Fewbit__RefineRequest *a) {
     if (!e->held || e->pending_rows) {
-        return refuse_out_of_turn(e, "Ask");
+        return refuse_out_of_turn(e, "RefineRequest");
     }
-    Fewbit__Added added = FEWBIT__ADDED__INIT;
-    if (held_answer(e->held, a, &e->job->rounds, &added)) {
+    Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
+    if (held_answer(e->held, a, &e->job->rounds, &reply)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
-    tell(e, MESSAGE_ADDED, &added.base);
+    tell(e, MESSAGE_REFINEMENT, &reply.base);
     return ENCODER_GO_ON;
 }
 
@@ -448,9 +448,9 @@ static encoder_verdict on_begin(encoder *e, const Fewbit__Begin *b) {
     return fits ? ENCODER_GO_ON : refuse_out_of_turn(e, "Begin");
 }
 
-static encoder_verdict on_settled(encoder *e, const Fewbit__Settled *s) {
-    uint64_t most = e->unsettled - e->settled; /* untrusted */
-    e->settled += s->samples < most ? s->samples : most;
+static encoder_verdict on_ack(encoder *e, const Fewbit__Ack *s) {
+    uint64_t most = e->streamed - e->acked; /* untrusted */
+    e->acked += s->samples < most ? s->samples : most;
     return ENCODER_GO_ON;
 }
 
@@ -507,10 +507,10 @@ encoder_verdict encoder_receive(encoder *e, const message *m) {
         return on_committed(e, m->body.committed);
     case MESSAGE_REQUEST:
         return on_request(e, m->body.request);
-    case MESSAGE_ASK:
-        return on_ask(e, m->body.ask);
-    case MESSAGE_SETTLED:
-        return on_settled(e, m->body.settled);
+    case MESSAGE_REFINE_REQUEST:
+        return on_refine_request(e, m->body.refine_request);
+    case MESSAGE_ACK:
+        return on_ack(e, m->body.ack);
     case MESSAGE_BEGIN:
         return on_begin(e, m->body.begin);
     case MESSAGE_STREAM_HOLD:
@@ -531,8 +531,8 @@ uint32_t encoder_heartbeat_ms(const encoder *e) {
 
 bool encoder_may_push(const encoder *e) {
     bool awaits_switch = e->next && !e->is_switching;
-    bool is_far_ahead = e->is_ready && e->job->unasked < e->job->rounds.count &&
-                        e->unsettled > e->settled + (HELD_PUSHED - ENCODER_ROWS);
+    bool is_far_ahead =
+        e->is_ready && e->job->unasked < e->job->rounds.count && e->streamed > e->acked + (HELD_PUSHED - ENCODER_ROWS);
     return e->is_ready && own_stream_may_push(&e->stream) && !awaits_switch && !is_far_ahead;
 }
 
@@ -548,7 +548,7 @@ void encoder_end_stream(encoder *e) {
 }
 
 bool encoder_may_be_asked(const encoder *e) {
-    return e->is_ready && e->held && e->job->unasked < e->job->rounds.count && e->settled < e->unsettled;
+    return e->is_ready && e->held && e->job->unasked < e->job->rounds.count && e->acked < e->streamed;
 }
 
 static void push_through(encoder *e, job *j, const uint8_t *portions, uint32_t count) {
@@ -559,7 +559,7 @@ static void push_through(encoder *e, job *j, const uint8_t *portions, uint32_t c
     }
     send_codes(e, j, MESSAGE_CODES, e->stream.next, j->soft, count, j->unasked);
     e->stream.next += count;
-    e->unsettled += count;
+    e->streamed += count;
 }
 
 void encoder_push(encoder *e, const uint8_t *portions, uint32_t count) {

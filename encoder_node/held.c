@@ -43,37 +43,37 @@ void held_put(held *h, bool live, uint64_t id, uint32_t model, uint32_t next, ui
 }
 
 /* A place that is behind has been taken anew by a node that began again. */
-static bool is_of(const place *p, const Fewbit__Ask *ask, uint64_t id) {
-    return p->next >= ask->round && p->id == id && p->model == ask->model;
+static bool is_of(const place *p, const Fewbit__RefineRequest *ask, uint64_t id) {
+    return p->next >= ask->stage && p->id == id && p->model == ask->model;
 }
 
-err held_answer(held *h, const Fewbit__Ask *ask, const rounds *r, Fewbit__Added *added) {
+err held_answer(held *h, const Fewbit__RefineRequest *ask, const rounds *r, Fewbit__Refinement *reply) {
     size_t count = 0, sent = 0;
-    if (ask->round == 0 || ask->round >= r->count) {
-        return err_fail(ERR_INPUT, "the server asks for round %u of %u", ask->round, r->count);
+    if (ask->stage == 0 || ask->stage >= r->count) {
+        return err_fail(ERR_INPUT, "the server asks for round %u of %u", ask->stage, r->count);
     }
     err e = picks_take(ask, h->ids, &count);
     if (e) {
         return e;
     }
-    uint32_t width = rounds_width(r, ask->round);
+    uint32_t width = rounds_width(r, ask->stage);
     memset(h->bits, 0, pack_bytes(count * width));
-    added->round = ask->round;
-    added->first = ask->first;
-    added->gone = h->gone;
+    reply->stage = ask->stage;
+    reply->first = ask->first;
+    reply->gone = h->gone;
     for (size_t i = 0; i < count; i++) {
-        place *p = place_of(h, ask->live, h->ids[i]);
+        place *p = place_of(h, ask->on_demand, h->ids[i]);
         if (!is_of(p, ask, h->ids[i])) {
-            h->gone[added->n_gone++] = (uint32_t)i;
+            h->gone[reply->n_gone++] = (uint32_t)i;
             continue;
         }
-        if (p->next != ask->round) {
+        if (p->next != ask->stage) {
             return err_fail(ERR_INPUT, "the server asks for round %u of sample %" PRIu64 ", of which round %u is next",
-                            ask->round, h->ids[i], p->next);
+                            ask->stage, h->ids[i], p->next);
         }
-        pack_put(h->bits, sent++ * width, width, rounds_part(r, ask->round, p->code));
-        p->next = ask->round + 1 < r->count ? ask->round + 1 : 0;
+        pack_put(h->bits, sent++ * width, width, rounds_part(r, ask->stage, p->code));
+        p->next = ask->stage + 1 < r->count ? ask->stage + 1 : 0;
     }
-    added->bits = (ProtobufCBinaryData){pack_bytes(sent * width), h->bits};
+    reply->bits = (ProtobufCBinaryData){pack_bytes(sent * width), h->bits};
     return ERR_OK;
 }

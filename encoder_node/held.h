@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { HELD_PUSHED = MESSAGE_UNSETTLED_MAX, HELD_LIVE = 1 << 13 };
+enum { HELD_PUSHED = MESSAGE_UNACKED_MAX, HELD_LIVE = 1 << 13 };
 
 typedef struct held held;
 
@@ -25,8 +25,8 @@ void held_clear(held *h);
 /* Keeps a sample's code, of which the rounds below `next` were sent. */
 void held_put(held *h, bool live, uint64_t id, uint32_t model, uint32_t next, uint64_t code);
 
-/* Answers an Ask, untrusted, into *added, which borrows from the table until its next call. ERR_INPUT where it is
- * malformed, or asks for a round that does not come next. */
-err held_answer(held *h, const Fewbit__Ask *ask, const rounds *r, Fewbit__Added *added);
+/* Answers a RefineRequest, untrusted, into *reply, which borrows from the table until its next call. ERR_INPUT where it
+ * is malformed, or asks for a round that does not come next. */
+err held_answer(held *h, const Fewbit__RefineRequest *ask, const rounds *r, Fewbit__Refinement *reply);
 
 #endif

@@ -51,7 +51,7 @@ typedef struct job {
     float temperature;
     uint32_t model; /* the number that its codes carry in serving */
     rounds rounds;
-    uint32_t unasked; /* in serving: rounds of a code that come unasked; the others wait for an Ask */
+    uint32_t unasked; /* in serving: rounds of a code that come unasked; the others wait for a RefineRequest */
 } job;
 
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */

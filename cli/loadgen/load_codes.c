@@ -158,7 +158,7 @@ static bool is_even(const codes_run *r) {
     return true;
 }
 
-static bool is_settled(const codes_run *r) {
+static bool is_acked(const codes_run *r) {
     for (uint32_t k = 0; k < r->load->split.portions; k++) {
         if (!synthetic_node_is_settled(r->nodes[k])) {
             return false;
@@ -207,7 +207,7 @@ static void on_turn(uv_timer_t *timer) {
     if (!r->failure) {
         go_on(r);
     }
-    if (r->failure || (atomic_load(&r->is_dealt_with) && is_settled(r))) {
+    if (r->failure || (atomic_load(&r->is_dealt_with) && is_acked(r))) {
         close_links(r);
     }
 }

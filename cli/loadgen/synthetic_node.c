@@ -25,12 +25,12 @@ struct synthetic_node {
     rounds rounds;    /* in which bits come */
     uint32_t unasked; /* of them, those that come unasked */
     bool is_welcome, may_push, is_held;
-    uint64_t first;         /* id of the first sample */
-    uint64_t sent, settled; /* codes */
+    uint64_t first;       /* id of the first sample */
+    uint64_t sent, acked; /* codes */
     atomic_uint_fast64_t asked;
     uint64_t ids[PICKS_MAX];   /* that are asked for */
     uint8_t bits[CODES_BYTES]; /* random */
-    uint8_t added[CODES_BYTES];
+    uint8_t refined[CODES_BYTES];
     uint8_t frame[FRAME_HEADER + FRAME_FIRST_MAX + CODES_BYTES];
 };
 
@@ -113,10 +113,10 @@ static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
 }
 
 static err on_restore(synthetic_node *s, const Fewbit__Restore *r) {
-    if (r->rounds > s->rounds.count) {
-        return err_fail(ERR_REFUSED, "the server asks for %u rounds of bits, there are %u", r->rounds, s->rounds.count);
+    if (r->stages > s->rounds.count) {
+        return err_fail(ERR_REFUSED, "the server asks for %u rounds of bits, there are %u", r->stages, s->rounds.count);
     }
-    s->unasked = r->rounds ? r->rounds : s->rounds.count;
+    s->unasked = r->stages ? r->stages : s->rounds.count;
     s->model = r->model ? r->model : (uint32_t)r->step;
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     ready.step = r->step;
@@ -133,32 +133,32 @@ static void on_request(synthetic_node *s, const Fewbit__Request *request) {
     tell(s, MESSAGE_ANSWER, &codes.base);
 }
 
-static err on_ask(synthetic_node *s, const Fewbit__Ask *ask) {
+static err on_refine_request(synthetic_node *s, const Fewbit__RefineRequest *ask) {
     size_t count = 0;
-    if (ask->round < s->unasked || ask->round >= s->rounds.count) {
-        return err_fail(ERR_REFUSED, "the server asks for round %u of %u", ask->round, s->rounds.count);
+    if (ask->stage < s->unasked || ask->stage >= s->rounds.count) {
+        return err_fail(ERR_REFUSED, "the server asks for round %u of %u", ask->stage, s->rounds.count);
     }
     err e = picks_take(ask, s->ids, &count);
     if (e) {
         return e;
     }
-    size_t bits = count * rounds_width(&s->rounds, ask->round), tail = bits % 8;
-    memcpy(s->added, s->bits, pack_bytes(bits));
+    size_t bits = count * rounds_width(&s->rounds, ask->stage), tail = bits % 8;
+    memcpy(s->refined, s->bits, pack_bytes(bits));
     if (tail) {
-        s->added[bits / 8] &= (uint8_t)((1u << tail) - 1);
+        s->refined[bits / 8] &= (uint8_t)((1u << tail) - 1);
     }
-    Fewbit__Added added = FEWBIT__ADDED__INIT;
-    added.round = ask->round;
-    added.first = ask->first;
-    added.bits = (ProtobufCBinaryData){pack_bytes(bits), s->added};
-    tell(s, MESSAGE_ADDED, &added.base);
-    atomic_fetch_add(&s->asked, ask->live ? 0 : count);
+    Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
+    reply.stage = ask->stage;
+    reply.first = ask->first;
+    reply.bits = (ProtobufCBinaryData){pack_bytes(bits), s->refined};
+    tell(s, MESSAGE_REFINEMENT, &reply.base);
+    atomic_fetch_add(&s->asked, ask->on_demand ? 0 : count);
     return ERR_OK;
 }
 
-static void on_settled(synthetic_node *s, const Fewbit__Settled *settled) {
-    uint64_t most = s->sent - s->settled; /* untrusted */
-    s->settled += settled->samples < most ? settled->samples : most;
+static void on_ack(synthetic_node *s, const Fewbit__Ack *ack) {
+    uint64_t most = s->sent - s->acked; /* untrusted */
+    s->acked += ack->samples < most ? ack->samples : most;
 }
 
 static void on_prepare(synthetic_node *s, const Fewbit__Prepare *p) {
@@ -186,10 +186,10 @@ static err take(synthetic_node *s, const message *m) {
     case MESSAGE_REQUEST:
         on_request(s, m->body.request);
         return ERR_OK;
-    case MESSAGE_ASK:
-        return on_ask(s, m->body.ask);
-    case MESSAGE_SETTLED:
-        on_settled(s, m->body.settled);
+    case MESSAGE_REFINE_REQUEST:
+        return on_refine_request(s, m->body.refine_request);
+    case MESSAGE_ACK:
+        on_ack(s, m->body.ack);
         return ERR_OK;
     case MESSAGE_PREPARE:
         on_prepare(s, m->body.prepare);
@@ -277,7 +277,7 @@ static void send_frame(synthetic_node *s, uint64_t samples) {
 
 static bool has_room(const synthetic_node *s) {
     return !s->is_held && link_backlog(s->link) < LINK_BACKLOG_HIGH &&
-           (!is_by_round(s) || s->sent <= s->settled + MESSAGE_UNSETTLED_MAX - FRAME_SAMPLES);
+           (!is_by_round(s) || s->sent <= s->acked + MESSAGE_UNACKED_MAX - FRAME_SAMPLES);
 }
 
 void synthetic_node_push(synthetic_node *s, uint64_t due) {
@@ -295,7 +295,7 @@ size_t synthetic_node_backlog(const synthetic_node *s) {
 }
 
 bool synthetic_node_is_settled(const synthetic_node *s) {
-    return !is_by_round(s) || s->settled >= s->sent;
+    return !is_by_round(s) || s->acked >= s->sent;
 }
 
 uint64_t synthetic_node_sent(const synthetic_node *s) {

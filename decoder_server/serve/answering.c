@@ -59,7 +59,7 @@ static void take_part_again(desk *d, uint32_t portion) {
 /* Whether a round of bits is overdue. */
 static bool owes_added(const desk *d, uint32_t portion) {
     const owed_node *n = &d->owed.nodes[portion];
-    return n->types >> MESSAGE_ADDED & 1 && d->owed.now_ns - n->since_ns[MESSAGE_ADDED] > d->deadline_ns;
+    return n->types >> MESSAGE_REFINEMENT & 1 && d->owed.now_ns - n->since_ns[MESSAGE_REFINEMENT] > d->deadline_ns;
 }
 
 bool answering_take(desk *d, uint32_t portion, uint64_t id, bool *is_probe, uint64_t now_ns) {

@@ -1,8 +1,8 @@
 /* Answering: which nodes answer what they are asked in time, of those that are ready.
  *
- * One that lets a request's deadline pass, or owes an Added for as long, is silent: nobody waits for it any more. It
- * gets a Request of its own now and then, a probe, and takes part again once it answers one in time; where it soon goes
- * silent again, after longer and longer. One that owes any answer for longer than --answer-timeout is dropped. */
+ * One that lets a request's deadline pass, or owes a Refinement for as long, is silent: nobody waits for it any more.
+ * It gets a Request of its own now and then, a probe, and takes part again once it answers one in time; where it soon
+ * goes silent again, after longer and longer. One that owes any answer for longer than --answer-timeout is dropped. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ANSWERING_H
 #define FEWBIT_DECODER_SERVER_SERVE_ANSWERING_H
 

@@ -36,15 +36,15 @@ bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool 
 static void note(desk *d, uint32_t k, const ask_note *n) {
     asks *a = &d->asks[k];
     a->notes[a->end++ % ASKS_MAX] = *n;
-    owed_begin(&d->owed, k, MESSAGE_ADDED);
+    owed_begin(&d->owed, k, MESSAGE_REFINEMENT);
 }
 
 /* One frame to one node, of `count` samples that fit in it. */
 static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t round, bool live) {
-    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     ask.model = d->numbers[d->due_model];
-    ask.round = round;
-    ask.live = live;
+    ask.stage = round;
+    ask.on_demand = live;
     picks_put(&d->picks, ids, count, &ask);
     for (size_t i = 0; i < count; i++) {
         const ask_note n = {ids[i], (uint8_t)round, d->due_model, live, i + 1 == count};
@@ -53,7 +53,7 @@ static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uin
     if (live) {
         d->requests[ids[0] % LIVE_CAPACITY].frame_bytes[METER_OUT] += (uint32_t)message_frame_size(&ask.base);
     }
-    d->host.tell(d->host.context, k, MESSAGE_ASK, &ask.base);
+    d->host.tell(d->host.context, k, MESSAGE_REFINE_REQUEST, &ask.base);
 }
 
 /* Those of the held samples that this node is asked this round of. */
@@ -91,21 +91,21 @@ static uint32_t front(const asks *a) {
 }
 
 /* Whether an answer, untrusted, is one to the oldest frame. */
-static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Added *added) {
-    if (asked == 0 || added->n_gone > asked) {
+static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Refinement *reply) {
+    if (asked == 0 || reply->n_gone > asked) {
         return false;
     }
     const ask_note *first = &a->notes[a->begin % ASKS_MAX];
-    if (added->round != first->round || added->first != first->id) {
+    if (reply->stage != first->round || reply->first != first->id) {
         return false;
     }
-    for (size_t i = 0; i < added->n_gone; i++) {
-        if (added->gone[i] >= asked || (i > 0 && added->gone[i] <= added->gone[i - 1])) {
+    for (size_t i = 0; i < reply->n_gone; i++) {
+        if (reply->gone[i] >= asked || (i > 0 && reply->gone[i] <= reply->gone[i - 1])) {
             return false;
         }
     }
-    size_t bits = (asked - added->n_gone) * rounds_width(&d->rounds, first->round);
-    return added->bits.len == pack_bytes(bits) && pack_tail_is_clear(added->bits.data, bits);
+    size_t bits = (asked - reply->n_gone) * rounds_width(&d->rounds, first->round);
+    return reply->bits.len == pack_bytes(bits) && pack_tail_is_clear(reply->bits.data, bits);
 }
 
 /* One sample's round from a node: its bits, or that they are `gone` there. */
@@ -125,29 +125,29 @@ static void take_one(desk *d, uint32_t portion, const ask_note *n, bool gone, ui
     }
 }
 
-static void count_frame(desk *d, const ask_note *n, const Fewbit__Added *added) {
+static void count_frame(desk *d, const ask_note *n, const Fewbit__Refinement *reply) {
     live *request = &d->requests[n->id % LIVE_CAPACITY];
     if (n->live && request->id == n->id) {
-        request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&added->base);
+        request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&reply->base);
     }
 }
 
-void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t now_ns) {
+void asking_take(desk *d, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns) {
     asks *a = &d->asks[portion];
     uint32_t asked = d->rounds.count > 1 ? front(a) : 0;
-    if (!fits(d, a, asked, added)) {
+    if (!fits(d, a, asked, reply)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL,
                      "a round of bits that was not asked for or does not fit");
         return;
     }
     size_t gone = 0, at = 0;
-    owed_answered(&d->owed, portion, MESSAGE_ADDED, a->begin + asked < a->end);
+    owed_answered(&d->owed, portion, MESSAGE_REFINEMENT, a->begin + asked < a->end);
     for (uint32_t i = 0; i < asked; i++) {
         const ask_note n = a->notes[a->begin++ % ASKS_MAX];
-        count_frame(d, &n, added);
-        bool is_gone = gone < added->n_gone && added->gone[gone] == i;
+        count_frame(d, &n, reply);
+        bool is_gone = gone < reply->n_gone && reply->gone[gone] == i;
         uint32_t width = rounds_width(&d->rounds, n.round);
-        uint64_t bits = is_gone ? 0 : pack_get(added->bits.data, at * width, width);
+        uint64_t bits = is_gone ? 0 : pack_get(reply->bits.data, at * width, width);
         gone += is_gone;
         at += !is_gone;
         take_one(d, portion, &n, is_gone, bits, now_ns);
@@ -182,11 +182,11 @@ uint64_t asking_settle(desk *d, uint64_t now_ns) {
             next = due_ns < next ? due_ns : next;
             continue;
         }
-        Fewbit__Settled settled = FEWBIT__SETTLED__INIT;
+        Fewbit__Ack settled = FEWBIT__ACK__INIT;
         settled.samples = d->settled[k];
         d->settled[k] = 0;
         d->settled_ns[k] = now_ns;
-        d->host.tell(d->host.context, k, MESSAGE_SETTLED, &settled.base);
+        d->host.tell(d->host.context, k, MESSAGE_ACK, &settled.base);
     }
     return next;
 }

@@ -12,7 +12,7 @@ bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool 
 void asking_send(desk *d, const uint32_t *held, size_t count);
 
 /* A node's answer. */
-void asking_take(desk *d, uint32_t portion, const Fewbit__Added *added, uint64_t now_ns);
+void asking_take(desk *d, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns);
 
 /* A node is gone: nothing that was asked of it will come. */
 void asking_left(desk *d, uint32_t portion, uint64_t now_ns);

@@ -18,7 +18,7 @@ static void ask(desk *d, uint32_t portion) {
     prepare.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)m->commit->encoders[portion]};
     prepare.run = m->run->id;
     prepare.experiment = m->text;
-    prepare.rounds = d->rounds.count > 1 ? 1 : 0;
+    prepare.stages = d->rounds.count > 1 ? 1 : 0;
     d->change.asked[portion]++;
     d->change.is_prepared[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_PREPARE, &prepare.base);

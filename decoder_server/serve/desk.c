@@ -86,7 +86,7 @@ void desk_joined(desk *d, uint32_t portion) {
     restore.step = commit->position.step;
     restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)commit->encoders[portion]};
     restore.model = d->numbers[d->now];
-    restore.rounds = d->rounds.count > 1 ? 1 : 0;
+    restore.stages = d->rounds.count > 1 ? 1 : 0;
     d->is_here[portion] = true;
     d->is_paused[portion] = d->is_held[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
@@ -318,8 +318,8 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
     bool is_lone = m->type == MESSAGE_ANSWER;
     if (d->is_ready[portion] && (is_lone || m->type == MESSAGE_CODES)) {
         take_codes(d, portion, m->body.codes, is_lone, now_ns);
-    } else if (d->is_ready[portion] && m->type == MESSAGE_ADDED) {
-        asking_take(d, portion, m->body.added, now_ns);
+    } else if (d->is_ready[portion] && m->type == MESSAGE_REFINEMENT) {
+        asking_take(d, portion, m->body.refinement, now_ns);
     } else if (d->is_ready[portion] && m->type == MESSAGE_STREAM_END) {
         pushed_end(d, portion, now_ns);
     } else if (d->change.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {

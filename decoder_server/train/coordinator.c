@@ -471,8 +471,8 @@ void coordinator_receive(coordinator *c, uint32_t portion, const message *m) {
     case MESSAGE_CODES:
         evaluation_take_codes(c, portion, m->body.codes);
         break;
-    case MESSAGE_ADDED:
-        evaluation_take_added(c, portion, m->body.added);
+    case MESSAGE_REFINEMENT:
+        evaluation_take_refinement(c, portion, m->body.refinement);
         break;
     case MESSAGE_SAVED:
         saving_take_saved(c, portion, m->body.saved);

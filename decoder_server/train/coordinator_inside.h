@@ -104,7 +104,7 @@ void coordinator_end(coordinator *c, err outcome, const char *text);
 void evaluation_start(coordinator *c);
 void evaluation_on(coordinator *c);
 void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes);
-void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *added);
+void evaluation_take_refinement(coordinator *c, uint32_t k, const Fewbit__Refinement *reply);
 
 /* saving.c: a checkpoint of all parts, and the end of the run. What is committed is what every node has restored. */
 void saving_start(coordinator *c);

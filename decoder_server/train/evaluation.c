@@ -83,9 +83,9 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
     }
 }
 
-void evaluation_take_added(coordinator *c, uint32_t k, const Fewbit__Added *added) {
+void evaluation_take_refinement(coordinator *c, uint32_t k, const Fewbit__Refinement *reply) {
     if (c->state != EVALUATING || c->stage != REFINEMENT || c->members[k].has_answered ||
-        !refinement_eval_take_added(c->refinement, k, added)) {
+        !refinement_eval_take_added(c->refinement, k, reply)) {
         coordinator_drop_for_protocol(c, k, "sent a round of bits that was not asked for or does not fit");
         return;
     }
@@ -105,7 +105,7 @@ static void send_evaluation(coordinator *c) {
     batch.first = first_of(c, c->stage) + c->evaluated;
     batch.count = c->rows;
     if (c->stage == REFINEMENT) {
-        batch.rounds = 1;
+        batch.stages = 1;
         refinement_eval_begin(c->refinement, batch.first, c->rows);
     }
     coordinator_await_answers(c, stage_is_soft(c->stage) ? MESSAGE_ACTIVATIONS : MESSAGE_CODES);
@@ -196,11 +196,11 @@ static void go_on(coordinator *c) {
 
 /* What has come is judged; the next round of what is unsure is asked for, until nothing is. */
 static void on_round(coordinator *c, const uint8_t *truth) {
-    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     ask.model = (uint32_t)c->at.step;
     if (refinement_eval_next(c->refinement, truth, &ask)) {
-        coordinator_await_answers(c, MESSAGE_ADDED);
-        coordinator_tell_all(c, MESSAGE_ASK, &ask.base);
+        coordinator_await_answers(c, MESSAGE_REFINEMENT);
+        coordinator_tell_all(c, MESSAGE_REFINE_REQUEST, &ask.base);
     } else {
         go_on(c);
     }

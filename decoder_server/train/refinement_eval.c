@@ -115,9 +115,9 @@ bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewb
     return true;
 }
 
-bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Added *added) {
+bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added) {
     size_t bits = refinement_eval_bits(t);
-    if (t->picked == 0 || added->round != t->round || added->first != t->ids[0] || added->n_gone > 0 ||
+    if (t->picked == 0 || added->stage != t->round || added->first != t->ids[0] || added->n_gone > 0 ||
         added->bits.len != pack_bytes(bits) || !pack_tail_is_clear(added->bits.data, bits)) {
         return false;
     }
@@ -168,7 +168,7 @@ static void pick(refinement_eval *t, uint32_t round) {
 
 /* What asking for a round would cost, were every row that has had it asked for at once: a threshold alone does so,
  * while here the lower ones have asked for a part of them already. */
-static void add_round(refinement_eval *t, uint32_t round, Fewbit__Ask ask, tally *to) {
+static void add_round(refinement_eval *t, uint32_t round, Fewbit__RefineRequest ask, tally *to) {
     uint64_t ids[PICKS_MAX];
     size_t count = 0;
     for (uint32_t row = 0; row < t->rows; row++) {
@@ -179,11 +179,11 @@ static void add_round(refinement_eval *t, uint32_t round, Fewbit__Ask ask, tally
     if (count == 0) {
         return;
     }
-    ask.round = round;
+    ask.stage = round;
     picks_put(&t->picks, ids, count, &ask);
     size_t bits = count * rounds_width(&t->refinement.rounds, round);
-    Fewbit__Added added = FEWBIT__ADDED__INIT;
-    added.round = round;
+    Fewbit__Refinement added = FEWBIT__REFINEMENT__INIT;
+    added.stage = round;
     added.first = ids[0];
     added.bits.len = pack_bytes(bits);
     to->payload_bits += bits * t->refinement.portions;
@@ -192,7 +192,7 @@ static void add_round(refinement_eval *t, uint32_t round, Fewbit__Ask ask, tally
 }
 
 /* What the threshold has come to. */
-static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__Ask *ask) {
+static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__RefineRequest *ask) {
     tally *to = &t->tallies[t->at];
     for (size_t row = 0; row < t->rows; row++) {
         to->correct += t->classes[row] == labels[row];
@@ -205,13 +205,13 @@ static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__Ask 
     }
 }
 
-bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__Ask *ask) {
+bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__RefineRequest *ask) {
     judge(t);
     for (; t->at < t->count; t->at++) {
         for (uint32_t round = 1; round < t->refinement.rounds.count; round++) {
             pick(t, round);
             if (t->picked > 0) {
-                ask->round = round;
+                ask->stage = round;
                 picks_put(&t->picks, t->ids, t->picked, ask);
                 return true;
             }

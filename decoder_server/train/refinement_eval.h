@@ -33,10 +33,10 @@ bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewb
 
 /* What is to be asked of every portion next, into *ask, which borrows from the test; false: the batch is over.
  * labels [rows]. Only once all portions have answered. */
-bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__Ask *ask);
+bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__RefineRequest *ask);
 
 /* A portion's answer to it; false: it does not fit. */
-bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Added *added);
+bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added);
 
 /* A new reference: [{"sure": threshold, "accuracy": percent, "bits": payload bits a sample, "asked": share of the
  * samples that more was asked of, "bits_up": bits of the frames a sample with codes, "bits_down": of those that asked

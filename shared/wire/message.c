@@ -30,9 +30,9 @@ static const message_kind kinds[MESSAGE_TYPES] = {
     [MESSAGE_PREPARE] = {"Prepare", &fewbit__prepare__descriptor},
     [MESSAGE_PREPARED] = {"Prepared", &fewbit__prepared__descriptor},
     [MESSAGE_SWITCH] = {"Switch", &fewbit__switch__descriptor},
-    [MESSAGE_ASK] = {"Ask", &fewbit__ask__descriptor},
-    [MESSAGE_ADDED] = {"Added", &fewbit__added__descriptor},
-    [MESSAGE_SETTLED] = {"Settled", &fewbit__settled__descriptor},
+    [MESSAGE_REFINE_REQUEST] = {"RefineRequest", &fewbit__refine_request__descriptor},
+    [MESSAGE_REFINEMENT] = {"Refinement", &fewbit__refinement__descriptor},
+    [MESSAGE_ACK] = {"Ack", &fewbit__ack__descriptor},
     [MESSAGE_STREAM_END] = {"StreamEnd", &fewbit__stream_end__descriptor},
     [MESSAGE_STREAM_HOLD] = {"StreamHold", &fewbit__stream_hold__descriptor},
 };

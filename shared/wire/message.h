@@ -13,8 +13,8 @@
 enum {
     MESSAGE_PROTOCOL = 1,
     MESSAGE_NAME_MAX = 63, /* bytes of a node's name */
-    MESSAGE_UNSETTLED_MAX =
-        1 << 16 /* samples that a node has pushed and that are not settled, where bits come in rounds */
+    MESSAGE_UNACKED_MAX =
+        1 << 16 /* samples that a node has streamed and that are not acked, where its bits come in stages */
 };
 
 typedef enum message_type {
@@ -37,9 +37,9 @@ typedef enum message_type {
     MESSAGE_PREPARE,
     MESSAGE_PREPARED,
     MESSAGE_SWITCH,
-    MESSAGE_ASK,
-    MESSAGE_ADDED,
-    MESSAGE_SETTLED,
+    MESSAGE_REFINE_REQUEST,
+    MESSAGE_REFINEMENT,
+    MESSAGE_ACK,
     MESSAGE_STREAM_END,
     MESSAGE_STREAM_HOLD,
     MESSAGE_TYPES
@@ -64,9 +64,9 @@ typedef union message_body {
     const Fewbit__Prepare *prepare;
     const Fewbit__Prepared *prepared;
     const Fewbit__Switch *switch_to;
-    const Fewbit__Ask *ask;
-    const Fewbit__Added *added;
-    const Fewbit__Settled *settled;
+    const Fewbit__RefineRequest *refine_request;
+    const Fewbit__Refinement *refinement;
+    const Fewbit__Ack *ack;
     const Fewbit__StreamEnd *stream_end;
     const Fewbit__StreamHold *stream_hold;
 } message_body;

@@ -20,7 +20,7 @@ static size_t varint_bytes(uint32_t value) {
     return bytes;
 }
 
-void picks_put(picks *p, const uint64_t *ids, size_t count, Fewbit__Ask *ask) {
+void picks_put(picks *p, const uint64_t *ids, size_t count, Fewbit__RefineRequest *ask) {
     ask->first = ids[0];
     size_t skip_bytes = 0;
     for (size_t i = 1; i < count; i++) {
@@ -41,40 +41,40 @@ void picks_put(picks *p, const uint64_t *ids, size_t count, Fewbit__Ask *ask) {
     ask->map = (ProtobufCBinaryData){map_bytes, p->map};
 }
 
-static err take_skips(const Fewbit__Ask *ask, uint64_t ids[PICKS_MAX], size_t *count) {
+static err take_skips(const Fewbit__RefineRequest *ask, uint64_t ids[PICKS_MAX], size_t *count) {
     for (size_t i = 0; i < ask->n_skips; i++) {
         uint64_t step = (uint64_t)ask->skips[i] + 1, before = ids[*count - 1];
         if (*count == PICKS_MAX || before > UINT64_MAX - step) {
-            return err_fail(ERR_INPUT, "an Ask names more samples than %d, or beyond the last id", PICKS_MAX);
+            return err_fail(ERR_INPUT, "a RefineRequest names more samples than %d, or beyond the last id", PICKS_MAX);
         }
         ids[(*count)++] = before + step;
     }
     return ERR_OK;
 }
 
-static err take_map(const Fewbit__Ask *ask, uint64_t ids[PICKS_MAX], size_t *count) {
+static err take_map(const Fewbit__RefineRequest *ask, uint64_t ids[PICKS_MAX], size_t *count) {
     size_t bits = ask->map.len * 8;
     if (ask->map.len > PICKS_MAP_BYTES_MAX || ask->first > UINT64_MAX - 1 - bits ||
         (bits > 0 && ask->map.data[ask->map.len - 1] == 0)) {
-        return err_fail(ERR_INPUT, "an Ask's map is too long, or ends in nothing");
+        return err_fail(ERR_INPUT, "a RefineRequest's map is too long, or ends in nothing");
     }
     for (size_t bit = 0; bit < bits; bit++) {
         if (!(ask->map.data[bit / 8] >> bit % 8 & 1)) {
             continue;
         }
         if (*count == PICKS_MAX) {
-            return err_fail(ERR_INPUT, "an Ask names more samples than %d", PICKS_MAX);
+            return err_fail(ERR_INPUT, "a RefineRequest names more samples than %d", PICKS_MAX);
         }
         ids[(*count)++] = ask->first + 1 + bit;
     }
     return ERR_OK;
 }
 
-err picks_take(const Fewbit__Ask *ask, uint64_t ids[PICKS_MAX], size_t *count) {
+err picks_take(const Fewbit__RefineRequest *ask, uint64_t ids[PICKS_MAX], size_t *count) {
     *count = 1;
     ids[0] = ask->first;
     if (ask->n_skips > 0 && ask->map.len > 0) {
-        return err_fail(ERR_INPUT, "an Ask names its samples twice");
+        return err_fail(ERR_INPUT, "a RefineRequest names its samples twice");
     }
     return ask->n_skips > 0 ? take_skips(ask, ids, count) : take_map(ask, ids, count);
 }

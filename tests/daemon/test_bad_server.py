@@ -294,7 +294,7 @@ class Floods(BadServerCase):
             "Batch by ids": b.frame(b.BATCH, {1: 0, 2: 1, 5: 8192, 6: bytes(4 * 8192)}),
             "Batch for bits": b.frame(b.BATCH, {1: 0, 2: 2, 5: 300}), "Restore": b.frame(p.RESTORE, {1: 0, 2: 1}),
             "Save": b.frame(b.SAVE, {1: 0}), "Committed": b.frame(b.COMMITTED, {1: [1, 2]}),
-            "Ask": b.frame(b.ASK, {2: 1, 4: b"\xff" * 124}), "Gradients": b.frame(b.GRADIENTS, {2: 1, 3: bytes(256)}),
+            "RefineRequest": b.frame(b.REFINE_REQUEST, {2: 1, 4: b"\xff" * 124}), "Gradients": b.frame(b.GRADIENTS, {2: 1, 3: bytes(256)}),
             "large Gradients": b.frame(b.GRADIENTS, {2: 1, 3: bytes(4_000_000)}), "large Committed": b.frame(b.COMMITTED, {1: [1] * 4_000_000}),
             "Welcome": b.frame(p.WELCOME, {1: 1, 3: 1, 4: text}), "Ping": b.frame(p.PING, {}),
         }
@@ -302,7 +302,7 @@ class Floods(BadServerCase):
             "Request": b.frame(p.REQUEST, {1: 1, 2: bytes(196)}), "large Request": b.frame(p.REQUEST, {1: 1, 2: bytes(4_000_000)}),
             "Prepare": b.frame(p.PREPARE, {1: 9, 2: step + 1, 4: ("fixed", run), 5: text}),
             "Prepare and back": b.frame(p.PREPARE, {1: 9, 2: step, 4: ("fixed", run), 5: text}) + b.frame(p.SWITCH, {1: step % 2**32}),
-            "Switch": b.frame(p.SWITCH, {1: step % 2**32}), "Settled": b.frame(b.SETTLED, {1: 2**64 - 1}), "Begin": b.frame(p.BEGIN, {}),
+            "Switch": b.frame(p.SWITCH, {1: step % 2**32}), "Ack": b.frame(b.ACK, {1: 2**64 - 1}), "Begin": b.frame(p.BEGIN, {}),
             "Restore": b.frame(p.RESTORE, {1: step}), "Refusal": b.frame(p.REFUSAL, {1: 7, 2: b"x" * 4_000_000}),
         }
         for mode, messages in ((b.TRAIN, train), (b.SERVE, serve)):

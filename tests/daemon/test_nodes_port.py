@@ -24,7 +24,7 @@ from certificates import Authority
 from fleet import PORTIONS, events, read_json, wait_until, weights
 from serving import HandNode, call, health, metrics
 
-ACTIVATIONS, SAVED, ADDED = 7, 11, 21
+ACTIVATIONS, SAVED, REFINEMENT = 7, 11, 21
 TRAIN, SOFT = 0, 1
 ROUNDS = {"encoder__rounds": "[1, 3]", "loss__rounds": "[1, 2]"}
 
@@ -117,11 +117,11 @@ def due_in_training(kind, fields):
     """Which of the answers that are owed in a training this is; None: none."""
     if kind == ACTIVATIONS:
         return "Activations of a training batch" if fields.get(2, TRAIN) == TRAIN else "Activations of an evaluation"
-    return {plain_node.READY: "Ready", plain_node.CODES: "Codes", ADDED: "Added", SAVED: "Saved"}.get(kind)
+    return {plain_node.READY: "Ready", plain_node.CODES: "Codes", REFINEMENT: "Refinement", SAVED: "Saved"}.get(kind)
 
 
 class OwedInTraining(TrainingCase):
-    ANSWERS = ("Saved", "Ready", "Activations of a training batch", "Activations of an evaluation", "Codes", "Added")
+    ANSWERS = ("Saved", "Ready", "Activations of a training batch", "Activations of an evaluation", "Codes", "Refinement")
 
     def test_each_withheld_answer_costs_the_node_its_link_and_no_bit(self):
         """On its first connection each answer comes late, but in time, up to Saved, which never comes; on each further one
@@ -148,7 +148,7 @@ class OwedInTraining(TrainingCase):
         said = re.findall(r"warn  portion 2 \(node-2\): its (\w+) has not come within 1 s \(--answer-timeout\)", server.said)
         self.assertEqual(said, [due.split()[0] for due in self.ANSWERS])
         self.assertEqual(late, set(self.ANSWERS[1:]))
-        self.assertIn("the server says: its Added has not come within 1 s", self.nodes[2].said)
+        self.assertIn("the server says: its Refinement has not come within 1 s", self.nodes[2].said)
         self.assertNotRegex(server.said, r"portion [013] .*has not come")
 
 
@@ -377,7 +377,7 @@ class Amplified(serving.ServingCase):
         self.assert_bounded(server, join, lambda: self.results_path.stat().st_size, (
             (REFUSAL, {1: 1}), (REFUSAL, {1: 5, 2: b"x" * 900}), (plain_node.ANSWER, {1: model, 2: 5, 4: b"\x05"}),
             (plain_node.CODES, {1: model, 2: 1 << 40, 4: b"\x05"}), (plain_node.PREPARED, {1: 1, 3: b"e" * 5000}),
-            (ADDED, {1: 1, 3: b"\1"}), (SAVED, {1: 1, 3: b"e" * 5000}), (ACTIVATIONS, {1: 1}), (99, b"x" * 5000)))
+            (REFINEMENT, {1: 1, 3: b"\1"}), (SAVED, {1: 1, 3: b"e" * 5000}), (ACTIVATIONS, {1: 1}), (99, b"x" * 5000)))
         self.wait_ready(server, 3)
         node = HandNode(server, self.made, 3).join()
         node.receive(plain_node.BEGIN)

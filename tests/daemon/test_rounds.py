@@ -7,7 +7,7 @@ import unittest
 import fleet
 import plain_node
 
-ASK = 20
+REFINE_REQUEST = 20
 SURE = [0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.1]
 
 
@@ -81,7 +81,7 @@ class Rounds(fleet.FleetCase):
         self.assertGreater(report["asked"], 0)
 
     def test_a_node_that_dies_between_the_rounds_costs_bits_not_the_sample(self):
-        """Portion 3 is spoken for by a node of ours that answers the first round, and closes at the Ask for more."""
+        """Portion 3 is spoken for by a node of ours that answers the first round, and closes at the request for more."""
         results = self.folder / "results.jsonl"
         serving = self.fleet.serve(self.local, "--sure", 1, "--results", results)
         for k in range(3):
@@ -91,7 +91,7 @@ class Rounds(fleet.FleetCase):
             model = self.ready(stream)
             self.until(stream, plain_node.BEGIN)
             plain_node.send(stream, plain_node.CODES, {1: model, 2: 0, 3: 299, 4: bytes((300 + 7) // 8)})
-            self.until(stream, ASK)
+            self.until(stream, REFINE_REQUEST)
         lines = fleet.wait_until(lambda: len(self.lines(results)) == 300 and self.lines(results), "all results",
                                  explain=self.fleet.explain)
         self.assertTrue(all(line["degraded"] for line in lines))
@@ -113,7 +113,7 @@ class Rounds(fleet.FleetCase):
                            {"Content-Type": "application/octet-stream"})
             asked = self.until(stream, plain_node.REQUEST)
             plain_node.send(stream, plain_node.ANSWER, {1: model, 2: asked.get(1, 0), 4: b"\1"})
-            self.until(stream, ASK)
+            self.until(stream, REFINE_REQUEST)
         answer = client.getresponse()
         answer, status = json.load(answer), answer.status
         self.assertEqual((status, answer["degraded"], answer["rounds"]), (200, True, 2), answer)
@@ -146,10 +146,10 @@ class Rounds(fleet.FleetCase):
     def test_bad_answers_to_an_ask_are_refused(self):
         """A round nobody asked for, and one that does not fit, end the connection; the server goes on."""
         serving = self.fleet.serve(self.local, "--sure", 1)
-        for added in ({1: 1, 2: 0, 3: b"\x07"}, {1: 9, 2: 1 << 60, 3: bytes(200)}, {1: 1, 2: 0, 4: bytes(range(100))}):
+        for refinement in ({1: 1, 2: 0, 3: b"\x07"}, {1: 9, 2: 1 << 60, 3: bytes(200)}, {1: 1, 2: 0, 4: bytes(range(100))}):
             with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
                 self.ready(stream)
-                plain_node.send(stream, 21, added)
+                plain_node.send(stream, 21, refinement)
                 self.assertEqual(self.until(stream, plain_node.REFUSAL)[1], 6)
         self.assertTrue(serving.is_running())
 

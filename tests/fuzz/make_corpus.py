@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Frame types and enumerations of proto/fewbit.proto.
 (HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
- ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, ASK, ADDED, SETTLED, STREAM_END, STREAM_HOLD) = range(1, 25)
+ ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, REFINE_REQUEST, REFINEMENT, ACK, STREAM_END, STREAM_HOLD) = range(1, 25)
 TRAIN, SERVE = 1, 2
 PHASE_TRAIN, PHASE_SOFT, PHASE_HARD = 0, 1, 2
 
@@ -201,11 +201,11 @@ def messages_seeds():
         "prepared": (PREPARED, message((1, 13), (2, 1 << 40))),
         "prepared-not": (PREPARED, message((1, 13), (3, "no such file"))),
         "switch": (SWITCH, message((1, 13), (2, 1 << 40))),
-        "ask-map": (ASK, message((1, 13), (2, 1), (3, 7), (4, b"\x05\x80"))),
-        "ask-skips": (ASK, message((1, 13), (2, 1), (3, 7), (5, b"\x00\x81\x01\x02"), (6, 1))),
-        "ask-both": (ASK, message((1, 13), (2, 1), (3, 7), (4, b"\x01"), (5, b"\x00"))),
-        "added": (ADDED, message((1, 1), (2, 7), (3, b"\xb3\x0f"), (4, b"\x01\x03"))),
-        "settled": (SETTLED, message((1, 4096))),
+        "refine-request-map": (REFINE_REQUEST, message((1, 13), (2, 1), (3, 7), (4, b"\x05\x80"))),
+        "refine-request-skips": (REFINE_REQUEST, message((1, 13), (2, 1), (3, 7), (5, b"\x00\x81\x01\x02"), (6, 1))),
+        "refine-request-both": (REFINE_REQUEST, message((1, 13), (2, 1), (3, 7), (4, b"\x01"), (5, b"\x00"))),
+        "refinement": (REFINEMENT, message((1, 1), (2, 7), (3, b"\xb3\x0f"), (4, b"\x01\x03"))),
+        "ack": (ACK, message((1, 4096))),
     }
     bad = {
         "unknown-type": (20, b""),
@@ -465,9 +465,9 @@ def server_rounds_seeds():
     push = lambda k, first, n, model=2: record(k, CODES, codes(model, first, n, b"\x00" * ((n + 7) // 8)))
     answer = lambda k, n, model=2: record(k, ANSWER, codes(model, n, 1, b"\x01"))
 
-    def added(k, first, n, gone=(), number=1):
+    def refinement(k, first, n, gone=(), number=1):
         left = n - len(gone)
-        return record(k, ADDED, message((1, number), (2, first), (3, b"\x00" * ((3 * left + 7) // 8)),
+        return record(k, REFINEMENT, message((1, number), (2, first), (3, b"\x00" * ((3 * left + 7) // 8)),
                                         *([(4, packed(*gone))] if gone else [])))
 
     request = record(asked, PING, bytes(range(200)))
@@ -477,28 +477,28 @@ def server_rounds_seeds():
     first = both + push(0, 0, 3) + push(1, 0, 3)
     live = both + request + answer(0, 0) + answer(1, 0)
     return {
-        "both-rounds": first + added(0, 0, 3) + added(1, 0, 3),
-        "many": both + push(0, 0, 1200) + push(1, 0, 1200) + added(0, 0, 1000) + added(1, 0, 1000) + added(1, 1000, 200)
-        + added(0, 1000, 200),
-        "live": live + added(1, 0, 1) + added(0, 0, 1),
-        "live-and-pushed": live + push(0, 0, 2) + push(1, 0, 2) + added(0, 0, 1) + added(0, 0, 2) + added(1, 0, 1)
-        + added(1, 0, 2),
-        "gone": first + added(0, 0, 3, (0, 2)) + added(1, 0, 3, (0, 1, 2)),
-        "gone-twice": first + added(0, 0, 3, (1, 1)),
-        "gone-beyond": first + added(0, 0, 3, (3,)),
-        "too-few-bits": first + added(0, 0, 2) + added(1, 0, 3),
-        "another-round": first + added(0, 0, 3, number=2),
-        "another-first": first + added(0, 1, 3),
-        "unasked": both + added(0, 0, 1),
-        "twice": first + added(0, 0, 3) * 2,
-        "late": first + added(0, 0, 3) + wait + added(1, 0, 3),
+        "both-rounds": first + refinement(0, 0, 3) + refinement(1, 0, 3),
+        "many": both + push(0, 0, 1200) + push(1, 0, 1200) + refinement(0, 0, 1000) + refinement(1, 0, 1000) + refinement(1, 1000, 200)
+        + refinement(0, 1000, 200),
+        "live": live + refinement(1, 0, 1) + refinement(0, 0, 1),
+        "live-and-pushed": live + push(0, 0, 2) + push(1, 0, 2) + refinement(0, 0, 1) + refinement(0, 0, 2) + refinement(1, 0, 1)
+        + refinement(1, 0, 2),
+        "gone": first + refinement(0, 0, 3, (0, 2)) + refinement(1, 0, 3, (0, 1, 2)),
+        "gone-twice": first + refinement(0, 0, 3, (1, 1)),
+        "gone-beyond": first + refinement(0, 0, 3, (3,)),
+        "too-few-bits": first + refinement(0, 0, 2) + refinement(1, 0, 3),
+        "another-round": first + refinement(0, 0, 3, number=2),
+        "another-first": first + refinement(0, 1, 3),
+        "unasked": both + refinement(0, 0, 1),
+        "twice": first + refinement(0, 0, 3) * 2,
+        "late": first + refinement(0, 0, 3) + wait + refinement(1, 0, 3),
         "never": first + wait,
-        "node-lost": first + record(down | 1) + added(0, 0, 3) + node(1) + push(1, 3, 2) + push(0, 3, 2) + added(1, 3, 2),
-        "request-node-lost": live + added(0, 0, 1) + record(down | 1),
-        "one-portion": node(0) + request + answer(0, 0) + added(0, 0, 1),
-        "changes": first + change + prepared(0, 3, 3) + prepared(1, 3, 3) + added(0, 0, 3) + push(0, 3, 1, 3) + added(1, 0, 3)
-        + push(1, 3, 1, 3) + added(0, 3, 1) + added(1, 3, 1),
-        "stops": first + record(stops) + added(0, 0, 3) + wait,
+        "node-lost": first + record(down | 1) + refinement(0, 0, 3) + node(1) + push(1, 3, 2) + push(0, 3, 2) + refinement(1, 3, 2),
+        "request-node-lost": live + refinement(0, 0, 1) + record(down | 1),
+        "one-portion": node(0) + request + answer(0, 0) + refinement(0, 0, 1),
+        "changes": first + change + prepared(0, 3, 3) + prepared(1, 3, 3) + refinement(0, 0, 3) + push(0, 3, 1, 3) + refinement(1, 0, 3)
+        + push(1, 3, 1, 3) + refinement(0, 3, 1) + refinement(1, 3, 1),
+        "stops": first + record(stops) + refinement(0, 0, 3) + wait,
         "all-bits-at-once": both + record(0, CODES, codes(2, 0, 3)),
     }
 

@@ -102,8 +102,8 @@ static inline void on_tell(void *context, uint32_t portion, message_type type, c
         t->holds[what.stream_hold->held]++;
         t->is_held[portion] = what.stream_hold->held;
         t->is_outside[portion] = what.stream_hold->outside;
-    } else if (type == MESSAGE_SETTLED) {
-        t->settled[portion] += what.settled->samples;
+    } else if (type == MESSAGE_ACK) {
+        t->settled[portion] += what.ack->samples;
     }
     assert_true(bytes.len <= sizeof one->bytes);
     one->length = bytes.len;

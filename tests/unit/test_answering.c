@@ -199,11 +199,11 @@ static void owe_added(table *t, uint32_t portion, uint64_t now_ns) {
     desk_settle(t->desk, now_ns);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         const uint8_t bits = 5;
-        Fewbit__Added added = FEWBIT__ADDED__INIT;
-        added.round = 1;
-        added.first = id;
-        added.bits = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t)&bits};
-        const message m = {MESSAGE_ADDED, {.added = &added}};
+        Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
+        reply.stage = 1;
+        reply.first = id;
+        reply.bits = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t)&bits};
+        const message m = {MESSAGE_REFINEMENT, {.refinement = &reply}};
         if (k != portion) {
             desk_receive(t->desk, k, &m, now_ns);
         }
@@ -255,7 +255,7 @@ static void who_owes_a_round_for_too_long_is_left_out_and_dropped(void **state) 
         desk_settle(t->desk, now_ns);
         owe_added(t, portion, now_ns);
         assert_int_equal(node_of(t, portion)->is_ready, true);
-        assert_string_equal(node_of(t, portion)->owes, "Added");
+        assert_string_equal(node_of(t, portion)->owes, "Refinement");
         pass(t, &now_ns, deadline_ns + 2 * tick_ns);
         assert_int_equal(t->answers, 1);
         assert_true(node_of(t, portion)->is_silent);

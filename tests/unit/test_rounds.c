@@ -1,5 +1,5 @@
-/* Bits in rounds: how an Ask names samples, what a node keeps and answers, what the head sees, and its gradient; what a
- * test takes. */
+/* Bits in rounds: how a RefineRequest names samples, what a node keeps and answers, what the head sees, and its
+ * gradient; what a test takes. */
 #include "bits/decision.h"
 #include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/refinement_eval.h"
@@ -20,7 +20,7 @@ static void assert_comes_back(const uint64_t *ids, size_t count, bool as_map) {
     static picks p;
     uint64_t back[PICKS_MAX];
     size_t got;
-    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     assert_int_equal(picks_fit(ids, count), count);
     picks_put(&p, ids, count, &ask);
     assert_int_equal(ask.map.len > 0, as_map);
@@ -49,7 +49,7 @@ static void bad_picks_are_refused(void **state) {
     uint64_t ids[PICKS_MAX];
     size_t count;
     memset(long_map, 255, sizeof long_map);
-    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     ask.n_skips = PICKS_MAX;
     ask.skips = many;
     assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* one too many */
@@ -76,36 +76,36 @@ static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
     assert_int_equal(held_new(&h), ERR_OK);
     held_put(h, false, 10, 3, 1, 0x2d); /* 101101: the first two bits, 01, were sent */
     held_put(h, false, 12, 3, 1, 0x3f);
-    Fewbit__Ask ask = FEWBIT__ASK__INIT;
-    Fewbit__Added added = FEWBIT__ADDED__INIT;
+    Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
+    Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
     ask.model = 3;
-    ask.round = 1;
+    ask.stage = 1;
     ask.first = 10;
     ask.n_skips = 2;
     ask.skips = skips;
-    assert_int_equal(held_answer(h, &ask, &two, &added), ERR_OK);
-    assert_int_equal(added.n_gone, 1);
-    assert_int_equal(added.gone[0], 1);
-    assert_int_equal(added.bits.len, 1);
-    assert_int_equal(added.bits.data[0], 0xb | 0xf << 4);
-    added = (Fewbit__Added)FEWBIT__ADDED__INIT;
-    assert_int_equal(held_answer(h, &ask, &two, &added), ERR_OK); /* every round once */
-    assert_int_equal(added.n_gone, 3);
+    assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_OK);
+    assert_int_equal(reply.n_gone, 1);
+    assert_int_equal(reply.gone[0], 1);
+    assert_int_equal(reply.bits.len, 1);
+    assert_int_equal(reply.bits.data[0], 0xb | 0xf << 4);
+    reply = (Fewbit__Refinement)FEWBIT__REFINEMENT__INIT;
+    assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_OK); /* every round once */
+    assert_int_equal(reply.n_gone, 3);
     for (uint32_t round = 0; round < 4; round += 2) {
-        ask.round = round;
-        assert_int_equal(held_answer(h, &ask, &two, &added), ERR_INPUT);
+        ask.stage = round;
+        assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_INPUT);
     }
     const rounds three = {3, {2, 4, 6}};
     held_put(h, false, 10, 3, 1, 0x2d);
     held_put(h, false, 12, 3, 1, 0x3f);
-    added = (Fewbit__Added)FEWBIT__ADDED__INIT;
-    assert_int_equal(held_answer(h, &ask, &three, &added), ERR_OK); /* round 2: of the samples before a restart */
-    assert_int_equal(added.n_gone, 3);
-    assert_int_equal(added.bits.len, 0);
+    reply = (Fewbit__Refinement)FEWBIT__REFINEMENT__INIT;
+    assert_int_equal(held_answer(h, &ask, &three, &reply), ERR_OK); /* round 2: of the samples before a restart */
+    assert_int_equal(reply.n_gone, 3);
+    assert_int_equal(reply.bits.len, 0);
     held_put(h, false, 10, 3, 2, 0x2d);
     held_put(h, false, 12, 3, 2, 0x3f);
-    ask.round = 1;
-    assert_int_equal(held_answer(h, &ask, &three, &added), ERR_INPUT); /* it was sent already */
+    ask.stage = 1;
+    assert_int_equal(held_answer(h, &ask, &three, &reply), ERR_INPUT); /* it was sent already */
     held_free(h);
 }
 
@@ -151,22 +151,22 @@ static void a_test_takes_what_is_due_alone(void **state) {
     refinement_eval_start(t);
     refinement_eval_begin(t, 7, ROWS);
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
-    Fewbit__Added added = FEWBIT__ADDED__INIT;
-    Fewbit__Ask ask = FEWBIT__ASK__INIT;
+    Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
+    Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     codes.more = ROWS - 1;
     codes.bits = (ProtobufCBinaryData){sizeof first, first};
-    added.round = 1;
-    added.first = 7;
-    added.bits = (ProtobufCBinaryData){sizeof second, second};
-    assert_false(refinement_eval_take_added(t, 0, &added));
+    reply.stage = 1;
+    reply.first = 7;
+    reply.bits = (ProtobufCBinaryData){sizeof second, second};
+    assert_false(refinement_eval_take_added(t, 0, &reply));
     assert_int_equal(refinement_eval_bits(t), ROWS * 1);
     assert_true(refinement_eval_take_codes(t, 0, &codes) && refinement_eval_take_codes(t, 1, &codes));
     assert_true(refinement_eval_next(t, labels, &ask));
     assert_int_equal(refinement_eval_bits(t), ROWS * 2);
     assert_false(refinement_eval_take_codes(t, 0, &codes));
-    assert_true(refinement_eval_take_added(t, 0, &added));
+    assert_true(refinement_eval_take_added(t, 0, &reply));
     assert_false(refinement_eval_take_codes(t, 1, &codes));
-    assert_true(refinement_eval_take_added(t, 1, &added));
+    assert_true(refinement_eval_take_added(t, 1, &reply));
     assert_false(refinement_eval_next(t, labels, &ask));
     json_t *table = refinement_eval_json(t);
     assert_true(json_number_value(json_object_get(json_array_get(table, 0), "bits")) == 6);

@@ -39,9 +39,9 @@ static const ProtobufCMessageDescriptor *const descriptors[MESSAGE_TYPES] = {
     [MESSAGE_PREPARE] = &fewbit__prepare__descriptor,
     [MESSAGE_PREPARED] = &fewbit__prepared__descriptor,
     [MESSAGE_SWITCH] = &fewbit__switch__descriptor,
-    [MESSAGE_ASK] = &fewbit__ask__descriptor,
-    [MESSAGE_ADDED] = &fewbit__added__descriptor,
-    [MESSAGE_SETTLED] = &fewbit__settled__descriptor,
+    [MESSAGE_REFINE_REQUEST] = &fewbit__refine_request__descriptor,
+    [MESSAGE_REFINEMENT] = &fewbit__refinement__descriptor,
+    [MESSAGE_ACK] = &fewbit__ack__descriptor,
     [MESSAGE_STREAM_END] = &fewbit__stream_end__descriptor,
     [MESSAGE_STREAM_HOLD] = &fewbit__stream_hold__descriptor,
 };
