@@ -112,7 +112,7 @@ $(BUILD)/%.o: %.c | $(BUILD)/gen/fewbit.pb-c.h
 	@mkdir -p $(@D)
 	$(call short,CC)$(COMPILE) -c $< -o $@
 
-$(BUILD)/decoder_server/http/page.o: decoder_server/http/page/index.html
+$(BUILD)/decoder_server/http/ui.o: decoder_server/http/ui/index.html
 
 $(BUILD)/libfewbit.a: $(SHARED)
 	@rm -f $@

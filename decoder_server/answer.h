@@ -11,7 +11,7 @@
 typedef enum answer_outcome {
     ANSWER_CLASSIFIED,
     ANSWER_NO_NODES, /* no node is ready */
-    ANSWER_NO_CODES, /* the deadline passed and no node had answered */
+    ANSWER_TIMEOUT,  /* the deadline passed and no node had answered */
     ANSWER_BUSY,     /* too many samples wait */
     ANSWER_STOPPING, /* the server is stopping */
 } answer_outcome;

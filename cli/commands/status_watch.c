@@ -81,7 +81,7 @@ static void count(status_watch *w, const json_t *nodes) {
     t->answered = metric(w, "fewbit_classifications_total{outcome=\"classified\"}");
     t->degraded = metric(w, "fewbit_classifications_total{outcome=\"degraded\"}");
     t->failed = metric(w, "fewbit_classifications_total{outcome=\"no_nodes\"}") +
-                metric(w, "fewbit_classifications_total{outcome=\"no_codes\"}") +
+                metric(w, "fewbit_classifications_total{outcome=\"timeout\"}") +
                 metric(w, "fewbit_classifications_total{outcome=\"busy\"}");
     t->pushed = metric(w, "fewbit_samples_complete_total{source=\"push\"}") +
                 metric(w, "fewbit_deadline_misses_total{source=\"push\"}");

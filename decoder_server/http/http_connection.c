@@ -1,6 +1,6 @@
 #include "decoder_server/http/http_connection.h"
 
-#include "decoder_server/http/output.h"
+#include "decoder_server/http/http_output.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ typedef struct connection {
     struct connection *next, *before;
     struct connection *queue_next; /* of those that rest, or have more for the next turn */
     uv_tcp_t tcp;
-    output output;
+    http_output output;
     phase phase;
     uint64_t until_ms;         /* when what is expected of it must be there; 0: nothing is */
     bool has_request;          /* begun, and not ended */
@@ -46,7 +46,7 @@ typedef struct connection {
     size_t head_end;
     uint64_t droppable; /* of what is read for nothing */
     size_t claimed;     /* http_claim */
-    char head[ANSWER_HEAD_MAX];
+    char head[RESPONSE_HEAD_MAX];
     char buffer[BUFFER_BYTES];
 } connection;
 
@@ -164,9 +164,9 @@ static void on_sent(void *context, int status) {
     }
 }
 
-/* Whether all of it is with the kernel. `spare`: as with output_send. */
+/* Whether all of it is with the kernel. `spare`: as with http_output_send. */
 static bool send_parts(connection *c, uv_buf_t *parts, unsigned count, char *spare) {
-    if (!output_send(&c->output, parts, count, spare)) {
+    if (!http_output_send(&c->output, parts, count, spare)) {
         close_connection(c);
         return false;
     }
@@ -175,9 +175,9 @@ static bool send_parts(connection *c, uv_buf_t *parts, unsigned count, char *spa
 }
 
 /* The answer's head to c->head; how long it is. */
-static size_t write_head(connection *c, const http_answer *a, bool is_stream) {
+static size_t write_head(connection *c, const http_response *a, bool is_stream) {
     bool is_old = c->request.head.minor == 0 && c->request.head.method.at != NULL;
-    const answer_head head = {
+    const response_head head = {
         .status = a->status,
         .fields = a->fields,
         .field_count = a->field_count,
@@ -188,10 +188,10 @@ static size_t write_head(connection *c, const http_answer *a, bool is_stream) {
                       : is_old   ? "keep-alive"
                                  : NULL,
     };
-    return answer_head_write(c->head, &head, answer_date_now(&c->of->date));
+    return response_head_write(c->head, &head, http_date_now(&c->of->date));
 }
 
-void http_reply(http_request *r, const http_answer *a) {
+void http_reply(http_request *r, const http_response *a) {
     connection *c = connection_of(r);
     if (c->phase == PHASE_CLOSED || c->is_answered) {
         return;
@@ -201,14 +201,14 @@ void http_reply(http_request *r, const http_answer *a) {
     c->is_last = c->is_last || c->of->is_closing;
     uv_buf_t parts[2] = {uv_buf_init(c->head, (unsigned)write_head(c, a, false)),
                          uv_buf_init((char *)(uintptr_t)a->body, (unsigned)a->length)};
-    bool has_body = a->length > 0 && answer_has_body(a->status) && !span_equals(r->head.method, "HEAD");
+    bool has_body = a->length > 0 && response_has_body(a->status) && !span_equals(r->head.method, "HEAD");
     send_parts(c, parts, has_body ? 2 : 1, NULL);
     go_on(c);
 }
 
 /* Streams. */
 
-bool http_stream_start(http_request *r, const http_answer *a, int kernel_bytes) {
+bool http_stream_start(http_request *r, const http_response *a, int kernel_bytes) {
     connection *c = connection_of(r);
     if (c->phase == PHASE_CLOSED || c->is_answered) {
         return false;
@@ -497,7 +497,7 @@ static bool is_late(connection *c, uint64_t now, uint64_t idle_ms) {
     if (c->until_ms == 0 || now <= c->until_ms || c->phase == PHASE_CLOSED) {
         return false;
     }
-    if (output_has_moved(&c->output)) {
+    if (http_output_has_moved(&c->output)) {
         c->until_ms = now + HTTP_STALLED_MS;
         return false;
     }
@@ -540,8 +540,8 @@ void http_connections_add(http_connections *s, int socket) {
     }
     c->of = s;
     c->tcp.data = c;
-    c->output = (output){.tcp = &c->tcp, .done = on_sent, .context = c};
-    output_start(&c->output);
+    c->output = (http_output){.tcp = &c->tcp, .done = on_sent, .context = c};
+    http_output_start(&c->output);
     c->next = s->first;
     if (c->next) {
         c->next->before = c;

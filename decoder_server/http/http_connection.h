@@ -8,8 +8,8 @@
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_CONNECTION_H
 
 #include "base/err.h"
-#include "decoder_server/http/answer_head.h"
 #include "decoder_server/http/request_body.h"
+#include "decoder_server/http/response_head.h"
 
 #include <uv.h>
 
@@ -33,17 +33,17 @@ typedef struct http_request {
     void *mark; /* the host's own */
 } http_request;
 
-typedef struct http_answer {
+typedef struct http_response {
     unsigned status;
-    const answer_field *fields;
+    const http_field *fields;
     size_t field_count;
     const char *body; /* borrowed until the request's end */
     size_t length;
-} http_answer;
+} http_response;
 
 /* Every request that begins, or is refused, ends. `end` is never called while the host calls in here for another one;
  * it may be called within http_reply, after which the request is not to be touched. */
-typedef struct http_host {
+typedef struct http_handlers {
     /* The head is here. It may be answered already: its body is dropped then. */
     void (*begin)(void *context, http_request *r);
     /* All of it is here: to be answered, now or later. */
@@ -56,9 +56,9 @@ typedef struct http_host {
     /* Forget it: its answer is out, or (not is_sent) its connection has gone. */
     void (*end)(void *context, http_request *r, bool is_sent);
     void *context;
-} http_host;
+} http_handlers;
 
-void http_reply(http_request *r, const http_answer *a);
+void http_reply(http_request *r, const http_response *a);
 
 /* Ends its connection without an answer. */
 void http_drop(http_request *r);
@@ -68,7 +68,7 @@ bool http_claim(http_request *r, size_t bytes);
 
 /* Answers with a stream (a->body is not looked at), of which the kernel keeps `kernel_bytes`. False: nothing may be
  * sent until `resume`. */
-bool http_stream_start(http_request *r, const http_answer *a, int kernel_bytes);
+bool http_stream_start(http_request *r, const http_response *a, int kernel_bytes);
 
 /* Sends a piece, HTTP_PIECE_MAX at most. False: nothing more may be sent until `resume`. */
 enum { HTTP_PIECE_MAX = 8 * 1024 };
@@ -79,7 +79,7 @@ void http_stream_end(http_request *r);
 enum { HTTP_DROPPED_BYTES = 8 * 1024 };
 
 typedef struct http_connections {
-    http_host host;
+    http_handlers host;
     uv_loop_t *loop;
     uint32_t count;
     uint64_t cut; /* of a request nothing whole came in time, or its body did not end */
@@ -91,7 +91,7 @@ typedef struct http_connections {
     bool is_closing;
     void (*left)(void *context); /* a connection has gone */
     void *context;
-    answer_clock date;
+    http_clock date;
     char dropped[HTTP_DROPPED_BYTES]; /* what is read for nothing */
 } http_connections;
 

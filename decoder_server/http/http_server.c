@@ -65,7 +65,8 @@ static void on_enter(void *context, const door_caller *caller) {
     http_connections_add(&s->connections, caller->socket);
 }
 
-err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, uint16_t port, const http_host *host) {
+err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, uint16_t port,
+                    const http_handlers *host) {
     http_server *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for the HTTP side");

@@ -25,19 +25,19 @@ image_type image_type_of(const char *type) {
     return length > 0 && strncasecmp(type, "image/", strlen("image/")) == 0 ? IMAGE_PICTURE : IMAGE_OTHER;
 }
 
-typedef err decode_picture(const uint8_t *bytes, size_t length, const split *shape, picture *p);
+typedef err decode_picture(const uint8_t *bytes, size_t length, const split *shape, bitmap *p);
 
 static err read_picture(decode_picture *decode, const uint8_t *bytes, size_t length, const split *shape,
                         uint8_t *sample) {
     if (shape->channels != 1 && shape->channels != 3) {
         return err_fail(ERR_INPUT, "samples of %u channels have no PNG or JPEG form", shape->channels);
     }
-    picture p = {.orientation = PICTURE_UPRIGHT};
+    bitmap p = {.orientation = BITMAP_UPRIGHT};
     err e = decode(bytes, length, shape, &p);
     if (!e) {
-        picture_lay(&p, shape, sample);
+        bitmap_lay(&p, shape, sample);
     }
-    picture_free(&p);
+    bitmap_free(&p);
     return e;
 }
 

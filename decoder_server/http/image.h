@@ -3,7 +3,7 @@
  * Reading one takes at most some 100 ns for each of its bytes and 50 ns for each pixel of the sample (half of that was
  * measured, on the worst files of tests/), and four bytes of memory a pixel, a progressive JPEG six more.
  *
- * A PNG or JPEG is known by its first bytes, whatever its content type says; picture.h says what its pixels become. */
+ * A PNG or JPEG is known by its first bytes, whatever its content type says; bitmap.h says what its pixels become. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_H
 

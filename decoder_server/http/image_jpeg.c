@@ -98,7 +98,7 @@ static void read_segment(cursor body, uint32_t marker, outline *o) {
     } else if (marker == MARKER_APP1 && o->orientation == 0) {
         const uint8_t *mark = cursor_bytes(&body, sizeof exif);
         if (mark && memcmp(mark, exif, sizeof exif) == 0) {
-            o->orientation = picture_orientation(body.at, cursor_left(&body));
+            o->orientation = bitmap_orientation(body.at, cursor_left(&body));
         }
     }
 }
@@ -162,7 +162,7 @@ bool image_jpeg_has_frame(const uint8_t *bytes, size_t length) {
     return survey(bytes, length).frame != 0;
 }
 
-static err check(const outline *o, const split *shape, picture *p) {
+static err check(const outline *o, const split *shape, bitmap *p) {
     if (o->segments > SEGMENTS_MAX) {
         return err_fail(ERR_INPUT, "the JPEG has more than %d segments before its picture", SEGMENTS_MAX);
     }
@@ -177,13 +177,13 @@ static err check(const outline *o, const split *shape, picture *p) {
     p->width = o->width;
     p->height = o->height;
     p->channels = o->components;
-    p->orientation = o->orientation ? o->orientation : PICTURE_UPRIGHT;
-    return picture_check(p, shape);
+    p->orientation = o->orientation ? o->orientation : BITMAP_UPRIGHT;
+    return bitmap_check(p, shape);
 }
 
-static err read_rows(decoder *d, picture *p) {
+static err read_rows(decoder *d, bitmap *p) {
     struct jpeg_decompress_struct *j = &d->jpeg;
-    err e = picture_allocate(p);
+    err e = bitmap_allocate(p);
     if (e) {
         return e;
     }
@@ -197,7 +197,7 @@ static err read_rows(decoder *d, picture *p) {
     return ERR_OK;
 }
 
-static err decode(decoder *d, const uint8_t *bytes, size_t length, picture *p) {
+static err decode(decoder *d, const uint8_t *bytes, size_t length, bitmap *p) {
     struct jpeg_decompress_struct *j = &d->jpeg;
     if (setjmp(d->failed)) {
         return tell(d);
@@ -212,7 +212,7 @@ static err decode(decoder *d, const uint8_t *bytes, size_t length, picture *p) {
     return is_as_surveyed ? read_rows(d, p) : err_fail(ERR_INPUT, "the JPEG is damaged: it has two sizes");
 }
 
-err image_jpeg_decode(const uint8_t *bytes, size_t length, const split *shape, picture *p) {
+err image_jpeg_decode(const uint8_t *bytes, size_t length, const split *shape, bitmap *p) {
     outline o = survey(bytes, length);
     err e = check(&o, shape, p);
     if (e) {

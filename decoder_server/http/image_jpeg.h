@@ -2,7 +2,7 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_JPEG_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_JPEG_H
 
-#include "decoder_server/http/picture.h"
+#include "decoder_server/http/bitmap.h"
 
 #include <stdbool.h>
 
@@ -12,7 +12,7 @@ bool image_jpeg_is(const uint8_t *bytes, size_t length);
 /* Whether it has the header of a frame, of any kind. */
 bool image_jpeg_has_frame(const uint8_t *bytes, size_t length);
 
-/* A whole JPEG of the sample's size. picture_free also where this failed. */
-err image_jpeg_decode(const uint8_t *bytes, size_t length, const split *shape, picture *p);
+/* A whole JPEG of the sample's size. bitmap_free also where this failed. */
+err image_jpeg_decode(const uint8_t *bytes, size_t length, const split *shape, bitmap *p);
 
 #endif

@@ -35,7 +35,7 @@ typedef struct decoder {
     png_infop info;
     jmp_buf failed;
     char text[TEXT_MAX];
-    picture *picture;
+    bitmap *bitmap;
     err e; /* what failed is not the PNG */
     bool is_complete;
 } decoder;
@@ -81,11 +81,11 @@ static err read_header(const chunk *c, outline *o) {
 }
 
 static err look_at(const chunk *c, outline *o) {
-    bool is_needed = (c->type[0] & 0x20) == 0; /* a capital: whoever does not know it cannot show the picture */
+    bool is_needed = (c->type[0] & 0x20) == 0; /* a capital: whoever does not know it cannot show the bitmap */
     if (is_type(c, "IDAT")) {
         o->data_bytes += c->length;
     } else if (is_type(c, "eXIf") && o->orientation == 0 && crc_fits(c)) {
-        o->orientation = picture_orientation(c->data, c->length);
+        o->orientation = bitmap_orientation(c->data, c->length);
     } else if (is_needed && !is_type(c, "IHDR") && !is_type(c, "PLTE") && !is_type(c, "IEND")) {
         return err_fail(ERR_INPUT, "the PNG is of a kind that is not taken: it cannot be read without its chunk '%s'",
                         c->type);
@@ -146,8 +146,8 @@ static void on_header(png_structp png, png_infop info) {
     png_set_strip_16(png);
     png_set_interlace_handling(png);
     png_read_update_info(png, info);
-    d->picture->channels = png_get_channels(png, info);
-    d->e = picture_allocate(d->picture);
+    d->bitmap->channels = png_get_channels(png, info);
+    d->e = bitmap_allocate(d->bitmap);
     if (d->e) {
         png_error(png, "no memory");
     }
@@ -156,7 +156,7 @@ static void on_header(png_structp png, png_infop info) {
 /* `bytes` is NULL for a row that a pass leaves as it is. */
 static void on_row(png_structp png, png_bytep bytes, png_uint_32 y, int pass) {
     decoder *d = png_get_progressive_ptr(png);
-    picture *p = d->picture;
+    bitmap *p = d->bitmap;
     bool is_interlaced = png_get_interlace_type(png, d->info) != PNG_INTERLACE_NONE;
     png_progressive_combine_row(png, p->pixels + (size_t)y * p->width * p->channels, bytes);
     d->is_complete = y + 1 == p->height && pass == (is_interlaced ? PNG_INTERLACE_ADAM7_PASSES - 1 : 0);
@@ -213,7 +213,7 @@ static err open_and_decode(decoder *d, const uint8_t *bytes, size_t length, cons
     return e;
 }
 
-err image_png_decode(const uint8_t *bytes, size_t length, const split *shape, picture *p) {
+err image_png_decode(const uint8_t *bytes, size_t length, const split *shape, bitmap *p) {
     outline o = {0};
     err e = survey(bytes, length, &o);
     if (e) {
@@ -221,8 +221,8 @@ err image_png_decode(const uint8_t *bytes, size_t length, const split *shape, pi
     }
     p->width = o.width;
     p->height = o.height;
-    p->orientation = o.orientation ? o.orientation : PICTURE_UPRIGHT;
-    e = picture_check(p, shape);
+    p->orientation = o.orientation ? o.orientation : BITMAP_UPRIGHT;
+    e = bitmap_check(p, shape);
     e = e ? e : check_data(&o);
     if (e) {
         return e;
@@ -231,7 +231,7 @@ err image_png_decode(const uint8_t *bytes, size_t length, const split *shape, pi
     if (!d) {
         return err_fail(ERR_MEMORY, "no memory for an image");
     }
-    d->picture = p;
+    d->bitmap = p;
     e = open_and_decode(d, bytes, length, &o);
     free(d);
     return e;

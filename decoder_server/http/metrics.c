@@ -6,7 +6,7 @@
 static const unsigned statuses[METRICS_STATUSES] = {200, 204, 304, 400, 401, 403, 404, 405, 409, 413, 414,
                                                     415, 417, 421, 431, 500, 501, 503, 504, 505, 0};
 static const char *const outcome_names[METRICS_OUTCOMES] = {"classified", "degraded", "no_nodes",
-                                                            "no_codes",   "busy",     "bad_image"};
+                                                            "timeout",    "busy",     "bad_image"};
 static const double bounds[METRICS_BUCKETS - 1] = {0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005,
                                                    0.0075,  0.01,   0.025,   0.05,  0.1,    0.5,   2};
 static const char *const directions[2] = {"received", "sent"};
@@ -32,16 +32,16 @@ void metrics_count_time(metrics *m, double seconds) {
     m->seconds += seconds;
 }
 
-static void head(text *t, const char *name, const char *type, const char *help) {
-    text_put(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+static void head(strbuf *t, const char *name, const char *type, const char *help) {
+    strbuf_printf(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void one(text *t, const char *name, const char *type, const char *help, uint64_t value) {
+static void one(strbuf *t, const char *name, const char *type, const char *help, uint64_t value) {
     head(t, name, type, help);
-    text_put(t, "%s %" PRIu64 "\n", name, value);
+    strbuf_printf(t, "%s %" PRIu64 "\n", name, value);
 }
 
-static void write_requests(text *t, const metrics *m, const char *const *routes, uint32_t count) {
+static void write_requests(strbuf *t, const metrics *m, const char *const *routes, uint32_t count) {
     head(t, "fewbit_http_requests_total", "counter",
          "HTTP requests, by their answer's status; other: the client went before it.");
     for (uint32_t r = 0; r < count; r++) {
@@ -49,28 +49,29 @@ static void write_requests(text *t, const metrics *m, const char *const *routes,
             if (m->requests[r][s] == 0) {
                 continue;
             }
-            text_put(t, "fewbit_http_requests_total{route=\"%s\",status=\"", routes[r]);
-            text_put(t, statuses[s] ? "%u" : "other", statuses[s]);
-            text_put(t, "\"} %" PRIu64 "\n", m->requests[r][s]);
+            strbuf_printf(t, "fewbit_http_requests_total{route=\"%s\",status=\"", routes[r]);
+            strbuf_printf(t, statuses[s] ? "%u" : "other", statuses[s]);
+            strbuf_printf(t, "\"} %" PRIu64 "\n", m->requests[r][s]);
         }
     }
     head(t, "fewbit_classifications_total", "counter", "Samples asked about over HTTP, by what became of them.");
     for (uint32_t o = 0; o < METRICS_OUTCOMES; o++) {
-        text_put(t, "fewbit_classifications_total{outcome=\"%s\"} %" PRIu64 "\n", outcome_names[o], m->outcomes[o]);
+        strbuf_printf(t, "fewbit_classifications_total{outcome=\"%s\"} %" PRIu64 "\n", outcome_names[o],
+                      m->outcomes[o]);
     }
     static const char name[] = "fewbit_classification_duration_seconds";
     head(t, name, "histogram", "From a request's last byte to its answer, of answered classifications.");
     uint64_t sum = 0;
     for (uint32_t b = 0; b < METRICS_BUCKETS - 1; b++) {
         sum += m->buckets[b];
-        text_put(t, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[b], sum);
+        strbuf_printf(t, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[b], sum);
     }
     sum += m->buckets[METRICS_BUCKETS - 1];
-    text_put(t, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n", name, sum, name, m->seconds,
-             name, sum);
+    strbuf_printf(t, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n", name, sum, name,
+                  m->seconds, name, sum);
 }
 
-static void write_connections(text *t, const metrics *m, const events_counters *e) {
+static void write_connections(strbuf *t, const metrics *m, const sse_counters *e) {
     one(t, "fewbit_http_connections", "gauge", "HTTP connections open now.", m->connections_open);
     one(t, "fewbit_http_connections_total", "counter", "HTTP connections that were taken.", m->connections);
     one(t, "fewbit_http_connections_refused_total", "counter", "HTTP connections closed: there were too many.",
@@ -80,19 +81,19 @@ static void write_connections(text *t, const metrics *m, const events_counters *
         m->connections_cut);
     one(t, "fewbit_http_samples_waiting", "gauge", "Samples asked about over HTTP whose answer is to come.",
         m->waiting);
-    one(t, "fewbit_event_listeners", "gauge", "Listeners to server-sent events now.", e->listeners);
+    one(t, "fewbit_event_listeners", "gauge", "Listeners to server-sent events now.", e->subscribers);
     one(t, "fewbit_events_total", "counter", "Events made for listeners.", e->events);
     one(t, "fewbit_events_lost_total", "counter",
         "Events that a listener was too slow for, or that found no room on their way.", e->lost);
 }
 
 /* The labels of a portion's node. A label has JSON's escapes, but none for controls: a name has none. */
-static void node_labels(text *t, uint32_t k, const report_node *n) {
-    text_put(t, "portion=\"%u\",node=", k);
-    text_add_json(t, n->name);
+static void node_labels(strbuf *t, uint32_t k, const report_node *n) {
+    strbuf_printf(t, "portion=\"%u\",node=", k);
+    strbuf_add_json(t, n->name);
 }
 
-static void write_gauges(text *t, const report *r) {
+static void write_gauges(strbuf *t, const report *r) {
     one(t, "fewbit_nodes", "gauge", "Nodes that this run has, one a portion.", r->portions);
     one(t, "fewbit_nodes_ready", "gauge", "Nodes that are ready.", r->ready);
     one(t, "fewbit_links", "gauge", "Connections on the nodes' port now.", r->links);
@@ -104,18 +105,18 @@ static void write_gauges(text *t, const report *r) {
         r->refused_nodes);
     one(t, "fewbit_results_lost_total", "counter", "Results that the file of results did not take.", r->results_lost);
     head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
-    text_put(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
-    text_put(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
-    text_put(t, "fewbit_queue_bytes{queue=\"parked\"} %" PRIu64 "\n", r->parked_bytes);
+    strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
+    strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
+    strbuf_printf(t, "fewbit_queue_bytes{queue=\"parked\"} %" PRIu64 "\n", r->parked_bytes);
 }
 
-static void node_values(text *t, const report *r, const char *name, const char *type, const char *help,
+static void node_values(strbuf *t, const report *r, const char *name, const char *type, const char *help,
                         uint64_t (*value)(const report_node *n)) {
     head(t, name, type, help);
     for (uint32_t k = 0; k < r->portions; k++) {
-        text_put(t, "%s{", name);
+        strbuf_printf(t, "%s{", name);
         node_labels(t, k, &r->nodes[k]);
-        text_put(t, "} %" PRIu64 "\n", value(&r->nodes[k]));
+        strbuf_printf(t, "} %" PRIu64 "\n", value(&r->nodes[k]));
     }
 }
 
@@ -132,14 +133,14 @@ static uint64_t timeouts(const report_node *n) {
 }
 
 /* Of nodes for which `value` is not negative. */
-static void node_seconds(text *t, const report *r, const char *name, const char *help,
+static void node_seconds(strbuf *t, const report *r, const char *name, const char *help,
                          double (*value)(const report_node *n)) {
     head(t, name, "gauge", help);
     for (uint32_t k = 0; k < r->portions; k++) {
         if (value(&r->nodes[k]) >= 0) {
-            text_put(t, "%s{", name);
+            strbuf_printf(t, "%s{", name);
             node_labels(t, k, &r->nodes[k]);
-            text_put(t, "} %.3f\n", value(&r->nodes[k]));
+            strbuf_printf(t, "} %.3f\n", value(&r->nodes[k]));
         }
     }
 }
@@ -152,7 +153,7 @@ static double answered_seconds(const report_node *n) {
     return n->answered_seconds;
 }
 
-static void write_bits(text *t, uint32_t k, const report_node *n, meter_direction d) {
+static void write_bits(strbuf *t, uint32_t k, const report_node *n, meter_direction d) {
     const struct {
         const char *kind;
         uint64_t bits;
@@ -162,25 +163,25 @@ static void write_bits(text *t, uint32_t k, const report_node *n, meter_directio
         {"tcp", n->meter.tcp_bytes[d] * 8},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        text_add(t, "fewbit_node_bits_total{");
+        strbuf_add(t, "fewbit_node_bits_total{");
         node_labels(t, k, n);
-        text_put(t, ",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", directions[d], kinds[i].kind, kinds[i].bits);
+        strbuf_printf(t, ",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", directions[d], kinds[i].kind, kinds[i].bits);
     }
 }
 
-static void write_frames(text *t, uint32_t k, const report_node *n, meter_direction d) {
+static void write_frames(strbuf *t, uint32_t k, const report_node *n, meter_direction d) {
     for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
         if (n->meter.frames[d][m] == 0) {
             continue;
         }
-        text_add(t, "fewbit_node_frames_total{");
+        strbuf_add(t, "fewbit_node_frames_total{");
         node_labels(t, k, n);
-        text_put(t, ",direction=\"%s\",message=\"%s\"} %" PRIu64 "\n", directions[d], message_name(m),
-                 n->meter.frames[d][m]);
+        strbuf_printf(t, ",direction=\"%s\",message=\"%s\"} %" PRIu64 "\n", directions[d], message_name(m),
+                      n->meter.frames[d][m]);
     }
 }
 
-static void write_nodes(text *t, const report *r) {
+static void write_nodes(strbuf *t, const report *r) {
     node_values(t, r, "fewbit_node_up", "gauge", "1 where the portion's node is connected.", is_up);
     node_values(t, r, "fewbit_node_ready", "gauge", "1 where the portion's node is ready.", is_ready);
     node_values(t, r, "fewbit_node_reconnects_total", "counter", "How often the portion's node came again.",
@@ -206,14 +207,14 @@ static void write_nodes(text *t, const report *r) {
     }
 }
 
-static void coded_values(text *t, const report *r, const char *name, const char *type, const char *help,
+static void coded_values(strbuf *t, const report *r, const char *name, const char *type, const char *help,
                          const char *const kinds[2], double (*value)(const report_coding *c, int kind)) {
     head(t, name, type, help);
     for (uint32_t k = 0; k < r->portions; k++) {
         for (int kind = 0; kind < 2 && r->nodes[k].coding.frames + r->nodes[k].coding.refused > 0; kind++) {
-            text_put(t, "%s{", name);
+            strbuf_printf(t, "%s{", name);
             node_labels(t, k, &r->nodes[k]);
-            text_put(t, ",kind=\"%s\"} %.17g\n", kinds[kind], value(&r->nodes[k].coding, kind));
+            strbuf_printf(t, ",kind=\"%s\"} %.17g\n", kinds[kind], value(&r->nodes[k].coding, kind));
         }
     }
 }
@@ -231,7 +232,7 @@ static double entropy(const report_coding *c, int kind) {
 }
 
 /* Of nodes that send coded codes. */
-static void write_coding(text *t, const report *r) {
+static void write_coding(strbuf *t, const report *r) {
     static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "coded"},
                              *const entropies[2] = {"bits", "codes"};
     coded_values(t, r, "fewbit_node_coded_frames_total", "counter",
@@ -242,12 +243,12 @@ static void write_coding(text *t, const report *r) {
                  "What a code in coded frames is worth by frequency: bit by bit, and as a whole.", entropies, entropy);
 }
 
-static void by_source(text *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
+static void by_source(strbuf *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
     head(t, name, type, help);
-    text_put(t, "%s{source=\"push\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
+    strbuf_printf(t, "%s{source=\"push\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
 }
 
-static void write_tables(text *t, const report *r) {
+static void write_tables(strbuf *t, const report *r) {
     const report_table *p = &r->pushed, *l = &r->live;
     by_source(t, "fewbit_reassembly_samples", "gauge", "Samples that wait for portions now.", p->waiting, l->waiting);
     by_source(t, "fewbit_reassembly_capacity_samples", "gauge",
@@ -272,36 +273,36 @@ static void write_tables(text *t, const report *r) {
     };
     for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++) {
         static const char line[] = "fewbit_portions_ignored_total{source=\"%s\",reason=\"%s\"} %" PRIu64 "\n";
-        text_put(t, line, "push", ignored[i].reason, ignored[i].push);
-        text_put(t, line, "http", ignored[i].reason, ignored[i].http);
+        strbuf_printf(t, line, "push", ignored[i].reason, ignored[i].push);
+        strbuf_printf(t, line, "http", ignored[i].reason, ignored[i].http);
     }
     head(t, "fewbit_model_reloads_total", "counter", "Loads of a model while serving, by how they ended.");
-    text_put(t, "fewbit_model_reloads_total{outcome=\"changed\"} %" PRIu64 "\n", r->reloads.changed);
-    text_put(t, "fewbit_model_reloads_total{outcome=\"unchanged\"} %" PRIu64 "\n", r->reloads.unchanged);
-    text_put(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
+    strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"changed\"} %" PRIu64 "\n", r->reloads.changed);
+    strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"unchanged\"} %" PRIu64 "\n", r->reloads.unchanged);
+    strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
 }
 
-static void write_rounds(text *t, const report_rounds *r) {
+static void write_rounds(strbuf *t, const report_rounds *r) {
     head(t, "fewbit_rounds_samples_total", "counter", "Samples answered, by the rounds of bits that the answer took.");
     for (uint32_t round = 0; round < r->count; round++) {
-        text_put(t, "fewbit_rounds_samples_total{rounds=\"%u\"} %" PRIu64 "\n", round + 1, r->answered[round]);
+        strbuf_printf(t, "fewbit_rounds_samples_total{rounds=\"%u\"} %" PRIu64 "\n", round + 1, r->answered[round]);
     }
     one(t, "fewbit_rounds_curtailed_total", "counter",
         "Samples not sure enough for which a node did not send, or could not be asked for, its next round.",
         r->curtailed);
 }
 
-static void write_training(text *t, const report_training *now) {
+static void write_training(strbuf *t, const report_training *now) {
     one(t, "fewbit_training_steps_total", "counter", "Steps trained since the process started.", now->step);
     one(t, "fewbit_training_epoch", "gauge", "The epoch under way, from 1.", now->epoch);
     one(t, "fewbit_training_epochs", "gauge", "Epochs there will be.", now->epochs);
     head(t, "fewbit_training_loss", "gauge", "Mean loss of the epoch so far.");
-    text_put(t, "fewbit_training_loss %.9g\n", now->loss);
+    strbuf_printf(t, "fewbit_training_loss %.9g\n", now->loss);
     head(t, "fewbit_training_accuracy_ratio", "gauge", "Training accuracy of the epoch so far, 0 to 1.");
-    text_put(t, "fewbit_training_accuracy_ratio %.9g\n", now->accuracy / 100);
+    strbuf_printf(t, "fewbit_training_accuracy_ratio %.9g\n", now->accuracy / 100);
 }
 
-void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_t count, const events_counters *e,
+void metrics_write(strbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *e,
                    const report *r) {
     write_requests(t, m, routes, count);
     write_connections(t, m, e);

@@ -1,10 +1,10 @@
-/* Metrics: the gateway's own counters, and all counters as Prometheus text (version 0.0.4). */
+/* Metrics: the HTTP API's own counters, and all counters as Prometheus text (version 0.0.4). */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 #define FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 
 #include "decoder_server/answer.h"
-#include "decoder_server/http/events.h"
-#include "decoder_server/http/text.h"
+#include "decoder_server/http/sse.h"
+#include "decoder_server/http/strbuf.h"
 #include "decoder_server/report.h"
 
 enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 21, METRICS_BUCKETS = 16 };
@@ -13,7 +13,7 @@ typedef enum metrics_outcome {
     METRICS_CLASSIFIED,
     METRICS_DEGRADED,
     METRICS_NO_NODES,
-    METRICS_NO_CODES,
+    METRICS_TIMEOUT,
     METRICS_BUSY,
     METRICS_BAD_IMAGE,
     METRICS_OUTCOMES
@@ -33,7 +33,7 @@ void metrics_count_answer(metrics *m, metrics_outcome outcome);
 void metrics_count_time(metrics *m, double seconds);
 
 /* `routes` [count] are the paths by route. */
-void metrics_write(text *t, const metrics *m, const char *const *routes, uint32_t count, const events_counters *events,
+void metrics_write(strbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *events,
                    const report *r);
 
 #endif

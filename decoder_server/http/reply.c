@@ -5,31 +5,31 @@
 
 enum { PROBABILITY_PLACES = 9, MS_PLACES = 3 };
 
-static void write_probabilities(text *t, const answer *a) {
-    text_add(t, ",\"probability\":");
-    text_add_fraction(t, (double)a->probabilities[a->class], PROBABILITY_PLACES);
-    text_add(t, ",\"probabilities\":[");
+static void write_probabilities(strbuf *t, const answer *a) {
+    strbuf_add(t, ",\"probability\":");
+    strbuf_add_fraction(t, (double)a->probabilities[a->class], PROBABILITY_PLACES);
+    strbuf_add(t, ",\"probabilities\":[");
     for (uint32_t c = 0; c < a->classes; c++) {
-        text_add(t, c ? "," : "");
-        text_add_fraction(t, (double)a->probabilities[c], PROBABILITY_PLACES);
+        strbuf_add(t, c ? "," : "");
+        strbuf_add_fraction(t, (double)a->probabilities[c], PROBABILITY_PLACES);
     }
-    text_add(t, "]");
+    strbuf_add(t, "]");
 }
 
-static void write_codes(text *t, const answer *a) {
-    text_add(t, ",\"bits\":[");
+static void write_codes(strbuf *t, const answer *a) {
+    strbuf_add(t, ",\"bits\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
         char code[PACK_CODE_BITS_MAX + 1] = "";
         for (uint32_t b = 0; b < a->bits[k]; b++) {
             code[b] = a->codes[k] >> b & 1 ? '1' : '0';
         }
         bool is_here = a->have >> k & 1;
-        text_add(t, k ? "," : "");
-        text_add(t, is_here ? "\"" : "null");
-        text_add(t, is_here ? code : "");
-        text_add(t, is_here ? "\"" : "");
+        strbuf_add(t, k ? "," : "");
+        strbuf_add(t, is_here ? "\"" : "null");
+        strbuf_add(t, is_here ? code : "");
+        strbuf_add(t, is_here ? "\"" : "");
     }
-    text_add(t, "]");
+    strbuf_add(t, "]");
 }
 
 static uint64_t payload_bits(const answer *a) {
@@ -40,36 +40,36 @@ static uint64_t payload_bits(const answer *a) {
     return bits;
 }
 
-static void write_missing(text *t, const answer *a) {
+static void write_missing(strbuf *t, const answer *a) {
     const char *comma = "";
-    text_add(t, ",\"missing\":[");
+    strbuf_add(t, ",\"missing\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
         if (!(a->have >> k & 1)) {
-            text_add(t, comma);
-            text_add_number(t, k);
+            strbuf_add(t, comma);
+            strbuf_add_number(t, k);
             comma = ",";
         }
     }
-    text_add(t, "]");
+    strbuf_add(t, "]");
 }
 
-static void write_number(text *t, const char *key, uint64_t value) {
-    text_add(t, key);
-    text_add_number(t, value);
+static void write_number(strbuf *t, const char *key, uint64_t value) {
+    strbuf_add(t, key);
+    strbuf_add_number(t, value);
 }
 
-static void write_ms(text *t, const char *key, uint64_t from_ns, uint64_t to_ns) {
-    text_add(t, key);
-    text_add_fraction(t, to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0, MS_PLACES);
+static void write_ms(strbuf *t, const char *key, uint64_t from_ns, uint64_t to_ns) {
+    strbuf_add(t, key);
+    strbuf_add_fraction(t, to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0, MS_PLACES);
 }
 
 /* No printf: this is written for every request. */
-void reply_classified(text *t, const char *request, const answer *a, const dataset *set, const reply_times *times) {
-    text_add(t, "{\"request\":\"");
-    text_add(t, request);
+void reply_classified(strbuf *t, const char *request, const answer *a, const dataset *set, const reply_times *times) {
+    strbuf_add(t, "{\"request\":\"");
+    strbuf_add(t, request);
     write_number(t, "\",\"class\":", a->class);
-    text_add(t, ",\"label\":");
-    text_add_json(t, set->class_names[a->class]);
+    strbuf_add(t, ",\"label\":");
+    strbuf_add_json(t, set->class_names[a->class]);
     write_probabilities(t, a);
     write_codes(t, a);
     write_number(t, ",\"payload_bits\":", payload_bits(a));
@@ -78,17 +78,17 @@ void reply_classified(text *t, const char *request, const answer *a, const datas
     write_number(t, ",\"frame_bytes_sent\":", a->frame_bytes[METER_OUT]);
     write_number(t, ",\"frame_bytes_received\":", a->frame_bytes[METER_IN]);
     write_number(t, ",\"raw_bytes\":", (uint64_t)set->channels * set->height * set->width);
-    text_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");
+    strbuf_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");
     write_missing(t, a);
     write_ms(t, ",\"ms\":", times->asked_ns, times->answered_ns);
     write_ms(t, ",\"timings\":{\"queue_ms\":", times->asked_ns, a->asked_ns);
     write_ms(t, ",\"nodes_ms\":", a->asked_ns, a->due_ns);
     write_ms(t, ",\"net_ms\":", a->due_ns, a->done_ns);
-    text_add(t, "}}");
+    strbuf_add(t, "}}");
 }
 
-void reply_error(text *t, const char *request, const char *code, const char *message) {
-    text_put(t, "{\"error\":{\"code\":\"%s\",\"message\":", code);
-    text_add_json(t, message);
-    text_put(t, ",\"request\":\"%s\"}}", request);
+void reply_error(strbuf *t, const char *request, const char *code, const char *message) {
+    strbuf_printf(t, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+    strbuf_add_json(t, message);
+    strbuf_printf(t, ",\"request\":\"%s\"}}", request);
 }

@@ -1,10 +1,10 @@
 /* What is answered where. */
-#include "decoder_server/http/gateway_inside.h"
+#include "decoder_server/http/http_api_inside.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "decoder_server/http/site.h"
-#include "decoder_server/http/views.h"
+#include "decoder_server/http/json_views.h"
+#include "decoder_server/http/request_origin.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,125 +13,126 @@ static const char json[] = "application/json";
 
 typedef struct route {
     const char *path, *method;
-    unsigned modes;             /* gateway_mode, those that have it */
-    bool is_open;               /* without a token, too */
-    void (*start)(exchange *x); /* the head is here; it may be answered already */
-    void (*ask)(exchange *x);   /* all of the request is here */
-    void (*reply)(exchange *x); /* what it waited for is here */
+    unsigned modes;                /* http_api_mode, those that have it */
+    bool is_open;                  /* without a token, too */
+    void (*start)(api_request *x); /* the head is here; it may be answered already */
+    void (*ask)(api_request *x);   /* all of the request is here */
+    void (*reply)(api_request *x); /* what it waited for is here */
 } route;
 
-static void listen_to_events(exchange *x) {
-    if (!events_listen(x->gateway->events, x)) {
-        exchange_refuse(x, 503, "busy", "too many listen already");
+static void subscribe(api_request *x) {
+    if (!sse_subscribe(x->api->sse, x)) {
+        api_request_refuse(x, 503, "busy", "too many listen already");
     }
 }
 
-static void ask_report(exchange *x) {
-    gateway *g = x->gateway;
-    if (!g->for_report && g->config.ask_report(g->config.context)) {
+static void ask_report(api_request *x) {
+    http_api *api = x->api;
+    if (!api->for_report && api->config.ask_report(api->config.context)) {
         http_drop(x->request); /* no memory */
         return;
     }
-    x->next = g->for_report;
-    g->for_report = x;
+    x->next = api->for_report;
+    api->for_report = x;
 }
 
-static void show_nodes(exchange *x) {
-    views_nodes(&x->reply, &x->gateway->report);
-    exchange_send(x, 200, json);
+static void show_nodes(api_request *x) {
+    json_views_nodes(&x->reply, &x->api->report);
+    api_request_send(x, 200, json);
 }
 
-static void count_connections(gateway *g) {
-    if (!g->server) {
+static void count_connections(http_api *api) {
+    if (!api->server) {
         return; /* it is closing: as they were last */
     }
-    http_counters c = http_server_count(g->server);
-    g->metrics.connections = c.taken;
-    g->metrics.connections_refused = c.turned_away;
-    g->metrics.connections_cut = c.cut;
-    g->metrics.connections_open = c.open;
+    http_counters c = http_server_count(api->server);
+    api->metrics.connections = c.taken;
+    api->metrics.connections_refused = c.turned_away;
+    api->metrics.connections_cut = c.cut;
+    api->metrics.connections_open = c.open;
 }
 
-static void show_metrics(exchange *x) {
-    gateway *g = x->gateway;
-    count_connections(g);
-    metrics_write(&x->reply, &g->metrics, route_paths, ROUTES, events_count(g->events), &g->report);
-    exchange_send(x, 200, "text/plain; version=0.0.4; charset=utf-8");
+static void show_metrics(api_request *x) {
+    http_api *api = x->api;
+    count_connections(api);
+    metrics_write(&x->reply, &api->metrics, route_paths, ROUTES, sse_count(api->sse), &api->report);
+    api_request_send(x, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 
-static void show_model(exchange *x) {
-    text_add(&x->reply, x->gateway->model.bytes);
-    exchange_send(x, 200, json);
+static void show_model(api_request *x) {
+    strbuf_add(&x->reply, x->api->model.bytes);
+    api_request_send(x, 200, json);
 }
 
-static void ask_reload(exchange *x) {
-    gateway *g = x->gateway;
-    err e = g->for_reload ? err_fail(ERR_FULL, "another reload is under way") : g->config.reload(g->config.context);
+static void ask_reload(api_request *x) {
+    http_api *api = x->api;
+    err e =
+        api->for_reload ? err_fail(ERR_FULL, "another reload is under way") : api->config.reload(api->config.context);
     if (e) {
-        exchange_refuse(x, e == ERR_FULL ? 409 : 503, e == ERR_FULL ? "reload_under_way" : "busy", err_text());
+        api_request_refuse(x, e == ERR_FULL ? 409 : 503, e == ERR_FULL ? "reload_under_way" : "busy", err_text());
         return;
     }
-    g->for_reload = x;
+    api->for_reload = x;
 }
 
-void routes_reloaded(gateway *g, const char *text) {
-    exchange *x = g->for_reload;
-    g->for_reload = NULL;
+void routes_reloaded(http_api *api, const char *text) {
+    api_request *x = api->for_reload;
+    api->for_reload = NULL;
     if (x && text) {
-        exchange_refuse(x, 409, "not_reloaded", text);
+        api_request_refuse(x, 409, "not_reloaded", text);
     } else if (x) {
         show_model(x);
     }
 }
 
 /* Why a balancer should send no requests here; NULL where it should. */
-static const char *unready(const gateway *g) {
-    if (g->is_stopping) {
+static const char *unready(const http_api *api) {
+    if (api->is_stopping) {
         return "stopping";
     }
-    if (g->config.mode != GATEWAY_SERVES) {
+    if (api->config.mode != HTTP_API_SERVES) {
         return "training";
     }
-    if (g->model.length == 0 || g->nodes == 0) {
+    if (api->model.length == 0 || api->nodes == 0) {
         return "no_model";
     }
-    return g->ready_nodes < g->config.enough_nodes ? "nodes_missing" : NULL;
+    return api->ready_nodes < api->config.enough_nodes ? "nodes_missing" : NULL;
 }
 
-static void show_state(exchange *x, bool ready_matters) {
-    const gateway *g = x->gateway;
-    const char *code = unready(g);
+static void show_state(api_request *x, bool ready_matters) {
+    const http_api *api = x->api;
+    const char *code = unready(api);
     bool ready = !code;
-    text_put(&x->reply, "{\"ready\":%s,\"code\":\"%s\",\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}",
-             ready ? "true" : "false", ready ? "ready" : code, g->ready_nodes, g->nodes,
-             g->config.mode == GATEWAY_SERVES ? "serve" : "train");
-    exchange_send(x, ready_matters && !ready ? 503 : 200, json);
+    strbuf_printf(&x->reply, "{\"ready\":%s,\"code\":\"%s\",\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}",
+                  ready ? "true" : "false", ready ? "ready" : code, api->ready_nodes, api->nodes,
+                  api->config.mode == HTTP_API_SERVES ? "serve" : "train");
+    api_request_send(x, ready_matters && !ready ? 503 : 200, json);
 }
 
-static void show_health(exchange *x) {
+static void show_health(api_request *x) {
     show_state(x, false);
 }
 
-static void show_readiness(exchange *x) {
+static void show_readiness(api_request *x) {
     show_state(x, true);
 }
 
-static void show_page(exchange *x) {
-    const page *p = &x->gateway->page;
-    bool is_known = page_is_known(p, x->request->head.fields[FIELD_IF_NONE_MATCH]);
-    exchange_answer(x, is_known ? 304 : 200, p->fields, PAGE_FIELDS, is_known ? (span){0} : page_text());
+static void show_ui(api_request *x) {
+    const ui *p = &x->api->ui;
+    bool is_known = ui_is_known(p, x->request->head.fields[FIELD_IF_NONE_MATCH]);
+    api_request_answer(x, is_known ? 304 : 200, p->fields, UI_FIELDS, is_known ? (span){0} : ui_text());
 }
 
-enum { BOTH = GATEWAY_SERVES | GATEWAY_TRAINS };
+enum { BOTH = HTTP_API_SERVES | HTTP_API_TRAINS };
 
 static const route routes[ROUTES] = {
-    [ROUTE_PAGE] = {"/", "GET", BOTH, true, NULL, show_page, NULL},
-    [ROUTE_CLASSIFY] = {"/v1/classify", "POST", GATEWAY_SERVES, false, classify_start, classify_ask, NULL},
-    [ROUTE_RESULTS] = {"/v1/results", "GET", GATEWAY_SERVES, false, NULL, listen_to_events, NULL},
-    [ROUTE_TRAINING] = {"/v1/training", "GET", GATEWAY_TRAINS, false, NULL, listen_to_events, NULL},
+    [ROUTE_UI] = {"/", "GET", BOTH, true, NULL, show_ui, NULL},
+    [ROUTE_CLASSIFY] = {"/v1/classify", "POST", HTTP_API_SERVES, false, classify_start, classify_ask, NULL},
+    [ROUTE_RESULTS] = {"/v1/results", "GET", HTTP_API_SERVES, false, NULL, subscribe, NULL},
+    [ROUTE_TRAINING] = {"/v1/training", "GET", HTTP_API_TRAINS, false, NULL, subscribe, NULL},
     [ROUTE_NODES] = {"/v1/nodes", "GET", BOTH, false, NULL, ask_report, show_nodes},
     [ROUTE_MODEL] = {"/v1/model", "GET", BOTH, false, NULL, show_model, NULL},
-    [ROUTE_RELOAD] = {"/v1/model/reload", "POST", GATEWAY_SERVES, false, NULL, ask_reload, NULL},
+    [ROUTE_RELOAD] = {"/v1/model/reload", "POST", HTTP_API_SERVES, false, NULL, ask_reload, NULL},
     [ROUTE_METRICS] = {"/metrics", "GET", BOTH, false, NULL, ask_report, show_metrics},
     [ROUTE_HEALTH] = {"/healthz", "GET", BOTH, true, NULL, show_health, NULL},
     [ROUTE_READY] = {"/readyz", "GET", BOTH, true, NULL, show_readiness, NULL},
@@ -142,9 +143,9 @@ const char *const route_paths[ROUTES] = {"/",         "/v1/classify",     "/v1/r
                                          "/v1/model", "/v1/model/reload", "/metrics",    "/healthz",     "/readyz",
                                          "other"};
 
-void routes_reported(gateway *g) {
-    exchange *x = g->for_report, *next;
-    g->for_report = NULL; /* who comes from here on wants the next report */
+void routes_reported(http_api *api) {
+    api_request *x = api->for_report, *next;
+    api->for_report = NULL; /* who comes from here on wants the next report */
     for (; x; x = next) {
         next = x->next;
         x->next = NULL;
@@ -152,8 +153,8 @@ void routes_reported(gateway *g) {
     }
 }
 
-static void forget_report(gateway *g, const exchange *x) {
-    for (exchange **at = &g->for_report; *at; at = &(*at)->next) {
+static void forget_report(http_api *api, const api_request *x) {
+    for (api_request **at = &api->for_report; *at; at = &(*at)->next) {
         if (*at == x) {
             *at = x->next;
             return;
@@ -175,7 +176,7 @@ static const char *method_of(span method) {
 /* Whether the method is the route's; HEAD goes where GET goes, but not to a stream. */
 static bool is_allowed(const route *r, const char *method) {
     return strcmp(method, r->method) == 0 ||
-           (strcmp(method, "HEAD") == 0 && strcmp(r->method, "GET") == 0 && r->ask != listen_to_events);
+           (strcmp(method, "HEAD") == 0 && strcmp(r->method, "GET") == 0 && r->ask != subscribe);
 }
 
 /* Whether it may change something. */
@@ -183,26 +184,26 @@ static bool is_unsafe(const char *method) {
     return strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0 && strcmp(method, "OPTIONS") != 0;
 }
 
-static void refuse_method(exchange *x, const route *r) {
+static void refuse_method(api_request *x, const route *r) {
     bool is_post = strcmp(r->method, "POST") == 0;
-    x->allow = is_post ? "POST" : r->ask == listen_to_events ? "GET" : "GET, HEAD";
-    exchange_refuse(x, 405, "method_not_allowed", is_post ? "only with POST" : "only with GET");
+    x->allow = is_post ? "POST" : r->ask == subscribe ? "GET" : "GET, HEAD";
+    api_request_refuse(x, 405, "method_not_allowed", is_post ? "only with POST" : "only with GET");
 }
 
 /* What is answered whatever the path; whether it was. */
-static bool answer_any(exchange *x, const request_head *h) {
-    const gateway *g = x->gateway;
+static bool answer_any(api_request *x, const request_head *h) {
+    const http_api *api = x->api;
     const char *method = method_of(h->method);
     x->method = method ? method : "other";
-    if (g->config.allowed_hosts && !site_is_named(g->config.allowed_hosts, h->host)) {
-        exchange_refuse(x, 421, "wrong_host", "requests for this host are not answered here");
+    if (api->config.allowed_hosts && !request_origin_is_allowed_host(api->config.allowed_hosts, h->host)) {
+        api_request_refuse(x, 421, "wrong_host", "requests for this host are not answered here");
     } else if (!method || strcmp(method, "CONNECT") == 0) {
-        exchange_refuse(x, 501, "not_implemented", "this method is not known here");
-    } else if (is_unsafe(method) && site_is_foreign(h)) {
-        exchange_refuse(x, 403, "foreign_site", "pages of other sites may only read here");
+        api_request_refuse(x, 501, "not_implemented", "this method is not known here");
+    } else if (is_unsafe(method) && request_origin_is_foreign(h)) {
+        api_request_refuse(x, 403, "foreign_site", "pages of other sites may only read here");
     } else if (span_equals(h->target.path, "*")) {
         x->allow = "GET, HEAD, POST, OPTIONS";
-        exchange_answer(x, 204, NULL, 0, (span){0});
+        api_request_answer(x, 204, NULL, 0, (span){0});
     } else {
         return false;
     }
@@ -210,16 +211,16 @@ static bool answer_any(exchange *x, const request_head *h) {
 }
 
 /* The route is known; whether the request may go on, else it is answered. */
-static void check_route(exchange *x, const request_head *h) {
-    const gateway *g = x->gateway;
+static void check_route(api_request *x, const request_head *h) {
+    const http_api *api = x->api;
     const route *r = &routes[x->route];
-    if (g->config.token && !r->is_open && !token_fits(g->config.token, h->fields[FIELD_AUTHORIZATION])) {
-        exchange_refuse(x, 401, "unauthorized", "this needs Authorization: Bearer TOKEN");
+    if (api->config.token && !r->is_open && !api_token_fits(api->config.token, h->fields[FIELD_AUTHORIZATION])) {
+        api_request_refuse(x, 401, "unauthorized", "this needs Authorization: Bearer TOKEN");
     } else if (x->route == ROUTE_NONE) {
-        exchange_refuse(x, 404, "not_found", "there is nothing here");
-    } else if (!(r->modes & g->config.mode)) {
-        exchange_refuse(x, 404, "not_found",
-                        g->config.mode == GATEWAY_SERVES ? "only while training" : "only while serving");
+        api_request_refuse(x, 404, "not_found", "there is nothing here");
+    } else if (!(r->modes & api->config.mode)) {
+        api_request_refuse(x, 404, "not_found",
+                           api->config.mode == HTTP_API_SERVES ? "only while training" : "only while serving");
     } else if (!is_allowed(r, x->method)) {
         refuse_method(x, r);
     } else if (r->start) {
@@ -227,8 +228,8 @@ static void check_route(exchange *x, const request_head *h) {
     }
 }
 
-static exchange *start_exchange(gateway *g, http_request *r) {
-    exchange *x = exchange_start(&g->pool, g, r);
+static api_request *start_api_request(http_api *api, http_request *r) {
+    api_request *x = api_request_start(&api->pool, api, r);
     if (x) {
         x->route = ROUTE_NONE;
     } else {
@@ -238,13 +239,13 @@ static exchange *start_exchange(gateway *g, http_request *r) {
 }
 
 void routes_begin(void *context, http_request *r) {
-    exchange *x = start_exchange(context, r);
+    api_request *x = start_api_request(context, r);
     char path[REQUEST_PATH_MAX + 1];
     if (!x || answer_any(x, &r->head)) {
         return;
     }
     if (!request_path_read(r->head.target.path, path)) {
-        exchange_refuse(x, 400, "bad_request", "the path has a percent sign without two digits behind it");
+        api_request_refuse(x, 400, "bad_request", "the path has a percent sign without two digits behind it");
         return;
     }
     x->route = 0;
@@ -255,19 +256,19 @@ void routes_begin(void *context, http_request *r) {
 }
 
 void routes_take(void *context, http_request *r) {
-    const gateway *g = context;
-    exchange *x = r->mark;
-    if (g->is_closing) {
-        exchange_refuse(x, 503, "stopping", "the server is stopping");
+    const http_api *api = context;
+    api_request *x = r->mark;
+    if (api->is_closing) {
+        api_request_refuse(x, 503, "stopping", "the server is stopping");
     } else {
         routes[x->route].ask(x);
     }
 }
 
 void routes_refuse(void *context, http_request *r, const http_problem *p) {
-    exchange *x = r->mark ? r->mark : start_exchange(context, r);
+    api_request *x = r->mark ? r->mark : start_api_request(context, r);
     if (x) {
-        exchange_refuse(x, p->status, p->code, p->message);
+        api_request_refuse(x, p->status, p->code, p->message);
     }
 }
 
@@ -278,15 +279,15 @@ static bool is_own_failure(unsigned status) {
 
 /* Failures of the server's own, and requests of a trace that their caller records, are worth a line (some a second);
  * not that a balancer hears, over and over, that this server is not ready. */
-static void log_exchange(gateway *g, const exchange *x, bool is_sent) {
-    if (uv_now(g->loop) - g->logged_ms >= 1000) {
-        g->logged_ms = uv_now(g->loop);
-        g->failures_logged = g->traces_logged = 0;
+static void log_api_request(http_api *api, const api_request *x, bool is_sent) {
+    if (uv_now(api->loop) - api->logged_ms >= 1000) {
+        api->logged_ms = uv_now(api->loop);
+        api->failures_logged = api->traces_logged = 0;
     }
-    bool has_failed = is_own_failure(x->status) && x->route != ROUTE_READY && g->failures_logged < FAILURES_LOGGED;
-    bool is_traced = x->is_sampled && g->traces_logged < TRACES_LOGGED;
-    g->failures_logged += has_failed;
-    g->traces_logged += is_traced;
+    bool has_failed = is_own_failure(x->status) && x->route != ROUTE_READY && api->failures_logged < FAILURES_LOGGED;
+    bool is_traced = x->is_sampled && api->traces_logged < TRACES_LOGGED;
+    api->failures_logged += has_failed;
+    api->traces_logged += is_traced;
     log_level level = has_failed || is_traced ? LOG_INFO : LOG_DEBUG;
     if (!log_wants(level)) {
         return;
@@ -300,18 +301,18 @@ static void log_exchange(gateway *g, const exchange *x, bool is_sent) {
 }
 
 void routes_end(void *context, http_request *r, bool is_sent) {
-    gateway *g = context;
-    exchange *x = r->mark;
+    http_api *api = context;
+    api_request *x = r->mark;
     if (!x) {
         return;
     }
-    if (x->listener) {
-        events_leave(x->listener);
+    if (x->subscriber) {
+        sse_leave(x->subscriber);
     }
-    classify_forget(g, x);
-    forget_report(g, x);
-    g->for_reload = g->for_reload == x ? NULL : g->for_reload;
-    metrics_count_request(&g->metrics, x->route, x->status);
-    log_exchange(g, x, is_sent);
-    exchange_end(&g->pool, x);
+    classify_forget(api, x);
+    forget_report(api, x);
+    api->for_reload = api->for_reload == x ? NULL : api->for_reload;
+    metrics_count_request(&api->metrics, x->route, x->status);
+    log_api_request(api, x, is_sent);
+    api_request_end(&api->pool, x);
 }

@@ -214,7 +214,7 @@ static void refuse_request(desk *d, uint64_t request, answer_outcome outcome) {
 static void end_waiting(desk *d, const assembled *sample, uint64_t now_ns) {
     if (sample->have == 0) {
         d->requests[sample->id % LIVE_CAPACITY].waits = false;
-        refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, ANSWER_NO_CODES);
+        refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, ANSWER_TIMEOUT);
     } else {
         desk_add_due(d, sample, true, now_ns);
     }

@@ -8,8 +8,8 @@
 #include "decoder_server/announce.h"
 #include "decoder_server/feed.h"
 #include "decoder_server/gate.h"
-#include "decoder_server/http/gateway.h"
-#include "decoder_server/http/views.h"
+#include "decoder_server/http/http_api.h"
+#include "decoder_server/http/json_views.h"
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
 #include "decoder_server/serve/desk.h"
@@ -32,13 +32,13 @@ typedef struct serving {
     uv_loop_t loop;
     signals signals;
     gate *gate;
-    gateway *gateway; /* NULL without --http */
+    http_api *api; /* NULL without --http */
     worker *worker;
     reloader *reloader;
     uv_timer_t drain; /* how long a stop waits */
     bool has_signals, is_shut;
-    text described; /* what /v1/model says of the model to come */
-    token token;
+    strbuf described; /* what /v1/model says of the model to come */
+    api_token token;
     report report;
     report_reloads reloads;
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
@@ -191,7 +191,7 @@ static void take_report(serving *s, const report *r) {
     worker_waiting(s->worker, &in, &out);
     s->report.worker_bytes = in;
     s->report.loop_bytes = out;
-    gateway_report(s->gateway, &s->report);
+    http_api_report(s->api, &s->report);
 }
 
 static void shut(serving *s);
@@ -209,21 +209,21 @@ static void deliver(void *loop_side, const mail *m) {
         reloader_changed(s->reloader, (err)m->about, (const char *)m->bytes);
         return;
     }
-    if (!s->gateway) {
+    if (!s->api) {
         return;
     }
     switch (m->kind) {
     case MAIL_ANSWER:
-        gateway_answer(s->gateway, m->about, (const answer *)(const void *)m->bytes);
+        http_api_answer(s->api, m->about, (const answer *)(const void *)m->bytes);
         break;
     case MAIL_READY:
-        gateway_set_ready(s->gateway, (uint32_t)m->about, s->split.portions);
+        http_api_set_ready(s->api, (uint32_t)m->about, s->split.portions);
         break;
     case MAIL_REPORT:
         take_report(s, (const report *)(const void *)m->bytes);
         break;
     case MAIL_EVENTS:
-        gateway_events(s->gateway, m->about, (const char *)m->bytes, m->length);
+        http_api_events(s->api, m->about, (const char *)m->bytes, m->length);
         break;
     default:
         break;
@@ -254,9 +254,9 @@ static void shut(serving *s) {
     }
     reloader_close(s->reloader);
     s->reloader = NULL;
-    if (s->gateway) {
-        gateway_close(s->gateway);
-        s->gateway = NULL;
+    if (s->api) {
+        http_api_close(s->api);
+        s->api = NULL;
     }
     gate_close(s->gate, on_closed, s);
 }
@@ -275,8 +275,8 @@ static void on_stop(void *context) {
     log_info("stopping");
     supervisor_stopping();
     gate_stop_listening(s->gate);
-    if (s->gateway) {
-        gateway_stop(s->gateway);
+    if (s->api) {
+        http_api_stop(s->api);
     }
     uv_timer_start(&s->drain, on_drain_over, (uint64_t)s->options->drain_ms, 0);
     if (worker_post(s->worker, MAIL_STOP, 0, NULL, 0)) {
@@ -288,8 +288,8 @@ static void on_stop(void *context) {
 
 static err hand_on(void *context, model *m) {
     serving *s = context;
-    text_reset(&s->described);
-    views_model(&s->described, m->run, s->set, &s->split, m->commit);
+    strbuf_reset(&s->described);
+    json_views_model(&s->described, m->run, s->set, &s->split, m->commit);
     if (s->described.has_failed) {
         return err_fail(ERR_MEMORY, "no memory for the model's description");
     }
@@ -305,11 +305,11 @@ static void on_reloaded(void *context, err code, const char *text) {
     } else if (!is_new) {
         log_info("%s", text);
     }
-    if (s->gateway && is_new && gateway_set_model(s->gateway, s->described.bytes)) {
+    if (s->api && is_new && http_api_set_model(s->api, s->described.bytes)) {
         log_error("%s", err_text());
     }
-    if (s->gateway) {
-        gateway_reloaded(s->gateway, code ? text : NULL);
+    if (s->api) {
+        http_api_reloaded(s->api, code ? text : NULL);
     }
 }
 
@@ -381,26 +381,26 @@ static err start_worker_side(serving *s) {
 /* What /v1/model says. */
 static err describe_model(serving *s) {
     const run_commit *commit;
-    text described = {0};
+    strbuf described = {0};
     err e = run_served_commit(&s->run, &commit);
     if (!e) {
-        views_model(&described, &s->run, s->set, &s->split, commit);
+        json_views_model(&described, &s->run, s->set, &s->split, commit);
         e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
-                                 : gateway_set_model(s->gateway, described.bytes);
+                                 : http_api_set_model(s->api, described.bytes);
     }
-    text_free(&described);
+    strbuf_free(&described);
     return e;
 }
 
-static err start_gateway(serving *s) {
+static err start_http_api(serving *s) {
     const server_options *o = s->options;
     if (!o->has_http) {
         return ERR_OK;
     }
-    gateway_config config = {
+    http_api_config config = {
         .host = o->http_host,
         .port = o->http_port,
-        .mode = GATEWAY_SERVES,
+        .mode = HTTP_API_SERVES,
         .token = o->token_file ? &s->token : NULL,
         .allowed_hosts = o->allowed_hosts,
         .set = s->set,
@@ -413,19 +413,19 @@ static err start_gateway(serving *s) {
         .events_taken = results_taken,
         .context = s,
     };
-    err e = o->token_file ? token_load(&s->token, o->token_file) : ERR_OK;
-    e = e ? e : gateway_new(&s->gateway, &s->loop, &config);
+    err e = o->token_file ? api_token_load(&s->token, o->token_file) : ERR_OK;
+    e = e ? e : http_api_new(&s->api, &s->loop, &config);
     e = e ? e : describe_model(s);
     if (!e) {
-        gateway_set_ready(s->gateway, 0, s->split.portions);
+        http_api_set_ready(s->api, 0, s->split.portions);
     }
     return e;
 }
 
 static err announce_addresses(const serving *s) {
     const server_options *o = s->options;
-    return announce(o->announce, o->host, gate_port(s->gate), s->gateway ? o->http_host : NULL,
-                    s->gateway ? gateway_port(s->gateway) : 0);
+    return announce(o->announce, o->host, gate_port(s->gate), s->api ? o->http_host : NULL,
+                    s->api ? http_api_port(s->api) : 0);
 }
 
 static err run_loop(serving *s) {
@@ -436,7 +436,7 @@ static err run_loop(serving *s) {
     }
     uv_timer_init(&s->loop, &s->drain);
     s->drain.data = s;
-    e = start_gateway(s);
+    e = start_http_api(s);
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
     e = e ? e : announce_addresses(s);
     e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
@@ -450,8 +450,8 @@ static err run_loop(serving *s) {
         char address[ADDRESS_TEXT_MAX];
         log_info("serving run %s: nodes on %s%s", s->run.folder,
                  address_text(address, s->options->host, gate_port(s->gate)), s->options->tls ? " with TLS" : "");
-        if (s->gateway) {
-            log_info("HTTP on %s", address_text(address, s->options->http_host, gateway_port(s->gateway)));
+        if (s->api) {
+            log_info("HTTP on %s", address_text(address, s->options->http_host, http_api_port(s->api)));
         }
         supervisor_ready("serving");
     }
@@ -489,7 +489,7 @@ err serve_command(const server_options *options) {
         return e;
     }
     e = serve_run(&s);
-    text_free(&s.described);
+    strbuf_free(&s.described);
     run_close(&s.run);
     return e;
 }

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "decoder_server/announce.h"
 #include "decoder_server/gate.h"
-#include "decoder_server/http/gateway.h"
-#include "decoder_server/http/views.h"
+#include "decoder_server/http/http_api.h"
+#include "decoder_server/http/json_views.h"
 #include "decoder_server/mail.h"
 #include "decoder_server/owed.h"
 #include "decoder_server/peers.h"
@@ -32,8 +32,8 @@ typedef struct training {
     uv_loop_t loop;
     signals signals;
     gate *gate;
-    gateway *gateway; /* NULL without --http */
-    token token;
+    http_api *api; /* NULL without --http */
+    api_token token;
     report report;
     worker *worker;
     end_note end;
@@ -149,9 +149,9 @@ static void shut(training *t) {
     if (t->has_signals) {
         signals_release(&t->signals);
     }
-    if (t->gateway) {
-        gateway_close(t->gateway);
-        t->gateway = NULL;
+    if (t->api) {
+        http_api_close(t->api);
+        t->api = NULL;
     }
     gate_close(t->gate, on_closed, t);
 }
@@ -172,23 +172,23 @@ static void take_report(training *t, const report *r) {
     worker_waiting(t->worker, &in, &out);
     t->report.worker_bytes = in;
     t->report.loop_bytes = out;
-    gateway_report(t->gateway, &t->report);
+    http_api_report(t->api, &t->report);
 }
 
 /* A record for the HTTP side. */
 static void show_over_http(training *t, const mail *m) {
     switch (m->kind) {
     case MAIL_READY:
-        gateway_set_ready(t->gateway, (uint32_t)m->about, t->config->run->experiment.data.portions);
+        http_api_set_ready(t->api, (uint32_t)m->about, t->config->run->experiment.data.portions);
         break;
     case MAIL_REPORT:
         take_report(t, (const report *)(const void *)m->bytes);
         break;
     case MAIL_EVENTS:
-        gateway_events(t->gateway, m->about, (const char *)m->bytes, m->length);
+        http_api_events(t->api, m->about, (const char *)m->bytes, m->length);
         break;
     case MAIL_GREETING:
-        gateway_greet(t->gateway, (const char *)m->bytes, m->length);
+        http_api_greet(t->api, (const char *)m->bytes, m->length);
         break;
     default:
         break;
@@ -202,7 +202,7 @@ static void deliver(void *loop_side, const mail *m) {
     }
     if (m->kind == MAIL_END) {
         end(t, (const end_note *)(const void *)m->bytes);
-    } else if (t->gateway) {
+    } else if (t->api) {
         show_over_http(t, m);
     }
 }
@@ -260,19 +260,19 @@ static err start_worker_side(training *t) {
 /* What /v1/model says, and the epochs that a run which goes on has behind it. */
 static err describe_run(training *t, const dataset *set, const split *shape) {
     const run *r = t->config->run;
-    text described = {0};
-    views_model(&described, r, set, shape, NULL);
+    strbuf described = {0};
+    json_views_model(&described, r, set, shape, NULL);
     err e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
-                                 : gateway_set_model(t->gateway, described.bytes);
-    text_free(&described);
+                                 : http_api_set_model(t->api, described.bytes);
+    strbuf_free(&described);
     for (uint32_t i = 0; i < r->evaluation_count && !e; i++) {
         char event[BROADCAST_EVENT_MAX];
-        gateway_greet(t->gateway, event, broadcast_epoch_event(&r->evaluations[i], event));
+        http_api_greet(t->api, event, broadcast_epoch_event(&r->evaluations[i], event));
     }
     return e;
 }
 
-static err start_gateway(training *t) {
+static err start_http_api(training *t) {
     const training_config *c = t->config;
     if (!c->http_host) {
         return ERR_OK;
@@ -282,14 +282,14 @@ static err start_gateway(training *t) {
     uint32_t classes;
     err e = dataset_find(c->run->experiment.data.set, &set);
     e = e ? e : experiment_split(&c->run->experiment, &shape, &classes);
-    e = e || !c->token_file ? e : token_load(&t->token, c->token_file);
+    e = e || !c->token_file ? e : api_token_load(&t->token, c->token_file);
     if (e) {
         return e;
     }
-    gateway_config config = {
+    http_api_config config = {
         .host = c->http_host,
         .port = c->http_port,
-        .mode = GATEWAY_TRAINS,
+        .mode = HTTP_API_TRAINS,
         .token = c->token_file ? &t->token : NULL,
         .allowed_hosts = c->allowed_hosts,
         .set = set,
@@ -300,17 +300,17 @@ static err start_gateway(training *t) {
         .events_taken = events_taken,
         .context = t,
     };
-    e = gateway_new(&t->gateway, &t->loop, &config);
+    e = http_api_new(&t->api, &t->loop, &config);
     e = e ? e : describe_run(t, set, &shape);
     if (!e) {
-        gateway_set_ready(t->gateway, 0, shape.portions);
+        http_api_set_ready(t->api, 0, shape.portions);
     }
     return e;
 }
 
 static err announce_addresses(const training *t) {
     const training_config *c = t->config;
-    return announce(c->announce, c->host, gate_port(t->gate), c->http_host, t->gateway ? gateway_port(t->gateway) : 0);
+    return announce(c->announce, c->host, gate_port(t->gate), c->http_host, t->api ? http_api_port(t->api) : 0);
 }
 
 static err run_loop(training *t) {
@@ -319,7 +319,7 @@ static err run_loop(training *t) {
     if (e) {
         return e;
     }
-    e = start_gateway(t);
+    e = start_http_api(t);
     e = e ? e : worker_new(&t->worker, &t->loop, &role, t, t);
     e = e ? e : signals_catch(&t->signals, &t->loop, on_stop, t);
     t->has_signals = !e;
@@ -334,8 +334,8 @@ static err run_loop(training *t) {
         char address[ADDRESS_TEXT_MAX];
         log_info("listening on %s for %u nodes, run %s", address_text(address, t->config->host, gate_port(t->gate)),
                  t->config->run->experiment.data.portions, t->config->run->folder);
-        if (t->gateway) {
-            log_info("HTTP on %s", address_text(address, t->config->http_host, gateway_port(t->gateway)));
+        if (t->api) {
+            log_info("HTTP on %s", address_text(address, t->config->http_host, http_api_port(t->api)));
         }
         supervisor_ready("training");
     }

@@ -224,7 +224,7 @@ class Documented(HttpCase):
         node = HandNode(self.server, self.made, 0).join()
         self.addCleanup(node.close)
         self.wait_ready(self.server, 1)
-        self.refused(504, "no_codes", "/v1/classify", "POST", self.made.images[0], Content_Type=RAW)
+        self.refused(504, "timeout", "/v1/classify", "POST", self.made.images[0], Content_Type=RAW)
 
     def reloading(self):
         """The same model; one whose node takes its time; none; and the end."""

@@ -350,7 +350,7 @@ class Trouble(serving.ServingCase):
         for node in nodes.values():
             node.freeze()
         status, answer = post(server, self.made.images[0])
-        self.assertEqual((status, answer["error"]["code"]), (504, "no_codes"))
+        self.assertEqual((status, answer["error"]["code"]), (504, "timeout"))
         for node in nodes.values():
             node.thaw()
         self.wait_ready(server, PORTIONS)

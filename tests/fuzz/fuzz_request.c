@@ -2,7 +2,7 @@
 #include "decoder_server/http/chunked.h"
 #include "decoder_server/http/multipart.h"
 #include "decoder_server/http/request_head.h"
-#include "decoder_server/http/site.h"
+#include "decoder_server/http/request_origin.h"
 
 #include "tests/fuzz/replay.h"
 
@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_path(&h);
         check_chunks((const char *)data + h.length, size - h.length);
         check_parts(&h, data + h.length, size - h.length);
-        (void)site_is_foreign(&h);
+        (void)request_origin_is_foreign(&h);
     }
     return 0;
 }

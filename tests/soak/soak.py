@@ -225,9 +225,9 @@ class Soak:
         self.demand(set(seen) <= {"200", "503", "504"}, f"honest requests ended with {dict(seen)}")
         m = self.metrics()
         outcome = {name: int(m[f'fewbit_classifications_total{{outcome="{name}"}}'])
-                   for name in ("classified", "degraded", "no_nodes", "busy", "no_codes")}
+                   for name in ("classified", "degraded", "no_nodes", "busy", "timeout")}
         of_status = {"200": outcome["classified"] + outcome["degraded"], "503": outcome["no_nodes"] + outcome["busy"],
-                     "504": outcome["no_codes"]}
+                     "504": outcome["timeout"]}
         for status, samples in of_status.items():
             answered = int(m.get(f'fewbit_http_requests_total{{route="/v1/classify",status="{status}"}}', 0))
             self.demand(answered == samples == seen[status],

@@ -155,7 +155,7 @@ static void where_all_are_silent_it_is_said_at_once(void **state) {
     join_all(t);
     ask(t, 0, now_ns);
     pass(t, &now_ns, deadline_ns);
-    assert_int_equal(t->last.outcome, ANSWER_NO_CODES);
+    assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
     ask(t, 1, now_ns);
     assert_int_equal(t->answered[1], 1);
     assert_int_equal(t->last.outcome, ANSWER_NO_NODES);

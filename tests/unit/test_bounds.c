@@ -378,7 +378,7 @@ static void assert_codes(const json_t *codes, const experiment *e) {
 }
 
 static void assert_answer(const fleet *f, const dataset *set) {
-    text t = {0};
+    strbuf t = {0};
     const reply_times times = {1, 2};
     reply_classified(&t, "a request", &f->last, set, &times);
     assert_false(t.has_failed);
@@ -394,7 +394,7 @@ static void assert_answer(const fleet *f, const dataset *set) {
         fail_msg("probabilities add up to %f in %s", sum, t.bytes);
     }
     json_decref(reply);
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 /* Asked a second time, the answer comes from the table or the cache, where there is one; it is the same. */

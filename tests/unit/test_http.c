@@ -1,11 +1,11 @@
 /* What HTTP answers are made of: text, identities, tokens, metrics; and the shape of a run in /v1/model. */
-#include "decoder_server/http/answer_head.h"
-#include "decoder_server/http/identity.h"
+#include "decoder_server/http/api_token.h"
+#include "decoder_server/http/json_views.h"
 #include "decoder_server/http/metrics.h"
 #include "decoder_server/http/reply.h"
-#include "decoder_server/http/site.h"
-#include "decoder_server/http/token.h"
-#include "decoder_server/http/views.h"
+#include "decoder_server/http/request_id.h"
+#include "decoder_server/http/request_origin.h"
+#include "decoder_server/http/response_head.h"
 #include "tests/unit/folder.h"
 
 #include <math.h>
@@ -24,10 +24,10 @@
 /* Text. */
 
 static void assert_json(const char *raw, const char *expected) {
-    text t = {0};
-    text_add_json(&t, raw);
+    strbuf t = {0};
+    strbuf_add_json(&t, raw);
     assert_string_equal(t.bytes, expected);
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 static void strings_are_escaped(void **state) {
@@ -46,20 +46,20 @@ static void strings_are_escaped(void **state) {
 }
 
 static void assert_fraction(double value, int places, const char *expected) {
-    text t = {0};
-    text_add_fraction(&t, value, places);
+    strbuf t = {0};
+    strbuf_add_fraction(&t, value, places);
     assert_string_equal(t.bytes, expected);
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 static void numbers_are_exact(void **state) {
     (void)state;
-    text t = {0};
-    text_add_number(&t, 0);
-    text_add(&t, " ");
-    text_add_number(&t, UINT64_MAX);
+    strbuf t = {0};
+    strbuf_add_number(&t, 0);
+    strbuf_add(&t, " ");
+    strbuf_add_number(&t, UINT64_MAX);
     assert_string_equal(t.bytes, "0 18446744073709551615");
-    text_free(&t);
+    strbuf_free(&t);
     assert_fraction(0, 3, "0.000");
     assert_fraction(1, 9, "1.000000000");
     assert_fraction(0.999999999, 9, "0.999999999");
@@ -72,11 +72,11 @@ static void numbers_are_exact(void **state) {
         double value = (double)i / 9999;
         char expected[32];
         snprintf(expected, sizeof expected, "%.9f", value);
-        text_reset(&t);
-        text_add_fraction(&t, value, 9);
+        strbuf_reset(&t);
+        strbuf_add_fraction(&t, value, 9);
         assert_true(fabs(strtod(t.bytes, NULL) - strtod(expected, NULL)) < 1.1e-9);
     }
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 static void text_has_a_limit(void **state) {
@@ -84,26 +84,26 @@ static void text_has_a_limit(void **state) {
     char piece[1025];
     memset(piece, 'x', sizeof piece);
     piece[1024] = '\0';
-    text t = {0};
-    for (int i = 0; i < TEXT_MAX / 1024 - 1; i++) {
-        text_add(&t, piece);
+    strbuf t = {0};
+    for (int i = 0; i < STRBUF_MAX / 1024 - 1; i++) {
+        strbuf_add(&t, piece);
     }
     assert_false(t.has_failed);
-    text_put(&t, "%s", piece);
+    strbuf_printf(&t, "%s", piece);
     assert_true(t.has_failed);
-    text_reset(&t);
-    text_put(&t, "%d", 7);
+    strbuf_reset(&t);
+    strbuf_printf(&t, "%d", 7);
     assert_string_equal(t.bytes, "7");
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 static void times_are_utc(void **state) {
     (void)state;
-    text t = {0};
-    text_add_time(&t, 0);
-    text_add_time(&t, 1769860800123);
+    strbuf t = {0};
+    strbuf_add_time(&t, 0);
+    strbuf_add_time(&t, 1769860800123);
     assert_string_equal(t.bytes, "null\"2026-01-31T12:00:00.123Z\"");
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 /* Who asks. */
@@ -111,22 +111,22 @@ static void times_are_utc(void **state) {
 static void ids_are_taken_where_they_are_harmless(void **state) {
     (void)state;
     static const char *const bad[] = {NULL, "", "a b", "a\"b", "a\nb", "\xc3\xbc", "a/b"};
-    char id[IDENTITY_ID_MAX + 1], other[IDENTITY_ID_MAX + 1], longest[IDENTITY_ID_MAX + 2];
-    identity_choose(span_of("Az09._-"), 1, id);
+    char id[REQUEST_ID_MAX + 1], other[REQUEST_ID_MAX + 1], longest[REQUEST_ID_MAX + 2];
+    request_id_choose(span_of("Az09._-"), 1, id);
     assert_string_equal(id, "Az09._-");
     memset(longest, 'x', sizeof longest);
-    longest[IDENTITY_ID_MAX] = '\0';
-    identity_choose(span_of(longest), 1, id);
+    longest[REQUEST_ID_MAX] = '\0';
+    request_id_choose(span_of(longest), 1, id);
     assert_string_equal(id, longest);
     for (size_t i = 0; i < COUNT(bad); i++) {
-        identity_choose(span_of(bad[i]), i, id);
-        identity_choose(span_of(bad[i]), i + 1, other);
+        request_id_choose(span_of(bad[i]), i, id);
+        request_id_choose(span_of(bad[i]), i + 1, other);
         assert_true(strlen(id) >= 10 && strspn(id, "0123456789abcdef-") == strlen(id));
         assert_string_not_equal(id, other);
     }
-    longest[IDENTITY_ID_MAX] = 'x';
-    longest[IDENTITY_ID_MAX + 1] = '\0';
-    identity_choose(span_of(longest), 1, id);
+    longest[REQUEST_ID_MAX] = 'x';
+    longest[REQUEST_ID_MAX + 1] = '\0';
+    request_id_choose(span_of(longest), 1, id);
     assert_int_not_equal(id[0], 'x');
 }
 
@@ -146,15 +146,16 @@ static void traces_are_checked(void **state) {
         "00-4bf92f3577b34da6a3ce929d0e0e473 -00f067aa0ba902b7-01",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
     };
-    char trace[IDENTITY_TRACE_LENGTH + 1];
+    char trace[REQUEST_ID_TRACE_LENGTH + 1];
     bool is_sampled;
-    assert_true(identity_trace(span_of(good), trace, &is_sampled));
+    assert_true(request_id_trace(span_of(good), trace, &is_sampled));
     assert_string_equal(trace, good);
     assert_true(is_sampled);
-    assert_true(identity_trace(span_of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02"), trace, &is_sampled));
+    assert_true(
+        request_id_trace(span_of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02"), trace, &is_sampled));
     assert_false(is_sampled);
     for (size_t i = 0; i < COUNT(bad); i++) {
-        assert_false(identity_trace(span_of(bad[i]), trace, &is_sampled));
+        assert_false(request_id_trace(span_of(bad[i]), trace, &is_sampled));
         assert_string_equal(trace, "");
     }
 }
@@ -176,12 +177,12 @@ static void tokens_fit_as_a_whole(void **state) {
     snprintf(path, sizeof path, "%s/token", folder);
     const file_span content = {"0123456789abcdef\r\n", 18};
     assert_int_equal(file_write_atomic(path, &content, 1), ERR_OK);
-    token t;
-    assert_int_equal(token_load(&t, path), ERR_OK);
-    assert_true(token_fits(&t, span_of("Bearer 0123456789abcdef")));
-    assert_true(token_fits(&t, span_of("bearer   0123456789abcdef")));
+    api_token t;
+    assert_int_equal(api_token_load(&t, path), ERR_OK);
+    assert_true(api_token_fits(&t, span_of("Bearer 0123456789abcdef")));
+    assert_true(api_token_fits(&t, span_of("bearer   0123456789abcdef")));
     for (size_t i = 0; i < COUNT(bad); i++) {
-        assert_false(token_fits(&t, span_of(bad[i])));
+        assert_false(api_token_fits(&t, span_of(bad[i])));
     }
 }
 
@@ -194,15 +195,15 @@ static void hosts_are_named(void **state) {
     static const char *const bad[] = {NULL,    "",    "here",          "evil", "there", "there:80", "here.example.evil",
                                       "[::2]", "::1", "xhere.example", ":80"};
     for (size_t i = 0; i < COUNT(good); i++) {
-        assert_true(site_is_named(list, span_of(good[i])));
+        assert_true(request_origin_is_allowed_host(list, span_of(good[i])));
     }
     for (size_t i = 0; i < COUNT(bad); i++) {
-        assert_false(site_is_named(list, span_of(bad[i])));
+        assert_false(request_origin_is_allowed_host(list, span_of(bad[i])));
     }
     static const char *const lists[] = {"", ",", "a,,b", "a b", "http://a", "a/b", ":80", "a:99999", "[::1"};
-    assert_int_equal(site_check_list(list), ERR_OK);
+    assert_int_equal(request_origin_check_hosts(list), ERR_OK);
     for (size_t i = 0; i < COUNT(lists); i++) {
-        assert_int_equal(site_check_list(lists[i]), ERR_USAGE);
+        assert_int_equal(request_origin_check_hosts(lists[i]), ERR_USAGE);
     }
 }
 
@@ -234,38 +235,38 @@ static void pages_of_other_sites_are_told(void **state) {
         request_head h = {.host = span_of("here:8080")};
         h.fields[FIELD_SEC_FETCH_SITE] = span_of(heads[i].site);
         h.fields[FIELD_ORIGIN] = span_of(heads[i].origin);
-        assert_int_equal(site_is_foreign(&h), heads[i].is_foreign);
+        assert_int_equal(request_origin_is_foreign(&h), heads[i].is_foreign);
     }
 }
 
 /* Heads of answers. */
 
-static void assert_head(const answer_head *a, const char *wanted) {
-    char head[ANSWER_HEAD_MAX + 1];
-    size_t length = answer_head_write(head, a, "D");
+static void assert_head(const response_head *a, const char *wanted) {
+    char head[RESPONSE_HEAD_MAX + 1];
+    size_t length = response_head_write(head, a, "D");
     head[length] = '\0';
     assert_string_equal(head, wanted);
 }
 
 static void heads_of_answers(void **state) {
     (void)state;
-    const answer_field fields[] = {{"A", "b"}, {"C", "d"}};
-    assert_head(&(answer_head){.status = 200, .fields = fields, .field_count = 2, .length = 1234567890},
+    const http_field fields[] = {{"A", "b"}, {"C", "d"}};
+    assert_head(&(response_head){.status = 200, .fields = fields, .field_count = 2, .length = 1234567890},
                 "HTTP/1.1 200 OK\r\nDate: D\r\nA: b\r\nC: d\r\nContent-Length: 1234567890\r\n\r\n");
-    assert_head(&(answer_head){.status = 400, .connection = "close"},
+    assert_head(&(response_head){.status = 400, .connection = "close"},
                 "HTTP/1.1 400 Bad Request\r\nDate: D\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    assert_head(&(answer_head){.status = 204, .length = 5}, "HTTP/1.1 204 No Content\r\nDate: D\r\n\r\n");
-    assert_head(&(answer_head){.status = 304, .length = 5}, "HTTP/1.1 304 Not Modified\r\nDate: D\r\n\r\n");
-    assert_head(&(answer_head){.status = 200, .is_chunked = true, .has_no_length = true},
+    assert_head(&(response_head){.status = 204, .length = 5}, "HTTP/1.1 204 No Content\r\nDate: D\r\n\r\n");
+    assert_head(&(response_head){.status = 304, .length = 5}, "HTTP/1.1 304 Not Modified\r\nDate: D\r\n\r\n");
+    assert_head(&(response_head){.status = 200, .is_chunked = true, .has_no_length = true},
                 "HTTP/1.1 200 OK\r\nDate: D\r\nTransfer-Encoding: chunked\r\n\r\n");
-    assert_head(&(answer_head){.status = 200, .has_no_length = true, .connection = "close"},
+    assert_head(&(response_head){.status = 200, .has_no_length = true, .connection = "close"},
                 "HTTP/1.1 200 OK\r\nDate: D\r\nConnection: close\r\n\r\n");
-    char longest[ANSWER_HEAD_MAX + 1], head[ANSWER_HEAD_MAX];
-    memset(longest, 'x', ANSWER_HEAD_MAX);
-    longest[ANSWER_HEAD_MAX] = '\0';
-    const answer_field field = {"A", longest};
-    assert_int_equal(answer_head_write(head, &(answer_head){.status = 200, .fields = &field, .field_count = 1}, "D"),
-                     0);
+    char longest[RESPONSE_HEAD_MAX + 1], head[RESPONSE_HEAD_MAX];
+    memset(longest, 'x', RESPONSE_HEAD_MAX);
+    longest[RESPONSE_HEAD_MAX] = '\0';
+    const http_field field = {"A", longest};
+    assert_int_equal(
+        response_head_write(head, &(response_head){.status = 200, .fields = &field, .field_count = 1}, "D"), 0);
     static const struct {
         time_t seconds;
         const char *date;
@@ -273,9 +274,9 @@ static void heads_of_answers(void **state) {
                  {784111777, "Sun, 06 Nov 1994 08:49:37 GMT"}, /* RFC 9110, 5.6.7 */
                  {951782400, "Tue, 29 Feb 2000 00:00:00 GMT"},
                  {4102444799, "Thu, 31 Dec 2099 23:59:59 GMT"}};
-    char date[ANSWER_DATE_MAX];
+    char date[HTTP_DATE_MAX];
     for (size_t i = 0; i < COUNT(dates); i++) {
-        answer_date(date, dates[i].seconds);
+        http_date(date, dates[i].seconds);
         assert_string_equal(date, dates[i].date);
     }
 }
@@ -287,8 +288,8 @@ static void a_histogram_is_cumulative(void **state) {
     static const char *const routes[] = {"/v1/classify"};
     static report r = {.portions = 1};
     metrics m = {0};
-    events_counters e = {0};
-    text t = {0};
+    sse_counters e = {0};
+    strbuf t = {0};
     const double seconds[] = {0.0001, 0.00025, 0.0004, 0.09, 5};
     for (size_t i = 0; i < COUNT(seconds); i++) {
         metrics_count_time(&m, seconds[i]);
@@ -308,7 +309,7 @@ static void a_histogram_is_cumulative(void **state) {
     for (size_t i = 0; i < COUNT(lines); i++) {
         assert_non_null(strstr(t.bytes, lines[i]));
     }
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 /* /v1/model. */
@@ -320,8 +321,8 @@ static void check_ranges(split_kind kind, uint32_t portions, uint32_t channels, 
     split s = {kind, portions, channels, side, side};
     assert_int_equal(split_check(&s), ERR_OK);
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
-    text t = {0};
-    views_model(&t, &r, set, &s, NULL);
+    strbuf t = {0};
+    json_views_model(&t, &r, set, &s, NULL);
     json_t *model = json_loads(t.bytes, 0, NULL);
     json_t *ranges = json_object_get(json_object_get(model, "split"), "ranges"), *range;
     assert_int_equal(json_array_size(ranges), portions);
@@ -341,7 +342,7 @@ static void check_ranges(split_kind kind, uint32_t portions, uint32_t channels, 
         assert_int_equal(at, split_portion_elements(&s));
     }
     json_decref(model);
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 static void ranges_say_where_a_portion_is(void **state) {

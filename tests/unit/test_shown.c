@@ -3,7 +3,7 @@
 #include "base/address.h"
 #include "base/log_limit.h"
 #include "base/utf8.h"
-#include "decoder_server/http/text.h"
+#include "decoder_server/http/strbuf.h"
 #include "tests/unit/child.h"
 #include "tests/unit/folder.h"
 
@@ -102,10 +102,10 @@ static void all_lines_are_plain(void **state) {
 
 static void json_keeps_it_escaped(void **state) {
     (void)state;
-    text t = {0};
-    text_add_json(&t, evil);
+    strbuf t = {0};
+    strbuf_add_json(&t, evil);
     assert_string_equal(t.bytes, "\"a\\u001b[31m?\\u009b\\u000d\\u000a\\u202egnp\\u2067\xc3\xbc\"");
-    text_free(&t);
+    strbuf_free(&t);
 }
 
 static void addresses_are_written_as_they_are_read(void **state) {

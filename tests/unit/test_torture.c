@@ -352,11 +352,11 @@ static err take_image(void) {
 
 static err make_replies(void) {
     answer a = {.classes = 10, .portions = PORTIONS, .bits = {4}, .have = 1, .degraded = true};
-    text reply = {0};
+    strbuf reply = {0};
     reply_classified(&reply, "request-7", &a, mnist, &(reply_times){0});
     reply_error(&reply, "request-7", "busy", "too many samples wait");
     err e = reply.has_failed ? err_fail(ERR_MEMORY, "no memory for an answer") : ERR_OK;
-    text_free(&reply);
+    strbuf_free(&reply);
     return e;
 }
 

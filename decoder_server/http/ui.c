@@ -1,4 +1,4 @@
-#include "decoder_server/http/page.h"
+#include "decoder_server/http/ui.h"
 
 #include "base/digest.h"
 
@@ -8,20 +8,20 @@
 
 /* The assembler puts the file in as it is; the Makefile knows that this depends on it. */
 __asm__(".pushsection .rodata\n"
-        "page_start:\n"
-        ".incbin \"decoder_server/http/page/index.html\"\n"
-        "page_end:\n"
+        "ui_start:\n"
+        ".incbin \"decoder_server/http/ui/index.html\"\n"
+        "ui_end:\n"
         ".byte 0\n"
         ".popsection\n");
 
-extern const char page_start[], page_end[];
+extern const char ui_start[], ui_end[];
 
 enum { BASE64_BYTES = 4 * ((DIGEST_BYTES + 2) / 3) + 1 };
 
 /* What a policy calls the element's content: its SHA-256 in base64. */
 static err hash_of(const char *opening, const char *closing, char hash[BASE64_BYTES]) {
     uint8_t digest[DIGEST_BYTES];
-    const char *from = strstr(page_start, opening);
+    const char *from = strstr(ui_start, opening);
     const char *to = from ? strstr(from, closing) : NULL;
     if (!to) {
         return err_fail(ERR_INTERNAL, "the page has no %s", opening);
@@ -34,12 +34,12 @@ static err hash_of(const char *opening, const char *closing, char hash[BASE64_BY
     return e;
 }
 
-err page_init(page *p) {
+err ui_init(ui *p) {
     char script[BASE64_BYTES], style[BASE64_BYTES], hex[DIGEST_HEX];
     uint8_t digest[DIGEST_BYTES];
     err e = hash_of("<script>", "</script>", script);
     e = e ? e : hash_of("<style>", "</style>", style);
-    e = e ? e : digest_bytes(page_start, (size_t)(page_end - page_start), digest);
+    e = e ? e : digest_bytes(ui_start, (size_t)(ui_end - ui_start), digest);
     if (e) {
         return e;
     }
@@ -50,7 +50,7 @@ err page_init(page *p) {
              "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
              "require-trusted-types-for 'script'",
              script, style);
-    const answer_field fields[PAGE_FIELDS] = {
+    const http_field fields[UI_FIELDS] = {
         {"Content-Type", "text/html; charset=utf-8"},
         {"Cache-Control", "no-cache"},
         {"ETag", p->tag},
@@ -62,11 +62,11 @@ err page_init(page *p) {
     return ERR_OK;
 }
 
-span page_text(void) {
-    return (span){page_start, (size_t)(page_end - page_start)};
+span ui_text(void) {
+    return (span){ui_start, (size_t)(ui_end - ui_start)};
 }
 
-bool page_is_known(const page *p, span offered) {
+bool ui_is_known(const ui *p, span offered) {
     return span_equals(offered, "*") ||
            (offered.length > 0 && memmem(offered.at, offered.length, p->tag, strlen(p->tag)) != NULL);
 }

@@ -1,4 +1,4 @@
-#include "decoder_server/http/picture.h"
+#include "decoder_server/http/bitmap.h"
 
 #include "base/cursor.h"
 
@@ -24,17 +24,17 @@ static uint32_t tiff_number(tiff *t, uint32_t bytes) {
     return value;
 }
 
-uint32_t picture_orientation(const uint8_t *exif, size_t length) {
+uint32_t bitmap_orientation(const uint8_t *exif, size_t length) {
     static const uint8_t little[] = {'I', 'I', 42, 0}, big[] = {'M', 'M', 0, 42};
     tiff t = {.c = cursor_over(exif, length)};
     const uint8_t *mark = cursor_bytes(&t.c, sizeof little);
     t.is_little = mark && memcmp(mark, little, sizeof little) == 0;
     if (!mark || (!t.is_little && memcmp(mark, big, sizeof big) != 0)) {
-        return PICTURE_UPRIGHT;
+        return BITMAP_UPRIGHT;
     }
     uint32_t table = tiff_number(&t, 4);
     if (table < TIFF_HEADER || table > length) {
-        return PICTURE_UPRIGHT;
+        return BITMAP_UPRIGHT;
     }
     t.c = cursor_over(exif + table, length - table);
     for (uint32_t left = tiff_number(&t, 2); left > 0 && !t.c.failed; left--) {
@@ -43,18 +43,18 @@ uint32_t picture_orientation(const uint8_t *exif, size_t length) {
         cursor_bytes(&t.c, 2);
         if (tag == TAG_ORIENTATION) {
             bool is_good = !t.c.failed && type == TYPE_SHORT && count == 1 && value >= 1 && value <= ORIENTATIONS;
-            return is_good ? value : PICTURE_UPRIGHT;
+            return is_good ? value : BITMAP_UPRIGHT;
         }
     }
-    return PICTURE_UPRIGHT;
+    return BITMAP_UPRIGHT;
 }
 
 /* Turned: its rows become columns. */
-static bool is_turned(const picture *p) {
+static bool is_turned(const bitmap *p) {
     return p->orientation >= FIRST_TURNED;
 }
 
-err picture_check(const picture *p, const split *shape) {
+err bitmap_check(const bitmap *p, const split *shape) {
     uint32_t width = is_turned(p) ? p->height : p->width, height = is_turned(p) ? p->width : p->height;
     if (width == shape->width && height == shape->height) {
         return ERR_OK;
@@ -63,12 +63,12 @@ err picture_check(const picture *p, const split *shape) {
                     shape->height);
 }
 
-err picture_allocate(picture *p) {
+err bitmap_allocate(bitmap *p) {
     p->pixels = calloc((size_t)p->width * p->height, p->channels);
     return p->pixels ? ERR_OK : err_fail(ERR_MEMORY, "no memory for an image");
 }
 
-void picture_free(picture *p) {
+void bitmap_free(bitmap *p) {
     free(p->pixels);
     p->pixels = NULL;
 }
@@ -98,7 +98,7 @@ static void lay_pixel(const uint8_t *pixel, uint32_t channels, const split *shap
     }
 }
 
-void picture_lay(const picture *p, const split *shape, uint8_t *sample) {
+void bitmap_lay(const bitmap *p, const split *shape, uint8_t *sample) {
     uint32_t o = p->orientation;
     bool is_from_right = o == 2 || o == 3 || o == 6 || o == 7, is_from_below = o == 3 || o == 4 || o == 7 || o == 8;
     ptrdiff_t width = (ptrdiff_t)shape->width, height = (ptrdiff_t)shape->height;

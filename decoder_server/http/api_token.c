@@ -1,4 +1,4 @@
-#include "decoder_server/http/token.h"
+#include "decoder_server/http/api_token.h"
 
 #include "base/file.h"
 
@@ -9,10 +9,10 @@
 
 static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=";
 
-err token_load(token *t, const char *path) {
+err api_token_load(api_token *t, const char *path) {
     uint8_t *bytes;
     size_t length;
-    err e = file_read(path, 2 * TOKEN_MOST, &bytes, &length);
+    err e = file_read(path, 2 * API_TOKEN_MOST, &bytes, &length);
     if (e) {
         return e;
     }
@@ -20,9 +20,9 @@ err token_load(token *t, const char *path) {
     length = strcspn(word, "\r\n");
     if (word[length + strspn(word + length, "\r\n")] != '\0') {
         e = err_fail(ERR_INPUT, "%s: a token is one line", path);
-    } else if (length < TOKEN_LEAST || length > TOKEN_MOST) {
-        e = err_fail(ERR_INPUT, "%s: a token has %d to %d characters, this one has %zu", path, TOKEN_LEAST, TOKEN_MOST,
-                     length);
+    } else if (length < API_TOKEN_LEAST || length > API_TOKEN_MOST) {
+        e = err_fail(ERR_INPUT, "%s: a token has %d to %d characters, this one has %zu", path, API_TOKEN_LEAST,
+                     API_TOKEN_MOST, length);
     } else if (strspn(word, allowed) != length) {
         e = err_fail(ERR_INPUT, "%s: a token has letters, digits and -._~+/= only", path);
     } else {
@@ -33,7 +33,7 @@ err token_load(token *t, const char *path) {
     return e;
 }
 
-bool token_fits(const token *t, span authorization) {
+bool api_token_fits(const api_token *t, span authorization) {
     static const char scheme[] = "Bearer ";
     uint8_t digest[DIGEST_BYTES];
     size_t length = sizeof scheme - 1;
@@ -41,6 +41,6 @@ bool token_fits(const token *t, span authorization) {
         return false;
     }
     span word = span_trim((span){authorization.at + length, authorization.length - length});
-    return word.length <= TOKEN_MOST && digest_bytes(word.at, word.length, digest) == ERR_OK &&
+    return word.length <= API_TOKEN_MOST && digest_bytes(word.at, word.length, digest) == ERR_OK &&
            CRYPTO_memcmp(digest, t->digest, sizeof digest) == 0;
 }

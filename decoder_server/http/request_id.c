@@ -1,4 +1,4 @@
-#include "decoder_server/http/identity.h"
+#include "decoder_server/http/request_id.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,24 +22,24 @@ static uint32_t process_mark(void) {
     return mark;
 }
 
-void identity_choose(span offered, uint64_t number, char id[IDENTITY_ID_MAX + 1]) {
-    if (offered.length <= IDENTITY_ID_MAX && span_has_only(offered, safe)) {
+void request_id_choose(span offered, uint64_t number, char id[REQUEST_ID_MAX + 1]) {
+    if (offered.length <= REQUEST_ID_MAX && span_has_only(offered, safe)) {
         memcpy(id, offered.at, offered.length);
         id[offered.length] = '\0';
         return;
     }
-    snprintf(id, IDENTITY_ID_MAX + 1, "%08" PRIx32 "-%" PRIx64, process_mark(), number);
+    snprintf(id, REQUEST_ID_MAX + 1, "%08" PRIx32 "-%" PRIx64, process_mark(), number);
 }
 
 static bool is_zero(span s) {
     return span_has_only(s, "0");
 }
 
-bool identity_trace(span offered, char trace[IDENTITY_TRACE_LENGTH + 1], bool *is_sampled) {
+bool request_id_trace(span offered, char trace[REQUEST_ID_TRACE_LENGTH + 1], bool *is_sampled) {
     enum { TRACE_AT = 3, TRACE_HEX = 32, PARENT_AT = 36, PARENT_HEX = 16, FLAGS_AT = 53, FLAGS_HEX = 2 };
     trace[0] = '\0';
     *is_sampled = false;
-    if (offered.length != IDENTITY_TRACE_LENGTH || memcmp(offered.at, "00-", TRACE_AT) != 0 ||
+    if (offered.length != REQUEST_ID_TRACE_LENGTH || memcmp(offered.at, "00-", TRACE_AT) != 0 ||
         offered.at[PARENT_AT - 1] != '-' || offered.at[FLAGS_AT - 1] != '-') {
         return false;
     }
@@ -49,8 +49,8 @@ bool identity_trace(span offered, char trace[IDENTITY_TRACE_LENGTH + 1], bool *i
         is_zero(parent)) {
         return false;
     }
-    memcpy(trace, offered.at, IDENTITY_TRACE_LENGTH);
-    trace[IDENTITY_TRACE_LENGTH] = '\0';
+    memcpy(trace, offered.at, REQUEST_ID_TRACE_LENGTH);
+    trace[REQUEST_ID_TRACE_LENGTH] = '\0';
     *is_sampled = (strchr(hex, flags.at[1]) - hex) & 1;
     return true;
 }

@@ -7,8 +7,8 @@
  * - EXIF says which way up it is. Where that is damaged, it is as stored.
  *
  * This is what Pillow gives: exif_transpose(), paste() on black, then convert("L") or convert("RGB"). */
-#ifndef FEWBIT_DECODER_SERVER_HTTP_PICTURE_H
-#define FEWBIT_DECODER_SERVER_HTTP_PICTURE_H
+#ifndef FEWBIT_DECODER_SERVER_HTTP_BITMAP_H
+#define FEWBIT_DECODER_SERVER_HTTP_BITMAP_H
 
 #include "base/err.h"
 #include "data/split.h"
@@ -16,26 +16,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct picture {
+typedef struct bitmap {
     uint32_t width, height; /* as stored */
     uint32_t channels;      /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha */
     uint32_t orientation;   /* 1 to 8 */
     uint8_t *pixels;        /* [height, width, channels] */
-} picture;
+} bitmap;
 
-enum { PICTURE_UPRIGHT = 1 };
+enum { BITMAP_UPRIGHT = 1 };
 
-/* The orientation that EXIF data (a TIFF header and what follows) say; PICTURE_UPRIGHT where they say none. */
-uint32_t picture_orientation(const uint8_t *exif, size_t length);
+/* The orientation that EXIF data (a TIFF header and what follows) say; BITMAP_UPRIGHT where they say none. */
+uint32_t bitmap_orientation(const uint8_t *exif, size_t length);
 
 /* ERR_INPUT where the picture, turned upright, is not of the sample's size. */
-err picture_check(const picture *p, const split *shape);
+err bitmap_check(const bitmap *p, const split *shape);
 
-/* Room for its pixels; picture_free also where this failed. */
-err picture_allocate(picture *p);
-void picture_free(picture *p);
+/* Room for its pixels; bitmap_free also where this failed. */
+err bitmap_allocate(bitmap *p);
+void bitmap_free(bitmap *p);
 
 /* Its pixels -> `sample` u8 [channels, height, width], of 1 or 3 channels and the size that was checked. */
-void picture_lay(const picture *p, const split *shape, uint8_t *sample);
+void bitmap_lay(const bitmap *p, const split *shape, uint8_t *sample);
 
 #endif

@@ -1,20 +1,20 @@
 /* Who asks, as a request says itself: its id and the trace it belongs to. Both go into answers and logs, so only what
  * is harmless there is taken. */
-#ifndef FEWBIT_DECODER_SERVER_HTTP_IDENTITY_H
-#define FEWBIT_DECODER_SERVER_HTTP_IDENTITY_H
+#ifndef FEWBIT_DECODER_SERVER_HTTP_REQUEST_ID_H
+#define FEWBIT_DECODER_SERVER_HTTP_REQUEST_ID_H
 
 #include "decoder_server/http/span.h"
 
 #include <stdint.h>
 
-enum { IDENTITY_ID_MAX = 64, IDENTITY_TRACE_LENGTH = 55 };
+enum { REQUEST_ID_MAX = 64, REQUEST_ID_TRACE_LENGTH = 55 };
 
 /* An X-Request-Id of 1 to 64 letters, digits and ._- is taken; else one is made that no other request
  * of this process has, and hardly one of another. */
-void identity_choose(span offered, uint64_t number, char id[IDENTITY_ID_MAX + 1]);
+void request_id_choose(span offered, uint64_t number, char id[REQUEST_ID_MAX + 1]);
 
 /* A W3C traceparent of version 00: "00-<32 hex>-<16 hex>-<2 hex>", neither id all zeroes. Anything else gives "" and
  * false. *is_sampled: the caller records this trace. */
-bool identity_trace(span offered, char trace[IDENTITY_TRACE_LENGTH + 1], bool *is_sampled);
+bool request_id_trace(span offered, char trace[REQUEST_ID_TRACE_LENGTH + 1], bool *is_sampled);
 
 #endif

@@ -1,6 +1,6 @@
 /* The API token: who may ask. One secret word in a file; requests bring it as "Authorization: Bearer WORD". */
-#ifndef FEWBIT_DECODER_SERVER_HTTP_TOKEN_H
-#define FEWBIT_DECODER_SERVER_HTTP_TOKEN_H
+#ifndef FEWBIT_DECODER_SERVER_HTTP_API_TOKEN_H
+#define FEWBIT_DECODER_SERVER_HTTP_API_TOKEN_H
 
 #include "base/digest.h"
 #include "base/err.h"
@@ -8,17 +8,17 @@
 
 #include <stdbool.h>
 
-enum { TOKEN_LEAST = 16, TOKEN_MOST = 512 };
+enum { API_TOKEN_LEAST = 16, API_TOKEN_MOST = 512 };
 
 /* Only its digest is kept. */
-typedef struct token {
+typedef struct api_token {
     uint8_t digest[DIGEST_BYTES];
-} token;
+} api_token;
 
 /* A file of one line: 16 to 512 of the characters that Bearer tokens have (letters, digits and -._~+/=). */
-err token_load(token *t, const char *path);
+err api_token_load(api_token *t, const char *path);
 
 /* Whether an Authorization field brings it. Takes the same time wherever the two differ. */
-bool token_fits(const token *t, span authorization);
+bool api_token_fits(const api_token *t, span authorization);
 
 #endif

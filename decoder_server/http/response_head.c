@@ -1,4 +1,4 @@
-#include "decoder_server/http/answer_head.h"
+#include "decoder_server/http/response_head.h"
 
 #include <string.h>
 
@@ -40,31 +40,31 @@ static const char *reason_of(unsigned status) {
     return "";
 }
 
-bool answer_has_body(unsigned status) {
+bool response_has_body(unsigned status) {
     return status >= 200 && status != 204 && status != 304;
 }
 
-void answer_date(char to[ANSWER_DATE_MAX], time_t seconds) {
+void http_date(char to[HTTP_DATE_MAX], time_t seconds) {
     static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct tm utc = {0};
-    char form[ANSWER_DATE_MAX]; /* the names are English, whatever the locale */
+    char form[HTTP_DATE_MAX]; /* the names are English, whatever the locale */
     gmtime_r(&seconds, &utc);
     memcpy(form, "DDD, %d MMM %Y %H:%M:%S GMT", sizeof "DDD, %d MMM %Y %H:%M:%S GMT");
     memcpy(form, days[utc.tm_wday], 3);
     memcpy(form + sizeof "DDD, %d " - 1, months[utc.tm_mon], 3);
-    if (strftime(to, ANSWER_DATE_MAX, form, &utc) == 0) {
+    if (strftime(to, HTTP_DATE_MAX, form, &utc) == 0) {
         to[0] = '\0';
     }
 }
 
-const char *answer_date_now(answer_clock *c) {
+const char *http_date_now(http_clock *c) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     if (now.tv_sec != c->of) {
         c->of = now.tv_sec;
-        answer_date(c->date, now.tv_sec);
+        http_date(c->date, now.tv_sec);
     }
     return c->date;
 }
@@ -96,8 +96,8 @@ static void put_field(writer *w, const char *name, const char *value) {
 }
 
 /* No printf: this is written for every request. */
-size_t answer_head_write(char to[ANSWER_HEAD_MAX], const answer_head *a, const char *date) {
-    writer w = {.at = to, .end = to + ANSWER_HEAD_MAX};
+size_t response_head_write(char to[RESPONSE_HEAD_MAX], const response_head *a, const char *date) {
+    writer w = {.at = to, .end = to + RESPONSE_HEAD_MAX};
     put(&w, "HTTP/1.1 ");
     put_number(&w, a->status);
     put(&w, " ");
@@ -109,7 +109,7 @@ size_t answer_head_write(char to[ANSWER_HEAD_MAX], const answer_head *a, const c
     }
     if (a->is_chunked) {
         put_field(&w, "Transfer-Encoding", "chunked");
-    } else if (!a->has_no_length && answer_has_body(a->status)) {
+    } else if (!a->has_no_length && response_has_body(a->status)) {
         put(&w, "Content-Length: ");
         put_number(&w, a->length);
         put(&w, "\r\n");

@@ -1,4 +1,4 @@
-#include "decoder_server/http/text.h"
+#include "decoder_server/http/strbuf.h"
 
 #include "base/utf8.h"
 
@@ -10,19 +10,19 @@
 
 enum { FIRST_CAPACITY = 2048 };
 
-void text_free(text *t) {
+void strbuf_free(strbuf *t) {
     free(t->bytes);
-    *t = (text){0};
+    *t = (strbuf){0};
 }
 
-void text_reset(text *t) {
+void strbuf_reset(strbuf *t) {
     t->length = 0;
     t->has_failed = false;
 }
 
 /* Room for `more` bytes and the zero behind them. */
-static bool make_room(text *t, size_t more) {
-    if (t->has_failed || more > TEXT_MAX || t->length + more + 1 > TEXT_MAX) {
+static bool make_room(strbuf *t, size_t more) {
+    if (t->has_failed || more > STRBUF_MAX || t->length + more + 1 > STRBUF_MAX) {
         t->has_failed = true;
         return false;
     }
@@ -43,7 +43,7 @@ static bool make_room(text *t, size_t more) {
     return true;
 }
 
-void text_put(text *t, const char *format, ...) {
+void strbuf_printf(strbuf *t, const char *format, ...) {
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
@@ -59,7 +59,7 @@ void text_put(text *t, const char *format, ...) {
     va_end(arguments);
 }
 
-static void add_bytes(text *t, const char *bytes, size_t length) {
+static void add_bytes(strbuf *t, const char *bytes, size_t length) {
     if (make_room(t, length)) {
         memcpy(t->bytes + t->length, bytes, length);
         t->length += length;
@@ -67,7 +67,7 @@ static void add_bytes(text *t, const char *bytes, size_t length) {
     }
 }
 
-void text_add_number(text *t, unsigned long long value) {
+void strbuf_add_number(strbuf *t, unsigned long long value) {
     char digits[24], *at = digits + sizeof digits;
     do {
         *--at = (char)('0' + value % 10);
@@ -76,13 +76,13 @@ void text_add_number(text *t, unsigned long long value) {
     add_bytes(t, at, (size_t)(digits + sizeof digits - at));
 }
 
-void text_add_fraction(text *t, double value, int places) {
+void strbuf_add_fraction(strbuf *t, double value, int places) {
     static const unsigned powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
     unsigned power = powers[places];
     double scaled = value * power + 0.5;
     unsigned long long whole = scaled >= 0 && scaled < 9007199254740992.0 ? (unsigned long long)scaled : 0;
     char digits[12];
-    text_add_number(t, whole / power);
+    strbuf_add_number(t, whole / power);
     digits[0] = '.';
     for (int i = places; i > 0; i--) {
         digits[i] = (char)('0' + whole / (power / powers[i]) % 10);
@@ -90,12 +90,12 @@ void text_add_fraction(text *t, double value, int places) {
     add_bytes(t, digits, (size_t)places + 1);
 }
 
-void text_add(text *t, const char *piece) {
+void strbuf_add(strbuf *t, const char *piece) {
     add_bytes(t, piece, strlen(piece));
 }
 
-void text_add_json(text *t, const char *piece) {
-    text_add(t, "\"");
+void strbuf_add_json(strbuf *t, const char *piece) {
+    strbuf_add(t, "\"");
     size_t plain = strcspn(piece, "\"\\");
     for (size_t i = 0; i < plain; i++) {
         plain = piece[i] < ' ' || piece[i] == 0x7f ? i : plain;
@@ -106,26 +106,26 @@ void text_add_json(text *t, const char *piece) {
         uint32_t point;
         size_t length = utf8_take(piece, &point);
         if (length == 1 && (*piece == '"' || *piece == '\\')) {
-            text_put(t, "\\%c", *piece);
+            strbuf_printf(t, "\\%c", *piece);
         } else if (length > 0 && utf8_is_control(point)) {
-            text_put(t, "\\u%04x", point);
+            strbuf_printf(t, "\\u%04x", point);
         } else if (length == 0) {
-            text_add(t, "?");
+            strbuf_add(t, "?");
         } else {
             add_bytes(t, piece, length);
         }
         piece += length ? length : 1;
     }
-    text_add(t, "\"");
+    strbuf_add(t, "\"");
 }
 
-void text_add_time(text *t, long long unix_ms) {
+void strbuf_add_time(strbuf *t, long long unix_ms) {
     time_t seconds = (time_t)(unix_ms / 1000);
     struct tm utc;
     char date[32];
     if (unix_ms <= 0 || !gmtime_r(&seconds, &utc) || strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc) == 0) {
-        text_add(t, "null");
+        strbuf_add(t, "null");
         return;
     }
-    text_put(t, "\"%s.%03dZ\"", date, (int)(unix_ms % 1000));
+    strbuf_printf(t, "\"%s.%03dZ\"", date, (int)(unix_ms % 1000));
 }

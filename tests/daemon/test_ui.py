@@ -159,7 +159,7 @@ class WithoutBrowser(serving.ServingCase):
         server = self.serve("--api-token-file", path)
         status, headers, text = self.get(server)
         self.assertEqual((status, headers["Content-Type"]), (200, "text/html; charset=utf-8"))
-        self.assertEqual(text, (f.ROOT / "decoder_server/http/page/index.html").read_text())
+        self.assertEqual(text, (f.ROOT / "decoder_server/http/ui/index.html").read_text())
         self.assertEqual(headers["Cache-Control"], "no-cache")
         policy = headers["Content-Security-Policy"]
         self.assertTrue(policy.startswith("default-src 'none'; "), policy)

@@ -1,4 +1,4 @@
-#include "decoder_server/http/site.h"
+#include "decoder_server/http/request_origin.h"
 
 #include <string.h>
 #include <strings.h>
@@ -15,7 +15,7 @@ static bool is_same(span a, span b) {
     return a.length == b.length && a.length > 0 && strncasecmp(a.at, b.at, a.length) == 0;
 }
 
-err site_check_list(const char *list) {
+err request_origin_check_hosts(const char *list) {
     span rest = span_of(list), one;
     if (rest.length == 0) {
         return err_fail(ERR_USAGE, "--allowed-hosts names no host");
@@ -28,7 +28,7 @@ err site_check_list(const char *list) {
     return ERR_OK;
 }
 
-bool site_is_named(const char *list, span host) {
+bool request_origin_is_allowed_host(const char *list, span host) {
     span rest = span_of(list), one;
     while (span_take(&rest, ',', &one)) {
         bool has_port = name_of(one).length < one.length;
@@ -39,7 +39,7 @@ bool site_is_named(const char *list, span host) {
     return false;
 }
 
-bool site_is_foreign(const request_head *h) {
+bool request_origin_is_foreign(const request_head *h) {
     span site = h->fields[FIELD_SEC_FETCH_SITE], origin = h->fields[FIELD_ORIGIN];
     if (site.at) {
         return !span_is(site, "same-origin") && !span_is(site, "none");

@@ -1,42 +1,42 @@
-#include "decoder_server/http/events.h"
+#include "decoder_server/http/sse.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct listener {
-    events *of;
+typedef struct sse_subscriber {
+    sse *of;
     http_request *request;
-    struct listener *next, *before;
+    struct sse_subscriber *next, *before;
     size_t greeted, greeting;         /* bytes of the greeting: sent, and there when it came */
     uint64_t at;                      /* number of the next event */
     uint64_t stood_for;               /* by the events before it, as the ring's */
     size_t left;                      /* bytes it may still get in this pass */
     bool is_blocked, wants_heartbeat; /* it has not taken yet what it was sent */
-} listener;
+} sse_subscriber;
 
 /* Event n lies at place starts[n % SLOTS] of the stream of all bytes ever added, byte p of which is
  * ring[p % RING_BYTES]. */
-struct events {
-    events_host host;
-    listener *first;
-    events_counters counters;
-    uint64_t starts[EVENTS_RING_SLOTS];
+struct sse {
+    sse_callbacks host;
+    sse_subscriber *first;
+    sse_counters counters;
+    uint64_t starts[SSE_RING_SLOTS];
     /* (The place before the oldest event is kept, for what it stood for.) An event stands for itself, one that tells of
      * lost ones for those: what all before event n and it stand for. */
-    uint64_t stood_for[EVENTS_RING_SLOTS], stand_for;
+    uint64_t stood_for[SSE_RING_SLOTS], stand_for;
     uint64_t oldest, next; /* events there are: [oldest, next) */
     uint64_t end;          /* bytes added */
     char *greeting;
     size_t greeting_length, greeting_capacity;
     uv_timer_t *slice, *heartbeat;
-    listener *cursor; /* the next of a pass; NULL between passes */
+    sse_subscriber *cursor; /* the next of a pass; NULL between passes */
     size_t share, woken_in_pass;
     bool is_taken_late; /* host.taken is owed at the end of the pass */
     bool with_last;
     bool has_ended;
-    char ring[EVENTS_RING_BYTES];
+    char ring[SSE_RING_BYTES];
 };
 
 static void on_heartbeat(uv_timer_t *timer);
@@ -45,8 +45,8 @@ static void free_timer(uv_handle_t *handle) {
     free(handle);
 }
 
-err events_new(events **out, uv_loop_t *loop, const events_host *host, bool with_last) {
-    events *e = calloc(1, sizeof *e);
+err sse_new(sse **out, uv_loop_t *loop, const sse_callbacks *host, bool with_last) {
+    sse *e = calloc(1, sizeof *e);
     uv_timer_t *slice = malloc(sizeof *slice), *heartbeat = malloc(sizeof *heartbeat);
     if (!e || !slice || !heartbeat) {
         free(e);
@@ -54,21 +54,21 @@ err events_new(events **out, uv_loop_t *loop, const events_host *host, bool with
         free(heartbeat);
         return err_fail(ERR_MEMORY, "no memory for events");
     }
-    *e = (events){.host = *host, .slice = slice, .heartbeat = heartbeat, .with_last = with_last};
+    *e = (sse){.host = *host, .slice = slice, .heartbeat = heartbeat, .with_last = with_last};
     uv_timer_init(loop, slice);
     uv_timer_init(loop, heartbeat);
     slice->data = heartbeat->data = e;
-    uv_timer_start(heartbeat, on_heartbeat, EVENTS_HEARTBEAT_MS, EVENTS_HEARTBEAT_MS);
+    uv_timer_start(heartbeat, on_heartbeat, SSE_HEARTBEAT_MS, SSE_HEARTBEAT_MS);
     *out = e;
     return ERR_OK;
 }
 
-static void send_events(listener *l);
+static void send_events(sse_subscriber *l);
 
-void events_end(events *e) {
+void sse_end(sse *e) {
     e->has_ended = true;
-    for (listener *l = e->first; l; l = l->next) {
-        l->left = EVENTS_SECOND_BYTES; /* what there is still goes out */
+    for (sse_subscriber *l = e->first; l; l = l->next) {
+        l->left = SSE_SECOND_BYTES; /* what there is still goes out */
         send_events(l);
         http_stream_end(l->request);
     }
@@ -76,7 +76,7 @@ void events_end(events *e) {
     uv_close((uv_handle_t *)e->heartbeat, free_timer);
 }
 
-void events_free(events *e) {
+void sse_free(sse *e) {
     if (e) {
         free(e->greeting);
         free(e);
@@ -85,65 +85,65 @@ void events_free(events *e) {
 
 /* The ring. */
 
-static uint64_t event_end(const events *e, uint64_t n) {
-    return n + 1 == e->next ? e->end : e->starts[(n + 1) % EVENTS_RING_SLOTS];
+static uint64_t event_end(const sse *e, uint64_t n) {
+    return n + 1 == e->next ? e->end : e->starts[(n + 1) % SSE_RING_SLOTS];
 }
 
-static void add_one(events *e, const char *bytes, size_t length, uint64_t stands_for) {
-    if (length > EVENTS_BLOCK_BYTES / 4 * 3) {
+static void add_one(sse *e, const char *bytes, size_t length, uint64_t stands_for) {
+    if (length > SSE_BLOCK_BYTES / 4 * 3) {
         e->counters.lost++;
         return;
     }
-    while (e->oldest < e->next && (e->next - e->oldest == EVENTS_RING_SLOTS - 1 ||
-                                   e->end + length - e->starts[e->oldest % EVENTS_RING_SLOTS] > EVENTS_RING_BYTES)) {
+    while (e->oldest < e->next && (e->next - e->oldest == SSE_RING_SLOTS - 1 ||
+                                   e->end + length - e->starts[e->oldest % SSE_RING_SLOTS] > SSE_RING_BYTES)) {
         e->oldest++;
     }
     e->stand_for += stands_for;
-    e->stood_for[e->next % EVENTS_RING_SLOTS] = e->stand_for;
-    e->starts[e->next++ % EVENTS_RING_SLOTS] = e->end;
-    size_t from = e->end % EVENTS_RING_BYTES;
-    size_t first = length < EVENTS_RING_BYTES - from ? length : EVENTS_RING_BYTES - from;
+    e->stood_for[e->next % SSE_RING_SLOTS] = e->stand_for;
+    e->starts[e->next++ % SSE_RING_SLOTS] = e->end;
+    size_t from = e->end % SSE_RING_BYTES;
+    size_t first = length < SSE_RING_BYTES - from ? length : SSE_RING_BYTES - from;
     memcpy(e->ring + from, bytes, first);
     memcpy(e->ring, bytes + first, length - first);
     e->end += length;
     e->counters.events++;
 }
 
-static void copy_out(const events *e, uint64_t place, size_t length, char *to) {
-    size_t from = place % EVENTS_RING_BYTES;
-    size_t first = length < EVENTS_RING_BYTES - from ? length : EVENTS_RING_BYTES - from;
+static void copy_out(const sse *e, uint64_t place, size_t length, char *to) {
+    size_t from = place % SSE_RING_BYTES;
+    size_t first = length < SSE_RING_BYTES - from ? length : SSE_RING_BYTES - from;
     memcpy(to, e->ring + from, first);
     memcpy(to + first, e->ring, length - first);
 }
 
 /* Waking. */
 
-static bool has_news(const events *e, const listener *l) {
+static bool has_news(const sse *e, const sse_subscriber *l) {
     return l->at < e->next || l->greeted < l->greeting;
 }
 
-static bool wants_waking(const events *e, const listener *l) {
+static bool wants_waking(const sse *e, const sse_subscriber *l) {
     return !l->is_blocked && (l->wants_heartbeat || has_news(e, l));
 }
 
 /* What each may get in a pass. */
-static size_t share_of(const events *e) {
-    size_t listeners = e->counters.listeners ? e->counters.listeners : 1;
-    size_t ms = listeners / EVENTS_SLICE_LISTENERS * EVENTS_SLICE_MS;
-    ms = ms > EVENTS_PASS_MS ? ms : EVENTS_PASS_MS;
-    return EVENTS_SECOND_BYTES / 1000 * ms / listeners;
+static size_t share_of(const sse *e) {
+    size_t subscribers = e->counters.subscribers ? e->counters.subscribers : 1;
+    size_t ms = subscribers / SSE_SLICE_SUBSCRIBERS * SSE_SLICE_MS;
+    ms = ms > SSE_PASS_MS ? ms : SSE_PASS_MS;
+    return SSE_SECOND_BYTES / 1000 * ms / subscribers;
 }
 
 /* Wakes the next few of a pass; with the last of them the pass ends, and another begins where it had any. */
 static void on_slice(uv_timer_t *timer) {
-    events *e = timer->data;
+    sse *e = timer->data;
     size_t woken = 0;
     if (!e->cursor) {
         e->cursor = e->first;
         e->woken_in_pass = 0;
         e->share = share_of(e);
     }
-    for (; e->cursor && woken < EVENTS_SLICE_LISTENERS; e->cursor = e->cursor->next) {
+    for (; e->cursor && woken < SSE_SLICE_SUBSCRIBERS; e->cursor = e->cursor->next) {
         if (wants_waking(e, e->cursor)) {
             e->cursor->left = e->share;
             send_events(e->cursor);
@@ -153,7 +153,7 @@ static void on_slice(uv_timer_t *timer) {
     e->woken_in_pass += woken;
     bool has_passed = !e->cursor, is_owed = has_passed && e->is_taken_late;
     if (!has_passed || is_owed || e->woken_in_pass > 0) {
-        uv_timer_start(e->slice, on_slice, has_passed ? EVENTS_PASS_MS : EVENTS_SLICE_MS, 0);
+        uv_timer_start(e->slice, on_slice, has_passed ? SSE_PASS_MS : SSE_SLICE_MS, 0);
     }
     if (is_owed) {
         e->is_taken_late = false;
@@ -162,21 +162,21 @@ static void on_slice(uv_timer_t *timer) {
 }
 
 /* Unless a pass is under way, or the pause behind one. */
-static void start_pass(events *e) {
+static void start_pass(sse *e) {
     if (!uv_is_active((uv_handle_t *)e->slice)) {
         on_slice(e->slice);
     }
 }
 
 static void on_heartbeat(uv_timer_t *timer) {
-    events *e = timer->data;
-    for (listener *l = e->first; l; l = l->next) {
+    sse *e = timer->data;
+    for (sse_subscriber *l = e->first; l; l = l->next) {
         l->wants_heartbeat = l->wants_heartbeat || !l->is_blocked;
     }
     start_pass(e);
 }
 
-void events_add(events *e, uint64_t dropped, const char *bytes, size_t length) {
+void sse_add(sse *e, uint64_t dropped, const char *bytes, size_t length) {
     e->counters.lost += dropped;
     if (dropped > 0) {
         char lost[80];
@@ -194,24 +194,24 @@ void events_add(events *e, uint64_t dropped, const char *bytes, size_t length) {
     start_pass(e);
 }
 
-void events_greet(events *e, const char *bytes, size_t length) {
+void sse_greet(sse *e, const char *bytes, size_t length) {
     size_t need = e->greeting_length + length;
-    if (need > e->greeting_capacity && need <= EVENTS_GREETING_MAX) {
+    if (need > e->greeting_capacity && need <= SSE_GREETING_MAX) {
         char *grown = realloc(e->greeting, 2 * need);
         e->greeting_capacity = grown ? 2 * need : e->greeting_capacity;
         e->greeting = grown ? grown : e->greeting;
     }
-    if (need <= e->greeting_capacity && length <= EVENTS_BLOCK_BYTES / 4 * 3) {
+    if (need <= e->greeting_capacity && length <= SSE_BLOCK_BYTES / 4 * 3) {
         memcpy(e->greeting + e->greeting_length, bytes, length);
         e->greeting_length = need;
     }
 }
 
-/* A listener's stream. */
+/* A subscriber's stream. */
 
 /* Whole events of the greeting, as many as fit. */
-static size_t read_greeting(listener *l, char *to, size_t room) {
-    const events *e = l->of;
+static size_t read_greeting(sse_subscriber *l, char *to, size_t room) {
+    const sse *e = l->of;
     size_t length = l->greeting - l->greeted;
     const char *from = e->greeting + l->greeted;
     if (length > room) {
@@ -225,9 +225,9 @@ static size_t read_greeting(listener *l, char *to, size_t room) {
     return length;
 }
 
-static size_t tell_lost(listener *l, char *to, size_t room) {
-    events *e = l->of;
-    uint64_t before_oldest = e->stood_for[(e->oldest - 1) % EVENTS_RING_SLOTS];
+static size_t tell_lost(sse_subscriber *l, char *to, size_t room) {
+    sse *e = l->of;
+    uint64_t before_oldest = e->stood_for[(e->oldest - 1) % SSE_RING_SLOTS];
     uint64_t lost = before_oldest - l->stood_for;
     l->at = e->oldest;
     l->stood_for = before_oldest;
@@ -235,29 +235,29 @@ static size_t tell_lost(listener *l, char *to, size_t room) {
     return (size_t)snprintf(to, room, "event: lost\ndata: {\"lost\":%" PRIu64 "}\n\n", lost);
 }
 
-static size_t read_events(listener *l, char *to, size_t room) {
-    const events *e = l->of;
+static size_t read_events(sse_subscriber *l, char *to, size_t room) {
+    const sse *e = l->of;
     size_t length = l->at < e->oldest ? tell_lost(l, to, room) : 0;
     for (; l->at < e->next; l->at++) {
-        uint64_t from = e->starts[l->at % EVENTS_RING_SLOTS];
+        uint64_t from = e->starts[l->at % SSE_RING_SLOTS];
         size_t one = (size_t)(event_end(e, l->at) - from);
         if (length + one > room || (length > 0 && length + one > l->left)) {
             break;
         }
         copy_out(e, from, one, to + length);
         length += one;
-        l->stood_for = e->stood_for[l->at % EVENTS_RING_SLOTS];
+        l->stood_for = e->stood_for[l->at % SSE_RING_SLOTS];
     }
     return length;
 }
 
 /* The next that it gets; 0: there is nothing, or no more of its share. */
-static size_t read_stream(listener *l, char to[EVENTS_BLOCK_BYTES]) {
+static size_t read_stream(sse_subscriber *l, char to[SSE_BLOCK_BYTES]) {
     size_t length = 0;
     if (l->greeted < l->greeting) {
-        length = read_greeting(l, to, EVENTS_BLOCK_BYTES);
+        length = read_greeting(l, to, SSE_BLOCK_BYTES);
     } else if (l->at < l->of->next && l->left > 0) {
-        length = read_events(l, to, EVENTS_BLOCK_BYTES);
+        length = read_events(l, to, SSE_BLOCK_BYTES);
         l->left -= length < l->left ? length : l->left;
     } else if (l->wants_heartbeat) {
         length = 3;
@@ -267,26 +267,26 @@ static size_t read_stream(listener *l, char to[EVENTS_BLOCK_BYTES]) {
     return length;
 }
 
-static void send_events(listener *l) {
-    char block[EVENTS_BLOCK_BYTES];
+static void send_events(sse_subscriber *l) {
+    char block[SSE_BLOCK_BYTES];
     size_t length;
     while (!l->is_blocked && (length = read_stream(l, block)) > 0) {
         l->is_blocked = !http_stream_send(l->request, block, length);
     }
     if (!l->is_blocked && has_news(l->of, l) && !l->of->has_ended && !uv_is_active((uv_handle_t *)l->of->slice)) {
-        uv_timer_start(l->of->slice, on_slice, EVENTS_PASS_MS, 0); /* its share is used up */
+        uv_timer_start(l->of->slice, on_slice, SSE_PASS_MS, 0); /* its share is used up */
     }
 }
 
-void events_resume(listener *l) {
+void sse_resume(sse_subscriber *l) {
     l->is_blocked = false;
     if (!l->of->has_ended) {
         send_events(l);
     }
 }
 
-void events_leave(listener *l) {
-    events *e = l->of;
+void sse_leave(sse_subscriber *l) {
+    sse *e = l->of;
     if (e->cursor == l) {
         e->cursor = l->next;
     }
@@ -295,37 +295,37 @@ void events_leave(listener *l) {
         l->next->before = l->before;
     }
     free(l);
-    if (--e->counters.listeners == 0 && !e->has_ended) {
+    if (--e->counters.subscribers == 0 && !e->has_ended) {
         e->host.wanted(e->host.context, false);
     }
 }
 
-bool events_listen(events *e, exchange *x) {
-    static const answer_field fields[] = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}};
-    listener *l = e->counters.listeners < EVENTS_LISTENERS_MAX && !e->has_ended ? malloc(sizeof *l) : NULL;
+bool sse_subscribe(sse *e, api_request *x) {
+    static const http_field fields[] = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}};
+    sse_subscriber *l = e->counters.subscribers < SSE_SUBSCRIBERS_MAX && !e->has_ended ? malloc(sizeof *l) : NULL;
     if (!l) {
         return false;
     }
-    *l = (listener){.of = e,
-                    .request = x->request,
-                    .next = e->first,
-                    .greeting = e->greeting_length,
-                    .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
-                    .left = share_of(e),
-                    .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
-    l->stood_for = l->at > 0 ? e->stood_for[(l->at - 1) % EVENTS_RING_SLOTS] : 0;
+    *l = (sse_subscriber){.of = e,
+                          .request = x->request,
+                          .next = e->first,
+                          .greeting = e->greeting_length,
+                          .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
+                          .left = share_of(e),
+                          .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
+    l->stood_for = l->at > 0 ? e->stood_for[(l->at - 1) % SSE_RING_SLOTS] : 0;
     if (l->next) {
         l->next->before = l;
     }
-    e->first = x->listener = l;
-    if (e->counters.listeners++ == 0) {
+    e->first = x->subscriber = l;
+    if (e->counters.subscribers++ == 0) {
         e->host.wanted(e->host.context, true);
     }
-    l->is_blocked = !exchange_stream(x, fields, 2, EVENTS_KERNEL_BYTES);
+    l->is_blocked = !api_request_stream(x, fields, 2, SSE_KERNEL_BYTES);
     send_events(l);
     return true;
 }
 
-const events_counters *events_count(const events *e) {
+const sse_counters *sse_count(const sse *e) {
     return &e->counters;
 }

@@ -1,13 +1,13 @@
-#include "decoder_server/http/output.h"
+#include "decoder_server/http/http_output.h"
 
 #include <string.h>
 
-void output_start(output *o) {
+void http_output_start(http_output *o) {
     o->write.data = o;
 }
 
 static void on_written(uv_write_t *write, int status) {
-    output *o = write->data;
+    http_output *o = write->data;
     o->is_waiting = false;
     if (status != UV_ECANCELED) {
         o->done(o->context, status);
@@ -24,7 +24,7 @@ static uv_buf_t gather(const uv_buf_t *parts, unsigned count, char *spare) {
     return uv_buf_init(spare, (unsigned)length);
 }
 
-bool output_send(output *o, uv_buf_t *parts, unsigned count, char *spare) {
+bool http_output_send(http_output *o, uv_buf_t *parts, unsigned count, char *spare) {
     int status = uv_try_write((uv_stream_t *)o->tcp, parts, count);
     if (status < 0 && status != UV_EAGAIN) {
         return false;
@@ -48,7 +48,7 @@ bool output_send(output *o, uv_buf_t *parts, unsigned count, char *spare) {
     return status == 0;
 }
 
-bool output_has_moved(output *o) {
+bool http_output_has_moved(http_output *o) {
     size_t unsent = uv_stream_get_write_queue_size((const uv_stream_t *)o->tcp);
     bool has_moved = o->is_waiting && unsent < o->unsent;
     o->unsent = unsent;

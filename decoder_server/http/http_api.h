@@ -1,0 +1,72 @@
+/* The HTTP API on the loop. docs/openapi.yaml says what it answers, the tests hold it
+ * against the running server.
+ *
+ * Serving and training use the same API; what only one of them has answers 404 in the other. Errors are
+ * {"error": {"code", "message", "request"}}. With a token, everything but the live page, /healthz and
+ * /readyz wants it.
+ *
+ * Loop's thread only. */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
+#define FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
+
+#include "data/dataset.h"
+#include "decoder_server/answer.h"
+#include "decoder_server/http/api_token.h"
+#include "decoder_server/mail.h"
+#include "decoder_server/report.h"
+
+#include <uv.h>
+
+typedef struct http_api http_api;
+
+typedef enum http_api_mode { HTTP_API_SERVES = 1, HTTP_API_TRAINS = 2 } http_api_mode;
+
+typedef struct http_api_config {
+    const char *host;
+    uint16_t port;
+    http_api_mode mode;
+    const api_token *token; /* borrowed; NULL: everybody may ask */
+    const char
+        *allowed_hosts; /* borrowed; only requests for these are answered (site.h); NULL: whatever they are for */
+    const dataset *set;
+    split shape;
+    uint32_t enough_nodes; /* ready with so many */
+    /* Hands a sample's elements on; http_api_answer follows. Serving only. */
+    err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);
+    /* http_api_report follows. */
+    err (*ask_report)(void *context);
+    /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. Serving only.
+     */
+    err (*reload)(void *context);
+    /* Somebody listens to events, or nobody any more. */
+    void (*listen)(void *context, bool wanted);
+    /* The events handed in last are under way. */
+    void (*events_taken)(void *context);
+    void *context;
+} http_api_config;
+
+err http_api_new(http_api **api, uv_loop_t *loop, const http_api_config *config);
+
+/* The body of /v1/model, JSON; copied. */
+err http_api_set_model(http_api *api, const char *json);
+void http_api_set_ready(http_api *api, uint32_t nodes, uint32_t of);
+
+/* From here on it is not ready, whatever the nodes, and classifies nothing more. */
+void http_api_stop(http_api *api);
+void http_api_answer(http_api *api, uint64_t request, const answer *a);
+void http_api_report(http_api *api, const report *r);
+
+/* `text` NULL: the model, as http_api_set_model has it, is in use; else why it is not. */
+void http_api_reloaded(http_api *api, const char *text);
+
+/* Whole server-sent events; `dropped` went missing before them. */
+void http_api_events(http_api *api, uint64_t dropped, const char *bytes, size_t length);
+/* One event that every new listener gets first. */
+void http_api_greet(http_api *api, const char *bytes, size_t length);
+
+uint16_t http_api_port(const http_api *api);
+
+/* Answers what still waits with 503, stops; the memory goes with the loop's next turns. */
+void http_api_close(http_api *api);
+
+#endif

@@ -1,0 +1,15 @@
+/* What /v1/nodes and /v1/model show, as JSON. */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_JSON_VIEWS_H
+#define FEWBIT_DECODER_SERVER_HTTP_JSON_VIEWS_H
+
+#include "data/dataset.h"
+#include "decoder_server/http/strbuf.h"
+#include "decoder_server/report.h"
+#include "decoder_server/run.h"
+
+void json_views_nodes(strbuf *t, const report *r);
+
+/* `commit` is the one that is served; NULL while there is none (training). */
+void json_views_model(strbuf *t, const run *r, const dataset *set, const split *shape, const run_commit *commit);
+
+#endif
