@@ -23,7 +23,7 @@ from certificates import Authority  # noqa: E402
 CROWD, LINKS, LISTENERS = 10000, 700, 1000
 RATE = 200
 WINDOW = 32000
-BEGUN = b"\0"  # of a frame: with it a connection is let in at the door, and is a link
+BEGUN = b"\0"  # of a frame: with it a connection is accepted, and is a link
 LISTEN = b"GET /v1/results HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
@@ -231,7 +231,7 @@ class Abuse:
         trusted = Authority(self.fleet.folder / "crowd-certificates")
         plain, secure = self._serve(), self._serve(*trusted.server())
         self._add_memory("memory_listener", plain, plain.http, LISTENERS, LISTEN, "an HTTP connection that listens")
-        self._add_memory("memory_link_plain", plain, plain.port, LINKS, BEGUN, "a link that is not let in yet")
+        self._add_memory("memory_link_plain", plain, plain.port, LINKS, BEGUN, "a link before its handshake")
         context = trusted.client("node-0")
         self._add_memory("memory_link_tls", secure, secure.port, LINKS, b"", "the same, its handshake done", context)
         self._stop(plain)

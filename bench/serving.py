@@ -97,7 +97,7 @@ class Serving:
         self.figures.add("wire_bulk_bits_per_payload_bit", codes.bytes * 8 / (samples * bits["payload"]), None,
                          "<=1.05", "", f"{codes.frames} Codes frames of {samples} pushed samples, seen on the sockets")
         self.figures.add("wire_test_bits_per_payload_bit", bits["frames"] / bits["payload"], None, None, "",
-                         "the rounded test by the server's meters: codes and the batches that ask for them")
+                         "the rounded test by the server's traffic counters: codes and the batches that ask for them")
         self.figures.add("wire_lone_frame_bytes", lone.largest, None, "<=16", "bytes",
                          f"the largest of {lone.frames} Answer frames, seen on the sockets")
 

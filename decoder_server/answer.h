@@ -25,7 +25,7 @@ typedef struct answer {
     uint64_t have;                    /* bit k: portion k took part */
     /* When the nodes were asked; when their codes were in, or the deadline passed; when the class was known. */
     uint64_t asked_ns, due_ns, done_ns;
-    uint32_t frame_bytes[2]; /* by meter_direction: of the nodes' answers, and of the requests to them */
+    uint32_t frame_bytes[2]; /* by traffic_direction: of the nodes' answers, and of the requests to them */
     uint64_t codes[SPLIT_PORTIONS_MAX];
     float probabilities[DATASET_CLASSES_MAX];
 } answer;

@@ -79,8 +79,8 @@ static void on_down(void *context, wire_link *l, const char *reason) {
     entry *gone = context;
     gate *g = gone->gate;
     tell_down(g, l, reason);
-    meter last;
-    link_read_meter(l, &last);
+    traffic_counters last;
+    link_read_traffic(l, &last);
     worker_post(*g->worker, MAIL_DOWN, gone->number, &last, sizeof last);
     gone->link = NULL;
     g->links--;
@@ -118,7 +118,7 @@ static void make_room(gate *g, const wire_link *newcomer) {
     if (goes) {
         goes->is_cut = true;
         g->cut++;
-        link_cut(goes->link, "made room for others");
+        link_abort(goes->link, "made room for others");
     }
 }
 
@@ -157,14 +157,14 @@ err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, tls_c
         free(g);
         return e;
     }
-    listener_hear_first(g->listener);
+    listener_wait_for_bytes(g->listener);
     *out = g;
     return ERR_OK;
 }
 
 static void answer_meter(gate *g, const entry *about) {
-    meter now;
-    link_read_meter(about->link, &now);
+    traffic_counters now;
+    link_read_traffic(about->link, &now);
     worker_post(*g->worker, MAIL_METER, about->number, &now, sizeof now);
 }
 
@@ -225,16 +225,16 @@ void gate_resume(gate *g) {
 }
 
 void gate_report(gate *g, report *r) {
-    r->links = g->links + (g->listener ? listener_outside(g->listener) : 0);
+    r->links = g->links + (g->listener ? listener_pending(g->listener) : 0);
     r->tls_failures = g->tls_failures;
     r->links_refused = g->cut + (g->listener ? listener_turned_away(g->listener) : g->turned_away);
     for (uint32_t k = 0; k < r->portions; k++) {
         report_node *n = &r->nodes[k];
         const entry *e = n->connection ? entry_of(g, n->connection) : NULL;
         if (e) {
-            meter now;
-            link_read_meter(e->link, &now);
-            meter_add(&n->meter, &now);
+            traffic_counters now;
+            link_read_traffic(e->link, &now);
+            traffic_counters_add(&n->traffic, &now);
             snprintf(n->address, sizeof n->address, "%s", link_address(e->link));
         }
     }

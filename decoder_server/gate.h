@@ -26,7 +26,7 @@ void gate_flush(gate *g);
 /* The worker has caught up. */
 void gate_resume(gate *g);
 
-/* Adds to a report what the links know: addresses, the meters of present connections, how many there are. */
+/* Adds to a report what the links know: addresses, the traffic counters of present connections, how many there are. */
 void gate_report(gate *g, report *r);
 
 uint16_t gate_port(const gate *g);

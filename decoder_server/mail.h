@@ -9,8 +9,8 @@ enum { MAIL_CONNECTIONS = 1024 };
 enum {
     /* loop -> worker */
     MAIL_FRAME = 1,    /* a whole frame */
-    MAIL_METER,        /* struct meter of a connection, asked for */
-    MAIL_DOWN,         /* a connection is gone; its last struct meter */
+    MAIL_METER,        /* struct traffic_counters of a connection, asked for */
+    MAIL_DOWN,         /* a connection is gone; its last struct traffic_counters */
     MAIL_CLASSIFY,     /* the elements of one whole sample, u8 */
     MAIL_ASK_REPORT,   /* MAIL_REPORT follows */
     MAIL_EVENTS_TAKEN, /* the last MAIL_EVENTS was dealt with */

@@ -14,7 +14,7 @@ typedef struct peer {
     uint64_t connection; /* 0: none */
     char name[64];
     bool wants_meter;
-    meter past; /* of its connections that are gone */
+    traffic_counters past; /* of its connections that are gone */
     uint64_t admitted;
     coded *coded;                /* NULL: no node of it has asked to code yet */
     bool may_code;               /* the present one has, and was told that it may */
@@ -255,9 +255,9 @@ static void take_frame(peers *p, const mail *m) {
     }
 }
 
-static void give_meter(peers *p, uint32_t k, const meter *now) {
-    meter sum = p->portions[k].past;
-    meter_add(&sum, now);
+static void give_meter(peers *p, uint32_t k, const traffic_counters *now) {
+    traffic_counters sum = p->portions[k].past;
+    traffic_counters_add(&sum, now);
     p->portions[k].wants_meter = false;
     p->events.metered(p->events.context, k, &sum);
 }
@@ -267,7 +267,7 @@ static void take_down(peers *p, const mail *m) {
     if (k == p->split.portions) {
         return;
     }
-    meter_add(&p->portions[k].past, (const meter *)(const void *)m->bytes);
+    traffic_counters_add(&p->portions[k].past, (const traffic_counters *)(const void *)m->bytes);
     p->portions[k].connection = 0;
     p->events.left(p->events.context, k);
 }
@@ -288,7 +288,7 @@ bool peers_take(peers *p, const mail *m) {
     case MAIL_METER:
         k = portion_of(p, m->about);
         if (k < p->split.portions && p->portions[k].wants_meter) {
-            give_meter(p, k, (const meter *)(const void *)m->bytes);
+            give_meter(p, k, (const traffic_counters *)(const void *)m->bytes);
         }
         return true;
     default:
@@ -334,7 +334,7 @@ void peers_report(const peers *p, report *r) {
         to->joined_at = from->joined_at;
         to->ready_at = from->ready_at;
         to->is_ready = from->connection != 0 && from->ready_at != 0;
-        to->meter = from->past;
+        to->traffic = from->past;
         coded_report(from->coded, &to->coding);
         r->ready += to->is_ready;
     }

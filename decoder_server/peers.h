@@ -10,7 +10,7 @@
 #include "experiment/experiment.h"
 #include "loop/worker.h"
 #include "wire/message.h"
-#include "wire/meter.h"
+#include "wire/traffic_counters.h"
 
 typedef struct peers peers;
 
@@ -29,7 +29,7 @@ typedef struct peers_events {
     void (*joined)(void *context, uint32_t portion, const char *name);
     void (*left)(void *context, uint32_t portion);
     void (*message)(void *context, uint32_t portion, const message *m);
-    void (*metered)(void *context, uint32_t portion, const meter *m);
+    void (*metered)(void *context, uint32_t portion, const traffic_counters *m);
     void *context;
 } peers_events;
 
@@ -52,7 +52,8 @@ void peers_pause(peers *p, uint32_t portion, bool paused);
 /* `metered` follows, with the sum over all connections the portion has had. */
 void peers_ask_meter(peers *p, uint32_t portion);
 
-/* Fills in what peers know of the nodes: all but payload bits, addresses and the meters of present connections. */
+/* Fills in what peers know of the nodes: all but payload bits, addresses and the traffic counters of present
+ * connections. */
 void peers_report(const peers *p, report *r);
 
 bool peers_is_here(const peers *p, uint32_t portion);

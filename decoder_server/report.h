@@ -5,7 +5,7 @@
 
 #include "bits/rounds.h"
 #include "data/split.h"
-#include "wire/meter.h"
+#include "wire/traffic_counters.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,13 +25,14 @@ typedef struct report_node {
     bool is_ready, is_silent;    /* is_silent: it would be ready, and has not answered in time */
     uint64_t admitted;           /* how often a node was let in */
     int64_t joined_at, ready_at; /* milliseconds since 1970; 0: it is not */
-    uint64_t payload_bits[2];    /* by meter_direction: of codes, soft outputs and gradients */
+    uint64_t payload_bits[2];    /* by traffic_direction: of codes, soft outputs and gradients */
     report_coding coding;
     const char *owes;        /* the name of the answer that it owes for longest, static text; NULL: it owes none */
     double owed_seconds;     /* for how long */
     double answered_seconds; /* since its last answer; -1: there was none */
     uint64_t timeouts;       /* how often it owed for too long */
-    meter meter; /* from the worker: of its connections that are gone; the loop adds that of the present one */
+    traffic_counters
+        traffic; /* from the worker: of its connections that are gone; the loop adds that of the present one */
 } report_node;
 
 /* A table of samples that wait for their portions. */

@@ -1,7 +1,7 @@
 #include "encoder_node/held.h"
 
 #include "bits/pack.h"
-#include "wire/picks.h"
+#include "wire/id_set.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,9 +15,9 @@ typedef struct place {
 
 struct held {
     place pushed[HELD_PUSHED], live[HELD_LIVE]; /* by id, modulo */
-    uint64_t ids[PICKS_MAX];
-    uint32_t gone[PICKS_MAX];
-    uint8_t bits[PICKS_MAX * PACK_CODE_BITS_MAX / 8];
+    uint64_t ids[ID_SET_MAX];
+    uint32_t gone[ID_SET_MAX];
+    uint8_t bits[ID_SET_MAX * PACK_CODE_BITS_MAX / 8];
 };
 
 err held_new(held **h) {
@@ -52,7 +52,7 @@ err held_answer(held *h, const Fewbit__RefineRequest *ask, const rounds *r, Fewb
     if (ask->stage == 0 || ask->stage >= r->count) {
         return err_fail(ERR_INPUT, "the server asks for round %u of %u", ask->stage, r->count);
     }
-    err e = picks_take(ask, h->ids, &count);
+    err e = id_set_take(ask, h->ids, &count);
     if (e) {
         return e;
     }

@@ -6,16 +6,16 @@
 #include "bits/rounds.h"
 #include "data/dataset.h"
 #include "experiment/experiment.h"
+#include "wire/id_set.h"
 #include "wire/link.h"
 #include "wire/message.h"
-#include "wire/picks.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRAME_SAMPLES = PICKS_MAX, FRAMES_A_TURN = 64, CODES_BYTES = FRAME_SAMPLES * PACK_CODE_BITS_MAX / 8 };
+enum { FRAME_SAMPLES = ID_SET_MAX, FRAMES_A_TURN = 64, CODES_BYTES = FRAME_SAMPLES * PACK_CODE_BITS_MAX / 8 };
 
 struct synthetic_node {
     synthetic_node_config config;
@@ -28,7 +28,7 @@ struct synthetic_node {
     uint64_t first;       /* id of the first sample */
     uint64_t sent, acked; /* codes */
     atomic_uint_fast64_t asked;
-    uint64_t ids[PICKS_MAX];   /* that are asked for */
+    uint64_t ids[ID_SET_MAX];  /* that are asked for */
     uint8_t bits[CODES_BYTES]; /* random */
     uint8_t refined[CODES_BYTES];
     uint8_t frame[FRAME_HEADER + FRAME_FIRST_MAX + CODES_BYTES];
@@ -138,7 +138,7 @@ static err on_refine_request(synthetic_node *s, const Fewbit__RefineRequest *ask
     if (ask->stage < s->unasked || ask->stage >= s->rounds.count) {
         return err_fail(ERR_REFUSED, "the server asks for round %u of %u", ask->stage, s->rounds.count);
     }
-    err e = picks_take(ask, s->ids, &count);
+    err e = id_set_take(ask, s->ids, &count);
     if (e) {
         return e;
     }

@@ -1,6 +1,6 @@
 #include "decoder_server/http/http_server.h"
 
-#include "wire/door.h"
+#include "wire/acceptor.h"
 
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@ enum {
 
 struct http_server {
     http_connections connections;
-    door *door; /* NULL once it closes */
+    acceptor *acceptor; /* NULL once it closes */
     uv_timer_t watch;
     uint64_t none_idle_until_ms;
     int open_handles;
@@ -23,7 +23,7 @@ struct http_server {
 
 /* Once it is closing, and all has ended. */
 static void end_server(http_server *s) {
-    if (s->door || s->connections.count > 0 || s->open_handles > 0) {
+    if (s->acceptor || s->connections.count > 0 || s->open_handles > 0) {
         return;
     }
     void (*closed)(void *context) = s->closed;
@@ -35,8 +35,8 @@ static void end_server(http_server *s) {
 
 static void on_left(void *context) {
     http_server *s = context;
-    if (s->door) {
-        door_left(s->door);
+    if (s->acceptor) {
+        acceptor_release(s->acceptor);
     }
     end_server(s);
 }
@@ -60,9 +60,9 @@ static bool is_enough(const uint8_t *bytes, size_t length) {
     return request_head_read(&head, bytes, length) != REQUEST_HEAD_MORE;
 }
 
-static void on_enter(void *context, const door_caller *caller) {
+static void on_accepted(void *context, const acceptor_conn *conn) {
     http_server *s = context;
-    http_connections_add(&s->connections, caller->socket);
+    http_connections_add(&s->connections, conn->socket);
 }
 
 err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, uint16_t port,
@@ -71,18 +71,18 @@ err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, u
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for the HTTP side");
     }
-    const door_config config = {
+    const acceptor_config config = {
         .host = host_name,
         .port = port,
         .most = HTTP_CONNECTIONS_MAX,
-        .patience_ms = HTTP_HEAD_MS,
-        .look_bytes = REQUEST_HEAD_MAX,
+        .handshake_timeout_ms = HTTP_HEAD_MS,
+        .peek_bytes = REQUEST_HEAD_MAX,
         .is_enough = is_enough,
-        .enter = on_enter,
-        .spare = on_full,
+        .accepted = on_accepted,
+        .evict = on_full,
         .context = s,
     };
-    err e = door_new(&s->door, loop, &config);
+    err e = acceptor_new(&s->acceptor, loop, &config);
     if (e) {
         free(s);
         return e;
@@ -100,12 +100,12 @@ err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, u
 }
 
 uint16_t http_server_port(const http_server *s) {
-    return door_port(s->door);
+    return acceptor_port(s->acceptor);
 }
 
 http_counters http_server_count(const http_server *s) {
-    const door_counters *d = door_count(s->door);
-    return (http_counters){d->taken, d->turned_away, d->cut + s->connections.cut, d->outside + d->inside};
+    const acceptor_counters *a = acceptor_count(s->acceptor);
+    return (http_counters){a->taken, a->turned_away, a->timed_out + s->connections.cut, a->pending + a->accepted};
 }
 
 static void on_handle_closed(http_server *s) {
@@ -124,8 +124,8 @@ static void on_rest_closed(uv_handle_t *rest) {
 
 void http_server_close(http_server *s, void (*closed)(void *context)) {
     s->closed = closed;
-    door_close(s->door);
-    s->door = NULL;
+    acceptor_close(s->acceptor);
+    s->acceptor = NULL;
     http_connections_close(&s->connections);
     uv_close((uv_handle_t *)&s->watch, on_watch_closed);
     uv_close((uv_handle_t *)&s->connections.rest, on_rest_closed);

@@ -1,4 +1,5 @@
-/* An HTTP/1.1 server on the loop: a port, the door before it, and the connections that it lets in. Loop's thread only.
+/* An HTTP/1.1 server on the loop: a port, the acceptor before it, and the connections that it lets in. Loop's thread
+ * only.
  */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_SERVER_H
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_SERVER_H

@@ -4,16 +4,16 @@
 #include <math.h>
 #include <string.h>
 
-static void write_direction(strbuf *t, const report_node *n, meter_direction d) {
+static void write_direction(strbuf *t, const report_node *n, traffic_direction d) {
     strbuf_printf(t,
                   "{\"payload_bits\":%" PRIu64 ",\"frame_bytes\":%" PRIu64 ",\"tcp_bytes\":%" PRIu64
                   ",\"tcp_segments\":%" PRIu64 ",\"frames\":{",
-                  n->payload_bits[d], meter_frame_bytes_of(&n->meter, d), n->meter.tcp_bytes[d],
-                  n->meter.tcp_segments[d]);
+                  n->payload_bits[d], traffic_counters_frame_bytes_of(&n->traffic, d), n->traffic.tcp_bytes[d],
+                  n->traffic.tcp_segments[d]);
     const char *comma = "";
     for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
-        if (n->meter.frames[d][m] > 0) {
-            strbuf_printf(t, "%s\"%s\":%" PRIu64, comma, message_name(m), n->meter.frames[d][m]);
+        if (n->traffic.frames[d][m] > 0) {
+            strbuf_printf(t, "%s\"%s\":%" PRIu64, comma, message_name(m), n->traffic.frames[d][m]);
             comma = ",";
         }
     }
@@ -55,9 +55,9 @@ static void write_node(strbuf *t, uint32_t k, const report_node *n) {
     strbuf_add_time(t, n->is_ready ? n->ready_at : 0);
     write_owed(t, n);
     strbuf_printf(t, ",\"reconnects\":%" PRIu64 ",\"received\":", report_reconnects(n));
-    write_direction(t, n, METER_IN);
+    write_direction(t, n, TRAFFIC_IN);
     strbuf_add(t, ",\"sent\":");
-    write_direction(t, n, METER_OUT);
+    write_direction(t, n, TRAFFIC_OUT);
     strbuf_add(t, "}");
 }
 

@@ -153,14 +153,14 @@ static double answered_seconds(const report_node *n) {
     return n->answered_seconds;
 }
 
-static void write_bits(strbuf *t, uint32_t k, const report_node *n, meter_direction d) {
+static void write_bits(strbuf *t, uint32_t k, const report_node *n, traffic_direction d) {
     const struct {
         const char *kind;
         uint64_t bits;
     } kinds[] = {
         {"payload", n->payload_bits[d]},
-        {"frames", meter_frame_bytes_of(&n->meter, d) * 8},
-        {"tcp", n->meter.tcp_bytes[d] * 8},
+        {"frames", traffic_counters_frame_bytes_of(&n->traffic, d) * 8},
+        {"tcp", n->traffic.tcp_bytes[d] * 8},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         strbuf_add(t, "fewbit_node_bits_total{");
@@ -169,15 +169,15 @@ static void write_bits(strbuf *t, uint32_t k, const report_node *n, meter_direct
     }
 }
 
-static void write_frames(strbuf *t, uint32_t k, const report_node *n, meter_direction d) {
+static void write_frames(strbuf *t, uint32_t k, const report_node *n, traffic_direction d) {
     for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
-        if (n->meter.frames[d][m] == 0) {
+        if (n->traffic.frames[d][m] == 0) {
             continue;
         }
         strbuf_add(t, "fewbit_node_frames_total{");
         node_labels(t, k, n);
         strbuf_printf(t, ",direction=\"%s\",message=\"%s\"} %" PRIu64 "\n", directions[d], message_name(m),
-                      n->meter.frames[d][m]);
+                      n->traffic.frames[d][m]);
     }
 }
 
@@ -195,13 +195,13 @@ static void write_nodes(strbuf *t, const report *r) {
     head(t, "fewbit_node_bits_total", "counter",
          "Bits that passed a node's links: payload (codes, soft outputs, gradients), whole frames, TCP payload.");
     for (uint32_t k = 0; k < r->portions; k++) {
-        for (meter_direction d = METER_IN; d <= METER_OUT; d++) {
+        for (traffic_direction d = TRAFFIC_IN; d <= TRAFFIC_OUT; d++) {
             write_bits(t, k, &r->nodes[k], d);
         }
     }
     head(t, "fewbit_node_frames_total", "counter", "Frames that passed a node's links, by message.");
     for (uint32_t k = 0; k < r->portions; k++) {
-        for (meter_direction d = METER_IN; d <= METER_OUT; d++) {
+        for (traffic_direction d = TRAFFIC_IN; d <= TRAFFIC_OUT; d++) {
             write_frames(t, k, &r->nodes[k], d);
         }
     }

@@ -1,7 +1,7 @@
 #include "decoder_server/http/reply.h"
 
 #include "bits/pack.h"
-#include "wire/meter.h"
+#include "wire/traffic_counters.h"
 
 enum { PROBABILITY_PLACES = 9, MS_PLACES = 3 };
 
@@ -74,9 +74,9 @@ void reply_classified(strbuf *t, const char *request, const answer *a, const dat
     write_codes(t, a);
     write_number(t, ",\"payload_bits\":", payload_bits(a));
     write_number(t, ",\"rounds\":", a->rounds);
-    write_number(t, ",\"frame_bytes\":", (uint64_t)a->frame_bytes[METER_IN] + a->frame_bytes[METER_OUT]);
-    write_number(t, ",\"frame_bytes_sent\":", a->frame_bytes[METER_OUT]);
-    write_number(t, ",\"frame_bytes_received\":", a->frame_bytes[METER_IN]);
+    write_number(t, ",\"frame_bytes\":", (uint64_t)a->frame_bytes[TRAFFIC_IN] + a->frame_bytes[TRAFFIC_OUT]);
+    write_number(t, ",\"frame_bytes_sent\":", a->frame_bytes[TRAFFIC_OUT]);
+    write_number(t, ",\"frame_bytes_received\":", a->frame_bytes[TRAFFIC_IN]);
     write_number(t, ",\"raw_bytes\":", (uint64_t)set->channels * set->height * set->width);
     strbuf_add(t, a->degraded ? ",\"degraded\":true" : ",\"degraded\":false");
     write_missing(t, a);

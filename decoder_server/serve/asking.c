@@ -45,13 +45,13 @@ static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uin
     ask.model = d->numbers[d->due_model];
     ask.stage = round;
     ask.on_demand = live;
-    picks_put(&d->picks, ids, count, &ask);
+    id_set_put(&d->id_set, ids, count, &ask);
     for (size_t i = 0; i < count; i++) {
         const ask_note n = {ids[i], (uint8_t)round, d->due_model, live, i + 1 == count};
         note(d, k, &n);
     }
     if (live) {
-        d->requests[ids[0] % LIVE_CAPACITY].frame_bytes[METER_OUT] += (uint32_t)message_frame_size(&ask.base);
+        d->requests[ids[0] % LIVE_CAPACITY].frame_bytes[TRAFFIC_OUT] += (uint32_t)message_frame_size(&ask.base);
     }
     d->host.tell(d->host.context, k, MESSAGE_REFINE_REQUEST, &ask.base);
 }
@@ -67,7 +67,7 @@ static void send_round(desk *d, uint32_t k, uint32_t round, bool live, const uin
         }
     }
     for (size_t at = 0, fit; at < n; at += fit) {
-        fit = live ? 1 : picks_fit(ids + at, n - at);
+        fit = live ? 1 : id_set_fit(ids + at, n - at);
         send_one(d, k, ids + at, fit, round, live);
     }
 }
@@ -128,7 +128,7 @@ static void take_one(desk *d, uint32_t portion, const ask_note *n, bool gone, ui
 static void count_frame(desk *d, const ask_note *n, const Fewbit__Refinement *reply) {
     live *request = &d->requests[n->id % LIVE_CAPACITY];
     if (n->live && request->id == n->id) {
-        request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&reply->base);
+        request->frame_bytes[TRAFFIC_IN] += (uint32_t)message_frame_size(&reply->base);
     }
 }
 

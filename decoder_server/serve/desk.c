@@ -125,7 +125,7 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .have = sample->have,
         .asked_ns = sample->opened_ns,
         .due_ns = w->due_ns,
-        .frame_bytes = {w->frame_bytes[METER_IN], w->frame_bytes[METER_OUT]},
+        .frame_bytes = {w->frame_bytes[TRAFFIC_IN], w->frame_bytes[TRAFFIC_OUT]},
     };
     memcpy(a.bits, r->bits, d->portions);
     memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
@@ -198,7 +198,7 @@ void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_n
     if (is_live) {
         live *request = &d->requests[sample->id % LIVE_CAPACITY];
         d->about[d->due_count] = (waiting){
-            true, request->request, {request->frame_bytes[METER_IN], request->frame_bytes[METER_OUT]}, now_ns};
+            true, request->request, {request->frame_bytes[TRAFFIC_IN], request->frame_bytes[TRAFFIC_OUT]}, now_ns};
     }
     if (++d->due_count == CLASSIFIER_ROWS) {
         classify_due(d, now_ns);
@@ -273,7 +273,7 @@ static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t
     uint64_t code = pack_get(c->bits.data, 0, d->rounds.upto[0]);
     live *request = &d->requests[c->first % LIVE_CAPACITY];
     if (request->id == c->first) {
-        request->frame_bytes[METER_IN] += (uint32_t)message_frame_size(&c->base);
+        request->frame_bytes[TRAFFIC_IN] += (uint32_t)message_frame_size(&c->base);
     }
     assembler_use(d->live, model);
     if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
@@ -368,7 +368,7 @@ void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t no
     d->next_live = (d->next_live + 1) % REQUESTS;
     live *entry = &d->requests[id % LIVE_CAPACITY];
     *entry = (live){.waits = true, .id = id, .request = request, .asked = expected};
-    ask_nodes(d, id, sample, expected, &entry->frame_bytes[METER_OUT]);
+    ask_nodes(d, id, sample, expected, &entry->frame_bytes[TRAFFIC_OUT]);
 }
 
 static void report_one_table(const assembler *a, uint32_t capacity, report_table *to) {
@@ -390,7 +390,7 @@ void desk_report(const desk *d, report *r) {
         r->nodes[k].is_ready = answering_takes_part(d, k);
         r->nodes[k].is_silent = d->is_silent[k];
         owed_report(&d->owed, k, &r->nodes[k]);
-        r->nodes[k].payload_bits[METER_IN] = d->payload_bits[k];
+        r->nodes[k].payload_bits[TRAFFIC_IN] = d->payload_bits[k];
     }
 }
 

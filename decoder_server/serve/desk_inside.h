@@ -6,7 +6,7 @@
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/desk.h"
 #include "decoder_server/serve/streams.h"
-#include "wire/picks.h"
+#include "wire/id_set.h"
 
 enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
 
@@ -20,7 +20,7 @@ typedef struct live {
     bool waits;
     uint64_t id, request;
     uint64_t asked;          /* bit K: portion K's node */
-    uint32_t frame_bytes[2]; /* by meter_direction */
+    uint32_t frame_bytes[2]; /* by traffic_direction */
 } live;
 
 /* A Request that waits for nobody's sample: whether a node answers again. */
@@ -103,7 +103,7 @@ struct desk {
     bool asks_no_more;
     report_rounds answered;
     asks asks[SPLIT_PORTIONS_MAX];
-    picks picks;
+    id_set id_set;
     uint32_t connections[SPLIT_PORTIONS_MAX]; /* how often its node has gone */
     uint64_t settled[SPLIT_PORTIONS_MAX];     /* pushed samples answered for good that its node was not told of */
     uint64_t settled_ns[SPLIT_PORTIONS_MAX];  /* when it was told last */

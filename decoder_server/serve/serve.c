@@ -105,7 +105,7 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     desk_receive(((serving *)context)->desk, portion, m, clock_now_ns());
 }
 
-static void on_metered(void *context, uint32_t portion, const meter *m) {
+static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
     (void)context, (void)portion, (void)m;
 }
 

@@ -294,9 +294,9 @@ static void train_on_batch(coordinator *c) {
     c->state = UPDATING;
 }
 
-uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d) {
+uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d) {
     const traffic_report *l = &c->traffic;
-    return d == METER_OUT ? l->gradients[portion] : l->coded[portion] + l->activations[portion];
+    return d == TRAFFIC_OUT ? l->gradients[portion] : l->coded[portion] + l->activations[portion];
 }
 
 size_t coordinator_work_tasks(const coordinator *c) {

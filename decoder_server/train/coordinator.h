@@ -16,7 +16,7 @@
 #include "data/labels.h"
 #include "decoder_server/run.h"
 #include "wire/message.h"
-#include "wire/meter.h"
+#include "wire/traffic_counters.h"
 
 typedef struct coordinator coordinator;
 struct owed; /* decoder_server/owed.h */
@@ -35,7 +35,7 @@ typedef struct coordinator_host {
     void (*tell)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     /* Ends a portion's connection, with a Refusal. */
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
-    /* Asks for the meter of a portion's links; coordinator_metered answers. */
+    /* Asks for the traffic counters of a portion's links; coordinator_metered answers. */
     void (*ask_meter)(void *context, uint32_t portion);
     void (*progress)(void *context, const coordinator_progress *p);
     void *context;
@@ -51,7 +51,7 @@ void coordinator_free(coordinator *c);
 void coordinator_joined(coordinator *c, uint32_t portion, const char *name);
 void coordinator_left(coordinator *c, uint32_t portion);
 void coordinator_receive(coordinator *c, uint32_t portion, const message *m);
-void coordinator_metered(coordinator *c, uint32_t portion, const meter *m);
+void coordinator_metered(coordinator *c, uint32_t portion, const traffic_counters *m);
 
 /* Who owes an answer for that long is dropped; 0, at first: nobody. */
 void coordinator_set_answer_timeout(coordinator *c, uint64_t ns);
@@ -64,7 +64,7 @@ int64_t coordinator_settle(coordinator *c, uint64_t now_ns);
 const struct owed *coordinator_owed(const coordinator *c);
 
 /* Payload bits that passed between the server and a portion's node: codes, soft outputs; gradients. */
-uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, meter_direction d);
+uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d);
 
 /* Tasks of the head's update that stand ready: run each once, in any order, also side by side, then call
  * coordinator_work_done. No other call in between. */

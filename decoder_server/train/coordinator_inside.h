@@ -60,7 +60,7 @@ struct coordinator {
     uint64_t stage_correct[STAGES];
     refinement_eval *refinement;              /* NULL: all bits come in one round */
     histogram histograms[SPLIT_PORTIONS_MAX]; /* of the first soft stage's outputs, by portion */
-    bool meter_opens;                         /* the meters asked for are those before the first rounded stage */
+    bool meter_opens; /* the traffic counters asked for are those before the first rounded stage */
     run_commit next;
     bool next_is_best;
     saving saving;

@@ -220,12 +220,12 @@ void evaluation_on(coordinator *c) {
     go_on(c);
 }
 
-void coordinator_metered(coordinator *c, uint32_t portion, const meter *m) {
+void coordinator_metered(coordinator *c, uint32_t portion, const traffic_counters *m) {
     if (c->state != METERING || c->members[portion].has_answered) {
         return;
     }
     if (!c->meter_opens) {
-        c->traffic.rounded[portion] = meter_between(&c->traffic.total[portion], m);
+        c->traffic.rounded[portion] = traffic_counters_between(&c->traffic.total[portion], m);
     }
     c->traffic.total[portion] = *m;
     if (!coordinator_is_last_answer(c, portion)) {

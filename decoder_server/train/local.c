@@ -28,8 +28,8 @@ typedef struct local_peer {
     char name[32];
     pipe_end inbox, outbox; /* of the encoder */
     arena unpacked;
-    meter meter;     /* as the server's end of a link would count */
-    bool is_metered; /* the coordinator has asked and not been answered */
+    traffic_counters traffic; /* as the server's end of a link would count */
+    bool is_metered;          /* the coordinator has asked and not been answered */
     err failure;
     char failure_text[256];
 } local_peer;
@@ -76,7 +76,7 @@ static void tell(void *context, uint32_t portion, message_type type, const Proto
     local_peer *p = &((local *)context)->peers[portion];
     size_t before = p->inbox.used;
     append_frame(&p->inbox, type, body);
-    meter_count(&p->meter, METER_OUT, (uint8_t)type, p->inbox.used - before);
+    traffic_counters_count(&p->traffic, TRAFFIC_OUT, (uint8_t)type, p->inbox.used - before);
 }
 
 static void fail_peer(local_peer *p, err code, const char *text) {
@@ -147,7 +147,7 @@ static err deliver_outbox(local *l, local_peer *p) {
         size_t length;
         size_t size = next_frame(&p->outbox, at, &type, &payload, &length);
         at += size;
-        meter_count(&p->meter, METER_IN, type, size);
+        traffic_counters_count(&p->traffic, TRAFFIC_IN, type, size);
         message m;
         err e = message_unpack(type, payload, length, &l->unpacked, &m);
         e = e ? e : coded_take(p->coded, &m);
@@ -164,7 +164,7 @@ static void answer_meters(local *l) {
     for (uint32_t k = 0; k < l->portions; k++) {
         if (l->peers[k].is_metered) {
             l->peers[k].is_metered = false;
-            coordinator_metered(l->coordinator, k, &l->peers[k].meter);
+            coordinator_metered(l->coordinator, k, &l->peers[k].traffic);
         }
     }
 }

@@ -1,7 +1,7 @@
 #include "decoder_server/train/refinement_eval.h"
 
 #include "bits/pack.h"
-#include "wire/picks.h"
+#include "wire/id_set.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,13 +31,13 @@ struct refinement_eval {
     bool is_judged;   /* by the first round */
     uint32_t picked;  /* samples that were asked for, 0: none; of round `round` */
     uint32_t round;
-    uint32_t places[PICKS_MAX]; /* of them, among the rows */
-    uint64_t ids[PICKS_MAX];
-    picks picks;
-    float sure[PICKS_MAX];
-    uint8_t classes[PICKS_MAX], reached[PICKS_MAX]; /* `reached`: the last round that is here */
-    float *codes;                                   /* [PICKS_MAX, portions * bits] */
-    float *unsure;                                  /* the same, of the picked ones */
+    uint32_t places[ID_SET_MAX]; /* of them, among the rows */
+    uint64_t ids[ID_SET_MAX];
+    id_set id_set;
+    float sure[ID_SET_MAX];
+    uint8_t classes[ID_SET_MAX], reached[ID_SET_MAX]; /* `reached`: the last round that is here */
+    float *codes;                                     /* [ID_SET_MAX, portions * bits] */
+    float *unsure;                                    /* the same, of the picked ones */
 };
 
 err refinement_eval_new(refinement_eval **out, const experiment *e, step *s) {
@@ -47,7 +47,7 @@ err refinement_eval_new(refinement_eval **out, const experiment *e, step *s) {
         return ERR_OK;
     }
     refinement_eval *t = calloc(1, sizeof *t);
-    size_t numbers = (size_t)PICKS_MAX * e->data.portions * e->encoder.bits;
+    size_t numbers = (size_t)ID_SET_MAX * e->data.portions * e->encoder.bits;
     if (t) {
         t->codes = malloc(numbers * sizeof *t->codes);
         t->unsure = malloc(numbers * sizeof *t->unsure);
@@ -139,8 +139,8 @@ static void judge(refinement_eval *t) {
         t->is_judged = true;
         return;
     }
-    float sure[PICKS_MAX];
-    uint8_t classes[PICKS_MAX];
+    float sure[ID_SET_MAX];
+    uint8_t classes[ID_SET_MAX];
     for (uint32_t i = 0; i < t->picked; i++) {
         memcpy(t->unsure + i * width, t->codes + t->places[i] * width, width * sizeof(float));
     }
@@ -169,7 +169,7 @@ static void pick(refinement_eval *t, uint32_t round) {
 /* What asking for a round would cost, were every row that has had it asked for at once: a threshold alone does so,
  * while here the lower ones have asked for a part of them already. */
 static void add_round(refinement_eval *t, uint32_t round, Fewbit__RefineRequest ask, tally *to) {
-    uint64_t ids[PICKS_MAX];
+    uint64_t ids[ID_SET_MAX];
     size_t count = 0;
     for (uint32_t row = 0; row < t->rows; row++) {
         if (t->reached[row] >= round) {
@@ -180,7 +180,7 @@ static void add_round(refinement_eval *t, uint32_t round, Fewbit__RefineRequest 
         return;
     }
     ask.stage = round;
-    picks_put(&t->picks, ids, count, &ask);
+    id_set_put(&t->id_set, ids, count, &ask);
     size_t bits = count * rounds_width(&t->refinement.rounds, round);
     Fewbit__Refinement added = FEWBIT__REFINEMENT__INIT;
     added.stage = round;
@@ -212,7 +212,7 @@ bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__Ref
             pick(t, round);
             if (t->picked > 0) {
                 ask->stage = round;
-                picks_put(&t->picks, t->ids, t->picked, ask);
+                id_set_put(&t->id_set, t->ids, t->picked, ask);
                 return true;
             }
         }

@@ -53,9 +53,9 @@ static json_t *entropy_of(const traffic_report *l) {
 json_t *traffic_report_bits_per_sample(const traffic_report *l, uint32_t code_bits) {
     uint64_t frames = 0, tls = 0, tcp = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        frames += meter_frame_bytes(&l->rounded[k]);
-        tls += l->rounded[k].tls_bytes[METER_IN] + l->rounded[k].tls_bytes[METER_OUT];
-        tcp += l->rounded[k].tcp_bytes[METER_IN] + l->rounded[k].tcp_bytes[METER_OUT];
+        frames += traffic_counters_frame_bytes(&l->rounded[k]);
+        tls += l->rounded[k].tls_bytes[TRAFFIC_IN] + l->rounded[k].tls_bytes[TRAFFIC_OUT];
+        tcp += l->rounded[k].tcp_bytes[TRAFFIC_IN] + l->rounded[k].tcp_bytes[TRAFFIC_OUT];
     }
     if (l->rounded_samples == 0) {
         return json_pack("{s:i, s:n, s:n, s:n, s:n, s:n}", "payload", (int)code_bits, "coded", "entropy", "frames",
@@ -68,7 +68,7 @@ json_t *traffic_report_bits_per_sample(const traffic_report *l, uint32_t code_bi
                      "tcp", l->over_tcp ? json_real((double)tcp * 8 / samples) : json_null());
 }
 
-static json_t *frames_of(const meter *m, meter_direction d) {
+static json_t *frames_of(const traffic_counters *m, traffic_direction d) {
     json_t *j = json_object();
     for (uint8_t type = 1; type < MESSAGE_TYPES; type++) {
         if (m->frame_bytes[d][type] > 0) {
@@ -78,17 +78,17 @@ static json_t *frames_of(const meter *m, meter_direction d) {
     return j;
 }
 
-static json_t *tls_of(const meter *m) {
-    if (m->tls_bytes[METER_IN] + m->tls_bytes[METER_OUT] == 0) {
+static json_t *tls_of(const traffic_counters *m) {
+    if (m->tls_bytes[TRAFFIC_IN] + m->tls_bytes[TRAFFIC_OUT] == 0) {
         return json_null();
     }
-    return json_pack("{s:o, s:o}", "in", bits(m->tls_bytes[METER_IN]), "out", bits(m->tls_bytes[METER_OUT]));
+    return json_pack("{s:o, s:o}", "in", bits(m->tls_bytes[TRAFFIC_IN]), "out", bits(m->tls_bytes[TRAFFIC_OUT]));
 }
 
-static json_t *tcp_of(const meter *m) {
-    return json_pack("{s:o, s:o, s:I, s:I, s:o}", "in", bits(m->tcp_bytes[METER_IN]), "out",
-                     bits(m->tcp_bytes[METER_OUT]), "segments_in", (json_int_t)m->tcp_segments[METER_IN],
-                     "segments_out", (json_int_t)m->tcp_segments[METER_OUT], "retransmitted",
+static json_t *tcp_of(const traffic_counters *m) {
+    return json_pack("{s:o, s:o, s:I, s:I, s:o}", "in", bits(m->tcp_bytes[TRAFFIC_IN]), "out",
+                     bits(m->tcp_bytes[TRAFFIC_OUT]), "segments_in", (json_int_t)m->tcp_segments[TRAFFIC_IN],
+                     "segments_out", (json_int_t)m->tcp_segments[TRAFFIC_OUT], "retransmitted",
                      bits(m->tcp_retransmitted));
 }
 
@@ -99,8 +99,8 @@ json_t *traffic_report_nodes(const traffic_report *l) {
             json_pack("{s:I, s:I, s:I, s:I}", "codes", (json_int_t)l->codes[k], "coded", (json_int_t)l->coded[k],
                       "activations", (json_int_t)l->activations[k], "gradients", (json_int_t)l->gradients[k]);
         json_t *node = json_pack("{s:i, s:s, s:o, s:o, s:o}", "portion", (int)k, "name", l->names[k], "payload_bits",
-                                 payload, "frame_bits_in", frames_of(&l->total[k], METER_IN), "frame_bits_out",
-                                 frames_of(&l->total[k], METER_OUT));
+                                 payload, "frame_bits_in", frames_of(&l->total[k], TRAFFIC_IN), "frame_bits_out",
+                                 frames_of(&l->total[k], TRAFFIC_OUT));
         json_object_set_new(node, "tls_bits", tls_of(&l->total[k]));
         json_object_set_new(node, "tcp_bits", l->over_tcp ? tcp_of(&l->total[k]) : json_null());
         json_array_append_new(list, node);

@@ -4,7 +4,7 @@
 
 #include "bits/code_tally.h"
 #include "data/split.h"
-#include "wire/meter.h"
+#include "wire/traffic_counters.h"
 
 #include <jansson.h>
 
@@ -16,10 +16,10 @@ typedef struct traffic_report {
     uint64_t coded[SPLIT_PORTIONS_MAX]; /* those of `codes` as they came: fewer where they were coded */
     uint64_t activations[SPLIT_PORTIONS_MAX];
     uint64_t gradients[SPLIT_PORTIONS_MAX];
-    meter total[SPLIT_PORTIONS_MAX];        /* as last read */
-    meter rounded[SPLIT_PORTIONS_MAX];      /* of the last rounded test alone */
-    uint64_t rounded_coded;                 /* payload bits as they came, all nodes together */
-    code_tally tallies[SPLIT_PORTIONS_MAX]; /* of its codes, by portion */
+    traffic_counters total[SPLIT_PORTIONS_MAX];   /* as last read */
+    traffic_counters rounded[SPLIT_PORTIONS_MAX]; /* of the last rounded test alone */
+    uint64_t rounded_coded;                       /* payload bits as they came, all nodes together */
+    code_tally tallies[SPLIT_PORTIONS_MAX];       /* of its codes, by portion */
     uint64_t rounded_samples;
 } traffic_report;
 

@@ -84,7 +84,7 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     coordinator_receive(((training *)context)->coordinator, portion, m);
 }
 
-static void on_metered(void *context, uint32_t portion, const meter *m) {
+static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
     coordinator_metered(((training *)context)->coordinator, portion, m);
 }
 
@@ -101,7 +101,7 @@ static void send_report(training *t) {
     peers_report(t->peers, r);
     for (uint32_t k = 0; k < r->portions; k++) {
         owed_report(coordinator_owed(t->coordinator), k, &r->nodes[k]);
-        for (meter_direction d = METER_IN; d <= METER_OUT; d++) {
+        for (traffic_direction d = TRAFFIC_IN; d <= TRAFFIC_OUT; d++) {
             r->nodes[k].payload_bits[d] = coordinator_payload_bits(t->coordinator, k, d);
         }
     }

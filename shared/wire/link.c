@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LET_IN_MS = 10000, CLOSE_FLUSH_MS = 1000, SEALED_BYTES = 65536 };
+enum { HANDSHAKE_TIMEOUT_MS = 10000, CLOSE_FLUSH_MS = 1000, SEALED_BYTES = 65536 };
 
 static void free_link(wire_link *l) {
     if (l->from) {
@@ -56,7 +56,7 @@ void link_take_down(wire_link *l, const char *reason) {
     if (reason && !l->is_closing) {
         snprintf(l->reason, sizeof l->reason, "%s", reason);
     }
-    link_read_meter(l, &l->meter); /* the last word of the kernel, before the socket goes */
+    link_read_traffic(l, &l->traffic); /* the last word of the kernel, before the socket goes */
     if (l->resolving) {
         background_leave(l->resolving, free_lookup);
         l->resolving = NULL;
@@ -141,7 +141,7 @@ static bool seal(wire_link *l) {
         tls_end(l->tls);
     }
     e = e ? e : tls_drain(l->tls, &l->flying);
-    l->meter.tls_bytes[METER_OUT] += l->flying.length;
+    l->traffic.tls_bytes[TRAFFIC_OUT] += l->flying.length;
     if (e) {
         link_take_down(l, err_text());
     }
@@ -195,7 +195,7 @@ err link_send(wire_link *l, const uint8_t *bytes, size_t length) {
         link_take_down(l, err_text()); /* a frame that is missing would be waited for */
         return e;
     }
-    meter_count(&l->meter, METER_OUT, bytes[3], length);
+    traffic_counters_count(&l->traffic, TRAFFIC_OUT, bytes[3], length);
     l->last_out_ms = clock_now_ms();
     return ERR_OK;
 }
@@ -235,9 +235,9 @@ static void deliver_frames(wire_link *l) {
             return;
         }
         l->has_first = true;
-        meter_count(&l->meter, METER_IN, f.type, FRAME_HEADER + f.length);
-        bool is_let_in = !l->from || l->heartbeat_ms > 0;
-        if (f.type != MESSAGE_PING || !is_let_in) {
+        traffic_counters_count(&l->traffic, TRAFFIC_IN, f.type, FRAME_HEADER + f.length);
+        bool is_admitted = !l->from || l->heartbeat_ms > 0;
+        if (f.type != MESSAGE_PING || !is_admitted) {
             l->events.frame(l->context, l, &f);
         }
     }
@@ -330,7 +330,7 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
         deliver_frames(l);
         return;
     }
-    l->meter.tls_bytes[METER_IN] += (uint64_t)length;
+    l->traffic.tls_bytes[TRAFFIC_IN] += (uint64_t)length;
     if (tls_feed(l->tls, (const uint8_t *)piece->base, (size_t)length)) {
         link_take_down(l, err_text());
         return;
@@ -369,12 +369,12 @@ static void on_timer(uv_timer_t *timer) {
     }
     if (!l->heartbeat_ms) {
         if (!l->is_paused) {
-            link_take_down(l, "not let in within 10 seconds");
+            link_take_down(l, "no handshake within 10 seconds");
         }
         return;
     }
-    uint64_t patience = 3 * (uint64_t)l->heartbeat_ms;
-    if (!l->is_paused && now - l->last_in_ms > patience) {
+    uint64_t timeout_ms = 3 * (uint64_t)l->heartbeat_ms;
+    if (!l->is_paused && now - l->last_in_ms > timeout_ms) {
         char reason[LINK_REASON_BYTES];
         snprintf(reason, sizeof reason, "no sign of life for %llu ms", (unsigned long long)(now - l->last_in_ms));
         link_take_down(l, reason);
@@ -416,19 +416,19 @@ void link_close(wire_link *l, const char *reason) {
     bytes_out(l);
 }
 
-void link_cut(wire_link *l, const char *reason) {
+void link_abort(wire_link *l, const char *reason) {
     link_take_down(l, reason);
 }
 
-void link_read_meter(wire_link *l, meter *m) {
+void link_read_traffic(wire_link *l, traffic_counters *m) {
     uv_os_fd_t fd;
     if (uv_fileno((uv_handle_t *)&l->tcp, &fd) == 0) {
-        meter_ask_kernel(&l->meter, fd);
+        traffic_counters_ask_kernel(&l->traffic, fd);
     }
-    if (l->is_down && l->meter.tcp_bytes[METER_IN] == l->read_bytes + 1) {
-        l->meter.tcp_bytes[METER_IN]--; /* the kernel counts the end of the stream as a byte */
+    if (l->is_down && l->traffic.tcp_bytes[TRAFFIC_IN] == l->read_bytes + 1) {
+        l->traffic.tcp_bytes[TRAFFIC_IN]--; /* the kernel counts the end of the stream as a byte */
     }
-    *m = l->meter;
+    *m = l->traffic;
 }
 
 uint64_t link_portions(const wire_link *l) {
@@ -481,7 +481,7 @@ void link_come_up(wire_link *l) {
     uv_tcp_nodelay(&l->tcp, 1);
     l->is_up = true;
     l->last_in_ms = l->last_out_ms = clock_now_ms();
-    uv_timer_start(&l->timer, on_timer, LET_IN_MS + 1, LET_IN_MS);
+    uv_timer_start(&l->timer, on_timer, HANDSHAKE_TIMEOUT_MS + 1, HANDSHAKE_TIMEOUT_MS);
     start_reading(l);
     bytes_out(l);
 }

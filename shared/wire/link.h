@@ -1,4 +1,4 @@
-/* Links: framed connections over TCP, in plain text or TLS. With door.h the only place that knows sockets.
+/* Links: framed connections over TCP, in plain text or TLS. With acceptor.h the only place that knows sockets.
  *
  * A link lives on one libuv loop and is used from that loop's thread only. It connects or is accepted, carries
  * frames both ways, keeps itself alive with heartbeats and tells when the other side is gone. Between the socket
@@ -11,8 +11,8 @@
 
 #include "base/err.h"
 #include "wire/frame.h"
-#include "wire/meter.h"
 #include "wire/tls.h"
+#include "wire/traffic_counters.h"
 
 #include <uv.h>
 
@@ -50,21 +50,21 @@ size_t link_backlog(const wire_link *l);
 void link_close(wire_link *l, const char *reason);
 
 /* Ends it at once; what is waiting is lost. */
-void link_cut(wire_link *l, const char *reason);
+void link_abort(wire_link *l, const char *reason);
 
 /* Stops and resumes reading: the way to slow the other side. */
 void link_pause(wire_link *l);
 void link_resume(wire_link *l);
 
 /* A frame at least every `ms` from here on; 3 * `ms` of silence (while reading) is a dead peer. A link for
- * which it is not set within 10 seconds of coming up is dropped: its peer was not let in. */
+ * which it is not set within 10 seconds of coming up is dropped: there was no handshake. */
 void link_set_heartbeat(wire_link *l, uint32_t ms);
 
 /* The largest payload taken from here on; FRAME_FIRST_MAX at start. */
 void link_set_limit(wire_link *l, size_t payload);
 
 /* The counters, with what the kernel says now. */
-void link_read_meter(wire_link *l, meter *m);
+void link_read_traffic(wire_link *l, traffic_counters *m);
 
 /* "192.0.2.1:7000" */
 const char *link_address(const wire_link *l);
@@ -77,10 +77,10 @@ uint64_t link_portions(const wire_link *l);
  * says what is wrong, and time alone does not mend it. */
 bool link_has_failed_tls(const wire_link *l);
 
-/* Accepting. At most `most` links at a time; one more is closed and counted, or who waits outside for longest.
- * `accepted` gets each new link, already up, with its events not yet set: it calls link_attach. With TLS its handshake
- * is still to come, before its first frame, within the 10 seconds that every peer has. `tls` NULL: plain text; else it
- * must outlive the listener's links. */
+/* Accepting. At most `most` links at a time; one more is closed and counted, or the one that has been pending for
+ * longest. `accepted` gets each new link, already up, with its events not yet set: it calls link_attach. With TLS its
+ * handshake is still to come, before its first frame, within the 10 seconds that every peer has. `tls` NULL: plain
+ * text; else it must outlive the listener's links. */
 typedef struct listener listener;
 
 err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,
@@ -93,12 +93,12 @@ uint16_t listener_port(const listener *l);
 /* Connections closed at once because there were too many. */
 uint64_t listener_turned_away(const listener *l);
 
-/* From here on only those who say something become links. Whoever says nothing waits outside (wire/door.h), counts
+/* From here on only those who say something become links. Whoever says nothing is pending (wire/acceptor.h), counts
  * among the `most`, and is closed after 10 seconds. */
-void listener_hear_first(listener *l);
+void listener_wait_for_bytes(listener *l);
 
-/* How many wait outside. */
-size_t listener_outside(const listener *l);
+/* How many are pending. */
+size_t listener_pending(const listener *l);
 
 /* Stops accepting; the listener frees itself. Its links stay. */
 void listener_close(listener *l);

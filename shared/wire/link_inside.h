@@ -23,7 +23,7 @@ struct wire_link {
     tls *tls;                   /* NULL: plain text */
     out_buffer filling, flying; /* one is filled while the other is with the kernel; TLS lies between them */
     size_t flown;               /* of `flying` */
-    meter meter;
+    traffic_counters traffic;
     uint64_t last_in_ms, last_out_ms, paused_ms;
     uint32_t heartbeat_ms;
     int open_handles;

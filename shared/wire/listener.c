@@ -1,32 +1,32 @@
-#include "wire/door.h"
+#include "wire/acceptor.h"
 #include "wire/link_inside.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Of the door, once it hears first: whoever speaks at all becomes a link; who says nothing stays outside for as long as
- * a link that is not let in. */
-enum { LOOK_BYTES = 1, PATIENCE_MS = 10000 };
+/* Of the acceptor, once it waits for bytes: whoever speaks at all becomes a link; who says nothing stays pending for as
+ * long as a link may take for its handshake. */
+enum { PEEK_BYTES = 1, HANDSHAKE_TIMEOUT_MS = 10000 };
 
 struct listener {
     uv_loop_t *loop;
-    door *door;       /* NULL once it closes */
-    tls_context *tls; /* NULL: plain text */
+    acceptor *acceptor; /* NULL once it closes */
+    tls_context *tls;   /* NULL: plain text */
     size_t links;
     void (*accepted)(void *context, wire_link *l);
     void *context;
 };
 
 static void free_if_unused(listener *l) {
-    if (!l->door && l->links == 0) {
+    if (!l->acceptor && l->links == 0) {
         free(l);
     }
 }
 
 void listener_lost_link(listener *l) {
     l->links--;
-    if (l->door) {
-        door_left(l->door);
+    if (l->acceptor) {
+        acceptor_release(l->acceptor);
     }
     free_if_unused(l);
 }
@@ -36,19 +36,19 @@ static bool is_enough(const uint8_t *bytes, size_t length) {
     return length > 0;
 }
 
-static void on_enter(void *context, const door_caller *caller) {
+static void on_accepted(void *context, const acceptor_conn *conn) {
     listener *from = context;
     wire_link *l = link_new(from->loop);
     if (!l) {
-        close(caller->socket);
-        door_left(from->door);
+        close(conn->socket);
+        acceptor_release(from->acceptor);
         return;
     }
     from->links++;
     l->from = from;
-    int opened = uv_tcp_open(&l->tcp, caller->socket);
+    int opened = uv_tcp_open(&l->tcp, conn->socket);
     if (opened < 0) {
-        close(caller->socket);
+        close(conn->socket);
         link_take_down(l, uv_strerror(opened));
         return;
     }
@@ -70,18 +70,18 @@ err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t por
     l->tls = tls;
     l->accepted = accepted;
     l->context = context;
-    door_config config = {
+    acceptor_config config = {
         .host = host,
         .port = port,
         .most = (uint32_t)most,
-        .patience_ms = PATIENCE_MS,
-        .lets_in_at_once = true,
-        .look_bytes = LOOK_BYTES,
+        .handshake_timeout_ms = HANDSHAKE_TIMEOUT_MS,
+        .accepts_at_once = true,
+        .peek_bytes = PEEK_BYTES,
         .is_enough = is_enough,
-        .enter = on_enter,
+        .accepted = on_accepted,
         .context = l,
     };
-    err e = door_new(&l->door, loop, &config);
+    err e = acceptor_new(&l->acceptor, loop, &config);
     if (e) {
         free(l);
         return e;
@@ -91,23 +91,23 @@ err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t por
 }
 
 uint64_t listener_turned_away(const listener *l) {
-    return door_count(l->door)->turned_away;
+    return acceptor_count(l->acceptor)->turned_away;
 }
 
-size_t listener_outside(const listener *l) {
-    return door_count(l->door)->outside;
+size_t listener_pending(const listener *l) {
+    return acceptor_count(l->acceptor)->pending;
 }
 
-void listener_hear_first(listener *l) {
-    door_hear_first(l->door);
+void listener_wait_for_bytes(listener *l) {
+    acceptor_wait_for_bytes(l->acceptor);
 }
 
 uint16_t listener_port(const listener *l) {
-    return door_port(l->door);
+    return acceptor_port(l->acceptor);
 }
 
 void listener_close(listener *l) {
-    door_close(l->door);
-    l->door = NULL;
+    acceptor_close(l->acceptor);
+    l->acceptor = NULL;
     free_if_unused(l);
 }

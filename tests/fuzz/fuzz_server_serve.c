@@ -102,7 +102,7 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     desk_receive(reception, portion, m, now_ns);
 }
 
-static void on_metered(void *context, uint32_t portion, const meter *m) {
+static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
     (void)context, (void)portion, (void)m;
 }
 

@@ -55,7 +55,7 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     coordinator_receive(leader, portion, m);
 }
 
-static void on_metered(void *context, uint32_t portion, const meter *m) {
+static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
     (void)context;
     coordinator_metered(leader, portion, m);
 }

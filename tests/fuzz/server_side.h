@@ -17,7 +17,7 @@ enum { SIDE_CONNECTIONS = 4 };
 typedef struct side_connection {
     uint64_t number; /* 0: down */
     bool is_admitted, is_paused, is_closing, wants_meter;
-    meter meter;
+    traffic_counters traffic;
 } side_connection;
 
 typedef struct server_side {
@@ -125,7 +125,7 @@ static inline void side_take(uint32_t kind, uint64_t about, const void *bytes, s
 
 static inline void side_go_down(side_connection *c) {
     uint64_t number = c->number;
-    meter last = c->meter;
+    traffic_counters last = c->traffic;
     *c = (side_connection){0};
     side_take(MAIL_DOWN, number, &last, sizeof last);
 }
@@ -143,7 +143,7 @@ static inline bool side_turn(void) {
         } else if (c->number && c->wants_meter) {
             any = true;
             c->wants_meter = false;
-            side_take(MAIL_METER, c->number, &c->meter, sizeof c->meter);
+            side_take(MAIL_METER, c->number, &c->traffic, sizeof c->traffic);
         }
     }
     return any;
@@ -162,7 +162,7 @@ static inline void side_frame(uint8_t place, const fuzz_record *record) {
         side_go_down(c);
         return;
     }
-    meter_count(&c->meter, METER_IN, record->type, FRAME_HEADER + record->payload_length);
+    traffic_counters_count(&c->traffic, TRAFFIC_IN, record->type, FRAME_HEADER + record->payload_length);
     side_take(MAIL_FRAME, c->number, record->payload - FRAME_HEADER, FRAME_HEADER + record->payload_length);
 }
 

@@ -141,7 +141,7 @@ static inline void deliver_answers(fleet *f, uint32_t k) {
 }
 
 static inline void run_round(fleet *f) {
-    static const meter nothing;
+    static const traffic_counters nothing;
     size_t busy = 0;
     for (uint32_t k = 0; k < NODES; k++) {
         if (f->nodes[k].in.used > 0) {

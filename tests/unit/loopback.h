@@ -61,7 +61,7 @@ typedef struct link_end {
     size_t wrong; /* frames that were not the one expected */
     int ups, downs;
     char reason[256];
-    meter last; /* read in `down` */
+    traffic_counters last; /* read in `down` */
     bool has_failed_tls;
     bool one_by_one; /* pauses at every frame */
     size_t limit;    /* set at the first frame, when not 0 */
@@ -108,7 +108,7 @@ static void on_end_down(void *context, wire_link *l, const char *reason) {
     link_end *e = context;
     e->downs++;
     strncpy(e->reason, reason, sizeof e->reason - 1);
-    link_read_meter(l, &e->last);
+    link_read_traffic(l, &e->last);
     e->has_failed_tls = link_has_failed_tls(l);
     e->link = NULL;
 }
@@ -162,10 +162,10 @@ static inline void send_frame(link_end *e, size_t length) {
     assert_int_equal(link_send(e->link, here->bytes, FRAME_HEADER + length), ERR_OK);
 }
 
-static inline meter meter_of(link_end *e) {
-    meter m;
+static inline traffic_counters traffic_of(link_end *e) {
+    traffic_counters m;
     assert_non_null(e->link);
-    link_read_meter(e->link, &m);
+    link_read_traffic(e->link, &m);
     return m;
 }
 

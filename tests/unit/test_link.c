@@ -1,4 +1,4 @@
-/* Links while they live: frames both ways over real TCP, pausing, what the meter counts. */
+/* Links while they live: frames both ways over real TCP, pausing, what the traffic counters count. */
 #include "tests/unit/loopback.h"
 
 static void frames_pass_both_ways_in_order(void **state) {
@@ -123,7 +123,7 @@ static void a_link_can_be_paused_at_every_frame(void **state) {
     assert_int_equal(here->server.wrong, 0);
 }
 
-static uint64_t frame_bytes_of(const meter *m, meter_direction d) {
+static uint64_t frame_bytes_of(const traffic_counters *m, traffic_direction d) {
     uint64_t sum = 0;
     for (int type = 0; type < MESSAGE_TYPES; type++) {
         sum += m->frame_bytes[d][type];
@@ -142,20 +142,20 @@ static void the_meter_agrees_with_the_kernel(void **state) {
     link_flush(here->client.link);
     link_flush(here->server.link);
     await(here->client.received == 100 && here->server.received == 100);
-    meter of_client = meter_of(&here->client), of_server = meter_of(&here->server);
-    assert_int_equal(of_client.frames[METER_OUT][1], 7); /* numbers 0, 15, ... 90 */
-    assert_int_equal(of_server.frames[METER_IN][15], 6);
-    assert_memory_equal(of_client.frame_bytes[METER_OUT], of_server.frame_bytes[METER_IN],
-                        sizeof of_client.frame_bytes[METER_OUT]);
-    assert_memory_equal(of_client.frame_bytes[METER_IN], of_server.frame_bytes[METER_OUT],
-                        sizeof of_client.frame_bytes[METER_IN]);
-    assert_int_equal(frame_bytes_of(&of_client, METER_OUT),
-                     of_client.tcp_bytes[METER_OUT] - of_client.tcp_retransmitted);
-    assert_int_equal(frame_bytes_of(&of_client, METER_IN), of_client.tcp_bytes[METER_IN]);
-    assert_int_equal(frame_bytes_of(&of_server, METER_OUT),
-                     of_server.tcp_bytes[METER_OUT] - of_server.tcp_retransmitted);
-    assert_int_equal(frame_bytes_of(&of_server, METER_IN), of_server.tcp_bytes[METER_IN]);
-    assert_true(of_client.tcp_segments[METER_OUT] > 0 && of_client.tcp_segments[METER_IN] > 0);
+    traffic_counters of_client = traffic_of(&here->client), of_server = traffic_of(&here->server);
+    assert_int_equal(of_client.frames[TRAFFIC_OUT][1], 7); /* numbers 0, 15, ... 90 */
+    assert_int_equal(of_server.frames[TRAFFIC_IN][15], 6);
+    assert_memory_equal(of_client.frame_bytes[TRAFFIC_OUT], of_server.frame_bytes[TRAFFIC_IN],
+                        sizeof of_client.frame_bytes[TRAFFIC_OUT]);
+    assert_memory_equal(of_client.frame_bytes[TRAFFIC_IN], of_server.frame_bytes[TRAFFIC_OUT],
+                        sizeof of_client.frame_bytes[TRAFFIC_IN]);
+    assert_int_equal(frame_bytes_of(&of_client, TRAFFIC_OUT),
+                     of_client.tcp_bytes[TRAFFIC_OUT] - of_client.tcp_retransmitted);
+    assert_int_equal(frame_bytes_of(&of_client, TRAFFIC_IN), of_client.tcp_bytes[TRAFFIC_IN]);
+    assert_int_equal(frame_bytes_of(&of_server, TRAFFIC_OUT),
+                     of_server.tcp_bytes[TRAFFIC_OUT] - of_server.tcp_retransmitted);
+    assert_int_equal(frame_bytes_of(&of_server, TRAFFIC_IN), of_server.tcp_bytes[TRAFFIC_IN]);
+    assert_true(of_client.tcp_segments[TRAFFIC_OUT] > 0 && of_client.tcp_segments[TRAFFIC_IN] > 0);
 }
 
 static void the_meter_of_a_link_that_ended_is_complete(void **state) {
@@ -164,11 +164,12 @@ static void the_meter_of_a_link_that_ended_is_complete(void **state) {
     send_frame(&here->client, 1000);
     link_close(here->client.link, "done");
     await(here->client.downs == 1 && here->server.downs == 1);
-    const meter *of_client = &here->client.last, *of_server = &here->server.last; /* read in `down`, not before */
-    assert_int_equal(of_client->tcp_bytes[METER_OUT] - of_client->tcp_retransmitted, FRAME_HEADER + 1000);
-    assert_in_range(of_server->tcp_bytes[METER_IN], FRAME_HEADER + 1000,
+    const traffic_counters *of_client = &here->client.last,
+                           *of_server = &here->server.last; /* read in `down`, not before */
+    assert_int_equal(of_client->tcp_bytes[TRAFFIC_OUT] - of_client->tcp_retransmitted, FRAME_HEADER + 1000);
+    assert_in_range(of_server->tcp_bytes[TRAFFIC_IN], FRAME_HEADER + 1000,
                     FRAME_HEADER + 1001); /* the kernel counts the end of the stream as a byte */
-    assert_int_equal(of_server->frame_bytes[METER_IN][1], FRAME_HEADER + 1000);
+    assert_int_equal(of_server->frame_bytes[TRAFFIC_IN][1], FRAME_HEADER + 1000);
 }
 
 static void addresses_are_those_of_the_other_side(void **state) {

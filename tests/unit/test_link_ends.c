@@ -6,13 +6,13 @@
 
 /* ---- heartbeats ---- */
 
-static uint64_t pings(link_end *e, meter_direction d) {
-    return meter_of(e).frames[d][MESSAGE_PING];
+static uint64_t pings(link_end *e, traffic_direction d) {
+    return traffic_of(e).frames[d][MESSAGE_PING];
 }
 
 static bool pings_have_arrived(void) {
-    return pings(&here->client, METER_OUT) == pings(&here->server, METER_IN) &&
-           pings(&here->server, METER_OUT) == pings(&here->client, METER_IN);
+    return pings(&here->client, TRAFFIC_OUT) == pings(&here->server, TRAFFIC_IN) &&
+           pings(&here->server, TRAFFIC_OUT) == pings(&here->client, TRAFFIC_IN);
 }
 
 static void keep_idle_links_up(uint32_t heartbeat_ms) {
@@ -24,8 +24,8 @@ static void keep_idle_links_up(uint32_t heartbeat_ms) {
         pass_ms(step);
         await(here->client.downs + here->server.downs > 0 || pings_have_arrived());
         assert_int_equal(here->client.downs + here->server.downs, 0);
-        since = pings(&here->client, METER_OUT) > seen ? 0 : since + step;
-        seen = pings(&here->client, METER_OUT);
+        since = pings(&here->client, TRAFFIC_OUT) > seen ? 0 : since + step;
+        seen = pings(&here->client, TRAFFIC_OUT);
         assert_true(since <= heartbeat_ms + step);
     }
     assert_in_range(seen, 19, 40 + 2 * heartbeat_ms);
@@ -53,10 +53,10 @@ static void heartbeats_are_sent_only_when_nothing_else_is(void **state) {
         link_flush(here->client.link);
         await(here->server.received == i && pings_have_arrived());
     }
-    assert_int_equal(pings(&here->client, METER_OUT), 0);
-    assert_in_range(pings(&here->server, METER_OUT), 10, 20);
+    assert_int_equal(pings(&here->client, TRAFFIC_OUT), 0);
+    assert_in_range(pings(&here->server, TRAFFIC_OUT), 10, 20);
     pass_ms(100);
-    assert_int_equal(pings(&here->client, METER_OUT), 1);
+    assert_int_equal(pings(&here->client, TRAFFIC_OUT), 1);
 }
 
 static void a_silent_peer_is_dead_after_three_heartbeats(void **state) {
@@ -114,7 +114,7 @@ static void bytes_that_are_no_frame_do_not_help(void **state) {
     await(here->accepted == 1);
     for (size_t sent = 0; sent < sizeof bytes && here->server.downs == 0; sent++) {
         assert_int_equal(send(fd, bytes + sent, 1, MSG_NOSIGNAL), 1);
-        await(meter_of(&here->server).tcp_bytes[METER_IN] == sent + 1);
+        await(traffic_of(&here->server).tcp_bytes[TRAFFIC_IN] == sent + 1);
         uv_run(&here->loop, UV_RUN_NOWAIT); /* takes the byte */
         pass_ms(1000);
         run_what_is_ready();
@@ -199,7 +199,7 @@ static void what_a_peer_said_before_it_went_is_read(void **state) {
     static const uint8_t frames[3 * FRAME_HEADER] = {0, 0, 0, MESSAGE_BEGIN, 0, 0, 0, MESSAGE_BEGIN,
                                                      0, 0, 0, MESSAGE_BEGIN};
     assert_int_equal(send(fd, frames, sizeof frames, MSG_NOSIGNAL), sizeof frames);
-    await(meter_of(&here->server).tcp_bytes[METER_IN] == sizeof frames);
+    await(traffic_of(&here->server).tcp_bytes[TRAFFIC_IN] == sizeof frames);
     const struct linger at_once = {.l_onoff = 1};
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
     close(fd); /* resets the connection */
@@ -213,7 +213,7 @@ static void what_a_peer_said_before_it_went_is_read(void **state) {
     assert_int_equal(here->server.downs, 0);
     link_resume(here->server.link);
     await(here->server.downs == 1);
-    assert_int_equal(here->server.last.frames[METER_IN][MESSAGE_BEGIN], 3);
+    assert_int_equal(here->server.last.frames[TRAFFIC_IN][MESSAGE_BEGIN], 3);
 }
 
 static void a_pause_does_not_hold_up_a_close(void **state) {

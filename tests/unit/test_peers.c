@@ -48,7 +48,7 @@ typedef struct hall {
     uint32_t joined[4], left[4], messages, metered; /* joined, left: times */
     char name[64];
     message_type last_type;
-    meter meter;
+    traffic_counters traffic;
 } hall;
 
 static void on_joined(void *context, uint32_t portion, const char *name) {
@@ -68,11 +68,11 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     h->last_type = m->type;
 }
 
-static void on_metered(void *context, uint32_t portion, const meter *m) {
+static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
     hall *h = context;
     (void)portion;
     h->metered++;
-    h->meter = *m;
+    h->traffic = *m;
 }
 
 static void receive(void *role, const mail *m) {
@@ -186,7 +186,7 @@ static void greet(hall *h, uint64_t connection, const Fewbit__Hello *hello) {
 }
 
 static void lose(hall *h, uint64_t connection) {
-    const meter last = {.tcp_bytes = {100, 10}};
+    const traffic_counters last = {.tcp_bytes = {100, 10}};
     begin_turn(h);
     worker_post(h->worker, MAIL_DOWN, connection, &last, sizeof last);
     end_turn(h);
@@ -485,7 +485,7 @@ static void replies_go_to_the_portions_connection(void **state) {
 static void the_meter_adds_up_connections(void **state) {
     hall *h = *state;
     const Fewbit__Hello hello = good_hello(0);
-    const meter now = {.tcp_bytes = {5, 6}};
+    const traffic_counters now = {.tcp_bytes = {5, 6}};
     greet(h, 1024, &hello);
     lose(h, 1024);
     greet(h, 2048, &hello);
@@ -499,8 +499,8 @@ static void the_meter_adds_up_connections(void **state) {
     end_turn(h);
     assert_int_equal(h->replies[0].kind, MAIL_ASK_METER);
     assert_int_equal(h->metered, 1);
-    assert_int_equal(h->meter.tcp_bytes[METER_IN], 105);
-    assert_int_equal(h->meter.tcp_bytes[METER_OUT], 16);
+    assert_int_equal(h->traffic.tcp_bytes[TRAFFIC_IN], 105);
+    assert_int_equal(h->traffic.tcp_bytes[TRAFFIC_OUT], 16);
 }
 
 #define IN_HALL(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

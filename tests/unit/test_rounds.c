@@ -4,7 +4,7 @@
 #include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "encoder_node/held.h"
-#include "wire/picks.h"
+#include "wire/id_set.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,56 +17,56 @@
 static const rounds two = {2, {2, 6}};
 
 static void assert_comes_back(const uint64_t *ids, size_t count, bool as_map) {
-    static picks p;
-    uint64_t back[PICKS_MAX];
+    static id_set p;
+    uint64_t back[ID_SET_MAX];
     size_t got;
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
-    assert_int_equal(picks_fit(ids, count), count);
-    picks_put(&p, ids, count, &ask);
+    assert_int_equal(id_set_fit(ids, count), count);
+    id_set_put(&p, ids, count, &ask);
     assert_int_equal(ask.map.len > 0, as_map);
-    assert_int_equal(picks_take(&ask, back, &got), ERR_OK);
+    assert_int_equal(id_set_take(&ask, back, &got), ERR_OK);
     assert_int_equal(got, count);
     assert_memory_equal(back, ids, count * sizeof *ids);
 }
 
-static void picks_come_back_in_the_shorter_form(void **state) {
+static void sets_come_back_in_the_shorter_form(void **state) {
     (void)state;
-    uint64_t dense[PICKS_MAX], sparse[3] = {7, 5000, 4000000};
-    for (size_t i = 0; i < PICKS_MAX; i++) {
+    uint64_t dense[ID_SET_MAX], sparse[3] = {7, 5000, 4000000};
+    for (size_t i = 0; i < ID_SET_MAX; i++) {
         dense[i] = 90 + 2 * i;
     }
-    assert_comes_back(dense, PICKS_MAX, true);
+    assert_comes_back(dense, ID_SET_MAX, true);
     assert_comes_back(sparse, 3, false);
     assert_comes_back(sparse, 1, false);
     const uint64_t falling[] = {5, 9, 9, 10};
-    assert_int_equal(picks_fit(falling, 4), 2);
+    assert_int_equal(id_set_fit(falling, 4), 2);
 }
 
 static void bad_picks_are_refused(void **state) {
     (void)state;
-    static uint32_t many[PICKS_MAX];
-    static uint8_t long_map[PICKS_MAP_BYTES_MAX + 1];
-    uint64_t ids[PICKS_MAX];
+    static uint32_t many[ID_SET_MAX];
+    static uint8_t long_map[ID_SET_MAP_BYTES_MAX + 1];
+    uint64_t ids[ID_SET_MAX];
     size_t count;
     memset(long_map, 255, sizeof long_map);
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
-    ask.n_skips = PICKS_MAX;
+    ask.n_skips = ID_SET_MAX;
     ask.skips = many;
-    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* one too many */
+    assert_int_equal(id_set_take(&ask, ids, &count), ERR_INPUT); /* one too many */
     ask.n_skips = 1;
     ask.first = UINT64_MAX;
-    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* beyond the last id */
+    assert_int_equal(id_set_take(&ask, ids, &count), ERR_INPUT); /* beyond the last id */
     ask.first = 0;
     ask.map = (ProtobufCBinaryData){1, long_map};
-    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* both forms */
+    assert_int_equal(id_set_take(&ask, ids, &count), ERR_INPUT); /* both forms */
     ask.n_skips = 0;
-    ask.map.len = PICKS_MAX / 8 + 1;
-    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* too many bits */
+    ask.map.len = ID_SET_MAX / 8 + 1;
+    assert_int_equal(id_set_take(&ask, ids, &count), ERR_INPUT); /* too many bits */
     ask.map.len = sizeof long_map;
-    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* too long */
+    assert_int_equal(id_set_take(&ask, ids, &count), ERR_INPUT); /* too long */
     long_map[0] = 0;
     ask.map.len = 1;
-    assert_int_equal(picks_take(&ask, ids, &count), ERR_INPUT); /* ends in nothing */
+    assert_int_equal(id_set_take(&ask, ids, &count), ERR_INPUT); /* ends in nothing */
 }
 
 static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
@@ -177,7 +177,7 @@ static void a_test_takes_what_is_due_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(picks_come_back_in_the_shorter_form),
+        cmocka_unit_test(sets_come_back_in_the_shorter_form),
         cmocka_unit_test(bad_picks_are_refused),
         cmocka_unit_test(a_node_sends_what_it_kept_and_says_what_is_gone),
         cmocka_unit_test(the_gradient_gathers_what_was_seen),

@@ -345,7 +345,7 @@ static void a_request_goes_through_every_node(void **state) {
     assert_false(t->last.degraded);
     assert_int_equal(t->last.asked_ns, 1000000);
     assert_int_equal(t->last.due_ns, 2000000);
-    assert_int_equal(t->last.frame_bytes[METER_IN] + t->last.frame_bytes[METER_OUT], frame_bytes);
+    assert_int_equal(t->last.frame_bytes[TRAFFIC_IN] + t->last.frame_bytes[TRAFFIC_OUT], frame_bytes);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         assert_int_equal(t->last.codes[k], codes[k]);
     }
@@ -488,7 +488,7 @@ static void late_codes_cost_no_other_request(void **state) {
         size_t expected = last_told(t, 0)->frame_bytes + 4 + 3 + 3 + (id < 128 ? 2 : 3);
         reply(t, 0, id, 1, deadline_ns);
         desk_settle(t->desk, deadline_ns);
-        assert_int_equal(t->last.frame_bytes[METER_IN] + t->last.frame_bytes[METER_OUT], expected);
+        assert_int_equal(t->last.frame_bytes[TRAFFIC_IN] + t->last.frame_bytes[TRAFFIC_OUT], expected);
     }
 }
 

@@ -10,7 +10,7 @@ static void a_link_knows_its_portions(void **state) {
     assert_int_equal(link_portions(here->server.link), 1 << 1 | 1 << 3);
 }
 
-static uint64_t all_frames(const meter *m, meter_direction d) {
+static uint64_t all_frames(const traffic_counters *m, traffic_direction d) {
     uint64_t sum = 0;
     for (int type = 0; type < MESSAGE_TYPES; type++) {
         sum += m->frame_bytes[d][type];
@@ -28,12 +28,12 @@ static void the_meter_counts_tls(void **state) {
     }
     link_flush(here->client.link);
     await(here->server.received == 100);
-    meter of_client = meter_of(&here->client), of_server = meter_of(&here->server);
-    uint64_t out = of_client.tls_bytes[METER_OUT], frames = all_frames(&of_client, METER_OUT);
-    assert_int_equal(out, of_client.tcp_bytes[METER_OUT] - of_client.tcp_retransmitted);
-    assert_int_equal(of_client.tls_bytes[METER_IN], of_client.tcp_bytes[METER_IN]);
-    assert_int_equal(out, of_server.tls_bytes[METER_IN]);
-    assert_int_equal(of_client.tls_bytes[METER_IN], of_server.tls_bytes[METER_OUT]);
+    traffic_counters of_client = traffic_of(&here->client), of_server = traffic_of(&here->server);
+    uint64_t out = of_client.tls_bytes[TRAFFIC_OUT], frames = all_frames(&of_client, TRAFFIC_OUT);
+    assert_int_equal(out, of_client.tcp_bytes[TRAFFIC_OUT] - of_client.tcp_retransmitted);
+    assert_int_equal(of_client.tls_bytes[TRAFFIC_IN], of_client.tcp_bytes[TRAFFIC_IN]);
+    assert_int_equal(out, of_server.tls_bytes[TRAFFIC_IN]);
+    assert_int_equal(of_client.tls_bytes[TRAFFIC_IN], of_server.tls_bytes[TRAFFIC_OUT]);
     assert_in_range(out, frames + RECORD_OVERHEAD, frames + HANDSHAKE_MAX + (frames / RECORD + 2) * RECORD_OVERHEAD);
 }
 
@@ -160,7 +160,7 @@ static void what_is_no_tls_is_told(void **state) {
         here->server = (link_end){.other = &here->client};
         int fd = connect_raw();
         assert_int_equal(send(fd, cases[i].bytes, cases[i].length, 0), cases[i].length);
-        await(here->server.link && meter_of(&here->server).tls_bytes[METER_IN] == cases[i].length);
+        await(here->server.link && traffic_of(&here->server).tls_bytes[TRAFFIC_IN] == cases[i].length);
         uint8_t answer[7];
         await(recv(fd, answer, sizeof answer, MSG_DONTWAIT | MSG_PEEK) >= 0);
         close(fd);

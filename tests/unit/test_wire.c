@@ -1,8 +1,8 @@
-/* What passes the wire, without a wire: frames cut out of any stream, messages, and the meter's arithmetic.
+/* What passes the wire, without a wire: frames cut out of any stream, messages, and the traffic counters' arithmetic.
  */
 #include "base/rng.h"
 #include "wire/message.h"
-#include "wire/meter.h"
+#include "wire/traffic_counters.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -412,10 +412,10 @@ static void codes_in_bulk_cost_5_percent_at_most(void **state) {
     assert_true((double)frame_bits <= 1.05 * 1000 * 4);
 }
 
-/* ---- the meter ---- */
+/* ---- the traffic counters ---- */
 
-static meter numbered_meter(uint64_t first) {
-    meter m;
+static traffic_counters numbered_counters(uint64_t first) {
+    traffic_counters m;
     uint64_t *counters = (uint64_t *)(void *)&m;
     for (size_t i = 0; i < sizeof m / sizeof *counters; i++) {
         counters[i] = first + i * i;
@@ -423,41 +423,41 @@ static meter numbered_meter(uint64_t first) {
     return m;
 }
 
-static void meters_count_by_direction_and_type(void **state) {
+static void counters_go_by_direction_and_type(void **state) {
     (void)state;
-    meter m = {0};
-    meter_count(&m, METER_IN, MESSAGE_CODES, 16);
-    meter_count(&m, METER_IN, MESSAGE_CODES, 20);
-    meter_count(&m, METER_OUT, MESSAGE_PING, 4);
-    meter_count(&m, METER_IN, MESSAGE_TYPES + 1, 5); /* types that are none share the first slot */
-    meter_count(&m, METER_IN, 255, 6);
-    assert_int_equal(m.frames[METER_IN][MESSAGE_CODES], 2);
-    assert_int_equal(m.frame_bytes[METER_IN][MESSAGE_CODES], 36);
-    assert_int_equal(m.frames[METER_OUT][MESSAGE_PING], 1);
-    assert_int_equal(m.frames[METER_OUT][MESSAGE_CODES], 0);
-    assert_int_equal(m.frames[METER_IN][0], 2);
-    assert_int_equal(m.frame_bytes[METER_IN][0], 11);
-    assert_int_equal(meter_frame_bytes(&m), 51);
+    traffic_counters m = {0};
+    traffic_counters_count(&m, TRAFFIC_IN, MESSAGE_CODES, 16);
+    traffic_counters_count(&m, TRAFFIC_IN, MESSAGE_CODES, 20);
+    traffic_counters_count(&m, TRAFFIC_OUT, MESSAGE_PING, 4);
+    traffic_counters_count(&m, TRAFFIC_IN, MESSAGE_TYPES + 1, 5); /* types that are none share the first slot */
+    traffic_counters_count(&m, TRAFFIC_IN, 255, 6);
+    assert_int_equal(m.frames[TRAFFIC_IN][MESSAGE_CODES], 2);
+    assert_int_equal(m.frame_bytes[TRAFFIC_IN][MESSAGE_CODES], 36);
+    assert_int_equal(m.frames[TRAFFIC_OUT][MESSAGE_PING], 1);
+    assert_int_equal(m.frames[TRAFFIC_OUT][MESSAGE_CODES], 0);
+    assert_int_equal(m.frames[TRAFFIC_IN][0], 2);
+    assert_int_equal(m.frame_bytes[TRAFFIC_IN][0], 11);
+    assert_int_equal(traffic_counters_frame_bytes(&m), 51);
 }
 
-static void meters_add_and_subtract_every_counter(void **state) {
+static void all_counters_add_and_subtract(void **state) {
     (void)state;
-    const meter first = numbered_meter(5), more = numbered_meter(1000);
-    meter sum = first;
-    meter_add(&sum, &more);
+    const traffic_counters first = numbered_counters(5), more = numbered_counters(1000);
+    traffic_counters sum = first;
+    traffic_counters_add(&sum, &more);
     const uint64_t *counters = (const uint64_t *)(const void *)&sum;
     for (size_t i = 0; i < sizeof sum / sizeof *counters; i++) {
         assert_int_equal(counters[i], 1005 + 2 * i * i);
     }
-    meter difference = meter_between(&first, &sum);
+    traffic_counters difference = traffic_counters_between(&first, &sum);
     assert_memory_equal(&difference, &more, sizeof more);
 }
 
-static void meters_of_no_socket_stay_as_they_are(void **state) {
+static void counters_of_no_socket_stay_as_they_are(void **state) {
     (void)state;
-    meter m = numbered_meter(3);
-    meter_ask_kernel(&m, -1);
-    const meter expected = numbered_meter(3);
+    traffic_counters m = numbered_counters(3);
+    traffic_counters_ask_kernel(&m, -1);
+    const traffic_counters expected = numbered_counters(3);
     assert_memory_equal(&m, &expected, sizeof m);
 }
 
@@ -475,9 +475,9 @@ int main(void) {
         cmocka_unit_test(a_message_larger_than_the_arena_is_refused),
         cmocka_unit_test(a_lone_code_costs_16_bytes_at_most),
         cmocka_unit_test(codes_in_bulk_cost_5_percent_at_most),
-        cmocka_unit_test(meters_count_by_direction_and_type),
-        cmocka_unit_test(meters_add_and_subtract_every_counter),
-        cmocka_unit_test(meters_of_no_socket_stay_as_they_are),
+        cmocka_unit_test(counters_go_by_direction_and_type),
+        cmocka_unit_test(all_counters_add_and_subtract),
+        cmocka_unit_test(counters_of_no_socket_stay_as_they_are),
     };
     return cmocka_run_group_tests(tests, make_arena, free_arena);
 }

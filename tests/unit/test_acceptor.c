@@ -1,5 +1,5 @@
-/* The door: who is let in, who stays outside, and how much of a crowd is dealt with in one turn of the loop. */
-#include "wire/door.h"
+/* The acceptor: who is let in, who stays outside, and how much of a crowd is dealt with in one turn of the loop. */
+#include "wire/acceptor.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>
@@ -16,7 +16,7 @@ enum { MOST = 64, PATIENT_MS = 100000, DEADLINE_S = 20, TURN_MOST = 8 };
 
 typedef struct host {
     uv_loop_t loop;
-    door *door;
+    acceptor *acceptor;
     int inside[MOST];
     uint32_t count;
 } host;
@@ -27,32 +27,32 @@ static bool has_line(const uint8_t *bytes, size_t length) {
     return memchr(bytes, '\n', length) != NULL;
 }
 
-static void on_enter(void *context, const door_caller *caller) {
+static void on_accepted(void *context, const acceptor_conn *conn) {
     host *h = context;
-    assert_int_equal(caller->address->sa_family, AF_INET);
-    assert_int_equal(caller->address_length, sizeof(struct sockaddr_in));
-    assert_true(caller->said_length == 0 || caller->said_length == 16 || has_line(caller->said, caller->said_length));
-    h->inside[h->count++] = caller->socket;
+    assert_int_equal(conn->address->sa_family, AF_INET);
+    assert_int_equal(conn->address_length, sizeof(struct sockaddr_in));
+    assert_true(conn->said_length == 0 || conn->said_length == 16 || has_line(conn->said, conn->said_length));
+    h->inside[h->count++] = conn->socket;
 }
 
-static void open_door(uint32_t most, uint32_t patience_ms, bool lets_in_at_once) {
-    door_config config = {
+static void open_acceptor(uint32_t most, uint32_t handshake_timeout_ms, bool accepts_at_once) {
+    acceptor_config config = {
         .host = "localhost",
         .most = most,
-        .patience_ms = patience_ms,
-        .lets_in_at_once = lets_in_at_once,
-        .look_bytes = 16,
+        .handshake_timeout_ms = handshake_timeout_ms,
+        .accepts_at_once = accepts_at_once,
+        .peek_bytes = 16,
         .is_enough = has_line,
-        .enter = on_enter,
+        .accepted = on_accepted,
         .context = &here,
     };
     here = (host){0};
     uv_loop_init(&here.loop);
-    assert_int_equal(door_new(&here.door, &here.loop, &config), ERR_OK);
+    assert_int_equal(acceptor_new(&here.acceptor, &here.loop, &config), ERR_OK);
 }
 
 static void close_door(void) {
-    door_close(here.door);
+    acceptor_close(here.acceptor);
     uv_run(&here.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&here.loop), 0);
     for (uint32_t i = 0; i < here.count; i++) {
@@ -61,7 +61,7 @@ static void close_door(void) {
 }
 
 static int call(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(door_port(here.door))};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(acceptor_port(here.acceptor))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
@@ -90,19 +90,19 @@ static bool is_over(int fd) {
 
 static void who_says_enough_is_let_in_with_nothing_read(void **state) {
     (void)state;
-    open_door(MOST, PATIENT_MS, false);
+    open_acceptor(MOST, PATIENT_MS, false);
     int silent = call(), begins = call_and_say("no end"), whole = call_and_say("a line\n");
     await(here.count == 1);
     char words[16] = "";
     assert_int_equal(recv(here.inside[0], words, sizeof words, 0), 7);
     assert_string_equal(words, "a line\n");
-    await(door_count(here.door)->outside == 2);
+    await(acceptor_count(here.acceptor)->pending == 2);
     assert_int_equal(send(begins, "\n", 1, 0), 1);
     await(here.count == 2);
     int long_one = call_and_say("as much as it looks at, and more");
     await(here.count == 3);
-    assert_int_equal(door_count(here.door)->taken, 4);
-    assert_int_equal(door_count(here.door)->inside, 3);
+    assert_int_equal(acceptor_count(here.acceptor)->taken, 4);
+    assert_int_equal(acceptor_count(here.acceptor)->accepted, 3);
     close_door();
     assert_true(is_over(silent));
     close(silent), close(begins), close(whole), close(long_one);
@@ -110,17 +110,17 @@ static void who_says_enough_is_let_in_with_nothing_read(void **state) {
 
 static void who_goes_is_forgotten(void **state) {
     (void)state;
-    open_door(MOST, PATIENT_MS, false);
+    open_acceptor(MOST, PATIENT_MS, false);
     int silent = call(), begins = call_and_say("no end"), ends = call_and_say("no end");
-    await(door_count(here.door)->outside == 3);
+    await(acceptor_count(here.acceptor)->pending == 3);
     close(silent), close(begins);
     shutdown(ends, SHUT_WR); /* there is no more to come */
-    await(door_count(here.door)->outside == 0);
+    await(acceptor_count(here.acceptor)->pending == 0);
     await(is_over(ends));
     int whole = call_and_say("a line, and the end\n");
     shutdown(whole, SHUT_WR);
     await(here.count == 1);
-    assert_int_equal(door_count(here.door)->cut, 0);
+    assert_int_equal(acceptor_count(here.acceptor)->timed_out, 0);
     close_door();
     close(ends), close(whole);
 }
@@ -128,38 +128,38 @@ static void who_goes_is_forgotten(void **state) {
 static void who_takes_too_long_is_cut_off(void **state) {
     (void)state;
     int fds[MOST];
-    open_door(MOST, 1, false);
+    open_acceptor(MOST, 1, false);
     for (int i = 0; i < MOST; i++) {
         fds[i] = call_and_say("?");
     }
-    await(door_count(here.door)->cut == MOST);
+    await(acceptor_count(here.acceptor)->timed_out == MOST);
     for (int i = 0; i < MOST; i++) {
         await(is_over(fds[i]));
         close(fds[i]);
     }
-    assert_int_equal(door_count(here.door)->outside, 0);
+    assert_int_equal(acceptor_count(here.acceptor)->pending, 0);
     close_door();
 }
 
 static void one_too_many_is_closed_at_once(void **state) {
     (void)state;
-    open_door(2, PATIENT_MS, false);
+    open_acceptor(2, PATIENT_MS, false);
     int whole = call_and_say("a line\n"), other = call_and_say("a line\n");
     await(here.count == 2);
     int late = call_and_say("a line\n"); /* and nobody waits outside */
     await(is_over(late));
-    assert_int_equal(door_count(here.door)->turned_away, 1);
-    door_left(here.door);
+    assert_int_equal(acceptor_count(here.acceptor)->turned_away, 1);
+    acceptor_release(here.acceptor);
     int next = call_and_say("a line\n");
     await(here.count == 3);
-    assert_int_equal(door_count(here.door)->turned_away, 1);
+    assert_int_equal(acceptor_count(here.acceptor)->turned_away, 1);
     close_door();
     close(whole), close(other), close(late), close(next);
 }
 
 static int call_from(uint32_t last) {
     struct sockaddr_in from = {.sin_family = AF_INET},
-                       to = {.sin_family = AF_INET, .sin_port = htons(door_port(here.door))};
+                       to = {.sin_family = AF_INET, .sin_port = htons(acceptor_port(here.acceptor))};
     from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + last);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -172,17 +172,17 @@ static void the_oldest_outside_makes_room(void **state) {
     (void)state;
     enum { CROWD = 10 * MOST };
     int fds[CROWD];
-    open_door(MOST, PATIENT_MS, false);
+    open_acceptor(MOST, PATIENT_MS, false);
     int inside = call_and_say("a line\n");
     await(here.count == 1);
     for (int i = 0; i < CROWD; i++) {
         fds[i] = call_from(1 + (uint32_t)i % 3);
-        await(door_count(here.door)->taken == 2 + (uint64_t)i);
+        await(acceptor_count(here.acceptor)->taken == 2 + (uint64_t)i);
     }
     for (int i = 0; i < CROWD; i++) {
         assert_int_equal(is_over(fds[i]), i < CROWD - (MOST - 1));
     }
-    assert_int_equal(door_count(here.door)->turned_away, CROWD - (MOST - 1));
+    assert_int_equal(acceptor_count(here.acceptor)->turned_away, CROWD - (MOST - 1));
     assert_false(is_over(inside));
     int whole = call_and_say("a line\n"); /* comes in though all is full */
     await(here.count == 2);
@@ -197,14 +197,14 @@ static void a_crowd_from_one_address_keeps_out_nobody_else(void **state) {
     (void)state;
     enum { FEW = MOST / 4 - 1, CROWD = 10 * MOST };
     int few[FEW], fds[CROWD];
-    open_door(MOST, PATIENT_MS, false);
+    open_acceptor(MOST, PATIENT_MS, false);
     for (int i = 0; i < FEW; i++) {
         few[i] = call_from(5);
     }
-    await(door_count(here.door)->outside == FEW);
+    await(acceptor_count(here.acceptor)->pending == FEW);
     for (int i = 0; i < CROWD; i++) {
         fds[i] = call_from(6);
-        await(door_count(here.door)->taken == FEW + 1 + (uint64_t)i);
+        await(acceptor_count(here.acceptor)->taken == FEW + 1 + (uint64_t)i);
     }
     for (int i = 0; i < FEW; i++) {
         assert_false(is_over(few[i]));
@@ -227,7 +227,7 @@ static void a_crowd_in_motion_is_counted_right(void **state) {
     int fds[HELD];
     uint32_t draw = 1;
     memset(fds, -1, sizeof fds);
-    open_door(8, PATIENT_MS, false);
+    open_acceptor(8, PATIENT_MS, false);
     for (int i = 0; i < CROWD; i++) {
         draw = draw * 1664525 + 1013904223;
         int *at = &fds[draw >> 8 & 63];
@@ -241,7 +241,7 @@ static void a_crowd_in_motion_is_counted_right(void **state) {
         if (draw >> 16 & 1) {
             uv_run(&here.loop, UV_RUN_NOWAIT);
         }
-        assert_true(door_count(here.door)->outside <= 8);
+        assert_true(acceptor_count(here.acceptor)->pending <= 8);
     }
     assert_int_equal(here.count, 0);
     for (int i = 0; i < HELD; i++) {
@@ -249,42 +249,42 @@ static void a_crowd_in_motion_is_counted_right(void **state) {
             close(fds[i]);
         }
     }
-    await(door_count(here.door)->outside == 0);
+    await(acceptor_count(here.acceptor)->pending == 0);
     close_door();
 }
 
 static void a_turn_takes_a_few_of_a_crowd(void **state) {
     (void)state;
     int fds[MOST];
-    open_door(MOST, PATIENT_MS, false);
+    open_acceptor(MOST, PATIENT_MS, false);
     for (int i = 0; i < MOST; i++) {
         fds[i] = call();
     }
     uint32_t before = 0;
     while (before < MOST) {
         uv_run(&here.loop, UV_RUN_ONCE);
-        assert_true(door_count(here.door)->outside - before <= TURN_MOST);
-        before = door_count(here.door)->outside;
+        assert_true(acceptor_count(here.acceptor)->pending - before <= TURN_MOST);
+        before = acceptor_count(here.acceptor)->pending;
     }
     for (int i = 0; i < MOST; i++) {
         close(fds[i]);
     }
     while (before > 0) {
         uv_run(&here.loop, UV_RUN_ONCE);
-        assert_true(before - door_count(here.door)->outside <= 2 * TURN_MOST);
-        before = door_count(here.door)->outside;
+        assert_true(before - acceptor_count(here.acceptor)->pending <= 2 * TURN_MOST);
+        before = acceptor_count(here.acceptor)->pending;
     }
     close_door();
 }
 
 static void silent_ones_are_let_in_until_it_hears_first(void **state) {
     (void)state;
-    open_door(MOST, PATIENT_MS, true);
+    open_acceptor(MOST, PATIENT_MS, true);
     int first = call();
     await(here.count == 1);
-    door_hear_first(here.door);
+    acceptor_wait_for_bytes(here.acceptor);
     int second = call();
-    await(door_count(here.door)->outside == 1);
+    await(acceptor_count(here.acceptor)->pending == 1);
     assert_int_equal(here.count, 1);
     close_door();
     close(first), close(second);

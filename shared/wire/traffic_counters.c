@@ -1,33 +1,33 @@
-#include "wire/meter.h"
+#include "wire/traffic_counters.h"
 
 #include <linux/tcp.h> /* glibc's netinet/tcp.h has a shorter tcp_info */
 #include <netinet/in.h>
 #include <stddef.h>
 #include <sys/socket.h>
 
-void meter_ask_kernel(meter *m, int socket) {
+void traffic_counters_ask_kernel(traffic_counters *m, int socket) {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
     if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
         size < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof info.tcpi_bytes_retrans) {
         return;
     }
-    m->tcp_bytes[METER_IN] = info.tcpi_bytes_received;
-    m->tcp_bytes[METER_OUT] = info.tcpi_bytes_sent;
-    m->tcp_segments[METER_IN] = info.tcpi_segs_in;
-    m->tcp_segments[METER_OUT] = info.tcpi_segs_out;
+    m->tcp_bytes[TRAFFIC_IN] = info.tcpi_bytes_received;
+    m->tcp_bytes[TRAFFIC_OUT] = info.tcpi_bytes_sent;
+    m->tcp_segments[TRAFFIC_IN] = info.tcpi_segs_in;
+    m->tcp_segments[TRAFFIC_OUT] = info.tcpi_segs_out;
     m->tcp_retransmitted = info.tcpi_bytes_retrans;
 }
 
-uint64_t meter_frame_bytes(const meter *m) {
+uint64_t traffic_counters_frame_bytes(const traffic_counters *m) {
     uint64_t sum = 0;
     for (int type = 0; type < MESSAGE_TYPES; type++) {
-        sum += m->frame_bytes[METER_IN][type] + m->frame_bytes[METER_OUT][type];
+        sum += m->frame_bytes[TRAFFIC_IN][type] + m->frame_bytes[TRAFFIC_OUT][type];
     }
     return sum;
 }
 
-uint64_t meter_frame_bytes_of(const meter *m, meter_direction d) {
+uint64_t traffic_counters_frame_bytes_of(const traffic_counters *m, traffic_direction d) {
     uint64_t sum = 0;
     for (int type = 0; type < MESSAGE_TYPES; type++) {
         sum += m->frame_bytes[d][type];
@@ -35,7 +35,7 @@ uint64_t meter_frame_bytes_of(const meter *m, meter_direction d) {
     return sum;
 }
 
-static void add_scaled(meter *sum, const meter *m, uint64_t sign) {
+static void add_scaled(traffic_counters *sum, const traffic_counters *m, uint64_t sign) {
     for (int d = 0; d < 2; d++) {
         for (int type = 0; type < MESSAGE_TYPES; type++) {
             sum->frames[d][type] += sign * m->frames[d][type];
@@ -48,12 +48,12 @@ static void add_scaled(meter *sum, const meter *m, uint64_t sign) {
     sum->tcp_retransmitted += sign * m->tcp_retransmitted;
 }
 
-void meter_add(meter *sum, const meter *m) {
+void traffic_counters_add(traffic_counters *sum, const traffic_counters *m) {
     add_scaled(sum, m, 1);
 }
 
-meter meter_between(const meter *before, const meter *after) {
-    meter difference = *after;
+traffic_counters traffic_counters_between(const traffic_counters *before, const traffic_counters *after) {
+    traffic_counters difference = *after;
     add_scaled(&difference, before, (uint64_t)-1);
     return difference;
 }
