@@ -2,7 +2,7 @@
  *
  *     bulk PORT HTTP SPLIT STATES SAMPLES WINDOW [CERTIFICATES|- [range]]
  *
- * speaks for every node of the folder SPLIT (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
+ * speaks for every node of the folder DATA (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
  * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
  * handshake with the real encoder, lets it encode the test portion once, and packs SAMPLES codes a node
  * (ENCODER_ROWS a frame) before the clock starts. Then it sends them over one connection a node, as fast as
@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "bench/stream.h"
-#include "bits/code_stream.h"
+#include "bits/code_compressor.h"
 #include "data/labels.h"
 #include "encoder_node/encoder.h"
 #include "wire/frame.h"
@@ -53,12 +53,12 @@ typedef struct pusher {
     size_t at;      /* the frame under way: starts[at] <= sent < starts[at + 1] */
     size_t bits;    /* of a code */
     bool is_ready;
-    code_stream *decoder, *coder; /* NULL: the codes stay packed */
+    code_compressor *decoder, *coder; /* NULL: the codes stay packed */
 } pusher;
 
 typedef struct bulk {
     uint32_t nodes;
-    pusher pushers[SPLIT_PORTIONS_MAX];
+    pusher pushers[PARTITION_PORTIONS_MAX];
     arena unpacked;
     bool codes_range;
     size_t frames, window;  /* a node; frames */
@@ -165,13 +165,12 @@ static err read_context(const char *certificates, uint32_t k, tls_context **c) {
     return e ? e : tls_context_new(c, &(tls_files){certificate, key, ca});
 }
 
-static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const char *states,
-                       const char *certificates) {
+static err open_pusher(bulk *b, uint32_t k, long port, const char *data, const char *states, const char *certificates) {
     pusher *p = &b->pushers[k];
     char folder[FILE_PATH_MAX];
     snprintf(p->name, sizeof p->name, "bulk-%u", k);
     frame_reader_init(&p->reader, FRAME_PAYLOAD_MAX);
-    err e = file_path(folder, sizeof folder, "%s/node-%u", split, k);
+    err e = file_path(folder, sizeof folder, "%s/node-%u", data, k);
     e = e ? e : file_path(p->state, sizeof p->state, "%s/node-%u", states, k);
     e = e ? e : portion_open(&p->data, folder);
     if (e) {
@@ -191,21 +190,21 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *split, const 
     return e;
 }
 
-static code_frame frame_of(const Fewbit__Codes *c) {
-    return (code_frame){c->model, c->first, c->more + 1, c->sequence, c->check, c->coded.data, c->coded.len};
+static code_compressor_frame frame_of(const Fewbit__Codes *c) {
+    return (code_compressor_frame){c->model, c->first, c->more + 1, c->sequence, c->check, c->coded.data, c->coded.len};
 }
 
-/* A coded frame of the encoder's, as the next of a stream with other ids. */
+/* A compressed frame of the encoder's, as the next of a stream with other ids. */
 static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
     uint32_t bits = (uint32_t)p->bits;
-    err e = p->coder ? ERR_OK : code_stream_new(&p->decoder, bits, ENCODER_ROWS);
-    e = e || p->coder ? e : code_stream_new(&p->coder, bits, ENCODER_ROWS);
+    err e = p->coder ? ERR_OK : code_compressor_new(&p->decoder, bits, ENCODER_ROWS);
+    e = e || p->coder ? e : code_compressor_new(&p->coder, bits, ENCODER_ROWS);
     const uint8_t *packed;
-    code_frame f = frame_of(body);
-    e = e ? e : code_stream_decode(p->decoder, &f, &packed);
+    code_compressor_frame f = frame_of(body);
+    e = e ? e : code_compressor_decode(p->decoder, &f, &packed);
     if (!e) {
         f.first = first;
-        code_stream_encode(p->coder, packed, &f);
+        code_compressor_encode(p->coder, packed, &f);
         body->sequence = f.sequence;
         body->coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
         body->check = f.check;
@@ -366,7 +365,7 @@ static err wait_for_all(bulk *b, uint64_t complete) {
 }
 
 static err push_all(bulk *b, double *seconds) {
-    struct pollfd waits[SPLIT_PORTIONS_MAX + 1];
+    struct pollfd waits[PARTITION_PORTIONS_MAX + 1];
     size_t windows = count_windows(b);
     uint64_t before;
     err e = read_complete(b, &before);
@@ -392,14 +391,14 @@ static err push_all(bulk *b, double *seconds) {
     return e;
 }
 
-static err read_labels(bulk *b, const char *split) {
+static err read_labels(bulk *b, const char *data) {
     char folder[FILE_PATH_MAX];
     labels l;
-    err e = file_path(folder, sizeof folder, "%s/server", split);
+    err e = file_path(folder, sizeof folder, "%s/server", data);
     e = e ? e : labels_open(&l, folder);
     if (!e) {
-        b->nodes = l.split.portions;
-        compose_request(b, split_sample_elements(&l.split));
+        b->nodes = l.partition.portions;
+        compose_request(b, partition_sample_elements(&l.partition));
         labels_close(&l);
     }
     return e || b->request_length <= REQUEST_MAX ? e : err_fail(ERR_INPUT, "the samples are too large");

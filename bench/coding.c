@@ -10,7 +10,7 @@
  * "codes_out": codes a second}}. */
 #include "base/clock.h"
 #include "base/rng.h"
-#include "bits/code_stream.h"
+#include "bits/code_compressor.h"
 #include "bits/pack.h"
 
 #include <math.h>
@@ -19,15 +19,15 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { ROWS = 1000, PASSES = 5, BITS_MAX = CODE_STREAM_TREE_BITS, FRAME_MAX = ROWS * BITS_MAX };
+enum { ROWS = 1000, PASSES = 5, BITS_MAX = CODE_COMPRESSOR_TREE_BITS, FRAME_MAX = ROWS * BITS_MAX };
 
 typedef struct job {
     uint32_t bits;
     size_t frames, frame_bytes;
-    uint8_t *packed;  /* [frames, frame_bytes] */
-    uint8_t *coded;   /* [frames, FRAME_MAX] */
-    size_t *lengths;  /* [frames] */
-    code_frame *what; /* [frames] */
+    uint8_t *packed;             /* [frames, frame_bytes] */
+    uint8_t *coded;              /* [frames, FRAME_MAX] */
+    size_t *lengths;             /* [frames] */
+    code_compressor_frame *what; /* [frames] */
     double worth;
 } job;
 
@@ -58,14 +58,14 @@ static void draw(job *j) {
 }
 
 static err code_range(job *j, outcome *o) {
-    code_stream *from = NULL, *to = NULL;
-    err e = code_stream_new(&from, j->bits, ROWS);
-    e = e ? e : code_stream_new(&to, j->bits, ROWS);
+    code_compressor *from = NULL, *to = NULL;
+    err e = code_compressor_new(&from, j->bits, ROWS);
+    e = e ? e : code_compressor_new(&to, j->bits, ROWS);
     uint64_t start = clock_now_ns();
     for (size_t i = 0; i < j->frames && !e; i++) {
-        code_frame *f = &j->what[i];
-        *f = (code_frame){.model = 1, .first = i * ROWS, .rows = ROWS};
-        code_stream_encode(from, j->packed + i * j->frame_bytes, f);
+        code_compressor_frame *f = &j->what[i];
+        *f = (code_compressor_frame){.model = 1, .first = i * ROWS, .rows = ROWS};
+        code_compressor_encode(from, j->packed + i * j->frame_bytes, f);
         memcpy(j->coded + i * FRAME_MAX, f->coded, f->length);
         f->coded = j->coded + i * FRAME_MAX;
         j->lengths[i] = f->length;
@@ -74,11 +74,11 @@ static err code_range(job *j, outcome *o) {
     start = clock_now_ns();
     for (size_t i = 0; i < j->frames && !e; i++) {
         const uint8_t *packed;
-        e = code_stream_decode(to, &j->what[i], &packed);
+        e = code_compressor_decode(to, &j->what[i], &packed);
     }
     o->out_seconds = clock_seconds_since(start);
-    code_stream_free(from);
-    code_stream_free(to);
+    code_compressor_free(from);
+    code_compressor_free(to);
     return e;
 }
 

@@ -1,4 +1,4 @@
-"""Range-coded codes beside zlib's deflate of the same packed codes: speed, and what a code takes."""
+"""Range-compressed codes beside zlib's deflate of the same packed codes: speed, and what a code takes."""
 from programs import run_json
 
 BITS = 4

@@ -162,7 +162,7 @@ class Serving:
                              theirs_spread=spread(theirs))
 
     def _measure_coded(self):
-        """Range-coded codes beside packed ones, in turn, from the table of answers; each time at a server of its own."""
+        """Range-compressed codes beside packed ones, in turn, from the table of answers; each time at a server of its own."""
         rates = {"packed": [], "range": []}
         for _ in range(3):
             for coding, found in rates.items():

@@ -1,7 +1,7 @@
 #include "decoder_server/announce.h"
 
 #include "base/address.h"
-#include "data/manifest.h"
+#include "base/json_fields.h"
 
 #include <unistd.h>
 
@@ -18,5 +18,5 @@ err announce(const char *path, const char *host, uint16_t port, const char *http
     if (http_host) {
         json_object_set_new(j, "http", address(http_host, http_port));
     }
-    return manifest_write(path, j);
+    return json_fields_write(path, j);
 }

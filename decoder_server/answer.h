@@ -3,7 +3,7 @@
 #define FEWBIT_DECODER_SERVER_ANSWER_H
 
 #include "data/dataset.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,13 +20,13 @@ typedef struct answer {
     answer_outcome outcome;
     bool degraded;
     uint32_t class, classes, portions;
-    uint32_t rounds;                  /* of bits, that the answer took */
-    uint8_t bits[SPLIT_PORTIONS_MAX]; /* of each portion that were sent; 0: it is missing */
-    uint64_t have;                    /* bit k: portion k took part */
+    uint32_t stages;                      /* of bits, that the answer took */
+    uint8_t bits[PARTITION_PORTIONS_MAX]; /* of each portion that were sent; 0: it is missing */
+    uint64_t have;                        /* bit k: portion k took part */
     /* When the nodes were asked; when their codes were in, or the deadline passed; when the class was known. */
     uint64_t asked_ns, due_ns, done_ns;
     uint32_t frame_bytes[2]; /* by traffic_direction: of the nodes' answers, and of the requests to them */
-    uint64_t codes[SPLIT_PORTIONS_MAX];
+    uint64_t codes[PARTITION_PORTIONS_MAX];
     float probabilities[DATASET_CLASSES_MAX];
 } answer;
 

@@ -1,14 +1,14 @@
 #include "decoder_server/coded.h"
 
-#include "bits/code_stream.h"
-#include "bits/code_tally.h"
+#include "bits/code_compressor.h"
+#include "bits/code_entropy.h"
 
 #include <stdlib.h>
 
 struct coded {
     uint32_t bits;
-    code_stream *stream;
-    code_tally tally;
+    code_compressor *stream;
+    code_entropy tally;
     uint64_t frames, refused, coded_bits;
     Fewbit__Codes unpacked; /* the message last taken */
 };
@@ -16,11 +16,11 @@ struct coded {
 err coded_new(coded **out, uint32_t bits) {
     coded *c = calloc(1, sizeof *c);
     if (!c) {
-        return err_fail(ERR_MEMORY, "no memory for coded codes");
+        return err_fail(ERR_MEMORY, "no memory for compressed codes");
     }
     c->bits = bits;
-    err e = code_stream_new(&c->stream, bits, CODE_STREAM_ROWS_MAX);
-    e = e ? e : code_tally_init(&c->tally, bits);
+    err e = code_compressor_new(&c->stream, bits, CODE_COMPRESSOR_ROWS_MAX);
+    e = e ? e : code_entropy_init(&c->tally, bits);
     if (e) {
         coded_free(c);
         return e;
@@ -31,31 +31,31 @@ err coded_new(coded **out, uint32_t bits) {
 
 void coded_free(coded *c) {
     if (c) {
-        code_stream_free(c->stream);
-        code_tally_free(&c->tally);
+        code_compressor_free(c->stream);
+        code_entropy_free(&c->tally);
         free(c);
     }
 }
 
 void coded_reset(coded *c) {
-    code_stream_reset(c->stream);
+    code_compressor_reset(c->stream);
 }
 
 static err decode(coded *c, const Fewbit__Codes *codes) {
     if (codes->bits.len > 0) {
         return err_fail(ERR_INPUT, "a Codes frame is both packed and coded");
     }
-    if (codes->more >= CODE_STREAM_ROWS_MAX) {
-        return err_fail(ERR_INPUT, "a coded frame of more than %d codes", CODE_STREAM_ROWS_MAX);
+    if (codes->more >= CODE_COMPRESSOR_ROWS_MAX) {
+        return err_fail(ERR_INPUT, "a compressed frame of more than %d codes", CODE_COMPRESSOR_ROWS_MAX);
     }
-    code_frame f = {codes->model, codes->first,      codes->more + 1, codes->sequence,
-                    codes->check, codes->coded.data, codes->coded.len};
+    code_compressor_frame f = {codes->model, codes->first,      codes->more + 1, codes->sequence,
+                               codes->check, codes->coded.data, codes->coded.len};
     const uint8_t *packed;
-    err e = code_stream_decode(c->stream, &f, &packed);
+    err e = code_compressor_decode(c->stream, &f, &packed);
     if (!e) {
         c->frames++;
         c->coded_bits += coded_payload_bits(codes, c->bits);
-        code_tally_add(&c->tally, packed, f.rows);
+        code_entropy_add(&c->tally, packed, f.rows);
         c->unpacked = *codes;
         c->unpacked.bits = (ProtobufCBinaryData){pack_bytes((size_t)f.rows * c->bits), (uint8_t *)(uintptr_t)packed};
     }
@@ -90,7 +90,7 @@ void coded_report(const coded *c, report_coding *r) {
         .samples = c->tally.samples,
         .packed_bits = c->tally.samples * c->bits,
         .coded_bits = c->coded_bits,
-        .bit_entropy = code_tally_bit_entropy(&c->tally),
-        .code_entropy = code_tally_code_entropy(&c->tally),
+        .bit_entropy = code_entropy_by_bit(&c->tally),
+        .code_entropy = code_entropy_by_code(&c->tally),
     };
 }

@@ -1,5 +1,5 @@
-/* A node's coded codes: its Codes messages, range-coded on their way (bits/code_stream.h), become packed ones again
- * before anybody else sees them. Counts on the way what coding saved and what it could. */
+/* A node's compressed codes: its Codes messages, range-coded on their way (bits/code_compressor.h), become packed ones
+ * again before anybody else sees them. Counts on the way what coding saved and what it could. */
 #ifndef FEWBIT_DECODER_SERVER_CODED_H
 #define FEWBIT_DECODER_SERVER_CODED_H
 

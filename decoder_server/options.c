@@ -102,7 +102,7 @@ static const struct argp_option serve_known[] = {
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
     {"drain", KEY_DRAIN, "MS", 0, "told to stop, wait so long for what is under way to be answered (default 5000)", 0},
     {"sure", KEY_SURE, "P", 0,
-     "where bits come in rounds: ask for the next one of samples whose class is less probable than P (above 0, at most "
+     "where bits come in stages: ask for the next one of samples whose class is less probable than P (above 0, at most "
      "1)",
      0},
     {"batch-wait", KEY_BATCH_WAIT, "US", 0,

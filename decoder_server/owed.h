@@ -21,7 +21,7 @@ typedef struct owed_node {
 typedef struct owed {
     uint64_t now_ns, read_ns;
     bool rests;
-    owed_node nodes[SPLIT_PORTIONS_MAX];
+    owed_node nodes[PARTITION_PORTIONS_MAX];
 } owed;
 
 void owed_read_clock(owed *o, uint64_t now_ns);

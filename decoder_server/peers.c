@@ -25,10 +25,10 @@ struct peers {
     peers_config config;
     peers_events events;
     worker **worker;
-    split split;
+    partition partition;
     char text[EXPERIMENT_TEXT_MAX + 1]; /* the resolved experiment */
     arena unpacked;
-    peer portions[SPLIT_PORTIONS_MAX];
+    peer portions[PARTITION_PORTIONS_MAX];
     struct {
         uint64_t connection, portions;
     } allowed[MAIL_CONNECTIONS]; /* what certificates say, by number modulo MAIL_CONNECTIONS */
@@ -46,7 +46,7 @@ err peers_new(peers **out, const peers_config *config, const peers_events *event
     p->worker = w;
     uint32_t classes;
     size_t length;
-    err e = experiment_split(config->experiment, &p->split, &classes);
+    err e = experiment_partition(config->experiment, &p->partition, &classes);
     e = e ? e : experiment_write(config->experiment, p->text, &length);
     e = e ? e : arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (e) {
@@ -65,7 +65,7 @@ void peers_set_run(peers *p, uint64_t run, const char *text) {
 
 void peers_free(peers *p) {
     if (p) {
-        for (uint32_t k = 0; k < SPLIT_PORTIONS_MAX; k++) {
+        for (uint32_t k = 0; k < PARTITION_PORTIONS_MAX; k++) {
             coded_free(p->portions[k].coded);
         }
         arena_free(&p->unpacked);
@@ -93,7 +93,7 @@ static void refuse(peers *p, uint64_t connection, Fewbit__Reason reason, const c
 
 static uint32_t portion_of(const peers *p, uint64_t connection) {
     uint32_t k = 0;
-    while (k < p->split.portions && p->portions[k].connection != connection) {
+    while (k < p->partition.portions && p->portions[k].connection != connection) {
         k++;
     }
     return k;
@@ -102,10 +102,10 @@ static uint32_t portion_of(const peers *p, uint64_t connection) {
 /* Whether a node's data is what this run wants; else the reason, with its line in err_text(). */
 static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
     uint32_t shape[3];
-    split_portion_shape(&p->split, shape);
-    const char *wanted = p->config.experiment->data.set, *kind = split_name(p->split.kind);
+    partition_portion_shape(&p->partition, shape);
+    const char *wanted = p->config.experiment->data.set, *kind = partition_name(p->partition.kind);
     bool is_parted_so =
-        strcmp(h->dataset, wanted) == 0 && strcmp(h->split, kind) == 0 && h->portions == p->split.portions;
+        strcmp(h->dataset, wanted) == 0 && strcmp(h->partition, kind) == 0 && h->portions == p->partition.portions;
     if (!is_parted_so || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {
         char theirs[48] = "";
         if (is_parted_so && h->n_shape == 3) {
@@ -114,8 +114,8 @@ static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
             snprintf(theirs, sizeof theirs, " of %zu dimensions", h->n_shape);
         }
         err_fail(ERR_INPUT, "portion %u of %.32s in %u %.16s%s does not fit: this run wants %s in %u %s of %ux%ux%u",
-                 h->portion, h->dataset, h->portions, h->split, theirs, wanted, p->split.portions, kind, shape[0],
-                 shape[1], shape[2]);
+                 h->portion, h->dataset, h->portions, h->partition, theirs, wanted, p->partition.portions, kind,
+                 shape[0], shape[1], shape[2]);
         return FEWBIT__REASON__REASON_DATA;
     }
     const labels *l = p->config.labels;
@@ -152,8 +152,8 @@ static Fewbit__Reason check_hello(const peers *p, uint64_t connection, const Few
     if (message_check_name(h->name)) {
         return FEWBIT__REASON__REASON_PROTOCOL;
     }
-    if (h->portion >= p->split.portions) {
-        err_fail(ERR_INPUT, "there is no portion %u, only 0 to %u", h->portion, p->split.portions - 1);
+    if (h->portion >= p->partition.portions) {
+        err_fail(ERR_INPUT, "there is no portion %u, only 0 to %u", h->portion, p->partition.portions - 1);
         return FEWBIT__REASON__REASON_PORTION_UNKNOWN;
     }
     if (!may_speak(p, connection, h)) {
@@ -188,7 +188,7 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
     if (reason != FEWBIT__REASON__REASON_UNSET) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
-        uint64_t about = h->portion < p->split.portions ? h->portion + 1 : 0;
+        uint64_t about = h->portion < p->partition.portions ? h->portion + 1 : 0;
         log_limited(LOG_WARN, about, "%s is refused: %s", utf8_is_plain(h->name) && h->name[0] ? h->name : "a node",
                     text);
         refuse(p, connection, reason, text);
@@ -231,19 +231,19 @@ static void take_frame(peers *p, const mail *m) {
     message got;
     uint32_t k = portion_of(p, m->about);
     err e = message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &p->unpacked, &got);
-    if (!e && k < p->split.portions) {
+    if (!e && k < p->partition.portions) {
         e = coded_take(p->portions[k].may_code ? p->portions[k].coded : NULL, &got);
     }
     if (e) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
-        bool is_known = k < p->split.portions;
+        bool is_known = k < p->partition.portions;
         log_limited(LOG_WARN, is_known ? k + 1 : 0, "%s is dropped: %s",
                     is_known ? p->portions[k].name : "a connection", text);
         refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, text);
-    } else if (k < p->split.portions && got.type == MESSAGE_REFUSAL) {
+    } else if (k < p->partition.portions && got.type == MESSAGE_REFUSAL) {
         take_refusal(p, k, got.body.refusal);
-    } else if (k < p->split.portions) {
+    } else if (k < p->partition.portions) {
         if (got.type == MESSAGE_READY) {
             p->portions[k].ready_at = clock_unix_ms();
         }
@@ -264,7 +264,7 @@ static void give_meter(peers *p, uint32_t k, const traffic_counters *now) {
 
 static void take_down(peers *p, const mail *m) {
     uint32_t k = portion_of(p, m->about);
-    if (k == p->split.portions) {
+    if (k == p->partition.portions) {
         return;
     }
     traffic_counters_add(&p->portions[k].past, (const traffic_counters *)(const void *)m->bytes);
@@ -287,7 +287,7 @@ bool peers_take(peers *p, const mail *m) {
         return true;
     case MAIL_METER:
         k = portion_of(p, m->about);
-        if (k < p->split.portions && p->portions[k].wants_meter) {
+        if (k < p->partition.portions && p->portions[k].wants_meter) {
             give_meter(p, k, (const traffic_counters *)(const void *)m->bytes);
         }
         return true;
@@ -322,10 +322,10 @@ void peers_ask_meter(peers *p, uint32_t portion) {
 }
 
 void peers_report(const peers *p, report *r) {
-    r->portions = p->split.portions;
+    r->portions = p->partition.portions;
     r->refused_nodes = p->refusals;
     r->ready = 0;
-    for (uint32_t k = 0; k < p->split.portions; k++) {
+    for (uint32_t k = 0; k < p->partition.portions; k++) {
         const peer *from = &p->portions[k];
         report_node *to = &r->nodes[k];
         to->connection = from->connection;

@@ -3,8 +3,8 @@
 #ifndef FEWBIT_DECODER_SERVER_REPORT_H
 #define FEWBIT_DECODER_SERVER_REPORT_H
 
-#include "bits/rounds.h"
-#include "data/split.h"
+#include "bits/refinement.h"
+#include "data/partition.h"
 #include "wire/traffic_counters.h"
 
 #include <stdbool.h>
@@ -41,12 +41,12 @@ typedef struct report_table {
     uint32_t waiting, capacity;
 } report_table;
 
-/* Samples answered, by how many rounds of bits their answer took, less one; and those for which a further round was
+/* Samples answered, by how many stages of bits their answer took, less one; and those for which a further stage was
  * wanted and not to be had from every node, in time. */
-typedef struct report_rounds {
-    uint32_t count; /* rounds that may come; 1: all bits come at once */
-    uint64_t answered[ROUNDS_MAX], curtailed;
-} report_rounds;
+typedef struct report_refinement {
+    uint32_t count; /* stages that may come; 1: all bits come at once */
+    uint64_t answered[REFINEMENT_STAGES_MAX], curtailed;
+} report_refinement;
 
 /* Loads of a model after the first, by how they ended. */
 typedef struct report_reloads {
@@ -63,9 +63,9 @@ typedef struct report_training {
 typedef struct report {
     uint32_t portions, ready;
     uint64_t refused_nodes; /* connections that were sent away with a Refusal */
-    report_node nodes[SPLIT_PORTIONS_MAX];
+    report_node nodes[PARTITION_PORTIONS_MAX];
     report_table pushed, live; /* serving */
-    report_rounds rounds;
+    report_refinement refinement;
     uint64_t parked_bytes; /* codes that found no room yet */
     uint64_t results_lost; /* that the results' file did not take */
     report_training training;

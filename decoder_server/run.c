@@ -2,9 +2,9 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_fields.h"
 #include "base/line_file.h"
 #include "base/log.h"
-#include "data/manifest.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -49,7 +49,7 @@ err run_create(run *r, const char *folder, const experiment *e, const labels *l,
     failed = failed ? failed : experiment_write(e, text, &length);
     if (!failed && w && w->file[0]) {
         r->weights = *w;
-        memcpy(r->identity.weights, w->digest, DIGEST_BYTES);
+        memcpy(r->identity.weights, w->digest, SHA256_BYTES);
         failed = file_path(r->identity.weights_file, sizeof r->identity.weights_file, "%s", w->file);
     }
     failed = failed ? failed : run_identity_seal(&r->identity, text, length);
@@ -90,10 +90,10 @@ static err commit_from(const run *r, const char *path, const json_t *j, run_comm
     if (!position_from(j, &c->position)) {
         return err_fail(ERR_INPUT, "%s: a commit's position is missing or malformed", path);
     }
-    bool good = digest_parse(json_string_value(json_object_get(j, "head")), c->head) && json_is_array(encoders) &&
+    bool good = sha256_parse(json_string_value(json_object_get(j, "head")), c->head) && json_is_array(encoders) &&
                 json_array_size(encoders) == run_encoders(r);
     for (size_t i = 0; good && i < json_array_size(encoders); i++) {
-        good = digest_parse(json_string_value(json_array_get(encoders, i)), c->encoders[i]);
+        good = sha256_parse(json_string_value(json_array_get(encoders, i)), c->encoders[i]);
     }
     return good ? ERR_OK : err_fail(ERR_INPUT, "%s: a commit's digests are missing or malformed", path);
 }
@@ -118,7 +118,8 @@ static err evaluations_from(run *r, const json_t *list) {
             .seconds = json_number_value(json_object_get(j, "seconds")),
             .encoders =
                 json_is_array(json_object_get(j, "encoders")) ? json_incref(json_object_get(j, "encoders")) : NULL,
-            .rounds = json_is_array(json_object_get(j, "rounds")) ? json_incref(json_object_get(j, "rounds")) : NULL,
+            .refinement =
+                json_is_array(json_object_get(j, "rounds")) ? json_incref(json_object_get(j, "rounds")) : NULL,
         };
         err failed = run_add_evaluation(r, &e);
         if (failed) {
@@ -207,7 +208,7 @@ err run_check(const run *r, const experiment *wanted, const labels *l) {
 static void drop_evaluations(run *r, uint32_t count) {
     while (r->evaluation_count > count) {
         json_decref(r->evaluations[--r->evaluation_count].encoders);
-        json_decref(r->evaluations[r->evaluation_count].rounds);
+        json_decref(r->evaluations[r->evaluation_count].refinement);
     }
 }
 
@@ -221,7 +222,7 @@ err run_add_evaluation(run *r, const run_evaluation *epoch) {
     run_evaluation *grown = realloc(r->evaluations, (r->evaluation_count + 1) * sizeof *grown);
     if (!grown) {
         json_decref(epoch->encoders);
-        json_decref(epoch->rounds);
+        json_decref(epoch->refinement);
         return err_fail(ERR_MEMORY, "no memory for evaluation %u", r->evaluation_count);
     }
     r->evaluations = grown;
@@ -233,7 +234,7 @@ void run_rewind(run *r) {
     drop_evaluations(r, r->has_commit ? r->last.position.evaluations : 0);
 }
 
-err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]) {
+err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[SHA256_BYTES]) {
     char path[FILE_PATH_MAX];
     checkpoint_id id = {.run = r->id, .step = step, .part = "head"};
     err e = head_path(r, step, path);
@@ -264,9 +265,9 @@ json_t *run_number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *digest_to(const uint8_t digest[DIGEST_BYTES]) {
-    char hex[DIGEST_HEX];
-    digest_hex(digest, hex);
+static json_t *digest_to(const uint8_t digest[SHA256_BYTES]) {
+    char hex[SHA256_HEX];
+    sha256_hex(digest, hex);
     return json_string(hex);
 }
 
@@ -292,7 +293,8 @@ static json_t *evaluation_to(const run_evaluation *e) {
     return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss",
                      run_number(e->loss), "train", e->train, "soft", run_number(e->soft), "rounded",
                      run_number(e->rounded), "soft_validation", run_number(e->soft_validation), "validation",
-                     run_number(e->validation), "seconds", e->seconds, "encoders", e->encoders, "rounds", e->rounds);
+                     run_number(e->validation), "seconds", e->seconds, "encoders", e->encoders, "rounds",
+                     e->refinement);
 }
 
 static json_t *manifest_to(const run *r) {
@@ -374,7 +376,7 @@ static err write_json(const run *r, const char *name, json_t *object, size_t mos
 }
 
 err run_take_weights(run *r, const weights *w) {
-    if (!r->identity.weights_file[0] || memcmp(r->identity.weights, w->digest, DIGEST_BYTES) != 0) {
+    if (!r->identity.weights_file[0] || memcmp(r->identity.weights, w->digest, SHA256_BYTES) != 0) {
         return err_fail(ERR_INPUT, "%s: began with other weights than %s holds now", r->folder, w->file);
     }
     r->weights = *w;
@@ -407,12 +409,12 @@ static bool forget_details(run *r) {
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i + 1 < r->evaluation_count && (pass == 0 || 2 * forgotten < telling); i++) {
             run_evaluation *e = &r->evaluations[i];
-            bool is_told = (e->encoders || e->rounds) && !(r->has_best && i == r->best_evaluation);
+            bool is_told = (e->encoders || e->refinement) && !(r->has_best && i == r->best_evaluation);
             telling += pass == 0 && is_told;
             if (pass == 1 && is_told) {
                 json_decref(e->encoders);
-                json_decref(e->rounds);
-                e->encoders = e->rounds = NULL;
+                json_decref(e->refinement);
+                e->encoders = e->refinement = NULL;
                 forgotten++;
             }
         }

@@ -11,8 +11,8 @@
 #ifndef FEWBIT_DECODER_SERVER_RUN_H
 #define FEWBIT_DECODER_SERVER_RUN_H
 
-#include "base/digest.h"
 #include "base/err.h"
+#include "base/sha256.h"
 #include "data/run_identity.h"
 #include "decoder_server/weights.h"
 #include "experiment/experiment.h"
@@ -34,8 +34,8 @@ typedef struct run_position {
 /* A committed checkpoint. */
 typedef struct run_commit {
     run_position position;
-    uint8_t head[DIGEST_BYTES];
-    uint8_t encoders[SPLIT_PORTIONS_MAX][DIGEST_BYTES];
+    uint8_t head[SHA256_BYTES];
+    uint8_t encoders[PARTITION_PORTIONS_MAX][SHA256_BYTES];
 } run_commit;
 
 /* Accuracies in percent; NAN: not measured. `soft` and `rounded` are of the test part, `soft_validation` and
@@ -44,8 +44,8 @@ typedef struct run_commit {
 typedef struct run_evaluation {
     double epoch; /* epochs trained, from 1 at the end of the first */
     double loss, train, soft, rounded, soft_validation, validation, seconds;
-    json_t *encoders; /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
-    json_t *rounds;   /* what train/refinement_eval.h says, an entry a threshold; NULL: bits come in one round */
+    json_t *encoders;   /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
+    json_t *refinement; /* what train/refinement_eval.h says, an entry a threshold; NULL: bits come in one round */
 } run_evaluation;
 
 typedef struct run {
@@ -83,14 +83,14 @@ err run_load_weights(const run *r, nn_net *head);
 /* How many encoders' parts a commit has. */
 uint32_t run_encoders(const run *r);
 
-/* Adds an epoch's figures to what the next commit writes; takes over `encoders` and `rounds`. */
+/* Adds an epoch's figures to what the next commit writes; takes over `encoders` and `refinement`. */
 err run_add_evaluation(run *r, const run_evaluation *epoch);
 
 /* Forgets the epochs behind the last commit (after going back to it). */
 void run_rewind(run *r);
 
 /* Writes the head's part of `step`. */
-err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]);
+err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[SHA256_BYTES]);
 
 /* Loads the head of a commit; `o` NULL: weights only. */
 err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optimiser *o);

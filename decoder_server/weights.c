@@ -52,10 +52,10 @@ err weights_load(const weights *w, nn_net *head) {
     if (e) {
         return e;
     }
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     nn_net_thaw(head);
     e = safetensors_digest(file, digest);
-    if (!e && memcmp(w->digest, digest, DIGEST_BYTES) != 0) {
+    if (!e && memcmp(w->digest, digest, SHA256_BYTES) != 0) {
         e = err_fail(ERR_INPUT, "%s: was changed since the run began (its SHA-256 is another one)", w->file);
     }
     if (!e) {

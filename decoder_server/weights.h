@@ -6,14 +6,14 @@
 #ifndef FEWBIT_DECODER_SERVER_WEIGHTS_H
 #define FEWBIT_DECODER_SERVER_WEIGHTS_H
 
-#include "base/digest.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "nn/net.h"
 
 typedef struct weights {
     char file[FILE_PATH_MAX]; /* "": none are wanted */
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
 } weights;
 
 /* Notes the file and its digest. */

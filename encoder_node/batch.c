@@ -1,23 +1,23 @@
 #include "encoder_node/batch.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 #include "base/rng.h"
 
-static enum dataset_part part_of(const Fewbit__Batch *b) {
-    return b->part == FEWBIT__PART__PART_TEST ? DATASET_TEST : DATASET_TRAIN;
+static enum dataset_split split_of(const Fewbit__Batch *b) {
+    return b->split == FEWBIT__SPLIT__SPLIT_TEST ? DATASET_TEST : DATASET_TRAIN;
 }
 
 err batch_check(const job *j, const Fewbit__Batch *b) {
-    uint32_t samples = portion_about(j->data)->samples[part_of(b)];
+    uint32_t samples = portion_about(j->data)->samples[split_of(b)];
     size_t most = b->phase == FEWBIT__PHASE__PHASE_TRAIN ? j->net_rows : j->max_rows;
     bool listed = b->ids.len > 0;
     if (b->count == 0 || b->count > most || (listed && b->ids.len != (size_t)b->count * 4) ||
         (!listed && (b->first > samples || b->count > samples - b->first))) {
         return err_fail(ERR_INPUT, "the server's batch of %u samples does not fit", b->count);
     }
-    cursor ids = cursor_over(b->ids.data, b->ids.len);
+    byte_reader ids = byte_reader_over(b->ids.data, b->ids.len);
     for (uint32_t i = 0; listed && i < b->count; i++) {
-        uint32_t id = cursor_u32_le(&ids);
+        uint32_t id = byte_reader_u32_le(&ids);
         if (id >= samples) {
             return err_fail(ERR_INPUT, "the server asks for sample %u of %u", id, samples);
         }
@@ -28,11 +28,11 @@ err batch_check(const job *j, const Fewbit__Batch *b) {
 /* Gathers `count` of the samples that a Batch names, from number `first` of it on, into the input buffer. */
 static void gather(job *j, const Fewbit__Batch *b, size_t first, size_t count) {
     bool listed = b->ids.len > 0;
-    cursor ids = cursor_over(b->ids.data, b->ids.len);
-    cursor_bytes(&ids, listed ? 4 * first : 0);
+    byte_reader ids = byte_reader_over(b->ids.data, b->ids.len);
+    byte_reader_bytes(&ids, listed ? 4 * first : 0);
     for (size_t i = 0; i < count; i++) {
-        uint32_t id = listed ? cursor_u32_le(&ids) : b->first + (uint32_t)(first + i);
-        const uint8_t *portion = portion_sample(j->data, part_of(b), id);
+        uint32_t id = listed ? byte_reader_u32_le(&ids) : b->first + (uint32_t)(first + i);
+        const uint8_t *portion = portion_sample(j->data, split_of(b), id);
         if (b->phase == FEWBIT__PHASE__PHASE_TRAIN) {
             job_load_training_input(j, (uint32_t)b->step, i, portion);
         } else {
@@ -51,7 +51,7 @@ const float *batch_train(job *j, const Fewbit__Batch *b) {
 
 void batch_evaluate(job *j, const Fewbit__Batch *b) {
     bool hard = b->phase == FEWBIT__PHASE__PHASE_HARD, listed = b->ids.len > 0;
-    if (hard && !listed && job_recall(j, part_of(b), b->first, b->count)) {
+    if (hard && !listed && job_recall(j, split_of(b), b->first, b->count)) {
         return;
     }
     nn_net_use_average(j->net, true);
@@ -61,6 +61,6 @@ void batch_evaluate(job *j, const Fewbit__Batch *b) {
         job_evaluate(j, done, piece);
     }
     if (!listed) {
-        job_keep(j, part_of(b), b->first, b->count);
+        job_keep(j, split_of(b), b->first, b->count);
     }
 }

@@ -32,7 +32,7 @@ struct encoder {
     uint64_t acked;       /* and of those, answered for good */
     bool is_welcome, is_ready;
     bool has_trained;      /* since the weights were restored or saved */
-    bool codes;            /* the server takes coded codes, and this node sends them */
+    bool codes;            /* the server takes compressed codes, and this node sends them */
     uint32_t pending_rows; /* of the batch whose gradients are awaited; 0: none */
     /* Requests that are not answered yet; their portions are the first input rows of `asked_of`. */
     uint64_t asked[REQUESTS_AT_ONCE];
@@ -96,7 +96,7 @@ void encoder_connected(encoder *e) {
     hello.name = (char *)(uintptr_t)e->config.name;
     hello.portion = info->index;
     hello.dataset = (char *)(uintptr_t)info->dataset;
-    hello.split = (char *)(uintptr_t)info->split;
+    hello.partition = (char *)(uintptr_t)info->partition;
     hello.portions = info->portions;
     hello.n_shape = 3;
     hello.shape = shape;
@@ -142,7 +142,7 @@ static job_config config_for(encoder *e, uint64_t run, uint64_t training, bool t
         .state = e->config.state,
         .quota = &e->quota,
         .max_memory = e->config.max_memory,
-        .lanes = e->config.lanes,
+        .pool = e->config.pool,
         .run = run,
         .training = training,
         .trains = trains,
@@ -158,9 +158,9 @@ static err take_job(encoder *e, const experiment *described, const Fewbit__Welco
 static void agree_on_coding(encoder *e, const Fewbit__Welcome *w) {
     bool is_wanted = e->config.coding == FEWBIT__CODING__CODING_RANGE;
     e->codes = is_wanted && w->coding == FEWBIT__CODING__CODING_RANGE;
-    code_stream_reset(e->job->codes);
+    code_compressor_reset(e->job->codes);
     if (is_wanted && !e->codes) {
-        log_limited(LOG_WARN, 0, "the server does not take range-coded codes: they are sent packed");
+        log_limited(LOG_WARN, 0, "the server does not take range-compressed codes: they are sent packed");
     }
 }
 
@@ -193,13 +193,13 @@ static encoder_verdict on_welcome(encoder *e, const Fewbit__Welcome *w) {
     return ENCODER_GO_ON;
 }
 
-/* How many rounds of its codes a job sends unasked, as the server says: 0 is all. Those it keeps back need a place. */
-static err take_rounds(encoder *e, uint32_t asked, uint32_t *unasked, const job *j) {
-    if (asked > j->rounds.count) {
-        return err_fail(ERR_INPUT, "the server asks for %u rounds of bits, there are %u", asked, j->rounds.count);
+/* How many stages of its codes a job sends unasked, as the server says: 0 is all. Those it keeps back need a place. */
+static err take_stages(encoder *e, uint32_t asked, uint32_t *unasked, const job *j) {
+    if (asked > j->refinement.count) {
+        return err_fail(ERR_INPUT, "the server asks for %u stages of bits, there are %u", asked, j->refinement.count);
     }
-    *unasked = asked ? asked : j->rounds.count;
-    return *unasked == j->rounds.count || e->held ? ERR_OK : held_new(&e->held);
+    *unasked = asked ? asked : j->refinement.count;
+    return *unasked == j->refinement.count || e->held ? ERR_OK : held_new(&e->held);
 }
 
 static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
@@ -209,10 +209,10 @@ static encoder_verdict on_restore(encoder *e, const Fewbit__Restore *r) {
     if (r->fresh && e->job->trains) {
         job_init(e->job);
         job_set_step(e->job, r->step);
-    } else if (job_load(e->job, r->step, r->digest.len == DIGEST_BYTES ? r->digest.data : NULL)) {
+    } else if (job_load(e->job, r->step, r->digest.len == SHA256_BYTES ? r->digest.data : NULL)) {
         return refuse(e, FEWBIT__REASON__REASON_MODEL);
     }
-    if (take_rounds(e, r->stages, &e->job->unasked, e->job)) {
+    if (take_stages(e, r->stages, &e->job->unasked, e->job)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
     e->streamed = e->acked = 0;
@@ -236,8 +236,8 @@ static err load_next(encoder *e, const Fewbit__Prepare *p) {
         config.max_memory = here < config.max_memory ? config.max_memory - here : 1;
     }
     failed = failed ? failed : job_new(&e->next, &described, &config);
-    failed = failed ? failed : job_load(e->next, p->step, p->digest.len == DIGEST_BYTES ? p->digest.data : NULL);
-    failed = failed ? failed : take_rounds(e, p->stages, &e->next->unasked, e->next);
+    failed = failed ? failed : job_load(e->next, p->step, p->digest.len == SHA256_BYTES ? p->digest.data : NULL);
+    failed = failed ? failed : take_stages(e, p->stages, &e->next->unasked, e->next);
     if (failed) {
         drop_next(e);
         return failed;
@@ -288,14 +288,14 @@ static uint32_t number_of(const job *j) {
     return j->trains ? (uint32_t)j->step : j->model;
 }
 
-/* The first rounds of each code; the whole of it is kept for what may be asked. Returns the bits. */
+/* The first stages of each code; the whole of it is kept for what may be asked. Returns the bits. */
 static size_t pack_first_rounds(encoder *e, const job *j, bool live, uint64_t first, const float *soft, uint32_t rows,
                                 uint32_t unasked) {
-    uint32_t width = j->experiment.encoder.bits, upto = j->rounds.upto[unasked - 1];
+    uint32_t width = j->experiment.encoder.bits, upto = j->refinement.upto[unasked - 1];
     memset(j->packed, 0, pack_bytes((size_t)rows * upto));
     for (uint32_t i = 0; i < rows; i++) {
         uint64_t code = pack_code(soft + (size_t)i * width, width);
-        pack_put(j->packed, (size_t)i * upto, upto, rounds_first(&j->rounds, unasked - 1, code));
+        pack_put(j->packed, (size_t)i * upto, upto, refinement_prefix(&j->refinement, unasked - 1, code));
         held_put(e->held, live, first + i, number_of(j), unasked, code);
     }
     return (size_t)rows * upto;
@@ -304,7 +304,7 @@ static size_t pack_first_rounds(encoder *e, const job *j, bool live, uint64_t fi
 static void send_codes(encoder *e, const job *j, message_type type, uint64_t first, const float *soft, uint32_t rows,
                        uint32_t unasked) {
     size_t bits = (size_t)rows * j->experiment.encoder.bits;
-    if (unasked < j->rounds.count) {
+    if (unasked < j->refinement.count) {
         bits = pack_first_rounds(e, j, type == MESSAGE_ANSWER, first, soft, rows, unasked);
     } else {
         pack_soft(soft, bits, j->packed);
@@ -313,10 +313,10 @@ static void send_codes(encoder *e, const job *j, message_type type, uint64_t fir
     codes.model = number_of(j);
     codes.first = first;
     codes.more = rows - 1;
-    if (e->codes && type == MESSAGE_CODES && unasked == j->rounds.count && bits >= CODED_BITS_MIN &&
+    if (e->codes && type == MESSAGE_CODES && unasked == j->refinement.count && bits >= CODED_BITS_MIN &&
         rows <= j->coded_rows) {
-        code_frame f = {.model = codes.model, .first = first, .rows = rows};
-        code_stream_encode(j->codes, j->packed, &f);
+        code_compressor_frame f = {.model = codes.model, .first = first, .rows = rows};
+        code_compressor_encode(j->codes, j->packed, &f);
         codes.sequence = f.sequence;
         codes.coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
         codes.check = f.check;
@@ -347,7 +347,7 @@ static encoder_verdict on_batch(encoder *e, const Fewbit__Batch *b) {
         return refuse_out_of_turn(e, "Batch");
     }
     uint32_t unasked = 0;
-    if (batch_check(e->job, b) || take_rounds(e, b->stages, &unasked, e->job)) {
+    if (batch_check(e->job, b) || take_stages(e, b->stages, &unasked, e->job)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
     if (trains) {
@@ -383,7 +383,7 @@ static encoder_verdict on_gradients(encoder *e, const Fewbit__Gradients *g) {
 }
 
 /* A server that saves without training writes nothing: what it would save is there, or was not trained. */
-static err save_job(encoder *e, uint8_t digest[DIGEST_BYTES]) {
+static err save_job(encoder *e, uint8_t digest[SHA256_BYTES]) {
     job *j = e->job;
     if (!e->has_trained && !store_has(&j->store, j->step)) {
         return err_fail(ERR_INPUT, "nothing was trained since step %" PRIu64 " was restored or saved", j->step);
@@ -397,14 +397,14 @@ static encoder_verdict on_save(encoder *e, const Fewbit__Save *s) {
     if (s->step != e->job->step || e->mode != FEWBIT__MODE__MODE_TRAIN) {
         return refuse_out_of_turn(e, "Save");
     }
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     Fewbit__Saved saved = FEWBIT__SAVED__INIT;
     saved.step = s->step;
     if (save_job(e, digest)) {
         log_limited(LOG_ERROR, 0, "checkpoint %" PRIu64 " is not written: %s", s->step, err_text());
         saved.error = (char *)(uintptr_t)err_text();
     } else {
-        saved.digest = (ProtobufCBinaryData){DIGEST_BYTES, digest};
+        saved.digest = (ProtobufCBinaryData){SHA256_BYTES, digest};
     }
     tell(e, MESSAGE_SAVED, &saved.base);
     return ENCODER_GO_ON;
@@ -436,7 +436,7 @@ static encoder_verdict on_refine_request(encoder *e, const Fewbit__RefineRequest
         return refuse_out_of_turn(e, "RefineRequest");
     }
     Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
-    if (held_answer(e->held, a, &e->job->rounds, &reply)) {
+    if (held_answer(e->held, a, &e->job->refinement, &reply)) {
         return refuse(e, FEWBIT__REASON__REASON_PROTOCOL);
     }
     tell(e, MESSAGE_REFINEMENT, &reply.base);
@@ -531,8 +531,8 @@ uint32_t encoder_heartbeat_ms(const encoder *e) {
 
 bool encoder_may_push(const encoder *e) {
     bool awaits_switch = e->next && !e->is_switching;
-    bool is_far_ahead =
-        e->is_ready && e->job->unasked < e->job->rounds.count && e->streamed > e->acked + (HELD_PUSHED - ENCODER_ROWS);
+    bool is_far_ahead = e->is_ready && e->job->unasked < e->job->refinement.count &&
+                        e->streamed > e->acked + (HELD_PUSHED - ENCODER_ROWS);
     return e->is_ready && own_stream_may_push(&e->stream) && !awaits_switch && !is_far_ahead;
 }
 
@@ -548,7 +548,7 @@ void encoder_end_stream(encoder *e) {
 }
 
 bool encoder_may_be_asked(const encoder *e) {
-    return e->is_ready && e->held && e->job->unasked < e->job->rounds.count && e->acked < e->streamed;
+    return e->is_ready && e->held && e->job->unasked < e->job->refinement.count && e->acked < e->streamed;
 }
 
 static void push_through(encoder *e, job *j, const uint8_t *portions, uint32_t count) {

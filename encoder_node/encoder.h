@@ -24,7 +24,7 @@ typedef struct encoder_config {
     const char *state;     /* folder of its checkpoints; made when missing */
     Fewbit__Coding coding; /* how codes travel, where the server agrees */
     bool streams;          /* there will be something to push */
-    lanes *lanes;          /* for its net; NULL: all on the caller's thread. Borrowed */
+    thread_pool *pool;     /* for its net; NULL: all on the caller's thread. Borrowed */
     /* Whatever a server asks for, in bytes; 0: no limit. */
     size_t max_memory;  /* of all nets at a time, with their batches */
     uint64_t max_state; /* of what lies under `state`, and of what is written there in a minute */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* `next` is the round that may be asked for; 0: the place is free. */
+/* `next` is the stage that may be asked for; 0: the place is free. */
 typedef struct place {
     uint64_t id, code;
     uint32_t model, next;
@@ -47,16 +47,16 @@ static bool is_of(const place *p, const Fewbit__RefineRequest *ask, uint64_t id)
     return p->next >= ask->stage && p->id == id && p->model == ask->model;
 }
 
-err held_answer(held *h, const Fewbit__RefineRequest *ask, const rounds *r, Fewbit__Refinement *reply) {
+err held_answer(held *h, const Fewbit__RefineRequest *ask, const refinement *r, Fewbit__Refinement *reply) {
     size_t count = 0, sent = 0;
     if (ask->stage == 0 || ask->stage >= r->count) {
-        return err_fail(ERR_INPUT, "the server asks for round %u of %u", ask->stage, r->count);
+        return err_fail(ERR_INPUT, "the server asks for stage %u of %u", ask->stage, r->count);
     }
     err e = id_set_take(ask, h->ids, &count);
     if (e) {
         return e;
     }
-    uint32_t width = rounds_width(r, ask->stage);
+    uint32_t width = refinement_width(r, ask->stage);
     memset(h->bits, 0, pack_bytes(count * width));
     reply->stage = ask->stage;
     reply->first = ask->first;
@@ -68,10 +68,10 @@ err held_answer(held *h, const Fewbit__RefineRequest *ask, const rounds *r, Fewb
             continue;
         }
         if (p->next != ask->stage) {
-            return err_fail(ERR_INPUT, "the server asks for round %u of sample %" PRIu64 ", of which round %u is next",
+            return err_fail(ERR_INPUT, "the server asks for stage %u of sample %" PRIu64 ", of which stage %u is next",
                             ask->stage, h->ids[i], p->next);
         }
-        pack_put(h->bits, sent++ * width, width, rounds_part(r, ask->stage, p->code));
+        pack_put(h->bits, sent++ * width, width, refinement_bits_of(r, ask->stage, p->code));
         p->next = ask->stage + 1 < r->count ? ask->stage + 1 : 0;
     }
     reply->bits = (ProtobufCBinaryData){pack_bytes(sent * width), h->bits};

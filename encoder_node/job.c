@@ -3,7 +3,7 @@
 #include "base/rng.h"
 #include "bits/pack.h"
 #include "data/augment.h"
-#include "data/inputs.h"
+#include "data/normalize.h"
 #include "nn/rows.h"
 
 #include <float.h>
@@ -11,29 +11,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-static err check_data(const experiment *e, const split *s, const portion *data) {
+static err check_data(const experiment *e, const partition *s, const portion *data) {
     const portion_info *info = portion_about(data);
     uint32_t shape[3];
-    split_portion_shape(s, shape);
-    if (strcmp(e->data.set, info->dataset) != 0 || strcmp(split_name(s->kind), info->split) != 0 ||
+    partition_portion_shape(s, shape);
+    if (strcmp(e->data.set, info->dataset) != 0 || strcmp(partition_name(s->kind), info->partition) != 0 ||
         s->portions != info->portions || memcmp(shape, info->shape, sizeof shape) != 0) {
         return err_fail(ERR_INPUT,
                         "the experiment wants %s parted in %u %s of %ux%ux%u, this node's data is %s parted in %u %s "
                         "of %ux%ux%u",
-                        e->data.set, s->portions, split_name(s->kind), shape[0], shape[1], shape[2], info->dataset,
-                        info->portions, info->split, info->shape[0], info->shape[1], info->shape[2]);
+                        e->data.set, s->portions, partition_name(s->kind), shape[0], shape[1], shape[2], info->dataset,
+                        info->portions, info->partition, info->shape[0], info->shape[1], info->shape[2]);
     }
     return ERR_OK;
 }
 
 err job_check(const char *text, const portion *data, experiment *e) {
-    split s;
+    partition s;
     uint32_t classes;
     size_t length = strlen(text);
     err failed = length <= EXPERIMENT_TEXT_MAX
                      ? experiment_parse("the server's experiment", text, length, e)
                      : err_fail(ERR_INPUT, "the server's experiment has %zu bytes, more than a resolved one", length);
-    failed = failed ? failed : experiment_split(e, &s, &classes);
+    failed = failed ? failed : experiment_partition(e, &s, &classes);
     return failed ? failed : check_data(e, &s, data);
 }
 
@@ -50,7 +50,7 @@ static buffer_sizes measure_buffers(const job *j) {
         .packed = pack_bytes(j->max_rows * bits),
         .kept = pack_bytes(j->kept.room * bits),
     };
-    b.seen = j->look_count > 1 ? b.inputs : 0;
+    b.seen = j->view_count > 1 ? b.inputs : 0;
     b.all = arena_rounded(b.inputs) + arena_rounded(b.gradients) + arena_rounded(b.soft) + arena_rounded(b.packed) +
             arena_rounded(j->elements) + arena_rounded(b.kept) + arena_rounded(b.seen);
     return b;
@@ -74,7 +74,7 @@ static err take_buffers(job *j, const buffer_sizes *b) {
 static err take_memory(job *j, const job_config *config) {
     const experiment *e = &j->experiment;
     nn_spec spec;
-    experiment_describe_encoder(e, &j->split, &spec);
+    experiment_describe_encoder(e, &j->partition, &spec);
     j->max_rows = e->training.batch > JOB_ROWS ? e->training.batch : JOB_ROWS;
     j->net_rows = nn_rows_at_once(&spec, e->training.batch, JOB_ROWS);
     buffer_sizes b = measure_buffers(j);
@@ -87,12 +87,12 @@ static err take_memory(job *j, const job_config *config) {
                               .max_bytes = most > 0 ? most - b.all : 0,
                               .training = j->trains,
                               .average = e->training.average > 0,
-                              .lanes = config->lanes,
+                              .pool = config->pool,
                               .precision = e->training.precision};
     err failed = nn_net_new(&j->net, &spec, &options);
     failed = failed ? failed : take_buffers(j, &b);
-    j->coded_rows = j->max_rows < CODE_STREAM_ROWS_MAX ? (uint32_t)j->max_rows : CODE_STREAM_ROWS_MAX;
-    return failed ? failed : code_stream_new(&j->codes, e->encoder.bits, j->coded_rows);
+    j->coded_rows = j->max_rows < CODE_COMPRESSOR_ROWS_MAX ? (uint32_t)j->max_rows : CODE_COMPRESSOR_ROWS_MAX;
+    return failed ? failed : code_compressor_new(&j->codes, e->encoder.bits, j->coded_rows);
 }
 
 static err open_store(job *j, const job_config *config) {
@@ -112,9 +112,9 @@ static err open_store(job *j, const job_config *config) {
 
 err job_new(job **out, const experiment *e, const job_config *config) {
     const portion_info *info = portion_about(config->data);
-    split s;
+    partition s;
     uint32_t classes;
-    err failed = experiment_split(e, &s, &classes);
+    err failed = experiment_partition(e, &s, &classes);
     if (failed) {
         return failed;
     }
@@ -123,19 +123,19 @@ err job_new(job **out, const experiment *e, const job_config *config) {
         return err_fail(ERR_MEMORY, "no memory for a job");
     }
     j->experiment = *e;
-    j->rounds = experiment_rounds(e);
-    j->unasked = j->rounds.count;
+    j->refinement = experiment_refinement(e);
+    j->unasked = j->refinement.count;
     j->run = config->run;
     j->training = config->training;
     j->trains = config->trains;
-    j->split = s;
+    j->partition = s;
     j->data = config->data;
-    j->look_count = looks_list(e->looks.mirrored, e->looks.shifted, j->looks);
+    j->view_count = tta_views(e->tta.flip, e->tta.shift, j->views);
     j->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     uint32_t test = info->samples[DATASET_TEST], held_back = e->data.validation;
     j->kept.room = !j->trains ? 0 : test > held_back ? test : held_back;
     failed = open_store(j, config);
-    failed = failed || j->look_count <= 1 ? failed : split_find_box(&s, info->index, &j->box);
+    failed = failed || j->view_count <= 1 ? failed : partition_find_box(&s, info->index, &j->box);
     failed = failed ? failed : take_memory(j, config);
     if (failed) {
         job_free(j);
@@ -149,7 +149,7 @@ void job_free(job *j) {
     if (j) {
         store_close(&j->store);
         nn_net_free(j->net);
-        code_stream_free(j->codes);
+        code_compressor_free(j->codes);
         arena_free(&j->buffers);
         free(j);
     }
@@ -194,15 +194,15 @@ size_t job_piece(const job *j, size_t left) {
 }
 
 void job_load_inputs(job *j, size_t row, const uint8_t *portions, size_t count) {
-    inputs_from(portions, j->inputs + row * j->elements, count * j->elements, j->experiment.data.mean,
-                j->experiment.data.deviation);
+    normalize(portions, j->inputs + row * j->elements, count * j->elements, j->experiment.data.mean,
+              j->experiment.data.deviation);
 }
 
 void job_load_training_input(job *j, uint32_t step, size_t row, const uint8_t *portion) {
     const augmentation *how = &j->experiment.augment;
     if (augment_is_any(how)) {
-        augment_map map = augment_draw(how, &j->split, j->experiment.training.seed, step, (uint32_t)row);
-        augment_portion(&j->split, portion_about(j->data)->index, &map, portion, j->distorted);
+        augment_map map = augment_draw(how, &j->partition, j->experiment.training.seed, step, (uint32_t)row);
+        augment_portion(&j->partition, portion_about(j->data)->index, &map, portion, j->distorted);
         portion = j->distorted;
     }
     job_load_inputs(j, row, portion, 1);
@@ -215,16 +215,16 @@ static float logit(float s) {
     return logf(inside) - log1pf(-inside);
 }
 
-/* Puts sigmoid(z / T) of the input rows into `soft`, z the mean of the logits of all looks, by their weights. */
+/* Puts sigmoid(z / T) of the input rows into `soft`, z the mean of the logits of all views, by their weights. */
 static void evaluate_looks(job *j, float *soft, size_t count) {
     size_t numbers = count * j->experiment.encoder.bits;
     memset(soft, 0, numbers * sizeof *soft);
     nn_net_set_temperature(j->net, 1);
-    for (uint32_t l = 0; l < j->look_count; l++) {
-        looks_take(&j->looks[l], &j->box, j->inputs, count, j->seen);
+    for (uint32_t l = 0; l < j->view_count; l++) {
+        tta_apply(&j->views[l], &j->box, j->inputs, count, j->seen);
         const float *said = nn_net_forward(j->net, j->seen, count, NN_EVALUATE);
         for (size_t i = 0; i < numbers; i++) {
-            soft[i] += j->looks[l].weight * logit(said[i]);
+            soft[i] += j->views[l].weight * logit(said[i]);
         }
     }
     nn_net_set_temperature(j->net, j->temperature);
@@ -236,18 +236,18 @@ static void evaluate_looks(job *j, float *soft, size_t count) {
 void job_evaluate(job *j, size_t done, size_t count) {
     size_t bits = j->experiment.encoder.bits;
     float *soft = j->soft + done * bits;
-    if (j->look_count > 1) {
+    if (j->view_count > 1) {
         evaluate_looks(j, soft, count);
     } else {
         memcpy(soft, nn_net_forward(j->net, j->inputs, count, NN_EVALUATE), count * bits * sizeof *soft);
     }
 }
 
-void job_keep(job *j, enum dataset_part part, uint32_t first, uint32_t count) {
+void job_keep(job *j, enum dataset_split split, uint32_t first, uint32_t count) {
     uint32_t bits = j->experiment.encoder.bits;
     job_kept *k = &j->kept;
-    if (k->part != part || k->first + k->count != first) {
-        k->part = part;
+    if (k->split != split || k->first + k->count != first) {
+        k->split = split;
         k->first = first;
         k->count = 0;
     }
@@ -261,10 +261,10 @@ void job_keep(job *j, enum dataset_part part, uint32_t first, uint32_t count) {
     k->count += count;
 }
 
-bool job_recall(job *j, enum dataset_part part, uint32_t first, uint32_t count) {
+bool job_recall(job *j, enum dataset_split split, uint32_t first, uint32_t count) {
     uint32_t bits = j->experiment.encoder.bits;
     const job_kept *k = &j->kept;
-    if (k->part != part || first < k->first || first - k->first > k->count || count > k->count - (first - k->first)) {
+    if (k->split != split || first < k->first || first - k->first > k->count || count > k->count - (first - k->first)) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -4,9 +4,9 @@
 #define FEWBIT_ENCODER_NODE_JOB_H
 
 #include "base/arena.h"
-#include "bits/code_stream.h"
-#include "data/looks.h"
+#include "bits/code_compressor.h"
 #include "data/portion.h"
+#include "data/tta.h"
 #include "encoder_node/store.h"
 #include "experiment/experiment.h"
 
@@ -14,9 +14,9 @@
 
 enum { JOB_ROWS = 1000 }; /* samples in one message, at most, where the batch is not larger */
 
-/* The bits of samples `first` to `first` + `count` - 1 of a part, as the weights of now decide them. */
+/* The bits of samples `first` to `first` + `count` - 1 of a split, as the weights of now decide them. */
 typedef struct job_kept {
-    enum dataset_part part;
+    enum dataset_split split;
     uint32_t first, count;
     uint8_t *bits; /* [room, bits] packed */
     uint32_t room;
@@ -24,7 +24,7 @@ typedef struct job_kept {
 
 typedef struct job {
     experiment experiment;
-    split split;
+    partition partition;
     const portion *data; /* borrowed */
     uint64_t run, training;
     bool trains;
@@ -36,22 +36,22 @@ typedef struct job {
     size_t max_rows; /* of a message */
     arena buffers;
     float *inputs;      /* [net_rows, elements] */
-    float *seen;        /* [net_rows, elements], where there is more than one look */
+    float *seen;        /* [net_rows, elements], where there is more than one tta_view */
     float *gradients;   /* [net_rows, bits] */
     float *soft;        /* [max_rows, bits]: what an evaluation put out */
     uint8_t *packed;    /* [max_rows * bits] bits */
     uint8_t *distorted; /* one portion */
     job_kept kept;
-    code_stream *codes; /* for frames of up to `coded_rows` that are coded */
+    code_compressor *codes; /* for frames of up to `coded_rows` that are coded */
     uint32_t coded_rows;
-    look looks[LOOKS_MAX];
-    uint32_t look_count;
-    split_box box; /* of the portion, where there is more than one look */
-    uint64_t step; /* of the weights */
+    tta_view views[TTA_VIEWS_MAX];
+    uint32_t view_count;
+    partition_box box; /* of the portion, where there is more than one tta_view */
+    uint64_t step;     /* of the weights */
     float temperature;
     uint32_t model; /* the number that its codes carry in serving */
-    rounds rounds;
-    uint32_t unasked; /* in serving: rounds of a code that come unasked; the others wait for a RefineRequest */
+    refinement refinement;
+    uint32_t unasked; /* in serving: stages of a code that come unasked; the others wait for a RefineRequest */
 } job;
 
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */
@@ -63,7 +63,7 @@ typedef struct job_config {
     const char *state; /* the folder of its checkpoints */
     store_quota *quota;
     size_t max_memory; /* bytes that it may take; 0: any */
-    lanes *lanes;      /* for its net; NULL: all on the caller's thread */
+    thread_pool *pool; /* for its net; NULL: all on the caller's thread */
     uint64_t run, training;
     bool trains;
 } job_config;
@@ -99,9 +99,9 @@ void job_evaluate(job *j, size_t done, size_t count);
 
 /* Keeps the bits of `soft` [count, bits], of the samples of a part from `first` on, until the weights change: an
  * evaluation asks for soft outputs first and for the bits of the same samples then. Only in training. */
-void job_keep(job *j, enum dataset_part part, uint32_t first, uint32_t count);
+void job_keep(job *j, enum dataset_split split, uint32_t first, uint32_t count);
 
 /* Puts bits that are kept into `soft`, as 0.0 and 1.0. False: they are not kept. */
-bool job_recall(job *j, enum dataset_part part, uint32_t first, uint32_t count);
+bool job_recall(job *j, enum dataset_split split, uint32_t first, uint32_t count);
 
 #endif

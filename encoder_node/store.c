@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "data/manifest.h"
+#include "base/json_fields.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -37,26 +37,26 @@ static err record_path(const store *s, char path[FILE_PATH_MAX]) {
     return file_path(path, FILE_PATH_MAX, "%s/%s", s->run_folder, record_name);
 }
 
-static err read_record(const char *path, experiment *described, char digest[DIGEST_HEX]) {
+static err read_record(const char *path, experiment *described, char digest[SHA256_HEX]) {
     static const char *const fields[] = {"experiment", "portion_digest", NULL};
-    manifest m;
-    err e = manifest_open(&m, path, fields);
+    json_fields m;
+    err e = json_fields_open(&m, path, fields);
     if (e) {
         return e;
     }
-    manifest_digest(&m, "portion_digest", digest);
+    json_fields_digest(&m, "portion_digest", digest);
     const json_t *text = json_object_get(m.root, "experiment");
     if (json_is_string(text) && json_string_length(text) <= EXPERIMENT_TEXT_MAX) {
         e = experiment_parse(path, json_string_value(text), json_string_length(text), described);
     } else {
-        manifest_refuse(&m, "experiment", "is not the text of an experiment");
+        json_fields_refuse(&m, "experiment", "is not the text of an experiment");
     }
-    err other = manifest_close(&m);
+    err other = json_fields_close(&m);
     return e ? e : other;
 }
 
 static err check_record(const store *s) {
-    char path[FILE_PATH_MAX], digest[DIGEST_HEX] = "";
+    char path[FILE_PATH_MAX], digest[SHA256_HEX] = "";
     experiment here;
     bool is_same = false;
     err e = record_path(s, path);
@@ -85,8 +85,8 @@ static err write_record(const store *s) {
     }
     e = experiment_write(s->config.experiment, text, &length);
     return e ? e
-             : manifest_write(path, json_pack("{s:s%, s:s}", "experiment", text, length, "portion_digest",
-                                              s->config.portion_digest));
+             : json_fields_write(path, json_pack("{s:s%, s:s}", "experiment", text, length, "portion_digest",
+                                                 s->config.portion_digest));
 }
 
 /* Folders. Another process may take one away that has just become empty. */
@@ -199,7 +199,7 @@ static err take_room(const store *s, uint64_t bytes) {
 /* Steps. */
 
 /* Whether the file at `path` is there, and stays: it has these very bytes, or was committed with others. */
-static err look_at(const char *path, const uint8_t digest[DIGEST_BYTES], bool *is_same) {
+static err look_at(const char *path, const uint8_t digest[SHA256_BYTES], bool *is_same) {
     struct stat status;
     *is_same = false;
     if (lstat(path, &status) != 0) {
@@ -211,7 +211,7 @@ static err look_at(const char *path, const uint8_t digest[DIGEST_BYTES], bool *i
                : err_fail(ERR_INPUT, "%s: was committed with other bytes, which stay", path);
 }
 
-err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]) {
+err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint8_t digest[SHA256_BYTES]) {
     char path[FILE_PATH_MAX];
     checkpoint_id id = id_of(s, step);
     uint64_t bytes = 0;

@@ -45,7 +45,7 @@ err store_claim(store *s);
 void store_close(store *s);
 
 /* Of a store that is claimed. Where the step is there already with these very bytes, nothing is written. */
-err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint8_t digest[DIGEST_BYTES]);
+err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint8_t digest[SHA256_BYTES]);
 
 /* Of any training of the run, its own first. `digest` may be NULL: any. `o` NULL: weights only. */
 err store_load(const store *s, uint64_t step, nn_net *net, nn_optimiser *o, const uint8_t *digest);

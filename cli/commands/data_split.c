@@ -5,8 +5,8 @@
 #include "base/options.h"
 #include "data/dataset.h"
 #include "data/labels.h"
+#include "data/partition.h"
 #include "data/portion.h"
-#include "data/split.h"
 #include "experiment/experiment.h"
 
 #include <dirent.h>
@@ -40,15 +40,15 @@ static const char doc[] =
 typedef struct split_options {
     const char *set, *from, *to;
     const char *experiment; /* the file that says set, kind and portions; NULL: the options do */
-    split_kind kind;
+    partition_kind kind;
     int64_t portions; /* 0: as the kind suggests */
-    int64_t limit[2]; /* by enum dataset_part; 0: all */
+    int64_t limit[2]; /* by enum dataset_split; 0: all */
 } split_options;
 
 typedef struct job {
     const dataset *set;
     const char *to;
-    dataset_samples samples[2]; /* by enum dataset_part */
+    dataset_samples samples[2]; /* by enum dataset_split */
     labels about;
 } job;
 
@@ -72,9 +72,9 @@ static int take(int key, char *value, struct argp_state *state) {
         o->to = value;
         return 0;
     case KEY_SPLIT:
-        return failed(split_parse(value, &o->kind));
+        return failed(partition_parse(value, &o->kind));
     case KEY_PORTIONS:
-        return failed(options_number(value, "--portions", 1, SPLIT_PORTIONS_MAX, &o->portions));
+        return failed(options_number(value, "--portions", 1, PARTITION_PORTIONS_MAX, &o->portions));
     case KEY_TRAIN:
         return failed(options_number(value, "--train", 1, UINT32_MAX, &o->limit[DATASET_TRAIN]));
     case KEY_TEST:
@@ -99,7 +99,7 @@ static err parse(int argc, char **argv, split_options *o) {
     if (missing) {
         return err_fail(ERR_USAGE, "--%s is missing (see --help)", missing);
     }
-    if (o->experiment && (o->set || o->portions || o->kind != SPLIT_RUNS)) {
+    if (o->experiment && (o->set || o->portions || o->kind != PARTITION_SLICES)) {
         return err_fail(ERR_USAGE, "--experiment says what --set, --split and --portions would");
     }
     return ERR_OK;
@@ -110,54 +110,54 @@ static err plan_by_experiment(const split_options *o, job *j) {
     uint32_t classes;
     err e = experiment_load(o->experiment, &wanted);
     e = e ? e : dataset_find(wanted.data.set, &j->set);
-    return e ? e : experiment_split(&wanted, &j->about.split, &classes);
+    return e ? e : experiment_partition(&wanted, &j->about.partition, &classes);
 }
 
 static err plan_split(const split_options *o, job *j) {
     if (o->experiment) {
         return plan_by_experiment(o, j);
     }
-    split *s = &j->about.split;
+    partition *s = &j->about.partition;
     err e = dataset_find(o->set, &j->set);
     if (e) {
         return err_prefix(ERR_USAGE, "--set");
     }
-    int64_t suggested = o->kind == SPLIT_PLANES ? j->set->channels : PORTIONS_DEFAULT;
-    *s = (split){.kind = o->kind,
-                 .portions = (uint32_t)(o->portions > 0 ? o->portions : suggested),
-                 .channels = j->set->channels,
-                 .height = j->set->height,
-                 .width = j->set->width};
-    return split_check(s) ? err_prefix(ERR_USAGE, "--split, --portions") : ERR_OK;
+    int64_t suggested = o->kind == PARTITION_PLANES ? j->set->channels : PORTIONS_DEFAULT;
+    *s = (partition){.kind = o->kind,
+                     .portions = (uint32_t)(o->portions > 0 ? o->portions : suggested),
+                     .channels = j->set->channels,
+                     .height = j->set->height,
+                     .width = j->set->width};
+    return partition_check(s) ? err_prefix(ERR_USAGE, "--split, --portions") : ERR_OK;
 }
 
-static err load(const split_options *o, job *j, enum dataset_part part) {
-    dataset_samples *samples = &j->samples[part];
-    err e = dataset_load(j->set, o->from, part, samples);
+static err load(const split_options *o, job *j, enum dataset_split split) {
+    dataset_samples *samples = &j->samples[split];
+    err e = dataset_load(j->set, o->from, split, samples);
     if (e) {
         return e;
     }
-    if (o->limit[part] > samples->count) {
+    if (o->limit[split] > samples->count) {
         return err_fail(ERR_INPUT, "%s: holds %u samples, fewer than the %lld of --%s", o->from, samples->count,
-                        (long long)o->limit[part], part == DATASET_TRAIN ? "train" : "test");
+                        (long long)o->limit[split], split == DATASET_TRAIN ? "train" : "test");
     }
-    j->about.samples[part] = o->limit[part] > 0 ? (uint32_t)o->limit[part] : samples->count;
-    j->about.values[part] = samples->labels;
+    j->about.samples[split] = o->limit[split] > 0 ? (uint32_t)o->limit[split] : samples->count;
+    j->about.values[split] = samples->labels;
     return ERR_OK;
 }
 
-static uint8_t *take_part(const job *j, uint32_t index, enum dataset_part part) {
-    const split *s = &j->about.split;
-    size_t whole = split_sample_elements(s), elements = split_portion_elements(s);
-    uint8_t *taken = malloc(j->about.samples[part] * elements);
-    for (size_t i = 0; taken && i < j->about.samples[part]; i++) {
-        split_take(s, index, j->samples[part].images + i * whole, taken + i * elements);
+static uint8_t *take_part(const job *j, uint32_t index, enum dataset_split split) {
+    const partition *s = &j->about.partition;
+    size_t whole = partition_sample_elements(s), elements = partition_portion_elements(s);
+    uint8_t *taken = malloc(j->about.samples[split] * elements);
+    for (size_t i = 0; taken && i < j->about.samples[split]; i++) {
+        partition_take(s, index, j->samples[split].images + i * whole, taken + i * elements);
     }
     return taken;
 }
 
 static err write_node(job *j, uint32_t index) {
-    const split *s = &j->about.split;
+    const partition *s = &j->about.partition;
     char folder[FILE_PATH_MAX];
     err e = file_path(folder, sizeof folder, "%s/node-%u", j->to, index);
     if (e) {
@@ -167,15 +167,15 @@ static err write_node(job *j, uint32_t index) {
                          .index = index,
                          .samples = {j->about.samples[DATASET_TRAIN], j->about.samples[DATASET_TEST]}};
     snprintf(info.dataset, sizeof info.dataset, "%s", j->set->name);
-    snprintf(info.split, sizeof info.split, "%s", split_name(s->kind));
-    split_portion_shape(s, info.shape);
+    snprintf(info.partition, sizeof info.partition, "%s", partition_name(s->kind));
+    partition_portion_shape(s, info.shape);
     uint8_t *train = take_part(j, index, DATASET_TRAIN);
     uint8_t *test = take_part(j, index, DATASET_TEST);
     e = train && test ? portion_write(folder, &info, train, test)
                       : err_fail(ERR_MEMORY, "%s: no memory for its samples", folder);
     free(train);
     free(test);
-    snprintf(j->about.portion_digests[index], DIGEST_HEX, "%s", info.digest);
+    snprintf(j->about.portion_digests[index], SHA256_HEX, "%s", info.digest);
     return e;
 }
 
@@ -183,7 +183,7 @@ static err write_node(job *j, uint32_t index) {
 
 static bool is_node(const char *name, uint32_t *index) {
     int end = 0;
-    return sscanf(name, "node-%" SCNu32 "%n", index, &end) == 1 && name[end] == '\0' && *index < SPLIT_PORTIONS_MAX;
+    return sscanf(name, "node-%" SCNu32 "%n", index, &end) == 1 && name[end] == '\0' && *index < PARTITION_PORTIONS_MAX;
 }
 
 static err check_entry(const job *j, const char *name) {
@@ -205,7 +205,7 @@ static err remove_file(const job *j, const char *folder, const char *name) {
 static err clear_node(const job *j, const char *name, uint32_t index) {
     char path[FILE_PATH_MAX];
     err e = remove_file(j, name, "portion.json");
-    if (e || index < j->about.split.portions) {
+    if (e || index < j->about.partition.portions) {
         return e;
     }
     e = remove_file(j, name, "train.idx");
@@ -244,7 +244,7 @@ static err clear_before(const job *j) {
 
 static err write_all(job *j) {
     char folder[FILE_PATH_MAX];
-    uint32_t portions = j->about.split.portions;
+    uint32_t portions = j->about.partition.portions;
     snprintf(j->about.dataset, sizeof j->about.dataset, "%s", j->set->name);
     j->about.classes = j->set->classes;
     j->about.portion_digests = calloc(portions, sizeof *j->about.portion_digests);
@@ -262,15 +262,15 @@ static err write_all(job *j) {
 
 static void tell(const job *j) {
     uint32_t shape[3];
-    split_portion_shape(&j->about.split, shape);
+    partition_portion_shape(&j->about.partition, shape);
     printf("%s: %u training and %u test samples in %u %s of [%u, %u, %u]\n", j->set->name,
-           j->about.samples[DATASET_TRAIN], j->about.samples[DATASET_TEST], j->about.split.portions,
-           split_name(j->about.split.kind), shape[0], shape[1], shape[2]);
-    printf("%s: node-0 to node-%u hold the pixels, server the labels\n", j->to, j->about.split.portions - 1);
+           j->about.samples[DATASET_TRAIN], j->about.samples[DATASET_TEST], j->about.partition.portions,
+           partition_name(j->about.partition.kind), shape[0], shape[1], shape[2]);
+    printf("%s: node-0 to node-%u hold the pixels, server the labels\n", j->to, j->about.partition.portions - 1);
 }
 
 err data_split_main(int argc, char **argv) {
-    split_options o = {.kind = SPLIT_RUNS};
+    split_options o = {.kind = PARTITION_SLICES};
     err e = parse(argc, argv, &o);
     if (e) {
         return e;

@@ -194,7 +194,7 @@ static void print_experiment(const experiment *e, const outcomes *all) {
     }
     if (!experiment_is_classifier_alone(e)) {
         snprintf(encoders, sizeof encoders, "%u x %s, %s", e->data.portions, experiment_encoder_name(e),
-                 split_name(e->data.split));
+                 partition_name(e->data.partition));
         snprintf(bits, sizeof bits, "%ux%u", e->data.portions, e->encoder.bits);
     }
     if (e->loss.quantization > 0) {

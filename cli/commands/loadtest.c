@@ -74,7 +74,7 @@ static int take(int key, char *value, struct argp_state *state) {
 /* What the server says of its model. */
 typedef struct model {
     char data_set[32];
-    split split;
+    partition partition;
     uint32_t bits;
 } model;
 
@@ -90,14 +90,14 @@ static err read_model(const json_t *answer, model *m) {
     }
     strcpy(m->data_set, set);
     m->bits = (uint32_t)bits;
-    m->split = (split){
+    m->partition = (partition){
         .portions = (uint32_t)portions,
         .channels = (uint32_t)channels,
         .height = (uint32_t)height,
         .width = (uint32_t)width,
     };
-    err e = split_parse(kind, &m->split.kind);
-    return e ? e : split_check(&m->split);
+    err e = partition_parse(kind, &m->partition.kind);
+    return e ? e : partition_check(&m->partition);
 }
 
 static err ask_model(http_client *h, model *m) {
@@ -127,7 +127,7 @@ static err run_load(const loadtest_options *o, http_client *h, json_t **report) 
             .rate = (double)o->rate,
             .seconds = (double)o->seconds,
             .connections = (unsigned)o->connections,
-            .sample_bytes = split_sample_elements(&m.split),
+            .sample_bytes = partition_sample_elements(&m.partition),
         };
         return load_http_run(&load, report);
     }
@@ -135,7 +135,7 @@ static err run_load(const loadtest_options *o, http_client *h, json_t **report) 
         .host = o->host,
         .port = o->port,
         .data_set = m.data_set,
-        .split = m.split,
+        .partition = m.partition,
         .bits = m.bits,
         .rate = (double)o->rate,
         .seconds = (double)o->seconds,

@@ -114,10 +114,11 @@ static const char *bits(double value, char to[16]) {
 }
 
 static void show_model(const status_watch *w, const json_t *model) {
-    const json_t *split = json_object_get(model, "split");
+    const json_t *partition = json_object_get(model, "split");
     printf("%s: %s %s (%s), %.0f x %.0f bits a sample against %.0f raw", w->server,
            strcmp(text(model, "mode"), "train") == 0 ? "training" : "serving", text(model, "experiment"),
-           text(model, "data_set"), number(split, "portions"), number(split, "bits"), number(model, "raw_bits"));
+           text(model, "data_set"), number(partition, "portions"), number(partition, "bits"),
+           number(model, "raw_bits"));
     const json_t *accuracy = json_object_get(model, "accuracy");
     if (json_is_object(accuracy)) {
         printf(", step %.0f, rounded test %.2f %%", number(model, "step"), number(accuracy, "rounded_test"));

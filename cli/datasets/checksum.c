@@ -1,7 +1,7 @@
 #include "cli/datasets/checksum.h"
 
-#include "base/digest.h"
 #include "base/interrupt.h"
+#include "base/sha256.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -11,25 +11,25 @@
 
 enum { PIECE_BYTES = 1 << 16 };
 
-static err compare(const char *path, digest_state *state, const char *sha256) {
-    uint8_t digest[DIGEST_BYTES];
-    char hex[DIGEST_HEX];
-    err e = digest_finish(state, digest);
+static err compare(const char *path, sha256_state *state, const char *sha256) {
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX];
+    err e = sha256_finish(state, digest);
     if (e) {
         return e;
     }
-    digest_hex(digest, hex);
+    sha256_hex(digest, hex);
     if (strcmp(hex, sha256) != 0) {
         return err_fail(ERR_INPUT, "%s: its SHA-256 is %s, not %s", path, hex, sha256);
     }
     return ERR_OK;
 }
 
-static err add_content(const char *path, gzFile file, digest_state *state) {
+static err add_content(const char *path, gzFile file, sha256_state *state) {
     uint8_t piece[PIECE_BYTES];
     int got;
     while ((got = gzread(file, piece, sizeof piece)) > 0) {
-        err e = digest_add(state, piece, (size_t)got);
+        err e = sha256_add(state, piece, (size_t)got);
         e = e ? e : interrupt_check();
         if (e) {
             return e;
@@ -43,11 +43,11 @@ static err add_content(const char *path, gzFile file, digest_state *state) {
     return ERR_OK;
 }
 
-static err add_bytes(const char *path, FILE *file, digest_state *state) {
+static err add_bytes(const char *path, FILE *file, sha256_state *state) {
     uint8_t piece[PIECE_BYTES];
     size_t got;
     while ((got = fread(piece, 1, sizeof piece, file)) > 0) {
-        err e = digest_add(state, piece, got);
+        err e = sha256_add(state, piece, got);
         e = e ? e : interrupt_check();
         if (e) {
             return e;
@@ -60,9 +60,9 @@ static err cannot_open(const char *path) {
     return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
 }
 
-static err finish(err e, const char *path, digest_state *state, const char *sha256) {
+static err finish(err e, const char *path, sha256_state *state, const char *sha256) {
     if (e) {
-        digest_finish(state, NULL);
+        sha256_finish(state, NULL);
         return e;
     }
     return compare(path, state, sha256);
@@ -73,8 +73,8 @@ err checksum_verify_content(const char *path, const char *sha256) {
     if (!file) {
         return cannot_open(path);
     }
-    digest_state *state = NULL;
-    err e = digest_start(&state);
+    sha256_state *state = NULL;
+    err e = sha256_start(&state);
     if (!e) {
         e = finish(add_content(path, file, state), path, state, sha256);
     }
@@ -87,8 +87,8 @@ err checksum_verify_file(const char *path, const char *sha256) {
     if (!file) {
         return cannot_open(path);
     }
-    digest_state *state = NULL;
-    err e = digest_start(&state);
+    sha256_state *state = NULL;
+    err e = sha256_start(&state);
     if (!e) {
         e = finish(add_bytes(path, file, state), path, state, sha256);
     }

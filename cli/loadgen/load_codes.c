@@ -18,7 +18,7 @@ typedef struct codes_run {
     const load_codes *load;
     uv_loop_t loop;
     uv_timer_t turn;
-    synthetic_node *nodes[SPLIT_PORTIONS_MAX];
+    synthetic_node *nodes[PARTITION_PORTIONS_MAX];
     uint64_t start_ns, end_ns;
     uint64_t started_waiting_ns;
     bool is_closing;
@@ -75,7 +75,7 @@ static void sleep_until(uint64_t at_ns) {
 
 static uint64_t asked_in_all(const codes_run *r) {
     uint64_t asked = 0;
-    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
         asked += synthetic_node_asked(r->nodes[k]);
     }
     return asked;
@@ -95,7 +95,7 @@ static bool probe_last(codes_run *r, const uint8_t *sample, size_t length) {
 
 static void *run_probes(void *context) {
     codes_run *r = context;
-    size_t length = split_sample_elements(&r->load->split);
+    size_t length = partition_sample_elements(&r->load->partition);
     uint8_t *sample = calloc(1, length);
     for (uint64_t n = 0; sample && !atomic_load(&r->ends); n++) {
         uint64_t due_ns = r->start_ns + (uint64_t)((double)n / r->load->probe_rate * 1e9);
@@ -119,7 +119,7 @@ static uint64_t codes_due(const codes_run *r, uint64_t now_ns) {
 }
 
 static bool all_may_push(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
         if (!synthetic_node_may_push(r->nodes[k])) {
             return false;
         }
@@ -139,7 +139,7 @@ static void start_pushing(codes_run *r) {
 static void close_links(codes_run *r) {
     r->is_closing = true;
     uv_timer_stop(&r->turn);
-    for (uint32_t k = 0; k < r->load->split.portions && r->nodes[k]; k++) {
+    for (uint32_t k = 0; k < r->load->partition.portions && r->nodes[k]; k++) {
         synthetic_node_close(r->nodes[k], "the load is over");
     }
     if (!uv_is_closing((uv_handle_t *)&r->turn)) {
@@ -149,7 +149,7 @@ static void close_links(codes_run *r) {
 
 /* The links must all have brought the same samples, else the last ones stay in parts. */
 static bool is_even(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
         if (synthetic_node_sent(r->nodes[k]) != synthetic_node_sent(r->nodes[0]) ||
             synthetic_node_backlog(r->nodes[k]) > 0) {
             return false;
@@ -159,7 +159,7 @@ static bool is_even(const codes_run *r) {
 }
 
 static bool is_acked(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
         if (!synthetic_node_is_settled(r->nodes[k])) {
             return false;
         }
@@ -169,7 +169,7 @@ static bool is_acked(const codes_run *r) {
 
 static uint64_t most_sent(const codes_run *r) {
     uint64_t most = 0;
-    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
         most = synthetic_node_sent(r->nodes[k]) > most ? synthetic_node_sent(r->nodes[k]) : most;
     }
     return most;
@@ -178,7 +178,7 @@ static uint64_t most_sent(const codes_run *r) {
 static void push(codes_run *r, uint64_t now_ns) {
     bool ends = now_ns >= r->end_ns;
     uint64_t due = ends ? most_sent(r) : codes_due(r, now_ns);
-    for (uint32_t k = 0; k < r->load->split.portions; k++) {
+    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
         synthetic_node_push(r->nodes[k], due);
     }
     if (ends && is_even(r)) {
@@ -219,13 +219,13 @@ static err connect_all(codes_run *r) {
         .host = load->host,
         .port = load->port,
         .data_set = load->data_set,
-        .split = &load->split,
+        .partition = &load->partition,
         .bits = load->bits,
         .failed = on_failed,
         .context = r,
     };
     err e = ERR_OK;
-    for (; config.portion < load->split.portions && !e; config.portion++) {
+    for (; config.portion < load->partition.portions && !e; config.portion++) {
         e = synthetic_node_new(&r->nodes[config.portion], &r->loop, &config);
     }
     return e;
@@ -263,7 +263,7 @@ err load_codes_run(const load_codes *load, json_t **report) {
     e = r.failure ? err_fail(r.failure, "%s", r.failure_text) : ERR_OK;
     e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request behind the last code was not answered");
     *report = e ? NULL : report_of(&r);
-    for (uint32_t k = 0; k < load->split.portions; k++) {
+    for (uint32_t k = 0; k < load->partition.portions; k++) {
         synthetic_node_free(r.nodes[k]);
     }
     latency_free(&r.latency);

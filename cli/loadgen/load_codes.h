@@ -4,13 +4,13 @@
  * Codes are due at fixed times, whatever the server does; what it does not take in time waits here. How far it is
  * behind is measured by lone HTTP requests, due at fixed times as well: each is answered on every link behind the codes
  * that are under way then, and messages of a link are dealt with in order.
- * A server with --sure gets the first round of each code, and more random bits where it asks for them. */
+ * A server with --sure gets the first stage of each code, and more random bits where it asks for them. */
 #ifndef FEWBIT_CLI_LOADGEN_LOAD_CODES_H
 #define FEWBIT_CLI_LOADGEN_LOAD_CODES_H
 
 #include "base/err.h"
 #include "cli/http_client.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <jansson.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ typedef struct load_codes {
     const char *host; /* where nodes connect */
     uint16_t port;
     const char *data_set; /* its name */
-    split split;
+    partition partition;
     uint32_t bits; /* of one code */
     double rate;   /* codewords (samples) a second; 0: as fast as the server takes them */
     double seconds;
@@ -29,8 +29,8 @@ typedef struct load_codes {
 } load_codes;
 
 /* {"offered", "sent", "asked", "seconds", "rate", "probes": {…as latency_json…}, "probes_failed"}; a new reference.
- * `asked` counts the codes, of all portions, of which more was asked for, once a round. `seconds` goes to the answer of
- * the request behind the last code and the last round; `rate` is what the server has dealt with a second until then. */
+ * `asked` counts the codes, of all portions, of which more was asked for, once a stage. `seconds` goes to the answer of
+ * the request behind the last code and the last stage; `rate` is what the server has dealt with a second until then. */
 err load_codes_run(const load_codes *load, json_t **report);
 
 #endif

@@ -3,7 +3,7 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "bits/pack.h"
-#include "bits/rounds.h"
+#include "bits/refinement.h"
 #include "data/dataset.h"
 #include "experiment/experiment.h"
 #include "wire/id_set.h"
@@ -22,8 +22,8 @@ struct synthetic_node {
     wire_link *link; /* NULL: down */
     arena unpacked;
     uint32_t model;
-    rounds rounds;    /* in which bits come */
-    uint32_t unasked; /* of them, those that come unasked */
+    refinement refinement; /* in which bits come */
+    uint32_t unasked;      /* of them, those that come unasked */
     bool is_welcome, may_push, is_held;
     uint64_t first;       /* id of the first sample */
     uint64_t sent, acked; /* codes */
@@ -35,12 +35,12 @@ struct synthetic_node {
 };
 
 static bool is_by_round(const synthetic_node *s) {
-    return s->unasked < s->rounds.count;
+    return s->unasked < s->refinement.count;
 }
 
 /* Of a code, that come unasked. */
 static uint32_t bits_unasked(const synthetic_node *s) {
-    return s->rounds.upto[s->unasked - 1];
+    return s->refinement.upto[s->unasked - 1];
 }
 
 static err send_message(synthetic_node *s, message_type type, const ProtobufCMessage *body) {
@@ -76,14 +76,14 @@ static void on_up(void *context, wire_link *l) {
     snprintf(name, sizeof name, "load-%u", s->config.portion);
     memset(digest, '0', 64);
     digest[64] = '\0';
-    split_portion_shape(s->config.split, shape);
+    partition_portion_shape(s->config.partition, shape);
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;
     hello.protocol = MESSAGE_PROTOCOL;
     hello.name = name;
     hello.portion = s->config.portion;
     hello.dataset = (char *)(uintptr_t)s->config.data_set;
-    hello.split = (char *)(uintptr_t)split_name(s->config.split->kind);
-    hello.portions = s->config.split->portions;
+    hello.partition = (char *)(uintptr_t)partition_name(s->config.partition->kind);
+    hello.portions = s->config.partition->portions;
     hello.n_shape = 3;
     hello.shape = shape;
     hello.train_samples = set->train_samples;
@@ -104,8 +104,8 @@ static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
                           s->config.bits);
     }
     if (!failed) {
-        s->rounds = experiment_rounds(&e);
-        s->unasked = s->rounds.count;
+        s->refinement = experiment_refinement(&e);
+        s->unasked = s->refinement.count;
         s->is_welcome = true;
         link_set_heartbeat(s->link, message_heartbeat_ms(w));
     }
@@ -113,10 +113,11 @@ static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
 }
 
 static err on_restore(synthetic_node *s, const Fewbit__Restore *r) {
-    if (r->stages > s->rounds.count) {
-        return err_fail(ERR_REFUSED, "the server asks for %u rounds of bits, there are %u", r->stages, s->rounds.count);
+    if (r->stages > s->refinement.count) {
+        return err_fail(ERR_REFUSED, "the server asks for %u stages of bits, there are %u", r->stages,
+                        s->refinement.count);
     }
-    s->unasked = r->stages ? r->stages : s->rounds.count;
+    s->unasked = r->stages ? r->stages : s->refinement.count;
     s->model = r->model ? r->model : (uint32_t)r->step;
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     ready.step = r->step;
@@ -135,14 +136,14 @@ static void on_request(synthetic_node *s, const Fewbit__Request *request) {
 
 static err on_refine_request(synthetic_node *s, const Fewbit__RefineRequest *ask) {
     size_t count = 0;
-    if (ask->stage < s->unasked || ask->stage >= s->rounds.count) {
-        return err_fail(ERR_REFUSED, "the server asks for round %u of %u", ask->stage, s->rounds.count);
+    if (ask->stage < s->unasked || ask->stage >= s->refinement.count) {
+        return err_fail(ERR_REFUSED, "the server asks for stage %u of %u", ask->stage, s->refinement.count);
     }
     err e = id_set_take(ask, s->ids, &count);
     if (e) {
         return e;
     }
-    size_t bits = count * rounds_width(&s->rounds, ask->stage), tail = bits % 8;
+    size_t bits = count * refinement_width(&s->refinement, ask->stage), tail = bits % 8;
     memcpy(s->refined, s->bits, pack_bytes(bits));
     if (tail) {
         s->refined[bits / 8] &= (uint8_t)((1u << tail) - 1);
@@ -233,7 +234,7 @@ err synthetic_node_new(synthetic_node **out, uv_loop_t *loop, const synthetic_no
         return err_fail(ERR_MEMORY, "no memory for random codes");
     }
     s->config = *config;
-    s->rounds = (rounds){1, {config->bits}};
+    s->refinement = (refinement){1, {config->bits}};
     s->unasked = 1;
     draw_bits(s);
     err e = arena_init(&s->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));

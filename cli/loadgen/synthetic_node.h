@@ -1,5 +1,5 @@
 /* A synthetic node: a link that takes a portion's place at a server and sends random codes for it, under the
- * protocol of a node. Where the server asks for a code's first rounds alone, it sends these, and random bits for what
+ * protocol of a node. Where the server asks for a code's first stages alone, it sends these, and random bits for what
  * is asked of it then. It has one model only, so a server cannot change to another meanwhile.
  *
  * Not thread-safe: all of it on the loop's thread, but for synthetic_node_asked. */
@@ -7,7 +7,7 @@
 #define FEWBIT_CLI_LOADGEN_SYNTHETIC_NODE_H
 
 #include "base/err.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,7 +19,7 @@ typedef struct synthetic_node_config {
     const char *host; /* where nodes connect */
     uint16_t port;
     const char *data_set; /* its name */
-    const split *split;
+    const partition *partition;
     uint32_t portion;
     uint32_t bits; /* of one code */
     /* The link is down, by synthetic_node_close or otherwise (ERR_NETWORK), or the server refuses or makes no sense;
@@ -49,7 +49,7 @@ size_t synthetic_node_backlog(const synthetic_node *s);
 /* Codes pushed. */
 uint64_t synthetic_node_sent(const synthetic_node *s);
 
-/* Of them, those of which more was asked for, counted once a round. From any thread. */
+/* Of them, those of which more was asked for, counted once a stage. From any thread. */
 uint64_t synthetic_node_asked(synthetic_node *s);
 
 /* Whether, as the server tells it, nothing more can be asked of what is sent. */

@@ -48,7 +48,7 @@ static size_t longest_list(const plot_subject *s, size_t encoder, const char *ke
 /* How many encoders there is something to draw of. */
 static size_t encoders_of(const plot_subject *s) {
     size_t count = 0;
-    while (count < SPLIT_PORTIONS_MAX && longest_list(s, count, "bins") > 0 && longest_list(s, count, "ones") > 0) {
+    while (count < PARTITION_PORTIONS_MAX && longest_list(s, count, "bins") > 0 && longest_list(s, count, "ones") > 0) {
         count++;
     }
     return count;

@@ -26,7 +26,7 @@ err api_token_load(api_token *t, const char *path) {
     } else if (strspn(word, allowed) != length) {
         e = err_fail(ERR_INPUT, "%s: a token has letters, digits and -._~+/= only", path);
     } else {
-        e = digest_bytes(bytes, length, t->digest);
+        e = sha256_bytes(bytes, length, t->digest);
     }
     OPENSSL_cleanse(bytes, length);
     free(bytes);
@@ -35,12 +35,12 @@ err api_token_load(api_token *t, const char *path) {
 
 bool api_token_fits(const api_token *t, span authorization) {
     static const char scheme[] = "Bearer ";
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     size_t length = sizeof scheme - 1;
     if (authorization.length < length || strncasecmp(authorization.at, scheme, length) != 0) {
         return false;
     }
     span word = span_trim((span){authorization.at + length, authorization.length - length});
-    return word.length <= API_TOKEN_MOST && digest_bytes(word.at, word.length, digest) == ERR_OK &&
+    return word.length <= API_TOKEN_MOST && sha256_bytes(word.at, word.length, digest) == ERR_OK &&
            CRYPTO_memcmp(digest, t->digest, sizeof digest) == 0;
 }

@@ -2,8 +2,8 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_API_TOKEN_H
 #define FEWBIT_DECODER_SERVER_HTTP_API_TOKEN_H
 
-#include "base/digest.h"
 #include "base/err.h"
+#include "base/sha256.h"
 #include "decoder_server/http/span.h"
 
 #include <stdbool.h>
@@ -12,7 +12,7 @@ enum { API_TOKEN_LEAST = 16, API_TOKEN_MOST = 512 };
 
 /* Only its digest is kept. */
 typedef struct api_token {
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
 } api_token;
 
 /* A file of one line: 16 to 512 of the characters that Bearer tokens have (letters, digits and -._~+/=). */

@@ -1,6 +1,6 @@
 #include "decoder_server/http/bitmap.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -11,14 +11,14 @@
 enum { TIFF_HEADER = 8, TAG_ORIENTATION = 0x0112, TYPE_SHORT = 3, ORIENTATIONS = 8, FIRST_TURNED = 5 };
 
 typedef struct tiff {
-    cursor c;
+    byte_reader c;
     bool is_little;
 } tiff;
 
 static uint32_t tiff_number(tiff *t, uint32_t bytes) {
     uint32_t value = 0;
     for (uint32_t i = 0; i < bytes; i++) {
-        uint32_t byte = cursor_u8(&t->c);
+        uint32_t byte = byte_reader_u8(&t->c);
         value = t->is_little ? value | byte << 8 * i : value << 8 | byte;
     }
     return value;
@@ -26,8 +26,8 @@ static uint32_t tiff_number(tiff *t, uint32_t bytes) {
 
 uint32_t bitmap_orientation(const uint8_t *exif, size_t length) {
     static const uint8_t little[] = {'I', 'I', 42, 0}, big[] = {'M', 'M', 0, 42};
-    tiff t = {.c = cursor_over(exif, length)};
-    const uint8_t *mark = cursor_bytes(&t.c, sizeof little);
+    tiff t = {.c = byte_reader_over(exif, length)};
+    const uint8_t *mark = byte_reader_bytes(&t.c, sizeof little);
     t.is_little = mark && memcmp(mark, little, sizeof little) == 0;
     if (!mark || (!t.is_little && memcmp(mark, big, sizeof big) != 0)) {
         return BITMAP_UPRIGHT;
@@ -36,11 +36,11 @@ uint32_t bitmap_orientation(const uint8_t *exif, size_t length) {
     if (table < TIFF_HEADER || table > length) {
         return BITMAP_UPRIGHT;
     }
-    t.c = cursor_over(exif + table, length - table);
+    t.c = byte_reader_over(exif + table, length - table);
     for (uint32_t left = tiff_number(&t, 2); left > 0 && !t.c.failed; left--) {
         uint32_t tag = tiff_number(&t, 2), type = tiff_number(&t, 2), count = tiff_number(&t, 4);
         uint32_t value = tiff_number(&t, 2);
-        cursor_bytes(&t.c, 2);
+        byte_reader_bytes(&t.c, 2);
         if (tag == TAG_ORIENTATION) {
             bool is_good = !t.c.failed && type == TYPE_SHORT && count == 1 && value >= 1 && value <= ORIENTATIONS;
             return is_good ? value : BITMAP_UPRIGHT;
@@ -54,7 +54,7 @@ static bool is_turned(const bitmap *p) {
     return p->orientation >= FIRST_TURNED;
 }
 
-err bitmap_check(const bitmap *p, const split *shape) {
+err bitmap_check(const bitmap *p, const partition *shape) {
     uint32_t width = is_turned(p) ? p->height : p->width, height = is_turned(p) ? p->width : p->height;
     if (width == shape->width && height == shape->height) {
         return ERR_OK;
@@ -81,7 +81,7 @@ static uint8_t grey_of(const uint8_t rgb[3]) {
     return (uint8_t)((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 32768u) >> 16);
 }
 
-static void lay_pixel(const uint8_t *pixel, uint32_t channels, const split *shape, uint8_t *to) {
+static void lay_pixel(const uint8_t *pixel, uint32_t channels, const partition *shape, uint8_t *to) {
     size_t plane = (size_t)shape->width * shape->height;
     bool is_colour = channels >= 3;
     uint32_t alpha = channels % 2 == 0 ? pixel[channels - 1] : 255;
@@ -98,7 +98,7 @@ static void lay_pixel(const uint8_t *pixel, uint32_t channels, const split *shap
     }
 }
 
-void bitmap_lay(const bitmap *p, const split *shape, uint8_t *sample) {
+void bitmap_lay(const bitmap *p, const partition *shape, uint8_t *sample) {
     uint32_t o = p->orientation;
     bool is_from_right = o == 2 || o == 3 || o == 6 || o == 7, is_from_below = o == 3 || o == 4 || o == 7 || o == 8;
     ptrdiff_t width = (ptrdiff_t)shape->width, height = (ptrdiff_t)shape->height;

@@ -11,7 +11,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_BITMAP_H
 
 #include "base/err.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -29,13 +29,13 @@ enum { BITMAP_UPRIGHT = 1 };
 uint32_t bitmap_orientation(const uint8_t *exif, size_t length);
 
 /* ERR_INPUT where the picture, turned upright, is not of the sample's size. */
-err bitmap_check(const bitmap *p, const split *shape);
+err bitmap_check(const bitmap *p, const partition *shape);
 
 /* Room for its pixels; bitmap_free also where this failed. */
 err bitmap_allocate(bitmap *p);
 void bitmap_free(bitmap *p);
 
 /* Its pixels -> `sample` u8 [channels, height, width], of 1 or 3 channels and the size that was checked. */
-void bitmap_lay(const bitmap *p, const split *shape, uint8_t *sample);
+void bitmap_lay(const bitmap *p, const partition *shape, uint8_t *sample);
 
 #endif

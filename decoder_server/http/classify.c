@@ -106,7 +106,7 @@ static void ask_nodes(http_api *api, classify_item *q, const uint8_t *sample) {
         return;
     }
     q->asked_ns = clock_now_ns();
-    if (api->config.classify(api->config.context, number, sample, split_sample_elements(&api->config.shape))) {
+    if (api->config.classify(api->config.context, number, sample, partition_sample_elements(&api->config.shape))) {
         refuse_item(q, METRICS_BUSY, "busy", err_text());
         return;
     }

@@ -29,7 +29,7 @@ typedef struct http_api_config {
     const char
         *allowed_hosts; /* borrowed; only requests for these are answered (site.h); NULL: whatever they are for */
     const dataset *set;
-    split shape;
+    partition shape;
     uint32_t enough_nodes; /* ready with so many */
     /* Hands a sample's elements on; http_api_answer follows. Serving only. */
     err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);

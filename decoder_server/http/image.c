@@ -25,9 +25,9 @@ image_type image_type_of(const char *type) {
     return length > 0 && strncasecmp(type, "image/", strlen("image/")) == 0 ? IMAGE_PICTURE : IMAGE_OTHER;
 }
 
-typedef err decode_picture(const uint8_t *bytes, size_t length, const split *shape, bitmap *p);
+typedef err decode_picture(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p);
 
-static err read_picture(decode_picture *decode, const uint8_t *bytes, size_t length, const split *shape,
+static err read_picture(decode_picture *decode, const uint8_t *bytes, size_t length, const partition *shape,
                         uint8_t *sample) {
     if (shape->channels != 1 && shape->channels != 3) {
         return err_fail(ERR_INPUT, "samples of %u channels have no PNG or JPEG form", shape->channels);
@@ -63,8 +63,8 @@ bool image_is_picture(const uint8_t *bytes, size_t length) {
     return image_png_is(bytes, length) || image_jpeg_is(bytes, length);
 }
 
-err image_read(image_type type, const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample) {
-    size_t elements = split_sample_elements(shape);
+err image_read(image_type type, const uint8_t *bytes, size_t length, const partition *shape, uint8_t *sample) {
+    size_t elements = partition_sample_elements(shape);
     bool may_be_raw = length == elements && (type == IMAGE_RAW || type == IMAGE_OTHER);
     if (image_png_is(bytes, length)) {
         return read_picture(image_png_decode, bytes, length, shape, sample);

@@ -8,7 +8,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_H
 
 #include "base/err.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +26,6 @@ bool image_is_picture(const uint8_t *bytes, size_t length);
 /* An image of exactly the sample's height and width to `sample` u8 [channels, height, width]. What is no PNG and no
  * JPEG are raw elements, if they are as many as the sample has and `type` is no picture's. ERR_INPUT says what does not
  * fit; ERR_REFUSED: it is no kind of image that is taken. */
-err image_read(image_type type, const uint8_t *bytes, size_t length, const split *shape, uint8_t *sample);
+err image_read(image_type type, const uint8_t *bytes, size_t length, const partition *shape, uint8_t *sample);
 
 #endif

@@ -3,7 +3,7 @@
  * about is an error. */
 #include "decoder_server/http/image_jpeg.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -79,26 +79,26 @@ static err tell(const decoder *d) {
                                                     : err_fail(ERR_INPUT, "the JPEG is damaged: %s", d->text);
 }
 
-static void read_frame(cursor body, uint32_t marker, outline *o) {
+static void read_frame(byte_reader body, uint32_t marker, outline *o) {
     o->frame = marker;
-    o->depth = cursor_u8(&body);
-    o->height = (uint32_t)cursor_u8(&body) << 8;
-    o->height |= cursor_u8(&body);
-    o->width = (uint32_t)cursor_u8(&body) << 8;
-    o->width |= cursor_u8(&body);
-    o->components = cursor_u8(&body);
+    o->depth = byte_reader_u8(&body);
+    o->height = (uint32_t)byte_reader_u8(&body) << 8;
+    o->height |= byte_reader_u8(&body);
+    o->width = (uint32_t)byte_reader_u8(&body) << 8;
+    o->width |= byte_reader_u8(&body);
+    o->components = byte_reader_u8(&body);
 }
 
-static void read_segment(cursor body, uint32_t marker, outline *o) {
+static void read_segment(byte_reader body, uint32_t marker, outline *o) {
     static const uint8_t exif[6] = {'E', 'x', 'i', 'f', 0, 0};
     bool is_frame = marker >= MARKER_SOF0 && marker <= MARKER_SOF15 && marker != MARKER_DHT && marker != MARKER_JPG &&
                     marker != MARKER_DAC;
     if (is_frame && o->frame == 0) {
         read_frame(body, marker, o);
     } else if (marker == MARKER_APP1 && o->orientation == 0) {
-        const uint8_t *mark = cursor_bytes(&body, sizeof exif);
+        const uint8_t *mark = byte_reader_bytes(&body, sizeof exif);
         if (mark && memcmp(mark, exif, sizeof exif) == 0) {
-            o->orientation = bitmap_orientation(body.at, cursor_left(&body));
+            o->orientation = bitmap_orientation(body.at, byte_reader_left(&body));
         }
     }
 }
@@ -106,11 +106,11 @@ static void read_segment(cursor body, uint32_t marker, outline *o) {
 /* Over the segments up to the first scan, or to where the body is damaged. */
 static outline survey(const uint8_t *bytes, size_t length) {
     outline o = {0};
-    cursor at = cursor_over(bytes, length);
-    while (!at.failed && o.segments <= SEGMENTS_MAX && cursor_u8(&at) == 0xff) {
-        uint32_t marker = cursor_u8(&at);
+    byte_reader at = byte_reader_over(bytes, length);
+    while (!at.failed && o.segments <= SEGMENTS_MAX && byte_reader_u8(&at) == 0xff) {
+        uint32_t marker = byte_reader_u8(&at);
         while (marker == 0xff) { /* any number of them fills */
-            marker = cursor_u8(&at);
+            marker = byte_reader_u8(&at);
         }
         if (marker == MARKER_SOS || marker == MARKER_EOI) {
             break;
@@ -118,11 +118,11 @@ static outline survey(const uint8_t *bytes, size_t length) {
         if (marker == MARKER_TEM || (marker >= MARKER_RST0 && marker <= MARKER_SOI)) {
             continue; /* nothing follows these */
         }
-        size_t high = cursor_u8(&at), size = high << 8 | cursor_u8(&at);
-        const uint8_t *body = cursor_bytes(&at, size < 2 ? SIZE_MAX : size - 2);
+        size_t high = byte_reader_u8(&at), size = high << 8 | byte_reader_u8(&at);
+        const uint8_t *body = byte_reader_bytes(&at, size < 2 ? SIZE_MAX : size - 2);
         o.segments++;
         if (body) {
-            read_segment(cursor_over(body, size - 2), marker, &o);
+            read_segment(byte_reader_over(body, size - 2), marker, &o);
         }
     }
     return o;
@@ -162,7 +162,7 @@ bool image_jpeg_has_frame(const uint8_t *bytes, size_t length) {
     return survey(bytes, length).frame != 0;
 }
 
-static err check(const outline *o, const split *shape, bitmap *p) {
+static err check(const outline *o, const partition *shape, bitmap *p) {
     if (o->segments > SEGMENTS_MAX) {
         return err_fail(ERR_INPUT, "the JPEG has more than %d segments before its picture", SEGMENTS_MAX);
     }
@@ -212,7 +212,7 @@ static err decode(decoder *d, const uint8_t *bytes, size_t length, bitmap *p) {
     return is_as_surveyed ? read_rows(d, p) : err_fail(ERR_INPUT, "the JPEG is damaged: it has two sizes");
 }
 
-err image_jpeg_decode(const uint8_t *bytes, size_t length, const split *shape, bitmap *p) {
+err image_jpeg_decode(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p) {
     outline o = survey(bytes, length);
     err e = check(&o, shape, p);
     if (e) {

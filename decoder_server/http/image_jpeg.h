@@ -13,6 +13,6 @@ bool image_jpeg_is(const uint8_t *bytes, size_t length);
 bool image_jpeg_has_frame(const uint8_t *bytes, size_t length);
 
 /* A whole JPEG of the sample's size. bitmap_free also where this failed. */
-err image_jpeg_decode(const uint8_t *bytes, size_t length, const split *shape, bitmap *p);
+err image_jpeg_decode(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p);
 
 #endif

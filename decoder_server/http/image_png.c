@@ -3,7 +3,7 @@
  * of an animation, what is unknown) are skipped unread, and so are image data behind the last row. */
 #include "decoder_server/http/image_png.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 
 #include <png.h>
 #include <setjmp.h>
@@ -49,12 +49,12 @@ static bool is_type(const chunk *c, const char *type) {
 }
 
 /* False where the body ends within it. */
-static bool next_chunk(cursor *at, chunk *c) {
+static bool next_chunk(byte_reader *at, chunk *c) {
     c->all = at->at;
-    c->length = cursor_u32_be(at);
-    const uint8_t *type = cursor_bytes(at, 4);
-    c->data = cursor_bytes(at, c->length);
-    cursor_u32_be(at); /* its CRC */
+    c->length = byte_reader_u32_be(at);
+    const uint8_t *type = byte_reader_bytes(at, 4);
+    c->data = byte_reader_bytes(at, c->length);
+    byte_reader_u32_be(at); /* its CRC */
     if (at->failed) {
         return false;
     }
@@ -64,19 +64,19 @@ static bool next_chunk(cursor *at, chunk *c) {
 }
 
 static bool crc_fits(const chunk *c) {
-    cursor stored = cursor_over(c->data + c->length, 4);
-    return crc32(crc32(0, NULL, 0), c->all + 4, c->length + 4) == cursor_u32_be(&stored);
+    byte_reader stored = byte_reader_over(c->data + c->length, 4);
+    return crc32(crc32(0, NULL, 0), c->all + 4, c->length + 4) == byte_reader_u32_be(&stored);
 }
 
 static err read_header(const chunk *c, outline *o) {
     if (!is_type(c, "IHDR") || c->length != HEADER) {
         return err_fail(ERR_INPUT, "the PNG is damaged: it does not begin with a header");
     }
-    cursor at = cursor_over(c->data, c->length);
-    o->width = cursor_u32_be(&at);
-    o->height = cursor_u32_be(&at);
-    o->depth = cursor_u8(&at);
-    o->colour = cursor_u8(&at);
+    byte_reader at = byte_reader_over(c->data, c->length);
+    o->width = byte_reader_u32_be(&at);
+    o->height = byte_reader_u32_be(&at);
+    o->depth = byte_reader_u8(&at);
+    o->colour = byte_reader_u8(&at);
     return ERR_OK;
 }
 
@@ -95,7 +95,7 @@ static err look_at(const chunk *c, outline *o) {
 
 /* Over all chunks up to IEND. */
 static err survey(const uint8_t *bytes, size_t length, outline *o) {
-    cursor at = cursor_over(bytes + SIGNATURE, length - SIGNATURE);
+    byte_reader at = byte_reader_over(bytes + SIGNATURE, length - SIGNATURE);
     chunk c = {0};
     for (uint32_t count = 0; !is_type(&c, "IEND"); count++) {
         if (count == CHUNKS_MAX) {
@@ -181,7 +181,7 @@ static err decode(decoder *d, const uint8_t *bytes, size_t length, const outline
     png_set_user_limits(d->png, o->width, o->height);
     png_set_progressive_read_fn(d->png, d, on_header, on_row, NULL);
     feed(d, bytes, SIGNATURE);
-    cursor at = cursor_over(bytes + SIGNATURE, length - SIGNATURE);
+    byte_reader at = byte_reader_over(bytes + SIGNATURE, length - SIGNATURE);
     chunk c = {0};
     while (!d->is_complete && !is_type(&c, "IEND") && next_chunk(&at, &c)) {
         if (makes_the_picture(&c, o)) {
@@ -213,7 +213,7 @@ static err open_and_decode(decoder *d, const uint8_t *bytes, size_t length, cons
     return e;
 }
 
-err image_png_decode(const uint8_t *bytes, size_t length, const split *shape, bitmap *p) {
+err image_png_decode(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p) {
     outline o = {0};
     err e = survey(bytes, length, &o);
     if (e) {

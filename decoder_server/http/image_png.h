@@ -10,6 +10,6 @@
 bool image_png_is(const uint8_t *bytes, size_t length);
 
 /* A whole PNG of the sample's size; of an animated one its default image. bitmap_free also where this failed. */
-err image_png_decode(const uint8_t *bytes, size_t length, const split *shape, bitmap *p);
+err image_png_decode(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p);
 
 #endif

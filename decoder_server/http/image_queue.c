@@ -14,7 +14,7 @@ typedef struct outcome {
 
 struct image_queue {
     uv_loop_t *loop;
-    split shape;
+    partition shape;
     image_queue_host host;
     size_t elements;          /* of a sample */
     image_task *first, **end; /* wait for their turn */
@@ -38,7 +38,7 @@ static void free_queue(image_queue *q) {
     free(q);
 }
 
-err image_queue_new(image_queue **out, uv_loop_t *loop, const split *shape, const image_queue_host *host) {
+err image_queue_new(image_queue **out, uv_loop_t *loop, const partition *shape, const image_queue_host *host) {
     image_queue *q = calloc(1, sizeof *q);
     if (!q) {
         return err_fail(ERR_MEMORY, "no memory for reading images");
@@ -46,7 +46,7 @@ err image_queue_new(image_queue **out, uv_loop_t *loop, const split *shape, cons
     q->loop = loop;
     q->shape = *shape;
     q->host = *host;
-    q->elements = split_sample_elements(shape);
+    q->elements = partition_sample_elements(shape);
     q->most = q->elements > IMAGE_QUEUE_TURN_BYTES ? q->elements : IMAGE_QUEUE_TURN_BYTES;
     q->end = &q->first;
     q->work.data = q;

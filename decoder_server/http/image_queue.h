@@ -7,7 +7,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
 
 #include "base/err.h"
-#include "data/split.h"
+#include "data/partition.h"
 #include "decoder_server/http/image.h"
 
 #include <stdbool.h>
@@ -46,7 +46,7 @@ typedef struct image_queue_host {
     void (*on_image)(image_task *task, uint32_t index, err e, const uint8_t *sample);
 } image_queue_host;
 
-err image_queue_new(image_queue **q, uv_loop_t *loop, const split *shape, const image_queue_host *host);
+err image_queue_new(image_queue **q, uv_loop_t *loop, const partition *shape, const image_queue_host *host);
 
 /* All images of a task, now or later. */
 void image_queue_add(image_queue *q, image_task *task, uint32_t count);

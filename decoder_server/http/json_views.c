@@ -72,9 +72,9 @@ void json_views_nodes(strbuf *t, const report *r) {
 
 /* A portion's place in the flattened sample (channel, row, column): [[first, count], ...] in the portion's own order.
  */
-static void write_ranges(strbuf *t, const split *s, uint32_t k) {
-    size_t elements = split_portion_elements(s);
-    if (s->kind != SPLIT_QUADRANTS) { /* a run, a plane: in one piece */
+static void write_ranges(strbuf *t, const partition *s, uint32_t k) {
+    size_t elements = partition_portion_elements(s);
+    if (s->kind != PARTITION_QUADRANTS) { /* a run, a plane: in one piece */
         strbuf_printf(t, "[[%zu,%zu]]", k * elements, elements);
         return;
     }
@@ -108,21 +108,21 @@ static void write_accuracy(strbuf *t, const run *r) {
     strbuf_add(t, "}");
 }
 
-static void write_split(strbuf *t, const run *r, const split *s) {
+static void write_split(strbuf *t, const run *r, const partition *s) {
     uint32_t shape[3];
-    split_portion_shape(s, shape);
+    partition_portion_shape(s, shape);
     strbuf_printf(t,
                   ",\"split\":{\"kind\":\"%s\",\"portions\":%u,\"portion_shape\":[%u,%u,%u],\"bits\":%u,\"ranges\":[",
-                  split_name(s->kind), s->portions, shape[0], shape[1], shape[2], r->experiment.encoder.bits);
+                  partition_name(s->kind), s->portions, shape[0], shape[1], shape[2], r->experiment.encoder.bits);
     for (uint32_t k = 0; k < s->portions; k++) {
         strbuf_add(t, k ? "," : "");
         write_ranges(t, s, k);
     }
     strbuf_printf(t, "]},\"payload_bits\":%u,\"raw_bits\":%zu", s->portions * r->experiment.encoder.bits,
-                  8 * split_sample_elements(s));
+                  8 * partition_sample_elements(s));
 }
 
-void json_views_model(strbuf *t, const run *r, const dataset *set, const split *shape, const run_commit *commit) {
+void json_views_model(strbuf *t, const run *r, const dataset *set, const partition *shape, const run_commit *commit) {
     const experiment *e = &r->experiment;
     strbuf_printf(t, "{\"mode\":\"%s\",\"run\":\"%016" PRIx64 "\",\"experiment\":", commit ? "serve" : "train", r->id);
     strbuf_add_json(t, e->name);

@@ -10,6 +10,6 @@
 void json_views_nodes(strbuf *t, const report *r);
 
 /* `commit` is the one that is served; NULL while there is none (training). */
-void json_views_model(strbuf *t, const run *r, const dataset *set, const split *shape, const run_commit *commit);
+void json_views_model(strbuf *t, const run *r, const dataset *set, const partition *shape, const run_commit *commit);
 
 #endif

@@ -231,16 +231,17 @@ static double entropy(const report_coding *c, int kind) {
     return kind ? c->code_entropy : c->bit_entropy;
 }
 
-/* Of nodes that send coded codes. */
+/* Of nodes that send compressed codes. */
 static void write_coding(strbuf *t, const report *r) {
     static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "coded"},
                              *const entropies[2] = {"bits", "codes"};
     coded_values(t, r, "fewbit_node_coded_frames_total", "counter",
-                 "Range-coded frames of codes; a refused one ended its connection.", frames, coded_frames);
+                 "Range-compressed frames of codes; a refused one ended its connection.", frames, coded_frames);
     coded_values(t, r, "fewbit_node_coded_bits_total", "counter",
-                 "Payload of the coded frames: as it came, and what it would have been packed.", bits, coded_bits);
+                 "Payload of the compressed frames: as it came, and what it would have been packed.", bits, coded_bits);
     coded_values(t, r, "fewbit_node_code_entropy_bits", "gauge",
-                 "What a code in coded frames is worth by frequency: bit by bit, and as a whole.", entropies, entropy);
+                 "What a code in compressed frames is worth by frequency: bit by bit, and as a whole.", entropies,
+                 entropy);
 }
 
 static void by_source(strbuf *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
@@ -282,13 +283,13 @@ static void write_tables(strbuf *t, const report *r) {
     strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
 }
 
-static void write_rounds(strbuf *t, const report_rounds *r) {
-    head(t, "fewbit_rounds_samples_total", "counter", "Samples answered, by the rounds of bits that the answer took.");
-    for (uint32_t round = 0; round < r->count; round++) {
-        strbuf_printf(t, "fewbit_rounds_samples_total{rounds=\"%u\"} %" PRIu64 "\n", round + 1, r->answered[round]);
+static void write_refinement(strbuf *t, const report_refinement *r) {
+    head(t, "fewbit_rounds_samples_total", "counter", "Samples answered, by the stages of bits that the answer took.");
+    for (uint32_t stage = 0; stage < r->count; stage++) {
+        strbuf_printf(t, "fewbit_rounds_samples_total{rounds=\"%u\"} %" PRIu64 "\n", stage + 1, r->answered[stage]);
     }
     one(t, "fewbit_rounds_curtailed_total", "counter",
-        "Samples not sure enough for which a node did not send, or could not be asked for, its next round.",
+        "Samples not sure enough for which a node did not send, or could not be asked for, its next stage.",
         r->curtailed);
 }
 
@@ -313,6 +314,6 @@ void metrics_write(strbuf *t, const metrics *m, const char *const *routes, uint3
         write_training(t, &r->training);
     } else {
         write_tables(t, r);
-        write_rounds(t, &r->rounds);
+        write_refinement(t, &r->refinement);
     }
 }

@@ -73,7 +73,7 @@ void reply_classified(strbuf *t, const char *request, const answer *a, const dat
     write_probabilities(t, a);
     write_codes(t, a);
     write_number(t, ",\"payload_bits\":", payload_bits(a));
-    write_number(t, ",\"rounds\":", a->rounds);
+    write_number(t, ",\"rounds\":", a->stages);
     write_number(t, ",\"frame_bytes\":", (uint64_t)a->frame_bytes[TRAFFIC_IN] + a->frame_bytes[TRAFFIC_OUT]);
     write_number(t, ",\"frame_bytes_sent\":", a->frame_bytes[TRAFFIC_OUT]);
     write_number(t, ",\"frame_bytes_received\":", a->frame_bytes[TRAFFIC_IN]);

@@ -31,7 +31,7 @@ struct sse {
     char *greeting;
     size_t greeting_length, greeting_capacity;
     uv_timer_t *slice, *heartbeat;
-    sse_subscriber *cursor; /* the next of a pass; NULL between passes */
+    sse_subscriber *byte_reader; /* the next of a pass; NULL between passes */
     size_t share, woken_in_pass;
     bool is_taken_late; /* host.taken is owed at the end of the pass */
     bool with_last;
@@ -138,20 +138,20 @@ static size_t share_of(const sse *e) {
 static void on_slice(uv_timer_t *timer) {
     sse *e = timer->data;
     size_t woken = 0;
-    if (!e->cursor) {
-        e->cursor = e->first;
+    if (!e->byte_reader) {
+        e->byte_reader = e->first;
         e->woken_in_pass = 0;
         e->share = share_of(e);
     }
-    for (; e->cursor && woken < SSE_SLICE_SUBSCRIBERS; e->cursor = e->cursor->next) {
-        if (wants_waking(e, e->cursor)) {
-            e->cursor->left = e->share;
-            send_events(e->cursor);
+    for (; e->byte_reader && woken < SSE_SLICE_SUBSCRIBERS; e->byte_reader = e->byte_reader->next) {
+        if (wants_waking(e, e->byte_reader)) {
+            e->byte_reader->left = e->share;
+            send_events(e->byte_reader);
             woken++;
         }
     }
     e->woken_in_pass += woken;
-    bool has_passed = !e->cursor, is_owed = has_passed && e->is_taken_late;
+    bool has_passed = !e->byte_reader, is_owed = has_passed && e->is_taken_late;
     if (!has_passed || is_owed || e->woken_in_pass > 0) {
         uv_timer_start(e->slice, on_slice, has_passed ? SSE_PASS_MS : SSE_SLICE_MS, 0);
     }
@@ -287,8 +287,8 @@ void sse_resume(sse_subscriber *l) {
 
 void sse_leave(sse_subscriber *l) {
     sse *e = l->of;
-    if (e->cursor == l) {
-        e->cursor = l->next;
+    if (e->byte_reader == l) {
+        e->byte_reader = l->next;
     }
     *(l->before ? &l->before->next : &e->first) = l->next;
     if (l->next) {

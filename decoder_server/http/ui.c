@@ -1,6 +1,6 @@
 #include "decoder_server/http/ui.h"
 
-#include "base/digest.h"
+#include "base/sha256.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -16,34 +16,34 @@ __asm__(".pushsection .rodata\n"
 
 extern const char ui_start[], ui_end[];
 
-enum { BASE64_BYTES = 4 * ((DIGEST_BYTES + 2) / 3) + 1 };
+enum { BASE64_BYTES = 4 * ((SHA256_BYTES + 2) / 3) + 1 };
 
 /* What a policy calls the element's content: its SHA-256 in base64. */
 static err hash_of(const char *opening, const char *closing, char hash[BASE64_BYTES]) {
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     const char *from = strstr(ui_start, opening);
     const char *to = from ? strstr(from, closing) : NULL;
     if (!to) {
         return err_fail(ERR_INTERNAL, "the page has no %s", opening);
     }
     from += strlen(opening);
-    err e = digest_bytes(from, (size_t)(to - from), digest);
+    err e = sha256_bytes(from, (size_t)(to - from), digest);
     if (!e) {
-        EVP_EncodeBlock((unsigned char *)hash, digest, DIGEST_BYTES);
+        EVP_EncodeBlock((unsigned char *)hash, digest, SHA256_BYTES);
     }
     return e;
 }
 
 err ui_init(ui *p) {
-    char script[BASE64_BYTES], style[BASE64_BYTES], hex[DIGEST_HEX];
-    uint8_t digest[DIGEST_BYTES];
+    char script[BASE64_BYTES], style[BASE64_BYTES], hex[SHA256_HEX];
+    uint8_t digest[SHA256_BYTES];
     err e = hash_of("<script>", "</script>", script);
     e = e ? e : hash_of("<style>", "</style>", style);
-    e = e ? e : digest_bytes(ui_start, (size_t)(ui_end - ui_start), digest);
+    e = e ? e : sha256_bytes(ui_start, (size_t)(ui_end - ui_start), digest);
     if (e) {
         return e;
     }
-    digest_hex(digest, hex);
+    sha256_hex(digest, hex);
     snprintf(p->tag, sizeof p->tag, "\"%s\"", hex);
     snprintf(p->policy, sizeof p->policy,
              "default-src 'none'; script-src 'sha256-%s'; style-src 'sha256-%s'; connect-src 'self'; "

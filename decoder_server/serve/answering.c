@@ -56,7 +56,7 @@ static void take_part_again(desk *d, uint32_t portion) {
                 d->portions);
 }
 
-/* Whether a round of bits is overdue. */
+/* Whether a stage of bits is overdue. */
 static bool owes_added(const desk *d, uint32_t portion) {
     const owed_node *n = &d->owed.nodes[portion];
     return n->types >> MESSAGE_REFINEMENT & 1 && d->owed.now_ns - n->since_ns[MESSAGE_REFINEMENT] > d->deadline_ns;
@@ -101,9 +101,9 @@ void answering_left(desk *d, uint32_t portion) {
 static void send_probe(desk *d, uint32_t portion, uint64_t now_ns) {
     Fewbit__Request request = FEWBIT__REQUEST__INIT;
     d->probes[portion] = (probe){.is_out = true, .id = REQUESTS + d->probe_count++, .sent_ns = now_ns};
-    memset(d->portion, 0, split_portion_elements(&d->split));
+    memset(d->portion, 0, partition_portion_elements(&d->partition));
     request.id = d->probes[portion].id;
-    request.portion = (ProtobufCBinaryData){split_portion_elements(&d->split), d->portion};
+    request.portion = (ProtobufCBinaryData){partition_portion_elements(&d->partition), d->portion};
     d->host.tell(d->host.context, portion, MESSAGE_REQUEST, &request.base);
     answering_asked(d, portion);
 }

@@ -17,8 +17,8 @@ static bool has_room(const desk *d, uint32_t k) {
 
 bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool *is_cut) {
     const assembled *s = &d->due[due];
-    *is_cut = d->rounds.count > 1 && s->round + 1u < d->rounds.count && probability < d->sure;
-    if (!*is_cut || d->asks_no_more || now_ns >= s->opened_ns + d->deadline_ns || (s->round > 0 && s->got != s->have)) {
+    *is_cut = d->refinement.count > 1 && s->stage + 1u < d->refinement.count && probability < d->sure;
+    if (!*is_cut || d->asks_no_more || now_ns >= s->opened_ns + d->deadline_ns || (s->stage > 0 && s->got != s->have)) {
         return false;
     }
     uint64_t expected = 0;
@@ -40,14 +40,14 @@ static void note(desk *d, uint32_t k, const ask_note *n) {
 }
 
 /* One frame to one node, of `count` samples that fit in it. */
-static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t round, bool live) {
+static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t stage, bool live) {
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     ask.model = d->numbers[d->due_model];
-    ask.stage = round;
+    ask.stage = stage;
     ask.on_demand = live;
     id_set_put(&d->id_set, ids, count, &ask);
     for (size_t i = 0; i < count; i++) {
-        const ask_note n = {ids[i], (uint8_t)round, d->due_model, live, i + 1 == count};
+        const ask_note n = {ids[i], (uint8_t)stage, d->due_model, live, i + 1 == count};
         note(d, k, &n);
     }
     if (live) {
@@ -56,27 +56,27 @@ static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uin
     d->host.tell(d->host.context, k, MESSAGE_REFINE_REQUEST, &ask.base);
 }
 
-/* Those of the held samples that this node is asked this round of. */
-static void send_round(desk *d, uint32_t k, uint32_t round, bool live, const uint32_t *held, size_t count) {
+/* Those of the held samples that this node is asked this stage of. */
+static void send_stage(desk *d, uint32_t k, uint32_t stage, bool live, const uint32_t *held, size_t count) {
     uint64_t ids[CLASSIFIER_ROWS];
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         const assembled *s = &d->due[held[i]];
-        if (d->about[held[i]].is_live == live && s->round + 1u == round && s->got >> k & 1) {
+        if (d->about[held[i]].is_live == live && s->stage + 1u == stage && s->got >> k & 1) {
             ids[n++] = s->id;
         }
     }
     for (size_t at = 0, fit; at < n; at += fit) {
         fit = live ? 1 : id_set_fit(ids + at, n - at);
-        send_one(d, k, ids + at, fit, round, live);
+        send_one(d, k, ids + at, fit, stage, live);
     }
 }
 
 void asking_send(desk *d, const uint32_t *held, size_t count) {
     for (uint32_t k = 0; k < d->portions && count > 0; k++) {
-        for (uint32_t round = 1; round < d->rounds.count; round++) {
-            send_round(d, k, round, false, held, count);
-            send_round(d, k, round, true, held, count);
+        for (uint32_t stage = 1; stage < d->refinement.count; stage++) {
+            send_stage(d, k, stage, false, held, count);
+            send_stage(d, k, stage, true, held, count);
         }
     }
 }
@@ -96,7 +96,7 @@ static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Ref
         return false;
     }
     const ask_note *first = &a->notes[a->begin % ASKS_MAX];
-    if (reply->stage != first->round || reply->first != first->id) {
+    if (reply->stage != first->stage || reply->first != first->id) {
         return false;
     }
     for (size_t i = 0; i < reply->n_gone; i++) {
@@ -104,21 +104,21 @@ static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Ref
             return false;
         }
     }
-    size_t bits = (asked - reply->n_gone) * rounds_width(&d->rounds, first->round);
+    size_t bits = (asked - reply->n_gone) * refinement_width(&d->refinement, first->stage);
     return reply->bits.len == pack_bytes(bits) && pack_tail_is_clear(reply->bits.data, bits);
 }
 
-/* One sample's round from a node: its bits, or that they are `gone` there. */
+/* One sample's stage from a node: its bits, or that they are `gone` there. */
 static void take_one(desk *d, uint32_t portion, const ask_note *n, bool gone, uint64_t bits, uint64_t now_ns) {
     assembler *of = n->live ? d->live : d->pushed;
     assembled sample;
     assembler_outcome outcome;
     assembler_use(of, n->model);
     if (gone) {
-        outcome = assembler_skip_round(of, n->id, portion, n->round, &sample);
+        outcome = assembler_skip_stage(of, n->id, portion, n->stage, &sample);
     } else {
-        d->payload_bits[portion] += rounds_width(&d->rounds, n->round);
-        outcome = assembler_add_round(of, n->id, portion, n->round, bits << d->rounds.upto[n->round - 1], &sample);
+        d->payload_bits[portion] += refinement_width(&d->refinement, n->stage);
+        outcome = assembler_add_stage(of, n->id, portion, n->stage, bits << d->refinement.upto[n->stage - 1], &sample);
     }
     if (outcome == ASSEMBLER_COMPLETE) {
         desk_add_due(d, &sample, n->live, now_ns);
@@ -134,10 +134,10 @@ static void count_frame(desk *d, const ask_note *n, const Fewbit__Refinement *re
 
 void asking_take(desk *d, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns) {
     asks *a = &d->asks[portion];
-    uint32_t asked = d->rounds.count > 1 ? front(a) : 0;
+    uint32_t asked = d->refinement.count > 1 ? front(a) : 0;
     if (!fits(d, a, asked, reply)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL,
-                     "a round of bits that was not asked for or does not fit");
+                     "a stage of bits that was not asked for or does not fit");
         return;
     }
     size_t gone = 0, at = 0;
@@ -146,7 +146,7 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Refinement *reply, uin
         const ask_note n = a->notes[a->begin++ % ASKS_MAX];
         count_frame(d, &n, reply);
         bool is_gone = gone < reply->n_gone && reply->gone[gone] == i;
-        uint32_t width = rounds_width(&d->rounds, n.round);
+        uint32_t width = refinement_width(&d->refinement, n.stage);
         uint64_t bits = is_gone ? 0 : pack_get(reply->bits.data, at * width, width);
         gone += is_gone;
         at += !is_gone;
@@ -156,7 +156,7 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Refinement *reply, uin
 
 void asking_left(desk *d, uint32_t portion, uint64_t now_ns) {
     assembled sample;
-    if (d->rounds.count == 1) {
+    if (d->refinement.count == 1) {
         return;
     }
     d->asks[portion].begin = d->asks[portion].end;
@@ -166,14 +166,14 @@ void asking_left(desk *d, uint32_t portion, uint64_t now_ns) {
     for (size_t i = 0; i < d->due_count; i++) {
         d->due[i].owed &= ~((uint64_t)1 << portion);
     }
-    while (assembler_forgo_rounds(d->pushed, portion, &sample)) {
+    while (assembler_forgo_stages(d->pushed, portion, &sample)) {
         desk_add_due(d, &sample, false, now_ns);
     }
 }
 
 uint64_t asking_settle(desk *d, uint64_t now_ns) {
     uint64_t next = UINT64_MAX;
-    for (uint32_t k = 0; k < d->portions && d->rounds.count > 1; k++) {
+    for (uint32_t k = 0; k < d->portions && d->refinement.count > 1; k++) {
         uint64_t due_ns = d->settled_ns[k] + settled_pause_ns;
         if (d->settled[k] == 0 || !d->is_ready[k]) {
             continue;

@@ -4,11 +4,11 @@
 
 #include "decoder_server/serve/desk_inside.h"
 
-/* Whether a sample that is due is to wait for its next round; if so it waits, and asking_send will ask. Else *is_cut
+/* Whether a sample that is due is to wait for its next stage; if so it waits, and asking_send will ask. Else *is_cut
  * says whether more would have been asked had there been nodes, room and time for it. */
 bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool *is_cut);
 
-/* Asks the nodes for the next round of the `count` samples that are held, by their places in `due`. */
+/* Asks the nodes for the next stage of the `count` samples that are held, by their places in `due`. */
 void asking_send(desk *d, const uint32_t *held, size_t count);
 
 /* A node's answer. */

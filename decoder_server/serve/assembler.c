@@ -14,9 +14,9 @@ typedef enum place_state {
 
 typedef struct place {
     uint64_t id, have, owed, opened_ns;
-    uint64_t got, expected; /* of the round that is waited for */
+    uint64_t got, expected; /* of the stage that is waited for */
     int32_t earlier, later; /* in its list */
-    uint8_t model, round;
+    uint8_t model, stage;
     uint8_t state;
     uint64_t codes[]; /* [portions] */
 } place;
@@ -30,11 +30,12 @@ struct assembler {
     assembler_config config;
     uint8_t *places; /* [capacity], each `stride` bytes; by id, modulo */
     size_t stride;
-    uint64_t low, passed;     /* streamed: where the window begins; below which nothing new comes */
-    uint32_t unsettled;       /* streamed: samples that wait or are out */
-    list waiting[ROUNDS_MAX]; /* by the round they wait for: in each, one comes in about as early as it was opened */
+    uint64_t low, passed;                /* streamed: where the window begins; below which nothing new comes */
+    uint32_t unsettled;                  /* streamed: samples that wait or are out */
+    list waiting[REFINEMENT_STAGES_MAX]; /* by the stage they wait for: in each, one comes in about as early as it was
+                                            opened */
     /* Where forgoing goes on in `waiting`; NONE: from the beginning, DONE: it has come to the end. */
-    int32_t forgoing[ROUNDS_MAX];
+    int32_t forgoing[REFINEMENT_STAGES_MAX];
     uint8_t model; /* of what comes */
     bool owes;     /* for it */
     bool is_closed;
@@ -59,9 +60,9 @@ err assembler_new(assembler **out, const assembler_config *config) {
         assembler_free(a);
         return err_fail(ERR_MEMORY, "no memory for %u samples", config->capacity);
     }
-    for (size_t round = 0; round < ROUNDS_MAX; round++) {
-        a->waiting[round] = (list){NONE, NONE};
-        a->forgoing[round] = NONE;
+    for (size_t stage = 0; stage < REFINEMENT_STAGES_MAX; stage++) {
+        a->waiting[stage] = (list){NONE, NONE};
+        a->forgoing[stage] = NONE;
     }
     *out = a;
     return ERR_OK;
@@ -124,10 +125,10 @@ static void open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t no
 
 static void answer(assembler *a, int32_t at, assembled *out) {
     place *p = place_at(a, at);
-    *out = (assembled){p->id, p->have, p->got, p->owed, p->round, p->opened_ns, p->model, p->codes};
+    *out = (assembled){p->id, p->have, p->got, p->owed, p->stage, p->opened_ns, p->model, p->codes};
     p->state = PLACE_IS_OUT;
-    unlink_place(a, &a->waiting[p->round], at);
-    a->counters.curtailed += p->round > 0 && p->got != p->have;
+    unlink_place(a, &a->waiting[p->stage], at);
+    a->counters.curtailed += p->stage > 0 && p->got != p->have;
     a->counters.waiting--;
     a->waiting_of[p->model]--;
 }
@@ -235,7 +236,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
         a->counters.duplicate++;
         return ASSEMBLER_IGNORED;
     }
-    if (p->state != PLACE_WAITS || p->round > 0) {
+    if (p->state != PLACE_WAITS || p->stage > 0) {
         a->counters.late++;
         return ASSEMBLER_IGNORED;
     }
@@ -270,26 +271,26 @@ static void insert_by_time(assembler *a, list *l, int32_t at) {
 
 bool assembler_ask(assembler *a, uint64_t id, uint64_t expected) {
     int32_t at = find(a, id);
-    if (at == NONE || place_at(a, at)->state != PLACE_IS_OUT || place_at(a, at)->round + 1 == ROUNDS_MAX) {
+    if (at == NONE || place_at(a, at)->state != PLACE_IS_OUT || place_at(a, at)->stage + 1 == REFINEMENT_STAGES_MAX) {
         return false;
     }
     place *p = place_at(a, at);
     p->state = PLACE_WAITS;
-    p->round++;
+    p->stage++;
     p->got = 0;
     p->expected = expected;
-    insert_by_time(a, &a->waiting[p->round], at);
+    insert_by_time(a, &a->waiting[p->stage], at);
     a->counters.asked++;
     a->counters.waiting++;
     a->waiting_of[p->model]++;
     return true;
 }
 
-/* The place of a sample that waits for that round of that portion; NONE: it does not. */
-static int32_t find_asked(assembler *a, uint64_t id, uint32_t portion, uint8_t round) {
+/* The place of a sample that waits for that stage of that portion; NONE: it does not. */
+static int32_t find_asked(assembler *a, uint64_t id, uint32_t portion, uint8_t stage) {
     int32_t at = find(a, id);
     const place *p = at == NONE ? NULL : place_at(a, at);
-    if (p && p->state == PLACE_WAITS && p->round == round && (p->expected & ~p->got) >> portion & 1 &&
+    if (p && p->state == PLACE_WAITS && p->stage == stage && (p->expected & ~p->got) >> portion & 1 &&
         p->model == a->model) {
         return at;
     }
@@ -306,9 +307,9 @@ static assembler_outcome answer_if_whole(assembler *a, int32_t at, assembled *ou
     return ASSEMBLER_COMPLETE;
 }
 
-assembler_outcome assembler_add_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, uint64_t bits,
+assembler_outcome assembler_add_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, uint64_t bits,
                                       assembled *out) {
-    int32_t at = find_asked(a, id, portion, round);
+    int32_t at = find_asked(a, id, portion, stage);
     if (at == NONE) {
         return ASSEMBLER_IGNORED;
     }
@@ -317,8 +318,8 @@ assembler_outcome assembler_add_round(assembler *a, uint64_t id, uint32_t portio
     return answer_if_whole(a, at, out);
 }
 
-assembler_outcome assembler_skip_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, assembled *out) {
-    int32_t at = find_asked(a, id, portion, round);
+assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, assembled *out) {
+    int32_t at = find_asked(a, id, portion, stage);
     if (at == NONE) {
         return ASSEMBLER_IGNORED;
     }
@@ -336,7 +337,7 @@ static bool forgo_in(assembler *a, const list *l, int32_t *from, uint32_t portio
         bool waited = (p->expected & ~p->got & bit) != 0;
         p->expected &= waited ? ~bit : UINT64_MAX;
         if (waited && (p->expected & ~p->got) == 0) {
-            a->counters.forgone += p->round == 0;
+            a->counters.forgone += p->stage == 0;
             answer(a, at, out);
             *from = next == NONE ? DONE : next;
             return true;
@@ -347,20 +348,20 @@ static bool forgo_in(assembler *a, const list *l, int32_t *from, uint32_t portio
     return false;
 }
 
-/* Those that wait for round `first` or a later one. */
+/* Those that wait for stage `first` or a later one. */
 static bool forgo_from(assembler *a, size_t first, uint32_t portion, assembled *out) {
-    for (size_t round = first; round < ROUNDS_MAX; round++) {
-        if (forgo_in(a, &a->waiting[round], &a->forgoing[round], portion, out)) {
+    for (size_t stage = first; stage < REFINEMENT_STAGES_MAX; stage++) {
+        if (forgo_in(a, &a->waiting[stage], &a->forgoing[stage], portion, out)) {
             return true;
         }
     }
-    for (size_t round = first; round < ROUNDS_MAX; round++) {
-        a->forgoing[round] = NONE;
+    for (size_t stage = first; stage < REFINEMENT_STAGES_MAX; stage++) {
+        a->forgoing[stage] = NONE;
     }
     return false;
 }
 
-bool assembler_forgo_rounds(assembler *a, uint32_t portion, assembled *out) {
+bool assembler_forgo_stages(assembler *a, uint32_t portion, assembled *out) {
     return forgo_from(a, 1, portion, out);
 }
 
@@ -372,27 +373,27 @@ static uint64_t first_deadline(const assembler *a, const list *l) {
     return l->first == NONE ? UINT64_MAX : place_at(a, l->first)->opened_ns + a->config.deadline_ns;
 }
 
-/* The round whose first in line waits since longest. */
-static size_t first_round(const assembler *a) {
+/* The stage whose first in line waits since longest. */
+static size_t first_stage(const assembler *a) {
     size_t first = 0;
-    for (size_t round = 1; round < ROUNDS_MAX; round++) {
-        first = first_deadline(a, &a->waiting[round]) < first_deadline(a, &a->waiting[first]) ? round : first;
+    for (size_t stage = 1; stage < REFINEMENT_STAGES_MAX; stage++) {
+        first = first_deadline(a, &a->waiting[stage]) < first_deadline(a, &a->waiting[first]) ? stage : first;
     }
     return first;
 }
 
 bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out) {
-    size_t round = first_round(a);
-    if (now_ns < first_deadline(a, &a->waiting[round])) {
+    size_t stage = first_stage(a);
+    if (now_ns < first_deadline(a, &a->waiting[stage])) {
         return false;
     }
-    answer(a, a->waiting[round].first, out);
-    a->counters.expired += round == 0;
+    answer(a, a->waiting[stage].first, out);
+    a->counters.expired += stage == 0;
     return true;
 }
 
 uint64_t assembler_next_deadline(const assembler *a) {
-    return first_deadline(a, &a->waiting[first_round(a)]);
+    return first_deadline(a, &a->waiting[first_stage(a)]);
 }
 
 uint32_t assembler_waiting(const assembler *a, uint8_t model) {

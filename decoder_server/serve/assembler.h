@@ -7,7 +7,7 @@
 #define FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 
 #include "base/err.h"
-#include "bits/rounds.h"
+#include "bits/refinement.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,33 +23,33 @@ typedef struct assembler_config {
 
 typedef struct assembled {
     uint64_t id;
-    uint64_t have; /* bit k: portion k is in, at least with its first round of bits */
-    uint64_t got;  /* those that are in with round `round` too; the others of `have` with the one before */
+    uint64_t have; /* bit k: portion k is in, at least with its first stage of bits */
+    uint64_t got;  /* those that are in with stage `stage` too; the others of `have` with the one before */
     uint64_t owed; /* those whose node, as connected now, has yet to be told that it is answered */
-    uint8_t round; /* the last that was waited for, from 0 */
+    uint8_t stage; /* the last that was waited for, from 0 */
     uint64_t opened_ns;
     uint8_t model;
     const uint64_t *codes; /* by portion; bits that are missing are 0. The assembler's until its next call */
 } assembled;
 
 /* How many of a portion's bits are here. */
-static inline uint32_t assembled_bits(const assembled *s, const rounds *r, uint32_t portion) {
+static inline uint32_t assembled_bits(const assembled *s, const refinement *r, uint32_t portion) {
     if (!(s->have >> portion & 1)) {
         return 0;
     }
-    return s->round == 0 || s->got >> portion & 1 ? r->upto[s->round] : r->upto[s->round - 1];
+    return s->stage == 0 || s->got >> portion & 1 ? r->upto[s->stage] : r->upto[s->stage - 1];
 }
 
-/* How many rounds of bits it took, from 1: one that nobody sent is none. */
-static inline uint32_t assembled_rounds(const assembled *s) {
-    return s->round > 0 && s->got == 0 ? s->round : s->round + 1u;
+/* How many stages of bits it took, from 1: one that nobody sent is none. */
+static inline uint32_t assembled_stages(const assembled *s) {
+    return s->stage > 0 && s->got == 0 ? s->stage : s->stage + 1u;
 }
 
 typedef struct assembler_counters {
     uint64_t complete, expired, forgone, late, duplicate, refused;
     uint64_t unknown; /* portions of an id that nobody opened, or that is forgotten, or new once it is closed */
     uint64_t mixed;   /* portions of another model than their sample's */
-    /* Samples that a further round was waited for, once a round; and those of which it did not come from all. */
+    /* Samples that a further stage was waited for, once a stage; and those of which it did not come from all. */
     uint64_t asked, curtailed;
     uint32_t waiting;
 } assembler_counters;
@@ -99,20 +99,21 @@ void assembler_settle(assembler *a, uint64_t id);
 /* Of streamed samples those below `id` that are not open will not be: the window may go over them. */
 void assembler_pass(assembler *a, uint64_t id);
 
-/* A sample that has just come out waits for one more round of bits, of the portions of mask `expected` (not 0), until
- * its deadline. False where its place was needed already, or it has had ROUNDS_MAX: it is to be answered as it is. */
+/* A sample that has just come out waits for one more stage of bits, of the portions of mask `expected` (not 0), until
+ * its deadline. False where its place was needed already, or it has had REFINEMENT_STAGES_MAX: it is to be answered as
+ * it is. */
 bool assembler_ask(assembler *a, uint64_t id, uint64_t expected);
 
-/* One more round of a portion: `bits` stand where they belong in its code. For a sample that does not wait for that:
+/* One more stage of a portion: `bits` stand where they belong in its code. For a sample that does not wait for that:
  * ASSEMBLER_IGNORED, counted as late. */
-assembler_outcome assembler_add_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, uint64_t bits,
+assembler_outcome assembler_add_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, uint64_t bits,
                                       assembled *out);
 
-/* The portion will not send that round of that sample: it is waited for no more. */
-assembler_outcome assembler_skip_round(assembler *a, uint64_t id, uint32_t portion, uint8_t round, assembled *out);
+/* The portion will not send that stage of that sample: it is waited for no more. */
+assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, assembled *out);
 
-/* As assembler_forgo, of samples that wait for a further round alone. */
-bool assembler_forgo_rounds(assembler *a, uint32_t portion, assembled *out);
+/* As assembler_forgo, of samples that wait for a further stage alone. */
+bool assembler_forgo_stages(assembler *a, uint32_t portion, assembled *out);
 
 /* The next sample whose deadline has passed, into *out; false when there is none. */
 bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out);

@@ -15,10 +15,10 @@ static void ask(desk *d, uint32_t portion) {
     Fewbit__Prepare prepare = FEWBIT__PREPARE__INIT;
     prepare.model = d->numbers[other_of(d)];
     prepare.step = m->commit->position.step;
-    prepare.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)m->commit->encoders[portion]};
+    prepare.digest = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)(uintptr_t)m->commit->encoders[portion]};
     prepare.run = m->run->id;
     prepare.experiment = m->text;
-    prepare.stages = d->rounds.count > 1 ? 1 : 0;
+    prepare.stages = d->refinement.count > 1 ? 1 : 0;
     d->change.asked[portion]++;
     d->change.is_prepared[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_PREPARE, &prepare.base);

@@ -5,7 +5,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/machine.h"
-#include "bits/decision.h"
+#include "bits/binarize.h"
 #include "decoder_server/serve/answers.h"
 #include "nn/fold.h"
 #include "nn/loss.h"
@@ -17,12 +17,12 @@
 struct classifier {
     nn_net *head;
     uint32_t portions, bits, classes;
-    rounds rounds;
-    uint32_t key_words; /* of a codeword, and one for the portions that are there; by round, two more for how far */
+    refinement refinement;
+    uint32_t key_words; /* of a codeword, and one for the portions that are there; by stage, two more for how far */
     uint64_t whole;     /* `have` of a sample that misses nothing */
     size_t net_rows;    /* what the head takes at once */
-    answers *tables[ROUNDS_MAX]; /* by round; NULL: none */
-    seen *cache;                 /* NULL: none */
+    answers *tables[REFINEMENT_STAGES_MAX]; /* by stage; NULL: none */
+    seen *cache;                            /* NULL: none */
     arena buffers;
     float *codes;         /* [CLASSIFIER_ROWS, portions * bits]: what goes through the nets */
     float *probabilities; /* [CLASSIFIER_ROWS, classes] */
@@ -33,7 +33,7 @@ struct classifier {
 };
 
 static err plan_buffers(classifier *c) {
-    c->key_words = (c->portions * c->bits + 63) / 64 + (c->rounds.count > 1 ? 3 : 1);
+    c->key_words = (c->portions * c->bits + 63) / 64 + (c->refinement.count > 1 ? 3 : 1);
     size_t codes = (size_t)CLASSIFIER_ROWS * c->portions * c->bits * sizeof(float), key = c->key_words * sizeof *c->key;
     size_t probabilities = (size_t)CLASSIFIER_ROWS * c->classes * sizeof(float);
     size_t verdicts = CLASSIFIER_ROWS * sizeof(verdict), unknown = CLASSIFIER_ROWS * sizeof(uint32_t);
@@ -50,9 +50,9 @@ static err plan_buffers(classifier *c) {
 }
 
 static err load_head(classifier *c, const run *r, const run_commit *commit, bool plain) {
-    split s;
+    partition s;
     nn_spec spec;
-    err e = experiment_split(&r->experiment, &s, &c->classes);
+    err e = experiment_partition(&r->experiment, &s, &c->classes);
     if (e) {
         return e;
     }
@@ -73,9 +73,9 @@ static err load_head(classifier *c, const run *r, const run_commit *commit, bool
 
 static void unpack_sample(const classifier *c, const assembled *sample, float *to) {
     for (uint32_t k = 0; k < c->portions; k++) {
-        uint32_t here = assembled_bits(sample, &c->rounds, k);
+        uint32_t here = assembled_bits(sample, &c->refinement, k);
         for (uint32_t b = 0; b < c->bits; b++) {
-            *to++ = b < here ? (float)(sample->codes[k] >> b & 1) : DECISION_UNKNOWN;
+            *to++ = b < here ? (float)(sample->codes[k] >> b & 1) : BINARIZE_UNKNOWN;
         }
     }
 }
@@ -100,39 +100,39 @@ static void run_nets(classifier *c, size_t count) {
 
 /* The table of samples that have come so far, all portions alike; NULL: there is none. */
 static answers *table_of(const classifier *c, const assembled *sample) {
-    bool is_even = sample->round == 0 || sample->got == c->whole || sample->got == 0;
-    return sample->have == c->whole && is_even ? c->tables[assembled_rounds(sample) - 1] : NULL;
+    bool is_even = sample->stage == 0 || sample->got == c->whole || sample->got == 0;
+    return sample->have == c->whole && is_even ? c->tables[assembled_stages(sample) - 1] : NULL;
 }
 
 /* Portion 0's first bit is the lowest, as in a row. */
 static uint32_t codeword_of(const classifier *c, const assembled *sample) {
     uint64_t codeword = 0;
     for (uint32_t k = 0; k < c->portions; k++) {
-        codeword |= sample->codes[k] << (k * c->rounds.upto[assembled_rounds(sample) - 1]);
+        codeword |= sample->codes[k] << (k * c->refinement.upto[assembled_stages(sample) - 1]);
     }
     return (uint32_t)codeword;
 }
 
-static void fill_piece(classifier *c, uint32_t round, uint32_t first, uint32_t count) {
+static void fill_piece(classifier *c, uint32_t stage, uint32_t first, uint32_t count) {
     size_t width = (size_t)c->portions * c->bits;
-    uint32_t upto = c->rounds.upto[round];
-    uint64_t codes[SPLIT_PORTIONS_MAX];
-    assembled sample = {.have = c->whole, .got = c->whole, .round = (uint8_t)round, .codes = codes};
+    uint32_t upto = c->refinement.upto[stage];
+    uint64_t codes[PARTITION_PORTIONS_MAX];
+    assembled sample = {.have = c->whole, .got = c->whole, .stage = (uint8_t)stage, .codes = codes};
     for (uint32_t i = 0; i < count; i++) {
         c->unknown[i] = i;
         for (uint32_t k = 0; k < c->portions; k++) {
-            codes[k] = rounds_first(&c->rounds, round, (uint64_t)(first + i) >> k * upto);
+            codes[k] = refinement_prefix(&c->refinement, stage, (uint64_t)(first + i) >> k * upto);
         }
         unpack_sample(c, &sample, c->codes + i * width);
     }
     run_nets(c, count);
     for (uint32_t i = 0; i < count; i++) {
-        answers_put(c->tables[round], first + i, c->verdicts[i].class, c->verdicts[i].probabilities);
+        answers_put(c->tables[stage], first + i, c->verdicts[i].class, c->verdicts[i].probabilities);
     }
 }
 
-static err fill_table(classifier *c, uint32_t round, size_t bytes) {
-    uint32_t size = answers_size(c->tables[round]),
+static err fill_table(classifier *c, uint32_t stage, size_t bytes) {
+    uint32_t size = answers_size(c->tables[stage]),
              piece = (uint32_t)(c->net_rows < CLASSIFIER_ROWS ? c->net_rows : CLASSIFIER_ROWS);
     double mib = (double)bytes / (1 << 20), told = 0;
     uint64_t from = clock_now_ns();
@@ -142,7 +142,7 @@ static err fill_table(classifier *c, uint32_t round, size_t bytes) {
             return e;
         }
         uint32_t count = size - done < piece ? size - done : piece;
-        fill_piece(c, round, done, count);
+        fill_piece(c, stage, done, count);
         done += count;
         double seconds = clock_seconds_since(from), expected = seconds / done * size;
         if (expected > CLASSIFIER_TABLE_SECONDS) {
@@ -163,16 +163,16 @@ static err fill_table(classifier *c, uint32_t round, size_t bytes) {
 /* The shortest codewords first, as long as there is room. */
 static err make_tables(classifier *c, const classifier_options *options) {
     err e = ERR_OK;
-    for (uint32_t round = 0; round < c->rounds.count && !e; round++) {
-        uint32_t bits = c->portions * c->rounds.upto[round];
+    for (uint32_t stage = 0; stage < c->refinement.count && !e; stage++) {
+        uint32_t bits = c->portions * c->refinement.upto[stage];
         size_t bytes = answers_bytes(bits, c->classes);
         if (bytes > options->answers_bytes - c->counters.table_bytes) {
             break;
         }
-        e = answers_new(&c->tables[round], bits, c->classes);
+        e = answers_new(&c->tables[stage], bits, c->classes);
         if (!e) {
             c->counters.table_bytes += bytes;
-            e = fill_table(c, round, bytes);
+            e = fill_table(c, stage, bytes);
         }
     }
     return e;
@@ -203,9 +203,9 @@ static const uint64_t *key_of(classifier *c, const assembled *sample) {
         }
     }
     key[c->key_words - 1] = sample->have;
-    if (c->rounds.count > 1) {
+    if (c->refinement.count > 1) {
         key[c->key_words - 2] = sample->got;
-        key[c->key_words - 3] = sample->round;
+        key[c->key_words - 3] = sample->stage;
     }
     return key;
 }
@@ -221,7 +221,7 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit, con
     }
     c->portions = r->experiment.data.portions;
     c->bits = r->experiment.encoder.bits;
-    c->rounds = options->by_round ? experiment_rounds(&r->experiment) : (rounds){1, {c->bits}};
+    c->refinement = options->by_round ? experiment_refinement(&r->experiment) : (refinement){1, {c->bits}};
     c->whole = c->portions == 64 ? UINT64_MAX : ((uint64_t)1 << c->portions) - 1;
     err e = load_head(c, r, commit, options->plain);
     e = e ? e : plan_buffers(c);
@@ -241,8 +241,8 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit, con
 void classifier_free(classifier *c) {
     if (c) {
         nn_net_free(c->head);
-        for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
-            answers_free(c->tables[round]);
+        for (uint32_t stage = 0; stage < REFINEMENT_STAGES_MAX; stage++) {
+            answers_free(c->tables[stage]);
         }
         seen_free(c->cache);
         arena_free(&c->buffers);
@@ -254,14 +254,14 @@ uint32_t classifier_classes(const classifier *c) {
     return c->classes;
 }
 
-const rounds *classifier_rounds(const classifier *c) {
-    return &c->rounds;
+const refinement *classifier_refinement(const classifier *c) {
+    return &c->refinement;
 }
 
 bool classifier_knows_all(const classifier *c) {
     bool knows = true;
-    for (uint32_t round = 0; round < c->rounds.count; round++) {
-        const answers *table = c->tables[round];
+    for (uint32_t stage = 0; stage < c->refinement.count; stage++) {
+        const answers *table = c->tables[stage];
         knows = knows && table && answers_known(table) == answers_size(table);
     }
     return knows;
@@ -319,9 +319,9 @@ const verdict *classifier_run(classifier *c, const assembled *samples, size_t co
 
 void classifier_count(const classifier *c, classifier_counters *out) {
     *out = c->counters;
-    for (uint32_t round = 0; round < c->rounds.count; round++) {
-        out->table_size += c->tables[round] ? answers_size(c->tables[round]) : 0;
-        out->table_known += c->tables[round] ? answers_known(c->tables[round]) : 0;
+    for (uint32_t stage = 0; stage < c->refinement.count; stage++) {
+        out->table_size += c->tables[stage] ? answers_size(c->tables[stage]) : 0;
+        out->table_known += c->tables[stage] ? answers_known(c->tables[stage]) : 0;
     }
     if (c->cache) {
         out->cache = *seen_count(c->cache);

@@ -6,7 +6,7 @@
  *     the cache    whatever the nets have answered before (serve/seen.h)
  *     the nets     in batches
  *
- * Where bits come in rounds there is a table a round, for samples of which every portion has come that far.
+ * Where bits come in stages there is a table a stage, for samples of which every portion has come that far.
  *
  * All of them give what the nets give for that codeword, whichever of them it is. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_CLASSIFIER_H
@@ -23,7 +23,7 @@ enum { CLASSIFIER_ROWS = 1000 };
 typedef struct classifier_options {
     size_t answers_bytes; /* the most that the tables may take; 0: none */
     size_t seen_bytes;    /* the most that the cache may take; 0: none */
-    bool by_round;        /* samples may have come in part: a table for each round, where there is room */
+    bool by_round;        /* samples may have come in part: a table for each stage, where there is room */
     bool plain;           /* the nets layer by layer, as they were trained */
 } classifier_options;
 
@@ -49,14 +49,14 @@ void classifier_free(classifier *c);
 
 uint32_t classifier_classes(const classifier *c);
 
-/* In which rounds it takes samples to come; one, unless by_round. */
-const rounds *classifier_rounds(const classifier *c);
+/* In which stages it takes samples to come; one, unless by_round. */
+const refinement *classifier_refinement(const classifier *c);
 
 /* Whether the tables have every whole codeword. */
 bool classifier_knows_all(const classifier *c);
 
 /* Up to CLASSIFIER_ROWS samples at once. Returns [count], the classifier's until the next call. A missing portion's
- * bits, and those of rounds that have not come, count as 0.5, neither 0 nor 1. */
+ * bits, and those of stages that have not come, count as 0.5, neither 0 nor 1. */
 const verdict *classifier_run(classifier *c, const assembled *samples, size_t count);
 
 void classifier_count(const classifier *c, classifier_counters *out);

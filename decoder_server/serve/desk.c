@@ -11,10 +11,10 @@
 #include <string.h>
 
 static err plan_buffers(desk *d) {
-    size_t portion = split_portion_elements(&d->split);
+    size_t portion = partition_portion_elements(&d->partition);
     d->portion = malloc(portion);
     d->due_codes = calloc((size_t)CLASSIFIER_ROWS * d->portions, sizeof *d->due_codes);
-    for (uint32_t k = 0; k < d->portions && d->rounds.count > 1; k++) {
+    for (uint32_t k = 0; k < d->portions && d->refinement.count > 1; k++) {
         d->asks[k].notes = calloc(ASKS_MAX, sizeof(ask_note));
         if (!d->asks[k].notes) {
             return err_fail(ERR_MEMORY, "no memory for what is asked for");
@@ -38,11 +38,11 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     classifier_options classifying = options->classifier;
     classifying.by_round = options->sure > 0;
     uint32_t classes;
-    err e = experiment_split(&r->experiment, &d->split, &classes);
+    err e = experiment_partition(&r->experiment, &d->partition, &classes);
     e = e ? e : model_new(&d->models[0], r, &classifying);
-    d->rounds = e ? (rounds){0} : *classifier_rounds(d->models[0]->classifier);
-    if (!e && options->sure > 0 && d->rounds.count == 1) {
-        e = err_fail(ERR_USAGE, "--sure: the run's encoders have one round of bits, so there is nothing to ask for");
+    d->refinement = e ? (refinement){0} : *classifier_refinement(d->models[0]->classifier);
+    if (!e && options->sure > 0 && d->refinement.count == 1) {
+        e = err_fail(ERR_USAGE, "--sure: the run's encoders have one stage of bits, so there is nothing to ask for");
     }
     assembler_config config = {PUSHED_CAPACITY, d->portions, options->deadline_ns, true};
     e = e ? e : assembler_new(&d->pushed, &config);
@@ -84,9 +84,9 @@ void desk_joined(desk *d, uint32_t portion) {
     Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
     const run_commit *commit = d->models[d->now]->commit;
     restore.step = commit->position.step;
-    restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)commit->encoders[portion]};
+    restore.digest = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)(uintptr_t)commit->encoders[portion]};
     restore.model = d->numbers[d->now];
-    restore.stages = d->rounds.count > 1 ? 1 : 0;
+    restore.stages = d->refinement.count > 1 ? 1 : 0;
     d->is_here[portion] = true;
     d->is_paused[portion] = d->is_held[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
@@ -121,7 +121,7 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
         .class = r->class,
         .classes = classifier_classes(d->models[d->due_model]->classifier),
         .portions = d->portions,
-        .rounds = assembled_rounds(sample),
+        .stages = assembled_stages(sample),
         .have = sample->have,
         .asked_ns = sample->opened_ns,
         .due_ns = w->due_ns,
@@ -138,20 +138,20 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
 static void answer_due(desk *d, size_t at, const verdict *v, bool is_cut, uint64_t now_ns) {
     const waiting *w = &d->about[at];
     const assembled *sample = &d->due[at];
-    uint8_t bits[SPLIT_PORTIONS_MAX];
+    uint8_t bits[PARTITION_PORTIONS_MAX];
     for (uint32_t k = 0; k < d->portions; k++) {
-        bits[k] = (uint8_t)assembled_bits(sample, &d->rounds, k);
+        bits[k] = (uint8_t)assembled_bits(sample, &d->refinement, k);
         d->settled[k] += !w->is_live && sample->owed >> k & 1;
     }
-    bool is_curtailed = is_cut || (sample->round > 0 && sample->got != sample->have);
-    d->answered.answered[assembled_rounds(sample) - 1]++;
+    bool is_curtailed = is_cut || (sample->stage > 0 && sample->got != sample->have);
+    d->answered.answered[assembled_stages(sample) - 1]++;
     d->answered.curtailed += is_curtailed;
     result r = {
         .sample = sample,
         .from = w->is_live ? "http" : "push",
         .class = v->class,
         .bits = bits,
-        .rounds = d->rounds.count > 1 ? assembled_rounds(sample) : 0,
+        .stages = d->refinement.count > 1 ? assembled_stages(sample) : 0,
         .probability = v->probabilities[v->class],
         .degraded = __builtin_popcountll(sample->have) != (int)d->portions || is_curtailed,
         .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
@@ -226,7 +226,7 @@ static void expire(desk *d, uint64_t now_ns) {
         desk_add_due(d, &sample, false, now_ns);
     }
     while (assembler_expire(d->live, now_ns, &sample)) {
-        uint64_t asked = sample.round == 0 ? d->requests[sample.id % LIVE_CAPACITY].asked : 0;
+        uint64_t asked = sample.stage == 0 ? d->requests[sample.id % LIVE_CAPACITY].asked : 0;
         uint64_t missing = asked & ~sample.have, opened_ns = sample.opened_ns;
         end_waiting(d, &sample, now_ns);
         answering_expired(d, missing, opened_ns, now_ns);
@@ -238,7 +238,7 @@ void desk_forgo(desk *d, uint32_t portion, uint64_t now_ns) {
     while (assembler_forgo(d->live, portion, &sample)) {
         end_waiting(d, &sample, now_ns);
     }
-    while (d->rounds.count > 1 && assembler_forgo_rounds(d->pushed, portion, &sample)) {
+    while (d->refinement.count > 1 && assembler_forgo_stages(d->pushed, portion, &sample)) {
         desk_add_due(d, &sample, false, now_ns);
     }
 }
@@ -264,13 +264,13 @@ void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
 
 static bool fits(const desk *d, const Fewbit__Codes *c, uint64_t samples) {
     return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
-           c->bits.len == pack_bytes(samples * d->rounds.upto[0]) &&
-           pack_tail_is_clear(c->bits.data, samples * d->rounds.upto[0]);
+           c->bits.len == pack_bytes(samples * d->refinement.upto[0]) &&
+           pack_tail_is_clear(c->bits.data, samples * d->refinement.upto[0]);
 }
 
 static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     assembled sample;
-    uint64_t code = pack_get(c->bits.data, 0, d->rounds.upto[0]);
+    uint64_t code = pack_get(c->bits.data, 0, d->refinement.upto[0]);
     live *request = &d->requests[c->first % LIVE_CAPACITY];
     if (request->id == c->first) {
         request->frame_bytes[TRAFFIC_IN] += (uint32_t)message_frame_size(&c->base);
@@ -300,7 +300,7 @@ static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool i
     } else if (is_probe) {
         return;
     } else if (find_model(d, c->model, &model)) {
-        d->payload_bits[portion] += coded_payload_bits(c, d->rounds.upto[0]);
+        d->payload_bits[portion] += coded_payload_bits(c, d->refinement.upto[0]);
         (is_lone ? on_answer : pushed_take)(d, portion, c, model, now_ns);
     } else if (c->model != d->change.gone || d->change.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
@@ -336,10 +336,10 @@ static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint64_t aske
         if (!(asked >> k & 1)) {
             continue;
         }
-        split_take(&d->split, k, sample, d->portion);
+        partition_take(&d->partition, k, sample, d->portion);
         Fewbit__Request request = FEWBIT__REQUEST__INIT;
         request.id = id;
-        request.portion = (ProtobufCBinaryData){split_portion_elements(&d->split), d->portion};
+        request.portion = (ProtobufCBinaryData){partition_portion_elements(&d->partition), d->portion};
         *frame_bytes += (uint32_t)message_frame_size(&request.base);
         d->host.tell(d->host.context, k, MESSAGE_REQUEST, &request.base);
         answering_asked(d, k);
@@ -383,8 +383,8 @@ void desk_report(const desk *d, report *r) {
     r->ready = d->ready_nodes;
     r->parked_bytes = 0;
     r->results_lost = results_lost(d->results);
-    r->rounds = d->answered;
-    r->rounds.count = d->rounds.count;
+    r->refinement = d->answered;
+    r->refinement.count = d->refinement.count;
     for (uint32_t k = 0; k < d->portions; k++) {
         r->parked_bytes += d->parked[k].length;
         r->nodes[k].is_ready = answering_takes_part(d, k);

@@ -37,7 +37,7 @@ typedef struct desk_options {
     classifier_options classifier;
     uint64_t patience_ns;   /* how long streams stand still for one that brings nothing; 0: as long as it is here */
     uint64_t first_session; /* identities of streams' sessions follow this number; see streams.h */
-    float sure; /* an answer less probable than this asks for the next round of bits; 0: all bits come at once */
+    float sure; /* an answer less probable than this asks for the next stage of bits; 0: all bits come at once */
 } desk_options;
 
 /* What has been done, and what there is to do. Plain numbers, for whoever watches. */

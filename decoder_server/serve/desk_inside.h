@@ -66,12 +66,12 @@ typedef struct waiting {
 enum { ASKS_MAX = 1 << 16 };
 typedef struct ask_note {
     uint64_t id;
-    uint8_t round, model;
+    uint8_t stage, model;
     bool live, ends;
 } ask_note;
 
 typedef struct asks {
-    ask_note *notes; /* [ASKS_MAX], a ring; NULL where bits come in one round */
+    ask_note *notes; /* [ASKS_MAX], a ring; NULL where bits come in one stage */
     uint64_t begin, end;
 } asks;
 
@@ -89,48 +89,48 @@ typedef struct change {
     uint64_t from;     /* the first sample of the model to come, as far as is known */
     model *queued;     /* comes once the stage is CHANGE_NONE */
     uint32_t gone;     /* the number of the model that went last; 0: none */
-    uint32_t asked[SPLIT_PORTIONS_MAX]; /* Prepares without an answer yet, by portion */
-    bool is_prepared[SPLIT_PORTIONS_MAX];
+    uint32_t asked[PARTITION_PORTIONS_MAX]; /* Prepares without an answer yet, by portion */
+    bool is_prepared[PARTITION_PORTIONS_MAX];
 } change;
 
 struct desk {
     results *results;
     desk_host host;
-    split split;
+    partition partition;
     uint32_t portions;
-    rounds rounds; /* in which bits come: one, unless --sure */
+    refinement refinement; /* in which bits come: one, unless --sure */
     float sure;
     bool asks_no_more;
-    report_rounds answered;
-    asks asks[SPLIT_PORTIONS_MAX];
+    report_refinement answered;
+    asks asks[PARTITION_PORTIONS_MAX];
     id_set id_set;
-    uint32_t connections[SPLIT_PORTIONS_MAX]; /* how often its node has gone */
-    uint64_t settled[SPLIT_PORTIONS_MAX];     /* pushed samples answered for good that its node was not told of */
-    uint64_t settled_ns[SPLIT_PORTIONS_MAX];  /* when it was told last */
-    model *models[ASSEMBLER_MODELS];          /* the one in use; the other is to come, is going, or NULL */
-    uint32_t numbers[ASSEMBLER_MODELS];       /* that their codes carry */
-    uint8_t now;                              /* the model in use, an index */
+    uint32_t connections[PARTITION_PORTIONS_MAX]; /* how often its node has gone */
+    uint64_t settled[PARTITION_PORTIONS_MAX];     /* pushed samples answered for good that its node was not told of */
+    uint64_t settled_ns[PARTITION_PORTIONS_MAX];  /* when it was told last */
+    model *models[ASSEMBLER_MODELS];              /* the one in use; the other is to come, is going, or NULL */
+    uint32_t numbers[ASSEMBLER_MODELS];           /* that their codes carry */
+    uint8_t now;                                  /* the model in use, an index */
     change change;
     classifier_counters past; /* of models that are gone */
     assembler *pushed, *live;
     live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
     uint32_t next_live;
-    bool is_here[SPLIT_PORTIONS_MAX], is_ready[SPLIT_PORTIONS_MAX];
-    bool is_held[SPLIT_PORTIONS_MAX], is_paused[SPLIT_PORTIONS_MAX]; /* asked to hold; not read from */
+    bool is_here[PARTITION_PORTIONS_MAX], is_ready[PARTITION_PORTIONS_MAX];
+    bool is_held[PARTITION_PORTIONS_MAX], is_paused[PARTITION_PORTIONS_MAX]; /* asked to hold; not read from */
     streams *streams;
-    parked parked[SPLIT_PORTIONS_MAX];
-    lateness late[SPLIT_PORTIONS_MAX];
-    uint64_t lone_ns[SPLIT_PORTIONS_MAX]; /* until then a node that streams alone has used up what it may */
+    parked parked[PARTITION_PORTIONS_MAX];
+    lateness late[PARTITION_PORTIONS_MAX];
+    uint64_t lone_ns[PARTITION_PORTIONS_MAX]; /* until then a node that streams alone has used up what it may */
     owed owed;
     uint64_t answer_timeout_ns;
-    bool is_silent[SPLIT_PORTIONS_MAX];      /* ready, but does not answer in time */
-    uint32_t unanswered[SPLIT_PORTIONS_MAX]; /* Requests */
-    uint32_t surplus[SPLIT_PORTIONS_MAX];    /* Answers beyond those that were owed */
-    probe probes[SPLIT_PORTIONS_MAX];
-    relapse relapses[SPLIT_PORTIONS_MAX];
+    bool is_silent[PARTITION_PORTIONS_MAX];      /* ready, but does not answer in time */
+    uint32_t unanswered[PARTITION_PORTIONS_MAX]; /* Requests */
+    uint32_t surplus[PARTITION_PORTIONS_MAX];    /* Answers beyond those that were owed */
+    probe probes[PARTITION_PORTIONS_MAX];
+    relapse relapses[PARTITION_PORTIONS_MAX];
     uint64_t probe_count;
-    uint32_t ready_nodes;                      /* without silent ones */
-    uint64_t payload_bits[SPLIT_PORTIONS_MAX]; /* of codes as they came, by portion */
+    uint32_t ready_nodes;                          /* without silent ones */
+    uint64_t payload_bits[PARTITION_PORTIONS_MAX]; /* of codes as they came, by portion */
     bool is_stopping;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */
@@ -146,7 +146,7 @@ struct desk {
 /* Of desk.c: a sample is due. */
 void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns);
 
-/* Of desk.c: no request and no round of bits waits for that portion any more. */
+/* Of desk.c: no request and no stage of bits waits for that portion any more. */
 void desk_forgo(desk *d, uint32_t portion, uint64_t now_ns);
 
 /* Of change.c. */

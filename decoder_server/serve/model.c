@@ -51,7 +51,7 @@ static bool is_known(const run *r, const model_identity *known) {
         return false;
     }
     model_identify(r, commit, &here);
-    return here.run == known->run && here.step == known->step && memcmp(here.head, known->head, DIGEST_BYTES) == 0 &&
+    return here.run == known->run && here.step == known->step && memcmp(here.head, known->head, SHA256_BYTES) == 0 &&
            memcmp(here.encoders, known->encoders, sizeof here.encoders) == 0;
 }
 
@@ -93,10 +93,10 @@ void model_free(model *m) {
 
 err model_fits(const model *m, const model *other) {
     const experiment *a = &m->run->experiment, *b = &other->run->experiment;
-    split s, t;
+    partition s, t;
     uint32_t classes, other_classes;
-    err e = experiment_split(a, &s, &classes);
-    e = e ? e : experiment_split(b, &t, &other_classes);
+    err e = experiment_partition(a, &s, &classes);
+    e = e ? e : experiment_partition(b, &t, &other_classes);
     if (e) {
         return e;
     }
@@ -104,12 +104,12 @@ err model_fits(const model *m, const model *other) {
         a->encoder.bits != b->encoder.bits) {
         return err_fail(ERR_INPUT,
                         "%s: %s in %u %s of %u bits each; what is served here is %s in %u %s of %u bits each",
-                        other->run->folder, b->data.set, t.portions, split_name(t.kind), b->encoder.bits, a->data.set,
-                        s.portions, split_name(s.kind), a->encoder.bits);
+                        other->run->folder, b->data.set, t.portions, partition_name(t.kind), b->encoder.bits,
+                        a->data.set, s.portions, partition_name(s.kind), a->encoder.bits);
     }
-    const rounds *r = classifier_rounds(m->classifier), *q = classifier_rounds(other->classifier);
+    const refinement *r = classifier_refinement(m->classifier), *q = classifier_refinement(other->classifier);
     if (r->count != q->count || memcmp(r->upto, q->upto, r->count * sizeof r->upto[0]) != 0) {
-        return err_fail(ERR_INPUT, "%s: its bits come in other rounds than those of what is served here",
+        return err_fail(ERR_INPUT, "%s: its bits come in other stages than those of what is served here",
                         other->run->folder);
     }
     return ERR_OK;

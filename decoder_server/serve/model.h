@@ -19,8 +19,8 @@ err model_new(model **m, const run *r, const classifier_options *options);
 /* What tells a model from every other. */
 typedef struct model_identity {
     uint64_t run, step;
-    uint8_t head[DIGEST_BYTES];
-    uint8_t encoders[SPLIT_PORTIONS_MAX][DIGEST_BYTES];
+    uint8_t head[SHA256_BYTES];
+    uint8_t encoders[PARTITION_PORTIONS_MAX][SHA256_BYTES];
 } model_identity;
 
 void model_identify(const run *r, const run_commit *commit, model_identity *id);
@@ -31,7 +31,7 @@ err model_open(model **m, const char *folder, const model_identity *known, const
 void model_free(model *m);
 
 /* Whether nodes and requests of one are good for the other: data set, split, portions and bits, with
- * --sure their rounds too; else ERR_INPUT with what differs. */
+ * --sure their stages too; else ERR_INPUT with what differs. */
 err model_fits(const model *m, const model *other);
 
 #endif

@@ -134,7 +134,7 @@ static bool may_add_lone(desk *d, uint32_t portion, uint64_t now_ns) {
 static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
     uint64_t alone_from = lone_from(d, portion);
     bool is_owed = p->connection == d->connections[portion];
-    uint32_t width = d->rounds.upto[0];
+    uint32_t width = d->refinement.upto[0];
     uint64_t limit = streams_limit(d->streams), late = assembler_count(d->pushed)->late;
     assembler_use(d->pushed, (uint8_t)p->model);
     assembler_owe(d->pushed, is_owed);

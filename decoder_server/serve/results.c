@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/line_file.h"
 #include "base/log.h"
-#include "data/split.h"
+#include "data/partition.h"
 #include "decoder_server/feed.h"
 
 #include <math.h>
@@ -113,7 +113,7 @@ static char *put_line(const results *r, const result *one, char *to) {
         to = one->sample->have >> k & 1 ? put_bits(to, one->sample->codes[k], one->bits[k]) : PUT(to, "null");
     }
     to = PUT(to, "]");
-    to = one->rounds ? put_number(PUT(to, ",\"rounds\":"), one->rounds, 1) : to;
+    to = one->stages ? put_number(PUT(to, ",\"rounds\":"), one->stages, 1) : to;
     to = one->degraded ? PUT(to, ",\"degraded\":true") : PUT(to, ",\"degraded\":false");
     return PUT(put_decimal(PUT(to, ",\"ms\":"), one->ms, 3, 1000), "}\n");
 }

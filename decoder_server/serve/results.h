@@ -3,7 +3,7 @@
  *   {"id":17,"from":"push","class":7,"label":"7","probability":0.99871,"bits":["0110","1010",null,"0001"],
  *    "degraded":true,"ms":1.234}
  *
- * Where bits come in rounds, "rounds" says how many of them the answer took. "from" is "push" (a node's own source) or
+ * Where bits come in stages, "rounds" says how many of them the answer took. "from" is "push" (a node's own source) or
  * "http". "bits" has each node's code, first output first; null where it was missing. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
 #define FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
@@ -19,7 +19,7 @@ typedef struct result {
     const assembled *sample;
     const char *from;
     const uint8_t *bits; /* of each portion that are here */
-    uint32_t rounds;     /* that the answer took; 0: there is but one */
+    uint32_t stages;     /* that the answer took; 0: there is but one */
     uint32_t class;
     float probability;
     bool degraded;

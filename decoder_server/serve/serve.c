@@ -27,7 +27,7 @@ typedef struct serving {
     const server_options *options;
     run run;
     const dataset *set;
-    split split;
+    partition partition;
     /* the loop's */
     uv_loop_t loop;
     signals signals;
@@ -217,7 +217,7 @@ static void deliver(void *loop_side, const mail *m) {
         http_api_answer(s->api, m->about, (const answer *)(const void *)m->bytes);
         break;
     case MAIL_READY:
-        http_api_set_ready(s->api, (uint32_t)m->about, s->split.portions);
+        http_api_set_ready(s->api, (uint32_t)m->about, s->partition.portions);
         break;
     case MAIL_REPORT:
         take_report(s, (const report *)(const void *)m->bytes);
@@ -289,7 +289,7 @@ static void on_stop(void *context) {
 static err hand_on(void *context, model *m) {
     serving *s = context;
     strbuf_reset(&s->described);
-    json_views_model(&s->described, m->run, s->set, &s->split, m->commit);
+    json_views_model(&s->described, m->run, s->set, &s->partition, m->commit);
     if (s->described.has_failed) {
         return err_fail(ERR_MEMORY, "no memory for the model's description");
     }
@@ -347,7 +347,7 @@ static err open_results(serving *s) {
     char path[FILE_PATH_MAX];
     const char *asked = s->options->results;
     err e = file_path(path, sizeof path, asked ? "%s" : "%s/results.jsonl", asked ? asked : s->run.folder);
-    return e ? e : results_open(&s->results, path, s->set, s->split.portions);
+    return e ? e : results_open(&s->results, path, s->set, s->partition.portions);
 }
 
 static err start_worker_side(serving *s) {
@@ -384,7 +384,7 @@ static err describe_model(serving *s) {
     strbuf described = {0};
     err e = run_served_commit(&s->run, &commit);
     if (!e) {
-        json_views_model(&described, &s->run, s->set, &s->split, commit);
+        json_views_model(&described, &s->run, s->set, &s->partition, commit);
         e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
                                  : http_api_set_model(s->api, described.bytes);
     }
@@ -404,8 +404,8 @@ static err start_http_api(serving *s) {
         .token = o->token_file ? &s->token : NULL,
         .allowed_hosts = o->allowed_hosts,
         .set = s->set,
-        .shape = s->split,
-        .enough_nodes = o->ready_nodes > 0 ? (uint32_t)o->ready_nodes : s->split.portions,
+        .shape = s->partition,
+        .enough_nodes = o->ready_nodes > 0 ? (uint32_t)o->ready_nodes : s->partition.portions,
         .classify = classify,
         .ask_report = ask_report,
         .reload = reload,
@@ -417,7 +417,7 @@ static err start_http_api(serving *s) {
     e = e ? e : http_api_new(&s->api, &s->loop, &config);
     e = e ? e : describe_model(s);
     if (!e) {
-        http_api_set_ready(s->api, 0, s->split.portions);
+        http_api_set_ready(s->api, 0, s->partition.portions);
     }
     return e;
 }
@@ -465,7 +465,7 @@ static err run_loop(serving *s) {
 static err serve_run(serving *s) {
     uint32_t classes;
     err e = dataset_find(s->run.experiment.data.set, &s->set);
-    e = e ? e : experiment_split(&s->run.experiment, &s->split, &classes);
+    e = e ? e : experiment_partition(&s->run.experiment, &s->partition, &classes);
     e = e ? e : start_worker_side(s);
     e = e ? e : loop_open(&s->loop);
     if (!e) {

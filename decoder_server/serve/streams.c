@@ -1,7 +1,7 @@
 #include "decoder_server/serve/streams.h"
 
 #include "base/log_limit.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ typedef struct stream {
 
 struct streams {
     streams_config config;
-    stream of[SPLIT_PORTIONS_MAX];
+    stream of[PARTITION_PORTIONS_MAX];
     uint64_t session;  /* 0: none is under way */
     uint64_t sessions; /* begun so far */
     uint64_t floor;    /* the session's samples here are those from this id on */

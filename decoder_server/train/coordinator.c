@@ -1,10 +1,10 @@
 #include "decoder_server/train/coordinator.h"
 
+#include "base/byte_reader.h"
 #include "base/clock.h"
-#include "base/cursor.h"
 #include "base/log_limit.h"
 #include "bits/pack.h"
-#include "data/order.h"
+#include "data/shuffle.h"
 #include "decoder_server/train/coordinator_inside.h"
 
 #include <inttypes.h>
@@ -29,7 +29,7 @@ static err allocate(coordinator *c) {
     return ERR_OK;
 }
 
-err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bool over_tcp,
+err coordinator_new(coordinator **out, run *r, const labels *l, thread_pool *pool, bool over_tcp,
                     const coordinator_host *host) {
     err e = schedule_check_labels(&r->experiment, l);
     uint32_t samples = experiment_train_samples(&r->experiment, l->samples[DATASET_TRAIN]);
@@ -53,7 +53,7 @@ err coordinator_new(coordinator **out, run *r, const labels *l, lanes *lanes, bo
     c->traffic.portions = c->portions;
     c->traffic.over_tcp = over_tcp;
     e = traffic_report_init(&c->traffic, c->bits);
-    e = e ? e : step_new(&c->step, c->e, SCHEDULE_EVALUATION_ROWS, c->train_samples, lanes);
+    e = e ? e : step_new(&c->step, c->e, SCHEDULE_EVALUATION_ROWS, c->train_samples, pool);
     e = e ? e : refinement_eval_new(&c->refinement, c->e, c->step);
     e = e ? e : allocate(c);
     e = e || r->has_commit ? e : run_load_weights(r, step_head(c->step)); /* again once all are here: fails early */
@@ -168,7 +168,7 @@ void coordinator_restore(coordinator *c, uint32_t k, uint64_t step, const uint8_
     restore.step = step;
     restore.fresh = !digest;
     if (digest) {
-        restore.digest = (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)digest};
+        restore.digest = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)(uintptr_t)digest};
     }
     c->members[k].restores++;
     c->host.tell(c->host.context, k, MESSAGE_RESTORE, &restore.base);
@@ -230,7 +230,7 @@ void coordinator_left(coordinator *c, uint32_t portion) {
 
 static void send_batch(coordinator *c) {
     if (c->ordered != c->at.epoch) {
-        order_epoch(c->e->training.seed, c->at.epoch, c->order, c->train_samples);
+        shuffle_epoch(c->e->training.seed, c->at.epoch, c->order, c->train_samples);
         c->ordered = c->at.epoch;
     }
     uint32_t first = c->at.batch * c->e->training.batch;
@@ -244,7 +244,7 @@ static void send_batch(coordinator *c) {
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
     batch.step = c->at.step;
     batch.phase = FEWBIT__PHASE__PHASE_TRAIN;
-    batch.part = FEWBIT__PART__PART_TRAIN;
+    batch.split = FEWBIT__SPLIT__SPLIT_TRAIN;
     batch.count = c->rows;
     batch.ids = (ProtobufCBinaryData){(size_t)c->rows * 4, c->batch_ids};
     coordinator_await_answers(c, MESSAGE_ACTIVATIONS);

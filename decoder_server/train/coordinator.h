@@ -12,7 +12,7 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 
-#include "base/lanes.h"
+#include "base/thread_pool.h"
 #include "data/labels.h"
 #include "decoder_server/run.h"
 #include "wire/message.h"
@@ -41,9 +41,9 @@ typedef struct coordinator_host {
     void *context;
 } coordinator_host;
 
-/* `r`, `l` and `lanes` are borrowed. With `resume`, training goes on from the run's last commit. `over_tcp` says
+/* `r`, `l` and `pool` are borrowed. With `resume`, training goes on from the run's last commit. `over_tcp` says
  * whether the meters' kernel counters mean anything. */
-err coordinator_new(coordinator **c, run *r, const labels *l, lanes *lanes, bool over_tcp,
+err coordinator_new(coordinator **c, run *r, const labels *l, thread_pool *pool, bool over_tcp,
                     const coordinator_host *host);
 void coordinator_free(coordinator *c);
 

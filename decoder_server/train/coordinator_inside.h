@@ -41,11 +41,11 @@ struct coordinator {
     step *step;
     uint32_t portions, bits;
     state state;
-    member members[SPLIT_PORTIONS_MAX];
+    member members[PARTITION_PORTIONS_MAX];
     owed owed;
-    uint64_t answer_timeout_ns;                   /* 0: for ever */
-    message_type due;                             /* of the answers that are awaited; MESSAGE_PING: the server's own */
-    bool has_sent_no_numbers[SPLIT_PORTIONS_MAX]; /* a portion's node, since the last commit */
+    uint64_t answer_timeout_ns; /* 0: for ever */
+    message_type due;           /* of the answers that are awaited; MESSAGE_PING: the server's own */
+    bool has_sent_no_numbers[PARTITION_PORTIONS_MAX]; /* a portion's node, since the last commit */
     run_position at;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */
@@ -58,15 +58,15 @@ struct coordinator {
     stage stage;
     uint32_t evaluated; /* samples of the stage */
     uint64_t stage_correct[STAGES];
-    refinement_eval *refinement;              /* NULL: all bits come in one round */
-    histogram histograms[SPLIT_PORTIONS_MAX]; /* of the first soft stage's outputs, by portion */
+    refinement_eval *refinement;                  /* NULL: all bits come in one round */
+    histogram histograms[PARTITION_PORTIONS_MAX]; /* of the first soft stage's outputs, by portion */
     bool meter_opens; /* the traffic counters asked for are those before the first rounded stage */
     run_commit next;
     bool next_is_best;
     saving saving;
-    float *proof;                              /* [portions, PROOF_ROWS, bits]: the outputs before */
-    bool has_failed_proof[SPLIT_PORTIONS_MAX]; /* a portion's node, since the last commit */
-    char save_error[SCHEDULE_ERROR_MAX];       /* empty: none */
+    float *proof;                                  /* [portions, PROOF_ROWS, bits]: the outputs before */
+    bool has_failed_proof[PARTITION_PORTIONS_MAX]; /* a portion's node, since the last commit */
+    char save_error[SCHEDULE_ERROR_MAX];           /* empty: none */
     traffic_report traffic;
     uint64_t trained, steps; /* samples and steps of this process */
     uint64_t period_started_ns;

@@ -13,7 +13,7 @@ static bool is_of_test(const coordinator *c, stage s) {
     return s == SOFT_TEST || s == ROUNDED_TEST || (s == REFINEMENT && is_test_measured(c));
 }
 
-static enum dataset_part part_of(const coordinator *c, stage s) {
+static enum dataset_split split_of(const coordinator *c, stage s) {
     return is_of_test(c, s) ? DATASET_TEST : DATASET_TRAIN;
 }
 
@@ -86,7 +86,7 @@ void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *code
 void evaluation_take_refinement(coordinator *c, uint32_t k, const Fewbit__Refinement *reply) {
     if (c->state != EVALUATING || c->stage != REFINEMENT || c->members[k].has_answered ||
         !refinement_eval_take_added(c->refinement, k, reply)) {
-        coordinator_drop_for_protocol(c, k, "sent a round of bits that was not asked for or does not fit");
+        coordinator_drop_for_protocol(c, k, "sent a stage of bits that was not asked for or does not fit");
         return;
     }
     traffic_report_add_refinement(&c->traffic, k, refinement_eval_bits(c->refinement));
@@ -101,7 +101,7 @@ static void send_evaluation(coordinator *c) {
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
     batch.step = c->at.step;
     batch.phase = stage_is_soft(c->stage) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
-    batch.part = part_of(c, c->stage) == DATASET_TEST ? FEWBIT__PART__PART_TEST : FEWBIT__PART__PART_TRAIN;
+    batch.split = split_of(c, c->stage) == DATASET_TEST ? FEWBIT__SPLIT__SPLIT_TEST : FEWBIT__SPLIT__SPLIT_TRAIN;
     batch.first = first_of(c, c->stage) + c->evaluated;
     batch.count = c->rows;
     if (c->stage == REFINEMENT) {
@@ -157,7 +157,7 @@ static void end_evaluation(coordinator *c) {
         .soft_validation = accuracy_of(c, SOFT_VALIDATION),
         .validation = accuracy_of(c, ROUNDED_VALIDATION),
         .encoders = histogram_list(c->histograms, c->portions),
-        .rounds = c->refinement ? refinement_eval_json(c->refinement) : NULL,
+        .refinement = c->refinement ? refinement_eval_json(c->refinement) : NULL,
     };
     schedule_count_time(&c->at, &c->period_started_ns);
     if (schedule_end_period(c->run, &c->at, c->batches, &score, &c->next_is_best)) {
@@ -194,7 +194,7 @@ static void go_on(coordinator *c) {
     }
 }
 
-/* What has come is judged; the next round of what is unsure is asked for, until nothing is. */
+/* What has come is judged; the next stage of what is unsure is asked for, until nothing is. */
 static void on_round(coordinator *c, const uint8_t *truth) {
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     ask.model = (uint32_t)c->at.step;
@@ -208,7 +208,7 @@ static void on_round(coordinator *c, const uint8_t *truth) {
 
 /* All answers to an evaluation batch are here. */
 void evaluation_on(coordinator *c) {
-    const uint8_t *truth = c->labels->values[part_of(c, c->stage)] + first_of(c, c->stage) + c->evaluated;
+    const uint8_t *truth = c->labels->values[split_of(c, c->stage)] + first_of(c, c->stage) + c->evaluated;
     if (c->stage == REFINEMENT) {
         on_round(c, truth);
         return;

@@ -1,6 +1,6 @@
 #include "decoder_server/train/histogram.h"
 
-#include "bits/decision.h"
+#include "bits/binarize.h"
 
 static size_t bin_of(float soft) {
     size_t bin = (size_t)((double)soft * HISTOGRAM_BINS);
@@ -12,7 +12,7 @@ void histogram_add(histogram *h, const float *soft, size_t rows, size_t stride) 
         for (uint32_t bit = 0; bit < h->bits; bit++) {
             float value = soft[row * stride + bit];
             h->bins[bin_of(value)]++;
-            h->ones[bit] += decision_bit(value);
+            h->ones[bit] += binarize_bit(value);
             h->distance_sum += (double)(value < 0.5f ? value : 1.0f - value);
         }
     }

@@ -37,12 +37,12 @@ typedef struct local_peer {
 typedef struct local {
     run *run;
     const labels *labels;
-    lanes *lanes;
+    thread_pool *pool;
     coordinator *coordinator;
     progress progress;
     uint32_t portions;
-    local_peer peers[SPLIT_PORTIONS_MAX];
-    uint32_t busy[SPLIT_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
+    local_peer peers[PARTITION_PORTIONS_MAX];
+    uint32_t busy[PARTITION_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
     size_t work_tasks;
     arena unpacked;
 } local;
@@ -66,8 +66,8 @@ static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage
 /* Encoders run side by side. One that would be left to a single lane while the others idle comes behind them and has
  * all lanes for its layers, which make use of two; so two left over are better off side by side. The numbers are the
  * same either way. */
-static bool has_lanes(const local *l, uint32_t portion) {
-    return portion == l->portions - 1 && l->portions % lanes_count(l->lanes) == 1;
+static bool has_pool(const local *l, uint32_t portion) {
+    return portion == l->portions - 1 && l->portions % thread_pool_count(l->pool) == 1;
 }
 
 /* The coordinator's host. */
@@ -172,13 +172,13 @@ static void answer_meters(local *l) {
 static void run_busy_encoders(local *l) {
     size_t busy = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        if (l->peers[k].inbox.used > 0 && !has_lanes(l, k)) {
+        if (l->peers[k].inbox.used > 0 && !has_pool(l, k)) {
             l->busy[busy++] = k;
         }
     }
     l->work_tasks = coordinator_work_tasks(l->coordinator);
-    lanes_run(l->lanes, round_task, l, l->work_tasks + busy);
-    if (has_lanes(l, l->portions - 1)) {
+    thread_pool_run(l->pool, round_task, l, l->work_tasks + busy);
+    if (has_pool(l, l->portions - 1)) {
         run_encoder(&l->peers[l->portions - 1]);
     }
 }
@@ -230,13 +230,13 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
             "%.12s",
             folder, k, info->index, info->digest, l->labels->portion_digests[k]);
     }
-    lanes *inside = has_lanes(l, k) ? l->lanes : NULL;
+    thread_pool *inside = has_pool(l, k) ? l->pool : NULL;
     encoder_config config = {.name = p->name,
                              .data = p->data,
                              .state = p->state,
                              .coding = coding,
                              .max_memory = machine_memory() / l->portions,
-                             .lanes = inside};
+                             .pool = inside};
     encoder_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
@@ -250,13 +250,13 @@ static err run_all(local *l, const local_options *options) {
     size_t length;
     coordinator_host host = {tell, drop, ask_meter, show, l};
     err e = experiment_write(&l->run->experiment, text, &length);
-    e = e ? e : lanes_new(&l->lanes, options->threads, true);
+    e = e ? e : thread_pool_new(&l->pool, options->threads, true);
     e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     for (uint32_t k = 0; k < l->portions && !e; k++) {
         e = schedule_check_interrupt();
         e = e ? e : open_peer(l, k, options->data, options->coding);
     }
-    e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->lanes, false, &host);
+    e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->pool, false, &host);
     if (e) {
         return e;
     }
@@ -290,7 +290,7 @@ static void release(local *l) {
         free(p->inbox.bytes);
         free(p->outbox.bytes);
     }
-    lanes_free(l->lanes);
+    thread_pool_free(l->pool);
     arena_free(&l->unpacked);
 }
 

@@ -1,7 +1,7 @@
 #include "decoder_server/train/portion_dropout.h"
 
 #include "base/rng.h"
-#include "bits/decision.h"
+#include "bits/binarize.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -28,7 +28,7 @@ void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t
     for (size_t row = 0; row < rows; row++) {
         for (uint32_t k = 0; k < d->portions; k++, seen += d->bits) {
             for (uint32_t b = 0; b < d->bits && !is_here(have, row, k); b++) {
-                seen[b] = DECISION_UNKNOWN;
+                seen[b] = BINARIZE_UNKNOWN;
             }
         }
     }

@@ -3,7 +3,7 @@
  *
  * Each portion of each sample is missing with that probability, drawn for itself from (seed, portion, step, row); a
  * sample that would lose all its portions keeps them. What the head sees of a missing portion is what it sees when
- * serving: DECISION_UNKNOWN for each bit. Nothing is scaled. */
+ * serving: BINARIZE_UNKNOWN for each bit. Nothing is scaled. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_PORTION_DROPOUT_H
 #define FEWBIT_DECODER_SERVER_TRAIN_PORTION_DROPOUT_H
 

@@ -1,24 +1,24 @@
-/* Training with refinement: the head sees each sample once a round, with the bits of later rounds not sent yet.
+/* Training with refinement: the head sees each sample once a stage, with the bits of later stages not sent yet.
  *
- * The copies lie one round behind the other, [rounds, rows, portions * bits], so that one pass through the head and one
- * loss a round do for all of them. What is not sent is DECISION_UNKNOWN, as when serving. */
+ * The copies lie one stage behind the other, [stages, rows, portions * bits], so that one pass through the head and one
+ * loss a stage do for all of them. What is not sent is BINARIZE_UNKNOWN, as when serving. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_BATCH_H
 #define FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_BATCH_H
 
-#include "bits/rounds.h"
+#include "bits/refinement.h"
 
 typedef struct refinement_batch {
-    rounds rounds;
+    refinement refinement;
     uint32_t portions, bits; /* of each portion */
 } refinement_batch;
 
-/* soft [rows, portions * bits] -> seen [rounds, rows, portions * bits]. */
+/* soft [rows, portions * bits] -> seen [stages, rows, portions * bits]. */
 void refinement_batch_spread(const refinement_batch *b, const float *soft, size_t rows, float *seen);
 
 /* The other way: gradient on `seen` -> sum [rows, portions * bits] of what each copy saw of a bit. */
 void refinement_batch_gather(const refinement_batch *b, const float *gradient, size_t rows, float *sum);
 
-/* The first `round` + 1 rounds of one row, the rest unknown: in place. */
-void refinement_batch_hide(const refinement_batch *b, uint32_t round, float *row);
+/* The first `stage` + 1 stages of one row, the rest unknown: in place. */
+void refinement_batch_hide(const refinement_batch *b, uint32_t stage, float *row);
 
 #endif

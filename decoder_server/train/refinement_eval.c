@@ -27,21 +27,21 @@ struct refinement_eval {
     uint64_t first;
     size_t rows;
     uint32_t at;      /* the threshold */
-    tally codes_sent; /* the first round of all portions */
-    bool is_judged;   /* by the first round */
-    uint32_t picked;  /* samples that were asked for, 0: none; of round `round` */
-    uint32_t round;
+    tally codes_sent; /* the first stage of all portions */
+    bool is_judged;   /* by the first stage */
+    uint32_t picked;  /* samples that were asked for, 0: none; of stage `stage` */
+    uint32_t stage;
     uint32_t places[ID_SET_MAX]; /* of them, among the rows */
     uint64_t ids[ID_SET_MAX];
     id_set id_set;
     float sure[ID_SET_MAX];
-    uint8_t classes[ID_SET_MAX], reached[ID_SET_MAX]; /* `reached`: the last round that is here */
+    uint8_t classes[ID_SET_MAX], reached[ID_SET_MAX]; /* `reached`: the last stage that is here */
     float *codes;                                     /* [ID_SET_MAX, portions * bits] */
     float *unsure;                                    /* the same, of the picked ones */
 };
 
 err refinement_eval_new(refinement_eval **out, const experiment *e, step *s) {
-    rounds r = experiment_rounds(e);
+    refinement r = experiment_refinement(e);
     *out = NULL;
     if (r.count == 1) {
         return ERR_OK;
@@ -58,8 +58,8 @@ err refinement_eval_new(refinement_eval **out, const experiment *e, step *s) {
     }
     t->step = s;
     t->refinement = (refinement_batch){r, e->data.portions, e->encoder.bits};
-    t->count = e->rounds.sure_count ? e->rounds.sure_count : sizeof usual / sizeof usual[0];
-    memcpy(t->thresholds, e->rounds.sure_count ? e->rounds.sure : usual, t->count * sizeof(float));
+    t->count = e->refinement.sure_count ? e->refinement.sure_count : sizeof usual / sizeof usual[0];
+    memcpy(t->thresholds, e->refinement.sure_count ? e->refinement.sure : usual, t->count * sizeof(float));
     *out = t;
     return ERR_OK;
 }
@@ -80,17 +80,17 @@ void refinement_eval_start(refinement_eval *t) {
 void refinement_eval_begin(refinement_eval *t, uint64_t first, size_t rows) {
     t->first = first;
     t->rows = rows;
-    t->at = t->picked = t->round = 0;
+    t->at = t->picked = t->stage = 0;
     t->codes_sent = (tally){0};
     t->is_judged = false;
     memset(t->reached, 0, sizeof t->reached);
 }
 
-/* A portion's part of one row: `width` bits of a stream become the bits of a round. */
+/* A portion's part of one row: `width` bits of a stream become the bits of a stage. */
 static void place(refinement_eval *t, uint32_t portion, size_t row, const uint8_t *bits, size_t at) {
     const refinement_batch *b = &t->refinement;
-    uint32_t width = rounds_width(&b->rounds, t->round);
-    float *to = t->codes + (row * b->portions + portion) * b->bits + b->rounds.upto[t->round] - width;
+    uint32_t width = refinement_width(&b->refinement, t->stage);
+    float *to = t->codes + (row * b->portions + portion) * b->bits + b->refinement.upto[t->stage] - width;
     uint64_t code = pack_get(bits, at * width, width);
     for (uint32_t bit = 0; bit < width; bit++) {
         to[bit] = (float)(code >> bit & 1);
@@ -98,7 +98,7 @@ static void place(refinement_eval *t, uint32_t portion, size_t row, const uint8_
 }
 
 size_t refinement_eval_bits(const refinement_eval *t) {
-    return (t->is_judged ? t->picked : t->rows) * rounds_width(&t->refinement.rounds, t->round);
+    return (t->is_judged ? t->picked : t->rows) * refinement_width(&t->refinement.refinement, t->stage);
 }
 
 bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewbit__Codes *codes) {
@@ -117,7 +117,7 @@ bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewb
 
 bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added) {
     size_t bits = refinement_eval_bits(t);
-    if (t->picked == 0 || added->stage != t->round || added->first != t->ids[0] || added->n_gone > 0 ||
+    if (t->picked == 0 || added->stage != t->stage || added->first != t->ids[0] || added->n_gone > 0 ||
         added->bits.len != pack_bytes(bits) || !pack_tail_is_clear(added->bits.data, bits)) {
         return false;
     }
@@ -127,7 +127,7 @@ bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewb
     return true;
 }
 
-/* The answers to the first round of all, or to what the picked ones have had since. */
+/* The answers to the first stage of all, or to what the picked ones have had since. */
 static void judge(refinement_eval *t) {
     const refinement_batch *b = &t->refinement;
     size_t width = (size_t)b->portions * b->bits;
@@ -149,41 +149,41 @@ static void judge(refinement_eval *t) {
         uint32_t row = t->places[i];
         t->sure[row] = sure[i];
         t->classes[row] = classes[i];
-        t->reached[row] = (uint8_t)t->round;
+        t->reached[row] = (uint8_t)t->stage;
     }
     t->picked = 0;
 }
 
-/* Those that have had `round` - 1 and are not sure enough. */
-static void pick(refinement_eval *t, uint32_t round) {
+/* Those that have had `stage` - 1 and are not sure enough. */
+static void pick(refinement_eval *t, uint32_t stage) {
     t->picked = 0;
-    t->round = round;
+    t->stage = stage;
     for (uint32_t row = 0; row < t->rows; row++) {
-        if (t->reached[row] + 1u == round && t->sure[row] < t->thresholds[t->at]) {
+        if (t->reached[row] + 1u == stage && t->sure[row] < t->thresholds[t->at]) {
             t->places[t->picked] = row;
             t->ids[t->picked++] = t->first + row;
         }
     }
 }
 
-/* What asking for a round would cost, were every row that has had it asked for at once: a threshold alone does so,
+/* What asking for a stage would cost, were every row that has had it asked for at once: a threshold alone does so,
  * while here the lower ones have asked for a part of them already. */
-static void add_round(refinement_eval *t, uint32_t round, Fewbit__RefineRequest ask, tally *to) {
+static void add_stage(refinement_eval *t, uint32_t stage, Fewbit__RefineRequest ask, tally *to) {
     uint64_t ids[ID_SET_MAX];
     size_t count = 0;
     for (uint32_t row = 0; row < t->rows; row++) {
-        if (t->reached[row] >= round) {
+        if (t->reached[row] >= stage) {
             ids[count++] = t->first + row;
         }
     }
     if (count == 0) {
         return;
     }
-    ask.stage = round;
+    ask.stage = stage;
     id_set_put(&t->id_set, ids, count, &ask);
-    size_t bits = count * rounds_width(&t->refinement.rounds, round);
+    size_t bits = count * refinement_width(&t->refinement.refinement, stage);
     Fewbit__Refinement added = FEWBIT__REFINEMENT__INIT;
-    added.stage = round;
+    added.stage = stage;
     added.first = ids[0];
     added.bits.len = pack_bytes(bits);
     to->payload_bits += bits * t->refinement.portions;
@@ -200,18 +200,18 @@ static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__Refi
     }
     to->payload_bits += t->codes_sent.payload_bits;
     to->up_bytes += t->codes_sent.up_bytes;
-    for (uint32_t round = 1; round < t->refinement.rounds.count; round++) {
-        add_round(t, round, *ask, to);
+    for (uint32_t stage = 1; stage < t->refinement.refinement.count; stage++) {
+        add_stage(t, stage, *ask, to);
     }
 }
 
 bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__RefineRequest *ask) {
     judge(t);
     for (; t->at < t->count; t->at++) {
-        for (uint32_t round = 1; round < t->refinement.rounds.count; round++) {
-            pick(t, round);
+        for (uint32_t stage = 1; stage < t->refinement.refinement.count; stage++) {
+            pick(t, stage);
             if (t->picked > 0) {
-                ask->stage = round;
+                ask->stage = stage;
                 id_set_put(&t->id_set, t->ids, t->picked, ask);
                 return true;
             }

@@ -1,9 +1,9 @@
-/* The test of what more bits only when unsure cost and bring: the first round of every test sample comes, and of those
- * whose answer is not sure enough the next rounds are asked for and really sent.
+/* The test of what more bits only when unsure cost and bring: the first stage of every test sample comes, and of those
+ * whose answer is not sure enough the next stages are asked for and really sent.
  *
  * All thresholds are measured in one go. A sample that is asked more of at one threshold is so at every higher one, so
  * they are gone through from the lowest to the highest, and each asks only for what the ones before have not brought
- * yet. Counted is what that threshold alone would have sent: one request a batch and round, and its answers. */
+ * yet. Counted is what that threshold alone would have sent: one request a batch and stage, and its answers. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_EVAL_H
 #define FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_EVAL_H
 
@@ -15,7 +15,7 @@
 
 typedef struct refinement_eval refinement_eval;
 
-/* *t is NULL where the experiment has but one round. `step` is borrowed. */
+/* *t is NULL where the experiment has but one stage. `step` is borrowed. */
 err refinement_eval_new(refinement_eval **t, const experiment *e, step *s);
 void refinement_eval_free(refinement_eval *t);
 
@@ -25,10 +25,10 @@ void refinement_eval_start(refinement_eval *t);
 /* A batch begins, of samples `first` on; its codes are asked for by `rows`. */
 void refinement_eval_begin(refinement_eval *t, uint64_t first, size_t rows);
 
-/* Payload bits that each portion sends in the round that is under way. */
+/* Payload bits that each portion sends in the stage that is under way. */
 size_t refinement_eval_bits(const refinement_eval *t);
 
-/* The first round of a portion's codes; false: they do not fit. */
+/* The first stage of a portion's codes; false: they do not fit. */
 bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewbit__Codes *codes);
 
 /* What is to be asked of every portion next, into *ask, which borrows from the test; false: the batch is over.

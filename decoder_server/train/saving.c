@@ -13,7 +13,7 @@ static void ask_outputs(coordinator *c, saving when) {
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
     batch.step = c->at.step;
     batch.phase = FEWBIT__PHASE__PHASE_SOFT;
-    batch.part = FEWBIT__PART__PART_TRAIN;
+    batch.split = FEWBIT__SPLIT__SPLIT_TRAIN;
     batch.count = proof_rows(c);
     c->saving = when;
     coordinator_await_answers(c, MESSAGE_ACTIVATIONS);
@@ -115,14 +115,14 @@ void saving_take_ready(coordinator *c, uint32_t k) {
 void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s) {
     bool failed = s->error[0] != '\0';
     if (c->state != SAVING || c->saving != WRITING || s->step != c->at.step || c->members[k].has_answered ||
-        (!failed && s->digest.len != DIGEST_BYTES)) {
+        (!failed && s->digest.len != SHA256_BYTES)) {
         coordinator_drop_for_protocol(c, k, "answered a checkpoint nobody asked for");
         return;
     }
     if (failed) {
         snprintf(c->save_error, sizeof c->save_error, "portion %u: %s", k, s->error);
     } else {
-        memcpy(c->next.encoders[k], s->digest.data, DIGEST_BYTES);
+        memcpy(c->next.encoders[k], s->digest.data, SHA256_BYTES);
     }
     if (!coordinator_is_last_answer(c, k)) {
         return;
@@ -138,7 +138,7 @@ static err write_result(coordinator *c) {
     json_t *j = schedule_result(c->run, &c->at);
     json_object_set_new(j, "bits_per_sample", traffic_report_bits_per_sample(&c->traffic, c->portions * c->bits));
     json_object_set_new(j, "raw_bits_per_sample",
-                        json_integer((json_int_t)(8 * split_sample_elements(&c->labels->split))));
+                        json_integer((json_int_t)(8 * partition_sample_elements(&c->labels->partition))));
     json_object_set_new(j, "nodes", traffic_report_nodes(&c->traffic));
     err e = run_write_result(c->run, j);
     json_decref(j);

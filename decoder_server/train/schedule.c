@@ -10,20 +10,20 @@
 #include <string.h>
 
 err schedule_check_labels(const experiment *e, const labels *l) {
-    split s;
+    partition s;
     uint32_t classes;
-    err failed = experiment_split(e, &s, &classes);
+    err failed = experiment_partition(e, &s, &classes);
     if (failed) {
         return failed;
     }
-    if (strcmp(l->dataset, e->data.set) != 0 || memcmp(&s, &l->split, sizeof s) != 0 || classes != l->classes) {
-        const split *of = &l->split;
+    if (strcmp(l->dataset, e->data.set) != 0 || memcmp(&s, &l->partition, sizeof s) != 0 || classes != l->classes) {
+        const partition *of = &l->partition;
         return err_fail(
             ERR_INPUT,
             "the experiment wants %s (%u classes of %ux%ux%u) in %u %s, the labels are of %s (%u classes of "
             "%ux%ux%u) in %u %s",
-            e->data.set, classes, s.channels, s.height, s.width, s.portions, split_name(s.kind), l->dataset, l->classes,
-            of->channels, of->height, of->width, of->portions, split_name(of->kind));
+            e->data.set, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind), l->dataset,
+            l->classes, of->channels, of->height, of->width, of->portions, partition_name(of->kind));
     }
     if (l->samples[DATASET_TRAIN] <= e->data.validation || l->samples[DATASET_TEST] == 0) {
         return err_fail(ERR_INPUT, "%u training samples less %u for validation, %u test samples: too few",
@@ -98,7 +98,7 @@ static json_t *told(const run_evaluation *e) {
                      run_number(e->loss), "train_accuracy", e->train, "soft_accuracy", run_number(e->soft),
                      "rounded_accuracy", run_number(e->rounded), "soft_validation_accuracy",
                      run_number(e->soft_validation), "validation_accuracy", run_number(e->validation), "seconds",
-                     e->seconds, "encoders", e->encoders, "rounds", e->rounds);
+                     e->seconds, "encoders", e->encoders, "rounds", e->refinement);
 }
 
 /* The figures that stand for the whole run. */
@@ -106,7 +106,7 @@ static json_t *told_final(const run_evaluation *e) {
     return json_pack("{s:f, s:f, s:o, s:o, s:o, s:o, s:O*}", "epoch", e->epoch, "train_accuracy", e->train,
                      "soft_accuracy", run_number(e->soft), "rounded_accuracy", run_number(e->rounded),
                      "soft_validation_accuracy", run_number(e->soft_validation), "validation_accuracy",
-                     run_number(e->validation), "rounds", e->rounds);
+                     run_number(e->validation), "rounds", e->refinement);
 }
 
 err schedule_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best) {

@@ -27,24 +27,24 @@ struct step {
     uint64_t *have;  /* [max_rows] */
     float *seen;     /* [max_rows, inputs]; NULL: no portion is ever missing */
     refinement_batch refinement;
-    float weights[ROUNDS_MAX]; /* of each round's loss */
-    float *spread;             /* [max_rows, inputs]; NULL: all bits come in one round */
+    float weights[REFINEMENT_STAGES_MAX]; /* of each stage's loss */
+    float *spread;                        /* [max_rows, inputs]; NULL: all bits come in one stage */
 };
 
 /* The head's dropout; portions count from 0 and never get there. */
 enum { HEAD_STREAM = 0xffff };
 
-static err make_head(step *s, size_t rows, lanes *l) {
+static err make_head(step *s, size_t rows, thread_pool *l) {
     const experiment *e = &s->experiment;
-    split parts;
-    err failed = experiment_split(e, &parts, &s->classes);
+    partition parts;
+    err failed = experiment_partition(e, &parts, &s->classes);
     if (failed) {
         return failed;
     }
     nn_spec spec;
     experiment_describe_head(e, &parts, s->classes, &spec);
     s->inputs = spec.inputs;
-    size_t batch = (size_t)e->training.batch * s->refinement.rounds.count;
+    size_t batch = (size_t)e->training.batch * s->refinement.refinement.count;
     s->max_rows = nn_rows_at_once(&spec, batch, rows);
     nn_net_options options = {
         .max_rows = s->max_rows,
@@ -52,19 +52,19 @@ static err make_head(step *s, size_t rows, lanes *l) {
         .training = true,
         .average = e->training.average > 0,
         .input_gradient = !experiment_is_classifier_alone(e),
-        .lanes = l,
+        .pool = l,
         .precision = e->training.precision,
     };
     failed = nn_net_new(&s->head, &spec, &options);
     return err_prefix(failed, "decoder and classifier for %zu rows a step (training.batch%s)", s->max_rows,
-                      s->refinement.rounds.count > 1 ? " x encoder.rounds" : "");
+                      s->refinement.refinement.count > 1 ? " x encoder.rounds" : "");
 }
 
 static err plan_buffers(step *s) {
     size_t logits = s->max_rows * s->classes * sizeof(float);
     size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
     size_t seen = s->dropout.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
-    size_t spread = s->refinement.rounds.count > 1 ? soft : 0;
+    size_t spread = s->refinement.refinement.count > 1 ? soft : 0;
     err e = arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft) + arena_rounded(seen) +
                                         arena_rounded(have) + arena_rounded(spread));
     if (!e) {
@@ -77,7 +77,7 @@ static err plan_buffers(step *s) {
     return e;
 }
 
-err step_new(step **out, const experiment *e, size_t rows, uint32_t train_samples, lanes *l) {
+err step_new(step **out, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l) {
     step *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for a training step");
@@ -86,8 +86,8 @@ err step_new(step **out, const experiment *e, size_t rows, uint32_t train_sample
     s->train_samples = train_samples;
     s->optimiser = experiment_optimiser(e, train_samples);
     s->dropout = (portion_dropout){e->training.portion_dropout, e->training.seed, e->data.portions, e->encoder.bits};
-    s->refinement = (refinement_batch){experiment_rounds(e), e->data.portions, e->encoder.bits};
-    experiment_round_weights(e, s->weights);
+    s->refinement = (refinement_batch){experiment_refinement(e), e->data.portions, e->encoder.bits};
+    experiment_refinement_weights(e, s->weights);
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
     if (failed) {
@@ -128,7 +128,7 @@ void step_set_number(step *s, uint64_t number) {
     nn_net_set_step(s->head, s->experiment.training.seed, rng_stream(RNG_DROPOUT, HEAD_STREAM), (uint32_t)number);
 }
 
-/* What the head sees of what the encoders put out: a row a sample, a round after the other. */
+/* What the head sees of what the encoders put out: a row a sample, a stage after the other. */
 static const float *see(step *s, const float *soft, size_t rows) {
     const float *seen = soft;
     if (s->seen) {
@@ -143,27 +143,27 @@ static const float *see(step *s, const float *soft, size_t rows) {
     return seen;
 }
 
-/* Each round's loss with its weight; the gradient on all their logits is in logits_gradient. */
+/* Each stage's loss with its weight; the gradient on all their logits is in logits_gradient. */
 static double losses(step *s, const float *logits, const uint8_t *labels, size_t rows, size_t *correct) {
-    uint32_t count = s->refinement.rounds.count;
+    uint32_t count = s->refinement.refinement.count;
     size_t numbers = rows * s->classes;
     double loss = 0;
-    for (uint32_t round = 0; round < count; round++) {
-        float *gradient = s->logits_gradient + round * numbers;
+    for (uint32_t stage = 0; stage < count; stage++) {
+        float *gradient = s->logits_gradient + stage * numbers;
         size_t right = 0;
-        loss += (double)s->weights[round] * loss_cross_entropy(logits + round * numbers, labels, rows, s->classes,
+        loss += (double)s->weights[stage] * loss_cross_entropy(logits + stage * numbers, labels, rows, s->classes,
                                                                s->experiment.loss.label_smoothing, gradient, &right);
         for (size_t i = 0; i < numbers && count > 1; i++) {
-            gradient[i] *= s->weights[round];
+            gradient[i] *= s->weights[stage];
         }
-        *correct += round + 1 == count ? right : 0;
+        *correct += stage + 1 == count ? right : 0;
     }
     return loss;
 }
 
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
     nn_net_use_average(s->head, false);
-    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->refinement.rounds.count, NN_TRAIN);
+    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->refinement.refinement.count, NN_TRAIN);
     *loss = losses(s, logits, labels, rows, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
     if (!s->soft_gradient) {

@@ -3,14 +3,14 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_STEP_H
 #define FEWBIT_DECODER_SERVER_TRAIN_STEP_H
 
-#include "base/lanes.h"
+#include "base/thread_pool.h"
 #include "experiment/experiment.h"
 
 typedef struct step step;
 
 /* `rows` is the largest batch, training or evaluating; of a net for images only the training batch counts.
  * `train_samples` says how long the training is. `l` (may be NULL) is borrowed. */
-err step_new(step **s, const experiment *e, size_t rows, uint32_t train_samples, lanes *l);
+err step_new(step **s, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l);
 void step_free(step *s);
 
 /* Initial weights, and a fresh optimiser. */
@@ -27,7 +27,7 @@ void step_set_number(step *s, uint64_t number);
 
 /* soft [rows, inputs], all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the step's
  * until the next call, or NULL for a classifier alone; *loss gets the mean loss (cross entropy + alpha * quantization;
- * where bits come in rounds, the weighted mean of each round's cross entropy), *correct is added to, by all bits.
+ * where bits come in stages, the weighted mean of each stage's cross entropy), *correct is added to, by all bits.
  * step_update must follow before the next call. */
 const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct);
 

@@ -7,32 +7,32 @@ static json_t *bits(uint64_t bytes) {
 err traffic_report_init(traffic_report *l, uint32_t bits) {
     err e = ERR_OK;
     for (uint32_t k = 0; k < l->portions && !e; k++) {
-        e = code_tally_init(&l->tallies[k], bits);
+        e = code_entropy_init(&l->tallies[k], bits);
     }
     return e;
 }
 
 void traffic_report_free(traffic_report *l) {
     for (uint32_t k = 0; k < l->portions; k++) {
-        code_tally_free(&l->tallies[k]);
+        code_entropy_free(&l->tallies[k]);
     }
 }
 
 void traffic_report_start_rounded(traffic_report *l) {
     l->rounded_coded = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        code_tally_clear(&l->tallies[k]);
+        code_entropy_clear(&l->tallies[k]);
     }
 }
 
 void traffic_report_add_codes(traffic_report *l, uint32_t portion, const uint8_t *packed, uint32_t rows,
                               uint64_t coded_bits, bool is_described) {
-    code_tally *t = &l->tallies[portion];
+    code_entropy *t = &l->tallies[portion];
     l->codes[portion] += (uint64_t)rows * t->bits;
     l->coded[portion] += coded_bits;
     if (is_described) {
         l->rounded_coded += coded_bits;
-        code_tally_add(t, packed, rows);
+        code_entropy_add(t, packed, rows);
     }
 }
 
@@ -44,8 +44,8 @@ void traffic_report_add_refinement(traffic_report *l, uint32_t portion, uint64_t
 static json_t *entropy_of(const traffic_report *l) {
     double bits = 0, codes = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        bits += code_tally_bit_entropy(&l->tallies[k]);
-        codes += code_tally_code_entropy(&l->tallies[k]);
+        bits += code_entropy_by_bit(&l->tallies[k]);
+        codes += code_entropy_by_code(&l->tallies[k]);
     }
     return json_pack("{s:f, s:f}", "bits", bits, "codes", codes);
 }

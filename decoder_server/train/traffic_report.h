@@ -2,8 +2,8 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAFFIC_REPORT_H
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAFFIC_REPORT_H
 
-#include "bits/code_tally.h"
-#include "data/split.h"
+#include "bits/code_entropy.h"
+#include "data/partition.h"
 #include "wire/traffic_counters.h"
 
 #include <jansson.h>
@@ -11,15 +11,15 @@
 typedef struct traffic_report {
     uint32_t portions;
     bool over_tcp;
-    char names[SPLIT_PORTIONS_MAX][64];
-    uint64_t codes[SPLIT_PORTIONS_MAX]; /* payload bits, by kind */
-    uint64_t coded[SPLIT_PORTIONS_MAX]; /* those of `codes` as they came: fewer where they were coded */
-    uint64_t activations[SPLIT_PORTIONS_MAX];
-    uint64_t gradients[SPLIT_PORTIONS_MAX];
-    traffic_counters total[SPLIT_PORTIONS_MAX];   /* as last read */
-    traffic_counters rounded[SPLIT_PORTIONS_MAX]; /* of the last rounded test alone */
-    uint64_t rounded_coded;                       /* payload bits as they came, all nodes together */
-    code_tally tallies[SPLIT_PORTIONS_MAX];       /* of its codes, by portion */
+    char names[PARTITION_PORTIONS_MAX][64];
+    uint64_t codes[PARTITION_PORTIONS_MAX]; /* payload bits, by kind */
+    uint64_t coded[PARTITION_PORTIONS_MAX]; /* those of `codes` as they came: fewer where they were coded */
+    uint64_t activations[PARTITION_PORTIONS_MAX];
+    uint64_t gradients[PARTITION_PORTIONS_MAX];
+    traffic_counters total[PARTITION_PORTIONS_MAX];   /* as last read */
+    traffic_counters rounded[PARTITION_PORTIONS_MAX]; /* of the last rounded test alone */
+    uint64_t rounded_coded;                           /* payload bits as they came, all nodes together */
+    code_entropy tallies[PARTITION_PORTIONS_MAX];     /* of its codes, by portion */
     uint64_t rounded_samples;
 } traffic_report;
 

@@ -39,7 +39,7 @@ typedef struct training {
     end_note end;
     bool has_signals, ending;
     /* the worker's */
-    lanes *lanes;
+    thread_pool *pool;
     peers *peers;
     coordinator *coordinator;
     progress progress;
@@ -122,7 +122,7 @@ static void receive(void *role, const mail *m) {
     peers_take(t->peers, m);
     size_t tasks = coordinator_work_tasks(t->coordinator);
     if (tasks > 0) {
-        lanes_run(t->lanes, work_task, t->coordinator, tasks);
+        thread_pool_run(t->pool, work_task, t->coordinator, tasks);
         coordinator_work_done(t->coordinator);
     }
     err outcome;
@@ -247,10 +247,10 @@ static err start_worker_side(training *t) {
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, t};
     coordinator_host host = {tell, drop, ask_meter, show, t};
-    err e = lanes_new(&t->lanes, config->threads, false);
+    err e = thread_pool_new(&t->pool, config->threads, false);
     e = e ? e : broadcast_start(&t->broadcast, &t->worker);
     e = e ? e : peers_new(&t->peers, &peers_of_run, &events, &t->worker);
-    e = e ? e : coordinator_new(&t->coordinator, config->run, config->labels, t->lanes, true, &host);
+    e = e ? e : coordinator_new(&t->coordinator, config->run, config->labels, t->pool, true, &host);
     if (!e) {
         coordinator_set_answer_timeout(t->coordinator, config->answer_timeout_s * (uint64_t)1000000000);
     }
@@ -258,7 +258,7 @@ static err start_worker_side(training *t) {
 }
 
 /* What /v1/model says, and the epochs that a run which goes on has behind it. */
-static err describe_run(training *t, const dataset *set, const split *shape) {
+static err describe_run(training *t, const dataset *set, const partition *shape) {
     const run *r = t->config->run;
     strbuf described = {0};
     json_views_model(&described, r, set, shape, NULL);
@@ -278,10 +278,10 @@ static err start_http_api(training *t) {
         return ERR_OK;
     }
     const dataset *set;
-    split shape;
+    partition shape;
     uint32_t classes;
     err e = dataset_find(c->run->experiment.data.set, &set);
-    e = e ? e : experiment_split(&c->run->experiment, &shape, &classes);
+    e = e ? e : experiment_partition(&c->run->experiment, &shape, &classes);
     e = e || !c->token_file ? e : api_token_load(&t->token, c->token_file);
     if (e) {
         return e;
@@ -360,6 +360,6 @@ err training_run(const training_config *config) {
     coordinator_free(t.coordinator);
     peers_free(t.peers);
     broadcast_end(&t.broadcast);
-    lanes_free(t.lanes);
+    thread_pool_free(t.pool);
     return e || !t.end.code ? e : err_fail(t.end.code, "%s", t.end.text);
 }

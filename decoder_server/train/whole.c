@@ -1,10 +1,10 @@
 #include "decoder_server/train/whole.h"
 
 #include "base/clock.h"
-#include "base/lanes.h"
-#include "data/inputs.h"
-#include "data/order.h"
+#include "base/thread_pool.h"
+#include "data/normalize.h"
 #include "data/portion.h"
+#include "data/shuffle.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
 #include "decoder_server/train/step.h"
@@ -18,7 +18,7 @@ typedef struct whole {
     run *run;
     const labels *labels;
     const experiment *e;
-    lanes *lanes;
+    thread_pool *pool;
     portion *data;
     step *step;
     progress progress;
@@ -77,8 +77,8 @@ static err prepare(whole *w, const char *data, uint32_t threads) {
         return e;
     }
     w->rows = w->e->training.batch > SCHEDULE_EVALUATION_ROWS ? w->e->training.batch : SCHEDULE_EVALUATION_ROWS;
-    e = lanes_new(&w->lanes, threads, true);
-    e = e ? e : step_new(&w->step, w->e, w->rows, w->train_samples, w->lanes);
+    e = thread_pool_new(&w->pool, threads, true);
+    e = e ? e : step_new(&w->step, w->e, w->rows, w->train_samples, w->pool);
     return e ? e : allocate(w);
 }
 
@@ -113,16 +113,16 @@ static void report(whole *w, const char *phase, const run_evaluation *ended) {
 
 static void load_input(whole *w, size_t row, const uint8_t *sample, uint8_t label) {
     size_t elements = step_inputs(w->step);
-    inputs_from(sample, w->inputs + row * elements, elements, w->e->data.mean, w->e->data.deviation);
+    normalize(sample, w->inputs + row * elements, elements, w->e->data.mean, w->e->data.deviation);
     w->batch_labels[row] = label;
 }
 
 static void load_training_sample(whole *w, size_t row, uint32_t id) {
     const uint8_t *sample = portion_sample(w->data, DATASET_TRAIN, id);
     if (augment_is_any(&w->e->augment)) {
-        augment_map map =
-            augment_draw(&w->e->augment, &w->labels->split, w->e->training.seed, (uint32_t)w->at.step, (uint32_t)row);
-        augment_portion(&w->labels->split, 0, &map, sample, w->distorted);
+        augment_map map = augment_draw(&w->e->augment, &w->labels->partition, w->e->training.seed, (uint32_t)w->at.step,
+                                       (uint32_t)row);
+        augment_portion(&w->labels->partition, 0, &map, sample, w->distorted);
         sample = w->distorted;
     }
     load_input(w, row, sample, w->labels->values[DATASET_TRAIN][id]);
@@ -131,7 +131,7 @@ static void load_training_sample(whole *w, size_t row, uint32_t id) {
 /* Puts the batch that comes next in place; returns its rows. */
 static uint32_t load_batch(whole *w) {
     if (w->ordered != w->at.epoch) {
-        order_epoch(w->e->training.seed, w->at.epoch, w->order, w->train_samples);
+        shuffle_epoch(w->e->training.seed, w->at.epoch, w->order, w->train_samples);
         w->ordered = w->at.epoch;
     }
     uint32_t first = w->at.batch * w->e->training.batch, left = w->train_samples - first;
@@ -157,7 +157,7 @@ static err train_batch(whole *w) {
         return e;
     }
     step_update_begin(w->step);
-    lanes_run(w->lanes, update_task, w->step, step_update_tasks(w->step));
+    thread_pool_run(w->pool, update_task, w->step, step_update_tasks(w->step));
     step_update_finish(w->step);
     w->at.loss_sum += loss * rows;
     w->at.correct += correct;
@@ -171,7 +171,7 @@ static err train_batch(whole *w) {
 }
 
 /* The accuracy on `samples` of a part, from number `first` on. */
-static err test(whole *w, enum dataset_part part, uint32_t first, uint32_t samples, double *accuracy) {
+static err test(whole *w, enum dataset_split split, uint32_t first, uint32_t samples, double *accuracy) {
     uint64_t correct = 0;
     for (uint32_t done = 0, rows; done < samples; done += rows) {
         err e = schedule_check_interrupt();
@@ -180,8 +180,8 @@ static err test(whole *w, enum dataset_part part, uint32_t first, uint32_t sampl
         }
         rows = samples - done < SCHEDULE_EVALUATION_ROWS ? samples - done : SCHEDULE_EVALUATION_ROWS;
         for (uint32_t i = 0; i < rows; i++) {
-            load_input(w, i, portion_sample(w->data, part, first + done + i),
-                       w->labels->values[part][first + done + i]);
+            load_input(w, i, portion_sample(w->data, split, first + done + i),
+                       w->labels->values[split][first + done + i]);
         }
         correct += step_evaluate(w->step, w->inputs, w->batch_labels, rows);
     }
@@ -253,7 +253,7 @@ static err finish(whole *w) {
 static void release(whole *w) {
     step_free(w->step);
     portion_close(w->data);
-    lanes_free(w->lanes);
+    thread_pool_free(w->pool);
     free(w->order);
     free(w->inputs);
     free(w->distorted);

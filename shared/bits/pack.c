@@ -1,20 +1,20 @@
 #include "bits/pack.h"
 
-#include "bits/decision.h"
+#include "bits/binarize.h"
 
 #include <string.h>
 
 void pack_soft(const float *soft, size_t n, uint8_t *out) {
     memset(out, 0, pack_bytes(n));
     for (size_t i = 0; i < n; i++) {
-        out[i / 8] |= (uint8_t)(decision_bit(soft[i]) << (i % 8));
+        out[i / 8] |= (uint8_t)(binarize_bit(soft[i]) << (i % 8));
     }
 }
 
 uint64_t pack_code(const float *soft, unsigned width) {
     uint64_t code = 0;
     for (unsigned i = 0; i < width; i++) {
-        code |= (uint64_t)decision_bit(soft[i]) << i;
+        code |= (uint64_t)binarize_bit(soft[i]) << i;
     }
     return code;
 }

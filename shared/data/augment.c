@@ -11,12 +11,12 @@ bool augment_is_any(const augmentation *a) {
     return a->shift > 0 || a->rotation > 0 || a->scale > 0 || a->shear > 0 || a->flip;
 }
 
-err augment_check(const augmentation *a, const split *s) {
-    split_box box;
+err augment_check(const augmentation *a, const partition *s) {
+    partition_box box;
     if (!augment_is_any(a)) {
         return ERR_OK;
     }
-    err e = split_find_box(s, 0, &box);
+    err e = partition_find_box(s, 0, &box);
     if (!e && a->flip && box.width != s->width) {
         e = err_fail(ERR_INPUT, "only portions as wide as the sample can be mirrored");
     }
@@ -27,7 +27,7 @@ static float draw_within(rng *draws, float bound) {
     return bound * (2 * rng_float(draws) - 1);
 }
 
-augment_map augment_draw(const augmentation *a, const split *s, uint64_t seed, uint32_t step, uint32_t row) {
+augment_map augment_draw(const augmentation *a, const partition *s, uint64_t seed, uint32_t step, uint32_t row) {
     rng draws = rng_at(seed, rng_stream(RNG_AUGMENT, 0), step);
     draws.index = (uint64_t)row * DRAWS;
     float angle = draw_within(&draws, a->rotation) * (float)M_PI / 180, size = 1 + draw_within(&draws, a->scale);
@@ -49,7 +49,7 @@ static float clamped(float value, uint32_t count) {
 }
 
 /* The pixel of `from` [height, width] at x, y. */
-static uint8_t look_up(const uint8_t *from, const split_box *box, float x, float y) {
+static uint8_t look_up(const uint8_t *from, const partition_box *box, float x, float y) {
     x = clamped(x, box->width);
     y = clamped(y, box->height);
     uint32_t left = (uint32_t)x, top = (uint32_t)y;
@@ -61,9 +61,9 @@ static uint8_t look_up(const uint8_t *from, const split_box *box, float x, float
     return (uint8_t)(above + fy * (below - above) + 0.5f);
 }
 
-void augment_portion(const split *s, uint32_t index, const augment_map *m, const uint8_t *from, uint8_t *to) {
-    split_box box;
-    if (split_find_box(s, index, &box)) {
+void augment_portion(const partition *s, uint32_t index, const augment_map *m, const uint8_t *from, uint8_t *to) {
+    partition_box box;
+    if (partition_find_box(s, index, &box)) {
         return; /* augment_check has refused it */
     }
     for (uint32_t channel = 0; channel < box.channels; channel++, from += box.height * box.width) {

@@ -9,7 +9,7 @@
 #define FEWBIT_DATA_AUGMENT_H
 
 #include "base/err.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <stdbool.h>
 
@@ -25,16 +25,16 @@ typedef struct augmentation {
 bool augment_is_any(const augmentation *a);
 
 /* ERR_INPUT where portions parted so cannot be distorted so. */
-err augment_check(const augmentation *a, const split *s);
+err augment_check(const augmentation *a, const partition *s);
 
 /* Where a pixel comes from: x = xx column + xy row + x0, y = yx column + yy row + y0, in pixels of the sample. */
 typedef struct augment_map {
     float xx, xy, x0, yx, yy, y0;
 } augment_map;
 
-augment_map augment_draw(const augmentation *a, const split *s, uint64_t seed, uint32_t step, uint32_t row);
+augment_map augment_draw(const augmentation *a, const partition *s, uint64_t seed, uint32_t step, uint32_t row);
 
-/* Portion `index`, from and to [split_portion_elements]; bilinear. */
-void augment_portion(const split *s, uint32_t index, const augment_map *m, const uint8_t *from, uint8_t *to);
+/* Portion `index`, from and to [partition_portion_elements]; bilinear. */
+void augment_portion(const partition *s, uint32_t index, const augment_map *m, const uint8_t *from, uint8_t *to);
 
 #endif

@@ -173,8 +173,8 @@ static size_t elements_of(const dataset *set) {
     return (size_t)set->channels * set->height * set->width;
 }
 
-static uint32_t published_samples(const dataset *set, enum dataset_part part) {
-    return part == DATASET_TRAIN ? set->train_samples : set->test_samples;
+static uint32_t published_samples(const dataset *set, enum dataset_split split) {
+    return split == DATASET_TRAIN ? set->train_samples : set->test_samples;
 }
 
 /* Takes the images over. A set of one channel is published as [count, height, width]. */
@@ -224,9 +224,9 @@ static err load_array(const dataset *set, const char *folder, size_t index, size
     return e;
 }
 
-static err load_idx(const dataset *set, const char *folder, enum dataset_part part, dataset_samples *samples) {
-    size_t cap = published_samples(set, part);
-    size_t first = part == DATASET_TRAIN ? 0 : 2;
+static err load_idx(const dataset *set, const char *folder, enum dataset_split split, dataset_samples *samples) {
+    size_t cap = published_samples(set, split);
+    size_t first = split == DATASET_TRAIN ? 0 : 2;
     err e = load_array(set, folder, first, cap * elements_of(set), take_images, samples);
     return e ? e : load_array(set, folder, first + 1, cap, take_labels, samples);
 }
@@ -270,10 +270,10 @@ static err load_batch(const dataset *set, const char *folder, size_t index, size
     return e;
 }
 
-static err load_cifar(const dataset *set, const char *folder, enum dataset_part part, dataset_samples *samples) {
-    size_t first = part == DATASET_TRAIN ? 0 : set->file_count - 1;
-    size_t count = part == DATASET_TRAIN ? set->file_count - 1 : 1;
-    size_t published = published_samples(set, part);
+static err load_cifar(const dataset *set, const char *folder, enum dataset_split split, dataset_samples *samples) {
+    size_t first = split == DATASET_TRAIN ? 0 : set->file_count - 1;
+    size_t count = split == DATASET_TRAIN ? set->file_count - 1 : 1;
+    size_t published = published_samples(set, split);
     samples->images = malloc(published * elements_of(set));
     samples->labels = malloc(published);
     if (!samples->images || !samples->labels) {
@@ -289,9 +289,10 @@ static err load_cifar(const dataset *set, const char *folder, enum dataset_part 
     return ERR_OK;
 }
 
-err dataset_load(const dataset *set, const char *folder, enum dataset_part part, dataset_samples *samples) {
+err dataset_load(const dataset *set, const char *folder, enum dataset_split split, dataset_samples *samples) {
     *samples = (dataset_samples){0};
-    err e = set->format == DATASET_IDX ? load_idx(set, folder, part, samples) : load_cifar(set, folder, part, samples);
+    err e =
+        set->format == DATASET_IDX ? load_idx(set, folder, split, samples) : load_cifar(set, folder, split, samples);
     if (e) {
         dataset_samples_free(samples);
     }

@@ -10,7 +10,7 @@
 enum { DATASET_CLASSES_MAX = 100, DATASET_FILES_MAX = 6, DATASET_EDITIONS_MAX = 2 };
 
 /* DATASET_IDX: files [0] train images, [1] train labels, [2] test images, [3] test labels, as IDX.
- * DATASET_CIFAR: the last file is the test part, all before it train; records of `label_bytes` label bytes, the
+ * DATASET_CIFAR: the last file is the test split, all before it train; records of `label_bytes` label bytes, the
  * last of which is the class, then channels x height x width. */
 typedef enum dataset_format { DATASET_IDX, DATASET_CIFAR } dataset_format;
 
@@ -38,7 +38,7 @@ typedef struct dataset {
     const char *archive_folder; /* where they lie in it */
 } dataset;
 
-enum dataset_part { DATASET_TRAIN, DATASET_TEST };
+enum dataset_split { DATASET_TRAIN, DATASET_TEST };
 
 typedef struct dataset_samples {
     uint8_t *images; /* [count, channels, height, width] */
@@ -53,9 +53,9 @@ err dataset_find(const char *name, const dataset **set);
  * FOLDER/cifar-10-batches-bin/NAME (CIFAR: the archive's folder). ERR_NOT_FOUND when it is nowhere there. */
 err dataset_locate(const dataset *set, const char *folder, size_t index, char *path, size_t size);
 
-/* Loads one part from a folder that holds the set's files. Takes as many samples as the files hold, at most
+/* Loads one split from a folder that holds the set's files. Takes as many samples as the files hold, at most
  * the published number; shapes and labels are checked. The caller ends it with dataset_samples_free. */
-err dataset_load(const dataset *set, const char *folder, enum dataset_part part, dataset_samples *samples);
+err dataset_load(const dataset *set, const char *folder, enum dataset_split split, dataset_samples *samples);
 void dataset_samples_free(dataset_samples *samples);
 
 /* ERR_INPUT naming `path` and the first index whose label is not below `classes`. */

@@ -1,6 +1,6 @@
 #include "data/idx.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 #include "base/file.h"
 #include "base/interrupt.h"
 
@@ -82,8 +82,8 @@ static err expect_trailer(const idx_file *file, const idx_array *array) {
     if (e) {
         return e;
     }
-    cursor c = cursor_over(trailer, GZIP_TRAILER);
-    uint32_t sum = cursor_u32_le(&c), length = cursor_u32_le(&c);
+    byte_reader c = byte_reader_over(trailer, GZIP_TRAILER);
+    uint32_t sum = byte_reader_u32_le(&c), length = byte_reader_u32_le(&c);
     size_t header = MAGIC_BYTES + array->rank * SIZE_BYTES;
     size_t before = length > array->length ? length - array->length : 0, inside = length - before;
     uLong found = crc32(0, NULL, 0);
@@ -121,10 +121,10 @@ static err read_sizes(idx_file *file, size_t cap, idx_array *array) {
     if (e) {
         return e;
     }
-    cursor c = cursor_over(sizes, array->rank * SIZE_BYTES);
+    byte_reader c = byte_reader_over(sizes, array->rank * SIZE_BYTES);
     array->length = 1;
     for (uint32_t i = 0; i < array->rank; i++) {
-        array->dims[i] = cursor_u32_be(&c);
+        array->dims[i] = byte_reader_u32_be(&c);
         if (array->dims[i] == 0) {
             return err_fail(ERR_INPUT, "%s: size %u of the header is 0", file->path, i);
         }

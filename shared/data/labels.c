@@ -1,8 +1,8 @@
 #include "data/labels.h"
 
 #include "base/file.h"
+#include "base/json_fields.h"
 #include "data/idx.h"
-#include "data/manifest.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -11,35 +11,35 @@ static const char *const part_names[] = {"train-labels.idx", "test-labels.idx"};
 
 enum { SAMPLES_MAX = 1 << 28 };
 
-static void read_split(manifest *m, split *s) {
+static void read_split(json_fields *m, partition *s) {
     char kind[16] = "";
     uint32_t shape[3] = {0};
-    manifest_name(m, "split", kind, sizeof kind);
-    manifest_number(m, "portions", 1, SPLIT_PORTIONS_MAX, &s->portions);
-    manifest_numbers(m, "sample_shape", SPLIT_ELEMENTS_MAX, shape, 3);
+    json_fields_name(m, "split", kind, sizeof kind);
+    json_fields_number(m, "portions", 1, PARTITION_PORTIONS_MAX, &s->portions);
+    json_fields_numbers(m, "sample_shape", PARTITION_ELEMENTS_MAX, shape, 3);
     s->channels = shape[0];
     s->height = shape[1];
     s->width = shape[2];
     if (m->error) {
         return;
     }
-    if (split_parse(kind, &s->kind)) {
-        manifest_refuse(m, "split", "is none of runs, quadrants, planes");
-    } else if (split_check(s)) {
+    if (partition_parse(kind, &s->kind)) {
+        json_fields_refuse(m, "split", "is none of runs, quadrants, planes");
+    } else if (partition_check(s)) {
         m->error = err_prefix(ERR_INPUT, "%s: fields 'split', 'portions', 'sample_shape'", m->path);
     }
 }
 
-static void read_digests(manifest *m, labels *l) {
+static void read_digests(json_fields *m, labels *l) {
     if (m->error) {
         return;
     }
-    l->portion_digests = calloc(l->split.portions, sizeof *l->portion_digests);
+    l->portion_digests = calloc(l->partition.portions, sizeof *l->portion_digests);
     if (!l->portion_digests) {
-        m->error = err_fail(ERR_MEMORY, "%s: no memory for %u digests", m->path, l->split.portions);
+        m->error = err_fail(ERR_MEMORY, "%s: no memory for %u digests", m->path, l->partition.portions);
         return;
     }
-    manifest_digests(m, "portion_digests", l->portion_digests, l->split.portions);
+    json_fields_digests(m, "portion_digests", l->portion_digests, l->partition.portions);
 }
 
 static err read_info(const char *folder, labels *l) {
@@ -47,34 +47,34 @@ static err read_info(const char *folder, labels *l) {
                                          "sample_shape", "classes",         "train_samples",
                                          "test_samples", "portion_digests", NULL};
     char path[FILE_PATH_MAX];
-    manifest m;
+    json_fields m;
     err e = file_path(path, sizeof path, "%s/labels.json", folder);
-    e = e ? e : manifest_open(&m, path, fields);
+    e = e ? e : json_fields_open(&m, path, fields);
     if (e) {
         return e;
     }
-    manifest_name(&m, "dataset", l->dataset, sizeof l->dataset);
-    manifest_number(&m, "classes", 2, DATASET_CLASSES_MAX, &l->classes);
-    manifest_number(&m, "train_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TRAIN]);
-    manifest_number(&m, "test_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TEST]);
-    read_split(&m, &l->split);
+    json_fields_name(&m, "dataset", l->dataset, sizeof l->dataset);
+    json_fields_number(&m, "classes", 2, DATASET_CLASSES_MAX, &l->classes);
+    json_fields_number(&m, "train_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TRAIN]);
+    json_fields_number(&m, "test_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TEST]);
+    read_split(&m, &l->partition);
     read_digests(&m, l);
-    return manifest_close(&m);
+    return json_fields_close(&m);
 }
 
-static err read_part(const char *folder, labels *l, enum dataset_part part) {
+static err read_part(const char *folder, labels *l, enum dataset_split split) {
     char path[FILE_PATH_MAX];
     idx_array array;
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[part]);
-    e = e ? e : idx_read(path, l->samples[part], &array);
+    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
+    e = e ? e : idx_read(path, l->samples[split], &array);
     if (e) {
         return e;
     }
-    l->values[part] = array.bytes;
-    if (array.rank != 1 || array.dims[0] != l->samples[part]) {
-        return err_fail(ERR_INPUT, "%s: not the [%u] that labels.json says", path, l->samples[part]);
+    l->values[split] = array.bytes;
+    if (array.rank != 1 || array.dims[0] != l->samples[split]) {
+        return err_fail(ERR_INPUT, "%s: not the [%u] that labels.json says", path, l->samples[split]);
     }
-    return dataset_check_labels(path, l->values[part], l->samples[part], l->classes);
+    return dataset_check_labels(path, l->values[split], l->samples[split], l->classes);
 }
 
 err labels_open(labels *l, const char *folder) {
@@ -95,17 +95,17 @@ void labels_close(labels *l) {
     *l = (labels){0};
 }
 
-static err write_part(const char *folder, const labels *l, enum dataset_part part) {
+static err write_part(const char *folder, const labels *l, enum dataset_split split) {
     char path[FILE_PATH_MAX];
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[part]);
-    e = e ? e : dataset_check_labels(path, l->values[part], l->samples[part], l->classes);
-    return e ? e : idx_write(path, l->values[part], 1, &l->samples[part]);
+    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
+    e = e ? e : dataset_check_labels(path, l->values[split], l->samples[split], l->classes);
+    return e ? e : idx_write(path, l->values[split], 1, &l->samples[split]);
 }
 
 static json_t *pack_digests(const labels *l) {
     json_t *digests = json_array();
     bool good = true;
-    for (uint32_t i = 0; i < l->split.portions && good; i++) {
+    for (uint32_t i = 0; i < l->partition.portions && good; i++) {
         good = json_array_append_new(digests, json_string(l->portion_digests[i])) == 0;
     }
     if (!good) {
@@ -121,17 +121,17 @@ static err write_info(const char *folder, const labels *l) {
     if (e) {
         return e;
     }
-    const split *s = &l->split;
+    const partition *s = &l->partition;
     json_t *root = json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "split",
-                             split_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape",
+                             partition_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape",
                              (json_int_t)s->channels, (json_int_t)s->height, (json_int_t)s->width, "classes",
                              (json_int_t)l->classes, "train_samples", (json_int_t)l->samples[DATASET_TRAIN],
                              "test_samples", (json_int_t)l->samples[DATASET_TEST], "portion_digests", pack_digests(l));
-    return manifest_write(path, root);
+    return json_fields_write(path, root);
 }
 
 err labels_write(const char *folder, const labels *l) {
-    err e = split_check(&l->split);
+    err e = partition_check(&l->partition);
     e = e ? e : file_make_folders(folder);
     e = e ? e : write_part(folder, l, DATASET_TRAIN);
     e = e ? e : write_part(folder, l, DATASET_TEST);

@@ -7,20 +7,20 @@
 #ifndef FEWBIT_DATA_LABELS_H
 #define FEWBIT_DATA_LABELS_H
 
-#include "base/digest.h"
 #include "base/err.h"
+#include "base/sha256.h"
 #include "data/dataset.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <stdint.h>
 
 typedef struct labels {
     char dataset[32];
-    split split;
+    partition partition;
     uint32_t classes;
-    uint32_t samples[2];                 /* by enum dataset_part */
-    uint8_t *values[2];                  /* [samples[part]], each < classes */
-    char (*portion_digests)[DIGEST_HEX]; /* [split.portions] */
+    uint32_t samples[2];                 /* by enum dataset_split */
+    uint8_t *values[2];                  /* [samples[split]], each < classes */
+    char (*portion_digests)[SHA256_HEX]; /* [partition.portions] */
 } labels;
 
 /* Opens and checks (every label < classes). The caller ends it with labels_close. */

@@ -1,10 +1,10 @@
 #include "data/portion.h"
 
 #include "base/file.h"
+#include "base/json_fields.h"
 #include "base/vector.h"
 #include "data/idx.h"
-#include "data/manifest.h"
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,33 +17,33 @@ struct portion {
 
 static const char *const part_names[] = {"train.idx", "test.idx"};
 
-/* What a part may hold: 4 GiB, far below any overflow of size_t. */
+/* What a split may hold: 4 GiB, far below any overflow of size_t. */
 static const uint64_t part_bytes_max = (uint64_t)1 << 32;
 
 static size_t elements_of(const portion_info *info) {
     return (size_t)info->shape[0] * info->shape[1] * info->shape[2];
 }
 
-static void check_ranges(manifest *m, const portion_info *info) {
-    split_kind kind;
+static void check_ranges(json_fields *m, const portion_info *info) {
+    partition_kind kind;
     if (m->error) {
         return;
     }
-    if (split_parse(info->split, &kind)) {
-        manifest_refuse(m, "split", "is none of runs, quadrants, planes");
+    if (partition_parse(info->partition, &kind)) {
+        json_fields_refuse(m, "split", "is none of runs, quadrants, planes");
     }
     if (info->index >= info->portions) {
-        manifest_refuse(m, "portion", "is not below 'portions'");
+        json_fields_refuse(m, "portion", "is not below 'portions'");
     }
     uint64_t area = (uint64_t)info->shape[0] * info->shape[1]; /* each at most 2^20 */
-    if (area > SPLIT_ELEMENTS_MAX || area * info->shape[2] > SPLIT_ELEMENTS_MAX) {
-        manifest_refuse(m, "shape", "has too many elements");
+    if (area > PARTITION_ELEMENTS_MAX || area * info->shape[2] > PARTITION_ELEMENTS_MAX) {
+        json_fields_refuse(m, "shape", "has too many elements");
         return;
     }
     uint64_t samples_max = part_bytes_max / (area * info->shape[2]);
     if (info->samples[DATASET_TRAIN] > samples_max || info->samples[DATASET_TEST] > samples_max) {
-        manifest_refuse(m, info->samples[DATASET_TRAIN] > samples_max ? "train_samples" : "test_samples",
-                        "is too large for the shape");
+        json_fields_refuse(m, info->samples[DATASET_TRAIN] > samples_max ? "train_samples" : "test_samples",
+                           "is too large for the shape");
     }
 }
 
@@ -51,33 +51,33 @@ static err read_info(const char *folder, portion_info *info) {
     static const char *const fields[] = {"dataset",       "split",        "portions", "portion", "shape",
                                          "train_samples", "test_samples", "digest",   NULL};
     char path[FILE_PATH_MAX];
-    manifest m;
+    json_fields m;
     err e = file_path(path, sizeof path, "%s/portion.json", folder);
-    e = e ? e : manifest_open(&m, path, fields);
+    e = e ? e : json_fields_open(&m, path, fields);
     if (e) {
         return e;
     }
-    manifest_name(&m, "dataset", info->dataset, sizeof info->dataset);
-    manifest_name(&m, "split", info->split, sizeof info->split);
-    manifest_number(&m, "portions", 1, SPLIT_PORTIONS_MAX, &info->portions);
-    manifest_number(&m, "portion", 0, SPLIT_PORTIONS_MAX - 1, &info->index);
-    manifest_numbers(&m, "shape", SPLIT_ELEMENTS_MAX, info->shape, 3);
-    manifest_number(&m, "train_samples", 1, UINT32_MAX, &info->samples[DATASET_TRAIN]);
-    manifest_number(&m, "test_samples", 1, UINT32_MAX, &info->samples[DATASET_TEST]);
-    manifest_digest(&m, "digest", info->digest);
+    json_fields_name(&m, "dataset", info->dataset, sizeof info->dataset);
+    json_fields_name(&m, "split", info->partition, sizeof info->partition);
+    json_fields_number(&m, "portions", 1, PARTITION_PORTIONS_MAX, &info->portions);
+    json_fields_number(&m, "portion", 0, PARTITION_PORTIONS_MAX - 1, &info->index);
+    json_fields_numbers(&m, "shape", PARTITION_ELEMENTS_MAX, info->shape, 3);
+    json_fields_number(&m, "train_samples", 1, UINT32_MAX, &info->samples[DATASET_TRAIN]);
+    json_fields_number(&m, "test_samples", 1, UINT32_MAX, &info->samples[DATASET_TEST]);
+    json_fields_digest(&m, "digest", info->digest);
     check_ranges(&m, info);
-    return manifest_close(&m);
+    return json_fields_close(&m);
 }
 
-static err read_part(portion *p, const char *folder, enum dataset_part part) {
+static err read_part(portion *p, const char *folder, enum dataset_split split) {
     char path[FILE_PATH_MAX];
-    const uint32_t dims[4] = {p->info.samples[part], p->info.shape[0], p->info.shape[1], p->info.shape[2]};
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[part]);
-    e = e ? e : idx_read(path, p->info.samples[part] * p->elements, &p->parts[part]);
+    const uint32_t dims[4] = {p->info.samples[split], p->info.shape[0], p->info.shape[1], p->info.shape[2]};
+    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
+    e = e ? e : idx_read(path, p->info.samples[split] * p->elements, &p->parts[split]);
     if (e) {
         return e;
     }
-    const idx_array *array = &p->parts[part];
+    const idx_array *array = &p->parts[split];
     if (array->rank != 4 || memcmp(array->dims, dims, sizeof dims) != 0) {
         return err_fail(ERR_INPUT, "%s: its shape is not the [%u, %u, %u, %u] that portion.json says", path, dims[0],
                         dims[1], dims[2], dims[3]);
@@ -85,26 +85,26 @@ static err read_part(portion *p, const char *folder, enum dataset_part part) {
     return ERR_OK;
 }
 
-static err add_parts(digest_state *state, const file_span parts[2], uint8_t out[DIGEST_BYTES]) {
-    err e = digest_add(state, parts[DATASET_TRAIN].bytes, parts[DATASET_TRAIN].length);
-    e = e ? e : digest_add(state, parts[DATASET_TEST].bytes, parts[DATASET_TEST].length);
-    err last = digest_finish(state, e ? NULL : out);
+static err add_parts(sha256_state *state, const file_span parts[2], uint8_t out[SHA256_BYTES]) {
+    err e = sha256_add(state, parts[DATASET_TRAIN].bytes, parts[DATASET_TRAIN].length);
+    e = e ? e : sha256_add(state, parts[DATASET_TEST].bytes, parts[DATASET_TEST].length);
+    err last = sha256_finish(state, e ? NULL : out);
     return e ? e : last;
 }
 
-static err digest_of(const file_span parts[2], char hex[DIGEST_HEX]) {
-    uint8_t digest[DIGEST_BYTES];
-    digest_state *state = NULL;
-    err e = digest_start(&state);
+static err digest_of(const file_span parts[2], char hex[SHA256_HEX]) {
+    uint8_t digest[SHA256_BYTES];
+    sha256_state *state = NULL;
+    err e = sha256_start(&state);
     e = e ? e : add_parts(state, parts, digest);
     if (!e) {
-        digest_hex(digest, hex);
+        sha256_hex(digest, hex);
     }
     return e;
 }
 
 static err check_digest(const portion *p, const char *folder) {
-    char hex[DIGEST_HEX];
+    char hex[SHA256_HEX];
     const file_span parts[2] = {{p->parts[DATASET_TRAIN].bytes, p->parts[DATASET_TRAIN].length},
                                 {p->parts[DATASET_TEST].bytes, p->parts[DATASET_TEST].length}};
     err e = digest_of(parts, hex);
@@ -149,14 +149,14 @@ const portion_info *portion_about(const portion *p) {
     return &p->info;
 }
 
-const uint8_t *portion_sample(const portion *p, enum dataset_part part, uint32_t index) {
-    return p->parts[part].bytes + index * p->elements;
+const uint8_t *portion_sample(const portion *p, enum dataset_split split, uint32_t index) {
+    return p->parts[split].bytes + index * p->elements;
 }
 
-static err write_part(const char *folder, const portion_info *info, enum dataset_part part, const uint8_t *bytes) {
+static err write_part(const char *folder, const portion_info *info, enum dataset_split split, const uint8_t *bytes) {
     char path[FILE_PATH_MAX];
-    const uint32_t dims[4] = {info->samples[part], info->shape[0], info->shape[1], info->shape[2]};
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[part]);
+    const uint32_t dims[4] = {info->samples[split], info->shape[0], info->shape[1], info->shape[2]};
+    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
     return e ? e : idx_write(path, bytes, 4, dims);
 }
 
@@ -167,11 +167,11 @@ static err write_info(const char *folder, const portion_info *info) {
         return e;
     }
     json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:[I, I, I], s:I, s:I, s:s}", "dataset", info->dataset, "split",
-                             info->split, "portions", (json_int_t)info->portions, "portion", (json_int_t)info->index,
-                             "shape", (json_int_t)info->shape[0], (json_int_t)info->shape[1],
+                             info->partition, "portions", (json_int_t)info->portions, "portion",
+                             (json_int_t)info->index, "shape", (json_int_t)info->shape[0], (json_int_t)info->shape[1],
                              (json_int_t)info->shape[2], "train_samples", (json_int_t)info->samples[DATASET_TRAIN],
                              "test_samples", (json_int_t)info->samples[DATASET_TEST], "digest", info->digest);
-    return manifest_write(path, root);
+    return json_fields_write(path, root);
 }
 
 err portion_write(const char *folder, portion_info *info, const uint8_t *train, const uint8_t *test) {

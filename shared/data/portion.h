@@ -8,8 +8,8 @@
 #ifndef FEWBIT_DATA_PORTION_H
 #define FEWBIT_DATA_PORTION_H
 
-#include "base/digest.h"
 #include "base/err.h"
+#include "base/sha256.h"
 #include "data/dataset.h"
 
 #include <stdint.h>
@@ -18,11 +18,11 @@ typedef struct portion portion;
 
 typedef struct portion_info {
     char dataset[32];
-    char split[16];
+    char partition[16];
     uint32_t portions, index;
     uint32_t shape[3];   /* channels, height, width */
-    uint32_t samples[2]; /* by enum dataset_part */
-    char digest[DIGEST_HEX];
+    uint32_t samples[2]; /* by enum dataset_split */
+    char digest[SHA256_HEX];
 } portion_info;
 
 /* Opens and checks a folder. Every refusal names the file and what is wrong: files missing, sizes that
@@ -31,8 +31,8 @@ err portion_open(portion **p, const char *folder);
 void portion_close(portion *p);
 const portion_info *portion_about(const portion *p);
 
-/* The bytes [c, h, w] of one sample; index < samples[part]. Borrowed until portion_close. */
-const uint8_t *portion_sample(const portion *p, enum dataset_part part, uint32_t index);
+/* The bytes [c, h, w] of one sample; index < samples[split]. Borrowed until portion_close. */
+const uint8_t *portion_sample(const portion *p, enum dataset_split split, uint32_t index);
 
 /* Writes a folder (made when missing), each file atomically, portion.json last. train, test:
  * [samples, c, h, w]. Fills info->digest. */

@@ -1,7 +1,7 @@
 #include "data/run_identity.h"
 
-#include "base/cursor.h"
-#include "data/manifest.h"
+#include "base/byte_reader.h"
+#include "base/json_fields.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,26 +11,26 @@
 
 enum { NUMBER_HEX = 17 };
 
-static err digest_labels(const labels *l, char hex[DIGEST_HEX]) {
-    uint8_t digest[DIGEST_BYTES];
-    digest_state *state;
-    err e = digest_start(&state);
+static err digest_labels(const labels *l, char hex[SHA256_HEX]) {
+    uint8_t digest[SHA256_BYTES];
+    sha256_state *state;
+    err e = sha256_start(&state);
     if (e) {
         return e;
     }
-    e = digest_add(state, l->values[DATASET_TRAIN], l->samples[DATASET_TRAIN]);
-    e = e ? e : digest_add(state, l->values[DATASET_TEST], l->samples[DATASET_TEST]);
-    err last = digest_finish(state, e ? NULL : digest);
+    e = sha256_add(state, l->values[DATASET_TRAIN], l->samples[DATASET_TRAIN]);
+    e = e ? e : sha256_add(state, l->values[DATASET_TEST], l->samples[DATASET_TEST]);
+    err last = sha256_finish(state, e ? NULL : digest);
     e = e ? e : last;
     if (!e) {
-        digest_hex(digest, hex);
+        sha256_hex(digest, hex);
     }
     return e;
 }
 
 err run_identity_of(run_identity *i, const labels *l) {
-    *i =
-        (run_identity){.samples = {l->samples[DATASET_TRAIN], l->samples[DATASET_TEST]}, .portions = l->split.portions};
+    *i = (run_identity){.samples = {l->samples[DATASET_TRAIN], l->samples[DATASET_TEST]},
+                        .portions = l->partition.portions};
     memcpy(i->portion_digests, l->portion_digests, i->portions * sizeof i->portion_digests[0]);
     if (getrandom(&i->training, sizeof i->training, 0) != sizeof i->training) {
         return err_system(ERR_IO, "cannot draw a random number");
@@ -38,31 +38,31 @@ err run_identity_of(run_identity *i, const labels *l) {
     return digest_labels(l, i->labels);
 }
 
-/* Every part has a length that is fixed, or told before it: no two identities give the same bytes. */
-static err digest_all(const run_identity *i, const void *text, size_t length, uint8_t digest[DIGEST_BYTES]) {
+/* Every split has a length that is fixed, or told before it: no two identities give the same bytes. */
+static err digest_all(const run_identity *i, const void *text, size_t length, uint8_t digest[SHA256_BYTES]) {
     uint8_t numbers[20];
-    digest_state *state;
+    sha256_state *state;
     put_u64_le(numbers, length);
     put_u32_le(numbers + 8, i->samples[DATASET_TRAIN]);
     put_u32_le(numbers + 12, i->samples[DATASET_TEST]);
     put_u32_le(numbers + 16, i->portions);
-    err e = digest_start(&state);
+    err e = sha256_start(&state);
     if (e) {
         return e;
     }
-    e = digest_add(state, numbers, sizeof numbers);
-    e = e ? e : digest_add(state, text, length);
-    e = e ? e : digest_add(state, i->labels, sizeof i->labels);
+    e = sha256_add(state, numbers, sizeof numbers);
+    e = e ? e : sha256_add(state, text, length);
+    e = e ? e : sha256_add(state, i->labels, sizeof i->labels);
     for (uint32_t k = 0; k < i->portions && !e; k++) {
-        e = digest_add(state, i->portion_digests[k], sizeof i->portion_digests[k]);
+        e = sha256_add(state, i->portion_digests[k], sizeof i->portion_digests[k]);
     }
-    e = e || !i->weights_file[0] ? e : digest_add(state, i->weights, sizeof i->weights);
-    err last = digest_finish(state, e ? NULL : digest);
+    e = e || !i->weights_file[0] ? e : sha256_add(state, i->weights, sizeof i->weights);
+    err last = sha256_finish(state, e ? NULL : digest);
     return e ? e : last;
 }
 
 err run_identity_seal(run_identity *i, const void *text, size_t length) {
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     err e = digest_all(i, text, length, digest);
     i->run = 0;
     for (int byte = 0; byte < 8 && !e; byte++) {
@@ -86,8 +86,8 @@ static json_t *pack_digests(const run_identity *i) {
 }
 
 static json_t *pack_weights(const run_identity *i) {
-    char hex[DIGEST_HEX];
-    digest_hex(i->weights, hex);
+    char hex[SHA256_HEX];
+    sha256_hex(i->weights, hex);
     return i->weights_file[0] ? json_pack("{s:s, s:s}", "file", i->weights_file, "sha256", hex) : json_null();
 }
 
@@ -99,52 +99,52 @@ err run_identity_write(const run_identity *i, const char *folder) {
     }
     snprintf(run, sizeof run, "%016" PRIx64, i->run);
     snprintf(training, sizeof training, "%016" PRIx64, i->training);
-    return manifest_write(path, json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "run", run, "training", training,
-                                          "train_samples", (json_int_t)i->samples[DATASET_TRAIN], "test_samples",
-                                          (json_int_t)i->samples[DATASET_TEST], "labels", i->labels, "portions",
-                                          (json_int_t)i->portions, "portion_digests", pack_digests(i), "weights",
-                                          pack_weights(i)));
+    return json_fields_write(path, json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "run", run, "training",
+                                             training, "train_samples", (json_int_t)i->samples[DATASET_TRAIN],
+                                             "test_samples", (json_int_t)i->samples[DATASET_TEST], "labels", i->labels,
+                                             "portions", (json_int_t)i->portions, "portion_digests", pack_digests(i),
+                                             "weights", pack_weights(i)));
 }
 
-static void read_number(manifest *m, const char *field, uint64_t *to) {
+static void read_number(json_fields *m, const char *field, uint64_t *to) {
     char hex[NUMBER_HEX] = "";
-    manifest_name(m, field, hex, sizeof hex);
+    json_fields_name(m, field, hex, sizeof hex);
     if (strlen(hex) != NUMBER_HEX - 1 || strspn(hex, "0123456789abcdef") != NUMBER_HEX - 1) {
-        manifest_refuse(m, field, "is not 16 hex digits");
+        json_fields_refuse(m, field, "is not 16 hex digits");
         return;
     }
     *to = strtoull(hex, NULL, 16);
 }
 
-static void read_weights(manifest *m, run_identity *i) {
+static void read_weights(json_fields *m, run_identity *i) {
     const json_t *weights = json_object_get(m->root, "weights");
     const char *file = json_string_value(json_object_get(weights, "file"));
     bool good =
         json_is_null(weights) || (file && file[0] && json_object_size(weights) == 2 &&
-                                  digest_parse(json_string_value(json_object_get(weights, "sha256")), i->weights) &&
+                                  sha256_parse(json_string_value(json_object_get(weights, "sha256")), i->weights) &&
                                   !file_path(i->weights_file, sizeof i->weights_file, "%s", file));
     if (!good) {
-        manifest_refuse(m, "weights", "is neither null nor a file and its sha256");
+        json_fields_refuse(m, "weights", "is neither null nor a file and its sha256");
     }
 }
 
 static err read_fields(run_identity *i, const char *path) {
     static const char *const fields[] = {
         "run", "training", "train_samples", "test_samples", "labels", "portions", "portion_digests", "weights", NULL};
-    manifest m;
-    err e = manifest_open(&m, path, fields);
+    json_fields m;
+    err e = json_fields_open(&m, path, fields);
     if (e) {
         return e;
     }
     read_number(&m, "run", &i->run);
     read_number(&m, "training", &i->training);
-    manifest_number(&m, "train_samples", 1, UINT32_MAX, &i->samples[DATASET_TRAIN]);
-    manifest_number(&m, "test_samples", 1, UINT32_MAX, &i->samples[DATASET_TEST]);
-    manifest_digest(&m, "labels", i->labels);
-    manifest_number(&m, "portions", 1, SPLIT_PORTIONS_MAX, &i->portions);
-    manifest_digests(&m, "portion_digests", i->portion_digests, i->portions);
+    json_fields_number(&m, "train_samples", 1, UINT32_MAX, &i->samples[DATASET_TRAIN]);
+    json_fields_number(&m, "test_samples", 1, UINT32_MAX, &i->samples[DATASET_TEST]);
+    json_fields_digest(&m, "labels", i->labels);
+    json_fields_number(&m, "portions", 1, PARTITION_PORTIONS_MAX, &i->portions);
+    json_fields_digests(&m, "portion_digests", i->portion_digests, i->portions);
     read_weights(&m, i);
-    return manifest_close(&m);
+    return json_fields_close(&m);
 }
 
 err run_identity_read(run_identity *i, const char *folder, const void *text, size_t length) {
@@ -165,10 +165,10 @@ err run_identity_read(run_identity *i, const char *folder, const void *text, siz
 }
 
 err run_identity_check_data(const run_identity *i, const run_identity *wanted, const char *folder) {
-    for (enum dataset_part part = DATASET_TRAIN; part <= DATASET_TEST; part++) {
-        if (i->samples[part] != wanted->samples[part]) {
-            return err_fail(ERR_INPUT, "%s: is a run on other data: on %u %s samples, not %u", folder, i->samples[part],
-                            part == DATASET_TRAIN ? "training" : "test", wanted->samples[part]);
+    for (enum dataset_split split = DATASET_TRAIN; split <= DATASET_TEST; split++) {
+        if (i->samples[split] != wanted->samples[split]) {
+            return err_fail(ERR_INPUT, "%s: is a run on other data: on %u %s samples, not %u", folder,
+                            i->samples[split], split == DATASET_TRAIN ? "training" : "test", wanted->samples[split]);
         }
     }
     if (i->portions != wanted->portions) {

@@ -16,12 +16,12 @@
 
 typedef struct run_identity {
     uint64_t run, training;
-    uint32_t samples[2];     /* by enum dataset_part */
-    char labels[DIGEST_HEX]; /* over the training samples' labels, then the test samples' */
+    uint32_t samples[2];     /* by enum dataset_split */
+    char labels[SHA256_HEX]; /* over the training samples' labels, then the test samples' */
     uint32_t portions;
-    char portion_digests[SPLIT_PORTIONS_MAX][DIGEST_HEX];
+    char portion_digests[PARTITION_PORTIONS_MAX][SHA256_HEX];
     char weights_file[FILE_PATH_MAX]; /* as it was named; "": no weights */
-    uint8_t weights[DIGEST_BYTES];
+    uint8_t weights[SHA256_BYTES];
 } run_identity;
 
 /* What a training on these labels is of, with a training number of its own; without weights, not sealed. */

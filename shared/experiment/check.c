@@ -37,7 +37,7 @@ static err check_data(const experiment *e, check_failure *found) {
     bool known = dataset_find(e->data.set, &set) == ERR_OK;
     const rule rules[] = {
         {"data.set", known, "must be a data set that is known: mnist, fashion-mnist, cifar10 or cifar100"},
-        {"data.portions", is_in(e->data.portions, 1, SPLIT_PORTIONS_MAX), "must be from 1 to 64"},
+        {"data.portions", is_in(e->data.portions, 1, PARTITION_PORTIONS_MAX), "must be from 1 to 64"},
         {"data.mean", finite_in(e->data.mean, -10, 10), "must be from -10 to 10"},
         {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100),
          "must be from 0.0001 to 100"},
@@ -63,7 +63,7 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 static err check_alone(const experiment *e, check_failure *found) {
     const zoo_encoder *c = &e->encoder;
     bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !c->noise &&
-                   c->temperature == 0 && !e->rounds.bits_count && !e->looks.mirrored && !e->looks.shifted;
+                   c->temperature == 0 && !e->refinement.bits_count && !e->tta.flip && !e->tta.shift;
     const rule rules[] = {
         {"encoder.net", is_bare, "none takes no other key beside it"},
         {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
@@ -83,9 +83,9 @@ static err check_parts(const experiment *e, check_failure *found) {
         {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
         {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.001f, 1), "must be from 0.001 to 1"},
-        {"encoder.mirrored", !e->looks.mirrored || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
-        {"encoder.shifted", !e->looks.shifted || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
-        {"encoder.shifted", is_in(e->looks.shifted, 0, 16), "must be from 0 to 16"},
+        {"encoder.mirrored", !e->tta.flip || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
+        {"encoder.shifted", !e->tta.shift || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
+        {"encoder.shifted", is_in(e->tta.shift, 0, 16), "must be from 0 to 16"},
         {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
@@ -93,29 +93,29 @@ static err check_parts(const experiment *e, check_failure *found) {
 
 static bool sums_up_to_bits(const experiment *e) {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < e->rounds.bits_count; i++) {
-        sum += e->rounds.bits[i];
-        if (e->rounds.bits[i] == 0) {
+    for (uint32_t i = 0; i < e->refinement.bits_count; i++) {
+        sum += e->refinement.bits[i];
+        if (e->refinement.bits[i] == 0) {
             return false;
         }
     }
-    return e->rounds.bits_count == 0 || sum == e->encoder.bits;
+    return e->refinement.bits_count == 0 || sum == e->encoder.bits;
 }
 
 static bool are_weights(const experiment *e) {
     float sum = 0;
-    for (uint32_t i = 0; i < e->rounds.weights_count; i++) {
-        sum += e->rounds.weights[i];
-        if (!finite_in(e->rounds.weights[i], 0, 1000)) {
+    for (uint32_t i = 0; i < e->refinement.weights_count; i++) {
+        sum += e->refinement.weights[i];
+        if (!finite_in(e->refinement.weights[i], 0, 1000)) {
             return false;
         }
     }
-    return e->rounds.weights_count == 0 || sum > 0;
+    return e->refinement.weights_count == 0 || sum > 0;
 }
 
 static bool are_rising_thresholds(const experiment *e) {
-    for (uint32_t i = 0; i < e->rounds.sure_count; i++) {
-        if (!finite_in(e->rounds.sure[i], i ? e->rounds.sure[i - 1] : 0, 1.1f)) {
+    for (uint32_t i = 0; i < e->refinement.sure_count; i++) {
+        if (!finite_in(e->refinement.sure[i], i ? e->refinement.sure[i - 1] : 0, 1.1f)) {
             return false;
         }
     }
@@ -123,13 +123,13 @@ static bool are_rising_thresholds(const experiment *e) {
 }
 
 static err check_rounds(const experiment *e, check_failure *found) {
-    uint32_t count = e->rounds.bits_count;
+    uint32_t count = e->refinement.bits_count;
     const rule rules[] = {
         {"encoder.rounds", sums_up_to_bits(e), "must be numbers above 0 that add up to encoder.bits"},
-        {"loss.rounds", e->rounds.weights_count == 0 || e->rounds.weights_count == count,
+        {"loss.rounds", e->refinement.weights_count == 0 || e->refinement.weights_count == count,
          "must have an entry for each of encoder.rounds"},
         {"loss.rounds", are_weights(e), "must be from 0 to 1000, not all 0"},
-        {"training.sure", e->rounds.sure_count == 0 || count > 1, "needs encoder.rounds"},
+        {"training.sure", e->refinement.sure_count == 0 || count > 1, "needs encoder.rounds"},
         {"training.sure", are_rising_thresholds(e), "must be numbers from 0 to 1.1 in rising order"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
@@ -176,18 +176,18 @@ static err take_misfit(const char *key, check_failure *found) {
 }
 
 static err check_sizes(const experiment *e, check_failure *found) {
-    split s;
+    partition s;
     uint32_t classes;
-    if (experiment_split(e, &s, &classes)) {
+    if (experiment_partition(e, &s, &classes)) {
         return take_misfit("data.split", found);
     }
     if (augment_check(&e->augment, &s)) {
         return take_misfit("augment", found);
     }
-    if (e->looks.mirrored && augment_check(&(augmentation){.flip = true}, &s)) {
+    if (e->tta.flip && augment_check(&(augmentation){.flip = true}, &s)) {
         return take_misfit("encoder.mirrored", found);
     }
-    if (e->looks.shifted && augment_check(&(augmentation){.shift = 1}, &s)) {
+    if (e->tta.shift && augment_check(&(augmentation){.shift = 1}, &s)) {
         return take_misfit("encoder.shifted", found);
     }
     if (zoo_check_encoder(&e->encoder, nets_portion_shape(&s))) {

@@ -55,33 +55,33 @@ err experiment_compare(const experiment *a, const experiment *b, bool *is_same) 
     return failed;
 }
 
-err experiment_split(const experiment *e, split *s, uint32_t *classes) {
+err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
     const dataset *set;
     err failed = dataset_find(e->data.set, &set);
     if (failed) {
         return failed;
     }
-    *s = (split){e->data.split, e->data.portions, set->channels, set->height, set->width};
+    *s = (partition){e->data.partition, e->data.portions, set->channels, set->height, set->width};
     *classes = set->classes;
-    return split_check(s);
+    return partition_check(s);
 }
 
-rounds experiment_rounds(const experiment *e) {
-    rounds r = {.count = 1, .upto = {e->encoder.bits}};
+refinement experiment_refinement(const experiment *e) {
+    refinement r = {.count = 1, .upto = {e->encoder.bits}};
     uint32_t bits = 0;
-    for (uint32_t i = 0; i < e->rounds.bits_count; i++) {
-        bits += e->rounds.bits[i];
+    for (uint32_t i = 0; i < e->refinement.bits_count; i++) {
+        bits += e->refinement.bits[i];
         r.upto[i] = bits;
         r.count = i + 1;
     }
     return r;
 }
 
-void experiment_round_weights(const experiment *e, float weights[ROUNDS_MAX]) {
-    uint32_t count = experiment_rounds(e).count;
+void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]) {
+    uint32_t count = experiment_refinement(e).count;
     float sum = 0;
     for (uint32_t i = 0; i < count; i++) {
-        weights[i] = e->rounds.weights_count ? e->rounds.weights[i] : 1.0f;
+        weights[i] = e->refinement.weights_count ? e->refinement.weights[i] : 1.0f;
         sum += weights[i];
     }
     for (uint32_t i = 0; i < count; i++) {

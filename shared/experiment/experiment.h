@@ -7,9 +7,9 @@
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
 #include "base/err.h"
-#include "bits/rounds.h"
+#include "bits/refinement.h"
 #include "data/augment.h"
-#include "data/split.h"
+#include "data/partition.h"
 #include "nn/optimiser.h"
 #include "nn/zoo.h"
 
@@ -19,7 +19,7 @@
 
 enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_SURE_MAX = 32 };
 
-/* Whether evaluations look at the test part. Settings are chosen without. */
+/* Whether evaluations look at the test split. Settings are chosen without. */
 typedef enum experiment_test { EXPERIMENT_TEST_MEASURED, EXPERIMENT_TEST_UNTOUCHED } experiment_test;
 
 typedef struct experiment {
@@ -27,7 +27,7 @@ typedef struct experiment {
     char title[160];
     struct {
         char set[32]; /* as in data/dataset.h */
-        split_kind split;
+        partition_kind partition;
         uint32_t portions;
         float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
         uint32_t validation;   /* training samples held back, the last ones; 0: none */
@@ -36,17 +36,17 @@ typedef struct experiment {
     augmentation augment; /* of training samples */
     zoo_encoder encoder;
     struct {
-        bool mirrored;    /* in use an encoder looks at its portion and at its mirror image, */
-        uint32_t shifted; /* and at each shifted by so many pixels too; it decides by the mean of the logits */
-    } looks;
+        bool flip;      /* in use an encoder sees its portion and its mirror image, */
+        uint32_t shift; /* and each shifted by so many pixels too; it decides by the mean of the logits */
+    } tta;
     struct {
-        uint32_t bits[ROUNDS_MAX]; /* of an encoder's bits, those of each round; none: all in one round */
+        uint32_t bits[REFINEMENT_STAGES_MAX]; /* of an encoder's bits, those of each stage; none: all in one stage */
         uint32_t bits_count;
-        float weights[ROUNDS_MAX]; /* of each round's loss; none: all alike */
+        float weights[REFINEMENT_STAGES_MAX]; /* of each stage's loss; none: all alike */
         uint32_t weights_count;
         float sure[EXPERIMENT_SURE_MAX]; /* what the test tries as --sure, rising; none: a list of its own */
         uint32_t sure_count;
-    } rounds;
+    } refinement;
     struct {
         zoo_decoder_net net;
     } decoder;
@@ -104,16 +104,16 @@ err experiment_write(const experiment *e, char *text, size_t *length);
 err experiment_compare(const experiment *a, const experiment *b, bool *is_same);
 
 /* How the samples are parted; shape and classes come from the data set. */
-err experiment_split(const experiment *e, split *s, uint32_t *classes);
+err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
 
 /* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the
  * head's input is a whole sample. */
-void experiment_describe_encoder(const experiment *e, const split *s, nn_spec *spec);
-void experiment_describe_head(const experiment *e, const split *s, uint32_t classes, nn_spec *spec);
+void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec);
+void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec);
 
-/* In which rounds an encoder's bits are sent, and the share of each in the loss; the shares add up to 1. */
-rounds experiment_rounds(const experiment *e);
-void experiment_round_weights(const experiment *e, float weights[ROUNDS_MAX]);
+/* In which stages an encoder's bits are sent, and the share of each in the loss; the shares add up to 1. */
+refinement experiment_refinement(const experiment *e);
+void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]);
 
 /* The names of the nets as a file writes them: "simple-1d", "linear", "mnist". */
 const char *experiment_encoder_name(const experiment *e);
@@ -144,9 +144,9 @@ static inline bool experiment_norms_rows(const experiment *e) {
            (e->classifier.net == ZOO_MLP && e->classifier.train != ZOO_TRAIN_FROZEN);
 }
 
-/* Samples of the training part that are trained on. */
-static inline uint32_t experiment_train_samples(const experiment *e, uint32_t in_part) {
-    return in_part - e->data.validation;
+/* Samples of the training split that are trained on. */
+static inline uint32_t experiment_train_samples(const experiment *e, uint32_t in_split) {
+    return in_split - e->data.validation;
 }
 
 /* Steps an epoch; the last batch may be shorter. */

@@ -1,17 +1,17 @@
 #include "experiment/nets.h"
 
 /* Runs that are whole rows of one plane are images too, such as the halves of a digit. */
-nn_shape nets_portion_shape(const split *s) {
+nn_shape nets_portion_shape(const partition *s) {
     uint32_t shape[3];
-    split_box box;
-    if (s->kind == SPLIT_RUNS && !split_find_box(s, 0, &box)) {
+    partition_box box;
+    if (s->kind == PARTITION_SLICES && !partition_find_box(s, 0, &box)) {
         return (nn_shape){box.channels, box.height, box.width};
     }
-    split_portion_shape(s, shape);
+    partition_portion_shape(s, shape);
     return (nn_shape){shape[0], shape[1], shape[2]};
 }
 
-zoo_head nets_head(const experiment *e, const split *s, uint32_t classes) {
+zoo_head nets_head(const experiment *e, const partition *s, uint32_t classes) {
     return (zoo_head){
         .decoder = e->decoder.net,
         .classifier = e->classifier.net,
@@ -24,19 +24,19 @@ zoo_head nets_head(const experiment *e, const split *s, uint32_t classes) {
     };
 }
 
-void experiment_describe_encoder(const experiment *e, const split *s, nn_spec *spec) {
+void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec) {
     zoo_describe_encoder(&e->encoder, nets_portion_shape(s), spec);
 }
 
-void experiment_describe_head(const experiment *e, const split *s, uint32_t classes, nn_spec *spec) {
+void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec) {
     zoo_head head = nets_head(e, s, classes);
     zoo_describe_head(&head, spec);
 }
 
 double experiment_step_macs(const experiment *e) {
-    split s;
+    partition s;
     uint32_t classes;
-    if (experiment_split(e, &s, &classes)) {
+    if (experiment_partition(e, &s, &classes)) {
         return 0;
     }
     nn_spec encoder, head;

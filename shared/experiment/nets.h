@@ -4,7 +4,7 @@
 
 #include "experiment/experiment.h"
 
-nn_shape nets_portion_shape(const split *s);
-zoo_head nets_head(const experiment *e, const split *s, uint32_t classes);
+nn_shape nets_portion_shape(const partition *s);
+zoo_head nets_head(const experiment *e, const partition *s, uint32_t classes);
 
 #endif

@@ -26,7 +26,8 @@
     { .key = section_key, .type = SCHEMA_SECTION, .fields = list, __VA_ARGS__ }
 #define REQUIRED .is_required = true
 
-static const schema_word splits[] = {{"runs", SPLIT_RUNS}, {"quadrants", SPLIT_QUADRANTS}, {"planes", SPLIT_PLANES}};
+static const schema_word partitions[] = {
+    {"runs", PARTITION_SLICES}, {"quadrants", PARTITION_QUADRANTS}, {"planes", PARTITION_PLANES}};
 static const schema_word tests[] = {{"measured", EXPERIMENT_TEST_MEASURED}, {"untouched", EXPERIMENT_TEST_UNTOUCHED}};
 static const schema_word encoder_nets[] = {
     {"simple-1d", ZOO_SIMPLE_1D},
@@ -61,7 +62,7 @@ static const schema_word schedules[] = {{"constant", NN_CONSTANT}, {"cosine", NN
 
 static const schema_field data_fields[] = {
     TEXT("set", data.set, REQUIRED),
-    WORD("split", data.split, splits, REQUIRED),
+    WORD("split", data.partition, partitions, REQUIRED),
     WHOLE("portions", data.portions, REQUIRED),
     NUMBER("mean", data.mean),
     NUMBER("deviation", data.deviation),
@@ -74,14 +75,14 @@ static const schema_field encoder_fields[] = {
     WORD("net", encoder.net, encoder_nets, REQUIRED),
     WHOLE("hidden", encoder.hidden),
     WHOLE("bits", encoder.bits),
-    LIST("rounds", SCHEMA_WHOLE, rounds.bits),
+    LIST("rounds", SCHEMA_WHOLE, refinement.bits),
     SWITCH("batch_norm", encoder.batch_norm),
     WORD("soft", encoder.soft, softs),
     WORD("decision", encoder.decision, decisions),
     WORD("noise", encoder.noise, noises),
     NUMBER("temperature", encoder.temperature),
-    SWITCH("mirrored", looks.mirrored),
-    WHOLE("shifted", looks.shifted),
+    SWITCH("mirrored", tta.flip),
+    WHOLE("shifted", tta.shift),
     {.key = NULL},
 };
 
@@ -111,7 +112,7 @@ static const schema_field augment_fields[] = {
 static const schema_field loss_fields[] = {
     NUMBER("quantization", loss.quantization),
     NUMBER("label_smoothing", loss.label_smoothing),
-    LIST("rounds", SCHEMA_NUMBER, rounds.weights),
+    LIST("rounds", SCHEMA_NUMBER, refinement.weights),
     {.key = NULL},
 };
 
@@ -135,7 +136,7 @@ static const schema_field training_fields[] = {
     SWITCH("keep_best", training.keep_best),
     WORD("precision", training.precision, precisions),
     NUMBER("portion_dropout", training.portion_dropout),
-    LIST("sure", SCHEMA_NUMBER, rounds.sure),
+    LIST("sure", SCHEMA_NUMBER, refinement.sure),
     NUMBER("average", training.average),
     {.key = NULL},
 };

@@ -67,7 +67,7 @@ static err list_entries(entry_list *list, nn_net *net, const nn_optimiser *o) {
 
 /* Writes the file, or with `path` NULL only says how large it would be. */
 static err put(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o, uint64_t *bytes,
-               uint8_t digest[DIGEST_BYTES]) {
+               uint8_t digest[SHA256_BYTES]) {
     char run[20], step[24];
     snprintf(run, sizeof run, "%016" PRIx64, id->run);
     snprintf(step, sizeof step, "%" PRIu64, id->step);
@@ -86,22 +86,22 @@ static err put(const char *path, const checkpoint_id *id, nn_net *net, const nn_
 }
 
 err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o,
-                    uint8_t digest[DIGEST_BYTES]) {
+                    uint8_t digest[SHA256_BYTES]) {
     return put(path, id, net, o, NULL, digest);
 }
 
 err checkpoint_measure(const checkpoint_id *id, nn_net *net, const nn_optimiser *o, uint64_t *bytes,
-                       uint8_t digest[DIGEST_BYTES]) {
+                       uint8_t digest[SHA256_BYTES]) {
     return put(NULL, id, net, o, bytes, digest);
 }
 
-bool checkpoint_is(const char *path, const uint8_t digest[DIGEST_BYTES]) {
+bool checkpoint_is(const char *path, const uint8_t digest[SHA256_BYTES]) {
     safetensors *file;
-    uint8_t here[DIGEST_BYTES];
+    uint8_t here[SHA256_BYTES];
     if (safetensors_open(&file, path)) {
         return false;
     }
-    bool is_same = !safetensors_digest(file, here) && memcmp(digest, here, DIGEST_BYTES) == 0;
+    bool is_same = !safetensors_digest(file, here) && memcmp(digest, here, SHA256_BYTES) == 0;
     safetensors_close(file);
     return is_same;
 }
@@ -122,9 +122,9 @@ static err check_identity(const safetensors *file, const char *path, const check
     e = e ? e : check_metadata(file, path, "part", id->part);
     e = e ? e : check_metadata(file, path, "run", run);
     e = e ? e : check_metadata(file, path, "step", step);
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     e = e || !expected ? e : safetensors_digest(file, digest);
-    if (!e && expected && memcmp(expected, digest, DIGEST_BYTES) != 0) {
+    if (!e && expected && memcmp(expected, digest, SHA256_BYTES) != 0) {
         return err_fail(ERR_INPUT, "%s: is not the file that was committed (its SHA-256 differs)", path);
     }
     return e;

@@ -9,9 +9,9 @@
 #ifndef FEWBIT_MODEL_CHECKPOINT_H
 #define FEWBIT_MODEL_CHECKPOINT_H
 
-#include "base/digest.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "base/sha256.h"
 #include "model/safetensors.h"
 #include "nn/net.h"
 
@@ -26,7 +26,7 @@ typedef struct checkpoint_id {
 
 /* Writes the net (and the optimiser's state, where `o` is not NULL) atomically; fills `digest`. */
 err checkpoint_save(const char *path, const checkpoint_id *id, nn_net *net, const nn_optimiser *o,
-                    uint8_t digest[DIGEST_BYTES]);
+                    uint8_t digest[SHA256_BYTES]);
 
 /* Loads a file that must be exactly part `id`; a net for training also gets its optimiser state, and `o->step`.
  * `expected`, when not NULL, is the digest the file must have. On failure the net may be half loaded. */
@@ -39,10 +39,10 @@ err checkpoint_path(const char *folder, uint64_t step, char path[FILE_PATH_MAX])
 
 /* How many bytes checkpoint_save would write, and their digest. */
 err checkpoint_measure(const checkpoint_id *id, nn_net *net, const nn_optimiser *o, uint64_t *bytes,
-                       uint8_t digest[DIGEST_BYTES]);
+                       uint8_t digest[SHA256_BYTES]);
 
 /* Whether there is a good file with this digest. */
-bool checkpoint_is(const char *path, const uint8_t digest[DIGEST_BYTES]);
+bool checkpoint_is(const char *path, const uint8_t digest[SHA256_BYTES]);
 
 /* Marks the steps among keep [count] that are there as committed: they become read-only. */
 void checkpoint_commit(const char *folder, const uint64_t *keep, size_t count);

@@ -1,6 +1,6 @@
 #include "model/safetensors.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -56,16 +56,16 @@ static char *describe(const safetensors_entry *entries, size_t count, const safe
     return text;
 }
 
-static err digest_spans(const file_span *spans, size_t count, uint8_t digest[DIGEST_BYTES]) {
-    digest_state *state;
-    err e = digest_start(&state);
+static err digest_spans(const file_span *spans, size_t count, uint8_t digest[SHA256_BYTES]) {
+    sha256_state *state;
+    err e = sha256_start(&state);
     if (e) {
         return e;
     }
     for (size_t i = 0; i < count && !e; i++) {
-        e = digest_add(state, spans[i].bytes, spans[i].length);
+        e = sha256_add(state, spans[i].bytes, spans[i].length);
     }
-    err finished = digest_finish(state, e ? NULL : digest);
+    err finished = sha256_finish(state, e ? NULL : digest);
     return e ? e : finished;
 }
 
@@ -111,7 +111,7 @@ static void release(layout *l) {
 }
 
 err safetensors_write(const char *path, const safetensors_entry *entries, size_t count,
-                      const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[DIGEST_BYTES]) {
+                      const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[SHA256_BYTES]) {
     for (size_t i = 0; i < count; i++) {
         err e = check_finite(path, entries[i].name, entries[i].values, bytes_of(&entries[i]) / sizeof(float));
         if (e) {
@@ -127,7 +127,7 @@ err safetensors_write(const char *path, const safetensors_entry *entries, size_t
 }
 
 err safetensors_measure(const safetensors_entry *entries, size_t count, const safetensors_pair *metadata,
-                        size_t metadata_count, uint64_t *bytes, uint8_t digest[DIGEST_BYTES]) {
+                        size_t metadata_count, uint64_t *bytes, uint8_t digest[SHA256_BYTES]) {
     layout l;
     err e = lay_out(&l, entries, count, metadata, metadata_count);
     e = e ? e : digest_spans(l.spans, l.count, digest);
@@ -160,8 +160,8 @@ static err read_header(safetensors *file) {
     if (e) {
         return e;
     }
-    cursor c = cursor_over(prefix, sizeof prefix);
-    uint64_t length = cursor_u64_le(&c), left = file->length - sizeof prefix;
+    byte_reader c = byte_reader_over(prefix, sizeof prefix);
+    uint64_t length = byte_reader_u64_le(&c), left = file->length - sizeof prefix;
     if (length > SAFETENSORS_HEADER_MAX || length > left) {
         return err_fail(ERR_INPUT, "%s: the header claims %llu bytes, %llu are left and %d allowed", file->path,
                         (unsigned long long)length, (unsigned long long)left, SAFETENSORS_HEADER_MAX);
@@ -343,20 +343,20 @@ void safetensors_close(safetensors *file) {
     free(file);
 }
 
-err safetensors_digest(const safetensors *file, uint8_t digest[DIGEST_BYTES]) {
-    digest_state *state;
+err safetensors_digest(const safetensors *file, uint8_t digest[SHA256_BYTES]) {
+    sha256_state *state;
     uint8_t piece[1 << 16];
-    err e = digest_start(&state);
+    err e = sha256_start(&state);
     if (e) {
         return e;
     }
     for (uint64_t at = 0; at < file->length && !e;) {
         size_t length = file->length - at < sizeof piece ? (size_t)(file->length - at) : sizeof piece;
         e = file_read_at(file->fd, file->path, at, piece, length);
-        e = e ? e : digest_add(state, piece, length);
+        e = e ? e : sha256_add(state, piece, length);
         at += length;
     }
-    err finished = digest_finish(state, e ? NULL : digest);
+    err finished = sha256_finish(state, e ? NULL : digest);
     return e ? e : finished;
 }
 

@@ -11,8 +11,8 @@
 #ifndef FEWBIT_MODEL_SAFETENSORS_H
 #define FEWBIT_MODEL_SAFETENSORS_H
 
-#include "base/digest.h"
 #include "base/err.h"
+#include "base/sha256.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,11 +35,11 @@ typedef struct safetensors_pair {
 /* Writes atomically (base/file.h). The bytes depend on the arguments alone. `digest`, when not NULL, gets the
  * SHA-256 of the whole file. ERR_INPUT where a value is not finite. */
 err safetensors_write(const char *path, const safetensors_entry *entries, size_t count,
-                      const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[DIGEST_BYTES]);
+                      const safetensors_pair *metadata, size_t metadata_count, uint8_t digest[SHA256_BYTES]);
 
 /* How many bytes safetensors_write would write, and their SHA-256. */
 err safetensors_measure(const safetensors_entry *entries, size_t count, const safetensors_pair *metadata,
-                        size_t metadata_count, uint64_t *bytes, uint8_t digest[DIGEST_BYTES]);
+                        size_t metadata_count, uint64_t *bytes, uint8_t digest[SHA256_BYTES]);
 
 typedef struct safetensors safetensors;
 
@@ -49,7 +49,7 @@ err safetensors_open(safetensors **file, const char *path);
 void safetensors_close(safetensors *file);
 
 /* The SHA-256 of the whole file. */
-err safetensors_digest(const safetensors *file, uint8_t digest[DIGEST_BYTES]);
+err safetensors_digest(const safetensors *file, uint8_t digest[SHA256_BYTES]);
 
 /* Value of a metadata key, or NULL. Borrowed. */
 const char *safetensors_metadata(const safetensors *file, const char *key);

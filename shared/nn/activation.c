@@ -1,5 +1,5 @@
 /* Layers that work on each number by itself. */
-#include "bits/decision.h"
+#include "bits/binarize.h"
 #include "nn/layer.h"
 #include "nn/numbers.h"
 
@@ -116,7 +116,7 @@ static void quantize_forward(nn_layer *layer, const nn_rows *r) {
     bool half = layer->x_half;
     for (size_t i = 0; i < r->count * layer->out; i++) {
         float x = nn_get(r->x, i, half);
-        nn_put(r->y, i, half, r->mode == NN_TRAIN ? decision_round(x) : x);
+        nn_put(r->y, i, half, r->mode == NN_TRAIN ? binarize(x) : x);
     }
 }
 

@@ -276,7 +276,7 @@ static void measure_batch(norm_call *call) {
     for (size_t c = 0; c < b->channels; c++) {
         b->origin[c] = nn_get(call->rows->x, c, call->layer->x_half);
     }
-    lanes_run(call->layer->lanes, measure_task, call, call->parts);
+    thread_pool_run(call->layer->pool, measure_task, call, call->parts);
     norm_tensors t = tensors_of(call->layer);
     double points = (double)points_of(call, call->rows);
     for (size_t c = 0; c < b->channels; c++) {
@@ -312,7 +312,7 @@ static void batch_norm_forward(nn_layer *layer, const nn_rows *r) {
         call.norm.slope[c] = t.weight ? call.norm.scale[c] * t.weight->value[c] : call.norm.scale[c];
         call.norm.bias[c] = t.bias ? t.bias->value[c] : 0.0f;
     }
-    lanes_run(layer->lanes, normalise_task, &call, call.parts);
+    thread_pool_run(layer->pool, normalise_task, &call, call.parts);
 }
 
 /* The sums of the backward pass, which are the parameters' gradients too. */
@@ -320,7 +320,7 @@ static void sum_batch(norm_call *call) {
     norm *b = &call->norm;
     norm_tensors t = tensors_of(call->layer);
     double points = (double)points_of(call, call->rows);
-    lanes_run(call->layer->lanes, sum_gradients_task, call, call->parts);
+    thread_pool_run(call->layer->pool, sum_gradients_task, call, call->parts);
     for (size_t c = 0; c < b->channels; c++) {
         double sum = total(b, call->parts, 0, c), product = total(b, call->parts, 1, c);
         if (t.weight) {
@@ -338,7 +338,7 @@ static void batch_norm_backward(nn_layer *layer, const nn_rows *r) {
         sum_batch(&call);
     }
     if (r->dx) {
-        lanes_run(layer->lanes, input_gradient_task, &call, call.parts);
+        thread_pool_run(layer->pool, input_gradient_task, &call, call.parts);
     }
 }
 

@@ -127,7 +127,7 @@ static void describe(builder *b, nn_layer *layer, size_t at, size_t taken, nn_sh
     layer->out = nn_shape_elements(layer->to);
     layer->place = at;
     layer->max_rows = options->max_rows;
-    layer->lanes = options->lanes;
+    layer->pool = options->pool;
     layer->is_bf16 = options->precision == NN_BF16;
     layer->draws = &b->net->draws;
     layer->workspaces = &b->net->workspaces;
@@ -483,7 +483,7 @@ static err take_parameters(nn_net *net) {
 /* All that the net will take: what its layers hold already, a workspace a lane, and the two blocks. */
 static size_t all_bytes(const nn_net *net, size_t activations) {
     size_t bytes = parameter_bytes(net) + activations + scratch_bytes(net) +
-                   net->workspaces.bytes * (net->options.lanes ? lanes_count(net->options.lanes) : 1);
+                   net->workspaces.bytes * (net->options.pool ? thread_pool_count(net->options.pool) : 1);
     for (size_t i = 0; i < net->count; i++) {
         bytes += net->layers[i].own_bytes;
     }

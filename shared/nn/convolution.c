@@ -206,7 +206,7 @@ static void prepare_task(void *context, size_t task) {
 }
 
 static void convolution_prepare(nn_layer *layer) {
-    lanes_run(layer->lanes, prepare_task, layer, layer->wants_dx ? 2 : 1);
+    thread_pool_run(layer->pool, prepare_task, layer, layer->wants_dx ? 2 : 1);
 }
 
 typedef struct convolution_call {
@@ -236,7 +236,7 @@ static void must(err failed) {
 static void convolution_forward(nn_layer *layer, const nn_rows *r) {
     must(choose_parts(layer, r->count));
     convolution_call call = {layer, r, nn_parts(layer, r->count)};
-    lanes_run(layer->lanes, forward_task, &call, call.parts);
+    thread_pool_run(layer->pool, forward_task, &call, call.parts);
 }
 
 static void backward_task(void *context, size_t task) {
@@ -259,7 +259,7 @@ static void convolution_backward(nn_layer *layer, const nn_rows *r) {
     convolution *c = layer->own;
     convolution_call call = {layer, r, nn_parts(layer, r->count)};
     c->parts_used = call.parts;
-    lanes_run(layer->lanes, backward_task, &call, call.parts);
+    thread_pool_run(layer->pool, backward_task, &call, call.parts);
 }
 
 /* Scratch: the gradient on the bias, of each part. */
@@ -330,7 +330,7 @@ static void convolution_finish(nn_layer *layer, const nn_optimiser *o) {
         onednn_reorder(&c->from_gradient, w, c->blocks[1], c->blocks[0]);
     }
     finish_call call = {layer, o};
-    lanes_run(layer->lanes, finish_task, &call, FINISH_TASKS);
+    thread_pool_run(layer->pool, finish_task, &call, FINISH_TASKS);
     if (!layer->about.no_bias) {
         nn_finish_bias(&layer->tensors[BIAS], bias_gradient(layer, 0),
                        c->parts_used == 2 ? bias_gradient(layer, 1) : NULL, o);

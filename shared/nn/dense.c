@@ -49,7 +49,7 @@ static void forward_task(void *context, size_t task) {
 
 static void dense_forward(nn_layer *layer, const nn_rows *r) {
     dense_call call = {layer, r};
-    lanes_run(layer->lanes, forward_task, &call, nn_dense_tasks(layer->in, layer->out));
+    thread_pool_run(layer->pool, forward_task, &call, nn_dense_tasks(layer->in, layer->out));
 }
 
 /* dx[:, first..last) = dy W[:, first..last) */
@@ -67,7 +67,7 @@ static void dense_backward(nn_layer *layer, const nn_rows *r) {
         return;
     }
     dense_call call = {layer, r};
-    lanes_run(layer->lanes, backward_task, &call, nn_dense_tasks(layer->in, layer->out));
+    thread_pool_run(layer->pool, backward_task, &call, nn_dense_tasks(layer->in, layer->out));
 }
 
 void nn_dense_update_bias(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last) {

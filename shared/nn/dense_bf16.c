@@ -26,19 +26,19 @@ static void prepare_task(void *context, size_t task) {
 }
 
 static void dense_prepare(nn_layer *layer) {
-    lanes_run(layer->lanes, prepare_task, layer, NN_MATRIX_TASKS);
+    thread_pool_run(layer->pool, prepare_task, layer, NN_MATRIX_TASKS);
 }
 
 static void dense_forward(nn_layer *layer, const nn_rows *r) {
     const float *bias = layer->about.no_bias ? NULL : layer->tensors[BIAS].value;
     nn_bf16_of_floats(r->count * layer->in, r->x, x_of(layer));
-    nn_matrix_forward(layer->own, layer->lanes, r->count, x_of(layer), bias, r->y);
+    nn_matrix_forward(layer->own, layer->pool, r->count, x_of(layer), bias, r->y);
 }
 
 static void dense_backward(nn_layer *layer, const nn_rows *r) {
     nn_bf16_of_floats(r->count * layer->out, r->dy, dy_of(layer));
     if (r->dx) {
-        nn_matrix_backward(layer->own, layer->lanes, r->count, dy_of(layer), r->dx);
+        nn_matrix_backward(layer->own, layer->pool, r->count, dy_of(layer), r->dx);
     }
 }
 

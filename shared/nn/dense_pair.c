@@ -75,7 +75,7 @@ static void form_product(nn_layer *layer) {
         memcpy(s.first + i * w, layer->tensors[FIRST_WEIGHT].value + i * in, in * sizeof(float));
         s.first[i * w + in] = layer->tensors[FIRST_BIAS].value[i];
     }
-    lanes_run(layer->lanes, product_task, layer, PAIR_TASKS);
+    thread_pool_run(layer->pool, product_task, layer, PAIR_TASKS);
 }
 
 static void pair_forward(nn_layer *layer, const nn_rows *r) {

@@ -6,8 +6,8 @@
 #ifndef FEWBIT_NN_LAYER_H
 #define FEWBIT_NN_LAYER_H
 
-#include "base/lanes.h"
 #include "base/rng.h"
+#include "base/thread_pool.h"
 #include "nn/net.h"
 #include "nn/optimiser.h"
 #include "nn/workspace.h"
@@ -88,7 +88,7 @@ struct nn_layer {
     float *scratch;
     bool is_prepared;    /* nothing changed since `prepare` */
     bool stays_prepared; /* its updates do what `prepare` would, until somebody else writes to its tensors */
-    lanes *lanes;
+    thread_pool *pool;
     const nn_draws *draws;
     nn_workspaces *workspaces;
     void *own; /* what its file keeps beside */

@@ -1,6 +1,6 @@
 #include "nn/loss.h"
 
-#include "bits/decision.h"
+#include "bits/binarize.h"
 
 #include <math.h>
 
@@ -61,7 +61,7 @@ double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t row
 double loss_quantization(const float *soft, size_t n, float weight, float *gradient) {
     double total = 0;
     for (size_t i = 0; i < n; i++) {
-        float d = soft[i] - decision_round(soft[i]);
+        float d = soft[i] - binarize(soft[i]);
         total += (double)(d * d);
         if (gradient) {
             gradient[i] += weight * 2.0f * d / (float)n;

@@ -111,9 +111,9 @@ static void forward_task(void *context, size_t task) {
     onednn_run(job_for(m, task, NN_MATRIX_FORWARD, c->rows), &m->tasks[task].worker, operands, 4);
 }
 
-void nn_matrix_forward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *x, const float *bias, void *y) {
+void nn_matrix_forward(nn_matrix *m, thread_pool *l, size_t rows, const uint16_t *x, const float *bias, void *y) {
     matrix_call call = {m, rows, x, bias, y};
-    lanes_run(l, forward_task, &call, NN_MATRIX_TASKS);
+    thread_pool_run(l, forward_task, &call, NN_MATRIX_TASKS);
 }
 
 static void backward_task(void *context, size_t task) {
@@ -125,9 +125,9 @@ static void backward_task(void *context, size_t task) {
     onednn_run(job_for(m, task, NN_MATRIX_BACKWARD, c->rows), &m->tasks[task].worker, operands, 3);
 }
 
-void nn_matrix_backward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *dy, float *dx) {
+void nn_matrix_backward(nn_matrix *m, thread_pool *l, size_t rows, const uint16_t *dy, float *dx) {
     matrix_call call = {m, rows, dy, NULL, dx};
-    lanes_run(l, backward_task, &call, NN_MATRIX_TASKS);
+    thread_pool_run(l, backward_task, &call, NN_MATRIX_TASKS);
 }
 
 void nn_matrix_gradient(nn_matrix *m, size_t task, size_t first, size_t count, size_t rows, const uint16_t *dy,

@@ -2,7 +2,7 @@
 #ifndef FEWBIT_NN_MATRIX_H
 #define FEWBIT_NN_MATRIX_H
 
-#include "base/lanes.h"
+#include "base/thread_pool.h"
 #include "nn/product.h"
 
 #include <stdint.h>
@@ -43,10 +43,10 @@ err nn_matrix_init(nn_matrix *m);
 void nn_matrix_free(nn_matrix *m);
 
 /* y = x W^T, with bias and ReLU where there are such. x: [rows, inputs], bf16. */
-void nn_matrix_forward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *x, const float *bias, void *y);
+void nn_matrix_forward(nn_matrix *m, thread_pool *l, size_t rows, const uint16_t *x, const float *bias, void *y);
 
 /* dx = dy W. dy: [rows, outputs], bf16; dx: floats. */
-void nn_matrix_backward(nn_matrix *m, lanes *l, size_t rows, const uint16_t *dy, float *dx);
+void nn_matrix_backward(nn_matrix *m, thread_pool *l, size_t rows, const uint16_t *dy, float *dx);
 
 /* dW = dy^T x for outputs [first, first + count) of `task`: a tile, or what is left of the task's outputs behind tiles.
  * dw: [count, inputs], floats. */

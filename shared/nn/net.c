@@ -100,7 +100,7 @@ static void run_pass(nn_net *net, size_t index, layer_pass pass) {
     nn_layer *layer = &net->layers[index];
     nn_rows r = rows_of(net, index);
     pass_call call = {layer, &r, pass, layer->ops->keeps_rows_apart ? nn_parts(layer, r.count) : 1};
-    lanes_run(net->options.lanes, run_part, &call, call.parts);
+    thread_pool_run(net->options.pool, run_part, &call, call.parts);
 }
 
 static void prepare(nn_layer *layer) {
@@ -192,7 +192,7 @@ static void run_update_task(void *context, size_t task) {
 
 void nn_net_update(nn_net *net, const nn_optimiser *o) {
     update_call call = {net, o};
-    lanes_run(net->options.lanes, run_update_task, &call, nn_net_update_tasks(net));
+    thread_pool_run(net->options.pool, run_update_task, &call, nn_net_update_tasks(net));
     nn_net_update_finish(net, o);
 }
 

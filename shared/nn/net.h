@@ -12,7 +12,7 @@
 #define FEWBIT_NN_NET_H
 
 #include "base/err.h"
-#include "base/lanes.h"
+#include "base/thread_pool.h"
 #include "nn/optimiser.h"
 #include "nn/tensor.h"
 
@@ -95,7 +95,7 @@ typedef struct nn_net_options {
     bool training;          /* gradients and optimiser state wanted */
     bool average;           /* with training: a moving average of the tensors too */
     bool input_gradient;    /* nn_net_backward gives the gradient on the input */
-    lanes *lanes;           /* for large layers; NULL: all on the caller's thread. Borrowed */
+    thread_pool *pool;      /* for large layers; NULL: all on the caller's thread. Borrowed */
     size_t max_bytes;       /* more memory the net must not take; 0: any */
     nn_precision precision; /* of the work; parameters, their gradients and the net's input and output stay f32 */
 } nn_net_options;

@@ -90,8 +90,8 @@ static void gather_task(void *context, size_t part) {
 static void patches_forward(nn_layer *layer, const nn_rows *r) {
     patches_call call = {layer, r, nn_parts(layer, r->count)};
     const float *bias = layer->about.no_bias ? NULL : layer->tensors[BIAS].value;
-    lanes_run(layer->lanes, gather_task, &call, call.parts);
-    nn_matrix_forward(layer->own, layer->lanes, r->count * points_of(layer), patches_of(layer), bias, r->y);
+    thread_pool_run(layer->pool, gather_task, &call, call.parts);
+    nn_matrix_forward(layer->own, layer->pool, r->count * points_of(layer), patches_of(layer), bias, r->y);
 }
 
 /* The gradient of CHUNK channels of a point: of all patches that it is part of. from: the sample's patches. */
@@ -136,8 +136,8 @@ static void patches_backward(nn_layer *layer, const nn_rows *r) {
         nn_relu_mask(r->count * layer->out, r->y, r->dy, true);
     }
     if (r->dx) {
-        nn_matrix_backward(layer->own, layer->lanes, r->count * points_of(layer), r->dy, gradients_of(layer));
-        lanes_run(layer->lanes, scatter_task, &call, call.parts);
+        nn_matrix_backward(layer->own, layer->pool, r->count * points_of(layer), r->dy, gradients_of(layer));
+        thread_pool_run(layer->pool, scatter_task, &call, call.parts);
     }
 }
 
@@ -198,7 +198,7 @@ static void prepare_task(void *context, size_t task) {
 }
 
 static void patches_prepare(nn_layer *layer) {
-    lanes_run(layer->lanes, prepare_task, layer, NN_MATRIX_TASKS);
+    thread_pool_run(layer->pool, prepare_task, layer, NN_MATRIX_TASKS);
 }
 
 static void patches_free(nn_layer *layer) {

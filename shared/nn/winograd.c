@@ -239,7 +239,7 @@ static void forward_task(void *context, size_t part) {
 
 static void winograd_forward(nn_layer *layer, const nn_rows *r) {
     winograd_call call = {layer, r, nn_parts(layer, r->count)};
-    lanes_run(layer->lanes, forward_task, &call, call.parts);
+    thread_pool_run(layer->pool, forward_task, &call, call.parts);
 }
 
 static void backward_task(void *context, size_t part) {
@@ -258,7 +258,7 @@ static void winograd_backward(nn_layer *layer, const nn_rows *r) {
     winograd *w = layer->own;
     winograd_call call = {layer, r, nn_parts(layer, r->count)};
     w->parts_used = call.parts;
-    lanes_run(layer->lanes, backward_task, &call, call.parts);
+    thread_pool_run(layer->pool, backward_task, &call, call.parts);
 }
 
 /* dM of tiles [first, first + count). */
@@ -342,7 +342,7 @@ static void prepare_task(void *context, size_t task) {
 
 static void winograd_prepare(nn_layer *layer) {
     outputs_call call = {layer, NULL};
-    lanes_run(layer->lanes, prepare_task, &call, OUTPUT_TASKS);
+    thread_pool_run(layer->pool, prepare_task, &call, OUTPUT_TASKS);
 }
 
 /* Where the optimiser takes the gradient at once, that of LANES outputs at a time lies in a workspace, and stays in the
@@ -372,7 +372,7 @@ static void winograd_finish(nn_layer *layer, const nn_optimiser *o) {
         return;
     }
     outputs_call call = {layer, o};
-    lanes_run(layer->lanes, finish_task, &call, OUTPUT_TASKS);
+    thread_pool_run(layer->pool, finish_task, &call, OUTPUT_TASKS);
     if (!layer->about.no_bias) {
         nn_finish_bias(&layer->tensors[BIAS], bias_gradient(layer, 0),
                        w->parts_used == 2 ? bias_gradient(layer, 1) : NULL, o);

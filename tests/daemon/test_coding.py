@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Range-coded codes with real daemons: the same results and weights as packed, in fewer bits, and a bad frame never misread."""
+"""Range-compressed codes with real daemons: the same results and weights as packed, in fewer bits, and a bad frame never misread."""
 import contextlib
 import pathlib
 import re
@@ -144,7 +144,7 @@ class OlderServer(serving.ServingCase):
             plain_node.send(stream, plain_node.BEGIN, {1: 9})
             kind, codes = plain_node.receive(stream)
             self.assertEqual((kind, len(codes[4]), 5 in codes or 6 in codes), (plain_node.CODES, TEST // 2, False))
-            node.wait_for("the server does not take range-coded codes: they are sent packed")
+            node.wait_for("the server does not take range-compressed codes: they are sent packed")
 
 
 class Training(serving.ServingCase):

@@ -136,9 +136,9 @@ class Codes(BenchCase):
                 ("the server's experiment", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: b"bits: many"}),)),
                 ("has 3 bits a code, its model 4", 7,
                  ((plain_node.WELCOME, {1: 1, 3: 1, 4: text.replace(b"  bits: 4", b"  bits: 3")}),)),
-                ("asks for 9 rounds of bits, there are 1", 7, (welcome, (plain_node.RESTORE, {1: 1, 5: 9}))),
-                ("asks for round 1 of 1", 7, ((20, {1: 1, 2: 1, 3: 5}),)),
-                ("asks for round 0 of 1", 7, (welcome, (20, {1: 1, 3: 5}))),
+                ("asks for 9 stages of bits, there are 1", 7, (welcome, (plain_node.RESTORE, {1: 1, 5: 9}))),
+                ("asks for stage 1 of 1", 7, ((20, {1: 1, 2: 1, 3: 5}),)),
+                ("asks for stage 0 of 1", 7, (welcome, (20, {1: 1, 3: 5}))),
                 ("the link goes silent", 6, ((plain_node.REQUEST, {1: 5}), (22, {1: 1 << 63}), None)),
                 ("malformed", 6, ((plain_node.WELCOME, {1: b"x"}),))):
             with self.subTest(said), socket.create_server(("127.0.0.1", 0)) as listening:

@@ -5,8 +5,8 @@
  * may be too few (then zeros). do % 8 == 5  the frame is lost do % 8 == 6  a byte of it is changed: two bytes more,
  * which one and by what do % 8 == 7  what comes are the bytes themselves, with the frame's numbers and check any other
  * the frame arrives; do / 8 is the model */
-#include "base/cursor.h"
-#include "bits/code_stream.h"
+#include "base/byte_reader.h"
+#include "bits/code_compressor.h"
 #include "bits/pack.h"
 
 #include "tests/fuzz/replay.h"
@@ -16,7 +16,7 @@ enum { ROWS_MAX = 256 };
 enum { LOSE = 5, CHANGE = 6, REPLACE = 7 };
 
 typedef struct ends {
-    code_stream *from, *to;
+    code_compressor *from, *to;
     uint32_t bits;
     bool is_broken; /* something was lost: nothing may be taken */
 } ends;
@@ -31,12 +31,12 @@ static uint8_t *copy_of(const uint8_t *bytes, size_t length) {
     return copy;
 }
 
-static void check_arrives(ends *e, const code_frame *f, const uint8_t *packed) {
+static void check_arrives(ends *e, const code_compressor_frame *f, const uint8_t *packed) {
     const uint8_t *got;
     uint8_t *coded = copy_of(f->coded, f->length);
-    code_frame sent = *f;
+    code_compressor_frame sent = *f;
     sent.coded = coded;
-    err code = code_stream_decode(e->to, &sent, &got);
+    err code = code_compressor_decode(e->to, &sent, &got);
     fuzz_check_told(code);
     if (e->is_broken && f->sequence > 1) {
         FUZZ_CHECK(code == ERR_INPUT, "a frame was taken behind one that was lost");
@@ -49,23 +49,23 @@ static void check_arrives(ends *e, const code_frame *f, const uint8_t *packed) {
 }
 
 /* Whatever comes in place of the frame. The link ends with it. */
-static void check_refused(ends *e, const code_frame *f, const uint8_t *coded, size_t length) {
+static void check_refused(ends *e, const code_compressor_frame *f, const uint8_t *coded, size_t length) {
     const uint8_t *got;
     bool is_same = length == f->length && (length == 0 || memcmp(coded, f->coded, length) == 0);
     uint8_t *copy = copy_of(coded, length);
-    code_frame bad = *f;
+    code_compressor_frame bad = *f;
     bad.coded = copy;
     bad.length = length;
-    err code = code_stream_decode(e->to, &bad, &got);
+    err code = code_compressor_decode(e->to, &bad, &got);
     fuzz_check_told(code);
     FUZZ_CHECK(is_same || code == ERR_INPUT, "a frame that nobody sent is taken");
     free(copy);
-    code_stream_reset(e->from);
-    code_stream_reset(e->to);
+    code_compressor_reset(e->from);
+    code_compressor_reset(e->to);
     e->is_broken = false;
 }
 
-static void change(ends *e, const code_frame *f, uint8_t where, uint8_t by) {
+static void change(ends *e, const code_compressor_frame *f, uint8_t where, uint8_t by) {
     uint8_t *changed = copy_of(f->coded, f->length);
     if (f->length > 0) {
         changed[where % f->length] ^= by;
@@ -75,10 +75,10 @@ static void change(ends *e, const code_frame *f, uint8_t where, uint8_t by) {
 }
 
 /* Packed codes from the next bytes of the input. */
-static uint8_t *next_codes(ends *e, cursor *c, uint32_t rows, const uint8_t **raw, size_t *raw_length) {
+static uint8_t *next_codes(ends *e, byte_reader *c, uint32_t rows, const uint8_t **raw, size_t *raw_length) {
     size_t bits = (size_t)rows * e->bits, wanted = pack_bytes(bits);
-    *raw_length = wanted < cursor_left(c) ? wanted : cursor_left(c);
-    *raw = cursor_bytes(c, *raw_length);
+    *raw_length = wanted < byte_reader_left(c) ? wanted : byte_reader_left(c);
+    *raw = byte_reader_bytes(c, *raw_length);
     uint8_t *packed = calloc(wanted, 1);
     FUZZ_CHECK(packed, "no memory");
     if (*raw_length > 0) {
@@ -90,14 +90,14 @@ static uint8_t *next_codes(ends *e, cursor *c, uint32_t rows, const uint8_t **ra
     return packed;
 }
 
-static void run_record(ends *e, cursor *c) {
-    uint8_t what = cursor_u8(c), where = what % 8 == CHANGE ? cursor_u8(c) : 0,
-            by = what % 8 == CHANGE ? cursor_u8(c) : 0;
-    code_frame f = {.model = what / 8, .first = cursor_left(c), .rows = cursor_u8(c) + 1u};
+static void run_record(ends *e, byte_reader *c) {
+    uint8_t what = byte_reader_u8(c), where = what % 8 == CHANGE ? byte_reader_u8(c) : 0,
+            by = what % 8 == CHANGE ? byte_reader_u8(c) : 0;
+    code_compressor_frame f = {.model = what / 8, .first = byte_reader_left(c), .rows = byte_reader_u8(c) + 1u};
     const uint8_t *raw;
     size_t raw_length;
     uint8_t *packed = next_codes(e, c, f.rows, &raw, &raw_length);
-    code_stream_encode(e->from, packed, &f);
+    code_compressor_encode(e->from, packed, &f);
     switch (what % 8) {
     case LOSE:
         e->is_broken = true;
@@ -119,14 +119,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     }
     ends e = {.bits = data[0] % PACK_CODE_BITS_MAX + 1};
-    FUZZ_CHECK(code_stream_new(&e.from, e.bits, ROWS_MAX) == ERR_OK &&
-                   code_stream_new(&e.to, e.bits, ROWS_MAX) == ERR_OK,
+    FUZZ_CHECK(code_compressor_new(&e.from, e.bits, ROWS_MAX) == ERR_OK &&
+                   code_compressor_new(&e.to, e.bits, ROWS_MAX) == ERR_OK,
                "%s", err_text());
-    cursor c = cursor_over(data + 1, size - 1);
-    while (cursor_left(&c) > 0) {
+    byte_reader c = byte_reader_over(data + 1, size - 1);
+    while (byte_reader_left(&c) > 0) {
         run_record(&e, &c);
     }
-    code_stream_free(e.from);
-    code_stream_free(e.to);
+    code_compressor_free(e.from);
+    code_compressor_free(e.to);
     return 0;
 }

@@ -6,12 +6,13 @@
 
 static bool is_same(const experiment *a, const experiment *b) {
     return strcmp(a->name, b->name) == 0 && strcmp(a->title, b->title) == 0 && strcmp(a->data.set, b->data.set) == 0 &&
-           a->data.split == b->data.split && a->data.portions == b->data.portions && a->data.mean == b->data.mean &&
-           a->data.deviation == b->data.deviation && a->data.validation == b->data.validation &&
-           memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 && a->decoder.net == b->decoder.net &&
-           a->classifier.net == b->classifier.net && a->classifier.hidden == b->classifier.hidden &&
-           a->loss.quantization == b->loss.quantization && a->optimiser.kind == b->optimiser.kind &&
-           a->optimiser.learning_rate == b->optimiser.learning_rate && a->optimiser.momentum == b->optimiser.momentum &&
+           a->data.partition == b->data.partition && a->data.portions == b->data.portions &&
+           a->data.mean == b->data.mean && a->data.deviation == b->data.deviation &&
+           a->data.validation == b->data.validation && memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 &&
+           a->decoder.net == b->decoder.net && a->classifier.net == b->classifier.net &&
+           a->classifier.hidden == b->classifier.hidden && a->loss.quantization == b->loss.quantization &&
+           a->optimiser.kind == b->optimiser.kind && a->optimiser.learning_rate == b->optimiser.learning_rate &&
+           a->optimiser.momentum == b->optimiser.momentum &&
            memcmp(&a->training, &b->training, sizeof a->training) == 0 && a->paper.row == b->paper.row &&
            a->paper.epochs == b->paper.epochs && a->paper.train == b->paper.train && a->paper.soft == b->paper.soft &&
            a->paper.rounded == b->paper.rounded;
@@ -19,10 +20,10 @@ static bool is_same(const experiment *a, const experiment *b) {
 
 /* The nets it describes can be planned without a number running over. */
 static void check_nets(const experiment *e) {
-    split s;
+    partition s;
     uint32_t classes;
     nn_spec encoder, head;
-    FUZZ_CHECK(experiment_split(e, &s, &classes) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_partition(e, &s, &classes) == ERR_OK, "%s", err_text());
     experiment_describe_encoder(e, &s, &encoder);
     experiment_describe_head(e, &s, classes, &head);
     FUZZ_CHECK(encoder.count > 0 && encoder.count <= NN_LAYERS_MAX && encoder.inputs > 0, "%zu layers", encoder.count);

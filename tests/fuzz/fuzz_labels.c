@@ -25,20 +25,20 @@ static void keep_good_files(void) {
 }
 
 static void check_opened(const labels *l) {
-    FUZZ_CHECK(split_check(&l->split) == ERR_OK, "%s", err_text());
-    for (int part = DATASET_TRAIN; part <= DATASET_TEST; part++) {
-        for (uint32_t i = 0; i < l->samples[part]; i++) {
-            FUZZ_CHECK(l->values[part][i] < l->classes, "label %u of %u classes", l->values[part][i], l->classes);
+    FUZZ_CHECK(partition_check(&l->partition) == ERR_OK, "%s", err_text());
+    for (int split = DATASET_TRAIN; split <= DATASET_TEST; split++) {
+        for (uint32_t i = 0; i < l->samples[split]; i++) {
+            FUZZ_CHECK(l->values[split][i] < l->classes, "label %u of %u classes", l->values[split][i], l->classes);
         }
     }
-    for (uint32_t k = 0; k < l->split.portions; k++) {
-        FUZZ_CHECK(strlen(l->portion_digests[k]) == DIGEST_HEX - 1, "a digest of %zu digits",
+    for (uint32_t k = 0; k < l->partition.portions; k++) {
+        FUZZ_CHECK(strlen(l->portion_digests[k]) == SHA256_HEX - 1, "a digest of %zu digits",
                    strlen(l->portion_digests[k]));
     }
     labels again;
     FUZZ_CHECK(labels_write(fuzz_path("copy"), l) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(labels_open(&again, fuzz_path("copy")) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(memcmp(&again.split, &l->split, sizeof l->split) == 0 && again.classes == l->classes &&
+    FUZZ_CHECK(memcmp(&again.partition, &l->partition, sizeof l->partition) == 0 && again.classes == l->classes &&
                    memcmp(again.values[0], l->values[0], l->samples[0]) == 0,
                "what was written is not what was read");
     labels_close(&again);

@@ -15,7 +15,7 @@ static file_span good[FILES];
 static void keep_good_files(void) {
     static uint8_t train[TRAIN * ELEMENTS], test[TEST * ELEMENTS];
     portion_info info = {.dataset = "mnist",
-                         .split = "runs",
+                         .partition = "runs",
                          .portions = 4,
                          .index = 1,
                          .shape = {1, 1, ELEMENTS},
@@ -35,10 +35,10 @@ static void check_opened(const portion *p) {
     const portion_info *about = portion_about(p);
     size_t elements = (size_t)about->shape[0] * about->shape[1] * about->shape[2];
     uint32_t sum = 0;
-    for (int part = DATASET_TRAIN; part <= DATASET_TEST; part++) {
-        FUZZ_CHECK(about->samples[part] > 0, "a part without samples");
-        for (uint32_t i = 0; i < about->samples[part]; i++) {
-            const uint8_t *sample = portion_sample(p, (enum dataset_part)part, i);
+    for (int split = DATASET_TRAIN; split <= DATASET_TEST; split++) {
+        FUZZ_CHECK(about->samples[split] > 0, "a part without samples");
+        for (uint32_t i = 0; i < about->samples[split]; i++) {
+            const uint8_t *sample = portion_sample(p, (enum dataset_split)split, i);
             sum += sample[0] + (uint32_t)sample[elements - 1];
         }
     }

@@ -15,7 +15,7 @@
 static const char head_path[] = "run/head/step-2.safetensors";
 
 static struct {
-    char id[20], digest[DIGEST_HEX], id_mark[20], digest_mark[DIGEST_HEX];
+    char id[20], digest[SHA256_HEX], id_mark[20], digest_mark[SHA256_HEX];
     uint8_t *bytes;
     size_t length;
 } head;
@@ -25,9 +25,9 @@ static void make_run(void) {
     openblas_set_num_threads(1);
     small_committed_run(&r, fuzz_path("run"));
     snprintf(head.id, sizeof head.id, "%016" PRIx64, r.id);
-    digest_hex(r.last.head, head.digest);
+    sha256_hex(r.last.head, head.digest);
     snprintf(head.id_mark, sizeof head.id_mark, "RUNRUNRUNRUNRUN!");
-    memset(head.digest_mark, 'H', DIGEST_HEX - 1);
+    memset(head.digest_mark, 'H', SHA256_HEX - 1);
     FUZZ_CHECK(file_read(fuzz_path(head_path), 1 << 20, &head.bytes, &head.length) == ERR_OK, "%s", err_text());
     run_close(&r);
 }

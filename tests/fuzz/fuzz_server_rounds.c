@@ -1,3 +1,3 @@
-/* As fuzz_server_serve.c, with bits in rounds: every sample's second round is asked for. */
+/* As fuzz_server_serve.c, with bits in stages: every sample's second stage is asked for. */
 #define FUZZ_ROUNDS
 #include "tests/fuzz/fuzz_server_serve.c"

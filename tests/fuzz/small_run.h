@@ -1,5 +1,5 @@
 /* A run so small that thousands of them are done in seconds: 784 pixels in 2 runs, 4 bits each (where FUZZ_ROUNDS is
- * defined, in rounds of 1 and 3), 8 training and 6 test samples. make_corpus.py knows these numbers. */
+ * defined, in stages of 1 and 3), 8 training and 6 test samples. make_corpus.py knows these numbers. */
 #ifndef FEWBIT_TESTS_FUZZ_SMALL_RUN_H
 #define FEWBIT_TESTS_FUZZ_SMALL_RUN_H
 
@@ -13,32 +13,32 @@ enum { SMALL_PORTIONS = 2, SMALL_BITS = 4, SMALL_TRAIN = 8, SMALL_TEST = 6, SMAL
 static inline experiment small_experiment(void) {
     experiment e = {
         .name = "small",
-        .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = SMALL_PORTIONS},
+        .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = SMALL_PORTIONS},
         .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 8, .bits = SMALL_BITS, .soft = ZOO_SIGMOID},
         .classifier = {.net = ZOO_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_SGD, .learning_rate = 0.25f},
         .training = {.epochs = SMALL_EPOCHS, .batch = SMALL_BATCH, .seed = 1},
     };
 #ifdef FUZZ_ROUNDS
-    e.rounds.bits_count = 2;
-    e.rounds.bits[0] = 1;
-    e.rounds.bits[1] = 3;
+    e.refinement.bits_count = 2;
+    e.refinement.bits[0] = 1;
+    e.refinement.bits[1] = 3;
 #endif
     FUZZ_CHECK(experiment_check(&e) == ERR_OK, "%s", err_text());
     return e;
 }
 
 /* The digest of portion k is sixty-four times the digit k. */
-static inline void small_digest(uint32_t k, char digest[DIGEST_HEX]) {
-    memset(digest, (int)('0' + k), DIGEST_HEX - 1);
-    digest[DIGEST_HEX - 1] = '\0';
+static inline void small_digest(uint32_t k, char digest[SHA256_HEX]) {
+    memset(digest, (int)('0' + k), SHA256_HEX - 1);
+    digest[SHA256_HEX - 1] = '\0';
 }
 
 static inline const labels *small_labels(void) {
     static uint8_t train[SMALL_TRAIN] = {0, 1, 2, 3, 4, 5, 6, 7}, test[SMALL_TEST] = {9, 8, 7, 6, 5, 4};
-    static char digests[SMALL_PORTIONS][DIGEST_HEX];
+    static char digests[SMALL_PORTIONS][SHA256_HEX];
     static labels l = {.dataset = "mnist",
-                       .split = {SPLIT_RUNS, SMALL_PORTIONS, 1, 28, 28},
+                       .partition = {PARTITION_SLICES, SMALL_PORTIONS, 1, 28, 28},
                        .classes = 10,
                        .samples = {SMALL_TRAIN, SMALL_TEST},
                        .values = {train, test},

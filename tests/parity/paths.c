@@ -71,7 +71,7 @@ static err add(codes *c, const uint64_t *values, uint64_t have) {
 
 static err take_line(codes *c, const char *text) {
     json_t *line = json_loads(text, 0, NULL), *bits = json_object_get(line, "bits");
-    uint64_t values[SPLIT_PORTIONS_MAX] = {0}, have = 0;
+    uint64_t values[PARTITION_PORTIONS_MAX] = {0}, have = 0;
     for (uint32_t k = 0; k < c->portions; k++) {
         const char *code = json_string_value(json_array_get(bits, k));
         have |= (uint64_t)(code != NULL) << k;

@@ -7,13 +7,13 @@
  * none), and a u32, how many bytes follow: the sample's elements, or the error's line. */
 #include "decoder_server/http/image.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-static uint8_t body[1 << 20], sample[SPLIT_ELEMENTS_MAX];
+static uint8_t body[1 << 20], sample[PARTITION_ELEMENTS_MAX];
 
 static bool read_type(char *type, size_t size) {
     size_t length = 0;
@@ -27,8 +27,8 @@ static bool read_type(char *type, size_t size) {
 
 static uint32_t read_number(void) {
     uint8_t bytes[4] = {0};
-    cursor at = cursor_over(bytes, fread(bytes, 1, sizeof bytes, stdin));
-    return cursor_u32_le(&at);
+    byte_reader at = byte_reader_over(bytes, fread(bytes, 1, sizeof bytes, stdin));
+    return byte_reader_u32_le(&at);
 }
 
 static void answer(err e, const void *bytes, size_t length) {
@@ -42,17 +42,17 @@ static void answer(err e, const void *bytes, size_t length) {
 int main(void) {
     char type[100];
     while (read_type(type, sizeof type)) {
-        split shape = {.kind = SPLIT_RUNS, .portions = 1};
+        partition shape = {.kind = PARTITION_SLICES, .portions = 1};
         shape.channels = read_number();
         shape.height = read_number();
         shape.width = read_number();
         size_t length = read_number();
-        if (split_check(&shape) || length > sizeof body || fread(body, 1, length, stdin) != length) {
+        if (partition_check(&shape) || length > sizeof body || fread(body, 1, length, stdin) != length) {
             fprintf(stderr, "a record is wrong\n");
             return 1;
         }
         err e = image_read(image_type_of(type), body, length, &shape, sample);
-        e ? answer(e, err_text(), strlen(err_text())) : answer(e, sample, split_sample_elements(&shape));
+        e ? answer(e, err_text(), strlen(err_text())) : answer(e, sample, partition_sample_elements(&shape));
     }
     return 0;
 }

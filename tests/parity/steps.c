@@ -19,7 +19,7 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "base/rng.h"
-#include "bits/decision.h"
+#include "bits/binarize.h"
 #include "decoder_server/train/step.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
@@ -34,13 +34,13 @@ enum { MOST_SAMPLES = 100000, MOST_DROPOUTS = 4 };
 
 typedef struct system_of {
     experiment e;
-    split parts;
+    partition parts;
     uint32_t portions, bits, rows, first, steps, samples;
     uint32_t elements; /* of a portion */
     step *head;
-    nn_net *encoders[SPLIT_PORTIONS_MAX];
-    nn_optimiser optimisers[SPLIT_PORTIONS_MAX];
-    float *portions_in[SPLIT_PORTIONS_MAX], *fresh[SPLIT_PORTIONS_MAX];
+    nn_net *encoders[PARTITION_PORTIONS_MAX];
+    nn_optimiser optimisers[PARTITION_PORTIONS_MAX];
+    float *portions_in[PARTITION_PORTIONS_MAX], *fresh[PARTITION_PORTIONS_MAX];
     float *labels;  /* [steps, rows] */
     float *trained; /* [steps, rows, portions * bits] */
     float *soft, *hard;
@@ -95,11 +95,11 @@ static float *tensor(const safetensors *file, const char *name, uint32_t rank, c
 
 static void load_batches(system_of *s, const char *path) {
     uint32_t classes;
-    must(experiment_split(&s->e, &s->parts, &classes));
+    must(experiment_partition(&s->e, &s->parts, &classes));
     s->portions = s->parts.portions;
     s->bits = s->e.encoder.bits;
     s->rows = s->e.training.batch;
-    s->elements = (uint32_t)split_portion_elements(&s->parts);
+    s->elements = (uint32_t)partition_portion_elements(&s->parts);
     safetensors *file;
     must(safetensors_open(&file, path));
     s->first = count_in(file, "first");
@@ -191,7 +191,7 @@ static void encode_fresh(system_of *s) {
         }
     }
     for (size_t i = 0; i < s->samples * width; i++) {
-        s->hard[i] = decision_round(s->soft[i]);
+        s->hard[i] = binarize(s->soft[i]);
     }
 }
 
@@ -220,7 +220,7 @@ static float *dropped(const system_of *s, uint32_t k, size_t layer, uint32_t wid
     return masks;
 }
 
-enum { MOST_ENTRIES = 3 + SPLIT_PORTIONS_MAX * MOST_DROPOUTS };
+enum { MOST_ENTRIES = 3 + PARTITION_PORTIONS_MAX * MOST_DROPOUTS };
 
 static size_t add_dropouts(const system_of *s, safetensors_entry *entries, size_t count) {
     static char names[MOST_ENTRIES][48];
@@ -255,7 +255,7 @@ static void save_codes(const system_of *s, const char *out) {
 
 /* The parts as they are after `done` of the steps. */
 static void save(system_of *s, uint32_t done, const char *out) {
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     for (uint32_t k = 0; k < s->portions; k++) {
         checkpoint_id id = part_of(k, s->first + done, false);
         must(checkpoint_save(path_in(out, id.part), &id, s->encoders[k], &s->optimisers[k], digest));

@@ -155,21 +155,21 @@ static inline void on_changed(void *context, err code, const char *text) {
 /* A run folder with one committed checkpoint, as training leaves it. */
 static inline void make_run(table *t) {
     experiment e;
-    split s;
+    partition s;
     uint32_t classes;
     nn_spec spec;
     char path[FILE_PATH_MAX];
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &e), ERR_OK);
     assert_int_equal(file_path(path, sizeof path, "%s/run", t->folder), ERR_OK);
     assert_int_equal(run_create(&t->run, path, &e, some_labels(&e), NULL), ERR_OK);
-    assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+    assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     experiment_describe_head(&e, &s, classes, &spec);
     nn_net_options options = {.max_rows = 1};
     assert_int_equal(nn_net_new(&t->head, &spec, &options), ERR_OK);
     nn_net_init(t->head, 5, 1);
     run_commit commit = {.position = {.step = STEP}};
     for (uint8_t k = 0; k < PORTIONS; k++) {
-        memset(commit.encoders[k], 16 + k, DIGEST_BYTES);
+        memset(commit.encoders[k], 16 + k, SHA256_BYTES);
     }
     assert_int_equal(run_save_head(&t->run, STEP, t->head, NULL, commit.head), ERR_OK);
     assert_int_equal(run_commit_checkpoint(&t->run, &commit, false), ERR_OK);

@@ -29,7 +29,7 @@ typedef struct node {
 typedef struct fleet {
     run run;
     labels labels;
-    lanes *lanes;
+    thread_pool *pool;
     node nodes[NODES];
     node *busy[NODES];
     size_t tasks; /* of the coordinator, in this round */
@@ -149,7 +149,7 @@ static inline void run_round(fleet *f) {
         }
     }
     f->tasks = f->coordinator ? coordinator_work_tasks(f->coordinator) : 0;
-    lanes_run(f->lanes, round_task, f, f->tasks + busy);
+    thread_pool_run(f->pool, round_task, f, f->tasks + busy);
     if (f->tasks > 0) {
         coordinator_work_done(f->coordinator);
     }
@@ -169,7 +169,8 @@ static inline void run_round(fleet *f) {
 static inline experiment row_1(zoo_decision decision) {
     experiment e = {
         .name = "in-memory",
-        .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = NODES, .mean = 0.1307f, .deviation = 0.3081f},
+        .data =
+            {.set = "mnist", .partition = PARTITION_SLICES, .portions = NODES, .mean = 0.1307f, .deviation = 0.3081f},
         .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 200, .bits = 4, .batch_norm = true, .decision = decision},
         .classifier = {.net = ZOO_MNIST, .hidden = 1000},
         .loss = {.quantization = decision == ZOO_AFTER_TRAINING ? 0.5f : 0.0f},
@@ -190,7 +191,7 @@ static inline void open_node(fleet *f, uint32_t k) {
     }
     memcpy(test, train, sizeof test);
     portion_info info = {.dataset = "mnist",
-                         .split = "runs",
+                         .partition = "runs",
                          .portions = NODES,
                          .index = k,
                          .shape = {1, 1, ELEMENTS},
@@ -225,20 +226,20 @@ static inline void open_fleet(fleet *f, zoo_decision decision, size_t threads) {
     log_set_level(LOG_NONE);
     experiment e = row_1(decision);
     f->labels = (labels){.dataset = "mnist",
-                         .split = {SPLIT_RUNS, NODES, 1, 28, 28},
+                         .partition = {PARTITION_SLICES, NODES, 1, 28, 28},
                          .classes = 10,
                          .samples = {TRAIN_SAMPLES, TEST_SAMPLES}};
-    for (int part = 0; part < 2; part++) {
-        f->labels.values[part] = malloc(f->labels.samples[part]);
-        assert_non_null(f->labels.values[part]);
-        for (uint32_t i = 0; i < f->labels.samples[part]; i++) {
-            f->labels.values[part][i] = (uint8_t)(i % 10);
+    for (int split = 0; split < 2; split++) {
+        f->labels.values[split] = malloc(f->labels.samples[split]);
+        assert_non_null(f->labels.values[split]);
+        for (uint32_t i = 0; i < f->labels.samples[split]; i++) {
+            f->labels.values[split][i] = (uint8_t)(i % 10);
         }
     }
     f->labels.portion_digests = calloc(NODES, sizeof *f->labels.portion_digests);
     assert_non_null(f->labels.portion_digests);
     assert_int_equal(run_create(&f->run, in_folder("run"), &e, &f->labels, NULL), ERR_OK);
-    assert_int_equal(lanes_new(&f->lanes, threads, true), ERR_OK);
+    assert_int_equal(thread_pool_new(&f->pool, threads, true), ERR_OK);
     assert_int_equal(arena_init(&f->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
         open_node(f, k);
@@ -247,7 +248,7 @@ static inline void open_fleet(fleet *f, zoo_decision decision, size_t threads) {
 
 static inline void start_training(fleet *f) {
     coordinator_host host = {tell_node, drop_node, ask_meter_of, note_progress, f};
-    assert_int_equal(coordinator_new(&f->coordinator, &f->run, &f->labels, f->lanes, false, &host), ERR_OK);
+    assert_int_equal(coordinator_new(&f->coordinator, &f->run, &f->labels, f->pool, false, &host), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
         welcome_node(f, k, FEWBIT__MODE__MODE_TRAIN);
         coordinator_joined(f->coordinator, k, "in memory");
@@ -297,7 +298,7 @@ static inline void close_fleet(fleet *f) {
         free(n->out.bytes);
     }
     labels_close(&f->labels);
-    lanes_free(f->lanes);
+    thread_pool_free(f->pool);
     arena_free(&f->unpacked);
     run_close(&f->run);
 }

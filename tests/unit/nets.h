@@ -40,8 +40,8 @@ static inline void fill_tensors(nn_net *net, uint32_t stream) {
 }
 
 /* A net for training, with gradients down to its input. */
-static inline nn_net *make_net(const nn_spec *spec, size_t max_rows, lanes *l) {
-    nn_net_options options = {.max_rows = max_rows, .training = true, .input_gradient = true, .lanes = l};
+static inline nn_net *make_net(const nn_spec *spec, size_t max_rows, thread_pool *l) {
+    nn_net_options options = {.max_rows = max_rows, .training = true, .input_gradient = true, .pool = l};
     nn_net *net = NULL;
     assert_int_equal(nn_net_new(&net, spec, &options), ERR_OK);
     return net;

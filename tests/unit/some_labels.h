@@ -8,14 +8,14 @@
 #include <string.h>
 
 static inline const labels *some_labels(const experiment *e) {
-    static char digests[SPLIT_PORTIONS_MAX][DIGEST_HEX];
+    static char digests[PARTITION_PORTIONS_MAX][SHA256_HEX];
     static uint8_t values[8] = {0, 1, 0, 1, 0, 1, 0, 1};
     static labels l;
     l = (labels){.classes = 10, .samples = {8, 8}, .values = {values, values}, .portion_digests = digests};
     snprintf(l.dataset, sizeof l.dataset, "%s", e->data.set);
-    experiment_split(e, &l.split, &l.classes);
-    for (uint32_t k = 0; k < l.split.portions; k++) {
-        memset(digests[k], 'a' + (int)(k % 6), DIGEST_HEX - 1);
+    experiment_partition(e, &l.partition, &l.classes);
+    for (uint32_t k = 0; k < l.partition.portions; k++) {
+        memset(digests[k], 'a' + (int)(k % 6), SHA256_HEX - 1);
     }
     return &l;
 }

@@ -1,4 +1,4 @@
-/* The desk where bits come in rounds: what is told to whom when a node has gone between them. */
+/* The desk where bits come in stages: what is told to whom when a node has gone between them. */
 #include "desk_table.h"
 
 enum { SECOND = 1000000000 };
@@ -9,7 +9,7 @@ static int set_asking_table(void **state) {
     return set_table_with(state, &options);
 }
 
-/* The first rounds, a bit each, of 8 samples. */
+/* The first stages, a bit each, of 8 samples. */
 static void push_eight(table *t, uint32_t portion, uint64_t first, uint64_t now_ns) {
     const uint8_t bits = 0x5a;
     send(t, portion, (parcel){MESSAGE_CODES, STEP, first, 7, 1, &bits}, now_ns);
@@ -94,7 +94,7 @@ static void a_node_that_goes_between_the_rounds_is_not_told(void **state) {
     assert_settled(t, 8, 16);
 }
 
-/* Nobody sends the second round: the answer has taken one, and comes from the first round's table. */
+/* Nobody sends the second stage: the answer has taken one, and comes from the first stage's table. */
 static void a_round_that_nobody_sends_is_not_taken(void **state) {
     table *t = *state;
     const uint8_t bit = 1;
@@ -110,15 +110,15 @@ static void a_round_that_nobody_sends_is_not_taken(void **state) {
     desk_settle(t->desk, deadline_ns);
     assert_int_equal(t->answers, 1);
     assert_true(t->last.degraded);
-    assert_int_equal(t->last.rounds, 1);
+    assert_int_equal(t->last.stages, 1);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         assert_int_equal(t->last.bits[k], 1);
     }
     memset(&r, 0, sizeof r);
     desk_report(t->desk, &r);
-    assert_int_equal(r.rounds.answered[0], 1);
-    assert_int_equal(r.rounds.answered[1], 0);
-    assert_int_equal(r.rounds.curtailed, 1);
+    assert_int_equal(r.refinement.answered[0], 1);
+    assert_int_equal(r.refinement.answered[1], 0);
+    assert_int_equal(r.refinement.curtailed, 1);
     desk_counters counters;
     desk_count(t->desk, &counters);
     assert_int_equal(counters.classifier.from_table, 2); /* when it was not sure enough, and in the end */

@@ -271,7 +271,7 @@ typedef enum model_state { MODEL_NEW, MODEL_WAITS, MODEL_OUT, MODEL_SETTLED } mo
 
 typedef struct model_place {
     model_state state;
-    uint8_t round;
+    uint8_t stage;
     uint64_t id, have, got, owed, expected, opened, codes[MODEL_PORTIONS];
 } model_place;
 
@@ -317,12 +317,12 @@ static assembled model_answer(model *m, model_place *p) {
                      .have = p->have,
                      .got = p->got,
                      .owed = p->owed,
-                     .round = p->round,
+                     .stage = p->stage,
                      .opened_ns = p->opened,
                      .codes = p->codes};
     p->state = MODEL_OUT;
     m->counters.waiting--;
-    m->counters.curtailed += p->round > 0 && p->got != p->have;
+    m->counters.curtailed += p->stage > 0 && p->got != p->have;
     return out;
 }
 
@@ -344,7 +344,7 @@ static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint
     p = p ? p : model_open(m, id, (1 << MODEL_PORTIONS) - 1, now);
     assert_non_null(p);
     bool has = p->have >> portion & 1;
-    if (has || p->state != MODEL_WAITS || p->round > 0) {
+    if (has || p->state != MODEL_WAITS || p->stage > 0) {
         m->counters.duplicate += has;
         m->counters.late += !has;
         return ASSEMBLER_IGNORED;
@@ -362,11 +362,11 @@ static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint
 
 static bool model_ask(model *m, uint64_t id, uint64_t expected) {
     model_place *p = model_find(m, id);
-    if (!p || p->state != MODEL_OUT || p->round + 1 == ROUNDS_MAX) {
+    if (!p || p->state != MODEL_OUT || p->stage + 1 == REFINEMENT_STAGES_MAX) {
         return false;
     }
     p->state = MODEL_WAITS;
-    p->round++;
+    p->stage++;
     p->got = 0;
     p->expected = expected;
     m->counters.asked++;
@@ -374,11 +374,11 @@ static bool model_ask(model *m, uint64_t id, uint64_t expected) {
     return true;
 }
 
-/* A round of a portion; without bits: the portion will not send it. */
-static assembler_outcome model_add_round(model *m, uint64_t id, uint32_t portion, uint8_t round, const uint64_t *bits,
+/* A stage of a portion; without bits: the portion will not send it. */
+static assembler_outcome model_add_stage(model *m, uint64_t id, uint32_t portion, uint8_t stage, const uint64_t *bits,
                                          assembled *out) {
     model_place *p = model_find(m, id);
-    if (!p || p->state != MODEL_WAITS || p->round != round || !((p->expected & ~p->got) >> portion & 1)) {
+    if (!p || p->state != MODEL_WAITS || p->stage != stage || !((p->expected & ~p->got) >> portion & 1)) {
         m->counters.late++;
         return ASSEMBLER_IGNORED;
     }
@@ -411,27 +411,27 @@ static void assert_same_sample(const assembled *ours, const assembled *theirs) {
     assert_int_equal(ours->have, theirs->have);
     assert_int_equal(ours->got, theirs->got);
     assert_int_equal(ours->owed, theirs->owed);
-    assert_int_equal(ours->round, theirs->round);
+    assert_int_equal(ours->stage, theirs->stage);
     assert_int_equal(ours->opened_ns, theirs->opened_ns);
     assert_memory_equal(ours->codes, theirs->codes, MODEL_PORTIONS * sizeof *ours->codes);
 }
 
-/* Of samples in round `first` or a later one, nobody waits for a portion any more: those that waited for it alone are
+/* Of samples in stage `first` or a later one, nobody waits for a portion any more: those that waited for it alone are
  * answered. */
 static void forgo(assembler *a, model *m, uint8_t first, uint32_t portion) {
     assembled ours;
-    while (first ? assembler_forgo_rounds(a, portion, &ours) : assembler_forgo(a, portion, &ours)) {
+    while (first ? assembler_forgo_stages(a, portion, &ours) : assembler_forgo(a, portion, &ours)) {
         model_place *p = model_find(m, ours.id);
         assert_non_null(p);
         assert_int_equal(p->state, MODEL_WAITS);
-        assert_true(p->round >= first);
+        assert_true(p->stage >= first);
         assert_int_equal(p->expected & ~p->got, (uint64_t)1 << portion);
         assembled theirs = model_answer(m, p);
-        m->counters.forgone += p->round == 0;
+        m->counters.forgone += p->stage == 0;
         assert_same_sample(&ours, &theirs);
     }
     for (model_place *p = m->places + m->low; p < m->places + m->end; p++) {
-        if (p->state == MODEL_WAITS && p->round >= first) {
+        if (p->state == MODEL_WAITS && p->stage >= first) {
             p->expected &= ~((uint64_t)1 << portion);
             assert_true((p->expected & ~p->got) != 0);
         }
@@ -445,7 +445,7 @@ static void expire(assembler *a, model *m, uint64_t now) {
     assert_int_equal(assembler_expire(a, now, &ours), is_due);
     if (is_due) {
         assembled theirs = model_answer(m, first);
-        m->counters.expired += first->round == 0;
+        m->counters.expired += first->stage == 0;
         assert_same_sample(&ours, &theirs);
     }
 }
@@ -482,7 +482,7 @@ static uint64_t random_id(const model *m, rng *r) {
 static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
     uint64_t id = random_id(m, r), code = rng_u32(r);
     uint32_t portion = rng_below(r, MODEL_PORTIONS), expected = 1 + rng_below(r, (1 << MODEL_PORTIONS) - 1);
-    uint8_t round = (uint8_t)(1 + rng_below(r, ROUNDS_MAX - 1));
+    uint8_t stage = (uint8_t)(1 + rng_below(r, REFINEMENT_STAGES_MAX - 1));
     assembled ours = {0}, theirs = {0};
     assembler_outcome outcome = ASSEMBLER_IGNORED;
     uint32_t what = rng_below(r, 42);
@@ -496,11 +496,11 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
     } else if (what < 22) {
         assert_int_equal(assembler_ask(a, id, expected), model_ask(m, id, expected));
     } else if (what < 28) {
-        outcome = model_add_round(m, id, portion, round, &code, &theirs);
-        assert_int_equal(assembler_add_round(a, id, portion, round, code, &ours), outcome);
+        outcome = model_add_stage(m, id, portion, stage, &code, &theirs);
+        assert_int_equal(assembler_add_stage(a, id, portion, stage, code, &ours), outcome);
     } else if (what < 29) {
-        outcome = model_add_round(m, id, portion, round, NULL, &theirs);
-        assert_int_equal(assembler_skip_round(a, id, portion, round, &ours), outcome);
+        outcome = model_add_stage(m, id, portion, stage, NULL, &theirs);
+        assert_int_equal(assembler_skip_stage(a, id, portion, stage, &ours), outcome);
     } else if (what < 31) {
         forgo(a, m, what == 30, portion);
     } else if (what < 32) {

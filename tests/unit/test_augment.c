@@ -14,7 +14,7 @@
 
 enum { SIDE = 8, ELEMENTS = SIDE * SIDE, DRAWN = 2000 };
 
-static const split whole = {SPLIT_RUNS, 1, 1, SIDE, SIDE};
+static const partition whole = {PARTITION_SLICES, 1, 1, SIDE, SIDE};
 static const augment_map still = {.xx = 1, .yy = 1};
 
 static void fill(uint8_t *image, size_t n) {
@@ -56,7 +56,7 @@ static void maps_by_hand(void **state) {
 static void draws_stay_within_their_bounds(void **state) {
     (void)state;
     const augmentation a = {.shift = 2, .rotation = 30, .scale = 0.2f, .flip = true};
-    const split s = {SPLIT_RUNS, 1, 1, 28, 20};
+    const partition s = {PARTITION_SLICES, 1, 1, 28, 20};
     double most_angle = 0, most_right = 0, most_down = 0, most_size = 0, mirrored = 0, sum = 0;
     for (uint32_t row = 0; row < DRAWN; row++) {
         augment_map m = augment_draw(&a, &s, 1, 5, row);
@@ -85,7 +85,7 @@ static void draws_stay_within_their_bounds(void **state) {
 static void shear_moves_columns_by_the_row(void **state) {
     (void)state;
     const augmentation a = {.shear = 0.3f};
-    const split s = {SPLIT_RUNS, 1, 1, 28, 20};
+    const partition s = {PARTITION_SLICES, 1, 1, 28, 20};
     double most = 0, sum = 0;
     for (uint32_t row = 0; row < DRAWN; row++) {
         augment_map m = augment_draw(&a, &s, 1, 5, row);
@@ -110,19 +110,19 @@ static void draws_depend_on_seed_step_and_row(void **state) {
 }
 
 /* The same map on a whole sample and on its portions: equal wherever the pixels it needs are the portion's own. */
-static void assert_alike(const split *s, const augment_map *m, size_t least) {
+static void assert_alike(const partition *s, const augment_map *m, size_t least) {
     uint8_t sample[3 * ELEMENTS], wanted[3 * ELEMENTS], portion[3 * ELEMENTS], out[3 * ELEMENTS],
         in_place[3 * ELEMENTS];
-    const split all = {SPLIT_RUNS, 1, s->channels, s->height, s->width};
-    size_t elements = split_portion_elements(s), same = 0;
-    fill(sample, split_sample_elements(s));
+    const partition all = {PARTITION_SLICES, 1, s->channels, s->height, s->width};
+    size_t elements = partition_portion_elements(s), same = 0;
+    fill(sample, partition_sample_elements(s));
     augment_portion(&all, 0, m, sample, wanted);
     for (uint32_t k = 0; k < s->portions; k++) {
-        split_box box;
-        split_take(s, k, sample, portion);
+        partition_box box;
+        partition_take(s, k, sample, portion);
         augment_portion(s, k, m, portion, out);
-        split_take(s, k, wanted, in_place);
-        assert_int_equal(split_find_box(s, k, &box), ERR_OK);
+        partition_take(s, k, wanted, in_place);
+        assert_int_equal(partition_find_box(s, k, &box), ERR_OK);
         assert_int_equal((size_t)box.channels * box.height * box.width, elements);
         for (size_t i = 0; i < elements; i++) {
             float row = (float)(box.top + i / box.width % box.height), column = (float)(box.left + i % box.width);
@@ -138,15 +138,15 @@ static void assert_alike(const split *s, const augment_map *m, size_t least) {
 
 static void portions_are_distorted_alike(void **state) {
     (void)state;
-    static const split splits[] = {{SPLIT_PLANES, 3, 3, SIDE, SIDE},
-                                   {SPLIT_QUADRANTS, 4, 3, SIDE, SIDE},
-                                   {SPLIT_RUNS, 4, 1, SIDE, SIDE},
-                                   {SPLIT_RUNS, 6, 3, SIDE, SIDE}};
+    static const partition partitions[] = {{PARTITION_PLANES, 3, 3, SIDE, SIDE},
+                                           {PARTITION_QUADRANTS, 4, 3, SIDE, SIDE},
+                                           {PARTITION_SLICES, 4, 1, SIDE, SIDE},
+                                           {PARTITION_SLICES, 6, 3, SIDE, SIDE}};
     const augmentation a = {.shift = 1, .rotation = 20, .scale = 0.1f, .shear = 0.1f};
-    for (size_t i = 0; i < sizeof splits / sizeof splits[0]; i++) {
+    for (size_t i = 0; i < sizeof partitions / sizeof partitions[0]; i++) {
         for (uint32_t row = 0; row < 20; row++) {
-            augment_map m = augment_draw(&a, &splits[i], 1, 2, row);
-            assert_alike(&splits[i], &m, split_sample_elements(&splits[i]) / 5);
+            augment_map m = augment_draw(&a, &partitions[i], 1, 2, row);
+            assert_alike(&partitions[i], &m, partition_sample_elements(&partitions[i]) / 5);
         }
     }
 }
@@ -154,8 +154,8 @@ static void portions_are_distorted_alike(void **state) {
 static void what_cannot_be_is_refused(void **state) {
     (void)state;
     const augmentation none = {0}, shift = {.shift = 1}, flip = {.flip = true};
-    const split odd = {SPLIT_RUNS, 16, 1, SIDE, SIDE}, quadrants = {SPLIT_QUADRANTS, 4, 1, SIDE, SIDE};
-    const split rows = {SPLIT_RUNS, 4, 1, SIDE, SIDE};
+    const partition odd = {PARTITION_SLICES, 16, 1, SIDE, SIDE}, quadrants = {PARTITION_QUADRANTS, 4, 1, SIDE, SIDE};
+    const partition rows = {PARTITION_SLICES, 4, 1, SIDE, SIDE};
     assert_int_equal(augment_check(&none, &odd), ERR_OK);
     assert_int_equal(augment_check(&shift, &odd), ERR_INPUT);
     assert_int_equal(augment_check(&shift, &quadrants), ERR_OK);

@@ -93,7 +93,7 @@ static void checkpoints_keep_both(void **state) {
     nn_net *net = averaged_net(), *other = averaged_net(), *served = make_net(&spec, ROWS, NULL);
     nn_optimiser o = {.kind = NN_ADAM, .learning_rate = 0.05f}, p = o;
     checkpoint_id id = {.run = 1, .step = 6, .part = "head"};
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     train(net, &o, 0, 6, true);
     nn_net_use_average(net, true);
     assert_int_equal(checkpoint_save(in_folder("part"), &id, net, &o, digest), ERR_OK);

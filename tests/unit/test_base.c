@@ -1,12 +1,12 @@
-/* The bottom layer: errors, arena, cursor, digest, files, random numbers, lanes, log and options. */
+/* The bottom layer: errors, arena, byte_reader, sha256, files, random numbers, lanes, log and options. */
 #include "base/arena.h"
-#include "base/cursor.h"
-#include "base/digest.h"
+#include "base/byte_reader.h"
 #include "base/file.h"
-#include "base/lanes.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/rng.h"
+#include "base/sha256.h"
+#include "base/thread_pool.h"
 #include "tests/unit/child.h"
 #include "tests/unit/folder.h"
 
@@ -130,19 +130,19 @@ static void arena_refuses_a_capacity_that_wraps(void **state) {
     arena_free(&a);
 }
 
-/* ---- cursor ---- */
+/* ---- byte_reader ---- */
 
-static void cursor_reads_both_byte_orders(void **state) {
+static void byte_reader_reads_both_byte_orders(void **state) {
     (void)state;
     static const uint8_t bytes[] = {0xfe, 1, 2, 3, 0x84, 1, 2, 3, 0x84, 1, 2, 3, 4, 5, 6, 7, 0x88, 9};
-    cursor c = cursor_over(bytes, sizeof bytes);
-    assert_int_equal(cursor_u8(&c), 0xfe);
-    assert_int_equal(cursor_u32_be(&c), 0x01020384);
-    assert_int_equal(cursor_u32_le(&c), 0x84030201);
-    assert_true(cursor_u64_le(&c) == 0x8807060504030201u);
-    assert_int_equal(cursor_left(&c), 1);
-    assert_ptr_equal(cursor_bytes(&c, 1), bytes + sizeof bytes - 1);
-    assert_non_null(cursor_bytes(&c, 0));
+    byte_reader c = byte_reader_over(bytes, sizeof bytes);
+    assert_int_equal(byte_reader_u8(&c), 0xfe);
+    assert_int_equal(byte_reader_u32_be(&c), 0x01020384);
+    assert_int_equal(byte_reader_u32_le(&c), 0x84030201);
+    assert_true(byte_reader_u64_le(&c) == 0x8807060504030201u);
+    assert_int_equal(byte_reader_left(&c), 1);
+    assert_ptr_equal(byte_reader_bytes(&c, 1), bytes + sizeof bytes - 1);
+    assert_non_null(byte_reader_bytes(&c, 0));
     assert_false(c.failed);
     uint8_t put[12];
     put_u32_le(put, 0x84030201);
@@ -150,20 +150,20 @@ static void cursor_reads_both_byte_orders(void **state) {
     assert_memory_equal(put, bytes + 5, sizeof put);
 }
 
-static void cursor_failures_stick(void **state) {
+static void byte_reader_failures_stick(void **state) {
     (void)state;
     static const uint8_t bytes[] = {1, 2, 3};
-    cursor c = cursor_over(bytes, sizeof bytes);
-    assert_int_equal(cursor_u32_le(&c), 0);
+    byte_reader c = byte_reader_over(bytes, sizeof bytes);
+    assert_int_equal(byte_reader_u32_le(&c), 0);
     assert_true(c.failed);
-    assert_int_equal(cursor_u8(&c), 0); /* would fit, but comes after the failure */
-    assert_null(cursor_bytes(&c, 0));
+    assert_int_equal(byte_reader_u8(&c), 0); /* would fit, but comes after the failure */
+    assert_null(byte_reader_bytes(&c, 0));
     assert_true(c.failed);
-    c = cursor_over(bytes, sizeof bytes);
-    assert_null(cursor_bytes(&c, SIZE_MAX));
+    c = byte_reader_over(bytes, sizeof bytes);
+    assert_null(byte_reader_bytes(&c, SIZE_MAX));
     assert_true(c.failed);
-    c = cursor_over(bytes, 0);
-    assert_int_equal(cursor_u64_le(&c), 0);
+    c = byte_reader_over(bytes, 0);
+    assert_int_equal(byte_reader_u64_le(&c), 0);
     assert_true(c.failed);
 }
 
@@ -179,26 +179,26 @@ static void digest_gives_the_published_values(void **state) {
         {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
          "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
     };
-    uint8_t digest[DIGEST_BYTES];
-    char hex[DIGEST_HEX];
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX];
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t length = strlen(cases[i].text);
-        assert_int_equal(digest_bytes(cases[i].text, length, digest), ERR_OK);
-        digest_hex(digest, hex);
+        assert_int_equal(sha256_bytes(cases[i].text, length, digest), ERR_OK);
+        sha256_hex(digest, hex);
         assert_string_equal(hex, cases[i].hex);
         for (size_t cut = 0; cut <= length; cut++) {
-            digest_state *pieces;
-            assert_int_equal(digest_start(&pieces), ERR_OK);
-            assert_int_equal(digest_add(pieces, cases[i].text, cut), ERR_OK);
-            assert_int_equal(digest_add(pieces, cases[i].text + cut, length - cut), ERR_OK);
-            assert_int_equal(digest_finish(pieces, digest), ERR_OK);
-            digest_hex(digest, hex);
+            sha256_state *pieces;
+            assert_int_equal(sha256_start(&pieces), ERR_OK);
+            assert_int_equal(sha256_add(pieces, cases[i].text, cut), ERR_OK);
+            assert_int_equal(sha256_add(pieces, cases[i].text + cut, length - cut), ERR_OK);
+            assert_int_equal(sha256_finish(pieces, digest), ERR_OK);
+            sha256_hex(digest, hex);
             assert_string_equal(hex, cases[i].hex);
         }
     }
-    digest_state *given_up;
-    assert_int_equal(digest_start(&given_up), ERR_OK);
-    assert_int_equal(digest_finish(given_up, NULL), ERR_OK);
+    sha256_state *given_up;
+    assert_int_equal(sha256_start(&given_up), ERR_OK);
+    assert_int_equal(sha256_finish(given_up, NULL), ERR_OK);
 }
 
 /* ---- files ---- */
@@ -467,19 +467,19 @@ static void lanes_run_every_task_once(void **state) {
     static tally t;
     for (size_t count = 1; count <= 4; count++) {
         for (int spin = 0; spin < 2; spin++) {
-            lanes *l;
-            assert_int_equal(lanes_new(&l, count, spin), ERR_OK);
-            assert_int_equal(lanes_count(l), count);
+            thread_pool *l;
+            assert_int_equal(thread_pool_new(&l, count, spin), ERR_OK);
+            assert_int_equal(thread_pool_count(l), count);
             for (unsigned round = 0; round < 400; round++) {
                 size_t tasks = task_counts[round % (sizeof task_counts / sizeof task_counts[0])];
                 memset(&t, 0, sizeof t);
                 t.salt = round + 1;
-                lanes_run(l, count_task, &t, tasks);
+                thread_pool_run(l, count_task, &t, tasks);
                 for (size_t task = 0; task < TASKS_MAX; task++) {
                     assert_int_equal(t.runs[task], task < tasks ? t.salt : 0);
                 }
             }
-            lanes_free(l);
+            thread_pool_free(l);
         }
     }
 }
@@ -505,13 +505,13 @@ static void meet(void *context, size_t task) {
 
 static int meet_on_all_lanes(void) {
     for (size_t count = 1; count <= 4; count++) {
-        lanes *l;
+        thread_pool *l;
         meeting m = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, count};
-        if (lanes_new(&l, count, 0)) {
+        if (thread_pool_new(&l, count, 0)) {
             return 1;
         }
-        lanes_run(l, meet, &m, count);
-        lanes_free(l);
+        thread_pool_run(l, meet, &m, count);
+        thread_pool_free(l);
     }
     return STATUS_FINE;
 }
@@ -524,12 +524,12 @@ static void lanes_run_side_by_side(void **state) {
 static void lanes_may_be_none(void **state) {
     (void)state;
     tally t = {.salt = 1};
-    lanes_run(NULL, count_task, &t, TASKS_MAX);
+    thread_pool_run(NULL, count_task, &t, TASKS_MAX);
     for (size_t task = 0; task < TASKS_MAX; task++) {
         assert_int_equal(t.runs[task], 1);
     }
-    assert_int_equal(lanes_count(NULL), 1);
-    lanes_free(NULL);
+    assert_int_equal(thread_pool_count(NULL), 1);
+    thread_pool_free(NULL);
 }
 
 int main(void) {
@@ -541,8 +541,8 @@ int main(void) {
         cmocka_unit_test(arena_pieces_are_aligned_and_apart),
         cmocka_unit_test(arena_refuses_what_does_not_fit),
         cmocka_unit_test(arena_refuses_a_capacity_that_wraps),
-        cmocka_unit_test(cursor_reads_both_byte_orders),
-        cmocka_unit_test(cursor_failures_stick),
+        cmocka_unit_test(byte_reader_reads_both_byte_orders),
+        cmocka_unit_test(byte_reader_failures_stick),
         cmocka_unit_test(digest_gives_the_published_values),
         IN_FOLDER(file_writes_spans_and_reads_them),
         IN_FOLDER(file_read_keeps_to_its_cap),

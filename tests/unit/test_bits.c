@@ -1,6 +1,6 @@
 /* Bits in bytes against a reference that moves one bit at a time, and the decision that makes a bit. */
 #include "base/rng.h"
-#include "bits/decision.h"
+#include "bits/binarize.h"
 #include "bits/pack.h"
 
 #include <setjmp.h>
@@ -117,8 +117,8 @@ static void the_decision_is_that_of_rounding_half_to_even(void **state) {
     } cases[] = {{0.5f, 0},  {above, 1},    {below, 0},     {0.0f, 0},  {-0.0f, 0}, {1.0f, 1},
                  {-3.0f, 0}, {INFINITY, 1}, {-INFINITY, 0}, {1e30f, 1}, {NAN, 0},   {-NAN, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        assert_int_equal(decision_bit(cases[i].soft), cases[i].bit);
-        assert_true(decision_round(cases[i].soft) == (float)cases[i].bit);
+        assert_int_equal(binarize_bit(cases[i].soft), cases[i].bit);
+        assert_true(binarize(cases[i].soft) == (float)cases[i].bit);
         uint8_t packed = 0xff;
         pack_soft(&cases[i].soft, 1, &packed);
         assert_int_equal(packed, cases[i].bit);

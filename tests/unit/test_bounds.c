@@ -183,7 +183,7 @@ static size_t draw_case(pairs *p, rng *draws, uint32_t best[AXES]) {
 
 typedef struct corner {
     experiment experiment;
-    split split;
+    partition partition;
     labels labels;
     uint8_t *samples[2]; /* by part: whole ones */
     const uint32_t *choice;
@@ -191,41 +191,41 @@ typedef struct corner {
 } corner;
 
 static void make_data(corner *c) {
-    size_t elements = split_sample_elements(&c->split), length = split_portion_elements(&c->split);
+    size_t elements = partition_sample_elements(&c->partition), length = partition_portion_elements(&c->partition);
     const char *counts = axes[SAMPLES].values[c->choice[SAMPLES]];
-    c->labels = (labels){.split = c->split, .classes = c->classes};
+    c->labels = (labels){.partition = c->partition, .classes = c->classes};
     snprintf(c->labels.dataset, sizeof c->labels.dataset, "%s", c->experiment.data.set);
     assert_int_equal(sscanf(counts, "%u %u", &c->labels.samples[0], &c->labels.samples[1]), 2);
-    c->labels.portion_digests = calloc(c->split.portions, sizeof *c->labels.portion_digests);
+    c->labels.portion_digests = calloc(c->partition.portions, sizeof *c->labels.portion_digests);
     uint8_t *parts[2];
-    for (int part = 0; part < 2; part++) {
-        uint32_t count = c->labels.samples[part];
-        c->samples[part] = malloc(count * elements);
-        c->labels.values[part] = malloc(count);
-        parts[part] = malloc(count * length);
-        assert_true(c->samples[part] && c->labels.values[part] && parts[part] && c->labels.portion_digests);
+    for (int split = 0; split < 2; split++) {
+        uint32_t count = c->labels.samples[split];
+        c->samples[split] = malloc(count * elements);
+        c->labels.values[split] = malloc(count);
+        parts[split] = malloc(count * length);
+        assert_true(c->samples[split] && c->labels.values[split] && parts[split] && c->labels.portion_digests);
         for (uint32_t i = 0; i < count; i++) {
-            c->labels.values[part][i] = (uint8_t)(c->choice[LABELS] == 0 ? c->classes - 1 : i % c->classes);
+            c->labels.values[split][i] = (uint8_t)(c->choice[LABELS] == 0 ? c->classes - 1 : i % c->classes);
             for (size_t j = 0; j < elements; j++) {
-                c->samples[part][i * elements + j] = (uint8_t)(i * 7 + j * (3 + i % 5) + j / 13);
+                c->samples[split][i * elements + j] = (uint8_t)(i * 7 + j * (3 + i % 5) + j / 13);
             }
         }
     }
-    for (uint32_t k = 0; k < c->split.portions; k++) {
-        portion_info info = {.portions = c->split.portions, .index = k};
+    for (uint32_t k = 0; k < c->partition.portions; k++) {
+        portion_info info = {.portions = c->partition.portions, .index = k};
         char name[32];
         snprintf(name, sizeof name, "data/node-%u", k);
         snprintf(info.dataset, sizeof info.dataset, "%s", c->experiment.data.set);
-        snprintf(info.split, sizeof info.split, "%s", split_name(c->split.kind));
-        split_portion_shape(&c->split, info.shape);
-        for (int part = 0; part < 2; part++) {
-            info.samples[part] = c->labels.samples[part];
-            for (uint32_t i = 0; i < info.samples[part]; i++) {
-                split_take(&c->split, k, c->samples[part] + i * elements, parts[part] + i * length);
+        snprintf(info.partition, sizeof info.partition, "%s", partition_name(c->partition.kind));
+        partition_portion_shape(&c->partition, info.shape);
+        for (int split = 0; split < 2; split++) {
+            info.samples[split] = c->labels.samples[split];
+            for (uint32_t i = 0; i < info.samples[split]; i++) {
+                partition_take(&c->partition, k, c->samples[split] + i * elements, parts[split] + i * length);
             }
         }
         assert_int_equal(portion_write(in_folder(name), &info, parts[0], parts[1]), ERR_OK);
-        memcpy(c->labels.portion_digests[k], info.digest, DIGEST_HEX);
+        memcpy(c->labels.portion_digests[k], info.digest, SHA256_HEX);
     }
     free(parts[0]);
     free(parts[1]);
@@ -253,7 +253,7 @@ typedef struct node {
 
 typedef struct fleet {
     const corner *corner;
-    node nodes[SPLIT_PORTIONS_MAX];
+    node nodes[PARTITION_PORTIONS_MAX];
     desk *desk;
     arena unpacked;
     uint64_t now_ns, answers;
@@ -313,7 +313,7 @@ static void unpack_next(fleet *f, const queue *from, size_t *at, message *m) {
 static void run_rounds(fleet *f) {
     for (bool any = true; any;) {
         any = false;
-        for (uint32_t k = 0; k < f->corner->split.portions; k++) {
+        for (uint32_t k = 0; k < f->corner->partition.portions; k++) {
             node *n = &f->nodes[k];
             message m;
             for (size_t at = 0; at < n->in.used; any = true) {
@@ -356,7 +356,7 @@ static void open_node(fleet *f, uint32_t k, const run *r) {
 static void push_all(fleet *f) {
     for (uint32_t first = 0; first < f->corner->labels.samples[1]; first += ENCODER_ROWS) {
         uint32_t left = f->corner->labels.samples[1] - first, count = left < ENCODER_ROWS ? left : ENCODER_ROWS;
-        for (uint32_t k = 0; k < f->corner->split.portions; k++) {
+        for (uint32_t k = 0; k < f->corner->partition.portions; k++) {
             node *n = &f->nodes[k];
             assert_true(encoder_may_push(n->encoder));
             encoder_push(n->encoder, portion_sample(n->data, DATASET_TEST, first), count);
@@ -373,7 +373,7 @@ static void assert_codes(const json_t *codes, const experiment *e) {
         assert_non_null(text);
         assert_int_equal(strspn(text, "01"), strlen(text));
         assert_in_range(strlen(text), 1, e->encoder.bits);
-        assert_true(e->rounds.bits_count > 1 || strlen(text) == e->encoder.bits);
+        assert_true(e->refinement.bits_count > 1 || strlen(text) == e->encoder.bits);
     }
 }
 
@@ -402,7 +402,7 @@ static void ask_some(fleet *f, const dataset *set) {
     for (uint32_t i = 0; i < ASKS; i++) {
         answer first;
         const uint8_t *sample =
-            f->corner->samples[1] + i % f->corner->labels.samples[1] * split_sample_elements(&f->corner->split);
+            f->corner->samples[1] + i % f->corner->labels.samples[1] * partition_sample_elements(&f->corner->partition);
         for (int time = 0; time < 2; time++) {
             uint64_t before = f->answers;
             desk_classify(f->desk, f->answers, sample, f->now_ns);
@@ -437,19 +437,19 @@ static void serve(const corner *c, const run *r) {
     static fleet f;
     f = (fleet){.corner = c, .now_ns = 1000000000};
     const char *from = axes[SERVING].values[c->choice[SERVING]];
-    desk_options options = {.deadline_ns = 1000000000, .sure = c->experiment.rounds.bits_count > 1 ? 0.9f : 0};
+    desk_options options = {.deadline_ns = 1000000000, .sure = c->experiment.refinement.bits_count > 1 ? 0.9f : 0};
     options.classifier.answers_bytes = strcmp(from, "table") == 0 ? 1 << 20 : 0;
     options.classifier.seen_bytes = strcmp(from, "cache") == 0 ? 1 << 20 : 0;
     desk_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, &f};
     const dataset *set;
     results *results;
     assert_int_equal(dataset_find(c->experiment.data.set, &set), ERR_OK);
-    assert_int_equal(results_open(&results, in_folder("results.jsonl"), set, c->split.portions), ERR_OK);
+    assert_int_equal(results_open(&results, in_folder("results.jsonl"), set, c->partition.portions), ERR_OK);
     assert_int_equal(arena_init(&f.unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     if (desk_new(&f.desk, r, results, &options, &host)) {
         fail_msg("%s", err_text());
     }
-    for (uint32_t k = 0; k < c->split.portions; k++) {
+    for (uint32_t k = 0; k < c->partition.portions; k++) {
         open_node(&f, k, r);
     }
     run_rounds(&f);
@@ -457,7 +457,7 @@ static void serve(const corner *c, const run *r) {
     ask_some(&f, set);
     desk_free(f.desk);
     results_close(results);
-    for (uint32_t k = 0; k < c->split.portions; k++) {
+    for (uint32_t k = 0; k < c->partition.portions; k++) {
         encoder_free(f.nodes[k].encoder);
         portion_close(f.nodes[k].data);
         free(f.nodes[k].in.bytes);
@@ -493,7 +493,7 @@ static void try_case(const uint32_t choice[AXES], outcomes *o) {
     void *state = NULL;
     corner c = {.choice = choice};
     assert_int_equal(parse_case(choice, &c.experiment), ERR_OK);
-    assert_int_equal(experiment_split(&c.experiment, &c.split, &c.classes), ERR_OK);
+    assert_int_equal(experiment_partition(&c.experiment, &c.partition, &c.classes), ERR_OK);
     assert_int_equal(make_folder(&state), 0);
     make_data(&c);
     char data[FILE_PATH_MAX];

@@ -7,23 +7,23 @@ enum { NEXT = STEP + 5 };
 static model *make_model(table *t, const char *name, uint64_t step, uint64_t seed, uint32_t bits, nn_net **head) {
     experiment e = t->run.experiment;
     run r;
-    split s;
+    partition s;
     uint32_t classes;
     nn_spec spec;
     char path[FILE_PATH_MAX];
     model *m;
     e.encoder.bits = bits;
-    e.rounds.bits[1] = bits - e.rounds.bits[0];
+    e.refinement.bits[1] = bits - e.refinement.bits[0];
     assert_int_equal(file_path(path, sizeof path, "%s/%s", t->folder, name), ERR_OK);
     assert_int_equal(run_create(&r, path, &e, some_labels(&e), NULL), ERR_OK);
-    assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+    assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     experiment_describe_head(&e, &s, classes, &spec);
     nn_net_options options = {.max_rows = 1};
     assert_int_equal(nn_net_new(head, &spec, &options), ERR_OK);
     nn_net_init(*head, seed, 1);
     run_commit commit = {.position = {.step = step}};
     for (uint8_t k = 0; k < PORTIONS; k++) {
-        memset(commit.encoders[k], 64 + k, DIGEST_BYTES);
+        memset(commit.encoders[k], 64 + k, SHA256_BYTES);
     }
     assert_int_equal(run_save_head(&r, step, *head, NULL, commit.head), ERR_OK);
     assert_int_equal(run_commit_checkpoint(&r, &commit, false), ERR_OK);
@@ -77,11 +77,11 @@ static void assert_result(table *t, const json_t *lines, size_t at, uint64_t id,
 static void assert_asked(const table *t) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
         const told *prepare = last_told(t, PORTIONS - 1 - k);
-        uint8_t digest[DIGEST_BYTES];
+        uint8_t digest[SHA256_BYTES];
         memset(digest, (int)(64 + k), sizeof digest);
         assert_int_equal(prepare->type, MESSAGE_PREPARE);
         assert_int_equal(prepare->number, NEXT);
-        assert_memory_equal(prepare->bytes, digest, DIGEST_BYTES);
+        assert_memory_equal(prepare->bytes, digest, SHA256_BYTES);
     }
 }
 

@@ -1,6 +1,6 @@
 /* Checkpoint parts: a net and its optimiser come back bit for bit, and nothing but the very part asked for is loaded.
  */
-#include "base/digest.h"
+#include "base/sha256.h"
 #include "model/checkpoint.h"
 #include "model/safetensors.h"
 #include "tests/unit/folder.h"
@@ -51,7 +51,7 @@ static void checkpoints_come_back(void **state) {
     const nn_optimiser kinds[] = {adam, sgd};
     for (size_t k = 0; k < 2; k++) {
         nn_optimiser o = kinds[k], loaded = kinds[k];
-        uint8_t digest[DIGEST_BYTES], again[DIGEST_BYTES];
+        uint8_t digest[SHA256_BYTES], again[SHA256_BYTES];
         nn_net *net = trained_net(&o), *other = make_net(&trained_spec, ROWS, NULL);
         fill_tensors(other, 3);
         assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_OK);
@@ -71,7 +71,7 @@ static void checkpoints_come_back(void **state) {
 static void checkpoints_hold_what_their_header_says(void **state) {
     (void)state;
     nn_optimiser o = adam;
-    uint8_t digest[DIGEST_BYTES], of_file[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES], of_file[SHA256_BYTES];
     nn_net *net = trained_net(&o);
     assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_OK);
     safetensors *file;
@@ -98,7 +98,7 @@ static void checkpoints_hold_what_their_header_says(void **state) {
 static void checkpoints_serve_without_optimiser(void **state) {
     (void)state;
     nn_optimiser o = adam;
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     nn_net *net = trained_net(&o), *lean;
     nn_net_options options = {.max_rows = ROWS};
     assert_int_equal(nn_net_new(&lean, &trained_spec, &options), ERR_OK);
@@ -128,7 +128,7 @@ static void assert_not_loaded(const checkpoint_id *id, const uint8_t *digest, nn
 static void other_checkpoints_are_refused(void **state) {
     (void)state;
     nn_optimiser o = adam;
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     nn_net *net = trained_net(&o);
     assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_OK);
     checkpoint_id id = this_part;
@@ -155,7 +155,7 @@ static void other_checkpoints_are_refused(void **state) {
 static void checkpoints_of_other_nets_are_refused(void **state) {
     (void)state;
     nn_optimiser o = adam;
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     nn_spec wider = trained_spec, renamed = trained_spec;
     wider.layers[0].outputs = 8;
     strcpy(renamed.layers[2].name, "encoder.9");
@@ -175,8 +175,8 @@ static void checkpoints_of_other_nets_are_refused(void **state) {
 
 /* A failed write leaves the old file and nothing beside it. */
 
-static void assert_kept(const nn_optimiser *o, nn_net *changed, const uint8_t old[DIGEST_BYTES], size_t files) {
-    uint8_t digest[DIGEST_BYTES];
+static void assert_kept(const nn_optimiser *o, nn_net *changed, const uint8_t old[SHA256_BYTES], size_t files) {
+    uint8_t digest[SHA256_BYTES];
     checkpoint_id next = this_part;
     next.step = 4;
     assert_int_equal(checkpoint_save(in_folder("part"), &next, changed, o, digest), ERR_IO);
@@ -189,7 +189,7 @@ static void assert_kept(const nn_optimiser *o, nn_net *changed, const uint8_t ol
 static void a_failed_save_leaves_the_old_file(void **state) {
     (void)state;
     nn_optimiser o = adam;
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     nn_net *net = trained_net(&o);
     assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_OK);
     struct rlimit unlimited, small = {1000, RLIM_INFINITY};
@@ -217,7 +217,7 @@ static void a_failed_save_leaves_the_old_file(void **state) {
 static void a_folder_is_never_replaced(void **state) {
     (void)state;
     nn_optimiser o = adam;
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     nn_net *net = trained_net(&o);
     assert_int_equal(mkdir(in_folder("part"), 0700), 0);
     assert_int_equal(checkpoint_save(in_folder("part"), &this_part, net, &o, digest), ERR_IO);
@@ -258,7 +258,7 @@ static void values_that_no_net_can_work_with(void **state) {
     (void)state;
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     nn_optimiser o = adam;
-    uint8_t digest[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES];
     nn_net *net = trained_net(&o), *other = trained_net(&o);
     for (size_t i = 0; i < nn_net_tensor_count(net); i++) {
         nn_tensor *t = nn_net_tensor(net, i);

@@ -1,7 +1,7 @@
 /* Coded Codes messages on the server's side: packed again where all is well, refused where anything is not. */
 #include "tests/unit/memory.h"
 
-#include "bits/code_stream.h"
+#include "bits/code_compressor.h"
 #include "bits/pack.h"
 #include "decoder_server/coded.h"
 
@@ -11,7 +11,7 @@
 enum { BITS = 4, ROWS = 40, PAYLOAD_MAX = 4096 };
 
 typedef struct bench {
-    code_stream *from;
+    code_compressor *from;
     coded *to;
     arena unpacked;
     uint8_t packed[ROWS * BITS / 8];
@@ -23,7 +23,7 @@ typedef struct bench {
 static int open_bench(void **state) {
     static bench b;
     memset(&b, 0, sizeof b);
-    assert_int_equal(code_stream_new(&b.from, BITS, ROWS), ERR_OK);
+    assert_int_equal(code_compressor_new(&b.from, BITS, ROWS), ERR_OK);
     assert_int_equal(coded_new(&b.to, BITS), ERR_OK);
     assert_int_equal(arena_init(&b.unpacked, message_arena_size(PAYLOAD_MAX)), ERR_OK);
     for (size_t i = 0; i < sizeof b.packed; i++) {
@@ -35,7 +35,7 @@ static int open_bench(void **state) {
 
 static int close_bench(void **state) {
     bench *b = *state;
-    code_stream_free(b->from);
+    code_compressor_free(b->from);
     coded_free(b->to);
     arena_free(&b->unpacked);
     return 0;
@@ -51,8 +51,8 @@ static void put_frame(bench *b, const Fewbit__Codes *codes) {
 
 /* The next frame of the stream, as a message. */
 static Fewbit__Codes next_codes(bench *b) {
-    code_frame f = {.model = 600, .first = 100, .rows = ROWS};
-    code_stream_encode(b->from, b->packed, &f);
+    code_compressor_frame f = {.model = 600, .first = 100, .rows = ROWS};
+    code_compressor_encode(b->from, b->packed, &f);
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
     codes.model = f.model;
     codes.first = f.first;

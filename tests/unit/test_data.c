@@ -1,9 +1,9 @@
-/* IDX files, splits, portions and labels: what goes in comes out, and what is wrong is refused by name. */
+/* IDX files, partitions, portions and labels: what goes in comes out, and what is wrong is refused by name. */
 #include "data/dataset.h"
 #include "data/idx.h"
 #include "data/labels.h"
+#include "data/partition.h"
 #include "data/portion.h"
-#include "data/split.h"
 #include "tests/unit/folder.h"
 
 #include <zlib.h>
@@ -186,14 +186,14 @@ static void idx_refuses_other_formats(void **state) {
 }
 
 /* Where element `i` of a portion lies in the sample, by coordinates alone. */
-static size_t source_index(const split *s, uint32_t index, size_t i) {
+static size_t source_index(const partition *s, uint32_t index, size_t i) {
     uint32_t shape[3];
-    split_portion_shape(s, shape);
+    partition_portion_shape(s, shape);
     size_t column = i % shape[2], row = i / shape[2] % shape[1], channel = i / shape[2] / shape[1];
-    if (s->kind == SPLIT_RUNS) {
+    if (s->kind == PARTITION_SLICES) {
         return index * (size_t)shape[2] + i;
     }
-    if (s->kind == SPLIT_PLANES) {
+    if (s->kind == PARTITION_PLANES) {
         channel = index;
     } else {
         row += index >= 2 ? s->height / 2 : 0;
@@ -202,9 +202,9 @@ static size_t source_index(const split *s, uint32_t index, size_t i) {
     return column + s->width * (row + s->height * channel);
 }
 
-static void assert_parts(split s) {
-    assert_int_equal(split_check(&s), ERR_OK);
-    size_t whole = split_sample_elements(&s), elements = split_portion_elements(&s);
+static void assert_parts(partition s) {
+    assert_int_equal(partition_check(&s), ERR_OK);
+    size_t whole = partition_sample_elements(&s), elements = partition_portion_elements(&s);
     assert_int_equal(elements * s.portions, whole);
     uint8_t sample[2][3072], portion[3072], seen[3072] = {0};
     assert_true(whole <= sizeof portion);
@@ -215,7 +215,7 @@ static void assert_parts(split s) {
     for (uint32_t index = 0; index < s.portions; index++) {
         size_t position[3072];
         for (size_t plane = 0; plane < 2; plane++) {
-            split_take(&s, index, sample[plane], portion);
+            partition_take(&s, index, sample[plane], portion);
             for (size_t i = 0; i < elements; i++) {
                 position[i] = plane == 0 ? portion[i] : position[i] | (size_t)portion[i] << 8;
             }
@@ -232,46 +232,46 @@ static void assert_parts(split s) {
 
 static void split_takes_every_element_once(void **state) {
     (void)state;
-    assert_parts((split){SPLIT_RUNS, 4, 1, 28, 28});
-    assert_parts((split){SPLIT_RUNS, 1, 1, 28, 28});
-    assert_parts((split){SPLIT_RUNS, 49, 1, 28, 28});
-    assert_parts((split){SPLIT_RUNS, 6, 3, 32, 32});
-    assert_parts((split){SPLIT_QUADRANTS, 4, 1, 28, 28});
-    assert_parts((split){SPLIT_QUADRANTS, 4, 3, 32, 32});
-    assert_parts((split){SPLIT_QUADRANTS, 4, 2, 2, 6});
-    assert_parts((split){SPLIT_PLANES, 3, 3, 32, 32});
-    assert_parts((split){SPLIT_PLANES, 1, 1, 28, 28});
+    assert_parts((partition){PARTITION_SLICES, 4, 1, 28, 28});
+    assert_parts((partition){PARTITION_SLICES, 1, 1, 28, 28});
+    assert_parts((partition){PARTITION_SLICES, 49, 1, 28, 28});
+    assert_parts((partition){PARTITION_SLICES, 6, 3, 32, 32});
+    assert_parts((partition){PARTITION_QUADRANTS, 4, 1, 28, 28});
+    assert_parts((partition){PARTITION_QUADRANTS, 4, 3, 32, 32});
+    assert_parts((partition){PARTITION_QUADRANTS, 4, 2, 2, 6});
+    assert_parts((partition){PARTITION_PLANES, 3, 3, 32, 32});
+    assert_parts((partition){PARTITION_PLANES, 1, 1, 28, 28});
 }
 
-static void assert_split_refused(split s, const char *reason) {
-    assert_int_equal(split_check(&s), ERR_INPUT);
+static void assert_split_refused(partition s, const char *reason) {
+    assert_int_equal(partition_check(&s), ERR_INPUT);
     assert_told("", reason);
 }
 
 static void split_refuses_what_does_not_part(void **state) {
     (void)state;
-    assert_split_refused((split){SPLIT_RUNS, 3, 1, 28, 28}, "784 elements do not part into 3");
-    assert_split_refused((split){SPLIT_RUNS, 0, 1, 28, 28}, "0 portions");
-    assert_split_refused((split){SPLIT_RUNS, 65, 1, 65, 65}, "65 portions");
-    assert_split_refused((split){SPLIT_RUNS, 4, 0, 28, 28}, "no elements");
-    assert_split_refused((split){SPLIT_RUNS, 4, 1, 28, 0}, "no elements");
-    assert_split_refused((split){SPLIT_RUNS, 4, 1, 1 << 16, 1 << 16}, "more than");
-    assert_split_refused((split){SPLIT_RUNS, 4, UINT32_MAX, UINT32_MAX, UINT32_MAX}, "more than");
-    assert_split_refused((split){SPLIT_QUADRANTS, 2, 1, 28, 28}, "4 portions, not 2");
-    assert_split_refused((split){SPLIT_QUADRANTS, 4, 1, 27, 28}, "even sides, not 27 x 28");
-    assert_split_refused((split){SPLIT_PLANES, 2, 3, 32, 32}, "3 channels, not 2");
-    assert_split_refused((split){(split_kind)9, 2, 3, 32, 32}, "unknown");
+    assert_split_refused((partition){PARTITION_SLICES, 3, 1, 28, 28}, "784 elements do not part into 3");
+    assert_split_refused((partition){PARTITION_SLICES, 0, 1, 28, 28}, "0 portions");
+    assert_split_refused((partition){PARTITION_SLICES, 65, 1, 65, 65}, "65 portions");
+    assert_split_refused((partition){PARTITION_SLICES, 4, 0, 28, 28}, "no elements");
+    assert_split_refused((partition){PARTITION_SLICES, 4, 1, 28, 0}, "no elements");
+    assert_split_refused((partition){PARTITION_SLICES, 4, 1, 1 << 16, 1 << 16}, "more than");
+    assert_split_refused((partition){PARTITION_SLICES, 4, UINT32_MAX, UINT32_MAX, UINT32_MAX}, "more than");
+    assert_split_refused((partition){PARTITION_QUADRANTS, 2, 1, 28, 28}, "4 portions, not 2");
+    assert_split_refused((partition){PARTITION_QUADRANTS, 4, 1, 27, 28}, "even sides, not 27 x 28");
+    assert_split_refused((partition){PARTITION_PLANES, 2, 3, 32, 32}, "3 channels, not 2");
+    assert_split_refused((partition){(partition_kind)9, 2, 3, 32, 32}, "unknown");
 }
 
 static void split_names_are_parsed(void **state) {
     (void)state;
-    for (int i = SPLIT_RUNS; i <= SPLIT_PLANES; i++) {
-        split_kind kind = SPLIT_RUNS;
-        assert_int_equal(split_parse(split_name((split_kind)i), &kind), ERR_OK);
+    for (int i = PARTITION_SLICES; i <= PARTITION_PLANES; i++) {
+        partition_kind kind = PARTITION_SLICES;
+        assert_int_equal(partition_parse(partition_name((partition_kind)i), &kind), ERR_OK);
         assert_int_equal(kind, i);
     }
-    split_kind kind;
-    assert_int_equal(split_parse("Runs", &kind), ERR_INPUT);
+    partition_kind kind;
+    assert_int_equal(partition_parse("Runs", &kind), ERR_INPUT);
 }
 
 static const uint8_t train_bytes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}; /* 3 samples of [1, 2, 2] */
@@ -279,7 +279,7 @@ static const uint8_t test_bytes[] = {200, 201, 202, 203};
 
 static void write_portion(portion_info *info) {
     *info = (portion_info){
-        .dataset = "mnist", .split = "quadrants", .portions = 4, .index = 2, .shape = {1, 2, 2}, .samples = {3, 1}};
+        .dataset = "mnist", .partition = "quadrants", .portions = 4, .index = 2, .shape = {1, 2, 2}, .samples = {3, 1}};
     char to[FILE_PATH_MAX];
     snprintf(to, sizeof to, "%s/portion/deeper", folder);
     assert_int_equal(portion_write(to, info, train_bytes, test_bytes), ERR_OK);
@@ -294,10 +294,10 @@ static void portion_opens_what_was_written(void **state) {
     portion_info info;
     write_portion(&info);
     const uint8_t both[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 200, 201, 202, 203};
-    uint8_t digest[DIGEST_BYTES];
-    char hex[DIGEST_HEX];
-    assert_int_equal(digest_bytes(both, sizeof both, digest), ERR_OK);
-    digest_hex(digest, hex);
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX];
+    assert_int_equal(sha256_bytes(both, sizeof both, digest), ERR_OK);
+    sha256_hex(digest, hex);
     assert_string_equal(info.digest, hex);
     portion *p = NULL;
     assert_int_equal(portion_open(&p, portion_folder()), ERR_OK);
@@ -436,13 +436,13 @@ static void scale_divides_by_255(void **state) {
 static uint8_t train_labels[] = {0, 9, 5}, test_labels[] = {7};
 
 static void write_labels(void) {
-    char digests[4][DIGEST_HEX];
+    char digests[4][SHA256_HEX];
     for (int i = 0; i < 4; i++) {
-        memset(digests[i], "0123"[i], DIGEST_HEX - 1);
-        digests[i][DIGEST_HEX - 1] = '\0';
+        memset(digests[i], "0123"[i], SHA256_HEX - 1);
+        digests[i][SHA256_HEX - 1] = '\0';
     }
     const labels l = {.dataset = "mnist",
-                      .split = {SPLIT_QUADRANTS, 4, 1, 28, 28},
+                      .partition = {PARTITION_QUADRANTS, 4, 1, 28, 28},
                       .classes = 10,
                       .samples = {3, 1},
                       .values = {train_labels, test_labels},
@@ -458,16 +458,16 @@ static void labels_open_what_was_written(void **state) {
     labels l;
     assert_int_equal(labels_open(&l, in_folder("server")), ERR_OK);
     assert_string_equal(l.dataset, "mnist");
-    assert_int_equal(l.split.kind, SPLIT_QUADRANTS);
-    assert_int_equal(l.split.portions, 4);
-    assert_int_equal(split_sample_elements(&l.split), 784);
+    assert_int_equal(l.partition.kind, PARTITION_QUADRANTS);
+    assert_int_equal(l.partition.portions, 4);
+    assert_int_equal(partition_sample_elements(&l.partition), 784);
     assert_int_equal(l.classes, 10);
     assert_int_equal(l.samples[DATASET_TRAIN], 3);
     assert_int_equal(l.samples[DATASET_TEST], 1);
     assert_memory_equal(l.values[DATASET_TRAIN], train_labels, 3);
     assert_memory_equal(l.values[DATASET_TEST], test_labels, 1);
     assert_int_equal(l.portion_digests[3][63], '3');
-    assert_int_equal(strlen(l.portion_digests[3]), DIGEST_HEX - 1);
+    assert_int_equal(strlen(l.portion_digests[3]), SHA256_HEX - 1);
     labels_close(&l);
 }
 
@@ -522,9 +522,9 @@ static void labels_refuse_wrong_files(void **state) {
 static void labels_write_refuses_large_labels(void **state) {
     (void)state;
     train_labels[1] = 10;
-    char digests[1][DIGEST_HEX] = {""};
+    char digests[1][SHA256_HEX] = {""};
     const labels l = {.dataset = "mnist",
-                      .split = {SPLIT_RUNS, 1, 1, 28, 28},
+                      .partition = {PARTITION_SLICES, 1, 1, 28, 28},
                       .classes = 10,
                       .samples = {3, 1},
                       .values = {train_labels, test_labels},

@@ -11,7 +11,7 @@ static void assert_same_data(const experiment *a, const experiment *b) {
     assert_string_equal(a->name, b->name);
     assert_string_equal(a->title, b->title);
     assert_string_equal(a->data.set, b->data.set);
-    assert_int_equal(a->data.split, b->data.split);
+    assert_int_equal(a->data.partition, b->data.partition);
     assert_int_equal(a->data.portions, b->data.portions);
     assert_true(a->data.mean == b->data.mean);
     assert_true(a->data.deviation == b->data.deviation);
@@ -85,7 +85,7 @@ static void assert_resolves(const experiment *e) {
 static void check_shipped(const char *path) {
     char stem[256];
     experiment e;
-    split s;
+    partition s;
     uint32_t classes;
     if (experiment_load(path, &e)) {
         fail_msg("%s", err_text());
@@ -95,7 +95,7 @@ static void check_shipped(const char *path) {
     assert_string_equal(stem, e.name);
     assert_int_equal(experiment_check(&e), ERR_OK);
     assert_resolves(&e);
-    assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+    assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     nn_spec encoder, head;
     experiment_describe_encoder(&e, &s, &encoder);
     experiment_describe_head(&e, &s, classes, &head);
@@ -120,7 +120,7 @@ static void every_key_is_read(void **state) {
     const experiment wanted = {
         .name = "whole",
         .title = "Every key",
-        .data = {"mnist", SPLIT_RUNS, 4, 0.25f, 0.5f, 5000, EXPERIMENT_TEST_UNTOUCHED},
+        .data = {"mnist", PARTITION_SLICES, 4, 0.25f, 0.5f, 5000, EXPERIMENT_TEST_UNTOUCHED},
         .augment = {1.5f, 10, 0.1f, 0.2f, true},
         .encoder = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_RESIGMOID, ZOO_STRAIGHT_THROUGH, ZOO_LOGISTIC_NOISE, 0.5f},
         .decoder = {ZOO_LINEAR},
@@ -153,7 +153,7 @@ static void what_is_left_out_is_nothing(void **state) {
     experiment e;
     const experiment wanted = {
         .name = "whole",
-        .data = {"mnist", SPLIT_RUNS, 4, 0, 0, 0},
+        .data = {"mnist", PARTITION_SLICES, 4, 0, 0, 0},
         .encoder = {ZOO_SIMPLE_1D, 200, 4, false, ZOO_SIGMOID, ZOO_AFTER_TRAINING, ZOO_NO_NOISE, 0},
         .classifier = {.net = ZOO_MNIST, .hidden = 1000},
         .optimiser = {NN_SGD, 0.001f, 0},
@@ -298,15 +298,15 @@ static void the_longest_resolved_copy_fits(void **state) {
 
 static void nets_follow_from_it(void **state) {
     (void)state;
-    const change splits[][3] = {{{"data.split", "runs"}, {"data.portions", "7"}, {"augment.flip", "true"}},
-                                {{"data.split", "quadrants"}, {"data.portions", "4"}, {"augment.flip", "false"}}};
+    const change partitions[][3] = {{{"data.split", "runs"}, {"data.portions", "7"}, {"augment.flip", "true"}},
+                                    {{"data.split", "quadrants"}, {"data.portions", "4"}, {"augment.flip", "false"}}};
     for (size_t i = 0; i < 2; i++) {
         experiment e;
-        split s;
+        partition s;
         uint32_t classes;
         nn_spec encoder, head;
-        must_parse(splits[i], 3, &e);
-        assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+        must_parse(partitions[i], 3, &e);
+        assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
         assert_int_equal(classes, 10);
         experiment_describe_encoder(&e, &s, &encoder);
         experiment_describe_head(&e, &s, classes, &head);

@@ -314,12 +314,12 @@ static void a_histogram_is_cumulative(void **state) {
 
 /* /v1/model. */
 
-/* Every element of the sample is in one portion, at the place where split_take puts it. */
-static void check_ranges(split_kind kind, uint32_t portions, uint32_t channels, uint32_t side) {
+/* Every element of the sample is in one portion, at the place where partition_take puts it. */
+static void check_ranges(partition_kind kind, uint32_t portions, uint32_t channels, uint32_t side) {
     static run r;
     const dataset *set;
-    split s = {kind, portions, channels, side, side};
-    assert_int_equal(split_check(&s), ERR_OK);
+    partition s = {kind, portions, channels, side, side};
+    assert_int_equal(partition_check(&s), ERR_OK);
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
     strbuf t = {0};
     json_views_model(&t, &r, set, &s, NULL);
@@ -327,19 +327,19 @@ static void check_ranges(split_kind kind, uint32_t portions, uint32_t channels, 
     json_t *ranges = json_object_get(json_object_get(model, "split"), "ranges"), *range;
     assert_int_equal(json_array_size(ranges), portions);
     uint8_t sample[3 * 32 * 32], portion[3 * 32 * 32];
-    for (size_t i = 0; i < split_sample_elements(&s); i++) {
+    for (size_t i = 0; i < partition_sample_elements(&s); i++) {
         sample[i] = (uint8_t)(i * 31 >> 2);
     }
     for (uint32_t k = 0; k < portions; k++) {
         size_t at = 0, index;
-        split_take(&s, k, sample, portion);
+        partition_take(&s, k, sample, portion);
         json_array_foreach(json_array_get(ranges, k), index, range) {
             size_t first = (size_t)json_integer_value(json_array_get(range, 0));
             size_t count = (size_t)json_integer_value(json_array_get(range, 1));
             assert_memory_equal(portion + at, sample + first, count);
             at += count;
         }
-        assert_int_equal(at, split_portion_elements(&s));
+        assert_int_equal(at, partition_portion_elements(&s));
     }
     json_decref(model);
     strbuf_free(&t);
@@ -347,11 +347,11 @@ static void check_ranges(split_kind kind, uint32_t portions, uint32_t channels, 
 
 static void ranges_say_where_a_portion_is(void **state) {
     (void)state;
-    check_ranges(SPLIT_RUNS, 4, 1, 28);
-    check_ranges(SPLIT_RUNS, 16, 3, 32);
-    check_ranges(SPLIT_QUADRANTS, 4, 3, 32);
-    check_ranges(SPLIT_QUADRANTS, 4, 1, 28);
-    check_ranges(SPLIT_PLANES, 3, 3, 32);
+    check_ranges(PARTITION_SLICES, 4, 1, 28);
+    check_ranges(PARTITION_SLICES, 16, 3, 32);
+    check_ranges(PARTITION_QUADRANTS, 4, 3, 32);
+    check_ranges(PARTITION_QUADRANTS, 4, 1, 28);
+    check_ranges(PARTITION_PLANES, 3, 3, 32);
 }
 
 int main(void) {

@@ -1,4 +1,4 @@
-/* A node's net in use: what it says of several looks at a portion, taken together, and what it keeps of that. */
+/* A node's net in use: what it says of several views of a portion, taken together, and what it keeps of that. */
 #include "encoder_node/job.h"
 
 #include "base/rng.h"
@@ -15,7 +15,7 @@ enum { ROWS = 3, WIDTH = 28, ELEMENTS = 7 * WIDTH, BITS = 4, TRAIN = 100 };
 
 static const experiment plain = {
     .name = "mirrored",
-    .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = 4, .mean = 0.1307f, .deviation = 0.3081f},
+    .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = 4, .mean = 0.1307f, .deviation = 0.3081f},
     .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 20, .bits = BITS, .soft = ZOO_SIGMOID},
     .classifier = {.net = ZOO_MNIST, .hidden = 10},
     .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
@@ -28,7 +28,7 @@ static int make_data(void **state) {
     (void)state;
     static uint8_t train[TRAIN * ELEMENTS];
     portion_info info = {.dataset = "mnist",
-                         .split = "runs",
+                         .partition = "runs",
                          .portions = 4,
                          .index = 1,
                          .shape = {1, 1, ELEMENTS},
@@ -63,7 +63,7 @@ static void both_sides_are_one(void **state) {
     (void)state;
     experiment e = plain;
     e.encoder.temperature = 0.05f;
-    e.looks.mirrored = true;
+    e.tta.flip = true;
     job *one = job_of(&plain, "plain"), *both = job_of(&e, "mirrored");
     const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
     uint8_t mirrored[ROWS * ELEMENTS];
@@ -97,15 +97,15 @@ static void both_sides_are_one(void **state) {
 static void moved_ones_count_half(void **state) {
     (void)state;
     experiment e = plain;
-    e.looks.shifted = 2;
+    e.tta.shift = 2;
     job *one = job_of(&plain, "unmoved"), *three = job_of(&e, "moved");
     const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
     const int shifts[] = {0, 2, -2};
     double z[ROWS * BITS] = {0};
-    for (size_t look = 0; look < 3; look++) {
+    for (size_t view = 0; view < 3; view++) {
         uint8_t moved[ROWS * ELEMENTS];
         for (int i = 0; i < ROWS * ELEMENTS; i++) {
-            int row = i / WIDTH % 7 - shifts[look], column = i % WIDTH - shifts[look];
+            int row = i / WIDTH % 7 - shifts[view], column = i % WIDTH - shifts[view];
             row = row < 0 ? 0 : row > 6 ? 6 : row;
             column = column < 0 ? 0 : column >= WIDTH ? WIDTH - 1 : column;
             moved[i] = portions[i / ELEMENTS * ELEMENTS + row * WIDTH + column];
@@ -114,7 +114,7 @@ static void moved_ones_count_half(void **state) {
         job_evaluate(one, 0, ROWS);
         for (size_t i = 0; i < ROWS * BITS; i++) {
             double s = (double)one->soft[i];
-            z[i] += (look ? 0.25 : 0.5) * log(s / (1 - s));
+            z[i] += (view ? 0.25 : 0.5) * log(s / (1 - s));
         }
     }
     job_load_inputs(three, 0, portions, ROWS);
@@ -272,7 +272,7 @@ static void small_parts_take_room_as_a_disk_gives_it(void **state) {
     err failed = ERR_OK;
     for (; !failed; config.run++) {
         job *j;
-        uint8_t digest[DIGEST_BYTES];
+        uint8_t digest[SHA256_BYTES];
         assert_int_equal(job_new(&j, &e, &config), ERR_OK);
         job_init(j);
         failed = store_save(&j->store, 1, j->net, &j->optimiser, digest);

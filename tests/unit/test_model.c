@@ -1,6 +1,6 @@
 /* safetensors files: what goes in comes out bit for bit, and every file that lies is refused with its own message. */
-#include "base/cursor.h"
-#include "base/digest.h"
+#include "base/byte_reader.h"
+#include "base/sha256.h"
 #include "model/safetensors.h"
 #include "tests/unit/folder.h"
 
@@ -36,7 +36,7 @@ static void put_tensors(const char *name, const char *header, size_t header_leng
 static const float matrix[6] = {1, -2.5f, 3e-40f, -3.4e38f, -0.0f, 1e38f}, vector[3] = {7, 8, 9}, scalar[1] = {42};
 static const uint32_t matrix_shape[] = {2, 3}, vector_shape[] = {3}, empty_shape[] = {0, 5};
 
-static void write_small(const char *name, uint8_t digest[DIGEST_BYTES]) {
+static void write_small(const char *name, uint8_t digest[SHA256_BYTES]) {
     const safetensors_entry entries[] = {
         {"layer.0.weight", 2, matrix_shape, matrix},
         {"layer.0.bias", 1, vector_shape, vector},
@@ -49,11 +49,11 @@ static void write_small(const char *name, uint8_t digest[DIGEST_BYTES]) {
 
 static void reads_what_was_written(void **state) {
     (void)state;
-    uint8_t digest[DIGEST_BYTES], of_bytes[DIGEST_BYTES];
+    uint8_t digest[SHA256_BYTES], of_bytes[SHA256_BYTES];
     write_small("small", digest);
     size_t length;
     uint8_t *bytes = bytes_of("small", &length);
-    assert_int_equal(digest_bytes(bytes, length, of_bytes), ERR_OK);
+    assert_int_equal(sha256_bytes(bytes, length, of_bytes), ERR_OK);
     free(bytes);
     assert_memory_equal(digest, of_bytes, sizeof digest);
     safetensors *file;
@@ -115,7 +115,7 @@ static void others_can_read_it(void **state) {
 
 static void the_same_arguments_give_the_same_bytes(void **state) {
     (void)state;
-    uint8_t first[DIGEST_BYTES], second[DIGEST_BYTES];
+    uint8_t first[SHA256_BYTES], second[SHA256_BYTES];
     write_small("first", first);
     write_small("second", second);
     assert_memory_equal(first, second, sizeof first);

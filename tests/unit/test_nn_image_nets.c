@@ -30,12 +30,12 @@ typedef struct outcome {
     float y[STEPS][MOST_ROWS * LOGITS], dx[STEPS][MOST_ROWS * 300], evaluated[MOST_ROWS * LOGITS];
 } outcome;
 
-static void train_some(outcome *out, lanes *l, nn_precision precision) {
+static void train_some(outcome *out, thread_pool *l, nn_precision precision) {
     memset(out, 0, sizeof *out);
     out->net = make_net_with(
         &everything,
         (nn_net_options){
-            .max_rows = MOST_ROWS, .training = true, .input_gradient = true, .lanes = l, .precision = precision});
+            .max_rows = MOST_ROWS, .training = true, .input_gradient = true, .pool = l, .precision = precision});
     nn_optimiser o = {.kind = NN_ADAM, .learning_rate = 0.01f};
     nn_net_init(out->net, 8, 9);
     for (uint32_t step = 0; step < STEPS; step++) {
@@ -69,12 +69,12 @@ static void lanes_do_not_change_the_numbers(void **state) {
         train_some(&reference, NULL, precision);
         assert_true(in_parts(reference.net, MOST_ROWS) && in_parts(reference.net, MOST_ROWS - 4));
         for (size_t count = 1; count <= 3; count++) {
-            lanes *l;
-            assert_int_equal(lanes_new(&l, count, false), ERR_OK);
+            thread_pool *l;
+            assert_int_equal(thread_pool_new(&l, count, false), ERR_OK);
             train_some(&other, l, precision);
             assert_same_outcome(&reference, &other);
             nn_net_free(other.net);
-            lanes_free(l);
+            thread_pool_free(l);
         }
         nn_net_free(reference.net);
     }

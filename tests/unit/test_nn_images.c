@@ -209,10 +209,10 @@ static void poison_workspace(nn_net *net) {
     }
 }
 
-static void check_against_naive(const net_case *c, size_t rows, bool input_gradient, lanes *l) {
+static void check_against_naive(const net_case *c, size_t rows, bool input_gradient, thread_pool *l) {
     nn_net *net = make_net_with(
         &c->spec,
-        (nn_net_options){.max_rows = c->max_rows, .training = true, .input_gradient = input_gradient, .lanes = l});
+        (nn_net_options){.max_rows = c->max_rows, .training = true, .input_gradient = input_gradient, .pool = l});
     leave_traces(net, c->max_rows);
     fill_scaled(net);
     naive_net *naive = naive_net_new(&c->spec, net, rows);
@@ -253,11 +253,11 @@ static void parts_are_their_definitions(void **state) {
     assert_true(in_parts(net, c->rows) && c->rows % 2 == 1);
     assert_false(in_parts(net, 1));
     nn_net_free(net);
-    lanes *l;
-    assert_int_equal(lanes_new(&l, 2, false), ERR_OK);
+    thread_pool *l;
+    assert_int_equal(thread_pool_new(&l, 2, false), ERR_OK);
     check_against_naive(c, c->rows, true, l);
     check_against_naive(c, 2, true, l);
-    lanes_free(l);
+    thread_pool_free(l);
 }
 
 /* Of equals the first point of a window is the largest, as in torch. */

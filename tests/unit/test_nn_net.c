@@ -155,7 +155,7 @@ typedef struct outcome {
 
 typedef void (*update_function)(nn_net *net, const nn_optimiser *o);
 
-static void train_some(outcome *out, lanes *l, nn_optimiser o, update_function update) {
+static void train_some(outcome *out, thread_pool *l, nn_optimiser o, update_function update) {
     memset(out, 0, sizeof *out);
     out->net = make_net(&everything, MOST_ROWS, l);
     nn_net_init(out->net, 8, 9);
@@ -193,12 +193,12 @@ static void lanes_do_not_change_the_numbers(void **state) {
         train_some(&reference, NULL, optimisers[k], nn_net_update);
         for (size_t count = 1; count <= 4; count++) {
             for (int spin = 0; spin < 2; spin++) {
-                lanes *l;
-                assert_int_equal(lanes_new(&l, count, spin), ERR_OK);
+                thread_pool *l;
+                assert_int_equal(thread_pool_new(&l, count, spin), ERR_OK);
                 train_some(&other, l, optimisers[k], nn_net_update);
                 assert_same_outcome(&reference, &other);
                 nn_net_free(other.net);
-                lanes_free(l);
+                thread_pool_free(l);
             }
         }
         nn_net_free(reference.net);

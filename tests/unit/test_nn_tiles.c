@@ -9,9 +9,9 @@ enum { INPUTS = 1100, OUTPUTS = 1006, ROWS = 5, STEPS = 3 };
 
 static const nn_spec dense = {INPUTS, {{.kind = NN_DENSE, .name = "a", .outputs = OUTPUTS}}, 1};
 
-static nn_net *make(nn_precision precision, lanes *l) {
+static nn_net *make(nn_precision precision, thread_pool *l) {
     nn_net_options options = {
-        .max_rows = ROWS, .training = true, .input_gradient = true, .lanes = l, .precision = precision};
+        .max_rows = ROWS, .training = true, .input_gradient = true, .pool = l, .precision = precision};
     nn_net *net = NULL;
     assert_int_equal(nn_net_new(&net, &dense, &options), ERR_OK);
     nn_net_init(net, 1, 1);
@@ -90,8 +90,8 @@ static void steps_leave_the_weights_ready(void **state) {
 static void lanes_do_not_change_the_numbers(void **state) {
     (void)state;
     float *x = random_floats(1, ROWS * INPUTS, -1, 1), *dy = random_floats(2, ROWS * OUTPUTS, -0.1f, 0.1f);
-    lanes *l;
-    assert_int_equal(lanes_new(&l, 2, false), ERR_OK);
+    thread_pool *l;
+    assert_int_equal(thread_pool_new(&l, 2, false), ERR_OK);
     for (nn_precision precision = NN_F32; precision <= NN_BF16; precision++) {
         nn_net *alone = make(precision, NULL), *with = make(precision, l);
         nn_optimiser first = {.kind = NN_ADAM, .learning_rate = 0.01f}, second = first;
@@ -103,7 +103,7 @@ static void lanes_do_not_change_the_numbers(void **state) {
         nn_net_free(alone);
         nn_net_free(with);
     }
-    lanes_free(l);
+    thread_pool_free(l);
     free(x);
     free(dy);
 }

@@ -84,8 +84,8 @@ static void draws(nn_net *net, uint64_t seed, uint32_t stream, uint32_t step, si
 static void it_depends_on_its_key_alone(void **state) {
     (void)state;
     static float one[ROWS * WIDTH], other[ROWS * WIDTH];
-    lanes *l;
-    assert_int_equal(lanes_new(&l, 3, true), ERR_OK);
+    thread_pool *l;
+    assert_int_equal(thread_pool_new(&l, 3, true), ERR_OK);
     nn_net *net = make_net(&noise, ROWS, NULL), *parted = make_net(&noise, ROWS, l);
     draws(net, 1, 2, 3, ROWS, one);
     draws(parted, 1, 2, 3, ROWS, other);
@@ -103,7 +103,7 @@ static void it_depends_on_its_key_alone(void **state) {
     }
     nn_net_free(net);
     nn_net_free(parted);
-    lanes_free(l);
+    thread_pool_free(l);
 }
 
 static void the_temperature_falls_late(void **state) {

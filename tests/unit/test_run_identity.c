@@ -12,22 +12,22 @@ static const char experiment_text[] = "an experiment\n";
 static struct {
     labels labels;
     uint8_t values[2][SAMPLES + 1];
-    char digests[SPLIT_PORTIONS_MAX][DIGEST_HEX];
+    char digests[PARTITION_PORTIONS_MAX][SHA256_HEX];
     char text[32];
     bool has_weights;
-    uint8_t weights[DIGEST_BYTES];
+    uint8_t weights[SHA256_BYTES];
 } from;
 
 static void make(void) {
     memset(&from, 0, sizeof from);
     from.labels = (labels){.dataset = "mnist",
-                           .split = {SPLIT_RUNS, PORTIONS, 1, 28, 28},
+                           .partition = {PARTITION_SLICES, PORTIONS, 1, 28, 28},
                            .classes = 10,
                            .samples = {SAMPLES, SAMPLES},
                            .values = {from.values[0], from.values[1]},
                            .portion_digests = from.digests};
-    for (uint32_t k = 0; k < SPLIT_PORTIONS_MAX; k++) {
-        memset(from.digests[k], 'a', DIGEST_HEX - 1);
+    for (uint32_t k = 0; k < PARTITION_PORTIONS_MAX; k++) {
+        memset(from.digests[k], 'a', SHA256_HEX - 1);
     }
     strcpy(from.text, experiment_text);
 }
@@ -44,12 +44,12 @@ static void change(int which) {
         from.labels.samples[DATASET_TEST]--;
         return;
     case 3:
-        from.labels.split.portions++;
+        from.labels.partition.portions++;
         return;
     case 4:
     case 5:
     case 6:
-        from.digests[which - 4][DIGEST_HEX - 2] = 'b';
+        from.digests[which - 4][SHA256_HEX - 2] = 'b';
         return;
     case 7:
         strcat(from.text, "#\n");
@@ -59,7 +59,7 @@ static void change(int which) {
         return;
     case 9:
         from.has_weights = true;
-        from.weights[DIGEST_BYTES - 1] = 1;
+        from.weights[SHA256_BYTES - 1] = 1;
         return;
     default: /* portions' data in another order */
         from.digests[0][0] = 'b';
@@ -72,7 +72,7 @@ static run_identity sealed(void) {
     assert_int_equal(run_identity_of(&i, &from.labels), ERR_OK);
     if (from.has_weights) {
         strcpy(i.weights_file, "weights.safetensors");
-        memcpy(i.weights, from.weights, DIGEST_BYTES);
+        memcpy(i.weights, from.weights, SHA256_BYTES);
     }
     assert_int_equal(run_identity_seal(&i, from.text, strlen(from.text)), ERR_OK);
     return i;

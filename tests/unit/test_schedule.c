@@ -181,11 +181,12 @@ static void labels_that_do_not_fit(void **state) {
     assert_int_equal(schedule_check_labels(&e, &whole), ERR_OK);
     for (int field = 0; field < 7; field++) {
         labels l = whole;
-        uint32_t *numbers[] = {&l.split.portions, &l.split.channels, &l.split.height, &l.split.width, &l.classes};
+        uint32_t *numbers[] = {&l.partition.portions, &l.partition.channels, &l.partition.height, &l.partition.width,
+                               &l.classes};
         if (field < 5) {
             ++*numbers[field];
         } else if (field == 5) {
-            l.split.kind = SPLIT_QUADRANTS;
+            l.partition.kind = PARTITION_QUADRANTS;
         } else {
             strcpy(l.dataset, "cifar10");
         }

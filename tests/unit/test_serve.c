@@ -7,13 +7,13 @@ static void a_node_is_told_its_checkpoint(void **state) {
     table *t = *state;
     for (uint32_t k = 0; k < PORTIONS; k++) {
         desk_joined(t->desk, k);
-        uint8_t digest[DIGEST_BYTES];
+        uint8_t digest[SHA256_BYTES];
         memset(digest, (int)(16 + k), sizeof digest);
         assert_int_equal(last_told(t, 0)->type, MESSAGE_RESTORE);
         assert_int_equal(last_told(t, 0)->portion, k);
         assert_int_equal(last_told(t, 0)->number, STEP);
-        assert_int_equal(last_told(t, 0)->length, DIGEST_BYTES);
-        assert_memory_equal(last_told(t, 0)->bytes, digest, DIGEST_BYTES);
+        assert_int_equal(last_told(t, 0)->length, SHA256_BYTES);
+        assert_memory_equal(last_told(t, 0)->bytes, digest, SHA256_BYTES);
     }
     assert_int_equal(t->tell_count, PORTIONS);
     assert_int_equal(t->ready, 0);

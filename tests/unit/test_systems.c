@@ -108,7 +108,9 @@ static void rows_are_trained_as_the_text_says(void **state) {
         assert_int_equal(e.encoder.decision, row == 3 || row == 7 ? ZOO_STRAIGHT_THROUGH : ZOO_AFTER_TRAINING);
         assert_int_equal(e.encoder.soft, row == 2 ? ZOO_RESIGMOID : ZOO_SIGMOID);
         assert_int_equal(e.encoder.batch_norm, row != 1 && row != 3 && row != 7 && row != 12);
-        assert_int_equal(e.data.split, row >= 27 ? SPLIT_QUADRANTS : row >= 5 ? SPLIT_PLANES : SPLIT_RUNS);
+        assert_int_equal(e.data.partition, row >= 27  ? PARTITION_QUADRANTS
+                                           : row >= 5 ? PARTITION_PLANES
+                                                      : PARTITION_SLICES);
         assert_string_equal(e.data.set, row >= 5 ? "cifar10" : "mnist");
         assert_string_equal(experiment_classifier_name(&e), row >= 5 ? "playground" : "mnist");
         assert_int_equal(e.classifier.train, row >= 5 ? ZOO_TRAIN_FROZEN : ZOO_TRAIN_ALONG);
@@ -175,9 +177,9 @@ static void the_classifier_alone(void **state) {
     experiment e;
     load("experiments/own/classifier-cifar10.yaml", &e);
     assert_true(experiment_is_classifier_alone(&e));
-    split s;
+    partition s;
     uint32_t classes;
-    assert_int_equal(experiment_split(&e, &s, &classes), ERR_OK);
+    assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     nn_spec encoder, head;
     experiment_describe_encoder(&e, &s, &encoder);
     experiment_describe_head(&e, &s, classes, &head);

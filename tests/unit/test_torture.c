@@ -31,7 +31,7 @@ enum { PORTIONS = 2, ELEMENTS = 392, TRAIN = 8, TEST = 6, STEP = 2 };
 /* What the tests use. It stays for the whole program. */
 
 static experiment small;
-static split parts;
+static partition parts;
 static uint32_t classes;
 static labels truth;
 static run trained; /* with one committed checkpoint */
@@ -41,7 +41,7 @@ static const dataset *mnist;
 static experiment small_experiment(void) {
     experiment e = {
         .name = "small",
-        .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = PORTIONS},
+        .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = PORTIONS},
         .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 8, .bits = 4, .batch_norm = true},
         .classifier = {.net = ZOO_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.25f},
@@ -73,22 +73,22 @@ static int make_everything(void **state) {
     log_set_level(LOG_NONE);
     small = small_experiment();
     truth = (labels){.dataset = "mnist",
-                     .split = {SPLIT_RUNS, PORTIONS, 1, 28, 28},
+                     .partition = {PARTITION_SLICES, PORTIONS, 1, 28, 28},
                      .classes = 10,
                      .samples = {TRAIN, TEST},
                      .values = {calloc(TRAIN, 1), calloc(TEST, 1)},
-                     .portion_digests = calloc(PORTIONS, DIGEST_HEX)};
+                     .portion_digests = calloc(PORTIONS, SHA256_HEX)};
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        memset(truth.portion_digests[k], 'a', DIGEST_HEX - 1);
+        memset(truth.portion_digests[k], 'a', SHA256_HEX - 1);
     }
     portion_info info = {.dataset = "mnist",
-                         .split = "runs",
+                         .partition = "runs",
                          .portions = PORTIONS,
                          .index = 1,
                          .shape = {1, 1, ELEMENTS},
                          .samples = {TRAIN, TEST}};
     err e = dataset_find("mnist", &mnist);
-    e = e ? e : experiment_split(&small, &parts, &classes);
+    e = e ? e : experiment_partition(&small, &parts, &classes);
     e = e ? e : run_create(&trained, in_folder("run"), &small, &truth, NULL);
     e = e ? e : run_add_evaluation(&trained, &(run_evaluation){.epoch = 1});
     e = e ? e : commit_head(&trained);
@@ -142,10 +142,10 @@ static err make_step(void) {
 }
 
 static err make_lanes(void) {
-    lanes *l = NULL;
-    err e = lanes_new(&l, 2, false);
+    thread_pool *l = NULL;
+    err e = thread_pool_new(&l, 2, false);
     if (!e) {
-        lanes_free(l);
+        thread_pool_free(l);
     }
     return e;
 }

@@ -1,24 +1,24 @@
-#include "bits/code_tally.h"
+#include "bits/code_entropy.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-err code_tally_init(code_tally *t, uint32_t bits) {
-    *t = (code_tally){.bits = bits};
-    if (bits > CODE_TALLY_BITS_MAX) {
+err code_entropy_init(code_entropy *t, uint32_t bits) {
+    *t = (code_entropy){.bits = bits};
+    if (bits > CODE_ENTROPY_BITS_MAX) {
         return ERR_OK;
     }
     t->codes = calloc((size_t)1 << bits, sizeof *t->codes);
     return t->codes ? ERR_OK : err_fail(ERR_MEMORY, "no memory to count codes of %u bits", bits);
 }
 
-void code_tally_free(code_tally *t) {
+void code_entropy_free(code_entropy *t) {
     free(t->codes);
     t->codes = NULL;
 }
 
-void code_tally_clear(code_tally *t) {
+void code_entropy_clear(code_entropy *t) {
     t->samples = 0;
     memset(t->ones, 0, sizeof t->ones);
     if (t->codes) {
@@ -26,13 +26,13 @@ void code_tally_clear(code_tally *t) {
     }
 }
 
-static void add_bits(code_tally *t, uint64_t code, uint64_t times) {
+static void add_bits(code_entropy *t, uint64_t code, uint64_t times) {
     for (; code; code &= code - 1) {
         t->ones[__builtin_ctzll(code)] += times;
     }
 }
 
-void code_tally_add(code_tally *t, const uint8_t *packed, size_t rows) {
+void code_entropy_add(code_entropy *t, const uint8_t *packed, size_t rows) {
     for (size_t row = 0; row < rows; row++) {
         uint64_t code = pack_get(packed, row * t->bits, t->bits);
         if (t->codes) {
@@ -50,8 +50,8 @@ static double share_of(uint64_t times, uint64_t samples) {
     return times > 0 ? -p * log2(p) : 0;
 }
 
-double code_tally_bit_entropy(const code_tally *t) {
-    code_tally sums = *t; /* where codes are counted, their bits follow from them */
+double code_entropy_by_bit(const code_entropy *t) {
+    code_entropy sums = *t; /* where codes are counted, their bits follow from them */
     for (uint64_t code = 0; t->codes && code >> t->bits == 0; code++) {
         add_bits(&sums, code, t->codes[code]);
     }
@@ -62,9 +62,9 @@ double code_tally_bit_entropy(const code_tally *t) {
     return sum;
 }
 
-double code_tally_code_entropy(const code_tally *t) {
+double code_entropy_by_code(const code_entropy *t) {
     if (!t->codes) {
-        return code_tally_bit_entropy(t);
+        return code_entropy_by_bit(t);
     }
     double sum = 0;
     for (uint64_t code = 0; code >> t->bits == 0 && t->samples > 0; code++) {

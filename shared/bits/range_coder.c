@@ -1,4 +1,4 @@
-#include "bits/range.h"
+#include "bits/range_coder.h"
 
 #include <stdbool.h>
 

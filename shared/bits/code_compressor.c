@@ -1,14 +1,14 @@
-#include "bits/code_stream.h"
+#include "bits/code_compressor.h"
 
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 #include "bits/pack.h"
-#include "bits/range.h"
+#include "bits/range_coder.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
-struct code_stream {
+struct code_compressor {
     uint32_t bits, max_rows;
     uint32_t sequence; /* of the frame before; 0: none */
     uint32_t model;    /* of that frame */
@@ -19,11 +19,11 @@ struct code_stream {
 };
 
 static size_t contexts_for(uint32_t bits) {
-    return bits <= CODE_STREAM_TREE_BITS ? (size_t)1 << bits : (size_t)bits << CODE_STREAM_ORDER;
+    return bits <= CODE_COMPRESSOR_TREE_BITS ? (size_t)1 << bits : (size_t)bits << CODE_COMPRESSOR_ORDER;
 }
 
-err code_stream_new(code_stream **out, uint32_t bits, uint32_t max_rows) {
-    code_stream *s = calloc(1, sizeof *s);
+err code_compressor_new(code_compressor **out, uint32_t bits, uint32_t max_rows) {
+    code_compressor *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for a stream of codes");
     }
@@ -35,14 +35,14 @@ err code_stream_new(code_stream **out, uint32_t bits, uint32_t max_rows) {
     s->coded = malloc(range_bytes_max(all_bits));
     s->packed = malloc(pack_bytes(all_bits));
     if (!s->contexts || !s->coded || !s->packed) {
-        code_stream_free(s);
+        code_compressor_free(s);
         return err_fail(ERR_MEMORY, "no memory for a stream of codes");
     }
     *out = s;
     return ERR_OK;
 }
 
-void code_stream_free(code_stream *s) {
+void code_compressor_free(code_compressor *s) {
     if (s) {
         free(s->contexts);
         free(s->coded);
@@ -51,25 +51,25 @@ void code_stream_free(code_stream *s) {
     }
 }
 
-void code_stream_reset(code_stream *s) {
+void code_compressor_reset(code_compressor *s) {
     s->sequence = 0;
 }
 
-static void start_afresh(code_stream *s) {
+static void start_afresh(code_compressor *s) {
     for (size_t i = 0; i < s->context_count; i++) {
         s->contexts[i] = range_even();
     }
 }
 
 /* Of the bit at `place`; `before` is the code's bits so far, the last one lowest, behind a leading 1. */
-static range_probability *context_of(code_stream *s, uint32_t place, uint64_t before) {
-    return s->bits <= CODE_STREAM_TREE_BITS
+static range_probability *context_of(code_compressor *s, uint32_t place, uint64_t before) {
+    return s->bits <= CODE_COMPRESSOR_TREE_BITS
                ? &s->contexts[before]
-               : &s->contexts[(size_t)place << CODE_STREAM_ORDER | (before & ((1u << CODE_STREAM_ORDER) - 1))];
+               : &s->contexts[(size_t)place << CODE_COMPRESSOR_ORDER | (before & ((1u << CODE_COMPRESSOR_ORDER) - 1))];
 }
 
 /* Over all that a frame says. */
-static uint32_t check_of(const code_stream *s, const code_frame *f, const uint8_t *packed) {
+static uint32_t check_of(const code_compressor *s, const code_compressor_frame *f, const uint8_t *packed) {
     uint8_t head[20];
     put_u32_le(head, f->model);
     put_u64_le(head + 4, f->first);
@@ -80,7 +80,7 @@ static uint32_t check_of(const code_stream *s, const code_frame *f, const uint8_
     return (uint32_t)crc32(sum, packed, (uInt)pack_bytes((size_t)f->rows * s->bits));
 }
 
-void code_stream_encode(code_stream *s, const uint8_t *packed, code_frame *f) {
+void code_compressor_encode(code_compressor *s, const uint8_t *packed, code_compressor_frame *f) {
     if (s->sequence == 0 || s->sequence == UINT32_MAX || s->model != f->model) {
         start_afresh(s);
         s->sequence = 0;
@@ -102,7 +102,7 @@ void code_stream_encode(code_stream *s, const uint8_t *packed, code_frame *f) {
     f->check = check_of(s, f, packed);
 }
 
-static void decode_rows(code_stream *s, const code_frame *f) {
+static void decode_rows(code_compressor *s, const code_compressor_frame *f) {
     range_decoder d;
     range_decoder_start(&d, f->coded, f->length);
     memset(s->packed, 0, pack_bytes((size_t)f->rows * s->bits));
@@ -117,27 +117,27 @@ static void decode_rows(code_stream *s, const code_frame *f) {
     }
 }
 
-err code_stream_decode(code_stream *s, const code_frame *f, const uint8_t **packed) {
+err code_compressor_decode(code_compressor *s, const code_compressor_frame *f, const uint8_t **packed) {
     uint32_t expected = s->sequence + 1;
     bool is_fresh = f->sequence == 1, is_next = s->sequence > 0 && f->sequence == expected && f->model == s->model;
     s->sequence = 0; /* unless all is well */
     if (f->rows == 0 || f->rows > s->max_rows) {
-        return err_fail(ERR_INPUT, "a coded frame of %u codes: it must have 1 to %u", f->rows, s->max_rows);
+        return err_fail(ERR_INPUT, "a compressed frame of %u codes: it must have 1 to %u", f->rows, s->max_rows);
     }
     if (!is_fresh && !is_next) {
-        return err_fail(ERR_INPUT, "coded frame %u of model %u came where frame %u was due", f->sequence, f->model,
+        return err_fail(ERR_INPUT, "compressed frame %u of model %u came where frame %u was due", f->sequence, f->model,
                         expected);
     }
     if (f->length > range_bytes_max((size_t)f->rows * s->bits)) {
-        return err_fail(ERR_INPUT, "coded frame %u has %zu bytes, more than %u codes can take", f->sequence, f->length,
-                        f->rows);
+        return err_fail(ERR_INPUT, "compressed frame %u has %zu bytes, more than %u codes can take", f->sequence,
+                        f->length, f->rows);
     }
     if (is_fresh) {
         start_afresh(s);
     }
     decode_rows(s, f);
     if (check_of(s, f, s->packed) != f->check) {
-        return err_fail(ERR_INPUT, "coded frame %u is not what was sent: its checksum differs", f->sequence);
+        return err_fail(ERR_INPUT, "compressed frame %u is not what was sent: its checksum differs", f->sequence);
     }
     s->sequence = f->sequence;
     s->model = f->model;

@@ -1,6 +1,6 @@
-/* Bits in rounds: how a RefineRequest names samples, what a node keeps and answers, what the head sees, and its
+/* bits in stages: how a RefineRequest names samples, what a node keeps and answers, what the head sees, and its
  * gradient; what a test takes. */
-#include "bits/decision.h"
+#include "bits/binarize.h"
 #include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "encoder_node/held.h"
@@ -14,7 +14,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-static const rounds two = {2, {2, 6}};
+static const refinement two = {2, {2, 6}};
 
 static void assert_comes_back(const uint64_t *ids, size_t count, bool as_map) {
     static id_set p;
@@ -89,17 +89,17 @@ static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
     assert_int_equal(reply.bits.len, 1);
     assert_int_equal(reply.bits.data[0], 0xb | 0xf << 4);
     reply = (Fewbit__Refinement)FEWBIT__REFINEMENT__INIT;
-    assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_OK); /* every round once */
+    assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_OK); /* every stage once */
     assert_int_equal(reply.n_gone, 3);
-    for (uint32_t round = 0; round < 4; round += 2) {
-        ask.stage = round;
+    for (uint32_t stage = 0; stage < 4; stage += 2) {
+        ask.stage = stage;
         assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_INPUT);
     }
-    const rounds three = {3, {2, 4, 6}};
+    const refinement three = {3, {2, 4, 6}};
     held_put(h, false, 10, 3, 1, 0x2d);
     held_put(h, false, 12, 3, 1, 0x3f);
     reply = (Fewbit__Refinement)FEWBIT__REFINEMENT__INIT;
-    assert_int_equal(held_answer(h, &ask, &three, &reply), ERR_OK); /* round 2: of the samples before a restart */
+    assert_int_equal(held_answer(h, &ask, &three, &reply), ERR_OK); /* stage 2: of the samples before a restart */
     assert_int_equal(reply.n_gone, 3);
     assert_int_equal(reply.bits.len, 0);
     held_put(h, false, 10, 3, 2, 0x2d);
@@ -120,7 +120,7 @@ static void the_gradient_gathers_what_was_seen(void **state) {
     refinement_batch_spread(&b, soft, 2, seen);
     for (uint32_t i = 0; i < 24; i++) {
         bool is_hidden = i < 12 && i % 3 > 0;
-        assert_true(seen[i] == (is_hidden ? DECISION_UNKNOWN : soft[i % 12]));
+        assert_true(seen[i] == (is_hidden ? BINARIZE_UNKNOWN : soft[i % 12]));
         gradient[i] = i < 12 ? 1.0f : 10.0f;
     }
     refinement_batch_gather(&b, gradient, 2, sum);
@@ -134,9 +134,9 @@ static void a_test_takes_what_is_due_alone(void **state) {
     (void)state;
     enum { ROWS = 10 };
     const experiment e = {
-        .data = {.set = "mnist", .split = SPLIT_RUNS, .portions = 2},
+        .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = 2},
         .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 4, .bits = 3, .decision = ZOO_STRAIGHT_THROUGH},
-        .rounds = {.bits = {1, 2}, .bits_count = 2, .sure = {1}, .sure_count = 1},
+        .refinement = {.bits = {1, 2}, .bits_count = 2, .sure = {1}, .sure_count = 1},
         .classifier = {.net = ZOO_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
         .training = {.epochs = 1, .batch = ROWS},

@@ -1,8 +1,8 @@
 /* How often codes of one encoder are seen, and so how many bits they are worth: what a coder can come down to.
  *
  * The entropies are those of the frequencies counted, so with few samples for many codes they come out too low. */
-#ifndef FEWBIT_BITS_CODE_TALLY_H
-#define FEWBIT_BITS_CODE_TALLY_H
+#ifndef FEWBIT_BITS_CODE_ENTROPY_H
+#define FEWBIT_BITS_CODE_ENTROPY_H
 
 #include "base/err.h"
 #include "bits/pack.h"
@@ -11,26 +11,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CODE_TALLY_BITS_MAX = 12 }; /* whole codes are counted up to here */
+enum { CODE_ENTROPY_BITS_MAX = 12 }; /* whole codes are counted up to here */
 
-typedef struct code_tally {
+typedef struct code_entropy {
     uint32_t bits;
     uint64_t samples;
     uint64_t ones[PACK_CODE_BITS_MAX];
     uint64_t *codes; /* [1 << bits]; NULL: longer codes */
-} code_tally;
+} code_entropy;
 
-err code_tally_init(code_tally *t, uint32_t bits);
-void code_tally_free(code_tally *t);
-void code_tally_clear(code_tally *t);
+err code_entropy_init(code_entropy *t, uint32_t bits);
+void code_entropy_free(code_entropy *t);
+void code_entropy_clear(code_entropy *t);
 
 /* Adds packed [rows, bits]. */
-void code_tally_add(code_tally *t, const uint8_t *packed, size_t rows);
+void code_entropy_add(code_entropy *t, const uint8_t *packed, size_t rows);
 
 /* Bits a sample if each bit was coded by itself (order 0): the sum of their entropies. */
-double code_tally_bit_entropy(const code_tally *t);
+double code_entropy_by_bit(const code_entropy *t);
 
 /* Bits a sample if whole codes were: their joint entropy. That of the bits where codes are not counted. */
-double code_tally_code_entropy(const code_tally *t);
+double code_entropy_by_code(const code_entropy *t);
 
 #endif

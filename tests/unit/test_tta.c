@@ -1,5 +1,5 @@
 /* Looks: which there are, and every pixel of them. */
-#include "data/looks.h"
+#include "data/tta.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,11 +8,11 @@
 
 #include <cmocka.h>
 
-static void assert_listed(bool mirrored, uint32_t shifted, const look *wanted, uint32_t count) {
-    look list[LOOKS_MAX];
-    assert_int_equal(looks_list(mirrored, shifted, list), count);
+static void assert_listed(bool flip, uint32_t shift, const tta_view *wanted, uint32_t count) {
+    tta_view list[TTA_VIEWS_MAX];
+    assert_int_equal(tta_views(flip, shift, list), count);
     for (uint32_t i = 0; i < count; i++) {
-        assert_int_equal(list[i].mirrored, wanted[i].mirrored);
+        assert_int_equal(list[i].flip, wanted[i].flip);
         assert_int_equal(list[i].shift, wanted[i].shift);
         assert_true(list[i].weight == wanted[i].weight);
     }
@@ -20,11 +20,11 @@ static void assert_listed(bool mirrored, uint32_t shifted, const look *wanted, u
 
 static void lists_them(void **state) {
     (void)state;
-    const look one[] = {{false, 0, 1}};
-    const look two[] = {{false, 0, 0.5f}, {true, 0, 0.5f}};
-    const look three[] = {{false, 0, 0.5f}, {false, 2, 0.25f}, {false, -2, 0.25f}};
-    const look six[] = {{false, 0, 0.25f}, {false, 1, 0.125f}, {false, -1, 0.125f},
-                        {true, 0, 0.25f},  {true, 1, 0.125f},  {true, -1, 0.125f}};
+    const tta_view one[] = {{false, 0, 1}};
+    const tta_view two[] = {{false, 0, 0.5f}, {true, 0, 0.5f}};
+    const tta_view three[] = {{false, 0, 0.5f}, {false, 2, 0.25f}, {false, -2, 0.25f}};
+    const tta_view six[] = {{false, 0, 0.25f}, {false, 1, 0.125f}, {false, -1, 0.125f},
+                            {true, 0, 0.25f},  {true, 1, 0.125f},  {true, -1, 0.125f}};
     assert_listed(false, 0, one, 1);
     assert_listed(true, 0, two, 2);
     assert_listed(false, 2, three, 3);
@@ -34,11 +34,11 @@ static void lists_them(void **state) {
 /* Two portions of two channels, 2 rows of 3. */
 static void by_hand(void **state) {
     (void)state;
-    const split_box box = {.channels = 2, .top = 5, .left = 1, .height = 2, .width = 3};
+    const partition_box box = {.channels = 2, .top = 5, .left = 1, .height = 2, .width = 3};
     const float from[2][2][6] = {{{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10, 11, 12}},
                                  {{13, 14, 15, 16, 17, 18}, {19, 20, 21, 22, 23, 24}}};
     const struct {
-        look look;
+        tta_view view;
         float first[6];
     } cases[] = {
         {{false, 0, 1}, {1, 2, 3, 4, 5, 6}},  {{true, 0, 1}, {3, 2, 1, 6, 5, 4}},
@@ -48,7 +48,7 @@ static void by_hand(void **state) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         float to[2][2][6];
-        looks_take(&cases[i].look, &box, from[0][0], 2, to[0][0]);
+        tta_apply(&cases[i].view, &box, from[0][0], 2, to[0][0]);
         for (size_t at = 0; at < 24; at++) {
             assert_true(to[at / 12][at / 6 % 2][at % 6] == cases[i].first[at % 6] + (float)(at / 6 * 6));
         }

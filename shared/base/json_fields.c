@@ -1,4 +1,4 @@
-#include "data/manifest.h"
+#include "base/json_fields.h"
 
 #include "base/file.h"
 #include "base/json.h"
@@ -16,7 +16,7 @@ static bool is_among(const char *name, const char *const *fields) {
     return false;
 }
 
-static err check_fields(const manifest *m, const char *const *fields) {
+static err check_fields(const json_fields *m, const char *const *fields) {
     const char *name;
     json_t *value;
     json_object_foreach(m->root, name, value) {
@@ -32,11 +32,11 @@ static err check_fields(const manifest *m, const char *const *fields) {
     return ERR_OK;
 }
 
-err manifest_open(manifest *m, const char *path, const char *const *fields) {
-    *m = (manifest){.path = path};
+err json_fields_open(json_fields *m, const char *path, const char *const *fields) {
+    *m = (json_fields){.path = path};
     uint8_t *bytes = NULL;
     size_t length = 0;
-    err e = file_read(path, MANIFEST_BYTES_MAX, &bytes, &length);
+    err e = file_read(path, JSON_FIELDS_BYTES_MAX, &bytes, &length);
     if (e) {
         return e;
     }
@@ -53,24 +53,24 @@ err manifest_open(manifest *m, const char *path, const char *const *fields) {
     return e;
 }
 
-err manifest_close(manifest *m) {
+err json_fields_close(json_fields *m) {
     json_decref(m->root);
     m->root = NULL;
     return m->error;
 }
 
-void manifest_refuse(manifest *m, const char *field, const char *reason) {
+void json_fields_refuse(json_fields *m, const char *field, const char *reason) {
     if (!m->error) {
         m->error = err_fail(ERR_INPUT, "%s: field '%s' %s", m->path, field, reason);
     }
 }
 
-void manifest_name(manifest *m, const char *field, char *to, size_t size) {
+void json_fields_name(json_fields *m, const char *field, char *to, size_t size) {
     const json_t *value = json_object_get(m->root, field);
     const char *text = json_string_value(value);
     size_t length = json_string_length(value);
     if (length == 0 || length >= size || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_") != length) {
-        manifest_refuse(m, field, "is not a short name of a-z, 0-9, '-' and '_'");
+        json_fields_refuse(m, field, "is not a short name of a-z, 0-9, '-' and '_'");
         return;
     }
     memcpy(to, text, length + 1);
@@ -80,7 +80,7 @@ static bool number_fits(const json_t *value, uint32_t low, uint32_t high) {
     return json_is_integer(value) && json_integer_value(value) >= low && json_integer_value(value) <= high;
 }
 
-void manifest_number(manifest *m, const char *field, uint32_t low, uint32_t high, uint32_t *to) {
+void json_fields_number(json_fields *m, const char *field, uint32_t low, uint32_t high, uint32_t *to) {
     const json_t *value = json_object_get(m->root, field);
     if (number_fits(value, low, high)) {
         *to = (uint32_t)json_integer_value(value);
@@ -89,7 +89,7 @@ void manifest_number(manifest *m, const char *field, uint32_t low, uint32_t high
     }
 }
 
-static bool array_fits(manifest *m, const char *field, size_t count) {
+static bool array_fits(json_fields *m, const char *field, size_t count) {
     const json_t *array = json_object_get(m->root, field);
     if (json_is_array(array) && json_array_size(array) == count) {
         return true;
@@ -100,37 +100,37 @@ static bool array_fits(manifest *m, const char *field, size_t count) {
     return false;
 }
 
-void manifest_numbers(manifest *m, const char *field, uint32_t high, uint32_t *to, size_t count) {
+void json_fields_numbers(json_fields *m, const char *field, uint32_t high, uint32_t *to, size_t count) {
     for (size_t i = 0; array_fits(m, field, count) && i < count; i++) {
         const json_t *value = json_array_get(json_object_get(m->root, field), i);
         if (!number_fits(value, 1, high)) {
-            manifest_refuse(m, field, "holds something that is not a whole number in range");
+            json_fields_refuse(m, field, "holds something that is not a whole number in range");
             return;
         }
         to[i] = (uint32_t)json_integer_value(value);
     }
 }
 
-static void take_digest(manifest *m, const char *field, const json_t *value, char to[DIGEST_HEX]) {
+static void take_digest(json_fields *m, const char *field, const json_t *value, char to[SHA256_HEX]) {
     const char *text = json_string_value(value);
-    if (json_string_length(value) != DIGEST_HEX - 1 || strspn(text, "0123456789abcdef") != DIGEST_HEX - 1) {
-        manifest_refuse(m, field, "holds something that is not 64 lower-case hex digits");
+    if (json_string_length(value) != SHA256_HEX - 1 || strspn(text, "0123456789abcdef") != SHA256_HEX - 1) {
+        json_fields_refuse(m, field, "holds something that is not 64 lower-case hex digits");
         return;
     }
-    memcpy(to, text, DIGEST_HEX);
+    memcpy(to, text, SHA256_HEX);
 }
 
-void manifest_digest(manifest *m, const char *field, char to[DIGEST_HEX]) {
+void json_fields_digest(json_fields *m, const char *field, char to[SHA256_HEX]) {
     take_digest(m, field, json_object_get(m->root, field), to);
 }
 
-void manifest_digests(manifest *m, const char *field, char (*to)[DIGEST_HEX], size_t count) {
+void json_fields_digests(json_fields *m, const char *field, char (*to)[SHA256_HEX], size_t count) {
     for (size_t i = 0; array_fits(m, field, count) && i < count; i++) {
         take_digest(m, field, json_array_get(json_object_get(m->root, field), i), to[i]);
     }
 }
 
-err manifest_write(const char *path, json_t *root) {
+err json_fields_write(const char *path, json_t *root) {
     char *text = json_text(root, JSON_INDENT(2));
     json_decref(root);
     if (!text) {

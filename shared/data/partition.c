@@ -1,4 +1,4 @@
-#include "data/split.h"
+#include "data/partition.h"
 
 #include <string.h>
 
@@ -6,35 +6,36 @@ static const char *const names[] = {"runs", "quadrants", "planes"};
 
 enum { KIND_COUNT = sizeof names / sizeof names[0], QUADRANTS = 4 };
 
-const char *split_name(split_kind kind) {
+const char *partition_name(partition_kind kind) {
     return names[kind];
 }
 
-err split_parse(const char *name, split_kind *kind) {
+err partition_parse(const char *name, partition_kind *kind) {
     for (int i = 0; i < KIND_COUNT; i++) {
         if (strcmp(name, names[i]) == 0) {
-            *kind = (split_kind)i;
+            *kind = (partition_kind)i;
             return ERR_OK;
         }
     }
     return err_fail(ERR_INPUT, "split '%s' is none of runs, quadrants, planes", name);
 }
 
-static err check_sizes(const split *s) {
+static err check_sizes(const partition *s) {
     if (s->channels == 0 || s->height == 0 || s->width == 0) {
         return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has no elements", s->channels, s->height, s->width);
     }
-    if (s->channels > SPLIT_ELEMENTS_MAX / s->height || s->channels * s->height > SPLIT_ELEMENTS_MAX / s->width) {
+    if (s->channels > PARTITION_ELEMENTS_MAX / s->height ||
+        s->channels * s->height > PARTITION_ELEMENTS_MAX / s->width) {
         return err_fail(ERR_INPUT, "a sample of [%u, %u, %u] has more than %d elements", s->channels, s->height,
-                        s->width, SPLIT_ELEMENTS_MAX);
+                        s->width, PARTITION_ELEMENTS_MAX);
     }
-    if (s->portions == 0 || s->portions > SPLIT_PORTIONS_MAX) {
-        return err_fail(ERR_INPUT, "%u portions are not 1 to %d", s->portions, SPLIT_PORTIONS_MAX);
+    if (s->portions == 0 || s->portions > PARTITION_PORTIONS_MAX) {
+        return err_fail(ERR_INPUT, "%u portions are not 1 to %d", s->portions, PARTITION_PORTIONS_MAX);
     }
     return ERR_OK;
 }
 
-static err check_quadrants(const split *s) {
+static err check_quadrants(const partition *s) {
     if (s->portions != QUADRANTS) {
         return err_fail(ERR_INPUT, "quadrants make 4 portions, not %u", s->portions);
     }
@@ -44,21 +45,21 @@ static err check_quadrants(const split *s) {
     return ERR_OK;
 }
 
-err split_check(const split *s) {
+err partition_check(const partition *s) {
     err e = check_sizes(s);
     if (e) {
         return e;
     }
     switch (s->kind) {
-    case SPLIT_RUNS:
-        if (split_sample_elements(s) % s->portions != 0) {
-            return err_fail(ERR_INPUT, "%zu elements do not part into %u even runs", split_sample_elements(s),
+    case PARTITION_SLICES:
+        if (partition_sample_elements(s) % s->portions != 0) {
+            return err_fail(ERR_INPUT, "%zu elements do not part into %u even runs", partition_sample_elements(s),
                             s->portions);
         }
         return ERR_OK;
-    case SPLIT_QUADRANTS:
+    case PARTITION_QUADRANTS:
         return check_quadrants(s);
-    case SPLIT_PLANES:
+    case PARTITION_PLANES:
         if (s->portions != s->channels) {
             return err_fail(ERR_INPUT, "planes make one portion for each of the %u channels, not %u", s->channels,
                             s->portions);
@@ -68,19 +69,19 @@ err split_check(const split *s) {
     return err_fail(ERR_INPUT, "split kind %d is unknown", (int)s->kind);
 }
 
-void split_portion_shape(const split *s, uint32_t shape[3]) {
+void partition_portion_shape(const partition *s, uint32_t shape[3]) {
     switch (s->kind) {
-    case SPLIT_RUNS:
+    case PARTITION_SLICES:
         shape[0] = 1;
         shape[1] = 1;
-        shape[2] = (uint32_t)(split_sample_elements(s) / s->portions);
+        shape[2] = (uint32_t)(partition_sample_elements(s) / s->portions);
         return;
-    case SPLIT_QUADRANTS:
+    case PARTITION_QUADRANTS:
         shape[0] = s->channels;
         shape[1] = s->height / 2;
         shape[2] = s->width / 2;
         return;
-    case SPLIT_PLANES:
+    case PARTITION_PLANES:
         shape[0] = 1;
         shape[1] = s->height;
         shape[2] = s->width;
@@ -88,31 +89,31 @@ void split_portion_shape(const split *s, uint32_t shape[3]) {
     }
 }
 
-err split_find_box(const split *s, uint32_t index, split_box *box) {
-    size_t elements = split_portion_elements(s), plane = (size_t)s->height * s->width;
-    if (s->kind == SPLIT_QUADRANTS) {
+err partition_find_box(const partition *s, uint32_t index, partition_box *box) {
+    size_t elements = partition_portion_elements(s), plane = (size_t)s->height * s->width;
+    if (s->kind == PARTITION_QUADRANTS) {
         uint32_t height = s->height / 2, width = s->width / 2;
-        *box = (split_box){s->channels, index / 2 * height, index % 2 * width, height, width};
+        *box = (partition_box){s->channels, index / 2 * height, index % 2 * width, height, width};
     } else if (elements % plane == 0) {
-        *box = (split_box){(uint32_t)(elements / plane), 0, 0, s->height, s->width};
+        *box = (partition_box){(uint32_t)(elements / plane), 0, 0, s->height, s->width};
     } else if (elements % s->width == 0 && plane % elements == 0) {
         uint32_t height = (uint32_t)(elements / s->width);
-        *box = (split_box){1, index % (s->height / height) * height, 0, height, s->width};
+        *box = (partition_box){1, index % (s->height / height) * height, 0, height, s->width};
     } else {
         return err_fail(ERR_INPUT, "runs of %zu elements are no rectangles of rows of %u", elements, s->width);
     }
     return ERR_OK;
 }
 
-size_t split_sample_elements(const split *s) {
+size_t partition_sample_elements(const partition *s) {
     return (size_t)s->channels * s->height * s->width;
 }
 
-size_t split_portion_elements(const split *s) {
-    return split_sample_elements(s) / s->portions;
+size_t partition_portion_elements(const partition *s) {
+    return partition_sample_elements(s) / s->portions;
 }
 
-static void take_quadrant(const split *s, uint32_t index, const uint8_t *sample, uint8_t *portion) {
+static void take_quadrant(const partition *s, uint32_t index, const uint8_t *sample, uint8_t *portion) {
     size_t rows = s->height / 2, columns = s->width / 2;
     size_t top = index / 2 * rows, left = index % 2 * columns;
     for (size_t channel = 0; channel < s->channels; channel++) {
@@ -123,11 +124,11 @@ static void take_quadrant(const split *s, uint32_t index, const uint8_t *sample,
     }
 }
 
-void split_take(const split *s, uint32_t index, const uint8_t *sample, uint8_t *portion) {
-    if (s->kind == SPLIT_QUADRANTS) {
+void partition_take(const partition *s, uint32_t index, const uint8_t *sample, uint8_t *portion) {
+    if (s->kind == PARTITION_QUADRANTS) {
         take_quadrant(s, index, sample, portion);
         return;
     }
-    size_t elements = split_portion_elements(s); /* runs and planes are both contiguous */
+    size_t elements = partition_portion_elements(s); /* runs and planes are both contiguous */
     memcpy(portion, sample + index * elements, elements);
 }

@@ -1,4 +1,4 @@
-#include "base/digest.h"
+#include "base/sha256.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -12,28 +12,28 @@ static err failed(const char *line) {
     return err_fail(ERR_INTERNAL, "%s", line);
 }
 
-static EVP_MD_CTX *context_of(digest_state *state) {
+static EVP_MD_CTX *context_of(sha256_state *state) {
     return (EVP_MD_CTX *)(void *)state;
 }
 
-err digest_start(digest_state **state) {
+err sha256_start(sha256_state **state) {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
         EVP_MD_CTX_free(context);
         return failed("SHA-256 could not be started");
     }
-    *state = (digest_state *)(void *)context;
+    *state = (sha256_state *)(void *)context;
     return ERR_OK;
 }
 
-err digest_add(digest_state *state, const void *bytes, size_t length) {
+err sha256_add(sha256_state *state, const void *bytes, size_t length) {
     if (EVP_DigestUpdate(context_of(state), bytes, length) != 1) {
         return failed("SHA-256 failed");
     }
     return ERR_OK;
 }
 
-err digest_finish(digest_state *state, uint8_t out[DIGEST_BYTES]) {
+err sha256_finish(sha256_state *state, uint8_t out[SHA256_BYTES]) {
     err e = ERR_OK;
     if (out && EVP_DigestFinal_ex(context_of(state), out, NULL) != 1) {
         e = failed("SHA-256 failed");
@@ -42,24 +42,24 @@ err digest_finish(digest_state *state, uint8_t out[DIGEST_BYTES]) {
     return e;
 }
 
-err digest_bytes(const void *bytes, size_t length, uint8_t out[DIGEST_BYTES]) {
+err sha256_bytes(const void *bytes, size_t length, uint8_t out[SHA256_BYTES]) {
     if (EVP_Digest(bytes, length, out, NULL, EVP_sha256(), NULL) != 1) {
         return failed("SHA-256 failed");
     }
     return ERR_OK;
 }
 
-void digest_hex(const uint8_t digest[DIGEST_BYTES], char hex[DIGEST_HEX]) {
-    for (int i = 0; i < DIGEST_BYTES; i++) {
+void sha256_hex(const uint8_t digest[SHA256_BYTES], char hex[SHA256_HEX]) {
+    for (int i = 0; i < SHA256_BYTES; i++) {
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     }
 }
 
-bool digest_parse(const char *hex, uint8_t digest[DIGEST_BYTES]) {
-    if (!hex || strlen(hex) != DIGEST_HEX - 1 || strspn(hex, "0123456789abcdefABCDEF") != DIGEST_HEX - 1) {
+bool sha256_parse(const char *hex, uint8_t digest[SHA256_BYTES]) {
+    if (!hex || strlen(hex) != SHA256_HEX - 1 || strspn(hex, "0123456789abcdefABCDEF") != SHA256_HEX - 1) {
         return false;
     }
-    for (int i = 0; i < DIGEST_BYTES; i++) {
+    for (int i = 0; i < SHA256_BYTES; i++) {
         const char pair[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
         digest[i] = (uint8_t)strtoul(pair, NULL, 16);
     }

@@ -8,8 +8,8 @@
  *
  * A probability adapts by counting: after n bits it moves by 1 / (n + 1.5) of what it was wrong by, down to 1 /
  * RANGE_MEMORY; so it is nearly a frequency at first and forgets slowly later. It starts at one half. */
-#ifndef FEWBIT_BITS_RANGE_H
-#define FEWBIT_BITS_RANGE_H
+#ifndef FEWBIT_BITS_RANGE_CODER_H
+#define FEWBIT_BITS_RANGE_CODER_H
 
 #include <stddef.h>
 #include <stdint.h>

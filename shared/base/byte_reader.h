@@ -1,36 +1,36 @@
-/* Bounded cursor over bytes that are not trusted.
+/* Bounded byte_reader over bytes that are not trusted.
  *
  * A read past the end gives zeroes and sets `failed`, which stays set: parse everything first, check once
  * at the end. */
-#ifndef FEWBIT_BASE_CURSOR_H
-#define FEWBIT_BASE_CURSOR_H
+#ifndef FEWBIT_BASE_BYTE_READER_H
+#define FEWBIT_BASE_BYTE_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct cursor {
+typedef struct byte_reader {
     const uint8_t *at;
     const uint8_t *end;
     bool failed;
-} cursor;
+} byte_reader;
 
-static inline cursor cursor_over(const void *bytes, size_t length) {
+static inline byte_reader byte_reader_over(const void *bytes, size_t length) {
     const uint8_t *at = bytes ? bytes : (const uint8_t *)""; /* no bytes may be NULL, which C lets nobody add 0 to */
-    return (cursor){.at = at, .end = at + length};
+    return (byte_reader){.at = at, .end = at + length};
 }
 
-static inline size_t cursor_left(const cursor *c) {
+static inline size_t byte_reader_left(const byte_reader *c) {
     return (size_t)(c->end - c->at);
 }
 
 /* The next `length` bytes, or NULL (and `failed`) when there are fewer. Borrowed from the underlying bytes. */
-const uint8_t *cursor_bytes(cursor *c, size_t length);
+const uint8_t *byte_reader_bytes(byte_reader *c, size_t length);
 
-uint8_t cursor_u8(cursor *c);
-uint32_t cursor_u32_be(cursor *c);
-uint32_t cursor_u32_le(cursor *c);
-uint64_t cursor_u64_le(cursor *c);
+uint8_t byte_reader_u8(byte_reader *c);
+uint32_t byte_reader_u32_be(byte_reader *c);
+uint32_t byte_reader_u32_le(byte_reader *c);
+uint64_t byte_reader_u64_le(byte_reader *c);
 
 /* Stores in the little-endian order of every format of ours. */
 void put_u32_le(uint8_t *to, uint32_t value);

@@ -1,4 +1,4 @@
-/* The keys of bits in rounds: each error names file, line and key. */
+/* The keys of bits in stages: each error names file, line and key. */
 #include "tests/unit/experiments.h"
 
 static char text[TEXT_MAX];
@@ -45,7 +45,7 @@ static void rounds_that_do_not_fit(void **state) {
     }
     const change good[] = {{bits, two}, {loss, "0\n  rounds: [0, 1]"}, {epochs, "2\n  sure: [0, 0.5, 1.1]"}};
     must_parse(good, 3, &e);
-    assert_int_equal(experiment_rounds(&e).count, 2);
+    assert_int_equal(experiment_refinement(&e).count, 2);
 }
 
 int main(void) {

@@ -1,6 +1,6 @@
 /* The range coder: every bit comes back, whatever the source; the size is what the source is worth. */
 #include "base/rng.h"
-#include "bits/range.h"
+#include "bits/range_coder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "data/inputs.h"
+#include "data/normalize.h"
 
 #include "base/vector.h"
 #include "data/portion.h"
@@ -10,7 +10,7 @@ static void standardise(float *inputs, size_t n, float mean, float deviation) {
     }
 }
 
-void inputs_from(const uint8_t *bytes, float *out, size_t n, float mean, float deviation) {
+void normalize(const uint8_t *bytes, float *out, size_t n, float mean, float deviation) {
     portion_scale(bytes, out, n);
     if (deviation > 0) {
         standardise(out, n, mean, deviation);

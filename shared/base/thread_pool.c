@@ -1,4 +1,4 @@
-#include "base/lanes.h"
+#include "base/thread_pool.h"
 
 #include "base/clock.h"
 
@@ -9,16 +9,16 @@
 
 enum { SPIN_NS = 50000 };
 
-/* One round is one call of lanes_run. The caller publishes the task under the mutex and raises `round`; a
+/* One round is one call of thread_pool_run. The caller publishes the task under the mutex and raises `round`; a
  * worker that sees a new round joins it (`joined`), draws tasks from `next` and leaves (`left`). The caller
  * returns once every worker has left, so no worker ever touches a round that is over. */
-struct lanes {
+struct thread_pool {
     pthread_mutex_t mutex;
     pthread_cond_t begin, end;
     atomic_uint round;
     atomic_size_t next;
     atomic_size_t left;
-    lanes_task run;
+    thread_pool_task run;
     void *context;
     size_t tasks;
     size_t workers;
@@ -27,7 +27,7 @@ struct lanes {
     pthread_t threads[];
 };
 
-static void draw_tasks(lanes *l) {
+static void draw_tasks(thread_pool *l) {
     for (;;) {
         size_t task = atomic_fetch_add(&l->next, 1);
         if (task >= l->tasks) {
@@ -43,7 +43,7 @@ static void pause_briefly(void) {
 #endif
 }
 
-static bool spin_until_changed(lanes *l, unsigned seen) {
+static bool spin_until_changed(thread_pool *l, unsigned seen) {
     uint64_t start = clock_now_ns();
     do {
         for (int i = 0; i < 64; i++) {
@@ -56,7 +56,7 @@ static bool spin_until_changed(lanes *l, unsigned seen) {
     return false;
 }
 
-static void wait_for_round(lanes *l, unsigned seen) {
+static void wait_for_round(thread_pool *l, unsigned seen) {
     if (l->spin && spin_until_changed(l, seen)) {
         return;
     }
@@ -68,7 +68,7 @@ static void wait_for_round(lanes *l, unsigned seen) {
 }
 
 static void *worker_main(void *argument) {
-    lanes *l = argument;
+    thread_pool *l = argument;
     for (unsigned seen = 0;; seen++) {
         wait_for_round(l, seen);
         if (atomic_load(&l->stop)) {
@@ -83,14 +83,14 @@ static void *worker_main(void *argument) {
     }
 }
 
-static void start_round(lanes *l) {
+static void start_round(thread_pool *l) {
     pthread_mutex_lock(&l->mutex);
     atomic_fetch_add(&l->round, 1);
     pthread_cond_broadcast(&l->begin);
     pthread_mutex_unlock(&l->mutex);
 }
 
-static void wait_for_workers(lanes *l) {
+static void wait_for_workers(thread_pool *l) {
     if (l->spin) {
         uint64_t start = clock_now_ns();
         while (clock_now_ns() - start < SPIN_NS) {
@@ -107,11 +107,11 @@ static void wait_for_workers(lanes *l) {
     pthread_mutex_unlock(&l->mutex);
 }
 
-err lanes_new(lanes **out, size_t count, int spin) {
+err thread_pool_new(thread_pool **out, size_t count, int spin) {
     size_t workers = count > 1 ? count - 1 : 0;
-    lanes *l = calloc(1, sizeof *l + workers * sizeof l->threads[0]);
+    thread_pool *l = calloc(1, sizeof *l + workers * sizeof l->threads[0]);
     if (!l) {
-        return err_fail(ERR_MEMORY, "no memory for %zu lanes", count);
+        return err_fail(ERR_MEMORY, "no memory for %zu threads", count);
     }
     pthread_mutex_init(&l->mutex, NULL);
     pthread_cond_init(&l->begin, NULL);
@@ -119,7 +119,7 @@ err lanes_new(lanes **out, size_t count, int spin) {
     l->spin = spin;
     for (size_t i = 0; i < workers; i++) {
         if (pthread_create(&l->threads[i], NULL, worker_main, l) != 0) {
-            lanes_free(l);
+            thread_pool_free(l);
             return err_fail(ERR_IO, "cannot start worker thread %zu", i + 1);
         }
         l->workers++;
@@ -128,7 +128,7 @@ err lanes_new(lanes **out, size_t count, int spin) {
     return ERR_OK;
 }
 
-void lanes_free(lanes *l) {
+void thread_pool_free(thread_pool *l) {
     if (!l) {
         return;
     }
@@ -143,7 +143,7 @@ void lanes_free(lanes *l) {
     free(l);
 }
 
-void lanes_run(lanes *l, lanes_task run, void *context, size_t tasks) {
+void thread_pool_run(thread_pool *l, thread_pool_task run, void *context, size_t tasks) {
     if (!l || l->workers == 0 || tasks == 1) {
         for (size_t task = 0; task < tasks; task++) {
             run(context, task);
@@ -160,6 +160,6 @@ void lanes_run(lanes *l, lanes_task run, void *context, size_t tasks) {
     wait_for_workers(l);
 }
 
-size_t lanes_count(const lanes *l) {
+size_t thread_pool_count(const thread_pool *l) {
     return l ? l->workers + 1 : 1;
 }

@@ -1,8 +1,8 @@
-#include "data/order.h"
+#include "data/shuffle.h"
 
 #include "base/rng.h"
 
-void order_epoch(uint64_t seed, uint32_t epoch, uint32_t *ids, size_t n) {
+void shuffle_epoch(uint64_t seed, uint32_t epoch, uint32_t *ids, size_t n) {
     for (size_t i = 0; i < n; i++) {
         ids[i] = (uint32_t)i;
     }

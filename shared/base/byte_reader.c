@@ -1,7 +1,7 @@
-#include "base/cursor.h"
+#include "base/byte_reader.h"
 
-const uint8_t *cursor_bytes(cursor *c, size_t length) {
-    if (c->failed || length > cursor_left(c)) {
+const uint8_t *byte_reader_bytes(byte_reader *c, size_t length) {
+    if (c->failed || length > byte_reader_left(c)) {
         c->failed = true;
         return NULL;
     }
@@ -10,8 +10,8 @@ const uint8_t *cursor_bytes(cursor *c, size_t length) {
     return bytes;
 }
 
-static uint64_t read_le(cursor *c, size_t width) {
-    const uint8_t *bytes = cursor_bytes(c, width);
+static uint64_t read_le(byte_reader *c, size_t width) {
+    const uint8_t *bytes = byte_reader_bytes(c, width);
     uint64_t value = 0;
     for (size_t i = 0; bytes && i < width; i++) {
         value |= (uint64_t)bytes[i] << (8 * i);
@@ -19,19 +19,19 @@ static uint64_t read_le(cursor *c, size_t width) {
     return value;
 }
 
-uint8_t cursor_u8(cursor *c) {
+uint8_t byte_reader_u8(byte_reader *c) {
     return (uint8_t)read_le(c, 1);
 }
 
-uint32_t cursor_u32_be(cursor *c) {
+uint32_t byte_reader_u32_be(byte_reader *c) {
     return __builtin_bswap32((uint32_t)read_le(c, 4));
 }
 
-uint32_t cursor_u32_le(cursor *c) {
+uint32_t byte_reader_u32_le(byte_reader *c) {
     return (uint32_t)read_le(c, 4);
 }
 
-uint64_t cursor_u64_le(cursor *c) {
+uint64_t byte_reader_u64_le(byte_reader *c) {
     return read_le(c, 8);
 }
 
