@@ -77,7 +77,7 @@ class Workshop:
 
     def _start_tcp(self, split, run, authority=None):
         server = self.fleet.train(self.experiment, split, run, *(authority.server() if authority else ()))
-        nodes = [self.fleet.node(k, server, split, run / "nodes" / f"node-{k}", "--once",
+        nodes = [self.fleet.node(k, server, split, run / "nodes" / f"node-{k}", "--exit-when-done",
                                  *(authority.node(k) if authority else ())) for k in range(NODES)]
         return [server, *nodes]
 

@@ -67,7 +67,7 @@ class Serving:
         path = self.run / "bench-results.jsonl"
         server = self.fleet.serve(self.run, "--results", path)
         relay = Relay(server.port)
-        nodes = self._nodes(server, relay.port, "--push", "test")
+        nodes = self._nodes(server, relay.port, "--stream", "test")
         labels = self._test_file("labels-idx1")[8:]
         self._wait_for_lines(path, len(labels))
         self._check_accuracy(path, labels)
@@ -131,8 +131,8 @@ class Serving:
         self.figures.add("memory_node_serve", node, None, "<150", "MiB", "VmHWM, the largest, the set resident")
         self._stop(server)
         self._measure_coded()
-        self._measure_without("serve_bulk_codes_from_cache", "every codeword seen before", "--answers-memory", 0)
-        self._measure_without("serve_bulk_codes_through_nets", "the folded nets, in batches", "--answers-memory", 0,
+        self._measure_without("serve_bulk_codes_from_cache", "every codeword seen before", "--table-memory", 0)
+        self._measure_without("serve_bulk_codes_through_nets", "the folded nets, in batches", "--table-memory", 0,
                               "--cache-memory", 0)
 
     @staticmethod

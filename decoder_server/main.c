@@ -42,7 +42,7 @@ static err run(server_options *o) {
         return e == ERR_STOPPED ? ERR_OK : e; /* told to stop it has done its work, however far it was */
     }
     e = e ? e : train_command(o);
-    return e || !o->then_serve ? e : then_serve(o);
+    return e || !o->serve_after ? e : then_serve(o);
 }
 
 int main(int argc, char **argv) {

@@ -18,22 +18,22 @@ enum {
     KEY_LOCAL,
     KEY_DATA,
     KEY_RESUME,
-    KEY_THEN_SERVE,
+    KEY_SERVE_AFTER,
     KEY_THREADS,
     KEY_HEARTBEAT,
     KEY_ANSWER_TIMEOUT,
     KEY_HTTP,
     KEY_RESULTS,
     KEY_DEADLINE,
-    KEY_DRAIN,
-    KEY_BATCH_WAIT,
-    KEY_ANSWERS_MEMORY,
+    KEY_DRAIN_TIMEOUT,
+    KEY_MAX_BATCH_DELAY,
+    KEY_TABLE_MEMORY,
     KEY_CACHE_MEMORY,
-    KEY_ANNOUNCE,
+    KEY_ADDRESS_FILE,
     KEY_INSECURE,
     KEY_TOKEN_FILE,
     KEY_ALLOWED_HOSTS,
-    KEY_SURE,
+    KEY_CONFIDENCE,
     KEY_CODING,
     KEY_READY_NODES
 };
@@ -49,8 +49,11 @@ enum { MEMORY_MIB_MAX = 1 << 20 };
         "answer-timeout", KEY_ANSWER_TIMEOUT, "S", 0,                                                                  \
             "a node that owes an answer for so many seconds is dropped (default 60)", 0                                \
     }
-#define ANNOUNCE_OPTION                                                                                                \
-    { "announce", KEY_ANNOUNCE, "FILE", 0, "write the addresses listened on there, as JSON, once they are open", 0 }
+#define ADDRESS_FILE_OPTION                                                                                            \
+    {                                                                                                                  \
+        "address-file", KEY_ADDRESS_FILE, "FILE", 0,                                                                   \
+            "write the addresses listened on there, as JSON, once they are open", 0                                    \
+    }
 #define TLS_OPTIONS                                                                                                    \
     {"tls-cert", TLS_OPTION_CERTIFICATE, "FILE", 0, "TLS with the nodes: this server's certificate, PEM", 0},          \
         {"tls-key", TLS_OPTION_KEY, "FILE", 0, "its key, PEM", 0},                                                     \
@@ -81,13 +84,13 @@ static const struct argp_option train_known[] = {
     {"coding", KEY_CODING, "packed|range", 0,
      "with --local: how codes travel in the rounded test (over the network it is the nodes' option)", 0},
     {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
-    {"then-serve", KEY_THEN_SERVE, NULL, 0,
+    {"serve-after", KEY_SERVE_AFTER, NULL, 0,
      "once the run is finished, serve it; serve's own options in the environment", 0},
     {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
     HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
     HEARTBEAT_OPTION,
     ANSWER_TIMEOUT_OPTION,
-    ANNOUNCE_OPTION,
+    ADDRESS_FILE_OPTION,
     TLS_OPTIONS,
     OPTIONS_LOG,
     {0},
@@ -100,20 +103,23 @@ static const struct argp_option serve_known[] = {
     {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
      0},
     {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
-    {"drain", KEY_DRAIN, "MS", 0, "told to stop, wait so long for what is under way to be answered (default 5000)", 0},
-    {"sure", KEY_SURE, "P", 0,
+    {"drain-timeout", KEY_DRAIN_TIMEOUT, "MS", 0,
+     "after a signal to stop, wait so long for what is under way to be answered (default 5000)", 0},
+    {"confidence", KEY_CONFIDENCE, "P", 0,
      "where bits come in stages: ask for the next one of samples whose class is less probable than P (above 0, at most "
      "1)",
      0},
-    {"batch-wait", KEY_BATCH_WAIT, "US", 0,
-     "samples that are due may wait so many microseconds for others, to pass the nets together (default 0)", 0},
-    {"answers-memory", KEY_ANSWERS_MEMORY, "MIB", 0,
-     "the most that a table of all answers may take, where codewords are short (default 64, 0: none)", 0},
+    {"max-batch-delay", KEY_MAX_BATCH_DELAY, "US", 0,
+     "a sample that is ready may wait so many microseconds for others, to pass the nets in one batch (default 0)", 0},
+    {"table-memory", KEY_TABLE_MEMORY, "MIB", 0,
+     "the most that the table of the predictions of all codewords may take, where codewords are short (default 64, 0: "
+     "none)",
+     0},
     {"cache-memory", KEY_CACHE_MEMORY, "MIB", 0,
-     "the most that the cache of answers to codewords already seen may take (default 32, 0: none)", 0},
+     "the most that the cache of predictions of codewords already seen may take (default 32, 0: none)", 0},
     HEARTBEAT_OPTION,
     ANSWER_TIMEOUT_OPTION,
-    ANNOUNCE_OPTION,
+    ADDRESS_FILE_OPTION,
     TLS_OPTIONS,
     OPTIONS_LOG,
     {0},
@@ -142,12 +148,12 @@ static err take_precision(const char *value, int *precision) {
     return ERR_OK;
 }
 
-static err take_sure(const char *value, double *sure) {
+static err take_confidence(const char *value, double *confidence) {
     char *end;
-    *sure = strtod(value, &end);
-    return end != value && *end == '\0' && *sure > 0 && *sure <= 1
+    *confidence = strtod(value, &end);
+    return end != value && *end == '\0' && *confidence > 0 && *confidence <= 1
                ? ERR_OK
-               : err_fail(ERR_USAGE, "--sure: '%s' is no number above 0, at most 1", value);
+               : err_fail(ERR_USAGE, "--confidence: '%s' is no number above 0, at most 1", value);
 }
 
 static err take_value(server_options *o, int key, char *value) {
@@ -170,14 +176,14 @@ static err take_value(server_options *o, int key, char *value) {
         return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
     case KEY_ANSWER_TIMEOUT:
         return options_number(value, "--answer-timeout", 1, 86400, &o->answer_timeout_s);
-    case KEY_SURE:
-        return take_sure(value, &o->sure);
-    case KEY_DRAIN:
-        return options_number(value, "--drain", 0, 3600000, &o->drain_ms);
-    case KEY_BATCH_WAIT:
-        return options_number(value, "--batch-wait", 0, 1000000, &o->batch_wait_us);
-    case KEY_ANSWERS_MEMORY:
-        return options_number(value, "--answers-memory", 0, MEMORY_MIB_MAX, &o->answers_mib);
+    case KEY_CONFIDENCE:
+        return take_confidence(value, &o->confidence);
+    case KEY_DRAIN_TIMEOUT:
+        return options_number(value, "--drain-timeout", 0, 3600000, &o->drain_timeout_ms);
+    case KEY_MAX_BATCH_DELAY:
+        return options_number(value, "--max-batch-delay", 0, 1000000, &o->max_batch_delay_us);
+    case KEY_TABLE_MEMORY:
+        return options_number(value, "--table-memory", 0, MEMORY_MIB_MAX, &o->table_mib);
     case KEY_CACHE_MEMORY:
         return options_number(value, "--cache-memory", 0, MEMORY_MIB_MAX, &o->cache_mib);
     case KEY_CODING:
@@ -219,8 +225,8 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_RESULTS:
         o->results = value;
         return 0;
-    case KEY_ANNOUNCE:
-        o->announce = value;
+    case KEY_ADDRESS_FILE:
+        o->address_file = value;
         return 0;
     case KEY_INSECURE:
         o->insecure = true;
@@ -235,8 +241,8 @@ static int take(int key, char *value, struct argp_state *state) {
         o->local = true;
         return 0;
     case KEY_RESUME:
-    case KEY_THEN_SERVE:
-        *(key == KEY_RESUME ? &o->resume : &o->then_serve) = true;
+    case KEY_SERVE_AFTER:
+        *(key == KEY_RESUME ? &o->resume : &o->serve_after) = true;
         return 0;
     default:
         if (key < KEY_LISTEN || key > KEY_READY_NODES) {
@@ -247,13 +253,13 @@ static int take(int key, char *value, struct argp_state *state) {
 }
 
 static err check_train(const server_options *o) {
-    const char *missing = !o->experiment                    ? "the experiment's file"
-                          : !o->labels                      ? "--labels"
-                          : !o->run                         ? "--out"
-                          : o->local && !o->data            ? "--data"
-                          : !o->local && !o->has_listen     ? "--listen (or --local)"
-                          : o->then_serve && !o->has_listen ? "--listen"
-                                                            : NULL;
+    const char *missing = !o->experiment                     ? "the experiment's file"
+                          : !o->labels                       ? "--labels"
+                          : !o->run                          ? "--out"
+                          : o->local && !o->data             ? "--data"
+                          : !o->local && !o->has_listen      ? "--listen (or --local)"
+                          : o->serve_after && !o->has_listen ? "--listen"
+                                                             : NULL;
     if (!missing && o->local && o->has_http) {
         return err_fail(ERR_USAGE, "--http shows a training over the network: not with --local");
     }
@@ -288,8 +294,8 @@ err server_options_parse(int argc, char **argv, server_options *options) {
         .heartbeat_ms = 2000,
         .answer_timeout_s = 60,
         .deadline_ms = 2000,
-        .drain_ms = 5000,
-        .answers_mib = 64,
+        .drain_timeout_ms = 5000,
+        .table_mib = 64,
         .cache_mib = 32,
     };
     const char *command = argc > 1 ? argv[1] : "";

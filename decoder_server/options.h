@@ -20,7 +20,7 @@ typedef struct server_options {
     const char *results;       /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
     const char *token_file;    /* of the HTTP side; NULL: none */
     const char *allowed_hosts; /* of the HTTP side; NULL: all */
-    const char *announce;      /* file for the addresses; NULL: none */
+    const char *address_file;  /* file for the addresses; NULL: none */
     char host[256];
     uint16_t port;
     bool has_listen;
@@ -29,14 +29,14 @@ typedef struct server_options {
     bool has_http;
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
     int precision;                 /* nn_precision; -1: as the experiment says */
-    int64_t heartbeat_ms, answer_timeout_s, deadline_ms, drain_ms;
-    int64_t batch_wait_us;          /* serve: what is due may wait for company that long */
-    int64_t answers_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
-    double sure;                    /* serve: an answer less probable asks for more bits; 0: all bits come at once */
-    int64_t ready_nodes;            /* serve: ready with so many; 0: with all */
+    int64_t heartbeat_ms, answer_timeout_s, deadline_ms, drain_timeout_ms;
+    int64_t max_batch_delay_us;   /* serve: what is due may wait for company that long */
+    int64_t table_mib, cache_mib; /* serve: memory for the table of answers and the cache of them */
+    double confidence;            /* serve: an answer less probable asks for more bits; 0: all bits come at once */
+    int64_t ready_nodes;          /* serve: ready with so many; 0: with all */
     bool local, resume;
     Fewbit__Coding coding; /* train --local */
-    bool then_serve;       /* train: serve the run once it is finished */
+    bool serve_after;      /* train: serve the run once it is finished */
     bool insecure;
     tls_files tls_files;
     tls_context *tls; /* main makes it from the files; NULL: plain text */

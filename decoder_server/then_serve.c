@@ -34,7 +34,7 @@ err then_serve(const server_options *o) {
     add(&c, "--http", o->has_http ? address_text(http, o->http_host, o->http_port) : NULL);
     add(&c, "--heartbeat", heartbeat);
     add(&c, "--answer-timeout", answer_timeout);
-    add(&c, "--announce", o->announce);
+    add(&c, "--address-file", o->address_file);
     add(&c, "--api-token-file", o->token_file);
     add(&c, "--allowed-hosts", o->allowed_hosts);
     add(&c, "--tls-cert", o->tls_files.certificate);

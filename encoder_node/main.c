@@ -25,11 +25,11 @@ static err run(const node_options *o, tls_context *tls) {
                     .data = data,
                     .state = o->state,
                     .coding = o->coding,
-                    .streams = o->push != SOURCE_NONE,
+                    .streams = o->stream != SOURCE_NONE,
                     .max_memory = (size_t)o->max_memory_mib << 20,
                     .max_state = (uint64_t)o->max_state_mib << 20},
-        .source = o->push,
-        .once = o->once,
+        .source = o->stream,
+        .exit_when_done = o->exit_when_done,
         .ready_file = o->ready_file,
     };
     snprintf(config.host, sizeof config.host, "%s", o->host);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 enum { KEY_SERVER = 's', KEY_NAME = 'n', KEY_PORTION = 'p', KEY_DATA = 'd', KEY_STATE = 't' };
-enum { KEY_PUSH = 256, KEY_ONCE, KEY_READY_FILE, KEY_INSECURE, KEY_CODING, KEY_MAX_MEMORY, KEY_MAX_STATE };
+enum { KEY_STREAM = 256, KEY_EXIT_WHEN_DONE, KEY_READY_FILE, KEY_INSECURE, KEY_CODING, KEY_MAX_MEMORY, KEY_MAX_STATE };
 enum { MAX_MEMORY_MIB = 4096, MAX_STATE_MIB = 16384, MIB_MAX = 1 << 24 };
 
 static const struct argp_option known[] = {
@@ -19,14 +19,16 @@ static const struct argp_option known[] = {
      "memory that nets and their batches may take at a time, whatever a server asks for (4096)", 0},
     {"max-state", KEY_MAX_STATE, "MIB", 0,
      "what may lie under --state, and be written there within a minute, whatever a server asks for (16384)", 0},
-    {"push", KEY_PUSH, "SOURCE", 0,
-     "while serving, push codes of this node's own samples: test (its test part), stdin (raw portions on standard "
+    {"stream", KEY_STREAM, "SOURCE", 0,
+     "while serving, send a stream of codes of this node's own samples: test (its test part), stdin (raw portions on "
+     "standard "
      "input), none",
      0},
     {"coding", KEY_CODING, "packed|range", 0,
      "how codes travel in bulk: packed (default), or range-coded in fewer bits where the server takes that", 0},
-    {"once", KEY_ONCE, NULL, 0,
-     "end when the run is over or everything is pushed, in place of trying again; with 3 or 5 where standard input "
+    {"exit-when-done", KEY_EXIT_WHEN_DONE, NULL, 0,
+     "end when the run is over or the whole stream is sent, in place of connecting again; with 3 or 5 where standard "
+     "input "
      "ends "
      "inside a portion or fails, with 7 where the server left portions out",
      0},
@@ -70,12 +72,12 @@ static int take(int key, char *value, struct argp_state *state) {
         return failed(options_number(value, "--max-memory", 1, MIB_MAX, &o->max_memory_mib));
     case KEY_MAX_STATE:
         return failed(options_number(value, "--max-state", 1, MIB_MAX, &o->max_state_mib));
-    case KEY_PUSH:
-        return failed(source_parse(value, &o->push));
+    case KEY_STREAM:
+        return failed(source_parse(value, &o->stream));
     case KEY_CODING:
         return failed(message_parse_coding(value, &o->coding));
-    case KEY_ONCE:
-        o->once = true;
+    case KEY_EXIT_WHEN_DONE:
+        o->exit_when_done = true;
         return 0;
     case KEY_READY_FILE:
         o->ready_file = value;
@@ -116,7 +118,7 @@ err node_options_parse(int argc, char **argv, node_options *options) {
     if (message_check_name(options->name)) {
         return err_prefix(ERR_USAGE, "--name");
     }
-    e = source_check(options->push);
+    e = source_check(options->stream);
     if (e) {
         return e;
     }

@@ -15,10 +15,10 @@ typedef struct node_options {
     const char *name, *data, *state;
     int64_t max_memory_mib, max_state_mib;
     int64_t portion; /* -1: whatever the data says */
-    source_kind push;
+    source_kind stream;
     Fewbit__Coding coding;
     const char *ready_file; /* NULL: none */
-    int once;
+    bool exit_when_done;
     bool insecure;
     tls_files tls_files;
 } node_options;

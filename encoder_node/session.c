@@ -95,7 +95,7 @@ static void act_on(session *s, encoder_verdict verdict) {
     case ENCODER_GO_ON:
         break;
     case ENCODER_OVER:
-        if (s->config->once) {
+        if (s->config->exit_when_done) {
             end(s, ERR_OK);
             break;
         } /* fall through */
@@ -175,12 +175,12 @@ static void end_stream(session *s) {
         e = err_fail(ERR_REFUSED, "%llu portions were not pushed: the server had them left out of its session",
                      (unsigned long long)s->left_out);
     }
-    if (e && !s->is_stream_over && !s->config->once) {
+    if (e && !s->is_stream_over && !s->config->exit_when_done) {
         log_error("%s", err_text());
     }
     s->is_stream_over = true;
     encoder_end_stream(s->encoder);
-    if (s->config->once && !encoder_may_be_asked(s->encoder)) {
+    if (s->config->exit_when_done && !encoder_may_be_asked(s->encoder)) {
         end(s, e);
     }
 }

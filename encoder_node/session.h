@@ -16,10 +16,10 @@ typedef struct session_config {
     encoder_config encoder;
     source_kind source;
     const char *ready_file; /* is there while a server has this node; NULL: none */
-    bool once;              /* end when the server says the run is over, or everything was pushed */
+    bool exit_when_done;    /* end when the server says the run is over, or everything was pushed */
 } session_config;
 
-/* Returns when stopped by a signal (ERR_OK), refused for good (ERR_REFUSED), or done with `once` (ERR_OK). */
+/* Returns when stopped by a signal (ERR_OK), refused for good (ERR_REFUSED), or done with `exit_when_done` (ERR_OK). */
 err session_run(const session_config *config);
 
 #endif

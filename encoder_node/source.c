@@ -56,14 +56,14 @@ err source_check(source_kind kind) {
         return ERR_OK;
     }
     if (!process_has_input() || fstat(STDIN_FILENO, &status) != 0) {
-        return err_fail(ERR_IO, "--push stdin: standard input is closed");
+        return err_fail(ERR_IO, "--stream stdin: standard input is closed");
     }
     if (S_ISDIR(status.st_mode)) {
-        return err_fail(ERR_IO, "--push stdin: standard input is a folder");
+        return err_fail(ERR_IO, "--stream stdin: standard input is a folder");
     }
     int flags = fcntl(STDIN_FILENO, F_GETFL);
     bool is_readable = flags >= 0 && ((flags & O_ACCMODE) == O_RDONLY || (flags & O_ACCMODE) == O_RDWR);
-    return is_readable ? ERR_OK : err_fail(ERR_IO, "--push stdin: standard input is not open for reading");
+    return is_readable ? ERR_OK : err_fail(ERR_IO, "--stream stdin: standard input is not open for reading");
 }
 
 /* One read from standard input, or 0 at its end, on an error, or when told to stop. */

@@ -17,15 +17,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_SET = 's', KEY_FROM = 'f', KEY_TO = 't', KEY_SPLIT = 'k', KEY_PORTIONS = 'p' };
+enum { KEY_DATASET = 's', KEY_FROM = 'f', KEY_TO = 't', KEY_PARTITION = 'k', KEY_PORTIONS = 'p' };
 enum { KEY_TRAIN = 256, KEY_TEST, KEY_EXPERIMENT, PORTIONS_DEFAULT = 4 };
 
 static const struct argp_option known[] = {
-    {"set", KEY_SET, "SET", 0, "mnist, fashion-mnist, cifar10 or cifar100", 0},
-    {"experiment", KEY_EXPERIMENT, "FILE", 0, "take set, split and portions from this experiment", 0},
+    {"dataset", KEY_DATASET, "NAME", 0, "mnist, fashion-mnist, cifar10 or cifar100", 0},
+    {"experiment", KEY_EXPERIMENT, "FILE", 0, "take data set, partition and portions from this experiment", 0},
     {"from", KEY_FROM, "DIR", 0, "folder of the set's files (fewbit data get makes it)", 0},
     {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server; a split that is there is replaced", 0},
-    {"split", KEY_SPLIT, "KIND", 0,
+    {"partition", KEY_PARTITION, "KIND", 0,
      "runs (even runs of the flattened sample, the default), quadrants, planes (one colour a node)", 0},
     {"portions", KEY_PORTIONS, "N", 0, "how many; 4 where nothing is said, one a colour for planes", 0},
     {"train", KEY_TRAIN, "N", 0, "only the first N training samples", 0},
@@ -59,7 +59,7 @@ static int failed(err e) {
 static int take(int key, char *value, struct argp_state *state) {
     split_options *o = state->input;
     switch (key) {
-    case KEY_SET:
+    case KEY_DATASET:
         o->set = value;
         return 0;
     case KEY_EXPERIMENT:
@@ -71,7 +71,7 @@ static int take(int key, char *value, struct argp_state *state) {
     case KEY_TO:
         o->to = value;
         return 0;
-    case KEY_SPLIT:
+    case KEY_PARTITION:
         return failed(partition_parse(value, &o->kind));
     case KEY_PORTIONS:
         return failed(options_number(value, "--portions", 1, PARTITION_PORTIONS_MAX, &o->portions));
@@ -92,7 +92,7 @@ static err parse(int argc, char **argv, split_options *o) {
     if (e) {
         return e;
     }
-    const char *missing = !o->set && !o->experiment ? "experiment (or --set)"
+    const char *missing = !o->set && !o->experiment ? "experiment (or --dataset)"
                           : !o->from                ? "from"
                           : !o->to                  ? "to"
                                                     : NULL;
@@ -100,7 +100,7 @@ static err parse(int argc, char **argv, split_options *o) {
         return err_fail(ERR_USAGE, "--%s is missing (see --help)", missing);
     }
     if (o->experiment && (o->set || o->portions || o->kind != PARTITION_SLICES)) {
-        return err_fail(ERR_USAGE, "--experiment says what --set, --split and --portions would");
+        return err_fail(ERR_USAGE, "--experiment says what --dataset, --partition and --portions would");
     }
     return ERR_OK;
 }
@@ -120,7 +120,7 @@ static err plan_split(const split_options *o, job *j) {
     partition *s = &j->about.partition;
     err e = dataset_find(o->set, &j->set);
     if (e) {
-        return err_prefix(ERR_USAGE, "--set");
+        return err_prefix(ERR_USAGE, "--dataset");
     }
     int64_t suggested = o->kind == PARTITION_PLANES ? j->set->channels : PORTIONS_DEFAULT;
     *s = (partition){.kind = o->kind,
@@ -128,7 +128,7 @@ static err plan_split(const split_options *o, job *j) {
                      .channels = j->set->channels,
                      .height = j->set->height,
                      .width = j->set->width};
-    return partition_check(s) ? err_prefix(ERR_USAGE, "--split, --portions") : ERR_OK;
+    return partition_check(s) ? err_prefix(ERR_USAGE, "--partition, --portions") : ERR_OK;
 }
 
 static err load(const split_options *o, job *j, enum dataset_split split) {

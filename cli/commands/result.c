@@ -98,11 +98,12 @@ static void print_rounds(const json_t *j) {
         const json_t *r = json_array_get(rounds, i);
         double bits = json_number_value(json_object_get(r, "bits"));
         if (bits != before) {
-            printf(
-                "--sure %-6.4g %6.2f %% with %.2f bits a sample, %.2f in frames up, %.2f down; more asked of %.1f %%\n",
-                json_number_value(json_object_get(r, "sure")), json_number_value(json_object_get(r, "accuracy")), bits,
-                json_number_value(json_object_get(r, "bits_up")), json_number_value(json_object_get(r, "bits_down")),
-                100 * json_number_value(json_object_get(r, "asked")));
+            printf("--confidence %-6.4g %6.2f %% with %.2f bits a sample, %.2f in frames up, %.2f down; more asked of "
+                   "%.1f %%\n",
+                   json_number_value(json_object_get(r, "confidence")),
+                   json_number_value(json_object_get(r, "accuracy")), bits,
+                   json_number_value(json_object_get(r, "bits_up")), json_number_value(json_object_get(r, "bits_down")),
+                   100 * json_number_value(json_object_get(r, "asked")));
         }
         before = bits;
     }

@@ -15,14 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_TO = 't', KEY_DATA = 'd', KEY_VALIDATION = 'v', KEY_NO_TEST = 'n', KEY_THREADS = 'j' };
+enum { KEY_TO = 't', KEY_DATA = 'd', KEY_VALIDATION = 'v', KEY_SKIP_TEST = 'n', KEY_THREADS = 'j' };
 enum { RESULT_MAX = 64 << 20 };
 
 static const struct argp_option known[] = {
     {"to", KEY_TO, "DIR", 0, "folder of the runs, DIR/POINT, and of sweep.json; made when missing", 0},
     {"data", KEY_DATA, "DIR", 0, "the parted data: node-0, node-1, … and server (fewbit data split)", 0},
     {"validation", KEY_VALIDATION, "N", 0, "hold back N training samples (data.validation)", 0},
-    {"no-test", KEY_NO_TEST, 0, 0, "leave the test part alone (data.test: untouched); needs samples held back", 0},
+    {"skip-test", KEY_SKIP_TEST, 0, 0, "leave the test part alone (data.test: untouched); needs samples held back", 0},
     {"threads", KEY_THREADS, "N", 0, "threads of a training (default: as decoder_server train)", 0},
     {0},
 };
@@ -40,7 +40,7 @@ static const char doc[] =
 typedef struct sweep_options {
     const char *file, *to, *data, *threads;
     int64_t validation;
-    bool no_test;
+    bool skip_test;
 } sweep_options;
 
 static int take(int key, char *value, struct argp_state *state) {
@@ -55,8 +55,8 @@ static int take(int key, char *value, struct argp_state *state) {
         return 0;
     case KEY_VALIDATION:
         return options_number(value, "--validation", 1, 100000000, &o->validation) ? EINVAL : 0;
-    case KEY_NO_TEST:
-        o->no_test = true;
+    case KEY_SKIP_TEST:
+        o->skip_test = true;
         return 0;
     case KEY_THREADS:
         o->threads = value;
@@ -314,7 +314,7 @@ err sweep_main(int argc, char **argv) {
     if (o.validation > 0) {
         more[count++] = (experiment_change){"data.validation", held};
     }
-    if (o.no_test) {
+    if (o.skip_test) {
         more[count++] = (experiment_change){"data.test", "untouched"};
     }
     e = sweep_plan_open(&s.plan, o.file, more, count);

@@ -4,7 +4,7 @@
  * Codes are due at fixed times, whatever the server does; what it does not take in time waits here. How far it is
  * behind is measured by lone HTTP requests, due at fixed times as well: each is answered on every link behind the codes
  * that are under way then, and messages of a link are dealt with in order.
- * A server with --sure gets the first stage of each code, and more random bits where it asks for them. */
+ * A server with --confidence gets the first stage of each code, and more random bits where it asks for them. */
 #ifndef FEWBIT_CLI_LOADGEN_LOAD_CODES_H
 #define FEWBIT_CLI_LOADGEN_LOAD_CODES_H
 

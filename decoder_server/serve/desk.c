@@ -42,7 +42,8 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     e = e ? e : model_new(&d->models[0], r, &classifying);
     d->refinement = e ? (refinement){0} : *classifier_refinement(d->models[0]->classifier);
     if (!e && options->sure > 0 && d->refinement.count == 1) {
-        e = err_fail(ERR_USAGE, "--sure: the run's encoders have one stage of bits, so there is nothing to ask for");
+        e = err_fail(ERR_USAGE,
+                     "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");
     }
     assembler_config config = {PUSHED_CAPACITY, d->portions, options->deadline_ns, true};
     e = e ? e : assembler_new(&d->pushed, &config);

@@ -98,7 +98,7 @@ struct desk {
     desk_host host;
     partition partition;
     uint32_t portions;
-    refinement refinement; /* in which bits come: one, unless --sure */
+    refinement refinement; /* in which bits come: one, unless --confidence */
     float sure;
     bool asks_no_more;
     report_refinement answered;

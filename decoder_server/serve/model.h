@@ -31,7 +31,7 @@ err model_open(model **m, const char *folder, const model_identity *known, const
 void model_free(model *m);
 
 /* Whether nodes and requests of one are good for the other: data set, split, portions and bits, with
- * --sure their stages too; else ERR_INPUT with what differs. */
+ * --confidence their stages too; else ERR_INPUT with what differs. */
 err model_fits(const model *m, const model *other);
 
 #endif

@@ -263,7 +263,7 @@ static void shut(serving *s) {
 
 static void on_drain_over(uv_timer_t *timer) {
     serving *s = timer->data;
-    log_warn("what still waits after %lld ms is answered with what is there", (long long)s->options->drain_ms);
+    log_warn("what still waits after %lld ms is answered with what is there", (long long)s->options->drain_timeout_ms);
     if (worker_post(s->worker, MAIL_FINISH, 0, NULL, 0)) {
         shut(s);
     }
@@ -278,7 +278,7 @@ static void on_stop(void *context) {
     if (s->api) {
         http_api_stop(s->api);
     }
-    uv_timer_start(&s->drain, on_drain_over, (uint64_t)s->options->drain_ms, 0);
+    uv_timer_start(&s->drain, on_drain_over, (uint64_t)s->options->drain_timeout_ms, 0);
     if (worker_post(s->worker, MAIL_STOP, 0, NULL, 0)) {
         shut(s);
     }
@@ -319,8 +319,8 @@ static err reload(void *context) {
 }
 
 static classifier_options how_to_classify(const server_options *o) {
-    return (classifier_options){.answers_bytes = (size_t)o->answers_mib << 20,
-                                .by_round = o->sure > 0,
+    return (classifier_options){.answers_bytes = (size_t)o->table_mib << 20,
+                                .by_round = o->confidence > 0,
                                 .seen_bytes = (size_t)o->cache_mib << 20};
 }
 
@@ -363,11 +363,11 @@ static err start_worker_side(serving *s) {
     desk_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
         .answer_timeout_ns = (uint64_t)s->options->answer_timeout_s * 1000000000u,
-        .batch_wait_ns = (uint64_t)s->options->batch_wait_us * 1000u,
+        .batch_wait_ns = (uint64_t)s->options->max_batch_delay_us * 1000u,
         .classifier = how_to_classify(s->options),
         .patience_ns = (uint64_t)s->options->heartbeat_ms * 3000000u,
         .first_session = (uint64_t)clock_unix_ms() << 16,
-        .sure = (float)s->options->sure,
+        .sure = (float)s->options->confidence,
     };
     err e = open_results(s);
     e = e ? e : feed_new(&s->feed, &s->worker);
@@ -424,7 +424,7 @@ static err start_http_api(serving *s) {
 
 static err announce_addresses(const serving *s) {
     const server_options *o = s->options;
-    return announce(o->announce, o->host, gate_port(s->gate), s->api ? o->http_host : NULL,
+    return announce(o->address_file, o->host, gate_port(s->gate), s->api ? o->http_host : NULL,
                     s->api ? http_api_port(s->api) : 0);
 }
 

@@ -227,10 +227,11 @@ json_t *refinement_eval_json(const refinement_eval *t) {
     double samples = t->samples ? (double)t->samples : 1;
     for (uint32_t i = 0; i < t->count; i++) {
         const tally *of = &t->tallies[i];
-        json_t *one = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "sure", round((double)t->thresholds[i] * 1e6) / 1e6,
-                                "accuracy", 100 * (double)of->correct / samples, "bits",
-                                (double)of->payload_bits / samples, "asked", (double)of->asked / samples, "bits_up",
-                                8 * (double)of->up_bytes / samples, "bits_down", 8 * (double)of->down_bytes / samples);
+        json_t *one =
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "confidence", round((double)t->thresholds[i] * 1e6) / 1e6,
+                      "accuracy", 100 * (double)of->correct / samples, "bits", (double)of->payload_bits / samples,
+                      "asked", (double)of->asked / samples, "bits_up", 8 * (double)of->up_bytes / samples, "bits_down",
+                      8 * (double)of->down_bytes / samples);
         if (json_array_append_new(list, one) != 0) {
             json_decref(list);
             return NULL;

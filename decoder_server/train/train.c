@@ -94,7 +94,7 @@ static bool is_finished(const run *r) {
 }
 
 static err train_run(const server_options *o, run *r, const labels *l) {
-    if (o->then_serve && is_finished(r)) {
+    if (o->serve_after && is_finished(r)) {
         return ERR_OK; /* without waiting for every node: serving does not either */
     }
     if (experiment_is_classifier_alone(&r->experiment)) {
@@ -113,7 +113,7 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         .host = o->host,
         .port = o->port,
         .tls = o->tls,
-        .announce = o->announce,
+        .address_file = o->address_file,
         .http_host = o->has_http ? o->http_host : NULL,
         .http_port = o->http_port,
         .token_file = o->token_file,

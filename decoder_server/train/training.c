@@ -310,7 +310,7 @@ static err start_http_api(training *t) {
 
 static err announce_addresses(const training *t) {
     const training_config *c = t->config;
-    return announce(c->announce, c->host, gate_port(t->gate), c->http_host, t->api ? http_api_port(t->api) : 0);
+    return announce(c->address_file, c->host, gate_port(t->gate), c->http_host, t->api ? http_api_port(t->api) : 0);
 }
 
 static err run_loop(training *t) {

@@ -12,9 +12,9 @@ typedef struct training_config {
     const labels *labels; /* borrowed */
     const char *host;
     uint16_t port;
-    tls_context *tls;      /* NULL: plain text; borrowed */
-    const char *announce;  /* file, or NULL */
-    const char *http_host; /* NULL: nothing over HTTP */
+    tls_context *tls;         /* NULL: plain text; borrowed */
+    const char *address_file; /* file, or NULL */
+    const char *http_host;    /* NULL: nothing over HTTP */
     uint16_t http_port;
     const char *token_file;    /* of the HTTP side, or NULL */
     const char *allowed_hosts; /* of the HTTP side, or NULL */

@@ -44,7 +44,7 @@ typedef struct experiment {
         uint32_t bits_count;
         float weights[REFINEMENT_STAGES_MAX]; /* of each stage's loss; none: all alike */
         uint32_t weights_count;
-        float sure[EXPERIMENT_SURE_MAX]; /* what the test tries as --sure, rising; none: a list of its own */
+        float sure[EXPERIMENT_SURE_MAX]; /* what the test tries as --confidence, rising; none: a list of its own */
         uint32_t sure_count;
     } refinement;
     struct {

@@ -267,7 +267,7 @@ def make_set(folder, train=2000, test=500, seed=7, tiles=(1, 1)):
 
 
 def split_set(source, to, *options, name="mnist"):
-    subprocess.run([binary("fewbit"), "data", "split", "--set", name, "--from", source, "--to", to,
+    subprocess.run([binary("fewbit"), "data", "split", "--dataset", name, "--from", source, "--to", to,
                     *map(str, options)], check=True, env=environment(), capture_output=True, timeout=PATIENCE)
     return to
 

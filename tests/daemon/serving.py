@@ -56,7 +56,7 @@ class Made:
             try:
                 path = quiet.folder / "results.jsonl"
                 server = quiet.serve(self.run, "--results", path, "--deadline", 1000 * PATIENCE)
-                nodes = [quiet.node(k, server, self.split, self.state(k), "--push", "test", "--once")
+                nodes = [quiet.node(k, server, self.split, self.state(k), "--stream", "test", "--exit-when-done")
                          for k in range(PORTIONS)]
                 for node in nodes:
                     node.wait(0)

@@ -473,7 +473,7 @@ class Nodes(serving.ServingCase):
         self.wait_ready(self.server, 3)
 
     def test_a_portion_with_wrong_data_through_the_program(self):
-        quadrants = f.split_set(self.made.source, self.folder / "quadrants", "--split", "quadrants")
+        quadrants = f.split_set(self.made.source, self.folder / "quadrants", "--partition", "quadrants")
         node = self.fleet.node(3, self.server, quadrants, self.folder / "state")
         node.wait(7)
         self.assertRegex(node.said, r"(?m)^encoder_node: the server says: portion 3 of mnist in 4 quadrants does not "

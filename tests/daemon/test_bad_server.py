@@ -306,7 +306,7 @@ class Floods(BadServerCase):
             "Restore": b.frame(p.RESTORE, {1: step}), "Refusal": b.frame(p.REFUSAL, {1: 7, 2: b"x" * 4_000_000}),
         }
         for mode, messages in ((b.TRAIN, train), (b.SERVE, serve)):
-            node = self.node("--push", "test")
+            node = self.node("--stream", "test")
             for name, data in messages.items():
                 with self.subTest(name, mode=mode):
                     peer = self.server.meet(wide if mode == b.TRAIN else text, mode, run if mode == b.SERVE else 0x77)

@@ -41,7 +41,7 @@ class Bounds(f.FleetCase):
         experiment = f.write_experiment(self.folder / "experiment.yaml", data__portions=portions, **changes)
         server = self.fleet.train(experiment, split, self.run_folder)
         for k in range(portions):
-            self.fleet.node(k, server, split, self.states / f"node-{k}", "--push", "test", *push)
+            self.fleet.node(k, server, split, self.states / f"node-{k}", "--stream", "test", *push)
         server.wait(0)
         server = self.fleet.serve(self.run_folder, *serve, port=server.port)
         self.url = f"http://127.0.0.1:{server.http}"
@@ -83,7 +83,7 @@ class Bounds(f.FleetCase):
         changes = dict(data__set="cifar100", encoder__hidden=1, encoder__bits=BITS, encoder__rounds=STAGES,
                        encoder__soft="sigmoid", decoder__net="direct", classifier__hidden=1, training__batch=8192,
                        training__epochs=1, training__seed=2**64 - 1, training__portion_dropout=0.9)
-        server, results = self.system(split, portions, changes, ("--sure", "0.9"), ("--coding", "range"))
+        server, results = self.system(split, portions, changes, ("--confidence", "0.9"), ("--coding", "range"))
         self.assertEqual(sorted(line["id"] for line in results), list(range(TEST)))
         for line in results:
             self.check_codes(line["bits"], portions, BITS)

@@ -34,7 +34,7 @@ class CodingCase(serving.ServingCase):
 
 class Pushing(CodingCase):
     def test_same_results_in_fewer_bits(self):
-        server, nodes = self.start(node_options=(*CODED, "--push", "test"))
+        server, nodes = self.start(node_options=(*CODED, "--stream", "test"))
         self.assert_results()
         shown = metrics(server)
         for k in range(PORTIONS):
@@ -56,7 +56,7 @@ class Pushing(CodingCase):
     def test_beside_packed_ones(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
         for k in range(PORTIONS):
-            self.node(server, k, "--push", "test", *(CODED if k % 2 else ()))
+            self.node(server, k, "--stream", "test", *(CODED if k % 2 else ()))
         self.assert_results()
         counted = {name for name in metrics(server) if name.startswith("fewbit_node_coded_bits_total")}
         self.assertEqual({re.search(r'portion="(\d)"', name)[1] for name in counted}, {"1", "3"})
@@ -65,7 +65,7 @@ class Pushing(CodingCase):
         """A new link starts afresh, whatever the one before had learned; and a new process, with new ids."""
         server = self.serve("--deadline", 1000 * PATIENCE)
         for turn in range(2):
-            nodes = [self.node(server, k, "--push", "test", "--once", *CODED) for k in range(PORTIONS)]
+            nodes = [self.node(server, k, "--stream", "test", "--exit-when-done", *CODED) for k in range(PORTIONS)]
             for node in nodes:
                 node.wait(0)
             wait_until(lambda: serving.health(server)["nodes_ready"] == 0, "their leave", explain=self.fleet.explain)
@@ -128,7 +128,7 @@ class OlderServer(serving.ServingCase):
         """A server that says nothing of coding gets packed codes, and the node says so."""
         with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
             listener.settimeout(PATIENCE)
-            node = self.node(listener.getsockname()[1], 1, *CODED, "--push", "test")
+            node = self.node(listener.getsockname()[1], 1, *CODED, "--stream", "test")
             connection = stack.enter_context(listener.accept()[0])
             connection.settimeout(PATIENCE)
             stream = stack.enter_context(connection.makefile("rwb"))
@@ -152,7 +152,7 @@ class Training(serving.ServingCase):
         experiment = f.write_experiment(self.folder / "experiment.yaml")
         run, states = self.folder / "run", self.folder / "states"
         server = self.fleet.train(experiment, self.made.split, run)
-        nodes = self.fleet.nodes(server, self.made.split, states, "--once", *CODED)
+        nodes = self.fleet.nodes(server, self.made.split, states, "--exit-when-done", *CODED)
         server.wait(0)
         for node in nodes:
             node.wait(0)

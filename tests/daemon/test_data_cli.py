@@ -165,7 +165,7 @@ class CommandLine(Case):
     def test_usage_errors(self):
         for arguments in ([], ["data"], ["data", "gett"], ["data", "get"], ["data", "get", "mnist"],
                           ["data", "get", "emnist", "--to", "x"], ["data", "get", "mnist", "more", "--to", "x"],
-                          ["data", "get", "--wrong"], ["data", "split", "--set", "mnist"],
+                          ["data", "get", "--wrong"], ["data", "split", "--dataset", "mnist"],
                           ["data", "get", "mnist", "--to", "x", "--offline", "--mirror", "http://127.0.0.1:1"]):
             with self.subTest(arguments):
                 self.assertRegex(self.fewbit(*arguments, code=2)[1], r"(?m)^fewbit.*: .+")
@@ -340,7 +340,7 @@ class Split(Case):
         (self.data / f"{name}.gz").write_bytes(gzip.compress(idx(dims, data)))
 
     def split(self, *arguments, code=0, **environment):
-        return self.fewbit("data", "split", "--set", "mnist", "--from", self.data, "--to", self.to, *arguments,
+        return self.fewbit("data", "split", "--dataset", "mnist", "--from", self.data, "--to", self.to, *arguments,
                            code=code, **environment)
 
     def part(self, node, part):
@@ -355,7 +355,7 @@ class Split(Case):
                 self.assertEqual(self.part(node, part), idx((count, 1, 1, 196), run))
 
     def test_quadrants(self):
-        self.split("--split", "quadrants")
+        self.split("--partition", "quadrants")
         for node, (top, left) in enumerate(((0, 0), (0, 14), (14, 0), (14, 14))):
             quadrant = b"".join(
                 self.images["test"][i * 784 + (top + row) * 28 + left:][:14]
@@ -432,9 +432,9 @@ class Split(Case):
     def test_refusals_of_options(self):
         for arguments, reason in ((("--portions", "3"), "784 elements do not part into 3"),
                                   (("--portions", "0"), "--portions is '0'"),
-                                  (("--split", "halves"), "split 'halves' is none of"),
-                                  (("--split", "quadrants", "--portions", "2"), "4 portions, not 2"),
-                                  (("--split", "planes", "--portions", "3"), "1 channels, not 3"),
+                                  (("--partition", "halves"), "split 'halves' is none of"),
+                                  (("--partition", "quadrants", "--portions", "2"), "4 portions, not 2"),
+                                  (("--partition", "planes", "--portions", "3"), "1 channels, not 3"),
                                   (("--train", "x"), "--train is 'x'"), (("more",), "'more' is too much")):
             with self.subTest(arguments):
                 self.assertIn(reason, self.split(*arguments, code=2)[1])
@@ -465,7 +465,7 @@ class Split(Case):
         for k in range(5):
             (batches / f"data_batch_{k + 1}.bin").write_bytes(records[k])
         (batches / "test_batch.bin").write_bytes(records[5])
-        self.fewbit("data", "split", "--set", "cifar10", "--from", self.data, "--to", self.to, "--split", "planes")
+        self.fewbit("data", "split", "--dataset", "cifar10", "--from", self.data, "--to", self.to, "--partition", "planes")
         for node in range(3):
             plane = b"".join(bytes([10 * (node + 1) + k]) * 1024 for k in range(5))
             self.assertEqual(self.part(node, "train"), idx((5, 1, 32, 32), plane))

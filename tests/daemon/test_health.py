@@ -70,8 +70,8 @@ class ThenServe(serving.ServingCase):
     def train(self, run, **how):
         experiment = f.write_experiment(self.folder / "experiment.yaml")
         return self.fleet.start("server", f.binary("decoder_server"), "train", experiment, "--listen", "127.0.0.1:0",
-                                "--labels", self.made.split / "server", "--out", run, "--resume", "--then-serve",
-                                "--announce", self.folder / "where.json", FEWBIT_HTTP="127.0.0.1:0", FEWBIT_RESULTS="none",
+                                "--labels", self.made.split / "server", "--out", run, "--resume", "--serve-after",
+                                "--address-file", self.folder / "where.json", FEWBIT_HTTP="127.0.0.1:0", FEWBIT_RESULTS="none",
                                 **how)
 
     def test_it_serves_what_it_has_trained(self):
@@ -79,7 +79,7 @@ class ThenServe(serving.ServingCase):
         server = self.train(run)
         port = int(server.wait_for(r"listening on [^ ]*:(\d+) ").group(1))
         states = {k: self.folder / f"state-{k}" for k in range(f.PORTIONS)}
-        nodes = [self.fleet.node(k, port, self.made.split, states[k], "--once") for k in range(f.PORTIONS)]
+        nodes = [self.fleet.node(k, port, self.made.split, states[k], "--exit-when-done") for k in range(f.PORTIONS)]
         for node in nodes:
             node.wait(0)
         server.wait_for("trained; serving it")
@@ -119,7 +119,7 @@ class ThenServe(serving.ServingCase):
     def test_it_needs_an_address(self):
         self.fleet.run("server", f.binary("decoder_server"), "train", f.write_experiment(self.folder / "experiment.yaml"),
                        "--local", "--data", self.made.split, "--labels", self.made.split / "server", "--out",
-                       self.folder / "run", "--then-serve", code=USAGE)
+                       self.folder / "run", "--serve-after", code=USAGE)
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ class Documented(HttpCase):
         self.refused(404, "not_found", "/v1/model/reload", "POST", b"")
         self.refused(404, "not_found", "/v1/classify", "POST", b"x", Content_Type=RAW)
         self.assertIsNone(self.answer(200, "/v1/model")["step"])
-        nodes = self.fleet.nodes(server, self.made.split, run / "nodes", "--once")
+        nodes = self.fleet.nodes(server, self.made.split, run / "nodes", "--exit-when-done")
         server.wait_for(r"epoch 1/3  loss")
         nodes[3].freeze()
         late = self.listen(server, "/v1/training")
@@ -324,7 +324,7 @@ class Documented(HttpCase):
         run = self.folder / "in-rounds"
         self.fleet.train_local(f.write_experiment(self.folder / "in-rounds.yaml", encoder__rounds="[1, 3]", training__epochs=1,
                                                   encoder__decision="straight-through"), self.made.split, run)
-        self.server = self.fleet.serve(run, "--sure", 1)
+        self.server = self.fleet.serve(run, "--confidence", 1)
         for k in range(f.PORTIONS):
             self.fleet.node(k, self.server, self.made.split, run / "nodes" / f"node-{k}")
             self.server.wait_for(rf"portion {k} is ready")

@@ -33,7 +33,7 @@ def setUpModule():
     shared = pathlib.Path(tempfile.mkdtemp(prefix="fewbit-images-"))
     unittest.addModuleCleanup(shutil.rmtree, shared, ignore_errors=True)
     make_cifar(shared / "source")
-    f.split_set(shared / "source", shared / "planes", "--split", "planes", name="cifar10")
+    f.split_set(shared / "source", shared / "planes", "--partition", "planes", name="cifar10")
     f.split_set(shared / "source", shared / "whole", "--portions", "1", name="cifar10")
 
 
@@ -157,7 +157,7 @@ class ImageCase(f.FleetCase):
 
     def start_tcp(self, experiment, run, *options, port=0, order=(2, 0, 1)):
         server = self.fleet.train(experiment, shared / "planes", run, *options, port=port)
-        return server, self.fleet.nodes(server, shared / "planes", self.states, "--once", order=order)
+        return server, self.fleet.nodes(server, shared / "planes", self.states, "--exit-when-done", order=order)
 
     def end_well(self, server, nodes):
         server.wait(0, PATIENCE)
@@ -203,7 +203,7 @@ class ImageCase(f.FleetCase):
         if lose_a_node:
             self.wait_for_commits(ways["over TCP"][0], 1)
             nodes[1].kill()
-            nodes[1] = self.fleet.node(1, server, shared / "planes", self.states / "node-1", "--once")
+            nodes[1] = self.fleet.node(1, server, shared / "planes", self.states / "node-1", "--exit-when-done")
         self.end_well(server, nodes)
         self.assertEqual(len(events(ways["over TCP"][0], "lost")), lose_a_node)
         for way, (run, states) in ways.items():
@@ -274,7 +274,7 @@ class Dropout(ImageCase):
     def test_is_drawn_anew_each_step(self):
         """Every sample alike and weights that stand still: only the draws can make one step's loss differ."""
         source = make_cifar(self.folder / "source", make_samples(1, 3) * 4)
-        split = f.split_set(source, self.folder / "split", "--split", "planes", name="cifar10")
+        split = f.split_set(source, self.folder / "split", "--partition", "planes", name="cifar10")
         experiment = self.experiment(DROPOUT, encoder__batch_norm="false", optimiser__learning_rate=1e-12,
                                      training={"epochs": 3, "batch": 20, "seed": 1})
         self.fleet.train_local(experiment, split, self.run_folder)
@@ -518,7 +518,7 @@ class Serving(ImageCase):
                                                        "weights": self.pretrained(self)})
         self.end_well(*self.start_tcp(experiment, self.run_folder))
         server = self.fleet.serve(self.run_folder)
-        self.fleet.nodes(server, shared / "planes", self.states, "--push", "test", "--once", order=(0, 1, 2))
+        self.fleet.nodes(server, shared / "planes", self.states, "--stream", "test", "--exit-when-done", order=(0, 1, 2))
         results = self.run_folder / "results.jsonl"
 
         def whole_lines():
@@ -737,7 +737,7 @@ class Cifar100(ImageCase):
             (source / f"{name}.bin").write_bytes(b"".join(
                 bytes([19 - i, 99 - i]) + bytes([i]) * PLANE + bytes([i + 10]) * PLANE + bytes([i + 20]) * PLANE
                 for i in range(count)))
-        split = f.split_set(source.parent, self.folder / "split", "--split", "planes", name="cifar100")
+        split = f.split_set(source.parent, self.folder / "split", "--partition", "planes", name="cifar100")
         self.assertEqual((split / "server/train-labels.idx").read_bytes(), f.idx((7,), bytes(range(99, 92, -1))))
         self.assertEqual(read_json(split / "server/labels.json")["classes"], 100)
         for k in range(3):

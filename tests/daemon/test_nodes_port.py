@@ -97,7 +97,7 @@ class TrainingCase(f.FleetCase):
         server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
         between = Between(server.port, up)
         self.addCleanup(between.close)
-        self.nodes = [self.fleet.node(k, between.port if k == 2 else server, self.split, self.states / f"node-{k}", "--once")
+        self.nodes = [self.fleet.node(k, between.port if k == 2 else server, self.split, self.states / f"node-{k}", "--exit-when-done")
                       for k in range(PORTIONS)]
         return server
 
@@ -491,7 +491,7 @@ class Addresses(serving.ServingCase):
     def test_serving(self):
         announced = self.folder / "addresses"
         server = self.fleet.start("serve", f.binary("decoder_server"), "serve", self.made.run, "--listen", "[::1]:0", "--http",
-                                  "[::1]:0", "--results", "none", "--announce", announced)
+                                  "[::1]:0", "--results", "none", "--address-file", announced)
         nodes, http = self.listening(server, announced)
         for k in range(PORTIONS):
             self.fleet.start(f"node-{k}", f.binary("encoder_node"), "--server", nodes, "--name", f"node-{k}", "--data",
@@ -511,7 +511,7 @@ class Addresses(serving.ServingCase):
         experiment = f.write_experiment(self.folder / "e.yaml", training__epochs=1)
         server = self.fleet.start("server", f.binary("decoder_server"), "train", experiment, "--listen", "[::1]:0", "--http",
                                   "[::1]:0", "--labels", self.made.split / "server", "--out", self.folder / "run",
-                                  "--announce", announced, "--then-serve")
+                                  "--address-file", announced, "--serve-after")
         nodes, _ = self.listening(server, announced)
         for k in range(PORTIONS):
             self.fleet.start(f"node-{k}", f.binary("encoder_node"), "--server", nodes, "--name", f"node-{k}", "--data",

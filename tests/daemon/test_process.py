@@ -183,7 +183,7 @@ class Signals(ProcessCase):
 
     def test_a_training_that_goes_on_to_serve(self):
         run = shutil.copytree(made.run, self.folder / "run")
-        self.at_any_moment(self.training(run, "--listen", "127.0.0.1:0", "--then-serve", experiment=made.experiment), 130,
+        self.at_any_moment(self.training(run, "--listen", "127.0.0.1:0", "--serve-after", experiment=made.experiment), 130,
                            reloads=True)
 
     def test_nodes(self):
@@ -219,7 +219,7 @@ class Signals(ProcessCase):
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         self.addCleanup(os.close, writer)
-        self.at_any_moment(self.node(serves.port, "--push", "stdin", state=made.run / "nodes/node-0"), 0, reloads=True, stdin=reader)
+        self.at_any_moment(self.node(serves.port, "--stream", "stdin", state=made.run / "nodes/node-0"), 0, reloads=True, stdin=reader)
 
     def test_what_asks_a_server(self):
         url = f"http://127.0.0.1:{self.silent_server()}"
@@ -233,7 +233,7 @@ class Signals(ProcessCase):
 
     def test_a_data_set_is_parted(self):
         to = self.folder / "parts"
-        argv = self.fewbit("data", "split", "--set", "mnist", "--from", made.source, "--to", to)
+        argv = self.fewbit("data", "split", "--dataset", "mnist", "--from", made.source, "--to", to)
 
         def no_half_file():
             self.assertEqual(list(to.rglob("*.part-*")), [])
@@ -261,7 +261,7 @@ class Signals(ProcessCase):
                 self.assertEqual(self.stop_at(argv, moment, signal.SIGTERM, prefix=prefix), code)
 
     def test_a_second_one_ends_it_at_once(self):
-        serves = self.fleet.start("serves", *self.serving("--drain", 60000))
+        serves = self.fleet.start("serves", *self.serving("--drain-timeout", 60000))
         serves.wait_for("nodes on")
         serves.signal(signal.SIGSTOP)
         serves.signal(signal.SIGTERM)
@@ -321,7 +321,7 @@ class Streams(ProcessCase):
 
     def test_no_log_line_gets_into_the_results(self):
         results = self.folder / "results.jsonl"
-        server = self.fleet.start("serves", *self.serving("--announce", self.folder / "where.json"),
+        server = self.fleet.start("serves", *self.serving("--address-file", self.folder / "where.json"),
                                   prepare=self.closed((2,)))
         wait_until(lambda: read_json(self.folder / "where.json"), "its addresses")
         self.assert_ends_soon(server, signal.SIGTERM, 0)
@@ -413,11 +413,11 @@ class Limits(ProcessCase):
     def modes(self, to):
         """Everything that writes does so in `to`."""
         return {"serves": self.server("serve", made.run, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--results",
-                                      to / "results.jsonl", "--announce", to / "where.json"),
+                                      to / "results.jsonl", "--address-file", to / "where.json"),
                 "trains": self.training(to / "train", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"),
                 "in one process": self.training(to / "local", "--local", "--data", made.split, "--threads", 2),
                 "a node": self.node(1, state=to / "state"),
-                "splits": self.fewbit("data", "split", "--set", "mnist", "--from", made.source, "--to", to / "split"),
+                "splits": self.fewbit("data", "split", "--dataset", "mnist", "--from", made.source, "--to", to / "split"),
                 "lists": self.fewbit("experiments", "--experiments", f.ROOT / "experiments", "--runs", to),
                 "shows": self.fewbit("result", made.run),
                 "plots": self.fewbit("plot", made.run, "--to", to / "plots")}

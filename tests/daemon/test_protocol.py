@@ -60,7 +60,7 @@ class OurNode(serving.ServingCase):
         self.assertEqual({name: value for name, value in fields.items() if name != 2}, {1: self.manifest["last"]["step"]})
 
     def test_frames_are_short(self):
-        self.node(self.listener.getsockname()[1], 1, "--push", "test")
+        self.node(self.listener.getsockname()[1], 1, "--stream", "test")
         stream = self.accept()
         hello, _ = self.next_frame(stream, plain_node.HELLO)
         info = read_json(self.made.split / "node-1" / "portion.json")
@@ -166,7 +166,7 @@ class OurNode(serving.ServingCase):
 
 class PlainNode(serving.ServingCase):
     def test_serves_beside_three_others(self):
-        server, _ = self.start("--heartbeat", 1000, nodes=(0, 1, 2), node_options=("--push", "test"))
+        server, _ = self.start("--heartbeat", 1000, nodes=(0, 1, 2), node_options=("--stream", "test"))
         plain = self.fleet.start("plain", sys.executable, f.ROOT / "tests/daemon/plain_node.py",
                                  f"127.0.0.1:{server.port}", self.made.split / "node-3", "push")
         self.wait_ready(server, PORTIONS)

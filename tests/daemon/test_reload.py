@@ -64,7 +64,7 @@ class Runs:
         path = self.folder / f"{name}.jsonl"
         server = fleet.serve(self.path(name), "--results", path, "--deadline", 1000 * PATIENCE)
         for k in range(PORTIONS):
-            fleet.node(k, server, self.split, self.states / f"node-{k}", "--push", "test")
+            fleet.node(k, server, self.split, self.states / f"node-{k}", "--stream", "test")
         wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= TEST, f"{name}'s results",
                    explain=fleet.explain)
         server.signal(signal.SIGTERM)
@@ -235,7 +235,7 @@ class Changing(ReloadCase):
 
     def test_long_and_short_ways_to_an_answer(self):
         """Neither the table nor the cache keeps an answer of the model before."""
-        for options in (("--answers-memory", 0), ("--answers-memory", 0, "--cache-memory", 0)):
+        for options in (("--table-memory", 0), ("--table-memory", 0, "--cache-memory", 0)):
             with self.subTest(options):
                 self.point_to("early")
                 server, nodes = self.start(*options)
@@ -329,7 +329,7 @@ class Load(ReloadCase):
 
     def test_nothing_is_lost_or_mixed(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--push", "stdin", *(("--coding", "range") if k % 2 else ()),
+        nodes = [self.node(server, k, "--stream", "stdin", *(("--coding", "range") if k % 2 else ()),
                            stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         self.check(server, nodes)
@@ -341,7 +341,7 @@ class Load(ReloadCase):
         """One that is slowed, because the server has no room for more of what it says, is heard all the same."""
         count = 130 * TEST
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         portions = [b"".join(self.made.images[i][k * 196:(k + 1) * 196] for i in range(TEST)) for k in range(PORTIONS)]
 
@@ -364,7 +364,7 @@ class Load(ReloadCase):
 
     def test_over_tls(self):
         server = self.serve("--deadline", 1000 * PATIENCE, *trusted.server())
-        nodes = [self.node(server, k, "--push", "stdin", *trusted.node(k), stdin=subprocess.PIPE)
+        nodes = [self.node(server, k, "--stream", "stdin", *trusted.node(k), stdin=subprocess.PIPE)
                  for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         self.check(server, nodes)
@@ -532,7 +532,7 @@ class Trouble(ReloadCase):
 
 class Stopping(ReloadCase):
     def test_what_is_under_way_is_finished(self):
-        server, nodes, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain", 1000 * PATIENCE)
+        server, nodes, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain-timeout", 1000 * PATIENCE)
         answers = []
         asker = self.ask(server, answers, 3)
         held = hand.receive(plain_node.REQUEST)
@@ -554,7 +554,7 @@ class Stopping(ReloadCase):
             node.wait_for("the server is stopping; trying again until it works")
 
     def test_a_second_signal(self):
-        server, _, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain", 1000 * PATIENCE)
+        server, _, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain-timeout", 1000 * PATIENCE)
         self.ask(server, [], 3)
         hand.receive(plain_node.REQUEST)
         server.signal(signal.SIGTERM)
@@ -564,7 +564,7 @@ class Stopping(ReloadCase):
 
     def test_pushed_samples_that_wait(self):
         """They are answered with what is there, once."""
-        server, _, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain", 100)
+        server, _, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain-timeout", 100)
         hand.send(plain_node.CODES, {1: hand.model, 3: 1, 4: bytes([0x53])})
         asker = self.ask(server, [])
         hand.answer(hand.receive(plain_node.REQUEST), 1)  # behind the codes on the same link

@@ -15,14 +15,14 @@ class Rounds(fleet.FleetCase):
     def setUp(self):
         super().setUp()
         self.source = fleet.make_set(self.folder / "set", train=2000, test=300)
-        self.split = fleet.split_set(self.source, self.folder / "split", "--split", "runs", "--portions", 4)
+        self.split = fleet.split_set(self.source, self.folder / "split", "--partition", "runs", "--portions", 4)
         self.experiment = fleet.write_experiment(self.folder / "e.yaml", encoder__decision="straight-through", encoder__rounds="[1, 3]", loss__rounds="[1, 2]", training__epochs=4,
                                                  training__sure=SURE)
         self.local = self.folder / "local"
         self.fleet.train_local(self.experiment, self.split, self.local)
 
     def table(self, run):
-        return {round(row["sure"], 3): row for row in fleet.read_json(run / "result.json")["final"]["rounds"]}
+        return {round(row["confidence"], 3): row for row in fleet.read_json(run / "result.json")["final"]["rounds"]}
 
     def lines(self, path):
         return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] \
@@ -34,7 +34,7 @@ class Rounds(fleet.FleetCase):
     def test_training_over_tcp_is_the_same_and_the_table_is_what_bulk_sends(self):
         run, states = self.folder / "tcp", self.folder / "states"
         server = self.fleet.train(self.experiment, self.split, run)
-        self.fleet.nodes(server, self.split, states, "--once")
+        self.fleet.nodes(server, self.split, states, "--exit-when-done")
         server.wait(0)
         self.assertEqual(fleet.weights(self.local), fleet.weights(run, states))
         self.assertEqual(self.table(self.local), self.table(run))
@@ -44,10 +44,10 @@ class Rounds(fleet.FleetCase):
         self.assertLess(rows[sure]["bits"], 16)
         self.assertGreater(rows[sure]["bits_down"], 0)
         said = self.fleet.run("result", fleet.binary("fewbit"), "result", run).printed
-        self.assertRegex(said, rf"(?m)^--sure {sure:g} .* with {rows[sure]['bits']:.2f} bits a sample")
+        self.assertRegex(said, rf"(?m)^--confidence {sure:g} .* with {rows[sure]['bits']:.2f} bits a sample")
         results = self.folder / "results.jsonl"
-        serving = self.fleet.serve(run, "--sure", sure, "--results", results)
-        for node in self.fleet.nodes(serving, self.split, states, "--push", "test", "--once"):
+        serving = self.fleet.serve(run, "--confidence", sure, "--results", results)
+        for node in self.fleet.nodes(serving, self.split, states, "--stream", "test", "--exit-when-done"):
             node.wait(0)  # once nobody can ask it for more
         lines = self.lines(results)
         self.assertEqual(len(lines), 300)
@@ -66,7 +66,7 @@ class Rounds(fleet.FleetCase):
 
     def test_a_load_of_codes_is_asked_for_more(self):
         results = self.folder / "results.jsonl"
-        serving = self.fleet.serve(self.local, "--sure", 1, "--deadline", 60000, "--results", results)
+        serving = self.fleet.serve(self.local, "--confidence", 1, "--deadline", 60000, "--results", results)
         report = json.loads(self.fleet.run(
             "bench", fleet.binary("fewbit"), "loadtest", "--server", f"http://127.0.0.1:{serving.http}", "--codes",
             f"127.0.0.1:{serving.port}", "--rate", 80000, "--seconds", 1, "--json").printed)
@@ -83,9 +83,9 @@ class Rounds(fleet.FleetCase):
     def test_a_node_that_dies_between_the_rounds_costs_bits_not_the_sample(self):
         """Portion 3 is spoken for by a node of ours that answers the first round, and closes at the request for more."""
         results = self.folder / "results.jsonl"
-        serving = self.fleet.serve(self.local, "--sure", 1, "--results", results)
+        serving = self.fleet.serve(self.local, "--confidence", 1, "--results", results)
         for k in range(3):
-            self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}", "--push", "test")
+            self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}", "--stream", "test")
             serving.wait_for(rf"portion {k} is ready")
         with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
             model = self.ready(stream)
@@ -100,7 +100,7 @@ class Rounds(fleet.FleetCase):
 
     def test_a_node_that_dies_between_the_rounds_of_a_request_costs_bits_not_the_answer(self):
         """As above, of one live request, which is answered at once, not at its deadline."""
-        serving = self.fleet.serve(self.local, "--sure", 1, "--deadline", 60000)
+        serving = self.fleet.serve(self.local, "--confidence", 1, "--deadline", 60000)
         for k in range(3):
             self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}")
             serving.wait_for(rf"portion {k} is ready")
@@ -145,7 +145,7 @@ class Rounds(fleet.FleetCase):
 
     def test_bad_answers_to_an_ask_are_refused(self):
         """A round nobody asked for, and one that does not fit, end the connection; the server goes on."""
-        serving = self.fleet.serve(self.local, "--sure", 1)
+        serving = self.fleet.serve(self.local, "--confidence", 1)
         for refinement in ({1: 1, 2: 0, 3: b"\x07"}, {1: 9, 2: 1 << 60, 3: bytes(200)}, {1: 1, 2: 0, 4: bytes(range(100))}):
             with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
                 self.ready(stream)

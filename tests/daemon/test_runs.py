@@ -48,7 +48,7 @@ class RunsCase(f.FleetCase):
     def train(self, data, out, *options, states=None, **how):
         """Over TCP, to the end."""
         server = self.fleet.train(self.yaml, shared / data, self.folder / out, *options, **how)
-        nodes = self.fleet.nodes(server, shared / data, states or self.states, "--once")
+        nodes = self.fleet.nodes(server, shared / data, states or self.states, "--exit-when-done")
         for program in (server, *nodes):
             program.wait(0)
         return self.folder / out
@@ -185,7 +185,7 @@ class SharedState(RunsCase):
 
     def test_nodes_of_all_portions_share_one_folder(self):
         server = self.fleet.train(self.yaml, shared / "one", self.folder / "run")
-        for program in (server, *self.one_state(server, "one", "--once")):
+        for program in (server, *self.one_state(server, "one", "--exit-when-done")):
             program.wait(0)
         serving = self.fleet.serve(self.folder / "run")
         self.one_state(serving, "one")

@@ -28,7 +28,7 @@ def setUpModule():
 
 class Smoke(serving.ServingCase):
     def test_pushed_and_asked_for(self):
-        server, nodes = self.start(node_options=("--push", "test"))
+        server, nodes = self.start(node_options=("--stream", "test"))
         results = self.wait_for_results(TEST)
         self.assert_serves(server, 5)
         self.assertEqual(self.classify(server, 5)["bits"], next(r for r in results if r["id"] == 5)["bits"])
@@ -42,7 +42,7 @@ class Pushing(serving.ServingCase):
         run = self.folder / "run"
         shutil.copytree(self.made.run, run)
         server = self.fleet.serve(run)  # results go to RUN/results.jsonl
-        nodes = [self.node(server, k, "--push", "test", "--once") for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "test", "--exit-when-done") for k in range(PORTIONS)]
         for node in nodes:
             node.wait(0)
         self.results_path = run / "results.jsonl"
@@ -60,7 +60,7 @@ class Pushing(serving.ServingCase):
 
     def test_standard_input_cut_anywhere(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--push", "stdin", "--once", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         draw = random.Random(3)
         streams = [b"".join(self.made.portion(k, i) for i in range(40)) for k in range(PORTIONS)]
@@ -86,7 +86,7 @@ class Pushing(serving.ServingCase):
     def test_standard_input_live(self):
         """A sample is answered as soon as it is whole, while the streams stay open."""
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
         for i in range(5):
             for k in (2, 0, 3, 1):
                 nodes[k].popen.stdin.write(self.made.portion(k, i))
@@ -96,8 +96,8 @@ class Pushing(serving.ServingCase):
             self.assert_ends_soon(node, signal.SIGTERM, 0)
 
     def test_sources_of_different_kinds_meet(self):
-        server, _ = self.start("--deadline", 1000 * PATIENCE, nodes=(0, 1, 2), node_options=("--push", "test"))
-        late = self.node(server, 3, "--push", "stdin", stdin=subprocess.PIPE)
+        server, _ = self.start("--deadline", 1000 * PATIENCE, nodes=(0, 1, 2), node_options=("--stream", "test"))
+        late = self.node(server, 3, "--stream", "stdin", stdin=subprocess.PIPE)
         self.wait_ready(server, PORTIONS)
         self.assertEqual(read_results(self.results_path), [])
         late.popen.stdin.write(b"".join(self.made.portion(3, i) for i in range(TEST)))
@@ -106,7 +106,7 @@ class Pushing(serving.ServingCase):
             self.assert_same(r, r["id"])
 
     def test_a_portion_that_never_comes(self):
-        server, _ = self.start("--deadline", 2000, nodes=(0, 1, 3), node_options=("--push", "test"))
+        server, _ = self.start("--deadline", 2000, nodes=(0, 1, 3), node_options=("--stream", "test"))
         self.node(server, 2)  # is there, and pushes nothing
         for r in self.wait_for_results(TEST):
             wanted = self.made.reference()[r["id"]]["bits"]
@@ -117,7 +117,7 @@ class Pushing(serving.ServingCase):
         count = 150 * TEST
         server = self.serve("--deadline", 1000 * PATIENCE)
         portions = [b"".join(self.made.portion(k, i) for i in range(TEST)) for k in range(PORTIONS)]
-        nodes = [self.node(server, k, "--push", "stdin", "--once", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
 
         def feed(k):
@@ -174,7 +174,7 @@ class Requests(serving.ServingCase):
                                                     encoder__shifted=1),
                                self.made.split, run)
         server = self.fleet.serve(run)
-        self.fleet.nodes(server, self.made.split, run / "nodes", "--push", "test")
+        self.fleet.nodes(server, self.made.split, run / "nodes", "--stream", "test")
         self.results_path = run / "results.jsonl"
         pushed = {result["id"]: result["bits"] for result in self.wait_for_results(TEST) if result["from"] == "push"}
         for index in range(100):
@@ -370,7 +370,7 @@ class Trouble(serving.ServingCase):
 
     def test_pushing_goes_on_after_the_server_was_killed(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--push", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
 
         def feed(index):
             for k, node in enumerate(nodes):
@@ -443,7 +443,7 @@ class Trouble(serving.ServingCase):
         alone(run, 4, "no checkpoint is committed yet")
 
     def test_options_that_are_no_numbers(self):
-        for option, value in (("--answers-memory", "-1"), ("--cache-memory", "much"), ("--batch-wait", "1000001")):
+        for option, value in (("--table-memory", "-1"), ("--cache-memory", "much"), ("--max-batch-delay", "1000001")):
             refused = self.fleet.run("refused", f.binary("decoder_server"), "serve", self.made.run, "--listen",
                                      "127.0.0.1:0", option, value, code=2)
             self.assertRegex(refused.said, rf"(?m)^decoder_server.*{option}")
@@ -460,7 +460,7 @@ class Signals(serving.ServingCase):
     def test_a_server_with_a_request_under_way(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number.name):
-                server, nodes = self.start("--deadline", 1000 * PATIENCE, "--drain", 200, nodes=(0, 1, 2))
+                server, nodes = self.start("--deadline", 1000 * PATIENCE, "--drain-timeout", 200, nodes=(0, 1, 2))
                 slow = HandNode(server, self.made, 3).join()
                 self.addCleanup(slow.close)
                 slow.receive(plain_node.BEGIN)
@@ -477,7 +477,7 @@ class Signals(serving.ServingCase):
                     self.assert_ends_soon(node, number, 0)
 
     def test_nothing_written_is_lost(self):
-        server, _ = self.start(node_options=("--push", "test"))
+        server, _ = self.start(node_options=("--stream", "test"))
         self.wait_for_results(1)
         self.assert_ends_soon(server, signal.SIGTERM, 0)
         text = self.results_path.read_text()

@@ -34,7 +34,7 @@ class StreamCase(serving.ServingCase):
 
     def stream(self, server, k, first, count, *options, **how):
         with open(self.file(k, first, count), "rb") as source:
-            return self.node(server, k, "--push", "stdin", *(options or ("--once",)), stdin=source, **how)
+            return self.node(server, k, "--stream", "stdin", *(options or ("--exit-when-done",)), stdin=source, **how)
 
     def assert_whole(self, results, first=0, images=0):
         """Each sample once, of consecutive ids from `first` on, and as undisturbed: they are the images from `images` on."""
@@ -52,7 +52,7 @@ class Pauses(StreamCase):
     def check(self, pause_s, deadline, heartbeat):
         """Node 3 stands still, while the others get more as fast as they take it."""
         server = self.serve("--deadline", deadline, "--heartbeat", heartbeat)
-        nodes = [self.node(server, k, "--push", "stdin", "--once", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
         portions = [b"".join(self.made.portion(k, i) for i in range(TEST)) for k in range(PORTIONS)]
 
         def feed(k, times):
@@ -118,11 +118,11 @@ class Sessions(StreamCase):
     def test_all_begin_anew(self):
         """Whether they end by themselves or are stopped: what comes then is another session, with ids of its own."""
         server, count = self.serve("--deadline", 1000 * PATIENCE), 300
-        for turn, options in enumerate((("--once",), ("--log-level", "info"), ("--once",))):
+        for turn, options in enumerate((("--exit-when-done",), ("--log-level", "info"), ("--exit-when-done",))):
             nodes = [self.stream(server, k, turn * count, count, *options) for k in range(PORTIONS)]
             self.wait_for_results((turn + 1) * count)
             for node in nodes:
-                if options == ("--once",):
+                if options == ("--exit-when-done",):
                     node.wait(0)
                 else:
                     self.assert_ends_soon(node, signal.SIGTERM, 0)
@@ -146,7 +146,7 @@ class Sessions(StreamCase):
 
     def test_one_is_killed_and_started_again(self):
         server, rate = self.serve("--deadline", 500), 50
-        nodes = [self.node(server, k, "--push", "stdin", "--once", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
 
         def feed(first, count):
@@ -159,7 +159,7 @@ class Sessions(StreamCase):
         self.wait_for_results(20)
         nodes[2].kill()
         server.wait_for("portion 2 is gone")
-        again = nodes[2] = self.node(server, 2, "--push", "stdin", "--once", stdin=subprocess.PIPE)
+        again = nodes[2] = self.node(server, 2, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE)
         server.wait_for("portion 2 has come with a new process in the middle of session")
         again.wait_for("nothing is pushed: a session of streams was under way")
         feed(20, 50)
@@ -199,7 +199,7 @@ class Sessions(StreamCase):
         """Processes of one session go on with it; one that is new is not in it."""
         options = ("--deadline", 700)
         server = self.serve(*options)
-        nodes = [self.node(server, k, "--push", "stdin", "--once", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
 
         def feed(index):
             for k, node in enumerate(nodes):
@@ -209,7 +209,7 @@ class Sessions(StreamCase):
         self.wait_for_results(1)
         server.kill()
         nodes[1].kill()
-        nodes[1] = self.node(server, 1, "--push", "stdin", "--once", stdin=subprocess.PIPE)
+        nodes[1] = self.node(server, 1, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE)
         server = self.serve(*options, port=server.port)
         server.wait_for("begun at a server before this one, goes on at sample 1")
         server.wait_for("portion 1 has come with a new process")
@@ -246,7 +246,7 @@ class BadInput(StreamCase):
     def push(self, server, source, *options, closed=False):
         command = ("sh", "-c", 'exec "$0" "$@" <&-') if closed else ()
         return self.fleet.start("bad", *command, f.binary("encoder_node"), "--server", f"127.0.0.1:{server.port}", "--name",
-                                "bad", "--data", self.made.split / "node-3", "--state", self.made.state(3), "--push", "stdin",
+                                "bad", "--data", self.made.split / "node-3", "--state", self.made.state(3), "--stream", "stdin",
                                 *options, stdin=source)
 
     def test_ends_with_a_line_and_a_code(self):
@@ -261,7 +261,7 @@ class BadInput(StreamCase):
                 ("for writing only", b"", 5, 0, "not open for reading"), ("closed", b"", 5, 0, "is closed")):
             with self.subTest(what, code=code):
                 source = self.source(what, text)
-                node = self.push(server, source, "--once", closed=what == "closed")
+                node = self.push(server, source, "--exit-when-done", closed=what == "closed")
                 node.wait(code)
                 said = [line for line in node.said.splitlines() if line.startswith("encoder_node: ")]
                 self.assertEqual(len(said), 1 if code else 0, node.said)

@@ -105,7 +105,7 @@ class Grids(SweepCase):
             self.assertEqual("  rounds: [2, 1]\n" in text.split("loss:")[1], loss is not None)
 
     def test_the_test_part_is_left_alone(self):
-        printed, _ = self.sweep("base: base.yaml\ngrid:\n  training.seed: [4]\n", "--validation", HELD, "--no-test")
+        printed, _ = self.sweep("base: base.yaml\ngrid:\n  training.seed: [4]\n", "--validation", HELD, "--skip-test")
         final = json.loads((self.to / "seed-4" / "result.json").read_text())["final"]
         self.assertEqual((final["soft_accuracy"], final["rounded_accuracy"]), (None, None))
         held = final["validation_accuracy"]
@@ -316,7 +316,7 @@ class Refusals(SweepCase):
         for options in ((), ("sweep.yaml",), ("sweep.yaml", "--to", "to"), ("a", "b", "--to", "to", "--data", "data"),
                         ("sweep.yaml", "--to", "to", "--data", "data", "--validation", "0")):
             self.fleet.run("sweep", f.binary("fewbit"), "sweep", *options, code=2)
-        _, said = self.sweep("base: base.yaml\n", "--no-test", code=3)
+        _, said = self.sweep("base: base.yaml\n", "--skip-test", code=3)
         self.assertIn("data.test untouched needs data.validation", said)
 
     def test_a_folder_of_other_settings(self):

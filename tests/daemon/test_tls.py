@@ -62,7 +62,7 @@ class Training(TlsCase):
         experiment = f.write_experiment(self.folder / "experiment.yaml")
         run, states = self.folder / "run", self.folder / "states"
         server = self.fleet.train(experiment, made.split, run, *trusted.server())
-        nodes = [self.fleet.node(k, server, made.split, states / f"node-{k}", "--once", *trusted.node(k))
+        nodes = [self.fleet.node(k, server, made.split, states / f"node-{k}", "--exit-when-done", *trusted.node(k))
                  for k in (2, 0, 3, 1)]
         server.wait(0)
         for node in nodes:
@@ -85,7 +85,7 @@ class Serving(TlsCase):
     def test_pushed_and_asked_for(self):
         server = self.serve_tls()
         for k in range(PORTIONS):
-            self.node_tls(server, k, "--push", "test")
+            self.node_tls(server, k, "--stream", "test")
         self.wait_ready(server, PORTIONS)
         for result in self.wait_for_results(serving.TEST):
             self.assertEqual((result["class"], result["bits"]),

@@ -60,7 +60,7 @@ class TrainingCase(f.FleetCase):
             self.references[text] = kept, weights(kept)
         return self.references[text]
 
-    def start(self, experiment, *options, order=range(PORTIONS), node_options=("--once",), **how):
+    def start(self, experiment, *options, order=range(PORTIONS), node_options=("--exit-when-done",), **how):
         server = self.fleet.train(experiment, self.split, self.run_folder, *options, **how)
         return server, self.fleet.nodes(server, self.split, self.states, *node_options, order=order)
 
@@ -223,7 +223,7 @@ class Crashes(TrainingCase):
                 self.let_it_work(server)
             nodes[k].kill()
             found = server.wait_for(rf"portion {k} \(node-{k}\) is lost at step (\d+); going back to step (\d+)", attempt)
-            nodes[k] = self.fleet.node(k, server, self.split, self.states / f"node-{k}", "--once")
+            nodes[k] = self.fleet.node(k, server, self.split, self.states / f"node-{k}", "--exit-when-done")
             lost, back = int(found.group(1)), int(found.group(2))
             self.assertLess(back, 3 * BATCHES, "too late: the run was over")
             if lost % BATCHES and (back % BATCHES or not checkpoints):
@@ -264,7 +264,7 @@ class Crashes(TrainingCase):
             nodes[k].signal(signal.SIGKILL)
         for k in (3, 0):
             nodes[k].wait()
-            nodes[k] = self.fleet.node(k, server, self.split, self.states / f"node-{k}", "--once")
+            nodes[k] = self.fleet.node(k, server, self.split, self.states / f"node-{k}", "--exit-when-done")
         self.end_well(server, nodes)
         self.assert_same_weights(experiment)
 
@@ -578,15 +578,15 @@ class Refusals(TrainingCase):
 
     def test_a_portion_twice(self):
         server = self.waiting_server()
-        first = self.fleet.node(0, server, self.split, self.folder / "first", "--once", name="first")
+        first = self.fleet.node(0, server, self.split, self.folder / "first", "--exit-when-done", name="first")
         server.wait_for("portion 0 joined: first")
-        second = self.fleet.node(0, server, self.split, self.folder / "second", "--once", name="second")
+        second = self.fleet.node(0, server, self.split, self.folder / "second", "--exit-when-done", name="second")
         server.wait_for("second is refused: portion 0 is taken by first", 2)
         self.assertTrue(second.is_running())
-        others = self.fleet.nodes(server, self.split, self.states, "--once", order=(1, 2))
+        others = self.fleet.nodes(server, self.split, self.states, "--exit-when-done", order=(1, 2))
         first.kill()
         server.wait_for("portion 0 joined: second")
-        others += [self.fleet.node(3, server, self.split, self.states / "node-3", "--once")]
+        others += [self.fleet.node(3, server, self.split, self.states / "node-3", "--exit-when-done")]
         self.end_well(server, [second, *others])
         shutil.move(self.folder / "second", self.states / "node-0")
         self.assertEqual(weights(self.run_folder, self.states), self.reference(self.experiment())[1])
@@ -613,8 +613,8 @@ class Refusals(TrainingCase):
             lambda fields: {1: fields.get(1, 0) + 1},
         ))
         self.addCleanup(meddler.listener.close)
-        nodes = self.fleet.nodes(server, self.split, self.states, "--once", order=(0, 1, 3))
-        nodes.append(self.fleet.node(2, meddler.port, self.split, self.states / "node-2", "--once"))
+        nodes = self.fleet.nodes(server, self.split, self.states, "--exit-when-done", order=(0, 1, 3))
+        nodes.append(self.fleet.node(2, meddler.port, self.split, self.states / "node-2", "--exit-when-done"))
         server.wait_for(r"portion 2 \(node-2\): sent activations that were not asked for or do not fit", 8)
         self.end_well(server, nodes)
         self.assertEqual(meddler.changes, [])
@@ -639,7 +639,7 @@ class Refusals(TrainingCase):
         server = self.waiting_server()
         other = f.make_set(self.folder / "other-source", TRAIN, TEST, seed=8)
         cases = (
-            ("quadrants", f.split_set(shared / "source", self.folder / "a", "--split", "quadrants"),
+            ("quadrants", f.split_set(shared / "source", self.folder / "a", "--partition", "quadrants"),
              "in 4 quadrants does not fit: this run wants mnist in 4 runs of 1x1x196"),
             ("halves", f.split_set(shared / "source", self.folder / "b", "--portions", "2"), "in 2 runs does not fit"),
             ("another set", f.split_set(shared / "source", self.folder / "c", name="fashion-mnist"),
@@ -658,7 +658,7 @@ class Refusals(TrainingCase):
         with self.subTest("portion unknown"):
             split = f.split_set(shared / "source", self.folder / "g", "--portions", "7")
             self.assert_refused(self.fleet.node(5, server, split, self.folder / "state"), "there is no portion 5, only 0 to 3")
-        self.end_well(server, self.fleet.nodes(server, self.split, self.states, "--once"))
+        self.end_well(server, self.fleet.nodes(server, self.split, self.states, "--exit-when-done"))
         self.assert_same_weights(self.experiment())
 
     def test_portion_flag_is_checked_against_the_data(self):
@@ -702,7 +702,7 @@ class Refusals(TrainingCase):
                 self.assertTrue(server.is_running())
                 server.wait_for(rf"portion 2 \(node-2\) refuses: .*{pattern}")
         self.part(2).write_bytes(good)
-        nodes.append(self.fleet.node(2, server, self.split, self.states / "node-2", "--once"))
+        nodes.append(self.fleet.node(2, server, self.split, self.states / "node-2", "--exit-when-done"))
         self.end_well(server, nodes)
         self.assert_same_weights(experiment)
 
@@ -763,7 +763,7 @@ class Refusals(TrainingCase):
         self.fleet.train_local(experiment, self.split, self.run_folder, "--resume")  # its lock went with it
 
     def test_labels_of_another_split(self):
-        split = f.split_set(shared / "source", self.folder / "quadrants", "--split", "quadrants")
+        split = f.split_set(shared / "source", self.folder / "quadrants", "--partition", "quadrants")
         local = self.fleet.train_local(self.experiment(), split, self.run_folder, code=3)
         self.assertRegex(local.said, r"wants mnist \(10 classes of 1x28x28\) in 4 runs, the labels are of mnist \(10 classes of 1x28x28\) in 4 quadrants")
 
