@@ -53,10 +53,12 @@ err coordinator_new(coordinator **out, run *r, const labels *l, thread_pool *poo
     c->traffic.portions = c->portions;
     c->traffic.over_tcp = over_tcp;
     e = traffic_report_init(&c->traffic, c->bits);
-    e = e ? e : step_new(&c->step, c->e, SCHEDULE_EVALUATION_ROWS, c->train_samples, pool);
-    e = e ? e : refinement_eval_new(&c->refinement, c->e, c->step);
+    e = e ? e : head_trainer_new(&c->trainer, c->e, SCHEDULE_EVALUATION_ROWS, c->train_samples, pool);
+    e = e ? e : refinement_eval_new(&c->refinement, c->e, c->trainer);
     e = e ? e : allocate(c);
-    e = e || r->has_commit ? e : run_load_weights(r, step_head(c->step)); /* again once all are here: fails early */
+    e = e || r->has_commit
+            ? e
+            : run_load_weights(r, head_trainer_net(c->trainer)); /* again once all are here: fails early */
     if (e) {
         coordinator_free(c);
         return e;
@@ -71,7 +73,7 @@ void coordinator_free(coordinator *c) {
         return;
     }
     refinement_eval_free(c->refinement);
-    step_free(c->step);
+    head_trainer_free(c->trainer);
     traffic_report_free(&c->traffic);
     free(c->order);
     free(c->batch_ids);
@@ -90,14 +92,14 @@ static void forget_owed(coordinator *c) {
     }
 }
 
-void coordinator_tell_all(coordinator *c, message_type type, const ProtobufCMessage *body) {
+void coordinator_send_to_all(coordinator *c, message_type type, const ProtobufCMessage *body) {
     for (uint32_t k = 0; k < c->portions; k++) {
-        c->host.tell(c->host.context, k, type, body);
+        c->host.send(c->host.context, k, type, body);
     }
 }
 
 void coordinator_await_answers(coordinator *c, message_type answer) {
-    c->due = answer;
+    c->awaited = answer;
     for (uint32_t k = 0; k < c->portions; k++) {
         c->members[k].has_answered = c->members[k].sent_no_numbers = false;
         if (answer != MESSAGE_PING) {
@@ -108,8 +110,8 @@ void coordinator_await_answers(coordinator *c, message_type answer) {
 
 bool coordinator_is_last_answer(coordinator *c, uint32_t k) {
     c->members[k].has_answered = true;
-    if (c->due != MESSAGE_PING) {
-        owed_answered(&c->owed, k, c->due, false);
+    if (c->awaited != MESSAGE_PING) {
+        owed_answered(&c->owed, k, c->awaited, false);
     }
     for (uint32_t i = 0; i < c->portions; i++) {
         if (!c->members[i].has_answered) {
@@ -120,15 +122,15 @@ bool coordinator_is_last_answer(coordinator *c, uint32_t k) {
 }
 
 void coordinator_report(coordinator *c, const char *phase, const run_evaluation *ended) {
-    double seen = c->at.seen ? (double)c->at.seen : 1.0;
+    double seen = c->position.seen ? (double)c->position.seen : 1.0;
     coordinator_progress p = {
         .phase = phase,
-        .epoch = c->at.epoch + 1,
+        .epoch = c->position.epoch + 1,
         .epochs = c->e->training.epochs,
-        .batch = c->at.batch,
+        .batch = c->position.batch,
         .batches = c->batches,
-        .loss = c->at.loss_sum / seen,
-        .accuracy = 100.0 * (double)c->at.correct / seen,
+        .loss = c->position.loss_sum / seen,
+        .accuracy = 100.0 * (double)c->position.correct / seen,
         .samples = c->trained,
         .steps = c->steps,
         .ended = ended,
@@ -155,12 +157,12 @@ static err restore_head(coordinator *c) {
     run_rewind(c->run);
     c->next_is_best = false;
     if (!c->run->has_commit) {
-        c->at = (run_position){0};
-        step_init(c->step, c->e->training.seed);
-        return run_load_weights(c->run, step_head(c->step));
+        c->position = (run_position){0};
+        head_trainer_init(c->trainer, c->e->training.seed);
+        return run_load_weights(c->run, head_trainer_net(c->trainer));
     }
-    c->at = c->run->last.position;
-    return run_load_head(c->run, &c->run->last, step_head(c->step), step_optimiser(c->step));
+    c->position = c->run->last.position;
+    return run_load_head(c->run, &c->run->last, head_trainer_net(c->trainer), head_trainer_optimiser(c->trainer));
 }
 
 void coordinator_restore(coordinator *c, uint32_t k, uint64_t step, const uint8_t *digest) {
@@ -171,7 +173,7 @@ void coordinator_restore(coordinator *c, uint32_t k, uint64_t step, const uint8_
         restore.digest = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)(uintptr_t)digest};
     }
     c->members[k].restores++;
-    c->host.tell(c->host.context, k, MESSAGE_RESTORE, &restore.base);
+    c->host.send(c->host.context, k, MESSAGE_RESTORE, &restore.base);
 }
 
 static void restore_everybody(coordinator *c) {
@@ -180,7 +182,7 @@ static void restore_everybody(coordinator *c) {
         return;
     }
     for (uint32_t k = 0; k < c->portions; k++) {
-        coordinator_restore(c, k, c->at.step, c->run->has_commit ? c->run->last.encoders[k] : NULL);
+        coordinator_restore(c, k, c->position.step, c->run->has_commit ? c->run->last.encoders[k] : NULL);
     }
     forget_owed(c);
     coordinator_await_answers(c, MESSAGE_READY);
@@ -197,7 +199,7 @@ static bool all_here(const coordinator *c) {
 
 void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
     snprintf(c->traffic.names[portion], sizeof c->traffic.names[portion], "%s", name);
-    c->members[portion] = (member){.is_here = true};
+    c->members[portion] = (coordinator_member){.is_here = true};
     if (c->state == OVER) {
         c->host.drop(c->host.context, portion, FEWBIT__REASON__REASON_OVER, "the training is over");
         return;
@@ -211,15 +213,16 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
 }
 
 void coordinator_left(coordinator *c, uint32_t portion) {
-    c->members[portion] = (member){0};
+    c->members[portion] = (coordinator_member){0};
     if (c->state == OVER) {
         return;
     }
     log_limited(LOG_WARN, portion + 1,
                 "portion %u (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
-                portion, c->traffic.names[portion], c->at.step, c->run->has_commit ? c->run->last.position.step : 0);
+                portion, c->traffic.names[portion], c->position.step,
+                c->run->has_commit ? c->run->last.position.step : 0);
     if (log_limit_allows(portion + 1, "lost")) {
-        run_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->at.step));
+        run_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->position.step));
     }
     c->state = GATHERING;
     forget_owed(c);
@@ -229,11 +232,11 @@ void coordinator_left(coordinator *c, uint32_t portion) {
 /* Training. */
 
 static void send_batch(coordinator *c) {
-    if (c->ordered != c->at.epoch) {
-        shuffle_epoch(c->e->training.seed, c->at.epoch, c->order, c->train_samples);
-        c->ordered = c->at.epoch;
+    if (c->ordered != c->position.epoch) {
+        shuffle_epoch(c->e->training.seed, c->position.epoch, c->order, c->train_samples);
+        c->ordered = c->position.epoch;
     }
-    uint32_t first = c->at.batch * c->e->training.batch;
+    uint32_t first = c->position.batch * c->e->training.batch;
     uint32_t left = c->train_samples - first;
     c->rows = left < c->e->training.batch ? left : c->e->training.batch;
     for (uint32_t i = 0; i < c->rows; i++) {
@@ -242,14 +245,14 @@ static void send_batch(coordinator *c) {
         c->batch_labels[i] = c->labels->values[DATASET_TRAIN][id];
     }
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
-    batch.step = c->at.step;
+    batch.step = c->position.step;
     batch.phase = FEWBIT__PHASE__PHASE_TRAIN;
     batch.split = FEWBIT__SPLIT__SPLIT_TRAIN;
     batch.count = c->rows;
     batch.ids = (ProtobufCBinaryData){(size_t)c->rows * 4, c->batch_ids};
     coordinator_await_answers(c, MESSAGE_ACTIVATIONS);
     c->state = TRAINING;
-    coordinator_tell_all(c, MESSAGE_BATCH, &batch.base);
+    coordinator_send_to_all(c, MESSAGE_BATCH, &batch.base);
 }
 
 static void send_gradients(coordinator *c, uint64_t of_step, uint32_t rows, const float *gradient) {
@@ -263,7 +266,7 @@ static void send_gradients(coordinator *c, uint64_t of_step, uint32_t rows, cons
         g.count = rows;
         g.values = (ProtobufCBinaryData){(size_t)rows * c->bits * sizeof(float), (uint8_t *)c->one};
         c->traffic.gradients[k] += (uint64_t)rows * c->bits * 32;
-        c->host.tell(c->host.context, k, MESSAGE_GRADIENTS, &g.base);
+        c->host.send(c->host.context, k, MESSAGE_GRADIENTS, &g.base);
     }
 }
 
@@ -272,23 +275,23 @@ static void train_on_batch(coordinator *c) {
     double loss;
     size_t correct = 0;
     uint32_t rows = c->rows;
-    step_set_number(c->step, c->at.step);
-    const float *gradient = step_train(c->step, c->soft, c->batch_labels, rows, &loss, &correct);
-    err e = schedule_check_loss(&c->at, loss);
+    head_trainer_set_number(c->trainer, c->position.step);
+    const float *gradient = head_trainer_train(c->trainer, c->soft, c->batch_labels, rows, &loss, &correct);
+    err e = schedule_check_loss(&c->position, loss);
     if (e) {
         coordinator_end(c, e, err_text());
         return;
     }
-    c->at.loss_sum += loss * rows;
-    c->at.correct += correct;
-    c->at.seen += rows;
+    c->position.loss_sum += loss * rows;
+    c->position.correct += correct;
+    c->position.seen += rows;
     c->trained += rows;
     c->steps++;
-    uint64_t of_step = c->at.step++;
-    c->at.batch++;
+    uint64_t of_step = c->position.step++;
+    c->position.batch++;
     send_gradients(c, of_step, rows, gradient);
-    step_update_begin(c->step);
-    if (!schedule_evaluates_at(c->e, &c->at, c->batches) && !schedule_saves_at(c->e, &c->at, c->batches)) {
+    head_trainer_update_begin(c->trainer);
+    if (!schedule_evaluates_at(c->e, &c->position, c->batches) && !schedule_saves_at(c->e, &c->position, c->batches)) {
         send_batch(c);
     }
     c->state = UPDATING;
@@ -300,22 +303,22 @@ uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffi
 }
 
 size_t coordinator_work_tasks(const coordinator *c) {
-    return c->state == UPDATING ? step_update_tasks(c->step) : 0;
+    return c->state == UPDATING ? head_trainer_update_tasks(c->trainer) : 0;
 }
 
 void coordinator_work_task(coordinator *c, size_t task) {
-    step_update_task(c->step, task);
+    head_trainer_update_task(c->trainer, task);
 }
 
 void coordinator_work_done(coordinator *c) {
-    step_update_finish(c->step);
+    head_trainer_update_finish(c->trainer);
     c->state = TRAINING;
     coordinator_report(c, "training", NULL);
-    if (schedule_evaluates_at(c->e, &c->at, c->batches)) {
-        evaluation_start(c);
-    } else if (schedule_saves_at(c->e, &c->at, c->batches)) {
-        schedule_step_on(&c->at, c->batches);
-        saving_start(c);
+    if (schedule_evaluates_at(c->e, &c->position, c->batches)) {
+        evaluator_start(c);
+    } else if (schedule_saves_at(c->e, &c->position, c->batches)) {
+        schedule_step_on(&c->position, c->batches);
+        checkpointer_start(c);
     }
 }
 
@@ -372,7 +375,7 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
 
 static void end_for_no_numbers(coordinator *c, uint32_t k) {
     err_fail(ERR_INPUT, "portion %u's outputs are no numbers at step %" PRIu64 ": %s, or its node (%s) is broken", k,
-             c->at.step, schedule_advice(&c->at), c->traffic.names[k]);
+             c->position.step, schedule_advice(&c->position), c->traffic.names[k]);
     coordinator_end(c, ERR_INPUT, err_text());
 }
 
@@ -403,12 +406,12 @@ static bool some_sent_no_numbers(const coordinator *c) {
 
 static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations *a) {
     if (c->state == SAVING) {
-        saving_take_outputs(c, k, a);
+        checkpointer_take_outputs(c, k, a);
         return;
     }
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
     bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
-    bool is_asked = (trains || tests) && a->step == c->at.step;
+    bool is_asked = (trains || tests) && a->step == c->position.step;
     bool as_bits = trains && c->e->encoder.decision == ZOO_STRAIGHT_THROUGH;
     fit f = is_asked ? take_activations(c, k, a, as_bits) : DOES_NOT_FIT;
     if (f == DOES_NOT_FIT) {
@@ -424,30 +427,30 @@ static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations
     } else if (trains) {
         train_on_batch(c);
     } else {
-        evaluation_on(c);
+        evaluator_on(c);
     }
 }
 
 static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
-    member *m = &c->members[k];
-    if (m->restores == 0 || (m->restores == 1 && r->step != c->at.step)) {
+    coordinator_member *m = &c->members[k];
+    if (m->restores == 0 || (m->restores == 1 && r->step != c->position.step)) {
         coordinator_drop_for_protocol(c, k, "says it is ready for a step nobody asked for");
         return;
     }
     m->restores--;
     if (m->restores == 0 && c->state == SAVING) {
-        saving_take_ready(c, k);
+        checkpointer_take_ready(c, k);
     } else if (m->restores == 0 && c->state == GATHERING && coordinator_is_last_answer(c, k)) {
-        run_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->at.step));
+        run_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->position.step));
         c->period_started_ns = clock_now_ns();
-        saving_prune(c); /* a server that died behind a commit has not told the nodes of it */
+        checkpointer_prune(c); /* a server that died behind a commit has not told the nodes of it */
         coordinator_go_on(c);
     }
 }
 
 void coordinator_go_on(coordinator *c) {
-    if (schedule_is_over(c->run, &c->at)) {
-        saving_finish(c);
+    if (schedule_is_over(c->run, &c->position)) {
+        checkpointer_finish(c);
     } else {
         send_batch(c);
     }
@@ -469,13 +472,13 @@ void coordinator_receive(coordinator *c, uint32_t portion, const message *m) {
         on_activations(c, portion, m->body.activations);
         break;
     case MESSAGE_CODES:
-        evaluation_take_codes(c, portion, m->body.codes);
+        evaluator_take_codes(c, portion, m->body.codes);
         break;
     case MESSAGE_REFINEMENT:
         evaluation_take_refinement(c, portion, m->body.refinement);
         break;
     case MESSAGE_SAVED:
-        saving_take_saved(c, portion, m->body.saved);
+        checkpointer_take_saved(c, portion, m->body.saved);
         break;
     default:
         coordinator_drop_for_protocol(c, portion, "sent a message that only the server sends");
@@ -488,7 +491,7 @@ void coordinator_set_answer_timeout(coordinator *c, uint64_t ns) {
     c->answer_timeout_ns = ns;
 }
 
-int64_t coordinator_settle(coordinator *c, uint64_t now_ns) {
+int64_t coordinator_poll(coordinator *c, uint64_t now_ns) {
     owed_read_clock(&c->owed, now_ns);
     for (uint32_t k = 0; k < c->portions && c->answer_timeout_ns > 0; k++) {
         message_type answer;

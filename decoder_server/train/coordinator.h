@@ -32,7 +32,7 @@ typedef struct coordinator_progress {
 } coordinator_progress;
 
 typedef struct coordinator_host {
-    void (*tell)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
+    void (*send)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     /* Ends a portion's connection, with a Refusal. */
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
     /* Asks for the traffic counters of a portion's links; coordinator_metered answers. */
@@ -58,7 +58,7 @@ void coordinator_set_answer_timeout(coordinator *c, uint64_t ns);
 
 /* Reads the clock: to be called before the other calls where time counts, and for its own sake after so many
  * microseconds (-1: none) as it returns. */
-int64_t coordinator_settle(coordinator *c, uint64_t now_ns);
+int64_t coordinator_poll(coordinator *c, uint64_t now_ns);
 
 /* Who owes what. */
 const struct owed *coordinator_owed(const coordinator *c);

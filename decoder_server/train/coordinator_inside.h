@@ -1,52 +1,59 @@
 /* The inside of the coordinator, for the three files it is parted in: coordinator.c (who is here, training),
- * evaluation.c and saving.c. */
+ * evaluator.c and checkpointer.c. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
 
 #include "decoder_server/owed.h"
 #include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/head_trainer.h"
 #include "decoder_server/train/histogram.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "decoder_server/train/schedule.h"
-#include "decoder_server/train/step.h"
 #include "decoder_server/train/traffic_report.h"
 
-typedef enum state { GATHERING, TRAINING, UPDATING, METERING, EVALUATING, SAVING, OVER } state;
+typedef enum coordinator_state { GATHERING, TRAINING, UPDATING, METERING, EVALUATING, SAVING, OVER } coordinator_state;
 
 /* The evaluations at the end of an epoch, in order; those of a part that the experiment leaves alone are left out.
  * REFINEMENT is of the test too, or where that is left alone of the samples held back. */
-typedef enum stage { SOFT_TEST, ROUNDED_TEST, SOFT_VALIDATION, ROUNDED_VALIDATION, REFINEMENT, STAGES } stage;
+typedef enum evaluator_stage {
+    SOFT_TEST,
+    ROUNDED_TEST,
+    SOFT_VALIDATION,
+    ROUNDED_VALIDATION,
+    REFINEMENT,
+    STAGES
+} evaluator_stage;
 
-static inline bool stage_is_soft(stage s) {
+static inline bool stage_is_soft(evaluator_stage s) {
     return s == SOFT_TEST || s == SOFT_VALIDATION;
 }
 
 /* How far a checkpoint is: the nodes say what their encoders put out, save, restore what they saved, and say it again.
  */
-typedef enum saving { OUTPUTS_BEFORE, WRITING, RESTORING, OUTPUTS_AFTER } saving;
+typedef enum checkpointer_phase { OUTPUTS_BEFORE, WRITING, RESTORING, OUTPUTS_AFTER } checkpointer_phase;
 
 enum { PROOF_ROWS = 16 }; /* training samples whose outputs are compared, at most */
 
-typedef struct member {
+typedef struct coordinator_member {
     bool is_here, has_answered;
     bool sent_no_numbers; /* in its answer of this round */
     unsigned restores;    /* Restores it has not answered */
-} member;
+} coordinator_member;
 
 struct coordinator {
     run *run;
     const labels *labels;
     coordinator_host host;
     const experiment *e;
-    step *step;
+    head_trainer *trainer;
     uint32_t portions, bits;
-    state state;
-    member members[PARTITION_PORTIONS_MAX];
+    coordinator_state state;
+    coordinator_member members[PARTITION_PORTIONS_MAX];
     owed owed;
     uint64_t answer_timeout_ns; /* 0: for ever */
-    message_type due;           /* of the answers that are awaited; MESSAGE_PING: the server's own */
+    message_type awaited;       /* of the answers that are awaited; MESSAGE_PING: the server's own */
     bool has_sent_no_numbers[PARTITION_PORTIONS_MAX]; /* a portion's node, since the last commit */
-    run_position at;
+    run_position position;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */
     uint32_t ordered;
@@ -55,7 +62,7 @@ struct coordinator {
     float *soft;           /* [largest batch, portions * bits] */
     float *one;            /* [largest batch, bits]: one portion's gradient, or codes */
     uint32_t rows;         /* of the batch under way */
-    stage stage;
+    evaluator_stage stage;
     uint32_t evaluated; /* samples of the stage */
     uint64_t stage_correct[STAGES];
     refinement_eval *refinement;                  /* NULL: all bits come in one round */
@@ -63,7 +70,7 @@ struct coordinator {
     bool meter_opens; /* the traffic counters asked for are those before the first rounded stage */
     run_commit next;
     bool next_is_best;
-    saving saving;
+    checkpointer_phase saving;
     float *proof;                                  /* [portions, PROOF_ROWS, bits]: the outputs before */
     bool has_failed_proof[PARTITION_PORTIONS_MAX]; /* a portion's node, since the last commit */
     char save_error[SCHEDULE_ERROR_MAX];           /* empty: none */
@@ -75,7 +82,7 @@ struct coordinator {
 };
 
 /* To every node. */
-void coordinator_tell_all(coordinator *c, message_type type, const ProtobufCMessage *body);
+void coordinator_send_to_all(coordinator *c, message_type type, const ProtobufCMessage *body);
 
 /* Every portion owes an answer of that type, or the server itself of its portions (MESSAGE_PING); is_last_answer notes
  * that the one of portion k is here, and is true once all are. */
@@ -99,19 +106,20 @@ void coordinator_go_on(coordinator *c);
 /* Lets the nodes go. */
 void coordinator_end(coordinator *c, err outcome, const char *text);
 
-/* evaluation.c: the tests at the end of a period, then saving. All answers to an evaluation batch are in `soft` when
- * evaluation_on is called. */
-void evaluation_start(coordinator *c);
-void evaluation_on(coordinator *c);
-void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes);
+/* evaluator.c: the tests at the end of a period, then saving. All answers to an evaluation batch are in `soft` when
+ * evaluator_on is called. */
+void evaluator_start(coordinator *c);
+void evaluator_on(coordinator *c);
+void evaluator_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes);
 void evaluation_take_refinement(coordinator *c, uint32_t k, const Fewbit__Refinement *reply);
 
-/* saving.c: a checkpoint of all parts, and the end of the run. What is committed is what every node has restored. */
-void saving_start(coordinator *c);
-void saving_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s);
-void saving_take_outputs(coordinator *c, uint32_t k, const Fewbit__Activations *a);
-void saving_take_ready(coordinator *c, uint32_t k);
-void saving_prune(coordinator *c); /* tells the nodes, too, what is committed */
-void saving_finish(coordinator *c);
+/* checkpointer.c: a checkpoint of all parts, and the end of the run. What is committed is what every node has restored.
+ */
+void checkpointer_start(coordinator *c);
+void checkpointer_take_saved(coordinator *c, uint32_t k, const Fewbit__Saved *s);
+void checkpointer_take_outputs(coordinator *c, uint32_t k, const Fewbit__Activations *a);
+void checkpointer_take_ready(coordinator *c, uint32_t k);
+void checkpointer_prune(coordinator *c); /* tells the nodes, too, what is committed */
+void checkpointer_finish(coordinator *c);
 
 #endif

@@ -17,7 +17,7 @@ typedef struct tally {
 } tally;
 
 struct refinement_eval {
-    step *step;
+    head_trainer *trainer;
     refinement_batch refinement;
     uint32_t count; /* of thresholds */
     float thresholds[EXPERIMENT_SURE_MAX];
@@ -26,21 +26,21 @@ struct refinement_eval {
     /* of the batch */
     uint64_t first;
     size_t rows;
-    uint32_t at;      /* the threshold */
-    tally codes_sent; /* the first stage of all portions */
-    bool is_judged;   /* by the first stage */
-    uint32_t picked;  /* samples that were asked for, 0: none; of stage `stage` */
+    uint32_t threshold; /* that is under way, from 0 */
+    tally codes_sent;   /* the first stage of all portions */
+    bool is_judged;     /* by the first stage */
+    uint32_t picked;    /* samples that were asked for, 0: none; of stage `stage` */
     uint32_t stage;
     uint32_t places[ID_SET_MAX]; /* of them, among the rows */
     uint64_t ids[ID_SET_MAX];
     id_set id_set;
-    float sure[ID_SET_MAX];
+    float confidences[ID_SET_MAX];
     uint8_t classes[ID_SET_MAX], reached[ID_SET_MAX]; /* `reached`: the last stage that is here */
     float *codes;                                     /* [ID_SET_MAX, portions * bits] */
     float *unsure;                                    /* the same, of the picked ones */
 };
 
-err refinement_eval_new(refinement_eval **out, const experiment *e, step *s) {
+err refinement_eval_new(refinement_eval **out, const experiment *e, head_trainer *s) {
     refinement r = experiment_refinement(e);
     *out = NULL;
     if (r.count == 1) {
@@ -56,7 +56,7 @@ err refinement_eval_new(refinement_eval **out, const experiment *e, step *s) {
         refinement_eval_free(t);
         return err_fail(ERR_MEMORY, "no memory to test %u rounds", r.count);
     }
-    t->step = s;
+    t->trainer = s;
     t->refinement = (refinement_batch){r, e->data.portions, e->encoder.bits};
     t->count = e->refinement.sure_count ? e->refinement.sure_count : sizeof usual / sizeof usual[0];
     memcpy(t->thresholds, e->refinement.sure_count ? e->refinement.sure : usual, t->count * sizeof(float));
@@ -80,7 +80,7 @@ void refinement_eval_start(refinement_eval *t) {
 void refinement_eval_begin(refinement_eval *t, uint64_t first, size_t rows) {
     t->first = first;
     t->rows = rows;
-    t->at = t->picked = t->stage = 0;
+    t->threshold = t->picked = t->stage = 0;
     t->codes_sent = (tally){0};
     t->is_judged = false;
     memset(t->reached, 0, sizeof t->reached);
@@ -135,19 +135,19 @@ static void judge(refinement_eval *t) {
         for (size_t row = 0; row < t->rows; row++) {
             refinement_batch_hide(b, 0, t->codes + row * width);
         }
-        step_judge(t->step, t->codes, t->rows, t->sure, t->classes);
+        head_trainer_predict(t->trainer, t->codes, t->rows, t->confidences, t->classes);
         t->is_judged = true;
         return;
     }
-    float sure[ID_SET_MAX];
+    float confidences[ID_SET_MAX];
     uint8_t classes[ID_SET_MAX];
     for (uint32_t i = 0; i < t->picked; i++) {
         memcpy(t->unsure + i * width, t->codes + t->places[i] * width, width * sizeof(float));
     }
-    step_judge(t->step, t->unsure, t->picked, sure, classes);
+    head_trainer_predict(t->trainer, t->unsure, t->picked, confidences, classes);
     for (uint32_t i = 0; i < t->picked; i++) {
         uint32_t row = t->places[i];
-        t->sure[row] = sure[i];
+        t->confidences[row] = confidences[i];
         t->classes[row] = classes[i];
         t->reached[row] = (uint8_t)t->stage;
     }
@@ -159,7 +159,7 @@ static void pick(refinement_eval *t, uint32_t stage) {
     t->picked = 0;
     t->stage = stage;
     for (uint32_t row = 0; row < t->rows; row++) {
-        if (t->reached[row] + 1u == stage && t->sure[row] < t->thresholds[t->at]) {
+        if (t->reached[row] + 1u == stage && t->confidences[row] < t->thresholds[t->threshold]) {
             t->places[t->picked] = row;
             t->ids[t->picked++] = t->first + row;
         }
@@ -193,7 +193,7 @@ static void add_stage(refinement_eval *t, uint32_t stage, Fewbit__RefineRequest 
 
 /* What the threshold has come to. */
 static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__RefineRequest *ask) {
-    tally *to = &t->tallies[t->at];
+    tally *to = &t->tallies[t->threshold];
     for (size_t row = 0; row < t->rows; row++) {
         to->correct += t->classes[row] == labels[row];
         to->asked += t->reached[row] > 0;
@@ -207,7 +207,7 @@ static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__Refi
 
 bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__RefineRequest *ask) {
     judge(t);
-    for (; t->at < t->count; t->at++) {
+    for (; t->threshold < t->count; t->threshold++) {
         for (uint32_t stage = 1; stage < t->refinement.refinement.count; stage++) {
             pick(t, stage);
             if (t->picked > 0) {

@@ -7,16 +7,16 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_EVAL_H
 #define FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_EVAL_H
 
+#include "decoder_server/train/head_trainer.h"
 #include "decoder_server/train/refinement_batch.h"
-#include "decoder_server/train/step.h"
 #include "wire/message.h"
 
 #include <jansson.h>
 
 typedef struct refinement_eval refinement_eval;
 
-/* *t is NULL where the experiment has but one stage. `step` is borrowed. */
-err refinement_eval_new(refinement_eval **t, const experiment *e, step *s);
+/* *t is NULL where the experiment has but one stage. The trainer is borrowed. */
+err refinement_eval_new(refinement_eval **t, const experiment *e, head_trainer *s);
 void refinement_eval_free(refinement_eval *t);
 
 /* Forgets what was counted; then batch by batch. */

@@ -47,39 +47,41 @@ err schedule_check_position(const run *r, uint32_t batches) {
                     r->folder, p->batch, p->epoch, epochs, batches);
 }
 
-bool schedule_saves_at(const experiment *e, const run_position *at, uint32_t batches) {
+bool schedule_saves_at(const experiment *e, const run_position *position, uint32_t batches) {
     uint32_t every = e->training.checkpoint_every;
-    return at->batch == batches || (every > 0 && at->step % every == 0);
+    return position->batch == batches || (every > 0 && position->step % every == 0);
 }
 
-bool schedule_evaluates_at(const experiment *e, const run_position *at, uint32_t batches) {
-    uint32_t every = e->training.evaluate_every, epochs = e->training.evaluate_epochs, ended = at->epoch + 1;
+bool schedule_evaluates_at(const experiment *e, const run_position *position, uint32_t batches) {
+    uint32_t every = e->training.evaluate_every, epochs = e->training.evaluate_epochs, ended = position->epoch + 1;
     bool is_due = epochs == 0 || ended % epochs == 0 || ended == e->training.epochs;
-    return (at->batch == batches && is_due) || (every > 0 && at->batch % every == 0);
+    return (position->batch == batches && is_due) || (every > 0 && position->batch % every == 0);
 }
 
-void schedule_count_time(run_position *at, uint64_t *since_ns) {
+void schedule_count_time(run_position *position, uint64_t *since_ns) {
     uint64_t now_ns = clock_now_ns();
-    at->seconds += (double)(now_ns - *since_ns) * 1e-9;
+    position->seconds += (double)(now_ns - *since_ns) * 1e-9;
     *since_ns = now_ns;
 }
 
-void schedule_step_on(run_position *at, uint32_t batches) {
-    if (at->batch == batches) {
-        *at = (run_position){
-            .step = at->step, .epoch = at->epoch + 1, .evaluations = at->evaluations, .seconds = at->seconds};
+void schedule_step_on(run_position *position, uint32_t batches) {
+    if (position->batch == batches) {
+        *position = (run_position){.step = position->step,
+                                   .epoch = position->epoch + 1,
+                                   .evaluations = position->evaluations,
+                                   .seconds = position->seconds};
     }
 }
 
-const char *schedule_advice(const run_position *at) {
-    return at->step > 0 ? "a lower learning rate may keep it finite"
-                        : "nothing is learned yet, so look at data.mean, data.deviation and classifier.weights";
+const char *schedule_advice(const run_position *position) {
+    return position->step > 0 ? "a lower learning rate may keep it finite"
+                              : "nothing is learned yet, so look at data.mean, data.deviation and classifier.weights";
 }
 
-err schedule_check_loss(const run_position *at, double loss) {
-    return isfinite(loss)
-               ? ERR_OK
-               : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": %s", loss, at->step, schedule_advice(at));
+err schedule_check_loss(const run_position *position, double loss) {
+    return isfinite(loss) ? ERR_OK
+                          : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": %s", loss, position->step,
+                                     schedule_advice(position));
 }
 
 double schedule_percent(uint64_t correct, uint64_t samples) {
@@ -109,21 +111,24 @@ static json_t *told_final(const run_evaluation *e) {
                      run_number(e->validation), "rounds", e->refinement);
 }
 
-err schedule_end_period(run *r, run_position *at, uint32_t batches, run_evaluation *score, bool *is_best) {
-    score->epoch = at->epoch + (double)at->batch / batches;
-    score->loss = at->loss_sum / (double)at->seen;
-    score->train = schedule_percent(at->correct, at->seen);
-    score->seconds = at->seconds;
+err schedule_end_period(run *r, run_position *position, uint32_t batches, run_evaluation *score, bool *is_best) {
+    score->epoch = position->epoch + (double)position->batch / batches;
+    score->loss = position->loss_sum / (double)position->seen;
+    score->train = schedule_percent(position->correct, position->seen);
+    score->seconds = position->seconds;
     json_t *event = told(score);
-    json_object_set_new(event, "step", json_integer((json_int_t)at->step));
+    json_object_set_new(event, "step", json_integer((json_int_t)position->step));
     err e = run_add_evaluation(r, score);
     run_log(r, "evaluated", event);
     if (e) {
         return e;
     }
     *is_best = r->experiment.training.keep_best && last_is_best(r);
-    *at = (run_position){.step = at->step, .epoch = at->epoch, .batch = at->batch, .evaluations = at->evaluations + 1};
-    schedule_step_on(at, batches);
+    *position = (run_position){.step = position->step,
+                               .epoch = position->epoch,
+                               .batch = position->batch,
+                               .evaluations = position->evaluations + 1};
+    schedule_step_on(position, batches);
     return ERR_OK;
 }
 
@@ -161,11 +166,11 @@ static bool stops_early(const run *r) {
     return count - 1 - best >= patience;
 }
 
-bool schedule_is_over(const run *r, const run_position *at) {
-    return at->epoch >= r->experiment.training.epochs || (at->seen == 0 && stops_early(r));
+bool schedule_is_over(const run *r, const run_position *position) {
+    return position->epoch >= r->experiment.training.epochs || (position->seen == 0 && stops_early(r));
 }
 
-json_t *schedule_result(const run *r, const run_position *at) {
+json_t *schedule_result(const run *r, const run_position *position) {
     double seconds = 0;
     json_t *history = json_array();
     for (uint32_t i = 0; i < r->evaluation_count; i++) {
@@ -175,9 +180,9 @@ json_t *schedule_result(const run *r, const run_position *at) {
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     return json_pack("{s:s, s:s, s:o, s:i, s:f, s:f, s:I, s:o}", "experiment", r->experiment.name, "run", id, "final",
-                     told_final(run_final_evaluation(r)), "epochs", (int)at->epoch, "seconds", seconds,
-                     "seconds_per_epoch", at->epoch ? seconds / at->epoch : seconds, "steps", (json_int_t)at->step,
-                     "history", history);
+                     told_final(run_final_evaluation(r)), "epochs", (int)position->epoch, "seconds", seconds,
+                     "seconds_per_epoch", position->epoch ? seconds / position->epoch : seconds, "steps",
+                     (json_int_t)position->step, "history", history);
 }
 
 err schedule_check_interrupt(void) {

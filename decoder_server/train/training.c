@@ -110,7 +110,7 @@ static void send_report(training *t) {
 
 static void receive(void *role, const mail *m) {
     training *t = role;
-    coordinator_settle(t->coordinator, clock_now_ns());
+    coordinator_poll(t->coordinator, clock_now_ns());
     if (m->kind == MAIL_ASK_REPORT) {
         send_report(t);
         return;
@@ -136,7 +136,7 @@ static void receive(void *role, const mail *m) {
 }
 
 static int64_t settle(void *role) {
-    return coordinator_settle(((training *)role)->coordinator, clock_now_ns());
+    return coordinator_poll(((training *)role)->coordinator, clock_now_ns());
 }
 
 /* On the loop. */

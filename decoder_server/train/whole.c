@@ -5,9 +5,9 @@
 #include "data/normalize.h"
 #include "data/portion.h"
 #include "data/shuffle.h"
+#include "decoder_server/train/head_trainer.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
-#include "decoder_server/train/step.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,9 +20,9 @@ typedef struct whole {
     const experiment *e;
     thread_pool *pool;
     portion *data;
-    step *step;
+    head_trainer *trainer;
     progress progress;
-    run_position at;
+    run_position position;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */
     uint32_t ordered;
@@ -55,8 +55,8 @@ static err open_data(whole *w, const char *data) {
 
 static err allocate(whole *w) {
     w->order = malloc(w->train_samples * sizeof *w->order);
-    w->inputs = malloc(w->rows * step_inputs(w->step) * sizeof *w->inputs);
-    w->distorted = malloc(step_inputs(w->step));
+    w->inputs = malloc(w->rows * head_trainer_inputs(w->trainer) * sizeof *w->inputs);
+    w->distorted = malloc(head_trainer_inputs(w->trainer));
     w->batch_labels = malloc(w->rows);
     return w->order && w->inputs && w->distorted && w->batch_labels
                ? ERR_OK
@@ -78,7 +78,7 @@ static err prepare(whole *w, const char *data, uint32_t threads) {
     }
     w->rows = w->e->training.batch > SCHEDULE_EVALUATION_ROWS ? w->e->training.batch : SCHEDULE_EVALUATION_ROWS;
     e = thread_pool_new(&w->pool, threads, true);
-    e = e ? e : step_new(&w->step, w->e, w->rows, w->train_samples, w->pool);
+    e = e ? e : head_trainer_new(&w->trainer, w->e, w->rows, w->train_samples, w->pool);
     return e ? e : allocate(w);
 }
 
@@ -87,23 +87,23 @@ static err begin(whole *w) {
     run_log(r, r->has_commit ? "resumed" : "started", json_pack("{s:I}", "step", (json_int_t)r->last.position.step));
     w->period_started_ns = clock_now_ns();
     if (r->has_commit) {
-        w->at = r->last.position;
-        return run_load_head(r, &r->last, step_head(w->step), step_optimiser(w->step));
+        w->position = r->last.position;
+        return run_load_head(r, &r->last, head_trainer_net(w->trainer), head_trainer_optimiser(w->trainer));
     }
-    step_init(w->step, w->e->training.seed);
-    return run_load_weights(r, step_head(w->step));
+    head_trainer_init(w->trainer, w->e->training.seed);
+    return run_load_weights(r, head_trainer_net(w->trainer));
 }
 
 static void report(whole *w, const char *phase, const run_evaluation *ended) {
-    double seen = w->at.seen ? (double)w->at.seen : 1.0;
+    double seen = w->position.seen ? (double)w->position.seen : 1.0;
     coordinator_progress p = {
         .phase = phase,
-        .epoch = w->at.epoch + 1,
+        .epoch = w->position.epoch + 1,
         .epochs = w->e->training.epochs,
-        .batch = w->at.batch,
+        .batch = w->position.batch,
         .batches = w->batches,
-        .loss = w->at.loss_sum / seen,
-        .accuracy = schedule_percent(w->at.correct, w->at.seen),
+        .loss = w->position.loss_sum / seen,
+        .accuracy = schedule_percent(w->position.correct, w->position.seen),
         .samples = w->trained,
         .steps = w->steps,
         .ended = ended,
@@ -112,7 +112,7 @@ static void report(whole *w, const char *phase, const run_evaluation *ended) {
 }
 
 static void load_input(whole *w, size_t row, const uint8_t *sample, uint8_t label) {
-    size_t elements = step_inputs(w->step);
+    size_t elements = head_trainer_inputs(w->trainer);
     normalize(sample, w->inputs + row * elements, elements, w->e->data.mean, w->e->data.deviation);
     w->batch_labels[row] = label;
 }
@@ -120,8 +120,8 @@ static void load_input(whole *w, size_t row, const uint8_t *sample, uint8_t labe
 static void load_training_sample(whole *w, size_t row, uint32_t id) {
     const uint8_t *sample = portion_sample(w->data, DATASET_TRAIN, id);
     if (augment_is_any(&w->e->augment)) {
-        augment_map map = augment_draw(&w->e->augment, &w->labels->partition, w->e->training.seed, (uint32_t)w->at.step,
-                                       (uint32_t)row);
+        augment_map map = augment_draw(&w->e->augment, &w->labels->partition, w->e->training.seed,
+                                       (uint32_t)w->position.step, (uint32_t)row);
         augment_portion(&w->labels->partition, 0, &map, sample, w->distorted);
         sample = w->distorted;
     }
@@ -130,11 +130,11 @@ static void load_training_sample(whole *w, size_t row, uint32_t id) {
 
 /* Puts the batch that comes next in place; returns its rows. */
 static uint32_t load_batch(whole *w) {
-    if (w->ordered != w->at.epoch) {
-        shuffle_epoch(w->e->training.seed, w->at.epoch, w->order, w->train_samples);
-        w->ordered = w->at.epoch;
+    if (w->ordered != w->position.epoch) {
+        shuffle_epoch(w->e->training.seed, w->position.epoch, w->order, w->train_samples);
+        w->ordered = w->position.epoch;
     }
-    uint32_t first = w->at.batch * w->e->training.batch, left = w->train_samples - first;
+    uint32_t first = w->position.batch * w->e->training.batch, left = w->train_samples - first;
     uint32_t rows = left < w->e->training.batch ? left : w->e->training.batch;
     for (uint32_t i = 0; i < rows; i++) {
         load_training_sample(w, i, w->order[first + i]);
@@ -143,27 +143,27 @@ static uint32_t load_batch(whole *w) {
 }
 
 static void update_task(void *context, size_t task) {
-    step_update_task(context, task);
+    head_trainer_update_task(context, task);
 }
 
 static err train_batch(whole *w) {
     uint32_t rows = load_batch(w);
     double loss;
     size_t correct = 0;
-    step_set_number(w->step, w->at.step);
-    step_train(w->step, w->inputs, w->batch_labels, rows, &loss, &correct);
-    err e = schedule_check_loss(&w->at, loss);
+    head_trainer_set_number(w->trainer, w->position.step);
+    head_trainer_train(w->trainer, w->inputs, w->batch_labels, rows, &loss, &correct);
+    err e = schedule_check_loss(&w->position, loss);
     if (e) {
         return e;
     }
-    step_update_begin(w->step);
-    thread_pool_run(w->pool, update_task, w->step, step_update_tasks(w->step));
-    step_update_finish(w->step);
-    w->at.loss_sum += loss * rows;
-    w->at.correct += correct;
-    w->at.seen += rows;
-    w->at.step++;
-    w->at.batch++;
+    head_trainer_update_begin(w->trainer);
+    thread_pool_run(w->pool, update_task, w->trainer, head_trainer_update_tasks(w->trainer));
+    head_trainer_update_finish(w->trainer);
+    w->position.loss_sum += loss * rows;
+    w->position.correct += correct;
+    w->position.seen += rows;
+    w->position.step++;
+    w->position.batch++;
     w->trained += rows;
     w->steps++;
     report(w, "training", NULL);
@@ -183,7 +183,7 @@ static err test(whole *w, enum dataset_split split, uint32_t first, uint32_t sam
             load_input(w, i, portion_sample(w->data, split, first + done + i),
                        w->labels->values[split][first + done + i]);
         }
-        correct += step_evaluate(w->step, w->inputs, w->batch_labels, rows);
+        correct += head_trainer_evaluate(w->trainer, w->inputs, w->batch_labels, rows);
     }
     *accuracy = schedule_percent(correct, samples);
     return ERR_OK;
@@ -200,8 +200,8 @@ static err evaluate(whole *w, bool *is_best) {
     if (!e && w->e->data.validation > 0) {
         e = test(w, DATASET_TRAIN, w->train_samples, w->e->data.validation, &score.validation);
     }
-    schedule_count_time(&w->at, &w->period_started_ns);
-    e = e ? e : schedule_end_period(w->run, &w->at, w->batches, &score, is_best);
+    schedule_count_time(&w->position, &w->period_started_ns);
+    e = e ? e : schedule_end_period(w->run, &w->position, w->batches, &score, is_best);
     if (!e) {
         report(w, "testing", &score);
     }
@@ -209,10 +209,11 @@ static err evaluate(whole *w, bool *is_best) {
 }
 
 static void save(whole *w, bool is_best) {
-    schedule_count_time(&w->at, &w->period_started_ns);
-    run_commit next = {.position = w->at};
+    schedule_count_time(&w->position, &w->period_started_ns);
+    run_commit next = {.position = w->position};
     w->save_error[0] = '\0';
-    if (run_save_head(w->run, w->at.step, step_head(w->step), step_optimiser(w->step), next.head)) {
+    if (run_save_head(w->run, w->position.step, head_trainer_net(w->trainer), head_trainer_optimiser(w->trainer),
+                      next.head)) {
         snprintf(w->save_error, sizeof w->save_error, "%s", err_text());
     }
     schedule_commit(w->run, &next, is_best, w->save_error);
@@ -220,18 +221,18 @@ static void save(whole *w, bool is_best) {
 }
 
 static err train(whole *w) {
-    while (!schedule_is_over(w->run, &w->at)) {
+    while (!schedule_is_over(w->run, &w->position)) {
         err e = schedule_check_interrupt();
         e = e ? e : train_batch(w);
-        bool is_best = false, saves = schedule_saves_at(w->e, &w->at, w->batches);
-        if (!e && schedule_evaluates_at(w->e, &w->at, w->batches)) {
+        bool is_best = false, saves = schedule_saves_at(w->e, &w->position, w->batches);
+        if (!e && schedule_evaluates_at(w->e, &w->position, w->batches)) {
             e = evaluate(w, &is_best);
             saves = true;
         }
         if (e) {
             return e;
         }
-        schedule_step_on(&w->at, w->batches);
+        schedule_step_on(&w->position, w->batches);
         if (saves) {
             save(w, is_best);
         }
@@ -243,7 +244,7 @@ static err finish(whole *w) {
     if (w->steps == 0 && run_has_result(w->run)) {
         return ERR_OK;
     }
-    json_t *j = schedule_result(w->run, &w->at);
+    json_t *j = schedule_result(w->run, &w->position);
     err e = run_write_result(w->run, j);
     json_decref(j);
     run_log(w->run, "finished", NULL);
@@ -251,7 +252,7 @@ static err finish(whole *w) {
 }
 
 static void release(whole *w) {
-    step_free(w->step);
+    head_trainer_free(w->trainer);
     portion_close(w->data);
     thread_pool_free(w->pool);
     free(w->order);

@@ -5,7 +5,7 @@
 
 #include "data/labels.h"
 #include "decoder_server/run.h"
-#include "decoder_server/train/step.h"
+#include "decoder_server/train/head_trainer.h"
 #include "tests/fuzz/check.h"
 
 enum { SMALL_PORTIONS = 2, SMALL_BITS = 4, SMALL_TRAIN = 8, SMALL_TEST = 6, SMALL_BATCH = 4, SMALL_EPOCHS = 2 };
@@ -52,16 +52,16 @@ static inline const labels *small_labels(void) {
 /* A run with one committed step, 2. */
 static inline void small_committed_run(run *r, const char *folder) {
     experiment e = small_experiment();
-    step *s;
+    head_trainer *s;
     FUZZ_CHECK(run_create(r, folder, &e, small_labels(), NULL) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(step_new(&s, &e, 16, 1000, NULL) == ERR_OK, "%s", err_text());
-    step_init(s, 1);
+    FUZZ_CHECK(head_trainer_new(&s, &e, 16, 1000, NULL) == ERR_OK, "%s", err_text());
+    head_trainer_init(s, 1);
     run_commit commit = {.position = {.step = 2, .epoch = 1, .evaluations = 1}};
     err failed = run_add_evaluation(r, &(run_evaluation){.epoch = 1, .loss = 1});
-    failed = failed ? failed : run_save_head(r, 2, step_head(s), step_optimiser(s), commit.head);
+    failed = failed ? failed : run_save_head(r, 2, head_trainer_net(s), head_trainer_optimiser(s), commit.head);
     failed = failed ? failed : run_commit_checkpoint(r, &commit, false);
     FUZZ_CHECK(failed == ERR_OK, "%s", err_text());
-    step_free(s);
+    head_trainer_free(s);
 }
 
 #endif

@@ -20,7 +20,7 @@
 #include "base/options.h"
 #include "base/rng.h"
 #include "bits/binarize.h"
-#include "decoder_server/train/step.h"
+#include "decoder_server/train/head_trainer.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
 #include "model/safetensors.h"
@@ -37,7 +37,7 @@ typedef struct system_of {
     partition parts;
     uint32_t portions, bits, rows, first, steps, samples;
     uint32_t elements; /* of a portion */
-    step *head;
+    head_trainer *head;
     nn_net *encoders[PARTITION_PORTIONS_MAX];
     nn_optimiser optimisers[PARTITION_PORTIONS_MAX];
     float *portions_in[PARTITION_PORTIONS_MAX], *fresh[PARTITION_PORTIONS_MAX];
@@ -131,10 +131,10 @@ static void load_nets(system_of *s, const char *weights) {
         must(checkpoint_load(path_in(weights, id.part), &id, s->encoders[k], o, NULL));
     }
     checkpoint_id id = part_of(0, s->first, true);
-    must(step_new(&s->head, &s->e, s->rows, s->steps * s->rows, NULL));
-    step_init(s->head, 0);
-    nn_optimiser *o = s->first > 0 ? step_optimiser(s->head) : NULL;
-    must(checkpoint_load(path_in(weights, "head"), &id, step_head(s->head), o, NULL));
+    must(head_trainer_new(&s->head, &s->e, s->rows, s->steps * s->rows, NULL));
+    head_trainer_init(s->head, 0);
+    nn_optimiser *o = s->first > 0 ? head_trainer_optimiser(s->head) : NULL;
+    must(checkpoint_load(path_in(weights, "head"), &id, head_trainer_net(s->head), o, NULL));
 }
 
 /* Puts one portion's numbers into its columns of all portions' (`into`), or takes them out. */
@@ -165,12 +165,13 @@ static double train_once(system_of *s, uint32_t at, uint8_t *labels, float *one,
     }
     double loss = 0;
     size_t correct = 0;
-    memcpy(gradients, step_train(s->head, all, labels, s->rows, &loss, &correct), s->rows * width * sizeof(float));
-    step_update_begin(s->head);
-    for (size_t task = 0; task < step_update_tasks(s->head); task++) {
-        step_update_task(s->head, task);
+    memcpy(gradients, head_trainer_train(s->head, all, labels, s->rows, &loss, &correct),
+           s->rows * width * sizeof(float));
+    head_trainer_update_begin(s->head);
+    for (size_t task = 0; task < head_trainer_update_tasks(s->head); task++) {
+        head_trainer_update_task(s->head, task);
     }
-    step_update_finish(s->head);
+    head_trainer_update_finish(s->head);
     for (uint32_t k = 0; k < s->portions; k++) {
         columns(s, k, one, gradients, s->rows, false);
         nn_net_backward(s->encoders[k], one);
@@ -261,7 +262,8 @@ static void save(system_of *s, uint32_t done, const char *out) {
         must(checkpoint_save(path_in(out, id.part), &id, s->encoders[k], &s->optimisers[k], digest));
     }
     checkpoint_id id = part_of(0, s->first + done, true);
-    must(checkpoint_save(path_in(out, id.part), &id, step_head(s->head), step_optimiser(s->head), digest));
+    must(checkpoint_save(path_in(out, id.part), &id, head_trainer_net(s->head), head_trainer_optimiser(s->head),
+                         digest));
 }
 
 static void train(system_of *s, const char *stops) {
@@ -291,7 +293,7 @@ static void release(system_of *s) {
         free(s->portions_in[k]);
         free(s->fresh[k]);
     }
-    step_free(s->head);
+    head_trainer_free(s->head);
     free(s->labels);
     free(s->trained);
     free(s->soft);

@@ -1,7 +1,7 @@
 /* Portions missing on purpose: what is drawn, what the head sees, what comes back. */
 #include "decoder_server/train/portion_dropout.h"
 
-#include "decoder_server/train/step.h"
+#include "decoder_server/train/head_trainer.h"
 #include "experiments.h"
 
 #include <math.h>
@@ -98,13 +98,13 @@ static void a_step_does_not_see_what_is_missing(void **state) {
         for (size_t row = 0; row < rows; row++) {
             labels[row] = (uint8_t)(row % 10);
         }
-        step *s;
-        assert_int_equal(step_new(&s, &e, rows, 1000, NULL), ERR_OK);
-        step_init(s, 1);
-        step_set_number(s, 3);
+        head_trainer *s;
+        assert_int_equal(head_trainer_new(&s, &e, rows, 1000, NULL), ERR_OK);
+        head_trainer_init(s, 1);
+        head_trainer_set_number(s, 3);
         double loss, again;
         size_t correct = 0, kept = 0;
-        const float *gradient = step_train(s, soft, labels, rows, &loss, &correct);
+        const float *gradient = head_trainer_train(s, soft, labels, rows, &loss, &correct);
         for (size_t i = 0; i < rows * width; i++) {
             bool is_here = have[i / width] >> (i % width / bits) & 1;
             double owed = with_quantization ? 2.0 * ((double)soft[i] - (soft[i] > 0.5f)) / (double)(rows * width) : 0;
@@ -112,12 +112,12 @@ static void a_step_does_not_see_what_is_missing(void **state) {
             kept += is_here && fabs((double)gradient[i] - owed) > 1e-9;
         }
         assert_true(kept > rows * width / 4);
-        step_train(s, changed, labels, rows, &again, &correct);
+        head_trainer_train(s, changed, labels, rows, &again, &correct);
         assert_true(fabs(loss - again) < 1e-6);
-        step_set_number(s, 4);
-        step_train(s, soft, labels, rows, &again, &correct);
+        head_trainer_set_number(s, 4);
+        head_trainer_train(s, soft, labels, rows, &again, &correct);
         assert_true(fabs(loss - again) > 1e-4); /* others are missing now */
-        step_free(s);
+        head_trainer_free(s);
         free(soft);
         free(changed);
         free(labels);

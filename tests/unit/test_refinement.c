@@ -141,12 +141,12 @@ static void a_test_takes_what_is_due_alone(void **state) {
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
         .training = {.epochs = 1, .batch = ROWS},
     };
-    step *s;
+    head_trainer *s;
     refinement_eval *t;
     uint8_t first[] = {0x5a, 1}, second[] = {0x12, 0x34, 0x05}, labels[ROWS] = {0};
     assert_int_equal(experiment_check(&e), ERR_OK);
-    assert_int_equal(step_new(&s, &e, ROWS, 100, NULL), ERR_OK);
-    step_init(s, 1);
+    assert_int_equal(head_trainer_new(&s, &e, ROWS, 100, NULL), ERR_OK);
+    head_trainer_init(s, 1);
     assert_int_equal(refinement_eval_new(&t, &e, s), ERR_OK);
     refinement_eval_start(t);
     refinement_eval_begin(t, 7, ROWS);
@@ -172,7 +172,7 @@ static void a_test_takes_what_is_due_alone(void **state) {
     assert_true(json_number_value(json_object_get(json_array_get(table, 0), "bits")) == 6);
     json_decref(table);
     refinement_eval_free(t);
-    step_free(s);
+    head_trainer_free(s);
 }
 
 int main(void) {

@@ -15,7 +15,7 @@
 #include "decoder_server/serve/classifier.h"
 #include "decoder_server/serve/desk.h"
 #include "decoder_server/train/coordinator.h"
-#include "decoder_server/train/step.h"
+#include "decoder_server/train/head_trainer.h"
 #include "encoder_node/encoder.h"
 #include "encoder_node/source.h"
 #include "model/safetensors.h"
@@ -52,16 +52,16 @@ static experiment small_experiment(void) {
 }
 
 static err commit_head(run *r) {
-    step *s;
+    head_trainer *s;
     run_commit commit = {.position = {.step = STEP, .epoch = 1, .evaluations = 1}};
-    err e = step_new(&s, &r->experiment, 16, 1000, NULL);
+    err e = head_trainer_new(&s, &r->experiment, 16, 1000, NULL);
     if (e) {
         return e;
     }
-    step_init(s, 1);
-    e = run_save_head(r, STEP, step_head(s), step_optimiser(s), commit.head);
+    head_trainer_init(s, 1);
+    e = run_save_head(r, STEP, head_trainer_net(s), head_trainer_optimiser(s), commit.head);
     e = e ? e : run_commit_checkpoint(r, &commit, false);
-    step_free(s);
+    head_trainer_free(s);
     return e;
 }
 
@@ -133,10 +133,10 @@ static err make_nets(void) {
 }
 
 static err make_step(void) {
-    step *s = NULL;
-    err e = step_new(&s, &small, 16, 1000, NULL);
+    head_trainer *s = NULL;
+    err e = head_trainer_new(&s, &small, 16, 1000, NULL);
     if (!e) {
-        step_free(s);
+        head_trainer_free(s);
     }
     return e;
 }
@@ -246,11 +246,11 @@ static err commit_run(void) {
 }
 
 static err load_head(void) {
-    step *s = NULL;
-    err e = step_new(&s, &small, 16, 1000, NULL);
+    head_trainer *s = NULL;
+    err e = head_trainer_new(&s, &small, 16, 1000, NULL);
     if (!e) {
-        e = run_load_head(&trained, &trained.last, step_head(s), step_optimiser(s));
-        step_free(s);
+        e = run_load_head(&trained, &trained.last, head_trainer_net(s), head_trainer_optimiser(s));
+        head_trainer_free(s);
     }
     return e;
 }
@@ -275,7 +275,7 @@ static void tell_ready(void *context, uint32_t nodes) {
 
 static err make_coordinator(void) {
     coordinator *c = NULL;
-    coordinator_host host = {.tell = tell_nobody, .drop = drop_nobody};
+    coordinator_host host = {.send = tell_nobody, .drop = drop_nobody};
     err e = coordinator_new(&c, &trained, &truth, NULL, false, &host);
     if (!e) {
         coordinator_free(c);

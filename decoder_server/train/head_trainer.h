@@ -1,47 +1,48 @@
 /* One training step of the server's half: decoder, classifier, loss, optimiser. Compute only. Of a classifier that is
  * trained alone it is all there is: its input then is a whole sample, not codes. */
-#ifndef FEWBIT_DECODER_SERVER_TRAIN_STEP_H
-#define FEWBIT_DECODER_SERVER_TRAIN_STEP_H
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_HEAD_TRAINER_H
+#define FEWBIT_DECODER_SERVER_TRAIN_HEAD_TRAINER_H
 
 #include "base/thread_pool.h"
 #include "experiment/experiment.h"
 
-typedef struct step step;
+typedef struct head_trainer head_trainer;
 
 /* `rows` is the largest batch, training or evaluating; of a net for images only the training batch counts.
  * `train_samples` says how long the training is. `l` (may be NULL) is borrowed. */
-err step_new(step **s, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l);
-void step_free(step *s);
+err head_trainer_new(head_trainer **s, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l);
+void head_trainer_free(head_trainer *s);
 
 /* Initial weights, and a fresh optimiser. */
-void step_init(step *s, uint64_t seed);
+void head_trainer_init(head_trainer *s, uint64_t seed);
 
-nn_net *step_head(step *s);
-nn_optimiser *step_optimiser(step *s);
+nn_net *head_trainer_net(head_trainer *s);
+nn_optimiser *head_trainer_optimiser(head_trainer *s);
 
 /* Floats a sample that come in: all portions' bits, or a whole sample. */
-size_t step_inputs(const step *s);
+size_t head_trainer_inputs(const head_trainer *s);
 
 /* Says which step the next step_train is, from 0: what is drawn in it depends on that. */
-void step_set_number(step *s, uint64_t number);
+void head_trainer_set_number(head_trainer *s, uint64_t number);
 
 /* soft [rows, inputs], all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the step's
  * until the next call, or NULL for a classifier alone; *loss gets the mean loss (cross entropy + alpha * quantization;
  * where bits come in stages, the weighted mean of each stage's cross entropy), *correct is added to, by all bits.
  * step_update must follow before the next call. */
-const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct);
+const float *head_trainer_train(head_trainer *s, const float *soft, const uint8_t *labels, size_t rows, double *loss,
+                                size_t *correct);
 
 /* The optimiser's step on the head, in tasks that may run side by side with anything that does not touch the head,
  * then step_update_finish. */
-size_t step_update_tasks(const step *s);
-void step_update_begin(step *s);
-void step_update_task(step *s, size_t task);
-void step_update_finish(step *s);
+size_t head_trainer_update_tasks(const head_trainer *s);
+void head_trainer_update_begin(head_trainer *s);
+void head_trainer_update_task(head_trainer *s, size_t task);
+void head_trainer_update_finish(head_trainer *s);
 
 /* What the head makes of rows of codes, any number of them: each row's largest probability and its class. */
-void step_judge(step *s, const float *codes, size_t rows, float *sure, uint8_t *classes);
+void head_trainer_predict(head_trainer *s, const float *codes, size_t rows, float *confidences, uint8_t *classes);
 
 /* How many of the rows, any number of them, are classified right. */
-size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows);
+size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t *labels, size_t rows);
 
 #endif

@@ -9,16 +9,16 @@ static bool is_test_measured(const coordinator *c) {
     return c->e->data.test == EXPERIMENT_TEST_MEASURED;
 }
 
-static bool is_of_test(const coordinator *c, stage s) {
+static bool is_of_test(const coordinator *c, evaluator_stage s) {
     return s == SOFT_TEST || s == ROUNDED_TEST || (s == REFINEMENT && is_test_measured(c));
 }
 
-static enum dataset_split split_of(const coordinator *c, stage s) {
+static enum dataset_split split_of(const coordinator *c, evaluator_stage s) {
     return is_of_test(c, s) ? DATASET_TEST : DATASET_TRAIN;
 }
 
 /* 0: the stage is left out. */
-static uint32_t samples_of(const coordinator *c, stage s) {
+static uint32_t samples_of(const coordinator *c, evaluator_stage s) {
     if (s == REFINEMENT && !c->refinement) {
         return 0;
     }
@@ -28,12 +28,12 @@ static uint32_t samples_of(const coordinator *c, stage s) {
     return is_test_measured(c) ? c->labels->samples[DATASET_TEST] : 0;
 }
 
-static uint32_t first_of(const coordinator *c, stage s) {
+static uint32_t first_of(const coordinator *c, evaluator_stage s) {
     return is_of_test(c, s) ? 0 : c->train_samples;
 }
 
 /* The first stage from `s` on that is not left out; STAGES: none. */
-static stage next_stage(const coordinator *c, stage s) {
+static evaluator_stage next_stage(const coordinator *c, evaluator_stage s) {
     while (s < STAGES && samples_of(c, s) == 0) {
         s++;
     }
@@ -70,16 +70,16 @@ static bool take_all_bits(coordinator *c, uint32_t k, const Fewbit__Codes *codes
     return true;
 }
 
-void evaluation_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
+void evaluator_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
     bool is_refined = c->stage == REFINEMENT;
     if (c->state != EVALUATING || stage_is_soft(c->stage) || c->members[k].has_answered ||
-        codes->model != (uint32_t)c->at.step ||
+        codes->model != (uint32_t)c->position.step ||
         !(is_refined ? take_first_refinement(c, k, codes) : take_all_bits(c, k, codes))) {
         coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
         return;
     }
     if (coordinator_is_last_answer(c, k)) {
-        evaluation_on(c);
+        evaluator_on(c);
     }
 }
 
@@ -91,7 +91,7 @@ void evaluation_take_refinement(coordinator *c, uint32_t k, const Fewbit__Refine
     }
     traffic_report_add_refinement(&c->traffic, k, refinement_eval_bits(c->refinement));
     if (coordinator_is_last_answer(c, k)) {
-        evaluation_on(c);
+        evaluator_on(c);
     }
 }
 
@@ -99,7 +99,7 @@ static void send_evaluation(coordinator *c) {
     uint32_t left = samples_of(c, c->stage) - c->evaluated;
     c->rows = left < SCHEDULE_EVALUATION_ROWS ? left : SCHEDULE_EVALUATION_ROWS;
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
-    batch.step = c->at.step;
+    batch.step = c->position.step;
     batch.phase = stage_is_soft(c->stage) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
     batch.split = split_of(c, c->stage) == DATASET_TEST ? FEWBIT__SPLIT__SPLIT_TEST : FEWBIT__SPLIT__SPLIT_TRAIN;
     batch.first = first_of(c, c->stage) + c->evaluated;
@@ -110,7 +110,7 @@ static void send_evaluation(coordinator *c) {
     }
     coordinator_await_answers(c, stage_is_soft(c->stage) ? MESSAGE_ACTIVATIONS : MESSAGE_CODES);
     c->state = EVALUATING;
-    coordinator_tell_all(c, MESSAGE_BATCH, &batch.base);
+    coordinator_send_to_all(c, MESSAGE_BATCH, &batch.base);
 }
 
 static void ask_meters(coordinator *c, bool opens) {
@@ -122,7 +122,7 @@ static void ask_meters(coordinator *c, bool opens) {
     }
 }
 
-static void start_stage(coordinator *c, stage s) {
+static void start_stage(coordinator *c, evaluator_stage s) {
     c->stage = s;
     c->evaluated = 0;
     c->stage_correct[s] = 0;
@@ -137,7 +137,7 @@ static void start_stage(coordinator *c, stage s) {
     }
 }
 
-void evaluation_start(coordinator *c) {
+void evaluator_start(coordinator *c) {
     coordinator_report(c, "testing", NULL);
     for (uint32_t k = 0; k < c->portions; k++) {
         c->histograms[k] = (histogram){.bits = c->bits};
@@ -145,7 +145,7 @@ void evaluation_start(coordinator *c) {
     start_stage(c, next_stage(c, SOFT_TEST));
 }
 
-static double accuracy_of(const coordinator *c, stage s) {
+static double accuracy_of(const coordinator *c, evaluator_stage s) {
     uint32_t samples = samples_of(c, s);
     return samples > 0 ? schedule_percent(c->stage_correct[s], samples) : (double)NAN;
 }
@@ -159,17 +159,17 @@ static void end_evaluation(coordinator *c) {
         .encoders = histogram_list(c->histograms, c->portions),
         .refinement = c->refinement ? refinement_eval_json(c->refinement) : NULL,
     };
-    schedule_count_time(&c->at, &c->period_started_ns);
-    if (schedule_end_period(c->run, &c->at, c->batches, &score, &c->next_is_best)) {
+    schedule_count_time(&c->position, &c->period_started_ns);
+    if (schedule_end_period(c->run, &c->position, c->batches, &score, &c->next_is_best)) {
         coordinator_end(c, ERR_MEMORY, err_text());
         return;
     }
     coordinator_report(c, "testing", &score);
-    saving_start(c);
+    checkpointer_start(c);
 }
 
 static void go_to_next_stage(coordinator *c) {
-    stage next = next_stage(c, c->stage + 1);
+    evaluator_stage next = next_stage(c, c->stage + 1);
     if (next < STAGES) {
         start_stage(c, next);
     } else {
@@ -197,23 +197,23 @@ static void go_on(coordinator *c) {
 /* What has come is judged; the next stage of what is unsure is asked for, until nothing is. */
 static void on_round(coordinator *c, const uint8_t *truth) {
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
-    ask.model = (uint32_t)c->at.step;
+    ask.model = (uint32_t)c->position.step;
     if (refinement_eval_next(c->refinement, truth, &ask)) {
         coordinator_await_answers(c, MESSAGE_REFINEMENT);
-        coordinator_tell_all(c, MESSAGE_REFINE_REQUEST, &ask.base);
+        coordinator_send_to_all(c, MESSAGE_REFINE_REQUEST, &ask.base);
     } else {
         go_on(c);
     }
 }
 
 /* All answers to an evaluation batch are here. */
-void evaluation_on(coordinator *c) {
+void evaluator_on(coordinator *c) {
     const uint8_t *truth = c->labels->values[split_of(c, c->stage)] + first_of(c, c->stage) + c->evaluated;
     if (c->stage == REFINEMENT) {
         on_round(c, truth);
         return;
     }
-    c->stage_correct[c->stage] += step_evaluate(c->step, c->soft, truth, c->rows);
+    c->stage_correct[c->stage] += head_trainer_evaluate(c->trainer, c->soft, truth, c->rows);
     for (uint32_t k = 0; k < c->portions && stage_is_soft(c->stage) && is_described(c); k++) {
         histogram_add(&c->histograms[k], c->soft + (size_t)k * c->bits, c->rows, (size_t)c->portions * c->bits);
     }

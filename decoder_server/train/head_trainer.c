@@ -1,4 +1,4 @@
-#include "decoder_server/train/step.h"
+#include "decoder_server/train/head_trainer.h"
 
 #include "base/arena.h"
 #include "base/machine.h"
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct step {
+struct head_trainer {
     nn_net *head;
     nn_optimiser optimiser;
     experiment experiment;
@@ -34,7 +34,7 @@ struct step {
 /* The head's dropout; portions count from 0 and never get there. */
 enum { HEAD_STREAM = 0xffff };
 
-static err make_head(step *s, size_t rows, thread_pool *l) {
+static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
     const experiment *e = &s->experiment;
     partition parts;
     err failed = experiment_partition(e, &parts, &s->classes);
@@ -60,7 +60,7 @@ static err make_head(step *s, size_t rows, thread_pool *l) {
                       s->refinement.refinement.count > 1 ? " x encoder.rounds" : "");
 }
 
-static err plan_buffers(step *s) {
+static err plan_buffers(head_trainer *s) {
     size_t logits = s->max_rows * s->classes * sizeof(float);
     size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
     size_t seen = s->dropout.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
@@ -77,8 +77,8 @@ static err plan_buffers(step *s) {
     return e;
 }
 
-err step_new(step **out, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l) {
-    step *s = calloc(1, sizeof *s);
+err head_trainer_new(head_trainer **out, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l) {
+    head_trainer *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for a training step");
     }
@@ -91,14 +91,14 @@ err step_new(step **out, const experiment *e, size_t rows, uint32_t train_sample
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
     if (failed) {
-        step_free(s);
+        head_trainer_free(s);
         return failed;
     }
     *out = s;
     return ERR_OK;
 }
 
-void step_free(step *s) {
+void head_trainer_free(head_trainer *s) {
     if (s) {
         nn_net_free(s->head);
         arena_free(&s->buffers);
@@ -106,30 +106,30 @@ void step_free(step *s) {
     }
 }
 
-void step_init(step *s, uint64_t seed) {
+void head_trainer_init(head_trainer *s, uint64_t seed) {
     s->optimiser = experiment_optimiser(&s->experiment, s->train_samples);
     nn_net_init(s->head, seed, rng_stream(RNG_INIT_HEAD, 0));
 }
 
-nn_net *step_head(step *s) {
+nn_net *head_trainer_net(head_trainer *s) {
     return s->head;
 }
 
-nn_optimiser *step_optimiser(step *s) {
+nn_optimiser *head_trainer_optimiser(head_trainer *s) {
     return &s->optimiser;
 }
 
-size_t step_inputs(const step *s) {
+size_t head_trainer_inputs(const head_trainer *s) {
     return s->inputs;
 }
 
-void step_set_number(step *s, uint64_t number) {
+void head_trainer_set_number(head_trainer *s, uint64_t number) {
     s->number = number;
     nn_net_set_step(s->head, s->experiment.training.seed, rng_stream(RNG_DROPOUT, HEAD_STREAM), (uint32_t)number);
 }
 
 /* What the head sees of what the encoders put out: a row a sample, a stage after the other. */
-static const float *see(step *s, const float *soft, size_t rows) {
+static const float *see(head_trainer *s, const float *soft, size_t rows) {
     const float *seen = soft;
     if (s->seen) {
         portion_dropout_draw(&s->dropout, s->number, rows, s->have);
@@ -144,7 +144,7 @@ static const float *see(step *s, const float *soft, size_t rows) {
 }
 
 /* Each stage's loss with its weight; the gradient on all their logits is in logits_gradient. */
-static double losses(step *s, const float *logits, const uint8_t *labels, size_t rows, size_t *correct) {
+static double losses(head_trainer *s, const float *logits, const uint8_t *labels, size_t rows, size_t *correct) {
     uint32_t count = s->refinement.refinement.count;
     size_t numbers = rows * s->classes;
     double loss = 0;
@@ -161,7 +161,8 @@ static double losses(step *s, const float *logits, const uint8_t *labels, size_t
     return loss;
 }
 
-const float *step_train(step *s, const float *soft, const uint8_t *labels, size_t rows, double *loss, size_t *correct) {
+const float *head_trainer_train(head_trainer *s, const float *soft, const uint8_t *labels, size_t rows, double *loss,
+                                size_t *correct) {
     nn_net_use_average(s->head, false);
     const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->refinement.refinement.count, NN_TRAIN);
     *loss = losses(s, logits, labels, rows, correct);
@@ -186,26 +187,26 @@ const float *step_train(step *s, const float *soft, const uint8_t *labels, size_
     return s->soft_gradient;
 }
 
-size_t step_update_tasks(const step *s) {
+size_t head_trainer_update_tasks(const head_trainer *s) {
     return nn_net_update_tasks(s->head);
 }
 
-void step_update_begin(step *s) {
+void head_trainer_update_begin(head_trainer *s) {
     nn_optimiser_begin(&s->optimiser);
 }
 
-void step_update_task(step *s, size_t task) {
+void head_trainer_update_task(head_trainer *s, size_t task) {
     nn_net_update_task(s->head, &s->optimiser, task);
 }
 
-void step_update_finish(step *s) {
+void head_trainer_update_finish(head_trainer *s) {
     nn_net_update_finish(s->head, &s->optimiser);
     if (s->experiment.training.average > 0) {
         nn_net_average(s->head, s->experiment.training.average, s->optimiser.step);
     }
 }
 
-size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t rows) {
+size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t *labels, size_t rows) {
     size_t correct = 0;
     nn_net_use_average(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
@@ -216,7 +217,7 @@ size_t step_evaluate(step *s, const float *codes, const uint8_t *labels, size_t 
     return correct;
 }
 
-void step_judge(step *s, const float *codes, size_t rows, float *sure, uint8_t *classes) {
+void head_trainer_predict(head_trainer *s, const float *codes, size_t rows, float *confidences, uint8_t *classes) {
     nn_net_use_average(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
@@ -226,7 +227,7 @@ void step_judge(step *s, const float *codes, size_t rows, float *sure, uint8_t *
             memcpy(row, logits + i * s->classes, s->classes * sizeof *row);
             loss_softmax(row, s->classes);
             size_t class = loss_largest(row, s->classes);
-            sure[first + i] = row[class];
+            confidences[first + i] = row[class];
             classes[first + i] = (uint8_t) class;
         }
     }
