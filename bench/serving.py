@@ -155,14 +155,14 @@ class Serving:
             if redis:
                 redis.stop()
         self.figures.add("serve_bulk_codes", spread(ours)["median"], None, ">=1000000", "codewords/s",
-                         "from the table of answers, the server on one core", ours_spread=spread(ours))
+                         "from the prediction table, the server on one core", ours_spread=spread(ours))
         if redis:
             self.figures.add("serve_bulk_codes_by_redis_sets", spread(ours)["median"], spread(theirs)["median"],
                              ">=1x", "codewords/s", "theirs: redis-benchmark -t set -P 16 -c 4", ours_spread=spread(ours),
                              theirs_spread=spread(theirs))
 
     def _measure_coded(self):
-        """Range-compressed codes beside packed ones, in turn, from the table of answers; each time at a server of its own."""
+        """Range-compressed codes beside packed ones, in turn, from the prediction table; each time at a server of its own."""
         rates = {"packed": [], "range": []}
         for _ in range(3):
             for coding, found in rates.items():

@@ -9,17 +9,17 @@
 struct reloader {
     reloader_config config;
     uv_loop_t *loop;
-    model_identity known, candidate;
+    served_model_identity known, candidate;
     bool is_under_way, is_wanted_again;
     background *loading; /* NULL: nothing is loaded now */
     bool is_closed;
     /* What was found in the background. */
-    model *loaded;
+    served_model *loaded;
     err code;
     char text[512];
 };
 
-err reloader_new(reloader **out, uv_loop_t *loop, const reloader_config *config, const model_identity *first) {
+err reloader_new(reloader **out, uv_loop_t *loop, const reloader_config *config, const served_model_identity *first) {
     reloader *r = calloc(1, sizeof *r);
     if (!r) {
         return err_fail(ERR_MEMORY, "no memory to reload");
@@ -42,7 +42,7 @@ static void finish(reloader *r, err code, const char *text) {
 /* In the background. */
 static void load(void *context) {
     reloader *r = context;
-    r->code = model_open(&r->loaded, r->config.folder, &r->known, &r->config.classifier);
+    r->code = served_model_open(&r->loaded, r->config.folder, &r->known, &r->config.predictor);
     snprintf(r->text, sizeof r->text, "%s", r->code ? err_text() : "");
 }
 
@@ -50,7 +50,7 @@ static void on_loaded(void *context) {
     reloader *r = context;
     r->loading = NULL;
     if (r->is_closed) {
-        model_free(r->loaded);
+        served_model_free(r->loaded);
         free(r);
         return;
     }
@@ -58,12 +58,12 @@ static void on_loaded(void *context) {
         finish(r, r->code, r->code ? r->text : "the run has no other model than the one in use");
         return;
     }
-    model *loaded = r->loaded;
+    served_model *loaded = r->loaded;
     r->loaded = NULL; /* finish may begin another load */
-    model_identify(loaded->run, loaded->commit, &r->candidate);
+    served_model_identify(loaded->run, loaded->commit, &r->candidate);
     err e = r->config.change(r->config.context, loaded);
     if (e) {
-        model_free(loaded);
+        served_model_free(loaded);
         finish(r, e, err_text());
     }
 }

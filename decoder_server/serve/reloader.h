@@ -5,7 +5,7 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_RELOADER_H
 #define FEWBIT_DECODER_SERVER_SERVE_RELOADER_H
 
-#include "decoder_server/serve/model.h"
+#include "decoder_server/serve/served_model.h"
 
 #include <uv.h>
 
@@ -13,9 +13,9 @@ typedef struct reloader reloader;
 
 typedef struct reloader_config {
     const char *folder; /* of the run; borrowed */
-    classifier_options classifier;
+    predictor_options predictor;
     /* Takes over a model; reloader_changed follows. On failure it stays the reloader's. */
-    err (*change)(void *context, model *m);
+    err (*change)(void *context, served_model *m);
     /* A reload is over. ERR_OK: the folder's model is in use (`text` is not empty where it has been before). Else
      * `text` says why the one before stays. */
     void (*done)(void *context, err code, const char *text);
@@ -23,7 +23,7 @@ typedef struct reloader_config {
 } reloader_config;
 
 /* `first` is the model in use. */
-err reloader_new(reloader **r, uv_loop_t *loop, const reloader_config *config, const model_identity *first);
+err reloader_new(reloader **r, uv_loop_t *loop, const reloader_config *config, const served_model_identity *first);
 
 /* ERR_FULL while one is under way; else config.done follows. */
 err reloader_start(reloader *r);

@@ -12,7 +12,7 @@
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/mail.h"
 #include "decoder_server/peers.h"
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/reloader.h"
 #include "loop/loop.h"
 #include "loop/signals.h"
@@ -44,7 +44,7 @@ typedef struct serving {
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
     /* the worker's */
     peers *peers;
-    desk *desk;
+    engine *engine;
     feed *feed;
     results *results;
     bool is_draining;
@@ -81,7 +81,7 @@ static void tell_ready(void *context, uint32_t nodes) {
     worker_reply(((serving *)context)->worker, MAIL_READY, nodes, NULL, 0);
 }
 
-static void welcome_to(void *context, const model *m) {
+static void welcome_to(void *context, const served_model *m) {
     peers_set_run(((serving *)context)->peers, m->run->id, m->text);
 }
 
@@ -91,18 +91,18 @@ static void tell_changed(void *context, err code, const char *text) {
 
 static void on_joined(void *context, uint32_t portion, const char *name) {
     (void)name;
-    desk_joined(((serving *)context)->desk, portion);
+    engine_joined(((serving *)context)->engine, portion);
 }
 
 static void on_left(void *context, uint32_t portion) {
     serving *s = context;
     if (!atomic_load(&s->is_stopping)) {
-        desk_left(s->desk, portion, clock_now_ns());
+        engine_left(s->engine, portion, clock_now_ns());
     }
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
-    desk_receive(((serving *)context)->desk, portion, m, clock_now_ns());
+    engine_receive(((serving *)context)->engine, portion, m, clock_now_ns());
 }
 
 static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
@@ -110,9 +110,9 @@ static void on_metered(void *context, uint32_t portion, const traffic_counters *
 }
 
 static void change_model(serving *s, const mail *m) {
-    model *to;
+    served_model *to;
     memcpy(&to, m->bytes, sizeof to);
-    desk_change(s->desk, to, clock_now_ns());
+    engine_swap_model(s->engine, to, clock_now_ns());
 }
 
 static void send_report(serving *s) {
@@ -120,7 +120,7 @@ static void send_report(serving *s) {
     if (r) {
         *r = (report){0};
         peers_report(s->peers, r);
-        desk_report(s->desk, r);
+        engine_report(s->engine, r);
         worker_reply_end(s->worker);
     }
 }
@@ -129,17 +129,17 @@ static void receive(void *role, const mail *m) {
     serving *s = role;
     switch (m->kind) {
     case MAIL_CLASSIFY:
-        desk_classify(s->desk, m->about, m->bytes, clock_now_ns());
+        engine_classify(s->engine, m->about, m->bytes, clock_now_ns());
         break;
     case MAIL_CHANGE:
         change_model(s, m);
         break;
     case MAIL_STOP:
-        desk_stop(s->desk, clock_now_ns());
+        engine_stop(s->engine, clock_now_ns());
         s->is_draining = true;
         break;
     case MAIL_FINISH:
-        desk_finish(s->desk, clock_now_ns());
+        engine_finish(s->engine, clock_now_ns());
         break;
     case MAIL_ASK_REPORT:
         send_report(s);
@@ -155,11 +155,11 @@ static void receive(void *role, const mail *m) {
 
 static int64_t settle(void *role) {
     serving *s = role;
-    int64_t sleep = desk_settle(s->desk, clock_now_ns());
-    if (s->is_draining && desk_is_idle(s->desk)) {
+    int64_t sleep = engine_poll(s->engine, clock_now_ns());
+    if (s->is_draining && engine_is_idle(s->engine)) {
         s->is_draining = false;
         atomic_store(&s->is_stopping, true);
-        desk_dismiss(s->desk, "the server is stopping");
+        engine_dismiss(s->engine, "the server is stopping");
         worker_reply(s->worker, MAIL_DRAINED, 0, NULL, 0);
     }
     return sleep;
@@ -286,7 +286,7 @@ static void on_stop(void *context) {
 
 /* Another model. */
 
-static err hand_on(void *context, model *m) {
+static err hand_on(void *context, served_model *m) {
     serving *s = context;
     strbuf_reset(&s->described);
     json_views_model(&s->described, m->run, s->set, &s->partition, m->commit);
@@ -318,27 +318,27 @@ static err reload(void *context) {
     return s->reloader ? reloader_start(s->reloader) : err_fail(ERR_FULL, "the server is not ready");
 }
 
-static classifier_options how_to_classify(const server_options *o) {
-    return (classifier_options){.answers_bytes = (size_t)o->table_mib << 20,
-                                .by_round = o->confidence > 0,
-                                .seen_bytes = (size_t)o->cache_mib << 20};
+static predictor_options how_to_classify(const server_options *o) {
+    return (predictor_options){.table_bytes = (size_t)o->table_mib << 20,
+                               .by_round = o->confidence > 0,
+                               .cache_bytes = (size_t)o->cache_mib << 20};
 }
 
 static err start_reloader(serving *s) {
     reloader_config config = {
         .folder = s->options->run,
-        .classifier = how_to_classify(s->options),
+        .predictor = how_to_classify(s->options),
         .change = hand_on,
         .done = on_reloaded,
         .context = s,
     };
     const run_commit *commit;
-    model_identity first;
+    served_model_identity first;
     err e = run_served_commit(&s->run, &commit);
     if (e) {
         return e;
     }
-    model_identify(&s->run, commit, &first);
+    served_model_identify(&s->run, commit, &first);
     e = reloader_new(&s->reloader, &s->loop, &config, &first);
     return e ? e : signals_on_reload(&s->signals, reloader_ask, s->reloader);
 }
@@ -359,12 +359,12 @@ static err start_worker_side(serving *s) {
         .by_certificate = s->options->tls != NULL,
     };
     peers_events events = {on_joined, on_left, on_message, on_metered, s};
-    desk_host host = {tell, drop, pause_node, send_answer, tell_ready, welcome_to, tell_changed, s};
-    desk_options options = {
+    engine_host host = {tell, drop, pause_node, send_answer, tell_ready, welcome_to, tell_changed, s};
+    engine_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
         .answer_timeout_ns = (uint64_t)s->options->answer_timeout_s * 1000000000u,
         .batch_wait_ns = (uint64_t)s->options->max_batch_delay_us * 1000u,
-        .classifier = how_to_classify(s->options),
+        .predictor = how_to_classify(s->options),
         .patience_ns = (uint64_t)s->options->heartbeat_ms * 3000000u,
         .first_session = (uint64_t)clock_unix_ms() << 16,
         .sure = (float)s->options->confidence,
@@ -375,7 +375,7 @@ static err start_worker_side(serving *s) {
         results_set_feed(s->results, s->feed);
     }
     e = e ? e : peers_new(&s->peers, &config, &events, &s->worker);
-    return e ? e : desk_new(&s->desk, &s->run, s->results, &options, &host);
+    return e ? e : engine_new(&s->engine, &s->run, s->results, &options, &host);
 }
 
 /* What /v1/model says. */
@@ -472,7 +472,7 @@ static err serve_run(serving *s) {
         e = run_loop(s);
         loop_close(&s->loop);
     }
-    desk_free(s->desk);
+    engine_free(s->engine);
     peers_free(s->peers);
     results_close(s->results);
     feed_free(s->feed);

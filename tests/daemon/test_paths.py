@@ -31,7 +31,7 @@ class Paths(f.FleetCase):
         split, count = self.trained()
         run, results = self.folder / "run", self.folder / "results.jsonl"
         server = self.fleet.serve(run, "--results", results)
-        self.assertRegex(server.said, r"table of answers: 65536 codewords, 2\.6 MiB")
+        self.assertRegex(server.said, r"prediction table: 65536 codewords, 2\.6 MiB")
         nodes = [self.fleet.node(k, server, split, run / "nodes" / f"node-{k}", "--stream", "test", "--exit-when-done")
                  for k in range(PORTIONS)]
         for node in nodes:

@@ -2,20 +2,21 @@
  *
  * Input: records. Control bits 0 and 1 are the connection, bits 2 to 4 what happens: 0 its frame, 1 it goes
  * down, 2 a request (the payload is the image, the rest of it grey), 3 time passes (the first byte of the
- * payload in ms), 4 a frame after which nothing settles yet, 5 a change to another model, 6 the desk takes nothing new.
+ * payload in ms), 4 a frame after which nothing settles yet, 5 a change to another model, 6 the engine takes nothing
+ * new.
  */
 #define FUZZ_HAS_RECORDS
-#define FUZZ_MUTATIONS 80 /* an input takes milliseconds: the desk has room for 131,072 samples */
+#define FUZZ_MUTATIONS 80 /* an input takes milliseconds: the engine has room for 131,072 samples */
 #include "tests/fuzz/replay.h"
 
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/engine.h"
 #include "tests/fuzz/server_side.h"
 #include "tests/fuzz/small_run.h"
 
 #include <cblas.h>
 
 enum { CONNECTION = 3, OPERATIONS = 7, PIXELS = 784, CLASSES = 10, DEADLINE_MS = 200, REQUESTS_MAX = 1024 };
-enum { SLEEP_MAX_US = DESK_PREPARE_SECONDS * 1000000 + 1 };
+enum { SLEEP_MAX_US = ENGINE_PREPARE_SECONDS * 1000000 + 1 };
 enum { FRAME_COMES, GOES_DOWN, REQUEST_COMES, TIME_PASSES, FRAME_ALONE, MODEL_CHANGES, DESK_STOPS };
 enum { CHANGES_MAX = 8 };
 
@@ -27,11 +28,11 @@ static const float threshold = 0;
 
 static run served;
 static results *lines;
-static desk *reception;
+static engine *reception;
 static uint64_t now_ns;
 static unsigned answers[REQUESTS_MAX];
 static uint32_t requests, ready_nodes, changes_begun, changes_left;
-static const classifier_options classify_with = {.answers_bytes = 1 << 14, .seen_bytes = 1 << 12};
+static const predictor_options classify_with = {.table_bytes = 1 << 14, .cache_bytes = 1 << 12};
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
@@ -74,7 +75,7 @@ static void take_ready(void *context, uint32_t nodes) {
     ready_nodes = nodes;
 }
 
-static void take_model(void *context, const model *m) {
+static void take_model(void *context, const served_model *m) {
     (void)context;
     peers_set_run(side.peers, m->run->id, m->text);
 }
@@ -89,17 +90,17 @@ static void take_change(void *context, err code, const char *text) {
 static void on_joined(void *context, uint32_t portion, const char *name) {
     (void)context;
     FUZZ_CHECK(portion < SMALL_PORTIONS && name[0], "portion %u joined", portion);
-    desk_joined(reception, portion);
+    engine_joined(reception, portion);
 }
 
 static void on_left(void *context, uint32_t portion) {
     (void)context;
-    desk_left(reception, portion, now_ns);
+    engine_left(reception, portion, now_ns);
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
     (void)context;
-    desk_receive(reception, portion, m, now_ns);
+    engine_receive(reception, portion, m, now_ns);
 }
 
 static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
@@ -122,7 +123,7 @@ static void start(void) {
 
 static void settle(void) {
     do {
-        int64_t sleep = desk_settle(reception, now_ns);
+        int64_t sleep = engine_poll(reception, now_ns);
         FUZZ_CHECK(sleep >= -1 && sleep <= SLEEP_MAX_US, "sleeps for %lld us", (long long)sleep);
     } while (side_turn());
 }
@@ -134,21 +135,21 @@ static void classify(const fuzz_record *record) {
     memcpy(sample, record->payload, record->payload_length < PIXELS ? record->payload_length : PIXELS);
     if (requests < REQUESTS_MAX) {
         answers[requests] = 0;
-        desk_classify(reception, requests++, sample, now_ns);
+        engine_classify(reception, requests++, sample, now_ns);
     }
     free(sample);
 }
 
-/* To the same run: for the desk a model of its own, with another number. One at a time, as the reloader does it. */
+/* To the same run: for the engine a model of its own, with another number. One at a time, as the reloader does it. */
 static void change(void) {
-    model *m;
+    served_model *m;
     if (changes_begun > 0 || changes_left == 0) {
         return;
     }
-    FUZZ_CHECK(model_new(&m, &served, &classify_with) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(served_model_new(&m, &served, &classify_with) == ERR_OK, "%s", err_text());
     changes_left--;
     changes_begun++;
-    desk_change(reception, m, now_ns);
+    engine_swap_model(reception, m, now_ns);
 }
 
 static void happen(const fuzz_record *record) {
@@ -167,7 +168,7 @@ static void happen(const fuzz_record *record) {
         change();
         break;
     case DESK_STOPS:
-        desk_stop(reception, now_ns);
+        engine_stop(reception, now_ns);
         break;
     case REQUEST_COMES:
         classify(record);
@@ -182,13 +183,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!side.worker) {
         start();
     }
-    desk_host host = {tell, drop, pause_node, check_answer, take_ready, take_model, take_change, NULL};
+    engine_host host = {tell, drop, pause_node, check_answer, take_ready, take_model, take_change, NULL};
     now_ns = 1000000000;
     requests = ready_nodes = changes_begun = 0;
     changes_left = CHANGES_MAX;
-    desk_options options = {
-        .deadline_ns = DEADLINE_MS * (uint64_t)1000000, .classifier = classify_with, .sure = threshold};
-    FUZZ_CHECK(desk_new(&reception, &served, lines, &options, &host) == ERR_OK, "%s", err_text());
+    engine_options options = {
+        .deadline_ns = DEADLINE_MS * (uint64_t)1000000, .predictor = classify_with, .sure = threshold};
+    FUZZ_CHECK(engine_new(&reception, &served, lines, &options, &host) == ERR_OK, "%s", err_text());
     fuzz_record record;
     for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {
         happen(&record);
@@ -203,6 +204,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     side_close_all();
     FUZZ_CHECK(ready_nodes == 0, "%u nodes are ready without a connection", ready_nodes);
-    desk_free(reception);
+    engine_free(reception);
     return 0;
 }

@@ -13,7 +13,7 @@
  */
 #include "base/log.h"
 #include "bits/pack.h"
-#include "decoder_server/serve/classifier.h"
+#include "decoder_server/serve/predictor.h"
 
 #include <cblas.h>
 #include <math.h>
@@ -39,15 +39,15 @@ typedef struct reference {
 
 typedef struct way {
     const char *name;
-    classifier_options options;
+    predictor_options options;
 } way;
 
 static const way ways[] = {
     {"folded", {0}},
-    {"table", {.answers_bytes = 64 << 20}},
-    {"cache", {.seen_bytes = 32 << 20}},
-    {"small cache", {.seen_bytes = 40000}},
-    {"table and cache", {.answers_bytes = 64 << 20, .seen_bytes = 32 << 20}},
+    {"table", {.table_bytes = 64 << 20}},
+    {"cache", {.cache_bytes = 32 << 20}},
+    {"small cache", {.cache_bytes = 40000}},
+    {"table and cache", {.table_bytes = 64 << 20, .cache_bytes = 32 << 20}},
 };
 
 static err grow(codes *c) {
@@ -102,7 +102,7 @@ static err read_codes(codes *c, const char *path) {
 }
 
 static size_t piece_at(const codes *c, size_t at) {
-    return c->count - at < CLASSIFIER_ROWS ? c->count - at : CLASSIFIER_ROWS;
+    return c->count - at < PREDICTOR_ROWS ? c->count - at : PREDICTOR_ROWS;
 }
 
 typedef struct difference {
@@ -111,28 +111,28 @@ typedef struct difference {
 } difference;
 
 static err ask_plain_nets(const run *r, const run_commit *commit, const codes *c, reference *ref) {
-    classifier *plain;
-    const classifier_options options = {.plain = true};
-    err e = classifier_new(&plain, r, commit, &options);
+    predictor *plain;
+    const predictor_options options = {.plain = true};
+    err e = predictor_new(&plain, r, commit, &options);
     if (e) {
         return e;
     }
-    ref->width = classifier_classes(plain);
+    ref->width = predictor_classes(plain);
     ref->classes = calloc(c->count + 1, sizeof *ref->classes);
     ref->probabilities = calloc(c->count + 1, ref->width * sizeof *ref->probabilities);
     e = ref->classes && ref->probabilities ? ERR_OK : err_fail(ERR_MEMORY, "no memory for the answers");
     for (size_t at = 0; at < c->count && !e; at += piece_at(c, at)) {
-        const verdict *said = classifier_run(plain, c->samples + at, piece_at(c, at));
+        const prediction *said = predictor_run(plain, c->samples + at, piece_at(c, at));
         for (size_t i = 0; i < piece_at(c, at); i++) {
             ref->classes[at + i] = said[i].class;
             memcpy(ref->probabilities + (at + i) * ref->width, said[i].probabilities, ref->width * sizeof(float));
         }
     }
-    classifier_free(plain);
+    predictor_free(plain);
     return e;
 }
 
-static void compare(const verdict *got, const reference *ref, size_t at, size_t count, difference *d) {
+static void compare(const prediction *got, const reference *ref, size_t at, size_t count, difference *d) {
     for (size_t i = 0; i < count; i++) {
         d->other_classes += got[i].class != ref->classes[at + i];
         for (uint32_t k = 0; k < ref->width; k++) {
@@ -144,25 +144,25 @@ static void compare(const verdict *got, const reference *ref, size_t at, size_t 
 
 static err try_way(const run *r, const run_commit *commit, const codes *c, const reference *ref, const way *w,
                    const char *before) {
-    classifier *other;
-    err e = classifier_new(&other, r, commit, &w->options);
+    predictor *other;
+    err e = predictor_new(&other, r, commit, &w->options);
     if (e) {
         return e;
     }
     difference d = {0};
     for (int round = 0; round < 2; round++) {
         for (size_t at = 0; at < c->count; at += piece_at(c, at)) {
-            compare(classifier_run(other, c->samples + at, piece_at(c, at)), ref, at, piece_at(c, at), &d);
+            compare(predictor_run(other, c->samples + at, piece_at(c, at)), ref, at, piece_at(c, at), &d);
         }
     }
-    classifier_counters n;
-    classifier_count(other, &n);
+    predictor_counters n;
+    predictor_count(other, &n);
     printf(
         "%s\"%s\": {\"other_classes\": %zu, \"largest_difference\": %.3g, \"from_table\": %llu, \"from_cache\": %llu, "
         "\"from_nets\": %llu, \"table_known\": %u, \"table_size\": %u}",
         before, w->name, d.other_classes, d.largest, (unsigned long long)n.from_table, (unsigned long long)n.from_cache,
         (unsigned long long)n.from_nets, n.table_known, n.table_size);
-    classifier_free(other);
+    predictor_free(other);
     return ERR_OK;
 }
 

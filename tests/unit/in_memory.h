@@ -1,10 +1,10 @@
-/* Nodes joined to a coordinator or a desk by memory, as decoder_server/train/local.c does it: every message is packed
- * to a frame and unpacked again. The sizes are those of the paper's row 1, the samples are made up. */
+/* Nodes joined to a coordinator or an engine by memory, as decoder_server/train/local.c does it: every message is
+ * packed to a frame and unpacked again. The sizes are those of the paper's row 1, the samples are made up. */
 #ifndef FEWBIT_TESTS_UNIT_IN_MEMORY_H
 #define FEWBIT_TESTS_UNIT_IN_MEMORY_H
 
 #include "base/log.h"
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/engine.h"
 #include "decoder_server/train/coordinator.h"
 #include "encoder_node/encoder.h"
 #include "tests/unit/folder.h"
@@ -35,7 +35,7 @@ typedef struct fleet {
     size_t tasks; /* of the coordinator, in this round */
     coordinator *coordinator;
     results *results;
-    desk *desk;
+    engine *engine;
     arena unpacked;
     uint64_t now_ns, answers, steps;
     uint32_t ready;
@@ -108,8 +108,8 @@ static inline void run_node(node *n) {
     for (size_t at = 0; at < n->in.used;) {
         message m;
         unpack_next(&n->in, &at, &n->unpacked, &m);
-        encoder_verdict verdict = encoder_receive(n->encoder, &m);
-        if (verdict != ENCODER_GO_ON && verdict != ENCODER_OVER) {
+        encoder_verdict prediction = encoder_receive(n->encoder, &m);
+        if (prediction != ENCODER_GO_ON && prediction != ENCODER_OVER) {
             fail_msg("a node refuses: %s", err_text());
         }
     }
@@ -131,8 +131,8 @@ static inline void deliver_answers(fleet *f, uint32_t k) {
     for (size_t at = 0; at < n->out.used;) {
         message m;
         unpack_next(&n->out, &at, &f->unpacked, &m);
-        if (f->desk) {
-            desk_receive(f->desk, k, &m, f->now_ns);
+        if (f->engine) {
+            engine_receive(f->engine, k, &m, f->now_ns);
         } else {
             coordinator_receive(f->coordinator, k, &m);
         }
@@ -269,16 +269,16 @@ static inline void train_to_the_end(fleet *f) {
 }
 
 /* The fleet has trained; now it serves, with its results in a file. */
-static inline void start_serving(fleet *f, classifier_options with) {
-    desk_options options = {.deadline_ns = 1000000000, .classifier = with};
+static inline void start_serving(fleet *f, predictor_options with) {
+    engine_options options = {.deadline_ns = 1000000000, .predictor = with};
     const dataset *set;
-    desk_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, f}; /* one model */
+    engine_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, f}; /* one model */
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     assert_int_equal(results_open(&f->results, in_folder("results.jsonl"), set, NODES), ERR_OK);
-    assert_int_equal(desk_new(&f->desk, &f->run, f->results, &options, &host), ERR_OK);
+    assert_int_equal(engine_new(&f->engine, &f->run, f->results, &options, &host), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
         welcome_node(f, k, FEWBIT__MODE__MODE_SERVE);
-        desk_joined(f->desk, k);
+        engine_joined(f->engine, k);
     }
     run_round(f); /* Welcome, Restore -> Ready */
     run_round(f); /* Begin */
@@ -287,7 +287,7 @@ static inline void start_serving(fleet *f, classifier_options with) {
 
 static inline void close_fleet(fleet *f) {
     coordinator_free(f->coordinator);
-    desk_free(f->desk);
+    engine_free(f->engine);
     results_close(f->results);
     for (uint32_t k = 0; k < NODES; k++) {
         node *n = &f->nodes[k];

@@ -2,8 +2,8 @@
 #include "tests/unit/memory.h"
 
 #include "loop/worker.h"
-#include "tests/unit/every_path.h"
 #include "tests/unit/in_memory.h"
+#include "tests/unit/predictor_with_all.h"
 #include "wire/link.h"
 
 #include <cblas.h>
@@ -46,16 +46,16 @@ static void ask(uint64_t request) {
     static uint8_t sample[PIXELS];
     memset(sample, (int)request, sizeof sample);
     uint64_t before = f.answers;
-    desk_classify(f.desk, request, sample, f.now_ns);
+    engine_classify(f.engine, request, sample, f.now_ns);
     run_round(&f);
-    desk_settle(f.desk, f.now_ns);
+    engine_poll(f.engine, f.now_ns);
     f.now_ns += 1000;
     assert_int_equal(f.answers, before + 1);
     assert_int_equal(f.last.outcome, ANSWER_CLASSIFIED);
     assert_int_equal(f.last.have, 15);
 }
 
-static void serve_trained(classifier_options with) {
+static void serve_trained(predictor_options with) {
     open_fleet(&f, ZOO_STRAIGHT_THROUGH, 1);
     start_training(&f);
     train_to_the_end(&f);
@@ -65,7 +65,7 @@ static void serve_trained(classifier_options with) {
 static void a_served_request_allocates_nothing(void **state) {
     (void)state;
     memory_skip_if_sanitized();
-    serve_trained(every_path);
+    serve_trained(predictor_with_all);
     for (uint64_t i = 0; i < WARM_REQUESTS; i++) {
         ask(i);
     }
@@ -84,11 +84,11 @@ static void push_all(uint32_t count) {
         encoder_push(f.nodes[k].encoder, portion_sample(f.nodes[k].data, DATASET_TEST, 0), count);
     }
     run_round(&f);
-    assert_int_equal(desk_settle(f.desk, f.now_ns), -1); /* everything is in and classified */
+    assert_int_equal(engine_poll(f.engine, f.now_ns), -1); /* everything is in and classified */
     f.now_ns += 1000;
 }
 
-static void nothing_for_pushed_codes(classifier_options with) {
+static void nothing_for_pushed_codes(predictor_options with) {
     memory_skip_if_sanitized();
     serve_trained(with);
     push_all(TEST_SAMPLES);
@@ -105,17 +105,17 @@ static void nothing_for_pushed_codes(classifier_options with) {
 
 static void codes_from_the_table_allocate_nothing(void **state) {
     (void)state;
-    nothing_for_pushed_codes(every_path);
+    nothing_for_pushed_codes(predictor_with_all);
 }
 
 static void codes_from_the_cache_allocate_nothing(void **state) {
     (void)state;
-    nothing_for_pushed_codes((classifier_options){.seen_bytes = 1 << 20});
+    nothing_for_pushed_codes((predictor_options){.cache_bytes = 1 << 20});
 }
 
 static void codes_through_the_nets_allocate_nothing(void **state) {
     (void)state;
-    nothing_for_pushed_codes((classifier_options){0});
+    nothing_for_pushed_codes((predictor_options){0});
 }
 
 /* Links. libuv's own allocations go through functions of ours, so that they are told from the links'. */

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "decoder_server/http/reply.h"
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/engine.h"
 #include "decoder_server/train/local.h"
 #include "encoder_node/encoder.h"
 #include "tests/unit/folder.h"
@@ -237,7 +237,7 @@ static void free_data(corner *c) {
     free(c->samples[1]);
 }
 
-/* Serving it: nodes joined to a desk by memory. */
+/* Serving it: nodes joined to an engine by memory. */
 
 typedef struct queue {
     uint8_t *bytes;
@@ -254,7 +254,7 @@ typedef struct node {
 typedef struct fleet {
     const corner *corner;
     node nodes[PARTITION_PORTIONS_MAX];
-    desk *desk;
+    engine *engine;
     arena unpacked;
     uint64_t now_ns, answers;
     answer last;
@@ -324,11 +324,11 @@ static void run_rounds(fleet *f) {
             encoder_settle(n->encoder);
             for (size_t at = 0; at < n->out.used; any = true) {
                 unpack_next(f, &n->out, &at, &m);
-                desk_receive(f->desk, k, &m, f->now_ns);
+                engine_receive(f->engine, k, &m, f->now_ns);
             }
             n->out.used = 0;
         }
-        desk_settle(f->desk, f->now_ns);
+        engine_poll(f->engine, f->now_ns);
     }
 }
 
@@ -350,7 +350,7 @@ static void open_node(fleet *f, uint32_t k, const run *r) {
     w.mode = FEWBIT__MODE__MODE_SERVE;
     w.experiment = text;
     append_frame(&n->in, MESSAGE_WELCOME, &w.base);
-    desk_joined(f->desk, k);
+    engine_joined(f->engine, k);
 }
 
 static void push_all(fleet *f) {
@@ -405,7 +405,7 @@ static void ask_some(fleet *f, const dataset *set) {
             f->corner->samples[1] + i % f->corner->labels.samples[1] * partition_sample_elements(&f->corner->partition);
         for (int time = 0; time < 2; time++) {
             uint64_t before = f->answers;
-            desk_classify(f->desk, f->answers, sample, f->now_ns);
+            engine_classify(f->engine, f->answers, sample, f->now_ns);
             run_rounds(f);
             assert_int_equal(f->answers, before + 1);
             assert_answer(f, set);
@@ -437,16 +437,16 @@ static void serve(const corner *c, const run *r) {
     static fleet f;
     f = (fleet){.corner = c, .now_ns = 1000000000};
     const char *from = axes[SERVING].values[c->choice[SERVING]];
-    desk_options options = {.deadline_ns = 1000000000, .sure = c->experiment.refinement.bits_count > 1 ? 0.9f : 0};
-    options.classifier.answers_bytes = strcmp(from, "table") == 0 ? 1 << 20 : 0;
-    options.classifier.seen_bytes = strcmp(from, "cache") == 0 ? 1 << 20 : 0;
-    desk_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, &f};
+    engine_options options = {.deadline_ns = 1000000000, .sure = c->experiment.refinement.bits_count > 1 ? 0.9f : 0};
+    options.predictor.table_bytes = strcmp(from, "table") == 0 ? 1 << 20 : 0;
+    options.predictor.cache_bytes = strcmp(from, "cache") == 0 ? 1 << 20 : 0;
+    engine_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, &f};
     const dataset *set;
     results *results;
     assert_int_equal(dataset_find(c->experiment.data.set, &set), ERR_OK);
     assert_int_equal(results_open(&results, in_folder("results.jsonl"), set, c->partition.portions), ERR_OK);
     assert_int_equal(arena_init(&f.unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
-    if (desk_new(&f.desk, r, results, &options, &host)) {
+    if (engine_new(&f.engine, r, results, &options, &host)) {
         fail_msg("%s", err_text());
     }
     for (uint32_t k = 0; k < c->partition.portions; k++) {
@@ -455,7 +455,7 @@ static void serve(const corner *c, const run *r) {
     run_rounds(&f);
     push_all(&f);
     ask_some(&f, set);
-    desk_free(f.desk);
+    engine_free(f.engine);
     results_close(results);
     for (uint32_t k = 0; k < c->partition.portions; k++) {
         encoder_free(f.nodes[k].encoder);

@@ -2,7 +2,7 @@
 #include "decoder_server/serve/streams.h"
 
 #include "base/rng.h"
-#include "desk_table.h"
+#include "engine_fixture.h"
 
 /* Four nodes that push at a rate, one of which stands still for a while. */
 
@@ -60,7 +60,7 @@ static void stand(play *p, uint32_t k) {
     node *n = &p->nodes[k];
     n->silent_ms += TICK_MS;
     if (n->is_here && n->silent_ms > PATIENCE_MS) {
-        desk_left(p->t->desk, k, p->now_ns);
+        engine_left(p->t->engine, k, p->now_ns);
         n->is_here = false;
         n->away_ms = AWAY_MS;
     }
@@ -76,7 +76,7 @@ static void move(play *p, uint32_t k) {
     }
     if (!n->is_here) {
         n->sent += p->scene->loses ? FRAME / 4 : 0;
-        desk_joined(p->t->desk, k);
+        engine_joined(p->t->engine, k);
         say_ready_in(p->t, k, STEP, FEWBIT__STREAM__STREAM_NEW, p->t->session, n->sent);
         n->is_here = true;
         was_still = true;
@@ -108,7 +108,7 @@ static bool is_done(const play *p) {
 }
 
 static void settle_all(play *p) {
-    while (desk_settle(p->t->desk, p->now_ns) == 0) {
+    while (engine_poll(p->t->engine, p->now_ns) == 0) {
     }
 }
 
@@ -209,8 +209,8 @@ static void check_scene(table *t, const scene *s) {
     play p = {.t = t, .scene = s, .samples = (uint64_t)s->rate * s->seconds};
     run_scene(&p);
     sums all = check_results(&p);
-    desk_counters c;
-    desk_count(t->desk, &c);
+    engine_counters c;
+    engine_count(t->engine, &c);
     assert_int_equal(c.pushed.complete + c.pushed.expired, p.samples);
     assert_int_equal(c.pushed.expired, all.degraded);
     assert_int_equal(c.pushed.waiting, 0);
@@ -224,18 +224,18 @@ static void check_scene(table *t, const scene *s) {
     }
 }
 
-/* The same run with another desk, as a server that has just begun. */
+/* The same run with another engine, as a server that has just begun. */
 static void begin_anew(table *t) {
-    const desk_options options = {
-        .deadline_ns = deadline_ns, .classifier = every_path, .patience_ns = (uint64_t)PATIENCE_MS * MS};
+    const engine_options options = {
+        .deadline_ns = deadline_ns, .predictor = predictor_with_all, .patience_ns = (uint64_t)PATIENCE_MS * MS};
     const dataset *set;
-    desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
-    desk_free(t->desk);
+    engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
+    engine_free(t->engine);
     results_close(t->results);
     assert_int_equal(truncate(t->results_path, 0), 0);
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS), ERR_OK);
-    assert_int_equal(desk_new(&t->desk, &t->run, t->results, &options, &host), ERR_OK);
+    assert_int_equal(engine_new(&t->engine, &t->run, t->results, &options, &host), ERR_OK);
     t->drops = t->pauses[0] = t->pauses[1] = 0;
     memset(t->is_held, 0, sizeof t->is_held);
 }

@@ -12,15 +12,15 @@
 #include "decoder_server/http/image.h"
 #include "decoder_server/http/reply.h"
 #include "decoder_server/peers.h"
-#include "decoder_server/serve/classifier.h"
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/engine.h"
+#include "decoder_server/serve/predictor.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/head_trainer.h"
 #include "encoder_node/encoder.h"
 #include "encoder_node/source.h"
 #include "model/safetensors.h"
-#include "tests/unit/every_path.h"
 #include "tests/unit/folder.h"
+#include "tests/unit/predictor_with_all.h"
 #include "wire/link.h"
 
 #include <cblas.h>
@@ -308,32 +308,32 @@ static err make_assembler(void) {
 }
 
 static err make_classifier(void) {
-    classifier *c = NULL;
+    predictor *c = NULL;
     static const uint64_t codes[PORTIONS];
     assembled sample = {.have = 3, .codes = codes};
-    err e = classifier_new(&c, &trained, &trained.last, &every_path);
+    err e = predictor_new(&c, &trained, &trained.last, &predictor_with_all);
     if (!e) {
-        assert_non_null(classifier_run(c, &sample, 1));
-        classifier_free(c);
+        assert_non_null(predictor_run(c, &sample, 1));
+        predictor_free(c);
     }
     return e;
 }
 
 static err make_desk(void) {
-    desk *d = NULL;
+    engine *d = NULL;
     results *r = NULL;
     static const uint8_t sample[784];
-    desk_options options = {.deadline_ns = 1000, .classifier = every_path};
-    desk_host host = {.tell = tell_nobody, .drop = drop_nobody, .answer = answer_nobody, .ready = tell_ready};
+    engine_options options = {.deadline_ns = 1000, .predictor = predictor_with_all};
+    engine_host host = {.tell = tell_nobody, .drop = drop_nobody, .answer = answer_nobody, .ready = tell_ready};
     err e = results_open(&r, in_folder("results.jsonl"), mnist, PORTIONS);
-    e = e ? e : desk_new(&d, &trained, r, &options, &host);
+    e = e ? e : engine_new(&d, &trained, r, &options, &host);
     if (!e) {
         Fewbit__Ready ready = FEWBIT__READY__INIT;
         ready.step = STEP;
-        desk_joined(d, 1);
-        desk_receive(d, 1, &(message){MESSAGE_READY, {.ready = &ready}}, 0);
-        desk_classify(d, 1, sample, 0);
-        desk_free(d);
+        engine_joined(d, 1);
+        engine_receive(d, 1, &(message){MESSAGE_READY, {.ready = &ready}}, 0);
+        engine_classify(d, 1, sample, 0);
+        engine_free(d);
     }
     results_close(r);
     return e;

@@ -1,4 +1,4 @@
-#include "decoder_server/serve/pushed.h"
+#include "decoder_server/serve/backlog.h"
 
 #include "base/log_limit.h"
 #include "bits/pack.h"
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void tell_one_stream(desk *d, uint32_t portion, const stream_told *t) {
+static void tell_one_stream(engine *d, uint32_t portion, const stream_told *t) {
     Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
     Fewbit__StreamHold hold = FEWBIT__STREAM_HOLD__INIT;
     if (t->word == STREAM_WORD_BEGIN) {
@@ -21,7 +21,7 @@ static void tell_one_stream(desk *d, uint32_t portion, const stream_told *t) {
     }
 }
 
-void pushed_tell_streams(desk *d) {
+void backlog_tell_streams(engine *d) {
     for (uint32_t k = 0; k < d->portions; k++) {
         const stream_told told = streams_word(d->streams, k);
         tell_one_stream(d, k, &told);
@@ -29,15 +29,15 @@ void pushed_tell_streams(desk *d) {
     assembler_pass(d->pushed, streams_passed(d->streams));
 }
 
-void pushed_end(desk *d, uint32_t portion, uint64_t now_ns) {
+void backlog_end(engine *d, uint32_t portion, uint64_t now_ns) {
     if (streams_ended(d->streams, portion, now_ns)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
         return;
     }
-    pushed_tell_streams(d);
+    backlog_tell_streams(d);
 }
 
-static void tell_hold(desk *d, uint32_t portion, bool held) {
+static void tell_hold(engine *d, uint32_t portion, bool held) {
     Fewbit__StreamHold hold = FEWBIT__STREAM_HOLD__INIT;
     hold.held = held;
     d->is_held[portion] = held;
@@ -45,8 +45,8 @@ static void tell_hold(desk *d, uint32_t portion, bool held) {
 }
 
 /* A node whose codes are parked. One that gets ready for another model has to be heard all the same. */
-static void slow_down(desk *d, uint32_t portion) {
-    size_t most = d->change.stage == CHANGE_PREPARING ? PARKED_MAX : PARKED_HIGH;
+static void slow_down(engine *d, uint32_t portion) {
+    size_t most = d->swap.stage == MODEL_SWAP_PREPARING ? PARKED_MAX : PARKED_HIGH;
     if (!d->is_held[portion] && d->parked[portion].length >= PARKED_LOW) {
         tell_hold(d, portion, true);
     }
@@ -56,7 +56,7 @@ static void slow_down(desk *d, uint32_t portion) {
     }
 }
 
-static void let_one_go_on(desk *d, uint32_t portion) {
+static void let_one_go_on(engine *d, uint32_t portion) {
     if (d->is_held[portion]) {
         tell_hold(d, portion, false);
     }
@@ -67,7 +67,7 @@ static void let_one_go_on(desk *d, uint32_t portion) {
 }
 
 /* Said at once, then every few seconds at most. When there is more to say, ns; UINT64_MAX: nothing. */
-static uint64_t tell_late(desk *d, uint32_t portion, uint64_t count, uint64_t now_ns) {
+static uint64_t tell_late(engine *d, uint32_t portion, uint64_t count, uint64_t now_ns) {
     const uint64_t pause_ns = 5000000000;
     lateness *l = &d->late[portion];
     l->untold += count;
@@ -82,11 +82,11 @@ static uint64_t tell_late(desk *d, uint32_t portion, uint64_t count, uint64_t no
     return UINT64_MAX;
 }
 
-static bool add_one(desk *d, uint32_t portion, uint64_t id, uint64_t code, bool is_owed, uint64_t now_ns) {
+static bool add_one(engine *d, uint32_t portion, uint64_t id, uint64_t code, bool is_owed, uint64_t now_ns) {
     assembled sample;
     switch (assembler_add(d->pushed, id, portion, code, now_ns, &sample)) {
     case ASSEMBLER_COMPLETE:
-        desk_add_due(d, &sample, false, now_ns);
+        engine_add_due(d, &sample, false, now_ns);
         return true;
     case ASSEMBLER_FULL:
         return false;
@@ -99,7 +99,7 @@ static bool add_one(desk *d, uint32_t portion, uint64_t id, uint64_t code, bool 
 }
 
 /* Whether the slowest is near enough for a sample of that id; else it has to wait. */
-static bool may_add(desk *d, uint32_t portion, uint64_t id, uint64_t *limit, uint64_t now_ns) {
+static bool may_add(engine *d, uint32_t portion, uint64_t id, uint64_t *limit, uint64_t now_ns) {
     if (id < *limit) {
         return true;
     }
@@ -116,12 +116,12 @@ static bool may_add(desk *d, uint32_t portion, uint64_t id, uint64_t *limit, uin
 enum { LONE_A_SECOND = 1000, LONE_BURST = PUSHED_CAPACITY, LONE_TURN_NS = 50000000 };
 static const uint64_t lone_pause_ns = 1000000000 / LONE_A_SECOND;
 
-static uint64_t lone_from(const desk *d, uint32_t portion) {
-    bool is_limited = d->portions > 1 && d->change.stage != CHANGE_ENDING;
+static uint64_t lone_from(const engine *d, uint32_t portion) {
+    bool is_limited = d->portions > 1 && d->swap.stage != MODEL_SWAP_ENDING;
     return is_limited ? streams_alone_from(d->streams, portion) : UINT64_MAX;
 }
 
-static bool may_add_lone(desk *d, uint32_t portion, uint64_t now_ns) {
+static bool may_add_lone(engine *d, uint32_t portion, uint64_t now_ns) {
     uint64_t used_ns = d->lone_ns[portion] > now_ns ? d->lone_ns[portion] : now_ns;
     if (used_ns - now_ns > (LONE_BURST - 1) * lone_pause_ns) {
         return false;
@@ -131,7 +131,7 @@ static bool may_add_lone(desk *d, uint32_t portion, uint64_t now_ns) {
 }
 
 /* Adds codes until one finds no room; whether all are in. */
-static bool add_codes(desk *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
+static bool add_codes(engine *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
     uint64_t alone_from = lone_from(d, portion);
     bool is_owed = p->connection == d->connections[portion];
     uint32_t width = d->refinement.upto[0];
@@ -168,7 +168,7 @@ static bool make_space(parked *p, size_t need) {
     return grown || need <= p->capacity;
 }
 
-static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
+static void park(engine *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
     parked *p = &d->parked[portion];
     size_t need = p->length + sizeof *head + head->bytes;
     bool has_room = p->length < PARKED_MOST; /* of a node that joins again and again, always with more */
@@ -185,7 +185,7 @@ static void park(desk *d, uint32_t portion, const parcel *head, const uint8_t *b
 }
 
 /* Parked codes go on as far as there is room; whether any did. */
-static bool unpark(desk *d, uint32_t portion, uint64_t now_ns) {
+static bool unpark(engine *d, uint32_t portion, uint64_t now_ns) {
     parked *p = &d->parked[portion];
     bool any = false;
     while (p->length > 0) {
@@ -208,7 +208,7 @@ static bool unpark(desk *d, uint32_t portion, uint64_t now_ns) {
 
 /* Nodes that were slowed go on once there is room for a while; the one that all others wait for, at once. Whether
  * parked codes have found room, which may have made room for others. */
-static bool let_go_on(desk *d, uint64_t now_ns) {
+static bool let_go_on(engine *d, uint64_t now_ns) {
     bool any = false;
     for (uint32_t k = 0; k < d->portions; k++) {
         any |= unpark(d, k, now_ns);
@@ -221,7 +221,7 @@ static bool let_go_on(desk *d, uint64_t now_ns) {
     return any;
 }
 
-void pushed_take(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
+void backlog_take(engine *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     parcel head = {
         .first = c->first,
         .count = (uint64_t)c->more + 1,
@@ -235,7 +235,7 @@ void pushed_take(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t mode
     }
 }
 
-void pushed_take_none(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
+void backlog_take_none(engine *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
     uint64_t count = (uint64_t)c->more + 1;
     d->settled[portion] += count;
     assembler_miss(d->pushed, count);
@@ -243,7 +243,7 @@ void pushed_take_none(desk *d, uint32_t portion, const Fewbit__Codes *c, uint64_
     tell_late(d, portion, count, now_ns);
 }
 
-bool pushed_settle(desk *d, uint64_t now_ns, uint64_t *next_ns) {
+bool backlog_poll(engine *d, uint64_t now_ns, uint64_t *next_ns) {
     *next_ns = streams_settle(d->streams, now_ns);
     assembler_pass(d->pushed, streams_passed(d->streams));
     bool any = let_go_on(d, now_ns);

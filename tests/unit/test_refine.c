@@ -1,11 +1,11 @@
-/* The desk where bits come in stages: what is told to whom when a node has gone between them. */
-#include "desk_table.h"
+/* The engine where bits come in stages: what is told to whom when a node has gone between them. */
+#include "engine_fixture.h"
 
 enum { SECOND = 1000000000 };
 
 /* Asks for everything: no answer is as sure as that. */
 static int set_asking_table(void **state) {
-    const desk_options options = {.deadline_ns = deadline_ns, .classifier = every_path, .sure = 1};
+    const engine_options options = {.deadline_ns = deadline_ns, .predictor = predictor_with_all, .sure = 1};
     return set_table_with(state, &options);
 }
 
@@ -23,7 +23,7 @@ static void push_eight_of_others(table *t, uint64_t first, uint64_t now_ns) {
 }
 
 static void settle_all(table *t, uint64_t now_ns) {
-    while (desk_settle(t->desk, now_ns) == 0) {
+    while (engine_poll(t->engine, now_ns) == 0) {
     }
 }
 
@@ -43,7 +43,7 @@ static void assert_settled(const table *t, uint64_t of_first, uint64_t of_others
 }
 
 static void leave_and_come_back(table *t, uint32_t portion, uint64_t next, uint64_t now_ns) {
-    desk_left(t->desk, portion, now_ns);
+    engine_left(t->engine, portion, now_ns);
     come_back(t, portion, next);
 }
 
@@ -86,7 +86,7 @@ static void a_node_that_goes_between_the_rounds_is_not_told(void **state) {
     join_all(t);
     push_eight(t, 0, 0, now_ns);
     push_eight_of_others(t, 0, now_ns);
-    desk_settle(t->desk, now_ns); /* asked for more */
+    engine_poll(t->engine, now_ns); /* asked for more */
     leave_and_come_back(t, 0, 8, now_ns);
     push_eight(t, 0, 8, now_ns);
     push_eight_of_others(t, 8, now_ns);
@@ -101,13 +101,13 @@ static void a_round_that_nobody_sends_is_not_taken(void **state) {
     report r;
     join_all(t);
     uint8_t sample[PORTIONS * ELEMENTS] = {0};
-    desk_classify(t->desk, 3, sample, 0);
+    engine_classify(t->engine, 3, sample, 0);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         send(t, k, (parcel){MESSAGE_ANSWER, STEP, 0, 0, 1, &bit}, 0);
     }
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     assert_int_equal(t->answers, 0);
-    desk_settle(t->desk, deadline_ns);
+    engine_poll(t->engine, deadline_ns);
     assert_int_equal(t->answers, 1);
     assert_true(t->last.degraded);
     assert_int_equal(t->last.stages, 1);
@@ -115,13 +115,13 @@ static void a_round_that_nobody_sends_is_not_taken(void **state) {
         assert_int_equal(t->last.bits[k], 1);
     }
     memset(&r, 0, sizeof r);
-    desk_report(t->desk, &r);
+    engine_report(t->engine, &r);
     assert_int_equal(r.refinement.answered[0], 1);
     assert_int_equal(r.refinement.answered[1], 0);
     assert_int_equal(r.refinement.curtailed, 1);
-    desk_counters counters;
-    desk_count(t->desk, &counters);
-    assert_int_equal(counters.classifier.from_table, 2); /* when it was not sure enough, and in the end */
+    engine_counters counters;
+    engine_count(t->engine, &counters);
+    assert_int_equal(counters.predictor.from_table, 2); /* when it was not sure enough, and in the end */
 }
 
 int main(void) {

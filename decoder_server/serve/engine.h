@@ -1,19 +1,19 @@
-/* The desk: what serving does with nodes, codes and requests.
+/* The engine: what serving does with nodes, codes and requests.
  *
  * Pure, as the coordinator is: messages, requests and time in; messages, answers and results out. */
-#ifndef FEWBIT_DECODER_SERVER_SERVE_DESK_H
-#define FEWBIT_DECODER_SERVER_SERVE_DESK_H
+#ifndef FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
+#define FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
 
 #include "decoder_server/answer.h"
 #include "decoder_server/report.h"
 #include "decoder_server/run.h"
-#include "decoder_server/serve/model.h"
 #include "decoder_server/serve/results.h"
+#include "decoder_server/serve/served_model.h"
 #include "wire/message.h"
 
-typedef struct desk desk;
+typedef struct engine engine;
 
-typedef struct desk_host {
+typedef struct engine_host {
     void (*tell)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
     /* Reads no more from a node that is far ahead of the others and does not hold, and again. */
@@ -22,74 +22,75 @@ typedef struct desk_host {
     /* How many nodes are ready and answer. */
     void (*ready)(void *context, uint32_t nodes);
     /* Nodes that come from here on are welcomed to this model's run; what is needed of it is copied. */
-    void (*serves)(void *context, const model *m);
-    /* How desk_change has ended: ERR_OK once the model is in use; else the one before stays, and `text` says why. */
+    void (*serves)(void *context, const served_model *m);
+    /* How engine_swap_model has ended: ERR_OK once the model is in use; else the one before stays, and `text` says why.
+     */
     void (*changed)(void *context, err code, const char *text);
     void *context;
-} desk_host;
+} engine_host;
 
-typedef struct desk_options {
+typedef struct engine_options {
     uint64_t deadline_ns;       /* a sample is answered by then, with what is there */
     uint64_t answer_timeout_ns; /* a node that owes an answer for that long is dropped; 0: none is */
     /* For how long what is due may wait for company on its way through the nets: the latest start of a batch. Never
      * beyond a deadline, and not at all where nothing else is on its way or a full table answers. */
     uint64_t batch_wait_ns;
-    classifier_options classifier;
+    predictor_options predictor;
     uint64_t patience_ns;   /* how long streams stand still for one that brings nothing; 0: as long as it is here */
     uint64_t first_session; /* identities of streams' sessions follow this number; see streams.h */
     float sure; /* an answer less probable than this asks for the next stage of bits; 0: all bits come at once */
-} desk_options;
+} engine_options;
 
 /* What has been done, and what there is to do. Plain numbers, for whoever watches. */
-typedef struct desk_counters {
+typedef struct engine_counters {
     assembler_counters pushed, live;
-    classifier_counters classifier;
+    predictor_counters predictor;
     uint32_t ready_nodes;
-} desk_counters;
+} engine_counters;
 
 /* `r` and `results` are borrowed. */
-err desk_new(desk **d, const run *r, results *results, const desk_options *options, const desk_host *host);
-void desk_free(desk *d);
+err engine_new(engine **d, const run *r, results *results, const engine_options *options, const engine_host *host);
+void engine_free(engine *d);
 
-void desk_joined(desk *d, uint32_t portion);
+void engine_joined(engine *d, uint32_t portion);
 
 /* Live samples no longer wait for that portion; pushed ones do: their node may come back, and go on where it was. */
-void desk_left(desk *d, uint32_t portion, uint64_t now_ns);
-void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns);
+void engine_left(engine *d, uint32_t portion, uint64_t now_ns);
+void engine_receive(engine *d, uint32_t portion, const message *m, uint64_t now_ns);
 
 /* Classify one whole sample, u8 [channels, height, width]; host.answer follows, exactly once, by the deadline. */
-void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns);
+void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_t now_ns);
 
-/* Fills in the tables, and of the nodes what the desk knows. */
-void desk_report(const desk *d, report *r);
+/* Fills in the tables, and of the nodes what the engine knows. */
+void engine_report(const engine *d, report *r);
 
 /* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `batch_wait_ns`, when
  * the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for none. */
-int64_t desk_settle(desk *d, uint64_t now_ns);
+int64_t engine_poll(engine *d, uint64_t now_ns);
 
-/* Changes to another model, which the desk takes over. host.changed follows, once. Not before that of the one before.
+/* Changes to another model, which the engine takes over. host.changed follows, once. Not before that of the one before.
  *
  *     Prepare to every ready node       each loads its encoder beside the one in use, holds what it pushes
- *     Prepared from all of them         an error from any, or DESK_PREPARE_SECONDS without: Switch back, as if nothing
- *     Switch from sample S on           S lies behind all that was pushed; requests from here on are the new model's
- *     the last sample of the old model  is answered: the old model goes
+ *     Prepared from all of them         an error from any, or ENGINE_PREPARE_SECONDS without: Switch back, as if
+ * nothing Switch from sample S on           S lies behind all that was pushed; requests from here on are the new
+ * model's the last sample of the old model  is answered: the old model goes
  *
  * Nodes that are not here are not waited for; those that come later are welcomed to whichever is in use. */
-enum { DESK_PREPARE_SECONDS = 10 };
-void desk_change(desk *d, model *m, uint64_t now_ns);
+enum { ENGINE_PREPARE_SECONDS = 10 };
+void engine_swap_model(engine *d, served_model *m, uint64_t now_ns);
 
 /* Takes no more requests and no more pushed samples; those that wait for some of their portions still get them. */
-void desk_stop(desk *d, uint64_t now_ns);
+void engine_stop(engine *d, uint64_t now_ns);
 
-/* After desk_stop: whether nothing waits for an answer. */
-bool desk_is_idle(const desk *d);
+/* After engine_stop: whether nothing waits for an answer. */
+bool engine_is_idle(const engine *d);
 
 /* Answers all that waits with what is there. */
-void desk_finish(desk *d, uint64_t now_ns);
+void engine_finish(engine *d, uint64_t now_ns);
 
 /* Sends every node away for now. */
-void desk_dismiss(desk *d, const char *text);
+void engine_dismiss(engine *d, const char *text);
 
-void desk_count(const desk *d, desk_counters *out);
+void engine_count(const engine *d, engine_counters *out);
 
 #endif

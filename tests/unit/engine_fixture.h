@@ -1,14 +1,14 @@
-/* A desk with everything it needs, for tests: a real run folder with a committed head, a results file, and a record of
- * what the desk says. No socket, no thread: messages and time come by hand. */
-#ifndef FEWBIT_TESTS_UNIT_DESK_TABLE_H
-#define FEWBIT_TESTS_UNIT_DESK_TABLE_H
+/* A engine with everything it needs, for tests: a real run folder with a committed head, a results file, and a record
+ * of what the engine says. No socket, no thread: messages and time come by hand. */
+#ifndef FEWBIT_TESTS_UNIT_ENGINE_FIXTURE_H
+#define FEWBIT_TESTS_UNIT_ENGINE_FIXTURE_H
 
 #include "base/file.h"
 #include "base/log.h"
 #include "bits/pack.h"
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/engine.h"
 #include "tests/lib/temporary.h"
-#include "tests/unit/every_path.h"
+#include "tests/unit/predictor_with_all.h"
 #include "tests/unit/some_labels.h"
 
 #include <setjmp.h>
@@ -38,7 +38,7 @@ static const char experiment_text[] =
     "optimiser: {kind: adam, learning_rate: 0.001}\n"
     "training: {epochs: 1, batch: 10, seed: 1}\n";
 
-/* What the desk said to one node. */
+/* What the engine said to one node. */
 typedef struct told {
     uint32_t portion;
     message_type type;
@@ -53,7 +53,7 @@ typedef struct table {
     char folder[TEMPORARY_PATH_MAX], results_path[TEMPORARY_PATH_MAX + 16];
     run run;
     results *results;
-    desk *desk;
+    engine *engine;
     nn_net *head;          /* a second copy, for what the classes must be */
     told tells[TELLS_MAX]; /* the last ones */
     size_t tell_count;
@@ -139,7 +139,7 @@ static inline void on_ready(void *context, uint32_t nodes) {
     ((table *)context)->ready = nodes;
 }
 
-static inline void on_serves(void *context, const model *m) {
+static inline void on_serves(void *context, const served_model *m) {
     table *t = context;
     t->served++;
     t->served_step = m->commit->position.step;
@@ -175,7 +175,7 @@ static inline void make_run(table *t) {
     assert_int_equal(run_commit_checkpoint(&t->run, &commit, false), ERR_OK);
 }
 
-static inline int set_table_with(void **state, const desk_options *options) {
+static inline int set_table_with(void **state, const engine_options *options) {
     log_set_level(LOG_NONE);
     table *t = calloc(1, sizeof *t);
     *state = t;
@@ -185,19 +185,19 @@ static inline int set_table_with(void **state, const desk_options *options) {
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
     assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS), ERR_OK);
-    desk_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
-    assert_int_equal(desk_new(&t->desk, &t->run, t->results, options, &host), ERR_OK);
+    engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
+    assert_int_equal(engine_new(&t->engine, &t->run, t->results, options, &host), ERR_OK);
     return 0;
 }
 
 static inline int set_table(void **state) {
-    const desk_options options = {.deadline_ns = deadline_ns, .classifier = every_path};
+    const engine_options options = {.deadline_ns = deadline_ns, .predictor = predictor_with_all};
     return set_table_with(state, &options);
 }
 
 static inline int clear_table(void **state) {
     table *t = *state;
-    desk_free(t->desk);
+    engine_free(t->engine);
     results_close(t->results);
     run_close(&t->run);
     nn_net_free(t->head);
@@ -220,7 +220,7 @@ static inline void say_ready_in(table *t, uint32_t portion, uint64_t step, Fewbi
     ready.session = session;
     ready.next = next;
     const message m = {MESSAGE_READY, {.ready = &ready}};
-    desk_receive(t->desk, portion, &m, 0);
+    engine_receive(t->engine, portion, &m, 0);
 }
 
 static inline void say_ready(table *t, uint32_t portion, uint64_t step) {
@@ -229,20 +229,20 @@ static inline void say_ready(table *t, uint32_t portion, uint64_t step) {
 
 /* A new process. */
 static inline void join(table *t, uint32_t portion) {
-    desk_joined(t->desk, portion);
+    engine_joined(t->engine, portion);
     say_ready(t, portion, STEP);
 }
 
 /* The process that was there before, which has lost its link alone. */
 static inline void come_back(table *t, uint32_t portion, uint64_t next) {
-    desk_joined(t->desk, portion);
+    engine_joined(t->engine, portion);
     say_ready_in(t, portion, STEP, FEWBIT__STREAM__STREAM_NEW, t->session, next);
 }
 
 static inline void end_stream(table *t, uint32_t portion) {
     Fewbit__StreamEnd over = FEWBIT__STREAM_END__INIT;
     const message m = {MESSAGE_STREAM_END, {.stream_end = &over}};
-    desk_receive(t->desk, portion, &m, 0);
+    engine_receive(t->engine, portion, &m, 0);
 }
 
 static inline void join_all(table *t) {
@@ -268,7 +268,7 @@ static inline void send(table *t, uint32_t portion, parcel p, uint64_t now_ns) {
     codes.more = p.more;
     codes.bits = (ProtobufCBinaryData){p.length, (uint8_t *)(uintptr_t)p.bits};
     const message m = {p.type, {.codes = &codes}};
-    desk_receive(t->desk, portion, &m, now_ns);
+    engine_receive(t->engine, portion, &m, now_ns);
 }
 
 /* The made-up code of a portion of a sample. */
@@ -319,7 +319,7 @@ static inline uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
         sample[i] = (uint8_t)((i + request) % 251);
     }
     size_t before = t->tell_count;
-    desk_classify(t->desk, request, sample, now_ns);
+    engine_classify(t->engine, request, sample, now_ns);
     return t->tell_count > before ? last_told(t, 0)->number : 0;
 }
 

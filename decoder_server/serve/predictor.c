@@ -1,4 +1,4 @@
-#include "decoder_server/serve/classifier.h"
+#include "decoder_server/serve/predictor.h"
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "bits/binarize.h"
-#include "decoder_server/serve/answers.h"
+#include "decoder_server/serve/prediction_table.h"
 #include "nn/fold.h"
 #include "nn/loss.h"
 #include "nn/rows.h"
@@ -14,42 +14,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct classifier {
+struct predictor {
     nn_net *head;
     uint32_t portions, bits, classes;
     refinement refinement;
     uint32_t key_words; /* of a codeword, and one for the portions that are there; by stage, two more for how far */
     uint64_t whole;     /* `have` of a sample that misses nothing */
     size_t net_rows;    /* what the head takes at once */
-    answers *tables[REFINEMENT_STAGES_MAX]; /* by stage; NULL: none */
-    seen *cache;                            /* NULL: none */
+    prediction_table *tables[REFINEMENT_STAGES_MAX]; /* by stage; NULL: none */
+    prediction_cache *cache;                         /* NULL: none */
     arena buffers;
-    float *codes;         /* [CLASSIFIER_ROWS, portions * bits]: what goes through the nets */
-    float *probabilities; /* [CLASSIFIER_ROWS, classes] */
-    verdict *verdicts;    /* [CLASSIFIER_ROWS] */
-    uint32_t *unknown;    /* [CLASSIFIER_ROWS]: the samples that the nets have to answer */
-    uint64_t *key;        /* [key_words]: the sample's that is looked up or remembered */
-    classifier_counters counters;
+    float *codes;            /* [PREDICTOR_ROWS, portions * bits]: what goes through the nets */
+    float *probabilities;    /* [PREDICTOR_ROWS, classes] */
+    prediction *predictions; /* [PREDICTOR_ROWS] */
+    uint32_t *unknown;       /* [PREDICTOR_ROWS]: the samples that the nets have to answer */
+    uint64_t *key;           /* [key_words]: the sample's that is looked up or remembered */
+    predictor_counters counters;
 };
 
-static err plan_buffers(classifier *c) {
+static err plan_buffers(predictor *c) {
     c->key_words = (c->portions * c->bits + 63) / 64 + (c->refinement.count > 1 ? 3 : 1);
-    size_t codes = (size_t)CLASSIFIER_ROWS * c->portions * c->bits * sizeof(float), key = c->key_words * sizeof *c->key;
-    size_t probabilities = (size_t)CLASSIFIER_ROWS * c->classes * sizeof(float);
-    size_t verdicts = CLASSIFIER_ROWS * sizeof(verdict), unknown = CLASSIFIER_ROWS * sizeof(uint32_t);
-    err e = arena_init(&c->buffers, arena_rounded(codes) + arena_rounded(probabilities) + arena_rounded(verdicts) +
+    size_t codes = (size_t)PREDICTOR_ROWS * c->portions * c->bits * sizeof(float), key = c->key_words * sizeof *c->key;
+    size_t probabilities = (size_t)PREDICTOR_ROWS * c->classes * sizeof(float);
+    size_t predictions = PREDICTOR_ROWS * sizeof(prediction), unknown = PREDICTOR_ROWS * sizeof(uint32_t);
+    err e = arena_init(&c->buffers, arena_rounded(codes) + arena_rounded(probabilities) + arena_rounded(predictions) +
                                         arena_rounded(unknown) + arena_rounded(key));
     if (!e) {
         c->codes = arena_take(&c->buffers, codes);
         c->probabilities = arena_take(&c->buffers, probabilities);
-        c->verdicts = arena_take(&c->buffers, verdicts);
+        c->predictions = arena_take(&c->buffers, predictions);
         c->unknown = arena_take(&c->buffers, unknown);
         c->key = arena_take(&c->buffers, key);
     }
     return e;
 }
 
-static err load_head(classifier *c, const run *r, const run_commit *commit, bool plain) {
+static err load_head(predictor *c, const run *r, const run_commit *commit, bool plain) {
     partition s;
     nn_spec spec;
     err e = experiment_partition(&r->experiment, &s, &c->classes);
@@ -57,7 +57,7 @@ static err load_head(classifier *c, const run *r, const run_commit *commit, bool
         return e;
     }
     experiment_describe_head(&r->experiment, &s, c->classes, &spec);
-    c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch, CLASSIFIER_ROWS);
+    c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch, PREDICTOR_ROWS);
     nn_net_options options = {
         .max_rows = c->net_rows, .max_bytes = machine_memory(), .precision = r->experiment.training.precision};
     e = nn_net_new(&c->head, &spec, &options);
@@ -71,7 +71,7 @@ static err load_head(classifier *c, const run *r, const run_commit *commit, bool
 
 /* Codewords as rows. */
 
-static void unpack_sample(const classifier *c, const assembled *sample, float *to) {
+static void unpack_sample(const predictor *c, const assembled *sample, float *to) {
     for (uint32_t k = 0; k < c->portions; k++) {
         uint32_t here = assembled_bits(sample, &c->refinement, k);
         for (uint32_t b = 0; b < c->bits; b++) {
@@ -81,7 +81,7 @@ static void unpack_sample(const classifier *c, const assembled *sample, float *t
 }
 
 /* The first `count` rows of `codes` through the nets: row i is of sample unknown[i]. */
-static void run_nets(classifier *c, size_t count) {
+static void run_nets(predictor *c, size_t count) {
     size_t width = (size_t)c->portions * c->bits;
     for (size_t done = 0, piece; done < count; done += piece) {
         piece = count - done < c->net_rows ? count - done : c->net_rows;
@@ -91,7 +91,7 @@ static void run_nets(classifier *c, size_t count) {
             float *row = c->probabilities + (size_t)sample * c->classes;
             memcpy(row, logits + i * c->classes, c->classes * sizeof(float));
             loss_softmax(row, c->classes);
-            c->verdicts[sample] = (verdict){(uint32_t)loss_largest(row, c->classes), row};
+            c->predictions[sample] = (prediction){(uint32_t)loss_largest(row, c->classes), row};
         }
     }
 }
@@ -99,13 +99,13 @@ static void run_nets(classifier *c, size_t count) {
 /* The table. */
 
 /* The table of samples that have come so far, all portions alike; NULL: there is none. */
-static answers *table_of(const classifier *c, const assembled *sample) {
+static prediction_table *table_of(const predictor *c, const assembled *sample) {
     bool is_even = sample->stage == 0 || sample->got == c->whole || sample->got == 0;
     return sample->have == c->whole && is_even ? c->tables[assembled_stages(sample) - 1] : NULL;
 }
 
 /* Portion 0's first bit is the lowest, as in a row. */
-static uint32_t codeword_of(const classifier *c, const assembled *sample) {
+static uint32_t codeword_of(const predictor *c, const assembled *sample) {
     uint64_t codeword = 0;
     for (uint32_t k = 0; k < c->portions; k++) {
         codeword |= sample->codes[k] << (k * c->refinement.upto[assembled_stages(sample) - 1]);
@@ -113,7 +113,7 @@ static uint32_t codeword_of(const classifier *c, const assembled *sample) {
     return (uint32_t)codeword;
 }
 
-static void fill_piece(classifier *c, uint32_t stage, uint32_t first, uint32_t count) {
+static void fill_piece(predictor *c, uint32_t stage, uint32_t first, uint32_t count) {
     size_t width = (size_t)c->portions * c->bits;
     uint32_t upto = c->refinement.upto[stage];
     uint64_t codes[PARTITION_PORTIONS_MAX];
@@ -127,13 +127,13 @@ static void fill_piece(classifier *c, uint32_t stage, uint32_t first, uint32_t c
     }
     run_nets(c, count);
     for (uint32_t i = 0; i < count; i++) {
-        answers_put(c->tables[stage], first + i, c->verdicts[i].class, c->verdicts[i].probabilities);
+        prediction_table_put(c->tables[stage], first + i, c->predictions[i].class, c->predictions[i].probabilities);
     }
 }
 
-static err fill_table(classifier *c, uint32_t stage, size_t bytes) {
-    uint32_t size = answers_size(c->tables[stage]),
-             piece = (uint32_t)(c->net_rows < CLASSIFIER_ROWS ? c->net_rows : CLASSIFIER_ROWS);
+static err fill_table(predictor *c, uint32_t stage, size_t bytes) {
+    uint32_t size = prediction_table_size(c->tables[stage]),
+             piece = (uint32_t)(c->net_rows < PREDICTOR_ROWS ? c->net_rows : PREDICTOR_ROWS);
     double mib = (double)bytes / (1 << 20), told = 0;
     uint64_t from = clock_now_ns();
     for (uint32_t done = 0; done < size;) {
@@ -145,31 +145,31 @@ static err fill_table(classifier *c, uint32_t stage, size_t bytes) {
         fill_piece(c, stage, done, count);
         done += count;
         double seconds = clock_seconds_since(from), expected = seconds / done * size;
-        if (expected > CLASSIFIER_TABLE_SECONDS) {
-            log_info("table of answers: %u codewords, %.1f MiB; to fill it would take %.0f s, so each is kept as it is "
+        if (expected > PREDICTOR_TABLE_SECONDS) {
+            log_info("prediction table: %u codewords, %.1f MiB; to fill it would take %.0f s, so each is kept as it is "
                      "first seen",
                      size, mib, expected);
             return ERR_OK;
         }
         if (seconds - told >= 1) {
             told = seconds;
-            log_info("table of answers: %u of %u codewords, %.0f s to go", done, size, expected - seconds);
+            log_info("prediction table: %u of %u codewords, %.0f s to go", done, size, expected - seconds);
         }
     }
-    log_info("table of answers: %u codewords, %.1f MiB, filled in %.2f s", size, mib, clock_seconds_since(from));
+    log_info("prediction table: %u codewords, %.1f MiB, filled in %.2f s", size, mib, clock_seconds_since(from));
     return ERR_OK;
 }
 
 /* The shortest codewords first, as long as there is room. */
-static err make_tables(classifier *c, const classifier_options *options) {
+static err make_tables(predictor *c, const predictor_options *options) {
     err e = ERR_OK;
     for (uint32_t stage = 0; stage < c->refinement.count && !e; stage++) {
         uint32_t bits = c->portions * c->refinement.upto[stage];
-        size_t bytes = answers_bytes(bits, c->classes);
-        if (bytes > options->answers_bytes - c->counters.table_bytes) {
+        size_t bytes = prediction_table_bytes(bits, c->classes);
+        if (bytes > options->table_bytes - c->counters.table_bytes) {
             break;
         }
-        e = answers_new(&c->tables[stage], bits, c->classes);
+        e = prediction_table_new(&c->tables[stage], bits, c->classes);
         if (!e) {
             c->counters.table_bytes += bytes;
             e = fill_table(c, stage, bytes);
@@ -180,19 +180,19 @@ static err make_tables(classifier *c, const classifier_options *options) {
 
 /* The cache. */
 
-static err make_cache(classifier *c, size_t bytes_max) {
+static err make_cache(predictor *c, size_t bytes_max) {
     if (bytes_max == 0) {
         return ERR_OK;
     }
-    err e = seen_new(&c->cache, c->key_words, c->classes, bytes_max);
+    err e = prediction_cache_new(&c->cache, c->key_words, c->classes, bytes_max);
     if (!e) {
-        const seen_counters *s = seen_count(c->cache);
-        log_info("cache of answers: up to %zu codewords, %.1f MiB", s->capacity, (double)s->bytes / (1 << 20));
+        const prediction_cache_counters *s = prediction_cache_count(c->cache);
+        log_info("prediction cache: up to %zu codewords, %.1f MiB", s->capacity, (double)s->bytes / (1 << 20));
     }
     return e;
 }
 
-static const uint64_t *key_of(classifier *c, const assembled *sample) {
+static const uint64_t *key_of(predictor *c, const assembled *sample) {
     uint64_t *key = c->key;
     memset(key, 0, c->key_words * sizeof *key);
     for (uint32_t k = 0; k < c->portions; k++) {
@@ -210,14 +210,14 @@ static const uint64_t *key_of(classifier *c, const assembled *sample) {
     return key;
 }
 
-err classifier_new(classifier **out, const run *r, const run_commit *commit, const classifier_options *options) {
+err predictor_new(predictor **out, const run *r, const run_commit *commit, const predictor_options *options) {
     if (experiment_is_classifier_alone(&r->experiment)) {
         return err_fail(ERR_INPUT, "%s: is a classifier alone, without encoders: there are no codes to serve",
                         r->folder);
     }
-    classifier *c = calloc(1, sizeof *c);
+    predictor *c = calloc(1, sizeof *c);
     if (!c) {
-        return err_fail(ERR_MEMORY, "no memory for a classifier");
+        return err_fail(ERR_MEMORY, "no memory for a predictor");
     }
     c->portions = r->experiment.data.portions;
     c->bits = r->experiment.encoder.bits;
@@ -229,58 +229,58 @@ err classifier_new(classifier **out, const run *r, const run_commit *commit, con
         nn_net_freeze(c->head);
         e = make_tables(c, options);
     }
-    e = e ? e : make_cache(c, options->seen_bytes);
+    e = e ? e : make_cache(c, options->cache_bytes);
     if (e) {
-        classifier_free(c);
+        predictor_free(c);
         return e;
     }
     *out = c;
     return ERR_OK;
 }
 
-void classifier_free(classifier *c) {
+void predictor_free(predictor *c) {
     if (c) {
         nn_net_free(c->head);
         for (uint32_t stage = 0; stage < REFINEMENT_STAGES_MAX; stage++) {
-            answers_free(c->tables[stage]);
+            prediction_table_free(c->tables[stage]);
         }
-        seen_free(c->cache);
+        prediction_cache_free(c->cache);
         arena_free(&c->buffers);
         free(c);
     }
 }
 
-uint32_t classifier_classes(const classifier *c) {
+uint32_t predictor_classes(const predictor *c) {
     return c->classes;
 }
 
-const refinement *classifier_refinement(const classifier *c) {
+const refinement *predictor_refinement(const predictor *c) {
     return &c->refinement;
 }
 
-bool classifier_knows_all(const classifier *c) {
+bool predictor_knows_all(const predictor *c) {
     bool knows = true;
     for (uint32_t stage = 0; stage < c->refinement.count; stage++) {
-        const answers *table = c->tables[stage];
-        knows = knows && table && answers_known(table) == answers_size(table);
+        const prediction_table *table = c->tables[stage];
+        knows = knows && table && prediction_table_known(table) == prediction_table_size(table);
     }
     return knows;
 }
 
 /* Whether the table or the cache knows sample `i`. */
-static bool look_up(classifier *c, const assembled *sample, size_t i) {
-    verdict *v = &c->verdicts[i];
-    const answers *table = table_of(c, sample);
+static bool look_up(predictor *c, const assembled *sample, size_t i) {
+    prediction *v = &c->predictions[i];
+    const prediction_table *table = table_of(c, sample);
     if (table) {
         uint32_t codeword = codeword_of(c, sample);
-        *v = (verdict){answers_class(table, codeword), answers_probabilities(table, codeword)};
-        c->counters.from_table += v->class != ANSWERS_UNKNOWN;
-        return v->class != ANSWERS_UNKNOWN;
+        *v = (prediction){prediction_table_class(table, codeword), prediction_table_probabilities(table, codeword)};
+        c->counters.from_table += v->class != PREDICTION_TABLE_UNKNOWN;
+        return v->class != PREDICTION_TABLE_UNKNOWN;
     }
     if (!c->cache) {
         return false;
     }
-    const float *known = seen_find(c->cache, key_of(c, sample), &v->class);
+    const float *known = prediction_cache_find(c->cache, key_of(c, sample), &v->class);
     if (!known) {
         return false;
     }
@@ -290,16 +290,16 @@ static bool look_up(classifier *c, const assembled *sample, size_t i) {
     return true;
 }
 
-static void remember(classifier *c, const assembled *sample, const verdict *v) {
-    answers *table = table_of(c, sample);
+static void remember(predictor *c, const assembled *sample, const prediction *v) {
+    prediction_table *table = table_of(c, sample);
     if (table) {
-        answers_put(table, codeword_of(c, sample), v->class, v->probabilities);
+        prediction_table_put(table, codeword_of(c, sample), v->class, v->probabilities);
     } else if (c->cache) {
-        seen_put(c->cache, key_of(c, sample), v->class, v->probabilities);
+        prediction_cache_put(c->cache, key_of(c, sample), v->class, v->probabilities);
     }
 }
 
-const verdict *classifier_run(classifier *c, const assembled *samples, size_t count) {
+const prediction *predictor_run(predictor *c, const assembled *samples, size_t count) {
     size_t width = (size_t)c->portions * c->bits, unknown = 0;
     for (size_t i = 0; i < count; i++) {
         if (!look_up(c, &samples[i], i)) {
@@ -312,18 +312,18 @@ const verdict *classifier_run(classifier *c, const assembled *samples, size_t co
         c->counters.from_nets += unknown;
     }
     for (size_t i = 0; i < unknown; i++) {
-        remember(c, &samples[c->unknown[i]], &c->verdicts[c->unknown[i]]);
+        remember(c, &samples[c->unknown[i]], &c->predictions[c->unknown[i]]);
     }
-    return c->verdicts;
+    return c->predictions;
 }
 
-void classifier_count(const classifier *c, classifier_counters *out) {
+void predictor_count(const predictor *c, predictor_counters *out) {
     *out = c->counters;
     for (uint32_t stage = 0; stage < c->refinement.count; stage++) {
-        out->table_size += c->tables[stage] ? answers_size(c->tables[stage]) : 0;
-        out->table_known += c->tables[stage] ? answers_known(c->tables[stage]) : 0;
+        out->table_size += c->tables[stage] ? prediction_table_size(c->tables[stage]) : 0;
+        out->table_known += c->tables[stage] ? prediction_table_known(c->tables[stage]) : 0;
     }
     if (c->cache) {
-        out->cache = *seen_count(c->cache);
+        out->cache = *prediction_cache_count(c->cache);
     }
 }

@@ -1,7 +1,7 @@
-#include "decoder_server/serve/asking.h"
+#include "decoder_server/serve/refine.h"
 
 #include "bits/pack.h"
-#include "decoder_server/serve/answering.h"
+#include "decoder_server/serve/responders.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +11,11 @@ enum { SETTLED_STEP = 4096 };
 static const uint64_t settled_pause_ns = 1000000000;
 
 /* For all that are due at once. */
-static bool has_room(const desk *d, uint32_t k) {
-    return d->asks[k].end - d->asks[k].begin <= ASKS_MAX - CLASSIFIER_ROWS;
+static bool has_room(const engine *d, uint32_t k) {
+    return d->asks[k].end - d->asks[k].begin <= ASKS_MAX - PREDICTOR_ROWS;
 }
 
-bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool *is_cut) {
+bool refine_holds(engine *d, size_t due, float probability, uint64_t now_ns, bool *is_cut) {
     const assembled *s = &d->due[due];
     *is_cut = d->refinement.count > 1 && s->stage + 1u < d->refinement.count && probability < d->sure;
     if (!*is_cut || d->asks_no_more || now_ns >= s->opened_ns + d->deadline_ns || (s->stage > 0 && s->got != s->have)) {
@@ -23,7 +23,7 @@ bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool 
     }
     uint64_t expected = 0;
     for (uint32_t k = 0; k < d->portions; k++) {
-        bool may_ask = s->have >> k & 1 && answering_takes_part(d, k) && has_room(d, k);
+        bool may_ask = s->have >> k & 1 && responders_takes_part(d, k) && has_room(d, k);
         expected |= (uint64_t)may_ask << k;
     }
     if (expected == 0 || !assembler_ask(d->about[due].is_live ? d->live : d->pushed, s->id, expected)) {
@@ -33,14 +33,14 @@ bool asking_holds(desk *d, size_t due, float probability, uint64_t now_ns, bool 
     return true;
 }
 
-static void note(desk *d, uint32_t k, const ask_note *n) {
+static void note(engine *d, uint32_t k, const ask_note *n) {
     asks *a = &d->asks[k];
     a->notes[a->end++ % ASKS_MAX] = *n;
     owed_begin(&d->owed, k, MESSAGE_REFINEMENT);
 }
 
 /* One frame to one node, of `count` samples that fit in it. */
-static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t stage, bool live) {
+static void send_one(engine *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t stage, bool live) {
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     ask.model = d->numbers[d->due_model];
     ask.stage = stage;
@@ -57,8 +57,8 @@ static void send_one(desk *d, uint32_t k, const uint64_t *ids, size_t count, uin
 }
 
 /* Those of the held samples that this node is asked this stage of. */
-static void send_stage(desk *d, uint32_t k, uint32_t stage, bool live, const uint32_t *held, size_t count) {
-    uint64_t ids[CLASSIFIER_ROWS];
+static void send_stage(engine *d, uint32_t k, uint32_t stage, bool live, const uint32_t *held, size_t count) {
+    uint64_t ids[PREDICTOR_ROWS];
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         const assembled *s = &d->due[held[i]];
@@ -72,7 +72,7 @@ static void send_stage(desk *d, uint32_t k, uint32_t stage, bool live, const uin
     }
 }
 
-void asking_send(desk *d, const uint32_t *held, size_t count) {
+void refine_send(engine *d, const uint32_t *held, size_t count) {
     for (uint32_t k = 0; k < d->portions && count > 0; k++) {
         for (uint32_t stage = 1; stage < d->refinement.count; stage++) {
             send_stage(d, k, stage, false, held, count);
@@ -91,7 +91,7 @@ static uint32_t front(const asks *a) {
 }
 
 /* Whether an answer, untrusted, is one to the oldest frame. */
-static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Refinement *reply) {
+static bool fits(const engine *d, const asks *a, uint32_t asked, const Fewbit__Refinement *reply) {
     if (asked == 0 || reply->n_gone > asked) {
         return false;
     }
@@ -109,7 +109,7 @@ static bool fits(const desk *d, const asks *a, uint32_t asked, const Fewbit__Ref
 }
 
 /* One sample's stage from a node: its bits, or that they are `gone` there. */
-static void take_one(desk *d, uint32_t portion, const ask_note *n, bool gone, uint64_t bits, uint64_t now_ns) {
+static void take_one(engine *d, uint32_t portion, const ask_note *n, bool gone, uint64_t bits, uint64_t now_ns) {
     assembler *of = n->live ? d->live : d->pushed;
     assembled sample;
     assembler_outcome outcome;
@@ -121,18 +121,18 @@ static void take_one(desk *d, uint32_t portion, const ask_note *n, bool gone, ui
         outcome = assembler_add_stage(of, n->id, portion, n->stage, bits << d->refinement.upto[n->stage - 1], &sample);
     }
     if (outcome == ASSEMBLER_COMPLETE) {
-        desk_add_due(d, &sample, n->live, now_ns);
+        engine_add_due(d, &sample, n->live, now_ns);
     }
 }
 
-static void count_frame(desk *d, const ask_note *n, const Fewbit__Refinement *reply) {
+static void count_frame(engine *d, const ask_note *n, const Fewbit__Refinement *reply) {
     live *request = &d->requests[n->id % LIVE_CAPACITY];
     if (n->live && request->id == n->id) {
         request->frame_bytes[TRAFFIC_IN] += (uint32_t)message_frame_size(&reply->base);
     }
 }
 
-void asking_take(desk *d, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns) {
+void refine_take(engine *d, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns) {
     asks *a = &d->asks[portion];
     uint32_t asked = d->refinement.count > 1 ? front(a) : 0;
     if (!fits(d, a, asked, reply)) {
@@ -154,7 +154,7 @@ void asking_take(desk *d, uint32_t portion, const Fewbit__Refinement *reply, uin
     }
 }
 
-void asking_left(desk *d, uint32_t portion, uint64_t now_ns) {
+void refine_left(engine *d, uint32_t portion, uint64_t now_ns) {
     assembled sample;
     if (d->refinement.count == 1) {
         return;
@@ -167,11 +167,11 @@ void asking_left(desk *d, uint32_t portion, uint64_t now_ns) {
         d->due[i].owed &= ~((uint64_t)1 << portion);
     }
     while (assembler_forgo_stages(d->pushed, portion, &sample)) {
-        desk_add_due(d, &sample, false, now_ns);
+        engine_add_due(d, &sample, false, now_ns);
     }
 }
 
-uint64_t asking_settle(desk *d, uint64_t now_ns) {
+uint64_t refine_poll(engine *d, uint64_t now_ns) {
     uint64_t next = UINT64_MAX;
     for (uint32_t k = 0; k < d->portions && d->refinement.count > 1; k++) {
         uint64_t due_ns = d->settled_ns[k] + settled_pause_ns;

@@ -1,4 +1,4 @@
-#include "decoder_server/serve/answering.h"
+#include "decoder_server/serve/responders.h"
 
 #include "base/log_limit.h"
 
@@ -10,13 +10,13 @@
 enum { SURPLUS_MAX = 64, RELAPSES_MAX = 6 };
 static const uint64_t probe_pause_ns = 1000000000, late_ns = 250000000;
 
-static uint64_t probe_pause(const desk *d) {
+static uint64_t probe_pause(const engine *d) {
     return d->deadline_ns > probe_pause_ns ? d->deadline_ns : probe_pause_ns;
 }
 
 /* The first time a node may be back at once; each further time it is left out for twice as long. A node that answers
  * probes and no requests would make every other request wait for its deadline. */
-static void count_relapse(desk *d, uint32_t portion, uint64_t now_ns) {
+static void count_relapse(engine *d, uint32_t portion, uint64_t now_ns) {
     relapse *r = &d->relapses[portion];
     uint64_t memory_ns = probe_pause(d) << RELAPSES_MAX;
     bool is_new = r->count == 0 || now_ns > r->until_ns + memory_ns;
@@ -24,45 +24,45 @@ static void count_relapse(desk *d, uint32_t portion, uint64_t now_ns) {
     r->until_ns = now_ns + (is_new ? 0 : probe_pause(d) << (r->count - 1));
 }
 
-void answering_count(desk *d) {
+void responders_count(engine *d) {
     d->ready_nodes = 0;
     for (uint32_t k = 0; k < d->portions; k++) {
-        d->ready_nodes += answering_takes_part(d, k);
+        d->ready_nodes += responders_takes_part(d, k);
     }
     d->host.ready(d->host.context, d->ready_nodes);
 }
 
-void answering_asked(desk *d, uint32_t portion) {
+void responders_asked(engine *d, uint32_t portion) {
     d->unanswered[portion]++;
     owed_begin(&d->owed, portion, MESSAGE_ANSWER);
 }
 
-static void go_silent(desk *d, uint32_t portion, uint64_t now_ns) {
+static void go_silent(engine *d, uint32_t portion, uint64_t now_ns) {
     d->is_silent[portion] = true;
     count_relapse(d, portion, now_ns);
     d->probes[portion].is_out = false;
     d->owed.nodes[portion].timeouts++;
-    answering_count(d);
+    responders_count(d);
     log_limited(LOG_WARN, portion + 1,
                 "portion %u has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
                 portion, (double)d->deadline_ns * 1e-9, d->ready_nodes, d->portions);
-    desk_forgo(d, portion, now_ns);
+    engine_forgo(d, portion, now_ns);
 }
 
-static void take_part_again(desk *d, uint32_t portion) {
+static void take_part_again(engine *d, uint32_t portion) {
     d->is_silent[portion] = false;
-    answering_count(d);
+    responders_count(d);
     log_limited(LOG_INFO, portion + 1, "portion %u answers again; %u of %u nodes are ready", portion, d->ready_nodes,
                 d->portions);
 }
 
 /* Whether a stage of bits is overdue. */
-static bool owes_added(const desk *d, uint32_t portion) {
+static bool owes_added(const engine *d, uint32_t portion) {
     const owed_node *n = &d->owed.nodes[portion];
     return n->types >> MESSAGE_REFINEMENT & 1 && d->owed.now_ns - n->since_ns[MESSAGE_REFINEMENT] > d->deadline_ns;
 }
 
-bool answering_take(desk *d, uint32_t portion, uint64_t id, bool *is_probe, uint64_t now_ns) {
+bool responders_take(engine *d, uint32_t portion, uint64_t id, bool *is_probe, uint64_t now_ns) {
     *is_probe = id >= REQUESTS;
     if (d->unanswered[portion] == 0) {
         return ++d->surplus[portion] <= SURPLUS_MAX;
@@ -78,38 +78,38 @@ bool answering_take(desk *d, uint32_t portion, uint64_t id, bool *is_probe, uint
     return true;
 }
 
-void answering_expired(desk *d, uint64_t missing, uint64_t opened_ns, uint64_t now_ns) {
+void responders_expired(engine *d, uint64_t missing, uint64_t opened_ns, uint64_t now_ns) {
     for (uint32_t k = 0; k < d->portions && now_ns < opened_ns + d->deadline_ns + late_ns; k++) {
-        if (missing >> k & 1 && answering_takes_part(d, k)) {
+        if (missing >> k & 1 && responders_takes_part(d, k)) {
             go_silent(d, k, now_ns);
         }
     }
 }
 
-void answering_ready(desk *d, uint32_t portion, uint64_t now_ns) {
+void responders_ready(engine *d, uint32_t portion, uint64_t now_ns) {
     d->is_silent[portion] = d->relapses[portion].count > 1 && now_ns < d->relapses[portion].until_ns;
     d->probes[portion].is_out = false;
-    answering_count(d);
+    responders_count(d);
 }
 
-void answering_left(desk *d, uint32_t portion) {
+void responders_left(engine *d, uint32_t portion) {
     d->is_silent[portion] = false;
     d->unanswered[portion] = d->surplus[portion] = 0;
     owed_forget(&d->owed, portion);
 }
 
-static void send_probe(desk *d, uint32_t portion, uint64_t now_ns) {
+static void send_probe(engine *d, uint32_t portion, uint64_t now_ns) {
     Fewbit__Request request = FEWBIT__REQUEST__INIT;
     d->probes[portion] = (probe){.is_out = true, .id = REQUESTS + d->probe_count++, .sent_ns = now_ns};
     memset(d->portion, 0, partition_portion_elements(&d->partition));
     request.id = d->probes[portion].id;
     request.portion = (ProtobufCBinaryData){partition_portion_elements(&d->partition), d->portion};
     d->host.tell(d->host.context, portion, MESSAGE_REQUEST, &request.base);
-    answering_asked(d, portion);
+    responders_asked(d, portion);
 }
 
 /* Whether a node was dropped. */
-static bool drop_if_overdue(desk *d, uint32_t portion, uint64_t now_ns) {
+static bool drop_if_overdue(engine *d, uint32_t portion, uint64_t now_ns) {
     message_type answer;
     uint64_t owed_ns;
     if (!owed_for_ns(&d->owed, portion, &owed_ns, &answer) || owed_ns < d->answer_timeout_ns) {
@@ -125,14 +125,14 @@ static bool drop_if_overdue(desk *d, uint32_t portion, uint64_t now_ns) {
     return true;
 }
 
-uint64_t answering_settle(desk *d, uint64_t now_ns) {
+uint64_t responders_poll(engine *d, uint64_t now_ns) {
     uint64_t next_ns = UINT64_MAX;
     owed_read_clock(&d->owed, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
         if (drop_if_overdue(d, k, now_ns)) {
             continue;
         }
-        if (answering_takes_part(d, k) && owes_added(d, k)) {
+        if (responders_takes_part(d, k) && owes_added(d, k)) {
             go_silent(d, k, now_ns);
         }
         const probe *p = &d->probes[k];

@@ -1,19 +1,19 @@
 /* Every answer that is owed has a time: who is left out of serving, how it comes back, who is dropped, and that nobody
  * is blamed for what the server itself did not do in time. */
 #include "decoder_server/owed.h"
-#include "desk_table.h"
+#include "engine_fixture.h"
 
 static const uint64_t second_ns = 1000000000, timeout_ns = 5000000000, tick_ns = 100000000;
 
 static int set_timed_table(void **state) {
-    const desk_options options = {
-        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .classifier = every_path};
+    const engine_options options = {
+        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .predictor = predictor_with_all};
     return set_table_with(state, &options);
 }
 
 static int set_asking_table(void **state) {
-    const desk_options options = {
-        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .classifier = every_path, .sure = 1};
+    const engine_options options = {
+        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .predictor = predictor_with_all, .sure = 1};
     return set_table_with(state, &options);
 }
 
@@ -21,14 +21,14 @@ static int set_asking_table(void **state) {
 static void pass(table *t, uint64_t *now_ns, uint64_t for_ns) {
     for (uint64_t until_ns = *now_ns + for_ns; *now_ns < until_ns;) {
         *now_ns += tick_ns;
-        desk_settle(t->desk, *now_ns);
+        engine_poll(t->engine, *now_ns);
     }
 }
 
 static const report_node *node_of(table *t, uint32_t portion) {
     static report r;
     memset(&r, 0, sizeof r);
-    desk_report(t->desk, &r);
+    engine_report(t->engine, &r);
     assert_int_equal(r.ready, t->ready);
     return &r.nodes[portion];
 }
@@ -39,7 +39,7 @@ static void reply_but(table *t, uint32_t silent, uint64_t id, uint64_t now_ns) {
             reply(t, k, id, 3, now_ns);
         }
     }
-    desk_settle(t->desk, now_ns);
+    engine_poll(t->engine, now_ns);
 }
 
 /* One node says nothing: the first request waits for it, no other does, until it answers a probe in time. */
@@ -48,7 +48,7 @@ static void a_silent_node_is_waited_for_once(void **state) {
     uint64_t now_ns = second_ns;
     for (uint32_t silent = 0; silent < PORTIONS; silent++) {
         for (uint32_t k = 0; k < PORTIONS && silent > 0; k++) {
-            desk_left(t->desk, k, now_ns);
+            engine_left(t->engine, k, now_ns);
         }
         join_all(t);
         uint32_t answers = t->answers;
@@ -81,7 +81,7 @@ static void a_silent_node_is_waited_for_once(void **state) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
             reply(t, k, id, 3, now_ns);
         }
-        desk_settle(t->desk, now_ns);
+        engine_poll(t->engine, now_ns);
         assert_false(t->last.degraded);
     }
     assert_int_equal(t->drops, 0);
@@ -101,8 +101,8 @@ static uint32_t count_slow_requests(table *t, uint32_t bad, bool joins_again, ui
         }
         pass(t, now_ns, tick_ns);
         if (joins_again) {
-            desk_left(t->desk, bad, *now_ns);
-            desk_joined(t->desk, bad);
+            engine_left(t->engine, bad, *now_ns);
+            engine_joined(t->engine, bad);
             say_ready(t, bad, STEP);
         }
         answer_probes(t, *now_ns);
@@ -141,7 +141,7 @@ static void a_probe_answered_too_late_does_not_count(void **state) {
     pass(t, &now_ns, deadline_ns + tick_ns);
     reply(t, 2, probe.number, 3, now_ns);
     assert_int_equal(t->ready, PORTIONS - 1);
-    desk_settle(t->desk, now_ns);
+    engine_poll(t->engine, now_ns);
     pass(t, &now_ns, deadline_ns / 2);
     assert_true(last_told(t, 0)->number > probe.number); /* the next one */
     reply(t, 2, last_told(t, 0)->number, 3, now_ns);
@@ -169,7 +169,7 @@ static void nobody_is_blamed_for_the_servers_own_pause(void **state) {
     join_all(t);
     ask(t, 0, now_ns);
     now_ns += 20 * timeout_ns;
-    desk_settle(t->desk, now_ns);
+    engine_poll(t->engine, now_ns);
     assert_int_equal(t->answered[0], 1);
     assert_int_equal(t->ready, PORTIONS);
     assert_int_equal(t->drops, 0);
@@ -182,8 +182,8 @@ typedef struct debt {
 } debt;
 
 static void owe_ready(table *t, uint32_t portion, uint64_t now_ns) {
-    desk_left(t->desk, portion, now_ns);
-    desk_joined(t->desk, portion);
+    engine_left(t->engine, portion, now_ns);
+    engine_joined(t->engine, portion);
 }
 
 static void owe_answer(table *t, uint32_t portion, uint64_t now_ns) {
@@ -196,7 +196,7 @@ static void owe_added(table *t, uint32_t portion, uint64_t now_ns) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
         send(t, k, (parcel){MESSAGE_ANSWER, STEP, id, 0, 1, &bit}, now_ns);
     }
-    desk_settle(t->desk, now_ns);
+    engine_poll(t->engine, now_ns);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         const uint8_t bits = 5;
         Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
@@ -205,7 +205,7 @@ static void owe_added(table *t, uint32_t portion, uint64_t now_ns) {
         reply.bits = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t)&bits};
         const message m = {MESSAGE_REFINEMENT, {.refinement = &reply}};
         if (k != portion) {
-            desk_receive(t->desk, k, &m, now_ns);
+            engine_receive(t->engine, k, &m, now_ns);
         }
     }
     assert_int_equal(t->answers, 0);
@@ -214,7 +214,7 @@ static void owe_added(table *t, uint32_t portion, uint64_t now_ns) {
 static void each_is_dropped_once_it_is_due(table *t, const debt *d, uint32_t portion) {
     uint64_t now_ns = second_ns;
     join_all(t);
-    desk_settle(t->desk, now_ns);
+    engine_poll(t->engine, now_ns);
     d->begin(t, portion, now_ns);
     pass(t, &now_ns, timeout_ns - tick_ns);
     assert_int_equal(t->drops, 0);
@@ -225,7 +225,7 @@ static void each_is_dropped_once_it_is_due(table *t, const debt *d, uint32_t por
     assert_int_equal(t->dropped_portion, portion);
     assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_PROTOCOL);
     assert_null(node_of(t, portion)->owes);
-    desk_left(t->desk, portion, now_ns);
+    engine_left(t->engine, portion, now_ns);
     pass(t, &now_ns, 3 * timeout_ns); /* nobody else */
     assert_int_equal(t->drops, 1);
     join(t, portion);
@@ -252,7 +252,7 @@ static void who_owes_a_round_for_too_long_is_left_out_and_dropped(void **state) 
         table *t = *state;
         uint64_t now_ns = second_ns;
         join_all(t);
-        desk_settle(t->desk, now_ns);
+        engine_poll(t->engine, now_ns);
         owe_added(t, portion, now_ns);
         assert_int_equal(node_of(t, portion)->is_ready, true);
         assert_string_equal(node_of(t, portion)->owes, "Refinement");

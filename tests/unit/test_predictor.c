@@ -1,7 +1,7 @@
 /* The paths an answer can take (table, cache, nets; folded or not), and when a batch starts. */
-#include "desk_table.h"
+#include "engine_fixture.h"
 
-enum { CODEWORDS = 1 << CODE_BITS, PIECE = CLASSIFIER_ROWS, BATCH_WAIT_NS = 500000 };
+enum { CODEWORDS = 1 << CODE_BITS, PIECE = PREDICTOR_ROWS, BATCH_WAIT_NS = 500000 };
 
 /* Paths. */
 
@@ -22,13 +22,13 @@ static void fill_batch(batch *b, uint32_t first, uint32_t count, uint64_t have) 
 }
 
 /* Every codeword, whole or in part, is what the plain nets say. */
-static void assert_agrees(classifier *c, classifier *plain, uint64_t have) {
+static void assert_agrees(predictor *c, predictor *plain, uint64_t have) {
     static batch b;
     for (uint32_t first = 0; first < CODEWORDS; first += PIECE) {
         uint32_t count = CODEWORDS - first < PIECE ? CODEWORDS - first : PIECE;
         fill_batch(&b, first, count, have);
-        const verdict *got = classifier_run(c, b.samples, count);
-        const verdict *wanted = classifier_run(plain, b.samples, count);
+        const prediction *got = predictor_run(c, b.samples, count);
+        const prediction *wanted = predictor_run(plain, b.samples, count);
         for (uint32_t i = 0; i < count; i++) {
             assert_int_equal(got[i].class, wanted[i].class);
             for (uint32_t k = 0; k < CLASSES; k++) {
@@ -38,24 +38,24 @@ static void assert_agrees(classifier *c, classifier *plain, uint64_t have) {
     }
 }
 
-static classifier *make_classifier(const table *t, classifier_options options) {
-    classifier *c = NULL;
-    assert_int_equal(classifier_new(&c, &t->run, &t->run.last, &options), ERR_OK);
+static predictor *make_predictor(const table *t, predictor_options options) {
+    predictor *c = NULL;
+    assert_int_equal(predictor_new(&c, &t->run, &t->run.last, &options), ERR_OK);
     return c;
 }
 
-static classifier_counters counters_of(const classifier *c) {
-    classifier_counters counters;
-    classifier_count(c, &counters);
+static predictor_counters counters_of(const predictor *c) {
+    predictor_counters counters;
+    predictor_count(c, &counters);
     return counters;
 }
 
 static void the_table_says_what_the_nets_say(void **state) {
     table *t = *state;
-    classifier *c = make_classifier(t, (classifier_options){.answers_bytes = 64 << 20});
-    classifier *plain = make_classifier(t, (classifier_options){.plain = true});
-    assert_true(classifier_knows_all(c));
-    assert_false(classifier_knows_all(plain));
+    predictor *c = make_predictor(t, (predictor_options){.table_bytes = 64 << 20});
+    predictor *plain = make_predictor(t, (predictor_options){.plain = true});
+    assert_true(predictor_knows_all(c));
+    assert_false(predictor_knows_all(plain));
     assert_agrees(c, plain, 15);
     assert_int_equal(counters_of(c).from_table, CODEWORDS);
     assert_int_equal(counters_of(c).from_nets, 0);
@@ -64,43 +64,43 @@ static void the_table_says_what_the_nets_say(void **state) {
     assert_agrees(c, plain, 0); /* what misses a portion is in no table */
     assert_int_equal(counters_of(c).from_table + counters_of(c).from_nets, 2 * CODEWORDS);
     assert_in_range(counters_of(c).from_nets, CODEWORDS / 2, CODEWORDS);
-    classifier_free(c);
-    classifier_free(plain);
+    predictor_free(c);
+    predictor_free(plain);
 }
 
 static void a_table_over_its_limit_is_left_out(void **state) {
     table *t = *state;
     size_t bytes = (size_t)CODEWORDS * (1 + CLASSES * sizeof(float));
-    classifier *c = make_classifier(t, (classifier_options){.answers_bytes = bytes});
+    predictor *c = make_predictor(t, (predictor_options){.table_bytes = bytes});
     assert_int_equal(counters_of(c).table_bytes, bytes);
-    classifier_free(c);
-    c = make_classifier(t, (classifier_options){.answers_bytes = bytes - 1});
+    predictor_free(c);
+    c = make_predictor(t, (predictor_options){.table_bytes = bytes - 1});
     assert_int_equal(counters_of(c).table_bytes, 0);
-    classifier_free(c);
+    predictor_free(c);
 }
 
 static void the_cache_says_what_the_nets_say(void **state) {
     table *t = *state;
-    classifier *c = make_classifier(t, (classifier_options){.seen_bytes = 64 << 20});
-    classifier *plain = make_classifier(t, (classifier_options){.plain = true});
+    predictor *c = make_predictor(t, (predictor_options){.cache_bytes = 64 << 20});
+    predictor *plain = make_predictor(t, (predictor_options){.plain = true});
     for (int round = 0; round < 2; round++) {
         assert_agrees(c, plain, 15);
         assert_agrees(c, plain, 0);
     }
-    classifier_counters counters = counters_of(c);
+    predictor_counters counters = counters_of(c);
     assert_int_equal(counters.from_nets, counters.cache.misses);
     assert_int_equal(counters.from_cache, counters.cache.hits);
     assert_int_equal(counters.from_nets + counters.from_cache, 4 * CODEWORDS);
     assert_true(counters.from_cache > 2 * CODEWORDS); /* and nearly all of the second round */
-    classifier_free(c);
-    classifier_free(plain);
+    predictor_free(c);
+    predictor_free(plain);
 }
 
 /* Far too small: nearly every codeword pushes another one out, within a batch too. */
 static void a_small_cache_says_what_the_nets_say(void **state) {
     table *t = *state;
-    classifier *c = make_classifier(t, (classifier_options){.seen_bytes = 40000});
-    classifier *plain = make_classifier(t, (classifier_options){.plain = true});
+    predictor *c = make_predictor(t, (predictor_options){.cache_bytes = 40000});
+    predictor *plain = make_predictor(t, (predictor_options){.plain = true});
     static batch b, again;
     for (uint32_t round = 0; round < 50; round++) {
         fill_batch(&b, round * 11, PIECE, round % 2 ? 15 : 0);
@@ -108,8 +108,8 @@ static void a_small_cache_says_what_the_nets_say(void **state) {
         for (uint32_t i = 0; i < PIECE; i++) { /* some that were seen, between others that push them out */
             again.samples[i] = b.samples[i % 3 ? i : i / 100];
         }
-        const verdict *got = classifier_run(c, again.samples, PIECE);
-        const verdict *wanted = classifier_run(plain, again.samples, PIECE);
+        const prediction *got = predictor_run(c, again.samples, PIECE);
+        const prediction *wanted = predictor_run(plain, again.samples, PIECE);
         for (uint32_t i = 0; i < PIECE; i++) {
             assert_int_equal(got[i].class, wanted[i].class);
             for (uint32_t k = 0; k < CLASSES; k++) {
@@ -118,19 +118,20 @@ static void a_small_cache_says_what_the_nets_say(void **state) {
         }
     }
     assert_true(counters_of(c).from_cache > 100 && counters_of(c).cache.evictions > 1000);
-    classifier_free(c);
-    classifier_free(plain);
+    predictor_free(c);
+    predictor_free(plain);
 }
 
 /* Batches. */
 
 static int set_without_table(void **state) {
-    const desk_options options = {.deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS};
+    const engine_options options = {.deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS};
     return set_table_with(state, &options);
 }
 
 static int set_with_table(void **state) {
-    const desk_options options = {.deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS, .classifier = every_path};
+    const engine_options options = {
+        .deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS, .predictor = predictor_with_all};
     return set_table_with(state, &options);
 }
 
@@ -145,15 +146,15 @@ static void a_batch_waits_for_company(void **state) {
     join_all(t);
     uint64_t first = ask(t, 1, 0), second = ask(t, 2, 0), third = ask(t, 3, 0);
     reply_all(t, first, 1000000);
-    assert_int_equal(desk_settle(t->desk, 1000000), 501);
+    assert_int_equal(engine_poll(t->engine, 1000000), 501);
     reply_all(t, second, 1200000);
-    assert_int_equal(desk_settle(t->desk, 1200000), 301); /* the first one's wait counts */
+    assert_int_equal(engine_poll(t->engine, 1200000), 301); /* the first one's wait counts */
     assert_int_equal(t->answers, 0);
-    desk_settle(t->desk, 1500000);
+    engine_poll(t->engine, 1500000);
     assert_int_equal(t->answers, 2);
     assert_int_equal(t->answered[3], 0);
     reply_all(t, third, 1600000);
-    assert_int_equal(desk_settle(t->desk, 1600000), -1); /* nothing else is on its way */
+    assert_int_equal(engine_poll(t->engine, 1600000), -1); /* nothing else is on its way */
     assert_int_equal(t->answered[3], 1);
 }
 
@@ -163,11 +164,11 @@ static void a_batch_does_not_wait_beyond_a_deadline(void **state) {
     uint64_t first = ask(t, 1, 0);
     ask(t, 2, deadline_ns / 2);
     reply_all(t, first, deadline_ns - 100000);
-    assert_int_equal(desk_settle(t->desk, deadline_ns - 100000), 101);
-    desk_settle(t->desk, deadline_ns);
+    assert_int_equal(engine_poll(t->engine, deadline_ns - 100000), 101);
+    engine_poll(t->engine, deadline_ns);
     assert_int_equal(t->answered[1], 1);
     push(t, 0, 7, 1, deadline_ns);
-    assert_int_equal(desk_settle(t->desk, deadline_ns + deadline_ns / 2), deadline_ns / 2 / 1000 + 1);
+    assert_int_equal(engine_poll(t->engine, deadline_ns + deadline_ns / 2), deadline_ns / 2 / 1000 + 1);
     assert_int_equal(t->answered[2], 1); /* expired: answered at once, though the pushed sample is on its way */
     assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
 }
@@ -177,15 +178,15 @@ static void a_full_batch_does_not_wait(void **state) {
     join_all(t);
     ask(t, 1, 0);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        push(t, k, 0, CLASSIFIER_ROWS + 10, 0);
+        push(t, k, 0, PREDICTOR_ROWS + 10, 0);
     }
     json_t *lines = written(t);
-    assert_int_equal(json_array_size(lines), CLASSIFIER_ROWS);
+    assert_int_equal(json_array_size(lines), PREDICTOR_ROWS);
     json_decref(lines);
-    assert_int_equal(desk_settle(t->desk, 0), 501);
-    desk_settle(t->desk, BATCH_WAIT_NS);
+    assert_int_equal(engine_poll(t->engine, 0), 501);
+    engine_poll(t->engine, BATCH_WAIT_NS);
     lines = written(t);
-    assert_int_equal(json_array_size(lines), CLASSIFIER_ROWS + 10);
+    assert_int_equal(json_array_size(lines), PREDICTOR_ROWS + 10);
     json_decref(lines);
 }
 
@@ -195,37 +196,37 @@ static void a_table_makes_nobody_wait(void **state) {
     uint64_t first = ask(t, 1, 0);
     ask(t, 2, 0);
     reply_all(t, first, 1000000);
-    desk_settle(t->desk, 1000000);
+    engine_poll(t->engine, 1000000);
     assert_int_equal(t->answered[1], 1);
 }
 
 /* What whoever watches is told. */
 static void the_desk_counts(void **state) {
     table *t = *state;
-    desk_counters c;
+    engine_counters c;
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         push(t, k, 0, k < 3 ? 20 : 10, 0);
     }
     uint64_t id = ask(t, 1, 0);
     reply_all(t, id, 0);
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     ask(t, 2, 0);
-    desk_left(t->desk, 3, 0);
-    desk_count(t->desk, &c);
+    engine_left(t->engine, 3, 0);
+    engine_count(t->engine, &c);
     assert_int_equal(c.ready_nodes, 3);
     assert_int_equal(c.pushed.complete, 10);
     assert_int_equal(c.pushed.waiting, 10);
     assert_int_equal(c.live.complete, 1);
     assert_int_equal(c.live.waiting, 1);
-    assert_int_equal(c.classifier.from_table, 11);
-    assert_int_equal(c.classifier.table_size, CODEWORDS);
-    desk_settle(t->desk, deadline_ns);
-    desk_count(t->desk, &c);
+    assert_int_equal(c.predictor.from_table, 11);
+    assert_int_equal(c.predictor.table_size, CODEWORDS);
+    engine_poll(t->engine, deadline_ns);
+    engine_count(t->engine, &c);
     assert_int_equal(c.pushed.expired, 10);
     assert_int_equal(c.live.expired, 1);
-    assert_int_equal(c.classifier.from_table, 11);
-    assert_int_equal(c.classifier.from_nets + c.classifier.from_cache, 10);
+    assert_int_equal(c.predictor.from_table, 11);
+    assert_int_equal(c.predictor.from_nets + c.predictor.from_cache, 10);
 }
 
 #define AT_TABLE(test, set) cmocka_unit_test_setup_teardown(test, set, clear_table)

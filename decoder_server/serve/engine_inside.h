@@ -1,10 +1,10 @@
-/* What desk.c and change.c share: the desk from inside. */
-#ifndef FEWBIT_DECODER_SERVER_SERVE_DESK_INSIDE_H
-#define FEWBIT_DECODER_SERVER_SERVE_DESK_INSIDE_H
+/* What engine.c and model_swap.c share: the engine from inside. */
+#ifndef FEWBIT_DECODER_SERVER_SERVE_ENGINE_INSIDE_H
+#define FEWBIT_DECODER_SERVER_SERVE_ENGINE_INSIDE_H
 
 #include "decoder_server/owed.h"
 #include "decoder_server/serve/assembler.h"
-#include "decoder_server/serve/desk.h"
+#include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/streams.h"
 #include "wire/id_set.h"
 
@@ -76,26 +76,26 @@ typedef struct asks {
 } asks;
 
 /* How far a change of models is. */
-typedef enum change_stage {
-    CHANGE_NONE,
-    CHANGE_PREPARING, /* models[!now] is to come */
-    CHANGE_ENDING,    /* models[!now] still has samples that wait */
-} change_stage;
+typedef enum model_swap_stage {
+    MODEL_SWAP_NONE,
+    MODEL_SWAP_PREPARING, /* models[!now] is to come */
+    MODEL_SWAP_ENDING,    /* models[!now] still has samples that wait */
+} model_swap_stage;
 
-typedef struct change {
-    change_stage stage;
-    uint64_t until_ns; /* nodes are prepared by then; at the end: they push for the old model until then */
-    bool is_told;      /* that the old model is over */
-    uint64_t from;     /* the first sample of the model to come, as far as is known */
-    model *queued;     /* comes once the stage is CHANGE_NONE */
-    uint32_t gone;     /* the number of the model that went last; 0: none */
+typedef struct model_swap {
+    model_swap_stage stage;
+    uint64_t until_ns;    /* nodes are prepared by then; at the end: they push for the old model until then */
+    bool is_told;         /* that the old model is over */
+    uint64_t from;        /* the first sample of the model to come, as far as is known */
+    served_model *queued; /* comes once the stage is MODEL_SWAP_NONE */
+    uint32_t gone;        /* the number of the model that went last; 0: none */
     uint32_t asked[PARTITION_PORTIONS_MAX]; /* Prepares without an answer yet, by portion */
     bool is_prepared[PARTITION_PORTIONS_MAX];
-} change;
+} model_swap;
 
-struct desk {
+struct engine {
     results *results;
-    desk_host host;
+    engine_host host;
     partition partition;
     uint32_t portions;
     refinement refinement; /* in which bits come: one, unless --confidence */
@@ -107,11 +107,11 @@ struct desk {
     uint32_t connections[PARTITION_PORTIONS_MAX]; /* how often its node has gone */
     uint64_t settled[PARTITION_PORTIONS_MAX];     /* pushed samples answered for good that its node was not told of */
     uint64_t settled_ns[PARTITION_PORTIONS_MAX];  /* when it was told last */
-    model *models[ASSEMBLER_MODELS];              /* the one in use; the other is to come, is going, or NULL */
+    served_model *models[ASSEMBLER_MODELS];       /* the one in use; the other is to come, is going, or NULL */
     uint32_t numbers[ASSEMBLER_MODELS];           /* that their codes carry */
     uint8_t now;                                  /* the model in use, an index */
-    change change;
-    classifier_counters past; /* of models that are gone */
+    model_swap swap;
+    predictor_counters past; /* of models that are gone */
     assembler *pushed, *live;
     live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
     uint32_t next_live;
@@ -134,33 +134,33 @@ struct desk {
     bool is_stopping;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */
-    assembled due[CLASSIFIER_ROWS];
-    waiting about[CLASSIFIER_ROWS];
-    uint64_t *due_codes; /* [CLASSIFIER_ROWS, portions] */
+    assembled due[PREDICTOR_ROWS];
+    waiting about[PREDICTOR_ROWS];
+    uint64_t *due_codes; /* [PREDICTOR_ROWS, portions] */
     size_t due_count;
     uint8_t due_model;        /* of all that is due */
     uint64_t latest_start_ns; /* of the batch that is due */
     uint64_t batch_wait_ns, deadline_ns;
 };
 
-/* Of desk.c: a sample is due. */
-void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns);
+/* Of engine.c: a sample is due. */
+void engine_add_due(engine *d, const assembled *sample, bool is_live, uint64_t now_ns);
 
-/* Of desk.c: no request and no stage of bits waits for that portion any more. */
-void desk_forgo(desk *d, uint32_t portion, uint64_t now_ns);
+/* Of engine.c: no request and no stage of bits waits for that portion any more. */
+void engine_forgo(engine *d, uint32_t portion, uint64_t now_ns);
 
-/* Of change.c. */
+/* Of model_swap.c. */
 
 /* A node has become ready with the model in use, or has gone. */
-void change_node_ready(desk *d, uint32_t portion);
-void change_node_left(desk *d, uint32_t portion, uint64_t now_ns);
+void model_swap_node_ready(engine *d, uint32_t portion);
+void model_swap_node_left(engine *d, uint32_t portion, uint64_t now_ns);
 
-void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns);
+void model_swap_on_prepared(engine *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns);
 
 /* Goes on where time or answers allow it. */
-void change_settle(desk *d, uint64_t now_ns);
+void model_swap_poll(engine *d, uint64_t now_ns);
 
-/* When change_settle has to be called at the latest; UINT64_MAX: whenever. */
-uint64_t change_next_ns(const desk *d);
+/* When model_swap_poll has to be called at the latest; UINT64_MAX: whenever. */
+uint64_t model_swap_next_ns(const engine *d);
 
 #endif

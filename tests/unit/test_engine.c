@@ -1,12 +1,12 @@
-/* The desk: what serving does with nodes, codes and requests. */
-#include "desk_table.h"
+/* The engine: what serving does with nodes, codes and requests. */
+#include "engine_fixture.h"
 
 /* Nodes. */
 
 static void a_node_is_told_its_checkpoint(void **state) {
     table *t = *state;
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        desk_joined(t->desk, k);
+        engine_joined(t->engine, k);
         uint8_t digest[SHA256_BYTES];
         memset(digest, (int)(16 + k), sizeof digest);
         assert_int_equal(last_told(t, 0)->type, MESSAGE_RESTORE);
@@ -31,7 +31,7 @@ static void pushing_begins_once_all_are_ready(void **state) {
         assert_int_equal(last_told(t, PORTIONS - 1 - k)->type, MESSAGE_BEGIN);
         assert_int_equal(last_told(t, PORTIONS - 1 - k)->portion, k);
     }
-    desk_left(t->desk, 2, 0);
+    engine_left(t->engine, 2, 0);
     assert_int_equal(t->ready, 3);
     come_back(t, 2, 0); /* it alone begins */
     assert_int_equal(t->ready, 4);
@@ -49,7 +49,7 @@ static void assert_dropped(table *t, uint32_t portion, Fewbit__Reason reason, ui
 
 static void what_is_out_of_turn_is_dropped(void **state) {
     table *t = *state;
-    desk_joined(t->desk, 1);
+    engine_joined(t->engine, 1);
     say_ready(t, 1, STEP - 1);
     assert_dropped(t, 1, FEWBIT__REASON__REASON_PROTOCOL, 1);
     push(t, 1, 0, 1, 0); /* before Ready */
@@ -65,10 +65,10 @@ static void what_is_out_of_turn_is_dropped(void **state) {
                                          MESSAGE_COMMITTED,   MESSAGE_REQUEST,   MESSAGE_BEGIN};
     for (uint32_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         const message m = {wrong[i], {.any = NULL}}; /* its body must not be looked at */
-        desk_receive(t->desk, 2, &m, 0);
+        engine_receive(t->engine, 2, &m, 0);
         assert_dropped(t, 2, FEWBIT__REASON__REASON_PROTOCOL, 5 + i);
     }
-    assert_int_equal(desk_settle(t->desk, 0), -1); /* nothing waits */
+    assert_int_equal(engine_poll(t->engine, 0), -1); /* nothing waits */
 }
 
 static void codes_that_do_not_fit_are_dropped(void **state) {
@@ -93,7 +93,7 @@ static void codes_that_do_not_fit_are_dropped(void **state) {
         send(t, i % PORTIONS, cases[i], 0);
         assert_dropped(t, i % PORTIONS, FEWBIT__REASON__REASON_PROTOCOL, i + 1);
     }
-    assert_int_equal(desk_settle(t->desk, 0), -1);
+    assert_int_equal(engine_poll(t->engine, 0), -1);
 }
 
 static void codes_of_another_model_are_dropped(void **state) {
@@ -109,13 +109,13 @@ static void codes_of_another_model_are_dropped(void **state) {
     assert_dropped(t, 3, FEWBIT__REASON__REASON_MODEL, 1);
     send(t, 3, (parcel){MESSAGE_ANSWER, 0, id, 0, 1, bits}, 0);
     assert_dropped(t, 3, FEWBIT__REASON__REASON_MODEL, 2);
-    desk_settle(t->desk, 1);
+    engine_poll(t->engine, 1);
     assert_int_equal(t->answers, 0); /* the samples still wait for codes of this model */
-    desk_left(t->desk, 3, 1);
-    desk_settle(t->desk, 1); /* the live sample waits for nobody else; the pushed one until its deadline */
+    engine_left(t->engine, 3, 1);
+    engine_poll(t->engine, 1); /* the live sample waits for nobody else; the pushed one until its deadline */
     assert_int_equal(t->answers, 1);
     assert_int_equal(t->last.have, 7);
-    desk_settle(t->desk, deadline_ns);
+    engine_poll(t->engine, deadline_ns);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 2);
     const uint8_t codes[] = {code_of(0, 0), code_of(0, 1), code_of(0, 2), 0};
@@ -133,7 +133,7 @@ static void pushed_samples_become_results(void **state) {
     push(t, 3, 0, 3, 0);
     push(t, 1, 0, 3, 3000000);
     push(t, 0, 2, 1, 3000000);
-    assert_int_equal(desk_settle(t->desk, 5000000), -1);
+    assert_int_equal(engine_poll(t->engine, 5000000), -1);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 3);
     for (size_t i = 0; i < 3; i++) {
@@ -158,17 +158,17 @@ static void a_missing_portion_degrades_at_the_deadline(void **state) {
             push(t, k, 0, 1, 5000000);
         }
     }
-    assert_int_equal(desk_settle(t->desk, 5000000), 1000001);
-    assert_int_equal(desk_settle(t->desk, deadline_ns + 4999999), 1);
+    assert_int_equal(engine_poll(t->engine, 5000000), 1000001);
+    assert_int_equal(engine_poll(t->engine, deadline_ns + 4999999), 1);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 0);
     json_decref(lines);
-    assert_int_equal(desk_settle(t->desk, deadline_ns + 5000000), -1);
+    assert_int_equal(engine_poll(t->engine, deadline_ns + 5000000), -1);
     push(t, 1, 0, 1, deadline_ns + 6000000); /* late */
     push(t, 0, 0, 1, deadline_ns + 6000000); /* not the next */
     assert_int_equal(t->drops, 1);
     assert_string_equal(t->dropped_text, "codes from sample 0 on, where 1 was due");
-    assert_int_equal(desk_settle(t->desk, 3 * deadline_ns), -1);
+    assert_int_equal(engine_poll(t->engine, 3 * deadline_ns), -1);
     lines = written(t);
     assert_int_equal(json_array_size(lines), 1);
     const uint8_t codes[] = {code_of(0, 0), 0, code_of(0, 2), code_of(0, 3)};
@@ -186,9 +186,9 @@ static void any_number_of_results_is_written_at_once(void **state) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
             push(t, k, sum, counts[i], 0);
         }
-        while (desk_settle(t->desk, 0) == 0) {
+        while (engine_poll(t->engine, 0) == 0) {
         }
-        assert_int_equal(desk_settle(t->desk, 0), -1);
+        assert_int_equal(engine_poll(t->engine, 0), -1);
         sum += counts[i];
         json_t *lines = written(t);
         if (json_array_size(lines) != sum) {
@@ -206,19 +206,19 @@ static void a_node_ahead_of_the_others_is_held(void **state) {
     join_all(t);
     for (; !t->is_held[2]; sent++) {
         push(t, 2, sent, 1, 0);
-        desk_settle(t->desk, 0);
+        engine_poll(t->engine, 0);
         assert_true(sent < 1 << 16);
     }
     push(t, 2, sent, 1000, 0); /* what was under way already */
     sent += 1000;
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     assert_int_equal(t->holds[true], 1);
     for (uint64_t first = 0; first < sent; first++) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
             if (k != 2) {
                 push(t, k, first, 1, 0);
             }
-            desk_settle(t->desk, 0);
+            engine_poll(t->engine, 0);
         }
         assert_false(t->is_held[0] || t->is_held[1] || t->is_held[3]);
     }
@@ -246,12 +246,12 @@ static void a_node_that_does_not_hold_is_paused(void **state) {
             push(t, k, 0, (uint32_t)sent, 0);
         }
     }
-    while (desk_settle(t->desk, 0) == 0) {
+    while (engine_poll(t->engine, 0) == 0) {
     }
     assert_int_equal(t->pauses[false], t->pauses[true]);
     assert_int_equal(t->holds[false], t->holds[true]);
-    desk_counters counters;
-    desk_count(t->desk, &counters);
+    engine_counters counters;
+    engine_count(t->engine, &counters);
     assert_int_equal(counters.pushed.complete, sent);
     assert_int_equal(counters.pushed.late + counters.pushed.expired, 0);
 }
@@ -270,12 +270,12 @@ static void nodes_that_pass_each_other_do_not_stop(void **state) {
         }
     }
     assert_true(t->is_held[0] && t->is_held[1]);
-    while (desk_settle(t->desk, 0) == 0) {
+    while (engine_poll(t->engine, 0) == 0) {
     }
     assert_false(t->is_held[0]);
     assert_true(t->is_held[1]);
     push(t, 0, AHEAD, FURTHER - AHEAD, 0);
-    while (desk_settle(t->desk, 0) == 0) {
+    while (engine_poll(t->engine, 0) == 0) {
     }
     for (uint32_t k = 0; k < PORTIONS; k++) {
         assert_false(t->is_held[k]);
@@ -295,7 +295,7 @@ static void codes_that_find_no_room_wait(void **state) {
             push(t, k, i * 1000, 1000, 0);
         }
     }
-    while (desk_settle(t->desk, 0) == 0) {
+    while (engine_poll(t->engine, 0) == 0) {
     }
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), PUSHED * 1000);
@@ -331,7 +331,7 @@ static void a_request_goes_through_every_node(void **state) {
         reply(t, k, id, codes[k], 2000000);
     }
     assert_int_equal(t->answers, 0); /* in batches, when nothing else waits */
-    assert_int_equal(desk_settle(t->desk, 4000000), -1);
+    assert_int_equal(engine_poll(t->engine, 4000000), -1);
     assert_int_equal(t->answered[30], 1);
     assert_int_equal(t->answers, 1);
     float probability;
@@ -360,7 +360,7 @@ static void a_request_asks_the_nodes_that_are_there(void **state) {
     ask(t, 1, 0);
     assert_int_equal(t->answered[1], 1);
     assert_int_equal(t->last.outcome, ANSWER_NO_NODES);
-    desk_joined(t->desk, 0); /* not ready yet */
+    engine_joined(t->engine, 0); /* not ready yet */
     ask(t, 2, 0);
     assert_int_equal(t->answered[2], 1);
     assert_int_equal(t->last.outcome, ANSWER_NO_NODES);
@@ -371,7 +371,7 @@ static void a_request_asks_the_nodes_that_are_there(void **state) {
     assert_int_equal(last_told(t, 0)->portion, 3);
     reply(t, 3, id, 5, 0);
     reply(t, 1, id, 6, 0);
-    desk_settle(t->desk, 0); /* long before the deadline */
+    engine_poll(t->engine, 0); /* long before the deadline */
     assert_int_equal(t->answered[3], 1);
     assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED);
     assert_int_equal(t->last.have, 10);
@@ -388,18 +388,18 @@ static void a_node_lost_in_a_request_degrades_it(void **state) {
     uint64_t id = ask(t, 1, 0);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         if (k == 2) {
-            desk_left(t->desk, k, 0);
+            engine_left(t->engine, k, 0);
         } else {
             reply(t, k, id, 3, 0);
         }
     }
-    desk_settle(t->desk, 1000); /* at once */
+    engine_poll(t->engine, 1000); /* at once */
     assert_int_equal(t->answered[1], 1);
     assert_int_equal(t->last.have, 11);
     assert_true(t->last.degraded);
     join(t, 2);
     reply(t, 2, id, 3, deadline_ns); /* from before it went: too late */
-    assert_int_equal(desk_settle(t->desk, 3 * deadline_ns), -1);
+    assert_int_equal(engine_poll(t->engine, 3 * deadline_ns), -1);
     assert_int_equal(t->answers, 1);
     assert_int_equal(t->drops, 0);
 }
@@ -410,7 +410,7 @@ static void all_nodes_lost_in_a_request_say_so(void **state) {
     uint64_t id = ask(t, 1, 0);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         assert_int_equal(t->answered[1], 0);
-        desk_left(t->desk, k, 0);
+        engine_left(t->engine, k, 0);
     }
     assert_int_equal(t->answered[1], 1); /* at once */
     assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
@@ -418,7 +418,7 @@ static void all_nodes_lost_in_a_request_say_so(void **state) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
         reply(t, k, id, 3, deadline_ns);
     }
-    desk_settle(t->desk, 3 * deadline_ns);
+    engine_poll(t->engine, 3 * deadline_ns);
     assert_int_equal(t->answers, 1);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 0);
@@ -436,7 +436,7 @@ static void requests_over_the_limit_are_told(void **state) {
     ask(t, LIMIT, 0);
     assert_int_equal(t->answered[LIMIT], 1);
     assert_int_equal(t->last.outcome, ANSWER_BUSY);
-    desk_settle(t->desk, deadline_ns);
+    engine_poll(t->engine, deadline_ns);
     for (uint64_t request = 0; request <= LIMIT; request++) {
         assert_int_equal(t->answered[request], 1);
     }
@@ -445,7 +445,7 @@ static void requests_over_the_limit_are_told(void **state) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
         reply(t, k, id, 1, deadline_ns);
     }
-    desk_settle(t->desk, deadline_ns);
+    engine_poll(t->engine, deadline_ns);
     assert_int_equal(t->answered[LIMIT + 1], 1);
     assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED);
 }
@@ -459,12 +459,12 @@ static void a_request_that_waits_is_not_mixed_up_with_others(void **state) {
     for (uint64_t request = 1; request <= OTHERS; request++) {
         uint64_t id = ask(t, request, 1);
         reply(t, 1, id, (uint8_t)(request % 16), 1);
-        desk_settle(t->desk, 1);
+        engine_poll(t->engine, 1);
         assert_int_equal(t->answered[request], 1);
         assert_int_equal(t->last.codes[1], request % 16);
     }
     assert_int_equal(t->answered[0], 0);
-    desk_settle(t->desk, deadline_ns);
+    engine_poll(t->engine, deadline_ns);
     assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
     for (uint64_t request = 0; request <= OTHERS; request++) {
         if (t->answered[request] != 1) {
@@ -478,7 +478,7 @@ static void late_codes_cost_no_other_request(void **state) {
     enum { LIMIT = 8192 };
     join(t, 0);
     uint64_t late = ask(t, 0, 0);
-    desk_settle(t->desk, deadline_ns);
+    engine_poll(t->engine, deadline_ns);
     answer_probes(t, deadline_ns);
     for (uint64_t request = 1; request <= LIMIT; request++) {
         uint64_t id = ask(t, request, deadline_ns);
@@ -487,7 +487,7 @@ static void late_codes_cost_no_other_request(void **state) {
         }
         size_t expected = last_told(t, 0)->frame_bytes + 4 + 3 + 3 + (id < 128 ? 2 : 3);
         reply(t, 0, id, 1, deadline_ns);
-        desk_settle(t->desk, deadline_ns);
+        engine_poll(t->engine, deadline_ns);
         assert_int_equal(t->last.frame_bytes[TRAFFIC_IN] + t->last.frame_bytes[TRAFFIC_OUT], expected);
     }
 }

@@ -1,17 +1,17 @@
-/* How the desk changes from one model to another, as desk_change says. */
+/* How the engine changes from one model to another, as engine_swap_model says. */
 #include "base/log.h"
-#include "decoder_server/serve/answering.h"
+#include "decoder_server/serve/responders.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-static uint8_t other_of(const desk *d) {
+static uint8_t other_of(const engine *d) {
     return !d->now;
 }
 
-static void ask(desk *d, uint32_t portion) {
-    const model *m = d->models[other_of(d)];
+static void ask(engine *d, uint32_t portion) {
+    const served_model *m = d->models[other_of(d)];
     Fewbit__Prepare prepare = FEWBIT__PREPARE__INIT;
     prepare.model = d->numbers[other_of(d)];
     prepare.step = m->commit->position.step;
@@ -19,43 +19,43 @@ static void ask(desk *d, uint32_t portion) {
     prepare.run = m->run->id;
     prepare.experiment = m->text;
     prepare.stages = d->refinement.count > 1 ? 1 : 0;
-    d->change.asked[portion]++;
-    d->change.is_prepared[portion] = false;
+    d->swap.asked[portion]++;
+    d->swap.is_prepared[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_PREPARE, &prepare.base);
     owed_begin(&d->owed, portion, MESSAGE_PREPARED);
 }
 
-static void tell_switch(desk *d, uint32_t portion, uint64_t from) {
+static void tell_switch(engine *d, uint32_t portion, uint64_t from) {
     Fewbit__Switch to = FEWBIT__SWITCH__INIT;
     to.model = d->numbers[d->now];
     to.from = from;
     d->host.tell(d->host.context, portion, MESSAGE_SWITCH, &to.base);
 }
 
-static void give_up(desk *d, err code, const char *text) {
+static void give_up(engine *d, err code, const char *text) {
     for (uint32_t k = 0; k < d->portions; k++) {
         if (d->is_ready[k]) {
             tell_switch(d, k, 0);
         }
     }
-    model_free(d->models[other_of(d)]);
+    served_model_free(d->models[other_of(d)]);
     d->models[other_of(d)] = NULL;
-    d->change.stage = CHANGE_NONE;
+    d->swap.stage = MODEL_SWAP_NONE;
     d->host.changed(d->host.context, code, text);
 }
 
 /* Behind everything that has been pushed: come here, or said by a node. */
-static uint64_t first_of_next(const desk *d) {
+static uint64_t first_of_next(const engine *d) {
     uint64_t end = streams_end(d->streams);
-    return end > d->change.from ? end : d->change.from;
+    return end > d->swap.from ? end : d->swap.from;
 }
 
-static void switch_over(desk *d, uint64_t now_ns) {
+static void switch_over(engine *d, uint64_t now_ns) {
     uint64_t from = first_of_next(d);
     d->now = other_of(d);
-    d->change.stage = CHANGE_ENDING;
-    d->change.until_ns = now_ns + d->deadline_ns;
-    d->change.is_told = false;
+    d->swap.stage = MODEL_SWAP_ENDING;
+    d->swap.until_ns = now_ns + d->deadline_ns;
+    d->swap.is_told = false;
     d->host.serves(d->host.context, d->models[d->now]);
     for (uint32_t k = 0; k < d->portions; k++) {
         if (d->is_ready[k]) {
@@ -64,41 +64,41 @@ static void switch_over(desk *d, uint64_t now_ns) {
             d->host.drop(d->host.context, k, FEWBIT__REASON__REASON_BUSY, "the model has changed: join again");
         }
     }
-    const model *m = d->models[d->now];
+    const served_model *m = d->models[d->now];
     log_info("serving step %" PRIu64 " of run %016" PRIx64 " (%s), pushed samples from %" PRIu64 " on",
              m->commit->position.step, m->run->id, m->run->experiment.name, from);
     d->host.changed(d->host.context, ERR_OK, "");
 }
 
-static uint32_t count_awaited(const desk *d, uint32_t *first) {
+static uint32_t count_awaited(const engine *d, uint32_t *first) {
     uint32_t awaited = 0;
     for (uint32_t k = d->portions; k-- > 0;) {
-        bool is_awaited = answering_takes_part(d, k) && !d->change.is_prepared[k];
+        bool is_awaited = responders_takes_part(d, k) && !d->swap.is_prepared[k];
         *first = is_awaited ? k : *first;
         awaited += is_awaited;
     }
     return awaited;
 }
 
-static void switch_if_prepared(desk *d, uint64_t now_ns) {
+static void switch_if_prepared(engine *d, uint64_t now_ns) {
     uint32_t first;
-    if (d->change.stage == CHANGE_PREPARING && count_awaited(d, &first) == 0) {
+    if (d->swap.stage == MODEL_SWAP_PREPARING && count_awaited(d, &first) == 0) {
         switch_over(d, now_ns);
     }
 }
 
-static void begin(desk *d, model *m, uint64_t now_ns) {
+static void begin(engine *d, served_model *m, uint64_t now_ns) {
     uint8_t other = other_of(d);
     d->models[other] = m;
     /* The step, or the next number that is not taken: 0 is none. */
     uint32_t number = (uint32_t)m->commit->position.step;
-    while (number == 0 || number == d->numbers[d->now] || number == d->change.gone) {
+    while (number == 0 || number == d->numbers[d->now] || number == d->swap.gone) {
         number++;
     }
     d->numbers[other] = number;
-    d->change.stage = CHANGE_PREPARING;
-    d->change.until_ns = now_ns + DESK_PREPARE_SECONDS * (uint64_t)1000000000;
-    d->change.from = 0;
+    d->swap.stage = MODEL_SWAP_PREPARING;
+    d->swap.until_ns = now_ns + ENGINE_PREPARE_SECONDS * (uint64_t)1000000000;
+    d->swap.from = 0;
     for (uint32_t k = 0; k < d->portions; k++) {
         if (d->is_paused[k]) { /* its Prepared has to be heard */
             d->is_paused[k] = false;
@@ -111,35 +111,35 @@ static void begin(desk *d, model *m, uint64_t now_ns) {
     switch_if_prepared(d, now_ns);
 }
 
-void desk_change(desk *d, model *m, uint64_t now_ns) {
-    err e = model_fits(d->models[d->now], m);
+void engine_swap_model(engine *d, served_model *m, uint64_t now_ns) {
+    err e = served_model_fits(d->models[d->now], m);
     if (e) {
         char text[512];
         snprintf(text, sizeof text, "%s", err_text());
-        model_free(m);
+        served_model_free(m);
         d->host.changed(d->host.context, e, text);
-    } else if (d->change.stage == CHANGE_NONE) {
+    } else if (d->swap.stage == MODEL_SWAP_NONE) {
         begin(d, m, now_ns);
     } else {
-        d->change.queued = m; /* samples of the model before still wait */
+        d->swap.queued = m; /* samples of the model before still wait */
     }
 }
 
-void change_node_ready(desk *d, uint32_t portion) {
-    d->change.asked[portion] = 0;
-    if (d->change.stage == CHANGE_PREPARING) {
+void model_swap_node_ready(engine *d, uint32_t portion) {
+    d->swap.asked[portion] = 0;
+    if (d->swap.stage == MODEL_SWAP_PREPARING) {
         ask(d, portion);
     }
 }
 
-void change_node_left(desk *d, uint32_t portion, uint64_t now_ns) {
-    d->change.asked[portion] = 0;
+void model_swap_node_left(engine *d, uint32_t portion, uint64_t now_ns) {
+    d->swap.asked[portion] = 0;
     switch_if_prepared(d, now_ns);
 }
 
-void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns) {
-    owed_answered(&d->owed, portion, MESSAGE_PREPARED, --d->change.asked[portion] > 0);
-    if (d->change.stage != CHANGE_PREPARING || d->change.asked[portion] > 0 || p->model != d->numbers[other_of(d)]) {
+void model_swap_on_prepared(engine *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns) {
+    owed_answered(&d->owed, portion, MESSAGE_PREPARED, --d->swap.asked[portion] > 0);
+    if (d->swap.stage != MODEL_SWAP_PREPARING || d->swap.asked[portion] > 0 || p->model != d->numbers[other_of(d)]) {
         return; /* of a change that was given up */
     }
     if (p->error[0]) {
@@ -148,12 +148,12 @@ void change_on_prepared(desk *d, uint32_t portion, const Fewbit__Prepared *p, ui
         give_up(d, ERR_REFUSED, text);
         return;
     }
-    d->change.is_prepared[portion] = true;
-    d->change.from = p->next > d->change.from ? p->next : d->change.from;
+    d->swap.is_prepared[portion] = true;
+    d->swap.from = p->next > d->swap.from ? p->next : d->swap.from;
     switch_if_prepared(d, now_ns);
 }
 
-static bool has_parked(const desk *d, uint8_t model) {
+static bool has_parked(const engine *d, uint8_t model) {
     for (uint32_t k = 0; k < d->portions; k++) {
         const parked *p = &d->parked[k];
         parcel head;
@@ -168,62 +168,62 @@ static bool has_parked(const desk *d, uint8_t model) {
 }
 
 /* Whether every sample of the model that is going has been answered. */
-static bool has_ended(const desk *d) {
+static bool has_ended(const engine *d) {
     uint8_t other = other_of(d);
     return assembler_waiting(d->pushed, other) == 0 && assembler_waiting(d->live, other) == 0 &&
            (d->due_count == 0 || d->due_model != other) && !has_parked(d, other);
 }
 
 /* Whatever a node would still push for the old model comes too late. */
-static void tell_over(desk *d) {
-    for (uint32_t k = 0; k < d->portions && !d->change.is_told; k++) {
+static void tell_over(engine *d) {
+    for (uint32_t k = 0; k < d->portions && !d->swap.is_told; k++) {
         if (d->is_ready[k]) {
             tell_switch(d, k, 0);
         }
     }
-    d->change.is_told = true;
+    d->swap.is_told = true;
 }
 
-static void end(desk *d) {
+static void end(engine *d) {
     uint8_t other = other_of(d);
-    classifier_counters last;
-    classifier_count(d->models[other]->classifier, &last);
+    predictor_counters last;
+    predictor_count(d->models[other]->predictor, &last);
     d->past.from_table += last.from_table;
     d->past.from_cache += last.from_cache;
     d->past.from_nets += last.from_nets;
     tell_over(d);
-    d->change.gone = d->numbers[other];
-    d->change.stage = CHANGE_NONE;
+    d->swap.gone = d->numbers[other];
+    d->swap.stage = MODEL_SWAP_NONE;
     log_info("the model before, step %" PRIu64 ", has answered its last sample",
              d->models[other]->commit->position.step);
-    model_free(d->models[other]);
+    served_model_free(d->models[other]);
     d->models[other] = NULL;
 }
 
-void change_settle(desk *d, uint64_t now_ns) {
+void model_swap_poll(engine *d, uint64_t now_ns) {
     uint32_t first = 0;
     switch_if_prepared(d, now_ns); /* one that was awaited may have become silent */
-    if (d->change.stage == CHANGE_PREPARING && now_ns >= d->change.until_ns) {
+    if (d->swap.stage == MODEL_SWAP_PREPARING && now_ns >= d->swap.until_ns) {
         char text[128];
         uint32_t awaited = count_awaited(d, &first);
         snprintf(text, sizeof text, "%u of %u nodes, the first of portion %u, are not prepared within %d s", awaited,
-                 d->ready_nodes, first, DESK_PREPARE_SECONDS);
+                 d->ready_nodes, first, ENGINE_PREPARE_SECONDS);
         give_up(d, ERR_NETWORK, text);
     }
-    if (d->change.stage == CHANGE_ENDING && now_ns >= d->change.until_ns) {
+    if (d->swap.stage == MODEL_SWAP_ENDING && now_ns >= d->swap.until_ns) {
         tell_over(d); /* one far behind: its samples' deadlines have passed */
     }
-    if (d->change.stage == CHANGE_ENDING && has_ended(d)) {
+    if (d->swap.stage == MODEL_SWAP_ENDING && has_ended(d)) {
         end(d);
     }
-    if (d->change.stage == CHANGE_NONE && d->change.queued) {
-        model *m = d->change.queued;
-        d->change.queued = NULL;
+    if (d->swap.stage == MODEL_SWAP_NONE && d->swap.queued) {
+        served_model *m = d->swap.queued;
+        d->swap.queued = NULL;
         begin(d, m, now_ns);
     }
 }
 
-uint64_t change_next_ns(const desk *d) {
-    bool is_timed = d->change.stage == CHANGE_PREPARING || (d->change.stage == CHANGE_ENDING && !d->change.is_told);
-    return is_timed ? d->change.until_ns : UINT64_MAX;
+uint64_t model_swap_next_ns(const engine *d) {
+    bool is_timed = d->swap.stage == MODEL_SWAP_PREPARING || (d->swap.stage == MODEL_SWAP_ENDING && !d->swap.is_told);
+    return is_timed ? d->swap.until_ns : UINT64_MAX;
 }

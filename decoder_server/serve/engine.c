@@ -1,19 +1,19 @@
-#include "decoder_server/serve/desk_inside.h"
+#include "decoder_server/serve/engine_inside.h"
 
 #include "base/log_limit.h"
 #include "bits/pack.h"
 #include "decoder_server/coded.h"
-#include "decoder_server/serve/answering.h"
-#include "decoder_server/serve/asking.h"
-#include "decoder_server/serve/pushed.h"
+#include "decoder_server/serve/backlog.h"
+#include "decoder_server/serve/refine.h"
+#include "decoder_server/serve/responders.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static err plan_buffers(desk *d) {
+static err plan_buffers(engine *d) {
     size_t portion = partition_portion_elements(&d->partition);
     d->portion = malloc(portion);
-    d->due_codes = calloc((size_t)CLASSIFIER_ROWS * d->portions, sizeof *d->due_codes);
+    d->due_codes = calloc((size_t)PREDICTOR_ROWS * d->portions, sizeof *d->due_codes);
     for (uint32_t k = 0; k < d->portions && d->refinement.count > 1; k++) {
         d->asks[k].notes = calloc(ASKS_MAX, sizeof(ask_note));
         if (!d->asks[k].notes) {
@@ -23,8 +23,8 @@ static err plan_buffers(desk *d) {
     return d->portion && d->due_codes ? ERR_OK : err_fail(ERR_MEMORY, "no memory for what is due");
 }
 
-err desk_new(desk **out, const run *r, results *results, const desk_options *options, const desk_host *host) {
-    desk *d = calloc(1, sizeof *d);
+err engine_new(engine **out, const run *r, results *results, const engine_options *options, const engine_host *host) {
+    engine *d = calloc(1, sizeof *d);
     if (!d) {
         return err_fail(ERR_MEMORY, "no memory to serve");
     }
@@ -35,12 +35,12 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     d->answer_timeout_ns = options->answer_timeout_ns ? options->answer_timeout_ns : UINT64_MAX;
     d->portions = r->experiment.data.portions;
     d->sure = options->sure;
-    classifier_options classifying = options->classifier;
+    predictor_options classifying = options->predictor;
     classifying.by_round = options->sure > 0;
     uint32_t classes;
     err e = experiment_partition(&r->experiment, &d->partition, &classes);
-    e = e ? e : model_new(&d->models[0], r, &classifying);
-    d->refinement = e ? (refinement){0} : *classifier_refinement(d->models[0]->classifier);
+    e = e ? e : served_model_new(&d->models[0], r, &classifying);
+    d->refinement = e ? (refinement){0} : *predictor_refinement(d->models[0]->predictor);
     if (!e && options->sure > 0 && d->refinement.count == 1) {
         e = err_fail(ERR_USAGE,
                      "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");
@@ -53,7 +53,7 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     e = e ? e : streams_new(&d->streams, &streaming);
     e = e ? e : plan_buffers(d);
     if (e) {
-        desk_free(d);
+        engine_free(d);
         return e;
     }
     d->numbers[0] = (uint32_t)d->models[0]->commit->position.step;
@@ -61,11 +61,11 @@ err desk_new(desk **out, const run *r, results *results, const desk_options *opt
     return ERR_OK;
 }
 
-void desk_free(desk *d) {
+void engine_free(engine *d) {
     if (d) {
-        model_free(d->models[0]);
-        model_free(d->models[1]);
-        model_free(d->change.queued);
+        served_model_free(d->models[0]);
+        served_model_free(d->models[1]);
+        served_model_free(d->swap.queued);
         assembler_free(d->pushed);
         assembler_free(d->live);
         streams_free(d->streams);
@@ -81,7 +81,7 @@ void desk_free(desk *d) {
 
 /* Nodes. */
 
-void desk_joined(desk *d, uint32_t portion) {
+void engine_joined(engine *d, uint32_t portion) {
     Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
     const run_commit *commit = d->models[d->now]->commit;
     restore.step = commit->position.step;
@@ -94,7 +94,7 @@ void desk_joined(desk *d, uint32_t portion) {
     owed_begin(&d->owed, portion, MESSAGE_READY);
 }
 
-static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
+static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
     if (d->is_ready[portion] || r->step != d->models[d->now]->commit->position.step) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "Ready, but not for this model");
         return;
@@ -106,21 +106,21 @@ static void on_ready(desk *d, uint32_t portion, const Fewbit__Ready *r, uint64_t
     d->is_ready[portion] = true;
     d->settled[portion] = 0;
     owed_answered(&d->owed, portion, MESSAGE_READY, false);
-    answering_ready(d, portion, now_ns);
+    responders_ready(d, portion, now_ns);
     log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
-    pushed_tell_streams(d);
-    change_node_ready(d, portion);
+    backlog_tell_streams(d);
+    model_swap_node_ready(d, portion);
 }
 
 /* Classifying. */
 
-static void give_answer(desk *d, const waiting *w, const assembled *sample, const float *probabilities,
+static void give_answer(engine *d, const waiting *w, const assembled *sample, const float *probabilities,
                         const result *r) {
     answer a = {
         .outcome = ANSWER_CLASSIFIED,
         .degraded = r->degraded,
         .class = r->class,
-        .classes = classifier_classes(d->models[d->due_model]->classifier),
+        .classes = predictor_classes(d->models[d->due_model]->predictor),
         .portions = d->portions,
         .stages = assembled_stages(sample),
         .have = sample->have,
@@ -136,7 +136,7 @@ static void give_answer(desk *d, const waiting *w, const assembled *sample, cons
 }
 
 /* The answer to what is due at `at`; `is_cut`: more bits were wanted and not to be had. */
-static void answer_due(desk *d, size_t at, const verdict *v, bool is_cut, uint64_t now_ns) {
+static void answer_due(engine *d, size_t at, const prediction *v, bool is_cut, uint64_t now_ns) {
     const waiting *w = &d->about[at];
     const assembled *sample = &d->due[at];
     uint8_t bits[PARTITION_PORTIONS_MAX];
@@ -165,25 +165,25 @@ static void answer_due(desk *d, size_t at, const verdict *v, bool is_cut, uint64
     }
 }
 
-static void classify_due(desk *d, uint64_t now_ns) {
-    const verdict *verdicts = classifier_run(d->models[d->due_model]->classifier, d->due, d->due_count);
-    uint32_t held[CLASSIFIER_ROWS];
+static void classify_due(engine *d, uint64_t now_ns) {
+    const prediction *predictions = predictor_run(d->models[d->due_model]->predictor, d->due, d->due_count);
+    uint32_t held[PREDICTOR_ROWS];
     size_t held_count = 0;
     for (size_t i = 0; i < d->due_count; i++) {
-        const verdict *v = &verdicts[i];
+        const prediction *v = &predictions[i];
         bool is_cut;
-        if (asking_holds(d, i, v->probabilities[v->class], now_ns, &is_cut)) {
+        if (refine_holds(d, i, v->probabilities[v->class], now_ns, &is_cut)) {
             held[held_count++] = (uint32_t)i;
         } else {
             answer_due(d, i, v, is_cut, now_ns);
         }
     }
-    asking_send(d, held, held_count);
+    refine_send(d, held, held_count);
     d->due_count = 0;
     results_flush(d->results);
 }
 
-void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_ns) {
+void engine_add_due(engine *d, const assembled *sample, bool is_live, uint64_t now_ns) {
     if (d->due_count > 0 && d->due_model != sample->model) {
         classify_due(d, now_ns); /* one model at a time */
     }
@@ -201,75 +201,75 @@ void desk_add_due(desk *d, const assembled *sample, bool is_live, uint64_t now_n
         d->about[d->due_count] = (waiting){
             true, request->request, {request->frame_bytes[TRAFFIC_IN], request->frame_bytes[TRAFFIC_OUT]}, now_ns};
     }
-    if (++d->due_count == CLASSIFIER_ROWS) {
+    if (++d->due_count == PREDICTOR_ROWS) {
         classify_due(d, now_ns);
     }
 }
 
-static void refuse_request(desk *d, uint64_t request, answer_outcome outcome) {
+static void refuse_request(engine *d, uint64_t request, answer_outcome outcome) {
     answer a = {.outcome = outcome};
     d->host.answer(d->host.context, request, &a);
 }
 
 /* A live sample waits no longer for what is missing. */
-static void end_waiting(desk *d, const assembled *sample, uint64_t now_ns) {
+static void end_waiting(engine *d, const assembled *sample, uint64_t now_ns) {
     if (sample->have == 0) {
         d->requests[sample->id % LIVE_CAPACITY].waits = false;
         refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, ANSWER_TIMEOUT);
     } else {
-        desk_add_due(d, sample, true, now_ns);
+        engine_add_due(d, sample, true, now_ns);
     }
 }
 
-static void expire(desk *d, uint64_t now_ns) {
+static void expire(engine *d, uint64_t now_ns) {
     assembled sample;
     while (assembler_expire(d->pushed, now_ns, &sample)) {
-        desk_add_due(d, &sample, false, now_ns);
+        engine_add_due(d, &sample, false, now_ns);
     }
     while (assembler_expire(d->live, now_ns, &sample)) {
         uint64_t asked = sample.stage == 0 ? d->requests[sample.id % LIVE_CAPACITY].asked : 0;
         uint64_t missing = asked & ~sample.have, opened_ns = sample.opened_ns;
         end_waiting(d, &sample, now_ns);
-        answering_expired(d, missing, opened_ns, now_ns);
+        responders_expired(d, missing, opened_ns, now_ns);
     }
 }
 
-void desk_forgo(desk *d, uint32_t portion, uint64_t now_ns) {
+void engine_forgo(engine *d, uint32_t portion, uint64_t now_ns) {
     assembled sample;
     while (assembler_forgo(d->live, portion, &sample)) {
         end_waiting(d, &sample, now_ns);
     }
     while (d->refinement.count > 1 && assembler_forgo_stages(d->pushed, portion, &sample)) {
-        desk_add_due(d, &sample, false, now_ns);
+        engine_add_due(d, &sample, false, now_ns);
     }
 }
 
-void desk_left(desk *d, uint32_t portion, uint64_t now_ns) {
+void engine_left(engine *d, uint32_t portion, uint64_t now_ns) {
     d->is_here[portion] = false;
-    answering_left(d, portion);
+    responders_left(d, portion);
     if (!d->is_ready[portion]) {
         return;
     }
     d->is_ready[portion] = false;
-    answering_count(d);
+    responders_count(d);
     log_limited(LOG_WARN, portion + 1, "portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes,
                 d->portions);
-    desk_forgo(d, portion, now_ns);
-    asking_left(d, portion, now_ns);
+    engine_forgo(d, portion, now_ns);
+    refine_left(d, portion, now_ns);
     streams_left(d->streams, portion, now_ns);
-    pushed_tell_streams(d);
-    change_node_left(d, portion, now_ns);
+    backlog_tell_streams(d);
+    model_swap_node_left(d, portion, now_ns);
 }
 
 /* Codes. */
 
-static bool fits(const desk *d, const Fewbit__Codes *c, uint64_t samples) {
+static bool fits(const engine *d, const Fewbit__Codes *c, uint64_t samples) {
     return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
            c->bits.len == pack_bytes(samples * d->refinement.upto[0]) &&
            pack_tail_is_clear(c->bits.data, samples * d->refinement.upto[0]);
 }
 
-static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
+static void on_answer(engine *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     assembled sample;
     uint64_t code = pack_get(c->bits.data, 0, d->refinement.upto[0]);
     live *request = &d->requests[c->first % LIVE_CAPACITY];
@@ -278,39 +278,39 @@ static void on_answer(desk *d, uint32_t portion, const Fewbit__Codes *c, uint8_t
     }
     assembler_use(d->live, model);
     if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
-        desk_add_due(d, &sample, true, now_ns);
+        engine_add_due(d, &sample, true, now_ns);
     }
 }
 
 /* Whose codes carry this number; false: nobody's. */
-static bool find_model(const desk *d, uint32_t number, uint8_t *model) {
+static bool find_model(const engine *d, uint32_t number, uint8_t *model) {
     uint8_t other = !d->now;
     *model = number == d->numbers[d->now] ? d->now : other;
-    return *model == d->now || (d->change.stage == CHANGE_ENDING && number == d->numbers[other]);
+    return *model == d->now || (d->swap.stage == MODEL_SWAP_ENDING && number == d->numbers[other]);
 }
 
-static void take_codes(desk *d, uint32_t portion, const Fewbit__Codes *c, bool is_lone, uint64_t now_ns) {
+static void take_codes(engine *d, uint32_t portion, const Fewbit__Codes *c, bool is_lone, uint64_t now_ns) {
     uint8_t model;
     bool is_probe = false;
     if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
     } else if (!is_lone && streams_take(d->streams, portion, c->first, (uint64_t)c->more + 1, now_ns)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
-    } else if (is_lone && !answering_take(d, portion, c->first, &is_probe, now_ns)) {
+    } else if (is_lone && !responders_take(d, portion, c->first, &is_probe, now_ns)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "more answers than were asked for");
     } else if (is_probe) {
         return;
     } else if (find_model(d, c->model, &model)) {
         d->payload_bits[portion] += coded_payload_bits(c, d->refinement.upto[0]);
-        (is_lone ? on_answer : pushed_take)(d, portion, c, model, now_ns);
-    } else if (c->model != d->change.gone || d->change.gone == 0) {
+        (is_lone ? on_answer : backlog_take)(d, portion, c, model, now_ns);
+    } else if (c->model != d->swap.gone || d->swap.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
     } else if (!is_lone) {
-        pushed_take_none(d, portion, c, now_ns);
+        backlog_take_none(d, portion, c, now_ns);
     }
 }
 
-void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) {
+void engine_receive(engine *d, uint32_t portion, const message *m, uint64_t now_ns) {
     owed_read_clock(&d->owed, now_ns);
     if (m->type == MESSAGE_READY) {
         on_ready(d, portion, m->body.ready, now_ns);
@@ -320,11 +320,11 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
     if (d->is_ready[portion] && (is_lone || m->type == MESSAGE_CODES)) {
         take_codes(d, portion, m->body.codes, is_lone, now_ns);
     } else if (d->is_ready[portion] && m->type == MESSAGE_REFINEMENT) {
-        asking_take(d, portion, m->body.refinement, now_ns);
+        refine_take(d, portion, m->body.refinement, now_ns);
     } else if (d->is_ready[portion] && m->type == MESSAGE_STREAM_END) {
-        pushed_end(d, portion, now_ns);
-    } else if (d->change.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {
-        change_on_prepared(d, portion, m->body.prepared, now_ns);
+        backlog_end(d, portion, now_ns);
+    } else if (d->swap.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {
+        model_swap_on_prepared(d, portion, m->body.prepared, now_ns);
     } else {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "a message out of turn");
     }
@@ -332,7 +332,7 @@ void desk_receive(desk *d, uint32_t portion, const message *m, uint64_t now_ns) 
 
 /* Requests. */
 
-static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint64_t asked, uint32_t *frame_bytes) {
+static void ask_nodes(engine *d, uint64_t id, const uint8_t *sample, uint64_t asked, uint32_t *frame_bytes) {
     for (uint32_t k = 0; k < d->portions; k++) {
         if (!(asked >> k & 1)) {
             continue;
@@ -343,15 +343,15 @@ static void ask_nodes(desk *d, uint64_t id, const uint8_t *sample, uint64_t aske
         request.portion = (ProtobufCBinaryData){partition_portion_elements(&d->partition), d->portion};
         *frame_bytes += (uint32_t)message_frame_size(&request.base);
         d->host.tell(d->host.context, k, MESSAGE_REQUEST, &request.base);
-        answering_asked(d, k);
+        responders_asked(d, k);
     }
 }
 
-void desk_classify(desk *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
+void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
     uint64_t expected = 0;
     owed_read_clock(&d->owed, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
-        expected |= answering_takes_part(d, k) ? (uint64_t)1 << k : 0;
+        expected |= responders_takes_part(d, k) ? (uint64_t)1 << k : 0;
     }
     if (expected == 0 || d->is_stopping) {
         refuse_request(d, request, d->is_stopping ? ANSWER_STOPPING : ANSWER_NO_NODES);
@@ -378,7 +378,7 @@ static void report_one_table(const assembler *a, uint32_t capacity, report_table
                          c->mixed,    c->refused, c->waiting, capacity};
 }
 
-void desk_report(const desk *d, report *r) {
+void engine_report(const engine *d, report *r) {
     report_one_table(d->pushed, PUSHED_CAPACITY, &r->pushed);
     report_one_table(d->live, LIVE_CAPACITY, &r->live);
     r->ready = d->ready_nodes;
@@ -388,7 +388,7 @@ void desk_report(const desk *d, report *r) {
     r->refinement.count = d->refinement.count;
     for (uint32_t k = 0; k < d->portions; k++) {
         r->parked_bytes += d->parked[k].length;
-        r->nodes[k].is_ready = answering_takes_part(d, k);
+        r->nodes[k].is_ready = responders_takes_part(d, k);
         r->nodes[k].is_silent = d->is_silent[k];
         owed_report(&d->owed, k, &r->nodes[k]);
         r->nodes[k].payload_bits[TRAFFIC_IN] = d->payload_bits[k];
@@ -396,30 +396,30 @@ void desk_report(const desk *d, report *r) {
 }
 
 /* When the batch that is due starts; 0: now. */
-static uint64_t batch_start(const desk *d) {
+static uint64_t batch_start(const engine *d) {
     bool has_company = assembler_count(d->live)->waiting > 0 || assembler_count(d->pushed)->waiting > 0;
-    bool may_wait = d->batch_wait_ns > 0 && has_company && !classifier_knows_all(d->models[d->due_model]->classifier);
+    bool may_wait = d->batch_wait_ns > 0 && has_company && !predictor_knows_all(d->models[d->due_model]->predictor);
     return may_wait ? d->latest_start_ns : 0;
 }
 
-int64_t desk_settle(desk *d, uint64_t now_ns) {
+int64_t engine_poll(engine *d, uint64_t now_ns) {
     expire(d, now_ns);
     if (d->due_count > 0 && batch_start(d) <= now_ns) {
         classify_due(d, now_ns);
     }
-    uint64_t pushed_next;
-    bool any = pushed_settle(d, now_ns, &pushed_next);
-    uint64_t settled_next = asking_settle(d, now_ns);
-    change_settle(d, now_ns);
-    uint64_t answering_next = answering_settle(d, now_ns);
+    uint64_t backlog_next;
+    bool any = backlog_poll(d, now_ns, &backlog_next);
+    uint64_t settled_next = refine_poll(d, now_ns);
+    model_swap_poll(d, now_ns);
+    uint64_t responders_next = responders_poll(d, now_ns);
     if (any) {
         return 0;
     }
     const uint64_t times[] = {d->due_count > 0 ? batch_start(d) : UINT64_MAX,
                               settled_next,
-                              pushed_next,
-                              answering_next,
-                              change_next_ns(d),
+                              backlog_next,
+                              responders_next,
+                              model_swap_next_ns(d),
                               assembler_next_deadline(d->pushed),
                               assembler_next_deadline(d->live)};
     uint64_t next = UINT64_MAX;
@@ -432,21 +432,21 @@ int64_t desk_settle(desk *d, uint64_t now_ns) {
     return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000 + 1);
 }
 
-void desk_stop(desk *d, uint64_t now_ns) {
+void engine_stop(engine *d, uint64_t now_ns) {
     d->is_stopping = true;
     assembler_close(d->pushed);
-    desk_settle(d, now_ns);
+    engine_poll(d, now_ns);
 }
 
-bool desk_is_idle(const desk *d) {
+bool engine_is_idle(const engine *d) {
     return d->due_count == 0 && assembler_count(d->pushed)->waiting == 0 && assembler_count(d->live)->waiting == 0;
 }
 
-void desk_finish(desk *d, uint64_t now_ns) {
+void engine_finish(engine *d, uint64_t now_ns) {
     assembled sample;
     d->asks_no_more = true;
     while (assembler_count(d->pushed)->waiting > 0 && assembler_expire(d->pushed, UINT64_MAX, &sample)) {
-        desk_add_due(d, &sample, false, now_ns);
+        engine_add_due(d, &sample, false, now_ns);
     }
     while (assembler_count(d->live)->waiting > 0 && assembler_expire(d->live, UINT64_MAX, &sample)) {
         end_waiting(d, &sample, now_ns);
@@ -456,7 +456,7 @@ void desk_finish(desk *d, uint64_t now_ns) {
     }
 }
 
-void desk_dismiss(desk *d, const char *text) {
+void engine_dismiss(engine *d, const char *text) {
     for (uint32_t k = 0; k < d->portions; k++) {
         if (d->is_here[k]) {
             d->host.drop(d->host.context, k, FEWBIT__REASON__REASON_BUSY, text);
@@ -464,16 +464,16 @@ void desk_dismiss(desk *d, const char *text) {
     }
 }
 
-static void add_counters(classifier_counters *sum, const classifier_counters *c) {
+static void add_counters(predictor_counters *sum, const predictor_counters *c) {
     sum->from_table += c->from_table;
     sum->from_cache += c->from_cache;
     sum->from_nets += c->from_nets;
 }
 
-void desk_count(const desk *d, desk_counters *out) {
-    *out = (desk_counters){.ready_nodes = d->ready_nodes};
+void engine_count(const engine *d, engine_counters *out) {
+    *out = (engine_counters){.ready_nodes = d->ready_nodes};
     out->pushed = *assembler_count(d->pushed);
     out->live = *assembler_count(d->live);
-    classifier_count(d->models[d->now]->classifier, &out->classifier);
-    add_counters(&out->classifier, &d->past);
+    predictor_count(d->models[d->now]->predictor, &out->predictor);
+    add_counters(&out->predictor, &d->past);
 }

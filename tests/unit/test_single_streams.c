@@ -1,16 +1,16 @@
 /* A node that streams while nobody else does: its few bits a sample become lines at a bounded pace. */
-#include "desk_table.h"
+#include "engine_fixture.h"
 
 static report_table pushed_of(table *t) {
     static report r;
     memset(&r, 0, sizeof r);
-    desk_report(t->desk, &r);
+    engine_report(t->engine, &r);
     return r.pushed;
 }
 
 static void pass(table *t, uint64_t *now_ns, uint64_t for_ns) {
     for (uint64_t until_ns = *now_ns + for_ns; *now_ns < until_ns; *now_ns += 10000000) {
-        while (desk_settle(t->desk, *now_ns) == 0) {
+        while (engine_poll(t->engine, *now_ns) == 0) {
         }
     }
 }
@@ -18,7 +18,7 @@ static void pass(table *t, uint64_t *now_ns, uint64_t for_ns) {
 /* Portion k streams where bit k is set; the others never do. */
 static void join_with_streams(table *t, unsigned which) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        desk_joined(t->desk, k);
+        engine_joined(t->engine, k);
         say_ready_in(t, k, STEP, which >> k & 1 ? FEWBIT__STREAM__STREAM_NEW : FEWBIT__STREAM__STREAM_NONE, 0, 0);
     }
 }
@@ -70,12 +70,12 @@ static void the_last_portion_of_samples_comes_at_once(void **state) {
             }
         }
     }
-    desk_settle(t->desk, now_ns);
+    engine_poll(t->engine, now_ns);
     for (uint32_t k = 1; k < PORTIONS; k++) {
         end_stream(t, k);
     }
     push(t, 0, SAMPLES / 2, SAMPLES / 2, now_ns);
-    while (desk_settle(t->desk, now_ns) == 0) {
+    while (engine_poll(t->engine, now_ns) == 0) {
     }
     assert_int_equal(pushed_of(t).complete, SAMPLES);
 }
@@ -87,7 +87,7 @@ static void what_waits_of_nodes_that_are_gone_comes_at_once(void **state) {
     for (int has_left = 0; has_left < 2; has_left++) {
         uint64_t now_ns = deadline_ns, before = pushed_of(t).complete, first = has_left ? SAMPLES : 0;
         for (uint32_t k = 0; k < PORTIONS && !has_left; k++) {
-            desk_joined(t->desk, k);
+            engine_joined(t->engine, k);
         }
         for (uint32_t k = 0; k < PORTIONS; k++) {
             say_ready_in(t, k, STEP, FEWBIT__STREAM__STREAM_NEW, 0, 0);
@@ -99,17 +99,17 @@ static void what_waits_of_nodes_that_are_gone_comes_at_once(void **state) {
             }
             end_stream(t, k);
             if (has_left) {
-                desk_left(t->desk, k, now_ns);
+                engine_left(t->engine, k, now_ns);
             }
         }
-        while (desk_settle(t->desk, now_ns) == 0) {
+        while (engine_poll(t->engine, now_ns) == 0) {
         }
         assert_int_equal(pushed_of(t).complete - before, SAMPLES);
         for (uint32_t k = 0; k < PORTIONS && !has_left; k++) { /* other processes come in their place */
-            desk_left(t->desk, k, now_ns);
+            engine_left(t->engine, k, now_ns);
         }
         for (uint32_t k = 0; k < PORTIONS && !has_left; k++) {
-            desk_joined(t->desk, k);
+            engine_joined(t->engine, k);
         }
     }
 }

@@ -1,8 +1,8 @@
 /* The table of answers and the cache of seen ones. */
 #include "base/err.h"
 #include "base/rng.h"
-#include "decoder_server/serve/answers.h"
-#include "decoder_server/serve/seen.h"
+#include "decoder_server/serve/prediction_cache.h"
+#include "decoder_server/serve/prediction_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,17 +26,17 @@ static void answer_to(const uint64_t *key, uint32_t words, float answer[CLASSES]
     }
 }
 
-static void put(seen *s, const uint64_t *key, uint32_t words) {
+static void put(prediction_cache *s, const uint64_t *key, uint32_t words) {
     float answer[CLASSES];
     answer_to(key, words, answer);
-    seen_put(s, key, (uint32_t)(key[0] % 7), answer);
+    prediction_cache_put(s, key, (uint32_t)(key[0] % 7), answer);
 }
 
 /* Whether the key is there; then with its own answer. */
-static bool has(seen *s, const uint64_t *key, uint32_t words) {
+static bool has(prediction_cache *s, const uint64_t *key, uint32_t words) {
     uint32_t class = 99;
     float answer[CLASSES];
-    const float *found = seen_find(s, key, &class);
+    const float *found = prediction_cache_find(s, key, &class);
     if (!found) {
         return false;
     }
@@ -46,17 +46,17 @@ static bool has(seen *s, const uint64_t *key, uint32_t words) {
     return true;
 }
 
-static seen *make_seen(uint32_t words, size_t bytes) {
-    seen *s = NULL;
-    assert_int_equal(seen_new(&s, words, CLASSES, bytes), ERR_OK);
-    assert_true(seen_count(s)->bytes <= bytes);
+static prediction_cache *make_seen(uint32_t words, size_t bytes) {
+    prediction_cache *s = NULL;
+    assert_int_equal(prediction_cache_new(&s, words, CLASSES, bytes), ERR_OK);
+    assert_true(prediction_cache_count(s)->bytes <= bytes);
     return s;
 }
 
 static void the_cache_finds_what_it_has(void **state) {
     (void)state;
     for (uint32_t words = 1; words <= WORDS_MAX; words++) {
-        seen *s = make_seen(words, 1 << 24);
+        prediction_cache *s = make_seen(words, 1 << 24);
         uint64_t key[WORDS_MAX] = {0};
         assert_false(has(s, key, words)); /* also the key of zeroes */
         put(s, key, words);
@@ -69,13 +69,13 @@ static void the_cache_finds_what_it_has(void **state) {
             key[bit / 64] ^= (uint64_t)1 << bit % 64;
         }
         assert_true(has(s, key, words));
-        assert_int_equal(seen_count(s)->used, 64 * words + 1);
+        assert_int_equal(prediction_cache_count(s)->used, 64 * words + 1);
         put(s, key, words); /* once more: no second place */
-        assert_int_equal(seen_count(s)->used, 64 * words + 1);
-        assert_int_equal(seen_count(s)->evictions, 0);
-        assert_int_equal(seen_count(s)->hits, 64 * words + 2);
-        assert_int_equal(seen_count(s)->misses, 64 * words + 1);
-        seen_free(s);
+        assert_int_equal(prediction_cache_count(s)->used, 64 * words + 1);
+        assert_int_equal(prediction_cache_count(s)->evictions, 0);
+        assert_int_equal(prediction_cache_count(s)->hits, 64 * words + 2);
+        assert_int_equal(prediction_cache_count(s)->misses, 64 * words + 1);
+        prediction_cache_free(s);
     }
 }
 
@@ -91,7 +91,7 @@ static uint64_t hash(uint64_t word) {
 static void keys_that_clash_are_told_apart(void **state) {
     (void)state;
     enum { PLACES = 8 };
-    seen *s = make_seen(2, 1 << 20);
+    prediction_cache *s = make_seen(2, 1 << 20);
     uint64_t keys[PLACES + 1][2];
     for (uint64_t i = 0; i <= PLACES; i++) {
         keys[i][0] = i;
@@ -102,15 +102,15 @@ static void keys_that_clash_are_told_apart(void **state) {
             assert_true(has(s, keys[before], 2));
         }
     }
-    assert_int_equal(seen_count(s)->evictions, 1); /* so they do clash */
-    seen_free(s);
+    assert_int_equal(prediction_cache_count(s)->evictions, 1); /* so they do clash */
+    prediction_cache_free(s);
 }
 
 /* Many more keys than places: whatever is found is right, and no place is lost. */
 static void a_full_cache_is_never_wrong(void **state) {
     (void)state;
-    seen *s = make_seen(2, 20000);
-    size_t capacity = seen_count(s)->capacity;
+    prediction_cache *s = make_seen(2, 20000);
+    size_t capacity = prediction_cache_count(s)->capacity;
     assert_in_range(capacity, 64, 20000 / 32);
     rng r = rng_at(1, rng_stream(RNG_TEST, 0), 0);
     uint64_t found = 0;
@@ -123,16 +123,16 @@ static void a_full_cache_is_never_wrong(void **state) {
             assert_true(has(s, key, 2));
         }
     }
-    assert_int_equal(seen_count(s)->used, capacity);
+    assert_int_equal(prediction_cache_count(s)->used, capacity);
     assert_in_range(found, 200000 / 16, 200000 / 4); /* an eighth of the keys has room */
-    assert_true(seen_count(s)->evictions > 100000);
-    seen_free(s);
+    assert_true(prediction_cache_count(s)->evictions > 100000);
+    prediction_cache_free(s);
 }
 
 /* What is asked for again and again stays, however many pass by. */
 static void what_is_wanted_stays(void **state) {
     (void)state;
-    seen *s = make_seen(2, 20000);
+    prediction_cache *s = make_seen(2, 20000);
     enum { WANTED = 8 };
     for (uint64_t i = 0; i < WANTED; i++) {
         put(s, (uint64_t[]){i, 1}, 2);
@@ -141,46 +141,46 @@ static void what_is_wanted_stays(void **state) {
         assert_true(has(s, (uint64_t[]){i % WANTED, 1}, 2));
         put(s, (uint64_t[]){i, 2}, 2);
     }
-    seen_free(s);
+    prediction_cache_free(s);
 }
 
 static void a_cache_too_small_is_refused(void **state) {
     (void)state;
-    seen *s = NULL;
-    assert_int_equal(seen_new(&s, 2, CLASSES, 100), ERR_INPUT);
+    prediction_cache *s = NULL;
+    assert_int_equal(prediction_cache_new(&s, 2, CLASSES, 100), ERR_INPUT);
     assert_non_null(strstr(err_text(), "too small"));
 }
 
 static void the_table_keeps_every_codeword(void **state) {
     (void)state;
     enum { BITS = 10 };
-    answers *a = NULL;
-    assert_int_equal(answers_new(&a, BITS, CLASSES), ERR_OK);
-    assert_int_equal(answers_size(a), 1 << BITS);
+    prediction_table *a = NULL;
+    assert_int_equal(prediction_table_new(&a, BITS, CLASSES), ERR_OK);
+    assert_int_equal(prediction_table_size(a), 1 << BITS);
     for (uint32_t codeword = 0; codeword < 1 << BITS; codeword++) {
         float answer[CLASSES];
-        assert_int_equal(answers_class(a, codeword), ANSWERS_UNKNOWN);
-        assert_int_equal(answers_known(a), codeword);
+        assert_int_equal(prediction_table_class(a, codeword), PREDICTION_TABLE_UNKNOWN);
+        assert_int_equal(prediction_table_known(a), codeword);
         answer_to(&(uint64_t){codeword}, 1, answer);
-        answers_put(a, codeword, codeword % CLASSES, answer);
-        answers_put(a, codeword, codeword % CLASSES, answer);
+        prediction_table_put(a, codeword, codeword % CLASSES, answer);
+        prediction_table_put(a, codeword, codeword % CLASSES, answer);
     }
-    assert_int_equal(answers_known(a), 1 << BITS);
+    assert_int_equal(prediction_table_known(a), 1 << BITS);
     for (uint32_t codeword = 0; codeword < 1 << BITS; codeword++) {
         float answer[CLASSES];
         answer_to(&(uint64_t){codeword}, 1, answer);
-        assert_int_equal(answers_class(a, codeword), codeword % CLASSES);
-        assert_memory_equal(answers_probabilities(a, codeword), answer, sizeof answer);
+        assert_int_equal(prediction_table_class(a, codeword), codeword % CLASSES);
+        assert_memory_equal(prediction_table_probabilities(a, codeword), answer, sizeof answer);
     }
-    answers_free(a);
+    prediction_table_free(a);
 }
 
 static void the_table_says_what_it_takes(void **state) {
     (void)state;
-    assert_int_equal(answers_bytes(16, 10), 65536 * 41);
-    assert_int_equal(answers_bytes(1, 100), 2 * 401);
-    assert_true(answers_bytes(ANSWERS_BITS_MAX + 1, 10) == SIZE_MAX);
-    assert_true(answers_bytes(4, ANSWERS_UNKNOWN) == SIZE_MAX); /* a class is a byte */
+    assert_int_equal(prediction_table_bytes(16, 10), 65536 * 41);
+    assert_int_equal(prediction_table_bytes(1, 100), 2 * 401);
+    assert_true(prediction_table_bytes(PREDICTION_TABLE_BITS_MAX + 1, 10) == SIZE_MAX);
+    assert_true(prediction_table_bytes(4, PREDICTION_TABLE_UNKNOWN) == SIZE_MAX); /* a class is a byte */
 }
 
 int main(void) {

@@ -1,9 +1,9 @@
-#include "decoder_server/serve/model.h"
+#include "decoder_server/serve/served_model.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static err describe(model *m) {
+static err describe(served_model *m) {
     char text[EXPERIMENT_TEXT_MAX];
     size_t length;
     err e = experiment_write(&m->run->experiment, text, &length);
@@ -14,50 +14,51 @@ static err describe(model *m) {
     return m->text ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a model's description");
 }
 
-static err fill(model *m, const run *r, const classifier_options *options) {
+static err fill(served_model *m, const run *r, const predictor_options *options) {
     m->run = r;
     err e = run_served_commit(r, &m->commit);
     if (!e) {
         run_tell_unfinished(r, m->commit);
     }
     e = e ? e : describe(m);
-    return e ? e : classifier_new(&m->classifier, r, m->commit, options);
+    return e ? e : predictor_new(&m->predictor, r, m->commit, options);
 }
 
-err model_new(model **out, const run *r, const classifier_options *options) {
-    model *m = calloc(1, sizeof *m);
+err served_model_new(served_model **out, const run *r, const predictor_options *options) {
+    served_model *m = calloc(1, sizeof *m);
     if (!m) {
         return err_fail(ERR_MEMORY, "no memory for a model");
     }
     err e = fill(m, r, options);
     if (e) {
-        model_free(m);
+        served_model_free(m);
         return e;
     }
     *out = m;
     return ERR_OK;
 }
 
-void model_identify(const run *r, const run_commit *commit, model_identity *id) {
-    *id = (model_identity){.run = r->id, .step = commit->position.step};
+void served_model_identify(const run *r, const run_commit *commit, served_model_identity *id) {
+    *id = (served_model_identity){.run = r->id, .step = commit->position.step};
     memcpy(id->head, commit->head, sizeof id->head);
     memcpy(id->encoders, commit->encoders, sizeof id->encoders);
 }
 
-static bool is_known(const run *r, const model_identity *known) {
+static bool is_known(const run *r, const served_model_identity *known) {
     const run_commit *commit;
-    model_identity here;
+    served_model_identity here;
     if (!known || run_served_commit(r, &commit)) {
         return false;
     }
-    model_identify(r, commit, &here);
+    served_model_identify(r, commit, &here);
     return here.run == known->run && here.step == known->step && memcmp(here.head, known->head, SHA256_BYTES) == 0 &&
            memcmp(here.encoders, known->encoders, sizeof here.encoders) == 0;
 }
 
-err model_open(model **out, const char *folder, const model_identity *known, const classifier_options *options) {
+err served_model_open(served_model **out, const char *folder, const served_model_identity *known,
+                      const predictor_options *options) {
     *out = NULL;
-    model *m = calloc(1, sizeof *m);
+    served_model *m = calloc(1, sizeof *m);
     if (!m) {
         return err_fail(ERR_MEMORY, "no memory for a model");
     }
@@ -68,21 +69,21 @@ err model_open(model **out, const char *folder, const model_identity *known, con
     }
     m->run = &m->own;
     if (is_known(m->run, known)) {
-        model_free(m);
+        served_model_free(m);
         return ERR_OK;
     }
     e = fill(m, &m->own, options);
     if (e) {
-        model_free(m);
+        served_model_free(m);
         return e;
     }
     *out = m;
     return ERR_OK;
 }
 
-void model_free(model *m) {
+void served_model_free(served_model *m) {
     if (m) {
-        classifier_free(m->classifier);
+        predictor_free(m->predictor);
         if (m->run == &m->own) {
             run_close(&m->own);
         }
@@ -91,7 +92,7 @@ void model_free(model *m) {
     }
 }
 
-err model_fits(const model *m, const model *other) {
+err served_model_fits(const served_model *m, const served_model *other) {
     const experiment *a = &m->run->experiment, *b = &other->run->experiment;
     partition s, t;
     uint32_t classes, other_classes;
@@ -107,7 +108,7 @@ err model_fits(const model *m, const model *other) {
                         other->run->folder, b->data.set, t.portions, partition_name(t.kind), b->encoder.bits,
                         a->data.set, s.portions, partition_name(s.kind), a->encoder.bits);
     }
-    const refinement *r = classifier_refinement(m->classifier), *q = classifier_refinement(other->classifier);
+    const refinement *r = predictor_refinement(m->predictor), *q = predictor_refinement(other->predictor);
     if (r->count != q->count || memcmp(r->upto, q->upto, r->count * sizeof r->upto[0]) != 0) {
         return err_fail(ERR_INPUT, "%s: its bits come in other stages than those of what is served here",
                         other->run->folder);

@@ -1,4 +1,4 @@
-#include "decoder_server/serve/seen.h"
+#include "decoder_server/serve/prediction_cache.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 enum { GROUP = 8 };
 
 /* A place holds its key, then its probabilities, then its class. */
-struct seen {
+struct prediction_cache {
     uint32_t words, classes;
     size_t stride;       /* of a place, bytes */
     uint64_t group_mask; /* groups - 1 */
@@ -15,7 +15,7 @@ struct seen {
     uint8_t *wanted;     /* [places]: asked for since the hand last came by */
     uint8_t *hands;      /* [groups] */
     uint8_t *places;
-    seen_counters counters;
+    prediction_cache_counters counters;
 };
 
 static size_t place_bytes(uint32_t words, uint32_t classes) {
@@ -27,7 +27,7 @@ static size_t group_bytes(uint32_t words, uint32_t classes) {
     return GROUP * (place_bytes(words, classes) + sizeof(uint32_t) + 1) + 1;
 }
 
-err seen_new(seen **out, uint32_t words, uint32_t classes, size_t bytes) {
+err prediction_cache_new(prediction_cache **out, uint32_t words, uint32_t classes, size_t bytes) {
     size_t one = group_bytes(words, classes), groups = 1;
     if (bytes < one) {
         return err_fail(ERR_INPUT, "a cache of %zu bytes is too small: eight codewords take %zu", bytes, one);
@@ -35,7 +35,7 @@ err seen_new(seen **out, uint32_t words, uint32_t classes, size_t bytes) {
     while (groups * 2 * one <= bytes) {
         groups *= 2;
     }
-    seen *s = calloc(1, sizeof *s);
+    prediction_cache *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for a cache");
     }
@@ -50,14 +50,14 @@ err seen_new(seen **out, uint32_t words, uint32_t classes, size_t bytes) {
     s->hands = calloc(groups, 1);
     s->places = calloc(groups * GROUP, s->stride);
     if (!s->tags || !s->wanted || !s->hands || !s->places) {
-        seen_free(s);
+        prediction_cache_free(s);
         return err_fail(ERR_MEMORY, "no memory for a cache of %zu codewords", groups * GROUP);
     }
     *out = s;
     return ERR_OK;
 }
 
-void seen_free(seen *s) {
+void prediction_cache_free(prediction_cache *s) {
     if (s) {
         free(s->tags);
         free(s->wanted);
@@ -68,7 +68,7 @@ void seen_free(seen *s) {
 }
 
 /* Every bit of the key in every bit of the hash (the finaliser of MurmurHash3, a word at a time). */
-static uint64_t hash_of(const seen *s, const uint64_t *key) {
+static uint64_t hash_of(const prediction_cache *s, const uint64_t *key) {
     uint64_t h = 0;
     for (uint32_t i = 0; i < s->words; i++) {
         h = (h ^ key[i]) + 0x9E3779B97F4A7C15u;
@@ -83,24 +83,24 @@ static uint32_t tag_of(uint64_t hash) {
     return (uint32_t)(hash >> 32) | 1;
 }
 
-static size_t group_of(const seen *s, uint64_t hash) {
+static size_t group_of(const prediction_cache *s, uint64_t hash) {
     return (size_t)(hash & s->group_mask) * GROUP;
 }
 
-static uint64_t *key_at(const seen *s, size_t place) {
+static uint64_t *key_at(const prediction_cache *s, size_t place) {
     return (uint64_t *)(void *)(s->places + place * s->stride);
 }
 
-static float *probabilities_at(const seen *s, size_t place) {
+static float *probabilities_at(const prediction_cache *s, size_t place) {
     return (float *)(void *)(s->places + place * s->stride + s->words * sizeof(uint64_t));
 }
 
-static uint32_t *class_at(const seen *s, size_t place) {
+static uint32_t *class_at(const prediction_cache *s, size_t place) {
     return (uint32_t *)(void *)(probabilities_at(s, place) + s->classes);
 }
 
 /* The place that holds the key; SIZE_MAX: none. */
-static size_t find(const seen *s, const uint64_t *key, uint64_t hash) {
+static size_t find(const prediction_cache *s, const uint64_t *key, uint64_t hash) {
     uint32_t tag = tag_of(hash);
     size_t first = group_of(s, hash);
     for (size_t at = first; at < first + GROUP; at++) {
@@ -111,7 +111,7 @@ static size_t find(const seen *s, const uint64_t *key, uint64_t hash) {
     return SIZE_MAX;
 }
 
-const float *seen_find(seen *s, const uint64_t *key, uint32_t *class) {
+const float *prediction_cache_find(prediction_cache *s, const uint64_t *key, uint32_t *class) {
     size_t at = find(s, key, hash_of(s, key));
     if (at == SIZE_MAX) {
         s->counters.misses++;
@@ -124,7 +124,7 @@ const float *seen_find(seen *s, const uint64_t *key, uint32_t *class) {
 }
 
 /* A free place of the group, or the next that nobody wanted lately. */
-static size_t make_room(seen *s, size_t first) {
+static size_t make_room(prediction_cache *s, size_t first) {
     for (size_t at = first; at < first + GROUP; at++) {
         if (s->tags[at] == 0) {
             s->counters.used++;
@@ -142,7 +142,7 @@ static size_t make_room(seen *s, size_t first) {
     return at;
 }
 
-void seen_put(seen *s, const uint64_t *key, uint32_t class, const float *probabilities) {
+void prediction_cache_put(prediction_cache *s, const uint64_t *key, uint32_t class, const float *probabilities) {
     uint64_t hash = hash_of(s, key);
     size_t at = find(s, key, hash);
     at = at == SIZE_MAX ? make_room(s, group_of(s, hash)) : at;
@@ -153,6 +153,6 @@ void seen_put(seen *s, const uint64_t *key, uint32_t class, const float *probabi
     *class_at(s, at) = class;
 }
 
-const seen_counters *seen_count(const seen *s) {
+const prediction_cache_counters *prediction_cache_count(const prediction_cache *s) {
     return &s->counters;
 }

@@ -1,17 +1,18 @@
-/* How the desk changes from one model to another under codes and requests, and how it stops. */
-#include "desk_table.h"
+/* How the engine changes from one model to another under codes and requests, and how it stops. */
+#include "engine_fixture.h"
 
 enum { NEXT = STEP + 5 };
 
 /* Another model: the same experiment (with other bits, where asked for), another net. */
-static model *make_model(table *t, const char *name, uint64_t step, uint64_t seed, uint32_t bits, nn_net **head) {
+static served_model *make_model(table *t, const char *name, uint64_t step, uint64_t seed, uint32_t bits,
+                                nn_net **head) {
     experiment e = t->run.experiment;
     run r;
     partition s;
     uint32_t classes;
     nn_spec spec;
     char path[FILE_PATH_MAX];
-    model *m;
+    served_model *m;
     e.encoder.bits = bits;
     e.refinement.bits[1] = bits - e.refinement.bits[0];
     assert_int_equal(file_path(path, sizeof path, "%s/%s", t->folder, name), ERR_OK);
@@ -28,13 +29,13 @@ static model *make_model(table *t, const char *name, uint64_t step, uint64_t see
     assert_int_equal(run_save_head(&r, step, *head, NULL, commit.head), ERR_OK);
     assert_int_equal(run_commit_checkpoint(&r, &commit, false), ERR_OK);
     run_close(&r);
-    assert_int_equal(model_open(&m, path, NULL, &every_path), ERR_OK);
+    assert_int_equal(served_model_open(&m, path, NULL, &predictor_with_all), ERR_OK);
     return m;
 }
 
 static void change(table *t, const char *name, uint64_t step) {
     nn_net *head;
-    desk_change(t->desk, make_model(t, name, step, 7, BITS, &head), 0);
+    engine_swap_model(t->engine, make_model(t, name, step, 7, BITS, &head), 0);
     nn_net_free(head);
 }
 
@@ -44,7 +45,7 @@ static void say_prepared(table *t, uint32_t portion, uint32_t number, uint64_t n
     prepared.next = next;
     prepared.error = (char *)(uintptr_t)error;
     const message m = {MESSAGE_PREPARED, {.prepared = &prepared}};
-    desk_receive(t->desk, portion, &m, 0);
+    engine_receive(t->engine, portion, &m, 0);
 }
 
 static void all_prepared(table *t, uint32_t number) {
@@ -92,7 +93,7 @@ static void every_sample_meets_its_own_model(void **state) {
     push(t, 0, 0, 6, 0);
     push(t, 1, 0, 4, 0);
     uint64_t held = ask(t, 1, 0);
-    desk_change(t->desk, make_model(t, "next", NEXT, 7, BITS, &head), 0);
+    engine_swap_model(t->engine, make_model(t, "next", NEXT, 7, BITS, &head), 0);
     assert_asked(t);
     push(t, 2, 0, 5, 0); /* was under way */
     say_prepared(t, 0, NEXT, 6, "");
@@ -117,7 +118,7 @@ static void every_sample_meets_its_own_model(void **state) {
         reply(t, k, held, 2, 0);
     }
     size_t told_before = t->tell_count;
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     assert_int_equal(t->answered[1], 1);
     assert_int_equal(t->answered[2], 1);
     assert_int_equal(t->last.codes[0], 2);
@@ -145,7 +146,7 @@ static void a_node_ahead_of_all_says_so(void **state) {
     table *t = *state;
     static const uint64_t next[] = {40, 50, 30, 7}; /* pushed to a server before this one */
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        desk_joined(t->desk, k);
+        engine_joined(t->engine, k);
         say_ready_in(t, k, STEP, FEWBIT__STREAM__STREAM_NEW, 9, next[k]);
     }
     assert_int_equal(t->begins, PORTIONS);
@@ -156,7 +157,7 @@ static void a_node_ahead_of_all_says_so(void **state) {
     assert_switched(t, NEXT, 50);
     push(t, 3, 7, 50 - 7, 0); /* what the server before had, or lost */
     size_t told_before = t->tell_count;
-    desk_settle(t->desk, 0); /* nothing waits for the old model: it is over */
+    engine_poll(t->engine, 0); /* nothing waits for the old model: it is over */
     assert_int_equal(t->tell_count, told_before + PORTIONS);
     assert_switched(t, NEXT, 0);
     change(t, "third", NEXT + 1);
@@ -171,16 +172,16 @@ static void codes_of_no_model_in_use_are_told_apart(void **state) {
     assert_int_equal(t->drops, 1);
     assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_MODEL);
     all_prepared(t, NEXT);
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     push(t, 1, 0, 1, 0); /* too late: of no use, but no harm; counted */
     reply(t, 1, 0, 0, 0);
-    desk_counters counters;
-    desk_count(t->desk, &counters);
+    engine_counters counters;
+    engine_count(t->engine, &counters);
     assert_int_equal(counters.pushed.late, 1);
     assert_int_equal(t->drops, 1);
     push_of(t, 99, 1, 1, 1, 0);
     assert_int_equal(t->drops, 2);
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 0);
     json_decref(lines);
@@ -192,11 +193,11 @@ static void the_same_step_has_another_number(void **state) {
     change(t, "next", STEP);
     assert_int_equal(last_told(t, 0)->number, STEP + 1);
     all_prepared(t, STEP + 1);
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     change(t, "third", STEP);
     assert_int_equal(last_told(t, 0)->number, STEP + 2); /* the one before may still be on the way */
-    desk_left(t->desk, 2, 0);
-    desk_joined(t->desk, 2); /* while it is not settled: the model in use */
+    engine_left(t->engine, 2, 0);
+    engine_joined(t->engine, 2); /* while it is not settled: the model in use */
     assert_int_equal(last_told(t, 0)->type, MESSAGE_RESTORE);
     assert_int_equal(last_told(t, 0)->bytes[0], 64 + 2);
 }
@@ -220,12 +221,12 @@ static void a_change_is_given_up(void **state) {
     for (uint32_t k = 0; k < PORTIONS; k++) {
         push(t, k, 0, 2, 0);
     }
-    assert_int_equal(desk_settle(t->desk, 0), -1);
+    assert_int_equal(engine_poll(t->engine, 0), -1);
     change(t, "third", NEXT);
     say_prepared(t, 1, NEXT, 0, "");
-    uint64_t seconds = DESK_PREPARE_SECONDS * (uint64_t)1000000000;
-    assert_int_equal(desk_settle(t->desk, seconds - 1000), 2);
-    desk_settle(t->desk, seconds);
+    uint64_t seconds = ENGINE_PREPARE_SECONDS * (uint64_t)1000000000;
+    assert_int_equal(engine_poll(t->engine, seconds - 1000), 2);
+    engine_poll(t->engine, seconds);
     assert_int_equal(t->changes, 2);
     assert_int_equal(t->change_code, ERR_NETWORK);
     assert_string_equal(t->change_text, "3 of 4 nodes, the first of portion 0, are not prepared within 10 s");
@@ -240,7 +241,7 @@ static void a_model_for_other_nodes_is_refused(void **state) {
     nn_net *head;
     join_all(t);
     size_t told_before = t->tell_count;
-    desk_change(t->desk, make_model(t, "wide", NEXT, 7, BITS + 1, &head), 0);
+    engine_swap_model(t->engine, make_model(t, "wide", NEXT, 7, BITS + 1, &head), 0);
     nn_net_free(head);
     assert_int_equal(t->changes, 1);
     assert_int_equal(t->change_code, ERR_INPUT);
@@ -252,17 +253,17 @@ static void nobody_waits_for_who_is_not_there(void **state) {
     table *t = *state;
     change(t, "next", NEXT); /* no node at all */
     assert_int_equal(t->changes, 1);
-    desk_settle(t->desk, 0);
-    desk_joined(t->desk, 0);
+    engine_poll(t->engine, 0);
+    engine_joined(t->engine, 0);
     assert_int_equal(last_told(t, 0)->number, NEXT);
     say_ready(t, 0, NEXT);
-    desk_joined(t->desk, 1);
+    engine_joined(t->engine, 1);
     say_ready(t, 1, NEXT);
     change(t, "third", NEXT + 1);
     say_prepared(t, 1, NEXT + 1, 0, "");
     assert_int_equal(t->changes, 1);
-    desk_joined(t->desk, 2); /* on its way to the model before: not waited for, and sent away */
-    desk_left(t->desk, 0, 0);
+    engine_joined(t->engine, 2); /* on its way to the model before: not waited for, and sent away */
+    engine_left(t->engine, 0, 0);
     assert_int_equal(t->changes, 2);
     assert_int_equal(t->drops, 1);
     assert_int_equal(t->dropped_portion, 2);
@@ -288,12 +289,12 @@ static void one_change_waits_for_the_other(void **state) {
     push(t, 0, 0, 1, 0);
     change(t, "next", NEXT);
     all_prepared(t, NEXT);
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     size_t told_before = t->tell_count;
     change(t, "third", NEXT + 1);
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     assert_int_equal(t->tell_count, told_before); /* sample 0 waits for three portions of the first model */
-    desk_settle(t->desk, deadline_ns);
+    engine_poll(t->engine, deadline_ns);
     assert_int_equal(last_told(t, 0)->type, MESSAGE_PREPARE);
     assert_int_equal(last_told(t, 0)->number, NEXT + 1);
     all_prepared(t, NEXT + 1);
@@ -333,7 +334,7 @@ static void a_slowed_node_is_heard(void **state) {
             push(t, k, 0, (uint32_t)sent, 0);
         }
     }
-    while (desk_settle(t->desk, 0) == 0) {
+    while (engine_poll(t->engine, 0) == 0) {
     }
     assert_int_equal(count_written(t), sent);
     assert_switched(t, NEXT, 0);
@@ -346,21 +347,21 @@ static void a_stop_answers_what_is_there(void **state) {
     uint64_t id = ask(t, 1, 0);
     reply(t, 2, id, 5, 0);
     ask(t, 2, 0);
-    desk_stop(t->desk, 0);
+    engine_stop(t->engine, 0);
     ask(t, 3, 0);
     assert_int_equal(t->answered[3], 1);
     assert_int_equal(t->last.outcome, ANSWER_STOPPING);
-    assert_false(desk_is_idle(t->desk));
+    assert_false(engine_is_idle(t->engine));
     for (uint32_t k = 1; k < PORTIONS; k++) {
         push(t, k, 0, 1, 0);
     }
     push(t, 0, 2, 1, 0); /* new: no more */
-    desk_settle(t->desk, 0);
+    engine_poll(t->engine, 0);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 1);
     json_decref(lines);
-    desk_finish(t->desk, 0);
-    assert_true(desk_is_idle(t->desk));
+    engine_finish(t->engine, 0);
+    assert_true(engine_is_idle(t->engine));
     assert_int_equal(t->answered[1], 1);
     assert_int_equal(t->answered[2], 1);
     assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED); /* classified last: the request with one code */
@@ -368,7 +369,7 @@ static void a_stop_answers_what_is_there(void **state) {
     lines = written(t);
     assert_int_equal(json_array_size(lines), 3);
     json_decref(lines);
-    desk_dismiss(t->desk, "over");
+    engine_dismiss(t->engine, "over");
     assert_int_equal(t->drops, PORTIONS);
 }
 
