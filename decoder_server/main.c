@@ -2,9 +2,9 @@
 #include "base/interrupt.h"
 #include "base/options.h"
 #include "base/process.h"
-#include "decoder_server/options.h"
+#include "decoder_server/core/server_options.h"
 #include "decoder_server/serve/serve.h"
-#include "decoder_server/then_serve.h"
+#include "decoder_server/serve_after.h"
 #include "decoder_server/train/train.h"
 
 #include <fcntl.h>
@@ -42,7 +42,7 @@ static err run(server_options *o) {
         return e == ERR_STOPPED ? ERR_OK : e; /* told to stop it has done its work, however far it was */
     }
     e = e ? e : train_command(o);
-    return e || !o->serve_after ? e : then_serve(o);
+    return e || !o->serve_after ? e : serve_after(o);
 }
 
 int main(int argc, char **argv) {

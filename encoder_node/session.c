@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "loop/backoff.h"
 #include "loop/loop.h"
+#include "loop/sd_notify.h"
 #include "loop/signals.h"
-#include "loop/supervisor.h"
 #include "loop/worker.h"
 #include "wire/link.h"
 
@@ -395,7 +395,7 @@ static void delivered(void *loop_side) {
 }
 
 static void on_stop(void *context) {
-    supervisor_stopping();
+    sd_notify_stopping();
     finish(context, ERR_OK, "");
 }
 
@@ -422,7 +422,7 @@ static err run_loop(session *s) {
         e = source_start(s->source);
     }
     if (!e) {
-        supervisor_ready("connecting to its server, and again whenever it is gone");
+        sd_notify_ready("connecting to its server, and again whenever it is gone");
         connect_now(s);
         uv_run(&s->loop, UV_RUN_DEFAULT);
     }

@@ -6,7 +6,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 
 #include "base/err.h"
-#include "decoder_server/answer.h"
+#include "decoder_server/core/classification.h"
 #include "decoder_server/http/http_server.h"
 #include "decoder_server/http/image_queue.h"
 #include "decoder_server/http/request_id.h"
@@ -37,7 +37,7 @@ typedef struct classify_item {
     const char *code;                      /* why it was refused; NULL: it was not */
     char message[API_REQUEST_MESSAGE_MAX]; /* with `code` */
     uint64_t asked_ns, answered_ns;
-    answer answer;
+    classification answer;
 } classify_item;
 
 typedef struct api_request {

@@ -194,26 +194,26 @@ void classify_ask(api_request *x) {
 
 static void take_outcome(classify_item *q) {
     switch (q->answer.outcome) {
-    case ANSWER_CLASSIFIED:
+    case CLASSIFICATION_DONE:
         metrics_count_answer(&q->of->api->metrics, q->answer.degraded ? METRICS_DEGRADED : METRICS_CLASSIFIED);
         metrics_count_time(&q->of->api->metrics, (double)(q->answered_ns - q->asked_ns) * 1e-9);
         break;
-    case ANSWER_NO_NODES:
+    case CLASSIFICATION_NO_NODES:
         refuse_item(q, METRICS_NO_NODES, "no_nodes", "no node is ready");
         break;
-    case ANSWER_TIMEOUT:
+    case CLASSIFICATION_TIMEOUT:
         refuse_item(q, METRICS_TIMEOUT, "timeout", "no node answered by the deadline");
         break;
-    case ANSWER_STOPPING:
+    case CLASSIFICATION_STOPPING:
         refuse_item(q, METRICS_BUSY, "stopping", "the server is stopping");
         break;
-    case ANSWER_BUSY:
+    case CLASSIFICATION_BUSY:
         refuse_item(q, METRICS_BUSY, "busy", "too many requests are under way");
         break;
     }
 }
 
-void classify_answered(http_api *api, classify_item *q, const answer *a) {
+void classify_answered(http_api *api, classify_item *q, const classification *a) {
     api->asked[q->number % REQUESTS_MAX] = NULL;
     api->metrics.waiting--;
     q->number = 0;

@@ -31,15 +31,15 @@ void http_api_greet(http_api *api, const char *bytes, size_t length) {
 
 /* What comes from outside. */
 
-void http_api_answer(http_api *api, uint64_t request, const answer *a) {
+void http_api_answer(http_api *api, uint64_t request, const classification *a) {
     classify_item *q = api->asked[request % REQUESTS_MAX];
     if (q && q->number == request) { /* else the client has gone */
         classify_answered(api, q, a);
     }
 }
 
-void http_api_report(http_api *api, const report *r) {
-    api->report = *r;
+void http_api_stats(http_api *api, const stats *r) {
+    api->stats = *r;
     routes_reported(api);
 }
 
@@ -104,7 +104,7 @@ uint16_t http_api_port(const http_api *api) {
 }
 
 void http_api_close(http_api *api) {
-    answer busy = {.outcome = ANSWER_BUSY};
+    classification busy = {.outcome = CLASSIFICATION_BUSY};
     api->is_closing = true;
     image_queue_close(api->images);
     api->images = NULL;

@@ -10,10 +10,10 @@
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
 
 #include "data/dataset.h"
-#include "decoder_server/answer.h"
+#include "decoder_server/core/classification.h"
+#include "decoder_server/core/mail.h"
+#include "decoder_server/core/stats.h"
 #include "decoder_server/http/api_token.h"
-#include "decoder_server/mail.h"
-#include "decoder_server/report.h"
 
 #include <uv.h>
 
@@ -33,7 +33,7 @@ typedef struct http_api_config {
     uint32_t enough_nodes; /* ready with so many */
     /* Hands a sample's elements on; http_api_answer follows. Serving only. */
     err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);
-    /* http_api_report follows. */
+    /* http_api_stats follows. */
     err (*ask_report)(void *context);
     /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. Serving only.
      */
@@ -53,8 +53,8 @@ void http_api_set_ready(http_api *api, uint32_t nodes, uint32_t of);
 
 /* From here on it is not ready, whatever the nodes, and classifies nothing more. */
 void http_api_stop(http_api *api);
-void http_api_answer(http_api *api, uint64_t request, const answer *a);
-void http_api_report(http_api *api, const report *r);
+void http_api_answer(http_api *api, uint64_t request, const classification *a);
+void http_api_stats(http_api *api, const stats *r);
 
 /* `text` NULL: the model, as http_api_set_model has it, is in use; else why it is not. */
 void http_api_reloaded(http_api *api, const char *text);

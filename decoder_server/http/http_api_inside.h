@@ -37,7 +37,7 @@ struct http_api {
     api_request *for_reload; /* waits for the end of a reload */
     sse *sse;
     metrics metrics;
-    report report;
+    stats stats;
     strbuf model;
     ui ui;
     uint32_t ready_nodes, nodes;
@@ -57,7 +57,7 @@ void routes_take(void *context, http_request *r);
 void routes_refuse(void *context, http_request *r, const http_problem *p);
 void routes_end(void *context, http_request *r, bool is_sent);
 
-/* Answers all that wait for a report with api->report. */
+/* Answers all that wait for a report with api->stats. */
 void routes_reported(http_api *api);
 
 /* Answers whoever waits for the end of a reload; `text` is not NULL: why it has failed. */
@@ -69,7 +69,7 @@ void classify_ask(api_request *x);
 /* Where the images of a request come from, and go. */
 extern const image_queue_host classify_images;
 /* The answer to one question. */
-void classify_answered(http_api *api, classify_item *q, const answer *a);
+void classify_answered(http_api *api, classify_item *q, const classification *a);
 void classify_forget(http_api *api, api_request *x);
 
 #endif

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static void write_direction(strbuf *t, const report_node *n, traffic_direction d) {
+static void write_direction(strbuf *t, const stats_node *n, traffic_direction d) {
     strbuf_printf(t,
                   "{\"payload_bits\":%" PRIu64 ",\"frame_bytes\":%" PRIu64 ",\"tcp_bytes\":%" PRIu64
                   ",\"tcp_segments\":%" PRIu64 ",\"frames\":{",
@@ -21,7 +21,7 @@ static void write_direction(strbuf *t, const report_node *n, traffic_direction d
 }
 
 /* What is owed is static text, one of the protocol's messages. */
-static void write_owed(strbuf *t, const report_node *n) {
+static void write_owed(strbuf *t, const stats_node *n) {
     if (n->owes) {
         strbuf_printf(t, ",\"owes\":\"%s\",\"owed_seconds\":%.3f", n->owes, n->owed_seconds);
     } else {
@@ -32,7 +32,7 @@ static void write_owed(strbuf *t, const report_node *n) {
     strbuf_printf(t, ",\"timeouts\":%" PRIu64, n->timeouts);
 }
 
-static void write_node(strbuf *t, uint32_t k, const report_node *n) {
+static void write_node(strbuf *t, uint32_t k, const stats_node *n) {
     strbuf_printf(t, "{\"portion\":%u,\"state\":\"%s\",\"name\":", k,
                   n->is_ready     ? "ready"
                   : n->is_silent  ? "silent"
@@ -54,14 +54,14 @@ static void write_node(strbuf *t, uint32_t k, const report_node *n) {
     strbuf_add(t, ",\"ready_since\":");
     strbuf_add_time(t, n->is_ready ? n->ready_at : 0);
     write_owed(t, n);
-    strbuf_printf(t, ",\"reconnects\":%" PRIu64 ",\"received\":", report_reconnects(n));
+    strbuf_printf(t, ",\"reconnects\":%" PRIu64 ",\"received\":", stats_reconnects(n));
     write_direction(t, n, TRAFFIC_IN);
     strbuf_add(t, ",\"sent\":");
     write_direction(t, n, TRAFFIC_OUT);
     strbuf_add(t, "}");
 }
 
-void json_views_nodes(strbuf *t, const report *r) {
+void json_views_nodes(strbuf *t, const stats *r) {
     strbuf_printf(t, "{\"portions\":%u,\"ready\":%u,\"nodes\":[", r->portions, r->ready);
     for (uint32_t k = 0; k < r->portions; k++) {
         strbuf_add(t, k ? "," : "");

@@ -88,12 +88,12 @@ static void write_connections(strbuf *t, const metrics *m, const sse_counters *e
 }
 
 /* The labels of a portion's node. A label has JSON's escapes, but none for controls: a name has none. */
-static void node_labels(strbuf *t, uint32_t k, const report_node *n) {
+static void node_labels(strbuf *t, uint32_t k, const stats_node *n) {
     strbuf_printf(t, "portion=\"%u\",node=", k);
     strbuf_add_json(t, n->name);
 }
 
-static void write_gauges(strbuf *t, const report *r) {
+static void write_gauges(strbuf *t, const stats *r) {
     one(t, "fewbit_nodes", "gauge", "Nodes that this run has, one a portion.", r->portions);
     one(t, "fewbit_nodes_ready", "gauge", "Nodes that are ready.", r->ready);
     one(t, "fewbit_links", "gauge", "Connections on the nodes' port now.", r->links);
@@ -110,8 +110,8 @@ static void write_gauges(strbuf *t, const report *r) {
     strbuf_printf(t, "fewbit_queue_bytes{queue=\"parked\"} %" PRIu64 "\n", r->parked_bytes);
 }
 
-static void node_values(strbuf *t, const report *r, const char *name, const char *type, const char *help,
-                        uint64_t (*value)(const report_node *n)) {
+static void node_values(strbuf *t, const stats *r, const char *name, const char *type, const char *help,
+                        uint64_t (*value)(const stats_node *n)) {
     head(t, name, type, help);
     for (uint32_t k = 0; k < r->portions; k++) {
         strbuf_printf(t, "%s{", name);
@@ -120,21 +120,21 @@ static void node_values(strbuf *t, const report *r, const char *name, const char
     }
 }
 
-static uint64_t is_up(const report_node *n) {
+static uint64_t is_up(const stats_node *n) {
     return n->connection != 0;
 }
 
-static uint64_t is_ready(const report_node *n) {
+static uint64_t is_ready(const stats_node *n) {
     return n->is_ready;
 }
 
-static uint64_t timeouts(const report_node *n) {
+static uint64_t timeouts(const stats_node *n) {
     return n->timeouts;
 }
 
 /* Of nodes for which `value` is not negative. */
-static void node_seconds(strbuf *t, const report *r, const char *name, const char *help,
-                         double (*value)(const report_node *n)) {
+static void node_seconds(strbuf *t, const stats *r, const char *name, const char *help,
+                         double (*value)(const stats_node *n)) {
     head(t, name, "gauge", help);
     for (uint32_t k = 0; k < r->portions; k++) {
         if (value(&r->nodes[k]) >= 0) {
@@ -145,15 +145,15 @@ static void node_seconds(strbuf *t, const report *r, const char *name, const cha
     }
 }
 
-static double owed_seconds(const report_node *n) {
+static double owed_seconds(const stats_node *n) {
     return n->owes ? n->owed_seconds : 0;
 }
 
-static double answered_seconds(const report_node *n) {
+static double answered_seconds(const stats_node *n) {
     return n->answered_seconds;
 }
 
-static void write_bits(strbuf *t, uint32_t k, const report_node *n, traffic_direction d) {
+static void write_bits(strbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
     const struct {
         const char *kind;
         uint64_t bits;
@@ -169,7 +169,7 @@ static void write_bits(strbuf *t, uint32_t k, const report_node *n, traffic_dire
     }
 }
 
-static void write_frames(strbuf *t, uint32_t k, const report_node *n, traffic_direction d) {
+static void write_frames(strbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
     for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
         if (n->traffic.frames[d][m] == 0) {
             continue;
@@ -181,11 +181,11 @@ static void write_frames(strbuf *t, uint32_t k, const report_node *n, traffic_di
     }
 }
 
-static void write_nodes(strbuf *t, const report *r) {
+static void write_nodes(strbuf *t, const stats *r) {
     node_values(t, r, "fewbit_node_up", "gauge", "1 where the portion's node is connected.", is_up);
     node_values(t, r, "fewbit_node_ready", "gauge", "1 where the portion's node is ready.", is_ready);
     node_values(t, r, "fewbit_node_reconnects_total", "counter", "How often the portion's node came again.",
-                report_reconnects);
+                stats_reconnects);
     node_seconds(t, r, "fewbit_node_owed_seconds",
                  "For how long the portion's node has owed an answer; 0 where it owes none.", owed_seconds);
     node_seconds(t, r, "fewbit_node_answered_seconds", "Since the last answer of the portion's node.",
@@ -207,8 +207,8 @@ static void write_nodes(strbuf *t, const report *r) {
     }
 }
 
-static void coded_values(strbuf *t, const report *r, const char *name, const char *type, const char *help,
-                         const char *const kinds[2], double (*value)(const report_coding *c, int kind)) {
+static void coded_values(strbuf *t, const stats *r, const char *name, const char *type, const char *help,
+                         const char *const kinds[2], double (*value)(const stats_coding *c, int kind)) {
     head(t, name, type, help);
     for (uint32_t k = 0; k < r->portions; k++) {
         for (int kind = 0; kind < 2 && r->nodes[k].coding.frames + r->nodes[k].coding.refused > 0; kind++) {
@@ -219,20 +219,20 @@ static void coded_values(strbuf *t, const report *r, const char *name, const cha
     }
 }
 
-static double coded_frames(const report_coding *c, int kind) {
+static double coded_frames(const stats_coding *c, int kind) {
     return (double)(kind ? c->refused : c->frames);
 }
 
-static double coded_bits(const report_coding *c, int kind) {
+static double coded_bits(const stats_coding *c, int kind) {
     return (double)(kind ? c->coded_bits : c->packed_bits);
 }
 
-static double entropy(const report_coding *c, int kind) {
+static double entropy(const stats_coding *c, int kind) {
     return kind ? c->code_entropy : c->bit_entropy;
 }
 
 /* Of nodes that send compressed codes. */
-static void write_coding(strbuf *t, const report *r) {
+static void write_coding(strbuf *t, const stats *r) {
     static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "coded"},
                              *const entropies[2] = {"bits", "codes"};
     coded_values(t, r, "fewbit_node_coded_frames_total", "counter",
@@ -249,8 +249,8 @@ static void by_source(strbuf *t, const char *name, const char *type, const char 
     strbuf_printf(t, "%s{source=\"push\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
 }
 
-static void write_tables(strbuf *t, const report *r) {
-    const report_table *p = &r->pushed, *l = &r->live;
+static void write_tables(strbuf *t, const stats *r) {
+    const stats_table *p = &r->pushed, *l = &r->live;
     by_source(t, "fewbit_reassembly_samples", "gauge", "Samples that wait for portions now.", p->waiting, l->waiting);
     by_source(t, "fewbit_reassembly_capacity_samples", "gauge",
               "Samples the table holds at most, waiting or remembered.", p->capacity, l->capacity);
@@ -293,7 +293,7 @@ static void write_refinement(strbuf *t, const report_refinement *r) {
         r->curtailed);
 }
 
-static void write_training(strbuf *t, const report_training *now) {
+static void write_training(strbuf *t, const stats_training *now) {
     one(t, "fewbit_training_steps_total", "counter", "Steps trained since the process started.", now->step);
     one(t, "fewbit_training_epoch", "gauge", "The epoch under way, from 1.", now->epoch);
     one(t, "fewbit_training_epochs", "gauge", "Epochs there will be.", now->epochs);
@@ -304,7 +304,7 @@ static void write_training(strbuf *t, const report_training *now) {
 }
 
 void metrics_write(strbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *e,
-                   const report *r) {
+                   const stats *r) {
     write_requests(t, m, routes, count);
     write_connections(t, m, e);
     write_gauges(t, r);

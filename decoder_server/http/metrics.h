@@ -2,10 +2,10 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 #define FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 
-#include "decoder_server/answer.h"
+#include "decoder_server/core/classification.h"
+#include "decoder_server/core/stats.h"
 #include "decoder_server/http/sse.h"
 #include "decoder_server/http/strbuf.h"
-#include "decoder_server/report.h"
 
 enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 21, METRICS_BUCKETS = 16 };
 
@@ -34,6 +34,6 @@ void metrics_count_time(metrics *m, double seconds);
 
 /* `routes` [count] are the paths by route. */
 void metrics_write(strbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *events,
-                   const report *r);
+                   const stats *r);
 
 #endif

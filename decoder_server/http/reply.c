@@ -5,7 +5,7 @@
 
 enum { PROBABILITY_PLACES = 9, MS_PLACES = 3 };
 
-static void write_probabilities(strbuf *t, const answer *a) {
+static void write_probabilities(strbuf *t, const classification *a) {
     strbuf_add(t, ",\"probability\":");
     strbuf_add_fraction(t, (double)a->probabilities[a->class], PROBABILITY_PLACES);
     strbuf_add(t, ",\"probabilities\":[");
@@ -16,7 +16,7 @@ static void write_probabilities(strbuf *t, const answer *a) {
     strbuf_add(t, "]");
 }
 
-static void write_codes(strbuf *t, const answer *a) {
+static void write_codes(strbuf *t, const classification *a) {
     strbuf_add(t, ",\"bits\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
         char code[PACK_CODE_BITS_MAX + 1] = "";
@@ -32,7 +32,7 @@ static void write_codes(strbuf *t, const answer *a) {
     strbuf_add(t, "]");
 }
 
-static uint64_t payload_bits(const answer *a) {
+static uint64_t payload_bits(const classification *a) {
     uint64_t bits = 0;
     for (uint32_t k = 0; k < a->portions; k++) {
         bits += a->bits[k];
@@ -40,7 +40,7 @@ static uint64_t payload_bits(const answer *a) {
     return bits;
 }
 
-static void write_missing(strbuf *t, const answer *a) {
+static void write_missing(strbuf *t, const classification *a) {
     const char *comma = "";
     strbuf_add(t, ",\"missing\":[");
     for (uint32_t k = 0; k < a->portions; k++) {
@@ -64,7 +64,8 @@ static void write_ms(strbuf *t, const char *key, uint64_t from_ns, uint64_t to_n
 }
 
 /* No printf: this is written for every request. */
-void reply_classified(strbuf *t, const char *request, const answer *a, const dataset *set, const reply_times *times) {
+void reply_classified(strbuf *t, const char *request, const classification *a, const dataset *set,
+                      const reply_times *times) {
     strbuf_add(t, "{\"request\":\"");
     strbuf_add(t, request);
     write_number(t, "\",\"class\":", a->class);

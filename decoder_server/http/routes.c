@@ -37,7 +37,7 @@ static void ask_report(api_request *x) {
 }
 
 static void show_nodes(api_request *x) {
-    json_views_nodes(&x->reply, &x->api->report);
+    json_views_nodes(&x->reply, &x->api->stats);
     api_request_send(x, 200, json);
 }
 
@@ -55,7 +55,7 @@ static void count_connections(http_api *api) {
 static void show_metrics(api_request *x) {
     http_api *api = x->api;
     count_connections(api);
-    metrics_write(&x->reply, &api->metrics, route_paths, ROUTES, sse_count(api->sse), &api->report);
+    metrics_write(&x->reply, &api->metrics, route_paths, ROUTES, sse_count(api->sse), &api->stats);
     api_request_send(x, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
 

@@ -2,7 +2,7 @@
 
 #include "base/log_limit.h"
 #include "bits/pack.h"
-#include "decoder_server/coded.h"
+#include "decoder_server/core/code_decoder.h"
 #include "decoder_server/serve/backlog.h"
 #include "decoder_server/serve/refine.h"
 #include "decoder_server/serve/responders.h"
@@ -91,7 +91,7 @@ void engine_joined(engine *d, uint32_t portion) {
     d->is_here[portion] = true;
     d->is_paused[portion] = d->is_held[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
-    owed_begin(&d->owed, portion, MESSAGE_READY);
+    pending_replies_begin(&d->pending, portion, MESSAGE_READY);
 }
 
 static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
@@ -105,7 +105,7 @@ static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64
     }
     d->is_ready[portion] = true;
     d->settled[portion] = 0;
-    owed_answered(&d->owed, portion, MESSAGE_READY, false);
+    pending_replies_answered(&d->pending, portion, MESSAGE_READY, false);
     responders_ready(d, portion, now_ns);
     log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
     backlog_tell_streams(d);
@@ -116,8 +116,8 @@ static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64
 
 static void give_answer(engine *d, const waiting *w, const assembled *sample, const float *probabilities,
                         const result *r) {
-    answer a = {
-        .outcome = ANSWER_CLASSIFIED,
+    classification a = {
+        .outcome = CLASSIFICATION_DONE,
         .degraded = r->degraded,
         .class = r->class,
         .classes = predictor_classes(d->models[d->due_model]->predictor),
@@ -206,8 +206,8 @@ void engine_add_due(engine *d, const assembled *sample, bool is_live, uint64_t n
     }
 }
 
-static void refuse_request(engine *d, uint64_t request, answer_outcome outcome) {
-    answer a = {.outcome = outcome};
+static void refuse_request(engine *d, uint64_t request, classification_outcome outcome) {
+    classification a = {.outcome = outcome};
     d->host.answer(d->host.context, request, &a);
 }
 
@@ -215,7 +215,7 @@ static void refuse_request(engine *d, uint64_t request, answer_outcome outcome) 
 static void end_waiting(engine *d, const assembled *sample, uint64_t now_ns) {
     if (sample->have == 0) {
         d->requests[sample->id % LIVE_CAPACITY].waits = false;
-        refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, ANSWER_TIMEOUT);
+        refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, CLASSIFICATION_TIMEOUT);
     } else {
         engine_add_due(d, sample, true, now_ns);
     }
@@ -301,7 +301,7 @@ static void take_codes(engine *d, uint32_t portion, const Fewbit__Codes *c, bool
     } else if (is_probe) {
         return;
     } else if (find_model(d, c->model, &model)) {
-        d->payload_bits[portion] += coded_payload_bits(c, d->refinement.upto[0]);
+        d->payload_bits[portion] += code_decoder_payload_bits(c, d->refinement.upto[0]);
         (is_lone ? on_answer : backlog_take)(d, portion, c, model, now_ns);
     } else if (c->model != d->swap.gone || d->swap.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
@@ -311,7 +311,7 @@ static void take_codes(engine *d, uint32_t portion, const Fewbit__Codes *c, bool
 }
 
 void engine_receive(engine *d, uint32_t portion, const message *m, uint64_t now_ns) {
-    owed_read_clock(&d->owed, now_ns);
+    pending_replies_read_clock(&d->pending, now_ns);
     if (m->type == MESSAGE_READY) {
         on_ready(d, portion, m->body.ready, now_ns);
         return;
@@ -349,12 +349,12 @@ static void ask_nodes(engine *d, uint64_t id, const uint8_t *sample, uint64_t as
 
 void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
     uint64_t expected = 0;
-    owed_read_clock(&d->owed, now_ns);
+    pending_replies_read_clock(&d->pending, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
         expected |= responders_takes_part(d, k) ? (uint64_t)1 << k : 0;
     }
     if (expected == 0 || d->is_stopping) {
-        refuse_request(d, request, d->is_stopping ? ANSWER_STOPPING : ANSWER_NO_NODES);
+        refuse_request(d, request, d->is_stopping ? CLASSIFICATION_STOPPING : CLASSIFICATION_NO_NODES);
         return;
     }
     assembler_use(d->live, d->now);
@@ -363,7 +363,7 @@ void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_
     }
     uint64_t id = d->next_live;
     if (!assembler_open(d->live, id, expected, now_ns)) {
-        refuse_request(d, request, ANSWER_BUSY);
+        refuse_request(d, request, CLASSIFICATION_BUSY);
         return;
     }
     d->next_live = (d->next_live + 1) % REQUESTS;
@@ -372,13 +372,13 @@ void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_
     ask_nodes(d, id, sample, expected, &entry->frame_bytes[TRAFFIC_OUT]);
 }
 
-static void report_one_table(const assembler *a, uint32_t capacity, report_table *to) {
+static void report_one_table(const assembler *a, uint32_t capacity, stats_table *to) {
     const assembler_counters *c = assembler_count(a);
-    *to = (report_table){c->complete, c->expired, c->late,    c->duplicate, c->unknown,
-                         c->mixed,    c->refused, c->waiting, capacity};
+    *to = (stats_table){c->complete, c->expired, c->late,    c->duplicate, c->unknown,
+                        c->mixed,    c->refused, c->waiting, capacity};
 }
 
-void engine_report(const engine *d, report *r) {
+void engine_report(const engine *d, stats *r) {
     report_one_table(d->pushed, PUSHED_CAPACITY, &r->pushed);
     report_one_table(d->live, LIVE_CAPACITY, &r->live);
     r->ready = d->ready_nodes;
@@ -390,7 +390,7 @@ void engine_report(const engine *d, report *r) {
         r->parked_bytes += d->parked[k].length;
         r->nodes[k].is_ready = responders_takes_part(d, k);
         r->nodes[k].is_silent = d->is_silent[k];
-        owed_report(&d->owed, k, &r->nodes[k]);
+        pending_replies_stats(&d->pending, k, &r->nodes[k]);
         r->nodes[k].payload_bits[TRAFFIC_IN] = d->payload_bits[k];
     }
 }

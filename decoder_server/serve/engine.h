@@ -4,8 +4,8 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
 #define FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
 
-#include "decoder_server/answer.h"
-#include "decoder_server/report.h"
+#include "decoder_server/core/classification.h"
+#include "decoder_server/core/stats.h"
 #include "decoder_server/run.h"
 #include "decoder_server/serve/results.h"
 #include "decoder_server/serve/served_model.h"
@@ -18,7 +18,7 @@ typedef struct engine_host {
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
     /* Reads no more from a node that is far ahead of the others and does not hold, and again. */
     void (*pause)(void *context, uint32_t portion, bool paused);
-    void (*answer)(void *context, uint64_t request, const answer *a);
+    void (*answer)(void *context, uint64_t request, const classification *a);
     /* How many nodes are ready and answer. */
     void (*ready)(void *context, uint32_t nodes);
     /* Nodes that come from here on are welcomed to this model's run; what is needed of it is copied. */
@@ -62,7 +62,7 @@ void engine_receive(engine *d, uint32_t portion, const message *m, uint64_t now_
 void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_t now_ns);
 
 /* Fills in the tables, and of the nodes what the engine knows. */
-void engine_report(const engine *d, report *r);
+void engine_report(const engine *d, stats *r);
 
 /* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `batch_wait_ns`, when
  * the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for none. */

@@ -2,7 +2,7 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ENGINE_INSIDE_H
 #define FEWBIT_DECODER_SERVER_SERVE_ENGINE_INSIDE_H
 
-#include "decoder_server/owed.h"
+#include "decoder_server/core/pending_replies.h"
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/streams.h"
@@ -121,7 +121,7 @@ struct engine {
     parked parked[PARTITION_PORTIONS_MAX];
     lateness late[PARTITION_PORTIONS_MAX];
     uint64_t lone_ns[PARTITION_PORTIONS_MAX]; /* until then a node that streams alone has used up what it may */
-    owed owed;
+    pending_replies pending;
     uint64_t answer_timeout_ns;
     bool is_silent[PARTITION_PORTIONS_MAX];      /* ready, but does not answer in time */
     uint32_t unanswered[PARTITION_PORTIONS_MAX]; /* Requests */

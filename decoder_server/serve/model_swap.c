@@ -22,7 +22,7 @@ static void ask(engine *d, uint32_t portion) {
     d->swap.asked[portion]++;
     d->swap.is_prepared[portion] = false;
     d->host.tell(d->host.context, portion, MESSAGE_PREPARE, &prepare.base);
-    owed_begin(&d->owed, portion, MESSAGE_PREPARED);
+    pending_replies_begin(&d->pending, portion, MESSAGE_PREPARED);
 }
 
 static void tell_switch(engine *d, uint32_t portion, uint64_t from) {
@@ -138,7 +138,7 @@ void model_swap_node_left(engine *d, uint32_t portion, uint64_t now_ns) {
 }
 
 void model_swap_on_prepared(engine *d, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns) {
-    owed_answered(&d->owed, portion, MESSAGE_PREPARED, --d->swap.asked[portion] > 0);
+    pending_replies_answered(&d->pending, portion, MESSAGE_PREPARED, --d->swap.asked[portion] > 0);
     if (d->swap.stage != MODEL_SWAP_PREPARING || d->swap.asked[portion] > 0 || p->model != d->numbers[other_of(d)]) {
         return; /* of a change that was given up */
     }

@@ -36,7 +36,7 @@ bool refine_holds(engine *d, size_t due, float probability, uint64_t now_ns, boo
 static void note(engine *d, uint32_t k, const ask_note *n) {
     asks *a = &d->asks[k];
     a->notes[a->end++ % ASKS_MAX] = *n;
-    owed_begin(&d->owed, k, MESSAGE_REFINEMENT);
+    pending_replies_begin(&d->pending, k, MESSAGE_REFINEMENT);
 }
 
 /* One frame to one node, of `count` samples that fit in it. */
@@ -141,7 +141,7 @@ void refine_take(engine *d, uint32_t portion, const Fewbit__Refinement *reply, u
         return;
     }
     size_t gone = 0, at = 0;
-    owed_answered(&d->owed, portion, MESSAGE_REFINEMENT, a->begin + asked < a->end);
+    pending_replies_answered(&d->pending, portion, MESSAGE_REFINEMENT, a->begin + asked < a->end);
     for (uint32_t i = 0; i < asked; i++) {
         const ask_note n = a->notes[a->begin++ % ASKS_MAX];
         count_frame(d, &n, reply);

@@ -34,14 +34,14 @@ void responders_count(engine *d) {
 
 void responders_asked(engine *d, uint32_t portion) {
     d->unanswered[portion]++;
-    owed_begin(&d->owed, portion, MESSAGE_ANSWER);
+    pending_replies_begin(&d->pending, portion, MESSAGE_ANSWER);
 }
 
 static void go_silent(engine *d, uint32_t portion, uint64_t now_ns) {
     d->is_silent[portion] = true;
     count_relapse(d, portion, now_ns);
     d->probes[portion].is_out = false;
-    d->owed.nodes[portion].timeouts++;
+    d->pending.nodes[portion].timeouts++;
     responders_count(d);
     log_limited(LOG_WARN, portion + 1,
                 "portion %u has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
@@ -58,8 +58,8 @@ static void take_part_again(engine *d, uint32_t portion) {
 
 /* Whether a stage of bits is overdue. */
 static bool owes_added(const engine *d, uint32_t portion) {
-    const owed_node *n = &d->owed.nodes[portion];
-    return n->types >> MESSAGE_REFINEMENT & 1 && d->owed.now_ns - n->since_ns[MESSAGE_REFINEMENT] > d->deadline_ns;
+    const pending_replies_node *n = &d->pending.nodes[portion];
+    return n->types >> MESSAGE_REFINEMENT & 1 && d->pending.now_ns - n->since_ns[MESSAGE_REFINEMENT] > d->deadline_ns;
 }
 
 bool responders_take(engine *d, uint32_t portion, uint64_t id, bool *is_probe, uint64_t now_ns) {
@@ -67,7 +67,7 @@ bool responders_take(engine *d, uint32_t portion, uint64_t id, bool *is_probe, u
     if (d->unanswered[portion] == 0) {
         return ++d->surplus[portion] <= SURPLUS_MAX;
     }
-    owed_answered(&d->owed, portion, MESSAGE_ANSWER, --d->unanswered[portion] > 0);
+    pending_replies_answered(&d->pending, portion, MESSAGE_ANSWER, --d->unanswered[portion] > 0);
     probe *p = &d->probes[portion];
     if (d->is_silent[portion] && p->is_out && p->id == id) {
         p->is_out = false;
@@ -95,7 +95,7 @@ void responders_ready(engine *d, uint32_t portion, uint64_t now_ns) {
 void responders_left(engine *d, uint32_t portion) {
     d->is_silent[portion] = false;
     d->unanswered[portion] = d->surplus[portion] = 0;
-    owed_forget(&d->owed, portion);
+    pending_replies_forget(&d->pending, portion);
 }
 
 static void send_probe(engine *d, uint32_t portion, uint64_t now_ns) {
@@ -112,14 +112,14 @@ static void send_probe(engine *d, uint32_t portion, uint64_t now_ns) {
 static bool drop_if_overdue(engine *d, uint32_t portion, uint64_t now_ns) {
     message_type answer;
     uint64_t owed_ns;
-    if (!owed_for_ns(&d->owed, portion, &owed_ns, &answer) || owed_ns < d->answer_timeout_ns) {
+    if (!pending_replies_for_ns(&d->pending, portion, &owed_ns, &answer) || owed_ns < d->answer_timeout_ns) {
         return false;
     }
     char text[128];
     snprintf(text, sizeof text, "its %s has not come within %.3g s (--answer-timeout)", message_name((uint8_t)answer),
              (double)d->answer_timeout_ns * 1e-9);
-    d->owed.nodes[portion].timeouts++;
-    owed_forget(&d->owed, portion);
+    d->pending.nodes[portion].timeouts++;
+    pending_replies_forget(&d->pending, portion);
     d->probes[portion] = (probe){.is_out = true, .sent_ns = now_ns}; /* none while its link closes */
     d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, text);
     return true;
@@ -127,7 +127,7 @@ static bool drop_if_overdue(engine *d, uint32_t portion, uint64_t now_ns) {
 
 uint64_t responders_poll(engine *d, uint64_t now_ns) {
     uint64_t next_ns = UINT64_MAX;
-    owed_read_clock(&d->owed, now_ns);
+    pending_replies_read_clock(&d->pending, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
         if (drop_if_overdue(d, k, now_ns)) {
             continue;
@@ -143,6 +143,6 @@ uint64_t responders_poll(engine *d, uint64_t now_ns) {
             send_probe(d, k, now_ns);
         }
     }
-    uint64_t turn_ns = owed_rests(&d->owed, d->portions) ? UINT64_MAX : now_ns + OWED_TURN_NS;
+    uint64_t turn_ns = pending_replies_rests(&d->pending, d->portions) ? UINT64_MAX : now_ns + PENDING_REPLIES_TURN_NS;
     return turn_ns < next_ns ? turn_ns : next_ns;
 }

@@ -4,7 +4,7 @@
 #include "base/line_file.h"
 #include "base/log.h"
 #include "data/partition.h"
-#include "decoder_server/feed.h"
+#include "decoder_server/core/sse_producer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct results {
     uint32_t portions;
     size_t used; /* of the buffer: whole lines */
     char buffer[BUFFER_BYTES];
-    feed *feed; /* NULL: none */
+    sse_producer *sse; /* NULL: none */
 };
 
 err results_open(results **out, const char *path, const dataset *set, uint32_t portions) {
@@ -118,14 +118,14 @@ static char *put_line(const results *r, const result *one, char *to) {
     return PUT(put_decimal(PUT(to, ",\"ms\":"), one->ms, 3, 1000), "}\n");
 }
 
-void results_set_feed(results *r, struct feed *f) {
-    r->feed = f;
+void results_set_sse(results *r, struct sse_producer *f) {
+    r->sse = f;
 }
 
 void results_write(results *r, const result *one) {
-    bool is_heard = feed_is_wanted(r->feed);
-    if (is_heard && feed_is_full(r->feed)) {
-        feed_drop(r->feed);
+    bool is_heard = sse_producer_is_wanted(r->sse);
+    if (is_heard && sse_producer_is_full(r->sse)) {
+        sse_producer_drop(r->sse);
         is_heard = false;
     }
     if (!r->has_file && !is_heard) {
@@ -136,14 +136,14 @@ void results_write(results *r, const result *one) {
     }
     char *line = r->buffer + r->used, *end = put_line(r, one, line);
     if (is_heard) {
-        feed_put(r->feed, "result", line, (size_t)(end - line) - 1);
+        sse_producer_put(r->sse, "result", line, (size_t)(end - line) - 1);
     }
     r->used += r->has_file ? (size_t)(end - line) : 0;
 }
 
 void results_flush(results *r) {
-    if (r->feed) {
-        feed_flush(r->feed);
+    if (r->sse) {
+        sse_producer_flush(r->sse);
     }
     if (r->used > 0) {
         line_file_write(&r->file, r->buffer, r->used);

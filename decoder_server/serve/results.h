@@ -13,7 +13,7 @@
 #include "decoder_server/serve/assembler.h"
 
 typedef struct results results;
-struct feed; /* decoder_server/feed.h */
+struct sse_producer; /* decoder_server/core/sse_producer.h */
 
 typedef struct result {
     const assembled *sample;
@@ -30,8 +30,8 @@ typedef struct result {
 err results_open(results **r, const char *path, const dataset *set, uint32_t portions);
 void results_close(results *r);
 
-/* Results go to a feed too, where somebody listens; borrowed. */
-void results_set_feed(results *r, struct feed *f);
+/* Results go to a producer of server-sent events too, where somebody listens; borrowed. */
+void results_set_sse(results *r, struct sse_producer *f);
 
 void results_write(results *r, const result *one);
 

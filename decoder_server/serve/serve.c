@@ -5,18 +5,18 @@
 #include "base/file.h"
 #include "base/log_limit.h"
 #include "base/slice.h"
-#include "decoder_server/announce.h"
-#include "decoder_server/feed.h"
-#include "decoder_server/gate.h"
+#include "decoder_server/core/address_file.h"
+#include "decoder_server/core/mail.h"
+#include "decoder_server/core/node_listener.h"
+#include "decoder_server/core/node_registry.h"
+#include "decoder_server/core/sse_producer.h"
 #include "decoder_server/http/http_api.h"
 #include "decoder_server/http/json_views.h"
-#include "decoder_server/mail.h"
-#include "decoder_server/peers.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/reloader.h"
 #include "loop/loop.h"
+#include "loop/sd_notify.h"
 #include "loop/signals.h"
-#include "loop/supervisor.h"
 #include "nn/blas.h"
 
 #include <stdatomic.h>
@@ -31,7 +31,7 @@ typedef struct serving {
     /* the loop's */
     uv_loop_t loop;
     signals signals;
-    gate *gate;
+    node_listener *node_listener;
     http_api *api; /* NULL without --http */
     worker *worker;
     reloader *reloader;
@@ -39,13 +39,13 @@ typedef struct serving {
     bool has_signals, is_shut;
     strbuf described; /* what /v1/model says of the model to come */
     api_token token;
-    report report;
-    report_reloads reloads;
+    stats stats;
+    stats_reloads reloads;
     atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
     /* the worker's */
-    peers *peers;
+    node_registry *node_registry;
     engine *engine;
-    feed *feed;
+    sse_producer *sse;
     results *results;
     bool is_draining;
 } serving;
@@ -53,24 +53,24 @@ typedef struct serving {
 /* On the worker. */
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    peers_tell(((serving *)context)->peers, portion, type, body);
+    node_registry_tell(((serving *)context)->node_registry, portion, type, body);
 }
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     serving *s = context;
     log_limited(atomic_load(&s->is_stopping) ? LOG_INFO : LOG_WARN, portion + 1, "portion %u is dropped: %s", portion,
                 text);
-    peers_drop(s->peers, portion, reason, text);
+    node_registry_drop(s->node_registry, portion, reason, text);
 }
 
 static void pause_node(void *context, uint32_t portion, bool paused) {
-    peers_pause(((serving *)context)->peers, portion, paused);
+    node_registry_pause(((serving *)context)->node_registry, portion, paused);
 }
 
-static void send_answer(void *context, uint64_t request, const answer *a) {
+static void send_answer(void *context, uint64_t request, const classification *a) {
     uint8_t *to = worker_reply_begin(((serving *)context)->worker, MAIL_ANSWER, request, sizeof *a);
     if (to) {
-        answer *sent = (answer *)(void *)to;
+        classification *sent = (classification *)(void *)to;
         *sent = *a;
         sent->done_ns = clock_now_ns();
         worker_reply_end(((serving *)context)->worker);
@@ -82,7 +82,7 @@ static void tell_ready(void *context, uint32_t nodes) {
 }
 
 static void welcome_to(void *context, const served_model *m) {
-    peers_set_run(((serving *)context)->peers, m->run->id, m->text);
+    node_registry_set_run(((serving *)context)->node_registry, m->run->id, m->text);
 }
 
 static void tell_changed(void *context, err code, const char *text) {
@@ -116,10 +116,10 @@ static void change_model(serving *s, const mail *m) {
 }
 
 static void send_report(serving *s) {
-    report *r = (report *)(void *)worker_reply_begin(s->worker, MAIL_REPORT, 0, sizeof *r);
+    stats *r = (stats *)(void *)worker_reply_begin(s->worker, MAIL_REPORT, 0, sizeof *r);
     if (r) {
-        *r = (report){0};
-        peers_report(s->peers, r);
+        *r = (stats){0};
+        node_registry_stats(s->node_registry, r);
         engine_report(s->engine, r);
         worker_reply_end(s->worker);
     }
@@ -145,10 +145,10 @@ static void receive(void *role, const mail *m) {
         send_report(s);
         break;
     case MAIL_EVENTS_TAKEN:
-        feed_taken(s->feed);
+        sse_producer_taken(s->sse);
         break;
     default:
-        peers_take(s->peers, m);
+        node_registry_take(s->node_registry, m);
         break;
     }
 }
@@ -176,29 +176,29 @@ static err ask_report(void *context) {
 }
 
 static void listen_to_results(void *context, bool wanted) {
-    feed_set_wanted(((serving *)context)->feed, wanted);
+    sse_producer_set_wanted(((serving *)context)->sse, wanted);
 }
 
 static void results_taken(void *context) {
     worker_post(((serving *)context)->worker, MAIL_EVENTS_TAKEN, 0, NULL, 0);
 }
 
-static void take_report(serving *s, const report *r) {
+static void take_report(serving *s, const stats *r) {
     size_t in, out;
-    s->report = *r;
-    s->report.reloads = s->reloads;
-    gate_report(s->gate, &s->report);
+    s->stats = *r;
+    s->stats.reloads = s->reloads;
+    node_listener_stats(s->node_listener, &s->stats);
     worker_waiting(s->worker, &in, &out);
-    s->report.worker_bytes = in;
-    s->report.loop_bytes = out;
-    http_api_report(s->api, &s->report);
+    s->stats.worker_bytes = in;
+    s->stats.loop_bytes = out;
+    http_api_stats(s->api, &s->stats);
 }
 
 static void shut(serving *s);
 
 static void deliver(void *loop_side, const mail *m) {
     serving *s = loop_side;
-    if (gate_deliver(s->gate, m)) {
+    if (node_listener_deliver(s->node_listener, m)) {
         return;
     }
     if (m->kind == MAIL_DRAINED) {
@@ -214,13 +214,13 @@ static void deliver(void *loop_side, const mail *m) {
     }
     switch (m->kind) {
     case MAIL_ANSWER:
-        http_api_answer(s->api, m->about, (const answer *)(const void *)m->bytes);
+        http_api_answer(s->api, m->about, (const classification *)(const void *)m->bytes);
         break;
     case MAIL_READY:
         http_api_set_ready(s->api, (uint32_t)m->about, s->partition.portions);
         break;
     case MAIL_REPORT:
-        take_report(s, (const report *)(const void *)m->bytes);
+        take_report(s, (const stats *)(const void *)m->bytes);
         break;
     case MAIL_EVENTS:
         http_api_events(s->api, m->about, (const char *)m->bytes, m->length);
@@ -232,11 +232,11 @@ static void deliver(void *loop_side, const mail *m) {
 
 static void delivered(void *loop_side) {
     serving *s = loop_side;
-    gate_flush(s->gate);
+    node_listener_flush(s->node_listener);
 }
 
 static void caught_up(void *loop_side) {
-    gate_resume(((serving *)loop_side)->gate);
+    node_listener_resume(((serving *)loop_side)->node_listener);
 }
 
 static void on_closed(void *context) {
@@ -258,7 +258,7 @@ static void shut(serving *s) {
         http_api_close(s->api);
         s->api = NULL;
     }
-    gate_close(s->gate, on_closed, s);
+    node_listener_close(s->node_listener, on_closed, s);
 }
 
 static void on_drain_over(uv_timer_t *timer) {
@@ -273,8 +273,8 @@ static void on_drain_over(uv_timer_t *timer) {
 static void on_stop(void *context) {
     serving *s = context;
     log_info("stopping");
-    supervisor_stopping();
-    gate_stop_listening(s->gate);
+    sd_notify_stopping();
+    node_listener_stop_listening(s->node_listener);
     if (s->api) {
         http_api_stop(s->api);
     }
@@ -351,14 +351,14 @@ static err open_results(serving *s) {
 }
 
 static err start_worker_side(serving *s) {
-    peers_config config = {
+    node_registry_config config = {
         .experiment = &s->run.experiment,
         .run = s->run.id,
         .mode = FEWBIT__MODE__MODE_SERVE,
         .heartbeat_ms = (uint32_t)s->options->heartbeat_ms,
         .by_certificate = s->options->tls != NULL,
     };
-    peers_events events = {on_joined, on_left, on_message, on_metered, s};
+    node_registry_events events = {on_joined, on_left, on_message, on_metered, s};
     engine_host host = {tell, drop, pause_node, send_answer, tell_ready, welcome_to, tell_changed, s};
     engine_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
@@ -370,11 +370,11 @@ static err start_worker_side(serving *s) {
         .sure = (float)s->options->confidence,
     };
     err e = open_results(s);
-    e = e ? e : feed_new(&s->feed, &s->worker);
+    e = e ? e : sse_producer_new(&s->sse, &s->worker);
     if (!e) {
-        results_set_feed(s->results, s->feed);
+        results_set_sse(s->results, s->sse);
     }
-    e = e ? e : peers_new(&s->peers, &config, &events, &s->worker);
+    e = e ? e : node_registry_new(&s->node_registry, &config, &events, &s->worker);
     return e ? e : engine_new(&s->engine, &s->run, s->results, &options, &host);
 }
 
@@ -422,15 +422,16 @@ static err start_http_api(serving *s) {
     return e;
 }
 
-static err announce_addresses(const serving *s) {
+static err write_address_file(const serving *s) {
     const server_options *o = s->options;
-    return announce(o->address_file, o->host, gate_port(s->gate), s->api ? o->http_host : NULL,
-                    s->api ? http_api_port(s->api) : 0);
+    return address_file_write(o->address_file, o->host, node_listener_port(s->node_listener),
+                              s->api ? o->http_host : NULL, s->api ? http_api_port(s->api) : 0);
 }
 
 static err run_loop(serving *s) {
     static const worker_role role = {receive, settle, deliver, delivered, caught_up};
-    err e = gate_new(&s->gate, &s->loop, s->options->host, s->options->port, s->options->tls, &s->worker);
+    err e =
+        node_listener_new(&s->node_listener, &s->loop, s->options->host, s->options->port, s->options->tls, &s->worker);
     if (e) {
         return e;
     }
@@ -438,7 +439,7 @@ static err run_loop(serving *s) {
     s->drain.data = s;
     e = start_http_api(s);
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
-    e = e ? e : announce_addresses(s);
+    e = e ? e : write_address_file(s);
     e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
     s->has_signals = !e;
     e = e || !s->options->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->options->tls);
@@ -449,16 +450,17 @@ static err run_loop(serving *s) {
         worker_gather(s->worker);
         char address[ADDRESS_TEXT_MAX];
         log_info("serving run %s: nodes on %s%s", s->run.folder,
-                 address_text(address, s->options->host, gate_port(s->gate)), s->options->tls ? " with TLS" : "");
+                 address_text(address, s->options->host, node_listener_port(s->node_listener)),
+                 s->options->tls ? " with TLS" : "");
         if (s->api) {
             log_info("HTTP on %s", address_text(address, s->options->http_host, http_api_port(s->api)));
         }
-        supervisor_ready("serving");
+        sd_notify_ready("serving");
     }
     uv_run(&s->loop, UV_RUN_DEFAULT);
     worker_free(s->worker);
     uv_run(&s->loop, UV_RUN_DEFAULT);
-    gate_free(s->gate);
+    node_listener_free(s->node_listener);
     return e;
 }
 
@@ -473,9 +475,9 @@ static err serve_run(serving *s) {
         loop_close(&s->loop);
     }
     engine_free(s->engine);
-    peers_free(s->peers);
+    node_registry_free(s->node_registry);
     results_close(s->results);
-    feed_free(s->feed);
+    sse_producer_free(s->sse);
     return e;
 }
 

@@ -88,7 +88,7 @@ void coordinator_free(coordinator *c) {
 
 static void forget_owed(coordinator *c) {
     for (uint32_t k = 0; k < c->portions; k++) {
-        owed_forget(&c->owed, k);
+        pending_replies_forget(&c->pending, k);
     }
 }
 
@@ -103,7 +103,7 @@ void coordinator_await_answers(coordinator *c, message_type answer) {
     for (uint32_t k = 0; k < c->portions; k++) {
         c->members[k].has_answered = c->members[k].sent_no_numbers = false;
         if (answer != MESSAGE_PING) {
-            owed_begin(&c->owed, k, answer);
+            pending_replies_begin(&c->pending, k, answer);
         }
     }
 }
@@ -111,7 +111,7 @@ void coordinator_await_answers(coordinator *c, message_type answer) {
 bool coordinator_is_last_answer(coordinator *c, uint32_t k) {
     c->members[k].has_answered = true;
     if (c->awaited != MESSAGE_PING) {
-        owed_answered(&c->owed, k, c->awaited, false);
+        pending_replies_answered(&c->pending, k, c->awaited, false);
     }
     for (uint32_t i = 0; i < c->portions; i++) {
         if (!c->members[i].has_answered) {
@@ -492,25 +492,25 @@ void coordinator_set_answer_timeout(coordinator *c, uint64_t ns) {
 }
 
 int64_t coordinator_poll(coordinator *c, uint64_t now_ns) {
-    owed_read_clock(&c->owed, now_ns);
+    pending_replies_read_clock(&c->pending, now_ns);
     for (uint32_t k = 0; k < c->portions && c->answer_timeout_ns > 0; k++) {
         message_type answer;
         uint64_t owed_ns;
-        if (!owed_for_ns(&c->owed, k, &owed_ns, &answer) || owed_ns < c->answer_timeout_ns) {
+        if (!pending_replies_for_ns(&c->pending, k, &owed_ns, &answer) || owed_ns < c->answer_timeout_ns) {
             continue;
         }
         char text[128];
         snprintf(text, sizeof text, "its %s has not come within %.3g s (--answer-timeout)",
                  message_name((uint8_t)answer), (double)c->answer_timeout_ns * 1e-9);
-        c->owed.nodes[k].timeouts++;
-        owed_forget(&c->owed, k);
+        c->pending.nodes[k].timeouts++;
+        pending_replies_forget(&c->pending, k);
         coordinator_drop_for_protocol(c, k, text);
     }
-    return owed_rests(&c->owed, c->portions) ? -1 : OWED_TURN_NS / 1000;
+    return pending_replies_rests(&c->pending, c->portions) ? -1 : PENDING_REPLIES_TURN_NS / 1000;
 }
 
-const struct owed *coordinator_owed(const coordinator *c) {
-    return &c->owed;
+const struct pending_replies *coordinator_pending_replies(const coordinator *c) {
+    return &c->pending;
 }
 
 bool coordinator_is_over(const coordinator *c, err *outcome) {

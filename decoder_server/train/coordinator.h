@@ -1,6 +1,6 @@
 /* The coordinator: leads N encoders through synchronous joint training.
  *
- * Pure: messages in, messages out; no socket, no loop, no thread. Over TCP `training` feeds it, in one process
+ * Pure: messages in, messages out; no socket, no loop, no thread. Over TCP `train_tcp` feeds it, in one process
  * `local` does; the numbers are the same bit for bit, because nothing it computes depends on the order in which
  * messages arrive.
  *
@@ -19,7 +19,7 @@
 #include "wire/traffic_counters.h"
 
 typedef struct coordinator coordinator;
-struct owed; /* decoder_server/owed.h */
+struct pending_replies; /* decoder_server/core/pending_replies.h */
 
 /* Where training stands, for a progress bar. */
 typedef struct coordinator_progress {
@@ -61,7 +61,7 @@ void coordinator_set_answer_timeout(coordinator *c, uint64_t ns);
 int64_t coordinator_poll(coordinator *c, uint64_t now_ns);
 
 /* Who owes what. */
-const struct owed *coordinator_owed(const coordinator *c);
+const struct pending_replies *coordinator_pending_replies(const coordinator *c);
 
 /* Payload bits that passed between the server and a portion's node: codes, soft outputs; gradients. */
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d);

@@ -3,7 +3,7 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
 
-#include "decoder_server/owed.h"
+#include "decoder_server/core/pending_replies.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/head_trainer.h"
 #include "decoder_server/train/histogram.h"
@@ -49,7 +49,7 @@ struct coordinator {
     uint32_t portions, bits;
     coordinator_state state;
     coordinator_member members[PARTITION_PORTIONS_MAX];
-    owed owed;
+    pending_replies pending;
     uint64_t answer_timeout_ns; /* 0: for ever */
     message_type awaited;       /* of the answers that are awaited; MESSAGE_PING: the server's own */
     bool has_sent_no_numbers[PARTITION_PORTIONS_MAX]; /* a portion's node, since the last commit */

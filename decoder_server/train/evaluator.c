@@ -1,6 +1,6 @@
 #include "base/clock.h"
 #include "bits/pack.h"
-#include "decoder_server/coded.h"
+#include "decoder_server/core/code_decoder.h"
 #include "decoder_server/train/coordinator_inside.h"
 
 #include <math.h>
@@ -65,7 +65,7 @@ static bool take_all_bits(coordinator *c, uint32_t k, const Fewbit__Codes *codes
     }
     unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
-    traffic_report_add_codes(&c->traffic, k, codes->bits.data, c->rows, coded_payload_bits(codes, c->bits),
+    traffic_report_add_codes(&c->traffic, k, codes->bits.data, c->rows, code_decoder_payload_bits(codes, c->bits),
                              is_described(c));
     return true;
 }

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/machine.h"
-#include "decoder_server/coded.h"
+#include "decoder_server/core/code_decoder.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
@@ -23,7 +23,7 @@ typedef struct local_peer {
     uint32_t portion;
     portion *data;
     encoder *encoder;
-    coded *coded; /* NULL: its codes come packed */
+    code_decoder *decoder; /* NULL: its codes come packed */
     char state[FILE_PATH_MAX];
     char name[32];
     pipe_end inbox, outbox; /* of the encoder */
@@ -150,7 +150,7 @@ static err deliver_outbox(local *l, local_peer *p) {
         traffic_counters_count(&p->traffic, TRAFFIC_IN, type, size);
         message m;
         err e = message_unpack(type, payload, length, &l->unpacked, &m);
-        e = e ? e : coded_take(p->coded, &m);
+        e = e ? e : code_decoder_take(p->decoder, &m);
         if (e) {
             return e;
         }
@@ -207,7 +207,7 @@ static void welcome(local *l, local_peer *p, const char *text) {
     w.training = l->run->identity.training;
     w.mode = FEWBIT__MODE__MODE_TRAIN;
     w.experiment = (char *)(uintptr_t)text;
-    w.coding = p->coded ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
+    w.coding = p->decoder ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
     append_frame(&p->inbox, MESSAGE_WELCOME, &w.base);
 }
 
@@ -240,7 +240,7 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
     encoder_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
-        e = coded_new(&p->coded, l->run->experiment.encoder.bits);
+        e = code_decoder_new(&p->decoder, l->run->experiment.encoder.bits);
     }
     return e ? e : encoder_new(&p->encoder, &config, &host);
 }
@@ -284,7 +284,7 @@ static void release(local *l) {
     for (uint32_t k = 0; k < l->portions; k++) {
         local_peer *p = &l->peers[k];
         encoder_free(p->encoder);
-        coded_free(p->coded);
+        code_decoder_free(p->decoder);
         portion_close(p->data);
         arena_free(&p->unpacked);
         free(p->inbox.bytes);

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "decoder_server/train/local.h"
 #include "decoder_server/train/schedule.h"
-#include "decoder_server/train/training.h"
+#include "decoder_server/train/train_tcp.h"
 #include "decoder_server/train/whole.h"
 #include "nn/blas.h"
 
@@ -107,7 +107,7 @@ static err train_run(const server_options *o, run *r, const labels *l) {
     if (o->coding != FEWBIT__CODING__CODING_PACKED) {
         log_warn("--coding is for --local: over the network every node has its own");
     }
-    training_config config = {
+    train_tcp_config config = {
         .run = r,
         .labels = l,
         .host = o->host,
@@ -122,7 +122,7 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         .answer_timeout_s = (uint32_t)o->answer_timeout_s,
         .threads = threads_of(o),
     };
-    return training_run(&config);
+    return train_tcp_run(&config);
 }
 
 err train_command(const server_options *o) {

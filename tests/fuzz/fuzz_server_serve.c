@@ -36,24 +36,24 @@ static const predictor_options classify_with = {.table_bytes = 1 << 14, .cache_b
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
-    peers_tell(side.peers, portion, type, body);
+    node_registry_tell(side.node_registry, portion, type, body);
 }
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     (void)context;
-    peers_drop(side.peers, portion, reason, text);
+    node_registry_drop(side.node_registry, portion, reason, text);
 }
 
 static void pause_node(void *context, uint32_t portion, bool paused) {
     (void)context;
-    peers_pause(side.peers, portion, paused);
+    node_registry_pause(side.node_registry, portion, paused);
 }
 
-static void check_answer(void *context, uint64_t request, const answer *a) {
+static void check_answer(void *context, uint64_t request, const classification *a) {
     (void)context;
     FUZZ_CHECK(request < requests, "an answer to request %llu of %u", (unsigned long long)request, requests);
     answers[request]++;
-    if (a->outcome != ANSWER_CLASSIFIED) {
+    if (a->outcome != CLASSIFICATION_DONE) {
         return;
     }
     float sum = 0;
@@ -77,7 +77,7 @@ static void take_ready(void *context, uint32_t nodes) {
 
 static void take_model(void *context, const served_model *m) {
     (void)context;
-    peers_set_run(side.peers, m->run->id, m->text);
+    node_registry_set_run(side.node_registry, m->run->id, m->text);
 }
 
 static void take_change(void *context, err code, const char *text) {
@@ -112,12 +112,12 @@ static void start(void) {
     openblas_set_num_threads(1);
     side_start();
     small_committed_run(&served, fuzz_path("run"));
-    peers_config config = {
+    node_registry_config config = {
         .experiment = &served.experiment, .run = served.id, .mode = FEWBIT__MODE__MODE_SERVE, .heartbeat_ms = 1000};
-    peers_events events = {on_joined, on_left, on_message, on_metered, NULL};
+    node_registry_events events = {on_joined, on_left, on_message, on_metered, NULL};
     err e = dataset_find("mnist", &set);
     e = e ? e : results_open(&lines, "/dev/null", set, SMALL_PORTIONS);
-    e = e ? e : peers_new(&side.peers, &config, &events, &side.worker);
+    e = e ? e : node_registry_new(&side.node_registry, &config, &events, &side.worker);
     FUZZ_CHECK(e == ERR_OK, "%s", err_text());
 }
 

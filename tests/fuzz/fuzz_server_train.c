@@ -20,17 +20,17 @@ static coordinator *leader;
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
-    peers_tell(side.peers, portion, type, body);
+    node_registry_tell(side.node_registry, portion, type, body);
 }
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     (void)context;
-    peers_drop(side.peers, portion, reason, text);
+    node_registry_drop(side.node_registry, portion, reason, text);
 }
 
 static void ask_meter(void *context, uint32_t portion) {
     (void)context;
-    peers_ask_meter(side.peers, portion);
+    node_registry_ask_meter(side.node_registry, portion);
 }
 
 static void check_progress(void *context, const coordinator_progress *p) {
@@ -82,7 +82,7 @@ static void settle(void) {
 static struct variant {
     experiment experiment;
     uint64_t run;
-    peers *peers;
+    node_registry *node_registry;
 } variants[VARIANTS];
 
 static void make_variant(struct variant *v, uint8_t how) {
@@ -101,21 +101,21 @@ static void make_variant(struct variant *v, uint8_t how) {
     FUZZ_CHECK(run_identity_of(&of, small_labels()) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(run_identity_seal(&of, text, length) == ERR_OK, "%s", err_text());
     v->run = of.run;
-    peers_config config = {.experiment = e,
-                           .run = v->run,
-                           .mode = FEWBIT__MODE__MODE_TRAIN,
-                           .heartbeat_ms = 1000,
-                           .labels = small_labels()};
-    peers_events events = {on_joined, on_left, on_message, on_metered, NULL};
-    FUZZ_CHECK(peers_new(&v->peers, &config, &events, &side.worker) == ERR_OK, "%s", err_text());
+    node_registry_config config = {.experiment = e,
+                                   .run = v->run,
+                                   .mode = FEWBIT__MODE__MODE_TRAIN,
+                                   .heartbeat_ms = 1000,
+                                   .labels = small_labels()};
+    node_registry_events events = {on_joined, on_left, on_message, on_metered, NULL};
+    FUZZ_CHECK(node_registry_new(&v->node_registry, &config, &events, &side.worker) == ERR_OK, "%s", err_text());
 }
 
 static void make_run(run *r, uint8_t how) {
     struct variant *v = &variants[how % VARIANTS];
-    if (!v->peers) {
+    if (!v->node_registry) {
         make_variant(v, how);
     }
-    side.peers = v->peers;
+    side.node_registry = v->node_registry;
     FUZZ_CHECK(run_create(r, fuzz_path("run"), &v->experiment, small_labels(), NULL) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(r->id == v->run, "the run's id is another one");
 }

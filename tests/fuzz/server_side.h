@@ -1,12 +1,12 @@
-/* The loop's side of a server under attack: what gate.c does with sockets, done with records of the input.
+/* The loop's side of a server under attack: what node_listener.c does with sockets, done with records of the input.
  *
  * The peers are the real ones and speak through a real worker on a real loop, but what they are handed comes
  * from this thread, so that an input always takes the same way. The worker's own thread only waits. */
 #ifndef FEWBIT_TESTS_FUZZ_SERVER_SIDE_H
 #define FEWBIT_TESTS_FUZZ_SERVER_SIDE_H
 
-#include "decoder_server/mail.h"
-#include "decoder_server/peers.h"
+#include "decoder_server/core/mail.h"
+#include "decoder_server/core/node_registry.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/mutate.h"
 
@@ -23,11 +23,11 @@ typedef struct side_connection {
 typedef struct server_side {
     uv_loop_t loop;
     worker *worker;
-    peers *peers;
+    node_registry *node_registry;
     arena unpacked;
     side_connection connections[SIDE_CONNECTIONS];
     uint64_t last_number;
-    void (*other)(const mail *m); /* records that are not the gate's; may be NULL */
+    void (*other)(const mail *m); /* records that are not the node listener's; may be NULL */
 } server_side;
 
 static server_side side;
@@ -119,7 +119,7 @@ static inline void side_take(uint32_t kind, uint64_t about, const void *bytes, s
         memcpy(copy, bytes, length);
     }
     mail m = {kind, about, copy, length};
-    FUZZ_CHECK(peers_take(side.peers, &m), "mail of kind %u was not for the peers", kind);
+    FUZZ_CHECK(node_registry_take(side.node_registry, &m), "mail of kind %u was not for the peers", kind);
     free(copy);
 }
 

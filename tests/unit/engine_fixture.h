@@ -66,7 +66,7 @@ typedef struct table {
     Fewbit__Reason dropped_reason;
     uint32_t answered[REQUESTS_MAX]; /* times, by request */
     uint32_t answers;
-    answer last;
+    classification last;
     uint64_t settled[PORTIONS];
     uint32_t served, changes; /* models that nodes were to be welcomed to; changes that have ended */
     uint64_t served_step;
@@ -127,7 +127,7 @@ static inline void on_pause(void *context, uint32_t portion, bool paused) {
     t->paused_portion = portion;
 }
 
-static inline void on_answer(void *context, uint64_t request, const answer *a) {
+static inline void on_answer(void *context, uint64_t request, const classification *a) {
     table *t = context;
     assert_true(request < REQUESTS_MAX);
     t->answered[request]++;

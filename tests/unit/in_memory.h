@@ -39,7 +39,7 @@ typedef struct fleet {
     arena unpacked;
     uint64_t now_ns, answers, steps;
     uint32_t ready;
-    answer last;
+    classification last;
 } fleet;
 
 static inline void append_frame(queue *to, message_type type, const ProtobufCMessage *body) {
@@ -87,7 +87,7 @@ static void pause_nobody(void *context, uint32_t portion, bool paused) {
     assert_false(paused);
 }
 
-static void take_answer(void *context, uint64_t request, const answer *a) {
+static void take_answer(void *context, uint64_t request, const classification *a) {
     fleet *f = context;
     assert_int_equal(request, f->answers);
     f->answers++;

@@ -51,7 +51,7 @@ static void ask(uint64_t request) {
     engine_poll(f.engine, f.now_ns);
     f.now_ns += 1000;
     assert_int_equal(f.answers, before + 1);
-    assert_int_equal(f.last.outcome, ANSWER_CLASSIFIED);
+    assert_int_equal(f.last.outcome, CLASSIFICATION_DONE);
     assert_int_equal(f.last.have, 15);
 }
 

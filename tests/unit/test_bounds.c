@@ -257,7 +257,7 @@ typedef struct fleet {
     engine *engine;
     arena unpacked;
     uint64_t now_ns, answers;
-    answer last;
+    classification last;
 } fleet;
 
 static void append_frame(queue *to, message_type type, const ProtobufCMessage *body) {
@@ -290,10 +290,10 @@ static void pause_nobody(void *context, uint32_t portion, bool paused) {
     fail_msg("a node is paused");
 }
 
-static void take_answer(void *context, uint64_t request, const answer *a) {
+static void take_answer(void *context, uint64_t request, const classification *a) {
     fleet *f = context;
     assert_int_equal(request, f->answers);
-    assert_int_equal(a->outcome, ANSWER_CLASSIFIED);
+    assert_int_equal(a->outcome, CLASSIFICATION_DONE);
     f->answers++;
     f->last = *a;
 }
@@ -400,7 +400,7 @@ static void assert_answer(const fleet *f, const dataset *set) {
 /* Asked a second time, the answer comes from the table or the cache, where there is one; it is the same. */
 static void ask_some(fleet *f, const dataset *set) {
     for (uint32_t i = 0; i < ASKS; i++) {
-        answer first;
+        classification first;
         const uint8_t *sample =
             f->corner->samples[1] + i % f->corner->labels.samples[1] * partition_sample_elements(&f->corner->partition);
         for (int time = 0; time < 2; time++) {

@@ -335,7 +335,7 @@ static void a_request_goes_through_every_node(void **state) {
     assert_int_equal(t->answered[30], 1);
     assert_int_equal(t->answers, 1);
     float probability;
-    assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_DONE);
     assert_int_equal(t->last.class, class_of(t, codes, 15, &probability));
     assert_true(fabsf(t->last.probabilities[t->last.class] - probability) < 1e-5f);
     assert_int_equal(t->last.classes, CLASSES);
@@ -359,11 +359,11 @@ static void a_request_asks_the_nodes_that_are_there(void **state) {
     table *t = *state;
     ask(t, 1, 0);
     assert_int_equal(t->answered[1], 1);
-    assert_int_equal(t->last.outcome, ANSWER_NO_NODES);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_NO_NODES);
     engine_joined(t->engine, 0); /* not ready yet */
     ask(t, 2, 0);
     assert_int_equal(t->answered[2], 1);
-    assert_int_equal(t->last.outcome, ANSWER_NO_NODES);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_NO_NODES);
     join(t, 1);
     join(t, 3);
     uint64_t id = ask(t, 3, 0);
@@ -373,7 +373,7 @@ static void a_request_asks_the_nodes_that_are_there(void **state) {
     reply(t, 1, id, 6, 0);
     engine_poll(t->engine, 0); /* long before the deadline */
     assert_int_equal(t->answered[3], 1);
-    assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_DONE);
     assert_int_equal(t->last.have, 10);
     assert_true(t->last.degraded);
     const uint8_t codes[PORTIONS] = {0, 6, 0, 5};
@@ -413,7 +413,7 @@ static void all_nodes_lost_in_a_request_say_so(void **state) {
         engine_left(t->engine, k, 0);
     }
     assert_int_equal(t->answered[1], 1); /* at once */
-    assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_TIMEOUT);
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         reply(t, k, id, 3, deadline_ns);
@@ -435,7 +435,7 @@ static void requests_over_the_limit_are_told(void **state) {
     }
     ask(t, LIMIT, 0);
     assert_int_equal(t->answered[LIMIT], 1);
-    assert_int_equal(t->last.outcome, ANSWER_BUSY);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_BUSY);
     engine_poll(t->engine, deadline_ns);
     for (uint64_t request = 0; request <= LIMIT; request++) {
         assert_int_equal(t->answered[request], 1);
@@ -447,7 +447,7 @@ static void requests_over_the_limit_are_told(void **state) {
     }
     engine_poll(t->engine, deadline_ns);
     assert_int_equal(t->answered[LIMIT + 1], 1);
-    assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_DONE);
 }
 
 /* However many requests overtake one that waits, each gets its own answer, once. */
@@ -465,7 +465,7 @@ static void a_request_that_waits_is_not_mixed_up_with_others(void **state) {
     }
     assert_int_equal(t->answered[0], 0);
     engine_poll(t->engine, deadline_ns);
-    assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_TIMEOUT);
     for (uint64_t request = 0; request <= OTHERS; request++) {
         if (t->answered[request] != 1) {
             fail_msg("request %llu was answered %u times", (unsigned long long)request, t->answered[request]);

@@ -286,7 +286,7 @@ static void heads_of_answers(void **state) {
 static void a_histogram_is_cumulative(void **state) {
     (void)state;
     static const char *const routes[] = {"/v1/classify"};
-    static report r = {.portions = 1};
+    static stats r = {.portions = 1};
     metrics m = {0};
     sse_counters e = {0};
     strbuf t = {0};

@@ -350,7 +350,7 @@ static void a_stop_answers_what_is_there(void **state) {
     engine_stop(t->engine, 0);
     ask(t, 3, 0);
     assert_int_equal(t->answered[3], 1);
-    assert_int_equal(t->last.outcome, ANSWER_STOPPING);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_STOPPING);
     assert_false(engine_is_idle(t->engine));
     for (uint32_t k = 1; k < PORTIONS; k++) {
         push(t, k, 0, 1, 0);
@@ -364,7 +364,7 @@ static void a_stop_answers_what_is_there(void **state) {
     assert_true(engine_is_idle(t->engine));
     assert_int_equal(t->answered[1], 1);
     assert_int_equal(t->answered[2], 1);
-    assert_int_equal(t->last.outcome, ANSWER_CLASSIFIED); /* classified last: the request with one code */
+    assert_int_equal(t->last.outcome, CLASSIFICATION_DONE); /* classified last: the request with one code */
     assert_int_equal(t->last.have, 4);
     lines = written(t);
     assert_int_equal(json_array_size(lines), 3);

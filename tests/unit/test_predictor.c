@@ -170,7 +170,7 @@ static void a_batch_does_not_wait_beyond_a_deadline(void **state) {
     push(t, 0, 7, 1, deadline_ns);
     assert_int_equal(engine_poll(t->engine, deadline_ns + deadline_ns / 2), deadline_ns / 2 / 1000 + 1);
     assert_int_equal(t->answered[2], 1); /* expired: answered at once, though the pushed sample is on its way */
-    assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_TIMEOUT);
 }
 
 static void a_full_batch_does_not_wait(void **state) {

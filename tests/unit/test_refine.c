@@ -98,7 +98,7 @@ static void a_node_that_goes_between_the_rounds_is_not_told(void **state) {
 static void a_round_that_nobody_sends_is_not_taken(void **state) {
     table *t = *state;
     const uint8_t bit = 1;
-    report r;
+    stats r;
     join_all(t);
     uint8_t sample[PORTIONS * ELEMENTS] = {0};
     engine_classify(t->engine, 3, sample, 0);

@@ -1,6 +1,6 @@
 /* Every answer that is owed has a time: who is left out of serving, how it comes back, who is dropped, and that nobody
  * is blamed for what the server itself did not do in time. */
-#include "decoder_server/owed.h"
+#include "decoder_server/core/pending_replies.h"
 #include "engine_fixture.h"
 
 static const uint64_t second_ns = 1000000000, timeout_ns = 5000000000, tick_ns = 100000000;
@@ -25,8 +25,8 @@ static void pass(table *t, uint64_t *now_ns, uint64_t for_ns) {
     }
 }
 
-static const report_node *node_of(table *t, uint32_t portion) {
-    static report r;
+static const stats_node *node_of(table *t, uint32_t portion) {
+    static stats r;
     memset(&r, 0, sizeof r);
     engine_report(t->engine, &r);
     assert_int_equal(r.ready, t->ready);
@@ -155,10 +155,10 @@ static void where_all_are_silent_it_is_said_at_once(void **state) {
     join_all(t);
     ask(t, 0, now_ns);
     pass(t, &now_ns, deadline_ns);
-    assert_int_equal(t->last.outcome, ANSWER_TIMEOUT);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_TIMEOUT);
     ask(t, 1, now_ns);
     assert_int_equal(t->answered[1], 1);
-    assert_int_equal(t->last.outcome, ANSWER_NO_NODES);
+    assert_int_equal(t->last.outcome, CLASSIFICATION_NO_NODES);
     assert_int_equal(t->ready, 0);
 }
 
@@ -285,37 +285,37 @@ static void nobody_answers_much_more_than_was_asked(void **state) {
 /* The clock of what is owed: it passes as it is read, by at most a step, and not at all while nothing is owed. */
 static void the_clock_runs_while_it_is_read(void **state) {
     (void)state;
-    static owed o;
+    static pending_replies o;
     uint64_t ns, now_ns = 77 * second_ns;
     message_type answer;
-    owed_read_clock(&o, now_ns);
-    assert_true(owed_rests(&o, 2));
-    owed_read_clock(&o, now_ns += 1000 * second_ns);
-    owed_begin(&o, 1, MESSAGE_SAVED);
-    assert_false(owed_rests(&o, 2));
-    assert_true(owed_rests(&o, 1));
-    owed_rests(&o, 2);
+    pending_replies_read_clock(&o, now_ns);
+    assert_true(pending_replies_rests(&o, 2));
+    pending_replies_read_clock(&o, now_ns += 1000 * second_ns);
+    pending_replies_begin(&o, 1, MESSAGE_SAVED);
+    assert_false(pending_replies_rests(&o, 2));
+    assert_true(pending_replies_rests(&o, 1));
+    pending_replies_rests(&o, 2);
     for (int i = 0; i < 10; i++) {
-        owed_read_clock(&o, now_ns += second_ns / 2);
+        pending_replies_read_clock(&o, now_ns += second_ns / 2);
     }
-    assert_false(owed_for_ns(&o, 0, &ns, &answer));
-    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    assert_false(pending_replies_for_ns(&o, 0, &ns, &answer));
+    assert_true(pending_replies_for_ns(&o, 1, &ns, &answer));
     assert_int_equal(ns, 5 * second_ns);
     assert_int_equal(answer, MESSAGE_SAVED);
-    owed_read_clock(&o, now_ns += 1000 * second_ns);
-    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    pending_replies_read_clock(&o, now_ns += 1000 * second_ns);
+    assert_true(pending_replies_for_ns(&o, 1, &ns, &answer));
     assert_int_equal(ns, 6 * second_ns);
-    owed_read_clock(&o, now_ns - 1); /* backwards */
-    owed_begin(&o, 1, MESSAGE_READY);
-    owed_begin(&o, 1, MESSAGE_SAVED); /* was owed already */
-    owed_read_clock(&o, now_ns += second_ns);
-    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    pending_replies_read_clock(&o, now_ns - 1); /* backwards */
+    pending_replies_begin(&o, 1, MESSAGE_READY);
+    pending_replies_begin(&o, 1, MESSAGE_SAVED); /* was owed already */
+    pending_replies_read_clock(&o, now_ns += second_ns);
+    assert_true(pending_replies_for_ns(&o, 1, &ns, &answer));
     assert_int_equal(answer, MESSAGE_SAVED);
-    owed_answered(&o, 1, MESSAGE_SAVED, false);
-    assert_true(owed_for_ns(&o, 1, &ns, &answer));
+    pending_replies_answered(&o, 1, MESSAGE_SAVED, false);
+    assert_true(pending_replies_for_ns(&o, 1, &ns, &answer));
     assert_int_equal(answer, MESSAGE_READY);
-    owed_forget(&o, 1);
-    assert_true(owed_rests(&o, 2));
+    pending_replies_forget(&o, 1);
+    assert_true(pending_replies_rests(&o, 2));
 }
 
 #define TIMED(test) cmocka_unit_test_setup_teardown(test, set_timed_table, clear_table)

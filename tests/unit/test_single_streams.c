@@ -1,8 +1,8 @@
 /* A node that streams while nobody else does: its few bits a sample become lines at a bounded pace. */
 #include "engine_fixture.h"
 
-static report_table pushed_of(table *t) {
-    static report r;
+static stats_table pushed_of(table *t) {
+    static stats r;
     memset(&r, 0, sizeof r);
     engine_report(t->engine, &r);
     return r.pushed;
@@ -32,7 +32,7 @@ static void what_one_node_streams_alone_comes_slowly(void **state) {
     push(t, 2, 0, SAMPLES, now_ns);
     for (uint64_t second = 1; second <= 20; second++) {
         pass(t, &now_ns, 1000000000);
-        report_table r = pushed_of(t);
+        stats_table r = pushed_of(t);
         assert_true(r.expired + r.waiting <= BURST + (second + 1) * A_SECOND);
         assert_true(r.expired + r.waiting >= BURST + (second - 1) * A_SECOND);
     }

@@ -8,10 +8,10 @@
 
 #include "base/log.h"
 #include "data/idx.h"
-#include "decoder_server/gate.h"
+#include "decoder_server/core/node_listener.h"
+#include "decoder_server/core/node_registry.h"
 #include "decoder_server/http/image.h"
 #include "decoder_server/http/reply.h"
-#include "decoder_server/peers.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/predictor.h"
 #include "decoder_server/train/coordinator.h"
@@ -265,7 +265,7 @@ static void drop_nobody(void *context, uint32_t portion, Fewbit__Reason reason, 
     (void)context, (void)portion, (void)reason, (void)text;
 }
 
-static void answer_nobody(void *context, uint64_t request, const answer *a) {
+static void answer_nobody(void *context, uint64_t request, const classification *a) {
     (void)context, (void)request, (void)a;
 }
 
@@ -284,12 +284,12 @@ static err make_coordinator(void) {
 }
 
 static err make_peers(void) {
-    peers *p = NULL;
-    peers_config config = {.experiment = &small, .mode = FEWBIT__MODE__MODE_TRAIN, .heartbeat_ms = 1000};
-    peers_events events = {0};
-    err e = peers_new(&p, &config, &events, NULL);
+    node_registry *p = NULL;
+    node_registry_config config = {.experiment = &small, .mode = FEWBIT__MODE__MODE_TRAIN, .heartbeat_ms = 1000};
+    node_registry_events events = {0};
+    err e = node_registry_new(&p, &config, &events, NULL);
     if (!e) {
-        peers_free(p);
+        node_registry_free(p);
     }
     return e;
 }
@@ -351,7 +351,7 @@ static err take_image(void) {
 }
 
 static err make_replies(void) {
-    answer a = {.classes = 10, .portions = PORTIONS, .bits = {4}, .have = 1, .degraded = true};
+    classification a = {.classes = 10, .portions = PORTIONS, .bits = {4}, .have = 1, .degraded = true};
     strbuf reply = {0};
     reply_classified(&reply, "request-7", &a, mnist, &(reply_times){0});
     reply_error(&reply, "request-7", "busy", "too many samples wait");
@@ -476,14 +476,14 @@ static void end_nothing(void *context) {
 static err make_gate(void) {
     static worker *nobody;
     uv_loop_t loop;
-    gate *g = NULL;
+    node_listener *g = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
-    err e = gate_new(&g, &loop, "127.0.0.1", 0, NULL, &nobody);
+    err e = node_listener_new(&g, &loop, "127.0.0.1", 0, NULL, &nobody);
     if (!e) {
-        gate_close(g, end_nothing, NULL);
+        node_listener_close(g, end_nothing, NULL);
     }
     uv_run(&loop, UV_RUN_DEFAULT);
-    gate_free(g);
+    node_listener_free(g);
     assert_int_equal(uv_loop_close(&loop), 0);
     return e;
 }

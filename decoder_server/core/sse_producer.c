@@ -1,23 +1,23 @@
-#include "decoder_server/feed.h"
+#include "decoder_server/core/sse_producer.h"
 
-#include "decoder_server/mail.h"
+#include "decoder_server/core/mail.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct feed {
+struct sse_producer {
     worker **worker;
     atomic_bool is_wanted;
     bool is_under_way; /* handed over and not taken */
     bool is_full;      /* an event has found no room since the last hand-over: those behind it find none, too */
     uint64_t dropped;  /* since the last hand-over */
     size_t length;
-    char bytes[FEED_BYTES];
+    char bytes[SSE_PRODUCER_BYTES];
 };
 
-err feed_new(feed **out, worker **w) {
-    feed *f = calloc(1, sizeof *f);
+err sse_producer_new(sse_producer **out, worker **w) {
+    sse_producer *f = calloc(1, sizeof *f);
     if (!f) {
         return err_fail(ERR_MEMORY, "no memory for events");
     }
@@ -26,38 +26,38 @@ err feed_new(feed **out, worker **w) {
     return ERR_OK;
 }
 
-void feed_free(feed *f) {
+void sse_producer_free(sse_producer *f) {
     free(f);
 }
 
-void feed_set_wanted(feed *f, bool wanted) {
+void sse_producer_set_wanted(sse_producer *f, bool wanted) {
     atomic_store(&f->is_wanted, wanted);
 }
 
-bool feed_is_wanted(const feed *f) {
+bool sse_producer_is_wanted(const sse_producer *f) {
     return f && atomic_load_explicit(&f->is_wanted, memory_order_relaxed);
 }
 
-static void add(feed *f, const char *bytes, size_t length) {
+static void add(sse_producer *f, const char *bytes, size_t length) {
     memcpy(f->bytes + f->length, bytes, length);
     f->length += length;
 }
 
-bool feed_is_full(const feed *f) {
+bool sse_producer_is_full(const sse_producer *f) {
     return f->is_full;
 }
 
-void feed_drop(feed *f) {
+void sse_producer_drop(sse_producer *f) {
     f->dropped++;
 }
 
-void feed_put(feed *f, const char *kind, const char *data, size_t length) {
+void sse_producer_put(sse_producer *f, const char *kind, const char *data, size_t length) {
     static const char before[] = "event: ", between[] = "\ndata: ", behind[] = "\n\n";
     size_t kind_length = strlen(kind);
     size_t need = sizeof before + kind_length + sizeof between + length + sizeof behind;
-    f->is_full = f->is_full || (need <= FEED_EVENT_MAX && need > sizeof f->bytes - f->length);
-    if (need > FEED_EVENT_MAX || f->is_full) {
-        feed_drop(f);
+    f->is_full = f->is_full || (need <= SSE_PRODUCER_EVENT_MAX && need > sizeof f->bytes - f->length);
+    if (need > SSE_PRODUCER_EVENT_MAX || f->is_full) {
+        sse_producer_drop(f);
         return;
     }
     add(f, before, sizeof before - 1);
@@ -67,7 +67,7 @@ void feed_put(feed *f, const char *kind, const char *data, size_t length) {
     add(f, behind, sizeof behind - 1);
 }
 
-void feed_flush(feed *f) {
+void sse_producer_flush(sse_producer *f) {
     if (f->is_under_way || (f->length == 0 && f->dropped == 0)) {
         return;
     }
@@ -79,11 +79,11 @@ void feed_flush(feed *f) {
     f->is_full = false;
 }
 
-void feed_taken(feed *f) {
+void sse_producer_taken(sse_producer *f) {
     f->is_under_way = false;
-    feed_flush(f);
+    sse_producer_flush(f);
 }
 
-void feed_finish(feed *f) {
-    feed_taken(f);
+void sse_producer_finish(sse_producer *f) {
+    sse_producer_taken(f);
 }

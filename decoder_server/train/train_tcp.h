@@ -1,13 +1,13 @@
-/* Training over TCP: the coordinator on the worker, the gate on the loop. */
-#ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAINING_H
-#define FEWBIT_DECODER_SERVER_TRAIN_TRAINING_H
+/* Training over TCP: the coordinator on the worker, the node listener on the loop. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_TCP_H
+#define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_TCP_H
 
 #include "base/err.h"
 #include "data/labels.h"
 #include "decoder_server/run.h"
 #include "wire/tls.h"
 
-typedef struct training_config {
+typedef struct train_tcp_config {
     run *run;             /* borrowed */
     const labels *labels; /* borrowed */
     const char *host;
@@ -21,9 +21,9 @@ typedef struct training_config {
     uint32_t heartbeat_ms;
     uint32_t answer_timeout_s; /* who owes an answer for longer is dropped */
     uint32_t threads;          /* lanes of the head's own computation */
-} training_config;
+} train_tcp_config;
 
 /* Until the last epoch is committed (ERR_OK), or a signal (ERR_STOPPED). */
-err training_run(const training_config *config);
+err train_tcp_run(const train_tcp_config *config);
 
 #endif

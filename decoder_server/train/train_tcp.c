@@ -1,22 +1,22 @@
-#include "decoder_server/train/training.h"
+#include "decoder_server/train/train_tcp.h"
 
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "decoder_server/announce.h"
-#include "decoder_server/gate.h"
+#include "decoder_server/core/address_file.h"
+#include "decoder_server/core/mail.h"
+#include "decoder_server/core/node_listener.h"
+#include "decoder_server/core/node_registry.h"
+#include "decoder_server/core/pending_replies.h"
 #include "decoder_server/http/http_api.h"
 #include "decoder_server/http/json_views.h"
-#include "decoder_server/mail.h"
-#include "decoder_server/owed.h"
-#include "decoder_server/peers.h"
-#include "decoder_server/train/broadcast.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
+#include "decoder_server/train/train_sse.h"
 #include "loop/loop.h"
+#include "loop/sd_notify.h"
 #include "loop/signals.h"
-#include "loop/supervisor.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,81 +26,81 @@ typedef struct end_note {
     char text[256];
 } end_note;
 
-typedef struct training {
-    const training_config *config;
+typedef struct train_tcp {
+    const train_tcp_config *config;
     /* the loop's */
     uv_loop_t loop;
     signals signals;
-    gate *gate;
+    node_listener *node_listener;
     http_api *api; /* NULL without --http */
     api_token token;
-    report report;
+    stats stats;
     worker *worker;
     end_note end;
     bool has_signals, ending;
     /* the worker's */
     thread_pool *pool;
-    peers *peers;
+    node_registry *node_registry;
     coordinator *coordinator;
     progress progress;
-    broadcast broadcast;
+    train_sse sse;
     uint32_t nodes_here;
     bool is_over;
-} training;
+} train_tcp;
 
 /* On the worker. */
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    peers_tell(((training *)context)->peers, portion, type, body);
+    node_registry_tell(((train_tcp *)context)->node_registry, portion, type, body);
 }
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
-    peers_drop(((training *)context)->peers, portion, reason, text);
+    node_registry_drop(((train_tcp *)context)->node_registry, portion, reason, text);
 }
 
 static void ask_meter(void *context, uint32_t portion) {
-    peers_ask_meter(((training *)context)->peers, portion);
+    node_registry_ask_meter(((train_tcp *)context)->node_registry, portion);
 }
 
 static void show(void *context, const coordinator_progress *p) {
-    training *t = context;
+    train_tcp *t = context;
     progress_show(&t->progress, p);
-    broadcast_progress(&t->broadcast, p);
+    train_sse_progress(&t->sse, p);
 }
 
 static void on_joined(void *context, uint32_t portion, const char *name) {
-    training *t = context;
+    train_tcp *t = context;
     worker_reply(t->worker, MAIL_READY, ++t->nodes_here, NULL, 0);
     coordinator_joined(t->coordinator, portion, name);
 }
 
 static void on_left(void *context, uint32_t portion) {
-    training *t = context;
+    train_tcp *t = context;
     worker_reply(t->worker, MAIL_READY, --t->nodes_here, NULL, 0);
     coordinator_left(t->coordinator, portion);
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
-    coordinator_receive(((training *)context)->coordinator, portion, m);
+    coordinator_receive(((train_tcp *)context)->coordinator, portion, m);
 }
 
 static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
-    coordinator_metered(((training *)context)->coordinator, portion, m);
+    coordinator_metered(((train_tcp *)context)->coordinator, portion, m);
 }
 
 static void work_task(void *context, size_t task) {
     coordinator_work_task(context, task);
 }
 
-static void send_report(training *t) {
-    report *r = (report *)(void *)worker_reply_begin(t->worker, MAIL_REPORT, 0, sizeof *r);
+static void send_report(train_tcp *t) {
+    stats *r = (stats *)(void *)worker_reply_begin(t->worker, MAIL_REPORT, 0, sizeof *r);
     if (!r) {
         return;
     }
-    *r = (report){.training = t->broadcast.now};
-    peers_report(t->peers, r);
+    *r = (stats){.training = t->sse.now};
+    node_registry_stats(t->node_registry, r);
     for (uint32_t k = 0; k < r->portions; k++) {
-        owed_report(coordinator_owed(t->coordinator), k, &r->nodes[k]);
+        pending_replies_stats(coordinator_pending_replies(t->coordinator), k, &r->nodes[k]);
         for (traffic_direction d = TRAFFIC_IN; d <= TRAFFIC_OUT; d++) {
             r->nodes[k].payload_bits[d] = coordinator_payload_bits(t->coordinator, k, d);
         }
@@ -109,17 +109,17 @@ static void send_report(training *t) {
 }
 
 static void receive(void *role, const mail *m) {
-    training *t = role;
+    train_tcp *t = role;
     coordinator_poll(t->coordinator, clock_now_ns());
     if (m->kind == MAIL_ASK_REPORT) {
         send_report(t);
         return;
     }
     if (m->kind == MAIL_EVENTS_TAKEN) {
-        feed_taken(t->broadcast.feed);
+        sse_producer_taken(t->sse.sse);
         return;
     }
-    peers_take(t->peers, m);
+    node_registry_take(t->node_registry, m);
     size_t tasks = coordinator_work_tasks(t->coordinator);
     if (tasks > 0) {
         thread_pool_run(t->pool, work_task, t->coordinator, tasks);
@@ -130,22 +130,22 @@ static void receive(void *role, const mail *m) {
         t->is_over = true;
         end_note note = {.code = outcome};
         snprintf(note.text, sizeof note.text, "%s", outcome ? err_text() : "");
-        feed_finish(t->broadcast.feed);
+        sse_producer_finish(t->sse.sse);
         worker_reply(t->worker, MAIL_END, 0, &note, sizeof note);
     }
 }
 
 static int64_t settle(void *role) {
-    return coordinator_poll(((training *)role)->coordinator, clock_now_ns());
+    return coordinator_poll(((train_tcp *)role)->coordinator, clock_now_ns());
 }
 
 /* On the loop. */
 
 static void on_closed(void *context) {
-    uv_stop(&((training *)context)->loop);
+    uv_stop(&((train_tcp *)context)->loop);
 }
 
-static void shut(training *t) {
+static void shut(train_tcp *t) {
     if (t->has_signals) {
         signals_release(&t->signals);
     }
@@ -153,36 +153,36 @@ static void shut(training *t) {
         http_api_close(t->api);
         t->api = NULL;
     }
-    gate_close(t->gate, on_closed, t);
+    node_listener_close(t->node_listener, on_closed, t);
 }
 
-static void end(training *t, const end_note *note) {
+static void end(train_tcp *t, const end_note *note) {
     if (!t->ending) {
         t->ending = true;
-        supervisor_stopping();
+        sd_notify_stopping();
         t->end = *note;
         shut(t);
     }
 }
 
-static void take_report(training *t, const report *r) {
+static void take_report(train_tcp *t, const stats *r) {
     size_t in, out;
-    t->report = *r;
-    gate_report(t->gate, &t->report);
+    t->stats = *r;
+    node_listener_stats(t->node_listener, &t->stats);
     worker_waiting(t->worker, &in, &out);
-    t->report.worker_bytes = in;
-    t->report.loop_bytes = out;
-    http_api_report(t->api, &t->report);
+    t->stats.worker_bytes = in;
+    t->stats.loop_bytes = out;
+    http_api_stats(t->api, &t->stats);
 }
 
 /* A record for the HTTP side. */
-static void show_over_http(training *t, const mail *m) {
+static void show_over_http(train_tcp *t, const mail *m) {
     switch (m->kind) {
     case MAIL_READY:
         http_api_set_ready(t->api, (uint32_t)m->about, t->config->run->experiment.data.portions);
         break;
     case MAIL_REPORT:
-        take_report(t, (const report *)(const void *)m->bytes);
+        take_report(t, (const stats *)(const void *)m->bytes);
         break;
     case MAIL_EVENTS:
         http_api_events(t->api, m->about, (const char *)m->bytes, m->length);
@@ -196,8 +196,8 @@ static void show_over_http(training *t, const mail *m) {
 }
 
 static void deliver(void *loop_side, const mail *m) {
-    training *t = loop_side;
-    if (gate_deliver(t->gate, m)) {
+    train_tcp *t = loop_side;
+    if (node_listener_deliver(t->node_listener, m)) {
         return;
     }
     if (m->kind == MAIL_END) {
@@ -208,12 +208,12 @@ static void deliver(void *loop_side, const mail *m) {
 }
 
 static void delivered(void *loop_side) {
-    training *t = loop_side;
-    gate_flush(t->gate);
+    train_tcp *t = loop_side;
+    node_listener_flush(t->node_listener);
 }
 
 static err ask_report(void *context) {
-    return worker_post(((training *)context)->worker, MAIL_ASK_REPORT, 0, NULL, 0);
+    return worker_post(((train_tcp *)context)->worker, MAIL_ASK_REPORT, 0, NULL, 0);
 }
 
 static void on_listening(void *context, bool wanted) {
@@ -221,11 +221,11 @@ static void on_listening(void *context, bool wanted) {
 }
 
 static void events_taken(void *context) {
-    worker_post(((training *)context)->worker, MAIL_EVENTS_TAKEN, 0, NULL, 0);
+    worker_post(((train_tcp *)context)->worker, MAIL_EVENTS_TAKEN, 0, NULL, 0);
 }
 
 static void caught_up(void *loop_side) {
-    gate_resume(((training *)loop_side)->gate);
+    node_listener_resume(((train_tcp *)loop_side)->node_listener);
 }
 
 static void on_stop(void *context) {
@@ -234,9 +234,9 @@ static void on_stop(void *context) {
     end(context, &note);
 }
 
-static err start_worker_side(training *t) {
-    const training_config *config = t->config;
-    peers_config peers_of_run = {
+static err start_worker_side(train_tcp *t) {
+    const train_tcp_config *config = t->config;
+    node_registry_config registry_of_run = {
         .experiment = &config->run->experiment,
         .run = config->run->id,
         .training = config->run->identity.training,
@@ -245,11 +245,11 @@ static err start_worker_side(training *t) {
         .labels = config->labels,
         .by_certificate = config->tls != NULL,
     };
-    peers_events events = {on_joined, on_left, on_message, on_metered, t};
+    node_registry_events events = {on_joined, on_left, on_message, on_metered, t};
     coordinator_host host = {tell, drop, ask_meter, show, t};
     err e = thread_pool_new(&t->pool, config->threads, false);
-    e = e ? e : broadcast_start(&t->broadcast, &t->worker);
-    e = e ? e : peers_new(&t->peers, &peers_of_run, &events, &t->worker);
+    e = e ? e : train_sse_start(&t->sse, &t->worker);
+    e = e ? e : node_registry_new(&t->node_registry, &registry_of_run, &events, &t->worker);
     e = e ? e : coordinator_new(&t->coordinator, config->run, config->labels, t->pool, true, &host);
     if (!e) {
         coordinator_set_answer_timeout(t->coordinator, config->answer_timeout_s * (uint64_t)1000000000);
@@ -258,7 +258,7 @@ static err start_worker_side(training *t) {
 }
 
 /* What /v1/model says, and the epochs that a run which goes on has behind it. */
-static err describe_run(training *t, const dataset *set, const partition *shape) {
+static err describe_run(train_tcp *t, const dataset *set, const partition *shape) {
     const run *r = t->config->run;
     strbuf described = {0};
     json_views_model(&described, r, set, shape, NULL);
@@ -266,14 +266,14 @@ static err describe_run(training *t, const dataset *set, const partition *shape)
                                  : http_api_set_model(t->api, described.bytes);
     strbuf_free(&described);
     for (uint32_t i = 0; i < r->evaluation_count && !e; i++) {
-        char event[BROADCAST_EVENT_MAX];
-        http_api_greet(t->api, event, broadcast_epoch_event(&r->evaluations[i], event));
+        char event[TRAIN_SSE_EVENT_MAX];
+        http_api_greet(t->api, event, train_sse_epoch_event(&r->evaluations[i], event));
     }
     return e;
 }
 
-static err start_http_api(training *t) {
-    const training_config *c = t->config;
+static err start_http_api(train_tcp *t) {
+    const train_tcp_config *c = t->config;
     if (!c->http_host) {
         return ERR_OK;
     }
@@ -308,14 +308,16 @@ static err start_http_api(training *t) {
     return e;
 }
 
-static err announce_addresses(const training *t) {
-    const training_config *c = t->config;
-    return announce(c->address_file, c->host, gate_port(t->gate), c->http_host, t->api ? http_api_port(t->api) : 0);
+static err write_address_file(const train_tcp *t) {
+    const train_tcp_config *c = t->config;
+    return address_file_write(c->address_file, c->host, node_listener_port(t->node_listener), c->http_host,
+                              t->api ? http_api_port(t->api) : 0);
 }
 
-static err run_loop(training *t) {
+static err run_loop(train_tcp *t) {
     static const worker_role role = {receive, settle, deliver, delivered, caught_up};
-    err e = gate_new(&t->gate, &t->loop, t->config->host, t->config->port, t->config->tls, &t->worker);
+    err e =
+        node_listener_new(&t->node_listener, &t->loop, t->config->host, t->config->port, t->config->tls, &t->worker);
     if (e) {
         return e;
     }
@@ -326,29 +328,30 @@ static err run_loop(training *t) {
     e = e || !t->config->tls ? e : signals_on_reload(&t->signals, tls_context_refresh, t->config->tls);
     if (e) {
         shut(t);
-    } else if (announce_addresses(t)) {
+    } else if (write_address_file(t)) {
         end_note note = {.code = ERR_IO};
         snprintf(note.text, sizeof note.text, "%s", err_text());
         end(t, &note);
     } else {
         char address[ADDRESS_TEXT_MAX];
-        log_info("listening on %s for %u nodes, run %s", address_text(address, t->config->host, gate_port(t->gate)),
+        log_info("listening on %s for %u nodes, run %s",
+                 address_text(address, t->config->host, node_listener_port(t->node_listener)),
                  t->config->run->experiment.data.portions, t->config->run->folder);
         if (t->api) {
             log_info("HTTP on %s", address_text(address, t->config->http_host, http_api_port(t->api)));
         }
-        supervisor_ready("training");
+        sd_notify_ready("training");
     }
     uv_run(&t->loop, UV_RUN_DEFAULT);
     worker_free(t->worker);
     uv_run(&t->loop, UV_RUN_DEFAULT);
-    gate_free(t->gate);
+    node_listener_free(t->node_listener);
     return e;
 }
 
-err training_run(const training_config *config) {
-    static training t; /* one a process */
-    t = (training){.config = config};
+err train_tcp_run(const train_tcp_config *config) {
+    static train_tcp t; /* one a process */
+    t = (train_tcp){.config = config};
     progress_start(&t.progress);
     err e = start_worker_side(&t);
     e = e ? e : loop_open(&t.loop);
@@ -358,8 +361,8 @@ err training_run(const training_config *config) {
     }
     progress_end(&t.progress);
     coordinator_free(t.coordinator);
-    peers_free(t.peers);
-    broadcast_end(&t.broadcast);
+    node_registry_free(t.node_registry);
+    train_sse_end(&t.sse);
     thread_pool_free(t.pool);
     return e || !t.end.code ? e : err_fail(t.end.code, "%s", t.end.text);
 }

@@ -1,7 +1,7 @@
-#include "decoder_server/train/broadcast.h"
+#include "decoder_server/train/train_sse.h"
 
 #include "base/clock.h"
-#include "decoder_server/mail.h"
+#include "decoder_server/core/mail.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,13 +9,13 @@
 
 enum { PAUSE_NS = 100000000, NUMBER_MAX = 32 };
 
-err broadcast_start(broadcast *b, worker **w) {
-    *b = (broadcast){.worker = w, .now = {.phase = "waiting for nodes"}};
-    return feed_new(&b->feed, w);
+err train_sse_start(train_sse *b, worker **w) {
+    *b = (train_sse){.worker = w, .now = {.phase = "waiting for nodes"}};
+    return sse_producer_new(&b->sse, w);
 }
 
-void broadcast_end(broadcast *b) {
-    feed_free(b->feed);
+void train_sse_end(train_sse *b) {
+    sse_producer_free(b->sse);
 }
 
 /* A JSON number; null where it is none. */
@@ -34,33 +34,33 @@ static size_t write_epoch(const run_evaluation *e, char *to, size_t room) {
     return length > 0 && (size_t)length < room ? (size_t)length : 0;
 }
 
-size_t broadcast_epoch_event(const run_evaluation *e, char event[BROADCAST_EVENT_MAX]) {
-    char data[BROADCAST_EVENT_MAX - NUMBER_MAX];
+size_t train_sse_epoch_event(const run_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]) {
+    char data[TRAIN_SSE_EVENT_MAX - NUMBER_MAX];
     write_epoch(e, data, sizeof data);
-    return (size_t)snprintf(event, BROADCAST_EVENT_MAX, "event: epoch\ndata: %s\n\n", data);
+    return (size_t)snprintf(event, TRAIN_SSE_EVENT_MAX, "event: epoch\ndata: %s\n\n", data);
 }
 
-static void put_epoch(broadcast *b, const run_evaluation *e) {
-    char data[BROADCAST_EVENT_MAX], event[BROADCAST_EVENT_MAX];
-    feed_put(b->feed, "epoch", data, write_epoch(e, data, sizeof data));
-    worker_reply(*b->worker, MAIL_GREETING, 0, event, broadcast_epoch_event(e, event));
+static void put_epoch(train_sse *b, const run_evaluation *e) {
+    char data[TRAIN_SSE_EVENT_MAX], event[TRAIN_SSE_EVENT_MAX];
+    sse_producer_put(b->sse, "epoch", data, write_epoch(e, data, sizeof data));
+    worker_reply(*b->worker, MAIL_GREETING, 0, event, train_sse_epoch_event(e, event));
 }
 
-static void put_progress(broadcast *b, const coordinator_progress *p) {
-    char data[BROADCAST_EVENT_MAX], loss[NUMBER_MAX], accuracy[NUMBER_MAX];
+static void put_progress(train_sse *b, const coordinator_progress *p) {
+    char data[TRAIN_SSE_EVENT_MAX], loss[NUMBER_MAX], accuracy[NUMBER_MAX];
     double seconds = clock_seconds_since(b->started_ns);
     int length = snprintf(data, sizeof data,
                           "{\"phase\":\"%s\",\"epoch\":%u,\"epochs\":%u,\"batch\":%u,\"batches\":%u,\"step\":%" PRIu64
                           ",\"loss\":%s,\"accuracy\":%s,\"samples_per_second\":%.1f}",
                           p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, number(p->loss, loss),
                           number(p->accuracy, accuracy), seconds > 0 ? (double)p->samples / seconds : 0);
-    feed_put(b->feed, "progress", data, (size_t)length);
+    sse_producer_put(b->sse, "progress", data, (size_t)length);
 }
 
-void broadcast_progress(broadcast *b, const coordinator_progress *p) {
+void train_sse_progress(train_sse *b, const coordinator_progress *p) {
     bool is_news = p->ended || p->phase != b->now.phase;
     uint64_t now_ns = clock_now_ns();
-    b->now = (report_training){p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, p->loss, p->accuracy};
+    b->now = (stats_training){p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, p->loss, p->accuracy};
     if (p->samples == 0) {
         b->started_ns = now_ns;
     }
@@ -72,5 +72,5 @@ void broadcast_progress(broadcast *b, const coordinator_progress *p) {
         put_epoch(b, p->ended);
     }
     put_progress(b, p);
-    feed_flush(b->feed);
+    sse_producer_flush(b->sse);
 }

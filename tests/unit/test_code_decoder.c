@@ -3,7 +3,7 @@
 
 #include "bits/code_compressor.h"
 #include "bits/pack.h"
-#include "decoder_server/coded.h"
+#include "decoder_server/core/code_decoder.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,7 +12,7 @@ enum { BITS = 4, ROWS = 40, PAYLOAD_MAX = 4096 };
 
 typedef struct bench {
     code_compressor *from;
-    coded *to;
+    code_decoder *to;
     arena unpacked;
     uint8_t packed[ROWS * BITS / 8];
     uint8_t payload[PAYLOAD_MAX];
@@ -24,7 +24,7 @@ static int open_bench(void **state) {
     static bench b;
     memset(&b, 0, sizeof b);
     assert_int_equal(code_compressor_new(&b.from, BITS, ROWS), ERR_OK);
-    assert_int_equal(coded_new(&b.to, BITS), ERR_OK);
+    assert_int_equal(code_decoder_new(&b.to, BITS), ERR_OK);
     assert_int_equal(arena_init(&b.unpacked, message_arena_size(PAYLOAD_MAX)), ERR_OK);
     for (size_t i = 0; i < sizeof b.packed; i++) {
         b.packed[i] = (uint8_t)(0x11 * (i % 3));
@@ -36,7 +36,7 @@ static int open_bench(void **state) {
 static int close_bench(void **state) {
     bench *b = *state;
     code_compressor_free(b->from);
-    coded_free(b->to);
+    code_decoder_free(b->to);
     arena_free(&b->unpacked);
     return 0;
 }
@@ -65,7 +65,7 @@ static Fewbit__Codes next_codes(bench *b) {
 
 static err take(bench *b, const uint8_t *payload, size_t length) {
     err e = message_unpack(MESSAGE_CODES, payload, length, &b->unpacked, &b->got);
-    return e ? e : coded_take(b->to, &b->got);
+    return e ? e : code_decoder_take(b->to, &b->got);
 }
 
 static void coded_codes_become_packed_ones(void **state) {
@@ -79,11 +79,11 @@ static void coded_codes_become_packed_ones(void **state) {
         assert_int_equal(got->bits.len, sizeof b->packed);
         assert_memory_equal(got->bits.data, b->packed, sizeof b->packed);
         assert_true(got->model == 600 && got->first == 100 && got->more == ROWS - 1);
-        assert_int_equal(coded_payload_bits(got, BITS), 8 * codes.coded.len);
+        assert_int_equal(code_decoder_payload_bits(got, BITS), 8 * codes.coded.len);
         coded_bytes += codes.coded.len;
     }
-    report_coding r;
-    coded_report(b->to, &r);
+    stats_coding r;
+    code_decoder_stats(b->to, &r);
     assert_true(r.frames == 5 && r.refused == 0 && r.samples == 5 * ROWS);
     assert_true(r.packed_bits == 5 * ROWS * BITS && r.coded_bits == 8 * coded_bytes);
     assert_true(r.code_entropy > 0 && r.code_entropy < r.bit_entropy && r.bit_entropy < BITS);
@@ -97,9 +97,9 @@ static void packed_codes_stay_as_they_are(void **state) {
     put_frame(b, &codes);
     assert_int_equal(take(b, b->payload, b->length), ERR_OK);
     assert_int_equal(b->got.body.codes->bits.len, sizeof b->packed);
-    assert_int_equal(coded_payload_bits(b->got.body.codes, BITS), ROWS * BITS);
+    assert_int_equal(code_decoder_payload_bits(b->got.body.codes, BITS), ROWS * BITS);
     message m = {.type = MESSAGE_CODES, .body.codes = &codes};
-    assert_int_equal(coded_take(NULL, &m), ERR_OK);
+    assert_int_equal(code_decoder_take(NULL, &m), ERR_OK);
     assert_ptr_equal(m.body.codes, &codes);
 }
 
@@ -107,17 +107,17 @@ static void other_messages_stay_as_they_are(void **state) {
     bench *b = *state;
     Fewbit__Codes codes = next_codes(b);
     message m = {.type = MESSAGE_ANSWER, .body.codes = &codes};
-    assert_int_equal(coded_take(b->to, &m), ERR_OK);
+    assert_int_equal(code_decoder_take(b->to, &m), ERR_OK);
     assert_ptr_equal(m.body.codes, &codes); /* without bits, it fits nowhere */
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     m = (message){.type = MESSAGE_READY, .body.ready = &ready};
-    assert_int_equal(coded_take(NULL, &m), ERR_OK);
+    assert_int_equal(code_decoder_take(NULL, &m), ERR_OK);
 }
 
-static void assert_refused(bench *b, const Fewbit__Codes *codes, coded *to, const char *says) {
+static void assert_refused(bench *b, const Fewbit__Codes *codes, code_decoder *to, const char *says) {
     message m = {.type = MESSAGE_CODES, .body.codes = codes};
     (void)b;
-    assert_int_equal(coded_take(to, &m), ERR_INPUT);
+    assert_int_equal(code_decoder_take(to, &m), ERR_INPUT);
     assert_non_null(strstr(err_text(), says));
 }
 
@@ -136,10 +136,10 @@ static void what_does_not_fit_is_refused_and_counted(void **state) {
     bad = good;
     bad.check++;
     assert_refused(b, &bad, b->to, "checksum");
-    report_coding r;
-    coded_report(b->to, &r);
+    stats_coding r;
+    code_decoder_stats(b->to, &r);
     assert_true(r.frames == 0 && r.refused == 4 && r.samples == 0);
-    coded_report(NULL, &r);
+    code_decoder_stats(NULL, &r);
     assert_true(r.refused == 0);
 }
 
@@ -172,8 +172,8 @@ static void a_new_connection_starts_afresh(void **state) {
     bench *b = *state;
     Fewbit__Codes codes = next_codes(b);
     message m = {.type = MESSAGE_CODES, .body.codes = &codes};
-    assert_int_equal(coded_take(b->to, &m), ERR_OK);
-    coded_reset(b->to);
+    assert_int_equal(code_decoder_take(b->to, &m), ERR_OK);
+    code_decoder_reset(b->to);
     codes = next_codes(b);
     assert_refused(b, &codes, b->to, "where frame 1 was due");
 }

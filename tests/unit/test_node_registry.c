@@ -1,9 +1,9 @@
 /* Who may speak for which portion: every Hello that does not fit is refused with its reason. Frames go in and out
- * through a real worker, as from the gate, but no socket is there. */
+ * through a real worker, as from the node listener, but no socket is there. */
 #include "base/log.h"
 #include "base/utf8.h"
-#include "decoder_server/mail.h"
-#include "decoder_server/peers.h"
+#include "decoder_server/core/mail.h"
+#include "decoder_server/core/node_registry.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,7 +29,7 @@ static const char experiment_text[] =
 static char digests[4][SHA256_HEX] = {"aa", "bb", "cc", "dd"};
 static const labels known_labels = {.samples = {2000, 500}, .portion_digests = digests};
 
-/* What peers sent to the gate. */
+/* What peers sent to the node listener. */
 typedef struct reply {
     uint32_t kind;
     uint64_t connection;
@@ -39,7 +39,7 @@ typedef struct reply {
 
 typedef struct hall {
     experiment experiment;
-    peers *peers;
+    node_registry *node_registry;
     worker *worker;
     uv_loop_t loop;
     arena unpacked;
@@ -76,7 +76,7 @@ static void on_metered(void *context, uint32_t portion, const traffic_counters *
 }
 
 static void receive(void *role, const mail *m) {
-    peers_take(((hall *)role)->peers, m);
+    node_registry_take(((hall *)role)->node_registry, m);
 }
 
 static int64_t rest(void *role) {
@@ -107,18 +107,19 @@ static void end_turn(hall *h) {
 }
 
 static void open_hall(hall *h, const labels *l, bool by_certificate) {
-    static peers_config config;
-    const peers_events events = {on_joined, on_left, on_message, on_metered, h};
+    static node_registry_config config;
+    const node_registry_events events = {on_joined, on_left, on_message, on_metered, h};
     log_set_level(LOG_NONE);
     memset(h, 0, sizeof *h);
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);
-    config = (peers_config){&h->experiment, 0x1234, 0x5678, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l, by_certificate};
+    config =
+        (node_registry_config){&h->experiment, 0x1234, 0x5678, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l, by_certificate};
     assert_int_equal(arena_init(&h->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
-    assert_int_equal(peers_new(&h->peers, &config, &events, &h->worker), ERR_OK);
+    assert_int_equal(node_registry_new(&h->node_registry, &config, &events, &h->worker), ERR_OK);
 }
 
 static void close_hall(hall *h) {
-    peers_free(h->peers);
+    node_registry_free(h->node_registry);
     arena_free(&h->unpacked);
 }
 
@@ -252,8 +253,8 @@ static void a_good_hello_is_welcome(void **state) {
     assert_true(is_same);
     assert_int_equal(h->joined[2], 1);
     assert_string_equal(h->name, "carol");
-    assert_true(peers_is_here(h->peers, 2));
-    assert_false(peers_is_here(h->peers, 1));
+    assert_true(node_registry_is_here(h->node_registry, 2));
+    assert_false(node_registry_is_here(h->node_registry, 1));
 }
 
 typedef struct hello_case {
@@ -378,10 +379,10 @@ static void a_portion_has_one_node_at_a_time(void **state) {
     assert_refused(h, 1025, FEWBIT__REASON__REASON_PORTION_TAKEN, "portion 0 is taken by carol");
     lose(h, 1025); /* the one that was refused: changes nothing */
     assert_int_equal(h->left[0], 0);
-    assert_true(peers_is_here(h->peers, 0));
+    assert_true(node_registry_is_here(h->node_registry, 0));
     lose(h, 1024);
     assert_int_equal(h->left[0], 1);
-    assert_false(peers_is_here(h->peers, 0));
+    assert_false(node_registry_is_here(h->node_registry, 0));
     greet(h, 2048, &hello);
     assert_welcome(h, 2048);
     assert_int_equal(h->joined[0], 2);
@@ -443,7 +444,7 @@ static void who_is_refused_stays_refused(void **state) {
     post_frame(h, 1024, MESSAGE_HELLO, &good.base); /* under way when the first one was refused */
     end_turn(h);
     assert_nobody_joined(h);
-    assert_false(peers_is_here(h->peers, 1));
+    assert_false(node_registry_is_here(h->node_registry, 1));
 }
 
 static void who_was_dropped_is_not_heard(void **state) {
@@ -452,7 +453,7 @@ static void who_was_dropped_is_not_heard(void **state) {
     const Fewbit__Ready ready = FEWBIT__READY__INIT;
     greet(h, 1024, &hello);
     begin_turn(h);
-    peers_drop(h->peers, 1, FEWBIT__REASON__REASON_MODEL, "codes of another model");
+    node_registry_drop(h->node_registry, 1, FEWBIT__REASON__REASON_MODEL, "codes of another model");
     post_frame(h, 1024, MESSAGE_READY, &ready.base);
     end_turn(h);
     assert_refused(h, 1024, FEWBIT__REASON__REASON_MODEL, "codes of another model");
@@ -467,12 +468,12 @@ static void replies_go_to_the_portions_connection(void **state) {
     const Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
     greet(h, 1027, &hello);
     begin_turn(h);
-    peers_tell(h->peers, 3, MESSAGE_BEGIN, &begin.base);
-    peers_tell(h->peers, 2, MESSAGE_BEGIN, &begin.base); /* nobody there */
-    peers_pause(h->peers, 3, true);
-    peers_pause(h->peers, 2, true);
-    peers_pause(h->peers, 3, false);
-    peers_drop(h->peers, 2, FEWBIT__REASON__REASON_OVER, "over");
+    node_registry_tell(h->node_registry, 3, MESSAGE_BEGIN, &begin.base);
+    node_registry_tell(h->node_registry, 2, MESSAGE_BEGIN, &begin.base); /* nobody there */
+    node_registry_pause(h->node_registry, 3, true);
+    node_registry_pause(h->node_registry, 2, true);
+    node_registry_pause(h->node_registry, 3, false);
+    node_registry_drop(h->node_registry, 2, FEWBIT__REASON__REASON_OVER, "over");
     end_turn(h);
     assert_int_equal(h->reply_count, 3);
     assert_int_equal(sent(h, 0, 1027).type, MESSAGE_BEGIN);
@@ -494,7 +495,7 @@ static void the_meter_adds_up_connections(void **state) {
     end_turn(h);
     assert_int_equal(h->metered, 0);
     begin_turn(h);
-    peers_ask_meter(h->peers, 0);
+    node_registry_ask_meter(h->node_registry, 0);
     worker_post(h->worker, MAIL_METER, 2048, &now, sizeof now);
     end_turn(h);
     assert_int_equal(h->replies[0].kind, MAIL_ASK_METER);

@@ -1,8 +1,8 @@
-/* The records between the server's loop (gate, http) and its worker (training, serving). `about` is the number of a
- * connection for the first group, of a request for the second; numbers are never used again. Connections
- * that are open at the same time have different numbers modulo MAIL_CONNECTIONS. */
-#ifndef FEWBIT_DECODER_SERVER_MAIL_H
-#define FEWBIT_DECODER_SERVER_MAIL_H
+/* The records between the server's loop (node_listener, http) and its worker (training, serving). `about` is the number
+ * of a connection for the first group, of a request for the second; numbers are never used again. Connections that are
+ * open at the same time have different numbers modulo MAIL_CONNECTIONS. */
+#ifndef FEWBIT_DECODER_SERVER_CORE_MAIL_H
+#define FEWBIT_DECODER_SERVER_CORE_MAIL_H
 
 enum { MAIL_CONNECTIONS = 1024 };
 
@@ -25,9 +25,9 @@ enum {
     MAIL_ASK_METER,
     MAIL_PAUSE, /* stop reading from a connection */
     MAIL_RESUME,
-    MAIL_ANSWER,   /* struct answer */
+    MAIL_ANSWER,   /* struct classification */
     MAIL_READY,    /* `about` is how many nodes are ready */
-    MAIL_REPORT,   /* struct report */
+    MAIL_REPORT,   /* struct stats */
     MAIL_EVENTS,   /* text of server-sent events; `about` is how many were dropped before them */
     MAIL_GREETING, /* text of one event that every new listener gets first, too */
     MAIL_CHANGED,  /* text with its zero; `about` is the err */

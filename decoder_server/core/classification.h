@@ -1,6 +1,6 @@
 /* What the worker tells the HTTP side about one request. Plain data, sent through the mailbox. */
-#ifndef FEWBIT_DECODER_SERVER_ANSWER_H
-#define FEWBIT_DECODER_SERVER_ANSWER_H
+#ifndef FEWBIT_DECODER_SERVER_CORE_CLASSIFICATION_H
+#define FEWBIT_DECODER_SERVER_CORE_CLASSIFICATION_H
 
 #include "data/dataset.h"
 #include "data/partition.h"
@@ -8,16 +8,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum answer_outcome {
-    ANSWER_CLASSIFIED,
-    ANSWER_NO_NODES, /* no node is ready */
-    ANSWER_TIMEOUT,  /* the deadline passed and no node had answered */
-    ANSWER_BUSY,     /* too many samples wait */
-    ANSWER_STOPPING, /* the server is stopping */
-} answer_outcome;
+typedef enum classification_outcome {
+    CLASSIFICATION_DONE,
+    CLASSIFICATION_NO_NODES, /* no node is ready */
+    CLASSIFICATION_TIMEOUT,  /* the deadline passed and no node had answered */
+    CLASSIFICATION_BUSY,     /* too many samples wait */
+    CLASSIFICATION_STOPPING, /* the server is stopping */
+} classification_outcome;
 
-typedef struct answer {
-    answer_outcome outcome;
+typedef struct classification {
+    classification_outcome outcome;
     bool degraded;
     uint32_t class, classes, portions;
     uint32_t stages;                      /* of bits, that the answer took */
@@ -28,6 +28,6 @@ typedef struct answer {
     uint32_t frame_bytes[2]; /* by traffic_direction: of the nodes' answers, and of the requests to them */
     uint64_t codes[PARTITION_PORTIONS_MAX];
     float probabilities[DATASET_CLASSES_MAX];
-} answer;
+} classification;
 
 #endif

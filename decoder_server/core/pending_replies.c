@@ -1,35 +1,35 @@
-#include "decoder_server/owed.h"
+#include "decoder_server/core/pending_replies.h"
 
-void owed_read_clock(owed *o, uint64_t now_ns) {
+void pending_replies_read_clock(pending_replies *o, uint64_t now_ns) {
     uint64_t passed = now_ns > o->read_ns ? now_ns - o->read_ns : 0;
-    o->now_ns += o->rests ? 0 : passed < OWED_STEP_NS ? passed : OWED_STEP_NS;
+    o->now_ns += o->rests ? 0 : passed < PENDING_REPLIES_STEP_NS ? passed : PENDING_REPLIES_STEP_NS;
     o->rests = false;
     o->read_ns = now_ns;
 }
 
-void owed_begin(owed *o, uint32_t portion, message_type answer) {
-    owed_node *n = &o->nodes[portion];
+void pending_replies_begin(pending_replies *o, uint32_t portion, message_type answer) {
+    pending_replies_node *n = &o->nodes[portion];
     if (!(n->types >> answer & 1)) {
         n->types |= 1u << answer;
         n->since_ns[answer] = o->now_ns;
     }
 }
 
-void owed_answered(owed *o, uint32_t portion, message_type answer, bool others) {
-    owed_node *n = &o->nodes[portion];
+void pending_replies_answered(pending_replies *o, uint32_t portion, message_type answer, bool others) {
+    pending_replies_node *n = &o->nodes[portion];
     n->types &= ~(1u << answer);
     n->answered_ns = o->now_ns;
     if (others) {
-        owed_begin(o, portion, answer);
+        pending_replies_begin(o, portion, answer);
     }
 }
 
-void owed_forget(owed *o, uint32_t portion) {
+void pending_replies_forget(pending_replies *o, uint32_t portion) {
     o->nodes[portion].types = 0;
 }
 
-bool owed_for_ns(const owed *o, uint32_t portion, uint64_t *ns, message_type *answer) {
-    const owed_node *n = &o->nodes[portion];
+bool pending_replies_for_ns(const pending_replies *o, uint32_t portion, uint64_t *ns, message_type *answer) {
+    const pending_replies_node *n = &o->nodes[portion];
     *ns = 0;
     *answer = MESSAGE_PING;
     for (uint32_t left = n->types; left > 0; left &= left - 1) {
@@ -43,7 +43,7 @@ bool owed_for_ns(const owed *o, uint32_t portion, uint64_t *ns, message_type *an
     return n->types != 0;
 }
 
-bool owed_rests(owed *o, uint32_t portions) {
+bool pending_replies_rests(pending_replies *o, uint32_t portions) {
     uint32_t k = 0;
     while (k < portions && o->nodes[k].types == 0) {
         k++;
@@ -52,11 +52,11 @@ bool owed_rests(owed *o, uint32_t portions) {
     return o->rests;
 }
 
-void owed_report(const owed *o, uint32_t portion, report_node *n) {
+void pending_replies_stats(const pending_replies *o, uint32_t portion, stats_node *n) {
     message_type answer;
-    const owed_node *node = &o->nodes[portion];
+    const pending_replies_node *node = &o->nodes[portion];
     uint64_t owed_ns;
-    n->owes = owed_for_ns(o, portion, &owed_ns, &answer) ? message_name((uint8_t)answer) : NULL;
+    n->owes = pending_replies_for_ns(o, portion, &owed_ns, &answer) ? message_name((uint8_t)answer) : NULL;
     n->owed_seconds = (double)owed_ns * 1e-9;
     n->answered_seconds = node->answered_ns > 0 ? (double)(o->now_ns - node->answered_ns) * 1e-9 : -1;
     n->timeouts = node->timeouts;

@@ -1,11 +1,11 @@
-#include "decoder_server/coded.h"
+#include "decoder_server/core/code_decoder.h"
 
 #include "bits/code_compressor.h"
 #include "bits/code_entropy.h"
 
 #include <stdlib.h>
 
-struct coded {
+struct code_decoder {
     uint32_t bits;
     code_compressor *stream;
     code_entropy tally;
@@ -13,8 +13,8 @@ struct coded {
     Fewbit__Codes unpacked; /* the message last taken */
 };
 
-err coded_new(coded **out, uint32_t bits) {
-    coded *c = calloc(1, sizeof *c);
+err code_decoder_new(code_decoder **out, uint32_t bits) {
+    code_decoder *c = calloc(1, sizeof *c);
     if (!c) {
         return err_fail(ERR_MEMORY, "no memory for compressed codes");
     }
@@ -22,14 +22,14 @@ err coded_new(coded **out, uint32_t bits) {
     err e = code_compressor_new(&c->stream, bits, CODE_COMPRESSOR_ROWS_MAX);
     e = e ? e : code_entropy_init(&c->tally, bits);
     if (e) {
-        coded_free(c);
+        code_decoder_free(c);
         return e;
     }
     *out = c;
     return ERR_OK;
 }
 
-void coded_free(coded *c) {
+void code_decoder_free(code_decoder *c) {
     if (c) {
         code_compressor_free(c->stream);
         code_entropy_free(&c->tally);
@@ -37,11 +37,11 @@ void coded_free(coded *c) {
     }
 }
 
-void coded_reset(coded *c) {
+void code_decoder_reset(code_decoder *c) {
     code_compressor_reset(c->stream);
 }
 
-static err decode(coded *c, const Fewbit__Codes *codes) {
+static err decode(code_decoder *c, const Fewbit__Codes *codes) {
     if (codes->bits.len > 0) {
         return err_fail(ERR_INPUT, "a Codes frame is both packed and coded");
     }
@@ -54,7 +54,7 @@ static err decode(coded *c, const Fewbit__Codes *codes) {
     err e = code_compressor_decode(c->stream, &f, &packed);
     if (!e) {
         c->frames++;
-        c->coded_bits += coded_payload_bits(codes, c->bits);
+        c->coded_bits += code_decoder_payload_bits(codes, c->bits);
         code_entropy_add(&c->tally, packed, f.rows);
         c->unpacked = *codes;
         c->unpacked.bits = (ProtobufCBinaryData){pack_bytes((size_t)f.rows * c->bits), (uint8_t *)(uintptr_t)packed};
@@ -62,7 +62,7 @@ static err decode(coded *c, const Fewbit__Codes *codes) {
     return e;
 }
 
-err coded_take(coded *c, message *m) {
+err code_decoder_take(code_decoder *c, message *m) {
     const Fewbit__Codes *codes = m->body.codes;
     if (m->type != MESSAGE_CODES || (codes->sequence == 0 && codes->coded.len == 0)) {
         return ERR_OK;
@@ -79,12 +79,12 @@ err coded_take(coded *c, message *m) {
     return ERR_OK;
 }
 
-void coded_report(const coded *c, report_coding *r) {
-    *r = (report_coding){0};
+void code_decoder_stats(const code_decoder *c, stats_coding *r) {
+    *r = (stats_coding){0};
     if (!c) {
         return;
     }
-    *r = (report_coding){
+    *r = (stats_coding){
         .frames = c->frames,
         .refused = c->refused,
         .samples = c->tally.samples,

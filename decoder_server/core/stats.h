@@ -1,7 +1,7 @@
 /* How things stand: what the worker tells the HTTP side when it is asked. Plain data, sent through the mailbox; all
  * counts are since the process started. */
-#ifndef FEWBIT_DECODER_SERVER_REPORT_H
-#define FEWBIT_DECODER_SERVER_REPORT_H
+#ifndef FEWBIT_DECODER_SERVER_CORE_STATS_H
+#define FEWBIT_DECODER_SERVER_CORE_STATS_H
 
 #include "bits/refinement.h"
 #include "data/partition.h"
@@ -12,13 +12,13 @@
 
 /* Codes that came coded: what they took, what they would have taken packed, and what they are worth by the entropy of
  * each bit and of whole codes, in bits a sample. */
-typedef struct report_coding {
+typedef struct stats_coding {
     uint64_t frames, refused, samples, packed_bits, coded_bits;
     double bit_entropy, code_entropy;
-} report_coding;
+} stats_coding;
 
 /* The node of a portion. */
-typedef struct report_node {
+typedef struct stats_node {
     uint64_t connection;         /* its number; 0: there is none now */
     char name[64];               /* of the last one there was; "": none yet */
     char address[64];            /* filled in by the loop */
@@ -26,20 +26,20 @@ typedef struct report_node {
     uint64_t admitted;           /* how often a node was let in */
     int64_t joined_at, ready_at; /* milliseconds since 1970; 0: it is not */
     uint64_t payload_bits[2];    /* by traffic_direction: of codes, soft outputs and gradients */
-    report_coding coding;
+    stats_coding coding;
     const char *owes;        /* the name of the answer that it owes for longest, static text; NULL: it owes none */
     double owed_seconds;     /* for how long */
     double answered_seconds; /* since its last answer; -1: there was none */
     uint64_t timeouts;       /* how often it owed for too long */
     traffic_counters
         traffic; /* from the worker: of its connections that are gone; the loop adds that of the present one */
-} report_node;
+} stats_node;
 
 /* A table of samples that wait for their portions. */
-typedef struct report_table {
+typedef struct stats_table {
     uint64_t complete, expired, late, duplicate, unknown, mixed, refused; /* as the assembler counts them */
     uint32_t waiting, capacity;
-} report_table;
+} stats_table;
 
 /* Samples answered, by how many stages of bits their answer took, less one; and those for which a further stage was
  * wanted and not to be had from every node, in time. */
@@ -49,33 +49,33 @@ typedef struct report_refinement {
 } report_refinement;
 
 /* Loads of a model after the first, by how they ended. */
-typedef struct report_reloads {
+typedef struct stats_reloads {
     uint64_t changed, unchanged, failed;
-} report_reloads;
+} stats_reloads;
 
-typedef struct report_training {
+typedef struct stats_training {
     const char *phase; /* static text; NULL: this server does not train */
     uint32_t epoch, epochs, batch, batches;
     uint64_t step;
     double loss, accuracy; /* of the epoch so far; percent */
-} report_training;
+} stats_training;
 
-typedef struct report {
+typedef struct stats {
     uint32_t portions, ready;
     uint64_t refused_nodes; /* connections that were sent away with a Refusal */
-    report_node nodes[PARTITION_PORTIONS_MAX];
-    report_table pushed, live; /* serving */
+    stats_node nodes[PARTITION_PORTIONS_MAX];
+    stats_table pushed, live; /* serving */
     report_refinement refinement;
     uint64_t parked_bytes; /* codes that found no room yet */
     uint64_t results_lost; /* that the results' file did not take */
-    report_training training;
+    stats_training training;
     /* filled in by the loop */
     uint64_t links, links_refused, tls_failures;
-    report_reloads reloads;
+    stats_reloads reloads;
     uint64_t worker_bytes, loop_bytes; /* waiting in the mailboxes to the worker and to the loop */
-} report;
+} stats;
 
-static inline uint64_t report_reconnects(const report_node *n) {
+static inline uint64_t stats_reconnects(const stats_node *n) {
     return n->admitted > 1 ? n->admitted - 1 : 0;
 }
 

@@ -1,4 +1,4 @@
-#include "decoder_server/options.h"
+#include "decoder_server/core/server_options.h"
 
 #include "base/options.h"
 #include "nn/net.h"

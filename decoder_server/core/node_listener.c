@@ -1,7 +1,7 @@
-#include "decoder_server/gate.h"
+#include "decoder_server/core/node_listener.h"
 
 #include "base/log_limit.h"
-#include "decoder_server/mail.h"
+#include "decoder_server/core/mail.h"
 #include "wire/link.h"
 
 #include <stdio.h>
@@ -9,11 +9,11 @@
 #include <string.h>
 
 /* Links that have not said a good Hello; the rest of the places is for those that are on their way out. */
-enum { STRANGERS_MAX = GATE_LINKS_MAX / 4 * 3, STRANGERS_SHARE = 4 };
+enum { STRANGERS_MAX = NODE_LISTENER_LINKS_MAX / 4 * 3, STRANGERS_SHARE = 4 };
 
 typedef struct entry {
     wire_link *link; /* NULL: a free place */
-    gate *gate;
+    node_listener *node_listener;
     uint64_t number;
     bool paused_by_worker;
     bool is_introduced; /* the worker knows its portions */
@@ -21,11 +21,11 @@ typedef struct entry {
     bool is_cut;        /* made room for another */
 } entry;
 
-struct gate {
+struct node_listener {
     uv_loop_t *loop;
     worker **worker;
     listener *listener;
-    entry entries[GATE_LINKS_MAX];
+    entry entries[NODE_LISTENER_LINKS_MAX];
     size_t links, strangers; /* strangers: not admitted */
     uint64_t last_number;
     bool all_paused;
@@ -36,29 +36,30 @@ struct gate {
     void *closed_context;
 };
 
-/* Connection numbers are place + GATE_LINKS_MAX * turn, so the place of a number is known. */
-static entry *entry_of(gate *g, uint64_t number) {
-    entry *found = &g->entries[number % GATE_LINKS_MAX];
+/* Connection numbers are place + NODE_LISTENER_LINKS_MAX * turn, so the place of a number is known. */
+static entry *entry_of(node_listener *g, uint64_t number) {
+    entry *found = &g->entries[number % NODE_LISTENER_LINKS_MAX];
     return found->link && found->number == number ? found : NULL;
 }
 
 static err introduce(entry *e) {
     uint64_t portions = link_portions(e->link);
-    err failed =
-        e->is_introduced ? ERR_OK : worker_post(*e->gate->worker, MAIL_PORTIONS, e->number, &portions, sizeof portions);
+    err failed = e->is_introduced
+                     ? ERR_OK
+                     : worker_post(*e->node_listener->worker, MAIL_PORTIONS, e->number, &portions, sizeof portions);
     e->is_introduced = !failed;
     return failed;
 }
 
 static void on_frame(void *context, wire_link *l, const frame *f) {
     entry *from = context;
-    gate *g = from->gate;
+    node_listener *g = from->node_listener;
     if (introduce(from) || worker_post_in_turn(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER,
                                                FRAME_HEADER + f->length)) {
         link_close(l, err_text());
     } else if (!g->all_paused && worker_is_behind(*g->worker)) {
         g->all_paused = true;
-        for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+        for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
             if (g->entries[i].link) {
                 link_pause(g->entries[i].link);
             }
@@ -66,7 +67,7 @@ static void on_frame(void *context, wire_link *l, const frame *f) {
     }
 }
 
-static void tell_down(gate *g, wire_link *l, const char *reason) {
+static void tell_down(node_listener *g, wire_link *l, const char *reason) {
     if (!link_has_failed_tls(l)) {
         log_debug("%s: %s", link_address(l), reason);
         return;
@@ -77,7 +78,7 @@ static void tell_down(gate *g, wire_link *l, const char *reason) {
 
 static void on_down(void *context, wire_link *l, const char *reason) {
     entry *gone = context;
-    gate *g = gone->gate;
+    node_listener *g = gone->node_listener;
     tell_down(g, l, reason);
     traffic_counters last;
     link_read_traffic(l, &last);
@@ -99,10 +100,10 @@ static bool is_neighbour(const wire_link *a, const wire_link *b) {
 
 /* A stranger goes, so that a crowd of them keeps nobody out who has more to say: the oldest one, of the newcomer's own
  * address where that has its share. */
-static void make_room(gate *g, const wire_link *newcomer) {
+static void make_room(node_listener *g, const wire_link *newcomer) {
     entry *oldest[2] = {NULL, NULL}; /* [1]: among neighbours */
     size_t neighbours = 0;
-    for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+    for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
         entry *e = &g->entries[i];
         if (!e->link || e->is_admitted || e->is_cut) {
             continue;
@@ -111,7 +112,9 @@ static void make_room(gate *g, const wire_link *newcomer) {
         neighbours += is_near;
         for (int near = 0; near <= is_near; near++) {
             oldest[near] =
-                !oldest[near] || e->number / GATE_LINKS_MAX < oldest[near]->number / GATE_LINKS_MAX ? e : oldest[near];
+                !oldest[near] || e->number / NODE_LISTENER_LINKS_MAX < oldest[near]->number / NODE_LISTENER_LINKS_MAX
+                    ? e
+                    : oldest[near];
         }
     }
     entry *goes = oldest[neighbours >= STRANGERS_MAX / STRANGERS_SHARE];
@@ -124,35 +127,36 @@ static void make_room(gate *g, const wire_link *newcomer) {
 
 static void on_accepted(void *context, wire_link *l) {
     static const link_events events = {.frame = on_frame, .down = on_down};
-    gate *g = context;
+    node_listener *g = context;
     size_t place = 0;
     if (g->strangers >= STRANGERS_MAX) {
         make_room(g, l);
     }
-    while (place < GATE_LINKS_MAX && g->entries[place].link) {
+    while (place < NODE_LISTENER_LINKS_MAX && g->entries[place].link) {
         place++;
     }
-    if (place == GATE_LINKS_MAX) {
+    if (place == NODE_LISTENER_LINKS_MAX) {
         link_close(l, "too many connections"); /* the listener's cap is the same, so not reached */
         return;
     }
     entry *to = &g->entries[place];
-    g->last_number = (g->last_number / GATE_LINKS_MAX + 1) * GATE_LINKS_MAX + place;
-    *to = (entry){.link = l, .gate = g, .number = g->last_number};
+    g->last_number = (g->last_number / NODE_LISTENER_LINKS_MAX + 1) * NODE_LISTENER_LINKS_MAX + place;
+    *to = (entry){.link = l, .node_listener = g, .number = g->last_number};
     g->links++;
     g->strangers++;
     link_attach(l, &events, to);
     log_debug("%s: connected", link_address(l));
 }
 
-err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, worker **w) {
-    gate *g = calloc(1, sizeof *g);
+err node_listener_new(node_listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls,
+                      worker **w) {
+    node_listener *g = calloc(1, sizeof *g);
     if (!g) {
-        return err_fail(ERR_MEMORY, "no memory for the gate");
+        return err_fail(ERR_MEMORY, "no memory for the node listener");
     }
     g->loop = loop;
     g->worker = w;
-    err e = listener_new(&g->listener, loop, host, port, tls, GATE_LINKS_MAX, on_accepted, g);
+    err e = listener_new(&g->listener, loop, host, port, tls, NODE_LISTENER_LINKS_MAX, on_accepted, g);
     if (e) {
         free(g);
         return e;
@@ -162,13 +166,13 @@ err gate_new(gate **out, uv_loop_t *loop, const char *host, uint16_t port, tls_c
     return ERR_OK;
 }
 
-static void answer_meter(gate *g, const entry *about) {
+static void answer_meter(node_listener *g, const entry *about) {
     traffic_counters now;
     link_read_traffic(about->link, &now);
     worker_post(*g->worker, MAIL_METER, about->number, &now, sizeof now);
 }
 
-bool gate_deliver(gate *g, const mail *m) {
+bool node_listener_deliver(node_listener *g, const mail *m) {
     if (m->kind < MAIL_SEND || m->kind > MAIL_RESUME) {
         return false;
     }
@@ -207,29 +211,29 @@ bool gate_deliver(gate *g, const mail *m) {
     return true;
 }
 
-void gate_flush(gate *g) {
-    for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+void node_listener_flush(node_listener *g) {
+    for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
         if (g->entries[i].link) {
             link_flush(g->entries[i].link);
         }
     }
 }
 
-void gate_resume(gate *g) {
+void node_listener_resume(node_listener *g) {
     g->all_paused = false;
-    for (size_t i = 0; i < GATE_LINKS_MAX && !g->all_paused; i++) {
+    for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX && !g->all_paused; i++) {
         if (g->entries[i].link && !g->entries[i].paused_by_worker) {
             link_resume(g->entries[i].link);
         }
     }
 }
 
-void gate_report(gate *g, report *r) {
+void node_listener_stats(node_listener *g, stats *r) {
     r->links = g->links + (g->listener ? listener_pending(g->listener) : 0);
     r->tls_failures = g->tls_failures;
     r->links_refused = g->cut + (g->listener ? listener_turned_away(g->listener) : g->turned_away);
     for (uint32_t k = 0; k < r->portions; k++) {
-        report_node *n = &r->nodes[k];
+        stats_node *n = &r->nodes[k];
         const entry *e = n->connection ? entry_of(g, n->connection) : NULL;
         if (e) {
             traffic_counters now;
@@ -240,11 +244,11 @@ void gate_report(gate *g, report *r) {
     }
 }
 
-uint16_t gate_port(const gate *g) {
+uint16_t node_listener_port(const node_listener *g) {
     return listener_port(g->listener);
 }
 
-void gate_stop_listening(gate *g) {
+void node_listener_stop_listening(node_listener *g) {
     if (g->listener) {
         g->turned_away = listener_turned_away(g->listener);
         listener_close(g->listener);
@@ -252,11 +256,11 @@ void gate_stop_listening(gate *g) {
     }
 }
 
-void gate_close(gate *g, void (*closed)(void *context), void *context) {
+void node_listener_close(node_listener *g, void (*closed)(void *context), void *context) {
     g->closed = closed;
     g->closed_context = context;
-    gate_stop_listening(g);
-    for (size_t i = 0; i < GATE_LINKS_MAX; i++) {
+    node_listener_stop_listening(g);
+    for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
         if (g->entries[i].link) {
             link_close(g->entries[i].link, "the server ends");
         }
@@ -266,6 +270,6 @@ void gate_close(gate *g, void (*closed)(void *context), void *context) {
     }
 }
 
-void gate_free(gate *g) {
+void node_listener_free(node_listener *g) {
     free(g);
 }

@@ -1,34 +1,34 @@
-#include "decoder_server/peers.h"
+#include "decoder_server/core/node_registry.h"
 
 #include "base/clock.h"
 #include "base/log_limit.h"
 #include "base/utf8.h"
-#include "decoder_server/coded.h"
-#include "decoder_server/mail.h"
+#include "decoder_server/core/code_decoder.h"
+#include "decoder_server/core/mail.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct peer {
+typedef struct portion_node {
     uint64_t connection; /* 0: none */
     char name[64];
     bool wants_meter;
     traffic_counters past; /* of its connections that are gone */
     uint64_t admitted;
-    coded *coded;                /* NULL: no node of it has asked to code yet */
+    code_decoder *decoder;       /* NULL: no node of it has asked to code yet */
     bool may_code;               /* the present one has, and was told that it may */
     int64_t joined_at, ready_at; /* of the present connection; milliseconds since 1970, 0: it is not */
-} peer;
+} portion_node;
 
-struct peers {
-    peers_config config;
-    peers_events events;
+struct node_registry {
+    node_registry_config config;
+    node_registry_events events;
     worker **worker;
     partition partition;
     char text[EXPERIMENT_TEXT_MAX + 1]; /* the resolved experiment */
     arena unpacked;
-    peer portions[PARTITION_PORTIONS_MAX];
+    portion_node portions[PARTITION_PORTIONS_MAX];
     struct {
         uint64_t connection, portions;
     } allowed[MAIL_CONNECTIONS]; /* what certificates say, by number modulo MAIL_CONNECTIONS */
@@ -36,10 +36,11 @@ struct peers {
     uint64_t refused[MAIL_CONNECTIONS]; /* connections that are being closed, by number modulo MAIL_CONNECTIONS */
 };
 
-err peers_new(peers **out, const peers_config *config, const peers_events *events, worker **w) {
-    peers *p = calloc(1, sizeof *p);
+err node_registry_new(node_registry **out, const node_registry_config *config, const node_registry_events *events,
+                      worker **w) {
+    node_registry *p = calloc(1, sizeof *p);
     if (!p) {
-        return err_fail(ERR_MEMORY, "no memory for the peers");
+        return err_fail(ERR_MEMORY, "no memory for the registry of nodes");
     }
     p->config = *config;
     p->events = *events;
@@ -50,7 +51,7 @@ err peers_new(peers **out, const peers_config *config, const peers_events *event
     e = e ? e : experiment_write(config->experiment, p->text, &length);
     e = e ? e : arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (e) {
-        peers_free(p);
+        node_registry_free(p);
         return e;
     }
     p->text[length] = '\0';
@@ -58,22 +59,22 @@ err peers_new(peers **out, const peers_config *config, const peers_events *event
     return ERR_OK;
 }
 
-void peers_set_run(peers *p, uint64_t run, const char *text) {
+void node_registry_set_run(node_registry *p, uint64_t run, const char *text) {
     p->config.run = run;
     snprintf(p->text, sizeof p->text, "%s", text);
 }
 
-void peers_free(peers *p) {
+void node_registry_free(node_registry *p) {
     if (p) {
         for (uint32_t k = 0; k < PARTITION_PORTIONS_MAX; k++) {
-            coded_free(p->portions[k].coded);
+            code_decoder_free(p->portions[k].decoder);
         }
         arena_free(&p->unpacked);
         free(p);
     }
 }
 
-static void send_to(peers *p, uint64_t connection, message_type type, const ProtobufCMessage *body) {
+static void send_to(node_registry *p, uint64_t connection, message_type type, const ProtobufCMessage *body) {
     uint8_t *to = worker_reply_begin(*p->worker, MAIL_SEND, connection, message_frame_size(body));
     if (to) {
         message_pack_frame(type, body, to);
@@ -81,7 +82,7 @@ static void send_to(peers *p, uint64_t connection, message_type type, const Prot
     }
 }
 
-static void refuse(peers *p, uint64_t connection, Fewbit__Reason reason, const char *text) {
+static void refuse(node_registry *p, uint64_t connection, Fewbit__Reason reason, const char *text) {
     Fewbit__Refusal refusal = FEWBIT__REFUSAL__INIT;
     refusal.reason = reason;
     refusal.text = (char *)(uintptr_t)text;
@@ -91,7 +92,7 @@ static void refuse(peers *p, uint64_t connection, Fewbit__Reason reason, const c
     worker_reply(*p->worker, MAIL_CLOSE, connection, text, strlen(text) + 1);
 }
 
-static uint32_t portion_of(const peers *p, uint64_t connection) {
+static uint32_t portion_of(const node_registry *p, uint64_t connection) {
     uint32_t k = 0;
     while (k < p->partition.portions && p->portions[k].connection != connection) {
         k++;
@@ -100,7 +101,7 @@ static uint32_t portion_of(const peers *p, uint64_t connection) {
 }
 
 /* Whether a node's data is what this run wants; else the reason, with its line in err_text(). */
-static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
+static Fewbit__Reason check_data(const node_registry *p, const Fewbit__Hello *h) {
     uint32_t shape[3];
     partition_portion_shape(&p->partition, shape);
     const char *wanted = p->config.experiment->data.set, *kind = partition_name(p->partition.kind);
@@ -133,7 +134,7 @@ static Fewbit__Reason check_data(const peers *p, const Fewbit__Hello *h) {
 }
 
 /* h->portion is one of this run's. */
-static bool may_speak(const peers *p, uint64_t connection, const Fewbit__Hello *h) {
+static bool may_speak(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
     uint64_t place = connection % MAIL_CONNECTIONS;
     uint64_t portions = p->allowed[place].connection == connection ? p->allowed[place].portions : 0;
     if (!p->config.by_certificate || (portions >> h->portion & 1)) {
@@ -144,7 +145,7 @@ static bool may_speak(const peers *p, uint64_t connection, const Fewbit__Hello *
     return false;
 }
 
-static Fewbit__Reason check_hello(const peers *p, uint64_t connection, const Fewbit__Hello *h) {
+static Fewbit__Reason check_hello(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
     if (h->protocol != MESSAGE_PROTOCOL) {
         err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
         return FEWBIT__REASON__REASON_VERSION;
@@ -171,19 +172,19 @@ static Fewbit__Reason check_hello(const peers *p, uint64_t connection, const Few
 }
 
 /* Whether the node's codes may come coded on its new connection. */
-static bool agree_on_coding(const peers *p, peer *admitted, const Fewbit__Hello *h) {
+static bool agree_on_coding(const node_registry *p, portion_node *admitted, const Fewbit__Hello *h) {
     if (h->coding != FEWBIT__CODING__CODING_RANGE) {
         return false;
     }
-    if (!admitted->coded && coded_new(&admitted->coded, p->config.experiment->encoder.bits)) {
+    if (!admitted->decoder && code_decoder_new(&admitted->decoder, p->config.experiment->encoder.bits)) {
         log_limited(LOG_WARN, h->portion + 1, "%s must send its codes packed: %s", h->name, err_text());
         return false;
     }
-    coded_reset(admitted->coded);
+    code_decoder_reset(admitted->decoder);
     return true;
 }
 
-static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
+static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
     Fewbit__Reason reason = check_hello(p, connection, h);
     if (reason != FEWBIT__REASON__REASON_UNSET) {
         char text[256];
@@ -194,7 +195,7 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
         refuse(p, connection, reason, text);
         return;
     }
-    peer *admitted = &p->portions[h->portion];
+    portion_node *admitted = &p->portions[h->portion];
     admitted->connection = connection;
     admitted->wants_meter = false;
     admitted->admitted++;
@@ -216,7 +217,7 @@ static void admit(peers *p, uint64_t connection, const Fewbit__Hello *h) {
 }
 
 /* Whoever refuses has nothing more to say. */
-static void take_refusal(peers *p, uint32_t k, const Fewbit__Refusal *r) {
+static void take_refusal(node_registry *p, uint32_t k, const Fewbit__Refusal *r) {
     static const char reason[] = "it refuses";
     uint64_t connection = p->portions[k].connection;
     log_limited(LOG_ERROR, k + 1, "portion %u (%s) refuses: %s", k, p->portions[k].name, r->text);
@@ -224,7 +225,7 @@ static void take_refusal(peers *p, uint32_t k, const Fewbit__Refusal *r) {
     worker_reply(*p->worker, MAIL_CLOSE, connection, reason, sizeof reason);
 }
 
-static void take_frame(peers *p, const mail *m) {
+static void take_frame(node_registry *p, const mail *m) {
     if (p->refused[m->about % MAIL_CONNECTIONS] == m->about) {
         return; /* was under way when its connection was refused */
     }
@@ -232,7 +233,7 @@ static void take_frame(peers *p, const mail *m) {
     uint32_t k = portion_of(p, m->about);
     err e = message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &p->unpacked, &got);
     if (!e && k < p->partition.portions) {
-        e = coded_take(p->portions[k].may_code ? p->portions[k].coded : NULL, &got);
+        e = code_decoder_take(p->portions[k].may_code ? p->portions[k].decoder : NULL, &got);
     }
     if (e) {
         char text[256];
@@ -255,14 +256,14 @@ static void take_frame(peers *p, const mail *m) {
     }
 }
 
-static void give_meter(peers *p, uint32_t k, const traffic_counters *now) {
+static void give_meter(node_registry *p, uint32_t k, const traffic_counters *now) {
     traffic_counters sum = p->portions[k].past;
     traffic_counters_add(&sum, now);
     p->portions[k].wants_meter = false;
     p->events.metered(p->events.context, k, &sum);
 }
 
-static void take_down(peers *p, const mail *m) {
+static void take_down(node_registry *p, const mail *m) {
     uint32_t k = portion_of(p, m->about);
     if (k == p->partition.portions) {
         return;
@@ -272,7 +273,7 @@ static void take_down(peers *p, const mail *m) {
     p->events.left(p->events.context, k);
 }
 
-bool peers_take(peers *p, const mail *m) {
+bool node_registry_take(node_registry *p, const mail *m) {
     uint32_t k;
     switch (m->kind) {
     case MAIL_FRAME:
@@ -296,38 +297,38 @@ bool peers_take(peers *p, const mail *m) {
     }
 }
 
-void peers_tell(peers *p, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+void node_registry_tell(node_registry *p, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     if (p->portions[portion].connection) {
         send_to(p, p->portions[portion].connection, type, body);
     }
 }
 
-void peers_drop(peers *p, uint32_t portion, Fewbit__Reason reason, const char *text) {
+void node_registry_drop(node_registry *p, uint32_t portion, Fewbit__Reason reason, const char *text) {
     if (p->portions[portion].connection) {
         refuse(p, p->portions[portion].connection, reason, text);
     }
 }
 
-void peers_pause(peers *p, uint32_t portion, bool paused) {
+void node_registry_pause(node_registry *p, uint32_t portion, bool paused) {
     if (p->portions[portion].connection) {
         worker_reply(*p->worker, paused ? MAIL_PAUSE : MAIL_RESUME, p->portions[portion].connection, NULL, 0);
     }
 }
 
-void peers_ask_meter(peers *p, uint32_t portion) {
+void node_registry_ask_meter(node_registry *p, uint32_t portion) {
     if (p->portions[portion].connection) {
         p->portions[portion].wants_meter = true;
         worker_reply(*p->worker, MAIL_ASK_METER, p->portions[portion].connection, NULL, 0);
     }
 }
 
-void peers_report(const peers *p, report *r) {
+void node_registry_stats(const node_registry *p, stats *r) {
     r->portions = p->partition.portions;
     r->refused_nodes = p->refusals;
     r->ready = 0;
     for (uint32_t k = 0; k < p->partition.portions; k++) {
-        const peer *from = &p->portions[k];
-        report_node *to = &r->nodes[k];
+        const portion_node *from = &p->portions[k];
+        stats_node *to = &r->nodes[k];
         to->connection = from->connection;
         memcpy(to->name, from->name, sizeof to->name);
         to->admitted = from->admitted;
@@ -335,15 +336,15 @@ void peers_report(const peers *p, report *r) {
         to->ready_at = from->ready_at;
         to->is_ready = from->connection != 0 && from->ready_at != 0;
         to->traffic = from->past;
-        coded_report(from->coded, &to->coding);
+        code_decoder_stats(from->decoder, &to->coding);
         r->ready += to->is_ready;
     }
 }
 
-bool peers_is_here(const peers *p, uint32_t portion) {
+bool node_registry_is_here(const node_registry *p, uint32_t portion) {
     return p->portions[portion].connection != 0;
 }
 
-const char *peers_name(const peers *p, uint32_t portion) {
+const char *node_registry_name(const node_registry *p, uint32_t portion) {
     return p->portions[portion].name;
 }

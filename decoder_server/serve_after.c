@@ -1,4 +1,4 @@
-#include "decoder_server/then_serve.h"
+#include "decoder_server/serve_after.h"
 
 #include "base/address.h"
 #include "base/interrupt.h"
@@ -24,7 +24,7 @@ static void add(command_line *c, const char *name, const char *value) {
     }
 }
 
-err then_serve(const server_options *o) {
+err serve_after(const server_options *o) {
     char listen[ADDRESS_TEXT_MAX], http[ADDRESS_TEXT_MAX], heartbeat[24], answer_timeout[24];
     command_line c = {0};
     snprintf(heartbeat, sizeof heartbeat, "%" PRId64, o->heartbeat_ms);

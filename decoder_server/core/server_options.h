@@ -1,6 +1,6 @@
 /* The command lines of decoder_server. */
-#ifndef FEWBIT_DECODER_SERVER_OPTIONS_H
-#define FEWBIT_DECODER_SERVER_OPTIONS_H
+#ifndef FEWBIT_DECODER_SERVER_CORE_SERVER_OPTIONS_H
+#define FEWBIT_DECODER_SERVER_CORE_SERVER_OPTIONS_H
 
 #include "base/err.h"
 #include "wire/message.h"

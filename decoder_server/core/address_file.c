@@ -1,4 +1,4 @@
-#include "decoder_server/announce.h"
+#include "decoder_server/core/address_file.h"
 
 #include "base/address.h"
 #include "base/json_fields.h"
@@ -10,7 +10,7 @@ static json_t *address(const char *host, uint16_t port) {
     return json_string(address_text(text, host, port));
 }
 
-err announce(const char *path, const char *host, uint16_t port, const char *http_host, uint16_t http_port) {
+err address_file_write(const char *path, const char *host, uint16_t port, const char *http_host, uint16_t http_port) {
     if (!path) {
         return ERR_OK;
     }

@@ -1,0 +1,28 @@
+/* What listeners over HTTP see of a training: "progress" events, at most ten a second and at each change of phase, and
+ * an "epoch" event for each evaluation, which every new listener gets too. On the worker. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_SSE_H
+#define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_SSE_H
+
+#include "decoder_server/core/sse_producer.h"
+#include "decoder_server/core/stats.h"
+#include "decoder_server/train/coordinator.h"
+
+enum { TRAIN_SSE_EVENT_MAX = 512 };
+
+typedef struct train_sse {
+    sse_producer *sse;
+    worker **worker;
+    uint64_t shown_ns, started_ns;
+    stats_training now;
+} train_sse;
+
+/* `*w` is set before the first progress. Ended with train_sse_end. */
+err train_sse_start(train_sse *b, worker **w);
+void train_sse_end(train_sse *b);
+
+void train_sse_progress(train_sse *b, const coordinator_progress *p);
+
+/* The whole "epoch" event of an evaluation; its length. */
+size_t train_sse_epoch_event(const run_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]);
+
+#endif
