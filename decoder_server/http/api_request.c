@@ -30,9 +30,9 @@ api_request *api_request_start(api_request_pool *pool, struct http_api *api, htt
     x->next = NULL;
     x->started_ns = clock_now_ns();
     x->method = "-";
-    request_id_choose(r->head.fields[FIELD_REQUEST_ID], ++pool->last_number, x->id);
-    request_id_trace(r->head.fields[FIELD_TRACEPARENT], x->trace, &x->is_sampled);
-    r->mark = x;
+    request_id_choose(r->head.fields[REQUEST_FIELD_REQUEST_ID], ++pool->last_number, x->id);
+    request_id_trace(r->head.fields[REQUEST_FIELD_TRACEPARENT], x->trace, &x->is_sampled);
+    r->data = x;
     return x;
 }
 
@@ -58,7 +58,7 @@ void api_request_pool_free(api_request_pool *pool) {
 }
 
 bool api_request_make_batch(api_request *x) {
-    x->more = http_claim(x->request, batch_bytes) ? calloc(1, batch_bytes) : NULL;
+    x->more = http_claim_memory(x->request, batch_bytes) ? calloc(1, batch_bytes) : NULL;
     return x->more != NULL;
 }
 
@@ -97,7 +97,7 @@ bool api_request_stream(api_request *x, const http_field *fields, size_t count, 
 
 void api_request_send(api_request *x, unsigned status, const char *type) {
     if (x->reply.has_failed) {
-        http_drop(x->request); /* no memory for the answer */
+        http_abort(x->request); /* no memory for the answer */
         return;
     }
     api_request_answer(x, status, &(http_field){"Content-Type", type}, 1, (span){x->reply.bytes, x->reply.length});

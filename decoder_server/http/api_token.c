@@ -33,7 +33,7 @@ err api_token_load(api_token *t, const char *path) {
     return e;
 }
 
-bool api_token_fits(const api_token *t, span authorization) {
+bool api_token_matches(const api_token *t, span authorization) {
     static const char scheme[] = "Bearer ";
     uint8_t digest[SHA256_BYTES];
     size_t length = sizeof scheme - 1;

@@ -19,6 +19,6 @@ typedef struct api_token {
 err api_token_load(api_token *t, const char *path);
 
 /* Whether an Authorization field brings it. Takes the same time wherever the two differ. */
-bool api_token_fits(const api_token *t, span authorization);
+bool api_token_matches(const api_token *t, span authorization);
 
 #endif

@@ -98,7 +98,7 @@ static void lay_pixel(const uint8_t *pixel, uint32_t channels, const partition *
     }
 }
 
-void bitmap_lay(const bitmap *p, const partition *shape, uint8_t *sample) {
+void bitmap_to_sample(const bitmap *p, const partition *shape, uint8_t *sample) {
     uint32_t o = p->orientation;
     bool is_from_right = o == 2 || o == 3 || o == 6 || o == 7, is_from_below = o == 3 || o == 4 || o == 7 || o == 8;
     ptrdiff_t width = (ptrdiff_t)shape->width, height = (ptrdiff_t)shape->height;

@@ -36,6 +36,6 @@ err bitmap_allocate(bitmap *p);
 void bitmap_free(bitmap *p);
 
 /* Its pixels -> `sample` u8 [channels, height, width], of 1 or 3 channels and the size that was checked. */
-void bitmap_lay(const bitmap *p, const partition *shape, uint8_t *sample);
+void bitmap_to_sample(const bitmap *p, const partition *shape, uint8_t *sample);
 
 #endif

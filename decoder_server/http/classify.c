@@ -20,8 +20,8 @@ static image_type type_of(span type) {
 }
 
 void classify_start(api_request *x) {
-    span type = x->request->head.fields[FIELD_CONTENT_TYPE];
-    span coding = x->request->head.fields[FIELD_CONTENT_ENCODING];
+    span type = x->request->head.fields[REQUEST_FIELD_CONTENT_TYPE];
+    span coding = x->request->head.fields[REQUEST_FIELD_CONTENT_ENCODING];
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
     x->is_multipart = is_multipart(type);
     x->request->body.is_kept = true;
@@ -116,7 +116,7 @@ static void ask_nodes(http_api *api, classify_item *q, const uint8_t *sample) {
 }
 
 /* One question less that something is awaited for; with the last of them the request is answered. */
-static void settle(api_request *x) {
+static void finish_item(api_request *x) {
     if (--x->unanswered == 0) {
         reply(x);
     }
@@ -142,18 +142,18 @@ static void take_sample(image_task *task, uint32_t index, err e, const uint8_t *
         ask_nodes(x->api, q, sample);
     }
     if (!q->number) {
-        settle(x);
+        finish_item(x);
     }
 }
 
-const image_queue_host classify_images = {image_of, take_sample};
+const image_queue_callbacks classify_images = {image_of, take_sample};
 
 /* The questions of a batch; false: it was refused. */
 static bool read_batch(api_request *x) {
     const http_request *r = x->request;
     multipart_part parts[API_REQUEST_BATCH_MAX];
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
-    err e = multipart_boundary(r->head.fields[FIELD_CONTENT_TYPE], boundary);
+    err e = multipart_boundary(r->head.fields[REQUEST_FIELD_CONTENT_TYPE], boundary);
     e = e ? e
           : multipart_read((const uint8_t *)r->body.bytes.at, r->body.bytes.length, boundary, parts,
                            API_REQUEST_BATCH_MAX, &x->item_count);
@@ -182,12 +182,12 @@ void classify_ask(api_request *x) {
         }
     } else {
         x->first = (classify_item){
-            .of = x, .type = type_of(r->head.fields[FIELD_CONTENT_TYPE]), .length = r->body.bytes.length};
+            .of = x, .type = type_of(r->head.fields[REQUEST_FIELD_CONTENT_TYPE]), .length = r->body.bytes.length};
         x->item_count = 1;
     }
     x->unanswered = x->item_count + 1; /* this function, too, so that no answer goes out before the end of it */
     image_queue_add(x->api->images, &x->images, x->item_count);
-    settle(x);
+    finish_item(x);
 }
 
 /* Answering. */
@@ -220,7 +220,7 @@ void classify_answered(http_api *api, classify_item *q, const classification *a)
     q->answer = *a;
     q->answered_ns = clock_now_ns();
     take_outcome(q);
-    settle(q->of);
+    finish_item(q->of);
 }
 
 void classify_forget(http_api *api, api_request *x) {

@@ -18,15 +18,15 @@ static void on_taken(void *context) {
 
 static void on_resume(void *context, http_request *r) {
     (void)context;
-    sse_resume(((api_request *)r->mark)->subscriber);
+    sse_resume(((api_request *)r->data)->subscriber);
 }
 
 void http_api_events(http_api *api, uint64_t dropped, const char *bytes, size_t length) {
     sse_add(api->sse, dropped, bytes, length);
 }
 
-void http_api_greet(http_api *api, const char *bytes, size_t length) {
-    sse_greet(api->sse, bytes, length);
+void http_api_add_replay(http_api *api, const char *bytes, size_t length) {
+    sse_add_replay(api->sse, bytes, length);
 }
 
 /* What comes from outside. */
@@ -82,12 +82,12 @@ err http_api_new(http_api **out, uv_loop_t *loop, const http_api_config *config)
     }
     api->config = *config;
     api->loop = loop;
-    const http_handlers host = {routes_begin, routes_take, routes_refuse, on_resume, routes_end, api};
+    const http_callbacks callbacks = {routes_begin, routes_take, routes_refuse, on_resume, routes_end, api};
     const sse_callbacks listeners = {on_wanted, on_taken, api};
     err e = image_queue_new(&api->images, loop, &config->shape, &classify_images);
     e = e ? e : ui_init(&api->ui);
     e = e || !config->allowed_hosts ? e : request_origin_check_hosts(config->allowed_hosts);
-    e = e ? e : http_server_new(&api->server, loop, config->host, config->port, &host);
+    e = e ? e : http_server_new(&api->server, loop, config->host, config->port, &callbacks);
     e = e ? e : sse_new(&api->sse, loop, &listeners, config->mode == HTTP_API_TRAINS);
     if (!e) {
         *out = api;

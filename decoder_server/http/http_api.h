@@ -62,7 +62,7 @@ void http_api_reloaded(http_api *api, const char *text);
 /* Whole server-sent events; `dropped` went missing before them. */
 void http_api_events(http_api *api, uint64_t dropped, const char *bytes, size_t length);
 /* One event that every new listener gets first. */
-void http_api_greet(http_api *api, const char *bytes, size_t length);
+void http_api_add_replay(http_api *api, const char *bytes, size_t length);
 
 uint16_t http_api_port(const http_api *api);
 

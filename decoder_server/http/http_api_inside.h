@@ -67,7 +67,7 @@ void routes_reloaded(http_api *api, const char *text);
 void classify_start(api_request *x);
 void classify_ask(api_request *x);
 /* Where the images of a request come from, and go. */
-extern const image_queue_host classify_images;
+extern const image_queue_callbacks classify_images;
 /* The answer to one question. */
 void classify_answered(http_api *api, classify_item *q, const classification *a);
 void classify_forget(http_api *api, api_request *x);

@@ -13,8 +13,8 @@ enum {
     STEPS_A_TURN = 64,        /* of one connection: some three a request */
     PAUSE_MS = 2,
     RESUMED_A_TURN = 8, /* of those that are read on slowly */
-    GOODBYE_READS = 8,
-    GOODBYE_MS = 1000,
+    CLOSE_READS = 8,
+    CLOSE_MS = 1000,
     BODY_ROOM = BUFFER_BYTES - REQUEST_HEAD_MAX, /* behind a head, for what is read of its body at once */
 };
 
@@ -31,21 +31,21 @@ typedef struct connection {
     http_request request; /* first: a request's connection is where it is */
     http_connections *of;
     struct connection *next, *before;
-    struct connection *queue_next; /* of those that rest, or have more for the next turn */
+    struct connection *queue_next; /* of those that are throttled, or have more for the next turn */
     uv_tcp_t tcp;
     http_output output;
     phase phase;
     uint64_t until_ms;         /* when what is expected of it must be there; 0: nothing is */
     bool has_request;          /* begun, and not ended */
     bool is_answered, is_last; /* the answer has begun; it is the connection's last */
-    bool is_reading, is_going, is_resting;
+    bool is_reading, is_going, is_throttled;
     bool has_ended;  /* the other side says nothing more */
     bool has_all;    /* of its last request */
     bool is_over;    /* the stream */
     size_t from, to; /* what was read and not taken yet, in the buffer */
     size_t head_end;
     uint64_t droppable; /* of what is read for nothing */
-    size_t claimed;     /* http_claim */
+    size_t claimed;     /* http_claim_memory */
     char head[RESPONSE_HEAD_MAX];
     char buffer[BUFFER_BYTES];
 } connection;
@@ -56,7 +56,7 @@ static connection *connection_of(http_request *r) {
     return (connection *)(void *)r;
 }
 
-bool http_claim(http_request *r, size_t bytes) {
+bool http_claim_memory(http_request *r, size_t bytes) {
     connection *c = connection_of(r);
     bool fits = body_pool_claim(&c->of->bodies, bytes);
     c->claimed += fits ? bytes : 0;
@@ -70,22 +70,22 @@ static void end_request(connection *c, bool is_sent) {
         return;
     }
     c->has_request = false;
-    c->of->host.end(c->of->host.context, &c->request, is_sent);
+    c->of->callbacks.end(c->of->callbacks.context, &c->request, is_sent);
     request_body_drop(&c->request.body);
     body_pool_release(&c->of->bodies, c->claimed);
     c->claimed = 0;
 }
 
-static void stop_resting(connection *c) {
+static void unthrottle(connection *c) {
     http_connections *s = c->of;
-    connection **at = &s->resting;
+    connection **at = &s->throttled;
     for (; *at && *at != c; at = &(*at)->queue_next) {
     }
     if (*at) {
         *at = c->queue_next;
-        s->resting_end = *at ? s->resting_end : at;
+        s->throttled_end = *at ? s->throttled_end : at;
     }
-    c->is_resting = false;
+    c->is_throttled = false;
 }
 
 static void on_closed(uv_handle_t *handle) {
@@ -111,15 +111,15 @@ static void close_connection(connection *c) {
     if (c->phase == PHASE_CLOSED) {
         return;
     }
-    if (c->is_resting) {
-        stop_resting(c);
+    if (c->is_throttled) {
+        unthrottle(c);
     }
     c->phase = PHASE_CLOSED;
     c->until_ms = 0;
     uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 
-void http_drop(http_request *r) {
+void http_abort(http_request *r) {
     close_connection(connection_of(r));
 }
 
@@ -158,7 +158,7 @@ static void on_sent(void *context, int status) {
     if (status < 0 || c->is_over) {
         close_connection(c);
     } else if (c->phase == PHASE_STREAM) {
-        c->of->host.resume(c->of->host.context, &c->request);
+        c->of->callbacks.resume(c->of->callbacks.context, &c->request);
     } else {
         go_on(c);
     }
@@ -250,7 +250,7 @@ void http_stream_end(http_request *r) {
 static void refuse(connection *c, const http_problem *problem) {
     c->is_last = true;
     request_body_drop(&c->request.body);
-    c->of->host.refuse(c->of->host.context, &c->request, problem);
+    c->of->callbacks.refuse(c->of->callbacks.context, &c->request, problem);
 }
 
 static void say_continue(connection *c) {
@@ -269,7 +269,7 @@ static void begin_request(connection *c) {
     c->droppable = h->content_length <= HTTP_BODY_END ? HTTP_BODY_END : 0;
     c->until_ms = uv_now(c->of->loop) + HTTP_BODY_MS;
     c->is_last = h->is_last || is_too_large || waits; /* an answer that comes before the body */
-    c->of->host.begin(c->of->host.context, r);
+    c->of->callbacks.begin(c->of->callbacks.context, r);
     if (c->phase == PHASE_CLOSED || c->is_answered) {
         return;
     }
@@ -310,7 +310,7 @@ static bool step_head(connection *c) {
         return false;
     }
     request_body_begin(&r->body, &c->of->bodies, &r->head);
-    r->mark = NULL;
+    r->data = NULL;
     c->has_request = true;
     c->is_answered = c->is_last = false;
     c->phase = PHASE_BODY;
@@ -328,7 +328,7 @@ static bool end_body(connection *c) {
     c->phase = PHASE_WHOLE;
     if (!c->is_answered) {
         c->until_ms = 0;
-        c->of->host.take(c->of->host.context, &c->request);
+        c->of->callbacks.take(c->of->callbacks.context, &c->request);
     }
     return true;
 }
@@ -399,32 +399,32 @@ static void on_room(uv_handle_t *handle, size_t wanted, uv_buf_t *room) {
                     : uv_buf_init(c->of->dropped, HTTP_DROPPED_BYTES);
 }
 
-static void on_rest(uv_timer_t *timer);
+static void on_throttle(uv_timer_t *timer);
 static void set_reading(connection *c);
 
 /* Goes on in a later turn, so that whoever pours bytes in keeps nobody waiting. */
-static void rest(connection *c) {
+static void throttle(connection *c) {
     http_connections *s = c->of;
-    if (!s->resting) {
-        s->resting_end = &s->resting;
-        uv_timer_start(&s->rest, on_rest, PAUSE_MS, 0);
+    if (!s->throttled) {
+        s->throttled_end = &s->throttled;
+        uv_timer_start(&s->throttle, on_throttle, PAUSE_MS, 0);
     }
-    c->is_resting = true;
+    c->is_throttled = true;
     c->queue_next = NULL;
-    *s->resting_end = c;
-    s->resting_end = &c->queue_next;
+    *s->throttled_end = c;
+    s->throttled_end = &c->queue_next;
 }
 
 static void drop(connection *c, size_t length) {
     if (length <= c->droppable) {
         c->droppable -= length;
-        rest(c);
+        throttle(c);
     } else if (c->phase == PHASE_STREAM) {
         c->of->cut++;
         close_connection(c);
     } else { /* a reset at once could reach the sender before it has read the answer */
         c->has_ended = true;
-        c->until_ms = uv_now(c->of->loop) + GOODBYE_MS;
+        c->until_ms = uv_now(c->of->loop) + CLOSE_MS;
     }
     set_reading(c);
 }
@@ -446,7 +446,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *room) {
 
 /* Reads while there is room for what comes, and somebody to take it. */
 static void set_reading(connection *c) {
-    bool is_wanted = c->phase != PHASE_CLOSED && !c->has_ended && !c->is_resting &&
+    bool is_wanted = c->phase != PHASE_CLOSED && !c->has_ended && !c->is_throttled &&
                      (c->phase == PHASE_STREAM || c->phase == PHASE_LINGER || c->to < BUFFER_BYTES);
     if (is_wanted == c->is_reading || c->phase == PHASE_CLOSED) {
         return;
@@ -460,7 +460,7 @@ static void set_reading(connection *c) {
 }
 
 static void go_on(connection *c) {
-    if (c->is_going || c->is_resting) {
+    if (c->is_going || c->is_throttled) {
         return; /* whoever called it there sees to the rest */
     }
     c->is_going = true;
@@ -470,21 +470,21 @@ static void go_on(connection *c) {
     }
     c->is_going = false;
     if (steps == STEPS_A_TURN && c->phase != PHASE_CLOSED) {
-        rest(c);
+        throttle(c);
     }
     set_reading(c);
 }
 
-static void on_rest(uv_timer_t *timer) {
+static void on_throttle(uv_timer_t *timer) {
     http_connections *s = timer->data;
-    for (int i = 0; i < RESUMED_A_TURN && s->resting; i++) {
-        connection *c = s->resting;
-        s->resting = c->queue_next;
-        c->is_resting = false;
+    for (int i = 0; i < RESUMED_A_TURN && s->throttled; i++) {
+        connection *c = s->throttled;
+        s->throttled = c->queue_next;
+        c->is_throttled = false;
         go_on(c);
     }
-    if (s->resting) {
-        uv_timer_start(timer, on_rest, PAUSE_MS, 0);
+    if (s->throttled) {
+        uv_timer_start(timer, on_throttle, PAUSE_MS, 0);
     }
 }
 
@@ -562,15 +562,14 @@ void http_connections_add(http_connections *s, int socket) {
 
 void http_connections_start(http_connections *s, uv_loop_t *loop) {
     s->loop = loop;
-    uv_timer_init(loop, &s->rest);
-    s->rest.data = s;
+    uv_timer_init(loop, &s->throttle);
+    s->throttle.data = s;
 }
 
 /* Reads what is there: unread, it would take the answer before it with it. */
-static void say_goodbye(connection *c) {
+static void drain_and_close(connection *c) {
     int fd = socket_of(c);
-    for (int i = 0; fd >= 0 && i < GOODBYE_READS && recv(fd, c->of->dropped, HTTP_DROPPED_BYTES, MSG_DONTWAIT) > 0;
-         i++) {
+    for (int i = 0; fd >= 0 && i < CLOSE_READS && recv(fd, c->of->dropped, HTTP_DROPPED_BYTES, MSG_DONTWAIT) > 0; i++) {
     }
     close_connection(c);
 }
@@ -578,7 +577,7 @@ static void say_goodbye(connection *c) {
 void http_connections_close(http_connections *s) {
     s->is_closing = true;
     for (connection *c = s->first; c; c = c->next) {
-        say_goodbye(c);
+        drain_and_close(c);
     }
 }
 

@@ -1,4 +1,4 @@
-/* HTTP/1.1 connections: the requests of each in their order, answers, streams. What is answered is the host's; when,
+/* HTTP/1.1 connections: the requests of each in their order, answers, streams. What is answered is the caller's; when,
  * too.
  *
  * All is bounded: a head, a body, all bodies together, the time that a head, a body or an answer that is not read may
@@ -30,7 +30,7 @@ typedef struct http_request {
     request_head head;
     request_body
         body;   /* `begin` sets is_kept; else it is read and dropped. Its bytes are all here when `take` is called */
-    void *mark; /* the host's own */
+    void *data; /* the caller's own */
 } http_request;
 
 typedef struct http_response {
@@ -41,9 +41,9 @@ typedef struct http_response {
     size_t length;
 } http_response;
 
-/* Every request that begins, or is refused, ends. `end` is never called while the host calls in here for another one;
+/* Every request that begins, or is refused, ends. `end` is never called while the caller calls in here for another one;
  * it may be called within http_reply, after which the request is not to be touched. */
-typedef struct http_handlers {
+typedef struct http_callbacks {
     /* The head is here. It may be answered already: its body is dropped then. */
     void (*begin)(void *context, http_request *r);
     /* All of it is here: to be answered, now or later. */
@@ -56,15 +56,15 @@ typedef struct http_handlers {
     /* Forget it: its answer is out, or (not is_sent) its connection has gone. */
     void (*end)(void *context, http_request *r, bool is_sent);
     void *context;
-} http_handlers;
+} http_callbacks;
 
 void http_reply(http_request *r, const http_response *a);
 
 /* Ends its connection without an answer. */
-void http_drop(http_request *r);
+void http_abort(http_request *r);
 
-/* Counts memory of the host's among the bodies until the request's end; false: there is no room. */
-bool http_claim(http_request *r, size_t bytes);
+/* Counts memory of the caller's among the bodies until the request's end; false: there is no room. */
+bool http_claim_memory(http_request *r, size_t bytes);
 
 /* Answers with a stream (a->body is not looked at), of which the kernel keeps `kernel_bytes`. False: nothing may be
  * sent until `resume`. */
@@ -79,14 +79,14 @@ void http_stream_end(http_request *r);
 enum { HTTP_DROPPED_BYTES = 8 * 1024 };
 
 typedef struct http_connections {
-    http_handlers host;
+    http_callbacks callbacks;
     uv_loop_t *loop;
     uint32_t count;
     uint64_t cut; /* of a request nothing whole came in time, or its body did not end */
     struct connection *first, *free;
     uint32_t free_count;
-    struct connection *resting, **resting_end; /* go on in a later turn, a few at a time */
-    uv_timer_t rest;
+    struct connection *throttled, **throttled_end; /* go on in a later turn, a few at a time */
+    uv_timer_t throttle;
     body_pool bodies;
     bool is_closing;
     void (*left)(void *context); /* a connection has gone */
@@ -95,7 +95,7 @@ typedef struct http_connections {
     char dropped[HTTP_DROPPED_BYTES]; /* what is read for nothing */
 } http_connections;
 
-/* *s has host, left and context; its timer `rest` is the caller's to close. */
+/* *s has callbacks, left and context; its timer `throttle` is the caller's to close. */
 void http_connections_start(http_connections *s, uv_loop_t *loop);
 
 /* Takes the socket, which does not block. `left` follows, at once where there is no memory. */

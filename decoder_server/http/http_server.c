@@ -27,7 +27,7 @@ static void end_server(http_server *s) {
         return;
     }
     void (*closed)(void *context) = s->closed;
-    void *context = s->connections.host.context;
+    void *context = s->connections.callbacks.context;
     http_connections_free(&s->connections);
     free(s);
     closed(context);
@@ -66,7 +66,7 @@ static void on_accepted(void *context, const acceptor_conn *conn) {
 }
 
 err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, uint16_t port,
-                    const http_handlers *host) {
+                    const http_callbacks *callbacks) {
     http_server *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for the HTTP side");
@@ -87,7 +87,7 @@ err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, u
         free(s);
         return e;
     }
-    s->connections.host = *host;
+    s->connections.callbacks = *callbacks;
     s->connections.left = on_left;
     s->connections.context = s;
     http_connections_start(&s->connections, loop);
@@ -117,8 +117,8 @@ static void on_watch_closed(uv_handle_t *watch) {
     on_handle_closed(watch->data);
 }
 
-static void on_rest_closed(uv_handle_t *rest) {
-    http_connections *connections = rest->data;
+static void on_throttle_closed(uv_handle_t *timer) {
+    http_connections *connections = timer->data;
     on_handle_closed(connections->context);
 }
 
@@ -128,5 +128,5 @@ void http_server_close(http_server *s, void (*closed)(void *context)) {
     s->acceptor = NULL;
     http_connections_close(&s->connections);
     uv_close((uv_handle_t *)&s->watch, on_watch_closed);
-    uv_close((uv_handle_t *)&s->connections.rest, on_rest_closed);
+    uv_close((uv_handle_t *)&s->connections.throttle, on_throttle_closed);
 }

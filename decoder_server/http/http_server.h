@@ -17,7 +17,8 @@ typedef struct http_counters {
 } http_counters;
 
 /* `host_name` is an address to listen on, or "localhost". */
-err http_server_new(http_server **s, uv_loop_t *loop, const char *host_name, uint16_t port, const http_handlers *host);
+err http_server_new(http_server **s, uv_loop_t *loop, const char *host_name, uint16_t port,
+                    const http_callbacks *callbacks);
 uint16_t http_server_port(const http_server *s);
 http_counters http_server_count(const http_server *s);
 

@@ -35,7 +35,7 @@ static err read_picture(decode_picture *decode, const uint8_t *bytes, size_t len
     bitmap p = {.orientation = BITMAP_UPRIGHT};
     err e = decode(bytes, length, shape, &p);
     if (!e) {
-        bitmap_lay(&p, shape, sample);
+        bitmap_to_sample(&p, shape, sample);
     }
     bitmap_free(&p);
     return e;

@@ -15,7 +15,7 @@ typedef struct outcome {
 struct image_queue {
     uv_loop_t *loop;
     partition shape;
-    image_queue_host host;
+    image_queue_callbacks callbacks;
     size_t elements;          /* of a sample */
     image_task *first, **end; /* wait for their turn */
     uint8_t *at_once;         /* [elements] */
@@ -38,14 +38,15 @@ static void free_queue(image_queue *q) {
     free(q);
 }
 
-err image_queue_new(image_queue **out, uv_loop_t *loop, const partition *shape, const image_queue_host *host) {
+err image_queue_new(image_queue **out, uv_loop_t *loop, const partition *shape,
+                    const image_queue_callbacks *callbacks) {
     image_queue *q = calloc(1, sizeof *q);
     if (!q) {
         return err_fail(ERR_MEMORY, "no memory for reading images");
     }
     q->loop = loop;
     q->shape = *shape;
-    q->host = *host;
+    q->callbacks = *callbacks;
     q->elements = partition_sample_elements(shape);
     q->most = q->elements > IMAGE_QUEUE_TURN_BYTES ? q->elements : IMAGE_QUEUE_TURN_BYTES;
     q->end = &q->first;
@@ -99,7 +100,7 @@ static void tell(image_queue *q, err e, const uint8_t *sample) {
     if (task->read == task->count) {
         q->task = NULL;
     }
-    q->host.on_image(task, index, e, sample);
+    q->callbacks.on_image(task, index, e, sample);
 }
 
 static void hand_back(image_queue *q) {
@@ -130,7 +131,7 @@ static void fill_turn(image_queue *q, image_task *task) {
     size_t length = 0;
     q->count = 0;
     while (task->read + q->count < task->count && q->count < IMAGE_QUEUE_TURN_IMAGES) {
-        image_source s = q->host.source(task, task->read + q->count);
+        image_source s = q->callbacks.source(task, task->read + q->count);
         bool fits = length + s.length <= IMAGE_QUEUE_TURN_BYTES && (q->count + 1) * q->elements <= q->most;
         if (q->count > 0 && !fits) {
             return;
@@ -161,7 +162,7 @@ static void start_turn(image_queue *q) {
 static bool is_small(const image_queue *q, image_task *task) {
     size_t bytes = 0, pixels = 0;
     for (uint32_t i = 0; i < task->count; i++) {
-        image_source s = q->host.source(task, i);
+        image_source s = q->callbacks.source(task, i);
         if (image_is_picture(s.bytes, s.length)) {
             bytes += s.length;
             pixels += (size_t)q->shape.width * q->shape.height;
@@ -178,8 +179,8 @@ void image_queue_add(image_queue *q, image_task *task, uint32_t count) {
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
-        image_source s = q->host.source(task, i);
-        q->host.on_image(task, i, image_read(s.type, s.bytes, s.length, &q->shape, q->at_once), q->at_once);
+        image_source s = q->callbacks.source(task, i);
+        q->callbacks.on_image(task, i, image_read(s.type, s.bytes, s.length, &q->shape, q->at_once), q->at_once);
     }
 }
 

@@ -38,15 +38,15 @@ typedef struct image_task {
     bool is_waiting;
 } image_task;
 
-typedef struct image_queue_host {
+typedef struct image_queue_callbacks {
     /* An image of a task; good until the call that asked for it returns. */
     image_source (*source)(image_task *task, uint32_t index);
     /* An image was read, or was not (err_text() says why; ERR_STOPPED: the queue was closed before). In order, each
      * once. The task may be cancelled in here, and with its last image its memory may go. */
     void (*on_image)(image_task *task, uint32_t index, err e, const uint8_t *sample);
-} image_queue_host;
+} image_queue_callbacks;
 
-err image_queue_new(image_queue **q, uv_loop_t *loop, const partition *shape, const image_queue_host *host);
+err image_queue_new(image_queue **q, uv_loop_t *loop, const partition *shape, const image_queue_callbacks *callbacks);
 
 /* All images of a task, now or later. */
 void image_queue_add(image_queue *q, image_task *task, uint32_t count);

@@ -23,18 +23,18 @@ static const http_problem other_expectation = {417, "expectation_failed", "only 
 static const http_problem long_target = {414, "head_too_long", "the request's first line is too long"};
 static const http_problem long_head = {431, "head_too_long", "the request's head is too long"};
 
-static const char *const field_names[FIELDS] = {
-    [FIELD_AUTHORIZATION] = "Authorization", [FIELD_CONTENT_ENCODING] = "Content-Encoding",
-    [FIELD_CONTENT_TYPE] = "Content-Type",   [FIELD_HOST] = "Host",
-    [FIELD_IF_NONE_MATCH] = "If-None-Match", [FIELD_ORIGIN] = "Origin",
-    [FIELD_REQUEST_ID] = "X-Request-Id",     [FIELD_SEC_FETCH_SITE] = "Sec-Fetch-Site",
-    [FIELD_TRACEPARENT] = "traceparent",
+static const char *const field_names[REQUEST_FIELDS] = {
+    [REQUEST_FIELD_AUTHORIZATION] = "Authorization", [REQUEST_FIELD_CONTENT_ENCODING] = "Content-Encoding",
+    [REQUEST_FIELD_CONTENT_TYPE] = "Content-Type",   [REQUEST_FIELD_HOST] = "Host",
+    [REQUEST_FIELD_IF_NONE_MATCH] = "If-None-Match", [REQUEST_FIELD_ORIGIN] = "Origin",
+    [REQUEST_FIELD_REQUEST_ID] = "X-Request-Id",     [REQUEST_FIELD_SEC_FETCH_SITE] = "Sec-Fetch-Site",
+    [REQUEST_FIELD_TRACEPARENT] = "traceparent",
 };
 
 /* What is seen on the way to the end of the head, and looked at there. */
 typedef struct reading {
     request_head *head;
-    bool has_length, has_coding, keeps_alive, is_repeated[FIELDS];
+    bool has_length, has_coding, keeps_alive, is_repeated[REQUEST_FIELDS];
     unsigned chunked, other_codings;
     bool is_chunked_last, has_other_expectation;
 } reading;
@@ -154,11 +154,12 @@ static void read_expectation(reading *r, span value) {
 }
 
 static const http_problem *keep_field(reading *r, span name, span value) {
-    for (request_field f = 0; f < FIELDS; f++) {
+    for (request_field f = 0; f < REQUEST_FIELDS; f++) {
         if (!span_is(name, field_names[f])) {
             continue;
         }
-        bool only_tells = f == FIELD_REQUEST_ID || f == FIELD_TRACEPARENT || f == FIELD_IF_NONE_MATCH;
+        bool only_tells =
+            f == REQUEST_FIELD_REQUEST_ID || f == REQUEST_FIELD_TRACEPARENT || f == REQUEST_FIELD_IF_NONE_MATCH;
         if (r->head->fields[f].at && !only_tells) {
             return &twice;
         }
@@ -193,7 +194,7 @@ static const http_problem *read_field(reading *r, span line) {
 /* The end. */
 
 static const http_problem *check_host(request_head *h) {
-    span field = h->fields[FIELD_HOST];
+    span field = h->fields[REQUEST_FIELD_HOST];
     if (!field.at && h->minor >= 1) {
         return &no_host;
     }
@@ -218,7 +219,7 @@ static const http_problem *check_codings(reading *r) {
 
 static const http_problem *check_whole(reading *r) {
     request_head *h = r->head;
-    for (request_field f = 0; f < FIELDS; f++) {
+    for (request_field f = 0; f < REQUEST_FIELDS; f++) {
         h->fields[f] = r->is_repeated[f] ? (span){0} : h->fields[f];
     }
     h->is_last = h->is_last || (h->minor == 0 && !r->keeps_alive);

@@ -23,16 +23,16 @@ typedef enum request_head_state {
 
 /* The fields that are looked at. One that comes twice is refused, or taken for none where it only tells who asks. */
 typedef enum request_field {
-    FIELD_AUTHORIZATION,
-    FIELD_CONTENT_ENCODING,
-    FIELD_CONTENT_TYPE,
-    FIELD_HOST,
-    FIELD_IF_NONE_MATCH,
-    FIELD_ORIGIN,
-    FIELD_REQUEST_ID,
-    FIELD_SEC_FETCH_SITE,
-    FIELD_TRACEPARENT,
-    FIELDS
+    REQUEST_FIELD_AUTHORIZATION,
+    REQUEST_FIELD_CONTENT_ENCODING,
+    REQUEST_FIELD_CONTENT_TYPE,
+    REQUEST_FIELD_HOST,
+    REQUEST_FIELD_IF_NONE_MATCH,
+    REQUEST_FIELD_ORIGIN,
+    REQUEST_FIELD_REQUEST_ID,
+    REQUEST_FIELD_SEC_FETCH_SITE,
+    REQUEST_FIELD_TRACEPARENT,
+    REQUEST_FIELDS
 } request_field;
 
 typedef struct request_head {
@@ -42,7 +42,7 @@ typedef struct request_head {
     request_target target;
     span host; /* the target's, else the Host field's */
     unsigned minor;
-    span fields[FIELDS];
+    span fields[REQUEST_FIELDS];
     uint64_t content_length; /* UINT64_MAX: that, or more */
     bool is_chunked;         /* else there are content_length bytes of body */
     bool expects_continue;

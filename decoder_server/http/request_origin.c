@@ -40,7 +40,7 @@ bool request_origin_is_allowed_host(const char *list, span host) {
 }
 
 bool request_origin_is_foreign(const request_head *h) {
-    span site = h->fields[FIELD_SEC_FETCH_SITE], origin = h->fields[FIELD_ORIGIN];
+    span site = h->fields[REQUEST_FIELD_SEC_FETCH_SITE], origin = h->fields[REQUEST_FIELD_ORIGIN];
     if (site.at) {
         return !span_is(site, "same-origin") && !span_is(site, "none");
     }

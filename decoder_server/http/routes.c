@@ -29,7 +29,7 @@ static void subscribe(api_request *x) {
 static void ask_report(api_request *x) {
     http_api *api = x->api;
     if (!api->for_report && api->config.ask_report(api->config.context)) {
-        http_drop(x->request); /* no memory */
+        http_abort(x->request); /* no memory */
         return;
     }
     x->next = api->for_report;
@@ -119,7 +119,7 @@ static void show_readiness(api_request *x) {
 
 static void show_ui(api_request *x) {
     const ui *p = &x->api->ui;
-    bool is_known = ui_is_known(p, x->request->head.fields[FIELD_IF_NONE_MATCH]);
+    bool is_known = ui_is_known(p, x->request->head.fields[REQUEST_FIELD_IF_NONE_MATCH]);
     api_request_answer(x, is_known ? 304 : 200, p->fields, UI_FIELDS, is_known ? (span){0} : ui_text());
 }
 
@@ -214,7 +214,8 @@ static bool answer_any(api_request *x, const request_head *h) {
 static void check_route(api_request *x, const request_head *h) {
     const http_api *api = x->api;
     const route *r = &routes[x->route];
-    if (api->config.token && !r->is_open && !api_token_fits(api->config.token, h->fields[FIELD_AUTHORIZATION])) {
+    if (api->config.token && !r->is_open &&
+        !api_token_matches(api->config.token, h->fields[REQUEST_FIELD_AUTHORIZATION])) {
         api_request_refuse(x, 401, "unauthorized", "this needs Authorization: Bearer TOKEN");
     } else if (x->route == ROUTE_NONE) {
         api_request_refuse(x, 404, "not_found", "there is nothing here");
@@ -233,7 +234,7 @@ static api_request *start_api_request(http_api *api, http_request *r) {
     if (x) {
         x->route = ROUTE_NONE;
     } else {
-        http_drop(r); /* no memory */
+        http_abort(r); /* no memory */
     }
     return x;
 }
@@ -257,7 +258,7 @@ void routes_begin(void *context, http_request *r) {
 
 void routes_take(void *context, http_request *r) {
     const http_api *api = context;
-    api_request *x = r->mark;
+    api_request *x = r->data;
     if (api->is_closing) {
         api_request_refuse(x, 503, "stopping", "the server is stopping");
     } else {
@@ -266,7 +267,7 @@ void routes_take(void *context, http_request *r) {
 }
 
 void routes_refuse(void *context, http_request *r, const http_problem *p) {
-    api_request *x = r->mark ? r->mark : start_api_request(context, r);
+    api_request *x = r->data ? r->data : start_api_request(context, r);
     if (x) {
         api_request_refuse(x, p->status, p->code, p->message);
     }
@@ -302,7 +303,7 @@ static void log_api_request(http_api *api, const api_request *x, bool is_sent) {
 
 void routes_end(void *context, http_request *r, bool is_sent) {
     http_api *api = context;
-    api_request *x = r->mark;
+    api_request *x = r->data;
     if (!x) {
         return;
     }

@@ -9,7 +9,7 @@ typedef struct sse_subscriber {
     sse *of;
     http_request *request;
     struct sse_subscriber *next, *before;
-    size_t greeted, greeting;         /* bytes of the greeting: sent, and there when it came */
+    size_t replayed, replay;          /* bytes of the replay: sent, and there when it came */
     uint64_t at;                      /* number of the next event */
     uint64_t stood_for;               /* by the events before it, as the ring's */
     size_t left;                      /* bytes it may still get in this pass */
@@ -19,7 +19,7 @@ typedef struct sse_subscriber {
 /* Event n lies at place starts[n % SLOTS] of the stream of all bytes ever added, byte p of which is
  * ring[p % RING_BYTES]. */
 struct sse {
-    sse_callbacks host;
+    sse_callbacks callbacks;
     sse_subscriber *first;
     sse_counters counters;
     uint64_t starts[SSE_RING_SLOTS];
@@ -28,12 +28,12 @@ struct sse {
     uint64_t stood_for[SSE_RING_SLOTS], stand_for;
     uint64_t oldest, next; /* events there are: [oldest, next) */
     uint64_t end;          /* bytes added */
-    char *greeting;
-    size_t greeting_length, greeting_capacity;
+    char *replay;
+    size_t replay_length, replay_capacity;
     uv_timer_t *slice, *heartbeat;
     sse_subscriber *byte_reader; /* the next of a pass; NULL between passes */
     size_t share, woken_in_pass;
-    bool is_taken_late; /* host.taken is owed at the end of the pass */
+    bool is_taken_late; /* callbacks.taken is owed at the end of the pass */
     bool with_last;
     bool has_ended;
     char ring[SSE_RING_BYTES];
@@ -45,7 +45,7 @@ static void free_timer(uv_handle_t *handle) {
     free(handle);
 }
 
-err sse_new(sse **out, uv_loop_t *loop, const sse_callbacks *host, bool with_last) {
+err sse_new(sse **out, uv_loop_t *loop, const sse_callbacks *callbacks, bool with_last) {
     sse *e = calloc(1, sizeof *e);
     uv_timer_t *slice = malloc(sizeof *slice), *heartbeat = malloc(sizeof *heartbeat);
     if (!e || !slice || !heartbeat) {
@@ -54,7 +54,7 @@ err sse_new(sse **out, uv_loop_t *loop, const sse_callbacks *host, bool with_las
         free(heartbeat);
         return err_fail(ERR_MEMORY, "no memory for events");
     }
-    *e = (sse){.host = *host, .slice = slice, .heartbeat = heartbeat, .with_last = with_last};
+    *e = (sse){.callbacks = *callbacks, .slice = slice, .heartbeat = heartbeat, .with_last = with_last};
     uv_timer_init(loop, slice);
     uv_timer_init(loop, heartbeat);
     slice->data = heartbeat->data = e;
@@ -78,7 +78,7 @@ void sse_end(sse *e) {
 
 void sse_free(sse *e) {
     if (e) {
-        free(e->greeting);
+        free(e->replay);
         free(e);
     }
 }
@@ -119,7 +119,7 @@ static void copy_out(const sse *e, uint64_t place, size_t length, char *to) {
 /* Waking. */
 
 static bool has_news(const sse *e, const sse_subscriber *l) {
-    return l->at < e->next || l->greeted < l->greeting;
+    return l->at < e->next || l->replayed < l->replay;
 }
 
 static bool wants_waking(const sse *e, const sse_subscriber *l) {
@@ -157,7 +157,7 @@ static void on_slice(uv_timer_t *timer) {
     }
     if (is_owed) {
         e->is_taken_late = false;
-        e->host.taken(e->host.context);
+        e->callbacks.taken(e->callbacks.context);
     }
 }
 
@@ -194,26 +194,26 @@ void sse_add(sse *e, uint64_t dropped, const char *bytes, size_t length) {
     start_pass(e);
 }
 
-void sse_greet(sse *e, const char *bytes, size_t length) {
-    size_t need = e->greeting_length + length;
-    if (need > e->greeting_capacity && need <= SSE_GREETING_MAX) {
-        char *grown = realloc(e->greeting, 2 * need);
-        e->greeting_capacity = grown ? 2 * need : e->greeting_capacity;
-        e->greeting = grown ? grown : e->greeting;
+void sse_add_replay(sse *e, const char *bytes, size_t length) {
+    size_t need = e->replay_length + length;
+    if (need > e->replay_capacity && need <= SSE_REPLAY_MAX) {
+        char *grown = realloc(e->replay, 2 * need);
+        e->replay_capacity = grown ? 2 * need : e->replay_capacity;
+        e->replay = grown ? grown : e->replay;
     }
-    if (need <= e->greeting_capacity && length <= SSE_BLOCK_BYTES / 4 * 3) {
-        memcpy(e->greeting + e->greeting_length, bytes, length);
-        e->greeting_length = need;
+    if (need <= e->replay_capacity && length <= SSE_BLOCK_BYTES / 4 * 3) {
+        memcpy(e->replay + e->replay_length, bytes, length);
+        e->replay_length = need;
     }
 }
 
 /* A subscriber's stream. */
 
-/* Whole events of the greeting, as many as fit. */
-static size_t read_greeting(sse_subscriber *l, char *to, size_t room) {
+/* Whole events of the replay, as many as fit. */
+static size_t read_replay(sse_subscriber *l, char *to, size_t room) {
     const sse *e = l->of;
-    size_t length = l->greeting - l->greeted;
-    const char *from = e->greeting + l->greeted;
+    size_t length = l->replay - l->replayed;
+    const char *from = e->replay + l->replayed;
     if (length > room) {
         length = room;
         while (length > 2 && memcmp(from + length - 2, "\n\n", 2) != 0) {
@@ -221,7 +221,7 @@ static size_t read_greeting(sse_subscriber *l, char *to, size_t room) {
         }
     }
     memcpy(to, from, length);
-    l->greeted += length;
+    l->replayed += length;
     return length;
 }
 
@@ -254,8 +254,8 @@ static size_t read_events(sse_subscriber *l, char *to, size_t room) {
 /* The next that it gets; 0: there is nothing, or no more of its share. */
 static size_t read_stream(sse_subscriber *l, char to[SSE_BLOCK_BYTES]) {
     size_t length = 0;
-    if (l->greeted < l->greeting) {
-        length = read_greeting(l, to, SSE_BLOCK_BYTES);
+    if (l->replayed < l->replay) {
+        length = read_replay(l, to, SSE_BLOCK_BYTES);
     } else if (l->at < l->of->next && l->left > 0) {
         length = read_events(l, to, SSE_BLOCK_BYTES);
         l->left -= length < l->left ? length : l->left;
@@ -296,7 +296,7 @@ void sse_leave(sse_subscriber *l) {
     }
     free(l);
     if (--e->counters.subscribers == 0 && !e->has_ended) {
-        e->host.wanted(e->host.context, false);
+        e->callbacks.wanted(e->callbacks.context, false);
     }
 }
 
@@ -309,7 +309,7 @@ bool sse_subscribe(sse *e, api_request *x) {
     *l = (sse_subscriber){.of = e,
                           .request = x->request,
                           .next = e->first,
-                          .greeting = e->greeting_length,
+                          .replay = e->replay_length,
                           .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
                           .left = share_of(e),
                           .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
@@ -319,7 +319,7 @@ bool sse_subscribe(sse *e, api_request *x) {
     }
     e->first = x->subscriber = l;
     if (e->counters.subscribers++ == 0) {
-        e->host.wanted(e->host.context, true);
+        e->callbacks.wanted(e->callbacks.context, true);
     }
     l->is_blocked = !api_request_stream(x, fields, 2, SSE_KERNEL_BYTES);
     send_events(l);

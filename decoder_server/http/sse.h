@@ -22,7 +22,7 @@ enum {
     SSE_BLOCK_BYTES = HTTP_PIECE_MAX,
     SSE_RING_BYTES = 512 * 1024,
     SSE_RING_SLOTS = 4096,
-    SSE_GREETING_MAX = 512 * 1024,
+    SSE_REPLAY_MAX = 512 * 1024,
     SSE_PASS_MS = 25,           /* a pass takes so long at least */
     SSE_SLICE_SUBSCRIBERS = 16, /* woken at once */
     SSE_SLICE_MS = 10,          /* and then nobody for so long */
@@ -47,7 +47,7 @@ typedef struct sse_counters {
 } sse_counters;
 
 /* With `with_last`, a new subscriber gets the last event there was, too. */
-err sse_new(sse **e, uv_loop_t *loop, const sse_callbacks *host, bool with_last);
+err sse_new(sse **e, uv_loop_t *loop, const sse_callbacks *callbacks, bool with_last);
 
 /* Ends every stream, and takes no new subscribers. */
 void sse_end(sse *e);
@@ -57,9 +57,9 @@ void sse_free(sse *e);
 /* Whole events, each closed by an empty line; `dropped` went missing before them. */
 void sse_add(sse *e, uint64_t dropped, const char *bytes, size_t length);
 
-/* The same for one event that each new subscriber gets first, from now on. What does not fit SSE_GREETING_MAX is not
+/* The same for one event that each new subscriber gets first, from now on. What does not fit SSE_REPLAY_MAX is not
  * kept. */
-void sse_greet(sse *e, const char *bytes, size_t length);
+void sse_add_replay(sse *e, const char *bytes, size_t length);
 
 /* Streams the events from here on as the answer of `x`; false: too many subscribers, or no memory. */
 bool sse_subscribe(sse *e, api_request *x);

@@ -188,7 +188,7 @@ static void show_over_http(train_tcp *t, const mail *m) {
         http_api_events(t->api, m->about, (const char *)m->bytes, m->length);
         break;
     case MAIL_GREETING:
-        http_api_greet(t->api, (const char *)m->bytes, m->length);
+        http_api_add_replay(t->api, (const char *)m->bytes, m->length);
         break;
     default:
         break;
@@ -267,7 +267,7 @@ static err describe_run(train_tcp *t, const dataset *set, const partition *shape
     strbuf_free(&described);
     for (uint32_t i = 0; i < r->evaluation_count && !e; i++) {
         char event[TRAIN_SSE_EVENT_MAX];
-        http_api_greet(t->api, event, train_sse_epoch_event(&r->evaluations[i], event));
+        http_api_add_replay(t->api, event, train_sse_epoch_event(&r->evaluations[i], event));
     }
     return e;
 }

@@ -45,7 +45,7 @@ static void check_parts(const request_head *h, const uint8_t *body, size_t lengt
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
     multipart_part parts[PARTS];
     uint32_t count;
-    if (multipart_boundary(h->fields[FIELD_CONTENT_TYPE], boundary)) {
+    if (multipart_boundary(h->fields[REQUEST_FIELD_CONTENT_TYPE], boundary)) {
         return;
     }
     err e = multipart_read(body, length, boundary, parts, PARTS, &count);

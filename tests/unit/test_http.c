@@ -179,10 +179,10 @@ static void tokens_fit_as_a_whole(void **state) {
     assert_int_equal(file_write_atomic(path, &content, 1), ERR_OK);
     api_token t;
     assert_int_equal(api_token_load(&t, path), ERR_OK);
-    assert_true(api_token_fits(&t, span_of("Bearer 0123456789abcdef")));
-    assert_true(api_token_fits(&t, span_of("bearer   0123456789abcdef")));
+    assert_true(api_token_matches(&t, span_of("Bearer 0123456789abcdef")));
+    assert_true(api_token_matches(&t, span_of("bearer   0123456789abcdef")));
     for (size_t i = 0; i < COUNT(bad); i++) {
-        assert_false(api_token_fits(&t, span_of(bad[i])));
+        assert_false(api_token_matches(&t, span_of(bad[i])));
     }
 }
 
@@ -233,8 +233,8 @@ static void pages_of_other_sites_are_told(void **state) {
     };
     for (size_t i = 0; i < COUNT(heads); i++) {
         request_head h = {.host = span_of("here:8080")};
-        h.fields[FIELD_SEC_FETCH_SITE] = span_of(heads[i].site);
-        h.fields[FIELD_ORIGIN] = span_of(heads[i].origin);
+        h.fields[REQUEST_FIELD_SEC_FETCH_SITE] = span_of(heads[i].site);
+        h.fields[REQUEST_FIELD_ORIGIN] = span_of(heads[i].origin);
         assert_int_equal(request_origin_is_foreign(&h), heads[i].is_foreign);
     }
 }

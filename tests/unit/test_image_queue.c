@@ -62,7 +62,7 @@ static void on_image(image_task *task, uint32_t index, err e, const uint8_t *sam
     }
 }
 
-static const image_queue_host host = {source, on_image};
+static const image_queue_callbacks host = {source, on_image};
 
 static void start(uv_loop_t *loop) {
     call_count = stopped = 0;

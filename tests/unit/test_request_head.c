@@ -273,19 +273,19 @@ static void framing(void **state) {
 /* RFC 9112, 5.1: blanks around a value do not belong to it, of any field. */
 static void values_have_no_blanks(void **state) {
     (void)state;
-    static const char *const names[FIELDS] = {"Authorization", "content-encoding", "content-type",
-                                              "HOST",          "if-none-match",    "Origin",
-                                              "X-Request-Id",  "sec-fetch-site",   "TraceParent"};
+    static const char *const names[REQUEST_FIELDS] = {"Authorization", "content-encoding", "content-type",
+                                                      "HOST",          "if-none-match",    "Origin",
+                                                      "X-Request-Id",  "sec-fetch-site",   "TraceParent"};
     static const char *const blanks[] = {"", " ", "\t", " \t  "};
-    for (request_field f = 0; f < FIELDS; f++) {
+    for (request_field f = 0; f < REQUEST_FIELDS; f++) {
         for (size_t b = 0; b < COUNT(blanks); b++) {
             for (size_t a = 0; a < COUNT(blanks); a++) {
                 char text[200];
                 request_head h;
-                snprintf(text, sizeof text, GET "%s%s:%sva%slue%s\r\n\r\n", f == FIELD_HOST ? "" : HOST, names[f],
-                         blanks[b], f == FIELD_HOST ? "" : " ", blanks[a]);
+                snprintf(text, sizeof text, GET "%s%s:%sva%slue%s\r\n\r\n", f == REQUEST_FIELD_HOST ? "" : HOST,
+                         names[f], blanks[b], f == REQUEST_FIELD_HOST ? "" : " ", blanks[a]);
                 assert_good(text, &h);
-                assert_true(span_equals(h.fields[f], f == FIELD_HOST ? "value" : "va lue"));
+                assert_true(span_equals(h.fields[f], f == REQUEST_FIELD_HOST ? "value" : "va lue"));
             }
         }
     }
