@@ -4,8 +4,8 @@
  *
  * speaks for every node of the folder DATA (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
  * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
- * handshake with the real encoder, lets it encode the test portion once, and packs SAMPLES codes a node
- * (ENCODER_ROWS a frame) before the clock starts. Then it sends them over one connection a node, as fast as
+ * handshake as a real node, has it encode the test portion once, and packs SAMPLES codes a node
+ * (NODE_PROTOCOL_ROWS a frame) before the clock starts. Then it sends them over one connection a node, as fast as
  * the server takes them.
  *
  * A server answers no codes. What it has dealt with is known from a lone request over HTTP (port HTTP): every
@@ -22,7 +22,7 @@
 #include "bench/stream.h"
 #include "bits/code_compressor.h"
 #include "data/labels.h"
-#include "encoder_node/encoder.h"
+#include "encoder_node/node_protocol.h"
 #include "wire/frame.h"
 
 #include <cblas.h>
@@ -40,12 +40,12 @@ typedef struct bytes {
 
 typedef struct pusher {
     portion *data;
-    encoder *encoder;
+    node_protocol *protocol;
     char state[FILE_PATH_MAX];
     char name[32];
     stream stream;
     frame_reader reader;
-    bytes out; /* frames that the encoder wants sent */
+    bytes out; /* frames that the node wants sent */
     size_t out_sent;
     bytes codes;    /* all Codes frames */
     size_t *starts; /* [frames + 1]: where each begins in `codes`; the last is the end */
@@ -114,7 +114,7 @@ static err note_bits(pusher *p, const Fewbit__Welcome *w) {
     return e;
 }
 
-/* Lets the encoder answer every whole frame that is there. */
+/* Lets the node answer every whole frame that is there. */
 static err take_frames(bulk *b, pusher *p) {
     frame f;
     bool have = true;
@@ -125,10 +125,10 @@ static err take_frames(bulk *b, pusher *p) {
             message m;
             e = message_unpack(f.type, f.payload, f.length, &b->unpacked, &m);
             e = !e && f.type == MESSAGE_WELCOME ? note_bits(p, m.body.welcome) : e;
-            e = !e && encoder_receive(p->encoder, &m) ? ERR_REFUSED : e;
+            e = !e && node_protocol_receive(p->protocol, &m) ? ERR_REFUSED : e;
         }
     }
-    encoder_settle(p->encoder);
+    node_protocol_flush(p->protocol);
     return e;
 }
 
@@ -139,7 +139,7 @@ static bool is_ready(const pusher *p) {
 }
 
 static bool has_begun(const pusher *p) {
-    return encoder_may_push(p->encoder);
+    return node_protocol_may_stream(p->protocol);
 }
 
 static err converse(bulk *b, pusher *p, bool (*holds)(const pusher *p)) {
@@ -176,15 +176,15 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *data, const c
     if (e) {
         return e;
     }
-    encoder_config config = {
+    node_protocol_config config = {
         .name = p->name, .data = p->data, .state = p->state, .coding = b->codes_range, .streams = true};
-    encoder_host host = {send_up, p};
-    e = encoder_new(&p->encoder, &config, &host);
+    node_protocol_host host = {send_up, p};
+    e = node_protocol_new(&p->protocol, &config, &host);
     tls_context *c = NULL;
     e = e || !certificates ? e : read_context(certificates, k, &c);
     e = e ? e : stream_open(&p->stream, port, c);
     if (!e) {
-        encoder_connected(p->encoder);
+        node_protocol_connected(p->protocol);
         e = converse(b, p, is_ready);
     }
     return e;
@@ -197,8 +197,8 @@ static code_compressor_frame frame_of(const Fewbit__Codes *c) {
 /* A compressed frame of the encoder's, as the next of a stream with other ids. */
 static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
     uint32_t bits = (uint32_t)p->bits;
-    err e = p->coder ? ERR_OK : code_compressor_new(&p->decoder, bits, ENCODER_ROWS);
-    e = e || p->coder ? e : code_compressor_new(&p->coder, bits, ENCODER_ROWS);
+    err e = p->coder ? ERR_OK : code_compressor_new(&p->decoder, bits, NODE_PROTOCOL_ROWS);
+    e = e || p->coder ? e : code_compressor_new(&p->coder, bits, NODE_PROTOCOL_ROWS);
     const uint8_t *packed;
     code_compressor_frame f = frame_of(body);
     e = e ? e : code_compressor_decode(p->decoder, &f, &packed);
@@ -212,15 +212,16 @@ static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
     return e;
 }
 
-/* The encoder's own Codes frames of the test portion, repeated until there are `frames`. */
+/* The node's own Codes frames of the test portion, repeated until there are `frames`. */
 static err pack_codes(bulk *b, pusher *p) {
-    uint32_t chunks = portion_about(p->data)->samples[DATASET_TEST] / ENCODER_ROWS;
+    uint32_t chunks = portion_about(p->data)->samples[DATASET_TEST] / NODE_PROTOCOL_ROWS;
     p->starts = calloc(b->frames + 1, sizeof *p->starts);
     if (!p->starts || chunks == 0) {
-        return err_fail(ERR_INPUT, "%s: fewer than %d test samples, or no memory", p->name, ENCODER_ROWS);
+        return err_fail(ERR_INPUT, "%s: fewer than %d test samples, or no memory", p->name, NODE_PROTOCOL_ROWS);
     }
     for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-        encoder_push(p->encoder, portion_sample(p->data, DATASET_TEST, chunk * ENCODER_ROWS), ENCODER_ROWS);
+        node_protocol_send_samples(p->protocol, portion_sample(p->data, DATASET_TEST, chunk * NODE_PROTOCOL_ROWS),
+                                   NODE_PROTOCOL_ROWS);
     }
     uint64_t first = 0; /* where its session begins */
     for (size_t i = 0, at = 0; i < b->frames; i++) {
@@ -232,11 +233,11 @@ static err pack_codes(bulk *b, pusher *p) {
         }
         Fewbit__Codes body = *m.body.codes;
         first = i == 0 ? body.first : first;
-        e = body.sequence > 0 ? code_again(p, &body, first + i * ENCODER_ROWS) : ERR_OK;
+        e = body.sequence > 0 ? code_again(p, &body, first + i * NODE_PROTOCOL_ROWS) : ERR_OK;
         if (e) {
             return e;
         }
-        body.first = first + i * ENCODER_ROWS;
+        body.first = first + i * NODE_PROTOCOL_ROWS;
         append(&p->codes, MESSAGE_CODES, &body.base);
         p->starts[i + 1] = p->codes.length;
         at = (at + frame_size(frame)) % p->out.length;
@@ -386,7 +387,7 @@ static err push_all(bulk *b, double *seconds) {
         }
         e = e ? e : ask_if_due(b);
     }
-    e = e ? e : wait_for_all(b, before + b->frames * ENCODER_ROWS);
+    e = e ? e : wait_for_all(b, before + b->frames * NODE_PROTOCOL_ROWS);
     *seconds = clock_seconds_since(from);
     return e;
 }
@@ -405,7 +406,7 @@ static err read_labels(bulk *b, const char *data) {
 }
 
 static void print_figures(const bulk *b, double seconds) {
-    double frame_bits = 0, payload_bits = 0, samples = (double)b->frames * ENCODER_ROWS;
+    double frame_bits = 0, payload_bits = 0, samples = (double)b->frames * NODE_PROTOCOL_ROWS;
     for (uint32_t k = 0; k < b->nodes; k++) {
         frame_bits += 8.0 * (double)b->pushers[k].codes.length;
         payload_bits += samples * (double)b->pushers[k].bits;
@@ -419,15 +420,16 @@ static err run(int argc, char **argv) {
     static bulk b;
     const char *certificates = argc >= 8 && strcmp(argv[7], "-") != 0 ? argv[7] : NULL;
     size_t samples = argc >= 7 ? strtoul(argv[5], NULL, 10) : 0, window = argc >= 7 ? strtoul(argv[6], NULL, 10) : 0;
-    if (samples < ENCODER_ROWS || samples > SAMPLES_MAX || samples % ENCODER_ROWS || window < ENCODER_ROWS) {
+    if (samples < NODE_PROTOCOL_ROWS || samples > SAMPLES_MAX || samples % NODE_PROTOCOL_ROWS ||
+        window < NODE_PROTOCOL_ROWS) {
         return err_fail(ERR_USAGE,
                         "usage: bulk PORT HTTP SPLIT STATES SAMPLES WINDOW [CERTIFICATES|- [range]], SAMPLES a "
                         "multiple of %d, "
                         "WINDOW at least that",
-                        ENCODER_ROWS);
+                        NODE_PROTOCOL_ROWS);
     }
-    b.frames = samples / ENCODER_ROWS;
-    b.window = window / ENCODER_ROWS;
+    b.frames = samples / NODE_PROTOCOL_ROWS;
+    b.window = window / NODE_PROTOCOL_ROWS;
     b.codes_range = argc >= 9 && strcmp(argv[8], "range") == 0;
     err e = read_labels(&b, argv[3]);
     e = e ? e : arena_init(&b.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));

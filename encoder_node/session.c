@@ -62,10 +62,10 @@ typedef struct session {
     err outcome;
     char outcome_text[256];
     /* the worker's */
-    encoder *encoder;
+    node_protocol *protocol;
     source *source;
     arena unpacked;
-    uint64_t current; /* connection the encoder is in */
+    uint64_t current; /* connection the node is in */
     uint32_t heartbeat_ms;
     bool ended;
     bool is_stream_over;
@@ -90,19 +90,19 @@ static void end(session *s, err code) {
     worker_reply(s->worker, MAIL_END, s->current, &note, sizeof note);
 }
 
-static void act_on(session *s, encoder_verdict verdict) {
+static void act_on(session *s, node_protocol_verdict verdict) {
     switch (verdict) {
-    case ENCODER_GO_ON:
+    case NODE_PROTOCOL_GO_ON:
         break;
-    case ENCODER_OVER:
+    case NODE_PROTOCOL_OVER:
         if (s->config->exit_when_done) {
             end(s, ERR_OK);
             break;
         } /* fall through */
-    case ENCODER_RECONNECT:
+    case NODE_PROTOCOL_RECONNECT:
         worker_reply(s->worker, MAIL_RECONNECT, s->current, err_text(), strlen(err_text()) + 1);
         break;
-    case ENCODER_REFUSED:
+    case NODE_PROTOCOL_REFUSED:
         end(s, ERR_REFUSED);
         break;
     }
@@ -111,12 +111,12 @@ static void act_on(session *s, encoder_verdict verdict) {
 static void receive_frame(session *s, const mail *m) {
     message got;
     if (message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &s->unpacked, &got)) {
-        act_on(s, ENCODER_RECONNECT);
+        act_on(s, NODE_PROTOCOL_RECONNECT);
         return;
     }
-    act_on(s, encoder_receive(s->encoder, &got));
-    if (s->heartbeat_ms != encoder_heartbeat_ms(s->encoder)) {
-        s->heartbeat_ms = encoder_heartbeat_ms(s->encoder);
+    act_on(s, node_protocol_receive(s->protocol, &got));
+    if (s->heartbeat_ms != node_protocol_heartbeat_ms(s->protocol)) {
+        s->heartbeat_ms = node_protocol_heartbeat_ms(s->protocol);
         worker_reply(s->worker, MAIL_HEARTBEAT, s->current, &s->heartbeat_ms, sizeof s->heartbeat_ms);
     }
 }
@@ -150,10 +150,10 @@ static void receive(void *role, const mail *m) {
     case MAIL_UP:
         s->current = m->about;
         s->heartbeat_ms = 0;
-        encoder_connected(s->encoder);
+        node_protocol_connected(s->protocol);
         break;
     case MAIL_DOWN:
-        encoder_disconnected(s->encoder);
+        node_protocol_disconnected(s->protocol);
         break;
     case MAIL_FRAME:
         if (matters(s, m)) {
@@ -179,8 +179,8 @@ static void end_stream(session *s) {
         log_error("%s", err_text());
     }
     s->is_stream_over = true;
-    encoder_end_stream(s->encoder);
-    if (s->config->exit_when_done && !encoder_may_be_asked(s->encoder)) {
+    node_protocol_end_stream(s->protocol);
+    if (s->config->exit_when_done && !node_protocol_may_be_refined(s->protocol)) {
         end(s, e);
     }
 }
@@ -188,20 +188,20 @@ static void end_stream(session *s) {
 /* Whether the stream has come to its end. What is left of a source that failed before it gave anything is not worth
  * waiting for. */
 static bool is_at_end(session *s) {
-    const own_stream *stream = encoder_stream(s->encoder);
+    const node_stream *stream = node_protocol_stream(s->protocol);
     return source_is_over(s->source) && (stream->session || stream->is_outside || source_outcome(s->source) != ERR_OK);
 }
 
 /* What comes while other streams are counted without this one belongs to none of their samples; a file can wait, unless
  * it began in a session that is over. */
 static bool leaves_out(const session *s) {
-    const own_stream *stream = encoder_stream(s->encoder);
+    const node_stream *stream = node_protocol_stream(s->protocol);
     return stream->is_outside && (stream->session || source_is_live(s->source));
 }
 
 static int64_t push_what_is_there(void *role) {
     session *s = role;
-    encoder_settle(s->encoder);
+    node_protocol_flush(s->protocol);
     if (s->ended || !s->source) {
         return -1;
     }
@@ -209,8 +209,8 @@ static int64_t push_what_is_there(void *role) {
         end_stream(s);
         return -1;
     }
-    bool may_push = encoder_may_push(s->encoder), is_left_out = leaves_out(s);
-    if (!may_push && !is_left_out) {
+    bool may_stream = node_protocol_may_stream(s->protocol), is_left_out = leaves_out(s);
+    if (!may_stream && !is_left_out) {
         return -1;
     }
     if (worker_replies_are_high(s->worker)) {
@@ -218,14 +218,14 @@ static int64_t push_what_is_there(void *role) {
     }
     const uint8_t *portions;
     uint32_t count;
-    source_look(s->source, ENCODER_ROWS, &portions, &count);
+    source_look(s->source, NODE_PROTOCOL_ROWS, &portions, &count);
     if (count == 0) {
         return -1;
     }
     if (is_left_out) {
         s->left_out += count;
     } else {
-        encoder_push(s->encoder, portions, count);
+        node_protocol_send_samples(s->protocol, portions, count);
     }
     source_consumed(s->source);
     return 0;
@@ -412,7 +412,7 @@ static err run_loop(session *s) {
     s->has_signals = !e;
     e = e || !s->config->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->config->tls);
     if (!e && s->config->source != SOURCE_NONE) {
-        e = source_new(&s->source, s->config->source, s->config->encoder.data, on_portions, s);
+        e = source_new(&s->source, s->config->source, s->config->node.data, on_portions, s);
     }
     e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s); /* it looks at the source, so that comes first */
     if (!e) {
@@ -457,19 +457,19 @@ err session_run(const session_config *config) {
     static session s; /* one a process: too large for the stack, and its address must not change */
     s = (session){.config = config};
     backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
-    encoder_host host = {send_message, &s};
-    err e = encoder_new(&s.encoder, &config->encoder, &host);
+    node_protocol_host host = {send_message, &s};
+    err e = node_protocol_new(&s.protocol, &config->node, &host);
     if (e) {
         return e;
     }
     e = arena_init(&s.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (e) {
-        encoder_free(s.encoder);
+        node_protocol_free(s.protocol);
         return e;
     }
     mark_away(&s);
     e = with_loop(&s);
-    encoder_free(s.encoder);
+    node_protocol_free(s.protocol);
     arena_free(&s.unpacked);
     return e || !s.outcome ? e : err_fail(s.outcome, "%s", s.outcome_text);
 }

@@ -1,11 +1,11 @@
-/* The session: keeps a node's encoder connected to its server, for ever or until told otherwise.
+/* The session: keeps a node connected to its server, for ever or until told otherwise.
  *
- * The libuv loop holds the link and its reconnection; the encoder runs on the worker. */
+ * The libuv loop holds the link and its reconnection; the node's protocol runs on the worker. */
 #ifndef FEWBIT_ENCODER_NODE_SESSION_H
 #define FEWBIT_ENCODER_NODE_SESSION_H
 
 #include "base/err.h"
-#include "encoder_node/encoder.h"
+#include "encoder_node/node_protocol.h"
 #include "encoder_node/source.h"
 #include "wire/tls.h"
 
@@ -13,7 +13,7 @@ typedef struct session_config {
     char host[256];
     uint16_t port;
     tls_context *tls; /* NULL: plain text; borrowed */
-    encoder_config encoder;
+    node_protocol_config node;
     source_kind source;
     const char *ready_file; /* is there while a server has this node; NULL: none */
     bool exit_when_done;    /* end when the server says the run is over, or everything was pushed */

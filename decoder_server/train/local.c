@@ -7,7 +7,7 @@
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
-#include "encoder_node/encoder.h"
+#include "encoder_node/node_protocol.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ typedef struct pipe_end {
 typedef struct local_peer {
     uint32_t portion;
     portion *data;
-    encoder *encoder;
+    node_protocol *protocol;
     code_decoder *decoder; /* NULL: its codes come packed */
     char state[FILE_PATH_MAX];
     char name[32];
@@ -124,7 +124,7 @@ static void run_encoder(local_peer *p) {
         size_t length;
         at += next_frame(&p->inbox, at, &type, &payload, &length);
         message m;
-        if (message_unpack(type, payload, length, &p->unpacked, &m) || encoder_receive(p->encoder, &m)) {
+        if (message_unpack(type, payload, length, &p->unpacked, &m) || node_protocol_receive(p->protocol, &m)) {
             fail_peer(p, ERR_REFUSED, err_text());
         }
     }
@@ -231,18 +231,18 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
             folder, k, info->index, info->digest, l->labels->portion_digests[k]);
     }
     thread_pool *inside = has_pool(l, k) ? l->pool : NULL;
-    encoder_config config = {.name = p->name,
-                             .data = p->data,
-                             .state = p->state,
-                             .coding = coding,
-                             .max_memory = machine_memory() / l->portions,
-                             .pool = inside};
-    encoder_host host = {send_up, p};
+    node_protocol_config config = {.name = p->name,
+                                   .data = p->data,
+                                   .state = p->state,
+                                   .coding = coding,
+                                   .max_memory = machine_memory() / l->portions,
+                                   .pool = inside};
+    node_protocol_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
         e = code_decoder_new(&p->decoder, l->run->experiment.encoder.bits);
     }
-    return e ? e : encoder_new(&p->encoder, &config, &host);
+    return e ? e : node_protocol_new(&p->protocol, &config, &host);
 }
 
 static err run_all(local *l, const local_options *options) {
@@ -283,7 +283,7 @@ static void release(local *l) {
     coordinator_free(l->coordinator);
     for (uint32_t k = 0; k < l->portions; k++) {
         local_peer *p = &l->peers[k];
-        encoder_free(p->encoder);
+        node_protocol_free(p->protocol);
         code_decoder_free(p->decoder);
         portion_close(p->data);
         arena_free(&p->unpacked);

@@ -1,13 +1,13 @@
-/* A node whose server attacks it: the frames of the input go to a real encoder with a real portion.
+/* A node whose server attacks it: the frames of the input go to a real node with a real portion.
  *
  * Input: records. Control bit 0: the connection is lost before the frame and comes back. Bit 1: the node
  * pushes its test portion behind the frame, where it may. */
 #define FUZZ_HAS_RECORDS
 #define FUZZ_MUTATIONS 500
-#define FUZZ_REFUSES_MORE /* a job may ask for more memory than there is: the node then refuses it */
+#define FUZZ_REFUSES_MORE /* an experiment may ask for more memory than there is: the node then refuses it */
 #include "tests/fuzz/replay.h"
 
-#include "encoder_node/encoder.h"
+#include "encoder_node/node_protocol.h"
 
 #include <cblas.h>
 
@@ -56,29 +56,29 @@ static void check_sent(void *context, message_type type, const ProtobufCMessage 
 }
 
 /* False once the node would stop for good. */
-static bool receive(encoder *e, const fuzz_record *record) {
+static bool receive(node_protocol *e, const fuzz_record *record) {
     message m;
-    encoder_verdict verdict = ENCODER_RECONNECT;
+    node_protocol_verdict verdict = NODE_PROTOCOL_RECONNECT;
     if (!message_unpack(record->type, record->payload, record->payload_length, &unpacked, &m)) {
         uint64_t before = frames_sent;
-        verdict = encoder_receive(e, &m);
+        verdict = node_protocol_receive(e, &m);
         if (record->payload_length % 2 == 0) {
-            encoder_settle(e);
+            node_protocol_flush(e);
         }
         uint64_t sent = frames_sent - before;
         FUZZ_CHECK(sent <= ++unanswered, "%llu answers to %llu messages", (unsigned long long)sent,
                    (unsigned long long)unanswered);
         unanswered = record->type == MESSAGE_REQUEST ? unanswered - sent : 0;
     }
-    FUZZ_CHECK(verdict == ENCODER_GO_ON || err_text()[0], "verdict %d has no line", (int)verdict);
-    uint32_t heartbeat = encoder_heartbeat_ms(e);
+    FUZZ_CHECK(verdict == NODE_PROTOCOL_GO_ON || err_text()[0], "verdict %d has no line", (int)verdict);
+    uint32_t heartbeat = node_protocol_heartbeat_ms(e);
     FUZZ_CHECK(heartbeat == 0 || (heartbeat >= 100 && heartbeat <= 60000), "a heartbeat of %u ms", heartbeat);
-    if (verdict == ENCODER_RECONNECT) {
+    if (verdict == NODE_PROTOCOL_RECONNECT) {
         unanswered = 0;
-        encoder_disconnected(e);
-        encoder_connected(e);
+        node_protocol_disconnected(e);
+        node_protocol_connected(e);
     }
-    return verdict == ENCODER_GO_ON || verdict == ENCODER_RECONNECT;
+    return verdict == NODE_PROTOCOL_GO_ON || verdict == NODE_PROTOCOL_RECONNECT;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -86,26 +86,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         start();
     }
     const char *state = fuzz_path("state");
-    encoder_config config = {.name = "fuzzed", .data = data_of_node, .state = state, .streams = true};
-    encoder_host host = {check_sent, NULL};
-    encoder *e;
-    FUZZ_CHECK(encoder_new(&e, &config, &host) == ERR_OK, "%s", err_text());
-    encoder_connected(e);
+    node_protocol_config config = {.name = "fuzzed", .data = data_of_node, .state = state, .streams = true};
+    node_protocol_host host = {check_sent, NULL};
+    node_protocol *e;
+    FUZZ_CHECK(node_protocol_new(&e, &config, &host) == ERR_OK, "%s", err_text());
+    node_protocol_connected(e);
     fuzz_record record;
     for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {
         if (record.control & LOST) {
-            encoder_disconnected(e);
-            FUZZ_CHECK(!encoder_may_push(e), "pushes without a connection");
-            encoder_connected(e);
+            node_protocol_disconnected(e);
+            FUZZ_CHECK(!node_protocol_may_stream(e), "pushes without a connection");
+            node_protocol_connected(e);
         }
         if (!receive(e, &record)) {
             break;
         }
-        if ((record.control & PUSH) && encoder_may_push(e)) {
-            encoder_push(e, portion_sample(data_of_node, DATASET_TEST, 0), TEST);
+        if ((record.control & PUSH) && node_protocol_may_stream(e)) {
+            node_protocol_send_samples(e, portion_sample(data_of_node, DATASET_TEST, 0), TEST);
         }
     }
-    encoder_free(e);
+    node_protocol_free(e);
     temporary_remove(state);
     return 0;
 }

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/train/coordinator.h"
-#include "encoder_node/encoder.h"
+#include "encoder_node/node_protocol.h"
 #include "tests/unit/folder.h"
 
 enum { NODES = 4, PIXELS = 784, ELEMENTS = PIXELS / NODES, TRAIN_SAMPLES = 2000, TEST_SAMPLES = 1000, BATCH = 20 };
@@ -19,7 +19,7 @@ typedef struct queue {
 
 typedef struct node {
     portion *data;
-    encoder *encoder;
+    node_protocol *protocol;
     queue in, out;
     arena unpacked;
     char state[FILE_PATH_MAX];
@@ -108,12 +108,12 @@ static inline void run_node(node *n) {
     for (size_t at = 0; at < n->in.used;) {
         message m;
         unpack_next(&n->in, &at, &n->unpacked, &m);
-        encoder_verdict prediction = encoder_receive(n->encoder, &m);
-        if (prediction != ENCODER_GO_ON && prediction != ENCODER_OVER) {
+        node_protocol_verdict prediction = node_protocol_receive(n->protocol, &m);
+        if (prediction != NODE_PROTOCOL_GO_ON && prediction != NODE_PROTOCOL_OVER) {
             fail_msg("a node refuses: %s", err_text());
         }
     }
-    encoder_settle(n->encoder);
+    node_protocol_flush(n->protocol);
     n->in.used = 0;
 }
 
@@ -201,9 +201,9 @@ static inline void open_node(fleet *f, uint32_t k) {
     assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/state-%u", folder, k), ERR_OK);
     assert_int_equal(arena_init(&n->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
-    encoder_config config = {.name = "in memory", .data = n->data, .state = n->state, .streams = true};
-    encoder_host host = {send_up, n};
-    assert_int_equal(encoder_new(&n->encoder, &config, &host), ERR_OK);
+    node_protocol_config config = {.name = "in memory", .data = n->data, .state = n->state, .streams = true};
+    node_protocol_host host = {send_up, n};
+    assert_int_equal(node_protocol_new(&n->protocol, &config, &host), ERR_OK);
 }
 
 static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
@@ -217,7 +217,7 @@ static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
     w.training = f->run.identity.training;
     w.mode = mode;
     w.experiment = text;
-    encoder_disconnected(f->nodes[k].encoder);
+    node_protocol_disconnected(f->nodes[k].protocol);
     append_frame(&f->nodes[k].in, MESSAGE_WELCOME, &w.base);
 }
 
@@ -291,7 +291,7 @@ static inline void close_fleet(fleet *f) {
     results_close(f->results);
     for (uint32_t k = 0; k < NODES; k++) {
         node *n = &f->nodes[k];
-        encoder_free(n->encoder);
+        node_protocol_free(n->protocol);
         portion_close(n->data);
         arena_free(&n->unpacked);
         free(n->in.bytes);

@@ -6,7 +6,7 @@
 #include "decoder_server/http/reply.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/train/local.h"
-#include "encoder_node/encoder.h"
+#include "encoder_node/node_protocol.h"
 #include "tests/unit/folder.h"
 
 #include <inttypes.h>
@@ -246,7 +246,7 @@ typedef struct queue {
 
 typedef struct node {
     portion *data;
-    encoder *encoder;
+    node_protocol *protocol;
     queue in, out;
     char state[FILE_PATH_MAX];
 } node;
@@ -318,10 +318,10 @@ static void run_rounds(fleet *f) {
             message m;
             for (size_t at = 0; at < n->in.used; any = true) {
                 unpack_next(f, &n->in, &at, &m);
-                assert_int_equal(encoder_receive(n->encoder, &m), ENCODER_GO_ON);
+                assert_int_equal(node_protocol_receive(n->protocol, &m), NODE_PROTOCOL_GO_ON);
             }
             n->in.used = 0;
-            encoder_settle(n->encoder);
+            node_protocol_flush(n->protocol);
             for (size_t at = 0; at < n->out.used; any = true) {
                 unpack_next(f, &n->out, &at, &m);
                 engine_receive(f->engine, k, &m, f->now_ns);
@@ -339,9 +339,9 @@ static void open_node(fleet *f, uint32_t k, const run *r) {
     snprintf(name, sizeof name, "data/node-%u", k);
     assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/run/nodes/node-%u", folder, k), ERR_OK);
-    encoder_config config = {.name = "corner", .data = n->data, .state = n->state, .streams = true};
-    encoder_host host = {send_up, n};
-    assert_int_equal(encoder_new(&n->encoder, &config, &host), ERR_OK);
+    node_protocol_config config = {.name = "corner", .data = n->data, .state = n->state, .streams = true};
+    node_protocol_host host = {send_up, n};
+    assert_int_equal(node_protocol_new(&n->protocol, &config, &host), ERR_OK);
     assert_int_equal(experiment_write(&r->experiment, text, &length), ERR_OK);
     text[length] = '\0';
     Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
@@ -354,12 +354,13 @@ static void open_node(fleet *f, uint32_t k, const run *r) {
 }
 
 static void push_all(fleet *f) {
-    for (uint32_t first = 0; first < f->corner->labels.samples[1]; first += ENCODER_ROWS) {
-        uint32_t left = f->corner->labels.samples[1] - first, count = left < ENCODER_ROWS ? left : ENCODER_ROWS;
+    for (uint32_t first = 0; first < f->corner->labels.samples[1]; first += NODE_PROTOCOL_ROWS) {
+        uint32_t left = f->corner->labels.samples[1] - first,
+                 count = left < NODE_PROTOCOL_ROWS ? left : NODE_PROTOCOL_ROWS;
         for (uint32_t k = 0; k < f->corner->partition.portions; k++) {
             node *n = &f->nodes[k];
-            assert_true(encoder_may_push(n->encoder));
-            encoder_push(n->encoder, portion_sample(n->data, DATASET_TEST, first), count);
+            assert_true(node_protocol_may_stream(n->protocol));
+            node_protocol_send_samples(n->protocol, portion_sample(n->data, DATASET_TEST, first), count);
         }
         run_rounds(f);
     }
@@ -458,7 +459,7 @@ static void serve(const corner *c, const run *r) {
     engine_free(f.engine);
     results_close(results);
     for (uint32_t k = 0; k < c->partition.portions; k++) {
-        encoder_free(f.nodes[k].encoder);
+        node_protocol_free(f.nodes[k].protocol);
         portion_close(f.nodes[k].data);
         free(f.nodes[k].in.bytes);
         free(f.nodes[k].out.bytes);

@@ -3,7 +3,7 @@
 #include "bits/binarize.h"
 #include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/refinement_eval.h"
-#include "encoder_node/held.h"
+#include "encoder_node/refinement_buffer.h"
 #include "wire/id_set.h"
 
 #include <setjmp.h>
@@ -71,11 +71,11 @@ static void bad_picks_are_refused(void **state) {
 
 static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
     (void)state;
-    held *h;
+    refinement_buffer *h;
     uint32_t skips[] = {0, 0};
-    assert_int_equal(held_new(&h), ERR_OK);
-    held_put(h, false, 10, 3, 1, 0x2d); /* 101101: the first two bits, 01, were sent */
-    held_put(h, false, 12, 3, 1, 0x3f);
+    assert_int_equal(refinement_buffer_new(&h), ERR_OK);
+    refinement_buffer_put(h, false, 10, 3, 1, 0x2d); /* 101101: the first two bits, 01, were sent */
+    refinement_buffer_put(h, false, 12, 3, 1, 0x3f);
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
     ask.model = 3;
@@ -83,30 +83,31 @@ static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
     ask.first = 10;
     ask.n_skips = 2;
     ask.skips = skips;
-    assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_OK);
+    assert_int_equal(refinement_buffer_answer(h, &ask, &two, &reply), ERR_OK);
     assert_int_equal(reply.n_gone, 1);
     assert_int_equal(reply.gone[0], 1);
     assert_int_equal(reply.bits.len, 1);
     assert_int_equal(reply.bits.data[0], 0xb | 0xf << 4);
     reply = (Fewbit__Refinement)FEWBIT__REFINEMENT__INIT;
-    assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_OK); /* every stage once */
+    assert_int_equal(refinement_buffer_answer(h, &ask, &two, &reply), ERR_OK); /* every stage once */
     assert_int_equal(reply.n_gone, 3);
     for (uint32_t stage = 0; stage < 4; stage += 2) {
         ask.stage = stage;
-        assert_int_equal(held_answer(h, &ask, &two, &reply), ERR_INPUT);
+        assert_int_equal(refinement_buffer_answer(h, &ask, &two, &reply), ERR_INPUT);
     }
     const refinement three = {3, {2, 4, 6}};
-    held_put(h, false, 10, 3, 1, 0x2d);
-    held_put(h, false, 12, 3, 1, 0x3f);
+    refinement_buffer_put(h, false, 10, 3, 1, 0x2d);
+    refinement_buffer_put(h, false, 12, 3, 1, 0x3f);
     reply = (Fewbit__Refinement)FEWBIT__REFINEMENT__INIT;
-    assert_int_equal(held_answer(h, &ask, &three, &reply), ERR_OK); /* stage 2: of the samples before a restart */
+    assert_int_equal(refinement_buffer_answer(h, &ask, &three, &reply),
+                     ERR_OK); /* stage 2: of the samples before a restart */
     assert_int_equal(reply.n_gone, 3);
     assert_int_equal(reply.bits.len, 0);
-    held_put(h, false, 10, 3, 2, 0x2d);
-    held_put(h, false, 12, 3, 2, 0x3f);
+    refinement_buffer_put(h, false, 10, 3, 2, 0x2d);
+    refinement_buffer_put(h, false, 12, 3, 2, 0x3f);
     ask.stage = 1;
-    assert_int_equal(held_answer(h, &ask, &three, &reply), ERR_INPUT); /* it was sent already */
-    held_free(h);
+    assert_int_equal(refinement_buffer_answer(h, &ask, &three, &reply), ERR_INPUT); /* it was sent already */
+    refinement_buffer_free(h);
 }
 
 /* The loss is the sum of all that is seen, each copy with another factor: its gradient is known. */

@@ -16,7 +16,7 @@
 #include "decoder_server/serve/predictor.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/head_trainer.h"
-#include "encoder_node/encoder.h"
+#include "encoder_node/node_protocol.h"
 #include "encoder_node/source.h"
 #include "model/safetensors.h"
 #include "tests/unit/folder.h"
@@ -366,9 +366,9 @@ static void hear_nothing(void *context, message_type type, const ProtobufCMessag
     (void)context, (void)type, (void)body;
 }
 
-static err answer_to(encoder *e, message_type type, const ProtobufCMessage *body) {
+static err answer_to(node_protocol *e, message_type type, const ProtobufCMessage *body) {
     message m = {.type = type, .body = {.any = body}};
-    return encoder_receive(e, &m) == ENCODER_GO_ON ? ERR_OK : ERR_REFUSED;
+    return node_protocol_receive(e, &m) == NODE_PROTOCOL_GO_ON ? ERR_OK : ERR_REFUSED;
 }
 
 /* Hello, Welcome, a fresh start, a checkpoint written, and gone back to. */
@@ -376,19 +376,19 @@ static err run_encoder(void) {
     static char text[EXPERIMENT_TEXT_MAX + 1];
     static size_t length;
     char state[FILE_PATH_MAX];
-    encoder *e = NULL;
+    node_protocol *e = NULL;
     snprintf(state, sizeof state, "%s/state", folder);
     if (length == 0) {
         assert_int_equal(experiment_write(&small, text, &length), ERR_OK);
         text[length] = '\0';
     }
-    encoder_config config = {.name = "small", .data = data_of_node, .state = state};
-    encoder_host host = {hear_nothing, NULL};
-    err failed = encoder_new(&e, &config, &host);
+    node_protocol_config config = {.name = "small", .data = data_of_node, .state = state};
+    node_protocol_host host = {hear_nothing, NULL};
+    err failed = node_protocol_new(&e, &config, &host);
     if (failed) {
         return failed;
     }
-    encoder_connected(e);
+    node_protocol_connected(e);
     Fewbit__Welcome welcome = FEWBIT__WELCOME__INIT;
     welcome.protocol = MESSAGE_PROTOCOL;
     welcome.mode = FEWBIT__MODE__MODE_TRAIN;
@@ -409,7 +409,7 @@ static err run_encoder(void) {
     failed = failed ? failed : answer_to(e, MESSAGE_GRADIENTS, &gradients.base);
     failed = failed ? failed : answer_to(e, MESSAGE_SAVE, &save.base); /* a failure goes to the server, as Saved */
     failed = failed ? failed : answer_to(e, MESSAGE_RESTORE, &back.base);
-    encoder_free(e);
+    node_protocol_free(e);
     return failed;
 }
 

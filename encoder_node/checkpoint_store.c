@@ -1,4 +1,4 @@
-#include "encoder_node/store.h"
+#include "encoder_node/checkpoint_store.h"
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -18,14 +18,14 @@ enum { BLOCK_BYTES = 4096 }; /* what a disk gives a file or a folder at the leas
 
 static const char record_name[] = "run.json";
 
-err store_open(store *s, const store_config *config) {
-    *s = (store){.config = *config, .lock = -1};
+err checkpoint_store_open(checkpoint_store *s, const checkpoint_store_config *config) {
+    *s = (checkpoint_store){.config = *config, .lock = -1};
     err e = file_path(s->run_folder, sizeof s->run_folder, "%s/%016" PRIx64 "/portion-%u", config->state, config->run,
                       config->portion);
     return e ? e : file_path(s->folder, sizeof s->folder, "%s/%016" PRIx64, s->run_folder, config->training);
 }
 
-static checkpoint_id id_of(const store *s, uint64_t step) {
+static checkpoint_id id_of(const checkpoint_store *s, uint64_t step) {
     checkpoint_id id = {.run = s->config.run, .step = step};
     snprintf(id.part, sizeof id.part, "encoder.%u", s->config.portion);
     return id;
@@ -33,7 +33,7 @@ static checkpoint_id id_of(const store *s, uint64_t step) {
 
 /* What a run's folder is of. */
 
-static err record_path(const store *s, char path[FILE_PATH_MAX]) {
+static err record_path(const checkpoint_store *s, char path[FILE_PATH_MAX]) {
     return file_path(path, FILE_PATH_MAX, "%s/%s", s->run_folder, record_name);
 }
 
@@ -55,7 +55,7 @@ static err read_record(const char *path, experiment *described, char digest[SHA2
     return e ? e : other;
 }
 
-static err check_record(const store *s) {
+static err check_record(const checkpoint_store *s) {
     char path[FILE_PATH_MAX], digest[SHA256_HEX] = "";
     experiment here;
     bool is_same = false;
@@ -76,7 +76,7 @@ static err check_record(const store *s) {
     return e;
 }
 
-static err write_record(const store *s) {
+static err write_record(const checkpoint_store *s) {
     char path[FILE_PATH_MAX], text[EXPERIMENT_TEXT_MAX];
     size_t length;
     err e = record_path(s, path);
@@ -102,13 +102,13 @@ static err make_folders(const char *folder) {
 }
 
 /* Whether the lock is of the folder that is there: who held it before may have taken the folder away. */
-static bool is_lock_of(const store *s) {
+static bool is_lock_of(const checkpoint_store *s) {
     struct stat locked, there;
     return fstat(s->lock, &locked) == 0 && stat(s->run_folder, &there) == 0 && locked.st_dev == there.st_dev &&
            locked.st_ino == there.st_ino;
 }
 
-static err lock_folder(store *s) {
+static err lock_folder(checkpoint_store *s) {
     err e = ERR_OK;
     for (int i = 0; i < TRIES; i++) {
         e = make_folders(s->run_folder);
@@ -124,13 +124,13 @@ static err lock_folder(store *s) {
     return e ? e : err_fail(ERR_IO, "%s: goes whenever it is made", s->run_folder);
 }
 
-err store_claim(store *s) {
+err checkpoint_store_claim(checkpoint_store *s) {
     err e = lock_folder(s);
     return e ? e : check_record(s);
 }
 
 /* Who does not hold the lock leaves the folder, empty or not, to who does. */
-void store_close(store *s) {
+void checkpoint_store_close(checkpoint_store *s) {
     if (s->lock >= 0) {
         char above[FILE_PATH_MAX];
         rmdir(s->run_folder);
@@ -139,7 +139,7 @@ void store_close(store *s) {
         }
         close(s->lock);
     }
-    *s = (store){.lock = -1};
+    *s = (checkpoint_store){.lock = -1};
 }
 
 /* Room. */
@@ -177,8 +177,8 @@ static uint64_t bytes_below(int folder, int depth) {
 }
 
 /* Whether so many bytes more may be written now. */
-static err take_room(const store *s, uint64_t bytes) {
-    store_quota *q = s->config.quota;
+static err take_room(const checkpoint_store *s, uint64_t bytes) {
+    checkpoint_store_quota *q = s->config.quota;
     uint64_t now_ns = clock_now_ns();
     if (now_ns - q->minute_began_ns >= MINUTE_S * (uint64_t)1000000000) {
         q->minute_began_ns = now_ns;
@@ -211,7 +211,8 @@ static err look_at(const char *path, const uint8_t digest[SHA256_BYTES], bool *i
                : err_fail(ERR_INPUT, "%s: was committed with other bytes, which stay", path);
 }
 
-err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint8_t digest[SHA256_BYTES]) {
+err checkpoint_store_save(checkpoint_store *s, uint64_t step, nn_net *net, const nn_optimiser *o,
+                          uint8_t digest[SHA256_BYTES]) {
     char path[FILE_PATH_MAX];
     checkpoint_id id = id_of(s, step);
     uint64_t bytes = 0;
@@ -234,7 +235,7 @@ err store_save(store *s, uint64_t step, nn_net *net, const nn_optimiser *o, uint
 /* The next folder of a training in which the step lies, its own first: `path` is of its file. False: there is no more.
  */
 typedef struct search {
-    const store *store;
+    const checkpoint_store *store;
     uint64_t step;
     bool has_begun;
     DIR *trainings;
@@ -269,7 +270,7 @@ static void end_search(search *at) {
     }
 }
 
-bool store_has(const store *s, uint64_t step) {
+bool checkpoint_store_has(const checkpoint_store *s, uint64_t step) {
     char path[FILE_PATH_MAX];
     search at = {.store = s, .step = step};
     bool found = find_next(&at, path);
@@ -277,7 +278,8 @@ bool store_has(const store *s, uint64_t step) {
     return found;
 }
 
-err store_load(const store *s, uint64_t step, nn_net *net, nn_optimiser *o, const uint8_t *digest) {
+err checkpoint_store_load(const checkpoint_store *s, uint64_t step, nn_net *net, nn_optimiser *o,
+                          const uint8_t *digest) {
     char path[FILE_PATH_MAX];
     checkpoint_id id = id_of(s, step);
     search at = {.store = s, .step = step};
@@ -289,7 +291,7 @@ err store_load(const store *s, uint64_t step, nn_net *net, nn_optimiser *o, cons
     return e;
 }
 
-void store_commit(const store *s, const uint64_t *keep, size_t count) {
+void checkpoint_store_commit(const checkpoint_store *s, const uint64_t *keep, size_t count) {
     checkpoint_commit(s->folder, keep, count);
     checkpoint_prune(s->folder, keep, count);
 }

@@ -1,5 +1,5 @@
 /* A node's net in use: what it says of several views of a portion, taken together, and what it keeps of that. */
-#include "encoder_node/job.h"
+#include "encoder_node/encoder_model.h"
 
 #include "base/rng.h"
 #include "tests/unit/folder.h"
@@ -48,15 +48,15 @@ static int drop_data(void **state) {
     return remove_folder(state);
 }
 
-static job *job_of(const experiment *e, const char *state) {
-    job *j;
+static encoder_model *model_of(const experiment *e, const char *state) {
+    encoder_model *m;
     assert_int_equal(experiment_check(e), ERR_OK);
-    static store_quota quota = {.max_bytes = UINT64_MAX};
-    job_config config = {.data = data, .state = in_folder(state), .quota = &quota, .run = 1, .trains = true};
-    assert_int_equal(job_new(&j, e, &config), ERR_OK);
-    job_init(j);
-    job_set_step(j, TRAIN / 10);
-    return j;
+    static checkpoint_store_quota quota = {.max_bytes = UINT64_MAX};
+    encoder_model_config config = {.data = data, .state = in_folder(state), .quota = &quota, .run = 1, .trains = true};
+    assert_int_equal(encoder_model_new(&m, e, &config), ERR_OK);
+    encoder_model_init(m);
+    encoder_model_set_step(m, TRAIN / 10);
+    return m;
 }
 
 static void both_sides_are_one(void **state) {
@@ -64,7 +64,7 @@ static void both_sides_are_one(void **state) {
     experiment e = plain;
     e.encoder.temperature = 0.05f;
     e.tta.flip = true;
-    job *one = job_of(&plain, "plain"), *both = job_of(&e, "mirrored");
+    encoder_model *one = model_of(&plain, "plain"), *both = model_of(&e, "mirrored");
     const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
     uint8_t mirrored[ROWS * ELEMENTS];
     float seen[2][ROWS * BITS], together[2][ROWS * BITS];
@@ -72,11 +72,11 @@ static void both_sides_are_one(void **state) {
         mirrored[i] = portions[i / WIDTH * WIDTH + WIDTH - 1 - i % WIDTH];
     }
     for (size_t side = 0; side < 2; side++) {
-        job_load_inputs(one, 0, side ? mirrored : portions, ROWS);
-        job_evaluate(one, 0, ROWS);
+        encoder_model_load_inputs(one, 0, side ? mirrored : portions, ROWS);
+        encoder_model_evaluate(one, 0, ROWS);
         memcpy(seen[side], one->soft, sizeof seen[side]);
-        job_load_inputs(both, 0, side ? mirrored : portions, ROWS);
-        job_evaluate(both, side, ROWS); /* behind what is there */
+        encoder_model_load_inputs(both, 0, side ? mirrored : portions, ROWS);
+        encoder_model_evaluate(both, side, ROWS); /* behind what is there */
         memcpy(together[side], both->soft + side * BITS, sizeof together[side]);
     }
     assert_memory_equal(together[0], together[1], sizeof together[0]);
@@ -89,8 +89,8 @@ static void both_sides_are_one(void **state) {
         double wanted = 1 / (1 + exp(-(z[0] + z[1]) / 2 / 0.05));
         assert_true(fabs((double)together[0][i] - wanted) < 1e-4);
     }
-    job_free(one);
-    job_free(both);
+    encoder_model_free(one);
+    encoder_model_free(both);
 }
 
 /* The portions as they are, and shifted to both sides. */
@@ -98,7 +98,7 @@ static void moved_ones_count_half(void **state) {
     (void)state;
     experiment e = plain;
     e.tta.shift = 2;
-    job *one = job_of(&plain, "unmoved"), *three = job_of(&e, "moved");
+    encoder_model *one = model_of(&plain, "unmoved"), *three = model_of(&e, "moved");
     const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
     const int shifts[] = {0, 2, -2};
     double z[ROWS * BITS] = {0};
@@ -110,70 +110,70 @@ static void moved_ones_count_half(void **state) {
             column = column < 0 ? 0 : column >= WIDTH ? WIDTH - 1 : column;
             moved[i] = portions[i / ELEMENTS * ELEMENTS + row * WIDTH + column];
         }
-        job_load_inputs(one, 0, moved, ROWS);
-        job_evaluate(one, 0, ROWS);
+        encoder_model_load_inputs(one, 0, moved, ROWS);
+        encoder_model_evaluate(one, 0, ROWS);
         for (size_t i = 0; i < ROWS * BITS; i++) {
             double s = (double)one->soft[i];
             z[i] += (view ? 0.25 : 0.5) * log(s / (1 - s));
         }
     }
-    job_load_inputs(three, 0, portions, ROWS);
-    job_evaluate(three, 0, ROWS);
+    encoder_model_load_inputs(three, 0, portions, ROWS);
+    encoder_model_evaluate(three, 0, ROWS);
     for (size_t i = 0; i < ROWS * BITS; i++) {
         assert_true(fabs((double)three->soft[i] - 1 / (1 + exp(-z[i]))) < 1e-4);
         assert_true(fabs((double)three->soft[i] - (double)one->soft[i]) > 1e-4);
     }
-    job_free(one);
-    job_free(three);
+    encoder_model_free(one);
+    encoder_model_free(three);
 }
 
-static void evaluate(job *j, uint32_t first, uint32_t count) {
+static void evaluate(encoder_model *m, uint32_t first, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        job_load_inputs(j, 0, portion_sample(data, DATASET_TEST, first + i), 1);
-        job_evaluate(j, i, 1);
+        encoder_model_load_inputs(m, 0, portion_sample(data, DATASET_TEST, first + i), 1);
+        encoder_model_evaluate(m, i, 1);
     }
-    job_keep(j, DATASET_TEST, first, count);
+    encoder_model_keep(m, DATASET_TEST, first, count);
 }
 
 /* That `soft` is what samples from `first` on round to. */
-static void assert_recalled(job *j, uint32_t first, uint32_t count, const float *soft) {
-    memset(j->soft, 0xff, count * BITS * sizeof(float));
-    assert_true(job_recall(j, DATASET_TEST, first, count));
+static void assert_recalled(encoder_model *m, uint32_t first, uint32_t count, const float *soft) {
+    memset(m->soft, 0xff, count * BITS * sizeof(float));
+    assert_true(encoder_model_recall(m, DATASET_TEST, first, count));
     for (size_t i = 0; i < count * BITS; i++) {
-        assert_true(j->soft[i] == (soft[first * BITS + i] > 0.5f ? 1.0f : 0.0f));
+        assert_true(m->soft[i] == (soft[first * BITS + i] > 0.5f ? 1.0f : 0.0f));
     }
 }
 
 static void bits_are_kept_until_the_weights_change(void **state) {
     (void)state;
     static float soft[TRAIN * BITS];
-    job *j = job_of(&plain, "kept");
-    assert_false(job_recall(j, DATASET_TRAIN, 0, 1));
+    encoder_model *m = model_of(&plain, "kept");
+    assert_false(encoder_model_recall(m, DATASET_TRAIN, 0, 1));
     for (uint32_t first = 0; first < TRAIN; first += 25) {
-        evaluate(j, first, 25);
-        memcpy(soft + first * BITS, j->soft, 25 * BITS * sizeof(float));
+        evaluate(m, first, 25);
+        memcpy(soft + first * BITS, m->soft, 25 * BITS * sizeof(float));
     }
-    assert_recalled(j, 0, TRAIN, soft);
-    assert_recalled(j, 33, 9, soft);
-    assert_recalled(j, TRAIN - 1, 1, soft);
-    assert_false(job_recall(j, DATASET_TRAIN, 33, 9));
-    assert_false(job_recall(j, DATASET_TEST, TRAIN - 1, 2));
-    assert_false(job_recall(j, DATASET_TEST, TRAIN + 1, 1));
-    evaluate(j, 50, 10); /* not behind the last ones */
-    assert_recalled(j, 50, 10, soft);
-    assert_false(job_recall(j, DATASET_TEST, 49, 2));
-    assert_false(job_recall(j, DATASET_TEST, 59, 2));
-    job_set_step(j, j->step);
-    assert_false(job_recall(j, DATASET_TEST, 50, 1));
-    job_free(j);
+    assert_recalled(m, 0, TRAIN, soft);
+    assert_recalled(m, 33, 9, soft);
+    assert_recalled(m, TRAIN - 1, 1, soft);
+    assert_false(encoder_model_recall(m, DATASET_TRAIN, 33, 9));
+    assert_false(encoder_model_recall(m, DATASET_TEST, TRAIN - 1, 2));
+    assert_false(encoder_model_recall(m, DATASET_TEST, TRAIN + 1, 1));
+    evaluate(m, 50, 10); /* not behind the last ones */
+    assert_recalled(m, 50, 10, soft);
+    assert_false(encoder_model_recall(m, DATASET_TEST, 49, 2));
+    assert_false(encoder_model_recall(m, DATASET_TEST, 59, 2));
+    encoder_model_set_step(m, m->step);
+    assert_false(encoder_model_recall(m, DATASET_TEST, 50, 1));
+    encoder_model_free(m);
 }
 
 /* In every corner: with the memory it says it takes it is made, with a byte less it is refused. */
 static void its_memory_is_known_before_it_is_taken(void **state) {
     (void)state;
     static const uint32_t hidden[] = {1, 2000}, bits[] = {1, 64}, batches[] = {2, 8192};
-    static store_quota quota = {.max_bytes = UINT64_MAX};
-    job_config config = {.data = data, .state = in_folder("memory"), .quota = &quota, .run = 1};
+    static checkpoint_store_quota quota = {.max_bytes = UINT64_MAX};
+    encoder_model_config config = {.data = data, .state = in_folder("memory"), .quota = &quota, .run = 1};
     for (int corner = 0; corner < 64; corner++) {
         experiment e = plain;
         e.encoder.hidden = hidden[corner & 1];
@@ -183,43 +183,44 @@ static void its_memory_is_known_before_it_is_taken(void **state) {
         e.training.average = corner >> 4 & 1 ? 0.9f : 0;
         config.trains = corner >> 5 & 1;
         config.max_memory = 0;
-        job *j;
-        assert_int_equal(job_new(&j, &e, &config), ERR_OK);
-        size_t bytes = job_bytes(j);
-        job_free(j);
+        encoder_model *m;
+        assert_int_equal(encoder_model_new(&m, &e, &config), ERR_OK);
+        size_t bytes = encoder_model_bytes(m);
+        encoder_model_free(m);
         config.max_memory = bytes;
-        assert_int_equal(job_new(&j, &e, &config), ERR_OK);
-        assert_true(job_bytes(j) == bytes);
-        job_free(j);
+        assert_int_equal(encoder_model_new(&m, &e, &config), ERR_OK);
+        assert_true(encoder_model_bytes(m) == bytes);
+        encoder_model_free(m);
         config.max_memory = bytes - 1;
-        assert_int_equal(job_new(&j, &e, &config), ERR_FULL);
+        assert_int_equal(encoder_model_new(&m, &e, &config), ERR_FULL);
         assert_non_null(strstr(err_text(), "MiB are left for"));
         config.max_memory = 1;
-        assert_int_equal(job_new(&j, &e, &config), ERR_FULL);
+        assert_int_equal(encoder_model_new(&m, &e, &config), ERR_FULL);
     }
 }
 
-static store store_in(const char *state) {
-    static store_quota quota = {.max_bytes = UINT64_MAX};
+static checkpoint_store store_in(const char *state) {
+    static checkpoint_store_quota quota = {.max_bytes = UINT64_MAX};
     static char folder[FILE_PATH_MAX];
     snprintf(folder, sizeof folder, "%s", in_folder(state));
-    store s;
-    const store_config config = {.state = folder, .quota = &quota, .run = 1, .portion = 1, .experiment = &plain};
-    assert_int_equal(store_open(&s, &config), ERR_OK);
+    checkpoint_store s;
+    const checkpoint_store_config config = {
+        .state = folder, .quota = &quota, .run = 1, .portion = 1, .experiment = &plain};
+    assert_int_equal(checkpoint_store_open(&s, &config), ERR_OK);
     return s;
 }
 
 static void who_is_refused_takes_no_folder_away(void **state) {
     (void)state;
-    store holder = store_in("held");
-    assert_int_equal(store_claim(&holder), ERR_OK);
+    checkpoint_store holder = store_in("held");
+    assert_int_equal(checkpoint_store_claim(&holder), ERR_OK);
     for (int i = 0; i < 3; i++) {
-        store other = store_in("held");
-        assert_int_equal(store_claim(&other), ERR_INPUT);
+        checkpoint_store other = store_in("held");
+        assert_int_equal(checkpoint_store_claim(&other), ERR_INPUT);
         assert_non_null(strstr(err_text(), "another process works in this folder"));
-        store_close(&other);
+        checkpoint_store_close(&other);
     }
-    store_close(&holder);
+    checkpoint_store_close(&holder);
     assert_false(file_exists(in_folder("held/0000000000000001")));
 }
 
@@ -227,14 +228,14 @@ static atomic_int holders, claims, broken;
 
 static void *claim_again_and_again(void *from) {
     for (int i = 0; i < 500; i++) {
-        store s = *(const store *)from;
-        if (!store_claim(&s)) {
+        checkpoint_store s = *(const checkpoint_store *)from;
+        if (!checkpoint_store_claim(&s)) {
             atomic_fetch_add(&broken, atomic_fetch_add(&holders, 1) != 0);
             atomic_fetch_add(&claims, 1);
             nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
             atomic_fetch_sub(&holders, 1);
         }
-        store_close(&s);
+        checkpoint_store_close(&s);
     }
     return NULL;
 }
@@ -243,7 +244,7 @@ static void *claim_again_and_again(void *from) {
 static void one_at_a_time_holds_it(void **state) {
     (void)state;
     pthread_t threads[4];
-    store s = store_in("raced");
+    checkpoint_store s = store_in("raced");
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, claim_again_and_again, &s), 0);
     }
@@ -265,18 +266,18 @@ static int add_blocks(const char *path, const struct stat *status, int type, str
 /* Parts of a few hundred bytes, each of another run with its folders. */
 static void small_parts_take_room_as_a_disk_gives_it(void **state) {
     (void)state;
-    store_quota quota = {.max_bytes = 200 << 10};
+    checkpoint_store_quota quota = {.max_bytes = 200 << 10};
     experiment e = plain;
     e.encoder.hidden = e.encoder.bits = 1;
-    job_config config = {.data = data, .state = in_folder("small"), .quota = &quota, .trains = true};
+    encoder_model_config config = {.data = data, .state = in_folder("small"), .quota = &quota, .trains = true};
     err failed = ERR_OK;
     for (; !failed; config.run++) {
-        job *j;
+        encoder_model *m;
         uint8_t digest[SHA256_BYTES];
-        assert_int_equal(job_new(&j, &e, &config), ERR_OK);
-        job_init(j);
-        failed = store_save(&j->store, 1, j->net, &j->optimiser, digest);
-        job_free(j);
+        assert_int_equal(encoder_model_new(&m, &e, &config), ERR_OK);
+        encoder_model_init(m);
+        failed = checkpoint_store_save(&m->store, 1, m->net, &m->optimiser, digest);
+        encoder_model_free(m);
         on_disk = 0;
         assert_int_equal(nftw(config.state, add_blocks, 8, FTW_PHYS), 0);
         assert_true(on_disk <= quota.max_bytes + (16 << 10)); /* what comes with the last part: its folders, run.json */

@@ -1,0 +1,277 @@
+#include "encoder_node/encoder_model.h"
+
+#include "base/rng.h"
+#include "bits/pack.h"
+#include "data/augment.h"
+#include "data/normalize.h"
+#include "nn/rows.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static err check_data(const experiment *e, const partition *s, const portion *data) {
+    const portion_info *info = portion_about(data);
+    uint32_t shape[3];
+    partition_portion_shape(s, shape);
+    if (strcmp(e->data.set, info->dataset) != 0 || strcmp(partition_name(s->kind), info->partition) != 0 ||
+        s->portions != info->portions || memcmp(shape, info->shape, sizeof shape) != 0) {
+        return err_fail(ERR_INPUT,
+                        "the experiment wants %s parted in %u %s of %ux%ux%u, this node's data is %s parted in %u %s "
+                        "of %ux%ux%u",
+                        e->data.set, s->portions, partition_name(s->kind), shape[0], shape[1], shape[2], info->dataset,
+                        info->portions, info->partition, info->shape[0], info->shape[1], info->shape[2]);
+    }
+    return ERR_OK;
+}
+
+err encoder_model_check(const char *text, const portion *data, experiment *e) {
+    partition s;
+    uint32_t classes;
+    size_t length = strlen(text);
+    err failed = length <= EXPERIMENT_TEXT_MAX
+                     ? experiment_parse("the server's experiment", text, length, e)
+                     : err_fail(ERR_INPUT, "the server's experiment has %zu bytes, more than a resolved one", length);
+    failed = failed ? failed : experiment_partition(e, &s, &classes);
+    return failed ? failed : check_data(e, &s, data);
+}
+
+typedef struct buffer_sizes {
+    size_t inputs, gradients, soft, packed, kept, seen, all;
+} buffer_sizes;
+
+static buffer_sizes measure_buffers(const encoder_model *m) {
+    size_t bits = m->experiment.encoder.bits;
+    buffer_sizes b = {
+        .inputs = m->net_rows * m->elements * sizeof(float),
+        .gradients = m->net_rows * bits * sizeof(float),
+        .soft = m->max_rows * bits * sizeof(float),
+        .packed = pack_bytes(m->max_rows * bits),
+        .kept = pack_bytes(m->kept.room * bits),
+    };
+    b.seen = m->view_count > 1 ? b.inputs : 0;
+    b.all = arena_rounded(b.inputs) + arena_rounded(b.gradients) + arena_rounded(b.soft) + arena_rounded(b.packed) +
+            arena_rounded(m->elements) + arena_rounded(b.kept) + arena_rounded(b.seen);
+    return b;
+}
+
+static err take_buffers(encoder_model *m, const buffer_sizes *b) {
+    err failed = arena_init(&m->buffers, b->all);
+    if (!failed) {
+        m->inputs = arena_take(&m->buffers, b->inputs);
+        m->gradients = arena_take(&m->buffers, b->gradients);
+        m->soft = arena_take(&m->buffers, b->soft);
+        m->packed = arena_take(&m->buffers, b->packed);
+        m->distorted = arena_take(&m->buffers, m->elements);
+        m->kept.bits = arena_take(&m->buffers, b->kept);
+        m->seen = arena_take(&m->buffers, b->seen);
+    }
+    return failed;
+}
+
+/* The net, and the buffers around it. */
+static err take_memory(encoder_model *m, const encoder_model_config *config) {
+    const experiment *e = &m->experiment;
+    nn_spec spec;
+    experiment_describe_encoder(e, &m->partition, &spec);
+    m->max_rows = e->training.batch > ENCODER_MODEL_ROWS ? e->training.batch : ENCODER_MODEL_ROWS;
+    m->net_rows = nn_rows_at_once(&spec, e->training.batch, ENCODER_MODEL_ROWS);
+    buffer_sizes b = measure_buffers(m);
+    size_t most = config->max_memory;
+    if (most > 0 && b.all >= most) {
+        return err_fail(ERR_FULL, "batches of %u samples take %zu MiB of memory, %zu MiB are left for them",
+                        e->training.batch, (b.all >> 20) + 1, most >> 20);
+    }
+    nn_net_options options = {.max_rows = m->net_rows,
+                              .max_bytes = most > 0 ? most - b.all : 0,
+                              .training = m->trains,
+                              .average = e->training.average > 0,
+                              .pool = config->pool,
+                              .precision = e->training.precision};
+    err failed = nn_net_new(&m->net, &spec, &options);
+    failed = failed ? failed : take_buffers(m, &b);
+    m->coded_rows = m->max_rows < CODE_COMPRESSOR_ROWS_MAX ? (uint32_t)m->max_rows : CODE_COMPRESSOR_ROWS_MAX;
+    return failed ? failed : code_compressor_new(&m->codes, e->encoder.bits, m->coded_rows);
+}
+
+static err open_store(encoder_model *m, const encoder_model_config *config) {
+    const portion_info *info = portion_about(m->data);
+    checkpoint_store_config where = {
+        .state = config->state,
+        .quota = config->quota,
+        .run = m->run,
+        .training = m->training,
+        .portion = info->index,
+        .experiment = &m->experiment,
+        .portion_digest = info->digest,
+    };
+    err failed = checkpoint_store_open(&m->store, &where);
+    return failed || !m->trains ? failed : checkpoint_store_claim(&m->store);
+}
+
+err encoder_model_new(encoder_model **out, const experiment *e, const encoder_model_config *config) {
+    const portion_info *info = portion_about(config->data);
+    partition s;
+    uint32_t classes;
+    err failed = experiment_partition(e, &s, &classes);
+    if (failed) {
+        return failed;
+    }
+    encoder_model *m = calloc(1, sizeof *m);
+    if (!m) {
+        return err_fail(ERR_MEMORY, "no memory for an encoder");
+    }
+    m->experiment = *e;
+    m->refinement = experiment_refinement(e);
+    m->unasked = m->refinement.count;
+    m->run = config->run;
+    m->training = config->training;
+    m->trains = config->trains;
+    m->partition = s;
+    m->data = config->data;
+    m->view_count = tta_views(e->tta.flip, e->tta.shift, m->views);
+    m->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
+    uint32_t test = info->samples[DATASET_TEST], held_back = e->data.validation;
+    m->kept.room = !m->trains ? 0 : test > held_back ? test : held_back;
+    failed = open_store(m, config);
+    failed = failed || m->view_count <= 1 ? failed : partition_find_box(&s, info->index, &m->box);
+    failed = failed ? failed : take_memory(m, config);
+    if (failed) {
+        encoder_model_free(m);
+        return failed;
+    }
+    *out = m;
+    return ERR_OK;
+}
+
+void encoder_model_free(encoder_model *m) {
+    if (m) {
+        checkpoint_store_close(&m->store);
+        nn_net_free(m->net);
+        code_compressor_free(m->codes);
+        arena_free(&m->buffers);
+        free(m);
+    }
+}
+
+size_t encoder_model_bytes(const encoder_model *m) {
+    return nn_net_bytes(m->net) + m->buffers.capacity;
+}
+
+static nn_optimiser fresh_optimiser(const encoder_model *m) {
+    uint32_t samples = portion_about(m->data)->samples[DATASET_TRAIN];
+    return experiment_optimiser(&m->experiment, experiment_train_samples(&m->experiment, samples));
+}
+
+void encoder_model_set_step(encoder_model *m, uint64_t step) {
+    uint32_t samples = portion_about(m->data)->samples[DATASET_TRAIN];
+    m->step = step;
+    m->temperature = experiment_temperature(&m->experiment, step, experiment_train_samples(&m->experiment, samples));
+    nn_net_set_temperature(m->net, m->temperature);
+    m->kept.count = 0;
+}
+
+err encoder_model_load(encoder_model *m, uint64_t step, const uint8_t *digest) {
+    m->optimiser = fresh_optimiser(m);
+    err failed = checkpoint_store_load(&m->store, step, m->net, m->trains ? &m->optimiser : NULL, digest);
+    if (!failed && !m->trains) {
+        nn_net_freeze(m->net);
+    }
+    if (!failed) {
+        encoder_model_set_step(m, step);
+    }
+    return failed;
+}
+
+void encoder_model_init(encoder_model *m) {
+    m->optimiser = fresh_optimiser(m);
+    nn_net_init(m->net, m->experiment.training.seed, rng_stream(RNG_INIT_ENCODER, portion_about(m->data)->index));
+}
+
+size_t encoder_model_piece(const encoder_model *m, size_t left) {
+    return left < m->net_rows ? left : m->net_rows;
+}
+
+void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *portions, size_t count) {
+    normalize(portions, m->inputs + row * m->elements, count * m->elements, m->experiment.data.mean,
+              m->experiment.data.deviation);
+}
+
+void encoder_model_load_training_input(encoder_model *m, uint32_t step, size_t row, const uint8_t *portion) {
+    const augmentation *how = &m->experiment.augment;
+    if (augment_is_any(how)) {
+        augment_map map = augment_draw(how, &m->partition, m->experiment.training.seed, step, (uint32_t)row);
+        augment_portion(&m->partition, portion_about(m->data)->index, &map, portion, m->distorted);
+        portion = m->distorted;
+    }
+    encoder_model_load_inputs(m, row, portion, 1);
+}
+
+/* Within what a float tells of a sigmoid on both its sides alike: +-16.6. */
+static float logit(float s) {
+    const float least = FLT_EPSILON / 2, most = 1 - least;
+    float inside = s < least ? least : s > most ? most : s;
+    return logf(inside) - log1pf(-inside);
+}
+
+/* Puts sigmoid(z / T) of the input rows into `soft`, z the mean of the logits of all views, by their weights. */
+static void evaluate_looks(encoder_model *m, float *soft, size_t count) {
+    size_t numbers = count * m->experiment.encoder.bits;
+    memset(soft, 0, numbers * sizeof *soft);
+    nn_net_set_temperature(m->net, 1);
+    for (uint32_t l = 0; l < m->view_count; l++) {
+        tta_apply(&m->views[l], &m->box, m->inputs, count, m->seen);
+        const float *said = nn_net_forward(m->net, m->seen, count, NN_EVALUATE);
+        for (size_t i = 0; i < numbers; i++) {
+            soft[i] += m->views[l].weight * logit(said[i]);
+        }
+    }
+    nn_net_set_temperature(m->net, m->temperature);
+    for (size_t i = 0; i < numbers; i++) {
+        soft[i] = 1 / (1 + expf(-soft[i] / m->temperature));
+    }
+}
+
+void encoder_model_evaluate(encoder_model *m, size_t done, size_t count) {
+    size_t bits = m->experiment.encoder.bits;
+    float *soft = m->soft + done * bits;
+    if (m->view_count > 1) {
+        evaluate_looks(m, soft, count);
+    } else {
+        memcpy(soft, nn_net_forward(m->net, m->inputs, count, NN_EVALUATE), count * bits * sizeof *soft);
+    }
+}
+
+void encoder_model_keep(encoder_model *m, enum dataset_split split, uint32_t first, uint32_t count) {
+    uint32_t bits = m->experiment.encoder.bits;
+    encoder_model_kept *k = &m->kept;
+    if (k->split != split || k->first + k->count != first) {
+        k->split = split;
+        k->first = first;
+        k->count = 0;
+    }
+    if (count > k->room - k->count) {
+        k->count = 0;
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        pack_put(k->bits, (size_t)(k->count + i) * bits, bits, pack_code(m->soft + (size_t)i * bits, bits));
+    }
+    k->count += count;
+}
+
+bool encoder_model_recall(encoder_model *m, enum dataset_split split, uint32_t first, uint32_t count) {
+    uint32_t bits = m->experiment.encoder.bits;
+    const encoder_model_kept *k = &m->kept;
+    if (k->split != split || first < k->first || first - k->first > k->count || count > k->count - (first - k->first)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t code = pack_get(k->bits, (size_t)(first - k->first + i) * bits, bits);
+        for (uint32_t bit = 0; bit < bits; bit++) {
+            m->soft[(size_t)i * bits + bit] = (float)(code >> bit & 1);
+        }
+    }
+    return true;
+}
