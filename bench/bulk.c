@@ -337,7 +337,7 @@ static err serve_socket(bulk *b, pusher *p, short events) {
 /* How many pushed samples the server has put together so far, whole. */
 static err read_complete(bulk *b, uint64_t *count) {
     static const char request[] = "GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n";
-    static const char name[] = "\nfewbit_samples_complete_total{source=\"push\"} ";
+    static const char name[] = "\nfewbit_samples_complete_total{source=\"stream\"} ";
     err e = net_send_all(b->http, request, sizeof request - 1);
     size_t length = 0;
     for (b->answer[0] = '\0'; !e && !net_is_whole(b->answer, length); b->answer[length] = '\0') {

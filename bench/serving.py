@@ -107,7 +107,7 @@ class Serving:
         measured = self._bulk(server, self.results_samples)
         self._wait_for_lines(path, before + self.results_samples)
         results = [json.loads(line) for line in path.read_text().splitlines()]
-        pushed = [r for r in results if r["id"] >= first and r["from"] == "push"]
+        pushed = [r for r in results if r["id"] >= first and r["from"] == "stream"]
         whole = {r["id"] for r in pushed if not r["degraded"]}
         if len(pushed) != self.results_samples or len(whole) != self.results_samples:
             raise RuntimeError(f"{self.results_samples} codewords pushed, {len(pushed)} answered, {len(whole)} whole")

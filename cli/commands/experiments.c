@@ -23,7 +23,8 @@ static const struct argp_option known[] = {
 
 static const char doc[] =
     "Lists all experiments: data set, encoders, bits, loss, and the accuracies on the training set, on the test set "
-    "unrounded, and on the test set rounded, in percent: the paper's, then ours where a run is finished. Of several "
+    "with soft outputs, and on the test set with rounded ones, in percent: the paper's, then ours where a run is "
+    "finished. Of several "
     "runs of one experiment the one of most epochs counts, then the one of the best rounded accuracy.\v"
     "Every option can stand in the environment: --runs as FEWBIT_RUNS.\n\n";
 
@@ -225,7 +226,7 @@ static void print_head(void) {
     print_line("", "", "", "", "", "");
     printf("   paper                   ours\n");
     print_line("experiment", "row", "data", "encoders", "bits", "loss");
-    printf("   train   soft   hard    train   soft   hard  epochs\n");
+    printf("   train   soft rounded   train   soft rounded epochs\n");
 }
 
 /* A file that is wrong is told of and does not hide the others. */

@@ -40,9 +40,9 @@ static void print_accuracy(const json_t *j, const char *what, const char *key) {
 
 static void print_accuracies(const experiment *e, const json_t *j) {
     printf("accuracy      training %6.2f %%", number_in(j, "final", "train_accuracy"));
-    print_accuracy(j, "unrounded test", "soft_accuracy");
+    print_accuracy(j, "soft test", "soft_accuracy");
     print_accuracy(j, "rounded test", "rounded_accuracy");
-    print_accuracy(j, "unrounded validation", "soft_validation_accuracy");
+    print_accuracy(j, "soft validation", "soft_validation_accuracy");
     print_accuracy(j, "rounded validation", "validation_accuracy");
     printf("   (after epoch %.4g)\n", number_in(j, "final", "epoch"));
     if (e->paper.row == 0) {
@@ -52,7 +52,7 @@ static void print_accuracies(const experiment *e, const json_t *j) {
     if (e->paper.soft > 0) {
         snprintf(soft, sizeof soft, "%6.2f", (double)e->paper.soft);
     }
-    printf("paper, row %-2u  training %6.2f %%   unrounded test %s %%   rounded test %6.2f %%\n", e->paper.row,
+    printf("paper, row %-2u  training %6.2f %%   soft test %s %%   rounded test %6.2f %%\n", e->paper.row,
            (double)e->paper.train, soft, (double)e->paper.rounded);
 }
 

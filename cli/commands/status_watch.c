@@ -83,8 +83,8 @@ static void count(status_watch *w, const json_t *nodes) {
     t->failed = metric(w, "fewbit_classifications_total{outcome=\"no_nodes\"}") +
                 metric(w, "fewbit_classifications_total{outcome=\"timeout\"}") +
                 metric(w, "fewbit_classifications_total{outcome=\"busy\"}");
-    t->pushed = metric(w, "fewbit_samples_complete_total{source=\"push\"}") +
-                metric(w, "fewbit_deadline_misses_total{source=\"push\"}");
+    t->pushed = metric(w, "fewbit_samples_complete_total{source=\"stream\"}") +
+                metric(w, "fewbit_deadline_misses_total{source=\"stream\"}");
     json_array_foreach(json_object_get(nodes, "nodes"), k, node) {
         if (k < PORTIONS_MAX) {
             const json_t *received = json_object_get(node, "received"), *sent = json_object_get(node, "sent");
@@ -134,12 +134,12 @@ static void show_rates(const status_watch *w, const json_t *model) {
                metric(w, "fewbit_training_loss"), 100 * metric(w, "fewbit_training_accuracy_ratio"));
         return;
     }
-    printf("requests %.1f/s, degraded %.1f/s, failed %.1f/s; pushed samples %.1f/s; %.0f waiting; %.0f listeners\n",
+    printf("requests %.1f/s, degraded %.1f/s, failed %.1f/s; streamed samples %.1f/s; %.0f waiting; %.0f subscribers\n",
            rate(w, b->answered + b->degraded, n->answered + n->degraded), rate(w, b->degraded, n->degraded),
            rate(w, b->failed, n->failed), rate(w, b->pushed, n->pushed),
            metric(w, "fewbit_reassembly_samples{source=\"http\"}") +
-               metric(w, "fewbit_reassembly_samples{source=\"push\"}"),
-           metric(w, "fewbit_event_listeners"));
+               metric(w, "fewbit_reassembly_samples{source=\"stream\"}"),
+           metric(w, "fewbit_sse_subscribers"));
 }
 
 static void show_nodes(const status_watch *w, const json_t *nodes) {

@@ -9,9 +9,9 @@ enum { MEASURES = 4, SPREAD_MAX = 48 };
 static const struct measure {
     const char *key, *title;
 } measures[MEASURES] = {
-    {"soft_accuracy", "unrounded test"},
+    {"soft_accuracy", "soft test"},
     {"rounded_accuracy", "rounded test"},
-    {"soft_validation_accuracy", "unrounded validation"},
+    {"soft_validation_accuracy", "soft validation"},
     {"validation_accuracy", "rounded validation"},
 };
 

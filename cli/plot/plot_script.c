@@ -247,9 +247,9 @@ void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
     bool rounds = !experiment_is_classifier_alone(e);
     const curve curves[CURVES] = {
         {{"train_accuracy", "train"}, "training", "#1f77b4", e->paper.train},
-        {{"soft_accuracy", "soft"}, rounds ? "unrounded test" : "test", "#ff7f0e", e->paper.soft},
+        {{"soft_accuracy", "soft"}, rounds ? "soft test" : "test", "#ff7f0e", e->paper.soft},
         {{"rounded_accuracy", "rounded"}, "rounded test", "#2ca02c", e->paper.rounded},
-        {{"soft_validation_accuracy", "soft_validation"}, "unrounded validation", "#9467bd", 0},
+        {{"soft_validation_accuracy", "soft_validation"}, "soft validation", "#9467bd", 0},
         {{"validation_accuracy", "validation"}, rounds ? "rounded validation" : "validation", "#8c564b", 0},
     };
     put_evaluations(to, s, curves);

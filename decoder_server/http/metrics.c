@@ -76,15 +76,15 @@ static void write_connections(strbuf *t, const metrics *m, const sse_counters *e
     one(t, "fewbit_http_connections_total", "counter", "HTTP connections that were taken.", m->connections);
     one(t, "fewbit_http_connections_refused_total", "counter", "HTTP connections closed: there were too many.",
         m->connections_refused);
-    one(t, "fewbit_http_connections_cut_total", "counter",
+    one(t, "fewbit_http_connections_timed_out_total", "counter",
         "HTTP connections closed by the server: no whole request came in time, or its body did not end.",
         m->connections_cut);
     one(t, "fewbit_http_samples_waiting", "gauge", "Samples asked about over HTTP whose answer is to come.",
         m->waiting);
-    one(t, "fewbit_event_listeners", "gauge", "Listeners to server-sent events now.", e->subscribers);
-    one(t, "fewbit_events_total", "counter", "Events made for listeners.", e->events);
-    one(t, "fewbit_events_lost_total", "counter",
-        "Events that a listener was too slow for, or that found no room on their way.", e->lost);
+    one(t, "fewbit_sse_subscribers", "gauge", "Subscribers to server-sent events now.", e->subscribers);
+    one(t, "fewbit_sse_events_total", "counter", "Server-sent events made for subscribers.", e->events);
+    one(t, "fewbit_sse_events_lost_total", "counter",
+        "Server-sent events that a subscriber was too slow for, or that found no room on their way.", e->lost);
 }
 
 /* The labels of a portion's node. A label has JSON's escapes, but none for controls: a name has none. */
@@ -107,7 +107,7 @@ static void write_gauges(strbuf *t, const stats *r) {
     head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
     strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
     strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
-    strbuf_printf(t, "fewbit_queue_bytes{queue=\"parked\"} %" PRIu64 "\n", r->parked_bytes);
+    strbuf_printf(t, "fewbit_queue_bytes{queue=\"backlog\"} %" PRIu64 "\n", r->parked_bytes);
 }
 
 static void node_values(strbuf *t, const stats *r, const char *name, const char *type, const char *help,
@@ -188,7 +188,7 @@ static void write_nodes(strbuf *t, const stats *r) {
                 stats_reconnects);
     node_seconds(t, r, "fewbit_node_owed_seconds",
                  "For how long the portion's node has owed an answer; 0 where it owes none.", owed_seconds);
-    node_seconds(t, r, "fewbit_node_answered_seconds", "Since the last answer of the portion's node.",
+    node_seconds(t, r, "fewbit_node_last_answer_seconds", "Since the last answer of the portion's node.",
                  answered_seconds);
     node_values(t, r, "fewbit_node_timeouts_total", "counter",
                 "How often the portion's node owed an answer for too long.", timeouts);
@@ -233,11 +233,11 @@ static double entropy(const stats_coding *c, int kind) {
 
 /* Of nodes that send compressed codes. */
 static void write_coding(strbuf *t, const stats *r) {
-    static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "coded"},
+    static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "compressed"},
                              *const entropies[2] = {"bits", "codes"};
-    coded_values(t, r, "fewbit_node_coded_frames_total", "counter",
+    coded_values(t, r, "fewbit_node_compressed_frames_total", "counter",
                  "Range-compressed frames of codes; a refused one ended its connection.", frames, coded_frames);
-    coded_values(t, r, "fewbit_node_coded_bits_total", "counter",
+    coded_values(t, r, "fewbit_node_compressed_bits_total", "counter",
                  "Payload of the compressed frames: as it came, and what it would have been packed.", bits, coded_bits);
     coded_values(t, r, "fewbit_node_code_entropy_bits", "gauge",
                  "What a code in compressed frames is worth by frequency: bit by bit, and as a whole.", entropies,
@@ -246,7 +246,7 @@ static void write_coding(strbuf *t, const stats *r) {
 
 static void by_source(strbuf *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
     head(t, name, type, help);
-    strbuf_printf(t, "%s{source=\"push\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
+    strbuf_printf(t, "%s{source=\"stream\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
 }
 
 static void write_tables(strbuf *t, const stats *r) {
@@ -260,22 +260,22 @@ static void write_tables(strbuf *t, const stats *r) {
               p->expired, l->expired);
     by_source(t, "fewbit_samples_refused_total", "counter", "Samples, or portions, that found the table full.",
               p->refused, l->refused);
-    head(t, "fewbit_portions_ignored_total", "counter",
-         "Portions that came in vain: late, twice, of a sample nobody asked about (or long ago), or of another model "
+    head(t, "fewbit_portions_discarded_total", "counter",
+         "Portions that were not used: late, twice, of a sample nobody asked about (or long ago), or of another model "
          "than the rest of their sample.");
     const struct {
         const char *reason;
         uint64_t push, http;
-    } ignored[] = {
+    } discarded[] = {
         {"late", p->late, l->late},
         {"duplicate", p->duplicate, l->duplicate},
-        {"unknown", p->unknown, l->unknown},
-        {"other_model", p->mixed, l->mixed},
+        {"unsolicited", p->unknown, l->unknown},
+        {"model_mismatch", p->mixed, l->mixed},
     };
-    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++) {
-        static const char line[] = "fewbit_portions_ignored_total{source=\"%s\",reason=\"%s\"} %" PRIu64 "\n";
-        strbuf_printf(t, line, "push", ignored[i].reason, ignored[i].push);
-        strbuf_printf(t, line, "http", ignored[i].reason, ignored[i].http);
+    for (size_t i = 0; i < sizeof discarded / sizeof discarded[0]; i++) {
+        static const char line[] = "fewbit_portions_discarded_total{source=\"%s\",reason=\"%s\"} %" PRIu64 "\n";
+        strbuf_printf(t, line, "stream", discarded[i].reason, discarded[i].push);
+        strbuf_printf(t, line, "http", discarded[i].reason, discarded[i].http);
     }
     head(t, "fewbit_model_reloads_total", "counter", "Loads of a model while serving, by how they ended.");
     strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"changed\"} %" PRIu64 "\n", r->reloads.changed);
@@ -284,11 +284,12 @@ static void write_tables(strbuf *t, const stats *r) {
 }
 
 static void write_refinement(strbuf *t, const report_refinement *r) {
-    head(t, "fewbit_rounds_samples_total", "counter", "Samples answered, by the stages of bits that the answer took.");
+    head(t, "fewbit_refinement_samples_total", "counter",
+         "Samples answered, by the stages of bits that the answer took.");
     for (uint32_t stage = 0; stage < r->count; stage++) {
-        strbuf_printf(t, "fewbit_rounds_samples_total{rounds=\"%u\"} %" PRIu64 "\n", stage + 1, r->answered[stage]);
+        strbuf_printf(t, "fewbit_refinement_samples_total{rounds=\"%u\"} %" PRIu64 "\n", stage + 1, r->answered[stage]);
     }
-    one(t, "fewbit_rounds_curtailed_total", "counter",
+    one(t, "fewbit_refinements_incomplete_total", "counter",
         "Samples not sure enough for which a node did not send, or could not be asked for, its next stage.",
         r->curtailed);
 }

@@ -149,7 +149,7 @@ static void answer_due(engine *d, size_t at, const prediction *v, bool is_cut, u
     d->answered.curtailed += is_curtailed;
     result r = {
         .sample = sample,
-        .from = w->is_live ? "http" : "push",
+        .from = w->is_live ? "http" : "stream",
         .class = v->class,
         .bits = bits,
         .stages = d->refinement.count > 1 ? assembled_stages(sample) : 0,

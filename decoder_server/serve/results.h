@@ -1,10 +1,10 @@
 /* Results: what was classified, one JSON object a line.
  *
- *   {"id":17,"from":"push","class":7,"label":"7","probability":0.99871,"bits":["0110","1010",null,"0001"],
+ *   {"id":17,"from":"stream","class":7,"label":"7","probability":0.99871,"bits":["0110","1010",null,"0001"],
  *    "degraded":true,"ms":1.234}
  *
- * Where bits come in stages, "rounds" says how many of them the answer took. "from" is "push" (a node's own source) or
- * "http". "bits" has each node's code, first output first; null where it was missing. */
+ * Where bits come in stages, "rounds" says how many of them the answer took. "from" is "stream" (a node's own source)
+ * or "http". "bits" has each node's code, first output first; null where it was missing. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
 #define FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
 

@@ -4,7 +4,7 @@
     plain_node.py HOST:PORT DATA [push]
 
 DATA is the folder of a portion (`fewbit data split` makes it). The encoder is made up and needs no training: bit b says
-whether strip b of the portion is bright. With "push", the codes of the whole test part are sent once serving begins, which ends its stream."""
+whether strip b of the portion is bright. With "stream", the codes of the whole test part are sent once serving begins, which ends its stream."""
 import io
 import json
 import pathlib
@@ -97,4 +97,4 @@ def serve(host, port, data, push=False):
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1].rsplit(":", 1), pathlib.Path(sys.argv[2]), "push" in sys.argv[3:])
+    serve(*sys.argv[1].rsplit(":", 1), pathlib.Path(sys.argv[2]), "stream" in sys.argv[3:])

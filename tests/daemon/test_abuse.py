@@ -337,7 +337,7 @@ class Slow(serving.ServingCase):
         with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=PATIENCE) as answer:
             counted = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[0] != "#")
         self.assertGreaterEqual(int(counted["fewbit_http_connections_refused_total"]), 50)
-        self.assertGreaterEqual(int(counted["fewbit_http_connections_cut_total"]), 10)
+        self.assertGreaterEqual(int(counted["fewbit_http_connections_timed_out_total"]), 10)
         for k in (0, 1, 3):
             self.assertEqual(server.said.count(f"portion {k} is ready"), 1, "a good node was disturbed")
 
@@ -591,7 +591,7 @@ class Nodes(serving.ServingCase):
         again = post(self.server, self.made.images[0])[1]
         self.assertEqual((again["bits"], again["class"]), (answer["bits"], answer["class"]))
         self.assertEqual(again["bits"][3], "1010")
-        unknown = metric(self.server, 'fewbit_portions_ignored_total{source="http",reason="unknown"}')
+        unknown = metric(self.server, 'fewbit_portions_discarded_total{source="http",reason="unsolicited"}')
         self.assertGreaterEqual(unknown, 52)
         node.close()
         self.wait_ready(self.server, 3)

@@ -39,7 +39,7 @@ class Pushing(CodingCase):
         shown = metrics(server)
         for k in range(PORTIONS):
             value = lambda name, kind: shown[f'fewbit_node_{name}{{portion="{k}",kind="{kind}"}}']
-            packed, coded = (value("coded_bits_total", kind) for kind in ("packed", "coded"))
+            packed, coded = (value("compressed_bits_total", kind) for kind in ("packed", "compressed"))
             bit_by_bit, whole = (value("code_entropy_bits", kind) for kind in ("bits", "codes"))
             self.assertEqual(packed, 4 * TEST)
             self.assertLess(whole, bit_by_bit + 1e-9)
@@ -48,7 +48,7 @@ class Pushing(CodingCase):
             self.assertLess(coded, TEST * whole + 150)  # learning 15 probabilities, from a half each
             self.assertGreater(coded, TEST * whole * 0.98)
             self.assertEqual(shown[f'fewbit_node_bits_total{{portion="{k}",direction="received",kind="payload"}}'], coded)
-            self.assertEqual((value("coded_frames_total", "good"), value("coded_frames_total", "refused")), (1, 0))
+            self.assertEqual((value("compressed_frames_total", "good"), value("compressed_frames_total", "refused")), (1, 0))
         self.assert_serves(server, 5)  # a lone request beside it, whose answers are packed
         for node in nodes.values():
             self.assert_ends_soon(node, signal.SIGTERM, 0)
@@ -58,7 +58,7 @@ class Pushing(CodingCase):
         for k in range(PORTIONS):
             self.node(server, k, "--stream", "test", *(CODED if k % 2 else ()))
         self.assert_results()
-        counted = {name for name in metrics(server) if name.startswith("fewbit_node_coded_bits_total")}
+        counted = {name for name in metrics(server) if name.startswith("fewbit_node_compressed_bits_total")}
         self.assertEqual({re.search(r'portion="(\d)"', name)[1] for name in counted}, {"1", "3"})
 
     def test_nodes_that_come_again(self):
@@ -74,7 +74,7 @@ class Pushing(CodingCase):
         for result in results:
             self.assertEqual(result["bits"], self.made.reference()[result["id"] % TEST]["bits"])
         for k in range(PORTIONS):
-            self.assertEqual(metrics(server)[f'fewbit_node_coded_frames_total{{portion="{k}",kind="good"}}'], 2)
+            self.assertEqual(metrics(server)[f'fewbit_node_compressed_frames_total{{portion="{k}",kind="good"}}'], 2)
 
 
 class BadFrames(CodingCase):
@@ -101,7 +101,7 @@ class BadFrames(CodingCase):
         self.assertRegex(text, pattern)
         self.assertNotIn("\n", text)
         server.wait_for(f"plain is dropped: .*{pattern}")
-        self.assertEqual(metrics(server)['fewbit_node_coded_frames_total{portion="0",kind="refused"}'], count)
+        self.assertEqual(metrics(server)['fewbit_node_compressed_frames_total{portion="0",kind="refused"}'], count)
 
     def test_are_refused_and_counted(self):
         server, _ = self.start(nodes=(1, 2, 3))

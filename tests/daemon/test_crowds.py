@@ -65,7 +65,7 @@ class Crowds(serving.ServingCase):
         wait_until(lambda: crowd.drip() or crowd.present() == 0, "the drip to be cut off", explain=self.fleet.explain)
         m = metrics(self.server)
         refused = m["fewbit_http_connections_refused_total"]
-        cut = m["fewbit_http_connections_cut_total"]
+        cut = m["fewbit_http_connections_timed_out_total"]
         self.assertEqual(refused + cut, CROWD)
         self.assertGreaterEqual(cut, HTTP_MAX - 8)
         self.assertLess(m["fewbit_http_connections"], 8)
@@ -121,7 +121,7 @@ class Crowds(serving.ServingCase):
         for p in pourers:
             p.close()
         m = metrics(self.server)
-        self.assertGreaterEqual(m["fewbit_http_connections_cut_total"], 6)
+        self.assertGreaterEqual(m["fewbit_http_connections_timed_out_total"], 6)
         self.assertGreaterEqual(m['fewbit_http_requests_total{route="/v1/classify",status="413"}'], 8)
         end()
 

@@ -505,12 +505,12 @@ class Listeners(HttpCase):
             for stream in streams:
                 data = next(data for kind, data in stream.events() if kind == "result")
                 self.assertEqual(json.loads(data)["class"], self.made.reference()[1]["class"])
-            self.assertEqual(self.metrics(server)["fewbit_event_listeners"], LISTENERS)
+            self.assertEqual(self.metrics(server)["fewbit_sse_subscribers"], LISTENERS)
             rounds.append(int(server.status("VmRSS").split()[0]))
             for stream in streams:
                 stream.close()
             self.classify(server, 2)  # what it writes now tells it that they are gone
-            wait_until(lambda: self.classify(server, 2) and self.metrics(server)["fewbit_event_listeners"] == 0,
+            wait_until(lambda: self.classify(server, 2) and self.metrics(server)["fewbit_sse_subscribers"] == 0,
                        "the listeners' leave")
         if not f.SANITIZED:  # a sanitizer keeps what is freed
             self.assertLess(rounds[2], rounds[0] * 1.1 + 2048, f"KiB by round: {rounds}")

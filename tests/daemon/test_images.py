@@ -592,7 +592,7 @@ class Plots(ImageCase):
             self.assertEqual(document.documentElement.tagName, "svg")
             self.assertIn("A <b>title</b> & 'quotes', `ls`, @x, %s", self.text_of(document), name)
         accuracy = self.text_of(drawn["accuracy.svg"])
-        for curve in ("training", "unrounded test", "rounded test"):
+        for curve in ("training", "soft test", "rounded test"):
             self.assertIn(curve, accuracy)
             self.assertIn(f"{curve}, in the paper", accuracy)
         self.assertIn("encoder 2", self.text_of(drawn["distance.svg"]))

@@ -108,15 +108,15 @@ class Codes(BenchCase):
         self.assertLessEqual(report["sent"], 20000)
         self.assertAlmostEqual(report["rate"], report["sent"] / report["seconds"], 3)
         self.assert_latencies(report["probes"], report["probes"]["count"])
-        pushed = metric(server, 'fewbit_samples_complete_total{source="push"}')
+        pushed = metric(server, 'fewbit_samples_complete_total{source="stream"}')
         self.assertEqual(pushed, report["sent"])  # the probe behind the last code has seen to it
-        results = [r for r in self.wait_for_results(report["sent"]) if r["from"] == "push"]
+        results = [r for r in self.wait_for_results(report["sent"]) if r["from"] == "stream"]
         self.assertEqual(len({r["id"] for r in results}), report["sent"])
         self.assertFalse(any(r["degraded"] for r in results))
         printed = self.codes(server, "--rate", 8000, "--seconds", 1).printed  # the portions are free again
         self.assertRegex(printed, r"\A8000 codewords offered, \d+ sent; .*\nlone requests meanwhile: \d+; median ")
-        for reason in ("duplicate", "late", "unknown", "other_model"):  # and the ids are new
-            ignored = metric(server, f'fewbit_portions_ignored_total{{source="push",reason="{reason}"}}')
+        for reason in ("duplicate", "late", "unsolicited", "model_mismatch"):  # and the ids are new
+            ignored = metric(server, f'fewbit_portions_discarded_total{{source="stream",reason="{reason}"}}')
             self.assertEqual(ignored, 0, reason)
 
     def test_a_portion_that_is_taken(self):

@@ -192,7 +192,7 @@ class OwedInServing(serving.ServingCase):
         self.assertGreater(shown["answered_seconds"], 0.9)
         m = metrics(server)
         self.assertGreater(m['fewbit_node_owed_seconds{portion="3"}'], 0.9)
-        self.assertGreater(m['fewbit_node_answered_seconds{portion="3"}'], 0.9)
+        self.assertGreater(m['fewbit_node_last_answer_seconds{portion="3"}'], 0.9)
         self.assertEqual((m["fewbit_nodes_ready"], m['fewbit_node_ready{portion="3"}']), (3, 0))
         self.assertEqual(m['fewbit_node_timeouts_total{portion="3"}'], 1)
         self.assertEqual(m['fewbit_node_owed_seconds{portion="0"}'], 0)

@@ -168,7 +168,7 @@ class PlainNode(serving.ServingCase):
     def test_serves_beside_three_others(self):
         server, _ = self.start("--heartbeat", 1000, nodes=(0, 1, 2), node_options=("--stream", "test"))
         plain = self.fleet.start("plain", sys.executable, f.ROOT / "tests/daemon/plain_node.py",
-                                 f"127.0.0.1:{server.port}", self.made.split / "node-3", "push")
+                                 f"127.0.0.1:{server.port}", self.made.split / "node-3", "stream")
         self.wait_ready(server, PORTIONS)
 
         def code(index):

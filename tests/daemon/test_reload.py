@@ -231,7 +231,7 @@ class Changing(ReloadCase):
         report = json.loads(load.printed)
         self.assertEqual(report["probes_failed"], 0)
         self.assertGreater(report["sent"], 0)
-        self.assertEqual(serving.metric(server, 'fewbit_samples_complete_total{source="push"}'), report["sent"])
+        self.assertEqual(serving.metric(server, 'fewbit_samples_complete_total{source="stream"}'), report["sent"])
 
     def test_long_and_short_ways_to_an_answer(self):
         """Neither the table nor the cache keeps an answer of the model before."""
@@ -318,7 +318,7 @@ class Load(ReloadCase):
         results = self.wait_for_results(count + live)
         pushed = {}
         for r in results:
-            if r["from"] == "push":
+            if r["from"] == "stream":
                 self.assertNotIn(r["id"], pushed, "answered twice")
                 pushed[r["id"]] = r
         self.assertEqual([i for i in range(count) if i not in pushed], [])
@@ -333,7 +333,7 @@ class Load(ReloadCase):
                            stdin=subprocess.PIPE) for k in range(PORTIONS)]
         self.wait_ready(server, PORTIONS)
         self.check(server, nodes)
-        coded = [metrics(server).get(f'fewbit_node_coded_frames_total{{portion="{k}",kind="good"}}', 0) > 0
+        coded = [metrics(server).get(f'fewbit_node_compressed_frames_total{{portion="{k}",kind="good"}}', 0) > 0
                  for k in range(PORTIONS)]
         self.assertEqual(coded, [False, True, False, True])
 
@@ -570,7 +570,7 @@ class Stopping(ReloadCase):
         hand.answer(hand.receive(plain_node.REQUEST), 1)  # behind the codes on the same link
         asker.join(PATIENCE)
         self.assert_ends_soon(server, signal.SIGTERM, 0)
-        pushed = {r["id"]: r for r in read_results(self.results_path) if r["from"] == "push"}
+        pushed = {r["id"]: r for r in read_results(self.results_path) if r["from"] == "stream"}
         self.assertEqual({i: (r["bits"], r["degraded"]) for i, r in pushed.items()},
                          {0: ([None, None, None, "1100"], True), 1: ([None, None, None, "1010"], True)})
         self.assertEqual(len(read_results(self.results_path)), 3)

@@ -410,11 +410,11 @@ class Listeners(Rules):
             while got.count(b"event: result") < 5:
                 got += stream.readline()
             self.assertNotIn(b"event: lost", got, size)
-        self.assertEqual(metric(self.server, "fewbit_event_listeners"), len(listeners))
+        self.assertEqual(metric(self.server, "fewbit_sse_subscribers"), len(listeners))
         for _, connection, stream in listeners:
             stream.close()
             connection.close()
-        wait_until(lambda: metric(self.server, "fewbit_event_listeners") == 0, "the listeners' leave", seconds=5)
+        wait_until(lambda: metric(self.server, "fewbit_sse_subscribers") == 0, "the listeners' leave", seconds=5)
 
     def test_who_never_stops_talking_is_no_listener(self):
         connection = self.connect()
@@ -427,7 +427,7 @@ class Listeners(Rules):
             while sent < 64 << 20:
                 sent += connection.send(piece)
         self.assertGreater(sent, 8 << 20)
-        wait_until(lambda: metric(self.server, "fewbit_event_listeners") == 0, "the listener's leave", seconds=5)
+        wait_until(lambda: metric(self.server, "fewbit_sse_subscribers") == 0, "the listener's leave", seconds=5)
 
     def test_an_old_one(self):
         """HTTP/1.0 has no chunks."""

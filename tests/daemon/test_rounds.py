@@ -29,7 +29,7 @@ class Rounds(fleet.FleetCase):
             if path.exists() else []
 
     def pushed(self, path):
-        return [line for line in self.lines(path) if line["from"] == "push"]
+        return [line for line in self.lines(path) if line["from"] == "stream"]
 
     def test_training_over_tcp_is_the_same_and_the_table_is_what_bulk_sends(self):
         run, states = self.folder / "tcp", self.folder / "states"
@@ -120,9 +120,9 @@ class Rounds(fleet.FleetCase):
         self.assertEqual([len(bits) for bits in answer["bits"]], [4, 4, 4, 1], answer)
         client.request("GET", "/metrics")
         metrics = client.getresponse().read().decode()
-        self.assertIn('fewbit_rounds_samples_total{rounds="1"} 0\n', metrics)
-        self.assertIn('fewbit_rounds_samples_total{rounds="2"} 1\n', metrics)
-        self.assertIn("fewbit_rounds_curtailed_total 1\n", metrics)
+        self.assertIn('fewbit_refinement_samples_total{rounds="1"} 0\n', metrics)
+        self.assertIn('fewbit_refinement_samples_total{rounds="2"} 1\n', metrics)
+        self.assertIn("fewbit_refinements_incomplete_total 1\n", metrics)
 
     def portion_3(self, serving):
         return plain_node.socket.create_connection(("127.0.0.1", serving.port), timeout=fleet.PATIENCE)

@@ -50,7 +50,7 @@ class Pushing(serving.ServingCase):
         self.assertEqual(sorted(r["id"] for r in results), list(range(TEST)))
         for r in results:
             self.assertEqual(set(r), RESULT_KEYS)
-            self.assertEqual((r["from"], r["degraded"], r["label"]), ("push", False, str(r["class"])))
+            self.assertEqual((r["from"], r["degraded"], r["label"]), ("stream", False, str(r["class"])))
             self.assertEqual([len(code.strip("01")) for code in r["bits"]], [0] * PORTIONS)
             self.assertEqual([len(code) for code in r["bits"]], [4] * PORTIONS)
             self.assertTrue(0 < r["probability"] <= 1)
@@ -176,7 +176,7 @@ class Requests(serving.ServingCase):
         server = self.fleet.serve(run)
         self.fleet.nodes(server, self.made.split, run / "nodes", "--stream", "test")
         self.results_path = run / "results.jsonl"
-        pushed = {result["id"]: result["bits"] for result in self.wait_for_results(TEST) if result["from"] == "push"}
+        pushed = {result["id"]: result["bits"] for result in self.wait_for_results(TEST) if result["from"] == "stream"}
         for index in range(100):
             self.assertEqual(self.classify(server, index)["bits"], pushed[index], index)
 

@@ -92,11 +92,11 @@ class Pauses(StreamCase):
                 self.assert_same(r, r["id"] % TEST)
         degraded = [r["id"] for r in results if r["degraded"]]
         shown = serving.metrics(server)
-        value = lambda name, more="": shown[f'fewbit_{name}{{source="push"{more}}}']
+        value = lambda name, more="": shown[f'fewbit_{name}{{source="stream"{more}}}']
         self.assertEqual(value("samples_complete_total") + value("deadline_misses_total"), count)
         self.assertEqual(value("deadline_misses_total"), len(degraded))
-        self.assertEqual(value("portions_ignored_total", ',reason="duplicate"'), 0)
-        self.assertGreater(value("portions_ignored_total", ',reason="late"'), 0)
+        self.assertEqual(value("portions_discarded_total", ',reason="duplicate"'), 0)
+        self.assertGreater(value("portions_discarded_total", ',reason="late"'), 0)
         self.assertGreaterEqual(min(degraded), self.BEFORE * TEST)
         self.assertLess(max(degraded), count - self.AFTER * TEST)  # whole again as soon as it has caught up
         server.wait_for(r"portion 3 is late: \d+ pushed samples")

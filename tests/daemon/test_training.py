@@ -467,7 +467,7 @@ class Result(TrainingCase):
         self.assertEqual([sum(encoder["bins"]) for encoder in last["encoders"]], [held * 4] * PORTIONS)
         self.assertGreater(result["bits_per_sample"]["frames"], 16)
         said = subprocess.run([f.binary("fewbit"), "result", self.run_folder], capture_output=True, text=True, check=True)
-        self.assertRegex(said.stdout, r"accuracy +training +[\d.]+ %   unrounded validation +[\d.]+ %   rounded validation +")
+        self.assertRegex(said.stdout, r"accuracy +training +[\d.]+ %   soft validation +[\d.]+ %   rounded validation +")
         both = self.experiment(data__validation=held, training__evaluate_every=100)
         with_test = read_json(self.reference(both)[0] / "result.json")["final"]
         for key in ("soft_validation_accuracy", "validation_accuracy"):

@@ -238,7 +238,7 @@ class Soak:
         self.report.update(answers=dict(seen), outcomes=outcome, results=len(ids))
         self.report["refused"] = {name: int(m[name]) for name in (
             "fewbit_http_connections_total", "fewbit_http_connections_refused_total",
-            "fewbit_http_connections_cut_total", "fewbit_links_refused_total", "fewbit_nodes_refused_total")}
+            "fewbit_http_connections_timed_out_total", "fewbit_links_refused_total", "fewbit_nodes_refused_total")}
 
     @staticmethod
     def twice(ids):
@@ -255,7 +255,7 @@ class Soak:
         def settled():
             m = self.metrics()
             return (m["fewbit_http_samples_waiting"] == m['fewbit_reassembly_samples{source="http"}'] == 0 and
-                    m["fewbit_links"] == PORTIONS and m["fewbit_event_listeners"] == 0 and
+                    m["fewbit_links"] == PORTIONS and m["fewbit_sse_subscribers"] == 0 and
                     self.open_files() <= files + 2)
         try:
             wait_until(settled, "an end of what waits", 40)

@@ -119,7 +119,7 @@ static void codes_of_another_model_are_dropped(void **state) {
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 2);
     const uint8_t codes[] = {code_of(0, 0), code_of(0, 1), code_of(0, 2), 0};
-    assert_written(t, json_array_get(lines, 1), "push", codes, 7);
+    assert_written(t, json_array_get(lines, 1), "stream", codes, 7);
     json_decref(lines);
 }
 
@@ -143,7 +143,7 @@ static void pushed_samples_become_results(void **state) {
             codes[k] = code_of(i, k);
         }
         assert_int_equal(json_integer_value(json_object_get(line, "id")), i);
-        assert_written(t, line, "push", codes, 15);
+        assert_written(t, line, "stream", codes, 15);
         assert_true(fabs(json_number_value(json_object_get(line, "ms")) - 5) < 1e-9);
     }
     json_decref(lines);
@@ -172,7 +172,7 @@ static void a_missing_portion_degrades_at_the_deadline(void **state) {
     lines = written(t);
     assert_int_equal(json_array_size(lines), 1);
     const uint8_t codes[] = {code_of(0, 0), 0, code_of(0, 2), code_of(0, 3)};
-    assert_written(t, json_array_get(lines, 0), "push", codes, 13);
+    assert_written(t, json_array_get(lines, 0), "stream", codes, 13);
     json_decref(lines);
 }
 
@@ -303,7 +303,7 @@ static void codes_that_find_no_room_wait(void **state) {
         const json_t *line = json_array_get(lines, i);
         uint64_t id = (uint64_t)json_integer_value(json_object_get(line, "id"));
         const uint8_t codes[] = {code_of(id, 0), code_of(id, 1), code_of(id, 2), code_of(id, 3)};
-        assert_written(t, line, "push", codes, 15);
+        assert_written(t, line, "stream", codes, 15);
     }
     json_decref(lines);
     assert_int_equal(t->holds[true], t->holds[false]);

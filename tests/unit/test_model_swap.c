@@ -70,7 +70,7 @@ static void assert_result(table *t, const json_t *lines, size_t at, uint64_t id,
     const json_t *line = json_array_get(lines, at);
     assert_int_equal(json_integer_value(json_object_get(line, "id")), id);
     t->head = head;
-    assert_written(t, line, "push", codes, 15);
+    assert_written(t, line, "stream", codes, 15);
     t->head = usual;
 }
 
@@ -131,7 +131,7 @@ static void every_sample_meets_its_own_model(void **state) {
         const json_t *line = json_array_get(lines, i);
         uint64_t id = (uint64_t)json_integer_value(json_object_get(line, "id"));
         const uint8_t codes[] = {code_of(id, 0), code_of(id, 1), code_of(id, 2), code_of(id, 3)};
-        if (strcmp(json_string_value(json_object_get(line, "from")), "push") == 0) {
+        if (strcmp(json_string_value(json_object_get(line, "from")), "stream") == 0) {
             assert_result(t, lines, i, id, id < 6 ? t->head : head, codes);
             pushed++;
         }

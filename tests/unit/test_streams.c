@@ -144,7 +144,7 @@ static bool read_line(FILE *file, uint64_t *id, uint32_t *class, uint32_t *missi
         return false;
     }
     unsigned long long number;
-    assert_int_equal(sscanf(line, "{\"id\":%llu,\"from\":\"push\",\"class\":%u", &number, class), 2);
+    assert_int_equal(sscanf(line, "{\"id\":%llu,\"from\":\"stream\",\"class\":%u", &number, class), 2);
     *id = number;
     *missing = 0;
     for (const char *at = line; (at = strstr(at, "null")); at++) {
