@@ -14,7 +14,7 @@ short = @echo '  $(1)  $@';
 endif
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
-SHARED := $(call objects,$(wildcard shared/*/*.c)) $(BUILD)/gen/fewbit.pb-c.o
+SHARED := $(call objects,$(wildcard shared/*/*.c shared/*/*/*.c)) $(BUILD)/gen/fewbit.pb-c.o
 NODE := $(call objects,$(filter-out %/main.c,$(wildcard encoder_node/*.c)))
 SERVER := $(call objects,$(filter-out %/main.c,$(wildcard decoder_server/*.c decoder_server/*/*.c)))
 CLI := $(call objects,$(filter-out %/main.c,$(wildcard cli/*.c cli/*/*.c)))

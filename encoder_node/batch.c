@@ -42,7 +42,7 @@ static void gather(encoder_model *m, const Fewbit__Batch *b, size_t first, size_
 }
 
 const float *batch_train(encoder_model *m, const Fewbit__Batch *b) {
-    nn_net_use_average(m->net, false);
+    nn_net_use_ema(m->net, false);
     gather(m, b, 0, b->count);
     nn_net_set_step(m->net, m->experiment.training.seed, rng_stream(RNG_DROPOUT, portion_about(m->data)->index),
                     (uint32_t)b->step);
@@ -54,7 +54,7 @@ void batch_evaluate(encoder_model *m, const Fewbit__Batch *b) {
     if (hard && !listed && encoder_model_recall(m, split_of(b), b->first, b->count)) {
         return;
     }
-    nn_net_use_average(m->net, true);
+    nn_net_use_ema(m->net, true);
     for (size_t done = 0, piece; done < b->count; done += piece) {
         piece = encoder_model_piece(m, b->count - done);
         gather(m, b, done, piece);

@@ -86,7 +86,7 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
     nn_net_options options = {.max_rows = m->net_rows,
                               .max_bytes = most > 0 ? most - b.all : 0,
                               .training = m->trains,
-                              .average = e->training.average > 0,
+                              .ema = e->training.average > 0,
                               .pool = config->pool,
                               .precision = e->training.precision};
     err failed = nn_net_new(&m->net, &spec, &options);

@@ -412,7 +412,7 @@ static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
     bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
     bool is_asked = (trains || tests) && a->step == c->position.step;
-    bool as_bits = trains && c->e->encoder.decision == ZOO_STRAIGHT_THROUGH;
+    bool as_bits = trains && c->e->encoder.decision == PRESET_STRAIGHT_THROUGH;
     fit f = is_asked ? take_activations(c, k, a, as_bits) : DOES_NOT_FIT;
     if (f == DOES_NOT_FIT) {
         coordinator_drop_for_protocol(c, k, "sent activations that were not asked for or do not fit");

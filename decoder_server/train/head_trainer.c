@@ -50,7 +50,7 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
         .max_rows = s->max_rows,
         .max_bytes = machine_memory(),
         .training = true,
-        .average = e->training.average > 0,
+        .ema = e->training.average > 0,
         .input_gradient = !experiment_is_classifier_alone(e),
         .pool = l,
         .precision = e->training.precision,
@@ -163,7 +163,7 @@ static double losses(head_trainer *s, const float *logits, const uint8_t *labels
 
 const float *head_trainer_train(head_trainer *s, const float *soft, const uint8_t *labels, size_t rows, double *loss,
                                 size_t *correct) {
-    nn_net_use_average(s->head, false);
+    nn_net_use_ema(s->head, false);
     const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->refinement.refinement.count, NN_TRAIN);
     *loss = losses(s, logits, labels, rows, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
@@ -202,13 +202,13 @@ void head_trainer_update_task(head_trainer *s, size_t task) {
 void head_trainer_update_finish(head_trainer *s) {
     nn_net_update_finish(s->head, &s->optimiser);
     if (s->experiment.training.average > 0) {
-        nn_net_average(s->head, s->experiment.training.average, s->optimiser.step);
+        nn_net_update_ema(s->head, s->experiment.training.average, s->optimiser.step);
     }
 }
 
 size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t *labels, size_t rows) {
     size_t correct = 0;
-    nn_net_use_average(s->head, true);
+    nn_net_use_ema(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
         const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);
@@ -218,7 +218,7 @@ size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t 
 }
 
 void head_trainer_predict(head_trainer *s, const float *codes, size_t rows, float *confidences, uint8_t *classes) {
-    nn_net_use_average(s->head, true);
+    nn_net_use_ema(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
         const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);

@@ -61,32 +61,32 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
 static err check_alone(const experiment *e, check_failure *found) {
-    const zoo_encoder *c = &e->encoder;
+    const preset_encoder *c = &e->encoder;
     bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !c->noise &&
                    c->temperature == 0 && !e->refinement.bits_count && !e->tta.flip && !e->tta.shift;
     const rule rules[] = {
         {"encoder.net", is_bare, "none takes no other key beside it"},
-        {"decoder.net", e->decoder.net == ZOO_NO_DECODER, "must be none where encoder.net is"},
+        {"decoder.net", e->decoder.net == PRESET_NO_DECODER, "must be none where encoder.net is"},
         {"data.portions", e->data.portions == 1, "must be 1 where encoder.net is none"},
         {"loss.quantization", e->loss.quantization == 0, "must be 0 where encoder.net is none"},
         {"training.portion_dropout", e->training.portion_dropout == 0, "must be 0 where encoder.net is none"},
-        {"classifier.train", e->classifier.train != ZOO_TRAIN_FROZEN, "leaves nothing to train"},
+        {"classifier.train", e->classifier.train != PRESET_TRAIN_FROZEN, "leaves nothing to train"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
 static err check_parts(const experiment *e, check_failure *found) {
-    const zoo_encoder *c = &e->encoder;
-    bool has_hidden = zoo_encoder_has_hidden(c->net);
+    const preset_encoder *c = &e->encoder;
+    bool has_hidden = preset_encoder_has_hidden(c->net);
     const rule rules[] = {
         {"encoder.hidden", !has_hidden || is_in(c->hidden, 1, 65536), "must be from 1 to 65536"},
         {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
         {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.001f, 1), "must be from 0.001 to 1"},
-        {"encoder.mirrored", !e->tta.flip || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
-        {"encoder.shifted", !e->tta.shift || c->soft == ZOO_SIGMOID, "needs encoder.soft sigmoid"},
+        {"encoder.mirrored", !e->tta.flip || c->soft == PRESET_SIGMOID, "needs encoder.soft sigmoid"},
+        {"encoder.shifted", !e->tta.shift || c->soft == PRESET_SIGMOID, "needs encoder.soft sigmoid"},
         {"encoder.shifted", is_in(e->tta.shift, 0, 16), "must be from 0 to 16"},
-        {"decoder.net", e->decoder.net != ZOO_NO_DECODER, "none is for encoder.net none only"},
+        {"decoder.net", e->decoder.net != PRESET_NO_DECODER, "none is for encoder.net none only"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
@@ -136,8 +136,8 @@ static err check_rounds(const experiment *e, check_failure *found) {
 }
 
 static err check_classifier(const experiment *e, check_failure *found) {
-    bool has_hidden = e->classifier.net != ZOO_PLAYGROUND;
-    bool is_loaded = e->classifier.train != ZOO_TRAIN_ALONG;
+    bool has_hidden = e->classifier.net != PRESET_PLAYGROUND;
+    bool is_loaded = e->classifier.train != PRESET_TRAIN_JOINT;
     const rule rules[] = {
         {"classifier.hidden", !has_hidden || is_in(e->classifier.hidden, 1, 65536), "must be from 1 to 65536"},
         {"classifier.hidden", has_hidden || !e->classifier.hidden, "is for mnist and mlp only"},
@@ -190,12 +190,12 @@ static err check_sizes(const experiment *e, check_failure *found) {
     if (e->tta.shift && augment_check(&(augmentation){.shift = 1}, &s)) {
         return take_misfit("encoder.shifted", found);
     }
-    if (zoo_check_encoder(&e->encoder, nets_portion_shape(&s))) {
+    if (preset_check_encoder(&e->encoder, nets_portion_shape(&s))) {
         return take_misfit("encoder.net", found);
     }
-    zoo_head head = nets_head(e, &s, classes);
+    preset_head head = nets_head(e, &s, classes);
     const char *part;
-    if (zoo_check_head(&head, &part)) {
+    if (preset_check_head(&head, &part)) {
         return take_misfit(strcmp(part, "decoder") == 0 ? "decoder.net" : "classifier.net", found);
     }
     return ERR_OK;

@@ -11,7 +11,7 @@
 #include "data/augment.h"
 #include "data/partition.h"
 #include "nn/optimiser.h"
-#include "nn/zoo.h"
+#include "nn/presets/presets.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,7 +34,7 @@ typedef struct experiment {
         experiment_test test;
     } data;
     augmentation augment; /* of training samples */
-    zoo_encoder encoder;
+    preset_encoder encoder;
     struct {
         bool flip;      /* in use an encoder sees its portion and its mirror image, */
         uint32_t shift; /* and each shifted by so many pixels too; it decides by the mean of the logits */
@@ -48,12 +48,12 @@ typedef struct experiment {
         uint32_t sure_count;
     } refinement;
     struct {
-        zoo_decoder_net net;
+        preset_decoder_net net;
     } decoder;
     struct {
-        zoo_classifier_net net;
+        preset_classifier_net net;
         uint32_t hidden;
-        zoo_classifier_training train;
+        preset_classifier_training train;
         char weights[200]; /* a safetensors file or a run's folder, seen from the experiment's own file; empty: none */
     } classifier;
     struct {
@@ -135,13 +135,13 @@ float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_
 
 /* No encoders, no decoder: the classifier learns from whole samples. */
 static inline bool experiment_is_classifier_alone(const experiment *e) {
-    return e->encoder.net == ZOO_NO_ENCODER;
+    return e->encoder.net == PRESET_NO_ENCODER;
 }
 
 /* Whether a batch norm sees one number a sample, so that a batch must have more than one. */
 static inline bool experiment_norms_rows(const experiment *e) {
-    return e->encoder.batch_norm || e->encoder.net == ZOO_CONV_NORM ||
-           (e->classifier.net == ZOO_MLP && e->classifier.train != ZOO_TRAIN_FROZEN);
+    return e->encoder.batch_norm || e->encoder.net == PRESET_CONV_NORM ||
+           (e->classifier.net == PRESET_MLP && e->classifier.train != PRESET_TRAIN_FROZEN);
 }
 
 /* Samples of the training split that are trained on. */

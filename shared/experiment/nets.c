@@ -11,8 +11,8 @@ nn_shape nets_portion_shape(const partition *s) {
     return (nn_shape){shape[0], shape[1], shape[2]};
 }
 
-zoo_head nets_head(const experiment *e, const partition *s, uint32_t classes) {
-    return (zoo_head){
+preset_head nets_head(const experiment *e, const partition *s, uint32_t classes) {
+    return (preset_head){
         .decoder = e->decoder.net,
         .classifier = e->classifier.net,
         .training = e->classifier.train,
@@ -25,12 +25,12 @@ zoo_head nets_head(const experiment *e, const partition *s, uint32_t classes) {
 }
 
 void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec) {
-    zoo_describe_encoder(&e->encoder, nets_portion_shape(s), spec);
+    preset_describe_encoder(&e->encoder, nets_portion_shape(s), spec);
 }
 
 void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec) {
-    zoo_head head = nets_head(e, s, classes);
-    zoo_describe_head(&head, spec);
+    preset_head head = nets_head(e, s, classes);
+    preset_describe_head(&head, spec);
 }
 
 double experiment_step_macs(const experiment *e) {

@@ -30,32 +30,33 @@ static const schema_word partitions[] = {
     {"runs", PARTITION_SLICES}, {"quadrants", PARTITION_QUADRANTS}, {"planes", PARTITION_PLANES}};
 static const schema_word tests[] = {{"measured", EXPERIMENT_TEST_MEASURED}, {"untouched", EXPERIMENT_TEST_UNTOUCHED}};
 static const schema_word encoder_nets[] = {
-    {"simple-1d", ZOO_SIMPLE_1D},
-    {"conv", ZOO_CONV},
-    {"conv-b", ZOO_CONV_B},
-    {"conv-c", ZOO_CONV_C},
-    {"conv-small-3", ZOO_CONV_SMALL_3},
-    {"alexnet", ZOO_ALEXNET},
-    {"alexnet-small", ZOO_ALEXNET_SMALL},
-    {"resnet18", ZOO_RESNET18},
-    {"conv-square", ZOO_CONV_SQUARE},
-    {"conv-square-b", ZOO_CONV_SQUARE_B},
-    {"conv-square-8x8", ZOO_CONV_SQUARE_8X8},
-    {"none", ZOO_NO_ENCODER},
-    {"conv-norm", ZOO_CONV_NORM},
-    {"residual", ZOO_RESIDUAL},
+    {"simple-1d", PRESET_SIMPLE_1D},
+    {"conv", PRESET_CONV},
+    {"conv-b", PRESET_CONV_B},
+    {"conv-c", PRESET_CONV_C},
+    {"conv-small-3", PRESET_CONV_SMALL_3},
+    {"alexnet", PRESET_ALEXNET},
+    {"alexnet-small", PRESET_ALEXNET_SMALL},
+    {"resnet18", PRESET_RESNET18},
+    {"conv-square", PRESET_CONV_SQUARE},
+    {"conv-square-b", PRESET_CONV_SQUARE_B},
+    {"conv-square-8x8", PRESET_CONV_SQUARE_8X8},
+    {"none", PRESET_NO_ENCODER},
+    {"conv-norm", PRESET_CONV_NORM},
+    {"residual", PRESET_RESIDUAL},
 };
-static const schema_word softs[] = {{"sigmoid", ZOO_SIGMOID}, {"resigmoid", ZOO_RESIGMOID}};
-static const schema_word decisions[] = {{"after-training", ZOO_AFTER_TRAINING},
-                                        {"straight-through", ZOO_STRAIGHT_THROUGH}};
-static const schema_word noises[] = {{"none", ZOO_NO_NOISE}, {"logistic", ZOO_LOGISTIC_NOISE}};
+static const schema_word softs[] = {{"sigmoid", PRESET_SIGMOID}, {"resigmoid", PRESET_RESIGMOID}};
+static const schema_word decisions[] = {{"after-training", PRESET_AFTER_TRAINING},
+                                        {"straight-through", PRESET_STRAIGHT_THROUGH}};
+static const schema_word noises[] = {{"none", PRESET_NO_NOISE}, {"logistic", PRESET_LOGISTIC_NOISE}};
 static const schema_word decoder_nets[] = {
-    {"linear", ZOO_LINEAR},         {"square", ZOO_SQUARE},   {"square-b", ZOO_SQUARE_B},
-    {"square-8x8", ZOO_SQUARE_8X8}, {"none", ZOO_NO_DECODER}, {"direct", ZOO_DIRECT},
+    {"linear", PRESET_LINEAR},         {"square", PRESET_SQUARE},   {"square-b", PRESET_SQUARE_B},
+    {"square-8x8", PRESET_SQUARE_8X8}, {"none", PRESET_NO_DECODER}, {"direct", PRESET_IDENTITY},
 };
-static const schema_word classifier_nets[] = {{"mnist", ZOO_MNIST}, {"playground", ZOO_PLAYGROUND}, {"mlp", ZOO_MLP}};
+static const schema_word classifier_nets[] = {
+    {"mnist", PRESET_MNIST}, {"playground", PRESET_PLAYGROUND}, {"mlp", PRESET_MLP}};
 static const schema_word classifier_trainings[] = {
-    {"along", ZOO_TRAIN_ALONG}, {"frozen", ZOO_TRAIN_FROZEN}, {"fine-tune", ZOO_TRAIN_FINE_TUNE}};
+    {"along", PRESET_TRAIN_JOINT}, {"frozen", PRESET_TRAIN_FROZEN}, {"fine-tune", PRESET_TRAIN_FINE_TUNE}};
 static const schema_word precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
 static const schema_word optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}, {"adamw", NN_ADAMW}};
 static const schema_word schedules[] = {{"constant", NN_CONSTANT}, {"cosine", NN_COSINE}, {"one-cycle", NN_ONE_CYCLE}};

@@ -43,12 +43,11 @@ static err list_entries(entry_list *list, nn_net *net, const nn_optimiser *o) {
     const char *const *state_names = o ? nn_optimiser_state_names(o, &states) : NULL;
     for (size_t i = 0; i < tensors; i++) {
         const nn_tensor *t = nn_net_tensor(net, i);
-        list->entries[list->count++] =
-            (safetensors_entry){t->name, t->rank, t->shape, t->average ? t->average : t->value};
+        list->entries[list->count++] = (safetensors_entry){t->name, t->rank, t->shape, t->ema ? t->ema : t->value};
     }
     for (size_t i = 0; i < tensors; i++) {
         const nn_tensor *t = nn_net_tensor(net, i);
-        if (t->average) {
+        if (t->ema) {
             char *name = list->names[list->count];
             trained_name(name, t->name);
             list->entries[list->count++] = (safetensors_entry){name, t->rank, t->shape, t->value};
@@ -73,7 +72,7 @@ static err put(const char *path, const checkpoint_id *id, nn_net *net, const nn_
     snprintf(step, sizeof step, "%" PRIu64, id->step);
     const safetensors_pair metadata[] = {{"format", format_name}, {"part", id->part}, {"run", run}, {"step", step}};
     entry_list list = {0};
-    nn_net_use_average(net, false);
+    nn_net_use_ema(net, false);
     err e = list_entries(&list, net, o);
     if (!e && path) {
         e = safetensors_write(path, list.entries, list.count, metadata, 4, digest);
@@ -146,8 +145,8 @@ err checkpoint_copy(const safetensors *file, const char *name, const nn_tensor *
 
 static err load_values(const safetensors *file, nn_tensor *t) {
     char name[STATE_NAME_MAX];
-    err e = checkpoint_copy(file, t->name, t, t->average ? t->average : t->value);
-    if (e || !t->average) {
+    err e = checkpoint_copy(file, t->name, t, t->ema ? t->ema : t->value);
+    if (e || !t->ema) {
         return e;
     }
     trained_name(name, t->name);
@@ -173,7 +172,7 @@ err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_o
         return e;
     }
     e = check_identity(file, path, id, expected);
-    nn_net_use_average(net, false);
+    nn_net_use_ema(net, false);
     nn_net_thaw(net);
     for (size_t i = 0; i < nn_net_tensor_count(net) && !e; i++) {
         nn_tensor *t = nn_net_tensor(net, i);

@@ -10,7 +10,7 @@
 #include "base/thread_pool.h"
 #include "nn/net.h"
 #include "nn/optimiser.h"
-#include "nn/workspace.h"
+#include "nn/scratch_pool.h"
 
 enum { NN_LAYER_TENSORS_MAX = 5, NN_PARTS_MAX = 2 };
 
@@ -67,10 +67,10 @@ void nn_draw_words(const nn_layer *layer, uint64_t block, uint32_t words[4]);
 
 struct nn_layer {
     const nn_layer_ops *ops;
-    nn_layer_spec about, second; /* what it was made from; second: of a dense pair */
-    nn_shape from, to;           /* of images; a flat row is {1, 1, features} */
-    size_t in, out;              /* numbers a sample */
-    size_t place;                /* in the description */
+    nn_layer_spec spec, second; /* what it was made from; second: of a dense pair */
+    nn_shape from, to;          /* of images; a flat row is {1, 1, features} */
+    size_t in, out;             /* numbers a sample */
+    size_t place;               /* in the description */
     size_t max_rows;
     unsigned memory;     /* NN_BACKWARD_READS_X … */
     double work;         /* a sample's, in multiply-adds or what takes as long: decides on parts */
@@ -90,11 +90,11 @@ struct nn_layer {
     bool stays_prepared; /* its updates do what `prepare` would, until somebody else writes to its tensors */
     thread_pool *pool;
     const nn_draws *draws;
-    nn_workspaces *workspaces;
+    scratch_pool *scratch_pool;
     void *own; /* what its file keeps beside */
 };
 
-/* Makers. The caller has set about, from, to, in, out, max_rows and the flags. */
+/* Makers. The caller has set spec, from, to, in, out, max_rows and the flags. */
 void nn_dense_pair_make(nn_layer *layer);
 void nn_batch_norm_make(nn_layer *layer);
 void nn_relu_make(nn_layer *layer);

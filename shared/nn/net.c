@@ -1,6 +1,6 @@
 #include "nn/net.h"
 
-#include "nn/build.h"
+#include "nn/graph_build.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,8 @@ err nn_net_new(nn_net **out, const nn_spec *spec, const nn_net_options *options)
     }
     net->options = *options;
     net->draws.temperature = 1;
-    nn_workspaces_init(&net->workspaces);
-    err e = nn_build(net, spec);
+    scratch_pool_init(&net->scratch_pool);
+    err e = graph_build(net, spec);
     if (e) {
         nn_net_free(net);
         return e;
@@ -35,7 +35,7 @@ void nn_net_free(nn_net *net) {
             net->layers[i].ops->free(&net->layers[i]);
         }
     }
-    nn_workspaces_free(&net->workspaces);
+    scratch_pool_free(&net->scratch_pool);
     arena_free(&net->parameters);
     arena_free(&net->activations);
     free(net);
@@ -43,7 +43,7 @@ void nn_net_free(nn_net *net) {
 
 void nn_net_init(nn_net *net, uint64_t seed, uint32_t stream) {
     nn_net_thaw(net);
-    net->is_averaged = false;
+    net->uses_ema = false;
     rng draws = rng_at(seed, stream, 0);
     for (size_t i = 0; i < net->count; i++) {
         if (net->layers[i].ops->init) {
@@ -77,7 +77,7 @@ static nn_rows rows_of(const nn_net *net, size_t index) {
     r.x = w->x == NN_OUTSIDE ? net->x : piece_at(net, w->x);
     /* The caller's gradient is only read: no layer that writes to its dy is a net's last. */
     r.dy = w->dy == NN_OUTSIDE ? (void *)(uintptr_t)net->dy : piece_at(net, w->dy);
-    r.other = piece_at(net, net->layers[index].about.kind == NN_JOIN ? w->other_x : w->other_dy);
+    r.other = piece_at(net, net->layers[index].spec.kind == NN_JOIN ? w->other_x : w->other_dy);
     return r;
 }
 
@@ -115,7 +115,7 @@ static void prepare(nn_layer *layer) {
 static void forget_prepared(nn_net *net) {
     for (size_t i = 0; i < net->count; i++) {
         nn_layer *layer = &net->layers[i];
-        layer->is_prepared = layer->is_prepared && (layer->about.fixed || layer->stays_prepared);
+        layer->is_prepared = layer->is_prepared && (layer->spec.fixed || layer->stays_prepared);
     }
 }
 
@@ -138,7 +138,7 @@ const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mo
 
 static bool has_backward(const nn_net *net, size_t index) {
     const nn_wiring *w = &net->wiring[index];
-    return w->is_reached && (!w->is_alias || net->layers[index].about.kind == NN_RESIDUAL);
+    return w->is_reached && (!w->is_alias || net->layers[index].spec.kind == NN_RESIDUAL);
 }
 
 const float *nn_net_backward(nn_net *net, const float *dy) {
@@ -245,7 +245,7 @@ double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) 
     nn_shape shapes[NN_LAYERS_MAX], entry = {1, 1, spec->inputs}, from = entry;
     double all = 0;
     bool is_reached = input_gradient;
-    if (nn_spec_shapes(spec, shapes)) {
+    if (shape_infer(spec, shapes)) {
         return 0;
     }
     for (size_t i = 0; i < spec->count; i++) {

@@ -80,7 +80,7 @@ typedef struct nn_spec {
 
 /* What each layer of a description puts out; a flat row is {1, 1, features}. ERR_INPUT naming the first layer
  * that does not fit what comes before; its shape and those of all behind it are zero then. */
-err nn_spec_shapes(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]);
+err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]);
 
 typedef enum nn_mode { NN_TRAIN, NN_EVALUATE } nn_mode;
 
@@ -93,7 +93,7 @@ typedef struct nn_net nn_net;
 typedef struct nn_net_options {
     size_t max_rows;
     bool training;          /* gradients and optimiser state wanted */
-    bool average;           /* with training: a moving average of the tensors too */
+    bool ema;               /* with training: a moving average of the tensors too */
     bool input_gradient;    /* nn_net_backward gives the gradient on the input */
     thread_pool *pool;      /* for large layers; NULL: all on the caller's thread. Borrowed */
     size_t max_bytes;       /* more memory the net must not take; 0: any */
@@ -147,11 +147,11 @@ void nn_net_update_finish(nn_net *net, const nn_optimiser *o);
  * Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992, in the exponential form with the
  * short memory at the start of TensorFlow's ExponentialMovingAverage; batch norm's statistics are averaged with the
  * weights they belong to. Only of a net made with `average`. */
-void nn_net_average(nn_net *net, float decay, uint64_t step);
+void nn_net_update_ema(nn_net *net, float decay, uint64_t step);
 
 /* Puts the averages in place of the tensors' values, and the values aside, or back again. Does nothing where it is so
  * already, or the net keeps no average. Training needs the values. */
-void nn_net_use_average(nn_net *net, bool use);
+void nn_net_use_ema(nn_net *net, bool use);
 
 /* Promises that the parameters stay as they are: evaluation may precompute what depends on them alone. A
  * later NN_TRAIN forward, nn_net_init or nn_net_thaw ends it. Of fixed layers this is promised from the beginning:

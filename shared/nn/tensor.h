@@ -18,7 +18,8 @@ typedef struct nn_tensor {
     float *value;
     float *gradient;
     float *state[NN_STATES]; /* Adam: exp_avg, exp_avg_sq. SGD: momentum, unused */
-    float *average;          /* of the values over the steps, where the net keeps one, else NULL; buffers have it too */
+    float
+        *ema; /* moving average of the values over the steps, where the net keeps one, else NULL; buffers have it too */
 } nn_tensor;
 
 #endif

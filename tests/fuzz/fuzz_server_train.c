@@ -88,7 +88,7 @@ static struct variant {
 static void make_variant(struct variant *v, uint8_t how) {
     v->experiment = small_experiment();
     experiment *e = &v->experiment;
-    e->encoder.decision = how & STRAIGHT_THROUGH ? ZOO_STRAIGHT_THROUGH : ZOO_AFTER_TRAINING;
+    e->encoder.decision = how & STRAIGHT_THROUGH ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING;
     e->data.validation = how & KEEPS_BEST ? 3 : 0;
     e->training.keep_best = how & KEEPS_BEST;
     e->training.early_stop = how & KEEPS_BEST ? 1 : 0;

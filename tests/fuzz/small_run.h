@@ -14,8 +14,8 @@ static inline experiment small_experiment(void) {
     experiment e = {
         .name = "small",
         .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = SMALL_PORTIONS},
-        .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 8, .bits = SMALL_BITS, .soft = ZOO_SIGMOID},
-        .classifier = {.net = ZOO_MNIST, .hidden = 8},
+        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 8, .bits = SMALL_BITS, .soft = PRESET_SIGMOID},
+        .classifier = {.net = PRESET_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_SGD, .learning_rate = 0.25f},
         .training = {.epochs = SMALL_EPOCHS, .batch = SMALL_BATCH, .seed = 1},
     };

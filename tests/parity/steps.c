@@ -227,7 +227,7 @@ static size_t add_dropouts(const system_of *s, safetensors_entry *entries, size_
     static char names[MOST_ENTRIES][48];
     static uint32_t sizes[MOST_ENTRIES][3];
     nn_shape shapes[NN_LAYERS_MAX];
-    must(nn_spec_shapes(&s->encoder, shapes));
+    must(shape_infer(&s->encoder, shapes));
     for (size_t i = 0; i < s->encoder.count; i++) {
         for (uint32_t k = 0; s->encoder.layers[i].kind == NN_DROPOUT && k < s->portions; k++) {
             uint32_t width = (uint32_t)nn_shape_elements(shapes[i]);

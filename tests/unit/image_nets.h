@@ -2,7 +2,7 @@
 #ifndef FEWBIT_TESTS_UNIT_IMAGE_NETS_H
 #define FEWBIT_TESTS_UNIT_IMAGE_NETS_H
 
-#include "nn/build.h"
+#include "nn/graph_build.h"
 #include "tests/unit/nets.h"
 
 #include <math.h>

@@ -166,18 +166,18 @@ static inline void run_round(fleet *f) {
 
 /* Making it. */
 
-static inline experiment row_1(zoo_decision decision) {
+static inline experiment row_1(preset_binarize decision) {
     experiment e = {
         .name = "in-memory",
         .data =
             {.set = "mnist", .partition = PARTITION_SLICES, .portions = NODES, .mean = 0.1307f, .deviation = 0.3081f},
-        .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 200, .bits = 4, .batch_norm = true, .decision = decision},
-        .classifier = {.net = ZOO_MNIST, .hidden = 1000},
-        .loss = {.quantization = decision == ZOO_AFTER_TRAINING ? 0.5f : 0.0f},
+        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 200, .bits = 4, .batch_norm = true, .decision = decision},
+        .classifier = {.net = PRESET_MNIST, .hidden = 1000},
+        .loss = {.quantization = decision == PRESET_AFTER_TRAINING ? 0.5f : 0.0f},
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
         .training = {.epochs = 1, .batch = BATCH, .seed = 1},
     };
-    e.encoder.soft = decision == ZOO_AFTER_TRAINING ? ZOO_RESIGMOID : ZOO_SIGMOID;
+    e.encoder.soft = decision == PRESET_AFTER_TRAINING ? PRESET_RESIGMOID : PRESET_SIGMOID;
     assert_int_equal(experiment_check(&e), ERR_OK);
     return e;
 }
@@ -221,7 +221,7 @@ static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
     append_frame(&f->nodes[k].in, MESSAGE_WELCOME, &w.base);
 }
 
-static inline void open_fleet(fleet *f, zoo_decision decision, size_t threads) {
+static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads) {
     *f = (fleet){.now_ns = 1000000000};
     log_set_level(LOG_NONE);
     experiment e = row_1(decision);

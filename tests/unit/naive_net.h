@@ -94,7 +94,7 @@ static inline void naive_take_tensors(naive_layer *l, nn_net *net, size_t *next)
 static inline naive_net *naive_net_new(const nn_spec *spec, nn_net *net, size_t rows) {
     naive_net *n = calloc(1, sizeof *n);
     nn_shape shapes[NN_LAYERS_MAX];
-    if (!n || nn_spec_shapes(spec, shapes)) {
+    if (!n || shape_infer(spec, shapes)) {
         abort();
     }
     n->spec = *spec;

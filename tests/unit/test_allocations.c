@@ -13,7 +13,7 @@ enum { WARM_STEPS = 20, COUNTED_STEPS = 50, WARM_REQUESTS = 20, COUNTED_REQUESTS
 
 static fleet f;
 
-static void nothing_in_training_steps(zoo_decision decision) {
+static void nothing_in_training_steps(preset_binarize decision) {
     open_fleet(&f, decision, 2);
     start_training(&f);
     while (f.steps < WARM_STEPS) {
@@ -33,13 +33,13 @@ static void nothing_in_training_steps(zoo_decision decision) {
 static void a_training_step_allocates_nothing(void **state) {
     (void)state;
     memory_skip_if_sanitized();
-    nothing_in_training_steps(ZOO_AFTER_TRAINING);
+    nothing_in_training_steps(PRESET_AFTER_TRAINING);
 }
 
 static void a_straight_through_step_allocates_nothing(void **state) {
     (void)state;
     memory_skip_if_sanitized();
-    nothing_in_training_steps(ZOO_STRAIGHT_THROUGH);
+    nothing_in_training_steps(PRESET_STRAIGHT_THROUGH);
 }
 
 static void ask(uint64_t request) {
@@ -56,7 +56,7 @@ static void ask(uint64_t request) {
 }
 
 static void serve_trained(predictor_options with) {
-    open_fleet(&f, ZOO_STRAIGHT_THROUGH, 1);
+    open_fleet(&f, PRESET_STRAIGHT_THROUGH, 1);
     start_training(&f);
     train_to_the_end(&f);
     start_serving(&f, with);

@@ -16,8 +16,8 @@ enum { ROWS = 3, WIDTH = 28, ELEMENTS = 7 * WIDTH, BITS = 4, TRAIN = 100 };
 static const experiment plain = {
     .name = "mirrored",
     .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = 4, .mean = 0.1307f, .deviation = 0.3081f},
-    .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 20, .bits = BITS, .soft = ZOO_SIGMOID},
-    .classifier = {.net = ZOO_MNIST, .hidden = 10},
+    .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 20, .bits = BITS, .soft = PRESET_SIGMOID},
+    .classifier = {.net = PRESET_MNIST, .hidden = 10},
     .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
     .training = {.epochs = 1, .batch = 10, .seed = 1},
 };

@@ -1,7 +1,7 @@
 /* Folding: the folded net has fewer tensors and says what the net says. */
 #include "nn/fold.h"
 
-#include "nn/zoo.h"
+#include "nn/presets/presets.h"
 #include "tests/unit/image_nets.h"
 
 enum { ROWS = 5 };
@@ -100,22 +100,22 @@ static void nothing_to_fold_leaves_the_net(void **state) {
 
 static void the_heads_of_the_zoo_fold(void **state) {
     (void)state;
-    zoo_head head = {.decoder = ZOO_LINEAR,
-                     .classifier = ZOO_MNIST,
-                     .hidden = 100,
-                     .classes = 10,
-                     .portions = 4,
-                     .bits = 4,
-                     .sample = {1, 28, 28}};
+    preset_head head = {.decoder = PRESET_LINEAR,
+                        .classifier = PRESET_MNIST,
+                        .hidden = 100,
+                        .classes = 10,
+                        .portions = 4,
+                        .bits = 4,
+                        .sample = {1, 28, 28}};
     nn_spec spec;
-    for (int training = ZOO_TRAIN_ALONG; training <= ZOO_TRAIN_FINE_TUNE; training++) {
-        head.training = (zoo_classifier_training)training;
-        zoo_describe_head(&head, &spec);
+    for (int training = PRESET_TRAIN_JOINT; training <= PRESET_TRAIN_FINE_TUNE; training++) {
+        head.training = (preset_classifier_training)training;
+        preset_describe_head(&head, &spec);
         assert_folds(&spec, 6, 4);
     }
-    head.classifier = ZOO_PLAYGROUND;
+    head.classifier = PRESET_PLAYGROUND;
     head.sample = (nn_shape){3, 32, 32};
-    zoo_describe_head(&head, &spec);
+    preset_describe_head(&head, &spec);
     assert_folds(&spec, 2 + 7 * 4 + 2, 2 + 7 * 2 + 2);
 }
 

@@ -1,7 +1,7 @@
 /* Nets of images as a whole: that the numbers depend on nothing but the inputs, how they begin, what is refused, and
  * the memory they take. */
-#include "nn/numbers.h"
-#include "nn/plan.h"
+#include "nn/bf16.h"
+#include "nn/memory_plan.h"
 #include "tests/unit/image_nets.h"
 
 #include <cblas.h>
@@ -247,7 +247,7 @@ static void assert_close(const char *what, const float *have, const float *wante
 static float *coarse_floats(uint32_t stream, size_t n) {
     float *numbers = random_floats(stream, n, -1, 1);
     for (size_t i = 0; i < n; i++) {
-        numbers[i] = nn_from_bf16(nn_to_bf16(numbers[i]));
+        numbers[i] = bf16_to_float(bf16_from_float(numbers[i]));
     }
     return numbers;
 }
@@ -335,20 +335,21 @@ static void planned_pieces_never_meet(void **state) {
     (void)state;
     enum { PIECES = 60 };
     for (uint32_t round = 0; round < 50; round++) {
-        nn_piece pieces[PIECES];
+        memory_plan_piece pieces[PIECES];
         rng draws = rng_at(1, rng_stream(RNG_TEST, 0), round);
         size_t sum = 0;
         for (size_t i = 0; i < PIECES; i++) {
             size_t from = rng_below(&draws, 50);
-            pieces[i] = (nn_piece){.bytes = rng_below(&draws, 5000), .from = from, .to = from + rng_below(&draws, 10)};
+            pieces[i] =
+                (memory_plan_piece){.bytes = rng_below(&draws, 5000), .from = from, .to = from + rng_below(&draws, 10)};
             sum += pieces[i].bytes;
         }
-        size_t bytes = nn_plan(pieces, PIECES);
+        size_t bytes = memory_plan(pieces, PIECES);
         for (size_t i = 0; i < PIECES; i++) {
-            const nn_piece *a = &pieces[i];
+            const memory_plan_piece *a = &pieces[i];
             assert_true(a->offset % ARENA_ALIGNMENT == 0 && a->offset + a->bytes <= bytes);
             for (size_t k = 0; k < i; k++) {
-                const nn_piece *b = &pieces[k];
+                const memory_plan_piece *b = &pieces[k];
                 bool together = a->from <= b->to && b->from <= a->to;
                 bool meet = a->offset < b->offset + b->bytes && b->offset < a->offset + a->bytes;
                 assert_false(together && meet);

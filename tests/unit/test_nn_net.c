@@ -2,7 +2,7 @@
  * describes. */
 #include "nn/layer.h"
 #include "nn/net.h"
-#include "nn/zoo.h"
+#include "nn/presets/presets.h"
 #include "tests/unit/nets.h"
 
 #include <cblas.h>
@@ -425,14 +425,14 @@ static void encoders_are_numbered_as_in_torch(void **state) {
     };
     for (int i = 0; i < 8; i++) {
         bool norm = i & 1, steep = i & 2, straight = i & 4;
-        const zoo_encoder about = {ZOO_SIMPLE_1D,
-                                   200,
-                                   4,
-                                   norm,
-                                   steep ? ZOO_RESIGMOID : ZOO_SIGMOID,
-                                   straight ? ZOO_STRAIGHT_THROUGH : ZOO_AFTER_TRAINING,
-                                   ZOO_NO_NOISE,
-                                   0};
+        const preset_encoder about = {PRESET_SIMPLE_1D,
+                                      200,
+                                      4,
+                                      norm,
+                                      steep ? PRESET_RESIGMOID : PRESET_SIGMOID,
+                                      straight ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING,
+                                      PRESET_NO_NOISE,
+                                      0};
         nn_kind kinds[9] = {NN_DENSE, NN_RELU, NN_DENSE};
         size_t count = 3;
         if (norm) {
@@ -447,14 +447,14 @@ static void encoders_are_numbered_as_in_torch(void **state) {
         }
         nn_spec spec;
         memset(&spec, 0xff, sizeof spec);
-        zoo_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
+        preset_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
         assert_int_equal(spec.inputs, 196);
         assert_kinds(&spec, kinds, count);
         assert_tensors(&spec, wanted, norm ? 8 : 4);
     }
 }
 
-static const zoo_head paper_head = {.hidden = 1000, .classes = 10, .portions = 4, .bits = 4, .sample = {1, 28, 28}};
+static const preset_head paper_head = {.hidden = 1000, .classes = 10, .portions = 4, .bits = 4, .sample = {1, 28, 28}};
 
 static void heads_are_numbered_as_in_torch(void **state) {
     (void)state;
@@ -465,7 +465,7 @@ static void heads_are_numbered_as_in_torch(void **state) {
     const nn_kind kinds[] = {NN_DENSE, NN_DENSE, NN_RELU, NN_DENSE};
     nn_spec spec;
     memset(&spec, 0xff, sizeof spec);
-    zoo_describe_head(&paper_head, &spec);
+    preset_describe_head(&paper_head, &spec);
     assert_int_equal(spec.inputs, 16);
     assert_kinds(&spec, kinds, 4);
     assert_tensors(&spec, wanted, 6);
@@ -475,13 +475,14 @@ static void heads_are_numbered_as_in_torch(void **state) {
  * with the gradient on the input 39,200 more. The head's 16-784-1000-10 has 806,544, three times. */
 static void multiply_adds_by_hand(void **state) {
     (void)state;
-    const zoo_encoder about = {ZOO_SIMPLE_1D, 200, 4, true, ZOO_SIGMOID, ZOO_AFTER_TRAINING, ZOO_NO_NOISE, 0};
+    const preset_encoder about = {PRESET_SIMPLE_1D, 200, 4, true, PRESET_SIGMOID, PRESET_AFTER_TRAINING,
+                                  PRESET_NO_NOISE,  0};
     nn_spec spec;
-    zoo_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
+    preset_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
     assert_true(nn_spec_step_macs(&spec, 100, false) == 8080000);
     assert_true(nn_spec_step_macs(&spec, 100, true) == 12000000);
     assert_true(nn_spec_step_macs(&spec, 1, false) == 80800);
-    zoo_describe_head(&paper_head, &spec);
+    preset_describe_head(&paper_head, &spec);
     assert_true(nn_spec_step_macs(&spec, 100, true) == 241963200);
 }
 

@@ -105,15 +105,15 @@ static void rows_are_trained_as_the_text_says(void **state) {
         assert_int_equal(e.optimiser.kind, NN_ADAM);
         assert_int_equal(e.training.seed, 1);
         assert_int_equal(e.training.precision, NN_F32);
-        assert_int_equal(e.encoder.decision, row == 3 || row == 7 ? ZOO_STRAIGHT_THROUGH : ZOO_AFTER_TRAINING);
-        assert_int_equal(e.encoder.soft, row == 2 ? ZOO_RESIGMOID : ZOO_SIGMOID);
+        assert_int_equal(e.encoder.decision, row == 3 || row == 7 ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING);
+        assert_int_equal(e.encoder.soft, row == 2 ? PRESET_RESIGMOID : PRESET_SIGMOID);
         assert_int_equal(e.encoder.batch_norm, row != 1 && row != 3 && row != 7 && row != 12);
         assert_int_equal(e.data.partition, row >= 27  ? PARTITION_QUADRANTS
                                            : row >= 5 ? PARTITION_PLANES
                                                       : PARTITION_SLICES);
         assert_string_equal(e.data.set, row >= 5 ? "cifar10" : "mnist");
         assert_string_equal(experiment_classifier_name(&e), row >= 5 ? "playground" : "mnist");
-        assert_int_equal(e.classifier.train, row >= 5 ? ZOO_TRAIN_FROZEN : ZOO_TRAIN_ALONG);
+        assert_int_equal(e.classifier.train, row >= 5 ? PRESET_TRAIN_FROZEN : PRESET_TRAIN_JOINT);
         assert_true(experiment_step_macs(&e) > 0);
     }
 }
@@ -277,14 +277,14 @@ static void words_mean_what_they_say(void **state) {
     (void)state;
     static const struct {
         const char *from, *to;
-        zoo_classifier_training train;
+        preset_classifier_training train;
         nn_precision precision;
         float alpha;
     } words[] = {
-        {"train: frozen", "train: fine-tune", ZOO_TRAIN_FINE_TUNE, NN_F32, 1},
-        {"train: frozen", "train: frozen", ZOO_TRAIN_FROZEN, NN_F32, 1},
-        {"precision: f32", "precision: bf16", ZOO_TRAIN_FROZEN, NN_BF16, 1},
-        {"quantization: 1", "quantization: 0.5", ZOO_TRAIN_FROZEN, NN_F32, 0.5f},
+        {"train: frozen", "train: fine-tune", PRESET_TRAIN_FINE_TUNE, NN_F32, 1},
+        {"train: frozen", "train: frozen", PRESET_TRAIN_FROZEN, NN_F32, 1},
+        {"precision: f32", "precision: bf16", PRESET_TRAIN_FROZEN, NN_BF16, 1},
+        {"quantization: 1", "quantization: 0.5", PRESET_TRAIN_FROZEN, NN_F32, 0.5f},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         char text[EXPERIMENT_TEXT_MAX + 256], again[EXPERIMENT_TEXT_MAX];

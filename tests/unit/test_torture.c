@@ -42,8 +42,8 @@ static experiment small_experiment(void) {
     experiment e = {
         .name = "small",
         .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = PORTIONS},
-        .encoder = {.net = ZOO_SIMPLE_1D, .hidden = 8, .bits = 4, .batch_norm = true},
-        .classifier = {.net = ZOO_MNIST, .hidden = 8},
+        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 8, .bits = 4, .batch_norm = true},
+        .classifier = {.net = PRESET_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.25f},
         .training = {.epochs = 1, .batch = 4, .seed = 1},
     };

@@ -1,0 +1,111 @@
+/* Average pooling of images whose channels lie last: windows of one size, zeroes around the image counted (torch's
+ * default), or adaptive ones: window i of n over a side of s runs from floor(i s / n) up to ceil((i + 1) s / n).
+ *
+ * The gradient is gathered: a point of the input adds up what the windows over it hand back. */
+#include "nn/bf16.h"
+#include "nn/layers/windows.h"
+
+enum { CHUNK = 64, WORK_A_POINT = 8 };
+
+static bool is_adaptive(const nn_layer *layer) {
+    return layer->spec.kind == NN_ADAPTIVE_AVERAGE_POOL;
+}
+
+static span bin(const nn_layer *layer, size_t i, size_t side, size_t count) {
+    if (is_adaptive(layer)) {
+        return (span){i * side / count, ((i + 1) * side + count - 1) / count};
+    }
+    return window(layer, i, side);
+}
+
+static span bins_over(const nn_layer *layer, size_t point, size_t side, size_t count) {
+    if (is_adaptive(layer)) {
+        return (span){point * count / side, ((point + 1) * count + side - 1) / side};
+    }
+    return windows_over(layer, point, count);
+}
+
+/* 1 / the points of a bin. Padding counts. */
+static float share(const nn_layer *layer, span rows, span columns) {
+    size_t kernel = layer->spec.kernel;
+    size_t points = is_adaptive(layer) ? (rows.to - rows.from) * (columns.to - columns.from) : kernel * kernel;
+    return 1.0f / (float)points;
+}
+
+BF16_INLINE void add_scaled(size_t n, const void *restrict from, size_t at, float scale, float *restrict sum,
+                            bool half) {
+    for (size_t c = 0; c < n; c++) {
+        sum[c] += bf16_get(from, at + c, half) * scale;
+    }
+}
+
+/* Torch adds up first and divides then; so do we. */
+BF16_INLINE void average_of_bin(const nn_layer *layer, size_t i, size_t k, size_t c, size_t n, const void *x, void *y,
+                                size_t at, bool half) {
+    span rows = bin(layer, i, layer->from.height, layer->to.height);
+    span columns = bin(layer, k, layer->from.width, layer->to.width);
+    float sum[CHUNK] = {0}, scale = share(layer, rows, columns);
+    for (size_t row = rows.from; row < rows.to; row++) {
+        for (size_t column = columns.from; column < columns.to; column++) {
+            add_scaled(n, x, (row * layer->from.width + column) * layer->from.channels + c, 1.0f, sum, half);
+        }
+    }
+    for (size_t j = 0; j < n; j++) {
+        bf16_put(y, at + j, half, sum[j] * scale);
+    }
+}
+
+BF16_INLINE void average_gradient_of_point(const nn_layer *layer, size_t row, size_t column, size_t c, size_t n,
+                                           const void *dy, void *dx, size_t at, bool half) {
+    nn_shape from = layer->from, to = layer->to;
+    span i = bins_over(layer, row, from.height, to.height), k = bins_over(layer, column, from.width, to.width);
+    float sum[CHUNK] = {0};
+    for (size_t a = i.from; a < i.to; a++) {
+        for (size_t b = k.from; b < k.to; b++) {
+            float scale = share(layer, bin(layer, a, from.height, to.height), bin(layer, b, from.width, to.width));
+            add_scaled(n, dy, (a * to.width + b) * to.channels + c, scale, sum, half);
+        }
+    }
+    for (size_t j = 0; j < n; j++) {
+        bf16_put(dx, at + j, half, sum[j]);
+    }
+}
+
+static void average_pool_forward(nn_layer *layer, const nn_rows *r) {
+    nn_shape to = layer->to;
+    bool half = layer->x_half;
+    for (size_t sample = 0; sample < r->count; sample++) {
+        const void *x = bf16_at(r->x, sample * layer->in, half);
+        void *y = bf16_place(r->y, sample * layer->out, half);
+        for (size_t point = 0; point < (size_t)to.height * to.width; point++) {
+            for (size_t c = 0; c < to.channels; c += CHUNK) {
+                average_of_bin(layer, point / to.width, point % to.width, c, nn_least(CHUNK, to.channels - c), x, y,
+                               point * to.channels + c, half);
+            }
+        }
+    }
+}
+
+static void average_pool_backward(nn_layer *layer, const nn_rows *r) {
+    nn_shape from = layer->from;
+    bool half = layer->x_half;
+    for (size_t sample = 0; r->dx && sample < r->count; sample++) {
+        const void *dy = bf16_at(r->dy, sample * layer->out, half);
+        void *dx = bf16_place(r->dx, sample * layer->in, half);
+        for (size_t point = 0; point < (size_t)from.height * from.width; point++) {
+            for (size_t c = 0; c < from.channels; c += CHUNK) {
+                average_gradient_of_point(layer, point / from.width, point % from.width, c,
+                                          nn_least(CHUNK, from.channels - c), dy, dx, point * from.channels + c, half);
+            }
+        }
+    }
+}
+
+void nn_average_pool_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {.kind = "average pool",
+                                     .keeps_rows_apart = true,
+                                     .forward = average_pool_forward,
+                                     .backward = average_pool_backward};
+    layer->ops = &ops;
+    layer->work = WORK_A_POINT * (double)(layer->in + layer->out);
+}

@@ -1,0 +1,53 @@
+/* Residual blocks: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015.
+ *
+ * The fork in front of the two paths hands its input on as it is and adds up what comes back; the join adds the two
+ * paths, with the ReLU behind it where there is one, and hands one gradient back to both. */
+#include "nn/bf16.h"
+#include "nn/layer.h"
+
+/* to = a + b; to may be a. */
+BF16_INLINE void sum(size_t n, const void *a, const void *b, void *to, bool relu, bool half) {
+#pragma GCC ivdep
+    for (size_t i = 0; i < n; i++) {
+        float v = bf16_get(a, i, half) + bf16_get(b, i, half);
+        bf16_put(to, i, half, relu && !(v > 0.0f) ? 0.0f : v);
+    }
+}
+
+VECTOR_VERSIONS
+static void sum_f32(size_t n, const void *a, const void *b, void *to, bool relu) {
+    relu ? sum(n, a, b, to, true, false) : sum(n, a, b, to, false, false);
+}
+
+VECTOR_VERSIONS
+static void sum_bf16(size_t n, const void *a, const void *b, void *to, bool relu) {
+    relu ? sum(n, a, b, to, true, true) : sum(n, a, b, to, false, true);
+}
+
+static void fork_backward(nn_layer *layer, const nn_rows *r) {
+    if (r->dx) {
+        (layer->x_half ? sum_bf16 : sum_f32)(r->count * layer->out, r->dy, r->other, r->dx, false);
+    }
+}
+
+void nn_fork_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {.kind = "fork", .keeps_rows_apart = true, .backward = fork_backward};
+    layer->ops = &ops;
+}
+
+static void join_forward(nn_layer *layer, const nn_rows *r) {
+    (layer->x_half ? sum_bf16 : sum_f32)(r->count * layer->out, r->x, r->other, r->y, layer->relu);
+}
+
+static void join_backward(nn_layer *layer, const nn_rows *r) {
+    if (layer->relu) {
+        nn_relu_mask(r->count * layer->out, r->y, r->dy, layer->y_half);
+    }
+}
+
+void nn_join_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {
+        .kind = "join", .keeps_rows_apart = true, .forward = join_forward, .backward = join_backward};
+    layer->ops = &ops;
+    layer->memory = layer->relu ? NN_BACKWARD_READS_Y : 0;
+}

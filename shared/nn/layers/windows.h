@@ -1,0 +1,29 @@
+/* The windows of a pool along one side of an image. */
+#ifndef FEWBIT_NN_LAYERS_WINDOWS_H
+#define FEWBIT_NN_LAYERS_WINDOWS_H
+
+#include "nn/layer.h"
+
+/* Points [from, to) along one side. */
+typedef struct span {
+    size_t from, to;
+} span;
+
+static inline size_t nn_least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* The points of window `i`; `side` points in all. */
+static inline span window(const nn_layer *layer, size_t i, size_t side) {
+    size_t start = i * layer->spec.stride, padding = layer->spec.padding;
+    return (span){start > padding ? start - padding : 0, nn_least(start + layer->spec.kernel - padding, side)};
+}
+
+/* The windows over `point`; `count` windows in all. */
+static inline span windows_over(const nn_layer *layer, size_t point, size_t count) {
+    size_t at = point + layer->spec.padding, kernel = layer->spec.kernel, stride = layer->spec.stride;
+    size_t first = at + 1 > kernel ? (at + 1 - kernel + stride - 1) / stride : 0;
+    return (span){first, nn_least(at / stride + 1, count)};
+}
+
+#endif

@@ -1,0 +1,13 @@
+/* Convolution of images by 3x3 filters at stride 1 in fewer multiplications. */
+#ifndef FEWBIT_NN_LAYERS_WINOGRAD_H
+#define FEWBIT_NN_LAYERS_WINOGRAD_H
+
+#include "nn/layer.h"
+
+/* Whether a convolution is made in this way. */
+bool winograd_pays(const nn_layer *layer);
+
+/* Completes a convolution that nn_convolution_make has begun. */
+err winograd_make(nn_layer *layer);
+
+#endif

@@ -1,0 +1,138 @@
+#include "nn/onednn/bf16_linear.h"
+
+#include <stdlib.h>
+
+enum { PAGE = 4096 };
+
+static size_t part(size_t n, size_t task) {
+    return n * task / BF16_LINEAR_TASKS;
+}
+
+size_t bf16_linear_first_output(const bf16_linear *m, size_t task) {
+    return part(m->outputs, task);
+}
+
+err bf16_linear_init(bf16_linear *m) {
+    size_t bytes = (m->outputs * m->inputs * sizeof(uint16_t) + PAGE - 1) / PAGE * PAGE;
+    m->weights = aligned_alloc(PAGE, bytes);
+    if (!m->weights) {
+        return err_fail(ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
+    }
+    err failed = ERR_OK;
+    for (size_t t = 0; t < BF16_LINEAR_TASKS && !failed; t++) {
+        failed = onednn_worker_init(&m->tasks[t].worker);
+    }
+    return failed;
+}
+
+static void size_free(bf16_linear_size *s) {
+    for (size_t i = 0; i < BF16_LINEAR_KINDS; i++) {
+        onednn_job_free(&s->jobs[i]);
+    }
+    *s = (bf16_linear_size){0};
+}
+
+void bf16_linear_free(bf16_linear *m) {
+    for (size_t t = 0; t < BF16_LINEAR_TASKS; t++) {
+        for (size_t i = 0; i < BF16_LINEAR_SIZES; i++) {
+            size_free(&m->tasks[t].sizes[i]);
+        }
+        onednn_worker_free(&m->tasks[t].worker);
+    }
+    free(m->weights);
+}
+
+static onednn_matmul describe(const bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows) {
+    size_t outputs = part(m->outputs, task + 1) - part(m->outputs, task);
+    size_t inputs = part(m->inputs, task + 1) - part(m->inputs, task);
+    onednn_matmul p = {.batch = 1, .a.is_half = true, .b.is_half = true};
+    switch (kind) {
+    case BF16_LINEAR_FORWARD:
+        p.m = rows, p.n = outputs, p.k = m->inputs;
+        p.b.is_transposed = true;
+        p.c.width = m->outputs;
+        p.c.is_half = m->y_half;
+        p.bias = m->bias;
+        p.relu = m->relu;
+        break;
+    case BF16_LINEAR_BACKWARD:
+        p.m = rows, p.n = inputs, p.k = m->outputs;
+        p.b.width = m->inputs;
+        p.c.width = m->inputs;
+        break;
+    default:
+        p.m = kind == BF16_LINEAR_GRADIENT ? m->tile : outputs % m->tile;
+        p.n = m->inputs, p.k = rows;
+        p.a.is_transposed = true;
+        p.a.width = m->outputs;
+        break;
+    }
+    return p;
+}
+
+/* The sizes used longest ago make room. */
+static onednn_job *job_for(bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows) {
+    bf16_linear_task *t = &m->tasks[task];
+    bf16_linear_size *s = NULL, *oldest = &t->sizes[0];
+    for (size_t i = 0; i < BF16_LINEAR_SIZES && !s; i++) {
+        s = t->sizes[i].rows == rows ? &t->sizes[i] : NULL;
+        oldest = t->sizes[i].used < oldest->used ? &t->sizes[i] : oldest;
+    }
+    if (!s) {
+        size_free(oldest);
+        s = oldest;
+        s->rows = rows;
+    }
+    s->used = ++t->clock;
+    onednn_matmul p = describe(m, task, kind, rows);
+    if (!s->jobs[kind].primitive && onednn_matmul_init(&s->jobs[kind], &t->worker, &p)) {
+        onednn_give_up();
+    }
+    return &s->jobs[kind];
+}
+
+typedef struct matrix_call {
+    bf16_linear *m;
+    size_t rows;
+    const uint16_t *from;
+    const float *bias;
+    void *to;
+} matrix_call;
+
+static void forward_task(void *context, size_t task) {
+    const matrix_call *c = context;
+    bf16_linear *m = c->m;
+    size_t first = part(m->outputs, task);
+    char *y = (char *)c->to + first * (m->y_half ? sizeof(uint16_t) : sizeof(float));
+    const onednn_operand operands[] = {{DNNL_ARG_SRC, c->from},
+                                       {DNNL_ARG_WEIGHTS, m->weights + first * m->inputs},
+                                       {DNNL_ARG_BIAS, c->bias ? c->bias + first : NULL},
+                                       {DNNL_ARG_DST, y}};
+    onednn_run(job_for(m, task, BF16_LINEAR_FORWARD, c->rows), &m->tasks[task].worker, operands, 4);
+}
+
+void bf16_linear_forward(bf16_linear *m, thread_pool *l, size_t rows, const uint16_t *x, const float *bias, void *y) {
+    matrix_call call = {m, rows, x, bias, y};
+    thread_pool_run(l, forward_task, &call, BF16_LINEAR_TASKS);
+}
+
+static void backward_task(void *context, size_t task) {
+    const matrix_call *c = context;
+    bf16_linear *m = c->m;
+    size_t first = part(m->inputs, task);
+    const onednn_operand operands[] = {
+        {DNNL_ARG_SRC, c->from}, {DNNL_ARG_WEIGHTS, m->weights + first}, {DNNL_ARG_DST, (float *)c->to + first}};
+    onednn_run(job_for(m, task, BF16_LINEAR_BACKWARD, c->rows), &m->tasks[task].worker, operands, 3);
+}
+
+void bf16_linear_backward(bf16_linear *m, thread_pool *l, size_t rows, const uint16_t *dy, float *dx) {
+    matrix_call call = {m, rows, dy, NULL, dx};
+    thread_pool_run(l, backward_task, &call, BF16_LINEAR_TASKS);
+}
+
+void bf16_linear_gradient(bf16_linear *m, size_t task, size_t first, size_t count, size_t rows, const uint16_t *dy,
+                          const uint16_t *x, float *dw) {
+    bf16_linear_kind kind = count == m->tile ? BF16_LINEAR_GRADIENT : BF16_LINEAR_GRADIENT_REST;
+    const onednn_operand operands[] = {{DNNL_ARG_SRC, dy + first}, {DNNL_ARG_WEIGHTS, x}, {DNNL_ARG_DST, dw}};
+    onednn_run(job_for(m, task, kind, rows), &m->tasks[task].worker, operands, 3);
+}

@@ -1,0 +1,68 @@
+/* The one place that knows how oneDNN 2.6's C API is driven: primitives that run on the calling thread alone, over
+ * memory the caller names at each run.
+ *
+ * oneDNN allocates a little itself at every run (its argument tables); scratchpads are ours and are made with the
+ * primitive. */
+#ifndef FEWBIT_NN_ONEDNN_ONEDNN_H
+#define FEWBIT_NN_ONEDNN_ONEDNN_H
+
+#include "base/err.h"
+
+#include <dnnl.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { ONEDNN_ARGUMENTS_MAX = 6 };
+
+/* Who runs primitives, one at a time: a stream and its scratchpad, as large as the largest primitive made for it
+ * wants. */
+typedef struct onednn_worker {
+    dnnl_stream_t stream;
+    void *scratchpad;
+    size_t scratchpad_bytes;
+} onednn_worker;
+
+/* A primitive with its memory objects, ready to run. */
+typedef struct onednn_job {
+    dnnl_primitive_t primitive;
+    const_dnnl_primitive_desc_t description; /* the primitive's */
+    dnnl_exec_arg_t arguments[ONEDNN_ARGUMENTS_MAX];
+    int count;
+} onednn_job;
+
+/* An argument (DNNL_ARG_SRC, …) and its memory. */
+typedef struct onednn_operand {
+    int argument;
+    const void *at;
+} onednn_operand;
+
+dnnl_engine_t onednn_engine(void);
+
+/* ERR_MEMORY or ERR_INTERNAL, and "WHAT: oneDNN says N". */
+err onednn_error(dnnl_status_t status, const char *what);
+
+err onednn_worker_init(onednn_worker *w);
+void onednn_worker_free(onednn_worker *w);
+
+/* Makes what `operation` (a dnnl_*_desc_t) describes, for `w`. `attributes` may be NULL, `hint` too (a backward
+ * primitive's forward one). The job is to be freed also after a failure. */
+err onednn_job_init(onednn_job *job, onednn_worker *w, const_dnnl_op_desc_t operation,
+                    const_dnnl_primitive_attr_t attributes, const onednn_job *hint);
+err onednn_reorder_init(onednn_job *job, onednn_worker *w, const dnnl_memory_desc_t *from,
+                        const dnnl_memory_desc_t *to);
+void onednn_job_free(onednn_job *job);
+
+/* How an argument lies, as the primitive chose it. */
+const dnnl_memory_desc_t *onednn_layout(const onednn_job *job, int argument);
+
+/* "brgconv:avx512_core" */
+const char *onednn_implementation(const onednn_job *job);
+
+/* Says err_text() and ends the program: for failures in the middle of a step, which only come from a lack of memory. */
+void onednn_give_up(void) __attribute__((noreturn));
+
+/* Runs the job, or gives up; `operands` are all its arguments but the scratchpad. */
+void onednn_run(const onednn_job *job, const onednn_worker *w, const onednn_operand *operands, int count);
+void onednn_reorder(const onednn_job *job, const onednn_worker *w, const void *from, void *to);
+
+#endif

@@ -1,0 +1,129 @@
+#include "nn/presets/preset_builder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+preset_builder preset_begin(nn_spec *spec, size_t inputs, const char *prefix) {
+    memset(spec, 0, sizeof *spec);
+    spec->inputs = (uint32_t)inputs;
+    return (preset_builder){.spec = spec, .prefix = prefix};
+}
+
+void preset_begin_part(preset_builder *b, const char *prefix) {
+    b->prefix = prefix;
+    b->index = 0;
+}
+
+nn_layer_spec *preset_add_named(preset_builder *b, nn_kind kind, const char *name) {
+    nn_layer_spec *layer = &b->spec->layers[b->spec->count++];
+    layer->kind = kind;
+    layer->fixed = b->fixed;
+    if (name[0]) {
+        snprintf(layer->name, sizeof layer->name, "%s.%s", b->prefix, name);
+    }
+    b->is_image = kind == NN_IMAGE || (b->is_image && kind != NN_FLATTEN);
+    return layer;
+}
+
+nn_layer_spec *preset_add(preset_builder *b, nn_kind kind) {
+    char name[24];
+    snprintf(name, sizeof name, "%zu", b->index++);
+    return preset_add_named(b, kind, name);
+}
+
+void preset_add_image(preset_builder *b, nn_shape shape) {
+    preset_add_named(b, NN_IMAGE, "")->shape = shape;
+}
+
+void preset_add_dense(preset_builder *b, uint32_t outputs) {
+    preset_add(b, NN_DENSE)->outputs = outputs;
+}
+
+void preset_add_convolution(preset_builder *b, uint32_t outputs, uint32_t kernel, uint32_t stride, uint32_t padding) {
+    nn_layer_spec *layer = preset_add(b, NN_CONVOLUTION);
+    layer->outputs = outputs;
+    layer->kernel = kernel;
+    layer->stride = stride;
+    layer->padding = padding;
+}
+
+void preset_add_max_pool(preset_builder *b, uint32_t kernel, uint32_t stride) {
+    nn_layer_spec *layer = preset_add(b, NN_MAX_POOL);
+    layer->kernel = kernel;
+    layer->stride = stride;
+}
+
+void preset_add_upsample(preset_builder *b, uint32_t side) {
+    nn_layer_spec *layer = preset_add(b, NN_UPSAMPLE);
+    layer->shape.height = side;
+    layer->shape.width = side;
+}
+
+uint32_t preset_side(uint32_t elements) {
+    uint32_t side = 0;
+    while ((side + 1) * (side + 1) <= elements) {
+        side++;
+    }
+    return side;
+}
+
+err preset_check_encoder(const preset_encoder *encoder, nn_shape portion) {
+    if (encoder->net == PRESET_NO_ENCODER) {
+        return ERR_OK;
+    }
+    nn_spec spec;
+    nn_shape shapes[NN_LAYERS_MAX];
+    preset_describe_encoder(encoder, portion, &spec);
+    err failed = shape_infer(&spec, shapes);
+    if (failed) {
+        return failed;
+    }
+    size_t outputs = nn_shape_elements(shapes[spec.count - 1]);
+    if (outputs != encoder->bits) {
+        return err_fail(ERR_INPUT, "makes %zu numbers of a portion of %ux%ux%u, not %u", outputs, portion.channels,
+                        portion.height, portion.width, encoder->bits);
+    }
+    return ERR_OK;
+}
+
+static bool is_of_classifier(const nn_layer_spec *layer) {
+    return strncmp(layer->name, "classifier.", 11) == 0;
+}
+
+/* Whether the first layer without a shape is the classifier's. */
+static bool classifier_fails(const nn_spec *spec, const nn_shape *shapes) {
+    size_t i = 0;
+    while (i + 1 < spec->count && (shapes[i].channels || !spec->layers[i].name[0])) {
+        i++;
+    }
+    return is_of_classifier(&spec->layers[i]);
+}
+
+/* What the decoder's last layer puts out. */
+static nn_shape decoded_shape(const nn_spec *spec, const nn_shape *shapes) {
+    nn_shape decoded = {0, 0, 0};
+    for (size_t i = 0; i < spec->count && !is_of_classifier(&spec->layers[i]); i++) {
+        decoded = spec->layers[i].name[0] ? shapes[i] : decoded;
+    }
+    return decoded;
+}
+
+/* The decoder's end is looked at first: a classifier that fails on it is not to blame. */
+err preset_check_head(const preset_head *head, const char **part) {
+    nn_spec spec;
+    nn_shape shapes[NN_LAYERS_MAX];
+    preset_describe_head(head, &spec);
+    err failed = shape_infer(&spec, shapes);
+    bool is_bare = head->decoder == PRESET_NO_DECODER || head->decoder == PRESET_IDENTITY;
+    bool is_classifier = is_bare || (failed && classifier_fails(&spec, shapes));
+    *part = is_classifier ? "classifier" : "decoder";
+    nn_shape decoded = decoded_shape(&spec, shapes), sample = head->sample;
+    bool is_flat = decoded.channels == 1 && decoded.height == 1 && decoded.width == nn_shape_elements(sample);
+    if (is_bare || (failed && !is_classifier) || is_flat || memcmp(&decoded, &sample, sizeof sample) == 0) {
+        return failed;
+    }
+    *part = "decoder";
+    return err_fail(ERR_INPUT, "makes %ux%ux%u of %u x %u bits, a sample has %ux%ux%u", decoded.channels,
+                    decoded.height, decoded.width, head->portions, head->bits, sample.channels, sample.height,
+                    sample.width);
+}

@@ -1,0 +1,157 @@
+/* What the layers of a description put out. */
+#include "nn/net.h"
+
+#include <string.h>
+
+enum { ELEMENTS_MAX = 1 << 26 };
+
+typedef struct walk {
+    nn_shape now;
+    bool is_image;
+    bool is_in_main, is_in_shortcut;
+    nn_shape entry; /* of the residual block */
+    nn_shape main;  /* what its main path put out */
+    const char *complaint;
+} walk;
+
+static bool is_same(nn_shape a, nn_shape b) {
+    return a.channels == b.channels && a.height == b.height && a.width == b.width;
+}
+
+/* One side behind a filter; 0 where it does not fit. */
+static uint32_t slid(uint32_t side, const nn_layer_spec *s) {
+    uint64_t padded = (uint64_t)side + 2 * (uint64_t)s->padding;
+    if (s->kernel == 0 || s->stride == 0 || padded < s->kernel) {
+        return 0;
+    }
+    return (uint32_t)((padded - s->kernel) / s->stride + 1);
+}
+
+static nn_shape slide(walk *w, const nn_layer_spec *s, uint32_t channels) {
+    if (s->kind != NN_CONVOLUTION && s->padding > s->kernel / 2) {
+        w->complaint = "is padded by more than half its window";
+    }
+    return (nn_shape){channels, slid(w->now.height, s), slid(w->now.width, s)};
+}
+
+static nn_shape flat(size_t features) {
+    return (nn_shape){1, 1, features <= ELEMENTS_MAX ? (uint32_t)features : ELEMENTS_MAX + 1};
+}
+
+static nn_shape resize(const walk *w, const nn_layer_spec *s) {
+    return (nn_shape){w->now.channels, s->shape.height, s->shape.width};
+}
+
+static void open_block(walk *w) {
+    w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside another block" : NULL;
+    w->is_in_main = true;
+    w->entry = w->now;
+}
+
+static void turn_to_shortcut(walk *w) {
+    w->complaint = !w->is_in_main ? "is outside a block" : NULL;
+    w->is_in_main = false;
+    w->is_in_shortcut = true;
+    w->main = w->now;
+    w->now = w->entry;
+}
+
+static void close_block(walk *w) {
+    if (!w->is_in_shortcut) {
+        w->complaint = "is outside a block's second path";
+    } else if (!is_same(w->now, w->main)) {
+        w->complaint = "joins paths of different shapes";
+    }
+    w->is_in_shortcut = false;
+}
+
+/* Inside images only. */
+static void take_image_layer(walk *w, const nn_layer_spec *s) {
+    if (!w->is_image) {
+        w->complaint = "needs an image";
+        return;
+    }
+    switch (s->kind) {
+    case NN_FLATTEN:
+        w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside a block" : NULL;
+        w->is_image = false;
+        w->now = flat(nn_shape_elements(w->now));
+        break;
+    case NN_CONVOLUTION:
+        w->now = slide(w, s, s->outputs);
+        break;
+    case NN_MAX_POOL:
+    case NN_AVERAGE_POOL:
+        w->now = slide(w, s, w->now.channels);
+        break;
+    case NN_RESIDUAL:
+        open_block(w);
+        break;
+    case NN_SHORTCUT:
+        turn_to_shortcut(w);
+        break;
+    case NN_JOIN:
+        close_block(w);
+        break;
+    default: /* NN_ADAPTIVE_AVERAGE_POOL, NN_UPSAMPLE */
+        w->now = resize(w, s);
+        break;
+    }
+}
+
+static void take_layer(walk *w, const nn_layer_spec *s) {
+    switch (s->kind) {
+    case NN_IMAGE:
+        if (w->is_image || nn_shape_elements(s->shape) != nn_shape_elements(w->now)) {
+            w->complaint = "is an image of other size than what it is made of";
+        }
+        w->is_image = true;
+        w->now = s->shape;
+        break;
+    case NN_DENSE:
+        w->complaint = w->is_image ? "needs a row, not an image" : NULL;
+        w->now = flat(s->outputs);
+        break;
+    case NN_RELU:
+    case NN_BATCH_NORM:
+    case NN_SIGMOID:
+    case NN_RESIGMOID:
+    case NN_NOISE:
+    case NN_QUANTIZE:
+        break;
+    case NN_DROPOUT:
+        w->complaint = s->rate >= 0 && s->rate < 1 ? NULL : "has a rate outside 0 to 1";
+        break;
+    default:
+        take_image_layer(w, s);
+        break;
+    }
+    size_t elements = nn_shape_elements(w->now);
+    if (!w->complaint && elements == 0) {
+        w->complaint = "leaves nothing";
+    } else if (!w->complaint && elements > ELEMENTS_MAX) {
+        w->complaint = "leaves too much";
+    }
+}
+
+err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
+    if (spec->count == 0 || spec->count > NN_LAYERS_MAX) {
+        return err_fail(ERR_INPUT, "%zu layers, not 1 to %d", spec->count, NN_LAYERS_MAX);
+    }
+    memset(shapes, 0, NN_LAYERS_MAX * sizeof *shapes);
+    walk w = {.now = flat(spec->inputs)};
+    for (size_t i = 0; i < spec->count; i++) {
+        const nn_layer_spec *s = &spec->layers[i];
+        nn_shape before = w.now;
+        take_layer(&w, s);
+        if (w.complaint) {
+            return err_fail(ERR_INPUT, "layer %zu%s%s%s %s (of %ux%ux%u)", i, s->name[0] ? " (" : "", s->name,
+                            s->name[0] ? ")" : "", w.complaint, before.channels, before.height, before.width);
+        }
+        shapes[i] = w.now;
+    }
+    if (w.is_image || w.is_in_main || w.is_in_shortcut) {
+        return err_fail(ERR_INPUT, "the last layer leaves an image or a block open");
+    }
+    return ERR_OK;
+}
