@@ -64,10 +64,10 @@ typedef struct stats {
     uint32_t portions, ready;
     uint64_t refused_nodes; /* connections that were sent away with a Refusal */
     stats_node nodes[PARTITION_PORTIONS_MAX];
-    stats_table pushed, live; /* serving */
+    stats_table streamed, on_demand; /* serving */
     report_refinement refinement;
-    uint64_t parked_bytes; /* codes that found no room yet */
-    uint64_t results_lost; /* that the results' file did not take */
+    uint64_t backlog_bytes; /* codes that found no room yet */
+    uint64_t results_lost;  /* that the results' file did not take */
     stats_training training;
     /* filled in by the loop */
     uint64_t links, links_refused, tls_failures;

@@ -107,7 +107,7 @@ static void write_gauges(strbuf *t, const stats *r) {
     head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
     strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
     strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
-    strbuf_printf(t, "fewbit_queue_bytes{queue=\"backlog\"} %" PRIu64 "\n", r->parked_bytes);
+    strbuf_printf(t, "fewbit_queue_bytes{queue=\"backlog\"} %" PRIu64 "\n", r->backlog_bytes);
 }
 
 static void node_values(strbuf *t, const stats *r, const char *name, const char *type, const char *help,
@@ -250,7 +250,7 @@ static void by_source(strbuf *t, const char *name, const char *type, const char 
 }
 
 static void write_tables(strbuf *t, const stats *r) {
-    const stats_table *p = &r->pushed, *l = &r->live;
+    const stats_table *p = &r->streamed, *l = &r->on_demand;
     by_source(t, "fewbit_reassembly_samples", "gauge", "Samples that wait for portions now.", p->waiting, l->waiting);
     by_source(t, "fewbit_reassembly_capacity_samples", "gauge",
               "Samples the table holds at most, waiting or remembered.", p->capacity, l->capacity);

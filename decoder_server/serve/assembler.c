@@ -9,11 +9,11 @@ typedef enum place_state {
     PLACE_IS_FREE,
     PLACE_WAITS,
     PLACE_IS_OUT,     /* with the caller, who may ask for more */
-    PLACE_IS_SETTLED, /* of a streamed sample: answered for good */
+    PLACE_IS_RETIRED, /* of a streamed sample: answered for good */
 } place_state;
 
 typedef struct place {
-    uint64_t id, have, owed, opened_ns;
+    uint64_t id, have, to_ack, opened_ns;
     uint64_t got, expected; /* of the stage that is waited for */
     int32_t earlier, later; /* in its list */
     uint8_t model, stage;
@@ -31,13 +31,13 @@ struct assembler {
     uint8_t *places; /* [capacity], each `stride` bytes; by id, modulo */
     size_t stride;
     uint64_t low, passed;                /* streamed: where the window begins; below which nothing new comes */
-    uint32_t unsettled;                  /* streamed: samples that wait or are out */
+    uint32_t not_retired;                /* streamed: samples that wait or are out */
     list waiting[REFINEMENT_STAGES_MAX]; /* by the stage they wait for: in each, one comes in about as early as it was
                                             opened */
-    /* Where forgoing goes on in `waiting`; NONE: from the beginning, DONE: it has come to the end. */
-    int32_t forgoing[REFINEMENT_STAGES_MAX];
-    uint8_t model; /* of what comes */
-    bool owes;     /* for it */
+    /* Where giving_up goes on in `waiting`; NONE: from the beginning, DONE: it has come to the end. */
+    int32_t giving_up[REFINEMENT_STAGES_MAX];
+    uint8_t model;  /* of what comes */
+    bool wants_ack; /* for it */
     bool is_closed;
     uint32_t waiting_of[ASSEMBLER_MODELS];
     assembler_counters counters;
@@ -53,7 +53,7 @@ err assembler_new(assembler **out, const assembler_config *config) {
         return err_fail(ERR_MEMORY, "no memory for an assembler");
     }
     a->config = *config;
-    a->owes = true;
+    a->wants_ack = true;
     a->stride = sizeof(place) + config->portions * sizeof(uint64_t);
     a->places = calloc(config->capacity, a->stride);
     if (!a->places) {
@@ -62,7 +62,7 @@ err assembler_new(assembler **out, const assembler_config *config) {
     }
     for (size_t stage = 0; stage < REFINEMENT_STAGES_MAX; stage++) {
         a->waiting[stage] = (list){NONE, NONE};
-        a->forgoing[stage] = NONE;
+        a->giving_up[stage] = NONE;
     }
     *out = a;
     return ERR_OK;
@@ -118,14 +118,14 @@ static void open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t no
     *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .model = a->model, .state = PLACE_WAITS};
     memset(p->codes, 0, a->config.portions * sizeof *p->codes);
     append(a, &a->waiting[0], at);
-    a->unsettled++;
+    a->not_retired++;
     a->counters.waiting++;
     a->waiting_of[a->model]++;
 }
 
-static void answer(assembler *a, int32_t at, assembled *out) {
+static void answer(assembler *a, int32_t at, assembler_sample *out) {
     place *p = place_at(a, at);
-    *out = (assembled){p->id, p->have, p->got, p->owed, p->stage, p->opened_ns, p->model, p->codes};
+    *out = (assembler_sample){p->id, p->have, p->got, p->to_ack, p->stage, p->opened_ns, p->model, p->codes};
     p->state = PLACE_IS_OUT;
     unlink_place(a, &a->waiting[p->stage], at);
     a->counters.curtailed += p->stage > 0 && p->got != p->have;
@@ -135,28 +135,28 @@ static void answer(assembler *a, int32_t at, assembled *out) {
 
 /* The window goes over what is settled, and over what nobody will bring. */
 static void advance(assembler *a) {
-    if (a->unsettled == 0 && a->passed > a->low && a->passed - a->low > a->config.capacity) {
+    if (a->not_retired == 0 && a->passed > a->low && a->passed - a->low > a->config.capacity) {
         a->low = a->passed;
     }
     for (;;) {
         const place *p = place_at(a, place_of(a, a->low));
         bool is_known = p->id == a->low && p->state != PLACE_IS_FREE;
-        if (is_known ? p->state != PLACE_IS_SETTLED : a->low >= a->passed) {
+        if (is_known ? p->state != PLACE_IS_RETIRED : a->low >= a->passed) {
             return;
         }
         a->low++;
     }
 }
 
-void assembler_miss(assembler *a, uint64_t portions) {
+void assembler_count_late(assembler *a, uint64_t portions) {
     a->counters.late += portions;
 }
 
-void assembler_settle(assembler *a, uint64_t id) {
+void assembler_retire(assembler *a, uint64_t id) {
     place *p = place_at(a, place_of(a, id));
     if (p->id == id && p->state == PLACE_IS_OUT) {
-        p->state = PLACE_IS_SETTLED;
-        a->unsettled--;
+        p->state = PLACE_IS_RETIRED;
+        a->not_retired--;
         advance(a);
     }
 }
@@ -168,17 +168,17 @@ void assembler_pass(assembler *a, uint64_t id) {
     }
 }
 
-void assembler_use(assembler *a, uint8_t model) {
+void assembler_set_model(assembler *a, uint8_t model) {
     a->model = model;
 }
 
-void assembler_owe(assembler *a, bool owes) {
-    a->owes = owes;
+void assembler_set_wants_ack(assembler *a, bool wants_ack) {
+    a->wants_ack = wants_ack;
 }
 
-void assembler_disown(assembler *a, uint32_t portion) {
+void assembler_drop_acks(assembler *a, uint32_t portion) {
     for (uint32_t at = 0; at < a->config.capacity; at++) {
-        place_at(a, (int32_t)at)->owed &= ~((uint64_t)1 << portion);
+        place_at(a, (int32_t)at)->to_ack &= ~((uint64_t)1 << portion);
     }
 }
 
@@ -224,7 +224,7 @@ static int32_t find_or_open(assembler *a, uint64_t id, uint64_t now_ns, assemble
 }
 
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
-                                assembled *out) {
+                                assembler_sample *out) {
     assembler_outcome why;
     int32_t at = find_or_open(a, id, now_ns, &why);
     if (at == NONE) {
@@ -245,7 +245,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
         return ASSEMBLER_IGNORED;
     }
     p->have |= bit;
-    p->owed |= a->owes ? bit : 0;
+    p->to_ack |= a->wants_ack ? bit : 0;
     p->got = p->have;
     p->codes[portion] = code;
     if ((p->got & p->expected) != p->expected) {
@@ -269,7 +269,7 @@ static void insert_by_time(assembler *a, list *l, int32_t at) {
     *(before == NONE ? &l->first : &place_at(a, before)->later) = at;
 }
 
-bool assembler_ask(assembler *a, uint64_t id, uint64_t expected) {
+bool assembler_extend(assembler *a, uint64_t id, uint64_t expected) {
     int32_t at = find(a, id);
     if (at == NONE || place_at(a, at)->state != PLACE_IS_OUT || place_at(a, at)->stage + 1 == REFINEMENT_STAGES_MAX) {
         return false;
@@ -298,7 +298,7 @@ static int32_t find_asked(assembler *a, uint64_t id, uint32_t portion, uint8_t s
     return NONE;
 }
 
-static assembler_outcome answer_if_whole(assembler *a, int32_t at, assembled *out) {
+static assembler_outcome answer_if_whole(assembler *a, int32_t at, assembler_sample *out) {
     const place *p = place_at(a, at);
     if ((p->expected & ~p->got) != 0) {
         return ASSEMBLER_WAITS;
@@ -308,7 +308,7 @@ static assembler_outcome answer_if_whole(assembler *a, int32_t at, assembled *ou
 }
 
 assembler_outcome assembler_add_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, uint64_t bits,
-                                      assembled *out) {
+                                      assembler_sample *out) {
     int32_t at = find_asked(a, id, portion, stage);
     if (at == NONE) {
         return ASSEMBLER_IGNORED;
@@ -318,7 +318,8 @@ assembler_outcome assembler_add_stage(assembler *a, uint64_t id, uint32_t portio
     return answer_if_whole(a, at, out);
 }
 
-assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, assembled *out) {
+assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage,
+                                       assembler_sample *out) {
     int32_t at = find_asked(a, id, portion, stage);
     if (at == NONE) {
         return ASSEMBLER_IGNORED;
@@ -328,7 +329,7 @@ assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t porti
 }
 
 /* Goes on at *from in a list; *from is DONE at its end. */
-static bool forgo_in(assembler *a, const list *l, int32_t *from, uint32_t portion, assembled *out) {
+static bool give_up_in(assembler *a, const list *l, int32_t *from, uint32_t portion, assembler_sample *out) {
     uint64_t bit = (uint64_t)1 << portion;
     int32_t at = *from == NONE ? l->first : *from;
     while (at >= 0) {
@@ -337,7 +338,7 @@ static bool forgo_in(assembler *a, const list *l, int32_t *from, uint32_t portio
         bool waited = (p->expected & ~p->got & bit) != 0;
         p->expected &= waited ? ~bit : UINT64_MAX;
         if (waited && (p->expected & ~p->got) == 0) {
-            a->counters.forgone += p->stage == 0;
+            a->counters.given_up += p->stage == 0;
             answer(a, at, out);
             *from = next == NONE ? DONE : next;
             return true;
@@ -349,24 +350,24 @@ static bool forgo_in(assembler *a, const list *l, int32_t *from, uint32_t portio
 }
 
 /* Those that wait for stage `first` or a later one. */
-static bool forgo_from(assembler *a, size_t first, uint32_t portion, assembled *out) {
+static bool give_up_from(assembler *a, size_t first, uint32_t portion, assembler_sample *out) {
     for (size_t stage = first; stage < REFINEMENT_STAGES_MAX; stage++) {
-        if (forgo_in(a, &a->waiting[stage], &a->forgoing[stage], portion, out)) {
+        if (give_up_in(a, &a->waiting[stage], &a->giving_up[stage], portion, out)) {
             return true;
         }
     }
     for (size_t stage = first; stage < REFINEMENT_STAGES_MAX; stage++) {
-        a->forgoing[stage] = NONE;
+        a->giving_up[stage] = NONE;
     }
     return false;
 }
 
-bool assembler_forgo_stages(assembler *a, uint32_t portion, assembled *out) {
-    return forgo_from(a, 1, portion, out);
+bool assembler_give_up_stages(assembler *a, uint32_t portion, assembler_sample *out) {
+    return give_up_from(a, 1, portion, out);
 }
 
-bool assembler_forgo(assembler *a, uint32_t portion, assembled *out) {
-    return forgo_from(a, 0, portion, out);
+bool assembler_give_up(assembler *a, uint32_t portion, assembler_sample *out) {
+    return give_up_from(a, 0, portion, out);
 }
 
 static uint64_t first_deadline(const assembler *a, const list *l) {
@@ -382,7 +383,7 @@ static size_t first_stage(const assembler *a) {
     return first;
 }
 
-bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out) {
+bool assembler_expire(assembler *a, uint64_t now_ns, assembler_sample *out) {
     size_t stage = first_stage(a);
     if (now_ns < first_deadline(a, &a->waiting[stage])) {
         return false;

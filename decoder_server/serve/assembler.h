@@ -2,7 +2,7 @@
  *
  * Pure: codes and time in, samples out. A bounded table; a sample leaves it once every portion it expects is in, or at
  * its deadline with what is there. Streamed samples lie in a window of ids [low, low + capacity), and `low` goes over
- * those that are settled alone: so an id is answered once, however late its portions come. */
+ * those that are retired alone: so an id is answered once, however late its portions come. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 #define FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 
@@ -21,19 +21,19 @@ typedef struct assembler_config {
     bool is_streamed; /* a portion of a new id opens a sample that expects all portions; ids have a window */
 } assembler_config;
 
-typedef struct assembled {
+typedef struct assembler_sample {
     uint64_t id;
-    uint64_t have; /* bit k: portion k is in, at least with its first stage of bits */
-    uint64_t got;  /* those that are in with stage `stage` too; the others of `have` with the one before */
-    uint64_t owed; /* those whose node, as connected now, has yet to be told that it is answered */
-    uint8_t stage; /* the last that was waited for, from 0 */
+    uint64_t have;   /* bit k: portion k is in, at least with its first stage of bits */
+    uint64_t got;    /* those that are in with stage `stage` too; the others of `have` with the one before */
+    uint64_t to_ack; /* those whose node, as connected now, has yet to get an ack */
+    uint8_t stage;   /* the last that was waited for, from 0 */
     uint64_t opened_ns;
     uint8_t model;
     const uint64_t *codes; /* by portion; bits that are missing are 0. The assembler's until its next call */
-} assembled;
+} assembler_sample;
 
 /* How many of a portion's bits are here. */
-static inline uint32_t assembled_bits(const assembled *s, const refinement *r, uint32_t portion) {
+static inline uint32_t assembler_sample_bits(const assembler_sample *s, const refinement *r, uint32_t portion) {
     if (!(s->have >> portion & 1)) {
         return 0;
     }
@@ -41,12 +41,12 @@ static inline uint32_t assembled_bits(const assembled *s, const refinement *r, u
 }
 
 /* How many stages of bits it took, from 1: one that nobody sent is none. */
-static inline uint32_t assembled_stages(const assembled *s) {
+static inline uint32_t assembler_sample_stages(const assembler_sample *s) {
     return s->stage > 0 && s->got == 0 ? s->stage : s->stage + 1u;
 }
 
 typedef struct assembler_counters {
-    uint64_t complete, expired, forgone, late, duplicate, refused;
+    uint64_t complete, expired, given_up, late, duplicate, refused;
     uint64_t unknown; /* portions of an id that nobody opened, or that is forgotten, or new once it is closed */
     uint64_t mixed;   /* portions of another model than their sample's */
     /* Samples that a further stage was waited for, once a stage; and those of which it did not come from all. */
@@ -67,13 +67,13 @@ void assembler_free(assembler *a);
 /* Samples opened and portions added from here on are of this model, one of two; 0 until it is said. A portion of
  * another model than its sample's does not count. */
 enum { ASSEMBLER_MODELS = 2 };
-void assembler_use(assembler *a, uint8_t model);
+void assembler_set_model(assembler *a, uint8_t model);
 
-/* Whether the codes added from here on are of nodes that are owed word of their samples; at first they are. */
-void assembler_owe(assembler *a, bool owes);
+/* Whether the codes added from here on are to be acked; at first they are. */
+void assembler_set_wants_ack(assembler *a, bool wants_ack);
 
-/* The node of a portion is gone: it is owed no word any more. Walks through all places. */
-void assembler_disown(assembler *a, uint32_t portion);
+/* The node of a portion is gone: it gets no ack any more. Walks through all places. */
+void assembler_drop_acks(assembler *a, uint32_t portion);
 
 /* From here on a portion of an unknown id opens no sample. */
 void assembler_close(assembler *a);
@@ -83,18 +83,18 @@ void assembler_close(assembler *a);
 bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns);
 
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
-                                assembled *out);
+                                assembler_sample *out);
 
 /* The node of a portion is gone: no sample waits for it any more. The next sample that has all it still waits for, into
  * *out; false when there is none. Call it until then, with nothing in between. `have` is 0 where nothing came at all.
  */
-bool assembler_forgo(assembler *a, uint32_t portion, assembled *out);
+bool assembler_give_up(assembler *a, uint32_t portion, assembler_sample *out);
 
 /* So many portions came of samples that are answered, and are not looked at. */
-void assembler_miss(assembler *a, uint64_t portions);
+void assembler_count_late(assembler *a, uint64_t portions);
 
 /* A streamed sample that has come out is answered for good. */
-void assembler_settle(assembler *a, uint64_t id);
+void assembler_retire(assembler *a, uint64_t id);
 
 /* Of streamed samples those below `id` that are not open will not be: the window may go over them. */
 void assembler_pass(assembler *a, uint64_t id);
@@ -102,21 +102,22 @@ void assembler_pass(assembler *a, uint64_t id);
 /* A sample that has just come out waits for one more stage of bits, of the portions of mask `expected` (not 0), until
  * its deadline. False where its place was needed already, or it has had REFINEMENT_STAGES_MAX: it is to be answered as
  * it is. */
-bool assembler_ask(assembler *a, uint64_t id, uint64_t expected);
+bool assembler_extend(assembler *a, uint64_t id, uint64_t expected);
 
 /* One more stage of a portion: `bits` stand where they belong in its code. For a sample that does not wait for that:
  * ASSEMBLER_IGNORED, counted as late. */
 assembler_outcome assembler_add_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, uint64_t bits,
-                                      assembled *out);
+                                      assembler_sample *out);
 
 /* The portion will not send that stage of that sample: it is waited for no more. */
-assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, assembled *out);
+assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage,
+                                       assembler_sample *out);
 
-/* As assembler_forgo, of samples that wait for a further stage alone. */
-bool assembler_forgo_stages(assembler *a, uint32_t portion, assembled *out);
+/* As assembler_give_up, of samples that wait for a further stage alone. */
+bool assembler_give_up_stages(assembler *a, uint32_t portion, assembler_sample *out);
 
 /* The next sample whose deadline has passed, into *out; false when there is none. */
-bool assembler_expire(assembler *a, uint64_t now_ns, assembled *out);
+bool assembler_expire(assembler *a, uint64_t now_ns, assembler_sample *out);
 
 /* When the next deadline passes, or UINT64_MAX. */
 uint64_t assembler_next_deadline(const assembler *a);

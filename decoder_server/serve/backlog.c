@@ -26,7 +26,7 @@ void backlog_tell_streams(engine *d) {
         const stream_told told = streams_word(d->streams, k);
         tell_one_stream(d, k, &told);
     }
-    assembler_pass(d->pushed, streams_passed(d->streams));
+    assembler_pass(d->streamed, streams_passed(d->streams));
 }
 
 void backlog_end(engine *d, uint32_t portion, uint64_t now_ns) {
@@ -46,11 +46,11 @@ static void tell_hold(engine *d, uint32_t portion, bool held) {
 
 /* A node whose codes are parked. One that gets ready for another model has to be heard all the same. */
 static void slow_down(engine *d, uint32_t portion) {
-    size_t most = d->swap.stage == MODEL_SWAP_PREPARING ? PARKED_MAX : PARKED_HIGH;
-    if (!d->is_held[portion] && d->parked[portion].length >= PARKED_LOW) {
+    size_t most = d->swap.stage == MODEL_SWAP_PREPARING ? BACKLOG_MAX : BACKLOG_HIGH;
+    if (!d->is_held[portion] && d->backlogs[portion].length >= BACKLOG_LOW) {
         tell_hold(d, portion, true);
     }
-    if (!d->is_paused[portion] && d->parked[portion].length >= most) {
+    if (!d->is_paused[portion] && d->backlogs[portion].length >= most) {
         d->is_paused[portion] = true;
         d->host.pause(d->host.context, portion, true);
     }
@@ -77,21 +77,21 @@ static uint64_t tell_late(engine *d, uint32_t portion, uint64_t count, uint64_t 
     if (l->told_ns > 0 && now_ns < l->told_ns + pause_ns) {
         return l->told_ns + pause_ns;
     }
-    log_warn("portion %u is late: %" PRIu64 " pushed samples were answered before it came", portion, l->untold);
+    log_warn("portion %u is late: %" PRIu64 " streamed samples were answered before it came", portion, l->untold);
     *l = (lateness){.told_ns = now_ns};
     return UINT64_MAX;
 }
 
-static bool add_one(engine *d, uint32_t portion, uint64_t id, uint64_t code, bool is_owed, uint64_t now_ns) {
-    assembled sample;
-    switch (assembler_add(d->pushed, id, portion, code, now_ns, &sample)) {
+static bool add_one(engine *d, uint32_t portion, uint64_t id, uint64_t code, bool wants_ack, uint64_t now_ns) {
+    assembler_sample sample;
+    switch (assembler_add(d->streamed, id, portion, code, now_ns, &sample)) {
     case ASSEMBLER_COMPLETE:
         engine_add_due(d, &sample, false, now_ns);
         return true;
     case ASSEMBLER_FULL:
         return false;
     case ASSEMBLER_IGNORED:
-        d->settled[portion] += is_owed;
+        d->to_ack[portion] += wants_ack;
         return true;
     default:
         return true;
@@ -113,45 +113,45 @@ static bool may_add(engine *d, uint32_t portion, uint64_t id, uint64_t *limit, u
 
 /* What one node streams and nobody else does becomes degraded results, so many a second of each node: codes are few
  * bits, results are lines. Not while a model ends, which waits for all of its samples. */
-enum { LONE_A_SECOND = 1000, LONE_BURST = PUSHED_CAPACITY, LONE_TURN_NS = 50000000 };
-static const uint64_t lone_pause_ns = 1000000000 / LONE_A_SECOND;
+enum { SINGLE_A_SECOND = 1000, SINGLE_BURST = STREAMED_CAPACITY, SINGLE_TURN_NS = 50000000 };
+static const uint64_t single_pause_ns = 1000000000 / SINGLE_A_SECOND;
 
-static uint64_t lone_from(const engine *d, uint32_t portion) {
+static uint64_t single_from(const engine *d, uint32_t portion) {
     bool is_limited = d->portions > 1 && d->swap.stage != MODEL_SWAP_ENDING;
     return is_limited ? streams_alone_from(d->streams, portion) : UINT64_MAX;
 }
 
-static bool may_add_lone(engine *d, uint32_t portion, uint64_t now_ns) {
-    uint64_t used_ns = d->lone_ns[portion] > now_ns ? d->lone_ns[portion] : now_ns;
-    if (used_ns - now_ns > (LONE_BURST - 1) * lone_pause_ns) {
+static bool may_add_single(engine *d, uint32_t portion, uint64_t now_ns) {
+    uint64_t used_ns = d->single_ns[portion] > now_ns ? d->single_ns[portion] : now_ns;
+    if (used_ns - now_ns > (SINGLE_BURST - 1) * single_pause_ns) {
         return false;
     }
-    d->lone_ns[portion] = used_ns + lone_pause_ns;
+    d->single_ns[portion] = used_ns + single_pause_ns;
     return true;
 }
 
 /* Adds codes until one finds no room; whether all are in. */
-static bool add_codes(engine *d, uint32_t portion, parcel *p, const uint8_t *bits, uint64_t now_ns) {
-    uint64_t alone_from = lone_from(d, portion);
-    bool is_owed = p->connection == d->connections[portion];
+static bool add_codes(engine *d, uint32_t portion, backlog_entry *p, const uint8_t *bits, uint64_t now_ns) {
+    uint64_t alone_from = single_from(d, portion);
+    bool wants_ack = p->connection == d->connections[portion];
     uint32_t width = d->refinement.upto[0];
-    uint64_t limit = streams_limit(d->streams), late = assembler_count(d->pushed)->late;
-    assembler_use(d->pushed, (uint8_t)p->model);
-    assembler_owe(d->pushed, is_owed);
+    uint64_t limit = streams_limit(d->streams), late = assembler_count(d->streamed)->late;
+    assembler_set_model(d->streamed, (uint8_t)p->model);
+    assembler_set_wants_ack(d->streamed, wants_ack);
     while (p->done < p->count && may_add(d, portion, p->first + p->done, &limit, now_ns) &&
-           (p->first + p->done < alone_from || may_add_lone(d, portion, now_ns)) &&
-           add_one(d, portion, p->first + p->done, pack_get(bits, p->done * width, width), is_owed, now_ns)) {
+           (p->first + p->done < alone_from || may_add_single(d, portion, now_ns)) &&
+           add_one(d, portion, p->first + p->done, pack_get(bits, p->done * width, width), wants_ack, now_ns)) {
         p->done++;
     }
     streams_reached(d->streams, portion, p->first + p->done, now_ns);
-    assembler_pass(d->pushed, streams_passed(d->streams));
-    tell_late(d, portion, assembler_count(d->pushed)->late - late, now_ns);
+    assembler_pass(d->streamed, streams_passed(d->streams));
+    tell_late(d, portion, assembler_count(d->streamed)->late - late, now_ns);
     return p->done == p->count;
 }
 
 /* Room for `need` bytes from `begin` on; false: no memory. What is there moves to the front only once a third of the
  * room before it is free again, so that a byte moves twice at most. */
-static bool make_space(parked *p, size_t need) {
+static bool make_space(backlog *p, size_t need) {
     if (p->begin + need <= p->capacity) {
         return true;
     }
@@ -168,14 +168,14 @@ static bool make_space(parked *p, size_t need) {
     return grown || need <= p->capacity;
 }
 
-static void park(engine *d, uint32_t portion, const parcel *head, const uint8_t *bits, size_t length) {
-    parked *p = &d->parked[portion];
+static void keep(engine *d, uint32_t portion, const backlog_entry *head, const uint8_t *bits, size_t length) {
+    backlog *p = &d->backlogs[portion];
     size_t need = p->length + sizeof *head + head->bytes;
-    bool has_room = p->length < PARKED_MOST; /* of a node that joins again and again, always with more */
+    bool has_room = p->length < BACKLOG_MOST; /* of a node that joins again and again, always with more */
     if (!has_room || !make_space(p, need)) {
         log_limited(LOG_ERROR, portion + 1, "no memory for codes of portion %u: %llu samples are lost", portion,
                     (unsigned long long)head->count);
-        d->settled[portion] += head->count - head->done;
+        d->to_ack[portion] += head->count - head->done;
         return;
     }
     uint8_t *end = p->bytes + p->begin + p->length;
@@ -185,12 +185,12 @@ static void park(engine *d, uint32_t portion, const parcel *head, const uint8_t 
 }
 
 /* Parked codes go on as far as there is room; whether any did. */
-static bool unpark(engine *d, uint32_t portion, uint64_t now_ns) {
-    parked *p = &d->parked[portion];
+static bool work_off(engine *d, uint32_t portion, uint64_t now_ns) {
+    backlog *p = &d->backlogs[portion];
     bool any = false;
     while (p->length > 0) {
         uint8_t *first = p->bytes + p->begin;
-        parcel head;
+        backlog_entry head;
         memcpy(&head, first, sizeof head);
         uint64_t done = head.done;
         bool is_in = add_codes(d, portion, &head, first + sizeof head, now_ns);
@@ -211,10 +211,10 @@ static bool unpark(engine *d, uint32_t portion, uint64_t now_ns) {
 static bool let_go_on(engine *d, uint64_t now_ns) {
     bool any = false;
     for (uint32_t k = 0; k < d->portions; k++) {
-        any |= unpark(d, k, now_ns);
+        any |= work_off(d, k, now_ns);
     }
     for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->parked[k].length == 0 && streams_has_room(d->streams, k)) {
+        if (d->backlogs[k].length == 0 && streams_has_room(d->streams, k)) {
             let_one_go_on(d, k);
         }
     }
@@ -222,34 +222,34 @@ static bool let_go_on(engine *d, uint64_t now_ns) {
 }
 
 void backlog_take(engine *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
-    parcel head = {
+    backlog_entry head = {
         .first = c->first,
         .count = (uint64_t)c->more + 1,
         .bytes = (c->bits.len + 7) / 8 * 8,
         .model = model,
         .connection = d->connections[portion],
     };
-    if (d->parked[portion].length > 0 || !add_codes(d, portion, &head, c->bits.data, now_ns)) {
-        park(d, portion, &head, c->bits.data, c->bits.len);
+    if (d->backlogs[portion].length > 0 || !add_codes(d, portion, &head, c->bits.data, now_ns)) {
+        keep(d, portion, &head, c->bits.data, c->bits.len);
         slow_down(d, portion);
     }
 }
 
 void backlog_take_none(engine *d, uint32_t portion, const Fewbit__Codes *c, uint64_t now_ns) {
     uint64_t count = (uint64_t)c->more + 1;
-    d->settled[portion] += count;
-    assembler_miss(d->pushed, count);
+    d->to_ack[portion] += count;
+    assembler_count_late(d->streamed, count);
     streams_reached(d->streams, portion, c->first + count, now_ns);
     tell_late(d, portion, count, now_ns);
 }
 
 bool backlog_poll(engine *d, uint64_t now_ns, uint64_t *next_ns) {
-    *next_ns = streams_settle(d->streams, now_ns);
-    assembler_pass(d->pushed, streams_passed(d->streams));
+    *next_ns = streams_poll(d->streams, now_ns);
+    assembler_pass(d->streamed, streams_passed(d->streams));
     bool any = let_go_on(d, now_ns);
     for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->parked[k].length > 0 && d->lone_ns[k] > now_ns && now_ns + LONE_TURN_NS < *next_ns) {
-            *next_ns = now_ns + LONE_TURN_NS;
+        if (d->backlogs[k].length > 0 && d->single_ns[k] > now_ns && now_ns + SINGLE_TURN_NS < *next_ns) {
+            *next_ns = now_ns + SINGLE_TURN_NS;
         }
         uint64_t late_next = tell_late(d, k, 0, now_ns);
         *next_ns = late_next < *next_ns ? late_next : *next_ns;

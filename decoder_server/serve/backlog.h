@@ -1,4 +1,4 @@
-/* Pushed codes on their way to the assembler: those that find no room are parked, and their node is held; for the
+/* Streamed codes on their way to the assembler: those that find no room are parked, and their node is held; for the
  * engine.
  */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_BACKLOG_H

@@ -30,26 +30,26 @@ err engine_new(engine **out, const run *r, results *results, const engine_option
     }
     d->results = results;
     d->host = *host;
-    d->batch_wait_ns = options->batch_wait_ns;
+    d->max_batch_delay_ns = options->max_batch_delay_ns;
     d->deadline_ns = options->deadline_ns;
     d->answer_timeout_ns = options->answer_timeout_ns ? options->answer_timeout_ns : UINT64_MAX;
     d->portions = r->experiment.data.portions;
-    d->sure = options->sure;
+    d->confidence = options->confidence;
     predictor_options classifying = options->predictor;
-    classifying.by_round = options->sure > 0;
+    classifying.by_round = options->confidence > 0;
     uint32_t classes;
     err e = experiment_partition(&r->experiment, &d->partition, &classes);
     e = e ? e : served_model_new(&d->models[0], r, &classifying);
     d->refinement = e ? (refinement){0} : *predictor_refinement(d->models[0]->predictor);
-    if (!e && options->sure > 0 && d->refinement.count == 1) {
+    if (!e && options->confidence > 0 && d->refinement.count == 1) {
         e = err_fail(ERR_USAGE,
                      "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");
     }
-    assembler_config config = {PUSHED_CAPACITY, d->portions, options->deadline_ns, true};
-    e = e ? e : assembler_new(&d->pushed, &config);
-    config = (assembler_config){LIVE_CAPACITY, d->portions, options->deadline_ns, false};
-    e = e ? e : assembler_new(&d->live, &config);
-    streams_config streaming = {d->portions, options->first_session, options->patience_ns, d->deadline_ns / 4};
+    assembler_config config = {STREAMED_CAPACITY, d->portions, options->deadline_ns, true};
+    e = e ? e : assembler_new(&d->streamed, &config);
+    config = (assembler_config){ON_DEMAND_CAPACITY, d->portions, options->deadline_ns, false};
+    e = e ? e : assembler_new(&d->on_demand, &config);
+    streams_config streaming = {d->portions, options->first_session, options->stall_timeout_ns, d->deadline_ns / 4};
     e = e ? e : streams_new(&d->streams, &streaming);
     e = e ? e : plan_buffers(d);
     if (e) {
@@ -66,11 +66,11 @@ void engine_free(engine *d) {
         served_model_free(d->models[0]);
         served_model_free(d->models[1]);
         served_model_free(d->swap.queued);
-        assembler_free(d->pushed);
-        assembler_free(d->live);
+        assembler_free(d->streamed);
+        assembler_free(d->on_demand);
         streams_free(d->streams);
         for (uint32_t k = 0; k < d->portions; k++) {
-            free(d->parked[k].bytes);
+            free(d->backlogs[k].bytes);
             free(d->asks[k].notes);
         }
         free(d->portion);
@@ -104,7 +104,7 @@ static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64
         return;
     }
     d->is_ready[portion] = true;
-    d->settled[portion] = 0;
+    d->to_ack[portion] = 0;
     pending_replies_answered(&d->pending, portion, MESSAGE_READY, false);
     responders_ready(d, portion, now_ns);
     log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
@@ -114,15 +114,15 @@ static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64
 
 /* Classifying. */
 
-static void give_answer(engine *d, const waiting *w, const assembled *sample, const float *probabilities,
-                        const result *r) {
+static void give_answer(engine *d, const waiter *w, const assembler_sample *sample, const float *probabilities,
+                        const results_line *r) {
     classification a = {
         .outcome = CLASSIFICATION_DONE,
         .degraded = r->degraded,
         .class = r->class,
         .classes = predictor_classes(d->models[d->due_model]->predictor),
         .portions = d->portions,
-        .stages = assembled_stages(sample),
+        .stages = assembler_sample_stages(sample),
         .have = sample->have,
         .asked_ns = sample->opened_ns,
         .due_ns = w->due_ns,
@@ -131,37 +131,37 @@ static void give_answer(engine *d, const waiting *w, const assembled *sample, co
     memcpy(a.bits, r->bits, d->portions);
     memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
     memcpy(a.probabilities, probabilities, a.classes * sizeof(float));
-    d->requests[sample->id % LIVE_CAPACITY].waits = false;
+    d->requests[sample->id % ON_DEMAND_CAPACITY].waits = false;
     d->host.answer(d->host.context, w->request, &a);
 }
 
 /* The answer to what is due at `at`; `is_cut`: more bits were wanted and not to be had. */
 static void answer_due(engine *d, size_t at, const prediction *v, bool is_cut, uint64_t now_ns) {
-    const waiting *w = &d->about[at];
-    const assembled *sample = &d->due[at];
+    const waiter *w = &d->waiters[at];
+    const assembler_sample *sample = &d->due[at];
     uint8_t bits[PARTITION_PORTIONS_MAX];
     for (uint32_t k = 0; k < d->portions; k++) {
-        bits[k] = (uint8_t)assembled_bits(sample, &d->refinement, k);
-        d->settled[k] += !w->is_live && sample->owed >> k & 1;
+        bits[k] = (uint8_t)assembler_sample_bits(sample, &d->refinement, k);
+        d->to_ack[k] += !w->is_on_demand && sample->to_ack >> k & 1;
     }
     bool is_curtailed = is_cut || (sample->stage > 0 && sample->got != sample->have);
-    d->answered.answered[assembled_stages(sample) - 1]++;
+    d->answered.answered[assembler_sample_stages(sample) - 1]++;
     d->answered.curtailed += is_curtailed;
-    result r = {
+    results_line r = {
         .sample = sample,
-        .from = w->is_live ? "http" : "stream",
+        .from = w->is_on_demand ? "http" : "stream",
         .class = v->class,
         .bits = bits,
-        .stages = d->refinement.count > 1 ? assembled_stages(sample) : 0,
+        .stages = d->refinement.count > 1 ? assembler_sample_stages(sample) : 0,
         .probability = v->probabilities[v->class],
         .degraded = __builtin_popcountll(sample->have) != (int)d->portions || is_curtailed,
         .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
     };
     results_write(d->results, &r);
-    if (w->is_live) {
+    if (w->is_on_demand) {
         give_answer(d, w, sample, v->probabilities, &r);
     } else {
-        assembler_settle(d->pushed, sample->id);
+        assembler_retire(d->streamed, sample->id);
     }
 }
 
@@ -183,7 +183,7 @@ static void classify_due(engine *d, uint64_t now_ns) {
     results_flush(d->results);
 }
 
-void engine_add_due(engine *d, const assembled *sample, bool is_live, uint64_t now_ns) {
+void engine_add_due(engine *d, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns) {
     if (d->due_count > 0 && d->due_model != sample->model) {
         classify_due(d, now_ns); /* one model at a time */
     }
@@ -192,13 +192,13 @@ void engine_add_due(engine *d, const assembled *sample, bool is_live, uint64_t n
     memcpy(codes, sample->codes, d->portions * sizeof *codes);
     d->due[d->due_count] = *sample;
     d->due[d->due_count].codes = codes;
-    d->about[d->due_count].is_live = is_live;
-    uint64_t latest = now_ns + d->batch_wait_ns, deadline = sample->opened_ns + d->deadline_ns;
+    d->waiters[d->due_count].is_on_demand = is_on_demand;
+    uint64_t latest = now_ns + d->max_batch_delay_ns, deadline = sample->opened_ns + d->deadline_ns;
     latest = deadline < latest ? deadline : latest;
     d->latest_start_ns = d->due_count == 0 || latest < d->latest_start_ns ? latest : d->latest_start_ns;
-    if (is_live) {
-        live *request = &d->requests[sample->id % LIVE_CAPACITY];
-        d->about[d->due_count] = (waiting){
+    if (is_on_demand) {
+        live *request = &d->requests[sample->id % ON_DEMAND_CAPACITY];
+        d->waiters[d->due_count] = (waiter){
             true, request->request, {request->frame_bytes[TRAFFIC_IN], request->frame_bytes[TRAFFIC_OUT]}, now_ns};
     }
     if (++d->due_count == PREDICTOR_ROWS) {
@@ -211,35 +211,35 @@ static void refuse_request(engine *d, uint64_t request, classification_outcome o
     d->host.answer(d->host.context, request, &a);
 }
 
-/* A live sample waits no longer for what is missing. */
-static void end_waiting(engine *d, const assembled *sample, uint64_t now_ns) {
+/* An on-demand sample waits no longer for what is missing. */
+static void end_waiting(engine *d, const assembler_sample *sample, uint64_t now_ns) {
     if (sample->have == 0) {
-        d->requests[sample->id % LIVE_CAPACITY].waits = false;
-        refuse_request(d, d->requests[sample->id % LIVE_CAPACITY].request, CLASSIFICATION_TIMEOUT);
+        d->requests[sample->id % ON_DEMAND_CAPACITY].waits = false;
+        refuse_request(d, d->requests[sample->id % ON_DEMAND_CAPACITY].request, CLASSIFICATION_TIMEOUT);
     } else {
         engine_add_due(d, sample, true, now_ns);
     }
 }
 
 static void expire(engine *d, uint64_t now_ns) {
-    assembled sample;
-    while (assembler_expire(d->pushed, now_ns, &sample)) {
+    assembler_sample sample;
+    while (assembler_expire(d->streamed, now_ns, &sample)) {
         engine_add_due(d, &sample, false, now_ns);
     }
-    while (assembler_expire(d->live, now_ns, &sample)) {
-        uint64_t asked = sample.stage == 0 ? d->requests[sample.id % LIVE_CAPACITY].asked : 0;
+    while (assembler_expire(d->on_demand, now_ns, &sample)) {
+        uint64_t asked = sample.stage == 0 ? d->requests[sample.id % ON_DEMAND_CAPACITY].asked : 0;
         uint64_t missing = asked & ~sample.have, opened_ns = sample.opened_ns;
         end_waiting(d, &sample, now_ns);
         responders_expired(d, missing, opened_ns, now_ns);
     }
 }
 
-void engine_forgo(engine *d, uint32_t portion, uint64_t now_ns) {
-    assembled sample;
-    while (assembler_forgo(d->live, portion, &sample)) {
+void engine_give_up(engine *d, uint32_t portion, uint64_t now_ns) {
+    assembler_sample sample;
+    while (assembler_give_up(d->on_demand, portion, &sample)) {
         end_waiting(d, &sample, now_ns);
     }
-    while (d->refinement.count > 1 && assembler_forgo_stages(d->pushed, portion, &sample)) {
+    while (d->refinement.count > 1 && assembler_give_up_stages(d->streamed, portion, &sample)) {
         engine_add_due(d, &sample, false, now_ns);
     }
 }
@@ -254,7 +254,7 @@ void engine_left(engine *d, uint32_t portion, uint64_t now_ns) {
     responders_count(d);
     log_limited(LOG_WARN, portion + 1, "portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes,
                 d->portions);
-    engine_forgo(d, portion, now_ns);
+    engine_give_up(d, portion, now_ns);
     refine_left(d, portion, now_ns);
     streams_left(d->streams, portion, now_ns);
     backlog_tell_streams(d);
@@ -270,14 +270,14 @@ static bool fits(const engine *d, const Fewbit__Codes *c, uint64_t samples) {
 }
 
 static void on_answer(engine *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
-    assembled sample;
+    assembler_sample sample;
     uint64_t code = pack_get(c->bits.data, 0, d->refinement.upto[0]);
-    live *request = &d->requests[c->first % LIVE_CAPACITY];
+    live *request = &d->requests[c->first % ON_DEMAND_CAPACITY];
     if (request->id == c->first) {
         request->frame_bytes[TRAFFIC_IN] += (uint32_t)message_frame_size(&c->base);
     }
-    assembler_use(d->live, model);
-    if (assembler_add(d->live, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
+    assembler_set_model(d->on_demand, model);
+    if (assembler_add(d->on_demand, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
         engine_add_due(d, &sample, true, now_ns);
     }
 }
@@ -289,23 +289,23 @@ static bool find_model(const engine *d, uint32_t number, uint8_t *model) {
     return *model == d->now || (d->swap.stage == MODEL_SWAP_ENDING && number == d->numbers[other]);
 }
 
-static void take_codes(engine *d, uint32_t portion, const Fewbit__Codes *c, bool is_lone, uint64_t now_ns) {
+static void take_codes(engine *d, uint32_t portion, const Fewbit__Codes *c, bool is_answer, uint64_t now_ns) {
     uint8_t model;
     bool is_probe = false;
-    if (!fits(d, c, (uint64_t)c->more + 1) || (is_lone && c->more > 0)) {
+    if (!fits(d, c, (uint64_t)c->more + 1) || (is_answer && c->more > 0)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
-    } else if (!is_lone && streams_take(d->streams, portion, c->first, (uint64_t)c->more + 1, now_ns)) {
+    } else if (!is_answer && streams_take(d->streams, portion, c->first, (uint64_t)c->more + 1, now_ns)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
-    } else if (is_lone && !responders_take(d, portion, c->first, &is_probe, now_ns)) {
+    } else if (is_answer && !responders_take(d, portion, c->first, &is_probe, now_ns)) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "more answers than were asked for");
     } else if (is_probe) {
         return;
     } else if (find_model(d, c->model, &model)) {
         d->payload_bits[portion] += code_decoder_payload_bits(c, d->refinement.upto[0]);
-        (is_lone ? on_answer : backlog_take)(d, portion, c, model, now_ns);
+        (is_answer ? on_answer : backlog_take)(d, portion, c, model, now_ns);
     } else if (c->model != d->swap.gone || d->swap.gone == 0) {
         d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
-    } else if (!is_lone) {
+    } else if (!is_answer) {
         backlog_take_none(d, portion, c, now_ns);
     }
 }
@@ -316,9 +316,9 @@ void engine_receive(engine *d, uint32_t portion, const message *m, uint64_t now_
         on_ready(d, portion, m->body.ready, now_ns);
         return;
     }
-    bool is_lone = m->type == MESSAGE_ANSWER;
-    if (d->is_ready[portion] && (is_lone || m->type == MESSAGE_CODES)) {
-        take_codes(d, portion, m->body.codes, is_lone, now_ns);
+    bool is_answer = m->type == MESSAGE_ANSWER;
+    if (d->is_ready[portion] && (is_answer || m->type == MESSAGE_CODES)) {
+        take_codes(d, portion, m->body.codes, is_answer, now_ns);
     } else if (d->is_ready[portion] && m->type == MESSAGE_REFINEMENT) {
         refine_take(d, portion, m->body.refinement, now_ns);
     } else if (d->is_ready[portion] && m->type == MESSAGE_STREAM_END) {
@@ -357,17 +357,17 @@ void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_
         refuse_request(d, request, d->is_stopping ? CLASSIFICATION_STOPPING : CLASSIFICATION_NO_NODES);
         return;
     }
-    assembler_use(d->live, d->now);
-    for (uint32_t i = 0; i < LIVE_CAPACITY && d->requests[d->next_live % LIVE_CAPACITY].waits; i++) {
+    assembler_set_model(d->on_demand, d->now);
+    for (uint32_t i = 0; i < ON_DEMAND_CAPACITY && d->requests[d->next_live % ON_DEMAND_CAPACITY].waits; i++) {
         d->next_live = (d->next_live + 1) % REQUESTS; /* past those that wait for their deadline */
     }
     uint64_t id = d->next_live;
-    if (!assembler_open(d->live, id, expected, now_ns)) {
+    if (!assembler_open(d->on_demand, id, expected, now_ns)) {
         refuse_request(d, request, CLASSIFICATION_BUSY);
         return;
     }
     d->next_live = (d->next_live + 1) % REQUESTS;
-    live *entry = &d->requests[id % LIVE_CAPACITY];
+    live *entry = &d->requests[id % ON_DEMAND_CAPACITY];
     *entry = (live){.waits = true, .id = id, .request = request, .asked = expected};
     ask_nodes(d, id, sample, expected, &entry->frame_bytes[TRAFFIC_OUT]);
 }
@@ -379,15 +379,15 @@ static void report_one_table(const assembler *a, uint32_t capacity, stats_table 
 }
 
 void engine_report(const engine *d, stats *r) {
-    report_one_table(d->pushed, PUSHED_CAPACITY, &r->pushed);
-    report_one_table(d->live, LIVE_CAPACITY, &r->live);
+    report_one_table(d->streamed, STREAMED_CAPACITY, &r->streamed);
+    report_one_table(d->on_demand, ON_DEMAND_CAPACITY, &r->on_demand);
     r->ready = d->ready_nodes;
-    r->parked_bytes = 0;
+    r->backlog_bytes = 0;
     r->results_lost = results_lost(d->results);
     r->refinement = d->answered;
     r->refinement.count = d->refinement.count;
     for (uint32_t k = 0; k < d->portions; k++) {
-        r->parked_bytes += d->parked[k].length;
+        r->backlog_bytes += d->backlogs[k].length;
         r->nodes[k].is_ready = responders_takes_part(d, k);
         r->nodes[k].is_silent = d->is_silent[k];
         pending_replies_stats(&d->pending, k, &r->nodes[k]);
@@ -397,8 +397,9 @@ void engine_report(const engine *d, stats *r) {
 
 /* When the batch that is due starts; 0: now. */
 static uint64_t batch_start(const engine *d) {
-    bool has_company = assembler_count(d->live)->waiting > 0 || assembler_count(d->pushed)->waiting > 0;
-    bool may_wait = d->batch_wait_ns > 0 && has_company && !predictor_knows_all(d->models[d->due_model]->predictor);
+    bool has_company = assembler_count(d->on_demand)->waiting > 0 || assembler_count(d->streamed)->waiting > 0;
+    bool may_wait =
+        d->max_batch_delay_ns > 0 && has_company && !predictor_knows_all(d->models[d->due_model]->predictor);
     return may_wait ? d->latest_start_ns : 0;
 }
 
@@ -409,19 +410,19 @@ int64_t engine_poll(engine *d, uint64_t now_ns) {
     }
     uint64_t backlog_next;
     bool any = backlog_poll(d, now_ns, &backlog_next);
-    uint64_t settled_next = refine_poll(d, now_ns);
+    uint64_t ack_next = refine_poll(d, now_ns);
     model_swap_poll(d, now_ns);
     uint64_t responders_next = responders_poll(d, now_ns);
     if (any) {
         return 0;
     }
     const uint64_t times[] = {d->due_count > 0 ? batch_start(d) : UINT64_MAX,
-                              settled_next,
+                              ack_next,
                               backlog_next,
                               responders_next,
                               model_swap_next_ns(d),
-                              assembler_next_deadline(d->pushed),
-                              assembler_next_deadline(d->live)};
+                              assembler_next_deadline(d->streamed),
+                              assembler_next_deadline(d->on_demand)};
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         next = times[i] < next ? times[i] : next;
@@ -434,21 +435,22 @@ int64_t engine_poll(engine *d, uint64_t now_ns) {
 
 void engine_stop(engine *d, uint64_t now_ns) {
     d->is_stopping = true;
-    assembler_close(d->pushed);
+    assembler_close(d->streamed);
     engine_poll(d, now_ns);
 }
 
 bool engine_is_idle(const engine *d) {
-    return d->due_count == 0 && assembler_count(d->pushed)->waiting == 0 && assembler_count(d->live)->waiting == 0;
+    return d->due_count == 0 && assembler_count(d->streamed)->waiting == 0 &&
+           assembler_count(d->on_demand)->waiting == 0;
 }
 
 void engine_finish(engine *d, uint64_t now_ns) {
-    assembled sample;
+    assembler_sample sample;
     d->asks_no_more = true;
-    while (assembler_count(d->pushed)->waiting > 0 && assembler_expire(d->pushed, UINT64_MAX, &sample)) {
+    while (assembler_count(d->streamed)->waiting > 0 && assembler_expire(d->streamed, UINT64_MAX, &sample)) {
         engine_add_due(d, &sample, false, now_ns);
     }
-    while (assembler_count(d->live)->waiting > 0 && assembler_expire(d->live, UINT64_MAX, &sample)) {
+    while (assembler_count(d->on_demand)->waiting > 0 && assembler_expire(d->on_demand, UINT64_MAX, &sample)) {
         end_waiting(d, &sample, now_ns);
     }
     if (d->due_count > 0) {
@@ -472,8 +474,8 @@ static void add_counters(predictor_counters *sum, const predictor_counters *c) {
 
 void engine_count(const engine *d, engine_counters *out) {
     *out = (engine_counters){.ready_nodes = d->ready_nodes};
-    out->pushed = *assembler_count(d->pushed);
-    out->live = *assembler_count(d->live);
+    out->streamed = *assembler_count(d->streamed);
+    out->on_demand = *assembler_count(d->on_demand);
     predictor_count(d->models[d->now]->predictor, &out->predictor);
     add_counters(&out->predictor, &d->past);
 }

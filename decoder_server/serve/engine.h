@@ -25,7 +25,7 @@ typedef struct engine_host {
     void (*serves)(void *context, const served_model *m);
     /* How engine_swap_model has ended: ERR_OK once the model is in use; else the one before stays, and `text` says why.
      */
-    void (*changed)(void *context, err code, const char *text);
+    void (*swapped)(void *context, err code, const char *text);
     void *context;
 } engine_host;
 
@@ -34,16 +34,16 @@ typedef struct engine_options {
     uint64_t answer_timeout_ns; /* a node that owes an answer for that long is dropped; 0: none is */
     /* For how long what is due may wait for company on its way through the nets: the latest start of a batch. Never
      * beyond a deadline, and not at all where nothing else is on its way or a full table answers. */
-    uint64_t batch_wait_ns;
+    uint64_t max_batch_delay_ns;
     predictor_options predictor;
-    uint64_t patience_ns;   /* how long streams stand still for one that brings nothing; 0: as long as it is here */
-    uint64_t first_session; /* identities of streams' sessions follow this number; see streams.h */
-    float sure; /* an answer less probable than this asks for the next stage of bits; 0: all bits come at once */
+    uint64_t stall_timeout_ns; /* how long streams stand still for one that brings nothing; 0: as long as it is here */
+    uint64_t first_session;    /* identities of streams' sessions follow this number; see streams.h */
+    float confidence; /* an answer less probable than this asks for the next stage of bits; 0: all bits come at once */
 } engine_options;
 
 /* What has been done, and what there is to do. Plain numbers, for whoever watches. */
 typedef struct engine_counters {
-    assembler_counters pushed, live;
+    assembler_counters streamed, on_demand;
     predictor_counters predictor;
     uint32_t ready_nodes;
 } engine_counters;
@@ -54,7 +54,8 @@ void engine_free(engine *d);
 
 void engine_joined(engine *d, uint32_t portion);
 
-/* Live samples no longer wait for that portion; pushed ones do: their node may come back, and go on where it was. */
+/* On-demand samples no longer wait for that portion; streamed ones do: their node may come back, and go on where it
+ * was. */
 void engine_left(engine *d, uint32_t portion, uint64_t now_ns);
 void engine_receive(engine *d, uint32_t portion, const message *m, uint64_t now_ns);
 
@@ -64,22 +65,23 @@ void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_
 /* Fills in the tables, and of the nodes what the engine knows. */
 void engine_report(const engine *d, stats *r);
 
-/* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `batch_wait_ns`, when
- * the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for none. */
+/* Classifies what is due: full batches at once, the rest when nothing else has come in or, with `max_batch_delay_ns`,
+ * when the first of them has waited that long. Returns for how many microseconds there is nothing to do, or -1 for
+ * none. */
 int64_t engine_poll(engine *d, uint64_t now_ns);
 
 /* Changes to another model, which the engine takes over. host.changed follows, once. Not before that of the one before.
  *
- *     Prepare to every ready node       each loads its encoder beside the one in use, holds what it pushes
+ *     Prepare to every ready node       each loads its encoder beside the one in use, holds its stream
  *     Prepared from all of them         an error from any, or ENGINE_PREPARE_SECONDS without: Switch back, as if
- * nothing Switch from sample S on           S lies behind all that was pushed; requests from here on are the new
+ * nothing Switch from sample S on           S lies behind all that was streamed; requests from here on are the new
  * model's the last sample of the old model  is answered: the old model goes
  *
  * Nodes that are not here are not waited for; those that come later are welcomed to whichever is in use. */
 enum { ENGINE_PREPARE_SECONDS = 10 };
 void engine_swap_model(engine *d, served_model *m, uint64_t now_ns);
 
-/* Takes no more requests and no more pushed samples; those that wait for some of their portions still get them. */
+/* Takes no more requests and no more streamed samples; those that wait for some of their portions still get them. */
 void engine_stop(engine *d, uint64_t now_ns);
 
 /* After engine_stop: whether nothing waits for an answer. */

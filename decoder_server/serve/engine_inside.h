@@ -8,14 +8,19 @@
 #include "decoder_server/serve/streams.h"
 #include "wire/id_set.h"
 
-enum { PUSHED_CAPACITY = 1 << 17, LIVE_CAPACITY = 8192, REQUESTS = 1 << 21 };
+enum { STREAMED_CAPACITY = 1 << 17, ON_DEMAND_CAPACITY = 8192, REQUESTS = 1 << 21 };
 
-/* Bytes parked of one node: it is asked to hold from PARKED_LOW on, and not read from beyond PARKED_HIGH; while nodes
- * get ready for another model, beyond PARKED_MAX. What was under way then comes on top; beyond PARKED_MOST nothing is
+/* Bytes parked of one node: it is asked to hold from BACKLOG_LOW on, and not read from beyond BACKLOG_HIGH; while nodes
+ * get ready for another model, beyond BACKLOG_MAX. What was under way then comes on top; beyond BACKLOG_MOST nothing is
  * taken. */
-enum { PARKED_LOW = 128 << 10, PARKED_HIGH = 4 << 20, PARKED_MAX = 64 << 20, PARKED_MOST = PARKED_MAX + (16 << 20) };
+enum {
+    BACKLOG_LOW = 128 << 10,
+    BACKLOG_HIGH = 4 << 20,
+    BACKLOG_MAX = 64 << 20,
+    BACKLOG_MOST = BACKLOG_MAX + (16 << 20)
+};
 
-/* A sample's id among the live ones stays below REQUESTS, so that a lone code's frame stays small. */
+/* A sample's id among the on-demand ones stays below REQUESTS, so that a lone code's frame stays small. */
 typedef struct live {
     bool waits;
     uint64_t id, request;
@@ -37,17 +42,17 @@ typedef struct relapse {
 } relapse;
 
 /* Codes of one node that found no room: parcels one after another, each a head and its bits. */
-typedef struct parcel {
+typedef struct backlog_entry {
     uint64_t first, count, done; /* samples; `done` are in already */
     size_t bytes;                /* of the bits behind it, rounded up to 8 */
     uint32_t model;              /* an index */
     uint32_t connection;         /* of the node that brought them */
-} parcel;
+} backlog_entry;
 
-typedef struct parked {
+typedef struct backlog {
     uint8_t *bytes;
     size_t begin, length, capacity; /* `length` bytes from `begin` on */
-} parked;
+} backlog;
 
 /* Portions of one node that came too late, for the log. */
 typedef struct lateness {
@@ -55,19 +60,19 @@ typedef struct lateness {
 } lateness;
 
 /* Who waits for a sample that is due. */
-typedef struct waiting {
-    bool is_live;
+typedef struct waiter {
+    bool is_on_demand;
     uint64_t request;
     uint32_t frame_bytes[2];
     uint64_t due_ns;
-} waiting;
+} waiter;
 
 /* What one node was asked, sample by sample; `ends`: the last one of its frame. */
 enum { ASKS_MAX = 1 << 16 };
 typedef struct ask_note {
     uint64_t id;
     uint8_t stage, model;
-    bool live, ends;
+    bool on_demand, ends;
 } ask_note;
 
 typedef struct asks {
@@ -84,7 +89,7 @@ typedef enum model_swap_stage {
 
 typedef struct model_swap {
     model_swap_stage stage;
-    uint64_t until_ns;    /* nodes are prepared by then; at the end: they push for the old model until then */
+    uint64_t until_ns;    /* nodes are prepared by then; at the end: they stream for the old model until then */
     bool is_told;         /* that the old model is over */
     uint64_t from;        /* the first sample of the model to come, as far as is known */
     served_model *queued; /* comes once the stage is MODEL_SWAP_NONE */
@@ -99,28 +104,28 @@ struct engine {
     partition partition;
     uint32_t portions;
     refinement refinement; /* in which bits come: one, unless --confidence */
-    float sure;
+    float confidence;
     bool asks_no_more;
     report_refinement answered;
     asks asks[PARTITION_PORTIONS_MAX];
     id_set id_set;
     uint32_t connections[PARTITION_PORTIONS_MAX]; /* how often its node has gone */
-    uint64_t settled[PARTITION_PORTIONS_MAX];     /* pushed samples answered for good that its node was not told of */
-    uint64_t settled_ns[PARTITION_PORTIONS_MAX];  /* when it was told last */
+    uint64_t to_ack[PARTITION_PORTIONS_MAX];      /* streamed samples answered for good that its node was not told of */
+    uint64_t acked_ns[PARTITION_PORTIONS_MAX];    /* when it was told last */
     served_model *models[ASSEMBLER_MODELS];       /* the one in use; the other is to come, is going, or NULL */
     uint32_t numbers[ASSEMBLER_MODELS];           /* that their codes carry */
     uint8_t now;                                  /* the model in use, an index */
     model_swap swap;
     predictor_counters past; /* of models that are gone */
-    assembler *pushed, *live;
-    live requests[LIVE_CAPACITY]; /* by id % LIVE_CAPACITY */
+    assembler *streamed, *on_demand;
+    live requests[ON_DEMAND_CAPACITY]; /* by id % ON_DEMAND_CAPACITY */
     uint32_t next_live;
     bool is_here[PARTITION_PORTIONS_MAX], is_ready[PARTITION_PORTIONS_MAX];
     bool is_held[PARTITION_PORTIONS_MAX], is_paused[PARTITION_PORTIONS_MAX]; /* asked to hold; not read from */
     streams *streams;
-    parked parked[PARTITION_PORTIONS_MAX];
+    backlog backlogs[PARTITION_PORTIONS_MAX];
     lateness late[PARTITION_PORTIONS_MAX];
-    uint64_t lone_ns[PARTITION_PORTIONS_MAX]; /* until then a node that streams alone has used up what it may */
+    uint64_t single_ns[PARTITION_PORTIONS_MAX]; /* until then a node that streams alone has used up what it may */
     pending_replies pending;
     uint64_t answer_timeout_ns;
     bool is_silent[PARTITION_PORTIONS_MAX];      /* ready, but does not answer in time */
@@ -134,20 +139,20 @@ struct engine {
     bool is_stopping;
     uint8_t *portion; /* one portion's elements */
     /* What is assembled and not classified yet. */
-    assembled due[PREDICTOR_ROWS];
-    waiting about[PREDICTOR_ROWS];
+    assembler_sample due[PREDICTOR_ROWS];
+    waiter waiters[PREDICTOR_ROWS];
     uint64_t *due_codes; /* [PREDICTOR_ROWS, portions] */
     size_t due_count;
     uint8_t due_model;        /* of all that is due */
     uint64_t latest_start_ns; /* of the batch that is due */
-    uint64_t batch_wait_ns, deadline_ns;
+    uint64_t max_batch_delay_ns, deadline_ns;
 };
 
 /* Of engine.c: a sample is due. */
-void engine_add_due(engine *d, const assembled *sample, bool is_live, uint64_t now_ns);
+void engine_add_due(engine *d, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns);
 
 /* Of engine.c: no request and no stage of bits waits for that portion any more. */
-void engine_forgo(engine *d, uint32_t portion, uint64_t now_ns);
+void engine_give_up(engine *d, uint32_t portion, uint64_t now_ns);
 
 /* Of model_swap.c. */
 

@@ -41,10 +41,10 @@ static void give_up(engine *d, err code, const char *text) {
     served_model_free(d->models[other_of(d)]);
     d->models[other_of(d)] = NULL;
     d->swap.stage = MODEL_SWAP_NONE;
-    d->host.changed(d->host.context, code, text);
+    d->host.swapped(d->host.context, code, text);
 }
 
-/* Behind everything that has been pushed: come here, or said by a node. */
+/* Behind everything that has been streamed: come here, or said by a node. */
 static uint64_t first_of_next(const engine *d) {
     uint64_t end = streams_end(d->streams);
     return end > d->swap.from ? end : d->swap.from;
@@ -65,9 +65,9 @@ static void switch_over(engine *d, uint64_t now_ns) {
         }
     }
     const served_model *m = d->models[d->now];
-    log_info("serving step %" PRIu64 " of run %016" PRIx64 " (%s), pushed samples from %" PRIu64 " on",
+    log_info("serving step %" PRIu64 " of run %016" PRIx64 " (%s), streamed samples from %" PRIu64 " on",
              m->commit->position.step, m->run->id, m->run->experiment.name, from);
-    d->host.changed(d->host.context, ERR_OK, "");
+    d->host.swapped(d->host.context, ERR_OK, "");
 }
 
 static uint32_t count_awaited(const engine *d, uint32_t *first) {
@@ -117,7 +117,7 @@ void engine_swap_model(engine *d, served_model *m, uint64_t now_ns) {
         char text[512];
         snprintf(text, sizeof text, "%s", err_text());
         served_model_free(m);
-        d->host.changed(d->host.context, e, text);
+        d->host.swapped(d->host.context, e, text);
     } else if (d->swap.stage == MODEL_SWAP_NONE) {
         begin(d, m, now_ns);
     } else {
@@ -153,10 +153,10 @@ void model_swap_on_prepared(engine *d, uint32_t portion, const Fewbit__Prepared 
     switch_if_prepared(d, now_ns);
 }
 
-static bool has_parked(const engine *d, uint8_t model) {
+static bool has_backlog(const engine *d, uint8_t model) {
     for (uint32_t k = 0; k < d->portions; k++) {
-        const parked *p = &d->parked[k];
-        parcel head;
+        const backlog *p = &d->backlogs[k];
+        backlog_entry head;
         for (size_t at = 0; at < p->length; at += sizeof head + head.bytes) {
             memcpy(&head, p->bytes + p->begin + at, sizeof head);
             if (head.model == model) {
@@ -170,11 +170,11 @@ static bool has_parked(const engine *d, uint8_t model) {
 /* Whether every sample of the model that is going has been answered. */
 static bool has_ended(const engine *d) {
     uint8_t other = other_of(d);
-    return assembler_waiting(d->pushed, other) == 0 && assembler_waiting(d->live, other) == 0 &&
-           (d->due_count == 0 || d->due_model != other) && !has_parked(d, other);
+    return assembler_waiting(d->streamed, other) == 0 && assembler_waiting(d->on_demand, other) == 0 &&
+           (d->due_count == 0 || d->due_model != other) && !has_backlog(d, other);
 }
 
-/* Whatever a node would still push for the old model comes too late. */
+/* Whatever a node would still stream for the old model comes too late. */
 static void tell_over(engine *d) {
     for (uint32_t k = 0; k < d->portions && !d->swap.is_told; k++) {
         if (d->is_ready[k]) {

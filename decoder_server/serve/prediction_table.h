@@ -1,7 +1,7 @@
 /* The prediction table: for a codeword of few bits, what the nets say of every codeword there is.
  *
  * A classification is then one read. An entry is a class of one byte and the probabilities of all classes as floats: a
- * pushed sample needs the byte and one of the floats, an answer over HTTP all of them. 16 bits and 10 classes take
+ * streamed sample needs the byte and one of the floats, an answer over HTTP all of them. 16 bits and 10 classes take
  * 2.6 MiB. The classes lie together, so that those of 16 bits fit into a processor's second cache.
  *
  * The table knows no net: who owns one fills it, all of it beforehand or each codeword as it is first seen. Only whole

@@ -71,9 +71,9 @@ static err load_head(predictor *c, const run *r, const run_commit *commit, bool 
 
 /* Codewords as rows. */
 
-static void unpack_sample(const predictor *c, const assembled *sample, float *to) {
+static void unpack_sample(const predictor *c, const assembler_sample *sample, float *to) {
     for (uint32_t k = 0; k < c->portions; k++) {
-        uint32_t here = assembled_bits(sample, &c->refinement, k);
+        uint32_t here = assembler_sample_bits(sample, &c->refinement, k);
         for (uint32_t b = 0; b < c->bits; b++) {
             *to++ = b < here ? (float)(sample->codes[k] >> b & 1) : BINARIZE_UNKNOWN;
         }
@@ -99,16 +99,16 @@ static void run_nets(predictor *c, size_t count) {
 /* The table. */
 
 /* The table of samples that have come so far, all portions alike; NULL: there is none. */
-static prediction_table *table_of(const predictor *c, const assembled *sample) {
+static prediction_table *table_of(const predictor *c, const assembler_sample *sample) {
     bool is_even = sample->stage == 0 || sample->got == c->whole || sample->got == 0;
-    return sample->have == c->whole && is_even ? c->tables[assembled_stages(sample) - 1] : NULL;
+    return sample->have == c->whole && is_even ? c->tables[assembler_sample_stages(sample) - 1] : NULL;
 }
 
 /* Portion 0's first bit is the lowest, as in a row. */
-static uint32_t codeword_of(const predictor *c, const assembled *sample) {
+static uint32_t codeword_of(const predictor *c, const assembler_sample *sample) {
     uint64_t codeword = 0;
     for (uint32_t k = 0; k < c->portions; k++) {
-        codeword |= sample->codes[k] << (k * c->refinement.upto[assembled_stages(sample) - 1]);
+        codeword |= sample->codes[k] << (k * c->refinement.upto[assembler_sample_stages(sample) - 1]);
     }
     return (uint32_t)codeword;
 }
@@ -117,7 +117,7 @@ static void fill_piece(predictor *c, uint32_t stage, uint32_t first, uint32_t co
     size_t width = (size_t)c->portions * c->bits;
     uint32_t upto = c->refinement.upto[stage];
     uint64_t codes[PARTITION_PORTIONS_MAX];
-    assembled sample = {.have = c->whole, .got = c->whole, .stage = (uint8_t)stage, .codes = codes};
+    assembler_sample sample = {.have = c->whole, .got = c->whole, .stage = (uint8_t)stage, .codes = codes};
     for (uint32_t i = 0; i < count; i++) {
         c->unknown[i] = i;
         for (uint32_t k = 0; k < c->portions; k++) {
@@ -192,7 +192,7 @@ static err make_cache(predictor *c, size_t bytes_max) {
     return e;
 }
 
-static const uint64_t *key_of(predictor *c, const assembled *sample) {
+static const uint64_t *key_of(predictor *c, const assembler_sample *sample) {
     uint64_t *key = c->key;
     memset(key, 0, c->key_words * sizeof *key);
     for (uint32_t k = 0; k < c->portions; k++) {
@@ -268,7 +268,7 @@ bool predictor_knows_all(const predictor *c) {
 }
 
 /* Whether the table or the cache knows sample `i`. */
-static bool look_up(predictor *c, const assembled *sample, size_t i) {
+static bool look_up(predictor *c, const assembler_sample *sample, size_t i) {
     prediction *v = &c->predictions[i];
     const prediction_table *table = table_of(c, sample);
     if (table) {
@@ -290,7 +290,7 @@ static bool look_up(predictor *c, const assembled *sample, size_t i) {
     return true;
 }
 
-static void remember(predictor *c, const assembled *sample, const prediction *v) {
+static void remember(predictor *c, const assembler_sample *sample, const prediction *v) {
     prediction_table *table = table_of(c, sample);
     if (table) {
         prediction_table_put(table, codeword_of(c, sample), v->class, v->probabilities);
@@ -299,7 +299,7 @@ static void remember(predictor *c, const assembled *sample, const prediction *v)
     }
 }
 
-const prediction *predictor_run(predictor *c, const assembled *samples, size_t count) {
+const prediction *predictor_run(predictor *c, const assembler_sample *samples, size_t count) {
     size_t width = (size_t)c->portions * c->bits, unknown = 0;
     for (size_t i = 0; i < count; i++) {
         if (!look_up(c, &samples[i], i)) {

@@ -57,7 +57,7 @@ bool predictor_knows_all(const predictor *c);
 
 /* Up to PREDICTOR_ROWS samples at once. Returns [count], the predictor's until the next call. A missing portion's
  * bits, and those of stages that have not come, count as 0.5, neither 0 nor 1. */
-const prediction *predictor_run(predictor *c, const assembled *samples, size_t count);
+const prediction *predictor_run(predictor *c, const assembler_sample *samples, size_t count);
 
 void predictor_count(const predictor *c, predictor_counters *out);
 

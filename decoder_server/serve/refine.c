@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETTLED_STEP = 4096 };
+enum { ACK_STEP = 4096 };
 
-static const uint64_t settled_pause_ns = 1000000000;
+static const uint64_t ack_pause_ns = 1000000000;
 
 /* For all that are due at once. */
 static bool has_room(const engine *d, uint32_t k) {
@@ -16,8 +16,8 @@ static bool has_room(const engine *d, uint32_t k) {
 }
 
 bool refine_holds(engine *d, size_t due, float probability, uint64_t now_ns, bool *is_cut) {
-    const assembled *s = &d->due[due];
-    *is_cut = d->refinement.count > 1 && s->stage + 1u < d->refinement.count && probability < d->sure;
+    const assembler_sample *s = &d->due[due];
+    *is_cut = d->refinement.count > 1 && s->stage + 1u < d->refinement.count && probability < d->confidence;
     if (!*is_cut || d->asks_no_more || now_ns >= s->opened_ns + d->deadline_ns || (s->stage > 0 && s->got != s->have)) {
         return false;
     }
@@ -26,7 +26,8 @@ bool refine_holds(engine *d, size_t due, float probability, uint64_t now_ns, boo
         bool may_ask = s->have >> k & 1 && responders_takes_part(d, k) && has_room(d, k);
         expected |= (uint64_t)may_ask << k;
     }
-    if (expected == 0 || !assembler_ask(d->about[due].is_live ? d->live : d->pushed, s->id, expected)) {
+    if (expected == 0 ||
+        !assembler_extend(d->waiters[due].is_on_demand ? d->on_demand : d->streamed, s->id, expected)) {
         return false;
     }
     d->due[due].got = expected;
@@ -40,35 +41,35 @@ static void note(engine *d, uint32_t k, const ask_note *n) {
 }
 
 /* One frame to one node, of `count` samples that fit in it. */
-static void send_one(engine *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t stage, bool live) {
+static void send_one(engine *d, uint32_t k, const uint64_t *ids, size_t count, uint32_t stage, bool on_demand) {
     Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
     ask.model = d->numbers[d->due_model];
     ask.stage = stage;
-    ask.on_demand = live;
+    ask.on_demand = on_demand;
     id_set_put(&d->id_set, ids, count, &ask);
     for (size_t i = 0; i < count; i++) {
-        const ask_note n = {ids[i], (uint8_t)stage, d->due_model, live, i + 1 == count};
+        const ask_note n = {ids[i], (uint8_t)stage, d->due_model, on_demand, i + 1 == count};
         note(d, k, &n);
     }
-    if (live) {
-        d->requests[ids[0] % LIVE_CAPACITY].frame_bytes[TRAFFIC_OUT] += (uint32_t)message_frame_size(&ask.base);
+    if (on_demand) {
+        d->requests[ids[0] % ON_DEMAND_CAPACITY].frame_bytes[TRAFFIC_OUT] += (uint32_t)message_frame_size(&ask.base);
     }
     d->host.tell(d->host.context, k, MESSAGE_REFINE_REQUEST, &ask.base);
 }
 
 /* Those of the held samples that this node is asked this stage of. */
-static void send_stage(engine *d, uint32_t k, uint32_t stage, bool live, const uint32_t *held, size_t count) {
+static void send_stage(engine *d, uint32_t k, uint32_t stage, bool on_demand, const uint32_t *held, size_t count) {
     uint64_t ids[PREDICTOR_ROWS];
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        const assembled *s = &d->due[held[i]];
-        if (d->about[held[i]].is_live == live && s->stage + 1u == stage && s->got >> k & 1) {
+        const assembler_sample *s = &d->due[held[i]];
+        if (d->waiters[held[i]].is_on_demand == on_demand && s->stage + 1u == stage && s->got >> k & 1) {
             ids[n++] = s->id;
         }
     }
     for (size_t at = 0, fit; at < n; at += fit) {
-        fit = live ? 1 : id_set_fit(ids + at, n - at);
-        send_one(d, k, ids + at, fit, stage, live);
+        fit = on_demand ? 1 : id_set_fit(ids + at, n - at);
+        send_one(d, k, ids + at, fit, stage, on_demand);
     }
 }
 
@@ -110,10 +111,10 @@ static bool fits(const engine *d, const asks *a, uint32_t asked, const Fewbit__R
 
 /* One sample's stage from a node: its bits, or that they are `gone` there. */
 static void take_one(engine *d, uint32_t portion, const ask_note *n, bool gone, uint64_t bits, uint64_t now_ns) {
-    assembler *of = n->live ? d->live : d->pushed;
-    assembled sample;
+    assembler *of = n->on_demand ? d->on_demand : d->streamed;
+    assembler_sample sample;
     assembler_outcome outcome;
-    assembler_use(of, n->model);
+    assembler_set_model(of, n->model);
     if (gone) {
         outcome = assembler_skip_stage(of, n->id, portion, n->stage, &sample);
     } else {
@@ -121,13 +122,13 @@ static void take_one(engine *d, uint32_t portion, const ask_note *n, bool gone, 
         outcome = assembler_add_stage(of, n->id, portion, n->stage, bits << d->refinement.upto[n->stage - 1], &sample);
     }
     if (outcome == ASSEMBLER_COMPLETE) {
-        engine_add_due(d, &sample, n->live, now_ns);
+        engine_add_due(d, &sample, n->on_demand, now_ns);
     }
 }
 
 static void count_frame(engine *d, const ask_note *n, const Fewbit__Refinement *reply) {
-    live *request = &d->requests[n->id % LIVE_CAPACITY];
-    if (n->live && request->id == n->id) {
+    live *request = &d->requests[n->id % ON_DEMAND_CAPACITY];
+    if (n->on_demand && request->id == n->id) {
         request->frame_bytes[TRAFFIC_IN] += (uint32_t)message_frame_size(&reply->base);
     }
 }
@@ -155,18 +156,18 @@ void refine_take(engine *d, uint32_t portion, const Fewbit__Refinement *reply, u
 }
 
 void refine_left(engine *d, uint32_t portion, uint64_t now_ns) {
-    assembled sample;
+    assembler_sample sample;
     if (d->refinement.count == 1) {
         return;
     }
     d->asks[portion].begin = d->asks[portion].end;
-    d->settled[portion] = 0;
+    d->to_ack[portion] = 0;
     d->connections[portion]++;
-    assembler_disown(d->pushed, portion);
+    assembler_drop_acks(d->streamed, portion);
     for (size_t i = 0; i < d->due_count; i++) {
-        d->due[i].owed &= ~((uint64_t)1 << portion);
+        d->due[i].to_ack &= ~((uint64_t)1 << portion);
     }
-    while (assembler_forgo_stages(d->pushed, portion, &sample)) {
+    while (assembler_give_up_stages(d->streamed, portion, &sample)) {
         engine_add_due(d, &sample, false, now_ns);
     }
 }
@@ -174,19 +175,19 @@ void refine_left(engine *d, uint32_t portion, uint64_t now_ns) {
 uint64_t refine_poll(engine *d, uint64_t now_ns) {
     uint64_t next = UINT64_MAX;
     for (uint32_t k = 0; k < d->portions && d->refinement.count > 1; k++) {
-        uint64_t due_ns = d->settled_ns[k] + settled_pause_ns;
-        if (d->settled[k] == 0 || !d->is_ready[k]) {
+        uint64_t due_ns = d->acked_ns[k] + ack_pause_ns;
+        if (d->to_ack[k] == 0 || !d->is_ready[k]) {
             continue;
         }
-        if (d->settled[k] < SETTLED_STEP && now_ns < due_ns && !d->is_stopping) {
+        if (d->to_ack[k] < ACK_STEP && now_ns < due_ns && !d->is_stopping) {
             next = due_ns < next ? due_ns : next;
             continue;
         }
-        Fewbit__Ack settled = FEWBIT__ACK__INIT;
-        settled.samples = d->settled[k];
-        d->settled[k] = 0;
-        d->settled_ns[k] = now_ns;
-        d->host.tell(d->host.context, k, MESSAGE_ACK, &settled.base);
+        Fewbit__Ack ack = FEWBIT__ACK__INIT;
+        ack.samples = d->to_ack[k];
+        d->to_ack[k] = 0;
+        d->acked_ns[k] = now_ns;
+        d->host.tell(d->host.context, k, MESSAGE_ACK, &ack.base);
     }
     return next;
 }

@@ -17,7 +17,7 @@ void refine_take(engine *d, uint32_t portion, const Fewbit__Refinement *reply, u
 /* A node is gone: nothing that was asked of it will come. */
 void refine_left(engine *d, uint32_t portion, uint64_t now_ns);
 
-/* Tells the nodes how many of their pushed samples are answered for good, once it is worth a frame or a second has
+/* Tells the nodes how many of their streamed samples are answered for good, once it is worth a frame or a second has
  * passed since the last. When there will be something to tell, ns; UINT64_MAX: not before more is answered. */
 uint64_t refine_poll(engine *d, uint64_t now_ns);
 

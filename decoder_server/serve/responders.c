@@ -46,7 +46,7 @@ static void go_silent(engine *d, uint32_t portion, uint64_t now_ns) {
     log_limited(LOG_WARN, portion + 1,
                 "portion %u has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
                 portion, (double)d->deadline_ns * 1e-9, d->ready_nodes, d->portions);
-    engine_forgo(d, portion, now_ns);
+    engine_give_up(d, portion, now_ns);
 }
 
 static void take_part_again(engine *d, uint32_t portion) {

@@ -101,7 +101,7 @@ static char *put_decimal(char *to, double value, int decimals, uint64_t scale) {
     return put_number(to, scaled % scale, decimals);
 }
 
-static char *put_line(const results *r, const result *one, char *to) {
+static char *put_line(const results *r, const results_line *one, char *to) {
     to = put_number(PUT(to, "{\"id\":"), one->sample->id, 1);
     to = put_text(PUT(to, ",\"from\":\""), one->from);
     to = put_number(PUT(to, "\",\"class\":"), one->class, 1);
@@ -122,7 +122,7 @@ void results_set_sse(results *r, struct sse_producer *f) {
     r->sse = f;
 }
 
-void results_write(results *r, const result *one) {
+void results_write(results *r, const results_line *one) {
     bool is_heard = sse_producer_is_wanted(r->sse);
     if (is_heard && sse_producer_is_full(r->sse)) {
         sse_producer_drop(r->sse);

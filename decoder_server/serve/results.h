@@ -15,8 +15,8 @@
 typedef struct results results;
 struct sse_producer; /* decoder_server/core/sse_producer.h */
 
-typedef struct result {
-    const assembled *sample;
+typedef struct results_line {
+    const assembler_sample *sample;
     const char *from;
     const uint8_t *bits; /* of each portion that are here */
     uint32_t stages;     /* that the answer took; 0: there is but one */
@@ -24,7 +24,7 @@ typedef struct result {
     float probability;
     bool degraded;
     double ms; /* from the first portion, or the request, to the class */
-} result;
+} results_line;
 
 /* `path`: a file to append to, whose half a last line is cut off, "-" for standard output, "none" for nothing. */
 err results_open(results **r, const char *path, const dataset *set, uint32_t portions);
@@ -33,7 +33,7 @@ void results_close(results *r);
 /* Results go to a producer of server-sent events too, where somebody listens; borrowed. */
 void results_set_sse(results *r, struct sse_producer *f);
 
-void results_write(results *r, const result *one);
+void results_write(results *r, const results_line *one);
 
 /* Hands what was written to the operating system; what that does not take is lost (base/line_file.h). */
 void results_flush(results *r);

@@ -363,11 +363,11 @@ static err start_worker_side(serving *s) {
     engine_options options = {
         .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
         .answer_timeout_ns = (uint64_t)s->options->answer_timeout_s * 1000000000u,
-        .batch_wait_ns = (uint64_t)s->options->max_batch_delay_us * 1000u,
+        .max_batch_delay_ns = (uint64_t)s->options->max_batch_delay_us * 1000u,
         .predictor = how_to_classify(s->options),
-        .patience_ns = (uint64_t)s->options->heartbeat_ms * 3000000u,
+        .stall_timeout_ns = (uint64_t)s->options->heartbeat_ms * 3000000u,
         .first_session = (uint64_t)clock_unix_ms() << 16,
-        .sure = (float)s->options->confidence,
+        .confidence = (float)s->options->confidence,
     };
     err e = open_results(s);
     e = e ? e : sse_producer_new(&s->sse, &s->worker);

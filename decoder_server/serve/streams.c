@@ -236,7 +236,7 @@ static void tell_all_outside(streams *s) {
 }
 
 /* After whatever has changed with a node. */
-static void settle_session(streams *s, uint64_t now_ns) {
+static void update_session(streams *s, uint64_t now_ns) {
     if (s->session && !has_state(s, STREAM_RUNS, false)) {
         log_limited(LOG_INFO, 0, "session %" PRIx64 " of streams is over at sample %" PRIu64, s->session, s->end);
         s->session = 0;
@@ -279,7 +279,7 @@ err streams_ready(streams *s, uint32_t portion, const Fewbit__Ready *r, uint64_t
         enter(one, r->next, now_ns);
         s->end = r->next > s->end ? r->next : s->end;
     }
-    settle_session(s, now_ns);
+    update_session(s, now_ns);
     return ERR_OK;
 }
 
@@ -289,7 +289,7 @@ void streams_left(streams *s, uint32_t portion, uint64_t now_ns) {
     one->word = STREAM_WORD_NONE;
     one->state = one->state == STREAM_RUNS ? STREAM_RUNS : STREAM_IS_NONE;
     s->blocked_ns = 0;
-    settle_session(s, now_ns);
+    update_session(s, now_ns);
 }
 
 err streams_ended(streams *s, uint32_t portion, uint64_t now_ns) {
@@ -298,7 +298,7 @@ err streams_ended(streams *s, uint32_t portion, uint64_t now_ns) {
     }
     s->of[portion].state = STREAM_IS_OVER;
     s->blocked_ns = 0;
-    settle_session(s, now_ns);
+    update_session(s, now_ns);
     return ERR_OK;
 }
 
@@ -329,7 +329,7 @@ err streams_take(streams *s, uint32_t portion, uint64_t first, uint64_t count, u
     }
     if (one->is_given_up) {
         one->is_given_up = false;
-        log_limited(LOG_INFO, portion + 1, "portion %u pushes again, from sample %" PRIu64 " on", portion, first);
+        log_limited(LOG_INFO, portion + 1, "portion %u streams again, from sample %" PRIu64 " on", portion, first);
     }
     one->next += count;
     one->brought = one->next > one->brought ? one->next : one->brought;
@@ -406,14 +406,14 @@ uint64_t streams_end(const streams *s) {
 }
 
 /* When a stream that others wait for is given up. */
-static uint64_t patience_ends(const streams *s, const stream *one) {
+static uint64_t stall_ends(const streams *s, const stream *one) {
     uint64_t since = one->brought_ns > s->blocked_ns ? one->brought_ns : s->blocked_ns;
-    return since + s->config.patience_ns;
+    return since + s->config.stall_timeout_ns;
 }
 
-uint64_t streams_settle(streams *s, uint64_t now_ns) {
+uint64_t streams_poll(streams *s, uint64_t now_ns) {
     uint64_t slowest, first, next = UINT64_MAX;
-    if (!find_ends(s, &slowest, &first) || !s->blocked_ns || !s->config.patience_ns) {
+    if (!find_ends(s, &slowest, &first) || !s->blocked_ns || !s->config.stall_timeout_ns) {
         return next;
     }
     for (uint32_t k = 0; k < s->config.portions; k++) {
@@ -421,14 +421,14 @@ uint64_t streams_settle(streams *s, uint64_t now_ns) {
         if (!is_active(one) || one->reached > slowest || one->next > one->reached) {
             continue;
         }
-        uint64_t ends = patience_ends(s, one);
+        uint64_t ends = stall_ends(s, one);
         if (now_ns < ends) {
             next = ends < next ? ends : next;
             continue;
         }
         one->is_given_up = true;
-        log_limited(LOG_WARN, k + 1, "portion %u has pushed nothing for %" PRIu64 " ms: the others go on without it", k,
-                    (now_ns - one->brought_ns) / 1000000);
+        log_limited(LOG_WARN, k + 1, "portion %u has streamed nothing for %" PRIu64 " ms: the others go on without it",
+                    k, (now_ns - one->brought_ns) / 1000000);
         s->blocked_ns = 0;
     }
     return next;

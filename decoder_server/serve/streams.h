@@ -20,7 +20,7 @@ typedef struct streams_config {
     uint64_t first_session; /* identities of sessions follow this number: no server before has used them */
     /* The others stand still for a node that brings nothing for that long, then go on without it; 0: as long as it is
      * here. */
-    uint64_t patience_ns;
+    uint64_t stall_timeout_ns;
     /* How long the slowest may need to get to where the first is: with that the lead follows its pace. */
     uint64_t lag_ns;
 } streams_config;
@@ -72,6 +72,6 @@ uint64_t streams_passed(const streams *s);
 uint64_t streams_end(const streams *s);
 
 /* Gives up who has brought nothing for too long. When to call it again, ns; UINT64_MAX: after the next codes. */
-uint64_t streams_settle(streams *s, uint64_t now_ns);
+uint64_t streams_poll(streams *s, uint64_t now_ns);
 
 #endif

@@ -99,7 +99,7 @@ class Pauses(StreamCase):
         self.assertGreater(value("portions_discarded_total", ',reason="late"'), 0)
         self.assertGreaterEqual(min(degraded), self.BEFORE * TEST)
         self.assertLess(max(degraded), count - self.AFTER * TEST)  # whole again as soon as it has caught up
-        server.wait_for(r"portion 3 is late: \d+ pushed samples")
+        server.wait_for(r"portion 3 is late: \d+ streamed samples")
         return degraded
 
     def test_a_node_stands_still_longer_than_the_deadline(self):

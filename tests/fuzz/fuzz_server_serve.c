@@ -188,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     requests = ready_nodes = changes_begun = 0;
     changes_left = CHANGES_MAX;
     engine_options options = {
-        .deadline_ns = DEADLINE_MS * (uint64_t)1000000, .predictor = classify_with, .sure = threshold};
+        .deadline_ns = DEADLINE_MS * (uint64_t)1000000, .predictor = classify_with, .confidence = threshold};
     FUZZ_CHECK(engine_new(&reception, &served, lines, &options, &host) == ERR_OK, "%s", err_text());
     fuzz_record record;
     for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {

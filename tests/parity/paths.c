@@ -25,7 +25,7 @@ enum { LINE_MAX_BYTES = 8192 };
 
 typedef struct codes {
     uint64_t *values; /* [count, portions] */
-    assembled *samples;
+    assembler_sample *samples;
     size_t count, capacity;
     uint32_t portions;
 } codes;
@@ -64,7 +64,7 @@ static err add(codes *c, const uint64_t *values, uint64_t have) {
         for (uint32_t k = 0; k < c->portions; k++) {
             c->values[c->count * c->portions + k] = have >> k & 1 ? values[k] : 0;
         }
-        c->samples[c->count++] = (assembled){.have = have};
+        c->samples[c->count++] = (assembler_sample){.have = have};
     }
     return e;
 }

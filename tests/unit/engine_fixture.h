@@ -67,7 +67,7 @@ typedef struct table {
     uint32_t answered[REQUESTS_MAX]; /* times, by request */
     uint32_t answers;
     classification last;
-    uint64_t settled[PORTIONS];
+    uint64_t acked[PORTIONS];
     uint32_t served, changes; /* models that nodes were to be welcomed to; changes that have ended */
     uint64_t served_step;
     err change_code;
@@ -103,7 +103,7 @@ static inline void on_tell(void *context, uint32_t portion, message_type type, c
         t->is_held[portion] = what.stream_hold->held;
         t->is_outside[portion] = what.stream_hold->outside;
     } else if (type == MESSAGE_ACK) {
-        t->settled[portion] += what.ack->samples;
+        t->acked[portion] += what.ack->samples;
     }
     assert_true(bytes.len <= sizeof one->bytes);
     one->length = bytes.len;

@@ -56,7 +56,7 @@ static void takes_every_order(void **state) {
         for (uint64_t now = 1; now <= 6; now++) {
             uint32_t sample = order[now - 1] / 3, portion = order[now - 1] % 3;
             opened[sample] = opened[sample] ? opened[sample] : now;
-            assembled out;
+            assembler_sample out;
             assembler_outcome outcome = assembler_add(a, 70 + sample, portion, 10 * sample + portion, now, &out);
             assert_int_equal(outcome, ++seen[sample] == 3 ? ASSEMBLER_COMPLETE : ASSEMBLER_WAITS);
             if (outcome == ASSEMBLER_COMPLETE) {
@@ -79,7 +79,7 @@ static void takes_every_order(void **state) {
 static void counts_duplicate_and_late_portions(void **state) {
     (void)state;
     assembler *a = make_assembler(4, 3, true);
-    assembled out;
+    assembler_sample out;
     assert_int_equal(assembler_add(a, 1, 0, 1, 0, &out), ASSEMBLER_WAITS);
     assert_int_equal(assembler_add(a, 1, 0, 2, 0, &out), ASSEMBLER_IGNORED);
     assert_int_equal(assembler_count(a)->duplicate, 1);
@@ -98,7 +98,7 @@ static void counts_duplicate_and_late_portions(void **state) {
 static void gives_up_at_the_deadline(void **state) {
     (void)state;
     assembler *a = make_assembler(4, 3, true);
-    assembled out;
+    assembler_sample out;
     assembler_pass(a, 8);
     assert_true(assembler_next_deadline(a) == UINT64_MAX);
     assert_false(assembler_expire(a, UINT64_MAX - 1, &out));
@@ -126,7 +126,7 @@ static void gives_up_at_the_deadline(void **state) {
 static void says_when_it_is_full(void **state) {
     (void)state;
     assembler *a = make_assembler(4, 2, true);
-    assembled out;
+    assembler_sample out;
     for (uint64_t id = 0; id < 4; id++) {
         assert_int_equal(assembler_add(a, id, 0, id, 0, &out), ASSEMBLER_WAITS);
     }
@@ -136,11 +136,11 @@ static void says_when_it_is_full(void **state) {
     assert_int_equal(assembler_add(a, 1, 1, 11, 0, &out), ASSEMBLER_COMPLETE); /* those that wait lose nothing */
     assert_int_equal(out.codes[0], 1);
     assert_int_equal(out.codes[1], 11);
-    assembler_settle(a, 1);
+    assembler_retire(a, 1);
     assert_int_equal(assembler_add(a, 4, 0, 3, 0, &out), ASSEMBLER_FULL); /* 0 holds the window */
     assert_int_equal(assembler_add(a, 0, 1, 10, 0, &out), ASSEMBLER_COMPLETE);
     assert_int_equal(assembler_add(a, 4, 0, 3, 0, &out), ASSEMBLER_FULL); /* it may still be asked about */
-    assembler_settle(a, 0);
+    assembler_retire(a, 0);
     assert_int_equal(assembler_add(a, 4, 0, 3, 0, &out), ASSEMBLER_WAITS);
     assert_int_equal(assembler_add(a, 5, 0, 3, 0, &out), ASSEMBLER_WAITS);
     assert_int_equal(assembler_add(a, 6, 0, 3, 0, &out), ASSEMBLER_FULL);
@@ -152,7 +152,7 @@ static void answers_an_id_once(void **state) {
     (void)state;
     enum { CAPACITY = 8, IDS = 1000 };
     assembler *a = make_assembler(CAPACITY, 2, true);
-    assembled out;
+    assembler_sample out;
     for (uint64_t id = 0; id < IDS; id++) {
         assert_int_equal(assembler_add(a, id, 0, 5, id, &out), ASSEMBLER_WAITS);
         if (id % 3 == 0) {
@@ -161,7 +161,7 @@ static void answers_an_id_once(void **state) {
             assert_int_equal(assembler_add(a, id, 1, 6, id, &out), ASSEMBLER_COMPLETE);
         }
         assert_int_equal(out.id, id);
-        assembler_settle(a, id);
+        assembler_retire(a, id);
         for (uint64_t old = 0; old <= id; old++) {
             assert_int_equal(assembler_add(a, old, 1, 7, id, &out), ASSEMBLER_IGNORED);
         }
@@ -176,13 +176,13 @@ static void answers_an_id_once(void **state) {
 static void passes_over_what_never_comes(void **state) {
     (void)state;
     assembler *a = make_assembler(4, 2, true);
-    assembled out;
+    assembler_sample out;
     assert_int_equal(assembler_add(a, 1, 0, 5, 0, &out), ASSEMBLER_WAITS);
     assembler_pass(a, (uint64_t)1 << 60);
     assert_int_equal(assembler_add(a, 0, 0, 5, 0, &out), ASSEMBLER_IGNORED);
     assert_int_equal(assembler_add(a, 5, 0, 5, 0, &out), ASSEMBLER_FULL);
     assert_int_equal(assembler_add(a, 1, 1, 5, 0, &out), ASSEMBLER_COMPLETE);
-    assembler_settle(a, 1);
+    assembler_retire(a, 1);
     assert_int_equal(assembler_add(a, 5, 0, 5, 0, &out), ASSEMBLER_IGNORED);
     assert_int_equal(assembler_add(a, (uint64_t)1 << 60, 0, 5, 0, &out), ASSEMBLER_WAITS);
     assembler_free(a);
@@ -191,7 +191,7 @@ static void passes_over_what_never_comes(void **state) {
 static void takes_announced_samples_only(void **state) {
     (void)state;
     assembler *a = make_assembler(4, 4, false);
-    assembled out;
+    assembler_sample out;
     assert_int_equal(assembler_add(a, 1, 0, 1, 0, &out), ASSEMBLER_IGNORED);
     assert_int_equal(assembler_count(a)->unknown, 1);
     assert_true(assembler_open(a, 1, 0xa, 0)); /* portions 1 and 3 */
@@ -218,7 +218,7 @@ static void takes_announced_samples_only(void **state) {
 static void does_without_a_portion_that_is_gone(void **state) {
     (void)state;
     assembler *a = make_assembler(8, 3, false);
-    assembled out;
+    assembler_sample out;
     const uint64_t expected[] = {7, 7, 4, 3, 7};
     for (uint64_t id = 0; id < 5; id++) {
         assert_true(assembler_open(a, id, expected[id], id));
@@ -228,18 +228,18 @@ static void does_without_a_portion_that_is_gone(void **state) {
         assert_int_equal(assembler_add(a, 0, portion, portion + 5, 10, &out), ASSEMBLER_WAITS);
     }
     assert_int_equal(assembler_add(a, 4, 2, 9, 10, &out), ASSEMBLER_WAITS);
-    assert_true(assembler_forgo(a, 2, &out));
+    assert_true(assembler_give_up(a, 2, &out));
     assert_int_equal(out.id, 0);
     assert_int_equal(out.have, 3);
     assert_int_equal(out.opened_ns, 0);
     assert_int_equal(out.codes[0], 5);
     assert_int_equal(out.codes[1], 6);
     assert_int_equal(out.codes[2], 0);
-    assert_true(assembler_forgo(a, 2, &out));
+    assert_true(assembler_give_up(a, 2, &out));
     assert_int_equal(out.id, 2);
     assert_int_equal(out.have, 0);
-    assert_false(assembler_forgo(a, 2, &out));
-    assert_int_equal(assembler_count(a)->forgone, 2);
+    assert_false(assembler_give_up(a, 2, &out));
+    assert_int_equal(assembler_count(a)->given_up, 2);
     assert_int_equal(assembler_count(a)->waiting, 3);
     assert_int_equal(assembler_add(a, 1, 0, 1, 20, &out), ASSEMBLER_WAITS); /* no longer waits for portion 2 */
     assert_int_equal(assembler_add(a, 1, 1, 1, 20, &out), ASSEMBLER_COMPLETE);
@@ -251,7 +251,7 @@ static void does_without_a_portion_that_is_gone(void **state) {
 static void takes_64_portions(void **state) {
     (void)state;
     assembler *a = make_assembler(2, 64, true);
-    assembled out;
+    assembler_sample out;
     for (uint32_t i = 0; i < 64; i++) {
         uint32_t portion = (i * 37 + 5) % 64;
         assert_int_equal(assembler_add(a, 1, portion, ~(uint64_t)0 - portion, 0, &out),
@@ -267,12 +267,12 @@ static void takes_64_portions(void **state) {
 /* The same as simply as can be: every sample there has ever been, searched from the first on. */
 enum { MODEL_PLACES = 16, MODEL_PORTIONS = 5, MODEL_IDS = 1 << 16 };
 
-typedef enum model_state { MODEL_NEW, MODEL_WAITS, MODEL_OUT, MODEL_SETTLED } model_state;
+typedef enum model_state { MODEL_NEW, MODEL_WAITS, MODEL_OUT, MODEL_RETIRED } model_state;
 
 typedef struct model_place {
     model_state state;
     uint8_t stage;
-    uint64_t id, have, got, owed, expected, opened, codes[MODEL_PORTIONS];
+    uint64_t id, have, got, to_ack, expected, opened, codes[MODEL_PORTIONS];
 } model_place;
 
 typedef struct model {
@@ -307,19 +307,19 @@ static model_place *model_open(model *m, uint64_t id, uint64_t expected, uint64_
 
 /* Where the window begins. */
 static void model_slide(model *m) {
-    while (m->places[m->low].state == MODEL_SETTLED || (m->places[m->low].state == MODEL_NEW && m->low < m->passed)) {
+    while (m->places[m->low].state == MODEL_RETIRED || (m->places[m->low].state == MODEL_NEW && m->low < m->passed)) {
         m->low++;
     }
 }
 
-static assembled model_answer(model *m, model_place *p) {
-    assembled out = {.id = p->id,
-                     .have = p->have,
-                     .got = p->got,
-                     .owed = p->owed,
-                     .stage = p->stage,
-                     .opened_ns = p->opened,
-                     .codes = p->codes};
+static assembler_sample model_answer(model *m, model_place *p) {
+    assembler_sample out = {.id = p->id,
+                            .have = p->have,
+                            .got = p->got,
+                            .to_ack = p->to_ack,
+                            .stage = p->stage,
+                            .opened_ns = p->opened,
+                            .codes = p->codes};
     p->state = MODEL_OUT;
     m->counters.waiting--;
     m->counters.curtailed += p->stage > 0 && p->got != p->have;
@@ -327,7 +327,7 @@ static assembled model_answer(model *m, model_place *p) {
 }
 
 static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint64_t code, uint64_t now,
-                                   assembled *out) {
+                                   assembler_sample *out) {
     if (m->is_streamed && id < m->low) {
         m->counters.late++;
         return ASSEMBLER_IGNORED;
@@ -349,7 +349,7 @@ static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint
         m->counters.late += !has;
         return ASSEMBLER_IGNORED;
     }
-    p->owed |= (uint64_t)m->owes << portion;
+    p->to_ack |= (uint64_t)m->owes << portion;
     p->got = p->have |= (uint64_t)1 << portion;
     p->codes[portion] = code;
     if (p->expected & ~p->got) {
@@ -360,7 +360,7 @@ static assembler_outcome model_add(model *m, uint64_t id, uint32_t portion, uint
     return ASSEMBLER_COMPLETE;
 }
 
-static bool model_ask(model *m, uint64_t id, uint64_t expected) {
+static bool model_extend(model *m, uint64_t id, uint64_t expected) {
     model_place *p = model_find(m, id);
     if (!p || p->state != MODEL_OUT || p->stage + 1 == REFINEMENT_STAGES_MAX) {
         return false;
@@ -376,7 +376,7 @@ static bool model_ask(model *m, uint64_t id, uint64_t expected) {
 
 /* A stage of a portion; without bits: the portion will not send it. */
 static assembler_outcome model_add_stage(model *m, uint64_t id, uint32_t portion, uint8_t stage, const uint64_t *bits,
-                                         assembled *out) {
+                                         assembler_sample *out) {
     model_place *p = model_find(m, id);
     if (!p || p->state != MODEL_WAITS || p->stage != stage || !((p->expected & ~p->got) >> portion & 1)) {
         m->counters.late++;
@@ -406,11 +406,11 @@ static model_place *model_first(model *m) {
     return first;
 }
 
-static void assert_same_sample(const assembled *ours, const assembled *theirs) {
+static void assert_same_sample(const assembler_sample *ours, const assembler_sample *theirs) {
     assert_int_equal(ours->id, theirs->id);
     assert_int_equal(ours->have, theirs->have);
     assert_int_equal(ours->got, theirs->got);
-    assert_int_equal(ours->owed, theirs->owed);
+    assert_int_equal(ours->to_ack, theirs->to_ack);
     assert_int_equal(ours->stage, theirs->stage);
     assert_int_equal(ours->opened_ns, theirs->opened_ns);
     assert_memory_equal(ours->codes, theirs->codes, MODEL_PORTIONS * sizeof *ours->codes);
@@ -419,15 +419,15 @@ static void assert_same_sample(const assembled *ours, const assembled *theirs) {
 /* Of samples in stage `first` or a later one, nobody waits for a portion any more: those that waited for it alone are
  * answered. */
 static void forgo(assembler *a, model *m, uint8_t first, uint32_t portion) {
-    assembled ours;
-    while (first ? assembler_forgo_stages(a, portion, &ours) : assembler_forgo(a, portion, &ours)) {
+    assembler_sample ours;
+    while (first ? assembler_give_up_stages(a, portion, &ours) : assembler_give_up(a, portion, &ours)) {
         model_place *p = model_find(m, ours.id);
         assert_non_null(p);
         assert_int_equal(p->state, MODEL_WAITS);
         assert_true(p->stage >= first);
         assert_int_equal(p->expected & ~p->got, (uint64_t)1 << portion);
-        assembled theirs = model_answer(m, p);
-        m->counters.forgone += p->stage == 0;
+        assembler_sample theirs = model_answer(m, p);
+        m->counters.given_up += p->stage == 0;
         assert_same_sample(&ours, &theirs);
     }
     for (model_place *p = m->places + m->low; p < m->places + m->end; p++) {
@@ -441,26 +441,26 @@ static void forgo(assembler *a, model *m, uint8_t first, uint32_t portion) {
 static void expire(assembler *a, model *m, uint64_t now) {
     model_place *first = model_first(m);
     bool is_due = first && now >= first->opened + DEADLINE;
-    assembled ours;
+    assembler_sample ours;
     assert_int_equal(assembler_expire(a, now, &ours), is_due);
     if (is_due) {
-        assembled theirs = model_answer(m, first);
+        assembler_sample theirs = model_answer(m, first);
         m->counters.expired += first->stage == 0;
         assert_same_sample(&ours, &theirs);
     }
 }
 
 static void disown(assembler *a, model *m, uint32_t portion) {
-    assembler_disown(a, portion);
+    assembler_drop_acks(a, portion);
     for (model_place *p = m->places + m->low; p < m->places + m->end; p++) {
-        p->owed &= ~((uint64_t)1 << portion);
+        p->to_ack &= ~((uint64_t)1 << portion);
     }
 }
 
 static void settle(assembler *a, model *m, uint64_t id) {
     if (m->is_streamed) {
-        assembler_settle(a, id);
-        m->places[id].state = m->places[id].state == MODEL_OUT ? MODEL_SETTLED : m->places[id].state;
+        assembler_retire(a, id);
+        m->places[id].state = m->places[id].state == MODEL_OUT ? MODEL_RETIRED : m->places[id].state;
         model_slide(m);
     }
 }
@@ -483,7 +483,7 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
     uint64_t id = random_id(m, r), code = rng_u32(r);
     uint32_t portion = rng_below(r, MODEL_PORTIONS), expected = 1 + rng_below(r, (1 << MODEL_PORTIONS) - 1);
     uint8_t stage = (uint8_t)(1 + rng_below(r, REFINEMENT_STAGES_MAX - 1));
-    assembled ours = {0}, theirs = {0};
+    assembler_sample ours = {0}, theirs = {0};
     assembler_outcome outcome = ASSEMBLER_IGNORED;
     uint32_t what = rng_below(r, 42);
     if (what < 4) {
@@ -494,7 +494,7 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
         outcome = model_add(m, id, portion, code, now, &theirs);
         assert_int_equal(assembler_add(a, id, portion, code, now, &ours), outcome);
     } else if (what < 22) {
-        assert_int_equal(assembler_ask(a, id, expected), model_ask(m, id, expected));
+        assert_int_equal(assembler_extend(a, id, expected), model_extend(m, id, expected));
     } else if (what < 28) {
         outcome = model_add_stage(m, id, portion, stage, &code, &theirs);
         assert_int_equal(assembler_add_stage(a, id, portion, stage, code, &ours), outcome);
@@ -513,7 +513,7 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
         pass(a, m, id);
     } else {
         m->owes = rng_below(r, 4) > 0;
-        assembler_owe(a, m->owes);
+        assembler_set_wants_ack(a, m->owes);
     }
     if (outcome == ASSEMBLER_COMPLETE) {
         assert_same_sample(&ours, &theirs);
@@ -523,7 +523,7 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
 static void assert_same_counts(const assembler_counters *ours, const assembler_counters *theirs) {
     assert_int_equal(ours->complete, theirs->complete);
     assert_int_equal(ours->expired, theirs->expired);
-    assert_int_equal(ours->forgone, theirs->forgone);
+    assert_int_equal(ours->given_up, theirs->given_up);
     assert_int_equal(ours->late, theirs->late);
     assert_int_equal(ours->unknown, theirs->unknown);
     assert_int_equal(ours->duplicate, theirs->duplicate);
@@ -549,7 +549,7 @@ static void agrees_with_a_naive_one(void **state) {
             assert_same_counts(assembler_count(a), &m.counters);
         }
         assert_true(m.counters.complete > 500 && m.counters.expired > 500 && m.counters.late > 500);
-        assert_true(m.counters.forgone > 500 && m.counters.duplicate > 500 && m.counters.refused > 500);
+        assert_true(m.counters.given_up > 500 && m.counters.duplicate > 500 && m.counters.refused > 500);
         assert_true(m.counters.asked > 500 && m.counters.curtailed > 500);
         assembler_free(a);
     }

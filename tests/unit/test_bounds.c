@@ -438,7 +438,8 @@ static void serve(const corner *c, const run *r) {
     static fleet f;
     f = (fleet){.corner = c, .now_ns = 1000000000};
     const char *from = axes[SERVING].values[c->choice[SERVING]];
-    engine_options options = {.deadline_ns = 1000000000, .sure = c->experiment.refinement.bits_count > 1 ? 0.9f : 0};
+    engine_options options = {.deadline_ns = 1000000000,
+                              .confidence = c->experiment.refinement.bits_count > 1 ? 0.9f : 0};
     options.predictor.table_bytes = strcmp(from, "table") == 0 ? 1 << 20 : 0;
     options.predictor.cache_bytes = strcmp(from, "cache") == 0 ? 1 << 20 : 0;
     engine_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, &f};

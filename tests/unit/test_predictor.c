@@ -7,7 +7,7 @@ enum { CODEWORDS = 1 << CODE_BITS, PIECE = PREDICTOR_ROWS, BATCH_WAIT_NS = 50000
 
 typedef struct batch {
     uint64_t codes[PIECE][PORTIONS];
-    assembled samples[PIECE];
+    assembler_sample samples[PIECE];
 } batch;
 
 /* `count` codewords from `first` on; have 0: each sample misses other portions, and some none. */
@@ -17,7 +17,7 @@ static void fill_batch(batch *b, uint32_t first, uint32_t count, uint64_t have) 
         for (uint32_t k = 0; k < PORTIONS; k++) {
             b->codes[i][k] = here >> k & 1 ? (first + i) >> (k * BITS) & 15 : 0;
         }
-        b->samples[i] = (assembled){.have = here, .codes = b->codes[i]};
+        b->samples[i] = (assembler_sample){.have = here, .codes = b->codes[i]};
     }
 }
 
@@ -125,13 +125,13 @@ static void a_small_cache_says_what_the_nets_say(void **state) {
 /* Batches. */
 
 static int set_without_table(void **state) {
-    const engine_options options = {.deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS};
+    const engine_options options = {.deadline_ns = deadline_ns, .max_batch_delay_ns = BATCH_WAIT_NS};
     return set_table_with(state, &options);
 }
 
 static int set_with_table(void **state) {
     const engine_options options = {
-        .deadline_ns = deadline_ns, .batch_wait_ns = BATCH_WAIT_NS, .predictor = predictor_with_all};
+        .deadline_ns = deadline_ns, .max_batch_delay_ns = BATCH_WAIT_NS, .predictor = predictor_with_all};
     return set_table_with(state, &options);
 }
 
@@ -215,16 +215,16 @@ static void the_desk_counts(void **state) {
     engine_left(t->engine, 3, 0);
     engine_count(t->engine, &c);
     assert_int_equal(c.ready_nodes, 3);
-    assert_int_equal(c.pushed.complete, 10);
-    assert_int_equal(c.pushed.waiting, 10);
-    assert_int_equal(c.live.complete, 1);
-    assert_int_equal(c.live.waiting, 1);
+    assert_int_equal(c.streamed.complete, 10);
+    assert_int_equal(c.streamed.waiting, 10);
+    assert_int_equal(c.on_demand.complete, 1);
+    assert_int_equal(c.on_demand.waiting, 1);
     assert_int_equal(c.predictor.from_table, 11);
     assert_int_equal(c.predictor.table_size, CODEWORDS);
     engine_poll(t->engine, deadline_ns);
     engine_count(t->engine, &c);
-    assert_int_equal(c.pushed.expired, 10);
-    assert_int_equal(c.live.expired, 1);
+    assert_int_equal(c.streamed.expired, 10);
+    assert_int_equal(c.on_demand.expired, 1);
     assert_int_equal(c.predictor.from_table, 11);
     assert_int_equal(c.predictor.from_nets + c.predictor.from_cache, 10);
 }

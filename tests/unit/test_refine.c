@@ -5,7 +5,7 @@ enum { SECOND = 1000000000 };
 
 /* Asks for everything: no answer is as sure as that. */
 static int set_asking_table(void **state) {
-    const engine_options options = {.deadline_ns = deadline_ns, .predictor = predictor_with_all, .sure = 1};
+    const engine_options options = {.deadline_ns = deadline_ns, .predictor = predictor_with_all, .confidence = 1};
     return set_table_with(state, &options);
 }
 
@@ -35,10 +35,10 @@ static void let_pass(table *t, uint64_t *now_ns) {
     settle_all(t, *now_ns);
 }
 
-static void assert_settled(const table *t, uint64_t of_first, uint64_t of_others) {
-    assert_int_equal(t->settled[0], of_first);
+static void assert_acked(const table *t, uint64_t of_first, uint64_t of_others) {
+    assert_int_equal(t->acked[0], of_first);
     for (uint32_t k = 1; k < PORTIONS; k++) {
-        assert_int_equal(t->settled[k], of_others);
+        assert_int_equal(t->acked[k], of_others);
     }
 }
 
@@ -55,10 +55,10 @@ static void each_sample_is_settled_once(void **state) {
     push_eight_of_others(t, 0, now_ns);
     push_eight(t, 0, 8, now_ns); /* the others never come */
     let_pass(t, &now_ns);
-    assert_settled(t, 16, 8);
+    assert_acked(t, 16, 8);
     push_eight_of_others(t, 8, now_ns); /* too late: settled as it comes */
     let_pass(t, &now_ns);
-    assert_settled(t, 16, 16);
+    assert_acked(t, 16, 16);
 }
 
 /* Word of what a node pushed before is none for the connection of now: it would let it end, or run ahead, too early. */
@@ -73,10 +73,10 @@ static void a_node_is_not_told_of_what_it_pushed_before_it_went(void **state) {
     push_eight(t, 0, 16, now_ns);
     push_eight_of_others(t, 8, now_ns);
     let_pass(t, &now_ns);
-    assert_settled(t, 8, 16);
+    assert_acked(t, 8, 16);
     push_eight_of_others(t, 16, now_ns);
     let_pass(t, &now_ns);
-    assert_settled(t, 8, 24);
+    assert_acked(t, 8, 24);
 }
 
 /* Asked for more when it went: what it had sent is settled, but not for the connection that comes next. */
@@ -91,7 +91,7 @@ static void a_node_that_goes_between_the_rounds_is_not_told(void **state) {
     push_eight(t, 0, 8, now_ns);
     push_eight_of_others(t, 8, now_ns);
     let_pass(t, &now_ns);
-    assert_settled(t, 8, 16);
+    assert_acked(t, 8, 16);
 }
 
 /* Nobody sends the second stage: the answer has taken one, and comes from the first stage's table. */

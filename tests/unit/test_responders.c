@@ -13,7 +13,7 @@ static int set_timed_table(void **state) {
 
 static int set_asking_table(void **state) {
     const engine_options options = {
-        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .predictor = predictor_with_all, .sure = 1};
+        .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .predictor = predictor_with_all, .confidence = 1};
     return set_table_with(state, &options);
 }
 

@@ -50,13 +50,13 @@ static void a_line_says_all(void **state) {
     (void)state;
     const char *path = in_folder("results.jsonl");
     results *r = open_in(path);
-    assembled sample = {.id = 17, .have = 7, .codes = codes};
-    results_write(r, &(result){&sample, "stream", code_bits, 0, 3, 0.998714f, false, 1.2344});
-    sample = (assembled){.id = UINT64_MAX, .have = 5, .codes = codes};
-    results_write(r, &(result){&sample, "http", code_bits, 0, 0, 1.0f, true, 123456.78951});
-    sample = (assembled){.id = 0, .have = 2, .codes = codes};
-    results_write(r, &(result){&sample, "http", code_bits, 0, 9, 0.1f, true, 0});
-    results_write(r, &(result){&sample, "stream", code_bits, 0, 9, NAN, true, 0.0004});
+    assembler_sample sample = {.id = 17, .have = 7, .codes = codes};
+    results_write(r, &(results_line){&sample, "stream", code_bits, 0, 3, 0.998714f, false, 1.2344});
+    sample = (assembler_sample){.id = UINT64_MAX, .have = 5, .codes = codes};
+    results_write(r, &(results_line){&sample, "http", code_bits, 0, 0, 1.0f, true, 123456.78951});
+    sample = (assembler_sample){.id = 0, .have = 2, .codes = codes};
+    results_write(r, &(results_line){&sample, "http", code_bits, 0, 9, 0.1f, true, 0});
+    results_write(r, &(results_line){&sample, "stream", code_bits, 0, 9, NAN, true, 0.0004});
     assert_int_equal(read_lines(path), 0); /* not yet */
     results_flush(r);
     assert_int_equal(read_lines(path), 4);
@@ -77,10 +77,10 @@ static void a_line_says_all(void **state) {
 static void a_file_grows(void **state) {
     (void)state;
     const char *path = in_folder("results.jsonl");
-    assembled sample = {.have = 7, .codes = codes};
+    assembler_sample sample = {.have = 7, .codes = codes};
     for (size_t round = 1; round <= 3; round++) {
         results *r = open_in(path);
-        results_write(r, &(result){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
+        results_write(r, &(results_line){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
         results_close(r);
         assert_int_equal(read_lines(path), round);
     }
@@ -93,8 +93,8 @@ static void no_line_is_lost(void **state) {
     const char *path = in_folder("results.jsonl");
     results *r = open_in(path);
     for (uint64_t id = 0; id < MANY; id++) {
-        assembled sample = {.id = id, .have = 7, .codes = codes};
-        results_write(r, &(result){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
+        assembler_sample sample = {.id = id, .have = 7, .codes = codes};
+        results_write(r, &(results_line){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
     }
     results_close(r);
     FILE *file = fopen(path, "r");
@@ -120,8 +120,8 @@ static void a_full_disk_spoils_no_later_line(void **state) {
     (void)state;
     const char *path = in_folder("results.jsonl");
     results *r = open_in(path);
-    assembled sample = {.have = 7, .codes = codes};
-    const result one = {&sample, "stream", code_bits, 0, 0, 0.5f, false, 1};
+    assembler_sample sample = {.have = 7, .codes = codes};
+    const results_line one = {&sample, "stream", code_bits, 0, 0, 0.5f, false, 1};
     signal(SIGXFSZ, SIG_IGN);
     results_write(r, &one);
     results_flush(r);
@@ -156,8 +156,8 @@ static void half_a_line_is_cut_off(void **state) {
             text[length] = '{';
             put("results.jsonl", text, length + halves[i]);
             results *r = open_in(in_folder("results.jsonl"));
-            assembled sample = {.have = 7, .codes = codes};
-            results_write(r, &(result){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
+            assembler_sample sample = {.have = 7, .codes = codes};
+            results_write(r, &(results_line){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
             results_close(r);
             assert_int_equal(read_lines(in_folder("results.jsonl")), begins ? 3 : 1);
             assert_memory_equal(lines[begins ? 2 : 0], "{\"id\":0,", 8);
@@ -204,8 +204,8 @@ static int write_to_a_full_pipe(void) {
     results *r = open_in("-");
     raise(SIGTERM);
     for (uint64_t id = 0; id < 2000; id++) {
-        assembled sample = {.id = id, .have = 7, .codes = codes};
-        results_write(r, &(result){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
+        assembler_sample sample = {.id = id, .have = 7, .codes = codes};
+        results_write(r, &(results_line){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
     }
     results_flush(r);
     return results_lost(r) > 0 && results_lost(r) < 2000 ? STATUS_FINE : 2;
@@ -220,8 +220,8 @@ static void none_is_nothing_and_a_bad_path_is_told(void **state) {
     (void)state;
     const dataset *set;
     results *r = open_in("none");
-    assembled sample = {.have = 7, .codes = codes};
-    results_write(r, &(result){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
+    assembler_sample sample = {.have = 7, .codes = codes};
+    results_write(r, &(results_line){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
     results_flush(r);
     results_close(r);
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);

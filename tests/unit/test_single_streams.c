@@ -1,11 +1,11 @@
 /* A node that streams while nobody else does: its few bits a sample become lines at a bounded pace. */
 #include "engine_fixture.h"
 
-static stats_table pushed_of(table *t) {
+static stats_table streamed_of(table *t) {
     static stats r;
     memset(&r, 0, sizeof r);
     engine_report(t->engine, &r);
-    return r.pushed;
+    return r.streamed;
 }
 
 static void pass(table *t, uint64_t *now_ns, uint64_t for_ns) {
@@ -32,16 +32,16 @@ static void what_one_node_streams_alone_comes_slowly(void **state) {
     push(t, 2, 0, SAMPLES, now_ns);
     for (uint64_t second = 1; second <= 20; second++) {
         pass(t, &now_ns, 1000000000);
-        stats_table r = pushed_of(t);
+        stats_table r = streamed_of(t);
         assert_true(r.expired + r.waiting <= BURST + (second + 1) * A_SECOND);
         assert_true(r.expired + r.waiting >= BURST + (second - 1) * A_SECOND);
     }
     pass(t, &now_ns, 20 * (uint64_t)1000000000);
-    assert_int_equal(pushed_of(t).expired, SAMPLES);
+    assert_int_equal(streamed_of(t).expired, SAMPLES);
     assert_false(t->is_held[2]);
     push(t, 2, SAMPLES, 1000, now_ns); /* at its pace it goes on */
     pass(t, &now_ns, 2 * deadline_ns);
-    assert_int_equal(pushed_of(t).expired, SAMPLES + 1000);
+    assert_int_equal(streamed_of(t).expired, SAMPLES + 1000);
 }
 
 static void what_others_stream_too_comes_at_once(void **state) {
@@ -54,7 +54,7 @@ static void what_others_stream_too_comes_at_once(void **state) {
         push(t, 3, first, 500, now_ns);
     }
     pass(t, &now_ns, 2 * deadline_ns);
-    assert_int_equal(pushed_of(t).expired, SAMPLES);
+    assert_int_equal(streamed_of(t).expired, SAMPLES);
 }
 
 /* The last one to end brings what the others' samples lack: it is alone, and they are not. */
@@ -77,7 +77,7 @@ static void the_last_portion_of_samples_comes_at_once(void **state) {
     push(t, 0, SAMPLES / 2, SAMPLES / 2, now_ns);
     while (engine_poll(t->engine, now_ns) == 0) {
     }
-    assert_int_equal(pushed_of(t).complete, SAMPLES);
+    assert_int_equal(streamed_of(t).complete, SAMPLES);
 }
 
 /* Codes of nodes that have ended, or gone, may still wait at the server: no sample lacks what lies there. */
@@ -85,7 +85,7 @@ static void what_waits_of_nodes_that_are_gone_comes_at_once(void **state) {
     table *t = *state;
     enum { SAMPLES = 400000, FRAME = 1000, BEHIND = 2 };
     for (int has_left = 0; has_left < 2; has_left++) {
-        uint64_t now_ns = deadline_ns, before = pushed_of(t).complete, first = has_left ? SAMPLES : 0;
+        uint64_t now_ns = deadline_ns, before = streamed_of(t).complete, first = has_left ? SAMPLES : 0;
         for (uint32_t k = 0; k < PORTIONS && !has_left; k++) {
             engine_joined(t->engine, k);
         }
@@ -104,7 +104,7 @@ static void what_waits_of_nodes_that_are_gone_comes_at_once(void **state) {
         }
         while (engine_poll(t->engine, now_ns) == 0) {
         }
-        assert_int_equal(pushed_of(t).complete - before, SAMPLES);
+        assert_int_equal(streamed_of(t).complete - before, SAMPLES);
         for (uint32_t k = 0; k < PORTIONS && !has_left; k++) { /* other processes come in their place */
             engine_left(t->engine, k, now_ns);
         }

@@ -211,13 +211,13 @@ static void check_scene(table *t, const scene *s) {
     sums all = check_results(&p);
     engine_counters c;
     engine_count(t->engine, &c);
-    assert_int_equal(c.pushed.complete + c.pushed.expired, p.samples);
-    assert_int_equal(c.pushed.expired, all.degraded);
-    assert_int_equal(c.pushed.waiting, 0);
+    assert_int_equal(c.streamed.complete + c.streamed.expired, p.samples);
+    assert_int_equal(c.streamed.expired, all.degraded);
+    assert_int_equal(c.streamed.waiting, 0);
     assert_int_equal(t->drops, 0);
     assert_int_equal(t->pauses[true], t->pauses[false]);
     if (!s->loses) { /* each of the portions came: in time or late */
-        assert_int_equal(c.pushed.late, all.missing);
+        assert_int_equal(c.streamed.late, all.missing);
     }
     if (s->stills[0].for_ms * MS < deadline_ns / 2 && s->stills[1].for_ms == 0) {
         assert_int_equal(all.degraded, 0);
@@ -227,7 +227,7 @@ static void check_scene(table *t, const scene *s) {
 /* The same run with another engine, as a server that has just begun. */
 static void begin_anew(table *t) {
     const engine_options options = {
-        .deadline_ns = deadline_ns, .predictor = predictor_with_all, .patience_ns = (uint64_t)PATIENCE_MS * MS};
+        .deadline_ns = deadline_ns, .predictor = predictor_with_all, .stall_timeout_ns = (uint64_t)PATIENCE_MS * MS};
     const dataset *set;
     engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     engine_free(t->engine);
@@ -563,7 +563,7 @@ static void who_brings_nothing_is_given_up(void **state) {
     (void)state;
     enum { PATIENCE = 1000, LAG = 100 };
     streams *s;
-    streams_config config = {.portions = 2, .patience_ns = PATIENCE, .lag_ns = LAG};
+    streams_config config = {.portions = 2, .stall_timeout_ns = PATIENCE, .lag_ns = LAG};
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     assert_int_equal(streams_new(&s, &config), ERR_OK);
     streams_ready(s, 0, &ready, 0);
@@ -572,11 +572,11 @@ static void who_brings_nothing_is_given_up(void **state) {
     assert_int_equal(streams_take(s, 0, 0, 2 * limit, 50), ERR_OK);
     streams_reached(s, 0, limit, 50);
     assert_true(streams_limit(s) == limit);
-    assert_true(streams_settle(s, 50) == UINT64_MAX); /* nobody waits yet */
+    assert_true(streams_poll(s, 50) == UINT64_MAX); /* nobody waits yet */
     streams_block(s, 60);
-    assert_true(streams_settle(s, 70) == 60 + PATIENCE);
+    assert_true(streams_poll(s, 70) == 60 + PATIENCE);
     assert_true(streams_passed(s) == 0);
-    streams_settle(s, 60 + PATIENCE);
+    streams_poll(s, 60 + PATIENCE);
     assert_true(streams_limit(s) > limit);
     assert_true(streams_passed(s) == limit);
     assert_int_equal(streams_take(s, 1, 0, 1, 5000), ERR_OK);

@@ -297,7 +297,7 @@ static err make_peers(void) {
 static err make_assembler(void) {
     assembler *a = NULL;
     assembler_config config = {64, PORTIONS, 1000, true};
-    assembled sample;
+    assembler_sample sample;
     err e = assembler_new(&a, &config);
     if (!e) {
         assert_true(assembler_open(a, 7, 3, 0));
@@ -310,7 +310,7 @@ static err make_assembler(void) {
 static err make_classifier(void) {
     predictor *c = NULL;
     static const uint64_t codes[PORTIONS];
-    assembled sample = {.have = 3, .codes = codes};
+    assembler_sample sample = {.have = 3, .codes = codes};
     err e = predictor_new(&c, &trained, &trained.last, &predictor_with_all);
     if (!e) {
         assert_non_null(predictor_run(c, &sample, 1));
