@@ -24,9 +24,9 @@ struct node_protocol {
     uint32_t heartbeat_ms;
     encoder_model *model;           /* NULL before the first Welcome */
     encoder_model *next;            /* the model to come, beside the one in use; NULL: none */
-    bool is_switching;              /* live requests are for `next`, and so is what is pushed from `switch_from` on */
+    bool is_switching;              /* live requests are for `next`, and so is what is streamed from `switch_from` on */
     uint64_t switch_from;           /* a sample's id */
-    node_stream stream;             /* what it pushes */
+    node_stream stream;             /* what it streams */
     refinement_buffer *refinements; /* codes of which more may be asked for; NULL: none yet */
     uint64_t streamed;              /* samples streamed since Ready, */
     uint64_t acked;                 /* and of those, answered for good */
@@ -554,7 +554,7 @@ bool node_protocol_may_be_refined(const node_protocol *p) {
     return p->is_ready && p->refinements && p->model->unasked < p->model->refinement.count && p->acked < p->streamed;
 }
 
-static void push_through(node_protocol *p, encoder_model *m, const uint8_t *portions, uint32_t count) {
+static void encode_and_send(node_protocol *p, encoder_model *m, const uint8_t *portions, uint32_t count) {
     for (size_t done = 0, piece; done < count; done += piece) {
         piece = encoder_model_piece(m, count - done);
         encoder_model_load_inputs(m, 0, portions + done * p->elements, piece);
@@ -570,7 +570,7 @@ void node_protocol_send_samples(node_protocol *p, const uint8_t *portions, uint3
     if (p->is_switching && p->stream.next < p->switch_from) {
         uint64_t left = p->switch_from - p->stream.next;
         uint32_t before = left < count ? (uint32_t)left : count;
-        push_through(p, p->model, portions, before);
+        encode_and_send(p, p->model, portions, before);
         portions += before * p->elements;
         count -= before;
     }
@@ -578,6 +578,6 @@ void node_protocol_send_samples(node_protocol *p, const uint8_t *portions, uint3
         end_switch(p);
     }
     if (count > 0) {
-        push_through(p, p->model, portions, count);
+        encode_and_send(p, p->model, portions, count);
     }
 }

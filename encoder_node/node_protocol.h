@@ -23,7 +23,7 @@ typedef struct node_protocol_config {
     const portion *data;   /* borrowed */
     const char *state;     /* folder of its checkpoints; made when missing */
     Fewbit__Coding coding; /* how codes travel, where the server agrees */
-    bool streams;          /* there will be something to push */
+    bool streams;          /* there will be something to stream */
     thread_pool *pool;     /* for its net; NULL: all on the caller's thread. Borrowed */
     /* Whatever a server asks for, in bytes; 0: no limit. */
     size_t max_memory;  /* of all nets at a time, with their batches */
@@ -60,17 +60,17 @@ void node_protocol_flush(node_protocol *p);
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t node_protocol_heartbeat_ms(const node_protocol *p);
 
-/* Whether codes may be pushed now: a model is loaded, the server has said Begin and does not hold this node, no Switch
- * is awaited, and not too many samples that more may be asked of are under way. */
+/* Whether codes may be streamed now: a model is loaded, the server has said Begin and does not hold this node, no
+ * Switch is awaited, and not too many samples that more may be asked of are under way. */
 bool node_protocol_may_stream(const node_protocol *p);
 
 /* How far the node's own stream is. */
 const node_stream *node_protocol_stream(const node_protocol *p);
 
-/* Nothing more will be pushed: the server is told, once. */
+/* Nothing more will be streamed: the server is told, once. */
 void node_protocol_end_stream(node_protocol *p);
 
-/* Whether the server may still ask for more bits of what was pushed. */
+/* Whether the server may still ask for more bits of what was streamed. */
 bool node_protocol_may_be_refined(const node_protocol *p);
 
 /* Encodes `count` <= NODE_PROTOCOL_ROWS portions, [count, c, h, w], as the next samples of the stream, and sends their

@@ -1,4 +1,4 @@
-/* The stream that a node pushes of its own: the session its samples are counted in, and how far the count is. */
+/* The stream that a node sends of its own: the session its samples are counted in, and how far the count is. */
 #ifndef FEWBIT_ENCODER_NODE_NODE_STREAM_H
 #define FEWBIT_ENCODER_NODE_NODE_STREAM_H
 
@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 typedef struct node_stream {
-    bool exists;      /* else there is nothing to push, ever */
-    bool is_over;     /* all of it has been pushed */
+    bool exists;      /* else there is nothing to stream, ever */
+    bool is_over;     /* all of it has been streamed */
     uint64_t session; /* that this process is counted in, to its end; 0: none yet */
     uint64_t next;    /* in it: id of the next sample */
     /* As the server says on this connection: it goes on; is ahead of the others; is not in the session under way. */
@@ -27,7 +27,7 @@ void node_stream_hold(node_stream *s, const Fewbit__StreamHold *h);
 
 bool node_stream_may_send(const node_stream *s);
 
-/* All has been pushed; whether the server is to be told. */
+/* All has been streamed; whether the server is to be told. */
 bool node_stream_end(node_stream *s);
 
 #endif

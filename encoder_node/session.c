@@ -69,7 +69,7 @@ typedef struct session {
     uint32_t heartbeat_ms;
     bool ended;
     bool is_stream_over;
-    uint64_t left_out; /* portions of the source that were not pushed, since the server had this node outside */
+    uint64_t left_out; /* portions of the source that were not streamed, since the server had this node outside */
 } session;
 
 /* On the worker. */
@@ -172,7 +172,7 @@ static void receive(void *role, const mail *m) {
 static void end_stream(session *s) {
     err e = source_outcome(s->source);
     if (!e && s->left_out > 0) {
-        e = err_fail(ERR_REFUSED, "%llu portions were not pushed: the server had them left out of its session",
+        e = err_fail(ERR_REFUSED, "%llu portions were not streamed: the server had them left out of its session",
                      (unsigned long long)s->left_out);
     }
     if (e && !s->is_stream_over && !s->config->exit_when_done) {
@@ -199,7 +199,7 @@ static bool leaves_out(const session *s) {
     return stream->is_outside && (stream->session || source_is_live(s->source));
 }
 
-static int64_t push_what_is_there(void *role) {
+static int64_t stream_what_is_there(void *role) {
     session *s = role;
     node_protocol_flush(s->protocol);
     if (s->ended || !s->source) {
@@ -218,7 +218,7 @@ static int64_t push_what_is_there(void *role) {
     }
     const uint8_t *portions;
     uint32_t count;
-    source_look(s->source, NODE_PROTOCOL_ROWS, &portions, &count);
+    source_peek(s->source, NODE_PROTOCOL_ROWS, &portions, &count);
     if (count == 0) {
         return -1;
     }
@@ -227,7 +227,7 @@ static int64_t push_what_is_there(void *role) {
     } else {
         node_protocol_send_samples(s->protocol, portions, count);
     }
-    source_consumed(s->source);
+    source_consume(s->source);
     return 0;
 }
 
@@ -405,7 +405,7 @@ static void on_portions(void *context) {
 }
 
 static err run_loop(session *s) {
-    static const worker_role role = {receive, push_what_is_there, deliver, delivered, on_caught_up};
+    static const worker_role role = {receive, stream_what_is_there, deliver, delivered, on_caught_up};
     uv_timer_init(&s->loop, &s->retry);
     s->retry.data = s;
     err e = signals_catch(&s->signals, &s->loop, on_stop, s);

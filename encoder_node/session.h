@@ -16,7 +16,7 @@ typedef struct session_config {
     node_protocol_config node;
     source_kind source;
     const char *ready_file; /* is there while a server has this node; NULL: none */
-    bool exit_when_done;    /* end when the server says the run is over, or everything was pushed */
+    bool exit_when_done;    /* end when the server says the run is over, or everything was streamed */
 } session_config;
 
 /* Returns when stopped by a signal (ERR_OK), refused for good (ERR_REFUSED), or done with `exit_when_done` (ERR_OK). */

@@ -17,7 +17,7 @@ struct source {
     const portion *data;
     size_t elements;
     uint64_t next;   /* portions consumed in all */
-    uint32_t looked; /* portions lent out by source_look */
+    uint32_t peeked; /* portions lent out by source_peek */
     uint32_t taken;  /* portions of buffer consumed so far */
     void (*arrived)(void *context);
     void *context;
@@ -200,7 +200,7 @@ void source_free(source *s) {
     free(s);
 }
 
-void source_look(source *s, uint32_t most, const uint8_t **portions, uint32_t *count) {
+void source_peek(source *s, uint32_t most, const uint8_t **portions, uint32_t *count) {
     uint64_t there = 0;
     if (s->kind == SOURCE_TEST) {
         there = portion_about(s->data)->samples[DATASET_TEST] - s->next;
@@ -211,13 +211,13 @@ void source_look(source *s, uint32_t most, const uint8_t **portions, uint32_t *c
         pthread_mutex_unlock(&s->mutex);
         *portions = s->buffer + s->taken * s->elements;
     }
-    *count = s->looked = there < most ? (uint32_t)there : most;
+    *count = s->peeked = there < most ? (uint32_t)there : most;
 }
 
-void source_consumed(source *s) {
-    s->next += s->looked;
-    s->taken += s->looked;
-    s->looked = 0;
+void source_consume(source *s) {
+    s->next += s->peeked;
+    s->taken += s->peeked;
+    s->peeked = 0;
     pthread_mutex_lock(&s->mutex);
     if (s->kind == SOURCE_STDIN && s->taken == s->filled) {
         s->filled = s->taken = 0;

@@ -1,4 +1,4 @@
-/* Where the portions come from that a serving node pushes on its own: its test portion, or its standard input.
+/* Where the portions come from that a serving node streams on its own: its test portion, or its standard input.
  *
  * Standard input is a stream of raw portions, [c, h, w] bytes each, one after another. A thread reads it, since a read
  * from a pipe may wait for ever. */
@@ -33,10 +33,10 @@ void source_free(source *s);
 /* Begins to read: not before `arrived` may be called. */
 err source_start(source *s);
 
-/* The portions that are there, at most `most`: [*count, c, h, w]. Borrowed until source_consumed. *count 0: none now.
+/* The portions that are there, at most `most`: [*count, c, h, w]. Borrowed until source_consume. *count 0: none now.
  */
-void source_look(source *s, uint32_t most, const uint8_t **portions, uint32_t *count);
-void source_consumed(source *s);
+void source_peek(source *s, uint32_t most, const uint8_t **portions, uint32_t *count);
+void source_consume(source *s);
 
 /* Nothing is left and nothing will come. */
 bool source_is_over(source *s);

@@ -161,12 +161,12 @@ class Sessions(StreamCase):
         server.wait_for("portion 2 is gone")
         again = nodes[2] = self.node(server, 2, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE)
         server.wait_for("portion 2 has come with a new process in the middle of session")
-        again.wait_for("nothing is pushed: a session of streams was under way")
+        again.wait_for("nothing is streamed: a session of streams was under way")
         feed(20, 50)
         for node in nodes:
             node.popen.stdin.close()
             node.wait(7 if node is again else 0)
-        self.assertIn("50 portions were not pushed", again.said)
+        self.assertIn("50 portions were not streamed", again.said)
         results = self.wait_for_results(70)
         self.assertEqual([r["id"] for r in results if not r["degraded"]], list(range(20)))
         for r in results:
@@ -213,7 +213,7 @@ class Sessions(StreamCase):
         server = self.serve(*options, port=server.port)
         server.wait_for("begun at a server before this one, goes on at sample 1")
         server.wait_for("portion 1 has come with a new process")
-        nodes[1].wait_for("nothing is pushed")
+        nodes[1].wait_for("nothing is streamed")
         feed(1)
         results = self.wait_for_results(2)
         self.assertEqual([(r["id"], r["degraded"]) for r in results], [(0, False), (1, True)])

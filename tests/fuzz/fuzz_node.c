@@ -1,7 +1,7 @@
 /* A node whose server attacks it: the frames of the input go to a real node with a real portion.
  *
  * Input: records. Control bit 0: the connection is lost before the frame and comes back. Bit 1: the node
- * pushes its test portion behind the frame, where it may. */
+ * streams its test portion behind the frame, where it may. */
 #define FUZZ_HAS_RECORDS
 #define FUZZ_MUTATIONS 500
 #define FUZZ_REFUSES_MORE /* an experiment may ask for more memory than there is: the node then refuses it */
@@ -11,7 +11,7 @@
 
 #include <cblas.h>
 
-enum { ELEMENTS = 196, TRAIN = 6, TEST = 4, LOST = 1, PUSH = 2 };
+enum { ELEMENTS = 196, TRAIN = 6, TEST = 4, LOST = 1, STREAM = 2 };
 
 static portion *data_of_node;
 static arena unpacked, sent;
@@ -95,13 +95,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {
         if (record.control & LOST) {
             node_protocol_disconnected(e);
-            FUZZ_CHECK(!node_protocol_may_stream(e), "pushes without a connection");
+            FUZZ_CHECK(!node_protocol_may_stream(e), "streams without a connection");
             node_protocol_connected(e);
         }
         if (!receive(e, &record)) {
             break;
         }
-        if ((record.control & PUSH) && node_protocol_may_stream(e)) {
+        if ((record.control & STREAM) && node_protocol_may_stream(e)) {
             node_protocol_send_samples(e, portion_sample(data_of_node, DATASET_TEST, 0), TEST);
         }
     }
