@@ -18,7 +18,7 @@ static err check_data(const experiment *e, const partition *s, const portion *da
     if (strcmp(e->data.set, info->dataset) != 0 || strcmp(partition_name(s->kind), info->partition) != 0 ||
         s->portions != info->portions || memcmp(shape, info->shape, sizeof shape) != 0) {
         return err_fail(ERR_INPUT,
-                        "the experiment wants %s parted in %u %s of %ux%ux%u, this node's data is %s parted in %u %s "
+                        "the experiment wants %s in %u %s of %ux%ux%u, this node's data is %s in %u %s "
                         "of %ux%ux%u",
                         e->data.set, s->portions, partition_name(s->kind), shape[0], shape[1], shape[2], info->dataset,
                         info->portions, info->partition, info->shape[0], info->shape[1], info->shape[2]);

@@ -34,7 +34,7 @@ static const struct argp_option known[] = {
 };
 
 static const char doc[] =
-    "Parts a data set: each node's folder gets its portion of every sample, the server's folder the labels.\v"
+    "Splits a data set: each node's folder gets its portion of every sample, the server's folder the labels.\v"
     "Every option can stand in the environment: --from as FEWBIT_FROM.\n\n";
 
 typedef struct split_options {

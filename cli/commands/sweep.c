@@ -20,7 +20,7 @@ enum { RESULT_MAX = 64 << 20 };
 
 static const struct argp_option known[] = {
     {"to", KEY_TO, "DIR", 0, "folder of the runs, DIR/POINT, and of sweep.json; made when missing", 0},
-    {"data", KEY_DATA, "DIR", 0, "the parted data: node-0, node-1, … and server (fewbit data split)", 0},
+    {"data", KEY_DATA, "DIR", 0, "the split data: node-0, node-1, … and server (fewbit data split)", 0},
     {"validation", KEY_VALIDATION, "N", 0, "hold back N training samples (data.validation)", 0},
     {"skip-test", KEY_SKIP_TEST, 0, 0, "leave the test part alone (data.test: untouched); needs samples held back", 0},
     {"threads", KEY_THREADS, "N", 0, "threads of a training (default: as decoder_server train)", 0},

@@ -1,5 +1,5 @@
-/* The inside of the HTTP API, for the files it is parted in: http_api.c (its life), routes.c (what is answered where),
- * classify.c (POST /v1/classify). */
+/* The inside of the HTTP API, for the files it is partitioned in: http_api.c (its life), routes.c (what is answered
+ * where), classify.c (POST /v1/classify). */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_API_INSIDE_H
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_API_INSIDE_H
 

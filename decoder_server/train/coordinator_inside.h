@@ -1,4 +1,4 @@
-/* The inside of the coordinator, for the three files it is parted in: coordinator.c (who is here, training),
+/* The inside of the coordinator, for the three files it is partitioned in: coordinator.c (who is here, training),
  * evaluator.c and checkpointer.c. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_INSIDE_H

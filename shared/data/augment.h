@@ -24,7 +24,7 @@ typedef struct augmentation {
 
 bool augment_is_any(const augmentation *a);
 
-/* ERR_INPUT where portions parted so cannot be distorted so. */
+/* ERR_INPUT where portions partitioned so cannot be distorted so. */
 err augment_check(const augmentation *a, const partition *s);
 
 /* Where a pixel comes from: x = xx column + xy row + x0, y = yx column + yy row + y0, in pixels of the sample. */

@@ -1,4 +1,4 @@
-/* How a sample is parted among the nodes. */
+/* How a sample is partitioned among the nodes. */
 #ifndef FEWBIT_DATA_PARTITION_H
 #define FEWBIT_DATA_PARTITION_H
 
@@ -20,7 +20,7 @@ typedef struct partition {
 
 enum { PARTITION_PORTIONS_MAX = 64, PARTITION_ELEMENTS_MAX = 1 << 20 };
 
-/* ERR_INPUT with the reason where the shape cannot be parted that way (runs must divide the elements,
+/* ERR_INPUT with the reason where the shape cannot be partitioned that way (runs must divide the elements,
  * quadrants need even sides and 4 portions, planes as many portions as channels, every size > 0, caps). */
 err partition_check(const partition *s);
 

@@ -103,7 +103,7 @@ err experiment_write(const experiment *e, char *text, size_t *length);
  * then: so what they say is compared, not how. */
 err experiment_compare(const experiment *a, const experiment *b, bool *is_same);
 
-/* How the samples are parted; shape and classes come from the data set. */
+/* How the samples are partitioned; shape and classes come from the data set. */
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
 
 /* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the

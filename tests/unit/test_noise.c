@@ -86,9 +86,9 @@ static void it_depends_on_its_key_alone(void **state) {
     static float one[ROWS * WIDTH], other[ROWS * WIDTH];
     thread_pool *l;
     assert_int_equal(thread_pool_new(&l, 3, true), ERR_OK);
-    nn_net *net = make_net(&noise, ROWS, NULL), *parted = make_net(&noise, ROWS, l);
+    nn_net *net = make_net(&noise, ROWS, NULL), *partitioned = make_net(&noise, ROWS, l);
     draws(net, 1, 2, 3, ROWS, one);
-    draws(parted, 1, 2, 3, ROWS, other);
+    draws(partitioned, 1, 2, 3, ROWS, other);
     assert_memory_equal(one, other, sizeof one);
     draws(net, 1, 2, 3, 11, other);
     assert_memory_equal(one, other, 11 * WIDTH * sizeof(float));
@@ -102,7 +102,7 @@ static void it_depends_on_its_key_alone(void **state) {
         assert_true(same < 10);
     }
     nn_net_free(net);
-    nn_net_free(parted);
+    nn_net_free(partitioned);
     thread_pool_free(l);
 }
 
