@@ -94,12 +94,12 @@ static void write_number(strbuf *t, const char *key, double value) {
 }
 
 /* The figures of the epoch the commit comes from; null where there are none. */
-static void write_accuracy(strbuf *t, const run *r) {
+static void write_accuracy(strbuf *t, const run_dir *r) {
     if (r->evaluation_count == 0) {
         strbuf_add(t, ",\"accuracy\":null");
         return;
     }
-    const run_evaluation *e = run_final_evaluation(r);
+    const manifest_evaluation *e = run_dir_final_evaluation(r);
     strbuf_printf(t, ",\"accuracy\":{\"epoch\":%.6g", e->epoch);
     write_number(t, "training", e->train);
     write_number(t, "unrounded_test", e->soft);
@@ -108,7 +108,7 @@ static void write_accuracy(strbuf *t, const run *r) {
     strbuf_add(t, "}");
 }
 
-static void write_split(strbuf *t, const run *r, const partition *s) {
+static void write_split(strbuf *t, const run_dir *r, const partition *s) {
     uint32_t shape[3];
     partition_portion_shape(s, shape);
     strbuf_printf(t,
@@ -122,7 +122,8 @@ static void write_split(strbuf *t, const run *r, const partition *s) {
                   8 * partition_sample_elements(s));
 }
 
-void json_views_model(strbuf *t, const run *r, const dataset *set, const partition *shape, const run_commit *commit) {
+void json_views_model(strbuf *t, const run_dir *r, const dataset *set, const partition *shape,
+                      const manifest_commit *commit) {
     const experiment *e = &r->experiment;
     strbuf_printf(t, "{\"mode\":\"%s\",\"run\":\"%016" PRIx64 "\",\"experiment\":", commit ? "serve" : "train", r->id);
     strbuf_add_json(t, e->name);

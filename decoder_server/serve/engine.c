@@ -23,7 +23,8 @@ static err plan_buffers(engine *d) {
     return d->portion && d->due_codes ? ERR_OK : err_fail(ERR_MEMORY, "no memory for what is due");
 }
 
-err engine_new(engine **out, const run *r, results *results, const engine_options *options, const engine_host *host) {
+err engine_new(engine **out, const run_dir *r, results *results, const engine_options *options,
+               const engine_host *host) {
     engine *d = calloc(1, sizeof *d);
     if (!d) {
         return err_fail(ERR_MEMORY, "no memory to serve");
@@ -83,7 +84,7 @@ void engine_free(engine *d) {
 
 void engine_joined(engine *d, uint32_t portion) {
     Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
-    const run_commit *commit = d->models[d->now]->commit;
+    const manifest_commit *commit = d->models[d->now]->commit;
     restore.step = commit->position.step;
     restore.digest = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)(uintptr_t)commit->encoders[portion]};
     restore.model = d->numbers[d->now];

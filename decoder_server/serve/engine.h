@@ -5,8 +5,8 @@
 #define FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
 
 #include "decoder_server/core/classification.h"
+#include "decoder_server/core/run_dir.h"
 #include "decoder_server/core/stats.h"
-#include "decoder_server/run.h"
 #include "decoder_server/serve/results.h"
 #include "decoder_server/serve/served_model.h"
 #include "wire/message.h"
@@ -49,7 +49,7 @@ typedef struct engine_counters {
 } engine_counters;
 
 /* `r` and `results` are borrowed. */
-err engine_new(engine **d, const run *r, results *results, const engine_options *options, const engine_host *host);
+err engine_new(engine **d, const run_dir *r, results *results, const engine_options *options, const engine_host *host);
 void engine_free(engine *d);
 
 void engine_joined(engine *d, uint32_t portion);

@@ -49,7 +49,7 @@ static err plan_buffers(predictor *c) {
     return e;
 }
 
-static err load_head(predictor *c, const run *r, const run_commit *commit, bool plain) {
+static err load_head(predictor *c, const run_dir *r, const manifest_commit *commit, bool plain) {
     partition s;
     nn_spec spec;
     err e = experiment_partition(&r->experiment, &s, &c->classes);
@@ -61,7 +61,7 @@ static err load_head(predictor *c, const run *r, const run_commit *commit, bool 
     nn_net_options options = {
         .max_rows = c->net_rows, .max_bytes = machine_memory(), .precision = r->experiment.training.precision};
     e = nn_net_new(&c->head, &spec, &options);
-    e = e ? e : run_load_head(r, commit, c->head, NULL);
+    e = e ? e : run_dir_load_head(r, commit, c->head, NULL);
     /* The products of bf16 numbers are rounded by the weights they are made of: other weights, other answers. */
     if (!e && !plain && options.precision == NN_F32) {
         e = nn_fold(&c->head, &spec, &options);
@@ -210,7 +210,7 @@ static const uint64_t *key_of(predictor *c, const assembler_sample *sample) {
     return key;
 }
 
-err predictor_new(predictor **out, const run *r, const run_commit *commit, const predictor_options *options) {
+err predictor_new(predictor **out, const run_dir *r, const manifest_commit *commit, const predictor_options *options) {
     if (experiment_is_classifier_alone(&r->experiment)) {
         return err_fail(ERR_INPUT, "%s: is a classifier alone, without encoders: there are no codes to serve",
                         r->folder);

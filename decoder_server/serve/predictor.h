@@ -12,7 +12,7 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_PREDICTOR_H
 #define FEWBIT_DECODER_SERVER_SERVE_PREDICTOR_H
 
-#include "decoder_server/run.h"
+#include "decoder_server/core/run_dir.h"
 #include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/prediction_cache.h"
 
@@ -44,7 +44,7 @@ typedef struct predictor_counters {
 /* Loads the head of the run's served commit, and fills the table: that is logged as it goes. Where it would take longer
  * than PREDICTOR_TABLE_SECONDS, the table keeps each codeword as it is first seen instead. */
 enum { PREDICTOR_TABLE_SECONDS = 10 };
-err predictor_new(predictor **c, const run *r, const run_commit *commit, const predictor_options *options);
+err predictor_new(predictor **c, const run_dir *r, const manifest_commit *commit, const predictor_options *options);
 void predictor_free(predictor *c);
 
 uint32_t predictor_classes(const predictor *c);

@@ -25,7 +25,7 @@
 
 typedef struct serving {
     const server_options *options;
-    run run;
+    run_dir run;
     const dataset *set;
     partition partition;
     /* the loop's */
@@ -332,9 +332,9 @@ static err start_reloader(serving *s) {
         .done = on_reloaded,
         .context = s,
     };
-    const run_commit *commit;
+    const manifest_commit *commit;
     served_model_identity first;
-    err e = run_served_commit(&s->run, &commit);
+    err e = run_dir_served_commit(&s->run, &commit);
     if (e) {
         return e;
     }
@@ -380,9 +380,9 @@ static err start_worker_side(serving *s) {
 
 /* What /v1/model says. */
 static err describe_model(serving *s) {
-    const run_commit *commit;
+    const manifest_commit *commit;
     strbuf described = {0};
-    err e = run_served_commit(&s->run, &commit);
+    err e = run_dir_served_commit(&s->run, &commit);
     if (!e) {
         json_views_model(&described, &s->run, s->set, &s->partition, commit);
         e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
@@ -486,12 +486,12 @@ err serve_command(const server_options *options) {
     slice_be_short();
     s = (serving){.options = options};
     err e = blas_begin(2); /* the worker's, and another model's that is loaded meanwhile */
-    e = e ? e : run_open(&s.run, options->run);
+    e = e ? e : run_dir_open(&s.run, options->run);
     if (e) {
         return e;
     }
     e = serve_run(&s);
     strbuf_free(&s.described);
-    run_close(&s.run);
+    run_dir_close(&s.run);
     return e;
 }

@@ -14,17 +14,17 @@ static err describe(served_model *m) {
     return m->text ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a model's description");
 }
 
-static err fill(served_model *m, const run *r, const predictor_options *options) {
+static err fill(served_model *m, const run_dir *r, const predictor_options *options) {
     m->run = r;
-    err e = run_served_commit(r, &m->commit);
+    err e = run_dir_served_commit(r, &m->commit);
     if (!e) {
-        run_tell_unfinished(r, m->commit);
+        run_dir_tell_unfinished(r, m->commit);
     }
     e = e ? e : describe(m);
     return e ? e : predictor_new(&m->predictor, r, m->commit, options);
 }
 
-err served_model_new(served_model **out, const run *r, const predictor_options *options) {
+err served_model_new(served_model **out, const run_dir *r, const predictor_options *options) {
     served_model *m = calloc(1, sizeof *m);
     if (!m) {
         return err_fail(ERR_MEMORY, "no memory for a model");
@@ -38,16 +38,16 @@ err served_model_new(served_model **out, const run *r, const predictor_options *
     return ERR_OK;
 }
 
-void served_model_identify(const run *r, const run_commit *commit, served_model_identity *id) {
+void served_model_identify(const run_dir *r, const manifest_commit *commit, served_model_identity *id) {
     *id = (served_model_identity){.run = r->id, .step = commit->position.step};
     memcpy(id->head, commit->head, sizeof id->head);
     memcpy(id->encoders, commit->encoders, sizeof id->encoders);
 }
 
-static bool is_known(const run *r, const served_model_identity *known) {
-    const run_commit *commit;
+static bool is_known(const run_dir *r, const served_model_identity *known) {
+    const manifest_commit *commit;
     served_model_identity here;
-    if (!known || run_served_commit(r, &commit)) {
+    if (!known || run_dir_served_commit(r, &commit)) {
         return false;
     }
     served_model_identify(r, commit, &here);
@@ -62,7 +62,7 @@ err served_model_open(served_model **out, const char *folder, const served_model
     if (!m) {
         return err_fail(ERR_MEMORY, "no memory for a model");
     }
-    err e = run_open(&m->own, folder);
+    err e = run_dir_open(&m->own, folder);
     if (e) {
         free(m);
         return e;
@@ -85,7 +85,7 @@ void served_model_free(served_model *m) {
     if (m) {
         predictor_free(m->predictor);
         if (m->run == &m->own) {
-            run_close(&m->own);
+            run_dir_close(&m->own);
         }
         free(m->text);
         free(m);

@@ -2,19 +2,19 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_SERVED_MODEL_H
 #define FEWBIT_DECODER_SERVER_SERVE_SERVED_MODEL_H
 
-#include "decoder_server/run.h"
+#include "decoder_server/core/run_dir.h"
 #include "decoder_server/serve/predictor.h"
 
 typedef struct served_model {
-    const run *run;
-    const run_commit *commit; /* the run's */
+    const run_dir *run;
+    const manifest_commit *commit; /* the run's */
     predictor *predictor;
-    char *text; /* the resolved experiment, as nodes are told it */
-    run own;    /* what `run` is, where the model opened it itself */
+    char *text;  /* the resolved experiment, as nodes are told it */
+    run_dir own; /* what `run` is, where the model opened it itself */
 } served_model;
 
 /* Of a run that is open and stays so; borrowed. */
-err served_model_new(served_model **m, const run *r, const predictor_options *options);
+err served_model_new(served_model **m, const run_dir *r, const predictor_options *options);
 
 /* What tells a model from every other. */
 typedef struct served_model_identity {
@@ -23,7 +23,7 @@ typedef struct served_model_identity {
     uint8_t encoders[PARTITION_PORTIONS_MAX][SHA256_BYTES];
 } served_model_identity;
 
-void served_model_identify(const run *r, const run_commit *commit, served_model_identity *id);
+void served_model_identify(const run_dir *r, const manifest_commit *commit, served_model_identity *id);
 
 /* Opens the run in a folder; takes as long as predictor_new. *m is NULL where the folder holds `known` (may be NULL).
  */

@@ -22,12 +22,12 @@ static void ask_outputs(coordinator *c, checkpointer_phase when) {
 
 void checkpointer_start(coordinator *c) {
     schedule_count_time(&c->position, &c->period_started_ns);
-    c->next = (run_commit){.position = c->position};
+    c->next = (manifest_commit){.position = c->position};
     c->save_error[0] = '\0';
     c->state = SAVING;
     ask_outputs(c, OUTPUTS_BEFORE);
-    if (run_save_head(c->run, c->position.step, head_trainer_net(c->trainer), head_trainer_optimiser(c->trainer),
-                      c->next.head)) {
+    if (run_dir_save_head(c->run, c->position.step, head_trainer_net(c->trainer), head_trainer_optimiser(c->trainer),
+                          c->next.head)) {
         snprintf(c->save_error, sizeof c->save_error, "%s", err_text());
     }
 }
@@ -56,7 +56,7 @@ void checkpointer_prune(coordinator *c) {
     committed.n_keep = !c->run->has_commit ? 0 : c->run->has_best && keep[1] != keep[0] ? 2 : 1;
     committed.keep = keep;
     coordinator_send_to_all(c, MESSAGE_COMMITTED, &committed.base);
-    run_prune_heads(c->run);
+    run_dir_prune_heads(c->run);
 }
 
 static void commit(coordinator *c) {
@@ -141,16 +141,16 @@ static err write_result(coordinator *c) {
     json_object_set_new(j, "raw_bits_per_sample",
                         json_integer((json_int_t)(8 * partition_sample_elements(&c->labels->partition))));
     json_object_set_new(j, "nodes", traffic_report_nodes(&c->traffic));
-    err e = run_write_result(c->run, j);
+    err e = run_dir_write_result(c->run, j);
     json_decref(j);
     return e;
 }
 
 void checkpointer_finish(coordinator *c) {
     err e = schedule_check_saved(c->save_error);
-    if (!e && (c->steps > 0 || !run_has_result(c->run))) {
+    if (!e && (c->steps > 0 || !run_dir_has_result(c->run))) {
         e = write_result(c);
-        run_log(c->run, "finished", NULL);
+        run_dir_log(c->run, "finished", NULL);
     }
     coordinator_end(c, e, e ? err_text() : "");
 }

@@ -29,7 +29,7 @@ static err allocate(coordinator *c) {
     return ERR_OK;
 }
 
-err coordinator_new(coordinator **out, run *r, const labels *l, thread_pool *pool, bool over_tcp,
+err coordinator_new(coordinator **out, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
                     const coordinator_host *host) {
     err e = schedule_check_labels(&r->experiment, l);
     uint32_t samples = experiment_train_samples(&r->experiment, l->samples[DATASET_TRAIN]);
@@ -58,12 +58,13 @@ err coordinator_new(coordinator **out, run *r, const labels *l, thread_pool *poo
     e = e ? e : allocate(c);
     e = e || r->has_commit
             ? e
-            : run_load_weights(r, head_trainer_net(c->trainer)); /* again once all are here: fails early */
+            : run_dir_load_pretrained(r, head_trainer_net(c->trainer)); /* again once all are here: fails early */
     if (e) {
         coordinator_free(c);
         return e;
     }
-    run_log(r, r->has_commit ? "resumed" : "started", json_pack("{s:I}", "step", (json_int_t)r->last.position.step));
+    run_dir_log(r, r->has_commit ? "resumed" : "started",
+                json_pack("{s:I}", "step", (json_int_t)r->last.position.step));
     *out = c;
     return ERR_OK;
 }
@@ -121,7 +122,7 @@ bool coordinator_is_last_answer(coordinator *c, uint32_t k) {
     return true;
 }
 
-void coordinator_report(coordinator *c, const char *phase, const run_evaluation *ended) {
+void coordinator_report(coordinator *c, const char *phase, const manifest_evaluation *ended) {
     double seen = c->position.seen ? (double)c->position.seen : 1.0;
     coordinator_progress p = {
         .phase = phase,
@@ -154,15 +155,15 @@ void coordinator_end(coordinator *c, err outcome, const char *text) {
 /* Gathering: everybody at the last commit. */
 
 static err restore_head(coordinator *c) {
-    run_rewind(c->run);
+    run_dir_rewind(c->run);
     c->next_is_best = false;
     if (!c->run->has_commit) {
-        c->position = (run_position){0};
+        c->position = (manifest_position){0};
         head_trainer_init(c->trainer, c->e->training.seed);
-        return run_load_weights(c->run, head_trainer_net(c->trainer));
+        return run_dir_load_pretrained(c->run, head_trainer_net(c->trainer));
     }
     c->position = c->run->last.position;
-    return run_load_head(c->run, &c->run->last, head_trainer_net(c->trainer), head_trainer_optimiser(c->trainer));
+    return run_dir_load_head(c->run, &c->run->last, head_trainer_net(c->trainer), head_trainer_optimiser(c->trainer));
 }
 
 void coordinator_restore(coordinator *c, uint32_t k, uint64_t step, const uint8_t *digest) {
@@ -222,7 +223,8 @@ void coordinator_left(coordinator *c, uint32_t portion) {
                 portion, c->traffic.names[portion], c->position.step,
                 c->run->has_commit ? c->run->last.position.step : 0);
     if (log_limit_allows(portion + 1, "lost")) {
-        run_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->position.step));
+        run_dir_log(c->run, "lost",
+                    json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)c->position.step));
     }
     c->state = GATHERING;
     forget_owed(c);
@@ -441,7 +443,7 @@ static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
     if (m->restores == 0 && c->state == SAVING) {
         checkpointer_take_ready(c, k);
     } else if (m->restores == 0 && c->state == GATHERING && coordinator_is_last_answer(c, k)) {
-        run_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->position.step));
+        run_dir_log(c->run, "training", json_pack("{s:I}", "step", (json_int_t)c->position.step));
         c->period_started_ns = clock_now_ns();
         checkpointer_prune(c); /* a server that died behind a commit has not told the nodes of it */
         coordinator_go_on(c);

@@ -1,7 +1,7 @@
 /* The coordinator: leads N encoders through synchronous joint training.
  *
  * Pure: messages in, messages out; no socket, no loop, no thread. Over TCP `train_tcp` feeds it, in one process
- * `local` does; the numbers are the same bit for bit, because nothing it computes depends on the order in which
+ * `train_inproc` does; the numbers are the same bit for bit, because nothing it computes depends on the order in which
  * messages arrive.
  *
  *     gathering --all portions ready--> training --epoch ends--> evaluating --> saving --committed--> training …
@@ -14,7 +14,7 @@
 
 #include "base/thread_pool.h"
 #include "data/labels.h"
-#include "decoder_server/run.h"
+#include "decoder_server/core/run_dir.h"
 #include "wire/message.h"
 #include "wire/traffic_counters.h"
 
@@ -26,9 +26,9 @@ typedef struct coordinator_progress {
     const char *phase;      /* "training", "testing", "waiting for nodes", "saving" */
     uint32_t epoch, epochs; /* from 1 */
     uint32_t batch, batches;
-    double loss, accuracy;       /* of the epoch so far; percent */
-    uint64_t samples, steps;     /* done since the start of this process */
-    const run_evaluation *ended; /* the epoch that has just been evaluated, or NULL */
+    double loss, accuracy;            /* of the epoch so far; percent */
+    uint64_t samples, steps;          /* done since the start of this process */
+    const manifest_evaluation *ended; /* the epoch that has just been evaluated, or NULL */
 } coordinator_progress;
 
 typedef struct coordinator_host {
@@ -43,7 +43,7 @@ typedef struct coordinator_host {
 
 /* `r`, `l` and `pool` are borrowed. With `resume`, training goes on from the run's last commit. `over_tcp` says
  * whether the meters' kernel counters mean anything. */
-err coordinator_new(coordinator **c, run *r, const labels *l, thread_pool *pool, bool over_tcp,
+err coordinator_new(coordinator **c, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
                     const coordinator_host *host);
 void coordinator_free(coordinator *c);
 

@@ -41,7 +41,7 @@ typedef struct coordinator_member {
 } coordinator_member;
 
 struct coordinator {
-    run *run;
+    run_dir *run;
     const labels *labels;
     coordinator_host host;
     const experiment *e;
@@ -53,7 +53,7 @@ struct coordinator {
     uint64_t answer_timeout_ns; /* 0: for ever */
     message_type awaited;       /* of the answers that are awaited; MESSAGE_PING: the server's own */
     bool has_sent_no_numbers[PARTITION_PORTIONS_MAX]; /* a portion's node, since the last commit */
-    run_position position;
+    manifest_position position;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */
     uint32_t ordered;
@@ -68,7 +68,7 @@ struct coordinator {
     refinement_eval *refinement;                  /* NULL: all bits come in one round */
     histogram histograms[PARTITION_PORTIONS_MAX]; /* of the first soft stage's outputs, by portion */
     bool meter_opens; /* the traffic counters asked for are those before the first rounded stage */
-    run_commit next;
+    manifest_commit next;
     bool next_is_best;
     checkpointer_phase saving;
     float *proof;                                  /* [portions, PROOF_ROWS, bits]: the outputs before */
@@ -98,7 +98,7 @@ void coordinator_drop_for_protocol(coordinator *c, uint32_t k, const char *text)
 /* Puts one portion's numbers [rows, bits] into its columns of `soft`. */
 void coordinator_place(coordinator *c, uint32_t k, const float *from);
 
-void coordinator_report(coordinator *c, const char *phase, const run_evaluation *ended);
+void coordinator_report(coordinator *c, const char *phase, const manifest_evaluation *ended);
 
 /* What comes after a commit, instead of one that failed, or after going back to one. */
 void coordinator_go_on(coordinator *c);

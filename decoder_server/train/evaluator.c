@@ -151,7 +151,7 @@ static double accuracy_of(const coordinator *c, evaluator_stage s) {
 }
 
 static void end_evaluation(coordinator *c) {
-    run_evaluation score = {
+    manifest_evaluation score = {
         .soft = accuracy_of(c, SOFT_TEST),
         .rounded = accuracy_of(c, ROUNDED_TEST),
         .soft_validation = accuracy_of(c, SOFT_VALIDATION),

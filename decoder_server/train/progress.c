@@ -32,7 +32,7 @@ static char *put_accuracy(char *to, const char *name, double accuracy) {
 }
 
 static void show_epoch(const progress *p, const coordinator_progress *now) {
-    const run_evaluation *e = now->ended;
+    const manifest_evaluation *e = now->ended;
     bool rounds = !isnan(e->rounded) || !isnan(e->soft_validation);
     char accuracies[160] = "", text[256], *end = accuracies;
     end = put_accuracy(end, rounds ? "soft" : "test", e->soft);

@@ -36,8 +36,8 @@ err schedule_check_labels(const experiment *e, const labels *l) {
     return ERR_OK;
 }
 
-err schedule_check_position(const run *r, uint32_t batches) {
-    const run_position *p = &r->last.position;
+err schedule_check_position(const run_dir *r, uint32_t batches) {
+    const manifest_position *p = &r->last.position;
     uint32_t epochs = r->experiment.training.epochs;
     bool is_end = p->epoch == epochs && p->batch == 0 && p->evaluations > 0; /* the last epoch ends with one */
     if (!r->has_commit || is_end || (p->epoch < epochs && p->batch < batches)) {
@@ -47,38 +47,38 @@ err schedule_check_position(const run *r, uint32_t batches) {
                     r->folder, p->batch, p->epoch, epochs, batches);
 }
 
-bool schedule_saves_at(const experiment *e, const run_position *position, uint32_t batches) {
+bool schedule_saves_at(const experiment *e, const manifest_position *position, uint32_t batches) {
     uint32_t every = e->training.checkpoint_every;
     return position->batch == batches || (every > 0 && position->step % every == 0);
 }
 
-bool schedule_evaluates_at(const experiment *e, const run_position *position, uint32_t batches) {
+bool schedule_evaluates_at(const experiment *e, const manifest_position *position, uint32_t batches) {
     uint32_t every = e->training.evaluate_every, epochs = e->training.evaluate_epochs, ended = position->epoch + 1;
     bool is_due = epochs == 0 || ended % epochs == 0 || ended == e->training.epochs;
     return (position->batch == batches && is_due) || (every > 0 && position->batch % every == 0);
 }
 
-void schedule_count_time(run_position *position, uint64_t *since_ns) {
+void schedule_count_time(manifest_position *position, uint64_t *since_ns) {
     uint64_t now_ns = clock_now_ns();
     position->seconds += (double)(now_ns - *since_ns) * 1e-9;
     *since_ns = now_ns;
 }
 
-void schedule_step_on(run_position *position, uint32_t batches) {
+void schedule_step_on(manifest_position *position, uint32_t batches) {
     if (position->batch == batches) {
-        *position = (run_position){.step = position->step,
-                                   .epoch = position->epoch + 1,
-                                   .evaluations = position->evaluations,
-                                   .seconds = position->seconds};
+        *position = (manifest_position){.step = position->step,
+                                        .epoch = position->epoch + 1,
+                                        .evaluations = position->evaluations,
+                                        .seconds = position->seconds};
     }
 }
 
-const char *schedule_advice(const run_position *position) {
+const char *schedule_advice(const manifest_position *position) {
     return position->step > 0 ? "a lower learning rate may keep it finite"
                               : "nothing is learned yet, so look at data.mean, data.deviation and classifier.weights";
 }
 
-err schedule_check_loss(const run_position *position, double loss) {
+err schedule_check_loss(const manifest_position *position, double loss) {
     return isfinite(loss) ? ERR_OK
                           : err_fail(ERR_INPUT, "the loss is %f at step %" PRIu64 ": %s", loss, position->step,
                                      schedule_advice(position));
@@ -89,60 +89,61 @@ double schedule_percent(uint64_t correct, uint64_t samples) {
 }
 
 /* Whether the last evaluation beats the one whose checkpoint is kept: one whose commit failed has none. */
-static bool last_is_best(const run *r) {
-    const run_evaluation *last = &r->evaluations[r->evaluation_count - 1];
+static bool last_is_best(const run_dir *r) {
+    const manifest_evaluation *last = &r->evaluations[r->evaluation_count - 1];
     return !r->has_best || last->validation > r->evaluations[r->best_evaluation].validation;
 }
 
 /* An evaluation as the log and the result tell it. */
-static json_t *told(const run_evaluation *e) {
+static json_t *told(const manifest_evaluation *e) {
     return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss",
-                     run_number(e->loss), "train_accuracy", e->train, "soft_accuracy", run_number(e->soft),
-                     "rounded_accuracy", run_number(e->rounded), "soft_validation_accuracy",
-                     run_number(e->soft_validation), "validation_accuracy", run_number(e->validation), "seconds",
-                     e->seconds, "encoders", e->encoders, "rounds", e->refinement);
+                     run_dir_number(e->loss), "train_accuracy", e->train, "soft_accuracy", run_dir_number(e->soft),
+                     "rounded_accuracy", run_dir_number(e->rounded), "soft_validation_accuracy",
+                     run_dir_number(e->soft_validation), "validation_accuracy", run_dir_number(e->validation),
+                     "seconds", e->seconds, "encoders", e->encoders, "rounds", e->refinement);
 }
 
 /* The figures that stand for the whole run. */
-static json_t *told_final(const run_evaluation *e) {
+static json_t *told_final(const manifest_evaluation *e) {
     return json_pack("{s:f, s:f, s:o, s:o, s:o, s:o, s:O*}", "epoch", e->epoch, "train_accuracy", e->train,
-                     "soft_accuracy", run_number(e->soft), "rounded_accuracy", run_number(e->rounded),
-                     "soft_validation_accuracy", run_number(e->soft_validation), "validation_accuracy",
-                     run_number(e->validation), "rounds", e->refinement);
+                     "soft_accuracy", run_dir_number(e->soft), "rounded_accuracy", run_dir_number(e->rounded),
+                     "soft_validation_accuracy", run_dir_number(e->soft_validation), "validation_accuracy",
+                     run_dir_number(e->validation), "rounds", e->refinement);
 }
 
-err schedule_end_period(run *r, run_position *position, uint32_t batches, run_evaluation *score, bool *is_best) {
+err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batches, manifest_evaluation *score,
+                        bool *is_best) {
     score->epoch = position->epoch + (double)position->batch / batches;
     score->loss = position->loss_sum / (double)position->seen;
     score->train = schedule_percent(position->correct, position->seen);
     score->seconds = position->seconds;
     json_t *event = told(score);
     json_object_set_new(event, "step", json_integer((json_int_t)position->step));
-    err e = run_add_evaluation(r, score);
-    run_log(r, "evaluated", event);
+    err e = run_dir_add_evaluation(r, score);
+    run_dir_log(r, "evaluated", event);
     if (e) {
         return e;
     }
     *is_best = r->experiment.training.keep_best && last_is_best(r);
-    *position = (run_position){.step = position->step,
-                               .epoch = position->epoch,
-                               .batch = position->batch,
-                               .evaluations = position->evaluations + 1};
+    *position = (manifest_position){.step = position->step,
+                                    .epoch = position->epoch,
+                                    .batch = position->batch,
+                                    .evaluations = position->evaluations + 1};
     schedule_step_on(position, batches);
     return ERR_OK;
 }
 
-void schedule_commit(run *r, const run_commit *next, bool is_best, char error[SCHEDULE_ERROR_MAX]) {
-    if (!error[0] && run_commit_checkpoint(r, next, is_best)) {
+void schedule_commit(run_dir *r, const manifest_commit *next, bool is_best, char error[SCHEDULE_ERROR_MAX]) {
+    if (!error[0] && run_dir_commit_checkpoint(r, next, is_best)) {
         snprintf(error, SCHEDULE_ERROR_MAX, "%s", err_text());
     }
     json_int_t step = (json_int_t)next->position.step;
     if (error[0]) {
         log_error("checkpoint %" PRIu64 " failed, the one of step %" PRIu64 " stands: %s", next->position.step,
                   r->has_commit ? r->last.position.step : 0, error);
-        run_log(r, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
+        run_dir_log(r, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
     } else {
-        run_log(r, "committed", json_pack("{s:I}", "step", step));
+        run_dir_log(r, "committed", json_pack("{s:I}", "step", step));
     }
 }
 
@@ -154,7 +155,7 @@ err schedule_check_saved(const char error[SCHEDULE_ERROR_MAX]) {
                : ERR_OK;
 }
 
-static bool stops_early(const run *r) {
+static bool stops_early(const run_dir *r) {
     uint32_t patience = r->experiment.training.early_stop, count = r->evaluation_count;
     if (patience == 0 || count <= patience) {
         return false;
@@ -166,11 +167,11 @@ static bool stops_early(const run *r) {
     return count - 1 - best >= patience;
 }
 
-bool schedule_is_over(const run *r, const run_position *position) {
+bool schedule_is_over(const run_dir *r, const manifest_position *position) {
     return position->epoch >= r->experiment.training.epochs || (position->seen == 0 && stops_early(r));
 }
 
-json_t *schedule_result(const run *r, const run_position *position) {
+json_t *schedule_result(const run_dir *r, const manifest_position *position) {
     double seconds = 0;
     json_t *history = json_array();
     for (uint32_t i = 0; i < r->evaluation_count; i++) {
@@ -180,7 +181,7 @@ json_t *schedule_result(const run *r, const run_position *position) {
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     return json_pack("{s:s, s:s, s:o, s:i, s:f, s:f, s:I, s:o}", "experiment", r->experiment.name, "run", id, "final",
-                     told_final(run_final_evaluation(r)), "epochs", (int)position->epoch, "seconds", seconds,
+                     told_final(run_dir_final_evaluation(r)), "epochs", (int)position->epoch, "seconds", seconds,
                      "seconds_per_epoch", position->epoch ? seconds / position->epoch : seconds, "steps",
                      (json_int_t)position->step, "history", history);
 }

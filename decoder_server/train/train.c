@@ -2,8 +2,8 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "decoder_server/train/local.h"
 #include "decoder_server/train/schedule.h"
+#include "decoder_server/train/train_inproc.h"
 #include "decoder_server/train/train_tcp.h"
 #include "decoder_server/train/whole.h"
 #include "nn/blas.h"
@@ -30,9 +30,9 @@ static err load_experiment(const server_options *o, experiment *e) {
 }
 
 /* The classifier's weights, where the experiment names any: a file, or the head's file of a run's folder. */
-static err find_weights(const server_options *o, const experiment *e, weights *w) {
+static err find_pretrained(const server_options *o, const experiment *e, pretrained *w) {
     char named[FILE_PATH_MAX], head[FILE_PATH_MAX];
-    *w = (weights){0};
+    *w = (pretrained){0};
     if (!e->classifier.weights[0]) {
         return ERR_OK;
     }
@@ -40,35 +40,35 @@ static err find_weights(const server_options *o, const experiment *e, weights *w
     struct stat status;
     bool is_run = !failed && stat(named, &status) == 0 && S_ISDIR(status.st_mode);
     if (is_run) {
-        failed = run_find_head(named, head);
+        failed = run_dir_find_head(named, head);
     }
-    failed = failed ? failed : weights_open(w, is_run ? head : named);
+    failed = failed ? failed : pretrained_open(w, is_run ? head : named);
     return err_prefix(failed, "classifier.weights");
 }
 
 /* A run that has a checkpoint goes on without the file it began with. */
-static err resume_run(const server_options *o, const experiment *e, const labels *l, run *r) {
-    weights w;
-    err failed = run_open(r, o->run);
+static err resume_run(const server_options *o, const experiment *e, const labels *l, run_dir *r) {
+    pretrained w;
+    err failed = run_dir_open(r, o->run);
     if (failed) {
         return failed;
     }
-    failed = run_check(r, e, l);
-    failed = failed ? failed : find_weights(o, e, &w);
+    failed = run_dir_check(r, e, l);
+    failed = failed ? failed : find_pretrained(o, e, &w);
     if (failed == ERR_NOT_FOUND && r->has_commit) {
         return ERR_OK;
     }
-    failed = failed || !w.file[0] ? failed : run_take_weights(r, &w);
+    failed = failed || !w.file[0] ? failed : run_dir_take_pretrained(r, &w);
     if (failed) {
-        run_close(r);
+        run_dir_close(r);
     }
     return failed;
 }
 
 /* *lock: the folder is this process's, to be closed behind the run. */
-static err open_run(const server_options *o, const experiment *e, const labels *l, run *r, int *lock) {
+static err open_run(const server_options *o, const experiment *e, const labels *l, run_dir *r, int *lock) {
     char path[FILE_PATH_MAX];
-    weights w;
+    pretrained w;
     err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->run);
     if (failed) {
         return failed;
@@ -77,10 +77,10 @@ static err open_run(const server_options *o, const experiment *e, const labels *
         failed = file_lock(o->run, lock);
         return failed ? failed : resume_run(o, e, l, r);
     }
-    failed = find_weights(o, e, &w);
+    failed = find_pretrained(o, e, &w);
     failed = failed ? failed : file_make_folders(o->run);
     failed = failed ? failed : file_lock(o->run, lock);
-    return failed ? failed : run_create(r, o->run, e, l, &w);
+    return failed ? failed : run_dir_create(r, o->run, e, l, &w);
 }
 
 static uint32_t threads_of(const server_options *o) {
@@ -89,11 +89,11 @@ static uint32_t threads_of(const server_options *o) {
 }
 
 /* Nothing is left to do for a run that is committed to its end and has its results. */
-static bool is_finished(const run *r) {
-    return r->has_commit && schedule_is_over(r, &r->last.position) && run_has_result(r);
+static bool is_finished(const run_dir *r) {
+    return r->has_commit && schedule_is_over(r, &r->last.position) && run_dir_has_result(r);
 }
 
-static err train_run(const server_options *o, run *r, const labels *l) {
+static err train_run(const server_options *o, run_dir *r, const labels *l) {
     if (o->serve_after && is_finished(r)) {
         return ERR_OK; /* without waiting for every node: serving does not either */
     }
@@ -101,8 +101,8 @@ static err train_run(const server_options *o, run *r, const labels *l) {
         return whole_run(r, l, o->data, threads_of(o));
     }
     if (o->local) {
-        local_options how = {o->data, threads_of(o), o->coding};
-        return local_run(r, l, &how);
+        train_inproc_options how = {o->data, threads_of(o), o->coding};
+        return train_inproc_run(r, l, &how);
     }
     if (o->coding != FEWBIT__CODING__CODING_PACKED) {
         log_warn("--coding is for --local: over the network every node has its own");
@@ -128,7 +128,7 @@ static err train_run(const server_options *o, run *r, const labels *l) {
 err train_command(const server_options *o) {
     experiment e;
     labels l;
-    run r;
+    run_dir r;
     err failed = load_experiment(o, &e);
     if (!failed && experiment_is_classifier_alone(&e) && !o->local) {
         return err_fail(ERR_USAGE, "a classifier alone has no nodes: train it with --local --data DIR");
@@ -143,7 +143,7 @@ err train_command(const server_options *o) {
     failed = failed ? failed : open_run(o, &e, &l, &r, &lock);
     if (!failed) {
         failed = train_run(o, &r, &l);
-        run_close(&r);
+        run_dir_close(&r);
     }
     if (lock >= 0) {
         close(lock);

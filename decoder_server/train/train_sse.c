@@ -24,7 +24,7 @@ static const char *number(double value, char text[NUMBER_MAX]) {
     return text;
 }
 
-static size_t write_epoch(const run_evaluation *e, char *to, size_t room) {
+static size_t write_epoch(const manifest_evaluation *e, char *to, size_t room) {
     char loss[NUMBER_MAX], train[NUMBER_MAX], soft[NUMBER_MAX], rounded[NUMBER_MAX], held[NUMBER_MAX];
     int length = snprintf(to, room,
                           "{\"epoch\":%.6g,\"loss\":%s,\"training\":%s,\"unrounded_test\":%s,\"rounded_test\":%s,"
@@ -34,13 +34,13 @@ static size_t write_epoch(const run_evaluation *e, char *to, size_t room) {
     return length > 0 && (size_t)length < room ? (size_t)length : 0;
 }
 
-size_t train_sse_epoch_event(const run_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]) {
+size_t train_sse_epoch_event(const manifest_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]) {
     char data[TRAIN_SSE_EVENT_MAX - NUMBER_MAX];
     write_epoch(e, data, sizeof data);
     return (size_t)snprintf(event, TRAIN_SSE_EVENT_MAX, "event: epoch\ndata: %s\n\n", data);
 }
 
-static void put_epoch(train_sse *b, const run_evaluation *e) {
+static void put_epoch(train_sse *b, const manifest_evaluation *e) {
     char data[TRAIN_SSE_EVENT_MAX], event[TRAIN_SSE_EVENT_MAX];
     sse_producer_put(b->sse, "epoch", data, write_epoch(e, data, sizeof data));
     worker_reply(*b->worker, MAIL_GREETING, 0, event, train_sse_epoch_event(e, event));

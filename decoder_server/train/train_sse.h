@@ -23,6 +23,6 @@ void train_sse_end(train_sse *b);
 void train_sse_progress(train_sse *b, const coordinator_progress *p);
 
 /* The whole "epoch" event of an evaluation; its length. */
-size_t train_sse_epoch_event(const run_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]);
+size_t train_sse_epoch_event(const manifest_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]);
 
 #endif

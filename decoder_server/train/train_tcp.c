@@ -259,7 +259,7 @@ static err start_worker_side(train_tcp *t) {
 
 /* What /v1/model says, and the epochs that a run which goes on has behind it. */
 static err describe_run(train_tcp *t, const dataset *set, const partition *shape) {
-    const run *r = t->config->run;
+    const run_dir *r = t->config->run;
     strbuf described = {0};
     json_views_model(&described, r, set, shape, NULL);
     err e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")

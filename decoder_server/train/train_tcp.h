@@ -4,11 +4,11 @@
 
 #include "base/err.h"
 #include "data/labels.h"
-#include "decoder_server/run.h"
+#include "decoder_server/core/run_dir.h"
 #include "wire/tls.h"
 
 typedef struct train_tcp_config {
-    run *run;             /* borrowed */
+    run_dir *run;         /* borrowed */
     const labels *labels; /* borrowed */
     const char *host;
     uint16_t port;

@@ -15,14 +15,14 @@
 #include <string.h>
 
 typedef struct whole {
-    run *run;
+    run_dir *run;
     const labels *labels;
     const experiment *e;
     thread_pool *pool;
     portion *data;
     head_trainer *trainer;
     progress progress;
-    run_position position;
+    manifest_position position;
     uint32_t train_samples, batches;
     uint32_t *order; /* [train_samples], of epoch `ordered` */
     uint32_t ordered;
@@ -83,18 +83,19 @@ static err prepare(whole *w, const char *data, uint32_t threads) {
 }
 
 static err begin(whole *w) {
-    run *r = w->run;
-    run_log(r, r->has_commit ? "resumed" : "started", json_pack("{s:I}", "step", (json_int_t)r->last.position.step));
+    run_dir *r = w->run;
+    run_dir_log(r, r->has_commit ? "resumed" : "started",
+                json_pack("{s:I}", "step", (json_int_t)r->last.position.step));
     w->period_started_ns = clock_now_ns();
     if (r->has_commit) {
         w->position = r->last.position;
-        return run_load_head(r, &r->last, head_trainer_net(w->trainer), head_trainer_optimiser(w->trainer));
+        return run_dir_load_head(r, &r->last, head_trainer_net(w->trainer), head_trainer_optimiser(w->trainer));
     }
     head_trainer_init(w->trainer, w->e->training.seed);
-    return run_load_weights(r, head_trainer_net(w->trainer));
+    return run_dir_load_pretrained(r, head_trainer_net(w->trainer));
 }
 
-static void report(whole *w, const char *phase, const run_evaluation *ended) {
+static void report(whole *w, const char *phase, const manifest_evaluation *ended) {
     double seen = w->position.seen ? (double)w->position.seen : 1.0;
     coordinator_progress p = {
         .phase = phase,
@@ -191,7 +192,7 @@ static err test(whole *w, enum dataset_split split, uint32_t first, uint32_t sam
 
 static err evaluate(whole *w, bool *is_best) {
     const double none = (double)NAN;
-    run_evaluation score = {.soft = none, .rounded = none, .soft_validation = none, .validation = none};
+    manifest_evaluation score = {.soft = none, .rounded = none, .soft_validation = none, .validation = none};
     report(w, "testing", NULL);
     err e = ERR_OK;
     if (w->e->data.test == EXPERIMENT_TEST_MEASURED) {
@@ -210,14 +211,14 @@ static err evaluate(whole *w, bool *is_best) {
 
 static void save(whole *w, bool is_best) {
     schedule_count_time(&w->position, &w->period_started_ns);
-    run_commit next = {.position = w->position};
+    manifest_commit next = {.position = w->position};
     w->save_error[0] = '\0';
-    if (run_save_head(w->run, w->position.step, head_trainer_net(w->trainer), head_trainer_optimiser(w->trainer),
-                      next.head)) {
+    if (run_dir_save_head(w->run, w->position.step, head_trainer_net(w->trainer), head_trainer_optimiser(w->trainer),
+                          next.head)) {
         snprintf(w->save_error, sizeof w->save_error, "%s", err_text());
     }
     schedule_commit(w->run, &next, is_best, w->save_error);
-    run_prune_heads(w->run);
+    run_dir_prune_heads(w->run);
 }
 
 static err train(whole *w) {
@@ -241,13 +242,13 @@ static err train(whole *w) {
 }
 
 static err finish(whole *w) {
-    if (w->steps == 0 && run_has_result(w->run)) {
+    if (w->steps == 0 && run_dir_has_result(w->run)) {
         return ERR_OK;
     }
     json_t *j = schedule_result(w->run, &w->position);
-    err e = run_write_result(w->run, j);
+    err e = run_dir_write_result(w->run, j);
     json_decref(j);
-    run_log(w->run, "finished", NULL);
+    run_dir_log(w->run, "finished", NULL);
     return e;
 }
 
@@ -261,7 +262,7 @@ static void release(whole *w) {
     free(w->batch_labels);
 }
 
-err whole_run(run *r, const labels *l, const char *data, uint32_t threads) {
+err whole_run(run_dir *r, const labels *l, const char *data, uint32_t threads) {
     whole w = {.run = r, .labels = l, .e = &r->experiment};
     progress_start(&w.progress);
     err e = prepare(&w, data, threads);

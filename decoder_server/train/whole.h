@@ -7,9 +7,9 @@
 
 #include "base/err.h"
 #include "data/labels.h"
-#include "decoder_server/run.h"
+#include "decoder_server/core/run_dir.h"
 
 /* `data` holds node-0, whose portion is the whole sample. ERR_STOPPED after SIGINT or SIGTERM. */
-err whole_run(run *r, const labels *l, const char *data, uint32_t threads);
+err whole_run(run_dir *r, const labels *l, const char *data, uint32_t threads);
 
 #endif

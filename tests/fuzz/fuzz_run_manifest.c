@@ -21,7 +21,7 @@ static struct {
 } head;
 
 static void make_run(void) {
-    run r;
+    run_dir r;
     openblas_set_num_threads(1);
     small_committed_run(&r, fuzz_path("run"));
     snprintf(head.id, sizeof head.id, "%016" PRIx64, r.id);
@@ -29,7 +29,7 @@ static void make_run(void) {
     snprintf(head.id_mark, sizeof head.id_mark, "RUNRUNRUNRUNRUN!");
     memset(head.digest_mark, 'H', SHA256_HEX - 1);
     FUZZ_CHECK(file_read(fuzz_path(head_path), 1 << 20, &head.bytes, &head.length) == ERR_OK, "%s", err_text());
-    run_close(&r);
+    run_dir_close(&r);
 }
 
 /* Both texts are equally long. */
@@ -54,7 +54,7 @@ static void write_manifest(const uint8_t *data, size_t size) {
     free(text);
 }
 
-static bool is_same_commit(const run_commit *a, const run_commit *b) {
+static bool is_same_commit(const manifest_commit *a, const manifest_commit *b) {
     return a->position.step == b->position.step && a->position.epoch == b->position.epoch &&
            a->position.batch == b->position.batch && a->position.evaluations == b->position.evaluations &&
            a->position.loss_sum == b->position.loss_sum && a->position.correct == b->position.correct &&
@@ -70,22 +70,23 @@ static void check_encoders(void) {
     json_decref(j);
 }
 
-static void check_commit(run *r) {
-    run again;
-    const run_commit *served;
-    FUZZ_CHECK(run_served_commit(r, &served) == ERR_OK, "%s", err_text());
+static void check_commit(run_dir *r) {
+    run_dir again;
+    const manifest_commit *served;
+    FUZZ_CHECK(run_dir_served_commit(r, &served) == ERR_OK, "%s", err_text());
     if (r->evaluation_count > 0) {
-        FUZZ_CHECK(run_final_evaluation(r)->epoch == run_final_evaluation(r)->epoch, "an epoch that is no number");
+        FUZZ_CHECK(run_dir_final_evaluation(r)->epoch == run_dir_final_evaluation(r)->epoch,
+                   "an epoch that is no number");
     }
-    run_commit last = r->last;
-    FUZZ_CHECK(run_commit_checkpoint(r, &last, false) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(run_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
+    manifest_commit last = r->last;
+    FUZZ_CHECK(run_dir_commit_checkpoint(r, &last, false) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_dir_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(is_same_commit(&again.last, &r->last), "the last commit differs");
     FUZZ_CHECK(again.has_best == r->has_best && (!r->has_best || is_same_commit(&again.best, &r->best)),
                "the best commit differs");
     FUZZ_CHECK(again.evaluation_count == r->evaluation_count, "%u evaluations, not %u", again.evaluation_count,
                r->evaluation_count);
-    run_close(&again);
+    run_dir_close(&again);
 }
 
 /* The batch to train on, as the nodes were told. */
@@ -118,7 +119,7 @@ static void show_nothing(void *context, const coordinator_progress *p) {
 }
 
 /* One step of training from where the run says it stands, where it can be. */
-static void go_on(run *r) {
+static void go_on(run_dir *r) {
     static const uint8_t soft[SMALL_BATCH * SMALL_BITS * sizeof(float)];
     coordinator *c;
     coordinator_host host = {hear, drop_nobody, ask_no_meter, show_nothing, NULL};
@@ -161,8 +162,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         make_run();
     }
     write_manifest(data, size);
-    run r;
-    err e = run_open(&r, fuzz_path("run"));
+    run_dir r;
+    err e = run_dir_open(&r, fuzz_path("run"));
     fuzz_check_told(e);
     if (e) {
         FUZZ_CHECK(!r.evaluations, "something is left after an error");
@@ -172,6 +173,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_encoders();
     go_on(&r);
     check_commit(&r);
-    run_close(&r);
+    run_dir_close(&r);
     return 0;
 }

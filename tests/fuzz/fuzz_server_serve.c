@@ -26,7 +26,7 @@ static const float threshold = 1.1f; /* no answer is sure enough */
 static const float threshold = 0;
 #endif
 
-static run served;
+static run_dir served;
 static results *lines;
 static engine *reception;
 static uint64_t now_ns;

@@ -110,17 +110,17 @@ static void make_variant(struct variant *v, uint8_t how) {
     FUZZ_CHECK(node_registry_new(&v->node_registry, &config, &events, &side.worker) == ERR_OK, "%s", err_text());
 }
 
-static void make_run(run *r, uint8_t how) {
+static void make_run(run_dir *r, uint8_t how) {
     struct variant *v = &variants[how % VARIANTS];
     if (!v->node_registry) {
         make_variant(v, how);
     }
     side.node_registry = v->node_registry;
-    FUZZ_CHECK(run_create(r, fuzz_path("run"), &v->experiment, small_labels(), NULL) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_dir_create(r, fuzz_path("run"), &v->experiment, small_labels(), NULL) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(r->id == v->run, "the run's id is another one");
 }
 
-static void open_server(run *r) {
+static void open_server(run_dir *r) {
     coordinator_host host = {tell, drop, ask_meter, check_progress, NULL};
     FUZZ_CHECK(coordinator_new(&leader, r, small_labels(), NULL, true, &host) == ERR_OK, "%s", err_text());
 }
@@ -146,12 +146,12 @@ static void check_result(void) {
 
 /* Whatever the nodes did, the folder holds a run, and it can be gone on with. */
 static void check_left_behind(uint64_t id, bool has_commit) {
-    run again;
-    FUZZ_CHECK(run_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
+    run_dir again;
+    FUZZ_CHECK(run_dir_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(again.id == id && again.has_commit == has_commit, "the run's folder holds another run");
     open_server(&again);
     close_server();
-    run_close(&again);
+    run_dir_close(&again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -164,7 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         openblas_set_num_threads(1);
         side_start();
     }
-    run r;
+    run_dir r;
     err outcome;
     bool is_over = false;
     uint8_t how = record.control;
@@ -195,7 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (how & RESUMES) {
         check_left_behind(r.id, r.has_commit);
     }
-    run_close(&r);
+    run_dir_close(&r);
     temporary_remove(fuzz_path("run"));
     return 0;
 }

@@ -4,7 +4,7 @@
 #define FEWBIT_TESTS_FUZZ_SMALL_RUN_H
 
 #include "data/labels.h"
-#include "decoder_server/run.h"
+#include "decoder_server/core/run_dir.h"
 #include "decoder_server/train/head_trainer.h"
 #include "tests/fuzz/check.h"
 
@@ -50,16 +50,16 @@ static inline const labels *small_labels(void) {
 }
 
 /* A run with one committed step, 2. */
-static inline void small_committed_run(run *r, const char *folder) {
+static inline void small_committed_run(run_dir *r, const char *folder) {
     experiment e = small_experiment();
     head_trainer *s;
-    FUZZ_CHECK(run_create(r, folder, &e, small_labels(), NULL) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_dir_create(r, folder, &e, small_labels(), NULL) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(head_trainer_new(&s, &e, 16, 1000, NULL) == ERR_OK, "%s", err_text());
     head_trainer_init(s, 1);
-    run_commit commit = {.position = {.step = 2, .epoch = 1, .evaluations = 1}};
-    err failed = run_add_evaluation(r, &(run_evaluation){.epoch = 1, .loss = 1});
-    failed = failed ? failed : run_save_head(r, 2, head_trainer_net(s), head_trainer_optimiser(s), commit.head);
-    failed = failed ? failed : run_commit_checkpoint(r, &commit, false);
+    manifest_commit commit = {.position = {.step = 2, .epoch = 1, .evaluations = 1}};
+    err failed = run_dir_add_evaluation(r, &(manifest_evaluation){.epoch = 1, .loss = 1});
+    failed = failed ? failed : run_dir_save_head(r, 2, head_trainer_net(s), head_trainer_optimiser(s), commit.head);
+    failed = failed ? failed : run_dir_commit_checkpoint(r, &commit, false);
     FUZZ_CHECK(failed == ERR_OK, "%s", err_text());
     head_trainer_free(s);
 }

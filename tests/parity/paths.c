@@ -110,7 +110,7 @@ typedef struct difference {
     double largest;
 } difference;
 
-static err ask_plain_nets(const run *r, const run_commit *commit, const codes *c, reference *ref) {
+static err ask_plain_nets(const run_dir *r, const manifest_commit *commit, const codes *c, reference *ref) {
     predictor *plain;
     const predictor_options options = {.plain = true};
     err e = predictor_new(&plain, r, commit, &options);
@@ -142,7 +142,7 @@ static void compare(const prediction *got, const reference *ref, size_t at, size
     }
 }
 
-static err try_way(const run *r, const run_commit *commit, const codes *c, const reference *ref, const way *w,
+static err try_way(const run_dir *r, const manifest_commit *commit, const codes *c, const reference *ref, const way *w,
                    const char *before) {
     predictor *other;
     err e = predictor_new(&other, r, commit, &w->options);
@@ -166,10 +166,10 @@ static err try_way(const run *r, const run_commit *commit, const codes *c, const
     return ERR_OK;
 }
 
-static err compare_all(const run *r, const codes *c) {
-    const run_commit *commit;
+static err compare_all(const run_dir *r, const codes *c) {
+    const manifest_commit *commit;
     reference ref = {0};
-    err e = run_served_commit(r, &commit);
+    err e = run_dir_served_commit(r, &commit);
     e = e ? e : ask_plain_nets(r, commit, c, &ref);
     printf("{\"samples\": %zu, \"paths\": {", c->count);
     for (size_t i = 0; i < sizeof ways / sizeof ways[0] && !e; i++) {
@@ -182,17 +182,17 @@ static err compare_all(const run *r, const codes *c) {
 }
 
 int main(int argc, char **argv) {
-    run r;
+    run_dir r;
     log_set_level(LOG_WARN);
     openblas_set_num_threads(1);
-    err e = argc == 3 ? run_open(&r, argv[1]) : err_fail(ERR_USAGE, "usage: parity_paths RUN RESULTS");
+    err e = argc == 3 ? run_dir_open(&r, argv[1]) : err_fail(ERR_USAGE, "usage: parity_paths RUN RESULTS");
     if (!e) {
         codes c = {.portions = r.experiment.data.portions};
         e = read_codes(&c, argv[2]);
         e = e ? e : compare_all(&r, &c);
         free(c.values);
         free(c.samples);
-        run_close(&r);
+        run_dir_close(&r);
     }
     if (e) {
         fprintf(stderr, "parity_paths: %s\n", err_text());

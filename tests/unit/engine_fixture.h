@@ -51,7 +51,7 @@ typedef struct told {
 /* Everything of one test. */
 typedef struct table {
     char folder[TEMPORARY_PATH_MAX], results_path[TEMPORARY_PATH_MAX + 16];
-    run run;
+    run_dir run;
     results *results;
     engine *engine;
     nn_net *head;          /* a second copy, for what the classes must be */
@@ -161,18 +161,18 @@ static inline void make_run(table *t) {
     char path[FILE_PATH_MAX];
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &e), ERR_OK);
     assert_int_equal(file_path(path, sizeof path, "%s/run", t->folder), ERR_OK);
-    assert_int_equal(run_create(&t->run, path, &e, some_labels(&e), NULL), ERR_OK);
+    assert_int_equal(run_dir_create(&t->run, path, &e, some_labels(&e), NULL), ERR_OK);
     assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     experiment_describe_head(&e, &s, classes, &spec);
     nn_net_options options = {.max_rows = 1};
     assert_int_equal(nn_net_new(&t->head, &spec, &options), ERR_OK);
     nn_net_init(t->head, 5, 1);
-    run_commit commit = {.position = {.step = STEP}};
+    manifest_commit commit = {.position = {.step = STEP}};
     for (uint8_t k = 0; k < PORTIONS; k++) {
         memset(commit.encoders[k], 16 + k, SHA256_BYTES);
     }
-    assert_int_equal(run_save_head(&t->run, STEP, t->head, NULL, commit.head), ERR_OK);
-    assert_int_equal(run_commit_checkpoint(&t->run, &commit, false), ERR_OK);
+    assert_int_equal(run_dir_save_head(&t->run, STEP, t->head, NULL, commit.head), ERR_OK);
+    assert_int_equal(run_dir_commit_checkpoint(&t->run, &commit, false), ERR_OK);
 }
 
 static inline int set_table_with(void **state, const engine_options *options) {
@@ -199,7 +199,7 @@ static inline int clear_table(void **state) {
     table *t = *state;
     engine_free(t->engine);
     results_close(t->results);
-    run_close(&t->run);
+    run_dir_close(&t->run);
     nn_net_free(t->head);
     int removed = temporary_remove(t->folder);
     free(t);

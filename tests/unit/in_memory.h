@@ -1,5 +1,5 @@
-/* Nodes joined to a coordinator or an engine by memory, as decoder_server/train/local.c does it: every message is
- * packed to a frame and unpacked again. The sizes are those of the paper's row 1, the samples are made up. */
+/* Nodes joined to a coordinator or an engine by memory, as decoder_server/train/train_inproc.c does it: every message
+ * is packed to a frame and unpacked again. The sizes are those of the paper's row 1, the samples are made up. */
 #ifndef FEWBIT_TESTS_UNIT_IN_MEMORY_H
 #define FEWBIT_TESTS_UNIT_IN_MEMORY_H
 
@@ -27,7 +27,7 @@ typedef struct node {
 } node;
 
 typedef struct fleet {
-    run run;
+    run_dir run;
     labels labels;
     thread_pool *pool;
     node nodes[NODES];
@@ -238,7 +238,7 @@ static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads
     }
     f->labels.portion_digests = calloc(NODES, sizeof *f->labels.portion_digests);
     assert_non_null(f->labels.portion_digests);
-    assert_int_equal(run_create(&f->run, in_folder("run"), &e, &f->labels, NULL), ERR_OK);
+    assert_int_equal(run_dir_create(&f->run, in_folder("run"), &e, &f->labels, NULL), ERR_OK);
     assert_int_equal(thread_pool_new(&f->pool, threads, true), ERR_OK);
     assert_int_equal(arena_init(&f->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
@@ -300,7 +300,7 @@ static inline void close_fleet(fleet *f) {
     labels_close(&f->labels);
     thread_pool_free(f->pool);
     arena_free(&f->unpacked);
-    run_close(&f->run);
+    run_dir_close(&f->run);
 }
 
 #endif

@@ -5,7 +5,7 @@
 #include "base/rng.h"
 #include "decoder_server/http/reply.h"
 #include "decoder_server/serve/engine.h"
-#include "decoder_server/train/local.h"
+#include "decoder_server/train/train_inproc.h"
 #include "encoder_node/node_protocol.h"
 #include "tests/unit/folder.h"
 
@@ -332,7 +332,7 @@ static void run_rounds(fleet *f) {
     }
 }
 
-static void open_node(fleet *f, uint32_t k, const run *r) {
+static void open_node(fleet *f, uint32_t k, const run_dir *r) {
     node *n = &f->nodes[k];
     char name[32], text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
@@ -434,7 +434,7 @@ static void assert_results(const corner *c) {
     assert_int_equal(lines, c->labels.samples[1] + 2 * ASKS);
 }
 
-static void serve(const corner *c, const run *r) {
+static void serve(const corner *c, const run_dir *r) {
     static fleet f;
     f = (fleet){.corner = c, .now_ns = 1000000000};
     const char *from = axes[SERVING].values[c->choice[SERVING]];
@@ -501,10 +501,10 @@ static void try_case(const uint32_t choice[AXES], outcomes *o) {
     char data[FILE_PATH_MAX];
     assert_int_equal(file_path(data, sizeof data, "%s", in_folder("data")), ERR_OK);
     bool is_coded = strcmp(axes[CODING].values[choice[CODING]], "range") == 0;
-    local_options options = {data, 2, is_coded ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED};
-    run r;
-    assert_int_equal(run_create(&r, in_folder("run"), &c.experiment, &c.labels, NULL), ERR_OK);
-    err failed = local_run(&r, &c.labels, &options);
+    train_inproc_options options = {data, 2, is_coded ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED};
+    run_dir r;
+    assert_int_equal(run_dir_create(&r, in_folder("run"), &c.experiment, &c.labels, NULL), ERR_OK);
+    err failed = train_inproc_run(&r, &c.labels, &options);
     if (failed) {
         assert_ended_by_name(failed, choice);
         o->ended++;
@@ -512,7 +512,7 @@ static void try_case(const uint32_t choice[AXES], outcomes *o) {
         serve(&c, &r);
         o->served++;
     }
-    run_close(&r);
+    run_dir_close(&r);
     free_data(&c);
     remove_folder(&state);
 }

@@ -316,7 +316,7 @@ static void a_histogram_is_cumulative(void **state) {
 
 /* Every element of the sample is in one portion, at the place where partition_take puts it. */
 static void check_ranges(partition_kind kind, uint32_t portions, uint32_t channels, uint32_t side) {
-    static run r;
+    static run_dir r;
     const dataset *set;
     partition s = {kind, portions, channels, side, side};
     assert_int_equal(partition_check(&s), ERR_OK);

@@ -7,7 +7,7 @@ enum { NEXT = STEP + 5 };
 static served_model *make_model(table *t, const char *name, uint64_t step, uint64_t seed, uint32_t bits,
                                 nn_net **head) {
     experiment e = t->run.experiment;
-    run r;
+    run_dir r;
     partition s;
     uint32_t classes;
     nn_spec spec;
@@ -16,19 +16,19 @@ static served_model *make_model(table *t, const char *name, uint64_t step, uint6
     e.encoder.bits = bits;
     e.refinement.bits[1] = bits - e.refinement.bits[0];
     assert_int_equal(file_path(path, sizeof path, "%s/%s", t->folder, name), ERR_OK);
-    assert_int_equal(run_create(&r, path, &e, some_labels(&e), NULL), ERR_OK);
+    assert_int_equal(run_dir_create(&r, path, &e, some_labels(&e), NULL), ERR_OK);
     assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     experiment_describe_head(&e, &s, classes, &spec);
     nn_net_options options = {.max_rows = 1};
     assert_int_equal(nn_net_new(head, &spec, &options), ERR_OK);
     nn_net_init(*head, seed, 1);
-    run_commit commit = {.position = {.step = step}};
+    manifest_commit commit = {.position = {.step = step}};
     for (uint8_t k = 0; k < PORTIONS; k++) {
         memset(commit.encoders[k], 64 + k, SHA256_BYTES);
     }
-    assert_int_equal(run_save_head(&r, step, *head, NULL, commit.head), ERR_OK);
-    assert_int_equal(run_commit_checkpoint(&r, &commit, false), ERR_OK);
-    run_close(&r);
+    assert_int_equal(run_dir_save_head(&r, step, *head, NULL, commit.head), ERR_OK);
+    assert_int_equal(run_dir_commit_checkpoint(&r, &commit, false), ERR_OK);
+    run_dir_close(&r);
     assert_int_equal(served_model_open(&m, path, NULL, &predictor_with_all), ERR_OK);
     return m;
 }

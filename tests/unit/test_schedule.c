@@ -18,25 +18,25 @@ static const char text[] = "name: tiny\n"
                            "optimiser: {kind: adam, learning_rate: 0.001}\n"
                            "training: {epochs: 9, batch: 10, seed: 1, keep_best: true}\n";
 
-static void create(run *r) {
+static void create(run_dir *r) {
     experiment e;
     char path[TEMPORARY_PATH_MAX + 16];
     log_set_level(LOG_NONE);
     snprintf(path, sizeof path, "%s/run", folder);
     assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
-    assert_int_equal(run_create(r, path, &e, some_labels(&e), NULL), ERR_OK);
+    assert_int_equal(run_dir_create(r, path, &e, some_labels(&e), NULL), ERR_OK);
 }
 
 /* An epoch ends with so many percent; its commit fails where there is no room. */
-static bool end_epoch(run *r, run_position *at, double validation, bool has_room) {
+static bool end_epoch(run_dir *r, manifest_position *at, double validation, bool has_room) {
     char error[SCHEDULE_ERROR_MAX] = "";
-    run_evaluation score = {.validation = validation};
+    manifest_evaluation score = {.validation = validation};
     bool is_best;
     at->step += BATCHES;
     at->batch = BATCHES;
     at->seen = 10 * BATCHES;
     assert_int_equal(schedule_end_period(r, at, BATCHES, &score, &is_best), ERR_OK);
-    const run_commit next = {.position = *at};
+    const manifest_commit next = {.position = *at};
     strcpy(error, has_room ? "" : "no room");
     schedule_commit(r, &next, is_best, error);
     return is_best;
@@ -44,8 +44,8 @@ static bool end_epoch(run *r, run_position *at, double validation, bool has_room
 
 static void the_best_is_one_that_is_kept(void **state) {
     (void)state;
-    run r;
-    run_position at = {0};
+    run_dir r;
+    manifest_position at = {0};
     create(&r);
     assert_true(end_epoch(&r, &at, 10, true));
     assert_false(end_epoch(&r, &at, 10, true));
@@ -54,14 +54,14 @@ static void the_best_is_one_that_is_kept(void **state) {
     assert_false(end_epoch(&r, &at, 20, true));
     assert_int_equal(r.best_evaluation, 3);
     assert_int_equal(r.best.position.step, 4 * BATCHES);
-    assert_true(run_final_evaluation(&r)->validation == 30);
-    run_close(&r);
+    assert_true(run_dir_final_evaluation(&r)->validation == 30);
+    run_dir_close(&r);
 }
 
 static void a_period_takes_as_long_as_its_parts(void **state) {
     (void)state;
-    run r, again;
-    run_position at = {0};
+    run_dir r, again;
+    manifest_position at = {0};
     create(&r);
     uint64_t since_ns = clock_now_ns() - 3000000000;
     schedule_count_time(&at, &since_ns);
@@ -72,26 +72,26 @@ static void a_period_takes_as_long_as_its_parts(void **state) {
     assert_int_equal(at.epoch, 1);
     assert_true(at.seconds == 2);
     char error[SCHEDULE_ERROR_MAX] = "";
-    const run_commit next = {.position = at};
+    const manifest_commit next = {.position = at};
     schedule_commit(&r, &next, false, error);
-    assert_int_equal(run_open(&again, r.folder), ERR_OK);
+    assert_int_equal(run_dir_open(&again, r.folder), ERR_OK);
     assert_true(again.last.position.seconds == 2);
     at.seconds += 5;
     end_epoch(&r, &at, 10, true);
     assert_true(r.evaluations[0].seconds == 7);
     assert_true(at.seconds == 0);
-    run_close(&again);
-    run_close(&r);
+    run_dir_close(&again);
+    run_dir_close(&r);
 }
 
 static void open_again(const char *manifest, size_t length, err wanted) {
-    run again;
+    run_dir again;
     put("run/manifest.json", manifest, length);
-    assert_int_equal(run_open(&again, in_folder("run")), wanted);
+    assert_int_equal(run_dir_open(&again, in_folder("run")), wanted);
     if (wanted) {
         assert_told("run/manifest.json", "");
     } else {
-        run_close(&again);
+        run_dir_close(&again);
     }
 }
 
@@ -101,10 +101,10 @@ static void manifests_with_other_numbers(void **state) {
     static const char *const keys[] = {"step",    "epoch", "batch",    "evaluations",
                                        "correct", "seen",  "loss_sum", "seconds"};
     static const char *const others[] = {"null", "\"1\"", "-1", "1.5", "[]", "9223372036854775807", NULL};
-    run r;
+    run_dir r;
     create(&r);
-    end_epoch(&r, &(run_position){0}, 10, true);
-    run_close(&r);
+    end_epoch(&r, &(manifest_position){0}, 10, true);
+    run_dir_close(&r);
     static char whole[2048], changed[4096];
     FILE *file = fopen(in_folder("run/manifest.json"), "rb");
     assert_non_null(file);
@@ -131,11 +131,11 @@ static void manifests_with_other_numbers(void **state) {
 static void long_trainings_can_be_opened(void **state) {
     (void)state;
     enum { EVALUATIONS = 40, NUMBERS = 200000 };
-    run r, again;
-    run_position at = {0};
+    run_dir r, again;
+    manifest_position at = {0};
     create(&r);
     for (int i = 0; i < EVALUATIONS; i++) {
-        run_evaluation score = {.encoders = json_array(), .validation = i == 3 ? 90 : 10};
+        manifest_evaluation score = {.encoders = json_array(), .validation = i == 3 ? 90 : 10};
         for (int n = 0; n < NUMBERS; n++) {
             assert_int_equal(json_array_append_new(score.encoders, json_integer(10000000 + n)), 0);
         }
@@ -146,24 +146,24 @@ static void long_trainings_can_be_opened(void **state) {
         at.seen = 1;
         assert_int_equal(schedule_end_period(&r, &at, BATCHES, &score, &is_best), ERR_OK);
         if (i == 3 || i + 1 == EVALUATIONS) {
-            schedule_commit(&r, &(run_commit){.position = at}, is_best, error);
+            schedule_commit(&r, &(manifest_commit){.position = at}, is_best, error);
             assert_string_equal(error, "");
         }
     }
-    assert_int_equal(run_open(&again, in_folder("run")), ERR_OK);
+    assert_int_equal(run_dir_open(&again, in_folder("run")), ERR_OK);
     assert_int_equal(again.evaluation_count, EVALUATIONS);
     assert_true(again.best_evaluation == 3 && again.evaluations[3].encoders);
     assert_non_null(again.evaluations[EVALUATIONS - 1].encoders);
     assert_null(again.evaluations[0].encoders);
-    run_close(&again);
-    run_close(&r);
+    run_dir_close(&again);
+    run_dir_close(&r);
 }
 
 /* Before the first update the learning rate has done nothing. */
 static void the_learning_rate_is_blamed_where_it_can_be(void **state) {
     (void)state;
     for (uint64_t step = 0; step < 3; step++) {
-        run_position at = {.step = step};
+        manifest_position at = {.step = step};
         assert_int_equal(schedule_check_loss(&at, 1), ERR_OK);
         assert_int_equal(schedule_check_loss(&at, (double)NAN), ERR_INPUT);
         assert_true(!strstr(err_text(), "learning rate") == (step == 0));

@@ -34,7 +34,7 @@ static experiment small;
 static partition parts;
 static uint32_t classes;
 static labels truth;
-static run trained; /* with one committed checkpoint */
+static run_dir trained; /* with one committed checkpoint */
 static portion *data_of_node;
 static const dataset *mnist;
 
@@ -51,16 +51,16 @@ static experiment small_experiment(void) {
     return e;
 }
 
-static err commit_head(run *r) {
+static err commit_head(run_dir *r) {
     head_trainer *s;
-    run_commit commit = {.position = {.step = STEP, .epoch = 1, .evaluations = 1}};
+    manifest_commit commit = {.position = {.step = STEP, .epoch = 1, .evaluations = 1}};
     err e = head_trainer_new(&s, &r->experiment, 16, 1000, NULL);
     if (e) {
         return e;
     }
     head_trainer_init(s, 1);
-    e = run_save_head(r, STEP, head_trainer_net(s), head_trainer_optimiser(s), commit.head);
-    e = e ? e : run_commit_checkpoint(r, &commit, false);
+    e = run_dir_save_head(r, STEP, head_trainer_net(s), head_trainer_optimiser(s), commit.head);
+    e = e ? e : run_dir_commit_checkpoint(r, &commit, false);
     head_trainer_free(s);
     return e;
 }
@@ -89,8 +89,8 @@ static int make_everything(void **state) {
                          .samples = {TRAIN, TEST}};
     err e = dataset_find("mnist", &mnist);
     e = e ? e : experiment_partition(&small, &parts, &classes);
-    e = e ? e : run_create(&trained, in_folder("run"), &small, &truth, NULL);
-    e = e ? e : run_add_evaluation(&trained, &(run_evaluation){.epoch = 1});
+    e = e ? e : run_dir_create(&trained, in_folder("run"), &small, &truth, NULL);
+    e = e ? e : run_dir_add_evaluation(&trained, &(manifest_evaluation){.epoch = 1});
     e = e ? e : commit_head(&trained);
     e = e ? e : portion_write(in_folder("portion"), &info, train, test);
     e = e ? e : portion_open(&data_of_node, in_folder("portion"));
@@ -99,7 +99,7 @@ static int make_everything(void **state) {
 
 static int remove_everything(void **state) {
     portion_close(data_of_node);
-    run_close(&trained);
+    run_dir_close(&trained);
     labels_close(&truth);
     return remove_folder(state);
 }
@@ -232,10 +232,10 @@ static err read_idx(void) {
 /* Runs. */
 
 static err open_run(void) {
-    run r;
-    err e = run_open(&r, in_folder("run"));
+    run_dir r;
+    err e = run_dir_open(&r, in_folder("run"));
     if (!e) {
-        run_close(&r);
+        run_dir_close(&r);
     }
     return e;
 }
@@ -249,7 +249,7 @@ static err load_head(void) {
     head_trainer *s = NULL;
     err e = head_trainer_new(&s, &small, 16, 1000, NULL);
     if (!e) {
-        e = run_load_head(&trained, &trained.last, head_trainer_net(s), head_trainer_optimiser(s));
+        e = run_dir_load_head(&trained, &trained.last, head_trainer_net(s), head_trainer_optimiser(s));
         head_trainer_free(s);
     }
     return e;

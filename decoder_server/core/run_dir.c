@@ -1,4 +1,4 @@
-#include "decoder_server/run.h"
+#include "decoder_server/core/run_dir.h"
 
 #include "base/file.h"
 #include "base/json.h"
@@ -18,22 +18,22 @@
 /* What is read of a manifest or a result, and so what is written; a result's keys are a little longer. */
 enum { FILE_MAX = 64 << 20, MANIFEST_MAX = 56 << 20 };
 
-static err path_in(const run *r, const char *name, char path[FILE_PATH_MAX]) {
+static err path_in(const run_dir *r, const char *name, char path[FILE_PATH_MAX]) {
     return file_path(path, FILE_PATH_MAX, "%s/%s", r->folder, name);
 }
 
-static err head_path(const run *r, uint64_t step, char path[FILE_PATH_MAX]) {
+static err head_path(const run_dir *r, uint64_t step, char path[FILE_PATH_MAX]) {
     char folder[FILE_PATH_MAX];
     err e = path_in(r, "head", folder);
     return e ? e : checkpoint_path(folder, step, path);
 }
 
-static err start(run *r, const char *folder) {
-    *r = (run){0};
+static err start(run_dir *r, const char *folder) {
+    *r = (run_dir){0};
     return file_path(r->folder, sizeof r->folder, "%s", folder);
 }
 
-err run_create(run *r, const char *folder, const experiment *e, const labels *l, const weights *w) {
+err run_dir_create(run_dir *r, const char *folder, const experiment *e, const labels *l, const pretrained *w) {
     err failed = start(r, folder);
     char path[FILE_PATH_MAX], heads[FILE_PATH_MAX], text[EXPERIMENT_TEXT_MAX];
     size_t length;
@@ -48,7 +48,7 @@ err run_create(run *r, const char *folder, const experiment *e, const labels *l,
     failed = failed ? failed : file_make_folders(heads);
     failed = failed ? failed : experiment_write(e, text, &length);
     if (!failed && w && w->file[0]) {
-        r->weights = *w;
+        r->pretrained = *w;
         memcpy(r->identity.weights, w->digest, SHA256_BYTES);
         failed = file_path(r->identity.weights_file, sizeof r->identity.weights_file, "%s", w->file);
     }
@@ -58,7 +58,7 @@ err run_create(run *r, const char *folder, const experiment *e, const labels *l,
     return failed ? failed : file_write_atomic(path, &(file_span){text, length}, 1);
 }
 
-uint32_t run_encoders(const run *r) {
+uint32_t run_dir_encoders(const run_dir *r) {
     return experiment_is_classifier_alone(&r->experiment) ? 0 : r->experiment.data.portions;
 }
 
@@ -73,7 +73,7 @@ static bool take_real(const json_t *j, const char *key, double *to) {
     return json_is_number(json_object_get(j, key));
 }
 
-static bool position_from(const json_t *j, run_position *p) {
+static bool position_from(const json_t *j, manifest_position *p) {
     uint64_t epoch, batch, evaluations;
     bool good = take_whole(j, "step", INT64_MAX, &p->step) && take_whole(j, "epoch", INT32_MAX, &epoch) &&
                 take_whole(j, "batch", INT32_MAX, &batch) && take_whole(j, "evaluations", INT32_MAX, &evaluations) &&
@@ -85,13 +85,13 @@ static bool position_from(const json_t *j, run_position *p) {
     return good;
 }
 
-static err commit_from(const run *r, const char *path, const json_t *j, run_commit *c) {
+static err commit_from(const run_dir *r, const char *path, const json_t *j, manifest_commit *c) {
     const json_t *encoders = json_object_get(j, "encoders");
     if (!position_from(j, &c->position)) {
         return err_fail(ERR_INPUT, "%s: a commit's position is missing or malformed", path);
     }
     bool good = sha256_parse(json_string_value(json_object_get(j, "head")), c->head) && json_is_array(encoders) &&
-                json_array_size(encoders) == run_encoders(r);
+                json_array_size(encoders) == run_dir_encoders(r);
     for (size_t i = 0; good && i < json_array_size(encoders); i++) {
         good = sha256_parse(json_string_value(json_array_get(encoders, i)), c->encoders[i]);
     }
@@ -103,11 +103,11 @@ static double accuracy_from(const json_t *j, const char *key) {
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-static err evaluations_from(run *r, const json_t *list) {
+static err evaluations_from(run_dir *r, const json_t *list) {
     size_t index;
     json_t *j;
     json_array_foreach(list, index, j) {
-        run_evaluation e = {
+        manifest_evaluation e = {
             .epoch = json_number_value(json_object_get(j, "epoch")),
             .loss = json_number_value(json_object_get(j, "loss")),
             .train = json_number_value(json_object_get(j, "train")),
@@ -121,7 +121,7 @@ static err evaluations_from(run *r, const json_t *list) {
             .refinement =
                 json_is_array(json_object_get(j, "rounds")) ? json_incref(json_object_get(j, "rounds")) : NULL,
         };
-        err failed = run_add_evaluation(r, &e);
+        err failed = run_dir_add_evaluation(r, &e);
         if (failed) {
             return failed;
         }
@@ -129,7 +129,7 @@ static err evaluations_from(run *r, const json_t *list) {
     return ERR_OK;
 }
 
-static err manifest_from(run *r, const char *path, const json_t *j) {
+static err manifest_from(run_dir *r, const char *path, const json_t *j) {
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     const char *named = json_string_value(json_object_get(j, "run"));
@@ -156,7 +156,7 @@ static err manifest_from(run *r, const char *path, const json_t *j) {
     return e;
 }
 
-static err read_manifest(run *r) {
+static err read_manifest(run_dir *r) {
     char path[FILE_PATH_MAX];
     json_t *j = NULL;
     err e = path_in(r, "manifest.json", path);
@@ -169,7 +169,7 @@ static err read_manifest(run *r) {
     return e;
 }
 
-static err read_experiment(run *r) {
+static err read_experiment(run_dir *r) {
     char path[FILE_PATH_MAX];
     uint8_t *text = NULL;
     size_t length = 0;
@@ -182,17 +182,17 @@ static err read_experiment(run *r) {
     return e;
 }
 
-err run_open(run *r, const char *folder) {
+err run_dir_open(run_dir *r, const char *folder) {
     err e = start(r, folder);
     e = e ? e : read_experiment(r);
     e = e ? e : read_manifest(r);
     if (e) {
-        run_close(r);
+        run_dir_close(r);
     }
     return e;
 }
 
-err run_check(const run *r, const experiment *wanted, const labels *l) {
+err run_dir_check(const run_dir *r, const experiment *wanted, const labels *l) {
     bool is_same = false;
     run_identity of_labels;
     err e = experiment_compare(&r->experiment, wanted, &is_same);
@@ -205,21 +205,21 @@ err run_check(const run *r, const experiment *wanted, const labels *l) {
 }
 
 /* Forgets the evaluations from number `count` on. */
-static void drop_evaluations(run *r, uint32_t count) {
+static void drop_evaluations(run_dir *r, uint32_t count) {
     while (r->evaluation_count > count) {
         json_decref(r->evaluations[--r->evaluation_count].encoders);
         json_decref(r->evaluations[r->evaluation_count].refinement);
     }
 }
 
-void run_close(run *r) {
+void run_dir_close(run_dir *r) {
     drop_evaluations(r, 0);
     free(r->evaluations);
     r->evaluations = NULL;
 }
 
-err run_add_evaluation(run *r, const run_evaluation *epoch) {
-    run_evaluation *grown = realloc(r->evaluations, (r->evaluation_count + 1) * sizeof *grown);
+err run_dir_add_evaluation(run_dir *r, const manifest_evaluation *epoch) {
+    manifest_evaluation *grown = realloc(r->evaluations, (r->evaluation_count + 1) * sizeof *grown);
     if (!grown) {
         json_decref(epoch->encoders);
         json_decref(epoch->refinement);
@@ -230,38 +230,39 @@ err run_add_evaluation(run *r, const run_evaluation *epoch) {
     return ERR_OK;
 }
 
-void run_rewind(run *r) {
+void run_dir_rewind(run_dir *r) {
     drop_evaluations(r, r->has_commit ? r->last.position.evaluations : 0);
 }
 
-err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[SHA256_BYTES]) {
+err run_dir_save_head(const run_dir *r, uint64_t step, nn_net *head, const nn_optimiser *o,
+                      uint8_t digest[SHA256_BYTES]) {
     char path[FILE_PATH_MAX];
     checkpoint_id id = {.run = r->id, .step = step, .part = "head"};
     err e = head_path(r, step, path);
     return e ? e : checkpoint_save(path, &id, head, o, digest);
 }
 
-err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optimiser *o) {
+err run_dir_load_head(const run_dir *r, const manifest_commit *commit, nn_net *head, nn_optimiser *o) {
     char path[FILE_PATH_MAX];
     checkpoint_id id = {.run = r->id, .step = commit->position.step, .part = "head"};
     err e = head_path(r, id.step, path);
     return e ? e : checkpoint_load(path, &id, head, o, commit->head);
 }
 
-err run_find_head(const char *folder, char path[FILE_PATH_MAX]) {
-    run r;
-    const run_commit *commit = NULL;
-    err e = run_open(&r, folder);
+err run_dir_find_head(const char *folder, char path[FILE_PATH_MAX]) {
+    run_dir r;
+    const manifest_commit *commit = NULL;
+    err e = run_dir_open(&r, folder);
     if (e) {
         return e;
     }
-    e = run_served_commit(&r, &commit);
+    e = run_dir_served_commit(&r, &commit);
     e = e ? e : head_path(&r, commit->position.step, path);
-    run_close(&r);
+    run_dir_close(&r);
     return e;
 }
 
-json_t *run_number(double value) {
+json_t *run_dir_number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
@@ -272,32 +273,32 @@ static json_t *digest_to(const uint8_t digest[SHA256_BYTES]) {
 }
 
 /* NULL: no memory; so manifest_to. */
-static json_t *commit_to(const run *r, const run_commit *c) {
+static json_t *commit_to(const run_dir *r, const manifest_commit *c) {
     json_t *encoders = json_array();
     bool good = true;
-    for (uint32_t k = 0; k < run_encoders(r); k++) {
+    for (uint32_t k = 0; k < run_dir_encoders(r); k++) {
         good = json_array_append_new(encoders, digest_to(c->encoders[k])) == 0 && good;
     }
     if (!good) {
         json_decref(encoders);
         return NULL;
     }
-    const run_position *p = &c->position;
+    const manifest_position *p = &c->position;
     return json_pack("{s:I, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
                      (int)p->epoch, "batch", (int)p->batch, "evaluations", (int)p->evaluations, "loss_sum",
-                     run_number(p->loss_sum), "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen, "seconds",
-                     p->seconds, "head", digest_to(c->head), "encoders", encoders);
+                     run_dir_number(p->loss_sum), "correct", (json_int_t)p->correct, "seen", (json_int_t)p->seen,
+                     "seconds", p->seconds, "head", digest_to(c->head), "encoders", encoders);
 }
 
-static json_t *evaluation_to(const run_evaluation *e) {
+static json_t *evaluation_to(const manifest_evaluation *e) {
     return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss",
-                     run_number(e->loss), "train", e->train, "soft", run_number(e->soft), "rounded",
-                     run_number(e->rounded), "soft_validation", run_number(e->soft_validation), "validation",
-                     run_number(e->validation), "seconds", e->seconds, "encoders", e->encoders, "rounds",
+                     run_dir_number(e->loss), "train", e->train, "soft", run_dir_number(e->soft), "rounded",
+                     run_dir_number(e->rounded), "soft_validation", run_dir_number(e->soft_validation), "validation",
+                     run_dir_number(e->validation), "seconds", e->seconds, "encoders", e->encoders, "rounds",
                      e->refinement);
 }
 
-static json_t *manifest_to(const run *r) {
+static json_t *manifest_to(const run_dir *r) {
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     json_t *j = json_object(), *evaluations = json_array();
@@ -353,7 +354,7 @@ static bool says(const char *text, size_t length, const json_t *object) {
 }
 
 /* The keys of `object` need no escapes. ERR_FULL: it takes more than `most` bytes. */
-static err write_json(const run *r, const char *name, json_t *object, size_t most) {
+static err write_json(const run_dir *r, const char *name, json_t *object, size_t most) {
     char path[FILE_PATH_MAX], *text = NULL;
     size_t length = 0;
     err e = path_in(r, name, path);
@@ -375,19 +376,19 @@ static err write_json(const run *r, const char *name, json_t *object, size_t mos
     return e;
 }
 
-err run_take_weights(run *r, const weights *w) {
+err run_dir_take_pretrained(run_dir *r, const pretrained *w) {
     if (!r->identity.weights_file[0] || memcmp(r->identity.weights, w->digest, SHA256_BYTES) != 0) {
         return err_fail(ERR_INPUT, "%s: began with other weights than %s holds now", r->folder, w->file);
     }
-    r->weights = *w;
+    r->pretrained = *w;
     return ERR_OK;
 }
 
-err run_load_weights(const run *r, nn_net *head) {
-    return r->weights.file[0] ? weights_load(&r->weights, head) : ERR_OK;
+err run_dir_load_pretrained(const run_dir *r, nn_net *head) {
+    return r->pretrained.file[0] ? pretrained_load(&r->pretrained, head) : ERR_OK;
 }
 
-void run_prune_heads(const run *r) {
+void run_dir_prune_heads(const run_dir *r) {
     char folder[FILE_PATH_MAX];
     uint64_t keep[2];
     size_t count = 0;
@@ -404,11 +405,11 @@ void run_prune_heads(const run *r) {
 
 /* A long training of many encoders tells more of them than there is room for: of the older half of the evaluations that
  * tell any, what they say of encoders and rounds goes. false: there is nothing to go. */
-static bool forget_details(run *r) {
+static bool forget_details(run_dir *r) {
     uint32_t telling = 0, forgotten = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i + 1 < r->evaluation_count && (pass == 0 || 2 * forgotten < telling); i++) {
-            run_evaluation *e = &r->evaluations[i];
+            manifest_evaluation *e = &r->evaluations[i];
             bool is_told = (e->encoders || e->refinement) && !(r->has_best && i == r->best_evaluation);
             telling += pass == 0 && is_told;
             if (pass == 1 && is_told) {
@@ -426,8 +427,8 @@ static bool forget_details(run *r) {
     return forgotten > 0;
 }
 
-err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {
-    run before = *r;
+err run_dir_commit_checkpoint(run_dir *r, const manifest_commit *commit, bool is_best) {
+    run_dir before = *r;
     r->last = *commit;
     r->has_commit = true;
     if (is_best) {
@@ -447,7 +448,7 @@ err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best) {
     return e;
 }
 
-err run_served_commit(const run *r, const run_commit **commit) {
+err run_dir_served_commit(const run_dir *r, const manifest_commit **commit) {
     if (!r->has_commit) {
         return err_fail(ERR_NOT_FOUND, "%s: no checkpoint is committed yet", r->folder);
     }
@@ -455,19 +456,19 @@ err run_served_commit(const run *r, const run_commit **commit) {
     return ERR_OK;
 }
 
-void run_tell_unfinished(const run *r, const run_commit *commit) {
-    const run_position *p = &commit->position;
-    if (!run_has_result(r)) {
+void run_dir_tell_unfinished(const run_dir *r, const manifest_commit *commit) {
+    const manifest_position *p = &commit->position;
+    if (!run_dir_has_result(r)) {
         log_warn("%s: its training is not finished: what is served is from after %u of %u epochs%s", r->folder,
                  p->epoch, r->experiment.training.epochs, p->batch > 0 ? " and a part of the next" : "");
     }
 }
 
-const run_evaluation *run_final_evaluation(const run *r) {
+const manifest_evaluation *run_dir_final_evaluation(const run_dir *r) {
     return &r->evaluations[r->has_best ? r->best_evaluation : r->evaluation_count - 1];
 }
 
-void run_log(const run *r, const char *event, json_t *fields) {
+void run_dir_log(const run_dir *r, const char *event, json_t *fields) {
     struct timeval now;
     gettimeofday(&now, NULL);
     json_t *line = json_pack("{s:f, s:s}", "time", (double)now.tv_sec + (double)now.tv_usec * 1e-6, "event", event);
@@ -492,11 +493,11 @@ void run_log(const run *r, const char *event, json_t *fields) {
     json_decref(line);
 }
 
-err run_write_result(const run *r, json_t *result) {
+err run_dir_write_result(const run_dir *r, json_t *result) {
     return write_json(r, "result.json", result, FILE_MAX);
 }
 
-bool run_has_result(const run *r) {
+bool run_dir_has_result(const run_dir *r) {
     char path[FILE_PATH_MAX];
     return !path_in(r, "result.json", path) && file_exists(path);
 }

@@ -8,13 +8,13 @@
  *   result.json                 accuracies, seconds, bits; written when the training is over
  *
  * A crash at any moment leaves the manifest of the last commit, and the parts it names are never removed. */
-#ifndef FEWBIT_DECODER_SERVER_RUN_H
-#define FEWBIT_DECODER_SERVER_RUN_H
+#ifndef FEWBIT_DECODER_SERVER_CORE_RUN_DIR_H
+#define FEWBIT_DECODER_SERVER_CORE_RUN_DIR_H
 
 #include "base/err.h"
 #include "base/sha256.h"
 #include "data/run_identity.h"
-#include "decoder_server/weights.h"
+#include "decoder_server/core/pretrained.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
 
@@ -22,105 +22,106 @@
 
 /* Where training stands: before batch `batch` of epoch `epoch`, both from 0, after `step` updates. The sums are the
  * running ones since the last evaluation. */
-typedef struct run_position {
+typedef struct manifest_position {
     uint64_t step;
     uint32_t epoch, batch;
     uint32_t evaluations; /* done so far */
     double loss_sum;      /* over samples, since the last evaluation, or since the epoch began where that is later */
     uint64_t correct, seen;
     double seconds; /* that training took since the last evaluation */
-} run_position;
+} manifest_position;
 
 /* A committed checkpoint. */
-typedef struct run_commit {
-    run_position position;
+typedef struct manifest_commit {
+    manifest_position position;
     uint8_t head[SHA256_BYTES];
     uint8_t encoders[PARTITION_PORTIONS_MAX][SHA256_BYTES];
-} run_commit;
+} manifest_commit;
 
 /* Accuracies in percent; NAN: not measured. `soft` and `rounded` are of the test part, `soft_validation` and
  * `validation` (rounded) of the samples held back. Of a classifier alone nothing is rounded: `soft` is its test
  * accuracy, `validation` its other one. */
-typedef struct run_evaluation {
+typedef struct manifest_evaluation {
     double epoch; /* epochs trained, from 1 at the end of the first */
     double loss, train, soft, rounded, soft_validation, validation, seconds;
     json_t *encoders;   /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
     json_t *refinement; /* what train/refinement_eval.h says, an entry a threshold; NULL: bits come in one round */
-} run_evaluation;
+} manifest_evaluation;
 
-typedef struct run {
+typedef struct run_dir {
     char folder[512];
     experiment experiment;
     run_identity identity;
-    uint64_t id;     /* the identity's */
-    weights weights; /* of the classifier, for a run without a commit */
+    uint64_t id;           /* the identity's */
+    pretrained pretrained; /* of the classifier, for a run without a commit */
     bool has_commit;
-    run_commit last;
+    manifest_commit last;
     bool has_best; /* with keep_best */
-    run_commit best;
-    uint32_t best_evaluation;    /* from 0 */
-    run_evaluation *evaluations; /* [evaluation_count] */
+    manifest_commit best;
+    uint32_t best_evaluation;         /* from 0 */
+    manifest_evaluation *evaluations; /* [evaluation_count] */
     uint32_t evaluation_count;
-} run;
+} run_dir;
 
 /* Makes the folder, its identity.json and its experiment.yaml. `w`: what the classifier begins with; NULL: nothing. A
  * folder that holds a run already: ERR_INPUT. */
-err run_create(run *r, const char *folder, const experiment *e, const labels *l, const weights *w);
+err run_dir_create(run_dir *r, const char *folder, const experiment *e, const labels *l, const pretrained *w);
 
 /* Opens an existing run. */
-err run_open(run *r, const char *folder);
-void run_close(run *r);
+err run_dir_open(run_dir *r, const char *folder);
+void run_dir_close(run_dir *r);
 
 /* Whether a run is of this very experiment, on these very data; else ERR_INPUT with what differs. */
-err run_check(const run *r, const experiment *wanted, const labels *l);
+err run_dir_check(const run_dir *r, const experiment *wanted, const labels *l);
 
 /* Gives a run the weights its classifier begins with; ERR_INPUT where it began with others. */
-err run_take_weights(run *r, const weights *w);
+err run_dir_take_pretrained(run_dir *r, const pretrained *w);
 
 /* Loads them into the head of a run that begins. Does nothing where there are none. */
-err run_load_weights(const run *r, nn_net *head);
+err run_dir_load_pretrained(const run_dir *r, nn_net *head);
 
 /* How many encoders' parts a commit has. */
-uint32_t run_encoders(const run *r);
+uint32_t run_dir_encoders(const run_dir *r);
 
 /* Adds an epoch's figures to what the next commit writes; takes over `encoders` and `refinement`. */
-err run_add_evaluation(run *r, const run_evaluation *epoch);
+err run_dir_add_evaluation(run_dir *r, const manifest_evaluation *epoch);
 
 /* Forgets the epochs behind the last commit (after going back to it). */
-void run_rewind(run *r);
+void run_dir_rewind(run_dir *r);
 
 /* Writes the head's part of `step`. */
-err run_save_head(const run *r, uint64_t step, nn_net *head, const nn_optimiser *o, uint8_t digest[SHA256_BYTES]);
+err run_dir_save_head(const run_dir *r, uint64_t step, nn_net *head, const nn_optimiser *o,
+                      uint8_t digest[SHA256_BYTES]);
 
 /* Loads the head of a commit; `o` NULL: weights only. */
-err run_load_head(const run *r, const run_commit *commit, nn_net *head, nn_optimiser *o);
+err run_dir_load_head(const run_dir *r, const manifest_commit *commit, nn_net *head, nn_optimiser *o);
 
 /* The head's file of the commit to serve, of the run in `folder`. */
-err run_find_head(const char *folder, char path[FILE_PATH_MAX]);
+err run_dir_find_head(const char *folder, char path[FILE_PATH_MAX]);
 
 /* Commits: writes the manifest. On failure the last commit stands. */
-err run_commit_checkpoint(run *r, const run_commit *commit, bool is_best);
+err run_dir_commit_checkpoint(run_dir *r, const manifest_commit *commit, bool is_best);
 
 /* Removes the heads that no commit names. */
-void run_prune_heads(const run *r);
+void run_dir_prune_heads(const run_dir *r);
 
 /* The commit to serve: the best one where one is kept, else the last; ERR_NOT_FOUND when there is none. */
-err run_served_commit(const run *r, const run_commit **commit);
+err run_dir_served_commit(const run_dir *r, const manifest_commit **commit);
 
 /* Says so in the log where a run's training is not finished, and how far the commit is that is served. */
-void run_tell_unfinished(const run *r, const run_commit *commit);
+void run_dir_tell_unfinished(const run_dir *r, const manifest_commit *commit);
 
-/* The epoch whose figures are final: that of run_served_commit. `evaluation_count` must not be 0. */
-const run_evaluation *run_final_evaluation(const run *r);
+/* The epoch whose figures are final: that of run_dir_served_commit. `evaluation_count` must not be 0. */
+const manifest_evaluation *run_dir_final_evaluation(const run_dir *r);
 
 /* A JSON number; null where `value` is not finite. */
-json_t *run_number(double value);
+json_t *run_dir_number(double value);
 
 /* Appends one line to log.jsonl: {"time": …, "event": EVENT, fields…}; takes over `fields` (may be NULL). */
-void run_log(const run *r, const char *event, json_t *fields);
+void run_dir_log(const run_dir *r, const char *event, json_t *fields);
 
 /* Writes result.json; `result` is borrowed. */
-err run_write_result(const run *r, json_t *result);
-bool run_has_result(const run *r);
+err run_dir_write_result(const run_dir *r, json_t *result);
+bool run_dir_has_result(const run_dir *r);
 
 #endif

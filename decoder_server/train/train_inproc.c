@@ -1,4 +1,4 @@
-#include "decoder_server/train/local.h"
+#include "decoder_server/train/train_inproc.h"
 
 #include "base/file.h"
 #include "base/log.h"
@@ -19,7 +19,7 @@ typedef struct pipe_end {
     size_t used, capacity;
 } pipe_end;
 
-typedef struct local_peer {
+typedef struct inproc_node {
     uint32_t portion;
     portion *data;
     node_protocol *protocol;
@@ -32,20 +32,20 @@ typedef struct local_peer {
     bool is_metered;          /* the coordinator has asked and not been answered */
     err failure;
     char failure_text[256];
-} local_peer;
+} inproc_node;
 
-typedef struct local {
-    run *run;
+typedef struct inproc {
+    run_dir *run;
     const labels *labels;
     thread_pool *pool;
     coordinator *coordinator;
     progress progress;
     uint32_t portions;
-    local_peer peers[PARTITION_PORTIONS_MAX];
+    inproc_node nodes[PARTITION_PORTIONS_MAX];
     uint32_t busy[PARTITION_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
     size_t work_tasks;
     arena unpacked;
-} local;
+} inproc;
 
 static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage *body) {
     size_t size = message_frame_size(body);
@@ -66,20 +66,20 @@ static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage
 /* Encoders run side by side. One that would be left to a single lane while the others idle comes behind them and has
  * all lanes for its layers, which make use of two; so two left over are better off side by side. The numbers are the
  * same either way. */
-static bool has_pool(const local *l, uint32_t portion) {
+static bool has_pool(const inproc *l, uint32_t portion) {
     return portion == l->portions - 1 && l->portions % thread_pool_count(l->pool) == 1;
 }
 
 /* The coordinator's host. */
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    local_peer *p = &((local *)context)->peers[portion];
+    inproc_node *p = &((inproc *)context)->nodes[portion];
     size_t before = p->inbox.used;
     append_frame(&p->inbox, type, body);
     traffic_counters_count(&p->traffic, TRAFFIC_OUT, (uint8_t)type, p->inbox.used - before);
 }
 
-static void fail_peer(local_peer *p, err code, const char *text) {
+static void fail_node(inproc_node *p, err code, const char *text) {
     if (!p->failure) {
         p->failure = code;
         snprintf(p->failure_text, sizeof p->failure_text, "node %u: %s", p->portion, text);
@@ -88,23 +88,23 @@ static void fail_peer(local_peer *p, err code, const char *text) {
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     if (reason != FEWBIT__REASON__REASON_OVER) {
-        fail_peer(&((local *)context)->peers[portion], ERR_INTERNAL, text);
+        fail_node(&((inproc *)context)->nodes[portion], ERR_INTERNAL, text);
     }
 }
 
 /* The answer must not come before the question has returned: it waits for the next round. */
 static void ask_meter(void *context, uint32_t portion) {
-    ((local *)context)->peers[portion].is_metered = true;
+    ((inproc *)context)->nodes[portion].is_metered = true;
 }
 
 static void show(void *context, const coordinator_progress *p) {
-    progress_show(&((local *)context)->progress, p);
+    progress_show(&((inproc *)context)->progress, p);
 }
 
 /* The encoders' host. */
 
 static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
-    local_peer *p = context;
+    inproc_node *p = context;
     append_frame(&p->outbox, type, body);
 }
 
@@ -117,7 +117,7 @@ static size_t next_frame(const pipe_end *from, size_t at, uint8_t *type, const u
     return FRAME_HEADER + *length;
 }
 
-static void run_encoder(local_peer *p) {
+static void run_encoder(inproc_node *p) {
     for (size_t at = 0; at < p->inbox.used && !p->failure;) {
         uint8_t type;
         const uint8_t *payload;
@@ -125,22 +125,22 @@ static void run_encoder(local_peer *p) {
         at += next_frame(&p->inbox, at, &type, &payload, &length);
         message m;
         if (message_unpack(type, payload, length, &p->unpacked, &m) || node_protocol_receive(p->protocol, &m)) {
-            fail_peer(p, ERR_REFUSED, err_text());
+            fail_node(p, ERR_REFUSED, err_text());
         }
     }
     p->inbox.used = 0;
 }
 
 static void round_task(void *context, size_t task) {
-    local *l = context;
+    inproc *l = context;
     if (task < l->work_tasks) {
         coordinator_work_task(l->coordinator, task);
     } else {
-        run_encoder(&l->peers[l->busy[task - l->work_tasks]]);
+        run_encoder(&l->nodes[l->busy[task - l->work_tasks]]);
     }
 }
 
-static err deliver_outbox(local *l, local_peer *p) {
+static err deliver_outbox(inproc *l, inproc_node *p) {
     for (size_t at = 0; at < p->outbox.used;) {
         uint8_t type;
         const uint8_t *payload;
@@ -160,37 +160,37 @@ static err deliver_outbox(local *l, local_peer *p) {
     return ERR_OK;
 }
 
-static void answer_meters(local *l) {
+static void answer_meters(inproc *l) {
     for (uint32_t k = 0; k < l->portions; k++) {
-        if (l->peers[k].is_metered) {
-            l->peers[k].is_metered = false;
-            coordinator_metered(l->coordinator, k, &l->peers[k].traffic);
+        if (l->nodes[k].is_metered) {
+            l->nodes[k].is_metered = false;
+            coordinator_metered(l->coordinator, k, &l->nodes[k].traffic);
         }
     }
 }
 
-static void run_busy_encoders(local *l) {
+static void run_busy_encoders(inproc *l) {
     size_t busy = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        if (l->peers[k].inbox.used > 0 && !has_pool(l, k)) {
+        if (l->nodes[k].inbox.used > 0 && !has_pool(l, k)) {
             l->busy[busy++] = k;
         }
     }
     l->work_tasks = coordinator_work_tasks(l->coordinator);
     thread_pool_run(l->pool, round_task, l, l->work_tasks + busy);
     if (has_pool(l, l->portions - 1)) {
-        run_encoder(&l->peers[l->portions - 1]);
+        run_encoder(&l->nodes[l->portions - 1]);
     }
 }
 
 /* The head's update and the encoders with mail; then their answers, in the order of portions. */
-static err run_round(local *l) {
+static err run_round(inproc *l) {
     run_busy_encoders(l);
     if (l->work_tasks > 0) {
         coordinator_work_done(l->coordinator);
     }
     for (uint32_t k = 0; k < l->portions; k++) {
-        local_peer *p = &l->peers[k];
+        inproc_node *p = &l->nodes[k];
         err e = p->failure ? err_fail(p->failure, "%s", p->failure_text) : deliver_outbox(l, p);
         if (e) {
             return e;
@@ -200,7 +200,7 @@ static err run_round(local *l) {
     return ERR_OK;
 }
 
-static void welcome(local *l, local_peer *p, const char *text) {
+static void welcome(inproc *l, inproc_node *p, const char *text) {
     Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
     w.protocol = MESSAGE_PROTOCOL;
     w.run = l->run->id;
@@ -211,8 +211,8 @@ static void welcome(local *l, local_peer *p, const char *text) {
     append_frame(&p->inbox, MESSAGE_WELCOME, &w.base);
 }
 
-static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding coding) {
-    local_peer *p = &l->peers[k];
+static err open_node(inproc *l, uint32_t k, const char *data, Fewbit__Coding coding) {
+    inproc_node *p = &l->nodes[k];
     p->portion = k;
     snprintf(p->name, sizeof p->name, "local-%u", k);
     char folder[FILE_PATH_MAX];
@@ -245,7 +245,7 @@ static err open_peer(local *l, uint32_t k, const char *data, Fewbit__Coding codi
     return e ? e : node_protocol_new(&p->protocol, &config, &host);
 }
 
-static err run_all(local *l, const local_options *options) {
+static err run_all(inproc *l, const train_inproc_options *options) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
     coordinator_host host = {tell, drop, ask_meter, show, l};
@@ -254,7 +254,7 @@ static err run_all(local *l, const local_options *options) {
     e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     for (uint32_t k = 0; k < l->portions && !e; k++) {
         e = schedule_check_interrupt();
-        e = e ? e : open_peer(l, k, options->data, options->coding);
+        e = e ? e : open_node(l, k, options->data, options->coding);
     }
     e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->pool, false, &host);
     if (e) {
@@ -262,10 +262,10 @@ static err run_all(local *l, const local_options *options) {
     }
     text[length] = '\0';
     for (uint32_t k = 0; k < l->portions; k++) {
-        welcome(l, &l->peers[k], text);
+        welcome(l, &l->nodes[k], text);
     }
     for (uint32_t k = 0; k < l->portions; k++) {
-        coordinator_joined(l->coordinator, k, l->peers[k].name);
+        coordinator_joined(l->coordinator, k, l->nodes[k].name);
     }
     err outcome = ERR_OK;
     while (!coordinator_is_over(l->coordinator, &outcome)) {
@@ -279,10 +279,10 @@ static err run_all(local *l, const local_options *options) {
     return outcome;
 }
 
-static void release(local *l) {
+static void release(inproc *l) {
     coordinator_free(l->coordinator);
     for (uint32_t k = 0; k < l->portions; k++) {
-        local_peer *p = &l->peers[k];
+        inproc_node *p = &l->nodes[k];
         node_protocol_free(p->protocol);
         code_decoder_free(p->decoder);
         portion_close(p->data);
@@ -294,9 +294,9 @@ static void release(local *l) {
     arena_free(&l->unpacked);
 }
 
-err local_run(run *r, const labels *labels_of_run, const local_options *options) {
-    static local l; /* one a process */
-    l = (local){.run = r, .labels = labels_of_run, .portions = r->experiment.data.portions};
+err train_inproc_run(run_dir *r, const labels *labels_of_run, const train_inproc_options *options) {
+    static inproc l; /* one a process */
+    l = (inproc){.run = r, .labels = labels_of_run, .portions = r->experiment.data.portions};
     progress_start(&l.progress);
     err e = run_all(&l, options);
     progress_end(&l.progress);

@@ -1,4 +1,4 @@
-#include "decoder_server/weights.h"
+#include "decoder_server/core/pretrained.h"
 
 #include "model/checkpoint.h"
 
@@ -8,12 +8,12 @@ static const char prefix[] = "classifier.";
 
 enum { PREFIX = sizeof prefix - 1 };
 
-err weights_open(weights *w, const char *file) {
+err pretrained_open(pretrained *p, const char *file) {
     safetensors *opened;
-    err e = file_path(w->file, sizeof w->file, "%s", file);
+    err e = file_path(p->file, sizeof p->file, "%s", file);
     e = e ? e : safetensors_open(&opened, file);
     if (!e) {
-        e = safetensors_digest(opened, w->digest);
+        e = safetensors_digest(opened, p->digest);
         safetensors_close(opened);
     }
     return e;
@@ -46,17 +46,17 @@ static err copy_all(const safetensors *file, nn_net *head, size_t from) {
     return ERR_OK;
 }
 
-err weights_load(const weights *w, nn_net *head) {
+err pretrained_load(const pretrained *p, nn_net *head) {
     safetensors *file;
-    err e = safetensors_open(&file, w->file);
+    err e = safetensors_open(&file, p->file);
     if (e) {
         return e;
     }
     uint8_t digest[SHA256_BYTES];
     nn_net_thaw(head);
     e = safetensors_digest(file, digest);
-    if (!e && memcmp(w->digest, digest, SHA256_BYTES) != 0) {
-        e = err_fail(ERR_INPUT, "%s: was changed since the run began (its SHA-256 is another one)", w->file);
+    if (!e && memcmp(p->digest, digest, SHA256_BYTES) != 0) {
+        e = err_fail(ERR_INPUT, "%s: was changed since the run began (its SHA-256 is another one)", p->file);
     }
     if (!e) {
         bool is_bare = !holds_any(file, head, 0) && holds_any(file, head, PREFIX);
