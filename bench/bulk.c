@@ -214,7 +214,7 @@ static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
 
 /* The node's own Codes frames of the test portion, repeated until there are `frames`. */
 static err pack_codes(bulk *b, pusher *p) {
-    uint32_t chunks = portion_about(p->data)->samples[DATASET_TEST] / NODE_PROTOCOL_ROWS;
+    uint32_t chunks = portion_get_info(p->data)->samples[DATASET_TEST] / NODE_PROTOCOL_ROWS;
     p->starts = calloc(b->frames + 1, sizeof *p->starts);
     if (!p->starts || chunks == 0) {
         return err_fail(ERR_INPUT, "%s: fewer than %d test samples, or no memory", p->name, NODE_PROTOCOL_ROWS);

@@ -8,7 +8,7 @@ static enum dataset_split split_of(const Fewbit__Batch *b) {
 }
 
 err batch_check(const encoder_model *m, const Fewbit__Batch *b) {
-    uint32_t samples = portion_about(m->data)->samples[split_of(b)];
+    uint32_t samples = portion_get_info(m->data)->samples[split_of(b)];
     size_t most = b->phase == FEWBIT__PHASE__PHASE_TRAIN ? m->net_rows : m->max_rows;
     bool listed = b->ids.len > 0;
     if (b->count == 0 || b->count > most || (listed && b->ids.len != (size_t)b->count * 4) ||
@@ -44,7 +44,7 @@ static void gather(encoder_model *m, const Fewbit__Batch *b, size_t first, size_
 const float *batch_train(encoder_model *m, const Fewbit__Batch *b) {
     nn_net_use_ema(m->net, false);
     gather(m, b, 0, b->count);
-    nn_net_set_step(m->net, m->experiment.training.seed, rng_stream(RNG_DROPOUT, portion_about(m->data)->index),
+    nn_net_set_step(m->net, m->experiment.training.seed, rng_stream(RNG_DROPOUT, portion_get_info(m->data)->index),
                     (uint32_t)b->step);
     return nn_net_forward(m->net, m->inputs, b->count, NN_TRAIN);
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 static err check_data(const experiment *e, const partition *s, const portion *data) {
-    const portion_info *info = portion_about(data);
+    const portion_info *info = portion_get_info(data);
     uint32_t shape[3];
     partition_portion_shape(s, shape);
     if (strcmp(e->data.set, info->dataset) != 0 || strcmp(partition_name(s->kind), info->partition) != 0 ||
@@ -96,7 +96,7 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
 }
 
 static err open_store(encoder_model *m, const encoder_model_config *config) {
-    const portion_info *info = portion_about(m->data);
+    const portion_info *info = portion_get_info(m->data);
     checkpoint_store_config where = {
         .state = config->state,
         .quota = config->quota,
@@ -111,7 +111,7 @@ static err open_store(encoder_model *m, const encoder_model_config *config) {
 }
 
 err encoder_model_new(encoder_model **out, const experiment *e, const encoder_model_config *config) {
-    const portion_info *info = portion_about(config->data);
+    const portion_info *info = portion_get_info(config->data);
     partition s;
     uint32_t classes;
     err failed = experiment_partition(e, &s, &classes);
@@ -160,12 +160,12 @@ size_t encoder_model_bytes(const encoder_model *m) {
 }
 
 static nn_optimiser fresh_optimiser(const encoder_model *m) {
-    uint32_t samples = portion_about(m->data)->samples[DATASET_TRAIN];
+    uint32_t samples = portion_get_info(m->data)->samples[DATASET_TRAIN];
     return experiment_optimiser(&m->experiment, experiment_train_samples(&m->experiment, samples));
 }
 
 void encoder_model_set_step(encoder_model *m, uint64_t step) {
-    uint32_t samples = portion_about(m->data)->samples[DATASET_TRAIN];
+    uint32_t samples = portion_get_info(m->data)->samples[DATASET_TRAIN];
     m->step = step;
     m->temperature = experiment_temperature(&m->experiment, step, experiment_train_samples(&m->experiment, samples));
     nn_net_set_temperature(m->net, m->temperature);
@@ -186,7 +186,7 @@ err encoder_model_load(encoder_model *m, uint64_t step, const uint8_t *digest) {
 
 void encoder_model_init(encoder_model *m) {
     m->optimiser = fresh_optimiser(m);
-    nn_net_init(m->net, m->experiment.training.seed, rng_stream(RNG_INIT_ENCODER, portion_about(m->data)->index));
+    nn_net_init(m->net, m->experiment.training.seed, rng_stream(RNG_INIT_ENCODER, portion_get_info(m->data)->index));
 }
 
 size_t encoder_model_piece(const encoder_model *m, size_t left) {
@@ -202,7 +202,7 @@ void encoder_model_load_training_input(encoder_model *m, uint32_t step, size_t r
     const augmentation *how = &m->experiment.augment;
     if (augment_is_any(how)) {
         augment_map map = augment_draw(how, &m->partition, m->experiment.training.seed, step, (uint32_t)row);
-        augment_portion(&m->partition, portion_about(m->data)->index, &map, portion, m->distorted);
+        augment_portion(&m->partition, portion_get_info(m->data)->index, &map, portion, m->distorted);
         portion = m->distorted;
     }
     encoder_model_load_inputs(m, row, portion, 1);

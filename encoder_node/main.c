@@ -1,7 +1,7 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
 #include "base/options.h"
 #include "base/process.h"
-#include "base/slice.h"
+#include "base/sched_slice.h"
 #include "encoder_node/options.h"
 #include "encoder_node/session.h"
 #include "nn/blas.h"
@@ -17,7 +17,7 @@ static err run(const node_options *o, tls_context *tls) {
     if (e) {
         return e;
     }
-    const portion_info *info = portion_about(data);
+    const portion_info *info = portion_get_info(data);
     session_config config = {
         .port = o->port,
         .tls = tls,
@@ -48,7 +48,7 @@ int main(int argc, char **argv) {
     node_options options;
     tls_context *tls = NULL;
     err e = process_start();
-    slice_be_short();
+    sched_slice_shorten();
     e = e ? e : node_options_parse(argc, argv, &options);
     if (!e && tls_is_wanted(&options.tls_files)) {
         e = tls_context_new(&tls, &options.tls_files);

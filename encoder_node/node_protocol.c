@@ -48,7 +48,7 @@ err node_protocol_new(node_protocol **out, const node_protocol_config *config, c
     p->config = *config;
     p->host = *host;
     p->quota.max_bytes = config->max_state ? config->max_state : UINT64_MAX;
-    const portion_info *info = portion_about(config->data);
+    const portion_info *info = portion_get_info(config->data);
     p->stream.exists = config->streams;
     p->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     *out = p;
@@ -88,7 +88,7 @@ static void tell(node_protocol *p, message_type type, const ProtobufCMessage *bo
 }
 
 void node_protocol_connected(node_protocol *p) {
-    const portion_info *info = portion_about(p->config.data);
+    const portion_info *info = portion_get_info(p->config.data);
     uint32_t shape[3];
     memcpy(shape, info->shape, sizeof shape);
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;

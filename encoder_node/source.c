@@ -140,7 +140,7 @@ err source_new(source **out, source_kind kind, const portion *data, void (*arriv
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for a source");
     }
-    const portion_info *info = portion_about(data);
+    const portion_info *info = portion_get_info(data);
     s->kind = kind;
     s->data = data;
     s->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
@@ -203,7 +203,7 @@ void source_free(source *s) {
 void source_peek(source *s, uint32_t most, const uint8_t **portions, uint32_t *count) {
     uint64_t there = 0;
     if (s->kind == SOURCE_TEST) {
-        there = portion_about(s->data)->samples[DATASET_TEST] - s->next;
+        there = portion_get_info(s->data)->samples[DATASET_TEST] - s->next;
         *portions = there ? portion_sample(s->data, DATASET_TEST, (uint32_t)s->next) : NULL;
     } else if (s->kind == SOURCE_STDIN) {
         pthread_mutex_lock(&s->mutex);
@@ -228,7 +228,7 @@ void source_consume(source *s) {
 
 bool source_is_over(source *s) {
     if (s->kind == SOURCE_TEST) {
-        return s->next == portion_about(s->data)->samples[DATASET_TEST];
+        return s->next == portion_get_info(s->data)->samples[DATASET_TEST];
     }
     if (s->kind == SOURCE_NONE) {
         return true;

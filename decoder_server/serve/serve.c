@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log_limit.h"
-#include "base/slice.h"
+#include "base/sched_slice.h"
 #include "decoder_server/core/address_file.h"
 #include "decoder_server/core/mail.h"
 #include "decoder_server/core/node_listener.h"
@@ -483,7 +483,7 @@ static err serve_run(serving *s) {
 
 err serve_command(const server_options *options) {
     static serving s; /* one a process */
-    slice_be_short();
+    sched_slice_shorten();
     s = (serving){.options = options};
     err e = blas_begin(2); /* the worker's, and another model's that is loaded meanwhile */
     e = e ? e : run_dir_open(&s.run, options->run);

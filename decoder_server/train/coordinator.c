@@ -243,7 +243,7 @@ static void send_batch(coordinator *c) {
     c->rows = left < c->e->training.batch ? left : c->e->training.batch;
     for (uint32_t i = 0; i < c->rows; i++) {
         uint32_t id = c->order[first + i];
-        put_u32_le(c->batch_ids + 4 * i, id);
+        byte_put_u32_le(c->batch_ids + 4 * i, id);
         c->batch_labels[i] = c->labels->values[DATASET_TRAIN][id];
     }
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
@@ -359,7 +359,7 @@ static fit take_activations(coordinator *c, uint32_t k, const Fewbit__Activation
         if (a->soft.len > 0 || a->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(a->bits.data, numbers)) {
             return DOES_NOT_FIT;
         }
-        unpack_soft(a->bits.data, numbers, c->one);
+        pack_unpack_soft(a->bits.data, numbers, c->one);
         c->traffic.activations[k] += numbers;
     } else {
         if (a->bits.len > 0 || a->soft.len != numbers * sizeof(float)) {

@@ -63,7 +63,7 @@ static bool take_all_bits(coordinator *c, uint32_t k, const Fewbit__Codes *codes
         !pack_tail_is_clear(codes->bits.data, numbers)) {
         return false;
     }
-    unpack_soft(codes->bits.data, numbers, c->one);
+    pack_unpack_soft(codes->bits.data, numbers, c->one);
     coordinator_place(c, k, c->one);
     traffic_report_add_codes(&c->traffic, k, codes->bits.data, c->rows, code_decoder_payload_bits(codes, c->bits),
                              is_described(c));

@@ -222,7 +222,7 @@ static err open_node(inproc *l, uint32_t k, const char *data, Fewbit__Coding cod
     if (e) {
         return e;
     }
-    const portion_info *info = portion_about(p->data);
+    const portion_info *info = portion_get_info(p->data);
     if (info->index != k || strcmp(info->digest, l->labels->portion_digests[k]) != 0) {
         return err_fail(
             ERR_INPUT,

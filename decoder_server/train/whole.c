@@ -42,7 +42,7 @@ static err open_data(whole *w, const char *data) {
     if (e) {
         return e;
     }
-    const portion_info *info = portion_about(w->data);
+    const portion_info *info = portion_get_info(w->data);
     if (info->index != 0 || strcmp(info->digest, w->labels->portion_digests[0]) != 0) {
         return err_fail(
             ERR_INPUT,

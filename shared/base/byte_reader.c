@@ -35,13 +35,13 @@ uint64_t byte_reader_u64_le(byte_reader *c) {
     return read_le(c, 8);
 }
 
-void put_u32_le(uint8_t *to, uint32_t value) {
+void byte_put_u32_le(uint8_t *to, uint32_t value) {
     for (int i = 0; i < 4; i++) {
         to[i] = (uint8_t)(value >> (8 * i));
     }
 }
 
-void put_u64_le(uint8_t *to, uint64_t value) {
-    put_u32_le(to, (uint32_t)value);
-    put_u32_le(to + 4, (uint32_t)(value >> 32));
+void byte_put_u64_le(uint8_t *to, uint64_t value) {
+    byte_put_u32_le(to, (uint32_t)value);
+    byte_put_u32_le(to + 4, (uint32_t)(value >> 32));
 }

@@ -33,7 +33,7 @@ uint32_t byte_reader_u32_le(byte_reader *c);
 uint64_t byte_reader_u64_le(byte_reader *c);
 
 /* Stores in the little-endian order of every format of ours. */
-void put_u32_le(uint8_t *to, uint32_t value);
-void put_u64_le(uint8_t *to, uint64_t value);
+void byte_put_u32_le(uint8_t *to, uint32_t value);
+void byte_put_u64_le(uint8_t *to, uint64_t value);
 
 #endif

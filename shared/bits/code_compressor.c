@@ -71,10 +71,10 @@ static range_probability *context_of(code_compressor *s, uint32_t place, uint64_
 /* Over all that a frame says. */
 static uint32_t check_of(const code_compressor *s, const code_compressor_frame *f, const uint8_t *packed) {
     uint8_t head[20];
-    put_u32_le(head, f->model);
-    put_u64_le(head + 4, f->first);
-    put_u32_le(head + 12, f->rows);
-    put_u32_le(head + 16, f->sequence);
+    byte_put_u32_le(head, f->model);
+    byte_put_u64_le(head + 4, f->first);
+    byte_put_u32_le(head + 12, f->rows);
+    byte_put_u32_le(head + 16, f->sequence);
     uLong sum = crc32(0, head, sizeof head);
     sum = f->length > 0 ? crc32(sum, f->coded, (uInt)f->length) : sum; /* of no bytes at NULL it would start anew */
     return (uint32_t)crc32(sum, packed, (uInt)pack_bytes((size_t)f->rows * s->bits));

@@ -19,7 +19,7 @@ uint64_t pack_code(const float *soft, unsigned width) {
     return code;
 }
 
-void unpack_soft(const uint8_t *in, size_t n, float *out) {
+void pack_unpack_soft(const uint8_t *in, size_t n, float *out) {
     for (size_t i = 0; i < n; i++) {
         out[i] = (float)((in[i / 8] >> (i % 8)) & 1);
     }

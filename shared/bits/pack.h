@@ -23,7 +23,7 @@ void pack_soft(const float *soft, size_t n, uint8_t *out);
 uint64_t pack_code(const float *soft, unsigned width);
 
 /* out [n] gets 0.0 or 1.0 for n bits of `in`, from bit 0. */
-void unpack_soft(const uint8_t *in, size_t n, float *out);
+void pack_unpack_soft(const uint8_t *in, size_t n, float *out);
 
 /* `width` bits (1 to 64) of the stream from bit `offset`; the first bit is the least significant. */
 uint64_t pack_get(const uint8_t *in, size_t offset, unsigned width);

@@ -145,7 +145,7 @@ void portion_close(portion *p) {
     free(p);
 }
 
-const portion_info *portion_about(const portion *p) {
+const portion_info *portion_get_info(const portion *p) {
     return &p->info;
 }
 

@@ -29,7 +29,7 @@ typedef struct portion_info {
  * contradict portion.json, a digest that does not match. The caller ends it with portion_close. */
 err portion_open(portion **p, const char *folder);
 void portion_close(portion *p);
-const portion_info *portion_about(const portion *p);
+const portion_info *portion_get_info(const portion *p);
 
 /* The bytes [c, h, w] of one sample; index < samples[split]. Borrowed until portion_close. */
 const uint8_t *portion_sample(const portion *p, enum dataset_split split, uint32_t index);

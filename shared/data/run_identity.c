@@ -42,10 +42,10 @@ err run_identity_of(run_identity *i, const labels *l) {
 static err digest_all(const run_identity *i, const void *text, size_t length, uint8_t digest[SHA256_BYTES]) {
     uint8_t numbers[20];
     sha256_state *state;
-    put_u64_le(numbers, length);
-    put_u32_le(numbers + 8, i->samples[DATASET_TRAIN]);
-    put_u32_le(numbers + 12, i->samples[DATASET_TEST]);
-    put_u32_le(numbers + 16, i->portions);
+    byte_put_u64_le(numbers, length);
+    byte_put_u32_le(numbers + 8, i->samples[DATASET_TRAIN]);
+    byte_put_u32_le(numbers + 12, i->samples[DATASET_TEST]);
+    byte_put_u32_le(numbers + 16, i->portions);
     err e = sha256_start(&state);
     if (e) {
         return e;

@@ -95,7 +95,7 @@ static err lay_out(layout *l, const safetensors_entry *entries, size_t count, co
         return err_fail(ERR_MEMORY, "no memory for the header of a safetensors file");
     }
     size_t length = strlen(l->header), padding = (8 - length % 8) % 8;
-    put_u64_le(l->prefix, length + padding);
+    byte_put_u64_le(l->prefix, length + padding);
     l->spans[0] = (file_span){l->prefix, sizeof l->prefix};
     l->spans[1] = (file_span){l->header, length};
     l->spans[2] = (file_span){"       ", padding};

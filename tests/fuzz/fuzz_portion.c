@@ -32,7 +32,7 @@ static void keep_good_files(void) {
 
 /* Every sample it says it has can be read, and written again it is the same. */
 static void check_opened(const portion *p) {
-    const portion_info *about = portion_about(p);
+    const portion_info *about = portion_get_info(p);
     size_t elements = (size_t)about->shape[0] * about->shape[1] * about->shape[2];
     uint32_t sum = 0;
     for (int split = DATASET_TRAIN; split <= DATASET_TEST; split++) {
@@ -49,7 +49,7 @@ static void check_opened(const portion *p) {
                    ERR_OK,
                "%s", err_text());
     FUZZ_CHECK(portion_open(&again, copy) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(strcmp(portion_about(again)->digest, about->digest) == 0, "the digest differs, sum %u", sum);
+    FUZZ_CHECK(strcmp(portion_get_info(again)->digest, about->digest) == 0, "the digest differs, sum %u", sum);
     portion_close(again);
 }
 

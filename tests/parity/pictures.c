@@ -33,8 +33,8 @@ static uint32_t read_number(void) {
 
 static void answer(err e, const void *bytes, size_t length) {
     uint8_t head[8];
-    put_u32_le(head, (uint32_t)e);
-    put_u32_le(head + 4, (uint32_t)length);
+    byte_put_u32_le(head, (uint32_t)e);
+    byte_put_u32_le(head + 4, (uint32_t)length);
     fwrite(head, 1, sizeof head, stdout);
     fwrite(bytes, 1, length, stdout);
 }

@@ -145,8 +145,8 @@ static void byte_reader_reads_both_byte_orders(void **state) {
     assert_non_null(byte_reader_bytes(&c, 0));
     assert_false(c.failed);
     uint8_t put[12];
-    put_u32_le(put, 0x84030201);
-    put_u64_le(put + 4, 0x8807060504030201u);
+    byte_put_u32_le(put, 0x84030201);
+    byte_put_u64_le(put + 4, 0x8807060504030201u);
     assert_memory_equal(put, bytes + 5, sizeof put);
 }
 

@@ -140,7 +140,7 @@ static void soft_outputs_survive_packing(void **state) {
         memset(packed, 0xff, pack_bytes(n) + 1);
         back[n] = -1.0f;
         pack_soft(soft, n, packed);
-        unpack_soft(packed, n, back);
+        pack_unpack_soft(packed, n, back);
         for (size_t i = 0; i < n; i++) {
             assert_int_equal(bit_at(packed, i), soft[i] > 0.5f);
             assert_true(back[i] == (soft[i] > 0.5f ? 1.0f : 0.0f));

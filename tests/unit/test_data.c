@@ -301,7 +301,7 @@ static void portion_opens_what_was_written(void **state) {
     assert_string_equal(info.digest, hex);
     portion *p = NULL;
     assert_int_equal(portion_open(&p, portion_folder()), ERR_OK);
-    assert_memory_equal(portion_about(p), &info, sizeof info);
+    assert_memory_equal(portion_get_info(p), &info, sizeof info);
     assert_memory_equal(portion_sample(p, DATASET_TRAIN, 2), train_bytes + 8, 4);
     assert_memory_equal(portion_sample(p, DATASET_TEST, 0), test_bytes, 4);
     portion_close(p);

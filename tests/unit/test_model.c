@@ -24,7 +24,7 @@ static void put_tensors(const char *name, const char *header, size_t header_leng
     size_t length = 8 + header_length + values;
     uint8_t *bytes = malloc(length);
     assert_non_null(bytes);
-    put_u64_le(bytes, header_length);
+    byte_put_u64_le(bytes, header_length);
     memcpy(bytes + 8, header, header_length);
     memset(bytes + 8 + header_length, 0x3f, values);
     put(name, bytes, length);
@@ -174,12 +174,12 @@ static void refuses_lying_header_lengths(void **state) {
     memcpy(bytes + 8, header, sizeof header - 1);
     memset(bytes + 8 + sizeof header - 1, 0, 4);
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
-        put_u64_le(bytes, lies[i]);
+        byte_put_u64_le(bytes, lies[i]);
         put("lies", bytes, sizeof bytes);
         assert_refused("lies", "the header claims");
     }
     for (uint64_t less = 0; less < sizeof header - 1; less++) {
-        put_u64_le(bytes, less);
+        byte_put_u64_le(bytes, less);
         put("lies", bytes, sizeof bytes);
         assert_refused("lies", "the header is no JSON object");
     }

@@ -11,22 +11,22 @@ static bool is_adaptive(const nn_layer *layer) {
     return layer->spec.kind == NN_ADAPTIVE_AVERAGE_POOL;
 }
 
-static span bin(const nn_layer *layer, size_t i, size_t side, size_t count) {
+static windows_span bin(const nn_layer *layer, size_t i, size_t side, size_t count) {
     if (is_adaptive(layer)) {
-        return (span){i * side / count, ((i + 1) * side + count - 1) / count};
+        return (windows_span){i * side / count, ((i + 1) * side + count - 1) / count};
     }
-    return window(layer, i, side);
+    return windows_points(layer, i, side);
 }
 
-static span bins_over(const nn_layer *layer, size_t point, size_t side, size_t count) {
+static windows_span bins_over(const nn_layer *layer, size_t point, size_t side, size_t count) {
     if (is_adaptive(layer)) {
-        return (span){point * count / side, ((point + 1) * count + side - 1) / side};
+        return (windows_span){point * count / side, ((point + 1) * count + side - 1) / side};
     }
     return windows_over(layer, point, count);
 }
 
 /* 1 / the points of a bin. Padding counts. */
-static float share(const nn_layer *layer, span rows, span columns) {
+static float share(const nn_layer *layer, windows_span rows, windows_span columns) {
     size_t kernel = layer->spec.kernel;
     size_t points = is_adaptive(layer) ? (rows.to - rows.from) * (columns.to - columns.from) : kernel * kernel;
     return 1.0f / (float)points;
@@ -42,8 +42,8 @@ BF16_INLINE void add_scaled(size_t n, const void *restrict from, size_t at, floa
 /* Torch adds up first and divides then; so do we. */
 BF16_INLINE void average_of_bin(const nn_layer *layer, size_t i, size_t k, size_t c, size_t n, const void *x, void *y,
                                 size_t at, bool half) {
-    span rows = bin(layer, i, layer->from.height, layer->to.height);
-    span columns = bin(layer, k, layer->from.width, layer->to.width);
+    windows_span rows = bin(layer, i, layer->from.height, layer->to.height);
+    windows_span columns = bin(layer, k, layer->from.width, layer->to.width);
     float sum[CHUNK] = {0}, scale = share(layer, rows, columns);
     for (size_t row = rows.from; row < rows.to; row++) {
         for (size_t column = columns.from; column < columns.to; column++) {
@@ -58,7 +58,7 @@ BF16_INLINE void average_of_bin(const nn_layer *layer, size_t i, size_t k, size_
 BF16_INLINE void average_gradient_of_point(const nn_layer *layer, size_t row, size_t column, size_t c, size_t n,
                                            const void *dy, void *dx, size_t at, bool half) {
     nn_shape from = layer->from, to = layer->to;
-    span i = bins_over(layer, row, from.height, to.height), k = bins_over(layer, column, from.width, to.width);
+    windows_span i = bins_over(layer, row, from.height, to.height), k = bins_over(layer, column, from.width, to.width);
     float sum[CHUNK] = {0};
     for (size_t a = i.from; a < i.to; a++) {
         for (size_t b = k.from; b < k.to; b++) {

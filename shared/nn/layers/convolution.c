@@ -22,11 +22,11 @@ enum { SIZES_MAX = 8, BLOCK_ALIGNMENT = 4096 };
 typedef struct sized {
     size_t rows; /* 0: free */
     uint64_t used;
-    onednn_job forward, backward, weights;
+    onednn_primitive forward, backward, weights;
 } sized;
 
 typedef struct part {
-    onednn_worker worker;
+    onednn_stream worker;
     sized sizes[SIZES_MAX];
     sized *current;
 } part;
@@ -41,7 +41,7 @@ typedef struct convolution {
     size_t parts_used; /* by the last backward pass */
     uint64_t clock;
     layouts layouts;
-    onednn_job to_forward, to_backward, from_gradient;
+    onednn_primitive to_forward, to_backward, from_gradient;
     /* [0]: the forward primitives' weights, [1]: the backward ones'. Once nobody needs those any more, the gradients
      * of the two parts. */
     void *blocks[NN_PARTS_MAX];
@@ -93,7 +93,7 @@ static err relu_behind(dnnl_primitive_attr_t *attributes) {
     return onednn_error(status, "ReLU");
 }
 
-static err make_forward(nn_layer *layer, onednn_job *job, onednn_worker *w, const geometry *g) {
+static err make_forward(nn_layer *layer, onednn_primitive *job, onednn_stream *w, const geometry *g) {
     const convolution *c = layer->own;
     dnnl_convolution_desc_t operation;
     dnnl_primitive_attr_t attributes = NULL;
@@ -102,40 +102,41 @@ static err make_forward(nn_layer *layer, onednn_job *job, onednn_worker *w, cons
                                   &c->layouts.forward, g->maybe_bias, &g->y, g->strides, g->padding, g->padding),
                               "convolution");
     failed = failed || !layer->relu ? failed : relu_behind(&attributes);
-    failed = failed ? failed : onednn_job_init(job, w, &operation, attributes, NULL);
+    failed = failed ? failed : onednn_primitive_init(job, w, &operation, attributes, NULL);
     dnnl_primitive_attr_destroy(attributes);
     return failed;
 }
 
-static err make_backward(nn_layer *layer, onednn_job *job, onednn_worker *w, const geometry *g,
-                         const onednn_job *hint) {
+static err make_backward(nn_layer *layer, onednn_primitive *job, onednn_stream *w, const geometry *g,
+                         const onednn_primitive *hint) {
     const convolution *c = layer->own;
     dnnl_convolution_desc_t operation;
     err failed = onednn_error(dnnl_convolution_backward_data_desc_init(&operation, dnnl_convolution_direct, &g->x,
                                                                        &c->layouts.backward, &g->y, g->strides,
                                                                        g->padding, g->padding),
                               "convolution's input gradient");
-    return failed ? failed : onednn_job_init(job, w, &operation, NULL, hint);
+    return failed ? failed : onednn_primitive_init(job, w, &operation, NULL, hint);
 }
 
-static err make_weights(nn_layer *layer, onednn_job *job, onednn_worker *w, const geometry *g, const onednn_job *hint) {
+static err make_weights(nn_layer *layer, onednn_primitive *job, onednn_stream *w, const geometry *g,
+                        const onednn_primitive *hint) {
     const convolution *c = layer->own;
     dnnl_convolution_desc_t operation;
     err failed = onednn_error(dnnl_convolution_backward_weights_desc_init(&operation, dnnl_convolution_direct, &g->x,
                                                                           &c->layouts.gradient, g->maybe_bias, &g->y,
                                                                           g->strides, g->padding, g->padding),
                               "convolution's weight gradient");
-    return failed ? failed : onednn_job_init(job, w, &operation, NULL, hint);
+    return failed ? failed : onednn_primitive_init(job, w, &operation, NULL, hint);
 }
 
 static void sized_free(sized *s) {
-    onednn_job_free(&s->forward);
-    onednn_job_free(&s->backward);
-    onednn_job_free(&s->weights);
+    onednn_primitive_free(&s->forward);
+    onednn_primitive_free(&s->backward);
+    onednn_primitive_free(&s->weights);
     *s = (sized){0};
 }
 
-static err sized_init(nn_layer *layer, sized *s, onednn_worker *w, size_t rows) {
+static err sized_init(nn_layer *layer, sized *s, onednn_stream *w, size_t rows) {
     geometry g;
     err failed = describe(&g, layer, rows);
     failed = failed ? failed : make_forward(layer, &s->forward, w, &g);
@@ -324,7 +325,7 @@ static void convolution_finish(nn_layer *layer, const nn_optimiser *o) {
     if (!layer->trains) {
         return;
     }
-    const onednn_worker *w = &c->parts[0].worker;
+    const onednn_stream *w = &c->parts[0].worker;
     onednn_reorder(&c->from_gradient, w, c->blocks[0], layer->tensors[WEIGHT].gradient);
     if (c->parts_used == 2) {
         onednn_reorder(&c->from_gradient, w, c->blocks[1], c->blocks[0]);
@@ -346,12 +347,12 @@ static void convolution_free(nn_layer *layer) {
         for (size_t k = 0; k < SIZES_MAX; k++) {
             sized_free(&c->parts[i].sizes[k]);
         }
-        onednn_worker_free(&c->parts[i].worker);
+        onednn_stream_free(&c->parts[i].worker);
         free(c->blocks[i]);
     }
-    onednn_job_free(&c->to_forward);
-    onednn_job_free(&c->to_backward);
-    onednn_job_free(&c->from_gradient);
+    onednn_primitive_free(&c->to_forward);
+    onednn_primitive_free(&c->to_backward);
+    onednn_primitive_free(&c->from_gradient);
     free(c);
 }
 
@@ -410,7 +411,7 @@ static err choose_layouts(nn_layer *layer) {
 static err make_reorders(nn_layer *layer) {
     convolution *c = layer->own;
     const layouts *l = &c->layouts;
-    onednn_worker *first = &c->parts[0].worker, *second = &c->parts[1].worker;
+    onednn_stream *first = &c->parts[0].worker, *second = &c->parts[1].worker;
     err failed = onednn_reorder_init(&c->to_forward, first, &l->plain, &l->forward);
     if (!failed && layer->wants_dx) {
         failed = onednn_reorder_init(&c->to_backward, second, &l->plain, &l->backward);
@@ -451,7 +452,7 @@ err nn_convolution_make(nn_layer *layer) {
     layer->own = c;
     err failed = ERR_OK;
     for (size_t i = 0; i < NN_PARTS_MAX && !failed; i++) {
-        failed = onednn_worker_init(&c->parts[i].worker);
+        failed = onednn_stream_init(&c->parts[i].worker);
     }
     failed = failed ? failed : choose_layouts(layer);
     failed = failed ? failed : make_reorders(layer);

@@ -99,7 +99,8 @@ VECTOR_VERSIONS
 static void sum_point(const nn_layer *layer, size_t row, size_t column, const float *restrict from,
                       uint16_t *restrict to) {
     size_t kernel = layer->spec.kernel, stride = layer->spec.stride, padding = layer->spec.padding;
-    span rows = windows_over(layer, row, layer->to.height), columns = windows_over(layer, column, layer->to.width);
+    windows_span rows = windows_over(layer, row, layer->to.height),
+                 columns = windows_over(layer, column, layer->to.width);
     float sum[CHUNK] = {0};
     for (size_t i = rows.from; i < rows.to; i++) {
         for (size_t j = columns.from; j < columns.to; j++) {

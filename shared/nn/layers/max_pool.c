@@ -35,7 +35,8 @@ BF16_INLINE void take_larger(size_t n, const void *restrict x, size_t at, int32_
 /* One window, `n` channels from `c` on. */
 BF16_INLINE void max_of_window(const nn_layer *layer, size_t i, size_t k, size_t c, size_t n, const void *x, void *y,
                                size_t at, uint8_t *places, bool half) {
-    span rows = window(layer, i, layer->from.height), columns = window(layer, k, layer->from.width);
+    windows_span rows = windows_points(layer, i, layer->from.height),
+                 columns = windows_points(layer, k, layer->from.width);
     float best[CHUNK];
     int32_t largest[CHUNK];
     for (size_t j = 0; j < n; j++) {
@@ -81,7 +82,7 @@ BF16_INLINE void add_where(size_t n, const void *restrict dy, const uint8_t *res
 BF16_INLINE void max_gradient_of_point(const nn_layer *layer, size_t row, size_t column, size_t c, size_t n,
                                        const void *dy, const uint8_t *places, void *dx, size_t at, bool half) {
     nn_shape to = layer->to;
-    span i = windows_over(layer, row, to.height), k = windows_over(layer, column, to.width);
+    windows_span i = windows_over(layer, row, to.height), k = windows_over(layer, column, to.width);
     float sum[CHUNK] = {0};
     for (size_t a = i.from; a < i.to; a++) {
         for (size_t b = k.from; b < k.to; b++) {

@@ -5,25 +5,25 @@
 #include "nn/layer.h"
 
 /* Points [from, to) along one side. */
-typedef struct span {
+typedef struct windows_span {
     size_t from, to;
-} span;
+} windows_span;
 
 static inline size_t nn_least(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
 /* The points of window `i`; `side` points in all. */
-static inline span window(const nn_layer *layer, size_t i, size_t side) {
+static inline windows_span windows_points(const nn_layer *layer, size_t i, size_t side) {
     size_t start = i * layer->spec.stride, padding = layer->spec.padding;
-    return (span){start > padding ? start - padding : 0, nn_least(start + layer->spec.kernel - padding, side)};
+    return (windows_span){start > padding ? start - padding : 0, nn_least(start + layer->spec.kernel - padding, side)};
 }
 
 /* The windows over `point`; `count` windows in all. */
-static inline span windows_over(const nn_layer *layer, size_t point, size_t count) {
+static inline windows_span windows_over(const nn_layer *layer, size_t point, size_t count) {
     size_t at = point + layer->spec.padding, kernel = layer->spec.kernel, stride = layer->spec.stride;
     size_t first = at + 1 > kernel ? (at + 1 - kernel + stride - 1) / stride : 0;
-    return (span){first, nn_least(at / stride + 1, count)};
+    return (windows_span){first, nn_least(at / stride + 1, count)};
 }
 
 #endif

@@ -27,14 +27,14 @@ typedef enum product_kind { FORWARD, BACKWARD, GRADIENT, GRADIENT_ADDED, PRODUCT
 /* The products for chunks of one size; each is made when it is first wanted. */
 typedef struct products {
     size_t tiles;
-    onednn_job jobs[PRODUCT_KINDS];
+    onednn_primitive jobs[PRODUCT_KINDS];
 } products;
 
 typedef struct winograd {
-    onednn_worker workers[NN_PARTS_MAX];
+    onednn_stream workers[NN_PARTS_MAX];
     products sizes[NN_PARTS_MAX][SIZES]; /* from large to small, the same for both parts */
     size_t parts_used;                   /* by the last backward pass */
-    /* [0]: U [PLACES, inputs, outputs]. Once nobody needs it any more, dU of the two parts. */
+    /* [0]: U [WINOGRAD_PLACES, inputs, outputs]. Once nobody needs it any more, dU of the two parts. */
     float *blocks[NN_PARTS_MAX];
 } winograd;
 
@@ -46,7 +46,8 @@ typedef struct grid {
 } grid;
 
 static grid grid_of(nn_shape in, nn_shape out, uint32_t padding) {
-    return (grid){in, out, (ptrdiff_t)padding, (out.height + TILE - 1) / TILE, (out.width + TILE - 1) / TILE};
+    return (grid){in, out, (ptrdiff_t)padding, (out.height + WINOGRAD_TILE - 1) / WINOGRAD_TILE,
+                  (out.width + WINOGRAD_TILE - 1) / WINOGRAD_TILE};
 }
 
 static grid forward_grid(const nn_layer *layer) {
@@ -54,15 +55,16 @@ static grid forward_grid(const nn_layer *layer) {
 }
 
 static grid backward_grid(const nn_layer *layer) {
-    return grid_of(layer->to, layer->from, FILTER - 1 - layer->spec.padding);
+    return grid_of(layer->to, layer->from, WINOGRAD_FILTER - 1 - layer->spec.padding);
 }
 
 bool winograd_pays(const nn_layer *layer) {
     const nn_layer_spec *s = &layer->spec;
     grid g = grid_of(layer->from, layer->to, s->padding);
-    size_t computed = g.high * g.wide * TILE * TILE, wanted = (size_t)layer->to.height * layer->to.width;
-    return !layer->x_half && s->kernel == FILTER && s->stride == 1 && s->padding < FILTER &&
-           layer->from.channels % LANES == 0 && layer->to.channels % LANES == 0 &&
+    size_t computed = g.high * g.wide * WINOGRAD_TILE * WINOGRAD_TILE,
+           wanted = (size_t)layer->to.height * layer->to.width;
+    return !layer->x_half && s->kernel == WINOGRAD_FILTER && s->stride == 1 && s->padding < WINOGRAD_FILTER &&
+           layer->from.channels % WINOGRAD_LANES == 0 && layer->to.channels % WINOGRAD_LANES == 0 &&
            layer->from.channels * layer->to.channels >= CHANNELS_PAY && 5 * computed <= 8 * wanted;
 }
 
@@ -74,8 +76,8 @@ typedef struct place {
 
 static place place_of(const grid *g, size_t tile) {
     size_t in_image = tile % (g->high * g->wide);
-    return (place){tile / (g->high * g->wide), (ptrdiff_t)(in_image / g->wide * TILE),
-                   (ptrdiff_t)(in_image % g->wide * TILE)};
+    return (place){tile / (g->high * g->wide), (ptrdiff_t)(in_image / g->wide * WINOGRAD_TILE),
+                   (ptrdiff_t)(in_image % g->wide * WINOGRAD_TILE)};
 }
 
 /* The `side` x `side` points of image `shape` from (row, column) on, as a square with a stride of `side` points: where
@@ -105,7 +107,7 @@ static const float *square_at(const float *image, nn_shape shape, ptrdiff_t row,
 
 /* A task's memory. */
 typedef struct room {
-    float *v, *m, *edge; /* [PLACES, chunk, channels] twice; [PATCH, PATCH, channels] */
+    float *v, *m, *edge; /* [WINOGRAD_PLACES, chunk, channels] twice; [WINOGRAD_PATCH, WINOGRAD_PATCH, channels] */
 } room;
 
 static size_t widest(const nn_layer *layer) {
@@ -113,12 +115,12 @@ static size_t widest(const nn_layer *layer) {
 }
 
 static size_t room_floats(const nn_layer *layer, size_t chunk) {
-    return PLACES * (chunk * (layer->from.channels + layer->to.channels) + widest(layer));
+    return WINOGRAD_PLACES * (chunk * (layer->from.channels + layer->to.channels) + widest(layer));
 }
 
 static room room_in(const nn_layer *layer, void *workspace, size_t chunk, size_t inputs) {
-    float *v = workspace, *m = v + PLACES * chunk * inputs;
-    return (room){v, m, v + room_floats(layer, chunk) - PLACES * widest(layer)};
+    float *v = workspace, *m = v + WINOGRAD_PLACES * chunk * inputs;
+    return (room){v, m, v + room_floats(layer, chunk) - WINOGRAD_PLACES * widest(layer)};
 }
 
 /* V of tiles [first, first + count). Backwards the patches are read from their far corners. */
@@ -128,9 +130,10 @@ static void fill_v(const grid *g, const float *x, size_t first, size_t count, si
         place p = place_of(g, first + t);
         const float *image = x + p.sample * g->in.height * g->in.width * channels;
         ptrdiff_t row, column = (ptrdiff_t)channels;
-        const float *d = square_at(image, g->in, p.row - g->padding, p.column - g->padding, PATCH, r->edge, &row);
+        const float *d =
+            square_at(image, g->in, p.row - g->padding, p.column - g->padding, WINOGRAD_PATCH, r->edge, &row);
         if (back) {
-            d += (PATCH - 1) * (row + column);
+            d += (WINOGRAD_PATCH - 1) * (row + column);
             row = -row;
             column = -column;
         }
@@ -145,11 +148,11 @@ static void empty_m(const grid *g, float *y, size_t first, size_t count, size_t 
     for (size_t t = 0; t < count; t++) {
         place p = place_of(g, first + t);
         float *at = y + (((ptrdiff_t)p.sample * g->out.height + p.row) * width + p.column) * channels;
-        size_t rows = p.row + TILE <= (ptrdiff_t)g->out.height ? TILE : 1;
-        size_t columns = p.column + TILE <= width ? TILE : 1;
-        bool is_whole = rows == TILE && columns == TILE;
+        size_t rows = p.row + WINOGRAD_TILE <= (ptrdiff_t)g->out.height ? WINOGRAD_TILE : 1;
+        size_t columns = p.column + WINOGRAD_TILE <= width ? WINOGRAD_TILE : 1;
+        bool is_whole = rows == WINOGRAD_TILE && columns == WINOGRAD_TILE;
         float *to = is_whole ? at : r->edge;
-        ptrdiff_t row = (is_whole ? width : TILE) * channels, column = channels;
+        ptrdiff_t row = (is_whole ? width : WINOGRAD_TILE) * channels, column = channels;
         float *corner = back ? to + row + column : to;
         winograd_tile(r->m + (ptrdiff_t)t * channels, chunk * (size_t)channels, (size_t)channels, bias, relu, corner,
                       back ? -row : row, back ? -column : column);
@@ -162,9 +165,9 @@ static void empty_m(const grid *g, float *y, size_t first, size_t count, size_t 
 
 /* Products. */
 
-static err make_job(nn_layer *layer, onednn_job *job, onednn_worker *w, product_kind kind, size_t tiles) {
+static err make_job(nn_layer *layer, onednn_primitive *job, onednn_stream *w, product_kind kind, size_t tiles) {
     size_t inputs = layer->from.channels, outputs = layer->to.channels;
-    onednn_matmul p = {.batch = PLACES};
+    onednn_matmul p = {.batch = WINOGRAD_PLACES};
     if (kind == FORWARD) {
         p.m = tiles, p.n = outputs, p.k = inputs;
     } else if (kind == BACKWARD) {
@@ -197,7 +200,7 @@ static chunk next_chunk(winograd *w, size_t part, size_t left) {
 static void multiply(nn_layer *layer, size_t part, const chunk *c, product_kind kind, const float *a, const float *b,
                      float *to) {
     winograd *w = layer->own;
-    onednn_job *job = &c->products->jobs[kind];
+    onednn_primitive *job = &c->products->jobs[kind];
     if (!job->primitive && make_job(layer, job, &w->workers[part], kind, c->room)) {
         onednn_give_up();
     }
@@ -268,14 +271,14 @@ static void fill_m(const grid *g, const float *dy, size_t first, size_t count, s
         place p = place_of(g, first + t);
         const float *image = dy + p.sample * g->out.height * g->out.width * channels;
         ptrdiff_t row;
-        const float *d = square_at(image, g->out, p.row, p.column, TILE, r->edge, &row);
+        const float *d = square_at(image, g->out, p.row, p.column, WINOGRAD_TILE, r->edge, &row);
         winograd_tile_gradient(d, row, (ptrdiff_t)channels, channels, r->m + t * channels, chunk * channels);
     }
 }
 
 /* Tiles that a chunk has room for but that are not there count for nothing. */
 static void clear_rest(float *numbers, size_t count, size_t chunk, size_t channels) {
-    for (size_t i = 0; i < PLACES && count < chunk; i++) {
+    for (size_t i = 0; i < WINOGRAD_PLACES && count < chunk; i++) {
         memset(numbers + (i * chunk + count) * channels, 0, (chunk - count) * channels * sizeof(float));
     }
 }
@@ -330,7 +333,7 @@ enum { OUTPUT_TASKS = 2 };
 
 /* The outputs of a task: whole vectors of them. */
 static size_t first_output(const nn_layer *layer, size_t task) {
-    return nn_part(layer->to.channels / LANES, OUTPUT_TASKS, task) * LANES;
+    return nn_part(layer->to.channels / WINOGRAD_LANES, OUTPUT_TASKS, task) * WINOGRAD_LANES;
 }
 
 static void prepare_task(void *context, size_t task) {
@@ -345,8 +348,8 @@ static void winograd_prepare(nn_layer *layer) {
     thread_pool_run(layer->pool, prepare_task, &call, OUTPUT_TASKS);
 }
 
-/* Where the optimiser takes the gradient at once, that of LANES outputs at a time lies in a workspace, and stays in the
- * cache. */
+/* Where the optimiser takes the gradient at once, that of WINOGRAD_LANES outputs at a time lies in a workspace, and
+ * stays in the cache. */
 static void finish_task(void *context, size_t task) {
     const outputs_call *call = context;
     const nn_layer *layer = call->layer;
@@ -354,13 +357,13 @@ static void finish_task(void *context, size_t task) {
     nn_tensor *weight = &call->layer->tensors[WEIGHT];
     size_t inputs = layer->from.channels, from = first_output(layer, task), to = first_output(layer, task + 1);
     const float *other = w->parts_used == 2 ? w->blocks[1] : NULL;
-    size_t numbers = inputs * TAPS; /* an output's */
+    size_t numbers = inputs * WINOGRAD_TAPS; /* an output's */
     void *workspace = scratch_pool_take(layer->scratch_pool);
-    for (size_t at = from; at < to; at += LANES) {
+    for (size_t at = from; at < to; at += WINOGRAD_LANES) {
         float *gradient = call->o ? workspace : weight->gradient + at * numbers;
         winograd_filter_gradient(w->blocks[0], other, inputs, layer->to.channels, at, gradient);
         if (call->o) {
-            nn_optimiser_apply_from(call->o, weight, at * numbers, LANES * numbers, gradient);
+            nn_optimiser_apply_from(call->o, weight, at * numbers, WINOGRAD_LANES * numbers, gradient);
         }
     }
     scratch_pool_give(layer->scratch_pool, workspace);
@@ -385,9 +388,9 @@ static void winograd_free(nn_layer *layer) {
     winograd *w = layer->own;
     for (size_t part = 0; w && part < NN_PARTS_MAX; part++) {
         for (size_t i = 0; i < SIZES * PRODUCT_KINDS; i++) {
-            onednn_job_free(&w->sizes[part][i / PRODUCT_KINDS].jobs[i % PRODUCT_KINDS]);
+            onednn_primitive_free(&w->sizes[part][i / PRODUCT_KINDS].jobs[i % PRODUCT_KINDS]);
         }
-        onednn_worker_free(&w->workers[part]);
+        onednn_stream_free(&w->workers[part]);
         free(w->blocks[part]);
     }
     free(w);
@@ -403,7 +406,7 @@ static int compare_sizes(const void *one, const void *other) {
 static void choose_sizes(const nn_layer *layer, products sizes[SIZES]) {
     grid forward = forward_grid(layer), backward = backward_grid(layer);
     size_t rows = (layer->max_rows + nn_parts(layer, layer->max_rows) - 1) / nn_parts(layer, layer->max_rows);
-    size_t fits = CHUNK_BYTES / sizeof(float) / PLACES / (layer->from.channels + layer->to.channels);
+    size_t fits = CHUNK_BYTES / sizeof(float) / WINOGRAD_PLACES / (layer->from.channels + layer->to.channels);
     size_t largest = fits < CHUNK_MAX ? fits : CHUNK_MAX;
     size_t there = rows * forward.high * forward.wide, back = rows * backward.high * backward.wide;
     const size_t tiles[SIZES] = {there >= largest || back >= largest ? largest : 1, there % largest, back % largest,
@@ -418,12 +421,12 @@ static err make_part(nn_layer *layer, size_t part) {
     winograd *w = layer->own;
     choose_sizes(layer, w->sizes[part]);
     scratch_pool_want(layer->scratch_pool, room_floats(layer, w->sizes[part][0].tiles) * sizeof(float));
-    scratch_pool_want(layer->scratch_pool, LANES * TAPS * layer->from.channels * sizeof(float));
-    err failed = onednn_worker_init(&w->workers[part]);
+    scratch_pool_want(layer->scratch_pool, WINOGRAD_LANES * WINOGRAD_TAPS * layer->from.channels * sizeof(float));
+    err failed = onednn_stream_init(&w->workers[part]);
     if (failed || (part > 0 && !layer->trains)) {
         return failed;
     }
-    size_t numbers = PLACES * (size_t)layer->from.channels * layer->to.channels;
+    size_t numbers = WINOGRAD_PLACES * (size_t)layer->from.channels * layer->to.channels;
     size_t bytes = (numbers * sizeof(float) + PAGE - 1) / PAGE * PAGE;
     w->blocks[part] = aligned_alloc(PAGE, bytes);
     layer->own_bytes += bytes;

@@ -1,14 +1,21 @@
 /* The transforms of F(2x2, 3x3); winograd.c says what they are for.
  *
- * All take a whole number of LANES channels. Strides are in floats; `row` and `column` may be negative, `place` is from
- * one of the PLACES to the next. */
+ * All take a whole number of WINOGRAD_LANES channels. Strides are in floats; `row` and `column` may be negative,
+ * `place` is from one of the WINOGRAD_PLACES to the next. */
 #ifndef FEWBIT_NN_LAYERS_WINOGRAD_TRANSFORMS_H
 #define FEWBIT_NN_LAYERS_WINOGRAD_TRANSFORMS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { PLACES = 16, TILE = 2, PATCH = 4, FILTER = 3, TAPS = FILTER * FILTER, LANES = 16 };
+enum {
+    WINOGRAD_PLACES = 16,
+    WINOGRAD_TILE = 2,
+    WINOGRAD_PATCH = 4,
+    WINOGRAD_FILTER = 3,
+    WINOGRAD_TAPS = WINOGRAD_FILTER * WINOGRAD_FILTER,
+    WINOGRAD_LANES = 16
+};
 
 /* V = B^T d B of a patch. */
 void winograd_patch(const float *d, ptrdiff_t row, ptrdiff_t column, size_t channels, float *v, size_t place);
@@ -20,10 +27,11 @@ void winograd_tile(const float *m, size_t place, size_t channels, const float *b
 /* dM = A dy A^T of a tile. */
 void winograd_tile_gradient(const float *dy, ptrdiff_t row, ptrdiff_t column, size_t channels, float *m, size_t place);
 
-/* U = G g G^T for outputs [from, to). w: [outputs, inputs, 3, 3]; u: [PLACES, inputs, outputs]. */
+/* U = G g G^T for outputs [from, to). w: [outputs, inputs, 3, 3]; u: [WINOGRAD_PLACES, inputs, outputs]. */
 void winograd_filters(const float *w, size_t inputs, size_t outputs, size_t from, size_t to, float *u);
 
-/* dg = G^T (dU + other) G for LANES outputs from `first` on; other may be NULL. dw: theirs, [LANES, inputs, 3, 3]. */
+/* dg = G^T (dU + other) G for WINOGRAD_LANES outputs from `first` on; other may be NULL. dw: theirs, [WINOGRAD_LANES,
+ * inputs, 3, 3]. */
 void winograd_filter_gradient(const float *du, const float *other, size_t inputs, size_t outputs, size_t first,
                               float *dw);
 

@@ -20,14 +20,14 @@ err bf16_linear_init(bf16_linear *m) {
     }
     err failed = ERR_OK;
     for (size_t t = 0; t < BF16_LINEAR_TASKS && !failed; t++) {
-        failed = onednn_worker_init(&m->tasks[t].worker);
+        failed = onednn_stream_init(&m->tasks[t].worker);
     }
     return failed;
 }
 
 static void size_free(bf16_linear_size *s) {
     for (size_t i = 0; i < BF16_LINEAR_KINDS; i++) {
-        onednn_job_free(&s->jobs[i]);
+        onednn_primitive_free(&s->jobs[i]);
     }
     *s = (bf16_linear_size){0};
 }
@@ -37,7 +37,7 @@ void bf16_linear_free(bf16_linear *m) {
         for (size_t i = 0; i < BF16_LINEAR_SIZES; i++) {
             size_free(&m->tasks[t].sizes[i]);
         }
-        onednn_worker_free(&m->tasks[t].worker);
+        onednn_stream_free(&m->tasks[t].worker);
     }
     free(m->weights);
 }
@@ -71,7 +71,7 @@ static onednn_matmul describe(const bf16_linear *m, size_t task, bf16_linear_kin
 }
 
 /* The sizes used longest ago make room. */
-static onednn_job *job_for(bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows) {
+static onednn_primitive *job_for(bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows) {
     bf16_linear_task *t = &m->tasks[task];
     bf16_linear_size *s = NULL, *oldest = &t->sizes[0];
     for (size_t i = 0; i < BF16_LINEAR_SIZES && !s; i++) {

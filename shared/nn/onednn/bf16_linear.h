@@ -21,11 +21,11 @@ typedef enum bf16_linear_kind {
 typedef struct bf16_linear_size {
     size_t rows; /* 0: free */
     uint64_t used;
-    onednn_job jobs[BF16_LINEAR_KINDS];
+    onednn_primitive jobs[BF16_LINEAR_KINDS];
 } bf16_linear_size;
 
 typedef struct bf16_linear_task {
-    onednn_worker worker;
+    onednn_stream worker;
     bf16_linear_size sizes[BF16_LINEAR_SIZES];
     uint64_t clock;
 } bf16_linear_task;

@@ -40,22 +40,22 @@ static void stay_on_this_thread(void) {
     is_told = true;
 }
 
-err onednn_worker_init(onednn_worker *w) {
-    *w = (onednn_worker){0};
+err onednn_stream_init(onednn_stream *w) {
+    *w = (onednn_stream){0};
     dnnl_engine_t e = onednn_engine();
     err failed = onednn_error(engine_status, "engine");
     return failed ? failed : onednn_error(dnnl_stream_create(&w->stream, e, dnnl_stream_default_flags), "stream");
 }
 
-void onednn_worker_free(onednn_worker *w) {
+void onednn_stream_free(onednn_stream *w) {
     if (w->stream) {
         dnnl_stream_destroy(w->stream);
     }
     free(w->scratchpad);
-    *w = (onednn_worker){0};
+    *w = (onednn_stream){0};
 }
 
-static err grow_scratchpad(onednn_worker *w, size_t bytes) {
+static err grow_scratchpad(onednn_stream *w, size_t bytes) {
     if (bytes <= w->scratchpad_bytes) {
         return ERR_OK;
     }
@@ -66,7 +66,7 @@ static err grow_scratchpad(onednn_worker *w, size_t bytes) {
     return w->scratchpad ? ERR_OK : err_fail(ERR_MEMORY, "no memory for %zu bytes of scratch", rounded);
 }
 
-static err add_argument(onednn_job *job, int argument) {
+static err add_argument(onednn_primitive *job, int argument) {
     const dnnl_memory_desc_t *layout = onednn_layout(job, argument);
     if (!layout || dnnl_memory_desc_get_size(layout) == 0) {
         return ERR_OK;
@@ -79,7 +79,7 @@ static err add_argument(onednn_job *job, int argument) {
 }
 
 /* The primitive of a description that is done with then, and memory objects for its arguments. */
-static err complete(onednn_job *job, onednn_worker *w, dnnl_primitive_desc_t description) {
+static err complete(onednn_primitive *job, onednn_stream *w, dnnl_primitive_desc_t description) {
     static const int arguments[] = {DNNL_ARG_SRC,       DNNL_ARG_WEIGHTS,  DNNL_ARG_BIAS,
                                     DNNL_ARG_DST,       DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_WEIGHTS,
                                     DNNL_ARG_DIFF_BIAS, DNNL_ARG_DIFF_DST, DNNL_ARG_SCRATCHPAD};
@@ -104,10 +104,10 @@ static err scratchpad_of_ours(dnnl_primitive_attr_t *copy, const_dnnl_primitive_
                : onednn_error(dnnl_primitive_attr_set_scratchpad_mode(*copy, dnnl_scratchpad_mode_user), "scratchpad");
 }
 
-err onednn_job_init(onednn_job *job, onednn_worker *w, const_dnnl_op_desc_t operation,
-                    const_dnnl_primitive_attr_t attributes, const onednn_job *hint) {
+err onednn_primitive_init(onednn_primitive *job, onednn_stream *w, const_dnnl_op_desc_t operation,
+                          const_dnnl_primitive_attr_t attributes, const onednn_primitive *hint) {
     stay_on_this_thread();
-    *job = (onednn_job){0};
+    *job = (onednn_primitive){0};
     dnnl_primitive_attr_t own = NULL;
     dnnl_primitive_desc_t description = NULL;
     err failed = scratchpad_of_ours(&own, attributes);
@@ -120,10 +120,10 @@ err onednn_job_init(onednn_job *job, onednn_worker *w, const_dnnl_op_desc_t oper
     return failed ? failed : complete(job, w, description);
 }
 
-err onednn_reorder_init(onednn_job *job, onednn_worker *w, const dnnl_memory_desc_t *from,
+err onednn_reorder_init(onednn_primitive *job, onednn_stream *w, const dnnl_memory_desc_t *from,
                         const dnnl_memory_desc_t *to) {
     stay_on_this_thread();
-    *job = (onednn_job){0};
+    *job = (onednn_primitive){0};
     dnnl_primitive_attr_t own = NULL;
     dnnl_primitive_desc_t description = NULL;
     err failed = scratchpad_of_ours(&own, NULL);
@@ -136,27 +136,27 @@ err onednn_reorder_init(onednn_job *job, onednn_worker *w, const dnnl_memory_des
     return failed ? failed : complete(job, w, description);
 }
 
-void onednn_job_free(onednn_job *job) {
+void onednn_primitive_free(onednn_primitive *job) {
     for (int i = 0; i < job->count; i++) {
         dnnl_memory_destroy(job->arguments[i].memory);
     }
     if (job->primitive) {
         dnnl_primitive_destroy(job->primitive);
     }
-    *job = (onednn_job){0};
+    *job = (onednn_primitive){0};
 }
 
-const dnnl_memory_desc_t *onednn_layout(const onednn_job *job, int argument) {
+const dnnl_memory_desc_t *onednn_layout(const onednn_primitive *job, int argument) {
     return dnnl_primitive_desc_query_md(job->description, dnnl_query_exec_arg_md, argument);
 }
 
-const char *onednn_implementation(const onednn_job *job) {
+const char *onednn_implementation(const onednn_primitive *job) {
     const char *name = "";
     dnnl_primitive_desc_query(job->description, dnnl_query_impl_info_str, 0, &name);
     return name;
 }
 
-static const void *memory_for(int argument, const onednn_worker *w, const onednn_operand *operands, int count) {
+static const void *memory_for(int argument, const onednn_stream *w, const onednn_operand *operands, int count) {
     for (int i = 0; i < count; i++) {
         if (operands[i].argument == argument) {
             return operands[i].at;
@@ -170,7 +170,7 @@ void onednn_give_up(void) {
     abort();
 }
 
-void onednn_run(const onednn_job *job, const onednn_worker *w, const onednn_operand *operands, int count) {
+void onednn_run(const onednn_primitive *job, const onednn_stream *w, const onednn_operand *operands, int count) {
     stay_on_this_thread();
     dnnl_status_t status = dnnl_success;
     for (int i = 0; i < job->count && status == dnnl_success; i++) {
@@ -188,6 +188,6 @@ void onednn_run(const onednn_job *job, const onednn_worker *w, const onednn_oper
     }
 }
 
-void onednn_reorder(const onednn_job *job, const onednn_worker *w, const void *from, void *to) {
+void onednn_reorder(const onednn_primitive *job, const onednn_stream *w, const void *from, void *to) {
     onednn_run(job, w, (onednn_operand[]){{DNNL_ARG_SRC, from}, {DNNL_ARG_DST, to}}, 2);
 }

@@ -16,19 +16,19 @@ enum { ONEDNN_ARGUMENTS_MAX = 6 };
 
 /* Who runs primitives, one at a time: a stream and its scratchpad, as large as the largest primitive made for it
  * wants. */
-typedef struct onednn_worker {
+typedef struct onednn_stream {
     dnnl_stream_t stream;
     void *scratchpad;
     size_t scratchpad_bytes;
-} onednn_worker;
+} onednn_stream;
 
 /* A primitive with its memory objects, ready to run. */
-typedef struct onednn_job {
+typedef struct onednn_primitive {
     dnnl_primitive_t primitive;
     const_dnnl_primitive_desc_t description; /* the primitive's */
     dnnl_exec_arg_t arguments[ONEDNN_ARGUMENTS_MAX];
     int count;
-} onednn_job;
+} onednn_primitive;
 
 /* An argument (DNNL_ARG_SRC, …) and its memory. */
 typedef struct onednn_operand {
@@ -41,28 +41,28 @@ dnnl_engine_t onednn_engine(void);
 /* ERR_MEMORY or ERR_INTERNAL, and "WHAT: oneDNN says N". */
 err onednn_error(dnnl_status_t status, const char *what);
 
-err onednn_worker_init(onednn_worker *w);
-void onednn_worker_free(onednn_worker *w);
+err onednn_stream_init(onednn_stream *w);
+void onednn_stream_free(onednn_stream *w);
 
 /* Makes what `operation` (a dnnl_*_desc_t) describes, for `w`. `attributes` may be NULL, `hint` too (a backward
  * primitive's forward one). The job is to be freed also after a failure. */
-err onednn_job_init(onednn_job *job, onednn_worker *w, const_dnnl_op_desc_t operation,
-                    const_dnnl_primitive_attr_t attributes, const onednn_job *hint);
-err onednn_reorder_init(onednn_job *job, onednn_worker *w, const dnnl_memory_desc_t *from,
+err onednn_primitive_init(onednn_primitive *job, onednn_stream *w, const_dnnl_op_desc_t operation,
+                          const_dnnl_primitive_attr_t attributes, const onednn_primitive *hint);
+err onednn_reorder_init(onednn_primitive *job, onednn_stream *w, const dnnl_memory_desc_t *from,
                         const dnnl_memory_desc_t *to);
-void onednn_job_free(onednn_job *job);
+void onednn_primitive_free(onednn_primitive *job);
 
 /* How an argument lies, as the primitive chose it. */
-const dnnl_memory_desc_t *onednn_layout(const onednn_job *job, int argument);
+const dnnl_memory_desc_t *onednn_layout(const onednn_primitive *job, int argument);
 
 /* "brgconv:avx512_core" */
-const char *onednn_implementation(const onednn_job *job);
+const char *onednn_implementation(const onednn_primitive *job);
 
 /* Says err_text() and ends the program: for failures in the middle of a step, which only come from a lack of memory. */
 void onednn_give_up(void) __attribute__((noreturn));
 
 /* Runs the job, or gives up; `operands` are all its arguments but the scratchpad. */
-void onednn_run(const onednn_job *job, const onednn_worker *w, const onednn_operand *operands, int count);
-void onednn_reorder(const onednn_job *job, const onednn_worker *w, const void *from, void *to);
+void onednn_run(const onednn_primitive *job, const onednn_stream *w, const onednn_operand *operands, int count);
+void onednn_reorder(const onednn_primitive *job, const onednn_stream *w, const void *from, void *to);
 
 #endif

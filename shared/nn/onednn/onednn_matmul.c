@@ -32,7 +32,7 @@ static err describe_what_follows(dnnl_primitive_attr_t *attributes, const onednn
     return onednn_error(status, "what follows a product");
 }
 
-err onednn_matmul_init(onednn_job *job, onednn_worker *w, const onednn_matmul *p) {
+err onednn_matmul_init(onednn_primitive *job, onednn_stream *w, const onednn_matmul *p) {
     dnnl_memory_desc_t a, b, c, bias;
     dnnl_matmul_desc_t operation;
     dnnl_primitive_attr_t attributes = NULL;
@@ -43,7 +43,7 @@ err onednn_matmul_init(onednn_job *job, onednn_worker *w, const onednn_matmul *p
     failed = failed ? failed
                     : onednn_error(dnnl_matmul_desc_init(&operation, &a, &b, p->bias ? &bias : NULL, &c), "product");
     failed = failed ? failed : describe_what_follows(&attributes, p);
-    failed = failed ? failed : onednn_job_init(job, w, &operation, attributes, NULL);
+    failed = failed ? failed : onednn_primitive_init(job, w, &operation, attributes, NULL);
     dnnl_primitive_attr_destroy(attributes);
     return failed;
 }

@@ -20,6 +20,6 @@ typedef struct onednn_matmul {
 } onednn_matmul;
 
 /* The job's arguments are DNNL_ARG_SRC (A), DNNL_ARG_WEIGHTS (B), DNNL_ARG_BIAS and DNNL_ARG_DST (C). */
-err onednn_matmul_init(onednn_job *job, onednn_worker *w, const onednn_matmul *p);
+err onednn_matmul_init(onednn_primitive *job, onednn_stream *w, const onednn_matmul *p);
 
 #endif

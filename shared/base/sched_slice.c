@@ -1,4 +1,4 @@
-#include "base/slice.h"
+#include "base/sched_slice.h"
 
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -15,7 +15,7 @@ typedef struct scheduling {
     uint64_t runtime, deadline, period;
 } scheduling;
 
-void slice_be_short(void) {
+void sched_slice_shorten(void) {
     scheduling mine = {0};
     if (syscall(SYS_sched_getattr, 0, &mine, sizeof mine, 0) != 0 || mine.policy != 0) {
         return; /* whoever was given another policy has it on purpose */

@@ -1,13 +1,13 @@
-/* Slice: how the kernel shares out a core that several want.
+/* Scheduling slices: how the kernel shares out a core that several want.
  *
  * A thread that wakes where another one runs waits until that one's slice is over: some 3 milliseconds, as a rule, and
  * one answer passes through several threads. Whoever asks for short slices gives way sooner, and is let in front of
  * those that have longer ones; each still gets its share. */
-#ifndef FEWBIT_BASE_SLICE_H
-#define FEWBIT_BASE_SLICE_H
+#ifndef FEWBIT_BASE_SCHED_SLICE_H
+#define FEWBIT_BASE_SCHED_SLICE_H
 
 /* Asks for short slices for this thread and for those it starts from here on. A kernel before Linux 6.12 takes no
  * notice. */
-void slice_be_short(void);
+void sched_slice_shorten(void);
 
 #endif
