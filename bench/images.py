@@ -37,7 +37,7 @@ class Bench:
         self.folder = fleet.folder / self.name
         self.folder.mkdir()
         self.classifier = self.folder / "classifier.safetensors"
-        self.experiment = f.shipped_experiment(experiment.name, self.folder / experiment.name, batch=batch, epochs=2,
+        self.experiment = f.shipped_experiment(experiment.name, self.folder / experiment.name, batch_size=batch, epochs=2,
                                                weights=self.classifier)
         self.rates = {"f32": [], "bf16": [], "theirs": []}
         self.peaks = {"f32": [], "bf16": [], "theirs": []}

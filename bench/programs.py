@@ -49,7 +49,7 @@ class Workshop:
         self.full = self._split("full")
         self.trimmed = self._split("trimmed", "--test", str(TINY_TEST))
         self.experiment = f.shipped_experiment(
-            EXPERIMENT, self.folder / EXPERIMENT, set=self.set_name, epochs=1, validation=0, evaluate_every=0,
+            EXPERIMENT, self.folder / EXPERIMENT, name=self.set_name, epochs=1, validation=0, evaluate_every=0,
             keep_best="false")
         self.runs = 0
 

@@ -15,13 +15,13 @@ static err check_data(const experiment *e, const partition *s, const portion *da
     const portion_info *info = portion_get_info(data);
     uint32_t shape[3];
     partition_portion_shape(s, shape);
-    if (strcmp(e->data.set, info->dataset) != 0 || strcmp(partition_name(s->kind), info->partition) != 0 ||
+    if (strcmp(e->dataset.name, info->dataset) != 0 || strcmp(partition_name(s->kind), info->partition) != 0 ||
         s->portions != info->portions || memcmp(shape, info->shape, sizeof shape) != 0) {
         return err_fail(ERR_INPUT,
                         "the experiment wants %s in %u %s of %ux%ux%u, this node's data is %s in %u %s "
                         "of %ux%ux%u",
-                        e->data.set, s->portions, partition_name(s->kind), shape[0], shape[1], shape[2], info->dataset,
-                        info->portions, info->partition, info->shape[0], info->shape[1], info->shape[2]);
+                        e->dataset.name, s->portions, partition_name(s->kind), shape[0], shape[1], shape[2],
+                        info->dataset, info->portions, info->partition, info->shape[0], info->shape[1], info->shape[2]);
     }
     return ERR_OK;
 }
@@ -75,18 +75,18 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
     const experiment *e = &m->experiment;
     nn_spec spec;
     experiment_describe_encoder(e, &m->partition, &spec);
-    m->max_rows = e->training.batch > ENCODER_MODEL_ROWS ? e->training.batch : ENCODER_MODEL_ROWS;
-    m->net_rows = nn_rows_at_once(&spec, e->training.batch, ENCODER_MODEL_ROWS);
+    m->max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
+    m->net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
     buffer_sizes b = measure_buffers(m);
     size_t most = config->max_memory;
     if (most > 0 && b.all >= most) {
         return err_fail(ERR_FULL, "batches of %u samples take %zu MiB of memory, %zu MiB are left for them",
-                        e->training.batch, (b.all >> 20) + 1, most >> 20);
+                        e->training.batch_size, (b.all >> 20) + 1, most >> 20);
     }
     nn_net_options options = {.max_rows = m->net_rows,
                               .max_bytes = most > 0 ? most - b.all : 0,
                               .training = m->trains,
-                              .ema = e->training.average > 0,
+                              .ema = e->training.ema_decay > 0,
                               .pool = config->pool,
                               .precision = e->training.precision};
     err failed = nn_net_new(&m->net, &spec, &options);
@@ -132,7 +132,7 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
     m->data = config->data;
     m->view_count = tta_views(e->tta.flip, e->tta.shift, m->views);
     m->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
-    uint32_t test = info->samples[DATASET_TEST], held_back = e->data.validation;
+    uint32_t test = info->samples[DATASET_TEST], held_back = e->dataset.validation;
     m->kept.room = !m->trains ? 0 : test > held_back ? test : held_back;
     failed = open_store(m, config);
     failed = failed || m->view_count <= 1 ? failed : partition_find_box(&s, info->index, &m->box);
@@ -194,8 +194,8 @@ size_t encoder_model_piece(const encoder_model *m, size_t left) {
 }
 
 void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *portions, size_t count) {
-    normalize(portions, m->inputs + row * m->elements, count * m->elements, m->experiment.data.mean,
-              m->experiment.data.deviation);
+    normalize(portions, m->inputs + row * m->elements, count * m->elements, m->experiment.dataset.mean,
+              m->experiment.dataset.std);
 }
 
 void encoder_model_load_training_input(encoder_model *m, uint32_t step, size_t row, const uint8_t *portion) {

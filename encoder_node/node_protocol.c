@@ -335,7 +335,7 @@ static void send_activations(node_protocol *p, const Fewbit__Batch *b, const flo
     a.step = b->step;
     a.phase = b->phase;
     a.count = b->count;
-    if (b->phase == FEWBIT__PHASE__PHASE_TRAIN && p->model->experiment.encoder.decision == PRESET_STRAIGHT_THROUGH) {
+    if (b->phase == FEWBIT__PHASE__PHASE_TRAIN && p->model->experiment.encoder.binarize == PRESET_STRAIGHT_THROUGH) {
         pack_soft(soft, numbers, p->model->packed);
         a.bits = (ProtobufCBinaryData){pack_bytes(numbers), p->model->packed};
     } else {
@@ -377,8 +377,8 @@ static node_protocol_verdict on_gradients(node_protocol *p, const Fewbit__Gradie
     nn_optimiser_begin(&p->model->optimiser);
     nn_net_update(p->model->net, &p->model->optimiser);
     encoder_model_set_step(p->model, p->model->step + 1);
-    if (p->model->experiment.training.average > 0) {
-        nn_net_update_ema(p->model->net, p->model->experiment.training.average, p->model->step);
+    if (p->model->experiment.training.ema_decay > 0) {
+        nn_net_update_ema(p->model->net, p->model->experiment.training.ema_decay, p->model->step);
     }
     p->pending_rows = 0;
     p->has_trained = true;

@@ -26,7 +26,7 @@ static const struct argp_option known[] = {
     {"from", KEY_FROM, "DIR", 0, "folder of the set's files (fewbit data get makes it)", 0},
     {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server; a split that is there is replaced", 0},
     {"partition", KEY_PARTITION, "KIND", 0,
-     "runs (even runs of the flattened sample, the default), quadrants, planes (one colour a node)", 0},
+     "slices (even slices of the flattened sample, the default), quadrants, planes (one colour a node)", 0},
     {"portions", KEY_PORTIONS, "N", 0, "how many; 4 where nothing is said, one a colour for planes", 0},
     {"train", KEY_TRAIN, "N", 0, "only the first N training samples", 0},
     {"test", KEY_TEST, "N", 0, "only the first N test samples", 0},
@@ -109,7 +109,7 @@ static err plan_by_experiment(const split_options *o, job *j) {
     experiment wanted;
     uint32_t classes;
     err e = experiment_load(o->experiment, &wanted);
-    e = e ? e : dataset_find(wanted.data.set, &j->set);
+    e = e ? e : dataset_find(wanted.dataset.name, &j->set);
     return e ? e : experiment_partition(&wanted, &j->about.partition, &classes);
 }
 

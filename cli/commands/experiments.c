@@ -194,14 +194,14 @@ static void print_experiment(const experiment *e, const outcomes *all) {
         snprintf(row, sizeof row, "%u", e->paper.row);
     }
     if (!experiment_is_classifier_alone(e)) {
-        snprintf(encoders, sizeof encoders, "%u x %s, %s", e->data.portions, experiment_encoder_name(e),
-                 partition_name(e->data.partition));
-        snprintf(bits, sizeof bits, "%ux%u", e->data.portions, e->encoder.bits);
+        snprintf(encoders, sizeof encoders, "%u x %s, %s", e->dataset.portions, experiment_encoder_name(e),
+                 partition_name(e->dataset.partition));
+        snprintf(bits, sizeof bits, "%ux%u", e->dataset.portions, e->encoder.bits);
     }
     if (e->loss.quantization > 0) {
         snprintf(loss, sizeof loss, "CE + %g Q", (double)e->loss.quantization);
     }
-    print_line(e->name, row, e->data.set, encoders, bits, loss);
+    print_line(e->name, row, e->dataset.name, encoders, bits, loss);
     print_accuracies(given(e->paper.train), given(e->paper.soft), given(e->paper.rounded));
     const outcome *o = find_outcome(all, e->name);
     if (o) {

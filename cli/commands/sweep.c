@@ -21,8 +21,9 @@ enum { RESULT_MAX = 64 << 20 };
 static const struct argp_option known[] = {
     {"to", KEY_TO, "DIR", 0, "folder of the runs, DIR/POINT, and of sweep.json; made when missing", 0},
     {"data", KEY_DATA, "DIR", 0, "the split data: node-0, node-1, … and server (fewbit data split)", 0},
-    {"validation", KEY_VALIDATION, "N", 0, "hold back N training samples (data.validation)", 0},
-    {"skip-test", KEY_SKIP_TEST, 0, 0, "leave the test part alone (data.test: untouched); needs samples held back", 0},
+    {"validation", KEY_VALIDATION, "N", 0, "hold back N training samples (dataset.validation)", 0},
+    {"skip-test", KEY_SKIP_TEST, 0, 0,
+     "leave the test part alone (dataset.evaluate_test: false); needs samples held back", 0},
     {"threads", KEY_THREADS, "N", 0, "threads of a training (default: as decoder_server train)", 0},
     {0},
 };
@@ -34,7 +35,7 @@ static const char doc[] =
     "SWEEP.yaml names an experiment, and lists values by key and named variants:\n"
     "  base: best/mnist-16.yaml\n"
     "  grid: {encoder.bits: [1, 2, 4], training.seed: [1, 2, 3]}\n"
-    "  variants: {everything: {}, without-average: {training.average: 0}}\v"
+    "  variants: {everything: {}, without-average: {training.ema_decay: 0}}\v"
     "Every option can stand in the environment: --data as FEWBIT_DATA.\n\n";
 
 typedef struct sweep_options {
@@ -312,10 +313,10 @@ err sweep_main(int argc, char **argv) {
     size_t count = 0;
     snprintf(held, sizeof held, "%" PRId64, o.validation);
     if (o.validation > 0) {
-        more[count++] = (experiment_change){"data.validation", held};
+        more[count++] = (experiment_change){"dataset.validation", held};
     }
     if (o.skip_test) {
-        more[count++] = (experiment_change){"data.test", "untouched"};
+        more[count++] = (experiment_change){"dataset.evaluate_test", "false"};
     }
     e = sweep_plan_open(&s.plan, o.file, more, count);
     e = e ? e : run_sweep(&s);

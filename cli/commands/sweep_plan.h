@@ -6,7 +6,7 @@
  *       training.seed: [1, 2, 3]
  *     variants:                           optional: each with every combination of the grid
  *       everything: {}
- *       without-average: {training.average: 0}
+ *       without-average: {training.ema_decay: 0}
  *
  * A point is one combination. Its name is made of its variant and its values ("without-average.bits-2.seed-1"), its
  * group's name of the same without the seed. */

@@ -95,7 +95,7 @@ err sweep_table_add(sweep_table *t, const sweep_point *p, const json_t *result) 
     const json_t *final = json_object_get(result, "final");
     group *g = group_of(t, p);
     json_int_t seed = (json_int_t)e->training.seed;
-    g->bits = e->data.portions * e->encoder.bits;
+    g->bits = e->dataset.portions * e->encoder.bits;
     for (size_t i = 0; i < MEASURES; i++) {
         const json_t *value = json_object_get(final, measures[i].key);
         if (json_is_number(value)) {
@@ -180,7 +180,7 @@ json_t *sweep_table_json(const sweep_table *t) {
             groups = NULL;
         }
     }
-    return groups ? json_pack("{s:s, s:s, s:O, s:o}", "base", base->name, "set", base->data.set, "points", t->points,
-                              "groups", groups)
+    return groups ? json_pack("{s:s, s:s, s:O, s:o}", "base", base->name, "set", base->dataset.name, "points",
+                              t->points, "groups", groups)
                   : NULL;
 }

@@ -127,9 +127,10 @@ static err add_paper(rate_accuracy *f, const char *folder) {
     f->paper = calloc(found.gl_pathc, sizeof *f->paper);
     for (size_t i = 0; i < found.gl_pathc && f->paper; i++) {
         experiment one;
-        if (!experiment_load(found.gl_pathv[i], &one) && one.paper.rounded > 0 && strcmp(one.data.set, f->set) == 0) {
+        if (!experiment_load(found.gl_pathv[i], &one) && one.paper.rounded > 0 &&
+            strcmp(one.dataset.name, f->set) == 0) {
             f->paper[f->paper_count++] =
-                (paper_mark){one.data.portions * one.encoder.bits, (double)one.paper.rounded, one.paper.row};
+                (paper_mark){one.dataset.portions * one.encoder.bits, (double)one.paper.rounded, one.paper.row};
         }
     }
     globfree(&found);

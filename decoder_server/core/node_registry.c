@@ -104,7 +104,7 @@ static uint32_t portion_of(const node_registry *p, uint64_t connection) {
 static Fewbit__Reason check_data(const node_registry *p, const Fewbit__Hello *h) {
     uint32_t shape[3];
     partition_portion_shape(&p->partition, shape);
-    const char *wanted = p->config.experiment->data.set, *kind = partition_name(p->partition.kind);
+    const char *wanted = p->config.experiment->dataset.name, *kind = partition_name(p->partition.kind);
     bool is_parted_so =
         strcmp(h->dataset, wanted) == 0 && strcmp(h->partition, kind) == 0 && h->portions == p->partition.portions;
     if (!is_parted_so || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {

@@ -59,7 +59,7 @@ err run_dir_create(run_dir *r, const char *folder, const experiment *e, const la
 }
 
 uint32_t run_dir_encoders(const run_dir *r) {
-    return experiment_is_classifier_alone(&r->experiment) ? 0 : r->experiment.data.portions;
+    return experiment_is_classifier_alone(&r->experiment) ? 0 : r->experiment.dataset.portions;
 }
 
 static bool take_whole(const json_t *j, const char *key, uint64_t most, uint64_t *to) {

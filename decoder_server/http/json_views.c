@@ -130,7 +130,7 @@ void json_views_model(strbuf *t, const run_dir *r, const dataset *set, const par
     strbuf_add(t, ",\"title\":");
     strbuf_add_json(t, e->title);
     strbuf_add(t, ",\"data_set\":");
-    strbuf_add_json(t, e->data.set);
+    strbuf_add_json(t, e->dataset.name);
     strbuf_printf(t, ",\"sample_shape\":[%u,%u,%u]", shape->channels, shape->height, shape->width);
     write_split(t, r, shape);
     strbuf_add(t, ",\"classes\":[");

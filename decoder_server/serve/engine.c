@@ -34,7 +34,7 @@ err engine_new(engine **out, const run_dir *r, results *results, const engine_op
     d->max_batch_delay_ns = options->max_batch_delay_ns;
     d->deadline_ns = options->deadline_ns;
     d->answer_timeout_ns = options->answer_timeout_ns ? options->answer_timeout_ns : UINT64_MAX;
-    d->portions = r->experiment.data.portions;
+    d->portions = r->experiment.dataset.portions;
     d->confidence = options->confidence;
     predictor_options classifying = options->predictor;
     classifying.by_round = options->confidence > 0;

@@ -57,7 +57,7 @@ static err load_head(predictor *c, const run_dir *r, const manifest_commit *comm
         return e;
     }
     experiment_describe_head(&r->experiment, &s, c->classes, &spec);
-    c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch, PREDICTOR_ROWS);
+    c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch_size, PREDICTOR_ROWS);
     nn_net_options options = {
         .max_rows = c->net_rows, .max_bytes = machine_memory(), .precision = r->experiment.training.precision};
     e = nn_net_new(&c->head, &spec, &options);
@@ -219,7 +219,7 @@ err predictor_new(predictor **out, const run_dir *r, const manifest_commit *comm
     if (!c) {
         return err_fail(ERR_MEMORY, "no memory for a predictor");
     }
-    c->portions = r->experiment.data.portions;
+    c->portions = r->experiment.dataset.portions;
     c->bits = r->experiment.encoder.bits;
     c->refinement = options->by_round ? experiment_refinement(&r->experiment) : (refinement){1, {c->bits}};
     c->whole = c->portions == 64 ? UINT64_MAX : ((uint64_t)1 << c->portions) - 1;

@@ -466,7 +466,7 @@ static err run_loop(serving *s) {
 
 static err serve_run(serving *s) {
     uint32_t classes;
-    err e = dataset_find(s->run.experiment.data.set, &s->set);
+    err e = dataset_find(s->run.experiment.dataset.name, &s->set);
     e = e ? e : experiment_partition(&s->run.experiment, &s->partition, &classes);
     e = e ? e : start_worker_side(s);
     e = e ? e : loop_open(&s->loop);

@@ -101,12 +101,12 @@ err served_model_fits(const served_model *m, const served_model *other) {
     if (e) {
         return e;
     }
-    if (strcmp(a->data.set, b->data.set) != 0 || s.kind != t.kind || s.portions != t.portions ||
+    if (strcmp(a->dataset.name, b->dataset.name) != 0 || s.kind != t.kind || s.portions != t.portions ||
         a->encoder.bits != b->encoder.bits) {
         return err_fail(ERR_INPUT,
                         "%s: %s in %u %s of %u bits each; what is served here is %s in %u %s of %u bits each",
-                        other->run->folder, b->data.set, t.portions, partition_name(t.kind), b->encoder.bits,
-                        a->data.set, s.portions, partition_name(s.kind), a->encoder.bits);
+                        other->run->folder, b->dataset.name, t.portions, partition_name(t.kind), b->encoder.bits,
+                        a->dataset.name, s.portions, partition_name(s.kind), a->encoder.bits);
     }
     const refinement *r = predictor_refinement(m->predictor), *q = predictor_refinement(other->predictor);
     if (r->count != q->count || memcmp(r->upto, q->upto, r->count * sizeof r->upto[0]) != 0) {

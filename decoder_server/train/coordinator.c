@@ -16,10 +16,11 @@
 /* Memory. */
 
 static err allocate(coordinator *c) {
-    size_t rows = c->e->training.batch > SCHEDULE_EVALUATION_ROWS ? c->e->training.batch : SCHEDULE_EVALUATION_ROWS;
+    size_t rows =
+        c->e->training.batch_size > SCHEDULE_EVALUATION_ROWS ? c->e->training.batch_size : SCHEDULE_EVALUATION_ROWS;
     c->order = malloc(c->train_samples * sizeof *c->order);
-    c->batch_ids = malloc((size_t)c->e->training.batch * 4);
-    c->batch_labels = malloc(c->e->training.batch);
+    c->batch_ids = malloc((size_t)c->e->training.batch_size * 4);
+    c->batch_labels = malloc(c->e->training.batch_size);
     c->soft = calloc(rows * c->portions * c->bits, sizeof *c->soft);
     c->one = calloc(rows * c->bits, sizeof *c->one);
     c->proof = calloc((size_t)c->portions * PROOF_ROWS * c->bits, sizeof *c->proof);
@@ -45,7 +46,7 @@ err coordinator_new(coordinator **out, run_dir *r, const labels *l, thread_pool 
     c->labels = l;
     c->host = *host;
     c->e = &r->experiment;
-    c->portions = c->e->data.portions;
+    c->portions = c->e->dataset.portions;
     c->bits = c->e->encoder.bits;
     c->train_samples = samples;
     c->batches = experiment_steps(c->e, c->train_samples);
@@ -238,9 +239,9 @@ static void send_batch(coordinator *c) {
         shuffle_epoch(c->e->training.seed, c->position.epoch, c->order, c->train_samples);
         c->ordered = c->position.epoch;
     }
-    uint32_t first = c->position.batch * c->e->training.batch;
+    uint32_t first = c->position.batch * c->e->training.batch_size;
     uint32_t left = c->train_samples - first;
-    c->rows = left < c->e->training.batch ? left : c->e->training.batch;
+    c->rows = left < c->e->training.batch_size ? left : c->e->training.batch_size;
     for (uint32_t i = 0; i < c->rows; i++) {
         uint32_t id = c->order[first + i];
         byte_put_u32_le(c->batch_ids + 4 * i, id);
@@ -414,7 +415,7 @@ static void on_activations(coordinator *c, uint32_t k, const Fewbit__Activations
     bool trains = c->state == TRAINING && a->phase == FEWBIT__PHASE__PHASE_TRAIN;
     bool tests = c->state == EVALUATING && stage_is_soft(c->stage) && a->phase == FEWBIT__PHASE__PHASE_SOFT;
     bool is_asked = (trains || tests) && a->step == c->position.step;
-    bool as_bits = trains && c->e->encoder.decision == PRESET_STRAIGHT_THROUGH;
+    bool as_bits = trains && c->e->encoder.binarize == PRESET_STRAIGHT_THROUGH;
     fit f = is_asked ? take_activations(c, k, a, as_bits) : DOES_NOT_FIT;
     if (f == DOES_NOT_FIT) {
         coordinator_drop_for_protocol(c, k, "sent activations that were not asked for or do not fit");

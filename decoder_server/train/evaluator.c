@@ -6,7 +6,7 @@
 #include <math.h>
 
 static bool is_test_measured(const coordinator *c) {
-    return c->e->data.test == EXPERIMENT_TEST_MEASURED;
+    return c->e->dataset.evaluate_test;
 }
 
 static bool is_of_test(const coordinator *c, evaluator_stage s) {
@@ -23,7 +23,7 @@ static uint32_t samples_of(const coordinator *c, evaluator_stage s) {
         return 0;
     }
     if (!is_of_test(c, s)) {
-        return c->e->data.validation;
+        return c->e->dataset.validation;
     }
     return is_test_measured(c) ? c->labels->samples[DATASET_TEST] : 0;
 }

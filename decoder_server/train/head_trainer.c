@@ -44,20 +44,20 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
     nn_spec spec;
     experiment_describe_head(e, &parts, s->classes, &spec);
     s->inputs = spec.inputs;
-    size_t batch = (size_t)e->training.batch * s->refinement.refinement.count;
+    size_t batch = (size_t)e->training.batch_size * s->refinement.refinement.count;
     s->max_rows = nn_rows_at_once(&spec, batch, rows);
     nn_net_options options = {
         .max_rows = s->max_rows,
         .max_bytes = machine_memory(),
         .training = true,
-        .ema = e->training.average > 0,
+        .ema = e->training.ema_decay > 0,
         .input_gradient = !experiment_is_classifier_alone(e),
         .pool = l,
         .precision = e->training.precision,
     };
     failed = nn_net_new(&s->head, &spec, &options);
-    return err_prefix(failed, "decoder and classifier for %zu rows a step (training.batch%s)", s->max_rows,
-                      s->refinement.refinement.count > 1 ? " x encoder.rounds" : "");
+    return err_prefix(failed, "decoder and classifier for %zu rows a step (training.batch_size%s)", s->max_rows,
+                      s->refinement.refinement.count > 1 ? " x encoder.refinement" : "");
 }
 
 static err plan_buffers(head_trainer *s) {
@@ -85,8 +85,8 @@ err head_trainer_new(head_trainer **out, const experiment *e, size_t rows, uint3
     s->experiment = *e;
     s->train_samples = train_samples;
     s->optimiser = experiment_optimiser(e, train_samples);
-    s->dropout = (portion_dropout){e->training.portion_dropout, e->training.seed, e->data.portions, e->encoder.bits};
-    s->refinement = (refinement_batch){experiment_refinement(e), e->data.portions, e->encoder.bits};
+    s->dropout = (portion_dropout){e->training.portion_dropout, e->training.seed, e->dataset.portions, e->encoder.bits};
+    s->refinement = (refinement_batch){experiment_refinement(e), e->dataset.portions, e->encoder.bits};
     experiment_refinement_weights(e, s->weights);
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
@@ -201,8 +201,8 @@ void head_trainer_update_task(head_trainer *s, size_t task) {
 
 void head_trainer_update_finish(head_trainer *s) {
     nn_net_update_finish(s->head, &s->optimiser);
-    if (s->experiment.training.average > 0) {
-        nn_net_update_ema(s->head, s->experiment.training.average, s->optimiser.step);
+    if (s->experiment.training.ema_decay > 0) {
+        nn_net_update_ema(s->head, s->experiment.training.ema_decay, s->optimiser.step);
     }
 }
 

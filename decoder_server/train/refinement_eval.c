@@ -20,8 +20,8 @@ struct refinement_eval {
     head_trainer *trainer;
     refinement_batch refinement;
     uint32_t count; /* of thresholds */
-    float thresholds[EXPERIMENT_SURE_MAX];
-    tally tallies[EXPERIMENT_SURE_MAX];
+    float thresholds[EXPERIMENT_THRESHOLDS_MAX];
+    tally tallies[EXPERIMENT_THRESHOLDS_MAX];
     uint64_t samples;
     /* of the batch */
     uint64_t first;
@@ -47,7 +47,7 @@ err refinement_eval_new(refinement_eval **out, const experiment *e, head_trainer
         return ERR_OK;
     }
     refinement_eval *t = calloc(1, sizeof *t);
-    size_t numbers = (size_t)ID_SET_MAX * e->data.portions * e->encoder.bits;
+    size_t numbers = (size_t)ID_SET_MAX * e->dataset.portions * e->encoder.bits;
     if (t) {
         t->codes = malloc(numbers * sizeof *t->codes);
         t->unsure = malloc(numbers * sizeof *t->unsure);
@@ -57,9 +57,9 @@ err refinement_eval_new(refinement_eval **out, const experiment *e, head_trainer
         return err_fail(ERR_MEMORY, "no memory to test %u rounds", r.count);
     }
     t->trainer = s;
-    t->refinement = (refinement_batch){r, e->data.portions, e->encoder.bits};
-    t->count = e->refinement.sure_count ? e->refinement.sure_count : sizeof usual / sizeof usual[0];
-    memcpy(t->thresholds, e->refinement.sure_count ? e->refinement.sure : usual, t->count * sizeof(float));
+    t->refinement = (refinement_batch){r, e->dataset.portions, e->encoder.bits};
+    t->count = e->refinement.thresholds_count ? e->refinement.thresholds_count : sizeof usual / sizeof usual[0];
+    memcpy(t->thresholds, e->refinement.thresholds_count ? e->refinement.thresholds : usual, t->count * sizeof(float));
     *out = t;
     return ERR_OK;
 }

@@ -16,20 +16,20 @@ err schedule_check_labels(const experiment *e, const labels *l) {
     if (failed) {
         return failed;
     }
-    if (strcmp(l->dataset, e->data.set) != 0 || memcmp(&s, &l->partition, sizeof s) != 0 || classes != l->classes) {
+    if (strcmp(l->dataset, e->dataset.name) != 0 || memcmp(&s, &l->partition, sizeof s) != 0 || classes != l->classes) {
         const partition *of = &l->partition;
         return err_fail(
             ERR_INPUT,
             "the experiment wants %s (%u classes of %ux%ux%u) in %u %s, the labels are of %s (%u classes of "
             "%ux%ux%u) in %u %s",
-            e->data.set, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind), l->dataset,
+            e->dataset.name, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind), l->dataset,
             l->classes, of->channels, of->height, of->width, of->portions, partition_name(of->kind));
     }
-    if (l->samples[DATASET_TRAIN] <= e->data.validation || l->samples[DATASET_TEST] == 0) {
+    if (l->samples[DATASET_TRAIN] <= e->dataset.validation || l->samples[DATASET_TEST] == 0) {
         return err_fail(ERR_INPUT, "%u training samples less %u for validation, %u test samples: too few",
-                        l->samples[DATASET_TRAIN], e->data.validation, l->samples[DATASET_TEST]);
+                        l->samples[DATASET_TRAIN], e->dataset.validation, l->samples[DATASET_TEST]);
     }
-    uint32_t last = (l->samples[DATASET_TRAIN] - e->data.validation) % e->training.batch;
+    uint32_t last = (l->samples[DATASET_TRAIN] - e->dataset.validation) % e->training.batch_size;
     if (experiment_norms_rows(e) && last == 1) {
         return err_fail(ERR_INPUT, "the last batch of an epoch has one sample: too few for batch norm");
     }
@@ -75,7 +75,7 @@ void schedule_step_on(manifest_position *position, uint32_t batches) {
 
 const char *schedule_advice(const manifest_position *position) {
     return position->step > 0 ? "a lower learning rate may keep it finite"
-                              : "nothing is learned yet, so look at data.mean, data.deviation and classifier.weights";
+                              : "nothing is learned yet, so look at dataset.mean, dataset.std and classifier.weights";
 }
 
 err schedule_check_loss(const manifest_position *position, double loss) {
@@ -156,7 +156,7 @@ err schedule_check_saved(const char error[SCHEDULE_ERROR_MAX]) {
 }
 
 static bool stops_early(const run_dir *r) {
-    uint32_t patience = r->experiment.training.early_stop, count = r->evaluation_count;
+    uint32_t patience = r->experiment.training.early_stopping_patience, count = r->evaluation_count;
     if (patience == 0 || count <= patience) {
         return false;
     }

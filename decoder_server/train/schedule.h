@@ -46,7 +46,7 @@ void schedule_commit(run_dir *r, const manifest_commit *next, bool is_best, char
 /* ERR_IO with what to do about it, where the last commit failed. */
 err schedule_check_saved(const char error[SCHEDULE_ERROR_MAX]);
 
-/* Whether there is nothing left to train: all epochs are done, or early_stop says so. */
+/* Whether there is nothing left to train: all epochs are done, or early_stopping_patience says so. */
 bool schedule_is_over(const run_dir *r, const manifest_position *position);
 
 /* What result.json says of every training, a new reference: name, accuracies, times, history. */

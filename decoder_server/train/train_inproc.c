@@ -296,7 +296,7 @@ static void release(inproc *l) {
 
 err train_inproc_run(run_dir *r, const labels *labels_of_run, const train_inproc_options *options) {
     static inproc l; /* one a process */
-    l = (inproc){.run = r, .labels = labels_of_run, .portions = r->experiment.data.portions};
+    l = (inproc){.run = r, .labels = labels_of_run, .portions = r->experiment.dataset.portions};
     progress_start(&l.progress);
     err e = run_all(&l, options);
     progress_end(&l.progress);

@@ -179,7 +179,7 @@ static void take_report(train_tcp *t, const stats *r) {
 static void show_over_http(train_tcp *t, const mail *m) {
     switch (m->kind) {
     case MAIL_READY:
-        http_api_set_ready(t->api, (uint32_t)m->about, t->config->run->experiment.data.portions);
+        http_api_set_ready(t->api, (uint32_t)m->about, t->config->run->experiment.dataset.portions);
         break;
     case MAIL_REPORT:
         take_report(t, (const stats *)(const void *)m->bytes);
@@ -280,7 +280,7 @@ static err start_http_api(train_tcp *t) {
     const dataset *set;
     partition shape;
     uint32_t classes;
-    err e = dataset_find(c->run->experiment.data.set, &set);
+    err e = dataset_find(c->run->experiment.dataset.name, &set);
     e = e ? e : experiment_partition(&c->run->experiment, &shape, &classes);
     e = e || !c->token_file ? e : api_token_load(&t->token, c->token_file);
     if (e) {
@@ -336,7 +336,7 @@ static err run_loop(train_tcp *t) {
         char address[ADDRESS_TEXT_MAX];
         log_info("listening on %s for %u nodes, run %s",
                  address_text(address, t->config->host, node_listener_port(t->node_listener)),
-                 t->config->run->experiment.data.portions, t->config->run->folder);
+                 t->config->run->experiment.dataset.portions, t->config->run->folder);
         if (t->api) {
             log_info("HTTP on %s", address_text(address, t->config->http_host, http_api_port(t->api)));
         }

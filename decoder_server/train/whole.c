@@ -76,7 +76,8 @@ static err prepare(whole *w, const char *data, uint32_t threads) {
     if (e) {
         return e;
     }
-    w->rows = w->e->training.batch > SCHEDULE_EVALUATION_ROWS ? w->e->training.batch : SCHEDULE_EVALUATION_ROWS;
+    w->rows =
+        w->e->training.batch_size > SCHEDULE_EVALUATION_ROWS ? w->e->training.batch_size : SCHEDULE_EVALUATION_ROWS;
     e = thread_pool_new(&w->pool, threads, true);
     e = e ? e : head_trainer_new(&w->trainer, w->e, w->rows, w->train_samples, w->pool);
     return e ? e : allocate(w);
@@ -114,7 +115,7 @@ static void report(whole *w, const char *phase, const manifest_evaluation *ended
 
 static void load_input(whole *w, size_t row, const uint8_t *sample, uint8_t label) {
     size_t elements = head_trainer_inputs(w->trainer);
-    normalize(sample, w->inputs + row * elements, elements, w->e->data.mean, w->e->data.deviation);
+    normalize(sample, w->inputs + row * elements, elements, w->e->dataset.mean, w->e->dataset.std);
     w->batch_labels[row] = label;
 }
 
@@ -135,8 +136,8 @@ static uint32_t load_batch(whole *w) {
         shuffle_epoch(w->e->training.seed, w->position.epoch, w->order, w->train_samples);
         w->ordered = w->position.epoch;
     }
-    uint32_t first = w->position.batch * w->e->training.batch, left = w->train_samples - first;
-    uint32_t rows = left < w->e->training.batch ? left : w->e->training.batch;
+    uint32_t first = w->position.batch * w->e->training.batch_size, left = w->train_samples - first;
+    uint32_t rows = left < w->e->training.batch_size ? left : w->e->training.batch_size;
     for (uint32_t i = 0; i < rows; i++) {
         load_training_sample(w, i, w->order[first + i]);
     }
@@ -195,11 +196,11 @@ static err evaluate(whole *w, bool *is_best) {
     manifest_evaluation score = {.soft = none, .rounded = none, .soft_validation = none, .validation = none};
     report(w, "testing", NULL);
     err e = ERR_OK;
-    if (w->e->data.test == EXPERIMENT_TEST_MEASURED) {
+    if (w->e->dataset.evaluate_test) {
         e = test(w, DATASET_TEST, 0, w->labels->samples[DATASET_TEST], &score.soft);
     }
-    if (!e && w->e->data.validation > 0) {
-        e = test(w, DATASET_TRAIN, w->train_samples, w->e->data.validation, &score.validation);
+    if (!e && w->e->dataset.validation > 0) {
+        e = test(w, DATASET_TRAIN, w->train_samples, w->e->dataset.validation, &score.validation);
     }
     schedule_count_time(&w->position, &w->period_started_ns);
     e = e ? e : schedule_end_period(w->run, &w->position, w->batches, &score, is_best);

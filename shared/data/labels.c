@@ -14,7 +14,7 @@ enum { SAMPLES_MAX = 1 << 28 };
 static void read_split(json_fields *m, partition *s) {
     char kind[16] = "";
     uint32_t shape[3] = {0};
-    json_fields_name(m, "split", kind, sizeof kind);
+    json_fields_name(m, "partition", kind, sizeof kind);
     json_fields_number(m, "portions", 1, PARTITION_PORTIONS_MAX, &s->portions);
     json_fields_numbers(m, "sample_shape", PARTITION_ELEMENTS_MAX, shape, 3);
     s->channels = shape[0];
@@ -24,9 +24,9 @@ static void read_split(json_fields *m, partition *s) {
         return;
     }
     if (partition_parse(kind, &s->kind)) {
-        json_fields_refuse(m, "split", "is none of runs, quadrants, planes");
+        json_fields_refuse(m, "partition", "is none of slices, quadrants, planes");
     } else if (partition_check(s)) {
-        m->error = err_prefix(ERR_INPUT, "%s: fields 'split', 'portions', 'sample_shape'", m->path);
+        m->error = err_prefix(ERR_INPUT, "%s: fields 'partition', 'portions', 'sample_shape'", m->path);
     }
 }
 
@@ -43,7 +43,7 @@ static void read_digests(json_fields *m, labels *l) {
 }
 
 static err read_info(const char *folder, labels *l) {
-    static const char *const fields[] = {"dataset",      "split",           "portions",
+    static const char *const fields[] = {"dataset",      "partition",       "portions",
                                          "sample_shape", "classes",         "train_samples",
                                          "test_samples", "portion_digests", NULL};
     char path[FILE_PATH_MAX];
@@ -122,7 +122,7 @@ static err write_info(const char *folder, const labels *l) {
         return e;
     }
     const partition *s = &l->partition;
-    json_t *root = json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "split",
+    json_t *root = json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "partition",
                              partition_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape",
                              (json_int_t)s->channels, (json_int_t)s->height, (json_int_t)s->width, "classes",
                              (json_int_t)l->classes, "train_samples", (json_int_t)l->samples[DATASET_TRAIN],

@@ -1,7 +1,7 @@
 /* The server's own data: labels, what a sample looks like, and which portions there are. No pixels.
  *
  * A labels folder holds
- *   labels.json        {"dataset", "split", "portions", "sample_shape": [c,h,w], "classes", "train_samples",
+ *   labels.json        {"dataset", "partition", "portions", "sample_shape": [c,h,w], "classes", "train_samples",
  *                       "test_samples", "portion_digests": [hex, ...]}
  *   train-labels.idx   bytes [train_samples]          test-labels.idx   bytes [test_samples] */
 #ifndef FEWBIT_DATA_LABELS_H

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const char *const names[] = {"runs", "quadrants", "planes"};
+static const char *const names[] = {"slices", "quadrants", "planes"};
 
 enum { KIND_COUNT = sizeof names / sizeof names[0], QUADRANTS = 4 };
 
@@ -17,7 +17,7 @@ err partition_parse(const char *name, partition_kind *kind) {
             return ERR_OK;
         }
     }
-    return err_fail(ERR_INPUT, "split '%s' is none of runs, quadrants, planes", name);
+    return err_fail(ERR_INPUT, "split '%s' is none of slices, quadrants, planes", name);
 }
 
 static err check_sizes(const partition *s) {
@@ -53,7 +53,7 @@ err partition_check(const partition *s) {
     switch (s->kind) {
     case PARTITION_SLICES:
         if (partition_sample_elements(s) % s->portions != 0) {
-            return err_fail(ERR_INPUT, "%zu elements do not part into %u even runs", partition_sample_elements(s),
+            return err_fail(ERR_INPUT, "%zu elements do not part into %u even slices", partition_sample_elements(s),
                             s->portions);
         }
         return ERR_OK;
@@ -100,7 +100,7 @@ err partition_find_box(const partition *s, uint32_t index, partition_box *box) {
         uint32_t height = (uint32_t)(elements / s->width);
         *box = (partition_box){1, index % (s->height / height) * height, 0, height, s->width};
     } else {
-        return err_fail(ERR_INPUT, "runs of %zu elements are no rectangles of rows of %u", elements, s->width);
+        return err_fail(ERR_INPUT, "slices of %zu elements are no rectangles of rows of %u", elements, s->width);
     }
     return ERR_OK;
 }
@@ -129,6 +129,6 @@ void partition_take(const partition *s, uint32_t index, const uint8_t *sample, u
         take_quadrant(s, index, sample, portion);
         return;
     }
-    size_t elements = partition_portion_elements(s); /* runs and planes are both contiguous */
+    size_t elements = partition_portion_elements(s); /* slices and planes are both contiguous */
     memcpy(portion, sample + index * elements, elements);
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* PARTITION_SLICES: the flattened sample (channel, row, column) cut into `portions` even runs.
+/* PARTITION_SLICES: the flattened sample (channel, row, column) cut into `portions` even slices.
  * PARTITION_QUADRANTS: 4 portions: upper left, upper right, lower left, lower right, every channel of each.
  * PARTITION_PLANES: one portion a channel. */
 typedef enum partition_kind { PARTITION_SLICES, PARTITION_QUADRANTS, PARTITION_PLANES } partition_kind;
@@ -20,11 +20,11 @@ typedef struct partition {
 
 enum { PARTITION_PORTIONS_MAX = 64, PARTITION_ELEMENTS_MAX = 1 << 20 };
 
-/* ERR_INPUT with the reason where the shape cannot be partitioned that way (runs must divide the elements,
+/* ERR_INPUT with the reason where the shape cannot be partitioned that way (slices must divide the elements,
  * quadrants need even sides and 4 portions, planes as many portions as channels, every size > 0, caps). */
 err partition_check(const partition *s);
 
-/* The shape {channels, height, width} of a portion, the same for all; a run is {1, 1, elements}. */
+/* The shape {channels, height, width} of a portion, the same for all; a slice is {1, 1, elements}. */
 void partition_portion_shape(const partition *s, uint32_t shape[3]);
 size_t partition_portion_elements(const partition *s);
 size_t partition_sample_elements(const partition *s);
@@ -32,15 +32,15 @@ size_t partition_sample_elements(const partition *s);
 /* Copies portion `index` of `sample` [channels, height, width] to `portion` [partition_portion_elements]. */
 void partition_take(const partition *s, uint32_t index, const uint8_t *sample, uint8_t *portion);
 
-/* Where a portion lies in the sample: some whole channels of it, or one, and there a rectangle. ERR_INPUT for runs that
- * do not end with a row. The portion's elements are the box's, channel by channel, row by row. */
+/* Where a portion lies in the sample: some whole channels of it, or one, and there a rectangle. ERR_INPUT for slices
+ * that do not end with a row. The portion's elements are the box's, channel by channel, row by row. */
 typedef struct partition_box {
     uint32_t channels, top, left, height, width;
 } partition_box;
 
 err partition_find_box(const partition *s, uint32_t index, partition_box *box);
 
-/* "runs", "quadrants", "planes". */
+/* "slices", "quadrants", "planes". */
 const char *partition_name(partition_kind kind);
 err partition_parse(const char *name, partition_kind *kind);
 

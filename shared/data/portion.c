@@ -30,7 +30,7 @@ static void check_ranges(json_fields *m, const portion_info *info) {
         return;
     }
     if (partition_parse(info->partition, &kind)) {
-        json_fields_refuse(m, "split", "is none of runs, quadrants, planes");
+        json_fields_refuse(m, "partition", "is none of slices, quadrants, planes");
     }
     if (info->index >= info->portions) {
         json_fields_refuse(m, "portion", "is not below 'portions'");
@@ -48,7 +48,7 @@ static void check_ranges(json_fields *m, const portion_info *info) {
 }
 
 static err read_info(const char *folder, portion_info *info) {
-    static const char *const fields[] = {"dataset",       "split",        "portions", "portion", "shape",
+    static const char *const fields[] = {"dataset",       "partition",    "portions", "portion", "shape",
                                          "train_samples", "test_samples", "digest",   NULL};
     char path[FILE_PATH_MAX];
     json_fields m;
@@ -58,7 +58,7 @@ static err read_info(const char *folder, portion_info *info) {
         return e;
     }
     json_fields_name(&m, "dataset", info->dataset, sizeof info->dataset);
-    json_fields_name(&m, "split", info->partition, sizeof info->partition);
+    json_fields_name(&m, "partition", info->partition, sizeof info->partition);
     json_fields_number(&m, "portions", 1, PARTITION_PORTIONS_MAX, &info->portions);
     json_fields_number(&m, "portion", 0, PARTITION_PORTIONS_MAX - 1, &info->index);
     json_fields_numbers(&m, "shape", PARTITION_ELEMENTS_MAX, info->shape, 3);
@@ -166,7 +166,7 @@ static err write_info(const char *folder, const portion_info *info) {
     if (e) {
         return e;
     }
-    json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:[I, I, I], s:I, s:I, s:s}", "dataset", info->dataset, "split",
+    json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:[I, I, I], s:I, s:I, s:s}", "dataset", info->dataset, "partition",
                              info->partition, "portions", (json_int_t)info->portions, "portion",
                              (json_int_t)info->index, "shape", (json_int_t)info->shape[0], (json_int_t)info->shape[1],
                              (json_int_t)info->shape[2], "train_samples", (json_int_t)info->samples[DATASET_TRAIN],

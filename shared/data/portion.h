@@ -1,7 +1,7 @@
 /* A node's own data: one portion of every sample, and nothing else.
  *
  * A portion folder holds
- *   portion.json   {"dataset", "split", "portions", "portion", "shape": [c,h,w], "train_samples",
+ *   portion.json   {"dataset", "partition", "portions", "portion", "shape": [c,h,w], "train_samples",
  *                   "test_samples", "digest"}
  *   train.idx      bytes [train_samples, c, h, w]     test.idx   bytes [test_samples, c, h, w]
  * The digest is SHA-256 over train.idx's elements, then test.idx's, in hex; it is checked when opened. */

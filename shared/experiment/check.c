@@ -32,18 +32,18 @@ static err take_broken(const rule *rules, size_t count, check_failure *found) {
     return ERR_OK;
 }
 
-static err check_data(const experiment *e, check_failure *found) {
+static err check_dataset(const experiment *e, check_failure *found) {
     const dataset *set = NULL;
-    bool known = dataset_find(e->data.set, &set) == ERR_OK;
+    bool known = dataset_find(e->dataset.name, &set) == ERR_OK;
     const rule rules[] = {
-        {"data.set", known, "must be a data set that is known: mnist, fashion-mnist, cifar10 or cifar100"},
-        {"data.portions", is_in(e->data.portions, 1, PARTITION_PORTIONS_MAX), "must be from 1 to 64"},
-        {"data.mean", finite_in(e->data.mean, -10, 10), "must be from -10 to 10"},
-        {"data.deviation", e->data.deviation == 0 || finite_in(e->data.deviation, 1e-4f, 100),
-         "must be from 0.0001 to 100"},
-        {"data.validation", !known || e->data.validation < set->train_samples, "must be below the training samples"},
-        {"data.test", e->data.test == EXPERIMENT_TEST_MEASURED || e->data.validation > 0,
-         "untouched needs data.validation"},
+        {"dataset.name", known, "must be a data set that is known: mnist, fashion-mnist, cifar10 or cifar100"},
+        {"dataset.portions", is_in(e->dataset.portions, 1, PARTITION_PORTIONS_MAX), "must be from 1 to 64"},
+        {"dataset.mean", finite_in(e->dataset.mean, -10, 10), "must be from -10 to 10"},
+        {"dataset.std", e->dataset.std == 0 || finite_in(e->dataset.std, 1e-4f, 100), "must be from 0.0001 to 100"},
+        {"dataset.validation", !known || e->dataset.validation < set->train_samples,
+         "must be below the training samples"},
+        {"dataset.evaluate_test", e->dataset.evaluate_test || e->dataset.validation > 0,
+         "false needs dataset.validation"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
@@ -62,12 +62,12 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
 static err check_alone(const experiment *e, check_failure *found) {
     const preset_encoder *c = &e->encoder;
-    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->soft && !c->decision && !c->noise &&
+    bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->activation && !c->binarize && !c->noise &&
                    c->temperature == 0 && !e->refinement.bits_count && !e->tta.flip && !e->tta.shift;
     const rule rules[] = {
         {"encoder.net", is_bare, "none takes no other key beside it"},
         {"decoder.net", e->decoder.net == PRESET_NO_DECODER, "must be none where encoder.net is"},
-        {"data.portions", e->data.portions == 1, "must be 1 where encoder.net is none"},
+        {"dataset.portions", e->dataset.portions == 1, "must be 1 where encoder.net is none"},
         {"loss.quantization", e->loss.quantization == 0, "must be 0 where encoder.net is none"},
         {"training.portion_dropout", e->training.portion_dropout == 0, "must be 0 where encoder.net is none"},
         {"classifier.train", e->classifier.train != PRESET_TRAIN_FROZEN, "leaves nothing to train"},
@@ -83,9 +83,9 @@ static err check_parts(const experiment *e, check_failure *found) {
         {"encoder.hidden", has_hidden || !c->hidden, "is for simple-1d and conv-norm only"},
         {"encoder.bits", is_in(c->bits, 1, 64), "must be from 1 to 64"},
         {"encoder.temperature", c->temperature == 0 || finite_in(c->temperature, 0.001f, 1), "must be from 0.001 to 1"},
-        {"encoder.mirrored", !e->tta.flip || c->soft == PRESET_SIGMOID, "needs encoder.soft sigmoid"},
-        {"encoder.shifted", !e->tta.shift || c->soft == PRESET_SIGMOID, "needs encoder.soft sigmoid"},
-        {"encoder.shifted", is_in(e->tta.shift, 0, 16), "must be from 0 to 16"},
+        {"tta.flip", !e->tta.flip || c->activation == PRESET_SIGMOID, "needs encoder.activation sigmoid"},
+        {"tta.shift", !e->tta.shift || c->activation == PRESET_SIGMOID, "needs encoder.activation sigmoid"},
+        {"tta.shift", is_in(e->tta.shift, 0, 16), "must be from 0 to 16"},
         {"decoder.net", e->decoder.net != PRESET_NO_DECODER, "none is for encoder.net none only"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
@@ -114,8 +114,8 @@ static bool are_weights(const experiment *e) {
 }
 
 static bool are_rising_thresholds(const experiment *e) {
-    for (uint32_t i = 0; i < e->refinement.sure_count; i++) {
-        if (!finite_in(e->refinement.sure[i], i ? e->refinement.sure[i - 1] : 0, 1.1f)) {
+    for (uint32_t i = 0; i < e->refinement.thresholds_count; i++) {
+        if (!finite_in(e->refinement.thresholds[i], i ? e->refinement.thresholds[i - 1] : 0, 1.1f)) {
             return false;
         }
     }
@@ -125,12 +125,13 @@ static bool are_rising_thresholds(const experiment *e) {
 static err check_rounds(const experiment *e, check_failure *found) {
     uint32_t count = e->refinement.bits_count;
     const rule rules[] = {
-        {"encoder.rounds", sums_up_to_bits(e), "must be numbers above 0 that add up to encoder.bits"},
-        {"loss.rounds", e->refinement.weights_count == 0 || e->refinement.weights_count == count,
-         "must have an entry for each of encoder.rounds"},
-        {"loss.rounds", are_weights(e), "must be from 0 to 1000, not all 0"},
-        {"training.sure", e->refinement.sure_count == 0 || count > 1, "needs encoder.rounds"},
-        {"training.sure", are_rising_thresholds(e), "must be numbers from 0 to 1.1 in rising order"},
+        {"encoder.refinement", sums_up_to_bits(e), "must be numbers above 0 that add up to encoder.bits"},
+        {"loss.refinement_weights", e->refinement.weights_count == 0 || e->refinement.weights_count == count,
+         "must have an entry for each of encoder.refinement"},
+        {"loss.refinement_weights", are_weights(e), "must be from 0 to 1000, not all 0"},
+        {"training.confidence_thresholds", e->refinement.thresholds_count == 0 || count > 1,
+         "needs encoder.refinement"},
+        {"training.confidence_thresholds", are_rising_thresholds(e), "must be numbers from 0 to 1.1 in rising order"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
@@ -159,12 +160,14 @@ static err check_training(const experiment *e, check_failure *found) {
          "is for adamw and sgd only"},
         {"loss.label_smoothing", finite_in(e->loss.label_smoothing, 0, 0.9f), "must be from 0 to 0.9"},
         {"training.epochs", is_in(e->training.epochs, 1, 100000), "must be from 1 to 100000"},
-        {"training.batch", is_in(e->training.batch, 1, 8192), "must be from 1 to 8192"},
-        {"training.batch", e->training.batch >= 2 || !experiment_norms_rows(e), "must be at least 2 with batch norm"},
-        {"training.early_stop", e->training.early_stop == 0 || e->data.validation > 0, "needs data.validation"},
+        {"training.batch_size", is_in(e->training.batch_size, 1, 8192), "must be from 1 to 8192"},
+        {"training.batch_size", e->training.batch_size >= 2 || !experiment_norms_rows(e),
+         "must be at least 2 with batch norm"},
+        {"training.early_stopping_patience", e->training.early_stopping_patience == 0 || e->dataset.validation > 0,
+         "needs dataset.validation"},
         {"training.portion_dropout", finite_in(e->training.portion_dropout, 0, 0.9f), "must be from 0 to 0.9"},
-        {"training.average", finite_in(e->training.average, 0, 0.99999f), "must be from 0 to 0.99999"},
-        {"training.keep_best", !e->training.keep_best || e->data.validation > 0, "needs data.validation"},
+        {"training.ema_decay", finite_in(e->training.ema_decay, 0, 0.99999f), "must be from 0 to 0.99999"},
+        {"training.keep_best", !e->training.keep_best || e->dataset.validation > 0, "needs dataset.validation"},
     };
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
@@ -179,16 +182,16 @@ static err check_sizes(const experiment *e, check_failure *found) {
     partition s;
     uint32_t classes;
     if (experiment_partition(e, &s, &classes)) {
-        return take_misfit("data.split", found);
+        return take_misfit("dataset.partition", found);
     }
     if (augment_check(&e->augment, &s)) {
         return take_misfit("augment", found);
     }
     if (e->tta.flip && augment_check(&(augmentation){.flip = true}, &s)) {
-        return take_misfit("encoder.mirrored", found);
+        return take_misfit("tta.flip", found);
     }
     if (e->tta.shift && augment_check(&(augmentation){.shift = 1}, &s)) {
-        return take_misfit("encoder.shifted", found);
+        return take_misfit("tta.shift", found);
     }
     if (preset_check_encoder(&e->encoder, nets_portion_shape(&s))) {
         return take_misfit("encoder.net", found);
@@ -202,7 +205,7 @@ static err check_sizes(const experiment *e, check_failure *found) {
 }
 
 err check_experiment(const experiment *e, check_failure *found) {
-    err failed = check_data(e, found);
+    err failed = check_dataset(e, found);
     failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, found) : check_parts(e, found);
     failed = failed ? failed : check_rounds(e, found);
     failed = failed ? failed : check_augmentation(e, found);

@@ -36,7 +36,7 @@ typedef struct place {
     } levels[DEPTH_MAX + 1];
 } place;
 
-/* "encoder.rounds", for a message; "" at the top. */
+/* "encoder.refinement", for a message; "" at the top. */
 static void name_place(const place *p, char *to, size_t size) {
     size_t used = 0;
     to[0] = '\0';

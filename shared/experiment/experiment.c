@@ -57,11 +57,11 @@ err experiment_compare(const experiment *a, const experiment *b, bool *is_same) 
 
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
     const dataset *set;
-    err failed = dataset_find(e->data.set, &set);
+    err failed = dataset_find(e->dataset.name, &set);
     if (failed) {
         return failed;
     }
-    *s = (partition){e->data.partition, e->data.portions, set->channels, set->height, set->width};
+    *s = (partition){e->dataset.partition, e->dataset.portions, set->channels, set->height, set->width};
     *classes = set->classes;
     return partition_check(s);
 }

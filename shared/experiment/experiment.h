@@ -1,8 +1,9 @@
 /* Experiments: one YAML file says everything about a run.
  *
  * docs/experiment.md lists the keys. A file is not trusted: unknown keys, wrong types and values out of range are
- * refused with file, line and key. Every key that may be left out then is 0, false or empty; a resolved copy
- * (experiment_write) names them all. The server reads the file; a node gets the resolved text from the server. */
+ * refused with file, line and key. Every key that may be left out then is 0, false or empty, but for
+ * `evaluate_test`, which then is true; a resolved copy (experiment_write) names them all. The server reads the file; a
+ * node gets the resolved text from the server. */
 #ifndef FEWBIT_EXPERIMENT_EXPERIMENT_H
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
@@ -17,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_SURE_MAX = 32 };
+enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_THRESHOLDS_MAX = 32 };
 
 /* Whether evaluations look at the test split. Settings are chosen without. */
 typedef enum experiment_test { EXPERIMENT_TEST_MEASURED, EXPERIMENT_TEST_UNTOUCHED } experiment_test;
@@ -26,13 +27,13 @@ typedef struct experiment {
     char name[64];
     char title[160];
     struct {
-        char set[32]; /* as in data/dataset.h */
+        char name[32]; /* as in data/dataset.h */
         partition_kind partition;
         uint32_t portions;
-        float mean, deviation; /* an encoder sees (x / 255 - mean) / deviation; deviation 0: x / 255 alone */
-        uint32_t validation;   /* training samples held back, the last ones; 0: none */
-        experiment_test test;
-    } data;
+        float mean, std;     /* an encoder sees (x / 255 - mean) / std; std 0: x / 255 alone */
+        uint32_t validation; /* training samples held back, the last ones; 0: none */
+        bool evaluate_test;  /* evaluations look at the test part; settings are chosen without */
+    } dataset;
     augmentation augment; /* of training samples */
     preset_encoder encoder;
     struct {
@@ -44,8 +45,9 @@ typedef struct experiment {
         uint32_t bits_count;
         float weights[REFINEMENT_STAGES_MAX]; /* of each stage's loss; none: all alike */
         uint32_t weights_count;
-        float sure[EXPERIMENT_SURE_MAX]; /* what the test tries as --confidence, rising; none: a list of its own */
-        uint32_t sure_count;
+        /* The --sure that the test tries, rising; none: a list of its own. */
+        float thresholds[EXPERIMENT_THRESHOLDS_MAX];
+        uint32_t thresholds_count;
     } refinement;
     struct {
         preset_decoder_net net;
@@ -69,16 +71,16 @@ typedef struct experiment {
     } optimiser;
     struct {
         uint32_t epochs;
-        uint32_t batch;
+        uint32_t batch_size;
         uint64_t seed;
-        uint32_t checkpoint_every; /* steps; 0: at the end of each epoch only */
-        uint32_t evaluate_every;   /* steps; 0: at the end of each epoch only */
-        uint32_t evaluate_epochs;  /* at the end of every so many epochs and of the last; 0: of each */
-        uint32_t early_stop;       /* evaluations without a better validation accuracy; 0: never */
-        bool keep_best;            /* keep the checkpoint of best validation accuracy, not the last */
-        nn_precision precision;    /* of every net's work */
-        float portion_dropout;     /* how probable it is that a portion of a sample is missing */
-        float average;             /* the decay of the weights' moving average, which is served; 0: none */
+        uint32_t checkpoint_every;        /* steps; 0: at the end of each epoch only */
+        uint32_t evaluate_every;          /* steps; 0: at the end of each epoch only */
+        uint32_t evaluate_epochs;         /* at the end of every so many epochs and of the last; 0: of each */
+        uint32_t early_stopping_patience; /* evaluations without a better validation accuracy; 0: never */
+        bool keep_best;                   /* keep the checkpoint of best validation accuracy, not the last */
+        nn_precision precision;           /* of every net's work */
+        float portion_dropout;            /* how probable it is that a portion of a sample is missing */
+        float ema_decay;                  /* the decay of the weights' moving average, which is served; 0: none */
     } training;
     struct {
         uint32_t row; /* of the paper's Table 1; 0: not from the paper */
@@ -146,12 +148,12 @@ static inline bool experiment_norms_rows(const experiment *e) {
 
 /* Samples of the training split that are trained on. */
 static inline uint32_t experiment_train_samples(const experiment *e, uint32_t in_split) {
-    return in_split - e->data.validation;
+    return in_split - e->dataset.validation;
 }
 
 /* Steps an epoch; the last batch may be shorter. */
 static inline uint32_t experiment_steps(const experiment *e, uint32_t train_samples) {
-    return (train_samples + e->training.batch - 1) / e->training.batch;
+    return (train_samples + e->training.batch_size - 1) / e->training.batch_size;
 }
 
 #endif

@@ -344,6 +344,7 @@ err load_text(const char *where, const char *text, size_t length, experiment *e)
         return failed;
     }
     memset(e, 0, sizeof *e);
+    e->dataset.evaluate_test = true;
     const yaml_node_t *root = yaml_document_get_root_node(&l.document);
     failed = root && root->type == YAML_MAPPING_NODE
                  ? take_mapping(&l, &(named){"", "", root->start_mark.line + 1}, schema_fields, root)

@@ -42,6 +42,6 @@ double experiment_step_macs(const experiment *e) {
     nn_spec encoder, head;
     experiment_describe_encoder(e, &s, &encoder);
     experiment_describe_head(e, &s, classes, &head);
-    return s.portions * nn_spec_step_macs(&encoder, e->training.batch, false) +
-           nn_spec_step_macs(&head, e->training.batch, !experiment_is_classifier_alone(e));
+    return s.portions * nn_spec_step_macs(&encoder, e->training.batch_size, false) +
+           nn_spec_step_macs(&head, e->training.batch_size, !experiment_is_classifier_alone(e));
 }

@@ -27,8 +27,7 @@
 #define REQUIRED .is_required = true
 
 static const schema_word partitions[] = {
-    {"runs", PARTITION_SLICES}, {"quadrants", PARTITION_QUADRANTS}, {"planes", PARTITION_PLANES}};
-static const schema_word tests[] = {{"measured", EXPERIMENT_TEST_MEASURED}, {"untouched", EXPERIMENT_TEST_UNTOUCHED}};
+    {"slices", PARTITION_SLICES}, {"quadrants", PARTITION_QUADRANTS}, {"planes", PARTITION_PLANES}};
 static const schema_word encoder_nets[] = {
     {"simple-1d", PRESET_SIMPLE_1D},
     {"conv", PRESET_CONV},
@@ -45,30 +44,30 @@ static const schema_word encoder_nets[] = {
     {"conv-norm", PRESET_CONV_NORM},
     {"residual", PRESET_RESIDUAL},
 };
-static const schema_word softs[] = {{"sigmoid", PRESET_SIGMOID}, {"resigmoid", PRESET_RESIGMOID}};
-static const schema_word decisions[] = {{"after-training", PRESET_AFTER_TRAINING},
-                                        {"straight-through", PRESET_STRAIGHT_THROUGH}};
+static const schema_word activations[] = {{"sigmoid", PRESET_SIGMOID}, {"resigmoid", PRESET_RESIGMOID}};
+static const schema_word binarizations[] = {{"after-training", PRESET_AFTER_TRAINING},
+                                            {"straight-through", PRESET_STRAIGHT_THROUGH}};
 static const schema_word noises[] = {{"none", PRESET_NO_NOISE}, {"logistic", PRESET_LOGISTIC_NOISE}};
 static const schema_word decoder_nets[] = {
     {"linear", PRESET_LINEAR},         {"square", PRESET_SQUARE},   {"square-b", PRESET_SQUARE_B},
-    {"square-8x8", PRESET_SQUARE_8X8}, {"none", PRESET_NO_DECODER}, {"direct", PRESET_IDENTITY},
+    {"square-8x8", PRESET_SQUARE_8X8}, {"none", PRESET_NO_DECODER}, {"identity", PRESET_IDENTITY},
 };
 static const schema_word classifier_nets[] = {
     {"mnist", PRESET_MNIST}, {"playground", PRESET_PLAYGROUND}, {"mlp", PRESET_MLP}};
 static const schema_word classifier_trainings[] = {
-    {"along", PRESET_TRAIN_JOINT}, {"frozen", PRESET_TRAIN_FROZEN}, {"fine-tune", PRESET_TRAIN_FINE_TUNE}};
+    {"joint", PRESET_TRAIN_JOINT}, {"frozen", PRESET_TRAIN_FROZEN}, {"fine-tune", PRESET_TRAIN_FINE_TUNE}};
 static const schema_word precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
 static const schema_word optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}, {"adamw", NN_ADAMW}};
 static const schema_word schedules[] = {{"constant", NN_CONSTANT}, {"cosine", NN_COSINE}, {"one-cycle", NN_ONE_CYCLE}};
 
-static const schema_field data_fields[] = {
-    TEXT("set", data.set, REQUIRED),
-    WORD("split", data.partition, partitions, REQUIRED),
-    WHOLE("portions", data.portions, REQUIRED),
-    NUMBER("mean", data.mean),
-    NUMBER("deviation", data.deviation),
-    WHOLE("validation", data.validation),
-    WORD("test", data.test, tests),
+static const schema_field dataset_fields[] = {
+    TEXT("name", dataset.name, REQUIRED),
+    WORD("partition", dataset.partition, partitions, REQUIRED),
+    WHOLE("portions", dataset.portions, REQUIRED),
+    NUMBER("mean", dataset.mean),
+    NUMBER("std", dataset.std),
+    WHOLE("validation", dataset.validation),
+    SWITCH("evaluate_test", dataset.evaluate_test),
     {.key = NULL},
 };
 
@@ -76,14 +75,18 @@ static const schema_field encoder_fields[] = {
     WORD("net", encoder.net, encoder_nets, REQUIRED),
     WHOLE("hidden", encoder.hidden),
     WHOLE("bits", encoder.bits),
-    LIST("rounds", SCHEMA_WHOLE, refinement.bits),
+    LIST("refinement", SCHEMA_WHOLE, refinement.bits),
     SWITCH("batch_norm", encoder.batch_norm),
-    WORD("soft", encoder.soft, softs),
-    WORD("decision", encoder.decision, decisions),
+    WORD("activation", encoder.activation, activations),
+    WORD("binarize", encoder.binarize, binarizations),
     WORD("noise", encoder.noise, noises),
     NUMBER("temperature", encoder.temperature),
-    SWITCH("mirrored", tta.flip),
-    WHOLE("shifted", tta.shift),
+    {.key = NULL},
+};
+
+static const schema_field tta_fields[] = {
+    SWITCH("flip", tta.flip),
+    WHOLE("shift", tta.shift),
     {.key = NULL},
 };
 
@@ -113,7 +116,7 @@ static const schema_field augment_fields[] = {
 static const schema_field loss_fields[] = {
     NUMBER("quantization", loss.quantization),
     NUMBER("label_smoothing", loss.label_smoothing),
-    LIST("rounds", SCHEMA_NUMBER, refinement.weights),
+    LIST("refinement_weights", SCHEMA_NUMBER, refinement.weights),
     {.key = NULL},
 };
 
@@ -128,17 +131,17 @@ static const schema_field optimiser_fields[] = {
 
 static const schema_field training_fields[] = {
     WHOLE("epochs", training.epochs, REQUIRED),
-    WHOLE("batch", training.batch, REQUIRED),
+    WHOLE("batch_size", training.batch_size, REQUIRED),
     WHOLE("seed", training.seed, REQUIRED),
     WHOLE("checkpoint_every", training.checkpoint_every),
     WHOLE("evaluate_every", training.evaluate_every),
     WHOLE("evaluate_epochs", training.evaluate_epochs),
-    WHOLE("early_stop", training.early_stop),
+    WHOLE("early_stopping_patience", training.early_stopping_patience),
     SWITCH("keep_best", training.keep_best),
     WORD("precision", training.precision, precisions),
     NUMBER("portion_dropout", training.portion_dropout),
-    LIST("sure", SCHEMA_NUMBER, refinement.sure),
-    NUMBER("average", training.average),
+    LIST("confidence_thresholds", SCHEMA_NUMBER, refinement.thresholds),
+    NUMBER("ema_decay", training.ema_decay),
     {.key = NULL},
 };
 
@@ -150,9 +153,10 @@ static const schema_field paper_fields[] = {
 const schema_field schema_fields[] = {
     TEXT("name", name, REQUIRED),
     TEXT("title", title),
-    SECTION("data", data_fields, REQUIRED),
+    SECTION("dataset", dataset_fields, REQUIRED),
     SECTION("augment", augment_fields),
     SECTION("encoder", encoder_fields, REQUIRED),
+    SECTION("tta", tta_fields),
     SECTION("decoder", decoder_fields, REQUIRED),
     SECTION("classifier", classifier_fields, REQUIRED),
     SECTION("loss", loss_fields),

@@ -297,24 +297,24 @@ def png(pixels, width=SIDE, height=SIDE):
 
 EXPERIMENT = {
     "name": "tiny",
-    "data": {"set": "mnist", "split": "runs", "portions": PORTIONS, "mean": 0.1307, "deviation": 0.3081},
-    "encoder": {"net": "simple-1d", "hidden": 32, "bits": 4, "batch_norm": "false", "soft": "sigmoid",
-                "decision": "after-training"},
+    "dataset": {"name": "mnist", "partition": "slices", "portions": PORTIONS, "mean": 0.1307, "std": 0.3081},
+    "encoder": {"net": "simple-1d", "hidden": 32, "bits": 4, "batch_norm": "false", "activation": "sigmoid",
+                "binarize": "after-training"},
     "decoder": {"net": "linear"},
     "classifier": {"net": "mnist", "hidden": 64},
     "loss": {"quantization": 0},
     "optimiser": {"kind": "adam", "learning_rate": 0.001},
-    "training": {"epochs": 2, "batch": 10, "seed": 1},
+    "training": {"epochs": 2, "batch_size": 10, "seed": 1},
 }
 
 
 def experiment_text(base=None, **changes):
-    """`base` (the tiny experiment) as YAML, with training__batch=20 for key batch of section training; None leaves a key or
+    """`base` (the tiny experiment) as YAML, with training__batch_size=20 for key batch_size of section training; None leaves a key or
     section out."""
     whole = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in (base or EXPERIMENT).items()}
     for path, value in changes.items():
         section, _, key = path.partition("__")
-        (whole[section] if key else whole)[key or section] = value
+        (whole.setdefault(section, {}) if key else whole)[key or section] = value
     lines = []
     for section, keys in whole.items():
         if isinstance(keys, dict):

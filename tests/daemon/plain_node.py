@@ -56,7 +56,7 @@ def receive(stream):
 
 
 def hello(info):
-    return {1: 1, 2: b"plain", 3: info["portion"], 4: info["dataset"].encode(), 5: info["split"].encode(),
+    return {1: 1, 2: b"plain", 3: info["portion"], 4: info["dataset"].encode(), 5: info["partition"].encode(),
             6: info["portions"], 7: b"".join(map(pack_varint, info["shape"])), 8: info["train_samples"],
             9: info["test_samples"], 10: info["digest"].encode()}
 

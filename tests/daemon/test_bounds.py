@@ -38,7 +38,7 @@ class Bounds(f.FleetCase):
 
     def system(self, split, portions, changes, serve, push):
         """Trains over TCP and serves it; the nodes stay and push. What the results say, a list."""
-        experiment = f.write_experiment(self.folder / "experiment.yaml", data__portions=portions, **changes)
+        experiment = f.write_experiment(self.folder / "experiment.yaml", dataset__portions=portions, **changes)
         server = self.fleet.train(experiment, split, self.run_folder)
         for k in range(portions):
             self.fleet.node(k, server, split, self.states / f"node-{k}", "--stream", "test", *push)
@@ -80,8 +80,8 @@ class Bounds(f.FleetCase):
         portions = 64
         split = f.split_set(make_cifar100(self.folder / "source"), self.folder / "split", "--portions", portions,
                             name="cifar100")
-        changes = dict(data__set="cifar100", encoder__hidden=1, encoder__bits=BITS, encoder__rounds=STAGES,
-                       encoder__soft="sigmoid", decoder__net="direct", classifier__hidden=1, training__batch=8192,
+        changes = dict(dataset__name="cifar100", encoder__hidden=1, encoder__bits=BITS, encoder__refinement=STAGES,
+                       encoder__activation="sigmoid", decoder__net="identity", classifier__hidden=1, training__batch_size=8192,
                        training__epochs=1, training__seed=2**64 - 1, training__portion_dropout=0.9)
         server, results = self.system(split, portions, changes, ("--confidence", "0.9"), ("--coding", "range"))
         self.assertEqual(sorted(line["id"] for line in results), list(range(TEST)))
@@ -100,7 +100,7 @@ class Bounds(f.FleetCase):
         """28 x 64 bits in one stage: what a key of the cache was once too short for."""
         portions = 28
         split = f.split_set(f.make_set(self.folder / "source", 20, 12), self.folder / "split", "--portions", portions)
-        changes = dict(encoder__hidden=2, encoder__bits=BITS, classifier__hidden=2, training__batch=8192, training__epochs=1)
+        changes = dict(encoder__hidden=2, encoder__bits=BITS, classifier__hidden=2, training__batch_size=8192, training__epochs=1)
         server, results = self.system(split, portions, changes, (), ())
         self.assertEqual(len(results), 12)
         for line in results:
@@ -123,10 +123,10 @@ class Bounds(f.FleetCase):
     def test_what_no_memory_holds(self):
         """Within every range, and more than this process may have: refused before it is taken, by what asks for it."""
         split = f.split_set(f.make_set(self.folder / "source", 3, 2), self.folder / "split", "--portions", 1)
-        large = dict(data__portions=1, encoder__bits=BITS, decoder__net="direct", training__batch=8192)
-        cases = ((dict(classifier__hidden=65536, encoder__rounds=[8] * 8),
-                  r"decoder and classifier for 65536 rows a step \(training.batch x encoder.rounds\): .* MiB"),
-                 (dict(encoder__hidden=65536, training__batch=8192), r"node 0: .* MiB of memory"))
+        large = dict(dataset__portions=1, encoder__bits=BITS, decoder__net="identity", training__batch_size=8192)
+        cases = ((dict(classifier__hidden=65536, encoder__refinement=[8] * 8),
+                  r"decoder and classifier for 65536 rows a step \(training.batch_size x encoder.refinement\): .* MiB"),
+                 (dict(encoder__hidden=65536, training__batch_size=8192), r"node 0: .* MiB of memory"))
         for number, (changes, pattern) in enumerate(cases):
             with self.subTest(pattern):
                 experiment = f.write_experiment(self.folder / "e.yaml", **{**large, **changes})
@@ -140,7 +140,7 @@ class Bounds(f.FleetCase):
     def test_the_smallest(self):
         """One portion, one bit, one sample to train on, one to test with, a batch of one."""
         split = f.split_set(f.make_set(self.folder / "source", 1, 1), self.folder / "split", "--portions", 1)
-        changes = dict(encoder__hidden=1, encoder__bits=1, classifier__hidden=1, training__batch=1, training__epochs=1,
+        changes = dict(encoder__hidden=1, encoder__bits=1, classifier__hidden=1, training__batch_size=1, training__epochs=1,
                        training__seed=0)
         server, results = self.system(split, 1, changes, (), ())
         self.assertEqual([line["id"] for line in results], [0])

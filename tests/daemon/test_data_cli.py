@@ -368,11 +368,11 @@ class Split(Case):
         digests = [hashlib.sha256(self.part(node, "train")[20:] + self.part(node, "test")[20:]).hexdigest()
                    for node in range(2)]
         self.assertEqual(server, {
-            "dataset": "mnist", "split": "runs", "portions": 2, "sample_shape": [1, 28, 28], "classes": 10,
+            "dataset": "mnist", "partition": "slices", "portions": 2, "sample_shape": [1, 28, 28], "classes": 10,
             "train_samples": self.TRAIN, "test_samples": self.TEST, "portion_digests": digests})
         node = json.loads((self.to / "node-1" / "portion.json").read_text())
         self.assertEqual(node, {
-            "dataset": "mnist", "split": "runs", "portions": 2, "portion": 1, "shape": [1, 1, 392],
+            "dataset": "mnist", "partition": "slices", "portions": 2, "portion": 1, "shape": [1, 1, 392],
             "train_samples": self.TRAIN, "test_samples": self.TEST, "digest": digests[1]})
 
     def test_labels_are_the_servers_alone(self):

@@ -74,7 +74,7 @@ class Demo(DemoCase):
                          npm_config_cache=self.folder / "no-cache")
         demo.wait(0, 4 * f.PATIENCE)
         self.assertIn("MNIST cannot be had here: the demo goes on with Fashion-MNIST", demo.printed)
-        self.assertIn("set: fashion-mnist", (self.run_folder / "experiment.yaml").read_text())
+        self.assertIn("name: fashion-mnist", (self.run_folder / "experiment.yaml").read_text())
         self.assertGreater(read_json(self.run_folder / "result.json")["final"]["rounded_accuracy"], 70)
 
     def test_no_such_experiment(self):

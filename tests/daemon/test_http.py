@@ -322,8 +322,8 @@ class Documented(HttpCase):
 
     def in_rounds(self):
         run = self.folder / "in-rounds"
-        self.fleet.train_local(f.write_experiment(self.folder / "in-rounds.yaml", encoder__rounds="[1, 3]", training__epochs=1,
-                                                  encoder__decision="straight-through"), self.made.split, run)
+        self.fleet.train_local(f.write_experiment(self.folder / "in-rounds.yaml", encoder__refinement="[1, 3]", training__epochs=1,
+                                                  encoder__binarize="straight-through"), self.made.split, run)
         self.server = self.fleet.serve(run, "--confidence", 1)
         for k in range(f.PORTIONS):
             self.fleet.node(k, self.server, self.made.split, run / "nodes" / f"node-{k}")

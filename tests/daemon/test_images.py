@@ -60,18 +60,18 @@ def make_cifar(folder, records=None):
 
 BASE = {
     "name": "small",
-    "data": {"set": "cifar10", "split": "planes", "portions": 3, "mean": 0.5, "deviation": 0.5},
-    "encoder": {"net": "conv-c", "bits": 4, "batch_norm": "true", "soft": "sigmoid", "decision": "after-training"},
+    "dataset": {"name": "cifar10", "partition": "planes", "portions": 3, "mean": 0.5, "std": 0.5},
+    "encoder": {"net": "conv-c", "bits": 4, "batch_norm": "true", "activation": "sigmoid", "binarize": "after-training"},
     "decoder": {"net": "linear"},
     "classifier": {"net": "mnist", "hidden": 32},
     "loss": {"quantization": 1},
     "optimiser": {"kind": "adam", "learning_rate": 0.001},
-    "training": {"epochs": 2, "batch": 10, "seed": 1},
+    "training": {"epochs": 2, "batch_size": 10, "seed": 1},
 }
 ALONE = {
     **BASE,
     "name": "alone",
-    "data": {"set": "cifar10", "split": "runs", "portions": 1, "mean": 0.5, "deviation": 0.5},
+    "dataset": {"name": "cifar10", "partition": "slices", "portions": 1, "mean": 0.5, "std": 0.5},
     "encoder": {"net": "none"},
     "decoder": {"net": "none"},
     "classifier": {"net": "playground"},
@@ -85,7 +85,7 @@ DROPOUT = {
     "name": "dropout",
     "encoder": {**BASE["encoder"], "net": "alexnet-small"},
     "optimiser": {"kind": "sgd", "learning_rate": 0.01},
-    "training": {"epochs": 1, "batch": 10, "seed": 1, "checkpoint_every": 5, "portion_dropout": 0.3},
+    "training": {"epochs": 1, "batch_size": 10, "seed": 1, "checkpoint_every": 5, "portion_dropout": 0.3},
 }
 
 
@@ -276,7 +276,7 @@ class Dropout(ImageCase):
         source = make_cifar(self.folder / "source", make_samples(1, 3) * 4)
         split = f.split_set(source, self.folder / "split", "--partition", "planes", name="cifar10")
         experiment = self.experiment(DROPOUT, encoder__batch_norm="false", optimiser__learning_rate=1e-12,
-                                     training={"epochs": 3, "batch": 20, "seed": 1})
+                                     training={"epochs": 3, "batch_size": 20, "seed": 1})
         self.fleet.train_local(experiment, split, self.run_folder)
         history = read_json(self.run_folder / "result.json")["history"]
         losses = [entry["loss"] for entry in history]
@@ -286,7 +286,7 @@ class Dropout(ImageCase):
 
 class Alone(ImageCase):
     def test_any_number_of_threads_and_after_a_kill(self):
-        experiment = self.experiment(ALONE, training__epochs=1, training__checkpoint_every=2, data__validation=10)
+        experiment = self.experiment(ALONE, training__epochs=1, training__checkpoint_every=2, dataset__validation=10)
         wanted = None
         for threads in ("1", "2"):
             run = self.folder / f"run-{threads}"
@@ -351,7 +351,7 @@ class Alone(ImageCase):
         last[::3 * PLANE + 1] = bytes((label + 1) % CLASSES for label in last[::3 * PLANE + 1])
         (source / "data_batch_5.bin").write_bytes(last)
         split = f.split_set(source, self.folder / "split", "--portions", "1", name="cifar10")
-        experiment = self.experiment(QUICK, data__validation=TRAIN // 5, training__epochs=60)
+        experiment = self.experiment(QUICK, dataset__validation=TRAIN // 5, training__epochs=60)
         self.fleet.train_local(experiment, split, self.run_folder)
         result = read_json(self.run_folder / "result.json")
         self.assertEqual(result["steps"], 60 * 5)  # 48 samples in batches of 10
@@ -362,8 +362,8 @@ class Alone(ImageCase):
 
     def test_the_best_checkpoint_is_kept_and_it_stops_early(self):
         """With more to learn than it can: validation accuracy rises, then stays."""
-        experiment = self.experiment(QUICK, data__validation=20, training={
-            "epochs": 500, "batch": 10, "seed": 1, "keep_best": "true", "early_stop": 4})
+        experiment = self.experiment(QUICK, dataset__validation=20, training={
+            "epochs": 500, "batch_size": 10, "seed": 1, "keep_best": "true", "early_stopping_patience": 4})
         self.local(experiment, self.run_folder, split="whole")
         result, manifest = read_json(self.run_folder / "result.json"), read_json(self.run_folder / "manifest.json")
         scores = [entry["validation_accuracy"] for entry in result["history"]]
@@ -382,7 +382,7 @@ class Alone(ImageCase):
         self.assertFalse(self.run_folder.exists())
         planes = self.start_local(experiment, self.run_folder)
         planes.wait(3)
-        self.assertRegex(planes.said, r"wants cifar10 .* in 1 runs, the labels are of cifar10 .* in 3 planes")
+        self.assertRegex(planes.said, r"wants cifar10 .* in 1 slices, the labels are of cifar10 .* in 3 planes")
         run = self.pretrained(self)
         serving = self.fleet.run("serve", f.binary("decoder_server"), "serve", run, "--listen", "127.0.0.1:0", code=3)
         self.assertRegex(serving.said, "is a classifier alone, without encoders: there are no codes to serve")

@@ -26,7 +26,7 @@ from serving import HandNode, call, health, metrics
 
 ACTIVATIONS, SAVED, REFINEMENT = 7, 11, 21
 TRAIN, SOFT = 0, 1
-ROUNDS = {"encoder__rounds": "[1, 3]", "loss__rounds": "[1, 2]"}
+ROUNDS = {"encoder__refinement": "[1, 3]", "loss__refinement_weights": "[1, 2]"}
 
 
 def setUpModule():

@@ -41,7 +41,7 @@ class Made:
         self.experiment = f.write_experiment(self.folder / "tiny.yaml")
         self.long = f.write_experiment(self.folder / "long.yaml", training__epochs=60)
         self.alone = f.write_experiment(self.folder / "alone.yaml", encoder={"net": "none"}, decoder={"net": "none"}, loss=None,
-                                        data__portions=1, training__epochs=3)
+                                        dataset__portions=1, training__epochs=3)
         (self.folder / "sweep.yaml").write_text("base: tiny.yaml\ngrid: {training.seed: [1, 2, 3, 4, 5, 6]}\n")
         self.run = self.folder / "run"
         trainer = f.Fleet()

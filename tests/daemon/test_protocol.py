@@ -124,7 +124,7 @@ class OurNode(serving.ServingCase):
         for case, changes, reason in (
                 ("version", {"protocol": 2}, 1),
                 ("no experiment", {"experiment": b"name: [\n"}, 4),
-                ("another split", {"experiment": text.replace("split: runs", "split: quadrants").encode()}, 4)):
+                ("another split", {"experiment": text.replace("partition: slices", "partition: quadrants").encode()}, 4)):
             with self.subTest(case):
                 node = self.node(self.listener.getsockname()[1], 0)
                 stream = self.accept()

@@ -15,9 +15,9 @@ class Rounds(fleet.FleetCase):
     def setUp(self):
         super().setUp()
         self.source = fleet.make_set(self.folder / "set", train=2000, test=300)
-        self.split = fleet.split_set(self.source, self.folder / "split", "--partition", "runs", "--portions", 4)
-        self.experiment = fleet.write_experiment(self.folder / "e.yaml", encoder__decision="straight-through", encoder__rounds="[1, 3]", loss__rounds="[1, 2]", training__epochs=4,
-                                                 training__sure=SURE)
+        self.split = fleet.split_set(self.source, self.folder / "split", "--partition", "slices", "--portions", 4)
+        self.experiment = fleet.write_experiment(self.folder / "e.yaml", encoder__binarize="straight-through", encoder__refinement="[1, 3]", loss__refinement_weights="[1, 2]", training__epochs=4,
+                                                 training__confidence_thresholds=SURE)
         self.local = self.folder / "local"
         self.fleet.train_local(self.experiment, self.split, self.local)
 
@@ -58,8 +58,8 @@ class Rounds(fleet.FleetCase):
 
     def test_a_threshold_costs_what_it_costs_alone(self):
         run, sure = self.folder / "alone", SURE[-4]
-        alone = fleet.write_experiment(self.folder / "alone.yaml", encoder__decision="straight-through",
-                                       encoder__rounds="[1, 3]", loss__rounds="[1, 2]", training__epochs=4, training__sure=[sure])
+        alone = fleet.write_experiment(self.folder / "alone.yaml", encoder__binarize="straight-through",
+                                       encoder__refinement="[1, 3]", loss__refinement_weights="[1, 2]", training__epochs=4, training__confidence_thresholds=[sure])
         self.fleet.train_local(alone, self.split, run)
         self.assertEqual(self.table(run)[sure], self.table(self.local)[sure])
         self.assertTrue(0 < self.table(run)[sure]["asked"] < 1)

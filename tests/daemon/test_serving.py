@@ -170,8 +170,8 @@ class Requests(serving.ServingCase):
     def test_an_encoder_that_looks_more_than_once(self):
         """Live as in bulk it decides by its portion, by that one's mirror image and by both shifted."""
         run = self.folder / "run"
-        self.fleet.train_local(f.write_experiment(self.folder / "experiment.yaml", encoder__mirrored="true",
-                                                    encoder__shifted=1),
+        self.fleet.train_local(f.write_experiment(self.folder / "experiment.yaml", tta__flip="true",
+                                                    tta__shift=1),
                                self.made.split, run)
         server = self.fleet.serve(run)
         self.fleet.nodes(server, self.made.split, run / "nodes", "--stream", "test")

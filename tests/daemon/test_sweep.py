@@ -48,7 +48,7 @@ class SweepCase(f.FleetCase):
 GRID = """base: base.yaml
 variants:
   as-it-is: {}
-  averaged: {training.average: 0.9, encoder.decision: straight-through}
+  averaged: {training.ema_decay: 0.9, encoder.binarize: straight-through}
 grid:
   encoder.bits: [1, 2]
   training.seed: [1, 2, 3]
@@ -66,8 +66,8 @@ class Grids(SweepCase):
             variant, bits, seed = re.fullmatch(r"(.*)\.bits-(\d)\.seed-(\d)", name).groups()
             self.assertIn(f"  bits: {bits}\n", text)
             self.assertIn(f"  seed: {seed}\n", text)
-            self.assertEqual("  average: 0\n" not in text, variant == "averaged")
-            self.assertEqual("  decision: straight-through\n" in text, variant == "averaged")
+            self.assertEqual("  ema_decay: 0\n" not in text, variant == "averaged")
+            self.assertEqual("  binarize: straight-through\n" in text, variant == "averaged")
         self.check_table(names)
         before = {name: (self.to / name / "result.json").stat().st_mtime_ns for name in names}
         table = self.table()
@@ -96,13 +96,13 @@ class Grids(SweepCase):
             self.assertNotIn("validation_accuracy", group)
 
     def test_keys_whose_values_are_lists(self):
-        self.sweep("base: base.yaml\nvariants:\n  even: {encoder.bits: 3, encoder.decision: straight-through}\n"
-                   "  first: {encoder.bits: 3, encoder.decision: straight-through, loss.rounds: [2, 1]}\n"
-                   "grid:\n  encoder.rounds: [[1, 2], [2, 1]]\n")
-        for name, rounds, loss in (("even.rounds-1+2", "[1, 2]", None), ("first.rounds-2+1", "[2, 1]", "[2, 1]")):
+        self.sweep("base: base.yaml\nvariants:\n  even: {encoder.bits: 3, encoder.binarize: straight-through}\n"
+                   "  first: {encoder.bits: 3, encoder.binarize: straight-through, loss.refinement_weights: [2, 1]}\n"
+                   "grid:\n  encoder.refinement: [[1, 2], [2, 1]]\n")
+        for name, rounds, loss in (("even.refinement-1+2", "[1, 2]", None), ("first.refinement-2+1", "[2, 1]", "[2, 1]")):
             text = (self.to / name / "experiment.yaml").read_text()
-            self.assertIn(f"  rounds: {rounds}\n", text.split("decoder:")[0])
-            self.assertEqual("  rounds: [2, 1]\n" in text.split("loss:")[1], loss is not None)
+            self.assertIn(f"  refinement: {rounds}\n", text.split("decoder:")[0])
+            self.assertEqual("  refinement_weights: [2, 1]\n" in text.split("loss:")[1], loss is not None)
 
     def test_the_test_part_is_left_alone(self):
         printed, _ = self.sweep("base: base.yaml\ngrid:\n  training.seed: [4]\n", "--validation", HELD, "--skip-test")
@@ -176,8 +176,8 @@ class Later(SweepCase):
     def test_a_run_from_when_there_were_other_keys_is_kept(self):
         self.sweep(ONE)
         run = self.to / "base"
-        text, count = re.subn(r"(?m)^  shifted: 0\n", "", (run / "experiment.yaml").read_text())
-        text, gone = re.subn(r"(?m)^  flip: false\n", r"\g<0>  erase: 0\n", text)  # a key of then that is gone
+        text, count = re.subn(r"(?m)^  label_smoothing: 0\n", "", (run / "experiment.yaml").read_text())
+        text, gone = re.subn(r"(?m)^  shear: 0\n", r"\g<0>  erase: 0\n", text)  # a key of then that is gone
         self.assertEqual((count, gone), (1, 1))
         result = json.loads((run / "result.json").read_text())
         result["run"] = f.rewrite_experiment(run, text)
@@ -296,8 +296,8 @@ class Refusals(SweepCase):
                 ("base: base.yaml\ngrid:\n  encoder.bits: [1, 1]\n", "two points are called bits-1"),
                 ("base: base.yaml\ngrid:\n  encoder.bits: [1]\nvariants:\n  one: {encoder.bits: 2}\n",
                  "sweep.yaml:5: is varied by the grid too"),
-                ("base: base.yaml\ngrid:\n  encoder.rounds: [[1, [2]]]\n", "sweep.yaml:3: is no value of"),
-                (f"base: base.yaml\nvariants:\n  one: {{encoder.rounds: [{'1, ' * 40}1]}}\n",
+                ("base: base.yaml\ngrid:\n  encoder.refinement: [[1, [2]]]\n", "sweep.yaml:3: is no value of"),
+                (f"base: base.yaml\nvariants:\n  one: {{encoder.refinement: [{'1, ' * 40}1]}}\n",
                  "sweep.yaml:3: is a list of more than 63 characters"),
                 ("base: base.yaml\nvariants:\n  one: {encoder.bits: [1]}\n", "point one as resolved"),
                 ("base: base.yaml\nvariants:\n  ..: {encoder.bits: 1}\n", "a point cannot be called"),
@@ -317,7 +317,7 @@ class Refusals(SweepCase):
                         ("sweep.yaml", "--to", "to", "--data", "data", "--validation", "0")):
             self.fleet.run("sweep", f.binary("fewbit"), "sweep", *options, code=2)
         _, said = self.sweep("base: base.yaml\n", "--skip-test", code=3)
-        self.assertIn("data.test untouched needs data.validation", said)
+        self.assertIn("dataset.evaluate_test false needs dataset.validation", said)
 
     def test_a_folder_of_other_settings(self):
         """Nothing is trained then, and the table stays as it was."""

@@ -23,10 +23,10 @@ TRAIN, TEST = 2000, 500
 BATCHES = TRAIN // 10
 SLOW = {"encoder__hidden": 200, "classifier__hidden": 1000}  # an epoch takes a few tenths of a second
 # What experiments/best/*.yaml train with, and noise.
-OWN = {"encoder__batch_norm": "true", "encoder__decision": "straight-through", "decoder__net": "direct",
+OWN = {"encoder__batch_norm": "true", "encoder__binarize": "straight-through", "decoder__net": "identity",
        "classifier__net": "mlp", "optimiser__kind": "adamw", "optimiser__weight_decay": 0.01,
-       "optimiser__schedule": "one-cycle", "training__average": 0.95, "encoder__noise": "logistic",
-       "encoder__temperature": 0.3, "encoder__mirrored": "true", "encoder__shifted": 1}
+       "optimiser__schedule": "one-cycle", "training__ema_decay": 0.95, "encoder__noise": "logistic",
+       "encoder__temperature": 0.3, "tta__flip": "true", "tta__shift": 1}
 
 shared = None  # pathlib.Path of what all tests use
 
@@ -158,7 +158,7 @@ class SameBits(TrainingCase):
             with self.subTest(name):
                 self.states = self.folder / f"states-{name}"
                 self.run_folder = self.folder / name
-                experiment = f.shipped_experiment(f"{name}.yaml", self.folder / f"{name}.yaml", epochs=2, batch=100,
+                experiment = f.shipped_experiment(f"{name}.yaml", self.folder / f"{name}.yaml", epochs=2, batch_size=100,
                                                   validation=200, evaluate_every=7)
                 self.end_well(*self.start(experiment, order=(1, 3, 2, 0)))
                 self.assert_same_weights(experiment)
@@ -204,7 +204,7 @@ class SameBits(TrainingCase):
 
     def test_last_batch_may_be_shorter(self):
         experiment = self.experiment(
-            training__batch=300, training__epochs=3, optimiser__kind="adamw", optimiser__weight_decay=0.01,
+            training__batch_size=300, training__epochs=3, optimiser__kind="adamw", optimiser__weight_decay=0.01,
             optimiser__schedule="one-cycle", loss__label_smoothing=0.1, augment={"shift": 1.5, "rotation": 10})
         self.end_well(*self.start(experiment))
         self.assert_same_weights(experiment)
@@ -437,7 +437,7 @@ class Result(TrainingCase):
         self.check(read_json(self.reference(self.experiment())[0] / "result.json"), False)
 
     def test_straight_through_sends_bits_not_floats(self):
-        experiment = self.experiment(encoder__decision="straight-through")
+        experiment = self.experiment(encoder__binarize="straight-through")
         for node in read_json(self.reference(experiment)[0] / "result.json")["nodes"]:
             self.assertEqual(node["payload_bits"]["activations"], 2 * TRAIN * 4 + 2 * TEST * 4 * 32)
 
@@ -453,9 +453,9 @@ class Result(TrainingCase):
 
 
     def test_samples_held_back_stand_in_for_the_test(self):
-        """With data.test: untouched nothing is asked of the test part; bits and histograms are of those held back."""
+        """With dataset.evaluate_test: false nothing is asked of the test part; bits and histograms are of those held back."""
         held = 300
-        experiment = self.experiment(data__validation=held, data__test="untouched", training__evaluate_every=100)
+        experiment = self.experiment(dataset__validation=held, dataset__evaluate_test="false", training__evaluate_every=100)
         self.end_well(*self.start(experiment))
         self.assert_same_weights(experiment)
         result = read_json(self.run_folder / "result.json")
@@ -468,7 +468,7 @@ class Result(TrainingCase):
         self.assertGreater(result["bits_per_sample"]["frames"], 16)
         said = subprocess.run([f.binary("fewbit"), "result", self.run_folder], capture_output=True, text=True, check=True)
         self.assertRegex(said.stdout, r"accuracy +training +[\d.]+ %   soft validation +[\d.]+ %   rounded validation +")
-        both = self.experiment(data__validation=held, training__evaluate_every=100)
+        both = self.experiment(dataset__validation=held, training__evaluate_every=100)
         with_test = read_json(self.reference(both)[0] / "result.json")["final"]
         for key in ("soft_validation_accuracy", "validation_accuracy"):
             self.assertEqual(with_test[key], final[key])
@@ -478,7 +478,7 @@ class Result(TrainingCase):
 class Keeping(TrainingCase):
     def test_the_best_is_kept(self):
         # So large a rate that the accuracy goes up and down.
-        experiment = self.experiment(data__validation=200, training__evaluate_every=50, training__keep_best="true",
+        experiment = self.experiment(dataset__validation=200, training__evaluate_every=50, training__keep_best="true",
                                      optimiser__learning_rate=0.02, training__epochs=3)
         self.end_well(*self.start(experiment))
         manifest, result = read_json(self.run_folder / "manifest.json"), read_json(self.run_folder / "result.json")
@@ -504,7 +504,7 @@ class Keeping(TrainingCase):
         self.assert_same_weights(experiment)
 
     def test_early_stop(self):
-        experiment = self.experiment(data__validation=200, training__early_stop=1, training__epochs=50,
+        experiment = self.experiment(dataset__validation=200, training__early_stopping_patience=1, training__epochs=50,
                                      optimiser__learning_rate=0.000000001)
         self.end_well(*self.start(experiment))
         result = read_json(self.run_folder / "result.json")
@@ -513,14 +513,14 @@ class Keeping(TrainingCase):
         self.assertEqual(events(self.run_folder)[-1]["event"], "finished")
 
     def test_early_stop_waits_for_its_patience_within_epochs_too(self):
-        experiment = self.experiment(data__validation=200, training__early_stop=3, training__epochs=50,
+        experiment = self.experiment(dataset__validation=200, training__early_stopping_patience=3, training__epochs=50,
                                      training__evaluate_every=60, optimiser__learning_rate=0.000000001,
                                      training__checkpoint_every=7)
         result = read_json(self.reference(experiment)[0] / "result.json")
         self.assertEqual([round(e["epoch"] * 180) for e in result["history"]], [60, 120, 180, 240])
 
     def test_no_early_stop_while_it_gets_better(self):
-        experiment = self.experiment(data__validation=200, training__early_stop=1, training__epochs=4,
+        experiment = self.experiment(dataset__validation=200, training__early_stopping_patience=1, training__epochs=4,
                                      optimiser__learning_rate=0.0003)
         result = read_json(self.reference(experiment)[0] / "result.json")
         validation = [e["validation_accuracy"] for e in result["history"]]
@@ -622,7 +622,7 @@ class Refusals(TrainingCase):
 
     def test_an_encoder_that_diverges_ends_it(self):
         """Its outputs are no numbers, again when all have gone back; the head's would still be."""
-        experiment = self.experiment(decoder__net="direct", classifier__net="mlp", optimiser__kind="adamw",
+        experiment = self.experiment(decoder__net="identity", classifier__net="mlp", optimiser__kind="adamw",
                                      optimiser__learning_rate=1, optimiser__weight_decay=10, training__epochs=50)
         said = r"(?m)^decoder_server: portion \d's outputs are no numbers at step \d+: a lower learning rate"
         server, nodes = self.start(experiment)
@@ -640,10 +640,10 @@ class Refusals(TrainingCase):
         other = f.make_set(self.folder / "other-source", TRAIN, TEST, seed=8)
         cases = (
             ("quadrants", f.split_set(shared / "source", self.folder / "a", "--partition", "quadrants"),
-             "in 4 quadrants does not fit: this run wants mnist in 4 runs of 1x1x196"),
-            ("halves", f.split_set(shared / "source", self.folder / "b", "--portions", "2"), "in 2 runs does not fit"),
+             "in 4 quadrants does not fit: this run wants mnist in 4 slices of 1x1x196"),
+            ("halves", f.split_set(shared / "source", self.folder / "b", "--portions", "2"), "in 2 slices does not fit"),
             ("another set", f.split_set(shared / "source", self.folder / "c", name="fashion-mnist"),
-             "fashion-mnist in 4 runs does not fit: this run wants mnist"),
+             "fashion-mnist in 4 slices does not fit: this run wants mnist"),
             ("another digest", f.split_set(other, self.folder / "d"), "portion 1 .*digest differs"),
             ("fewer training samples", f.split_set(shared / "source", self.folder / "e", "--train", "1999"),
              "1999 training and 500 test samples, the labels 2000 and 500"),
@@ -765,7 +765,7 @@ class Refusals(TrainingCase):
     def test_labels_of_another_split(self):
         split = f.split_set(shared / "source", self.folder / "quadrants", "--partition", "quadrants")
         local = self.fleet.train_local(self.experiment(), split, self.run_folder, code=3)
-        self.assertRegex(local.said, r"wants mnist \(10 classes of 1x28x28\) in 4 runs, the labels are of mnist \(10 classes of 1x28x28\) in 4 quadrants")
+        self.assertRegex(local.said, r"wants mnist \(10 classes of 1x28x28\) in 4 slices, the labels are of mnist \(10 classes of 1x28x28\) in 4 quadrants")
 
 
 class Signals(TrainingCase):

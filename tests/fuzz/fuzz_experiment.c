@@ -5,14 +5,14 @@
 #include "tests/fuzz/replay.h"
 
 static bool is_same(const experiment *a, const experiment *b) {
-    return strcmp(a->name, b->name) == 0 && strcmp(a->title, b->title) == 0 && strcmp(a->data.set, b->data.set) == 0 &&
-           a->data.partition == b->data.partition && a->data.portions == b->data.portions &&
-           a->data.mean == b->data.mean && a->data.deviation == b->data.deviation &&
-           a->data.validation == b->data.validation && memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 &&
-           a->decoder.net == b->decoder.net && a->classifier.net == b->classifier.net &&
-           a->classifier.hidden == b->classifier.hidden && a->loss.quantization == b->loss.quantization &&
-           a->optimiser.kind == b->optimiser.kind && a->optimiser.learning_rate == b->optimiser.learning_rate &&
-           a->optimiser.momentum == b->optimiser.momentum &&
+    return strcmp(a->name, b->name) == 0 && strcmp(a->title, b->title) == 0 &&
+           strcmp(a->dataset.name, b->dataset.name) == 0 && a->dataset.partition == b->dataset.partition &&
+           a->dataset.portions == b->dataset.portions && a->dataset.mean == b->dataset.mean &&
+           a->dataset.std == b->dataset.std && a->dataset.validation == b->dataset.validation &&
+           memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 && a->decoder.net == b->decoder.net &&
+           a->classifier.net == b->classifier.net && a->classifier.hidden == b->classifier.hidden &&
+           a->loss.quantization == b->loss.quantization && a->optimiser.kind == b->optimiser.kind &&
+           a->optimiser.learning_rate == b->optimiser.learning_rate && a->optimiser.momentum == b->optimiser.momentum &&
            memcmp(&a->training, &b->training, sizeof a->training) == 0 && a->paper.row == b->paper.row &&
            a->paper.epochs == b->paper.epochs && a->paper.train == b->paper.train && a->paper.soft == b->paper.soft &&
            a->paper.rounded == b->paper.rounded;

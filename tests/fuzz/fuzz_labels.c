@@ -1,7 +1,7 @@
 /* The server's labels folder with one file from somebody else.
  *
  * Input: which file (0 labels.json, 1 train-labels.idx, 2 test-labels.idx), the file. The other two are good:
- * mnist in 2 runs, 8 and 6 labels, as small_run.h has them. */
+ * mnist in 2 slices, 8 and 6 labels, as small_run.h has them. */
 #include "data/labels.h"
 
 #include "tests/fuzz/replay.h"

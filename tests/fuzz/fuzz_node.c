@@ -24,7 +24,7 @@ static void start(void) {
         train[i] = (uint8_t)(i * 7);
     }
     portion_info info = {.dataset = "mnist",
-                         .partition = "runs",
+                         .partition = "slices",
                          .portions = 4,
                          .index = 1,
                          .shape = {1, 1, ELEMENTS},

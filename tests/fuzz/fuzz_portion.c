@@ -15,7 +15,7 @@ static file_span good[FILES];
 static void keep_good_files(void) {
     static uint8_t train[TRAIN * ELEMENTS], test[TEST * ELEMENTS];
     portion_info info = {.dataset = "mnist",
-                         .partition = "runs",
+                         .partition = "slices",
                          .portions = 4,
                          .index = 1,
                          .shape = {1, 1, ELEMENTS},

@@ -88,10 +88,10 @@ static struct variant {
 static void make_variant(struct variant *v, uint8_t how) {
     v->experiment = small_experiment();
     experiment *e = &v->experiment;
-    e->encoder.decision = how & STRAIGHT_THROUGH ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING;
-    e->data.validation = how & KEEPS_BEST ? 3 : 0;
+    e->encoder.binarize = how & STRAIGHT_THROUGH ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING;
+    e->dataset.validation = how & KEEPS_BEST ? 3 : 0;
     e->training.keep_best = how & KEEPS_BEST;
-    e->training.early_stop = how & KEEPS_BEST ? 1 : 0;
+    e->training.early_stopping_patience = how & KEEPS_BEST ? 1 : 0;
     e->training.checkpoint_every = how & SAVES_OFTEN ? 1 : 0;
     e->training.evaluate_every = how & TESTS_OFTEN ? 1 : 0;
     run_identity of;

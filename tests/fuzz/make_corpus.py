@@ -78,17 +78,17 @@ def record(control, kind=PING, payload=b"", claims=None):
 def experiment(portions=4, decision="after-training", soft="sigmoid", batch_norm="false", extra=""):
     return f"""\
 name: small
-data:
-  set: mnist
-  split: runs
+dataset:
+  name: mnist
+  partition: slices
   portions: {portions}
 encoder:
   net: simple-1d
   hidden: 8
   bits: 4
   batch_norm: {batch_norm}
-  soft: {soft}
-  decision: {decision}
+  activation: {soft}
+  binarize: {decision}
 decoder:
   net: linear
 classifier:
@@ -99,13 +99,13 @@ optimiser:
   learning_rate: 0.25
 training:
   epochs: 2
-  batch: 4
+  batch_size: 4
   seed: 1
 {extra}"""
 
 
 def hello(portion, name="node", portions=2, digest=None, protocol=1, train=8, test=6, shape=(1, 1, 392), coding=None):
-    return message((1, protocol), (2, name), (3, portion), (4, "mnist"), (5, "runs"), (6, portions),
+    return message((1, protocol), (2, name), (3, portion), (4, "mnist"), (5, "slices"), (6, portions),
                    (7, packed(*shape)), (8, train), (9, test), (10, digest or str(portion) * 64),
                    *([(11, coding)] if coding else []))
 
@@ -293,7 +293,7 @@ def node_seeds():
         "gradients-no-numbers": begin() + restore + record(0, BATCH, batch(0, PHASE_TRAIN, ids=[1, 2]))
         + record(0, GRADIENTS, gradients(0, 2, float("nan"))) + step(1),
         "request-too-short": begin(SERVE) + record(0, REQUEST, message((1, 1), (2, bytes(3)))),
-        "large-batch": begin(extra="  evaluate_every: 3\n").replace(b"batch: 4", b"batch: 9") + restore + step(0),
+        "large-batch": begin(extra="  evaluate_every: 3\n").replace(b"batch_size: 4", b"batch_size: 9") + restore + step(0),
         "garbage": record(0, HELLO, hello(0)) + record(0, PING, b"x") + record(0, 99, b"?") + record(0, CODES, b"\xff" * 9),
     }
 
@@ -598,7 +598,7 @@ def idx_seeds():
 
 def portion_json(**changes):
     digest = hashlib.sha256(bytes(6 * 196) + bytes(4 * 196)).hexdigest()
-    described = {"dataset": "mnist", "split": "runs", "portions": 4, "portion": 1, "shape": [1, 1, 196],
+    described = {"dataset": "mnist", "partition": "slices", "portions": 4, "portion": 1, "shape": [1, 1, 196],
                  "train_samples": 6, "test_samples": 4, "digest": digest}
     described.update(changes)
     return json.dumps({k: v for k, v in described.items() if v is not None}).encode()
@@ -619,7 +619,7 @@ def portion_seeds():
         "huge-shape": portion_json(shape=[1048576, 1048576, 1048576]),
         "no-samples": portion_json(test_samples=0),
         "two-sizes": portion_json(shape=[14, 14]),
-        "field-missing": portion_json(split=None),
+        "field-missing": portion_json(partition=None),
         "field-unknown": portion_json(owner="me"),
         "odd-name": portion_json(dataset="../mnist"),
         "long-name": portion_json(dataset="m" * 32),
@@ -640,7 +640,7 @@ def portion_seeds():
 
 
 def labels_json(**changes):
-    described = {"dataset": "mnist", "split": "runs", "portions": 2, "sample_shape": [1, 28, 28], "classes": 10,
+    described = {"dataset": "mnist", "partition": "slices", "portions": 2, "sample_shape": [1, 28, 28], "classes": 10,
                  "train_samples": 8, "test_samples": 6, "portion_digests": ["0" * 64, "1" * 64]}
     described.update(changes)
     return json.dumps({k: v for k, v in described.items() if v is not None}).encode()
@@ -651,8 +651,8 @@ def labels_seeds():
         "good": labels_json(),
         "classes-few": labels_json(classes=9),
         "classes-many": labels_json(classes=101),
-        "quadrants": labels_json(split="quadrants", portions=4, portion_digests=["a" * 64] * 4),
-        "planes": labels_json(split="planes"),
+        "quadrants": labels_json(partition="quadrants", portions=4, portion_digests=["a" * 64] * 4),
+        "planes": labels_json(partition="planes"),
         "uneven": labels_json(portions=5, portion_digests=["a" * 64] * 5),
         "digest-missing": labels_json(portion_digests=["0" * 64]),
         "digest-wrong": labels_json(portion_digests=["0" * 64, 7]),
@@ -723,10 +723,10 @@ def experiment_seeds():
     change = lambda old, new: small.replace(old, new, 1).encode()
     seeds.update({
         "small": small.encode(),
-        "full": experiment(portions=1, extra="  checkpoint_every: 5\n  evaluate_every: 7\n  early_stop: 3\n"
+        "full": experiment(portions=1, extra="  checkpoint_every: 5\n  evaluate_every: 7\n  early_stopping_patience: 3\n"
                            "  keep_best: true\npaper:\n  row: 3\n  epochs: 10\n  train: 98.1\n  rounded: 96.56\n")
-        .replace("  portions: 1\n", "  portions: 1\n  mean: 0.1307\n  deviation: 0.3081\n  validation: 5000\n").encode(),
-        "cifar-planes": small.replace("set: mnist", "set: cifar10").replace("runs", "planes")
+        .replace("  portions: 1\n", "  portions: 1\n  mean: 0.1307\n  std: 0.3081\n  validation: 5000\n").encode(),
+        "cifar-planes": small.replace("name: mnist", "name: cifar10").replace("slices", "planes")
         .replace("portions: 4", "portions: 3").encode(),
         "momentum": change("learning_rate: 0.25", "learning_rate: 0.25\n  momentum: 0.9"),
         "many-digits": change("learning_rate: 0.25", "learning_rate: 0.0123456"),
@@ -752,8 +752,8 @@ def experiment_seeds():
         "title-controls": change("name: small", "name: small\ntitle: \"\\x01\\x7f\\x80\\x9f\\uFEFF\\uFFFE\""),
         "name-empty": change("name: small", "name: \"\""),
         "name-folded": change("name: small", "name: >\n  small\n  one\n"),
-        "batch-1-norm": small.replace("batch: 4", "batch: 1").replace("batch_norm: false", "batch_norm: true").encode(),
-        "largest-nets": small.replace("hidden: 8", "hidden: 65536").replace("batch: 4", "batch: 8192").encode(),
+        "batch-1-norm": small.replace("batch_size: 4", "batch_size: 1").replace("batch_norm: false", "batch_norm: true").encode(),
+        "largest-nets": small.replace("hidden: 8", "hidden: 65536").replace("batch_size: 4", "batch_size: 8192").encode(),
         "empty": b"",
         "comment": b"# nothing\n",
         "null": b"~\n",

@@ -1,4 +1,4 @@
-/* A run so small that thousands of them are done in seconds: 784 pixels in 2 runs, 4 bits each (where FUZZ_ROUNDS is
+/* A run so small that thousands of them are done in seconds: 784 pixels in 2 slices, 4 bits each (where FUZZ_ROUNDS is
  * defined, in stages of 1 and 3), 8 training and 6 test samples. make_corpus.py knows these numbers. */
 #ifndef FEWBIT_TESTS_FUZZ_SMALL_RUN_H
 #define FEWBIT_TESTS_FUZZ_SMALL_RUN_H
@@ -13,11 +13,11 @@ enum { SMALL_PORTIONS = 2, SMALL_BITS = 4, SMALL_TRAIN = 8, SMALL_TEST = 6, SMAL
 static inline experiment small_experiment(void) {
     experiment e = {
         .name = "small",
-        .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = SMALL_PORTIONS},
-        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 8, .bits = SMALL_BITS, .soft = PRESET_SIGMOID},
+        .dataset = {.evaluate_test = true, .name = "mnist", .partition = PARTITION_SLICES, .portions = SMALL_PORTIONS},
+        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 8, .bits = SMALL_BITS, .activation = PRESET_SIGMOID},
         .classifier = {.net = PRESET_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_SGD, .learning_rate = 0.25f},
-        .training = {.epochs = SMALL_EPOCHS, .batch = SMALL_BATCH, .seed = 1},
+        .training = {.epochs = SMALL_EPOCHS, .batch_size = SMALL_BATCH, .seed = 1},
     };
 #ifdef FUZZ_ROUNDS
     e.refinement.bits_count = 2;

@@ -187,7 +187,7 @@ int main(int argc, char **argv) {
     openblas_set_num_threads(1);
     err e = argc == 3 ? run_dir_open(&r, argv[1]) : err_fail(ERR_USAGE, "usage: parity_paths RUN RESULTS");
     if (!e) {
-        codes c = {.portions = r.experiment.data.portions};
+        codes c = {.portions = r.experiment.dataset.portions};
         e = read_codes(&c, argv[2]);
         e = e ? e : compare_all(&r, &c);
         free(c.values);

@@ -98,7 +98,7 @@ static void load_batches(system_of *s, const char *path) {
     must(experiment_partition(&s->e, &s->parts, &classes));
     s->portions = s->parts.portions;
     s->bits = s->e.encoder.bits;
-    s->rows = s->e.training.batch;
+    s->rows = s->e.training.batch_size;
     s->elements = (uint32_t)partition_portion_elements(&s->parts);
     safetensors *file;
     must(safetensors_open(&file, path));

@@ -29,14 +29,14 @@ enum { TELLS_MAX = 64, REQUESTS_MAX = 16384 };
 static const uint64_t deadline_ns = 1000000000;
 static const char experiment_text[] =
     "name: tiny\n"
-    "data: {set: mnist, split: runs, portions: 4, mean: 0.1, deviation: 0.3}\n"
-    "encoder: {net: simple-1d, hidden: 4, bits: 4, rounds: [1, 3], batch_norm: false, soft: sigmoid,\n"
-    "          decision: after-training}\n"
+    "dataset: {name: mnist, partition: slices, portions: 4, mean: 0.1, std: 0.3}\n"
+    "encoder: {net: simple-1d, hidden: 4, bits: 4, refinement: [1, 3], batch_norm: false, activation: sigmoid,\n"
+    "          binarize: after-training}\n"
     "decoder: {net: linear}\n"
     "classifier: {net: mnist, hidden: 8}\n"
     "loss: {quantization: 0}\n"
     "optimiser: {kind: adam, learning_rate: 0.001}\n"
-    "training: {epochs: 1, batch: 10, seed: 1}\n";
+    "training: {epochs: 1, batch_size: 10, seed: 1}\n";
 
 /* What the engine said to one node. */
 typedef struct told {

@@ -169,15 +169,19 @@ static inline void run_round(fleet *f) {
 static inline experiment row_1(preset_binarize decision) {
     experiment e = {
         .name = "in-memory",
-        .data =
-            {.set = "mnist", .partition = PARTITION_SLICES, .portions = NODES, .mean = 0.1307f, .deviation = 0.3081f},
-        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 200, .bits = 4, .batch_norm = true, .decision = decision},
+        .dataset = {.evaluate_test = true,
+                    .name = "mnist",
+                    .partition = PARTITION_SLICES,
+                    .portions = NODES,
+                    .mean = 0.1307f,
+                    .std = 0.3081f},
+        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 200, .bits = 4, .batch_norm = true, .binarize = decision},
         .classifier = {.net = PRESET_MNIST, .hidden = 1000},
         .loss = {.quantization = decision == PRESET_AFTER_TRAINING ? 0.5f : 0.0f},
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
-        .training = {.epochs = 1, .batch = BATCH, .seed = 1},
+        .training = {.epochs = 1, .batch_size = BATCH, .seed = 1},
     };
-    e.encoder.soft = decision == PRESET_AFTER_TRAINING ? PRESET_RESIGMOID : PRESET_SIGMOID;
+    e.encoder.activation = decision == PRESET_AFTER_TRAINING ? PRESET_RESIGMOID : PRESET_SIGMOID;
     assert_int_equal(experiment_check(&e), ERR_OK);
     return e;
 }
@@ -191,7 +195,7 @@ static inline void open_node(fleet *f, uint32_t k) {
     }
     memcpy(test, train, sizeof test);
     portion_info info = {.dataset = "mnist",
-                         .partition = "runs",
+                         .partition = "slices",
                          .portions = NODES,
                          .index = k,
                          .shape = {1, 1, ELEMENTS},

@@ -12,7 +12,7 @@ static inline const labels *some_labels(const experiment *e) {
     static uint8_t values[8] = {0, 1, 0, 1, 0, 1, 0, 1};
     static labels l;
     l = (labels){.classes = 10, .samples = {8, 8}, .values = {values, values}, .portion_digests = digests};
-    snprintf(l.dataset, sizeof l.dataset, "%s", e->data.set);
+    snprintf(l.dataset, sizeof l.dataset, "%s", e->dataset.name);
     experiment_partition(e, &l.partition, &l.classes);
     for (uint32_t k = 0; k < l.partition.portions; k++) {
         memset(digests[k], 'a' + (int)(k % 6), SHA256_HEX - 1);

@@ -23,36 +23,38 @@ typedef struct axis {
 
 static const axis axes[] = {
     {"split",
-     {"data.set: mnist\ndata.split: runs\ndata.portions: 1", "data.set: mnist\ndata.split: runs\ndata.portions: 56",
-      "data.set: cifar100\ndata.split: runs\ndata.portions: 64",
-      "data.set: fashion-mnist\ndata.split: quadrants\ndata.portions: 4",
-      "data.set: cifar10\ndata.split: planes\ndata.portions: 3",
-      "data.set: mnist\ndata.split: runs\ndata.portions: 2"}},
+     {"dataset.name: mnist\ndataset.partition: slices\ndataset.portions: 1",
+      "dataset.name: mnist\ndataset.partition: slices\ndataset.portions: 56",
+      "dataset.name: cifar100\ndataset.partition: slices\ndataset.portions: 64",
+      "dataset.name: fashion-mnist\ndataset.partition: quadrants\ndataset.portions: 4",
+      "dataset.name: cifar10\ndataset.partition: planes\ndataset.portions: 3",
+      "dataset.name: mnist\ndataset.partition: slices\ndataset.portions: 2"}},
     {"samples", {"1 1", "2 1", "3 2", "5 1003"}},
     {"labels", {"one", "all"}},
     {"bits",
-     {"encoder.bits: 1", "encoder.bits: 64", "encoder.bits: 8\nencoder.rounds: [1, 1, 1, 1, 1, 1, 1, 1]",
-      "encoder.bits: 64\nencoder.rounds: [1, 1, 1, 1, 1, 1, 1, 57]", "encoder.bits: 63\nencoder.rounds: [62, 1]",
-      "encoder.bits: 2\nencoder.rounds: [1, 1]\ntraining.sure: [0, 1.1]"}},
-    {"batch", {"training.batch: 1", "training.batch: 8192"}},
+     {"encoder.bits: 1", "encoder.bits: 64", "encoder.bits: 8\nencoder.refinement: [1, 1, 1, 1, 1, 1, 1, 1]",
+      "encoder.bits: 64\nencoder.refinement: [1, 1, 1, 1, 1, 1, 1, 57]",
+      "encoder.bits: 63\nencoder.refinement: [62, 1]",
+      "encoder.bits: 2\nencoder.refinement: [1, 1]\ntraining.confidence_thresholds: [0, 1.1]"}},
+    {"batch", {"training.batch_size: 1", "training.batch_size: 8192"}},
     {"epochs", {"training.epochs: 1", "training.epochs: 2"}},
     {"seed", {"training.seed: 0", "training.seed: 18446744073709551615"}},
     {"validation",
-     {"data.validation: 0", "data.validation: 1\ntraining.keep_best: true",
-      "data.validation: 1\ndata.test: untouched"}},
-    {"input", {"", "data.mean: -10\ndata.deviation: 0.0001", "data.mean: 10\ndata.deviation: 100"}},
+     {"dataset.validation: 0", "dataset.validation: 1\ntraining.keep_best: true",
+      "dataset.validation: 1\ndataset.evaluate_test: false"}},
+    {"input", {"", "dataset.mean: -10\ndataset.std: 0.0001", "dataset.mean: 10\ndataset.std: 100"}},
     {"augment",
      {"", "augment.shift: 1000\naugment.rotation: 180\naugment.scale: 0.9\naugment.shear: 2", "augment.flip: true"}},
     {"encoder",
      {"encoder.net: simple-1d\nencoder.hidden: 1", "encoder.net: simple-1d\nencoder.hidden: 64",
       "encoder.net: conv-norm\nencoder.hidden: 1"}},
     {"norm", {"encoder.batch_norm: false", "encoder.batch_norm: true"}},
-    {"soft", {"encoder.soft: sigmoid", "encoder.soft: resigmoid"}},
-    {"decision", {"encoder.decision: after-training", "encoder.decision: straight-through"}},
+    {"activation", {"encoder.activation: sigmoid", "encoder.activation: resigmoid"}},
+    {"binarize", {"encoder.binarize: after-training", "encoder.binarize: straight-through"}},
     {"noise", {"encoder.noise: none", "encoder.noise: logistic"}},
     {"temperature", {"encoder.temperature: 0", "encoder.temperature: 0.001", "encoder.temperature: 1"}},
-    {"looks", {"", "encoder.mirrored: true", "encoder.shifted: 16", "encoder.mirrored: true\nencoder.shifted: 1"}},
-    {"decoder", {"decoder.net: linear", "decoder.net: direct"}},
+    {"tta", {"", "tta.flip: true", "tta.shift: 16", "tta.flip: true\ntta.shift: 1"}},
+    {"decoder", {"decoder.net: linear", "decoder.net: identity"}},
     {"classifier",
      {"classifier.net: mnist\nclassifier.hidden: 1", "classifier.net: mlp\nclassifier.hidden: 1",
       "classifier.net: mnist\nclassifier.hidden: 64"}},
@@ -68,7 +70,7 @@ static const axis axes[] = {
       "4294967295"}},
     {"precision", {"training.precision: f32", "training.precision: bf16"}},
     {"dropout", {"training.portion_dropout: 0", "training.portion_dropout: 0.9"}},
-    {"average", {"training.average: 0", "training.average: 0.99999"}},
+    {"ema_decay", {"training.ema_decay: 0", "training.ema_decay: 0.99999"}},
     {"coding", {"packed", "range"}},
     {"serving", {"table", "cache", "nets"}},
 };
@@ -103,13 +105,14 @@ static void add_section(const uint32_t choice[AXES], const char *section, char *
 
 /* ERR_INPUT: it is refused, with file, line and key. */
 static err parse_case(const uint32_t choice[AXES], experiment *e) {
-    static const char *const sections[] = {"data",      "encoder",  "decoder", "classifier",
-                                           "optimiser", "training", "loss",    "augment"};
+    static const char *const sections[] = {"dataset",  "encoder", "decoder", "classifier", "optimiser",
+                                           "training", "loss",    "augment", "tta"};
     char text[TEXT_BYTES] = "name: corner\n";
-    bool has[] = {true, true, true, true, true, true, false, false};
+    bool has[] = {true, true, true, true, true, true, false, false, false};
     for (size_t a = 0; a < AXES; a++) {
         has[6] = has[6] || strncmp(axes[a].values[choice[a]], "loss.", 5) == 0;
         has[7] = has[7] || strncmp(axes[a].values[choice[a]], "augment.", 8) == 0;
+        has[8] = has[8] || strncmp(axes[a].values[choice[a]], "tta.", 4) == 0;
     }
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
         if (has[i]) {
@@ -194,7 +197,7 @@ static void make_data(corner *c) {
     size_t elements = partition_sample_elements(&c->partition), length = partition_portion_elements(&c->partition);
     const char *counts = axes[SAMPLES].values[c->choice[SAMPLES]];
     c->labels = (labels){.partition = c->partition, .classes = c->classes};
-    snprintf(c->labels.dataset, sizeof c->labels.dataset, "%s", c->experiment.data.set);
+    snprintf(c->labels.dataset, sizeof c->labels.dataset, "%s", c->experiment.dataset.name);
     assert_int_equal(sscanf(counts, "%u %u", &c->labels.samples[0], &c->labels.samples[1]), 2);
     c->labels.portion_digests = calloc(c->partition.portions, sizeof *c->labels.portion_digests);
     uint8_t *parts[2];
@@ -215,7 +218,7 @@ static void make_data(corner *c) {
         portion_info info = {.portions = c->partition.portions, .index = k};
         char name[32];
         snprintf(name, sizeof name, "data/node-%u", k);
-        snprintf(info.dataset, sizeof info.dataset, "%s", c->experiment.data.set);
+        snprintf(info.dataset, sizeof info.dataset, "%s", c->experiment.dataset.name);
         snprintf(info.partition, sizeof info.partition, "%s", partition_name(c->partition.kind));
         partition_portion_shape(&c->partition, info.shape);
         for (int split = 0; split < 2; split++) {
@@ -368,8 +371,8 @@ static void push_all(fleet *f) {
 
 /* The bits of one code as JSON has it. */
 static void assert_codes(const json_t *codes, const experiment *e) {
-    assert_int_equal(json_array_size(codes), e->data.portions);
-    for (size_t k = 0; k < e->data.portions; k++) {
+    assert_int_equal(json_array_size(codes), e->dataset.portions);
+    for (size_t k = 0; k < e->dataset.portions; k++) {
         const char *text = json_string_value(json_array_get(codes, k));
         assert_non_null(text);
         assert_int_equal(strspn(text, "01"), strlen(text));
@@ -445,7 +448,7 @@ static void serve(const corner *c, const run_dir *r) {
     engine_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, &f};
     const dataset *set;
     results *results;
-    assert_int_equal(dataset_find(c->experiment.data.set, &set), ERR_OK);
+    assert_int_equal(dataset_find(c->experiment.dataset.name, &set), ERR_OK);
     assert_int_equal(results_open(&results, in_folder("results.jsonl"), set, c->partition.portions), ERR_OK);
     assert_int_equal(arena_init(&f.unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     if (engine_new(&f.engine, r, results, &options, &host)) {

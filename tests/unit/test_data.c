@@ -271,7 +271,7 @@ static void split_names_are_parsed(void **state) {
         assert_int_equal(kind, i);
     }
     partition_kind kind;
-    assert_int_equal(partition_parse("Runs", &kind), ERR_INPUT);
+    assert_int_equal(partition_parse("Slices", &kind), ERR_INPUT);
 }
 
 static const uint8_t train_bytes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}; /* 3 samples of [1, 2, 2] */
@@ -352,7 +352,7 @@ static void portion_refuses_wrong_fields(void **state) {
         {"\"dataset\": \"mnist\"", "\"dataset\": \"../mnist\"", "field 'dataset'"},
         {"\"dataset\": \"mnist\"", "\"dataset\": null", "field 'dataset'"},
         {"mnist", "a-name-that-is-longer-than-31-characters", "field 'dataset'"},
-        {"quadrants", "slices", "field 'split'"},
+        {"quadrants", "thirds", "field 'partition'"},
         {"\"shape\": [", "\"shape\": [1, ", "field 'shape' is not an array of 3"},
         {"\"shape\": [\n    1", "\"shape\": [\n    0", "field 'shape'"},
         {"\"shape\": [\n    1", "\"shape\": [\n    1048576", "field 'shape' has too many"},
@@ -488,7 +488,7 @@ static void labels_refuse_wrong_fields(void **state) {
         {"\"classes\": 10,", "", "field 'classes' is missing"},
         {"\"classes\": 10", "\"classes\": 10, \"pixels\": []", "unknown field 'pixels'"},
         {"\"portions\": 4", "\"portions\": 3", "quadrants make 4 portions"},
-        {"quadrants", "thirds", "field 'split'"},
+        {"quadrants", "thirds", "field 'partition'"},
         {"\"sample_shape\": [\n    1", "\"sample_shape\": [\n    1, 1", "'sample_shape' is not an array of 3"},
         {"28", "27", "even sides"},
         {"\"portion_digests\": [", "\"portion_digests\": [1, ", "'portion_digests' is not an array of 4"},

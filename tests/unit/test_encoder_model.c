@@ -15,11 +15,16 @@ enum { ROWS = 3, WIDTH = 28, ELEMENTS = 7 * WIDTH, BITS = 4, TRAIN = 100 };
 
 static const experiment plain = {
     .name = "mirrored",
-    .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = 4, .mean = 0.1307f, .deviation = 0.3081f},
-    .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 20, .bits = BITS, .soft = PRESET_SIGMOID},
+    .dataset = {.evaluate_test = true,
+                .name = "mnist",
+                .partition = PARTITION_SLICES,
+                .portions = 4,
+                .mean = 0.1307f,
+                .std = 0.3081f},
+    .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 20, .bits = BITS, .activation = PRESET_SIGMOID},
     .classifier = {.net = PRESET_MNIST, .hidden = 10},
     .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
-    .training = {.epochs = 1, .batch = 10, .seed = 1},
+    .training = {.epochs = 1, .batch_size = 10, .seed = 1},
 };
 
 static portion *data;
@@ -28,7 +33,7 @@ static int make_data(void **state) {
     (void)state;
     static uint8_t train[TRAIN * ELEMENTS];
     portion_info info = {.dataset = "mnist",
-                         .partition = "runs",
+                         .partition = "slices",
                          .portions = 4,
                          .index = 1,
                          .shape = {1, 1, ELEMENTS},
@@ -178,9 +183,9 @@ static void its_memory_is_known_before_it_is_taken(void **state) {
         experiment e = plain;
         e.encoder.hidden = hidden[corner & 1];
         e.encoder.bits = bits[corner >> 1 & 1];
-        e.training.batch = batches[corner >> 2 & 1];
+        e.training.batch_size = batches[corner >> 2 & 1];
         e.encoder.batch_norm = corner >> 3 & 1;
-        e.training.average = corner >> 4 & 1 ? 0.9f : 0;
+        e.training.ema_decay = corner >> 4 & 1 ? 0.9f : 0;
         config.trains = corner >> 5 & 1;
         config.max_memory = 0;
         encoder_model *m;

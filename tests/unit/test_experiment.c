@@ -10,13 +10,13 @@ static char resolved[EXPERIMENT_TEXT_MAX], again[EXPERIMENT_TEXT_MAX];
 static void assert_same_data(const experiment *a, const experiment *b) {
     assert_string_equal(a->name, b->name);
     assert_string_equal(a->title, b->title);
-    assert_string_equal(a->data.set, b->data.set);
-    assert_int_equal(a->data.partition, b->data.partition);
-    assert_int_equal(a->data.portions, b->data.portions);
-    assert_true(a->data.mean == b->data.mean);
-    assert_true(a->data.deviation == b->data.deviation);
-    assert_int_equal(a->data.validation, b->data.validation);
-    assert_int_equal(a->data.test, b->data.test);
+    assert_string_equal(a->dataset.name, b->dataset.name);
+    assert_int_equal(a->dataset.partition, b->dataset.partition);
+    assert_int_equal(a->dataset.portions, b->dataset.portions);
+    assert_true(a->dataset.mean == b->dataset.mean);
+    assert_true(a->dataset.std == b->dataset.std);
+    assert_int_equal(a->dataset.validation, b->dataset.validation);
+    assert_int_equal(a->dataset.evaluate_test, b->dataset.evaluate_test);
 }
 
 static void assert_same_nets(const experiment *a, const experiment *b) {
@@ -27,10 +27,10 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
     assert_true(a->augment.scale == b->augment.scale && a->augment.shear == b->augment.shear);
     assert_int_equal(a->augment.flip, b->augment.flip);
     assert_int_equal(a->encoder.batch_norm, b->encoder.batch_norm);
-    assert_int_equal(a->encoder.soft, b->encoder.soft);
+    assert_int_equal(a->encoder.activation, b->encoder.activation);
     assert_int_equal(a->encoder.noise, b->encoder.noise);
     assert_true(a->encoder.temperature == b->encoder.temperature);
-    assert_int_equal(a->encoder.decision, b->encoder.decision);
+    assert_int_equal(a->encoder.binarize, b->encoder.binarize);
     assert_int_equal(a->decoder.net, b->decoder.net);
     assert_int_equal(a->classifier.net, b->classifier.net);
     assert_int_equal(a->classifier.hidden, b->classifier.hidden);
@@ -45,16 +45,16 @@ static void assert_same_training(const experiment *a, const experiment *b) {
     assert_true(a->optimiser.weight_decay == b->optimiser.weight_decay);
     assert_int_equal(a->optimiser.schedule, b->optimiser.schedule);
     assert_int_equal(a->training.epochs, b->training.epochs);
-    assert_int_equal(a->training.batch, b->training.batch);
+    assert_int_equal(a->training.batch_size, b->training.batch_size);
     assert_true(a->training.seed == b->training.seed);
     assert_int_equal(a->training.checkpoint_every, b->training.checkpoint_every);
     assert_int_equal(a->training.evaluate_every, b->training.evaluate_every);
     assert_int_equal(a->training.evaluate_epochs, b->training.evaluate_epochs);
-    assert_int_equal(a->training.early_stop, b->training.early_stop);
+    assert_int_equal(a->training.early_stopping_patience, b->training.early_stopping_patience);
     assert_int_equal(a->training.keep_best, b->training.keep_best);
     assert_int_equal(a->training.precision, b->training.precision);
     assert_true(a->training.portion_dropout == b->training.portion_dropout);
-    assert_true(a->training.average == b->training.average);
+    assert_true(a->training.ema_decay == b->training.ema_decay);
     assert_int_equal(a->paper.row, b->paper.row);
     assert_int_equal(a->paper.epochs, b->paper.epochs);
     assert_true(a->paper.train == b->paper.train);
@@ -120,7 +120,7 @@ static void every_key_is_read(void **state) {
     const experiment wanted = {
         .name = "whole",
         .title = "Every key",
-        .data = {"mnist", PARTITION_SLICES, 4, 0.25f, 0.5f, 5000, EXPERIMENT_TEST_UNTOUCHED},
+        .dataset = {"mnist", PARTITION_SLICES, 4, 0.25f, 0.5f, 5000, false},
         .augment = {1.5f, 10, 0.1f, 0.2f, true},
         .encoder = {PRESET_SIMPLE_1D, 200, 4, true, PRESET_RESIGMOID, PRESET_STRAIGHT_THROUGH, PRESET_LOGISTIC_NOISE,
                     0.5f},
@@ -154,11 +154,11 @@ static void what_is_left_out_is_nothing(void **state) {
     experiment e;
     const experiment wanted = {
         .name = "whole",
-        .data = {"mnist", PARTITION_SLICES, 4, 0, 0, 0},
+        .dataset = {"mnist", PARTITION_SLICES, 4, 0, 0, 0, true},
         .encoder = {PRESET_SIMPLE_1D, 200, 4, false, PRESET_SIGMOID, PRESET_AFTER_TRAINING, PRESET_NO_NOISE, 0},
         .classifier = {.net = PRESET_MNIST, .hidden = 1000},
         .optimiser = {NN_SGD, 0.001f, 0},
-        .training = {.epochs = 10, .batch = 100, .seed = UINT64_MAX},
+        .training = {.epochs = 10, .batch_size = 100, .seed = UINT64_MAX},
     };
     must_parse(left_out, count, &e);
     assert_same_data(&e, &wanted);
@@ -217,13 +217,13 @@ static void numbers_survive_the_resolved_copy(void **state) {
         {"optimiser.learning_rate", "1e-3"},
         {"optimiser.learning_rate", "3.00001e-05"},
         {"optimiser.learning_rate", "0.333333"},
-        {"data.mean", "-9.99999"},
-        {"data.deviation", "0.000101"},
+        {"dataset.mean", "-9.99999"},
+        {"dataset.std", "0.000101"},
         {"loss.quantization", "999999"},
         {"paper.train", "98.775"},
         {"optimiser.learning_rate", "0.00123456789"},
         {"loss.quantization", "16777215"},
-        {"data.mean", "0.13066047740239478"},
+        {"dataset.mean", "0.13066047740239478"},
     };
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         experiment e;
@@ -286,7 +286,7 @@ static void the_longest_resolved_copy_fits(void **state) {
     must_parse(NULL, 0, &e);
     memset(e.name, '\x01', sizeof e.name - 1);
     memset(e.title, '\x7f', sizeof e.title - 1);
-    e.data.mean = e.data.deviation = e.loss.quantization = -1.17549e-38f;
+    e.dataset.mean = e.dataset.std = e.loss.quantization = -1.17549e-38f;
     e.paper.train = e.paper.soft = e.paper.rounded = -1.17549e-38f;
     size_t length;
     assert_int_equal(experiment_write(&e, resolved, &length), ERR_OK);
@@ -299,8 +299,9 @@ static void the_longest_resolved_copy_fits(void **state) {
 
 static void nets_follow_from_it(void **state) {
     (void)state;
-    const change partitions[][3] = {{{"data.split", "runs"}, {"data.portions", "7"}, {"augment.flip", "true"}},
-                                    {{"data.split", "quadrants"}, {"data.portions", "4"}, {"augment.flip", "false"}}};
+    const change partitions[][3] = {
+        {{"dataset.partition", "slices"}, {"dataset.portions", "7"}, {"augment.flip", "true"}},
+        {{"dataset.partition", "quadrants"}, {"dataset.portions", "4"}, {"augment.flip", "false"}}};
     for (size_t i = 0; i < 2; i++) {
         experiment e;
         partition s;

@@ -6,31 +6,32 @@ static char text[TEXT_MAX];
 /* Each case's last change brings the key that must be named, on the line behind. */
 static void rounds_that_do_not_fit(void **state) {
     (void)state;
-    static const char sum[] = "key encoder.rounds must be numbers above 0 that add up to encoder.bits",
-                      rising[] = "key training.sure must be numbers from 0 to 1.1 in rising order",
-                      each[] = "key loss.rounds must have an entry for each of encoder.rounds",
-                      weights[] = "key loss.rounds must be from 0 to 1000, not all 0";
+    static const char sum[] = "key encoder.refinement must be numbers above 0 that add up to encoder.bits",
+                      rising[] = "key training.confidence_thresholds must be numbers from 0 to 1.1 in rising order",
+                      each[] = "key loss.refinement_weights must have an entry for each of encoder.refinement",
+                      weights[] = "key loss.refinement_weights must be from 0 to 1000, not all 0";
     static const char bits[] = "encoder.bits", loss[] = "loss.quantization", epochs[] = "training.epochs";
-    static const char two[] = "6\n  rounds: [2, 4]";
+    static const char two[] = "6\n  refinement: [2, 4]";
     const struct {
         change changes[2];
         const char *demand;
     } cases[] = {
-        {{{bits, "6\n  rounds: [2, 3]"}}, sum},
-        {{{bits, "6\n  rounds: [6, 0]"}}, sum},
-        {{{bits, "6\n  rounds: [4294967295, 7]"}}, sum},
-        {{{bits, "6\n  rounds: [2, -2]"}}, "rounds"},
-        {{{bits, "9\n  rounds: [1, 1, 1, 1, 1, 1, 1, 1, 1]"}}, "rounds"},
-        {{{bits, two}, {loss, "0\n  rounds: [1]"}}, each},
-        {{{bits, two}, {loss, "0\n  rounds: [1, 1, 1]"}}, each},
-        {{{loss, "0\n  rounds: [1]"}}, each},
-        {{{bits, two}, {loss, "0\n  rounds: [0, 0]"}}, weights},
-        {{{bits, two}, {loss, "0\n  rounds: [1, -1]"}}, weights},
-        {{{bits, two}, {loss, "0\n  rounds: [1, 1001]"}}, weights},
-        {{{bits, two}, {epochs, "2\n  sure: [0.5, 0.4]"}}, rising},
-        {{{bits, two}, {epochs, "2\n  sure: [1.2]"}}, rising},
-        {{{bits, two}, {epochs, "2\n  sure: [-0.1]"}}, rising},
-        {{{epochs, "2\n  sure: [0.5]"}}, "key training.sure needs encoder.rounds"},
+        {{{bits, "6\n  refinement: [2, 3]"}}, sum},
+        {{{bits, "6\n  refinement: [6, 0]"}}, sum},
+        {{{bits, "6\n  refinement: [4294967295, 7]"}}, sum},
+        {{{bits, "6\n  refinement: [2, -2]"}}, "refinement"},
+        {{{bits, "9\n  refinement: [1, 1, 1, 1, 1, 1, 1, 1, 1]"}}, "refinement"},
+        {{{bits, two}, {loss, "0\n  refinement_weights: [1]"}}, each},
+        {{{bits, two}, {loss, "0\n  refinement_weights: [1, 1, 1]"}}, each},
+        {{{loss, "0\n  refinement_weights: [1]"}}, each},
+        {{{bits, two}, {loss, "0\n  refinement_weights: [0, 0]"}}, weights},
+        {{{bits, two}, {loss, "0\n  refinement_weights: [1, -1]"}}, weights},
+        {{{bits, two}, {loss, "0\n  refinement_weights: [1, 1001]"}}, weights},
+        {{{bits, two}, {epochs, "2\n  confidence_thresholds: [0.5, 0.4]"}}, rising},
+        {{{bits, two}, {epochs, "2\n  confidence_thresholds: [1.2]"}}, rising},
+        {{{bits, two}, {epochs, "2\n  confidence_thresholds: [-0.1]"}}, rising},
+        {{{epochs, "2\n  confidence_thresholds: [0.5]"}},
+         "key training.confidence_thresholds needs encoder.refinement"},
     };
     experiment e;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -43,7 +44,8 @@ static void rounds_that_do_not_fit(void **state) {
             fail_msg("'%s' does not tell %s'%s'", err_text(), place, cases[i].demand);
         }
     }
-    const change good[] = {{bits, two}, {loss, "0\n  rounds: [0, 1]"}, {epochs, "2\n  sure: [0, 0.5, 1.1]"}};
+    const change good[] = {
+        {bits, two}, {loss, "0\n  refinement_weights: [0, 1]"}, {epochs, "2\n  confidence_thresholds: [0, 0.5, 1.1]"}};
     must_parse(good, 3, &e);
     assert_int_equal(experiment_refinement(&e).count, 2);
 }

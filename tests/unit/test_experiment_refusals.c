@@ -76,7 +76,7 @@ static void unknown_first_keys(void **state) {
 static void unknown_sections(void **state) {
     (void)state;
     static const char *const sections[] = {"unknown: 1\n", "unknown:\n  a: 1\n", "unknown: {a: 1}\n",
-                                           "Data:\n  set: mnist\n"};
+                                           "Dataset:\n  name: mnist\n"};
     for (size_t i = 0; i < 4; i++) {
         size_t length = compose(text, NULL, 0, NULL);
         unsigned line = 1;
@@ -100,7 +100,8 @@ static void missing_keys(void **state) {
         experiment e;
         err failed = parse_changed(&(change){path, NULL}, 1, &e);
         if (k->may_be_left_out) {
-            bool validation = strcmp(path, "data.validation") == 0; /* early_stop and keep_best need it */
+            bool validation =
+                strcmp(path, "dataset.validation") == 0; /* early_stopping_patience and keep_best need it */
             assert_int_equal(failed, validation ? ERR_INPUT : ERR_OK);
             continue;
         }
@@ -128,7 +129,7 @@ static void missing_keys(void **state) {
 
 static void missing_sections(void **state) {
     (void)state;
-    static const char *const sections[] = {"data", "encoder", "decoder", "classifier", "optimiser", "training"};
+    static const char *const sections[] = {"dataset", "encoder", "decoder", "classifier", "optimiser", "training"};
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
         change left_out[ALL_KEYS];
         char paths[ALL_KEYS][64], wanted[64];
@@ -195,7 +196,7 @@ static void texts_that_are_too_long(void **state) {
     const struct {
         const char *path, *key;
         size_t most;
-    } texts[] = {{"name", "name", 63}, {"title", "title", 159}, {"data.set", "set", 31}};
+    } texts[] = {{"name", "name", 63}, {"title", "title", 159}, {"dataset.name", "dataset.name", 31}};
     for (size_t i = 0; i < 3; i++) {
         char value[256] = {0};
         experiment e;
@@ -219,27 +220,29 @@ typedef struct rule_case {
 } rule_case;
 
 static const rule_case rules[] = {
-    {{{"data.set", "foo"}}, "key data.set must be a data set that is known", false},
-    {{{"data.set", "MNIST"}}, "key data.set must be a data set that is known", false},
-    {{{"data.portions", "0"}}, "key data.portions must be from 1 to 64", false},
-    {{{"data.portions", "65"}}, "key data.portions must be from 1 to 64", false},
-    {{{"data.portions", "4294967295"}}, "key data.portions must be from 1 to 64", false},
-    {{{"data.portions", "1"}}, NULL, true},
-    {{{"data.portions", "28"}}, NULL, true},
-    {{{"data.mean", "10.0001"}}, "key data.mean must be from -10 to 10", false},
-    {{{"data.mean", "-11"}}, "key data.mean must be from -10 to 10", false},
-    {{{"data.mean", "-10"}}, NULL, true},
-    {{{"data.mean", "10"}}, NULL, true},
-    {{{"data.deviation", "-0.5"}}, "key data.deviation must be from 0.0001 to 100", false},
-    {{{"data.deviation", "0.00009"}}, "key data.deviation must be from 0.0001 to 100", false},
-    {{{"data.deviation", "100.001"}}, "key data.deviation must be from 0.0001 to 100", false},
-    {{{"data.deviation", "0.0001"}}, NULL, true},
-    {{{"data.deviation", "0"}}, NULL, true},
-    {{{"data.deviation", "100"}}, NULL, true},
-    {{{"data.validation", "60000"}}, "key data.validation must be below the training samples", false},
-    {{{"data.validation", "4294967295"}}, "key data.validation must be below the training samples", false},
-    {{{"data.validation", "59999"}}, NULL, true},
-    {{{"data.set", "cifar10"}, {"data.portions", "3"}, {"data.validation", "50000"}}, "key data.validation", false},
+    {{{"dataset.name", "foo"}}, "key dataset.name must be a data set that is known", false},
+    {{{"dataset.name", "MNIST"}}, "key dataset.name must be a data set that is known", false},
+    {{{"dataset.portions", "0"}}, "key dataset.portions must be from 1 to 64", false},
+    {{{"dataset.portions", "65"}}, "key dataset.portions must be from 1 to 64", false},
+    {{{"dataset.portions", "4294967295"}}, "key dataset.portions must be from 1 to 64", false},
+    {{{"dataset.portions", "1"}}, NULL, true},
+    {{{"dataset.portions", "28"}}, NULL, true},
+    {{{"dataset.mean", "10.0001"}}, "key dataset.mean must be from -10 to 10", false},
+    {{{"dataset.mean", "-11"}}, "key dataset.mean must be from -10 to 10", false},
+    {{{"dataset.mean", "-10"}}, NULL, true},
+    {{{"dataset.mean", "10"}}, NULL, true},
+    {{{"dataset.std", "-0.5"}}, "key dataset.std must be from 0.0001 to 100", false},
+    {{{"dataset.std", "0.00009"}}, "key dataset.std must be from 0.0001 to 100", false},
+    {{{"dataset.std", "100.001"}}, "key dataset.std must be from 0.0001 to 100", false},
+    {{{"dataset.std", "0.0001"}}, NULL, true},
+    {{{"dataset.std", "0"}}, NULL, true},
+    {{{"dataset.std", "100"}}, NULL, true},
+    {{{"dataset.validation", "60000"}}, "key dataset.validation must be below the training samples", false},
+    {{{"dataset.validation", "4294967295"}}, "key dataset.validation must be below the training samples", false},
+    {{{"dataset.validation", "59999"}}, NULL, true},
+    {{{"dataset.name", "cifar10"}, {"dataset.portions", "3"}, {"dataset.validation", "50000"}},
+     "key dataset.validation",
+     false},
     {{{"encoder.hidden", "0"}}, "key encoder.hidden must be from 1 to 65536", false},
     {{{"encoder.hidden", "65537"}}, "key encoder.hidden must be from 1 to 65536", false},
     {{{"encoder.hidden", "65536"}}, NULL, true},
@@ -283,46 +286,46 @@ static const rule_case rules[] = {
     {{{"training.epochs", "0"}}, "key training.epochs must be from 1 to 100000", false},
     {{{"training.epochs", "100001"}}, "key training.epochs must be from 1 to 100000", false},
     {{{"training.epochs", "100000"}}, NULL, true},
-    {{{"training.batch", "0"}}, "key training.batch must be from 1 to 8192", false},
-    {{{"training.batch", "8193"}}, "key training.batch must be from 1 to 8192", false},
-    {{{"training.batch", "8192"}}, NULL, true},
-    {{{"training.batch", "1"}}, "key training.batch must be at least 2 with batch norm", false},
-    {{{"training.batch", "1"}, {"encoder.batch_norm", "false"}}, NULL, true},
-    {{{"training.batch", "2"}}, NULL, true},
-    {{{"data.test", "measured"},
+    {{{"training.batch_size", "0"}}, "key training.batch_size must be from 1 to 8192", false},
+    {{{"training.batch_size", "8193"}}, "key training.batch_size must be from 1 to 8192", false},
+    {{{"training.batch_size", "8192"}}, NULL, true},
+    {{{"training.batch_size", "1"}}, "key training.batch_size must be at least 2 with batch norm", false},
+    {{{"training.batch_size", "1"}, {"encoder.batch_norm", "false"}}, NULL, true},
+    {{{"training.batch_size", "2"}}, NULL, true},
+    {{{"dataset.evaluate_test", "true"},
       {"training.keep_best", "false"},
-      {"data.validation", "0"},
-      {"training.early_stop", "1"}},
-     "key training.early_stop needs data.validation",
+      {"dataset.validation", "0"},
+      {"training.early_stopping_patience", "1"}},
+     "key training.early_stopping_patience needs dataset.validation",
      false},
-    {{{"data.test", "measured"},
-      {"training.early_stop", "0"},
-      {"data.validation", "0"},
+    {{{"dataset.evaluate_test", "true"},
+      {"training.early_stopping_patience", "0"},
+      {"dataset.validation", "0"},
       {"training.keep_best", "true"}},
-     "key training.keep_best needs data.validation",
+     "key training.keep_best needs dataset.validation",
      false},
-    {{{"training.early_stop", "0"},
+    {{{"training.early_stopping_patience", "0"},
       {"training.keep_best", "false"},
-      {"data.validation", "0"},
-      {"data.test", "measured"}},
+      {"dataset.validation", "0"},
+      {"dataset.evaluate_test", "true"}},
      NULL,
      true},
-    {{{"training.early_stop", "0"},
+    {{{"training.early_stopping_patience", "0"},
       {"training.keep_best", "false"},
-      {"data.validation", "0"},
-      {"data.test", "untouched"}},
-     "key data.test untouched needs data.validation",
+      {"dataset.validation", "0"},
+      {"dataset.evaluate_test", "false"}},
+     "key dataset.evaluate_test false needs dataset.validation",
      false},
     {{{"encoder.temperature", "0.0009"}}, "key encoder.temperature must be from 0.001 to 1", false},
     {{{"encoder.temperature", "1.01"}}, "key encoder.temperature must be from 0.001 to 1", false},
     {{{"encoder.temperature", "0"}}, NULL, true},
-    {{{"encoder.mirrored", "true"}}, "key encoder.mirrored needs encoder.soft sigmoid", false},
-    {{{"encoder.shifted", "1"}}, "key encoder.shifted needs encoder.soft sigmoid", false},
-    {{{"encoder.soft", "sigmoid"}, {"encoder.shifted", "17"}}, "key encoder.shifted must be from 0 to 16", false},
-    {{{"encoder.soft", "sigmoid"}, {"encoder.mirrored", "true"}, {"encoder.shifted", "16"}}, NULL, true},
-    {{{"training.average", "-0.1"}}, "key training.average must be from 0 to 0.99999", false},
-    {{{"training.average", "1"}}, "key training.average must be from 0 to 0.99999", false},
-    {{{"training.average", "0.9999"}}, NULL, true},
+    {{{"tta.flip", "true"}}, "key tta.flip needs encoder.activation sigmoid", false},
+    {{{"tta.shift", "1"}}, "key tta.shift needs encoder.activation sigmoid", false},
+    {{{"encoder.activation", "sigmoid"}, {"tta.shift", "17"}}, "key tta.shift must be from 0 to 16", false},
+    {{{"encoder.activation", "sigmoid"}, {"tta.flip", "true"}, {"tta.shift", "16"}}, NULL, true},
+    {{{"training.ema_decay", "-0.1"}}, "key training.ema_decay must be from 0 to 0.99999", false},
+    {{{"training.ema_decay", "1"}}, "key training.ema_decay must be from 0 to 0.99999", false},
+    {{{"training.ema_decay", "0.9999"}}, NULL, true},
 };
 
 static void values_out_of_range(void **state) {
@@ -348,16 +351,20 @@ static void values_out_of_range(void **state) {
 
 static void looks_that_do_not_fit(void **state) {
     (void)state;
-    const change quarters[] = {{"data.split", "quadrants"},
+    const change quarters[] = {{"dataset.partition", "quadrants"},
                                {"augment.flip", "false"},
-                               {"encoder.soft", "sigmoid"},
-                               {"encoder.mirrored", "true"}};
-    const change runs[] = {{"data.portions", "56"},     {"augment.shift", "0"},  {"augment.rotation", "0"},
-                           {"augment.scale", "0"},      {"augment.shear", "0"},  {"augment.flip", "false"},
-                           {"encoder.soft", "sigmoid"}, {"encoder.shifted", "1"}};
-    assert_change_refused(quarters, 4,
-                          "encoder.mirrored does not fit: only portions as wide as the sample can be mirrored");
-    assert_change_refused(runs, 8, "encoder.shifted does not fit: runs of 14 elements are no rectangles of rows of 28");
+                               {"encoder.activation", "sigmoid"},
+                               {"tta.flip", "true"}};
+    const change runs[] = {{"dataset.portions", "56"},
+                           {"augment.shift", "0"},
+                           {"augment.rotation", "0"},
+                           {"augment.scale", "0"},
+                           {"augment.shear", "0"},
+                           {"augment.flip", "false"},
+                           {"encoder.activation", "sigmoid"},
+                           {"tta.shift", "1"}};
+    assert_change_refused(quarters, 4, "tta.flip does not fit: only portions as wide as the sample can be mirrored");
+    assert_change_refused(runs, 8, "tta.shift does not fit: slices of 14 elements are no rectangles of rows of 28");
 }
 
 static void distortions_that_do_not_fit(void **state) {
@@ -366,9 +373,10 @@ static void distortions_that_do_not_fit(void **state) {
         change changes[2];
         const char *demand;
     } cases[] = {
-        {{{"data.split", "quadrants"}, {"augment.flip", "true"}},
+        {{{"dataset.partition", "quadrants"}, {"augment.flip", "true"}},
          "only portions as wide as the sample can be mirrored"},
-        {{{"data.portions", "56"}, {"augment.flip", "false"}}, "runs of 14 elements are no rectangles of rows of 28"},
+        {{{"dataset.portions", "56"}, {"augment.flip", "false"}},
+         "slices of 14 elements are no rectangles of rows of 28"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         experiment e;
@@ -386,23 +394,27 @@ static void splits_that_do_not_fit(void **state) {
         size_t count;
         const char *demand;
     } cases[] = {
-        {{{"data.split", "quadrants"}, {"data.portions", "3"}}, 2, "quadrants make 4 portions, not 3"},
-        {{{"data.split", "planes"}}, 1, "planes make one portion for each of the 1 channels, not 4"},
-        {{{"data.split", "runs"}, {"data.portions", "3"}}, 2, "784 elements do not part into 3 even runs"},
-        {{{"data.set", "cifar10"}, {"data.split", "planes"}, {"data.portions", "4"}}, 3, "each of the 3 channels"},
+        {{{"dataset.partition", "quadrants"}, {"dataset.portions", "3"}}, 2, "quadrants make 4 portions, not 3"},
+        {{{"dataset.partition", "planes"}}, 1, "planes make one portion for each of the 1 channels, not 4"},
+        {{{"dataset.partition", "slices"}, {"dataset.portions", "3"}},
+         2,
+         "784 elements do not part into 3 even slices"},
+        {{{"dataset.name", "cifar10"}, {"dataset.partition", "planes"}, {"dataset.portions", "4"}},
+         3,
+         "each of the 3 channels"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         experiment e;
         unsigned line = 0;
-        compose(text, &(change){"data.split", "runs"}, 1, &line);
+        compose(text, &(change){"dataset.partition", "slices"}, 1, &line);
         assert_int_equal(parse_changed(cases[i].changes, cases[i].count, &e), ERR_INPUT);
         assert_placed(line, cases[i].demand);
-        char *first = strstr(err_text(), "data.split");
+        char *first = strstr(err_text(), "dataset.partition");
         assert_non_null(first);
-        assert_null(strstr(first + 1, "data.split")); /* said once */
+        assert_null(strstr(first + 1, "dataset.partition")); /* said once */
     }
     experiment e;
-    const change planes[] = {{"data.set", "cifar10"}, {"data.split", "planes"}, {"data.portions", "3"}};
+    const change planes[] = {{"dataset.name", "cifar10"}, {"dataset.partition", "planes"}, {"dataset.portions", "3"}};
     must_parse(planes, 3, &e);
 }
 
@@ -415,9 +427,9 @@ static void changes_by_hand_are_checked(void **state) {
     assert_int_equal(experiment_check(&e), ERR_INPUT);
     assert_string_equal(err_text(), "key training.epochs must be from 1 to 100000");
     must_parse(NULL, 0, &e);
-    e.data.portions = 5;
+    e.dataset.portions = 5;
     assert_int_equal(experiment_check(&e), ERR_INPUT);
-    assert_non_null(strstr(err_text(), "key data.split"));
+    assert_non_null(strstr(err_text(), "key dataset.partition"));
 }
 
 static void keys_twice(void **state) {
@@ -445,7 +457,7 @@ static void aliases(void **state) {
     assert_text_refused(strlen(text), 1, "key a: an anchor");
     strcpy(text, "name: &n [*n, *n]\n");
     assert_text_refused(strlen(text), 1, "name");
-    strcpy(text, "name: x\ndata: &d\n  set: mnist\n  <<: *d\n");
+    strcpy(text, "name: x\ndataset: &d\n  name: mnist\n  <<: *d\n");
     experiment e;
     assert_int_equal(parse_text(text, strlen(text), &e), ERR_INPUT);
 }
@@ -517,7 +529,7 @@ static void garbage(void **state) {
         if (parse_text(text, i, &e) != ERR_OK) {
             assert_non_null(strstr(err_text(), "some.yaml"));
         } else {
-            assert_true(i > length / 2 && e.training.batch > 0);
+            assert_true(i > length / 2 && e.training.batch_size > 0);
         }
     }
     rng draws = rng_at(11, rng_stream(RNG_TEST, 0), 0);

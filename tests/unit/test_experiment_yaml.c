@@ -120,7 +120,7 @@ static const char *value_in(const experiment *e, const experiment_key *k, char v
 }
 
 static const char *text_in(const experiment *e, const char *key) {
-    return strcmp(key, "name") == 0 ? e->name : strcmp(key, "title") == 0 ? e->title : e->data.set;
+    return strcmp(key, "name") == 0 ? e->name : strcmp(key, "title") == 0 ? e->title : e->dataset.name;
 }
 
 static void assert_means(const experiment *e, const experiment_key *k, size_t f) {

@@ -18,14 +18,14 @@ enum { REPLIES_MAX = 32, HEARTBEAT = 700 };
 
 static const char experiment_text[] =
     "name: tiny\n"
-    "data: {set: mnist, split: runs, portions: 4}\n"
-    "encoder: {net: simple-1d, hidden: 4, bits: 4, batch_norm: false, soft: sigmoid,\n"
-    "          decision: after-training}\n"
+    "dataset: {name: mnist, partition: slices, portions: 4}\n"
+    "encoder: {net: simple-1d, hidden: 4, bits: 4, batch_norm: false, activation: sigmoid,\n"
+    "          binarize: after-training}\n"
     "decoder: {net: linear}\n"
     "classifier: {net: mnist, hidden: 8}\n"
     "loss: {quantization: 0}\n"
     "optimiser: {kind: adam, learning_rate: 0.001}\n"
-    "training: {epochs: 1, batch: 10, seed: 1}\n";
+    "training: {epochs: 1, batch_size: 10, seed: 1}\n";
 static char digests[4][SHA256_HEX] = {"aa", "bb", "cc", "dd"};
 static const labels known_labels = {.samples = {2000, 500}, .portion_digests = digests};
 
@@ -170,7 +170,7 @@ static Fewbit__Hello good_hello(uint32_t portion) {
     hello.name = (char *)(uintptr_t) "carol";
     hello.portion = portion;
     hello.dataset = (char *)(uintptr_t) "mnist";
-    hello.partition = (char *)(uintptr_t) "runs";
+    hello.partition = (char *)(uintptr_t) "slices";
     hello.portions = 4;
     hello.n_shape = 3;
     hello.shape = good_shape;
@@ -286,9 +286,9 @@ static void a_hello_that_does_not_fit_is_refused(void **state) {
     WITH(4, PORTION_UNKNOWN, "there is no portion 4294967295", portion, UINT32_MAX);
     WITH(1, PROTOCOL, "the name must have 1 to 63 bytes", name, (char *)(uintptr_t) "");
     WITH(1, PROTOCOL, "the name must have 1 to 63 bytes", name, long_name);
-    WITH(1, DATA, "this run wants mnist in 4 runs of 1x1x196", dataset, (char *)(uintptr_t) "fashion-mnist");
+    WITH(1, DATA, "this run wants mnist in 4 slices of 1x1x196", dataset, (char *)(uintptr_t) "fashion-mnist");
     WITH(1, DATA, "portion 1 of mnist in 4 quadrants does not fit", partition, (char *)(uintptr_t) "quadrants");
-    WITH(1, DATA, "portion 1 of mnist in 8 runs does not fit", portions, 8);
+    WITH(1, DATA, "portion 1 of mnist in 8 slices does not fit", portions, 8);
     WITH(1, DATA, "does not fit", shape, high);
     WITH(1, DATA, "does not fit", shape, small);
     WITH(1, DATA, "does not fit", shape, two);

@@ -108,7 +108,7 @@ static void it_depends_on_its_key_alone(void **state) {
 
 static void the_temperature_falls_late(void **state) {
     (void)state;
-    experiment e = {.encoder = {.temperature = 0.25f}, .training = {.epochs = 4, .batch = 10}};
+    experiment e = {.encoder = {.temperature = 0.25f}, .training = {.epochs = 4, .batch_size = 10}};
     assert_true(experiment_temperature(&e, 0, 95) == 1);
     assert_true(fabsf(experiment_temperature(&e, 20, 95) - 0.917004f) < 1e-6f);
     assert_true(fabsf(experiment_temperature(&e, 40, 95) - 0.25f) < 1e-6f);

@@ -84,11 +84,11 @@ static void a_step_does_not_see_what_is_missing(void **state) {
     must_parse(changes, 2, &e);
     for (int with_quantization = 0; with_quantization < 2; with_quantization++) {
         e.loss.quantization = (float)with_quantization;
-        const size_t rows = e.training.batch, bits = e.encoder.bits, width = e.data.portions * bits;
+        const size_t rows = e.training.batch_size, bits = e.encoder.bits, width = e.dataset.portions * bits;
         float *soft = malloc(rows * width * sizeof *soft), *changed = malloc(rows * width * sizeof *changed);
         uint8_t *labels = malloc(rows);
         uint64_t *have = malloc(rows * sizeof *have);
-        const portion_dropout m = {0.5f, e.training.seed, e.data.portions, e.encoder.bits};
+        const portion_dropout m = {0.5f, e.training.seed, e.dataset.portions, e.encoder.bits};
         portion_dropout_draw(&m, 3, rows, have);
         for (size_t i = 0; i < rows * width; i++) {
             bool is_here = have[i / width] >> (i % width / bits) & 1;

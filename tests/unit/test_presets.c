@@ -97,12 +97,12 @@ static void simple_1d(void **state) {
     preset_encoder e = {.net = PRESET_SIMPLE_1D, .hidden = 200, .bits = 4};
     assert_encoder(&e, run, "dense 200 relu dense 4 sigmoid", 40204, 0);
     e.batch_norm = true;
-    e.soft = PRESET_RESIGMOID;
+    e.activation = PRESET_RESIGMOID;
     assert_encoder(&e, run, "dense 200 relu dense 4 norm sigmoid resigmoid resigmoid resigmoid", 40212, 8);
-    e = (preset_encoder){.net = PRESET_SIMPLE_1D, .hidden = 200, .bits = 8, .decision = PRESET_STRAIGHT_THROUGH};
+    e = (preset_encoder){.net = PRESET_SIMPLE_1D, .hidden = 200, .bits = 8, .binarize = PRESET_STRAIGHT_THROUGH};
     assert_encoder(&e, plane, "dense 200 relu dense 8 sigmoid quantize", 206608, 0);
     e.batch_norm = true;
-    e.decision = PRESET_AFTER_TRAINING;
+    e.binarize = PRESET_AFTER_TRAINING;
     assert_encoder(&e, plane, "dense 200 relu dense 8 norm sigmoid", 206624, 16);
     e.temperature = 0.5f;
     assert_encoder(&e, plane, "dense 200 relu dense 8 norm noise sigmoid", 206608, 16);
@@ -175,7 +175,7 @@ static void resnet18(void **state) {
 static void convolutions_with_batch_norm(void **state) {
     (void)state;
     preset_encoder e = {.net = PRESET_CONV_NORM, .hidden = 128, .bits = 4, .batch_norm = true};
-    e.decision = PRESET_STRAIGHT_THROUGH;
+    e.binarize = PRESET_STRAIGHT_THROUGH;
     assert_encoder(&e, (nn_shape){1, 14, 14},
                    "image 1x14x14 conv 16x14x14 norm relu conv 32x14x14 norm relu pool 32x7x7 conv 64x7x7 norm relu "
                    "pool 64x3x3 flatten 576 dense 128 norm relu dense 4 norm sigmoid quantize",
@@ -192,7 +192,7 @@ static void convolutions_with_batch_norm(void **state) {
 
 static void residual(void **state) {
     (void)state;
-    preset_encoder e = {.net = PRESET_RESIDUAL, .bits = 8, .batch_norm = true, .decision = PRESET_STRAIGHT_THROUGH};
+    preset_encoder e = {.net = PRESET_RESIDUAL, .bits = 8, .batch_norm = true, .binarize = PRESET_STRAIGHT_THROUGH};
     assert_encoder(&e, plane,
                    "image 1x32x32 conv 32x32x32 norm relu " STAGE("64x16x16", "32x32x32")
                        STAGE("128x8x8", "64x16x16") "conv 256x4x4 norm relu adaptive 256x1x1 flatten 256 dense 8 norm "

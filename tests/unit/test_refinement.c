@@ -135,12 +135,12 @@ static void a_test_takes_what_is_due_alone(void **state) {
     (void)state;
     enum { ROWS = 10 };
     const experiment e = {
-        .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = 2},
-        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 4, .bits = 3, .decision = PRESET_STRAIGHT_THROUGH},
-        .refinement = {.bits = {1, 2}, .bits_count = 2, .sure = {1}, .sure_count = 1},
+        .dataset = {.evaluate_test = true, .name = "mnist", .partition = PARTITION_SLICES, .portions = 2},
+        .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 4, .bits = 3, .binarize = PRESET_STRAIGHT_THROUGH},
+        .refinement = {.bits = {1, 2}, .bits_count = 2, .thresholds = {1}, .thresholds_count = 1},
         .classifier = {.net = PRESET_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
-        .training = {.epochs = 1, .batch = ROWS},
+        .training = {.epochs = 1, .batch_size = ROWS},
     };
     head_trainer *s;
     refinement_eval *t;

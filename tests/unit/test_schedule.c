@@ -11,12 +11,12 @@
 enum { BATCHES = 10 };
 
 static const char text[] = "name: tiny\n"
-                           "data: {set: mnist, split: runs, portions: 2, validation: 100}\n"
+                           "dataset: {name: mnist, partition: slices, portions: 2, validation: 100}\n"
                            "encoder: {net: simple-1d, hidden: 4, bits: 4}\n"
                            "decoder: {net: linear}\n"
                            "classifier: {net: mnist, hidden: 8}\n"
                            "optimiser: {kind: adam, learning_rate: 0.001}\n"
-                           "training: {epochs: 9, batch: 10, seed: 1, keep_best: true}\n";
+                           "training: {epochs: 9, batch_size: 10, seed: 1, keep_best: true}\n";
 
 static void create(run_dir *r) {
     experiment e;

@@ -85,7 +85,7 @@ static void rows_are_those_of_table_1(void **state) {
         assert_string_equal(experiment_decoder_name(&e), table[row - 1].decoder);
         assert_near(e.loss.quantization, table[row - 1].alpha);
         assert_int_equal(e.encoder.bits, table[row - 1].bits);
-        assert_int_equal(e.data.portions, table[row - 1].portions);
+        assert_int_equal(e.dataset.portions, table[row - 1].portions);
         assert_int_equal(e.paper.epochs, table[row - 1].epochs);
         assert_near(e.paper.train, table[row - 1].train);
         assert_near(e.paper.soft, table[row - 1].soft);
@@ -100,18 +100,18 @@ static void rows_are_trained_as_the_text_says(void **state) {
     for (uint32_t row = 1; row <= ROWS; row++) {
         experiment e;
         load_row(row, &e);
-        assert_int_equal(e.training.batch, row == 24 || row == 25 ? 50 : 100);
+        assert_int_equal(e.training.batch_size, row == 24 || row == 25 ? 50 : 100);
         assert_near(e.optimiser.learning_rate * 1000, row == 25 ? 0.1f : 1);
         assert_int_equal(e.optimiser.kind, NN_ADAM);
         assert_int_equal(e.training.seed, 1);
         assert_int_equal(e.training.precision, NN_F32);
-        assert_int_equal(e.encoder.decision, row == 3 || row == 7 ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING);
-        assert_int_equal(e.encoder.soft, row == 2 ? PRESET_RESIGMOID : PRESET_SIGMOID);
+        assert_int_equal(e.encoder.binarize, row == 3 || row == 7 ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING);
+        assert_int_equal(e.encoder.activation, row == 2 ? PRESET_RESIGMOID : PRESET_SIGMOID);
         assert_int_equal(e.encoder.batch_norm, row != 1 && row != 3 && row != 7 && row != 12);
-        assert_int_equal(e.data.partition, row >= 27  ? PARTITION_QUADRANTS
-                                           : row >= 5 ? PARTITION_PLANES
-                                                      : PARTITION_SLICES);
-        assert_string_equal(e.data.set, row >= 5 ? "cifar10" : "mnist");
+        assert_int_equal(e.dataset.partition, row >= 27  ? PARTITION_QUADRANTS
+                                              : row >= 5 ? PARTITION_PLANES
+                                                         : PARTITION_SLICES);
+        assert_string_equal(e.dataset.name, row >= 5 ? "cifar10" : "mnist");
         assert_string_equal(experiment_classifier_name(&e), row >= 5 ? "playground" : "mnist");
         assert_int_equal(e.classifier.train, row >= 5 ? PRESET_TRAIN_FROZEN : PRESET_TRAIN_JOINT);
         assert_true(experiment_step_macs(&e) > 0);
@@ -147,7 +147,7 @@ static void the_longest_texts_fit(void **state) {
     memset(e.name, '\x01', sizeof e.name - 1); /* written as \x01, four characters */
     memset(e.title, '\x01', sizeof e.title - 1);
     memset(e.classifier.weights, '\x01', sizeof e.classifier.weights - 1);
-    e.data.mean = -1.17549435e-38f;
+    e.dataset.mean = -1.17549435e-38f;
     e.training.seed = UINT64_MAX;
     assert_int_equal(experiment_write(&e, text, &length), ERR_OK);
     if (experiment_parse("resolved", text, length, &again)) {
@@ -236,23 +236,23 @@ static void wrong_values_name_line_and_key(void **state) {
         {5, "net: playground\n  hidden: 0", "net: playground\n  hidden: 3", "classifier.hidden",
          "is for mnist and mlp only"},
         {1, "hidden: 1000", "hidden: 0", "classifier.hidden", "must be from 1 to 65536"},
-        {1, "train: along", "train: frozen", "classifier.train", "needs classifier.weights"},
-        {5, "train: frozen", "train: along", "classifier.weights", "needs classifier.train frozen or fine-tune"},
+        {1, "train: joint", "train: frozen", "classifier.train", "needs classifier.weights"},
+        {5, "train: frozen", "train: joint", "classifier.weights", "needs classifier.train frozen or fine-tune"},
         {1, "net: mnist", "net: playground", "classifier.hidden", "is for mnist and mlp only"},
         {21, "bits: 16", "bits: 15", "encoder.net", "makes 9 numbers of a portion of 1x32x32, not 15"},
         {21, "bits: 16", "bits: 25", "decoder.net", "makes 3x40x40 of 3 x 25 bits, a sample has 3x32x32"},
         {26, "net: square-8x8", "net: square", "decoder.net", "a sample has 3x32x32"},
         {1, "net: simple-1d\n  hidden: 200", "net: conv\n  hidden: 0", "encoder.net",
          "layer 4 (encoder.3) leaves nothing (of 6x1x12)"},
-        {11, "split: planes", "split: quadrants", "data.split", "does not fit"},
+        {11, "partition: planes", "partition: quadrants", "dataset.partition", "does not fit"},
         {0, "bits: 0", "bits: 8", "encoder.net", "takes no other key"},
         {0, "net: none\n  hidden: 0\n  bits: 0", "net: conv\n  hidden: 0\n  bits: 8", "decoder.net",
          "none is for encoder.net none only"},
         {0, "decoder:\n  net: none", "decoder:\n  net: linear", "decoder.net", "must be none where encoder.net is"},
-        {0, "portions: 1", "portions: 2", "data.portions", "must be 1 where encoder.net is none"},
+        {0, "portions: 1", "portions: 2", "dataset.portions", "must be 1 where encoder.net is none"},
         {0, "quantization: 0", "quantization: 1", "loss.quantization", "must be 0 where encoder.net is none"},
-        {0, "train: along", "train: frozen", "classifier.train", "leaves nothing to train"},
-        {0, "set: cifar10", "set: mnist", "classifier.net", "(classifier.features.24)"},
+        {0, "train: joint", "train: frozen", "classifier.train", "leaves nothing to train"},
+        {0, "name: cifar10", "name: mnist", "classifier.net", "(classifier.features.24)"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         char text[EXPERIMENT_TEXT_MAX + 256], start[96], section[32];
@@ -310,9 +310,9 @@ static void unknown_words_are_refused(void **state) {
         {"net: conv\n", "net: convolution\n", "key encoder.net is 'convolution', none of simple-1d, conv, conv-b"},
         {"net: conv\n", "net: conv-nrom\n", "residual: is conv-norm meant?"},
         {"net: linear", "net: cubic",
-         "key decoder.net is 'cubic', none of linear, square, square-b, square-8x8, none, direct"},
-        {"net: linear", "net: liner", "direct: is linear meant?"},
-        {"train: frozen", "train: never", "key classifier.train is 'never', none of along, frozen, fine-tune"},
+         "key decoder.net is 'cubic', none of linear, square, square-b, square-8x8, none, identity"},
+        {"net: linear", "net: liner", "identity: is linear meant?"},
+        {"train: frozen", "train: never", "key classifier.train is 'never', none of joint, frozen, fine-tune"},
         {"precision: f32", "precision: f16", "none of f32, bf16: is bf16 meant?"},
         {"weights:", "weight:", "classifier.weight is not known: is weights meant?"},
         {"precision: f32", "hidden: 3",

@@ -41,11 +41,11 @@ static const dataset *mnist;
 static experiment small_experiment(void) {
     experiment e = {
         .name = "small",
-        .data = {.set = "mnist", .partition = PARTITION_SLICES, .portions = PORTIONS},
+        .dataset = {.evaluate_test = true, .name = "mnist", .partition = PARTITION_SLICES, .portions = PORTIONS},
         .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 8, .bits = 4, .batch_norm = true},
         .classifier = {.net = PRESET_MNIST, .hidden = 8},
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.25f},
-        .training = {.epochs = 1, .batch = 4, .seed = 1},
+        .training = {.epochs = 1, .batch_size = 4, .seed = 1},
     };
     assert_int_equal(experiment_check(&e), ERR_OK);
     return e;
@@ -82,7 +82,7 @@ static int make_everything(void **state) {
         memset(truth.portion_digests[k], 'a', SHA256_HEX - 1);
     }
     portion_info info = {.dataset = "mnist",
-                         .partition = "runs",
+                         .partition = "slices",
                          .portions = PORTIONS,
                          .index = 1,
                          .shape = {1, 1, ELEMENTS},

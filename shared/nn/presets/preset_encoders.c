@@ -288,10 +288,10 @@ static void add_decision(preset_builder *b, const preset_encoder *e, const char 
         preset_add_named(b, NN_NOISE, "")->rate = e->noise == PRESET_LOGISTIC_NOISE ? 1 : 0;
     }
     preset_add(b, NN_SIGMOID);
-    for (int i = 0; e->soft == PRESET_RESIGMOID && i < 3; i++) {
+    for (int i = 0; e->activation == PRESET_RESIGMOID && i < 3; i++) {
         preset_add(b, NN_RESIGMOID);
     }
-    if (e->decision == PRESET_STRAIGHT_THROUGH) {
+    if (e->binarize == PRESET_STRAIGHT_THROUGH) {
         preset_add(b, NN_QUANTIZE);
     }
 }

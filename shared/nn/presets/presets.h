@@ -47,8 +47,8 @@ typedef struct preset_encoder {
     uint32_t hidden; /* PRESET_SIMPLE_1D and PRESET_CONV_NORM only */
     uint32_t bits;
     bool batch_norm;
-    preset_activation soft;
-    preset_binarize decision;
+    preset_activation activation;
+    preset_binarize binarize;
     preset_noise noise;
     float temperature; /* at the end of a training, 1 at its beginning; 0: always 1 */
 } preset_encoder;
