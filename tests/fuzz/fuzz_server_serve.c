@@ -20,7 +20,7 @@ enum { SLEEP_MAX_US = ENGINE_PREPARE_SECONDS * 1000000 + 1 };
 enum { FRAME_COMES, GOES_DOWN, REQUEST_COMES, TIME_PASSES, FRAME_ALONE, MODEL_CHANGES, DESK_STOPS };
 enum { CHANGES_MAX = 8 };
 
-#ifdef FUZZ_ROUNDS
+#ifdef FUZZ_REFINEMENT
 static const float threshold = 1.1f; /* no answer is sure enough */
 #else
 static const float threshold = 0;

@@ -454,7 +454,7 @@ def server_serve_seeds():
     }
 
 
-def server_rounds_seeds():
+def server_refinement_seeds():
     """Codes of one bit, then three bits more of every sample, for a fleet of two."""
     down, asked, later, _, changes, stops = (n << 2 for n in range(1, 7))
 
@@ -992,7 +992,7 @@ TARGETS = {
     "node": node_seeds,
     "server_train": server_train_seeds,
     "server_serve": server_serve_seeds,
-    "server_rounds": server_rounds_seeds,
+    "server_refinement": server_refinement_seeds,
     "request": request_seeds,
     "idx": idx_seeds,
     "records": records_seeds,

@@ -1,5 +1,5 @@
-/* A run so small that thousands of them are done in seconds: 784 pixels in 2 slices, 4 bits each (where FUZZ_ROUNDS is
- * defined, in stages of 1 and 3), 8 training and 6 test samples. make_corpus.py knows these numbers. */
+/* A run so small that thousands of them are done in seconds: 784 pixels in 2 slices, 4 bits each (where FUZZ_REFINEMENT
+ * is defined, in stages of 1 and 3), 8 training and 6 test samples. make_corpus.py knows these numbers. */
 #ifndef FEWBIT_TESTS_FUZZ_SMALL_RUN_H
 #define FEWBIT_TESTS_FUZZ_SMALL_RUN_H
 
@@ -19,7 +19,7 @@ static inline experiment small_experiment(void) {
         .optimiser = {.kind = NN_SGD, .learning_rate = 0.25f},
         .training = {.epochs = SMALL_EPOCHS, .batch_size = SMALL_BATCH, .seed = 1},
     };
-#ifdef FUZZ_ROUNDS
+#ifdef FUZZ_REFINEMENT
     e.refinement.bits_count = 2;
     e.refinement.bits[0] = 1;
     e.refinement.bits[1] = 3;

@@ -11,7 +11,7 @@ REFINE_REQUEST = 20
 SURE = [0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.1]
 
 
-class Rounds(fleet.FleetCase):
+class Refinement(fleet.FleetCase):
     def setUp(self):
         super().setUp()
         self.source = fleet.make_set(self.folder / "set", train=2000, test=300)
