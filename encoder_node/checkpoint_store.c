@@ -83,7 +83,7 @@ static err write_record(const checkpoint_store *s) {
     if (e || file_exists(path)) {
         return e;
     }
-    e = experiment_write(s->config.experiment, text, &length);
+    e = experiment_serialize(s->config.experiment, text, &length);
     return e ? e
              : json_fields_write(path, json_pack("{s:s%, s:s}", "experiment", text, length, "portion_digest",
                                                  s->config.portion_digest));

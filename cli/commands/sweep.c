@@ -153,7 +153,7 @@ static err read_result(const sweep *s, const sweep_point *p, json_t **result) {
 static err write_experiment(const sweep_point *p, const char *path) {
     char text[EXPERIMENT_TEXT_MAX];
     size_t length;
-    err e = experiment_write(&p->experiment, text, &length);
+    err e = experiment_serialize(&p->experiment, text, &length);
     return e ? e : file_write_atomic(path, &(file_span){text, length}, 1);
 }
 
@@ -309,14 +309,14 @@ err sweep_main(int argc, char **argv) {
         return e;
     }
     char held[24];
-    experiment_change more[2];
+    experiment_override more[2];
     size_t count = 0;
     snprintf(held, sizeof held, "%" PRId64, o.validation);
     if (o.validation > 0) {
-        more[count++] = (experiment_change){"dataset.validation", held};
+        more[count++] = (experiment_override){"dataset.validation", held};
     }
     if (o.skip_test) {
-        more[count++] = (experiment_change){"dataset.evaluate_test", "false"};
+        more[count++] = (experiment_override){"dataset.evaluate_test", "false"};
     }
     e = sweep_plan_open(&s.plan, o.file, more, count);
     e = e ? e : run_sweep(&s);

@@ -1,7 +1,7 @@
 #include "cli/commands/sweep_plan.h"
 
 #include "base/file.h"
-#include "experiment/document.h"
+#include "experiment/yaml_document.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,7 +211,7 @@ static err read_file(reader *r) {
     if (e) {
         return e;
     }
-    e = document_load(r->plan->path, (const char *)text, length, &r->document);
+    e = yaml_document_read(r->plan->path, (const char *)text, length, &r->document);
     if (!e) {
         e = read_document(r);
         yaml_document_delete(&r->document);
@@ -275,13 +275,13 @@ static err append(char name[SWEEP_NAME_MAX], const char *part, const char *value
 }
 
 typedef struct changes {
-    experiment_change list[MORE_MAX + 2 * KEYS_MAX];
+    experiment_override list[MORE_MAX + 2 * KEYS_MAX];
     size_t count;
 } changes;
 
 static void add_settings(changes *c, const setting *settings, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        c->list[c->count++] = (experiment_change){settings[i].key, settings[i].value};
+        c->list[c->count++] = (experiment_override){settings[i].key, settings[i].value};
     }
 }
 
@@ -307,7 +307,7 @@ static err name_point(const sweep_plan *p, size_t index, sweep_point *point, cha
     }
     for (size_t a = 0; a < p->axis_count && !e; a++) {
         const char *key = p->axes[a].key, *value = value_of(p, index, a);
-        c->list[c->count++] = (experiment_change){key, value};
+        c->list[c->count++] = (experiment_override){key, value};
         e = append(point->name, short_key(p, a), value);
         if (!e && strcmp(key, seed_key) != 0) {
             e = append(point->group, short_key(p, a), value);
@@ -330,7 +330,7 @@ err sweep_plan_point(const sweep_plan *p, size_t index, sweep_point *point) {
     if (!e) {
         char where[FILE_PATH_MAX + SWEEP_NAME_MAX + 32];
         snprintf(where, sizeof where, "%s, point %s as resolved", p->path, point->name);
-        e = experiment_apply(&point->experiment, where, c.list, c.count);
+        e = experiment_apply_overrides(&point->experiment, where, c.list, c.count);
         e = e ? e : root_weights(&point->experiment, p->path);
     }
     if (e) {
@@ -371,7 +371,7 @@ static err check_points(const sweep_plan *p) {
     return e;
 }
 
-err sweep_plan_open(sweep_plan **plan, const char *path, const experiment_change *more, size_t count) {
+err sweep_plan_open(sweep_plan **plan, const char *path, const experiment_override *more, size_t count) {
     sweep_plan *p = calloc(1, sizeof *p);
     reader *r = calloc(1, sizeof *r);
     err e = p && r && count <= MORE_MAX ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a sweep");

@@ -13,7 +13,7 @@
 #ifndef FEWBIT_CLI_COMMANDS_SWEEP_PLAN_H
 #define FEWBIT_CLI_COMMANDS_SWEEP_PLAN_H
 
-#include "experiment/change.h"
+#include "experiment/overrides.h"
 
 #include <jansson.h>
 
@@ -30,7 +30,7 @@ typedef struct sweep_point {
 
 /* `more` are changes to every point, stronger than the base and weaker than variants and grid. All points are checked.
  * The caller ends it with sweep_plan_free. */
-err sweep_plan_open(sweep_plan **plan, const char *path, const experiment_change *more, size_t count);
+err sweep_plan_open(sweep_plan **plan, const char *path, const experiment_override *more, size_t count);
 void sweep_plan_free(sweep_plan *plan);
 
 const experiment *sweep_plan_base(const sweep_plan *plan);

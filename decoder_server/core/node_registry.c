@@ -48,7 +48,7 @@ err node_registry_new(node_registry **out, const node_registry_config *config, c
     uint32_t classes;
     size_t length;
     err e = experiment_partition(config->experiment, &p->partition, &classes);
-    e = e ? e : experiment_write(config->experiment, p->text, &length);
+    e = e ? e : experiment_serialize(config->experiment, p->text, &length);
     e = e ? e : arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (e) {
         node_registry_free(p);

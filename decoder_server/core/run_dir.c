@@ -46,7 +46,7 @@ err run_dir_create(run_dir *r, const char *folder, const experiment *e, const la
     failed = failed ? failed : run_identity_of(&r->identity, l);
     failed = failed ? failed : path_in(r, "head", heads);
     failed = failed ? failed : file_make_folders(heads);
-    failed = failed ? failed : experiment_write(e, text, &length);
+    failed = failed ? failed : experiment_serialize(e, text, &length);
     if (!failed && w && w->file[0]) {
         r->pretrained = *w;
         memcpy(r->identity.weights, w->digest, SHA256_BYTES);

@@ -6,7 +6,7 @@
 static err describe(served_model *m) {
     char text[EXPERIMENT_TEXT_MAX];
     size_t length;
-    err e = experiment_write(&m->run->experiment, text, &length);
+    err e = experiment_serialize(&m->run->experiment, text, &length);
     if (e) {
         return e;
     }

@@ -26,7 +26,7 @@ static err load_experiment(const server_options *o, experiment *e) {
     if (o->precision >= 0) {
         e->training.precision = (nn_precision)o->precision;
     }
-    return experiment_check(e);
+    return experiment_validate(e);
 }
 
 /* The classifier's weights, where the experiment names any: a file, or the head's file of a run's folder. */

@@ -249,7 +249,7 @@ static err run_all(inproc *l, const train_inproc_options *options) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
     coordinator_host host = {tell, drop, ask_meter, show, l};
-    err e = experiment_write(&l->run->experiment, text, &length);
+    err e = experiment_serialize(&l->run->experiment, text, &length);
     e = e ? e : thread_pool_new(&l->pool, options->threads, true);
     e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     for (uint32_t k = 0; k < l->portions && !e; k++) {

@@ -2,8 +2,8 @@
 
 #include "base/file.h"
 #include "data/dataset.h"
-#include "experiment/check.h"
 #include "experiment/load.h"
+#include "experiment/validate.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,20 +18,20 @@ static err refuse(const char *where, const char *text, size_t length, const char
     return err_fail(ERR_INPUT, "%s:%u: key %s %s", where, line, key, demand);
 }
 
-err experiment_check(const experiment *e) {
-    check_failure found;
-    return check_experiment(e, &found) ? err_fail(ERR_INPUT, "key %s %s", found.key, found.demand) : ERR_OK;
+err experiment_validate(const experiment *e) {
+    validate_failure found;
+    return validate_experiment(e, &found) ? err_fail(ERR_INPUT, "key %s %s", found.key, found.demand) : ERR_OK;
 }
 
 err experiment_parse(const char *where, const char *text, size_t length, experiment *e) {
-    check_failure found;
+    validate_failure found;
     experiment loaded;
     err failed = load_text(where, text, length, &loaded);
     if (failed) {
         return failed;
     }
     *e = loaded;
-    return check_experiment(e, &found) ? refuse(where, text, length, found.key, found.demand) : ERR_OK;
+    return validate_experiment(e, &found) ? refuse(where, text, length, found.key, found.demand) : ERR_OK;
 }
 
 err experiment_load(const char *path, experiment *e) {
@@ -49,8 +49,8 @@ err experiment_load(const char *path, experiment *e) {
 err experiment_compare(const experiment *a, const experiment *b, bool *is_same) {
     char text[2][EXPERIMENT_TEXT_MAX];
     size_t length[2];
-    err failed = experiment_write(a, text[0], &length[0]);
-    failed = failed ? failed : experiment_write(b, text[1], &length[1]);
+    err failed = experiment_serialize(a, text[0], &length[0]);
+    failed = failed ? failed : experiment_serialize(b, text[1], &length[1]);
     *is_same = !failed && length[0] == length[1] && memcmp(text[0], text[1], length[0]) == 0;
     return failed;
 }

@@ -2,8 +2,8 @@
  *
  * docs/experiment.md lists the keys. A file is not trusted: unknown keys, wrong types and values out of range are
  * refused with file, line and key. Every key that may be left out then is 0, false or empty, but for
- * `evaluate_test`, which then is true; a resolved copy (experiment_write) names them all. The server reads the file; a
- * node gets the resolved text from the server. */
+ * `evaluate_test`, which then is true; a resolved copy (experiment_serialize) names them all. The server reads the
+ * file; a node gets the resolved text from the server. */
 #ifndef FEWBIT_EXPERIMENT_EXPERIMENT_H
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
@@ -96,10 +96,10 @@ err experiment_load(const char *path, experiment *e);
 err experiment_parse(const char *where, const char *text, size_t length, experiment *e);
 
 /* Checks what loading checks, after a change by hand (a flag). */
-err experiment_check(const experiment *e);
+err experiment_validate(const experiment *e);
 
 /* The resolved text, the same bytes for the same values; `text` holds EXPERIMENT_TEXT_MAX bytes. */
-err experiment_write(const experiment *e, char *text, size_t *length);
+err experiment_serialize(const experiment *e, char *text, size_t *length);
 
 /* Whether two say the same. A run keeps the text it began with, what is written today may have keys that were not known
  * then: so what they say is compared, not how. */

@@ -1,7 +1,7 @@
 #include "experiment/load.h"
 
-#include "experiment/document.h"
 #include "experiment/schema.h"
+#include "experiment/yaml_document.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -339,7 +339,7 @@ static err take_mapping(loader *l, const named *place, const schema_field *field
 
 err load_text(const char *where, const char *text, size_t length, experiment *e) {
     loader l = {.where = where, .values = (char *)e};
-    err failed = document_load(where, text, length, &l.document);
+    err failed = yaml_document_read(where, text, length, &l.document);
     if (failed) {
         return failed;
     }
@@ -355,7 +355,7 @@ err load_text(const char *where, const char *text, size_t length, experiment *e)
 
 unsigned load_line_of(const char *text, size_t length, const char *path) {
     yaml_document_t document;
-    if (document_load("", text, length, &document)) {
+    if (yaml_document_read("", text, length, &document)) {
         return 0;
     }
     char section[64], key[64] = "";

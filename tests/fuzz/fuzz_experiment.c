@@ -35,11 +35,11 @@ static void check_written(const experiment *e) {
     char text[EXPERIMENT_TEXT_MAX], text_again[EXPERIMENT_TEXT_MAX];
     size_t length, length_again;
     experiment again;
-    FUZZ_CHECK(experiment_write(e, text, &length) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_serialize(e, text, &length) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(experiment_parse("what was written", text, length, &again) == ERR_OK, "%s\n%.*s", err_text(),
                (int)length, text);
     FUZZ_CHECK(is_same(e, &again), "what was written is not what was read:\n%.*s", (int)length, text);
-    FUZZ_CHECK(experiment_write(&again, text_again, &length_again) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_serialize(&again, text_again, &length_again) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(length == length_again && memcmp(text, text_again, length) == 0, "the text differs");
 }
 
@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         FUZZ_CHECK(failed == ERR_INPUT && strncmp(err_text(), "input", 5) == 0, "'%s' does not say where", err_text());
         return 0;
     }
-    FUZZ_CHECK(experiment_check(&e) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_validate(&e) == ERR_OK, "%s", err_text());
     check_nets(&e);
     check_written(&e);
     return 0;

@@ -97,7 +97,7 @@ static void make_variant(struct variant *v, uint8_t how) {
     run_identity of;
     char text[EXPERIMENT_TEXT_MAX];
     size_t length;
-    FUZZ_CHECK(experiment_write(e, text, &length) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_serialize(e, text, &length) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(run_identity_of(&of, small_labels()) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(run_identity_seal(&of, text, length) == ERR_OK, "%s", err_text());
     v->run = of.run;

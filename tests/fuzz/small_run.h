@@ -24,7 +24,7 @@ static inline experiment small_experiment(void) {
     e.refinement.bits[0] = 1;
     e.refinement.bits[1] = 3;
 #endif
-    FUZZ_CHECK(experiment_check(&e) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_validate(&e) == ERR_OK, "%s", err_text());
     return e;
 }
 

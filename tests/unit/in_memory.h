@@ -182,7 +182,7 @@ static inline experiment row_1(preset_binarize decision) {
         .training = {.epochs = 1, .batch_size = BATCH, .seed = 1},
     };
     e.encoder.activation = decision == PRESET_AFTER_TRAINING ? PRESET_RESIGMOID : PRESET_SIGMOID;
-    assert_int_equal(experiment_check(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e), ERR_OK);
     return e;
 }
 
@@ -213,7 +213,7 @@ static inline void open_node(fleet *f, uint32_t k) {
 static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
-    assert_int_equal(experiment_write(&f->run.experiment, text, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(&f->run.experiment, text, &length), ERR_OK);
     text[length] = '\0';
     Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
     w.protocol = MESSAGE_PROTOCOL;

@@ -345,7 +345,7 @@ static void open_node(fleet *f, uint32_t k, const run_dir *r) {
     node_protocol_config config = {.name = "corner", .data = n->data, .state = n->state, .streams = true};
     node_protocol_host host = {send_up, n};
     assert_int_equal(node_protocol_new(&n->protocol, &config, &host), ERR_OK);
-    assert_int_equal(experiment_write(&r->experiment, text, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(&r->experiment, text, &length), ERR_OK);
     text[length] = '\0';
     Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
     w.protocol = MESSAGE_PROTOCOL;

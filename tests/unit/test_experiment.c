@@ -66,7 +66,7 @@ static void assert_same_training(const experiment *a, const experiment *b) {
 static void assert_resolves(const experiment *e) {
     size_t length, length_again;
     experiment copy;
-    assert_int_equal(experiment_write(e, resolved, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(e, resolved, &length), ERR_OK);
     assert_in_range(length, 1, EXPERIMENT_TEXT_MAX);
     if (parse_text(resolved, length, &copy)) {
         fail_msg("the resolved copy is refused: %s", err_text());
@@ -74,7 +74,7 @@ static void assert_resolves(const experiment *e) {
     assert_same_data(e, &copy);
     assert_same_nets(e, &copy);
     assert_same_training(e, &copy);
-    assert_int_equal(experiment_write(&copy, again, &length_again), ERR_OK);
+    assert_int_equal(experiment_serialize(&copy, again, &length_again), ERR_OK);
     assert_int_equal(length, length_again);
     assert_memory_equal(resolved, again, length);
     bool is_same;
@@ -93,7 +93,7 @@ static void check_shipped(const char *path) {
     const char *file = strrchr(path, '/') + 1;
     snprintf(stem, sizeof stem, "%s%.*s", strstr(path, "/best/") ? "best-" : "", (int)strlen(file) - 5, file);
     assert_string_equal(stem, e.name);
-    assert_int_equal(experiment_check(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e), ERR_OK);
     assert_resolves(&e);
     assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     nn_spec encoder, head;
@@ -289,7 +289,7 @@ static void the_longest_resolved_copy_fits(void **state) {
     e.dataset.mean = e.dataset.std = e.loss.quantization = -1.17549e-38f;
     e.paper.train = e.paper.soft = e.paper.rounded = -1.17549e-38f;
     size_t length;
-    assert_int_equal(experiment_write(&e, resolved, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(&e, resolved, &length), ERR_OK);
     assert_in_range(length, 1200, EXPERIMENT_TEXT_MAX);
     must_parse(NULL, 0, &e);
     memset(e.name, '\x01', sizeof e.name - 1);

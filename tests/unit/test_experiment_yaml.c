@@ -107,7 +107,7 @@ static void assert_refused_at(unsigned line, const char *key) {
 static const char *value_in(const experiment *e, const experiment_key *k, char value[512]) {
     size_t length;
     char start[64];
-    assert_int_equal(experiment_write(e, resolved, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(e, resolved, &length), ERR_OK);
     resolved[length] = '\0';
     snprintf(start, sizeof start, "\n%s:\n", k->section);
     char *at = k->section[0] ? strstr(resolved, start) + 1 : resolved;
@@ -202,7 +202,7 @@ static void texts_come_back(void **state) {
         }
         snprintf(e.name, sizeof e.name, "%s", form);
         snprintf(e.title, sizeof e.title, "%s", form);
-        assert_int_equal(experiment_write(&e, resolved, &length), ERR_OK);
+        assert_int_equal(experiment_serialize(&e, resolved, &length), ERR_OK);
         if (parse_text(resolved, length, &again)) {
             fail_msg("%s\n%.*s", err_text(), (int)length, resolved);
         }

@@ -129,9 +129,9 @@ static void every_file_resolves(void **state) {
         char text[EXPERIMENT_TEXT_MAX], text_again[EXPERIMENT_TEXT_MAX];
         size_t length, length_again;
         load(found.gl_pathv[i], &e);
-        assert_int_equal(experiment_write(&e, text, &length), ERR_OK);
+        assert_int_equal(experiment_serialize(&e, text, &length), ERR_OK);
         assert_int_equal(experiment_parse("resolved", text, length, &again), ERR_OK);
-        assert_int_equal(experiment_write(&again, text_again, &length_again), ERR_OK);
+        assert_int_equal(experiment_serialize(&again, text_again, &length_again), ERR_OK);
         assert_int_equal(length, length_again);
         assert_memory_equal(text, text_again, length);
     }
@@ -149,7 +149,7 @@ static void the_longest_texts_fit(void **state) {
     memset(e.classifier.weights, '\x01', sizeof e.classifier.weights - 1);
     e.dataset.mean = -1.17549435e-38f;
     e.training.seed = UINT64_MAX;
-    assert_int_equal(experiment_write(&e, text, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(&e, text, &length), ERR_OK);
     if (experiment_parse("resolved", text, length, &again)) {
         fail_msg("%s", err_text());
     }
@@ -202,7 +202,7 @@ static size_t changed(uint32_t row, const char *from, const char *to, char text[
     }
     char before[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
-    assert_int_equal(experiment_write(&e, before, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(&e, before, &length), ERR_OK);
     before[length] = '\0';
     const char *at = strstr(before, from);
     if (!at) {
@@ -296,7 +296,7 @@ static void words_mean_what_they_say(void **state) {
         assert_int_equal(e.classifier.train, words[i].train);
         assert_int_equal(e.training.precision, words[i].precision);
         assert_near(e.loss.quantization, words[i].alpha);
-        assert_int_equal(experiment_write(&e, again, &length_again), ERR_OK);
+        assert_int_equal(experiment_serialize(&e, again, &length_again), ERR_OK);
         assert_int_equal(length, length_again);
         assert_memory_equal(text, again, length);
     }

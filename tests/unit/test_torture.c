@@ -47,7 +47,7 @@ static experiment small_experiment(void) {
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.25f},
         .training = {.epochs = 1, .batch_size = 4, .seed = 1},
     };
-    assert_int_equal(experiment_check(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e), ERR_OK);
     return e;
 }
 
@@ -379,7 +379,7 @@ static err run_encoder(void) {
     node_protocol *e = NULL;
     snprintf(state, sizeof state, "%s/state", folder);
     if (length == 0) {
-        assert_int_equal(experiment_write(&small, text, &length), ERR_OK);
+        assert_int_equal(experiment_serialize(&small, text, &length), ERR_OK);
         text[length] = '\0';
     }
     node_protocol_config config = {.name = "small", .data = data_of_node, .state = state};

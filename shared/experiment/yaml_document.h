@@ -3,8 +3,8 @@
  *
  * Taken is what says one thing to every reader of YAML: one document, without tags, anchors and aliases, and without a
  * zero byte in any text. All else is refused, never dropped. */
-#ifndef FEWBIT_EXPERIMENT_DOCUMENT_H
-#define FEWBIT_EXPERIMENT_DOCUMENT_H
+#ifndef FEWBIT_EXPERIMENT_YAML_DOCUMENT_H
+#define FEWBIT_EXPERIMENT_YAML_DOCUMENT_H
 
 #include "base/err.h"
 
@@ -13,6 +13,6 @@
 
 /* The text's one document, which may be empty (then it has no root); the caller ends it with
  * yaml_document_delete. ERR_INPUT says "WHERE:LINE: …". */
-err document_load(const char *where, const char *text, size_t length, yaml_document_t *document);
+err yaml_document_read(const char *where, const char *text, size_t length, yaml_document_t *document);
 
 #endif

@@ -1,4 +1,4 @@
-#include "experiment/document.h"
+#include "experiment/yaml_document.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -141,7 +141,7 @@ static err check_events(const char *where, const char *text, size_t length) {
     return e;
 }
 
-err document_load(const char *where, const char *text, size_t length, yaml_document_t *document) {
+err yaml_document_read(const char *where, const char *text, size_t length, yaml_document_t *document) {
     yaml_parser_t parser;
     err e = check_events(where, text, length);
     if (e) {

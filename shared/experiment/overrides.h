@@ -1,16 +1,16 @@
 /* Other values for some keys of an experiment, as a sweep gives them. */
-#ifndef FEWBIT_EXPERIMENT_CHANGE_H
-#define FEWBIT_EXPERIMENT_CHANGE_H
+#ifndef FEWBIT_EXPERIMENT_OVERRIDES_H
+#define FEWBIT_EXPERIMENT_OVERRIDES_H
 
 #include "experiment/experiment.h"
 
 /* `key` is "section.key" (or "name"); `value` as a file would write it: letters, digits and . _ + - / only. */
-typedef struct experiment_change {
+typedef struct experiment_override {
     const char *key, *value;
-} experiment_change;
+} experiment_override;
 
 /* Makes all changes, then checks the whole as a file is checked; `where` names it in errors. On failure `*e` is as it
  * was. */
-err experiment_apply(experiment *e, const char *where, const experiment_change *changes, size_t count);
+err experiment_apply_overrides(experiment *e, const char *where, const experiment_override *changes, size_t count);
 
 #endif

@@ -127,7 +127,7 @@ static void put_fields(writer *w, const schema_field *fields, const char *values
     }
 }
 
-err experiment_write(const experiment *e, char *text, size_t *length) {
+err experiment_serialize(const experiment *e, char *text, size_t *length) {
     writer w = {.text = text};
     put_fields(&w, schema_fields, (const char *)e, "");
     if (w.used > EXPERIMENT_TEXT_MAX) {

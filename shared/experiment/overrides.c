@@ -1,4 +1,4 @@
-#include "experiment/change.h"
+#include "experiment/overrides.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +43,7 @@ static char *find_key(resolved *r, const char *key) {
     return line && line[0] == ' ' ? line : NULL;
 }
 
-static err change(resolved *r, const char *where, const experiment_change *c) {
+static err change(resolved *r, const char *where, const experiment_override *c) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-/[],";
     size_t length = strlen(c->value);
     if (length == 0 || length > VALUE_MAX || strspn(c->value, plain) != length) {
@@ -66,9 +66,9 @@ static err change(resolved *r, const char *where, const experiment_change *c) {
     return ERR_OK;
 }
 
-err experiment_apply(experiment *e, const char *where, const experiment_change *changes, size_t count) {
+err experiment_apply_overrides(experiment *e, const char *where, const experiment_override *changes, size_t count) {
     resolved r;
-    err failed = experiment_write(e, r.text, &r.length);
+    err failed = experiment_serialize(e, r.text, &r.length);
     if (failed) {
         return failed;
     }

@@ -1,7 +1,7 @@
-#include "experiment/nets.h"
+#include "experiment/derive.h"
 
 /* Runs that are whole rows of one plane are images too, such as the halves of a digit. */
-nn_shape nets_portion_shape(const partition *s) {
+nn_shape derive_portion_shape(const partition *s) {
     uint32_t shape[3];
     partition_box box;
     if (s->kind == PARTITION_SLICES && !partition_find_box(s, 0, &box)) {
@@ -11,7 +11,7 @@ nn_shape nets_portion_shape(const partition *s) {
     return (nn_shape){shape[0], shape[1], shape[2]};
 }
 
-preset_head nets_head(const experiment *e, const partition *s, uint32_t classes) {
+preset_head derive_head(const experiment *e, const partition *s, uint32_t classes) {
     return (preset_head){
         .decoder = e->decoder.net,
         .classifier = e->classifier.net,
@@ -25,11 +25,11 @@ preset_head nets_head(const experiment *e, const partition *s, uint32_t classes)
 }
 
 void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec) {
-    preset_describe_encoder(&e->encoder, nets_portion_shape(s), spec);
+    preset_describe_encoder(&e->encoder, derive_portion_shape(s), spec);
 }
 
 void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec) {
-    preset_head head = nets_head(e, s, classes);
+    preset_head head = derive_head(e, s, classes);
     preset_describe_head(&head, spec);
 }
 

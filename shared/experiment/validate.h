@@ -1,15 +1,15 @@
 /* What must hold of an experiment beyond its keys and types; for experiment/ only. */
-#ifndef FEWBIT_EXPERIMENT_CHECK_H
-#define FEWBIT_EXPERIMENT_CHECK_H
+#ifndef FEWBIT_EXPERIMENT_VALIDATE_H
+#define FEWBIT_EXPERIMENT_VALIDATE_H
 
 #include "experiment/experiment.h"
 
-typedef struct check_failure {
+typedef struct validate_failure {
     const char *key; /* "section.key" */
     char demand[320];
-} check_failure;
+} validate_failure;
 
 /* ERR_INPUT with the first thing that does not hold. */
-err check_experiment(const experiment *e, check_failure *found);
+err validate_experiment(const experiment *e, validate_failure *found);
 
 #endif

@@ -1,7 +1,7 @@
-#include "experiment/check.h"
+#include "experiment/validate.h"
 
 #include "data/dataset.h"
-#include "experiment/nets.h"
+#include "experiment/derive.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static bool is_in(uint32_t value, uint32_t low, uint32_t high) {
     return value >= low && value <= high;
 }
 
-static err take_broken(const rule *rules, size_t count, check_failure *found) {
+static err take_broken(const rule *rules, size_t count, validate_failure *found) {
     for (size_t i = 0; i < count; i++) {
         if (!rules[i].holds) {
             found->key = rules[i].key;
@@ -32,7 +32,7 @@ static err take_broken(const rule *rules, size_t count, check_failure *found) {
     return ERR_OK;
 }
 
-static err check_dataset(const experiment *e, check_failure *found) {
+static err check_dataset(const experiment *e, validate_failure *found) {
     const dataset *set = NULL;
     bool known = dataset_find(e->dataset.name, &set) == ERR_OK;
     const rule rules[] = {
@@ -48,7 +48,7 @@ static err check_dataset(const experiment *e, check_failure *found) {
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
-static err check_augmentation(const experiment *e, check_failure *found) {
+static err check_augmentation(const experiment *e, validate_failure *found) {
     const augmentation *a = &e->augment;
     const rule rules[] = {
         {"augment.shift", finite_in(a->shift, 0, 1000), "must be from 0 to 1000"},
@@ -60,7 +60,7 @@ static err check_augmentation(const experiment *e, check_failure *found) {
 }
 
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
-static err check_alone(const experiment *e, check_failure *found) {
+static err check_alone(const experiment *e, validate_failure *found) {
     const preset_encoder *c = &e->encoder;
     bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->activation && !c->binarize && !c->noise &&
                    c->temperature == 0 && !e->refinement.bits_count && !e->tta.flip && !e->tta.shift;
@@ -75,7 +75,7 @@ static err check_alone(const experiment *e, check_failure *found) {
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
-static err check_parts(const experiment *e, check_failure *found) {
+static err check_parts(const experiment *e, validate_failure *found) {
     const preset_encoder *c = &e->encoder;
     bool has_hidden = preset_encoder_has_hidden(c->net);
     const rule rules[] = {
@@ -122,7 +122,7 @@ static bool are_rising_thresholds(const experiment *e) {
     return true;
 }
 
-static err check_rounds(const experiment *e, check_failure *found) {
+static err check_rounds(const experiment *e, validate_failure *found) {
     uint32_t count = e->refinement.bits_count;
     const rule rules[] = {
         {"encoder.refinement", sums_up_to_bits(e), "must be numbers above 0 that add up to encoder.bits"},
@@ -136,7 +136,7 @@ static err check_rounds(const experiment *e, check_failure *found) {
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
-static err check_classifier(const experiment *e, check_failure *found) {
+static err check_classifier(const experiment *e, validate_failure *found) {
     bool has_hidden = e->classifier.net != PRESET_PLAYGROUND;
     bool is_loaded = e->classifier.train != PRESET_TRAIN_JOINT;
     const rule rules[] = {
@@ -148,7 +148,7 @@ static err check_classifier(const experiment *e, check_failure *found) {
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
-static err check_training(const experiment *e, check_failure *found) {
+static err check_training(const experiment *e, validate_failure *found) {
     const rule rules[] = {
         {"loss.quantization", finite_in(e->loss.quantization, 0, 1e6f), "must be from 0 to 1000000"},
         {"optimiser.learning_rate", e->optimiser.learning_rate > 0 && e->optimiser.learning_rate <= 100,
@@ -172,13 +172,13 @@ static err check_training(const experiment *e, check_failure *found) {
     return take_broken(rules, sizeof rules / sizeof rules[0], found);
 }
 
-static err take_misfit(const char *key, check_failure *found) {
+static err take_misfit(const char *key, validate_failure *found) {
     found->key = key;
     snprintf(found->demand, sizeof found->demand, "does not fit: %s", err_text());
     return ERR_INPUT;
 }
 
-static err check_sizes(const experiment *e, check_failure *found) {
+static err check_sizes(const experiment *e, validate_failure *found) {
     partition s;
     uint32_t classes;
     if (experiment_partition(e, &s, &classes)) {
@@ -193,10 +193,10 @@ static err check_sizes(const experiment *e, check_failure *found) {
     if (e->tta.shift && augment_check(&(augmentation){.shift = 1}, &s)) {
         return take_misfit("tta.shift", found);
     }
-    if (preset_check_encoder(&e->encoder, nets_portion_shape(&s))) {
+    if (preset_check_encoder(&e->encoder, derive_portion_shape(&s))) {
         return take_misfit("encoder.net", found);
     }
-    preset_head head = nets_head(e, &s, classes);
+    preset_head head = derive_head(e, &s, classes);
     const char *part;
     if (preset_check_head(&head, &part)) {
         return take_misfit(strcmp(part, "decoder") == 0 ? "decoder.net" : "classifier.net", found);
@@ -204,7 +204,7 @@ static err check_sizes(const experiment *e, check_failure *found) {
     return ERR_OK;
 }
 
-err check_experiment(const experiment *e, check_failure *found) {
+err validate_experiment(const experiment *e, validate_failure *found) {
     err failed = check_dataset(e, found);
     failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, found) : check_parts(e, found);
     failed = failed ? failed : check_rounds(e, found);
