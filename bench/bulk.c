@@ -1,12 +1,12 @@
 /* Codes in bulk: how many codewords a second one server takes in, puts together and classifies.
  *
- *     bulk PORT HTTP SPLIT STATES SAMPLES WINDOW [CERTIFICATES|- [range]]
+ *     bulk PORT HTTP DATA STATES SAMPLES WINDOW [CERTIFICATES|- [packed|range [ROWS]]]
  *
  * speaks for every node of the folder DATA (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
  * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
  * handshake as a real node, has it encode the test portion once, and packs SAMPLES codes a node
- * (NODE_PROTOCOL_ROWS a frame) before the clock starts. Then it sends them over one connection a node, as fast as
- * the server takes them.
+ * (ROWS a frame, NODE_PROTOCOL_ROWS where nothing is said) before the clock starts. Then it sends them over one
+ * connection a node, as fast as the server takes them.
  *
  * A server answers no codes. What it has dealt with is known from a lone request over HTTP (port HTTP): every
  * connection answers it behind the codes it has sent by then, and the messages of a connection are dealt with in
@@ -61,6 +61,7 @@ typedef struct bulk {
     pusher pushers[PARTITION_PORTIONS_MAX];
     arena unpacked;
     bool codes_range;
+    uint32_t rows;          /* codes a frame */
     size_t frames, window;  /* a node; frames */
     size_t asked, answered; /* windows */
     int http;
@@ -214,14 +215,13 @@ static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
 
 /* The node's own Codes frames of the test portion, repeated until there are `frames`. */
 static err pack_codes(bulk *b, pusher *p) {
-    uint32_t chunks = portion_get_info(p->data)->samples[DATASET_TEST] / NODE_PROTOCOL_ROWS;
+    uint32_t chunks = portion_get_info(p->data)->samples[DATASET_TEST] / b->rows;
     p->starts = calloc(b->frames + 1, sizeof *p->starts);
     if (!p->starts || chunks == 0) {
-        return err_fail(ERR_INPUT, "%s: fewer than %d test samples, or no memory", p->name, NODE_PROTOCOL_ROWS);
+        return err_fail(ERR_INPUT, "%s: fewer than %u test samples, or no memory", p->name, b->rows);
     }
     for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-        node_protocol_send_samples(p->protocol, portion_sample(p->data, DATASET_TEST, chunk * NODE_PROTOCOL_ROWS),
-                                   NODE_PROTOCOL_ROWS);
+        node_protocol_send_samples(p->protocol, portion_sample(p->data, DATASET_TEST, chunk * b->rows), b->rows);
     }
     uint64_t first = 0; /* where its session begins */
     for (size_t i = 0, at = 0; i < b->frames; i++) {
@@ -233,11 +233,11 @@ static err pack_codes(bulk *b, pusher *p) {
         }
         Fewbit__Codes body = *m.body.codes;
         first = i == 0 ? body.first : first;
-        e = body.sequence > 0 ? code_again(p, &body, first + i * NODE_PROTOCOL_ROWS) : ERR_OK;
+        e = body.sequence > 0 ? code_again(p, &body, first + i * b->rows) : ERR_OK;
         if (e) {
             return e;
         }
-        body.first = first + i * NODE_PROTOCOL_ROWS;
+        body.first = first + i * b->rows;
         append(&p->codes, MESSAGE_CODES, &body.base);
         p->starts[i + 1] = p->codes.length;
         at = (at + frame_size(frame)) % p->out.length;
@@ -387,7 +387,7 @@ static err push_all(bulk *b, double *seconds) {
         }
         e = e ? e : ask_if_due(b);
     }
-    e = e ? e : wait_for_all(b, before + b->frames * NODE_PROTOCOL_ROWS);
+    e = e ? e : wait_for_all(b, before + b->frames * b->rows);
     *seconds = clock_seconds_since(from);
     return e;
 }
@@ -406,7 +406,7 @@ static err read_labels(bulk *b, const char *data) {
 }
 
 static void print_figures(const bulk *b, double seconds) {
-    double frame_bits = 0, payload_bits = 0, samples = (double)b->frames * NODE_PROTOCOL_ROWS;
+    double frame_bits = 0, payload_bits = 0, samples = (double)(b->frames * b->rows);
     for (uint32_t k = 0; k < b->nodes; k++) {
         frame_bits += 8.0 * (double)b->pushers[k].codes.length;
         payload_bits += samples * (double)b->pushers[k].bits;
@@ -420,16 +420,15 @@ static err run(int argc, char **argv) {
     static bulk b;
     const char *certificates = argc >= 8 && strcmp(argv[7], "-") != 0 ? argv[7] : NULL;
     size_t samples = argc >= 7 ? strtoul(argv[5], NULL, 10) : 0, window = argc >= 7 ? strtoul(argv[6], NULL, 10) : 0;
-    if (samples < NODE_PROTOCOL_ROWS || samples > SAMPLES_MAX || samples % NODE_PROTOCOL_ROWS ||
-        window < NODE_PROTOCOL_ROWS) {
-        return err_fail(ERR_USAGE,
-                        "usage: bulk PORT HTTP SPLIT STATES SAMPLES WINDOW [CERTIFICATES|- [range]], SAMPLES a "
-                        "multiple of %d, "
-                        "WINDOW at least that",
-                        NODE_PROTOCOL_ROWS);
+    unsigned long rows = argc >= 10 ? strtoul(argv[9], NULL, 10) : NODE_PROTOCOL_ROWS;
+    if (rows < 1 || rows > NODE_PROTOCOL_ROWS || samples < rows || samples > SAMPLES_MAX || samples % rows ||
+        window < rows) {
+        return err_fail(ERR_USAGE, "usage: bulk PORT HTTP DATA STATES SAMPLES WINDOW [CERTIFICATES|- [packed|range "
+                                   "[ROWS]]], SAMPLES a multiple of ROWS, WINDOW at least that");
     }
-    b.frames = samples / NODE_PROTOCOL_ROWS;
-    b.window = window / NODE_PROTOCOL_ROWS;
+    b.rows = (uint32_t)rows;
+    b.frames = samples / rows;
+    b.window = window / rows;
     b.codes_range = argc >= 9 && strcmp(argv[8], "range") == 0;
     err e = read_labels(&b, argv[3]);
     e = e ? e : arena_init(&b.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));

@@ -1,4 +1,5 @@
-"""HTTP requests a second (wrk): classification by Fewbit beside nginx with a constant answer of the same size."""
+"""HTTP requests a second (wrk): classification by Fewbit beside nginx, with a constant answer of the same size and as a
+reverse proxy before a second nginx that gives it."""
 import os
 import re
 import shutil
@@ -25,11 +26,23 @@ http {{
     fastcgi_temp_path {folder}/nginx-fastcgi;
     uwsgi_temp_path {folder}/nginx-uwsgi;
     scgi_temp_path {folder}/nginx-scgi;
-    server {{
+    {server}
+}}
+"""
+CONSTANT = """server {{
         listen 127.0.0.1:{port};
         location / {{ default_type application/json; return 200 '{body}'; }}
     }}
-}}
+"""
+PROXY = """upstream constant {{ server 127.0.0.1:{behind}; keepalive 512; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://constant;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
 """
 
 
@@ -38,14 +51,16 @@ def nginx_program():
 
 
 class Nginx:
-    """One worker that answers everything with `body`."""
+    """One worker with this server block, in a folder of its own below `folder`."""
 
-    def __init__(self, folder, body):
+    def __init__(self, folder, name, server, **values):
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        config = folder / "nginx.conf"
-        config.write_text(NGINX.format(folder=folder, port=self.port, body=body))
-        self.process = subprocess.Popen([nginx_program(), "-c", str(config), "-p", str(folder)])
+        own = folder / f"nginx-{name}"
+        own.mkdir()
+        config = own / "nginx.conf"
+        config.write_text(NGINX.format(folder=own, server=server.format(port=self.port, **values)))
+        self.process = subprocess.Popen([nginx_program(), "-c", str(config), "-p", str(own)])
         f.wait_until(self._answers, "nginx")
 
     def _answers(self):
@@ -67,24 +82,53 @@ def load(port, image, seconds):
     return float(re.search(r"Requests/sec: +([\d.]+)", done.stdout).group(1))
 
 
-def measure(figures, server, folder, image_bytes, quick):
-    """`server` serves with all its nodes."""
-    if not shutil.which("wrk") or not nginx_program():
+def can_measure():
+    return bool(shutil.which("wrk") and nginx_program())
+
+
+class Rivals:
+    """nginx with a constant answer, and nginx as a reverse proxy before it."""
+
+    def __init__(self, folder, body):
+        self.constant = Nginx(folder, "constant", CONSTANT, body=body)
+        self.proxy = Nginx(folder, "proxy", PROXY, behind=self.constant.port)
+
+    def close(self):
+        self.proxy.close()
+        self.constant.close()
+
+
+def answer_of(server, image_bytes):
+    request = urllib.request.Request(f"http://127.0.0.1:{server.http}/v1/classify", image_bytes,
+                                     {"Content-Type": "application/octet-stream"})
+    with urllib.request.urlopen(request) as answered:
+        return answered.read().decode().replace("'", "")
+
+
+def measure(figures, server, folder, image_bytes, quick, lone):
+    """`server` serves with all its nodes; `lone` measures lone requests at a port."""
+    if not can_measure():
         print("# no wrk or no nginx here: HTTP rates are not measured")
         return
     image = folder / "one.raw"
     image.write_bytes(image_bytes)
-    request = urllib.request.Request(f"http://127.0.0.1:{server.http}/v1/classify", image_bytes,
-                                     {"Content-Type": "application/octet-stream"})
-    with urllib.request.urlopen(request) as answered:
-        body = answered.read().decode().replace("'", "")
+    body = answer_of(server, image_bytes)
     seconds, rounds = (QUICK_SECONDS, QUICK_ROUNDS) if quick else (SECONDS, ROUNDS)
-    nginx = Nginx(folder, body)
+    rivals = Rivals(folder, body)
+    ports = (server.http, rivals.proxy.port, rivals.constant.port)
     try:
-        pairs = [(load(server.http, image, seconds), load(nginx.port, image, seconds)) for _ in range(rounds)]
+        rates = [[load(port, image, seconds) for port in ports] for _ in range(rounds)]
+        latencies = [lone(port) for port in ports[:2]]
     finally:
-        nginx.close()
-    ours, theirs = (spread(list(values)) for values in zip(*pairs))
-    figures.add("serve_http_requests", ours["median"], theirs["median"], ">=0.5x", "requests/s",
-                f"wrk, {CONNECTIONS} connections; theirs: nginx, one worker, the same POST, a constant answer of "
-                f"{len(body)} bytes", ours_spread=ours, theirs_spread=theirs)
+        rivals.close()
+    ours, proxy, constant = (spread(list(values)) for values in zip(*rates))
+    note = f"wrk, {CONNECTIONS} connections, the same POST; theirs: nginx, one worker, "
+    for name, theirs, target, what in (
+            ("serve_http_requests", proxy, ">=1x", "a reverse proxy before a second one with a constant answer"),
+            ("serve_http_requests_by_constant", constant, ">=0.5x", "a constant answer")):
+        figures.add(name, ours["median"], theirs["median"], target, "requests/s",
+                    f"{note}{what} of {len(body)} bytes", ours_spread=ours, theirs_spread=theirs)
+    for part, target in (("p50", "<=0.2"), ("p99", "<=0.5")):
+        mine, its = (latency[f"{part}_ms"] for latency in latencies)
+        figures.add(f"serve_lone_latency_ms_{part}", mine, its, target, "ms",
+                    "bench/lone.c, one keep-alive connection; theirs: nginx as a reverse proxy", lone=latencies[0])

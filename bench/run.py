@@ -14,6 +14,7 @@ import time
 from abuse import Abuse
 from coding import measure_coding
 from figures import Figures
+from portions import Portions
 from programs import Workshop
 from serving import Serving
 from tls import Tls
@@ -49,6 +50,7 @@ def measure(figures, quick):
         serving = Serving(figures, shop, run, quick)
         serving.measure_wire()
         serving.measure_speed()
+        Portions(figures, shop, serving.images, quick).measure()
         Tls(figures, shop, run, quick).measure()
         Abuse(figures, shop.fleet, shop.full, run, serving.a_sample(), quick).measure()
         return shop.set_name

@@ -119,11 +119,7 @@ class Serving:
     def measure_speed(self):
         server = self.fleet.serve(self.run, "--results", "none")
         nodes = self._nodes(server, server.port)
-        lone = run_json("lone", server.http, self.images, PIXELS, self.lone_count)
-        note = f"{lone['requests']} requests, bench/lone.c, one keep-alive connection"
-        self.figures.add("serve_lone_latency_ms_p50", lone["p50_ms"], None, None, "ms", note, **lone)
-        self.figures.add("serve_lone_latency_ms_p99", lone["p99_ms"], None, "<=2", "ms", note)
-        http_rates.measure(self.figures, server, self.shop.folder, self.a_sample(), self.quick)
+        http_rates.measure(self.figures, server, self.shop.folder, self.a_sample(), self.quick, self._lone)
         node = max(n.peak_kib() for n in nodes) / 1024
         self._stop_nodes(server, nodes)
         self._measure_bulk(server)
@@ -131,9 +127,13 @@ class Serving:
         self.figures.add("memory_node_serve", node, None, "<150", "MiB", "VmHWM, the largest, the set resident")
         self._stop(server)
         self._measure_coded()
+        self._measure_single()
         self._measure_without("serve_bulk_codes_from_cache", "every codeword seen before", "--table-memory", 0)
         self._measure_without("serve_bulk_codes_through_nets", "the folded nets, in batches", "--table-memory", 0,
                               "--cache-memory", 0)
+
+    def _lone(self, port):
+        return run_json("lone", port, self.images, PIXELS, self.lone_count)
 
     @staticmethod
     def _stop(server):
@@ -173,6 +173,17 @@ class Serving:
         ours, theirs = spread(rates["range"]), spread(rates["packed"])
         self.figures.add("serve_bulk_codes_range_coded", ours["median"], theirs["median"], ">=1000000", "codewords/s",
                          "theirs: packed; the server on one core", ours_spread=ours, theirs_spread=theirs)
+
+    def _measure_single(self):
+        """A code a frame, as nodes send that have one sample at a time."""
+        server = self.fleet.serve(self.run, "--results", "none")
+        rates = []
+        for _ in range(3):
+            with apart(server.pid):
+                rates.append(self._bulk(server, self.bulk_samples // 40, "-", "packed", 1)["codes_per_second"])
+        self.figures.add("serve_bulk_codes_single", spread(rates)["median"], None, None, "codewords/s",
+                         "one code a frame, the server on one core", ours_spread=spread(rates))
+        self._stop(server)
 
     def _measure_without(self, name, note, *options):
         server = self.fleet.serve(self.run, "--results", "none", *options)
