@@ -550,37 +550,6 @@ static void garbage(void **state) {
     assert_int_equal(parse_text(text, TEXT_MAX, &e), ERR_INPUT);
 }
 
-static void files_that_are_none(void **state) {
-    (void)state;
-    experiment e;
-    assert_int_equal(experiment_load(in_folder("absent.yaml"), &e), ERR_NOT_FOUND);
-    assert_told("absent.yaml", "cannot open");
-    assert_int_equal(file_make_folders(in_folder("folder.yaml")), ERR_OK);
-    assert_int_equal(experiment_load(in_folder("folder.yaml"), &e), ERR_INPUT);
-    assert_told("folder.yaml", "not a regular file");
-    put("whole.yaml", text, compose(text, &(change){"encoder.bits", "65"}, 1, NULL));
-    assert_int_equal(experiment_load(in_folder("whole.yaml"), &e), ERR_INPUT);
-    assert_told("whole.yaml:20: key encoder.bits", "must be from 1 to 64");
-}
-
-static void huge_files(void **state) {
-    (void)state;
-    static char huge[TEXT_MAX + 1];
-    experiment e;
-    size_t length = compose(text, NULL, 0, NULL);
-    memset(huge, '#', sizeof huge);
-    memcpy(huge, text, length);
-    put("large.yaml", huge, TEXT_MAX);
-    assert_int_equal(experiment_load(in_folder("large.yaml"), &e), ERR_OK);
-    put("huge.yaml", huge, TEXT_MAX + 1);
-    assert_int_equal(experiment_load(in_folder("huge.yaml"), &e), ERR_INPUT);
-    assert_told("huge.yaml", "more than the 65536 allowed");
-    put("huge.yaml", "", 0);
-    assert_int_equal(truncate(in_folder("huge.yaml"), (off_t)1 << 40), 0);
-    assert_int_equal(experiment_load(in_folder("huge.yaml"), &e), ERR_INPUT);
-    assert_told("huge.yaml", "more than the 65536 allowed");
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_keys),
@@ -604,8 +573,6 @@ int main(void) {
         cmocka_unit_test(other_documents),
         cmocka_unit_test(deep_nesting),
         cmocka_unit_test(garbage),
-        IN_FOLDER(files_that_are_none),
-        IN_FOLDER(huge_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,11 @@
 /* Every form that YAML has for a value, at every key: it is read as YAML 1.2's core schema says, or refused with file,
  * line and key. What stands around the values is taken whole or refused, never dropped. */
+#include "base/file.h"
 #include "tests/unit/experiments.h"
+#include "tests/unit/folder.h"
 
 #include <math.h>
+#include <unistd.h>
 
 static char text[TEXT_MAX], resolved[EXPERIMENT_TEXT_MAX + 1];
 
@@ -327,11 +330,46 @@ static void other_encodings(void **state) {
     }
 }
 
+static void files_that_are_none(void **state) {
+    (void)state;
+    experiment e;
+    assert_int_equal(experiment_load(in_folder("absent.yaml"), &e), ERR_NOT_FOUND);
+    assert_told("absent.yaml", "cannot open");
+    assert_int_equal(file_make_folders(in_folder("folder.yaml")), ERR_OK);
+    assert_int_equal(experiment_load(in_folder("folder.yaml"), &e), ERR_INPUT);
+    assert_told("folder.yaml", "not a regular file");
+    put("whole.yaml", text, compose(text, &(change){"encoder.bits", "65"}, 1, NULL));
+    assert_int_equal(experiment_load(in_folder("whole.yaml"), &e), ERR_INPUT);
+    assert_told("whole.yaml:20: key encoder.bits", "must be from 1 to 64");
+}
+
+static void huge_files(void **state) {
+    (void)state;
+    static char huge[TEXT_MAX + 1];
+    experiment e;
+    size_t length = compose(text, NULL, 0, NULL);
+    memset(huge, '#', sizeof huge);
+    memcpy(huge, text, length);
+    put("large.yaml", huge, TEXT_MAX);
+    assert_int_equal(experiment_load(in_folder("large.yaml"), &e), ERR_OK);
+    put("huge.yaml", huge, TEXT_MAX + 1);
+    assert_int_equal(experiment_load(in_folder("huge.yaml"), &e), ERR_INPUT);
+    assert_told("huge.yaml", "more than the 65536 allowed");
+    put("huge.yaml", "", 0);
+    assert_int_equal(truncate(in_folder("huge.yaml"), (off_t)1 << 40), 0);
+    assert_int_equal(experiment_load(in_folder("huge.yaml"), &e), ERR_INPUT);
+    assert_told("huge.yaml", "more than the 65536 allowed");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_form_at_every_key), cmocka_unit_test(texts_come_back),
-        cmocka_unit_test(marks_at_every_key),      cmocka_unit_test(around_the_keys),
+        cmocka_unit_test(every_form_at_every_key),
+        cmocka_unit_test(texts_come_back),
+        cmocka_unit_test(marks_at_every_key),
+        cmocka_unit_test(around_the_keys),
         cmocka_unit_test(other_encodings),
+        IN_FOLDER(files_that_are_none),
+        IN_FOLDER(huge_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
