@@ -1,7 +1,7 @@
 #include "decoder_server/http/api_request.h"
 
 #include "base/clock.h"
-#include "decoder_server/http/reply.h"
+#include "decoder_server/http/json_views.h"
 
 #include <stdlib.h>
 
@@ -10,18 +10,23 @@ static const size_t batch_bytes = API_REQUEST_BATCH_MAX * sizeof(classify_item);
 enum { OWN_FIELDS_MAX = 3 };
 
 static void free_api_request(api_request *x) {
-    strbuf_free(&x->reply);
+    dynbuf_free(&x->reply);
     free(x);
 }
 
-api_request *api_request_start(api_request_pool *pool, struct http_api *api, http_request *r) {
+static api_request *take_free(api_request_pool *pool) {
     api_request *x = pool->free;
     if (x) {
         pool->free = x->next;
         pool->count--;
-    } else {
-        x = calloc(1, sizeof *x);
+    } else if ((x = calloc(1, sizeof *x))) {
+        x->reply = dynbuf_make(JSON_VIEWS_MAX);
     }
+    return x;
+}
+
+api_request *api_request_start(api_request_pool *pool, struct http_api *api, http_request *r) {
+    api_request *x = take_free(pool);
     if (!x) {
         return NULL;
     }
@@ -42,8 +47,8 @@ void api_request_end(api_request_pool *pool, api_request *x) {
         free_api_request(x);
         return;
     }
-    strbuf reply = x->reply;
-    strbuf_reset(&reply);
+    dynbuf reply = x->reply;
+    dynbuf_reset(&reply);
     *x = (api_request){.reply = reply, .next = pool->free};
     pool->free = x;
     pool->count++;
@@ -104,7 +109,8 @@ void api_request_send(api_request *x, unsigned status, const char *type) {
 }
 
 void api_request_refuse(api_request *x, unsigned status, const char *code, const char *message) {
-    strbuf_reset(&x->reply);
-    reply_error(&x->reply, x->id, code, message);
+    dynbuf_reset(&x->reply);
+    json_writer w = json_writer_make(&x->reply);
+    json_views_error(&w, x->id, code, message);
     api_request_send(x, status, "application/json");
 }

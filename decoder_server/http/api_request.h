@@ -5,12 +5,12 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 #define FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 
+#include "base/dynbuf.h"
 #include "base/err.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/http/http_server.h"
 #include "decoder_server/http/image_queue.h"
 #include "decoder_server/http/request_id.h"
-#include "decoder_server/http/strbuf.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,7 +56,7 @@ typedef struct api_request {
     classify_item first, *more;      /* `more` [API_REQUEST_BATCH_MAX] for a batch, instead of `first` */
     uint32_t item_count, unanswered; /* what is not read yet is unanswered too */
     image_task images;
-    strbuf reply;
+    dynbuf reply;
 } api_request;
 
 typedef struct api_request_pool {

@@ -2,8 +2,8 @@
 #include "decoder_server/http/http_api_inside.h"
 
 #include "base/clock.h"
+#include "decoder_server/http/json_views.h"
 #include "decoder_server/http/multipart.h"
-#include "decoder_server/http/reply.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,12 +41,12 @@ static unsigned status_of(const char *code) {
                                                    : 503;
 }
 
-static void write_item(strbuf *t, const api_request *x, const classify_item *q) {
+static void write_item(json_writer *w, const api_request *x, const classify_item *q) {
     if (q->code) {
-        reply_error(t, x->id, q->code, q->message);
+        json_views_error(w, x->id, q->code, q->message);
     } else {
-        const reply_times times = {q->asked_ns, q->answered_ns};
-        reply_classified(t, x->id, &q->answer, x->api->config.set, &times);
+        const json_views_times times = {q->asked_ns, q->answered_ns};
+        json_views_classification(w, x->id, &q->answer, x->api->config.set, &times);
     }
 }
 
@@ -55,18 +55,21 @@ static void reply(api_request *x) {
         api_request_refuse(x, status_of(x->first.code), x->first.code, x->first.message);
         return;
     }
-    strbuf_reset(&x->reply);
+    json_writer w = json_writer_make(&x->reply);
+    dynbuf_reset(&x->reply);
     if (!x->is_multipart) {
-        write_item(&x->reply, x, &x->first);
+        write_item(&w, x, &x->first);
         api_request_send(x, 200, "application/json");
         return;
     }
-    strbuf_printf(&x->reply, "{\"request\":\"%s\",\"results\":[", x->id);
+    json_writer_object(&w, NULL);
+    json_writer_word(&w, "request", x->id);
+    json_writer_array(&w, "results");
     for (uint32_t i = 0; i < x->item_count; i++) {
-        strbuf_add(&x->reply, i ? "," : "");
-        write_item(&x->reply, x, &x->more[i]);
+        write_item(&w, x, &x->more[i]);
     }
-    strbuf_add(&x->reply, "]}");
+    json_writer_end_array(&w);
+    json_writer_end_object(&w);
     api_request_send(x, 200, "application/json");
 }
 

@@ -1,5 +1,6 @@
 #include "decoder_server/http/http_api_inside.h"
 
+#include "decoder_server/http/json_views.h"
 #include "decoder_server/http/request_origin.h"
 
 #include <stdlib.h>
@@ -49,9 +50,9 @@ void http_api_set_ready(http_api *api, uint32_t nodes, uint32_t of) {
 }
 
 err http_api_set_model(http_api *api, const char *model) {
-    strbuf_reset(&api->model);
-    strbuf_add(&api->model, model);
-    return api->model.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description") : ERR_OK;
+    dynbuf_reset(&api->model);
+    dynbuf_add_text(&api->model, model);
+    return dynbuf_check(&api->model, "the model's description");
 }
 
 void http_api_stop(http_api *api) {
@@ -68,7 +69,7 @@ static void free_http_api(void *context) {
     http_api *api = context;
     sse_free(api->sse);
     api_request_pool_free(&api->pool);
-    strbuf_free(&api->model);
+    dynbuf_free(&api->model);
     if (api->images) {
         image_queue_close(api->images);
     }
@@ -82,6 +83,7 @@ err http_api_new(http_api **out, uv_loop_t *loop, const http_api_config *config)
     }
     api->config = *config;
     api->loop = loop;
+    api->model = dynbuf_make(JSON_VIEWS_MAX);
     const http_callbacks callbacks = {routes_begin, routes_take, routes_refuse, on_resume, routes_end, api};
     const sse_callbacks listeners = {on_wanted, on_taken, api};
     err e = image_queue_new(&api->images, loop, &config->shape, &classify_images);

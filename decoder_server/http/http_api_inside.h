@@ -38,7 +38,7 @@ struct http_api {
     sse *sse;
     metrics metrics;
     stats stats;
-    strbuf model;
+    dynbuf model;
     ui ui;
     uint32_t ready_nodes, nodes;
     image_queue *images;      /* NULL once it closes */

@@ -1,146 +1,233 @@
 #include "decoder_server/http/json_views.h"
 
-#include <inttypes.h>
-#include <math.h>
-#include <string.h>
+#include "wire/traffic_counters.h"
 
-static void write_direction(strbuf *t, const stats_node *n, traffic_direction d) {
-    strbuf_printf(t,
-                  "{\"payload_bits\":%" PRIu64 ",\"frame_bytes\":%" PRIu64 ",\"tcp_bytes\":%" PRIu64
-                  ",\"tcp_segments\":%" PRIu64 ",\"frames\":{",
-                  n->payload_bits[d], traffic_counters_frame_bytes_of(&n->traffic, d), n->traffic.tcp_bytes[d],
-                  n->traffic.tcp_segments[d]);
-    const char *comma = "";
-    for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
-        if (n->traffic.frames[d][m] > 0) {
-            strbuf_printf(t, "%s\"%s\":%" PRIu64, comma, message_name(m), n->traffic.frames[d][m]);
-            comma = ",";
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { PROBABILITY_PLACES = 9, SECONDS_PLACES = 3 };
+
+/* A classification. */
+
+static void write_probabilities(json_writer *w, const classification *c) {
+    json_writer_fixed(w, "probability", (double)c->probabilities[c->class], PROBABILITY_PLACES);
+    json_writer_array(w, "probabilities");
+    for (uint32_t i = 0; i < c->classes; i++) {
+        json_writer_fixed(w, NULL, (double)c->probabilities[i], PROBABILITY_PLACES);
+    }
+    json_writer_end_array(w);
+}
+
+static void write_codes(json_writer *w, const classification *c) {
+    uint64_t payload_bits = 0;
+    json_writer_array(w, "bits");
+    for (uint32_t k = 0; k < c->portions; k++) {
+        payload_bits += c->bits[k];
+        if (c->have >> k & 1) {
+            json_writer_bits(w, NULL, c->codes[k], c->bits[k]);
+        } else {
+            json_writer_null(w, NULL);
         }
     }
-    strbuf_add(t, "}}");
+    json_writer_end_array(w);
+    json_writer_uint(w, "payload_bits", payload_bits);
 }
 
-/* What is owed is static text, one of the protocol's messages. */
-static void write_owed(strbuf *t, const stats_node *n) {
-    if (n->owes) {
-        strbuf_printf(t, ",\"owes\":\"%s\",\"owed_seconds\":%.3f", n->owes, n->owed_seconds);
-    } else {
-        strbuf_add(t, ",\"owes\":null,\"owed_seconds\":null");
+static void write_missing(json_writer *w, const classification *c) {
+    json_writer_array(w, "missing");
+    for (uint32_t k = 0; k < c->portions; k++) {
+        if (!(c->have >> k & 1)) {
+            json_writer_uint(w, NULL, k);
+        }
     }
-    strbuf_printf(t, n->answered_seconds < 0 ? ",\"answered_seconds\":null" : ",\"answered_seconds\":%.3f",
-                  n->answered_seconds);
-    strbuf_printf(t, ",\"timeouts\":%" PRIu64, n->timeouts);
+    json_writer_end_array(w);
 }
 
-static void write_node(strbuf *t, uint32_t k, const stats_node *n) {
-    strbuf_printf(t, "{\"portion\":%u,\"state\":\"%s\",\"name\":", k,
-                  n->is_ready     ? "ready"
-                  : n->is_silent  ? "silent"
-                  : n->connection ? "connected"
-                                  : "missing");
-    if (n->name[0]) {
-        strbuf_add_json(t, n->name);
-    } else {
-        strbuf_add(t, "null");
-    }
-    strbuf_add(t, ",\"address\":");
-    if (n->connection && n->address[0]) {
-        strbuf_add_json(t, n->address);
-    } else {
-        strbuf_add(t, "null");
-    }
-    strbuf_add(t, ",\"connected_since\":");
-    strbuf_add_time(t, n->connection ? n->joined_at : 0);
-    strbuf_add(t, ",\"ready_since\":");
-    strbuf_add_time(t, n->is_ready ? n->ready_at : 0);
-    write_owed(t, n);
-    strbuf_printf(t, ",\"reconnects\":%" PRIu64 ",\"received\":", stats_reconnects(n));
-    write_direction(t, n, TRAFFIC_IN);
-    strbuf_add(t, ",\"sent\":");
-    write_direction(t, n, TRAFFIC_OUT);
-    strbuf_add(t, "}");
+static void write_ms(json_writer *w, const char *key, uint64_t from_ns, uint64_t to_ns) {
+    json_writer_fixed(w, key, to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0, SECONDS_PLACES);
 }
 
-void json_views_nodes(strbuf *t, const stats *r) {
-    strbuf_printf(t, "{\"portions\":%u,\"ready\":%u,\"nodes\":[", r->portions, r->ready);
-    for (uint32_t k = 0; k < r->portions; k++) {
-        strbuf_add(t, k ? "," : "");
-        write_node(t, k, &r->nodes[k]);
+void json_views_classification(json_writer *w, const char *request, const classification *c, const dataset *set,
+                               const json_views_times *times) {
+    json_writer_object(w, NULL);
+    json_writer_word(w, "request", request);
+    json_writer_uint(w, "class", c->class);
+    json_writer_string(w, "label", set->class_names[c->class]);
+    write_probabilities(w, c);
+    write_codes(w, c);
+    json_writer_uint(w, "rounds", c->stages);
+    json_writer_uint(w, "frame_bytes", (uint64_t)c->frame_bytes[TRAFFIC_IN] + c->frame_bytes[TRAFFIC_OUT]);
+    json_writer_uint(w, "frame_bytes_sent", c->frame_bytes[TRAFFIC_OUT]);
+    json_writer_uint(w, "frame_bytes_received", c->frame_bytes[TRAFFIC_IN]);
+    json_writer_uint(w, "raw_bytes", (uint64_t)set->channels * set->height * set->width);
+    json_writer_bool(w, "degraded", c->degraded);
+    write_missing(w, c);
+    write_ms(w, "ms", times->asked_ns, times->answered_ns);
+    json_writer_object(w, "timings");
+    write_ms(w, "queue_ms", times->asked_ns, c->asked_ns);
+    write_ms(w, "nodes_ms", c->asked_ns, c->due_ns);
+    write_ms(w, "net_ms", c->due_ns, c->done_ns);
+    json_writer_end_object(w);
+    json_writer_end_object(w);
+}
+
+void json_views_error(json_writer *w, const char *request, const char *code, const char *message) {
+    json_writer_object(w, NULL);
+    json_writer_object(w, "error");
+    json_writer_word(w, "code", code);
+    json_writer_string(w, "message", message);
+    json_writer_word(w, "request", request);
+    json_writer_end_object(w);
+    json_writer_end_object(w);
+}
+
+/* Nodes. */
+
+static void write_direction(json_writer *w, const char *key, const stats_node *n, traffic_direction d) {
+    json_writer_object(w, key);
+    json_writer_uint(w, "payload_bits", n->payload_bits[d]);
+    json_writer_uint(w, "frame_bytes", traffic_counters_frame_bytes_of(&n->traffic, d));
+    json_writer_uint(w, "tcp_bytes", n->traffic.tcp_bytes[d]);
+    json_writer_uint(w, "tcp_segments", n->traffic.tcp_segments[d]);
+    json_writer_object(w, "frames");
+    for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
+        if (n->traffic.frames[d][m] > 0) {
+            json_writer_uint(w, message_name(m), n->traffic.frames[d][m]);
+        }
     }
-    strbuf_add(t, "]}");
+    json_writer_end_object(w);
+    json_writer_end_object(w);
+}
+
+static void write_seconds(json_writer *w, const char *key, bool is_known, double seconds) {
+    if (is_known) {
+        json_writer_fixed(w, key, seconds, SECONDS_PLACES);
+    } else {
+        json_writer_null(w, key);
+    }
+}
+
+static void write_node(json_writer *w, uint32_t k, const stats_node *n) {
+    json_writer_object(w, NULL);
+    json_writer_uint(w, "portion", k);
+    json_writer_word(w, "state",
+                     n->is_ready     ? "ready"
+                     : n->is_silent  ? "silent"
+                     : n->connection ? "connected"
+                                     : "missing");
+    json_writer_string(w, "name", n->name[0] ? n->name : NULL);
+    json_writer_string(w, "address", n->connection && n->address[0] ? n->address : NULL);
+    json_writer_time(w, "connected_since", n->connection ? n->joined_at : 0);
+    json_writer_time(w, "ready_since", n->is_ready ? n->ready_at : 0);
+    json_writer_string(w, "owes", n->owes);
+    write_seconds(w, "owed_seconds", n->owes != NULL, n->owed_seconds);
+    write_seconds(w, "answered_seconds", n->answered_seconds >= 0, n->answered_seconds);
+    json_writer_uint(w, "timeouts", n->timeouts);
+    json_writer_uint(w, "reconnects", stats_reconnects(n));
+    write_direction(w, "received", n, TRAFFIC_IN);
+    write_direction(w, "sent", n, TRAFFIC_OUT);
+    json_writer_end_object(w);
+}
+
+void json_views_nodes(dynbuf *to, const stats *s) {
+    json_writer w = json_writer_make(to);
+    json_writer_object(&w, NULL);
+    json_writer_uint(&w, "portions", s->portions);
+    json_writer_uint(&w, "ready", s->ready);
+    json_writer_array(&w, "nodes");
+    for (uint32_t k = 0; k < s->portions; k++) {
+        write_node(&w, k, &s->nodes[k]);
+    }
+    json_writer_end_array(&w);
+    json_writer_end_object(&w);
+}
+
+/* The model. */
+
+static void write_list(json_writer *w, const char *key, const size_t *values, size_t count) {
+    json_writer_array(w, key);
+    for (size_t i = 0; i < count; i++) {
+        json_writer_uint(w, NULL, values[i]);
+    }
+    json_writer_end_array(w);
 }
 
 /* A portion's place in the flattened sample (channel, row, column): [[first, count], ...] in the portion's own order.
  */
-static void write_ranges(strbuf *t, const partition *s, uint32_t k) {
-    size_t elements = partition_portion_elements(s);
-    if (s->kind != PARTITION_QUADRANTS) { /* a run, a plane: in one piece */
-        strbuf_printf(t, "[[%zu,%zu]]", k * elements, elements);
-        return;
+static void write_ranges(json_writer *w, const partition *s, uint32_t k) {
+    size_t elements = partition_portion_elements(s), half = s->width / 2, rows = s->height / 2;
+    json_writer_array(w, NULL);
+    if (s->kind != PARTITION_QUADRANTS) { /* a slice, a plane: in one piece */
+        write_list(w, NULL, (size_t[]){k * elements, elements}, 2);
     }
-    size_t half = s->width / 2, rows = s->height / 2;
-    strbuf_add(t, "[");
-    for (size_t c = 0; c < s->channels; c++) {
-        for (size_t y = 0; y < rows; y++) {
-            size_t row = (k / 2) * rows + y;
-            strbuf_printf(t, "%s[%zu,%zu]", c + y ? "," : "", (c * s->height + row) * s->width + (k % 2) * half, half);
-        }
+    for (size_t i = 0; s->kind == PARTITION_QUADRANTS && i < s->channels * rows; i++) {
+        size_t row = i / rows * s->height + (k / 2) * rows + i % rows;
+        write_list(w, NULL, (size_t[]){row * s->width + (k % 2) * half, half}, 2);
     }
-    strbuf_add(t, "]");
+    json_writer_end_array(w);
 }
 
-static void write_number(strbuf *t, const char *key, double value) {
-    strbuf_printf(t, isfinite(value) ? ",\"%s\":%.6g" : ",\"%s\":null", key, value);
+static void write_partition(json_writer *w, const run_dir *r, const partition *s) {
+    uint32_t shape[3];
+    partition_portion_shape(s, shape);
+    json_writer_object(w, "split");
+    json_writer_word(w, "kind", partition_name(s->kind));
+    json_writer_uint(w, "portions", s->portions);
+    write_list(w, "portion_shape", (size_t[]){shape[0], shape[1], shape[2]}, 3);
+    json_writer_uint(w, "bits", r->experiment.encoder.bits);
+    json_writer_array(w, "ranges");
+    for (uint32_t k = 0; k < s->portions; k++) {
+        write_ranges(w, s, k);
+    }
+    json_writer_end_array(w);
+    json_writer_end_object(w);
+    json_writer_uint(w, "payload_bits", s->portions * r->experiment.encoder.bits);
+    json_writer_uint(w, "raw_bits", 8 * partition_sample_elements(s));
 }
 
 /* The figures of the epoch the commit comes from; null where there are none. */
-static void write_accuracy(strbuf *t, const run_dir *r) {
+static void write_accuracy(json_writer *w, const run_dir *r) {
     if (r->evaluation_count == 0) {
-        strbuf_add(t, ",\"accuracy\":null");
+        json_writer_null(w, "accuracy");
         return;
     }
     const manifest_evaluation *e = run_dir_final_evaluation(r);
-    strbuf_printf(t, ",\"accuracy\":{\"epoch\":%.6g", e->epoch);
-    write_number(t, "training", e->train);
-    write_number(t, "unrounded_test", e->soft);
-    write_number(t, "rounded_test", e->rounded);
-    write_number(t, "validation", e->validation);
-    strbuf_add(t, "}");
+    json_writer_object(w, "accuracy");
+    json_writer_real(w, "epoch", e->epoch);
+    json_writer_real(w, "training", e->train);
+    json_writer_real(w, "unrounded_test", e->soft);
+    json_writer_real(w, "rounded_test", e->rounded);
+    json_writer_real(w, "validation", e->validation);
+    json_writer_end_object(w);
 }
 
-static void write_split(strbuf *t, const run_dir *r, const partition *s) {
-    uint32_t shape[3];
-    partition_portion_shape(s, shape);
-    strbuf_printf(t,
-                  ",\"split\":{\"kind\":\"%s\",\"portions\":%u,\"portion_shape\":[%u,%u,%u],\"bits\":%u,\"ranges\":[",
-                  partition_name(s->kind), s->portions, shape[0], shape[1], shape[2], r->experiment.encoder.bits);
-    for (uint32_t k = 0; k < s->portions; k++) {
-        strbuf_add(t, k ? "," : "");
-        write_ranges(t, s, k);
-    }
-    strbuf_printf(t, "]},\"payload_bits\":%u,\"raw_bits\":%zu", s->portions * r->experiment.encoder.bits,
-                  8 * partition_sample_elements(s));
-}
-
-void json_views_model(strbuf *t, const run_dir *r, const dataset *set, const partition *shape,
-                      const manifest_commit *commit) {
+err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const partition *shape,
+                     const manifest_commit *commit) {
     const experiment *e = &r->experiment;
-    strbuf_printf(t, "{\"mode\":\"%s\",\"run\":\"%016" PRIx64 "\",\"experiment\":", commit ? "serve" : "train", r->id);
-    strbuf_add_json(t, e->name);
-    strbuf_add(t, ",\"title\":");
-    strbuf_add_json(t, e->title);
-    strbuf_add(t, ",\"data_set\":");
-    strbuf_add_json(t, e->dataset.name);
-    strbuf_printf(t, ",\"sample_shape\":[%u,%u,%u]", shape->channels, shape->height, shape->width);
-    write_split(t, r, shape);
-    strbuf_add(t, ",\"classes\":[");
+    json_writer w = json_writer_make(to);
+    char id[17];
+    dynbuf_reset(to);
+    snprintf(id, sizeof id, "%016" PRIx64, r->id);
+    json_writer_object(&w, NULL);
+    json_writer_word(&w, "mode", commit ? "serve" : "train");
+    json_writer_word(&w, "run", id);
+    json_writer_string(&w, "experiment", e->name);
+    json_writer_string(&w, "title", e->title);
+    json_writer_string(&w, "data_set", e->dataset.name);
+    write_list(&w, "sample_shape", (size_t[]){shape->channels, shape->height, shape->width}, 3);
+    write_partition(&w, r, shape);
+    json_writer_array(&w, "classes");
     for (uint32_t c = 0; c < set->classes; c++) {
-        strbuf_add(t, c ? "," : "");
-        strbuf_add_json(t, set->class_names[c]);
+        json_writer_string(&w, NULL, set->class_names[c]);
     }
-    strbuf_add(t, "],\"step\":");
-    strbuf_printf(t, commit ? "%" PRIu64 : "null", commit ? commit->position.step : 0);
-    strbuf_printf(t, ",\"epochs\":%u", e->training.epochs);
-    write_accuracy(t, r);
-    strbuf_add(t, "}");
+    json_writer_end_array(&w);
+    if (commit) {
+        json_writer_uint(&w, "step", commit->position.step);
+    } else {
+        json_writer_null(&w, "step");
+    }
+    json_writer_uint(&w, "epochs", e->training.epochs);
+    write_accuracy(&w, r);
+    json_writer_end_object(&w);
+    return dynbuf_check(to, "the model's description");
 }

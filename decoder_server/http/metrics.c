@@ -1,5 +1,7 @@
 #include "decoder_server/http/metrics.h"
 
+#include "base/json_writer.h"
+
 #include <inttypes.h>
 
 /* The last stands for all others. */
@@ -32,16 +34,16 @@ void metrics_count_time(metrics *m, double seconds) {
     m->seconds += seconds;
 }
 
-static void head(strbuf *t, const char *name, const char *type, const char *help) {
-    strbuf_printf(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+static void head(dynbuf *t, const char *name, const char *type, const char *help) {
+    dynbuf_printf(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void one(strbuf *t, const char *name, const char *type, const char *help, uint64_t value) {
+static void one(dynbuf *t, const char *name, const char *type, const char *help, uint64_t value) {
     head(t, name, type, help);
-    strbuf_printf(t, "%s %" PRIu64 "\n", name, value);
+    dynbuf_printf(t, "%s %" PRIu64 "\n", name, value);
 }
 
-static void write_requests(strbuf *t, const metrics *m, const char *const *routes, uint32_t count) {
+static void write_requests(dynbuf *t, const metrics *m, const char *const *routes, uint32_t count) {
     head(t, "fewbit_http_requests_total", "counter",
          "HTTP requests, by their answer's status; other: the client went before it.");
     for (uint32_t r = 0; r < count; r++) {
@@ -49,14 +51,14 @@ static void write_requests(strbuf *t, const metrics *m, const char *const *route
             if (m->requests[r][s] == 0) {
                 continue;
             }
-            strbuf_printf(t, "fewbit_http_requests_total{route=\"%s\",status=\"", routes[r]);
-            strbuf_printf(t, statuses[s] ? "%u" : "other", statuses[s]);
-            strbuf_printf(t, "\"} %" PRIu64 "\n", m->requests[r][s]);
+            dynbuf_printf(t, "fewbit_http_requests_total{route=\"%s\",status=\"", routes[r]);
+            dynbuf_printf(t, statuses[s] ? "%u" : "other", statuses[s]);
+            dynbuf_printf(t, "\"} %" PRIu64 "\n", m->requests[r][s]);
         }
     }
     head(t, "fewbit_classifications_total", "counter", "Samples asked about over HTTP, by what became of them.");
     for (uint32_t o = 0; o < METRICS_OUTCOMES; o++) {
-        strbuf_printf(t, "fewbit_classifications_total{outcome=\"%s\"} %" PRIu64 "\n", outcome_names[o],
+        dynbuf_printf(t, "fewbit_classifications_total{outcome=\"%s\"} %" PRIu64 "\n", outcome_names[o],
                       m->outcomes[o]);
     }
     static const char name[] = "fewbit_classification_duration_seconds";
@@ -64,14 +66,14 @@ static void write_requests(strbuf *t, const metrics *m, const char *const *route
     uint64_t sum = 0;
     for (uint32_t b = 0; b < METRICS_BUCKETS - 1; b++) {
         sum += m->buckets[b];
-        strbuf_printf(t, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[b], sum);
+        dynbuf_printf(t, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[b], sum);
     }
     sum += m->buckets[METRICS_BUCKETS - 1];
-    strbuf_printf(t, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n", name, sum, name,
+    dynbuf_printf(t, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n", name, sum, name,
                   m->seconds, name, sum);
 }
 
-static void write_connections(strbuf *t, const metrics *m, const sse_counters *e) {
+static void write_connections(dynbuf *t, const metrics *m, const sse_counters *e) {
     one(t, "fewbit_http_connections", "gauge", "HTTP connections open now.", m->connections_open);
     one(t, "fewbit_http_connections_total", "counter", "HTTP connections that were taken.", m->connections);
     one(t, "fewbit_http_connections_refused_total", "counter", "HTTP connections closed: there were too many.",
@@ -88,12 +90,12 @@ static void write_connections(strbuf *t, const metrics *m, const sse_counters *e
 }
 
 /* The labels of a portion's node. A label has JSON's escapes, but none for controls: a name has none. */
-static void node_labels(strbuf *t, uint32_t k, const stats_node *n) {
-    strbuf_printf(t, "portion=\"%u\",node=", k);
-    strbuf_add_json(t, n->name);
+static void node_labels(dynbuf *t, uint32_t k, const stats_node *n) {
+    dynbuf_printf(t, "portion=\"%u\",node=", k);
+    json_writer_string(&(json_writer){.to = t}, NULL, n->name);
 }
 
-static void write_gauges(strbuf *t, const stats *r) {
+static void write_gauges(dynbuf *t, const stats *r) {
     one(t, "fewbit_nodes", "gauge", "Nodes that this run has, one a portion.", r->portions);
     one(t, "fewbit_nodes_ready", "gauge", "Nodes that are ready.", r->ready);
     one(t, "fewbit_links", "gauge", "Connections on the nodes' port now.", r->links);
@@ -105,18 +107,18 @@ static void write_gauges(strbuf *t, const stats *r) {
         r->refused_nodes);
     one(t, "fewbit_results_lost_total", "counter", "Results that the file of results did not take.", r->results_lost);
     head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
-    strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
-    strbuf_printf(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
-    strbuf_printf(t, "fewbit_queue_bytes{queue=\"backlog\"} %" PRIu64 "\n", r->backlog_bytes);
+    dynbuf_printf(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
+    dynbuf_printf(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
+    dynbuf_printf(t, "fewbit_queue_bytes{queue=\"backlog\"} %" PRIu64 "\n", r->backlog_bytes);
 }
 
-static void node_values(strbuf *t, const stats *r, const char *name, const char *type, const char *help,
+static void node_values(dynbuf *t, const stats *r, const char *name, const char *type, const char *help,
                         uint64_t (*value)(const stats_node *n)) {
     head(t, name, type, help);
     for (uint32_t k = 0; k < r->portions; k++) {
-        strbuf_printf(t, "%s{", name);
+        dynbuf_printf(t, "%s{", name);
         node_labels(t, k, &r->nodes[k]);
-        strbuf_printf(t, "} %" PRIu64 "\n", value(&r->nodes[k]));
+        dynbuf_printf(t, "} %" PRIu64 "\n", value(&r->nodes[k]));
     }
 }
 
@@ -133,14 +135,14 @@ static uint64_t timeouts(const stats_node *n) {
 }
 
 /* Of nodes for which `value` is not negative. */
-static void node_seconds(strbuf *t, const stats *r, const char *name, const char *help,
+static void node_seconds(dynbuf *t, const stats *r, const char *name, const char *help,
                          double (*value)(const stats_node *n)) {
     head(t, name, "gauge", help);
     for (uint32_t k = 0; k < r->portions; k++) {
         if (value(&r->nodes[k]) >= 0) {
-            strbuf_printf(t, "%s{", name);
+            dynbuf_printf(t, "%s{", name);
             node_labels(t, k, &r->nodes[k]);
-            strbuf_printf(t, "} %.3f\n", value(&r->nodes[k]));
+            dynbuf_printf(t, "} %.3f\n", value(&r->nodes[k]));
         }
     }
 }
@@ -153,7 +155,7 @@ static double answered_seconds(const stats_node *n) {
     return n->answered_seconds;
 }
 
-static void write_bits(strbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
+static void write_bits(dynbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
     const struct {
         const char *kind;
         uint64_t bits;
@@ -163,25 +165,25 @@ static void write_bits(strbuf *t, uint32_t k, const stats_node *n, traffic_direc
         {"tcp", n->traffic.tcp_bytes[d] * 8},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        strbuf_add(t, "fewbit_node_bits_total{");
+        dynbuf_add_text(t, "fewbit_node_bits_total{");
         node_labels(t, k, n);
-        strbuf_printf(t, ",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", directions[d], kinds[i].kind, kinds[i].bits);
+        dynbuf_printf(t, ",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", directions[d], kinds[i].kind, kinds[i].bits);
     }
 }
 
-static void write_frames(strbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
+static void write_frames(dynbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
     for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
         if (n->traffic.frames[d][m] == 0) {
             continue;
         }
-        strbuf_add(t, "fewbit_node_frames_total{");
+        dynbuf_add_text(t, "fewbit_node_frames_total{");
         node_labels(t, k, n);
-        strbuf_printf(t, ",direction=\"%s\",message=\"%s\"} %" PRIu64 "\n", directions[d], message_name(m),
+        dynbuf_printf(t, ",direction=\"%s\",message=\"%s\"} %" PRIu64 "\n", directions[d], message_name(m),
                       n->traffic.frames[d][m]);
     }
 }
 
-static void write_nodes(strbuf *t, const stats *r) {
+static void write_nodes(dynbuf *t, const stats *r) {
     node_values(t, r, "fewbit_node_up", "gauge", "1 where the portion's node is connected.", is_up);
     node_values(t, r, "fewbit_node_ready", "gauge", "1 where the portion's node is ready.", is_ready);
     node_values(t, r, "fewbit_node_reconnects_total", "counter", "How often the portion's node came again.",
@@ -207,14 +209,14 @@ static void write_nodes(strbuf *t, const stats *r) {
     }
 }
 
-static void coded_values(strbuf *t, const stats *r, const char *name, const char *type, const char *help,
+static void coded_values(dynbuf *t, const stats *r, const char *name, const char *type, const char *help,
                          const char *const kinds[2], double (*value)(const stats_coding *c, int kind)) {
     head(t, name, type, help);
     for (uint32_t k = 0; k < r->portions; k++) {
         for (int kind = 0; kind < 2 && r->nodes[k].coding.frames + r->nodes[k].coding.refused > 0; kind++) {
-            strbuf_printf(t, "%s{", name);
+            dynbuf_printf(t, "%s{", name);
             node_labels(t, k, &r->nodes[k]);
-            strbuf_printf(t, ",kind=\"%s\"} %.17g\n", kinds[kind], value(&r->nodes[k].coding, kind));
+            dynbuf_printf(t, ",kind=\"%s\"} %.17g\n", kinds[kind], value(&r->nodes[k].coding, kind));
         }
     }
 }
@@ -232,7 +234,7 @@ static double entropy(const stats_coding *c, int kind) {
 }
 
 /* Of nodes that send compressed codes. */
-static void write_coding(strbuf *t, const stats *r) {
+static void write_coding(dynbuf *t, const stats *r) {
     static const char *const frames[2] = {"good", "refused"}, *const bits[2] = {"packed", "compressed"},
                              *const entropies[2] = {"bits", "codes"};
     coded_values(t, r, "fewbit_node_compressed_frames_total", "counter",
@@ -244,12 +246,12 @@ static void write_coding(strbuf *t, const stats *r) {
                  entropy);
 }
 
-static void by_source(strbuf *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
+static void by_source(dynbuf *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
     head(t, name, type, help);
-    strbuf_printf(t, "%s{source=\"stream\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
+    dynbuf_printf(t, "%s{source=\"stream\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
 }
 
-static void write_tables(strbuf *t, const stats *r) {
+static void write_tables(dynbuf *t, const stats *r) {
     const stats_table *p = &r->streamed, *l = &r->on_demand;
     by_source(t, "fewbit_reassembly_samples", "gauge", "Samples that wait for portions now.", p->waiting, l->waiting);
     by_source(t, "fewbit_reassembly_capacity_samples", "gauge",
@@ -274,37 +276,37 @@ static void write_tables(strbuf *t, const stats *r) {
     };
     for (size_t i = 0; i < sizeof discarded / sizeof discarded[0]; i++) {
         static const char line[] = "fewbit_portions_discarded_total{source=\"%s\",reason=\"%s\"} %" PRIu64 "\n";
-        strbuf_printf(t, line, "stream", discarded[i].reason, discarded[i].push);
-        strbuf_printf(t, line, "http", discarded[i].reason, discarded[i].http);
+        dynbuf_printf(t, line, "stream", discarded[i].reason, discarded[i].push);
+        dynbuf_printf(t, line, "http", discarded[i].reason, discarded[i].http);
     }
     head(t, "fewbit_model_reloads_total", "counter", "Loads of a model while serving, by how they ended.");
-    strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"changed\"} %" PRIu64 "\n", r->reloads.changed);
-    strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"unchanged\"} %" PRIu64 "\n", r->reloads.unchanged);
-    strbuf_printf(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
+    dynbuf_printf(t, "fewbit_model_reloads_total{outcome=\"changed\"} %" PRIu64 "\n", r->reloads.changed);
+    dynbuf_printf(t, "fewbit_model_reloads_total{outcome=\"unchanged\"} %" PRIu64 "\n", r->reloads.unchanged);
+    dynbuf_printf(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
 }
 
-static void write_refinement(strbuf *t, const report_refinement *r) {
+static void write_refinement(dynbuf *t, const report_refinement *r) {
     head(t, "fewbit_refinement_samples_total", "counter",
          "Samples answered, by the stages of bits that the answer took.");
     for (uint32_t stage = 0; stage < r->count; stage++) {
-        strbuf_printf(t, "fewbit_refinement_samples_total{rounds=\"%u\"} %" PRIu64 "\n", stage + 1, r->answered[stage]);
+        dynbuf_printf(t, "fewbit_refinement_samples_total{rounds=\"%u\"} %" PRIu64 "\n", stage + 1, r->answered[stage]);
     }
     one(t, "fewbit_refinements_incomplete_total", "counter",
         "Samples not sure enough for which a node did not send, or could not be asked for, its next stage.",
         r->curtailed);
 }
 
-static void write_training(strbuf *t, const stats_training *now) {
+static void write_training(dynbuf *t, const stats_training *now) {
     one(t, "fewbit_training_steps_total", "counter", "Steps trained since the process started.", now->step);
     one(t, "fewbit_training_epoch", "gauge", "The epoch under way, from 1.", now->epoch);
     one(t, "fewbit_training_epochs", "gauge", "Epochs there will be.", now->epochs);
     head(t, "fewbit_training_loss", "gauge", "Mean loss of the epoch so far.");
-    strbuf_printf(t, "fewbit_training_loss %.9g\n", now->loss);
+    dynbuf_printf(t, "fewbit_training_loss %.9g\n", now->loss);
     head(t, "fewbit_training_accuracy_ratio", "gauge", "Training accuracy of the epoch so far, 0 to 1.");
-    strbuf_printf(t, "fewbit_training_accuracy_ratio %.9g\n", now->accuracy / 100);
+    dynbuf_printf(t, "fewbit_training_accuracy_ratio %.9g\n", now->accuracy / 100);
 }
 
-void metrics_write(strbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *e,
+void metrics_write(dynbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *e,
                    const stats *r) {
     write_requests(t, m, routes, count);
     write_connections(t, m, e);

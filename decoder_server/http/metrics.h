@@ -2,10 +2,10 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 #define FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 
+#include "base/dynbuf.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/core/stats.h"
 #include "decoder_server/http/sse.h"
-#include "decoder_server/http/strbuf.h"
 
 enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 21, METRICS_BUCKETS = 16 };
 
@@ -33,7 +33,7 @@ void metrics_count_answer(metrics *m, metrics_outcome outcome);
 void metrics_count_time(metrics *m, double seconds);
 
 /* `routes` [count] are the paths by route. */
-void metrics_write(strbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *events,
+void metrics_write(dynbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *events,
                    const stats *r);
 
 #endif

@@ -60,7 +60,7 @@ static void show_metrics(api_request *x) {
 }
 
 static void show_model(api_request *x) {
-    strbuf_add(&x->reply, x->api->model.bytes);
+    dynbuf_add_text(&x->reply, x->api->model.bytes);
     api_request_send(x, 200, json);
 }
 
@@ -103,9 +103,14 @@ static void show_state(api_request *x, bool ready_matters) {
     const http_api *api = x->api;
     const char *code = unready(api);
     bool ready = !code;
-    strbuf_printf(&x->reply, "{\"ready\":%s,\"code\":\"%s\",\"nodes_ready\":%u,\"nodes\":%u,\"mode\":\"%s\"}",
-                  ready ? "true" : "false", ready ? "ready" : code, api->ready_nodes, api->nodes,
-                  api->config.mode == HTTP_API_SERVES ? "serve" : "train");
+    json_writer w = json_writer_make(&x->reply);
+    json_writer_object(&w, NULL);
+    json_writer_bool(&w, "ready", ready);
+    json_writer_word(&w, "code", ready ? "ready" : code);
+    json_writer_uint(&w, "nodes_ready", api->ready_nodes);
+    json_writer_uint(&w, "nodes", api->nodes);
+    json_writer_word(&w, "mode", api->config.mode == HTTP_API_SERVES ? "serve" : "train");
+    json_writer_end_object(&w);
     api_request_send(x, ready_matters && !ready ? 503 : 200, json);
 }
 

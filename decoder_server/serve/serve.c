@@ -37,7 +37,7 @@ typedef struct serving {
     reloader *reloader;
     uv_timer_t drain; /* how long a stop waits */
     bool has_signals, is_shut;
-    strbuf described; /* what /v1/model says of the model to come */
+    dynbuf described; /* what /v1/model says of the model to come */
     api_token token;
     stats stats;
     stats_reloads reloads;
@@ -288,12 +288,8 @@ static void on_stop(void *context) {
 
 static err hand_on(void *context, served_model *m) {
     serving *s = context;
-    strbuf_reset(&s->described);
-    json_views_model(&s->described, m->run, s->set, &s->partition, m->commit);
-    if (s->described.has_failed) {
-        return err_fail(ERR_MEMORY, "no memory for the model's description");
-    }
-    return worker_post(((serving *)context)->worker, MAIL_CHANGE, 0, &m, sizeof m);
+    err e = json_views_model(&s->described, m->run, s->set, &s->partition, m->commit);
+    return e ? e : worker_post(s->worker, MAIL_CHANGE, 0, &m, sizeof m);
 }
 
 static void on_reloaded(void *context, err code, const char *text) {
@@ -381,15 +377,9 @@ static err start_worker_side(serving *s) {
 /* What /v1/model says. */
 static err describe_model(serving *s) {
     const manifest_commit *commit;
-    strbuf described = {0};
     err e = run_dir_served_commit(&s->run, &commit);
-    if (!e) {
-        json_views_model(&described, &s->run, s->set, &s->partition, commit);
-        e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
-                                 : http_api_set_model(s->api, described.bytes);
-    }
-    strbuf_free(&described);
-    return e;
+    e = e ? e : json_views_model(&s->described, &s->run, s->set, &s->partition, commit);
+    return e ? e : http_api_set_model(s->api, s->described.bytes);
 }
 
 static err start_http_api(serving *s) {
@@ -484,14 +474,14 @@ static err serve_run(serving *s) {
 err serve_command(const server_options *options) {
     static serving s; /* one a process */
     sched_slice_shorten();
-    s = (serving){.options = options};
+    s = (serving){.options = options, .described = dynbuf_make(JSON_VIEWS_MAX)};
     err e = blas_begin(2); /* the worker's, and another model's that is loaded meanwhile */
     e = e ? e : run_dir_open(&s.run, options->run);
     if (e) {
         return e;
     }
     e = serve_run(&s);
-    strbuf_free(&s.described);
+    dynbuf_free(&s.described);
     run_dir_close(&s.run);
     return e;
 }

@@ -260,11 +260,10 @@ static err start_worker_side(train_tcp *t) {
 /* What /v1/model says, and the epochs that a run which goes on has behind it. */
 static err describe_run(train_tcp *t, const dataset *set, const partition *shape) {
     const run_dir *r = t->config->run;
-    strbuf described = {0};
-    json_views_model(&described, r, set, shape, NULL);
-    err e = described.has_failed ? err_fail(ERR_MEMORY, "no memory for the model's description")
-                                 : http_api_set_model(t->api, described.bytes);
-    strbuf_free(&described);
+    dynbuf described = dynbuf_make(JSON_VIEWS_MAX);
+    err e = json_views_model(&described, r, set, shape, NULL);
+    e = e ? e : http_api_set_model(t->api, described.bytes);
+    dynbuf_free(&described);
     for (uint32_t i = 0; i < r->evaluation_count && !e; i++) {
         char event[TRAIN_SSE_EVENT_MAX];
         http_api_add_replay(t->api, event, train_sse_epoch_event(&r->evaluations[i], event));

@@ -3,7 +3,7 @@
  * of two keys' values. Data sets are as small as the ranges let them be, down to one sample. */
 #include "base/log.h"
 #include "base/rng.h"
-#include "decoder_server/http/reply.h"
+#include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/train/train_inproc.h"
 #include "encoder_node/node_protocol.h"
@@ -382,9 +382,9 @@ static void assert_codes(const json_t *codes, const experiment *e) {
 }
 
 static void assert_answer(const fleet *f, const dataset *set) {
-    strbuf t = {0};
-    const reply_times times = {1, 2};
-    reply_classified(&t, "a request", &f->last, set, &times);
+    dynbuf t = dynbuf_make(JSON_VIEWS_MAX);
+    json_writer w = json_writer_make(&t);
+    json_views_classification(&w, "a request", &f->last, set, &(json_views_times){1, 2});
     assert_false(t.has_failed);
     json_t *reply = json_loads(t.bytes, 0, NULL);
     assert_non_null(reply);
@@ -398,7 +398,7 @@ static void assert_answer(const fleet *f, const dataset *set) {
         fail_msg("probabilities add up to %f in %s", sum, t.bytes);
     }
     json_decref(reply);
-    strbuf_free(&t);
+    dynbuf_free(&t);
 }
 
 /* Asked a second time, the answer comes from the table or the cache, where there is one; it is the same. */

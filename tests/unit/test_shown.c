@@ -1,9 +1,9 @@
 /* What the other side can bring to a log or a terminal: which texts are plain, how addresses are written, and how many
  * lines of a kind are. */
 #include "base/address.h"
+#include "base/json_writer.h"
 #include "base/log_limit.h"
 #include "base/utf8.h"
-#include "decoder_server/http/strbuf.h"
 #include "tests/unit/child.h"
 #include "tests/unit/folder.h"
 
@@ -102,10 +102,11 @@ static void all_lines_are_plain(void **state) {
 
 static void json_keeps_it_escaped(void **state) {
     (void)state;
-    strbuf t = {0};
-    strbuf_add_json(&t, evil);
+    dynbuf t = dynbuf_make(1024);
+    json_writer w = json_writer_make(&t);
+    json_writer_string(&w, NULL, evil);
     assert_string_equal(t.bytes, "\"a\\u001b[31m?\\u009b\\u000d\\u000a\\u202egnp\\u2067\xc3\xbc\"");
-    strbuf_free(&t);
+    dynbuf_free(&t);
 }
 
 static void addresses_are_written_as_they_are_read(void **state) {

@@ -11,7 +11,7 @@
 #include "decoder_server/core/node_listener.h"
 #include "decoder_server/core/node_registry.h"
 #include "decoder_server/http/image.h"
-#include "decoder_server/http/reply.h"
+#include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/predictor.h"
 #include "decoder_server/train/coordinator.h"
@@ -352,11 +352,12 @@ static err take_image(void) {
 
 static err make_replies(void) {
     classification a = {.classes = 10, .portions = PORTIONS, .bits = {4}, .have = 1, .degraded = true};
-    strbuf reply = {0};
-    reply_classified(&reply, "request-7", &a, mnist, &(reply_times){0});
-    reply_error(&reply, "request-7", "busy", "too many samples wait");
-    err e = reply.has_failed ? err_fail(ERR_MEMORY, "no memory for an answer") : ERR_OK;
-    strbuf_free(&reply);
+    dynbuf reply = dynbuf_make(JSON_VIEWS_MAX);
+    json_writer w = json_writer_make(&reply);
+    json_views_classification(&w, "request-7", &a, mnist, &(json_views_times){0});
+    json_views_error(&w, "request-7", "busy", "too many samples wait");
+    err e = dynbuf_check(&reply, "an answer");
+    dynbuf_free(&reply);
     return e;
 }
 

@@ -1,0 +1,54 @@
+/* JSON written straight into a buffer: for answers, results and events, which are many. (jansson, base/json.h, serves
+ * wherever speed does not matter.)
+ *
+ * Every function writes one value: with `key`, as a member of the object that is open; with NULL, as an element of the
+ * array that is open, or as the whole text. Commas come by themselves. Keys are plain ASCII and are not escaped. The
+ * buffer says in the end whether all of it found room (dynbuf's has_failed). */
+#ifndef FEWBIT_BASE_JSON_WRITER_H
+#define FEWBIT_BASE_JSON_WRITER_H
+
+#include "base/dynbuf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct json_writer {
+    dynbuf *to;
+    bool wants_comma; /* before the next value */
+} json_writer;
+
+static inline json_writer json_writer_make(dynbuf *to) {
+    return (json_writer){.to = to};
+}
+
+void json_writer_object(json_writer *w, const char *key);
+void json_writer_end_object(json_writer *w);
+void json_writer_array(json_writer *w, const char *key);
+void json_writer_end_array(json_writer *w);
+
+void json_writer_uint(json_writer *w, const char *key, uint64_t value);
+void json_writer_bool(json_writer *w, const char *key, bool value);
+void json_writer_null(json_writer *w, const char *key);
+
+/* With `places` digits behind the point, 1 to 9; what is no number, negative, or not below 2^53 once scaled, is 0. */
+void json_writer_fixed(json_writer *w, const char *key, double value, unsigned places);
+
+/* As %.6g has it; null where it is not finite. */
+void json_writer_real(json_writer *w, const char *key, double value);
+
+/* Escaped; bytes that are no UTF-8 of their own become '?'. NULL: null. */
+void json_writer_string(json_writer *w, const char *key, const char *text);
+
+/* A text of the program's own, which needs no escapes: a name, a word. */
+void json_writer_word(json_writer *w, const char *key, const char *text);
+
+/* The `count` low bits of a code as a string of 0 and 1, lowest first; 64 at most. */
+void json_writer_bits(json_writer *w, const char *key, uint64_t code, uint32_t count);
+
+/* Milliseconds since 1970 as "2026-01-31T12:00:00.123Z"; null for 0 and less. */
+void json_writer_time(json_writer *w, const char *key, int64_t unix_ms);
+
+/* The digits of a number, for what is no JSON; at `to`, which has room for 20. Returns their end. */
+char *json_writer_digits(char *to, uint64_t value);
+
+#endif
