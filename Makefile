@@ -90,7 +90,7 @@ parity: packages-test ## all 29 systems against PyTorch, ten steps each (a quart
 	@/usr/bin/python3 tests/parity/test_parity.py
 	@/usr/bin/python3 tests/parity/test_images.py --all
 
-check-deps: ## dependencies between folders point one way
+check-deps: ## dependencies between folders, and between files, point one way
 	@tools/check-deps
 
 format: ## clang-format every C file
