@@ -20,9 +20,6 @@
 
 enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_THRESHOLDS_MAX = 32 };
 
-/* Whether evaluations look at the test split. Settings are chosen without. */
-typedef enum experiment_test { EXPERIMENT_TEST_MEASURED, EXPERIMENT_TEST_UNTOUCHED } experiment_test;
-
 typedef struct experiment {
     char name[64];
     char title[160];
@@ -32,7 +29,7 @@ typedef struct experiment {
         uint32_t portions;
         float mean, std;     /* an encoder sees (x / 255 - mean) / std; std 0: x / 255 alone */
         uint32_t validation; /* training samples held back, the last ones; 0: none */
-        bool evaluate_test;  /* evaluations look at the test part; settings are chosen without */
+        bool evaluate_test;  /* evaluations look at the test split; settings are chosen without */
     } dataset;
     augmentation augment; /* of training samples */
     preset_encoder encoder;
