@@ -2,7 +2,7 @@
 
 #include "base/log_limit.h"
 #include "decoder_server/core/mail.h"
-#include "wire/link.h"
+#include "wire/listener.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,10 +3,14 @@
 #define FEWBIT_BASE_ADDRESS_H
 
 #include <stdint.h>
+#include <sys/socket.h>
 
 enum { ADDRESS_TEXT_MAX = 264 };
 
 /* "192.0.2.1:7000", "[2001:db8::1]:7000", "decoder.example:7000". Returns `to`. */
 const char *address_text(char to[ADDRESS_TEXT_MAX], const char *host, uint16_t port);
+
+/* The same of an IPv4 or IPv6 socket's. */
+const char *address_of(char to[ADDRESS_TEXT_MAX], const struct sockaddr *socket);
 
 #endif

@@ -1,40 +1,58 @@
 #include "wire/link.h"
 
+#include "base/address.h"
 #include "base/clock.h"
-#include "wire/link_inside.h"
+#include "wire/name_lookup.h"
+#include "wire/out_buffer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { HANDSHAKE_TIMEOUT_MS = 10000, CLOSE_FLUSH_MS = 1000, SEALED_BYTES = 65536 };
 
+enum { LINK_REASON_BYTES = 256 };
+
+struct wire_link {
+    uv_tcp_t tcp;
+    uv_timer_t timer;
+    uv_connect_t connecting;
+    uv_write_t writing;
+    uv_shutdown_t shutting;
+    name_lookup *resolving;           /* NULL: no name is looked up */
+    void (*on_closed)(void *context); /* of a link that was accepted; NULL: it has connected */
+    void *closed_context;
+    link_events events;
+    void *context;
+    frame_reader reader;
+    tls *tls;                   /* NULL: plain text */
+    out_buffer filling, flying; /* one is filled while the other is with the kernel; TLS lies between them */
+    size_t flown;               /* of `flying` */
+    traffic_counters traffic;
+    uint64_t last_in_ms, last_out_ms, paused_ms;
+    uint32_t heartbeat_ms;
+    int open_handles;
+    bool is_up, is_paused, is_closing, is_down, in_flight;
+    bool is_shut;   /* nothing more will be written */
+    bool has_first; /* a frame has come */
+    bool has_failed_tls;
+    bool is_deaf; /* the other side takes no more; what it has sent is still read, as far as its end */
+    uint64_t read_bytes;
+    char address[ADDRESS_TEXT_MAX];
+    char reason[LINK_REASON_BYTES];
+    char why_failed[LINK_REASON_BYTES];
+};
+
 static void free_link(wire_link *l) {
-    if (l->from) {
-        listener_lost_link(l->from);
+    if (l->on_closed) {
+        l->on_closed(l->closed_context);
     }
     tls_free(l->tls);
     frame_reader_free(&l->reader);
     free(l->filling.bytes);
     free(l->flying.bytes);
     free(l);
-}
-
-/* Where a name is: asked of the resolver in the background. */
-typedef struct link_lookup {
-    wire_link *link;
-    char service[8];
-    int status; /* of getaddrinfo */
-    struct addrinfo *found;
-    char host[]; /* with its zero */
-} link_lookup;
-
-static void free_lookup(void *context) {
-    link_lookup *look = context;
-    if (look->found) {
-        freeaddrinfo(look->found);
-    }
-    free(look);
 }
 
 static void on_handle_closed(uv_handle_t *handle) {
@@ -48,7 +66,8 @@ static void on_handle_closed(uv_handle_t *handle) {
     free_link(l);
 }
 
-void link_take_down(wire_link *l, const char *reason) {
+/* The end, from the loop's next turn on. `reason` NULL: the one that link_close gave. */
+static void take_down(wire_link *l, const char *reason) {
     if (l->is_down) {
         return;
     }
@@ -58,15 +77,12 @@ void link_take_down(wire_link *l, const char *reason) {
     }
     link_read_traffic(l, &l->traffic); /* the last word of the kernel, before the socket goes */
     if (l->resolving) {
-        background_leave(l->resolving, free_lookup);
+        name_lookup_cancel(l->resolving);
         l->resolving = NULL;
     }
     uv_close((uv_handle_t *)&l->tcp, on_handle_closed);
     uv_close((uv_handle_t *)&l->timer, on_handle_closed);
 }
-
-/* The seam to the socket: bytes out. */
-static void bytes_out(wire_link *l);
 
 /* A failed write does not end the link: what came before the other side went may still lie unread, above all where
  * reading is paused. Reading finds the end by itself. */
@@ -74,7 +90,7 @@ static void give_up_writing(wire_link *l, int status) {
     l->is_deaf = true;
     l->filling.length = l->flying.length = l->flown = 0;
     if (l->is_closing) {
-        link_take_down(l, uv_strerror(status));
+        take_down(l, uv_strerror(status));
     }
 }
 
@@ -86,7 +102,10 @@ static void on_written(uv_write_t *request, int status) {
         return;
     }
     l->flown = l->flying.length;
-    bytes_out(l);
+    link_flush(l);
+    if (!l->is_down && !l->is_closing && link_backlog(l) == 0 && l->events.drained) {
+        l->events.drained(l->context, l);
+    }
 }
 
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *piece);
@@ -95,14 +114,14 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
 static void start_reading(wire_link *l) {
     int status = uv_read_start((uv_stream_t *)&l->tcp, give_room, bytes_in);
     if (status < 0 && status != UV_EALREADY) {
-        link_take_down(l, uv_strerror(status));
+        take_down(l, uv_strerror(status));
     }
 }
 
 static void on_shut(uv_shutdown_t *request, int status) {
     wire_link *l = request->data;
     if (status < 0) {
-        link_take_down(l, NULL);
+        take_down(l, NULL);
     }
 }
 
@@ -115,7 +134,7 @@ static void finish_closing(wire_link *l) {
     l->is_shut = true;
     l->shutting.data = l;
     if (uv_shutdown(&l->shutting, (uv_stream_t *)&l->tcp, on_shut) != 0) {
-        link_take_down(l, NULL);
+        take_down(l, NULL);
         return;
     }
     start_reading(l);
@@ -143,12 +162,13 @@ static bool seal(wire_link *l) {
     e = e ? e : tls_drain(l->tls, &l->flying);
     l->traffic.tls_bytes[TRAFFIC_OUT] += l->flying.length;
     if (e) {
-        link_take_down(l, err_text());
+        take_down(l, err_text());
     }
     return !e;
 }
 
-static void bytes_out(wire_link *l) {
+/* The seam to the socket: bytes out. */
+void link_flush(wire_link *l) {
     if (l->in_flight || l->is_down || !l->is_up || l->is_deaf) {
         return;
     }
@@ -182,26 +202,41 @@ static void bytes_out(wire_link *l) {
     finish_closing(l);
 }
 
-err link_send(wire_link *l, const uint8_t *bytes, size_t length) {
+/* Room for a frame, which is then filled in. A failure ends the link: a frame that is missing would be waited for. */
+static err begin_frame(wire_link *l, uint8_t type, size_t length, uint8_t **to) {
     if (l->is_down || l->is_closing || l->is_deaf) {
         return err_fail(ERR_NETWORK, "%s: the link is closed", l->address);
     }
     if (link_backlog(l) + length > LINK_BACKLOG_MAX) {
-        link_take_down(l, "the peer does not take what it is sent");
+        take_down(l, "the peer does not take what it is sent");
         return err_fail(ERR_FULL, "%s: %zu bytes wait already", l->address, link_backlog(l));
     }
-    err e = out_buffer_append(&l->filling, bytes, length);
+    err e = out_buffer_extend(&l->filling, length, to);
     if (e) {
-        link_take_down(l, err_text()); /* a frame that is missing would be waited for */
+        take_down(l, err_text());
         return e;
     }
-    traffic_counters_count(&l->traffic, TRAFFIC_OUT, bytes[3], length);
+    traffic_counters_count(&l->traffic, TRAFFIC_OUT, type, length);
     l->last_out_ms = clock_now_ms();
     return ERR_OK;
 }
 
-void link_flush(wire_link *l) {
-    bytes_out(l);
+err link_send(wire_link *l, const uint8_t *bytes, size_t length) {
+    uint8_t *to = NULL;
+    err e = begin_frame(l, bytes[3], length, &to);
+    if (!e) {
+        memcpy(to, bytes, length);
+    }
+    return e;
+}
+
+err link_send_message(wire_link *l, message_type type, const ProtobufCMessage *body) {
+    uint8_t *to = NULL;
+    err e = begin_frame(l, (uint8_t)type, message_frame_size(body), &to);
+    if (!e) {
+        message_pack_frame(type, body, to);
+    }
+    return e;
 }
 
 size_t link_backlog(const wire_link *l) {
@@ -215,7 +250,7 @@ static bool speaks_tls(wire_link *l) {
         return false;
     }
     l->has_failed_tls = true;
-    link_take_down(l, "the other side speaks TLS, this one plain text (--tls-cert, --tls-key, --tls-ca)");
+    take_down(l, "the other side speaks TLS, this one plain text (--tls-cert, --tls-key, --tls-ca)");
     return true;
 }
 
@@ -228,7 +263,7 @@ static void deliver_frames(wire_link *l) {
             return;
         }
         if (frame_reader_next(&l->reader, &f, &have)) {
-            link_take_down(l, err_text());
+            take_down(l, err_text());
             return;
         }
         if (!have) {
@@ -236,7 +271,7 @@ static void deliver_frames(wire_link *l) {
         }
         l->has_first = true;
         traffic_counters_count(&l->traffic, TRAFFIC_IN, f.type, FRAME_HEADER + f.length);
-        bool is_admitted = !l->from || l->heartbeat_ms > 0;
+        bool is_admitted = !l->on_closed || l->heartbeat_ms > 0;
         if (f.type != MESSAGE_PING || !is_admitted) {
             l->events.frame(l->context, l, &f);
         }
@@ -258,11 +293,11 @@ static void open_sealed(wire_link *l) {
         uint8_t *to;
         size_t room;
         if (frame_reader_room(&l->reader, &to, &room)) {
-            link_take_down(l, err_text());
+            take_down(l, err_text());
         } else if (tls_read(l->tls, to, room, &length, &has_ended)) {
             fail_tls(l);
         } else if (has_ended) {
-            link_take_down(l, "closed by the other side");
+            take_down(l, "closed by the other side");
         } else if (length > 0) {
             frame_reader_fed(&l->reader, length);
             deliver_frames(l);
@@ -275,13 +310,13 @@ static void advance_tls(wire_link *l) {
     bool was_ready = tls_is_ready(l->tls);
     if (!was_ready && tls_handshake(l->tls)) {
         fail_tls(l);
-    } else if (!was_ready && tls_is_ready(l->tls) && !l->from) {
+    } else if (!was_ready && tls_is_ready(l->tls) && !l->on_closed) {
         l->events.up(l->context, l);
     }
     if (tls_is_ready(l->tls)) {
         open_sealed(l);
     }
-    bytes_out(l);
+    link_flush(l);
 }
 
 /* What comes from the socket is encrypted, and only passes through here. */
@@ -313,8 +348,8 @@ static const char *end_without_goodbye(const wire_link *l) {
 static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece) {
     wire_link *l = stream->data;
     if (length < 0) {
-        l->has_failed_tls = l->has_failed_tls || (l->tls && !l->from && !tls_is_ready(l->tls));
-        link_take_down(l, length != UV_EOF ? uv_strerror((int)length) : end_without_goodbye(l));
+        l->has_failed_tls = l->has_failed_tls || (l->tls && !l->on_closed && !tls_is_ready(l->tls));
+        take_down(l, length != UV_EOF ? uv_strerror((int)length) : end_without_goodbye(l));
         return;
     }
     if (length == 0) {
@@ -332,7 +367,7 @@ static void bytes_in(uv_stream_t *stream, ssize_t length, const uv_buf_t *piece)
     }
     l->traffic.tls_bytes[TRAFFIC_IN] += (uint64_t)length;
     if (tls_feed(l->tls, (const uint8_t *)piece->base, (size_t)length)) {
-        link_take_down(l, err_text());
+        take_down(l, err_text());
         return;
     }
     advance_tls(l);
@@ -364,12 +399,12 @@ static void on_timer(uv_timer_t *timer) {
     wire_link *l = timer->data;
     uint64_t now = clock_now_ms();
     if (l->is_closing) {
-        link_take_down(l, NULL);
+        take_down(l, NULL);
         return;
     }
     if (!l->heartbeat_ms) {
         if (!l->is_paused) {
-            link_take_down(l, "no handshake within 10 seconds");
+            take_down(l, "no handshake within 10 seconds");
         }
         return;
     }
@@ -377,7 +412,7 @@ static void on_timer(uv_timer_t *timer) {
     if (!l->is_paused && now - l->last_in_ms > timeout_ms) {
         char reason[LINK_REASON_BYTES];
         snprintf(reason, sizeof reason, "no sign of life for %llu ms", (unsigned long long)(now - l->last_in_ms));
-        link_take_down(l, reason);
+        take_down(l, reason);
         return;
     }
     if (l->is_up && now - l->last_out_ms >= l->heartbeat_ms / 2) {
@@ -409,15 +444,15 @@ void link_close(wire_link *l, const char *reason) {
     l->is_closing = true;
     bool is_connected = l->is_up && (!l->tls || tls_is_ready(l->tls) || l->has_failed_tls);
     if (!is_connected || l->is_deaf) {
-        link_take_down(l, NULL);
+        take_down(l, NULL);
         return;
     }
     uv_timer_start(&l->timer, on_timer, CLOSE_FLUSH_MS, 0);
-    bytes_out(l);
+    link_flush(l);
 }
 
 void link_abort(wire_link *l, const char *reason) {
-    link_take_down(l, reason);
+    take_down(l, reason);
 }
 
 void link_read_traffic(wire_link *l, traffic_counters *m) {
@@ -449,21 +484,10 @@ static void note_address(wire_link *l) {
     if (uv_tcp_getpeername(&l->tcp, (struct sockaddr *)&address, &size) != 0) {
         return;
     }
-    char host[48] = "";
-    uint16_t port = 0;
-    if (address.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *six = (const void *)&address;
-        uv_ip6_name(six, host, sizeof host);
-        port = ntohs(six->sin6_port);
-    } else {
-        const struct sockaddr_in *four = (const void *)&address;
-        uv_ip4_name(four, host, sizeof host);
-        port = ntohs(four->sin_port);
-    }
-    address_text(l->address, host, port);
+    address_of(l->address, (const struct sockaddr *)&address);
 }
 
-wire_link *link_new(uv_loop_t *loop) {
+static wire_link *allocate(uv_loop_t *loop) {
     wire_link *l = calloc(1, sizeof *l);
     if (!l) {
         return NULL;
@@ -476,14 +500,40 @@ wire_link *link_new(uv_loop_t *loop) {
     return l;
 }
 
-void link_come_up(wire_link *l) {
+/* Its socket is connected. */
+static void come_up(wire_link *l) {
     note_address(l);
     uv_tcp_nodelay(&l->tcp, 1);
     l->is_up = true;
     l->last_in_ms = l->last_out_ms = clock_now_ms();
     uv_timer_start(&l->timer, on_timer, HANDSHAKE_TIMEOUT_MS + 1, HANDSHAKE_TIMEOUT_MS);
     start_reading(l);
-    bytes_out(l);
+    link_flush(l);
+}
+
+err link_accept(uv_loop_t *loop, int socket, tls_context *tls, void (*on_closed)(void *context), void *context,
+                wire_link **out) {
+    wire_link *l = allocate(loop);
+    if (!l) {
+        close(socket);
+        on_closed(context);
+        return err_fail(ERR_MEMORY, "no memory for a link");
+    }
+    l->on_closed = on_closed;
+    l->closed_context = context;
+    int opened = uv_tcp_open(&l->tcp, socket);
+    if (opened < 0) {
+        close(socket);
+    }
+    err e = opened < 0 ? err_fail(ERR_NETWORK, "%s", uv_strerror(opened)) : ERR_OK;
+    e = e || !tls ? e : tls_new(&l->tls, tls, NULL);
+    if (e) {
+        take_down(l, err_text());
+        return e;
+    }
+    come_up(l);
+    *out = l;
+    return ERR_OK;
 }
 
 static void on_connected(uv_connect_t *request, int status) {
@@ -493,10 +543,10 @@ static void on_connected(uv_connect_t *request, int status) {
     }
     if (status < 0) {
         snprintf(l->why_failed, sizeof l->why_failed, "cannot connect to %.200s: %s", l->address, uv_strerror(status));
-        link_take_down(l, l->why_failed);
+        take_down(l, l->why_failed);
         return;
     }
-    link_come_up(l);
+    come_up(l);
     if (l->is_down) {
         return;
     }
@@ -507,62 +557,23 @@ static void on_connected(uv_connect_t *request, int status) {
     }
 }
 
-/* Each connection takes the next of a name's addresses: who tries again reaches one that answers. */
-static const struct sockaddr *next_address(const struct addrinfo *found) {
-    static unsigned taken;
-    unsigned count = 0;
-    for (const struct addrinfo *a = found; a; a = a->ai_next) {
-        count++;
-    }
-    for (unsigned skip = taken++ % count; skip > 0; skip--) {
-        found = found->ai_next;
-    }
-    return found->ai_addr;
-}
-
-/* In the background. */
-static void look_up(void *context) {
-    link_lookup *look = context;
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    look->status = getaddrinfo(look->host, look->service, &hints, &look->found);
-}
-
-static void on_found(void *context) {
-    link_lookup *look = context;
-    wire_link *l = look->link;
+static void on_found(void *context, const struct sockaddr *address, const char *problem) {
+    wire_link *l = context;
     l->resolving = NULL;
-    const char *problem = look->status ? gai_strerror(look->status) : NULL;
     if (!problem) {
         l->connecting.data = l;
-        int status = uv_tcp_connect(&l->connecting, &l->tcp, next_address(look->found), on_connected);
+        int status = uv_tcp_connect(&l->connecting, &l->tcp, address, on_connected);
         problem = status < 0 ? uv_strerror(status) : NULL;
     }
-    free_lookup(look);
     if (problem) {
         snprintf(l->why_failed, sizeof l->why_failed, "cannot find %.200s: %s", l->address, problem);
-        link_take_down(l, l->why_failed);
+        take_down(l, l->why_failed);
     }
-}
-
-static err start_lookup(wire_link *l, uv_loop_t *loop, const char *host, uint16_t port) {
-    size_t length = strlen(host) + 1;
-    link_lookup *look = calloc(1, sizeof *look + length);
-    if (!look) {
-        return err_fail(ERR_MEMORY, "no memory to look up %s", l->address);
-    }
-    look->link = l;
-    memcpy(look->host, host, length);
-    snprintf(look->service, sizeof look->service, "%u", port);
-    err e = background_start(&l->resolving, loop, look_up, on_found, look);
-    if (e) {
-        free_lookup(look);
-    }
-    return e;
 }
 
 err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, const link_events *events,
                  void *context, wire_link **out) {
-    wire_link *l = link_new(loop);
+    wire_link *l = allocate(loop);
     if (!l) {
         return err_fail(ERR_MEMORY, "no memory for a link");
     }
@@ -570,11 +581,11 @@ err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *
     *out = l;
     address_text(l->address, host, port);
     if (tls && tls_new(&l->tls, tls, host)) {
-        link_take_down(l, err_text());
+        take_down(l, err_text());
         return ERR_OK;
     }
-    if (start_lookup(l, loop, host, port)) {
-        link_take_down(l, err_text());
+    if (name_lookup_start(&l->resolving, loop, host, port, on_found, l)) {
+        take_down(l, err_text());
     }
     return ERR_OK;
 }

@@ -2,7 +2,7 @@
  *
  * A link lives on one libuv loop and is used from that loop's thread only. It connects or is accepted, carries
  * frames both ways, keeps itself alive with heartbeats and tells when the other side is gone. Between the socket
- * and the frames there is one seam each way (bytes_in and bytes_out in link.c), where TLS stands.
+ * and the frames there is one seam each way (bytes_in and link_flush in link.c), where TLS stands.
  *
  * A link belongs to itself: it frees itself after its `down` event, which comes exactly once for every link that
  * was made, and always from the loop, never from inside a call to the link. */
@@ -25,6 +25,8 @@ typedef struct link_events {
     void (*frame)(void *context, wire_link *l, const frame *f);
     /* The link is over; `reason` is one line. It must not be used afterwards. */
     void (*down)(void *context, wire_link *l, const char *reason);
+    /* What was waiting, as the kernel did not take it at once, is all with the kernel now. May be NULL. */
+    void (*drained)(void *context, wire_link *l);
 } link_events;
 
 enum { LINK_BACKLOG_MAX = 16 << 20, LINK_BACKLOG_HIGH = 256 << 10 };
@@ -38,6 +40,9 @@ err link_connect(uv_loop_t *loop, const char *host, uint16_t port, tls_context *
  * LINK_BACKLOG_MAX waiting (ERR_FULL), or no memory: the link goes down, since a frame that is missing would be waited
  * for. */
 err link_send(wire_link *l, const uint8_t *bytes, size_t length);
+
+/* The same for a message, which is packed where it is sent from. */
+err link_send_message(wire_link *l, message_type type, const ProtobufCMessage *body);
 
 /* Hands everything appended so far to the kernel in one write. */
 void link_flush(wire_link *l);
@@ -77,30 +82,11 @@ uint64_t link_portions(const wire_link *l);
  * says what is wrong, and time alone does not mend it. */
 bool link_has_failed_tls(const wire_link *l);
 
-/* Accepting. At most `most` links at a time; one more is closed and counted, or the one that has been pending for
- * longest. `accepted` gets each new link, already up, with its events not yet set: it calls link_attach. With TLS its
- * handshake is still to come, before its first frame, within the 10 seconds that every peer has. `tls` NULL: plain
- * text; else it must outlive the listener's links. */
-typedef struct listener listener;
-
-err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,
-                 void (*accepted)(void *context, wire_link *l), void *context);
+/* Of a socket that was accepted, which is taken over; its events are set by link_attach. With TLS its handshake is
+ * still to come, before its first frame, within the 10 seconds that every peer has. `on_closed` is called once the
+ * socket is closed, whatever comes of it; where the link cannot be made, maybe at once. */
+err link_accept(uv_loop_t *loop, int socket, tls_context *tls, void (*on_closed)(void *context), void *context,
+                wire_link **l);
 void link_attach(wire_link *l, const link_events *events, void *context);
-
-/* The port it listens on (of use after asking for port 0). */
-uint16_t listener_port(const listener *l);
-
-/* Connections closed at once because there were too many. */
-uint64_t listener_turned_away(const listener *l);
-
-/* From here on only those who say something become links. Whoever says nothing is pending (wire/acceptor.h), counts
- * among the `most`, and is closed after 10 seconds. */
-void listener_wait_for_bytes(listener *l);
-
-/* How many are pending. */
-size_t listener_pending(const listener *l);
-
-/* Stops accepting; the listener frees itself. Its links stay. */
-void listener_close(listener *l);
 
 #endif

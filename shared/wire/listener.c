@@ -1,8 +1,8 @@
+#include "wire/listener.h"
+
 #include "wire/acceptor.h"
-#include "wire/link_inside.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 /* Of the acceptor, once it waits for bytes: whoever speaks at all becomes a link; who says nothing stays pending for as
  * long as a link may take for its handshake. */
@@ -23,7 +23,8 @@ static void free_if_unused(listener *l) {
     }
 }
 
-void listener_lost_link(listener *l) {
+static void on_closed(void *context) {
+    listener *l = context;
     l->links--;
     if (l->acceptor) {
         acceptor_release(l->acceptor);
@@ -38,26 +39,11 @@ static bool is_enough(const uint8_t *bytes, size_t length) {
 
 static void on_accepted(void *context, const acceptor_conn *conn) {
     listener *from = context;
-    wire_link *l = link_new(from->loop);
-    if (!l) {
-        close(conn->socket);
-        acceptor_release(from->acceptor);
-        return;
-    }
+    wire_link *l;
     from->links++;
-    l->from = from;
-    int opened = uv_tcp_open(&l->tcp, conn->socket);
-    if (opened < 0) {
-        close(conn->socket);
-        link_take_down(l, uv_strerror(opened));
-        return;
+    if (!link_accept(from->loop, conn->socket, from->tls, on_closed, from, &l)) {
+        from->accepted(from->context, l);
     }
-    if (from->tls && tls_new(&l->tls, from->tls, NULL)) {
-        link_take_down(l, err_text());
-        return;
-    }
-    link_come_up(l);
-    from->accepted(from->context, l);
 }
 
 err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls, size_t most,

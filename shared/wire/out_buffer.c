@@ -5,7 +5,7 @@
 
 enum { FIRST_CAPACITY = 4096 };
 
-err out_buffer_append(out_buffer *b, const uint8_t *bytes, size_t length) {
+err out_buffer_extend(out_buffer *b, size_t length, uint8_t **to) {
     if (b->capacity - b->length < length) {
         size_t capacity = b->capacity ? b->capacity : FIRST_CAPACITY;
         while (capacity - b->length < length) {
@@ -18,9 +18,16 @@ err out_buffer_append(out_buffer *b, const uint8_t *bytes, size_t length) {
         b->bytes = grown;
         b->capacity = capacity;
     }
-    if (length > 0) {
-        memcpy(b->bytes + b->length, bytes, length);
-        b->length += length;
-    }
+    *to = b->bytes + b->length;
+    b->length += length;
     return ERR_OK;
+}
+
+err out_buffer_append(out_buffer *b, const uint8_t *bytes, size_t length) {
+    uint8_t *to = NULL;
+    err e = length > 0 ? out_buffer_extend(b, length, &to) : ERR_OK;
+    if (!e && length > 0) {
+        memcpy(to, bytes, length);
+    }
+    return e;
 }

@@ -12,7 +12,11 @@ typedef struct out_buffer {
     size_t length, capacity;
 } out_buffer;
 
-/* Copies `bytes` behind what is there. No memory: ERR_MEMORY, and the buffer is as it was. */
+/* Room for `length` bytes behind what is there, which they are from here on. No memory: ERR_MEMORY, and the buffer is
+ * as it was. */
+err out_buffer_extend(out_buffer *b, size_t length, uint8_t **to);
+
+/* Copies `bytes` behind what is there. */
 err out_buffer_append(out_buffer *b, const uint8_t *bytes, size_t length);
 
 #endif

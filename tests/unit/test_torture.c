@@ -21,7 +21,7 @@
 #include "model/safetensors.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/predictor_with_all.h"
-#include "wire/link.h"
+#include "wire/listener.h"
 
 #include <cblas.h>
 #include <png.h>
@@ -445,7 +445,7 @@ static void on_down(void *context, wire_link *l, const char *reason) {
     }
 }
 
-static const link_events events = {on_up, on_frame, on_down};
+static const link_events events = {on_up, on_frame, on_down, NULL};
 
 static void on_accepted(void *context, wire_link *l) {
     (void)context;
