@@ -49,7 +49,7 @@ err serve_after(const server_options *o) {
     if (e) {
         return err_prefix(e, "%s: trained; not served", o->run);
     }
-    log_info("%s: trained; serving it", o->run);
+    log_event(LOG_INFO, "training_over", "%s: trained; serving it", o->run);
     execv("/proc/self/exe", (char *const *)(uintptr_t)c.words);
     return err_fail(ERR_IO, "the serving process cannot be started: %s", strerror(errno));
 }

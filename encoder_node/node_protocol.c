@@ -160,7 +160,8 @@ static void agree_on_coding(node_protocol *p, const Fewbit__Welcome *w) {
     p->codes = is_wanted && w->coding == FEWBIT__CODING__CODING_RANGE;
     code_compressor_reset(p->model->codes);
     if (is_wanted && !p->codes) {
-        log_limited(LOG_WARN, 0, "the server does not take range-compressed codes: they are sent packed");
+        log_limited(LOG_WARN, "codes_sent_packed", 0,
+                    "the server does not take range-compressed codes: they are sent packed");
     }
 }
 
@@ -188,7 +189,7 @@ static node_protocol_verdict on_welcome(node_protocol *p, const Fewbit__Welcome 
     p->heartbeat_ms = message_heartbeat_ms(w);
     p->is_welcome = true;
     agree_on_coding(p, w);
-    log_limited(LOG_INFO, 0, "welcome to run %016" PRIx64 " (%s), %s", w->run, described.name,
+    log_limited(LOG_INFO, "welcomed", 0, "welcome to run %016" PRIx64 " (%s), %s", w->run, described.name,
                 w->mode == FEWBIT__MODE__MODE_TRAIN ? "training" : "serving");
     return NODE_PROTOCOL_GO_ON;
 }
@@ -260,7 +261,7 @@ static node_protocol_verdict on_prepare(node_protocol *p, const Fewbit__Prepare 
     prepared.model = prepare->model;
     prepared.next = p->stream.next;
     if (load_next(p, prepare)) {
-        log_limited(LOG_ERROR, 0, "the model to come cannot be loaded: %s", err_text());
+        log_limited(LOG_ERROR, "model_load_failed", 0, "the model to come cannot be loaded: %s", err_text());
         prepared.error = (char *)(uintptr_t)err_text();
     }
     tell(p, MESSAGE_PREPARED, &prepared.base);
@@ -277,7 +278,8 @@ static node_protocol_verdict on_switch(node_protocol *p, const Fewbit__Switch *s
         return NODE_PROTOCOL_GO_ON;
     }
     if (!p->is_switching) {
-        log_limited(LOG_INFO, 0, "changing to step %" PRIu64 " of run %016" PRIx64, p->next->step, p->next->run);
+        log_limited(LOG_INFO, "model_changing", 0, "changing to step %" PRIu64 " of run %016" PRIx64, p->next->step,
+                    p->next->run);
     }
     p->is_switching = true;
     p->switch_from = s->from;
@@ -404,7 +406,8 @@ static node_protocol_verdict on_save(node_protocol *p, const Fewbit__Save *s) {
     Fewbit__Saved saved = FEWBIT__SAVED__INIT;
     saved.step = s->step;
     if (save_model(p, digest)) {
-        log_limited(LOG_ERROR, 0, "checkpoint %" PRIu64 " is not written: %s", s->step, err_text());
+        log_limited(LOG_ERROR, "checkpoint_failed", 0, "checkpoint %" PRIu64 " is not written: %s", s->step,
+                    err_text());
         saved.error = (char *)(uintptr_t)err_text();
     } else {
         saved.digest = (ProtobufCBinaryData){SHA256_BYTES, digest};

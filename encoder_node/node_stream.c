@@ -24,7 +24,8 @@ bool node_stream_begin(node_stream *s, const Fewbit__Begin *b) {
     if (!is_known && s->exists) {
         s->session = b->session;
         s->next = b->first;
-        log_limited(LOG_INFO, 0, "streaming in session %" PRIx64 ", from sample %" PRIu64 " on", s->session, s->next);
+        log_limited(LOG_INFO, "stream_session_began", 0, "streaming in session %" PRIx64 ", from sample %" PRIu64 " on",
+                    s->session, s->next);
     }
     s->has_begun = true;
     s->is_held = s->is_outside = false;
@@ -33,7 +34,7 @@ bool node_stream_begin(node_stream *s, const Fewbit__Begin *b) {
 
 void node_stream_hold(node_stream *s, const Fewbit__StreamHold *h) {
     if (h->outside && !s->is_outside) {
-        log_limited(LOG_WARN, 0, "nothing is streamed: %s", h->text);
+        log_limited(LOG_WARN, "stream_refused", 0, "nothing is streamed: %s", h->text);
     }
     s->is_outside = h->outside;
     s->is_held = h->held;

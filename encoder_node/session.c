@@ -255,7 +255,7 @@ static void mark_away(const session *s) {
 static void on_retry(uv_timer_t *timer) {
     session *s = timer->data;
     if (strcmp(s->why_down, s->told) != 0) {
-        log_info("%s; trying again until it works", s->why_down);
+        log_event(LOG_INFO, "server_away", "%s; trying again until it works", s->why_down);
         memcpy(s->told, s->why_down, sizeof s->told);
     }
     connect_now(s);
@@ -281,7 +281,7 @@ static void finish(session *s, err code, const char *text) {
 
 static void on_up(void *context, wire_link *l) {
     session *s = context;
-    log_debug("connected to %s", link_address(l));
+    log_event(LOG_DEBUG, "connected", "connected to %s", link_address(l));
     link_set_limit(l, FRAME_PAYLOAD_MAX);
     s->up = s->connection;
     worker_post(s->worker, MAIL_UP, s->connection, NULL, 0);

@@ -73,7 +73,7 @@ static void tell_down(node_listener *g, wire_link *l, const char *reason) {
         return;
     }
     g->tls_failures++;
-    log_limited(LOG_WARN, 0, "%s: %s", link_address(l), reason);
+    log_limited(LOG_WARN, "node_tls_failed", 0, "%s: %s", link_address(l), reason);
 }
 
 static void on_down(void *context, wire_link *l, const char *reason) {

@@ -177,7 +177,8 @@ static bool agree_on_coding(const node_registry *p, portion_node *admitted, cons
         return false;
     }
     if (!admitted->decoder && code_decoder_new(&admitted->decoder, p->config.experiment->encoder.bits)) {
-        log_limited(LOG_WARN, h->portion + 1, "%s must send its codes packed: %s", h->name, err_text());
+        log_limited(LOG_WARN, "codes_not_compressed", h->portion + 1, "%s must send its codes packed: %s", h->name,
+                    err_text());
         return false;
     }
     code_decoder_reset(admitted->decoder);
@@ -190,8 +191,8 @@ static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h)
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
         uint64_t about = h->portion < p->partition.portions ? h->portion + 1 : 0;
-        log_limited(LOG_WARN, about, "%s is refused: %s", utf8_is_plain(h->name) && h->name[0] ? h->name : "a node",
-                    text);
+        log_limited(LOG_WARN, "node_refused", about, "%s is refused: %s",
+                    utf8_is_plain(h->name) && h->name[0] ? h->name : "a node", text);
         refuse(p, connection, reason, text);
         return;
     }
@@ -220,7 +221,7 @@ static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h)
 static void take_refusal(node_registry *p, uint32_t k, const Fewbit__Refusal *r) {
     static const char reason[] = "it refuses";
     uint64_t connection = p->portions[k].connection;
-    log_limited(LOG_ERROR, k + 1, "portion %u (%s) refuses: %s", k, p->portions[k].name, r->text);
+    log_limited(LOG_ERROR, "node_refuses", k + 1, "portion %u (%s) refuses: %s", k, p->portions[k].name, r->text);
     p->refused[connection % MAIL_CONNECTIONS] = connection;
     worker_reply(*p->worker, MAIL_CLOSE, connection, reason, sizeof reason);
 }
@@ -239,7 +240,7 @@ static void take_frame(node_registry *p, const mail *m) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
         bool is_known = k < p->partition.portions;
-        log_limited(LOG_WARN, is_known ? k + 1 : 0, "%s is dropped: %s",
+        log_limited(LOG_WARN, "node_dropped", is_known ? k + 1 : 0, "%s is dropped: %s",
                     is_known ? p->portions[k].name : "a connection", text);
         refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, text);
     } else if (k < p->partition.portions && got.type == MESSAGE_REFUSAL) {

@@ -459,8 +459,9 @@ err run_dir_served_commit(const run_dir *r, const manifest_commit **commit) {
 void run_dir_tell_unfinished(const run_dir *r, const manifest_commit *commit) {
     const manifest_position *p = &commit->position;
     if (!run_dir_has_result(r)) {
-        log_warn("%s: its training is not finished: what is served is from after %u of %u epochs%s", r->folder,
-                 p->epoch, r->experiment.training.epochs, p->batch > 0 ? " and a part of the next" : "");
+        log_event(LOG_WARN, "run_unfinished",
+                  "%s: its training is not finished: what is served is from after %u of %u epochs%s", r->folder,
+                  p->epoch, r->experiment.training.epochs, p->batch > 0 ? " and a part of the next" : "");
     }
 }
 

@@ -302,8 +302,9 @@ static void log_api_request(http_api *api, const api_request *x, bool is_sent) {
     double ms = (double)(clock_now_ns() - x->started_ns) * 1e-6;
     snprintf(members, sizeof members, "\"status\":%u,\"ms\":%.3f,\"request\":\"%s\"%s%s%s", x->status, ms, x->id,
              x->trace[0] ? ",\"traceparent\":\"" : "", x->trace, x->trace[0] ? "\"" : "");
-    log_write_with(level, members, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method, route_paths[x->route],
-                   x->status, is_sent ? "" : " (cut off)", ms, x->id, x->trace[0] ? ", traceparent " : "", x->trace);
+    log_event_with(level, "http_request", members, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", x->method,
+                   route_paths[x->route], x->status, is_sent ? "" : " (cut off)", ms, x->id,
+                   x->trace[0] ? ", traceparent " : "", x->trace);
 }
 
 void routes_end(void *context, http_request *r, bool is_sent) {

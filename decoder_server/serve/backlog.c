@@ -77,7 +77,8 @@ static uint64_t tell_late(engine *d, uint32_t portion, uint64_t count, uint64_t 
     if (l->told_ns > 0 && now_ns < l->told_ns + pause_ns) {
         return l->told_ns + pause_ns;
     }
-    log_warn("portion %u is late: %" PRIu64 " streamed samples were answered before it came", portion, l->untold);
+    log_event(LOG_WARN, "stream_late", "portion %u is late: %" PRIu64 " streamed samples were answered before it came",
+              portion, l->untold);
     *l = (lateness){.told_ns = now_ns};
     return UINT64_MAX;
 }
@@ -173,8 +174,8 @@ static void keep(engine *d, uint32_t portion, const backlog_entry *head, const u
     size_t need = p->length + sizeof *head + head->bytes;
     bool has_room = p->length < BACKLOG_MOST; /* of a node that joins again and again, always with more */
     if (!has_room || !make_space(p, need)) {
-        log_limited(LOG_ERROR, portion + 1, "no memory for codes of portion %u: %llu samples are lost", portion,
-                    (unsigned long long)head->count);
+        log_limited(LOG_ERROR, "codes_lost", portion + 1, "no memory for codes of portion %u: %llu samples are lost",
+                    portion, (unsigned long long)head->count);
         d->to_ack[portion] += head->count - head->done;
         return;
     }

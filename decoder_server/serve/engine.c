@@ -108,7 +108,8 @@ static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64
     d->to_ack[portion] = 0;
     pending_replies_answered(&d->pending, portion, MESSAGE_READY, false);
     responders_ready(d, portion, now_ns);
-    log_limited(LOG_INFO, portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes, d->portions);
+    log_limited(LOG_INFO, "node_ready", portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes,
+                d->portions);
     backlog_tell_streams(d);
     model_swap_node_ready(d, portion);
 }
@@ -253,8 +254,8 @@ void engine_left(engine *d, uint32_t portion, uint64_t now_ns) {
     }
     d->is_ready[portion] = false;
     responders_count(d);
-    log_limited(LOG_WARN, portion + 1, "portion %u is gone; %u of %u nodes are ready", portion, d->ready_nodes,
-                d->portions);
+    log_limited(LOG_WARN, "node_left", portion + 1, "portion %u is gone; %u of %u nodes are ready", portion,
+                d->ready_nodes, d->portions);
     engine_give_up(d, portion, now_ns);
     refine_left(d, portion, now_ns);
     streams_left(d->streams, portion, now_ns);

@@ -65,8 +65,9 @@ static void switch_over(engine *d, uint64_t now_ns) {
         }
     }
     const served_model *m = d->models[d->now];
-    log_info("serving step %" PRIu64 " of run %016" PRIx64 " (%s), streamed samples from %" PRIu64 " on",
-             m->commit->position.step, m->run->id, m->run->experiment.name, from);
+    log_event(LOG_INFO, "model_changed",
+              "serving step %" PRIu64 " of run %016" PRIx64 " (%s), streamed samples from %" PRIu64 " on",
+              m->commit->position.step, m->run->id, m->run->experiment.name, from);
     d->host.swapped(d->host.context, ERR_OK, "");
 }
 
@@ -194,8 +195,8 @@ static void end(engine *d) {
     tell_over(d);
     d->swap.gone = d->numbers[other];
     d->swap.stage = MODEL_SWAP_NONE;
-    log_info("the model before, step %" PRIu64 ", has answered its last sample",
-             d->models[other]->commit->position.step);
+    log_event(LOG_INFO, "model_retired", "the model before, step %" PRIu64 ", has answered its last sample",
+              d->models[other]->commit->position.step);
     served_model_free(d->models[other]);
     d->models[other] = NULL;
 }

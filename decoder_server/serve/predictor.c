@@ -146,9 +146,11 @@ static err fill_table(predictor *c, uint32_t stage, size_t bytes) {
         done += count;
         double seconds = clock_seconds_since(from), expected = seconds / done * size;
         if (expected > PREDICTOR_TABLE_SECONDS) {
-            log_info("prediction table: %u codewords, %.1f MiB; to fill it would take %.0f s, so each is kept as it is "
-                     "first seen",
-                     size, mib, expected);
+            log_event(
+                LOG_INFO, "prediction_table_lazy",
+                "prediction table: %u codewords, %.1f MiB; to fill it would take %.0f s, so each is kept as it is "
+                "first seen",
+                size, mib, expected);
             return ERR_OK;
         }
         if (seconds - told >= 1) {
@@ -156,7 +158,8 @@ static err fill_table(predictor *c, uint32_t stage, size_t bytes) {
             log_info("prediction table: %u of %u codewords, %.0f s to go", done, size, expected - seconds);
         }
     }
-    log_info("prediction table: %u codewords, %.1f MiB, filled in %.2f s", size, mib, clock_seconds_since(from));
+    log_event(LOG_INFO, "prediction_table_filled", "prediction table: %u codewords, %.1f MiB, filled in %.2f s", size,
+              mib, clock_seconds_since(from));
     return ERR_OK;
 }
 

@@ -43,7 +43,7 @@ static void go_silent(engine *d, uint32_t portion, uint64_t now_ns) {
     d->probes[portion].is_out = false;
     d->pending.nodes[portion].timeouts++;
     responders_count(d);
-    log_limited(LOG_WARN, portion + 1,
+    log_limited(LOG_WARN, "node_silent", portion + 1,
                 "portion %u has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
                 portion, (double)d->deadline_ns * 1e-9, d->ready_nodes, d->portions);
     engine_give_up(d, portion, now_ns);
@@ -52,8 +52,8 @@ static void go_silent(engine *d, uint32_t portion, uint64_t now_ns) {
 static void take_part_again(engine *d, uint32_t portion) {
     d->is_silent[portion] = false;
     responders_count(d);
-    log_limited(LOG_INFO, portion + 1, "portion %u answers again; %u of %u nodes are ready", portion, d->ready_nodes,
-                d->portions);
+    log_limited(LOG_INFO, "node_answers_again", portion + 1, "portion %u answers again; %u of %u nodes are ready",
+                portion, d->ready_nodes, d->portions);
 }
 
 /* Whether a stage of bits is overdue. */

@@ -53,7 +53,8 @@ void results_close(results *r) {
     }
     results_flush(r);
     if (r->file.lost > 0) {
-        log_warn("%s: %llu results were lost in all", r->file.name, (unsigned long long)r->file.lost);
+        log_event(LOG_WARN, "results_lost", "%s: %llu results were lost in all", r->file.name,
+                  (unsigned long long)r->file.lost);
     }
     line_file_close(&r->file);
     free(r);

@@ -58,8 +58,8 @@ static void tell(void *context, uint32_t portion, message_type type, const Proto
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     serving *s = context;
-    log_limited(atomic_load(&s->is_stopping) ? LOG_INFO : LOG_WARN, portion + 1, "portion %u is dropped: %s", portion,
-                text);
+    log_limited(atomic_load(&s->is_stopping) ? LOG_INFO : LOG_WARN, "node_dropped", portion + 1,
+                "portion %u is dropped: %s", portion, text);
     node_registry_drop(s->node_registry, portion, reason, text);
 }
 
@@ -263,7 +263,8 @@ static void shut(serving *s) {
 
 static void on_drain_over(uv_timer_t *timer) {
     serving *s = timer->data;
-    log_warn("what still waits after %lld ms is answered with what is there", (long long)s->options->drain_timeout_ms);
+    log_event(LOG_WARN, "drain_timed_out", "what still waits after %lld ms is answered with what is there",
+              (long long)s->options->drain_timeout_ms);
     if (worker_post(s->worker, MAIL_FINISH, 0, NULL, 0)) {
         shut(s);
     }
@@ -272,7 +273,7 @@ static void on_drain_over(uv_timer_t *timer) {
 /* Nothing new; what is under way is answered; then the nodes are sent away, and MAIL_DRAINED comes. */
 static void on_stop(void *context) {
     serving *s = context;
-    log_info("stopping");
+    log_event(LOG_INFO, "stopping", "stopping");
     sd_notify_stopping();
     node_listener_stop_listening(s->node_listener);
     if (s->api) {
@@ -297,7 +298,7 @@ static void on_reloaded(void *context, err code, const char *text) {
     bool is_new = !code && !text[0];
     (*(code ? &s->reloads.failed : is_new ? &s->reloads.changed : &s->reloads.unchanged))++;
     if (code) {
-        log_error("the model stays as it is: %s", text);
+        log_event(LOG_ERROR, "model_kept", "the model stays as it is: %s", text);
     } else if (!is_new) {
         log_info("%s", text);
     }
@@ -439,11 +440,12 @@ static err run_loop(serving *s) {
     } else {
         worker_gather(s->worker);
         char address[ADDRESS_TEXT_MAX];
-        log_info("serving run %s: nodes on %s%s", s->run.folder,
-                 address_text(address, s->options->host, node_listener_port(s->node_listener)),
-                 s->options->tls ? " with TLS" : "");
+        log_event(LOG_INFO, "serving", "serving run %s: nodes on %s%s", s->run.folder,
+                  address_text(address, s->options->host, node_listener_port(s->node_listener)),
+                  s->options->tls ? " with TLS" : "");
         if (s->api) {
-            log_info("HTTP on %s", address_text(address, s->options->http_host, http_api_port(s->api)));
+            log_event(LOG_INFO, "http_listening", "HTTP on %s",
+                      address_text(address, s->options->http_host, http_api_port(s->api)));
         }
         sd_notify_ready("serving");
     }

@@ -118,7 +118,8 @@ static void begin(streams *s, uint64_t now_ns) {
             enter(&s->of[k], s->floor, now_ns);
         }
     }
-    log_limited(LOG_INFO, 0, "session %" PRIx64 " of streams begins at sample %" PRIu64, s->session, s->floor);
+    log_limited(LOG_INFO, "stream_session_began", 0, "session %" PRIx64 " of streams begins at sample %" PRIu64,
+                s->session, s->floor);
 }
 
 static uint32_t count_waiting(const streams *s, uint64_t session) {
@@ -188,7 +189,7 @@ static void resume(streams *s, uint64_t session, uint64_t now_ns) {
         }
     }
     leave_out(s, session);
-    log_limited(LOG_INFO, 0,
+    log_limited(LOG_INFO, "stream_session_resumed", 0,
                 "session %" PRIx64 " of streams, begun at a server before this one, goes on at sample %" PRIu64,
                 session, s->floor);
 }
@@ -204,7 +205,8 @@ static void start(streams *s, uint64_t now_ns) {
         begin(s, now_ns);
     } else if (!s->has_said) {
         s->has_said = true;
-        log_limited(LOG_WARN, 0, "a new stream waits for the nodes whose streams have ended to begin anew with it");
+        log_limited(LOG_WARN, "stream_waits", 0,
+                    "a new stream waits for the nodes whose streams have ended to begin anew with it");
     }
 }
 
@@ -221,13 +223,13 @@ static void tell_all_outside(streams *s) {
             continue;
         }
         if (one->state == STREAM_WAITS && runs) {
-            log_limited(LOG_WARN, k + 1,
+            log_limited(LOG_WARN, "stream_left_out", k + 1,
                         "portion %u has come with a new process in the middle of session %" PRIx64
                         " of streams: its portions are left out until the next one",
                         k, s->session);
             tell_outside(one);
         } else if (one->state == STREAM_IS_ALIEN) {
-            log_limited(LOG_WARN, k + 1,
+            log_limited(LOG_WARN, "stream_left_out", k + 1,
                         "portion %u has the rest of session %" PRIx64 " of streams, which is over: it is left out", k,
                         one->session);
             tell_outside(one);
@@ -238,7 +240,8 @@ static void tell_all_outside(streams *s) {
 /* After whatever has changed with a node. */
 static void update_session(streams *s, uint64_t now_ns) {
     if (s->session && !has_state(s, STREAM_RUNS, false)) {
-        log_limited(LOG_INFO, 0, "session %" PRIx64 " of streams is over at sample %" PRIu64, s->session, s->end);
+        log_limited(LOG_INFO, "stream_session_ended", 0, "session %" PRIx64 " of streams is over at sample %" PRIu64,
+                    s->session, s->end);
         s->session = 0;
     }
     if (!s->session && are_all_here(s) && has_state(s, STREAM_WAITS, true)) {
@@ -329,7 +332,8 @@ err streams_take(streams *s, uint32_t portion, uint64_t first, uint64_t count, u
     }
     if (one->is_given_up) {
         one->is_given_up = false;
-        log_limited(LOG_INFO, portion + 1, "portion %u streams again, from sample %" PRIu64 " on", portion, first);
+        log_limited(LOG_INFO, "stream_goes_on", portion + 1, "portion %u streams again, from sample %" PRIu64 " on",
+                    portion, first);
     }
     one->next += count;
     one->brought = one->next > one->brought ? one->next : one->brought;
@@ -427,8 +431,9 @@ uint64_t streams_poll(streams *s, uint64_t now_ns) {
             continue;
         }
         one->is_given_up = true;
-        log_limited(LOG_WARN, k + 1, "portion %u has streamed nothing for %" PRIu64 " ms: the others go on without it",
-                    k, (now_ns - one->brought_ns) / 1000000);
+        log_limited(LOG_WARN, "stream_stalled", k + 1,
+                    "portion %u has streamed nothing for %" PRIu64 " ms: the others go on without it", k,
+                    (now_ns - one->brought_ns) / 1000000);
         s->blocked_ns = 0;
     }
     return next;

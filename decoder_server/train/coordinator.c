@@ -206,7 +206,7 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
         c->host.drop(c->host.context, portion, FEWBIT__REASON__REASON_OVER, "the training is over");
         return;
     }
-    log_limited(LOG_INFO, portion + 1, "portion %u joined: %s", portion, name);
+    log_limited(LOG_INFO, "node_joined", portion + 1, "portion %u joined: %s", portion, name);
     if (all_here(c)) {
         restore_everybody(c);
     } else {
@@ -219,7 +219,7 @@ void coordinator_left(coordinator *c, uint32_t portion) {
     if (c->state == OVER) {
         return;
     }
-    log_limited(LOG_WARN, portion + 1,
+    log_limited(LOG_WARN, "node_lost", portion + 1,
                 "portion %u (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
                 portion, c->traffic.names[portion], c->position.step,
                 c->run->has_commit ? c->run->last.position.step : 0);
@@ -328,7 +328,7 @@ void coordinator_work_done(coordinator *c) {
 /* Answers of the nodes. */
 
 void coordinator_drop_for_protocol(coordinator *c, uint32_t k, const char *text) {
-    log_limited(LOG_WARN, k + 1, "portion %u (%s): %s", k, c->traffic.names[k], text);
+    log_limited(LOG_WARN, "node_dropped", k + 1, "portion %u (%s): %s", k, c->traffic.names[k], text);
     c->host.drop(c->host.context, k, FEWBIT__REASON__REASON_PROTOCOL, text);
 }
 

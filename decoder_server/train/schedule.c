@@ -139,7 +139,8 @@ void schedule_commit(run_dir *r, const manifest_commit *next, bool is_best, char
     }
     json_int_t step = (json_int_t)next->position.step;
     if (error[0]) {
-        log_error("checkpoint %" PRIu64 " failed, the one of step %" PRIu64 " stands: %s", next->position.step,
+        log_event(LOG_ERROR, "checkpoint_failed",
+                  "checkpoint %" PRIu64 " failed, the one of step %" PRIu64 " stands: %s", next->position.step,
                   r->has_commit ? r->last.position.step : 0, error);
         run_dir_log(r, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
     } else {

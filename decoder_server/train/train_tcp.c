@@ -333,11 +333,12 @@ static err run_loop(train_tcp *t) {
         end(t, &note);
     } else {
         char address[ADDRESS_TEXT_MAX];
-        log_info("listening on %s for %u nodes, run %s",
-                 address_text(address, t->config->host, node_listener_port(t->node_listener)),
-                 t->config->run->experiment.dataset.portions, t->config->run->folder);
+        log_event(LOG_INFO, "listening", "listening on %s for %u nodes, run %s",
+                  address_text(address, t->config->host, node_listener_port(t->node_listener)),
+                  t->config->run->experiment.dataset.portions, t->config->run->folder);
         if (t->api) {
-            log_info("HTTP on %s", address_text(address, t->config->http_host, http_api_port(t->api)));
+            log_event(LOG_INFO, "http_listening", "HTTP on %s",
+                      address_text(address, t->config->http_host, http_api_port(t->api)));
         }
         sd_notify_ready("training");
     }

@@ -51,8 +51,8 @@ static err cut_half_line(line_file *f, const char *path) {
         return e;
     }
     f->is_torn = ftruncate(f->fd, (off_t)end) != 0;
-    log_warn("%s: ends in half a line of %" PRIu64 " bytes, which is %s", path, length - end,
-             f->is_torn ? "ended" : "cut off");
+    log_event(LOG_WARN, "half_line_found", "%s: ends in half a line of %" PRIu64 " bytes, which is %s", path,
+              length - end, f->is_torn ? "ended" : "cut off");
     return ERR_OK;
 }
 
@@ -77,7 +77,7 @@ static err open_to_append(const char *path, int *fd) {
             return stopped;
         }
         if (!is_told) {
-            log_info("%s: a pipe that nobody reads; waiting for a reader", path);
+            log_event(LOG_INFO, "reader_awaited", "%s: a pipe that nobody reads; waiting for a reader", path);
             is_told = true;
         }
         interrupt_sleep(READER_MS);
@@ -135,7 +135,8 @@ static uint64_t lines_in(const char *bytes, size_t length) {
 }
 
 static void tell_end(line_file *f) {
-    log_warn("%s: %" PRIu64 " lines were lost before it could be written again", f->name, f->lost_since);
+    log_event(LOG_WARN, "lines_lost", "%s: %" PRIu64 " lines were lost before it could be written again", f->name,
+              f->lost_since);
     f->is_failing = false;
     f->lost_since = 0;
 }
@@ -154,7 +155,7 @@ static void note_loss(line_file *f, const char *lines, size_t done, size_t lengt
     f->lost_since += lost;
     if (!f->is_failing) {
         f->is_failing = true;
-        log_error("%s: cannot be written, lines are lost: %s", f->name, strerror(why));
+        log_event(LOG_ERROR, "file_write_failed", "%s: cannot be written, lines are lost: %s", f->name, strerror(why));
     }
 }
 

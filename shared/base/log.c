@@ -63,14 +63,15 @@ static size_t quote(char *to, const char *message) {
     return used;
 }
 
-static size_t compose_json(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now, const char *message,
-                           const char *members) {
+static size_t compose_json(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now, const char *event,
+                           const char *message, const char *members) {
     struct tm utc;
     gmtime_r(&now->tv_sec, &utc);
     size_t used = strftime(line, LINE_MAX_BYTES, "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
     used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used,
-                             ".%03ldZ\",\"level\":\"%s\",\"program\":\"%.32s\",\"message\":\"", now->tv_nsec / 1000000,
-                             names[level], program_invocation_short_name);
+                             ".%03ldZ\",\"level\":\"%s\",\"program\":\"%.32s\",%s%.32s%s\"message\":\"",
+                             now->tv_nsec / 1000000, names[level], program_invocation_short_name,
+                             event[0] ? "\"event\":\"" : "", event, event[0] ? "\"," : "");
     used += quote(line + used, message);
     line[used++] = '"';
     used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used, "%s%.*s}", members[0] ? "," : "", LOG_MEMBERS_MAX,
@@ -87,12 +88,12 @@ static size_t compose_text(char line[LINE_MAX_BYTES], log_level level, const str
     return (size_t)length;
 }
 
-static size_t compose(char *line, log_level level, const char *message, const char *members) {
+static size_t compose(char *line, log_level level, const char *event, const char *message, const char *members) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     bool is_json = log_is_json();
     size_t length =
-        is_json ? compose_json(line, level, &now, message, members) : compose_text(line, level, &now, message);
+        is_json ? compose_json(line, level, &now, event, message, members) : compose_text(line, level, &now, message);
     if (is_json) {
         atomic_store(&has_written_json, true);
     }
@@ -101,13 +102,13 @@ static size_t compose(char *line, log_level level, const char *message, const ch
 }
 
 /* A standard error that is full loses lines: the first one that gets through again is followed by how many. */
-static void put_line(log_level level, const char *message, const char *members) {
+static void put_line(log_level level, const char *event, const char *message, const char *members) {
     static atomic_bool is_torn; /* half a line stands there, which the next one must not go on */
     static atomic_uint lost;
     char line[LINE_MAX_BYTES + 1], told[64];
     bool was_torn = atomic_exchange(&is_torn, false);
     line[0] = '\n';
-    size_t length = was_torn + compose(line + was_torn, level, message, members);
+    size_t length = was_torn + compose(line + was_torn, level, event, message, members);
     ssize_t written = write(STDERR_FILENO, line, length);
     if (written != (ssize_t)length) {
         atomic_fetch_add(&lost, 1);
@@ -117,7 +118,7 @@ static void put_line(log_level level, const char *message, const char *members) 
     unsigned before = atomic_exchange(&lost, 0);
     if (before > 0) {
         snprintf(told, sizeof told, "%u lines of the log were lost before this", before);
-        put_line(LOG_WARN, told, "");
+        put_line(LOG_WARN, "log_lines_lost", told, "");
     }
 }
 
@@ -125,33 +126,41 @@ bool log_wants(log_level level) {
     return (int)level >= atomic_load(&threshold);
 }
 
-static void write_message(log_level level, const char *members, const char *format, va_list arguments) {
+static void write_message(log_level level, const char *event, const char *members, const char *format,
+                          va_list arguments) {
     char message[MESSAGE_MAX];
     if (!log_wants(level)) {
         return;
     }
     vsnprintf(message, sizeof message, format, arguments);
     utf8_make_plain(message); /* what a peer said stays one line, and does a terminal no harm */
-    put_line(level, message, members);
+    put_line(level, event, message, members);
 }
 
 void log_write(log_level level, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    write_message(level, "", format, arguments);
+    write_message(level, "", "", format, arguments);
     va_end(arguments);
 }
 
-void log_write_with(log_level level, const char *members, const char *format, ...) {
+void log_event(log_level level, const char *event, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    write_message(level, members, format, arguments);
+    write_message(level, event, "", format, arguments);
+    va_end(arguments);
+}
+
+void log_event_with(log_level level, const char *event, const char *members, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    write_message(level, event, members, format, arguments);
     va_end(arguments);
 }
 
 void log_failure(void) {
     if (atomic_load(&has_written_json)) {
-        put_line(LOG_ERROR, err_text(), "");
+        put_line(LOG_ERROR, "failed", err_text(), "");
     } else {
         fprintf(stderr, "%s: %s\n", program_invocation_short_name, err_text());
     }

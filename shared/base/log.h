@@ -1,8 +1,10 @@
 /* Log lines on standard error, thread-safe, one write a line:
  *
  *   12:34:56.789 info  message                                                        for people
- *   {"time":"2026-01-31T12:34:56.789Z","level":"info","program":"encoder_node","message":"message"}
+ *   {"time":"2026-01-31T12:34:56.789Z","level":"info","program":"encoder_node","event":"connected",
+ *    "message":"message"}
  *
+ * `event` is for programs: a stable name of what has happened, which docs/operations.md lists; not every line has one.
  * The message may hold what others said: it is made printable (utf8_make_plain), in both forms. */
 #ifndef FEWBIT_BASE_LOG_H
 #define FEWBIT_BASE_LOG_H
@@ -30,14 +32,17 @@ bool log_wants(log_level level);
 
 void log_write(log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same; a line of JSON has `members` too, for whoever filters by field: `"status":503,"request":"a"`, good JSON of
- * at most LOG_MEMBERS_MAX bytes. */
-enum { LOG_MEMBERS_MAX = 255 };
-void log_write_with(log_level level, const char *members, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* The same of an event; a line of JSON has its name. */
+void log_event(log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* The last line of a program that fails with err_text(): "encoder_node: text". It is a line of JSON where such lines
- * went before it. */
+/* And with `members` too, for whoever filters by field: `"status":503,"request":"a"`, good JSON of at most
+ * LOG_MEMBERS_MAX bytes. */
+enum { LOG_MEMBERS_MAX = 255 };
+void log_event_with(log_level level, const char *event, const char *members, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* The last line of a program that fails with err_text(): "encoder_node: text". It is a line of JSON, the event
+ * "failed", where such lines went before it. */
 void log_failure(void);
 
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)

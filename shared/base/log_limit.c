@@ -53,7 +53,7 @@ static bool spend(kind *k, uint64_t now_ms) {
 }
 
 static void tell_left_out(kind *k) {
-    log_write(k->level, "%" PRIu64 " more lines like this: %s", k->left_out, k->shown);
+    log_event(k->level, "log_lines_left_out", "%" PRIu64 " more lines like this: %s", k->left_out, k->shown);
     left_out_of_all -= k->left_out;
     k->left_out = 0;
 }
@@ -77,7 +77,15 @@ static void tell_due(uint64_t now_ms) {
     }
 }
 
-void log_limited(log_level level, uint64_t about, const char *format, ...) {
+static void put(log_level level, const char *event, uint64_t about, const char *line) {
+    char portion[40] = "";
+    if (about > 0) {
+        snprintf(portion, sizeof portion, "\"portion\":%" PRIu64, about - 1);
+    }
+    log_event_with(level, event, portion, "%s", line);
+}
+
+void log_limited(log_level level, const char *event, uint64_t about, const char *format, ...) {
     static bool is_told_at_exit;
     if (!log_wants(level)) {
         return;
@@ -92,7 +100,7 @@ void log_limited(log_level level, uint64_t about, const char *format, ...) {
     tell_due(now_ms);
     kind *k = find(format, about, now_ms);
     if (spend(k, now_ms)) {
-        log_write(level, "%s", line);
+        put(level, event, about, line);
     } else {
         k->left_out++;
         left_out_of_all++;

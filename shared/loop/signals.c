@@ -5,7 +5,7 @@
 
 static void hang_up(signals *s) {
     if (s->reload_count == 0) {
-        log_info("SIGHUP: there is nothing here to read again");
+        log_event(LOG_INFO, "nothing_to_reload", "SIGHUP: there is nothing here to read again");
     }
     for (size_t i = 0; i < s->reload_count; i++) {
         s->reloads[i].act(s->reloads[i].context);

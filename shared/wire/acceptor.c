@@ -162,7 +162,7 @@ static bool take_connection(acceptor *a) {
     if (fd < 0) {
         bool is_full = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
         if (is_full) {
-            log_limited(LOG_WARN, 0, "accepting failed: %s", strerror(errno));
+            log_limited(LOG_WARN, "accept_failed", 0, "accepting failed: %s", strerror(errno));
             watch_listening(a, false);
         }
         return errno == ECONNABORTED || errno == EINTR;

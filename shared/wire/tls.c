@@ -95,9 +95,9 @@ static err file_failed(const char *path, const char *what) {
 static void warn_of_dates(const tls_context *c, SSL_CTX *ssl) {
     const X509 *own = SSL_CTX_get0_certificate(ssl);
     if (X509_cmp_current_time(X509_get0_notAfter(own)) < 0) {
-        log_warn("%s: the certificate has expired", c->certificate);
+        log_event(LOG_WARN, "certificate_expired", "%s: the certificate has expired", c->certificate);
     } else if (X509_cmp_current_time(X509_get0_notBefore(own)) > 0) {
-        log_warn("%s: the certificate is not valid yet", c->certificate);
+        log_event(LOG_WARN, "certificate_not_yet_valid", "%s: the certificate is not valid yet", c->certificate);
     }
 }
 
@@ -205,9 +205,10 @@ err tls_context_reload(tls_context *c) {
 void tls_context_refresh(void *context) {
     const tls_context *c = context;
     if (tls_context_reload(context)) {
-        log_error("%s; connections go on with the certificate they had", err_text());
+        log_event(LOG_ERROR, "certificate_reload_failed", "%s; connections go on with the certificate they had",
+                  err_text());
     } else {
-        log_info("%s: new connections use what it holds now", c->certificate);
+        log_event(LOG_INFO, "certificate_reloaded", "%s: new connections use what it holds now", c->certificate);
     }
 }
 

@@ -327,6 +327,8 @@ static void write_strange_lines(void) {
     log_info("a \"b\" \\ c\td");
     log_info("%s", "\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80");
     log_info("%s", "\x80 \xc0\xaf \xe0\x80\x80 \xed\xa0\x80 \xf4\x90\x80\x80 \xf5 \xe2\x82");
+    log_event(LOG_INFO, "something", "it is so");
+    log_event_with(LOG_WARN, "more", "\"portion\":3", "and so");
     fail_plainly();
     write_lines();
 }
@@ -334,14 +336,17 @@ static void write_strange_lines(void) {
 static void log_lines_are_json(void **state) {
     (void)state;
     static const struct {
-        const char *level, *message; /* NULL: the large one */
+        const char *level, *event, *message; /* message NULL: the large one */
+        json_int_t portion;
     } expected[] = {
-        {"info", "a \"b\" \\ c d"},
-        {"info", "\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80"},
-        {"info", "? ?? ??? ??? ???? ? ??"},
-        {"error", "some \"file\""},
-        {"warn", "3 of 4   "},
-        {"error", NULL},
+        {"info", NULL, "a \"b\" \\ c d", 0},
+        {"info", NULL, "\xc3\xbc \xe2\x82\xac \xf0\x9f\x98\x80", 0},
+        {"info", NULL, "? ?? ??? ??? ???? ? ??", 0},
+        {"info", "something", "it is so", 0},
+        {"warn", "more", "and so", 3},
+        {"error", "failed", "some \"file\"", 0},
+        {"warn", NULL, "3 of 4   ", 0},
+        {"error", NULL, NULL, 0},
     };
     char text[8192];
     log_set_format(LOG_AUTO); /* a pipe is no terminal */
@@ -356,6 +361,9 @@ static void log_lines_are_json(void **state) {
         assert_string_equal(json_string_value(json_object_get(j, "program")), "test_options");
         assert_int_equal(strlen(json_string_value(json_object_get(j, "time"))), strlen("2026-01-31T12:34:56.789Z"));
         const char *message = json_string_value(json_object_get(j, "message"));
+        const char *event = json_string_value(json_object_get(j, "event"));
+        assert_true(event && expected[i].event ? strcmp(event, expected[i].event) == 0 : event == expected[i].event);
+        assert_int_equal(json_integer_value(json_object_get(j, "portion")), expected[i].portion);
         if (expected[i].message) {
             assert_string_equal(message, expected[i].message);
         } else {

@@ -149,10 +149,10 @@ static FILE *lines_of(void (*child)(void)) {
 static void flood(void) {
     for (uint64_t i = 0; i < FLOOD; i++) {
         for (uint64_t about = 0; about < 3; about++) {
-            log_limited(LOG_WARN, about, "one of %d: %d", (int)about, (int)i);
+            log_limited(LOG_WARN, "one", about, "one of %d: %d", (int)about, (int)i);
         }
-        log_limited(LOG_ERROR, 1, "another of %d", 1);
-        log_limited(LOG_DEBUG, 1, "not wanted");
+        log_limited(LOG_ERROR, "another", 1, "another of %d", 1);
+        log_limited(LOG_DEBUG, "not_wanted", 1, "not wanted");
     }
 }
 
@@ -182,7 +182,7 @@ static void a_flood_of_lines_is_few_and_counted(void **state) {
 
 static void many_kinds(void) {
     for (uint64_t i = 0; i < FLOOD; i++) {
-        log_limited(LOG_WARN, i % 5000, "one of many");
+        log_limited(LOG_WARN, "many", i % 5000, "one of many");
     }
 }
 
