@@ -23,6 +23,7 @@
 #include "bits/code_compressor.h"
 #include "data/labels.h"
 #include "encoder_node/node_protocol.h"
+#include "experiment/load.h"
 #include "wire/frame.h"
 
 #include <cblas.h>

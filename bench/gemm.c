@@ -5,7 +5,9 @@
  * prints {"step_flop": operations of one joint training step, as the nets are described,
  *         "sgemm_gflops": {"1": best of one thread, "2": best of two}} for C = A B with square matrices. */
 #include "base/clock.h"
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
+#include "experiment/load.h"
 
 #include <cblas.h>
 #include <stdio.h>

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json_fields.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -4,6 +4,8 @@
 #include "bits/pack.h"
 #include "data/augment.h"
 #include "data/normalize.h"
+#include "experiment/derive.h"
+#include "experiment/load.h"
 #include "nn/rows.h"
 
 #include <float.h>

@@ -4,6 +4,7 @@
 #include "bits/pack.h"
 #include "encoder_node/batch.h"
 #include "encoder_node/refinement_buffer.h"
+#include "experiment/serialize.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -7,7 +7,9 @@
 #include "data/labels.h"
 #include "data/partition.h"
 #include "data/portion.h"
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
+#include "experiment/load.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -3,6 +3,8 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "experiment/experiment.h"
+#include "experiment/load.h"
+#include "experiment/schema.h"
 
 #include <dirent.h>
 #include <errno.h>

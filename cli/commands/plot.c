@@ -6,6 +6,7 @@
 #include "cli/plot/gnuplot.h"
 #include "cli/plot/plot_script.h"
 #include "cli/plot/rate_accuracy.h"
+#include "experiment/load.h"
 
 #include <errno.h>
 #include <string.h>

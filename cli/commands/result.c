@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "experiment/experiment.h"
+#include "experiment/load.h"
 
 #include <errno.h>
 #include <jansson.h>

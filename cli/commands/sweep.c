@@ -7,6 +7,8 @@
 #include "cli/commands/sweep_table.h"
 #include "cli/subprocess.h"
 #include "data/run_identity.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
 
 #include <errno.h>
 #include <inttypes.h>

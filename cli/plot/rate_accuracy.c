@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/plot/gnuplot.h"
 #include "experiment/experiment.h"
+#include "experiment/load.h"
 
 #include <glob.h>
 #include <jansson.h>

@@ -5,6 +5,8 @@
 #include "base/utf8.h"
 #include "decoder_server/core/code_decoder.h"
 #include "decoder_server/core/mail.h"
+#include "experiment/derive.h"
+#include "experiment/serialize.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,6 +5,8 @@
 #include "base/json_fields.h"
 #include "base/line_file.h"
 #include "base/log.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
 
 #include <errno.h>
 #include <inttypes.h>

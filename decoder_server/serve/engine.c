@@ -6,6 +6,7 @@
 #include "decoder_server/serve/backlog.h"
 #include "decoder_server/serve/refine.h"
 #include "decoder_server/serve/responders.h"
+#include "experiment/derive.h"
 
 #include <stdlib.h>
 #include <string.h>

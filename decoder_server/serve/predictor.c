@@ -7,6 +7,7 @@
 #include "base/machine.h"
 #include "bits/binarize.h"
 #include "decoder_server/serve/prediction_table.h"
+#include "experiment/derive.h"
 #include "nn/fold.h"
 #include "nn/loss.h"
 #include "nn/rows.h"

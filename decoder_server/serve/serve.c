@@ -14,6 +14,7 @@
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/reloader.h"
+#include "experiment/derive.h"
 #include "loop/loop.h"
 #include "loop/sd_notify.h"
 #include "loop/signals.h"

@@ -1,5 +1,8 @@
 #include "decoder_server/serve/served_model.h"
 
+#include "experiment/derive.h"
+#include "experiment/serialize.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,6 +6,7 @@
 #include "data/dataset.h"
 #include "decoder_server/train/portion_dropout.h"
 #include "decoder_server/train/refinement_batch.h"
+#include "experiment/derive.h"
 #include "nn/loss.h"
 #include "nn/rows.h"
 

@@ -1,6 +1,7 @@
 #include "decoder_server/train/refinement_eval.h"
 
 #include "bits/pack.h"
+#include "experiment/derive.h"
 #include "wire/id_set.h"
 
 #include <math.h>

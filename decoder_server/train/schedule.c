@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "experiment/derive.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -6,6 +6,9 @@
 #include "decoder_server/train/train_inproc.h"
 #include "decoder_server/train/train_tcp.h"
 #include "decoder_server/train/whole.h"
+#include "experiment/derive.h"
+#include "experiment/load.h"
+#include "experiment/validate.h"
 #include "nn/blas.h"
 
 #include <stdio.h>
@@ -26,7 +29,7 @@ static err load_experiment(const server_options *o, experiment *e) {
     if (o->precision >= 0) {
         e->training.precision = (nn_precision)o->precision;
     }
-    return experiment_validate(e);
+    return experiment_validate(e, NULL);
 }
 
 /* The classifier's weights, where the experiment names any: a file, or the head's file of a run's folder. */

@@ -8,6 +8,7 @@
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
 #include "encoder_node/node_protocol.h"
+#include "experiment/serialize.h"
 
 #include <stdio.h>
 #include <stdlib.h>

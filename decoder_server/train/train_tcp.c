@@ -14,6 +14,7 @@
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
 #include "decoder_server/train/train_sse.h"
+#include "experiment/derive.h"
 #include "loop/loop.h"
 #include "loop/sd_notify.h"
 #include "loop/signals.h"

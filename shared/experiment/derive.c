@@ -1,7 +1,24 @@
 #include "experiment/derive.h"
 
-/* Runs that are whole rows of one plane are images too, such as the halves of a digit. */
-nn_shape derive_portion_shape(const partition *s) {
+#include "base/file.h"
+#include "data/dataset.h"
+
+#include <math.h>
+#include <string.h>
+
+err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
+    const dataset *set;
+    err failed = dataset_find(e->dataset.name, &set);
+    if (failed) {
+        return failed;
+    }
+    *s = (partition){e->dataset.partition, e->dataset.portions, set->channels, set->height, set->width};
+    *classes = set->classes;
+    return partition_check(s);
+}
+
+/* Slices that are whole rows of one plane are images too, such as the halves of a digit. */
+nn_shape experiment_portion_shape(const partition *s) {
     uint32_t shape[3];
     partition_box box;
     if (s->kind == PARTITION_SLICES && !partition_find_box(s, 0, &box)) {
@@ -11,7 +28,7 @@ nn_shape derive_portion_shape(const partition *s) {
     return (nn_shape){shape[0], shape[1], shape[2]};
 }
 
-preset_head derive_head(const experiment *e, const partition *s, uint32_t classes) {
+preset_head experiment_head(const experiment *e, const partition *s, uint32_t classes) {
     return (preset_head){
         .decoder = e->decoder.net,
         .classifier = e->classifier.net,
@@ -25,11 +42,11 @@ preset_head derive_head(const experiment *e, const partition *s, uint32_t classe
 }
 
 void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec) {
-    preset_describe_encoder(&e->encoder, derive_portion_shape(s), spec);
+    preset_describe_encoder(&e->encoder, experiment_portion_shape(s), spec);
 }
 
 void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec) {
-    preset_head head = derive_head(e, s, classes);
+    preset_head head = experiment_head(e, s, classes);
     preset_describe_head(&head, spec);
 }
 
@@ -44,4 +61,53 @@ double experiment_step_macs(const experiment *e) {
     experiment_describe_head(e, &s, classes, &head);
     return s.portions * nn_spec_step_macs(&encoder, e->training.batch_size, false) +
            nn_spec_step_macs(&head, e->training.batch_size, !experiment_is_classifier_alone(e));
+}
+
+refinement experiment_refinement(const experiment *e) {
+    refinement r = {.count = 1, .upto = {e->encoder.bits}};
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < e->refinement.bits_count; i++) {
+        bits += e->refinement.bits[i];
+        r.upto[i] = bits;
+        r.count = i + 1;
+    }
+    return r;
+}
+
+void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]) {
+    uint32_t count = experiment_refinement(e).count;
+    float sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        weights[i] = e->refinement.weights_count ? e->refinement.weights[i] : 1.0f;
+        sum += weights[i];
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        weights[i] /= sum;
+    }
+}
+
+err experiment_weights_path(const experiment *e, const char *file, char *path, size_t size) {
+    const char *weights = e->classifier.weights, *slash = strrchr(file, '/');
+    if (weights[0] == '/' || !slash) {
+        return file_path(path, size, "%s", weights);
+    }
+    return file_path(path, size, "%.*s/%s", (int)(slash - file), file, weights);
+}
+
+nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples) {
+    return (nn_optimiser){
+        .kind = e->optimiser.kind,
+        .learning_rate = e->optimiser.learning_rate,
+        .momentum = e->optimiser.momentum,
+        .weight_decay = e->optimiser.weight_decay,
+        .schedule = e->optimiser.schedule,
+        .steps = (uint64_t)e->training.epochs * experiment_steps(e, train_samples),
+    };
+}
+
+float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples) {
+    double last = (double)e->encoder.temperature,
+           steps = e->training.epochs * (double)experiment_steps(e, train_samples);
+    double passed = fmin(1, (double)step / steps);
+    return last > 0 ? (float)pow(last, passed * passed * passed * passed) : 1;
 }

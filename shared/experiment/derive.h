@@ -1,10 +1,38 @@
-/* What an experiment says of its nets, in the presets' terms; for experiment/ only. */
+/* What follows from an experiment's values: partition, nets, stages, optimiser. */
 #ifndef FEWBIT_EXPERIMENT_DERIVE_H
 #define FEWBIT_EXPERIMENT_DERIVE_H
 
 #include "experiment/experiment.h"
 
-nn_shape derive_portion_shape(const partition *s);
-preset_head derive_head(const experiment *e, const partition *s, uint32_t classes);
+/* How the samples are partitioned; shape and classes come from the data set. */
+err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
+
+/* A portion as the encoders see it. */
+nn_shape experiment_portion_shape(const partition *s);
+
+/* Decoder and classifier in the presets' terms. */
+preset_head experiment_head(const experiment *e, const partition *s, uint32_t classes);
+
+/* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the
+ * head's input is a whole sample. */
+void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec);
+void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec);
+
+/* In which stages an encoder's bits are sent, and the share of each in the loss; the shares add up to 1. */
+refinement experiment_refinement(const experiment *e);
+void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]);
+
+/* classifier.weights seen from here: relative to the folder that `file`, the experiment's own, lies in. */
+err experiment_weights_path(const experiment *e, const char *file, char *path, size_t size);
+
+/* Multiply-adds of one joint training step of all nets, at the full batch. */
+double experiment_step_macs(const experiment *e);
+
+/* A fresh optimiser, for a training on so many samples. */
+nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
+
+/* The temperature of the encoders' decision behind `step` of S updates: encoder.temperature ^ ((step / S) ^ 4). It
+ * falls late, when the learning rate of a schedule has fallen: a low temperature lets few gradients pass. */
+float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples);
 
 #endif

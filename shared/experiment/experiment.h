@@ -1,9 +1,8 @@
-/* Experiments: one YAML file says everything about a run.
+/* An experiment's values: one YAML file says everything about a run (docs/experiment.md lists its keys).
  *
- * docs/experiment.md lists the keys. A file is not trusted: unknown keys, wrong types and values out of range are
- * refused with file, line and key. Every key that may be left out then is 0, false or empty, but for
- * `evaluate_test`, which then is true; a resolved copy (experiment_serialize) names them all. The server reads the
- * file; a node gets the resolved text from the server. */
+ *     load.h       the file, untrusted, becomes values      derive.h      what follows from them: nets, shapes,
+ * optimiser validate.h   what must hold between keys              overrides.h   other values for some keys schema.h the
+ * keys, and where each goes            serialize.h   the resolved text, which names all keys */
 #ifndef FEWBIT_EXPERIMENT_EXPERIMENT_H
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
@@ -85,52 +84,6 @@ typedef struct experiment {
         float train, soft, rounded; /* percent; 0: not given */
     } paper;
 } experiment;
-
-/* Reads and checks a file. */
-err experiment_load(const char *path, experiment *e);
-
-/* The same from memory; `where` names the text in errors. */
-err experiment_parse(const char *where, const char *text, size_t length, experiment *e);
-
-/* Checks what loading checks, after a change by hand (a flag). */
-err experiment_validate(const experiment *e);
-
-/* The resolved text, the same bytes for the same values; `text` holds EXPERIMENT_TEXT_MAX bytes. */
-err experiment_serialize(const experiment *e, char *text, size_t *length);
-
-/* Whether two say the same. A run keeps the text it began with, what is written today may have keys that were not known
- * then: so what they say is compared, not how. */
-err experiment_compare(const experiment *a, const experiment *b, bool *is_same);
-
-/* How the samples are partitioned; shape and classes come from the data set. */
-err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
-
-/* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the
- * head's input is a whole sample. */
-void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec);
-void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec);
-
-/* In which stages an encoder's bits are sent, and the share of each in the loss; the shares add up to 1. */
-refinement experiment_refinement(const experiment *e);
-void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]);
-
-/* The names of the nets as a file writes them: "simple-1d", "linear", "mnist". */
-const char *experiment_encoder_name(const experiment *e);
-const char *experiment_decoder_name(const experiment *e);
-const char *experiment_classifier_name(const experiment *e);
-
-/* classifier.weights seen from here: relative to the folder that `file`, the experiment's own, lies in. */
-err experiment_weights_path(const experiment *e, const char *file, char *path, size_t size);
-
-/* Multiply-adds of one joint training step of all nets, at the full batch. */
-double experiment_step_macs(const experiment *e);
-
-/* A fresh optimiser, for a training on so many samples. */
-nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
-
-/* The temperature of the encoders' decision behind `step` of S updates: encoder.temperature ^ ((step / S) ^ 4). It
- * falls late, when the learning rate of a schedule has fallen: a low temperature lets few gradients pass. */
-float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples);
 
 /* No encoders, no decoder: the classifier learns from whole samples. */
 static inline bool experiment_is_classifier_alone(const experiment *e) {

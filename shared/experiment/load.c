@@ -1,11 +1,10 @@
 #include "experiment/load.h"
 
+#include "base/file.h"
 #include "experiment/schema.h"
+#include "experiment/validate.h"
 #include "experiment/yaml_document.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,70 +24,6 @@ typedef struct named {
 static err refuse(const loader *l, const named *n, const char *demand) {
     return err_fail(ERR_INPUT, "%s:%zu: key %s%s%.40s %s", l->where, n->line, n->section, n->section[0] ? "." : "",
                     n->key, demand);
-}
-
-/* Words as the core schema of YAML 1.2 reads them. */
-
-static const char *skip_digits(const char *c) {
-    while (isdigit((unsigned char)*c)) {
-        c++;
-    }
-    return c;
-}
-
-/* Decimal digits without a sign or a leading zero, at most 64 bits. */
-static bool is_whole_number(const char *text) {
-    errno = 0;
-    bool good = *text && *skip_digits(text) == '\0' && (text[0] != '0' || text[1] == '\0');
-    return good && strtoull(text, NULL, 10) > 0 ? errno == 0 : good;
-}
-
-/* Decimal, with or without sign, fraction and exponent. */
-static bool is_decimal(const char *text) {
-    const char *c = text + (*text == '-' || *text == '+');
-    const char *whole = c;
-    c = skip_digits(c);
-    size_t digits = (size_t)(c - whole);
-    if (*c == '.') {
-        const char *fraction = ++c;
-        c = skip_digits(c);
-        digits += (size_t)(c - fraction);
-    }
-    if (digits > 0 && (*c == 'e' || *c == 'E')) {
-        const char *power = c + 1 + (c[1] == '-' || c[1] == '+');
-        c = skip_digits(power);
-        digits = c > power ? digits : 0;
-    }
-    return digits > 0 && *c == '\0';
-}
-
-/* The same without a leading zero, which is octal to YAML 1.1, and finite as a float. */
-static bool is_number(const char *text) {
-    const char *c = text + (*text == '-' || *text == '+');
-    return is_decimal(text) && !(c[0] == '0' && isdigit((unsigned char)c[1])) && isfinite(strtof(text, NULL));
-}
-
-static bool is_nothing(const char *text) {
-    static const char *const words[] = {"", "~", "null", "Null", "NULL"};
-    bool is = false;
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        is = is || strcmp(text, words[i]) == 0;
-    }
-    return is;
-}
-
-bool load_is_text(const char *word) {
-    static const char *const others[] = {"true",  "True",  "TRUE",  "false", "False", "FALSE", ".inf", ".Inf", ".INF",
-                                         "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", ".nan", ".NaN", ".NAN"};
-    const char *digits = word + 2;
-    bool is_text = !is_nothing(word) && !is_decimal(word);
-    if (strncmp(word, "0x", 2) == 0 || strncmp(word, "0o", 2) == 0) {
-        is_text = !*digits || digits[strspn(digits, word[1] == 'x' ? "0123456789abcdefABCDEF" : "01234567")];
-    }
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        is_text = is_text && strcmp(word, others[i]) != 0;
-    }
-    return is_text;
 }
 
 /* What may have been meant. */
@@ -177,7 +112,7 @@ static err refuse_word(const loader *l, const named *n, const schema_field *f, c
 /* Values. */
 
 static err take_whole(const loader *l, const named *n, const char *text, size_t size, void *to) {
-    if (!is_whole_number(text)) {
+    if (!yaml_word_is_whole(text)) {
         return refuse(l, n, "must be a whole number");
     }
     uint64_t value = strtoull(text, NULL, 10);
@@ -189,7 +124,7 @@ static err take_whole(const loader *l, const named *n, const char *text, size_t 
 }
 
 static err take_number(const loader *l, const named *n, const char *text, void *to) {
-    if (!is_number(text)) {
+    if (!yaml_word_is_number(text)) {
         return refuse(l, n, "must be a number");
     }
     *(float *)to = strtof(text, NULL);
@@ -235,7 +170,7 @@ static err take_scalar(const loader *l, const named *n, const schema_field *f, s
         return refuse(l, n, demands[type]);
     }
     const char *text = (const char *)node->data.scalar.value;
-    if (is_plain && (type == SCHEMA_TEXT || type == SCHEMA_WORD) && is_nothing(text)) {
+    if (is_plain && (type == SCHEMA_TEXT || type == SCHEMA_WORD) && yaml_word_is_nothing(text)) {
         return refuse(l, n, "has no value");
     }
     switch (type) {
@@ -248,8 +183,8 @@ static err take_scalar(const loader *l, const named *n, const schema_field *f, s
     case SCHEMA_WORD:
         return take_word(l, n, f, text, to);
     default:
-        return is_plain && !load_is_text(text) ? refuse(l, n, "must be text: put it in quotes")
-                                               : take_text(l, n, f, text, to);
+        return is_plain && !yaml_word_is_text(text) ? refuse(l, n, "must be text: put it in quotes")
+                                                    : take_text(l, n, f, text, to);
     }
 }
 
@@ -282,17 +217,14 @@ static err take_field(loader *l, const named *n, const schema_field *f, const ya
                                                : refuse(l, n, "must be a section of keys");
     case SCHEMA_LIST:
         return take_list(l, n, f, node);
-    case SCHEMA_GONE:
-        return node->type == YAML_SCALAR_NODE && strcmp((const char *)node->data.scalar.value, "0") == 0
-                   ? ERR_OK
-                   : refuse(l, n, "is no option any more: leave it out");
     default:
         return take_scalar(l, n, f, f->type, node, l->values + f->offset);
     }
 }
 
 static const char *key_of(loader *l, const yaml_node_pair_t *pair) {
-    return (const char *)yaml_document_get_node(&l->document, pair->key)->data.scalar.value; /* document.h: a scalar */
+    return (const char *)yaml_document_get_node(&l->document, pair->key)
+        ->data.scalar.value; /* yaml_document.h: a scalar */
 }
 
 /* The first pair of this key; NULL: none. */
@@ -337,7 +269,7 @@ static err take_mapping(loader *l, const named *place, const schema_field *field
     return ERR_OK;
 }
 
-err load_text(const char *where, const char *text, size_t length, experiment *e) {
+static err load_values(const char *where, const char *text, size_t length, experiment *e) {
     loader l = {.where = where, .values = (char *)e};
     err failed = yaml_document_read(where, text, length, &l.document);
     if (failed) {
@@ -353,7 +285,8 @@ err load_text(const char *where, const char *text, size_t length, experiment *e)
     return failed;
 }
 
-unsigned load_line_of(const char *text, size_t length, const char *path) {
+/* The line, from 1, on which "section.key", or else the section, stands; 0 when neither does. */
+static unsigned find_line(const char *text, size_t length, const char *path) {
     yaml_document_t document;
     if (yaml_document_read("", text, length, &document)) {
         return 0;
@@ -366,4 +299,31 @@ unsigned load_line_of(const char *text, size_t length, const char *path) {
     unsigned line = outer ? (unsigned)line_of(&document, inner ? inner : outer) : 0;
     yaml_document_delete(&document);
     return line;
+}
+
+err experiment_parse(const char *where, const char *text, size_t length, experiment *e) {
+    experiment loaded;
+    err failed = load_values(where, text, length, &loaded);
+    if (failed) {
+        return failed;
+    }
+    *e = loaded;
+    const char *key;
+    if (!experiment_validate(e, &key)) {
+        return ERR_OK;
+    }
+    unsigned line = find_line(text, length, key);
+    return line ? err_fail(ERR_INPUT, "%s:%u: %s", where, line, err_text()) : err_prefix(ERR_INPUT, "%s", where);
+}
+
+err experiment_load(const char *path, experiment *e) {
+    uint8_t *text;
+    size_t length;
+    err failed = file_read(path, 64 * 1024, &text, &length);
+    if (failed) {
+        return failed;
+    }
+    failed = experiment_parse(path, (const char *)text, length, e);
+    free(text);
+    return failed;
 }

@@ -1,17 +1,15 @@
-/* An experiment's text becomes values: every key checked by the schema, nothing of the text dropped; for experiment/
- * only. What must hold between keys is check.h's. */
+/* An experiment's file, untrusted, becomes values: unknown keys, wrong types and values out of range are refused with
+ * file, line and key, and nothing of the text is dropped. A key that is left out is 0, false or empty, but for
+ * `evaluate_test`, which then is true. */
 #ifndef FEWBIT_EXPERIMENT_LOAD_H
 #define FEWBIT_EXPERIMENT_LOAD_H
 
 #include "experiment/experiment.h"
 
-/* What is left out is 0. ERR_INPUT says "WHERE:LINE: key SECTION.KEY …". */
-err load_text(const char *where, const char *text, size_t length, experiment *e);
+/* ERR_INPUT says "PATH:LINE: key SECTION.KEY …". */
+err experiment_load(const char *path, experiment *e);
 
-/* The line, from 1, on which "section.key", or else the section, stands; 0 when neither does or the text is no YAML. */
-unsigned load_line_of(const char *text, size_t length, const char *path);
-
-/* Whether YAML takes a word without quotes for text, and not for a number, a truth value or nothing. */
-bool load_is_text(const char *word);
+/* The same from memory; `where` names the text in errors. */
+err experiment_parse(const char *where, const char *text, size_t length, experiment *e);
 
 #endif

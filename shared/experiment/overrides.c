@@ -1,5 +1,8 @@
 #include "experiment/overrides.h"
 
+#include "experiment/load.h"
+#include "experiment/serialize.h"
+
 #include <stdio.h>
 #include <string.h>
 

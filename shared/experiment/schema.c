@@ -1,7 +1,5 @@
 #include "experiment/schema.h"
 
-#include "experiment/experiment.h"
-
 #include <stddef.h>
 
 #define FIELD(field_key, field_type, member, ...)                                                                      \
@@ -104,13 +102,8 @@ static const schema_field classifier_fields[] = {
 };
 
 static const schema_field augment_fields[] = {
-    NUMBER("shift", augment.shift),
-    NUMBER("rotation", augment.rotation),
-    NUMBER("scale", augment.scale),
-    NUMBER("shear", augment.shear),
-    SWITCH("flip", augment.flip),
-    {.key = "erase", .type = SCHEMA_GONE}, /* no option any more; runs from then have it, as 0 */
-    {.key = NULL},
+    NUMBER("shift", augment.shift), NUMBER("rotation", augment.rotation), NUMBER("scale", augment.scale),
+    NUMBER("shear", augment.shear), SWITCH("flip", augment.flip),         {.key = NULL},
 };
 
 static const schema_field loss_fields[] = {

@@ -1,10 +1,8 @@
-/* The keys of an experiment file: what each takes, and where in an `experiment` it goes; for experiment/ only. */
+/* The keys of an experiment file: what each takes, and where in an `experiment` it goes. */
 #ifndef FEWBIT_EXPERIMENT_SCHEMA_H
 #define FEWBIT_EXPERIMENT_SCHEMA_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "experiment/experiment.h"
 
 typedef enum schema_type {
     SCHEMA_TEXT,
@@ -14,7 +12,6 @@ typedef enum schema_type {
     SCHEMA_WORD,   /* one of `words`: an enum of 32 bits */
     SCHEMA_LIST,   /* of `entry`, with a count of 32 bits */
     SCHEMA_SECTION,
-    SCHEMA_GONE, /* a key of old: 0 is taken, and nothing stored */
 } schema_type;
 
 typedef struct schema_word {
@@ -38,5 +35,10 @@ extern const schema_field schema_fields[];
 
 /* The word of a field's value. */
 const char *schema_word_of(const schema_field *field, uint32_t value);
+
+/* The names of the nets as a file writes them: "simple-1d", "linear", "mnist". */
+const char *experiment_encoder_name(const experiment *e);
+const char *experiment_decoder_name(const experiment *e);
+const char *experiment_classifier_name(const experiment *e);
 
 #endif

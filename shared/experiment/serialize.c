@@ -1,8 +1,7 @@
-/* The resolved text of an experiment: every key of the schema, in its order. Floats get nine digits, enough to give the
- * same float again. */
-#include "experiment/experiment.h"
-#include "experiment/load.h"
+#include "experiment/serialize.h"
+
 #include "experiment/schema.h"
+#include "experiment/yaml_document.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -49,7 +48,7 @@ static bool must_be_escaped(uint32_t point) {
 
 static void put_string(writer *w, const char *string) {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
-    if (string[0] != '-' && string[0] != '.' && strspn(string, plain) == strlen(string) && load_is_text(string)) {
+    if (string[0] != '-' && string[0] != '.' && strspn(string, plain) == strlen(string) && yaml_word_is_text(string)) {
         put(w, "%s", string);
         return;
     }
@@ -81,7 +80,7 @@ static void put_scalar(writer *w, const schema_field *field, schema_type type, c
         put(w, "%" PRIu64, whole_at(data, field->size));
         break;
     case SCHEMA_NUMBER:
-        put(w, "%.9g", (double)*(const float *)data);
+        put(w, "%.9g" /* enough to give the same float again */, (double)*(const float *)data);
         break;
     case SCHEMA_SWITCH:
         put(w, *(const bool *)data ? "true" : "false");
@@ -108,9 +107,6 @@ static void put_list(writer *w, const schema_field *field, const char *values) {
 
 static void put_fields(writer *w, const schema_field *fields, const char *values, const char *indent) {
     for (const schema_field *field = fields; field->key; field++) {
-        if (field->type == SCHEMA_GONE) {
-            continue;
-        }
         put(w, "%s%s:", indent, field->key);
         if (field->type == SCHEMA_SECTION) {
             put(w, "\n");
@@ -135,4 +131,13 @@ err experiment_serialize(const experiment *e, char *text, size_t *length) {
     }
     *length = w.used;
     return ERR_OK;
+}
+
+err experiment_compare(const experiment *a, const experiment *b, bool *is_same) {
+    char text[2][EXPERIMENT_TEXT_MAX];
+    size_t length[2] = {0, 0};
+    err failed = experiment_serialize(a, text[0], &length[0]);
+    failed = failed ? failed : experiment_serialize(b, text[1], &length[1]);
+    *is_same = !failed && length[0] == length[1] && memcmp(text[0], text[1], length[0]) == 0;
+    return failed;
 }

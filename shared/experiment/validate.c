@@ -4,7 +4,6 @@
 #include "experiment/derive.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef struct rule {
@@ -21,18 +20,17 @@ static bool is_in(uint32_t value, uint32_t low, uint32_t high) {
     return value >= low && value <= high;
 }
 
-static err take_broken(const rule *rules, size_t count, validate_failure *found) {
+static err first_broken(const rule *rules, size_t count, const char **key) {
     for (size_t i = 0; i < count; i++) {
         if (!rules[i].holds) {
-            found->key = rules[i].key;
-            snprintf(found->demand, sizeof found->demand, "%s", rules[i].demand);
-            return ERR_INPUT;
+            *key = rules[i].key;
+            return err_fail(ERR_INPUT, "key %s %s", *key, rules[i].demand);
         }
     }
     return ERR_OK;
 }
 
-static err check_dataset(const experiment *e, validate_failure *found) {
+static err check_dataset(const experiment *e, const char **key) {
     const dataset *set = NULL;
     bool known = dataset_find(e->dataset.name, &set) == ERR_OK;
     const rule rules[] = {
@@ -45,10 +43,10 @@ static err check_dataset(const experiment *e, validate_failure *found) {
         {"dataset.evaluate_test", e->dataset.evaluate_test || e->dataset.validation > 0,
          "false needs dataset.validation"},
     };
-    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+    return first_broken(rules, sizeof rules / sizeof rules[0], key);
 }
 
-static err check_augmentation(const experiment *e, validate_failure *found) {
+static err check_augmentation(const experiment *e, const char **key) {
     const augmentation *a = &e->augment;
     const rule rules[] = {
         {"augment.shift", finite_in(a->shift, 0, 1000), "must be from 0 to 1000"},
@@ -56,11 +54,11 @@ static err check_augmentation(const experiment *e, validate_failure *found) {
         {"augment.scale", finite_in(a->scale, 0, 0.9f), "must be from 0 to 0.9"},
         {"augment.shear", finite_in(a->shear, 0, 2), "must be from 0 to 2"},
     };
-    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+    return first_broken(rules, sizeof rules / sizeof rules[0], key);
 }
 
 /* The classifier alone: no key of an encoder, a decoder, or of what only they need says anything. */
-static err check_alone(const experiment *e, validate_failure *found) {
+static err check_alone(const experiment *e, const char **key) {
     const preset_encoder *c = &e->encoder;
     bool is_bare = !c->hidden && !c->bits && !c->batch_norm && !c->activation && !c->binarize && !c->noise &&
                    c->temperature == 0 && !e->refinement.bits_count && !e->tta.flip && !e->tta.shift;
@@ -72,10 +70,10 @@ static err check_alone(const experiment *e, validate_failure *found) {
         {"training.portion_dropout", e->training.portion_dropout == 0, "must be 0 where encoder.net is none"},
         {"classifier.train", e->classifier.train != PRESET_TRAIN_FROZEN, "leaves nothing to train"},
     };
-    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+    return first_broken(rules, sizeof rules / sizeof rules[0], key);
 }
 
-static err check_parts(const experiment *e, validate_failure *found) {
+static err check_encoders(const experiment *e, const char **key) {
     const preset_encoder *c = &e->encoder;
     bool has_hidden = preset_encoder_has_hidden(c->net);
     const rule rules[] = {
@@ -88,7 +86,7 @@ static err check_parts(const experiment *e, validate_failure *found) {
         {"tta.shift", is_in(e->tta.shift, 0, 16), "must be from 0 to 16"},
         {"decoder.net", e->decoder.net != PRESET_NO_DECODER, "none is for encoder.net none only"},
     };
-    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+    return first_broken(rules, sizeof rules / sizeof rules[0], key);
 }
 
 static bool sums_up_to_bits(const experiment *e) {
@@ -122,7 +120,7 @@ static bool are_rising_thresholds(const experiment *e) {
     return true;
 }
 
-static err check_rounds(const experiment *e, validate_failure *found) {
+static err check_refinement(const experiment *e, const char **key) {
     uint32_t count = e->refinement.bits_count;
     const rule rules[] = {
         {"encoder.refinement", sums_up_to_bits(e), "must be numbers above 0 that add up to encoder.bits"},
@@ -133,10 +131,10 @@ static err check_rounds(const experiment *e, validate_failure *found) {
          "needs encoder.refinement"},
         {"training.confidence_thresholds", are_rising_thresholds(e), "must be numbers from 0 to 1.1 in rising order"},
     };
-    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+    return first_broken(rules, sizeof rules / sizeof rules[0], key);
 }
 
-static err check_classifier(const experiment *e, validate_failure *found) {
+static err check_classifier(const experiment *e, const char **key) {
     bool has_hidden = e->classifier.net != PRESET_PLAYGROUND;
     bool is_loaded = e->classifier.train != PRESET_TRAIN_JOINT;
     const rule rules[] = {
@@ -145,10 +143,10 @@ static err check_classifier(const experiment *e, validate_failure *found) {
         {"classifier.train", !is_loaded || e->classifier.weights[0], "needs classifier.weights"},
         {"classifier.weights", is_loaded || !e->classifier.weights[0], "needs classifier.train frozen or fine-tune"},
     };
-    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+    return first_broken(rules, sizeof rules / sizeof rules[0], key);
 }
 
-static err check_training(const experiment *e, validate_failure *found) {
+static err check_training(const experiment *e, const char **key) {
     const rule rules[] = {
         {"loss.quantization", finite_in(e->loss.quantization, 0, 1e6f), "must be from 0 to 1000000"},
         {"optimiser.learning_rate", e->optimiser.learning_rate > 0 && e->optimiser.learning_rate <= 100,
@@ -169,47 +167,47 @@ static err check_training(const experiment *e, validate_failure *found) {
         {"training.ema_decay", finite_in(e->training.ema_decay, 0, 0.99999f), "must be from 0 to 0.99999"},
         {"training.keep_best", !e->training.keep_best || e->dataset.validation > 0, "needs dataset.validation"},
     };
-    return take_broken(rules, sizeof rules / sizeof rules[0], found);
+    return first_broken(rules, sizeof rules / sizeof rules[0], key);
 }
 
-static err take_misfit(const char *key, validate_failure *found) {
-    found->key = key;
-    snprintf(found->demand, sizeof found->demand, "does not fit: %s", err_text());
-    return ERR_INPUT;
+static err misfit(const char *of, const char **key) {
+    *key = of;
+    return err_fail(ERR_INPUT, "key %s does not fit: %s", of, err_text());
 }
 
-static err check_sizes(const experiment *e, validate_failure *found) {
+static err check_sizes(const experiment *e, const char **key) {
     partition s;
     uint32_t classes;
     if (experiment_partition(e, &s, &classes)) {
-        return take_misfit("dataset.partition", found);
+        return misfit("dataset.partition", key);
     }
     if (augment_check(&e->augment, &s)) {
-        return take_misfit("augment", found);
+        return misfit("augment", key);
     }
     if (e->tta.flip && augment_check(&(augmentation){.flip = true}, &s)) {
-        return take_misfit("tta.flip", found);
+        return misfit("tta.flip", key);
     }
     if (e->tta.shift && augment_check(&(augmentation){.shift = 1}, &s)) {
-        return take_misfit("tta.shift", found);
+        return misfit("tta.shift", key);
     }
-    if (preset_check_encoder(&e->encoder, derive_portion_shape(&s))) {
-        return take_misfit("encoder.net", found);
+    if (preset_check_encoder(&e->encoder, experiment_portion_shape(&s))) {
+        return misfit("encoder.net", key);
     }
-    preset_head head = derive_head(e, &s, classes);
+    preset_head head = experiment_head(e, &s, classes);
     const char *part;
     if (preset_check_head(&head, &part)) {
-        return take_misfit(strcmp(part, "decoder") == 0 ? "decoder.net" : "classifier.net", found);
+        return misfit(strcmp(part, "decoder") == 0 ? "decoder.net" : "classifier.net", key);
     }
     return ERR_OK;
 }
 
-err validate_experiment(const experiment *e, validate_failure *found) {
-    err failed = check_dataset(e, found);
-    failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, found) : check_parts(e, found);
-    failed = failed ? failed : check_rounds(e, found);
-    failed = failed ? failed : check_augmentation(e, found);
-    failed = failed ? failed : check_classifier(e, found);
-    failed = failed ? failed : check_training(e, found);
-    return failed ? failed : check_sizes(e, found);
+err experiment_validate(const experiment *e, const char **at) {
+    const char *unasked, **key = at ? at : &unasked;
+    err failed = check_dataset(e, key);
+    failed = failed ? failed : experiment_is_classifier_alone(e) ? check_alone(e, key) : check_encoders(e, key);
+    failed = failed ? failed : check_refinement(e, key);
+    failed = failed ? failed : check_augmentation(e, key);
+    failed = failed ? failed : check_classifier(e, key);
+    failed = failed ? failed : check_training(e, key);
+    return failed ? failed : check_sizes(e, key);
 }

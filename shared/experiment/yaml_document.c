@@ -1,7 +1,10 @@
 #include "experiment/yaml_document.h"
 
-#include <stdbool.h>
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEPTH_MAX = 8 };
@@ -156,4 +159,66 @@ err yaml_document_read(const char *where, const char *text, size_t length, yaml_
     }
     yaml_parser_delete(&parser);
     return e;
+}
+
+/* Words as the core schema of YAML 1.2 reads them. */
+
+static const char *skip_digits(const char *c) {
+    while (isdigit((unsigned char)*c)) {
+        c++;
+    }
+    return c;
+}
+
+bool yaml_word_is_whole(const char *text) {
+    errno = 0;
+    bool good = *text && *skip_digits(text) == '\0' && (text[0] != '0' || text[1] == '\0');
+    return good && strtoull(text, NULL, 10) > 0 ? errno == 0 : good;
+}
+
+/* Decimal, with or without sign, fraction and exponent. */
+static bool is_decimal(const char *text) {
+    const char *c = text + (*text == '-' || *text == '+');
+    const char *whole = c;
+    c = skip_digits(c);
+    size_t digits = (size_t)(c - whole);
+    if (*c == '.') {
+        const char *fraction = ++c;
+        c = skip_digits(c);
+        digits += (size_t)(c - fraction);
+    }
+    if (digits > 0 && (*c == 'e' || *c == 'E')) {
+        const char *power = c + 1 + (c[1] == '-' || c[1] == '+');
+        c = skip_digits(power);
+        digits = c > power ? digits : 0;
+    }
+    return digits > 0 && *c == '\0';
+}
+
+bool yaml_word_is_number(const char *text) {
+    const char *c = text + (*text == '-' || *text == '+');
+    return is_decimal(text) && !(c[0] == '0' && isdigit((unsigned char)c[1])) && isfinite(strtof(text, NULL));
+}
+
+bool yaml_word_is_nothing(const char *text) {
+    static const char *const words[] = {"", "~", "null", "Null", "NULL"};
+    bool is = false;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        is = is || strcmp(text, words[i]) == 0;
+    }
+    return is;
+}
+
+bool yaml_word_is_text(const char *word) {
+    static const char *const others[] = {"true",  "True",  "TRUE",  "false", "False", "FALSE", ".inf", ".Inf", ".INF",
+                                         "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", ".nan", ".NaN", ".NAN"};
+    const char *digits = word + 2;
+    bool is_text = !yaml_word_is_nothing(word) && !is_decimal(word);
+    if (strncmp(word, "0x", 2) == 0 || strncmp(word, "0o", 2) == 0) {
+        is_text = !*digits || digits[strspn(digits, word[1] == 'x' ? "0123456789abcdefABCDEF" : "01234567")];
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        is_text = is_text && strcmp(word, others[i]) != 0;
+    }
+    return is_text;
 }

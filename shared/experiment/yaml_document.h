@@ -8,11 +8,20 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <yaml.h>
 
 /* The text's one document, which may be empty (then it has no root); the caller ends it with
  * yaml_document_delete. ERR_INPUT says "WHERE:LINE: …". */
 err yaml_document_read(const char *where, const char *text, size_t length, yaml_document_t *document);
+
+/* A plain word, as the core schema of YAML 1.2 reads it. Whole: decimal digits without a sign or a leading zero, at
+ * most 64 bits. A number: decimal without a leading zero, which is octal to YAML 1.1, and finite as a float. Text: no
+ * number, truth value or nothing. */
+bool yaml_word_is_whole(const char *word);
+bool yaml_word_is_number(const char *word);
+bool yaml_word_is_nothing(const char *word);
+bool yaml_word_is_text(const char *word);
 
 #endif

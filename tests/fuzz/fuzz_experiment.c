@@ -2,6 +2,10 @@
  */
 #include "experiment/experiment.h"
 
+#include "experiment/derive.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
+#include "experiment/validate.h"
 #include "tests/fuzz/replay.h"
 
 static bool is_same(const experiment *a, const experiment *b) {
@@ -51,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         FUZZ_CHECK(failed == ERR_INPUT && strncmp(err_text(), "input", 5) == 0, "'%s' does not say where", err_text());
         return 0;
     }
-    FUZZ_CHECK(experiment_validate(&e) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_validate(&e, NULL) == ERR_OK, "%s", err_text());
     check_nets(&e);
     check_written(&e);
     return 0;

@@ -8,6 +8,7 @@
 #include "tests/fuzz/replay.h"
 
 #include "decoder_server/train/coordinator.h"
+#include "experiment/serialize.h"
 #include "tests/fuzz/server_side.h"
 #include "tests/fuzz/small_run.h"
 

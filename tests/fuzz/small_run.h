@@ -6,6 +6,7 @@
 #include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/train/head_trainer.h"
+#include "experiment/validate.h"
 #include "tests/fuzz/check.h"
 
 enum { SMALL_PORTIONS = 2, SMALL_BITS = 4, SMALL_TRAIN = 8, SMALL_TEST = 6, SMALL_BATCH = 4, SMALL_EPOCHS = 2 };
@@ -24,7 +25,7 @@ static inline experiment small_experiment(void) {
     e.refinement.bits[0] = 1;
     e.refinement.bits[1] = 3;
 #endif
-    FUZZ_CHECK(experiment_validate(&e) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_validate(&e, NULL) == ERR_OK, "%s", err_text());
     return e;
 }
 

@@ -21,7 +21,9 @@
 #include "base/rng.h"
 #include "bits/binarize.h"
 #include "decoder_server/train/head_trainer.h"
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
+#include "experiment/load.h"
 #include "model/checkpoint.h"
 #include "model/safetensors.h"
 

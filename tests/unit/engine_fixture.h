@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "bits/pack.h"
 #include "decoder_server/serve/engine.h"
+#include "experiment/derive.h"
+#include "experiment/load.h"
 #include "tests/lib/temporary.h"
 #include "tests/unit/predictor_with_all.h"
 #include "tests/unit/some_labels.h"

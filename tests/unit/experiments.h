@@ -3,6 +3,7 @@
 #define FEWBIT_TESTS_UNIT_EXPERIMENTS_H
 
 #include "experiment/experiment.h"
+#include "experiment/load.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

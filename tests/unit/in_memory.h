@@ -7,6 +7,8 @@
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/train/coordinator.h"
 #include "encoder_node/node_protocol.h"
+#include "experiment/serialize.h"
+#include "experiment/validate.h"
 #include "tests/unit/folder.h"
 
 enum { NODES = 4, PIXELS = 784, ELEMENTS = PIXELS / NODES, TRAIN_SAMPLES = 2000, TEST_SAMPLES = 1000, BATCH = 20 };
@@ -182,7 +184,7 @@ static inline experiment row_1(preset_binarize decision) {
         .training = {.epochs = 1, .batch_size = BATCH, .seed = 1},
     };
     e.encoder.activation = decision == PRESET_AFTER_TRAINING ? PRESET_RESIGMOID : PRESET_SIGMOID;
-    assert_int_equal(experiment_validate(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     return e;
 }
 

@@ -3,6 +3,7 @@
 #define FEWBIT_TESTS_SOME_LABELS_H
 
 #include "data/labels.h"
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
 
 #include <string.h>

@@ -7,6 +7,9 @@
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/train/train_inproc.h"
 #include "encoder_node/node_protocol.h"
+#include "experiment/derive.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
 #include "tests/unit/folder.h"
 
 #include <inttypes.h>

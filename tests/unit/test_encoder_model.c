@@ -2,6 +2,7 @@
 #include "encoder_node/encoder_model.h"
 
 #include "base/rng.h"
+#include "experiment/validate.h"
 #include "tests/unit/folder.h"
 
 #include <ftw.h>
@@ -55,7 +56,7 @@ static int drop_data(void **state) {
 
 static encoder_model *model_of(const experiment *e, const char *state) {
     encoder_model *m;
-    assert_int_equal(experiment_validate(e), ERR_OK);
+    assert_int_equal(experiment_validate(e, NULL), ERR_OK);
     static checkpoint_store_quota quota = {.max_bytes = UINT64_MAX};
     encoder_model_config config = {.data = data, .state = in_folder(state), .quota = &quota, .run = 1, .trains = true};
     assert_int_equal(encoder_model_new(&m, e, &config), ERR_OK);

@@ -1,5 +1,9 @@
 /* Experiments that are well: what a file says is what is read, and the resolved copy says the same. */
 #include "base/file.h"
+#include "experiment/derive.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
+#include "experiment/validate.h"
 #include "tests/unit/experiments.h"
 
 #include <glob.h>
@@ -93,7 +97,7 @@ static void check_shipped(const char *path) {
     const char *file = strrchr(path, '/') + 1;
     snprintf(stem, sizeof stem, "%s%.*s", strstr(path, "/best/") ? "best-" : "", (int)strlen(file) - 5, file);
     assert_string_equal(stem, e.name);
-    assert_int_equal(experiment_validate(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     assert_resolves(&e);
     assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     nn_spec encoder, head;
@@ -165,17 +169,6 @@ static void what_is_left_out_is_nothing(void **state) {
     assert_same_nets(&e, &wanted);
     assert_same_training(&e, &wanted);
     assert_resolves(&e);
-}
-
-/* Runs keep their experiment with every key of its time. */
-static void a_key_that_is_gone_is_read_where_it_was_off(void **state) {
-    (void)state;
-    const change off = {"augment.flip", "true\n  erase: 0"}, on = {"augment.flip", "true\n  erase: 8"};
-    experiment e;
-    must_parse(&off, 1, &e);
-    assert_resolves(&e);
-    assert_int_equal(parse_changed(&on, 1, &e), ERR_INPUT);
-    assert_non_null(strstr(err_text(), ": key augment.erase is no option any more: leave it out"));
 }
 
 /* Texts that YAML has to quote, escape or fold. */
@@ -343,7 +336,6 @@ int main(void) {
         cmocka_unit_test(every_shipped_file_loads),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(what_is_left_out_is_nothing),
-        cmocka_unit_test(a_key_that_is_gone_is_read_where_it_was_off),
         cmocka_unit_test(titles_survive_the_resolved_copy),
         cmocka_unit_test(numbers_survive_the_resolved_copy),
         cmocka_unit_test(every_value_makes_another),

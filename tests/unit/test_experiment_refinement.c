@@ -1,4 +1,5 @@
 /* The keys of bits in stages: each error names file, line and key. */
+#include "experiment/derive.h"
 #include "tests/unit/experiments.h"
 
 static char text[TEXT_MAX];

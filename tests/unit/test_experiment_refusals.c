@@ -1,5 +1,6 @@
 /* Experiments that are not well: each error names file, line and key. */
 #include "base/rng.h"
+#include "experiment/validate.h"
 #include "tests/unit/experiments.h"
 #include "tests/unit/folder.h"
 
@@ -422,13 +423,13 @@ static void changes_by_hand_are_checked(void **state) {
     (void)state;
     experiment e;
     must_parse(NULL, 0, &e);
-    assert_int_equal(experiment_validate(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     e.training.epochs = 0;
-    assert_int_equal(experiment_validate(&e), ERR_INPUT);
+    assert_int_equal(experiment_validate(&e, NULL), ERR_INPUT);
     assert_string_equal(err_text(), "key training.epochs must be from 1 to 100000");
     must_parse(NULL, 0, &e);
     e.dataset.portions = 5;
-    assert_int_equal(experiment_validate(&e), ERR_INPUT);
+    assert_int_equal(experiment_validate(&e, NULL), ERR_INPUT);
     assert_non_null(strstr(err_text(), "key dataset.partition"));
 }
 

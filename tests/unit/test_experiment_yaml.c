@@ -1,6 +1,8 @@
 /* Every form that YAML has for a value, at every key: it is read as YAML 1.2's core schema says, or refused with file,
  * line and key. What stands around the values is taken whole or refused, never dropped. */
 #include "base/file.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
 #include "tests/unit/experiments.h"
 #include "tests/unit/folder.h"
 

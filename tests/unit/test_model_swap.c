@@ -1,5 +1,6 @@
 /* How the engine changes from one model to another under codes and requests, and how it stops. */
 #include "engine_fixture.h"
+#include "experiment/derive.h"
 
 enum { NEXT = STEP + 5 };
 

@@ -4,6 +4,8 @@
 #include "base/utf8.h"
 #include "decoder_server/core/mail.h"
 #include "decoder_server/core/node_registry.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 /* Noise before the decision: its distribution, its gradient, its temperature, and that only (seed, stream, step) and
  * the place in the batch decide. */
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
 #include "tests/unit/nets.h"
 #include "tests/unit/slopes.h"

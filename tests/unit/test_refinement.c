@@ -4,6 +4,7 @@
 #include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "encoder_node/refinement_buffer.h"
+#include "experiment/validate.h"
 #include "wire/id_set.h"
 
 #include <setjmp.h>
@@ -145,7 +146,7 @@ static void a_test_takes_what_is_due_alone(void **state) {
     head_trainer *s;
     refinement_eval *t;
     uint8_t first[] = {0x5a, 1}, second[] = {0x12, 0x34, 0x05}, labels[ROWS] = {0};
-    assert_int_equal(experiment_validate(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     assert_int_equal(head_trainer_new(&s, &e, ROWS, 100, NULL), ERR_OK);
     head_trainer_init(s, 1);
     assert_int_equal(refinement_eval_new(&t, &e, s), ERR_OK);

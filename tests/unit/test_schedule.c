@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "experiment/load.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/some_labels.h"
 

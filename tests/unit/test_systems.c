@@ -1,7 +1,11 @@
 /* The experiment files of the paper's systems say what its Table 1 says, and a file that does not fit together is
  * refused with its line and key. */
 #include "data/dataset.h"
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
+#include "experiment/load.h"
+#include "experiment/schema.h"
+#include "experiment/serialize.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -18,6 +18,10 @@
 #include "decoder_server/train/head_trainer.h"
 #include "encoder_node/node_protocol.h"
 #include "encoder_node/source.h"
+#include "experiment/derive.h"
+#include "experiment/load.h"
+#include "experiment/serialize.h"
+#include "experiment/validate.h"
 #include "model/safetensors.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/predictor_with_all.h"
@@ -47,7 +51,7 @@ static experiment small_experiment(void) {
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.25f},
         .training = {.epochs = 1, .batch_size = 4, .seed = 1},
     };
-    assert_int_equal(experiment_validate(&e), ERR_OK);
+    assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     return e;
 }
 
