@@ -2,6 +2,8 @@
 
 BUILD ?= build
 CFLAGS ?= -O3 -g
+VERSION := 0.1.0
+COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libjpeg libcurl yaml-0.1 libsystemd
 STRICT := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wconversion -fno-math-errno -ffp-contract=off
 INCLUDES = -Ishared -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
@@ -111,6 +113,17 @@ $(BUILD)/gen/fewbit.pb-c.o: $(BUILD)/gen/fewbit.pb-c.c
 $(BUILD)/%.o: %.c | $(BUILD)/gen/fewbit.pb-c.h
 	@mkdir -p $(@D)
 	$(call short,CC)$(COMPILE) -c $< -o $@
+
+# Of the programs alone: a new commit links nothing else anew.
+$(BUILD)/gen/version.h: FORCE
+	@mkdir -p $(@D)
+	@echo '#define FEWBIT_VERSION "$(VERSION)$(if $(COMMIT), ($(COMMIT)))"' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+.PHONY: FORCE
+FORCE:
+
+$(BUILD)/cli/main.o $(BUILD)/decoder_server/main.o $(BUILD)/encoder_node/main.o: $(BUILD)/gen/version.h
 
 $(BUILD)/decoder_server/http/ui.o: decoder_server/http/ui/index.html
 

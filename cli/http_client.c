@@ -20,7 +20,7 @@ struct http_client {
     size_t length;
 };
 
-err http_client_new(http_client **out, const char *server, int64_t timeout_ms) {
+static err open_client(http_client **out, const char *server, int64_t timeout_ms) {
     http_client *h = calloc(1, sizeof *h);
     if (!h) {
         return err_fail(ERR_MEMORY, "no memory to call a server");
@@ -44,11 +44,11 @@ void http_client_free(http_client *h) {
     }
 }
 
-err http_client_read_token(http_client *h, const char *path) {
+static err read_token(http_client *h, const char *path) {
     uint8_t *bytes;
     size_t length;
-    err e = path ? file_read(path, TOKEN_MAX + 2, &bytes, &length) : ERR_OK;
-    if (e || !path) {
+    err e = file_read(path, TOKEN_MAX + 2, &bytes, &length);
+    if (e) {
         return e;
     }
     length = strcspn((const char *)bytes, "\r\n");
@@ -59,6 +59,11 @@ err http_client_read_token(http_client *h, const char *path) {
     }
     free(bytes);
     return e;
+}
+
+err http_client_open(http_client **out, const char *server, int64_t timeout_ms, const char *token_file) {
+    err e = open_client(out, server, timeout_ms);
+    return e || !token_file ? e : read_token(*out, token_file);
 }
 
 const char *http_client_authorization(const http_client *h) {

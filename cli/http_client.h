@@ -10,12 +10,10 @@
 
 typedef struct http_client http_client;
 
-/* `server` is http://HOST:PORT, borrowed. The caller ends it with http_client_free. */
-err http_client_new(http_client **h, const char *server, int64_t timeout_ms);
+/* `server` is http://HOST:PORT, borrowed. `token_file` is a file of one line, the server's API token, which goes along
+ * with every call; NULL: none. The caller ends it with http_client_free, after an error too. */
+err http_client_open(http_client **h, const char *server, int64_t timeout_ms, const char *token_file);
 void http_client_free(http_client *h);
-
-/* The server's API token, from a file of one line; goes along with every call. NULL: none. */
-err http_client_read_token(http_client *h, const char *path);
 
 typedef struct http_client_body {
     const void *bytes;

@@ -7,6 +7,8 @@
 #include "decoder_server/serve_after.h"
 #include "decoder_server/train/train.h"
 
+#include "version.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -14,7 +16,7 @@
 
 enum { FILES_WANTED = 4096 };
 
-const char *argp_program_version = "decoder_server 0.1.0";
+const char *argp_program_version = "decoder_server " FEWBIT_VERSION;
 
 /* A thousand nodes and a thousand requests need more descriptors than the usual soft limit of 1,024. And the kernel's
  * table of them grows here, at once: later, with threads, each time that it doubles stops whoever accepts for some 20

@@ -6,10 +6,12 @@
 #include "encoder_node/session.h"
 #include "nn/blas.h"
 
+#include "version.h"
+
 #include <stdio.h>
 #include <string.h>
 
-const char *argp_program_version = "encoder_node 0.1.0";
+const char *argp_program_version = "encoder_node " FEWBIT_VERSION;
 
 static err run(const node_options *o, tls_context *tls) {
     portion *data;

@@ -1,4 +1,4 @@
-#include "cli/commands/classify.h"
+#include "cli/commands/commands.h"
 
 #include "base/file.h"
 #include "base/interrupt.h"
@@ -6,14 +6,13 @@
 #include "cli/http_client.h"
 #include "data/idx.h"
 
-#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_SERVER = 256, KEY_JSON, KEY_SUMMARY, KEY_LABELS, KEY_TIMEOUT, KEY_TOKEN_FILE };
 enum { IMAGE_MAX = 1 << 20, STATUS_OK = 200, MS_MAX = 1 << 20 };
 static const size_t idx_max = (size_t)1 << 30;
 
@@ -21,9 +20,30 @@ typedef struct classify_options {
     const char *server, *labels, *token_file;
     int64_t timeout_ms;
     bool json, summary;
-    const char **images; /* [image_count], in argv */
-    int image_count;
 } classify_options;
+
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(classify_options, server, "server", "URL", "the decoder server's HTTP address, http://HOST:PORT"),
+     .is_required = true},
+    {OPTIONS_TEXT(classify_options, labels, "labels", "FILE",
+                  "IDX file of the true classes, to count how many of FILE:FIRST-LAST are right")},
+    {OPTIONS_FLAG(classify_options, summary, "summary", "only the summary at the end, no line an image")},
+    {OPTIONS_FLAG(classify_options, json, "json", "print the server's answers as they are, one a line")},
+    {OPTIONS_TEXT(classify_options, token_file, "token-file", "FILE", "the server's API token")},
+    {OPTIONS_NUMBER(classify_options, timeout_ms, "timeout", "MS", 1, 3600000, "give up on an answer after this"),
+     .preset = "10000"},
+    {0},
+};
+
+static const options_command command = {
+    .arguments = "IMAGE...",
+    .least = 1,
+    .most = INT_MAX,
+    .about = "Asks a decoder server for the class of images.",
+    .notes =
+        "An IMAGE is a PNG or JPEG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file (gzipped or not).",
+    .entries = entries,
+};
 
 /* What has come back so far. */
 typedef struct tally {
@@ -39,45 +59,6 @@ typedef struct session {
     idx_array labels; /* rank 0: none */
     tally tally;
 } session;
-
-static const struct argp_option known[] = {
-    {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
-    {"labels", KEY_LABELS, "FILE", 0, "IDX file of the true classes, to count how many of FILE:FIRST-LAST are right",
-     0},
-    {"summary", KEY_SUMMARY, NULL, 0, "only the summary at the end, no line an image", 0},
-    {"json", KEY_JSON, NULL, 0, "print the server's answers as they are, one a line", 0},
-    {"token-file", KEY_TOKEN_FILE, "FILE", 0, "the server's API token", 0},
-    {"timeout", KEY_TIMEOUT, "MS", 0, "give up on an answer after this (default 10000)", 0},
-    {0},
-};
-
-static int take(int key, char *value, struct argp_state *state) {
-    classify_options *o = state->input;
-    switch (key) {
-    case KEY_SERVER:
-        o->server = value;
-        return 0;
-    case KEY_LABELS:
-        o->labels = value;
-        return 0;
-    case KEY_SUMMARY:
-        o->summary = true;
-        return 0;
-    case KEY_JSON:
-        o->json = true;
-        return 0;
-    case KEY_TOKEN_FILE:
-        o->token_file = value;
-        return 0;
-    case KEY_TIMEOUT:
-        return options_number(value, "--timeout", 1, 3600000, &o->timeout_ms) ? EINVAL : 0;
-    case ARGP_KEY_ARG:
-        o->images[o->image_count++] = value;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
 
 static void print_for_people(const char *image, const json_t *answer) {
     double probability = json_number_value(json_object_get(answer, "probability"));
@@ -218,17 +199,15 @@ static void print_summary(tally *t) {
            t->degraded, (double)t->payload_bits / images, (double)t->frame_bytes / images, t->ms[t->ms_count / 2]);
 }
 
-static err classify_all(const classify_options *o) {
+static err classify_all(const classify_options *o, const options_arguments *images) {
     session s = {.options = o};
     s.tally.ms = malloc(MS_MAX * sizeof *s.tally.ms);
-    err e =
-        s.tally.ms ? http_client_new(&s.http, o->server, o->timeout_ms) : err_fail(ERR_MEMORY, "no memory to count");
-    e = e ? e : http_client_read_token(s.http, o->token_file);
+    err e = s.tally.ms ? ERR_OK : err_fail(ERR_MEMORY, "no memory to count");
+    e = e ? e : http_client_open(&s.http, o->server, o->timeout_ms, o->token_file);
     e = e ? e : read_labels(&s);
-    for (int i = 0; i < o->image_count && !e; i++) {
-        const char *colon = strrchr(o->images[i], ':');
-        e = colon && !file_exists(o->images[i]) ? classify_idx(&s, o->images[i], colon)
-                                                : classify_picture(&s, o->images[i]);
+    for (int i = 0; i < images->count && !e; i++) {
+        const char *image = images->list[i], *colon = strrchr(image, ':');
+        e = colon && !file_exists(image) ? classify_idx(&s, image, colon) : classify_picture(&s, image);
     }
     if (o->summary) {
         print_summary(&s.tally);
@@ -239,23 +218,9 @@ static err classify_all(const classify_options *o) {
     return e;
 }
 
-static const char doc[] = "Asks a decoder server for the class of images.\v"
-                          "An IMAGE is a PNG or JPEG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file "
-                          "(gzipped or not). Every option "
-                          "can stand in the environment: --server as FEWBIT_SERVER.";
-
 err classify_main(int argc, char **argv) {
-    const struct argp argp = {.options = known, .parser = take, .args_doc = "IMAGE...", .doc = doc};
-    classify_options o = {.timeout_ms = 10000};
-    o.images = calloc((size_t)argc, sizeof *o.images);
-    if (!o.images) {
-        return err_fail(ERR_MEMORY, "no memory for %d images", argc);
-    }
-    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
-    if (!e && (!o.server || o.image_count == 0)) {
-        e = err_fail(ERR_USAGE, "%s is missing", o.server ? "an image" : "--server");
-    }
-    e = e ? e : classify_all(&o);
-    free(o.images);
-    return e;
+    classify_options o = {0};
+    options_arguments images;
+    err e = options_parse(&command, argc, argv, &o, &images);
+    return e ? e : classify_all(&o, &images);
 }

@@ -1,4 +1,4 @@
-#include "cli/commands/data_split.h"
+#include "cli/commands/commands.h"
 
 #include "base/file.h"
 #include "base/interrupt.h"
@@ -19,25 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_DATASET = 's', KEY_FROM = 'f', KEY_TO = 't', KEY_PARTITION = 'k', KEY_PORTIONS = 'p' };
-enum { KEY_TRAIN = 256, KEY_TEST, KEY_EXPERIMENT, PORTIONS_DEFAULT = 4 };
-
-static const struct argp_option known[] = {
-    {"dataset", KEY_DATASET, "NAME", 0, "mnist, fashion-mnist, cifar10 or cifar100", 0},
-    {"experiment", KEY_EXPERIMENT, "FILE", 0, "take data set, partition and portions from this experiment", 0},
-    {"from", KEY_FROM, "DIR", 0, "folder of the set's files (fewbit data get makes it)", 0},
-    {"to", KEY_TO, "DIR", 0, "folder for node-0, node-1, ... and server; a split that is there is replaced", 0},
-    {"partition", KEY_PARTITION, "KIND", 0,
-     "slices (even slices of the flattened sample, the default), quadrants, planes (one colour a node)", 0},
-    {"portions", KEY_PORTIONS, "N", 0, "how many; 4 where nothing is said, one a colour for planes", 0},
-    {"train", KEY_TRAIN, "N", 0, "only the first N training samples", 0},
-    {"test", KEY_TEST, "N", 0, "only the first N test samples", 0},
-    {0},
-};
-
-static const char doc[] =
-    "Splits a data set: each node's folder gets its portion of every sample, the server's folder the labels.\v"
-    "Every option can stand in the environment: --from as FEWBIT_FROM.\n\n";
+enum { PORTIONS_DEFAULT = 4 };
 
 typedef struct split_options {
     const char *set, *from, *to;
@@ -47,6 +29,36 @@ typedef struct split_options {
     int64_t limit[2]; /* by enum dataset_split; 0: all */
 } split_options;
 
+static err take_kind(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    return partition_parse(text, to);
+}
+
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(split_options, from, "from", "DIR", "folder of the set's files (fewbit data get makes it)"),
+     .is_required = true},
+    {OPTIONS_TEXT(split_options, to, "to", "DIR",
+                  "folder for node-0, node-1, ... and server; a split that is there is replaced"),
+     .is_required = true},
+    {OPTIONS_TEXT(split_options, experiment, "experiment", "FILE",
+                  "take data set, partition and portions from this experiment")},
+    {OPTIONS_TEXT(split_options, set, "dataset", "NAME", "mnist, fashion-mnist, cifar10 or cifar100")},
+    {OPTIONS_PARSED(
+        split_options, kind, "partition", "KIND", take_kind,
+        "slices (even slices of the flattened sample, the default), quadrants, planes (one colour a node)")},
+    {OPTIONS_NUMBER(split_options, portions, "portions", "N", 1, PARTITION_PORTIONS_MAX,
+                    "how many; 4 where nothing is said, one a colour for planes")},
+    {OPTIONS_NUMBER(split_options, limit[DATASET_TRAIN], "train", "N", 1, UINT32_MAX,
+                    "only the first N training samples")},
+    {OPTIONS_NUMBER(split_options, limit[DATASET_TEST], "test", "N", 1, UINT32_MAX, "only the first N test samples")},
+    {0},
+};
+
+static const options_command command = {
+    .about = "Splits a data set: each node's folder gets its portion of every sample, the server's folder the labels.",
+    .entries = entries,
+};
+
 typedef struct job {
     const dataset *set;
     const char *to;
@@ -54,57 +66,15 @@ typedef struct job {
     labels about;
 } job;
 
-static int failed(err e) {
-    return e ? EINVAL : 0;
-}
-
-static int take(int key, char *value, struct argp_state *state) {
-    split_options *o = state->input;
-    switch (key) {
-    case KEY_DATASET:
-        o->set = value;
-        return 0;
-    case KEY_EXPERIMENT:
-        o->experiment = value;
-        return 0;
-    case KEY_FROM:
-        o->from = value;
-        return 0;
-    case KEY_TO:
-        o->to = value;
-        return 0;
-    case KEY_PARTITION:
-        return failed(partition_parse(value, &o->kind));
-    case KEY_PORTIONS:
-        return failed(options_number(value, "--portions", 1, PARTITION_PORTIONS_MAX, &o->portions));
-    case KEY_TRAIN:
-        return failed(options_number(value, "--train", 1, UINT32_MAX, &o->limit[DATASET_TRAIN]));
-    case KEY_TEST:
-        return failed(options_number(value, "--test", 1, UINT32_MAX, &o->limit[DATASET_TEST]));
-    case ARGP_KEY_ARG:
-        return failed(err_fail(ERR_USAGE, "'%s' is too much: there are options only", value));
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
 static err parse(int argc, char **argv, split_options *o) {
-    const struct argp argp = {.options = known, .parser = take, .doc = doc};
-    err e = options_parse(&argp, argc, argv, 0, NULL, o);
-    if (e) {
-        return e;
+    err e = options_parse(&command, argc, argv, o, NULL);
+    if (!e && !o->set && !o->experiment) {
+        return err_fail(ERR_USAGE, "--experiment (or --dataset) is missing (see --help)");
     }
-    const char *missing = !o->set && !o->experiment ? "experiment (or --dataset)"
-                          : !o->from                ? "from"
-                          : !o->to                  ? "to"
-                                                    : NULL;
-    if (missing) {
-        return err_fail(ERR_USAGE, "--%s is missing (see --help)", missing);
-    }
-    if (o->experiment && (o->set || o->portions || o->kind != PARTITION_SLICES)) {
+    if (!e && o->experiment && (o->set || o->portions || o->kind != PARTITION_SLICES)) {
         return err_fail(ERR_USAGE, "--experiment says what --dataset, --partition and --portions would");
     }
-    return ERR_OK;
+    return e;
 }
 
 static err plan_by_experiment(const split_options *o, job *j) {

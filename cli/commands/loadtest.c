@@ -1,75 +1,57 @@
-#include "cli/commands/loadtest.h"
+#include "cli/commands/commands.h"
 
 #include "base/options.h"
 #include "cli/http_client.h"
 #include "cli/loadgen/load_codes.h"
 #include "cli/loadgen/load_http.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_SERVER = 256, KEY_CODES, KEY_RATE, KEY_SECONDS, KEY_CONNECTIONS, KEY_PROBES, KEY_TOKEN_FILE, KEY_JSON };
 enum { TIMEOUT_MS = 30000, STATUS_OK = 200, RATE_MAX = 100000000, LATENCIES_MAX = 100000000 };
-
-static const struct argp_option known[] = {
-    {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
-    {"rate", KEY_RATE, "N", 0, "requests, or codewords, a second (default 0: as fast as they are taken)", 0},
-    {"seconds", KEY_SECONDS, "S", 0, "how long (default 10)", 0},
-    {"connections", KEY_CONNECTIONS, "N", 0, "HTTP connections (default 8)", 0},
-    {"codes", KEY_CODES, "HOST:PORT", 0, "send codes to this address, where nodes connect, in place of the nodes", 0},
-    {"probes", KEY_PROBES, "N", 0, "with --codes: lone requests a second (default 20)", 0},
-    {"token-file", KEY_TOKEN_FILE, "FILE", 0, "the server's API token", 0},
-    {"json", KEY_JSON, NULL, 0, "print the report as JSON", 0},
-    {0},
-};
-
-static const char doc[] =
-    "Puts a load on a serving server at a steady rate, and reports rate and latencies. Over HTTP: random images to "
-    "/v1/classify, through the nodes that are there. With --codes: random codes over one link a portion, for a server "
-    "without nodes; lone requests measure how far behind it is. A latency counts from the time a request was due, also "
-    "where it had to wait for the answers to others.\v"
-    "Every option can stand in the environment: --server as FEWBIT_SERVER.";
 
 typedef struct loadtest_options {
     const char *server, *token_file;
-    char host[256];
+    char host[256]; /* of --codes; "": over HTTP */
     uint16_t port;
-    bool codes, json;
+    bool json;
     int64_t rate, seconds, connections, probes;
 } loadtest_options;
 
-static int take(int key, char *value, struct argp_state *state) {
-    loadtest_options *o = state->input;
-    switch (key) {
-    case KEY_SERVER:
-        o->server = value;
-        return 0;
-    case KEY_CODES:
-        o->codes = true;
-        return options_address(value, o->host, sizeof o->host, &o->port) ? EINVAL : 0;
-    case KEY_RATE:
-        return options_number(value, "--rate", 0, RATE_MAX, &o->rate) ? EINVAL : 0;
-    case KEY_SECONDS:
-        return options_number(value, "--seconds", 1, 86400, &o->seconds) ? EINVAL : 0;
-    case KEY_CONNECTIONS:
-        return options_number(value, "--connections", 1, 1000, &o->connections) ? EINVAL : 0;
-    case KEY_PROBES:
-        return options_number(value, "--probes", 1, 1000, &o->probes) ? EINVAL : 0;
-    case KEY_TOKEN_FILE:
-        o->token_file = value;
-        return 0;
-    case KEY_JSON:
-        o->json = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        err_fail(ERR_USAGE, "'%s' is too much: there are options only", value);
-        return EINVAL;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+static err take_codes(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    loadtest_options *o = to;
+    return options_address(text, o->host, sizeof o->host, &o->port);
 }
+
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(loadtest_options, server, "server", "URL", "the decoder server's HTTP address, http://HOST:PORT"),
+     .is_required = true},
+    {OPTIONS_NUMBER(loadtest_options, rate, "rate", "N", 0, RATE_MAX,
+                    "requests, or codewords, a second; 0: as fast as they are taken"),
+     .preset = "0"},
+    {OPTIONS_NUMBER(loadtest_options, seconds, "seconds", "S", 1, 86400, "how long"), .preset = "10"},
+    {OPTIONS_NUMBER(loadtest_options, connections, "connections", "N", 1, 1000, "HTTP connections"), .preset = "8"},
+    {.name = "codes",
+     .value = "HOST:PORT",
+     .parse = take_codes,
+     .help = "send codes to this address, where nodes connect, in place of the nodes"},
+    {OPTIONS_NUMBER(loadtest_options, probes, "probes", "N", 1, 1000, "with --codes: lone requests a second"),
+     .preset = "20"},
+    {OPTIONS_TEXT(loadtest_options, token_file, "token-file", "FILE", "the server's API token")},
+    {OPTIONS_FLAG(loadtest_options, json, "json", "print the report as JSON")},
+    {0},
+};
+
+static const options_command command = {
+    .about =
+        "Puts a load on a serving server at a steady rate, and reports rate and latencies. Over HTTP: random images to "
+        "/v1/classify, through the nodes that are there. With --codes: random codes over one link a portion, for a "
+        "server without nodes; lone requests measure how far behind it is. A latency counts from the time a request "
+        "was due, also where it had to wait for the answers to others.",
+    .entries = entries,
+};
 
 /* What the server says of its model. */
 typedef struct model {
@@ -113,14 +95,14 @@ static err ask_model(http_client *h, model *m) {
 
 static err run_load(const loadtest_options *o, http_client *h, json_t **report) {
     model m;
-    if (!o->codes && (double)o->rate * (double)o->seconds > LATENCIES_MAX) {
+    if (!o->host[0] && (double)o->rate * (double)o->seconds > LATENCIES_MAX) {
         return err_fail(ERR_USAGE, "--rate times --seconds is more than %d requests", LATENCIES_MAX);
     }
     err e = ask_model(h, &m);
     if (e) {
         return e;
     }
-    if (!o->codes) {
+    if (!o->host[0]) {
         const load_http load = {
             .server = o->server,
             .authorization = http_client_authorization(h),
@@ -150,11 +132,11 @@ static double number_at(const json_t *report, const char *group, const char *key
 }
 
 static void print_for_people(const loadtest_options *o, const json_t *report) {
-    const char *what = o->codes ? "codewords" : "requests", *group = o->codes ? "probes" : "latency_ms";
+    const char *what = o->host[0] ? "codewords" : "requests", *group = o->host[0] ? "probes" : "latency_ms";
     printf("%.0f %s offered, %.0f sent; %.1f a second over %.2f s\n", number_at(report, NULL, "offered"), what,
            number_at(report, NULL, "sent"), number_at(report, NULL, "rate"), number_at(report, NULL, "seconds"));
     printf("%s: %.0f; median %.3f ms, 90 %% %.3f, 99 %% %.3f, 99.9 %% %.3f, most %.3f\n",
-           o->codes ? "lone requests meanwhile" : "latencies", number_at(report, group, "count"),
+           o->host[0] ? "lone requests meanwhile" : "latencies", number_at(report, group, "count"),
            number_at(report, group, "p50"), number_at(report, group, "p90"), number_at(report, group, "p99"),
            number_at(report, group, "p99.9"), number_at(report, group, "max"));
     if (number_at(report, NULL, "asked") > 0) {
@@ -170,14 +152,11 @@ static void print_for_people(const loadtest_options *o, const json_t *report) {
 }
 
 err loadtest_main(int argc, char **argv) {
-    const struct argp argp = {.options = known, .parser = take, .doc = doc};
-    loadtest_options o = {.seconds = 10, .connections = 8, .probes = 20};
-    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
-    e = e || o.server ? e : err_fail(ERR_USAGE, "--server is missing");
+    loadtest_options o = {0};
+    err e = options_parse(&command, argc, argv, &o, NULL);
     http_client *h = NULL;
     json_t *report = NULL;
-    e = e ? e : http_client_new(&h, o.server, TIMEOUT_MS);
-    e = e ? e : http_client_read_token(h, o.token_file);
+    e = e ? e : http_client_open(&h, o.server, TIMEOUT_MS, o.token_file);
     e = e ? e : run_load(&o, h, &report);
     if (!e && o.json) {
         json_dumpf(report, stdout, JSON_INDENT(2));

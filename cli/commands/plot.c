@@ -1,4 +1,4 @@
-#include "cli/commands/plot.h"
+#include "cli/commands/commands.h"
 
 #include "base/file.h"
 #include "base/json.h"
@@ -8,60 +8,38 @@
 #include "cli/plot/rate_accuracy.h"
 #include "experiment/load.h"
 
-#include <errno.h>
 #include <string.h>
 
-enum { KEY_TO = 't', KEY_RATE_ACCURACY = 'r', KEY_EXPERIMENTS = 'e', RECORD_MAX = 64 << 20 };
-
-static const struct argp_option known[] = {
-    {"to", KEY_TO, "DIR", 0, "folder for the SVG files (default RUN/plots, or the first SWEEP); made when missing", 0},
-    {"rate-accuracy", KEY_RATE_ACCURACY, 0, 0, "draw sweeps: rate-accuracy.svg, accuracy against bits a sample", 0},
-    {"experiments", KEY_EXPERIMENTS, "DIR", 0,
-     "with --rate-accuracy: folder of experiments with the paper's figures (default "
-     "experiments/paper)",
-     0},
-    {0},
-};
-
-static const char doc[] =
-    "Draws a run with gnuplot, from its result or, while it is going on, from its last checkpoint:\n"
-    "accuracy.svg, loss.svg, and of the encoders' soft outputs on the test set distance.svg (how far they are from "
-    "bits) and encoder-K.svg (where they lie, and how often each bit is 1).\n\n"
-    "With --rate-accuracy it draws what `fewbit sweep` has left in one or more folders: for every group the mean over "
-    "the "
-    "seeds and the least and the largest, and the paper's points on the same data set.\v"
-    "Every option can stand in the environment: --to as FEWBIT_TO.\n\n";
+enum { RECORD_MAX = 64 << 20 };
 
 typedef struct plot_options {
-    const char *runs[RATE_ACCURACY_SWEEPS_MAX];
-    size_t count;
     const char *to, *experiments;
     bool rate_accuracy;
 } plot_options;
 
-static int take(int key, char *value, struct argp_state *state) {
-    plot_options *o = state->input;
-    switch (key) {
-    case KEY_TO:
-        o->to = value;
-        return 0;
-    case KEY_RATE_ACCURACY:
-        o->rate_accuracy = true;
-        return 0;
-    case KEY_EXPERIMENTS:
-        o->experiments = value;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (o->count == RATE_ACCURACY_SWEEPS_MAX) {
-            err_fail(ERR_USAGE, "'%s' is too much: %d folders at most", value, RATE_ACCURACY_SWEEPS_MAX);
-            return EINVAL;
-        }
-        o->runs[o->count++] = value;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(plot_options, to, "to", "DIR",
+                  "folder for the SVG files (default RUN/plots, or the first SWEEP); made when missing")},
+    {OPTIONS_FLAG(plot_options, rate_accuracy, "rate-accuracy",
+                  "draw sweeps: rate-accuracy.svg, accuracy against bits a sample")},
+    {OPTIONS_TEXT(plot_options, experiments, "experiments", "DIR",
+                  "with --rate-accuracy: folder of experiments with the paper's figures"),
+     .preset = "experiments/paper"},
+    {0},
+};
+
+static const options_command command = {
+    .arguments = "RUN\n--rate-accuracy SWEEP...",
+    .least = 1,
+    .most = RATE_ACCURACY_SWEEPS_MAX,
+    .about =
+        "Draws a run with gnuplot, from its result or, while it is going on, from its last checkpoint:\n"
+        "accuracy.svg, loss.svg, and of the encoders' soft outputs on the test set distance.svg (how far they are from "
+        "bits) and encoder-K.svg (where they lie, and how often each bit is 1).\n\n"
+        "With --rate-accuracy it draws what `fewbit sweep` has left in one or more folders: for every group the mean "
+        "over the seeds and the least and the largest, and the paper's points on the same data set.",
+    .entries = entries,
+};
 
 /* RUN/`name`'s list `key`, a new reference; *list stays NULL where there is no such file. */
 static err read_list(const char *run, const char *name, const char *key, json_t **list) {
@@ -100,14 +78,14 @@ static void write_run(FILE *to, const void *subject, const char *folder) {
     plot_script_write(to, subject, folder);
 }
 
-static err plot(const plot_options *o) {
+static err plot(const char *run, const char *folder) {
     char path[FILE_PATH_MAX], to[FILE_PATH_MAX];
     experiment e;
     json_t *history = NULL;
-    err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->runs[0]);
-    failed = failed ? failed : file_path(to, sizeof to, "%s%s", o->to ? o->to : o->runs[0], o->to ? "" : "/plots");
+    err failed = file_path(path, sizeof path, "%s/experiment.yaml", run);
+    failed = failed ? failed : file_path(to, sizeof to, "%s%s", folder ? folder : run, folder ? "" : "/plots");
     failed = failed ? failed : experiment_load(path, &e);
-    failed = failed ? failed : read_history(o->runs[0], &history);
+    failed = failed ? failed : read_history(run, &history);
     if (failed) {
         return failed;
     }
@@ -119,17 +97,15 @@ static err plot(const plot_options *o) {
 }
 
 err plot_main(int argc, char **argv) {
-    const struct argp argp = {
-        .options = known, .parser = take, .args_doc = "RUN\n--rate-accuracy SWEEP...", .doc = doc};
-    plot_options o = {.experiments = "experiments/paper"};
-    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
-    if (!e && o.count == 0) {
-        e = err_fail(ERR_USAGE, "the folder is missing");
-    } else if (!e && o.count > 1 && !o.rate_accuracy) {
-        e = err_fail(ERR_USAGE, "'%s' is too much: one run at a time", o.runs[1]);
+    plot_options o = {0};
+    options_arguments folders;
+    err e = options_parse(&command, argc, argv, &o, &folders);
+    if (!e && folders.count > 1 && !o.rate_accuracy) {
+        e = err_fail(ERR_USAGE, "'%s' is too much: one run at a time", folders.list[1]);
     }
-    if (e) {
-        return e;
+    if (e || !o.rate_accuracy) {
+        return e ? e : plot(folders.list[0], o.to);
     }
-    return o.rate_accuracy ? rate_accuracy_draw(o.runs, o.count, o.experiments, o.to ? o.to : o.runs[0]) : plot(&o);
+    const char *const *sweeps = (const char *const *)folders.list;
+    return rate_accuracy_draw(sweeps, (size_t)folders.count, o.experiments, o.to ? o.to : sweeps[0]);
 }

@@ -1,4 +1,4 @@
-#include "cli/commands/result.h"
+#include "cli/commands/commands.h"
 
 #include "base/file.h"
 #include "base/json.h"
@@ -6,26 +6,10 @@
 #include "experiment/experiment.h"
 #include "experiment/load.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 
 enum { RESULT_MAX = 64 << 20 };
-
-static const struct argp_option known[] = {{0}};
-
-static int take(int key, char *value, struct argp_state *state) {
-    const char **run = state->input;
-    if (key != ARGP_KEY_ARG) {
-        return ARGP_ERR_UNKNOWN;
-    }
-    if (*run) {
-        err_fail(ERR_USAGE, "'%s' is too much: one run at a time", value);
-        return EINVAL;
-    }
-    *run = value;
-    return 0;
-}
 
 static double number_in(const json_t *j, const char *section, const char *key) {
     return json_number_value(json_object_get(json_object_get(j, section), key));
@@ -142,17 +126,16 @@ static err print_run(const char *run) {
 }
 
 err result_main(int argc, char **argv) {
-    const struct argp argp = {
-        .options = known,
-        .parser = take,
-        .args_doc = "RUN",
-        .doc = "Prints what came out of a training: accuracies, beside the paper's where the experiment has "
-               "them, and bits.",
+    static const options_entry none[] = {{0}};
+    static const options_command command = {
+        .arguments = "RUN",
+        .least = 1,
+        .most = 1,
+        .about = "Prints what came out of a training: accuracies, beside the paper's where the experiment has them, "
+                 "and bits.",
+        .entries = none,
     };
-    const char *run = NULL;
-    err e = options_parse(&argp, argc, argv, 0, NULL, &run);
-    if (!e && !run) {
-        e = err_fail(ERR_USAGE, "the run's folder is missing");
-    }
-    return e ? e : print_run(run);
+    options_arguments run;
+    err e = options_parse(&command, argc, argv, NULL, &run);
+    return e ? e : print_run(run.list[0]);
 }

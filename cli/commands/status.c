@@ -1,4 +1,4 @@
-#include "cli/commands/status.h"
+#include "cli/commands/commands.h"
 
 #include "base/clock.h"
 #include "base/interrupt.h"
@@ -6,48 +6,40 @@
 #include "cli/commands/status_watch.h"
 #include "cli/http_client.h"
 
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 
-enum { KEY_SERVER = 256, KEY_WAIT, KEY_WATCH, KEY_TOKEN_FILE };
 enum { TIMEOUT_MS = 5000, PAUSE_MS = 50, STATUS_OK = 200 };
 
-static const struct argp_option known[] = {
-    {"server", KEY_SERVER, "URL", 0, "the decoder server's HTTP address, http://HOST:PORT", 0},
-    {"wait", KEY_WAIT, "SECONDS", 0, "wait this long at most until every node is ready", 0},
-    {"watch", KEY_WATCH, "SECONDS", OPTION_ARG_OPTIONAL, "show model, nodes, rates and bits, so often (default 1)", 0},
-    {"token-file", KEY_TOKEN_FILE, "FILE", 0, "the server's API token: with --watch, and to name the slowest node", 0},
-    {0},
-};
-
 typedef struct status_options {
-    const char *server;
-    const char *token_file;
+    const char *server, *token_file;
     int64_t wait_s, watch_s; /* 0: not asked for */
 } status_options;
 
-static int take(int key, char *value, struct argp_state *state) {
-    status_options *o = state->input;
-    switch (key) {
-    case KEY_SERVER:
-        o->server = value;
-        return 0;
-    case KEY_TOKEN_FILE:
-        o->token_file = value;
-        return 0;
-    case KEY_WATCH:
-        o->watch_s = 1;
-        return value && options_number(value, "--watch", 1, 3600, &o->watch_s) ? EINVAL : 0;
-    case KEY_WAIT:
-        return options_number(value, "--wait", 0, 86400, &o->wait_s) ? EINVAL : 0;
-    case ARGP_KEY_ARG:
-        err_fail(ERR_USAGE, "'%s' is too much: there are options only", value);
-        return EINVAL;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+/* Every second where no number is given. */
+static err take_watch(const char *text, void *to, const options_entry *entry) {
+    return options_take_number(text ? text : "1", to, entry);
 }
+
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(status_options, server, "server", "URL", "the decoder server's HTTP address, http://HOST:PORT"),
+     .is_required = true},
+    {OPTIONS_NUMBER(status_options, wait_s, "wait", "SECONDS", 0, 86400,
+                    "wait this long at most until every node is ready")},
+    {OPTIONS_PARSED(status_options, watch_s, "watch", "SECONDS", take_watch,
+                    "show model, nodes, rates and bits, so often (default 1)"),
+     .low = 1, .high = 3600, .may_lack_value = true},
+    {OPTIONS_TEXT(status_options, token_file, "token-file", "FILE",
+                  "the server's API token: with --watch, and to name the slowest node")},
+    {0},
+};
+
+static const options_command command = {
+    .about =
+        "Says whether a decoder server is up and enough nodes are ready, or with --watch how it does, until stopped. "
+        "Exit code 0: ready; 6: no answer; 7: not ready.",
+    .entries = entries,
+};
 
 /* Empty where nobody lets the server wait, or it does not say without a token. */
 static void find_slowest(http_client *h, char slowest[STATUS_WATCH_SLOWEST_MAX]) {
@@ -100,24 +92,10 @@ static err ask_until_ready(http_client *h, const status_options *o) {
 }
 
 err status_main(int argc, char **argv) {
-    const struct argp argp = {
-        .options = known,
-        .parser = take,
-        .doc = "Says whether a decoder server is up and enough nodes are ready, or with --watch how it does, until "
-               "stopped. Exit code 0: ready; 6: no "
-               "answer; 7: not "
-               "ready.\vEvery option can stand in the environment: --server as FEWBIT_SERVER.",
-    };
     status_options o = {0};
     http_client *h = NULL;
-    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
-    if (!e && !o.server) {
-        e = err_fail(ERR_USAGE, "--server is missing");
-    }
-    e = e ? e : http_client_new(&h, o.server, TIMEOUT_MS);
-    if (!e) {
-        e = http_client_read_token(h, o.token_file);
-    }
+    err e = options_parse(&command, argc, argv, &o, NULL);
+    e = e ? e : http_client_open(&h, o.server, TIMEOUT_MS, o.token_file);
     if (!e) {
         e = o.watch_s ? status_watch_run(h, o.server, o.watch_s) : ask_until_ready(h, &o);
     }

@@ -1,4 +1,4 @@
-#include "cli/commands/sweep.h"
+#include "cli/commands/commands.h"
 
 #include "base/file.h"
 #include "base/interrupt.h"
@@ -10,71 +10,58 @@
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_TO = 't', KEY_DATA = 'd', KEY_VALIDATION = 'v', KEY_SKIP_TEST = 'n', KEY_THREADS = 'j' };
 enum { RESULT_MAX = 64 << 20 };
-
-static const struct argp_option known[] = {
-    {"to", KEY_TO, "DIR", 0, "folder of the runs, DIR/POINT, and of sweep.json; made when missing", 0},
-    {"data", KEY_DATA, "DIR", 0, "the split data: node-0, node-1, … and server (fewbit data split)", 0},
-    {"validation", KEY_VALIDATION, "N", 0, "hold back N training samples (dataset.validation)", 0},
-    {"skip-test", KEY_SKIP_TEST, 0, 0,
-     "leave the test part alone (dataset.evaluate_test: false); needs samples held back", 0},
-    {"threads", KEY_THREADS, "N", 0, "threads of a training (default: as decoder_server train)", 0},
-    {0},
-};
-
-static const char doc[] =
-    "Trains every point of a grid with `decoder_server train --local`, one at a time, and prints a table over the "
-    "seeds. Finished runs are kept, one that was cut goes on from its last checkpoint: after any end, the same command "
-    "goes on. DIR/sweep.json holds the table as JSON.\n\n"
-    "SWEEP.yaml names an experiment, and lists values by key and named variants:\n"
-    "  base: best/mnist-16.yaml\n"
-    "  grid: {encoder.bits: [1, 2, 4], training.seed: [1, 2, 3]}\n"
-    "  variants: {everything: {}, without-average: {training.ema_decay: 0}}\v"
-    "Every option can stand in the environment: --data as FEWBIT_DATA.\n\n";
 
 typedef struct sweep_options {
     const char *file, *to, *data, *threads;
-    int64_t validation;
+    int64_t validation; /* 0: as the experiment says */
     bool skip_test;
 } sweep_options;
 
-static int take(int key, char *value, struct argp_state *state) {
-    sweep_options *o = state->input;
+/* Kept as the text that decoder_server gets. */
+static err take_threads(const char *text, void *to, const options_entry *entry) {
     int64_t threads;
-    switch (key) {
-    case KEY_TO:
-        o->to = value;
-        return 0;
-    case KEY_DATA:
-        o->data = value;
-        return 0;
-    case KEY_VALIDATION:
-        return options_number(value, "--validation", 1, 100000000, &o->validation) ? EINVAL : 0;
-    case KEY_SKIP_TEST:
-        o->skip_test = true;
-        return 0;
-    case KEY_THREADS:
-        o->threads = value;
-        return options_number(value, "--threads", 1, 64, &threads) ? EINVAL : 0;
-    case ARGP_KEY_ARG:
-        if (o->file) {
-            err_fail(ERR_USAGE, "'%s' is too much: one sweep at a time", value);
-            return EINVAL;
-        }
-        o->file = value;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
+    *(const char **)to = text;
+    return options_take_number(text, &threads, entry);
 }
+
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(sweep_options, data, "data", "DIR",
+                  "the split data: node-0, node-1, … and server (fewbit data split)"),
+     .is_required = true},
+    {OPTIONS_TEXT(sweep_options, to, "to", "DIR",
+                  "folder of the runs, DIR/POINT, and of sweep.json; made when missing"),
+     .is_required = true},
+    {OPTIONS_NUMBER(sweep_options, validation, "validation", "N", 1, 100000000,
+                    "hold back N training samples (dataset.validation)")},
+    {OPTIONS_FLAG(sweep_options, skip_test, "skip-test",
+                  "leave the test part alone (dataset.evaluate_test: false); needs samples held back")},
+    {OPTIONS_PARSED(sweep_options, threads, "threads", "N", take_threads,
+                    "threads of a training (default: as decoder_server train)"),
+     .low = 1, .high = 64},
+    {0},
+};
+
+static const options_command command = {
+    .arguments = "SWEEP.yaml",
+    .least = 1,
+    .most = 1,
+    .about =
+        "Trains every point of a grid with `decoder_server train --local`, one at a time, and prints a table over the "
+        "seeds. Finished runs are kept, one that was cut goes on from its last checkpoint: after any end, the same "
+        "command goes on. DIR/sweep.json holds the table as JSON.\n\n"
+        "SWEEP.yaml names an experiment, and lists values by key and named variants:\n"
+        "  base: best/mnist-16.yaml\n"
+        "  grid: {encoder.bits: [1, 2, 4], training.seed: [1, 2, 3]}\n"
+        "  variants: {everything: {}, without-average: {training.ema_decay: 0}}",
+    .entries = entries,
+};
 
 typedef struct sweep {
     const sweep_options *options;
@@ -293,23 +280,16 @@ static err run_sweep(sweep *s) {
     return e;
 }
 
-static err check_options(const sweep_options *o) {
-    return !o->file   ? err_fail(ERR_USAGE, "the sweep's file is missing")
-           : !o->to   ? err_fail(ERR_USAGE, "--to DIR is missing")
-           : !o->data ? err_fail(ERR_USAGE, "--data DIR is missing")
-                      : ERR_OK;
-}
-
 err sweep_main(int argc, char **argv) {
-    const struct argp argp = {.options = known, .parser = take, .args_doc = "SWEEP.yaml", .doc = doc};
     sweep_options o = {0};
     static sweep s; /* one a process */
     s.options = &o;
-    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
-    e = e ? e : check_options(&o);
+    options_arguments file;
+    err e = options_parse(&command, argc, argv, &o, &file);
     if (e) {
         return e;
     }
+    o.file = file.list[0];
     char held[24];
     experiment_override more[2];
     size_t count = 0;

@@ -3,272 +3,141 @@
 #include "base/options.h"
 #include "nn/net.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    KEY_LISTEN = 256,
-    KEY_LABELS,
-    KEY_OUT,
-    KEY_EPOCHS,
-    KEY_SEED,
-    KEY_PRECISION,
-    KEY_LOCAL,
-    KEY_DATA,
-    KEY_RESUME,
-    KEY_SERVE_AFTER,
-    KEY_THREADS,
-    KEY_HEARTBEAT,
-    KEY_ANSWER_TIMEOUT,
-    KEY_HTTP,
-    KEY_RESULTS,
-    KEY_DEADLINE,
-    KEY_DRAIN_TIMEOUT,
-    KEY_MAX_BATCH_DELAY,
-    KEY_TABLE_MEMORY,
-    KEY_CACHE_MEMORY,
-    KEY_ADDRESS_FILE,
-    KEY_INSECURE,
-    KEY_TOKEN_FILE,
-    KEY_ALLOWED_HOSTS,
-    KEY_CONFIDENCE,
-    KEY_CODING,
-    KEY_READY_NODES
-};
-
 enum { MEMORY_MIB_MAX = 1 << 20 };
 
-#define LISTEN_OPTION                                                                                                  \
-    { "listen", KEY_LISTEN, "HOST:PORT", 0, "where nodes connect", 0 }
-#define HEARTBEAT_OPTION                                                                                               \
-    { "heartbeat", KEY_HEARTBEAT, "MS", 0, "a link silent for three times this is dead (default 2000)", 0 }
-#define ANSWER_TIMEOUT_OPTION                                                                                          \
-    {                                                                                                                  \
-        "answer-timeout", KEY_ANSWER_TIMEOUT, "S", 0,                                                                  \
-            "a node that owes an answer for so many seconds is dropped (default 60)", 0                                \
-    }
-#define ADDRESS_FILE_OPTION                                                                                            \
-    {                                                                                                                  \
-        "address-file", KEY_ADDRESS_FILE, "FILE", 0,                                                                   \
-            "write the addresses listened on there, as JSON, once they are open", 0                                    \
-    }
-#define TLS_OPTIONS                                                                                                    \
-    {"tls-cert", TLS_OPTION_CERTIFICATE, "FILE", 0, "TLS with the nodes: this server's certificate, PEM", 0},          \
-        {"tls-key", TLS_OPTION_KEY, "FILE", 0, "its key, PEM", 0},                                                     \
-        {"tls-ca", TLS_OPTION_CA, "FILE", 0, "the CA that nodes' certificates must be of, PEM", 0}, {                  \
-        "insecure", KEY_INSECURE, NULL, 0, "allow plain text on addresses other than loopback", 0                      \
-    }
-#define HTTP_OPTIONS(what)                                                                                             \
-    {"http", KEY_HTTP, "HOST:PORT", 0, what, 0}, {"api-token-file",                                                    \
-                                                  KEY_TOKEN_FILE,                                                      \
-                                                  "FILE",                                                              \
-                                                  0,                                                                   \
-                                                  "requests but for /, /healthz and /readyz must bring this token",    \
-                                                  0},                                                                  \
-    {                                                                                                                  \
-        "allowed-hosts", KEY_ALLOWED_HOSTS, "HOST[:PORT],…", 0,                                                        \
-            "answer only requests whose Host is one of these (default: whatever it is)", 0                             \
-    }
-
-static const struct argp_option train_known[] = {
-    LISTEN_OPTION,
-    {"labels", KEY_LABELS, "DIR", 0, "folder of the labels (fewbit data split makes it)", 0},
-    {"out", KEY_OUT, "RUN", 0, "folder of the run", 0},
-    {"epochs", KEY_EPOCHS, "N", 0, "in place of the experiment's", 0},
-    {"seed", KEY_SEED, "N", 0, "in place of the experiment's", 0},
-    {"precision", KEY_PRECISION, "f32|bf16", 0, "in place of the experiment's", 0},
-    {"local", KEY_LOCAL, NULL, 0, "train in this one process, without nodes", 0},
-    {"data", KEY_DATA, "DIR", 0, "with --local: the folder that holds node-0, node-1, …", 0},
-    {"coding", KEY_CODING, "packed|range", 0,
-     "with --local: how codes travel in the rounded test (over the network it is the nodes' option)", 0},
-    {"resume", KEY_RESUME, NULL, 0, "go on from the run's last checkpoint; start where there is none", 0},
-    {"serve-after", KEY_SERVE_AFTER, NULL, 0,
-     "once the run is finished, serve it; serve's own options in the environment", 0},
-    {"threads", KEY_THREADS, "N", 0, "threads that compute (default: 2, or as many as there are cores)", 0},
-    HTTP_OPTIONS("where progress, nodes and metrics are shown over HTTP; not with --local"),
-    HEARTBEAT_OPTION,
-    ANSWER_TIMEOUT_OPTION,
-    ADDRESS_FILE_OPTION,
-    TLS_OPTIONS,
-    OPTIONS_LOG,
-    {0},
-};
-
-static const struct argp_option serve_known[] = {
-    LISTEN_OPTION,
-    HTTP_OPTIONS("where requests come in over HTTP"),
-    {"ready-nodes", KEY_READY_NODES, "N", 0, "/readyz is 200 with so many nodes (default: all)", 0},
-    {"results", KEY_RESULTS, "FILE", 0, "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)",
-     0},
-    {"deadline", KEY_DEADLINE, "MS", 0, "a sample is answered by then, with what is there (default 2000)", 0},
-    {"drain-timeout", KEY_DRAIN_TIMEOUT, "MS", 0,
-     "after a signal to stop, wait so long for what is under way to be answered (default 5000)", 0},
-    {"confidence", KEY_CONFIDENCE, "P", 0,
-     "where bits come in stages: ask for the next one of samples whose class is less probable than P (above 0, at most "
-     "1)",
-     0},
-    {"max-batch-delay", KEY_MAX_BATCH_DELAY, "US", 0,
-     "a sample that is ready may wait so many microseconds for others, to pass the nets in one batch (default 0)", 0},
-    {"table-memory", KEY_TABLE_MEMORY, "MIB", 0,
-     "the most that the table of the predictions of all codewords may take, where codewords are short (default 64, 0: "
-     "none)",
-     0},
-    {"cache-memory", KEY_CACHE_MEMORY, "MIB", 0,
-     "the most that the cache of predictions of codewords already seen may take (default 32, 0: none)", 0},
-    HEARTBEAT_OPTION,
-    ANSWER_TIMEOUT_OPTION,
-    ADDRESS_FILE_OPTION,
-    TLS_OPTIONS,
-    OPTIONS_LOG,
-    {0},
-};
-
-static const char train_doc[] =
-    "Trains an experiment's encoders, decoder and classifier jointly.\v"
-    "Every option can stand in the environment: --listen as FEWBIT_LISTEN, --log-level as FEWBIT_LOG_LEVEL.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 "
-    "network, "
-    "7 refused by the other side, 130 stopped.";
-
-static const char serve_doc[] =
-    "Serves a finished run: puts the nodes' codes together, decodes and classifies them.\v"
-    "Every option can stand in the environment: --http as FEWBIT_HTTP, --log-level as FEWBIT_LOG_LEVEL.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input (file, config, data), 4 not found, 5 disk or system, 6 "
-    "network, "
-    "7 refused by the other side, 130 stopped.";
-
-static err take_precision(const char *value, int *precision) {
-    bool is_bf16 = strcmp(value, "bf16") == 0;
-    if (!is_bf16 && strcmp(value, "f32") != 0) {
-        return err_fail(ERR_USAGE, "--precision: '%s' is neither f32 nor bf16", value);
-    }
-    *precision = is_bf16 ? NN_BF16 : NN_F32;
-    return ERR_OK;
+static err take_listen(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    server_options *o = to;
+    o->has_listen = true;
+    return options_address(text, o->host, sizeof o->host, &o->port);
 }
 
-static err take_confidence(const char *value, double *confidence) {
+static err take_http(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    server_options *o = to;
+    o->has_http = true;
+    return options_address(text, o->http_host, sizeof o->http_host, &o->http_port);
+}
+
+static err take_precision(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    bool is_bf16 = strcmp(text, "bf16") == 0;
+    *(int *)to = is_bf16 ? NN_BF16 : NN_F32;
+    return is_bf16 || strcmp(text, "f32") == 0 ? ERR_OK : err_fail(ERR_USAGE, "'%s' is neither f32 nor bf16", text);
+}
+
+static err take_confidence(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
     char *end;
-    *confidence = strtod(value, &end);
-    return end != value && *end == '\0' && *confidence > 0 && *confidence <= 1
+    double *confidence = to;
+    *confidence = strtod(text, &end);
+    return end != text && *end == '\0' && *confidence > 0 && *confidence <= 1
                ? ERR_OK
-               : err_fail(ERR_USAGE, "--confidence: '%s' is no number above 0, at most 1", value);
+               : err_fail(ERR_USAGE, "'%s' is no number above 0, at most 1", text);
 }
 
-static err take_value(server_options *o, int key, char *value) {
-    switch (key) {
-    case KEY_LISTEN:
-        o->has_listen = true;
-        return options_address(value, o->host, sizeof o->host, &o->port);
-    case KEY_HTTP:
-        o->has_http = true;
-        return options_address(value, o->http_host, sizeof o->http_host, &o->http_port);
-    case KEY_EPOCHS:
-        return options_number(value, "--epochs", 1, 100000, &o->epochs);
-    case KEY_SEED:
-        return options_number(value, "--seed", 0, INT64_MAX, &o->seed);
-    case KEY_PRECISION:
-        return take_precision(value, &o->precision);
-    case KEY_THREADS:
-        return options_number(value, "--threads", 1, 256, &o->threads);
-    case KEY_HEARTBEAT:
-        return options_number(value, "--heartbeat", 100, 60000, &o->heartbeat_ms);
-    case KEY_ANSWER_TIMEOUT:
-        return options_number(value, "--answer-timeout", 1, 86400, &o->answer_timeout_s);
-    case KEY_CONFIDENCE:
-        return take_confidence(value, &o->confidence);
-    case KEY_DRAIN_TIMEOUT:
-        return options_number(value, "--drain-timeout", 0, 3600000, &o->drain_timeout_ms);
-    case KEY_MAX_BATCH_DELAY:
-        return options_number(value, "--max-batch-delay", 0, 1000000, &o->max_batch_delay_us);
-    case KEY_TABLE_MEMORY:
-        return options_number(value, "--table-memory", 0, MEMORY_MIB_MAX, &o->table_mib);
-    case KEY_CACHE_MEMORY:
-        return options_number(value, "--cache-memory", 0, MEMORY_MIB_MAX, &o->cache_mib);
-    case KEY_CODING:
-        return message_parse_coding(value, &o->coding);
-    case KEY_READY_NODES:
-        return options_number(value, "--ready-nodes", 1, 64, &o->ready_nodes);
-    default:
-        return options_number(value, "--deadline", 1, 3600000, &o->deadline_ms);
-    }
-}
+#define LISTEN                                                                                                         \
+    { .name = "listen", .value = "HOST:PORT", .parse = take_listen, .help = "where nodes connect" }
 
-static int take(int key, char *value, struct argp_state *state) {
-    server_options *o = state->input;
-    err e;
-    if (options_take_log(key, value, &e)) {
-        return e ? EINVAL : 0;
+/* Of both commands. */
+#define COMMON(http_help)                                                                                              \
+    {.name = "http", .value = "HOST:PORT", .parse = take_http, .help = http_help},                                     \
+        {OPTIONS_TEXT(server_options, token_file, "api-token-file", "FILE",                                            \
+                      "requests but for /, /healthz and /readyz must bring this token")},                              \
+        {OPTIONS_TEXT(server_options, allowed_hosts, "allowed-hosts", "HOST[:PORT],…",                                 \
+                      "answer only requests whose Host is one of these (default: whatever it is)")},                   \
+        {OPTIONS_NUMBER(server_options, heartbeat_ms, "heartbeat", "MS", 100, 60000,                                   \
+                        "a link silent for three times this is dead"),                                                 \
+         .preset = "2000"},                                                                                            \
+        {OPTIONS_NUMBER(server_options, answer_timeout_s, "answer-timeout", "S", 1, 86400,                             \
+                        "a node that owes an answer for so many seconds is dropped"),                                  \
+         .preset = "60"},                                                                                              \
+        {OPTIONS_TEXT(server_options, address_file, "address-file", "FILE",                                            \
+                      "write the addresses listened on there, as JSON, once they are open")},                          \
+        TLS_OPTIONS(server_options),                                                                                   \
+        {OPTIONS_FLAG(server_options, insecure, "insecure", "allow plain text on addresses other than loopback")},     \
+        OPTIONS_LOG, {                                                                                                 \
+        0                                                                                                              \
     }
-    if (tls_take_option(key, value, &o->tls_files)) {
-        return 0;
-    }
-    const char **first = o->command == SERVER_TRAIN ? &o->experiment : &o->run;
-    switch (key) {
-    case ARGP_KEY_ARG:
-        if (*first) {
-            err_fail(ERR_USAGE, "'%s' is one argument too many", value);
-            return EINVAL;
-        }
-        *first = value;
-        return 0;
-    case KEY_LABELS:
-        o->labels = value;
-        return 0;
-    case KEY_OUT:
-        o->run = value;
-        return 0;
-    case KEY_DATA:
-        o->data = value;
-        return 0;
-    case KEY_RESULTS:
-        o->results = value;
-        return 0;
-    case KEY_ADDRESS_FILE:
-        o->address_file = value;
-        return 0;
-    case KEY_INSECURE:
-        o->insecure = true;
-        return 0;
-    case KEY_TOKEN_FILE:
-        o->token_file = value;
-        return 0;
-    case KEY_ALLOWED_HOSTS:
-        o->allowed_hosts = value;
-        return 0;
-    case KEY_LOCAL:
-        o->local = true;
-        return 0;
-    case KEY_RESUME:
-    case KEY_SERVE_AFTER:
-        *(key == KEY_RESUME ? &o->resume : &o->serve_after) = true;
-        return 0;
-    default:
-        if (key < KEY_LISTEN || key > KEY_READY_NODES) {
-            return ARGP_ERR_UNKNOWN;
-        }
-        return take_value(o, key, value) ? EINVAL : 0;
-    }
-}
 
-static err check_train(const server_options *o) {
-    const char *missing = !o->experiment                     ? "the experiment's file"
-                          : !o->labels                       ? "--labels"
-                          : !o->run                          ? "--out"
-                          : o->local && !o->data             ? "--data"
-                          : !o->local && !o->has_listen      ? "--listen (or --local)"
-                          : o->serve_after && !o->has_listen ? "--listen"
-                                                             : NULL;
-    if (!missing && o->local && o->has_http) {
-        return err_fail(ERR_USAGE, "--http shows a training over the network: not with --local");
-    }
-    return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server train --help)", missing) : ERR_OK;
-}
+static const options_entry train_entries[] = {
+    LISTEN,
+    {OPTIONS_TEXT(server_options, labels, "labels", "DIR", "folder of the labels (fewbit data split makes it)"),
+     .is_required = true},
+    {OPTIONS_TEXT(server_options, run, "out", "RUN", "folder of the run"), .is_required = true},
+    {OPTIONS_NUMBER(server_options, epochs, "epochs", "N", 1, 100000, "in place of the experiment's")},
+    {OPTIONS_NUMBER(server_options, seed, "seed", "N", 0, INT64_MAX, "in place of the experiment's")},
+    {OPTIONS_PARSED(server_options, precision, "precision", "f32|bf16", take_precision,
+                    "in place of the experiment's")},
+    {OPTIONS_FLAG(server_options, local, "local", "train in this one process, without nodes")},
+    {OPTIONS_TEXT(server_options, data, "data", "DIR", "with --local: the folder that holds node-0, node-1, …")},
+    {OPTIONS_PARSED(server_options, coding, "coding", "packed|range", message_take_coding,
+                    "with --local: how codes travel in the rounded test (over the network it is the nodes' option)")},
+    {OPTIONS_FLAG(server_options, resume, "resume", "go on from the run's last checkpoint; start where there is none")},
+    {OPTIONS_FLAG(server_options, serve_after, "serve-after",
+                  "once the run is finished, serve it; serve's own options in the environment")},
+    {OPTIONS_NUMBER(server_options, threads, "threads", "N", 1, 256,
+                    "threads that compute (default: 2, or as many as there are cores)")},
+    COMMON("where progress, nodes and metrics are shown over HTTP; not with --local"),
+};
 
-static err check_serve(const server_options *o) {
-    const char *missing = !o->run ? "the run's folder" : !o->has_listen ? "--listen" : NULL;
-    return missing ? err_fail(ERR_USAGE, "%s is missing (see decoder_server serve --help)", missing) : ERR_OK;
+static const options_entry serve_entries[] = {
+    LISTEN,
+    {OPTIONS_NUMBER(server_options, ready_nodes, "ready-nodes", "N", 1, 64,
+                    "/readyz is 200 with so many nodes (default: all)")},
+    {OPTIONS_TEXT(server_options, results, "results", "FILE",
+                  "where results go, JSON lines: a file, - or none (default RUN/results.jsonl)")},
+    {OPTIONS_NUMBER(server_options, deadline_ms, "deadline", "MS", 1, 3600000,
+                    "a sample is answered by then, with what is there"),
+     .preset = "2000"},
+    {OPTIONS_NUMBER(server_options, drain_timeout_ms, "drain-timeout", "MS", 0, 3600000,
+                    "after a signal to stop, wait so long for what is under way to be answered"),
+     .preset = "5000"},
+    {OPTIONS_PARSED(server_options, confidence, "confidence", "P", take_confidence,
+                    "with refinement: ask for the next bits of samples whose most probable class is less probable than "
+                    "P (above 0, at most 1)")},
+    {OPTIONS_NUMBER(server_options, max_batch_delay_us, "max-batch-delay", "US", 0, 1000000,
+                    "a sample that is ready may wait so many microseconds for others, to pass the nets in one batch"),
+     .preset = "0"},
+    {OPTIONS_NUMBER(server_options, table_mib, "table-memory", "MIB", 0, MEMORY_MIB_MAX,
+                    "the most that the table of the predictions of all codewords may take, where codewords are short; "
+                    "0: none"),
+     .preset = "64"},
+    {OPTIONS_NUMBER(server_options, cache_mib, "cache-memory", "MIB", 0, MEMORY_MIB_MAX,
+                    "the most that the cache of predictions of codewords already seen may take; 0: none"),
+     .preset = "32"},
+    COMMON("where requests come in over HTTP"),
+};
+
+static const options_command commands[] = {
+    [SERVER_TRAIN] = {.arguments = "EXPERIMENT",
+                      .least = 1,
+                      .most = 1,
+                      .about = "Trains an experiment's encoders, decoder and classifier jointly.",
+                      .entries = train_entries},
+    [SERVER_SERVE] = {.arguments = "RUN",
+                      .least = 1,
+                      .most = 1,
+                      .about = "Serves a finished run: puts the nodes' codes together, decodes and classifies them.",
+                      .entries = serve_entries},
+};
+
+static const options_subcommand subcommands[] = {
+    [SERVER_TRAIN] = {{"train"}, "an experiment, with the nodes, or with --local in one process", NULL},
+    [SERVER_SERVE] = {{"serve"}, "a finished run", NULL},
+    {{0}, 0, 0},
+};
+
+static err check(const server_options *o) {
+    const char *missing = o->local && !o->data ? "--data" : !o->local && !o->has_listen ? "--listen" : NULL;
+    if (missing || (o->serve_after && !o->has_listen)) {
+        return err_fail(ERR_USAGE, "%s is missing (see --help)", missing ? missing : "--listen");
+    }
+    return o->local && o->has_http ? err_fail(ERR_USAGE, "--http shows a training over the network: not with --local")
+                                   : ERR_OK;
 }
 
 /* HTTP has no TLS of its own: that is for a proxy on this machine. */
@@ -277,53 +146,20 @@ static err check_plain(const server_options *o) {
     return e || !o->has_http ? e : tls_check_plain("--http", o->http_host, o->insecure);
 }
 
-static void print_usage(FILE *to) {
-    fputs("Usage: decoder_server train EXPERIMENT --listen HOST:PORT --labels DIR --out RUN [OPTION...]\n"
-          "  or:  decoder_server train EXPERIMENT --local --data DIR --labels DIR --out RUN [OPTION...]\n"
-          "  or:  decoder_server serve RUN --listen HOST:PORT --http HOST:PORT [OPTION...]\n"
-          "See decoder_server train --help and decoder_server serve --help.\n",
-          to);
-}
-
 err server_options_parse(int argc, char **argv, server_options *options) {
-    *options = (server_options){
-        .epochs = -1,
-        .seed = -1,
-        .threads = -1,
-        .precision = -1,
-        .heartbeat_ms = 2000,
-        .answer_timeout_s = 60,
-        .deadline_ms = 2000,
-        .drain_timeout_ms = 5000,
-        .table_mib = 64,
-        .cache_mib = 32,
-    };
-    const char *command = argc > 1 ? argv[1] : "";
-    if (strcmp(command, "--help") == 0 || strcmp(command, "-?") == 0) {
-        print_usage(stdout);
-        exit(0);
+    *options = (server_options){.epochs = -1, .seed = -1, .threads = -1, .precision = -1};
+    const options_subcommand *chosen = NULL;
+    options_arguments arguments;
+    err e = options_choose("decoder_server", subcommands, &argc, &argv, &chosen);
+    if (e) {
+        return e;
     }
-    if (strcmp(command, "--version") == 0) {
-        puts(argp_program_version);
-        exit(0);
+    options->command = (server_command)(chosen - subcommands);
+    e = options_parse(&commands[options->command], argc, argv, options, &arguments);
+    if (e) {
+        return e;
     }
-    bool train = strcmp(command, "train") == 0;
-    if (!train && strcmp(command, "serve") != 0) {
-        print_usage(stderr);
-        return err_fail(ERR_USAGE, "'%s' is neither train nor serve", command);
-    }
-    options->command = train ? SERVER_TRAIN : SERVER_SERVE;
-    const struct argp argp = {
-        .options = train ? train_known : serve_known,
-        .parser = take,
-        .args_doc = train ? "EXPERIMENT" : "RUN",
-        .doc = train ? train_doc : serve_doc,
-    };
-    char name[64];
-    snprintf(name, sizeof name, "decoder_server %s", command);
-    argv[1] = name;
-    err e = options_parse(&argp, argc - 1, argv + 1, 0, NULL, options);
-    argv[1] = (char *)(uintptr_t)command;
-    e = e ? e : train ? check_train(options) : check_serve(options);
+    *(options->command == SERVER_TRAIN ? &options->experiment : &options->run) = arguments.list[0];
+    e = check(options);
     return e ? e : check_plain(options);
 }

@@ -105,6 +105,14 @@ static void put_list(writer *w, const schema_field *field, const char *values) {
     put(w, "]");
 }
 
+static void put_value(writer *w, const schema_field *field, const char *values) {
+    if (field->type == SCHEMA_LIST) {
+        put_list(w, field, values);
+    } else {
+        put_scalar(w, field, field->type, values + field->offset);
+    }
+}
+
 static void put_fields(writer *w, const schema_field *fields, const char *values, const char *indent) {
     for (const schema_field *field = fields; field->key; field++) {
         put(w, "%s%s:", indent, field->key);
@@ -114,11 +122,7 @@ static void put_fields(writer *w, const schema_field *fields, const char *values
             continue;
         }
         put(w, " ");
-        if (field->type == SCHEMA_LIST) {
-            put_list(w, field, values);
-        } else {
-            put_scalar(w, field, field->type, values + field->offset);
-        }
+        put_value(w, field, values);
         put(w, "\n");
     }
 }
@@ -140,4 +144,33 @@ err experiment_compare(const experiment *a, const experiment *b, bool *is_same) 
     failed = failed ? failed : experiment_serialize(b, text[1], &length[1]);
     *is_same = !failed && length[0] == length[1] && memcmp(text[0], text[1], length[0]) == 0;
     return failed;
+}
+
+/* The field of "section.key" or "key"; NULL: there is none. */
+static const schema_field *find_field(const schema_field *fields, const char *key) {
+    size_t length = strcspn(key, ".");
+    while (fields->key && (strncmp(fields->key, key, length) != 0 || fields->key[length] != '\0')) {
+        fields++;
+    }
+    bool is_section = fields->type == SCHEMA_SECTION;
+    if (!fields->key || is_section != (key[length] == '.')) {
+        return NULL;
+    }
+    return is_section ? find_field(fields->fields, key + length + 1) : fields;
+}
+
+err experiment_value(const experiment *e, const char *key, char *text) {
+    const schema_field *field = find_field(schema_fields, key);
+    const char *values = (const char *)e;
+    writer w = {.text = text};
+    if (!field) {
+        return err_fail(ERR_USAGE, "'%s' is no key of an experiment", key);
+    }
+    if (field->type == SCHEMA_TEXT) {
+        put(&w, "%s", values + field->offset);
+    } else {
+        put_value(&w, field, values);
+    }
+    text[w.used] = '\0';
+    return ERR_OK;
 }

@@ -56,10 +56,12 @@ err message_check_name(const char *name) {
     return ERR_OK;
 }
 
-err message_parse_coding(const char *text, Fewbit__Coding *coding) {
+err message_take_coding(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    Fewbit__Coding *coding = to;
     bool is_range = strcmp(text, "range") == 0;
     if (!is_range && strcmp(text, "packed") != 0) {
-        return err_fail(ERR_USAGE, "--coding: '%s' is neither packed nor range", text);
+        return err_fail(ERR_USAGE, "'%s' is neither packed nor range", text);
     }
     *coding = is_range ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
     return ERR_OK;

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/options.h"
 #include "fewbit.pb-c.h"
 #include "wire/frame.h"
 
@@ -83,8 +84,8 @@ const char *message_name(uint8_t type);
  * terminals. */
 err message_check_name(const char *name);
 
-/* What --coding says: "packed" or "range". */
-err message_parse_coding(const char *text, Fewbit__Coding *coding);
+/* What --coding says, "packed" or "range", to a Fewbit__Coding; for a table of options. */
+err message_take_coding(const char *text, void *to, const options_entry *entry);
 
 /* The heartbeat that a Welcome, untrusted, asks for: from 100 ms to a minute. */
 uint32_t message_heartbeat_ms(const Fewbit__Welcome *welcome);

@@ -31,22 +31,6 @@ struct tls {
     char distrust[256]; /* why the other side's certificate is not taken */
 };
 
-bool tls_take_option(int key, const char *value, tls_files *files) {
-    switch (key) {
-    case TLS_OPTION_CERTIFICATE:
-        files->certificate = value;
-        return true;
-    case TLS_OPTION_KEY:
-        files->key = value;
-        return true;
-    case TLS_OPTION_CA:
-        files->ca = value;
-        return true;
-    default:
-        return false;
-    }
-}
-
 bool tls_is_wanted(const tls_files *files) {
     return files->certificate || files->key || files->ca;
 }

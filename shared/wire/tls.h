@@ -24,9 +24,12 @@ typedef struct tls_files {
 /* Whether any of the three is given. */
 bool tls_is_wanted(const tls_files *files);
 
-/* The keys of a command line's options for the three files; whether `key` is one, which then is taken. */
-enum { TLS_OPTION_CERTIFICATE = 0x7e00, TLS_OPTION_KEY, TLS_OPTION_CA };
-bool tls_take_option(int key, const char *value, tls_files *files);
+/* Options for the three files, for a table of options (base/options.h) whose struct has a member tls_files. */
+#define TLS_OPTIONS(type)                                                                                              \
+    {OPTIONS_TEXT(type, tls_files.certificate, "tls-cert", "FILE", "TLS on links: this program's certificate, PEM")},  \
+        {OPTIONS_TEXT(type, tls_files.key, "tls-key", "FILE", "its key, PEM")}, {                                      \
+        OPTIONS_TEXT(type, tls_files.ca, "tls-ca", "FILE", "the CA that the other side's certificate must be of, PEM") \
+    }
 
 /* Whether `host` is this machine itself: localhost, 127.0.0.0/8 or ::1. Other names are elsewhere; none is looked up.
  */

@@ -25,9 +25,9 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 GENUINE = {"mnist": ROOT / "../shared/data/mnist", "fashion-mnist": pathlib.Path("/usr/share/datasets/fashion-mnist")}
 
 
-def program():
+def program(name="fewbit"):
     folder = ROOT / os.environ.get("FEWBIT_BIN_DIR", "build")
-    return folder / "bin" / "fewbit" if (folder / "bin" / "fewbit").exists() else folder / "fewbit"
+    return folder / "bin" / name if (folder / "bin" / name).exists() else folder / name
 
 
 def genuine():
@@ -157,8 +157,10 @@ class Case(unittest.TestCase):
 
 class CommandLine(Case):
     def test_version_and_help(self):
-        self.assertEqual(self.fewbit("--version")[0], "fewbit 0.1.0\n")
-        self.assertIn("data     split", self.fewbit("--help")[0])
+        for name in ("fewbit", "encoder_node", "decoder_server"):
+            said = subprocess.run([program(name), "--version"], check=True, capture_output=True, text=True).stdout
+            self.assertRegex(said, rf"^{name} \d+\.\d+\.\d+( \([0-9a-f]{{12}}\))?\n$")
+        self.assertIn("data split ", self.fewbit("--help")[0])
         self.assertIn("--mirror", self.fewbit("data", "get", "--help")[0])
         self.assertIn("--portions", self.fewbit("data", "split", "--help")[0])
 
@@ -170,6 +172,41 @@ class CommandLine(Case):
             with self.subTest(arguments):
                 self.assertRegex(self.fewbit(*arguments, code=2)[1], r"(?m)^fewbit.*: .+")
         self.assertEqual(list(self.work.iterdir()), [])
+
+
+class ExperimentValues(Case):
+    FILE = ROOT / "experiments/paper/row-03-simple-quantize.yaml"
+
+    def value(self, *keys, file=FILE, code=0):
+        printed, said = self.fewbit("experiment", "get", file, *keys, code=code)
+        return said if code else printed
+
+    def test_every_key_has_the_value_that_is_printed_of_all(self):
+        section, keys, values = "", [], []
+        for line in self.value().splitlines():
+            key, _, value = line.strip().partition(": ")
+            if line.endswith(":") and not line.startswith(" "):
+                section = line
+                continue
+            keys.append(f"{section[:-1]}.{key}" if line.startswith(" ") else key)
+            values.append(value.strip('"'))
+        self.assertGreater(len(keys), 40)
+        self.assertEqual(self.value(*keys).splitlines(), values)
+
+    def test_values_are_resolved_and_texts_plain(self):
+        self.assertEqual(self.value("name", "dataset.name", "dataset.portions", "encoder.bits"),
+                         f"{self.FILE.stem}\nmnist\n4\n4\n")
+        self.assertEqual(self.value("training.ema_decay"), "0\n")  # the file does not say it
+        self.assertIn(", 200 neurons: ", self.value("title"))
+
+    def test_what_is_no_key_is_refused(self):
+        for key in ("dataset", "names", "nam", "dataset.nam", "name.more", "dataset.name.more", ".", "", "dataset."):
+            with self.subTest(key):
+                self.assertIn(f"'{key}' is no key of an experiment", self.value(key, code=2))
+        self.assertIn("FILE [KEY...] is missing", self.fewbit("experiment", "get", code=2)[1])
+        self.value(file="none.yaml", code=4)
+        (self.work / "wrong.yaml").write_text("name: a\n")
+        self.assertIn("wrong.yaml", self.value("name", file=self.work / "wrong.yaml", code=3))
 
 
 class GetFromFolders(Case):

@@ -702,7 +702,7 @@ class Plots(ImageCase):
         (runs / "unfinished").mkdir()
         (runs / "d").mkdir()
         (runs / "d" / "result.json").write_text("[]")
-        said, errors = self.fewbit("experiments", "--experiments", f.ROOT / "experiments", "--runs", runs)
+        said, errors = self.fewbit("experiment", "list", "--experiments", f.ROOT / "experiments", "--runs", runs)
         lines = {line.split()[0]: line.split() for line in said.splitlines()[2:]}
         files = {f"best-{path.stem}" if path.parent.name == "best" else path.stem
                  for path in (f.ROOT / "experiments").glob("*/*.yaml") if path.parent.name != "sweeps"}
@@ -719,12 +719,12 @@ class Plots(ImageCase):
     def test_list_of_experiments_that_are_wrong(self):
         folder = self.folder / "experiments"
         folder.mkdir()
-        self.assertRegex(self.fewbit("experiments", "--experiments", folder, code=4)[1], "holds no experiment")
-        self.assertRegex(self.fewbit("experiments", "--experiments", folder / "none", code=4)[1], "cannot list")
+        self.assertRegex(self.fewbit("experiment", "list", "--experiments", folder, code=4)[1], "holds no experiment")
+        self.assertRegex(self.fewbit("experiment", "list", "--experiments", folder / "none", code=4)[1], "cannot list")
         (folder / "good.yaml").write_text(f.experiment_text(BASE))
         (folder / "bad.yaml").write_text(f.experiment_text(BASE, encoder__bits=0))
         (folder / "notes.txt").write_text("no experiment")
-        said, errors = self.fewbit("experiments", "--experiments", folder, code=3)
+        said, errors = self.fewbit("experiment", "list", "--experiments", folder, code=3)
         self.assertEqual([line.split()[0] for line in said.splitlines()[2:]], ["small"])
         self.assertRegex(errors, r"note: .*bad.yaml:\d+: key encoder.bits")
 

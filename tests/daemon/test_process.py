@@ -328,7 +328,7 @@ class Streams(ProcessCase):
         self.assertEqual(results.read_bytes(), b"")
 
     def test_output_that_cannot_be_written(self):
-        for command in (("experiments", "--experiments", f.ROOT / "experiments"), ("result", made.run), ("--help",), ("data", "get", "--help")):
+        for command in (("experiment", "list", "--experiments", f.ROOT / "experiments"), ("result", made.run), ("--help",), ("data", "get", "--help")):
             with self.subTest(command), open("/dev/full", "wb") as full:
                 done = subprocess.run([str(w) for w in self.fewbit(*command)], stdout=full, stderr=subprocess.PIPE)
                 self.assertEqual(done.returncode, 5, done.stderr)
@@ -418,7 +418,7 @@ class Limits(ProcessCase):
                 "in one process": self.training(to / "local", "--local", "--data", made.split, "--threads", 2),
                 "a node": self.node(1, state=to / "state"),
                 "splits": self.fewbit("data", "split", "--dataset", "mnist", "--from", made.source, "--to", to / "split"),
-                "lists": self.fewbit("experiments", "--experiments", f.ROOT / "experiments", "--runs", to),
+                "lists": self.fewbit("experiment", "list", "--experiments", f.ROOT / "experiments", "--runs", to),
                 "shows": self.fewbit("result", made.run),
                 "plots": self.fewbit("plot", made.run, "--to", to / "plots")}
 

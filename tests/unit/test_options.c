@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <errno.h>
+
+#include <argp.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <sys/wait.h>
@@ -23,48 +24,49 @@ typedef struct settings {
     const char *name;
     int64_t size;
     bool flag;
-    char rest[64]; /* the arguments that are no options */
+    char first; /* of --letter */
 } settings;
 
-static const struct argp_option known[] = {
-    {"name", 'n', "NAME", 0, "a name", 0},
-    {"batch-size", 'b', "N", 0, "a number from 1 to 100", 0},
-    {"flag", 'f', NULL, 0, "a flag", 0},
+static err take_letter(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    *(char *)to = text ? text[0] : 'z';
+    return !text || text[1] == '\0' ? ERR_OK : err_fail(ERR_USAGE, "'%s' is no letter", text);
+}
+
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(settings, name, "name", "NAME", "a name")},
+    {OPTIONS_NUMBER(settings, size, "batch-size", "N", 1, 100, "a number from 1 to 100"), .preset = "5"},
+    {OPTIONS_FLAG(settings, flag, "flag", "a flag")},
+    {OPTIONS_PARSED(settings, first, "letter", "X", take_letter, "a letter"), .may_lack_value = true},
     {0},
 };
 
-static int take(int key, char *value, struct argp_state *state) {
-    settings *s = state->input;
-    switch (key) {
-    case 'n':
-        s->name = value;
-        return 0;
-    case 'b':
-        return options_number(value, "--batch-size", 1, 100, &s->size) ? EINVAL : 0;
-    case 'f':
-        s->flag = true;
-        return 0;
-    case ARGP_KEY_ARG:
-        snprintf(s->rest + strlen(s->rest), sizeof s->rest - strlen(s->rest), "<%s>", value);
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
+static const options_command any_arguments = {
+    .arguments = "WORD...", .most = ARGUMENTS_MAX, .about = "A test.", .entries = entries};
 
-static const struct argp argp = {.options = known, .parser = take};
+/* `line` is cut at its spaces; the arguments are left in `rest`. */
+static char rest[64];
 
-/* `line` is cut at its spaces. */
-static err parse(const char *line, unsigned flags, int *next, settings *s) {
+static err parse_as(const options_command *command, const char *line, settings *s) {
     static char copy[256];
     char *argv[ARGUMENTS_MAX + 1] = {NULL};
     int argc = 0;
+    options_arguments arguments;
     snprintf(copy, sizeof copy, "%s", line);
     for (char *word = strtok(copy, " "); word && argc < ARGUMENTS_MAX; word = strtok(NULL, " ")) {
         argv[argc++] = word;
     }
     *s = (settings){.size = -1};
-    return options_parse(&argp, argc, argv, flags, next, s);
+    err e = options_parse(command, argc, argv, s, &arguments);
+    rest[0] = '\0';
+    for (int i = 0; i < arguments.count; i++) {
+        snprintf(rest + strlen(rest), sizeof rest - strlen(rest), "<%s>", arguments.list[i]);
+    }
+    return e;
+}
+
+static err parse(const char *line, settings *s) {
+    return parse_as(&any_arguments, line, s);
 }
 
 static int forget_environment(void **state) {
@@ -72,6 +74,7 @@ static int forget_environment(void **state) {
     unsetenv("FEWBIT_NAME");
     unsetenv("FEWBIT_BATCH_SIZE");
     unsetenv("FEWBIT_FLAG");
+    unsetenv("FEWBIT_LETTER");
     return 0;
 }
 
@@ -84,14 +87,15 @@ static void assert_told(const char *reason) {
 static void options_are_taken_from_the_command_line(void **state) {
     (void)state;
     settings s;
-    assert_int_equal(parse("program -b 7 --name=x --flag one two", 0, NULL, &s), ERR_OK);
+    assert_int_equal(parse("program --batch-size 7 one --name=x --flag two", &s), ERR_OK);
     assert_string_equal(s.name, "x");
     assert_int_equal(s.size, 7);
     assert_true(s.flag);
-    assert_string_equal(s.rest, "<one><two>");
-    assert_int_equal(parse("program", 0, NULL, &s), ERR_OK);
+    assert_string_equal(rest, "<one><two>");
+    assert_int_equal(parse("program", &s), ERR_OK);
     assert_null(s.name);
-    assert_int_equal(s.size, -1);
+    assert_int_equal(s.size, 5); /* the preset */
+    assert_int_equal(s.first, 0);
     assert_false(s.flag);
 }
 
@@ -100,10 +104,10 @@ static void options_are_taken_from_the_environment(void **state) {
     settings s;
     setenv("FEWBIT_NAME", "from outside", 1);
     setenv("FEWBIT_BATCH_SIZE", "9", 1);
-    assert_int_equal(parse("program", 0, NULL, &s), ERR_OK);
+    assert_int_equal(parse("program", &s), ERR_OK);
     assert_string_equal(s.name, "from outside");
     assert_int_equal(s.size, 9);
-    assert_int_equal(parse("program -b 8", 0, NULL, &s), ERR_OK); /* the command line wins */
+    assert_int_equal(parse("program --batch-size 8", &s), ERR_OK); /* the command line wins */
     assert_string_equal(s.name, "from outside");
     assert_int_equal(s.size, 8);
 }
@@ -117,7 +121,7 @@ static void options_take_flags_from_the_environment(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         settings s;
         setenv("FEWBIT_FLAG", cases[i].value, 1);
-        assert_int_equal(parse("program", 0, NULL, &s), ERR_OK);
+        assert_int_equal(parse("program", &s), ERR_OK);
         assert_int_equal(s.flag, cases[i].flag);
     }
 }
@@ -125,22 +129,61 @@ static void options_take_flags_from_the_environment(void **state) {
 static void options_name_what_is_wrong(void **state) {
     (void)state;
     settings s;
-    assert_int_equal(parse("program --batch-size 101", 0, NULL, &s), ERR_USAGE);
+    assert_int_equal(parse("program --batch-size 101", &s), ERR_USAGE);
     assert_string_equal(err_text(), "--batch-size is '101', not a whole number from 1 to 100");
     setenv("FEWBIT_BATCH_SIZE", "many", 1);
-    assert_int_equal(parse("program -b 8", 0, NULL, &s), ERR_USAGE);
+    assert_int_equal(parse("program --batch-size 8", &s), ERR_USAGE);
     assert_string_equal(
         err_text(), "FEWBIT_BATCH_SIZE in the environment: --batch-size is 'many', not a whole number from 1 to 100");
 }
 
-static void options_leave_what_follows_a_subcommand(void **state) {
+static void options_may_lack_their_value(void **state) {
     (void)state;
     settings s;
-    int next = 0;
-    assert_int_equal(parse("program -f one -b 7", ARGP_IN_ORDER, &next, &s), ERR_OK);
-    assert_string_equal(s.rest, "<one>");
-    assert_int_equal(s.size, 7);
-    assert_int_equal(next, 5);
+    assert_int_equal(parse("program --letter", &s), ERR_OK);
+    assert_int_equal(s.first, 'z');
+    assert_int_equal(parse("program --letter=q", &s), ERR_OK);
+    assert_int_equal(s.first, 'q');
+    assert_int_equal(parse("program --letter=qq", &s), ERR_USAGE);
+    assert_string_equal(err_text(), "--letter: 'qq' is no letter");
+}
+
+static void options_that_must_be_there_are_missed(void **state) {
+    (void)state;
+    static const options_entry required[] = {
+        {OPTIONS_TEXT(settings, name, "name", "NAME", "a name"), .is_required = true},
+        {0},
+    };
+    const options_command one = {.arguments = "FILE", .least = 1, .most = 1, .about = "A test.", .entries = required};
+    settings s;
+    assert_int_equal(parse_as(&one, "program file", &s), ERR_USAGE);
+    assert_string_equal(err_text(), "--name is missing (see --help)");
+    assert_int_equal(parse_as(&one, "program --name x", &s), ERR_USAGE);
+    assert_string_equal(err_text(), "FILE is missing (see --help)");
+    assert_int_equal(parse_as(&one, "program --name x one two", &s), ERR_USAGE);
+    assert_told("'two' is too much");
+    setenv("FEWBIT_NAME", "", 1);
+    assert_int_equal(parse_as(&one, "program one", &s), ERR_OK);
+    assert_string_equal(rest, "<one>");
+}
+
+static void commands_are_chosen_by_their_words(void **state) {
+    (void)state;
+    static const options_subcommand list[] = {{{"data", "get"}, "", NULL}, {{"status"}, "", NULL}, {{0}, 0, 0}};
+    const options_subcommand *chosen = NULL;
+    char *words[] = {(char[]){"program"}, (char[]){"data"}, (char[]){"get"}, (char[]){"mnist"}, NULL};
+    int argc = 4;
+    char **argv = words;
+    assert_int_equal(options_choose("program", list, &argc, &argv, &chosen), ERR_OK);
+    assert_ptr_equal(chosen, &list[0]);
+    assert_int_equal(argc, 2);
+    assert_string_equal(argv[0], "program data get");
+    assert_string_equal(argv[1], "mnist");
+    char *others[] = {(char[]){"program"}, (char[]){"get"}, (char[]){"get"}, NULL};
+    argc = 3;
+    argv = others;
+    assert_int_equal(options_choose("program", list, &argc, &argv, &chosen), ERR_USAGE);
+    assert_told("'get get' is no command");
 }
 
 /* What a program shows for `line`: its exit status, and its first bytes of output. */
@@ -155,7 +198,7 @@ static int shown(const char *line, char *text, size_t size) {
         dup2(ends[1], STDERR_FILENO);
         argp_err_exit_status = 2; /* as every program of ours sets it */
         settings s;
-        exit(err_exit_code(parse(line, 0, NULL, &s)));
+        exit(err_exit_code(parse(line, &s)));
     }
     assert_true(child > 0);
     close(ends[1]);
@@ -389,7 +432,9 @@ int main(void) {
         cmocka_unit_test_setup(options_are_taken_from_the_environment, forget_environment),
         cmocka_unit_test_setup(options_take_flags_from_the_environment, forget_environment),
         cmocka_unit_test_setup(options_name_what_is_wrong, forget_environment),
-        cmocka_unit_test_setup(options_leave_what_follows_a_subcommand, forget_environment),
+        cmocka_unit_test_setup(options_may_lack_their_value, forget_environment),
+        cmocka_unit_test_setup(options_that_must_be_there_are_missed, forget_environment),
+        cmocka_unit_test(commands_are_chosen_by_their_words),
         cmocka_unit_test_setup(options_end_the_program_as_promised, forget_environment),
         cmocka_unit_test(numbers_are_whole_and_in_range),
         cmocka_unit_test(addresses_are_parted),

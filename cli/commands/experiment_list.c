@@ -1,4 +1,4 @@
-#include "cli/commands/experiments.h"
+#include "cli/commands/commands.h"
 
 #include "base/file.h"
 #include "base/options.h"
@@ -14,42 +14,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_EXPERIMENTS = 'e', KEY_RUNS = 'r', RESULT_MAX = 64 << 20, NAME_MAX_BYTES = 256 };
-
-static const struct argp_option known[] = {
-    {"experiments", KEY_EXPERIMENTS, "DIR", 0,
-     "folder of the experiment files, and of folders of them but sweeps (default experiments)", 0},
-    {"runs", KEY_RUNS, "DIR", 0, "folder whose subfolders are runs (default runs)", 0},
-    {0},
-};
-
-static const char doc[] =
-    "Lists all experiments: data set, encoders, bits, loss, and the accuracies on the training set, on the test set "
-    "with soft outputs, and on the test set with rounded ones, in percent: the paper's, then ours where a run is "
-    "finished. Of several "
-    "runs of one experiment the one of most epochs counts, then the one of the best rounded accuracy.\v"
-    "Every option can stand in the environment: --runs as FEWBIT_RUNS.\n\n";
+enum { RESULT_MAX = 64 << 20 };
 
 typedef struct list_options {
     const char *experiments, *runs;
 } list_options;
 
-static int take(int key, char *value, struct argp_state *state) {
-    list_options *o = state->input;
-    switch (key) {
-    case KEY_EXPERIMENTS:
-        o->experiments = value;
-        return 0;
-    case KEY_RUNS:
-        o->runs = value;
-        return 0;
-    case ARGP_KEY_ARG:
-        err_fail(ERR_USAGE, "'%s' is too much: there are options only", value);
-        return EINVAL;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
+static const options_entry entries[] = {
+    {OPTIONS_TEXT(list_options, runs, "runs", "DIR", "folder whose subfolders are runs"), .preset = "runs"},
+    {OPTIONS_TEXT(list_options, experiments, "experiments", "DIR",
+                  "folder of the experiment files, and of folders of them but sweeps"),
+     .preset = "experiments"},
+    {0},
+};
+
+static const options_command command = {
+    .about =
+        "Lists all experiments: data set, encoders, bits, loss, and the accuracies on the training set, on the test "
+        "set with soft outputs and on it with rounded ones, in percent: the paper's, then ours where a run is "
+        "finished. Of several runs of one experiment the one of most epochs counts, then the one of the best "
+        "rounded accuracy.",
+    .entries = entries,
+};
 
 /* What a finished run reached; accuracies are NaN where there is none. */
 typedef struct outcome {
@@ -290,10 +276,9 @@ static err print_all(const char *folder, const outcomes *all) {
     return e || !l.worst ? e : err_fail(l.worst, "%s: not all of its experiments can be read", folder);
 }
 
-err experiments_main(int argc, char **argv) {
-    const struct argp argp = {.options = known, .parser = take, .doc = doc};
-    list_options o = {.experiments = "experiments", .runs = "runs"};
-    err e = options_parse(&argp, argc, argv, 0, NULL, &o);
+err experiment_list_main(int argc, char **argv) {
+    list_options o = {0};
+    err e = options_parse(&command, argc, argv, &o, NULL);
     outcomes all = {0};
     e = e ? e : read_outcomes(o.runs, &all);
     e = e ? e : print_all(o.experiments, &all);
