@@ -1,34 +1,41 @@
-/* POST /v1/classify: one image, or several as multipart/form-data. */
-#include "decoder_server/http/http_api_inside.h"
+#include "decoder_server/http/classify.h"
 
 #include "base/clock.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/http/multipart.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+struct classify {
+    classify_config config;
+    image_queue *images;                         /* NULL once it has stopped */
+    classify_item *asked[CLASSIFY_REQUESTS_MAX]; /* by number % CLASSIFY_REQUESTS_MAX */
+    uint64_t last_number;
+};
+
+static classify_item *item_of(api_request *r, uint32_t i) {
+    classify_items *all = &r->classify;
+    return all->batch ? &all->batch->items[i] : &all->single;
+}
 
 static bool is_multipart(span type) {
     span media;
     return span_take(&type, ';', &media) && span_is(media, "multipart/form-data");
 }
 
-static image_type type_of(span type) {
-    char text[128];
-    snprintf(text, sizeof text, "%.*s", (int)type.length, type.length ? type.at : "");
-    return image_type_of(text);
-}
-
-void classify_start(api_request *x) {
-    span type = x->request->head.fields[REQUEST_FIELD_CONTENT_TYPE];
-    span coding = x->request->head.fields[REQUEST_FIELD_CONTENT_ENCODING];
+void classify_start(classify *c, api_request *r) {
+    span type = r->http->head.fields[REQUEST_FIELD_CONTENT_TYPE];
+    span coding = r->http->head.fields[REQUEST_FIELD_CONTENT_ENCODING];
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
-    x->is_multipart = is_multipart(type);
-    x->request->body.is_kept = true;
+    r->classify.of = c;
+    r->classify.is_multipart = is_multipart(type);
+    r->http->body.is_kept = true;
     if (coding.length > 0 && !span_is(coding, "identity")) {
-        api_request_refuse(x, 415, "unsupported_type", "bodies with a Content-Encoding, as gzip, are not taken");
-    } else if (x->is_multipart && multipart_boundary(type, boundary)) {
-        api_request_refuse(x, 400, "bad_multipart", err_text());
+        api_request_refuse(r, 415, "unsupported_type", "bodies with a Content-Encoding, as gzip, are not taken");
+    } else if (r->classify.is_multipart && multipart_boundary(type, boundary)) {
+        api_request_refuse(r, 400, "bad_multipart", err_text());
     }
 }
 
@@ -41,49 +48,55 @@ static unsigned status_of(const char *code) {
                                                    : 503;
 }
 
-static void write_item(json_writer *w, const api_request *x, const classify_item *q) {
-    if (q->code) {
-        json_views_error(w, x->id, q->code, q->message);
-    } else {
-        const json_views_times times = {q->asked_ns, q->answered_ns};
-        json_views_classification(w, x->id, &q->answer, x->api->config.set, &times);
-    }
+static void write_answer(json_writer *w, const classify_item *i, const classification *answer) {
+    const json_views_times times = {i->asked_ns, i->answered_ns};
+    json_views_classification(w, i->request->id, answer, i->request->classify.of->config.set, &times);
 }
 
-static void reply(api_request *x) {
-    if (!x->is_multipart && x->first.code) {
-        api_request_refuse(x, status_of(x->first.code), x->first.code, x->first.message);
+static void write_batch(json_writer *w, const api_request *r) {
+    const classify_batch *b = r->classify.batch;
+    json_writer_object(w, NULL);
+    json_writer_word(w, "request", r->id);
+    json_writer_array(w, "results");
+    for (uint32_t i = 0; i < r->classify.count; i++) {
+        if (b->items[i].code) {
+            json_views_error(w, r->id, b->items[i].code, b->items[i].message);
+        } else {
+            write_answer(w, &b->items[i], &b->answers[i]);
+        }
+    }
+    json_writer_end_array(w);
+    json_writer_end_object(w);
+}
+
+/* Something that the request waited for is there; with the last of it the request is answered. */
+static void finish_one(api_request *r) {
+    const classify_items *all = &r->classify;
+    if (--r->classify.pending > 0) {
         return;
     }
-    json_writer w = json_writer_make(&x->reply);
-    dynbuf_reset(&x->reply);
-    if (!x->is_multipart) {
-        write_item(&w, x, &x->first);
-        api_request_send(x, 200, "application/json");
+    if (!all->is_multipart && all->single.code) {
+        api_request_refuse(r, status_of(all->single.code), all->single.code, all->single.message);
         return;
     }
-    json_writer_object(&w, NULL);
-    json_writer_word(&w, "request", x->id);
-    json_writer_array(&w, "results");
-    for (uint32_t i = 0; i < x->item_count; i++) {
-        write_item(&w, x, &x->more[i]);
+    if (all->is_multipart) {
+        json_writer w = json_writer_make(&r->reply);
+        write_batch(&w, r);
     }
-    json_writer_end_array(&w);
-    json_writer_end_object(&w);
-    api_request_send(x, 200, "application/json");
+    api_request_send(r, 200, "application/json");
 }
 
 /* Asking. */
 
-static void refuse_item(classify_item *q, metrics_outcome outcome, const char *code, const char *message) {
-    q->code = code;
-    snprintf(q->message, sizeof q->message, "%s", message);
-    metrics_count_answer(&q->of->api->metrics, outcome);
+static void refuse_item(classify_item *i, metrics_outcome outcome, const char *code, const char *message) {
+    i->code = code;
+    snprintf(i->message, sizeof i->message, "%s", message);
+    metrics_count_answer(i->request->classify.of->config.metrics, outcome);
 }
 
-static void refuse_image(classify_item *q, err e) {
+static void refuse_image(classify_item *i, err e) {
     bool is_busy = e == ERR_MEMORY || e == ERR_STOPPED;
-    refuse_item(q, is_busy ? METRICS_BUSY : METRICS_BAD_IMAGE,
+    refuse_item(i, is_busy ? METRICS_BUSY : METRICS_BAD_IMAGE,
                 e == ERR_STOPPED   ? "stopping"
                 : is_busy          ? "busy"
                 : e == ERR_REFUSED ? "unsupported_type"
@@ -91,150 +104,201 @@ static void refuse_image(classify_item *q, err e) {
                 err_text());
 }
 
-/* A number that no question which still waits has modulo REQUESTS_MAX; 0: all wait. */
-static uint64_t next_number(http_api *api) {
-    for (size_t tries = 0; tries < REQUESTS_MAX; tries++) {
-        if (!api->asked[++api->last_request % REQUESTS_MAX]) {
-            return api->last_request;
+/* A place for an item that waits, and its number; NULL: there is none. */
+static classify_item **next_place(classify *c, uint64_t *number) {
+    for (size_t tries = 0; tries < CLASSIFY_REQUESTS_MAX; tries++) {
+        *number = ++c->last_number;
+        classify_item **place = &c->asked[*number % CLASSIFY_REQUESTS_MAX];
+        if (!*place) {
+            return place;
         }
     }
-    return 0;
+    return NULL;
 }
 
-/* The question's sample is read: asks the nodes. An answer follows, unless it is refused. */
-static void ask_nodes(http_api *api, classify_item *q, const uint8_t *sample) {
-    uint64_t number = next_number(api);
-    if (number == 0) {
-        refuse_item(q, METRICS_BUSY, "busy", "too many requests are under way");
+static void stop_waiting(classify *c, classify_item *i) {
+    c->asked[i->number % CLASSIFY_REQUESTS_MAX] = NULL;
+    c->config.metrics->waiting--;
+    i->number = 0;
+}
+
+/* An answer follows, unless it is refused. */
+static void ask(classify *c, classify_item *i, const uint8_t *sample) {
+    uint64_t number;
+    classify_item **place = next_place(c, &number);
+    if (!place) {
+        refuse_item(i, METRICS_BUSY, "busy", "too many requests are under way");
+        finish_one(i->request);
         return;
     }
-    q->asked_ns = clock_now_ns();
-    if (api->config.classify(api->config.context, number, sample, partition_sample_elements(&api->config.shape))) {
-        refuse_item(q, METRICS_BUSY, "busy", err_text());
-        return;
-    }
-    q->number = number;
-    api->asked[number % REQUESTS_MAX] = q;
-    api->metrics.waiting++;
-}
-
-/* One question less that something is awaited for; with the last of them the request is answered. */
-static void finish_item(api_request *x) {
-    if (--x->unanswered == 0) {
-        reply(x);
+    *place = i;
+    i->number = number;
+    i->asked_ns = clock_now_ns();
+    c->config.metrics->waiting++;
+    if (c->config.ask(c->config.context, number, sample, partition_sample_elements(&c->config.shape))) {
+        stop_waiting(c, i);
+        refuse_item(i, METRICS_BUSY, "busy", err_text());
+        finish_one(i->request);
     }
 }
 
-static api_request *api_request_of(image_task *task) {
-    return (api_request *)((char *)task - offsetof(api_request, images));
+static api_request *request_of(image_task *task) {
+    return (api_request *)((char *)task - offsetof(api_request, classify.images));
 }
 
 static image_source image_of(image_task *task, uint32_t index) {
-    api_request *x = api_request_of(task);
-    const classify_item *q = api_request_item(x, index);
-    return (image_source){q->type, (const uint8_t *)x->request->body.bytes.at + q->from, q->length};
+    api_request *r = request_of(task);
+    const classify_item *i = item_of(r, index);
+    return (image_source){i->type, (const uint8_t *)r->http->body.bytes.at + i->from, i->length};
 }
 
-/* A question's sample, or why there is none (`e`, err_text). */
+/* An item's sample, or why there is none (`e`, err_text). */
 static void take_sample(image_task *task, uint32_t index, err e, const uint8_t *sample) {
-    api_request *x = api_request_of(task);
-    classify_item *q = api_request_item(x, index);
+    api_request *r = request_of(task);
+    classify_item *i = item_of(r, index);
     if (e) {
-        refuse_image(q, e);
+        refuse_image(i, e);
+        finish_one(r);
     } else {
-        ask_nodes(x->api, q, sample);
-    }
-    if (!q->number) {
-        finish_item(x);
+        ask(r->classify.of, i, sample);
     }
 }
 
-const image_queue_callbacks classify_images = {image_of, take_sample};
+static void refuse_batch(api_request *r, unsigned status, const char *code, const char *message) {
+    r->classify.count = 0;
+    api_request_refuse(r, status, code, message);
+}
 
-/* The questions of a batch; false: it was refused. */
-static bool read_batch(api_request *x) {
-    const http_request *r = x->request;
-    multipart_part parts[API_REQUEST_BATCH_MAX];
+/* The items of a batch; false: it was refused. */
+static bool read_batch(api_request *r) {
+    const http_request *http = r->http;
+    classify_items *all = &r->classify;
+    multipart_part parts[CLASSIFY_BATCH_MAX];
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
-    err e = multipart_boundary(r->head.fields[REQUEST_FIELD_CONTENT_TYPE], boundary);
+    err e = multipart_boundary(http->head.fields[REQUEST_FIELD_CONTENT_TYPE], boundary);
     e = e ? e
-          : multipart_read((const uint8_t *)r->body.bytes.at, r->body.bytes.length, boundary, parts,
-                           API_REQUEST_BATCH_MAX, &x->item_count);
+          : multipart_read((const uint8_t *)http->body.bytes.at, http->body.bytes.length, boundary, parts,
+                           CLASSIFY_BATCH_MAX, &all->count);
     if (e) {
-        x->item_count = 0;
-        api_request_refuse(x, e == ERR_FULL ? 413 : 400, e == ERR_FULL ? "too_large" : "bad_multipart", err_text());
+        refuse_batch(r, e == ERR_FULL ? 413 : 400, e == ERR_FULL ? "too_large" : "bad_multipart", err_text());
         return false;
     }
-    if (!api_request_make_batch(x)) {
-        x->item_count = 0;
-        api_request_refuse(x, 503, "busy", "the requests under way leave no memory for this one");
+    all->batch = http_claim_memory(r->http, sizeof *all->batch) ? calloc(1, sizeof *all->batch) : NULL;
+    if (!all->batch) {
+        refuse_batch(r, 503, "busy", "the requests under way leave no memory for this one");
         return false;
     }
-    for (uint32_t i = 0; i < x->item_count; i++) {
-        x->more[i] =
-            (classify_item){.of = x, .type = type_of(parts[i].type), .from = parts[i].from, .length = parts[i].length};
+    for (uint32_t i = 0; i < all->count; i++) {
+        all->batch->items[i] = (classify_item){
+            .request = r, .type = image_type_of(parts[i].type), .from = parts[i].from, .length = parts[i].length};
     }
     return true;
 }
 
-void classify_ask(api_request *x) {
-    const http_request *r = x->request;
-    if (x->is_multipart) {
-        if (!read_batch(x)) {
-            return;
-        }
-    } else {
-        x->first = (classify_item){
-            .of = x, .type = type_of(r->head.fields[REQUEST_FIELD_CONTENT_TYPE]), .length = r->body.bytes.length};
-        x->item_count = 1;
+void classify_take(classify *c, api_request *r) {
+    classify_items *all = &r->classify;
+    const http_request *http = r->http;
+    if (!all->is_multipart) {
+        all->count = 1;
+        all->single.request = r;
+        all->single.type = image_type_of(http->head.fields[REQUEST_FIELD_CONTENT_TYPE]);
+        all->single.length = http->body.bytes.length;
+    } else if (!read_batch(r)) {
+        return;
     }
-    x->unanswered = x->item_count + 1; /* this function, too, so that no answer goes out before the end of it */
-    image_queue_add(x->api->images, &x->images, x->item_count);
-    finish_item(x);
+    all->pending = all->count + 1; /* this function, too, so that no answer goes out before the end of it */
+    image_queue_add(c->images, &all->images, all->count);
+    finish_one(r);
 }
 
 /* Answering. */
 
-static void take_outcome(classify_item *q) {
-    switch (q->answer.outcome) {
+/* The only answer of its request is written at once, those of a batch once all are there. */
+static void keep_answer(classify *c, classify_item *i, const classification *answer) {
+    classify_batch *b = i->request->classify.batch;
+    metrics_count_answer(c->config.metrics, answer->degraded ? METRICS_DEGRADED : METRICS_CLASSIFIED);
+    metrics_count_time(c->config.metrics, (double)(i->answered_ns - i->asked_ns) * 1e-9);
+    if (b) {
+        b->answers[i - b->items] = *answer;
+    } else {
+        json_writer w = json_writer_make(&i->request->reply);
+        write_answer(&w, i, answer);
+    }
+}
+
+void classify_answer(classify *c, uint64_t number, const classification *answer) {
+    classify_item *i = c->asked[number % CLASSIFY_REQUESTS_MAX];
+    if (!i || i->number != number) {
+        return; /* the client has gone */
+    }
+    stop_waiting(c, i);
+    i->answered_ns = clock_now_ns();
+    switch (answer->outcome) {
     case CLASSIFICATION_DONE:
-        metrics_count_answer(&q->of->api->metrics, q->answer.degraded ? METRICS_DEGRADED : METRICS_CLASSIFIED);
-        metrics_count_time(&q->of->api->metrics, (double)(q->answered_ns - q->asked_ns) * 1e-9);
+        keep_answer(c, i, answer);
         break;
     case CLASSIFICATION_NO_NODES:
-        refuse_item(q, METRICS_NO_NODES, "no_nodes", "no node is ready");
+        refuse_item(i, METRICS_NO_NODES, "no_nodes", "no node is ready");
         break;
     case CLASSIFICATION_TIMEOUT:
-        refuse_item(q, METRICS_TIMEOUT, "timeout", "no node answered by the deadline");
+        refuse_item(i, METRICS_TIMEOUT, "timeout", "no node answered by the deadline");
         break;
     case CLASSIFICATION_STOPPING:
-        refuse_item(q, METRICS_BUSY, "stopping", "the server is stopping");
+        refuse_item(i, METRICS_BUSY, "stopping", "the server is stopping");
         break;
     case CLASSIFICATION_BUSY:
-        refuse_item(q, METRICS_BUSY, "busy", "too many requests are under way");
+        refuse_item(i, METRICS_BUSY, "busy", "too many requests are under way");
         break;
     }
+    finish_one(i->request);
 }
 
-void classify_answered(http_api *api, classify_item *q, const classification *a) {
-    api->asked[q->number % REQUESTS_MAX] = NULL;
-    api->metrics.waiting--;
-    q->number = 0;
-    q->answer = *a;
-    q->answered_ns = clock_now_ns();
-    take_outcome(q);
-    finish_item(q->of);
-}
-
-void classify_forget(http_api *api, api_request *x) {
-    if (api->images) {
-        image_queue_cancel(api->images, &x->images);
+void classify_forget(api_request *r) {
+    classify_items *all = &r->classify;
+    if (all->of && all->of->images) {
+        image_queue_cancel(all->of->images, &all->images);
     }
-    for (uint32_t i = 0; i < x->item_count && x->unanswered > 0; i++) {
-        classify_item *q = api_request_item(x, i);
-        if (q->number) {
-            api->asked[q->number % REQUESTS_MAX] = NULL;
-            api->metrics.waiting--;
+    for (uint32_t i = 0; i < all->count && all->pending > 0; i++) {
+        classify_item *item = item_of(r, i);
+        if (item->number) {
+            stop_waiting(all->of, item);
         }
     }
+    free(all->batch);
+}
+
+/* Start and end. */
+
+err classify_new(classify **out, uv_loop_t *loop, const classify_config *config) {
+    static const image_queue_callbacks callbacks = {image_of, take_sample};
+    classify *c = calloc(1, sizeof *c);
+    if (!c) {
+        return err_fail(ERR_MEMORY, "no memory for requests");
+    }
+    c->config = *config;
+    err e = image_queue_new(&c->images, loop, &config->shape, &callbacks);
+    if (e) {
+        free(c);
+        return e;
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+void classify_stop(classify *c) {
+    const classification busy = {.outcome = CLASSIFICATION_BUSY};
+    image_queue_close(c->images);
+    c->images = NULL;
+    for (size_t i = 0; i < CLASSIFY_REQUESTS_MAX; i++) {
+        if (c->asked[i]) {
+            classify_answer(c, c->asked[i]->number, &busy);
+        }
+    }
+}
+
+void classify_free(classify *c) {
+    if (c && c->images) {
+        image_queue_close(c->images);
+    }
+    free(c);
 }

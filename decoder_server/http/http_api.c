@@ -1,11 +1,268 @@
-#include "decoder_server/http/http_api_inside.h"
+#include "decoder_server/http/http_api.h"
 
+#include "base/clock.h"
+#include "base/log.h"
+#include "decoder_server/http/classify.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/http/request_origin.h"
+#include "decoder_server/http/sse.h"
+#include "decoder_server/http/ui.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-/* Events. */
+enum { FAILURES_LOGGED = 20, TRACES_LOGGED = 200 };
+
+static const char json[] = "application/json";
+
+struct http_api {
+    http_api_config config;
+    http_server *server; /* NULL once it closes */
+    uv_loop_t *loop;
+    routes_policy policy;
+    api_request_pool pool;
+    classify *classify;
+    api_request *for_stats;  /* wait for statistics */
+    api_request *for_reload; /* waits for the end of a reload */
+    sse *sse;
+    metrics metrics;
+    stats stats;
+    dynbuf model;
+    ui ui;
+    uint32_t ready_nodes, nodes;
+    uint64_t logged_ms;       /* when the next two began */
+    uint32_t failures_logged; /* in this second, at level info */
+    uint32_t traces_logged;   /* of requests whose caller records their trace */
+    bool is_stopping, is_closing;
+};
+
+/* What is answered where. */
+
+static void start_classify(http_api *api, api_request *r) {
+    classify_start(api->classify, r);
+}
+
+static void take_classify(http_api *api, api_request *r) {
+    classify_take(api->classify, r);
+}
+
+static void subscribe(http_api *api, api_request *r) {
+    if (!sse_subscribe(api->sse, r)) {
+        api_request_refuse(r, 503, "busy", "too many listen already");
+    }
+}
+
+static void ask_stats(http_api *api, api_request *r) {
+    bool is_first = !api->for_stats;
+    r->next = api->for_stats;
+    api->for_stats = r;
+    if (is_first && api->config.ask_report(api->config.context)) {
+        api->for_stats = NULL;
+        http_abort(r->http); /* no memory */
+    }
+}
+
+static void show_nodes(http_api *api, api_request *r) {
+    json_views_nodes(&r->reply, &api->stats);
+    api_request_send(r, 200, json);
+}
+
+static void count_connections(http_api *api) {
+    if (!api->server) {
+        return; /* it is closing: as they were last */
+    }
+    http_counters c = http_server_count(api->server);
+    api->metrics.connections = c.taken;
+    api->metrics.connections_refused = c.turned_away;
+    api->metrics.connections_cut = c.cut;
+    api->metrics.connections_open = c.open;
+}
+
+static void show_metrics(http_api *api, api_request *r) {
+    count_connections(api);
+    metrics_write(&r->reply, &api->metrics, sse_count(api->sse), &api->stats);
+    api_request_send(r, 200, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+static void show_model(http_api *api, api_request *r) {
+    dynbuf_add(&r->reply, api->model.bytes, api->model.length);
+    api_request_send(r, 200, json);
+}
+
+static void ask_reload(http_api *api, api_request *r) {
+    err e = ERR_FULL;
+    if (api->for_reload) {
+        err_fail(ERR_FULL, "another reload is under way");
+    } else {
+        api->for_reload = r;
+        e = api->config.reload(api->config.context);
+        api->for_reload = e ? NULL : api->for_reload;
+    }
+    if (e) {
+        api_request_refuse(r, e == ERR_FULL ? 409 : 503, e == ERR_FULL ? "reload_under_way" : "busy", err_text());
+    }
+}
+
+/* Why a balancer should send no requests here; NULL where it should. */
+static const char *unready(const http_api *api) {
+    if (api->is_stopping) {
+        return "stopping";
+    }
+    if (api->config.mode != ROUTES_SERVING) {
+        return "training";
+    }
+    if (api->model.length == 0 || api->nodes == 0) {
+        return "no_model";
+    }
+    return api->ready_nodes < api->config.enough_nodes ? "nodes_missing" : NULL;
+}
+
+static void show_state(http_api *api, api_request *r) {
+    const char *code = unready(api);
+    json_writer w = json_writer_make(&r->reply);
+    json_writer_object(&w, NULL);
+    json_writer_bool(&w, "ready", !code);
+    json_writer_word(&w, "code", code ? code : "ready");
+    json_writer_uint(&w, "nodes_ready", api->ready_nodes);
+    json_writer_uint(&w, "nodes", api->nodes);
+    json_writer_word(&w, "mode", api->config.mode == ROUTES_SERVING ? "serve" : "train");
+    json_writer_end_object(&w);
+    api_request_send(r, r->route == ROUTE_READY && code ? 503 : 200, json);
+}
+
+static void show_ui(http_api *api, api_request *r) {
+    const ui *u = &api->ui;
+    bool is_known = ui_is_known(u, r->http->head.fields[REQUEST_FIELD_IF_NONE_MATCH]);
+    api_request_answer(r, is_known ? 304 : 200, u->fields, UI_FIELDS, is_known ? (span){0} : ui_text());
+}
+
+/* A request once its head is here (it may be answered already), once all of it is, and once what it waited for is. */
+typedef struct handler {
+    void (*start)(http_api *api, api_request *r);
+    void (*take)(http_api *api, api_request *r);
+    void (*show)(http_api *api, api_request *r);
+} handler;
+
+static const handler handlers[ROUTES] = {
+    [ROUTE_UI] = {.take = show_ui},
+    [ROUTE_CLASSIFY] = {.start = start_classify, .take = take_classify},
+    [ROUTE_RESULTS] = {.take = subscribe},
+    [ROUTE_TRAINING] = {.take = subscribe},
+    [ROUTE_NODES] = {.take = ask_stats, .show = show_nodes},
+    [ROUTE_MODEL] = {.take = show_model},
+    [ROUTE_RELOAD] = {.take = ask_reload},
+    [ROUTE_METRICS] = {.take = ask_stats, .show = show_metrics},
+    [ROUTE_HEALTH] = {.take = show_state},
+    [ROUTE_READY] = {.take = show_state},
+};
+
+/* Requests. */
+
+static api_request *start_request(http_api *api, http_request *http) {
+    api_request *r = api_request_start(&api->pool, http);
+    if (!r) {
+        http_abort(http); /* no memory */
+    }
+    return r;
+}
+
+static void on_begin(void *context, http_request *http) {
+    http_api *api = context;
+    api_request *r = start_request(api, http);
+    if (!r) {
+        return;
+    }
+    routes_match m = routes_find(&api->policy, &http->head);
+    r->route = m.route;
+    r->method = m.method;
+    r->allow = m.allow;
+    if (m.problem.status == 204) {
+        api_request_answer(r, 204, NULL, 0, (span){0});
+    } else if (m.problem.status) {
+        api_request_refuse(r, m.problem.status, m.problem.code, m.problem.message);
+    } else if (handlers[r->route].start) {
+        handlers[r->route].start(api, r);
+    }
+}
+
+static void on_take(void *context, http_request *http) {
+    http_api *api = context;
+    api_request *r = http->data;
+    if (api->is_closing) {
+        api_request_refuse(r, 503, "stopping", "the server is stopping");
+    } else {
+        handlers[r->route].take(api, r);
+    }
+}
+
+static void on_refuse(void *context, http_request *http, const http_problem *p) {
+    api_request *r = http->data ? http->data : start_request(context, http);
+    if (r) {
+        api_request_refuse(r, p->status, p->code, p->message);
+    }
+}
+
+static void on_resume(void *context, http_request *http) {
+    (void)context;
+    sse_resume(((api_request *)http->data)->subscriber);
+}
+
+/* Not what a caller asked of it that it does not have. */
+static bool is_own_failure(unsigned status) {
+    return status >= 500 && status != 501 && status != 505;
+}
+
+/* Failures of the server's own, and requests of a trace that their caller records, are worth a line (some a second);
+ * not that a balancer hears, over and over, that this server is not ready. */
+static void log_request(http_api *api, const api_request *r, bool is_sent) {
+    if (uv_now(api->loop) - api->logged_ms >= 1000) {
+        api->logged_ms = uv_now(api->loop);
+        api->failures_logged = api->traces_logged = 0;
+    }
+    bool has_failed = is_own_failure(r->status) && r->route != ROUTE_READY && api->failures_logged < FAILURES_LOGGED;
+    bool is_traced = r->is_sampled && api->traces_logged < TRACES_LOGGED;
+    api->failures_logged += has_failed;
+    api->traces_logged += is_traced;
+    log_level level = has_failed || is_traced ? LOG_INFO : LOG_DEBUG;
+    if (!log_wants(level)) {
+        return;
+    }
+    char members[LOG_MEMBERS_MAX + 1];
+    double ms = (double)(clock_now_ns() - r->started_ns) * 1e-6;
+    snprintf(members, sizeof members, "\"status\":%u,\"ms\":%.3f,\"request\":\"%s\"%s%s%s", r->status, ms, r->id,
+             r->trace[0] ? ",\"traceparent\":\"" : "", r->trace, r->trace[0] ? "\"" : "");
+    log_event_with(level, "http_request", members, "HTTP %s %s: %u%s, %.3f ms, request %s%s%s", r->method,
+                   routes_path(r->route), r->status, is_sent ? "" : " (cut off)", ms, r->id,
+                   r->trace[0] ? ", traceparent " : "", r->trace);
+}
+
+static void forget_stats(http_api *api, const api_request *r) {
+    for (api_request **at = &api->for_stats; *at; at = &(*at)->next) {
+        if (*at == r) {
+            *at = r->next;
+            return;
+        }
+    }
+}
+
+static void on_end(void *context, http_request *http, bool is_sent) {
+    http_api *api = context;
+    api_request *r = http->data;
+    if (!r) {
+        return;
+    }
+    if (r->subscriber) {
+        sse_leave(r->subscriber);
+    }
+    classify_forget(r);
+    forget_stats(api, r);
+    api->for_reload = api->for_reload == r ? NULL : api->for_reload;
+    metrics_count_request(&api->metrics, r->route, r->status);
+    log_request(api, r, is_sent);
+    api_request_end(&api->pool, r);
+}
+
+/* What comes from outside. */
 
 static void on_wanted(void *context, bool wanted) {
     http_api *api = context;
@@ -17,11 +274,6 @@ static void on_taken(void *context) {
     api->config.events_taken(api->config.context);
 }
 
-static void on_resume(void *context, http_request *r) {
-    (void)context;
-    sse_resume(((api_request *)r->data)->subscriber);
-}
-
 void http_api_events(http_api *api, uint64_t dropped, const char *bytes, size_t length) {
     sse_add(api->sse, dropped, bytes, length);
 }
@@ -30,18 +282,23 @@ void http_api_add_replay(http_api *api, const char *bytes, size_t length) {
     sse_add_replay(api->sse, bytes, length);
 }
 
-/* What comes from outside. */
-
 void http_api_answer(http_api *api, uint64_t request, const classification *a) {
-    classify_item *q = api->asked[request % REQUESTS_MAX];
-    if (q && q->number == request) { /* else the client has gone */
-        classify_answered(api, q, a);
+    classify_answer(api->classify, request, a);
+}
+
+static void show_stats(http_api *api) {
+    api_request *r = api->for_stats, *next;
+    api->for_stats = NULL; /* who comes from here on wants the next ones */
+    for (; r; r = next) {
+        next = r->next;
+        r->next = NULL;
+        handlers[r->route].show(api, r);
     }
 }
 
-void http_api_stats(http_api *api, const stats *r) {
-    api->stats = *r;
-    routes_reported(api);
+void http_api_stats(http_api *api, const stats *s) {
+    api->stats = *s;
+    show_stats(api);
 }
 
 void http_api_set_ready(http_api *api, uint32_t nodes, uint32_t of) {
@@ -60,7 +317,13 @@ void http_api_stop(http_api *api) {
 }
 
 void http_api_reloaded(http_api *api, const char *text) {
-    routes_reloaded(api, text);
+    api_request *r = api->for_reload;
+    api->for_reload = NULL;
+    if (r && text) {
+        api_request_refuse(r, 409, "not_reloaded", text);
+    } else if (r) {
+        show_model(api, r);
+    }
 }
 
 /* Start and end. */
@@ -70,10 +333,20 @@ static void free_http_api(void *context) {
     sse_free(api->sse);
     api_request_pool_free(&api->pool);
     dynbuf_free(&api->model);
-    if (api->images) {
-        image_queue_close(api->images);
-    }
+    classify_free(api->classify);
     free(api);
+}
+
+static err start_parts(http_api *api) {
+    const http_api_config *c = &api->config;
+    const http_callbacks callbacks = {on_begin, on_take, on_refuse, on_resume, on_end, api};
+    const sse_callbacks subscribers = {on_wanted, on_taken, api};
+    const classify_config asking = {c->set, c->shape, c->classify, c->context, &api->metrics};
+    err e = c->allowed_hosts ? request_origin_check_hosts(c->allowed_hosts) : ERR_OK;
+    e = e ? e : ui_init(&api->ui);
+    e = e ? e : classify_new(&api->classify, api->loop, &asking);
+    e = e ? e : http_server_new(&api->server, api->loop, c->host, c->port, &callbacks);
+    return e ? e : sse_new(&api->sse, api->loop, &subscribers, c->mode == ROUTES_TRAINING);
 }
 
 err http_api_new(http_api **out, uv_loop_t *loop, const http_api_config *config) {
@@ -82,15 +355,10 @@ err http_api_new(http_api **out, uv_loop_t *loop, const http_api_config *config)
         return err_fail(ERR_MEMORY, "no memory for the HTTP side");
     }
     api->config = *config;
+    api->policy = (routes_policy){config->mode, config->token, config->allowed_hosts};
     api->loop = loop;
     api->model = dynbuf_make(JSON_VIEWS_MAX);
-    const http_callbacks callbacks = {routes_begin, routes_take, routes_refuse, on_resume, routes_end, api};
-    const sse_callbacks listeners = {on_wanted, on_taken, api};
-    err e = image_queue_new(&api->images, loop, &config->shape, &classify_images);
-    e = e ? e : ui_init(&api->ui);
-    e = e || !config->allowed_hosts ? e : request_origin_check_hosts(config->allowed_hosts);
-    e = e ? e : http_server_new(&api->server, loop, config->host, config->port, &callbacks);
-    e = e ? e : sse_new(&api->sse, loop, &listeners, config->mode == HTTP_API_TRAINS);
+    err e = start_parts(api);
     if (!e) {
         *out = api;
     } else if (api->server) {
@@ -106,17 +374,10 @@ uint16_t http_api_port(const http_api *api) {
 }
 
 void http_api_close(http_api *api) {
-    classification busy = {.outcome = CLASSIFICATION_BUSY};
     api->is_closing = true;
-    image_queue_close(api->images);
-    api->images = NULL;
-    for (size_t i = 0; i < REQUESTS_MAX; i++) {
-        if (api->asked[i]) {
-            classify_answered(api, api->asked[i], &busy);
-        }
-    }
-    routes_reloaded(api, "the server is stopping");
-    routes_reported(api); /* with the last report there was */
+    classify_stop(api->classify);
+    http_api_reloaded(api, "the server is stopping");
+    show_stats(api); /* the last ones there were */
     sse_end(api->sse);
     http_server *server = api->server;
     api->server = NULL;

@@ -10,30 +10,27 @@
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
 
 #include "data/dataset.h"
+#include "data/partition.h"
 #include "decoder_server/core/classification.h"
-#include "decoder_server/core/mail.h"
 #include "decoder_server/core/stats.h"
-#include "decoder_server/http/api_token.h"
+#include "decoder_server/http/routes.h"
 
 #include <uv.h>
 
 typedef struct http_api http_api;
 
-typedef enum http_api_mode { HTTP_API_SERVES = 1, HTTP_API_TRAINS = 2 } http_api_mode;
-
 typedef struct http_api_config {
     const char *host;
     uint16_t port;
-    http_api_mode mode;
-    const api_token *token; /* borrowed; NULL: everybody may ask */
-    const char
-        *allowed_hosts; /* borrowed; only requests for these are answered (site.h); NULL: whatever they are for */
+    routes_mode mode;
+    const api_token *token; /* borrowed, as is allowed_hosts; both as routes_policy has them */
+    const char *allowed_hosts;
     const dataset *set;
     partition shape;
     uint32_t enough_nodes; /* ready with so many */
-    /* Hands a sample's elements on; http_api_answer follows. Serving only. */
+    /* Hands a sample's elements on; http_api_answer follows, at once or later. Serving only. */
     err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);
-    /* http_api_stats follows. */
+    /* http_api_stats follows, at once or later. */
     err (*ask_report)(void *context);
     /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. Serving only.
      */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-image_type image_type_of(const char *type) {
+image_type image_type_of(span type) {
     static const struct {
         const char *name;
         image_type type;
@@ -16,13 +16,17 @@ image_type image_type_of(const char *type) {
         {"image/jpg", IMAGE_JPEG},
         {"application/octet-stream", IMAGE_RAW},
     };
-    size_t length = type ? strcspn(type, "; \t") : 0;
+    size_t length = 0;
+    while (length < type.length && !strchr("; \t", type.at[length])) {
+        length++;
+    }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (length == strlen(known[i].name) && strncasecmp(type, known[i].name, length) == 0) {
+        if (span_is((span){type.at, length}, known[i].name)) {
             return known[i].type;
         }
     }
-    return length > 0 && strncasecmp(type, "image/", strlen("image/")) == 0 ? IMAGE_PICTURE : IMAGE_OTHER;
+    const size_t any = strlen("image/");
+    return length >= any && strncasecmp(type.at, "image/", any) == 0 ? IMAGE_PICTURE : IMAGE_OTHER;
 }
 
 typedef err decode_picture(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p);

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "data/partition.h"
+#include "decoder_server/http/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,8 +18,8 @@
 /* What a content type says. IMAGE_OTHER: no type at all, or one that is no image's. */
 typedef enum image_type { IMAGE_OTHER, IMAGE_PNG, IMAGE_JPEG, IMAGE_PICTURE, IMAGE_RAW } image_type;
 
-/* `type` may be NULL. In any case of letters, with or without parameters. */
-image_type image_type_of(const char *type);
+/* In any case of letters, with or without parameters. */
+image_type image_type_of(span type);
 
 /* Whether it begins as a PNG or a JPEG does: reading it takes a while. */
 bool image_is_picture(const uint8_t *bytes, size_t length);

@@ -13,7 +13,7 @@ static const double bounds[METRICS_BUCKETS - 1] = {0.00025, 0.0005, 0.00075, 0.0
                                                    0.0075,  0.01,   0.025,   0.05,  0.1,    0.5,   2};
 static const char *const directions[2] = {"received", "sent"};
 
-void metrics_count_request(metrics *m, uint32_t route, unsigned status) {
+void metrics_count_request(metrics *m, route_id route, unsigned status) {
     uint32_t s = 0;
     while (s < METRICS_STATUSES - 1 && statuses[s] != status) {
         s++;
@@ -43,15 +43,15 @@ static void one(dynbuf *t, const char *name, const char *type, const char *help,
     dynbuf_printf(t, "%s %" PRIu64 "\n", name, value);
 }
 
-static void write_requests(dynbuf *t, const metrics *m, const char *const *routes, uint32_t count) {
+static void write_requests(dynbuf *t, const metrics *m) {
     head(t, "fewbit_http_requests_total", "counter",
          "HTTP requests, by their answer's status; other: the client went before it.");
-    for (uint32_t r = 0; r < count; r++) {
+    for (route_id r = 0; r < ROUTES; r++) {
         for (uint32_t s = 0; s < METRICS_STATUSES; s++) {
             if (m->requests[r][s] == 0) {
                 continue;
             }
-            dynbuf_printf(t, "fewbit_http_requests_total{route=\"%s\",status=\"", routes[r]);
+            dynbuf_printf(t, "fewbit_http_requests_total{route=\"%s\",status=\"", routes_path(r));
             dynbuf_printf(t, statuses[s] ? "%u" : "other", statuses[s]);
             dynbuf_printf(t, "\"} %" PRIu64 "\n", m->requests[r][s]);
         }
@@ -306,9 +306,8 @@ static void write_training(dynbuf *t, const stats_training *now) {
     dynbuf_printf(t, "fewbit_training_accuracy_ratio %.9g\n", now->accuracy / 100);
 }
 
-void metrics_write(dynbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *e,
-                   const stats *r) {
-    write_requests(t, m, routes, count);
+void metrics_write(dynbuf *t, const metrics *m, const sse_counters *e, const stats *r) {
+    write_requests(t, m);
     write_connections(t, m, e);
     write_gauges(t, r);
     write_nodes(t, r);

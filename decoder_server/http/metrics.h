@@ -5,9 +5,10 @@
 #include "base/dynbuf.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/core/stats.h"
+#include "decoder_server/http/routes.h"
 #include "decoder_server/http/sse.h"
 
-enum { METRICS_ROUTES_MAX = 16, METRICS_STATUSES = 21, METRICS_BUCKETS = 16 };
+enum { METRICS_STATUSES = 21, METRICS_BUCKETS = 16 };
 
 typedef enum metrics_outcome {
     METRICS_CLASSIFIED,
@@ -20,7 +21,7 @@ typedef enum metrics_outcome {
 } metrics_outcome;
 
 typedef struct metrics {
-    uint64_t requests[METRICS_ROUTES_MAX][METRICS_STATUSES];
+    uint64_t requests[ROUTES][METRICS_STATUSES];
     uint64_t outcomes[METRICS_OUTCOMES];
     uint64_t buckets[METRICS_BUCKETS]; /* of answered classifications, by time; not cumulative; the last: longer */
     double seconds;
@@ -28,12 +29,10 @@ typedef struct metrics {
     uint32_t connections_open, waiting; /* now: connections; samples whose answer is to come */
 } metrics;
 
-void metrics_count_request(metrics *m, uint32_t route, unsigned status);
+void metrics_count_request(metrics *m, route_id route, unsigned status);
 void metrics_count_answer(metrics *m, metrics_outcome outcome);
 void metrics_count_time(metrics *m, double seconds);
 
-/* `routes` [count] are the paths by route. */
-void metrics_write(dynbuf *t, const metrics *m, const char *const *routes, uint32_t count, const sse_counters *events,
-                   const stats *r);
+void metrics_write(dynbuf *t, const metrics *m, const sse_counters *e, const stats *r);
 
 #endif

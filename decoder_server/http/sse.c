@@ -300,14 +300,14 @@ void sse_leave(sse_subscriber *l) {
     }
 }
 
-bool sse_subscribe(sse *e, api_request *x) {
+bool sse_subscribe(sse *e, api_request *r) {
     static const http_field fields[] = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}};
     sse_subscriber *l = e->counters.subscribers < SSE_SUBSCRIBERS_MAX && !e->has_ended ? malloc(sizeof *l) : NULL;
     if (!l) {
         return false;
     }
     *l = (sse_subscriber){.of = e,
-                          .request = x->request,
+                          .request = r->http,
                           .next = e->first,
                           .replay = e->replay_length,
                           .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
@@ -317,11 +317,11 @@ bool sse_subscribe(sse *e, api_request *x) {
     if (l->next) {
         l->next->before = l;
     }
-    e->first = x->subscriber = l;
+    e->first = r->subscriber = l;
     if (e->counters.subscribers++ == 0) {
         e->callbacks.wanted(e->callbacks.context, true);
     }
-    l->is_blocked = !api_request_stream(x, fields, 2, SSE_KERNEL_BYTES);
+    l->is_blocked = !api_request_stream(r, fields, 2, SSE_KERNEL_BYTES);
     send_events(l);
     return true;
 }

@@ -61,8 +61,8 @@ void sse_add(sse *e, uint64_t dropped, const char *bytes, size_t length);
  * kept. */
 void sse_add_replay(sse *e, const char *bytes, size_t length);
 
-/* Streams the events from here on as the answer of `x`; false: too many subscribers, or no memory. */
-bool sse_subscribe(sse *e, api_request *x);
+/* Streams the events from here on as the answer of `r`; false: too many subscribers, or no memory. */
+bool sse_subscribe(sse *e, api_request *r);
 
 /* The connection of a subscriber has taken what it was sent; or has gone. */
 void sse_resume(struct sse_subscriber *l);

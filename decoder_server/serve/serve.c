@@ -392,7 +392,7 @@ static err start_http_api(serving *s) {
     http_api_config config = {
         .host = o->http_host,
         .port = o->http_port,
-        .mode = HTTP_API_SERVES,
+        .mode = ROUTES_SERVING,
         .token = o->token_file ? &s->token : NULL,
         .allowed_hosts = o->allowed_hosts,
         .set = s->set,

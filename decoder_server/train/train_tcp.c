@@ -289,7 +289,7 @@ static err start_http_api(train_tcp *t) {
     http_api_config config = {
         .host = c->http_host,
         .port = c->http_port,
-        .mode = HTTP_API_TRAINS,
+        .mode = ROUTES_TRAINING,
         .token = c->token_file ? &t->token : NULL,
         .allowed_hosts = c->allowed_hosts,
         .set = set,

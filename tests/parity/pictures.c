@@ -51,7 +51,7 @@ int main(void) {
             fprintf(stderr, "a record is wrong\n");
             return 1;
         }
-        err e = image_read(image_type_of(type), body, length, &shape, sample);
+        err e = image_read(image_type_of(span_of(type)), body, length, &shape, sample);
         e ? answer(e, err_text(), strlen(err_text())) : answer(e, sample, partition_sample_elements(&shape));
     }
     return 0;

@@ -199,7 +199,6 @@ static void heads_of_answers(void **state) {
 
 static void a_histogram_is_cumulative(void **state) {
     (void)state;
-    static const char *const routes[] = {"/v1/classify"};
     static stats r = {.portions = 1};
     metrics m = {0};
     sse_counters e = {0};
@@ -208,9 +207,9 @@ static void a_histogram_is_cumulative(void **state) {
     for (size_t i = 0; i < COUNT(seconds); i++) {
         metrics_count_time(&m, seconds[i]);
     }
-    metrics_count_request(&m, 0, 200);
-    metrics_count_request(&m, 0, 418);
-    metrics_write(&t, &m, routes, 1, &e, &r);
+    metrics_count_request(&m, ROUTE_CLASSIFY, 200);
+    metrics_count_request(&m, ROUTE_CLASSIFY, 418);
+    metrics_write(&t, &m, &e, &r);
     static const char *const lines[] = {"_bucket{le=\"0.00025\"} 2\n",
                                         "_bucket{le=\"0.0005\"} 3\n",
                                         "_bucket{le=\"0.05\"} 3\n",
