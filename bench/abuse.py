@@ -8,17 +8,15 @@ import json
 import multiprocessing
 import os
 import subprocess
-import sys
 import time
 
 import http_rates
 from figures import spread
-from programs import NODES, ROOT, f, run_json
+from programs import NODES, f, run_json
 from serving import apart
 
-sys.path.append(str(ROOT / "tests" / "daemon"))
-import crowds  # noqa: E402
-from certificates import Authority  # noqa: E402
+from lib import crowds
+from lib.certificates import Authority
 
 CROWD, LINKS, LISTENERS = 10000, 700, 1000
 RATE = 200

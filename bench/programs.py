@@ -1,15 +1,13 @@
-"""Fewbit's own programs, run for a bench, with the helpers of the daemon tests (tests/daemon/fleet.py)."""
+"""Fewbit's own programs, run for a bench, with the helpers of the daemon tests (tests/lib/fleet.py)."""
 import json
 import os
 import pathlib
 import shutil
 import subprocess
-import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "daemon"))
-import fleet as f  # noqa: E402
+from lib import fleet as f
 
 PATIENCE = 180
 EXPERIMENT = "row-01-simple-1d.yaml"

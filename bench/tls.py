@@ -1,11 +1,9 @@
 """What TLS costs: training steps and bulk codes with it, beside the same without, in turn."""
-import sys
 
 from figures import spread
-from programs import NODES, ROOT, f, run_json
+from programs import NODES, run_json
 
-sys.path.append(str(ROOT / "tests" / "daemon"))
-from certificates import Authority  # noqa: E402
+from lib.certificates import Authority
 
 WINDOW = 32000
 

@@ -2,7 +2,7 @@
 
     torch_images.py EXPERIMENT BATCH THREADS CLASSIFIER
 
-EXPERIMENT is its name in tests/parity/systems.py, where the nets are written. The classifier's weights are left in the
+EXPERIMENT is its name in tests/lib/parity/systems.py, where the nets are written. The classifier's weights are left in the
 file CLASSIFIER (safetensors) before the first line is printed. Then one JSON request a line from standard input, each
 answered with one line: {"channels_last", "foreach", "steps"} -> {"seconds", "peak_mib"}: what that many training steps
 took, and the most memory this process has had. A setting is warmed up by one step before its first.
@@ -18,9 +18,8 @@ import time
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "parity"))
-import handover  # noqa: E402
-from systems import SYSTEMS, Joint  # noqa: E402
+from lib.parity import handover
+from lib.parity.systems import SYSTEMS, Joint
 
 BATCHES, CLASSES = 2, 10
 

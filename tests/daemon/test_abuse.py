@@ -4,25 +4,20 @@ import contextlib
 import http.client
 import io
 import json
-import pathlib
 import random
 import re
 import resource
 import signal
 import socket
 import struct
-import sys
 import threading
 import unittest
 import urllib.request
 import zlib
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-import serving
-from fleet import PATIENCE, PORTIONS, read_json, wait_until
-from serving import PNG, RAW, HandNode, call, health, metric, post
+from lib import fleet as f, plain_node, serving
+from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until
+from lib.serving import PNG, RAW, HandNode, call, metric, post
 
 MIB = 1 << 20
 VERSION, TAKEN, UNKNOWN, DATA, MODEL, PROTOCOL = 1, 2, 3, 4, 5, 6  # reasons of a Refusal

@@ -6,17 +6,13 @@ import itertools
 import pathlib
 import re
 import shutil
-import sys
 import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import bad_server as b
-import fleet as f
-import plain_node as p
-from bad_server import BadServer
-from fleet import read_json, wait_until
+from lib import bad_server as b, fleet as f, plain_node as p
+from lib.bad_server import BadServer
+from lib.fleet import read_json, wait_until
 
 MEMORY, STATE = 64, 8  # MiB: --max-memory, --max-state
 # A node without a net: its program, a portion, frames and queues in and out. Sanitizers have memory of their own.

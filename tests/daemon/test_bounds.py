@@ -7,7 +7,7 @@ import resource
 import unittest
 import urllib.request
 
-import fleet as f
+from lib import fleet as f
 
 BITS, STAGES = 64, [1, 1, 1, 1, 1, 1, 1, 57]
 TRAIN, TEST = 8193, 1003  # a sample more than a batch, three more than a frame of codes

@@ -1,19 +1,14 @@
 #!/usr/bin/python3
 """Range-compressed codes with real daemons: the same results and weights as packed, in fewer bits, and a bad frame never misread."""
 import contextlib
-import pathlib
 import re
 import signal
 import socket
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-import serving
-from fleet import PATIENCE, PORTIONS, read_json, wait_until, weights
-from serving import TEST, HandNode, metrics
+from lib import fleet as f, plain_node, serving
+from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until, weights
+from lib.serving import TEST, HandNode, metrics
 
 CODED = ("--coding", "range")
 CODING, RANGE, PROTOCOL = 11, 1, 6  # Hello's field, its value, a reason to refuse

@@ -3,19 +3,14 @@
 honest gets every answer. (How long it takes meanwhile is the bench's matter.)"""
 import contextlib
 import json
-import pathlib
 import socket
-import sys
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import crowds
-import fleet as f
-import serving
-from crowds import HEAD, Crowd, Honest, Pourers
-from fleet import PORTIONS, wait_until
-from serving import metrics
+from lib import crowds, fleet as f, serving
+from lib.crowds import HEAD, Crowd, Honest, Pourers
+from lib.fleet import PORTIONS, wait_until
+from lib.serving import metrics
 
 CROWD, HTTP_MAX, LINKS_MAX = 10000, 2048, 1024
 

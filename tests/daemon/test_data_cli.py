@@ -11,14 +11,12 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-import temporary  # noqa: E402, F401: before anything is made
+import lib  # noqa: F401: temporary folders
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

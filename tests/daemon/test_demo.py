@@ -5,12 +5,10 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-from fleet import ROOT, read_json, wait_until
+from lib import fleet as f
+from lib.fleet import ROOT, read_json, wait_until
 
 SHARED = ROOT / "../shared/data"
 DEBIAN = pathlib.Path("/usr/share/datasets/fashion-mnist")

@@ -1,17 +1,13 @@
 #!/usr/bin/python3
 """What deploy/ gives to systemd, Kubernetes and Prometheus, against the validators that Debian has; docs/metrics.md against /metrics."""
-import pathlib
 import re
 import subprocess
-import sys
 import unittest
 import urllib.request
 
 import yaml
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import serving
+from lib import fleet as f, serving
 
 try:
     from kubernetes import client as kubernetes

@@ -1,14 +1,10 @@
 #!/usr/bin/python3
 """What an engine that runs the programs asks of them: are they well, and does a training go on to serve by itself?"""
-import pathlib
 import signal
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import serving
-from fleet import wait_until
+from lib import fleet as f, serving
+from lib.fleet import wait_until
 
 REFUSED, NO_ANSWER, USAGE = 7, 6, 2
 

@@ -12,12 +12,10 @@ import unittest
 
 from PIL import Image
 
-import fleet as f
-import plain_node
-import serving
-from fleet import PATIENCE, PORTIONS, read_json, wait_until
-from openapi import OpenApi
-from serving import PNG, RAW, HandNode
+from lib import fleet as f, plain_node, serving
+from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until
+from lib.openapi import OpenApi
+from lib.serving import PNG, RAW, HandNode
 
 JPEG = "image/jpeg"
 TOKEN = "a-token.of_32~characters+or/so=="

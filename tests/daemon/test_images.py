@@ -3,7 +3,6 @@
 
 The images are CIFAR's in shape only, and few: what is held here is that every way of training gives the same bits."""
 import json
-import os
 import pathlib
 import random
 import re
@@ -11,15 +10,12 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 import xml.dom.minidom
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import serving
-from fleet import events, read_json, wait_until
+from lib import fleet as f, serving
+from lib.fleet import events, read_json, wait_until
 
 TRAIN, TEST, CLASSES = 60, 30, 10
 PLANE = 32 * 32

@@ -1,19 +1,14 @@
 #!/usr/bin/python3
 """`fewbit loadtest`, both ways in: what it reports is what the server counted, and what it says when it cannot."""
 import json
-import pathlib
 import re
 import socket
-import sys
 import threading
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-import serving
-from fleet import PORTIONS, wait_until
-from serving import metric
+from lib import fleet as f, plain_node, serving
+from lib.fleet import PORTIONS
+from lib.serving import metric
 
 TOKEN = "a-token-of-32-characters-or-more"
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")

@@ -2,7 +2,6 @@
 """The nodes' port: who comes in and how that is written down; nodes that owe answers, nodes that mean harm, crowds that
 keep others out. Each bad node is played by hand beside three good ones, or stands between a good one and the server."""
 import json
-import pathlib
 import re
 import socket
 import ssl
@@ -15,14 +14,10 @@ import time
 import unittest
 from contextlib import suppress
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import crowds
-import fleet as f
-import plain_node
-import serving
-from certificates import Authority
-from fleet import PORTIONS, events, read_json, wait_until, weights
-from serving import HandNode, call, health, metrics
+from lib import crowds, fleet as f, plain_node, serving
+from lib.certificates import Authority
+from lib.fleet import PORTIONS, events, read_json, wait_until, weights
+from lib.serving import HandNode, call, metrics
 
 ACTIVATIONS, SAVED, REFINEMENT = 7, 11, 21
 TRAIN, SOFT = 0, 1

@@ -4,8 +4,8 @@ import unittest
 
 import yaml
 
-from fleet import ROOT
-from openapi_form import Form, load
+from lib.fleet import ROOT
+from lib.openapi_form import Form, load
 
 TEXT = (ROOT / "docs/openapi.yaml").read_text()
 

@@ -1,14 +1,10 @@
 #!/usr/bin/python3
 """What people and machines that run the daemons rely on: what a service manager hears."""
-import pathlib
 import signal
 import socket
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import serving
+from lib import fleet as f, serving
 
 
 def setUpModule():

@@ -3,15 +3,11 @@
 
 On the whole test set of MNIST, where this machine has it, else on made-up images; test_images.py does the same for a
 head of convolutions."""
-import pathlib
 import signal
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import serving
-from fleet import PORTIONS, wait_until
+from lib import fleet as f, serving
+from lib.fleet import PORTIONS, wait_until
 from test_demo import mnist_at
 
 

@@ -24,10 +24,9 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps
 
-import fleet as f
-import serving
-from serving import metric
-from pictures import (CHANNELS, DAMAGED, GIF, GREY, GREY_ALPHA, JPEG, KINDS, PALETTE, PNG, RAW, RGB, RGB_ALPHA, SOUND, Ask,
+from lib import fleet as f, serving
+from lib.serving import metric
+from lib.pictures import (CHANNELS, DAMAGED, GIF, GREY, GREY_ALPHA, JPEG, KINDS, PALETTE, PNG, RAW, RGB, RGB_ALPHA, SOUND, Ask,
                       adobe, chunk, empty_tables, ignored_chunks, jpeg, jpeg_bombs, many_scans, png, png_bombs, segment, tiff)
 
 INPUT, REFUSED = 2, 6  # ERR_INPUT, ERR_REFUSED

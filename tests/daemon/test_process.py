@@ -16,9 +16,8 @@ import tempfile
 import time
 import unittest
 
-import fleet as f
-import serving
-from fleet import read_json, wait_until
+from lib import fleet as f, serving
+from lib.fleet import read_json, wait_until
 
 TRAIN, TEST = 600, 200
 MOMENTS_MS = (0, 1, 2, 5, 8, 13, 34, 55, 89, 144)
@@ -584,9 +583,8 @@ class Leftovers(ProcessCase):
     """A test program leaves no temporary folder and no process, however it ends."""
 
     SUITE = """
-import sys
-sys.path.insert(0, {daemon!r})
-import fleet, tempfile, time
+import tempfile, time
+from lib import fleet
 started = fleet.Fleet()
 started.start("child", "sleep", 1000)
 tempfile.mkdtemp(prefix="fewbit-forgotten-")
@@ -610,9 +608,10 @@ print("ready", flush=True)
                 "interrupted": ("time.sleep(1000)", signal.SIGINT), "killed": ("time.sleep(1000)", signal.SIGKILL)}
         for name, (end, number) in ends.items():
             with self.subTest(name):
-                text = self.SUITE.format(daemon=str(f.ROOT / "tests/daemon"), end=end)
-                suite = subprocess.Popen(["/usr/bin/python3", "-c", text], env=self.environment, stdout=subprocess.PIPE,
-                                         stderr=subprocess.DEVNULL, preexec_fn=hear_interrupts)
+                text = self.SUITE.format(end=end)
+                suite = subprocess.Popen(["/usr/bin/python3", "-c", text], cwd=f.ROOT / "tests/daemon",
+                                         env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                         preexec_fn=hear_interrupts)
                 with suite:
                     self.assertEqual(suite.stdout.readline(), b"ready\n")
                     if number:

@@ -1,17 +1,13 @@
 #!/usr/bin/python3
 """The protocol as docs/protocol.md has it: our node before a server played by the test, and a node in plain Python
 before our server."""
-import pathlib
 import socket
 import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-import serving
-from fleet import PATIENCE, PORTIONS, read_json, wait_until
-from serving import TEST, HandNode, health
+from lib import fleet as f, plain_node, serving
+from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until
+from lib.serving import TEST, HandNode, health
 
 
 def setUpModule():
@@ -167,7 +163,7 @@ class OurNode(serving.ServingCase):
 class PlainNode(serving.ServingCase):
     def test_serves_beside_three_others(self):
         server, _ = self.start("--heartbeat", 1000, nodes=(0, 1, 2), node_options=("--stream", "test"))
-        plain = self.fleet.start("plain", sys.executable, f.ROOT / "tests/daemon/plain_node.py",
+        plain = self.fleet.start("plain", sys.executable, f.ROOT / "tests/lib/plain_node.py",
                                  f"127.0.0.1:{server.port}", self.made.split / "node-3", "stream")
         self.wait_ready(server, PORTIONS)
 
@@ -184,7 +180,7 @@ class PlainNode(serving.ServingCase):
             answer = self.classify(server, index)
             self.assertEqual(answer["bits"], [*self.made.reference()[index]["bits"][:3], code(index)])
         self.assertEqual(plain.said, "")
-        other = self.fleet.start("other", sys.executable, f.ROOT / "tests/daemon/plain_node.py",
+        other = self.fleet.start("other", sys.executable, f.ROOT / "tests/lib/plain_node.py",
                                  f"127.0.0.1:{server.port}", self.made.split / "node-3")
         other.wait(1)
         self.assertEqual(other.said, "refused: portion 3 is taken by plain\n")
@@ -208,7 +204,7 @@ class PlainNode(serving.ServingCase):
         self.wait_ready(server, 1)
 
     def test_is_at_most_100_lines(self):
-        lines = (f.ROOT / "tests/daemon/plain_node.py").read_text().splitlines()
+        lines = (f.ROOT / "tests/lib/plain_node.py").read_text().splitlines()
         self.assertLessEqual(len(lines), 100)
 
 

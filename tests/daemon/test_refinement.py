@@ -4,8 +4,7 @@ import http.client
 import json
 import unittest
 
-import fleet
-import plain_node
+from lib import fleet, plain_node
 
 REFINE_REQUEST = 20
 SURE = [0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.1]

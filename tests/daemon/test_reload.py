@@ -8,18 +8,14 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-import serving
-from certificates import Authority
-from fleet import PATIENCE, PORTIONS, read_json, wait_until
-from serving import RAW, TEST, HandNode, call, metrics, post, read_results
+from lib import fleet as f, plain_node, serving
+from lib.certificates import Authority
+from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until
+from lib.serving import RAW, TEST, HandNode, call, metrics, post, read_results
 
 runs = trusted = None
 CHANGED = r"serving step \d+ of run [0-9a-f]{16}"

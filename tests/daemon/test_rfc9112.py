@@ -3,19 +3,15 @@
 byte in tests/unit/test_request_head.c; what a body is, in test_request_body.c.)"""
 import contextlib
 import json
-import pathlib
 import re
 import socket
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import serving
-from fleet import PATIENCE, PORTIONS, wait_until
-from serving import RAW, metric
+from lib import fleet as f, serving
+from lib.fleet import PATIENCE, wait_until
+from lib.serving import RAW, metric
 
 HOST = "Host: here"
 DATE = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z][a-z] \d{4} \d\d:\d\d:\d\d GMT"

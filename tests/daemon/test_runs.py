@@ -10,17 +10,13 @@ import shutil
 import signal
 import socket
 import struct
-import sys
 import tempfile
 import threading
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import bad_server
-import fleet as f
-import plain_node
-from fleet import PORTIONS, events, read_json, wait_until, weights
-from serving import call, health, post
+from lib import bad_server, fleet as f, plain_node
+from lib.fleet import PORTIONS, events, read_json, wait_until, weights
+from lib.serving import call, health, post
 
 TRAIN, TEST = 300, 100
 shared = None  # pathlib.Path of what all tests use

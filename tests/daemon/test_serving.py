@@ -10,16 +10,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-import serving
-from fleet import PATIENCE, PORTIONS, read_json, wait_until
-from serving import ANSWER_KEYS, PNG, RAW, RESULT_KEYS, TEST, HandNode, call, post, read_results
+from lib import fleet as f, plain_node, serving
+from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until
+from lib.serving import ANSWER_KEYS, PNG, RAW, RESULT_KEYS, TEST, HandNode, call, post, read_results
 
 
 def setUpModule():

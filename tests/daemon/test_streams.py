@@ -1,20 +1,15 @@
 #!/usr/bin/python3
 """Streams of real nodes: one that stands still, one that is restarted, all that begin anew, and input that fails."""
 import os
-import pathlib
 import signal
 import subprocess
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-import serving
-from fleet import PATIENCE, PORTIONS, wait_until
-from serving import TEST, HandNode, read_results
+from lib import fleet as f, plain_node, serving
+from lib.fleet import PATIENCE, PORTIONS, wait_until
+from lib.serving import TEST, HandNode, read_results
 
 OUTSIDE = "in the middle of session"
 

@@ -10,8 +10,8 @@ import tempfile
 import unittest
 import xml.dom.minidom
 
-import fleet as f
-from fleet import wait_until
+from lib import fleet as f
+from lib.fleet import wait_until
 
 TRAIN, TEST, HELD = 600, 200, 150
 

@@ -9,16 +9,13 @@ import shutil
 import signal
 import socket
 import ssl
-import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import serving
-from certificates import Authority
-from fleet import PATIENCE, PORTIONS, ROOT, read_json, wait_until, weights
-from serving import RAW, HandNode, health
+from lib import fleet as f, serving
+from lib.certificates import Authority
+from lib.fleet import PATIENCE, PORTIONS, ROOT, read_json, wait_until, weights
+from lib.serving import RAW, HandNode, health
 
 made = trusted = other = None
 

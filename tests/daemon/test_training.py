@@ -14,10 +14,8 @@ import threading
 import unittest
 from contextlib import suppress
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import fleet as f
-import plain_node
-from fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
+from lib import fleet as f, plain_node
+from lib.fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
 
 TRAIN, TEST = 2000, 500
 BATCHES = TRAIN // 10

@@ -18,11 +18,10 @@ import unittest
 import numpy as np
 from PIL import Image
 
-import fleet as f
-import serving
-from fleet import PATIENCE, PORTIONS, SIDE, wait_until
-from pictures import GREY, RGB, RGB_ALPHA, Ask, chunk, png
-from serving import RAW, post
+from lib import fleet as f, serving
+from lib.fleet import PATIENCE, PORTIONS, SIDE, wait_until
+from lib.pictures import GREY, RGB, RGB_ALPHA, Ask, chunk, png
+from lib.serving import post
 
 try:
     from selenium import webdriver

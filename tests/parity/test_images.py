@@ -29,10 +29,8 @@ if not MISSING:
     import numpy
     import torch
 
-    import handover
-    import image_nets
-    import samples
-    from systems import SYSTEMS
+    from lib.parity import handover, image_nets, samples
+    from lib.parity.systems import SYSTEMS
 
 ALL = "--all" in sys.argv or os.environ.get("FEWBIT_PARITY") == "all"
 FEW = {5: 3, 7: 3, 11: 3, 16: 1, 19: 1, 21: 3, 26: 3, 27: 3}  # row -> steps, where not all are run
@@ -140,7 +138,7 @@ class Images(Parity):
                 numpy.testing.assert_array_equal(ours[name], before, name)
 
     def check(self, name, **keys):
-        row = int(name[3:5])
+        row = int(name[4:6])
         self.steps = 10 if ALL else FEW[row]
         self.rows = 4 if not ALL else 8 if row in LARGE else 10
         self.fresh_samples = 20 if row in LARGE else 200
@@ -172,7 +170,7 @@ class Images(Parity):
 
 def add_tests():
     for name in SYSTEMS:
-        row = int(name[3:5])
+        row = int(name[4:6])
         if row < 5 or not (ALL or row in FEW):
             continue
 

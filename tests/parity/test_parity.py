@@ -28,18 +28,15 @@ import sys
 import tempfile
 import unittest
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
-import temporary  # noqa: E402, F401: before anything is made
+import lib  # noqa: F401: temporary folders
 
 MISSING = [name for name in ("numpy", "torch") if importlib.util.find_spec(name) is None]
 if not MISSING:
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
     import numpy
     import torch
 
-    import handover
-    import samples
-    from systems import SYSTEMS, Joint, with_quantization
+    from lib.parity import handover, samples
+    from lib.parity.systems import SYSTEMS, Joint, with_quantization
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WEIGHTS_OFF = 2e-3   # of a tensor's movement, in the Euclidean norm
@@ -101,7 +98,7 @@ class Parity(unittest.TestCase):
     def begin(self, name, seed, system=None, **keys):
         """A system with PyTorch's initial weights, its samples, and the experiment that says the same to our program."""
         self.system = system or SYSTEMS[name]
-        (self.folder / "experiment.yaml").write_text(experiment_text(name, batch=self.rows, **keys))
+        (self.folder / "experiment.yaml").write_text(experiment_text(name, batch_size=self.rows, **keys))
         torch.manual_seed(seed)
         self.joint = Joint(self.system).train()
         self.prepare()

@@ -14,8 +14,7 @@ import struct
 import threading
 import time
 
-import fleet as f
-import plain_node
+from lib import fleet as f, plain_node
 
 MIB = 1 << 20
 HEAD = b"POST /v1/classify HTTP/1.1\r\nHost: here\r\nContent-Type: application/octet-stream\r\n"

@@ -6,7 +6,7 @@ finds the server's peak, then asks at half of it, while nodes are killed, frozen
 malformed clients come and go (abusers.py). In the end every request must have been answered once, the server's counts
 must be its clients', its memory flat, its log without what does not belong there, and answers whole again at once.
 
-`make soak SECONDS=600` runs it; the short run of tests/daemon/test_soak.py is the same.
+`make soak SECONDS=600` runs it; the short run of tests/soak/test_soak.py is the same.
 """
 import argparse
 import collections
@@ -24,12 +24,10 @@ import time
 import unittest
 import urllib.request
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "daemon"))
-import fleet as f  # noqa: E402
-import serving  # noqa: E402
-from abusers import Abusers  # noqa: E402
-from certificates import Authority  # noqa: E402
-from fleet import PORTIONS, wait_until  # noqa: E402
+from abusers import Abusers
+from lib import fleet as f, serving
+from lib.certificates import Authority
+from lib.fleet import PORTIONS, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 CUT = (2, 3)  # portions whose nodes connect through the relay

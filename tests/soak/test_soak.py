@@ -1,14 +1,9 @@
 #!/usr/bin/python3
 """The short soak (tests/soak/soak.py): under load, with everything going wrong around the server, nothing is lost."""
-import pathlib
-import sys
 import unittest
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent / "soak"))
-from fleet import SANITIZED  # noqa: E402
-from soak import Soak  # noqa: E402
+from lib.fleet import SANITIZED
+from soak import Soak
 
 SECONDS = 10 if SANITIZED else 20
 

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-import fleet as f
+from . import fleet as f
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import image_nets
-from image_nets import conv, conv_b, conv_c, conv_small_3, conv_square, linear, normed
+from . import image_nets
+from .image_nets import conv, conv_b, conv_c, conv_small_3, conv_square, linear, normed
 
 
 class ReSigmoid(nn.Module):

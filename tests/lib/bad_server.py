@@ -3,8 +3,8 @@ import re
 import socket
 import struct
 
-import plain_node
-from plain_node import PING, READY, REFUSAL, RESTORE, WELCOME
+from . import plain_node
+from .plain_node import PING, READY, REFUSAL, RESTORE, WELCOME
 
 BATCH, ACTIVATIONS, GRADIENTS, SAVE, SAVED, COMMITTED = 6, 7, 8, 10, 11, 12
 REFINE_REQUEST, REFINEMENT, ACK = 20, 21, 22

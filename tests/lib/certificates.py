@@ -3,7 +3,7 @@ import pathlib
 import ssl
 import subprocess
 
-from fleet import PATIENCE, PORTIONS, ROOT
+from .fleet import PATIENCE, PORTIONS, ROOT
 
 
 class Authority:

@@ -17,15 +17,12 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests/lib"))
-import temporary  # noqa: E402, F401: before anything is made
 SANITIZED = bool(os.environ.get("FEWBIT_SANITIZE"))
 PATIENCE = 300 if SANITIZED else 60
 PORTIONS = 4

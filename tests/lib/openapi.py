@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from fleet import ROOT
+from .fleet import ROOT
 
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
 

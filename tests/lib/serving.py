@@ -11,9 +11,8 @@ import threading
 import unittest
 import urllib.request
 
-import fleet as f
-import plain_node
-from fleet import PATIENCE, PORTIONS, read_json, wait_until
+from . import fleet as f, plain_node
+from .fleet import PATIENCE, PORTIONS, read_json, wait_until
 
 TRAIN, TEST = 2000, 1000  # 1000 is what one Codes frame of a node holds
 RAW, PNG = "application/octet-stream", "image/png"
