@@ -2,6 +2,7 @@
 
 #include "base/byte_reader.h"
 #include "base/rng.h"
+#include "nn/ema.h"
 
 static enum dataset_split split_of(const Fewbit__Batch *b) {
     return b->split == FEWBIT__SPLIT__SPLIT_TEST ? DATASET_TEST : DATASET_TRAIN;

@@ -6,7 +6,6 @@
 #include "data/normalize.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
-#include "nn/rows.h"
 
 #include <float.h>
 #include <math.h>

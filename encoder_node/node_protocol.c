@@ -5,6 +5,7 @@
 #include "encoder_node/batch.h"
 #include "encoder_node/refinement_buffer.h"
 #include "experiment/serialize.h"
+#include "nn/ema.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -10,7 +10,6 @@
 #include "experiment/derive.h"
 #include "nn/fold.h"
 #include "nn/loss.h"
-#include "nn/rows.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 #include "decoder_server/train/portion_dropout.h"
 #include "decoder_server/train/refinement_batch.h"
 #include "experiment/derive.h"
+#include "nn/ema.h"
 #include "nn/loss.h"
-#include "nn/rows.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "data/dataset.h"
+#include "nn/shape_infer.h"
 
 #include <math.h>
 #include <string.h>

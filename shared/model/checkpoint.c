@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "model/safetensors.h"
+#include "nn/ema.h"
 
 #include <dirent.h>
 #include <fcntl.h>

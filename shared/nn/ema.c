@@ -1,4 +1,5 @@
-/* The moving average of a net's tensors. */
+#include "nn/ema.h"
+
 #include "base/vector.h"
 #include "nn/graph_build.h"
 

@@ -1,47 +1,15 @@
 #include "nn/graph_build.h"
 
 #include "nn/bf16.h"
+#include "nn/layers/dense.h"
+#include "nn/layers/im2col.h"
+#include "nn/layers/layers.h"
+#include "nn/layers/winograd.h"
+#include "nn/shape_infer.h"
 
-#include <stdio.h>
 #include <string.h>
 
-enum { WORK_A_NUMBER = 16, PART_WORK = 1 << 21 };
-
-size_t nn_parts(const nn_layer *layer, size_t rows) {
-    return rows >= NN_PARTS_MAX && layer->work * (double)rows >= PART_WORK ? NN_PARTS_MAX : 1;
-}
-
-nn_rows nn_rows_part(const nn_layer *layer, const nn_rows *all, size_t parts, size_t part) {
-    size_t first = nn_part(all->count, parts, part), in = first * layer->in, out = first * layer->out;
-    bool x_half = layer->x_half, y_half = layer->y_half;
-    return (nn_rows){.first = all->first + first,
-                     .count = nn_part(all->count, parts, part + 1) - first,
-                     .mode = all->mode,
-                     .x = all->x ? bf16_at(all->x, in, x_half) : NULL,
-                     .y = all->y ? bf16_place(all->y, out, y_half) : NULL,
-                     .other = all->other ? bf16_at(all->other, in, x_half) : NULL,
-                     .dy = all->dy ? bf16_place(all->dy, out, y_half) : NULL,
-                     .dx = all->dx ? bf16_place(all->dx, in, x_half) : NULL};
-}
-
-nn_tensor *nn_layer_add_tensor(nn_layer *layer, const char *name, const char *field, bool is_parameter, uint32_t rank,
-                               const uint32_t *shape) {
-    nn_tensor *t = &layer->tensors[layer->tensor_count++];
-    snprintf(t->name, sizeof t->name, "%s.%s", name, field);
-    t->rank = rank;
-    t->count = 1;
-    for (uint32_t i = 0; i < rank; i++) {
-        t->shape[i] = shape[i];
-        t->count *= shape[i];
-    }
-    t->is_parameter = is_parameter && !layer->spec.fixed;
-    return t;
-}
-
-nn_tensor *nn_layer_add_vector(nn_layer *layer, const char *name, const char *field, bool is_parameter, size_t count) {
-    const uint32_t shape[] = {(uint32_t)count};
-    return nn_layer_add_tensor(layer, name, field, is_parameter, 1, shape);
-}
+enum { WORK_A_NUMBER = 16 };
 
 /* From the description to layers. */
 
@@ -130,7 +98,8 @@ static void describe(builder *b, nn_layer *layer, size_t at, size_t taken, nn_sh
     layer->pool = options->pool;
     layer->is_bf16 = options->precision == NN_BF16;
     layer->draws = &b->net->draws;
-    layer->scratch_pool = &b->net->scratch_pool;
+    layer->scratch_pool = b->net->scratch_pool;
+    layer->has_failed = &b->net->has_failed;
     layer->work = WORK_A_NUMBER * (double)layer->out;
     layer->is_image = b->is_image;
     layer->x_half = b->is_image && options->precision == NN_BF16;
@@ -142,59 +111,35 @@ static void describe(builder *b, nn_layer *layer, size_t at, size_t taken, nn_sh
 }
 
 static err make(nn_layer *layer, bool pair) {
-    switch (layer->spec.kind) {
-    case NN_DENSE:
-        if (!pair) {
-            return nn_dense_make(layer);
-        }
-        nn_dense_pair_make(layer);
-        return ERR_OK;
-    case NN_RELU:
-        nn_relu_make(layer);
-        return ERR_OK;
-    case NN_BATCH_NORM:
-        nn_batch_norm_make(layer);
-        return ERR_OK;
-    case NN_SIGMOID:
-        nn_sigmoid_make(layer);
-        return ERR_OK;
-    case NN_RESIGMOID:
-        nn_resigmoid_make(layer);
-        return ERR_OK;
-    case NN_NOISE:
-        nn_noise_make(layer);
-        return ERR_OK;
-    case NN_QUANTIZE:
-        nn_quantize_make(layer);
-        return ERR_OK;
-    case NN_IMAGE:
-        nn_image_make(layer);
-        return ERR_OK;
-    case NN_FLATTEN:
-        nn_flatten_make(layer);
-        return ERR_OK;
-    case NN_CONVOLUTION:
-        return nn_convolution_make(layer);
-    case NN_MAX_POOL:
-        return nn_max_pool_make(layer);
-    case NN_AVERAGE_POOL:
-    case NN_ADAPTIVE_AVERAGE_POOL:
-        nn_average_pool_make(layer);
-        return ERR_OK;
-    case NN_UPSAMPLE:
-        return nn_upsample_make(layer);
-    case NN_DROPOUT:
-        nn_dropout_make(layer);
-        return ERR_OK;
-    case NN_RESIDUAL:
-    case NN_SHORTCUT:
-        nn_fork_make(layer);
-        return ERR_OK;
-    case NN_JOIN:
-        nn_join_make(layer);
-        return ERR_OK;
+    static err (*const makers[])(nn_layer *) = {
+        [NN_DENSE] = nn_dense_make,
+        [NN_RELU] = nn_relu_make,
+        [NN_BATCH_NORM] = nn_batch_norm_make,
+        [NN_SIGMOID] = nn_sigmoid_make,
+        [NN_RESIGMOID] = nn_resigmoid_make,
+        [NN_NOISE] = nn_noise_make,
+        [NN_QUANTIZE] = nn_quantize_make,
+        [NN_IMAGE] = nn_image_make,
+        [NN_FLATTEN] = nn_flatten_make,
+        [NN_CONVOLUTION] = nn_convolution_make,
+        [NN_MAX_POOL] = nn_max_pool_make,
+        [NN_AVERAGE_POOL] = nn_average_pool_make,
+        [NN_ADAPTIVE_AVERAGE_POOL] = nn_average_pool_make,
+        [NN_UPSAMPLE] = nn_upsample_make,
+        [NN_DROPOUT] = nn_dropout_make,
+        [NN_RESIDUAL] = nn_fork_make,
+        [NN_SHORTCUT] = nn_fork_make,
+        [NN_JOIN] = nn_join_make,
+    };
+    nn_kind kind = layer->spec.kind;
+    if (kind == NN_CONVOLUTION) {
+        nn_begin_convolution(layer);
     }
-    return err_fail(ERR_INTERNAL, "no layer of kind %d", (int)layer->spec.kind);
+    return kind == NN_DENSE && pair                         ? nn_dense_pair_make(layer)
+           : kind == NN_DENSE && nn_dense_is_bf16(layer)    ? nn_dense_bf16_make(layer)
+           : kind == NN_CONVOLUTION && winograd_pays(layer) ? winograd_make(layer)
+           : kind == NN_CONVOLUTION && im2col_pays(layer)   ? im2col_make(layer)
+                                                            : makers[kind](layer);
 }
 
 /* Makes the layer at `at` of the description; returns how many of the description it takes. */
@@ -480,10 +425,14 @@ static err take_parameters(nn_net *net) {
     return ERR_OK;
 }
 
-/* All that the net will take: what its layers hold already, a workspace a lane, and the two blocks. */
+static size_t thread_count(const nn_net *net) {
+    return net->options.pool ? thread_pool_count(net->options.pool) : 1;
+}
+
+/* All that the net will take: what its layers hold already, scratch for each thread, and the two blocks. */
 static size_t all_bytes(const nn_net *net, size_t activations) {
     size_t bytes = parameter_bytes(net) + activations + scratch_bytes(net) +
-                   net->scratch_pool.bytes * (net->options.pool ? thread_pool_count(net->options.pool) : 1);
+                   scratch_pool_bytes(net->scratch_pool) * thread_count(net);
     for (size_t i = 0; i < net->count; i++) {
         bytes += net->layers[i].own_bytes;
     }
@@ -499,6 +448,7 @@ err graph_build(nn_net *net, const nn_spec *spec) {
     size_t activations = plan_activations(net);
     net->bytes = all_bytes(net, activations);
     failed = check_room(net, net->bytes);
+    failed = failed ? failed : scratch_pool_fill(net->scratch_pool, thread_count(net));
     failed = failed ? failed : take_parameters(net);
     return failed ? failed : take_activations(net, activations);
 }

@@ -1,4 +1,4 @@
-/* How a net is put together from its description. For nn/ only. */
+/* A net, and how it is put together from its description. For nn/ only. */
 #ifndef FEWBIT_NN_GRAPH_BUILD_H
 #define FEWBIT_NN_GRAPH_BUILD_H
 
@@ -18,6 +18,8 @@ typedef struct nn_wiring {
     int dx, dy, other_dy; /* other_dy: the second gradient that a fork adds up */
 } nn_wiring;
 
+typedef struct nn_net nn_net;
+
 struct nn_net {
     nn_layer layers[NN_LAYERS_MAX];
     nn_wiring wiring[NN_LAYERS_MAX];
@@ -26,10 +28,11 @@ struct nn_net {
     size_t tensor_count;
     nn_net_options options;
     nn_draws draws;
-    scratch_pool scratch_pool;
+    scratch_pool *scratch_pool;
     bool has_images;
     bool is_frozen;
-    bool uses_ema; /* the averages stand in the values' place */
+    _Atomic bool has_failed; /* a pass: what the net puts out are no numbers from then on */
+    bool uses_ema;           /* the averages stand in the values' place */
     memory_plan_piece pieces[MEMORY_PLAN_PIECES_MAX];
     size_t piece_count;
     arena parameters, activations;

@@ -1,16 +1,16 @@
-/* What a layer is: a table of functions over memory that its net planned once.
+/* A layer: a table of functions over memory that its net planned once, and what several kinds of layers share.
  *
- * For nn/ only; callers use nn/net.h. A layer's file has one function that makes it from its description: sets
- * its table, its tensors and how many floats of scratch it wants. The net then carves the memory and never
- * allocates again. */
+ * For nn/ only; callers use nn/net.h. A layer's file has one function that makes it from its description
+ * (layers/layers.h): sets its table, its tensors and how many floats of scratch it wants. The net then carves the
+ * memory and never allocates again. */
 #ifndef FEWBIT_NN_LAYER_H
 #define FEWBIT_NN_LAYER_H
 
+#include "base/err.h"
 #include "base/rng.h"
-#include "base/thread_pool.h"
-#include "nn/net.h"
 #include "nn/optimiser.h"
 #include "nn/scratch_pool.h"
+#include "nn/spec.h"
 
 enum { NN_LAYER_TENSORS_MAX = 5, NN_PARTS_MAX = 2 };
 
@@ -54,6 +54,13 @@ typedef struct nn_layer_ops {
     void (*free)(nn_layer *layer);                          /* what the layer allocated itself */
 } nn_layer_ops;
 
+/* What a task of a layer's pass is given. */
+typedef struct nn_call {
+    nn_layer *layer;
+    const nn_rows *rows;
+    size_t parts;
+} nn_call;
+
 /* Where a step's draws of dropout and noise come from, and the noise's temperature. */
 typedef struct nn_draws {
     uint64_t seed;
@@ -91,33 +98,13 @@ struct nn_layer {
     thread_pool *pool;
     const nn_draws *draws;
     scratch_pool *scratch_pool;
-    void *own; /* what its file keeps beside */
+    _Atomic bool *has_failed; /* its net's */
+    void *own;                /* what its file keeps beside */
 };
 
-/* Makers. The caller has set spec, from, to, in, out, max_rows and the flags. */
-void nn_dense_pair_make(nn_layer *layer);
-void nn_batch_norm_make(nn_layer *layer);
-void nn_relu_make(nn_layer *layer);
-void nn_sigmoid_make(nn_layer *layer);
-void nn_resigmoid_make(nn_layer *layer);
-void nn_quantize_make(nn_layer *layer);
-void nn_noise_make(nn_layer *layer);
-void nn_image_make(nn_layer *layer);
-void nn_flatten_make(nn_layer *layer);
-err nn_max_pool_make(nn_layer *layer);
-void nn_average_pool_make(nn_layer *layer);
-void nn_dropout_make(nn_layer *layer);
-void nn_fork_make(nn_layer *layer);
-void nn_join_make(nn_layer *layer);
-err nn_dense_make(nn_layer *layer);
-err nn_upsample_make(nn_layer *layer);
-err nn_convolution_make(nn_layer *layer);
-
-/* Whether two dense layers in a row are cheaper as one pair at this many rows. */
-bool nn_dense_pair_pays(size_t rows, size_t in, size_t middle, size_t out);
-
-/* How many tasks the parameters of a dense layer are cut into: by its size alone. */
-size_t nn_dense_tasks(size_t in, size_t out);
+/* A pass of the layer could not do its work (ERR_OK: it could), which comes of a lack of memory in oneDNN alone: said
+ * once, and the net puts out no numbers from then on. From any thread. */
+void nn_layer_note(nn_layer *layer, err failed);
 
 /* Adds a tensor "NAME.FIELD" to a layer under construction. Parameters of a layer that is not trained are
  * buffers. */
@@ -130,21 +117,23 @@ nn_tensor *nn_layer_add_vector(nn_layer *layer, const char *name, const char *fi
 /* Uniform in +-1/sqrt(fan_in), PyTorch's default for dense layers and convolutions. */
 void nn_fill_uniform(nn_tensor *t, size_t fan_in, rng *draws);
 
-/* In place: dy where the ReLU let y through, else 0. */
-void nn_relu_mask(size_t n, const void *y, void *dy, bool half);
+/* to += from */
+void nn_add(float *restrict to, const float *restrict from, size_t n);
 
-/* Of a dense layer, in either precision. The update of a bias is of outputs [first, last). */
-void nn_dense_init(nn_layer *layer, rng *draws);
-void nn_dense_add_tensors(nn_layer *layer);
-void nn_dense_update_bias(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last);
-err nn_dense_bf16_make(nn_layer *layer);
+/* dx, which may be dy: dy where the ReLU let y through, else 0. */
+void nn_relu_gradient(size_t n, const void *y, const void *dy, void *dx, bool half);
 
-/* Of a convolution, in either way. */
-void nn_convolution_init(nn_layer *layer, rng *draws);
+/* What every way to convolve has in common: tensors, work, and what is read of memory. Then the initial parameters. */
+void nn_begin_convolution(nn_layer *layer);
+void nn_init_filters(nn_layer *layer, rng *draws);
 
 /* The gradient on a bias: what a batch's parts have left, `second` NULL where there was one part; and the optimiser's
  * step where `o` is not NULL. */
 void nn_finish_bias(nn_tensor *bias, const float *first, const float *second, const nn_optimiser *o);
+
+static inline size_t nn_least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
 
 /* First item of part `task` of `tasks` over n items. */
 static inline size_t nn_part(size_t n, size_t tasks, size_t task) {
@@ -156,5 +145,8 @@ size_t nn_parts(const nn_layer *layer, size_t rows);
 
 /* Part `part` of `parts` of a batch. */
 nn_rows nn_rows_part(const nn_layer *layer, const nn_rows *all, size_t parts, size_t part);
+
+/* Runs `task` with an nn_call for each part of a batch, side by side. */
+void nn_run_parts(nn_layer *layer, const nn_rows *r, thread_pool_task task);
 
 #endif

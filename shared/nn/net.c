@@ -2,6 +2,7 @@
 
 #include "nn/graph_build.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +17,8 @@ err nn_net_new(nn_net **out, const nn_spec *spec, const nn_net_options *options)
     }
     net->options = *options;
     net->draws.temperature = 1;
-    scratch_pool_init(&net->scratch_pool);
-    err e = graph_build(net, spec);
+    err e = scratch_pool_new(&net->scratch_pool);
+    e = e ? e : graph_build(net, spec);
     if (e) {
         nn_net_free(net);
         return e;
@@ -35,7 +36,7 @@ void nn_net_free(nn_net *net) {
             net->layers[i].ops->free(&net->layers[i]);
         }
     }
-    scratch_pool_free(&net->scratch_pool);
+    scratch_pool_free(net->scratch_pool);
     arena_free(&net->parameters);
     arena_free(&net->activations);
     free(net);
@@ -119,6 +120,12 @@ static void forget_prepared(nn_net *net) {
     }
 }
 
+static void spoil_if_failed(const nn_net *net, float *numbers, size_t count) {
+    for (size_t i = 0; net->has_failed && i < count; i++) {
+        numbers[i] = NAN;
+    }
+}
+
 const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mode) {
     net->is_frozen = net->is_frozen && mode == NN_EVALUATE;
     if (!net->is_frozen) {
@@ -133,7 +140,9 @@ const float *nn_net_forward(nn_net *net, const float *x, size_t rows, nn_mode mo
             run_pass(net, i, net->layers[i].ops->forward);
         }
     }
-    return piece_at(net, net->wiring[net->count - 1].y);
+    float *y = piece_at(net, net->wiring[net->count - 1].y);
+    spoil_if_failed(net, y, rows * nn_net_outputs(net));
+    return y;
 }
 
 static bool has_backward(const nn_net *net, size_t index) {
@@ -149,7 +158,9 @@ const float *nn_net_backward(nn_net *net, const float *dy) {
             run_pass(net, i, net->layers[i].ops->backward);
         }
     }
-    return piece_at(net, net->input_gradient);
+    float *dx = piece_at(net, net->input_gradient);
+    spoil_if_failed(net, dx, dx ? net->rows * nn_net_inputs(net) : 0);
+    return dx;
 }
 
 size_t nn_net_update_tasks(const nn_net *net) {
@@ -177,6 +188,9 @@ void nn_net_update_finish(nn_net *net, const nn_optimiser *o) {
         if (net->layers[i].ops->finish) {
             net->layers[i].ops->finish(&net->layers[i], o);
         }
+    }
+    if (net->tensor_count > 0) {
+        spoil_if_failed(net, net->tensors[0]->value, 1);
     }
 }
 
@@ -229,33 +243,4 @@ size_t nn_net_tensor_count(const nn_net *net) {
 
 nn_tensor *nn_net_tensor(nn_net *net, size_t index) {
     return net->tensors[index];
-}
-
-/* A sample's multiply-adds in one pass through a layer; shapes: what each layer puts out. */
-static double layer_macs(const nn_spec *spec, const nn_shape *shapes, size_t at, nn_shape from) {
-    const nn_layer_spec *s = &spec->layers[at];
-    double out = (double)nn_shape_elements(shapes[at]);
-    if (s->kind == NN_DENSE) {
-        return out * (double)nn_shape_elements(from);
-    }
-    return s->kind == NN_CONVOLUTION ? out * from.channels * s->kernel * s->kernel : 0;
-}
-
-double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) {
-    nn_shape shapes[NN_LAYERS_MAX], entry = {1, 1, spec->inputs}, from = entry;
-    double all = 0;
-    bool is_reached = input_gradient;
-    if (shape_infer(spec, shapes)) {
-        return 0;
-    }
-    for (size_t i = 0; i < spec->count; i++) {
-        const nn_layer_spec *s = &spec->layers[i];
-        entry = s->kind == NN_RESIDUAL ? from : entry;
-        from = s->kind == NN_SHORTCUT ? entry : from;
-        double macs = layer_macs(spec, shapes, i, from);
-        all += macs * (1 + (is_reached ? 1 : 0) + (s->fixed ? 0 : 1));
-        is_reached |= macs > 0 && !s->fixed;
-        from = shapes[i];
-    }
-    return (double)rows * all;
 }

@@ -1,5 +1,4 @@
-/* What the layers of a description put out. */
-#include "nn/net.h"
+#include "nn/shape_infer.h"
 
 #include <string.h>
 
@@ -154,4 +153,33 @@ err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
         return err_fail(ERR_INPUT, "the last layer leaves an image or a block open");
     }
     return ERR_OK;
+}
+
+/* A sample's multiply-adds in one pass through a layer; shapes: what each layer puts out. */
+static double layer_macs(const nn_spec *spec, const nn_shape *shapes, size_t at, nn_shape from) {
+    const nn_layer_spec *s = &spec->layers[at];
+    double out = (double)nn_shape_elements(shapes[at]);
+    if (s->kind == NN_DENSE) {
+        return out * (double)nn_shape_elements(from);
+    }
+    return s->kind == NN_CONVOLUTION ? out * from.channels * s->kernel * s->kernel : 0;
+}
+
+double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) {
+    nn_shape shapes[NN_LAYERS_MAX], entry = {1, 1, spec->inputs}, from = entry;
+    double all = 0;
+    bool is_reached = input_gradient;
+    if (shape_infer(spec, shapes)) {
+        return 0;
+    }
+    for (size_t i = 0; i < spec->count; i++) {
+        const nn_layer_spec *s = &spec->layers[i];
+        entry = s->kind == NN_RESIDUAL ? from : entry;
+        from = s->kind == NN_SHORTCUT ? entry : from;
+        double macs = layer_macs(spec, shapes, i, from);
+        all += macs * (1 + (is_reached ? 1 : 0) + (s->fixed ? 0 : 1));
+        is_reached |= macs > 0 && !s->fixed;
+        from = shapes[i];
+    }
+    return (double)rows * all;
 }

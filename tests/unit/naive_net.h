@@ -4,6 +4,7 @@
 #define FEWBIT_TESTS_UNIT_NAIVE_NET_H
 
 #include "nn/net.h"
+#include "nn/shape_infer.h"
 
 #include <math.h>
 #include <stdlib.h>

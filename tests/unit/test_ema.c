@@ -1,5 +1,6 @@
 /* The moving average of a net's tensors: its formula, its place, and that training does not feel it. */
 #include "model/checkpoint.h"
+#include "nn/ema.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/nets.h"
 

@@ -2,6 +2,7 @@
  * the memory they take. */
 #include "nn/bf16.h"
 #include "nn/memory_plan.h"
+#include "nn/shape_infer.h"
 #include "tests/unit/image_nets.h"
 
 #include <cblas.h>

@@ -202,10 +202,10 @@ static void assert_same_gradients(const char *of, const naive_net *naive, nn_net
 
 /* What tasks find in their workspaces must not matter. */
 static void poison_workspace(nn_net *net) {
-    if (net->scratch_pool.bytes > 0) {
-        void *workspace = scratch_pool_take(&net->scratch_pool);
-        memset(workspace, 0xff, net->scratch_pool.bytes); /* not a number */
-        scratch_pool_give(&net->scratch_pool, workspace);
+    if (scratch_pool_bytes(net->scratch_pool) > 0) {
+        void *workspace = scratch_pool_take(net->scratch_pool);
+        memset(workspace, 0xff, scratch_pool_bytes(net->scratch_pool)); /* not a number */
+        scratch_pool_give(net->scratch_pool, workspace);
     }
 }
 

@@ -1,5 +1,6 @@
 /* Layers: every gradient against central differences, every forward pass against its definition in double. */
 #include "nn/layer.h"
+#include "nn/layers/layers.h"
 #include "tests/unit/nets.h"
 #include "tests/unit/slopes.h"
 

@@ -1,8 +1,11 @@
 /* Nets as a whole: how they begin, that the numbers depend on nothing but the inputs, and what the zoo
  * describes. */
-#include "nn/layer.h"
+#include "nn/graph_build.h"
+#include "nn/layers/dense.h"
+#include "nn/layers/layers.h"
 #include "nn/net.h"
 #include "nn/presets/presets.h"
+#include "nn/shape_infer.h"
 #include "tests/unit/nets.h"
 
 #include <cblas.h>
@@ -486,6 +489,29 @@ static void multiply_adds_by_hand(void **state) {
     assert_true(nn_spec_step_macs(&spec, 100, true) == 241963200);
 }
 
+/* Nothing of a net that has failed once is a number: it cannot be sent, served or saved for one. */
+static void a_net_that_fails_puts_out_no_numbers(void **state) {
+    (void)state;
+    nn_net *net = make_net(&everything, MOST_ROWS, NULL);
+    nn_net_init(net, 1, 1);
+    float *x = random_floats(1, MOST_ROWS * 301, -1, 1), *dy = random_floats(2, MOST_ROWS * 7, -1, 1);
+    nn_layer_note(&net->layers[0], ERR_OK);
+    assert_true(isfinite(nn_net_forward(net, x, MOST_ROWS, NN_TRAIN)[0]));
+    nn_layer_note(&net->layers[0], err_fail(ERR_MEMORY, "no memory, says the test"));
+    const float *y = nn_net_forward(net, x, MOST_ROWS, NN_TRAIN), *dx = nn_net_backward(net, dy);
+    for (size_t i = 0; i < MOST_ROWS * 7; i++) {
+        assert_true(isnan(y[i]));
+    }
+    for (size_t i = 0; i < MOST_ROWS * 301; i++) {
+        assert_true(isnan(dx[i]));
+    }
+    nn_net_update(net, NULL);
+    assert_true(isnan(nn_net_tensor(net, 0)->value[0]));
+    free(x);
+    free(dy);
+    nn_net_free(net);
+}
+
 int main(void) {
     openblas_set_num_threads(1); /* as the programs do */
     const struct CMUnitTest tests[] = {
@@ -504,6 +530,7 @@ int main(void) {
         cmocka_unit_test(encoders_are_numbered_as_in_torch),
         cmocka_unit_test(heads_are_numbered_as_in_torch),
         cmocka_unit_test(multiply_adds_by_hand),
+        cmocka_unit_test(a_net_that_fails_puts_out_no_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

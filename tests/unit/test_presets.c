@@ -2,6 +2,7 @@
  * sizes are those the paper's text gives; the numbers of parameters are those of the same nets in PyTorch
  * (torchvision's AlexNet and ResNet-18 with one channel in and as many outputs as bits). */
 #include "nn/presets/presets.h"
+#include "nn/shape_infer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Layers that work on each number by itself. */
 #include "bits/binarize.h"
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/layers.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,43 +23,22 @@ static void relu_bf16(size_t n, const void *restrict x, void *restrict y) {
     relu(n, x, y, true);
 }
 
-/* dx may be dy. */
-BF16_INLINE void relu_gradient(size_t n, const void *restrict y, const void *dy, void *dx, bool half) {
-#pragma GCC ivdep
-    for (size_t i = 0; i < n; i++) {
-        bf16_put(dx, i, half, bf16_get(y, i, half) > 0.0f ? bf16_get(dy, i, half) : 0.0f);
-    }
-}
-
-VECTOR_VERSIONS
-static void relu_gradient_f32(size_t n, const void *restrict y, const void *dy, void *dx) {
-    relu_gradient(n, y, dy, dx, false);
-}
-
-VECTOR_VERSIONS
-static void relu_gradient_bf16(size_t n, const void *restrict y, const void *dy, void *dx) {
-    relu_gradient(n, y, dy, dx, true);
-}
-
-void nn_relu_mask(size_t n, const void *y, void *dy, bool half) {
-    (half ? relu_gradient_bf16 : relu_gradient_f32)(n, y, dy, dy);
-}
-
 static void relu_forward(nn_layer *layer, const nn_rows *r) {
     (layer->x_half ? relu_bf16 : relu_f32)(r->count * layer->out, r->x, r->y);
 }
 
 static void relu_backward(nn_layer *layer, const nn_rows *r) {
     if (r->dx) {
-        (layer->x_half ? relu_gradient_bf16 : relu_gradient_f32)(r->count * layer->out, r->y, r->dy, r->dx);
+        nn_relu_gradient(r->count * layer->out, r->y, r->dy, r->dx, layer->x_half);
     }
 }
 
-void nn_relu_make(nn_layer *layer) {
+err nn_relu_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "relu", .keeps_rows_apart = true, .forward = relu_forward, .backward = relu_backward};
     layer->ops = &ops;
     layer->memory = NN_BACKWARD_READS_Y;
+    return ERR_OK;
 }
 
 /* y = 1 / (1 + exp(-(slope x - shift))); dy/dx = slope y (1 - y). */
@@ -88,12 +67,13 @@ static void sigmoid_backward(nn_layer *layer, const nn_rows *r) {
     logistic_gradient(layer, r, 1.0f);
 }
 
-void nn_sigmoid_make(nn_layer *layer) {
+err nn_sigmoid_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "sigmoid", .keeps_rows_apart = true, .forward = sigmoid_forward, .backward = sigmoid_backward};
     layer->ops = &ops;
     layer->memory = NN_BACKWARD_READS_Y;
     layer->work = LOGISTIC_WORK * (double)layer->out;
+    return ERR_OK;
 }
 
 static void resigmoid_forward(nn_layer *layer, const nn_rows *r) {
@@ -104,12 +84,13 @@ static void resigmoid_backward(nn_layer *layer, const nn_rows *r) {
     logistic_gradient(layer, r, 14.0f);
 }
 
-void nn_resigmoid_make(nn_layer *layer) {
+err nn_resigmoid_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "resigmoid", .keeps_rows_apart = true, .forward = resigmoid_forward, .backward = resigmoid_backward};
     layer->ops = &ops;
     layer->memory = NN_BACKWARD_READS_Y;
     layer->work = LOGISTIC_WORK * (double)layer->out;
+    return ERR_OK;
 }
 
 static void quantize_forward(nn_layer *layer, const nn_rows *r) {
@@ -127,8 +108,9 @@ static void quantize_backward(nn_layer *layer, const nn_rows *r) {
     }
 }
 
-void nn_quantize_make(nn_layer *layer) {
+err nn_quantize_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "quantize", .keeps_rows_apart = true, .forward = quantize_forward, .backward = quantize_backward};
     layer->ops = &ops;
+    return ERR_OK;
 }

@@ -3,6 +3,7 @@
  *
  * The gradient is gathered: a point of the input adds up what the windows over it hand back. */
 #include "nn/bf16.h"
+#include "nn/layers/layers.h"
 #include "nn/layers/windows.h"
 
 enum { CHUNK = 64, WORK_A_POINT = 8 };
@@ -101,11 +102,12 @@ static void average_pool_backward(nn_layer *layer, const nn_rows *r) {
     }
 }
 
-void nn_average_pool_make(nn_layer *layer) {
+err nn_average_pool_make(nn_layer *layer) {
     static const nn_layer_ops ops = {.kind = "average pool",
                                      .keeps_rows_apart = true,
                                      .forward = average_pool_forward,
                                      .backward = average_pool_backward};
     layer->ops = &ops;
     layer->work = WORK_A_POINT * (double)(layer->in + layer->out);
+    return ERR_OK;
 }

@@ -7,7 +7,7 @@
  * Channels lie last, so a batch of images is a batch of points with a feature a channel. A large batch is measured in
  * two parts whose sums are added in their order. A layer that is not trained keeps to its running statistics. */
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/layers.h"
 
 #include <math.h>
 #include <string.h>
@@ -361,7 +361,7 @@ static const nn_layer_ops batch_norm_ops = {
     .update = batch_norm_update,
 };
 
-void nn_batch_norm_make(nn_layer *layer) {
+err nn_batch_norm_make(nn_layer *layer) {
     const char *name = layer->spec.name;
     size_t channels = channels_of(layer);
     layer->ops = &batch_norm_ops;
@@ -374,4 +374,5 @@ void nn_batch_norm_make(nn_layer *layer) {
     }
     nn_layer_add_vector(layer, name, "running_mean", false, channels);
     nn_layer_add_vector(layer, name, "running_var", false, channels);
+    return ERR_OK;
 }

@@ -6,9 +6,7 @@
  * a block of its own; the two are added in their order. The weights are brought into the primitives' layouts when they
  * changed. */
 #include "nn/bf16.h"
-#include "nn/layer.h"
-#include "nn/layers/im2col.h"
-#include "nn/layers/winograd.h"
+#include "nn/layers/layers.h"
 #include "nn/onednn/onednn.h"
 
 #include <math.h>
@@ -181,43 +179,19 @@ static err choose_parts(nn_layer *layer, size_t rows) {
     return failed;
 }
 
-static void fill_normal(nn_tensor *t, size_t fan_out, rng *draws) {
-    float deviation = sqrtf(2.0f / (float)fan_out);
-    for (size_t i = 0; i < t->count; i++) {
-        t->value[i] = deviation * rng_normal(draws);
-    }
-}
-
-void nn_convolution_init(nn_layer *layer, rng *draws) {
-    size_t window = (size_t)layer->spec.kernel * layer->spec.kernel;
-    for (size_t t = 0; t < layer->tensor_count; t++) {
-        if (t == WEIGHT && layer->spec.init_fan_out) {
-            fill_normal(&layer->tensors[t], layer->spec.outputs * window, draws);
-        } else {
-            nn_fill_uniform(&layer->tensors[t], layer->from.channels * window, draws);
-        }
-    }
-}
-
 static void prepare_task(void *context, size_t task) {
     nn_layer *layer = context;
     const convolution *c = layer->own;
-    onednn_reorder(task == 0 ? &c->to_forward : &c->to_backward, &c->parts[task].worker, layer->tensors[WEIGHT].value,
-                   c->blocks[task]);
+    nn_layer_note(layer, onednn_reorder(task == 0 ? &c->to_forward : &c->to_backward, &c->parts[task].worker,
+                                        layer->tensors[WEIGHT].value, c->blocks[task]));
 }
 
 static void convolution_prepare(nn_layer *layer) {
     thread_pool_run(layer->pool, prepare_task, layer, layer->wants_dx ? 2 : 1);
 }
 
-typedef struct convolution_call {
-    nn_layer *layer;
-    const nn_rows *rows;
-    size_t parts;
-} convolution_call;
-
 static void forward_task(void *context, size_t task) {
-    const convolution_call *call = context;
+    const nn_call *call = context;
     nn_layer *layer = call->layer;
     const convolution *c = layer->own;
     const part *p = &c->parts[task];
@@ -225,42 +199,38 @@ static void forward_task(void *context, size_t task) {
     const float *bias = layer->spec.no_bias ? NULL : layer->tensors[BIAS].value;
     const onednn_operand operands[] = {
         {DNNL_ARG_SRC, r.x}, {DNNL_ARG_WEIGHTS, c->blocks[0]}, {DNNL_ARG_BIAS, bias}, {DNNL_ARG_DST, r.y}};
-    onednn_run(&p->current->forward, &p->worker, operands, 4);
-}
-
-static void must(err failed) {
-    if (failed) {
-        onednn_give_up();
-    }
+    nn_layer_note(layer, onednn_run(&p->current->forward, &p->worker, operands, 4));
 }
 
 static void convolution_forward(nn_layer *layer, const nn_rows *r) {
-    must(choose_parts(layer, r->count));
-    convolution_call call = {layer, r, nn_parts(layer, r->count)};
-    thread_pool_run(layer->pool, forward_task, &call, call.parts);
+    err failed = choose_parts(layer, r->count);
+    if (failed) {
+        nn_layer_note(layer, failed);
+        return;
+    }
+    nn_run_parts(layer, r, forward_task);
 }
 
 static void backward_task(void *context, size_t task) {
-    const convolution_call *call = context;
+    const nn_call *call = context;
     nn_layer *layer = call->layer;
     const convolution *c = layer->own;
     const part *p = &c->parts[task];
     nn_rows r = nn_rows_part(layer, call->rows, call->parts, task);
     if (layer->relu) {
-        nn_relu_mask(r.count * layer->out, r.y, r.dy, layer->y_half);
+        nn_relu_gradient(r.count * layer->out, r.y, r.dy, r.dy, layer->y_half);
     }
     if (r.dx) {
         const onednn_operand operands[] = {
             {DNNL_ARG_DIFF_DST, r.dy}, {DNNL_ARG_WEIGHTS, c->blocks[1]}, {DNNL_ARG_DIFF_SRC, r.dx}};
-        onednn_run(&p->current->backward, &p->worker, operands, 3);
+        nn_layer_note(layer, onednn_run(&p->current->backward, &p->worker, operands, 3));
     }
 }
 
 static void convolution_backward(nn_layer *layer, const nn_rows *r) {
     convolution *c = layer->own;
-    convolution_call call = {layer, r, nn_parts(layer, r->count)};
-    c->parts_used = call.parts;
-    thread_pool_run(layer->pool, backward_task, &call, call.parts);
+    c->parts_used = nn_parts(layer, r->count);
+    nn_run_parts(layer, r, backward_task);
 }
 
 /* Scratch: the gradient on the bias, of each part. */
@@ -280,7 +250,7 @@ static void convolution_update(nn_layer *layer, const nn_rows *r, const nn_optim
                                        {DNNL_ARG_DIFF_DST, mine.dy},
                                        {DNNL_ARG_DIFF_WEIGHTS, c->blocks[task]},
                                        {DNNL_ARG_DIFF_BIAS, bias_gradient(layer, task)}};
-    onednn_run(&p->current->weights, &p->worker, operands, 4);
+    nn_layer_note(layer, onednn_run(&p->current->weights, &p->worker, operands, 4));
 }
 
 typedef struct finish_call {
@@ -290,12 +260,6 @@ typedef struct finish_call {
 
 enum { FINISH_TASKS = 2 };
 
-static void add(float *restrict to, const float *restrict from, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        to[i] += from[i];
-    }
-}
-
 /* A stretch of the weights: adds what the second part left in block 0, and takes the optimiser's step. */
 static void finish_task(void *context, size_t task) {
     const finish_call *call = context;
@@ -303,20 +267,10 @@ static void finish_task(void *context, size_t task) {
     nn_tensor *weight = &call->layer->tensors[WEIGHT];
     size_t first = nn_part(weight->count, FINISH_TASKS, task), last = nn_part(weight->count, FINISH_TASKS, task + 1);
     if (c->parts_used == 2) {
-        add(weight->gradient + first, (const float *)c->blocks[0] + first, last - first);
+        nn_add(weight->gradient + first, (const float *)c->blocks[0] + first, last - first);
     }
     if (call->o) {
         nn_optimiser_apply(call->o, weight, first, last - first);
-    }
-}
-
-void nn_finish_bias(nn_tensor *bias, const float *first, const float *second, const nn_optimiser *o) {
-    memcpy(bias->gradient, first, bias->count * sizeof(float));
-    if (second) {
-        add(bias->gradient, second, bias->count);
-    }
-    if (o) {
-        nn_optimiser_apply(o, bias, 0, bias->count);
     }
 }
 
@@ -326,9 +280,9 @@ static void convolution_finish(nn_layer *layer, const nn_optimiser *o) {
         return;
     }
     const onednn_stream *w = &c->parts[0].worker;
-    onednn_reorder(&c->from_gradient, w, c->blocks[0], layer->tensors[WEIGHT].gradient);
+    nn_layer_note(layer, onednn_reorder(&c->from_gradient, w, c->blocks[0], layer->tensors[WEIGHT].gradient));
     if (c->parts_used == 2) {
-        onednn_reorder(&c->from_gradient, w, c->blocks[1], c->blocks[0]);
+        nn_layer_note(layer, onednn_reorder(&c->from_gradient, w, c->blocks[1], c->blocks[0]));
     }
     finish_call call = {layer, o};
     thread_pool_run(layer->pool, finish_task, &call, FINISH_TASKS);
@@ -358,7 +312,7 @@ static void convolution_free(nn_layer *layer) {
 
 static const nn_layer_ops convolution_ops = {
     .kind = "convolution",
-    .init = nn_convolution_init,
+    .init = nn_init_filters,
     .prepare = convolution_prepare,
     .forward = convolution_forward,
     .backward = convolution_backward,
@@ -422,29 +376,8 @@ static err make_reorders(nn_layer *layer) {
     return failed;
 }
 
-static void add_tensors(nn_layer *layer) {
-    uint32_t kernel = layer->spec.kernel, outputs = layer->to.channels;
-    const uint32_t shape[] = {outputs, layer->from.channels, kernel, kernel};
-    nn_layer_add_tensor(layer, layer->spec.name, "weight", true, 4, shape);
-    if (!layer->spec.no_bias) {
-        nn_layer_add_vector(layer, layer->spec.name, "bias", true, outputs);
-    }
-}
-
 err nn_convolution_make(nn_layer *layer) {
-    uint32_t kernel = layer->spec.kernel;
     layer->ops = &convolution_ops;
-    layer->memory = NN_UPDATE_READS_X | NN_UPDATE_READS_DY | (layer->relu ? NN_BACKWARD_READS_Y : 0);
-    layer->work = (double)layer->out * layer->from.channels * kernel * kernel;
-    layer->update_tasks = layer->trains ? NN_PARTS_MAX : 0;
-    layer->scratch_floats = NN_PARTS_MAX * (size_t)layer->to.channels;
-    add_tensors(layer);
-    if (winograd_pays(layer)) {
-        return winograd_make(layer);
-    }
-    if (im2col_pays(layer)) {
-        return im2col_make(layer);
-    }
     convolution *c = calloc(1, sizeof *c);
     if (!c) {
         return err_fail(ERR_MEMORY, "no memory for a convolution");

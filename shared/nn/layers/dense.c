@@ -1,7 +1,8 @@
-#include "nn/layer.h"
+#include "nn/layers/dense.h"
+
+#include "nn/layers/layers.h"
 
 #include <cblas.h>
-#include <math.h>
 
 enum { TASK_PARAMETERS = 65536, TILED_PARAMETERS = 1 << 20, TILE_ROWS = 64, TILE_COLUMNS = 1024 };
 enum { WEIGHT, BIAS };
@@ -10,11 +11,8 @@ size_t nn_dense_tasks(size_t in, size_t out) {
     return in * out >= TASK_PARAMETERS && out >= 2 && in >= 2 ? 2 : 1;
 }
 
-void nn_fill_uniform(nn_tensor *t, size_t fan_in, rng *draws) {
-    float bound = 1.0f / sqrtf((float)fan_in);
-    for (size_t i = 0; i < t->count; i++) {
-        t->value[i] = (2.0f * rng_float(draws) - 1.0f) * bound;
-    }
+bool nn_dense_is_bf16(const nn_layer *layer) {
+    return layer->is_bf16 && nn_dense_tasks(layer->in, layer->out) > 1;
 }
 
 void nn_dense_init(nn_layer *layer, rng *draws) {
@@ -23,15 +21,10 @@ void nn_dense_init(nn_layer *layer, rng *draws) {
     }
 }
 
-typedef struct dense_call {
-    nn_layer *layer;
-    const nn_rows *rows;
-} dense_call;
-
 /* y[:, first..last) = x W[first..last)^T + b[first..last) */
 static void forward_task(void *context, size_t task) {
-    const dense_call *c = context;
-    size_t in = c->layer->in, out = c->layer->out, tasks = nn_dense_tasks(in, out), rows = c->rows->count;
+    const nn_call *c = context;
+    size_t in = c->layer->in, out = c->layer->out, tasks = c->parts, rows = c->rows->count;
     size_t first = nn_part(out, tasks, task), last = nn_part(out, tasks, task + 1);
     float *y = c->rows->y;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)(last - first), (int)in, 1.0f, c->rows->x,
@@ -48,14 +41,14 @@ static void forward_task(void *context, size_t task) {
 }
 
 static void dense_forward(nn_layer *layer, const nn_rows *r) {
-    dense_call call = {layer, r};
-    thread_pool_run(layer->pool, forward_task, &call, nn_dense_tasks(layer->in, layer->out));
+    nn_call call = {layer, r, nn_dense_tasks(layer->in, layer->out)};
+    thread_pool_run(layer->pool, forward_task, &call, call.parts);
 }
 
 /* dx[:, first..last) = dy W[:, first..last) */
 static void backward_task(void *context, size_t task) {
-    const dense_call *c = context;
-    size_t in = c->layer->in, out = c->layer->out, tasks = nn_dense_tasks(in, out);
+    const nn_call *c = context;
+    size_t in = c->layer->in, out = c->layer->out, tasks = c->parts;
     size_t first = nn_part(in, tasks, task), last = nn_part(in, tasks, task + 1);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)c->rows->count, (int)(last - first), (int)out, 1.0f,
                 c->rows->dy, (int)out, c->layer->tensors[WEIGHT].value + first, (int)in, 0.0f,
@@ -66,8 +59,8 @@ static void dense_backward(nn_layer *layer, const nn_rows *r) {
     if (!r->dx) {
         return;
     }
-    dense_call call = {layer, r};
-    thread_pool_run(layer->pool, backward_task, &call, nn_dense_tasks(layer->in, layer->out));
+    nn_call call = {layer, r, nn_dense_tasks(layer->in, layer->out)};
+    thread_pool_run(layer->pool, backward_task, &call, call.parts);
 }
 
 void nn_dense_update_bias(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last) {
@@ -90,10 +83,6 @@ static bool is_tiled(const nn_layer *layer) {
     return layer->in * layer->out >= TILED_PARAMETERS;
 }
 
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* dW[row.., column..] = dy[:, row..)^T x[:, column..), as much as a tile has */
 static void tile_gradient(const nn_layer *layer, const nn_rows *r, size_t row, size_t rows, size_t column,
                           size_t columns, float *tile) {
@@ -108,9 +97,9 @@ static void step_by_tiles(nn_layer *layer, const nn_rows *r, const nn_optimiser 
     nn_tensor *weight = &layer->tensors[WEIGHT];
     float *tile = scratch_pool_take(layer->scratch_pool);
     for (size_t row = first; row < last; row += TILE_ROWS) {
-        size_t rows = least(TILE_ROWS, last - row);
+        size_t rows = nn_least(TILE_ROWS, last - row);
         for (size_t column = 0; column < layer->in; column += TILE_COLUMNS) {
-            size_t columns = least(TILE_COLUMNS, layer->in - column);
+            size_t columns = nn_least(TILE_COLUMNS, layer->in - column);
             tile_gradient(layer, r, row, rows, column, columns, tile);
             for (size_t i = 0; i < rows; i++) {
                 nn_optimiser_apply_from(o, weight, (row + i) * layer->in + column, columns, tile + i * columns);
@@ -162,9 +151,6 @@ err nn_dense_make(nn_layer *layer) {
     layer->memory = NN_UPDATE_READS_X | NN_UPDATE_READS_DY;
     layer->update_tasks = layer->trains ? nn_dense_tasks(layer->in, layer->out) : 0;
     nn_dense_add_tensors(layer);
-    if (layer->is_bf16 && nn_dense_tasks(layer->in, layer->out) > 1) {
-        return nn_dense_bf16_make(layer);
-    }
     layer->ops = &dense_ops;
     if (layer->trains && is_tiled(layer)) {
         scratch_pool_want(layer->scratch_pool, TILE_ROWS * TILE_COLUMNS * sizeof(float));

@@ -1,7 +1,8 @@
 /* A dense layer that multiplies bf16 numbers and adds them up in f32. What goes in and comes out, the parameters and
  * their gradients are f32. */
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/dense.h"
+#include "nn/layers/layers.h"
 #include "nn/onednn/bf16_linear.h"
 
 #include <stdlib.h>
@@ -33,13 +34,13 @@ static void dense_prepare(nn_layer *layer) {
 static void dense_forward(nn_layer *layer, const nn_rows *r) {
     const float *bias = layer->spec.no_bias ? NULL : layer->tensors[BIAS].value;
     bf16_from_floats(r->count * layer->in, r->x, x_of(layer));
-    bf16_linear_forward(layer->own, layer->pool, r->count, x_of(layer), bias, r->y);
+    bf16_linear_forward(layer->own, r->count, x_of(layer), bias, r->y);
 }
 
 static void dense_backward(nn_layer *layer, const nn_rows *r) {
     bf16_from_floats(r->count * layer->out, r->dy, dy_of(layer));
     if (r->dx) {
-        bf16_linear_backward(layer->own, layer->pool, r->count, dy_of(layer), r->dx);
+        bf16_linear_backward(layer->own, r->count, dy_of(layer), r->dx);
     }
 }
 
@@ -97,6 +98,7 @@ err nn_dense_bf16_make(nn_layer *layer) {
         .finish = dense_finish,
         .free = dense_free,
     };
+    nn_dense_add_tensors(layer);
     layer->ops = &ops;
     layer->memory = NN_UPDATE_READS_DY; /* for the bias; the layer keeps copies of its own of the rest */
     layer->update_tasks = layer->trains ? BF16_LINEAR_TASKS : 0;
@@ -106,6 +108,7 @@ err nn_dense_bf16_make(nn_layer *layer) {
         return err_fail(ERR_MEMORY, "no memory for a dense layer");
     }
     layer->own = m;
+    m->layer = layer;
     layer->own_bytes = sizeof(uint16_t) * layer->in * layer->out;
     m->inputs = layer->in;
     m->outputs = layer->out;

@@ -6,19 +6,11 @@
  * Number i of the batch takes word i of the generator at (seed, stream, step), in a block of words of its layer's own;
  * the backward pass draws the same again. */
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/layers.h"
 
 #include <string.h>
 
-enum { WORDS = 4, PLACE_SHIFT = 16 };
-
-void nn_draw_words(const nn_layer *layer, uint64_t block, uint32_t words[WORDS]) {
-    const nn_draws *d = layer->draws;
-    uint32_t above = (uint32_t)(block >> 32) | (uint32_t)layer->place << PLACE_SHIFT;
-    const uint32_t counter[4] = {(uint32_t)block, above, d->stream, d->step};
-    const uint32_t key[2] = {(uint32_t)d->seed, (uint32_t)(d->seed >> 32)};
-    rng_philox(counter, key, words);
-}
+enum { WORDS = 4 };
 
 /* to = from, dropped and scaled; numbers [first, last) of the batch. */
 static void apply(const nn_layer *layer, size_t first, size_t last, const void *from, void *to) {
@@ -54,9 +46,10 @@ static void dropout_backward(nn_layer *layer, const nn_rows *r) {
 
 enum { DRAW_WORK = 256 };
 
-void nn_dropout_make(nn_layer *layer) {
+err nn_dropout_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "dropout", .keeps_rows_apart = true, .forward = dropout_forward, .backward = dropout_backward};
     layer->ops = &ops;
     layer->work = DRAW_WORK * (double)layer->out;
+    return ERR_OK;
 }

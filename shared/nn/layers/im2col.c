@@ -52,12 +52,6 @@ static float *gradients_of(const nn_layer *layer) {
     return row_of(layer, BF16_LINEAR_TASKS) + (patch_numbers(layer) + 1) / 2;
 }
 
-typedef struct patches_call {
-    nn_layer *layer;
-    const nn_rows *rows;
-    size_t parts;
-} patches_call;
-
 /* Point (row, column) of the input under tap `tap` of output point `point`; false where that is outside. */
 static bool point_under(const nn_layer *layer, size_t point, size_t tap, size_t *row, size_t *column) {
     const nn_layer_spec *s = &layer->spec;
@@ -69,7 +63,7 @@ static bool point_under(const nn_layer *layer, size_t point, size_t tap, size_t 
 }
 
 static void gather_task(void *context, size_t part) {
-    const patches_call *call = context;
+    const nn_call *call = context;
     const nn_layer *layer = call->layer;
     nn_rows r = nn_rows_part(layer, call->rows, call->parts, part);
     size_t channels = layer->from.channels, points = points_of(layer);
@@ -88,10 +82,9 @@ static void gather_task(void *context, size_t part) {
 }
 
 static void patches_forward(nn_layer *layer, const nn_rows *r) {
-    patches_call call = {layer, r, nn_parts(layer, r->count)};
     const float *bias = layer->spec.no_bias ? NULL : layer->tensors[BIAS].value;
-    thread_pool_run(layer->pool, gather_task, &call, call.parts);
-    bf16_linear_forward(layer->own, layer->pool, r->count * points_of(layer), patches_of(layer), bias, r->y);
+    nn_run_parts(layer, r, gather_task);
+    bf16_linear_forward(layer->own, r->count * points_of(layer), patches_of(layer), bias, r->y);
 }
 
 /* The gradient of CHUNK channels of a point: of all patches that it is part of. from: the sample's patches. */
@@ -117,7 +110,7 @@ static void sum_point(const nn_layer *layer, size_t row, size_t column, const fl
 }
 
 static void scatter_task(void *context, size_t part) {
-    const patches_call *call = context;
+    const nn_call *call = context;
     const nn_layer *layer = call->layer;
     nn_rows r = nn_rows_part(layer, call->rows, call->parts, part);
     nn_shape from = layer->from;
@@ -132,12 +125,12 @@ static void scatter_task(void *context, size_t part) {
 }
 
 static void patches_backward(nn_layer *layer, const nn_rows *r) {
-    patches_call call = {layer, r, nn_parts(layer, r->count)};
+    nn_call call = {layer, r, nn_parts(layer, r->count)};
     if (layer->relu) {
-        nn_relu_mask(r->count * layer->out, r->y, r->dy, true);
+        nn_relu_gradient(r->count * layer->out, r->y, r->dy, r->dy, true);
     }
     if (r->dx) {
-        bf16_linear_backward(layer->own, layer->pool, r->count * points_of(layer), r->dy, gradients_of(layer));
+        bf16_linear_backward(layer->own, r->count * points_of(layer), r->dy, gradients_of(layer));
         thread_pool_run(layer->pool, scatter_task, &call, call.parts);
     }
 }
@@ -212,7 +205,7 @@ static void patches_free(nn_layer *layer) {
 err im2col_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "convolution by patches",
-        .init = nn_convolution_init,
+        .init = nn_init_filters,
         .prepare = patches_prepare,
         .forward = patches_forward,
         .backward = patches_backward,
@@ -229,6 +222,7 @@ err im2col_make(nn_layer *layer) {
         return err_fail(ERR_MEMORY, "no memory for a convolution");
     }
     layer->own = m;
+    m->layer = layer;
     layer->own_bytes = sizeof(uint16_t) * patch_of(layer) * layer->to.channels;
     m->inputs = patch_of(layer);
     m->outputs = layer->to.channels;

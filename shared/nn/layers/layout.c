@@ -1,7 +1,7 @@
 /* Into and out of images: a row's numbers in the order channel, row, column (NCHW, as torch's flatten and reshape)
  * against channels last (NHWC). */
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/layers.h"
 
 /* [rows, columns] of `to` from [columns, rows] of `from`, for each of `count` samples. */
 static void transpose(size_t count, size_t rows, size_t columns, const void *from, bool from_half, void *to,
@@ -32,10 +32,11 @@ static void image_backward(nn_layer *layer, const nn_rows *r) {
     }
 }
 
-void nn_image_make(nn_layer *layer) {
+err nn_image_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "image", .keeps_rows_apart = true, .forward = image_forward, .backward = image_backward};
     layer->ops = &ops;
+    return ERR_OK;
 }
 
 static void flatten_forward(nn_layer *layer, const nn_rows *r) {
@@ -48,8 +49,9 @@ static void flatten_backward(nn_layer *layer, const nn_rows *r) {
     }
 }
 
-void nn_flatten_make(nn_layer *layer) {
+err nn_flatten_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "flatten", .keeps_rows_apart = true, .forward = flatten_forward, .backward = flatten_backward};
     layer->ops = &ops;
+    return ERR_OK;
 }

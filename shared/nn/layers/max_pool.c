@@ -3,6 +3,7 @@
  * It remembers which point of each window was the largest, the first of equals in the order of rows and columns, as
  * torch; with the ReLU none where nothing is above 0. */
 #include "nn/bf16.h"
+#include "nn/layers/layers.h"
 #include "nn/layers/windows.h"
 
 #include <stdlib.h>

@@ -9,7 +9,7 @@
  * Jang, Gu, Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017. Number i of the batch takes word i, as
  * dropout does. */
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/layers.h"
 
 #include <math.h>
 
@@ -43,9 +43,10 @@ static void noise_backward(nn_layer *layer, const nn_rows *r) {
     }
 }
 
-void nn_noise_make(nn_layer *layer) {
+err nn_noise_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "noise", .keeps_rows_apart = true, .forward = noise_forward, .backward = noise_backward};
     layer->ops = &ops;
     layer->work = NOISE_WORK * (double)layer->out;
+    return ERR_OK;
 }

@@ -3,7 +3,7 @@
  * The fork in front of the two paths hands its input on as it is and adds up what comes back; the join adds the two
  * paths, with the ReLU behind it where there is one, and hands one gradient back to both. */
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/layers.h"
 
 /* to = a + b; to may be a. */
 BF16_INLINE void sum(size_t n, const void *a, const void *b, void *to, bool relu, bool half) {
@@ -30,9 +30,10 @@ static void fork_backward(nn_layer *layer, const nn_rows *r) {
     }
 }
 
-void nn_fork_make(nn_layer *layer) {
+err nn_fork_make(nn_layer *layer) {
     static const nn_layer_ops ops = {.kind = "fork", .keeps_rows_apart = true, .backward = fork_backward};
     layer->ops = &ops;
+    return ERR_OK;
 }
 
 static void join_forward(nn_layer *layer, const nn_rows *r) {
@@ -41,13 +42,14 @@ static void join_forward(nn_layer *layer, const nn_rows *r) {
 
 static void join_backward(nn_layer *layer, const nn_rows *r) {
     if (layer->relu) {
-        nn_relu_mask(r->count * layer->out, r->y, r->dy, layer->y_half);
+        nn_relu_gradient(r->count * layer->out, r->y, r->dy, r->dy, layer->y_half);
     }
 }
 
-void nn_join_make(nn_layer *layer) {
+err nn_join_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .kind = "join", .keeps_rows_apart = true, .forward = join_forward, .backward = join_backward};
     layer->ops = &ops;
     layer->memory = layer->relu ? NN_BACKWARD_READS_Y : 0;
+    return ERR_OK;
 }

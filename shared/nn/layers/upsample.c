@@ -1,7 +1,7 @@
 /* Bilinear resizing, torch's interpolate with align_corners false: along a side of s points, output point i of n lies
  * at max(0, (i + 0.5) s / n - 0.5) and is mixed of the two input points around it. */
 #include "nn/bf16.h"
-#include "nn/layer.h"
+#include "nn/layers/layers.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -9,10 +9,6 @@ typedef struct windows_span {
     size_t from, to;
 } windows_span;
 
-static inline size_t nn_least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 /* The points of window `i`; `side` points in all. */
 static inline windows_span windows_points(const nn_layer *layer, size_t i, size_t side) {
     size_t start = i * layer->spec.stride, padding = layer->spec.padding;

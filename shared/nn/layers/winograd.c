@@ -201,21 +201,18 @@ static void multiply(nn_layer *layer, size_t part, const chunk *c, product_kind 
                      float *to) {
     winograd *w = layer->own;
     onednn_primitive *job = &c->products->jobs[kind];
-    if (!job->primitive && make_job(layer, job, &w->workers[part], kind, c->room)) {
-        onednn_give_up();
-    }
     const onednn_operand operands[] = {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, to}};
-    onednn_run(job, &w->workers[part], operands, 3);
+    err failed = job->primitive ? ERR_OK : make_job(layer, job, &w->workers[part], kind, c->room);
+    if (failed) {
+        onednn_primitive_free(job);
+    } else {
+        failed = onednn_run(job, &w->workers[part], operands, 3);
+    }
+    nn_layer_note(layer, failed);
 }
 
-typedef struct winograd_call {
-    nn_layer *layer;
-    const nn_rows *rows;
-    size_t parts;
-} winograd_call;
-
 /* y = x by U, or dx = dy by U^T, of one part. */
-static void convolve(const winograd_call *call, size_t part, const grid *g, const float *x, float *y, size_t rows,
+static void convolve(const nn_call *call, size_t part, const grid *g, const float *x, float *y, size_t rows,
                      bool back) {
     nn_layer *layer = call->layer;
     const winograd *w = layer->own;
@@ -234,23 +231,22 @@ static void convolve(const winograd_call *call, size_t part, const grid *g, cons
 }
 
 static void forward_task(void *context, size_t part) {
-    const winograd_call *call = context;
+    const nn_call *call = context;
     nn_rows r = nn_rows_part(call->layer, call->rows, call->parts, part);
     grid g = forward_grid(call->layer);
     convolve(call, part, &g, r.x, r.y, r.count, false);
 }
 
 static void winograd_forward(nn_layer *layer, const nn_rows *r) {
-    winograd_call call = {layer, r, nn_parts(layer, r->count)};
-    thread_pool_run(layer->pool, forward_task, &call, call.parts);
+    nn_run_parts(layer, r, forward_task);
 }
 
 static void backward_task(void *context, size_t part) {
-    const winograd_call *call = context;
+    const nn_call *call = context;
     nn_rows r = nn_rows_part(call->layer, call->rows, call->parts, part);
     grid g = backward_grid(call->layer);
     if (call->layer->relu) {
-        nn_relu_mask(r.count * call->layer->out, r.y, r.dy, false);
+        nn_relu_gradient(r.count * call->layer->out, r.y, r.dy, r.dy, false);
     }
     if (r.dx) {
         convolve(call, part, &g, r.dy, r.dx, r.count, true);
@@ -259,9 +255,8 @@ static void backward_task(void *context, size_t part) {
 
 static void winograd_backward(nn_layer *layer, const nn_rows *r) {
     winograd *w = layer->own;
-    winograd_call call = {layer, r, nn_parts(layer, r->count)};
-    w->parts_used = call.parts;
-    thread_pool_run(layer->pool, backward_task, &call, call.parts);
+    w->parts_used = nn_parts(layer, r->count);
+    nn_run_parts(layer, r, backward_task);
 }
 
 /* dM of tiles [first, first + count). */
@@ -435,7 +430,7 @@ static err make_part(nn_layer *layer, size_t part) {
 
 static const nn_layer_ops winograd_ops = {
     .kind = "convolution by tiles",
-    .init = nn_convolution_init,
+    .init = nn_init_filters,
     .prepare = winograd_prepare,
     .forward = winograd_forward,
     .backward = winograd_backward,

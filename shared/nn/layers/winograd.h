@@ -7,7 +7,7 @@
 /* Whether a convolution is made in this way. */
 bool winograd_pays(const nn_layer *layer);
 
-/* Completes a convolution that nn_convolution_make has begun. */
+/* Completes a convolution that nn_begin_convolution has begun. */
 err winograd_make(nn_layer *layer);
 
 #endif

@@ -70,8 +70,9 @@ static onednn_matmul describe(const bf16_linear *m, size_t task, bf16_linear_kin
     return p;
 }
 
-/* The sizes used longest ago make room. */
-static onednn_primitive *job_for(bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows) {
+/* Runs a task's product. The sizes used longest ago make room. */
+static err run(bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows, const onednn_operand *operands,
+               int count) {
     bf16_linear_task *t = &m->tasks[task];
     bf16_linear_size *s = NULL, *oldest = &t->sizes[0];
     for (size_t i = 0; i < BF16_LINEAR_SIZES && !s; i++) {
@@ -85,22 +86,24 @@ static onednn_primitive *job_for(bf16_linear *m, size_t task, bf16_linear_kind k
     }
     s->used = ++t->clock;
     onednn_matmul p = describe(m, task, kind, rows);
-    if (!s->jobs[kind].primitive && onednn_matmul_init(&s->jobs[kind], &t->worker, &p)) {
-        onednn_give_up();
+    err failed = s->jobs[kind].primitive ? ERR_OK : onednn_matmul_init(&s->jobs[kind], &t->worker, &p);
+    if (failed) {
+        onednn_primitive_free(&s->jobs[kind]);
+        return failed;
     }
-    return &s->jobs[kind];
+    return onednn_run(&s->jobs[kind], &t->worker, operands, count);
 }
 
-typedef struct matrix_call {
+typedef struct linear_call {
     bf16_linear *m;
     size_t rows;
     const uint16_t *from;
     const float *bias;
     void *to;
-} matrix_call;
+} linear_call;
 
 static void forward_task(void *context, size_t task) {
-    const matrix_call *c = context;
+    const linear_call *c = context;
     bf16_linear *m = c->m;
     size_t first = part(m->outputs, task);
     char *y = (char *)c->to + first * (m->y_half ? sizeof(uint16_t) : sizeof(float));
@@ -108,31 +111,31 @@ static void forward_task(void *context, size_t task) {
                                        {DNNL_ARG_WEIGHTS, m->weights + first * m->inputs},
                                        {DNNL_ARG_BIAS, c->bias ? c->bias + first : NULL},
                                        {DNNL_ARG_DST, y}};
-    onednn_run(job_for(m, task, BF16_LINEAR_FORWARD, c->rows), &m->tasks[task].worker, operands, 4);
+    nn_layer_note(m->layer, run(m, task, BF16_LINEAR_FORWARD, c->rows, operands, 4));
 }
 
-void bf16_linear_forward(bf16_linear *m, thread_pool *l, size_t rows, const uint16_t *x, const float *bias, void *y) {
-    matrix_call call = {m, rows, x, bias, y};
-    thread_pool_run(l, forward_task, &call, BF16_LINEAR_TASKS);
+void bf16_linear_forward(bf16_linear *m, size_t rows, const uint16_t *x, const float *bias, void *y) {
+    linear_call call = {m, rows, x, bias, y};
+    thread_pool_run(m->layer->pool, forward_task, &call, BF16_LINEAR_TASKS);
 }
 
 static void backward_task(void *context, size_t task) {
-    const matrix_call *c = context;
+    const linear_call *c = context;
     bf16_linear *m = c->m;
     size_t first = part(m->inputs, task);
     const onednn_operand operands[] = {
         {DNNL_ARG_SRC, c->from}, {DNNL_ARG_WEIGHTS, m->weights + first}, {DNNL_ARG_DST, (float *)c->to + first}};
-    onednn_run(job_for(m, task, BF16_LINEAR_BACKWARD, c->rows), &m->tasks[task].worker, operands, 3);
+    nn_layer_note(m->layer, run(m, task, BF16_LINEAR_BACKWARD, c->rows, operands, 3));
 }
 
-void bf16_linear_backward(bf16_linear *m, thread_pool *l, size_t rows, const uint16_t *dy, float *dx) {
-    matrix_call call = {m, rows, dy, NULL, dx};
-    thread_pool_run(l, backward_task, &call, BF16_LINEAR_TASKS);
+void bf16_linear_backward(bf16_linear *m, size_t rows, const uint16_t *dy, float *dx) {
+    linear_call call = {m, rows, dy, NULL, dx};
+    thread_pool_run(m->layer->pool, backward_task, &call, BF16_LINEAR_TASKS);
 }
 
 void bf16_linear_gradient(bf16_linear *m, size_t task, size_t first, size_t count, size_t rows, const uint16_t *dy,
                           const uint16_t *x, float *dw) {
     bf16_linear_kind kind = count == m->tile ? BF16_LINEAR_GRADIENT : BF16_LINEAR_GRADIENT_REST;
     const onednn_operand operands[] = {{DNNL_ARG_SRC, dy + first}, {DNNL_ARG_WEIGHTS, x}, {DNNL_ARG_DST, dw}};
-    onednn_run(job_for(m, task, kind, rows), &m->tasks[task].worker, operands, 3);
+    nn_layer_note(m->layer, run(m, task, kind, rows, operands, 3));
 }

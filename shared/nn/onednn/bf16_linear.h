@@ -2,7 +2,7 @@
 #ifndef FEWBIT_NN_ONEDNN_BF16_LINEAR_H
 #define FEWBIT_NN_ONEDNN_BF16_LINEAR_H
 
-#include "base/thread_pool.h"
+#include "nn/layer.h"
 #include "nn/onednn/onednn_matmul.h"
 
 #include <stdint.h>
@@ -31,6 +31,7 @@ typedef struct bf16_linear_task {
 } bf16_linear_task;
 
 typedef struct bf16_linear {
+    nn_layer *layer; /* whose it is: its pool runs the tasks */
     size_t inputs, outputs;
     size_t tile;             /* outputs whose gradient is taken at once */
     bool y_half, bias, relu; /* of what bf16_linear_forward makes */
@@ -43,10 +44,10 @@ err bf16_linear_init(bf16_linear *m);
 void bf16_linear_free(bf16_linear *m);
 
 /* y = x W^T, with bias and ReLU where there are such. x: [rows, inputs], bf16. */
-void bf16_linear_forward(bf16_linear *m, thread_pool *l, size_t rows, const uint16_t *x, const float *bias, void *y);
+void bf16_linear_forward(bf16_linear *m, size_t rows, const uint16_t *x, const float *bias, void *y);
 
 /* dx = dy W. dy: [rows, outputs], bf16; dx: floats. */
-void bf16_linear_backward(bf16_linear *m, thread_pool *l, size_t rows, const uint16_t *dy, float *dx);
+void bf16_linear_backward(bf16_linear *m, size_t rows, const uint16_t *dy, float *dx);
 
 /* dW = dy^T x for outputs [first, first + count) of `task`: a tile, or what is left of the task's outputs behind tiles.
  * dw: [count, inputs], floats. */

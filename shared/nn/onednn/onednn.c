@@ -1,7 +1,5 @@
 #include "nn/onednn/onednn.h"
 
-#include "base/log.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +13,7 @@ static void make_engine(void) {
     engine_status = dnnl_engine_create(&engine, dnnl_cpu, 0);
 }
 
-dnnl_engine_t onednn_engine(void) {
+static dnnl_engine_t onednn_engine(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_engine);
     return engine;
@@ -150,7 +148,8 @@ const dnnl_memory_desc_t *onednn_layout(const onednn_primitive *job, int argumen
     return dnnl_primitive_desc_query_md(job->description, dnnl_query_exec_arg_md, argument);
 }
 
-const char *onednn_implementation(const onednn_primitive *job) {
+/* "brgconv:avx512_core" */
+static const char *implementation(const onednn_primitive *job) {
     const char *name = "";
     dnnl_primitive_desc_query(job->description, dnnl_query_impl_info_str, 0, &name);
     return name;
@@ -165,12 +164,7 @@ static const void *memory_for(int argument, const onednn_stream *w, const onednn
     return argument == DNNL_ARG_SCRATCHPAD ? w->scratchpad : NULL;
 }
 
-void onednn_give_up(void) {
-    log_error("%s", err_text());
-    abort();
-}
-
-void onednn_run(const onednn_primitive *job, const onednn_stream *w, const onednn_operand *operands, int count) {
+err onednn_run(const onednn_primitive *job, const onednn_stream *w, const onednn_operand *operands, int count) {
     stay_on_this_thread();
     dnnl_status_t status = dnnl_success;
     for (int i = 0; i < job->count && status == dnnl_success; i++) {
@@ -183,11 +177,9 @@ void onednn_run(const onednn_primitive *job, const onednn_stream *w, const onedn
     if (status == dnnl_success) {
         status = dnnl_stream_wait(w->stream);
     }
-    if (onednn_error(status, onednn_implementation(job))) {
-        onednn_give_up();
-    }
+    return onednn_error(status, implementation(job));
 }
 
-void onednn_reorder(const onednn_primitive *job, const onednn_stream *w, const void *from, void *to) {
-    onednn_run(job, w, (onednn_operand[]){{DNNL_ARG_SRC, from}, {DNNL_ARG_DST, to}}, 2);
+err onednn_reorder(const onednn_primitive *job, const onednn_stream *w, const void *from, void *to) {
+    return onednn_run(job, w, (onednn_operand[]){{DNNL_ARG_SRC, from}, {DNNL_ARG_DST, to}}, 2);
 }

@@ -36,8 +36,6 @@ typedef struct onednn_operand {
     const void *at;
 } onednn_operand;
 
-dnnl_engine_t onednn_engine(void);
-
 /* ERR_MEMORY or ERR_INTERNAL, and "WHAT: oneDNN says N". */
 err onednn_error(dnnl_status_t status, const char *what);
 
@@ -55,14 +53,8 @@ void onednn_primitive_free(onednn_primitive *job);
 /* How an argument lies, as the primitive chose it. */
 const dnnl_memory_desc_t *onednn_layout(const onednn_primitive *job, int argument);
 
-/* "brgconv:avx512_core" */
-const char *onednn_implementation(const onednn_primitive *job);
-
-/* Says err_text() and ends the program: for failures in the middle of a step, which only come from a lack of memory. */
-void onednn_give_up(void) __attribute__((noreturn));
-
-/* Runs the job, or gives up; `operands` are all its arguments but the scratchpad. */
-void onednn_run(const onednn_primitive *job, const onednn_stream *w, const onednn_operand *operands, int count);
-void onednn_reorder(const onednn_primitive *job, const onednn_stream *w, const void *from, void *to);
+/* Runs the job; `operands` are all its arguments but the scratchpad. It fails only of a lack of memory. */
+err onednn_run(const onednn_primitive *job, const onednn_stream *w, const onednn_operand *operands, int count);
+err onednn_reorder(const onednn_primitive *job, const onednn_stream *w, const void *from, void *to);
 
 #endif

@@ -1,4 +1,5 @@
 #include "nn/presets/preset_builder.h"
+#include "nn/shape_infer.h"
 
 #include <stdio.h>
 #include <string.h>

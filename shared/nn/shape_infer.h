@@ -1,0 +1,15 @@
+/* What follows from a description alone: the layers' shapes, and the work of a step. */
+#ifndef FEWBIT_NN_SHAPE_INFER_H
+#define FEWBIT_NN_SHAPE_INFER_H
+
+#include "base/err.h"
+#include "nn/spec.h"
+
+/* What each layer of a description puts out; a flat row is {1, 1, features}. ERR_INPUT naming the first layer
+ * that does not fit what comes before; its shape and those of all behind it are zero then. */
+err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]);
+
+/* Multiply-adds of one training step (forward, both gradients) of what a description says, at `rows`. */
+double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient);
+
+#endif

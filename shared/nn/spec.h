@@ -1,0 +1,97 @@
+/* The description of a net: a list of layers, plain data; and how a net of it is to be made. */
+#ifndef FEWBIT_NN_SPEC_H
+#define FEWBIT_NN_SPEC_H
+
+#include "base/thread_pool.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum nn_kind {
+    NN_DENSE,      /* y = x W^T + b; W [outputs, inputs] */
+    NN_RELU,       /* y = max(x, 0) */
+    NN_BATCH_NORM, /* over the batch, a feature at a time; running statistics when evaluating */
+    NN_SIGMOID,    /* y = 1 / (1 + exp(-x)) */
+    NN_RESIGMOID,  /* y = 1 / (1 + exp(-(14 x - 7))), the paper's R */
+    NN_NOISE,      /* y = x / T; training: y = (x + rate l) / T, l logistic; T: nn_net_set_temperature */
+    NN_QUANTIZE,   /* training: the hard decision, gradient passed straight through. Evaluating: y = x */
+
+    /* Images. A net's input and output are flat rows, in the order channel, row, column (NCHW). NN_IMAGE
+     * makes an image of a row, NN_FLATTEN a row of an image; in between rows lie channels last (NHWC), so
+     * that no layer reorders. */
+    NN_IMAGE,                 /* flat -> `shape` */
+    NN_FLATTEN,               /* image -> flat, in NCHW order */
+    NN_CONVOLUTION,           /* `outputs` channels; W [outputs, channels, kernel, kernel], b [outputs] */
+    NN_MAX_POOL,              /* kernel, stride, padding (padded with minus infinity) */
+    NN_AVERAGE_POOL,          /* kernel, stride, padding (zeroes, counted, as torch's default) */
+    NN_ADAPTIVE_AVERAGE_POOL, /* to `shape`'s height and width, torch's bins */
+    NN_UPSAMPLE,              /* bilinear, align_corners false, to `shape`'s height and width */
+    NN_DROPOUT,               /* training: each number 0 with probability `rate`, else divided by 1 - rate */
+    NN_RESIDUAL,              /* opens a residual block: what follows is its main path ... */
+    NN_SHORTCUT,              /* ... and from here its other path, from the block's input; may be empty ... */
+    NN_JOIN,                  /* ... closes it: the sum of both paths. Blocks do not nest */
+} nn_kind;
+
+typedef struct nn_shape {
+    uint32_t channels, height, width;
+} nn_shape;
+
+static inline size_t nn_shape_elements(nn_shape shape) {
+    return (size_t)shape.channels * shape.height * shape.width;
+}
+
+/* One layer of a description. */
+typedef struct nn_layer_spec {
+    nn_kind kind;
+    char name[32];                    /* prefix of its tensors: "classifier.2"; "" where it has none */
+    uint32_t outputs;                 /* NN_DENSE, NN_CONVOLUTION */
+    uint32_t kernel, stride, padding; /* square */
+    nn_shape shape;                   /* see the kinds */
+    float rate;                       /* NN_DROPOUT, NN_NOISE */
+    bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
+    bool no_affine;                   /* NN_BATCH_NORM: without weight and bias */
+    bool init_fan_out; /* NN_CONVOLUTION: weights begin normal, variance 2 / (outputs kernel^2), see He et
+                          al., "Delving Deep into Rectifiers", 2015; else uniform as PyTorch's default */
+    bool fixed; /* never trained: its tensors are no parameters and have no gradients, and it always does what it does
+                   when evaluating (batch norm, dropout) */
+} nn_layer_spec;
+
+enum { NN_LAYERS_MAX = 128 };
+
+/* A description; plain data. */
+typedef struct nn_spec {
+    uint32_t inputs;
+    nn_layer_spec layers[NN_LAYERS_MAX];
+    size_t count;
+} nn_spec;
+
+/* How many rows a net is made for that is trained in batches of `batch` rows (at least 1) and evaluated in up to
+ * `most`. Where images pass through it, its activations are large: then it takes the batch alone, and its callers cut
+ * what is longer into pieces of that. By the description alone, so the pieces are the same everywhere. */
+static inline size_t nn_rows_at_once(const nn_spec *spec, size_t batch, size_t most) {
+    for (size_t i = 0; i < spec->count; i++) {
+        if (spec->layers[i].kind == NN_IMAGE) {
+            return batch;
+        }
+    }
+    return batch > most ? batch : most;
+}
+
+typedef enum nn_mode { NN_TRAIN, NN_EVALUATE } nn_mode;
+
+/* NN_BF16: convolutions and large dense layers multiply bf16 numbers and add them up in f32; images between them are
+ * bf16. */
+typedef enum nn_precision { NN_F32, NN_BF16 } nn_precision;
+
+typedef struct nn_net_options {
+    size_t max_rows;
+    bool training;          /* gradients and optimiser state wanted */
+    bool ema;               /* with training: a moving average of the tensors too */
+    bool input_gradient;    /* nn_net_backward gives the gradient on the input */
+    thread_pool *pool;      /* for large layers; NULL: all on the caller's thread. Borrowed */
+    size_t max_bytes;       /* more memory the net must not take; 0: any */
+    nn_precision precision; /* of the work; parameters, their gradients and the net's input and output stay f32 */
+} nn_net_options;
+
+#endif
