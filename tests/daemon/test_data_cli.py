@@ -20,7 +20,6 @@ import lib  # noqa: F401: temporary folders
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-GENUINE = {"mnist": ROOT / "../shared/data/mnist", "fashion-mnist": pathlib.Path("/usr/share/datasets/fashion-mnist")}
 
 
 def program(name="fewbit"):
@@ -30,9 +29,10 @@ def program(name="fewbit"):
 
 def genuine():
     """A set whose published files are on this machine, and where; (None, None) without one."""
-    for name, folder in GENUINE.items():
-        if all((folder / f"{file}.gz").exists() for file in FILES):
-            return name, folder
+    for name in ("mnist", "fashion-mnist"):
+        for folder in (*ROOT.parent.glob(f"*/data/{name}"), pathlib.Path("/usr/share/datasets") / name):
+            if all((folder / f"{file}.gz").exists() for file in FILES):
+                return name, folder
     return None, None
 
 
@@ -166,7 +166,7 @@ class CommandLine(Case):
         for arguments in ([], ["data"], ["data", "gett"], ["data", "get"], ["data", "get", "mnist"],
                           ["data", "get", "emnist", "--to", "x"], ["data", "get", "mnist", "more", "--to", "x"],
                           ["data", "get", "--wrong"], ["data", "split", "--dataset", "mnist"],
-                          ["data", "get", "mnist", "--to", "x", "--offline", "--mirror", "http://127.0.0.1:1"]):
+                          ["data", "get", "mnist", "--to", "x", "--from", "y", "--mirror", "http://127.0.0.1:1"]):
             with self.subTest(arguments):
                 self.assertRegex(self.fewbit(*arguments, code=2)[1], r"(?m)^fewbit.*: .+")
         self.assertEqual(list(self.work.iterdir()), [])
@@ -197,11 +197,18 @@ class ExperimentValues(Case):
         self.assertEqual(self.value("training.ema_decay"), "0\n")  # the file does not say it
         self.assertIn(", 200 neurons: ", self.value("title"))
 
+    def test_values_can_be_changed(self):
+        self.assertEqual(self.value("encoder.bits=8", "encoder.bits", "dataset.portions"), "8\n4\n")
+        (self.work / "changed.yaml").write_text(self.value("name=changed", "training.portion_dropout=0.25"))
+        self.assertEqual(self.value("name", "training.portion_dropout", file="changed.yaml"), "changed\n0.25\n")
+        self.assertIn("key encoder.bits must be", self.value("encoder.bits=0", code=3))
+        self.assertIn("key encoder.bit is not known", self.value("encoder.bit=1", code=3))
+
     def test_what_is_no_key_is_refused(self):
         for key in ("dataset", "names", "nam", "dataset.nam", "name.more", "dataset.name.more", ".", "", "dataset."):
             with self.subTest(key):
                 self.assertIn(f"'{key}' is no key of an experiment", self.value(key, code=2))
-        self.assertIn("FILE [KEY...] is missing", self.fewbit("experiment", "get", code=2)[1])
+        self.assertIn("FILE [KEY=VALUE...] [KEY...] is missing", self.fewbit("experiment", "get", code=2)[1])
         self.value(file="none.yaml", code=4)
         (self.work / "wrong.yaml").write_text("name: a\n")
         self.assertIn("wrong.yaml", self.value("name", file=self.work / "wrong.yaml", code=3))
@@ -215,17 +222,15 @@ class GetFromFolders(Case):
 
     def test_other_bytes_are_refused(self):
         self.make_fake(self.folder / "data" / "mnist")
-        _, errors = self.fewbit("data", "get", "mnist", "--to", self.to, "--offline", code=4,
-                                FEWBIT_DATA=str(self.folder / "data"))
+        _, errors = self.fewbit("data", "get", "mnist", "--to", self.to, "--from", self.folder / "data", code=4)
         digest = hashlib.sha256(b"not the published bytes").hexdigest()
-        self.assertRegex(errors, rf"note: FEWBIT_DATA .*data/mnist/train-images-idx3-ubyte.gz: .*{digest}")
+        self.assertRegex(errors, rf"note: {self.folder}/data did not have it: .*data/mnist/train-images-idx3-ubyte.gz: .*{digest}")
         self.assertIn("fewbit: mnist: none of the 1 sources asked had it", errors)
         self.assertEqual(self.names(), [])
 
     def test_missing_file_is_named(self):
         (self.folder / "data").mkdir()
-        _, errors = self.fewbit("data", "get", "cifar10", "--to", self.to, "--offline", code=4,
-                                FEWBIT_DATA=str(self.folder / "data"))
+        _, errors = self.fewbit("data", "get", "cifar10", "--to", self.to, "--from", self.folder / "data", code=4)
         self.assertIn("holds no data_batch_1.bin", errors)
 
     @needs_genuine
@@ -236,10 +241,10 @@ class GetFromFolders(Case):
             (data / file).write_bytes(gzip.decompress((FOLDER / f"{file}.gz").read_bytes()))
         for file in FILES[2:]:
             shutil.copy(FOLDER / f"{file}.gz", data)
-        said, _ = self.fewbit("data", "get", SET, "--to", self.to, "--offline", FEWBIT_DATA=str(data))
-        self.assertIn("taken from FEWBIT_DATA", said)
+        said, _ = self.fewbit("data", "get", SET, "--to", self.to, "--from", data)
+        self.assertIn(f"taken from {data}", said)
         self.assertEqual(self.names(), sorted([*FILES[:2], f"{FILES[2]}.gz", f"{FILES[3]}.gz"]))
-        said, _ = self.fewbit("data", "get", SET, "--to", self.to, "--offline")
+        said, _ = self.fewbit("data", "get", SET, "--to", self.to)
         self.assertIn("already", said)
 
 
