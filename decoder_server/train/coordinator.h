@@ -1,48 +1,42 @@
-/* The coordinator: leads N encoders through synchronous joint training.
+/* The coordinator: leads N nodes through synchronous joint training. It knows who is here and who owes an answer; what
+ * to ask, and what to make of the answers, is the training loop's.
  *
- * Pure: messages in, messages out; no socket, no loop, no thread. Over TCP `train_tcp` feeds it, in one process
- * `train_inproc` does; the numbers are the same bit for bit, because nothing it computes depends on the order in which
- * messages arrive.
+ * Pure: messages in, messages out; no socket, no loop, no thread of its own. Over TCP `train_tcp` feeds it, in one
+ * process `train_inproc` does; the numbers are the same bit for bit, because nothing it computes depends on the order
+ * in which messages arrive.
  *
  *     gathering --all portions ready--> training --epoch ends--> evaluating --> saving --committed--> training …
  *         ^------------- a node is lost, from any state: everybody goes back to the last commit -----'
  *
  * A step: Batch to every node; Activations from every node; loss; Gradients to every node, and the next Batch at
- * once; then the head's own update, as tasks (coordinator_work_*) that the caller runs while the nodes do theirs. */
+ * once; then the head's own update, while the nodes do theirs.
+ *
+ * What takes long (by its multiply-adds more than about a millisecond, and all that waits for a disk) is not done
+ * inside the call that brings it about, but by coordinator_work, which may run on another thread. As long as
+ * coordinator_has_long_work says so, no other call may be made but coordinator_work, piece by piece; what a piece has
+ * told the host goes out before the next one. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 
-#include "base/thread_pool.h"
-#include "data/labels.h"
-#include "decoder_server/core/run_dir.h"
-#include "wire/message.h"
-#include "wire/traffic_counters.h"
+#include "decoder_server/train/train_loop.h"
 
 typedef struct coordinator coordinator;
 struct pending_replies; /* decoder_server/core/pending_replies.h */
 
-/* Where training stands, for a progress bar. */
-typedef struct coordinator_progress {
-    const char *phase;      /* "training", "testing", "waiting for nodes", "saving" */
-    uint32_t epoch, epochs; /* from 1 */
-    uint32_t batch, batches;
-    double loss, accuracy;            /* of the epoch so far; percent */
-    uint64_t samples, steps;          /* done since the start of this process */
-    const manifest_evaluation *ended; /* the epoch that has just been evaluated, or NULL */
-} coordinator_progress;
-
+/* All but `traffic` may be called from within coordinator_work too, so on its thread. */
 typedef struct coordinator_host {
     void (*send)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     /* Ends a portion's connection, with a Refusal. */
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
-    /* Asks for the traffic counters of a portion's links; coordinator_metered answers. */
-    void (*ask_meter)(void *context, uint32_t portion);
-    void (*progress)(void *context, const coordinator_progress *p);
+    /* What has passed a portion's links, all it has had, up to now; false: not known yet, coordinator_counted is to
+     * follow once that of all portions is. */
+    bool (*traffic)(void *context, uint32_t portion, traffic_counters *counters);
+    void (*progress)(void *context, const train_loop_progress *p);
     void *context;
 } coordinator_host;
 
-/* `r`, `l` and `pool` are borrowed. With `resume`, training goes on from the run's last commit. `over_tcp` says
- * whether the meters' kernel counters mean anything. */
+/* `r`, `l` and `pool` are borrowed. With a commit in `r`, training goes on from it. `over_tcp` says whether the
+ * kernel's counters of traffic mean anything. */
 err coordinator_new(coordinator **c, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
                     const coordinator_host *host);
 void coordinator_free(coordinator *c);
@@ -51,7 +45,18 @@ void coordinator_free(coordinator *c);
 void coordinator_joined(coordinator *c, uint32_t portion, const char *name);
 void coordinator_left(coordinator *c, uint32_t portion);
 void coordinator_receive(coordinator *c, uint32_t portion, const message *m);
-void coordinator_metered(coordinator *c, uint32_t portion, const traffic_counters *m);
+
+void coordinator_counted(coordinator *c);
+
+/* Whether something long stands ready, and the next piece of it: the numbers do not depend on the thread. */
+bool coordinator_has_long_work(const coordinator *c);
+void coordinator_work(coordinator *c);
+
+/* Where the next piece is the head's update: its tasks (else 0). A host may run each of them once, in any order, also
+ * side by side and with other work of its own, and then say so, instead of coordinator_work. */
+size_t coordinator_update_tasks(const coordinator *c);
+void coordinator_update_task(coordinator *c, size_t task);
+void coordinator_update_done(coordinator *c);
 
 /* Who owes an answer for that long is dropped; 0, at first: nobody. */
 void coordinator_set_answer_timeout(coordinator *c, uint64_t ns);
@@ -65,12 +70,6 @@ const struct pending_replies *coordinator_pending_replies(const coordinator *c);
 
 /* Payload bits that passed between the server and a portion's node: codes, soft outputs; gradients. */
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d);
-
-/* Tasks of the head's update that stand ready: run each once, in any order, also side by side, then call
- * coordinator_work_done. No other call in between. */
-size_t coordinator_work_tasks(const coordinator *c);
-void coordinator_work_task(coordinator *c, size_t task);
-void coordinator_work_done(coordinator *c);
 
 /* Whether training has ended; *outcome is ERR_OK, or what made it end, with its line in err_text(). */
 bool coordinator_is_over(const coordinator *c, err *outcome);

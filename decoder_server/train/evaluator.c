@@ -1,240 +1,239 @@
-#include "base/clock.h"
+#include "decoder_server/train/evaluator.h"
+
 #include "bits/pack.h"
 #include "decoder_server/core/code_decoder.h"
-#include "decoder_server/train/coordinator_inside.h"
+#include "decoder_server/train/histogram.h"
+#include "decoder_server/train/refinement_eval.h"
+#include "decoder_server/train/schedule.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-static bool is_test_measured(const coordinator *c) {
-    return c->e->dataset.evaluate_test;
+/* The passes of an evaluation, in order; those over a split that the experiment leaves alone are left out. REFINEMENT
+ * is over the test samples too, or where those are left alone over the samples held back. */
+typedef enum pass { SOFT_TEST, ROUNDED_TEST, SOFT_VALIDATION, ROUNDED_VALIDATION, REFINEMENT, PASSES } pass;
+
+struct evaluator {
+    const experiment *e;
+    const labels *labels;
+    head_trainer *trainer;
+    traffic_report *traffic;
+    float *inputs, *codes; /* codes [SCHEDULE_EVALUATION_ROWS, bits]: one portion's */
+    uint32_t portions, bits, train_samples;
+    pass pass;
+    uint32_t done, rows; /* samples of the pass before the batch under way, and in it */
+    bool has_begun;      /* the pass has */
+    uint64_t correct[PASSES];
+    refinement_eval *refinement; /* NULL: all bits come at once */
+    bool asks_more;              /* `more` is to be asked */
+    Fewbit__RefineRequest more;
+    histogram histograms[PARTITION_PORTIONS_MAX]; /* of the first soft pass's outputs, by portion */
+};
+
+err evaluator_new(evaluator **out, const experiment *e, const labels *l, uint32_t train_samples, head_trainer *trainer,
+                  traffic_report *traffic, float *inputs) {
+    evaluator *v = calloc(1, sizeof *v);
+    if (!v) {
+        return err_fail(ERR_MEMORY, "no memory for an evaluation");
+    }
+    *v = (evaluator){.e = e, .labels = l, .trainer = trainer, .traffic = traffic, .inputs = inputs};
+    v->portions = experiment_is_classifier_alone(e) ? 0 : e->dataset.portions;
+    v->bits = e->encoder.bits;
+    v->train_samples = train_samples;
+    v->codes = malloc((size_t)SCHEDULE_EVALUATION_ROWS * PACK_CODE_BITS_MAX * sizeof *v->codes);
+    err failed = v->codes ? refinement_eval_new(&v->refinement, e, trainer)
+                          : err_fail(ERR_MEMORY, "no memory for the codes of an evaluation");
+    if (failed) {
+        evaluator_free(v);
+        return failed;
+    }
+    *out = v;
+    return ERR_OK;
 }
 
-static bool is_of_test(const coordinator *c, evaluator_stage s) {
-    return s == SOFT_TEST || s == ROUNDED_TEST || (s == REFINEMENT && is_test_measured(c));
+void evaluator_free(evaluator *v) {
+    if (v) {
+        refinement_eval_free(v->refinement);
+        free(v->codes);
+        free(v);
+    }
 }
 
-static enum dataset_split split_of(const coordinator *c, evaluator_stage s) {
-    return is_of_test(c, s) ? DATASET_TEST : DATASET_TRAIN;
+/* Passes. */
+
+static bool is_soft(pass p) {
+    return p == SOFT_TEST || p == SOFT_VALIDATION;
 }
 
-/* 0: the stage is left out. */
-static uint32_t samples_of(const coordinator *c, evaluator_stage s) {
-    if (s == REFINEMENT && !c->refinement) {
+static bool is_test_measured(const evaluator *v) {
+    return v->e->dataset.evaluate_test;
+}
+
+static bool is_of_test(const evaluator *v, pass p) {
+    return p == SOFT_TEST || p == ROUNDED_TEST || (p == REFINEMENT && is_test_measured(v));
+}
+
+static enum dataset_split split_of(const evaluator *v) {
+    return is_of_test(v, v->pass) ? DATASET_TEST : DATASET_TRAIN;
+}
+
+/* 0: the pass is left out. A classifier alone has one for each split. */
+static uint32_t samples_of(const evaluator *v, pass p) {
+    bool is_one_of_two = p == ROUNDED_TEST || p == SOFT_VALIDATION;
+    if ((p == REFINEMENT && !v->refinement) || (v->portions == 0 && is_one_of_two)) {
         return 0;
     }
-    if (!is_of_test(c, s)) {
-        return c->e->dataset.validation;
+    if (!is_of_test(v, p)) {
+        return v->e->dataset.validation;
     }
-    return is_test_measured(c) ? c->labels->samples[DATASET_TEST] : 0;
+    return is_test_measured(v) ? v->labels->samples[DATASET_TEST] : 0;
 }
 
-static uint32_t first_of(const coordinator *c, evaluator_stage s) {
-    return is_of_test(c, s) ? 0 : c->train_samples;
+static uint32_t first_of(const evaluator *v) {
+    return (is_of_test(v, v->pass) ? 0 : v->train_samples) + v->done;
 }
 
-/* The first stage from `s` on that is not left out; STAGES: none. */
-static evaluator_stage next_stage(const coordinator *c, evaluator_stage s) {
-    while (s < STAGES && samples_of(c, s) == 0) {
-        s++;
+static void start_pass(evaluator *v, pass from) {
+    v->pass = from;
+    while (v->pass < PASSES && samples_of(v, v->pass) == 0) {
+        v->pass++;
     }
-    return s;
+    v->done = v->rows = 0;
+    v->has_begun = false;
 }
 
-/* Bits and histograms are those of the test, or where that is left alone of the samples held back. */
-static bool is_described(const coordinator *c) {
-    return is_of_test(c, c->stage) == is_test_measured(c);
+/* Bits and histograms are those of the test samples, or where these are left alone of the ones held back. */
+static bool is_described(const evaluator *v) {
+    return is_of_test(v, v->pass) == is_test_measured(v) && v->pass != REFINEMENT;
 }
 
-static bool is_metered(const coordinator *c) {
-    return (c->stage == ROUNDED_TEST || c->stage == ROUNDED_VALIDATION) && is_described(c);
+void evaluator_start(evaluator *v) {
+    for (uint32_t k = 0; k < v->portions; k++) {
+        v->histograms[k] = (histogram){.bits = v->bits};
+    }
+    start_pass(v, SOFT_TEST);
 }
 
-static bool take_first_refinement(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
-    if (!refinement_eval_take_codes(c->refinement, k, codes)) {
+/* Asking. */
+
+static void begin_pass(evaluator *v) {
+    v->has_begun = true;
+    v->correct[v->pass] = 0;
+    if (v->pass == REFINEMENT) {
+        refinement_eval_start(v->refinement);
+    } else if (!is_soft(v->pass) && is_described(v)) {
+        traffic_report_start_rounded(v->traffic);
+    }
+}
+
+static void ask_batch(evaluator *v, uint64_t step, evaluator_request *r) {
+    uint32_t left = samples_of(v, v->pass) - v->done;
+    v->rows = left < SCHEDULE_EVALUATION_ROWS ? left : SCHEDULE_EVALUATION_ROWS;
+    *r = (evaluator_request){
+        MESSAGE_BATCH, is_soft(v->pass) ? MESSAGE_ACTIVATIONS : MESSAGE_CODES, {.batch = FEWBIT__BATCH__INIT}};
+    Fewbit__Batch *batch = &r->body.batch;
+    batch->step = step;
+    batch->phase = is_soft(v->pass) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
+    batch->split = split_of(v) == DATASET_TEST ? FEWBIT__SPLIT__SPLIT_TEST : FEWBIT__SPLIT__SPLIT_TRAIN;
+    batch->first = first_of(v);
+    batch->count = v->rows;
+    if (v->pass == REFINEMENT) {
+        batch->stages = 1;
+        refinement_eval_begin(v->refinement, batch->first, v->rows);
+    }
+}
+
+bool evaluator_next(evaluator *v, uint64_t step, evaluator_request *r) {
+    if (v->asks_more) {
+        *r = (evaluator_request){MESSAGE_REFINE_REQUEST, MESSAGE_REFINEMENT, {.refine = v->more}};
+        r->body.refine.model = (uint32_t)step;
+        return true;
+    }
+    if (v->pass < PASSES && v->has_begun && v->done == samples_of(v, v->pass)) {
+        start_pass(v, v->pass + 1);
+    }
+    if (v->pass == PASSES) {
         return false;
     }
-    traffic_report_add_refinement(&c->traffic, k, refinement_eval_bits(c->refinement));
+    if (!v->has_begun) {
+        begin_pass(v);
+    }
+    ask_batch(v, step, r);
     return true;
 }
 
-static bool take_all_bits(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
-    size_t numbers = (size_t)c->rows * c->bits;
-    if ((uint64_t)codes->more + 1 != c->rows || codes->bits.len != pack_bytes(numbers) ||
+uint32_t evaluator_rows(const evaluator *v) {
+    return v->rows;
+}
+
+/* Answers. */
+
+static bool take_first_stage(evaluator *v, uint32_t portion, const Fewbit__Codes *codes) {
+    if (!refinement_eval_take_codes(v->refinement, portion, codes)) {
+        return false;
+    }
+    traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement));
+    return true;
+}
+
+bool evaluator_take_codes(evaluator *v, uint32_t portion, const Fewbit__Codes *codes) {
+    if (v->pass == REFINEMENT) {
+        return take_first_stage(v, portion, codes);
+    }
+    size_t numbers = (size_t)v->rows * v->bits;
+    if ((uint64_t)codes->more + 1 != v->rows || codes->bits.len != pack_bytes(numbers) ||
         !pack_tail_is_clear(codes->bits.data, numbers)) {
         return false;
     }
-    pack_unpack_soft(codes->bits.data, numbers, c->one);
-    coordinator_place(c, k, c->one);
-    traffic_report_add_codes(&c->traffic, k, codes->bits.data, c->rows, code_decoder_payload_bits(codes, c->bits),
-                             is_described(c));
+    pack_unpack_soft(codes->bits.data, numbers, v->codes);
+    head_trainer_place(v->trainer, portion, v->codes, v->rows, v->inputs);
+    traffic_report_add_codes(v->traffic, portion, codes->bits.data, v->rows, code_decoder_payload_bits(codes, v->bits),
+                             is_described(v));
     return true;
 }
 
-void evaluator_take_codes(coordinator *c, uint32_t k, const Fewbit__Codes *codes) {
-    bool is_refined = c->stage == REFINEMENT;
-    if (c->state != EVALUATING || stage_is_soft(c->stage) || c->members[k].has_answered ||
-        codes->model != (uint32_t)c->position.step ||
-        !(is_refined ? take_first_refinement(c, k, codes) : take_all_bits(c, k, codes))) {
-        coordinator_drop_for_protocol(c, k, "sent codes that were not asked for or do not fit");
+bool evaluator_take_refinement(evaluator *v, uint32_t portion, const Fewbit__Refinement *r) {
+    if (!refinement_eval_take_added(v->refinement, portion, r)) {
+        return false;
+    }
+    traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement));
+    return true;
+}
+
+bool evaluator_ends_counted_pass(const evaluator *v, uint32_t *samples) {
+    *samples = is_soft(v->pass) ? 0 : samples_of(v, v->pass);
+    return is_described(v) && v->done + v->rows == samples_of(v, v->pass);
+}
+
+/* Classifying. */
+
+void evaluator_classify(evaluator *v) {
+    const uint8_t *truth = v->labels->values[split_of(v)] + first_of(v);
+    if (v->pass == REFINEMENT) {
+        v->more = (Fewbit__RefineRequest)FEWBIT__REFINE_REQUEST__INIT;
+        v->asks_more = refinement_eval_next(v->refinement, truth, &v->more);
+        v->done += v->asks_more ? 0 : v->rows;
         return;
     }
-    if (coordinator_is_last_answer(c, k)) {
-        evaluator_on(c);
+    v->correct[v->pass] += head_trainer_evaluate(v->trainer, v->inputs, truth, v->rows);
+    for (uint32_t k = 0; k < v->portions && is_soft(v->pass) && is_described(v); k++) {
+        histogram_add(&v->histograms[k], v->inputs + (size_t)k * v->bits, v->rows, (size_t)v->portions * v->bits);
     }
+    v->done += v->rows;
 }
 
-void evaluation_take_refinement(coordinator *c, uint32_t k, const Fewbit__Refinement *reply) {
-    if (c->state != EVALUATING || c->stage != REFINEMENT || c->members[k].has_answered ||
-        !refinement_eval_take_added(c->refinement, k, reply)) {
-        coordinator_drop_for_protocol(c, k, "sent a stage of bits that was not asked for or does not fit");
-        return;
-    }
-    traffic_report_add_refinement(&c->traffic, k, refinement_eval_bits(c->refinement));
-    if (coordinator_is_last_answer(c, k)) {
-        evaluator_on(c);
-    }
+static double accuracy_of(const evaluator *v, pass p) {
+    uint32_t samples = samples_of(v, p);
+    return samples > 0 ? schedule_percent(v->correct[p], samples) : (double)NAN;
 }
 
-static void send_evaluation(coordinator *c) {
-    uint32_t left = samples_of(c, c->stage) - c->evaluated;
-    c->rows = left < SCHEDULE_EVALUATION_ROWS ? left : SCHEDULE_EVALUATION_ROWS;
-    Fewbit__Batch batch = FEWBIT__BATCH__INIT;
-    batch.step = c->position.step;
-    batch.phase = stage_is_soft(c->stage) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
-    batch.split = split_of(c, c->stage) == DATASET_TEST ? FEWBIT__SPLIT__SPLIT_TEST : FEWBIT__SPLIT__SPLIT_TRAIN;
-    batch.first = first_of(c, c->stage) + c->evaluated;
-    batch.count = c->rows;
-    if (c->stage == REFINEMENT) {
-        batch.stages = 1;
-        refinement_eval_begin(c->refinement, batch.first, c->rows);
-    }
-    coordinator_await_answers(c, stage_is_soft(c->stage) ? MESSAGE_ACTIVATIONS : MESSAGE_CODES);
-    c->state = EVALUATING;
-    coordinator_send_to_all(c, MESSAGE_BATCH, &batch.base);
-}
-
-static void ask_meters(coordinator *c, bool opens) {
-    c->meter_opens = opens;
-    c->state = METERING;
-    coordinator_await_answers(c, MESSAGE_PING);
-    for (uint32_t k = 0; k < c->portions; k++) {
-        c->host.ask_meter(c->host.context, k);
-    }
-}
-
-static void start_stage(coordinator *c, evaluator_stage s) {
-    c->stage = s;
-    c->evaluated = 0;
-    c->stage_correct[s] = 0;
-    if (s == REFINEMENT) {
-        refinement_eval_start(c->refinement);
-    }
-    if (is_metered(c)) {
-        traffic_report_start_rounded(&c->traffic);
-        ask_meters(c, true);
-    } else {
-        send_evaluation(c);
-    }
-}
-
-void evaluator_start(coordinator *c) {
-    coordinator_report(c, "testing", NULL);
-    for (uint32_t k = 0; k < c->portions; k++) {
-        c->histograms[k] = (histogram){.bits = c->bits};
-    }
-    start_stage(c, next_stage(c, SOFT_TEST));
-}
-
-static double accuracy_of(const coordinator *c, evaluator_stage s) {
-    uint32_t samples = samples_of(c, s);
-    return samples > 0 ? schedule_percent(c->stage_correct[s], samples) : (double)NAN;
-}
-
-static void end_evaluation(coordinator *c) {
-    manifest_evaluation score = {
-        .soft = accuracy_of(c, SOFT_TEST),
-        .rounded = accuracy_of(c, ROUNDED_TEST),
-        .soft_validation = accuracy_of(c, SOFT_VALIDATION),
-        .validation = accuracy_of(c, ROUNDED_VALIDATION),
-        .encoders = histogram_list(c->histograms, c->portions),
-        .refinement = c->refinement ? refinement_eval_json(c->refinement) : NULL,
+void evaluator_score(const evaluator *v, manifest_evaluation *score) {
+    *score = (manifest_evaluation){
+        .soft = accuracy_of(v, SOFT_TEST),
+        .rounded = accuracy_of(v, ROUNDED_TEST),
+        .soft_validation = accuracy_of(v, SOFT_VALIDATION),
+        .validation = accuracy_of(v, ROUNDED_VALIDATION),
+        .encoders = v->portions > 0 ? histogram_list(v->histograms, v->portions) : NULL,
+        .refinement = v->refinement ? refinement_eval_json(v->refinement) : NULL,
     };
-    schedule_count_time(&c->position, &c->period_started_ns);
-    if (schedule_end_period(c->run, &c->position, c->batches, &score, &c->next_is_best)) {
-        coordinator_end(c, ERR_MEMORY, err_text());
-        return;
-    }
-    coordinator_report(c, "testing", &score);
-    checkpointer_start(c);
-}
-
-static void go_to_next_stage(coordinator *c) {
-    evaluator_stage next = next_stage(c, c->stage + 1);
-    if (next < STAGES) {
-        start_stage(c, next);
-    } else {
-        end_evaluation(c);
-    }
-}
-
-static void end_stage(coordinator *c) {
-    if (is_metered(c)) {
-        ask_meters(c, false);
-    } else {
-        go_to_next_stage(c);
-    }
-}
-
-static void go_on(coordinator *c) {
-    c->evaluated += c->rows;
-    if (c->evaluated < samples_of(c, c->stage)) {
-        send_evaluation(c);
-    } else {
-        end_stage(c);
-    }
-}
-
-/* What has come is judged; the next stage of what is unsure is asked for, until nothing is. */
-static void on_round(coordinator *c, const uint8_t *truth) {
-    Fewbit__RefineRequest ask = FEWBIT__REFINE_REQUEST__INIT;
-    ask.model = (uint32_t)c->position.step;
-    if (refinement_eval_next(c->refinement, truth, &ask)) {
-        coordinator_await_answers(c, MESSAGE_REFINEMENT);
-        coordinator_send_to_all(c, MESSAGE_REFINE_REQUEST, &ask.base);
-    } else {
-        go_on(c);
-    }
-}
-
-/* All answers to an evaluation batch are here. */
-void evaluator_on(coordinator *c) {
-    const uint8_t *truth = c->labels->values[split_of(c, c->stage)] + first_of(c, c->stage) + c->evaluated;
-    if (c->stage == REFINEMENT) {
-        on_round(c, truth);
-        return;
-    }
-    c->stage_correct[c->stage] += head_trainer_evaluate(c->trainer, c->soft, truth, c->rows);
-    for (uint32_t k = 0; k < c->portions && stage_is_soft(c->stage) && is_described(c); k++) {
-        histogram_add(&c->histograms[k], c->soft + (size_t)k * c->bits, c->rows, (size_t)c->portions * c->bits);
-    }
-    go_on(c);
-}
-
-void coordinator_metered(coordinator *c, uint32_t portion, const traffic_counters *m) {
-    if (c->state != METERING || c->members[portion].has_answered) {
-        return;
-    }
-    if (!c->meter_opens) {
-        c->traffic.rounded[portion] = traffic_counters_between(&c->traffic.total[portion], m);
-    }
-    c->traffic.total[portion] = *m;
-    if (!coordinator_is_last_answer(c, portion)) {
-        return;
-    }
-    if (c->meter_opens) {
-        send_evaluation(c);
-        return;
-    }
-    c->traffic.rounded_samples = samples_of(c, c->stage);
-    go_to_next_stage(c);
 }

@@ -9,6 +9,7 @@
 #include "experiment/derive.h"
 #include "nn/ema.h"
 #include "nn/loss.h"
+#include "nn/shape_infer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct head_trainer {
     experiment experiment;
     uint32_t train_samples, classes;
     size_t inputs;
+    double row_macs; /* multiply-adds of a step, a row */
     size_t max_rows; /* of the net; a longer evaluation is cut into pieces of that */
     arena buffers;
     float *logits_gradient; /* [max_rows, classes] */
@@ -46,6 +48,7 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
     experiment_describe_head(e, &parts, s->classes, &spec);
     s->inputs = spec.inputs;
     size_t batch = (size_t)e->training.batch_size * s->refinement.refinement.count;
+    s->row_macs = nn_spec_step_macs(&spec, s->refinement.refinement.count, !experiment_is_classifier_alone(e));
     s->max_rows = nn_rows_at_once(&spec, batch, rows);
     nn_net_options options = {
         .max_rows = s->max_rows,
@@ -122,6 +125,24 @@ nn_optimiser *head_trainer_optimiser(head_trainer *s) {
 
 size_t head_trainer_inputs(const head_trainer *s) {
     return s->inputs;
+}
+
+void head_trainer_place(const head_trainer *s, uint32_t portion, const float *from, size_t rows, float *inputs) {
+    uint32_t bits = s->refinement.bits;
+    for (size_t row = 0; row < rows; row++) {
+        memcpy(inputs + row * s->inputs + portion * bits, from + row * bits, bits * sizeof(float));
+    }
+}
+
+void head_trainer_take(const head_trainer *s, uint32_t portion, const float *gradient, size_t rows, float *to) {
+    uint32_t bits = s->refinement.bits;
+    for (size_t row = 0; row < rows; row++) {
+        memcpy(to + row * bits, gradient + row * s->inputs + portion * bits, bits * sizeof(float));
+    }
+}
+
+double head_trainer_step_macs(const head_trainer *s, size_t rows) {
+    return s->row_macs * (double)rows;
 }
 
 void head_trainer_set_number(head_trainer *s, uint64_t number) {

@@ -22,6 +22,14 @@ nn_optimiser *head_trainer_optimiser(head_trainer *s);
 /* Floats a sample that come in: all portions' bits, or a whole sample. */
 size_t head_trainer_inputs(const head_trainer *s);
 
+/* One portion's outputs, from [rows, bits], go to their columns of inputs [rows, inputs]; and the gradient on them
+ * comes from its columns. */
+void head_trainer_place(const head_trainer *s, uint32_t portion, const float *from, size_t rows, float *inputs);
+void head_trainer_take(const head_trainer *s, uint32_t portion, const float *gradient, size_t rows, float *to);
+
+/* Multiply-adds of a training step of so many rows; an evaluation takes a third of that. */
+double head_trainer_step_macs(const head_trainer *s, size_t rows);
+
 /* Says which step the next step_train is, from 0: what is drawn in it depends on that. */
 void head_trainer_set_number(head_trainer *s, uint64_t number);
 

@@ -31,7 +31,7 @@ static char *put_accuracy(char *to, const char *name, double accuracy) {
     return isnan(accuracy) ? to : to + sprintf(to, "  %s %.2f %%", name, accuracy);
 }
 
-static void show_epoch(const progress *p, const coordinator_progress *now) {
+static void show_epoch(const progress *p, const train_loop_progress *now) {
     const manifest_evaluation *e = now->ended;
     bool rounds = !isnan(e->rounded) || !isnan(e->soft_validation);
     char accuracies[160] = "", text[256], *end = accuracies;
@@ -53,7 +53,7 @@ static void draw_bar(char bar[4 * BAR_WIDTH], double share) {
     strcat(bar, "]");
 }
 
-static void show_training(const progress *p, const coordinator_progress *now) {
+static void show_training(const progress *p, const train_loop_progress *now) {
     double seconds = clock_seconds_since(p->started_ns);
     double rate = seconds > 0 ? (double)now->samples / seconds : 0;
     double batches_left = (double)(now->epochs - now->epoch + 1) * now->batches - now->batch;
@@ -68,7 +68,7 @@ static void show_training(const progress *p, const coordinator_progress *now) {
     put(p, text, false);
 }
 
-void progress_show(progress *p, const coordinator_progress *now) {
+void progress_show(progress *p, const train_loop_progress *now) {
     if (now->ended) {
         show_epoch(p, now);
         return;

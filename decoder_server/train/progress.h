@@ -2,7 +2,7 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_PROGRESS_H
 #define FEWBIT_DECODER_SERVER_TRAIN_PROGRESS_H
 
-#include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/train_loop.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,7 +16,7 @@ void progress_start(progress *p);
 
 /* Prints to standard error, at most ten times a second (a line every five seconds where it is no terminal); an ended
  * epoch always gets its line. */
-void progress_show(progress *p, const coordinator_progress *now);
+void progress_show(progress *p, const train_loop_progress *now);
 
 /* Leaves the bar's line. */
 void progress_end(progress *p);

@@ -41,6 +41,14 @@ void traffic_report_add_refinement(traffic_report *l, uint32_t portion, uint64_t
     l->coded[portion] += bits;
 }
 
+void traffic_report_count(traffic_report *l, uint32_t portion, const traffic_counters *now, uint32_t rounded_samples) {
+    if (rounded_samples > 0) {
+        l->rounded[portion] = traffic_counters_between(&l->total[portion], now);
+        l->rounded_samples = rounded_samples;
+    }
+    l->total[portion] = *now;
+}
+
 static json_t *entropy_of(const traffic_report *l) {
     double bits = 0, codes = 0;
     for (uint32_t k = 0; k < l->portions; k++) {

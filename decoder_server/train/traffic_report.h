@@ -38,6 +38,10 @@ void traffic_report_add_codes(traffic_report *l, uint32_t portion, const uint8_t
 /* Codes that came in part, packed: `bits` of payload. */
 void traffic_report_add_refinement(traffic_report *l, uint32_t portion, uint64_t bits);
 
+/* What has passed a portion's links up to now. `rounded_samples`: since the last call they carried a rounded evaluation
+ * of so many; 0: anything else. */
+void traffic_report_count(traffic_report *l, uint32_t portion, const traffic_counters *now, uint32_t rounded_samples);
+
 /* {"payload", "coded", "entropy", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together,
  * both directions. "tcp" is null in one process, "tls" without TLS. The payload is the codes alone, packed; "coded" is
  * what they took as they came; "entropy" is {"bits", "codes"}, what they are worth bit by bit and each node's code as a

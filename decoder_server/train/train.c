@@ -3,9 +3,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "decoder_server/train/schedule.h"
+#include "decoder_server/train/train_alone.h"
 #include "decoder_server/train/train_inproc.h"
 #include "decoder_server/train/train_tcp.h"
-#include "decoder_server/train/whole.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/validate.h"
@@ -101,7 +101,7 @@ static err train_run(const server_options *o, run_dir *r, const labels *l) {
         return ERR_OK; /* without waiting for every node: serving does not either */
     }
     if (experiment_is_classifier_alone(&r->experiment)) {
-        return whole_run(r, l, o->data, threads_of(o));
+        return train_alone_run(r, l, o->data, threads_of(o));
     }
     if (o->local) {
         train_inproc_options how = {o->data, threads_of(o), o->coding};

@@ -30,7 +30,6 @@ typedef struct inproc_node {
     pipe_end inbox, outbox; /* of the encoder */
     arena unpacked;
     traffic_counters traffic; /* as the server's end of a link would count */
-    bool is_metered;          /* the coordinator has asked and not been answered */
     err failure;
     char failure_text[256];
 } inproc_node;
@@ -44,7 +43,7 @@ typedef struct inproc {
     uint32_t portions;
     inproc_node nodes[PARTITION_PORTIONS_MAX];
     uint32_t busy[PARTITION_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
-    size_t work_tasks;
+    size_t update_tasks;                   /* of the head, in this round */
     arena unpacked;
 } inproc;
 
@@ -93,12 +92,12 @@ static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const c
     }
 }
 
-/* The answer must not come before the question has returned: it waits for the next round. */
-static void ask_meter(void *context, uint32_t portion) {
-    ((inproc *)context)->nodes[portion].is_metered = true;
+static bool traffic(void *context, uint32_t portion, traffic_counters *counters) {
+    *counters = ((inproc *)context)->nodes[portion].traffic;
+    return true;
 }
 
-static void show(void *context, const coordinator_progress *p) {
+static void show(void *context, const train_loop_progress *p) {
     progress_show(&((inproc *)context)->progress, p);
 }
 
@@ -132,12 +131,19 @@ static void run_encoder(inproc_node *p) {
     p->inbox.used = 0;
 }
 
+/* What stands ready, but for the head's update: that runs beside the encoders. */
+static void work(inproc *l) {
+    while (coordinator_has_long_work(l->coordinator) && coordinator_update_tasks(l->coordinator) == 0) {
+        coordinator_work(l->coordinator);
+    }
+}
+
 static void round_task(void *context, size_t task) {
     inproc *l = context;
-    if (task < l->work_tasks) {
-        coordinator_work_task(l->coordinator, task);
+    if (task < l->update_tasks) {
+        coordinator_update_task(l->coordinator, task);
     } else {
-        run_encoder(&l->nodes[l->busy[task - l->work_tasks]]);
+        run_encoder(&l->nodes[l->busy[task - l->update_tasks]]);
     }
 }
 
@@ -155,19 +161,13 @@ static err deliver_outbox(inproc *l, inproc_node *p) {
         if (e) {
             return e;
         }
+        while (coordinator_has_long_work(l->coordinator)) {
+            coordinator_work(l->coordinator);
+        }
         coordinator_receive(l->coordinator, p->portion, &m);
     }
     p->outbox.used = 0;
     return ERR_OK;
-}
-
-static void answer_meters(inproc *l) {
-    for (uint32_t k = 0; k < l->portions; k++) {
-        if (l->nodes[k].is_metered) {
-            l->nodes[k].is_metered = false;
-            coordinator_metered(l->coordinator, k, &l->nodes[k].traffic);
-        }
-    }
 }
 
 static void run_busy_encoders(inproc *l) {
@@ -177,8 +177,8 @@ static void run_busy_encoders(inproc *l) {
             l->busy[busy++] = k;
         }
     }
-    l->work_tasks = coordinator_work_tasks(l->coordinator);
-    thread_pool_run(l->pool, round_task, l, l->work_tasks + busy);
+    l->update_tasks = coordinator_update_tasks(l->coordinator);
+    thread_pool_run(l->pool, round_task, l, l->update_tasks + busy);
     if (has_pool(l, l->portions - 1)) {
         run_encoder(&l->nodes[l->portions - 1]);
     }
@@ -186,9 +186,10 @@ static void run_busy_encoders(inproc *l) {
 
 /* The head's update and the encoders with mail; then their answers, in the order of portions. */
 static err run_round(inproc *l) {
+    work(l);
     run_busy_encoders(l);
-    if (l->work_tasks > 0) {
-        coordinator_work_done(l->coordinator);
+    if (l->update_tasks > 0) {
+        coordinator_update_done(l->coordinator);
     }
     for (uint32_t k = 0; k < l->portions; k++) {
         inproc_node *p = &l->nodes[k];
@@ -197,7 +198,6 @@ static err run_round(inproc *l) {
             return e;
         }
     }
-    answer_meters(l);
     return ERR_OK;
 }
 
@@ -216,20 +216,10 @@ static err open_node(inproc *l, uint32_t k, const char *data, Fewbit__Coding cod
     inproc_node *p = &l->nodes[k];
     p->portion = k;
     snprintf(p->name, sizeof p->name, "local-%u", k);
-    char folder[FILE_PATH_MAX];
-    err e = file_path(folder, sizeof folder, "%s/node-%u", data, k);
-    e = e ? e : file_path(p->state, sizeof p->state, "%s/nodes/node-%u", l->run->folder, k);
-    e = e ? e : portion_open(&p->data, folder);
+    err e = file_path(p->state, sizeof p->state, "%s/nodes/node-%u", l->run->folder, k);
+    e = e ? e : labels_open_portion(l->labels, data, k, &p->data);
     if (e) {
         return e;
-    }
-    const portion_info *info = portion_get_info(p->data);
-    if (info->index != k || strcmp(info->digest, l->labels->portion_digests[k]) != 0) {
-        return err_fail(
-            ERR_INPUT,
-            "%s: is not portion %u of what the labels were split from: it is portion %u with digest %.12s, not "
-            "%.12s",
-            folder, k, info->index, info->digest, l->labels->portion_digests[k]);
     }
     thread_pool *inside = has_pool(l, k) ? l->pool : NULL;
     node_protocol_config config = {.name = p->name,
@@ -249,7 +239,7 @@ static err open_node(inproc *l, uint32_t k, const char *data, Fewbit__Coding cod
 static err run_all(inproc *l, const train_inproc_options *options) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
-    coordinator_host host = {tell, drop, ask_meter, show, l};
+    coordinator_host host = {tell, drop, traffic, show, l};
     err e = experiment_serialize(&l->run->experiment, text, &length);
     e = e ? e : thread_pool_new(&l->pool, options->threads, true);
     e = e ? e : arena_init(&l->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));

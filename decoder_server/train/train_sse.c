@@ -46,7 +46,7 @@ static void put_epoch(train_sse *b, const manifest_evaluation *e) {
     worker_reply(*b->worker, MAIL_GREETING, 0, event, train_sse_epoch_event(e, event));
 }
 
-static void put_progress(train_sse *b, const coordinator_progress *p) {
+static void put_progress(train_sse *b, const train_loop_progress *p) {
     char data[TRAIN_SSE_EVENT_MAX], loss[NUMBER_MAX], accuracy[NUMBER_MAX];
     double seconds = clock_seconds_since(b->started_ns);
     int length = snprintf(data, sizeof data,
@@ -57,7 +57,7 @@ static void put_progress(train_sse *b, const coordinator_progress *p) {
     sse_producer_put(b->sse, "progress", data, (size_t)length);
 }
 
-void train_sse_progress(train_sse *b, const coordinator_progress *p) {
+void train_sse_progress(train_sse *b, const train_loop_progress *p) {
     bool is_news = p->ended || p->phase != b->now.phase;
     uint64_t now_ns = clock_now_ns();
     b->now = (stats_training){p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, p->loss, p->accuracy};

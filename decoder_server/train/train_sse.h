@@ -5,7 +5,7 @@
 
 #include "decoder_server/core/sse_producer.h"
 #include "decoder_server/core/stats.h"
-#include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/train_loop.h"
 
 enum { TRAIN_SSE_EVENT_MAX = 512 };
 
@@ -20,7 +20,7 @@ typedef struct train_sse {
 err train_sse_start(train_sse *b, worker **w);
 void train_sse_end(train_sse *b);
 
-void train_sse_progress(train_sse *b, const coordinator_progress *p);
+void train_sse_progress(train_sse *b, const train_loop_progress *p);
 
 /* The whole "epoch" event of an evaluation; its length. */
 size_t train_sse_epoch_event(const manifest_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]);

@@ -47,6 +47,8 @@ typedef struct train_tcp {
     train_sse sse;
     uint32_t nodes_here;
     bool is_over;
+    uint64_t counted; /* bit k: traffic[k] is of now */
+    traffic_counters traffic[PARTITION_PORTIONS_MAX];
 } train_tcp;
 
 /* On the worker. */
@@ -59,11 +61,18 @@ static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const c
     node_registry_drop(((train_tcp *)context)->node_registry, portion, reason, text);
 }
 
-static void ask_meter(void *context, uint32_t portion) {
-    node_registry_ask_meter(((train_tcp *)context)->node_registry, portion);
+/* The counters are the loop's: it is asked, and what it says holds until the traffic is counted. */
+static bool traffic(void *context, uint32_t portion, traffic_counters *counters) {
+    train_tcp *t = context;
+    if (t->counted >> portion & 1) {
+        *counters = t->traffic[portion];
+        return true;
+    }
+    node_registry_ask_meter(t->node_registry, portion);
+    return false;
 }
 
-static void show(void *context, const coordinator_progress *p) {
+static void show(void *context, const train_loop_progress *p) {
     train_tcp *t = context;
     progress_show(&t->progress, p);
     train_sse_progress(&t->sse, p);
@@ -77,6 +86,7 @@ static void on_joined(void *context, uint32_t portion, const char *name) {
 
 static void on_left(void *context, uint32_t portion) {
     train_tcp *t = context;
+    t->counted = 0;
     worker_reply(t->worker, MAIL_READY, --t->nodes_here, NULL, 0);
     coordinator_left(t->coordinator, portion);
 }
@@ -86,11 +96,14 @@ static void on_message(void *context, uint32_t portion, const message *m) {
 }
 
 static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
-    coordinator_metered(((train_tcp *)context)->coordinator, portion, m);
-}
-
-static void work_task(void *context, size_t task) {
-    coordinator_work_task(context, task);
+    train_tcp *t = context;
+    uint64_t all = UINT64_MAX >> (64 - t->config->run->experiment.dataset.portions);
+    t->traffic[portion] = *m;
+    t->counted |= (uint64_t)1 << portion;
+    if (t->counted == all) {
+        coordinator_counted(t->coordinator);
+        t->counted = 0;
+    }
 }
 
 static void send_report(train_tcp *t) {
@@ -121,10 +134,8 @@ static void receive(void *role, const mail *m) {
         return;
     }
     node_registry_take(t->node_registry, m);
-    size_t tasks = coordinator_work_tasks(t->coordinator);
-    if (tasks > 0) {
-        thread_pool_run(t->pool, work_task, t->coordinator, tasks);
-        coordinator_work_done(t->coordinator);
+    while (coordinator_has_long_work(t->coordinator)) {
+        coordinator_work(t->coordinator);
     }
     err outcome;
     if (!t->is_over && coordinator_is_over(t->coordinator, &outcome)) {
@@ -247,7 +258,7 @@ static err start_worker_side(train_tcp *t) {
         .by_certificate = config->tls != NULL,
     };
     node_registry_events events = {on_joined, on_left, on_message, on_metered, t};
-    coordinator_host host = {tell, drop, ask_meter, show, t};
+    coordinator_host host = {tell, drop, traffic, show, t};
     err e = thread_pool_new(&t->pool, config->threads, false);
     e = e ? e : train_sse_start(&t->sse, &t->worker);
     e = e ? e : node_registry_new(&t->node_registry, &registry_of_run, &events, &t->worker);

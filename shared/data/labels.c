@@ -3,9 +3,11 @@
 #include "base/file.h"
 #include "base/json_fields.h"
 #include "data/idx.h"
+#include "data/portion.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *const part_names[] = {"train-labels.idx", "test-labels.idx"};
 
@@ -136,4 +138,24 @@ err labels_write(const char *folder, const labels *l) {
     e = e ? e : write_part(folder, l, DATASET_TRAIN);
     e = e ? e : write_part(folder, l, DATASET_TEST);
     return e ? e : write_info(folder, l);
+}
+
+err labels_open_portion(const labels *l, const char *data, uint32_t k, portion **p) {
+    char folder[FILE_PATH_MAX];
+    err e = file_path(folder, sizeof folder, "%s/node-%u", data, k);
+    e = e ? e : portion_open(p, folder);
+    if (e) {
+        return e;
+    }
+    const portion_info *info = portion_get_info(*p);
+    if (info->index == k && strcmp(info->digest, l->portion_digests[k]) == 0) {
+        return ERR_OK;
+    }
+    e = err_fail(ERR_INPUT,
+                 "%s: is not portion %u of what the labels were split from: it is portion %u with digest %.12s, not "
+                 "%.12s",
+                 folder, k, info->index, info->digest, l->portion_digests[k]);
+    portion_close(*p);
+    *p = NULL;
+    return e;
 }

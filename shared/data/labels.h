@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+struct portion; /* data/portion.h */
+
 typedef struct labels {
     char dataset[32];
     partition partition;
@@ -26,6 +28,9 @@ typedef struct labels {
 /* Opens and checks (every label < classes). The caller ends it with labels_close. */
 err labels_open(labels *l, const char *folder);
 void labels_close(labels *l);
+
+/* Opens portion k of the same data, DATA/node-K; ERR_INPUT where it was split off another data set. */
+err labels_open_portion(const labels *l, const char *data, uint32_t k, struct portion **p);
 
 /* Writes a folder; labels.json last. */
 err labels_write(const char *folder, const labels *l);

@@ -110,19 +110,27 @@ static void drop_nobody(void *context, uint32_t portion, Fewbit__Reason reason, 
     FUZZ_CHECK(reason == FEWBIT__REASON__REASON_OVER, "a node is dropped: %s", text);
 }
 
-static void ask_no_meter(void *context, uint32_t portion) {
+static bool no_traffic(void *context, uint32_t portion, traffic_counters *counters) {
     (void)context, (void)portion;
+    *counters = (traffic_counters){0};
+    return true;
 }
 
-static void show_nothing(void *context, const coordinator_progress *p) {
+static void show_nothing(void *context, const train_loop_progress *p) {
     (void)context, (void)p;
+}
+
+static void work(coordinator *c) {
+    while (coordinator_has_long_work(c)) {
+        coordinator_work(c);
+    }
 }
 
 /* One step of training from where the run says it stands, where it can be. */
 static void go_on(run_dir *r) {
     static const uint8_t soft[SMALL_BATCH * SMALL_BITS * sizeof(float)];
     coordinator *c;
-    coordinator_host host = {hear, drop_nobody, ask_no_meter, show_nothing, NULL};
+    coordinator_host host = {hear, drop_nobody, no_traffic, show_nothing, NULL};
     err e = coordinator_new(&c, r, small_labels(), NULL, false, &host);
     fuzz_check_told(e);
     if (e) {
@@ -134,22 +142,19 @@ static void go_on(run_dir *r) {
     for (uint32_t k = 0; k < SMALL_PORTIONS; k++) {
         coordinator_joined(c, k, "node");
     }
+    work(c);
     ready.step = r->last.position.step;
     for (uint32_t k = 0; k < SMALL_PORTIONS; k++) {
         coordinator_receive(c, k, &(message){MESSAGE_READY, {.ready = &ready}});
     }
+    work(c);
     activations.step = asked.step;
     activations.count = asked.rows;
     activations.soft = (ProtobufCBinaryData){asked.rows * SMALL_BITS * sizeof(float), (uint8_t *)(uintptr_t)soft};
     for (uint32_t k = 0; k < SMALL_PORTIONS && asked.rows > 0; k++) {
         coordinator_receive(c, k, &(message){MESSAGE_ACTIVATIONS, {.activations = &activations}});
     }
-    for (size_t i = 0, tasks = coordinator_work_tasks(c); i < tasks; i++) {
-        coordinator_work_task(c, i);
-        if (i + 1 == tasks) {
-            coordinator_work_done(c);
-        }
-    }
+    work(c);
     err outcome;
     if (coordinator_is_over(c, &outcome)) {
         fuzz_check_told(outcome);

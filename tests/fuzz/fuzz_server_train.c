@@ -18,6 +18,8 @@ enum { CONNECTION = 3, DOWN = 4, LATER = 8 };
 enum { STRAIGHT_THROUGH = 1, KEEPS_BEST = 2, SAVES_OFTEN = 4, TESTS_OFTEN = 8, VARIANTS = 16, RESUMES = 16 };
 
 static coordinator *leader;
+static traffic_counters metered[SMALL_PORTIONS];
+static bool is_metered;
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
@@ -29,12 +31,14 @@ static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const c
     node_registry_drop(side.node_registry, portion, reason, text);
 }
 
-static void ask_meter(void *context, uint32_t portion) {
+static bool traffic(void *context, uint32_t portion, traffic_counters *counters) {
     (void)context;
+    *counters = metered[portion];
     node_registry_ask_meter(side.node_registry, portion);
+    return is_metered;
 }
 
-static void check_progress(void *context, const coordinator_progress *p) {
+static void check_progress(void *context, const train_loop_progress *p) {
     (void)context;
     FUZZ_CHECK(p->batch <= p->batches && p->accuracy >= 0 && p->accuracy <= 100, "batch %u of %u, accuracy %f",
                p->batch, p->batches, p->accuracy);
@@ -58,17 +62,16 @@ static void on_message(void *context, uint32_t portion, const message *m) {
 
 static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
     (void)context;
-    coordinator_metered(leader, portion, m);
+    metered[portion] = *m;
+    is_metered = true;
+    coordinator_counted(leader);
+    is_metered = false;
 }
 
 /* As the worker does after each record. */
 static void work(void) {
-    size_t tasks = coordinator_work_tasks(leader);
-    for (size_t i = 0; i < tasks; i++) {
-        coordinator_work_task(leader, i);
-    }
-    if (tasks > 0) {
-        coordinator_work_done(leader);
+    while (coordinator_has_long_work(leader)) {
+        coordinator_work(leader);
     }
 }
 
@@ -122,7 +125,7 @@ static void make_run(run_dir *r, uint8_t how) {
 }
 
 static void open_server(run_dir *r) {
-    coordinator_host host = {tell, drop, ask_meter, check_progress, NULL};
+    coordinator_host host = {tell, drop, traffic, check_progress, NULL};
     FUZZ_CHECK(coordinator_new(&leader, r, small_labels(), NULL, true, &host) == ERR_OK, "%s", err_text());
 }
 

@@ -25,7 +25,6 @@ typedef struct node {
     queue in, out;
     arena unpacked;
     char state[FILE_PATH_MAX];
-    bool wants_meter, is_busy;
 } node;
 
 typedef struct fleet {
@@ -76,11 +75,13 @@ static void drop_node(void *context, uint32_t portion, Fewbit__Reason reason, co
     }
 }
 
-static void ask_meter_of(void *context, uint32_t portion) {
-    ((fleet *)context)->nodes[portion].wants_meter = true;
+static bool no_traffic(void *context, uint32_t portion, traffic_counters *counters) {
+    (void)context, (void)portion;
+    *counters = (traffic_counters){0};
+    return true;
 }
 
-static void note_progress(void *context, const coordinator_progress *p) {
+static void note_progress(void *context, const train_loop_progress *p) {
     ((fleet *)context)->steps = p->steps;
 }
 
@@ -122,9 +123,17 @@ static inline void run_node(node *n) {
 static void round_task(void *context, size_t task) {
     fleet *f = context;
     if (task < f->tasks) {
-        coordinator_work_task(f->coordinator, task);
+        coordinator_update_task(f->coordinator, task);
     } else {
         run_node(f->busy[task - f->tasks]);
+    }
+}
+
+/* What stands ready at the coordinator; its update only if it is not to run beside the nodes. */
+static inline void work(fleet *f, bool updates) {
+    while (f->coordinator && coordinator_has_long_work(f->coordinator) &&
+           (updates || coordinator_update_tasks(f->coordinator) == 0)) {
+        coordinator_work(f->coordinator);
     }
 }
 
@@ -136,6 +145,7 @@ static inline void deliver_answers(fleet *f, uint32_t k) {
         if (f->engine) {
             engine_receive(f->engine, k, &m, f->now_ns);
         } else {
+            work(f, true);
             coordinator_receive(f->coordinator, k, &m);
         }
     }
@@ -143,26 +153,20 @@ static inline void deliver_answers(fleet *f, uint32_t k) {
 }
 
 static inline void run_round(fleet *f) {
-    static const traffic_counters nothing;
+    work(f, false);
     size_t busy = 0;
     for (uint32_t k = 0; k < NODES; k++) {
         if (f->nodes[k].in.used > 0) {
             f->busy[busy++] = &f->nodes[k];
         }
     }
-    f->tasks = f->coordinator ? coordinator_work_tasks(f->coordinator) : 0;
+    f->tasks = f->coordinator ? coordinator_update_tasks(f->coordinator) : 0;
     thread_pool_run(f->pool, round_task, f, f->tasks + busy);
     if (f->tasks > 0) {
-        coordinator_work_done(f->coordinator);
+        coordinator_update_done(f->coordinator);
     }
     for (uint32_t k = 0; k < NODES; k++) {
         deliver_answers(f, k);
-    }
-    for (uint32_t k = 0; k < NODES; k++) {
-        if (f->nodes[k].wants_meter) {
-            f->nodes[k].wants_meter = false;
-            coordinator_metered(f->coordinator, k, &nothing);
-        }
     }
 }
 
@@ -253,7 +257,7 @@ static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads
 }
 
 static inline void start_training(fleet *f) {
-    coordinator_host host = {tell_node, drop_node, ask_meter_of, note_progress, f};
+    coordinator_host host = {tell_node, drop_node, no_traffic, note_progress, f};
     assert_int_equal(coordinator_new(&f->coordinator, &f->run, &f->labels, f->pool, false, &host), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
         welcome_node(f, k, FEWBIT__MODE__MODE_TRAIN);

@@ -1,0 +1,102 @@
+/* The training loop: epochs of steps, their evaluations and checkpoints, and the result at the end. It is the same
+ * whatever stands before the head: encoders behind links, encoders in this process, or none (a classifier alone).
+ *
+ *     restoring --> training --a period ends--> evaluating --> saving --committed--> training …  --> over
+ *
+ * Pure but for the run's files: it asks all encoders for something, takes what each answers, and goes on once it is
+ * told that all have. What then stands ready is work: train_loop_work does one piece of it. */
+#ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_LOOP_H
+#define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_LOOP_H
+
+#include "base/thread_pool.h"
+#include "data/labels.h"
+#include "decoder_server/core/run_dir.h"
+#include "decoder_server/train/traffic_report.h"
+#include "wire/message.h"
+
+typedef struct train_loop train_loop;
+
+typedef enum train_loop_state { LOOP_WAITING, LOOP_TRAINING, LOOP_EVALUATING, LOOP_SAVING, LOOP_OVER } train_loop_state;
+
+/* Where training stands, for a progress bar. */
+typedef struct train_loop_progress {
+    const char *phase;      /* "training", "testing", "waiting for nodes" */
+    uint32_t epoch, epochs; /* from 1 */
+    uint32_t batch, batches;
+    double loss, accuracy;            /* of the epoch so far; percent */
+    uint64_t samples, steps;          /* done since the start of this process */
+    const manifest_evaluation *ended; /* the epoch that has just been evaluated, or NULL */
+} train_loop_progress;
+
+typedef struct train_loop_host {
+    /* Asks every encoder; train_loop_answered is to follow once all answers of that type are taken, but where
+     * `answer` is 0: none is owed. Where there are no encoders, the answer to a Batch are its samples, in
+     * train_loop_inputs. */
+    void (*ask)(void *context, message_type type, const ProtobufCMessage *body, message_type answer);
+    /* Sends every encoder back: to its part of a checkpoint, with that digest (NULL: to the beginning). All are to
+     * answer Ready. */
+    void (*restore)(void *context, uint64_t step, const uint8_t (*digests)[SHA256_BYTES]);
+    /* The gradient on one portion's outputs, [rows, bits]. */
+    void (*gradient)(void *context, uint32_t portion, uint64_t step, const float *gradient, uint32_t rows);
+    void (*progress)(void *context, const train_loop_progress *p);
+    void *context;
+} train_loop_host;
+
+/* `r`, `l` and `pool` are borrowed. */
+err train_loop_new(train_loop **t, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
+                   const train_loop_host *host);
+void train_loop_free(train_loop *t);
+
+/* All encoders are here: goes back to the last commit, or begins. */
+void train_loop_go_back(train_loop *t);
+
+/* One is lost: nothing is asked any more until train_loop_go_back. */
+void train_loop_wait(train_loop *t);
+
+/* All have answered. */
+void train_loop_answered(train_loop *t);
+
+/* Ends it before its time, or (ERR_OK) at its end; err_text() says why. */
+void train_loop_end(train_loop *t, err outcome);
+
+train_loop_state train_loop_state_of(const train_loop *t);
+const manifest_position *train_loop_position(const train_loop *t);
+traffic_report *train_loop_traffic(train_loop *t);
+bool train_loop_is_over(const train_loop *t, err *outcome);
+
+/* Says where training stands. */
+void train_loop_report(train_loop *t, const char *phase);
+
+/* What the head sees of the batch that was asked for, [rows, inputs]. */
+float *train_loop_inputs(train_loop *t);
+
+/* Answers of one encoder; that they were asked for is the caller's to know. */
+typedef enum train_loop_verdict {
+    ANSWER_FITS,
+    ANSWER_DOES_NOT_FIT,
+    ANSWER_IS_NO_NUMBER, /* it fits, but all will have to go back: an output is not finite */
+    ANSWER_DIFFERS,      /* what was restored is not what was saved */
+} train_loop_verdict;
+
+train_loop_verdict train_loop_take_activations(train_loop *t, uint32_t portion, const Fewbit__Activations *a);
+train_loop_verdict train_loop_take_codes(train_loop *t, uint32_t portion, const Fewbit__Codes *codes);
+train_loop_verdict train_loop_take_refinement(train_loop *t, uint32_t portion, const Fewbit__Refinement *r);
+train_loop_verdict train_loop_take_saved(train_loop *t, uint32_t portion, const Fewbit__Saved *s);
+
+/* Whether the answers that are all here now close a part of the evaluation between whose ends traffic is counted: then
+ * traffic_report_count is to be told what it was, of so many rounded samples, before anything else is sent. */
+bool train_loop_counts_traffic(const train_loop *t, uint32_t *samples);
+
+/* Whether work stands ready; whether it takes long (by its multiply-adds more than about a millisecond, or waiting for
+ * a disk); and one piece of it, on any thread. Nothing else may be called meanwhile. */
+bool train_loop_has_work(const train_loop *t);
+bool train_loop_work_is_long(const train_loop *t);
+void train_loop_work(train_loop *t);
+
+/* Where the next piece is the head's update: its tasks, else 0. Each may be run once, in any order, also side by side,
+ * and train_loop_update_done be called, instead of train_loop_work. */
+size_t train_loop_update_tasks(const train_loop *t);
+void train_loop_update_task(train_loop *t, size_t task);
+void train_loop_update_done(train_loop *t);
+
+#endif
