@@ -43,10 +43,10 @@ typedef struct stats_table {
 
 /* Samples answered, by how many stages of bits their answer took, less one; and those for which a further stage was
  * wanted and not to be had from every node, in time. */
-typedef struct report_refinement {
+typedef struct stats_refinement {
     uint32_t count; /* stages that may come; 1: all bits come at once */
     uint64_t answered[REFINEMENT_STAGES_MAX], curtailed;
-} report_refinement;
+} stats_refinement;
 
 /* Loads of a model after the first, by how they ended. */
 typedef struct stats_reloads {
@@ -65,7 +65,7 @@ typedef struct stats {
     uint64_t refused_nodes; /* connections that were sent away with a Refusal */
     stats_node nodes[PARTITION_PORTIONS_MAX];
     stats_table streamed, on_demand; /* serving */
-    report_refinement refinement;
+    stats_refinement refinement;
     uint64_t backlog_bytes; /* codes that found no room yet */
     uint64_t results_lost;  /* that the results' file did not take */
     stats_training training;

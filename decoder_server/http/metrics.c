@@ -285,7 +285,7 @@ static void write_tables(dynbuf *t, const stats *r) {
     dynbuf_printf(t, "fewbit_model_reloads_total{outcome=\"failed\"} %" PRIu64 "\n", r->reloads.failed);
 }
 
-static void write_refinement(dynbuf *t, const report_refinement *r) {
+static void write_refinement(dynbuf *t, const stats_refinement *r) {
     head(t, "fewbit_refinement_samples_total", "counter",
          "Samples answered, by the stages of bits that the answer took.");
     for (uint32_t stage = 0; stage < r->count; stage++) {

@@ -1,431 +1,445 @@
-#include "decoder_server/serve/engine_inside.h"
+#include "decoder_server/serve/engine.h"
 
-#include "base/log_limit.h"
 #include "bits/pack.h"
 #include "decoder_server/core/code_decoder.h"
-#include "decoder_server/serve/backlog.h"
+#include "decoder_server/serve/model_rollout.h"
+#include "decoder_server/serve/on_demand.h"
+#include "decoder_server/serve/ready_batch.h"
 #include "decoder_server/serve/refine.h"
 #include "decoder_server/serve/responders.h"
+#include "decoder_server/serve/stream_intake.h"
 #include "experiment/derive.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static err plan_buffers(engine *d) {
-    size_t portion = partition_portion_elements(&d->partition);
-    d->portion = malloc(portion);
-    d->due_codes = calloc((size_t)PREDICTOR_ROWS * d->portions, sizeof *d->due_codes);
-    for (uint32_t k = 0; k < d->portions && d->refinement.count > 1; k++) {
-        d->asks[k].notes = calloc(ASKS_MAX, sizeof(ask_note));
-        if (!d->asks[k].notes) {
-            return err_fail(ERR_MEMORY, "no memory for what is asked for");
-        }
-    }
-    return d->portion && d->due_codes ? ERR_OK : err_fail(ERR_MEMORY, "no memory for what is due");
+_Static_assert((int)PREDICTOR_ROWS == (int)REFINE_ROWS, "a batch may ask for more of all its samples");
+
+struct engine {
+    engine_host host;
+    engine_options options;
+    results *results;
+    partition partition;
+    refinement stages;
+    uint8_t *portion; /* one portion's elements */
+    responders *responders;
+    model_rollout *models;
+    stream_intake *intake;
+    assembler *streamed, *on_demand; /* the first one is the intake's */
+    on_demand *requests;
+    refine *refine;
+    ready_batch *batch;
+    refine_sample unsure[PREDICTOR_ROWS]; /* of the batch that is predicted */
+    stats_refinement answered;
+    uint64_t payload_bits[PARTITION_PORTIONS_MAX]; /* of codes as they came */
+    size_t frame_bytes;                            /* of the Refinement that is received */
+    bool is_stopping, is_finishing;
+};
+
+static uint32_t portions_of(const engine *e) {
+    return e->partition.portions;
 }
 
-err engine_new(engine **out, const run_dir *r, results *results, const engine_options *options,
-               const engine_host *host) {
-    engine *d = calloc(1, sizeof *d);
-    if (!d) {
-        return err_fail(ERR_MEMORY, "no memory to serve");
-    }
-    d->results = results;
-    d->host = *host;
-    d->max_batch_delay_ns = options->max_batch_delay_ns;
-    d->deadline_ns = options->deadline_ns;
-    d->answer_timeout_ns = options->answer_timeout_ns ? options->answer_timeout_ns : UINT64_MAX;
-    d->portions = r->experiment.dataset.portions;
-    d->confidence = options->confidence;
-    predictor_options classifying = options->predictor;
-    classifying.by_round = options->confidence > 0;
-    uint32_t classes;
-    err e = experiment_partition(&r->experiment, &d->partition, &classes);
-    e = e ? e : served_model_new(&d->models[0], r, &classifying);
-    d->refinement = e ? (refinement){0} : *predictor_refinement(d->models[0]->predictor);
-    if (!e && options->confidence > 0 && d->refinement.count == 1) {
-        e = err_fail(ERR_USAGE,
-                     "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");
-    }
-    assembler_config config = {STREAMED_CAPACITY, d->portions, options->deadline_ns, true};
-    e = e ? e : assembler_new(&d->streamed, &config);
-    config = (assembler_config){ON_DEMAND_CAPACITY, d->portions, options->deadline_ns, false};
-    e = e ? e : assembler_new(&d->on_demand, &config);
-    streams_config streaming = {d->portions, options->first_session, options->stall_timeout_ns, d->deadline_ns / 4};
-    e = e ? e : streams_new(&d->streams, &streaming);
-    e = e ? e : plan_buffers(d);
-    if (e) {
-        engine_free(d);
-        return e;
-    }
-    d->numbers[0] = (uint32_t)d->models[0]->commit->position.step;
-    *out = d;
-    return ERR_OK;
+static predictor *predictor_of(const engine *e, uint8_t model) {
+    return model_rollout_model(e->models, model)->predictor;
 }
 
-void engine_free(engine *d) {
-    if (d) {
-        served_model_free(d->models[0]);
-        served_model_free(d->models[1]);
-        served_model_free(d->swap.queued);
-        assembler_free(d->streamed);
-        assembler_free(d->on_demand);
-        streams_free(d->streams);
-        for (uint32_t k = 0; k < d->portions; k++) {
-            free(d->backlogs[k].bytes);
-            free(d->asks[k].notes);
-        }
-        free(d->portion);
-        free(d->due_codes);
-        free(d);
+/* The batch. */
+
+/* `is_cut`: more bits were wanted and not to be had. */
+typedef struct answer {
+    const assembler_sample *sample;
+    const prediction *prediction;
+    size_t at; /* in the batch */
+    bool is_cut;
+} answer;
+
+static void answer_request(engine *e, const answer *a, const results_line *line) {
+    const assembler_sample *sample = a->sample;
+    const on_demand_request *request = on_demand_find(e->requests, sample->id);
+    classification c = {
+        .outcome = CLASSIFICATION_DONE,
+        .degraded = line->degraded,
+        .class = line->class,
+        .classes = predictor_classes(predictor_of(e, sample->model)),
+        .portions = portions_of(e),
+        .stages = assembler_sample_stages(sample),
+        .have = sample->have,
+        .asked_ns = sample->opened_ns,
+        .due_ns = ready_batch_ready_ns(e->batch, a->at),
+        .frame_bytes = {request->frame_bytes[TRAFFIC_IN], request->frame_bytes[TRAFFIC_OUT]},
+    };
+    memcpy(c.bits, line->bits, portions_of(e));
+    memcpy(c.codes, sample->codes, portions_of(e) * sizeof *c.codes);
+    memcpy(c.probabilities, a->prediction->probabilities, c.classes * sizeof(float));
+    on_demand_end(e->requests, sample->id);
+    e->host.answer(e->host.context, request->request, &c);
+}
+
+static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
+    const assembler_sample *sample = a->sample;
+    bool is_on_demand = ready_batch_is_on_demand(e->batch, a->at);
+    uint8_t bits[PARTITION_PORTIONS_MAX];
+    for (uint32_t k = 0; k < portions_of(e); k++) {
+        bits[k] = (uint8_t)assembler_sample_bits(sample, &e->stages, k);
     }
+    bool is_incomplete = a->is_cut || (sample->stage > 0 && sample->got != sample->have);
+    e->answered.answered[assembler_sample_stages(sample) - 1]++;
+    e->answered.curtailed += is_incomplete;
+    results_line line = {
+        .sample = sample,
+        .from = is_on_demand ? "http" : "stream",
+        .class = a->prediction->class,
+        .bits = bits,
+        .stages = e->stages.count > 1 ? assembler_sample_stages(sample) : 0,
+        .probability = a->prediction->probabilities[a->prediction->class],
+        .degraded = __builtin_popcountll(sample->have) != (int)portions_of(e) || is_incomplete,
+        .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
+    };
+    results_write(e->results, &line);
+    if (is_on_demand) {
+        answer_request(e, a, &line);
+    } else {
+        stream_intake_answered(e->intake, sample);
+    }
+}
+
+/* Whether a sample that is not sure enough now waits for its next stage, which *more then asks for. Else *is_cut says
+ * whether more would have been asked had there been nodes, room and time for it. */
+static bool wait_for_more(engine *e, const answer *a, uint64_t now_ns, refine_sample *more, bool *is_cut) {
+    const assembler_sample *s = a->sample;
+    float probability = a->prediction->probabilities[a->prediction->class];
+    *is_cut = s->stage + 1u < e->stages.count && probability < e->options.confidence;
+    if (!*is_cut || e->is_finishing || now_ns >= s->opened_ns + e->options.deadline_ns ||
+        (s->stage > 0 && s->got != s->have)) {
+        return false;
+    }
+    bool is_on_demand = ready_batch_is_on_demand(e->batch, a->at);
+    uint64_t expected = s->have & responders_taking_part(e->responders);
+    for (uint64_t left = expected; left > 0; left &= left - 1) {
+        expected &= refine_has_room(e->refine, (uint32_t)__builtin_ctzll(left)) ? UINT64_MAX : ~(left & -left);
+    }
+    *more = (refine_sample){s->id, expected, (uint8_t)(s->stage + 1), is_on_demand};
+    return expected != 0 && assembler_extend(is_on_demand ? e->on_demand : e->streamed, s->id, expected);
+}
+
+static void run_batch(engine *e, uint64_t now_ns) {
+    size_t count = ready_batch_count(e->batch), unsure = 0;
+    if (count == 0) {
+        return;
+    }
+    const assembler_sample *samples = ready_batch_samples(e->batch);
+    uint8_t model = samples[0].model;
+    const prediction *predictions = predictor_run(predictor_of(e, model), samples, count);
+    for (size_t i = 0; i < count; i++) {
+        answer a = {&samples[i], &predictions[i], i, false};
+        if (wait_for_more(e, &a, now_ns, &e->unsure[unsure], &a.is_cut)) {
+            unsure++;
+        } else {
+            give_answer(e, &a, now_ns);
+        }
+    }
+    refine_send(e->refine, e->unsure, unsure, model, model_rollout_number(e->models, model));
+    ready_batch_clear(e->batch);
+    results_flush(e->results);
+}
+
+static bool batch_takes_long(const engine *e) {
+    size_t count = ready_batch_count(e->batch);
+    const assembler_sample *samples = ready_batch_samples(e->batch);
+    return count > 0 && predictor_takes_long(predictor_of(e, samples[0].model), samples, count);
+}
+
+/* A full batch that is short goes at once; another one waits for engine_poll, unless there is more for it. */
+static void add_ready(engine *e, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns) {
+    if (!ready_batch_has_room(e->batch, sample->model)) {
+        run_batch(e, now_ns);
+    }
+    ready_batch_add(e->batch, sample, is_on_demand, now_ns);
+    if (ready_batch_is_full(e->batch) && !batch_takes_long(e)) {
+        run_batch(e, now_ns);
+    }
+}
+
+static uint64_t batch_start_ns(const engine *e) {
+    size_t count = ready_batch_count(e->batch);
+    bool may_wait = count > 0 && e->options.max_batch_delay_ns > 0 &&
+                    (assembler_count(e->on_demand)->waiting > 0 || assembler_count(e->streamed)->waiting > 0) &&
+                    !predictor_knows_all(predictor_of(e, ready_batch_samples(e->batch)[0].model));
+    return ready_batch_start_ns(e->batch, may_wait);
+}
+
+/* Samples that wait no longer. */
+
+static void refuse_request(engine *e, uint64_t request, classification_outcome outcome) {
+    classification c = {.outcome = outcome};
+    e->host.answer(e->host.context, request, &c);
+}
+
+/* An on-demand sample waits no longer for what is missing. */
+static void end_waiting(engine *e, const assembler_sample *sample, uint64_t now_ns) {
+    if (sample->have > 0) {
+        add_ready(e, sample, true, now_ns);
+        return;
+    }
+    on_demand_end(e->requests, sample->id);
+    refuse_request(e, on_demand_find(e->requests, sample->id)->request, CLASSIFICATION_TIMEOUT);
+}
+
+static void expire(engine *e, uint64_t now_ns) {
+    assembler_sample sample;
+    while (assembler_expire(e->streamed, now_ns, &sample)) {
+        add_ready(e, &sample, false, now_ns);
+    }
+    while (assembler_expire(e->on_demand, now_ns, &sample)) {
+        uint64_t asked = sample.stage == 0 ? on_demand_find(e->requests, sample.id)->asked : 0;
+        uint64_t missing = asked & ~sample.have, opened_ns = sample.opened_ns;
+        end_waiting(e, &sample, now_ns);
+        responders_expired(e->responders, missing, opened_ns, now_ns);
+    }
+}
+
+/* No request and no stage of bits waits for that portion any more. */
+static void give_up(void *context, uint32_t portion, uint64_t now_ns) {
+    engine *e = context;
+    assembler_sample sample;
+    while (assembler_give_up(e->on_demand, portion, &sample)) {
+        end_waiting(e, &sample, now_ns);
+    }
+    while (e->stages.count > 1 && assembler_give_up_stages(e->streamed, portion, &sample)) {
+        add_ready(e, &sample, false, now_ns);
+    }
+}
+
+/* What the parts ask of the engine. */
+
+static bool take_streamed(void *context, const assembler_sample *sample, uint64_t now_ns) {
+    engine *e = context;
+    add_ready(e, sample, false, now_ns);
+    return !ready_batch_is_full(e->batch);
+}
+
+static bool has_room(void *context) {
+    return !ready_batch_is_full(((engine *)context)->batch);
+}
+
+static void send_refine_request(void *context, uint32_t portion, const Fewbit__RefineRequest *request) {
+    engine *e = context;
+    if (request->on_demand) {
+        on_demand_count_frame(e->requests, request->first, TRAFFIC_OUT, message_frame_size(&request->base));
+    }
+    responders_expect(e->responders, portion, MESSAGE_REFINEMENT);
+    engine_host_tell(&e->host, portion, MESSAGE_REFINE_REQUEST, &request->base);
+}
+
+static void take_stage(void *context, uint32_t portion, const refine_note *note, bool gone, uint64_t bits,
+                       uint64_t now_ns) {
+    engine *e = context;
+    assembler *of = note->on_demand ? e->on_demand : e->streamed;
+    assembler_sample sample;
+    assembler_outcome outcome;
+    if (note->on_demand) {
+        on_demand_count_frame(e->requests, note->id, TRAFFIC_IN, e->frame_bytes);
+    }
+    assembler_set_model(of, note->model);
+    if (gone) {
+        outcome = assembler_skip_stage(of, note->id, portion, note->stage, &sample);
+    } else {
+        e->payload_bits[portion] += refinement_width(&e->stages, note->stage);
+        outcome = assembler_add_stage(of, note->id, portion, note->stage, bits, &sample);
+    }
+    if (outcome == ASSEMBLER_COMPLETE) {
+        add_ready(e, &sample, note->on_demand, now_ns);
+    }
+}
+
+static bool has_ended(void *context, uint8_t model) {
+    const engine *e = context;
+    return assembler_waiting(e->streamed, model) == 0 && assembler_waiting(e->on_demand, model) == 0 &&
+           !ready_batch_has_model(e->batch, model) && !stream_intake_has_backlog(e->intake, model);
+}
+
+static uint64_t streamed_end(void *context) {
+    return stream_intake_end(((engine *)context)->intake);
+}
+
+static void swap_moved(void *context, model_swap_stage stage) {
+    stream_intake_set_swap(((engine *)context)->intake, stage == MODEL_SWAP_PREPARING, stage == MODEL_SWAP_ENDING);
 }
 
 /* Nodes. */
 
-void engine_joined(engine *d, uint32_t portion) {
-    Fewbit__Restore restore = FEWBIT__RESTORE__INIT;
-    const manifest_commit *commit = d->models[d->now]->commit;
-    restore.step = commit->position.step;
-    restore.digest = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)(uintptr_t)commit->encoders[portion]};
-    restore.model = d->numbers[d->now];
-    restore.stages = d->refinement.count > 1 ? 1 : 0;
-    d->is_here[portion] = true;
-    d->is_paused[portion] = d->is_held[portion] = false;
-    d->host.tell(d->host.context, portion, MESSAGE_RESTORE, &restore.base);
-    pending_replies_begin(&d->pending, portion, MESSAGE_READY);
+void engine_joined(engine *e, uint32_t portion) {
+    model_rollout_joined(e->models, portion);
+    responders_joined(e->responders, portion);
 }
 
-static void on_ready(engine *d, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
-    if (d->is_ready[portion] || r->step != d->models[d->now]->commit->position.step) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "Ready, but not for this model");
+static void on_ready(engine *e, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns) {
+    const served_model *active = model_rollout_model(e->models, model_rollout_active(e->models));
+    if (responders_ready(e->responders) >> portion & 1 || r->step != active->commit->position.step) {
+        engine_host_refuse(&e->host, portion, "Ready, but not for this model");
         return;
     }
-    if (streams_ready(d->streams, portion, r, now_ns)) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
+    if (stream_intake_ready(e->intake, portion, r, now_ns)) {
+        engine_host_refuse(&e->host, portion, err_text());
         return;
     }
-    d->is_ready[portion] = true;
-    d->to_ack[portion] = 0;
-    pending_replies_answered(&d->pending, portion, MESSAGE_READY, false);
-    responders_ready(d, portion, now_ns);
-    log_limited(LOG_INFO, "node_ready", portion + 1, "portion %u is ready; %u of %u nodes are", portion, d->ready_nodes,
-                d->portions);
-    backlog_tell_streams(d);
-    model_swap_node_ready(d, portion);
+    responders_set_ready(e->responders, portion, now_ns);
+    model_rollout_ready(e->models, portion);
 }
 
-/* Classifying. */
-
-static void give_answer(engine *d, const waiter *w, const assembler_sample *sample, const float *probabilities,
-                        const results_line *r) {
-    classification a = {
-        .outcome = CLASSIFICATION_DONE,
-        .degraded = r->degraded,
-        .class = r->class,
-        .classes = predictor_classes(d->models[d->due_model]->predictor),
-        .portions = d->portions,
-        .stages = assembler_sample_stages(sample),
-        .have = sample->have,
-        .asked_ns = sample->opened_ns,
-        .due_ns = w->due_ns,
-        .frame_bytes = {w->frame_bytes[TRAFFIC_IN], w->frame_bytes[TRAFFIC_OUT]},
-    };
-    memcpy(a.bits, r->bits, d->portions);
-    memcpy(a.codes, sample->codes, d->portions * sizeof *a.codes);
-    memcpy(a.probabilities, probabilities, a.classes * sizeof(float));
-    d->requests[sample->id % ON_DEMAND_CAPACITY].waits = false;
-    d->host.answer(d->host.context, w->request, &a);
-}
-
-/* The answer to what is due at `at`; `is_cut`: more bits were wanted and not to be had. */
-static void answer_due(engine *d, size_t at, const prediction *v, bool is_cut, uint64_t now_ns) {
-    const waiter *w = &d->waiters[at];
-    const assembler_sample *sample = &d->due[at];
-    uint8_t bits[PARTITION_PORTIONS_MAX];
-    for (uint32_t k = 0; k < d->portions; k++) {
-        bits[k] = (uint8_t)assembler_sample_bits(sample, &d->refinement, k);
-        d->to_ack[k] += !w->is_on_demand && sample->to_ack >> k & 1;
-    }
-    bool is_curtailed = is_cut || (sample->stage > 0 && sample->got != sample->have);
-    d->answered.answered[assembler_sample_stages(sample) - 1]++;
-    d->answered.curtailed += is_curtailed;
-    results_line r = {
-        .sample = sample,
-        .from = w->is_on_demand ? "http" : "stream",
-        .class = v->class,
-        .bits = bits,
-        .stages = d->refinement.count > 1 ? assembler_sample_stages(sample) : 0,
-        .probability = v->probabilities[v->class],
-        .degraded = __builtin_popcountll(sample->have) != (int)d->portions || is_curtailed,
-        .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
-    };
-    results_write(d->results, &r);
-    if (w->is_on_demand) {
-        give_answer(d, w, sample, v->probabilities, &r);
-    } else {
-        assembler_retire(d->streamed, sample->id);
-    }
-}
-
-static void classify_due(engine *d, uint64_t now_ns) {
-    const prediction *predictions = predictor_run(d->models[d->due_model]->predictor, d->due, d->due_count);
-    uint32_t held[PREDICTOR_ROWS];
-    size_t held_count = 0;
-    for (size_t i = 0; i < d->due_count; i++) {
-        const prediction *v = &predictions[i];
-        bool is_cut;
-        if (refine_holds(d, i, v->probabilities[v->class], now_ns, &is_cut)) {
-            held[held_count++] = (uint32_t)i;
-        } else {
-            answer_due(d, i, v, is_cut, now_ns);
-        }
-    }
-    refine_send(d, held, held_count);
-    d->due_count = 0;
-    results_flush(d->results);
-}
-
-void engine_add_due(engine *d, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns) {
-    if (d->due_count > 0 && d->due_model != sample->model) {
-        classify_due(d, now_ns); /* one model at a time */
-    }
-    d->due_model = sample->model;
-    uint64_t *codes = d->due_codes + d->due_count * d->portions;
-    memcpy(codes, sample->codes, d->portions * sizeof *codes);
-    d->due[d->due_count] = *sample;
-    d->due[d->due_count].codes = codes;
-    d->waiters[d->due_count].is_on_demand = is_on_demand;
-    uint64_t latest = now_ns + d->max_batch_delay_ns, deadline = sample->opened_ns + d->deadline_ns;
-    latest = deadline < latest ? deadline : latest;
-    d->latest_start_ns = d->due_count == 0 || latest < d->latest_start_ns ? latest : d->latest_start_ns;
-    if (is_on_demand) {
-        live *request = &d->requests[sample->id % ON_DEMAND_CAPACITY];
-        d->waiters[d->due_count] = (waiter){
-            true, request->request, {request->frame_bytes[TRAFFIC_IN], request->frame_bytes[TRAFFIC_OUT]}, now_ns};
-    }
-    if (++d->due_count == PREDICTOR_ROWS) {
-        classify_due(d, now_ns);
-    }
-}
-
-static void refuse_request(engine *d, uint64_t request, classification_outcome outcome) {
-    classification a = {.outcome = outcome};
-    d->host.answer(d->host.context, request, &a);
-}
-
-/* An on-demand sample waits no longer for what is missing. */
-static void end_waiting(engine *d, const assembler_sample *sample, uint64_t now_ns) {
-    if (sample->have == 0) {
-        d->requests[sample->id % ON_DEMAND_CAPACITY].waits = false;
-        refuse_request(d, d->requests[sample->id % ON_DEMAND_CAPACITY].request, CLASSIFICATION_TIMEOUT);
-    } else {
-        engine_add_due(d, sample, true, now_ns);
-    }
-}
-
-static void expire(engine *d, uint64_t now_ns) {
-    assembler_sample sample;
-    while (assembler_expire(d->streamed, now_ns, &sample)) {
-        engine_add_due(d, &sample, false, now_ns);
-    }
-    while (assembler_expire(d->on_demand, now_ns, &sample)) {
-        uint64_t asked = sample.stage == 0 ? d->requests[sample.id % ON_DEMAND_CAPACITY].asked : 0;
-        uint64_t missing = asked & ~sample.have, opened_ns = sample.opened_ns;
-        end_waiting(d, &sample, now_ns);
-        responders_expired(d, missing, opened_ns, now_ns);
-    }
-}
-
-void engine_give_up(engine *d, uint32_t portion, uint64_t now_ns) {
-    assembler_sample sample;
-    while (assembler_give_up(d->on_demand, portion, &sample)) {
-        end_waiting(d, &sample, now_ns);
-    }
-    while (d->refinement.count > 1 && assembler_give_up_stages(d->streamed, portion, &sample)) {
-        engine_add_due(d, &sample, false, now_ns);
-    }
-}
-
-void engine_left(engine *d, uint32_t portion, uint64_t now_ns) {
-    d->is_here[portion] = false;
-    responders_left(d, portion);
-    if (!d->is_ready[portion]) {
+void engine_left(engine *e, uint32_t portion, uint64_t now_ns) {
+    if (!responders_left(e->responders, portion)) {
         return;
     }
-    d->is_ready[portion] = false;
-    responders_count(d);
-    log_limited(LOG_WARN, "node_left", portion + 1, "portion %u is gone; %u of %u nodes are ready", portion,
-                d->ready_nodes, d->portions);
-    engine_give_up(d, portion, now_ns);
-    refine_left(d, portion, now_ns);
-    streams_left(d->streams, portion, now_ns);
-    backlog_tell_streams(d);
-    model_swap_node_left(d, portion, now_ns);
+    give_up(e, portion, now_ns);
+    if (e->stages.count > 1) {
+        refine_left(e->refine, portion);
+        ready_batch_drop_acks(e->batch, portion);
+    }
+    stream_intake_left(e->intake, portion, now_ns);
+    model_rollout_left(e->models, portion, now_ns);
 }
 
 /* Codes. */
 
-static bool fits(const engine *d, const Fewbit__Codes *c, uint64_t samples) {
+static bool fits(const engine *e, const Fewbit__Codes *c, uint64_t samples) {
     return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
-           c->bits.len == pack_bytes(samples * d->refinement.upto[0]) &&
-           pack_tail_is_clear(c->bits.data, samples * d->refinement.upto[0]);
+           c->bits.len == pack_bytes(samples * e->stages.upto[0]) &&
+           pack_tail_is_clear(c->bits.data, samples * e->stages.upto[0]);
 }
 
-static void on_answer(engine *d, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
+static void take_answer(engine *e, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     assembler_sample sample;
-    uint64_t code = pack_get(c->bits.data, 0, d->refinement.upto[0]);
-    live *request = &d->requests[c->first % ON_DEMAND_CAPACITY];
-    if (request->id == c->first) {
-        request->frame_bytes[TRAFFIC_IN] += (uint32_t)message_frame_size(&c->base);
-    }
-    assembler_set_model(d->on_demand, model);
-    if (assembler_add(d->on_demand, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
-        engine_add_due(d, &sample, true, now_ns);
+    uint64_t code = pack_get(c->bits.data, 0, e->stages.upto[0]);
+    on_demand_count_frame(e->requests, c->first, TRAFFIC_IN, message_frame_size(&c->base));
+    assembler_set_model(e->on_demand, model);
+    if (assembler_add(e->on_demand, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
+        add_ready(e, &sample, true, now_ns);
     }
 }
 
-/* Whose codes carry this number; false: nobody's. */
-static bool find_model(const engine *d, uint32_t number, uint8_t *model) {
-    uint8_t other = !d->now;
-    *model = number == d->numbers[d->now] ? d->now : other;
-    return *model == d->now || (d->swap.stage == MODEL_SWAP_ENDING && number == d->numbers[other]);
+/* Why codes are refused; NULL: they are in order, and counted as come. */
+static const char *check_codes(engine *e, uint32_t portion, const Fewbit__Codes *c, bool is_answer, uint64_t now_ns) {
+    if (!fits(e, c, (uint64_t)c->more + 1) || (is_answer && c->more > 0)) {
+        return "codes that do not fit";
+    }
+    if (!is_answer) {
+        return stream_intake_check(e->intake, portion, c, now_ns) ? err_text() : NULL;
+    }
+    return responders_answered(e->responders, portion, c->first, now_ns) ? NULL : "more answers than were asked for";
 }
 
-static void take_codes(engine *d, uint32_t portion, const Fewbit__Codes *c, bool is_answer, uint64_t now_ns) {
+static void on_codes(engine *e, uint32_t portion, const Fewbit__Codes *c, bool is_answer, uint64_t now_ns) {
     uint8_t model;
-    bool is_probe = false;
-    if (!fits(d, c, (uint64_t)c->more + 1) || (is_answer && c->more > 0)) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "codes that do not fit");
-    } else if (!is_answer && streams_take(d->streams, portion, c->first, (uint64_t)c->more + 1, now_ns)) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
-    } else if (is_answer && !responders_take(d, portion, c->first, &is_probe, now_ns)) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "more answers than were asked for");
+    bool is_gone;
+    const char *wrong = check_codes(e, portion, c, is_answer, now_ns);
+    bool is_probe = is_answer && c->first >= ON_DEMAND_IDS;
+    if (wrong) {
+        engine_host_refuse(&e->host, portion, wrong);
     } else if (is_probe) {
         return;
-    } else if (find_model(d, c->model, &model)) {
-        d->payload_bits[portion] += code_decoder_payload_bits(c, d->refinement.upto[0]);
-        (is_answer ? on_answer : backlog_take)(d, portion, c, model, now_ns);
-    } else if (c->model != d->swap.gone || d->swap.gone == 0) {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
+    } else if (model_rollout_find(e->models, c->model, &model, &is_gone)) {
+        e->payload_bits[portion] += code_decoder_payload_bits(c, e->stages.upto[0]);
+        if (is_answer) {
+            take_answer(e, portion, c, model, now_ns);
+        } else {
+            stream_intake_take(e->intake, portion, c, model, now_ns);
+        }
+    } else if (!is_gone) {
+        e->host.drop(e->host.context, portion, FEWBIT__REASON__REASON_MODEL, "codes of another model");
     } else if (!is_answer) {
-        backlog_take_none(d, portion, c, now_ns);
+        stream_intake_take_late(e->intake, portion, c, now_ns);
     }
 }
 
-void engine_receive(engine *d, uint32_t portion, const message *m, uint64_t now_ns) {
-    pending_replies_read_clock(&d->pending, now_ns);
-    if (m->type == MESSAGE_READY) {
-        on_ready(d, portion, m->body.ready, now_ns);
+static void on_refinement(engine *e, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns) {
+    e->frame_bytes = message_frame_size(&reply->base);
+    if (refine_receive(e->refine, portion, reply, now_ns)) {
+        engine_host_refuse(&e->host, portion, err_text());
         return;
     }
-    bool is_answer = m->type == MESSAGE_ANSWER;
-    if (d->is_ready[portion] && (is_answer || m->type == MESSAGE_CODES)) {
-        take_codes(d, portion, m->body.codes, is_answer, now_ns);
-    } else if (d->is_ready[portion] && m->type == MESSAGE_REFINEMENT) {
-        refine_take(d, portion, m->body.refinement, now_ns);
-    } else if (d->is_ready[portion] && m->type == MESSAGE_STREAM_END) {
-        backlog_end(d, portion, now_ns);
-    } else if (d->swap.asked[portion] > 0 && m->type == MESSAGE_PREPARED) {
-        model_swap_on_prepared(d, portion, m->body.prepared, now_ns);
-    } else {
-        d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, "a message out of turn");
+    responders_received(e->responders, portion, MESSAGE_REFINEMENT, refine_is_awaited(e->refine, portion));
+}
+
+void engine_receive(engine *e, uint32_t portion, const message *m, uint64_t now_ns) {
+    bool is_ready = responders_ready(e->responders) >> portion & 1;
+    responders_read_clock(e->responders, now_ns);
+    if (m->type == MESSAGE_READY) {
+        on_ready(e, portion, m->body.ready, now_ns);
+    } else if (is_ready && (m->type == MESSAGE_ANSWER || m->type == MESSAGE_CODES)) {
+        on_codes(e, portion, m->body.codes, m->type == MESSAGE_ANSWER, now_ns);
+    } else if (is_ready && m->type == MESSAGE_REFINEMENT) {
+        on_refinement(e, portion, m->body.refinement, now_ns);
+    } else if (is_ready && m->type == MESSAGE_STREAM_END) {
+        if (stream_intake_ended(e->intake, portion, now_ns)) {
+            engine_host_refuse(&e->host, portion, err_text());
+        }
+    } else if (m->type != MESSAGE_PREPARED || !model_rollout_prepared(e->models, portion, m->body.prepared, now_ns)) {
+        engine_host_refuse(&e->host, portion, "a message out of turn");
     }
 }
 
 /* Requests. */
 
-static void ask_nodes(engine *d, uint64_t id, const uint8_t *sample, uint64_t asked, uint32_t *frame_bytes) {
-    for (uint32_t k = 0; k < d->portions; k++) {
-        if (!(asked >> k & 1)) {
-            continue;
-        }
-        partition_take(&d->partition, k, sample, d->portion);
+static void ask_nodes(engine *e, uint64_t id, const uint8_t *sample, uint64_t asked) {
+    for (uint64_t left = asked; left > 0; left &= left - 1) {
+        uint32_t k = (uint32_t)__builtin_ctzll(left);
         Fewbit__Request request = FEWBIT__REQUEST__INIT;
+        partition_take(&e->partition, k, sample, e->portion);
         request.id = id;
-        request.portion = (ProtobufCBinaryData){partition_portion_elements(&d->partition), d->portion};
-        *frame_bytes += (uint32_t)message_frame_size(&request.base);
-        d->host.tell(d->host.context, k, MESSAGE_REQUEST, &request.base);
-        responders_asked(d, k);
+        request.portion = (ProtobufCBinaryData){partition_portion_elements(&e->partition), e->portion};
+        on_demand_count_frame(e->requests, id, TRAFFIC_OUT, message_frame_size(&request.base));
+        engine_host_tell(&e->host, k, MESSAGE_REQUEST, &request.base);
+        responders_asked(e->responders, k);
     }
 }
 
-void engine_classify(engine *d, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
-    uint64_t expected = 0;
-    pending_replies_read_clock(&d->pending, now_ns);
-    for (uint32_t k = 0; k < d->portions; k++) {
-        expected |= responders_takes_part(d, k) ? (uint64_t)1 << k : 0;
-    }
-    if (expected == 0 || d->is_stopping) {
-        refuse_request(d, request, d->is_stopping ? CLASSIFICATION_STOPPING : CLASSIFICATION_NO_NODES);
+void engine_classify(engine *e, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
+    uint64_t expected = responders_taking_part(e->responders), id = on_demand_next_id(e->requests);
+    responders_read_clock(e->responders, now_ns);
+    if (expected == 0 || e->is_stopping) {
+        refuse_request(e, request, e->is_stopping ? CLASSIFICATION_STOPPING : CLASSIFICATION_NO_NODES);
         return;
     }
-    assembler_set_model(d->on_demand, d->now);
-    for (uint32_t i = 0; i < ON_DEMAND_CAPACITY && d->requests[d->next_live % ON_DEMAND_CAPACITY].waits; i++) {
-        d->next_live = (d->next_live + 1) % REQUESTS; /* past those that wait for their deadline */
-    }
-    uint64_t id = d->next_live;
-    if (!assembler_open(d->on_demand, id, expected, now_ns)) {
-        refuse_request(d, request, CLASSIFICATION_BUSY);
+    assembler_set_model(e->on_demand, model_rollout_active(e->models));
+    if (!assembler_open(e->on_demand, id, expected, now_ns)) {
+        refuse_request(e, request, CLASSIFICATION_BUSY);
         return;
     }
-    d->next_live = (d->next_live + 1) % REQUESTS;
-    live *entry = &d->requests[id % ON_DEMAND_CAPACITY];
-    *entry = (live){.waits = true, .id = id, .request = request, .asked = expected};
-    ask_nodes(d, id, sample, expected, &entry->frame_bytes[TRAFFIC_OUT]);
+    on_demand_begin(e->requests, id, request, expected);
+    ask_nodes(e, id, sample, expected);
 }
 
-static void report_one_table(const assembler *a, uint32_t capacity, stats_table *to) {
-    const assembler_counters *c = assembler_count(a);
-    *to = (stats_table){c->complete, c->expired, c->late,    c->duplicate, c->unknown,
-                        c->mixed,    c->refused, c->waiting, capacity};
+/* Time. */
+
+static bool has_due(const engine *e, const assembler *a, uint64_t now_ns) {
+    return assembler_next_deadline(a) <= now_ns &&
+           predictor_may_take_long(predictor_of(e, model_rollout_active(e->models)), assembler_count(a)->waiting);
 }
 
-void engine_report(const engine *d, stats *r) {
-    report_one_table(d->streamed, STREAMED_CAPACITY, &r->streamed);
-    report_one_table(d->on_demand, ON_DEMAND_CAPACITY, &r->on_demand);
-    r->ready = d->ready_nodes;
-    r->backlog_bytes = 0;
-    r->results_lost = results_lost(d->results);
-    r->refinement = d->answered;
-    r->refinement.count = d->refinement.count;
-    for (uint32_t k = 0; k < d->portions; k++) {
-        r->backlog_bytes += d->backlogs[k].length;
-        r->nodes[k].is_ready = responders_takes_part(d, k);
-        r->nodes[k].is_silent = d->is_silent[k];
-        pending_replies_stats(&d->pending, k, &r->nodes[k]);
-        r->nodes[k].payload_bits[TRAFFIC_IN] = d->payload_bits[k];
+bool engine_has_long_work(const engine *e, uint64_t now_ns) {
+    return (batch_start_ns(e) <= now_ns && batch_takes_long(e)) || has_due(e, e->streamed, now_ns) ||
+           has_due(e, e->on_demand, now_ns);
+}
+
+int64_t engine_poll(engine *e, uint64_t now_ns) {
+    uint64_t intake_next, responders_next;
+    expire(e, now_ns);
+    if (batch_start_ns(e) <= now_ns) {
+        run_batch(e, now_ns);
     }
-}
-
-/* When the batch that is due starts; 0: now. */
-static uint64_t batch_start(const engine *d) {
-    bool has_company = assembler_count(d->on_demand)->waiting > 0 || assembler_count(d->streamed)->waiting > 0;
-    bool may_wait =
-        d->max_batch_delay_ns > 0 && has_company && !predictor_knows_all(d->models[d->due_model]->predictor);
-    return may_wait ? d->latest_start_ns : 0;
-}
-
-int64_t engine_poll(engine *d, uint64_t now_ns) {
-    expire(d, now_ns);
-    if (d->due_count > 0 && batch_start(d) <= now_ns) {
-        classify_due(d, now_ns);
+    if (stream_intake_poll(e->intake, responders_ready(e->responders), now_ns, &intake_next)) {
+        intake_next = now_ns;
     }
-    uint64_t backlog_next;
-    bool any = backlog_poll(d, now_ns, &backlog_next);
-    uint64_t ack_next = refine_poll(d, now_ns);
-    model_swap_poll(d, now_ns);
-    uint64_t responders_next = responders_poll(d, now_ns);
-    if (any) {
-        return 0;
-    }
-    const uint64_t times[] = {d->due_count > 0 ? batch_start(d) : UINT64_MAX,
-                              ack_next,
-                              backlog_next,
+    model_rollout_poll(e->models, now_ns);
+    responders_next = responders_poll(e->responders, now_ns);
+    const uint64_t times[] = {intake_next,
                               responders_next,
-                              model_swap_next_ns(d),
-                              assembler_next_deadline(d->streamed),
-                              assembler_next_deadline(d->on_demand)};
+                              batch_start_ns(e),
+                              model_rollout_next_ns(e->models),
+                              assembler_next_deadline(e->streamed),
+                              assembler_next_deadline(e->on_demand)};
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         next = times[i] < next ? times[i] : next;
@@ -436,49 +450,148 @@ int64_t engine_poll(engine *d, uint64_t now_ns) {
     return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000 + 1);
 }
 
-void engine_stop(engine *d, uint64_t now_ns) {
-    d->is_stopping = true;
-    assembler_close(d->streamed);
-    engine_poll(d, now_ns);
+void engine_swap_model(engine *e, served_model *m, uint64_t now_ns) {
+    model_rollout_begin(e->models, m, now_ns);
 }
 
-bool engine_is_idle(const engine *d) {
-    return d->due_count == 0 && assembler_count(d->streamed)->waiting == 0 &&
-           assembler_count(d->on_demand)->waiting == 0;
+void engine_stop(engine *e, uint64_t now_ns) {
+    e->is_stopping = true;
+    assembler_close(e->streamed);
+    stream_intake_hurry(e->intake);
+    engine_poll(e, now_ns);
 }
 
-void engine_finish(engine *d, uint64_t now_ns) {
+bool engine_is_idle(const engine *e) {
+    return ready_batch_count(e->batch) == 0 && assembler_count(e->streamed)->waiting == 0 &&
+           assembler_count(e->on_demand)->waiting == 0;
+}
+
+void engine_finish(engine *e, uint64_t now_ns) {
     assembler_sample sample;
-    d->asks_no_more = true;
-    while (assembler_count(d->streamed)->waiting > 0 && assembler_expire(d->streamed, UINT64_MAX, &sample)) {
-        engine_add_due(d, &sample, false, now_ns);
+    e->is_finishing = true;
+    while (assembler_count(e->streamed)->waiting > 0 && assembler_expire(e->streamed, UINT64_MAX, &sample)) {
+        add_ready(e, &sample, false, now_ns);
     }
-    while (assembler_count(d->on_demand)->waiting > 0 && assembler_expire(d->on_demand, UINT64_MAX, &sample)) {
-        end_waiting(d, &sample, now_ns);
+    while (assembler_count(e->on_demand)->waiting > 0 && assembler_expire(e->on_demand, UINT64_MAX, &sample)) {
+        end_waiting(e, &sample, now_ns);
     }
-    if (d->due_count > 0) {
-        classify_due(d, now_ns);
+    run_batch(e, now_ns);
+}
+
+void engine_dismiss(engine *e, const char *text) {
+    for (uint64_t left = responders_here(e->responders); left > 0; left &= left - 1) {
+        e->host.drop(e->host.context, (uint32_t)__builtin_ctzll(left), FEWBIT__REASON__REASON_BUSY, text);
     }
 }
 
-void engine_dismiss(engine *d, const char *text) {
-    for (uint32_t k = 0; k < d->portions; k++) {
-        if (d->is_here[k]) {
-            d->host.drop(d->host.context, k, FEWBIT__REASON__REASON_BUSY, text);
-        }
+/* For whoever watches. */
+
+static void fill_table(const assembler *a, uint32_t capacity, stats_table *to) {
+    const assembler_counters *c = assembler_count(a);
+    *to = (stats_table){c->complete, c->expired, c->late,    c->duplicate, c->unknown,
+                        c->mixed,    c->refused, c->waiting, capacity};
+}
+
+void engine_stats(const engine *e, stats *s) {
+    fill_table(e->streamed, STREAM_INTAKE_CAPACITY, &s->streamed);
+    fill_table(e->on_demand, ON_DEMAND_CAPACITY, &s->on_demand);
+    s->ready = (uint32_t)__builtin_popcountll(responders_taking_part(e->responders));
+    s->backlog_bytes = stream_intake_backlog_bytes(e->intake);
+    s->results_lost = results_lost(e->results);
+    s->refinement = e->answered;
+    s->refinement.count = e->stages.count;
+    for (uint32_t k = 0; k < portions_of(e); k++) {
+        responders_stats(e->responders, k, &s->nodes[k]);
+        s->nodes[k].payload_bits[TRAFFIC_IN] = e->payload_bits[k];
     }
 }
 
-static void add_counters(predictor_counters *sum, const predictor_counters *c) {
-    sum->from_table += c->from_table;
-    sum->from_cache += c->from_cache;
-    sum->from_nets += c->from_nets;
+void engine_count_predictions(const engine *e, predictor_counters *out) {
+    model_rollout_count(e->models, out);
 }
 
-void engine_count(const engine *d, engine_counters *out) {
-    *out = (engine_counters){.ready_nodes = d->ready_nodes};
-    out->streamed = *assembler_count(d->streamed);
-    out->on_demand = *assembler_count(d->on_demand);
-    predictor_count(d->models[d->now]->predictor, &out->predictor);
-    add_counters(&out->predictor, &d->past);
+/* Making. */
+
+static err make_nodes_side(engine *e) {
+    const engine_options *o = &e->options;
+    const responders_config responding = {portions_of(e),
+                                          o->deadline_ns,
+                                          o->answer_timeout_ns,
+                                          ON_DEMAND_IDS,
+                                          partition_portion_elements(&e->partition),
+                                          give_up,
+                                          e};
+    const stream_intake_config streaming = {
+        .streams = {portions_of(e), o->first_session, o->stall_timeout_ns, o->deadline_ns / 4},
+        .deadline_ns = o->deadline_ns,
+        .bits = e->stages.upto[0],
+        .acks = e->stages.count > 1,
+    };
+    const stream_intake_events on_streams = {take_streamed, has_room, e};
+    const refine_host on_refine = {send_refine_request, take_stage, e};
+    err failed = responders_new(&e->responders, &responding, &e->host);
+    failed = failed ? failed : stream_intake_new(&e->intake, &streaming, &on_streams, &e->host);
+    e->streamed = failed ? NULL : stream_intake_samples(e->intake);
+    return failed ? failed : refine_new(&e->refine, portions_of(e), &e->stages, &on_refine);
+}
+
+static err make_parts(engine *e, served_model *first) {
+    const engine_options *o = &e->options;
+    const assembler_config on_demand = {ON_DEMAND_CAPACITY, portions_of(e), o->deadline_ns, false};
+    const model_rollout_config rolling = {ENGINE_PREPARE_SECONDS * (uint64_t)1000000000, o->deadline_ns};
+    const model_rollout_events on_models = {has_ended, streamed_end, swap_moved, e};
+    e->stages = *predictor_refinement(first->predictor);
+    err failed = make_nodes_side(e);
+    if (failed) {
+        served_model_free(first);
+        return failed;
+    }
+    failed = model_rollout_new(&e->models, first, e->responders, &rolling, &on_models, &e->host);
+    failed = failed ? failed : assembler_new(&e->on_demand, &on_demand);
+    failed = failed ? failed : on_demand_new(&e->requests);
+    failed = failed ? failed
+                    : ready_batch_new(&e->batch, PREDICTOR_ROWS, portions_of(e), o->max_batch_delay_ns, o->deadline_ns);
+    e->portion = malloc(partition_portion_elements(&e->partition));
+    return failed || e->portion ? failed : err_fail(ERR_MEMORY, "no memory for a portion");
+}
+
+err engine_new(engine **out, const run_dir *r, results *results, const engine_options *options,
+               const engine_host *host) {
+    engine *e = calloc(1, sizeof *e);
+    served_model *first;
+    uint32_t classes;
+    if (!e) {
+        return err_fail(ERR_MEMORY, "no memory to serve");
+    }
+    e->results = results;
+    e->options = *options;
+    e->options.predictor.by_stage = options->confidence > 0;
+    e->host = *host;
+    err failed = experiment_partition(&r->experiment, &e->partition, &classes);
+    failed = failed ? failed : served_model_new(&first, r, &e->options.predictor);
+    failed = failed ? failed : make_parts(e, first);
+    if (!failed && options->confidence > 0 && e->stages.count == 1) {
+        failed = err_fail(ERR_USAGE,
+                          "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");
+    }
+    if (failed) {
+        engine_free(e);
+        return failed;
+    }
+    *out = e;
+    return ERR_OK;
+}
+
+void engine_free(engine *e) {
+    if (e) {
+        model_rollout_free(e->models);
+        responders_free(e->responders);
+        stream_intake_free(e->intake);
+        assembler_free(e->on_demand);
+        on_demand_free(e->requests);
+        refine_free(e->refine);
+        ready_batch_free(e->batch);
+        free(e->portion);
+        free(e);
+    }
 }

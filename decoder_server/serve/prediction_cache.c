@@ -1,6 +1,5 @@
 #include "decoder_server/serve/prediction_cache.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,6 +120,10 @@ const float *prediction_cache_find(prediction_cache *s, const uint64_t *key, uin
     s->wanted[at] = true;
     *class = *class_at(s, at);
     return probabilities_at(s, at);
+}
+
+bool prediction_cache_has(const prediction_cache *s, const uint64_t *key) {
+    return find(s, key, hash_of(s, key)) != SIZE_MAX;
 }
 
 /* A free place of the group, or the next that nobody wanted lately. */

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,9 @@ void prediction_cache_free(prediction_cache *s);
 /* What was stored under a key: probabilities [classes], the cache's until the next prediction_cache_put. NULL: nothing.
  */
 const float *prediction_cache_find(prediction_cache *s, const uint64_t *key, uint32_t *class);
+
+/* Whether there is something under a key; nobody counts as having asked. */
+bool prediction_cache_has(const prediction_cache *s, const uint64_t *key);
 
 /* Stores an answer, over what the key had before. */
 void prediction_cache_put(prediction_cache *s, const uint64_t *key, uint32_t class, const float *probabilities);

@@ -10,6 +10,7 @@
 #include "experiment/derive.h"
 #include "nn/fold.h"
 #include "nn/loss.h"
+#include "nn/shape_infer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct predictor {
     uint32_t key_words; /* of a codeword, and one for the portions that are there; by stage, two more for how far */
     uint64_t whole;     /* `have` of a sample that misses nothing */
     size_t net_rows;    /* what the head takes at once */
+    double row_macs;    /* multiply-adds of a row through the head */
     prediction_table *tables[REFINEMENT_STAGES_MAX]; /* by stage; NULL: none */
     prediction_cache *cache;                         /* NULL: none */
     arena buffers;
@@ -49,6 +51,25 @@ static err plan_buffers(predictor *c) {
     return e;
 }
 
+/* Of all dense layers, for a row. */
+static double dense_macs(nn_net *net) {
+    double macs = 0;
+    for (size_t i = 0; i < nn_net_tensor_count(net); i++) {
+        const nn_tensor *t = nn_net_tensor(net, i);
+        macs += t->rank == 2 ? (double)t->count : 0;
+    }
+    return macs;
+}
+
+/* Of a row forward, where nothing is folded. */
+static double forward_macs(const nn_spec *spec) {
+    nn_spec fixed = *spec;
+    for (size_t i = 0; i < fixed.count; i++) {
+        fixed.layers[i].fixed = true; /* no gradients */
+    }
+    return nn_spec_step_macs(&fixed, 1, false);
+}
+
 static err load_head(predictor *c, const run_dir *r, const manifest_commit *commit, bool plain) {
     partition s;
     nn_spec spec;
@@ -63,9 +84,11 @@ static err load_head(predictor *c, const run_dir *r, const manifest_commit *comm
     e = nn_net_new(&c->head, &spec, &options);
     e = e ? e : run_dir_load_head(r, commit, c->head, NULL);
     /* The products of bf16 numbers are rounded by the weights they are made of: other weights, other answers. */
+    double unfolded = e ? 0 : dense_macs(c->head);
     if (!e && !plain && options.precision == NN_F32) {
         e = nn_fold(&c->head, &spec, &options);
     }
+    c->row_macs = e ? 0 : forward_macs(&spec) - unfolded + dense_macs(c->head);
     return e;
 }
 
@@ -224,7 +247,7 @@ err predictor_new(predictor **out, const run_dir *r, const manifest_commit *comm
     }
     c->portions = r->experiment.dataset.portions;
     c->bits = r->experiment.encoder.bits;
-    c->refinement = options->by_round ? experiment_refinement(&r->experiment) : (refinement){1, {c->bits}};
+    c->refinement = options->by_stage ? experiment_refinement(&r->experiment) : (refinement){1, {c->bits}};
     c->whole = c->portions == 64 ? UINT64_MAX : ((uint64_t)1 << c->portions) - 1;
     err e = load_head(c, r, commit, options->plain);
     e = e ? e : plan_buffers(c);
@@ -268,6 +291,32 @@ bool predictor_knows_all(const predictor *c) {
         knows = knows && table && prediction_table_known(table) == prediction_table_size(table);
     }
     return knows;
+}
+
+/* What takes about 0.1 ms on one core; a single row reads all weights for few multiply-adds, so it is the slower one.
+ */
+static const double long_macs = 1 << 20;
+
+bool predictor_may_take_long(const predictor *c, size_t count) {
+    return c->row_macs * (double)count > long_macs;
+}
+
+static bool is_known(predictor *c, const assembler_sample *sample) {
+    const prediction_table *table = table_of(c, sample);
+    if (table) {
+        return prediction_table_class(table, codeword_of(c, sample)) != PREDICTION_TABLE_UNKNOWN;
+    }
+    return c->cache && prediction_cache_has(c->cache, key_of(c, sample));
+}
+
+bool predictor_takes_long(predictor *c, const assembler_sample *samples, size_t count) {
+    size_t unknown = 0;
+    bool is_long = predictor_may_take_long(c, count);
+    for (size_t i = 0; i < count && is_long; i++) {
+        unknown += !is_known(c, &samples[i]);
+        is_long = predictor_may_take_long(c, unknown + count - i - 1);
+    }
+    return is_long;
 }
 
 /* Whether the table or the cache knows sample `i`. */

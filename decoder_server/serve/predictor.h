@@ -23,7 +23,7 @@ enum { PREDICTOR_ROWS = 1000 };
 typedef struct predictor_options {
     size_t table_bytes; /* the most that the tables may take; 0: none */
     size_t cache_bytes; /* the most that the cache may take; 0: none */
-    bool by_round;      /* samples may have come in part: a table for each stage, where there is room */
+    bool by_stage;      /* samples may have come in part: a table for each stage, where there is room */
     bool plain;         /* the nets layer by layer, as they were trained */
 } predictor_options;
 
@@ -49,11 +49,18 @@ void predictor_free(predictor *c);
 
 uint32_t predictor_classes(const predictor *c);
 
-/* In which stages it takes samples to come; one, unless by_round. */
+/* In which stages it takes samples to come; one, unless by_stage. */
 const refinement *predictor_refinement(const predictor *c);
 
 /* Whether the tables have every whole codeword. */
 bool predictor_knows_all(const predictor *c);
+
+/* Whether so many samples would take long (above about 0.1 ms) if all of them had to go through the nets. */
+bool predictor_may_take_long(const predictor *c, size_t count);
+
+/* Whether predictor_run would take long: more of these samples than the nets do in a moment are neither in the table
+ * nor in the cache. */
+bool predictor_takes_long(predictor *c, const assembler_sample *samples, size_t count);
 
 /* Up to PREDICTOR_ROWS samples at once. Returns [count], the predictor's until the next call. A missing portion's
  * bits, and those of stages that have not come, count as 0.5, neither 0 nor 1. */

@@ -1,148 +1,260 @@
 #include "decoder_server/serve/responders.h"
 
 #include "base/log_limit.h"
+#include "decoder_server/core/pending_replies.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 /* A probe without an answer is followed by the next one after the deadline, but not before that. A deadline that was
  * noticed later than LATE_NS says more about the server than about a node. */
 enum { SURPLUS_MAX = 64, RELAPSES_MAX = 6 };
 static const uint64_t probe_pause_ns = 1000000000, late_ns = 250000000;
 
-static uint64_t probe_pause(const engine *d) {
-    return d->deadline_ns > probe_pause_ns ? d->deadline_ns : probe_pause_ns;
+/* One node. */
+typedef struct responder {
+    uint32_t unanswered, surplus; /* Requests; Answers beyond those that were owed */
+    /* A Request that waits for nobody's sample. */
+    bool is_probed;
+    uint64_t probe, probed_ns;
+    /* How often it has gone silent, each time soon after the time before: for longer and longer it is not probed, nor
+     * does another connection make good for it. */
+    uint32_t relapses;
+    uint64_t until_ns; /* left out until then at least */
+} responder;
+
+struct responders {
+    responders_config config;
+    const engine_host *host;
+    uint64_t here, ready, silent; /* masks */
+    pending_replies pending;
+    uint64_t probes;
+    uint8_t *probe; /* a portion of zeroes */
+    responder of[PARTITION_PORTIONS_MAX];
+};
+
+err responders_new(responders **out, const responders_config *config, const engine_host *host) {
+    responders *r = calloc(1, sizeof *r);
+    if (r) {
+        r->config = *config;
+        r->config.answer_timeout_ns = config->answer_timeout_ns ? config->answer_timeout_ns : UINT64_MAX;
+        r->host = host;
+        r->probe = calloc(config->portion_bytes, 1);
+    }
+    if (!r || !r->probe) {
+        responders_free(r);
+        return err_fail(ERR_MEMORY, "no memory for the nodes that respond");
+    }
+    *out = r;
+    return ERR_OK;
+}
+
+void responders_free(responders *r) {
+    if (r) {
+        free(r->probe);
+        free(r);
+    }
+}
+
+uint64_t responders_here(const responders *r) {
+    return r->here;
+}
+
+uint64_t responders_ready(const responders *r) {
+    return r->ready;
+}
+
+uint64_t responders_taking_part(const responders *r) {
+    return r->ready & ~r->silent;
+}
+
+static uint64_t bit_of(uint32_t portion) {
+    return (uint64_t)1 << portion;
+}
+
+static uint32_t count(const responders *r) {
+    return (uint32_t)__builtin_popcountll(responders_taking_part(r));
+}
+
+static void tell_count(const responders *r) {
+    r->host->ready(r->host->context, count(r));
+}
+
+/* Coming and going. */
+
+void responders_joined(responders *r, uint32_t portion) {
+    r->here |= bit_of(portion);
+    responders_expect(r, portion, MESSAGE_READY);
+}
+
+void responders_set_ready(responders *r, uint32_t portion, uint64_t now_ns) {
+    responder *one = &r->of[portion];
+    responders_received(r, portion, MESSAGE_READY, false);
+    r->ready |= bit_of(portion);
+    r->silent |= one->relapses > 1 && now_ns < one->until_ns ? bit_of(portion) : 0;
+    one->is_probed = false;
+    tell_count(r);
+    log_limited(LOG_INFO, "node_ready", portion + 1, "portion %u is ready; %u of %u nodes are", portion, count(r),
+                r->config.portions);
+}
+
+bool responders_left(responders *r, uint32_t portion) {
+    bool was_ready = r->ready & bit_of(portion);
+    r->here &= ~bit_of(portion);
+    r->ready &= ~bit_of(portion);
+    r->silent &= ~bit_of(portion);
+    r->of[portion].unanswered = r->of[portion].surplus = 0;
+    pending_replies_forget(&r->pending, portion);
+    if (was_ready) {
+        tell_count(r);
+        log_limited(LOG_WARN, "node_left", portion + 1, "portion %u is gone; %u of %u nodes are ready", portion,
+                    count(r), r->config.portions);
+    }
+    return was_ready;
+}
+
+/* What is owed. */
+
+void responders_read_clock(responders *r, uint64_t now_ns) {
+    pending_replies_read_clock(&r->pending, now_ns);
+}
+
+void responders_expect(responders *r, uint32_t portion, message_type answer) {
+    pending_replies_begin(&r->pending, portion, answer);
+}
+
+void responders_received(responders *r, uint32_t portion, message_type answer, bool others) {
+    pending_replies_answered(&r->pending, portion, answer, others);
+}
+
+void responders_asked(responders *r, uint32_t portion) {
+    r->of[portion].unanswered++;
+    responders_expect(r, portion, MESSAGE_ANSWER);
+}
+
+/* Whether a stage of bits is overdue. */
+static bool owes_refinement(const responders *r, uint32_t portion) {
+    const pending_replies_node *n = &r->pending.nodes[portion];
+    return n->types >> MESSAGE_REFINEMENT & 1 &&
+           r->pending.now_ns - n->since_ns[MESSAGE_REFINEMENT] > r->config.deadline_ns;
+}
+
+/* Silence. */
+
+static uint64_t probe_pause(const responders *r) {
+    return r->config.deadline_ns > probe_pause_ns ? r->config.deadline_ns : probe_pause_ns;
 }
 
 /* The first time a node may be back at once; each further time it is left out for twice as long. A node that answers
  * probes and no requests would make every other request wait for its deadline. */
-static void count_relapse(engine *d, uint32_t portion, uint64_t now_ns) {
-    relapse *r = &d->relapses[portion];
-    uint64_t memory_ns = probe_pause(d) << RELAPSES_MAX;
-    bool is_new = r->count == 0 || now_ns > r->until_ns + memory_ns;
-    r->count = is_new ? 1 : r->count < RELAPSES_MAX ? r->count + 1 : RELAPSES_MAX;
-    r->until_ns = now_ns + (is_new ? 0 : probe_pause(d) << (r->count - 1));
+static void count_relapse(responders *r, uint32_t portion, uint64_t now_ns) {
+    responder *one = &r->of[portion];
+    uint64_t memory_ns = probe_pause(r) << RELAPSES_MAX;
+    bool is_new = one->relapses == 0 || now_ns > one->until_ns + memory_ns;
+    one->relapses = is_new ? 1 : one->relapses < RELAPSES_MAX ? one->relapses + 1 : RELAPSES_MAX;
+    one->until_ns = now_ns + (is_new ? 0 : probe_pause(r) << (one->relapses - 1));
 }
 
-void responders_count(engine *d) {
-    d->ready_nodes = 0;
-    for (uint32_t k = 0; k < d->portions; k++) {
-        d->ready_nodes += responders_takes_part(d, k);
-    }
-    d->host.ready(d->host.context, d->ready_nodes);
-}
-
-void responders_asked(engine *d, uint32_t portion) {
-    d->unanswered[portion]++;
-    pending_replies_begin(&d->pending, portion, MESSAGE_ANSWER);
-}
-
-static void go_silent(engine *d, uint32_t portion, uint64_t now_ns) {
-    d->is_silent[portion] = true;
-    count_relapse(d, portion, now_ns);
-    d->probes[portion].is_out = false;
-    d->pending.nodes[portion].timeouts++;
-    responders_count(d);
+static void go_silent(responders *r, uint32_t portion, uint64_t now_ns) {
+    r->silent |= bit_of(portion);
+    count_relapse(r, portion, now_ns);
+    r->of[portion].is_probed = false;
+    r->pending.nodes[portion].timeouts++;
+    tell_count(r);
     log_limited(LOG_WARN, "node_silent", portion + 1,
                 "portion %u has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
-                portion, (double)d->deadline_ns * 1e-9, d->ready_nodes, d->portions);
-    engine_give_up(d, portion, now_ns);
+                portion, (double)r->config.deadline_ns * 1e-9, count(r), r->config.portions);
+    r->config.silent(r->config.context, portion, now_ns);
 }
 
-static void take_part_again(engine *d, uint32_t portion) {
-    d->is_silent[portion] = false;
-    responders_count(d);
+static void take_part_again(responders *r, uint32_t portion) {
+    r->silent &= ~bit_of(portion);
+    tell_count(r);
     log_limited(LOG_INFO, "node_answers_again", portion + 1, "portion %u answers again; %u of %u nodes are ready",
-                portion, d->ready_nodes, d->portions);
+                portion, count(r), r->config.portions);
 }
 
-/* Whether a stage of bits is overdue. */
-static bool owes_added(const engine *d, uint32_t portion) {
-    const pending_replies_node *n = &d->pending.nodes[portion];
-    return n->types >> MESSAGE_REFINEMENT & 1 && d->pending.now_ns - n->since_ns[MESSAGE_REFINEMENT] > d->deadline_ns;
-}
-
-bool responders_take(engine *d, uint32_t portion, uint64_t id, bool *is_probe, uint64_t now_ns) {
-    *is_probe = id >= REQUESTS;
-    if (d->unanswered[portion] == 0) {
-        return ++d->surplus[portion] <= SURPLUS_MAX;
+bool responders_answered(responders *r, uint32_t portion, uint64_t id, uint64_t now_ns) {
+    responder *one = &r->of[portion];
+    if (one->unanswered == 0) {
+        return ++one->surplus <= SURPLUS_MAX;
     }
-    pending_replies_answered(&d->pending, portion, MESSAGE_ANSWER, --d->unanswered[portion] > 0);
-    probe *p = &d->probes[portion];
-    if (d->is_silent[portion] && p->is_out && p->id == id) {
-        p->is_out = false;
-        if (now_ns - p->sent_ns <= d->deadline_ns && !owes_added(d, portion)) {
-            take_part_again(d, portion);
+    responders_received(r, portion, MESSAGE_ANSWER, --one->unanswered > 0);
+    if (r->silent & bit_of(portion) && one->is_probed && one->probe == id) {
+        one->is_probed = false;
+        if (now_ns - one->probed_ns <= r->config.deadline_ns && !owes_refinement(r, portion)) {
+            take_part_again(r, portion);
         }
     }
     return true;
 }
 
-void responders_expired(engine *d, uint64_t missing, uint64_t opened_ns, uint64_t now_ns) {
-    for (uint32_t k = 0; k < d->portions && now_ns < opened_ns + d->deadline_ns + late_ns; k++) {
-        if (missing >> k & 1 && responders_takes_part(d, k)) {
-            go_silent(d, k, now_ns);
-        }
+void responders_expired(responders *r, uint64_t missing, uint64_t opened_ns, uint64_t now_ns) {
+    if (now_ns >= opened_ns + r->config.deadline_ns + late_ns) {
+        return;
+    }
+    for (uint64_t left = missing & responders_taking_part(r); left > 0; left &= left - 1) {
+        go_silent(r, (uint32_t)__builtin_ctzll(left), now_ns);
     }
 }
 
-void responders_ready(engine *d, uint32_t portion, uint64_t now_ns) {
-    d->is_silent[portion] = d->relapses[portion].count > 1 && now_ns < d->relapses[portion].until_ns;
-    d->probes[portion].is_out = false;
-    responders_count(d);
-}
-
-void responders_left(engine *d, uint32_t portion) {
-    d->is_silent[portion] = false;
-    d->unanswered[portion] = d->surplus[portion] = 0;
-    pending_replies_forget(&d->pending, portion);
-}
-
-static void send_probe(engine *d, uint32_t portion, uint64_t now_ns) {
+static void send_probe(responders *r, uint32_t portion, uint64_t now_ns) {
     Fewbit__Request request = FEWBIT__REQUEST__INIT;
-    d->probes[portion] = (probe){.is_out = true, .id = REQUESTS + d->probe_count++, .sent_ns = now_ns};
-    memset(d->portion, 0, partition_portion_elements(&d->partition));
-    request.id = d->probes[portion].id;
-    request.portion = (ProtobufCBinaryData){partition_portion_elements(&d->partition), d->portion};
-    d->host.tell(d->host.context, portion, MESSAGE_REQUEST, &request.base);
-    responders_asked(d, portion);
+    responder *one = &r->of[portion];
+    one->is_probed = true;
+    one->probe = request.id = r->config.first_probe + r->probes++;
+    one->probed_ns = now_ns;
+    request.portion = (ProtobufCBinaryData){r->config.portion_bytes, r->probe};
+    engine_host_tell(r->host, portion, MESSAGE_REQUEST, &request.base);
+    responders_asked(r, portion);
 }
 
 /* Whether a node was dropped. */
-static bool drop_if_overdue(engine *d, uint32_t portion, uint64_t now_ns) {
+static bool drop_if_overdue(responders *r, uint32_t portion, uint64_t now_ns) {
     message_type answer;
     uint64_t owed_ns;
-    if (!pending_replies_for_ns(&d->pending, portion, &owed_ns, &answer) || owed_ns < d->answer_timeout_ns) {
+    if (!pending_replies_for_ns(&r->pending, portion, &owed_ns, &answer) || owed_ns < r->config.answer_timeout_ns) {
         return false;
     }
     char text[128];
     snprintf(text, sizeof text, "its %s has not come within %.3g s (--answer-timeout)", message_name((uint8_t)answer),
-             (double)d->answer_timeout_ns * 1e-9);
-    d->pending.nodes[portion].timeouts++;
-    pending_replies_forget(&d->pending, portion);
-    d->probes[portion] = (probe){.is_out = true, .sent_ns = now_ns}; /* none while its link closes */
-    d->host.drop(d->host.context, portion, FEWBIT__REASON__REASON_PROTOCOL, text);
+             (double)r->config.answer_timeout_ns * 1e-9);
+    r->pending.nodes[portion].timeouts++;
+    pending_replies_forget(&r->pending, portion);
+    r->of[portion].is_probed = true; /* not while its link closes */
+    r->of[portion].probe = UINT64_MAX;
+    r->of[portion].probed_ns = now_ns;
+    engine_host_refuse(r->host, portion, text);
     return true;
 }
 
-uint64_t responders_poll(engine *d, uint64_t now_ns) {
+uint64_t responders_poll(responders *r, uint64_t now_ns) {
     uint64_t next_ns = UINT64_MAX;
-    pending_replies_read_clock(&d->pending, now_ns);
-    for (uint32_t k = 0; k < d->portions; k++) {
-        if (drop_if_overdue(d, k, now_ns)) {
+    responders_read_clock(r, now_ns);
+    for (uint32_t k = 0; k < r->config.portions; k++) {
+        if (drop_if_overdue(r, k, now_ns)) {
             continue;
         }
-        if (responders_takes_part(d, k) && owes_added(d, k)) {
-            go_silent(d, k, now_ns);
+        if (responders_taking_part(r) & bit_of(k) && owes_refinement(r, k)) {
+            go_silent(r, k, now_ns);
         }
-        const probe *p = &d->probes[k];
-        uint64_t until_ns = d->relapses[k].until_ns;
-        if (d->is_silent[k] && now_ns < until_ns) {
-            next_ns = until_ns < next_ns ? until_ns : next_ns;
-        } else if (d->is_silent[k] && (!p->is_out || now_ns - p->sent_ns >= probe_pause(d))) {
-            send_probe(d, k, now_ns);
+        const responder *one = &r->of[k];
+        if (!(r->silent & bit_of(k))) {
+            continue;
+        }
+        if (now_ns < one->until_ns) {
+            next_ns = one->until_ns < next_ns ? one->until_ns : next_ns;
+        } else if (!one->is_probed || now_ns - one->probed_ns >= probe_pause(r)) {
+            send_probe(r, k, now_ns);
         }
     }
-    uint64_t turn_ns = pending_replies_rests(&d->pending, d->portions) ? UINT64_MAX : now_ns + PENDING_REPLIES_TURN_NS;
+    uint64_t turn_ns =
+        pending_replies_rests(&r->pending, r->config.portions) ? UINT64_MAX : now_ns + PENDING_REPLIES_TURN_NS;
     return turn_ns < next_ns ? turn_ns : next_ns;
+}
+
+void responders_stats(const responders *r, uint32_t portion, stats_node *n) {
+    n->is_ready = responders_taking_part(r) & bit_of(portion);
+    n->is_silent = r->silent & bit_of(portion);
+    pending_replies_stats(&r->pending, portion, n);
 }

@@ -1,38 +1,61 @@
-/* Responders: which nodes answer what they are asked in time, of those that are ready.
+/* Responders: which nodes are here, and which of them answer what they are asked in time.
  *
  * One that lets a request's deadline pass, or owes a Refinement for as long, is silent: nobody waits for it any more.
  * It gets a Request of its own now and then, a probe, and takes part again once it answers one in time; where it soon
- * goes silent again, after longer and longer. One that owes any answer for longer than --answer-timeout is dropped. */
+ * goes silent again, after longer and longer. One that owes any answer for longer than --answer-timeout is dropped.
+ * Sets of nodes are masks: bit k is portion k's. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_RESPONDERS_H
 #define FEWBIT_DECODER_SERVER_SERVE_RESPONDERS_H
 
-#include "decoder_server/serve/engine_inside.h"
+#include "decoder_server/core/stats.h"
+#include "decoder_server/serve/engine_host.h"
 
-/* Ready, and not silent. */
-static inline bool responders_takes_part(const engine *d, uint32_t portion) {
-    return d->is_ready[portion] && !d->is_silent[portion];
-}
+typedef struct responders responders;
 
-/* Counts those that take part, and tells the host. */
-void responders_count(engine *d);
+typedef struct responders_config {
+    uint32_t portions;
+    uint64_t deadline_ns;                                             /* of a request */
+    uint64_t answer_timeout_ns;                                       /* 0: nobody is dropped */
+    uint64_t first_probe;                                             /* ids of probes, above those of all requests */
+    size_t portion_bytes;                                             /* of a Request */
+    void (*silent)(void *context, uint32_t portion, uint64_t now_ns); /* a node is */
+    void *context;
+} responders_config;
+
+err responders_new(responders **r, const responders_config *config, const engine_host *host);
+void responders_free(responders *r);
+
+/* Nodes that have joined; that are ready too; that are ready and not silent. */
+uint64_t responders_here(const responders *r);
+uint64_t responders_ready(const responders *r);
+uint64_t responders_taking_part(const responders *r);
+
+void responders_joined(responders *r, uint32_t portion);
+void responders_set_ready(responders *r, uint32_t portion, uint64_t now_ns);
+
+/* The node is gone; whether it was ready. */
+bool responders_left(responders *r, uint32_t portion);
+
+/* Time has passed: before whatever has come from a node or is asked of one. */
+void responders_read_clock(responders *r, uint64_t now_ns);
+
+/* A node owes an answer of that type; it has come, and `others` of it are still owed. */
+void responders_expect(responders *r, uint32_t portion, message_type answer);
+void responders_received(responders *r, uint32_t portion, message_type answer, bool others);
 
 /* A Request was sent. */
-void responders_asked(engine *d, uint32_t portion);
+void responders_asked(responders *r, uint32_t portion);
 
-/* An Answer has come. False where the node has sent too many that it did not owe: it is to be dropped. `*is_probe`: it
- * is to no request. */
-bool responders_take(engine *d, uint32_t portion, uint64_t id, bool *is_probe, uint64_t now_ns);
+/* An Answer has come. False where the node has sent too many that it did not owe: it is to be dropped. */
+bool responders_answered(responders *r, uint32_t portion, uint64_t id, uint64_t now_ns);
 
-/* A request's deadline has passed, and nothing has come of the portions of mask `missing`. */
-void responders_expired(engine *d, uint64_t missing, uint64_t opened_ns, uint64_t now_ns);
-
-/* A node has become ready. */
-void responders_ready(engine *d, uint32_t portion, uint64_t now_ns);
-
-/* The node is gone. */
-void responders_left(engine *d, uint32_t portion);
+/* A request's deadline has passed, and nothing has come of the nodes `missing`. */
+void responders_expired(responders *r, uint64_t missing, uint64_t opened_ns, uint64_t now_ns);
 
 /* Who is silent, who is probed, who is dropped. Returns when it has to be called again at the latest. */
-uint64_t responders_poll(engine *d, uint64_t now_ns);
+uint64_t responders_poll(responders *r, uint64_t now_ns);
+
+/* What `n` says of a portion's node. */
+void responders_stats(const responders *r, uint32_t portion, stats_node *n);
 
 #endif

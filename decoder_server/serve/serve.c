@@ -121,7 +121,7 @@ static void send_report(serving *s) {
     if (r) {
         *r = (stats){0};
         node_registry_stats(s->node_registry, r);
-        engine_report(s->engine, r);
+        engine_stats(s->engine, r);
         worker_reply_end(s->worker);
     }
 }
@@ -318,7 +318,7 @@ static err reload(void *context) {
 
 static predictor_options how_to_classify(const server_options *o) {
     return (predictor_options){.table_bytes = (size_t)o->table_mib << 20,
-                               .by_round = o->confidence > 0,
+                               .by_stage = o->confidence > 0,
                                .cache_bytes = (size_t)o->cache_mib << 20};
 }
 

@@ -342,6 +342,13 @@ static inline uint32_t class_of(table *t, const uint8_t codes[PORTIONS], unsigne
     return best;
 }
 
+static inline const stats *stats_of(const table *t) {
+    static stats s;
+    memset(&s, 0, sizeof s);
+    engine_stats(t->engine, &s);
+    return &s;
+}
+
 /* The whole lines that results.jsonl has on disk now. The caller ends it with json_decref. */
 static inline json_t *written(const table *t) {
     json_t *list = json_array();

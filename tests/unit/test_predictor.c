@@ -203,7 +203,7 @@ static void a_table_makes_nobody_wait(void **state) {
 /* What whoever watches is told. */
 static void the_desk_counts(void **state) {
     table *t = *state;
-    engine_counters c;
+    predictor_counters c;
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         push(t, k, 0, k < 3 ? 20 : 10, 0);
@@ -213,20 +213,20 @@ static void the_desk_counts(void **state) {
     engine_poll(t->engine, 0);
     ask(t, 2, 0);
     engine_left(t->engine, 3, 0);
-    engine_count(t->engine, &c);
-    assert_int_equal(c.ready_nodes, 3);
-    assert_int_equal(c.streamed.complete, 10);
-    assert_int_equal(c.streamed.waiting, 10);
-    assert_int_equal(c.on_demand.complete, 1);
-    assert_int_equal(c.on_demand.waiting, 1);
-    assert_int_equal(c.predictor.from_table, 11);
-    assert_int_equal(c.predictor.table_size, CODEWORDS);
+    engine_count_predictions(t->engine, &c);
+    assert_int_equal(stats_of(t)->ready, 3);
+    assert_int_equal(stats_of(t)->streamed.complete, 10);
+    assert_int_equal(stats_of(t)->streamed.waiting, 10);
+    assert_int_equal(stats_of(t)->on_demand.complete, 1);
+    assert_int_equal(stats_of(t)->on_demand.waiting, 1);
+    assert_int_equal(c.from_table, 11);
+    assert_int_equal(c.table_size, CODEWORDS);
     engine_poll(t->engine, deadline_ns);
-    engine_count(t->engine, &c);
-    assert_int_equal(c.streamed.expired, 10);
-    assert_int_equal(c.on_demand.expired, 1);
-    assert_int_equal(c.predictor.from_table, 11);
-    assert_int_equal(c.predictor.from_nets + c.predictor.from_cache, 10);
+    engine_count_predictions(t->engine, &c);
+    assert_int_equal(stats_of(t)->streamed.expired, 10);
+    assert_int_equal(stats_of(t)->on_demand.expired, 1);
+    assert_int_equal(c.from_table, 11);
+    assert_int_equal(c.from_nets + c.from_cache, 10);
 }
 
 #define AT_TABLE(test, set) cmocka_unit_test_setup_teardown(test, set, clear_table)

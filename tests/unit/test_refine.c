@@ -115,13 +115,13 @@ static void a_round_that_nobody_sends_is_not_taken(void **state) {
         assert_int_equal(t->last.bits[k], 1);
     }
     memset(&r, 0, sizeof r);
-    engine_report(t->engine, &r);
+    engine_stats(t->engine, &r);
     assert_int_equal(r.refinement.answered[0], 1);
     assert_int_equal(r.refinement.answered[1], 0);
     assert_int_equal(r.refinement.curtailed, 1);
-    engine_counters counters;
-    engine_count(t->engine, &counters);
-    assert_int_equal(counters.predictor.from_table, 2); /* when it was not sure enough, and in the end */
+    predictor_counters counters;
+    engine_count_predictions(t->engine, &counters);
+    assert_int_equal(counters.from_table, 2); /* when it was not sure enough, and in the end */
 }
 
 int main(void) {

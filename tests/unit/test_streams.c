@@ -209,15 +209,14 @@ static void check_scene(table *t, const scene *s) {
     play p = {.t = t, .scene = s, .samples = (uint64_t)s->rate * s->seconds};
     run_scene(&p);
     sums all = check_results(&p);
-    engine_counters c;
-    engine_count(t->engine, &c);
-    assert_int_equal(c.streamed.complete + c.streamed.expired, p.samples);
-    assert_int_equal(c.streamed.expired, all.degraded);
-    assert_int_equal(c.streamed.waiting, 0);
+    stats_table c = stats_of(t)->streamed;
+    assert_int_equal(c.complete + c.expired, p.samples);
+    assert_int_equal(c.expired, all.degraded);
+    assert_int_equal(c.waiting, 0);
     assert_int_equal(t->drops, 0);
     assert_int_equal(t->pauses[true], t->pauses[false]);
     if (!s->loses) { /* each of the portions came: in time or late */
-        assert_int_equal(c.streamed.late, all.missing);
+        assert_int_equal(c.late, all.missing);
     }
     if (s->stills[0].for_ms * MS < deadline_ns / 2 && s->stills[1].for_ms == 0) {
         assert_int_equal(all.degraded, 0);
