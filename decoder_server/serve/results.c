@@ -1,6 +1,7 @@
 #include "decoder_server/serve/results.h"
 
 #include "base/file.h"
+#include "base/json_writer.h"
 #include "base/line_file.h"
 #include "base/log.h"
 #include "data/partition.h"
@@ -20,8 +21,8 @@ struct results {
     char path[FILE_PATH_MAX];
     const dataset *set;
     uint32_t portions;
-    size_t used; /* of the buffer: whole lines */
     char buffer[BUFFER_BYTES];
+    dynbuf lines;      /* over the buffer: whole ones */
     sse_producer *sse; /* NULL: none */
 };
 
@@ -31,6 +32,7 @@ err results_open(results **out, const char *path, const dataset *set, uint32_t p
         return err_fail(ERR_MEMORY, "no memory for the results");
     }
     r->set = set;
+    r->lines = dynbuf_over(r->buffer, sizeof r->buffer);
     r->portions = portions;
     r->has_file = strcmp(path, "none") != 0;
     bool is_output = strcmp(path, "-") == 0;
@@ -60,63 +62,34 @@ void results_close(results *r) {
     free(r);
 }
 
-static char *put_text(char *to, const char *text) {
-    size_t length = strlen(text);
-    memcpy(to, text, length);
-    return to + length;
-}
-
-#define PUT(to, literal) ((char *)memcpy(to, literal, sizeof(literal) - 1) + sizeof(literal) - 1)
-
-static char *put_bits(char *to, uint64_t code, uint32_t bits) {
-    *to++ = '"';
-    for (uint32_t b = 0; b < bits; b++) {
-        *to++ = (char)('0' + (code >> b & 1));
+static void put_line(const results *r, const results_line *one, dynbuf *to) {
+    json_writer w = json_writer_make(to);
+    json_writer_object(&w, NULL);
+    json_writer_uint(&w, "id", one->sample->id);
+    json_writer_word(&w, "from", one->from);
+    json_writer_uint(&w, "class", one->class);
+    json_writer_string(&w, "label", r->set->class_names[one->class]);
+    if (isnan(one->probability)) {
+        json_writer_null(&w, "probability");
+    } else {
+        json_writer_fixed(&w, "probability", (double)one->probability, 6);
     }
-    *to++ = '"';
-    return to;
-}
-
-/* At least `digits` of them. */
-static char *put_number(char *to, uint64_t number, int digits) {
-    char reversed[20];
-    int count = 0;
-    while (number > 0 || count < digits) {
-        reversed[count++] = (char)('0' + number % 10);
-        number /= 10;
-    }
-    while (count > 0) {
-        *to++ = reversed[--count];
-    }
-    return to;
-}
-
-/* With so many decimals; `scale` is 10 to that power. Nothing negative comes here. */
-static char *put_decimal(char *to, double value, int decimals, uint64_t scale) {
-    if (!(value >= 0 && value < 1e12)) {
-        return PUT(to, "null");
-    }
-    uint64_t scaled = (uint64_t)(value * (double)scale + 0.5);
-    to = put_number(to, scaled / scale, 1);
-    *to++ = '.';
-    return put_number(to, scaled % scale, decimals);
-}
-
-static char *put_line(const results *r, const results_line *one, char *to) {
-    to = put_number(PUT(to, "{\"id\":"), one->sample->id, 1);
-    to = put_text(PUT(to, ",\"from\":\""), one->from);
-    to = put_number(PUT(to, "\",\"class\":"), one->class, 1);
-    to = put_text(PUT(to, ",\"label\":\""), r->set->class_names[one->class]);
-    to = put_decimal(PUT(to, "\",\"probability\":"), (double)one->probability, 6, 1000000);
-    to = PUT(to, ",\"bits\":[");
+    json_writer_array(&w, "bits");
     for (uint32_t k = 0; k < r->portions; k++) {
-        to = k ? PUT(to, ",") : to;
-        to = one->sample->have >> k & 1 ? put_bits(to, one->sample->codes[k], one->bits[k]) : PUT(to, "null");
+        if (one->sample->have >> k & 1) {
+            json_writer_bits(&w, NULL, one->sample->codes[k], one->bits[k]);
+        } else {
+            json_writer_null(&w, NULL);
+        }
     }
-    to = PUT(to, "]");
-    to = one->stages ? put_number(PUT(to, ",\"rounds\":"), one->stages, 1) : to;
-    to = one->degraded ? PUT(to, ",\"degraded\":true") : PUT(to, ",\"degraded\":false");
-    return PUT(put_decimal(PUT(to, ",\"ms\":"), one->ms, 3, 1000), "}\n");
+    json_writer_end_array(&w);
+    if (one->stages) {
+        json_writer_uint(&w, "rounds", one->stages);
+    }
+    json_writer_bool(&w, "degraded", one->degraded);
+    json_writer_fixed(&w, "ms", one->ms, 3);
+    json_writer_end_object(&w);
+    dynbuf_add(to, "\n", 1);
 }
 
 void results_set_sse(results *r, struct sse_producer *f) {
@@ -132,23 +105,24 @@ void results_write(results *r, const results_line *one) {
     if (!r->has_file && !is_heard) {
         return;
     }
-    if (sizeof r->buffer - r->used < LINE_BYTES_MAX) {
+    if (r->lines.capacity - r->lines.length < LINE_BYTES_MAX) {
         results_flush(r);
     }
-    char *line = r->buffer + r->used, *end = put_line(r, one, line);
+    size_t before = r->lines.length;
+    put_line(r, one, &r->lines);
     if (is_heard) {
-        sse_producer_put(r->sse, "result", line, (size_t)(end - line) - 1);
+        sse_producer_put(r->sse, "result", r->buffer + before, r->lines.length - before - 1);
     }
-    r->used += r->has_file ? (size_t)(end - line) : 0;
+    r->lines.length = r->has_file ? r->lines.length : before;
 }
 
 void results_flush(results *r) {
     if (r->sse) {
         sse_producer_flush(r->sse);
     }
-    if (r->used > 0) {
-        line_file_write(&r->file, r->buffer, r->used);
-        r->used = 0;
+    if (r->lines.length > 0) {
+        line_file_write(&r->file, r->lines.bytes, r->lines.length);
+        dynbuf_reset(&r->lines);
     }
 }
 

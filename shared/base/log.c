@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include "base/json_writer.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MESSAGE_MAX = 1000, LINE_MAX_BYTES = 2 * MESSAGE_MAX + 512 };
+enum { MESSAGE_MAX = 1000, LINE_MAX_BYTES = 8192 };
 
 static atomic_int threshold = LOG_INFO, chosen = LOG_AUTO;
 static atomic_bool has_written_json;
@@ -51,32 +52,21 @@ err log_format_parse(const char *name, log_format *format) {
     return err_fail(ERR_USAGE, "log format '%s' is none of auto, text, json", name);
 }
 
-/* The message as the inside of a JSON string, no longer than twice its length. */
-static size_t quote(char *to, const char *message) {
-    size_t used = 0;
-    for (; *message; message++) {
-        if (*message == '"' || *message == '\\') {
-            to[used++] = '\\';
-        }
-        to[used++] = *message;
-    }
-    return used;
-}
-
-static size_t compose_json(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now, const char *event,
+static size_t compose_json(char to[LINE_MAX_BYTES], log_level level, const struct timespec *now, const char *event,
                            const char *message, const char *members) {
-    struct tm utc;
-    gmtime_r(&now->tv_sec, &utc);
-    size_t used = strftime(line, LINE_MAX_BYTES, "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
-    used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used,
-                             ".%03ldZ\",\"level\":\"%s\",\"program\":\"%.32s\",%s%.32s%s\"message\":\"",
-                             now->tv_nsec / 1000000, names[level], program_invocation_short_name,
-                             event[0] ? "\"event\":\"" : "", event, event[0] ? "\"," : "");
-    used += quote(line + used, message);
-    line[used++] = '"';
-    used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used, "%s%.*s}", members[0] ? "," : "", LOG_MEMBERS_MAX,
-                             members);
-    return used;
+    dynbuf line = dynbuf_over(to, LINE_MAX_BYTES);
+    json_writer w = json_writer_make(&line);
+    json_writer_object(&w, NULL);
+    json_writer_time(&w, "time", now->tv_sec * 1000 + now->tv_nsec / 1000000);
+    json_writer_word(&w, "level", names[level]);
+    json_writer_string(&w, "program", program_invocation_short_name);
+    if (event[0]) {
+        json_writer_word(&w, "event", event);
+    }
+    json_writer_string(&w, "message", message);
+    dynbuf_printf(&line, "%s%.*s", members[0] ? "," : "", LOG_MEMBERS_MAX, members);
+    json_writer_end_object(&w);
+    return line.length;
 }
 
 static size_t compose_text(char line[LINE_MAX_BYTES], log_level level, const struct timespec *now,
