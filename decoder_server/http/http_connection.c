@@ -1,5 +1,6 @@
 #include "decoder_server/http/http_connection.h"
 
+#include "decoder_server/http/http_input.h"
 #include "decoder_server/http/http_output.h"
 
 #include <stdio.h>
@@ -8,14 +9,12 @@
 #include <unistd.h>
 
 enum {
-    BUFFER_BYTES = 16 * 1024, /* of a connection: a head with what may come behind it */
-    KEPT_CONNECTIONS = 256,   /* memory of ended ones, for the next */
-    STEPS_A_TURN = 64,        /* of one connection: some three a request */
+    KEPT_CONNECTIONS = 256, /* memory of ended ones, for the next */
+    STEPS_A_TURN = 64,      /* of one connection: some three a request */
     PAUSE_MS = 2,
     RESUMED_A_TURN = 8, /* of those that are read on slowly */
     CLOSE_READS = 8,
     CLOSE_MS = 1000,
-    BODY_ROOM = BUFFER_BYTES - REQUEST_HEAD_MAX, /* behind a head, for what is read of its body at once */
 };
 
 typedef enum phase {
@@ -30,8 +29,8 @@ typedef enum phase {
 typedef struct connection {
     http_request request; /* first: a request's connection is where it is */
     http_connections *of;
-    struct connection *next, *before;
-    struct connection *queue_next; /* of those that are throttled, or have more for the next turn */
+    LIST_ENTRY(connection) all; /* or of the free ones */
+    STAILQ_ENTRY(connection) throttled;
     uv_tcp_t tcp;
     http_output output;
     phase phase;
@@ -39,15 +38,13 @@ typedef struct connection {
     bool has_request;          /* begun, and not ended */
     bool is_answered, is_last; /* the answer has begun; it is the connection's last */
     bool is_reading, is_going, is_throttled;
-    bool has_ended;  /* the other side says nothing more */
-    bool has_all;    /* of its last request */
-    bool is_over;    /* the stream */
-    size_t from, to; /* what was read and not taken yet, in the buffer */
-    size_t head_end;
-    uint64_t droppable; /* of what is read for nothing */
-    size_t claimed;     /* http_claim_memory */
-    char head[RESPONSE_HEAD_MAX];
-    char buffer[BUFFER_BYTES];
+    bool has_ended;               /* the other side says nothing more */
+    bool has_all;                 /* of its last request */
+    bool is_over;                 /* the stream */
+    uint64_t droppable;           /* of what is read for nothing */
+    size_t claimed;               /* http_claim_memory */
+    char head[RESPONSE_HEAD_MAX]; /* of the answer, with its body where that fits */
+    http_input input;
 } connection;
 
 static void go_on(connection *c);
@@ -76,30 +73,14 @@ static void end_request(connection *c, bool is_sent) {
     c->claimed = 0;
 }
 
-static void unthrottle(connection *c) {
-    http_connections *s = c->of;
-    connection **at = &s->throttled;
-    for (; *at && *at != c; at = &(*at)->queue_next) {
-    }
-    if (*at) {
-        *at = c->queue_next;
-        s->throttled_end = *at ? s->throttled_end : at;
-    }
-    c->is_throttled = false;
-}
-
 static void on_closed(uv_handle_t *handle) {
     connection *c = handle->data;
     http_connections *s = c->of;
     end_request(c, false);
-    *(c->before ? &c->before->next : &s->first) = c->next;
-    if (c->next) {
-        c->next->before = c->before;
-    }
+    LIST_REMOVE(c, all);
     s->count--;
     if (s->free_count < KEPT_CONNECTIONS) {
-        c->next = s->free;
-        s->free = c;
+        LIST_INSERT_HEAD(&s->free, c, all);
         s->free_count++;
     } else {
         free(c);
@@ -112,7 +93,8 @@ static void close_connection(connection *c) {
         return;
     }
     if (c->is_throttled) {
-        unthrottle(c);
+        STAILQ_REMOVE(&c->of->throttled, c, connection, throttled);
+        c->is_throttled = false;
     }
     c->phase = PHASE_CLOSED;
     c->until_ms = 0;
@@ -132,7 +114,7 @@ static int socket_of(const connection *c) {
 static void linger(connection *c) {
     c->has_all = c->phase == PHASE_WHOLE;
     c->phase = PHASE_LINGER;
-    c->from = c->to = 0;
+    http_input_clear(&c->input);
     c->until_ms = uv_now(c->of->loop) + HTTP_HEAD_MS;
     shutdown(socket_of(c), SHUT_WR);
 }
@@ -202,7 +184,12 @@ void http_reply(http_request *r, const http_response *a) {
     uv_buf_t parts[2] = {uv_buf_init(c->head, (unsigned)write_head(c, a, false)),
                          uv_buf_init((char *)(uintptr_t)a->body, (unsigned)a->length)};
     bool has_body = a->length > 0 && response_has_body(a->status) && !span_equals(r->head.method, "HEAD");
-    send_parts(c, parts, has_body ? 2 : 1, NULL);
+    bool is_short = has_body && a->length <= RESPONSE_HEAD_MAX - parts[0].len;
+    if (is_short) { /* one piece costs the kernel less than two */
+        memcpy(c->head + parts[0].len, a->body, a->length);
+        parts[0].len += a->length;
+    }
+    send_parts(c, parts, has_body && !is_short ? 2 : 1, NULL);
     go_on(c);
 }
 
@@ -230,7 +217,7 @@ bool http_stream_send(http_request *r, const char *bytes, size_t length) {
     uv_buf_t parts[3] = {uv_buf_init(size, (unsigned)snprintf(size, sizeof size, "%zx\r\n", length)),
                          uv_buf_init((char *)(uintptr_t)bytes, (unsigned)length),
                          uv_buf_init((char *)(uintptr_t) "\r\n", 2)};
-    return r->head.minor == 0 ? send_parts(c, parts + 1, 1, c->buffer) : send_parts(c, parts, 3, c->buffer);
+    return r->head.minor == 0 ? send_parts(c, parts + 1, 1, c->input.bytes) : send_parts(c, parts, 3, c->input.bytes);
 }
 
 void http_stream_end(http_request *r) {
@@ -240,7 +227,7 @@ void http_stream_end(http_request *r) {
     }
     c->is_over = true;
     uv_buf_t last = uv_buf_init((char *)(uintptr_t) "0\r\n\r\n", 5);
-    if (c->output.is_waiting || r->head.minor == 0 || send_parts(c, &last, 1, c->buffer)) {
+    if (c->output.is_waiting || r->head.minor == 0 || send_parts(c, &last, 1, c->input.bytes)) {
         close_connection(c);
     }
 }
@@ -276,34 +263,22 @@ static void begin_request(connection *c) {
     c->is_last = h->is_last;
     if (is_too_large) {
         refuse(c, request_body_problem(REQUEST_BODY_TOO_LONG));
-    } else if (waits && c->from == c->to) {
+    } else if (waits && http_input_is_empty(&c->input)) {
         say_continue(c);
     }
-}
-
-/* What is not taken yet, to the buffer's start. */
-static void move_to_start(connection *c) {
-    memmove(c->buffer, c->buffer + c->from, c->to - c->from);
-    c->to -= c->from;
-    c->from = 0;
-}
-
-/* Whether a head lies so far behind others that there is hardly room for its body. */
-static bool is_cramped(const connection *c) {
-    const request_head *h = &c->request.head;
-    return (h->is_chunked || h->content_length > 0) && c->from > 0 && BUFFER_BYTES - c->from - h->length < BODY_ROOM;
 }
 
 /* The next head. Returns whether there was one. */
 static bool step_head(connection *c) {
     http_request *r = &c->request;
-    request_head_state state = request_head_read(&r->head, (const uint8_t *)c->buffer + c->from, c->to - c->from);
-    if (state == REQUEST_HEAD_WHOLE && is_cramped(c)) {
-        move_to_start(c);
+    span rest = http_input_rest(&c->input);
+    request_head_state state = request_head_read(&r->head, (const uint8_t *)rest.at, rest.length);
+    if (state == REQUEST_HEAD_WHOLE && http_input_is_cramped(&c->input, &r->head)) {
+        http_input_compact(&c->input);
         return true; /* and is read again: its spans lie in the buffer */
     }
     if (state == REQUEST_HEAD_MORE) {
-        move_to_start(c);
+        http_input_compact(&c->input);
         if (c->has_ended) {
             close_connection(c);
         }
@@ -314,7 +289,7 @@ static bool step_head(connection *c) {
     c->has_request = true;
     c->is_answered = c->is_last = false;
     c->phase = PHASE_BODY;
-    c->head_end = c->from += r->head.length;
+    http_input_take_head(&c->input, r->head.length);
     if (state == REQUEST_HEAD_BAD) {
         c->droppable = HTTP_BODY_END;
         refuse(c, r->head.problem);
@@ -334,13 +309,11 @@ static bool end_body(connection *c) {
 }
 
 static bool take_body(connection *c) {
-    span rest = {c->buffer + c->from, c->to - c->from};
-    request_body_state state = request_body_take(&c->request.body, &rest, BUFFER_BYTES - c->from);
-    c->from = c->to - rest.length;
+    span rest = http_input_rest(&c->input);
+    request_body_state state = request_body_take(&c->request.body, &rest, HTTP_INPUT_BYTES - c->input.from);
+    http_input_leave(&c->input, rest);
     if (state == REQUEST_BODY_MORE && !c->has_ended) {
-        bool is_empty = c->from == c->to;
-        c->from = is_empty ? c->head_end : c->from; /* room for what comes */
-        c->to = is_empty ? c->head_end : c->to;
+        http_input_reuse(&c->input);
         return false;
     }
     if (state == REQUEST_BODY_WHOLE) {
@@ -375,8 +348,8 @@ static bool step_whole(connection *c) {
     end_request(c, true);
     c->phase = PHASE_HEAD;
     c->until_ms = uv_now(c->of->loop) + HTTP_HEAD_MS;
-    if (c->from == c->to) {
-        c->from = c->to = 0;
+    if (http_input_is_empty(&c->input)) {
+        http_input_clear(&c->input);
     }
     return true;
 }
@@ -395,7 +368,7 @@ static void on_room(uv_handle_t *handle, size_t wanted, uv_buf_t *room) {
     (void)wanted;
     connection *c = handle->data;
     bool is_kept = c->phase == PHASE_HEAD || c->phase == PHASE_BODY || c->phase == PHASE_WHOLE;
-    *room = is_kept ? uv_buf_init(c->buffer + c->to, (unsigned)(BUFFER_BYTES - c->to))
+    *room = is_kept ? uv_buf_init(c->input.bytes + c->input.to, (unsigned)(HTTP_INPUT_BYTES - c->input.to))
                     : uv_buf_init(c->of->dropped, HTTP_DROPPED_BYTES);
 }
 
@@ -405,14 +378,11 @@ static void set_reading(connection *c);
 /* Goes on in a later turn, so that whoever pours bytes in keeps nobody waiting. */
 static void throttle(connection *c) {
     http_connections *s = c->of;
-    if (!s->throttled) {
-        s->throttled_end = &s->throttled;
+    if (STAILQ_EMPTY(&s->throttled)) {
         uv_timer_start(&s->throttle, on_throttle, PAUSE_MS, 0);
     }
     c->is_throttled = true;
-    c->queue_next = NULL;
-    *s->throttled_end = c;
-    s->throttled_end = &c->queue_next;
+    STAILQ_INSERT_TAIL(&s->throttled, c, throttled);
 }
 
 static void drop(connection *c, size_t length) {
@@ -438,7 +408,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *room) {
     } else if (is_dropped && length > 0) {
         drop(c, (size_t)length);
     } else if (length != 0) {
-        c->to += length > 0 ? (size_t)length : 0;
+        c->input.to += length > 0 ? (size_t)length : 0;
         c->has_ended = length < 0;
         go_on(c);
     }
@@ -447,7 +417,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *room) {
 /* Reads while there is room for what comes, and somebody to take it. */
 static void set_reading(connection *c) {
     bool is_wanted = c->phase != PHASE_CLOSED && !c->has_ended && !c->is_throttled &&
-                     (c->phase == PHASE_STREAM || c->phase == PHASE_LINGER || c->to < BUFFER_BYTES);
+                     (c->phase == PHASE_STREAM || c->phase == PHASE_LINGER || c->input.to < HTTP_INPUT_BYTES);
     if (is_wanted == c->is_reading || c->phase == PHASE_CLOSED) {
         return;
     }
@@ -477,13 +447,13 @@ static void go_on(connection *c) {
 
 static void on_throttle(uv_timer_t *timer) {
     http_connections *s = timer->data;
-    for (int i = 0; i < RESUMED_A_TURN && s->throttled; i++) {
-        connection *c = s->throttled;
-        s->throttled = c->queue_next;
+    for (int i = 0; i < RESUMED_A_TURN && !STAILQ_EMPTY(&s->throttled); i++) {
+        connection *c = STAILQ_FIRST(&s->throttled);
+        STAILQ_REMOVE_HEAD(&s->throttled, throttled);
         c->is_throttled = false;
         go_on(c);
     }
-    if (s->throttled) {
+    if (!STAILQ_EMPTY(&s->throttled)) {
         uv_timer_start(timer, on_throttle, PAUSE_MS, 0);
     }
 }
@@ -507,7 +477,7 @@ static bool is_late(connection *c, uint64_t now, uint64_t idle_ms) {
 uint32_t http_connections_cut_late(http_connections *s, uint32_t most, uint64_t idle_ms) {
     uint64_t now = uv_now(s->loop);
     uint32_t cut = 0;
-    for (connection *c = s->first; c && cut < most; c = c->next) {
+    for (connection *c = LIST_FIRST(&s->first); c && cut < most; c = LIST_NEXT(c, all)) {
         if (is_late(c, now, idle_ms)) {
             cut++;
             s->cut += !c->has_all && idle_ms == HTTP_HEAD_MS;
@@ -520,11 +490,12 @@ uint32_t http_connections_cut_late(http_connections *s, uint32_t most, uint64_t 
 /* Connections. */
 
 static connection *take_connection(http_connections *s) {
-    connection *c = s->free;
+    connection *c = LIST_FIRST(&s->free);
     if (c) {
-        s->free = c->next;
+        LIST_REMOVE(c, all);
         s->free_count--;
         memset(c, 0, offsetof(connection, head)); /* the buffers need not be */
+        http_input_clear(&c->input);
         return c;
     }
     return calloc(1, sizeof *c);
@@ -542,11 +513,7 @@ void http_connections_add(http_connections *s, int socket) {
     c->tcp.data = c;
     c->output = (http_output){.tcp = &c->tcp, .done = on_sent, .context = c};
     http_output_start(&c->output);
-    c->next = s->first;
-    if (c->next) {
-        c->next->before = c;
-    }
-    s->first = c;
+    LIST_INSERT_HEAD(&s->first, c, all);
     s->count++;
     c->until_ms = uv_now(s->loop) + HTTP_HEAD_MS;
     if (uv_tcp_open(&c->tcp, socket) != 0) {
@@ -562,6 +529,7 @@ void http_connections_add(http_connections *s, int socket) {
 
 void http_connections_start(http_connections *s, uv_loop_t *loop) {
     s->loop = loop;
+    STAILQ_INIT(&s->throttled);
     uv_timer_init(loop, &s->throttle);
     s->throttle.data = s;
 }
@@ -576,15 +544,16 @@ static void drain_and_close(connection *c) {
 
 void http_connections_close(http_connections *s) {
     s->is_closing = true;
-    for (connection *c = s->first; c; c = c->next) {
+    connection *c;
+    LIST_FOREACH(c, &s->first, all) {
         drain_and_close(c);
     }
 }
 
 void http_connections_free(http_connections *s) {
-    while (s->free) {
-        connection *c = s->free;
-        s->free = c->next;
+    while (!LIST_EMPTY(&s->free)) {
+        connection *c = LIST_FIRST(&s->free);
+        LIST_REMOVE(c, all);
         free(c);
     }
     body_pool_free(&s->bodies);

@@ -11,6 +11,7 @@
 #include "decoder_server/http/request_body.h"
 #include "decoder_server/http/response_head.h"
 
+#include <sys/queue.h>
 #include <uv.h>
 
 /* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
@@ -83,9 +84,9 @@ typedef struct http_connections {
     uv_loop_t *loop;
     uint32_t count;
     uint64_t cut; /* of a request nothing whole came in time, or its body did not end */
-    struct connection *first, *free;
+    LIST_HEAD(, connection) first, free;
     uint32_t free_count;
-    struct connection *throttled, **throttled_end; /* go on in a later turn, a few at a time */
+    STAILQ_HEAD(, connection) throttled; /* go on in a later turn, a few at a time */
     uv_timer_t throttle;
     body_pool bodies;
     bool is_closing;

@@ -16,9 +16,9 @@ struct image_queue {
     uv_loop_t *loop;
     partition shape;
     image_queue_callbacks callbacks;
-    size_t elements;          /* of a sample */
-    image_task *first, **end; /* wait for their turn */
-    uint8_t *at_once;         /* [elements] */
+    size_t elements;                   /* of a sample */
+    STAILQ_HEAD(, image_task) waiting; /* for their turn */
+    uint8_t *at_once;                  /* [elements] */
     /* The turn under way. */
     uv_work_t work;
     bool is_busy, is_closing;
@@ -49,7 +49,7 @@ err image_queue_new(image_queue **out, uv_loop_t *loop, const partition *shape,
     q->callbacks = *callbacks;
     q->elements = partition_sample_elements(shape);
     q->most = q->elements > IMAGE_QUEUE_TURN_BYTES ? q->elements : IMAGE_QUEUE_TURN_BYTES;
-    q->end = &q->first;
+    STAILQ_INIT(&q->waiting);
     q->work.data = q;
     q->at_once = malloc(q->elements);
     q->outcomes = calloc(IMAGE_QUEUE_TURN_IMAGES, sizeof *q->outcomes);
@@ -80,15 +80,12 @@ static void read_turn(uv_work_t *work) {
 
 static void wait_for_a_turn(image_queue *q, image_task *task) {
     task->is_waiting = true;
-    task->next = NULL;
-    *q->end = task;
-    q->end = &task->next;
+    STAILQ_INSERT_TAIL(&q->waiting, task, waiting);
 }
 
 static image_task *take_first(image_queue *q) {
-    image_task *task = q->first;
-    q->first = task->next;
-    q->end = q->first ? q->end : &q->first;
+    image_task *task = STAILQ_FIRST(&q->waiting);
+    STAILQ_REMOVE_HEAD(&q->waiting, waiting);
     task->is_waiting = false;
     return task;
 }
@@ -146,7 +143,7 @@ static void fill_turn(image_queue *q, image_task *task) {
 }
 
 static void start_turn(image_queue *q) {
-    if (q->is_busy || q->is_closing || !q->first) {
+    if (q->is_busy || q->is_closing || STAILQ_EMPTY(&q->waiting)) {
         return;
     }
     q->task = take_first(q);
@@ -188,16 +185,10 @@ void image_queue_cancel(image_queue *q, image_task *task) {
     if (q->task == task) {
         q->task = NULL;
     }
-    if (!task->is_waiting) {
-        return;
+    if (task->is_waiting) {
+        STAILQ_REMOVE(&q->waiting, task, image_task, waiting);
+        task->is_waiting = false;
     }
-    image_task **at = &q->first;
-    while (*at != task) {
-        at = &(*at)->next;
-    }
-    *at = task->next;
-    q->end = *at ? q->end : at;
-    task->is_waiting = false;
 }
 
 static void stop_task(image_queue *q, image_task *task) {
@@ -212,7 +203,7 @@ void image_queue_close(image_queue *q) {
     if (q->task) {
         stop_task(q, q->task);
     }
-    while (q->first) {
+    while (!STAILQ_EMPTY(&q->waiting)) {
         stop_task(q, take_first(q));
     }
     if (q->is_busy) {

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 enum {
@@ -33,7 +34,7 @@ typedef struct image_source {
 
 /* The images of one request; it lives in the request. */
 typedef struct image_task {
-    struct image_task *next; /* that waits */
+    STAILQ_ENTRY(image_task) waiting;
     uint32_t read, count;
     bool is_waiting;
 } image_task;

@@ -1,7 +1,5 @@
 #include "decoder_server/http/request_id.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -22,13 +20,26 @@ static uint32_t process_mark(void) {
     return mark;
 }
 
+/* At least `digits` of them; their end. */
+static char *put_hex(char *to, uint64_t value, unsigned digits) {
+    while (digits < 16 && value >> 4 * digits) {
+        digits++;
+    }
+    for (unsigned i = 0; i < digits; i++) {
+        to[i] = hex[value >> 4 * (digits - 1 - i) & 15];
+    }
+    return to + digits;
+}
+
 void request_id_choose(span offered, uint64_t number, char id[REQUEST_ID_MAX + 1]) {
     if (offered.length <= REQUEST_ID_MAX && span_has_only(offered, safe)) {
         memcpy(id, offered.at, offered.length);
         id[offered.length] = '\0';
         return;
     }
-    snprintf(id, REQUEST_ID_MAX + 1, "%08" PRIx32 "-%" PRIx64, process_mark(), number);
+    char *end = put_hex(id, process_mark(), 8);
+    *end++ = '-';
+    *put_hex(end, number, 1) = '\0';
 }
 
 static bool is_zero(span s) {

@@ -1,11 +1,10 @@
 #include "decoder_server/http/response_head.h"
 
+#include "base/json_writer.h"
+
 #include <string.h>
 
-typedef struct writer {
-    char *at, *end;
-    bool is_full;
-} writer;
+#define ADD(to, literal) dynbuf_add(to, literal, sizeof(literal) - 1)
 
 static const char *reason_of(unsigned status) {
     static const struct {
@@ -69,54 +68,41 @@ const char *http_date_now(http_clock *c) {
     return c->date;
 }
 
-static void put(writer *w, const char *text) {
-    size_t length = strlen(text);
-    w->is_full = w->is_full || (size_t)(w->end - w->at) < length;
-    if (!w->is_full) {
-        memcpy(w->at, text, length);
-        w->at += length;
-    }
+static void add_number(dynbuf *to, size_t value) {
+    char digits[JSON_WRITER_NUMBER_MAX];
+    dynbuf_add(to, digits, (size_t)(json_writer_put_uint(digits, value) - digits));
 }
 
-static void put_number(writer *w, size_t value) {
-    char digits[24], *at = digits + sizeof digits;
-    *--at = '\0';
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    put(w, at);
-}
-
-static void put_field(writer *w, const char *name, const char *value) {
-    put(w, name);
-    put(w, ": ");
-    put(w, value);
-    put(w, "\r\n");
+static void add_field(dynbuf *to, const char *name, const char *value) {
+    dynbuf_add_text(to, name);
+    ADD(to, ": ");
+    dynbuf_add_text(to, value);
+    ADD(to, "\r\n");
 }
 
 /* No printf: this is written for every request. */
 size_t response_head_write(char to[RESPONSE_HEAD_MAX], const response_head *a, const char *date) {
-    writer w = {.at = to, .end = to + RESPONSE_HEAD_MAX};
-    put(&w, "HTTP/1.1 ");
-    put_number(&w, a->status);
-    put(&w, " ");
-    put(&w, reason_of(a->status));
-    put(&w, "\r\n");
-    put_field(&w, "Date", date);
+    dynbuf b = dynbuf_over(to, RESPONSE_HEAD_MAX);
+    ADD(&b, "HTTP/1.1 ");
+    add_number(&b, a->status);
+    ADD(&b, " ");
+    dynbuf_add_text(&b, reason_of(a->status));
+    ADD(&b, "\r\nDate: ");
+    dynbuf_add_text(&b, date);
+    ADD(&b, "\r\n");
     for (size_t i = 0; i < a->field_count; i++) {
-        put_field(&w, a->fields[i].name, a->fields[i].value);
+        add_field(&b, a->fields[i].name, a->fields[i].value);
     }
     if (a->is_chunked) {
-        put_field(&w, "Transfer-Encoding", "chunked");
+        ADD(&b, "Transfer-Encoding: chunked\r\n");
     } else if (!a->has_no_length && response_has_body(a->status)) {
-        put(&w, "Content-Length: ");
-        put_number(&w, a->length);
-        put(&w, "\r\n");
+        ADD(&b, "Content-Length: ");
+        add_number(&b, a->length);
+        ADD(&b, "\r\n");
     }
     if (a->connection) {
-        put_field(&w, "Connection", a->connection);
+        add_field(&b, "Connection", a->connection);
     }
-    put(&w, "\r\n");
-    return w.is_full ? 0 : (size_t)(w.at - to);
+    ADD(&b, "\r\n");
+    return b.has_failed ? 0 : b.length;
 }

@@ -4,11 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 typedef struct sse_subscriber {
     sse *of;
     http_request *request;
-    struct sse_subscriber *next, *before;
+    LIST_ENTRY(sse_subscriber) all;
     size_t replayed, replay;          /* bytes of the replay: sent, and there when it came */
     uint64_t at;                      /* number of the next event */
     uint64_t stood_for;               /* by the events before it, as the ring's */
@@ -20,7 +21,7 @@ typedef struct sse_subscriber {
  * ring[p % RING_BYTES]. */
 struct sse {
     sse_callbacks callbacks;
-    sse_subscriber *first;
+    LIST_HEAD(, sse_subscriber) all;
     sse_counters counters;
     uint64_t starts[SSE_RING_SLOTS];
     /* (The place before the oldest event is kept, for what it stood for.) An event stands for itself, one that tells of
@@ -28,10 +29,9 @@ struct sse {
     uint64_t stood_for[SSE_RING_SLOTS], stand_for;
     uint64_t oldest, next; /* events there are: [oldest, next) */
     uint64_t end;          /* bytes added */
-    char *replay;
-    size_t replay_length, replay_capacity;
+    dynbuf replay;
     uv_timer_t *slice, *heartbeat;
-    sse_subscriber *byte_reader; /* the next of a pass; NULL between passes */
+    sse_subscriber *next_woken; /* the next of a pass; NULL between passes */
     size_t share, woken_in_pass;
     bool is_taken_late; /* callbacks.taken is owed at the end of the pass */
     bool with_last;
@@ -54,7 +54,11 @@ err sse_new(sse **out, uv_loop_t *loop, const sse_callbacks *callbacks, bool wit
         free(heartbeat);
         return err_fail(ERR_MEMORY, "no memory for events");
     }
-    *e = (sse){.callbacks = *callbacks, .slice = slice, .heartbeat = heartbeat, .with_last = with_last};
+    *e = (sse){.callbacks = *callbacks,
+               .slice = slice,
+               .heartbeat = heartbeat,
+               .replay = dynbuf_make(SSE_REPLAY_MAX),
+               .with_last = with_last};
     uv_timer_init(loop, slice);
     uv_timer_init(loop, heartbeat);
     slice->data = heartbeat->data = e;
@@ -67,7 +71,8 @@ static void send_events(sse_subscriber *l);
 
 void sse_end(sse *e) {
     e->has_ended = true;
-    for (sse_subscriber *l = e->first; l; l = l->next) {
+    sse_subscriber *l;
+    LIST_FOREACH(l, &e->all, all) {
         l->left = SSE_SECOND_BYTES; /* what there is still goes out */
         send_events(l);
         http_stream_end(l->request);
@@ -78,7 +83,7 @@ void sse_end(sse *e) {
 
 void sse_free(sse *e) {
     if (e) {
-        free(e->replay);
+        dynbuf_free(&e->replay);
         free(e);
     }
 }
@@ -138,20 +143,20 @@ static size_t share_of(const sse *e) {
 static void on_slice(uv_timer_t *timer) {
     sse *e = timer->data;
     size_t woken = 0;
-    if (!e->byte_reader) {
-        e->byte_reader = e->first;
+    if (!e->next_woken) {
+        e->next_woken = LIST_FIRST(&e->all);
         e->woken_in_pass = 0;
         e->share = share_of(e);
     }
-    for (; e->byte_reader && woken < SSE_SLICE_SUBSCRIBERS; e->byte_reader = e->byte_reader->next) {
-        if (wants_waking(e, e->byte_reader)) {
-            e->byte_reader->left = e->share;
-            send_events(e->byte_reader);
+    for (; e->next_woken && woken < SSE_SLICE_SUBSCRIBERS; e->next_woken = LIST_NEXT(e->next_woken, all)) {
+        if (wants_waking(e, e->next_woken)) {
+            e->next_woken->left = e->share;
+            send_events(e->next_woken);
             woken++;
         }
     }
     e->woken_in_pass += woken;
-    bool has_passed = !e->byte_reader, is_owed = has_passed && e->is_taken_late;
+    bool has_passed = !e->next_woken, is_owed = has_passed && e->is_taken_late;
     if (!has_passed || is_owed || e->woken_in_pass > 0) {
         uv_timer_start(e->slice, on_slice, has_passed ? SSE_PASS_MS : SSE_SLICE_MS, 0);
     }
@@ -170,7 +175,8 @@ static void start_pass(sse *e) {
 
 static void on_heartbeat(uv_timer_t *timer) {
     sse *e = timer->data;
-    for (sse_subscriber *l = e->first; l; l = l->next) {
+    sse_subscriber *l;
+    LIST_FOREACH(l, &e->all, all) {
         l->wants_heartbeat = l->wants_heartbeat || !l->is_blocked;
     }
     start_pass(e);
@@ -195,15 +201,9 @@ void sse_add(sse *e, uint64_t dropped, const char *bytes, size_t length) {
 }
 
 void sse_add_replay(sse *e, const char *bytes, size_t length) {
-    size_t need = e->replay_length + length;
-    if (need > e->replay_capacity && need <= SSE_REPLAY_MAX) {
-        char *grown = realloc(e->replay, 2 * need);
-        e->replay_capacity = grown ? 2 * need : e->replay_capacity;
-        e->replay = grown ? grown : e->replay;
-    }
-    if (need <= e->replay_capacity && length <= SSE_BLOCK_BYTES / 4 * 3) {
-        memcpy(e->replay + e->replay_length, bytes, length);
-        e->replay_length = need;
+    if (length <= SSE_BLOCK_BYTES / 4 * 3) {
+        dynbuf_add(&e->replay, bytes, length);
+        e->replay.has_failed = false; /* only this one is not kept */
     }
 }
 
@@ -213,7 +213,7 @@ void sse_add_replay(sse *e, const char *bytes, size_t length) {
 static size_t read_replay(sse_subscriber *l, char *to, size_t room) {
     const sse *e = l->of;
     size_t length = l->replay - l->replayed;
-    const char *from = e->replay + l->replayed;
+    const char *from = e->replay.bytes + l->replayed;
     if (length > room) {
         length = room;
         while (length > 2 && memcmp(from + length - 2, "\n\n", 2) != 0) {
@@ -287,13 +287,10 @@ void sse_resume(sse_subscriber *l) {
 
 void sse_leave(sse_subscriber *l) {
     sse *e = l->of;
-    if (e->byte_reader == l) {
-        e->byte_reader = l->next;
+    if (e->next_woken == l) {
+        e->next_woken = LIST_NEXT(l, all);
     }
-    *(l->before ? &l->before->next : &e->first) = l->next;
-    if (l->next) {
-        l->next->before = l->before;
-    }
+    LIST_REMOVE(l, all);
     free(l);
     if (--e->counters.subscribers == 0 && !e->has_ended) {
         e->callbacks.wanted(e->callbacks.context, false);
@@ -308,16 +305,13 @@ bool sse_subscribe(sse *e, api_request *r) {
     }
     *l = (sse_subscriber){.of = e,
                           .request = r->http,
-                          .next = e->first,
-                          .replay = e->replay_length,
+                          .replay = e->replay.length,
                           .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
                           .left = share_of(e),
                           .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
     l->stood_for = l->at > 0 ? e->stood_for[(l->at - 1) % SSE_RING_SLOTS] : 0;
-    if (l->next) {
-        l->next->before = l;
-    }
-    e->first = r->subscriber = l;
+    LIST_INSERT_HEAD(&e->all, l, all);
+    r->subscriber = l;
     if (e->counters.subscribers++ == 0) {
         e->callbacks.wanted(e->callbacks.context, true);
     }
