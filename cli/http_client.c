@@ -1,10 +1,10 @@
 #include "cli/http_client.h"
 
+#include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "base/utf8.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,33 +16,8 @@ struct http_client {
     const char *server;
     int64_t timeout_ms;
     char authorization[TOKEN_MAX + 32]; /* the header; "": none */
-    char *text;                         /* the answer so far */
-    size_t length;
+    dynbuf answer;
 };
-
-static err open_client(http_client **out, const char *server, int64_t timeout_ms) {
-    http_client *h = calloc(1, sizeof *h);
-    if (!h) {
-        return err_fail(ERR_MEMORY, "no memory to call a server");
-    }
-    h->server = server;
-    h->timeout_ms = timeout_ms;
-    h->curl = curl_easy_init();
-    if (!h->curl) {
-        free(h);
-        return err_fail(ERR_MEMORY, "libcurl could not be started");
-    }
-    *out = h;
-    return ERR_OK;
-}
-
-void http_client_free(http_client *h) {
-    if (h) {
-        curl_easy_cleanup(h->curl);
-        free(h->text);
-        free(h);
-    }
-}
 
 static err read_token(http_client *h, const char *path) {
     uint8_t *bytes;
@@ -62,8 +37,22 @@ static err read_token(http_client *h, const char *path) {
 }
 
 err http_client_open(http_client **out, const char *server, int64_t timeout_ms, const char *token_file) {
-    err e = open_client(out, server, timeout_ms);
-    return e || !token_file ? e : read_token(*out, token_file);
+    http_client *h = *out = calloc(1, sizeof *h);
+    if (!h || !(h->curl = curl_easy_init())) {
+        return err_fail(ERR_MEMORY, "no memory to call a server");
+    }
+    h->server = server;
+    h->timeout_ms = timeout_ms;
+    h->answer = dynbuf_make(ANSWER_MAX);
+    return token_file ? read_token(h, token_file) : ERR_OK;
+}
+
+void http_client_free(http_client *h) {
+    if (h) {
+        curl_easy_cleanup(h->curl);
+        dynbuf_free(&h->answer);
+        free(h);
+    }
 }
 
 const char *http_client_authorization(const http_client *h) {
@@ -71,20 +60,9 @@ const char *http_client_authorization(const http_client *h) {
 }
 
 static size_t take_answer(char *bytes, size_t size, size_t count, void *context) {
-    http_client *h = context;
-    size_t length = size * count;
-    if (h->length + length > ANSWER_MAX) {
-        return 0;
-    }
-    char *grown = realloc(h->text, h->length + length + 1);
-    if (!grown) {
-        return 0;
-    }
-    memcpy(grown + h->length, bytes, length);
-    h->text = grown;
-    h->length += length;
-    h->text[h->length] = '\0';
-    return length;
+    dynbuf *answer = context;
+    dynbuf_add(answer, bytes, size * count);
+    return answer->has_failed ? 0 : size * count;
 }
 
 static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now) {
@@ -92,34 +70,37 @@ static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off
     return interrupt_asked();
 }
 
-static err build_url(const http_client *h, const char *path, char url[URL_MAX]) {
-    size_t length = strlen(h->server);
-    length -= length > 0 && h->server[length - 1] == '/';
-    int printed = snprintf(url, URL_MAX, "%.*s%s", (int)length, h->server, path);
-    return printed > 0 && printed < URL_MAX ? ERR_OK : err_fail(ERR_USAGE, "--server is too long");
+err http_client_prepare(CURL *curl, const char *server, const char *path, int64_t timeout_ms) {
+    char url[URL_MAX];
+    size_t length = strlen(server);
+    length -= length > 0 && server[length - 1] == '/';
+    int printed = snprintf(url, URL_MAX, "%.*s%s", (int)length, server, path);
+    if (printed < 0 || printed >= URL_MAX) {
+        return err_fail(ERR_USAGE, "--server is too long");
+    }
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    return ERR_OK;
 }
 
-static void prepare(http_client *h, const char *url, const http_client_body *body, struct curl_slist *headers) {
-    curl_easy_setopt(h->curl, CURLOPT_URL, url);
-    curl_easy_setopt(h->curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(h->curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(h->curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(h->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(h->curl, CURLOPT_TIMEOUT_MS, (long)h->timeout_ms);
-    curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, take_answer);
-    curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, h);
-    curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(h->curl, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(h->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+static void set_body(CURL *curl, const http_client_body *body) {
     if (body) {
-        curl_easy_setopt(h->curl, CURLOPT_POSTFIELDSIZE, (long)body->length);
-        curl_easy_setopt(h->curl, CURLOPT_POSTFIELDS, body->bytes);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)body->length);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->bytes);
     } else {
-        curl_easy_setopt(h->curl, CURLOPT_HTTPGET, 1L);
+        curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
     }
 }
 
-static err perform(http_client *h, const char *url, const http_client_body *body, long *status) {
+static err perform(http_client *h, const char *path, const http_client_body *body, long *status) {
+    err e = http_client_prepare(h->curl, h->server, path, h->timeout_ms);
+    if (e) {
+        return e;
+    }
     struct curl_slist *headers = NULL;
     if (body) {
         char type[128];
@@ -129,16 +110,19 @@ static err perform(http_client *h, const char *url, const http_client_body *body
     if (h->authorization[0]) {
         headers = curl_slist_append(headers, h->authorization);
     }
-    h->length = 0;
-    prepare(h, url, body, headers);
+    dynbuf_reset(&h->answer);
+    set_body(h->curl, body);
+    curl_easy_setopt(h->curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(h->curl, CURLOPT_WRITEFUNCTION, take_answer);
+    curl_easy_setopt(h->curl, CURLOPT_WRITEDATA, &h->answer);
+    curl_easy_setopt(h->curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(h->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     CURLcode code = curl_easy_perform(h->curl);
     curl_slist_free_all(headers);
-    if (code != CURLE_OK) {
-        return err_fail(code == CURLE_ABORTED_BY_CALLBACK ? ERR_STOPPED : ERR_NETWORK, "%s: %s", url,
-                        curl_easy_strerror(code));
-    }
     curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, status);
-    return ERR_OK;
+    return code == CURLE_OK ? ERR_OK
+                            : err_fail(code == CURLE_ABORTED_BY_CALLBACK ? ERR_STOPPED : ERR_NETWORK, "%s%s: %s",
+                                       h->server, path, curl_easy_strerror(code));
 }
 
 /* What a server says goes to a terminal. */
@@ -163,32 +147,41 @@ static void make_printable(json_t *value) {
 }
 
 err http_client_call(http_client *h, const char *path, const http_client_body *body, long *status, json_t **answer) {
-    char url[URL_MAX];
-    err e = build_url(h, path, url);
-    e = e ? e : perform(h, url, body, status);
+    err e = perform(h, path, body, status);
     if (e) {
         return e;
     }
-    json_error_t problem;
-    *answer = h->length ? json_loadb(h->text, h->length, 0, &problem) : NULL;
+    *answer = h->answer.length ? json_loadb(h->answer.bytes, h->answer.length, 0, NULL) : NULL;
     if (!json_is_object(*answer)) {
         json_decref(*answer);
         *answer = NULL;
-        return err_fail(ERR_REFUSED, "%s: the server's answer is no JSON object (status %ld)", url, *status);
+        return err_fail(ERR_REFUSED, "%s%s: the server's answer is no JSON object (status %ld)", h->server, path,
+                        *status);
     }
     make_printable(*answer);
-    utf8_make_plain(h->text);
+    utf8_make_plain(h->answer.bytes);
     return ERR_OK;
 }
 
-err http_client_fetch(http_client *h, const char *path, long *status) {
-    char url[URL_MAX];
-    err e = build_url(h, path, url);
-    return e ? e : perform(h, url, NULL, status);
+err http_client_get(http_client *h, const char *path, json_t **answer) {
+    long status = 0;
+    err e = http_client_call(h, path, NULL, &status, answer);
+    if (!e && status != HTTP_OK) {
+        e = http_client_refusal(path, *answer, status);
+        json_decref(*answer);
+        *answer = NULL;
+    }
+    return e;
+}
+
+err http_client_fetch(http_client *h, const char *path) {
+    long status = 0;
+    err e = perform(h, path, NULL, &status);
+    return e || status == HTTP_OK ? e : err_fail(ERR_REFUSED, "%s: status %ld", path, status);
 }
 
 const char *http_client_text(const http_client *h) {
-    return h->length ? h->text : "";
+    return h->answer.length ? h->answer.bytes : "";
 }
 
 err http_client_refusal(const char *about, const json_t *answer, long status) {

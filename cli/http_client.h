@@ -4,9 +4,12 @@
 
 #include "base/err.h"
 
+#include <curl/curl.h>
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
+
+enum { HTTP_OK = 200 };
 
 typedef struct http_client http_client;
 
@@ -25,8 +28,11 @@ typedef struct http_client_body {
  * *status is the answer's and *answer the object, for the caller to json_decref. */
 err http_client_call(http_client *h, const char *path, const http_client_body *body, long *status, json_t **answer);
 
-/* GET of something that need not be JSON; http_client_text has it. */
-err http_client_fetch(http_client *h, const char *path, long *status);
+/* GET of an object, where any status but 200 is an error: http_client_refusal's. */
+err http_client_get(http_client *h, const char *path, json_t **answer);
+
+/* GET of what need not be JSON; http_client_text has it. Any status but 200 is ERR_REFUSED. */
+err http_client_fetch(http_client *h, const char *path);
 
 /* The header that brings the token, or NULL where there is none; until http_client_free. */
 const char *http_client_authorization(const http_client *h);
@@ -36,5 +42,8 @@ const char *http_client_text(const http_client *h);
 
 /* What an error answer says, as an error: ERR_REFUSED from status 500 on, else ERR_INPUT. */
 err http_client_refusal(const char *about, const json_t *answer, long status);
+
+/* Sets what every request has: HTTP/1.1 to `server`, `path` there, no proxy, a timeout. */
+err http_client_prepare(CURL *curl, const char *server, const char *path, int64_t timeout_ms);
 
 #endif

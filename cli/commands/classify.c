@@ -4,16 +4,18 @@
 #include "base/interrupt.h"
 #include "base/options.h"
 #include "cli/http_client.h"
+#include "cli/latency.h"
 #include "data/idx.h"
 
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGE_MAX = 1 << 20, STATUS_OK = 200, MS_MAX = 1 << 20 };
+enum { IMAGE_MAX = 1 << 20 };
 static const size_t idx_max = (size_t)1 << 30;
 
 typedef struct classify_options {
@@ -49,8 +51,7 @@ static const options_command command = {
 typedef struct tally {
     uint64_t answered, right, labelled, degraded;
     uint64_t frame_bytes, payload_bits;
-    double *ms; /* [answered], at most MS_MAX of them */
-    size_t ms_count;
+    latency ms; /* that the server took */
 } tally;
 
 typedef struct session {
@@ -73,16 +74,14 @@ static void print_for_people(const char *image, const json_t *answer) {
            json_is_true(json_object_get(answer, "degraded")) ? ", DEGRADED" : "");
 }
 
-static void count(tally *t, const json_t *answer, int truth) {
+static err count(tally *t, const json_t *answer, int truth) {
     t->answered++;
     t->labelled += truth >= 0;
     t->right += truth >= 0 && json_integer_value(json_object_get(answer, "class")) == truth;
     t->degraded += json_is_true(json_object_get(answer, "degraded"));
     t->frame_bytes += (uint64_t)json_integer_value(json_object_get(answer, "frame_bytes"));
     t->payload_bits += (uint64_t)json_integer_value(json_object_get(answer, "payload_bits"));
-    if (t->ms_count < MS_MAX) {
-        t->ms[t->ms_count++] = json_number_value(json_object_get(answer, "ms"));
-    }
+    return latency_add(&t->ms, (uint64_t)(1e6 * fmax(0, json_number_value(json_object_get(answer, "ms")))));
 }
 
 /* `truth`: the class it should be, or -1. */
@@ -94,7 +93,7 @@ static err classify_one(session *s, const char *image, const http_client_body *b
     if (e) {
         return e == ERR_REFUSED ? err_prefix(e, "%s", image) : e;
     }
-    if (status != STATUS_OK) {
+    if (status != HTTP_OK) {
         e = http_client_refusal(image, answer, status);
     } else if (!json_is_integer(json_object_get(answer, "class")) ||
                !json_is_string(json_object_get(answer, "label"))) {
@@ -105,8 +104,8 @@ static err classify_one(session *s, const char *image, const http_client_body *b
         print_for_people(image, answer);
     }
     if (!e) {
-        count(&s->tally, answer, truth);
-        e = fflush(stdout) == 0 ? ERR_OK : err_system(ERR_IO, "standard output");
+        e = count(&s->tally, answer, truth);
+        e = e || fflush(stdout) == 0 ? e : err_system(ERR_IO, "standard output");
     }
     json_decref(answer);
     return e;
@@ -178,16 +177,10 @@ static err read_labels(session *s) {
     return e;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void print_summary(tally *t) {
     if (t->answered == 0) {
         return;
     }
-    qsort(t->ms, t->ms_count, sizeof *t->ms, by_value);
     double images = (double)t->answered;
     printf("%" PRIu64 " images", t->answered);
     if (t->labelled > 0) {
@@ -196,14 +189,13 @@ static void print_summary(tally *t) {
     }
     printf(", %" PRIu64 " degraded; an image: %.1f bits of codes, %.1f bytes of frames to the nodes and back, %.2f ms "
            "(median)\n",
-           t->degraded, (double)t->payload_bits / images, (double)t->frame_bytes / images, t->ms[t->ms_count / 2]);
+           t->degraded, (double)t->payload_bits / images, (double)t->frame_bytes / images,
+           latency_percentile(&t->ms, 50));
 }
 
 static err classify_all(const classify_options *o, const options_arguments *images) {
-    session s = {.options = o};
-    s.tally.ms = malloc(MS_MAX * sizeof *s.tally.ms);
-    err e = s.tally.ms ? ERR_OK : err_fail(ERR_MEMORY, "no memory to count");
-    e = e ? e : http_client_open(&s.http, o->server, o->timeout_ms, o->token_file);
+    session s = {.options = o, .tally.ms = latency_make()};
+    err e = http_client_open(&s.http, o->server, o->timeout_ms, o->token_file);
     e = e ? e : read_labels(&s);
     for (int i = 0; i < images->count && !e; i++) {
         const char *image = images->list[i], *colon = strrchr(image, ':');
@@ -214,7 +206,7 @@ static err classify_all(const classify_options *o, const options_arguments *imag
     }
     idx_free(&s.labels);
     http_client_free(s.http);
-    free(s.tally.ms);
+    latency_free(&s.tally.ms);
     return e;
 }
 

@@ -1,13 +1,12 @@
 #include "cli/commands/commands.h"
 
-#include "base/file.h"
+#include "base/json.h"
 #include "base/options.h"
+#include "cli/file_list.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
 #include "experiment/schema.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -43,8 +42,9 @@ typedef struct outcome {
     double epochs, train, soft, rounded;
 } outcome;
 
+/* Of all runs. */
 typedef struct outcomes {
-    outcome *list;
+    outcome *list; /* [count] */
     size_t count;
 } outcomes;
 
@@ -68,73 +68,30 @@ static bool outcome_from(const json_t *j, outcome *o) {
     return true;
 }
 
-static err add_outcome(outcomes *all, const char *runs, const char *name) {
-    char path[FILE_PATH_MAX];
-    uint8_t *text = NULL;
-    size_t length = 0;
-    err e = file_path(path, sizeof path, "%s/%s/result.json", runs, name);
-    if (e || !file_exists(path)) {
-        return e;
-    }
-    e = file_read(path, RESULT_MAX, &text, &length);
-    if (e) {
-        return e;
-    }
-    json_t *j = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, NULL);
-    free(text);
-    outcome o;
-    bool good = outcome_from(j, &o);
+static err add_outcome(outcomes *all, const char *path) {
+    json_t *j = NULL;
+    err e = json_read(path, RESULT_MAX, &j);
+    bool is_result = !e && outcome_from(j, &all->list[all->count]);
     json_decref(j);
-    outcome *grown = good ? realloc(all->list, (all->count + 1) * sizeof *grown) : NULL;
-    if (!good) {
+    if (!is_result && (!e || e == ERR_INPUT)) {
         fprintf(stderr, "fewbit: note: %s is no result of a run\n", path);
         return ERR_OK;
     }
-    if (!grown) {
-        return err_fail(ERR_MEMORY, "no memory for run %zu", all->count);
-    }
-    all->list = grown;
-    all->list[all->count++] = o;
-    return ERR_OK;
-}
-
-/* The names in a folder, sorted, for the caller to free; none where there is no folder. */
-static err list_folder(const char *path, int (*wanted)(const struct dirent *entry), struct dirent ***names,
-                       int *count) {
-    *count = scandir(path, names, wanted, alphasort);
-    if (*count >= 0) {
-        return ERR_OK;
-    }
-    return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot list", path);
-}
-
-static void free_names(struct dirent **names, int count) {
-    for (int i = 0; i < count; i++) {
-        free(names[i]);
-    }
-    free(names);
-}
-
-static int is_plain(const struct dirent *entry) {
-    return entry->d_name[0] != '.';
-}
-
-static int is_yaml(const struct dirent *entry) {
-    size_t length = strlen(entry->d_name);
-    return is_plain(entry) && length > 5 && strcmp(entry->d_name + length - 5, ".yaml") == 0;
+    all->count += is_result;
+    return e;
 }
 
 static err read_outcomes(const char *runs, outcomes *all) {
-    struct dirent **names = NULL;
-    int count;
-    err e = list_folder(runs, is_plain, &names, &count);
-    if (e) {
-        return e == ERR_NOT_FOUND ? ERR_OK : e;
+    glob_t found;
+    err e = file_list(runs, "*/result.json", &found);
+    all->list = e ? NULL : calloc(found.gl_pathc + 1, sizeof *all->list);
+    if (!e && !all->list) {
+        e = err_fail(ERR_MEMORY, "no memory for %zu runs", found.gl_pathc);
     }
-    for (int i = 0; i < count && !e; i++) {
-        e = add_outcome(all, runs, names[i]->d_name);
+    for (size_t i = 0; i < found.gl_pathc && !e; i++) {
+        e = add_outcome(all, found.gl_pathv[i]);
     }
-    free_names(names, count);
+    globfree(&found);
     return e;
 }
 
@@ -206,10 +163,6 @@ typedef struct listing {
     err worst;
 } listing;
 
-static int is_folder(const struct dirent *entry) {
-    return is_plain(entry) && entry->d_type == DT_DIR && strcmp(entry->d_name, "sweeps") != 0;
-}
-
 static void print_head(void) {
     print_line("", "", "", "", "", "");
     printf("   paper                   ours\n");
@@ -232,44 +185,23 @@ static void print_file(const char *path, listing *l) {
     }
 }
 
-static err print_folder(const char *folder, listing *l) {
-    struct dirent **names = NULL;
-    int count;
-    err e = list_folder(folder, is_yaml, &names, &count);
-    if (e) {
-        return e;
-    }
-    for (int i = 0; i < count && !e; i++) {
-        char path[FILE_PATH_MAX];
-        e = file_path(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-        if (!e) {
-            print_file(path, l);
+/* Sweeps are none, though they lie beside. */
+static err print_matches(const char *folder, const char *pattern, listing *l) {
+    glob_t found;
+    err e = file_list(folder, pattern, &found);
+    for (size_t i = 0; i < found.gl_pathc && !e; i++) {
+        if (!strstr(found.gl_pathv[i], "/sweeps/")) {
+            print_file(found.gl_pathv[i], l);
         }
     }
-    free_names(names, count);
-    return e;
-}
-
-static err print_folders(const char *folder, listing *l) {
-    struct dirent **names = NULL;
-    int count;
-    err e = list_folder(folder, is_folder, &names, &count);
-    if (e) {
-        return e;
-    }
-    for (int i = 0; i < count && !e; i++) {
-        char path[FILE_PATH_MAX];
-        e = file_path(path, sizeof path, "%s/%s", folder, names[i]->d_name);
-        e = e ? e : print_folder(path, l);
-    }
-    free_names(names, count);
+    globfree(&found);
     return e;
 }
 
 static err print_all(const char *folder, const outcomes *all) {
     listing l = {.all = all};
-    err e = print_folder(folder, &l);
-    e = e ? e : print_folders(folder, &l);
+    err e = print_matches(folder, "*.yaml", &l);
+    e = e ? e : print_matches(folder, "*/*.yaml", &l);
     if (!e && l.files == 0) {
         return err_fail(ERR_NOT_FOUND, "%s: holds no experiment (NAME.yaml)", folder);
     }

@@ -4,7 +4,7 @@
 #include "base/options.h"
 #include "cli/http_client.h"
 
-enum { TIMEOUT_MS = 4000, STATUS_OK = 200 };
+enum { TIMEOUT_MS = 4000 };
 
 typedef struct health_options {
     const char *url, *ready_file;
@@ -32,7 +32,7 @@ static err ask_server(const char *url) {
     e = e ? e : http_client_call(h, "/healthz", NULL, &status, &answer);
     json_decref(answer);
     http_client_free(h);
-    return e || status == STATUS_OK ? e : err_fail(ERR_REFUSED, "%s: /healthz says %ld", url, status);
+    return e || status == HTTP_OK ? e : err_fail(ERR_REFUSED, "%s: /healthz says %ld", url, status);
 }
 
 err health_main(int argc, char **argv) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 30000, STATUS_OK = 200, RATE_MAX = 100000000, LATENCIES_MAX = 100000000 };
+enum { TIMEOUT_MS = 30000, RATE_MAX = 100000000, LATENCIES_MAX = 100000000 };
 
 typedef struct loadtest_options {
     const char *server, *token_file;
@@ -83,13 +83,10 @@ static err read_model(const json_t *answer, model *m) {
 }
 
 static err ask_model(http_client *h, model *m) {
-    long status = 0;
     json_t *answer = NULL;
-    err e = http_client_call(h, "/v1/model", NULL, &status, &answer);
-    if (!e) {
-        e = status == STATUS_OK ? read_model(answer, m) : http_client_refusal("/v1/model", answer, status);
-        json_decref(answer);
-    }
+    err e = http_client_get(h, "/v1/model", &answer);
+    e = e ? e : read_model(answer, m);
+    json_decref(answer);
     return e;
 }
 

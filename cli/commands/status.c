@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum { TIMEOUT_MS = 5000, PAUSE_MS = 50, STATUS_OK = 200 };
+enum { TIMEOUT_MS = 5000, PAUSE_MS = 50 };
 
 typedef struct status_options {
     const char *server, *token_file;
@@ -43,10 +43,9 @@ static const options_command command = {
 
 /* Empty where nobody lets the server wait, or it does not say without a token. */
 static void find_slowest(http_client *h, char slowest[STATUS_WATCH_SLOWEST_MAX]) {
-    long status = 0;
     json_t *nodes = NULL;
     slowest[0] = '\0';
-    if (!http_client_call(h, "/v1/nodes", NULL, &status, &nodes) && status == STATUS_OK) {
+    if (!http_client_get(h, "/v1/nodes", &nodes)) {
         status_watch_slowest(nodes, slowest);
     }
     json_decref(nodes);
@@ -64,7 +63,7 @@ static err ask(http_client *h, const char *server) {
     const char *code = json_string_value(json_object_get(answer, "code"));
     char slowest[STATUS_WATCH_SLOWEST_MAX];
     find_slowest(h, slowest);
-    if (status != STATUS_OK) {
+    if (status != HTTP_OK) {
         e = err_fail(ERR_REFUSED, "%s: not ready (%s), %lld of %lld nodes are%s%s", server, code ? code : "no code",
                      ready, nodes, slowest[0] ? "; " : "", slowest);
     } else {

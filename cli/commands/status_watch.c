@@ -10,14 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STATUS_OK = 200, PORTIONS_MAX = 64, NAME_WIDTH = 20 };
+enum { PORTIONS_MAX = 64, NAME_WIDTH = 20 };
 
 static const double SLOW_SECONDS = 0.5;
 
 /* What the rates are taken from. */
 typedef struct tally {
     uint64_t at_ns;
-    double answered, degraded, failed, pushed;                                /* samples */
+    double answered, degraded, failed, streamed;                              /* samples */
     double received[PORTIONS_MAX], sent[PORTIONS_MAX], payload[PORTIONS_MAX]; /* bits */
 } tally;
 
@@ -41,25 +41,10 @@ static double metric(const status_watch *w, const char *name) {
     return 0;
 }
 
-static err fetch(status_watch *w, const char *path, json_t **answer) {
-    long status = 0;
-    err e = http_client_call(w->http, path, NULL, &status, answer);
-    if (!e && status != STATUS_OK) {
-        e = http_client_refusal(path, *answer, status);
-        json_decref(*answer);
-        *answer = NULL;
-    }
-    return e;
-}
-
 static err fetch_metrics(status_watch *w) {
-    long status = 0;
     free(w->metrics);
     w->metrics = NULL;
-    err e = http_client_fetch(w->http, "/metrics", &status);
-    if (!e && status != STATUS_OK) {
-        return err_fail(ERR_REFUSED, "/metrics: status %ld", status);
-    }
+    err e = http_client_fetch(w->http, "/metrics");
     w->metrics = e ? NULL : strdup(http_client_text(w->http));
     return e || w->metrics ? e : err_fail(ERR_MEMORY, "no memory for the counters");
 }
@@ -83,8 +68,8 @@ static void count(status_watch *w, const json_t *nodes) {
     t->failed = metric(w, "fewbit_classifications_total{outcome=\"no_nodes\"}") +
                 metric(w, "fewbit_classifications_total{outcome=\"timeout\"}") +
                 metric(w, "fewbit_classifications_total{outcome=\"busy\"}");
-    t->pushed = metric(w, "fewbit_samples_complete_total{source=\"stream\"}") +
-                metric(w, "fewbit_deadline_misses_total{source=\"stream\"}");
+    t->streamed = metric(w, "fewbit_samples_complete_total{source=\"stream\"}") +
+                  metric(w, "fewbit_deadline_misses_total{source=\"stream\"}");
     json_array_foreach(json_object_get(nodes, "nodes"), k, node) {
         if (k < PORTIONS_MAX) {
             const json_t *received = json_object_get(node, "received"), *sent = json_object_get(node, "sent");
@@ -136,7 +121,7 @@ static void show_rates(const status_watch *w, const json_t *model) {
     }
     printf("requests %.1f/s, degraded %.1f/s, failed %.1f/s; streamed samples %.1f/s; %.0f waiting; %.0f subscribers\n",
            rate(w, b->answered + b->degraded, n->answered + n->degraded), rate(w, b->degraded, n->degraded),
-           rate(w, b->failed, n->failed), rate(w, b->pushed, n->pushed),
+           rate(w, b->failed, n->failed), rate(w, b->streamed, n->streamed),
            metric(w, "fewbit_reassembly_samples{source=\"http\"}") +
                metric(w, "fewbit_reassembly_samples{source=\"stream\"}"),
            metric(w, "fewbit_sse_subscribers"));
@@ -186,8 +171,8 @@ static void show_slowest(const json_t *nodes) {
 
 static err show(status_watch *w) {
     json_t *model = NULL, *nodes = NULL;
-    err e = fetch(w, "/v1/model", &model);
-    e = e ? e : fetch(w, "/v1/nodes", &nodes);
+    err e = http_client_get(w->http, "/v1/model", &model);
+    e = e ? e : http_client_get(w->http, "/v1/nodes", &nodes);
     e = e ? e : fetch_metrics(w);
     if (!e) {
         count(w, nodes);

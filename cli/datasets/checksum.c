@@ -11,87 +11,61 @@
 
 enum { PIECE_BYTES = 1 << 16 };
 
-static err compare(const char *path, sha256_state *state, const char *sha256) {
-    uint8_t digest[SHA256_BYTES];
-    char hex[SHA256_HEX];
-    err e = sha256_finish(state, digest);
-    if (e) {
-        return e;
-    }
-    sha256_hex(digest, hex);
-    if (strcmp(hex, sha256) != 0) {
-        return err_fail(ERR_INPUT, "%s: its SHA-256 is %s, not %s", path, hex, sha256);
-    }
-    return ERR_OK;
+static int read_file(void *file, void *to, unsigned size) {
+    size_t got = fread(to, 1, size, file);
+    return ferror((FILE *)file) ? -1 : (int)got;
 }
 
-static err add_content(const char *path, gzFile file, sha256_state *state) {
+static int read_content(void *file, void *to, unsigned size) {
+    int got = gzread(file, to, size), number = 0;
+    gzerror(file, &number);
+    return number == Z_OK ? got : -1;
+}
+
+static err add_all(const char *path, void *file, int (*read)(void *file, void *to, unsigned size),
+                   sha256_state *state) {
     uint8_t piece[PIECE_BYTES];
     int got;
-    while ((got = gzread(file, piece, sizeof piece)) > 0) {
-        err e = sha256_add(state, piece, (size_t)got);
+    err e = ERR_OK;
+    while (!e && (got = read(file, piece, sizeof piece)) != 0) {
+        e = got < 0 ? err_fail(ERR_INPUT, "%s: damaged or cut short", path) : sha256_add(state, piece, (size_t)got);
         e = e ? e : interrupt_check();
-        if (e) {
-            return e;
-        }
     }
-    int number = 0;
-    gzerror(file, &number);
-    if (got < 0 || number != Z_OK) {
-        return err_fail(ERR_INPUT, "%s: damaged or cut short", path);
-    }
-    return ERR_OK;
+    return e;
 }
 
-static err add_bytes(const char *path, FILE *file, sha256_state *state) {
-    uint8_t piece[PIECE_BYTES];
-    size_t got;
-    while ((got = fread(piece, 1, sizeof piece, file)) > 0) {
-        err e = sha256_add(state, piece, got);
-        e = e ? e : interrupt_check();
-        if (e) {
-            return e;
-        }
+static err verify(const char *path, void *file, int (*read)(void *file, void *to, unsigned size), const char *sha256) {
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX];
+    sha256_state *state = NULL;
+    if (!file) {
+        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
     }
-    return ferror(file) ? err_system(ERR_IO, "%s: cannot read", path) : ERR_OK;
-}
-
-static err cannot_open(const char *path) {
-    return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
-}
-
-static err finish(err e, const char *path, sha256_state *state, const char *sha256) {
+    err e = sha256_start(&state);
     if (e) {
-        sha256_finish(state, NULL);
         return e;
     }
-    return compare(path, state, sha256);
+    e = add_all(path, file, read, state);
+    err finished = sha256_finish(state, e ? NULL : digest);
+    if (e || finished) {
+        return e ? e : finished;
+    }
+    sha256_hex(digest, hex);
+    return strcmp(hex, sha256) == 0 ? ERR_OK : err_fail(ERR_INPUT, "%s: its SHA-256 is %s, not %s", path, hex, sha256);
 }
 
 err checksum_verify_content(const char *path, const char *sha256) {
     gzFile file = gzopen(path, "rb");
-    if (!file) {
-        return cannot_open(path);
-    }
-    sha256_state *state = NULL;
-    err e = sha256_start(&state);
-    if (!e) {
-        e = finish(add_content(path, file, state), path, state, sha256);
-    }
+    err e = verify(path, file, read_content, sha256);
     gzclose_r(file);
     return e;
 }
 
 err checksum_verify_file(const char *path, const char *sha256) {
     FILE *file = fopen(path, "rbe");
-    if (!file) {
-        return cannot_open(path);
+    err e = verify(path, file, read_file, sha256);
+    if (file) {
+        fclose(file);
     }
-    sha256_state *state = NULL;
-    err e = sha256_start(&state);
-    if (!e) {
-        e = finish(add_bytes(path, file, state), path, state, sha256);
-    }
-    fclose(file);
     return e;
 }

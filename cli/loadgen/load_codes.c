@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/interrupt.h"
-#include "cli/loadgen/latency.h"
+#include "cli/latency.h"
 #include "cli/loadgen/synthetic_node.h"
 #include "loop/loop.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { EIGHT = 8, TURN_MS = 1, PATIENCE_SECONDS = 30, STATUS_OK = 200 };
+enum { EIGHT = 8, TURN_MS = 1, PATIENCE_SECONDS = 30 };
 
 typedef struct codes_run {
     const load_codes *load;
@@ -56,7 +56,7 @@ static bool probe(codes_run *r, const uint8_t *sample, size_t length, uint64_t d
     json_t *answer = NULL;
     err e = http_client_call(r->load->http, "/v1/classify", &body, &status, &answer);
     json_decref(answer);
-    bool is_answered = !e && status == STATUS_OK;
+    bool is_answered = !e && status == HTTP_OK;
     r->probes_failed += !is_answered;
     if (is_answered) {
         latency_add(&r->latency, clock_now_ns() - due_ns);
@@ -118,16 +118,16 @@ static uint64_t codes_due(const codes_run *r, uint64_t now_ns) {
     return (uint64_t)due / EIGHT * EIGHT; /* so that a frame ends with a byte */
 }
 
-static bool all_may_push(const codes_run *r) {
+static bool all_may_stream(const codes_run *r) {
     for (uint32_t k = 0; k < r->load->partition.portions; k++) {
-        if (!synthetic_node_may_push(r->nodes[k])) {
+        if (!synthetic_node_may_stream(r->nodes[k])) {
             return false;
         }
     }
     return true;
 }
 
-static void start_pushing(codes_run *r) {
+static void start_streams(codes_run *r) {
     r->start_ns = clock_now_ns();
     r->end_ns = r->start_ns + (uint64_t)(r->load->seconds * 1e9);
     r->probes = pthread_create(&r->prober, NULL, run_probes, r) == 0;
@@ -175,11 +175,11 @@ static uint64_t most_sent(const codes_run *r) {
     return most;
 }
 
-static void push(codes_run *r, uint64_t now_ns) {
+static void stream(codes_run *r, uint64_t now_ns) {
     bool ends = now_ns >= r->end_ns;
     uint64_t due = ends ? most_sent(r) : codes_due(r, now_ns);
     for (uint32_t k = 0; k < r->load->partition.portions; k++) {
-        synthetic_node_push(r->nodes[k], due);
+        synthetic_node_stream(r->nodes[k], due);
     }
     if (ends && is_even(r)) {
         atomic_store(&r->ends, true);
@@ -194,9 +194,9 @@ static void go_on(codes_run *r) {
     if (interrupt_asked()) {
         fail(r, err_fail(ERR_STOPPED, "stopped"));
     } else if (r->start_ns) {
-        push(r, now_ns);
-    } else if (all_may_push(r)) {
-        start_pushing(r);
+        stream(r, now_ns);
+    } else if (all_may_stream(r)) {
+        start_streams(r);
     } else if (now_ns - r->started_waiting_ns > PATIENCE_SECONDS * 1000000000ull) {
         fail(r, err_fail(ERR_NETWORK, "the server does not let all portions begin"));
     }
@@ -242,7 +242,7 @@ static json_t *report_of(codes_run *r) {
 
 err load_codes_run(const load_codes *load, json_t **report) {
     static codes_run r; /* one a process */
-    r = (codes_run){.load = load};
+    r = (codes_run){.load = load, .latency = latency_make()};
     err e = loop_open(&r.loop);
     if (e) {
         return e;

@@ -3,9 +3,9 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/rng.h"
-#include "cli/loadgen/latency.h"
+#include "cli/http_client.h"
+#include "cli/latency.h"
 
-#include <curl/curl.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,12 +14,10 @@
 
 enum {
     SAMPLES = 256,
-    STATUS_OK = 200,
     STATUS_MAX = 600,
     NO_STATUS = 0,
     TIMEOUT_MS = 30000,
     GRACE_SECONDS = 5,
-    URL_MAX = 1024,
 };
 
 /* Its digits are written anew for every request. */
@@ -36,7 +34,6 @@ typedef struct slot {
 typedef struct run {
     const load_http *load;
     CURLM *multi;
-    char url[URL_MAX];
     uint8_t *samples; /* [SAMPLES, sample_bytes] */
     slot *slots;      /* [connections] */
     unsigned busy;
@@ -69,15 +66,10 @@ static err open_slot(run *r, slot *s) {
         return err_fail(ERR_MEMORY, "libcurl could not be started");
     }
     err e = make_headers(r, s);
+    e = e ? e : http_client_prepare(s->curl, r->load->server, "/v1/classify", TIMEOUT_MS);
     if (e) {
         return e;
     }
-    curl_easy_setopt(s->curl, CURLOPT_URL, r->url);
-    curl_easy_setopt(s->curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(s->curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(s->curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(s->curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(s->curl, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
     curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, drop_answer);
     curl_easy_setopt(s->curl, CURLOPT_HTTPHEADER, s->headers);
     curl_easy_setopt(s->curl, CURLOPT_POSTFIELDSIZE, (long)r->load->sample_bytes);
@@ -101,12 +93,6 @@ static err make_samples(run *r) {
 
 static err open_run(run *r) {
     const load_http *load = r->load;
-    size_t length = strlen(load->server);
-    length -= length > 0 && load->server[length - 1] == '/';
-    int printed = snprintf(r->url, sizeof r->url, "%.*s/v1/classify", (int)length, load->server);
-    if (printed < 0 || printed >= URL_MAX) {
-        return err_fail(ERR_USAGE, "--server is too long");
-    }
     r->multi = curl_multi_init();
     r->slots = calloc(load->connections, sizeof *r->slots);
     if (!r->multi || !r->slots) {
@@ -189,7 +175,7 @@ static err take_done(run *r) {
         bool came = m->data.result == CURLE_OK && status > 0 && status < STATUS_MAX;
         r->statuses[came ? status : NO_STATUS]++;
         r->answered += came;
-        r->mismatched += status == STATUS_OK && is_for_another(s);
+        r->mismatched += status == HTTP_OK && is_for_another(s);
         curl_multi_remove_handle(r->multi, s->curl);
         s->is_busy = false;
         r->busy--;
@@ -272,7 +258,7 @@ static json_t *report_of(run *r) {
 }
 
 err load_http_run(const load_http *load, json_t **report) {
-    run r = {.load = load};
+    run r = {.load = load, .latency = latency_make()};
     err e = open_run(&r);
     e = e ? e : go(&r);
     *report = e ? NULL : report_of(&r);

@@ -26,14 +26,13 @@ struct synthetic_node {
     uint32_t model;
     refinement refinement; /* in which bits come */
     uint32_t unasked;      /* of them, those that come unasked */
-    bool is_welcome, may_push, is_held;
+    bool is_welcome, may_stream, is_held;
     uint64_t first;       /* id of the first sample */
     uint64_t sent, acked; /* codes */
     atomic_uint_fast64_t asked;
     uint64_t ids[ID_SET_MAX];  /* that are asked for */
     uint8_t bits[CODES_BYTES]; /* random */
     uint8_t refined[CODES_BYTES];
-    uint8_t frame[FRAME_HEADER + FRAME_FIRST_MAX + CODES_BYTES];
 };
 
 static bool is_by_round(const synthetic_node *s) {
@@ -45,17 +44,8 @@ static uint32_t bits_unasked(const synthetic_node *s) {
     return s->refinement.upto[s->unasked - 1];
 }
 
-static err send_message(synthetic_node *s, message_type type, const ProtobufCMessage *body) {
-    size_t size = message_frame_size(body);
-    if (size > sizeof s->frame) {
-        return err_fail(ERR_INTERNAL, "a frame of %zu bytes", size);
-    }
-    message_pack_frame(type, body, s->frame);
-    return link_send(s->link, s->frame, size);
-}
-
 static void tell(synthetic_node *s, message_type type, const ProtobufCMessage *body) {
-    if (s->link && send_message(s, type, body) == ERR_OK) {
+    if (s->link && link_send_message(s->link, type, body) == ERR_OK) {
         link_flush(s->link);
     }
 }
@@ -180,7 +170,7 @@ static err take(synthetic_node *s, const message *m) {
     case MESSAGE_RESTORE:
         return on_restore(s, m->body.restore);
     case MESSAGE_BEGIN:
-        s->may_push = true;
+        s->may_stream = true;
         s->first = m->body.begin->first;
         return ERR_OK;
     case MESSAGE_STREAM_HOLD:
@@ -263,8 +253,8 @@ void synthetic_node_close(synthetic_node *s, const char *reason) {
     }
 }
 
-bool synthetic_node_may_push(const synthetic_node *s) {
-    return s->may_push;
+bool synthetic_node_may_stream(const synthetic_node *s) {
+    return s->may_stream;
 }
 
 static void send_frame(synthetic_node *s, uint64_t samples) {
@@ -273,7 +263,7 @@ static void send_frame(synthetic_node *s, uint64_t samples) {
     codes.first = s->first + s->sent;
     codes.more = (uint32_t)samples - 1;
     codes.bits = (ProtobufCBinaryData){pack_bytes(samples * bits_unasked(s)), s->bits};
-    if (send_message(s, MESSAGE_CODES, &codes.base) == ERR_OK) {
+    if (link_send_message(s->link, MESSAGE_CODES, &codes.base) == ERR_OK) {
         s->sent += samples;
     }
 }
@@ -283,7 +273,7 @@ static bool has_room(const synthetic_node *s) {
            (!is_by_round(s) || s->sent <= s->acked + MESSAGE_UNACKED_MAX - FRAME_SAMPLES);
 }
 
-void synthetic_node_push(synthetic_node *s, uint64_t due) {
+void synthetic_node_stream(synthetic_node *s, uint64_t due) {
     for (int i = 0; i < FRAMES_A_TURN && s->link && s->sent < due && has_room(s); i++) {
         uint64_t left = due - s->sent;
         send_frame(s, left < FRAME_SAMPLES ? left : FRAME_SAMPLES);

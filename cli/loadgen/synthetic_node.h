@@ -37,16 +37,16 @@ void synthetic_node_free(synthetic_node *s);
 void synthetic_node_close(synthetic_node *s, const char *reason);
 
 /* Whether the server lets it begin. */
-bool synthetic_node_may_push(const synthetic_node *s);
+bool synthetic_node_may_stream(const synthetic_node *s);
 
-/* Pushes until `due` codes are sent in all, or as many as the server takes now; `due` is a multiple of 8, for a frame
+/* Streams until `due` codes are sent in all, or as many as the server takes now; `due` is a multiple of 8, for a frame
  * ends with a byte. */
-void synthetic_node_push(synthetic_node *s, uint64_t due);
+void synthetic_node_stream(synthetic_node *s, uint64_t due);
 
 /* Bytes that the kernel has not taken yet. */
 size_t synthetic_node_backlog(const synthetic_node *s);
 
-/* Codes pushed. */
+/* Codes streamed. */
 uint64_t synthetic_node_sent(const synthetic_node *s);
 
 /* Of them, those of which more was asked for, counted once a stage. From any thread. */

@@ -2,11 +2,11 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/file_list.h"
 #include "cli/plot/gnuplot.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
 
-#include <glob.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,13 +119,9 @@ static int compare_marks(const void *a, const void *b) {
 
 /* Of a file that is no experiment nothing is drawn. */
 static err add_paper(rate_accuracy *f, const char *folder) {
-    char pattern[FILE_PATH_MAX];
     glob_t found;
-    err e = file_path(pattern, sizeof pattern, "%s/*.yaml", folder);
-    if (e || glob(pattern, 0, NULL, &found) != 0) {
-        return e;
-    }
-    f->paper = calloc(found.gl_pathc, sizeof *f->paper);
+    err e = file_list(folder, "*.yaml", &found);
+    f->paper = calloc(found.gl_pathc + 1, sizeof *f->paper);
     for (size_t i = 0; i < found.gl_pathc && f->paper; i++) {
         experiment one;
         if (!experiment_load(found.gl_pathv[i], &one) && one.paper.rounded > 0 &&
@@ -135,7 +131,7 @@ static err add_paper(rate_accuracy *f, const char *folder) {
         }
     }
     globfree(&found);
-    return f->paper ? ERR_OK : err_fail(ERR_MEMORY, "no memory for the paper's points");
+    return e || f->paper ? e : err_fail(ERR_MEMORY, "no memory for the paper's points");
 }
 
 /* The script. */

@@ -716,7 +716,7 @@ class Plots(ImageCase):
         folder = self.folder / "experiments"
         folder.mkdir()
         self.assertRegex(self.fewbit("experiment", "list", "--experiments", folder, code=4)[1], "holds no experiment")
-        self.assertRegex(self.fewbit("experiment", "list", "--experiments", folder / "none", code=4)[1], "cannot list")
+        self.assertRegex(self.fewbit("experiment", "list", "--experiments", folder / "none", code=4)[1], "holds no experiment")
         (folder / "good.yaml").write_text(f.experiment_text(BASE))
         (folder / "bad.yaml").write_text(f.experiment_text(BASE, encoder__bits=0))
         (folder / "notes.txt").write_text("no experiment")

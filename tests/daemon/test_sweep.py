@@ -173,16 +173,21 @@ ONE = "base: base.yaml\nvariants:\n  base: {}\n"
 
 
 class Later(SweepCase):
-    def test_a_run_from_when_there_were_other_keys_is_kept(self):
-        self.sweep(ONE)
+    def rewrite(self, pattern, text):
+        """Changes the run's experiment.yaml, as if it had begun with it."""
         run = self.to / "base"
-        text, count = re.subn(r"(?m)^  label_smoothing: 0\n", "", (run / "experiment.yaml").read_text())
-        text, gone = re.subn(r"(?m)^  shear: 0\n", r"\g<0>  erase: 0\n", text)  # a key of then that is gone
-        self.assertEqual((count, gone), (1, 1))
+        changed, count = re.subn(pattern, text, (run / "experiment.yaml").read_text())
+        self.assertEqual(count, 1)
         result = json.loads((run / "result.json").read_text())
-        result["run"] = f.rewrite_experiment(run, text)
+        result["run"] = f.rewrite_experiment(run, changed)
         (run / "result.json").write_text(json.dumps(result))
+
+    def test_a_run_that_lacks_a_key_of_today_is_kept_and_one_with_a_key_of_old_refused(self):
+        self.sweep(ONE)
+        self.rewrite(r"(?m)^  label_smoothing: 0\n", "")
         self.assertRegex(self.sweep(ONE)[0], "1 of 1  base  kept")
+        self.rewrite(r"(?m)^  shear: 0\n", r"\g<0>  erase: 0\n")
+        self.assertRegex(self.sweep(ONE, code=3)[1], r"experiment.yaml:\d+: key augment.erase is not known")
 
     def test_the_environments_options_are_not_the_trainings(self):
         self.fleet.run("sweep", f.binary("fewbit"), "sweep", self.sweep_file(ONE), "--to", self.to, "--data",
