@@ -5,6 +5,7 @@
 
 #include "base/thread_pool.h"
 #include "experiment/experiment.h"
+#include "nn/net.h"
 
 typedef struct head_trainer head_trainer;
 

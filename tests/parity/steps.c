@@ -26,6 +26,7 @@
 #include "experiment/load.h"
 #include "model/checkpoint.h"
 #include "model/safetensors.h"
+#include "nn/net.h"
 #include "nn/shape_infer.h"
 
 #include <cblas.h>

@@ -1,8 +1,8 @@
-/* Putting a description together, for the presets' own files. */
+/* A description put together layer by layer, for the presets' own files. */
 #ifndef FEWBIT_NN_PRESETS_PRESET_BUILDER_H
 #define FEWBIT_NN_PRESETS_PRESET_BUILDER_H
 
-#include "nn/presets/presets.h"
+#include "nn/spec.h"
 
 /* `prefix`.`index` is the name of the next layer. */
 typedef struct preset_builder {

@@ -13,7 +13,7 @@
 #define FEWBIT_NN_PRESETS_PRESETS_H
 
 #include "base/err.h"
-#include "nn/net.h"
+#include "nn/spec.h"
 
 typedef enum preset_encoder_net {
     PRESET_SIMPLE_1D,       /* "Simple 1D", "Simple ReSigmoid", "Simple Quantize": dense, ReLU, dense */
