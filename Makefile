@@ -30,7 +30,7 @@ EXPERIMENT ?= experiments/paper/row-03-simple-quantize.yaml
 EPOCHS ?=
 SECONDS ?= 300
 
-.PHONY: help all demo test test-containers bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 results-best packages-build packages-test
+.PHONY: help all demo check test test-containers bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 results-best packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -53,6 +53,9 @@ packages-test:
 
 demo: build ## train over TCP on MNIST with 4 nodes, then serve: EXPERIMENT=file.yaml EPOCHS=N
 	@tools/demo $(EXPERIMENT) $(EPOCHS)
+
+check: packages-test ## format, dependencies, length and the unit tests: less than a minute
+	@tests/run --check
 
 test: packages-test ## all tests; the last line is "N passed, N failed"
 	@tests/run
