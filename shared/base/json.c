@@ -15,7 +15,7 @@ err json_read(const char *path, size_t cap, json_t **value) {
     json_error_t problem;
     *value = json_loadb((const char *)text, length, JSON_REJECT_DUPLICATES, &problem);
     free(text);
-    return *value ? ERR_OK : err_fail(ERR_INPUT, "%s:%d: %s", path, problem.line, problem.text);
+    return *value ? ERR_OK : err_fail(ERR_INPUT, "%s:%d: not JSON: %s", path, problem.line, problem.text);
 }
 
 char *json_text(const json_t *value, size_t flags) {

@@ -34,17 +34,9 @@ static err check_fields(const json_fields *m, const char *const *fields) {
 
 err json_fields_open(json_fields *m, const char *path, const char *const *fields) {
     *m = (json_fields){.path = path};
-    uint8_t *bytes = NULL;
-    size_t length = 0;
-    err e = file_read(path, JSON_FIELDS_BYTES_MAX, &bytes, &length);
+    err e = json_read(path, JSON_FIELDS_BYTES_MAX, &m->root);
     if (e) {
         return e;
-    }
-    json_error_t error;
-    m->root = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, &error);
-    free(bytes);
-    if (!m->root) {
-        return err_fail(ERR_INPUT, "%s:%d: not JSON: %s", path, error.line, error.text);
     }
     e = json_is_object(m->root) ? check_fields(m, fields) : err_fail(ERR_INPUT, "%s: not a JSON object", path);
     if (e) {
@@ -128,6 +120,17 @@ void json_fields_digests(json_fields *m, const char *field, char (*to)[SHA256_HE
     for (size_t i = 0; array_fits(m, field, count) && i < count; i++) {
         take_digest(m, field, json_array_get(json_object_get(m->root, field), i), to[i]);
     }
+}
+
+json_t *json_fields_pack_digests(const char (*digests)[SHA256_HEX], size_t count) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < count && array; i++) {
+        if (json_array_append_new(array, json_string(digests[i]))) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    return array;
 }
 
 err json_fields_write(const char *path, json_t *root) {

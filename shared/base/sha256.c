@@ -49,6 +49,19 @@ err sha256_bytes(const void *bytes, size_t length, uint8_t out[SHA256_BYTES]) {
     return ERR_OK;
 }
 
+err sha256_spans(const file_span *spans, size_t count, uint8_t out[SHA256_BYTES]) {
+    sha256_state *state = NULL;
+    err e = sha256_start(&state);
+    if (e) {
+        return e;
+    }
+    for (size_t i = 0; i < count && !e; i++) {
+        e = sha256_add(state, spans[i].bytes, spans[i].length);
+    }
+    err last = sha256_finish(state, e ? NULL : out);
+    return e ? e : last;
+}
+
 void sha256_hex(const uint8_t digest[SHA256_BYTES], char hex[SHA256_HEX]) {
     for (int i = 0; i < SHA256_BYTES; i++) {
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);

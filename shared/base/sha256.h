@@ -2,7 +2,7 @@
 #ifndef FEWBIT_BASE_SHA256_H
 #define FEWBIT_BASE_SHA256_H
 
-#include "base/err.h"
+#include "base/file.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,6 +13,9 @@ enum { SHA256_BYTES = 32, SHA256_HEX = 65 };
 typedef struct sha256_state sha256_state;
 
 err sha256_bytes(const void *bytes, size_t length, uint8_t out[SHA256_BYTES]);
+
+/* Of the spans one after another. */
+err sha256_spans(const file_span *spans, size_t count, uint8_t out[SHA256_BYTES]);
 
 /* In pieces: start, add, finish (which frees). sha256_finish(state, NULL) only frees. */
 err sha256_start(sha256_state **state);

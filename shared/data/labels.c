@@ -5,15 +5,14 @@
 #include "data/idx.h"
 #include "data/portion.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const part_names[] = {"train-labels.idx", "test-labels.idx"};
+static const char *const split_names[] = {"train-labels.idx", "test-labels.idx"};
 
 enum { SAMPLES_MAX = 1 << 28 };
 
-static void read_split(json_fields *m, partition *s) {
+static void read_partition(json_fields *m, partition *s) {
     char kind[16] = "";
     uint32_t shape[3] = {0};
     json_fields_name(m, "partition", kind, sizeof kind);
@@ -59,15 +58,15 @@ static err read_info(const char *folder, labels *l) {
     json_fields_number(&m, "classes", 2, DATASET_CLASSES_MAX, &l->classes);
     json_fields_number(&m, "train_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TRAIN]);
     json_fields_number(&m, "test_samples", 1, SAMPLES_MAX, &l->samples[DATASET_TEST]);
-    read_split(&m, &l->partition);
+    read_partition(&m, &l->partition);
     read_digests(&m, l);
     return json_fields_close(&m);
 }
 
-static err read_part(const char *folder, labels *l, enum dataset_split split) {
+static err read_values(const char *folder, labels *l, enum dataset_split split) {
     char path[FILE_PATH_MAX];
     idx_array array;
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
+    err e = file_path(path, sizeof path, "%s/%s", folder, split_names[split]);
     e = e ? e : idx_read(path, l->samples[split], &array);
     if (e) {
         return e;
@@ -82,8 +81,8 @@ static err read_part(const char *folder, labels *l, enum dataset_split split) {
 err labels_open(labels *l, const char *folder) {
     *l = (labels){0};
     err e = read_info(folder, l);
-    e = e ? e : read_part(folder, l, DATASET_TRAIN);
-    e = e ? e : read_part(folder, l, DATASET_TEST);
+    e = e ? e : read_values(folder, l, DATASET_TRAIN);
+    e = e ? e : read_values(folder, l, DATASET_TEST);
     if (e) {
         labels_close(l);
     }
@@ -97,24 +96,11 @@ void labels_close(labels *l) {
     *l = (labels){0};
 }
 
-static err write_part(const char *folder, const labels *l, enum dataset_split split) {
+static err write_values(const char *folder, const labels *l, enum dataset_split split) {
     char path[FILE_PATH_MAX];
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
+    err e = file_path(path, sizeof path, "%s/%s", folder, split_names[split]);
     e = e ? e : dataset_check_labels(path, l->values[split], l->samples[split], l->classes);
     return e ? e : idx_write(path, l->values[split], 1, &l->samples[split]);
-}
-
-static json_t *pack_digests(const labels *l) {
-    json_t *digests = json_array();
-    bool good = true;
-    for (uint32_t i = 0; i < l->partition.portions && good; i++) {
-        good = json_array_append_new(digests, json_string(l->portion_digests[i])) == 0;
-    }
-    if (!good) {
-        json_decref(digests);
-        return NULL;
-    }
-    return digests;
 }
 
 static err write_info(const char *folder, const labels *l) {
@@ -124,19 +110,20 @@ static err write_info(const char *folder, const labels *l) {
         return e;
     }
     const partition *s = &l->partition;
-    json_t *root = json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "partition",
-                             partition_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape",
-                             (json_int_t)s->channels, (json_int_t)s->height, (json_int_t)s->width, "classes",
-                             (json_int_t)l->classes, "train_samples", (json_int_t)l->samples[DATASET_TRAIN],
-                             "test_samples", (json_int_t)l->samples[DATASET_TEST], "portion_digests", pack_digests(l));
+    json_t *root =
+        json_pack("{s:s, s:s, s:I, s:[I, I, I], s:I, s:I, s:I, s:o}", "dataset", l->dataset, "partition",
+                  partition_name(s->kind), "portions", (json_int_t)s->portions, "sample_shape", (json_int_t)s->channels,
+                  (json_int_t)s->height, (json_int_t)s->width, "classes", (json_int_t)l->classes, "train_samples",
+                  (json_int_t)l->samples[DATASET_TRAIN], "test_samples", (json_int_t)l->samples[DATASET_TEST],
+                  "portion_digests", json_fields_pack_digests(l->portion_digests, l->partition.portions));
     return json_fields_write(path, root);
 }
 
 err labels_write(const char *folder, const labels *l) {
     err e = partition_check(&l->partition);
     e = e ? e : file_make_folders(folder);
-    e = e ? e : write_part(folder, l, DATASET_TRAIN);
-    e = e ? e : write_part(folder, l, DATASET_TEST);
+    e = e ? e : write_values(folder, l, DATASET_TRAIN);
+    e = e ? e : write_values(folder, l, DATASET_TEST);
     return e ? e : write_info(folder, l);
 }
 

@@ -15,10 +15,10 @@ struct portion {
     idx_array parts[2];
 };
 
-static const char *const part_names[] = {"train.idx", "test.idx"};
+static const char *const split_names[] = {"train.idx", "test.idx"};
 
 /* What a split may hold: 4 GiB, far below any overflow of size_t. */
-static const uint64_t part_bytes_max = (uint64_t)1 << 32;
+static const uint64_t split_bytes_max = (uint64_t)1 << 32;
 
 static size_t elements_of(const portion_info *info) {
     return (size_t)info->shape[0] * info->shape[1] * info->shape[2];
@@ -40,7 +40,7 @@ static void check_ranges(json_fields *m, const portion_info *info) {
         json_fields_refuse(m, "shape", "has too many elements");
         return;
     }
-    uint64_t samples_max = part_bytes_max / (area * info->shape[2]);
+    uint64_t samples_max = split_bytes_max / (area * info->shape[2]);
     if (info->samples[DATASET_TRAIN] > samples_max || info->samples[DATASET_TEST] > samples_max) {
         json_fields_refuse(m, info->samples[DATASET_TRAIN] > samples_max ? "train_samples" : "test_samples",
                            "is too large for the shape");
@@ -69,10 +69,10 @@ static err read_info(const char *folder, portion_info *info) {
     return json_fields_close(&m);
 }
 
-static err read_part(portion *p, const char *folder, enum dataset_split split) {
+static err read_samples(portion *p, const char *folder, enum dataset_split split) {
     char path[FILE_PATH_MAX];
     const uint32_t dims[4] = {p->info.samples[split], p->info.shape[0], p->info.shape[1], p->info.shape[2]};
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
+    err e = file_path(path, sizeof path, "%s/%s", folder, split_names[split]);
     e = e ? e : idx_read(path, p->info.samples[split] * p->elements, &p->parts[split]);
     if (e) {
         return e;
@@ -85,18 +85,9 @@ static err read_part(portion *p, const char *folder, enum dataset_split split) {
     return ERR_OK;
 }
 
-static err add_parts(sha256_state *state, const file_span parts[2], uint8_t out[SHA256_BYTES]) {
-    err e = sha256_add(state, parts[DATASET_TRAIN].bytes, parts[DATASET_TRAIN].length);
-    e = e ? e : sha256_add(state, parts[DATASET_TEST].bytes, parts[DATASET_TEST].length);
-    err last = sha256_finish(state, e ? NULL : out);
-    return e ? e : last;
-}
-
 static err digest_of(const file_span parts[2], char hex[SHA256_HEX]) {
     uint8_t digest[SHA256_BYTES];
-    sha256_state *state = NULL;
-    err e = sha256_start(&state);
-    e = e ? e : add_parts(state, parts, digest);
+    err e = sha256_spans(parts, 2, digest);
     if (!e) {
         sha256_hex(digest, hex);
     }
@@ -125,8 +116,8 @@ err portion_open(portion **out, const char *folder) {
     }
     err e = read_info(folder, &p->info);
     p->elements = elements_of(&p->info);
-    e = e ? e : read_part(p, folder, DATASET_TRAIN);
-    e = e ? e : read_part(p, folder, DATASET_TEST);
+    e = e ? e : read_samples(p, folder, DATASET_TRAIN);
+    e = e ? e : read_samples(p, folder, DATASET_TEST);
     e = e ? e : check_digest(p, folder);
     if (e) {
         portion_close(p);
@@ -153,10 +144,10 @@ const uint8_t *portion_sample(const portion *p, enum dataset_split split, uint32
     return p->parts[split].bytes + index * p->elements;
 }
 
-static err write_part(const char *folder, const portion_info *info, enum dataset_split split, const uint8_t *bytes) {
+static err write_samples(const char *folder, const portion_info *info, enum dataset_split split, const uint8_t *bytes) {
     char path[FILE_PATH_MAX];
     const uint32_t dims[4] = {info->samples[split], info->shape[0], info->shape[1], info->shape[2]};
-    err e = file_path(path, sizeof path, "%s/%s", folder, part_names[split]);
+    err e = file_path(path, sizeof path, "%s/%s", folder, split_names[split]);
     return e ? e : idx_write(path, bytes, 4, dims);
 }
 
@@ -180,8 +171,8 @@ err portion_write(const char *folder, portion_info *info, const uint8_t *train, 
                                 {test, info->samples[DATASET_TEST] * elements}};
     err e = digest_of(parts, info->digest);
     e = e ? e : file_make_folders(folder);
-    e = e ? e : write_part(folder, info, DATASET_TRAIN, train);
-    e = e ? e : write_part(folder, info, DATASET_TEST, test);
+    e = e ? e : write_samples(folder, info, DATASET_TRAIN, train);
+    e = e ? e : write_samples(folder, info, DATASET_TEST, test);
     return e ? e : write_info(folder, info);
 }
 

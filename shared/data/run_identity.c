@@ -13,15 +13,9 @@ enum { NUMBER_HEX = 17 };
 
 static err digest_labels(const labels *l, char hex[SHA256_HEX]) {
     uint8_t digest[SHA256_BYTES];
-    sha256_state *state;
-    err e = sha256_start(&state);
-    if (e) {
-        return e;
-    }
-    e = sha256_add(state, l->values[DATASET_TRAIN], l->samples[DATASET_TRAIN]);
-    e = e ? e : sha256_add(state, l->values[DATASET_TEST], l->samples[DATASET_TEST]);
-    err last = sha256_finish(state, e ? NULL : digest);
-    e = e ? e : last;
+    const file_span spans[] = {{l->values[DATASET_TRAIN], l->samples[DATASET_TRAIN]},
+                               {l->values[DATASET_TEST], l->samples[DATASET_TEST]}};
+    err e = sha256_spans(spans, 2, digest);
     if (!e) {
         sha256_hex(digest, hex);
     }
@@ -38,27 +32,19 @@ err run_identity_of(run_identity *i, const labels *l) {
     return digest_labels(l, i->labels);
 }
 
-/* Every split has a length that is fixed, or told before it: no two identities give the same bytes. */
+/* Every span has a length that is fixed, or told before it: no two identities give the same bytes. */
 static err digest_all(const run_identity *i, const void *text, size_t length, uint8_t digest[SHA256_BYTES]) {
     uint8_t numbers[20];
-    sha256_state *state;
     byte_put_u64_le(numbers, length);
     byte_put_u32_le(numbers + 8, i->samples[DATASET_TRAIN]);
     byte_put_u32_le(numbers + 12, i->samples[DATASET_TEST]);
     byte_put_u32_le(numbers + 16, i->portions);
-    err e = sha256_start(&state);
-    if (e) {
-        return e;
-    }
-    e = sha256_add(state, numbers, sizeof numbers);
-    e = e ? e : sha256_add(state, text, length);
-    e = e ? e : sha256_add(state, i->labels, sizeof i->labels);
-    for (uint32_t k = 0; k < i->portions && !e; k++) {
-        e = sha256_add(state, i->portion_digests[k], sizeof i->portion_digests[k]);
-    }
-    e = e || !i->weights_file[0] ? e : sha256_add(state, i->weights, sizeof i->weights);
-    err last = sha256_finish(state, e ? NULL : digest);
-    return e ? e : last;
+    const file_span spans[] = {{numbers, sizeof numbers},
+                               {text, length},
+                               {i->labels, sizeof i->labels},
+                               {i->portion_digests, i->portions * sizeof i->portion_digests[0]},
+                               {i->weights, sizeof i->weights}};
+    return sha256_spans(spans, i->weights_file[0] ? 5 : 4, digest);
 }
 
 err run_identity_seal(run_identity *i, const void *text, size_t length) {
@@ -69,20 +55,6 @@ err run_identity_seal(run_identity *i, const void *text, size_t length) {
         i->run = i->run << 8 | digest[byte];
     }
     return e;
-}
-
-/* NULL: no memory. */
-static json_t *pack_digests(const run_identity *i) {
-    json_t *digests = json_array();
-    bool good = digests != NULL;
-    for (uint32_t k = 0; k < i->portions && good; k++) {
-        good = json_array_append_new(digests, json_string(i->portion_digests[k])) == 0;
-    }
-    if (!good) {
-        json_decref(digests);
-        return NULL;
-    }
-    return digests;
 }
 
 static json_t *pack_weights(const run_identity *i) {
@@ -99,11 +71,11 @@ err run_identity_write(const run_identity *i, const char *folder) {
     }
     snprintf(run, sizeof run, "%016" PRIx64, i->run);
     snprintf(training, sizeof training, "%016" PRIx64, i->training);
-    return json_fields_write(path, json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "run", run, "training",
-                                             training, "train_samples", (json_int_t)i->samples[DATASET_TRAIN],
-                                             "test_samples", (json_int_t)i->samples[DATASET_TEST], "labels", i->labels,
-                                             "portions", (json_int_t)i->portions, "portion_digests", pack_digests(i),
-                                             "weights", pack_weights(i)));
+    return json_fields_write(
+        path, json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "run", run, "training", training, "train_samples",
+                        (json_int_t)i->samples[DATASET_TRAIN], "test_samples", (json_int_t)i->samples[DATASET_TEST],
+                        "labels", i->labels, "portions", (json_int_t)i->portions, "portion_digests",
+                        json_fields_pack_digests(i->portion_digests, i->portions), "weights", pack_weights(i)));
 }
 
 static void read_number(json_fields *m, const char *field, uint64_t *to) {

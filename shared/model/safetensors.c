@@ -56,19 +56,6 @@ static char *describe(const safetensors_entry *entries, size_t count, const safe
     return text;
 }
 
-static err digest_spans(const file_span *spans, size_t count, uint8_t digest[SHA256_BYTES]) {
-    sha256_state *state;
-    err e = sha256_start(&state);
-    if (e) {
-        return e;
-    }
-    for (size_t i = 0; i < count && !e; i++) {
-        e = sha256_add(state, spans[i].bytes, spans[i].length);
-    }
-    err finished = sha256_finish(state, e ? NULL : digest);
-    return e ? e : finished;
-}
-
 static err check_finite(const char *path, const char *name, const float *values, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (!isfinite(values[i])) {
@@ -120,7 +107,7 @@ err safetensors_write(const char *path, const safetensors_entry *entries, size_t
     }
     layout l;
     err e = lay_out(&l, entries, count, metadata, metadata_count);
-    e = e || !digest ? e : digest_spans(l.spans, l.count, digest);
+    e = e || !digest ? e : sha256_spans(l.spans, l.count, digest);
     e = e ? e : file_write_atomic(path, l.spans, l.count);
     release(&l);
     return e;
@@ -130,7 +117,7 @@ err safetensors_measure(const safetensors_entry *entries, size_t count, const sa
                         size_t metadata_count, uint64_t *bytes, uint8_t digest[SHA256_BYTES]) {
     layout l;
     err e = lay_out(&l, entries, count, metadata, metadata_count);
-    e = e ? e : digest_spans(l.spans, l.count, digest);
+    e = e ? e : sha256_spans(l.spans, l.count, digest);
     *bytes = 0;
     for (size_t i = 0; i < l.count && !e; i++) {
         *bytes += l.spans[i].length;

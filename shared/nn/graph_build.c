@@ -116,7 +116,7 @@ static err make(nn_layer *layer, bool pair) {
         [NN_RELU] = nn_relu_make,
         [NN_BATCH_NORM] = nn_batch_norm_make,
         [NN_SIGMOID] = nn_sigmoid_make,
-        [NN_RESIGMOID] = nn_resigmoid_make,
+        [NN_RESIGMOID] = nn_sigmoid_make,
         [NN_NOISE] = nn_noise_make,
         [NN_QUANTIZE] = nn_quantize_make,
         [NN_IMAGE] = nn_image_make,

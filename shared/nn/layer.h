@@ -41,7 +41,6 @@ enum {
 };
 
 typedef struct nn_layer_ops {
-    const char *kind;
     bool keeps_rows_apart;                     /* forward and backward may be given parts of a batch, side by side */
     void (*init)(nn_layer *layer, rng *draws); /* draws the initial parameters; NULL for a layer without any */
     void (*prepare)(nn_layer *layer); /* work that depends on the parameters alone, done again when they changed */

@@ -98,7 +98,7 @@ static void nothing_to_fold_leaves_the_net(void **state) {
     nn_net_free(net);
 }
 
-static void the_heads_of_the_zoo_fold(void **state) {
+static void the_heads_of_the_presets_fold(void **state) {
     (void)state;
     preset_head head = {.decoder = PRESET_LINEAR,
                         .classifier = PRESET_MNIST,
@@ -123,7 +123,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norms_fold_into_dense_layers),   cmocka_unit_test(norms_fold_into_convolutions),
         cmocka_unit_test(norms_fold_in_residual_blocks),  cmocka_unit_test(dense_layers_fold_where_that_pays),
-        cmocka_unit_test(nothing_to_fold_leaves_the_net), cmocka_unit_test(the_heads_of_the_zoo_fold),
+        cmocka_unit_test(nothing_to_fold_leaves_the_net), cmocka_unit_test(the_heads_of_the_presets_fold),
     };
     return cmocka_run_group_tests_name("folding", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Nets as a whole: how they begin, that the numbers depend on nothing but the inputs, and what the zoo
- * describes. */
+/* Nets as a whole: how they begin, that the numbers depend on nothing but the inputs, and what the presets
+ * describe. */
 #include "nn/graph_build.h"
 #include "nn/layers/dense.h"
 #include "nn/layers/layers.h"
@@ -389,7 +389,7 @@ static void impossible_nets_are_refused(void **state) {
     nn_net_free(NULL);
 }
 
-/* What the zoo says. */
+/* What the presets say. */
 
 /* What a tensor must be; columns 0: a vector. */
 typedef struct wanted_tensor {

@@ -1,6 +1,5 @@
-/* The zoo: what every layer of the paper's nets puts out, how many parameters they have, and what is refused. The
- * sizes are those the paper's text gives; the numbers of parameters are those of the same nets in PyTorch
- * (torchvision's AlexNet and ResNet-18 with one channel in and as many outputs as bits). */
+/* Presets: what every layer of the paper's nets puts out, how many parameters they have, and what is refused. Sizes are
+ * the paper's; numbers of parameters PyTorch's (AlexNet and ResNet-18 with one channel in, outputs as many as bits). */
 #include "nn/net.h"
 #include "nn/presets/presets.h"
 #include "nn/shape_infer.h"

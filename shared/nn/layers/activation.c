@@ -34,62 +34,46 @@ static void relu_backward(nn_layer *layer, const nn_rows *r) {
 }
 
 err nn_relu_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {
-        .kind = "relu", .keeps_rows_apart = true, .forward = relu_forward, .backward = relu_backward};
+    static const nn_layer_ops ops = {.keeps_rows_apart = true, .forward = relu_forward, .backward = relu_backward};
     layer->ops = &ops;
     layer->memory = NN_BACKWARD_READS_Y;
     return ERR_OK;
 }
 
 /* y = 1 / (1 + exp(-(slope x - shift))); dy/dx = slope y (1 - y). */
-static void logistic(const nn_layer *layer, const nn_rows *r, float slope, float shift) {
-    bool half = layer->x_half;
-    for (size_t i = 0; i < r->count * layer->out; i++) {
-        bf16_put(r->y, i, half, 1.0f / (1.0f + expf(shift - slope * bf16_get(r->x, i, half))));
-    }
-}
+typedef struct curve {
+    float slope, shift;
+} curve;
 
-static void logistic_gradient(const nn_layer *layer, const nn_rows *r, float slope) {
-    bool half = layer->x_half;
-    for (size_t i = 0; r->dx && i < r->count * layer->out; i++) {
-        float y = bf16_get(r->y, i, half);
-        bf16_put(r->dx, i, half, slope * bf16_get(r->dy, i, half) * y * (1.0f - y));
-    }
+static curve curve_of(const nn_layer *layer) {
+    return layer->spec.kind == NN_RESIGMOID ? (curve){14.0f, 7.0f} : (curve){1.0f, 0.0f};
 }
-
-enum { LOGISTIC_WORK = 64 };
 
 static void sigmoid_forward(nn_layer *layer, const nn_rows *r) {
-    logistic(layer, r, 1.0f, 0.0f);
+    curve c = curve_of(layer);
+    bool half = layer->x_half;
+    for (size_t i = 0; i < r->count * layer->out; i++) {
+        bf16_put(r->y, i, half, 1.0f / (1.0f + expf(c.shift - c.slope * bf16_get(r->x, i, half))));
+    }
 }
 
 static void sigmoid_backward(nn_layer *layer, const nn_rows *r) {
-    logistic_gradient(layer, r, 1.0f);
+    curve c = curve_of(layer);
+    bool half = layer->x_half;
+    for (size_t i = 0; r->dx && i < r->count * layer->out; i++) {
+        float y = bf16_get(r->y, i, half);
+        bf16_put(r->dx, i, half, c.slope * bf16_get(r->dy, i, half) * y * (1.0f - y));
+    }
 }
+
+enum { SIGMOID_WORK = 64 };
 
 err nn_sigmoid_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
-        .kind = "sigmoid", .keeps_rows_apart = true, .forward = sigmoid_forward, .backward = sigmoid_backward};
+        .keeps_rows_apart = true, .forward = sigmoid_forward, .backward = sigmoid_backward};
     layer->ops = &ops;
     layer->memory = NN_BACKWARD_READS_Y;
-    layer->work = LOGISTIC_WORK * (double)layer->out;
-    return ERR_OK;
-}
-
-static void resigmoid_forward(nn_layer *layer, const nn_rows *r) {
-    logistic(layer, r, 14.0f, 7.0f);
-}
-
-static void resigmoid_backward(nn_layer *layer, const nn_rows *r) {
-    logistic_gradient(layer, r, 14.0f);
-}
-
-err nn_resigmoid_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {
-        .kind = "resigmoid", .keeps_rows_apart = true, .forward = resigmoid_forward, .backward = resigmoid_backward};
-    layer->ops = &ops;
-    layer->memory = NN_BACKWARD_READS_Y;
-    layer->work = LOGISTIC_WORK * (double)layer->out;
+    layer->work = SIGMOID_WORK * (double)layer->out;
     return ERR_OK;
 }
 
@@ -110,7 +94,7 @@ static void quantize_backward(nn_layer *layer, const nn_rows *r) {
 
 err nn_quantize_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
-        .kind = "quantize", .keeps_rows_apart = true, .forward = quantize_forward, .backward = quantize_backward};
+        .keeps_rows_apart = true, .forward = quantize_forward, .backward = quantize_backward};
     layer->ops = &ops;
     return ERR_OK;
 }

@@ -103,10 +103,8 @@ static void average_pool_backward(nn_layer *layer, const nn_rows *r) {
 }
 
 err nn_average_pool_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {.kind = "average pool",
-                                     .keeps_rows_apart = true,
-                                     .forward = average_pool_forward,
-                                     .backward = average_pool_backward};
+    static const nn_layer_ops ops = {
+        .keeps_rows_apart = true, .forward = average_pool_forward, .backward = average_pool_backward};
     layer->ops = &ops;
     layer->work = WORK_A_POINT * (double)(layer->in + layer->out);
     return ERR_OK;

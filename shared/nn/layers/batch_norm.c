@@ -354,7 +354,6 @@ static void batch_norm_update(nn_layer *layer, const nn_rows *r, const nn_optimi
 }
 
 static const nn_layer_ops batch_norm_ops = {
-    .kind = "batch norm",
     .init = batch_norm_init,
     .forward = batch_norm_forward,
     .backward = batch_norm_backward,

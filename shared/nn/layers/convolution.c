@@ -311,7 +311,6 @@ static void convolution_free(nn_layer *layer) {
 }
 
 static const nn_layer_ops convolution_ops = {
-    .kind = "convolution",
     .init = nn_init_filters,
     .prepare = convolution_prepare,
     .forward = convolution_forward,

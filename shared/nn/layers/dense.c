@@ -132,7 +132,6 @@ static void dense_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *
 }
 
 static const nn_layer_ops dense_ops = {
-    .kind = "dense",
     .init = nn_dense_init,
     .forward = dense_forward,
     .backward = dense_backward,

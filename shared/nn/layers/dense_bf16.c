@@ -89,7 +89,6 @@ static void dense_free(nn_layer *layer) {
 
 err nn_dense_bf16_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
-        .kind = "dense in bf16",
         .init = nn_dense_init,
         .prepare = dense_prepare,
         .forward = dense_forward,

@@ -149,7 +149,6 @@ static void pair_finish(nn_layer *layer, const nn_optimiser *o) {
 }
 
 static const nn_layer_ops pair_ops = {
-    .kind = "dense pair",
     .init = pair_init,
     .prepare = form_product,
     .forward = pair_forward,

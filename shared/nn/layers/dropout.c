@@ -48,7 +48,7 @@ enum { DRAW_WORK = 256 };
 
 err nn_dropout_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
-        .kind = "dropout", .keeps_rows_apart = true, .forward = dropout_forward, .backward = dropout_backward};
+        .keeps_rows_apart = true, .forward = dropout_forward, .backward = dropout_backward};
     layer->ops = &ops;
     layer->work = DRAW_WORK * (double)layer->out;
     return ERR_OK;

@@ -204,7 +204,6 @@ static void patches_free(nn_layer *layer) {
 
 err im2col_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
-        .kind = "convolution by patches",
         .init = nn_init_filters,
         .prepare = patches_prepare,
         .forward = patches_forward,

@@ -33,8 +33,7 @@ static void image_backward(nn_layer *layer, const nn_rows *r) {
 }
 
 err nn_image_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {
-        .kind = "image", .keeps_rows_apart = true, .forward = image_forward, .backward = image_backward};
+    static const nn_layer_ops ops = {.keeps_rows_apart = true, .forward = image_forward, .backward = image_backward};
     layer->ops = &ops;
     return ERR_OK;
 }
@@ -51,7 +50,7 @@ static void flatten_backward(nn_layer *layer, const nn_rows *r) {
 
 err nn_flatten_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
-        .kind = "flatten", .keeps_rows_apart = true, .forward = flatten_forward, .backward = flatten_backward};
+        .keeps_rows_apart = true, .forward = flatten_forward, .backward = flatten_backward};
     layer->ops = &ops;
     return ERR_OK;
 }

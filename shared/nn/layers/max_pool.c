@@ -269,11 +269,8 @@ static err make_starts(nn_layer *layer) {
 }
 
 err nn_max_pool_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {.kind = "max pool",
-                                     .keeps_rows_apart = true,
-                                     .forward = max_pool_forward,
-                                     .backward = max_pool_backward,
-                                     .free = max_pool_free};
+    static const nn_layer_ops ops = {
+        .keeps_rows_apart = true, .forward = max_pool_forward, .backward = max_pool_backward, .free = max_pool_free};
     uint32_t kernel = layer->spec.kernel;
     if (kernel * kernel >= NO_POINT) {
         return err_fail(ERR_INPUT, "%s: pools over %ux%u, at most 15x15 is possible", layer->spec.name, kernel, kernel);

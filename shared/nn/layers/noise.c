@@ -44,8 +44,7 @@ static void noise_backward(nn_layer *layer, const nn_rows *r) {
 }
 
 err nn_noise_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {
-        .kind = "noise", .keeps_rows_apart = true, .forward = noise_forward, .backward = noise_backward};
+    static const nn_layer_ops ops = {.keeps_rows_apart = true, .forward = noise_forward, .backward = noise_backward};
     layer->ops = &ops;
     layer->work = NOISE_WORK * (double)layer->out;
     return ERR_OK;

@@ -31,7 +31,7 @@ static void fork_backward(nn_layer *layer, const nn_rows *r) {
 }
 
 err nn_fork_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {.kind = "fork", .keeps_rows_apart = true, .backward = fork_backward};
+    static const nn_layer_ops ops = {.keeps_rows_apart = true, .backward = fork_backward};
     layer->ops = &ops;
     return ERR_OK;
 }
@@ -47,8 +47,7 @@ static void join_backward(nn_layer *layer, const nn_rows *r) {
 }
 
 err nn_join_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {
-        .kind = "join", .keeps_rows_apart = true, .forward = join_forward, .backward = join_backward};
+    static const nn_layer_ops ops = {.keeps_rows_apart = true, .forward = join_forward, .backward = join_backward};
     layer->ops = &ops;
     layer->memory = layer->relu ? NN_BACKWARD_READS_Y : 0;
     return ERR_OK;

@@ -111,11 +111,8 @@ static void upsample_free(nn_layer *layer) {
 enum { WORK_A_NUMBER = 64 };
 
 err nn_upsample_make(nn_layer *layer) {
-    static const nn_layer_ops ops = {.kind = "upsample",
-                                     .keeps_rows_apart = true,
-                                     .forward = upsample_forward,
-                                     .backward = upsample_backward,
-                                     .free = upsample_free};
+    static const nn_layer_ops ops = {
+        .keeps_rows_apart = true, .forward = upsample_forward, .backward = upsample_backward, .free = upsample_free};
     layer->ops = &ops;
     layer->work = WORK_A_NUMBER * (double)layer->out;
     layer->scratch_floats = layer->x_half ? NN_PARTS_MAX * layer->in : 0;

@@ -429,7 +429,6 @@ static err make_part(nn_layer *layer, size_t part) {
 }
 
 static const nn_layer_ops winograd_ops = {
-    .kind = "convolution by tiles",
     .init = nn_init_filters,
     .prepare = winograd_prepare,
     .forward = winograd_forward,

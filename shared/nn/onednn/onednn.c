@@ -109,11 +109,10 @@ err onednn_primitive_init(onednn_primitive *job, onednn_stream *w, const_dnnl_op
     dnnl_primitive_attr_t own = NULL;
     dnnl_primitive_desc_t description = NULL;
     err failed = scratchpad_of_ours(&own, attributes);
-    if (!failed) {
-        dnnl_status_t status =
-            dnnl_primitive_desc_create(&description, operation, own, onednn_engine(), hint ? hint->description : NULL);
-        failed = onednn_error(status, "primitive's description");
-    }
+    failed = failed ? failed
+                    : onednn_error(dnnl_primitive_desc_create(&description, operation, own, onednn_engine(),
+                                                              hint ? hint->description : NULL),
+                                   "primitive's description");
     dnnl_primitive_attr_destroy(own);
     return failed ? failed : complete(job, w, description);
 }
@@ -125,11 +124,10 @@ err onednn_reorder_init(onednn_primitive *job, onednn_stream *w, const dnnl_memo
     dnnl_primitive_attr_t own = NULL;
     dnnl_primitive_desc_t description = NULL;
     err failed = scratchpad_of_ours(&own, NULL);
-    if (!failed) {
-        dnnl_status_t status =
-            dnnl_reorder_primitive_desc_create(&description, from, onednn_engine(), to, onednn_engine(), own);
-        failed = onednn_error(status, "reorder's description");
-    }
+    failed = failed ? failed
+                    : onednn_error(dnnl_reorder_primitive_desc_create(&description, from, onednn_engine(), to,
+                                                                      onednn_engine(), own),
+                                   "reorder's description");
     dnnl_primitive_attr_destroy(own);
     return failed ? failed : complete(job, w, description);
 }
