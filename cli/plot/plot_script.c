@@ -8,26 +8,20 @@ enum { ACCURACY, LOSS, DISTANCE, FIRST_ENCODER };
 
 /* A line of the accuracy plot: its key in result.json and in manifest.json, and what the paper has. */
 typedef struct curve {
-    const char *keys[2];
-    const char *title, *colour;
+    const char *key, *title, *colour;
     float paper; /* percent; 0: not given */
 } curve;
 
 enum { CURVES = 5, LOSS_COLUMN = CURVES + 2 };
 
-/* A number of an evaluation under the first of the keys that it has; NaN where there is none. */
-static double number_of(const json_t *evaluation, const char *const keys[2]) {
-    for (int i = 0; i < 2 && keys[i]; i++) {
-        const json_t *value = json_object_get(evaluation, keys[i]);
-        if (json_is_number(value)) {
-            return json_number_value(value);
-        }
-    }
-    return (double)NAN;
+/* NaN where there is none. */
+static double number_of(const json_t *evaluation, const char *key) {
+    const json_t *value = json_object_get(evaluation, key);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
 static double epoch_of(const json_t *evaluation) {
-    return number_of(evaluation, (const char *const[2]){"epoch"});
+    return number_of(evaluation, "epoch");
 }
 
 static const json_t *encoder_of(const json_t *evaluation, size_t encoder) {
@@ -84,11 +78,11 @@ static void put_evaluations(FILE *to, const plot_subject *s, const curve curves[
     json_array_foreach((json_t *)(uintptr_t)s->history, index, evaluation) {
         put_number(to, epoch_of(evaluation));
         for (int i = 0; i < CURVES; i++) {
-            put_number(to, number_of(evaluation, curves[i].keys));
+            put_number(to, number_of(evaluation, curves[i].key));
         }
-        put_number(to, number_of(evaluation, (const char *const[2]){"loss"}));
+        put_number(to, number_of(evaluation, "loss"));
         for (size_t k = 0; k < encoders; k++) {
-            put_number(to, number_of(encoder_of(evaluation, k), (const char *const[2]){"distance"}));
+            put_number(to, number_of(encoder_of(evaluation, k), "distance"));
         }
         fputc('\n', to);
     }
@@ -157,7 +151,7 @@ static bool has_curve(const plot_subject *s, const curve *c) {
     size_t index;
     json_t *evaluation;
     json_array_foreach((json_t *)(uintptr_t)s->history, index, evaluation) {
-        if (isfinite(number_of(evaluation, c->keys))) {
+        if (isfinite(number_of(evaluation, c->key))) {
             return true;
         }
     }
@@ -246,11 +240,11 @@ void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
     const experiment *e = s->experiment;
     bool rounds = !experiment_is_classifier_alone(e);
     const curve curves[CURVES] = {
-        {{"train_accuracy", "train"}, "training", "#1f77b4", e->paper.train},
-        {{"soft_accuracy", "soft"}, rounds ? "soft test" : "test", "#ff7f0e", e->paper.soft},
-        {{"rounded_accuracy", "rounded"}, "rounded test", "#2ca02c", e->paper.rounded},
-        {{"soft_validation_accuracy", "soft_validation"}, "soft validation", "#9467bd", 0},
-        {{"validation_accuracy", "validation"}, rounds ? "rounded validation" : "validation", "#8c564b", 0},
+        {"train_accuracy", "training", "#1f77b4", e->paper.train},
+        {"soft_accuracy", rounds ? "soft test" : "test", "#ff7f0e", e->paper.soft},
+        {"rounded_accuracy", "rounded test", "#2ca02c", e->paper.rounded},
+        {"soft_validation_accuracy", "soft validation", "#9467bd", 0},
+        {"validation_accuracy", rounds ? "rounded validation" : "validation", "#8c564b", 0},
     };
     put_evaluations(to, s, curves);
     put_accuracy(to, s, folder, curves);

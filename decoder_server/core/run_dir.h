@@ -14,39 +14,12 @@
 #include "base/err.h"
 #include "base/sha256.h"
 #include "data/run_identity.h"
+#include "decoder_server/core/manifest.h"
 #include "decoder_server/core/pretrained.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
 
 #include <jansson.h>
-
-/* Where training stands: before batch `batch` of epoch `epoch`, both from 0, after `step` updates. The sums are the
- * running ones since the last evaluation. */
-typedef struct manifest_position {
-    uint64_t step;
-    uint32_t epoch, batch;
-    uint32_t evaluations; /* done so far */
-    double loss_sum;      /* over samples, since the last evaluation, or since the epoch began where that is later */
-    uint64_t correct, seen;
-    double seconds; /* that training took since the last evaluation */
-} manifest_position;
-
-/* A committed checkpoint. */
-typedef struct manifest_commit {
-    manifest_position position;
-    uint8_t head[SHA256_BYTES];
-    uint8_t encoders[PARTITION_PORTIONS_MAX][SHA256_BYTES];
-} manifest_commit;
-
-/* Accuracies in percent; NAN: not measured. `soft` and `rounded` are of the test part, `soft_validation` and
- * `validation` (rounded) of the samples held back. Of a classifier alone nothing is rounded: `soft` is its test
- * accuracy, `validation` its other one. */
-typedef struct manifest_evaluation {
-    double epoch; /* epochs trained, from 1 at the end of the first */
-    double loss, train, soft, rounded, soft_validation, validation, seconds;
-    json_t *encoders;   /* what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
-    json_t *refinement; /* what train/refinement_eval.h says, an entry a threshold; NULL: bits come in one round */
-} manifest_evaluation;
 
 typedef struct run_dir {
     char folder[512];
@@ -54,13 +27,7 @@ typedef struct run_dir {
     run_identity identity;
     uint64_t id;           /* the identity's */
     pretrained pretrained; /* of the classifier, for a run without a commit */
-    bool has_commit;
-    manifest_commit last;
-    bool has_best; /* with keep_best */
-    manifest_commit best;
-    uint32_t best_evaluation;         /* from 0 */
-    manifest_evaluation *evaluations; /* [evaluation_count] */
-    uint32_t evaluation_count;
+    manifest manifest;
 } run_dir;
 
 /* Makes the folder, its identity.json and its experiment.yaml. `w`: what the classifier begins with; NULL: nothing. A
@@ -83,12 +50,6 @@ err run_dir_load_pretrained(const run_dir *r, nn_net *head);
 /* How many encoders' parts a commit has. */
 uint32_t run_dir_encoders(const run_dir *r);
 
-/* Adds an epoch's figures to what the next commit writes; takes over `encoders` and `refinement`. */
-err run_dir_add_evaluation(run_dir *r, const manifest_evaluation *epoch);
-
-/* Forgets the epochs behind the last commit (after going back to it). */
-void run_dir_rewind(run_dir *r);
-
 /* Writes the head's part of `step`. */
 err run_dir_save_head(const run_dir *r, uint64_t step, nn_net *head, const nn_optimiser *o,
                       uint8_t digest[SHA256_BYTES]);
@@ -100,7 +61,7 @@ err run_dir_load_head(const run_dir *r, const manifest_commit *commit, nn_net *h
 err run_dir_find_head(const char *folder, char path[FILE_PATH_MAX]);
 
 /* Commits: writes the manifest. On failure the last commit stands. */
-err run_dir_commit_checkpoint(run_dir *r, const manifest_commit *commit, bool is_best);
+err run_dir_commit(run_dir *r, const manifest_commit *commit, bool is_best);
 
 /* Removes the heads that no commit names. */
 void run_dir_prune_heads(const run_dir *r);
@@ -110,15 +71,6 @@ err run_dir_served_commit(const run_dir *r, const manifest_commit **commit);
 
 /* Says so in the log where a run's training is not finished, and how far the commit is that is served. */
 void run_dir_tell_unfinished(const run_dir *r, const manifest_commit *commit);
-
-/* The epoch whose figures are final: that of run_dir_served_commit. `evaluation_count` must not be 0. */
-const manifest_evaluation *run_dir_final_evaluation(const run_dir *r);
-
-/* A JSON number; null where `value` is not finite. */
-json_t *run_dir_number(double value);
-
-/* Appends one line to log.jsonl: {"time": …, "event": EVENT, fields…}; takes over `fields` (may be NULL). */
-void run_dir_log(const run_dir *r, const char *event, json_t *fields);
 
 /* Writes result.json; `result` is borrowed. */
 err run_dir_write_result(const run_dir *r, json_t *result);

@@ -187,11 +187,11 @@ static void write_partition(json_writer *w, const run_dir *r, const partition *s
 
 /* The figures of the epoch the commit comes from; null where there are none. */
 static void write_accuracy(json_writer *w, const run_dir *r) {
-    if (r->evaluation_count == 0) {
+    if (r->manifest.evaluation_count == 0) {
         json_writer_null(w, "accuracy");
         return;
     }
-    const manifest_evaluation *e = run_dir_final_evaluation(r);
+    const manifest_evaluation *e = manifest_final(&r->manifest);
     json_writer_object(w, "accuracy");
     json_writer_real(w, "epoch", e->epoch);
     json_writer_real(w, "training", e->train);

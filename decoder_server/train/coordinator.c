@@ -1,6 +1,7 @@
 #include "decoder_server/train/coordinator.h"
 
 #include "base/log_limit.h"
+#include "decoder_server/core/run_log.h"
 #include "decoder_server/train/round_barrier.h"
 #include "decoder_server/train/schedule.h"
 
@@ -176,9 +177,11 @@ void coordinator_left(coordinator *c, uint32_t portion) {
     }
     log_limited(LOG_WARN, "node_lost", portion + 1,
                 "portion %u (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
-                portion, c->traffic->names[portion], step, c->run->has_commit ? c->run->last.position.step : 0);
+                portion, c->traffic->names[portion], step,
+                c->run->manifest.has_commit ? c->run->manifest.last.position.step : 0);
     if (log_limit_allows(portion + 1, "lost")) {
-        run_dir_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)step));
+        run_log_write(c->run->folder, "lost",
+                      json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)step));
     }
     c->is_counting = false;
     train_loop_wait(c->loop);

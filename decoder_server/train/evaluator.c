@@ -1,5 +1,6 @@
 #include "decoder_server/train/evaluator.h"
 
+#include "base/json.h"
 #include "bits/pack.h"
 #include "decoder_server/core/code_decoder.h"
 #include "decoder_server/train/histogram.h"
@@ -227,13 +228,20 @@ static double accuracy_of(const evaluator *v, pass p) {
     return samples > 0 ? schedule_percent(v->correct[p], samples) : (double)NAN;
 }
 
+/* The text of a list, which is taken over; NULL: none, or no memory for it. */
+static char *text_of(json_t *list) {
+    char *text = json_text(list, JSON_COMPACT);
+    json_decref(list);
+    return text;
+}
+
 void evaluator_score(const evaluator *v, manifest_evaluation *score) {
     *score = (manifest_evaluation){
         .soft = accuracy_of(v, SOFT_TEST),
         .rounded = accuracy_of(v, ROUNDED_TEST),
         .soft_validation = accuracy_of(v, SOFT_VALIDATION),
         .validation = accuracy_of(v, ROUNDED_VALIDATION),
-        .encoders = v->portions > 0 ? histogram_list(v->histograms, v->portions) : NULL,
-        .refinement = v->refinement ? refinement_eval_json(v->refinement) : NULL,
+        .encoders = v->portions > 0 ? text_of(histogram_list(v->histograms, v->portions)) : NULL,
+        .refinement = v->refinement ? text_of(refinement_eval_json(v->refinement)) : NULL,
     };
 }

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/log.h"
+#include "decoder_server/core/run_log.h"
 #include "experiment/derive.h"
 
 #include <inttypes.h>
@@ -38,10 +39,10 @@ err schedule_check_labels(const experiment *e, const labels *l) {
 }
 
 err schedule_check_position(const run_dir *r, uint32_t batches) {
-    const manifest_position *p = &r->last.position;
+    const manifest_position *p = &r->manifest.last.position;
     uint32_t epochs = r->experiment.training.epochs;
     bool is_end = p->epoch == epochs && p->batch == 0 && p->evaluations > 0; /* the last epoch ends with one */
-    if (!r->has_commit || is_end || (p->epoch < epochs && p->batch < batches)) {
+    if (!r->manifest.has_commit || is_end || (p->epoch < epochs && p->batch < batches)) {
         return ERR_OK;
     }
     return err_fail(ERR_INPUT, "%s/manifest.json: stands at batch %u of epoch %u, the run has %u epochs of %u batches",
@@ -91,25 +92,17 @@ double schedule_percent(uint64_t correct, uint64_t samples) {
 
 /* Whether the last evaluation beats the one whose checkpoint is kept: one whose commit failed has none. */
 static bool last_is_best(const run_dir *r) {
-    const manifest_evaluation *last = &r->evaluations[r->evaluation_count - 1];
-    return !r->has_best || last->validation > r->evaluations[r->best_evaluation].validation;
-}
-
-/* An evaluation as the log and the result tell it. */
-static json_t *told(const manifest_evaluation *e) {
-    return json_pack("{s:f, s:o, s:f, s:o, s:o, s:o, s:o, s:f, s:O*, s:O*}", "epoch", e->epoch, "loss",
-                     run_dir_number(e->loss), "train_accuracy", e->train, "soft_accuracy", run_dir_number(e->soft),
-                     "rounded_accuracy", run_dir_number(e->rounded), "soft_validation_accuracy",
-                     run_dir_number(e->soft_validation), "validation_accuracy", run_dir_number(e->validation),
-                     "seconds", e->seconds, "encoders", e->encoders, "rounds", e->refinement);
+    const manifest_evaluation *last = &r->manifest.evaluations[r->manifest.evaluation_count - 1];
+    return !r->manifest.has_best || last->validation > r->manifest.evaluations[r->manifest.best_evaluation].validation;
 }
 
 /* The figures that stand for the whole run. */
-static json_t *told_final(const manifest_evaluation *e) {
-    return json_pack("{s:f, s:f, s:o, s:o, s:o, s:o, s:O*}", "epoch", e->epoch, "train_accuracy", e->train,
-                     "soft_accuracy", run_dir_number(e->soft), "rounded_accuracy", run_dir_number(e->rounded),
-                     "soft_validation_accuracy", run_dir_number(e->soft_validation), "validation_accuracy",
-                     run_dir_number(e->validation), "rounds", e->refinement);
+static json_t *final_json(const run_dir *r) {
+    json_t *j = manifest_evaluation_json(manifest_final(&r->manifest));
+    json_object_del(j, "loss");
+    json_object_del(j, "seconds");
+    json_object_del(j, "encoders");
+    return j;
 }
 
 err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batches, manifest_evaluation *score,
@@ -118,10 +111,10 @@ err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batche
     score->loss = position->loss_sum / (double)position->seen;
     score->train = schedule_percent(position->correct, position->seen);
     score->seconds = position->seconds;
-    json_t *event = told(score);
+    json_t *event = manifest_evaluation_json(score);
     json_object_set_new(event, "step", json_integer((json_int_t)position->step));
-    err e = run_dir_add_evaluation(r, score);
-    run_dir_log(r, "evaluated", event);
+    err e = manifest_add(&r->manifest, score);
+    run_log_write(r->folder, "evaluated", event);
     if (e) {
         return e;
     }
@@ -135,17 +128,17 @@ err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batche
 }
 
 void schedule_commit(run_dir *r, const manifest_commit *next, bool is_best, char error[SCHEDULE_ERROR_MAX]) {
-    if (!error[0] && run_dir_commit_checkpoint(r, next, is_best)) {
+    if (!error[0] && run_dir_commit(r, next, is_best)) {
         snprintf(error, SCHEDULE_ERROR_MAX, "%s", err_text());
     }
     json_int_t step = (json_int_t)next->position.step;
     if (error[0]) {
         log_event(LOG_ERROR, "checkpoint_failed",
                   "checkpoint %" PRIu64 " failed, the one of step %" PRIu64 " stands: %s", next->position.step,
-                  r->has_commit ? r->last.position.step : 0, error);
-        run_dir_log(r, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
+                  r->manifest.has_commit ? r->manifest.last.position.step : 0, error);
+        run_log_write(r->folder, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
     } else {
-        run_dir_log(r, "committed", json_pack("{s:I}", "step", step));
+        run_log_write(r->folder, "committed", json_pack("{s:I}", "step", step));
     }
 }
 
@@ -158,13 +151,13 @@ err schedule_check_saved(const char error[SCHEDULE_ERROR_MAX]) {
 }
 
 static bool stops_early(const run_dir *r) {
-    uint32_t patience = r->experiment.training.early_stopping_patience, count = r->evaluation_count;
+    uint32_t patience = r->experiment.training.early_stopping_patience, count = r->manifest.evaluation_count;
     if (patience == 0 || count <= patience) {
         return false;
     }
     uint32_t best = 0;
     for (uint32_t i = 1; i < count; i++) {
-        best = r->evaluations[i].validation > r->evaluations[best].validation ? i : best;
+        best = r->manifest.evaluations[i].validation > r->manifest.evaluations[best].validation ? i : best;
     }
     return count - 1 - best >= patience;
 }
@@ -176,16 +169,16 @@ bool schedule_is_over(const run_dir *r, const manifest_position *position) {
 json_t *schedule_result(const run_dir *r, const manifest_position *position) {
     double seconds = 0;
     json_t *history = json_array();
-    for (uint32_t i = 0; i < r->evaluation_count; i++) {
-        seconds += r->evaluations[i].seconds;
-        json_array_append_new(history, told(&r->evaluations[i]));
+    for (uint32_t i = 0; i < r->manifest.evaluation_count; i++) {
+        seconds += r->manifest.evaluations[i].seconds;
+        json_array_append_new(history, manifest_evaluation_json(&r->manifest.evaluations[i]));
     }
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
     return json_pack("{s:s, s:s, s:o, s:i, s:f, s:f, s:I, s:o}", "experiment", r->experiment.name, "run", id, "final",
-                     told_final(run_dir_final_evaluation(r)), "epochs", (int)position->epoch, "seconds", seconds,
-                     "seconds_per_epoch", position->epoch ? seconds / position->epoch : seconds, "steps",
-                     (json_int_t)position->step, "history", history);
+                     final_json(r), "epochs", (int)position->epoch, "seconds", seconds, "seconds_per_epoch",
+                     position->epoch ? seconds / position->epoch : seconds, "steps", (json_int_t)position->step,
+                     "history", history);
 }
 
 err schedule_check_interrupt(void) {

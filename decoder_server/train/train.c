@@ -58,7 +58,7 @@ static err resume_run(const server_options *o, const experiment *e, const labels
     }
     failed = run_dir_check(r, e, l);
     failed = failed ? failed : find_pretrained(o, e, &w);
-    if (failed == ERR_NOT_FOUND && r->has_commit) {
+    if (failed == ERR_NOT_FOUND && r->manifest.has_commit) {
         return ERR_OK;
     }
     failed = failed || !w.file[0] ? failed : run_dir_take_pretrained(r, &w);
@@ -93,7 +93,7 @@ static uint32_t threads_of(const server_options *o) {
 
 /* Nothing is left to do for a run that is committed to its end and has its results. */
 static bool is_finished(const run_dir *r) {
-    return r->has_commit && schedule_is_over(r, &r->last.position) && run_dir_has_result(r);
+    return r->manifest.has_commit && schedule_is_over(r, &r->manifest.last.position) && run_dir_has_result(r);
 }
 
 static err train_run(const server_options *o, run_dir *r, const labels *l) {

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "bits/pack.h"
 #include "data/shuffle.h"
+#include "decoder_server/core/run_log.h"
 #include "decoder_server/train/checkpointer.h"
 #include "decoder_server/train/evaluator.h"
 #include "decoder_server/train/schedule.h"
@@ -92,13 +93,13 @@ err train_loop_new(train_loop **out, run_dir *r, const labels *l, thread_pool *p
     t->ordered = UINT32_MAX;
     e = make_parts(t);
     /* again once all are here: fails early */
-    e = e || r->has_commit ? e : run_dir_load_pretrained(r, head_trainer_net(t->trainer));
+    e = e || r->manifest.has_commit ? e : run_dir_load_pretrained(r, head_trainer_net(t->trainer));
     if (e) {
         train_loop_free(t);
         return e;
     }
-    run_dir_log(r, r->has_commit ? "resumed" : "started",
-                json_pack("{s:I}", "step", (json_int_t)r->last.position.step));
+    run_log_write(r->folder, r->manifest.has_commit ? "resumed" : "started",
+                  json_pack("{s:I}", "step", (json_int_t)r->manifest.last.position.step));
     *out = t;
     return ERR_OK;
 }
@@ -347,9 +348,9 @@ static void save_on(train_loop *t) {
  * would fill the disks that have room. */
 static void prune(train_loop *t) {
     const run_dir *r = t->run;
-    uint64_t keep[2] = {r->last.position.step, r->best.position.step};
+    uint64_t keep[2] = {r->manifest.last.position.step, r->manifest.best.position.step};
     Fewbit__Committed committed = FEWBIT__COMMITTED__INIT;
-    committed.n_keep = !r->has_commit ? 0 : r->has_best && keep[1] != keep[0] ? 2 : 1;
+    committed.n_keep = !r->manifest.has_commit ? 0 : r->manifest.has_best && keep[1] != keep[0] ? 2 : 1;
     committed.keep = keep;
     t->host.ask(t->host.context, MESSAGE_COMMITTED, &committed.base, 0);
     run_dir_prune_heads(r);
@@ -372,7 +373,7 @@ static void finish(train_loop *t) {
     err e = checkpointer_check(t->checkpointer);
     if (!e && (t->steps > 0 || !run_dir_has_result(t->run))) {
         e = write_result(t);
-        run_dir_log(t->run, "finished", NULL);
+        run_log_write(t->run->folder, "finished", NULL);
     }
     train_loop_end(t, e);
 }
@@ -396,10 +397,11 @@ static void commit(train_loop *t) {
 
 static err restore_head(train_loop *t) {
     run_dir *r = t->run;
-    run_dir_rewind(r);
-    if (r->has_commit) {
-        t->position = r->last.position;
-        return run_dir_load_head(r, &r->last, head_trainer_net(t->trainer), head_trainer_optimiser(t->trainer));
+    manifest_rewind(&r->manifest);
+    if (r->manifest.has_commit) {
+        t->position = r->manifest.last.position;
+        return run_dir_load_head(r, &r->manifest.last, head_trainer_net(t->trainer),
+                                 head_trainer_optimiser(t->trainer));
     }
     t->position = (manifest_position){0};
     head_trainer_init(t->trainer, t->e->training.seed);
@@ -412,11 +414,12 @@ static void go_back(train_loop *t) {
         train_loop_end(t, ERR_INPUT);
         return;
     }
-    t->host.restore(t->host.context, t->position.step, t->run->has_commit ? t->run->last.encoders : NULL);
+    t->host.restore(t->host.context, t->position.step,
+                    t->run->manifest.has_commit ? t->run->manifest.last.encoders : NULL);
 }
 
 static void begin(train_loop *t) {
-    run_dir_log(t->run, "training", json_pack("{s:I}", "step", (json_int_t)t->position.step));
+    run_log_write(t->run->folder, "training", json_pack("{s:I}", "step", (json_int_t)t->position.step));
     t->period_started_ns = clock_now_ns();
     prune(t); /* a server that died behind a commit has not told the nodes of it */
     go_on(t);

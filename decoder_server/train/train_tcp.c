@@ -276,9 +276,9 @@ static err describe_run(train_tcp *t, const dataset *set, const partition *shape
     err e = json_views_model(&described, r, set, shape, NULL);
     e = e ? e : http_api_set_model(t->api, described.bytes);
     dynbuf_free(&described);
-    for (uint32_t i = 0; i < r->evaluation_count && !e; i++) {
+    for (uint32_t i = 0; i < r->manifest.evaluation_count && !e; i++) {
         char event[TRAIN_SSE_EVENT_MAX];
-        http_api_add_replay(t->api, event, train_sse_epoch_event(&r->evaluations[i], event));
+        http_api_add_replay(t->api, event, train_sse_epoch_event(&r->manifest.evaluations[i], event));
     }
     return e;
 }

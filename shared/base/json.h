@@ -16,4 +16,12 @@ err json_read(const char *path, size_t cap, json_t **value);
  * back and compared. */
 char *json_text(const json_t *value, size_t flags);
 
+/* Writes an object as text of a line a key, and a line an element where a value is a list: for people to read, and
+ * small. Its keys need no escapes; NULL is ERR_MEMORY. ERR_FULL: it takes more than `most` bytes; nothing is written.
+ */
+err json_write(const char *path, json_t *object, size_t most);
+
+/* A number; null where `value` is not finite. */
+json_t *json_finite(double value);
+
 #endif

@@ -25,7 +25,7 @@ static void make_run(void) {
     openblas_set_num_threads(1);
     small_committed_run(&r, fuzz_path("run"));
     snprintf(head.id, sizeof head.id, "%016" PRIx64, r.id);
-    sha256_hex(r.last.head, head.digest);
+    sha256_hex(r.manifest.last.head, head.digest);
     snprintf(head.id_mark, sizeof head.id_mark, "RUNRUNRUNRUNRUN!");
     memset(head.digest_mark, 'H', SHA256_HEX - 1);
     FUZZ_CHECK(file_read(fuzz_path(head_path), 1 << 20, &head.bytes, &head.length) == ERR_OK, "%s", err_text());
@@ -74,18 +74,19 @@ static void check_commit(run_dir *r) {
     run_dir again;
     const manifest_commit *served;
     FUZZ_CHECK(run_dir_served_commit(r, &served) == ERR_OK, "%s", err_text());
-    if (r->evaluation_count > 0) {
-        FUZZ_CHECK(run_dir_final_evaluation(r)->epoch == run_dir_final_evaluation(r)->epoch,
+    if (r->manifest.evaluation_count > 0) {
+        FUZZ_CHECK(manifest_final(&r->manifest)->epoch == manifest_final(&r->manifest)->epoch,
                    "an epoch that is no number");
     }
-    manifest_commit last = r->last;
-    FUZZ_CHECK(run_dir_commit_checkpoint(r, &last, false) == ERR_OK, "%s", err_text());
+    manifest_commit last = r->manifest.last;
+    FUZZ_CHECK(run_dir_commit(r, &last, false) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(run_dir_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(is_same_commit(&again.last, &r->last), "the last commit differs");
-    FUZZ_CHECK(again.has_best == r->has_best && (!r->has_best || is_same_commit(&again.best, &r->best)),
+    FUZZ_CHECK(is_same_commit(&again.manifest.last, &r->manifest.last), "the last commit differs");
+    FUZZ_CHECK(again.manifest.has_best == r->manifest.has_best &&
+                   (!r->manifest.has_best || is_same_commit(&again.manifest.best, &r->manifest.best)),
                "the best commit differs");
-    FUZZ_CHECK(again.evaluation_count == r->evaluation_count, "%u evaluations, not %u", again.evaluation_count,
-               r->evaluation_count);
+    FUZZ_CHECK(again.manifest.evaluation_count == r->manifest.evaluation_count, "%u evaluations, not %u",
+               again.manifest.evaluation_count, r->manifest.evaluation_count);
     run_dir_close(&again);
 }
 
@@ -143,7 +144,7 @@ static void go_on(run_dir *r) {
         coordinator_joined(c, k, "node");
     }
     work(c);
-    ready.step = r->last.position.step;
+    ready.step = r->manifest.last.position.step;
     for (uint32_t k = 0; k < SMALL_PORTIONS; k++) {
         coordinator_receive(c, k, &(message){MESSAGE_READY, {.ready = &ready}});
     }
@@ -171,10 +172,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     err e = run_dir_open(&r, fuzz_path("run"));
     fuzz_check_told(e);
     if (e) {
-        FUZZ_CHECK(!r.evaluations, "something is left after an error");
+        FUZZ_CHECK(!r.manifest.evaluations, "something is left after an error");
         return 0;
     }
-    FUZZ_CHECK(r.has_commit, "a manifest without a commit is good");
+    FUZZ_CHECK(r.manifest.has_commit, "a manifest without a commit is good");
     check_encoders();
     go_on(&r);
     check_commit(&r);

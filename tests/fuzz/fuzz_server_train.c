@@ -152,7 +152,7 @@ static void check_result(void) {
 static void check_left_behind(uint64_t id, bool has_commit) {
     run_dir again;
     FUZZ_CHECK(run_dir_open(&again, fuzz_path("run")) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(again.id == id && again.has_commit == has_commit, "the run's folder holds another run");
+    FUZZ_CHECK(again.id == id && again.manifest.has_commit == has_commit, "the run's folder holds another run");
     open_server(&again);
     close_server();
     run_dir_close(&again);
@@ -197,7 +197,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     close_server();
     if (how & RESUMES) {
-        check_left_behind(r.id, r.has_commit);
+        check_left_behind(r.id, r.manifest.has_commit);
     }
     run_dir_close(&r);
     temporary_remove(fuzz_path("run"));

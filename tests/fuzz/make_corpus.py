@@ -771,8 +771,8 @@ def experiment_seeds():
 def manifest(**changes):
     commit = {"step": 2, "epoch": 1, "batch": 0, "evaluations": 1, "loss_sum": 0.0, "correct": 0, "seen": 0,
               "head": "H" * 64, "encoders": ["00" * 32, "11" * 32]}
-    evaluation = {"epoch": 1.0, "loss": 2.25, "train": 50.0, "soft": 33.3, "rounded": 16.7, "validation": 0.0,
-                  "seconds": 0.125}
+    evaluation = {"epoch": 1.0, "loss": 2.25, "train_accuracy": 50.0, "soft_accuracy": 33.3,
+                  "rounded_accuracy": 16.7, "validation_accuracy": 0.0, "seconds": 0.125}
     described = {"run": "RUNRUNRUNRUNRUN!", "last": commit, "evaluations": [evaluation]}
     for key, value in changes.items():
         if key in commit and not (key == "evaluations" and isinstance(value, list)):

@@ -174,7 +174,7 @@ static inline void make_run(table *t) {
         memset(commit.encoders[k], 16 + k, SHA256_BYTES);
     }
     assert_int_equal(run_dir_save_head(&t->run, STEP, t->head, NULL, commit.head), ERR_OK);
-    assert_int_equal(run_dir_commit_checkpoint(&t->run, &commit, false), ERR_OK);
+    assert_int_equal(run_dir_commit(&t->run, &commit, false), ERR_OK);
 }
 
 static inline int set_table_with(void **state, const engine_options *options) {

@@ -28,7 +28,7 @@ static served_model *make_model(table *t, const char *name, uint64_t step, uint6
         memset(commit.encoders[k], 64 + k, SHA256_BYTES);
     }
     assert_int_equal(run_dir_save_head(&r, step, *head, NULL, commit.head), ERR_OK);
-    assert_int_equal(run_dir_commit_checkpoint(&r, &commit, false), ERR_OK);
+    assert_int_equal(run_dir_commit(&r, &commit, false), ERR_OK);
     run_dir_close(&r);
     assert_int_equal(served_model_open(&m, path, NULL, &predictor_with_all), ERR_OK);
     return m;

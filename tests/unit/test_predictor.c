@@ -40,7 +40,7 @@ static void assert_agrees(predictor *c, predictor *plain, uint64_t have) {
 
 static predictor *make_predictor(const table *t, predictor_options options) {
     predictor *c = NULL;
-    assert_int_equal(predictor_new(&c, &t->run, &t->run.last, &options), ERR_OK);
+    assert_int_equal(predictor_new(&c, &t->run, &t->run.manifest.last, &options), ERR_OK);
     return c;
 }
 

@@ -53,9 +53,9 @@ static void the_best_is_one_that_is_kept(void **state) {
     assert_true(end_epoch(&r, &at, 50, false)); /* lost */
     assert_true(end_epoch(&r, &at, 30, true));  /* better than any that is there */
     assert_false(end_epoch(&r, &at, 20, true));
-    assert_int_equal(r.best_evaluation, 3);
-    assert_int_equal(r.best.position.step, 4 * BATCHES);
-    assert_true(run_dir_final_evaluation(&r)->validation == 30);
+    assert_int_equal(r.manifest.best_evaluation, 3);
+    assert_int_equal(r.manifest.best.position.step, 4 * BATCHES);
+    assert_true(manifest_final(&r.manifest)->validation == 30);
     run_dir_close(&r);
 }
 
@@ -76,10 +76,10 @@ static void a_period_takes_as_long_as_its_parts(void **state) {
     const manifest_commit next = {.position = at};
     schedule_commit(&r, &next, false, error);
     assert_int_equal(run_dir_open(&again, r.folder), ERR_OK);
-    assert_true(again.last.position.seconds == 2);
+    assert_true(again.manifest.last.position.seconds == 2);
     at.seconds += 5;
     end_epoch(&r, &at, 10, true);
-    assert_true(r.evaluations[0].seconds == 7);
+    assert_true(r.manifest.evaluations[0].seconds == 7);
     assert_true(at.seconds == 0);
     run_dir_close(&again);
     run_dir_close(&r);
@@ -136,10 +136,12 @@ static void long_trainings_can_be_opened(void **state) {
     manifest_position at = {0};
     create(&r);
     for (int i = 0; i < EVALUATIONS; i++) {
-        manifest_evaluation score = {.encoders = json_array(), .validation = i == 3 ? 90 : 10};
+        json_t *numbers = json_array();
         for (int n = 0; n < NUMBERS; n++) {
-            assert_int_equal(json_array_append_new(score.encoders, json_integer(10000000 + n)), 0);
+            assert_int_equal(json_array_append_new(numbers, json_integer(10000000 + n)), 0);
         }
+        manifest_evaluation score = {.encoders = json_dumps(numbers, 0), .validation = i == 3 ? 90 : 10};
+        json_decref(numbers);
         bool is_best;
         char error[SCHEDULE_ERROR_MAX] = "";
         at.step += BATCHES;
@@ -152,10 +154,10 @@ static void long_trainings_can_be_opened(void **state) {
         }
     }
     assert_int_equal(run_dir_open(&again, in_folder("run")), ERR_OK);
-    assert_int_equal(again.evaluation_count, EVALUATIONS);
-    assert_true(again.best_evaluation == 3 && again.evaluations[3].encoders);
-    assert_non_null(again.evaluations[EVALUATIONS - 1].encoders);
-    assert_null(again.evaluations[0].encoders);
+    assert_int_equal(again.manifest.evaluation_count, EVALUATIONS);
+    assert_true(again.manifest.best_evaluation == 3 && again.manifest.evaluations[3].encoders);
+    assert_non_null(again.manifest.evaluations[EVALUATIONS - 1].encoders);
+    assert_null(again.manifest.evaluations[0].encoders);
     run_dir_close(&again);
     run_dir_close(&r);
 }

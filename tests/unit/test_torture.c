@@ -64,7 +64,7 @@ static err commit_head(run_dir *r) {
     }
     head_trainer_init(s, 1);
     e = run_dir_save_head(r, STEP, head_trainer_net(s), head_trainer_optimiser(s), commit.head);
-    e = e ? e : run_dir_commit_checkpoint(r, &commit, false);
+    e = e ? e : run_dir_commit(r, &commit, false);
     head_trainer_free(s);
     return e;
 }
@@ -94,7 +94,7 @@ static int make_everything(void **state) {
     err e = dataset_find("mnist", &mnist);
     e = e ? e : experiment_partition(&small, &parts, &classes);
     e = e ? e : run_dir_create(&trained, in_folder("run"), &small, &truth, NULL);
-    e = e ? e : run_dir_add_evaluation(&trained, &(manifest_evaluation){.epoch = 1});
+    e = e ? e : manifest_add(&trained.manifest, &(manifest_evaluation){.epoch = 1});
     e = e ? e : commit_head(&trained);
     e = e ? e : portion_write(in_folder("portion"), &info, train, test);
     e = e ? e : portion_open(&data_of_node, in_folder("portion"));
@@ -253,7 +253,7 @@ static err load_head(void) {
     head_trainer *s = NULL;
     err e = head_trainer_new(&s, &small, 16, 1000, NULL);
     if (!e) {
-        e = run_dir_load_head(&trained, &trained.last, head_trainer_net(s), head_trainer_optimiser(s));
+        e = run_dir_load_head(&trained, &trained.manifest.last, head_trainer_net(s), head_trainer_optimiser(s));
         head_trainer_free(s);
     }
     return e;
@@ -315,7 +315,7 @@ static err make_classifier(void) {
     predictor *c = NULL;
     static const uint64_t codes[PORTIONS];
     assembler_sample sample = {.have = 3, .codes = codes};
-    err e = predictor_new(&c, &trained, &trained.last, &predictor_with_all);
+    err e = predictor_new(&c, &trained, &trained.manifest.last, &predictor_with_all);
     if (!e) {
         assert_non_null(predictor_run(c, &sample, 1));
         predictor_free(c);
