@@ -87,10 +87,6 @@ static void append(bytes *to, message_type type, const ProtobufCMessage *body) {
     to->length += size;
 }
 
-static size_t frame_size(const uint8_t *frame) {
-    return FRAME_HEADER + (frame[0] | (size_t)frame[1] << 8 | (size_t)frame[2] << 16);
-}
-
 static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
     pusher *p = context;
     append(&p->out, type, body);

@@ -6,6 +6,7 @@
 #include "data/normalize.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
+#include "nn/shape_infer.h"
 
 #include <float.h>
 #include <math.h>
@@ -71,6 +72,15 @@ static err take_buffers(encoder_model *m, const buffer_sizes *b) {
     return failed;
 }
 
+/* Multiply-adds of a sample's way through the net: a training step's, less those of its gradients. */
+static double evaluation_macs(const nn_spec *spec) {
+    nn_spec fixed = *spec;
+    for (size_t i = 0; i < fixed.count; i++) {
+        fixed.layers[i].fixed = true;
+    }
+    return nn_spec_step_macs(&fixed, 1, false);
+}
+
 /* The net, and the buffers around it. */
 static err take_memory(encoder_model *m, const encoder_model_config *config) {
     const experiment *e = &m->experiment;
@@ -78,6 +88,7 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
     experiment_describe_encoder(e, &m->partition, &spec);
     m->max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
     m->net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
+    m->macs = evaluation_macs(&spec) * m->view_count;
     buffer_sizes b = measure_buffers(m);
     size_t most = config->max_memory;
     if (most > 0 && b.all >= most) {
@@ -154,6 +165,10 @@ void encoder_model_free(encoder_model *m) {
         arena_free(&m->buffers);
         free(m);
     }
+}
+
+double encoder_model_macs(const encoder_model *m) {
+    return m->macs;
 }
 
 size_t encoder_model_bytes(const encoder_model *m) {

@@ -32,6 +32,7 @@ typedef struct encoder_model {
     nn_net *net;
     nn_optimiser optimiser;
     size_t elements; /* of the portion */
+    double macs;     /* of an evaluation, a sample */
     size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
     size_t max_rows; /* of a message */
     arena buffers;
@@ -72,6 +73,9 @@ typedef struct encoder_model_config {
  * taken where it would be too much. */
 err encoder_model_new(encoder_model **m, const experiment *e, const encoder_model_config *config);
 void encoder_model_free(encoder_model *m);
+
+/* Multiply-adds of one sample's evaluation. */
+double encoder_model_macs(const encoder_model *m);
 
 /* The memory it takes. */
 size_t encoder_model_bytes(const encoder_model *m);

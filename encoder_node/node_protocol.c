@@ -15,6 +15,8 @@
 /* In a shorter frame coding saves less than its number and check cost. */
 enum { CODED_BITS_MIN = 512 };
 enum { REQUESTS_AT_ONCE = 64 };
+/* Multiply-adds that take about 100 microseconds, and about a millisecond. */
+enum { LONG_SERVING_MACS = 2 << 20, LONG_TRAINING_MACS = 20 << 20 };
 enum { KEEP_MAX = 8 }; /* steps that a Committed keeps; servers keep two */
 
 struct node_protocol {
@@ -472,6 +474,40 @@ void node_protocol_flush(node_protocol *p) {
         send_codes(p, m, MESSAGE_ANSWER, p->asked[i], m->soft + (size_t)i * m->experiment.encoder.bits, 1, m->unasked);
     }
     p->asked_count = 0;
+}
+
+bool node_protocol_samples_are_long(const node_protocol *p, uint32_t count) {
+    return p->model && count * encoder_model_macs(p->model) > LONG_SERVING_MACS;
+}
+
+bool node_protocol_flush_is_long(const node_protocol *p) {
+    return p->asked_count > 0 && p->asked_count * encoder_model_macs(p->asked_of) > LONG_SERVING_MACS;
+}
+
+static bool request_is_long(const node_protocol *p) {
+    const encoder_model *m = p->is_switching ? p->next : p->model;
+    uint32_t count = p->asked_count + 1;
+    bool is_full = count == REQUESTS_AT_ONCE || count == m->net_rows;
+    return is_full && count * encoder_model_macs(m) > LONG_SERVING_MACS;
+}
+
+bool node_protocol_is_long(const node_protocol *p, const message *m) {
+    switch (m->type) {
+    case MESSAGE_WELCOME:
+    case MESSAGE_RESTORE:
+    case MESSAGE_SAVE:
+    case MESSAGE_COMMITTED:
+    case MESSAGE_PREPARE:
+        return true;
+    case MESSAGE_REQUEST:
+        return p->is_ready && request_is_long(p);
+    case MESSAGE_BATCH:
+        return p->is_ready && m->body.batch->count * encoder_model_macs(p->model) > LONG_TRAINING_MACS;
+    case MESSAGE_GRADIENTS:
+        return p->is_ready && p->pending_rows * 2 * encoder_model_macs(p->model) > LONG_TRAINING_MACS;
+    default:
+        return node_protocol_flush_is_long(p);
+    }
 }
 
 static node_protocol_verdict on_refusal(const Fewbit__Refusal *r) {

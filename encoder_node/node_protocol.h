@@ -57,6 +57,12 @@ node_protocol_verdict node_protocol_receive(node_protocol *p, const message *m);
 /* Nothing more is there to receive now: answers the requests that wait. */
 void node_protocol_flush(node_protocol *p);
 
+/* Whether that takes so long (files, a net of many multiply-adds) that whoever has others to care for has another
+ * thread do it: node_protocol_receive, node_protocol_flush, node_protocol_send_samples. */
+bool node_protocol_is_long(const node_protocol *p, const message *m);
+bool node_protocol_flush_is_long(const node_protocol *p);
+bool node_protocol_samples_are_long(const node_protocol *p, uint32_t count);
+
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t node_protocol_heartbeat_ms(const node_protocol *p);
 

@@ -2,238 +2,61 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/interrupt.h"
 #include "base/log.h"
 #include "loop/backoff.h"
+#include "loop/compute_pool.h"
 #include "loop/loop.h"
 #include "loop/sd_notify.h"
 #include "loop/signals.h"
-#include "loop/worker.h"
 #include "wire/link.h"
+#include "wire/out_buffer.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* A server that said no is asked less and less; a network may be back any moment. */
 enum { BACKOFF_LOW_MS = 100, BACKOFF_AWAY_MS = 500, BACKOFF_REFUSED_MS = 5000 };
 
-enum { HEAVY_MAX = 16 }; /* heavy frames that wait; an honest server has two under way */
-
-/* Records between the two threads. `about` is the number of the connection, so that nothing meant for a connection
- * that is gone reaches the next one. */
-enum {
-    MAIL_UP = 1,
-    MAIL_DOWN,
-    MAIL_FRAME,
-    MAIL_PORTIONS,
-    MAIL_SEND,
-    MAIL_HEARTBEAT,
-    MAIL_RECONNECT,
-    MAIL_END,
-    MAIL_ROOM
-};
-
-typedef struct end_note {
-    err code;
-    char text[256];
-} end_note;
+/* What the protocol is asked to do. */
+typedef enum task { TASK_RECEIVE, TASK_FLUSH, TASK_STREAM } task;
 
 typedef struct session {
     const session_config *config;
-    /* the loop's */
     uv_loop_t loop;
     uv_timer_t retry;
+    uv_prepare_t prepare; /* the loop is about to wait */
+    uv_async_t arrived;   /* the source has something */
     signals signals;
     backoff backoff;
     wire_link *link; /* NULL between connections */
-    worker *worker;
-    uint64_t connection;
-    _Atomic uint64_t up; /* the connection that is up; 0: none. The worker looks at it */
-    /* Frames that a whole net has to work on: handed to the worker, and done with. */
-    unsigned heavy_posted;
-    atomic_uint heavy_done;
-    atomic_bool is_too_heavy; /* the link waits for the worker to be done with one */
-    bool has_signals, ending;
+    source *source;  /* NULL: none */
+    arena unpacked;
+    node_protocol *protocol;
+    uint32_t heartbeat_ms;
+    /* The task at hand. Where it takes long the pool has the protocol until it is done: the link is not read meanwhile,
+     * and what is sent waits in `replies`. */
+    compute_pool *pool;
+    bool is_lent;
+    task task;
+    message received;
+    const uint8_t *portions; /* [count], of the source */
+    uint32_t count;
+    node_protocol_verdict verdict;
+    char verdict_text[256];
+    out_buffer replies;
+    err replies_failed;
+
+    bool has_signals, has_arrived, ending;
+    bool is_stream_over;
+    uint64_t left_out;  /* portions of the source that were not streamed, since the server had this node outside */
     char why_down[256]; /* why there is no good connection now; the server's own words where it gave some */
     char told[256];     /* the reason logged last; "" since the last good connection */
     err outcome;
     char outcome_text[256];
-    /* the worker's */
-    node_protocol *protocol;
-    source *source;
-    arena unpacked;
-    uint64_t current; /* connection the node is in */
-    uint32_t heartbeat_ms;
-    bool ended;
-    bool is_stream_over;
-    uint64_t left_out; /* portions of the source that were not streamed, since the server had this node outside */
 } session;
-
-/* On the worker. */
-
-static void send_message(void *context, message_type type, const ProtobufCMessage *body) {
-    session *s = context;
-    uint8_t *to = worker_reply_begin(s->worker, MAIL_SEND, s->current, message_frame_size(body));
-    if (to) {
-        message_pack_frame(type, body, to);
-        worker_reply_end(s->worker);
-    }
-}
-
-static void end(session *s, err code) {
-    end_note note = {.code = code};
-    snprintf(note.text, sizeof note.text, "%s", code ? err_text() : "");
-    s->ended = true;
-    worker_reply(s->worker, MAIL_END, s->current, &note, sizeof note);
-}
-
-static void act_on(session *s, node_protocol_verdict verdict) {
-    switch (verdict) {
-    case NODE_PROTOCOL_GO_ON:
-        break;
-    case NODE_PROTOCOL_OVER:
-        if (s->config->exit_when_done) {
-            end(s, ERR_OK);
-            break;
-        } /* fall through */
-    case NODE_PROTOCOL_RECONNECT:
-        worker_reply(s->worker, MAIL_RECONNECT, s->current, err_text(), strlen(err_text()) + 1);
-        break;
-    case NODE_PROTOCOL_REFUSED:
-        end(s, ERR_REFUSED);
-        break;
-    }
-}
-
-static void receive_frame(session *s, const mail *m) {
-    message got;
-    if (message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &s->unpacked, &got)) {
-        act_on(s, NODE_PROTOCOL_RECONNECT);
-        return;
-    }
-    act_on(s, node_protocol_receive(s->protocol, &got));
-    if (s->heartbeat_ms != node_protocol_heartbeat_ms(s->protocol)) {
-        s->heartbeat_ms = node_protocol_heartbeat_ms(s->protocol);
-        worker_reply(s->worker, MAIL_HEARTBEAT, s->current, &s->heartbeat_ms, sizeof s->heartbeat_ms);
-    }
-}
-
-/* Whether a frame costs as much as the net is large, however short it is. */
-static bool is_heavy(uint8_t type) {
-    return type == MESSAGE_BATCH || type == MESSAGE_GRADIENTS || type == MESSAGE_RESTORE || type == MESSAGE_SAVE ||
-           type == MESSAGE_PREPARE;
-}
-
-static void count_heavy(session *s) {
-    s->heavy_done++;
-    if (atomic_exchange(&s->is_too_heavy, false)) {
-        worker_reply(s->worker, MAIL_ROOM, s->current, NULL, 0);
-    }
-}
-
-/* Whether there is anything to do about a frame: nobody waits for answers on a connection that is gone, and a server
- * may have left hours of work behind. */
-static bool matters(const session *s, const mail *m) {
-    return m->about == s->current &&
-           (s->up == m->about || m->bytes[3] == MESSAGE_COMMITTED || m->bytes[3] == MESSAGE_REFUSAL);
-}
-
-static void receive(void *role, const mail *m) {
-    session *s = role;
-    if (s->ended || interrupt_asked()) {
-        return; /* however much waits, a stop is soon */
-    }
-    switch (m->kind) {
-    case MAIL_UP:
-        s->current = m->about;
-        s->heartbeat_ms = 0;
-        node_protocol_connected(s->protocol);
-        break;
-    case MAIL_DOWN:
-        node_protocol_disconnected(s->protocol);
-        break;
-    case MAIL_FRAME:
-        if (matters(s, m)) {
-            receive_frame(s, m);
-        }
-        if (is_heavy(m->bytes[3])) {
-            count_heavy(s);
-        }
-        break;
-    default: /* MAIL_PORTIONS only wakes the worker */
-        break;
-    }
-}
-
-/* Everything was taken from the source. */
-static void end_stream(session *s) {
-    err e = source_outcome(s->source);
-    if (!e && s->left_out > 0) {
-        e = err_fail(ERR_REFUSED, "%llu portions were not streamed: the server had them left out of its session",
-                     (unsigned long long)s->left_out);
-    }
-    if (e && !s->is_stream_over && !s->config->exit_when_done) {
-        log_error("%s", err_text());
-    }
-    s->is_stream_over = true;
-    node_protocol_end_stream(s->protocol);
-    if (s->config->exit_when_done && !node_protocol_may_be_refined(s->protocol)) {
-        end(s, e);
-    }
-}
-
-/* Whether the stream has come to its end. What is left of a source that failed before it gave anything is not worth
- * waiting for. */
-static bool is_at_end(session *s) {
-    const node_stream *stream = node_protocol_stream(s->protocol);
-    return source_is_over(s->source) && (stream->session || stream->is_outside || source_outcome(s->source) != ERR_OK);
-}
-
-/* What comes while other streams are counted without this one belongs to none of their samples; a file can wait, unless
- * it began in a session that is over. */
-static bool leaves_out(const session *s) {
-    const node_stream *stream = node_protocol_stream(s->protocol);
-    return stream->is_outside && (stream->session || source_is_live(s->source));
-}
-
-static int64_t stream_what_is_there(void *role) {
-    session *s = role;
-    node_protocol_flush(s->protocol);
-    if (s->ended || !s->source) {
-        return -1;
-    }
-    if (is_at_end(s)) {
-        end_stream(s);
-        return -1;
-    }
-    bool may_stream = node_protocol_may_stream(s->protocol), is_left_out = leaves_out(s);
-    if (!may_stream && !is_left_out) {
-        return -1;
-    }
-    if (worker_replies_are_high(s->worker)) {
-        return 1000;
-    }
-    const uint8_t *portions;
-    uint32_t count;
-    source_peek(s->source, NODE_PROTOCOL_ROWS, &portions, &count);
-    if (count == 0) {
-        return -1;
-    }
-    if (is_left_out) {
-        s->left_out += count;
-    } else {
-        node_protocol_send_samples(s->protocol, portions, count);
-    }
-    source_consume(s->source);
-    return 0;
-}
-
-/* On the loop. */
-
-static void connect_now(session *s);
 
 /* For whoever watches this node from outside. A file that cannot be written is no reason to end. */
 static void mark_ready(const session *s) {
@@ -251,16 +74,6 @@ static void mark_away(const session *s) {
     }
 }
 
-/* Said once a reason: a node may try for days. */
-static void on_retry(uv_timer_t *timer) {
-    session *s = timer->data;
-    if (strcmp(s->why_down, s->told) != 0) {
-        log_event(LOG_INFO, "server_away", "%s; trying again until it works", s->why_down);
-        memcpy(s->told, s->why_down, sizeof s->told);
-    }
-    connect_now(s);
-}
-
 static void finish(session *s, err code, const char *text) {
     if (s->ending) {
         return;
@@ -269,6 +82,7 @@ static void finish(session *s, err code, const char *text) {
     s->outcome = code;
     snprintf(s->outcome_text, sizeof s->outcome_text, "%s", text);
     uv_close((uv_handle_t *)&s->retry, NULL);
+    uv_close((uv_handle_t *)&s->prepare, NULL);
     if (s->has_signals) {
         signals_release(&s->signals);
     }
@@ -279,118 +93,266 @@ static void finish(session *s, err code, const char *text) {
     }
 }
 
+/* What the protocol does, on the loop's thread or the pool's. */
+
+static void send_message(void *context, message_type type, const ProtobufCMessage *body) {
+    session *s = context;
+    if (!s->is_lent) {
+        if (s->link) {
+            link_send_message(s->link, type, body);
+        }
+        return;
+    }
+    uint8_t *to;
+    err e = s->replies_failed ? ERR_MEMORY : out_buffer_extend(&s->replies, message_frame_size(body), &to);
+    if (e) {
+        s->replies_failed = e;
+    } else {
+        message_pack_frame(type, body, to);
+    }
+}
+
+static void work(void *context) {
+    session *s = context;
+    s->verdict = NODE_PROTOCOL_GO_ON;
+    switch (s->task) {
+    case TASK_RECEIVE:
+        s->verdict = node_protocol_receive(s->protocol, &s->received);
+        break;
+    case TASK_FLUSH:
+        node_protocol_flush(s->protocol);
+        break;
+    case TASK_STREAM:
+        node_protocol_send_samples(s->protocol, s->portions, s->count);
+        break;
+    }
+    if (s->verdict != NODE_PROTOCOL_GO_ON) {
+        snprintf(s->verdict_text, sizeof s->verdict_text, "%s", err_text());
+    }
+}
+
+/* On the loop. */
+
+static void reconnect(session *s, const char *text) {
+    snprintf(s->why_down, sizeof s->why_down, "%s", text);
+    if (s->link) {
+        link_close(s->link, s->why_down);
+    }
+}
+
+static void act_on_verdict(session *s) {
+    if (s->verdict == NODE_PROTOCOL_REFUSED) {
+        finish(s, ERR_REFUSED, s->verdict_text);
+    } else if (s->verdict == NODE_PROTOCOL_OVER && s->config->exit_when_done) {
+        finish(s, ERR_OK, "");
+    } else if (s->verdict != NODE_PROTOCOL_GO_ON) {
+        reconnect(s, s->verdict_text);
+    }
+}
+
+/* The server has this node once it has said how often it wants to hear of it. */
+static void follow_heartbeat(session *s) {
+    uint32_t ms = node_protocol_heartbeat_ms(s->protocol);
+    if (ms != s->heartbeat_ms && s->link) {
+        s->heartbeat_ms = ms;
+        link_set_heartbeat(s->link, ms);
+        backoff_reset(&s->backoff);
+        s->told[0] = '\0';
+        mark_ready(s);
+    }
+}
+
+static void end_task(session *s) {
+    if (s->task == TASK_STREAM) {
+        source_consume(s->source);
+        uv_async_send(&s->arrived); /* there may be more */
+    }
+    if (s->task == TASK_RECEIVE) {
+        follow_heartbeat(s);
+    }
+    act_on_verdict(s);
+}
+
+static void come_down(session *s);
+
+static void send_replies(session *s) {
+    for (size_t at = 0; at < s->replies.length && s->link;) {
+        const uint8_t *one = s->replies.bytes + at;
+        size_t size = frame_size(one);
+        if (link_send(s->link, one, size)) {
+            break;
+        }
+        at += size;
+    }
+    if (s->replies_failed && s->link) {
+        link_close(s->link, "no memory for an answer");
+    }
+    s->replies.length = 0;
+    s->replies_failed = ERR_OK;
+}
+
+/* The protocol is back from the pool. */
+static void on_worked(void *context) {
+    session *s = context;
+    s->is_lent = false;
+    send_replies(s);
+    end_task(s);
+    if (s->link) {
+        link_resume(s->link);
+    } else {
+        come_down(s);
+    }
+}
+
+static void run(session *s, task task, bool is_long) {
+    s->task = task;
+    s->is_lent = is_long;
+    if (!is_long) {
+        work(s);
+        end_task(s);
+        return;
+    }
+    if (s->link) {
+        link_pause(s->link);
+    }
+    if (compute_pool_run(s->pool, work, on_worked, s)) { /* never so: one task is all there is at a time */
+        s->is_lent = false;
+        reconnect(s, err_text());
+    }
+}
+
+/* Everything was taken from the source. */
+static void end_stream(session *s) {
+    err e = source_outcome(s->source);
+    if (!e && s->left_out > 0) {
+        e = err_fail(ERR_REFUSED, "%llu portions were not streamed: the server had them left out of its session",
+                     (unsigned long long)s->left_out);
+    }
+    if (e && !s->is_stream_over && !s->config->exit_when_done) {
+        log_error("%s", err_text());
+    }
+    s->is_stream_over = true;
+    node_protocol_end_stream(s->protocol);
+    if (s->config->exit_when_done && !node_protocol_may_be_refined(s->protocol)) {
+        finish(s, e, e ? err_text() : "");
+    }
+}
+
+/* Whether the stream has come to its end. What is left of a source that failed before it gave anything is not worth
+ * waiting for. */
+static bool is_at_end(session *s) {
+    const node_stream *stream = node_protocol_stream(s->protocol);
+    return source_is_over(s->source) && (stream->session || stream->is_outside || source_outcome(s->source) != ERR_OK);
+}
+
+/* What comes while other streams are counted without this one belongs to none of their samples; a file can wait, unless
+ * it began in a session that is over. */
+static bool leaves_out(const session *s) {
+    const node_stream *stream = node_protocol_stream(s->protocol);
+    return stream->is_outside && (stream->session || source_is_live(s->source));
+}
+
+static void stream_what_is_there(session *s) {
+    if (is_at_end(s)) {
+        end_stream(s);
+        return;
+    }
+    bool is_left_out = leaves_out(s);
+    bool has_room = s->link && link_backlog(s->link) <= LINK_BACKLOG_HIGH;
+    if (!is_left_out && !(node_protocol_may_stream(s->protocol) && has_room)) {
+        return;
+    }
+    source_peek(s->source, NODE_PROTOCOL_ROWS, &s->portions, &s->count);
+    if (s->count > 0 && is_left_out) {
+        s->left_out += s->count;
+        source_consume(s->source);
+        uv_async_send(&s->arrived);
+    } else if (s->count > 0) {
+        run(s, TASK_STREAM, node_protocol_samples_are_long(s->protocol, s->count));
+    }
+}
+
+/* What a turn of the loop has brought is taken: its requests are answered together, and all that is sent goes out at
+ * once. */
+static void before_waiting(uv_prepare_t *prepare) {
+    session *s = prepare->data;
+    if (!s->is_lent) {
+        run(s, TASK_FLUSH, node_protocol_flush_is_long(s->protocol));
+    }
+    if (!s->is_lent && s->source && !s->ending) {
+        stream_what_is_there(s);
+    }
+    if (s->link) {
+        link_flush(s->link);
+    }
+}
+
+static void on_arrived(uv_async_t *arrived) {
+    (void)arrived; /* the loop wakes, and looks before it waits again */
+}
+
+static void connect_now(session *s);
+
+/* Said once a reason: a node may try for days. */
+static void on_retry(uv_timer_t *timer) {
+    session *s = timer->data;
+    if (strcmp(s->why_down, s->told) != 0) {
+        log_event(LOG_INFO, "server_away", "%s; trying again until it works", s->why_down);
+        memcpy(s->told, s->why_down, sizeof s->told);
+    }
+    connect_now(s);
+}
+
 static void on_up(void *context, wire_link *l) {
     session *s = context;
     log_event(LOG_DEBUG, "connected", "connected to %s", link_address(l));
     link_set_limit(l, FRAME_PAYLOAD_MAX);
-    s->up = s->connection;
-    worker_post(s->worker, MAIL_UP, s->connection, NULL, 0);
-}
-
-/* A server that asks for more than it could have use for is read no further until some of it is done. */
-static bool is_too_heavy(session *s) {
-    if (s->heavy_posted - s->heavy_done < HEAVY_MAX) {
-        return false;
-    }
-    s->is_too_heavy = true;
-    return s->heavy_posted - s->heavy_done >= HEAVY_MAX; /* one may have been done just before */
+    node_protocol_connected(s->protocol);
 }
 
 static void on_frame(void *context, wire_link *l, const frame *f) {
     session *s = context;
-    if (worker_post_in_turn(s->worker, MAIL_FRAME, s->connection, f->payload - FRAME_HEADER,
-                            FRAME_HEADER + f->length)) {
-        link_close(l, err_text());
+    if (message_unpack(f->type, f->payload, f->length, &s->unpacked, &s->received)) {
+        reconnect(s, err_text());
         return;
     }
-    s->heavy_posted += is_heavy(f->type);
-    if (worker_is_behind(s->worker) || is_too_heavy(s)) {
-        link_pause(l);
-    }
+    (void)l;
+    run(s, TASK_RECEIVE, node_protocol_is_long(s->protocol, &s->received));
 }
 
-static void on_caught_up(void *loop_side) {
-    session *s = loop_side;
-    if (s->link) {
-        link_resume(s->link);
+/* There is no connection, and the protocol is here. */
+static void come_down(session *s) {
+    node_protocol_disconnected(s->protocol);
+    s->heartbeat_ms = 0;
+    if (!s->ending) {
+        uv_timer_start(&s->retry, on_retry, backoff_next_ms(&s->backoff), 0);
     }
 }
 
 static void on_down(void *context, wire_link *l, const char *reason) {
     session *s = context;
     s->link = NULL;
-    s->up = 0;
     mark_away(s);
-    worker_release(s->worker);
     if (s->ending) {
         uv_stop(&s->loop);
         return;
     }
-    worker_post(s->worker, MAIL_DOWN, s->connection, NULL, 0);
     bool needs_place = link_has_failed_tls(l);
     backoff_limit(&s->backoff, s->why_down[0] || needs_place ? BACKOFF_REFUSED_MS : BACKOFF_AWAY_MS);
-    uint32_t wait = backoff_next_ms(&s->backoff);
     if (!s->why_down[0]) {
         snprintf(s->why_down, sizeof s->why_down, "%s%s%s", needs_place ? link_address(l) : "", needs_place ? ": " : "",
                  reason);
     }
-    uv_timer_start(&s->retry, on_retry, wait, 0);
+    if (!s->is_lent) {
+        come_down(s);
+    }
 }
 
 static void connect_now(session *s) {
     static const link_events events = {.up = on_up, .frame = on_frame, .down = on_down};
-    s->connection++;
     s->why_down[0] = '\0';
     if (link_connect(&s->loop, s->config->host, s->config->port, s->config->tls, &events, s, &s->link)) {
         finish(s, ERR_MEMORY, err_text());
-    }
-}
-
-static void deliver(void *loop_side, const mail *m) {
-    session *s = loop_side;
-    if (m->kind == MAIL_END) {
-        const end_note *note = (const void *)m->bytes;
-        if (s->link) {
-            link_flush(s->link);
-        }
-        finish(s, note->code, note->text);
-        return;
-    }
-    if (m->about == s->connection && m->kind == MAIL_RECONNECT) {
-        snprintf(s->why_down, sizeof s->why_down, "%s", (const char *)m->bytes);
-    }
-    if (m->kind == MAIL_ROOM) {
-        on_caught_up(s);
-        return;
-    }
-    if (!s->link || m->about != s->connection) {
-        return;
-    }
-    switch (m->kind) {
-    case MAIL_SEND:
-        link_send(s->link, m->bytes, m->length);
-        if (link_backlog(s->link) > LINK_BACKLOG_HIGH) {
-            link_flush(s->link);
-        }
-        break;
-    case MAIL_HEARTBEAT:
-        link_set_heartbeat(s->link, *(const uint32_t *)(const void *)m->bytes);
-        backoff_reset(&s->backoff);
-        s->told[0] = '\0';
-        mark_ready(s);
-        break;
-    case MAIL_RECONNECT:
-        link_close(s->link, (const char *)m->bytes);
-        break;
-    default:
-        break;
-    }
-}
-
-static void delivered(void *loop_side) {
-    session *s = loop_side;
-    if (s->link) {
-        link_flush(s->link);
     }
 }
 
@@ -399,29 +361,35 @@ static void on_stop(void *context) {
     finish(context, ERR_OK, "");
 }
 
+/* On the source's thread. */
 static void on_portions(void *context) {
-    session *s = context;
-    worker_post(s->worker, MAIL_PORTIONS, 0, NULL, 0);
+    uv_async_send(&((session *)context)->arrived);
+}
+
+static err open_source(session *s) {
+    if (s->config->source == SOURCE_NONE) {
+        return ERR_OK;
+    }
+    int status = uv_async_init(&s->loop, &s->arrived, on_arrived);
+    if (status < 0) {
+        return err_fail(ERR_IO, "cannot wait for portions: %s", uv_strerror(status));
+    }
+    s->has_arrived = true;
+    err e = source_new(&s->source, s->config->source, s->config->node.data, on_portions, s);
+    return e ? e : source_start(s->source);
 }
 
 static err run_loop(session *s) {
-    static const worker_role role = {receive, stream_what_is_there, deliver, delivered, on_caught_up};
     uv_timer_init(&s->loop, &s->retry);
-    s->retry.data = s;
+    uv_prepare_init(&s->loop, &s->prepare);
+    s->retry.data = s->prepare.data = s;
     err e = signals_catch(&s->signals, &s->loop, on_stop, s);
     s->has_signals = !e;
     e = e || !s->config->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->config->tls);
-    if (!e && s->config->source != SOURCE_NONE) {
-        e = source_new(&s->source, s->config->source, s->config->node.data, on_portions, s);
-    }
-    e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s); /* it looks at the source, so that comes first */
+    e = e ? e : compute_pool_new(&s->pool, &s->loop);
+    e = e ? e : open_source(s);
     if (!e) {
-        worker_gather(s->worker); /* the answers to many requests go out together */
-    }
-    if (!e && s->source) {
-        e = source_start(s->source);
-    }
-    if (!e) {
+        uv_prepare_start(&s->prepare, before_waiting);
         sd_notify_ready("connecting to its server, and again whenever it is gone");
         connect_now(s);
         uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -435,8 +403,11 @@ static void drain_loop(session *s) {
         uv_run(&s->loop, UV_RUN_ONCE);
     }
     source_stop(s->source);
-    worker_free(s->worker); /* which may be taking from the source until here */
+    compute_pool_free(s->pool); /* which may have portions of the source until here */
     source_free(s->source);
+    if (s->has_arrived) {
+        uv_close((uv_handle_t *)&s->arrived, NULL);
+    }
     uv_run(&s->loop, UV_RUN_DEFAULT);
 }
 
@@ -471,5 +442,6 @@ err session_run(const session_config *config) {
     e = with_loop(&s);
     node_protocol_free(s.protocol);
     arena_free(&s.unpacked);
+    free(s.replies.bytes);
     return e || !s.outcome ? e : err_fail(s.outcome, "%s", s.outcome_text);
 }

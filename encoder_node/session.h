@@ -1,6 +1,7 @@
 /* The session: keeps a node connected to its server, for ever or until told otherwise.
  *
- * The libuv loop holds the link and its reconnection; the node's protocol runs on the worker. */
+ * All of it is on the loop's thread. What takes long is done by the compute pool, which has the node's protocol for as
+ * long as that. */
 #ifndef FEWBIT_ENCODER_NODE_SESSION_H
 #define FEWBIT_ENCODER_NODE_SESSION_H
 

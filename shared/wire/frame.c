@@ -16,6 +16,10 @@ static size_t length_in(const uint8_t *header) {
     return (size_t)header[0] | (size_t)header[1] << 8 | (size_t)header[2] << 16;
 }
 
+size_t frame_size(const uint8_t header[FRAME_HEADER]) {
+    return FRAME_HEADER + length_in(header);
+}
+
 void frame_reader_init(frame_reader *r, size_t limit) {
     *r = (frame_reader){.limit = limit};
 }

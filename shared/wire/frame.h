@@ -26,6 +26,9 @@ typedef struct frame {
 
 void frame_put_header(uint8_t header[FRAME_HEADER], uint8_t type, size_t length);
 
+/* Bytes of the whole frame that begins with such a header. */
+size_t frame_size(const uint8_t header[FRAME_HEADER]);
+
 /* Cuts a stream into frames. The buffer starts small and grows to the largest frame seen, never past `limit`. */
 typedef struct frame_reader {
     uint8_t *bytes;

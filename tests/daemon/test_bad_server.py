@@ -82,7 +82,7 @@ class Memory(BadServerCase):
         for hidden, bits, batch, norm in self.CORNERS:
             with self.subTest(hidden=hidden, bits=bits, batch=batch, norm=norm):
                 node = self.node()
-                peer = self.server.meet(self.resolved(hidden=hidden, bits=bits, batch=batch, batch_norm=norm))
+                peer = self.server.meet(self.resolved(hidden=hidden, bits=bits, batch_size=batch, batch_norm=norm))
                 kind, fields = peer.restore()
                 if kind == p.REFUSAL:
                     refused += 1
@@ -105,7 +105,7 @@ class Memory(BadServerCase):
         peer = self.server.meet(self.resolved(), b.SERVE, int(run, 16))
         self.assertEqual(peer.restore(step, fresh=False)[0], p.READY)
         for number, (hidden, bits, batch, norm) in enumerate(self.CORNERS * 4):
-            text = self.resolved(hidden=hidden, bits=bits, batch=batch, batch_norm=norm).encode()
+            text = self.resolved(hidden=hidden, bits=bits, batch_size=batch, batch_norm=norm).encode()
             peer.send(p.PREPARE, {1: number + 1, 2: step, 4: ("fixed", int(run, 16)), 5: text})
             kind, fields = peer.until(p.PREPARED)
             self.assertEqual(kind, p.PREPARED)
@@ -284,7 +284,7 @@ class Floods(BadServerCase):
         shutil.copytree(shared / "run/nodes/node-0", self.state)
         run, step = int(read_json(shared / "run/identity.json")["run"], 16), read_json(shared / "run/manifest.json")["last"]["step"]
         before = contents(self.state)
-        text, wide = self.resolved().encode(), self.resolved(bits=64, batch=8192)
+        text, wide = self.resolved().encode(), self.resolved(bits=64, batch_size=8192)
         train = {
             "Batch": b.frame(b.BATCH, {1: 0, 2: 1, 5: 300}), "Batch of one part": b.frame(b.BATCH, {1: 0, 2: 1, 3: 1, 5: 100}),
             "Batch by ids": b.frame(b.BATCH, {1: 0, 2: 1, 5: 8192, 6: bytes(4 * 8192)}),
