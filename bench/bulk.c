@@ -5,7 +5,7 @@
  * speaks for every node of the folder DATA (as `fewbit data split` made it) to a serving server on 127.0.0.1:PORT,
  * with the nodes' checkpoints in STATES/node-K, and is no node process: what is measured is the server. It answers the
  * handshake as a real node, has it encode the test portion once, and packs SAMPLES codes a node
- * (ROWS a frame, NODE_PROTOCOL_ROWS where nothing is said) before the clock starts. Then it sends them over one
+ * (ROWS a frame, NODE_SERVE_ROWS where nothing is said) before the clock starts. Then it sends them over one
  * connection a node, as fast as the server takes them.
  *
  * A server answers no codes. What it has dealt with is known from a lone request over HTTP (port HTTP): every
@@ -126,7 +126,7 @@ static err take_frames(bulk *b, pusher *p) {
             e = !e && node_protocol_receive(p->protocol, &m) ? ERR_REFUSED : e;
         }
     }
-    node_protocol_flush(p->protocol);
+    node_serve_flush(node_protocol_serve(p->protocol));
     return e;
 }
 
@@ -137,7 +137,7 @@ static bool is_ready(const pusher *p) {
 }
 
 static bool has_begun(const pusher *p) {
-    return node_protocol_may_stream(p->protocol);
+    return node_serve_may_stream(node_protocol_serve(p->protocol));
 }
 
 static err converse(bulk *b, pusher *p, bool (*holds)(const pusher *p)) {
@@ -176,7 +176,7 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *data, const c
     }
     node_protocol_config config = {
         .name = p->name, .data = p->data, .state = p->state, .coding = b->codes_range, .streams = true};
-    node_protocol_host host = {send_up, p};
+    node_host host = {send_up, p};
     e = node_protocol_new(&p->protocol, &config, &host);
     tls_context *c = NULL;
     e = e || !certificates ? e : read_context(certificates, k, &c);
@@ -195,8 +195,8 @@ static code_compressor_frame frame_of(const Fewbit__Codes *c) {
 /* A compressed frame of the encoder's, as the next of a stream with other ids. */
 static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
     uint32_t bits = (uint32_t)p->bits;
-    err e = p->coder ? ERR_OK : code_compressor_new(&p->decoder, bits, NODE_PROTOCOL_ROWS);
-    e = e || p->coder ? e : code_compressor_new(&p->coder, bits, NODE_PROTOCOL_ROWS);
+    err e = p->coder ? ERR_OK : code_compressor_new(&p->decoder, bits, NODE_SERVE_ROWS);
+    e = e || p->coder ? e : code_compressor_new(&p->coder, bits, NODE_SERVE_ROWS);
     const uint8_t *packed;
     code_compressor_frame f = frame_of(body);
     e = e ? e : code_compressor_decode(p->decoder, &f, &packed);
@@ -218,7 +218,8 @@ static err pack_codes(bulk *b, pusher *p) {
         return err_fail(ERR_INPUT, "%s: fewer than %u test samples, or no memory", p->name, b->rows);
     }
     for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-        node_protocol_send_samples(p->protocol, portion_sample(p->data, DATASET_TEST, chunk * b->rows), b->rows);
+        node_serve_stream(node_protocol_serve(p->protocol), portion_sample(p->data, DATASET_TEST, chunk * b->rows),
+                          b->rows);
     }
     uint64_t first = 0; /* where its session begins */
     for (size_t i = 0, at = 0; i < b->frames; i++) {
@@ -417,8 +418,8 @@ static err run(int argc, char **argv) {
     static bulk b;
     const char *certificates = argc >= 8 && strcmp(argv[7], "-") != 0 ? argv[7] : NULL;
     size_t samples = argc >= 7 ? strtoul(argv[5], NULL, 10) : 0, window = argc >= 7 ? strtoul(argv[6], NULL, 10) : 0;
-    unsigned long rows = argc >= 10 ? strtoul(argv[9], NULL, 10) : NODE_PROTOCOL_ROWS;
-    if (rows < 1 || rows > NODE_PROTOCOL_ROWS || samples < rows || samples > SAMPLES_MAX || samples % rows ||
+    unsigned long rows = argc >= 10 ? strtoul(argv[9], NULL, 10) : NODE_SERVE_ROWS;
+    if (rows < 1 || rows > NODE_SERVE_ROWS || samples < rows || samples > SAMPLES_MAX || samples % rows ||
         window < rows) {
         return err_fail(ERR_USAGE, "usage: bulk PORT HTTP DATA STATES SAMPLES WINDOW [CERTIFICATES|- [packed|range "
                                    "[ROWS]]], SAMPLES a multiple of ROWS, WINDOW at least that");

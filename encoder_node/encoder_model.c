@@ -6,12 +6,53 @@
 #include "data/normalize.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
+#include "nn/ema.h"
 #include "nn/shape_infer.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The bits of samples `first` to `first` + `count` - 1 of a split, as the weights of now decide them. */
+typedef struct kept_bits {
+    enum dataset_split split;
+    uint32_t first, count;
+    uint8_t *bits; /* [room, bits] packed */
+    uint32_t room;
+} kept_bits;
+
+struct encoder_model {
+    experiment experiment;
+    partition partition;
+    const portion *data; /* borrowed */
+    uint64_t run, training;
+    bool trains;
+    checkpoint_store store;
+    nn_net *net;
+    nn_optimiser optimiser;
+    size_t elements; /* of the portion */
+    double macs;     /* of an evaluation, a sample */
+    size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
+    size_t max_rows; /* of a message */
+    arena buffers;
+    float *inputs;      /* [net_rows, elements] */
+    float *seen;        /* [net_rows, elements], where there is more than one tta_view */
+    float *gradients;   /* [net_rows, bits] */
+    float *soft;        /* [max_rows, bits]: what an evaluation put out */
+    uint8_t *packed;    /* [max_rows * bits] bits */
+    uint8_t *distorted; /* one portion */
+    kept_bits kept;
+    code_compressor *compressor; /* for frames of up to `compressor_rows` */
+    uint32_t compressor_rows;
+    tta_view views[TTA_VIEWS_MAX];
+    uint32_t view_count;
+    partition_box box; /* of the portion, where there is more than one tta_view */
+    uint64_t step;     /* of the weights */
+    float temperature;
+    uint32_t number; /* that its codes carry in serving */
+    refinement refinement;
+};
 
 static err check_data(const experiment *e, const partition *s, const portion *data) {
     const portion_info *info = portion_get_info(data);
@@ -103,8 +144,8 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
                               .precision = e->training.precision};
     err failed = nn_net_new(&m->net, &spec, &options);
     failed = failed ? failed : take_buffers(m, &b);
-    m->coded_rows = m->max_rows < CODE_COMPRESSOR_ROWS_MAX ? (uint32_t)m->max_rows : CODE_COMPRESSOR_ROWS_MAX;
-    return failed ? failed : code_compressor_new(&m->codes, e->encoder.bits, m->coded_rows);
+    m->compressor_rows = m->max_rows < CODE_COMPRESSOR_ROWS_MAX ? (uint32_t)m->max_rows : CODE_COMPRESSOR_ROWS_MAX;
+    return failed ? failed : code_compressor_new(&m->compressor, e->encoder.bits, m->compressor_rows);
 }
 
 static err open_store(encoder_model *m, const encoder_model_config *config) {
@@ -136,7 +177,6 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
     }
     m->experiment = *e;
     m->refinement = experiment_refinement(e);
-    m->unasked = m->refinement.count;
     m->run = config->run;
     m->training = config->training;
     m->trains = config->trains;
@@ -161,7 +201,7 @@ void encoder_model_free(encoder_model *m) {
     if (m) {
         checkpoint_store_close(&m->store);
         nn_net_free(m->net);
-        code_compressor_free(m->codes);
+        code_compressor_free(m->compressor);
         arena_free(&m->buffers);
         free(m);
     }
@@ -173,6 +213,82 @@ double encoder_model_macs(const encoder_model *m) {
 
 size_t encoder_model_bytes(const encoder_model *m) {
     return nn_net_bytes(m->net) + m->buffers.capacity;
+}
+
+const experiment *encoder_model_experiment(const encoder_model *m) {
+    return &m->experiment;
+}
+
+const refinement *encoder_model_refinement(const encoder_model *m) {
+    return &m->refinement;
+}
+
+uint64_t encoder_model_run(const encoder_model *m) {
+    return m->run;
+}
+
+uint64_t encoder_model_training(const encoder_model *m) {
+    return m->training;
+}
+
+uint64_t encoder_model_step(const encoder_model *m) {
+    return m->step;
+}
+
+uint32_t encoder_model_bits(const encoder_model *m) {
+    return m->experiment.encoder.bits;
+}
+
+size_t encoder_model_elements(const encoder_model *m) {
+    return m->elements;
+}
+
+uint32_t encoder_model_samples(const encoder_model *m, enum dataset_split split) {
+    return portion_get_info(m->data)->samples[split];
+}
+
+uint32_t encoder_model_number(const encoder_model *m) {
+    return m->trains ? (uint32_t)m->step : m->number;
+}
+
+void encoder_model_set_number(encoder_model *m, uint32_t number) {
+    m->number = number;
+}
+
+size_t encoder_model_net_rows(const encoder_model *m) {
+    return m->net_rows;
+}
+
+size_t encoder_model_max_rows(const encoder_model *m) {
+    return m->max_rows;
+}
+
+float *encoder_model_soft(const encoder_model *m) {
+    return m->soft;
+}
+
+uint8_t *encoder_model_packed(const encoder_model *m) {
+    return m->packed;
+}
+
+code_compressor *encoder_model_compressor(const encoder_model *m, uint32_t rows) {
+    return rows <= m->compressor_rows ? m->compressor : NULL;
+}
+
+void encoder_model_reset_compressor(encoder_model *m) {
+    code_compressor_reset(m->compressor);
+}
+
+err encoder_model_save(encoder_model *m, uint8_t digest[SHA256_BYTES]) {
+    return checkpoint_store_save(&m->store, m->step, m->net, &m->optimiser, digest);
+}
+
+bool encoder_model_is_saved(const encoder_model *m) {
+    return checkpoint_store_has(&m->store, m->step);
+}
+
+void encoder_model_commit(const encoder_model *m, const uint64_t *keep, size_t count) {
+    checkpoint_store_commit(&m->store, keep, count);
 }
 
 static nn_optimiser fresh_optimiser(const encoder_model *m) {
@@ -214,14 +330,34 @@ void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *port
               m->experiment.dataset.std);
 }
 
-void encoder_model_load_training_input(encoder_model *m, uint32_t step, size_t row, const uint8_t *portion) {
+void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split split, uint32_t id, bool trains) {
     const augmentation *how = &m->experiment.augment;
-    if (augment_is_any(how)) {
-        augment_map map = augment_draw(how, &m->partition, m->experiment.training.seed, step, (uint32_t)row);
+    const uint8_t *portion = portion_sample(m->data, split, id);
+    if (trains && augment_is_any(how)) {
+        augment_map map =
+            augment_draw(how, &m->partition, m->experiment.training.seed, (uint32_t)m->step, (uint32_t)row);
         augment_portion(&m->partition, portion_get_info(m->data)->index, &map, portion, m->distorted);
         portion = m->distorted;
     }
     encoder_model_load_inputs(m, row, portion, 1);
+}
+
+const float *encoder_model_forward(encoder_model *m, size_t count) {
+    nn_net_use_ema(m->net, false);
+    nn_net_set_step(m->net, m->experiment.training.seed, rng_stream(RNG_DROPOUT, portion_get_info(m->data)->index),
+                    (uint32_t)m->step);
+    return nn_net_forward(m->net, m->inputs, count, NN_TRAIN);
+}
+
+void encoder_model_backward(encoder_model *m, const void *gradients, size_t count) {
+    memcpy(m->gradients, gradients, count * m->experiment.encoder.bits * sizeof(float));
+    nn_net_backward(m->net, m->gradients);
+    nn_optimiser_begin(&m->optimiser);
+    nn_net_update(m->net, &m->optimiser);
+    encoder_model_set_step(m, m->step + 1);
+    if (m->experiment.training.ema_decay > 0) {
+        nn_net_update_ema(m->net, m->experiment.training.ema_decay, m->step);
+    }
 }
 
 /* Within what a float tells of a sigmoid on both its sides alike: +-16.6. */
@@ -232,7 +368,7 @@ static float logit(float s) {
 }
 
 /* Puts sigmoid(z / T) of the input rows into `soft`, z the mean of the logits of all views, by their weights. */
-static void evaluate_looks(encoder_model *m, float *soft, size_t count) {
+static void evaluate_views(encoder_model *m, float *soft, size_t count) {
     size_t numbers = count * m->experiment.encoder.bits;
     memset(soft, 0, numbers * sizeof *soft);
     nn_net_set_temperature(m->net, 1);
@@ -252,8 +388,9 @@ static void evaluate_looks(encoder_model *m, float *soft, size_t count) {
 void encoder_model_evaluate(encoder_model *m, size_t done, size_t count) {
     size_t bits = m->experiment.encoder.bits;
     float *soft = m->soft + done * bits;
+    nn_net_use_ema(m->net, m->trains);
     if (m->view_count > 1) {
-        evaluate_looks(m, soft, count);
+        evaluate_views(m, soft, count);
     } else {
         memcpy(soft, nn_net_forward(m->net, m->inputs, count, NN_EVALUATE), count * bits * sizeof *soft);
     }
@@ -261,7 +398,7 @@ void encoder_model_evaluate(encoder_model *m, size_t done, size_t count) {
 
 void encoder_model_keep(encoder_model *m, enum dataset_split split, uint32_t first, uint32_t count) {
     uint32_t bits = m->experiment.encoder.bits;
-    encoder_model_kept *k = &m->kept;
+    kept_bits *k = &m->kept;
     if (k->split != split || k->first + k->count != first) {
         k->split = split;
         k->first = first;
@@ -279,7 +416,7 @@ void encoder_model_keep(encoder_model *m, enum dataset_split split, uint32_t fir
 
 bool encoder_model_recall(encoder_model *m, enum dataset_split split, uint32_t first, uint32_t count) {
     uint32_t bits = m->experiment.encoder.bits;
-    const encoder_model_kept *k = &m->kept;
+    const kept_bits *k = &m->kept;
     if (k->split != split || first < k->first || first - k->first > k->count || count > k->count - (first - k->first)) {
         return false;
     }

@@ -14,46 +14,7 @@
 
 enum { ENCODER_MODEL_ROWS = 1000 }; /* samples in one message, at most, where the batch is not larger */
 
-/* The bits of samples `first` to `first` + `count` - 1 of a split, as the weights of now decide them. */
-typedef struct encoder_model_kept {
-    enum dataset_split split;
-    uint32_t first, count;
-    uint8_t *bits; /* [room, bits] packed */
-    uint32_t room;
-} encoder_model_kept;
-
-typedef struct encoder_model {
-    experiment experiment;
-    partition partition;
-    const portion *data; /* borrowed */
-    uint64_t run, training;
-    bool trains;
-    checkpoint_store store;
-    nn_net *net;
-    nn_optimiser optimiser;
-    size_t elements; /* of the portion */
-    double macs;     /* of an evaluation, a sample */
-    size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
-    size_t max_rows; /* of a message */
-    arena buffers;
-    float *inputs;      /* [net_rows, elements] */
-    float *seen;        /* [net_rows, elements], where there is more than one tta_view */
-    float *gradients;   /* [net_rows, bits] */
-    float *soft;        /* [max_rows, bits]: what an evaluation put out */
-    uint8_t *packed;    /* [max_rows * bits] bits */
-    uint8_t *distorted; /* one portion */
-    encoder_model_kept kept;
-    code_compressor *codes; /* for frames of up to `coded_rows` that are coded */
-    uint32_t coded_rows;
-    tta_view views[TTA_VIEWS_MAX];
-    uint32_t view_count;
-    partition_box box; /* of the portion, where there is more than one tta_view */
-    uint64_t step;     /* of the weights */
-    float temperature;
-    uint32_t model; /* the number that its codes carry in serving */
-    refinement refinement;
-    uint32_t unasked; /* in serving: stages of a code that come unasked; the others wait for a RefineRequest */
-} encoder_model;
+typedef struct encoder_model encoder_model;
 
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */
 err encoder_model_check(const char *text, const portion *data, experiment *e);
@@ -77,6 +38,31 @@ void encoder_model_free(encoder_model *m);
 /* Multiply-adds of one sample's evaluation. */
 double encoder_model_macs(const encoder_model *m);
 
+/* What it is of. */
+const experiment *encoder_model_experiment(const encoder_model *m);
+const refinement *encoder_model_refinement(const encoder_model *m);
+uint64_t encoder_model_run(const encoder_model *m);
+uint64_t encoder_model_training(const encoder_model *m);
+uint64_t encoder_model_step(const encoder_model *m);   /* of the weights */
+uint32_t encoder_model_bits(const encoder_model *m);   /* of a code */
+size_t encoder_model_elements(const encoder_model *m); /* of a portion */
+uint32_t encoder_model_samples(const encoder_model *m, enum dataset_split split);
+
+/* The number that its codes carry: in training the step, in serving what the server has said. */
+uint32_t encoder_model_number(const encoder_model *m);
+void encoder_model_set_number(encoder_model *m, uint32_t number);
+
+/* Rows that the net takes at once; a longer evaluation is cut into pieces of that. And those of a message. */
+size_t encoder_model_net_rows(const encoder_model *m);
+size_t encoder_model_max_rows(const encoder_model *m);
+
+/* [max_rows * bits] bits: where codes are packed. */
+uint8_t *encoder_model_packed(const encoder_model *m);
+
+/* For frames of so many codes; NULL: there is none for so many. It starts afresh with a connection. */
+code_compressor *encoder_model_compressor(const encoder_model *m, uint32_t rows);
+void encoder_model_reset_compressor(encoder_model *m);
+
 /* The memory it takes. */
 size_t encoder_model_bytes(const encoder_model *m);
 
@@ -89,17 +75,31 @@ void encoder_model_set_step(encoder_model *m, uint64_t step);
 /* The weights that a training begins with. */
 void encoder_model_init(encoder_model *m);
 
+/* Its checkpoint: written, where it is not there with these bytes already; whether it is there; those kept for good. */
+err encoder_model_save(encoder_model *m, uint8_t digest[SHA256_BYTES]);
+bool encoder_model_is_saved(const encoder_model *m);
+void encoder_model_commit(const encoder_model *m, const uint64_t *keep, size_t count);
+
 /* How many of `left` rows the net takes now. */
 size_t encoder_model_piece(const encoder_model *m, size_t left);
 
 /* portions [count, elements] -> input rows from `row` on, scaled as the experiment says. */
 void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *portions, size_t count);
 
-/* One portion of a training step: distorted first, where the experiment says so. */
-void encoder_model_load_training_input(encoder_model *m, uint32_t step, size_t row, const uint8_t *portion);
+/* The same with one sample of the node's own; in a training step it is distorted first, where the experiment says so.
+ */
+void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split split, uint32_t id, bool trains);
 
-/* Puts the soft outputs of the first `count` input rows behind the first `done` ones. */
+/* Puts the soft outputs of the first `count` input rows into `soft`, behind the first `done` ones. */
 void encoder_model_evaluate(encoder_model *m, size_t done, size_t count);
+
+/* [max_rows, bits]: what evaluations have put out. */
+float *encoder_model_soft(const encoder_model *m);
+
+/* One training step on the first `count` input rows. Forward: the outputs, [count, bits], the net's. Backward: takes
+ * the loss's gradient on them, float [count, bits] in any place, and makes the update. */
+const float *encoder_model_forward(encoder_model *m, size_t count);
+void encoder_model_backward(encoder_model *m, const void *gradients, size_t count);
 
 /* Keeps the bits of `soft` [count, bits], of the samples of a part from `first` on, until the weights change: an
  * evaluation asks for soft outputs first and for the bits of the same samples then. Only in training. */

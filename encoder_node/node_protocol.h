@@ -8,15 +8,12 @@
 
 #include "base/err.h"
 #include "data/portion.h"
-#include "encoder_node/encoder_model.h"
-#include "encoder_node/node_stream.h"
+#include "encoder_node/node_serve.h"
 #include "wire/message.h"
 
 #include <stdbool.h>
 
 typedef struct node_protocol node_protocol;
-
-enum { NODE_PROTOCOL_ROWS = ENCODER_MODEL_ROWS }; /* samples in one Codes frame, and in one evaluation batch, at most */
 
 typedef struct node_protocol_config {
     const char *name;      /* for people */
@@ -30,12 +27,6 @@ typedef struct node_protocol_config {
     uint64_t max_state; /* of what lies under `state`, and of what is written there in a minute */
 } node_protocol_config;
 
-/* Sends one message; the body is borrowed for the call. */
-typedef struct node_protocol_host {
-    void (*send)(void *context, message_type type, const ProtobufCMessage *body);
-    void *context;
-} node_protocol_host;
-
 /* What the caller does with the connection after a message. err_text() says why for all but the first. */
 typedef enum node_protocol_verdict {
     NODE_PROTOCOL_GO_ON,
@@ -44,44 +35,26 @@ typedef enum node_protocol_verdict {
     NODE_PROTOCOL_REFUSED,   /* close and stop: trying again would not help */
 } node_protocol_verdict;
 
-err node_protocol_new(node_protocol **p, const node_protocol_config *config, const node_protocol_host *host);
+err node_protocol_new(node_protocol **p, const node_protocol_config *config, const node_host *host);
 void node_protocol_free(node_protocol *p);
 
 /* A connection came up (sends Hello), or went. */
 void node_protocol_connected(node_protocol *p);
 void node_protocol_disconnected(node_protocol *p);
 
-/* Requests are gathered, to go through the net together; node_protocol_flush answers them. */
 node_protocol_verdict node_protocol_receive(node_protocol *p, const message *m);
 
-/* Nothing more is there to receive now: answers the requests that wait. */
-void node_protocol_flush(node_protocol *p);
+/* How it serves: requests that were received are answered by node_serve_flush, once nothing more is there to receive.
+ */
+node_serve *node_protocol_serve(node_protocol *p);
 
 /* Whether that takes so long (files, a net of many multiply-adds) that whoever has others to care for has another
- * thread do it: node_protocol_receive, node_protocol_flush, node_protocol_send_samples. */
+ * thread do it: node_protocol_receive, node_serve_flush, node_serve_stream. */
 bool node_protocol_is_long(const node_protocol *p, const message *m);
 bool node_protocol_flush_is_long(const node_protocol *p);
-bool node_protocol_samples_are_long(const node_protocol *p, uint32_t count);
+bool node_protocol_stream_is_long(const node_protocol *p, uint32_t count);
 
 /* The heartbeat the server asked for, ms; 0 before its Welcome. */
 uint32_t node_protocol_heartbeat_ms(const node_protocol *p);
-
-/* Whether codes may be streamed now: a model is loaded, the server has said Begin and does not hold this node, no
- * Switch is awaited, and not too many samples that more may be asked of are under way. */
-bool node_protocol_may_stream(const node_protocol *p);
-
-/* How far the node's own stream is. */
-const node_stream *node_protocol_stream(const node_protocol *p);
-
-/* Nothing more will be streamed: the server is told, once. */
-void node_protocol_end_stream(node_protocol *p);
-
-/* Whether the server may still ask for more bits of what was streamed. */
-bool node_protocol_may_be_refined(const node_protocol *p);
-
-/* Encodes `count` <= NODE_PROTOCOL_ROWS portions, [count, c, h, w], as the next samples of the stream, and sends their
- * Codes.
- */
-void node_protocol_send_samples(node_protocol *p, const uint8_t *portions, uint32_t count);
 
 #endif

@@ -120,10 +120,10 @@ static void work(void *context) {
         s->verdict = node_protocol_receive(s->protocol, &s->received);
         break;
     case TASK_FLUSH:
-        node_protocol_flush(s->protocol);
+        node_serve_flush(node_protocol_serve(s->protocol));
         break;
     case TASK_STREAM:
-        node_protocol_send_samples(s->protocol, s->portions, s->count);
+        node_serve_stream(node_protocol_serve(s->protocol), s->portions, s->count);
         break;
     }
     if (s->verdict != NODE_PROTOCOL_GO_ON) {
@@ -232,8 +232,8 @@ static void end_stream(session *s) {
         log_error("%s", err_text());
     }
     s->is_stream_over = true;
-    node_protocol_end_stream(s->protocol);
-    if (s->config->exit_when_done && !node_protocol_may_be_refined(s->protocol)) {
+    node_serve_end_stream(node_protocol_serve(s->protocol));
+    if (s->config->exit_when_done && !node_serve_may_be_refined(node_protocol_serve(s->protocol))) {
         finish(s, e, e ? err_text() : "");
     }
 }
@@ -241,14 +241,14 @@ static void end_stream(session *s) {
 /* Whether the stream has come to its end. What is left of a source that failed before it gave anything is not worth
  * waiting for. */
 static bool is_at_end(session *s) {
-    const node_stream *stream = node_protocol_stream(s->protocol);
+    const node_stream *stream = &node_protocol_serve(s->protocol)->stream;
     return source_is_over(s->source) && (stream->session || stream->is_outside || source_outcome(s->source) != ERR_OK);
 }
 
 /* What comes while other streams are counted without this one belongs to none of their samples; a file can wait, unless
  * it began in a session that is over. */
 static bool leaves_out(const session *s) {
-    const node_stream *stream = node_protocol_stream(s->protocol);
+    const node_stream *stream = &node_protocol_serve(s->protocol)->stream;
     return stream->is_outside && (stream->session || source_is_live(s->source));
 }
 
@@ -259,16 +259,16 @@ static void stream_what_is_there(session *s) {
     }
     bool is_left_out = leaves_out(s);
     bool has_room = s->link && link_backlog(s->link) <= LINK_BACKLOG_HIGH;
-    if (!is_left_out && !(node_protocol_may_stream(s->protocol) && has_room)) {
+    if (!is_left_out && !(node_serve_may_stream(node_protocol_serve(s->protocol)) && has_room)) {
         return;
     }
-    source_peek(s->source, NODE_PROTOCOL_ROWS, &s->portions, &s->count);
+    source_peek(s->source, NODE_SERVE_ROWS, &s->portions, &s->count);
     if (s->count > 0 && is_left_out) {
         s->left_out += s->count;
         source_consume(s->source);
         uv_async_send(&s->arrived);
     } else if (s->count > 0) {
-        run(s, TASK_STREAM, node_protocol_samples_are_long(s->protocol, s->count));
+        run(s, TASK_STREAM, node_protocol_stream_is_long(s->protocol, s->count));
     }
 }
 
@@ -428,7 +428,7 @@ err session_run(const session_config *config) {
     static session s; /* one a process: too large for the stack, and its address must not change */
     s = (session){.config = config};
     backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
-    node_protocol_host host = {send_message, &s};
+    node_host host = {send_message, &s};
     err e = node_protocol_new(&s.protocol, &config->node, &host);
     if (e) {
         return e;

@@ -228,7 +228,7 @@ static err open_node(inproc *l, uint32_t k, const char *data, Fewbit__Coding cod
                                    .coding = coding,
                                    .max_memory = machine_memory() / l->portions,
                                    .pool = inside};
-    node_protocol_host host = {send_up, p};
+    node_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
         e = code_decoder_new(&p->decoder, l->run->experiment.encoder.bits);

@@ -63,7 +63,7 @@ static bool receive(node_protocol *e, const fuzz_record *record) {
         uint64_t before = frames_sent;
         verdict = node_protocol_receive(e, &m);
         if (record->payload_length % 2 == 0) {
-            node_protocol_flush(e);
+            node_serve_flush(node_protocol_serve(e));
         }
         uint64_t sent = frames_sent - before;
         FUZZ_CHECK(sent <= ++unanswered, "%llu answers to %llu messages", (unsigned long long)sent,
@@ -87,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     const char *state = fuzz_path("state");
     node_protocol_config config = {.name = "fuzzed", .data = data_of_node, .state = state, .streams = true};
-    node_protocol_host host = {check_sent, NULL};
+    node_host host = {check_sent, NULL};
     node_protocol *e;
     FUZZ_CHECK(node_protocol_new(&e, &config, &host) == ERR_OK, "%s", err_text());
     node_protocol_connected(e);
@@ -95,14 +95,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     for (size_t at = 0; fuzz_next_record(data, size, &at, &record);) {
         if (record.control & LOST) {
             node_protocol_disconnected(e);
-            FUZZ_CHECK(!node_protocol_may_stream(e), "streams without a connection");
+            FUZZ_CHECK(!node_serve_may_stream(node_protocol_serve(e)), "streams without a connection");
             node_protocol_connected(e);
         }
         if (!receive(e, &record)) {
             break;
         }
-        if ((record.control & STREAM) && node_protocol_may_stream(e)) {
-            node_protocol_send_samples(e, portion_sample(data_of_node, DATASET_TEST, 0), TEST);
+        if ((record.control & STREAM) && node_serve_may_stream(node_protocol_serve(e))) {
+            node_serve_stream(node_protocol_serve(e), portion_sample(data_of_node, DATASET_TEST, 0), TEST);
         }
     }
     node_protocol_free(e);

@@ -116,7 +116,7 @@ static inline void run_node(node *n) {
             fail_msg("a node refuses: %s", err_text());
         }
     }
-    node_protocol_flush(n->protocol);
+    node_serve_flush(node_protocol_serve(n->protocol));
     n->in.used = 0;
 }
 
@@ -212,7 +212,7 @@ static inline void open_node(fleet *f, uint32_t k) {
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/state-%u", folder, k), ERR_OK);
     assert_int_equal(arena_init(&n->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     node_protocol_config config = {.name = "in memory", .data = n->data, .state = n->state, .streams = true};
-    node_protocol_host host = {send_up, n};
+    node_host host = {send_up, n};
     assert_int_equal(node_protocol_new(&n->protocol, &config, &host), ERR_OK);
 }
 

@@ -80,8 +80,9 @@ static void a_served_request_allocates_nothing(void **state) {
 
 static void push_all(uint32_t count) {
     for (uint32_t k = 0; k < NODES; k++) {
-        assert_true(node_protocol_may_stream(f.nodes[k].protocol));
-        node_protocol_send_samples(f.nodes[k].protocol, portion_sample(f.nodes[k].data, DATASET_TEST, 0), count);
+        assert_true(node_serve_may_stream(node_protocol_serve(f.nodes[k].protocol)));
+        node_serve_stream(node_protocol_serve(f.nodes[k].protocol), portion_sample(f.nodes[k].data, DATASET_TEST, 0),
+                          count);
     }
     run_round(&f);
     assert_int_equal(engine_poll(f.engine, f.now_ns), -1); /* everything is in and classified */

@@ -327,7 +327,7 @@ static void run_rounds(fleet *f) {
                 assert_int_equal(node_protocol_receive(n->protocol, &m), NODE_PROTOCOL_GO_ON);
             }
             n->in.used = 0;
-            node_protocol_flush(n->protocol);
+            node_serve_flush(node_protocol_serve(n->protocol));
             for (size_t at = 0; at < n->out.used; any = true) {
                 unpack_next(f, &n->out, &at, &m);
                 engine_receive(f->engine, k, &m, f->now_ns);
@@ -346,7 +346,7 @@ static void open_node(fleet *f, uint32_t k, const run_dir *r) {
     assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/run/nodes/node-%u", folder, k), ERR_OK);
     node_protocol_config config = {.name = "corner", .data = n->data, .state = n->state, .streams = true};
-    node_protocol_host host = {send_up, n};
+    node_host host = {send_up, n};
     assert_int_equal(node_protocol_new(&n->protocol, &config, &host), ERR_OK);
     assert_int_equal(experiment_serialize(&r->experiment, text, &length), ERR_OK);
     text[length] = '\0';
@@ -360,13 +360,12 @@ static void open_node(fleet *f, uint32_t k, const run_dir *r) {
 }
 
 static void push_all(fleet *f) {
-    for (uint32_t first = 0; first < f->corner->labels.samples[1]; first += NODE_PROTOCOL_ROWS) {
-        uint32_t left = f->corner->labels.samples[1] - first,
-                 count = left < NODE_PROTOCOL_ROWS ? left : NODE_PROTOCOL_ROWS;
+    for (uint32_t first = 0; first < f->corner->labels.samples[1]; first += NODE_SERVE_ROWS) {
+        uint32_t left = f->corner->labels.samples[1] - first, count = left < NODE_SERVE_ROWS ? left : NODE_SERVE_ROWS;
         for (uint32_t k = 0; k < f->corner->partition.portions; k++) {
             node *n = &f->nodes[k];
-            assert_true(node_protocol_may_stream(n->protocol));
-            node_protocol_send_samples(n->protocol, portion_sample(n->data, DATASET_TEST, first), count);
+            assert_true(node_serve_may_stream(node_protocol_serve(n->protocol)));
+            node_serve_stream(node_protocol_serve(n->protocol), portion_sample(n->data, DATASET_TEST, first), count);
         }
         run_rounds(f);
     }

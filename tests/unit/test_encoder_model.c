@@ -80,10 +80,10 @@ static void both_sides_are_one(void **state) {
     for (size_t side = 0; side < 2; side++) {
         encoder_model_load_inputs(one, 0, side ? mirrored : portions, ROWS);
         encoder_model_evaluate(one, 0, ROWS);
-        memcpy(seen[side], one->soft, sizeof seen[side]);
+        memcpy(seen[side], encoder_model_soft(one), sizeof seen[side]);
         encoder_model_load_inputs(both, 0, side ? mirrored : portions, ROWS);
         encoder_model_evaluate(both, side, ROWS); /* behind what is there */
-        memcpy(together[side], both->soft + side * BITS, sizeof together[side]);
+        memcpy(together[side], encoder_model_soft(both) + side * BITS, sizeof together[side]);
     }
     assert_memory_equal(together[0], together[1], sizeof together[0]);
     for (size_t i = 0; i < ROWS * BITS; i++) {
@@ -119,15 +119,15 @@ static void moved_ones_count_half(void **state) {
         encoder_model_load_inputs(one, 0, moved, ROWS);
         encoder_model_evaluate(one, 0, ROWS);
         for (size_t i = 0; i < ROWS * BITS; i++) {
-            double s = (double)one->soft[i];
+            double s = (double)encoder_model_soft(one)[i];
             z[i] += (view ? 0.25 : 0.5) * log(s / (1 - s));
         }
     }
     encoder_model_load_inputs(three, 0, portions, ROWS);
     encoder_model_evaluate(three, 0, ROWS);
     for (size_t i = 0; i < ROWS * BITS; i++) {
-        assert_true(fabs((double)three->soft[i] - 1 / (1 + exp(-z[i]))) < 1e-4);
-        assert_true(fabs((double)three->soft[i] - (double)one->soft[i]) > 1e-4);
+        assert_true(fabs((double)encoder_model_soft(three)[i] - 1 / (1 + exp(-z[i]))) < 1e-4);
+        assert_true(fabs((double)encoder_model_soft(three)[i] - (double)encoder_model_soft(one)[i]) > 1e-4);
     }
     encoder_model_free(one);
     encoder_model_free(three);
@@ -143,10 +143,10 @@ static void evaluate(encoder_model *m, uint32_t first, uint32_t count) {
 
 /* That `soft` is what samples from `first` on round to. */
 static void assert_recalled(encoder_model *m, uint32_t first, uint32_t count, const float *soft) {
-    memset(m->soft, 0xff, count * BITS * sizeof(float));
+    memset(encoder_model_soft(m), 0xff, count * BITS * sizeof(float));
     assert_true(encoder_model_recall(m, DATASET_TEST, first, count));
     for (size_t i = 0; i < count * BITS; i++) {
-        assert_true(m->soft[i] == (soft[first * BITS + i] > 0.5f ? 1.0f : 0.0f));
+        assert_true(encoder_model_soft(m)[i] == (soft[first * BITS + i] > 0.5f ? 1.0f : 0.0f));
     }
 }
 
@@ -157,7 +157,7 @@ static void bits_are_kept_until_the_weights_change(void **state) {
     assert_false(encoder_model_recall(m, DATASET_TRAIN, 0, 1));
     for (uint32_t first = 0; first < TRAIN; first += 25) {
         evaluate(m, first, 25);
-        memcpy(soft + first * BITS, m->soft, 25 * BITS * sizeof(float));
+        memcpy(soft + first * BITS, encoder_model_soft(m), 25 * BITS * sizeof(float));
     }
     assert_recalled(m, 0, TRAIN, soft);
     assert_recalled(m, 33, 9, soft);
@@ -169,7 +169,7 @@ static void bits_are_kept_until_the_weights_change(void **state) {
     assert_recalled(m, 50, 10, soft);
     assert_false(encoder_model_recall(m, DATASET_TEST, 49, 2));
     assert_false(encoder_model_recall(m, DATASET_TEST, 59, 2));
-    encoder_model_set_step(m, m->step);
+    encoder_model_set_step(m, encoder_model_step(m));
     assert_false(encoder_model_recall(m, DATASET_TEST, 50, 1));
     encoder_model_free(m);
 }
@@ -282,7 +282,7 @@ static void small_parts_take_room_as_a_disk_gives_it(void **state) {
         uint8_t digest[SHA256_BYTES];
         assert_int_equal(encoder_model_new(&m, &e, &config), ERR_OK);
         encoder_model_init(m);
-        failed = checkpoint_store_save(&m->store, 1, m->net, &m->optimiser, digest);
+        failed = encoder_model_save(m, digest);
         encoder_model_free(m);
         on_disk = 0;
         assert_int_equal(nftw(config.state, add_blocks, 8, FTW_PHYS), 0);

@@ -388,7 +388,7 @@ static err run_encoder(void) {
         text[length] = '\0';
     }
     node_protocol_config config = {.name = "small", .data = data_of_node, .state = state};
-    node_protocol_host host = {hear_nothing, NULL};
+    node_host host = {hear_nothing, NULL};
     err failed = node_protocol_new(&e, &config, &host);
     if (failed) {
         return failed;
