@@ -116,13 +116,13 @@ class Abuse:
                 return
             server = self._serve()
             nodes = [self.fleet.node(k, server, self.split, self.run / "nodes" / f"node-{k}") for k in range(NODES)]
-            server.wait_for("4 of 4 nodes are")
+            server.wait_event("node_ready", message="4 of 4 nodes are")
             self._measure_latencies(server, nodes)
             self._measure_http(server)
             for node in nodes:
                 node.popen.terminate()
                 node.wait(0)
-            server.wait_for(r"portion \d is gone", NODES)
+            server.wait_event("node_left", NODES)
             self._measure_bulk(server)
             self._stop(server)
             self._measure_memory()
@@ -193,10 +193,10 @@ class Abuse:
 
     def _measure_bulk(self, server):
         def rate():
-            gone = server.said.count(" is gone")
+            gone = len(server.events("node_left"))
             measured = run_json("bulk", server.port, server.http, self.split, self.run / "nodes", self.samples,
                                 WINDOW)
-            server.wait_for(" is gone", gone + NODES)
+            server.wait_event("node_left", gone + NODES)
             return measured["codes_per_second"], self.samples
         self._in_turn(server, "crowd_bulk", "codewords", rate)
 

@@ -46,7 +46,7 @@ class Portions:
             server = fleet.serve(run, "--results", "none")
             for k in range(count):
                 fleet.node(k, server, split, run / "nodes" / f"node-{k}")
-            server.wait_for(f"{count} of {count} nodes are")
+            server.wait_event("node_ready", message=f"{count} of {count} nodes are")
             lone = run_json("lone", server.http, self.images, PIXELS, self.lone_count)
             rates = [http_rates.load(server.http, self.image, self.seconds) for _ in range(self.rounds)] \
                 if http_rates.can_measure() else [None]

@@ -3,7 +3,6 @@ import contextlib
 import gzip
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -40,7 +39,7 @@ class Serving:
 
     def _nodes(self, server, port, *options):
         nodes = [self.fleet.node(k, port, self.shop.full, self.states / f"node-{k}", *options) for k in range(NODES)]
-        server.wait_for("4 of 4 nodes are")
+        server.wait_event("node_ready", message="4 of 4 nodes are")
         return nodes
 
     def _stop_nodes(self, server, nodes):
@@ -49,16 +48,16 @@ class Serving:
             node.popen.terminate()
         for node in nodes:
             node.wait(0)
-        server.wait_for(r"portion \d is gone", gone + NODES)
+        server.wait_event("node_left", gone + NODES)
 
     @staticmethod
     def _gone(server):
-        return len(re.findall(r"portion \d is gone", server.said))
+        return len(server.events("node_left"))
 
     def _bulk(self, server, samples, *how):
         gone = self._gone(server)
         measured = run_json("bulk", server.port, server.http, self.shop.full, self.states, samples, BULK_WINDOW, *how)
-        server.wait_for(r"portion \d is gone", gone + NODES)
+        server.wait_event("node_left", gone + NODES)
         return measured
 
     # With results: what is written is checked, and the frames are counted on their way.

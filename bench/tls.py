@@ -35,7 +35,7 @@ class Tls:
                 server = servers[is_tls]
                 measured = run_json("bulk", server.port, server.http, self.shop.full, self.run / "nodes", self.samples,
                                     WINDOW, *([self.trusted.folder] if is_tls else []))
-                server.wait_for(r"portion \d is gone", NODES * (number + 1))
+                server.wait_event("node_left", NODES * (number + 1))
                 rates[is_tls].append(measured["codes_per_second"])
         self._add("serve_bulk_codes_tls", rates, "codewords/s")
         for server in servers.values():

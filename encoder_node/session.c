@@ -63,7 +63,7 @@ static void mark_ready(const session *s) {
     const char *path = s->config->ready_file;
     file_span line[] = {{s->config->host, strlen(s->config->host)}, {"\n", 1}};
     if (path && file_write_atomic(path, line, 2)) {
-        log_warn("%s", err_text());
+        log_event(LOG_WARN, "ready_file_failed", "%s", err_text());
     }
 }
 
@@ -229,7 +229,7 @@ static void end_stream(session *s) {
                      (unsigned long long)s->left_out);
     }
     if (e && !s->is_stream_over && !s->config->exit_when_done) {
-        log_error("%s", err_text());
+        log_event(LOG_ERROR, "stream_failed", "%s", err_text());
     }
     s->is_stream_over = true;
     node_serve_end_stream(node_protocol_serve(s->protocol));

@@ -301,7 +301,7 @@ static void on_reloaded(void *context, err code, const char *text) {
     if (code) {
         log_event(LOG_ERROR, "model_kept", "the model stays as it is: %s", text);
     } else if (!is_new) {
-        log_info("%s", text);
+        log_event(LOG_INFO, "model_unchanged", "%s", text);
     }
     if (s->api && is_new && http_api_set_model(s->api, s->described.bytes)) {
         log_error("%s", err_text());

@@ -127,8 +127,8 @@ static uint64_t tell_late(stream_intake *i, uint32_t portion, uint64_t count, ui
     if (n->late_ns > 0 && now_ns < n->late_ns + late_pause_ns) {
         return n->late_ns + late_pause_ns;
     }
-    log_event(LOG_WARN, "stream_late", "portion %u is late: %" PRIu64 " streamed samples were answered before it came",
-              portion, n->late);
+    log_limited(LOG_WARN, "stream_late", portion + 1,
+                "portion %u is late: %" PRIu64 " streamed samples were answered before it came", portion, n->late);
     n->late = 0;
     n->late_ns = now_ns;
     return UINT64_MAX;

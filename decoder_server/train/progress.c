@@ -19,7 +19,7 @@ static void put(const progress *p, const char *text, bool lasting) {
     if (p->is_terminal) {
         fprintf(stderr, "\r\033[K%s%s", text, lasting ? "\n" : "");
     } else if (log_is_json()) {
-        log_event(LOG_INFO, lasting ? "training_progress" : "training_state", "%s", text);
+        log_event(LOG_INFO, "training_progress", "%s", text);
     } else {
         fprintf(stderr, "%s\n", text);
     }

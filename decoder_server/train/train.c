@@ -108,7 +108,7 @@ static err train_run(const server_options *o, run_dir *r, const labels *l) {
         return train_inproc_run(r, l, &how);
     }
     if (o->coding != FEWBIT__CODING__CODING_PACKED) {
-        log_warn("--coding is for --local: over the network every node has its own");
+        log_event(LOG_WARN, "option_ignored", "--coding is for --local: over the network every node has its own");
     }
     train_tcp_config config = {
         .run = r,

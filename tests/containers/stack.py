@@ -12,6 +12,8 @@ import tarfile
 import time
 import urllib.parse
 
+from lib.log_reader import matching, record_of
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MNIST = (ROOT / os.environ.get("FEWBIT_TEST_MNIST", "data/mnist")).resolve()
 PATIENCE = 120  # seconds that anything awaited may take
@@ -108,8 +110,10 @@ class Stack:
     def drain(self, volume):
         self.in_keeper(f"rm /{volume}/filler")
 
-    def log_of(self, service):
-        return docker("logs", self.container(service))
+    def log_events(self, service, event, **how):
+        """The events in a container's log; see tests/lib/log_reader.py."""
+        lines = docker("logs", self.container(service)).splitlines()
+        return matching(filter(None, map(record_of, lines)), event, **how)
 
     def container(self, service):
         found = docker("ps", "-aq", "--filter", f"label=com.docker.compose.project={self.name}",

@@ -210,7 +210,7 @@ class Serving(Case):
             for volume in self.SMALL:
                 self.stack.fill(volume)
             full = time.monotonic()
-            wait_until(lambda: "lines are lost" in self.stack.log_of("decoder"), "a word about the disk")
+            wait_until(lambda: self.stack.log_events("decoder", "file_write_failed"), "a word about the disk")
             wait_until(lambda: len(load.whole(full)) > 100, "answers", explain=self.stack.logs)
             for volume in self.SMALL:
                 self.stack.drain(volume)
@@ -273,8 +273,8 @@ class Training(Case):
         stack.up()
         node, network = stack.container("node-1"), stack.volume("links")
         disturbances = {  # disks first: they must be full before the training is over
-            "server's disk full": lambda: self.fill_until("runs", r"checkpoint \d+ failed, .*: .*runs/.*No space left"),
-            "node's disk full": lambda: self.fill_until("state-1", r"checkpoint \d+ failed, .*portion 1: .*No space left"),
+            "server's disk full": lambda: self.fill_until("runs", r": .*runs/.*No space left"),
+            "node's disk full": lambda: self.fill_until("state-1", "portion 1: .*No space left"),
             "node crashes": lambda: stack.crash("node-0"),
             "server crashes": lambda: stack.crash("decoder"),
             "node killed by the engine": lambda: (docker("kill", node), docker("start", node)),
@@ -299,12 +299,14 @@ class Training(Case):
 
     def fill_until(self, volume, said):
         """A commit fails for want of room, and then there is room again."""
-        begin = len(re.findall(said, self.stack.log_of("decoder")))
+        def failed():
+            return len(self.stack.log_events("decoder", "checkpoint_failed", message=said))
+        begin = failed()
         node = self.stack.container("node-0")
         docker("pause", node)  # the training waits, however long the filling takes: it must not be over before
         self.stack.fill(volume)
         docker("unpause", node)
-        wait_until(lambda: len(re.findall(said, self.stack.log_of("decoder"))) > begin, f"a checkpoint without room: {volume}",
+        wait_until(lambda: failed() > begin, f"a checkpoint without room: {volume}",
                    explain=self.stack.logs)
         self.stack.drain(volume)
 

@@ -314,7 +314,7 @@ class Slow(serving.ServingCase):
         frames[0].sendall(b"\0\0\0\x10")  # a sign of life is no Hello
         nodes[2].kill()
         nodes[2] = self.node(server, 2)
-        server.wait_for("portion 2 is ready", 2)  # nodes come and go meanwhile
+        server.wait_event("node_ready", 2, portion=2)  # nodes come and go meanwhile
         dripped = []
         drippers = [threading.Thread(target=lambda where=where, start=start: dripped.append(self.drip(where, start)))
                     for where, start in ((server.port, b"\xff\x0f\0\x01"), (server.http, b"POST /v1/cl"),
@@ -334,7 +334,7 @@ class Slow(serving.ServingCase):
         self.assertGreaterEqual(int(counted["fewbit_http_connections_refused_total"]), 50)
         self.assertGreaterEqual(int(counted["fewbit_http_connections_timed_out_total"]), 10)
         for k in (0, 1, 3):
-            self.assertEqual(server.said.count(f"portion {k} is ready"), 1, "a good node was disturbed")
+            self.assertEqual(len(server.events("node_ready", portion=k)), 1, "a good node was disturbed")
 
     def drip(self, port, start):
         """A byte now and then is no Hello, and no request: whether the connection is cut off."""
@@ -428,7 +428,7 @@ class Nodes(serving.ServingCase):
     def tearDown(self):
         self.assertTrue(self.server.is_running(), self.fleet.explain())
         for k in (0, 1, 2):
-            self.assertEqual(self.server.said.count(f"portion {k} is ready"), 1, "a good node was disturbed")
+            self.assertEqual(len(self.server.events("node_ready", portion=k)), 1, "a good node was disturbed")
             self.assertTrue(self.nodes[k].is_running())
         answer = self.classify(self.server, 0)
         self.assertEqual(answer["bits"][:3], self.made.reference()[0]["bits"][:3])
@@ -461,7 +461,7 @@ class Nodes(serving.ServingCase):
                 portion = changes.pop("portion", 3)
                 self.assertEqual(self.hand(portion, **changes).greet().refusal(), (reason, text))
         node = self.hand(name=b"x" * 63).join()
-        self.server.wait_for("portion 3 is ready")
+        self.server.wait_event("node_ready", portion=3)
         again = self.hand().greet()
         self.assertEqual(again.refusal(), (TAKEN, "portion 3 is taken by " + "x" * 63))
         node.close()
@@ -476,7 +476,7 @@ class Nodes(serving.ServingCase):
 
     def test_names_cannot_forge_the_log(self):
         self.hand(name=b"a\n12:00:00.000 info  portion 3 is ready", protocol=7).greet().refusal()
-        self.server.wait_for("is refused: protocol 7")
+        self.server.wait_event("node_refused", message="protocol 7")
         self.assertNotRegex(self.server.said, r"(?m)^12:00:00.000 info  portion 3 is ready")
 
     def test_frames_before_hello(self):
@@ -579,7 +579,7 @@ class Nodes(serving.ServingCase):
 
     def test_answers_that_nobody_asked_for(self):
         node = self.hand().join().keep_answering(5)
-        self.server.wait_for("portion 3 is ready")
+        self.server.wait_event("node_ready", portion=3)
         answer = post(self.server, self.made.images[0])[1]
         for number in [0, 0, *range(1000, 1050), 1 << 20, (1 << 21) - 1]:
             node.send(plain_node.ANSWER, {1: node.model, 2: number, 4: b"\x0f"})

@@ -80,7 +80,7 @@ class Memory(BadServerCase):
     def test_of_a_welcome(self):
         refused = 0
         for hidden, bits, batch, norm in self.CORNERS:
-            with self.subTest(hidden=hidden, bits=bits, batch=batch, norm=norm):
+            with self.subTest(hidden=hidden, bits=bits, batch_size=batch, norm=norm):
                 node = self.node()
                 peer = self.server.meet(self.resolved(hidden=hidden, bits=bits, batch_size=batch, batch_norm=norm))
                 kind, fields = peer.restore()

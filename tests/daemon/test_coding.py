@@ -95,7 +95,7 @@ class BadFrames(CodingCase):
         self.assertEqual(reason, PROTOCOL)
         self.assertRegex(text, pattern)
         self.assertNotIn("\n", text)
-        server.wait_for(f"plain is dropped: .*{pattern}")
+        server.wait_event("node_dropped", message=f"^plain is dropped: .*{pattern}")
         self.assertEqual(metrics(server)['fewbit_node_compressed_frames_total{portion="0",kind="refused"}'], count)
 
     def test_are_refused_and_counted(self):
@@ -139,7 +139,7 @@ class OlderServer(serving.ServingCase):
             plain_node.send(stream, plain_node.BEGIN, {1: 9})
             kind, codes = plain_node.receive(stream)
             self.assertEqual((kind, len(codes[4]), 5 in codes or 6 in codes), (plain_node.CODES, TEST // 2, False))
-            node.wait_for("the server does not take range-compressed codes: they are sent packed")
+            node.wait_event("codes_sent_packed")
 
 
 class Training(serving.ServingCase):
@@ -172,7 +172,7 @@ class Training(serving.ServingCase):
     def test_options_that_do_not_fit(self):
         server = self.fleet.train(f.write_experiment(self.folder / "experiment.yaml"), self.made.split,
                                   self.folder / "run", *CODED)
-        server.wait_for("--coding is for --local")
+        server.wait_event("option_ignored", message="--coding is for --local")
         said = self.fleet.run("node", f.binary("encoder_node"), "--coding", "huffman", code=2).said
         self.assertIn("--coding: 'huffman' is neither packed nor range", said)
 

@@ -43,7 +43,7 @@ class Crowds(serving.ServingCase):
             self.assertEqual(clients.problems, [], self.fleet.explain())
             self.assert_serves(self.server)
             for k in range(PORTIONS):
-                self.assertEqual(self.server.said.count(f"portion {k} is ready"), 1, "a node was disturbed")
+                self.assertEqual(len(self.server.events("node_ready", portion=k)), 1, "a node was disturbed")
         return end
 
     def crowd(self, port, first=b""):

@@ -33,6 +33,7 @@ class DemoCase(f.FleetCase):
 
     def demo(self, *arguments, before=(), **environment):
         environment.setdefault("FEWBIT_BIN_DIR", pathlib.Path(f.binary("fewbit")).parent.resolve())
+        environment.setdefault("FEWBIT_LOG_FORMAT", "text")
         return self.fleet.start("demo", *before, self.clone / "tools/demo", *arguments, **environment)
 
     def experiment(self, **keys):
@@ -103,7 +104,7 @@ class Interrupted(DemoCase):
 
     def test_while_it_trains(self):
         demo = self.start("200")
-        demo.wait_for("epoch 2/200  loss")
+        demo.wait_text("epoch 2/200  loss")
         self.interrupt(demo)
         self.assertIsNone(read_json(self.run_folder / "result.json"))
 

@@ -116,9 +116,9 @@ class Metrics(serving.ServingCase):
         run = self.folder / "run"
         training = self.fleet.train(f.write_experiment(self.folder / "e.yaml", training__epochs=400), self.made.split, run,
                                     "--http", "127.0.0.1:0")
-        training.http = int(training.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
+        training.http = training.wait_port("http_listening")
         self.fleet.nodes(training, self.made.split, run / "nodes")
-        training.wait_for(r"epoch 1/400  loss")
+        training.wait_event("training_progress", message="^epoch 1/400  loss")
         known = self.names(server) | self.names(training)
         explained = re.findall(r"^\| `(fewbit_\w+)` \|", (f.ROOT / "docs/metrics.md").read_text(), re.M)
         self.assertEqual(sorted(explained), sorted(known))

@@ -53,7 +53,7 @@ class Health(serving.ServingCase):
         server = self.serve()
         node = self.node(server, 0, "--ready-file", self.folder / "nowhere" / "ready")
         self.wait_ready(server, 1)
-        node.wait_for("nowhere/ready")
+        node.wait_event("ready_file_failed", message="nowhere/ready")
         self.assertTrue(node.is_running())
 
     def test_options(self):
@@ -73,13 +73,13 @@ class ThenServe(serving.ServingCase):
     def test_it_serves_what_it_has_trained(self):
         run = self.folder / "run"
         server = self.train(run)
-        port = int(server.wait_for(r"listening on [^ ]*:(\d+) ").group(1))
+        port = server.wait_port("listening")
         states = {k: self.folder / f"state-{k}" for k in range(f.PORTIONS)}
         nodes = [self.fleet.node(k, port, self.made.split, states[k], "--exit-when-done") for k in range(f.PORTIONS)]
         for node in nodes:
             node.wait(0)
-        server.wait_for("trained; serving it")
-        port = int(server.wait_for(r"nodes on [^ ]*:(\d+)\n").group(1))
+        server.wait_event("training_over")
+        port = server.wait_port("serving")
         wait_until(lambda: f.read_json(self.folder / "where.json")["nodes"].endswith(f":{port}"), "where it serves",
                    explain=self.fleet.explain)
         where = f.read_json(self.folder / "where.json")
@@ -91,7 +91,7 @@ class ThenServe(serving.ServingCase):
 
         events = f.events(run)
         again = self.train(run)  # at once, without nodes
-        again.wait_for("nodes on")
+        again.wait_event("serving")
         self.assertEqual(f.events(run), events)
         again.signal(signal.SIGTERM)
         again.wait(0)
@@ -107,7 +107,7 @@ class ThenServe(serving.ServingCase):
 
     def test_a_training_that_is_stopped_does_not_serve(self):
         server = self.train(self.folder / "run")
-        server.wait_for("listening on")
+        server.wait_event("listening")
         server.signal(signal.SIGTERM)
         server.wait(130)
         self.assertNotIn("serving", server.said)

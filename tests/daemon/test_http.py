@@ -286,7 +286,7 @@ class Documented(HttpCase):
         run = self.folder / "run"
         server = self.fleet.train(f.write_experiment(self.folder / "e.yaml", training__epochs=3), self.made.split, run,
                                   "--http", "127.0.0.1:0")
-        server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
+        server.http = server.wait_port("http_listening")
         self.server = server
         early = self.listen(server, "/v1/training")
         self.assertFalse(self.answer(503, "/readyz")["ready"])
@@ -295,7 +295,7 @@ class Documented(HttpCase):
         self.refused(404, "not_found", "/v1/classify", "POST", b"x", Content_Type=RAW)
         self.assertIsNone(self.answer(200, "/v1/model")["step"])
         nodes = self.fleet.nodes(server, self.made.split, run / "nodes", "--exit-when-done")
-        server.wait_for(r"epoch 1/3  loss")
+        server.wait_event("training_progress", message="^epoch 1/3  loss")
         nodes[3].freeze()
         late = self.listen(server, "/v1/training")
         wait_until(lambda: "fewbit_training_loss" in self.answer(200, "/metrics"), "metrics of the training")
@@ -325,7 +325,7 @@ class Documented(HttpCase):
         self.server = self.fleet.serve(run, "--confidence", 1)
         for k in range(f.PORTIONS):
             self.fleet.node(k, self.server, self.made.split, run / "nodes" / f"node-{k}")
-            self.server.wait_for(rf"portion {k} is ready")
+            self.server.wait_event("node_ready", portion=k)
         listener = self.listen(self.server)
         self.assertEqual(self.classify(RAW, self.made.images[3])["rounds"], 2)
         self.assertEqual(self.event_of(listener, "result", "Result")["rounds"], 2)
@@ -386,17 +386,17 @@ class Identity(HttpCase):
             mark = f"t{len(made)}"
             made.add(mark)
             self.ask(server, "POST", "/v1/classify", image, Content_Type=RAW, X_Request_Id=mark, traceparent=trace)
-            server.wait_for(f"HTTP POST /v1/classify: 200, .* request {mark}" + (f", traceparent {trace}\n" if good
-                                                                                   else "\n"))
+            line = server.wait_event("http_request", request=mark, status=200)
+            self.assertEqual(line.get("traceparent"), trace if good else None)
         self.assertRegex(server.said, rf"info +HTTP POST .* traceparent {TRACE}\n")
         self.assertRegex(server.said, r"debug +HTTP POST .* request abc-1.2_3\n")
 
     def test_lines_of_json_have_fields(self):
         server = self.fleet.start("serve", f.binary("decoder_server"), "serve", self.made.run, "--listen", "127.0.0.1:0", "--http",
                                   "127.0.0.1:0", "--log-format", "json", "--results", "none")
-        server.http = int(server.wait_for(r'HTTP on [^ ]*:(\d+)"').group(1))
+        server.http = server.wait_port("http_listening")
         self.ask(server, "GET", "/v1/nodes", X_Request_Id="mark", traceparent=TRACE)
-        line = json.loads(server.wait_for(r'(\{[^\n]*"message":"HTTP GET[^\n]*)\n').group(1))
+        line = server.wait_event("http_request", message="^HTTP GET")
         self.assertEqual((line["status"], line["request"], line["traceparent"]), (200, "mark", TRACE))
         self.assertGreater(line["ms"], 0)
         self.assertIn("request mark", line["message"])

@@ -89,7 +89,7 @@ class TrainingCase(f.FleetCase):
         self.split, self.states, self.run_folder = self.made.split, self.folder / "states", self.folder / "run"
         self.experiment = f.write_experiment(self.folder / "e.yaml", training__epochs=1, **changes)
         server = self.fleet.train(self.experiment, self.split, self.run_folder, "--http", "127.0.0.1:0", *options)
-        server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
+        server.http = server.wait_port("http_listening")
         between = Between(server.port, up)
         self.addCleanup(between.close)
         self.nodes = [self.fleet.node(k, between.port if k == 2 else server, self.split, self.states / f"node-{k}", "--exit-when-done")
@@ -201,7 +201,7 @@ class OwedInServing(serving.ServingCase):
         self.assertEqual(self.status(server).returncode, 0)
         for line in ("has not answered within 1 s and is left out until it does; 3 of 4", "answers again; 4 of 4"):
             self.assertEqual(server.said.count(f"portion 3 {line}"), 1, server.said)
-        self.assertEqual(server.said.count("is gone"), 0)
+        self.assertEqual(server.events("node_left"), [])
 
     def test_a_slow_node_is_not_touched(self):
         def up(kind, *_):
@@ -239,9 +239,9 @@ class OwedInServing(serving.ServingCase):
                     run.unlink()
                     run.symlink_to(other)
                     server.signal(signal.SIGHUP)
-                server.wait_for(rf"portion 3 is dropped: its {name} has not come within 1 s \(--answer-timeout\)")
+                server.wait_event("node_dropped", portion=3, message=rf"its {name} has not come within 1 s \(--answer-timeout\)")
                 self.assertNotRegex(server.said, "portion [012] is (dropped|gone)")
-                node.wait_for(f"the server says: its {name} has not come within 1 s")
+                node.wait_event("server_away", message=f"the server says: its {name} has not come within 1 s")
                 withholds.clear()
                 self.wait_ready(server, PORTIONS)
                 between.close()
@@ -305,7 +305,7 @@ class Floods(serving.ServingCase):
         m = metrics(server)
         self.assertLessEqual(m["fewbit_links"], self.CAPACITY)
         self.assert_serves(server)
-        self.assertNotIn("is gone", server.said)
+        self.assertEqual(server.events("node_left"), [])
         self.assertLess(len(server.said), 50000)
         for program in (flood, late, *nodes, server):
             program.close()
@@ -392,7 +392,7 @@ class Amplified(serving.ServingCase):
         server = self.fleet.train(experiment, self.made.split, self.folder / "run")
         for k in range(3):
             self.fleet.node(k, server, self.made.split, self.folder / f"node-{k}")
-        server.wait_for("portion 2 joined")
+        server.wait_event("node_joined", portion=2)
 
         def join():
             node = HandNode(server, self.made, 3)
@@ -473,8 +473,8 @@ class Addresses(serving.ServingCase):
 
     def listening(self, server, announced):
         """Both addresses as the log has them, which must be those that are announced."""
-        nodes = server.wait_for(r"(?:nodes|listening) on (\[::1\]:\d+)").group(1)
-        http = server.wait_for(r"HTTP on (\[::1\]:\d+)\n").group(1)
+        nodes = re.search(r" on (\[::1\]:\d+)", server.wait_event(("serving", "listening"))["message"]).group(1)
+        http = re.search(r" on (\[::1\]:\d+)", server.wait_event("http_listening")["message"]).group(1)
         told = wait_until(lambda: read_json(announced), "the addresses", explain=self.fleet.explain)
         self.assertEqual((told["nodes"], told["http"]), (nodes, http))
         return nodes, http
@@ -511,12 +511,12 @@ class Addresses(serving.ServingCase):
         for k in range(PORTIONS):
             self.fleet.start(f"node-{k}", f.binary("encoder_node"), "--server", nodes, "--name", f"node-{k}", "--data",
                              self.made.split / f"node-{k}", "--state", self.folder / f"node-{k}")
-        server.wait_for(r"serving run .*: nodes on \[::1\]:\d+\n")
+        server.wait_event("serving", message=r"nodes on \[::1\]:\d+$")
 
     def test_a_node_whose_server_is_away(self):
         node = self.fleet.start("node", f.binary("encoder_node"), "--server", "[::1]:1", "--name", "north", "--data",
                                 self.made.split / "node-0", "--state", self.folder / "state")
-        node.wait_for(r"cannot connect to \[::1\]:1: ")
+        node.wait_event("server_away", message=r"cannot connect to \[::1\]:1: ")
 
 
 class Names(serving.ServingCase):

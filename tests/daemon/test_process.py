@@ -261,7 +261,7 @@ class Signals(ProcessCase):
 
     def test_a_second_one_ends_it_at_once(self):
         serves = self.fleet.start("serves", *self.serving("--drain-timeout", 60000))
-        serves.wait_for("nodes on")
+        serves.wait_event("serving")
         serves.signal(signal.SIGSTOP)
         serves.signal(signal.SIGTERM)
         serves.signal(signal.SIGINT)
@@ -278,9 +278,9 @@ class Signals(ProcessCase):
         self.assertTrue(program.is_running())
         self.assert_ends_soon(program, signal.SIGTERM, 130)
         node = self.fleet.start("node", *self.node(1))
-        node.wait_for("trying again")
+        node.wait_event("server_away")
         node.signal(signal.SIGHUP)
-        node.wait_for("there is nothing here to read again")
+        node.wait_event("nothing_to_reload")
         self.assert_ends_soon(node, signal.SIGTERM, 0)
 
 
@@ -423,7 +423,7 @@ class Limits(ProcessCase):
 
     def ends_well(self, argv, prepare):
         """Starts it and stops it once it is at work; whether it came to that, or to a good end."""
-        program = self.fleet.start("limited", *argv, prepare=prepare)
+        program = self.fleet.start("limited", *argv, prepare=prepare, FEWBIT_LOG_FORMAT="text")
         wait_until(lambda: not program.is_running() or re.search(self.IS_AT_WORK, program.said), "work, or its end", 20,
                    lambda: program.said)
         was_at_work = program.is_running()
@@ -460,7 +460,7 @@ class Limits(ProcessCase):
                 server = self.fleet.serve(made.run, "--results", "none",
                                           prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48)))
                 crowd = [socket.create_connection(("127.0.0.1", getattr(server, port))) for _ in range(80)]
-                server.wait_for("accepting failed: Too many open files")
+                server.wait_event("accept_failed", message="Too many open files")
                 ticks = [sum(map(int, pathlib.Path(f"/proc/{server.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))]
                 time.sleep(0.5)
                 ticks += [sum(map(int, pathlib.Path(f"/proc/{server.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))]
@@ -522,10 +522,10 @@ class Lines(ProcessCase):
             size = results.stat().st_size
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size + 50, resource.RLIM_INFINITY))
             asked += ask(4)
-            server.wait_for("cannot be written, lines are lost: File too large", episode)
+            server.wait_event("file_write_failed", episode, message="File too large")
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             asked += ask(1)
-            server.wait_for(r"(\d+) lines were lost before it could be written again", episode)
+            server.wait_event("lines_lost", episode)
         lost = int(serving.metric(server, "fewbit_results_lost_total"))
         self.assertEqual(lost, 8)
         self.assert_ends_soon(server, signal.SIGTERM, 0)
@@ -556,7 +556,7 @@ class Lines(ProcessCase):
         log = self.folder / "log"
         command = [str(w) for w in self.node(1)]
         with open(log, "ab") as to:
-            node = subprocess.Popen(command, stderr=to, cwd=self.folder, env=f.environment())
+            node = subprocess.Popen(command, stderr=to, cwd=self.folder, env=f.environment(FEWBIT_LOG_FORMAT="text"))
             self.addCleanup(node.wait)
             self.addCleanup(node.kill)
             wait_until(lambda: b"trying again" in log.read_bytes(), "its first line")

@@ -192,7 +192,7 @@ class PlainNode(serving.ServingCase):
         self.addCleanup(node.close)
         wait_until(lambda: node.pings >= 10, "10 pings", explain=self.fleet.explain)  # after 6, silence costs the link
         self.assertEqual(health(server)["nodes_ready"], 2)
-        self.assertEqual(server.said.count("portion 1 is ready"), 1)
+        self.assertEqual(len(server.events("node_ready", portion=1)), 1)
 
     def test_is_given_up_when_silent(self):
         server, _ = self.start("--heartbeat", 200, nodes=(0,))

@@ -85,7 +85,7 @@ class Refinement(fleet.FleetCase):
         serving = self.fleet.serve(self.local, "--confidence", 1, "--results", results)
         for k in range(3):
             self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}", "--stream", "test")
-            serving.wait_for(rf"portion {k} is ready")
+            serving.wait_event("node_ready", portion=k)
         with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
             model = self.ready(stream)
             self.until(stream, plain_node.BEGIN)
@@ -102,12 +102,12 @@ class Refinement(fleet.FleetCase):
         serving = self.fleet.serve(self.local, "--confidence", 1, "--deadline", 60000)
         for k in range(3):
             self.fleet.node(k, serving, self.split, self.local / "nodes" / f"node-{k}")
-            serving.wait_for(rf"portion {k} is ready")
+            serving.wait_event("node_ready", portion=k)
         client = http.client.HTTPConnection("127.0.0.1", serving.http, timeout=fleet.PATIENCE)
         self.addCleanup(client.close)
         with self.portion_3(serving) as connection, connection.makefile("rwb") as stream:
             model = self.ready(stream)
-            serving.wait_for(r"portion 3 is ready")
+            serving.wait_event("node_ready", portion=3)
             client.request("POST", "/v1/classify", fleet.image(self.source, 0),
                            {"Content-Type": "application/octet-stream"})
             asked = self.until(stream, plain_node.REQUEST)

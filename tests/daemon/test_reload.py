@@ -18,8 +18,6 @@ from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until
 from lib.serving import RAW, TEST, HandNode, call, metrics, post, read_results
 
 runs = trusted = None
-CHANGED = r"serving step \d+ of run [0-9a-f]{16}"
-STAYS = r"the model stays as it is: "
 
 
 class Runs:
@@ -125,17 +123,16 @@ class ReloadCase(serving.ServingCase):
 
     def reload(self, server, name):
         """Changes to a model, and waits until it is in use."""
-        before = server.said.count("serving step")
+        before = len(server.events("model_changed"))
         self.point_to(name)
         server.signal(signal.SIGHUP)
-        server.wait_for(CHANGED, before + 1)
+        server.wait_event("model_changed", before + 1)
 
     def refuse(self, server, name, pattern):
-        before = len(server.said.split(STAYS)) - 1
+        before = len(server.events("model_kept"))
         self.point_to(name)
         server.signal(signal.SIGHUP)
-        server.wait_for(STAYS + "[^\n]*", before + 1)
-        self.assertRegex(server.said.split(STAYS)[-1].splitlines()[0], pattern)
+        self.assertRegex(server.wait_event("model_kept", before + 1)["message"], f"^the model stays as it is: .*{pattern}")
 
     def assert_model(self, server, name, images=range(12)):
         """At least one of these images tells the model from the others."""
@@ -177,10 +174,10 @@ class Changing(ReloadCase):
             self.reload(server, name)
             self.assert_model(server, name)
             self.assertEqual(call(server, "GET", "/readyz")[0], 200)
-        server.wait_for(rf"serving step {runs.step('late')} of run", 2)
-        server.wait_for("has answered its last sample", 4)
+        server.wait_event("model_changed", 2, message=rf"^serving step {runs.step('late')} of run")
+        server.wait_event("model_retired", 4)
         server.signal(signal.SIGHUP)
-        server.wait_for("no other model than the one in use")
+        server.wait_event("model_unchanged")
         nodes[1].kill()  # who joins later is told the model in use
         self.wait_ready(server, PORTIONS - 1)
         self.node(server, 1)
@@ -321,7 +318,7 @@ class Load(ReloadCase):
         self.assertEqual([i for i in range(count) if pushed[i]["degraded"]], [])
         self.assert_in_turn([runs.which(pushed[i], i % TEST) for i in range(count)], order)
         self.assertEqual(len(results) - len(pushed), live)
-        self.assertNotIn("is gone", server.said)
+        self.assertEqual(server.events("node_left"), [])
 
     def test_nothing_is_lost_or_mixed(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
@@ -413,25 +410,25 @@ class Trouble(ReloadCase):
         self.reload(server, "late")
         self.assert_model(server, "late")
         self.assertTrue(poor.is_running())
-        self.assertNotIn("is gone", server.said)
+        self.assertEqual(server.events("node_left"), [])
 
     def test_nodes_that_die_between(self):
         server, nodes, hand = self.with_hand()
         prepare = self.begin(server, hand)
         self.assert_degraded_early(server, hand)
         nodes[0].kill()
-        server.wait_for("portion 0 is gone")
+        server.wait_event("node_left", portion=0)
         late = self.node(server, 0)  # joins while the change waits, and is prepared like the others
-        server.wait_for("portion 0 is ready", 2)
+        server.wait_event("node_ready", 2, portion=0)
         nodes[1].kill()
-        server.wait_for("portion 1 is gone")
+        server.wait_event("node_left", portion=1)
         hand.say_prepared(prepare)
-        server.wait_for(CHANGED)
+        server.wait_event("model_changed")
         self.assertEqual(hand.switch(), 0)
         self.node(server, 1)
-        server.wait_for("portion 1 is ready", 2)
+        server.wait_event("node_ready", 2, portion=1)
         hand.close()
-        server.wait_for("portion 3 is gone")
+        server.wait_event("node_left", portion=3)
         self.node(server, 3)
         self.wait_ready(server, PORTIONS)
         self.assert_model(server, "late")
@@ -450,7 +447,7 @@ class Trouble(ReloadCase):
         server, _, hand = self.with_hand()
         self.begin(server, hand)
         hand.close()
-        server.wait_for(CHANGED)
+        server.wait_event("model_changed")
         self.node(server, 3)
         self.wait_ready(server, PORTIONS)
         self.assert_model(server, "late")
@@ -465,7 +462,7 @@ class Trouble(ReloadCase):
         held = hand.receive(plain_node.REQUEST)
         hand.say_prepared(prepare)
         hand.switch()
-        server.wait_for(CHANGED)
+        server.wait_event("model_changed")
         second = self.ask(server, after, 3)
         request = hand.receive(plain_node.REQUEST)
         hand.answer(held, 15)  # of the new model: not for this request
@@ -473,12 +470,12 @@ class Trouble(ReloadCase):
         second.join(PATIENCE)
         self.assertEqual(after[0][1]["bits"], [*runs.references["late"][3]["bits"][:3], "0110"])
         self.assertEqual(before, [])
-        self.assertNotIn("its last sample", server.said)
+        self.assertEqual(server.events("model_retired"), [])
         hand.model, new = old, hand.model
         hand.answer(held, 9)
         first.join(PATIENCE)
         self.assertEqual(before[0][1]["bits"], [*runs.references["early"][3]["bits"][:3], "1001"])
-        server.wait_for("has answered its last sample")
+        server.wait_event("model_retired")
         hand.model = new
         self.assertEqual(hand.switch(), 0)
         hand.model = old  # too late, but no reason to be cut off
@@ -506,20 +503,20 @@ class Trouble(ReloadCase):
         prepare = hand.prepare()  # what came in between is done once, with what is there now
         hand.say_prepared(prepare)
         hand.switch()
-        server.wait_for(CHANGED, 2)
+        server.wait_event("model_changed", 2)
         hand.close()
-        server.wait_for("portion 3 is gone")
+        server.wait_event("node_left", portion=3)
         self.node(server, 3)
         self.wait_ready(server, PORTIONS)
         self.assert_model(server, "other")
-        self.assertEqual(server.said.count("serving step"), 2)
+        self.assertEqual(len(server.events("model_changed")), 2)
 
     def test_a_refusal_by_hand(self):
         server, _, hand = self.with_hand()
         old = hand.model
         prepare = self.begin(server, hand)
         hand.say_prepared(prepare, error=b"out of paper")
-        server.wait_for(STAYS + "portion 3 cannot change: out of paper")
+        server.wait_event("model_kept", message="portion 3 cannot change: out of paper")
         self.assertEqual((hand.switch(), hand.model), (0, old))
         self.assert_degraded_early(server, hand)
         hand.say_prepared(prepare)  # nobody asked
@@ -547,14 +544,14 @@ class Stopping(ReloadCase):
         server.wait(0)
         self.assertEqual(len(read_results(self.results_path)), 1)
         for node in nodes.values():
-            node.wait_for("the server is stopping; trying again until it works")
+            node.wait_event("server_away", message="the server is stopping")
 
     def test_a_second_signal(self):
         server, _, hand = self.with_hand("--deadline", 1000 * PATIENCE, "--drain-timeout", 1000 * PATIENCE)
         self.ask(server, [], 3)
         hand.receive(plain_node.REQUEST)
         server.signal(signal.SIGTERM)
-        server.wait_for("stopping")
+        server.wait_event("stopping")
         server.signal(signal.SIGTERM)
         server.wait(130)
 

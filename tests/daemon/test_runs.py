@@ -87,10 +87,10 @@ class OtherData(RunsCase):
             wait_until(lambda: health(server)["nodes_ready"] == 0, "the nodes' leave", explain=self.fleet.explain)
             nodes = [self.fleet.node(k, server, shared / "one", self.states / f"node-{k}") for k in range(PORTIONS)]
             wait_until(lambda: health(server)["nodes_ready"] == PORTIONS, "all nodes", explain=self.fleet.explain)
-            told = server.said.count("serving step")
+            told = len(server.events("model_changed"))
             point_to(name)
             self.assertEqual(call(server, "POST", "/v1/model/reload")[0], 200, self.fleet.explain())
-            server.wait_for("serving step", told + 1)
+            server.wait_event("model_changed", told + 1)
             self.assertEqual(wait_ready(name), bits.setdefault(name, wait_ready(name)))
         for node in nodes:
             self.assertTrue(node.is_running())
@@ -193,15 +193,15 @@ class SharedState(RunsCase):
         long = f.write_experiment(self.yaml, training__epochs=1000)
         servers = [self.fleet.train(long, shared / "one", self.folder / f"run-{i}") for i in range(2)]
         first = self.fleet.node(0, servers[0], shared / "one", self.one)
-        servers[0].wait_for("portion 0 joined")
+        servers[0].wait_event("node_joined", portion=0)
         wait_until(lambda: list(self.one.glob("*/portion-0")), "the folder", explain=self.fleet.explain)
         second = self.fleet.node(0, servers[1], shared / "one", self.one, name="second")
         self.assertEqual(second.wait(), 7)
         self.assertRegex(second.said, r"(?m)^encoder_node: .*/portion-0: another process works in this folder$")
         self.assertEqual(len([line for line in second.said.splitlines() if "another process" in line]), 1)
-        servers[1].wait_for("portion 0 .*refuses: .*another process works in this folder")
+        servers[1].wait_event("node_refuses", portion=0, message="another process works in this folder")
         other = self.fleet.node(1, servers[1], shared / "one", self.one)  # of another portion: welcome
-        servers[1].wait_for("portion 1 joined")
+        servers[1].wait_event("node_joined", portion=1)
         self.assertTrue(first.is_running() and other.is_running())
 
     def test_two_trainings_of_one_run_do_each_other_no_harm(self):
@@ -291,9 +291,9 @@ class Proof(RunsCase):
                                ("silence", r"portion 3 \(plain\): its Ready has not come within 1 s"),
                                ("other outputs", r"portion 3 \(plain\): restored another encoder than it has saved")):
             with self.subTest(after):
-                before = len(re.findall("portion 3 .*is lost", server.said))
+                before = len(server.events("node_lost", portion=3))
                 self.assertEqual(Liar(server.port, after).restores, 2)
-                server.wait_for("portion 3 .*is lost", before + 1)
+                server.wait_event("node_lost", before + 1, portion=3)
                 self.assertRegex(server.said, pattern)
                 self.assertTrue(server.is_running())
                 self.assertFalse((self.run / "manifest.json").exists())
@@ -321,7 +321,7 @@ class Proof(RunsCase):
         node = self.fleet.node(3, relay.port, shared / "one", self.states / "node-3")
         node.wait(7)
         self.assertRegex(node.said, r"step-2.safetensors: is not the file that was committed \(its SHA-256 differs\)")
-        server.wait_for(r"portion 3 \(node-3\) refuses: .*SHA-256 differs")
+        server.wait_event("node_refuses", portion=3, message="SHA-256 differs")
         self.assertFalse((self.run / "manifest.json").exists())
         server.signal(signal.SIGTERM)
         server.wait(130)

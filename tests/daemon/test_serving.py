@@ -323,7 +323,7 @@ class Trouble(serving.ServingCase):
         self.wait_ready(server, PORTIONS)
         self.assert_serves(server, 4)
         for k in (0, 2, 3):
-            self.assertEqual(server.said.count(f"portion {k} is ready"), 1)
+            self.assertEqual(len(server.events("node_ready", portion=k)), 1)
 
     def test_no_node_at_all(self):
         server = self.serve()
@@ -385,9 +385,9 @@ class Trouble(serving.ServingCase):
         server, nodes = self.start("--heartbeat", 500)
         server.freeze()
         for node in nodes.values():
-            node.wait_for("no sign of life")
+            node.wait_event("server_away", message="no sign of life")
         server.thaw()
-        server.wait_for(r"portion \d is gone", PORTIONS)
+        server.wait_event("node_left", PORTIONS)
         self.wait_ready(server, PORTIONS)
         self.assert_serves(server)
 
@@ -415,7 +415,7 @@ class Trouble(serving.ServingCase):
                 said = [line for line in node.said.splitlines() if line.startswith("encoder_node: ")]
                 self.assertEqual(len(said), 1, node.said)
                 self.assertIn(path.name, said[0])
-                server.wait_for(rf"portion 2 \({case}\) refuses: .*{path.name}")
+                server.wait_event("node_refuses", portion=2, message=rf"\({case}\) refuses: .*{path.name}")
         self.wait_ready(server, 3)
         self.assert_degraded(self.classify(server, 0), 0, {2})
         self.node(server, 2)
@@ -469,7 +469,7 @@ class Signals(serving.ServingCase):
                 self.assertEqual([status for status, _ in answers], [200])
                 self.assert_degraded(answers[0][1], 0, {3})
                 for node in nodes.values():
-                    node.wait_for("trying again until it works")
+                    node.wait_event("server_away")
                     self.assert_ends_soon(node, number, 0)
 
     def test_nothing_written_is_lost(self):

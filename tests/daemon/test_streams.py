@@ -94,7 +94,7 @@ class Pauses(StreamCase):
         self.assertGreater(value("portions_discarded_total", ',reason="late"'), 0)
         self.assertGreaterEqual(min(degraded), self.BEFORE * TEST)
         self.assertLess(max(degraded), count - self.AFTER * TEST)  # whole again as soon as it has caught up
-        server.wait_for(r"portion 3 is late: \d+ streamed samples")
+        server.wait_event("stream_late", portion=3)
         return degraded
 
     def test_a_node_stands_still_longer_than_the_deadline(self):
@@ -104,9 +104,9 @@ class Pauses(StreamCase):
 
     def test_a_node_is_given_up_and_goes_on_where_it_was(self):
         server, _ = self.check(2, 300, 250)
-        server.wait_for("portion 3 is ready", 2)
+        server.wait_event("node_ready", 2, portion=3)
         self.assertNotIn(OUTSIDE, server.said)
-        self.assertEqual(server.said.count("of streams begins at"), 1)
+        self.assertEqual(len(server.events("stream_session_began")), 1)
 
 
 class Sessions(StreamCase):
@@ -123,7 +123,7 @@ class Sessions(StreamCase):
                     self.assert_ends_soon(node, signal.SIGTERM, 0)
             self.wait_away(server)
         self.assert_whole(read_results(self.results_path))
-        self.assertEqual(server.said.count("of streams begins at"), 3)
+        self.assertEqual(len(server.events("stream_session_began")), 3)
 
     def test_one_after_another_begins_anew(self):
         """Each is restarted as soon as its stream has ended; the next session waits for the last."""
@@ -133,10 +133,10 @@ class Sessions(StreamCase):
         for k in (2, 0, 3, 1):
             self.assertEqual(len(read_results(self.results_path)), count)
             self.assert_ends_soon(first[k], signal.SIGTERM, 0)
-            server.wait_for(rf"portion {k} is gone")
+            server.wait_event("node_left", portion=k)
             self.stream(server, k, count, count)
             if k != 1:
-                server.wait_for(rf"portion {k} is ready", 2)
+                server.wait_event("node_ready", 2, portion=k)
         self.assert_whole(self.wait_for_results(2 * count))
 
     def test_one_is_killed_and_started_again(self):
@@ -153,10 +153,10 @@ class Sessions(StreamCase):
         feed(0, 20)
         self.wait_for_results(20)
         nodes[2].kill()
-        server.wait_for("portion 2 is gone")
+        server.wait_event("node_left", portion=2)
         again = nodes[2] = self.node(server, 2, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE)
-        server.wait_for("portion 2 has come with a new process in the middle of session")
-        again.wait_for("nothing is streamed: a session of streams was under way")
+        server.wait_event("stream_left_out", portion=2, message="has come with a new process in the middle of session")
+        again.wait_event("stream_refused", message="a session of streams was under way")
         feed(20, 50)
         for node in nodes:
             node.popen.stdin.close()
@@ -181,7 +181,7 @@ class Sessions(StreamCase):
         for node in nodes.values():
             node.wait(0)
         early = self.stream(server, 1, 100, 100)
-        server.wait_for("portion 1 has come with a new process in the middle of session")
+        server.wait_event("stream_left_out", portion=1, message="has come with a new process in the middle of session")
         held.send(plain_node.STREAM_END, {})
         held.close()
         for k in (0, 2, 3):
@@ -206,9 +206,9 @@ class Sessions(StreamCase):
         nodes[1].kill()
         nodes[1] = self.node(server, 1, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE)
         server = self.serve(*options, port=server.port)
-        server.wait_for("begun at a server before this one, goes on at sample 1")
-        server.wait_for("portion 1 has come with a new process")
-        nodes[1].wait_for("nothing is streamed")
+        server.wait_event("stream_session_resumed", message="goes on at sample 1")
+        server.wait_event("stream_left_out", portion=1, message="has come with a new process in the middle of session")
+        nodes[1].wait_event("stream_refused")
         feed(1)
         results = self.wait_for_results(2)
         self.assertEqual([(r["id"], r["degraded"]) for r in results], [(0, False), (1, True)])
@@ -270,7 +270,7 @@ class BadInput(StreamCase):
         server, _ = self.start("--deadline", 200, nodes=(0, 1, 2))
         self.push(server, self.source("a folder", b"")).wait(5)
         node = self.push(server, self.source("a file", b"x" * 500))
-        node.wait_for("standard input ended inside a portion: 108 of 196 bytes")
+        node.wait_event("stream_failed", message="standard input ended inside a portion: 108 of 196 bytes")
         self.wait_for_results(2)
         self.assert_serves(server, 4)
         self.assert_ends_soon(node, signal.SIGTERM, 0)

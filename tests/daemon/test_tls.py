@@ -102,7 +102,7 @@ class Serving(TlsCase):
         server = self.serve_tls()
         node = self.fleet.start("node", f.binary("encoder_node"), "--server", f"localhost:{server.port}", "--name", "n",
                                 "--data", made.split / "node-0", "--state", made.state(0), *trusted.node(0))
-        server.wait_for("portion 0 is ready")
+        server.wait_event("node_ready", portion=0)
         self.assert_ends_soon(node, signal.SIGTERM, 0)
 
     def test_https_by_haproxy(self):
@@ -155,19 +155,19 @@ class Reload(TlsCase):
         authority.renew()
         self.assertEqual(self.shown_by(server, authority), before)
         server.signal(signal.SIGHUP)
-        server.wait_for("server.pem: new connections use what it holds now")
+        server.wait_event("certificate_reloaded", message="server.pem: ")
         after = self.shown_by(server, authority)
         self.assertEqual(after, authority.serial("server"))
         self.assertNotEqual(after, before)
         whole = (authority.folder / "server.pem").read_bytes()
         (authority.folder / "server.pem").write_bytes(whole[:-40])
         server.signal(signal.SIGHUP)
-        server.wait_for(r"server\.pem: is no certificate in PEM form .*; connections go on with the certificate they had")
+        server.wait_event("certificate_reload_failed", message=r"server\.pem: is no certificate in PEM form ")
         self.assertEqual(self.shown_by(server, authority), after)
         self.assert_serves(server)
-        self.assertNotIn("is gone", server.said)
+        self.assertEqual(server.events("node_left"), [])
         for node in nodes:
-            self.assertNotIn("trying again", node.said)
+            self.assertEqual(node.events("server_away"), [])
 
     def test_a_server_that_trains(self):
         authority = Authority(self.folder / "own")
@@ -176,7 +176,7 @@ class Reload(TlsCase):
         before = self.shown_by(server, authority)
         authority.renew()
         server.signal(signal.SIGHUP)
-        server.wait_for("new connections use what it holds now")
+        server.wait_event("certificate_reloaded")
         self.assertNotEqual(self.shown_by(server, authority), before)
         self.assert_ends_soon(server, signal.SIGTERM, 130)
 
@@ -184,12 +184,12 @@ class Reload(TlsCase):
         server = self.serve_tls()
         authority = Authority(self.folder / "wrong")
         node = self.node(server, 0, *authority.options("node-0", ca=trusted))
-        node.wait_for("it does not know its CA; trying again until it works")
+        node.wait_event("server_away", message="it does not know its CA")
         for name in ("node-0.pem", "node-0-key.pem"):
             shutil.copy(trusted.folder / name, authority.folder / name)
         node.signal(signal.SIGHUP)
-        node.wait_for(r"node-0\.pem: new connections use what it holds now")
-        server.wait_for("portion 0 is ready")
+        node.wait_event("certificate_reloaded", message=r"node-0\.pem: ")
+        server.wait_event("node_ready", portion=0)
 
 
 class Refusals(TlsCase):
@@ -199,41 +199,41 @@ class Refusals(TlsCase):
         node = self.node(server, 2, *trusted.node(1), name="eve")
         node.wait(7)
         self.assertRegex(self.one_line(node, "encoder_node: "), said)
-        server.wait_for(f"eve is refused: {said}")
+        server.wait_event("node_refused", message=f"^eve is refused: {said}")
         self.node_tls(server, 2)
-        server.wait_for("portion 2 is ready")
+        server.wait_event("node_ready", portion=2)
 
     def test_another_portion_in_training(self):
         server = self.fleet.train(f.write_experiment(self.folder / "experiment.yaml"), made.split, self.folder / "run",
                                   *trusted.server())
         self.fleet.node(0, server, made.split, self.folder / "state", *trusted.node(3)).wait(7)
-        server.wait_for("node-0 is refused: its certificate does not name portion 0")
+        server.wait_event("node_refused", message="^node-0 is refused: its certificate does not name portion 0")
 
     def test_a_servers_certificate_speaks_for_no_portion(self):
         server = self.serve_tls()
         node = self.node(server, 0, *trusted.server())
-        node.wait_for("the other side refuses our certificate; trying again")
-        server.wait_for(r"the node's certificate is refused: CN=server \(unsuitable certificate purpose\)")
+        node.wait_event("server_away", message="the other side refuses our certificate")
+        server.wait_event("node_tls_failed", message=r"the node's certificate is refused: CN=server \(unsuitable certificate purpose\)")
         self.assertGreaterEqual(serving.metric(server, "fewbit_tls_failures_total"), 1)
 
     def test_certificates_of_another_ca(self):
         server = self.serve_tls()
         stranger = self.node(server, 0, *other.options("node-0", ca=trusted))
-        stranger.wait_for(rf"127\.0\.0\.1:{server.port}: the other side refuses our certificate: it does not know its CA")
-        server.wait_for(r"127\.0\.0\.1:\d+: the node's certificate is refused: CN=node-0 .*: it is not of the CA in "
+        stranger.wait_event("server_away", message=rf"127\.0\.0\.1:{server.port}: the other side refuses our certificate: it does not know its CA")
+        server.wait_event("node_tls_failed", message=r"127\.0\.0\.1:\d+: the node's certificate is refused: CN=node-0 .*: it is not of the CA in "
                         rf"{trusted.folder}/ca\.pem")
         wary = self.node(server, 0, *trusted.options("node-0", ca=other))
-        wary.wait_for(r"the server's certificate is refused: CN=server .*: it is not of the CA in "
+        wary.wait_event("server_away", message=r"the server's certificate is refused: CN=server .*: it is not of the CA in "
                       rf"{other.folder}/ca\.pem; trying again until it works")
-        server.wait_for("the other side refuses our certificate: it does not know its CA")
+        server.wait_event("node_tls_failed", message="the other side refuses our certificate: it does not know its CA")
         self.assertTrue(stranger.is_running() and wary.is_running())
         self.assertEqual(health(server)["nodes_ready"], 0)
 
     def test_a_server_of_another_name(self):
         authority = Authority(self.folder / "elsewhere", hosts="fewbit.example")
         server = self.serve_tls(authority=authority)
-        self.node_tls(server, 0, authority=authority).wait_for(
-            r"the server's certificate is refused: CN=server does not name the host 127\.0\.0\.1; trying again")
+        self.node_tls(server, 0, authority=authority).wait_event(
+            "server_away", message=r"the server's certificate is refused: CN=server does not name the host 127\.0\.0\.1; trying again")
 
     def test_no_certificate(self):
         server = self.serve_tls()
@@ -243,17 +243,17 @@ class Refusals(TlsCase):
                 while stream.recv(100):
                     pass
             stream.close()
-        server.wait_for("the node shows no certificate")
+        server.wait_event("node_tls_failed", message="the node shows no certificate")
 
     def test_plain_text_meets_tls(self):
         server = self.serve_tls()
         node = self.node(server, 0)
-        node.wait_for(r"the other side speaks TLS, this one plain text \(--tls-cert, --tls-key, --tls-ca\); trying again")
-        server.wait_for(r"127\.0\.0\.1:\d+: the other side does not speak TLS \(plain text\?\)")
+        node.wait_event("server_away", message=r"the other side speaks TLS, this one plain text \(--tls-cert, --tls-key, --tls-ca\)")
+        server.wait_event("node_tls_failed", message=r"127\.0\.0\.1:\d+: the other side does not speak TLS \(plain text\?\)")
         plain = self.serve()
-        self.node_tls(plain, 0).wait_for(
-            rf"127\.0\.0\.1:{plain.port}: closed by the other side during the TLS handshake \(does it speak TLS\?\); trying")
-        plain.wait_for("the other side speaks TLS, this one plain text")
+        self.node_tls(plain, 0).wait_event(
+            "server_away", message=rf"127\.0\.0\.1:{plain.port}: closed by the other side during the TLS handshake \(does it speak TLS\?\); trying")
+        plain.wait_event("node_tls_failed", message="the other side speaks TLS, this one plain text")
         for each in (server, plain):
             self.assertEqual(health(each)["nodes_ready"], 0)
 
@@ -265,7 +265,7 @@ class Refusals(TlsCase):
         node.stream = node.socket.makefile("rwb")
         self.addCleanup(node.close)
         node.join()
-        server.wait_for("portion 3 is ready")
+        server.wait_event("node_ready", portion=3)
 
     def test_the_log_is_not_flooded(self):
         server = self.serve_tls()
@@ -300,7 +300,7 @@ class Refusals(TlsCase):
                         pass
                     stream.close()
         self.assert_serves(server)
-        self.assertNotIn("is gone", server.said)
+        self.assertEqual(server.events("node_left"), [])
 
 
 class Options(TlsCase):
@@ -346,13 +346,13 @@ class Options(TlsCase):
                         ("--listen", "0.0.0.0:0", *trusted.server())):
             with self.subTest(options):
                 server = self.fleet.start("open", *run, *options)
-                server.wait_for(r"nodes on 0\.0\.0\.0:\d+")
+                server.wait_event("serving", message=r"nodes on 0\.0\.0\.0:\d+")
                 self.assert_ends_soon(server, signal.SIGTERM, 0)
         server = self.fleet.start("open", *run, "--listen", ":0", FEWBIT_INSECURE="yes")
-        server.wait_for(r"nodes on 0\.0\.0\.0:\d+")
+        server.wait_event("serving", message=r"nodes on 0\.0\.0\.0:\d+")
         node = self.fleet.start("node", f.binary("encoder_node"), "--server", "fewbit.invalid:7000", "--name", "n",
                                 "--data", made.split / "node-0", "--state", self.folder / "state", "--insecure")
-        node.wait_for("trying again until it works")
+        node.wait_event("server_away")
 
 
 if __name__ == "__main__":

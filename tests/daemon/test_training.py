@@ -220,7 +220,8 @@ class Crashes(TrainingCase):
                 self.wait_for_event("training", attempt)
                 self.let_it_work(server)
             nodes[k].kill()
-            found = server.wait_for(rf"portion {k} \(node-{k}\) is lost at step (\d+); going back to step (\d+)", attempt)
+            found = re.search(r"is lost at step (\d+); going back to step (\d+)",
+                              server.wait_event("node_lost", attempt, portion=k)["message"])
             nodes[k] = self.fleet.node(k, server, self.split, self.states / f"node-{k}", "--exit-when-done")
             lost, back = int(found.group(1)), int(found.group(2))
             self.assertLess(back, 3 * BATCHES, "too late: the run was over")
@@ -271,7 +272,7 @@ class Crashes(TrainingCase):
         server, nodes = self.start(experiment, "--heartbeat", "500")
         self.wait_for_event("committed", 2)
         nodes[2].freeze()
-        server.wait_for(r"portion 2 \(node-2\) is lost")
+        server.wait_event("node_lost", portion=2)
         nodes[2].thaw()
         self.end_well(server, nodes)
         self.assert_same_weights(experiment)
@@ -577,13 +578,13 @@ class Refusals(TrainingCase):
     def test_a_portion_twice(self):
         server = self.waiting_server()
         first = self.fleet.node(0, server, self.split, self.folder / "first", "--exit-when-done", name="first")
-        server.wait_for("portion 0 joined: first")
+        server.wait_event("node_joined", portion=0, message=": first$")
         second = self.fleet.node(0, server, self.split, self.folder / "second", "--exit-when-done", name="second")
-        server.wait_for("second is refused: portion 0 is taken by first", 2)
+        server.wait_event("node_refused", 2, message="^second is refused: portion 0 is taken by first")
         self.assertTrue(second.is_running())
         others = self.fleet.nodes(server, self.split, self.states, "--exit-when-done", order=(1, 2))
         first.kill()
-        server.wait_for("portion 0 joined: second")
+        server.wait_event("node_joined", portion=0, message=": second$")
         others += [self.fleet.node(3, server, self.split, self.states / "node-3", "--exit-when-done")]
         self.end_well(server, [second, *others])
         shutil.move(self.folder / "second", self.states / "node-0")
@@ -593,7 +594,7 @@ class Refusals(TrainingCase):
         server = self.waiting_server()
         self.fleet.nodes(server, self.split, self.states, order=(0,))
         second = self.fleet.node(0, server, self.split, self.folder / "second", name="second")
-        server.wait_for("second is refused: portion 0 is taken by node-0", 4)
+        server.wait_event("node_refused", 4, message="^second is refused: portion 0 is taken by node-0")
         self.assertRegex(second.said, "portion 0 is taken by node-0.*trying again until it works")
 
     def test_activations_that_do_not_fit(self):
@@ -613,7 +614,7 @@ class Refusals(TrainingCase):
         self.addCleanup(meddler.listener.close)
         nodes = self.fleet.nodes(server, self.split, self.states, "--exit-when-done", order=(0, 1, 3))
         nodes.append(self.fleet.node(2, meddler.port, self.split, self.states / "node-2", "--exit-when-done"))
-        server.wait_for(r"portion 2 \(node-2\): sent activations that were not asked for or do not fit", 8)
+        server.wait_event("node_dropped", 8, portion=2, message="sent activations that were not asked for or do not fit")
         self.end_well(server, nodes)
         self.assertEqual(meddler.changes, [])
         self.assert_same_weights(experiment)
@@ -698,7 +699,7 @@ class Refusals(TrainingCase):
                 node = self.fleet.node(2, server, self.split, self.states / "node-2")
                 self.assert_refused(node, pattern)
                 self.assertTrue(server.is_running())
-                server.wait_for(rf"portion 2 \(node-2\) refuses: .*{pattern}")
+                server.wait_event("node_refuses", portion=2, message=pattern)
         self.part(2).write_bytes(good)
         nodes.append(self.fleet.node(2, server, self.split, self.states / "node-2", "--exit-when-done"))
         self.end_well(server, nodes)
@@ -733,7 +734,7 @@ class Refusals(TrainingCase):
         local = self.fleet.train_local(experiment, self.split, self.run_folder, FEWBIT_LOG_FORMAT="json")
         again = self.fleet.train_local(experiment, self.split, self.run_folder, "--resume", "--epochs", "9", code=3,
                                        FEWBIT_LOG_FORMAT="json")
-        lines = [json.loads(line) for line in local.said.splitlines()]
+        lines = [json.loads(line) for line in local.error_path.read_text().splitlines()]
         self.assertEqual({line["program"] for line in lines}, {"decoder_server"})
         self.assertRegex(lines[-1]["message"], r"^epoch 2/2  loss ")
         self.assertRegex(again.said, r"^decoder_server: .*is a run of another experiment")  # nothing ran yet
@@ -806,19 +807,19 @@ class Signals(TrainingCase):
     def test_nodes(self):
         server = self.fleet.train(self.experiment(), self.split, self.run_folder)
         alone = self.fleet.node(0, 1, self.split, self.folder / "state")
-        alone.wait_for("trying again until it works")
+        alone.wait_event("server_away")
         joined = self.fleet.nodes(server, self.split, self.states, order=(1, 2))
         self.assert_ends_soon(alone, signal.SIGTERM, 0)
         self.assert_ends_soon(joined[0], signal.SIGTERM, 0)
         self.assert_ends_soon(joined[1], signal.SIGINT, 0)
-        server.wait_for(r"portion \d \(node-\d\) is lost", 2)
+        server.wait_event("node_lost", 2)
         self.assertTrue(server.is_running())
 
     def test_a_node_without_once_stays_after_the_run(self):
         server, nodes = self.start(self.experiment(training__epochs=1), node_options=())
         server.wait(0)
         for node in nodes:
-            node.wait_for("trying again until it works")
+            node.wait_event("server_away")
             self.assert_ends_soon(node, signal.SIGTERM, 0)
 
 

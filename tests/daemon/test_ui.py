@@ -470,7 +470,7 @@ class Training(PageCase):
         run = self.folder / "run"
         server = self.fleet.train(f.write_experiment(self.folder / "e.yaml", training__epochs=500), self.made.split, run,
                                   "--http", "127.0.0.1:0")
-        server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
+        server.http = server.wait_port("http_listening")
         self.open(server, f"Training, 0 of {PORTIONS} nodes up")
         self.wait_text("training-link", "Live")
         self.assertFalse(self.find("#ask").is_displayed() or self.find("#results").is_displayed())

@@ -22,6 +22,8 @@ import time
 import unittest
 import zlib
 
+from .log_reader import LogReader
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SANITIZED = bool(os.environ.get("FEWBIT_SANITIZE"))
 PATIENCE = 300 if SANITIZED else 60
@@ -40,7 +42,7 @@ def binary(name):
 
 def environment(**extra):
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FEWBIT_")}
-    return {**kept, "no_proxy": "*", "FEWBIT_LOG_FORMAT": "text", **{key: str(value) for key, value in extra.items()}}
+    return {**kept, "no_proxy": "*", "FEWBIT_LOG_FORMAT": "json", **{key: str(value) for key, value in extra.items()}}
 
 
 def wait_until(holds, what, seconds=None, explain=lambda: ""):
@@ -74,10 +76,12 @@ class Program:
                 [str(a) for a in arguments], stdin=stdin, stdout=out, stderr=error, cwd=fleet.folder,
                 env=environment(**extra), start_new_session=True, preexec_fn=before_exec)
         self.pid = self.popen.pid
+        self.log = LogReader(self.error_path)
 
     @property
     def said(self):
-        return self.error_path.read_text(errors="replace")
+        """Standard error as people read it."""
+        return self.log.text()
 
     @property
     def printed(self):
@@ -86,15 +90,29 @@ class Program:
     def is_running(self):
         return self.popen.poll() is None
 
-    def wait_for(self, pattern, count=1, seconds=None):
-        """Waits until standard error has `count` matches of pattern; returns the last of them."""
+    def events(self, event, **fields):
+        """The events so far, each with its fields; see LogReader.events."""
+        return self.log.events(event, **fields)
+
+    def wait_text(self, pattern):
+        """Waits for what a program says that has no log of its own."""
+        wait_until(lambda: re.search(pattern, self.said), f"{self.name} to say {pattern!r}", explain=self.fleet.explain)
+
+    def wait_event(self, event, count=1, seconds=None, **fields):
+        """Waits until there are `count` such events; returns the fields of the last of these."""
+        what = f"{event} {fields or ''}{f' {count} times' if count > 1 else ''}"
+
         def look():
             ended = not self.is_running()
-            found = list(re.finditer(pattern, self.said))
+            found = self.events(event, **fields)
             if len(found) < count and ended:
-                raise AssertionError(f"{self.name} ended without saying {pattern!r} {count}x\n{self.fleet.explain()}")
+                raise AssertionError(f"{self.name} ended without {what}\n{self.fleet.explain()}")
             return found[count - 1] if len(found) >= count else None
-        return wait_until(look, f"{self.name} to say {pattern!r}", seconds, self.fleet.explain)
+        return wait_until(look, f"{what} of {self.name}", seconds, self.fleet.explain)
+
+    def wait_port(self, event):
+        """The port that a server listens on, once it does."""
+        return int(re.search(r" on \S*:(\d+)", self.wait_event(event)["message"]).group(1))
 
     def wait(self, code=None, seconds=None):
         """Waits for the end; `code`: what the exit status must be."""
@@ -173,7 +191,7 @@ class Fleet:
         """A training server; its port is .port."""
         server = self.start("server", binary("decoder_server"), "train", experiment, "--listen", f"127.0.0.1:{port}",
                             "--labels", split / "server", "--out", run, *options, **how)
-        server.port = int(server.wait_for(r"listening on [^ ]*:(\d+) ").group(1))
+        server.port = server.wait_port("listening")
         return server
 
     def train_local(self, experiment, split, run, *options, code=0, **how):
@@ -184,8 +202,7 @@ class Fleet:
         """A serving server; its ports are .port and .http."""
         server = self.start("serve", binary("decoder_server"), "serve", run, "--listen", f"127.0.0.1:{port}",
                             "--http", "127.0.0.1:0", *options, **how)
-        server.port = int(server.wait_for(r"nodes on [^ ]*:(\d+)(?: with TLS)?\n").group(1))
-        server.http = int(server.wait_for(r"HTTP on [^ ]*:(\d+)\n").group(1))
+        server.port, server.http = server.wait_port("serving"), server.wait_port("http_listening")
         return server
 
     def node(self, k, server, split, state, *options, name=None, **how):
@@ -198,9 +215,10 @@ class Fleet:
         """All nodes, each started once the one before it has joined; by portion. `states` is a folder of folders."""
         started = {}
         for k in order:
-            before = len(re.findall(rf"portion {k} (?:joined|is ready)", server.said))
+            joined = ("node_joined", "node_ready")
+            before = len(server.events(joined, portion=k))
             started[k] = self.node(k, server, split, states / f"node-{k}", *options, **how)
-            server.wait_for(rf"portion {k} (?:joined|is ready)", before + 1)
+            server.wait_event(joined, before + 1, portion=k)
         return [started[k] for k in sorted(started)]
 
     def explain(self):
