@@ -43,7 +43,7 @@ build: packages-build
 
 .PHONY: programs test-programs
 programs: $(PROGRAMS)
-test-programs: $(PROGRAMS) $(UNIT_TESTS) $(FUZZERS) $(PARITY) $(BENCHES)
+test-programs: $(PROGRAMS) $(UNIT_TESTS) $(FUZZERS) $(BUILD)/fuzz/corpus $(PARITY) $(BENCHES)
 
 packages-build:
 	@tools/check-packages build run
@@ -162,6 +162,10 @@ $(BUILD)/bin/tests/%: $(BUILD)/tests/unit/%.o $(LIBRARIES)
 $(BUILD)/bin/tests/%: $(BUILD)/tests/fuzz/%.o $(LIBRARIES)
 	@mkdir -p $(@D)
 	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+
+$(BUILD)/fuzz/corpus: tests/fuzz/make_corpus.py $(wildcard experiments/paper/*.yaml)
+	$(call short,PY)/usr/bin/python3 $< $@
+	@touch $@
 
 $(BUILD)/bin/tests/parity_%: $(BUILD)/tests/parity/%.o $(LIBRARIES)
 	@mkdir -p $(@D)

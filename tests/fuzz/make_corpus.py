@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Writes the seeds of every fuzz target: tests/fuzz/corpus/TARGET/NAME, good inputs and bad ones.
+"""Writes the seeds of every fuzz target: FOLDER/TARGET/NAME, good inputs and bad ones.
 
-    tests/fuzz/make_corpus.py [FOLDER]
+    tests/fuzz/make_corpus.py FOLDER
 
-The bytes depend on this file and on experiments/ alone, so running it again changes nothing. Inputs that a fuzzer found lie beside the
-seeds under names that begin with "found-"; they are left where they are.
+The build makes them; the bytes depend on this file and on experiments/paper alone. What a fuzzer found lies in
+tests/fuzz/findings.
 """
 import gzip
 import hashlib
@@ -1008,20 +1008,16 @@ TARGETS = {
 
 
 def main():
-    root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "corpus"
-    total = 0
+    root = pathlib.Path(sys.argv[1])
     for target, seeds_of in TARGETS.items():
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
         seeds = seeds_of()
         for old in folder.iterdir():
-            if old.name not in seeds and not old.name.startswith("found-"):
+            if old.name not in seeds:
                 old.unlink()
         for name, content in seeds.items():
             (folder / name).write_bytes(content)
-            total += len(content)
-        print(f"{target}: {len(seeds)} seeds")
-    print(f"{total} bytes")
 
 
 if __name__ == "__main__":
