@@ -1,4 +1,4 @@
-/* What the worker tells the HTTP side about one request. Plain data, sent through the mailbox. */
+/* What became of one request to classify a sample. Plain data. */
 #ifndef FEWBIT_DECODER_SERVER_CORE_CLASSIFICATION_H
 #define FEWBIT_DECODER_SERVER_CORE_CLASSIFICATION_H
 

@@ -1,7 +1,6 @@
 #include "decoder_server/core/node_listener.h"
 
 #include "base/log_limit.h"
-#include "decoder_server/core/mail.h"
 #include "wire/listener.h"
 
 #include <stdio.h>
@@ -12,23 +11,28 @@
 enum { STRANGERS_MAX = NODE_LISTENER_LINKS_MAX / 4 * 3, STRANGERS_SHARE = 4 };
 
 typedef struct entry {
-    wire_link *link; /* NULL: a free place */
-    node_listener *node_listener;
+    wire_link *link; /* NULL: there is none */
+    node_listener *of;
     uint64_t number;
-    bool paused_by_worker;
-    bool is_introduced; /* the worker knows its portions */
-    bool is_admitted;   /* has said a good Hello */
-    bool is_cut;        /* made room for another */
+    bool is_paused;        /* by the host */
+    bool is_admitted;      /* has said a good Hello */
+    bool is_cut;           /* made room for another */
+    bool is_filled;        /* something was sent since the last flush */
+    bool is_lost;          /* it went while the listener was held: nobody was told yet */
+    traffic_counters last; /* with is_lost */
 } entry;
 
 struct node_listener {
-    uv_loop_t *loop;
-    worker **worker;
-    listener *listener;
+    node_listener_host host;
+    listener *listener; /* NULL once it takes no more */
     entry entries[NODE_LISTENER_LINKS_MAX];
     size_t links, strangers; /* strangers: not admitted */
     uint64_t last_number;
-    bool all_paused;
+    uint16_t filled[NODE_LISTENER_LINKS_MAX]; /* the places that are to be flushed */
+    size_t filled_count;
+    bool is_held, has_lost;
+    bool may_resume;      /* some link may be paused without a reason */
+    size_t resume_from;   /* the place whose turn it is */
     uint64_t turned_away; /* once it listens no more */
     uint64_t cut;         /* strangers that made room for others */
     uint64_t tls_failures;
@@ -37,57 +41,45 @@ struct node_listener {
 };
 
 /* Connection numbers are place + NODE_LISTENER_LINKS_MAX * turn, so the place of a number is known. */
-static entry *entry_of(node_listener *g, uint64_t number) {
-    entry *found = &g->entries[number % NODE_LISTENER_LINKS_MAX];
+static entry *entry_of(node_listener *l, uint64_t number) {
+    entry *found = &l->entries[number % NODE_LISTENER_LINKS_MAX];
     return found->link && found->number == number ? found : NULL;
 }
 
-static err introduce(entry *e) {
-    uint64_t portions = link_portions(e->link);
-    err failed = e->is_introduced
-                     ? ERR_OK
-                     : worker_post(*e->node_listener->worker, MAIL_PORTIONS, e->number, &portions, sizeof portions);
-    e->is_introduced = !failed;
-    return failed;
-}
-
-static void on_frame(void *context, wire_link *l, const frame *f) {
+static void on_frame(void *context, wire_link *link, const frame *f) {
     entry *from = context;
-    node_listener *g = from->node_listener;
-    if (introduce(from) || worker_post_in_turn(*g->worker, MAIL_FRAME, from->number, f->payload - FRAME_HEADER,
-                                               FRAME_HEADER + f->length)) {
-        link_close(l, err_text());
-    } else if (!g->all_paused && worker_is_behind(*g->worker)) {
-        g->all_paused = true;
-        for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
-            if (g->entries[i].link) {
-                link_pause(g->entries[i].link);
-            }
-        }
-    }
+    from->of->host.frame(from->of->host.context, from->number, link_portions(link), f);
 }
 
-static void tell_down(node_listener *g, wire_link *l, const char *reason) {
-    if (!link_has_failed_tls(l)) {
-        log_debug("%s: %s", link_address(l), reason);
+static void tell_down(node_listener *l, wire_link *link, const char *reason) {
+    if (!link_has_failed_tls(link)) {
+        log_debug("%s: %s", link_address(link), reason);
         return;
     }
-    g->tls_failures++;
-    log_limited(LOG_WARN, "node_tls_failed", 0, "%s: %s", link_address(l), reason);
+    l->tls_failures++;
+    log_limited(LOG_WARN, "node_tls_failed", 0, "%s: %s", link_address(link), reason);
 }
 
-static void on_down(void *context, wire_link *l, const char *reason) {
+static void tell_lost(node_listener *l, entry *e) {
+    e->is_lost = false;
+    l->host.lost(l->host.context, e->number, &e->last);
+}
+
+static void on_down(void *context, wire_link *link, const char *reason) {
     entry *gone = context;
-    node_listener *g = gone->node_listener;
-    tell_down(g, l, reason);
-    traffic_counters last;
-    link_read_traffic(l, &last);
-    worker_post(*g->worker, MAIL_DOWN, gone->number, &last, sizeof last);
+    node_listener *l = gone->of;
+    tell_down(l, link, reason);
+    link_read_traffic(link, &gone->last);
     gone->link = NULL;
-    g->links--;
-    g->strangers -= !gone->is_admitted;
-    if (g->closed && g->links == 0) {
-        g->closed(g->closed_context);
+    gone->is_lost = true;
+    l->links--;
+    l->strangers -= !gone->is_admitted;
+    l->has_lost = true;
+    if (!l->is_held) {
+        tell_lost(l, gone);
+    }
+    if (l->closed && l->links == 0) {
+        l->closed(l->closed_context);
     }
 }
 
@@ -100,11 +92,11 @@ static bool is_neighbour(const wire_link *a, const wire_link *b) {
 
 /* A stranger goes, so that a crowd of them keeps nobody out who has more to say: the oldest one, of the newcomer's own
  * address where that has its share. */
-static void make_room(node_listener *g, const wire_link *newcomer) {
+static void make_room(node_listener *l, const wire_link *newcomer) {
     entry *oldest[2] = {NULL, NULL}; /* [1]: among neighbours */
     size_t neighbours = 0;
     for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
-        entry *e = &g->entries[i];
+        entry *e = &l->entries[i];
         if (!e->link || e->is_admitted || e->is_cut) {
             continue;
         }
@@ -120,121 +112,175 @@ static void make_room(node_listener *g, const wire_link *newcomer) {
     entry *goes = oldest[neighbours >= STRANGERS_MAX / STRANGERS_SHARE];
     if (goes) {
         goes->is_cut = true;
-        g->cut++;
+        l->cut++;
         link_abort(goes->link, "made room for others");
     }
 }
 
-static void on_accepted(void *context, wire_link *l) {
+static void on_accepted(void *context, wire_link *link) {
     static const link_events events = {.frame = on_frame, .down = on_down};
-    node_listener *g = context;
+    node_listener *l = context;
     size_t place = 0;
-    if (g->strangers >= STRANGERS_MAX) {
-        make_room(g, l);
+    if (l->strangers >= STRANGERS_MAX) {
+        make_room(l, link);
     }
-    while (place < NODE_LISTENER_LINKS_MAX && g->entries[place].link) {
+    while (place < NODE_LISTENER_LINKS_MAX && (l->entries[place].link || l->entries[place].is_lost)) {
         place++;
     }
     if (place == NODE_LISTENER_LINKS_MAX) {
-        link_close(l, "too many connections"); /* the listener's cap is the same, so not reached */
+        link_close(link, "too many connections"); /* the acceptor's cap is the same, so hardly reached */
         return;
     }
-    entry *to = &g->entries[place];
-    g->last_number = (g->last_number / NODE_LISTENER_LINKS_MAX + 1) * NODE_LISTENER_LINKS_MAX + place;
-    *to = (entry){.link = l, .node_listener = g, .number = g->last_number};
-    g->links++;
-    g->strangers++;
-    link_attach(l, &events, to);
-    log_debug("%s: connected", link_address(l));
+    entry *to = &l->entries[place];
+    l->last_number = (l->last_number / NODE_LISTENER_LINKS_MAX + 1) * NODE_LISTENER_LINKS_MAX + place;
+    *to = (entry){.link = link, .of = l, .number = l->last_number, .is_filled = to->is_filled};
+    l->links++;
+    l->strangers++;
+    link_attach(link, &events, to);
+    if (l->is_held) {
+        link_pause(link);
+    }
+    log_debug("%s: connected", link_address(link));
 }
 
 err node_listener_new(node_listener **out, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls,
-                      worker **w) {
-    node_listener *g = calloc(1, sizeof *g);
-    if (!g) {
+                      const node_listener_host *callbacks) {
+    node_listener *l = calloc(1, sizeof *l);
+    if (!l) {
         return err_fail(ERR_MEMORY, "no memory for the node listener");
     }
-    g->loop = loop;
-    g->worker = w;
-    err e = listener_new(&g->listener, loop, host, port, tls, NODE_LISTENER_LINKS_MAX, on_accepted, g);
+    l->host = *callbacks;
+    err e = listener_new(&l->listener, loop, host, port, tls, NODE_LISTENER_LINKS_MAX, on_accepted, l);
     if (e) {
-        free(g);
+        free(l);
         return e;
     }
-    listener_wait_for_bytes(g->listener);
-    *out = g;
+    listener_wait_for_bytes(l->listener);
+    *out = l;
     return ERR_OK;
 }
 
-static void answer_meter(node_listener *g, const entry *about) {
-    traffic_counters now;
-    link_read_traffic(about->link, &now);
-    worker_post(*g->worker, MAIL_METER, about->number, &now, sizeof now);
+/* To a connection. */
+
+static void flush_later(node_listener *l, entry *e) {
+    if (!e->is_filled) {
+        e->is_filled = true;
+        l->filled[l->filled_count++] = (uint16_t)(e - l->entries);
+    }
 }
 
-bool node_listener_deliver(node_listener *g, const mail *m) {
-    if (m->kind < MAIL_SEND || m->kind > MAIL_RESUME) {
-        return false;
+/* A link that takes no more goes, and says so. */
+void node_listener_send(node_listener *l, uint64_t connection, message_type type, const ProtobufCMessage *body) {
+    entry *to = entry_of(l, connection);
+    if (to && !link_send_message(to->link, type, body)) {
+        flush_later(l, to);
     }
-    entry *to = entry_of(g, m->about);
-    if (!to) {
-        return true;
+}
+
+void node_listener_send_frame(node_listener *l, uint64_t connection, const uint8_t *bytes, size_t length) {
+    entry *to = entry_of(l, connection);
+    if (to && !link_send(to->link, bytes, length)) {
+        flush_later(l, to);
     }
-    switch (m->kind) {
-    case MAIL_SEND:
-        link_send(to->link, m->bytes, m->length);
-        break;
-    case MAIL_ADMIT:
-        g->strangers -= !to->is_admitted;
-        to->is_admitted = true;
-        link_set_limit(to->link, FRAME_PAYLOAD_MAX);
-        link_set_heartbeat(to->link, *(const uint32_t *)(const void *)m->bytes);
-        break;
-    case MAIL_CLOSE:
-        link_close(to->link, (const char *)m->bytes);
-        break;
-    case MAIL_ASK_METER:
-        link_flush(to->link);
-        answer_meter(g, to);
-        break;
-    case MAIL_PAUSE:
-        to->paused_by_worker = true;
-        link_pause(to->link);
-        break;
-    default:
-        to->paused_by_worker = false;
-        if (!g->all_paused) {
-            link_resume(to->link);
+}
+
+void node_listener_admit(node_listener *l, uint64_t connection, uint32_t heartbeat_ms) {
+    entry *e = entry_of(l, connection);
+    if (e) {
+        l->strangers -= !e->is_admitted;
+        e->is_admitted = true;
+        link_set_limit(e->link, FRAME_PAYLOAD_MAX);
+        link_set_heartbeat(e->link, heartbeat_ms);
+    }
+}
+
+void node_listener_close_one(node_listener *l, uint64_t connection, const char *reason) {
+    entry *e = entry_of(l, connection);
+    if (e) {
+        link_close(e->link, reason);
+    }
+}
+
+void node_listener_pause(node_listener *l, uint64_t connection, bool paused) {
+    entry *e = entry_of(l, connection);
+    if (!e) {
+        return;
+    }
+    e->is_paused = paused;
+    if (paused) {
+        link_pause(e->link);
+    } else {
+        l->may_resume = true;
+    }
+}
+
+void node_listener_add_traffic(node_listener *l, uint64_t connection, traffic_counters *sum) {
+    entry *e = entry_of(l, connection);
+    if (e) {
+        traffic_counters now;
+        link_flush(e->link);
+        link_read_traffic(e->link, &now);
+        traffic_counters_add(sum, &now);
+    }
+}
+
+/* To all. */
+
+void node_listener_flush(node_listener *l) {
+    while (l->filled_count > 0) {
+        entry *e = &l->entries[l->filled[--l->filled_count]];
+        e->is_filled = false;
+        if (e->link) {
+            link_flush(e->link);
         }
-        break;
     }
-    return true;
 }
 
-void node_listener_flush(node_listener *g) {
+void node_listener_hold(node_listener *l) {
+    l->is_held = true;
     for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
-        if (g->entries[i].link) {
-            link_flush(g->entries[i].link);
+        if (l->entries[i].link) {
+            link_pause(l->entries[i].link);
         }
     }
 }
 
-void node_listener_resume(node_listener *g) {
-    g->all_paused = false;
-    for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX && !g->all_paused; i++) {
-        if (g->entries[i].link && !g->entries[i].paused_by_worker) {
-            link_resume(g->entries[i].link);
+void node_listener_release(node_listener *l) {
+    l->is_held = false;
+    l->may_resume = true;
+    for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX && l->has_lost; i++) {
+        if (l->entries[i].is_lost) {
+            tell_lost(l, &l->entries[i]);
+        }
+    }
+    l->has_lost = false;
+}
+
+bool node_listener_may_resume(const node_listener *l) {
+    return l->may_resume && !l->is_held;
+}
+
+void node_listener_resume(node_listener *l) {
+    if (!node_listener_may_resume(l)) {
+        return;
+    }
+    l->may_resume = false;
+    for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX && !l->is_held; i++) {
+        entry *e = &l->entries[l->resume_from];
+        l->resume_from = (l->resume_from + 1) % NODE_LISTENER_LINKS_MAX;
+        if (e->link && !e->is_paused) {
+            link_resume(e->link); /* its frames come in here, any of which may hold the listener */
         }
     }
 }
 
-void node_listener_stats(node_listener *g, stats *r) {
-    r->links = g->links + (g->listener ? listener_pending(g->listener) : 0);
-    r->tls_failures = g->tls_failures;
-    r->links_refused = g->cut + (g->listener ? listener_turned_away(g->listener) : g->turned_away);
-    for (uint32_t k = 0; k < r->portions; k++) {
-        stats_node *n = &r->nodes[k];
-        const entry *e = n->connection ? entry_of(g, n->connection) : NULL;
+void node_listener_stats(node_listener *l, stats *s) {
+    s->links = l->links + (l->listener ? listener_pending(l->listener) : 0);
+    s->tls_failures = l->tls_failures;
+    s->links_refused = l->cut + (l->listener ? listener_turned_away(l->listener) : l->turned_away);
+    for (uint32_t k = 0; k < s->portions; k++) {
+        stats_node *n = &s->nodes[k];
+        const entry *e = n->connection ? entry_of(l, n->connection) : NULL;
         if (e) {
             traffic_counters now;
             link_read_traffic(e->link, &now);
@@ -244,32 +290,32 @@ void node_listener_stats(node_listener *g, stats *r) {
     }
 }
 
-uint16_t node_listener_port(const node_listener *g) {
-    return listener_port(g->listener);
+uint16_t node_listener_port(const node_listener *l) {
+    return listener_port(l->listener);
 }
 
-void node_listener_stop_listening(node_listener *g) {
-    if (g->listener) {
-        g->turned_away = listener_turned_away(g->listener);
-        listener_close(g->listener);
-        g->listener = NULL;
+void node_listener_stop_listening(node_listener *l) {
+    if (l->listener) {
+        l->turned_away = listener_turned_away(l->listener);
+        listener_close(l->listener);
+        l->listener = NULL;
     }
 }
 
-void node_listener_close(node_listener *g, void (*closed)(void *context), void *context) {
-    g->closed = closed;
-    g->closed_context = context;
-    node_listener_stop_listening(g);
+void node_listener_close(node_listener *l, void (*closed)(void *context), void *context) {
+    l->closed = closed;
+    l->closed_context = context;
+    node_listener_stop_listening(l);
     for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX; i++) {
-        if (g->entries[i].link) {
-            link_close(g->entries[i].link, "the server ends");
+        if (l->entries[i].link) {
+            link_close(l->entries[i].link, "the server ends");
         }
     }
-    if (g->links == 0) {
+    if (l->links == 0) {
         closed(context);
     }
 }
 
-void node_listener_free(node_listener *g) {
-    free(g);
+void node_listener_free(node_listener *l) {
+    free(l);
 }

@@ -1,42 +1,69 @@
-/* The node listener: the loop's side of the node connections. Listens, numbers the links, carries frames to the worker
- * and back, and slows the links when the worker is behind. Where they use TLS, it is the node listener that says which
- * portions a connection may speak for. */
+/* The node listener: the sockets of the nodes. Listens, numbers the connections, hands their frames on and sends what
+ * they are told.
+ *
+ * Whoever owns it flushes once a turn of the loop, and may hold it: then nobody is read from, and nobody hears of
+ * frames and of losses, until it is released. Heartbeats go on.
+ *
+ * Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_CORE_NODE_LISTENER_H
 #define FEWBIT_DECODER_SERVER_CORE_NODE_LISTENER_H
 
 #include "base/err.h"
-#include "decoder_server/core/mail.h"
 #include "decoder_server/core/stats.h"
-#include "loop/worker.h"
+#include "wire/frame.h"
 #include "wire/tls.h"
 
 #include <uv.h>
 
 typedef struct node_listener node_listener;
 
-enum { NODE_LISTENER_LINKS_MAX = MAIL_CONNECTIONS };
+enum { NODE_LISTENER_LINKS_MAX = 1024 };
 
-/* `*w` is set before the loop runs. `tls` NULL: plain text; else it must outlive the node listener. */
-err node_listener_new(node_listener **g, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls,
-                      worker **w);
+typedef struct node_listener_host {
+    /* A frame, borrowed until the return. `allowed`: bit K: the connection may speak for portion K; all without TLS. */
+    void (*frame)(void *context, uint64_t connection, uint64_t allowed, const frame *f);
+    /* A connection is gone; `last`: all that has passed it. Never from inside a call to the listener, but for
+     * node_listener_release. */
+    void (*lost)(void *context, uint64_t connection, const traffic_counters *last);
+    void *context;
+} node_listener_host;
 
-/* One record from the worker; whether it was for the node listener. After the last of a batch: node_listener_flush. */
-bool node_listener_deliver(node_listener *g, const mail *m);
-void node_listener_flush(node_listener *g);
+/* `tls` NULL: plain text; else it must outlive the node listener. */
+err node_listener_new(node_listener **l, uv_loop_t *loop, const char *host, uint16_t port, tls_context *tls,
+                      const node_listener_host *callbacks);
 
-/* The worker has caught up. */
-void node_listener_resume(node_listener *g);
+/* To one connection, by its number; nothing happens where it is gone. As node_registry_host says. */
+void node_listener_send(node_listener *l, uint64_t connection, message_type type, const ProtobufCMessage *body);
+void node_listener_send_frame(node_listener *l, uint64_t connection, const uint8_t *bytes, size_t length);
+void node_listener_admit(node_listener *l, uint64_t connection, uint32_t heartbeat_ms);
+void node_listener_close_one(node_listener *l, uint64_t connection, const char *reason);
+void node_listener_pause(node_listener *l, uint64_t connection, bool paused);
+void node_listener_add_traffic(node_listener *l, uint64_t connection, traffic_counters *sum);
 
-/* Adds to a report what the links know: addresses, the traffic counters of present connections, how many there are. */
-void node_listener_stats(node_listener *g, stats *r);
+/* Hands all that was sent to the kernel. */
+void node_listener_flush(node_listener *l);
 
-uint16_t node_listener_port(const node_listener *g);
+void node_listener_hold(node_listener *l);
+
+/* Tells of those that went meanwhile. Frames that came meanwhile wait for node_listener_resume. */
+void node_listener_release(node_listener *l);
+
+/* Goes on reading from links that are not to be paused any more, whose frames come before it returns. */
+void node_listener_resume(node_listener *l);
+
+/* Whether there is anything for it to do. */
+bool node_listener_may_resume(const node_listener *l);
+
+/* Adds what the links know: addresses, the traffic of present connections, how many there are. */
+void node_listener_stats(node_listener *l, stats *s);
+
+uint16_t node_listener_port(const node_listener *l);
 
 /* Takes no more connections. */
-void node_listener_stop_listening(node_listener *g);
+void node_listener_stop_listening(node_listener *l);
 
 /* Stops listening and closes every link; `closed` is called once all are down. */
-void node_listener_close(node_listener *g, void (*closed)(void *context), void *context);
-void node_listener_free(node_listener *g);
+void node_listener_close(node_listener *l, void (*closed)(void *context), void *context);
+void node_listener_free(node_listener *l);
 
 #endif

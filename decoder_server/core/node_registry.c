@@ -4,7 +4,6 @@
 #include "base/log_limit.h"
 #include "base/utf8.h"
 #include "decoder_server/core/code_decoder.h"
-#include "decoder_server/core/mail.h"
 #include "experiment/derive.h"
 #include "experiment/serialize.h"
 
@@ -15,7 +14,6 @@
 typedef struct portion_node {
     uint64_t connection; /* 0: none */
     char name[64];
-    bool wants_meter;
     traffic_counters past; /* of its connections that are gone */
     uint64_t admitted;
     code_decoder *decoder;       /* NULL: no node of it has asked to code yet */
@@ -25,28 +23,24 @@ typedef struct portion_node {
 
 struct node_registry {
     node_registry_config config;
+    node_registry_host host;
     node_registry_events events;
-    worker **worker;
     partition partition;
     char text[EXPERIMENT_TEXT_MAX + 1]; /* the resolved experiment */
     arena unpacked;
     portion_node portions[PARTITION_PORTIONS_MAX];
-    struct {
-        uint64_t connection, portions;
-    } allowed[MAIL_CONNECTIONS]; /* what certificates say, by number modulo MAIL_CONNECTIONS */
     uint64_t refusals;
-    uint64_t refused[MAIL_CONNECTIONS]; /* connections that are being closed, by number modulo MAIL_CONNECTIONS */
 };
 
-err node_registry_new(node_registry **out, const node_registry_config *config, const node_registry_events *events,
-                      worker **w) {
+err node_registry_new(node_registry **out, const node_registry_config *config, const node_registry_host *host,
+                      const node_registry_events *events) {
     node_registry *p = calloc(1, sizeof *p);
     if (!p) {
         return err_fail(ERR_MEMORY, "no memory for the registry of nodes");
     }
     p->config = *config;
+    p->host = *host;
     p->events = *events;
-    p->worker = w;
     uint32_t classes;
     size_t length;
     err e = experiment_partition(config->experiment, &p->partition, &classes);
@@ -76,22 +70,13 @@ void node_registry_free(node_registry *p) {
     }
 }
 
-static void send_to(node_registry *p, uint64_t connection, message_type type, const ProtobufCMessage *body) {
-    uint8_t *to = worker_reply_begin(*p->worker, MAIL_SEND, connection, message_frame_size(body));
-    if (to) {
-        message_pack_frame(type, body, to);
-        worker_reply_end(*p->worker);
-    }
-}
-
 static void refuse(node_registry *p, uint64_t connection, Fewbit__Reason reason, const char *text) {
     Fewbit__Refusal refusal = FEWBIT__REFUSAL__INIT;
     refusal.reason = reason;
     refusal.text = (char *)(uintptr_t)text;
-    p->refused[connection % MAIL_CONNECTIONS] = connection;
     p->refusals++;
-    send_to(p, connection, MESSAGE_REFUSAL, &refusal.base);
-    worker_reply(*p->worker, MAIL_CLOSE, connection, text, strlen(text) + 1);
+    p->host.send(p->host.context, connection, MESSAGE_REFUSAL, &refusal.base);
+    p->host.close(p->host.context, connection, text);
 }
 
 static uint32_t portion_of(const node_registry *p, uint64_t connection) {
@@ -135,11 +120,9 @@ static Fewbit__Reason check_data(const node_registry *p, const Fewbit__Hello *h)
     return FEWBIT__REASON__REASON_UNSET;
 }
 
-/* h->portion is one of this run's. */
-static bool may_speak(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
-    uint64_t place = connection % MAIL_CONNECTIONS;
-    uint64_t portions = p->allowed[place].connection == connection ? p->allowed[place].portions : 0;
-    if (!p->config.by_certificate || (portions >> h->portion & 1)) {
+/* h->portion is one of this run's. `allowed`: bit K: it may speak for portion K. */
+static bool may_speak(const node_registry *p, uint64_t allowed, const Fewbit__Hello *h) {
+    if (!p->config.by_certificate || (allowed >> h->portion & 1)) {
         return true;
     }
     err_fail(ERR_INPUT, "its certificate does not name portion %u (subjectAltName URI fewbit:portion:%u)", h->portion,
@@ -147,7 +130,7 @@ static bool may_speak(const node_registry *p, uint64_t connection, const Fewbit_
     return false;
 }
 
-static Fewbit__Reason check_hello(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
+static Fewbit__Reason check_hello(const node_registry *p, uint64_t allowed, const Fewbit__Hello *h) {
     if (h->protocol != MESSAGE_PROTOCOL) {
         err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
         return FEWBIT__REASON__REASON_VERSION;
@@ -159,7 +142,7 @@ static Fewbit__Reason check_hello(const node_registry *p, uint64_t connection, c
         err_fail(ERR_INPUT, "there is no portion %u, only 0 to %u", h->portion, p->partition.portions - 1);
         return FEWBIT__REASON__REASON_PORTION_UNKNOWN;
     }
-    if (!may_speak(p, connection, h)) {
+    if (!may_speak(p, allowed, h)) {
         return FEWBIT__REASON__REASON_CERTIFICATE;
     }
     Fewbit__Reason reason = check_data(p, h);
@@ -187,8 +170,8 @@ static bool agree_on_coding(const node_registry *p, portion_node *admitted, cons
     return true;
 }
 
-static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
-    Fewbit__Reason reason = check_hello(p, connection, h);
+static void admit(node_registry *p, uint64_t connection, uint64_t allowed, const Fewbit__Hello *h) {
+    Fewbit__Reason reason = check_hello(p, allowed, h);
     if (reason != FEWBIT__REASON__REASON_UNSET) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
@@ -200,13 +183,12 @@ static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h)
     }
     portion_node *admitted = &p->portions[h->portion];
     admitted->connection = connection;
-    admitted->wants_meter = false;
     admitted->admitted++;
     admitted->joined_at = clock_unix_ms();
     admitted->ready_at = 0;
     snprintf(admitted->name, sizeof admitted->name, "%s", h->name);
     admitted->may_code = agree_on_coding(p, admitted, h);
-    worker_reply(*p->worker, MAIL_ADMIT, connection, &p->config.heartbeat_ms, sizeof p->config.heartbeat_ms);
+    p->host.admit(p->host.context, connection, p->config.heartbeat_ms);
     Fewbit__Welcome welcome = FEWBIT__WELCOME__INIT;
     welcome.protocol = MESSAGE_PROTOCOL;
     welcome.run = p->config.run;
@@ -215,26 +197,20 @@ static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h)
     welcome.experiment = p->text;
     welcome.heartbeat_ms = p->config.heartbeat_ms;
     welcome.coding = admitted->may_code ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
-    send_to(p, connection, MESSAGE_WELCOME, &welcome.base);
+    p->host.send(p->host.context, connection, MESSAGE_WELCOME, &welcome.base);
     p->events.joined(p->events.context, h->portion, admitted->name);
 }
 
 /* Whoever refuses has nothing more to say. */
 static void take_refusal(node_registry *p, uint32_t k, const Fewbit__Refusal *r) {
-    static const char reason[] = "it refuses";
-    uint64_t connection = p->portions[k].connection;
     log_limited(LOG_ERROR, "node_refuses", k + 1, "portion %u (%s) refuses: %s", k, p->portions[k].name, r->text);
-    p->refused[connection % MAIL_CONNECTIONS] = connection;
-    worker_reply(*p->worker, MAIL_CLOSE, connection, reason, sizeof reason);
+    p->host.close(p->host.context, p->portions[k].connection, "it refuses");
 }
 
-static void take_frame(node_registry *p, const mail *m) {
-    if (p->refused[m->about % MAIL_CONNECTIONS] == m->about) {
-        return; /* was under way when its connection was refused */
-    }
+void node_registry_take(node_registry *p, uint64_t connection, uint64_t allowed, const frame *f) {
     message got;
-    uint32_t k = portion_of(p, m->about);
-    err e = message_unpack(m->bytes[3], m->bytes + FRAME_HEADER, m->length - FRAME_HEADER, &p->unpacked, &got);
+    uint32_t k = portion_of(p, connection);
+    err e = message_unpack(f->type, f->payload, f->length, &p->unpacked, &got);
     if (!e && k < p->partition.portions) {
         e = code_decoder_take(p->portions[k].may_code ? p->portions[k].decoder : NULL, &got);
     }
@@ -244,7 +220,7 @@ static void take_frame(node_registry *p, const mail *m) {
         bool is_known = k < p->partition.portions;
         log_limited(LOG_WARN, "node_dropped", is_known ? k + 1 : 0, "%s is dropped: %s",
                     is_known ? p->portions[k].name : "a connection", text);
-        refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, text);
+        refuse(p, connection, FEWBIT__REASON__REASON_PROTOCOL, text);
     } else if (k < p->partition.portions && got.type == MESSAGE_REFUSAL) {
         take_refusal(p, k, got.body.refusal);
     } else if (k < p->partition.portions) {
@@ -253,56 +229,24 @@ static void take_frame(node_registry *p, const mail *m) {
         }
         p->events.message(p->events.context, k, &got);
     } else if (got.type == MESSAGE_HELLO) {
-        admit(p, m->about, got.body.hello);
+        admit(p, connection, allowed, got.body.hello);
     } else {
-        refuse(p, m->about, FEWBIT__REASON__REASON_PROTOCOL, "the first message must be Hello");
+        refuse(p, connection, FEWBIT__REASON__REASON_PROTOCOL, "the first message must be Hello");
     }
 }
 
-static void give_meter(node_registry *p, uint32_t k, const traffic_counters *now) {
-    traffic_counters sum = p->portions[k].past;
-    traffic_counters_add(&sum, now);
-    p->portions[k].wants_meter = false;
-    p->events.metered(p->events.context, k, &sum);
-}
-
-static void take_down(node_registry *p, const mail *m) {
-    uint32_t k = portion_of(p, m->about);
-    if (k == p->partition.portions) {
-        return;
-    }
-    traffic_counters_add(&p->portions[k].past, (const traffic_counters *)(const void *)m->bytes);
-    p->portions[k].connection = 0;
-    p->events.left(p->events.context, k);
-}
-
-bool node_registry_take(node_registry *p, const mail *m) {
-    uint32_t k;
-    switch (m->kind) {
-    case MAIL_FRAME:
-        take_frame(p, m);
-        return true;
-    case MAIL_DOWN:
-        take_down(p, m);
-        return true;
-    case MAIL_PORTIONS:
-        p->allowed[m->about % MAIL_CONNECTIONS].connection = m->about;
-        memcpy(&p->allowed[m->about % MAIL_CONNECTIONS].portions, m->bytes, sizeof p->allowed[0].portions);
-        return true;
-    case MAIL_METER:
-        k = portion_of(p, m->about);
-        if (k < p->partition.portions && p->portions[k].wants_meter) {
-            give_meter(p, k, (const traffic_counters *)(const void *)m->bytes);
-        }
-        return true;
-    default:
-        return false;
+void node_registry_lost(node_registry *p, uint64_t connection, const traffic_counters *last) {
+    uint32_t k = portion_of(p, connection);
+    if (k < p->partition.portions) {
+        traffic_counters_add(&p->portions[k].past, last);
+        p->portions[k].connection = 0;
+        p->events.left(p->events.context, k);
     }
 }
 
 void node_registry_tell(node_registry *p, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     if (p->portions[portion].connection) {
-        send_to(p, p->portions[portion].connection, type, body);
+        p->host.send(p->host.context, p->portions[portion].connection, type, body);
     }
 }
 
@@ -314,14 +258,15 @@ void node_registry_drop(node_registry *p, uint32_t portion, Fewbit__Reason reaso
 
 void node_registry_pause(node_registry *p, uint32_t portion, bool paused) {
     if (p->portions[portion].connection) {
-        worker_reply(*p->worker, paused ? MAIL_PAUSE : MAIL_RESUME, p->portions[portion].connection, NULL, 0);
+        p->host.pause(p->host.context, p->portions[portion].connection, paused);
     }
 }
 
-void node_registry_ask_meter(node_registry *p, uint32_t portion) {
-    if (p->portions[portion].connection) {
-        p->portions[portion].wants_meter = true;
-        worker_reply(*p->worker, MAIL_ASK_METER, p->portions[portion].connection, NULL, 0);
+void node_registry_traffic(node_registry *p, uint32_t portion, traffic_counters *sum) {
+    const portion_node *n = &p->portions[portion];
+    *sum = n->past;
+    if (n->connection) {
+        p->host.add_traffic(p->host.context, n->connection, sum);
     }
 }
 
@@ -342,12 +287,4 @@ void node_registry_stats(const node_registry *p, stats *r) {
         code_decoder_stats(from->decoder, &to->coding);
         r->ready += to->is_ready;
     }
-}
-
-bool node_registry_is_here(const node_registry *p, uint32_t portion) {
-    return p->portions[portion].connection != 0;
-}
-
-const char *node_registry_name(const node_registry *p, uint32_t portion) {
-    return p->portions[portion].name;
 }

@@ -8,7 +8,6 @@
 #include "data/labels.h"
 #include "decoder_server/core/stats.h"
 #include "experiment/experiment.h"
-#include "loop/worker.h"
 #include "wire/message.h"
 #include "wire/traffic_counters.h"
 
@@ -21,43 +20,56 @@ typedef struct node_registry_config {
     uint32_t heartbeat_ms;
     /* What the nodes' data must be, where it is known (training); NULL: any of the right shape. Borrowed. */
     const labels *labels;
-    /* Every connection's portions come as mail first, and it may speak for no other. */
-    bool by_certificate;
+    bool by_certificate; /* a connection speaks for no portion that it is not allowed to */
 } node_registry_config;
+
+/* Where messages and closings go; by the numbers of connections, which are never 0 and never used again. None of these
+ * calls the registry back. */
+typedef struct node_registry_host {
+    void (*send)(void *context, uint64_t connection, message_type type, const ProtobufCMessage *body);
+    /* The connection has said a good Hello: frames of any length are taken of it, and heartbeats begin. */
+    void (*admit)(void *context, uint64_t connection, uint32_t heartbeat_ms);
+    /* Sends what was sent before, then ends it. No frame of it is taken any more; node_registry_lost follows. */
+    void (*close)(void *context, uint64_t connection, const char *reason);
+    /* Reads no more of it, and again. */
+    void (*pause)(void *context, uint64_t connection, bool paused);
+    /* *sum += what has passed it so far. */
+    void (*add_traffic)(void *context, uint64_t connection, traffic_counters *sum);
+    void *context;
+} node_registry_host;
 
 typedef struct node_registry_events {
     void (*joined)(void *context, uint32_t portion, const char *name);
     void (*left)(void *context, uint32_t portion);
+    /* Borrowed until the next frame is taken. */
     void (*message)(void *context, uint32_t portion, const message *m);
-    void (*metered)(void *context, uint32_t portion, const traffic_counters *m);
     void *context;
 } node_registry_events;
 
-/* `w` is where frames and closings go: the worker's replies. *w may be set later, before the first record. */
-err node_registry_new(node_registry **p, const node_registry_config *config, const node_registry_events *events,
-                      worker **w);
+err node_registry_new(node_registry **p, const node_registry_config *config, const node_registry_host *host,
+                      const node_registry_events *events);
 void node_registry_free(node_registry *p);
 
-/* Nodes that come from here on are welcomed to another run, whose split is the same. `text` is its resolved experiment,
- * of at most EXPERIMENT_TEXT_MAX bytes; copied. */
+/* Nodes that come from here on are welcomed to another run, whose partition is the same. `text` is its resolved
+ * experiment, of at most EXPERIMENT_TEXT_MAX bytes; copied. */
 void node_registry_set_run(node_registry *p, uint64_t run, const char *text);
 
-/* One record from the loop; whether it was for the registry. */
-bool node_registry_take(node_registry *p, const mail *m);
+/* One frame of a connection, which may speak for the portions of the mask `allowed`. */
+void node_registry_take(node_registry *p, uint64_t connection, uint64_t allowed, const frame *f);
+
+/* A connection is gone; `last`: what has passed it. */
+void node_registry_lost(node_registry *p, uint64_t connection, const traffic_counters *last);
 
 /* To the node of a portion; nothing happens where there is none. */
 void node_registry_tell(node_registry *p, uint32_t portion, message_type type, const ProtobufCMessage *body);
 void node_registry_drop(node_registry *p, uint32_t portion, Fewbit__Reason reason, const char *text);
 void node_registry_pause(node_registry *p, uint32_t portion, bool paused);
 
-/* `metered` follows, with the sum over all connections the portion has had. */
-void node_registry_ask_meter(node_registry *p, uint32_t portion);
+/* The sum over all connections that the portion has had. */
+void node_registry_traffic(node_registry *p, uint32_t portion, traffic_counters *sum);
 
-/* Fills in what the registry knows of the nodes: all but payload bits, addresses and the traffic counters of present
+/* Fills in what the registry knows of the nodes: all but payload bits, addresses and the traffic of present
  * connections. */
 void node_registry_stats(const node_registry *p, stats *r);
-
-bool node_registry_is_here(const node_registry *p, uint32_t portion);
-const char *node_registry_name(const node_registry *p, uint32_t portion);
 
 #endif

@@ -1,14 +1,12 @@
 #include "decoder_server/core/sse_producer.h"
 
-#include "decoder_server/core/mail.h"
-
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct sse_producer {
-    worker **worker;
-    atomic_bool is_wanted;
+    sse_producer_hand_over *hand_over;
+    void *context;
+    bool is_wanted, is_held;
     bool is_under_way; /* handed over and not taken */
     bool is_full;      /* an event has found no room since the last hand-over: those behind it find none, too */
     uint64_t dropped;  /* since the last hand-over */
@@ -16,12 +14,13 @@ struct sse_producer {
     char bytes[SSE_PRODUCER_BYTES];
 };
 
-err sse_producer_new(sse_producer **out, worker **w) {
+err sse_producer_new(sse_producer **out, sse_producer_hand_over *hand_over, void *context) {
     sse_producer *f = calloc(1, sizeof *f);
     if (!f) {
         return err_fail(ERR_MEMORY, "no memory for events");
     }
-    f->worker = w;
+    f->hand_over = hand_over;
+    f->context = context;
     *out = f;
     return ERR_OK;
 }
@@ -31,11 +30,11 @@ void sse_producer_free(sse_producer *f) {
 }
 
 void sse_producer_set_wanted(sse_producer *f, bool wanted) {
-    atomic_store(&f->is_wanted, wanted);
+    f->is_wanted = wanted;
 }
 
 bool sse_producer_is_wanted(const sse_producer *f) {
-    return f && atomic_load_explicit(&f->is_wanted, memory_order_relaxed);
+    return f && f->is_wanted;
 }
 
 static void add(sse_producer *f, const char *bytes, size_t length) {
@@ -68,15 +67,20 @@ void sse_producer_put(sse_producer *f, const char *kind, const char *data, size_
 }
 
 void sse_producer_flush(sse_producer *f) {
-    if (f->is_under_way || (f->length == 0 && f->dropped == 0)) {
+    if (f->is_held || f->is_under_way || (f->length == 0 && f->dropped == 0)) {
         return;
     }
-    if (worker_reply(*f->worker, MAIL_EVENTS, f->dropped, f->bytes, f->length) == ERR_OK) {
-        f->is_under_way = true;
-        f->dropped = 0;
-    }
-    f->length = 0;
+    uint64_t dropped = f->dropped;
+    size_t length = f->length;
+    f->is_under_way = true;
     f->is_full = false;
+    f->dropped = f->length = 0;
+    f->hand_over(f->context, dropped, f->bytes, length); /* may be taken before it returns */
+}
+
+void sse_producer_hold(sse_producer *f, bool held) {
+    f->is_held = held;
+    sse_producer_flush(f);
 }
 
 void sse_producer_taken(sse_producer *f) {

@@ -1,5 +1,4 @@
-/* How things stand: what the worker tells the HTTP side when it is asked. Plain data, sent through the mailbox; all
- * counts are since the process started. */
+/* How things stand, for whoever asks over HTTP. Plain data; all counts are since the process started. */
 #ifndef FEWBIT_DECODER_SERVER_CORE_STATS_H
 #define FEWBIT_DECODER_SERVER_CORE_STATS_H
 
@@ -21,18 +20,17 @@ typedef struct stats_coding {
 typedef struct stats_node {
     uint64_t connection;         /* its number; 0: there is none now */
     char name[64];               /* of the last one there was; "": none yet */
-    char address[64];            /* filled in by the loop */
+    char address[64];            /* by the node listener */
     bool is_ready, is_silent;    /* is_silent: it would be ready, and has not answered in time */
     uint64_t admitted;           /* how often a node was let in */
     int64_t joined_at, ready_at; /* milliseconds since 1970; 0: it is not */
     uint64_t payload_bits[2];    /* by traffic_direction: of codes, soft outputs and gradients */
     stats_coding coding;
-    const char *owes;        /* the name of the answer that it owes for longest, static text; NULL: it owes none */
-    double owed_seconds;     /* for how long */
-    double answered_seconds; /* since its last answer; -1: there was none */
-    uint64_t timeouts;       /* how often it owed for too long */
-    traffic_counters
-        traffic; /* from the worker: of its connections that are gone; the loop adds that of the present one */
+    const char *owes;         /* the name of the answer that it owes for longest, static text; NULL: it owes none */
+    double owed_seconds;      /* for how long */
+    double answered_seconds;  /* since its last answer; -1: there was none */
+    uint64_t timeouts;        /* how often it owed for too long */
+    traffic_counters traffic; /* of all its connections */
 } stats_node;
 
 /* A table of samples that wait for their portions. */
@@ -68,11 +66,9 @@ typedef struct stats {
     stats_refinement refinement;
     uint64_t backlog_bytes; /* codes that found no room yet */
     uint64_t results_lost;  /* that the results' file did not take */
-    stats_training training;
-    /* filled in by the loop */
-    uint64_t links, links_refused, tls_failures;
     stats_reloads reloads;
-    uint64_t worker_bytes, loop_bytes; /* waiting in the mailboxes to the worker and to the loop */
+    stats_training training;
+    uint64_t links, links_refused, tls_failures;
 } stats;
 
 static inline uint64_t stats_reconnects(const stats_node *n) {

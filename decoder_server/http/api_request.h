@@ -20,7 +20,7 @@ enum {
 
 typedef struct api_request {
     http_request *http;
-    struct api_request *next;          /* in the pool, or among those that wait for statistics */
+    struct api_request *next;          /* in the pool */
     struct sse_subscriber *subscriber; /* NULL but for a stream of events */
     route_id route;
     const char *method;

@@ -22,11 +22,10 @@ struct http_api {
     routes_policy policy;
     api_request_pool pool;
     classify *classify;
-    api_request *for_stats;  /* wait for statistics */
     api_request *for_reload; /* waits for the end of a reload */
     sse *sse;
     metrics metrics;
-    stats stats;
+    stats stats; /* as they were asked for last */
     dynbuf model;
     ui ui;
     uint32_t ready_nodes, nodes;
@@ -52,17 +51,8 @@ static void subscribe(http_api *api, api_request *r) {
     }
 }
 
-static void ask_stats(http_api *api, api_request *r) {
-    bool is_first = !api->for_stats;
-    r->next = api->for_stats;
-    api->for_stats = r;
-    if (is_first && api->config.ask_report(api->config.context)) {
-        api->for_stats = NULL;
-        http_abort(r->http); /* no memory */
-    }
-}
-
 static void show_nodes(http_api *api, api_request *r) {
+    api->config.stats(api->config.context, &api->stats);
     json_views_nodes(&r->reply, &api->stats);
     api_request_send(r, 200, json);
 }
@@ -80,6 +70,7 @@ static void count_connections(http_api *api) {
 
 static void show_metrics(http_api *api, api_request *r) {
     count_connections(api);
+    api->config.stats(api->config.context, &api->stats);
     metrics_write(&r->reply, &api->metrics, sse_count(api->sse), &api->stats);
     api_request_send(r, 200, "text/plain; version=0.0.4; charset=utf-8");
 }
@@ -136,24 +127,18 @@ static void show_ui(http_api *api, api_request *r) {
     api_request_answer(r, is_known ? 304 : 200, u->fields, UI_FIELDS, is_known ? (span){0} : ui_text());
 }
 
-/* A request once its head is here (it may be answered already), once all of it is, and once what it waited for is. */
+/* A request once its head is here (it may be answered already), and once all of it is. */
 typedef struct handler {
     void (*start)(http_api *api, api_request *r);
     void (*take)(http_api *api, api_request *r);
-    void (*show)(http_api *api, api_request *r);
 } handler;
 
 static const handler handlers[ROUTES] = {
-    [ROUTE_UI] = {.take = show_ui},
-    [ROUTE_CLASSIFY] = {.start = start_classify, .take = take_classify},
-    [ROUTE_RESULTS] = {.take = subscribe},
-    [ROUTE_TRAINING] = {.take = subscribe},
-    [ROUTE_NODES] = {.take = ask_stats, .show = show_nodes},
-    [ROUTE_MODEL] = {.take = show_model},
-    [ROUTE_RELOAD] = {.take = ask_reload},
-    [ROUTE_METRICS] = {.take = ask_stats, .show = show_metrics},
-    [ROUTE_HEALTH] = {.take = show_state},
-    [ROUTE_READY] = {.take = show_state},
+    [ROUTE_UI] = {.take = show_ui},        [ROUTE_CLASSIFY] = {.start = start_classify, .take = take_classify},
+    [ROUTE_RESULTS] = {.take = subscribe}, [ROUTE_TRAINING] = {.take = subscribe},
+    [ROUTE_NODES] = {.take = show_nodes},  [ROUTE_MODEL] = {.take = show_model},
+    [ROUTE_RELOAD] = {.take = ask_reload}, [ROUTE_METRICS] = {.take = show_metrics},
+    [ROUTE_HEALTH] = {.take = show_state}, [ROUTE_READY] = {.take = show_state},
 };
 
 /* Requests. */
@@ -236,15 +221,6 @@ static void log_request(http_api *api, const api_request *r, bool is_sent) {
                    r->trace[0] ? ", traceparent " : "", r->trace);
 }
 
-static void forget_stats(http_api *api, const api_request *r) {
-    for (api_request **at = &api->for_stats; *at; at = &(*at)->next) {
-        if (*at == r) {
-            *at = r->next;
-            return;
-        }
-    }
-}
-
 static void on_end(void *context, http_request *http, bool is_sent) {
     http_api *api = context;
     api_request *r = http->data;
@@ -255,7 +231,6 @@ static void on_end(void *context, http_request *http, bool is_sent) {
         sse_leave(r->subscriber);
     }
     classify_forget(r);
-    forget_stats(api, r);
     api->for_reload = api->for_reload == r ? NULL : api->for_reload;
     metrics_count_request(&api->metrics, r->route, r->status);
     log_request(api, r, is_sent);
@@ -284,21 +259,6 @@ void http_api_add_replay(http_api *api, const char *bytes, size_t length) {
 
 void http_api_answer(http_api *api, uint64_t request, const classification *a) {
     classify_answer(api->classify, request, a);
-}
-
-static void show_stats(http_api *api) {
-    api_request *r = api->for_stats, *next;
-    api->for_stats = NULL; /* who comes from here on wants the next ones */
-    for (; r; r = next) {
-        next = r->next;
-        r->next = NULL;
-        handlers[r->route].show(api, r);
-    }
-}
-
-void http_api_stats(http_api *api, const stats *s) {
-    api->stats = *s;
-    show_stats(api);
 }
 
 void http_api_set_ready(http_api *api, uint32_t nodes, uint32_t of) {
@@ -377,7 +337,6 @@ void http_api_close(http_api *api) {
     api->is_closing = true;
     classify_stop(api->classify);
     http_api_reloaded(api, "the server is stopping");
-    show_stats(api); /* the last ones there were */
     sse_end(api->sse);
     http_server *server = api->server;
     api->server = NULL;

@@ -30,8 +30,8 @@ typedef struct http_api_config {
     uint32_t enough_nodes; /* ready with so many */
     /* Hands a sample's elements on; http_api_answer follows, at once or later. Serving only. */
     err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);
-    /* http_api_stats follows, at once or later. */
-    err (*ask_report)(void *context);
+    /* How things stand. */
+    void (*stats)(void *context, stats *s);
     /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. Serving only.
      */
     err (*reload)(void *context);
@@ -51,7 +51,6 @@ void http_api_set_ready(http_api *api, uint32_t nodes, uint32_t of);
 /* From here on it is not ready, whatever the nodes, and classifies nothing more. */
 void http_api_stop(http_api *api);
 void http_api_answer(http_api *api, uint64_t request, const classification *a);
-void http_api_stats(http_api *api, const stats *r);
 
 /* `text` NULL: the model, as http_api_set_model has it, is in use; else why it is not. */
 void http_api_reloaded(http_api *api, const char *text);

@@ -106,10 +106,8 @@ static void write_gauges(dynbuf *t, const stats *r) {
     one(t, "fewbit_nodes_refused_total", "counter", "Connections on the nodes' port sent away with a reason.",
         r->refused_nodes);
     one(t, "fewbit_results_lost_total", "counter", "Results that the file of results did not take.", r->results_lost);
-    head(t, "fewbit_queue_bytes", "gauge", "Waiting between the server's threads, and codes that found no room.");
-    dynbuf_printf(t, "fewbit_queue_bytes{queue=\"to_worker\"} %" PRIu64 "\n", r->worker_bytes);
-    dynbuf_printf(t, "fewbit_queue_bytes{queue=\"to_loop\"} %" PRIu64 "\n", r->loop_bytes);
-    dynbuf_printf(t, "fewbit_queue_bytes{queue=\"backlog\"} %" PRIu64 "\n", r->backlog_bytes);
+    head(t, "fewbit_backlog_bytes", "gauge", "Streamed codes that found no room yet.");
+    dynbuf_printf(t, "fewbit_backlog_bytes %" PRIu64 "\n", r->backlog_bytes);
 }
 
 static void node_values(dynbuf *t, const stats *r, const char *name, const char *type, const char *help,

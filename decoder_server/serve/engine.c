@@ -147,7 +147,8 @@ static void run_batch(engine *e, uint64_t now_ns) {
 static bool batch_takes_long(const engine *e) {
     size_t count = ready_batch_count(e->batch);
     const assembler_sample *samples = ready_batch_samples(e->batch);
-    return count > 0 && predictor_takes_long(predictor_of(e, samples[0].model), samples, count);
+    return count > 0 &&
+           (results_may_block(e->results) || predictor_takes_long(predictor_of(e, samples[0].model), samples, count));
 }
 
 /* A full batch that is short goes at once; another one waits for engine_poll, unless there is more for it. */
@@ -414,8 +415,13 @@ void engine_classify(engine *e, uint64_t request, const uint8_t *sample, uint64_
 /* Time. */
 
 static bool has_due(const engine *e, const assembler *a, uint64_t now_ns) {
+    const predictor *p = predictor_of(e, model_rollout_active(e->models));
     return assembler_next_deadline(a) <= now_ns &&
-           predictor_may_take_long(predictor_of(e, model_rollout_active(e->models)), assembler_count(a)->waiting);
+           (results_may_block(e->results) || predictor_may_take_long(p, assembler_count(a)->waiting));
+}
+
+bool engine_is_full(const engine *e) {
+    return ready_batch_is_full(e->batch);
 }
 
 bool engine_has_long_work(const engine *e, uint64_t now_ns) {
@@ -514,13 +520,9 @@ void engine_count_predictions(const engine *e, predictor_counters *out) {
 
 static err make_nodes_side(engine *e) {
     const engine_options *o = &e->options;
-    const responders_config responding = {portions_of(e),
-                                          o->deadline_ns,
-                                          o->answer_timeout_ns,
-                                          ON_DEMAND_IDS,
-                                          partition_portion_elements(&e->partition),
-                                          give_up,
-                                          e};
+    size_t elements = partition_portion_elements(&e->partition);
+    const responders_config responding = {
+        portions_of(e), o->deadline_ns, o->answer_timeout_ns, ON_DEMAND_IDS, elements, give_up, e};
     const stream_intake_config streaming = {
         .streams = {portions_of(e), o->first_session, o->stall_timeout_ns, o->deadline_ns / 4},
         .deadline_ns = o->deadline_ns,

@@ -42,6 +42,9 @@ void engine_classify(engine *e, uint64_t request, const uint8_t *sample, uint64_
  * needs nets that are that large. Ask after each of the calls above, and before engine_poll. */
 bool engine_has_long_work(const engine *e, uint64_t now_ns);
 
+/* Whether a full batch waits for engine_poll, since that is long: no more streamed codes are taken. */
+bool engine_is_full(const engine *e);
+
 /* Predicts the batch that is ready: a full one at once (where that is short, without waiting for this call), another
  * one when nothing else has come in or, with `max_batch_delay_ns`, when its first sample has waited that long. Returns
  * for how many microseconds there is nothing to do (0: call it again), or -1 for none. */

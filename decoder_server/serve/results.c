@@ -126,6 +126,10 @@ void results_flush(results *r) {
     }
 }
 
+bool results_may_block(const results *r) {
+    return r->has_file && r->file.may_block;
+}
+
 uint64_t results_lost(const results *r) {
     return r->file.lost;
 }

@@ -38,6 +38,9 @@ void results_write(results *r, const results_line *one);
 /* Hands what was written to the operating system; what that does not take is lost (base/line_file.h). */
 void results_flush(results *r);
 
+/* Whether results_flush may have to wait for whoever reads: of a pipe, a terminal. */
+bool results_may_block(const results *r);
+
 /* Results that are lost so far. */
 uint64_t results_lost(const results *r);
 

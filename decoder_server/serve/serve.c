@@ -1,94 +1,94 @@
 #include "decoder_server/serve/serve.h"
 
-#include "base/address.h"
 #include "base/clock.h"
+#include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/log_limit.h"
 #include "base/sched_slice.h"
-#include "decoder_server/core/address_file.h"
-#include "decoder_server/core/mail.h"
-#include "decoder_server/core/node_listener.h"
-#include "decoder_server/core/node_registry.h"
-#include "decoder_server/core/sse_producer.h"
-#include "decoder_server/http/http_api.h"
+#include "decoder_server/core/server_runtime.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/reloader.h"
 #include "experiment/derive.h"
-#include "loop/loop.h"
-#include "loop/sd_notify.h"
-#include "loop/signals.h"
 #include "nn/blas.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { WAITING_BYTES_MAX = 256 << 20 };
+
+typedef struct given_answer {
+    uint64_t request;
+    classification answer;
+} given_answer;
 
 typedef struct serving {
     const server_options *options;
     run_dir run;
     const dataset *set;
     partition partition;
-    /* the loop's */
-    uv_loop_t loop;
-    signals signals;
-    node_listener *node_listener;
-    http_api *api; /* NULL without --http */
-    worker *worker;
+    server_runtime *runtime;
+    engine *engine;
+    results *results;
     reloader *reloader;
     uv_timer_t drain; /* how long a stop waits */
-    bool has_signals, is_shut;
+    bool has_started;
     dynbuf described; /* what /v1/model says of the model to come */
-    api_token token;
-    stats stats;
     stats_reloads reloads;
-    atomic_bool is_stopping; /* nodes that go now are sent away, not lost */
-    /* the worker's */
-    node_registry *node_registry;
-    engine *engine;
-    sse_producer *sse;
-    results *results;
-    bool is_draining;
+    /* What the engine is to do once it is not lent. */
+    dynbuf requests;          /* u64 number and elements of each */
+    served_model *next_model; /* to change to; NULL: none */
+    bool is_stopping, is_late;
+    /* What the engine has said, for once it has returned, and is not lent: the HTTP API may call it again. */
+    dynbuf answers; /* given_answer; with room for all that are to come */
+    uint32_t unanswered;
+    bool has_swapped;
+    err swap_code;
+    char swap_text[512];
+    uint32_t ready_nodes;
+    bool is_poll_long;
+    bool has_stopped, is_dismissed;
 } serving;
 
-/* On the worker. */
+/* The engine's host. */
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    node_registry_tell(((serving *)context)->node_registry, portion, type, body);
+    node_registry_tell(server_runtime_nodes(((serving *)context)->runtime), portion, type, body);
 }
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     serving *s = context;
-    log_limited(atomic_load(&s->is_stopping) ? LOG_INFO : LOG_WARN, "node_dropped", portion + 1,
-                "portion %u is dropped: %s", portion, text);
-    node_registry_drop(s->node_registry, portion, reason, text);
+    log_limited(s->is_dismissed ? LOG_INFO : LOG_WARN, "node_dropped", portion + 1, "portion %u is dropped: %s",
+                portion, text);
+    node_registry_drop(server_runtime_nodes(s->runtime), portion, reason, text);
 }
 
 static void pause_node(void *context, uint32_t portion, bool paused) {
-    node_registry_pause(((serving *)context)->node_registry, portion, paused);
+    node_registry_pause(server_runtime_nodes(((serving *)context)->runtime), portion, paused);
 }
 
-static void send_answer(void *context, uint64_t request, const classification *a) {
-    uint8_t *to = worker_reply_begin(((serving *)context)->worker, MAIL_ANSWER, request, sizeof *a);
-    if (to) {
-        classification *sent = (classification *)(void *)to;
-        *sent = *a;
-        sent->done_ns = clock_now_ns();
-        worker_reply_end(((serving *)context)->worker);
-    }
+static void keep_answer(void *context, uint64_t request, const classification *a) {
+    given_answer given = {request, *a};
+    given.answer.done_ns = clock_now_ns();
+    dynbuf_add(&((serving *)context)->answers, &given, sizeof given);
 }
 
 static void tell_ready(void *context, uint32_t nodes) {
-    worker_reply(((serving *)context)->worker, MAIL_READY, nodes, NULL, 0);
+    ((serving *)context)->ready_nodes = nodes;
 }
 
 static void welcome_to(void *context, const served_model *m) {
-    node_registry_set_run(((serving *)context)->node_registry, m->run->id, m->text);
+    node_registry_set_run(server_runtime_nodes(((serving *)context)->runtime), m->run->id, m->text);
 }
 
-static void tell_changed(void *context, err code, const char *text) {
-    worker_reply(((serving *)context)->worker, MAIL_CHANGED, code, text, strlen(text) + 1);
+static void tell_swapped(void *context, err code, const char *text) {
+    serving *s = context;
+    s->has_swapped = true;
+    s->swap_code = code;
+    snprintf(s->swap_text, sizeof s->swap_text, "%s", text);
 }
+
+/* The runtime's role. */
 
 static void on_joined(void *context, uint32_t portion, const char *name) {
     (void)name;
@@ -97,205 +97,181 @@ static void on_joined(void *context, uint32_t portion, const char *name) {
 
 static void on_left(void *context, uint32_t portion) {
     serving *s = context;
-    if (!atomic_load(&s->is_stopping)) {
+    if (!s->is_dismissed) { /* nodes that go now were sent away */
         engine_left(s->engine, portion, clock_now_ns());
     }
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
-    engine_receive(((serving *)context)->engine, portion, m, clock_now_ns());
+    serving *s = context;
+    engine_receive(s->engine, portion, m, clock_now_ns());
+    s->is_poll_long = engine_is_full(s->engine);
 }
 
-static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
-    (void)context, (void)portion, (void)m;
+static server_work work_due(void *context) {
+    return ((serving *)context)->is_poll_long ? SERVER_WORK_LONG : SERVER_WORK_NONE;
 }
 
-static void change_model(serving *s, const mail *m) {
-    served_model *to;
-    memcpy(&to, m->bytes, sizeof to);
-    engine_swap_model(s->engine, to, clock_now_ns());
+static void work(void *context) {
+    engine_poll(((serving *)context)->engine, clock_now_ns());
 }
 
-static void send_report(serving *s) {
-    stats *r = (stats *)(void *)worker_reply_begin(s->worker, MAIL_REPORT, 0, sizeof *r);
-    if (r) {
-        *r = (stats){0};
-        node_registry_stats(s->node_registry, r);
-        engine_stats(s->engine, r);
-        worker_reply_end(s->worker);
+static void fill_stats(void *context, stats *to) {
+    serving *s = context;
+    engine_stats(s->engine, to);
+    to->reloads = s->reloads;
+}
+
+/* With room for the answers to all requests there are, and for its own. */
+static err classify_now(serving *s, uint64_t request, const uint8_t *sample) {
+    dynbuf_room(&s->answers, (s->unanswered + 1) * sizeof(given_answer));
+    err e = dynbuf_check(&s->answers, "an answer");
+    s->answers.has_failed = false;
+    if (!e) {
+        s->unanswered++;
+        engine_classify(s->engine, request, sample, clock_now_ns());
     }
+    return e;
 }
 
-static void receive(void *role, const mail *m) {
-    serving *s = role;
-    switch (m->kind) {
-    case MAIL_CLASSIFY:
-        engine_classify(s->engine, m->about, m->bytes, clock_now_ns());
-        break;
-    case MAIL_CHANGE:
-        change_model(s, m);
-        break;
-    case MAIL_STOP:
-        engine_stop(s->engine, clock_now_ns());
-        s->is_draining = true;
-        break;
-    case MAIL_FINISH:
-        engine_finish(s->engine, clock_now_ns());
-        break;
-    case MAIL_ASK_REPORT:
-        send_report(s);
-        break;
-    case MAIL_EVENTS_TAKEN:
-        sse_producer_taken(s->sse);
-        break;
-    default:
-        node_registry_take(s->node_registry, m);
-        break;
-    }
-}
-
-static int64_t settle(void *role) {
-    serving *s = role;
-    int64_t sleep = engine_poll(s->engine, clock_now_ns());
-    if (s->is_draining && engine_is_idle(s->engine)) {
-        s->is_draining = false;
-        atomic_store(&s->is_stopping, true);
-        engine_dismiss(s->engine, "the server is stopping");
-        worker_reply(s->worker, MAIL_DRAINED, 0, NULL, 0);
-    }
-    return sleep;
-}
-
-/* On the loop. */
-
+/* A request that comes while the engine is lent waits, with those before it. */
 static err classify(void *context, uint64_t request, const uint8_t *sample, size_t length) {
-    return worker_post_in_turn(((serving *)context)->worker, MAIL_CLASSIFY, request, sample, length);
-}
-
-static err ask_report(void *context) {
-    return worker_post(((serving *)context)->worker, MAIL_ASK_REPORT, 0, NULL, 0);
-}
-
-static void listen_to_results(void *context, bool wanted) {
-    sse_producer_set_wanted(((serving *)context)->sse, wanted);
-}
-
-static void results_taken(void *context) {
-    worker_post(((serving *)context)->worker, MAIL_EVENTS_TAKEN, 0, NULL, 0);
-}
-
-static void take_report(serving *s, const stats *r) {
-    size_t in, out;
-    s->stats = *r;
-    s->stats.reloads = s->reloads;
-    node_listener_stats(s->node_listener, &s->stats);
-    worker_waiting(s->worker, &in, &out);
-    s->stats.worker_bytes = in;
-    s->stats.loop_bytes = out;
-    http_api_stats(s->api, &s->stats);
-}
-
-static void shut(serving *s);
-
-static void deliver(void *loop_side, const mail *m) {
-    serving *s = loop_side;
-    if (node_listener_deliver(s->node_listener, m)) {
-        return;
+    serving *s = context;
+    if (!server_runtime_is_lent(s->runtime) && s->requests.length == 0) {
+        return classify_now(s, request, sample);
     }
-    if (m->kind == MAIL_DRAINED) {
-        shut(s);
-        return;
+    size_t before = s->requests.length;
+    dynbuf_add(&s->requests, &request, sizeof request);
+    dynbuf_add(&s->requests, sample, length);
+    err e = dynbuf_check(&s->requests, "a request");
+    if (e) {
+        s->requests.length = before;
+        s->requests.has_failed = false;
     }
-    if (m->kind == MAIL_CHANGED && s->reloader) {
-        reloader_changed(s->reloader, (err)m->about, (const char *)m->bytes);
-        return;
+    return e;
+}
+
+static void take_requests(serving *s) {
+    const classification busy = {.outcome = CLASSIFICATION_BUSY};
+    http_api *http = server_runtime_http(s->runtime);
+    size_t length = partition_sample_elements(&s->partition);
+    for (size_t at = 0; at < s->requests.length; at += sizeof(uint64_t) + length) {
+        const uint8_t *one = (const uint8_t *)s->requests.bytes + at;
+        uint64_t request;
+        memcpy(&request, one, sizeof request);
+        if (classify_now(s, request, one + sizeof request) && http) {
+            http_api_answer(http, request, &busy);
+        }
     }
-    if (!s->api) {
-        return;
+    dynbuf_reset(&s->requests);
+}
+
+/* Hands on what the engine has said. Whether there was anything: it may have brought new requests. */
+static bool pass_on(serving *s) {
+    http_api *http = server_runtime_http(s->runtime);
+    bool any = s->answers.length > 0 || s->has_swapped;
+    server_runtime_set_ready(s->runtime, s->ready_nodes);
+    for (size_t at = 0; at < s->answers.length; at += sizeof(given_answer)) { /* grows meanwhile */
+        given_answer given;
+        memcpy(&given, s->answers.bytes + at, sizeof given);
+        s->unanswered--;
+        if (http) {
+            http_api_answer(http, given.request, &given.answer);
+        }
     }
-    switch (m->kind) {
-    case MAIL_ANSWER:
-        http_api_answer(s->api, m->about, (const classification *)(const void *)m->bytes);
-        break;
-    case MAIL_READY:
-        http_api_set_ready(s->api, (uint32_t)m->about, s->partition.portions);
-        break;
-    case MAIL_REPORT:
-        take_report(s, (const stats *)(const void *)m->bytes);
-        break;
-    case MAIL_EVENTS:
-        http_api_events(s->api, m->about, (const char *)m->bytes, m->length);
-        break;
-    default:
-        break;
+    dynbuf_reset(&s->answers);
+    if (s->has_swapped) {
+        s->has_swapped = false;
+        reloader_changed(s->reloader, s->swap_code, s->swap_text);
+    }
+    return any;
+}
+
+/* What has been asked for while the engine was lent. */
+static void catch_up(serving *s, uint64_t now_ns) {
+    if (s->next_model) {
+        served_model *m = s->next_model;
+        s->next_model = NULL;
+        engine_swap_model(s->engine, m, now_ns);
+    }
+    take_requests(s);
+    if (s->is_stopping && !s->has_stopped) {
+        s->has_stopped = true;
+        engine_stop(s->engine, now_ns);
+    }
+    if (s->is_late) {
+        s->is_late = false;
+        engine_finish(s->engine, now_ns);
     }
 }
 
-static void delivered(void *loop_side) {
-    serving *s = loop_side;
-    node_listener_flush(s->node_listener);
+static void work_done(void *context) {
+    serving *s = context;
+    s->is_poll_long = false;
+    pass_on(s);
+    catch_up(s, clock_now_ns());
 }
 
-static void caught_up(void *loop_side) {
-    node_listener_resume(((serving *)loop_side)->node_listener);
+static int64_t poll_engine(void *context, uint64_t now_ns) {
+    serving *s = context;
+    int64_t rest_us;
+    catch_up(s, now_ns);
+    do {
+        s->is_poll_long = engine_has_long_work(s->engine, now_ns);
+        if (s->is_poll_long) {
+            return 0; /* work comes first */
+        }
+        rest_us = engine_poll(s->engine, now_ns);
+    } while (pass_on(s));
+    if (s->has_stopped && engine_is_idle(s->engine)) {
+        s->is_dismissed = true;
+        engine_dismiss(s->engine, "the server is stopping");
+        server_runtime_end(s->runtime, ERR_OK, "");
+    }
+    return rest_us;
 }
 
-static void on_closed(void *context) {
-    uv_stop(&((serving *)context)->loop);
-}
-
-static void shut(serving *s) {
-    if (s->is_shut) {
-        return;
-    }
-    s->is_shut = true;
-    uv_close((uv_handle_t *)&s->drain, NULL);
-    if (s->has_signals) {
-        signals_release(&s->signals);
-    }
-    reloader_close(s->reloader);
-    s->reloader = NULL;
-    if (s->api) {
-        http_api_close(s->api);
-        s->api = NULL;
-    }
-    node_listener_close(s->node_listener, on_closed, s);
-}
+/* The end. */
 
 static void on_drain_over(uv_timer_t *timer) {
     serving *s = timer->data;
     log_event(LOG_WARN, "drain_timed_out", "what still waits after %lld ms is answered with what is there",
               (long long)s->options->drain_timeout_ms);
-    if (worker_post(s->worker, MAIL_FINISH, 0, NULL, 0)) {
-        shut(s);
-    }
+    s->is_late = true;
 }
 
-/* Nothing new; what is under way is answered; then the nodes are sent away, and MAIL_DRAINED comes. */
-static void on_stop(void *context) {
+/* Nothing new; what is under way is answered; then the nodes are sent away. */
+static void stop(void *context) {
     serving *s = context;
     log_event(LOG_INFO, "stopping", "stopping");
-    sd_notify_stopping();
-    node_listener_stop_listening(s->node_listener);
-    if (s->api) {
-        http_api_stop(s->api);
-    }
+    server_runtime_let_nobody_in(s->runtime);
+    s->is_stopping = true;
     uv_timer_start(&s->drain, on_drain_over, (uint64_t)s->options->drain_timeout_ms, 0);
-    if (worker_post(s->worker, MAIL_STOP, 0, NULL, 0)) {
-        shut(s);
+}
+
+static void close_role(void *context) {
+    serving *s = context;
+    if (s->has_started) {
+        uv_close((uv_handle_t *)&s->drain, NULL);
     }
+    reloader_close(s->reloader);
+    s->reloader = NULL;
 }
 
 /* Another model. */
 
-static err hand_on(void *context, served_model *m) {
+static err swap_model(void *context, served_model *m) {
     serving *s = context;
     err e = json_views_model(&s->described, m->run, s->set, &s->partition, m->commit);
-    return e ? e : worker_post(s->worker, MAIL_CHANGE, 0, &m, sizeof m);
+    if (!e) {
+        s->next_model = m;
+    }
+    return e;
 }
 
 static void on_reloaded(void *context, err code, const char *text) {
     serving *s = context;
+    http_api *http = server_runtime_http(s->runtime);
     bool is_new = !code && !text[0];
     (*(code ? &s->reloads.failed : is_new ? &s->reloads.changed : &s->reloads.unchanged))++;
     if (code) {
@@ -303,11 +279,11 @@ static void on_reloaded(void *context, err code, const char *text) {
     } else if (!is_new) {
         log_event(LOG_INFO, "model_unchanged", "%s", text);
     }
-    if (s->api && is_new && http_api_set_model(s->api, s->described.bytes)) {
+    if (http && is_new && http_api_set_model(http, s->described.bytes)) {
         log_error("%s", err_text());
     }
-    if (s->api) {
-        http_api_reloaded(s->api, code ? text : NULL);
+    if (http) {
+        http_api_reloaded(http, code ? text : NULL);
     }
 }
 
@@ -316,29 +292,39 @@ static err reload(void *context) {
     return s->reloader ? reloader_start(s->reloader) : err_fail(ERR_FULL, "the server is not ready");
 }
 
+/* The start. */
+
 static predictor_options how_to_classify(const server_options *o) {
     return (predictor_options){.table_bytes = (size_t)o->table_mib << 20,
                                .by_stage = o->confidence > 0,
                                .cache_bytes = (size_t)o->cache_mib << 20};
 }
 
-static err start_reloader(serving *s) {
+static err start_reloader(serving *s, const manifest_commit *commit) {
     reloader_config config = {
         .folder = s->options->run,
         .predictor = how_to_classify(s->options),
-        .change = hand_on,
+        .change = swap_model,
         .done = on_reloaded,
         .context = s,
     };
-    const manifest_commit *commit;
     served_model_identity first;
-    err e = run_dir_served_commit(&s->run, &commit);
-    if (e) {
-        return e;
-    }
     served_model_identify(&s->run, commit, &first);
-    e = reloader_new(&s->reloader, &s->loop, &config, &first);
-    return e ? e : signals_on_reload(&s->signals, reloader_ask, s->reloader);
+    err e = reloader_new(&s->reloader, server_runtime_loop(s->runtime), &config, &first);
+    return e ? e : server_runtime_on_reload(s->runtime, reloader_ask, s->reloader);
+}
+
+static err start(void *context) {
+    serving *s = context;
+    http_api *http = server_runtime_http(s->runtime);
+    const manifest_commit *commit;
+    uv_timer_init(server_runtime_loop(s->runtime), &s->drain);
+    s->drain.data = s;
+    s->has_started = true;
+    err e = run_dir_served_commit(&s->run, &commit);
+    e = e ? e : json_views_model(&s->described, &s->run, s->set, &s->partition, commit);
+    e = e || !http ? e : http_api_set_model(http, s->described.bytes);
+    return e ? e : start_reloader(s, commit);
 }
 
 static err open_results(serving *s) {
@@ -348,143 +334,65 @@ static err open_results(serving *s) {
     return e ? e : results_open(&s->results, path, s->set, s->partition.portions);
 }
 
-static err start_worker_side(serving *s) {
-    node_registry_config config = {
-        .experiment = &s->run.experiment,
-        .run = s->run.id,
-        .mode = FEWBIT__MODE__MODE_SERVE,
-        .heartbeat_ms = (uint32_t)s->options->heartbeat_ms,
-        .by_certificate = s->options->tls != NULL,
-    };
-    node_registry_events events = {on_joined, on_left, on_message, on_metered, s};
-    engine_host host = {tell, drop, pause_node, send_answer, tell_ready, welcome_to, tell_changed, s};
-    engine_options options = {
-        .deadline_ns = (uint64_t)s->options->deadline_ms * 1000000u,
-        .answer_timeout_ns = (uint64_t)s->options->answer_timeout_s * 1000000000u,
-        .max_batch_delay_ns = (uint64_t)s->options->max_batch_delay_us * 1000u,
-        .predictor = how_to_classify(s->options),
-        .stall_timeout_ns = (uint64_t)s->options->heartbeat_ms * 3000000u,
+static err open_engine(serving *s) {
+    const server_options *o = s->options;
+    const engine_host host = {tell, drop, pause_node, keep_answer, tell_ready, welcome_to, tell_swapped, s};
+    const engine_options options = {
+        .deadline_ns = (uint64_t)o->deadline_ms * 1000000u,
+        .answer_timeout_ns = (uint64_t)o->answer_timeout_s * 1000000000u,
+        .max_batch_delay_ns = (uint64_t)o->max_batch_delay_us * 1000u,
+        .predictor = how_to_classify(o),
+        .stall_timeout_ns = (uint64_t)o->heartbeat_ms * 3000000u,
         .first_session = (uint64_t)clock_unix_ms() << 16,
-        .confidence = (float)s->options->confidence,
+        .confidence = (float)o->confidence,
     };
     err e = open_results(s);
-    e = e ? e : sse_producer_new(&s->sse, &s->worker);
     if (!e) {
-        results_set_sse(s->results, s->sse);
+        results_set_sse(s->results, server_runtime_sse(s->runtime));
     }
-    e = e ? e : node_registry_new(&s->node_registry, &config, &events, &s->worker);
     return e ? e : engine_new(&s->engine, &s->run, s->results, &options, &host);
 }
 
-/* What /v1/model says. */
-static err describe_model(serving *s) {
-    const manifest_commit *commit;
-    err e = run_dir_served_commit(&s->run, &commit);
-    e = e ? e : json_views_model(&s->described, &s->run, s->set, &s->partition, commit);
-    return e ? e : http_api_set_model(s->api, s->described.bytes);
-}
-
-static err start_http_api(serving *s) {
-    const server_options *o = s->options;
-    if (!o->has_http) {
-        return ERR_OK;
-    }
-    http_api_config config = {
-        .host = o->http_host,
-        .port = o->http_port,
-        .mode = ROUTES_SERVING,
-        .token = o->token_file ? &s->token : NULL,
-        .allowed_hosts = o->allowed_hosts,
-        .set = s->set,
-        .shape = s->partition,
-        .enough_nodes = o->ready_nodes > 0 ? (uint32_t)o->ready_nodes : s->partition.portions,
-        .classify = classify,
-        .ask_report = ask_report,
-        .reload = reload,
-        .listen = listen_to_results,
-        .events_taken = results_taken,
-        .context = s,
-    };
-    err e = o->token_file ? api_token_load(&s->token, o->token_file) : ERR_OK;
-    e = e ? e : http_api_new(&s->api, &s->loop, &config);
-    e = e ? e : describe_model(s);
-    if (!e) {
-        http_api_set_ready(s->api, 0, s->partition.portions);
-    }
-    return e;
-}
-
-static err write_address_file(const serving *s) {
-    const server_options *o = s->options;
-    return address_file_write(o->address_file, o->host, node_listener_port(s->node_listener),
-                              s->api ? o->http_host : NULL, s->api ? http_api_port(s->api) : 0);
-}
-
-static err run_loop(serving *s) {
-    static const worker_role role = {receive, settle, deliver, delivered, caught_up};
-    err e =
-        node_listener_new(&s->node_listener, &s->loop, s->options->host, s->options->port, s->options->tls, &s->worker);
-    if (e) {
-        return e;
-    }
-    uv_timer_init(&s->loop, &s->drain);
-    s->drain.data = s;
-    e = start_http_api(s);
-    e = e ? e : worker_new(&s->worker, &s->loop, &role, s, s);
-    e = e ? e : write_address_file(s);
-    e = e ? e : signals_catch(&s->signals, &s->loop, on_stop, s);
-    s->has_signals = !e;
-    e = e || !s->options->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->options->tls);
-    e = e ? e : start_reloader(s);
-    if (e) {
-        shut(s);
-    } else {
-        worker_gather(s->worker);
-        char address[ADDRESS_TEXT_MAX];
-        log_event(LOG_INFO, "serving", "serving run %s: nodes on %s%s", s->run.folder,
-                  address_text(address, s->options->host, node_listener_port(s->node_listener)),
-                  s->options->tls ? " with TLS" : "");
-        if (s->api) {
-            log_event(LOG_INFO, "http_listening", "HTTP on %s",
-                      address_text(address, s->options->http_host, http_api_port(s->api)));
-        }
-        sd_notify_ready("serving");
-    }
-    uv_run(&s->loop, UV_RUN_DEFAULT);
-    worker_free(s->worker);
-    uv_run(&s->loop, UV_RUN_DEFAULT);
-    node_listener_free(s->node_listener);
-    return e;
-}
-
 static err serve_run(serving *s) {
+    static const server_role role = {start, on_joined, on_left,    on_message, poll_engine, work_due,
+                                     work,  work_done, fill_stats, stop,       close_role};
+    const server_runtime_config config = {
+        .options = s->options,
+        .nodes = {.experiment = &s->run.experiment, .run = s->run.id, .mode = FEWBIT__MODE__MODE_SERVE},
+        .mode = ROUTES_SERVING,
+        .enough_nodes = (uint32_t)s->options->ready_nodes,
+        .classify = classify,
+        .reload = reload,
+    };
     uint32_t classes;
     err e = dataset_find(s->run.experiment.dataset.name, &s->set);
     e = e ? e : experiment_partition(&s->run.experiment, &s->partition, &classes);
-    e = e ? e : start_worker_side(s);
-    e = e ? e : loop_open(&s->loop);
-    if (!e) {
-        e = run_loop(s);
-        loop_close(&s->loop);
-    }
+    e = e ? e : server_runtime_new(&s->runtime, &config, &role, s);
+    e = e ? e : open_engine(s);
+    e = e ? e : server_runtime_run(s->runtime);
     engine_free(s->engine);
-    node_registry_free(s->node_registry);
     results_close(s->results);
-    sse_producer_free(s->sse);
+    server_runtime_free(s->runtime);
+    served_model_free(s->next_model);
     return e;
 }
 
 err serve_command(const server_options *options) {
     static serving s; /* one a process */
     sched_slice_shorten();
-    s = (serving){.options = options, .described = dynbuf_make(JSON_VIEWS_MAX)};
-    err e = blas_begin(2); /* the worker's, and another model's that is loaded meanwhile */
+    s = (serving){.options = options,
+                  .described = dynbuf_make(JSON_VIEWS_MAX),
+                  .requests = dynbuf_make(WAITING_BYTES_MAX),
+                  .answers = dynbuf_make(WAITING_BYTES_MAX)};
+    err e = blas_begin(2); /* the engine's, and another model's that is loaded meanwhile */
     e = e ? e : run_dir_open(&s.run, options->run);
     if (e) {
         return e;
     }
     e = serve_run(&s);
     dynbuf_free(&s.described);
+    dynbuf_free(&s.requests);
+    dynbuf_free(&s.answers);
     run_dir_close(&s.run);
     return e;
 }

@@ -17,7 +17,6 @@ struct coordinator {
     round_barrier barrier;
     uint32_t portions;
     uint64_t answer_timeout_ns; /* 0: for ever */
-    bool is_counting;           /* the traffic is asked for */
     /* bit k: portion k's node */
     uint64_t no_numbers;                   /* sent them, in the batch under way */
     uint64_t had_no_numbers, failed_proof; /* since the last commit */
@@ -119,19 +118,17 @@ static void let_go(coordinator *c) {
 
 /* Work. */
 
-bool coordinator_has_long_work(const coordinator *c) {
+bool coordinator_has_work(const coordinator *c) {
     return train_loop_has_work(c->loop);
+}
+
+bool coordinator_work_is_long(const coordinator *c) {
+    return train_loop_work_is_long(c->loop);
 }
 
 void coordinator_work(coordinator *c) {
     train_loop_work(c->loop);
     let_go(c);
-}
-
-static void do_what_is_short(coordinator *c) {
-    while (train_loop_has_work(c->loop) && !train_loop_work_is_long(c->loop)) {
-        coordinator_work(c);
-    }
 }
 
 size_t coordinator_update_tasks(const coordinator *c) {
@@ -183,7 +180,6 @@ void coordinator_left(coordinator *c, uint32_t portion) {
         run_log_write(c->run->folder, "lost",
                       json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)step));
     }
-    c->is_counting = false;
     train_loop_wait(c->loop);
     round_barrier_forget(&c->barrier);
     train_loop_report(c->loop, "waiting for nodes");
@@ -192,20 +188,13 @@ void coordinator_left(coordinator *c, uint32_t portion) {
 /* Answers. */
 
 /* What has passed the links up to the last answer of a part of the evaluation, before anything else does. */
-static bool count_traffic(coordinator *c) {
+static void count_traffic(coordinator *c) {
     uint32_t samples;
-    traffic_counters now[PARTITION_PORTIONS_MAX];
-    bool is_known = true;
-    if (!train_loop_counts_traffic(c->loop, &samples)) {
-        return true;
+    for (uint32_t k = 0; k < c->portions && train_loop_counts_traffic(c->loop, &samples); k++) {
+        traffic_counters now;
+        c->host.traffic(c->host.context, k, &now);
+        traffic_report_count(c->traffic, k, &now, samples);
     }
-    for (uint32_t k = 0; k < c->portions; k++) {
-        is_known = c->host.traffic(c->host.context, k, &now[k]) && is_known;
-    }
-    for (uint32_t k = 0; k < c->portions && is_known; k++) {
-        traffic_report_count(c->traffic, k, &now[k], samples);
-    }
-    return is_known;
 }
 
 static void end(coordinator *c, err outcome) {
@@ -252,18 +241,8 @@ static void on_answered(coordinator *c, uint32_t k) {
         take_no_numbers(c);
         return;
     }
-    c->is_counting = !count_traffic(c);
-    if (!c->is_counting) {
-        train_loop_answered(c->loop);
-    }
-}
-
-void coordinator_counted(coordinator *c) {
-    if (c->is_counting && count_traffic(c)) {
-        c->is_counting = false;
-        train_loop_answered(c->loop);
-        do_what_is_short(c);
-    }
+    count_traffic(c);
+    train_loop_answered(c->loop);
 }
 
 static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
@@ -327,7 +306,6 @@ void coordinator_receive(coordinator *c, uint32_t portion, const message *m) {
     } else if (train_loop_state_of(c->loop) != LOOP_WAITING && c->barrier.restores[portion] == 0) {
         on_answer(c, portion, m);
     } /* else it is from before the restore */
-    do_what_is_short(c);
 }
 
 /* Time, and what others want to know. */

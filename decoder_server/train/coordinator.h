@@ -13,8 +13,8 @@
  *
  * What takes long (by its multiply-adds more than about a millisecond, and all that waits for a disk) is not done
  * inside the call that brings it about, but by coordinator_work, which may run on another thread. As long as
- * coordinator_has_long_work says so, no other call may be made but coordinator_work, piece by piece; what a piece has
- * told the host goes out before the next one. */
+ * coordinator_has_work says so, no other call may be made but coordinator_work, piece by piece; what a piece has told
+ * the host goes out before the next one. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 
@@ -28,9 +28,8 @@ typedef struct coordinator_host {
     void (*send)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     /* Ends a portion's connection, with a Refusal. */
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
-    /* What has passed a portion's links, all it has had, up to now; false: not known yet, coordinator_counted is to
-     * follow once that of all portions is. */
-    bool (*traffic)(void *context, uint32_t portion, traffic_counters *counters);
+    /* What has passed a portion's links, all it has had, up to now. */
+    void (*traffic)(void *context, uint32_t portion, traffic_counters *counters);
     void (*progress)(void *context, const train_loop_progress *p);
     void *context;
 } coordinator_host;
@@ -46,10 +45,10 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name);
 void coordinator_left(coordinator *c, uint32_t portion);
 void coordinator_receive(coordinator *c, uint32_t portion, const message *m);
 
-void coordinator_counted(coordinator *c);
-
-/* Whether something long stands ready, and the next piece of it: the numbers do not depend on the thread. */
-bool coordinator_has_long_work(const coordinator *c);
+/* Whether work stands ready, whether the next piece of it is long, and to do it: the numbers do not depend on the
+ * thread. */
+bool coordinator_has_work(const coordinator *c);
+bool coordinator_work_is_long(const coordinator *c);
 void coordinator_work(coordinator *c);
 
 /* Where the next piece is the head's update: its tasks (else 0). A host may run each of them once, in any order, also

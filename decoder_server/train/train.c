@@ -110,22 +110,7 @@ static err train_run(const server_options *o, run_dir *r, const labels *l) {
     if (o->coding != FEWBIT__CODING__CODING_PACKED) {
         log_event(LOG_WARN, "option_ignored", "--coding is for --local: over the network every node has its own");
     }
-    train_tcp_config config = {
-        .run = r,
-        .labels = l,
-        .host = o->host,
-        .port = o->port,
-        .tls = o->tls,
-        .address_file = o->address_file,
-        .http_host = o->has_http ? o->http_host : NULL,
-        .http_port = o->http_port,
-        .token_file = o->token_file,
-        .allowed_hosts = o->allowed_hosts,
-        .heartbeat_ms = (uint32_t)o->heartbeat_ms,
-        .answer_timeout_s = (uint32_t)o->answer_timeout_s,
-        .threads = threads_of(o),
-    };
-    return train_tcp_run(&config);
+    return train_tcp_run(o, r, l, threads_of(o));
 }
 
 err train_command(const server_options *o) {

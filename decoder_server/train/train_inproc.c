@@ -92,9 +92,8 @@ static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const c
     }
 }
 
-static bool traffic(void *context, uint32_t portion, traffic_counters *counters) {
+static void traffic(void *context, uint32_t portion, traffic_counters *counters) {
     *counters = ((inproc *)context)->nodes[portion].traffic;
-    return true;
 }
 
 static void show(void *context, const train_loop_progress *p) {
@@ -133,7 +132,7 @@ static void run_encoder(inproc_node *p) {
 
 /* What stands ready, but for the head's update: that runs beside the encoders. */
 static void work(inproc *l) {
-    while (coordinator_has_long_work(l->coordinator) && coordinator_update_tasks(l->coordinator) == 0) {
+    while (coordinator_has_work(l->coordinator) && coordinator_update_tasks(l->coordinator) == 0) {
         coordinator_work(l->coordinator);
     }
 }
@@ -161,7 +160,7 @@ static err deliver_outbox(inproc *l, inproc_node *p) {
         if (e) {
             return e;
         }
-        while (coordinator_has_long_work(l->coordinator)) {
+        while (coordinator_has_work(l->coordinator)) {
             coordinator_work(l->coordinator);
         }
         coordinator_receive(l->coordinator, p->portion, &m);

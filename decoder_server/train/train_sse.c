@@ -1,7 +1,6 @@
 #include "decoder_server/train/train_sse.h"
 
 #include "base/clock.h"
-#include "decoder_server/core/mail.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,13 +8,9 @@
 
 enum { PAUSE_NS = 100000000, NUMBER_MAX = 32 };
 
-err train_sse_start(train_sse *b, worker **w) {
-    *b = (train_sse){.worker = w, .now = {.phase = "waiting for nodes"}};
-    return sse_producer_new(&b->sse, w);
-}
-
-void train_sse_end(train_sse *b) {
-    sse_producer_free(b->sse);
+void train_sse_start(train_sse *b, sse_producer *sse, void (*replay)(void *context, const char *event, size_t length),
+                     void *context) {
+    *b = (train_sse){.sse = sse, .replay = replay, .context = context, .now = {.phase = "waiting for nodes"}};
 }
 
 /* A JSON number; null where it is none. */
@@ -43,7 +38,7 @@ size_t train_sse_epoch_event(const manifest_evaluation *e, char event[TRAIN_SSE_
 static void put_epoch(train_sse *b, const manifest_evaluation *e) {
     char data[TRAIN_SSE_EVENT_MAX], event[TRAIN_SSE_EVENT_MAX];
     sse_producer_put(b->sse, "epoch", data, write_epoch(e, data, sizeof data));
-    worker_reply(*b->worker, MAIL_GREETING, 0, event, train_sse_epoch_event(e, event));
+    b->replay(b->context, event, train_sse_epoch_event(e, event));
 }
 
 static void put_progress(train_sse *b, const train_loop_progress *p) {

@@ -11,14 +11,15 @@ enum { TRAIN_SSE_EVENT_MAX = 512 };
 
 typedef struct train_sse {
     sse_producer *sse;
-    worker **worker;
+    void (*replay)(void *context, const char *event, size_t length);
+    void *context;
     uint64_t shown_ns, started_ns;
     stats_training now;
 } train_sse;
 
-/* `*w` is set before the first progress. Ended with train_sse_end. */
-err train_sse_start(train_sse *b, worker **w);
-void train_sse_end(train_sse *b);
+/* `sse` is borrowed; `replay` takes the events that every new subscriber gets. */
+void train_sse_start(train_sse *b, sse_producer *sse, void (*replay)(void *context, const char *event, size_t length),
+                     void *context);
 
 void train_sse_progress(train_sse *b, const train_loop_progress *p);
 

@@ -111,10 +111,9 @@ static void drop_nobody(void *context, uint32_t portion, Fewbit__Reason reason, 
     FUZZ_CHECK(reason == FEWBIT__REASON__REASON_OVER, "a node is dropped: %s", text);
 }
 
-static bool no_traffic(void *context, uint32_t portion, traffic_counters *counters) {
+static void no_traffic(void *context, uint32_t portion, traffic_counters *counters) {
     (void)context, (void)portion;
     *counters = (traffic_counters){0};
-    return true;
 }
 
 static void show_nothing(void *context, const train_loop_progress *p) {
@@ -122,7 +121,7 @@ static void show_nothing(void *context, const train_loop_progress *p) {
 }
 
 static void work(coordinator *c) {
-    while (coordinator_has_long_work(c)) {
+    while (coordinator_has_work(c)) {
         coordinator_work(c);
     }
 }

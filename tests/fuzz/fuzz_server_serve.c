@@ -103,10 +103,6 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     engine_receive(reception, portion, m, now_ns);
 }
 
-static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
-    (void)context, (void)portion, (void)m;
-}
-
 static void start(void) {
     const dataset *set;
     openblas_set_num_threads(1);
@@ -114,10 +110,10 @@ static void start(void) {
     small_committed_run(&served, fuzz_path("run"));
     node_registry_config config = {
         .experiment = &served.experiment, .run = served.id, .mode = FEWBIT__MODE__MODE_SERVE, .heartbeat_ms = 1000};
-    node_registry_events events = {on_joined, on_left, on_message, on_metered, NULL};
+    node_registry_events events = {on_joined, on_left, on_message, NULL};
     err e = dataset_find("mnist", &set);
     e = e ? e : results_open(&lines, "/dev/null", set, SMALL_PORTIONS);
-    e = e ? e : node_registry_new(&side.node_registry, &config, &events, &side.worker);
+    e = e ? e : node_registry_new(&side.node_registry, &config, &side_host, &events);
     FUZZ_CHECK(e == ERR_OK, "%s", err_text());
 }
 
@@ -180,7 +176,7 @@ static void happen(const fuzz_record *record) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (!side.worker) {
+    if (!side.is_ready) {
         start();
     }
     engine_host host = {tell, drop, pause_node, check_answer, take_ready, take_model, take_change, NULL};

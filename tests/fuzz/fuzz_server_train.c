@@ -1,4 +1,4 @@
-/* A training server whose nodes attack it: the frames of the input go to real peers and a real coordinator.
+/* A training server whose nodes attack it: the frames of the input go to a real registry and a real coordinator.
  *
  * Input: records. The first one's control byte chooses how the run is made, its frame does not count. Of the
  * others, control bits 0 and 1 are the connection; bit 2: it goes down, in place of the frame; bit 3: what
@@ -18,8 +18,6 @@ enum { CONNECTION = 3, DOWN = 4, LATER = 8 };
 enum { STRAIGHT_THROUGH = 1, KEEPS_BEST = 2, SAVES_OFTEN = 4, TESTS_OFTEN = 8, VARIANTS = 16, RESUMES = 16 };
 
 static coordinator *leader;
-static traffic_counters metered[SMALL_PORTIONS];
-static bool is_metered;
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
@@ -31,11 +29,9 @@ static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const c
     node_registry_drop(side.node_registry, portion, reason, text);
 }
 
-static bool traffic(void *context, uint32_t portion, traffic_counters *counters) {
+static void traffic(void *context, uint32_t portion, traffic_counters *counters) {
     (void)context;
-    *counters = metered[portion];
-    node_registry_ask_meter(side.node_registry, portion);
-    return is_metered;
+    node_registry_traffic(side.node_registry, portion, counters);
 }
 
 static void check_progress(void *context, const train_loop_progress *p) {
@@ -60,17 +56,9 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     coordinator_receive(leader, portion, m);
 }
 
-static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
-    (void)context;
-    metered[portion] = *m;
-    is_metered = true;
-    coordinator_counted(leader);
-    is_metered = false;
-}
-
-/* As the worker does after each record. */
+/* As after each frame. */
 static void work(void) {
-    while (coordinator_has_long_work(leader)) {
+    while (coordinator_has_work(leader)) {
         coordinator_work(leader);
     }
 }
@@ -82,7 +70,7 @@ static void settle(void) {
     work();
 }
 
-/* The variants of the run, and the peers of each: they hold megabytes, so they are kept, without a connection. */
+/* The variants of the run, and the registries of each: they hold megabytes, so they are kept, without a connection. */
 static struct variant {
     experiment experiment;
     uint64_t run;
@@ -110,8 +98,8 @@ static void make_variant(struct variant *v, uint8_t how) {
                                    .mode = FEWBIT__MODE__MODE_TRAIN,
                                    .heartbeat_ms = 1000,
                                    .labels = small_labels()};
-    node_registry_events events = {on_joined, on_left, on_message, on_metered, NULL};
-    FUZZ_CHECK(node_registry_new(&v->node_registry, &config, &events, &side.worker) == ERR_OK, "%s", err_text());
+    node_registry_events events = {on_joined, on_left, on_message, NULL};
+    FUZZ_CHECK(node_registry_new(&v->node_registry, &config, &side_host, &events) == ERR_OK, "%s", err_text());
 }
 
 static void make_run(run_dir *r, uint8_t how) {
@@ -164,7 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!fuzz_next_record(data, size, &at, &record)) {
         return 0;
     }
-    if (!side.worker) {
+    if (!side.is_ready) {
         openblas_set_num_threads(1);
         side_start();
     }

@@ -75,10 +75,9 @@ static void drop_node(void *context, uint32_t portion, Fewbit__Reason reason, co
     }
 }
 
-static bool no_traffic(void *context, uint32_t portion, traffic_counters *counters) {
+static void no_traffic(void *context, uint32_t portion, traffic_counters *counters) {
     (void)context, (void)portion;
     *counters = (traffic_counters){0};
-    return true;
 }
 
 static void note_progress(void *context, const train_loop_progress *p) {
@@ -131,7 +130,7 @@ static void round_task(void *context, size_t task) {
 
 /* What stands ready at the coordinator; its update only if it is not to run beside the nodes. */
 static inline void work(fleet *f, bool updates) {
-    while (f->coordinator && coordinator_has_long_work(f->coordinator) &&
+    while (f->coordinator && coordinator_has_work(f->coordinator) &&
            (updates || coordinator_update_tasks(f->coordinator) == 0)) {
         coordinator_work(f->coordinator);
     }

@@ -1,8 +1,7 @@
 /* Who may speak for which portion: every Hello that does not fit is refused with its reason. Frames go in and out
- * through a real worker, as from the node listener, but no socket is there. */
+ * as from the node listener, but no socket is there. */
 #include "base/log.h"
 #include "base/utf8.h"
-#include "decoder_server/core/mail.h"
 #include "decoder_server/core/node_registry.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
@@ -31,10 +30,13 @@ static const char experiment_text[] =
 static char digests[4][SHA256_HEX] = {"aa", "bb", "cc", "dd"};
 static const labels known_labels = {.samples = {2000, 500}, .portion_digests = digests};
 
-/* What peers sent to the node listener. */
+enum { SENT = 1, ADMITTED, CLOSED, PAUSED, RESUMED };
+
+/* What the registry told the node listener. */
 typedef struct reply {
-    uint32_t kind;
+    int kind;
     uint64_t connection;
+    uint32_t heartbeat;
     size_t length;
     uint8_t bytes[4096];
 } reply;
@@ -42,15 +44,15 @@ typedef struct reply {
 typedef struct hall {
     experiment experiment;
     node_registry *node_registry;
-    worker *worker;
-    uv_loop_t loop;
+    uint64_t allowed;                       /* what the next frames may speak for */
+    uint64_t closed[REPLIES_MAX], n_closed; /* connections */
+    traffic_counters present;               /* what has passed every connection there is */
     arena unpacked;
     reply replies[REPLIES_MAX];
     size_t reply_count;
-    uint32_t joined[4], left[4], messages, metered; /* joined, left: times */
+    uint32_t joined[4], left[4], messages; /* joined, left: times */
     char name[64];
     message_type last_type;
-    traffic_counters traffic;
 } hall;
 
 static void on_joined(void *context, uint32_t portion, const char *name) {
@@ -70,54 +72,60 @@ static void on_message(void *context, uint32_t portion, const message *m) {
     h->last_type = m->type;
 }
 
-static void on_metered(void *context, uint32_t portion, const traffic_counters *m) {
-    hall *h = context;
-    (void)portion;
-    h->metered++;
-    h->traffic = *m;
-}
-
-static void receive(void *role, const mail *m) {
-    node_registry_take(((hall *)role)->node_registry, m);
-}
-
-static int64_t rest(void *role) {
-    (void)role;
-    return -1;
-}
-
-static void deliver(void *loop_side, const mail *m) {
-    hall *h = loop_side;
+static reply *note(hall *h, int kind, uint64_t connection) {
     reply *to = &h->replies[h->reply_count++ % REPLIES_MAX];
-    *to = (reply){.kind = m->kind, .connection = m->about, .length = m->length};
-    memcpy(to->bytes, m->bytes, m->length < sizeof to->bytes ? m->length : sizeof to->bytes);
+    *to = (reply){.kind = kind, .connection = connection};
+    return to;
 }
 
-/* From here to end_turn, records may be posted; end_turn waits until all are worked off and the replies are here. */
-static void begin_turn(hall *h) {
-    static const worker_role role = {receive, rest, deliver, NULL, NULL};
-    h->reply_count = 0;
-    assert_int_equal(uv_loop_init(&h->loop), 0);
-    assert_int_equal(worker_new(&h->worker, &h->loop, &role, h, h), ERR_OK);
+static void on_send(void *context, uint64_t connection, message_type type, const ProtobufCMessage *body) {
+    reply *to = note(context, SENT, connection);
+    to->length = message_frame_size(body);
+    assert_true(to->length <= sizeof to->bytes);
+    message_pack_frame(type, body, to->bytes);
 }
 
-static void end_turn(hall *h) {
-    worker_free(h->worker);
-    h->worker = NULL;
-    uv_run(&h->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&h->loop), 0);
+static void on_admit(void *context, uint64_t connection, uint32_t heartbeat_ms) {
+    note(context, ADMITTED, connection)->heartbeat = heartbeat_ms;
+}
+
+static void on_close(void *context, uint64_t connection, const char *reason) {
+    hall *h = context;
+    assert_true(strlen(reason) > 0);
+    note(h, CLOSED, connection);
+    h->closed[h->n_closed++ % REPLIES_MAX] = connection;
+}
+
+static void on_pause(void *context, uint64_t connection, bool paused) {
+    note(context, paused ? PAUSED : RESUMED, connection);
+}
+
+static void add_traffic(void *context, uint64_t connection, traffic_counters *sum) {
+    (void)connection;
+    traffic_counters_add(sum, &((hall *)context)->present);
+}
+
+static bool is_closed(const hall *h, uint64_t connection) {
+    for (size_t i = 0; i < REPLIES_MAX; i++) {
+        if (h->closed[i] == connection) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void open_hall(hall *h, const labels *l, bool by_certificate) {
     static node_registry_config config;
-    const node_registry_events events = {on_joined, on_left, on_message, on_metered, h};
+    const node_registry_host host = {on_send, on_admit, on_close, on_pause, add_traffic, h};
+    const node_registry_events events = {on_joined, on_left, on_message, h};
     log_set_level(LOG_NONE);
     memset(h, 0, sizeof *h);
+    h->allowed = UINT64_MAX;
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);
     config =
         (node_registry_config){&h->experiment, 0x1234, 0x5678, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l, by_certificate};
     assert_int_equal(arena_init(&h->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
-    assert_int_equal(node_registry_new(&h->node_registry, &config, &events, &h->worker), ERR_OK);
+    assert_int_equal(node_registry_new(&h->node_registry, &config, &host, &events), ERR_OK);
 }
 
 static void close_hall(hall *h) {
@@ -150,18 +158,26 @@ static int tear_down(void **state) {
     return 0;
 }
 
+/* A frame from a link, which delivers none of a connection that is being closed. */
+static void post(hall *h, uint64_t connection, const uint8_t *bytes, size_t length) {
+    const frame f = {bytes[3], bytes + FRAME_HEADER, length - FRAME_HEADER};
+    if (!is_closed(h, connection)) {
+        node_registry_take(h->node_registry, connection, h->allowed, &f);
+    }
+}
+
 static void post_frame(hall *h, uint64_t connection, message_type type, const ProtobufCMessage *body) {
-    uint8_t frame[1024];
-    assert_true(message_frame_size(body) <= sizeof frame);
-    message_pack_frame(type, body, frame);
-    worker_post(h->worker, MAIL_FRAME, connection, frame, message_frame_size(body));
+    uint8_t bytes[1024];
+    assert_true(message_frame_size(body) <= sizeof bytes);
+    message_pack_frame(type, body, bytes);
+    post(h, connection, bytes, message_frame_size(body));
 }
 
 static void post_raw(hall *h, uint64_t connection, uint8_t type, const void *payload, size_t length) {
-    uint8_t frame[64];
-    frame_put_header(frame, type, length);
-    memcpy(frame + FRAME_HEADER, payload, length);
-    worker_post(h->worker, MAIL_FRAME, connection, frame, FRAME_HEADER + length);
+    uint8_t bytes[64];
+    frame_put_header(bytes, type, length);
+    memcpy(bytes + FRAME_HEADER, payload, length);
+    post(h, connection, bytes, FRAME_HEADER + length);
 }
 
 static uint32_t good_shape[] = {1, 1, 196};
@@ -183,16 +199,14 @@ static Fewbit__Hello good_hello(uint32_t portion) {
 }
 
 static void greet(hall *h, uint64_t connection, const Fewbit__Hello *hello) {
-    begin_turn(h);
+    h->reply_count = 0;
     post_frame(h, connection, MESSAGE_HELLO, &hello->base);
-    end_turn(h);
 }
 
 static void lose(hall *h, uint64_t connection) {
     const traffic_counters last = {.tcp_bytes = {100, 10}};
-    begin_turn(h);
-    worker_post(h->worker, MAIL_DOWN, connection, &last, sizeof last);
-    end_turn(h);
+    h->reply_count = 0;
+    node_registry_lost(h->node_registry, connection, &last);
 }
 
 /* The message in reply `index`, which must go to `connection`. */
@@ -200,7 +214,7 @@ static message sent(hall *h, size_t index, uint64_t connection) {
     message m;
     assert_true(index < h->reply_count);
     const reply *r = &h->replies[index];
-    assert_int_equal(r->kind, MAIL_SEND);
+    assert_int_equal(r->kind, SENT);
     assert_int_equal(r->connection, connection);
     assert_int_equal(r->length, FRAME_HEADER + (size_t)(r->bytes[0] | r->bytes[1] << 8 | r->bytes[2] << 16));
     assert_int_equal(message_unpack(r->bytes[3], r->bytes + FRAME_HEADER, r->length - FRAME_HEADER, &h->unpacked, &m),
@@ -210,7 +224,7 @@ static message sent(hall *h, size_t index, uint64_t connection) {
 
 static void assert_welcome(hall *h, uint64_t connection) {
     assert_int_equal(h->reply_count, 2);
-    assert_int_equal(h->replies[0].kind, MAIL_ADMIT);
+    assert_int_equal(h->replies[0].kind, ADMITTED);
     assert_int_equal(h->replies[0].connection, connection);
     assert_int_equal(sent(h, 1, connection).type, MESSAGE_WELCOME);
 }
@@ -224,8 +238,14 @@ static void assert_refused(hall *h, uint64_t connection, Fewbit__Reason reason, 
     if (!strstr(m.body.refusal->text, text)) {
         fail_msg("'%s' does not tell '%s'", m.body.refusal->text, text);
     }
-    assert_int_equal(h->replies[1].kind, MAIL_CLOSE);
+    assert_int_equal(h->replies[1].kind, CLOSED);
     assert_int_equal(h->replies[1].connection, connection);
+}
+
+static bool is_here(const hall *h, uint32_t portion) {
+    static stats s;
+    node_registry_stats(h->node_registry, &s);
+    return s.nodes[portion].connection != 0;
 }
 
 static void assert_nobody_joined(const hall *h) {
@@ -239,9 +259,7 @@ static void a_good_hello_is_welcome(void **state) {
     const Fewbit__Hello hello = good_hello(2);
     greet(h, 1026, &hello);
     assert_welcome(h, 1026);
-    uint32_t heartbeat;
-    memcpy(&heartbeat, h->replies[0].bytes, sizeof heartbeat);
-    assert_int_equal(heartbeat, HEARTBEAT);
+    assert_int_equal(h->replies[0].heartbeat, HEARTBEAT);
     const Fewbit__Welcome *w = sent(h, 1, 1026).body.welcome;
     assert_int_equal(w->protocol, 1);
     assert_int_equal(w->run, 0x1234);
@@ -255,8 +273,8 @@ static void a_good_hello_is_welcome(void **state) {
     assert_true(is_same);
     assert_int_equal(h->joined[2], 1);
     assert_string_equal(h->name, "carol");
-    assert_true(node_registry_is_here(h->node_registry, 2));
-    assert_false(node_registry_is_here(h->node_registry, 1));
+    assert_true(is_here(h, 2));
+    assert_false(is_here(h, 1));
 }
 
 typedef struct hello_case {
@@ -345,29 +363,24 @@ static void in_training_the_data_must_be_the_labels(void **state) {
     assert_welcome(*state, 3000);
 }
 
-static void introduce(hall *h, uint64_t connection, uint64_t portions) {
-    begin_turn(h);
-    worker_post(h->worker, MAIL_PORTIONS, connection, &portions, sizeof portions);
-    end_turn(h);
-}
-
 static void a_node_speaks_for_what_its_certificate_names(void **state) {
     hall *h = *state;
     static const char said[] = "its certificate does not name portion 2 (subjectAltName URI fewbit:portion:2)";
     const Fewbit__Hello two = good_hello(2), one = good_hello(1), four = good_hello(4);
-    introduce(h, 1024, 1 << 1 | 1 << 3);
+    h->allowed = 1 << 1 | 1 << 3;
     greet(h, 1024, &two);
     assert_refused(h, 1024, FEWBIT__REASON__REASON_CERTIFICATE, said);
+    h->allowed = 0;
     greet(h, 2048, &two); /* in the same place, and nothing is known of it */
     assert_refused(h, 2048, FEWBIT__REASON__REASON_CERTIFICATE, said);
-    introduce(h, 1025, UINT64_MAX);
+    h->allowed = UINT64_MAX;
     greet(h, 1025, &four);
     assert_refused(h, 1025, FEWBIT__REASON__REASON_PORTION_UNKNOWN, "there is no portion 4");
     assert_nobody_joined(h);
-    introduce(h, 1026, 1 << 1 | 1 << 3);
+    h->allowed = 1 << 1 | 1 << 3;
     greet(h, 1026, &one);
     assert_welcome(h, 1026);
-    introduce(h, 1027, 1 << 2);
+    h->allowed = 1 << 2;
     greet(h, 1027, &two);
     assert_welcome(h, 1027);
 }
@@ -381,10 +394,10 @@ static void a_portion_has_one_node_at_a_time(void **state) {
     assert_refused(h, 1025, FEWBIT__REASON__REASON_PORTION_TAKEN, "portion 0 is taken by carol");
     lose(h, 1025); /* the one that was refused: changes nothing */
     assert_int_equal(h->left[0], 0);
-    assert_true(node_registry_is_here(h->node_registry, 0));
+    assert_true(is_here(h, 0));
     lose(h, 1024);
     assert_int_equal(h->left[0], 1);
-    assert_false(node_registry_is_here(h->node_registry, 0));
+    assert_false(is_here(h, 0));
     greet(h, 2048, &hello);
     assert_welcome(h, 2048);
     assert_int_equal(h->joined[0], 2);
@@ -393,9 +406,8 @@ static void a_portion_has_one_node_at_a_time(void **state) {
 static void the_first_message_must_be_hello(void **state) {
     hall *h = *state;
     const Fewbit__Ready ready = FEWBIT__READY__INIT;
-    begin_turn(h);
+    h->reply_count = 0;
     post_frame(h, 1024, MESSAGE_READY, &ready.base);
-    end_turn(h);
     assert_refused(h, 1024, FEWBIT__REASON__REASON_PROTOCOL, "the first message must be Hello");
     static const struct {
         uint8_t type;
@@ -409,9 +421,8 @@ static void the_first_message_must_be_hello(void **state) {
         {MESSAGE_PING, "x", "a Ping frame carries a payload"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        begin_turn(h);
+        h->reply_count = 0;
         post_raw(h, 1030 + i, cases[i].type, cases[i].payload, strlen(cases[i].payload));
-        end_turn(h);
         assert_refused(h, 1030 + i, FEWBIT__REASON__REASON_PROTOCOL, cases[i].text);
     }
     assert_nobody_joined(h);
@@ -421,17 +432,15 @@ static void an_admitted_node_is_heard(void **state) {
     hall *h = *state;
     const Fewbit__Hello hello = good_hello(1);
     Fewbit__Ready ready = FEWBIT__READY__INIT;
-    begin_turn(h);
+    h->reply_count = 0;
     post_frame(h, 1024, MESSAGE_HELLO, &hello.base);
     post_frame(h, 1024, MESSAGE_READY, &ready.base);
     post_frame(h, 1024, MESSAGE_HELLO, &hello.base); /* out of turn; but that is for the role to say */
-    end_turn(h);
     assert_int_equal(h->messages, 2);
     assert_int_equal(h->last_type, MESSAGE_HELLO);
     assert_int_equal(h->joined[1], 1);
-    begin_turn(h);
+    h->reply_count = 0;
     post_raw(h, 1024, MESSAGE_CODES, "\x22\x7f", 2);
-    end_turn(h);
     assert_refused(h, 1024, FEWBIT__REASON__REASON_PROTOCOL, "a Codes frame of 2 bytes is malformed");
     assert_int_equal(h->messages, 2);
 }
@@ -441,12 +450,11 @@ static void who_is_refused_stays_refused(void **state) {
     Fewbit__Hello wrong = good_hello(1);
     const Fewbit__Hello good = good_hello(1);
     wrong.protocol = 2;
-    begin_turn(h);
+    h->reply_count = 0;
     post_frame(h, 1024, MESSAGE_HELLO, &wrong.base);
     post_frame(h, 1024, MESSAGE_HELLO, &good.base); /* under way when the first one was refused */
-    end_turn(h);
     assert_nobody_joined(h);
-    assert_false(node_registry_is_here(h->node_registry, 1));
+    assert_false(is_here(h, 1));
 }
 
 static void who_was_dropped_is_not_heard(void **state) {
@@ -454,10 +462,9 @@ static void who_was_dropped_is_not_heard(void **state) {
     const Fewbit__Hello hello = good_hello(1);
     const Fewbit__Ready ready = FEWBIT__READY__INIT;
     greet(h, 1024, &hello);
-    begin_turn(h);
+    h->reply_count = 0;
     node_registry_drop(h->node_registry, 1, FEWBIT__REASON__REASON_MODEL, "codes of another model");
     post_frame(h, 1024, MESSAGE_READY, &ready.base);
-    end_turn(h);
     assert_refused(h, 1024, FEWBIT__REASON__REASON_MODEL, "codes of another model");
     assert_int_equal(h->messages, 0);
     lose(h, 1024);
@@ -469,41 +476,34 @@ static void replies_go_to_the_portions_connection(void **state) {
     const Fewbit__Hello hello = good_hello(3);
     const Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
     greet(h, 1027, &hello);
-    begin_turn(h);
+    h->reply_count = 0;
     node_registry_tell(h->node_registry, 3, MESSAGE_BEGIN, &begin.base);
     node_registry_tell(h->node_registry, 2, MESSAGE_BEGIN, &begin.base); /* nobody there */
     node_registry_pause(h->node_registry, 3, true);
     node_registry_pause(h->node_registry, 2, true);
     node_registry_pause(h->node_registry, 3, false);
     node_registry_drop(h->node_registry, 2, FEWBIT__REASON__REASON_OVER, "over");
-    end_turn(h);
     assert_int_equal(h->reply_count, 3);
     assert_int_equal(sent(h, 0, 1027).type, MESSAGE_BEGIN);
-    assert_int_equal(h->replies[1].kind, MAIL_PAUSE);
-    assert_int_equal(h->replies[2].kind, MAIL_RESUME);
+    assert_int_equal(h->replies[1].kind, PAUSED);
+    assert_int_equal(h->replies[2].kind, RESUMED);
     assert_int_equal(h->replies[2].connection, 1027);
 }
 
 /* What a portion cost is counted over all the connections it has had. */
-static void the_meter_adds_up_connections(void **state) {
+static void the_traffic_of_all_connections_adds_up(void **state) {
     hall *h = *state;
     const Fewbit__Hello hello = good_hello(0);
-    const traffic_counters now = {.tcp_bytes = {5, 6}};
+    traffic_counters sum;
     greet(h, 1024, &hello);
     lose(h, 1024);
     greet(h, 2048, &hello);
-    begin_turn(h);
-    worker_post(h->worker, MAIL_METER, 2048, &now, sizeof now); /* not asked for */
-    end_turn(h);
-    assert_int_equal(h->metered, 0);
-    begin_turn(h);
-    node_registry_ask_meter(h->node_registry, 0);
-    worker_post(h->worker, MAIL_METER, 2048, &now, sizeof now);
-    end_turn(h);
-    assert_int_equal(h->replies[0].kind, MAIL_ASK_METER);
-    assert_int_equal(h->metered, 1);
-    assert_int_equal(h->traffic.tcp_bytes[TRAFFIC_IN], 105);
-    assert_int_equal(h->traffic.tcp_bytes[TRAFFIC_OUT], 16);
+    h->present = (traffic_counters){.tcp_bytes = {5, 6}};
+    node_registry_traffic(h->node_registry, 0, &sum);
+    assert_int_equal(sum.tcp_bytes[TRAFFIC_IN], 105);
+    assert_int_equal(sum.tcp_bytes[TRAFFIC_OUT], 16);
+    node_registry_traffic(h->node_registry, 1, &sum); /* there was none */
+    assert_int_equal(sum.tcp_bytes[TRAFFIC_IN], 0);
 }
 
 #define IN_HALL(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -521,7 +521,7 @@ int main(void) {
         IN_HALL(who_is_refused_stays_refused),
         IN_HALL(who_was_dropped_is_not_heard),
         IN_HALL(replies_go_to_the_portions_connection),
-        IN_HALL(the_meter_adds_up_connections),
+        IN_HALL(the_traffic_of_all_connections_adds_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

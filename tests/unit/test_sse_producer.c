@@ -1,6 +1,5 @@
 /* The producer of server-sent events: what finds no room is counted, nothing overtakes it, and one hand-over is under
  * way at a time. */
-#include "decoder_server/core/mail.h"
 #include "decoder_server/core/sse_producer.h"
 
 #include <setjmp.h>
@@ -20,53 +19,32 @@ typedef struct batch {
     char bytes[SSE_PRODUCER_BYTES + 1];
 } batch;
 
-/* The worker's thread runs `script` once; the loop collects what is handed over. */
+/* What is handed over is collected. */
 typedef struct scene {
-    uv_loop_t loop;
-    worker *worker;
     sse_producer *sse;
-    void (*script)(sse_producer *f);
     batch batches[BATCHES_MAX];
     size_t count;
 } scene;
 
-static void on_receive(void *role, const mail *m) {
-    (void)m;
-    scene *s = role;
-    s->script(s->sse);
-}
-
-static int64_t on_idle(void *role) {
-    (void)role;
-    return -1;
-}
-
-static void on_deliver(void *context, const mail *m) {
+static void collect(void *context, uint64_t dropped, const char *bytes, size_t length) {
     scene *s = context;
-    assert_int_equal(m->kind, MAIL_EVENTS);
-    assert_true(s->count < BATCHES_MAX && m->length <= SSE_PRODUCER_BYTES);
+    assert_true(s->count < BATCHES_MAX && length <= SSE_PRODUCER_BYTES);
     batch *b = &s->batches[s->count++];
-    b->dropped = m->about;
-    b->length = m->length;
-    memcpy(b->bytes, m->bytes, m->length);
-    for (size_t i = 1; i < m->length; i++) {
-        b->events += m->bytes[i - 1] == '\n' && m->bytes[i] == '\n';
+    b->dropped = dropped;
+    b->length = length;
+    memcpy(b->bytes, bytes, length);
+    for (size_t i = 1; i < length; i++) {
+        b->events += bytes[i - 1] == '\n' && bytes[i] == '\n';
     }
 }
 
 static scene stage;
 
 static scene *play(void (*script)(sse_producer *f)) {
-    static const worker_role role = {.receive = on_receive, .idle = on_idle, .deliver = on_deliver};
     scene *s = &stage;
-    *s = (scene){.script = script};
-    uv_loop_init(&s->loop);
-    assert_int_equal(sse_producer_new(&s->sse, &s->worker), ERR_OK);
-    assert_int_equal(worker_new(&s->worker, &s->loop, &role, s, s), ERR_OK);
-    assert_int_equal(worker_post(s->worker, MAIL_EVENTS_TAKEN, 0, NULL, 0), ERR_OK);
-    worker_free(s->worker); /* after the record that is in */
-    uv_run(&s->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&s->loop), 0);
+    *s = (scene){0};
+    assert_int_equal(sse_producer_new(&s->sse, collect, s), ERR_OK);
+    script(s->sse);
     sse_producer_free(s->sse);
     return s;
 }
@@ -155,11 +133,30 @@ static void test_one_at_a_time(void **state) {
     assert_int_equal(s->batches[1].dropped, 2 * FIT);
 }
 
+/* Whoever is handed events may take them at once. */
+static void take_at_once(void *context, uint64_t dropped, const char *bytes, size_t length) {
+    collect(context, dropped, bytes, length);
+    sse_producer_taken(((scene *)context)->sse);
+}
+
+static void test_taken_at_once(void **state) {
+    (void)state;
+    scene *s = &stage;
+    *s = (scene){0};
+    assert_int_equal(sse_producer_new(&s->sse, take_at_once, s), ERR_OK);
+    for (int i = 0; i < 2; i++) {
+        sse_producer_put(s->sse, "end", "1", 1);
+        sse_producer_flush(s->sse);
+    }
+    assert_int_equal(s->count, 2);
+    assert_int_equal(s->batches[1].events, 1);
+    sse_producer_free(s->sse);
+}
+
 static void test_wanted(void **state) {
     (void)state;
     sse_producer *f;
-    worker *none = NULL;
-    assert_int_equal(sse_producer_new(&f, &none), ERR_OK);
+    assert_int_equal(sse_producer_new(&f, collect, &stage), ERR_OK);
     assert_false(sse_producer_is_wanted(NULL));
     assert_false(sse_producer_is_wanted(f));
     sse_producer_set_wanted(f, true);
@@ -169,8 +166,8 @@ static void test_wanted(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_form),      cmocka_unit_test(test_no_room), cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_the_form),      cmocka_unit_test(test_no_room),       cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_one_at_a_time), cmocka_unit_test(test_taken_at_once), cmocka_unit_test(test_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

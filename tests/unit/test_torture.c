@@ -22,6 +22,7 @@
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
+#include "loop/compute_pool.h"
 #include "model/safetensors.h"
 #include "tests/unit/folder.h"
 #include "tests/unit/predictor_with_all.h"
@@ -287,11 +288,12 @@ static err make_coordinator(void) {
     return e;
 }
 
-static err make_peers(void) {
+static err make_node_registry(void) {
     node_registry *p = NULL;
     node_registry_config config = {.experiment = &small, .mode = FEWBIT__MODE__MODE_TRAIN, .heartbeat_ms = 1000};
-    node_registry_events events = {0};
-    err e = node_registry_new(&p, &config, &events, NULL);
+    const node_registry_host host = {0};
+    const node_registry_events events = {0};
+    err e = node_registry_new(&p, &config, &host, &events);
     if (!e) {
         node_registry_free(p);
     }
@@ -478,38 +480,33 @@ static void end_nothing(void *context) {
     (void)context;
 }
 
-static err make_gate(void) {
-    static worker *nobody;
+static err make_node_listener(void) {
+    const node_listener_host nobody = {0};
     uv_loop_t loop;
-    node_listener *g = NULL;
+    node_listener *l = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
-    err e = node_listener_new(&g, &loop, "127.0.0.1", 0, NULL, &nobody);
+    err e = node_listener_new(&l, &loop, "127.0.0.1", 0, NULL, &nobody);
     if (!e) {
-        node_listener_close(g, end_nothing, NULL);
+        node_listener_close(l, end_nothing, NULL);
     }
     uv_run(&loop, UV_RUN_DEFAULT);
-    node_listener_free(g);
+    node_listener_free(l);
     assert_int_equal(uv_loop_close(&loop), 0);
     return e;
 }
 
-static void take_nothing(void *role, const mail *m) {
-    (void)role, (void)m;
+static void do_nothing(void *context) {
+    (void)context;
 }
 
-static int64_t sleep_until_mail(void *role) {
-    (void)role;
-    return -1;
-}
-
-static err make_worker(void) {
-    static const worker_role role = {take_nothing, sleep_until_mail, take_nothing, NULL, NULL};
+static err make_compute_pool(void) {
     uv_loop_t loop;
-    worker *w = NULL;
+    compute_pool *p = NULL;
     assert_int_equal(uv_loop_init(&loop), 0);
-    err e = worker_new(&w, &loop, &role, NULL, NULL);
-    e = e ? e : worker_post(w, 1, 0, "x", 1);
-    worker_free(w);
+    err e = compute_pool_new(&p, &loop);
+    e = e ? e : compute_pool_run(p, do_nothing, do_nothing, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    compute_pool_free(p);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
     return e;
@@ -544,7 +541,7 @@ TORTURE(open_run, OURS)
 TORTURE(commit_run, ALL)
 TORTURE(load_head, ALL)
 TORTURE(make_coordinator, ALL)
-TORTURE(make_peers, ALL)
+TORTURE(make_node_registry, ALL)
 TORTURE(make_assembler, ALL)
 TORTURE(make_classifier, ALL)
 TORTURE(make_desk, ALL)
@@ -553,8 +550,8 @@ TORTURE(make_replies, ALL)
 TORTURE(run_encoder, OURS)
 TORTURE(make_source, ALL)
 TORTURE(make_links, OURS)
-TORTURE(make_gate, OURS)
-TORTURE(make_worker, OURS)
+TORTURE(make_node_listener, OURS)
+TORTURE(make_compute_pool, OURS)
 TORTURE(read_frame, ALL)
 
 int main(void) {
@@ -573,7 +570,7 @@ int main(void) {
         cmocka_unit_test(commit_run_survives),
         cmocka_unit_test(load_head_survives),
         cmocka_unit_test(make_coordinator_survives),
-        cmocka_unit_test(make_peers_survives),
+        cmocka_unit_test(make_node_registry_survives),
         cmocka_unit_test(make_assembler_survives),
         cmocka_unit_test(make_classifier_survives),
         cmocka_unit_test(make_desk_survives),
@@ -582,8 +579,8 @@ int main(void) {
         cmocka_unit_test(run_encoder_survives),
         cmocka_unit_test(make_source_survives),
         cmocka_unit_test(make_links_survives),
-        cmocka_unit_test(make_gate_survives),
-        cmocka_unit_test(make_worker_survives),
+        cmocka_unit_test(make_node_listener_survives),
+        cmocka_unit_test(make_compute_pool_survives),
         cmocka_unit_test(read_frame_survives),
     };
     openblas_set_num_threads(1);

@@ -1,0 +1,544 @@
+#include "decoder_server/core/server_runtime.h"
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/dynbuf.h"
+#include "base/log.h"
+#include "decoder_server/core/address_file.h"
+#include "decoder_server/core/node_listener.h"
+#include "experiment/derive.h"
+#include "loop/alarm.h"
+#include "loop/compute_pool.h"
+#include "loop/loop.h"
+#include "loop/sd_notify.h"
+#include "loop/signals.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct server_runtime {
+    server_runtime_config config;
+    const server_role *role;
+    void *context;
+    const dataset *set;
+    partition partition;
+    uv_loop_t loop;
+    bool has_loop;
+    node_registry *nodes;
+    sse_producer *sse;
+    /* open while it runs */
+    node_listener *listener;
+    http_api *http; /* NULL without --http */
+    api_token token;
+    compute_pool *pool;
+    signals signals;
+    alarm_clock alarm;
+    uv_prepare_t prepare; /* before the loop waits: what was said is flushed */
+    uv_check_t check;     /* after it has waited: the role is polled */
+    uv_idle_t again;      /* while it is active the loop does not wait */
+    bool has_signals, is_lent, is_stopping, is_ended;
+    /* While the core is lent: */
+    stats stats;     /* as they were before */
+    dynbuf said;     /* what it has told the nodes: said_head and what belongs to it, one after another */
+    bool has_wanted; /* subscribers have come or gone: `is_wanted` says which, */
+    bool is_wanted;
+    bool has_taken; /* and the events handed over last were taken */
+    err end_code;
+    char end_text[256];
+};
+
+/* What a lent core tells the nodes waits until it is back. */
+
+enum { SAID_BYTES_MAX = 1 << 30 }; /* more than the longest messages to 64 nodes */
+
+typedef enum said_kind { SAID_FRAME, SAID_CLOSE, SAID_PAUSE, SAID_RESUME } said_kind;
+
+typedef struct said_head {
+    said_kind kind;
+    uint64_t connection;
+    size_t length; /* of the frame, or of the reason with its zero, that follows */
+} said_head;
+
+/* Room for what follows the head; NULL: no memory, which is found out when the core is back. */
+static uint8_t *say(server_runtime *r, said_kind kind, uint64_t connection, size_t length) {
+    const said_head head = {kind, connection, length};
+    char *to = dynbuf_room(&r->said, sizeof head + length);
+    if (to) {
+        memcpy(to, &head, sizeof head);
+        dynbuf_commit(&r->said, to + sizeof head + length);
+    }
+    return to ? (uint8_t *)to + sizeof head : NULL;
+}
+
+static void send_one(void *context, uint64_t connection, message_type type, const ProtobufCMessage *body) {
+    server_runtime *r = context;
+    if (!r->is_lent) {
+        node_listener_send(r->listener, connection, type, body);
+        return;
+    }
+    uint8_t *to = say(r, SAID_FRAME, connection, message_frame_size(body));
+    if (to) {
+        message_pack_frame(type, body, to);
+    }
+}
+
+static void close_one(void *context, uint64_t connection, const char *reason) {
+    server_runtime *r = context;
+    if (!r->is_lent) {
+        node_listener_close_one(r->listener, connection, reason);
+        return;
+    }
+    uint8_t *to = say(r, SAID_CLOSE, connection, strlen(reason) + 1);
+    if (to) {
+        memcpy(to, reason, strlen(reason) + 1);
+    }
+}
+
+static void pause_one(void *context, uint64_t connection, bool paused) {
+    server_runtime *r = context;
+    if (r->is_lent) {
+        say(r, paused ? SAID_PAUSE : SAID_RESUME, connection, 0);
+    } else {
+        node_listener_pause(r->listener, connection, paused);
+    }
+}
+
+static void admit_one(void *context, uint64_t connection, uint32_t heartbeat_ms) {
+    node_listener_admit(((server_runtime *)context)->listener, connection, heartbeat_ms);
+}
+
+static void add_traffic(void *context, uint64_t connection, traffic_counters *sum) {
+    node_listener_add_traffic(((server_runtime *)context)->listener, connection, sum);
+}
+
+/* Without memory for what was said nobody can go on: nodes would wait for it. */
+static err pass_on(server_runtime *r) {
+    err e = dynbuf_check(&r->said, "what the nodes are to be told");
+    for (size_t at = 0; at < r->said.length && !e;) {
+        said_head head;
+        memcpy(&head, r->said.bytes + at, sizeof head);
+        const char *what = r->said.bytes + at + sizeof head;
+        if (head.kind == SAID_FRAME) {
+            node_listener_send_frame(r->listener, head.connection, (const uint8_t *)what, head.length);
+        } else if (head.kind == SAID_CLOSE) {
+            node_listener_close_one(r->listener, head.connection, what);
+        } else {
+            node_listener_pause(r->listener, head.connection, head.kind == SAID_PAUSE);
+        }
+        at += sizeof head + head.length;
+    }
+    dynbuf_reset(&r->said);
+    return e;
+}
+
+/* Work. */
+
+static void take_stats(server_runtime *r, stats *s) {
+    *s = (stats){0};
+    node_registry_stats(r->nodes, s);
+    r->role->stats(r->context, s);
+}
+
+static void do_work(void *context) {
+    server_runtime *r = context;
+    r->role->work(r->context);
+}
+
+static void work_while_due(server_runtime *r);
+
+static void take_back(server_runtime *r) {
+    r->is_lent = false;
+    if (r->has_wanted) {
+        r->has_wanted = false;
+        sse_producer_set_wanted(r->sse, r->is_wanted);
+    }
+    if (r->has_taken) {
+        r->has_taken = false;
+        sse_producer_taken(r->sse);
+    }
+    sse_producer_hold(r->sse, false);
+}
+
+static void on_worked(void *context) {
+    server_runtime *r = context;
+    take_back(r);
+    if (r->is_ended) {
+        return;
+    }
+    err e = pass_on(r);
+    if (e) {
+        server_runtime_end(r, e, err_text());
+        return;
+    }
+    r->role->work_done(r->context);
+    work_while_due(r);
+    if (!r->is_lent) {
+        node_listener_release(r->listener);
+    }
+}
+
+static bool lend(server_runtime *r) {
+    sse_producer_hold(r->sse, true);
+    r->is_lent = true; /* the work looks at it */
+    if (compute_pool_run(r->pool, do_work, on_worked, r)) {
+        take_back(r);
+    }
+    return r->is_lent;
+}
+
+/* Does what is due, or lends the core for it. */
+static void work_while_due(server_runtime *r) {
+    while (!r->is_lent && !r->is_ended) {
+        server_work due = r->role->work_due(r->context);
+        if (due == SERVER_WORK_NONE) {
+            return;
+        }
+        node_listener_flush(r->listener);
+        if (due == SERVER_WORK_LONG) {
+            take_stats(r, &r->stats);
+            node_listener_hold(r->listener);
+            if (lend(r)) {
+                return;
+            }
+            node_listener_release(r->listener);
+        }
+        r->role->work(r->context);
+        r->role->work_done(r->context);
+    }
+}
+
+/* Nodes: from the listener to the registry, and from there to the role. */
+
+static void on_frame(void *context, uint64_t connection, uint64_t allowed, const frame *f) {
+    server_runtime *r = context;
+    node_registry_take(r->nodes, connection, allowed, f);
+    work_while_due(r);
+}
+
+static void on_lost(void *context, uint64_t connection, const traffic_counters *last) {
+    server_runtime *r = context;
+    if (!r->is_ended) {
+        node_registry_lost(r->nodes, connection, last);
+        work_while_due(r);
+    }
+}
+
+static void on_joined(void *context, uint32_t portion, const char *name) {
+    server_runtime *r = context;
+    r->role->joined(r->context, portion, name);
+}
+
+static void on_left(void *context, uint32_t portion) {
+    server_runtime *r = context;
+    r->role->left(r->context, portion);
+}
+
+static void on_message(void *context, uint32_t portion, const message *m) {
+    server_runtime *r = context;
+    r->role->message(r->context, portion, m);
+}
+
+/* Turns of the loop. */
+
+static void on_again(uv_idle_t *again) {
+    (void)again;
+}
+
+/* The sockets that had something have been read. */
+static void on_check(uv_check_t *check) {
+    server_runtime *r = check->data;
+    int64_t rest_us = -1;
+    node_listener_resume(r->listener);
+    if (!r->is_lent && !r->is_ended) {
+        uint64_t now_ns = clock_now_ns();
+        rest_us = r->role->poll(r->context, now_ns);
+        work_while_due(r);
+        if (rest_us > 0) {
+            alarm_set(&r->alarm, now_ns + (uint64_t)rest_us * 1000);
+        }
+    }
+    bool is_at_rest = r->is_lent || r->is_ended || (rest_us != 0 && !node_listener_may_resume(r->listener));
+    if (is_at_rest) {
+        uv_idle_stop(&r->again);
+    } else {
+        uv_idle_start(&r->again, on_again);
+    }
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+    server_runtime *r = prepare->data;
+    node_listener_flush(r->listener);
+}
+
+static void open_turns(server_runtime *r) {
+    uv_prepare_init(&r->loop, &r->prepare);
+    uv_check_init(&r->loop, &r->check);
+    uv_idle_init(&r->loop, &r->again);
+    r->prepare.data = r->check.data = r;
+    uv_prepare_start(&r->prepare, on_prepare);
+    uv_check_start(&r->check, on_check);
+}
+
+/* The HTTP API. */
+
+static void give_stats(void *context, stats *s) {
+    server_runtime *r = context;
+    if (r->is_lent || r->is_ended) {
+        *s = r->stats;
+    } else {
+        take_stats(r, s);
+    }
+    node_listener_stats(r->listener, s);
+}
+
+static err on_classify(void *context, uint64_t request, const uint8_t *sample, size_t length) {
+    server_runtime *r = context;
+    return r->config.classify(r->context, request, sample, length);
+}
+
+static err on_reload(void *context) {
+    server_runtime *r = context;
+    return r->config.reload(r->context);
+}
+
+static void on_subscribers(void *context, bool wanted) {
+    server_runtime *r = context;
+    if (r->is_lent) {
+        r->has_wanted = true;
+        r->is_wanted = wanted;
+    } else {
+        sse_producer_set_wanted(r->sse, wanted);
+    }
+}
+
+static void on_events_taken(void *context) {
+    server_runtime *r = context;
+    if (r->is_lent) {
+        r->has_taken = true;
+    } else {
+        sse_producer_taken(r->sse);
+    }
+}
+
+static void pass_events(void *context, uint64_t dropped, const char *bytes, size_t length) {
+    server_runtime *r = context;
+    if (r->http) {
+        http_api_events(r->http, dropped, bytes, length);
+    }
+}
+
+static err open_http(server_runtime *r) {
+    const server_options *o = r->config.options;
+    if (!o->has_http) {
+        return ERR_OK;
+    }
+    http_api_config config = {
+        .host = o->http_host,
+        .port = o->http_port,
+        .mode = r->config.mode,
+        .token = o->token_file ? &r->token : NULL,
+        .allowed_hosts = o->allowed_hosts,
+        .set = r->set,
+        .shape = r->partition,
+        .enough_nodes = r->config.enough_nodes > 0 ? r->config.enough_nodes : r->partition.portions,
+        .classify = on_classify,
+        .stats = give_stats,
+        .reload = on_reload,
+        .listen = on_subscribers,
+        .events_taken = on_events_taken,
+        .context = r,
+    };
+    err e = o->token_file ? api_token_load(&r->token, o->token_file) : ERR_OK;
+    e = e ? e : http_api_new(&r->http, &r->loop, &config);
+    if (!e) {
+        http_api_set_ready(r->http, 0, r->partition.portions);
+    }
+    return e;
+}
+
+void server_runtime_set_ready(server_runtime *r, uint32_t nodes) {
+    if (r->http) {
+        http_api_set_ready(r->http, nodes, r->partition.portions);
+    }
+}
+
+/* Start and end. */
+
+static void begin_stop(server_runtime *r) {
+    if (!r->is_stopping) {
+        r->is_stopping = true;
+        sd_notify_stopping();
+    }
+}
+
+static void on_stop(void *context) {
+    server_runtime *r = context;
+    begin_stop(r);
+    r->role->stop(r->context);
+}
+
+static void on_closed(void *context) {
+    uv_stop(&((server_runtime *)context)->loop);
+}
+
+void server_runtime_let_nobody_in(server_runtime *r) {
+    node_listener_stop_listening(r->listener);
+    if (r->http) {
+        http_api_stop(r->http);
+    }
+}
+
+void server_runtime_end(server_runtime *r, err code, const char *text) {
+    if (r->is_ended) {
+        return;
+    }
+    if (!r->is_lent) {
+        take_stats(r, &r->stats);
+    }
+    r->is_ended = true;
+    r->end_code = code;
+    snprintf(r->end_text, sizeof r->end_text, "%s", text);
+    begin_stop(r);
+    r->role->close(r->context);
+    if (r->has_signals) {
+        signals_release(&r->signals);
+    }
+    if (r->http) {
+        http_api *http = r->http;
+        r->http = NULL;
+        http_api_close(http);
+    }
+    node_listener_flush(r->listener);
+    node_listener_close(r->listener, on_closed, r);
+}
+
+err server_runtime_on_reload(server_runtime *r, void (*act)(void *context), void *context) {
+    return signals_on_reload(&r->signals, act, context);
+}
+
+static err write_address_file(const server_runtime *r) {
+    const server_options *o = r->config.options;
+    return address_file_write(o->address_file, o->host, node_listener_port(r->listener), r->http ? o->http_host : NULL,
+                              r->http ? http_api_port(r->http) : 0);
+}
+
+static void log_addresses(const server_runtime *r) {
+    const server_options *o = r->config.options;
+    char address[ADDRESS_TEXT_MAX];
+    address_text(address, o->host, node_listener_port(r->listener));
+    if (r->config.mode == ROUTES_SERVING) {
+        log_event(LOG_INFO, "serving", "serving run %s: nodes on %s%s", o->run, address, o->tls ? " with TLS" : "");
+    } else {
+        log_event(LOG_INFO, "listening", "listening on %s for %u nodes, run %s", address, r->partition.portions,
+                  o->run);
+    }
+    if (r->http) {
+        log_event(LOG_INFO, "http_listening", "HTTP on %s",
+                  address_text(address, o->http_host, http_api_port(r->http)));
+    }
+}
+
+static err open_all(server_runtime *r) {
+    const server_options *o = r->config.options;
+    err e = open_http(r);
+    e = e ? e : alarm_open(&r->alarm, &r->loop);
+    e = e ? e : compute_pool_new(&r->pool, &r->loop);
+    e = e ? e : signals_catch(&r->signals, &r->loop, on_stop, r);
+    r->has_signals = !e;
+    e = e || !o->tls ? e : signals_on_reload(&r->signals, tls_context_refresh, o->tls);
+    e = e ? e : r->role->start(r->context);
+    return e ? e : write_address_file(r);
+}
+
+static void close_turns(server_runtime *r) {
+    uv_close((uv_handle_t *)&r->prepare, NULL);
+    uv_close((uv_handle_t *)&r->check, NULL);
+    uv_close((uv_handle_t *)&r->again, NULL);
+    alarm_close(&r->alarm);
+}
+
+err server_runtime_run(server_runtime *r) {
+    const server_options *o = r->config.options;
+    const node_listener_host host = {on_frame, on_lost, r};
+    err e = node_listener_new(&r->listener, &r->loop, o->host, o->port, o->tls, &host);
+    if (e) {
+        return e;
+    }
+    open_turns(r);
+    e = open_all(r);
+    if (e) {
+        server_runtime_end(r, e, err_text());
+    } else {
+        log_addresses(r);
+        sd_notify_ready(r->config.mode == ROUTES_SERVING ? "serving" : "training");
+    }
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    close_turns(r);
+    compute_pool_free(r->pool); /* waits for what is under way */
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    node_listener_free(r->listener);
+    return r->end_code ? err_fail(r->end_code, "%s", r->end_text) : ERR_OK;
+}
+
+err server_runtime_new(server_runtime **out, const server_runtime_config *config, const server_role *role,
+                       void *context) {
+    server_runtime *r = calloc(1, sizeof *r);
+    if (!r) {
+        return err_fail(ERR_MEMORY, "no memory for the server");
+    }
+    r->config = *config;
+    r->role = role;
+    r->context = context;
+    r->said = dynbuf_make(SAID_BYTES_MAX);
+    r->config.nodes.heartbeat_ms = (uint32_t)config->options->heartbeat_ms;
+    r->config.nodes.by_certificate = config->options->tls != NULL;
+    const node_registry_host host = {send_one, admit_one, close_one, pause_one, add_traffic, r};
+    const node_registry_events events = {on_joined, on_left, on_message, r};
+    const experiment *of = config->nodes.experiment;
+    uint32_t classes;
+    err e = dataset_find(of->dataset.name, &r->set);
+    e = e ? e : experiment_partition(of, &r->partition, &classes);
+    e = e ? e : node_registry_new(&r->nodes, &r->config.nodes, &host, &events);
+    e = e ? e : sse_producer_new(&r->sse, pass_events, r);
+    e = e ? e : loop_open(&r->loop);
+    r->has_loop = !e;
+    if (e) {
+        server_runtime_free(r);
+        return e;
+    }
+    *out = r;
+    return ERR_OK;
+}
+
+void server_runtime_free(server_runtime *r) {
+    if (r) {
+        if (r->has_loop) {
+            loop_close(&r->loop);
+        }
+        node_registry_free(r->nodes);
+        sse_producer_free(r->sse);
+        dynbuf_free(&r->said);
+        free(r);
+    }
+}
+
+bool server_runtime_is_lent(const server_runtime *r) {
+    return r->is_lent;
+}
+
+uv_loop_t *server_runtime_loop(server_runtime *r) {
+    return &r->loop;
+}
+
+node_registry *server_runtime_nodes(server_runtime *r) {
+    return r->nodes;
+}
+
+sse_producer *server_runtime_sse(server_runtime *r) {
+    return r->sse;
+}
+
+http_api *server_runtime_http(server_runtime *r) {
+    return r->http;
+}
