@@ -216,13 +216,10 @@ static err run_point(sweep *s, size_t index, const sweep_point *p, bool trains) 
 
 static err write_table(const sweep *s) {
     char path[FILE_PATH_MAX];
-    json_t *j = sweep_table_json(s->table);
-    char *text = j ? json_text(j, JSON_INDENT(1)) : NULL;
-    json_decref(j);
-    err e = text ? file_path(path, sizeof path, "%s/sweep.json", s->options->to)
-                 : err_fail(ERR_MEMORY, "no memory for a sweep's table");
-    e = e ? e : file_write_atomic(path, (file_span[]){{text, strlen(text)}, {"\n", 1}}, 2);
-    free(text);
+    json_t *table = sweep_table_json(s->table);
+    err e = file_path(path, sizeof path, "%s/sweep.json", s->options->to);
+    e = e ? e : json_write(path, table, SIZE_MAX);
+    json_decref(table);
     return e;
 }
 

@@ -1,6 +1,5 @@
 #include "base/json_fields.h"
 
-#include "base/file.h"
 #include "base/json.h"
 
 #include <stdbool.h>
@@ -134,13 +133,7 @@ json_t *json_fields_pack_digests(const char (*digests)[SHA256_HEX], size_t count
 }
 
 err json_fields_write(const char *path, json_t *root) {
-    char *text = json_text(root, JSON_INDENT(2));
+    err e = json_write(path, root, JSON_FIELDS_BYTES_MAX);
     json_decref(root);
-    if (!text) {
-        return err_fail(ERR_MEMORY, "%s: no memory to write it", path);
-    }
-    const file_span spans[] = {{text, strlen(text)}, {"\n", 1}};
-    err e = file_write_atomic(path, spans, 2);
-    free(text);
     return e;
 }

@@ -43,7 +43,7 @@ void json_fields_digests(json_fields *m, const char *field, char (*to)[SHA256_HE
 /* An array of digests; NULL where memory ran out. */
 json_t *json_fields_pack_digests(const char (*digests)[SHA256_HEX], size_t count);
 
-/* Writes the object (its reference is taken) as indented JSON, atomically. NULL is ERR_MEMORY. */
+/* Writes the object, whose reference is taken, by json_write. NULL is ERR_MEMORY. */
 err json_fields_write(const char *path, json_t *root);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "base/json_fields.h"
-#include "base/vector.h"
 #include "data/idx.h"
 #include "data/partition.h"
 
@@ -174,19 +173,4 @@ err portion_write(const char *folder, portion_info *info, const uint8_t *train, 
     e = e ? e : write_samples(folder, info, DATASET_TRAIN, train);
     e = e ? e : write_samples(folder, info, DATASET_TEST, test);
     return e ? e : write_info(folder, info);
-}
-
-enum { SCALE_BLOCK = 64 }; /* a fixed trip count, which the compiler turns into vector code */
-
-VECTOR_VERSIONS
-void portion_scale(const uint8_t *restrict bytes, float *restrict out, size_t n) {
-    size_t i = 0;
-    for (; n - i >= SCALE_BLOCK; i += SCALE_BLOCK) {
-        for (size_t j = 0; j < SCALE_BLOCK; j++) {
-            out[i + j] = (float)bytes[i + j] / 255.0f;
-        }
-    }
-    for (; i < n; i++) {
-        out[i] = (float)bytes[i] / 255.0f;
-    }
 }

@@ -38,7 +38,4 @@ const uint8_t *portion_sample(const portion *p, enum dataset_split split, uint32
  * [samples, c, h, w]. Fills info->digest. */
 err portion_write(const char *folder, portion_info *info, const uint8_t *train, const uint8_t *test);
 
-/* out[i] = bytes[i] / 255, the scaling of torchvision's ToTensor. */
-void portion_scale(const uint8_t *bytes, float *out, size_t n);
-
 #endif

@@ -351,33 +351,20 @@ const char *safetensors_metadata(const safetensors *file, const char *key) {
     return json_string_value(json_object_get(json_object_get(file->header, metadata_key), key));
 }
 
-static void format_shape(char *to, size_t size, const json_t *shape) {
-    size_t used = (size_t)snprintf(to, size, "[");
-    for (size_t i = 0; i < json_array_size(shape) && used < size; i++) {
-        used += (size_t)snprintf(to + used, size - used, i ? ", %lld" : "%lld",
-                                 (long long)json_integer_value(json_array_get(shape, i)));
-    }
-    if (used < size) {
-        snprintf(to + used, size - used, "]");
-    }
-}
-
 static err check_shape(const safetensors *file, const char *name, const json_t *have, uint32_t rank,
                        const uint32_t *shape) {
-    json_t *wanted = json_array();
-    bool is_made = wanted != NULL;
+    char wanted[64] = "", got[64] = "";
+    bool is_same = json_array_size(have) == rank;
     for (uint32_t i = 0; i < rank; i++) {
-        is_made = json_array_append_new(wanted, json_integer(shape[i])) == 0 && is_made;
+        is_same = is_same && json_integer_value(json_array_get(have, i)) == shape[i];
+        snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), i ? ", %u" : "%u", shape[i]);
     }
-    err e = is_made ? ERR_OK : err_fail(ERR_MEMORY, "%s: no memory for a shape", file->path);
-    if (!e && !json_equal(have, wanted)) {
-        char got[64], other[64];
-        format_shape(got, sizeof got, have);
-        format_shape(other, sizeof other, wanted);
-        e = err_fail(ERR_INPUT, "%s: tensor '%s' has shape %s, not %s", file->path, name, got, other);
+    for (size_t i = 0; i < json_array_size(have) && strlen(got) + 1 < sizeof got; i++) {
+        snprintf(got + strlen(got), sizeof got - strlen(got), i ? ", %lld" : "%lld",
+                 (long long)json_integer_value(json_array_get(have, i)));
     }
-    json_decref(wanted);
-    return e;
+    return is_same ? ERR_OK
+                   : err_fail(ERR_INPUT, "%s: tensor '%s' has shape [%s], not [%s]", file->path, name, got, wanted);
 }
 
 const char *safetensors_path(const safetensors *file) {

@@ -117,10 +117,18 @@ void nn_add(float *restrict to, const float *restrict from, size_t n) {
     }
 }
 
-void nn_finish_bias(nn_tensor *bias, const float *first, const float *second, const nn_optimiser *o) {
-    memcpy(bias->gradient, first, bias->count * sizeof(float));
-    if (second) {
-        nn_add(bias->gradient, second, bias->count);
+float *nn_bias_part(const nn_layer *layer, size_t part) {
+    return layer->scratch + part * layer->to.channels;
+}
+
+void nn_finish_bias(nn_layer *layer, size_t parts, const nn_optimiser *o) {
+    if (layer->spec.no_bias) {
+        return;
+    }
+    nn_tensor *bias = &layer->tensors[1]; /* behind the weight */
+    memcpy(bias->gradient, nn_bias_part(layer, 0), bias->count * sizeof(float));
+    if (parts == 2) {
+        nn_add(bias->gradient, nn_bias_part(layer, 1), bias->count);
     }
     if (o) {
         nn_optimiser_apply(o, bias, 0, bias->count);

@@ -126,9 +126,10 @@ void nn_relu_gradient(size_t n, const void *y, const void *dy, void *dx, bool ha
 void nn_begin_convolution(nn_layer *layer);
 void nn_init_filters(nn_layer *layer, rng *draws);
 
-/* The gradient on a bias: what a batch's parts have left, `second` NULL where there was one part; and the optimiser's
- * step where `o` is not NULL. */
-void nn_finish_bias(nn_tensor *bias, const float *first, const float *second, const nn_optimiser *o);
+/* Where part `part` of a batch leaves its gradient on a convolution's bias: scratch. Then the parameter's: of all
+ * parts, and the optimiser's step where `o` is not NULL. */
+float *nn_bias_part(const nn_layer *layer, size_t part);
+void nn_finish_bias(nn_layer *layer, size_t parts, const nn_optimiser *o);
 
 static inline size_t nn_least(size_t a, size_t b) {
     return a < b ? a : b;

@@ -2,6 +2,7 @@
 #include "data/dataset.h"
 #include "data/idx.h"
 #include "data/labels.h"
+#include "data/normalize.h"
 #include "data/partition.h"
 #include "data/portion.h"
 #include "tests/unit/folder.h"
@@ -424,7 +425,7 @@ static void scale_divides_by_255(void **state) {
     static const size_t lengths[] = {0, 1, 63, 64, 65, 128, 301};
     for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
         scaled[lengths[k]] = -1.0f;
-        portion_scale(bytes, scaled, lengths[k]);
+        normalize(bytes, scaled, lengths[k], 0, 0);
         for (size_t i = 0; i < lengths[k]; i++) {
             float expected = (float)bytes[i] / 255.0f;
             assert_memory_equal(&scaled[i], &expected, sizeof expected);

@@ -26,10 +26,6 @@ typedef struct norm {
 
 enum { VECTORS = 7 };
 
-static size_t least(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
 static size_t channels_of(const nn_layer *layer) {
     return layer->is_image ? layer->from.channels : layer->in;
 }
@@ -113,7 +109,7 @@ BF16_INLINE void measure(size_t points, const norm *b, const void *x, size_t par
     clear_sums(b, part);
     for (size_t p = 0; p < points; p += GROUP) {
         for (size_t at = 0; at < b->channels; at += CHUNK) {
-            measure_chunk(p, least(p + GROUP, points), b, at, least(CHUNK, b->channels - at), x, part, half);
+            measure_chunk(p, nn_least(p + GROUP, points), b, at, nn_least(CHUNK, b->channels - at), x, part, half);
         }
     }
 }
@@ -177,7 +173,8 @@ BF16_INLINE void sum_gradients(size_t points, const norm *b, const void *x, cons
     clear_sums(b, part);
     for (size_t p = 0; p < points; p += GROUP) {
         for (size_t at = 0; at < b->channels; at += CHUNK) {
-            sum_chunk(p, least(p + GROUP, points), b, at, least(CHUNK, b->channels - at), x, dy, part, relu, half);
+            sum_chunk(p, nn_least(p + GROUP, points), b, at, nn_least(CHUNK, b->channels - at), x, dy, part, relu,
+                      half);
         }
     }
 }

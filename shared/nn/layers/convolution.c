@@ -233,11 +233,6 @@ static void convolution_backward(nn_layer *layer, const nn_rows *r) {
     nn_run_parts(layer, r, backward_task);
 }
 
-/* Scratch: the gradient on the bias, of each part. */
-static float *bias_gradient(const nn_layer *layer, size_t part) {
-    return layer->scratch + part * layer->to.channels;
-}
-
 static void convolution_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task) {
     (void)o;
     const convolution *c = layer->own;
@@ -249,7 +244,7 @@ static void convolution_update(nn_layer *layer, const nn_rows *r, const nn_optim
     const onednn_operand operands[] = {{DNNL_ARG_SRC, mine.x},
                                        {DNNL_ARG_DIFF_DST, mine.dy},
                                        {DNNL_ARG_DIFF_WEIGHTS, c->blocks[task]},
-                                       {DNNL_ARG_DIFF_BIAS, bias_gradient(layer, task)}};
+                                       {DNNL_ARG_DIFF_BIAS, nn_bias_part(layer, task)}};
     nn_layer_note(layer, onednn_run(&p->current->weights, &p->worker, operands, 4));
 }
 
@@ -286,10 +281,7 @@ static void convolution_finish(nn_layer *layer, const nn_optimiser *o) {
     }
     finish_call call = {layer, o};
     thread_pool_run(layer->pool, finish_task, &call, FINISH_TASKS);
-    if (!layer->spec.no_bias) {
-        nn_finish_bias(&layer->tensors[BIAS], bias_gradient(layer, 0),
-                       c->parts_used == 2 ? bias_gradient(layer, 1) : NULL, o);
-    }
+    nn_finish_bias(layer, c->parts_used, o);
 }
 
 static void convolution_free(nn_layer *layer) {

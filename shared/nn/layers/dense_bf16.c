@@ -5,8 +5,6 @@
 #include "nn/layers/layers.h"
 #include "nn/onednn/bf16_linear.h"
 
-#include <stdlib.h>
-
 enum { WEIGHT, BIAS };
 enum { TILE_FLOATS = 1 << 18 };
 
@@ -80,13 +78,6 @@ static void dense_finish(nn_layer *layer, const nn_optimiser *o) {
     layer->stays_prepared |= layer->trains && o;
 }
 
-static void dense_free(nn_layer *layer) {
-    if (layer->own) {
-        bf16_linear_free(layer->own);
-        free(layer->own);
-    }
-}
-
 err nn_dense_bf16_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .init = nn_dense_init,
@@ -95,26 +86,17 @@ err nn_dense_bf16_make(nn_layer *layer) {
         .backward = dense_backward,
         .update = dense_update,
         .finish = dense_finish,
-        .free = dense_free,
+        .free = bf16_linear_free,
     };
     nn_dense_add_tensors(layer);
     layer->ops = &ops;
     layer->memory = NN_UPDATE_READS_DY; /* for the bias; the layer keeps copies of its own of the rest */
     layer->update_tasks = layer->trains ? BF16_LINEAR_TASKS : 0;
     layer->scratch_floats = (layer->max_rows * (layer->in + layer->out) + 1) / 2;
-    bf16_linear *m = calloc(1, sizeof *m);
-    if (!m) {
-        return err_fail(ERR_MEMORY, "no memory for a dense layer");
-    }
-    layer->own = m;
-    m->layer = layer;
-    layer->own_bytes = sizeof(uint16_t) * layer->in * layer->out;
-    m->inputs = layer->in;
-    m->outputs = layer->out;
-    m->tile = layer->in < TILE_FLOATS ? TILE_FLOATS / layer->in : 1;
+    size_t tile = layer->in < TILE_FLOATS ? TILE_FLOATS / layer->in : 1;
     if (layer->trains) {
-        scratch_pool_want(layer->scratch_pool, m->tile * layer->in * sizeof(float));
+        scratch_pool_want(layer->scratch_pool, tile * layer->in * sizeof(float));
     }
-    m->bias = !layer->spec.no_bias;
-    return err_prefix(bf16_linear_init(m), "%s", layer->spec.name);
+    return bf16_linear_new((bf16_linear){
+        .layer = layer, .inputs = layer->in, .outputs = layer->out, .tile = tile, .bias = !layer->spec.no_bias});
 }

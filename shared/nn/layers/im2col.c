@@ -11,7 +11,6 @@
 #include "nn/layers/windows.h"
 #include "nn/onednn/bf16_linear.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { WEIGHT, BIAS };
@@ -195,13 +194,6 @@ static void patches_prepare(nn_layer *layer) {
     thread_pool_run(layer->pool, prepare_task, layer, BF16_LINEAR_TASKS);
 }
 
-static void patches_free(nn_layer *layer) {
-    if (layer->own) {
-        bf16_linear_free(layer->own);
-        free(layer->own);
-    }
-}
-
 err im2col_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .init = nn_init_filters,
@@ -209,25 +201,18 @@ err im2col_make(nn_layer *layer) {
         .forward = patches_forward,
         .backward = patches_backward,
         .update = patches_update,
-        .free = patches_free,
+        .free = bf16_linear_free,
     };
     layer->ops = &ops;
     layer->memory &= ~(unsigned)NN_UPDATE_READS_X;
     layer->update_tasks = layer->trains ? BF16_LINEAR_TASKS : 0;
     layer->scratch_floats = BF16_LINEAR_TASKS * patch_of(layer) + (patch_numbers(layer) + 1) / 2 +
                             (layer->wants_dx ? patch_numbers(layer) : 0);
-    bf16_linear *m = calloc(1, sizeof *m);
-    if (!m) {
-        return err_fail(ERR_MEMORY, "no memory for a convolution");
-    }
-    layer->own = m;
-    m->layer = layer;
-    layer->own_bytes = sizeof(uint16_t) * patch_of(layer) * layer->to.channels;
-    m->inputs = patch_of(layer);
-    m->outputs = layer->to.channels;
-    m->tile = m->outputs;
-    m->y_half = true;
-    m->relu = layer->relu;
-    m->bias = !layer->spec.no_bias;
-    return err_prefix(bf16_linear_init(m), "%s", layer->spec.name);
+    return bf16_linear_new((bf16_linear){.layer = layer,
+                                         .inputs = patch_of(layer),
+                                         .outputs = layer->to.channels,
+                                         .tile = layer->to.channels,
+                                         .y_half = true,
+                                         .relu = layer->relu,
+                                         .bias = !layer->spec.no_bias});
 }

@@ -278,11 +278,6 @@ static void clear_rest(float *numbers, size_t count, size_t chunk, size_t channe
     }
 }
 
-/* Scratch: the gradient on the bias, of each part. */
-static float *bias_gradient(const nn_layer *layer, size_t part) {
-    return layer->scratch + part * layer->to.channels;
-}
-
 VECTOR_VERSIONS
 static void sum_bias(size_t channels, const float *restrict dy, size_t points, float *restrict sum) {
     memset(sum, 0, channels * sizeof(float));
@@ -315,7 +310,7 @@ static void winograd_update(nn_layer *layer, const nn_rows *all, const nn_optimi
     }
     scratch_pool_give(layer->scratch_pool, workspace);
     if (!layer->spec.no_bias) {
-        sum_bias(outputs, rows.dy, rows.count * layer->to.height * layer->to.width, bias_gradient(layer, part));
+        sum_bias(outputs, rows.dy, rows.count * layer->to.height * layer->to.width, nn_bias_part(layer, part));
     }
 }
 
@@ -371,10 +366,7 @@ static void winograd_finish(nn_layer *layer, const nn_optimiser *o) {
     }
     outputs_call call = {layer, o};
     thread_pool_run(layer->pool, finish_task, &call, OUTPUT_TASKS);
-    if (!layer->spec.no_bias) {
-        nn_finish_bias(&layer->tensors[BIAS], bias_gradient(layer, 0),
-                       w->parts_used == 2 ? bias_gradient(layer, 1) : NULL, o);
-    }
+    nn_finish_bias(layer, w->parts_used, o);
 }
 
 /* Making one. */

@@ -12,17 +12,21 @@ size_t bf16_linear_first_output(const bf16_linear *m, size_t task) {
     return part(m->outputs, task);
 }
 
-err bf16_linear_init(bf16_linear *m) {
-    size_t bytes = (m->outputs * m->inputs * sizeof(uint16_t) + PAGE - 1) / PAGE * PAGE;
-    m->weights = aligned_alloc(PAGE, bytes);
-    if (!m->weights) {
-        return err_fail(ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
+err bf16_linear_new(bf16_linear fields) {
+    bf16_linear *m = malloc(sizeof *m);
+    size_t bytes = (fields.outputs * fields.inputs * sizeof(uint16_t) + PAGE - 1) / PAGE * PAGE;
+    if (!m) {
+        return err_fail(ERR_MEMORY, "no memory for a layer");
     }
-    err failed = ERR_OK;
+    *m = fields;
+    m->layer->own = m;
+    m->layer->own_bytes = m->outputs * m->inputs * sizeof(uint16_t);
+    m->weights = aligned_alloc(PAGE, bytes);
+    err failed = m->weights ? ERR_OK : err_fail(ERR_MEMORY, "no memory for %zu bytes of weights", bytes);
     for (size_t t = 0; t < BF16_LINEAR_TASKS && !failed; t++) {
         failed = onednn_stream_init(&m->tasks[t].worker);
     }
-    return failed;
+    return err_prefix(failed, "%s", m->layer->spec.name);
 }
 
 static void size_free(bf16_linear_size *s) {
@@ -32,14 +36,16 @@ static void size_free(bf16_linear_size *s) {
     *s = (bf16_linear_size){0};
 }
 
-void bf16_linear_free(bf16_linear *m) {
-    for (size_t t = 0; t < BF16_LINEAR_TASKS; t++) {
+void bf16_linear_free(nn_layer *layer) {
+    bf16_linear *m = layer->own;
+    for (size_t t = 0; m && t < BF16_LINEAR_TASKS; t++) {
         for (size_t i = 0; i < BF16_LINEAR_SIZES; i++) {
             size_free(&m->tasks[t].sizes[i]);
         }
         onednn_stream_free(&m->tasks[t].worker);
     }
-    free(m->weights);
+    free(m ? m->weights : NULL);
+    free(m);
 }
 
 static onednn_matmul describe(const bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows) {

@@ -39,9 +39,9 @@ typedef struct bf16_linear {
     bf16_linear_task tasks[BF16_LINEAR_TASKS];
 } bf16_linear;
 
-/* The caller has set the fields above `weights`. Ended with bf16_linear_free, also after a failure. */
-err bf16_linear_init(bf16_linear *m);
-void bf16_linear_free(bf16_linear *m);
+/* Makes layer->own, of the fields above `weights`, which the layer's `free` frees. */
+err bf16_linear_new(bf16_linear fields);
+void bf16_linear_free(nn_layer *layer);
 
 /* y = x W^T, with bias and ReLU where there are such. x: [rows, inputs], bf16. */
 void bf16_linear_forward(bf16_linear *m, size_t rows, const uint16_t *x, const float *bias, void *y);
