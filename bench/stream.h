@@ -10,9 +10,9 @@
 
 typedef struct stream {
     int socket;
-    tls *tls;          /* NULL: plain text */
-    out_buffer sealed; /* encrypted, not all with the kernel yet */
-    size_t sent;       /* of `sealed` */
+    tls *tls;      /* NULL: plain text */
+    dynbuf sealed; /* encrypted, not all with the kernel yet */
+    size_t sent;   /* of `sealed` */
 } stream;
 
 static inline bool stream_has_sealed(const stream *s) {
@@ -27,7 +27,8 @@ static inline err stream_flush(stream *s) {
         s->sent += n > 0 ? (size_t)n : 0;
     }
     if (!stream_has_sealed(s)) {
-        s->sealed.length = s->sent = 0;
+        dynbuf_reset(&s->sealed);
+        s->sent = 0;
     }
     return n >= 0 || errno == EAGAIN ? ERR_OK : err_system(ERR_NETWORK, "sending");
 }
@@ -82,7 +83,7 @@ static inline err stream_receive(stream *s, uint8_t *to, size_t room, size_t *le
 
 /* `c` NULL: in plain text; else shakes hands first. */
 static inline err stream_open(stream *s, long port, tls_context *c) {
-    *s = (stream){0};
+    *s = (stream){.sealed = dynbuf_make(1 << 20)};
     err e = net_dial(port, &s->socket);
     e = e || !c ? e : tls_new(&s->tls, c, "127.0.0.1");
     e = e || !c ? e : tls_handshake(s->tls);

@@ -1,6 +1,7 @@
 #include "encoder_node/session.h"
 
 #include "base/clock.h"
+#include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "loop/backoff.h"
@@ -9,7 +10,6 @@
 #include "loop/sd_notify.h"
 #include "loop/signals.h"
 #include "wire/link.h"
-#include "wire/out_buffer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -46,8 +46,7 @@ typedef struct session {
     uint32_t count;
     node_protocol_verdict verdict;
     char verdict_text[256];
-    out_buffer replies;
-    err replies_failed;
+    dynbuf replies;
 
     bool has_signals, has_arrived, ending;
     bool is_stream_over;
@@ -103,12 +102,11 @@ static void send_message(void *context, message_type type, const ProtobufCMessag
         }
         return;
     }
-    uint8_t *to;
-    err e = s->replies_failed ? ERR_MEMORY : out_buffer_extend(&s->replies, message_frame_size(body), &to);
-    if (e) {
-        s->replies_failed = e;
-    } else {
-        message_pack_frame(type, body, to);
+    size_t length = message_frame_size(body);
+    char *to = dynbuf_room(&s->replies, length);
+    if (to) {
+        message_pack_frame(type, body, (uint8_t *)to);
+        dynbuf_commit(&s->replies, to + length);
     }
 }
 
@@ -177,18 +175,17 @@ static void come_down(session *s);
 
 static void send_replies(session *s) {
     for (size_t at = 0; at < s->replies.length && s->link;) {
-        const uint8_t *one = s->replies.bytes + at;
+        const uint8_t *one = (const uint8_t *)s->replies.bytes + at;
         size_t size = frame_size(one);
         if (link_send(s->link, one, size)) {
             break;
         }
         at += size;
     }
-    if (s->replies_failed && s->link) {
+    if (s->replies.has_failed && s->link) {
         link_close(s->link, "no memory for an answer");
     }
-    s->replies.length = 0;
-    s->replies_failed = ERR_OK;
+    dynbuf_reset(&s->replies);
 }
 
 /* The protocol is back from the pool. */
@@ -426,7 +423,7 @@ static err with_loop(session *s) {
 
 err session_run(const session_config *config) {
     static session s; /* one a process: too large for the stack, and its address must not change */
-    s = (session){.config = config};
+    s = (session){.config = config, .replies = dynbuf_make(LINK_BACKLOG_MAX)};
     backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
     node_host host = {send_message, &s};
     err e = node_protocol_new(&s.protocol, &config->node, &host);
@@ -442,6 +439,6 @@ err session_run(const session_config *config) {
     e = with_loop(&s);
     node_protocol_free(s.protocol);
     arena_free(&s.unpacked);
-    free(s.replies.bytes);
+    dynbuf_free(&s.replies);
     return e || !s.outcome ? e : err_fail(s.outcome, "%s", s.outcome_text);
 }

@@ -2,8 +2,8 @@
 
 #include "base/address.h"
 #include "base/clock.h"
+#include "base/dynbuf.h"
 #include "wire/name_lookup.h"
-#include "wire/out_buffer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +26,9 @@ struct wire_link {
     link_events events;
     void *context;
     frame_reader reader;
-    tls *tls;                   /* NULL: plain text */
-    out_buffer filling, flying; /* one is filled while the other is with the kernel; TLS lies between them */
-    size_t flown;               /* of `flying` */
+    tls *tls;               /* NULL: plain text */
+    dynbuf filling, flying; /* one is filled while the other is with the kernel; TLS lies between them */
+    size_t flown;           /* of `flying` */
     traffic_counters traffic;
     uint64_t last_in_ms, last_out_ms, paused_ms;
     uint32_t heartbeat_ms;
@@ -50,8 +50,8 @@ static void free_link(wire_link *l) {
     }
     tls_free(l->tls);
     frame_reader_free(&l->reader);
-    free(l->filling.bytes);
-    free(l->flying.bytes);
+    dynbuf_free(&l->filling);
+    dynbuf_free(&l->flying);
     free(l);
 }
 
@@ -141,10 +141,10 @@ static void finish_closing(wire_link *l) {
 }
 
 static void swap_buffers(wire_link *l) {
-    out_buffer emptied = l->flying;
+    dynbuf emptied = l->flying;
     l->flying = l->filling;
-    emptied.length = 0;
     l->filling = emptied;
+    dynbuf_reset(&l->filling);
     l->flown = 0;
 }
 
@@ -154,7 +154,7 @@ static bool seal(wire_link *l) {
     err e = ERR_OK;
     if (l->filling.length > 0 && tls_is_ready(l->tls)) {
         e = tls_write(l->tls, l->filling.bytes, l->filling.length, &l->flying);
-        l->filling.length = 0;
+        dynbuf_reset(&l->filling);
     }
     if (l->is_closing) {
         tls_end(l->tls);
@@ -180,7 +180,7 @@ void link_flush(wire_link *l) {
         }
     }
     if (l->flying.length > 0) {
-        uv_buf_t piece = uv_buf_init((char *)l->flying.bytes, (unsigned)l->flying.length);
+        uv_buf_t piece = uv_buf_init(l->flying.bytes, (unsigned)l->flying.length);
         int wrote = uv_try_write((uv_stream_t *)&l->tcp, &piece, 1);
         l->flown = wrote > 0 ? (size_t)wrote : 0;
         if (wrote < 0 && wrote != UV_EAGAIN) {
@@ -211,11 +211,12 @@ static err begin_frame(wire_link *l, uint8_t type, size_t length, uint8_t **to) 
         take_down(l, "the peer does not take what it is sent");
         return err_fail(ERR_FULL, "%s: %zu bytes wait already", l->address, link_backlog(l));
     }
-    err e = out_buffer_extend(&l->filling, length, to);
-    if (e) {
-        take_down(l, err_text());
-        return e;
+    *to = (uint8_t *)dynbuf_room(&l->filling, length);
+    if (!*to) {
+        take_down(l, "no memory for what is sent");
+        return err_fail(ERR_MEMORY, "%s: no memory to send %zu bytes", l->address, length);
     }
+    dynbuf_commit(&l->filling, (char *)*to + length);
     traffic_counters_count(&l->traffic, TRAFFIC_OUT, type, length);
     l->last_out_ms = clock_now_ms();
     return ERR_OK;
@@ -281,7 +282,7 @@ static void deliver_frames(wire_link *l) {
 /* The end of a link by TLS: the other side still gets the alert that says why. */
 static void fail_tls(wire_link *l) {
     l->has_failed_tls = true;
-    l->filling.length = 0;
+    dynbuf_reset(&l->filling);
     link_close(l, err_text());
 }
 
@@ -493,6 +494,8 @@ static wire_link *allocate(uv_loop_t *loop) {
         return NULL;
     }
     frame_reader_init(&l->reader, FRAME_FIRST_MAX);
+    l->filling = dynbuf_make(LINK_BACKLOG_MAX + 1);
+    l->flying = dynbuf_make(2 * LINK_BACKLOG_MAX); /* with what TLS adds */
     uv_tcp_init(loop, &l->tcp);
     uv_timer_init(loop, &l->timer);
     l->tcp.data = l->timer.data = l;

@@ -254,9 +254,9 @@ void tls_free(tls *t) {
     }
 }
 
-err tls_feed(tls *t, const uint8_t *bytes, size_t length) {
+err tls_feed(tls *t, const void *bytes, size_t length) {
     for (size_t i = 0; i < length && t->first_count < HELLO_BYTES; i++) {
-        t->first[t->first_count++] = bytes[i];
+        t->first[t->first_count++] = ((const uint8_t *)bytes)[i];
     }
     size_t taken = 0;
     if (length > 0 && (BIO_write_ex(t->in, bytes, length, &taken) != 1 || taken != length)) {
@@ -375,26 +375,27 @@ err tls_read(tls *t, uint8_t *to, size_t room, size_t *length, bool *ended) {
     return done == 1 ? ERR_OK : judge(t, done, ended);
 }
 
-err tls_drain(tls *t, out_buffer *to) {
+err tls_drain(tls *t, dynbuf *to) {
     char *bytes;
     long length = BIO_get_mem_data(t->out, &bytes);
     if (length <= 0) {
         return ERR_OK;
     }
-    err e = out_buffer_append(to, (const uint8_t *)bytes, (size_t)length);
+    dynbuf_add(to, bytes, (size_t)length);
     (void)BIO_reset(t->out);
-    return e;
+    return dynbuf_check(to, "what TLS sends");
 }
 
-err tls_write(tls *t, const uint8_t *bytes, size_t length, out_buffer *to) {
+err tls_write(tls *t, const void *bytes, size_t length, dynbuf *to) {
+    const uint8_t *from = bytes;
     err e = tls_is_ready(t) ? tls_drain(t, to) : err_fail(ERR_NETWORK, "the TLS connection is over");
     while (!e && length > 0) { /* record by record, so that it never lies here twice */
         size_t piece = length < RECORD_MAX ? length : RECORD_MAX, taken = 0;
         ERR_clear_error();
-        if (SSL_write_ex(t->ssl, bytes, piece, &taken) != 1) {
+        if (SSL_write_ex(t->ssl, from, piece, &taken) != 1) {
             return fail(t);
         }
-        bytes += taken;
+        from += taken;
         length -= taken;
         e = tls_drain(t, to);
     }

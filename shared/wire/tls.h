@@ -9,8 +9,8 @@
 #ifndef FEWBIT_WIRE_TLS_H
 #define FEWBIT_WIRE_TLS_H
 
+#include "base/dynbuf.h"
 #include "base/err.h"
-#include "wire/out_buffer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -61,7 +61,7 @@ err tls_new(tls **t, tls_context *c, const char *host);
 void tls_free(tls *t);
 
 /* Bytes from the other side; tls_handshake and tls_read then look at them. */
-err tls_feed(tls *t, const uint8_t *bytes, size_t length);
+err tls_feed(tls *t, const void *bytes, size_t length);
 
 /* Goes on with the handshake as far as it can. */
 err tls_handshake(tls *t);
@@ -73,13 +73,13 @@ bool tls_is_ready(const tls *t);
 err tls_read(tls *t, uint8_t *to, size_t room, size_t *length, bool *ended);
 
 /* After the handshake: encrypts `bytes` and appends them to `to`. */
-err tls_write(tls *t, const uint8_t *bytes, size_t length, out_buffer *to);
+err tls_write(tls *t, const void *bytes, size_t length, dynbuf *to);
 
 /* Says goodbye (close_notify), once; before the handshake is over there is nothing to say. */
 void tls_end(tls *t);
 
 /* Appends what TLS itself has to send: handshake, alerts, goodbye. */
-err tls_drain(tls *t, out_buffer *to);
+err tls_drain(tls *t, dynbuf *to);
 
 /* Bit K: the other side's certificate speaks for portion K. 0 before the handshake is over. */
 uint64_t tls_portions(const tls *t);

@@ -23,7 +23,7 @@ typedef struct attack {
     const uint8_t *stream;
     size_t length;
     tls *server, *client;
-    out_buffer wire; /* from the client to the server */
+    dynbuf wire; /* from the client to the server */
     size_t read;
     bool is_over;
 } attack;
@@ -55,10 +55,10 @@ static void make_contexts(void) {
 
 /* What `from` has to say, all at once to `to`. */
 static void answer(tls *from, tls *to) {
-    out_buffer said = {0};
+    dynbuf said = dynbuf_make(1 << 20);
     FUZZ_CHECK(tls_drain(from, &said) == ERR_OK && tls_feed(to, said.bytes, said.length) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(tls_handshake(to) == ERR_OK, "%s", err_text());
-    free(said.bytes);
+    dynbuf_free(&said);
 }
 
 static void shake_hands(attack *a) {
@@ -122,9 +122,9 @@ static void happen(attack *a, int way) {
     FUZZ_CHECK(tls_write(a->client, a->stream, a->length, &a->wire) == ERR_OK, "%s", err_text());
     if (way == CHANGED && a->length >= 3) {
         size_t bit = ((size_t)a->stream[0] << 16 | (size_t)a->stream[1] << 8 | a->stream[2]) % (8 * a->wire.length);
-        a->wire.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        a->wire.bytes[bit / 8] ^= (char)(1u << bit % 8);
     }
-    deliver(a, a->wire.bytes, a->wire.length, false);
+    deliver(a, (const uint8_t *)a->wire.bytes, a->wire.length, false);
     FUZZ_CHECK(way == CHANGED || (!a->is_over && a->read == a->length), "%zu of %zu bytes read: %s", a->read, a->length,
                a->is_over ? err_text() : "no error");
     FUZZ_CHECK(way != CHANGED || a->length < 3 || a->read < a->length, "a changed record is read to its end");
@@ -137,18 +137,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2 || size - 2 < data[1]) {
         return 0;
     }
-    attack a = {.cuts = data + 2, .cut_count = data[1]};
+    attack a = {.cuts = data + 2, .cut_count = data[1], .wire = dynbuf_make(1 << 20)};
     a.stream = a.cuts + a.cut_count;
     a.length = size - 2 - a.cut_count;
     err e = tls_new(&a.server, server_context, NULL);
     e = e ? e : tls_new(&a.client, client_context, "localhost");
     FUZZ_CHECK(e == ERR_OK, "%s", err_text());
     happen(&a, data[0] % WAYS);
-    out_buffer answers = {0};
+    dynbuf answers = dynbuf_make(1 << 20);
     FUZZ_CHECK(tls_drain(a.server, &answers) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(answers.length < ANSWERS_MAX, "%zu bytes of answers", answers.length);
-    free(answers.bytes);
-    free(a.wire.bytes);
+    dynbuf_free(&answers);
+    dynbuf_free(&a.wire);
     tls_free(a.server);
     tls_free(a.client);
     return 0;

@@ -8,19 +8,19 @@
 
 typedef struct tls_side {
     tls *tls;
-    out_buffer out;
+    dynbuf out;
     bool has_failed;
     char said[512];
 } tls_side;
 
 static void open_side(tls_side *s, tls_context *c, const char *host) {
-    *s = (tls_side){0};
+    *s = (tls_side){.out = dynbuf_make(1 << 24)};
     assert_int_equal(tls_new(&s->tls, c, host), ERR_OK);
 }
 
 static void close_side(tls_side *s) {
     tls_free(s->tls);
-    free(s->out.bytes);
+    dynbuf_free(&s->out);
 }
 
 static bool note(tls_side *s, err e) {
@@ -45,7 +45,7 @@ static bool carry(tls_side *from, tls_side *to) {
     assert_int_equal(tls_drain(from->tls, &from->out), ERR_OK);
     bool any = from->out.length > 0;
     assert_int_equal(tls_feed(to->tls, from->out.bytes, from->out.length), ERR_OK);
-    from->out.length = 0;
+    dynbuf_reset(&from->out);
     if (any) {
         act(to);
     }
@@ -336,7 +336,7 @@ static void new_keys_without_end_are_cut_off(void **state) {
         hand_over(from_client, &server);
         tls_drain(server.tls, &server.out);
         BIO_write(to_client, server.out.bytes, (int)server.out.length);
-        server.out.length = 0;
+        dynbuf_reset(&server.out);
     }
     assert_true(tls_is_ready(server.tls));
     int updates = 0;

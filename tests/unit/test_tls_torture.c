@@ -23,15 +23,15 @@ static err reload_context(void) {
     return e;
 }
 
-static err carry(tls *from, tls *to, out_buffer *way) {
+static err carry(tls *from, tls *to, dynbuf *way) {
     err e = tls_drain(from, way);
     e = e ? e : tls_feed(to, way->bytes, way->length);
-    way->length = 0;
+    dynbuf_reset(way);
     return e ? e : tls_handshake(to);
 }
 
 /* Two ends that shake hands, and a message. */
-static err talk(tls *server, tls *client, out_buffer *way) {
+static err talk(tls *server, tls *client, dynbuf *way) {
     uint8_t got[64];
     size_t length = 0;
     bool ended;
@@ -50,13 +50,13 @@ static err talk(tls *server, tls *client, out_buffer *way) {
 
 static err make_connection(void) {
     tls *server = NULL, *client = NULL;
-    out_buffer way = {0};
+    dynbuf way = dynbuf_make(1 << 24);
     err e = tls_new(&server, server_context, NULL);
     e = e ? e : tls_new(&client, client_context, "localhost");
     e = e ? e : talk(server, client, &way);
     tls_free(server);
     tls_free(client);
-    free(way.bytes);
+    dynbuf_free(&way);
     assert_int_equal(ERR_peek_error(), 0);
     return e;
 }
@@ -72,7 +72,7 @@ static void a_record_takes_no_memory_of_ours(void **state) {
     (void)state;
     memory_skip_if_sanitized();
     tls *server = NULL, *client = NULL;
-    out_buffer way = {0};
+    dynbuf way = dynbuf_make(1 << 24);
     assert_int_equal(tls_new(&server, server_context, NULL), ERR_OK);
     assert_int_equal(tls_new(&client, client_context, "localhost"), ERR_OK);
     assert_int_equal(talk(server, client, &way), ERR_OK);
@@ -82,7 +82,7 @@ static void a_record_takes_no_memory_of_ours(void **state) {
         }
         size_t length = 1, sum = 0;
         bool ended;
-        way.length = 0;
+        dynbuf_reset(&way);
         err e = tls_write(client, bytes, BYTES, &way);
         e = e ? e : tls_feed(server, way.bytes, way.length);
         while (!e && length > 0) {
@@ -97,7 +97,7 @@ static void a_record_takes_no_memory_of_ours(void **state) {
     assert_in_range(memory.calls[MEMORY_OF_LIBRARIES], 0, ROUNDS * RECORDS * A_RECORD);
     tls_free(server);
     tls_free(client);
-    free(way.bytes);
+    dynbuf_free(&way);
 }
 
 static int open_contexts(void **state) {
