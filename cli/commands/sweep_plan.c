@@ -82,18 +82,8 @@ static err take_value(reader *r, const yaml_node_t *node, char to[TEXT_MAX]) {
     return ERR_OK;
 }
 
-/* Whether the key of a pair is that of one before it. */
-static bool is_repeated(reader *r, const yaml_node_t *node, const yaml_node_pair_t *pair) {
-    const yaml_node_t *key = yaml_document_get_node(&r->document, pair->key);
-    const yaml_node_pair_t *before = node->data.mapping.pairs.start;
-    for (; before < pair && key->type == YAML_SCALAR_NODE; before++) {
-        const yaml_node_t *other = yaml_document_get_node(&r->document, before->key);
-        if (other->type == YAML_SCALAR_NODE &&
-            strcmp((const char *)other->data.scalar.value, (const char *)key->data.scalar.value) == 0) {
-            return true;
-        }
-    }
-    return false;
+static const char *text_of(const yaml_node_t *key) {
+    return (const char *)key->data.scalar.value; /* experiment/yaml_document.h: keys are scalars */
 }
 
 /* Calls `take` for each pair of a mapping. */
@@ -106,8 +96,9 @@ static err each_pair(reader *r, const yaml_node_t *node, void *into,
     const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     for (; pair < node->data.mapping.pairs.top && !e; pair++) {
         const yaml_node_t *key = yaml_document_get_node(&r->document, pair->key);
-        e = is_repeated(r, node, pair) ? refuse(r, key, "is there twice")
-                                       : take(r, into, key, yaml_document_get_node(&r->document, pair->value));
+        bool is_first = yaml_document_pair(&r->document, node, text_of(key)) == pair;
+        e = !is_first ? refuse(r, key, "is there twice")
+                      : take(r, into, key, yaml_document_get_node(&r->document, pair->value));
     }
     return e;
 }
@@ -179,14 +170,8 @@ static err take_base(reader *r, const yaml_node_t *value) {
     return file_path(r->base, sizeof r->base, "%.*s/%s", (int)(slash - r->plan->path), r->plan->path, named);
 }
 
-/* The grid comes first, wherever it stands: variants are held against it. */
-static err take_grid(reader *r, void *into, const yaml_node_t *key, const yaml_node_t *value) {
-    bool is_grid = key->type == YAML_SCALAR_NODE && strcmp((const char *)key->data.scalar.value, "grid") == 0;
-    return is_grid ? each_pair(r, value, into, take_axis) : ERR_OK;
-}
-
 static err take_rest(reader *r, void *into, const yaml_node_t *key, const yaml_node_t *value) {
-    const char *name = key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : "";
+    const char *name = text_of(key);
     if (strcmp(name, "base") == 0) {
         return take_base(r, value);
     }
@@ -201,7 +186,9 @@ static err read_document(reader *r) {
     if (!root) {
         return err_fail(ERR_INPUT, "%s: is empty", r->plan->path);
     }
-    err e = each_pair(r, root, r->plan, take_grid);
+    /* The grid comes first, wherever it stands: variants are held against it. */
+    const yaml_node_pair_t *grid = yaml_document_pair(&r->document, root, "grid");
+    err e = grid ? each_pair(r, yaml_document_get_node(&r->document, grid->value), r->plan, take_axis) : ERR_OK;
     e = e ? e : each_pair(r, root, r->plan, take_rest);
     return !e && !r->base[0] ? err_fail(ERR_INPUT, "%s: key base is missing", r->plan->path) : e;
 }

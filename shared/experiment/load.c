@@ -227,19 +227,6 @@ static const char *key_of(loader *l, const yaml_node_pair_t *pair) {
         ->data.scalar.value; /* yaml_document.h: a scalar */
 }
 
-/* The first pair of this key; NULL: none. */
-static const yaml_node_pair_t *pair_named(yaml_document_t *document, const yaml_node_t *node, const char *wanted) {
-    if (!node || node->type != YAML_MAPPING_NODE) {
-        return NULL;
-    }
-    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
-        if (strcmp((const char *)yaml_document_get_node(document, pair->key)->data.scalar.value, wanted) == 0) {
-            return pair;
-        }
-    }
-    return NULL;
-}
-
 static size_t line_of(yaml_document_t *document, const yaml_node_pair_t *pair) {
     return yaml_document_get_node(document, pair->key)->start_mark.line + 1;
 }
@@ -249,7 +236,7 @@ static err take_mapping(loader *l, const named *place, const schema_field *field
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
         const named n = {place->key, key_of(l, pair), line_of(&l->document, pair)};
         const schema_field *field = field_named(fields, n.key);
-        const yaml_node_pair_t *first = pair_named(&l->document, node, n.key);
+        const yaml_node_pair_t *first = yaml_document_pair(&l->document, node, n.key);
         if (first != pair) {
             char demand[64];
             snprintf(demand, sizeof demand, "is there twice: on line %zu before", line_of(&l->document, first));
@@ -262,7 +249,7 @@ static err take_mapping(loader *l, const named *place, const schema_field *field
         }
     }
     for (; fields->key; fields++) {
-        if (fields->is_required && !pair_named(&l->document, node, fields->key)) {
+        if (fields->is_required && !yaml_document_pair(&l->document, node, fields->key)) {
             return refuse(l, &(named){place->key, fields->key, place->line}, "is missing");
         }
     }
@@ -293,9 +280,9 @@ static unsigned find_line(const char *text, size_t length, const char *path) {
     }
     char section[64], key[64] = "";
     sscanf(path, "%63[^.].%63s", section, key);
-    const yaml_node_pair_t *outer = pair_named(&document, yaml_document_get_root_node(&document), section);
+    const yaml_node_pair_t *outer = yaml_document_pair(&document, yaml_document_get_root_node(&document), section);
     const yaml_node_t *inside = outer ? yaml_document_get_node(&document, outer->value) : NULL;
-    const yaml_node_pair_t *inner = pair_named(&document, inside, key);
+    const yaml_node_pair_t *inner = yaml_document_pair(&document, inside, key);
     unsigned line = outer ? (unsigned)line_of(&document, inner ? inner : outer) : 0;
     yaml_document_delete(&document);
     return line;

@@ -222,3 +222,15 @@ bool yaml_word_is_text(const char *word) {
     }
     return is_text;
 }
+
+const yaml_node_pair_t *yaml_document_pair(yaml_document_t *document, const yaml_node_t *node, const char *key) {
+    if (!node || node->type != YAML_MAPPING_NODE) {
+        return NULL;
+    }
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        if (strcmp((const char *)yaml_document_get_node(document, pair->key)->data.scalar.value, key) == 0) {
+            return pair;
+        }
+    }
+    return NULL;
+}

@@ -16,6 +16,10 @@
  * yaml_document_delete. ERR_INPUT says "WHERE:LINE: …". */
 err yaml_document_read(const char *where, const char *text, size_t length, yaml_document_t *document);
 
+/* The first pair of a mapping whose key is `key`. NULL: there is none, or `node` (which may be
+ * NULL) is no mapping. */
+const yaml_node_pair_t *yaml_document_pair(yaml_document_t *document, const yaml_node_t *node, const char *key);
+
 /* A plain word, as the core schema of YAML 1.2 reads it. Whole: decimal digits without a sign or a leading zero, at
  * most 64 bits. A number: decimal without a leading zero, which is octal to YAML 1.1, and finite as a float. Text: no
  * number, truth value or nothing. */
