@@ -81,7 +81,7 @@ results-cifar10: packages-test ## train the classifier and the paper's rows on C
 
 results-best: packages-test ## our own systems with seeds 1 to 3, in rounds too, the ablation, accuracy against bits (many hours): docs/results.md
 	@$(MAKE) --no-print-directory -j2 programs
-	@for table in best rounds ablation rate-accuracy; do tools/results $$table || exit 1; done
+	@for table in best refinement ablation rate-accuracy; do tools/results $$table || exit 1; done
 
 fuzz: packages-test ## look for inputs that break the readers of sockets and files: SECONDS=N for each (300)
 	@tests/fuzz/run all $(SECONDS)

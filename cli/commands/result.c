@@ -76,11 +76,11 @@ static void print_bits(const json_t *j) {
 }
 
 /* The thresholds that cost and bring something else than the one before. */
-static void print_rounds(const json_t *j) {
-    const json_t *rounds = json_object_get(json_object_get(j, "final"), "rounds");
+static void print_refinement(const json_t *j) {
+    const json_t *stages = json_object_get(json_object_get(j, "final"), "refinement");
     double before = -1;
-    for (size_t i = 0; i < json_array_size(rounds); i++) {
-        const json_t *r = json_array_get(rounds, i);
+    for (size_t i = 0; i < json_array_size(stages); i++) {
+        const json_t *r = json_array_get(stages, i);
         double bits = json_number_value(json_object_get(r, "bits"));
         if (bits != before) {
             printf("--confidence %-6.4g %6.2f %% with %.2f bits a sample, %.2f in frames up, %.2f down; more asked of "
@@ -119,7 +119,7 @@ static err print_run(const char *run) {
     } else {
         print_accuracies(&e, j);
         print_bits(j);
-        print_rounds(j);
+        print_refinement(j);
     }
     json_decref(j);
     return ERR_OK;

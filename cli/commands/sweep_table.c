@@ -164,8 +164,8 @@ static json_t *group_json(const group *g) {
         const spread *s = &g->measures[m];
         if (s->count > 0) {
             json_object_set_new(j, measures[m].key,
-                                json_pack("{s:f, s:f, s:f, s:f}", "mean", s->mean, "deviation", deviation_of(s),
-                                          "least", s->least, "largest", s->largest));
+                                json_pack("{s:f, s:f, s:f, s:f}", "mean", s->mean, "std", deviation_of(s), "min",
+                                          s->least, "max", s->largest));
         }
     }
     return j;
@@ -180,7 +180,7 @@ json_t *sweep_table_json(const sweep_table *t) {
             groups = NULL;
         }
     }
-    return groups ? json_pack("{s:s, s:s, s:O, s:o}", "base", base->name, "set", base->dataset.name, "points",
+    return groups ? json_pack("{s:s, s:s, s:O, s:o}", "base", base->name, "dataset", base->dataset.name, "points",
                               t->points, "groups", groups)
                   : NULL;
 }

@@ -18,8 +18,8 @@ err sweep_table_add(sweep_table *t, const sweep_point *point, const json_t *resu
  * to largest, in percent; columns nobody has are left out. */
 void sweep_table_print(const sweep_table *t, FILE *to);
 
-/* {"base", "set", "points": [{"name", "group", "seed", "settings", "bits", "final", "seconds"}],
- *  "groups": [{"name", "settings", "bits", "seeds", "rounded_accuracy": {"mean", "deviation", "least", "largest"},
+/* {"base", "dataset", "points": [{"name", "group", "seed", "settings", "bits", "final", "seconds"}],
+ *  "groups": [{"name", "settings", "bits", "seeds", "rounded_accuracy": {"mean", "std", "min", "max"},
  * …}]}, a new reference; NULL: no memory. */
 json_t *sweep_table_json(const sweep_table *t);
 

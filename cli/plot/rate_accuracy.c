@@ -62,8 +62,8 @@ static err add_group(rate_accuracy *f, const char *base, const json_t *group) {
     mark *m = &f->marks[f->count++];
     *m = (mark){.bits = json_number_value(json_object_get(group, "bits")),
                 .mean = json_number_value(json_object_get(spread, "mean")),
-                .least = json_number_value(json_object_get(spread, "least")),
-                .largest = json_number_value(json_object_get(spread, "largest"))};
+                .least = json_number_value(json_object_get(spread, "min")),
+                .largest = json_number_value(json_object_get(spread, "max"))};
     title_of(base, json_object_get(group, "settings"), m->title);
     return ERR_OK;
 }
@@ -75,7 +75,7 @@ static err read_sweep(const char *folder, char path[FILE_PATH_MAX], json_t **j) 
 
 static err take_sweep(rate_accuracy *f, const char *path, const json_t *j) {
     const char *base = json_string_value(json_object_get(j, "base")),
-               *set = json_string_value(json_object_get(j, "set"));
+               *set = json_string_value(json_object_get(j, "dataset"));
     const json_t *groups = json_object_get(j, "groups");
     if (!base || !set || strlen(set) >= sizeof f->set || !json_is_array(groups)) {
         return err_fail(ERR_INPUT, "%s: is no table of a sweep", path);

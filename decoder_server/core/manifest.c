@@ -80,7 +80,7 @@ static err evaluations_from(manifest *m, const json_t *list) {
     size_t index;
     json_t *j;
     json_array_foreach(list, index, j) {
-        manifest_evaluation e = {.encoders = list_from(j, "encoders"), .refinement = list_from(j, "rounds")};
+        manifest_evaluation e = {.encoders = list_from(j, "encoders"), .refinement = list_from(j, "refinement")};
         for (size_t i = 0; i < FIGURES; i++) {
             const json_t *value = json_object_get(j, figures[i].key);
             double number = figures[i].is_optional && !json_is_number(value) ? (double)NAN : json_number_value(value);
@@ -189,7 +189,7 @@ json_t *manifest_evaluation_json(const manifest_evaluation *e) {
         memcpy(&number, (const char *)e + figures[i].at, sizeof number);
         good = json_object_set_new(j, figures[i].key, json_finite(number)) == 0;
     }
-    good = good && set_list(j, "encoders", e->encoders) && set_list(j, "rounds", e->refinement);
+    good = good && set_list(j, "encoders", e->encoders) && set_list(j, "refinement", e->refinement);
     if (!good) {
         json_decref(j);
         return NULL;

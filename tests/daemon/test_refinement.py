@@ -7,7 +7,7 @@ import unittest
 from lib import fleet, plain_node
 
 REFINE_REQUEST = 20
-SURE = [0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.1]
+THRESHOLDS = [0, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.1]
 
 
 class Refinement(fleet.FleetCase):
@@ -16,12 +16,12 @@ class Refinement(fleet.FleetCase):
         self.source = fleet.make_set(self.folder / "set", train=2000, test=300)
         self.split = fleet.split_set(self.source, self.folder / "split", "--partition", "slices", "--portions", 4)
         self.experiment = fleet.write_experiment(self.folder / "e.yaml", encoder__binarize="straight-through", encoder__refinement="[1, 3]", loss__refinement_weights="[1, 2]", training__epochs=4,
-                                                 training__confidence_thresholds=SURE)
+                                                 training__confidence_thresholds=THRESHOLDS)
         self.local = self.folder / "local"
         self.fleet.train_local(self.experiment, self.split, self.local)
 
     def table(self, run):
-        return {round(row["confidence"], 3): row for row in fleet.read_json(run / "result.json")["final"]["rounds"]}
+        return {round(row["confidence"], 3): row for row in fleet.read_json(run / "result.json")["final"]["refinement"]}
 
     def lines(self, path):
         return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] \
@@ -39,29 +39,29 @@ class Refinement(fleet.FleetCase):
         self.assertEqual(self.table(self.local), self.table(run))
         rows = self.table(run)
         self.assertEqual([rows[0]["bits"], rows[1.1]["bits"]], [4, 16])
-        sure = next(at for at in SURE if rows[at]["asked"] > 0)
-        self.assertLess(rows[sure]["bits"], 16)
-        self.assertGreater(rows[sure]["bits_down"], 0)
+        threshold = next(at for at in THRESHOLDS if rows[at]["asked"] > 0)
+        self.assertLess(rows[threshold]["bits"], 16)
+        self.assertGreater(rows[threshold]["bits_down"], 0)
         said = self.fleet.run("result", fleet.binary("fewbit"), "result", run).printed
-        self.assertRegex(said, rf"(?m)^--confidence {sure:g} .* with {rows[sure]['bits']:.2f} bits a sample")
+        self.assertRegex(said, rf"(?m)^--confidence {threshold:g} .* with {rows[threshold]['bits']:.2f} bits a sample")
         results = self.folder / "results.jsonl"
-        serving = self.fleet.serve(run, "--confidence", sure, "--results", results)
+        serving = self.fleet.serve(run, "--confidence", threshold, "--results", results)
         for node in self.fleet.nodes(serving, self.split, states, "--stream", "test", "--exit-when-done"):
             node.wait(0)  # once nobody can ask it for more
         lines = self.lines(results)
         self.assertEqual(len(lines), 300)
         sent = sum(len(bits) for line in lines for bits in line["bits"])
-        self.assertAlmostEqual(sent / 300, rows[sure]["bits"], delta=0.2)
+        self.assertAlmostEqual(sent / 300, rows[threshold]["bits"], delta=0.2)
         self.assertFalse(any(line["degraded"] for line in lines))
         self.assertEqual({line["rounds"] for line in lines}, {1, 2})
 
     def test_a_threshold_costs_what_it_costs_alone(self):
-        run, sure = self.folder / "alone", SURE[-4]
+        run, threshold = self.folder / "alone", THRESHOLDS[-4]
         alone = fleet.write_experiment(self.folder / "alone.yaml", encoder__binarize="straight-through",
-                                       encoder__refinement="[1, 3]", loss__refinement_weights="[1, 2]", training__epochs=4, training__confidence_thresholds=[sure])
+                                       encoder__refinement="[1, 3]", loss__refinement_weights="[1, 2]", training__epochs=4, training__confidence_thresholds=[threshold])
         self.fleet.train_local(alone, self.split, run)
-        self.assertEqual(self.table(run)[sure], self.table(self.local)[sure])
-        self.assertTrue(0 < self.table(run)[sure]["asked"] < 1)
+        self.assertEqual(self.table(run)[threshold], self.table(self.local)[threshold])
+        self.assertTrue(0 < self.table(run)[threshold]["asked"] < 1)
 
     def test_a_load_of_codes_is_asked_for_more(self):
         results = self.folder / "results.jsonl"

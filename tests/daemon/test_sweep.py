@@ -79,7 +79,7 @@ class Grids(SweepCase):
 
     def check_table(self, names):
         table = self.table()
-        self.assertEqual((table["base"], table["set"]), ("tiny", "mnist"))
+        self.assertEqual((table["base"], table["dataset"]), ("tiny", "mnist"))
         self.assertEqual([p["name"] for p in table["points"]], names)
         self.assertEqual([(g["name"], g["bits"], g["seeds"]) for g in table["groups"]],
                          [(f"{v}.bits-{b}", 4 * b, [1, 2, 3]) for v in ("as-it-is", "averaged") for b in (1, 2)])
@@ -90,8 +90,8 @@ class Grids(SweepCase):
             for key in ("soft_accuracy", "rounded_accuracy"):
                 values = [final[key] for final in finals]
                 self.assertAlmostEqual(group[key]["mean"], statistics.mean(values))
-                self.assertAlmostEqual(group[key]["deviation"], statistics.stdev(values))
-                self.assertEqual((group[key]["least"], group[key]["largest"]), (min(values), max(values)))
+                self.assertAlmostEqual(group[key]["std"], statistics.stdev(values))
+                self.assertEqual((group[key]["min"], group[key]["max"]), (min(values), max(values)))
             self.assertGreater(len({final["rounded_accuracy"] for final in finals}), 1, "seeds change nothing")
             self.assertNotIn("validation_accuracy", group)
 
@@ -209,9 +209,9 @@ class RateAccuracy(SweepCase):
     def table_of(self, name, measure="rounded_accuracy", set_name="mnist", groups=((4, 80, 78, 82), (16, 98, 97, 98.5))):
         folder = self.folder / name
         folder.mkdir()
-        (folder / "sweep.json").write_text(json.dumps({"base": name, "set": set_name, "points": [], "groups": [
+        (folder / "sweep.json").write_text(json.dumps({"base": name, "dataset": set_name, "points": [], "groups": [
             {"name": f"b{bits}", "bits": bits, "settings": {"variant": "it's", "encoder.bits": str(bits // 4)}, "seeds": [1],
-             measure: {"mean": mean, "deviation": 0, "least": least, "largest": largest}}
+             measure: {"mean": mean, "std": 0, "min": least, "max": largest}}
             for bits, mean, least, largest in groups]}))
         return folder
 
@@ -264,7 +264,7 @@ class RateAccuracy(SweepCase):
         self.plot("--rate-accuracy", code=2)
         self.plot(one, other, code=2)
         self.assertRegex(self.plot("--rate-accuracy", one, code=4, PATH=str(self.folder))[1], "there is no gnuplot here")
-        for text in ("{", "{}", '{"base": "a", "set": "mnist", "groups": 3}'):
+        for text in ("{", "{}", '{"base": "a", "dataset": "mnist", "groups": 3}'):
             (one / "sweep.json").write_text(text)
             self.assertRegex(self.plot("--rate-accuracy", one, code=3)[1], r"^fewbit: [^\n]*sweep.json:[^\n]*\n$")
 
