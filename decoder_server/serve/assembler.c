@@ -2,8 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { NONE = -1, DONE = -2 };
+#include <sys/queue.h>
 
 typedef enum place_state {
     PLACE_IS_FREE,
@@ -15,27 +14,25 @@ typedef enum place_state {
 typedef struct place {
     uint64_t id, have, to_ack, opened_ns;
     uint64_t got, expected; /* of the stage that is waited for */
-    int32_t earlier, later; /* in its list */
+    TAILQ_ENTRY(place) link;
     uint8_t model, stage;
     uint8_t state;
     uint64_t codes[]; /* [portions] */
 } place;
 
-/* A list in order of time, through the places themselves. */
-typedef struct list {
-    int32_t first, last;
-} list;
+/* Places in order of time. */
+typedef TAILQ_HEAD(place_list, place) place_list;
 
 struct assembler {
     assembler_config config;
     uint8_t *places; /* [capacity], each `stride` bytes; by id, modulo */
     size_t stride;
-    uint64_t low, passed;                /* streamed: where the window begins; below which nothing new comes */
-    uint32_t not_retired;                /* streamed: samples that wait or are out */
-    list waiting[REFINEMENT_STAGES_MAX]; /* by the stage they wait for: in each, one comes in about as early as it was
-                                            opened */
-    /* Where giving_up goes on in `waiting`; NONE: from the beginning, DONE: it has come to the end. */
-    int32_t giving_up[REFINEMENT_STAGES_MAX];
+    uint64_t low, passed; /* streamed: where the window begins; below which nothing new comes */
+    uint32_t not_retired; /* streamed: samples that wait or are out */
+    /* By the stage they wait for: in each, one comes in about as early as it was opened. */
+    place_list waiting[REFINEMENT_STAGES_MAX];
+    place *giving_up; /* where that goes on: in the list of a stage; NULL: at its beginning */
+    size_t giving_up_stage;
     uint8_t model;  /* of what comes */
     bool wants_ack; /* for it */
     bool is_closed;
@@ -43,8 +40,15 @@ struct assembler {
     assembler_counters counters;
 };
 
-static place *place_at(const assembler *a, int32_t at) {
-    return (place *)(void *)(a->places + (size_t)at * a->stride);
+/* Where a sample of that id is, if it is in the table. */
+static place *place_of(const assembler *a, uint64_t id) {
+    return (place *)(void *)(a->places + (id & (a->config.capacity - 1)) * a->stride);
+}
+
+/* Where a sample is, or was; NULL: nowhere. */
+static place *find(const assembler *a, uint64_t id) {
+    place *p = place_of(a, id);
+    return p->id == id && p->state != PLACE_IS_FREE ? p : NULL;
 }
 
 err assembler_new(assembler **out, const assembler_config *config) {
@@ -61,8 +65,7 @@ err assembler_new(assembler **out, const assembler_config *config) {
         return err_fail(ERR_MEMORY, "no memory for %u samples", config->capacity);
     }
     for (size_t stage = 0; stage < REFINEMENT_STAGES_MAX; stage++) {
-        a->waiting[stage] = (list){NONE, NONE};
-        a->giving_up[stage] = NONE;
+        TAILQ_INIT(&a->waiting[stage]);
     }
     *out = a;
     return ERR_OK;
@@ -75,59 +78,22 @@ void assembler_free(assembler *a) {
     }
 }
 
-static int32_t place_of(const assembler *a, uint64_t id) {
-    return (int32_t)(id & (a->config.capacity - 1));
-}
-
-/* Where a sample is, or was; NONE: nowhere. */
-static int32_t find(const assembler *a, uint64_t id) {
-    const place *p = place_at(a, place_of(a, id));
-    return p->id == id && p->state != PLACE_IS_FREE ? place_of(a, id) : NONE;
-}
-
-static void append(assembler *a, list *l, int32_t at) {
-    place *p = place_at(a, at);
-    p->earlier = l->last;
-    p->later = NONE;
-    if (l->last == NONE) {
-        l->first = at;
-    } else {
-        place_at(a, l->last)->later = at;
-    }
-    l->last = at;
-}
-
-static void unlink_place(assembler *a, list *l, int32_t at) {
-    place *p = place_at(a, at);
-    if (p->earlier == NONE) {
-        l->first = p->later;
-    } else {
-        place_at(a, p->earlier)->later = p->later;
-    }
-    if (p->later == NONE) {
-        l->last = p->earlier;
-    } else {
-        place_at(a, p->later)->earlier = p->earlier;
-    }
-}
-
 /* In its place, which must not wait. */
-static void open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns) {
-    int32_t at = place_of(a, id);
-    place *p = place_at(a, at);
+static place *open_place(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns) {
+    place *p = place_of(a, id);
     *p = (place){.id = id, .expected = expected, .opened_ns = now_ns, .model = a->model, .state = PLACE_WAITS};
     memset(p->codes, 0, a->config.portions * sizeof *p->codes);
-    append(a, &a->waiting[0], at);
+    TAILQ_INSERT_TAIL(&a->waiting[0], p, link);
     a->not_retired++;
     a->counters.waiting++;
     a->waiting_of[a->model]++;
+    return p;
 }
 
-static void answer(assembler *a, int32_t at, assembler_sample *out) {
-    place *p = place_at(a, at);
+static void answer(assembler *a, place *p, assembler_sample *out) {
     *out = (assembler_sample){p->id, p->have, p->got, p->to_ack, p->stage, p->opened_ns, p->model, p->codes};
     p->state = PLACE_IS_OUT;
-    unlink_place(a, &a->waiting[p->stage], at);
+    TAILQ_REMOVE(&a->waiting[p->stage], p, link);
     a->counters.curtailed += p->stage > 0 && p->got != p->have;
     a->counters.waiting--;
     a->waiting_of[p->model]--;
@@ -139,7 +105,7 @@ static void advance(assembler *a) {
         a->low = a->passed;
     }
     for (;;) {
-        const place *p = place_at(a, place_of(a, a->low));
+        const place *p = place_of(a, a->low);
         bool is_known = p->id == a->low && p->state != PLACE_IS_FREE;
         if (is_known ? p->state != PLACE_IS_RETIRED : a->low >= a->passed) {
             return;
@@ -153,7 +119,7 @@ void assembler_count_late(assembler *a, uint64_t portions) {
 }
 
 void assembler_retire(assembler *a, uint64_t id) {
-    place *p = place_at(a, place_of(a, id));
+    place *p = place_of(a, id);
     if (p->id == id && p->state == PLACE_IS_OUT) {
         p->state = PLACE_IS_RETIRED;
         a->not_retired--;
@@ -178,7 +144,7 @@ void assembler_set_wants_ack(assembler *a, bool wants_ack) {
 
 void assembler_drop_acks(assembler *a, uint32_t portion) {
     for (uint32_t at = 0; at < a->config.capacity; at++) {
-        place_at(a, (int32_t)at)->to_ack &= ~((uint64_t)1 << portion);
+        place_of(a, at)->to_ack &= ~((uint64_t)1 << portion);
     }
 }
 
@@ -187,7 +153,7 @@ void assembler_close(assembler *a) {
 }
 
 bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_ns) {
-    if (find(a, id) != NONE || place_at(a, place_of(a, id))->state == PLACE_WAITS) {
+    if (find(a, id) || place_of(a, id)->state == PLACE_WAITS) {
         a->counters.refused++;
         return false;
     }
@@ -199,38 +165,36 @@ static uint64_t all_portions(const assembler *a) {
     return a->config.portions == 64 ? UINT64_MAX : ((uint64_t)1 << a->config.portions) - 1;
 }
 
-/* Where a portion belongs: NONE, and *why, where it is not taken. */
-static int32_t find_or_open(assembler *a, uint64_t id, uint64_t now_ns, assembler_outcome *why) {
+/* Where a portion belongs: NULL, and *why, where it is not taken. */
+static place *find_or_open(assembler *a, uint64_t id, uint64_t now_ns, assembler_outcome *why) {
     *why = ASSEMBLER_IGNORED;
     if (a->config.is_streamed && id < a->low) {
         a->counters.late++;
-        return NONE;
+        return NULL;
     }
-    int32_t at = find(a, id);
-    if (at != NONE) {
-        return at;
+    place *p = find(a, id);
+    if (p) {
+        return p;
     }
     if (!a->config.is_streamed || a->is_closed) {
         a->counters.unknown++;
-        return NONE;
+        return NULL;
     }
     if (id - a->low >= a->config.capacity) {
         a->counters.refused++;
         *why = ASSEMBLER_FULL;
-        return NONE;
+        return NULL;
     }
-    open_place(a, id, all_portions(a), now_ns);
-    return place_of(a, id);
+    return open_place(a, id, all_portions(a), now_ns);
 }
 
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
                                 assembler_sample *out) {
     assembler_outcome why;
-    int32_t at = find_or_open(a, id, now_ns, &why);
-    if (at == NONE) {
+    place *p = find_or_open(a, id, now_ns, &why);
+    if (!p) {
         return why;
     }
-    place *p = place_at(a, at);
     uint64_t bit = (uint64_t)1 << portion;
     if (p->have & bit) {
         a->counters.duplicate++;
@@ -251,114 +215,100 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
     if ((p->got & p->expected) != p->expected) {
         return ASSEMBLER_WAITS;
     }
-    answer(a, at, out);
+    answer(a, p, out);
     a->counters.complete++;
     return ASSEMBLER_COMPLETE;
 }
 
 /* Behind the others that were opened as early: expiry looks at the first alone. */
-static void insert_by_time(assembler *a, list *l, int32_t at) {
-    place *p = place_at(a, at);
-    int32_t before = l->last;
-    while (before != NONE && place_at(a, before)->opened_ns > p->opened_ns) {
-        before = place_at(a, before)->earlier;
+static void insert_by_time(place_list *l, place *p) {
+    place *before = TAILQ_LAST(l, place_list);
+    while (before && before->opened_ns > p->opened_ns) {
+        before = TAILQ_PREV(before, place_list, link);
     }
-    p->earlier = before;
-    p->later = before == NONE ? l->first : place_at(a, before)->later;
-    *(p->later == NONE ? &l->last : &place_at(a, p->later)->earlier) = at;
-    *(before == NONE ? &l->first : &place_at(a, before)->later) = at;
+    if (before) {
+        TAILQ_INSERT_AFTER(l, before, p, link);
+    } else {
+        TAILQ_INSERT_HEAD(l, p, link);
+    }
 }
 
 bool assembler_extend(assembler *a, uint64_t id, uint64_t expected) {
-    int32_t at = find(a, id);
-    if (at == NONE || place_at(a, at)->state != PLACE_IS_OUT || place_at(a, at)->stage + 1 == REFINEMENT_STAGES_MAX) {
+    place *p = find(a, id);
+    if (!p || p->state != PLACE_IS_OUT || p->stage + 1 == REFINEMENT_STAGES_MAX) {
         return false;
     }
-    place *p = place_at(a, at);
     p->state = PLACE_WAITS;
     p->stage++;
     p->got = 0;
     p->expected = expected;
-    insert_by_time(a, &a->waiting[p->stage], at);
+    insert_by_time(&a->waiting[p->stage], p);
     a->counters.asked++;
     a->counters.waiting++;
     a->waiting_of[p->model]++;
     return true;
 }
 
-/* The place of a sample that waits for that stage of that portion; NONE: it does not. */
-static int32_t find_asked(assembler *a, uint64_t id, uint32_t portion, uint8_t stage) {
-    int32_t at = find(a, id);
-    const place *p = at == NONE ? NULL : place_at(a, at);
+/* The place of a sample that waits for that stage of that portion; NULL: it does not. */
+static place *find_asked(assembler *a, uint64_t id, uint32_t portion, uint8_t stage) {
+    place *p = find(a, id);
     if (p && p->state == PLACE_WAITS && p->stage == stage && (p->expected & ~p->got) >> portion & 1 &&
         p->model == a->model) {
-        return at;
+        return p;
     }
     a->counters.late++;
-    return NONE;
+    return NULL;
 }
 
-static assembler_outcome answer_if_whole(assembler *a, int32_t at, assembler_sample *out) {
-    const place *p = place_at(a, at);
+static assembler_outcome answer_if_whole(assembler *a, place *p, assembler_sample *out) {
     if ((p->expected & ~p->got) != 0) {
         return ASSEMBLER_WAITS;
     }
-    answer(a, at, out);
+    answer(a, p, out);
     return ASSEMBLER_COMPLETE;
 }
 
 assembler_outcome assembler_add_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage, uint64_t bits,
                                       assembler_sample *out) {
-    int32_t at = find_asked(a, id, portion, stage);
-    if (at == NONE) {
+    place *p = find_asked(a, id, portion, stage);
+    if (!p) {
         return ASSEMBLER_IGNORED;
     }
-    place_at(a, at)->got |= (uint64_t)1 << portion;
-    place_at(a, at)->codes[portion] |= bits;
-    return answer_if_whole(a, at, out);
+    p->got |= (uint64_t)1 << portion;
+    p->codes[portion] |= bits;
+    return answer_if_whole(a, p, out);
 }
 
 assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t portion, uint8_t stage,
                                        assembler_sample *out) {
-    int32_t at = find_asked(a, id, portion, stage);
-    if (at == NONE) {
+    place *p = find_asked(a, id, portion, stage);
+    if (!p) {
         return ASSEMBLER_IGNORED;
     }
-    place_at(a, at)->expected &= ~((uint64_t)1 << portion);
-    return answer_if_whole(a, at, out);
-}
-
-/* Goes on at *from in a list; *from is DONE at its end. */
-static bool give_up_in(assembler *a, const list *l, int32_t *from, uint32_t portion, assembler_sample *out) {
-    uint64_t bit = (uint64_t)1 << portion;
-    int32_t at = *from == NONE ? l->first : *from;
-    while (at >= 0) {
-        place *p = place_at(a, at);
-        int32_t next = p->later;
-        bool waited = (p->expected & ~p->got & bit) != 0;
-        p->expected &= waited ? ~bit : UINT64_MAX;
-        if (waited && (p->expected & ~p->got) == 0) {
-            a->counters.given_up += p->stage == 0;
-            answer(a, at, out);
-            *from = next == NONE ? DONE : next;
-            return true;
-        }
-        at = next;
-    }
-    *from = DONE;
-    return false;
+    p->expected &= ~((uint64_t)1 << portion);
+    return answer_if_whole(a, p, out);
 }
 
 /* Those that wait for stage `first` or a later one. */
 static bool give_up_from(assembler *a, size_t first, uint32_t portion, assembler_sample *out) {
-    for (size_t stage = first; stage < REFINEMENT_STAGES_MAX; stage++) {
-        if (give_up_in(a, &a->waiting[stage], &a->giving_up[stage], portion, out)) {
-            return true;
+    uint64_t bit = (uint64_t)1 << portion;
+    place *p = a->giving_up;
+    for (size_t stage = first > a->giving_up_stage ? first : a->giving_up_stage; stage < REFINEMENT_STAGES_MAX;
+         stage++, p = NULL) {
+        for (p = p ? p : TAILQ_FIRST(&a->waiting[stage]); p; p = TAILQ_NEXT(p, link)) {
+            bool waited = (p->expected & ~p->got & bit) != 0;
+            p->expected &= waited ? ~bit : UINT64_MAX;
+            if (waited && (p->expected & ~p->got) == 0) {
+                a->giving_up = TAILQ_NEXT(p, link);
+                a->giving_up_stage = a->giving_up ? stage : stage + 1;
+                a->counters.given_up += p->stage == 0;
+                answer(a, p, out);
+                return true;
+            }
         }
     }
-    for (size_t stage = first; stage < REFINEMENT_STAGES_MAX; stage++) {
-        a->giving_up[stage] = NONE;
-    }
+    a->giving_up = NULL;
+    a->giving_up_stage = 0;
     return false;
 }
 
@@ -370,8 +320,8 @@ bool assembler_give_up(assembler *a, uint32_t portion, assembler_sample *out) {
     return give_up_from(a, 0, portion, out);
 }
 
-static uint64_t first_deadline(const assembler *a, const list *l) {
-    return l->first == NONE ? UINT64_MAX : place_at(a, l->first)->opened_ns + a->config.deadline_ns;
+static uint64_t first_deadline(const assembler *a, const place_list *l) {
+    return TAILQ_EMPTY(l) ? UINT64_MAX : TAILQ_FIRST(l)->opened_ns + a->config.deadline_ns;
 }
 
 /* The stage whose first in line waits since longest. */
@@ -388,7 +338,7 @@ bool assembler_expire(assembler *a, uint64_t now_ns, assembler_sample *out) {
     if (now_ns < first_deadline(a, &a->waiting[stage])) {
         return false;
     }
-    answer(a, a->waiting[stage].first, out);
+    answer(a, TAILQ_FIRST(&a->waiting[stage]), out);
     a->counters.expired += stage == 0;
     return true;
 }

@@ -153,10 +153,10 @@ static bool batch_takes_long(const engine *e) {
 
 /* A full batch that is short goes at once; another one waits for engine_poll, unless there is more for it. */
 static void add_ready(engine *e, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns) {
-    if (!ready_batch_has_room(e->batch, sample->model)) {
+    if (!ready_batch_add(e->batch, sample, is_on_demand, now_ns)) {
         run_batch(e, now_ns);
+        ready_batch_add(e->batch, sample, is_on_demand, now_ns);
     }
-    ready_batch_add(e->batch, sample, is_on_demand, now_ns);
     if (ready_batch_is_full(e->batch) && !batch_takes_long(e)) {
         run_batch(e, now_ns);
     }

@@ -47,11 +47,10 @@ bool ready_batch_is_full(const ready_batch *b) {
     return b->count == b->rows;
 }
 
-bool ready_batch_has_room(const ready_batch *b, uint8_t model) {
-    return b->count == 0 || (b->samples[0].model == model && !ready_batch_is_full(b));
-}
-
-void ready_batch_add(ready_batch *b, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns) {
+bool ready_batch_add(ready_batch *b, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns) {
+    if (b->count > 0 && (b->samples[0].model != sample->model || b->count == b->rows)) {
+        return false;
+    }
     uint64_t *codes = b->codes + b->count * b->portions;
     uint64_t latest = now_ns + b->max_delay_ns, deadline = sample->opened_ns + b->deadline_ns;
     latest = deadline < latest ? deadline : latest;
@@ -60,6 +59,7 @@ void ready_batch_add(ready_batch *b, const assembler_sample *sample, bool is_on_
     b->samples[b->count] = *sample;
     b->samples[b->count].codes = codes;
     b->origins[b->count++] = (origin){is_on_demand, now_ns};
+    return true;
 }
 
 void ready_batch_clear(ready_batch *b) {

@@ -11,12 +11,9 @@ typedef struct ready_batch ready_batch;
 err ready_batch_new(ready_batch **b, uint32_t rows, uint32_t portions, uint64_t max_delay_ns, uint64_t deadline_ns);
 void ready_batch_free(ready_batch *b);
 
-/* Whether a sample of that model has room: a batch has one model. */
-bool ready_batch_has_room(const ready_batch *b, uint8_t model);
+/* Adds a sample, with a copy of its codes. False: the batch is full, or of another model. */
+bool ready_batch_add(ready_batch *b, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns);
 bool ready_batch_is_full(const ready_batch *b);
-
-/* Adds a sample that has room, with a copy of its codes. */
-void ready_batch_add(ready_batch *b, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns);
 void ready_batch_clear(ready_batch *b);
 
 size_t ready_batch_count(const ready_batch *b);

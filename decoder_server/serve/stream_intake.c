@@ -271,7 +271,7 @@ void stream_intake_take_late(stream_intake *i, uint32_t portion, const Fewbit__C
 }
 
 void stream_intake_answered(stream_intake *i, const assembler_sample *sample) {
-    for (uint64_t left = sample->to_ack; left > 0; left &= left - 1) {
+    for (uint64_t left = i->config.acks ? sample->to_ack : 0; left > 0; left &= left - 1) {
         i->nodes[__builtin_ctzll(left)].to_ack++;
     }
     assembler_retire(i->samples, sample->id);
