@@ -26,9 +26,9 @@ struct engine {
     model_rollout *models;
     stream_intake *intake;
     assembler *streamed, *on_demand; /* the first one is the intake's */
-    on_demand *requests;
+    on_demand requests;
     refine *refine;
-    ready_batch *batch;
+    ready_batch batch;
     refine_sample unsure[PREDICTOR_ROWS]; /* of the batch that is predicted */
     stats_refinement answered;
     uint64_t payload_bits[PARTITION_PORTIONS_MAX]; /* of codes as they came */
@@ -56,7 +56,7 @@ typedef struct answer {
 
 static void answer_request(engine *e, const answer *a, const results_line *line) {
     const assembler_sample *sample = a->sample;
-    const on_demand_request *request = on_demand_find(e->requests, sample->id);
+    const on_demand_request *request = on_demand_find(&e->requests, sample->id);
     classification c = {
         .outcome = CLASSIFICATION_DONE,
         .degraded = line->degraded,
@@ -66,19 +66,19 @@ static void answer_request(engine *e, const answer *a, const results_line *line)
         .stages = assembler_sample_stages(sample),
         .have = sample->have,
         .asked_ns = sample->opened_ns,
-        .due_ns = ready_batch_ready_ns(e->batch, a->at),
+        .due_ns = e->batch.ready_ns[a->at],
         .frame_bytes = {request->frame_bytes[TRAFFIC_IN], request->frame_bytes[TRAFFIC_OUT]},
     };
     memcpy(c.bits, line->bits, portions_of(e));
     memcpy(c.codes, sample->codes, portions_of(e) * sizeof *c.codes);
     memcpy(c.probabilities, a->prediction->probabilities, c.classes * sizeof(float));
-    on_demand_end(e->requests, sample->id);
+    on_demand_find(&e->requests, sample->id)->waits = false;
     e->host.answer(e->host.context, request->request, &c);
 }
 
 static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
     const assembler_sample *sample = a->sample;
-    bool is_on_demand = ready_batch_is_on_demand(e->batch, a->at);
+    bool is_on_demand = e->batch.is_on_demand[a->at];
     uint8_t bits[PARTITION_PORTIONS_MAX];
     for (uint32_t k = 0; k < portions_of(e); k++) {
         bits[k] = (uint8_t)assembler_sample_bits(sample, &e->stages, k);
@@ -114,7 +114,7 @@ static bool wait_for_more(engine *e, const answer *a, uint64_t now_ns, refine_sa
         (s->stage > 0 && s->got != s->have)) {
         return false;
     }
-    bool is_on_demand = ready_batch_is_on_demand(e->batch, a->at);
+    bool is_on_demand = e->batch.is_on_demand[a->at];
     uint64_t expected = s->have & responders_taking_part(e->responders);
     for (uint64_t left = expected; left > 0; left &= left - 1) {
         expected &= refine_has_room(e->refine, (uint32_t)__builtin_ctzll(left)) ? UINT64_MAX : ~(left & -left);
@@ -124,11 +124,11 @@ static bool wait_for_more(engine *e, const answer *a, uint64_t now_ns, refine_sa
 }
 
 static void run_batch(engine *e, uint64_t now_ns) {
-    size_t count = ready_batch_count(e->batch), unsure = 0;
+    size_t count = e->batch.count, unsure = 0;
     if (count == 0) {
         return;
     }
-    const assembler_sample *samples = ready_batch_samples(e->batch);
+    const assembler_sample *samples = e->batch.samples;
     uint8_t model = samples[0].model;
     const prediction *predictions = predictor_run(predictor_of(e, model), samples, count);
     for (size_t i = 0; i < count; i++) {
@@ -140,34 +140,34 @@ static void run_batch(engine *e, uint64_t now_ns) {
         }
     }
     refine_send(e->refine, e->unsure, unsure, model, model_rollout_number(e->models, model));
-    ready_batch_clear(e->batch);
+    e->batch.count = 0;
     results_flush(e->results);
 }
 
 static bool batch_takes_long(const engine *e) {
-    size_t count = ready_batch_count(e->batch);
-    const assembler_sample *samples = ready_batch_samples(e->batch);
+    size_t count = e->batch.count;
+    const assembler_sample *samples = e->batch.samples;
     return count > 0 &&
            (results_may_block(e->results) || predictor_takes_long(predictor_of(e, samples[0].model), samples, count));
 }
 
 /* A full batch that is short goes at once; another one waits for engine_poll, unless there is more for it. */
 static void add_ready(engine *e, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns) {
-    if (!ready_batch_add(e->batch, sample, is_on_demand, now_ns)) {
+    if (!ready_batch_add(&e->batch, sample, is_on_demand, now_ns)) {
         run_batch(e, now_ns);
-        ready_batch_add(e->batch, sample, is_on_demand, now_ns);
+        ready_batch_add(&e->batch, sample, is_on_demand, now_ns);
     }
-    if (ready_batch_is_full(e->batch) && !batch_takes_long(e)) {
+    if (e->batch.count == READY_BATCH_ROWS && !batch_takes_long(e)) {
         run_batch(e, now_ns);
     }
 }
 
 static uint64_t batch_start_ns(const engine *e) {
-    size_t count = ready_batch_count(e->batch);
+    size_t count = e->batch.count;
     bool may_wait = count > 0 && e->options.max_batch_delay_ns > 0 &&
                     (assembler_count(e->on_demand)->waiting > 0 || assembler_count(e->streamed)->waiting > 0) &&
-                    !predictor_knows_all(predictor_of(e, ready_batch_samples(e->batch)[0].model));
-    return ready_batch_start_ns(e->batch, may_wait);
+                    !predictor_knows_all(predictor_of(e, e->batch.samples[0].model));
+    return ready_batch_start_ns(&e->batch, may_wait);
 }
 
 /* Samples that wait no longer. */
@@ -183,8 +183,8 @@ static void end_waiting(engine *e, const assembler_sample *sample, uint64_t now_
         add_ready(e, sample, true, now_ns);
         return;
     }
-    on_demand_end(e->requests, sample->id);
-    refuse_request(e, on_demand_find(e->requests, sample->id)->request, CLASSIFICATION_TIMEOUT);
+    on_demand_find(&e->requests, sample->id)->waits = false;
+    refuse_request(e, on_demand_find(&e->requests, sample->id)->request, CLASSIFICATION_TIMEOUT);
 }
 
 static void expire(engine *e, uint64_t now_ns) {
@@ -193,7 +193,7 @@ static void expire(engine *e, uint64_t now_ns) {
         add_ready(e, &sample, false, now_ns);
     }
     while (assembler_expire(e->on_demand, now_ns, &sample)) {
-        uint64_t asked = sample.stage == 0 ? on_demand_find(e->requests, sample.id)->asked : 0;
+        uint64_t asked = sample.stage == 0 ? on_demand_find(&e->requests, sample.id)->asked : 0;
         uint64_t missing = asked & ~sample.have, opened_ns = sample.opened_ns;
         end_waiting(e, &sample, now_ns);
         responders_expired(e->responders, missing, opened_ns, now_ns);
@@ -217,17 +217,17 @@ static void give_up(void *context, uint32_t portion, uint64_t now_ns) {
 static bool take_streamed(void *context, const assembler_sample *sample, uint64_t now_ns) {
     engine *e = context;
     add_ready(e, sample, false, now_ns);
-    return !ready_batch_is_full(e->batch);
+    return e->batch.count < READY_BATCH_ROWS;
 }
 
 static bool has_room(void *context) {
-    return !ready_batch_is_full(((engine *)context)->batch);
+    return ((engine *)context)->batch.count < READY_BATCH_ROWS;
 }
 
 static void send_refine_request(void *context, uint32_t portion, const Fewbit__RefineRequest *request) {
     engine *e = context;
     if (request->on_demand) {
-        on_demand_count_frame(e->requests, request->first, TRAFFIC_OUT, message_frame_size(&request->base));
+        on_demand_count_frame(&e->requests, request->first, TRAFFIC_OUT, message_frame_size(&request->base));
     }
     responders_expect(e->responders, portion, MESSAGE_REFINEMENT);
     engine_host_tell(&e->host, portion, MESSAGE_REFINE_REQUEST, &request->base);
@@ -240,7 +240,7 @@ static void take_stage(void *context, uint32_t portion, const refine_note *note,
     assembler_sample sample;
     assembler_outcome outcome;
     if (note->on_demand) {
-        on_demand_count_frame(e->requests, note->id, TRAFFIC_IN, e->frame_bytes);
+        on_demand_count_frame(&e->requests, note->id, TRAFFIC_IN, e->frame_bytes);
     }
     assembler_set_model(of, note->model);
     if (gone) {
@@ -254,18 +254,11 @@ static void take_stage(void *context, uint32_t portion, const refine_note *note,
     }
 }
 
-static bool has_ended(void *context, uint8_t model) {
-    const engine *e = context;
-    return assembler_waiting(e->streamed, model) == 0 && assembler_waiting(e->on_demand, model) == 0 &&
-           !ready_batch_has_model(e->batch, model) && !stream_intake_has_backlog(e->intake, model);
-}
-
-static uint64_t streamed_end(void *context) {
-    return stream_intake_end(((engine *)context)->intake);
-}
-
-static void swap_moved(void *context, model_swap_stage stage) {
-    stream_intake_set_swap(((engine *)context)->intake, stage == MODEL_SWAP_PREPARING, stage == MODEL_SWAP_ENDING);
+/* Whether no sample waits of the model that is not in use. */
+static bool has_ended(const engine *e) {
+    uint8_t other = !model_rollout_active(e->models);
+    return assembler_waiting(e->streamed, other) == 0 && assembler_waiting(e->on_demand, other) == 0 &&
+           (e->batch.count == 0 || e->batch.samples[0].model != other) && !stream_intake_has_backlog(e->intake, other);
 }
 
 /* Nodes. */
@@ -296,7 +289,7 @@ void engine_left(engine *e, uint32_t portion, uint64_t now_ns) {
     give_up(e, portion, now_ns);
     if (e->stages.count > 1) {
         refine_left(e->refine, portion);
-        ready_batch_drop_acks(e->batch, portion);
+        ready_batch_drop_acks(&e->batch, portion);
     }
     stream_intake_left(e->intake, portion, now_ns);
     model_rollout_left(e->models, portion, now_ns);
@@ -313,7 +306,7 @@ static bool fits(const engine *e, const Fewbit__Codes *c, uint64_t samples) {
 static void take_answer(engine *e, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     assembler_sample sample;
     uint64_t code = pack_get(c->bits.data, 0, e->stages.upto[0]);
-    on_demand_count_frame(e->requests, c->first, TRAFFIC_IN, message_frame_size(&c->base));
+    on_demand_count_frame(&e->requests, c->first, TRAFFIC_IN, message_frame_size(&c->base));
     assembler_set_model(e->on_demand, model);
     if (assembler_add(e->on_demand, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
         add_ready(e, &sample, true, now_ns);
@@ -390,14 +383,14 @@ static void ask_nodes(engine *e, uint64_t id, const uint8_t *sample, uint64_t as
         partition_take(&e->partition, k, sample, e->portion);
         request.id = id;
         request.portion = (ProtobufCBinaryData){partition_portion_elements(&e->partition), e->portion};
-        on_demand_count_frame(e->requests, id, TRAFFIC_OUT, message_frame_size(&request.base));
+        on_demand_count_frame(&e->requests, id, TRAFFIC_OUT, message_frame_size(&request.base));
         engine_host_tell(&e->host, k, MESSAGE_REQUEST, &request.base);
         responders_asked(e->responders, k);
     }
 }
 
 void engine_classify(engine *e, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
-    uint64_t expected = responders_taking_part(e->responders), id = on_demand_next_id(e->requests);
+    uint64_t expected = responders_taking_part(e->responders), id = on_demand_next_id(&e->requests);
     responders_read_clock(e->responders, now_ns);
     if (expected == 0 || e->is_stopping) {
         refuse_request(e, request, e->is_stopping ? CLASSIFICATION_STOPPING : CLASSIFICATION_NO_NODES);
@@ -408,7 +401,7 @@ void engine_classify(engine *e, uint64_t request, const uint8_t *sample, uint64_
         refuse_request(e, request, CLASSIFICATION_BUSY);
         return;
     }
-    on_demand_begin(e->requests, id, request, expected);
+    on_demand_begin(&e->requests, id, request, expected);
     ask_nodes(e, id, sample, expected);
 }
 
@@ -421,7 +414,7 @@ static bool has_due(const engine *e, const assembler *a, uint64_t now_ns) {
 }
 
 bool engine_is_full(const engine *e) {
-    return ready_batch_is_full(e->batch);
+    return e->batch.count == READY_BATCH_ROWS;
 }
 
 bool engine_has_long_work(const engine *e, uint64_t now_ns) {
@@ -438,7 +431,7 @@ int64_t engine_poll(engine *e, uint64_t now_ns) {
     if (stream_intake_poll(e->intake, responders_ready(e->responders), now_ns, &intake_next)) {
         intake_next = now_ns;
     }
-    model_rollout_poll(e->models, now_ns);
+    model_rollout_poll(e->models, has_ended(e), now_ns);
     responders_next = responders_poll(e->responders, now_ns);
     const uint64_t times[] = {intake_next,
                               responders_next,
@@ -468,7 +461,7 @@ void engine_stop(engine *e, uint64_t now_ns) {
 }
 
 bool engine_is_idle(const engine *e) {
-    return ready_batch_count(e->batch) == 0 && assembler_count(e->streamed)->waiting == 0 &&
+    return e->batch.count == 0 && assembler_count(e->streamed)->waiting == 0 &&
            assembler_count(e->on_demand)->waiting == 0;
 }
 
@@ -518,11 +511,11 @@ void engine_count_predictions(const engine *e, predictor_counters *out) {
 
 /* Making. */
 
-static err make_nodes_side(engine *e) {
+static err make_parts(engine *e, const run_dir *r) {
     const engine_options *o = &e->options;
-    size_t elements = partition_portion_elements(&e->partition);
+    const size_t portion = partition_portion_elements(&e->partition);
     const responders_config responding = {
-        portions_of(e), o->deadline_ns, o->answer_timeout_ns, ON_DEMAND_IDS, elements, give_up, e};
+        portions_of(e), o->deadline_ns, o->answer_timeout_ns, ON_DEMAND_IDS, portion, give_up, e};
     const stream_intake_config streaming = {
         .streams = {portions_of(e), o->first_session, o->stall_timeout_ns, o->deadline_ns / 4},
         .deadline_ns = o->deadline_ns,
@@ -531,36 +524,25 @@ static err make_nodes_side(engine *e) {
     };
     const stream_intake_events on_streams = {take_streamed, has_room, e};
     const refine_host on_refine = {send_refine_request, take_stage, e};
+    const assembler_config on_demand = {ON_DEMAND_CAPACITY, portions_of(e), o->deadline_ns, false};
+    e->portion = malloc(portion);
+    e->batch = (ready_batch){portions_of(e), o->max_batch_delay_ns, o->deadline_ns, .count = 0};
+    e->batch.codes = calloc((size_t)READY_BATCH_ROWS * portions_of(e), sizeof *e->batch.codes);
+    if (!e->portion || !e->batch.codes) {
+        return err_fail(ERR_MEMORY, "no memory for samples that are ready");
+    }
     err failed = responders_new(&e->responders, &responding, &e->host);
     failed = failed ? failed : stream_intake_new(&e->intake, &streaming, &on_streams, &e->host);
-    e->streamed = failed ? NULL : stream_intake_samples(e->intake);
-    return failed ? failed : refine_new(&e->refine, portions_of(e), &e->stages, &on_refine);
-}
-
-static err make_parts(engine *e, served_model *first) {
-    const engine_options *o = &e->options;
-    const assembler_config on_demand = {ON_DEMAND_CAPACITY, portions_of(e), o->deadline_ns, false};
-    const model_rollout_config rolling = {ENGINE_PREPARE_SECONDS * (uint64_t)1000000000, o->deadline_ns};
-    const model_rollout_events on_models = {has_ended, streamed_end, swap_moved, e};
-    e->stages = *predictor_refinement(first->predictor);
-    err failed = make_nodes_side(e);
-    if (failed) {
-        served_model_free(first);
-        return failed;
-    }
-    failed = model_rollout_new(&e->models, first, e->responders, &rolling, &on_models, &e->host);
+    failed = failed ? failed : refine_new(&e->refine, portions_of(e), &e->stages, &on_refine);
     failed = failed ? failed : assembler_new(&e->on_demand, &on_demand);
-    failed = failed ? failed : on_demand_new(&e->requests);
-    failed = failed ? failed
-                    : ready_batch_new(&e->batch, PREDICTOR_ROWS, portions_of(e), o->max_batch_delay_ns, o->deadline_ns);
-    e->portion = malloc(partition_portion_elements(&e->partition));
-    return failed || e->portion ? failed : err_fail(ERR_MEMORY, "no memory for a portion");
+    e->streamed = failed ? NULL : stream_intake_samples(e->intake);
+    return failed ? failed
+                  : model_rollout_new(&e->models, r, &o->predictor, o->deadline_ns, e->responders, e->intake, &e->host);
 }
 
 err engine_new(engine **out, const run_dir *r, results *results, const engine_options *options,
                const engine_host *host) {
     engine *e = calloc(1, sizeof *e);
-    served_model *first;
     uint32_t classes;
     if (!e) {
         return err_fail(ERR_MEMORY, "no memory to serve");
@@ -569,9 +551,9 @@ err engine_new(engine **out, const run_dir *r, results *results, const engine_op
     e->options = *options;
     e->options.predictor.by_stage = options->confidence > 0;
     e->host = *host;
+    e->stages = predictor_stages_of(&r->experiment, &e->options.predictor);
     err failed = experiment_partition(&r->experiment, &e->partition, &classes);
-    failed = failed ? failed : served_model_new(&first, r, &e->options.predictor);
-    failed = failed ? failed : make_parts(e, first);
+    failed = failed ? failed : make_parts(e, r);
     if (!failed && options->confidence > 0 && e->stages.count == 1) {
         failed = err_fail(ERR_USAGE,
                           "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");
@@ -590,9 +572,8 @@ void engine_free(engine *e) {
         responders_free(e->responders);
         stream_intake_free(e->intake);
         assembler_free(e->on_demand);
-        on_demand_free(e->requests);
         refine_free(e->refine);
-        ready_batch_free(e->batch);
+        free(e->batch.codes);
         free(e->portion);
         free(e);
     }

@@ -58,7 +58,6 @@ int64_t engine_poll(engine *e, uint64_t now_ns);
  *     the old model's last sample     is answered: the old model goes
  *
  * Nodes that are not here are not waited for; those that come later are welcomed to whichever is in use. */
-enum { ENGINE_PREPARE_SECONDS = 10 };
 void engine_swap_model(engine *e, served_model *m, uint64_t now_ns);
 
 /* Takes no more requests and no more streamed samples; those that wait for some of their portions still get them. */

@@ -6,6 +6,9 @@
 #include "decoder_server/serve/served_model.h"
 #include "wire/message.h"
 
+/* So long nodes have to get ready for another model. */
+enum { ENGINE_PREPARE_SECONDS = 10 };
+
 /* Called from within the engine's functions, and calls none of them. */
 typedef struct engine_host {
     void (*tell)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);

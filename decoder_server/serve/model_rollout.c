@@ -7,28 +7,31 @@
 #include <stdlib.h>
 
 struct model_rollout {
-    model_rollout_config config;
-    model_rollout_events events;
-    const engine_host *host;
+    uint64_t deadline_ns;
     responders *responders;
+    stream_intake *intake;
+    const engine_host *host;
     served_model *models[2], *queued; /* by model_swap's indices; `queued` comes once the swap is over */
     model_swap swap;
     predictor_counters past; /* of models that are gone */
 };
 
-err model_rollout_new(model_rollout **out, served_model *first, responders *r, const model_rollout_config *config,
-                      const model_rollout_events *events, const engine_host *host) {
+err model_rollout_new(model_rollout **out, const run_dir *r, const predictor_options *options, uint64_t deadline_ns,
+                      responders *nodes, stream_intake *intake, const engine_host *host) {
     model_rollout *o = calloc(1, sizeof *o);
     if (!o) {
-        served_model_free(first);
         return err_fail(ERR_MEMORY, "no memory for models");
     }
-    o->config = *config;
-    o->events = *events;
+    o->deadline_ns = deadline_ns;
+    o->responders = nodes;
+    o->intake = intake;
     o->host = host;
-    o->responders = r;
-    o->models[0] = first;
-    o->swap.numbers[0] = (uint32_t)first->commit->position.step;
+    err e = served_model_new(&o->models[0], r, options);
+    if (e) {
+        free(o);
+        return e;
+    }
+    o->swap.numbers[0] = (uint32_t)o->models[0]->commit->position.step;
     *out = o;
     return ERR_OK;
 }
@@ -102,6 +105,10 @@ void model_rollout_joined(model_rollout *o, uint32_t portion) {
 
 /* What a swap brings. */
 
+static void tell_intake(model_rollout *o) {
+    stream_intake_set_swap(o->intake, o->swap.stage == MODEL_SWAP_PREPARING, o->swap.stage == MODEL_SWAP_ENDING);
+}
+
 static void release_other(model_rollout *o) {
     uint8_t other = model_swap_other(&o->swap);
     served_model_free(o->models[other]);
@@ -112,22 +119,21 @@ static void give_up(model_rollout *o, err code, const char *text) {
     model_swap_give_up(&o->swap);
     send_switch(o, 0);
     release_other(o);
-    o->events.moved(o->events.context, o->swap.stage);
+    tell_intake(o);
     o->host->swapped(o->host->context, code, text);
 }
 
 static void give_up_late(model_rollout *o) {
     char text[128];
     uint64_t all = responders_taking_part(o->responders), late = all & ~o->swap.prepared;
-    snprintf(text, sizeof text, "%d of %d nodes, the first of portion %d, are not prepared within %" PRIu64 " s",
-             __builtin_popcountll(late), __builtin_popcountll(all), __builtin_ctzll(late),
-             o->config.prepare_ns / 1000000000);
+    snprintf(text, sizeof text, "%d of %d nodes, the first of portion %d, are not prepared within %d s",
+             __builtin_popcountll(late), __builtin_popcountll(all), __builtin_ctzll(late), ENGINE_PREPARE_SECONDS);
     give_up(o, ERR_NETWORK, text);
 }
 
 static void switch_over(model_rollout *o) {
     const served_model *m = o->models[o->swap.active];
-    uint64_t end = o->events.streamed_end(o->events.context), from = end > o->swap.first ? end : o->swap.first;
+    uint64_t end = stream_intake_end(o->intake), from = end > o->swap.first ? end : o->swap.first;
     uint64_t unready = responders_here(o->responders) & ~responders_ready(o->responders);
     o->host->serves(o->host->context, m);
     send_switch(o, from);
@@ -138,7 +144,7 @@ static void switch_over(model_rollout *o) {
     log_event(LOG_INFO, "model_changed",
               "serving step %" PRIu64 " of run %016" PRIx64 " (%s), streamed samples from %" PRIu64 " on",
               m->commit->position.step, m->run->id, m->run->experiment.name, from);
-    o->events.moved(o->events.context, o->swap.stage);
+    tell_intake(o);
     o->host->swapped(o->host->context, ERR_OK, "");
 }
 
@@ -156,30 +162,26 @@ static void end(model_rollout *o) {
     log_event(LOG_INFO, "model_retired", "the model before, step %" PRIu64 ", has answered its last sample",
               m->commit->position.step);
     release_other(o);
-    o->events.moved(o->events.context, o->swap.stage);
+    tell_intake(o);
 }
 
 static void start_next(model_rollout *o, uint64_t now_ns) {
     served_model *m = o->queued;
     o->queued = NULL;
     o->models[model_swap_other(&o->swap)] = m;
-    model_swap_begin(&o->swap, m->commit->position.step, now_ns + o->config.prepare_ns);
-    o->events.moved(o->events.context, o->swap.stage);
+    model_swap_begin(&o->swap, m->commit->position.step, now_ns + ENGINE_PREPARE_SECONDS * (uint64_t)1000000000);
+    tell_intake(o);
     for (uint64_t left = responders_ready(o->responders); left > 0; left &= left - 1) {
         send_prepare(o, (uint32_t)__builtin_ctzll(left));
     }
 }
 
-/* One step on, if there is one. After a Switch codes of the model before may be on their way: its end, if it is near,
- * is left to model_rollout_poll. */
-static model_swap_action go_on(model_rollout *o, uint64_t now_ns) {
+static model_swap_action go_on(model_rollout *o, bool has_ended, uint64_t now_ns) {
     if (o->swap.stage == MODEL_SWAP_NONE && o->queued) {
         start_next(o, now_ns);
     }
-    bool has_ended =
-        o->swap.stage == MODEL_SWAP_ENDING && o->events.has_ended(o->events.context, model_swap_other(&o->swap));
-    model_swap_action action = model_swap_poll(&o->swap, responders_taking_part(o->responders), has_ended, now_ns,
-                                               now_ns + o->config.grace_ns);
+    model_swap_action action =
+        model_swap_poll(&o->swap, responders_taking_part(o->responders), has_ended, now_ns, now_ns + o->deadline_ns);
     if (action == MODEL_SWAP_SWITCH) {
         switch_over(o);
     } else if (action == MODEL_SWAP_GIVE_UP) {
@@ -192,9 +194,12 @@ static model_swap_action go_on(model_rollout *o, uint64_t now_ns) {
     return action;
 }
 
-void model_rollout_poll(model_rollout *o, uint64_t now_ns) {
-    while (go_on(o, now_ns) != MODEL_SWAP_WAIT) {
-    }
+/* After a Switch codes of the model before may be on their way: its end, even if it is near, is left for later. */
+void model_rollout_poll(model_rollout *o, bool has_ended, uint64_t now_ns) {
+    model_swap_action action;
+    do {
+        action = go_on(o, has_ended, now_ns);
+    } while (action != MODEL_SWAP_WAIT && action != MODEL_SWAP_SWITCH);
 }
 
 void model_rollout_begin(model_rollout *o, served_model *m, uint64_t now_ns) {
@@ -207,7 +212,7 @@ void model_rollout_begin(model_rollout *o, served_model *m, uint64_t now_ns) {
         return;
     }
     o->queued = m; /* samples of the model before may still wait */
-    go_on(o, now_ns);
+    model_rollout_poll(o, false, now_ns);
 }
 
 void model_rollout_ready(model_rollout *o, uint32_t portion) {
@@ -219,7 +224,7 @@ void model_rollout_ready(model_rollout *o, uint32_t portion) {
 
 void model_rollout_left(model_rollout *o, uint32_t portion, uint64_t now_ns) {
     model_swap_forget(&o->swap, portion);
-    go_on(o, now_ns);
+    model_rollout_poll(o, false, now_ns);
 }
 
 bool model_rollout_prepared(model_rollout *o, uint32_t portion, const Fewbit__Prepared *p, uint64_t now_ns) {
@@ -233,7 +238,7 @@ bool model_rollout_prepared(model_rollout *o, uint32_t portion, const Fewbit__Pr
         snprintf(text, sizeof text, "portion %u cannot change: %s", portion, p->error);
         give_up(o, ERR_REFUSED, text);
     } else if (counts) {
-        go_on(o, now_ns);
+        model_rollout_poll(o, false, now_ns);
     }
     return true;
 }

@@ -7,27 +7,14 @@
 #include "decoder_server/serve/model_swap.h"
 #include "decoder_server/serve/responders.h"
 #include "decoder_server/serve/served_model.h"
+#include "decoder_server/serve/stream_intake.h"
 
 typedef struct model_rollout model_rollout;
 
-typedef struct model_rollout_config {
-    uint64_t prepare_ns; /* nodes have so long to get ready for a model */
-    uint64_t grace_ns;   /* nodes may stream so long for the model before */
-} model_rollout_config;
-
-typedef struct model_rollout_events {
-    /* Whether no sample of a model, an index, waits any more. */
-    bool (*has_ended)(void *context, uint8_t model);
-    /* The id behind all samples that have been streamed. */
-    uint64_t (*streamed_end)(void *context);
-    /* The stage has changed. */
-    void (*moved)(void *context, model_swap_stage stage);
-    void *context;
-} model_rollout_events;
-
-/* Takes over `first`, also on failure; `r` and `host` are borrowed. */
-err model_rollout_new(model_rollout **o, served_model *first, responders *r, const model_rollout_config *config,
-                      const model_rollout_events *events, const engine_host *host);
+/* Begins with the model of `r`. Nodes may stream so long for the model before as a deadline is. `r`, `nodes`, `intake`
+ * and `host` are borrowed. */
+err model_rollout_new(model_rollout **o, const run_dir *r, const predictor_options *options, uint64_t deadline_ns,
+                      responders *nodes, stream_intake *intake, const engine_host *host);
 void model_rollout_free(model_rollout *o);
 
 /* Models by index, and the number that the codes of one carry. */
@@ -49,8 +36,8 @@ bool model_rollout_prepared(model_rollout *o, uint32_t portion, const Fewbit__Pr
 /* Begins with a model, or refuses it, as engine_swap_model says; takes it over. */
 void model_rollout_begin(model_rollout *o, served_model *m, uint64_t now_ns);
 
-/* Goes on where nodes, answers or time allow it. */
-void model_rollout_poll(model_rollout *o, uint64_t now_ns);
+/* Goes on where nodes, answers or time allow it. `has_ended`: no sample waits of the model that is not in use. */
+void model_rollout_poll(model_rollout *o, bool has_ended, uint64_t now_ns);
 
 /* When to call it at the latest; UINT64_MAX: whenever. */
 uint64_t model_rollout_next_ns(const model_rollout *o);

@@ -236,6 +236,10 @@ static const uint64_t *key_of(predictor *c, const assembler_sample *sample) {
     return key;
 }
 
+refinement predictor_stages_of(const experiment *e, const predictor_options *options) {
+    return options->by_stage ? experiment_refinement(e) : (refinement){1, {e->encoder.bits}};
+}
+
 err predictor_new(predictor **out, const run_dir *r, const manifest_commit *commit, const predictor_options *options) {
     if (experiment_is_classifier_alone(&r->experiment)) {
         return err_fail(ERR_INPUT, "%s: is a classifier alone, without encoders: there are no codes to serve",
@@ -247,7 +251,7 @@ err predictor_new(predictor **out, const run_dir *r, const manifest_commit *comm
     }
     c->portions = r->experiment.dataset.portions;
     c->bits = r->experiment.encoder.bits;
-    c->refinement = options->by_stage ? experiment_refinement(&r->experiment) : (refinement){1, {c->bits}};
+    c->refinement = predictor_stages_of(&r->experiment, options);
     c->whole = c->portions == 64 ? UINT64_MAX : ((uint64_t)1 << c->portions) - 1;
     err e = load_head(c, r, commit, options->plain);
     e = e ? e : plan_buffers(c);

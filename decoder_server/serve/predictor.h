@@ -49,7 +49,8 @@ void predictor_free(predictor *c);
 
 uint32_t predictor_classes(const predictor *c);
 
-/* In which stages it takes samples to come; one, unless by_stage. */
+/* In which stages samples of an experiment come; one, unless by_stage. */
+refinement predictor_stages_of(const experiment *e, const predictor_options *options);
 const refinement *predictor_refinement(const predictor *c);
 
 /* Whether the tables have every whole codeword. */

@@ -4,25 +4,22 @@
 
 #include "decoder_server/serve/assembler.h"
 
-typedef struct ready_batch ready_batch;
+enum { READY_BATCH_ROWS = 1000 };
 
-/* A batch of up to `rows` samples. A sample waits for company for `max_delay_ns` at most, and never beyond its
- * deadline. */
-err ready_batch_new(ready_batch **b, uint32_t rows, uint32_t portions, uint64_t max_delay_ns, uint64_t deadline_ns);
-void ready_batch_free(ready_batch *b);
+/* All of one model. To be read; empty while all but the first three is zero. */
+typedef struct ready_batch {
+    uint32_t portions;
+    uint64_t max_delay_ns, deadline_ns; /* a sample waits for company so long at most, and never beyond its deadline */
+    size_t count;
+    uint64_t latest_start_ns;
+    assembler_sample samples[READY_BATCH_ROWS]; /* their codes lie in `codes` */
+    bool is_on_demand[READY_BATCH_ROWS];
+    uint64_t ready_ns[READY_BATCH_ROWS]; /* when each was added */
+    uint64_t *codes;                     /* [READY_BATCH_ROWS, portions] */
+} ready_batch;
 
-/* Adds a sample, with a copy of its codes. False: the batch is full, or of another model. */
+/* Adds a sample. False: the batch is full, or of another model. */
 bool ready_batch_add(ready_batch *b, const assembler_sample *sample, bool is_on_demand, uint64_t now_ns);
-bool ready_batch_is_full(const ready_batch *b);
-void ready_batch_clear(ready_batch *b);
-
-size_t ready_batch_count(const ready_batch *b);
-const assembler_sample *ready_batch_samples(const ready_batch *b); /* [count] */
-bool ready_batch_is_on_demand(const ready_batch *b, size_t at);
-uint64_t ready_batch_ready_ns(const ready_batch *b, size_t at); /* when it was added */
-
-/* Whether there are samples of that model. */
-bool ready_batch_has_model(const ready_batch *b, uint8_t model);
 
 /* When the batch starts, ns; UINT64_MAX: there is none. `may_wait`: there may be company for it. */
 uint64_t ready_batch_start_ns(const ready_batch *b, bool may_wait);
