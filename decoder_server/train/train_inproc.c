@@ -9,16 +9,11 @@
 #include "decoder_server/train/schedule.h"
 #include "encoder_node/node_protocol.h"
 #include "experiment/serialize.h"
+#include "wire/inproc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Frames one after another; grows to its working size and stays. */
-typedef struct pipe_end {
-    uint8_t *bytes;
-    size_t used, capacity;
-} pipe_end;
 
 typedef struct inproc_node {
     uint32_t portion;
@@ -27,14 +22,14 @@ typedef struct inproc_node {
     code_decoder *decoder; /* NULL: its codes come packed */
     char state[FILE_PATH_MAX];
     char name[32];
-    pipe_end inbox, outbox; /* of the encoder */
+    inproc inbox, outbox; /* of the encoder */
     arena unpacked;
     traffic_counters traffic; /* as the server's end of a link would count */
     err failure;
     char failure_text[256];
 } inproc_node;
 
-typedef struct inproc {
+typedef struct training {
     run_dir *run;
     const labels *labels;
     thread_pool *pool;
@@ -45,38 +40,20 @@ typedef struct inproc {
     uint32_t busy[PARTITION_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
     size_t update_tasks;                   /* of the head, in this round */
     arena unpacked;
-} inproc;
-
-static void append_frame(pipe_end *to, message_type type, const ProtobufCMessage *body) {
-    size_t size = message_frame_size(body);
-    if (to->capacity - to->used < size) {
-        size_t capacity = (to->used + size) * 2;
-        uint8_t *grown = realloc(to->bytes, capacity);
-        if (!grown) {
-            log_error("no memory for a frame of %zu bytes", size);
-            abort();
-        }
-        to->bytes = grown;
-        to->capacity = capacity;
-    }
-    message_pack_frame(type, body, to->bytes + to->used);
-    to->used += size;
-}
+} training;
 
 /* Encoders run side by side. One that would be left to a single lane while the others idle comes behind them and has
  * all lanes for its layers, which make use of two; so two left over are better off side by side. The numbers are the
  * same either way. */
-static bool has_pool(const inproc *l, uint32_t portion) {
+static bool has_pool(const training *l, uint32_t portion) {
     return portion == l->portions - 1 && l->portions % thread_pool_count(l->pool) == 1;
 }
 
 /* The coordinator's host. */
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    inproc_node *p = &((inproc *)context)->nodes[portion];
-    size_t before = p->inbox.used;
-    append_frame(&p->inbox, type, body);
-    traffic_counters_count(&p->traffic, TRAFFIC_OUT, (uint8_t)type, p->inbox.used - before);
+    inproc_node *p = &((training *)context)->nodes[portion];
+    traffic_counters_count(&p->traffic, TRAFFIC_OUT, (uint8_t)type, inproc_send(&p->inbox, type, body));
 }
 
 static void fail_node(inproc_node *p, err code, const char *text) {
@@ -88,57 +65,48 @@ static void fail_node(inproc_node *p, err code, const char *text) {
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     if (reason != FEWBIT__REASON__REASON_OVER) {
-        fail_node(&((inproc *)context)->nodes[portion], ERR_INTERNAL, text);
+        fail_node(&((training *)context)->nodes[portion], ERR_INTERNAL, text);
     }
 }
 
 static void traffic(void *context, uint32_t portion, traffic_counters *counters) {
-    *counters = ((inproc *)context)->nodes[portion].traffic;
+    *counters = ((training *)context)->nodes[portion].traffic;
 }
 
 static void show(void *context, const train_loop_progress *p) {
-    progress_show(&((inproc *)context)->progress, p);
+    progress_show(&((training *)context)->progress, p);
 }
 
 /* The encoders' host. */
 
 static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
-    inproc_node *p = context;
-    append_frame(&p->outbox, type, body);
-}
-
-/* One frame of a pipe; returns its size. */
-static size_t next_frame(const pipe_end *from, size_t at, uint8_t *type, const uint8_t **payload, size_t *length) {
-    const uint8_t *header = from->bytes + at;
-    *length = (size_t)header[0] | (size_t)header[1] << 8 | (size_t)header[2] << 16;
-    *type = header[3];
-    *payload = header + FRAME_HEADER;
-    return FRAME_HEADER + *length;
+    inproc_send(&((inproc_node *)context)->outbox, type, body);
 }
 
 static void run_encoder(inproc_node *p) {
-    for (size_t at = 0; at < p->inbox.used && !p->failure;) {
-        uint8_t type;
-        const uint8_t *payload;
-        size_t length;
-        at += next_frame(&p->inbox, at, &type, &payload, &length);
-        message m;
-        if (message_unpack(type, payload, length, &p->unpacked, &m) || node_protocol_receive(p->protocol, &m)) {
-            fail_node(p, ERR_REFUSED, err_text());
+    message m;
+    size_t size;
+    err e;
+    while (!(e = inproc_receive(&p->inbox, &p->unpacked, &m, &size)) && size > 0) {
+        if (node_protocol_receive(p->protocol, &m)) {
+            e = ERR_REFUSED;
+            break;
         }
     }
-    p->inbox.used = 0;
+    if (e) {
+        fail_node(p, e, err_text());
+    }
 }
 
 /* What stands ready, but for the head's update: that runs beside the encoders. */
-static void work(inproc *l) {
+static void work(training *l) {
     while (coordinator_has_work(l->coordinator) && coordinator_update_tasks(l->coordinator) == 0) {
         coordinator_work(l->coordinator);
     }
 }
 
 static void round_task(void *context, size_t task) {
-    inproc *l = context;
+    training *l = context;
     if (task < l->update_tasks) {
         coordinator_update_task(l->coordinator, task);
     } else {
@@ -146,17 +114,13 @@ static void round_task(void *context, size_t task) {
     }
 }
 
-static err deliver_outbox(inproc *l, inproc_node *p) {
-    for (size_t at = 0; at < p->outbox.used;) {
-        uint8_t type;
-        const uint8_t *payload;
-        size_t length;
-        size_t size = next_frame(&p->outbox, at, &type, &payload, &length);
-        at += size;
-        traffic_counters_count(&p->traffic, TRAFFIC_IN, type, size);
-        message m;
-        err e = message_unpack(type, payload, length, &l->unpacked, &m);
-        e = e ? e : code_decoder_take(p->decoder, &m);
+static err deliver_outbox(training *l, inproc_node *p) {
+    message m;
+    size_t size;
+    err e;
+    while (!(e = inproc_receive(&p->outbox, &l->unpacked, &m, &size)) && size > 0) {
+        traffic_counters_count(&p->traffic, TRAFFIC_IN, (uint8_t)m.type, size);
+        e = code_decoder_take(p->decoder, &m);
         if (e) {
             return e;
         }
@@ -165,14 +129,13 @@ static err deliver_outbox(inproc *l, inproc_node *p) {
         }
         coordinator_receive(l->coordinator, p->portion, &m);
     }
-    p->outbox.used = 0;
-    return ERR_OK;
+    return e;
 }
 
-static void run_busy_encoders(inproc *l) {
+static void run_busy_encoders(training *l) {
     size_t busy = 0;
     for (uint32_t k = 0; k < l->portions; k++) {
-        if (l->nodes[k].inbox.used > 0 && !has_pool(l, k)) {
+        if (!inproc_is_empty(&l->nodes[k].inbox) && !has_pool(l, k)) {
             l->busy[busy++] = k;
         }
     }
@@ -184,7 +147,7 @@ static void run_busy_encoders(inproc *l) {
 }
 
 /* The head's update and the encoders with mail; then their answers, in the order of portions. */
-static err run_round(inproc *l) {
+static err run_round(training *l) {
     work(l);
     run_busy_encoders(l);
     if (l->update_tasks > 0) {
@@ -200,7 +163,7 @@ static err run_round(inproc *l) {
     return ERR_OK;
 }
 
-static void welcome(inproc *l, inproc_node *p, const char *text) {
+static void welcome(training *l, inproc_node *p, const char *text) {
     Fewbit__Welcome w = FEWBIT__WELCOME__INIT;
     w.protocol = MESSAGE_PROTOCOL;
     w.run = l->run->id;
@@ -208,12 +171,14 @@ static void welcome(inproc *l, inproc_node *p, const char *text) {
     w.mode = FEWBIT__MODE__MODE_TRAIN;
     w.experiment = (char *)(uintptr_t)text;
     w.coding = p->decoder ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
-    append_frame(&p->inbox, MESSAGE_WELCOME, &w.base);
+    inproc_send(&p->inbox, MESSAGE_WELCOME, &w.base);
 }
 
-static err open_node(inproc *l, uint32_t k, const char *data, Fewbit__Coding coding) {
+static err open_node(training *l, uint32_t k, const char *data, Fewbit__Coding coding) {
     inproc_node *p = &l->nodes[k];
     p->portion = k;
+    p->inbox = inproc_make();
+    p->outbox = inproc_make();
     snprintf(p->name, sizeof p->name, "local-%u", k);
     err e = file_path(p->state, sizeof p->state, "%s/nodes/node-%u", l->run->folder, k);
     e = e ? e : labels_open_portion(l->labels, data, k, &p->data);
@@ -235,7 +200,7 @@ static err open_node(inproc *l, uint32_t k, const char *data, Fewbit__Coding cod
     return e ? e : node_protocol_new(&p->protocol, &config, &host);
 }
 
-static err run_all(inproc *l, const train_inproc_options *options) {
+static err run_all(training *l, const train_inproc_options *options) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
     coordinator_host host = {tell, drop, traffic, show, l};
@@ -269,7 +234,7 @@ static err run_all(inproc *l, const train_inproc_options *options) {
     return outcome;
 }
 
-static void release(inproc *l) {
+static void release(training *l) {
     coordinator_free(l->coordinator);
     for (uint32_t k = 0; k < l->portions; k++) {
         inproc_node *p = &l->nodes[k];
@@ -277,16 +242,16 @@ static void release(inproc *l) {
         code_decoder_free(p->decoder);
         portion_close(p->data);
         arena_free(&p->unpacked);
-        free(p->inbox.bytes);
-        free(p->outbox.bytes);
+        inproc_free(&p->inbox);
+        inproc_free(&p->outbox);
     }
     thread_pool_free(l->pool);
     arena_free(&l->unpacked);
 }
 
 err train_inproc_run(run_dir *r, const labels *labels_of_run, const train_inproc_options *options) {
-    static inproc l; /* one a process */
-    l = (inproc){.run = r, .labels = labels_of_run, .portions = r->experiment.dataset.portions};
+    static training l; /* one a process */
+    l = (training){.run = r, .labels = labels_of_run, .portions = r->experiment.dataset.portions};
     progress_start(&l.progress);
     err e = run_all(&l, options);
     progress_end(&l.progress);

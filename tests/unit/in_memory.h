@@ -10,19 +10,14 @@
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
 #include "tests/unit/folder.h"
+#include "wire/inproc.h"
 
 enum { NODES = 4, PIXELS = 784, ELEMENTS = PIXELS / NODES, TRAIN_SAMPLES = 2000, TEST_SAMPLES = 1000, BATCH = 20 };
-
-/* Frames one after another. */
-typedef struct queue {
-    uint8_t *bytes;
-    size_t used, capacity;
-} queue;
 
 typedef struct node {
     portion *data;
     node_protocol *protocol;
-    queue in, out;
+    inproc in, out;
     arena unpacked;
     char state[FILE_PATH_MAX];
 } node;
@@ -43,29 +38,16 @@ typedef struct fleet {
     classification last;
 } fleet;
 
-static inline void append_frame(queue *to, message_type type, const ProtobufCMessage *body) {
-    size_t size = message_frame_size(body);
-    if (to->capacity - to->used < size) {
-        to->capacity = (to->used + size) * 2;
-        to->bytes = realloc(to->bytes, to->capacity);
-        assert_non_null(to->bytes);
-    }
-    message_pack_frame(type, body, to->bytes + to->used);
-    to->used += size;
-}
-
-/* The frame at *at, which moves behind it. */
-static inline void unpack_next(const queue *from, size_t *at, arena *a, message *m) {
-    const uint8_t *head = from->bytes + *at;
-    size_t length = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16;
-    assert_int_equal(message_unpack(head[3], head + FRAME_HEADER, length, a, m), ERR_OK);
-    *at += FRAME_HEADER + length;
+static inline bool receive_next(inproc *from, arena *a, message *m) {
+    size_t size;
+    assert_int_equal(inproc_receive(from, a, m, &size), ERR_OK);
+    return size > 0;
 }
 
 /* What the server's side is told to do. */
 
 static void tell_node(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    append_frame(&((fleet *)context)->nodes[portion].in, type, body);
+    inproc_send(&((fleet *)context)->nodes[portion].in, type, body);
 }
 
 static void drop_node(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
@@ -101,22 +83,20 @@ static void take_ready(void *context, uint32_t nodes) {
 }
 
 static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
-    append_frame(&((node *)context)->out, type, body);
+    inproc_send(&((node *)context)->out, type, body);
 }
 
 /* One round: the nodes with mail and the head's update side by side, then the nodes' answers. */
 
 static inline void run_node(node *n) {
-    for (size_t at = 0; at < n->in.used;) {
-        message m;
-        unpack_next(&n->in, &at, &n->unpacked, &m);
+    message m;
+    while (receive_next(&n->in, &n->unpacked, &m)) {
         node_protocol_verdict prediction = node_protocol_receive(n->protocol, &m);
         if (prediction != NODE_PROTOCOL_GO_ON && prediction != NODE_PROTOCOL_OVER) {
             fail_msg("a node refuses: %s", err_text());
         }
     }
     node_serve_flush(node_protocol_serve(n->protocol));
-    n->in.used = 0;
 }
 
 static void round_task(void *context, size_t task) {
@@ -138,9 +118,8 @@ static inline void work(fleet *f, bool updates) {
 
 static inline void deliver_answers(fleet *f, uint32_t k) {
     node *n = &f->nodes[k];
-    for (size_t at = 0; at < n->out.used;) {
-        message m;
-        unpack_next(&n->out, &at, &f->unpacked, &m);
+    message m;
+    while (receive_next(&n->out, &f->unpacked, &m)) {
         if (f->engine) {
             engine_receive(f->engine, k, &m, f->now_ns);
         } else {
@@ -148,14 +127,13 @@ static inline void deliver_answers(fleet *f, uint32_t k) {
             coordinator_receive(f->coordinator, k, &m);
         }
     }
-    n->out.used = 0;
 }
 
 static inline void run_round(fleet *f) {
     work(f, false);
     size_t busy = 0;
     for (uint32_t k = 0; k < NODES; k++) {
-        if (f->nodes[k].in.used > 0) {
+        if (!inproc_is_empty(&f->nodes[k].in)) {
             f->busy[busy++] = &f->nodes[k];
         }
     }
@@ -195,6 +173,8 @@ static inline void open_node(fleet *f, uint32_t k) {
     static uint8_t train[TRAIN_SAMPLES * ELEMENTS], test[TEST_SAMPLES * ELEMENTS];
     node *n = &f->nodes[k];
     char name[32];
+    n->in = inproc_make();
+    n->out = inproc_make();
     for (size_t i = 0; i < sizeof train; i++) {
         train[i] = (uint8_t)(i * 31 + k * 7 + i / 977);
     }
@@ -227,7 +207,7 @@ static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
     w.mode = mode;
     w.experiment = text;
     node_protocol_disconnected(f->nodes[k].protocol);
-    append_frame(&f->nodes[k].in, MESSAGE_WELCOME, &w.base);
+    inproc_send(&f->nodes[k].in, MESSAGE_WELCOME, &w.base);
 }
 
 static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads) {
@@ -303,8 +283,8 @@ static inline void close_fleet(fleet *f) {
         node_protocol_free(n->protocol);
         portion_close(n->data);
         arena_free(&n->unpacked);
-        free(n->in.bytes);
-        free(n->out.bytes);
+        inproc_free(&n->in);
+        inproc_free(&n->out);
     }
     labels_close(&f->labels);
     thread_pool_free(f->pool);

@@ -11,6 +11,7 @@
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 #include "tests/unit/folder.h"
+#include "wire/inproc.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -245,15 +246,10 @@ static void free_data(corner *c) {
 
 /* Serving it: nodes joined to an engine by memory. */
 
-typedef struct queue {
-    uint8_t *bytes;
-    size_t used, capacity;
-} queue;
-
 typedef struct node {
     portion *data;
     node_protocol *protocol;
-    queue in, out;
+    inproc in, out;
     char state[FILE_PATH_MAX];
 } node;
 
@@ -266,24 +262,12 @@ typedef struct fleet {
     classification last;
 } fleet;
 
-static void append_frame(queue *to, message_type type, const ProtobufCMessage *body) {
-    size_t size = message_frame_size(body);
-    assert_true(size <= FRAME_HEADER + FRAME_PAYLOAD_MAX);
-    if (to->capacity - to->used < size) {
-        to->capacity = (to->used + size) * 2;
-        to->bytes = realloc(to->bytes, to->capacity);
-        assert_non_null(to->bytes);
-    }
-    message_pack_frame(type, body, to->bytes + to->used);
-    to->used += size;
-}
-
 static void tell_node(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    append_frame(&((fleet *)context)->nodes[portion].in, type, body);
+    inproc_send(&((fleet *)context)->nodes[portion].in, type, body);
 }
 
 static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
-    append_frame(&((node *)context)->out, type, body);
+    inproc_send(&((node *)context)->out, type, body);
 }
 
 static void drop_node(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
@@ -308,11 +292,11 @@ static void take_ready(void *context, uint32_t nodes) {
     (void)context, (void)nodes;
 }
 
-static void unpack_next(fleet *f, const queue *from, size_t *at, message *m) {
-    const uint8_t *head = from->bytes + *at;
-    size_t length = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16;
-    assert_int_equal(message_unpack(head[3], head + FRAME_HEADER, length, &f->unpacked, m), ERR_OK);
-    *at += FRAME_HEADER + length;
+static bool receive_next(fleet *f, inproc *from, message *m) {
+    size_t size;
+    assert_int_equal(inproc_receive(from, &f->unpacked, m, &size), ERR_OK);
+    assert_true(size <= FRAME_HEADER + FRAME_PAYLOAD_MAX);
+    return size > 0;
 }
 
 /* Every message there is, there and back, until none is left. */
@@ -322,17 +306,13 @@ static void run_rounds(fleet *f) {
         for (uint32_t k = 0; k < f->corner->partition.portions; k++) {
             node *n = &f->nodes[k];
             message m;
-            for (size_t at = 0; at < n->in.used; any = true) {
-                unpack_next(f, &n->in, &at, &m);
+            for (; receive_next(f, &n->in, &m); any = true) {
                 assert_int_equal(node_protocol_receive(n->protocol, &m), NODE_PROTOCOL_GO_ON);
             }
-            n->in.used = 0;
             node_serve_flush(node_protocol_serve(n->protocol));
-            for (size_t at = 0; at < n->out.used; any = true) {
-                unpack_next(f, &n->out, &at, &m);
+            for (; receive_next(f, &n->out, &m); any = true) {
                 engine_receive(f->engine, k, &m, f->now_ns);
             }
-            n->out.used = 0;
         }
         engine_poll(f->engine, f->now_ns);
     }
@@ -342,6 +322,8 @@ static void open_node(fleet *f, uint32_t k, const run_dir *r) {
     node *n = &f->nodes[k];
     char name[32], text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
+    n->in = inproc_make();
+    n->out = inproc_make();
     snprintf(name, sizeof name, "data/node-%u", k);
     assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/run/nodes/node-%u", folder, k), ERR_OK);
@@ -355,7 +337,7 @@ static void open_node(fleet *f, uint32_t k, const run_dir *r) {
     w.run = r->id;
     w.mode = FEWBIT__MODE__MODE_SERVE;
     w.experiment = text;
-    append_frame(&n->in, MESSAGE_WELCOME, &w.base);
+    inproc_send(&n->in, MESSAGE_WELCOME, &w.base);
     engine_joined(f->engine, k);
 }
 
@@ -467,8 +449,8 @@ static void serve(const corner *c, const run_dir *r) {
     for (uint32_t k = 0; k < c->partition.portions; k++) {
         node_protocol_free(f.nodes[k].protocol);
         portion_close(f.nodes[k].data);
-        free(f.nodes[k].in.bytes);
-        free(f.nodes[k].out.bytes);
+        inproc_free(&f.nodes[k].in);
+        inproc_free(&f.nodes[k].out);
     }
     arena_free(&f.unpacked);
     assert_results(c);
