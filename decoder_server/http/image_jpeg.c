@@ -98,7 +98,7 @@ static void read_segment(byte_reader body, uint32_t marker, outline *o) {
     } else if (marker == MARKER_APP1 && o->orientation == 0) {
         const uint8_t *mark = byte_reader_bytes(&body, sizeof exif);
         if (mark && memcmp(mark, exif, sizeof exif) == 0) {
-            o->orientation = bitmap_orientation(body.at, byte_reader_left(&body));
+            o->orientation = bitmap_orientation(body.next, byte_reader_left(&body));
         }
     }
 }

@@ -50,7 +50,7 @@ static bool is_type(const chunk *c, const char *type) {
 
 /* False where the body ends within it. */
 static bool next_chunk(byte_reader *at, chunk *c) {
-    c->all = at->at;
+    c->all = at->next;
     c->length = byte_reader_u32_be(at);
     const uint8_t *type = byte_reader_bytes(at, 4);
     c->data = byte_reader_bytes(at, c->length);

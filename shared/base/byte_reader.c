@@ -5,8 +5,8 @@ const uint8_t *byte_reader_bytes(byte_reader *c, size_t length) {
         c->failed = true;
         return NULL;
     }
-    const uint8_t *bytes = c->at;
-    c->at += length;
+    const uint8_t *bytes = c->next;
+    c->next += length;
     return bytes;
 }
 

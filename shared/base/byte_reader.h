@@ -10,18 +10,18 @@
 #include <stdint.h>
 
 typedef struct byte_reader {
-    const uint8_t *at;
+    const uint8_t *next;
     const uint8_t *end;
     bool failed;
 } byte_reader;
 
 static inline byte_reader byte_reader_over(const void *bytes, size_t length) {
-    const uint8_t *at = bytes ? bytes : (const uint8_t *)""; /* no bytes may be NULL, which C lets nobody add 0 to */
-    return (byte_reader){.at = at, .end = at + length};
+    const uint8_t *from = bytes ? bytes : (const uint8_t *)""; /* no bytes may be NULL, which C lets nobody add 0 to */
+    return (byte_reader){.next = from, .end = from + length};
 }
 
 static inline size_t byte_reader_left(const byte_reader *c) {
-    return (size_t)(c->end - c->at);
+    return (size_t)(c->end - c->next);
 }
 
 /* The next `length` bytes, or NULL (and `failed`) when there are fewer. Borrowed from the underlying bytes. */

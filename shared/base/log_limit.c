@@ -13,7 +13,7 @@ enum { KINDS_MAX = 256, PROBES = 8, SHOWN_MAX = 160, LINE_BYTES = 1000 };
 /* One kind of line from one of the others. The last kinds share a place where there is no other. */
 typedef struct kind {
     const char *format; /* NULL: a free place */
-    uint64_t about;
+    uint64_t subject;
     uint64_t full_ms; /* when the whole burst is there again */
     uint64_t left_out;
     log_level level;
@@ -24,12 +24,12 @@ static kind kinds[KINDS_MAX];
 static uint64_t left_out_of_all;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static kind *find(const char *format, uint64_t about, uint64_t now_ms) {
-    uint64_t hash = ((uint64_t)(uintptr_t)format ^ about * 0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd;
+static kind *find(const char *format, uint64_t subject, uint64_t now_ms) {
+    uint64_t hash = ((uint64_t)(uintptr_t)format ^ subject * 0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd;
     kind *unused = NULL;
     for (size_t i = 0; i < PROBES; i++) {
         kind *k = &kinds[((hash >> 32) + i) % KINDS_MAX];
-        if (k->format == format && k->about == about) {
+        if (k->format == format && k->subject == subject) {
             return k;
         }
         if (!unused && k->left_out == 0 && k->full_ms <= now_ms) {
@@ -38,7 +38,7 @@ static kind *find(const char *format, uint64_t about, uint64_t now_ms) {
     }
     unused = unused ? unused : &kinds[(hash >> 32) % KINDS_MAX];
     unused->format = format;
-    unused->about = about;
+    unused->subject = subject;
     return unused;
 }
 
@@ -77,15 +77,15 @@ static void tell_due(uint64_t now_ms) {
     }
 }
 
-static void put(log_level level, const char *event, uint64_t about, const char *line) {
+static void put(log_level level, const char *event, uint64_t subject, const char *line) {
     char portion[40] = "";
-    if (about > 0) {
-        snprintf(portion, sizeof portion, "\"portion\":%" PRIu64, about - 1);
+    if (subject > 0) {
+        snprintf(portion, sizeof portion, "\"portion\":%" PRIu64, subject - 1);
     }
     log_event_with(level, event, portion, "%s", line);
 }
 
-void log_limited(log_level level, const char *event, uint64_t about, const char *format, ...) {
+void log_limited(log_level level, const char *event, uint64_t subject, const char *format, ...) {
     static bool is_told_at_exit;
     if (!log_wants(level)) {
         return;
@@ -98,9 +98,9 @@ void log_limited(log_level level, const char *event, uint64_t about, const char 
     pthread_mutex_lock(&mutex);
     uint64_t now_ms = clock_now_ms();
     tell_due(now_ms);
-    kind *k = find(format, about, now_ms);
+    kind *k = find(format, subject, now_ms);
     if (spend(k, now_ms)) {
-        put(level, event, about, line);
+        put(level, event, subject, line);
     } else {
         k->left_out++;
         left_out_of_all++;
@@ -113,10 +113,10 @@ void log_limited(log_level level, const char *event, uint64_t about, const char 
     pthread_mutex_unlock(&mutex);
 }
 
-bool log_limit_allows(uint64_t about, const char *format) {
+bool log_limit_allows(uint64_t subject, const char *format) {
     pthread_mutex_lock(&mutex);
     uint64_t now_ms = clock_now_ms();
-    bool allowed = spend(find(format, about, now_ms), now_ms);
+    bool allowed = spend(find(format, subject, now_ms), now_ms);
     pthread_mutex_unlock(&mutex);
     return allowed;
 }

@@ -27,13 +27,13 @@ struct thread_pool {
     pthread_t threads[];
 };
 
-static void draw_tasks(thread_pool *l) {
+static void draw_tasks(thread_pool *pool) {
     for (;;) {
-        size_t task = atomic_fetch_add(&l->next, 1);
-        if (task >= l->tasks) {
+        size_t task = atomic_fetch_add(&pool->next, 1);
+        if (task >= pool->tasks) {
             return;
         }
-        l->run(l->context, task);
+        pool->run(pool->context, task);
     }
 }
 
@@ -43,11 +43,11 @@ static void pause_briefly(void) {
 #endif
 }
 
-static bool spin_until_changed(thread_pool *l, unsigned seen) {
+static bool spin_until_changed(thread_pool *pool, unsigned seen) {
     uint64_t start = clock_now_ns();
     do {
         for (int i = 0; i < 64; i++) {
-            if (atomic_load(&l->round) != seen) {
+            if (atomic_load(&pool->round) != seen) {
                 return true;
             }
             pause_briefly();
@@ -56,110 +56,110 @@ static bool spin_until_changed(thread_pool *l, unsigned seen) {
     return false;
 }
 
-static void wait_for_round(thread_pool *l, unsigned seen) {
-    if (l->spin && spin_until_changed(l, seen)) {
+static void wait_for_round(thread_pool *pool, unsigned seen) {
+    if (pool->spin && spin_until_changed(pool, seen)) {
         return;
     }
-    pthread_mutex_lock(&l->mutex);
-    while (atomic_load(&l->round) == seen) {
-        pthread_cond_wait(&l->begin, &l->mutex);
+    pthread_mutex_lock(&pool->mutex);
+    while (atomic_load(&pool->round) == seen) {
+        pthread_cond_wait(&pool->begin, &pool->mutex);
     }
-    pthread_mutex_unlock(&l->mutex);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 static void *worker_main(void *argument) {
-    thread_pool *l = argument;
+    thread_pool *pool = argument;
     for (unsigned seen = 0;; seen++) {
-        wait_for_round(l, seen);
-        if (atomic_load(&l->stop)) {
+        wait_for_round(pool, seen);
+        if (atomic_load(&pool->stop)) {
             return NULL;
         }
-        draw_tasks(l);
-        if (atomic_fetch_add(&l->left, 1) + 1 == l->workers) {
-            pthread_mutex_lock(&l->mutex);
-            pthread_cond_signal(&l->end);
-            pthread_mutex_unlock(&l->mutex);
+        draw_tasks(pool);
+        if (atomic_fetch_add(&pool->left, 1) + 1 == pool->workers) {
+            pthread_mutex_lock(&pool->mutex);
+            pthread_cond_signal(&pool->end);
+            pthread_mutex_unlock(&pool->mutex);
         }
     }
 }
 
-static void start_round(thread_pool *l) {
-    pthread_mutex_lock(&l->mutex);
-    atomic_fetch_add(&l->round, 1);
-    pthread_cond_broadcast(&l->begin);
-    pthread_mutex_unlock(&l->mutex);
+static void start_round(thread_pool *pool) {
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->round, 1);
+    pthread_cond_broadcast(&pool->begin);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
-static void wait_for_workers(thread_pool *l) {
-    if (l->spin) {
+static void wait_for_workers(thread_pool *pool) {
+    if (pool->spin) {
         uint64_t start = clock_now_ns();
         while (clock_now_ns() - start < SPIN_NS) {
-            if (atomic_load(&l->left) == l->workers) {
+            if (atomic_load(&pool->left) == pool->workers) {
                 return;
             }
             pause_briefly();
         }
     }
-    pthread_mutex_lock(&l->mutex);
-    while (atomic_load(&l->left) != l->workers) {
-        pthread_cond_wait(&l->end, &l->mutex);
+    pthread_mutex_lock(&pool->mutex);
+    while (atomic_load(&pool->left) != pool->workers) {
+        pthread_cond_wait(&pool->end, &pool->mutex);
     }
-    pthread_mutex_unlock(&l->mutex);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 err thread_pool_new(thread_pool **out, size_t count, int spin) {
     size_t workers = count > 1 ? count - 1 : 0;
-    thread_pool *l = calloc(1, sizeof *l + workers * sizeof l->threads[0]);
-    if (!l) {
+    thread_pool *pool = calloc(1, sizeof *pool + workers * sizeof pool->threads[0]);
+    if (!pool) {
         return err_fail(ERR_MEMORY, "no memory for %zu threads", count);
     }
-    pthread_mutex_init(&l->mutex, NULL);
-    pthread_cond_init(&l->begin, NULL);
-    pthread_cond_init(&l->end, NULL);
-    l->spin = spin;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->begin, NULL);
+    pthread_cond_init(&pool->end, NULL);
+    pool->spin = spin;
     for (size_t i = 0; i < workers; i++) {
-        if (pthread_create(&l->threads[i], NULL, worker_main, l) != 0) {
-            thread_pool_free(l);
+        if (pthread_create(&pool->threads[i], NULL, worker_main, pool) != 0) {
+            thread_pool_free(pool);
             return err_fail(ERR_IO, "cannot start worker thread %zu", i + 1);
         }
-        l->workers++;
+        pool->workers++;
     }
-    *out = l;
+    *out = pool;
     return ERR_OK;
 }
 
-void thread_pool_free(thread_pool *l) {
-    if (!l) {
+void thread_pool_free(thread_pool *pool) {
+    if (!pool) {
         return;
     }
-    atomic_store(&l->stop, true);
-    start_round(l);
-    for (size_t i = 0; i < l->workers; i++) {
-        pthread_join(l->threads[i], NULL);
+    atomic_store(&pool->stop, true);
+    start_round(pool);
+    for (size_t i = 0; i < pool->workers; i++) {
+        pthread_join(pool->threads[i], NULL);
     }
-    pthread_mutex_destroy(&l->mutex);
-    pthread_cond_destroy(&l->begin);
-    pthread_cond_destroy(&l->end);
-    free(l);
+    pthread_mutex_destroy(&pool->mutex);
+    pthread_cond_destroy(&pool->begin);
+    pthread_cond_destroy(&pool->end);
+    free(pool);
 }
 
-void thread_pool_run(thread_pool *l, thread_pool_task run, void *context, size_t tasks) {
-    if (!l || l->workers == 0 || tasks == 1) {
+void thread_pool_run(thread_pool *pool, thread_pool_task run, void *context, size_t tasks) {
+    if (!pool || pool->workers == 0 || tasks == 1) {
         for (size_t task = 0; task < tasks; task++) {
             run(context, task);
         }
         return;
     }
-    l->run = run;
-    l->context = context;
-    l->tasks = tasks;
-    atomic_store(&l->next, 0);
-    atomic_store(&l->left, 0);
-    start_round(l);
-    draw_tasks(l);
-    wait_for_workers(l);
+    pool->run = run;
+    pool->context = context;
+    pool->tasks = tasks;
+    atomic_store(&pool->next, 0);
+    atomic_store(&pool->left, 0);
+    start_round(pool);
+    draw_tasks(pool);
+    wait_for_workers(pool);
 }
 
-size_t thread_pool_count(const thread_pool *l) {
-    return l ? l->workers + 1 : 1;
+size_t thread_pool_count(const thread_pool *pool) {
+    return pool ? pool->workers + 1 : 1;
 }

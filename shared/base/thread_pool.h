@@ -15,13 +15,13 @@ typedef void (*thread_pool_task)(void *context, size_t task);
 
 /* `count` >= 1 threads, the caller's thread among them. With `spin`, idle threads wait for about 50 microseconds
  * before they sleep: right when this process has the cores for itself. */
-err thread_pool_new(thread_pool **l, size_t count, int spin);
-void thread_pool_free(thread_pool *l);
+err thread_pool_new(thread_pool **pool, size_t count, int spin);
+void thread_pool_free(thread_pool *pool);
 
-/* Runs task 0 .. tasks-1, each exactly once, and returns when all are done. `l` may be NULL: one after
+/* Runs task 0 .. tasks-1, each exactly once, and returns when all are done. `pool` may be NULL: one after
  * another on the caller's thread. Not reentrant: a task that needs threads runs them with NULL. */
-void thread_pool_run(thread_pool *l, thread_pool_task run, void *context, size_t tasks);
+void thread_pool_run(thread_pool *pool, thread_pool_task run, void *context, size_t tasks);
 
-size_t thread_pool_count(const thread_pool *l);
+size_t thread_pool_count(const thread_pool *pool);
 
 #endif

@@ -33,14 +33,14 @@ void range_encoder_start(range_encoder *e, uint8_t *to) {
 
 /* Of the numbers in the range, the one with the most zeros at its end: the range spans 2^24, so three bytes at least.
  */
-static void settle(range_encoder *e) {
+static void shorten(range_encoder *e) {
     uint64_t whole = (uint64_t)1 << 32, byte = RANGE_TOP;
     uint64_t rounded = (e->low + whole - 1) & ~(whole - 1);
     e->low = rounded - e->low < e->range ? rounded : (e->low + byte - 1) & ~(byte - 1);
 }
 
 const uint8_t *range_encoder_end(range_encoder *e, size_t *length) {
-    settle(e);
+    shorten(e);
     for (int i = 0; i < 5; i++) {
         range_shift(e);
     }
@@ -52,11 +52,11 @@ const uint8_t *range_encoder_end(range_encoder *e, size_t *length) {
 }
 
 void range_decoder_start(range_decoder *d, const uint8_t *from, size_t length) {
-    *d = (range_decoder){.range = UINT32_MAX, .at = from, .end = from};
+    *d = (range_decoder){.range = UINT32_MAX, .next = from, .end = from};
     if (length > 0) {
         d->end += length;
     }
     for (int i = 0; i < 4; i++) {
-        d->code = d->code << 8 | (d->at < d->end ? *d->at++ : 0u);
+        d->code = d->code << 8 | (d->next < d->end ? *d->next++ : 0u);
     }
 }

@@ -40,7 +40,7 @@ typedef struct range_encoder {
 
 typedef struct range_decoder {
     uint32_t code, range;
-    const uint8_t *at, *end;
+    const uint8_t *next, *end;
 } range_decoder;
 
 /* Bytes that n bits take at most, the one left out included. */
@@ -64,9 +64,9 @@ extern const uint32_t range_shares[RANGE_MEMORY + 1]; /* 2^16 / (n + 1.5) */
 
 static inline void range_adapt(range_probability *p, unsigned bit) {
     uint32_t count = *p & ((1u << RANGE_COUNT_BITS) - 1);
-    int64_t now = *p >> RANGE_COUNT_BITS, aim = bit ? (1 << (32 - RANGE_COUNT_BITS)) - 1 : 0;
-    now += (aim - now) * (int64_t)range_shares[count] / (1 << 16);
-    *p = (uint32_t)now << RANGE_COUNT_BITS | (count < RANGE_MEMORY ? count + 1 : count);
+    int64_t scaled = *p >> RANGE_COUNT_BITS, aim = bit ? (1 << (32 - RANGE_COUNT_BITS)) - 1 : 0;
+    scaled += (aim - scaled) * (int64_t)range_shares[count] / (1 << 16);
+    *p = (uint32_t)scaled << RANGE_COUNT_BITS | (count < RANGE_MEMORY ? count + 1 : count);
 }
 
 /* The part of the range that stands for a 1; neither part is ever empty. */
@@ -99,7 +99,7 @@ static inline unsigned range_decode(range_decoder *d, range_probability *p) {
     range_adapt(p, bit);
     while (d->range < RANGE_TOP) {
         d->range <<= 8;
-        d->code = d->code << 8 | (d->at < d->end ? *d->at++ : 0u);
+        d->code = d->code << 8 | (d->next < d->end ? *d->next++ : 0u);
     }
     return bit;
 }

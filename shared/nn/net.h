@@ -29,7 +29,7 @@ typedef struct nn_net nn_net;
  * The caller ends it with nn_net_free. */
 err nn_net_new(nn_net **net, const nn_spec *spec, const nn_net_options *options);
 
-/* The memory it takes: parameters, their copies, gradients and states, activations and workspaces. What oneDNN takes
+/* The memory it takes: parameters, their copies, gradients and states, activations and scratch. What oneDNN takes
  * for its own code and scratch is not known before, and not in it. */
 size_t nn_net_bytes(const nn_net *net);
 void nn_net_free(nn_net *net);

@@ -5,7 +5,7 @@
 enum { ELEMENTS_MAX = 1 << 26 };
 
 typedef struct walk {
-    nn_shape now;
+    nn_shape shape; /* of what the layers so far put out */
     bool is_image;
     bool is_in_main, is_in_shortcut;
     nn_shape entry; /* of the residual block */
@@ -30,7 +30,7 @@ static nn_shape slide(walk *w, const nn_layer_spec *s, uint32_t channels) {
     if (s->kind != NN_CONVOLUTION && s->padding > s->kernel / 2) {
         w->complaint = "is padded by more than half its window";
     }
-    return (nn_shape){channels, slid(w->now.height, s), slid(w->now.width, s)};
+    return (nn_shape){channels, slid(w->shape.height, s), slid(w->shape.width, s)};
 }
 
 static nn_shape flat(size_t features) {
@@ -38,27 +38,27 @@ static nn_shape flat(size_t features) {
 }
 
 static nn_shape resize(const walk *w, const nn_layer_spec *s) {
-    return (nn_shape){w->now.channels, s->shape.height, s->shape.width};
+    return (nn_shape){w->shape.channels, s->shape.height, s->shape.width};
 }
 
 static void open_block(walk *w) {
     w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside another block" : NULL;
     w->is_in_main = true;
-    w->entry = w->now;
+    w->entry = w->shape;
 }
 
 static void turn_to_shortcut(walk *w) {
     w->complaint = !w->is_in_main ? "is outside a block" : NULL;
     w->is_in_main = false;
     w->is_in_shortcut = true;
-    w->main = w->now;
-    w->now = w->entry;
+    w->main = w->shape;
+    w->shape = w->entry;
 }
 
 static void close_block(walk *w) {
     if (!w->is_in_shortcut) {
         w->complaint = "is outside a block's second path";
-    } else if (!is_same(w->now, w->main)) {
+    } else if (!is_same(w->shape, w->main)) {
         w->complaint = "joins paths of different shapes";
     }
     w->is_in_shortcut = false;
@@ -74,14 +74,14 @@ static void take_image_layer(walk *w, const nn_layer_spec *s) {
     case NN_FLATTEN:
         w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside a block" : NULL;
         w->is_image = false;
-        w->now = flat(nn_shape_elements(w->now));
+        w->shape = flat(nn_shape_elements(w->shape));
         break;
     case NN_CONVOLUTION:
-        w->now = slide(w, s, s->outputs);
+        w->shape = slide(w, s, s->outputs);
         break;
     case NN_MAX_POOL:
     case NN_AVERAGE_POOL:
-        w->now = slide(w, s, w->now.channels);
+        w->shape = slide(w, s, w->shape.channels);
         break;
     case NN_RESIDUAL:
         open_block(w);
@@ -93,7 +93,7 @@ static void take_image_layer(walk *w, const nn_layer_spec *s) {
         close_block(w);
         break;
     default: /* NN_ADAPTIVE_AVERAGE_POOL, NN_UPSAMPLE */
-        w->now = resize(w, s);
+        w->shape = resize(w, s);
         break;
     }
 }
@@ -101,15 +101,15 @@ static void take_image_layer(walk *w, const nn_layer_spec *s) {
 static void take_layer(walk *w, const nn_layer_spec *s) {
     switch (s->kind) {
     case NN_IMAGE:
-        if (w->is_image || nn_shape_elements(s->shape) != nn_shape_elements(w->now)) {
+        if (w->is_image || nn_shape_elements(s->shape) != nn_shape_elements(w->shape)) {
             w->complaint = "is an image of other size than what it is made of";
         }
         w->is_image = true;
-        w->now = s->shape;
+        w->shape = s->shape;
         break;
     case NN_DENSE:
         w->complaint = w->is_image ? "needs a row, not an image" : NULL;
-        w->now = flat(s->outputs);
+        w->shape = flat(s->outputs);
         break;
     case NN_RELU:
     case NN_BATCH_NORM:
@@ -125,7 +125,7 @@ static void take_layer(walk *w, const nn_layer_spec *s) {
         take_image_layer(w, s);
         break;
     }
-    size_t elements = nn_shape_elements(w->now);
+    size_t elements = nn_shape_elements(w->shape);
     if (!w->complaint && elements == 0) {
         w->complaint = "leaves nothing";
     } else if (!w->complaint && elements > ELEMENTS_MAX) {
@@ -138,16 +138,16 @@ err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
         return err_fail(ERR_INPUT, "%zu layers, not 1 to %d", spec->count, NN_LAYERS_MAX);
     }
     memset(shapes, 0, NN_LAYERS_MAX * sizeof *shapes);
-    walk w = {.now = flat(spec->inputs)};
+    walk w = {.shape = flat(spec->inputs)};
     for (size_t i = 0; i < spec->count; i++) {
         const nn_layer_spec *s = &spec->layers[i];
-        nn_shape before = w.now;
+        nn_shape before = w.shape;
         take_layer(&w, s);
         if (w.complaint) {
             return err_fail(ERR_INPUT, "layer %zu%s%s%s %s (of %ux%ux%u)", i, s->name[0] ? " (" : "", s->name,
                             s->name[0] ? ")" : "", w.complaint, before.channels, before.height, before.width);
         }
-        shapes[i] = w.now;
+        shapes[i] = w.shape;
     }
     if (w.is_image || w.is_in_main || w.is_in_shortcut) {
         return err_fail(ERR_INPUT, "the last layer leaves an image or a block open");

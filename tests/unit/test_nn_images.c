@@ -200,12 +200,12 @@ static void assert_same_gradients(const char *of, const naive_net *naive, nn_net
     }
 }
 
-/* What tasks find in their workspaces must not matter. */
+/* What tasks find in their scratch must not matter. */
 static void poison_workspace(nn_net *net) {
     if (scratch_pool_bytes(net->scratch_pool) > 0) {
-        void *workspace = scratch_pool_take(net->scratch_pool);
-        memset(workspace, 0xff, scratch_pool_bytes(net->scratch_pool)); /* not a number */
-        scratch_pool_give(net->scratch_pool, workspace);
+        void *scratch = scratch_pool_take(net->scratch_pool);
+        memset(scratch, 0xff, scratch_pool_bytes(net->scratch_pool)); /* not a number */
+        scratch_pool_give(net->scratch_pool, scratch);
     }
 }
 

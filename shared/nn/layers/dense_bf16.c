@@ -53,22 +53,23 @@ static void step_rows(nn_layer *layer, const nn_optimiser *o, size_t first, size
     }
 }
 
-/* Where the optimiser takes the gradient at once, a tile of it at a time lies in a workspace, and stays in the cache.
+/* Where the optimiser takes the gradient at once, a tile of it at a time lies in scratch memory, and stays in the
+ * cache.
  */
 static void dense_update(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t task) {
     bf16_linear *m = layer->own;
     nn_tensor *weight = &layer->tensors[WEIGHT];
     size_t first = bf16_linear_first_output(m, task), last = bf16_linear_first_output(m, task + 1);
-    void *workspace = scratch_pool_take(layer->scratch_pool);
+    void *scratch = scratch_pool_take(layer->scratch_pool);
     for (size_t at = first; at < last; at += m->tile) {
         size_t count = last - at < m->tile ? last - at : m->tile;
-        float *tile = o ? workspace : weight->gradient + at * layer->in;
+        float *tile = o ? scratch : weight->gradient + at * layer->in;
         bf16_linear_gradient(m, task, at, count, r->count, dy_of(layer), x_of(layer), tile);
         if (o) {
             step_rows(layer, o, at, count, tile);
         }
     }
-    scratch_pool_give(layer->scratch_pool, workspace);
+    scratch_pool_give(layer->scratch_pool, scratch);
     if (!layer->spec.no_bias) {
         nn_dense_update_bias(layer, r, o, first, last);
     }

@@ -118,8 +118,8 @@ static size_t room_floats(const nn_layer *layer, size_t chunk) {
     return WINOGRAD_PLACES * (chunk * (layer->from.channels + layer->to.channels) + widest(layer));
 }
 
-static room room_in(const nn_layer *layer, void *workspace, size_t chunk, size_t inputs) {
-    float *v = workspace, *m = v + WINOGRAD_PLACES * chunk * inputs;
+static room room_in(const nn_layer *layer, void *scratch, size_t chunk, size_t inputs) {
+    float *v = scratch, *m = v + WINOGRAD_PLACES * chunk * inputs;
     return (room){v, m, v + room_floats(layer, chunk) - WINOGRAD_PLACES * widest(layer)};
 }
 
@@ -218,16 +218,16 @@ static void convolve(const nn_call *call, size_t part, const grid *g, const floa
     const winograd *w = layer->own;
     const float *bias = back || layer->spec.no_bias ? NULL : layer->tensors[BIAS].value;
     size_t tiles = rows * g->high * g->wide;
-    void *workspace = scratch_pool_take(layer->scratch_pool);
+    void *scratch = scratch_pool_take(layer->scratch_pool);
     for (size_t first = 0; first < tiles;) {
         chunk c = next_chunk(layer->own, part, tiles - first);
-        room r = room_in(layer, workspace, c.room, g->in.channels);
+        room r = room_in(layer, scratch, c.room, g->in.channels);
         fill_v(g, x, first, c.count, c.room, back, &r);
         multiply(layer, part, &c, back ? BACKWARD : FORWARD, r.v, w->blocks[0], r.m);
         empty_m(g, y, first, c.count, c.room, bias, layer->relu && !back, back, &r);
         first += c.count;
     }
-    scratch_pool_give(layer->scratch_pool, workspace);
+    scratch_pool_give(layer->scratch_pool, scratch);
 }
 
 static void forward_task(void *context, size_t part) {
@@ -297,10 +297,10 @@ static void winograd_update(nn_layer *layer, const nn_rows *all, const nn_optimi
     nn_rows rows = nn_rows_part(layer, all, w->parts_used, part);
     grid g = forward_grid(layer);
     size_t tiles = rows.count * g.high * g.wide, inputs = g.in.channels, outputs = g.out.channels;
-    void *workspace = scratch_pool_take(layer->scratch_pool);
+    void *scratch = scratch_pool_take(layer->scratch_pool);
     for (size_t first = 0; first < tiles;) {
         chunk c = next_chunk(layer->own, part, tiles - first);
-        room r = room_in(layer, workspace, c.room, inputs);
+        room r = room_in(layer, scratch, c.room, inputs);
         fill_v(&g, rows.x, first, c.count, c.room, false, &r);
         fill_m(&g, rows.dy, first, c.count, c.room, &r);
         clear_rest(r.v, c.count, c.room, inputs);
@@ -308,7 +308,7 @@ static void winograd_update(nn_layer *layer, const nn_rows *all, const nn_optimi
         multiply(layer, part, &c, first == 0 ? GRADIENT : GRADIENT_ADDED, r.v, r.m, w->blocks[part]);
         first += c.count;
     }
-    scratch_pool_give(layer->scratch_pool, workspace);
+    scratch_pool_give(layer->scratch_pool, scratch);
     if (!layer->spec.no_bias) {
         sum_bias(outputs, rows.dy, rows.count * layer->to.height * layer->to.width, nn_bias_part(layer, part));
     }
@@ -338,7 +338,7 @@ static void winograd_prepare(nn_layer *layer) {
     thread_pool_run(layer->pool, prepare_task, &call, OUTPUT_TASKS);
 }
 
-/* Where the optimiser takes the gradient at once, that of WINOGRAD_LANES outputs at a time lies in a workspace, and
+/* Where the optimiser takes the gradient at once, that of WINOGRAD_LANES outputs at a time lies in scratch memory, and
  * stays in the cache. */
 static void finish_task(void *context, size_t task) {
     const outputs_call *call = context;
@@ -348,15 +348,15 @@ static void finish_task(void *context, size_t task) {
     size_t inputs = layer->from.channels, from = first_output(layer, task), to = first_output(layer, task + 1);
     const float *other = w->parts_used == 2 ? w->blocks[1] : NULL;
     size_t numbers = inputs * WINOGRAD_TAPS; /* an output's */
-    void *workspace = scratch_pool_take(layer->scratch_pool);
+    void *scratch = scratch_pool_take(layer->scratch_pool);
     for (size_t at = from; at < to; at += WINOGRAD_LANES) {
-        float *gradient = call->o ? workspace : weight->gradient + at * numbers;
+        float *gradient = call->o ? scratch : weight->gradient + at * numbers;
         winograd_filter_gradient(w->blocks[0], other, inputs, layer->to.channels, at, gradient);
         if (call->o) {
             nn_optimiser_apply_from(call->o, weight, at * numbers, WINOGRAD_LANES * numbers, gradient);
         }
     }
-    scratch_pool_give(layer->scratch_pool, workspace);
+    scratch_pool_give(layer->scratch_pool, scratch);
 }
 
 static void winograd_finish(nn_layer *layer, const nn_optimiser *o) {
