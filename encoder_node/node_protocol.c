@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Multiply-adds that take about 100 microseconds, and about a millisecond. */
-enum { LONG_SERVING_MACS = 2 << 20, LONG_TRAINING_MACS = 20 << 20 };
+/* Multiply-adds that take about 10 milliseconds. What takes less is not worth two changes of threads: a node has one
+ * server, which waits for it. */
+enum { LONG_MACS = 200 << 20 };
 
 struct node_protocol {
     node_protocol_config config;
@@ -240,22 +241,22 @@ bool node_protocol_is_long(const node_protocol *p, const message *m) {
     case MESSAGE_PREPARE:
         return true;
     case MESSAGE_REQUEST:
-        return node_serve_request_macs(&p->serve) > LONG_SERVING_MACS;
+        return node_serve_request_macs(&p->serve) > LONG_MACS;
     case MESSAGE_BATCH:
-        return p->serve.is_ready && m->body.batch->count * encoder_model_macs(p->serve.model) > LONG_TRAINING_MACS;
+        return p->serve.is_ready && m->body.batch->count * encoder_model_macs(p->serve.model) > LONG_MACS;
     case MESSAGE_GRADIENTS:
-        return p->serve.is_ready && p->train.pending_rows * 2 * encoder_model_macs(p->serve.model) > LONG_TRAINING_MACS;
+        return p->serve.is_ready && p->train.pending_rows * 2 * encoder_model_macs(p->serve.model) > LONG_MACS;
     default:
         return node_protocol_flush_is_long(p);
     }
 }
 
 bool node_protocol_flush_is_long(const node_protocol *p) {
-    return node_serve_flush_macs(&p->serve) > LONG_SERVING_MACS;
+    return node_serve_flush_macs(&p->serve) > LONG_MACS;
 }
 
 bool node_protocol_stream_is_long(const node_protocol *p, uint32_t count) {
-    return node_serve_stream_macs(&p->serve, count) > LONG_SERVING_MACS;
+    return node_serve_stream_macs(&p->serve, count) > LONG_MACS;
 }
 
 static node_protocol_verdict on_refusal(const Fewbit__Refusal *r) {
