@@ -1,13 +1,12 @@
 /* Nothing is allocated once warm: in a training step, for a served request, for pushed codes, on a link. */
 #include "tests/unit/memory.h"
 
-#include "loop/worker.h"
+#include "loop/compute_pool.h"
 #include "tests/unit/in_memory.h"
 #include "tests/unit/predictor_with_all.h"
 #include "wire/listener.h"
 
 #include <cblas.h>
-#include <semaphore.h>
 
 enum { WARM_STEPS = 20, COUNTED_STEPS = 50, WARM_REQUESTS = 20, COUNTED_REQUESTS = 500, WARM_ROUNDS = 40 };
 
@@ -259,82 +258,47 @@ static void a_link_allocates_nothing(void **state) {
     close_ends();
 }
 
-/* Records through a worker, there and back. It is held until all of them are in, and read once all of them are back. */
-
-enum { RECORD = 1, HOLD };
+/* Jobs of a compute pool, there and back. */
 
 static struct {
     uv_loop_t loop;
-    worker *worker;
-    sem_t held, go, answered;
-    uint64_t sent, replied, returned;
+    compute_pool *pool;
+    uint32_t worked, done;
 } trip;
 
-static void send_back(void *role, const mail *m) {
-    (void)role;
-    if (m->kind == HOLD) {
-        sem_post(&trip.held);
-        sem_wait(&trip.go);
-        return;
-    }
-    uint8_t *to = worker_reply_begin(trip.worker, m->kind, m->about, m->length);
-    memcpy(to, m->bytes, m->length);
-    worker_reply_end(trip.worker);
-    if (++trip.replied == trip.sent) {
-        sem_post(&trip.answered);
-    }
+static void count_worked(void *context) {
+    (void)context;
+    trip.worked++;
 }
 
-static int64_t sleep_until_mail(void *role) {
-    (void)role;
-    return -1;
+static void count_done(void *context) {
+    (void)context;
+    trip.done++;
 }
 
-static void count_back(void *loop_side, const mail *m) {
-    (void)loop_side, (void)m;
-    trip.returned++;
-}
-
-static void send_there(uint32_t count, size_t length) {
-    static const uint8_t bytes[4096];
-    assert_int_equal(worker_post(trip.worker, HOLD, 0, NULL, 0), ERR_OK);
-    sem_wait(&trip.held);
-    trip.sent += count;
-    for (uint32_t i = 0; i < count; i++) {
-        assert_int_equal(worker_post(trip.worker, RECORD, i, bytes, length), ERR_OK);
-    }
-    sem_post(&trip.go);
-    sem_wait(&trip.answered);
-    while (trip.returned < trip.sent) {
-        uv_run(&trip.loop, UV_RUN_ONCE);
-    }
-}
-
-static void a_worker_allocates_nothing(void **state) {
-    (void)state;
-    memory_skip_if_sanitized();
-    static const worker_role role = {send_back, sleep_until_mail, count_back, NULL, NULL};
-    assert_int_equal(uv_loop_init(&trip.loop), 0);
-    sem_init(&trip.held, 0, 0);
-    sem_init(&trip.go, 0, 0);
-    sem_init(&trip.answered, 0, 0);
-    assert_int_equal(worker_new(&trip.worker, &trip.loop, &role, NULL, NULL), ERR_OK);
-    for (int i = 0; i < WARM_ROUNDS; i++) { /* a mailbox has two buffers too */
-        send_there(400, 4096);
-        for (int more = 0; more < i % 3; more++) {
-            send_there(1, 10);
+static void lend(uint32_t times) {
+    for (uint32_t i = 0; i < times; i++) {
+        assert_int_equal(compute_pool_run(trip.pool, count_worked, count_done, NULL), ERR_OK);
+        while (compute_pool_is_busy(trip.pool)) {
+            uv_run(&trip.loop, UV_RUN_ONCE);
         }
     }
+}
+
+static void a_compute_pool_allocates_nothing(void **state) {
+    (void)state;
+    memory_skip_if_sanitized();
+    assert_int_equal(uv_loop_init(&trip.loop), 0);
+    assert_int_equal(compute_pool_new(&trip.pool, &trip.loop), ERR_OK);
+    lend(WARM_ROUNDS);
     libuv_calls = 0;
     memory_count_start();
-    for (int i = 0; i < 50; i++) {
-        send_there(1, 10);
-        send_there(100, 1000);
-    }
+    lend(500);
     memory_count_stop();
     assert_int_equal(libuv_calls, 0);
-    assert_allocated_nothing("records through a worker");
-    worker_free(trip.worker);
+    assert_allocated_nothing("jobs of a compute pool");
+    assert_int_equal(trip.worked, trip.done);
+    compute_pool_free(trip.pool);
     uv_run(&trip.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&trip.loop), 0);
 }
@@ -368,7 +332,7 @@ int main(void) {
         IN_FOLDER(codes_from_the_cache_allocate_nothing),
         IN_FOLDER(codes_through_the_nets_allocate_nothing),
         cmocka_unit_test(a_link_allocates_nothing),
-        cmocka_unit_test(a_worker_allocates_nothing),
+        cmocka_unit_test(a_compute_pool_allocates_nothing),
     };
     openblas_set_num_threads(1);
     uv_replace_allocator(uv_side_malloc, uv_side_realloc, uv_side_calloc, uv_side_free);
