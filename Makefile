@@ -21,7 +21,8 @@ NODE := $(call objects,$(filter-out %/main.c,$(wildcard encoder_node/*.c)))
 SERVER := $(call objects,$(filter-out %/main.c,$(wildcard decoder_server/*.c decoder_server/*/*.c)))
 CLI := $(call objects,$(filter-out %/main.c,$(wildcard cli/*.c cli/*/*.c)))
 PROGRAMS := $(addprefix $(BUILD)/bin/,encoder_node decoder_server fewbit)
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/bin/tests/%,$(wildcard tests/unit/*.c))
+UNIT_SOURCES := $(wildcard tests/unit/*.c tests/unit/*/*.c)
+UNIT_TESTS := $(addprefix $(BUILD)/bin/tests/,$(notdir $(UNIT_SOURCES:.c=)))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/bin/tests/%,$(wildcard tests/fuzz/*.c))
 PARITY := $(patsubst tests/parity/%.c,$(BUILD)/bin/tests/parity_%,$(wildcard tests/parity/*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bin/bench/%,$(wildcard bench/*.c))
@@ -155,9 +156,10 @@ $(PROGRAMS):
 
 LIBRARIES := $(BUILD)/libcli.a $(BUILD)/libserver.a $(BUILD)/libnode.a $(BUILD)/libfewbit.a
 
-$(BUILD)/bin/tests/%: $(BUILD)/tests/unit/%.o $(LIBRARIES)
+$(foreach source,$(UNIT_SOURCES),$(eval $(BUILD)/bin/tests/$(notdir $(source:.c=)): $(BUILD)/$(source:.c=.o)))
+$(UNIT_TESTS): $(LIBRARIES)
 	@mkdir -p $(@D)
-	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -lcmocka -o $@
+	$(call short,LD)$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(LIBRARIES) $(LIBS) -lcmocka -o $@
 
 $(BUILD)/bin/tests/%: $(BUILD)/tests/fuzz/%.o $(LIBRARIES)
 	@mkdir -p $(@D)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """HTTP as RFC 9112 and 9110 want it of a server, over real connections. (What a head means, by itself, is told byte by
-byte in tests/unit/test_request_head.c; what a body is, in test_request_body.c.)"""
+byte in tests/unit/http/test_request_head.c; what a body is, in test_request_body.c.)"""
 import contextlib
 import json
 import re

@@ -9,7 +9,7 @@
 #include "bits/code_compressor.h"
 #include "bits/pack.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 enum { ROWS_MAX = 256 };
 

@@ -6,7 +6,7 @@
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 static bool is_same(const experiment *a, const experiment *b) {
     return strcmp(a->name, b->name) == 0 && strcmp(a->title, b->title) == 0 &&

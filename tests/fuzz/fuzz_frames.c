@@ -4,7 +4,7 @@
  * Input: the limit (an index), how many cuts, their lengths (used over and over), the stream. */
 #include "wire/frame.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 static const size_t limits[] = {0, 1, 16, 300, FRAME_FIRST_MAX, 65536, FRAME_PAYLOAD_MAX};
 

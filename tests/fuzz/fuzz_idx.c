@@ -3,7 +3,7 @@
  * The cap is far above what an input can hold, so a header that is believed shows as an allocation too large. */
 #include "data/idx.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 enum { CAP = 1 << 28, INPUT_MAX = 1 << 15 };
 

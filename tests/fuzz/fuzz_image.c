@@ -1,7 +1,7 @@
 /* Images of requests: a PNG or a JPEG fills exactly one sample, or is refused. Input: the picture. */
 #include "decoder_server/http/image.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 static const partition shapes[] = {
     {PARTITION_SLICES, 4, 1, 28, 28}, {PARTITION_SLICES, 4, 3, 32, 32}, {PARTITION_SLICES, 1, 2, 2, 2}};

@@ -4,8 +4,8 @@
  * mnist in 2 slices, 8 and 6 labels, as small_run.h has them. */
 #include "data/labels.h"
 
-#include "tests/fuzz/replay.h"
-#include "tests/fuzz/small_run.h"
+#include "tests/lib/fuzz/replay.h"
+#include "tests/lib/fuzz/small_run.h"
 
 static const char *const names[] = {"labels.json", "train-labels.idx", "test-labels.idx"};
 

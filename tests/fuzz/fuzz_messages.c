@@ -3,7 +3,7 @@
  * Input: the frame type, the payload. */
 #include "wire/message.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 static uint8_t *pack(const message *m, size_t *length) {
     *length = message_frame_size(m->body.any);

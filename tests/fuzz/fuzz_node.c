@@ -5,7 +5,7 @@
 #define FUZZ_HAS_RECORDS
 #define FUZZ_MUTATIONS 500
 #define FUZZ_REFUSES_MORE /* an experiment may ask for more memory than there is: the node then refuses it */
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 #include "encoder_node/node_protocol.h"
 

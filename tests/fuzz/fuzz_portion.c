@@ -4,7 +4,7 @@
  * 4 of mnist, 6 and 4 samples of [1, 1, 196], as fuzz_node has it. */
 #include "data/portion.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 static const char *const names[] = {"portion.json", "train.idx", "test.idx"};
 

@@ -1,7 +1,7 @@
 /* CIFAR's files of records. Input: a byte, even for CIFAR-10, odd for CIFAR-100; then the test part's file. */
 #include "data/dataset.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 enum { INPUT_MAX = 1 << 15 };
 

@@ -4,7 +4,7 @@
 #include "decoder_server/http/request_head.h"
 #include "decoder_server/http/request_origin.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 enum { PARTS = 8 };
 

@@ -6,8 +6,8 @@
 #define FUZZ_MUTATIONS 500
 #include "decoder_server/train/coordinator.h"
 
-#include "tests/fuzz/replay.h"
-#include "tests/fuzz/small_run.h"
+#include "tests/lib/fuzz/replay.h"
+#include "tests/lib/fuzz/small_run.h"
 
 #include <cblas.h>
 #include <inttypes.h>

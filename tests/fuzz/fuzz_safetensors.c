@@ -2,7 +2,7 @@
  * finite. Input: the file. */
 #include "model/safetensors.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 #include <jansson.h>
 #include <math.h>

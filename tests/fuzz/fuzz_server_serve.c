@@ -7,11 +7,11 @@
  */
 #define FUZZ_HAS_RECORDS
 #define FUZZ_MUTATIONS 80 /* an input takes milliseconds: the engine has room for 131,072 samples */
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 #include "decoder_server/serve/engine.h"
-#include "tests/fuzz/server_side.h"
-#include "tests/fuzz/small_run.h"
+#include "tests/lib/fuzz/server_side.h"
+#include "tests/lib/fuzz/small_run.h"
 
 #include <cblas.h>
 

@@ -5,12 +5,12 @@
  * the server says of the frame stays on its way until the next one is in. */
 #define FUZZ_HAS_RECORDS
 #define FUZZ_MUTATIONS 300
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 #include "decoder_server/train/coordinator.h"
 #include "experiment/serialize.h"
-#include "tests/fuzz/server_side.h"
-#include "tests/fuzz/small_run.h"
+#include "tests/lib/fuzz/server_side.h"
+#include "tests/lib/fuzz/small_run.h"
 
 #include <cblas.h>
 

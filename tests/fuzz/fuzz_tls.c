@@ -9,7 +9,7 @@
 #define FUZZ_MUTATIONS 100 /* most inputs begin with a handshake */
 #include "wire/tls.h"
 
-#include "tests/fuzz/replay.h"
+#include "tests/lib/fuzz/replay.h"
 
 #include <sys/wait.h>
 

@@ -1,9 +1,9 @@
 /* Nothing is allocated once warm: in a training step, for a served request, for pushed codes, on a link. */
-#include "tests/unit/memory.h"
+#include "tests/lib/memory.h"
 
 #include "loop/compute_pool.h"
-#include "tests/unit/in_memory.h"
-#include "tests/unit/predictor_with_all.h"
+#include "tests/lib/in_memory.h"
+#include "tests/lib/predictor_with_all.h"
 #include "wire/listener.h"
 
 #include <cblas.h>

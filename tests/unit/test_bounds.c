@@ -10,7 +10,7 @@
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
-#include "tests/unit/folder.h"
+#include "tests/lib/folder.h"
 #include "wire/inproc.h"
 
 #include <inttypes.h>

@@ -4,7 +4,7 @@
  * Some libraries cannot stand it: libuv ends the process when its table of watchers cannot grow. For what uses it, only
  * this program's own allocations fail (OURS). So it is where YAML is read: libyaml 0.2.5 loses the pairs of a mapping
  * when the document's list of nodes cannot grow (yaml_parser_load_mapping). */
-#include "tests/unit/torture.h"
+#include "tests/lib/torture.h"
 
 #include "base/log.h"
 #include "data/idx.h"
@@ -24,8 +24,8 @@
 #include "experiment/validate.h"
 #include "loop/compute_pool.h"
 #include "model/safetensors.h"
-#include "tests/unit/folder.h"
-#include "tests/unit/predictor_with_all.h"
+#include "tests/lib/folder.h"
+#include "tests/lib/predictor_with_all.h"
 #include "wire/listener.h"
 
 #include <cblas.h>
