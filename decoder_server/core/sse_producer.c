@@ -1,5 +1,7 @@
 #include "decoder_server/core/sse_producer.h"
 
+#include "base/dynbuf.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,9 +10,8 @@ struct sse_producer {
     void *context;
     bool is_wanted, is_held;
     bool is_under_way; /* handed over and not taken */
-    bool is_full;      /* an event has found no room since the last hand-over: those behind it find none, too */
     uint64_t dropped;  /* since the last hand-over */
-    size_t length;
+    dynbuf events;     /* once one has found no room there, those behind it find none, too */
     char bytes[SSE_PRODUCER_BYTES];
 };
 
@@ -21,6 +22,7 @@ err sse_producer_new(sse_producer **out, sse_producer_hand_over *hand_over, void
     }
     f->hand_over = hand_over;
     f->context = context;
+    f->events = dynbuf_over(f->bytes, sizeof f->bytes);
     *out = f;
     return ERR_OK;
 }
@@ -37,13 +39,8 @@ bool sse_producer_is_wanted(const sse_producer *f) {
     return f && f->is_wanted;
 }
 
-static void add(sse_producer *f, const char *bytes, size_t length) {
-    memcpy(f->bytes + f->length, bytes, length);
-    f->length += length;
-}
-
 bool sse_producer_is_full(const sse_producer *f) {
-    return f->is_full;
+    return f->events.has_failed;
 }
 
 void sse_producer_drop(sse_producer *f) {
@@ -54,27 +51,27 @@ void sse_producer_put(sse_producer *f, const char *kind, const char *data, size_
     static const char before[] = "event: ", between[] = "\ndata: ", behind[] = "\n\n";
     size_t kind_length = strlen(kind);
     size_t need = sizeof before + kind_length + sizeof between + length + sizeof behind;
-    f->is_full = f->is_full || (need <= SSE_PRODUCER_EVENT_MAX && need > sizeof f->bytes - f->length);
-    if (need > SSE_PRODUCER_EVENT_MAX || f->is_full) {
+    char *to = need <= SSE_PRODUCER_EVENT_MAX ? dynbuf_room(&f->events, need) : NULL;
+    if (!to) {
         sse_producer_drop(f);
         return;
     }
-    add(f, before, sizeof before - 1);
-    add(f, kind, kind_length);
-    add(f, between, sizeof between - 1);
-    add(f, data, length);
-    add(f, behind, sizeof behind - 1);
+    dynbuf_add(&f->events, before, sizeof before - 1);
+    dynbuf_add(&f->events, kind, kind_length);
+    dynbuf_add(&f->events, between, sizeof between - 1);
+    dynbuf_add(&f->events, data, length);
+    dynbuf_add(&f->events, behind, sizeof behind - 1);
 }
 
 void sse_producer_flush(sse_producer *f) {
-    if (f->is_held || f->is_under_way || (f->length == 0 && f->dropped == 0)) {
+    if (f->is_held || f->is_under_way || (f->events.length == 0 && f->dropped == 0)) {
         return;
     }
     uint64_t dropped = f->dropped;
-    size_t length = f->length;
+    size_t length = f->events.length;
     f->is_under_way = true;
-    f->is_full = false;
-    f->dropped = f->length = 0;
+    f->dropped = 0;
+    dynbuf_reset(&f->events);
     f->hand_over(f->context, dropped, f->bytes, length); /* may be taken before it returns */
 }
 

@@ -25,7 +25,15 @@ bool span_has_only(span s, const char *set) {
 }
 
 bool span_is_token(span s) {
-    return span_has_only(s, "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+    static const bool is_in_token[256] = {['!'] = true,         ['#' ... '\''] = true, ['*' ... '+'] = true,
+                                          ['-' ... '.'] = true, ['0' ... '9'] = true,  ['A' ... 'Z'] = true,
+                                          ['^' ... 'z'] = true, ['|'] = true,          ['~'] = true};
+    for (size_t i = 0; i < s.length; i++) {
+        if (!is_in_token[(unsigned char)s.at[i]]) {
+            return false;
+        }
+    }
+    return s.length > 0;
 }
 
 int span_hex_digit(char c) {

@@ -1,55 +1,61 @@
 #include "decoder_server/train/train_sse.h"
 
 #include "base/clock.h"
+#include "base/json_writer.h"
 
-#include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
-
-enum { PAUSE_NS = 100000000, NUMBER_MAX = 32 };
+enum { PAUSE_NS = 100000000 };
 
 void train_sse_start(train_sse *b, sse_producer *sse, void (*replay)(void *context, const char *event, size_t length),
                      void *context) {
     *b = (train_sse){.sse = sse, .replay = replay, .context = context, .now = {.phase = "waiting for nodes"}};
 }
 
-/* A JSON number; null where it is none. */
-static const char *number(double value, char text[NUMBER_MAX]) {
-    snprintf(text, NUMBER_MAX, isfinite(value) ? "%.6g" : "null", value);
-    return text;
-}
-
-static size_t write_epoch(const manifest_evaluation *e, char *to, size_t room) {
-    char loss[NUMBER_MAX], train[NUMBER_MAX], soft[NUMBER_MAX], rounded[NUMBER_MAX], held[NUMBER_MAX];
-    int length = snprintf(to, room,
-                          "{\"epoch\":%.6g,\"loss\":%s,\"training\":%s,\"unrounded_test\":%s,\"rounded_test\":%s,"
-                          "\"validation\":%s,\"seconds\":%.3f}",
-                          e->epoch, number(e->loss, loss), number(e->train, train), number(e->soft, soft),
-                          number(e->rounded, rounded), number(e->validation, held), e->seconds);
-    return length > 0 && (size_t)length < room ? (size_t)length : 0;
+static void write_epoch(const manifest_evaluation *e, dynbuf *to) {
+    json_writer w = json_writer_make(to);
+    json_writer_object(&w, NULL);
+    json_writer_real(&w, "epoch", e->epoch);
+    json_writer_real(&w, "loss", e->loss);
+    json_writer_real(&w, "training", e->train);
+    json_writer_real(&w, "unrounded_test", e->soft);
+    json_writer_real(&w, "rounded_test", e->rounded);
+    json_writer_real(&w, "validation", e->validation);
+    json_writer_fixed(&w, "seconds", e->seconds, 3);
+    json_writer_end_object(&w);
 }
 
 size_t train_sse_epoch_event(const manifest_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]) {
-    char data[TRAIN_SSE_EVENT_MAX - NUMBER_MAX];
-    write_epoch(e, data, sizeof data);
-    return (size_t)snprintf(event, TRAIN_SSE_EVENT_MAX, "event: epoch\ndata: %s\n\n", data);
+    dynbuf to = dynbuf_over(event, TRAIN_SSE_EVENT_MAX);
+    dynbuf_add_text(&to, "event: epoch\ndata: ");
+    write_epoch(e, &to);
+    dynbuf_add_text(&to, "\n\n");
+    return to.length;
 }
 
 static void put_epoch(train_sse *b, const manifest_evaluation *e) {
     char data[TRAIN_SSE_EVENT_MAX], event[TRAIN_SSE_EVENT_MAX];
-    sse_producer_put(b->sse, "epoch", data, write_epoch(e, data, sizeof data));
+    dynbuf to = dynbuf_over(data, sizeof data);
+    write_epoch(e, &to);
+    sse_producer_put(b->sse, "epoch", data, to.length);
     b->replay(b->context, event, train_sse_epoch_event(e, event));
 }
 
 static void put_progress(train_sse *b, const train_loop_progress *p) {
-    char data[TRAIN_SSE_EVENT_MAX], loss[NUMBER_MAX], accuracy[NUMBER_MAX];
+    char data[TRAIN_SSE_EVENT_MAX];
     double seconds = clock_seconds_since(b->started_ns);
-    int length = snprintf(data, sizeof data,
-                          "{\"phase\":\"%s\",\"epoch\":%u,\"epochs\":%u,\"batch\":%u,\"batches\":%u,\"step\":%" PRIu64
-                          ",\"loss\":%s,\"accuracy\":%s,\"samples_per_second\":%.1f}",
-                          p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, number(p->loss, loss),
-                          number(p->accuracy, accuracy), seconds > 0 ? (double)p->samples / seconds : 0);
-    sse_producer_put(b->sse, "progress", data, (size_t)length);
+    dynbuf to = dynbuf_over(data, sizeof data);
+    json_writer w = json_writer_make(&to);
+    json_writer_object(&w, NULL);
+    json_writer_word(&w, "phase", p->phase);
+    json_writer_uint(&w, "epoch", p->epoch);
+    json_writer_uint(&w, "epochs", p->epochs);
+    json_writer_uint(&w, "batch", p->batch);
+    json_writer_uint(&w, "batches", p->batches);
+    json_writer_uint(&w, "step", p->steps);
+    json_writer_real(&w, "loss", p->loss);
+    json_writer_real(&w, "accuracy", p->accuracy);
+    json_writer_fixed(&w, "samples_per_second", seconds > 0 ? (double)p->samples / seconds : 0, 1);
+    json_writer_end_object(&w);
+    sse_producer_put(b->sse, "progress", data, to.length);
 }
 
 void train_sse_progress(train_sse *b, const train_loop_progress *p) {
