@@ -1,4 +1,4 @@
-/* Bounded byte_reader over bytes that are not trusted.
+/* A bounded reader over bytes that are not trusted.
  *
  * A read past the end gives zeroes and sets `failed`, which stays set: parse everything first, check once
  * at the end. */

@@ -1,4 +1,4 @@
-/* What this machine lets the process have. */
+/* How much memory this machine lets the process have. */
 #ifndef FEWBIT_BASE_MACHINE_H
 #define FEWBIT_BASE_MACHINE_H
 

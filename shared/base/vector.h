@@ -1,4 +1,4 @@
-/* Loops worth a version for each vector width; the loader picks one at start. Every version rounds alike: no
+/* Functions compiled once for each vector width; the loader picks one at start. Every version rounds alike: no
  * contraction to fused operations, no reordered sums. */
 #ifndef FEWBIT_BASE_VECTOR_H
 #define FEWBIT_BASE_VECTOR_H

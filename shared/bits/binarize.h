@@ -1,4 +1,4 @@
-/* The hard decision: the one rule by which a soft output becomes a bit.
+/* Binarisation: the one rule by which a soft output becomes a bit.
  *
  * Training (the straight-through layer), the quantization loss and the codes that are sent all use this. A
  * soft output of exactly 0.5 is a 0, as in torch.round (half to even). */

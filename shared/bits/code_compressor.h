@@ -1,4 +1,4 @@
-/* Codes of one encoder, frame by frame, in fewer bits than they have packed.
+/* Lossless compression of one encoder's codes, frame by frame: an adaptive model and a range coder.
  *
  * Every bit is coded with the probability that it had so far behind the same bits before it in its code (range.h): the
  * model is a tree of all codes where they have up to CODE_COMPRESSOR_TREE_BITS, so it comes down to the entropy of

@@ -1,4 +1,4 @@
-/* How often codes of one encoder are seen, and so how many bits they are worth: what a coder can come down to.
+/* The entropy of one encoder's codes: what a compressor can come down to.
  *
  * The entropies are those of the frequencies counted, so with few samples for many codes they come out too low. */
 #ifndef FEWBIT_BITS_CODE_ENTROPY_H

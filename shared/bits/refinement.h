@@ -1,4 +1,4 @@
-/* Rounds: the order in which an encoder's bits are sent.
+/* Refinement: the stages in which an encoder's bits are sent.
  *
  * A code's bits come in ordered stages; what has been sent of it is always its first stages, so its first bits. The
  * decoder takes a bit that has not been sent as BINARIZE_UNKNOWN. With one stage a code is sent whole. */

@@ -1,4 +1,4 @@
-/* The data sets we know by name: shapes, class names, files. */
+/* The data sets that are known by name: shapes, class names, files. */
 #ifndef FEWBIT_DATA_DATASET_H
 #define FEWBIT_DATA_DATASET_H
 

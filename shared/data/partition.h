@@ -1,4 +1,4 @@
-/* How a sample is partitioned among the nodes. */
+/* Partitions: how a sample is divided into portions, one a node. */
 #ifndef FEWBIT_DATA_PARTITION_H
 #define FEWBIT_DATA_PARTITION_H
 

@@ -1,4 +1,4 @@
-/* The order in which an epoch visits its samples. */
+/* Shuffling: the order in which an epoch visits its samples. */
 #ifndef FEWBIT_DATA_SHUFFLE_H
 #define FEWBIT_DATA_SHUFFLE_H
 

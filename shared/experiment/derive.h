@@ -31,7 +31,7 @@ double experiment_step_macs(const experiment *e);
 /* A fresh optimiser, for a training on so many samples. */
 nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
 
-/* The temperature of the encoders' decision behind `step` of S updates: encoder.temperature ^ ((step / S) ^ 4). It
+/* The temperature of the encoders' activation after `step` of S updates: encoder.temperature ^ ((step / S) ^ 4). It
  * falls late, when the learning rate of a schedule has fallen: a low temperature lets few gradients pass. */
 float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples);
 

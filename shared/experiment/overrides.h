@@ -1,4 +1,4 @@
-/* Other values for some keys of an experiment, as a sweep gives them. */
+/* Overrides: other values for some keys of an experiment, as a sweep gives them. */
 #ifndef FEWBIT_EXPERIMENT_OVERRIDES_H
 #define FEWBIT_EXPERIMENT_OVERRIDES_H
 

@@ -1,4 +1,4 @@
-/* Numbers of an image: floats, or bf16 (the upper half of a float, rounded to nearest, ties to even).
+/* bf16: the upper half of a float, rounded to nearest, ties to even; and arrays of either, floats or bf16.
  *
  * A loop over either is written once, as an always_inline function with a flag `half`, and called from two functions
  * that pass the flag as a constant; the compiler then makes two loops of it. */

@@ -1,4 +1,4 @@
-/* The moving average of a net's tensors. */
+/* The exponential moving average (EMA) of a net's tensors. */
 #ifndef FEWBIT_NN_EMA_H
 #define FEWBIT_NN_EMA_H
 

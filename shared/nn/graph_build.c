@@ -118,7 +118,7 @@ static err make(nn_layer *layer, bool pair) {
         [NN_SIGMOID] = nn_sigmoid_make,
         [NN_RESIGMOID] = nn_sigmoid_make,
         [NN_NOISE] = nn_noise_make,
-        [NN_QUANTIZE] = nn_quantize_make,
+        [NN_BINARIZE] = nn_binarize_make,
         [NN_IMAGE] = nn_image_make,
         [NN_FLATTEN] = nn_flatten_make,
         [NN_CONVOLUTION] = nn_convolution_make,

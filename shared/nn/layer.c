@@ -73,9 +73,9 @@ void nn_fill_uniform(nn_tensor *t, size_t fan_in, rng *draws) {
 }
 
 static void fill_normal(nn_tensor *t, size_t fan_out, rng *draws) {
-    float deviation = sqrtf(2.0f / (float)fan_out);
+    float std = sqrtf(2.0f / (float)fan_out);
     for (size_t i = 0; i < t->count; i++) {
-        t->value[i] = deviation * rng_normal(draws);
+        t->value[i] = std * rng_normal(draws);
     }
 }
 

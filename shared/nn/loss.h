@@ -12,8 +12,8 @@
 double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float smoothing,
                           float *gradient, size_t *correct);
 
-/* The paper's quantization term for one encoder: mean squared error between soft [n] and its hard decision,
- * the decision taken as constant. Adds weight * d(mse)/d(soft) to gradient [n] (NULL: not wanted) and returns the
+/* The paper's quantization term for one encoder: mean squared error between soft [n] and its binarised
+ * values, taken as constants. Adds weight * d(mse)/d(soft) to gradient [n] (NULL: not wanted) and returns the
  * mse without the weight. */
 double loss_quantization(const float *soft, size_t n, float weight, float *gradient);
 

@@ -1,4 +1,4 @@
-/* Memory planned before a step: pieces that are not in use at the same time may share their place. */
+/* A memory plan, made before a step: pieces that are not in use at the same time may share their place. */
 #ifndef FEWBIT_NN_MEMORY_PLAN_H
 #define FEWBIT_NN_MEMORY_PLAN_H
 

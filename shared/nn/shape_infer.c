@@ -116,7 +116,7 @@ static void take_layer(walk *w, const nn_layer_spec *s) {
     case NN_SIGMOID:
     case NN_RESIGMOID:
     case NN_NOISE:
-    case NN_QUANTIZE:
+    case NN_BINARIZE:
         break;
     case NN_DROPOUT:
         w->complaint = s->rate >= 0 && s->rate < 1 ? NULL : "has a rate outside 0 to 1";

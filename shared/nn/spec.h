@@ -15,7 +15,7 @@ typedef enum nn_kind {
     NN_SIGMOID,    /* y = 1 / (1 + exp(-x)) */
     NN_RESIGMOID,  /* y = 1 / (1 + exp(-(14 x - 7))), the paper's R */
     NN_NOISE,      /* y = x / T; training: y = (x + rate l) / T, l logistic; T: nn_net_set_temperature */
-    NN_QUANTIZE,   /* training: the hard decision, gradient passed straight through. Evaluating: y = x */
+    NN_BINARIZE,   /* training: binarised, the gradient passed straight through. Evaluating: y = x */
 
     /* Images. A net's input and output are flat rows, in the order channel, row, column (NCHW). NN_IMAGE
      * makes an image of a row, NN_FLATTEN a row of an image; in between rows lie channels last (NHWC), so

@@ -77,7 +77,7 @@ err nn_sigmoid_make(nn_layer *layer) {
     return ERR_OK;
 }
 
-static void quantize_forward(nn_layer *layer, const nn_rows *r) {
+static void binarize_forward(nn_layer *layer, const nn_rows *r) {
     bool half = layer->x_half;
     for (size_t i = 0; i < r->count * layer->out; i++) {
         float x = bf16_get(r->x, i, half);
@@ -86,15 +86,15 @@ static void quantize_forward(nn_layer *layer, const nn_rows *r) {
 }
 
 /* Straight-through estimator: Bengio, Leonard, Courville, arXiv:1308.3432. */
-static void quantize_backward(nn_layer *layer, const nn_rows *r) {
+static void binarize_backward(nn_layer *layer, const nn_rows *r) {
     if (r->dx) {
         memcpy(r->dx, r->dy, r->count * layer->out * bf16_size(layer->x_half));
     }
 }
 
-err nn_quantize_make(nn_layer *layer) {
+err nn_binarize_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
-        .keeps_rows_apart = true, .forward = quantize_forward, .backward = quantize_backward};
+        .keeps_rows_apart = true, .forward = binarize_forward, .backward = binarize_backward};
     layer->ops = &ops;
     return ERR_OK;
 }

@@ -1,4 +1,4 @@
-/* Convolution in bf16 of images that leave few points, as one matrix product. */
+/* Convolution by im2col: in bf16, of images that leave few points, as one matrix product. */
 #ifndef FEWBIT_NN_LAYERS_IM2COL_H
 #define FEWBIT_NN_LAYERS_IM2COL_H
 

@@ -9,7 +9,7 @@ err nn_dense_pair_make(nn_layer *layer);
 err nn_batch_norm_make(nn_layer *layer);
 err nn_relu_make(nn_layer *layer);
 err nn_sigmoid_make(nn_layer *layer);
-err nn_quantize_make(nn_layer *layer);
+err nn_binarize_make(nn_layer *layer);
 err nn_noise_make(nn_layer *layer);
 err nn_image_make(nn_layer *layer);
 err nn_flatten_make(nn_layer *layer);

@@ -1,4 +1,4 @@
-/* Convolution of images by 3x3 filters at stride 1 in fewer multiplications. */
+/* Winograd convolution, F(2x2, 3x3): 3x3 filters at stride 1 in fewer multiplications. */
 #ifndef FEWBIT_NN_LAYERS_WINOGRAD_H
 #define FEWBIT_NN_LAYERS_WINOGRAD_H
 

@@ -1,4 +1,4 @@
-/* The transforms of F(2x2, 3x3); winograd.c says what they are for.
+/* The transforms of the Winograd convolution F(2x2, 3x3); winograd.c says what they are for.
  *
  * All take a whole number of WINOGRAD_LANES channels. Strides are in floats; `row` and `column` may be negative,
  * `place` is from one of the WINOGRAD_PLACES to the next. */

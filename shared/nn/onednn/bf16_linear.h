@@ -1,4 +1,4 @@
-/* A matrix W [outputs, inputs] of bf16 numbers, and its products in two tasks, for layers that multiply in bf16. */
+/* A linear map in bf16: a matrix W [outputs, inputs] and its three products, each in two tasks. */
 #ifndef FEWBIT_NN_ONEDNN_BF16_LINEAR_H
 #define FEWBIT_NN_ONEDNN_BF16_LINEAR_H
 

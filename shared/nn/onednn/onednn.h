@@ -1,4 +1,4 @@
-/* The one place that knows how oneDNN 2.6's C API is driven: primitives that run on the calling thread alone, over
+/* oneDNN 2.6's C API, driven here alone: primitives that run on the calling thread alone, over
  * memory the caller names at each run.
  *
  * oneDNN allocates a little itself at every run (its argument tables); scratchpads are ours and are made with the

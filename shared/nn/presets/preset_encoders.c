@@ -278,7 +278,7 @@ static void add_batch_norm(preset_builder *b, const preset_encoder *e, const cha
     layer->no_affine = e->temperature > 0 && e->noise == PRESET_NO_NOISE;
 }
 
-static void add_decision(preset_builder *b, const preset_encoder *e, const char *norm) {
+static void add_activation(preset_builder *b, const preset_encoder *e, const char *norm) {
     if (e->batch_norm) {
         add_batch_norm(b, e, norm);
     }
@@ -293,7 +293,7 @@ static void add_decision(preset_builder *b, const preset_encoder *e, const char 
         preset_add(b, NN_RESIGMOID);
     }
     if (e->binarize == PRESET_STRAIGHT_THROUGH) {
-        preset_add(b, NN_QUANTIZE);
+        preset_add(b, NN_BINARIZE);
     }
 }
 
@@ -301,6 +301,6 @@ void preset_describe_encoder(const preset_encoder *e, nn_shape portion, nn_spec 
     preset_builder b = preset_begin(spec, nn_shape_elements(portion), "encoder");
     if (e->net != PRESET_NO_ENCODER) {
         nets[e->net].add(&b, e, portion);
-        add_decision(&b, e, nets[e->net].norm);
+        add_activation(&b, e, nets[e->net].norm);
     }
 }

@@ -32,16 +32,16 @@ typedef enum preset_encoder_net {
     PRESET_RESIDUAL,        /* ours: 32 to 256 channels in stages of stride 2, mean over the image */
 } preset_encoder_net;
 
-/* How the last layer becomes a number near 0 or 1: a sigmoid, or a sigmoid and the paper's R three times. */
+/* How a logit becomes a number near 0 or 1: a sigmoid, or a sigmoid and the paper's R three times. */
 typedef enum preset_activation { PRESET_SIGMOID, PRESET_RESIGMOID } preset_activation;
 
-/* When the hard decision is taken: only once trained, or in the forward pass of training too. */
+/* When outputs are binarised: only once trained, or in the forward pass of training too. */
 typedef enum preset_binarize { PRESET_AFTER_TRAINING, PRESET_STRAIGHT_THROUGH } preset_binarize;
 
-/* What is added to the numbers before the soft decision while training. */
+/* What is added to the numbers before the activation while training. */
 typedef enum preset_noise { PRESET_NO_NOISE, PRESET_LOGISTIC_NOISE } preset_noise;
 
-/* The net, then batch norm or not, then noise and temperature or not, then the soft decision. */
+/* The net, then batch norm or not, then noise and temperature or not, then the activation. */
 typedef struct preset_encoder {
     preset_encoder_net net;
     uint32_t hidden; /* PRESET_SIMPLE_1D and PRESET_CONV_NORM only */

@@ -492,7 +492,7 @@ static size_t count_alike(const float *a, const float *b, size_t n) {
 static void dropout_depends_on_its_key_alone(void **state) {
     (void)state;
     enum { ROWS = 25, N = ROWS * DROPPED };
-    const nn_spec later = {DROPPED, LAYERS(A(NN_QUANTIZE), DROPOUT(0.3f)), 2};
+    const nn_spec later = {DROPPED, LAYERS(A(NN_BINARIZE), DROPOUT(0.3f)), 2};
     nn_net *net = make_net(&dropout, DROPPED_ROWS, NULL), *other = make_net(&later, ROWS, NULL);
     float *first = dropped_ones(net, ROWS, 1, 2, 3);
     float *others[] = {dropped_ones(net, ROWS, 2, 2, 3), dropped_ones(net, ROWS, 1, 3, 3),

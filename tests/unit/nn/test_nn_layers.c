@@ -215,7 +215,7 @@ static void quantize_decides_in_training_only(void **state) {
     (void)state;
     const float x[6] = {0, 0.49f, 0.5f, 0.50000006f, 0.51f, 1}, hard[6] = {0, 0, 0, 1, 1, 1};
     const float dy[6] = {-3, 0.25f, 1e-20f, 7, -0.0f, 1e20f};
-    nn_net *net = make_net(&(nn_spec){3, {{.kind = NN_QUANTIZE, .name = "a"}}, 1}, 4, NULL);
+    nn_net *net = make_net(&(nn_spec){3, {{.kind = NN_BINARIZE, .name = "a"}}, 1}, 4, NULL);
     assert_memory_equal(nn_net_forward(net, x, 2, NN_EVALUATE), x, sizeof x);
     assert_memory_equal(nn_net_forward(net, x, 2, NN_TRAIN), hard, sizeof hard);
     assert_memory_equal(nn_net_backward(net, dy), dy, sizeof dy);
@@ -229,7 +229,7 @@ static void quantize_passes_the_gradient_straight(void **state) {
     nn_spec spec = {7,
                     {{.kind = NN_DENSE, .name = "a", .outputs = 3},
                      {.kind = NN_SIGMOID, .name = "b"},
-                     {.kind = NN_QUANTIZE, .name = "c"}},
+                     {.kind = NN_BINARIZE, .name = "c"}},
                     3};
     nn_net *with = make_net(&spec, ROWS, NULL);
     spec.count = 2;

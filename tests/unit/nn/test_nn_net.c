@@ -21,7 +21,7 @@ static const nn_spec everything = {
      {.kind = NN_BATCH_NORM, .name = "d"},
      {.kind = NN_SIGMOID, .name = "e"},
      {.kind = NN_RESIGMOID, .name = "f"},
-     {.kind = NN_QUANTIZE, .name = "g"},
+     {.kind = NN_BINARIZE, .name = "g"},
      {.kind = NN_DENSE, .name = "h", .outputs = 40},
      {.kind = NN_DENSE, .name = "i", .outputs = 260},
      {.kind = NN_RELU, .name = "j"},
@@ -446,7 +446,7 @@ static void encoders_are_numbered_as_in_torch(void **state) {
             kinds[count++] = NN_RESIGMOID;
         }
         if (straight) {
-            kinds[count++] = NN_QUANTIZE;
+            kinds[count++] = NN_BINARIZE;
         }
         nn_spec spec;
         memset(&spec, 0xff, sizeof spec);
