@@ -30,8 +30,8 @@ err serve_after(const server_options *o) {
     snprintf(heartbeat, sizeof heartbeat, "%" PRId64, o->heartbeat_ms);
     snprintf(answer_timeout, sizeof answer_timeout, "%" PRId64, o->answer_timeout_s);
     add(&c, "decoder_server", "serve");
-    add(&c, "--listen", address_text(listen, o->host, o->port));
-    add(&c, "--http", o->has_http ? address_text(http, o->http_host, o->http_port) : NULL);
+    add(&c, "--listen", address_text(listen, o->listen.host, o->listen.port));
+    add(&c, "--http", o->http.host[0] ? address_text(http, o->http.host, o->http.port) : NULL);
     add(&c, "--heartbeat", heartbeat);
     add(&c, "--answer-timeout", answer_timeout);
     add(&c, "--address-file", o->address_file);

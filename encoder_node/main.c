@@ -21,7 +21,7 @@ static err run(const node_options *o, tls_context *tls) {
     }
     const portion_info *info = portion_get_info(data);
     session_config config = {
-        .port = o->port,
+        .server = o->server,
         .tls = tls,
         .node = {.name = o->name,
                  .data = data,
@@ -34,11 +34,8 @@ static err run(const node_options *o, tls_context *tls) {
         .exit_when_done = o->exit_when_done,
         .ready_file = o->ready_file,
     };
-    snprintf(config.host, sizeof config.host, "%s", o->host);
     if (o->portion >= 0 && (uint32_t)o->portion != info->index) {
         e = err_fail(ERR_INPUT, "%s: holds portion %u, not %lld", o->data, info->index, (long long)o->portion);
-    } else if (strlen(o->name) > 63) {
-        e = err_fail(ERR_USAGE, "the name is longer than 63 bytes");
     } else {
         e = session_run(&config);
     }

@@ -6,23 +6,13 @@
 
 enum { MIB_MAX = 1 << 24 };
 
-static err take_server(const char *text, void *to, const options_entry *entry) {
-    (void)entry;
-    node_options *o = to;
-    return options_address(text, o->host, sizeof o->host, &o->port);
-}
-
 static err take_stream(const char *text, void *to, const options_entry *entry) {
     (void)entry;
     return source_parse(text, to);
 }
 
 static const options_entry entries[] = {
-    {.name = "server",
-     .value = "HOST:PORT",
-     .parse = take_server,
-     .is_required = true,
-     .help = "the decoder server to connect to"},
+    {OPTIONS_ADDRESS(node_options, server, "server", "the decoder server to connect to"), .is_required = true},
     {OPTIONS_TEXT(node_options, name, "name", "NAME", "this node's name, for people"), .is_required = true},
     {OPTIONS_NUMBER(node_options, portion, "portion", "K", 0, 63,
                     "the portion this node speaks for, from 0; checked against the data")},
@@ -71,5 +61,5 @@ err node_options_parse(int argc, char **argv, node_options *options) {
     if (e || tls_is_wanted(&options->tls_files)) {
         return e;
     }
-    return tls_check_plain("--server", options->host, options->insecure);
+    return tls_check_plain("--server", options->server.host, options->insecure);
 }

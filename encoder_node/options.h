@@ -2,6 +2,7 @@
 #ifndef FEWBIT_ENCODER_NODE_OPTIONS_H
 #define FEWBIT_ENCODER_NODE_OPTIONS_H
 
+#include "base/address.h"
 #include "base/err.h"
 #include "encoder_node/source.h"
 #include "wire/message.h"
@@ -10,8 +11,7 @@
 #include <stdint.h>
 
 typedef struct node_options {
-    char host[256];
-    uint16_t port;
+    address server;
     const char *name, *data, *state;
     int64_t max_memory_mib, max_state_mib;
     int64_t portion; /* -1: whatever the data says */

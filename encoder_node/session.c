@@ -60,7 +60,7 @@ typedef struct session {
 /* For whoever watches this node from outside. A file that cannot be written is no reason to end. */
 static void mark_ready(const session *s) {
     const char *path = s->config->ready_file;
-    file_span line[] = {{s->config->host, strlen(s->config->host)}, {"\n", 1}};
+    file_span line[] = {{s->config->server.host, strlen(s->config->server.host)}, {"\n", 1}};
     if (path && file_write_atomic(path, line, 2)) {
         log_event(LOG_WARN, "ready_file_failed", "%s", err_text());
     }
@@ -348,7 +348,7 @@ static void on_down(void *context, wire_link *l, const char *reason) {
 static void connect_now(session *s) {
     static const link_events events = {.up = on_up, .frame = on_frame, .down = on_down};
     s->why_down[0] = '\0';
-    if (link_connect(&s->loop, s->config->host, s->config->port, s->config->tls, &events, s, &s->link)) {
+    if (link_connect(&s->loop, s->config->server.host, s->config->server.port, s->config->tls, &events, s, &s->link)) {
         finish(s, ERR_MEMORY, err_text());
     }
 }

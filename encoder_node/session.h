@@ -5,14 +5,14 @@
 #ifndef FEWBIT_ENCODER_NODE_SESSION_H
 #define FEWBIT_ENCODER_NODE_SESSION_H
 
+#include "base/address.h"
 #include "base/err.h"
 #include "encoder_node/node_protocol.h"
 #include "encoder_node/source.h"
 #include "wire/tls.h"
 
 typedef struct session_config {
-    char host[256];
-    uint16_t port;
+    address server;
     tls_context *tls; /* NULL: plain text; borrowed */
     node_protocol_config node;
     source_kind source;

@@ -13,17 +13,10 @@ enum { TIMEOUT_MS = 30000, RATE_MAX = 100000000, LATENCIES_MAX = 100000000 };
 
 typedef struct loadtest_options {
     const char *server, *token_file;
-    char host[256]; /* of --codes; "": over HTTP */
-    uint16_t port;
+    address codes; /* host "": over HTTP */
     bool json;
     int64_t rate, seconds, connections, probes;
 } loadtest_options;
-
-static err take_codes(const char *text, void *to, const options_entry *entry) {
-    (void)entry;
-    loadtest_options *o = to;
-    return options_address(text, o->host, sizeof o->host, &o->port);
-}
 
 static const options_entry entries[] = {
     {OPTIONS_TEXT(loadtest_options, server, "server", "URL", "the decoder server's HTTP address, http://HOST:PORT"),
@@ -33,10 +26,8 @@ static const options_entry entries[] = {
      .preset = "0"},
     {OPTIONS_NUMBER(loadtest_options, seconds, "seconds", "S", 1, 86400, "how long"), .preset = "10"},
     {OPTIONS_NUMBER(loadtest_options, connections, "connections", "N", 1, 1000, "HTTP connections"), .preset = "8"},
-    {.name = "codes",
-     .value = "HOST:PORT",
-     .parse = take_codes,
-     .help = "send codes to this address, where nodes connect, in place of the nodes"},
+    {OPTIONS_ADDRESS(loadtest_options, codes, "codes",
+                     "send codes to this address, where nodes connect, in place of the nodes")},
     {OPTIONS_NUMBER(loadtest_options, probes, "probes", "N", 1, 1000, "with --codes: lone requests a second"),
      .preset = "20"},
     {OPTIONS_TEXT(loadtest_options, token_file, "token-file", "FILE", "the server's API token")},
@@ -92,14 +83,14 @@ static err ask_model(http_client *h, model *m) {
 
 static err run_load(const loadtest_options *o, http_client *h, json_t **report) {
     model m;
-    if (!o->host[0] && (double)o->rate * (double)o->seconds > LATENCIES_MAX) {
+    if (!o->codes.host[0] && (double)o->rate * (double)o->seconds > LATENCIES_MAX) {
         return err_fail(ERR_USAGE, "--rate times --seconds is more than %d requests", LATENCIES_MAX);
     }
     err e = ask_model(h, &m);
     if (e) {
         return e;
     }
-    if (!o->host[0]) {
+    if (!o->codes.host[0]) {
         const load_http load = {
             .server = o->server,
             .authorization = http_client_authorization(h),
@@ -111,8 +102,8 @@ static err run_load(const loadtest_options *o, http_client *h, json_t **report) 
         return load_http_run(&load, report);
     }
     load_codes load = {
-        .host = o->host,
-        .port = o->port,
+        .host = o->codes.host,
+        .port = o->codes.port,
         .data_set = m.data_set,
         .partition = m.partition,
         .bits = m.bits,
@@ -129,11 +120,11 @@ static double number_at(const json_t *report, const char *group, const char *key
 }
 
 static void print_for_people(const loadtest_options *o, const json_t *report) {
-    const char *what = o->host[0] ? "codewords" : "requests", *group = o->host[0] ? "probes" : "latency_ms";
+    const char *what = o->codes.host[0] ? "codewords" : "requests", *group = o->codes.host[0] ? "probes" : "latency_ms";
     printf("%.0f %s offered, %.0f sent; %.1f a second over %.2f s\n", number_at(report, NULL, "offered"), what,
            number_at(report, NULL, "sent"), number_at(report, NULL, "rate"), number_at(report, NULL, "seconds"));
     printf("%s: %.0f; median %.3f ms, 90 %% %.3f, 99 %% %.3f, 99.9 %% %.3f, most %.3f\n",
-           o->host[0] ? "lone requests meanwhile" : "latencies", number_at(report, group, "count"),
+           o->codes.host[0] ? "lone requests meanwhile" : "latencies", number_at(report, group, "count"),
            number_at(report, group, "p50"), number_at(report, group, "p90"), number_at(report, group, "p99"),
            number_at(report, group, "p99.9"), number_at(report, group, "max"));
     if (number_at(report, NULL, "asked") > 0) {

@@ -8,20 +8,6 @@
 
 enum { MEMORY_MIB_MAX = 1 << 20 };
 
-static err take_listen(const char *text, void *to, const options_entry *entry) {
-    (void)entry;
-    server_options *o = to;
-    o->has_listen = true;
-    return options_address(text, o->host, sizeof o->host, &o->port);
-}
-
-static err take_http(const char *text, void *to, const options_entry *entry) {
-    (void)entry;
-    server_options *o = to;
-    o->has_http = true;
-    return options_address(text, o->http_host, sizeof o->http_host, &o->http_port);
-}
-
 static err take_precision(const char *text, void *to, const options_entry *entry) {
     (void)entry;
     bool is_bf16 = strcmp(text, "bf16") == 0;
@@ -39,12 +25,9 @@ static err take_confidence(const char *text, void *to, const options_entry *entr
                : err_fail(ERR_USAGE, "'%s' is no number above 0, at most 1", text);
 }
 
-#define LISTEN                                                                                                         \
-    { .name = "listen", .value = "HOST:PORT", .parse = take_listen, .help = "where nodes connect" }
-
 /* Of both commands. */
 #define COMMON(http_help)                                                                                              \
-    {.name = "http", .value = "HOST:PORT", .parse = take_http, .help = http_help},                                     \
+    {OPTIONS_ADDRESS(server_options, http, "http", http_help)},                                                        \
         {OPTIONS_TEXT(server_options, token_file, "api-token-file", "FILE",                                            \
                       "requests but for /, /healthz and /readyz must bring this token")},                              \
         {OPTIONS_TEXT(server_options, allowed_hosts, "allowed-hosts", "HOST[:PORT],…",                                 \
@@ -64,7 +47,7 @@ static err take_confidence(const char *text, void *to, const options_entry *entr
     }
 
 static const options_entry train_entries[] = {
-    LISTEN,
+    {OPTIONS_ADDRESS(server_options, listen, "listen", "where nodes connect")},
     {OPTIONS_TEXT(server_options, labels, "labels", "DIR", "folder of the labels (fewbit data split makes it)"),
      .is_required = true},
     {OPTIONS_TEXT(server_options, run, "out", "RUN", "folder of the run"), .is_required = true},
@@ -85,7 +68,7 @@ static const options_entry train_entries[] = {
 };
 
 static const options_entry serve_entries[] = {
-    LISTEN,
+    {OPTIONS_ADDRESS(server_options, listen, "listen", "where nodes connect")},
     {OPTIONS_NUMBER(server_options, ready_nodes, "ready-nodes", "N", 1, 64,
                     "/readyz is 200 with so many nodes (default: all)")},
     {OPTIONS_TEXT(server_options, results, "results", "FILE",
@@ -132,18 +115,21 @@ static const options_subcommand subcommands[] = {
 };
 
 static err check(const server_options *o) {
-    const char *missing = o->local && !o->data ? "--data" : !o->local && !o->has_listen ? "--listen" : NULL;
-    if (missing || (o->serve_after && !o->has_listen)) {
+    const char *missing = o->local && !o->data ? "--data" : !o->local && !o->listen.host[0] ? "--listen" : NULL;
+    if (missing || (o->serve_after && !o->listen.host[0])) {
         return err_fail(ERR_USAGE, "%s is missing (see --help)", missing ? missing : "--listen");
     }
-    return o->local && o->has_http ? err_fail(ERR_USAGE, "--http shows a training over the network: not with --local")
-                                   : ERR_OK;
+    return o->local && o->http.host[0]
+               ? err_fail(ERR_USAGE, "--http shows a training over the network: not with --local")
+               : ERR_OK;
 }
 
 /* HTTP has no TLS of its own: that is for a proxy on this machine. */
 static err check_plain(const server_options *o) {
-    err e = o->has_listen && !tls_is_wanted(&o->tls_files) ? tls_check_plain("--listen", o->host, o->insecure) : ERR_OK;
-    return e || !o->has_http ? e : tls_check_plain("--http", o->http_host, o->insecure);
+    err e = o->listen.host[0] && !tls_is_wanted(&o->tls_files)
+                ? tls_check_plain("--listen", o->listen.host, o->insecure)
+                : ERR_OK;
+    return e || !o->http.host[0] ? e : tls_check_plain("--http", o->http.host, o->insecure);
 }
 
 err server_options_parse(int argc, char **argv, server_options *options) {

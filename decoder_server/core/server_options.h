@@ -2,6 +2,7 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_SERVER_OPTIONS_H
 #define FEWBIT_DECODER_SERVER_CORE_SERVER_OPTIONS_H
 
+#include "base/address.h"
 #include "base/err.h"
 #include "wire/message.h"
 #include "wire/tls.h"
@@ -13,20 +14,16 @@ typedef enum server_command { SERVER_TRAIN, SERVER_SERVE } server_command;
 
 typedef struct server_options {
     server_command command;
-    const char *experiment;    /* train: the YAML file */
-    const char *run;           /* train: --out; serve: its argument */
-    const char *labels;        /* train */
-    const char *data;          /* train --local */
-    const char *results;       /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
-    const char *token_file;    /* of the HTTP side; NULL: none */
-    const char *allowed_hosts; /* of the HTTP side; NULL: all */
-    const char *address_file;  /* file for the addresses; NULL: none */
-    char host[256];
-    uint16_t port;
-    bool has_listen;
-    char http_host[256];
-    uint16_t http_port;
-    bool has_http;
+    const char *experiment;        /* train: the YAML file */
+    const char *run;               /* train: --out; serve: its argument */
+    const char *labels;            /* train */
+    const char *data;              /* train --local */
+    const char *results;           /* serve: file, "-" or "none"; NULL: RUN/results.jsonl */
+    const char *token_file;        /* of the HTTP side; NULL: none */
+    const char *allowed_hosts;     /* of the HTTP side; NULL: all */
+    const char *address_file;      /* file for the addresses; NULL: none */
+    address listen;                /* where nodes connect; host "": nowhere */
+    address http;                  /* host "": no HTTP */
     int64_t epochs, seed, threads; /* -1: as the experiment says, as the machine has */
     int precision;                 /* nn_precision; -1: as the experiment says */
     int64_t heartbeat_ms, answer_timeout_s, deadline_ms, drain_timeout_ms;

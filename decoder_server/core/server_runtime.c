@@ -330,12 +330,12 @@ static void pass_events(void *context, uint64_t dropped, const char *bytes, size
 
 static err open_http(server_runtime *r) {
     const server_options *o = r->config.options;
-    if (!o->has_http) {
+    if (!o->http.host[0]) {
         return ERR_OK;
     }
     http_api_config config = {
-        .host = o->http_host,
-        .port = o->http_port,
+        .host = o->http.host,
+        .port = o->http.port,
         .mode = r->config.mode,
         .token = o->token_file ? &r->token : NULL,
         .allowed_hosts = o->allowed_hosts,
@@ -419,14 +419,14 @@ err server_runtime_on_reload(server_runtime *r, void (*act)(void *context), void
 
 static err write_address_file(const server_runtime *r) {
     const server_options *o = r->config.options;
-    return address_file_write(o->address_file, o->host, node_listener_port(r->listener), r->http ? o->http_host : NULL,
-                              r->http ? http_api_port(r->http) : 0);
+    return address_file_write(o->address_file, o->listen.host, node_listener_port(r->listener),
+                              r->http ? o->http.host : NULL, r->http ? http_api_port(r->http) : 0);
 }
 
 static void log_addresses(const server_runtime *r) {
     const server_options *o = r->config.options;
     char address[ADDRESS_TEXT_MAX];
-    address_text(address, o->host, node_listener_port(r->listener));
+    address_text(address, o->listen.host, node_listener_port(r->listener));
     if (r->config.mode == ROUTES_SERVING) {
         log_event(LOG_INFO, "serving", "serving run %s: nodes on %s%s", o->run, address, o->tls ? " with TLS" : "");
     } else {
@@ -435,7 +435,7 @@ static void log_addresses(const server_runtime *r) {
     }
     if (r->http) {
         log_event(LOG_INFO, "http_listening", "HTTP on %s",
-                  address_text(address, o->http_host, http_api_port(r->http)));
+                  address_text(address, o->http.host, http_api_port(r->http)));
     }
 }
 
@@ -461,7 +461,7 @@ static void close_turns(server_runtime *r) {
 err server_runtime_run(server_runtime *r) {
     const server_options *o = r->config.options;
     const node_listener_host host = {on_frame, on_lost, r};
-    err e = node_listener_new(&r->listener, &r->loop, o->host, o->port, o->tls, &host);
+    err e = node_listener_new(&r->listener, &r->loop, o->listen.host, o->listen.port, o->tls, &host);
     if (e) {
         return e;
     }

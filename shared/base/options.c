@@ -242,12 +242,13 @@ err options_number(const char *text, const char *what, int64_t low, int64_t high
     return ERR_OK;
 }
 
-err options_address(const char *text, char *host, size_t size, uint16_t *port) {
-    const char *colon = strrchr(text, ':');
+err options_take_address(const char *text, void *to, const options_entry *entry) {
+    (void)entry;
+    address *a = to;
+    const char *colon = strrchr(text, ':'), *start = text;
     if (!colon) {
         return err_fail(ERR_USAGE, "'%s' is not HOST:PORT", text);
     }
-    const char *start = text;
     size_t length = (size_t)(colon - text);
     if (length >= 2 && text[0] == '[' && colon[-1] == ']') {
         start++;
@@ -255,18 +256,15 @@ err options_address(const char *text, char *host, size_t size, uint16_t *port) {
     } else if (strcspn(text, ":[]") < length) {
         return err_fail(ERR_USAGE, "'%s' is neither HOST:PORT nor [IPV6]:PORT", text);
     }
-    if (length >= size) {
+    if (length >= sizeof a->host) {
         return err_fail(ERR_USAGE, "the host in '%s' is too long", text);
     }
-    int64_t number = 0;
-    err e = options_number(colon + 1, "the port", 0, 65535, &number);
+    int64_t port = 0;
+    err e = options_number(colon + 1, "the port", 0, 65535, &port);
     if (e) {
         return err_prefix(e, "'%s'", text);
     }
-    snprintf(host, size, "%.*s", (int)length, start);
-    if (host[0] == '\0') {
-        snprintf(host, size, "%s", "0.0.0.0");
-    }
-    *port = (uint16_t)number;
+    *a = (address){.port = (uint16_t)port};
+    snprintf(a->host, sizeof a->host, "%.*s", length > 0 ? (int)length : 7, length > 0 ? start : "0.0.0.0");
     return ERR_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef FEWBIT_BASE_OPTIONS_H
 #define FEWBIT_BASE_OPTIONS_H
 
+#include "base/address.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -31,6 +32,10 @@ typedef struct options_entry {
 #define OPTIONS_NUMBER(type, member, option, called, least, most, about)                                               \
     .name = option, .value = called, .help = about, .offset = OPTIONS_AT(type, member, int64_t),                       \
     .parse = options_take_number, .low = least, .high = most
+/* `member` is an address (base/address.h): HOST:PORT or [IPV6]:PORT; an empty host means every address. */
+#define OPTIONS_ADDRESS(type, member, option, about)                                                                   \
+    .name = option, .value = "HOST:PORT", .help = about, .offset = OPTIONS_AT(type, member, address),                  \
+    .parse = options_take_address
 /* Read by `parser`, whose error gets the option's name in front. */
 #define OPTIONS_PARSED(type, member, option, called, parser, about)                                                    \
     .name = option, .value = called, .help = about, .offset = offsetof(type, member), .parse = parser
@@ -40,6 +45,7 @@ typedef struct options_entry {
 err options_take_flag(const char *text, void *to, const options_entry *entry);
 err options_take_text(const char *text, void *to, const options_entry *entry);
 err options_take_number(const char *text, void *to, const options_entry *entry);
+err options_take_address(const char *text, void *to, const options_entry *entry);
 err options_take_log_level(const char *text, void *to, const options_entry *entry);
 err options_take_log_format(const char *text, void *to, const options_entry *entry);
 
@@ -88,8 +94,5 @@ err options_choose(const char *program, const options_subcommand *list, int *arg
 
 /* Whole decimal number in [low, high]; `what` names it in the error. */
 err options_number(const char *text, const char *what, int64_t low, int64_t high, int64_t *value);
-
-/* "HOST:PORT" or "[IPV6]:PORT"; an empty host means every address. `host` holds `size` bytes. */
-err options_address(const char *text, char *host, size_t size, uint16_t *port);
 
 #endif
