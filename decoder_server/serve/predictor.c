@@ -315,9 +315,9 @@ static bool is_known(predictor *c, const assembler_sample *sample) {
 
 bool predictor_takes_long(predictor *c, const assembler_sample *samples, size_t count) {
     size_t unknown = 0;
-    bool is_long = predictor_may_take_long(c, count);
+    bool is_long = predictor_may_take_long(c, count), knows_all = is_long && predictor_knows_all(c);
     for (size_t i = 0; i < count && is_long; i++) {
-        unknown += !is_known(c, &samples[i]);
+        unknown += knows_all ? !table_of(c, &samples[i]) : !is_known(c, &samples[i]);
         is_long = predictor_may_take_long(c, unknown + count - i - 1);
     }
     return is_long;

@@ -25,19 +25,6 @@ void pack_unpack_soft(const uint8_t *in, size_t n, float *out) {
     }
 }
 
-uint64_t pack_get(const uint8_t *in, size_t offset, unsigned width) {
-    uint64_t value = 0;
-    unsigned have = 0;
-    while (have < width) {
-        unsigned skip = (unsigned)((offset + have) % 8);
-        unsigned take = 8 - skip < width - have ? 8 - skip : width - have;
-        uint64_t piece = (uint64_t)(in[(offset + have) / 8] >> skip) & ((1u << take) - 1);
-        value |= piece << have;
-        have += take;
-    }
-    return value;
-}
-
 void pack_put(uint8_t *out, size_t offset, unsigned width, uint64_t value) {
     unsigned done = 0;
     while (done < width) {

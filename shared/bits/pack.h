@@ -26,7 +26,15 @@ uint64_t pack_code(const float *soft, unsigned width);
 void pack_unpack_soft(const uint8_t *in, size_t n, float *out);
 
 /* `width` bits (1 to 64) of the stream from bit `offset`; the first bit is the least significant. */
-uint64_t pack_get(const uint8_t *in, size_t offset, unsigned width);
+static inline uint64_t pack_get(const uint8_t *in, size_t offset, unsigned width) {
+    const uint8_t *from = in + offset / 8;
+    unsigned have = 8 - (unsigned)(offset % 8);
+    uint64_t value = (uint64_t)*from >> (offset % 8);
+    for (; have < width; have += 8) {
+        value |= (uint64_t) * ++from << have;
+    }
+    return width < 64 ? value & (((uint64_t)1 << width) - 1) : value;
+}
 
 /* Stores the low `width` bits (1 to 64) at bit `offset`, leaving all others as they are. */
 void pack_put(uint8_t *out, size_t offset, unsigned width, uint64_t value);
