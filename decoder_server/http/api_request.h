@@ -1,8 +1,8 @@
-/* One request to the API and its answer: who asks, what it waits for, the reply. (The protocol's side of it is the
+/* One request to the API: its id and trace, what it waits for, and its reply. (The protocol's side of it is the
  * http_request of its connection.)
  *
- * Requests live in a pool: one that has ended is used again with its memory, so that requests of usual size allocate
- * nothing here once the server is warm. */
+ * Requests live in a pool. One that has ended is reused with its memory, so a warm server allocates nothing here for
+ * requests of usual size. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 #define FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 
@@ -39,12 +39,12 @@ typedef struct api_request_pool {
     uint64_t last_number;
 } api_request_pool;
 
-/* A fresh request with its id and trace, which is http->data from here on; NULL: no memory. */
+/* A new request with its id and trace; it becomes http->data. NULL: no memory. */
 api_request *api_request_start(api_request_pool *pool, http_request *http);
 void api_request_end(api_request_pool *pool, api_request *r);
 void api_request_pool_free(api_request_pool *pool);
 
-/* Each of these answers, in the end; then the request may be over, and is not to be touched. */
+/* Each of these sends the answer. The request may be over when they return: do not touch it afterwards. */
 
 /* With r->reply. */
 void api_request_send(api_request *r, unsigned status, const char *type);
@@ -52,10 +52,10 @@ void api_request_send(api_request *r, unsigned status, const char *type);
 /* With an error. */
 void api_request_refuse(api_request *r, unsigned status, const char *code, const char *message);
 
-/* With a body that stays, and fields (API_REQUEST_FIELDS_MAX at most) beside those that every answer has. */
+/* With a body that stays valid, and at most API_REQUEST_FIELDS_MAX fields beside those of every answer. */
 void api_request_answer(api_request *r, unsigned status, const http_field *fields, size_t count, span body);
 
-/* With a stream; false: nothing may be sent yet, as with http_stream_send. */
+/* With a stream. False: nothing may be sent yet, as with http_stream_send. */
 bool api_request_stream(api_request *r, const http_field *fields, size_t count, int kernel_bytes);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * - 16 bits are cut to their high byte, 1, 2 and 4 bits stretched to 0..255, a palette is looked up.
  * - Gamma, chromaticities, sRGB and ICC profiles change nothing.
- * - Alpha is laid on black, in stored values: (value x alpha) / 255, rounded to nearest.
+ * - Alpha is composed on black, in stored values: (value x alpha) / 255, rounded to nearest.
  * - Then colour becomes grey: (19595 R + 38470 G + 7471 B + 32768) >> 16 (ITU-R BT.601). Grey becomes R = G = B.
  * - EXIF says which way up it is. Where that is damaged, it is as stored.
  *
@@ -28,10 +28,10 @@ enum { BITMAP_UPRIGHT = 1 };
 /* The orientation that EXIF data (a TIFF header and what follows) say; BITMAP_UPRIGHT where they say none. */
 uint32_t bitmap_orientation(const uint8_t *exif, size_t length);
 
-/* ERR_INPUT where the picture, turned upright, is not of the sample's size. */
+/* ERR_INPUT: the picture, turned upright, does not have the sample's size. */
 err bitmap_check(const bitmap *p, const partition *shape);
 
-/* Room for its pixels; bitmap_free also where this failed. */
+/* Allocates its pixels. Call bitmap_free also after a failure. */
 err bitmap_allocate(bitmap *p);
 void bitmap_free(bitmap *p);
 

@@ -1,5 +1,5 @@
-/* A chunked body as it comes in (RFC 9112, section 7.1): pure; not trusted. Line ends are CRLF; chunk extensions and
- * trailers are read, bounded, and do not count. */
+/* An incremental parser of chunked bodies (RFC 9112, section 7.1): pure; the input is not trusted. Line ends are CRLF.
+ * Chunk extensions and trailers are read, bounded, and ignored. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_CHUNKED_H
 #define FEWBIT_DECODER_SERVER_HTTP_CHUNKED_H
 
@@ -23,7 +23,7 @@ typedef enum chunked_state {
     CHUNKED_BAD,
 } chunked_state;
 
-/* Takes the next of the body off *rest. A body begins with {0}. */
+/* Takes the next piece of the body off *rest. *c is {0} at the start of a body. */
 chunked_state chunked_take(chunked *c, span *rest, span *piece);
 
 #endif

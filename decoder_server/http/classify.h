@@ -1,5 +1,5 @@
-/* POST /v1/classify: one image, or several as multipart/form-data. Images become samples (image_queue.h), samples are
- * asked about, and the request is answered with its last answer. Loop's thread only. */
+/* POST /v1/classify: one image, or several as multipart/form-data. Images become samples (image_queue.h), each sample
+ * is handed to `ask`, and the request is answered once its last sample is. Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 #define FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 
@@ -9,14 +9,14 @@
 #include "decoder_server/http/api_request.h"
 #include "decoder_server/http/metrics.h"
 
-enum { CLASSIFY_REQUESTS_MAX = 4096 }; /* samples asked about at once */
+enum { CLASSIFY_REQUESTS_MAX = 4096 }; /* samples under way at a time */
 
 typedef struct classify classify;
 
 typedef struct classify_config {
     const dataset *set;
     partition shape;
-    /* Asks about a sample's elements; classify_answer with this number follows, at once or later. */
+    /* Classifies a sample's elements. classify_answer with this number follows, before or after the return. */
     err (*ask)(void *context, uint64_t number, const uint8_t *sample, size_t length);
     void *context;
     metrics *metrics;
@@ -24,17 +24,17 @@ typedef struct classify_config {
 
 err classify_new(classify **c, uv_loop_t *loop, const classify_config *config);
 
-/* A request, once its head and once all of it is here. Each may answer it. */
+/* A request whose head is here, and the same once all of it is here. Each may answer it. */
 void classify_start(classify *c, api_request *r);
 void classify_take(classify *c, api_request *r);
 
-/* Nothing happens where the request has gone meanwhile. */
+/* Does nothing if the request has gone meanwhile. */
 void classify_answer(classify *c, uint64_t number, const classification *answer);
 
-/* The request ends. */
+/* The request ends: nothing of it may be touched afterwards. */
 void classify_forget(api_request *r);
 
-/* Answers all that wait with 503, and takes nothing more. */
+/* Answers all that wait with 503, and accepts nothing more. */
 void classify_stop(classify *c);
 void classify_free(classify *c);
 

@@ -1,9 +1,7 @@
-/* The HTTP API on the loop. docs/openapi.yaml says what it answers, the tests hold it
- * against the running server.
+/* The HTTP API. docs/openapi.yaml specifies it, and the tests check the running server against that.
  *
- * Serving and training use the same API; what only one of them has answers 404 in the other. Errors are
- * {"error": {"code", "message", "request"}}. With a token, everything but the live page, /healthz and
- * /readyz wants it.
+ * Serving and training use the same API; a path that only one of them has is 404 in the other. Errors are
+ * {"error": {"code", "message", "request"}}. With a token, everything but the live page, /healthz and /readyz needs it.
  *
  * Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
@@ -48,21 +46,21 @@ err http_api_new(http_api **api, uv_loop_t *loop, const http_api_config *config)
 err http_api_set_model(http_api *api, const char *json);
 void http_api_set_ready(http_api *api, uint32_t nodes, uint32_t of);
 
-/* From here on it is not ready, whatever the nodes, and classifies nothing more. */
+/* From here on it is not ready and classifies nothing more. */
 void http_api_stop(http_api *api);
 void http_api_answer(http_api *api, uint64_t request, const classification *a);
 
-/* `text` NULL: the model, as http_api_set_model has it, is in use; else why it is not. */
+/* Ends a reload. `text` NULL: the model of http_api_set_model is in use; else why it is not. */
 void http_api_reloaded(http_api *api, const char *text);
 
 /* Whole server-sent events; `dropped` went missing before them. */
 void http_api_events(http_api *api, uint64_t dropped, const char *bytes, size_t length);
-/* One event that every new listener gets first. */
+/* One event that every new subscriber gets first. */
 void http_api_add_replay(http_api *api, const char *bytes, size_t length);
 
 uint16_t http_api_port(const http_api *api);
 
-/* Answers what still waits with 503, stops; the memory goes with the loop's next turns. */
+/* Answers what still waits with 503 and stops. The memory is freed in the loop's next turns. */
 void http_api_close(http_api *api);
 
 #endif

@@ -1,9 +1,8 @@
-/* HTTP/1.1 connections: the requests of each in their order, answers, streams. What is answered is the caller's; when,
- * too.
+/* HTTP/1.1 connections: requests in their order, answers, streams. The caller decides what is answered, and when.
  *
- * All is bounded: a head, a body, all bodies together, the time that a head, a body or an answer that is not read may
- * take, and what one connection may have of a turn of the loop. Once warm, nothing is allocated for requests of usual
- * size, and a lone request takes one read and one write. Loop's thread only. */
+ * Everything is bounded: a head, a body, all bodies together, the time for a head, for a body and for an answer that is
+ * not read, and the share of a loop's turn that one connection gets. A warm server allocates nothing for requests of
+ * usual size. A request takes one read and one write. Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_CONNECTION_H
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_CONNECTION_H
 
@@ -14,11 +13,11 @@
 #include <sys/queue.h>
 #include <uv.h>
 
-/* HEAD_MS: from a connection's start, or the end of an answer, to the whole head of the (next) request. BODY_MS: from
- * there to the end of the body. STALLED_MS: an answer of which nothing more is read. A body beyond REQUEST_BODY_MAX is
- * refused at once, and what comes of it is read on, slowly, and dropped, so that its sender comes to read the refusal:
- * up to BODY_END. Of one that is announced as longer nothing is read, and its connection ends a second later. What a
- * listener to a stream says is dropped as well; beyond BODY_END it is one no more. */
+/* HEAD_MS: from the start of a connection, or the end of an answer, to the whole head of the next request. BODY_MS:
+ * from there to the end of the body. STALLED_MS: an answer of which nothing more is read. A body of more than
+ * REQUEST_BODY_MAX is refused at once; the rest of it, up to BODY_END, is read slowly and dropped, so that its sender
+ * gets to read the refusal. A body announced as longer than that is not read, and its connection ends a second later.
+ * What the reader of a stream sends is dropped too; more than BODY_END ends the stream. */
 enum {
     HTTP_HEAD_MS = 10000,
     HTTP_BODY_MS = 20000,
@@ -42,19 +41,19 @@ typedef struct http_response {
     size_t length;
 } http_response;
 
-/* Every request that begins, or is refused, ends. `end` is never called while the caller calls in here for another one;
- * it may be called within http_reply, after which the request is not to be touched. */
+/* `end` comes once for every request that begins or is refused. It never comes inside a call for another request; it
+ * may come inside http_reply: do not touch the request after that. */
 typedef struct http_callbacks {
     /* The head is here. It may be answered already: its body is dropped then. */
     void (*begin)(void *context, http_request *r);
-    /* All of it is here: to be answered, now or later. */
+    /* All of it is here; answer it now or later. */
     void (*take)(void *context, http_request *r);
-    /* It cannot be read, or not be kept: to be answered at once, with these words. `begin` was not called where its
-     * head is no good, of which there is as much as was read. */
+    /* It cannot be read or kept; answer it at once with this problem. `begin` was not called if its head is malformed;
+     * as much of the head as was read is there. */
     void (*refuse)(void *context, http_request *r, const http_problem *p);
-    /* A stream's connection has taken what it was sent. */
+    /* The stream can take more. */
     void (*resume)(void *context, http_request *r);
-    /* Forget it: its answer is out, or (not is_sent) its connection has gone. */
+    /* It is over: its answer is out or, with is_sent false, its connection is gone. */
     void (*end)(void *context, http_request *r, bool is_sent);
     void *context;
 } http_callbacks;
@@ -64,14 +63,14 @@ void http_reply(http_request *r, const http_response *a);
 /* Ends its connection without an answer. */
 void http_abort(http_request *r);
 
-/* Counts memory of the caller's among the bodies until the request's end; false: there is no room. */
+/* Counts memory of the caller towards the bound on all bodies, until the request ends. False: there is no room. */
 bool http_claim_memory(http_request *r, size_t bytes);
 
-/* Answers with a stream (a->body is not looked at), of which the kernel keeps `kernel_bytes`. False: nothing may be
- * sent until `resume`. */
+/* Answers with a stream (a->body is ignored) whose socket buffers `kernel_bytes`. False: send nothing until
+ * `resume`. */
 bool http_stream_start(http_request *r, const http_response *a, int kernel_bytes);
 
-/* Sends a piece, HTTP_PIECE_MAX at most. False: nothing more may be sent until `resume`. */
+/* Sends a piece of at most HTTP_PIECE_MAX bytes. False: send nothing more until `resume`. */
 enum { HTTP_PIECE_MAX = 8 * 1024 };
 bool http_stream_send(http_request *r, const char *bytes, size_t length);
 void http_stream_end(http_request *r);
@@ -96,14 +95,14 @@ typedef struct http_connections {
     char dropped[HTTP_DROPPED_BYTES]; /* what is read for nothing */
 } http_connections;
 
-/* *s has callbacks, left and context; its timer `throttle` is the caller's to close. */
+/* Expects callbacks, left and context in *s. The caller closes the timer `throttle`. */
 void http_connections_start(http_connections *s, uv_loop_t *loop);
 
-/* Takes the socket, which does not block. `left` follows, at once where there is no memory. */
+/* Takes a non-blocking socket. `left` follows in the end, or at once if there is no memory. */
 void http_connections_add(http_connections *s, int socket);
 
-/* Cuts those that take too long, `most` at most; how many it were. Between requests, and behind the last, `idle_ms` is
- * too long, HTTP_HEAD_MS at most. */
+/* Closes connections that take too long, at most `most`; returns how many. Connections between requests, or after their
+ * last, may idle for `idle_ms`, HTTP_HEAD_MS at most. */
 uint32_t http_connections_cut_late(http_connections *s, uint32_t most, uint64_t idle_ms);
 
 /* Closes all of them; `left` follows for each. */

@@ -1,4 +1,4 @@
-/* What was read from a connection and is not taken yet: a head, the first of its body, and what may come behind. */
+/* What was read from a connection and not consumed yet: a head, the start of its body, pipelined requests. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_INPUT_H
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_INPUT_H
 
@@ -30,31 +30,31 @@ static inline void http_input_clear(http_input *in) {
     in->from = in->to = in->head_end = 0;
 }
 
-/* To the start, while no request is under way. */
+/* Moves it to the start of the buffer; only while no request is under way. */
 static inline void http_input_compact(http_input *in) {
     memmove(in->bytes, in->bytes + in->from, in->to - in->from);
     in->to -= in->from;
     in->from = 0;
 }
 
-/* Takes a head of so many bytes off. */
+/* Consumes a head of `length` bytes. */
 static inline void http_input_take_head(http_input *in, size_t length) {
     in->head_end = in->from += length;
 }
 
-/* `rest` is left of what was there. */
+/* Consumes all but `rest`. */
 static inline void http_input_leave(http_input *in, span rest) {
     in->from = in->to - rest.length;
 }
 
-/* Nothing of the body that was read is needed any more: where nothing is left, there is room again behind the head. */
+/* The body's bytes are not needed any more: if nothing else is there, their room is free again. */
 static inline void http_input_reuse(http_input *in) {
     if (http_input_is_empty(in)) {
         in->from = in->to = in->head_end;
     }
 }
 
-/* Whether a head, the next to be taken, lies so far behind others that there is hardly room for its body. */
+/* Whether the next head lies so far into the buffer that there is little room for its body. */
 static inline bool http_input_is_cramped(const http_input *in, const request_head *h) {
     bool has_body = h->is_chunked || h->content_length > 0;
     return has_body && in->from > 0 && HTTP_INPUT_BYTES - in->from - h->length < HTTP_INPUT_BODY_ROOM;

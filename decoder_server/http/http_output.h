@@ -1,4 +1,4 @@
-/* What goes out on a connection: at once where the kernel takes it, the rest as it can. */
+/* The sending side of a connection: what the kernel takes goes at once, the rest when it can. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_OUTPUT_H
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_OUTPUT_H
 
@@ -15,15 +15,15 @@ typedef struct http_output {
     void *context;
 } http_output;
 
-/* *o has tcp, done and context. */
+/* Expects tcp, done and context in *o. */
 void http_output_start(http_output *o);
 
-/* Sends `parts` (at most HTTP_OUTPUT_PARTS_MAX), which are changed. What the kernel does not take now goes from where
- * it is, which must stay; with `spare`, a copy in there. False: the connection is no good. */
+/* Sends at most HTTP_OUTPUT_PARTS_MAX `parts`, and changes them. What the kernel does not take now is sent later from
+ * where it lies, which must stay valid, or, if `spare` is given, from a copy there. False: the connection is broken. */
 enum { HTTP_OUTPUT_PARTS_MAX = 3 };
 bool http_output_send(http_output *o, uv_buf_t *parts, unsigned count, char *spare);
 
-/* Whether the other side has read something since this was asked last. */
+/* Whether the peer has read something since the last call. */
 bool http_output_has_moved(http_output *o);
 
 #endif

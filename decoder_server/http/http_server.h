@@ -1,6 +1,4 @@
-/* An HTTP/1.1 server on the loop: a port, the acceptor before it, and the connections that it lets in. Loop's thread
- * only.
- */
+/* An HTTP/1.1 server: an acceptor on a port, and its connections. Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_SERVER_H
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_SERVER_H
 
@@ -22,8 +20,8 @@ err http_server_new(http_server **s, uv_loop_t *loop, const char *host_name, uin
 uint16_t http_server_port(const http_server *s);
 http_counters http_server_count(const http_server *s);
 
-/* Closes every connection, each request that is under way with it; then, in one of the loop's next turns, calls
- * closed(context) and is gone. */
+/* Closes every connection with its request; then, in one of the loop's next turns, frees itself and calls
+ * closed(context). */
 void http_server_close(http_server *s, void (*closed)(void *context));
 
 #endif

@@ -1,9 +1,10 @@
-/* Images of a request -> the elements a sample has. Bodies are not trusted.
+/* Images of a request -> the elements of a sample. The bytes are not trusted.
  *
  * Reading one takes at most some 100 ns for each of its bytes and 50 ns for each pixel of the sample (half of that was
  * measured, on the worst files of tests/), and four bytes of memory a pixel, a progressive JPEG six more.
  *
- * A PNG or JPEG is known by its first bytes, whatever its content type says; bitmap.h says what its pixels become. */
+ * A PNG or JPEG is recognised by its first bytes, whatever its content type says; bitmap.h says what its pixels become.
+ */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_H
 
@@ -18,7 +19,7 @@
 /* What a content type says. IMAGE_OTHER: no type at all, or one that is no image's. */
 typedef enum image_type { IMAGE_OTHER, IMAGE_PNG, IMAGE_JPEG, IMAGE_PICTURE, IMAGE_RAW } image_type;
 
-/* In any case of letters, with or without parameters. */
+/* Ignores case and parameters. */
 image_type image_type_of(span type);
 
 /* Whether it begins as a PNG or a JPEG does: reading it takes a while. */

@@ -1,8 +1,8 @@
-/* The images of requests, read where that takes long on another thread, and handed back on the loop.
+/* Decodes the images of requests; those that take long on another thread.
  *
- * A request whose pictures are small together is read at once; raw elements always are. All others wait in turn. A turn
- * is some images of one request, then the next request has its turn, so that a batch keeps nobody waiting for long. One
- * turn at a time is under way, with its own copy of the bytes: a request may go at any moment. */
+ * Raw elements, and a request whose pictures are small together, are decoded at once. All others queue: a turn decodes
+ * some images of one request, then the next request has its turn, so that a batch does not delay the others for long.
+ * One turn at a time is under way, with its own copy of the bytes, so a request may go at any moment. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
 
@@ -49,13 +49,13 @@ typedef struct image_queue_callbacks {
 
 err image_queue_new(image_queue **q, uv_loop_t *loop, const partition *shape, const image_queue_callbacks *callbacks);
 
-/* All images of a task, now or later. */
+/* Decodes all images of a task, now or later. */
 void image_queue_add(image_queue *q, image_task *task, uint32_t count);
 
-/* Nothing of it comes any more; its memory may go. */
+/* No callback follows for it; its memory may be freed. */
 void image_queue_cancel(image_queue *q, image_task *task);
 
-/* Whatever was not read fails with ERR_STOPPED, at once. The memory goes with the loop's next turns. */
+/* Fails at once, with ERR_STOPPED, what was not decoded. The memory is freed in the loop's next turns. */
 void image_queue_close(image_queue *q);
 
 #endif

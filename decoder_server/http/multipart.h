@@ -1,7 +1,8 @@
-/* The body of a multipart/form-data request as its parts (RFC 2046, 7578). It is given as a whole, and is not trusted.
+/* The body of a multipart/form-data request as its parts (RFC 2046, 7578). The input is the whole body; it is not
+ * trusted.
  *
- * Line ends are CRLF. A delimiter is a line of two dashes and the boundary, maybe blanks behind it; whatever else has
- * the boundary in it is content. What is before the first and behind the last delimiter does not count. */
+ * Line ends are CRLF. A delimiter is a line of two dashes and the boundary, with optional blanks after it; anything
+ * else that contains the boundary is content. What comes before the first and after the last delimiter is ignored. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_MULTIPART_H
 #define FEWBIT_DECODER_SERVER_HTTP_MULTIPART_H
 

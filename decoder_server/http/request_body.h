@@ -1,5 +1,5 @@
-/* The body of a request as it comes in: kept or dropped, chunked or not. Not trusted. The memory of all bodies together
- * is bounded, and used again. */
+/* The body of a request as it arrives: kept or dropped, chunked or not. The input is not trusted. The memory of all
+ * bodies together is bounded, and reused. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_REQUEST_BODY_H
 #define FEWBIT_DECODER_SERVER_HTTP_REQUEST_BODY_H
 
@@ -19,7 +19,7 @@ typedef struct body_pool {
 
 void body_pool_free(body_pool *pool);
 
-/* Counts memory of somebody else's among the bodies, until it is released; false: there is no room. */
+/* Counts other memory towards the same bound, until it is released. False: there is no room. */
 bool body_pool_claim(body_pool *pool, size_t bytes);
 void body_pool_release(body_pool *pool, size_t bytes);
 
@@ -40,16 +40,16 @@ typedef enum request_body_state {
     REQUEST_BODY_BAD,      /* its chunks are damaged */
 } request_body_state;
 
-/* Why it is refused, in one of the last three states, or in the first, if no more comes. */
+/* Why it is refused, in one of the last three states, or in the first if the connection ends. */
 const http_problem *request_body_problem(request_body_state state);
 
 void request_body_begin(request_body *b, body_pool *pool, const request_head *h);
 
-/* Takes what it can off *rest, behind whose first byte there is room for `room` in all. What fits there as a whole
- * stays there. */
+/* Consumes what it can of *rest, whose buffer has `room` bytes from its first byte on. A body that fits there as a
+ * whole is left in place. */
 request_body_state request_body_take(request_body *b, span *rest, size_t room);
 
-/* It is not looked at any more: what still comes is dropped. */
+/* Gives its memory back; what still arrives is dropped. */
 void request_body_drop(request_body *b);
 
 #endif

@@ -1,5 +1,5 @@
-/* The head of an HTTP/1.1 request (RFC 9112, 9110): pure, and the only one that reads heads. Nothing is trusted, and
- * what the RFCs let a server refuse or mend is refused. */
+/* The parser of request heads, HTTP/1.1 (RFC 9112, 9110): pure, and the only one. The input is not trusted. What the
+ * RFCs let a server either refuse or repair is refused. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_REQUEST_HEAD_H
 #define FEWBIT_DECODER_SERVER_HTTP_REQUEST_HEAD_H
 
@@ -9,7 +9,7 @@
 
 enum { REQUEST_HEAD_MAX = 12 * 1024 }; /* bytes; longer ones are refused */
 
-/* Why something is refused, for its answer. */
+/* Why a request is refused: status, code and message of the answer. */
 typedef struct http_problem {
     unsigned status;
     const char *code, *message;
@@ -21,7 +21,7 @@ typedef enum request_head_state {
     REQUEST_HEAD_BAD,   /* it will not become one, whatever comes: see problem */
 } request_head_state;
 
-/* The fields that are looked at. One that comes twice is refused, or taken for none where it only tells who asks. */
+/* The fields that matter here. A repeated one is refused; one that only identifies the request is then ignored. */
 typedef enum request_field {
     REQUEST_FIELD_AUTHORIZATION,
     REQUEST_FIELD_CONTENT_ENCODING,
@@ -49,9 +49,8 @@ typedef struct request_head {
     bool is_last; /* of its connection */
 } request_head;
 
-/* Reads `bytes`, whose first is the connection's first or comes behind another request; what follows the head is not
- * looked at. The same bytes give the same, however often it was asked with fewer of them before. The spans of *h lie in
- * `bytes`. */
+/* Reads a head at the start of `bytes`; what follows it is ignored. Stateless: call it again with more bytes after
+ * MORE. The spans of *h lie in `bytes`. */
 request_head_state request_head_read(request_head *h, const uint8_t *bytes, size_t length);
 
 #endif

@@ -1,5 +1,5 @@
-/* Who asks, as a request says itself: its id and the trace it belongs to. Both go into answers and logs, so only what
- * is harmless there is taken. */
+/* What a request is called: its id, and the trace it belongs to. Both go into answers and logs, so only harmless
+ * characters are accepted. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_REQUEST_ID_H
 #define FEWBIT_DECODER_SERVER_HTTP_REQUEST_ID_H
 
@@ -9,8 +9,8 @@
 
 enum { REQUEST_ID_MAX = 64, REQUEST_ID_TRACE_LENGTH = 55 };
 
-/* An X-Request-Id of 1 to 64 letters, digits and ._- is taken; else one is made that no other request
- * of this process has, and hardly one of another. */
+/* Takes an X-Request-Id of 1 to 64 letters, digits and ._-; else makes one from `number` and a random mark of this
+ * process. */
 void request_id_choose(span offered, uint64_t number, char id[REQUEST_ID_MAX + 1]);
 
 /* A W3C traceparent of version 00: "00-<32 hex>-<16 hex>-<2 hex>", neither id all zeroes. Anything else gives "" and

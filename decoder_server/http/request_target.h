@@ -12,14 +12,14 @@ typedef struct request_target {
     span path; /* as it came, without a query, "/" where it is empty; none in authority form; "*" in asterisk form */
 } request_target;
 
-/* False: it has none of the forms, or not one that goes with the method. */
+/* False: it has none of the forms, or one that the method does not allow. */
 bool request_target_read(span target, span method, request_target *t);
 
-/* Whether this is HOST[:PORT] with a host of letters as RFC 3986 has them, or an address; nothing is one, too. */
+/* Whether this is HOST[:PORT] with a name or an address as in RFC 3986; the empty span is one, too. */
 bool request_host_is_good(span host);
 
-/* The path that is meant: what need not be percent-encoded is not, and without dot segments. What must be stays as it
- * is. "" where it has more than REQUEST_PATH_MAX characters; false: a percent sign is not followed by two digits. */
+/* The normalised path: unreserved characters are decoded, dot segments removed. "" if it has more than REQUEST_PATH_MAX
+ * characters. False: a percent sign is not followed by two digits. */
 bool request_path_read(span path, char to[REQUEST_PATH_MAX + 1]);
 
 #endif

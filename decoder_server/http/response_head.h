@@ -1,4 +1,4 @@
-/* The head of an HTTP answer: pure. */
+/* The head of an HTTP response, written as text: pure. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_RESPONSE_HEAD_H
 #define FEWBIT_DECODER_SERVER_HTTP_RESPONSE_HEAD_H
 
@@ -28,14 +28,14 @@ bool response_has_body(unsigned status);
 /* The Date field's value (RFC 9110, section 5.6.7). */
 void http_date(char to[HTTP_DATE_MAX], time_t seconds);
 
-/* The same of now, written anew once a second. {0} at first. */
+/* The same for now; formatted once a second. *c is {0} at first. */
 typedef struct http_clock {
     time_t of;
     char date[HTTP_DATE_MAX];
 } http_clock;
 const char *http_date_now(http_clock *c);
 
-/* Writes it; how long it is, or 0: it does not fit. */
+/* Writes it and returns its length; 0: it does not fit. */
 size_t response_head_write(char to[RESPONSE_HEAD_MAX], const response_head *a, const char *date);
 
 #endif

@@ -1,4 +1,4 @@
-/* What there is at which path, and who may ask for it: pure. */
+/* Which request goes to which route, and why others are refused: pure. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_ROUTES_H
 #define FEWBIT_DECODER_SERVER_HTTP_ROUTES_H
 
@@ -20,7 +20,7 @@ typedef enum route_id {
     ROUTES
 } route_id;
 
-/* What a server is doing; a route may be there in one mode only. */
+/* What the server does; some routes exist in one mode only. */
 typedef enum routes_mode { ROUTES_SERVING = 1, ROUTES_TRAINING = 2 } routes_mode;
 
 typedef struct routes_policy {

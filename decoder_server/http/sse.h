@@ -2,9 +2,9 @@
  *
  * Events lie in one ring that all subscribers read, each at its own place, so a subscriber costs no memory but its
  * connection. A slow one that the ring has overtaken goes on with the oldest event there is and is told how many it
- * missed ("event: lost", {"lost": N}); nobody waits for it. Listeners are woken in passes, a few at a time, so that
- * thousands cost the loop a small part of its time: each gets its share of SSE_SECOND_BYTES. Quiet ones get a
- * comment line every SSE_HEARTBEAT_MS.
+ * missed ("event: lost", {"lost": N}); nobody waits for it. Subscribers are served in passes, a few at a time, so that
+ * thousands of them cost the loop a small part of its time: each gets its share of SSE_SECOND_BYTES. A quiet stream
+ * gets a comment line every SSE_HEARTBEAT_MS.
  *
  * Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_SSE_H
@@ -49,7 +49,7 @@ typedef struct sse_counters {
 /* With `with_last`, a new subscriber gets the last event there was, too. */
 err sse_new(sse **e, uv_loop_t *loop, const sse_callbacks *callbacks, bool with_last);
 
-/* Ends every stream, and takes no new subscribers. */
+/* Ends every stream, and accepts no new subscribers. */
 void sse_end(sse *e);
 /* Once no subscriber is left. */
 void sse_free(sse *e);
@@ -57,14 +57,13 @@ void sse_free(sse *e);
 /* Whole events, each closed by an empty line; `dropped` went missing before them. */
 void sse_add(sse *e, uint64_t dropped, const char *bytes, size_t length);
 
-/* The same for one event that each new subscriber gets first, from now on. What does not fit SSE_REPLAY_MAX is not
- * kept. */
+/* Keeps one event that each new subscriber gets first. What does not fit SSE_REPLAY_MAX is not kept. */
 void sse_add_replay(sse *e, const char *bytes, size_t length);
 
 /* Streams the events from here on as the answer of `r`; false: too many subscribers, or no memory. */
 bool sse_subscribe(sse *e, api_request *r);
 
-/* The connection of a subscriber has taken what it was sent; or has gone. */
+/* The connection of a subscriber can take more; or is gone. */
 void sse_resume(struct sse_subscriber *l);
 void sse_leave(struct sse_subscriber *l);
 

@@ -1,7 +1,7 @@
 /* The live page: ui/index.html, compiled into the program.
  *
- * The page holds no secrets, so it needs no token; what it asks for does. It may run its own script and style only, as
- * the hashes in its Content-Security-Policy say, and asks nobody but the server it came from. */
+ * The page holds no secrets, so it needs no token; its requests do. Its Content-Security-Policy allows its own script
+ * and style only, by hash, and requests to its own server only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_UI_H
 #define FEWBIT_DECODER_SERVER_HTTP_UI_H
 
@@ -17,13 +17,13 @@ typedef struct ui {
     http_field fields[UI_FIELDS]; /* of its answer; they point to the two above */
 } ui;
 
-/* Works out tag and policy of the page that was compiled in. */
+/* Computes ETag and policy of the compiled-in page. */
 err ui_init(ui *p);
 
 /* Its bytes. */
 span ui_text(void);
 
-/* Whether a client has this page already that sent this If-None-Match. */
+/* Whether a client that sent this If-None-Match has this page already. */
 bool ui_is_known(const ui *p, span offered);
 
 #endif
