@@ -30,7 +30,7 @@ static void ask(void *context, message_type type, const ProtobufCMessage *body, 
     if (answer) {
         round_barrier_await(&c->barrier, answer);
     }
-    if (type == MESSAGE_COMMITTED && train_loop_state_of(c->loop) == LOOP_SAVING) {
+    if (type == MESSAGE_COMMITTED && train_loop_state_of(c->loop) == TRAIN_LOOP_SAVING) {
         c->had_no_numbers = c->failed_proof = 0;
     }
     for (uint32_t k = 0; k < c->portions; k++) {
@@ -69,13 +69,27 @@ static void show(void *context, const train_loop_progress *p) {
     host->progress(host->context, p);
 }
 
+/* The nodes are let go. */
+static void over(void *context) {
+    coordinator *c = context;
+    err outcome;
+    train_loop_is_over(c->loop, &outcome);
+    round_barrier_forget(&c->barrier);
+    for (uint32_t k = 0; k < c->portions; k++) {
+        if (round_barrier_is_here(&c->barrier, k)) {
+            c->host.drop(c->host.context, k, FEWBIT__REASON__REASON_OVER,
+                         outcome ? "the training has failed" : "the training is over");
+        }
+    }
+}
+
 err coordinator_new(coordinator **out, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
                     const coordinator_host *host) {
     coordinator *c = calloc(1, sizeof *c);
     if (!c) {
         return err_fail(ERR_MEMORY, "no memory for a coordinator");
     }
-    train_loop_host asks = {ask, restore, send_gradient, show, c};
+    train_loop_host asks = {ask, restore, send_gradient, show, over, c};
     c->run = r;
     c->host = *host;
     c->portions = c->barrier.portions = run_dir_encoders(r);
@@ -101,53 +115,14 @@ static void drop_for_protocol(coordinator *c, uint32_t k, const char *text) {
     c->host.drop(c->host.context, k, FEWBIT__REASON__REASON_PROTOCOL, text);
 }
 
-/* Once it is over, the nodes are let go. */
-static void let_go(coordinator *c) {
-    err outcome;
-    if (!train_loop_is_over(c->loop, &outcome)) {
-        return;
-    }
-    round_barrier_forget(&c->barrier);
-    for (uint32_t k = 0; k < c->portions; k++) {
-        if (round_barrier_is_here(&c->barrier, k)) {
-            c->host.drop(c->host.context, k, FEWBIT__REASON__REASON_OVER,
-                         outcome ? "the training has failed" : "the training is over");
-        }
-    }
-}
-
-/* Work. */
-
-bool coordinator_has_work(const coordinator *c) {
-    return train_loop_has_work(c->loop);
-}
-
-bool coordinator_work_is_long(const coordinator *c) {
-    return train_loop_work_is_long(c->loop);
-}
-
-void coordinator_work(coordinator *c) {
-    train_loop_work(c->loop);
-    let_go(c);
-}
-
-size_t coordinator_update_tasks(const coordinator *c) {
-    return train_loop_update_tasks(c->loop);
-}
-
-void coordinator_update_task(coordinator *c, size_t task) {
-    train_loop_update_task(c->loop, task);
-}
-
-void coordinator_update_done(coordinator *c) {
-    train_loop_update_done(c->loop);
-    let_go(c);
+train_loop *coordinator_loop(const coordinator *c) {
+    return c->loop;
 }
 
 /* Nodes that come and go. */
 
 static bool is_over(const coordinator *c) {
-    return train_loop_state_of(c->loop) == LOOP_OVER;
+    return train_loop_state_of(c->loop) == TRAIN_LOOP_OVER;
 }
 
 void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
@@ -197,11 +172,6 @@ static void count_traffic(coordinator *c) {
     }
 }
 
-static void end(coordinator *c, err outcome) {
-    train_loop_end(c->loop, outcome);
-    let_go(c);
-}
-
 /* All have answered, some with what is no number. The first time their nodes go, and everybody goes back: they may
  * have been broken. An encoder that diverged says the same again before the next commit. */
 static void take_no_numbers(coordinator *c) {
@@ -209,9 +179,10 @@ static void take_no_numbers(coordinator *c) {
     if (again) {
         uint32_t k = (uint32_t)__builtin_ctzll(again);
         const manifest_position *at = train_loop_position(c->loop);
-        end(c, err_fail(ERR_INPUT,
-                        "portion %u's outputs are no numbers at step %" PRIu64 ": %s, or its node (%s) is broken", k,
-                        at->step, schedule_advice(at), c->traffic->names[k]));
+        train_loop_end(c->loop, err_fail(ERR_INPUT,
+                                         "portion %u's outputs are no numbers at step %" PRIu64
+                                         ": %s, or its node (%s) is broken",
+                                         k, at->step, schedule_advice(at), c->traffic->names[k]));
         return;
     }
     c->had_no_numbers |= gone;
@@ -227,10 +198,11 @@ static void fail_proof(coordinator *c, uint32_t k) {
         drop_for_protocol(c, k, "restored another encoder than it has saved");
         return;
     }
-    end(c, err_fail(ERR_REFUSED,
-                    "portion %u's node (%s) has restored another encoder than it has saved at step %" PRIu64
-                    ", again: no checkpoint of it can be served; --resume goes on with another node",
-                    k, c->traffic->names[k], train_loop_position(c->loop)->step));
+    train_loop_end(c->loop,
+                   err_fail(ERR_REFUSED,
+                            "portion %u's node (%s) has restored another encoder than it has saved at step %" PRIu64
+                            ", again: no checkpoint of it can be served; --resume goes on with another node",
+                            k, c->traffic->names[k], train_loop_position(c->loop)->step));
 }
 
 static void on_answered(coordinator *c, uint32_t k) {
@@ -256,24 +228,6 @@ static void on_ready(coordinator *c, uint32_t k, const Fewbit__Ready *r) {
     }
 }
 
-static train_loop_verdict take(coordinator *c, uint32_t k, const message *m) {
-    if (!round_barrier_awaits(&c->barrier, k, m->type)) {
-        return ANSWER_DOES_NOT_FIT;
-    }
-    switch (m->type) {
-    case MESSAGE_ACTIVATIONS:
-        return train_loop_take_activations(c->loop, k, m->body.activations);
-    case MESSAGE_CODES:
-        return train_loop_take_codes(c->loop, k, m->body.codes);
-    case MESSAGE_REFINEMENT:
-        return train_loop_take_refinement(c->loop, k, m->body.refinement);
-    case MESSAGE_SAVED:
-        return train_loop_take_saved(c->loop, k, m->body.saved);
-    default:
-        return ANSWER_DOES_NOT_FIT;
-    }
-}
-
 static void on_answer(coordinator *c, uint32_t k, const message *m) {
     static const char *const wrong[MESSAGE_TYPES] = {
         [MESSAGE_ACTIVATIONS] = "sent activations that were not asked for or do not fit",
@@ -281,15 +235,16 @@ static void on_answer(coordinator *c, uint32_t k, const message *m) {
         [MESSAGE_REFINEMENT] = "sent a stage of bits that was not asked for or does not fit",
         [MESSAGE_SAVED] = "answered a checkpoint nobody asked for",
     };
-    switch (take(c, k, m)) {
-    case ANSWER_IS_NO_NUMBER:
+    bool is_awaited = round_barrier_awaits(&c->barrier, k, m->type);
+    switch (is_awaited ? train_loop_take(c->loop, k, m) : TRAIN_LOOP_DOES_NOT_FIT) {
+    case TRAIN_LOOP_NO_NUMBER:
         c->no_numbers |= (uint64_t)1 << k;
         on_answered(c, k);
         break;
-    case ANSWER_FITS:
+    case TRAIN_LOOP_FITS:
         on_answered(c, k);
         break;
-    case ANSWER_DIFFERS:
+    case TRAIN_LOOP_DIFFERS:
         fail_proof(c, k);
         break;
     default:
@@ -303,7 +258,7 @@ void coordinator_receive(coordinator *c, uint32_t portion, const message *m) {
     }
     if (m->type == MESSAGE_READY) {
         on_ready(c, portion, m->body.ready);
-    } else if (train_loop_state_of(c->loop) != LOOP_WAITING && c->barrier.restores[portion] == 0) {
+    } else if (train_loop_state_of(c->loop) != TRAIN_LOOP_WAITING && c->barrier.restores[portion] == 0) {
         on_answer(c, portion, m);
     } /* else it is from before the restore */
 }
@@ -334,8 +289,4 @@ const struct pending_replies *coordinator_pending_replies(const coordinator *c) 
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d) {
     const traffic_report *t = c->traffic;
     return d == TRAFFIC_OUT ? t->gradients[portion] : t->coded[portion] + t->activations[portion];
-}
-
-bool coordinator_is_over(const coordinator *c, err *outcome) {
-    return train_loop_is_over(c->loop, outcome);
 }

@@ -11,10 +11,8 @@
  * A step: Batch to every node; Activations from every node; loss; Gradients to every node, and the next Batch at
  * once; then the head's own update, while the nodes do theirs.
  *
- * What takes long (by its multiply-adds more than about a millisecond, and all that waits for a disk) is not done
- * inside the call that brings it about, but by coordinator_work, which may run on another thread. As long as
- * coordinator_has_work says so, no other call may be made but coordinator_work, piece by piece; what a piece has told
- * the host goes out before the next one. */
+ * What an answer brings about is work of the loop's: after each call it is to be done, by train_loop_work on
+ * coordinator_loop, before the next one. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 
@@ -23,7 +21,7 @@
 typedef struct coordinator coordinator;
 struct pending_replies; /* decoder_server/core/pending_replies.h */
 
-/* All but `traffic` may be called from within coordinator_work too, so on its thread. */
+/* All but `traffic` may be called from within the loop's work too, so on its thread. */
 typedef struct coordinator_host {
     void (*send)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     /* Ends a portion's connection, with a Refusal. */
@@ -45,17 +43,8 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name);
 void coordinator_left(coordinator *c, uint32_t portion);
 void coordinator_receive(coordinator *c, uint32_t portion, const message *m);
 
-/* Whether work stands ready, whether the next piece of it is long, and to do it: the numbers do not depend on the
- * thread. */
-bool coordinator_has_work(const coordinator *c);
-bool coordinator_work_is_long(const coordinator *c);
-void coordinator_work(coordinator *c);
-
-/* Where the next piece is the head's update: its tasks (else 0). A host may run each of them once, in any order, also
- * side by side and with other work of its own, and then say so, instead of coordinator_work. */
-size_t coordinator_update_tasks(const coordinator *c);
-void coordinator_update_task(coordinator *c, size_t task);
-void coordinator_update_done(coordinator *c);
+/* Whose work is to be done, and that knows whether all is over. */
+train_loop *coordinator_loop(const coordinator *c);
 
 /* Who owes an answer for that long is dropped; 0, at first: nobody. */
 void coordinator_set_answer_timeout(coordinator *c, uint64_t ns);
@@ -69,8 +58,5 @@ const struct pending_replies *coordinator_pending_replies(const coordinator *c);
 
 /* Payload bits that passed between the server and a portion's node: codes, soft outputs; gradients. */
 uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d);
-
-/* Whether training has ended; *outcome is ERR_OK, or what made it end, with its line in err_text(). */
-bool coordinator_is_over(const coordinator *c, err *outcome);
 
 #endif

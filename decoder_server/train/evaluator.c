@@ -194,7 +194,7 @@ bool evaluator_take_codes(evaluator *v, uint32_t portion, const Fewbit__Codes *c
 }
 
 bool evaluator_take_refinement(evaluator *v, uint32_t portion, const Fewbit__Refinement *r) {
-    if (!refinement_eval_take_added(v->refinement, portion, r)) {
+    if (!refinement_eval_take_refinement(v->refinement, portion, r)) {
         return false;
     }
     traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement));

@@ -116,7 +116,7 @@ bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewb
     return true;
 }
 
-bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added) {
+bool refinement_eval_take_refinement(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added) {
     size_t bits = refinement_eval_bits(t);
     if (t->picked == 0 || added->stage != t->stage || added->first != t->ids[0] || added->n_gone > 0 ||
         added->bits.len != pack_bytes(bits) || !pack_tail_is_clear(added->bits.data, bits)) {

@@ -36,7 +36,7 @@ bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewb
 bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__RefineRequest *ask);
 
 /* A portion's answer to it; false: it does not fit. */
-bool refinement_eval_take_added(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added);
+bool refinement_eval_take_refinement(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added);
 
 /* A new reference: [{"confidence": threshold, "accuracy": percent, "bits": payload bits a sample, "asked": share of the
  * samples that more was asked of, "bits_up": bits of the frames a sample with codes, "bits_down": of those that asked

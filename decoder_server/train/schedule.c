@@ -66,7 +66,7 @@ void schedule_count_time(manifest_position *position, uint64_t *since_ns) {
     *since_ns = now_ns;
 }
 
-void schedule_step_on(manifest_position *position, uint32_t batches) {
+void schedule_advance(manifest_position *position, uint32_t batches) {
     if (position->batch == batches) {
         *position = (manifest_position){.step = position->step,
                                         .epoch = position->epoch + 1,
@@ -123,7 +123,7 @@ err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batche
                                     .epoch = position->epoch,
                                     .batch = position->batch,
                                     .evaluations = position->evaluations + 1};
-    schedule_step_on(position, batches);
+    schedule_advance(position, batches);
     return ERR_OK;
 }
 

@@ -23,7 +23,7 @@ bool schedule_evaluates_at(const experiment *e, const manifest_position *positio
 void schedule_count_time(manifest_position *position, uint64_t *since_ns);
 
 /* Where the step before was its epoch's last one, the next epoch begins. schedule_end_period sees to it itself. */
-void schedule_step_on(manifest_position *position, uint32_t batches);
+void schedule_advance(manifest_position *position, uint32_t batches);
 
 /* What may help where numbers are not finite any more, or were never. */
 const char *schedule_advice(const manifest_position *position);

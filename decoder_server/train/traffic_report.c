@@ -4,76 +4,76 @@ static json_t *bits(uint64_t bytes) {
     return json_integer((json_int_t)(8 * bytes));
 }
 
-err traffic_report_init(traffic_report *l, uint32_t bits) {
+err traffic_report_init(traffic_report *t, uint32_t bits) {
     err e = ERR_OK;
-    for (uint32_t k = 0; k < l->portions && !e; k++) {
-        e = code_entropy_init(&l->tallies[k], bits);
+    for (uint32_t k = 0; k < t->portions && !e; k++) {
+        e = code_entropy_init(&t->tallies[k], bits);
     }
     return e;
 }
 
-void traffic_report_free(traffic_report *l) {
-    for (uint32_t k = 0; k < l->portions; k++) {
-        code_entropy_free(&l->tallies[k]);
+void traffic_report_free(traffic_report *t) {
+    for (uint32_t k = 0; k < t->portions; k++) {
+        code_entropy_free(&t->tallies[k]);
     }
 }
 
-void traffic_report_start_rounded(traffic_report *l) {
-    l->rounded_coded = 0;
-    for (uint32_t k = 0; k < l->portions; k++) {
-        code_entropy_clear(&l->tallies[k]);
+void traffic_report_start_rounded(traffic_report *t) {
+    t->rounded_coded = 0;
+    for (uint32_t k = 0; k < t->portions; k++) {
+        code_entropy_clear(&t->tallies[k]);
     }
 }
 
-void traffic_report_add_codes(traffic_report *l, uint32_t portion, const uint8_t *packed, uint32_t rows,
+void traffic_report_add_codes(traffic_report *t, uint32_t portion, const uint8_t *packed, uint32_t rows,
                               uint64_t coded_bits, bool is_described) {
-    code_entropy *t = &l->tallies[portion];
-    l->codes[portion] += (uint64_t)rows * t->bits;
-    l->coded[portion] += coded_bits;
+    code_entropy *tally = &t->tallies[portion];
+    t->codes[portion] += (uint64_t)rows * tally->bits;
+    t->coded[portion] += coded_bits;
     if (is_described) {
-        l->rounded_coded += coded_bits;
-        code_entropy_add(t, packed, rows);
+        t->rounded_coded += coded_bits;
+        code_entropy_add(tally, packed, rows);
     }
 }
 
-void traffic_report_add_refinement(traffic_report *l, uint32_t portion, uint64_t bits) {
-    l->codes[portion] += bits;
-    l->coded[portion] += bits;
+void traffic_report_add_refinement(traffic_report *t, uint32_t portion, uint64_t bits) {
+    t->codes[portion] += bits;
+    t->coded[portion] += bits;
 }
 
-void traffic_report_count(traffic_report *l, uint32_t portion, const traffic_counters *now, uint32_t rounded_samples) {
+void traffic_report_count(traffic_report *t, uint32_t portion, const traffic_counters *now, uint32_t rounded_samples) {
     if (rounded_samples > 0) {
-        l->rounded[portion] = traffic_counters_between(&l->total[portion], now);
-        l->rounded_samples = rounded_samples;
+        t->rounded[portion] = traffic_counters_between(&t->total[portion], now);
+        t->rounded_samples = rounded_samples;
     }
-    l->total[portion] = *now;
+    t->total[portion] = *now;
 }
 
-static json_t *entropy_of(const traffic_report *l) {
+static json_t *entropy_of(const traffic_report *t) {
     double bits = 0, codes = 0;
-    for (uint32_t k = 0; k < l->portions; k++) {
-        bits += code_entropy_by_bit(&l->tallies[k]);
-        codes += code_entropy_by_code(&l->tallies[k]);
+    for (uint32_t k = 0; k < t->portions; k++) {
+        bits += code_entropy_by_bit(&t->tallies[k]);
+        codes += code_entropy_by_code(&t->tallies[k]);
     }
     return json_pack("{s:f, s:f}", "bits", bits, "codes", codes);
 }
 
-json_t *traffic_report_bits_per_sample(const traffic_report *l, uint32_t code_bits) {
+json_t *traffic_report_bits_per_sample(const traffic_report *t, uint32_t code_bits) {
     uint64_t frames = 0, tls = 0, tcp = 0;
-    for (uint32_t k = 0; k < l->portions; k++) {
-        frames += traffic_counters_frame_bytes(&l->rounded[k]);
-        tls += l->rounded[k].tls_bytes[TRAFFIC_IN] + l->rounded[k].tls_bytes[TRAFFIC_OUT];
-        tcp += l->rounded[k].tcp_bytes[TRAFFIC_IN] + l->rounded[k].tcp_bytes[TRAFFIC_OUT];
+    for (uint32_t k = 0; k < t->portions; k++) {
+        frames += traffic_counters_frame_bytes(&t->rounded[k]);
+        tls += t->rounded[k].tls_bytes[TRAFFIC_IN] + t->rounded[k].tls_bytes[TRAFFIC_OUT];
+        tcp += t->rounded[k].tcp_bytes[TRAFFIC_IN] + t->rounded[k].tcp_bytes[TRAFFIC_OUT];
     }
-    if (l->rounded_samples == 0) {
+    if (t->rounded_samples == 0) {
         return json_pack("{s:i, s:n, s:n, s:n, s:n, s:n}", "payload", (int)code_bits, "coded", "entropy", "frames",
                          "tls", "tcp");
     }
-    double samples = (double)l->rounded_samples;
+    double samples = (double)t->rounded_samples;
     return json_pack("{s:i, s:f, s:o, s:f, s:o, s:o}", "payload", (int)code_bits, "coded",
-                     (double)l->rounded_coded / samples, "entropy", entropy_of(l), "frames",
+                     (double)t->rounded_coded / samples, "entropy", entropy_of(t), "frames",
                      (double)frames * 8 / samples, "tls", tls ? json_real((double)tls * 8 / samples) : json_null(),
-                     "tcp", l->over_tcp ? json_real((double)tcp * 8 / samples) : json_null());
+                     "tcp", t->over_tcp ? json_real((double)tcp * 8 / samples) : json_null());
 }
 
 static json_t *frames_of(const traffic_counters *m, traffic_direction d) {
@@ -100,17 +100,17 @@ static json_t *tcp_of(const traffic_counters *m) {
                      bits(m->tcp_retransmitted));
 }
 
-json_t *traffic_report_nodes(const traffic_report *l) {
+json_t *traffic_report_nodes(const traffic_report *t) {
     json_t *list = json_array();
-    for (uint32_t k = 0; k < l->portions; k++) {
+    for (uint32_t k = 0; k < t->portions; k++) {
         json_t *payload =
-            json_pack("{s:I, s:I, s:I, s:I}", "codes", (json_int_t)l->codes[k], "coded", (json_int_t)l->coded[k],
-                      "activations", (json_int_t)l->activations[k], "gradients", (json_int_t)l->gradients[k]);
-        json_t *node = json_pack("{s:i, s:s, s:o, s:o, s:o}", "portion", (int)k, "name", l->names[k], "payload_bits",
-                                 payload, "frame_bits_in", frames_of(&l->total[k], TRAFFIC_IN), "frame_bits_out",
-                                 frames_of(&l->total[k], TRAFFIC_OUT));
-        json_object_set_new(node, "tls_bits", tls_of(&l->total[k]));
-        json_object_set_new(node, "tcp_bits", l->over_tcp ? tcp_of(&l->total[k]) : json_null());
+            json_pack("{s:I, s:I, s:I, s:I}", "codes", (json_int_t)t->codes[k], "coded", (json_int_t)t->coded[k],
+                      "activations", (json_int_t)t->activations[k], "gradients", (json_int_t)t->gradients[k]);
+        json_t *node = json_pack("{s:i, s:s, s:o, s:o, s:o}", "portion", (int)k, "name", t->names[k], "payload_bits",
+                                 payload, "frame_bits_in", frames_of(&t->total[k], TRAFFIC_IN), "frame_bits_out",
+                                 frames_of(&t->total[k], TRAFFIC_OUT));
+        json_object_set_new(node, "tls_bits", tls_of(&t->total[k]));
+        json_object_set_new(node, "tcp_bits", t->over_tcp ? tcp_of(&t->total[k]) : json_null());
         json_array_append_new(list, node);
     }
     return list;

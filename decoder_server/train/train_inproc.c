@@ -100,15 +100,16 @@ static void run_encoder(inproc_node *p) {
 
 /* What stands ready, but for the head's update: that runs beside the encoders. */
 static void work(training *l) {
-    while (coordinator_has_work(l->coordinator) && coordinator_update_tasks(l->coordinator) == 0) {
-        coordinator_work(l->coordinator);
+    while (train_loop_has_work(coordinator_loop(l->coordinator)) &&
+           train_loop_update_tasks(coordinator_loop(l->coordinator)) == 0) {
+        train_loop_work(coordinator_loop(l->coordinator));
     }
 }
 
 static void round_task(void *context, size_t task) {
     training *l = context;
     if (task < l->update_tasks) {
-        coordinator_update_task(l->coordinator, task);
+        train_loop_update_task(coordinator_loop(l->coordinator), task);
     } else {
         run_encoder(&l->nodes[l->busy[task - l->update_tasks]]);
     }
@@ -124,8 +125,8 @@ static err deliver_outbox(training *l, inproc_node *p) {
         if (e) {
             return e;
         }
-        while (coordinator_has_work(l->coordinator)) {
-            coordinator_work(l->coordinator);
+        while (train_loop_has_work(coordinator_loop(l->coordinator))) {
+            train_loop_work(coordinator_loop(l->coordinator));
         }
         coordinator_receive(l->coordinator, p->portion, &m);
     }
@@ -139,7 +140,7 @@ static void run_busy_encoders(training *l) {
             l->busy[busy++] = k;
         }
     }
-    l->update_tasks = coordinator_update_tasks(l->coordinator);
+    l->update_tasks = train_loop_update_tasks(coordinator_loop(l->coordinator));
     thread_pool_run(l->pool, round_task, l, l->update_tasks + busy);
     if (has_pool(l, l->portions - 1)) {
         run_encoder(&l->nodes[l->portions - 1]);
@@ -151,7 +152,7 @@ static err run_round(training *l) {
     work(l);
     run_busy_encoders(l);
     if (l->update_tasks > 0) {
-        coordinator_update_done(l->coordinator);
+        train_loop_update_done(coordinator_loop(l->coordinator));
     }
     for (uint32_t k = 0; k < l->portions; k++) {
         inproc_node *p = &l->nodes[k];
@@ -223,7 +224,7 @@ static err run_all(training *l, const train_inproc_options *options) {
         coordinator_joined(l->coordinator, k, l->nodes[k].name);
     }
     err outcome = ERR_OK;
-    while (!coordinator_is_over(l->coordinator, &outcome)) {
+    while (!train_loop_is_over(coordinator_loop(l->coordinator), &outcome)) {
         e = schedule_check_interrupt();
         e = e ? e : run_round(l);
         if (e) {

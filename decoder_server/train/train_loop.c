@@ -159,7 +159,7 @@ float *train_loop_inputs(train_loop *t) {
 }
 
 void train_loop_wait(train_loop *t) {
-    t->state = LOOP_WAITING;
+    t->state = TRAIN_LOOP_WAITING;
     t->work = NO_WORK;
 }
 
@@ -168,14 +168,15 @@ void train_loop_go_back(train_loop *t) {
 }
 
 void train_loop_end(train_loop *t, err outcome) {
-    t->state = LOOP_OVER;
+    t->state = TRAIN_LOOP_OVER;
     t->work = NO_WORK;
     t->outcome = outcome;
     snprintf(t->outcome_text, sizeof t->outcome_text, "%s", outcome ? err_text() : "");
+    t->host.over(t->host.context);
 }
 
 bool train_loop_is_over(const train_loop *t, err *outcome) {
-    if (t->state != LOOP_OVER) {
+    if (t->state != TRAIN_LOOP_OVER) {
         return false;
     }
     *outcome = t->outcome ? err_fail(t->outcome, "%s", t->outcome_text) : ERR_OK;
@@ -206,7 +207,7 @@ static void ask_training_batch(train_loop *t) {
     batch.phase = FEWBIT__PHASE__PHASE_TRAIN;
     batch.split = FEWBIT__SPLIT__SPLIT_TRAIN;
     batch.ids = (ProtobufCBinaryData){(size_t)batch.count * 4, t->batch_ids};
-    t->state = LOOP_TRAINING;
+    t->state = TRAIN_LOOP_TRAINING;
     ask_batch(t, &batch, MESSAGE_ACTIVATIONS);
 }
 
@@ -266,7 +267,7 @@ static void update(train_loop *t) {
 
 static void save(train_loop *t, bool is_best) {
     schedule_count_time(&t->position, &t->period_started_ns);
-    t->state = LOOP_SAVING;
+    t->state = TRAIN_LOOP_SAVING;
     checkpointer_start(t->checkpointer, &t->position, is_best);
     Fewbit__Batch batch = checkpointer_batch(t->checkpointer);
     ask_batch(t, &batch, MESSAGE_ACTIVATIONS);
@@ -288,7 +289,7 @@ static void end_evaluation(train_loop *t) {
 
 static void evaluate(train_loop *t) {
     evaluator_request r;
-    t->state = LOOP_EVALUATING;
+    t->state = TRAIN_LOOP_EVALUATING;
     if (!evaluator_next(t->evaluator, t->position.step, &r)) {
         end_evaluation(t);
         return;
@@ -306,7 +307,7 @@ void train_loop_update_done(train_loop *t) {
         evaluator_start(t->evaluator);
         evaluate(t);
     } else if (schedule_saves_at(t->e, &t->position, t->batches)) {
-        schedule_step_on(&t->position, t->batches);
+        schedule_advance(&t->position, t->batches);
         save(t, false);
     }
 }
@@ -321,7 +322,7 @@ static void classify(train_loop *t) {
 }
 
 bool train_loop_counts_traffic(const train_loop *t, uint32_t *samples) {
-    return t->state == LOOP_EVALUATING && evaluator_ends_counted_pass(t->evaluator, samples);
+    return t->state == TRAIN_LOOP_EVALUATING && evaluator_ends_counted_pass(t->evaluator, samples);
 }
 
 /* The next thing that a checkpoint needs of the encoders. */
@@ -409,7 +410,7 @@ static err restore_head(train_loop *t) {
 }
 
 static void go_back(train_loop *t) {
-    t->state = LOOP_WAITING;
+    t->state = TRAIN_LOOP_WAITING;
     if (restore_head(t)) {
         train_loop_end(t, ERR_INPUT);
         return;
@@ -428,10 +429,11 @@ static void begin(train_loop *t) {
 /* Work. */
 
 void train_loop_answered(train_loop *t) {
-    static const work next[] = {[LOOP_WAITING] = BEGIN, [LOOP_TRAINING] = TRAIN, [LOOP_EVALUATING] = CLASSIFY};
-    if (t->state == LOOP_SAVING) {
+    static const work next[] = {
+        [TRAIN_LOOP_WAITING] = BEGIN, [TRAIN_LOOP_TRAINING] = TRAIN, [TRAIN_LOOP_EVALUATING] = CLASSIFY};
+    if (t->state == TRAIN_LOOP_SAVING) {
         save_on(t);
-    } else if (t->state != LOOP_OVER) {
+    } else if (t->state != TRAIN_LOOP_OVER) {
         t->work = next[t->state];
     }
 }
@@ -473,12 +475,12 @@ static train_loop_verdict judge(const float *soft, size_t n) {
         good = good && soft[i] >= 0.0f && soft[i] <= 1.0f;
         finite = finite && isfinite(soft[i]);
     }
-    return good ? ANSWER_FITS : finite ? ANSWER_DOES_NOT_FIT : ANSWER_IS_NO_NUMBER;
+    return good ? TRAIN_LOOP_FITS : finite ? TRAIN_LOOP_DOES_NOT_FIT : TRAIN_LOOP_NO_NUMBER;
 }
 
 /* To `one`; false: not as many as there must be. An encoder that binarises in its forward pass sends bits to train. */
 static bool unpack_outputs(train_loop *t, uint32_t portion, const Fewbit__Activations *a, size_t numbers) {
-    if (t->state == LOOP_TRAINING && t->e->encoder.binarize == PRESET_STRAIGHT_THROUGH) {
+    if (t->state == TRAIN_LOOP_TRAINING && t->e->encoder.binarize == PRESET_STRAIGHT_THROUGH) {
         if (a->soft.len > 0 || a->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(a->bits.data, numbers)) {
             return false;
         }
@@ -494,39 +496,47 @@ static bool unpack_outputs(train_loop *t, uint32_t portion, const Fewbit__Activa
     return true;
 }
 
-train_loop_verdict train_loop_take_activations(train_loop *t, uint32_t portion, const Fewbit__Activations *a) {
-    static const Fewbit__Phase phases[] = {[LOOP_TRAINING] = FEWBIT__PHASE__PHASE_TRAIN,
-                                           [LOOP_EVALUATING] = FEWBIT__PHASE__PHASE_SOFT,
-                                           [LOOP_SAVING] = FEWBIT__PHASE__PHASE_SOFT};
+static train_loop_verdict take_activations(train_loop *t, uint32_t portion, const Fewbit__Activations *a) {
+    static const Fewbit__Phase phases[] = {[TRAIN_LOOP_TRAINING] = FEWBIT__PHASE__PHASE_TRAIN,
+                                           [TRAIN_LOOP_EVALUATING] = FEWBIT__PHASE__PHASE_SOFT,
+                                           [TRAIN_LOOP_SAVING] = FEWBIT__PHASE__PHASE_SOFT};
     size_t numbers = (size_t)t->rows * t->bits;
     if (a->phase != phases[t->state] || a->step != t->position.step || a->count != t->rows) {
-        return ANSWER_DOES_NOT_FIT;
+        return TRAIN_LOOP_DOES_NOT_FIT;
     }
-    if (t->state == LOOP_SAVING) {
+    if (t->state == TRAIN_LOOP_SAVING) {
         bool fits = a->bits.len == 0 && a->soft.len == numbers * sizeof(float);
-        return !fits                                                               ? ANSWER_DOES_NOT_FIT
-               : checkpointer_take_outputs(t->checkpointer, portion, a->soft.data) ? ANSWER_FITS
-                                                                                   : ANSWER_DIFFERS;
+        return !fits                                                               ? TRAIN_LOOP_DOES_NOT_FIT
+               : checkpointer_take_outputs(t->checkpointer, portion, a->soft.data) ? TRAIN_LOOP_FITS
+                                                                                   : TRAIN_LOOP_DIFFERS;
     }
     if (!unpack_outputs(t, portion, a, numbers)) {
-        return ANSWER_DOES_NOT_FIT;
+        return TRAIN_LOOP_DOES_NOT_FIT;
     }
     train_loop_verdict v = judge(t->one, numbers);
-    if (v == ANSWER_FITS) {
+    if (v == TRAIN_LOOP_FITS) {
         head_trainer_place(t->trainer, portion, t->one, t->rows, t->inputs);
     }
     return v;
 }
 
-train_loop_verdict train_loop_take_codes(train_loop *t, uint32_t portion, const Fewbit__Codes *codes) {
-    bool fits = codes->model == (uint32_t)t->position.step && evaluator_take_codes(t->evaluator, portion, codes);
-    return fits ? ANSWER_FITS : ANSWER_DOES_NOT_FIT;
-}
-
-train_loop_verdict train_loop_take_refinement(train_loop *t, uint32_t portion, const Fewbit__Refinement *r) {
-    return evaluator_take_refinement(t->evaluator, portion, r) ? ANSWER_FITS : ANSWER_DOES_NOT_FIT;
-}
-
-train_loop_verdict train_loop_take_saved(train_loop *t, uint32_t portion, const Fewbit__Saved *s) {
-    return checkpointer_take_saved(t->checkpointer, portion, s) ? ANSWER_FITS : ANSWER_DOES_NOT_FIT;
+train_loop_verdict train_loop_take(train_loop *t, uint32_t portion, const message *m) {
+    bool fits = false;
+    switch (m->type) {
+    case MESSAGE_ACTIVATIONS:
+        return take_activations(t, portion, m->body.activations);
+    case MESSAGE_CODES:
+        fits = m->body.codes->model == (uint32_t)t->position.step &&
+               evaluator_take_codes(t->evaluator, portion, m->body.codes);
+        break;
+    case MESSAGE_REFINEMENT:
+        fits = evaluator_take_refinement(t->evaluator, portion, m->body.refinement);
+        break;
+    case MESSAGE_SAVED:
+        fits = checkpointer_take_saved(t->checkpointer, portion, m->body.saved);
+        break;
+    default:
+        break;
+    }
+    return fits ? TRAIN_LOOP_FITS : TRAIN_LOOP_DOES_NOT_FIT;
 }

@@ -4,7 +4,9 @@
  *     restoring --> training --a period ends--> evaluating --> saving --committed--> training …  --> over
  *
  * Pure but for the run's files: it asks all encoders for something, takes what each answers, and goes on once it is
- * told that all have. What then stands ready is work: train_loop_work does one piece of it. */
+ * told that all have. What then stands ready is work. It is not done inside the call that brings it about, but by
+ * train_loop_work, which may run on another thread: piece by piece, and no other call may be made as long as there is
+ * any. What a piece has told the host goes out before the next one; the host's functions are called on its thread. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_LOOP_H
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_LOOP_H
 
@@ -16,7 +18,13 @@
 
 typedef struct train_loop train_loop;
 
-typedef enum train_loop_state { LOOP_WAITING, LOOP_TRAINING, LOOP_EVALUATING, LOOP_SAVING, LOOP_OVER } train_loop_state;
+typedef enum train_loop_state {
+    TRAIN_LOOP_WAITING,
+    TRAIN_LOOP_TRAINING,
+    TRAIN_LOOP_EVALUATING,
+    TRAIN_LOOP_SAVING,
+    TRAIN_LOOP_OVER
+} train_loop_state;
 
 /* Where training stands, for a progress bar. */
 typedef struct train_loop_progress {
@@ -39,6 +47,8 @@ typedef struct train_loop_host {
     /* The gradient on one portion's outputs, [rows, bits]. */
     void (*gradient)(void *context, uint32_t portion, uint64_t step, const float *gradient, uint32_t rows);
     void (*progress)(void *context, const train_loop_progress *p);
+    /* It is over: train_loop_is_over says how. */
+    void (*over)(void *context);
     void *context;
 } train_loop_host;
 
@@ -70,25 +80,22 @@ void train_loop_report(train_loop *t, const char *phase);
 /* What the head sees of the batch that was asked for, [rows, inputs]. */
 float *train_loop_inputs(train_loop *t);
 
-/* Answers of one encoder; that they were asked for is the caller's to know. */
+/* One encoder's answer; that it was asked for is the caller's to know. */
 typedef enum train_loop_verdict {
-    ANSWER_FITS,
-    ANSWER_DOES_NOT_FIT,
-    ANSWER_IS_NO_NUMBER, /* it fits, but all will have to go back: an output is not finite */
-    ANSWER_DIFFERS,      /* what was restored is not what was saved */
+    TRAIN_LOOP_FITS,
+    TRAIN_LOOP_DOES_NOT_FIT,
+    TRAIN_LOOP_NO_NUMBER, /* it fits, but all will have to go back: an output is not finite */
+    TRAIN_LOOP_DIFFERS,   /* what was restored is not what was saved */
 } train_loop_verdict;
 
-train_loop_verdict train_loop_take_activations(train_loop *t, uint32_t portion, const Fewbit__Activations *a);
-train_loop_verdict train_loop_take_codes(train_loop *t, uint32_t portion, const Fewbit__Codes *codes);
-train_loop_verdict train_loop_take_refinement(train_loop *t, uint32_t portion, const Fewbit__Refinement *r);
-train_loop_verdict train_loop_take_saved(train_loop *t, uint32_t portion, const Fewbit__Saved *s);
+train_loop_verdict train_loop_take(train_loop *t, uint32_t portion, const message *m);
 
 /* Whether the answers that are all here now close a part of the evaluation between whose ends traffic is counted: then
  * traffic_report_count is to be told what it was, of so many rounded samples, before anything else is sent. */
 bool train_loop_counts_traffic(const train_loop *t, uint32_t *samples);
 
-/* Whether work stands ready; whether it takes long (by its multiply-adds more than about a millisecond, or waiting for
- * a disk); and one piece of it, on any thread. Nothing else may be called meanwhile. */
+/* Whether work stands ready; whether its next piece takes long (by its multiply-adds more than about a millisecond, or
+ * waiting for a disk); and to do that. The numbers do not depend on the thread. */
 bool train_loop_has_work(const train_loop *t);
 bool train_loop_work_is_long(const train_loop *t);
 void train_loop_work(train_loop *t);

@@ -62,7 +62,7 @@ static void replay(void *context, const char *event, size_t length) {
 /* After each call of the coordinator. */
 static void go_on(train_tcp *t) {
     err outcome;
-    if (coordinator_is_over(t->coordinator, &outcome)) {
+    if (train_loop_is_over(coordinator_loop(t->coordinator), &outcome)) {
         sse_producer_finish(t->sse.sse);
         server_runtime_end(t->runtime, outcome, err_text());
     }
@@ -94,14 +94,14 @@ static int64_t poll_coordinator(void *context, uint64_t now_ns) {
 }
 
 static server_work work_due(void *context) {
-    const train_tcp *t = context;
-    return !coordinator_has_work(t->coordinator)      ? SERVER_WORK_NONE
-           : coordinator_work_is_long(t->coordinator) ? SERVER_WORK_LONG
-                                                      : SERVER_WORK_SHORT;
+    const train_loop *loop = coordinator_loop(((train_tcp *)context)->coordinator);
+    return !train_loop_has_work(loop)      ? SERVER_WORK_NONE
+           : train_loop_work_is_long(loop) ? SERVER_WORK_LONG
+                                           : SERVER_WORK_SHORT;
 }
 
 static void work(void *context) {
-    coordinator_work(((train_tcp *)context)->coordinator);
+    train_loop_work(coordinator_loop(((train_tcp *)context)->coordinator));
 }
 
 static void work_done(void *context) {

@@ -121,8 +121,8 @@ static void show_nothing(void *context, const train_loop_progress *p) {
 }
 
 static void work(coordinator *c) {
-    while (coordinator_has_work(c)) {
-        coordinator_work(c);
+    while (train_loop_has_work(coordinator_loop(c))) {
+        train_loop_work(coordinator_loop(c));
     }
 }
 
@@ -156,7 +156,7 @@ static void go_on(run_dir *r) {
     }
     work(c);
     err outcome;
-    if (coordinator_is_over(c, &outcome)) {
+    if (train_loop_is_over(coordinator_loop(c), &outcome)) {
         fuzz_check_told(outcome);
     }
     coordinator_free(c);

@@ -58,8 +58,8 @@ static void on_message(void *context, uint32_t portion, const message *m) {
 
 /* As after each frame. */
 static void work(void) {
-    while (coordinator_has_work(leader)) {
-        coordinator_work(leader);
+    while (train_loop_has_work(coordinator_loop(leader))) {
+        train_loop_work(coordinator_loop(leader));
     }
 }
 
@@ -173,7 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (!(record.control & LATER)) {
             settle();
         }
-        if (!is_over && coordinator_is_over(leader, &outcome)) {
+        if (!is_over && train_loop_is_over(coordinator_loop(leader), &outcome)) {
             is_over = true;
             if (outcome == ERR_OK) {
                 check_result();

@@ -102,7 +102,7 @@ static inline void run_node(node *n) {
 static void round_task(void *context, size_t task) {
     fleet *f = context;
     if (task < f->tasks) {
-        coordinator_update_task(f->coordinator, task);
+        train_loop_update_task(coordinator_loop(f->coordinator), task);
     } else {
         run_node(f->busy[task - f->tasks]);
     }
@@ -110,9 +110,9 @@ static void round_task(void *context, size_t task) {
 
 /* What stands ready at the coordinator; its update only if it is not to run beside the nodes. */
 static inline void work(fleet *f, bool updates) {
-    while (f->coordinator && coordinator_has_work(f->coordinator) &&
-           (updates || coordinator_update_tasks(f->coordinator) == 0)) {
-        coordinator_work(f->coordinator);
+    while (f->coordinator && train_loop_has_work(coordinator_loop(f->coordinator)) &&
+           (updates || train_loop_update_tasks(coordinator_loop(f->coordinator)) == 0)) {
+        train_loop_work(coordinator_loop(f->coordinator));
     }
 }
 
@@ -137,10 +137,10 @@ static inline void run_round(fleet *f) {
             f->busy[busy++] = &f->nodes[k];
         }
     }
-    f->tasks = f->coordinator ? coordinator_update_tasks(f->coordinator) : 0;
+    f->tasks = f->coordinator ? train_loop_update_tasks(coordinator_loop(f->coordinator)) : 0;
     thread_pool_run(f->pool, round_task, f, f->tasks + busy);
     if (f->tasks > 0) {
-        coordinator_update_done(f->coordinator);
+        train_loop_update_done(coordinator_loop(f->coordinator));
     }
     for (uint32_t k = 0; k < NODES; k++) {
         deliver_answers(f, k);
@@ -246,7 +246,7 @@ static inline void start_training(fleet *f) {
 
 static inline void train_to_the_end(fleet *f) {
     err outcome;
-    while (!coordinator_is_over(f->coordinator, &outcome)) {
+    while (!train_loop_is_over(coordinator_loop(f->coordinator), &outcome)) {
         run_round(f);
     }
     assert_int_equal(outcome, ERR_OK);

@@ -160,15 +160,15 @@ static void a_test_takes_what_is_due_alone(void **state) {
     reply.stage = 1;
     reply.first = 7;
     reply.bits = (ProtobufCBinaryData){sizeof second, second};
-    assert_false(refinement_eval_take_added(t, 0, &reply));
+    assert_false(refinement_eval_take_refinement(t, 0, &reply));
     assert_int_equal(refinement_eval_bits(t), ROWS * 1);
     assert_true(refinement_eval_take_codes(t, 0, &codes) && refinement_eval_take_codes(t, 1, &codes));
     assert_true(refinement_eval_next(t, labels, &ask));
     assert_int_equal(refinement_eval_bits(t), ROWS * 2);
     assert_false(refinement_eval_take_codes(t, 0, &codes));
-    assert_true(refinement_eval_take_added(t, 0, &reply));
+    assert_true(refinement_eval_take_refinement(t, 0, &reply));
     assert_false(refinement_eval_take_codes(t, 1, &codes));
-    assert_true(refinement_eval_take_added(t, 1, &reply));
+    assert_true(refinement_eval_take_refinement(t, 1, &reply));
     assert_false(refinement_eval_next(t, labels, &ask));
     json_t *table = refinement_eval_json(t);
     assert_true(json_number_value(json_object_get(json_array_get(table, 0), "bits")) == 6);

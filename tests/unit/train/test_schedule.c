@@ -69,7 +69,7 @@ static void a_period_takes_as_long_as_its_parts(void **state) {
     assert_true(at.seconds >= 3 && at.seconds < 60);
     at.batch = BATCHES;
     at.seconds = 2;
-    schedule_step_on(&at, BATCHES); /* an epoch without an evaluation */
+    schedule_advance(&at, BATCHES); /* an epoch without an evaluation */
     assert_int_equal(at.epoch, 1);
     assert_true(at.seconds == 2);
     char error[SCHEDULE_ERROR_MAX] = "";
