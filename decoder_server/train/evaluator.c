@@ -100,7 +100,7 @@ static void start_pass(evaluator *v, pass from) {
         v->pass++;
     }
     v->done = v->rows = 0;
-    v->has_begun = false;
+    v->has_begun = v->asks_more = false; /* an evaluation may have been broken off */
 }
 
 /* Bits and histograms are those of the test samples, or where these are left alone of the ones held back. */
