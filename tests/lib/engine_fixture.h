@@ -29,16 +29,19 @@ enum { PORTIONS = 4, BITS = 4, CODE_BITS = PORTIONS * BITS, CLASSES = 10, ELEMEN
 enum { TELLS_MAX = 64, REQUESTS_MAX = 16384 };
 
 static const uint64_t deadline_ns = 1000000000;
-static const char experiment_text[] =
-    "name: tiny\n"
-    "dataset: {name: mnist, partition: slices, portions: 4, mean: 0.1, std: 0.3}\n"
-    "encoder: {net: simple-1d, hidden: 4, bits: 4, refinement: [1, 3], batch_norm: false, activation: sigmoid,\n"
-    "          binarize: after-training}\n"
-    "decoder: {net: linear}\n"
-    "classifier: {net: mnist, hidden: 8}\n"
-    "loss: {quantization: 0}\n"
-    "optimiser: {kind: adam, learning_rate: 0.001}\n"
-    "training: {epochs: 1, batch_size: 10, seed: 1}\n";
+
+#define EXPERIMENT_WITH(hidden)                                                                                        \
+    "name: tiny\n"                                                                                                     \
+    "dataset: {name: mnist, partition: slices, portions: 4, mean: 0.1, std: 0.3}\n"                                    \
+    "encoder: {net: simple-1d, hidden: 4, bits: 4, refinement: [1, 3], batch_norm: false, activation: sigmoid,\n"      \
+    "          binarize: after-training}\n"                                                                            \
+    "decoder: {net: linear}\n"                                                                                         \
+    "classifier: {net: mnist, hidden: " #hidden "}\n"                                                                  \
+    "loss: {quantization: 0}\n"                                                                                        \
+    "optimiser: {kind: adam, learning_rate: 0.001}\n"                                                                  \
+    "training: {epochs: 1, batch_size: 10, seed: 1}\n"
+
+static const char experiment_text[] = EXPERIMENT_WITH(8);
 
 /* What the engine said to one node. */
 typedef struct told {
@@ -155,13 +158,13 @@ static inline void on_changed(void *context, err code, const char *text) {
 }
 
 /* A run folder with one committed checkpoint, as training leaves it. */
-static inline void make_run(table *t) {
+static inline void make_run(table *t, const char *text) {
     experiment e;
     partition s;
     uint32_t classes;
     nn_spec spec;
     char path[FILE_PATH_MAX];
-    assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &e), ERR_OK);
+    assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
     assert_int_equal(file_path(path, sizeof path, "%s/run", t->folder), ERR_OK);
     assert_int_equal(run_dir_create(&t->run, path, &e, some_labels(&e), NULL), ERR_OK);
     assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
@@ -177,12 +180,12 @@ static inline void make_run(table *t) {
     assert_int_equal(run_dir_commit(&t->run, &commit, false), ERR_OK);
 }
 
-static inline int set_table_with(void **state, const engine_options *options) {
+static inline int set_table_of(void **state, const char *text, const engine_options *options) {
     log_set_level(LOG_NONE);
     table *t = calloc(1, sizeof *t);
     *state = t;
     assert_true(temporary_make(t->folder, NULL, "fewbit-test-serve"));
-    make_run(t);
+    make_run(t, text);
     const dataset *set;
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
@@ -190,6 +193,10 @@ static inline int set_table_with(void **state, const engine_options *options) {
     engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     assert_int_equal(engine_new(&t->engine, &t->run, t->results, options, &host), ERR_OK);
     return 0;
+}
+
+static inline int set_table_with(void **state, const engine_options *options) {
+    return set_table_of(state, experiment_text, options);
 }
 
 static inline int set_table(void **state) {

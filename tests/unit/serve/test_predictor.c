@@ -201,7 +201,7 @@ static void a_table_makes_nobody_wait(void **state) {
 }
 
 /* What whoever watches is told. */
-static void the_desk_counts(void **state) {
+static void the_engine_counts(void **state) {
     table *t = *state;
     predictor_counters c;
     join_all(t);
@@ -231,8 +231,69 @@ static void the_desk_counts(void **state) {
 
 #define AT_TABLE(test, set) cmocka_unit_test_setup_teardown(test, set, clear_table)
 
+/* Nets so large that a batch of them takes long: it waits for its turn, and the streams behind it. */
+static int set_large_table(void **state) {
+    const engine_options options = {.deadline_ns = deadline_ns};
+    return set_table_of(state, EXPERIMENT_WITH(2000), &options);
+}
+
+static size_t count_written(table *t) {
+    json_t *lines = written(t);
+    size_t count = json_array_size(lines);
+    json_decref(lines);
+    return count;
+}
+
+static void what_takes_long_waits_for_its_turn(void **state) {
+    enum { SAMPLES = 2 * PREDICTOR_ROWS + 10 };
+    table *t = *state;
+    join_all(t);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        assert_false(engine_has_long_work(t->engine, 0));
+        push(t, k, 0, SAMPLES, 0);
+    }
+    for (size_t done = 0; done < 2 * PREDICTOR_ROWS; done += PREDICTOR_ROWS) {
+        assert_int_equal(count_written(t), done);
+        assert_true(engine_is_full(t->engine));
+        assert_true(engine_has_long_work(t->engine, 0));
+        assert_true(stats_of(t)->backlog_bytes > 0);
+        assert_int_equal(engine_poll(t->engine, 0), 0); /* one batch */
+    }
+    assert_int_equal(count_written(t), 2 * PREDICTOR_ROWS);
+    while (engine_poll(t->engine, 0) == 0) {
+    }
+    assert_int_equal(count_written(t), SAMPLES);
+    assert_int_equal(stats_of(t)->backlog_bytes, 0);
+    assert_int_equal(stats_of(t)->streamed.complete, SAMPLES);
+    assert_false(engine_has_long_work(t->engine, 0));
+}
+
+static void a_request_alone_is_short(void **state) {
+    table *t = *state;
+    join_all(t);
+    reply_all(t, ask(t, 1, 0), 0);
+    assert_false(engine_has_long_work(t->engine, 0));
+    engine_poll(t->engine, 0);
+    assert_int_equal(t->answered[1], 1);
+}
+
+/* Many that pass their deadline at once are long, before they are looked at. */
+static void what_is_due_at_once_takes_long(void **state) {
+    table *t = *state;
+    join_all(t);
+    push(t, 0, 0, PREDICTOR_ROWS, 0);
+    assert_false(engine_has_long_work(t->engine, deadline_ns - 1));
+    assert_true(engine_has_long_work(t->engine, deadline_ns));
+    while (engine_poll(t->engine, deadline_ns) == 0) {
+    }
+    assert_int_equal(count_written(t), PREDICTOR_ROWS);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_takes_long_waits_for_its_turn, set_large_table, clear_table),
+        cmocka_unit_test_setup_teardown(a_request_alone_is_short, set_large_table, clear_table),
+        cmocka_unit_test_setup_teardown(what_is_due_at_once_takes_long, set_large_table, clear_table),
         AT_TABLE(the_table_says_what_the_nets_say, set_without_table),
         AT_TABLE(a_table_over_its_limit_is_left_out, set_without_table),
         AT_TABLE(the_cache_says_what_the_nets_say, set_without_table),
@@ -241,7 +302,7 @@ int main(void) {
         AT_TABLE(a_batch_does_not_wait_beyond_a_deadline, set_without_table),
         AT_TABLE(a_full_batch_does_not_wait, set_without_table),
         AT_TABLE(a_table_makes_nobody_wait, set_with_table),
-        AT_TABLE(the_desk_counts, set_table),
+        AT_TABLE(the_engine_counts, set_table),
     };
     return cmocka_run_group_tests_name("paths", tests, NULL, NULL);
 }

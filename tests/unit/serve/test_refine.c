@@ -1,4 +1,5 @@
 /* The engine where bits come in stages: what is told to whom when a node has gone between them. */
+#include "decoder_server/serve/refine.h"
 #include "tests/lib/engine_fixture.h"
 
 enum { SECOND = 1000000000 };
@@ -124,8 +125,101 @@ static void a_round_that_nobody_sends_is_not_taken(void **state) {
     assert_int_equal(counters.from_table, 2); /* when it was not sure enough, and in the end */
 }
 
+/* The queue of what was asked, alone. */
+
+typedef struct asked {
+    Fewbit__RefineRequest requests[8]; /* the last ones */
+    size_t count, taken, gone;
+    uint64_t ids[64], bits[64];
+} asked;
+
+static void note_request(void *context, uint32_t portion, const Fewbit__RefineRequest *request) {
+    asked *a = context;
+    (void)portion;
+    a->requests[a->count++ % 8] = *request;
+}
+
+static void note_stage(void *context, uint32_t portion, const refine_note *note, bool gone, uint64_t bits,
+                       uint64_t now_ns) {
+    asked *a = context;
+    (void)portion, (void)now_ns;
+    a->ids[a->taken] = note->id;
+    a->bits[a->taken++] = gone ? UINT64_MAX : bits;
+    a->gone += gone;
+}
+
+static err answer(refine *r, uint64_t first, size_t length, const uint8_t *bits, const uint32_t *gone, size_t count) {
+    Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
+    reply.stage = 1;
+    reply.first = first;
+    reply.bits = (ProtobufCBinaryData){length, (uint8_t *)(uintptr_t)bits};
+    reply.gone = (uint32_t *)(uintptr_t)gone;
+    reply.n_gone = count;
+    return refine_receive(r, 0, &reply, 0);
+}
+
+static void answers_are_taken_in_the_order_of_the_asking(void **state) {
+    (void)state;
+    static const uint32_t gone[] = {1}, beyond[] = {3};
+    static const uint8_t three[] = {0xab, 0x01}, two[] = {0x35}, one[] = {0x07};
+    const refinement stages = {2, {1, 4}};
+    asked a = {.count = 0};
+    const refine_host host = {note_request, note_stage, &a};
+    refine *r;
+    assert_int_equal(refine_new(&r, 1, &stages, &host), ERR_OK);
+    const refine_sample samples[] = {
+        {5, 1, 1, false}, {7, 1, 1, true}, {8, 1, 1, false}, {9, 0, 1, false}, {11, 1, 1, false}};
+    refine_send(r, samples, 5, 1, 600);
+    assert_int_equal(a.count, 2); /* streamed samples together, a request alone; nothing of what others have */
+    assert_int_equal(a.requests[0].first, 5);
+    assert_false(a.requests[0].on_demand);
+    assert_int_equal(a.requests[1].first, 7);
+    assert_true(a.requests[1].on_demand);
+    assert_int_equal(a.requests[1].model, 600);
+    assert_int_equal(answer(r, 7, 1, one, NULL, 0), ERR_INPUT); /* not its turn */
+    assert_int_equal(answer(r, 5, 1, two, NULL, 0), ERR_INPUT); /* too few bits */
+    assert_int_equal(answer(r, 5, 1, two, beyond, 1), ERR_INPUT);
+    assert_int_equal(a.taken, 0);
+    assert_int_equal(answer(r, 5, 1, two, gone, 1), ERR_OK);
+    const uint64_t ids[] = {5, 8, 11}, bits[] = {5 << 1, UINT64_MAX, 6 << 1};
+    assert_memory_equal(a.ids, ids, sizeof ids);
+    assert_memory_equal(a.bits, bits, sizeof bits);
+    assert_true(refine_is_awaited(r, 0));
+    assert_int_equal(answer(r, 7, 1, one, NULL, 0), ERR_OK);
+    assert_false(refine_is_awaited(r, 0));
+    assert_int_equal(answer(r, 7, 1, one, NULL, 0), ERR_INPUT);
+    refine_send(r, samples, 5, 1, 600);
+    refine_left(r, 0);
+    assert_false(refine_is_awaited(r, 0));
+    assert_int_equal(answer(r, 5, 2, three, NULL, 0), ERR_INPUT);
+    refine_free(r);
+}
+
+static void a_node_is_not_asked_for_more_than_there_is_room_for(void **state) {
+    (void)state;
+    static refine_sample samples[REFINE_ROWS];
+    const refinement stages = {2, {1, 4}};
+    asked a = {.count = 0};
+    const refine_host host = {note_request, note_stage, &a};
+    refine *r;
+    assert_int_equal(refine_new(&r, 1, &stages, &host), ERR_OK);
+    for (uint32_t i = 0; i < REFINE_ROWS; i++) {
+        samples[i] = (refine_sample){i, 1, 1, false};
+    }
+    size_t batches = 0;
+    for (; refine_has_room(r, 0); batches++) {
+        refine_send(r, samples, REFINE_ROWS, 0, 600);
+    }
+    assert_int_equal(batches, 65); /* 65,536 samples at most, in whole batches */
+    refine_left(r, 0);
+    assert_true(refine_has_room(r, 0));
+    refine_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_are_taken_in_the_order_of_the_asking),
+        cmocka_unit_test(a_node_is_not_asked_for_more_than_there_is_room_for),
         cmocka_unit_test_setup_teardown(each_sample_is_settled_once, set_asking_table, clear_table),
         cmocka_unit_test_setup_teardown(a_node_is_not_told_of_what_it_pushed_before_it_went, set_asking_table,
                                         clear_table),
