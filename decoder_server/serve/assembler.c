@@ -99,7 +99,7 @@ static void answer(assembler *a, place *p, assembler_sample *out) {
     a->waiting_of[p->model]--;
 }
 
-/* The window goes over what is settled, and over what nobody will bring. */
+/* The window goes over what is answered for good, and over what nobody will bring. */
 static void advance(assembler *a) {
     if (a->not_retired == 0 && a->passed > a->low && a->passed - a->low > a->config.capacity) {
         a->low = a->passed;

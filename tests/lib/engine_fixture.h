@@ -261,16 +261,16 @@ static inline void join_all(table *t) {
 }
 
 /* Codes as they may come from a node, fitting or not. */
-typedef struct parcel {
+typedef struct sent_codes {
     message_type type;
     uint32_t model;
     uint64_t first;
     uint32_t more;
     size_t length;
     const uint8_t *bits;
-} parcel;
+} sent_codes;
 
-static inline void send(table *t, uint32_t portion, parcel p, uint64_t now_ns) {
+static inline void send(table *t, uint32_t portion, sent_codes p, uint64_t now_ns) {
     Fewbit__Codes codes = FEWBIT__CODES__INIT;
     codes.model = p.model;
     codes.first = p.first;
@@ -285,23 +285,23 @@ static inline uint8_t code_of(uint64_t sample, uint32_t portion) {
     return (uint8_t)((sample * 7 + portion * 5 + (sample >> 4)) & 15);
 }
 
-static inline void push_of(table *t, uint32_t model, uint32_t portion, uint64_t first, uint32_t count,
-                           uint64_t now_ns) {
+static inline void stream_of(table *t, uint32_t model, uint32_t portion, uint64_t first, uint32_t count,
+                             uint64_t now_ns) {
     size_t length = pack_bytes((size_t)count * BITS);
     uint8_t *bits = calloc(1, length);
     for (uint32_t i = 0; i < count; i++) {
         pack_put(bits, (size_t)i * BITS, BITS, code_of(first + i, portion));
     }
-    send(t, portion, (parcel){MESSAGE_CODES, model, first, count - 1, length, bits}, now_ns);
+    send(t, portion, (sent_codes){MESSAGE_CODES, model, first, count - 1, length, bits}, now_ns);
     free(bits);
 }
 
-static inline void push(table *t, uint32_t portion, uint64_t first, uint32_t count, uint64_t now_ns) {
-    push_of(t, STEP, portion, first, count, now_ns);
+static inline void stream_codes(table *t, uint32_t portion, uint64_t first, uint32_t count, uint64_t now_ns) {
+    stream_of(t, STEP, portion, first, count, now_ns);
 }
 
 static inline void reply_of(table *t, uint32_t model, uint32_t portion, uint64_t id, uint8_t code, uint64_t now_ns) {
-    send(t, portion, (parcel){MESSAGE_ANSWER, model, id, 0, 1, &code}, now_ns);
+    send(t, portion, (sent_codes){MESSAGE_ANSWER, model, id, 0, 1, &code}, now_ns);
 }
 
 static inline void reply(table *t, uint32_t portion, uint64_t id, uint8_t code, uint64_t now_ns) {
@@ -321,7 +321,7 @@ static inline uint32_t answer_probes(table *t, uint64_t now_ns) {
     return count;
 }
 
-/* A live request for a sample whose element i is (i + request) % 251; returns the id that the nodes were given. */
+/* A request for a sample whose element i is (i + request) % 251; returns the id that the nodes were given. */
 static inline uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
     uint8_t sample[PORTIONS * ELEMENTS];
     for (size_t i = 0; i < sizeof sample; i++) {

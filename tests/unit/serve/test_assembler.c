@@ -282,7 +282,7 @@ typedef struct model {
     assembler_counters counters;
 } model;
 
-/* A live sample is remembered until another one needs its place. */
+/* An on-demand sample is remembered until another one needs its place. */
 static model_place *model_find(model *m, uint64_t id) {
     model_place *p = &m->places[id];
     for (uint64_t i = id % MODEL_PLACES; i < m->end && !m->is_streamed; i += MODEL_PLACES) {
@@ -418,7 +418,7 @@ static void assert_same_sample(const assembler_sample *ours, const assembler_sam
 
 /* Of samples in stage `first` or a later one, nobody waits for a portion any more: those that waited for it alone are
  * answered. */
-static void forgo(assembler *a, model *m, uint8_t first, uint32_t portion) {
+static void give_up(assembler *a, model *m, uint8_t first, uint32_t portion) {
     assembler_sample ours;
     while (first ? assembler_give_up_stages(a, portion, &ours) : assembler_give_up(a, portion, &ours)) {
         model_place *p = model_find(m, ours.id);
@@ -457,7 +457,7 @@ static void disown(assembler *a, model *m, uint32_t portion) {
     }
 }
 
-static void settle(assembler *a, model *m, uint64_t id) {
+static void retire(assembler *a, model *m, uint64_t id) {
     if (m->is_streamed) {
         assembler_retire(a, id);
         m->places[id].state = m->places[id].state == MODEL_OUT ? MODEL_RETIRED : m->places[id].state;
@@ -502,13 +502,13 @@ static void take_random_turn(assembler *a, model *m, rng *r, uint64_t now) {
         outcome = model_add_stage(m, id, portion, stage, NULL, &theirs);
         assert_int_equal(assembler_skip_stage(a, id, portion, stage, &ours), outcome);
     } else if (what < 31) {
-        forgo(a, m, what == 30, portion);
+        give_up(a, m, what == 30, portion);
     } else if (what < 32) {
         expire(a, m, now);
     } else if (what < 33) {
         disown(a, m, portion);
     } else if (what < 40) {
-        settle(a, m, id);
+        retire(a, m, id);
     } else if (what < 41) {
         pass(a, m, id);
     } else {

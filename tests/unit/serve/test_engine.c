@@ -19,7 +19,7 @@ static void a_node_is_told_its_checkpoint(void **state) {
     assert_int_equal(t->ready, 0);
 }
 
-static void pushing_begins_once_all_are_ready(void **state) {
+static void streaming_begins_once_all_are_ready(void **state) {
     table *t = *state;
     for (uint32_t k = 0; k < PORTIONS; k++) {
         assert_int_equal(t->tell_count, k); /* a Restore for each, no Begin */
@@ -52,7 +52,7 @@ static void what_is_out_of_turn_is_dropped(void **state) {
     engine_joined(t->engine, 1);
     say_ready(t, 1, STEP - 1);
     assert_dropped(t, 1, FEWBIT__REASON__REASON_PROTOCOL, 1);
-    push(t, 1, 0, 1, 0); /* before Ready */
+    stream_codes(t, 1, 0, 1, 0); /* before Ready */
     assert_dropped(t, 1, FEWBIT__REASON__REASON_PROTOCOL, 2);
     reply(t, 1, 0, 1, 0);
     assert_dropped(t, 1, FEWBIT__REASON__REASON_PROTOCOL, 3);
@@ -74,7 +74,7 @@ static void what_is_out_of_turn_is_dropped(void **state) {
 static void codes_that_do_not_fit_are_dropped(void **state) {
     table *t = *state;
     static const uint8_t bits[8] = {0x21, 0x43, 0x05, 0};
-    static const parcel cases[] = {
+    static const sent_codes cases[] = {
         {MESSAGE_CODES, STEP, 0, 4, 2, bits},          /* a byte short */
         {MESSAGE_CODES, STEP, 0, 4, 4, bits},          /* a byte long */
         {MESSAGE_CODES, STEP, 0, 0, 0, bits},          /* none */
@@ -102,17 +102,17 @@ static void codes_of_another_model_are_dropped(void **state) {
     join_all(t);
     uint64_t id = ask(t, 1, 0);
     for (uint32_t k = 0; k < PORTIONS - 1; k++) {
-        push(t, k, 0, 1, 0);
+        stream_codes(t, k, 0, 1, 0);
         reply(t, k, id, 0, 0);
     }
-    send(t, 3, (parcel){MESSAGE_CODES, STEP - 1, 0, 0, 1, bits}, 0);
+    send(t, 3, (sent_codes){MESSAGE_CODES, STEP - 1, 0, 0, 1, bits}, 0);
     assert_dropped(t, 3, FEWBIT__REASON__REASON_MODEL, 1);
-    send(t, 3, (parcel){MESSAGE_ANSWER, 0, id, 0, 1, bits}, 0);
+    send(t, 3, (sent_codes){MESSAGE_ANSWER, 0, id, 0, 1, bits}, 0);
     assert_dropped(t, 3, FEWBIT__REASON__REASON_MODEL, 2);
     engine_poll(t->engine, 1);
     assert_int_equal(t->answers, 0); /* the samples still wait for codes of this model */
     engine_left(t->engine, 3, 1);
-    engine_poll(t->engine, 1); /* the live sample waits for nobody else; the pushed one until its deadline */
+    engine_poll(t->engine, 1); /* the on-demand sample waits for nobody else; the streamed one until its deadline */
     assert_int_equal(t->answers, 1);
     assert_int_equal(t->last.have, 7);
     engine_poll(t->engine, deadline_ns);
@@ -123,16 +123,16 @@ static void codes_of_another_model_are_dropped(void **state) {
     json_decref(lines);
 }
 
-/* Pushed samples. */
+/* Streamed samples. */
 
-static void pushed_samples_become_results(void **state) {
+static void streamed_samples_become_results(void **state) {
     table *t = *state;
     join_all(t);
-    push(t, 2, 0, 3, 0);
-    push(t, 0, 0, 2, 0);
-    push(t, 3, 0, 3, 0);
-    push(t, 1, 0, 3, 3000000);
-    push(t, 0, 2, 1, 3000000);
+    stream_codes(t, 2, 0, 3, 0);
+    stream_codes(t, 0, 0, 2, 0);
+    stream_codes(t, 3, 0, 3, 0);
+    stream_codes(t, 1, 0, 3, 3000000);
+    stream_codes(t, 0, 2, 1, 3000000);
     assert_int_equal(engine_poll(t->engine, 5000000), -1);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 3);
@@ -155,7 +155,7 @@ static void a_missing_portion_degrades_at_the_deadline(void **state) {
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         if (k != 1) {
-            push(t, k, 0, 1, 5000000);
+            stream_codes(t, k, 0, 1, 5000000);
         }
     }
     assert_int_equal(engine_poll(t->engine, 5000000), 1000001);
@@ -164,8 +164,8 @@ static void a_missing_portion_degrades_at_the_deadline(void **state) {
     assert_int_equal(json_array_size(lines), 0);
     json_decref(lines);
     assert_int_equal(engine_poll(t->engine, deadline_ns + 5000000), -1);
-    push(t, 1, 0, 1, deadline_ns + 6000000); /* late */
-    push(t, 0, 0, 1, deadline_ns + 6000000); /* not the next */
+    stream_codes(t, 1, 0, 1, deadline_ns + 6000000); /* late */
+    stream_codes(t, 0, 0, 1, deadline_ns + 6000000); /* not the next */
     assert_int_equal(t->drops, 1);
     assert_string_equal(t->dropped_text, "codes from sample 0 on, where 1 was due");
     assert_int_equal(engine_poll(t->engine, 3 * deadline_ns), -1);
@@ -184,7 +184,7 @@ static void any_number_of_results_is_written_at_once(void **state) {
     join_all(t);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
-            push(t, k, sum, counts[i], 0);
+            stream_codes(t, k, sum, counts[i], 0);
         }
         while (engine_poll(t->engine, 0) == 0) {
         }
@@ -199,24 +199,24 @@ static void any_number_of_results_is_written_at_once(void **state) {
 }
 
 /* A node that is far ahead is asked to hold, and to go on once the others have come near. (Of small frames, where the
- * heads of what is parked weigh most.) */
+ * heads of what is in the backlog weigh most.) */
 static void a_node_ahead_of_the_others_is_held(void **state) {
     table *t = *state;
     uint64_t sent = 0;
     join_all(t);
     for (; !t->is_held[2]; sent++) {
-        push(t, 2, sent, 1, 0);
+        stream_codes(t, 2, sent, 1, 0);
         engine_poll(t->engine, 0);
         assert_true(sent < 1 << 16);
     }
-    push(t, 2, sent, 1000, 0); /* what was under way already */
+    stream_codes(t, 2, sent, 1000, 0); /* what was under way already */
     sent += 1000;
     engine_poll(t->engine, 0);
     assert_int_equal(t->holds[true], 1);
     for (uint64_t first = 0; first < sent; first++) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
             if (k != 2) {
-                push(t, k, first, 1, 0);
+                stream_codes(t, k, first, 1, 0);
             }
             engine_poll(t->engine, 0);
         }
@@ -236,14 +236,14 @@ static void a_node_that_does_not_hold_is_paused(void **state) {
     uint64_t sent = 0;
     join_all(t);
     for (; t->pauses[true] == 0; sent++) {
-        push(t, 2, sent, 1, 0);
+        stream_codes(t, 2, sent, 1, 0);
         assert_true(sent < 4 << 20);
     }
     assert_true(t->is_held[2]);
     assert_int_equal(t->paused_portion, 2);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         if (k != 2) {
-            push(t, k, 0, (uint32_t)sent, 0);
+            stream_codes(t, k, 0, (uint32_t)sent, 0);
         }
     }
     while (engine_poll(t->engine, 0) == 0) {
@@ -261,11 +261,11 @@ static void nodes_that_pass_each_other_do_not_stop(void **state) {
     enum { AHEAD = 5000, FURTHER = 10000 };
     join_all(t);
     for (uint64_t i = 0; i < AHEAD; i++) {
-        push(t, 0, i, 1, 0);
+        stream_codes(t, 0, i, 1, 0);
     }
     for (uint64_t i = 0; i < FURTHER; i++) {
         for (uint32_t k = 1; k < PORTIONS; k++) {
-            push(t, k, i, 1, 0);
+            stream_codes(t, k, i, 1, 0);
         }
     }
     assert_true(t->is_held[0] && t->is_held[1]);
@@ -273,7 +273,7 @@ static void nodes_that_pass_each_other_do_not_stop(void **state) {
     }
     assert_false(t->is_held[0]);
     assert_true(t->is_held[1]);
-    push(t, 0, AHEAD, FURTHER - AHEAD, 0);
+    stream_codes(t, 0, AHEAD, FURTHER - AHEAD, 0);
     while (engine_poll(t->engine, 0) == 0) {
     }
     for (uint32_t k = 0; k < PORTIONS; k++) {
@@ -287,18 +287,18 @@ static void nodes_that_pass_each_other_do_not_stop(void **state) {
 /* More than may be ahead, before anybody could hold: it waits for room, and nothing is lost or kept back. */
 static void codes_that_find_no_room_wait(void **state) {
     table *t = *state;
-    enum { PUSHED = 140 };
+    enum { FRAMES = 140 };
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        for (uint64_t i = 0; i < PUSHED; i++) {
-            push(t, k, i * 1000, 1000, 0);
+        for (uint64_t i = 0; i < FRAMES; i++) {
+            stream_codes(t, k, i * 1000, 1000, 0);
         }
     }
     while (engine_poll(t->engine, 0) == 0) {
     }
     json_t *lines = written(t);
-    assert_int_equal(json_array_size(lines), PUSHED * 1000);
-    for (size_t i = 0; i < PUSHED * 1000; i += 997) {
+    assert_int_equal(json_array_size(lines), FRAMES * 1000);
+    for (size_t i = 0; i < FRAMES * 1000; i += 997) {
         const json_t *line = json_array_get(lines, i);
         uint64_t id = (uint64_t)json_integer_value(json_object_get(line, "id"));
         const uint8_t codes[] = {code_of(id, 0), code_of(id, 1), code_of(id, 2), code_of(id, 3)};
@@ -496,11 +496,11 @@ static void late_codes_cost_no_other_request(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         AT_TABLE(a_node_is_told_its_checkpoint),
-        AT_TABLE(pushing_begins_once_all_are_ready),
+        AT_TABLE(streaming_begins_once_all_are_ready),
         AT_TABLE(what_is_out_of_turn_is_dropped),
         AT_TABLE(codes_that_do_not_fit_are_dropped),
         AT_TABLE(codes_of_another_model_are_dropped),
-        AT_TABLE(pushed_samples_become_results),
+        AT_TABLE(streamed_samples_become_results),
         AT_TABLE(a_missing_portion_degrades_at_the_deadline),
         AT_TABLE(any_number_of_results_is_written_at_once),
         AT_TABLE(a_node_ahead_of_the_others_is_held),

@@ -91,12 +91,12 @@ static void every_sample_meets_its_own_model(void **state) {
     table *t = *state;
     nn_net *head;
     join_all(t);
-    push(t, 0, 0, 6, 0);
-    push(t, 1, 0, 4, 0);
+    stream_codes(t, 0, 0, 6, 0);
+    stream_codes(t, 1, 0, 4, 0);
     uint64_t held = ask(t, 1, 0);
     engine_swap_model(t->engine, make_model(t, "next", NEXT, 7, BITS, &head), 0);
     assert_asked(t);
-    push(t, 2, 0, 5, 0); /* was under way */
+    stream_codes(t, 2, 0, 5, 0); /* was under way */
     say_prepared(t, 0, NEXT, 6, "");
     say_prepared(t, 1, NEXT, 4, "");
     say_prepared(t, 2, NEXT, 5, "");
@@ -107,11 +107,11 @@ static void every_sample_meets_its_own_model(void **state) {
     assert_int_equal(t->change_code, ERR_OK);
     assert_int_equal(t->served_step, NEXT);
     uint64_t fresh = ask(t, 2, 0);
-    push(t, 1, 4, 2, 0);
-    push(t, 2, 5, 1, 0);
-    push(t, 3, 0, 6, 0); /* samples of both models are due at once */
+    stream_codes(t, 1, 4, 2, 0);
+    stream_codes(t, 2, 5, 1, 0);
+    stream_codes(t, 3, 0, 6, 0); /* samples of both models are due at once */
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        push_of(t, NEXT, k, 6, 2, 0);
+        stream_of(t, NEXT, k, 6, 2, 0);
         reply_of(t, NEXT, k, held, 1, 0); /* neither does this */
         reply_of(t, NEXT, k, fresh, 3, 0);
     }
@@ -127,17 +127,17 @@ static void every_sample_meets_its_own_model(void **state) {
     assert_switched(t, NEXT, 0);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 10);
-    size_t pushed = 0;
+    size_t streamed = 0;
     for (size_t i = 0; i < 10; i++) {
         const json_t *line = json_array_get(lines, i);
         uint64_t id = (uint64_t)json_integer_value(json_object_get(line, "id"));
         const uint8_t codes[] = {code_of(id, 0), code_of(id, 1), code_of(id, 2), code_of(id, 3)};
         if (strcmp(json_string_value(json_object_get(line, "from")), "stream") == 0) {
             assert_result(t, lines, i, id, id < 6 ? t->head : head, codes);
-            pushed++;
+            streamed++;
         }
     }
-    assert_int_equal(pushed, 8);
+    assert_int_equal(streamed, 8);
     json_decref(lines);
     assert_int_equal(t->drops, 0);
     nn_net_free(head);
@@ -145,7 +145,7 @@ static void every_sample_meets_its_own_model(void **state) {
 
 static void a_node_ahead_of_all_says_so(void **state) {
     table *t = *state;
-    static const uint64_t next[] = {40, 50, 30, 7}; /* pushed to a server before this one */
+    static const uint64_t next[] = {40, 50, 30, 7}; /* streamed to a server before this one */
     for (uint32_t k = 0; k < PORTIONS; k++) {
         engine_joined(t->engine, k);
         say_ready_in(t, k, STEP, FEWBIT__STREAM__STREAM_NEW, 9, next[k]);
@@ -156,7 +156,7 @@ static void a_node_ahead_of_all_says_so(void **state) {
         say_prepared(t, k, NEXT, next[k], "");
     }
     assert_switched(t, NEXT, 50);
-    push(t, 3, 7, 50 - 7, 0); /* what the server before had, or lost */
+    stream_codes(t, 3, 7, 50 - 7, 0); /* what the server before had, or lost */
     size_t told_before = t->tell_count;
     engine_poll(t->engine, 0); /* nothing waits for the old model: it is over */
     assert_int_equal(t->tell_count, told_before + PORTIONS);
@@ -169,16 +169,16 @@ static void codes_of_no_model_in_use_are_told_apart(void **state) {
     table *t = *state;
     join_all(t);
     change(t, "next", NEXT);
-    push_of(t, NEXT, 0, 0, 1, 0); /* not yet */
+    stream_of(t, NEXT, 0, 0, 1, 0); /* not yet */
     assert_int_equal(t->drops, 1);
     assert_int_equal(t->dropped_reason, FEWBIT__REASON__REASON_MODEL);
     all_prepared(t, NEXT);
     engine_poll(t->engine, 0);
-    push(t, 1, 0, 1, 0); /* too late: of no use, but no harm; counted */
+    stream_codes(t, 1, 0, 1, 0); /* too late: of no use, but no harm; counted */
     reply(t, 1, 0, 0, 0);
     assert_int_equal(stats_of(t)->streamed.late, 1);
     assert_int_equal(t->drops, 1);
-    push_of(t, 99, 1, 1, 1, 0);
+    stream_of(t, 99, 1, 1, 1, 0);
     assert_int_equal(t->drops, 2);
     engine_poll(t->engine, 0);
     json_t *lines = written(t);
@@ -196,7 +196,7 @@ static void the_same_step_has_another_number(void **state) {
     change(t, "third", STEP);
     assert_int_equal(last_told(t, 0)->number, STEP + 2); /* the one before may still be on the way */
     engine_left(t->engine, 2, 0);
-    engine_joined(t->engine, 2); /* while it is not settled: the model in use */
+    engine_joined(t->engine, 2); /* while no other is in use: the model in use */
     assert_int_equal(last_told(t, 0)->type, MESSAGE_RESTORE);
     assert_int_equal(last_told(t, 0)->bytes[0], 64 + 2);
 }
@@ -218,7 +218,7 @@ static void a_change_is_given_up(void **state) {
     assert_int_equal(t->drops, 1);
     assert_int_equal(t->changes, 1);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        push(t, k, 0, 2, 0);
+        stream_codes(t, k, 0, 2, 0);
     }
     assert_int_equal(engine_poll(t->engine, 0), -1);
     change(t, "third", NEXT);
@@ -285,7 +285,7 @@ static void who_becomes_ready_meanwhile_is_prepared(void **state) {
 static void one_change_waits_for_the_other(void **state) {
     table *t = *state;
     join_all(t);
-    push(t, 0, 0, 1, 0);
+    stream_codes(t, 0, 0, 1, 0);
     change(t, "next", NEXT);
     all_prepared(t, NEXT);
     engine_poll(t->engine, 0);
@@ -318,19 +318,19 @@ static void a_slowed_node_is_heard(void **state) {
     join_all(t);
     uint64_t sent = 0;
     for (; t->pauses[true] == 0; sent++) {
-        push(t, 2, sent, 1, 0);
+        stream_codes(t, 2, sent, 1, 0);
     }
     change(t, "next", NEXT);
     assert_int_equal(t->pauses[false], 1);
     for (uint64_t end = sent + 40000; sent < end; sent += 1000) {
-        push(t, 2, sent, 1000, 0); /* more than there is room for: parked */
+        stream_codes(t, 2, sent, 1000, 0); /* more than there is room for: into the backlog */
     }
     assert_int_equal(t->pauses[true], 1);
     all_prepared(t, NEXT);
     assert_switched(t, NEXT, sent);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         if (k != 2) {
-            push(t, k, 0, (uint32_t)sent, 0);
+            stream_codes(t, k, 0, (uint32_t)sent, 0);
         }
     }
     while (engine_poll(t->engine, 0) == 0) {
@@ -342,7 +342,7 @@ static void a_slowed_node_is_heard(void **state) {
 static void a_stop_answers_what_is_there(void **state) {
     table *t = *state;
     join_all(t);
-    push(t, 0, 0, 2, 0);
+    stream_codes(t, 0, 0, 2, 0);
     uint64_t id = ask(t, 1, 0);
     reply(t, 2, id, 5, 0);
     ask(t, 2, 0);
@@ -352,9 +352,9 @@ static void a_stop_answers_what_is_there(void **state) {
     assert_int_equal(t->last.outcome, CLASSIFICATION_STOPPING);
     assert_false(engine_is_idle(t->engine));
     for (uint32_t k = 1; k < PORTIONS; k++) {
-        push(t, k, 0, 1, 0);
+        stream_codes(t, k, 0, 1, 0);
     }
-    push(t, 0, 2, 1, 0); /* new: no more */
+    stream_codes(t, 0, 2, 1, 0); /* new: no more */
     engine_poll(t->engine, 0);
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), 1);

@@ -167,9 +167,9 @@ static void a_batch_does_not_wait_beyond_a_deadline(void **state) {
     assert_int_equal(engine_poll(t->engine, deadline_ns - 100000), 101);
     engine_poll(t->engine, deadline_ns);
     assert_int_equal(t->answered[1], 1);
-    push(t, 0, 7, 1, deadline_ns);
+    stream_codes(t, 0, 7, 1, deadline_ns);
     assert_int_equal(engine_poll(t->engine, deadline_ns + deadline_ns / 2), deadline_ns / 2 / 1000 + 1);
-    assert_int_equal(t->answered[2], 1); /* expired: answered at once, though the pushed sample is on its way */
+    assert_int_equal(t->answered[2], 1); /* expired: answered at once, though the streamed sample is on its way */
     assert_int_equal(t->last.outcome, CLASSIFICATION_TIMEOUT);
 }
 
@@ -178,7 +178,7 @@ static void a_full_batch_does_not_wait(void **state) {
     join_all(t);
     ask(t, 1, 0);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        push(t, k, 0, PREDICTOR_ROWS + 10, 0);
+        stream_codes(t, k, 0, PREDICTOR_ROWS + 10, 0);
     }
     json_t *lines = written(t);
     assert_int_equal(json_array_size(lines), PREDICTOR_ROWS);
@@ -206,7 +206,7 @@ static void the_engine_counts(void **state) {
     predictor_counters c;
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        push(t, k, 0, k < 3 ? 20 : 10, 0);
+        stream_codes(t, k, 0, k < 3 ? 20 : 10, 0);
     }
     uint64_t id = ask(t, 1, 0);
     reply_all(t, id, 0);
@@ -250,7 +250,7 @@ static void what_takes_long_waits_for_its_turn(void **state) {
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         assert_false(engine_has_long_work(t->engine, 0));
-        push(t, k, 0, SAMPLES, 0);
+        stream_codes(t, k, 0, SAMPLES, 0);
     }
     for (size_t done = 0; done < 2 * PREDICTOR_ROWS; done += PREDICTOR_ROWS) {
         assert_int_equal(count_written(t), done);
@@ -281,7 +281,7 @@ static void a_request_alone_is_short(void **state) {
 static void what_is_due_at_once_takes_long(void **state) {
     table *t = *state;
     join_all(t);
-    push(t, 0, 0, PREDICTOR_ROWS, 0);
+    stream_codes(t, 0, 0, PREDICTOR_ROWS, 0);
     assert_false(engine_has_long_work(t->engine, deadline_ns - 1));
     assert_true(engine_has_long_work(t->engine, deadline_ns));
     while (engine_poll(t->engine, deadline_ns) == 0) {

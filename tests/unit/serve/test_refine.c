@@ -5,25 +5,25 @@
 enum { SECOND = 1000000000 };
 
 /* Asks for everything: no answer is as sure as that. */
-static int set_asking_table(void **state) {
+static int set_refining_table(void **state) {
     const engine_options options = {.deadline_ns = deadline_ns, .predictor = predictor_with_all, .confidence = 1};
     return set_table_with(state, &options);
 }
 
 /* The first stages, a bit each, of 8 samples. */
-static void push_eight(table *t, uint32_t portion, uint64_t first, uint64_t now_ns) {
+static void stream_eight(table *t, uint32_t portion, uint64_t first, uint64_t now_ns) {
     const uint8_t bits = 0x5a;
-    send(t, portion, (parcel){MESSAGE_CODES, STEP, first, 7, 1, &bits}, now_ns);
+    send(t, portion, (sent_codes){MESSAGE_CODES, STEP, first, 7, 1, &bits}, now_ns);
     assert_int_equal(t->drops, 0);
 }
 
-static void push_eight_of_others(table *t, uint64_t first, uint64_t now_ns) {
+static void stream_eight_of_others(table *t, uint64_t first, uint64_t now_ns) {
     for (uint32_t k = 1; k < PORTIONS; k++) {
-        push_eight(t, k, first, now_ns);
+        stream_eight(t, k, first, now_ns);
     }
 }
 
-static void settle_all(table *t, uint64_t now_ns) {
+static void poll_all(table *t, uint64_t now_ns) {
     while (engine_poll(t->engine, now_ns) == 0) {
     }
 }
@@ -31,9 +31,9 @@ static void settle_all(table *t, uint64_t now_ns) {
 /* Every sample is past its deadline, and what is to be told is. */
 static void let_pass(table *t, uint64_t *now_ns) {
     *now_ns += deadline_ns;
-    settle_all(t, *now_ns);
+    poll_all(t, *now_ns);
     *now_ns += SECOND;
-    settle_all(t, *now_ns);
+    poll_all(t, *now_ns);
 }
 
 static void assert_acked(const table *t, uint64_t of_first, uint64_t of_others) {
@@ -48,55 +48,56 @@ static void leave_and_come_back(table *t, uint32_t portion, uint64_t next, uint6
     come_back(t, portion, next);
 }
 
-static void each_sample_is_settled_once(void **state) {
+static void each_sample_is_acked_once(void **state) {
     table *t = *state;
     uint64_t now_ns = 0;
     join_all(t);
-    push_eight(t, 0, 0, now_ns);
-    push_eight_of_others(t, 0, now_ns);
-    push_eight(t, 0, 8, now_ns); /* the others never come */
+    stream_eight(t, 0, 0, now_ns);
+    stream_eight_of_others(t, 0, now_ns);
+    stream_eight(t, 0, 8, now_ns); /* the others never come */
     let_pass(t, &now_ns);
     assert_acked(t, 16, 8);
-    push_eight_of_others(t, 8, now_ns); /* too late: settled as it comes */
+    stream_eight_of_others(t, 8, now_ns); /* too late: acked as it comes */
     let_pass(t, &now_ns);
     assert_acked(t, 16, 16);
 }
 
-/* Word of what a node pushed before is none for the connection of now: it would let it end, or run ahead, too early. */
-static void a_node_is_not_told_of_what_it_pushed_before_it_went(void **state) {
+/* Word of what a node streamed before is none for the connection of now: it would let it end, or run ahead, too early.
+ */
+static void a_node_is_not_told_of_what_it_streamed_before_it_went(void **state) {
     table *t = *state;
     uint64_t now_ns = 0;
     join_all(t);
-    push_eight_of_others(t, 0, now_ns);
-    push_eight(t, 0, 0, now_ns); /* is due, */
-    push_eight(t, 0, 8, now_ns); /* waits for the others, */
+    stream_eight_of_others(t, 0, now_ns);
+    stream_eight(t, 0, 0, now_ns); /* is due, */
+    stream_eight(t, 0, 8, now_ns); /* waits for the others, */
     leave_and_come_back(t, 0, 16, now_ns);
-    push_eight(t, 0, 16, now_ns);
-    push_eight_of_others(t, 8, now_ns);
+    stream_eight(t, 0, 16, now_ns);
+    stream_eight_of_others(t, 8, now_ns);
     let_pass(t, &now_ns);
     assert_acked(t, 8, 16);
-    push_eight_of_others(t, 16, now_ns);
+    stream_eight_of_others(t, 16, now_ns);
     let_pass(t, &now_ns);
     assert_acked(t, 8, 24);
 }
 
-/* Asked for more when it went: what it had sent is settled, but not for the connection that comes next. */
-static void a_node_that_goes_between_the_rounds_is_not_told(void **state) {
+/* Asked for more when it went: what it had sent is acked, but not for the connection that comes next. */
+static void a_node_that_goes_between_the_stages_is_not_told(void **state) {
     table *t = *state;
     uint64_t now_ns = 0;
     join_all(t);
-    push_eight(t, 0, 0, now_ns);
-    push_eight_of_others(t, 0, now_ns);
+    stream_eight(t, 0, 0, now_ns);
+    stream_eight_of_others(t, 0, now_ns);
     engine_poll(t->engine, now_ns); /* asked for more */
     leave_and_come_back(t, 0, 8, now_ns);
-    push_eight(t, 0, 8, now_ns);
-    push_eight_of_others(t, 8, now_ns);
+    stream_eight(t, 0, 8, now_ns);
+    stream_eight_of_others(t, 8, now_ns);
     let_pass(t, &now_ns);
     assert_acked(t, 8, 16);
 }
 
 /* Nobody sends the second stage: the answer has taken one, and comes from the first stage's table. */
-static void a_round_that_nobody_sends_is_not_taken(void **state) {
+static void a_stage_that_nobody_sends_is_not_taken(void **state) {
     table *t = *state;
     const uint8_t bit = 1;
     stats r;
@@ -104,7 +105,7 @@ static void a_round_that_nobody_sends_is_not_taken(void **state) {
     uint8_t sample[PORTIONS * ELEMENTS] = {0};
     engine_classify(t->engine, 3, sample, 0);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        send(t, k, (parcel){MESSAGE_ANSWER, STEP, 0, 0, 1, &bit}, 0);
+        send(t, k, (sent_codes){MESSAGE_ANSWER, STEP, 0, 0, 1, &bit}, 0);
     }
     engine_poll(t->engine, 0);
     assert_int_equal(t->answers, 0);
@@ -220,11 +221,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_taken_in_the_order_of_the_asking),
         cmocka_unit_test(a_node_is_not_asked_for_more_than_there_is_room_for),
-        cmocka_unit_test_setup_teardown(each_sample_is_settled_once, set_asking_table, clear_table),
-        cmocka_unit_test_setup_teardown(a_node_is_not_told_of_what_it_pushed_before_it_went, set_asking_table,
+        cmocka_unit_test_setup_teardown(each_sample_is_acked_once, set_refining_table, clear_table),
+        cmocka_unit_test_setup_teardown(a_node_is_not_told_of_what_it_streamed_before_it_went, set_refining_table,
                                         clear_table),
-        cmocka_unit_test_setup_teardown(a_node_that_goes_between_the_rounds_is_not_told, set_asking_table, clear_table),
-        cmocka_unit_test_setup_teardown(a_round_that_nobody_sends_is_not_taken, set_asking_table, clear_table),
+        cmocka_unit_test_setup_teardown(a_node_that_goes_between_the_stages_is_not_told, set_refining_table,
+                                        clear_table),
+        cmocka_unit_test_setup_teardown(a_stage_that_nobody_sends_is_not_taken, set_refining_table, clear_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ static int set_timed_table(void **state) {
     return set_table_with(state, &options);
 }
 
-static int set_asking_table(void **state) {
+static int set_refining_table(void **state) {
     const engine_options options = {
         .deadline_ns = deadline_ns, .answer_timeout_ns = timeout_ns, .predictor = predictor_with_all, .confidence = 1};
     return set_table_with(state, &options);
@@ -188,11 +188,11 @@ static void owe_answer(table *t, uint32_t portion, uint64_t now_ns) {
     reply_but(t, portion, ask(t, 1, now_ns), now_ns);
 }
 
-static void owe_added(table *t, uint32_t portion, uint64_t now_ns) {
+static void owe_refinement(table *t, uint32_t portion, uint64_t now_ns) {
     const uint8_t bit = 1;
     uint64_t id = ask(t, 1, now_ns);
     for (uint32_t k = 0; k < PORTIONS; k++) {
-        send(t, k, (parcel){MESSAGE_ANSWER, STEP, id, 0, 1, &bit}, now_ns);
+        send(t, k, (sent_codes){MESSAGE_ANSWER, STEP, id, 0, 1, &bit}, now_ns);
     }
     engine_poll(t->engine, now_ns);
     for (uint32_t k = 0; k < PORTIONS; k++) {
@@ -244,14 +244,14 @@ static void who_owes_for_too_long_is_dropped(void **state) {
     }
 }
 
-static void who_owes_a_round_for_too_long_is_left_out_and_dropped(void **state) {
+static void who_owes_a_stage_for_too_long_is_left_out_and_dropped(void **state) {
     for (uint32_t portion = 0; portion < PORTIONS; portion++) {
-        assert_int_equal(set_asking_table(state), 0);
+        assert_int_equal(set_refining_table(state), 0);
         table *t = *state;
         uint64_t now_ns = second_ns;
         join_all(t);
         engine_poll(t->engine, now_ns);
-        owe_added(t, portion, now_ns);
+        owe_refinement(t, portion, now_ns);
         assert_int_equal(node_of(t, portion)->is_ready, true);
         assert_string_equal(node_of(t, portion)->owes, "Refinement");
         pass(t, &now_ns, deadline_ns + 2 * tick_ns);
@@ -326,7 +326,7 @@ int main(void) {
         TIMED(where_all_are_silent_it_is_said_at_once),
         TIMED(nobody_is_blamed_for_the_servers_own_pause),
         cmocka_unit_test(who_owes_for_too_long_is_dropped),
-        cmocka_unit_test(who_owes_a_round_for_too_long_is_left_out_and_dropped),
+        cmocka_unit_test(who_owes_a_stage_for_too_long_is_left_out_and_dropped),
         TIMED(nobody_answers_much_more_than_was_asked),
         cmocka_unit_test(the_clock_runs_while_it_is_read),
     };

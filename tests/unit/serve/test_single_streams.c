@@ -26,7 +26,7 @@ static void what_one_node_streams_alone_comes_slowly(void **state) {
     enum { SAMPLES = 160000, BURST = 131072, A_SECOND = 1000 };
     uint64_t now_ns = deadline_ns;
     join_with_streams(t, 1 << 2);
-    push(t, 2, 0, SAMPLES, now_ns);
+    stream_codes(t, 2, 0, SAMPLES, now_ns);
     for (uint64_t second = 1; second <= 20; second++) {
         pass(t, &now_ns, 1000000000);
         stats_table r = streamed_of(t);
@@ -36,7 +36,7 @@ static void what_one_node_streams_alone_comes_slowly(void **state) {
     pass(t, &now_ns, 20 * (uint64_t)1000000000);
     assert_int_equal(streamed_of(t).expired, SAMPLES);
     assert_false(t->is_held[2]);
-    push(t, 2, SAMPLES, 1000, now_ns); /* at its pace it goes on */
+    stream_codes(t, 2, SAMPLES, 1000, now_ns); /* at its pace it goes on */
     pass(t, &now_ns, 2 * deadline_ns);
     assert_int_equal(streamed_of(t).expired, SAMPLES + 1000);
 }
@@ -47,8 +47,8 @@ static void what_others_stream_too_comes_at_once(void **state) {
     uint64_t now_ns = deadline_ns;
     join_with_streams(t, 1 << 0 | 1 << 3);
     for (uint64_t first = 0; first < SAMPLES; first += 500) {
-        push(t, 0, first, 500, now_ns);
-        push(t, 3, first, 500, now_ns);
+        stream_codes(t, 0, first, 500, now_ns);
+        stream_codes(t, 3, first, 500, now_ns);
     }
     pass(t, &now_ns, 2 * deadline_ns);
     assert_int_equal(streamed_of(t).expired, SAMPLES);
@@ -63,7 +63,7 @@ static void the_last_portion_of_samples_comes_at_once(void **state) {
     for (uint64_t first = 0; first < SAMPLES; first += 500) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
             if (k > 0 || first < SAMPLES / 2) {
-                push(t, k, first, 500, now_ns);
+                stream_codes(t, k, first, 500, now_ns);
             }
         }
     }
@@ -71,7 +71,7 @@ static void the_last_portion_of_samples_comes_at_once(void **state) {
     for (uint32_t k = 1; k < PORTIONS; k++) {
         end_stream(t, k);
     }
-    push(t, 0, SAMPLES / 2, SAMPLES / 2, now_ns);
+    stream_codes(t, 0, SAMPLES / 2, SAMPLES / 2, now_ns);
     while (engine_poll(t->engine, now_ns) == 0) {
     }
     assert_int_equal(streamed_of(t).complete, SAMPLES);
@@ -92,7 +92,7 @@ static void what_waits_of_nodes_that_are_gone_comes_at_once(void **state) {
         for (uint32_t turn = 0; turn < PORTIONS; turn++) { /* all the others are far ahead of one */
             uint32_t k = (BEHIND + 1 + turn) % PORTIONS;
             for (uint64_t done = 0; done < SAMPLES; done += FRAME) {
-                push(t, k, first + done, FRAME, now_ns);
+                stream_codes(t, k, first + done, FRAME, now_ns);
             }
             end_stream(t, k);
             if (has_left) {

@@ -92,7 +92,7 @@ static void send_some(play *p, uint32_t k) {
     while (n->sent < there && room > 0 && !p->t->is_held[k]) {
         uint64_t count = there - n->sent < FRAME ? there - n->sent : FRAME;
         count = count < room ? count : room;
-        push(p->t, k, n->sent, (uint32_t)count, p->now_ns);
+        stream_codes(p->t, k, n->sent, (uint32_t)count, p->now_ns);
         n->sent += count;
         room -= count;
     }
@@ -107,7 +107,7 @@ static bool is_done(const play *p) {
     return true;
 }
 
-static void settle_all(play *p) {
+static void poll_all(play *p) {
     while (engine_poll(p->t->engine, p->now_ns) == 0) {
     }
 }
@@ -130,11 +130,11 @@ static void run_scene(play *p) {
                 send_some(p, k);
             }
         }
-        settle_all(p);
+        poll_all(p);
         assert_true(p->now_ns < limit_ns);
     }
     p->now_ns += 2 * deadline_ns;
-    settle_all(p);
+    poll_all(p);
 }
 
 /* What a line of results says, without a JSON reader: there are hundreds of thousands. */
