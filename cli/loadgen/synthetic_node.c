@@ -220,7 +220,7 @@ static void draw_bits(synthetic_node *s) {
 }
 
 err synthetic_node_new(synthetic_node **out, uv_loop_t *loop, const synthetic_node_config *config) {
-    static const link_events events = {on_up, on_frame, on_down, NULL};
+    static const link_events events = {on_up, on_frame, on_down};
     synthetic_node *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for random codes");

@@ -103,9 +103,6 @@ static void on_written(uv_write_t *request, int status) {
     }
     l->flown = l->flying.length;
     link_flush(l);
-    if (!l->is_down && !l->is_closing && link_backlog(l) == 0 && l->events.drained) {
-        l->events.drained(l->context, l);
-    }
 }
 
 static void give_room(uv_handle_t *handle, size_t suggested, uv_buf_t *piece);

@@ -25,8 +25,6 @@ typedef struct link_events {
     void (*frame)(void *context, wire_link *l, const frame *f);
     /* The link is over; `reason` is one line. It must not be used afterwards. */
     void (*down)(void *context, wire_link *l, const char *reason);
-    /* What was waiting, as the kernel did not take it at once, is all with the kernel now. May be NULL. */
-    void (*drained)(void *context, wire_link *l);
 } link_events;
 
 enum { LINK_BACKLOG_MAX = 16 << 20, LINK_BACKLOG_HIGH = 256 << 10 };

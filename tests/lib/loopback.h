@@ -59,7 +59,7 @@ typedef struct link_end {
     size_t lengths[LOOPBACK_FRAMES_MAX];
     size_t sent, received;
     size_t wrong; /* frames that were not the one expected */
-    int ups, downs, drains;
+    int ups, downs;
     char reason[256];
     traffic_counters last; /* read in `down` */
     bool has_failed_tls;
@@ -113,13 +113,7 @@ static void on_end_down(void *context, wire_link *l, const char *reason) {
     e->link = NULL;
 }
 
-static void on_end_drained(void *context, wire_link *l) {
-    link_end *e = context;
-    assert_int_equal(link_backlog(l), 0);
-    e->drains++;
-}
-
-static const link_events end_events = {on_end_up, on_end_frame, on_end_down, on_end_drained};
+static const link_events end_events = {on_end_up, on_end_frame, on_end_down};
 
 static void on_accepted(void *context, wire_link *l) {
     loopback *w = context;

@@ -180,7 +180,7 @@ static void on_client_frame(void *context, wire_link *l, const frame *got) {
 }
 
 static void on_accepted(void *context, wire_link *l) {
-    static const link_events events = {on_up, on_server_frame, on_down, NULL};
+    static const link_events events = {on_up, on_server_frame, on_down};
     (void)context;
     ends.server = l;
     link_attach(l, &events, NULL);
@@ -198,7 +198,7 @@ static void await_frames(uint64_t count) {
 }
 
 static void open_ends(void) {
-    static const link_events events = {on_up, on_client_frame, on_down, NULL};
+    static const link_events events = {on_up, on_client_frame, on_down};
     assert_int_equal(uv_loop_init(&ends.loop), 0);
     assert_int_equal(listener_new(&ends.listener, &ends.loop, "127.0.0.1", 0, NULL, 4, on_accepted, NULL), ERR_OK);
     assert_int_equal(

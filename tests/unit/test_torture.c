@@ -451,7 +451,7 @@ static void on_down(void *context, wire_link *l, const char *reason) {
     }
 }
 
-static const link_events events = {on_up, on_frame, on_down, NULL};
+static const link_events events = {on_up, on_frame, on_down};
 
 static void on_accepted(void *context, wire_link *l) {
     (void)context;

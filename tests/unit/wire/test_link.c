@@ -91,7 +91,6 @@ static void a_paused_link_slows_its_sender_and_loses_nothing(void **state) {
         assert_int_equal(here->server.received, 0);
     }
     size_t waiting = link_backlog(here->client.link);
-    assert_int_equal(here->client.drains, 0);
     for (int i = 0; i < 20; i++) {
         uv_run(&here->loop, UV_RUN_NOWAIT);
     }
@@ -101,7 +100,6 @@ static void a_paused_link_slows_its_sender_and_loses_nothing(void **state) {
     await(here->server.received == here->client.sent);
     assert_int_equal(here->server.wrong, 0);
     assert_int_equal(link_backlog(here->client.link), 0);
-    assert_int_equal(here->client.drains, 1);
 }
 
 static void a_link_can_be_paused_at_every_frame(void **state) {
