@@ -1,5 +1,6 @@
 #include "experiment/serialize.h"
 
+#include "base/utf8.h"
 #include "experiment/schema.h"
 #include "experiment/yaml_document.h"
 
@@ -26,20 +27,6 @@ static void put(writer *w, const char *format, ...) {
     w->used += (size_t)length;
 }
 
-/* The code point that `text`, valid UTF-8 since it came out of YAML, begins with; returns its bytes. */
-static size_t next_point(const char *text, uint32_t *point) {
-    const unsigned char *c = (const unsigned char *)text;
-    size_t length = *c < 0x80 ? 1 : *c < 0xe0 ? 2 : *c < 0xf0 ? 3 : 4;
-    *point = length == 1 ? *c : *c & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if (c[i] == '\0') {
-            return i;
-        }
-        *point = *point << 6 | (c[i] & 0x3fu);
-    }
-    return length;
-}
-
 /* What YAML takes for a control character, a line's end or a byte order mark. */
 static bool must_be_escaped(uint32_t point) {
     return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 || point == 0xfeff ||
@@ -55,7 +42,7 @@ static void put_string(writer *w, const char *string) {
     put(w, "\"");
     while (*string) {
         uint32_t point;
-        size_t length = next_point(string, &point);
+        size_t taken = utf8_take(string, &point), length = taken ? taken : 1; /* from YAML, so it is UTF-8 */
         if (point == '"' || point == '\\') {
             put(w, "\\%c", (char)point);
         } else if (must_be_escaped(point)) {
