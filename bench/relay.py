@@ -3,10 +3,11 @@
 Layout of a frame (docs/protocol.md): payload length in 3 bytes, little-endian, then the type, then the payload.
 """
 import collections
-import socket
 import threading
 
-UP, DOWN = "up", "down"  # node to server, server to node
+from lib import relay
+from lib.relay import UP  # noqa: F401
+
 CODES, ANSWER = 9, 14
 HEADER = 4
 
@@ -23,49 +24,21 @@ class Count:
         self.largest = max(self.largest, size)
 
 
-class Relay:
-    """Listens on .port and forwards every connection to 127.0.0.1:to."""
-
+class Relay(relay.Relay):
     def __init__(self, to):
-        self.to = to
         self.lock = threading.Lock()
         self.counts = collections.defaultdict(Count)  # by (direction, type)
-        self.sockets = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(to)
 
     def count(self, direction, kind):
         with self.lock:
             return self.counts[direction, kind]
 
-    def close(self):
-        self.listener.close()
-        for s in self.sockets:
-            s.close()
-
-    def _accept(self):
-        while True:
-            try:
-                node, _ = self.listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.to))
-            except OSError:
-                return
-            for s in (node, server):
-                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.sockets += [node, server]
-            threading.Thread(target=self._pump, args=(node, server, UP), daemon=True).start()
-            threading.Thread(target=self._pump, args=(server, node, DOWN), daemon=True).start()
-
-    def _pump(self, source, sink, direction):
+    def forward(self, source, sink, way):
         rest = b""
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-                rest = self._count_frames(rest + data, direction)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+        while data := source.recv(65536):
+            sink.sendall(data)
+            rest = self._count_frames(rest + data, way)
 
     def _count_frames(self, data, direction):
         """Counts the whole frames of data; returns what is left."""

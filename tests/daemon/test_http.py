@@ -531,10 +531,7 @@ class Client(HttpCase):
     def test_pictures_and_a_token(self):
         token = self.folder / "token"
         token.write_text(TOKEN + "\n")
-        server = self.serve("--api-token-file", token)
-        for k in range(PORTIONS):
-            self.node(server, k)
-        self.wait_ready(server, PORTIONS)
+        server, _ = self.start("--api-token-file", token)
         picture = self.folder / "picture"  # the content says what it is
         picture.write_bytes(jpeg(self.made.images[4]))
         asked = self.fewbit(server, "classify", "--json", "--token-file", token, picture)

@@ -73,10 +73,7 @@ class Http(BenchCase):
     def test_a_token_for_people_and_as_fast_as_it_goes(self):
         path = self.folder / "token"
         path.write_text(TOKEN + "\n")
-        server = self.serve("--api-token-file", path)
-        for k in range(PORTIONS):
-            self.node(server, k)
-        self.wait_ready(server, PORTIONS)
+        server, _ = self.start("--api-token-file", path)
         printed = self.loadtest(server, "--token-file", path, "--seconds", 1).printed
         found = re.match(r"(\d+) requests offered, (\d+) sent; [\d.]+ a second over 1.00 s\n"
                          r"latencies: (\d+); median [\d.]+ ms, 90 % [\d.]+, 99 % [\d.]+, 99.9 % [\d.]+, most [\d.]+\n\Z",

@@ -17,6 +17,7 @@ from contextlib import suppress
 from lib import crowds, fleet as f, plain_node, serving
 from lib.certificates import Authority
 from lib.fleet import PORTIONS, events, read_json, wait_until, weights
+from lib.relay import Between
 from lib.serving import HandNode, call, metrics
 
 ACTIVATIONS, SAVED, REFINEMENT = 7, 11, 21
@@ -34,52 +35,6 @@ def has_ipv6():
             return True
     except OSError:
         return False
-
-
-class Between:
-    """Stands between a node and the server. `up(kind, fields, connection)` says what becomes of a node's message: True, it
-    goes on; False, it is withheld; else the (kind, fields) to send in its place. Connections that were let in count from 0;
-    what comes before the first Ready goes on."""
-
-    def __init__(self, port, up):
-        self.upstream, self.up, self.count = ("127.0.0.1", port), up, 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        with suppress(OSError):  # closed
-            while True:
-                node = self.listener.accept()[0]
-                threading.Thread(target=self.pass_both, args=(node,), daemon=True).start()
-
-    def pass_both(self, node):
-        connection = None
-        with node, socket.create_connection(self.upstream) as server:
-            down = threading.Thread(target=self.pass_down, args=(server, node), daemon=True)
-            down.start()
-            with suppress(OSError), node.makefile("rb") as frames, server.makefile("wb") as out:
-                while True:
-                    kind, fields = plain_node.receive(frames)
-                    if kind == plain_node.READY and connection is None:
-                        connection, self.count = self.count, self.count + 1
-                    said = connection is None or self.up(kind, fields, connection)
-                    if said:
-                        plain_node.send(out, *((kind, fields) if said is True else said))
-            with suppress(OSError):
-                server.shutdown(socket.SHUT_WR)
-            down.join()
-
-    @staticmethod
-    def pass_down(server, node):
-        with suppress(OSError):
-            while chunk := server.recv(65536):
-                node.sendall(chunk)
-        with suppress(OSError):
-            node.shutdown(socket.SHUT_RDWR)
-
-    def close(self):
-        self.listener.close()
 
 
 class TrainingCase(f.FleetCase):

@@ -20,7 +20,7 @@ from lib.serving import RAW, TEST, HandNode, call, metrics, post, read_results
 runs = trusted = None
 
 
-class Runs:
+class Runs(serving.Images):
     """Three models for the same nodes: `early` and `late` of one run, `other` of another run."""
 
     def __init__(self):
@@ -334,9 +334,9 @@ class Load(ReloadCase):
         """One that is slowed, because the server has no room for more of what it says, is heard all the same."""
         count = 130 * TEST
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--stream", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = self.streaming(server)
         self.wait_ready(server, PORTIONS)
-        portions = [b"".join(self.made.images[i][k * 196:(k + 1) * 196] for i in range(TEST)) for k in range(PORTIONS)]
+        portions = self.made.portions()
 
         def feed(k):
             for _ in range(count // TEST):

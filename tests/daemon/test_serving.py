@@ -56,7 +56,7 @@ class Pushing(serving.ServingCase):
 
     def test_standard_input_cut_anywhere(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = self.streaming(server, "--exit-when-done")
         self.wait_ready(server, PORTIONS)
         draw = random.Random(3)
         streams = [b"".join(self.made.portion(k, i) for i in range(40)) for k in range(PORTIONS)]
@@ -82,7 +82,7 @@ class Pushing(serving.ServingCase):
     def test_standard_input_live(self):
         """A sample is answered as soon as it is whole, while the streams stay open."""
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--stream", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = self.streaming(server)
         for i in range(5):
             for k in (2, 0, 3, 1):
                 nodes[k].popen.stdin.write(self.made.portion(k, i))
@@ -112,8 +112,8 @@ class Pushing(serving.ServingCase):
         """More samples than the server can hold, from nodes that run far ahead of each other."""
         count = 150 * TEST
         server = self.serve("--deadline", 1000 * PATIENCE)
-        portions = [b"".join(self.made.portion(k, i) for i in range(TEST)) for k in range(PORTIONS)]
-        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        portions = self.made.portions()
+        nodes = self.streaming(server, "--exit-when-done")
         self.wait_ready(server, PORTIONS)
 
         def feed(k):
@@ -366,18 +366,13 @@ class Trouble(serving.ServingCase):
 
     def test_pushing_goes_on_after_the_server_was_killed(self):
         server = self.serve("--deadline", 1000 * PATIENCE)
-        nodes = [self.node(server, k, "--stream", "stdin", stdin=subprocess.PIPE) for k in range(PORTIONS)]
-
-        def feed(index):
-            for k, node in enumerate(nodes):
-                node.popen.stdin.write(self.made.portion(k, index))
-                node.popen.stdin.flush()
-        feed(0)
+        nodes = self.streaming(server)
+        self.feed(nodes, 0)
         self.wait_for_results(1)
         server.kill()
         server = self.serve("--deadline", 1000 * PATIENCE, port=server.port)
         self.wait_ready(server, PORTIONS)
-        feed(1)
+        self.feed(nodes, 1)
         self.assertEqual([r["id"] for r in self.wait_for_results(2)], [0, 1])
         self.assert_same(read_results(self.results_path)[1], 1)
 

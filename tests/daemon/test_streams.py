@@ -47,8 +47,8 @@ class Pauses(StreamCase):
     def check(self, pause_s, deadline, heartbeat):
         """Node 3 stands still, while the others get more as fast as they take it."""
         server = self.serve("--deadline", deadline, "--heartbeat", heartbeat)
-        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
-        portions = [b"".join(self.made.portion(k, i) for i in range(TEST)) for k in range(PORTIONS)]
+        nodes = self.streaming(server, "--exit-when-done")
+        portions = self.made.portions()
 
         def feed(k, times):
             for _ in range(times):
@@ -141,14 +141,12 @@ class Sessions(StreamCase):
 
     def test_one_is_killed_and_started_again(self):
         server, rate = self.serve("--deadline", 500), 50
-        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
+        nodes = self.streaming(server, "--exit-when-done")
         self.wait_ready(server, PORTIONS)
 
         def feed(first, count):
             for i in range(first, first + count):
-                for k, node in enumerate(nodes):
-                    node.popen.stdin.write(self.made.portion(k, i))
-                    node.popen.stdin.flush()
+                self.feed(nodes, i)
                 time.sleep(1 / rate)
         feed(0, 20)
         self.wait_for_results(20)
@@ -194,13 +192,8 @@ class Sessions(StreamCase):
         """Processes of one session go on with it; one that is new is not in it."""
         options = ("--deadline", 700)
         server = self.serve(*options)
-        nodes = [self.node(server, k, "--stream", "stdin", "--exit-when-done", stdin=subprocess.PIPE) for k in range(PORTIONS)]
-
-        def feed(index):
-            for k, node in enumerate(nodes):
-                node.popen.stdin.write(self.made.portion(k, index))
-                node.popen.stdin.flush()
-        feed(0)
+        nodes = self.streaming(server, "--exit-when-done")
+        self.feed(nodes, 0)
         self.wait_for_results(1)
         server.kill()
         nodes[1].kill()
@@ -209,7 +202,7 @@ class Sessions(StreamCase):
         server.wait_event("stream_session_resumed", message="goes on at sample 1")
         server.wait_event("stream_left_out", portion=1, message="has come with a new process in the middle of session")
         nodes[1].wait_event("stream_refused")
-        feed(1)
+        self.feed(nodes, 1)
         results = self.wait_for_results(2)
         self.assertEqual([(r["id"], r["degraded"]) for r in results], [(0, False), (1, True)])
         self.assertEqual([code is None for code in results[1]["bits"]], [False, True, False, False])

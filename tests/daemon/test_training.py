@@ -6,16 +6,14 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import unittest
-from contextlib import suppress
 
-from lib import fleet as f, plain_node
+from lib import fleet as f
 from lib.fleet import PORTIONS, SANITIZED, events, read_json, wait_until, weights
+from lib.relay import Between
 
 TRAIN, TEST = 2000, 500
 BATCHES = TRAIN // 10
@@ -80,51 +78,19 @@ class TrainingCase(f.FleetCase):
             node.wait(0)
 
 
-class Meddler:
-    """Stands between a node and the server: each change is done to one message of activations, one message to a
-    connection; all else goes through as it is."""
+class Meddler(Between):
+    """Each change is done to one message of activations, one message to a connection."""
     ACTIVATIONS = 7
 
     def __init__(self, port, changes):
-        self.upstream, self.changes = ("127.0.0.1", port), list(changes)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.changes, self.changed = list(changes), set()
+        super().__init__(port, self.change)
 
-    def accept(self):
-        while True:
-            try:
-                node = self.listener.accept()[0]
-            except OSError:
-                return  # closed
-            threading.Thread(target=self.meddle, args=(node,), daemon=True).start()
-
-    def meddle(self, node):
-        with node, socket.create_connection(self.upstream) as server:
-            down = threading.Thread(target=self.pass_on, args=(server, node), daemon=True)
-            down.start()
-            with suppress(OSError):  # one of the two is gone
-                self.change(node, server)
-            with suppress(OSError):
-                server.shutdown(socket.SHUT_WR)
-            down.join()
-
-    @staticmethod
-    def pass_on(source, sink):
-        with suppress(OSError):
-            while chunk := source.recv(65536):
-                sink.sendall(chunk)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
-    def change(self, source, sink):
-        is_changed = False
-        with source.makefile("rb") as frames, sink.makefile("wb") as out:
-            while True:
-                kind, fields = plain_node.receive(frames)
-                if kind == self.ACTIVATIONS and self.changes and not is_changed:
-                    fields, is_changed = {**fields, **self.changes.pop(0)(fields)}, True
-                plain_node.send(out, kind, fields)
+    def change(self, kind, fields, connection):
+        if kind != self.ACTIVATIONS or not self.changes or connection in self.changed:
+            return True
+        self.changed.add(connection)
+        return kind, {**fields, **self.changes.pop(0)(fields)}
 
 
 class SameBits(TrainingCase):

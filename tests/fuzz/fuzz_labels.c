@@ -4,24 +4,15 @@
  * mnist in 2 slices, 8 and 6 labels, as small_run.h has them. */
 #include "data/labels.h"
 
+#include "tests/lib/fuzz/one_file.h"
 #include "tests/lib/fuzz/replay.h"
 #include "tests/lib/fuzz/small_run.h"
 
-static const char *const names[] = {"labels.json", "train-labels.idx", "test-labels.idx"};
-
-enum { FILES = 3 };
-
-static file_span good[FILES];
+static one_file files = {.folder = "labels", .names = {"labels.json", "train-labels.idx", "test-labels.idx"}};
 
 static void keep_good_files(void) {
     FUZZ_CHECK(labels_write(fuzz_path("labels"), small_labels()) == ERR_OK, "%s", err_text());
-    for (int i = 0; i < FILES; i++) {
-        char name[32];
-        uint8_t *bytes;
-        snprintf(name, sizeof name, "labels/%s", names[i]);
-        FUZZ_CHECK(file_read(fuzz_path(name), 1 << 20, &bytes, &good[i].length) == ERR_OK, "%s", err_text());
-        good[i].bytes = bytes;
-    }
+    one_file_keep(&files);
 }
 
 static void check_opened(const labels *l) {
@@ -48,15 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) {
         return 0;
     }
-    if (!good[0].bytes) {
+    if (!files.good[0].bytes) {
         keep_good_files();
     }
-    for (int i = 0; i < FILES; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "labels/%s", names[i]);
-        bool is_input = i == data[0] % FILES;
-        fuzz_write(fuzz_path(name), is_input ? data + 1 : good[i].bytes, is_input ? size - 1 : good[i].length);
-    }
+    one_file_put(&files, data, size);
     labels l;
     err e = labels_open(&l, fuzz_path("labels"));
     fuzz_check_told(e);

@@ -4,13 +4,12 @@
  * 4 of mnist, 6 and 4 samples of [1, 1, 196], as fuzz_node has it. */
 #include "data/portion.h"
 
+#include "tests/lib/fuzz/one_file.h"
 #include "tests/lib/fuzz/replay.h"
 
-static const char *const names[] = {"portion.json", "train.idx", "test.idx"};
+static one_file files = {.folder = "portion", .names = {"portion.json", "train.idx", "test.idx"}};
 
-enum { FILES = 3, ELEMENTS = 196, TRAIN = 6, TEST = 4 };
-
-static file_span good[FILES];
+enum { ELEMENTS = 196, TRAIN = 6, TEST = 4 };
 
 static void keep_good_files(void) {
     static uint8_t train[TRAIN * ELEMENTS], test[TEST * ELEMENTS];
@@ -21,13 +20,7 @@ static void keep_good_files(void) {
                          .shape = {1, 1, ELEMENTS},
                          .samples = {TRAIN, TEST}};
     FUZZ_CHECK(portion_write(fuzz_path("portion"), &info, train, test) == ERR_OK, "%s", err_text());
-    for (int i = 0; i < FILES; i++) {
-        char name[32];
-        uint8_t *bytes;
-        snprintf(name, sizeof name, "portion/%s", names[i]);
-        FUZZ_CHECK(file_read(fuzz_path(name), 1 << 20, &bytes, &good[i].length) == ERR_OK, "%s", err_text());
-        good[i].bytes = bytes;
-    }
+    one_file_keep(&files);
 }
 
 /* Every sample it says it has can be read, and written again it is the same. */
@@ -57,15 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) {
         return 0;
     }
-    if (!good[0].bytes) {
+    if (!files.good[0].bytes) {
         keep_good_files();
     }
-    for (int i = 0; i < FILES; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "portion/%s", names[i]);
-        bool is_input = i == data[0] % FILES;
-        fuzz_write(fuzz_path(name), is_input ? data + 1 : good[i].bytes, is_input ? size - 1 : good[i].length);
-    }
+    one_file_put(&files, data, size);
     portion *p;
     err e = portion_open(&p, fuzz_path("portion"));
     fuzz_check_told(e);

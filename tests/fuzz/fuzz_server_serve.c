@@ -34,16 +34,6 @@ static unsigned answers[REQUESTS_MAX];
 static uint32_t requests, ready_nodes, changes_begun, changes_left;
 static const predictor_options classify_with = {.table_bytes = 1 << 14, .cache_bytes = 1 << 12};
 
-static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    (void)context;
-    node_registry_tell(side.node_registry, portion, type, body);
-}
-
-static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
-    (void)context;
-    node_registry_drop(side.node_registry, portion, reason, text);
-}
-
 static void pause_node(void *context, uint32_t portion, bool paused) {
     (void)context;
     node_registry_pause(side.node_registry, portion, paused);
@@ -179,7 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!side.is_ready) {
         start();
     }
-    engine_host host = {tell, drop, pause_node, check_answer, take_ready, take_model, take_change, NULL};
+    engine_host host = {side_tell, side_drop, pause_node, check_answer, take_ready, take_model, take_change, NULL};
     now_ns = 1000000000;
     requests = ready_nodes = changes_begun = 0;
     changes_left = CHANGES_MAX;

@@ -19,16 +19,6 @@ enum { STRAIGHT_THROUGH = 1, KEEPS_BEST = 2, SAVES_OFTEN = 4, TESTS_OFTEN = 8, V
 
 static coordinator *leader;
 
-static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    (void)context;
-    node_registry_tell(side.node_registry, portion, type, body);
-}
-
-static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
-    (void)context;
-    node_registry_drop(side.node_registry, portion, reason, text);
-}
-
 static void traffic(void *context, uint32_t portion, traffic_counters *counters) {
     (void)context;
     node_registry_traffic(side.node_registry, portion, counters);
@@ -113,7 +103,7 @@ static void make_run(run_dir *r, uint8_t how) {
 }
 
 static void open_server(run_dir *r) {
-    coordinator_host host = {tell, drop, traffic, check_progress, NULL};
+    coordinator_host host = {side_tell, side_drop, traffic, check_progress, NULL};
     FUZZ_CHECK(coordinator_new(&leader, r, small_labels(), NULL, true, &host) == ERR_OK, "%s", err_text());
 }
 

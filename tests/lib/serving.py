@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -22,7 +23,20 @@ ANSWER_KEYS = {"request", "class", "label", "probability", "probabilities", "bit
 RESULT_KEYS = {"id", "from", "class", "label", "probability", "bits", "degraded", "ms"}
 
 
-class Made:
+class Images:
+    """Test images in self.images, and what nodes see of them."""
+
+    def portion(self, k, index):
+        """What node k sees of a test image."""
+        size = f.PIXELS // PORTIONS
+        return self.images[index][k * size:(k + 1) * size]
+
+    def portions(self):
+        """What each node sees of all test images."""
+        return [b"".join(self.portion(k, i) for i in range(TEST)) for k in range(PORTIONS)]
+
+
+class Made(Images):
     """The run that all tests of a module serve; its nodes' checkpoints are in run/nodes/node-K."""
 
     def __init__(self):
@@ -39,11 +53,6 @@ class Made:
             trainer.train_local(f.write_experiment(self.folder / "experiment.yaml"), self.split, self.run)
         finally:
             trainer.close()
-
-    def portion(self, k, index):
-        """What node k sees of a test image."""
-        size = f.PIXELS // PORTIONS
-        return self.images[index][k * size:(k + 1) * size]
 
     def state(self, k):
         return self.run / "nodes" / f"node-{k}"
@@ -135,6 +144,16 @@ class ServingCase(f.FleetCase):
         started = {k: self.node(server, k, *node_options) for k in nodes}
         self.wait_ready(server, len(started))
         return server, started
+
+    def streaming(self, server, *options):
+        """Nodes that stream what they are fed, by portion."""
+        return [self.node(server, k, "--stream", "stdin", *options, stdin=subprocess.PIPE) for k in range(PORTIONS)]
+
+    def feed(self, nodes, index):
+        """Each node gets its portion of a test image."""
+        for k, node in enumerate(nodes):
+            node.popen.stdin.write(self.made.portion(k, index))
+            node.popen.stdin.flush()
 
     def wait_ready(self, server, count):
         wait_until(lambda: health(server)["nodes_ready"] == count, f"{count} ready nodes", explain=self.fleet.explain)
