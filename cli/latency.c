@@ -35,7 +35,7 @@ static const float *sorted(latency *l, size_t *count) {
 }
 
 static double percentile(const float *ms, size_t count, double percent) {
-    size_t rank = (size_t)ceil(percent / 100 * (double)count);
+    size_t rank = (size_t)ceil(percent * (double)count / 100);
     return count ? (double)ms[rank ? rank - 1 : 0] : (double)NAN;
 }
 
