@@ -184,8 +184,8 @@ const char *http_client_text(const http_client *h) {
     return h->answer.length ? h->answer.bytes : "";
 }
 
-err http_client_refusal(const char *about, const json_t *answer, long status) {
+err http_client_refusal(const char *what, const json_t *answer, long status) {
     const char *message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
-    return err_fail(status >= 500 ? ERR_REFUSED : ERR_INPUT, "%s: %s (status %ld)", about,
+    return err_fail(status >= 500 ? ERR_REFUSED : ERR_INPUT, "%s: %s (status %ld)", what,
                     message ? message : "the server gives no reason", status);
 }

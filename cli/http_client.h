@@ -41,7 +41,7 @@ const char *http_client_authorization(const http_client *h);
 const char *http_client_text(const http_client *h);
 
 /* What an error answer says, as an error: ERR_REFUSED from status 500 on, else ERR_INPUT. */
-err http_client_refusal(const char *about, const json_t *answer, long status);
+err http_client_refusal(const char *what, const json_t *answer, long status);
 
 /* Sets what every request has: HTTP/1.1 to `server`, `path` there, no proxy, a timeout. */
 err http_client_prepare(CURL *curl, const char *server, const char *path, int64_t timeout_ms);

@@ -44,7 +44,7 @@ static const options_entry entries[] = {
 };
 
 static const options_command command = {
-    .about = "Encodes one portion of every sample into a few bits, and trains its encoder with the server.",
+    .summary = "Encodes one portion of every sample into a few bits, and trains its encoder with the server.",
     .entries = entries,
 };
 

@@ -41,7 +41,7 @@ static const options_command command = {
     .arguments = "IMAGE...",
     .least = 1,
     .most = INT_MAX,
-    .about = "Asks a decoder server for the class of images.",
+    .summary = "Asks a decoder server for the class of images.",
     .notes =
         "An IMAGE is a PNG or JPEG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file (gzipped or not).",
     .entries = entries,

@@ -18,7 +18,7 @@ static const options_command command = {
     .arguments = "SET",
     .least = 1,
     .most = 1,
-    .about = "Brings the files of mnist, fashion-mnist, cifar10 or cifar100 into a folder and checks their SHA-256.",
+    .summary = "Brings the files of mnist, fashion-mnist, cifar10 or cifar100 into a folder and checks their SHA-256.",
     .notes =
         "Where neither --from nor --mirror says otherwise, they come from Debian's package that has the set, or from "
         "public mirrors over HTTPS. A download that was cut goes on where it stopped.",

@@ -55,7 +55,8 @@ static const options_entry entries[] = {
 };
 
 static const options_command command = {
-    .about = "Splits a data set: each node's folder gets its portion of every sample, the server's folder the labels.",
+    .summary =
+        "Splits a data set: each node's folder gets its portion of every sample, the server's folder the labels.",
     .entries = entries,
 };
 
@@ -63,7 +64,7 @@ typedef struct job {
     const dataset *set;
     const char *to;
     dataset_samples samples[2]; /* by enum dataset_split */
-    labels about;
+    labels labels;
 } job;
 
 static err parse(int argc, char **argv, split_options *o) {
@@ -82,14 +83,14 @@ static err plan_by_experiment(const split_options *o, job *j) {
     uint32_t classes;
     err e = experiment_load(o->experiment, &wanted);
     e = e ? e : dataset_find(wanted.dataset.name, &j->set);
-    return e ? e : experiment_partition(&wanted, &j->about.partition, &classes);
+    return e ? e : experiment_partition(&wanted, &j->labels.partition, &classes);
 }
 
 static err plan_split(const split_options *o, job *j) {
     if (o->experiment) {
         return plan_by_experiment(o, j);
     }
-    partition *s = &j->about.partition;
+    partition *s = &j->labels.partition;
     err e = dataset_find(o->set, &j->set);
     if (e) {
         return err_prefix(ERR_USAGE, "--dataset");
@@ -113,23 +114,23 @@ static err load(const split_options *o, job *j, enum dataset_split split) {
         return err_fail(ERR_INPUT, "%s: holds %u samples, fewer than the %lld of --%s", o->from, samples->count,
                         (long long)o->limit[split], split == DATASET_TRAIN ? "train" : "test");
     }
-    j->about.samples[split] = o->limit[split] > 0 ? (uint32_t)o->limit[split] : samples->count;
-    j->about.values[split] = samples->labels;
+    j->labels.samples[split] = o->limit[split] > 0 ? (uint32_t)o->limit[split] : samples->count;
+    j->labels.values[split] = samples->labels;
     return ERR_OK;
 }
 
 static uint8_t *take_part(const job *j, uint32_t index, enum dataset_split split) {
-    const partition *s = &j->about.partition;
+    const partition *s = &j->labels.partition;
     size_t whole = partition_sample_elements(s), elements = partition_portion_elements(s);
-    uint8_t *taken = malloc(j->about.samples[split] * elements);
-    for (size_t i = 0; taken && i < j->about.samples[split]; i++) {
+    uint8_t *taken = malloc(j->labels.samples[split] * elements);
+    for (size_t i = 0; taken && i < j->labels.samples[split]; i++) {
         partition_take(s, index, j->samples[split].images + i * whole, taken + i * elements);
     }
     return taken;
 }
 
 static err write_node(job *j, uint32_t index) {
-    const partition *s = &j->about.partition;
+    const partition *s = &j->labels.partition;
     char folder[FILE_PATH_MAX];
     err e = file_path(folder, sizeof folder, "%s/node-%u", j->to, index);
     if (e) {
@@ -137,7 +138,7 @@ static err write_node(job *j, uint32_t index) {
     }
     portion_info info = {.portions = s->portions,
                          .index = index,
-                         .samples = {j->about.samples[DATASET_TRAIN], j->about.samples[DATASET_TEST]}};
+                         .samples = {j->labels.samples[DATASET_TRAIN], j->labels.samples[DATASET_TEST]}};
     snprintf(info.dataset, sizeof info.dataset, "%s", j->set->name);
     snprintf(info.partition, sizeof info.partition, "%s", partition_name(s->kind));
     partition_portion_shape(s, info.shape);
@@ -147,7 +148,7 @@ static err write_node(job *j, uint32_t index) {
                       : err_fail(ERR_MEMORY, "%s: no memory for its samples", folder);
     free(train);
     free(test);
-    snprintf(j->about.portion_digests[index], SHA256_HEX, "%s", info.digest);
+    snprintf(j->labels.portion_digests[index], SHA256_HEX, "%s", info.digest);
     return e;
 }
 
@@ -177,7 +178,7 @@ static err remove_file(const job *j, const char *folder, const char *name) {
 static err clear_node(const job *j, const char *name, uint32_t index) {
     char path[FILE_PATH_MAX];
     err e = remove_file(j, name, "portion.json");
-    if (e || index < j->about.partition.portions) {
+    if (e || index < j->labels.partition.portions) {
         return e;
     }
     e = remove_file(j, name, "train.idx");
@@ -216,11 +217,11 @@ static err clear_before(const job *j) {
 
 static err write_all(job *j) {
     char folder[FILE_PATH_MAX];
-    uint32_t portions = j->about.partition.portions;
-    snprintf(j->about.dataset, sizeof j->about.dataset, "%s", j->set->name);
-    j->about.classes = j->set->classes;
-    j->about.portion_digests = calloc(portions, sizeof *j->about.portion_digests);
-    if (!j->about.portion_digests) {
+    uint32_t portions = j->labels.partition.portions;
+    snprintf(j->labels.dataset, sizeof j->labels.dataset, "%s", j->set->name);
+    j->labels.classes = j->set->classes;
+    j->labels.portion_digests = calloc(portions, sizeof *j->labels.portion_digests);
+    if (!j->labels.portion_digests) {
         return err_fail(ERR_MEMORY, "no memory for %u portions", portions);
     }
     err e = clear_before(j);
@@ -229,16 +230,16 @@ static err write_all(job *j) {
         e = e ? e : write_node(j, i);
     }
     e = e ? e : file_path(folder, sizeof folder, "%s/server", j->to);
-    return e ? e : labels_write(folder, &j->about);
+    return e ? e : labels_write(folder, &j->labels);
 }
 
 static void tell(const job *j) {
     uint32_t shape[3];
-    partition_portion_shape(&j->about.partition, shape);
+    partition_portion_shape(&j->labels.partition, shape);
     printf("%s: %u training and %u test samples in %u %s of [%u, %u, %u]\n", j->set->name,
-           j->about.samples[DATASET_TRAIN], j->about.samples[DATASET_TEST], j->about.partition.portions,
-           partition_name(j->about.partition.kind), shape[0], shape[1], shape[2]);
-    printf("%s: node-0 to node-%u hold the pixels, server the labels\n", j->to, j->about.partition.portions - 1);
+           j->labels.samples[DATASET_TRAIN], j->labels.samples[DATASET_TEST], j->labels.partition.portions,
+           partition_name(j->labels.partition.kind), shape[0], shape[1], shape[2]);
+    printf("%s: node-0 to node-%u hold the pixels, server the labels\n", j->to, j->labels.partition.portions - 1);
 }
 
 err data_split_main(int argc, char **argv) {
@@ -255,7 +256,7 @@ err data_split_main(int argc, char **argv) {
     if (!e) {
         tell(&j);
     }
-    free(j.about.portion_digests);
+    free(j.labels.portion_digests);
     dataset_samples_free(&j.samples[DATASET_TRAIN]);
     dataset_samples_free(&j.samples[DATASET_TEST]);
     return e;

@@ -15,7 +15,7 @@ static const options_command command = {
     .arguments = "FILE [KEY=VALUE...] [KEY...]",
     .least = 1,
     .most = INT_MAX,
-    .about =
+    .summary =
         "Prints values of an experiment as resolved, defaults among them, one a line: a text as it is, all else as a "
         "file would have it. Without a KEY it prints the whole experiment. KEY=VALUE changes one before.",
     .notes = "A KEY is name or title, or SECTION.KEY, for one encoder.bits.",

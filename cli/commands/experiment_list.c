@@ -28,7 +28,7 @@ static const options_entry entries[] = {
 };
 
 static const options_command command = {
-    .about =
+    .summary =
         "Lists all experiments: data set, encoders, bits, loss, and the accuracies on the training set, on the test "
         "set with soft outputs and on it with rounded ones, in percent: the paper's, then ours where a run is "
         "finished. Of several runs of one experiment the one of most epochs counts, then the one of the best "

@@ -18,7 +18,7 @@ static const options_entry entries[] = {
 };
 
 static const options_command command = {
-    .about =
+    .summary =
         "Says whether a decoder server's process answers, or whether a node has a server. Exit code 0: well; 6: no "
         "answer; 7: not well.",
     .entries = entries,

@@ -36,7 +36,7 @@ static const options_entry entries[] = {
 };
 
 static const options_command command = {
-    .about =
+    .summary =
         "Puts a load on a serving server at a steady rate, and reports rate and latencies. Over HTTP: random images to "
         "/v1/classify, through the nodes that are there. With --codes: random codes over one link a portion, for a "
         "server without nodes; lone requests measure how far behind it is. A latency counts from the time a request "

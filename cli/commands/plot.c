@@ -32,7 +32,7 @@ static const options_command command = {
     .arguments = "RUN\n--rate-accuracy SWEEP...",
     .least = 1,
     .most = RATE_ACCURACY_SWEEPS_MAX,
-    .about =
+    .summary =
         "Draws a run with gnuplot, from its result or, while it is going on, from its last checkpoint:\n"
         "accuracy.svg, loss.svg, and of the encoders' soft outputs on the test set distance.svg (how far they are from "
         "bits) and encoder-K.svg (where they lie, and how often each bit is 1).\n\n"

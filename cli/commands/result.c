@@ -131,8 +131,8 @@ err result_main(int argc, char **argv) {
         .arguments = "RUN",
         .least = 1,
         .most = 1,
-        .about = "Prints what came out of a training: accuracies, beside the paper's where the experiment has them, "
-                 "and bits.",
+        .summary = "Prints what came out of a training: accuracies, beside the paper's where the experiment has them, "
+                   "and bits.",
         .entries = none,
     };
     options_arguments run;

@@ -35,7 +35,7 @@ static const options_entry entries[] = {
 };
 
 static const options_command command = {
-    .about =
+    .summary =
         "Says whether a decoder server is up and enough nodes are ready, or with --watch how it does, until stopped. "
         "Exit code 0: ready; 6: no answer; 7: not ready.",
     .entries = entries,

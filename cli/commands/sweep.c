@@ -52,7 +52,7 @@ static const options_command command = {
     .arguments = "SWEEP.yaml",
     .least = 1,
     .most = 1,
-    .about =
+    .summary =
         "Trains every point of a grid with `decoder_server train --local`, one at a time, and prints a table over the "
         "seeds. Finished runs are kept, one that was cut goes on from its last checkpoint: after any end, the same "
         "command goes on. DIR/sweep.json holds the table as JSON.\n\n"

@@ -14,7 +14,7 @@
 enum { CONNECT_SECONDS = 15, SLOW_SECONDS = 30, SLOW_BYTES = 1000, REDIRECTS_MAX = 5, ATTEMPTS_MAX = 20 };
 
 typedef struct transfer {
-    const download *about;
+    const download *request;
     int fd;
     uint64_t before; /* bytes in the file when it began */
     uint64_t have;   /* bytes in the file now */
@@ -26,7 +26,7 @@ typedef struct transfer {
 static size_t on_bytes(char *bytes, size_t size, size_t count, void *context) {
     transfer *t = context;
     size_t length = size * count;
-    if (length > t->about->cap - t->have) {
+    if (length > t->request->cap - t->have) {
         t->too_large = true;
         return CURL_WRITEFUNC_ERROR;
     }
@@ -52,7 +52,7 @@ static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off
 }
 
 static void set_options(CURL *curl, transfer *t, char reason[CURL_ERROR_SIZE]) {
-    const download *d = t->about;
+    const download *d = t->request;
     curl_easy_setopt(curl, CURLOPT_URL, d->url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, d->allow_http ? "http,https" : "https");
     curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "https");
@@ -76,7 +76,7 @@ static void set_options(CURL *curl, transfer *t, char reason[CURL_ERROR_SIZE]) {
 }
 
 static err explain(const transfer *t, CURLcode code, const char *reason) {
-    const download *d = t->about;
+    const download *d = t->request;
     if (code == CURLE_OK) {
         return ERR_OK;
     }
@@ -96,11 +96,11 @@ static err explain(const transfer *t, CURLcode code, const char *reason) {
 static err perform(transfer *t, CURLcode *code) {
     CURL *curl = curl_easy_init();
     if (!curl) {
-        return err_fail(ERR_MEMORY, "%s: no memory to fetch it", t->about->url);
+        return err_fail(ERR_MEMORY, "%s: no memory to fetch it", t->request->url);
     }
     char reason[CURL_ERROR_SIZE] = "";
     set_options(curl, t, reason);
-    progress_bar_begin(&t->shown, t->about->name, t->before);
+    progress_bar_begin(&t->shown, t->request->name, t->before);
     *code = curl_easy_perform(curl);
     progress_bar_end(&t->shown, *code == CURLE_OK);
     curl_easy_cleanup(curl);
@@ -108,18 +108,18 @@ static err perform(transfer *t, CURLcode *code) {
 }
 
 static err file_open(transfer *t) {
-    t->fd = open(t->about->to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    t->fd = open(t->request->to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (t->fd < 0) {
-        return err_system(ERR_IO, "%s: cannot open", t->about->to);
+        return err_system(ERR_IO, "%s: cannot open", t->request->to);
     }
     struct stat status;
     if (fstat(t->fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-        return err_fail(ERR_IO, "%s: not a regular file", t->about->to);
+        return err_fail(ERR_IO, "%s: not a regular file", t->request->to);
     }
     t->before = t->have = (uint64_t)status.st_size;
-    if (t->have > t->about->cap) {
+    if (t->have > t->request->cap) {
         t->before = t->have = 0;
-        return ftruncate(t->fd, 0) == 0 ? ERR_OK : err_system(ERR_IO, "%s: cannot empty it", t->about->to);
+        return ftruncate(t->fd, 0) == 0 ? ERR_OK : err_system(ERR_IO, "%s: cannot empty it", t->request->to);
     }
     return ERR_OK;
 }
@@ -135,7 +135,7 @@ static bool worth_again(const transfer *t, CURLcode code) {
 }
 
 static err attempt(const download *d, bool *again) {
-    transfer t = {.about = d};
+    transfer t = {.request = d};
     CURLcode code = CURLE_OK;
     *again = false;
     err e = file_open(&t);

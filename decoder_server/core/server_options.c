@@ -99,12 +99,12 @@ static const options_command commands[] = {
     [SERVER_TRAIN] = {.arguments = "EXPERIMENT",
                       .least = 1,
                       .most = 1,
-                      .about = "Trains an experiment's encoders, decoder and classifier jointly.",
+                      .summary = "Trains an experiment's encoders, decoder and classifier jointly.",
                       .entries = train_entries},
     [SERVER_SERVE] = {.arguments = "RUN",
                       .least = 1,
                       .most = 1,
-                      .about = "Serves a finished run: puts the nodes' codes together, decodes and classifies them.",
+                      .summary = "Serves a finished run: puts the nodes' codes together, decodes and classifies them.",
                       .entries = serve_entries},
 };
 

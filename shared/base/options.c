@@ -144,7 +144,7 @@ static err parse_arguments(filling *f, int argc, char **argv) {
     if (c->entries[0].name) {
         environment_name(c->entries[0].name, first);
     }
-    snprintf(help, sizeof help, "%s\v%s%s%s%s%s%s%s%s", c->about, c->notes ? c->notes : "", c->notes ? "\n\n" : "",
+    snprintf(help, sizeof help, "%s\v%s%s%s%s%s%s%s%s", c->summary, c->notes ? c->notes : "", c->notes ? "\n\n" : "",
              first[0] ? "Every option can stand in the environment: --" : "", first[0] ? c->entries[0].name : "",
              first[0] ? " as " : "", first, first[0] ? ".\n\n" : "", err_exit_help);
     const struct argp argp = {.options = list, .parser = take_key, .args_doc = c->arguments, .doc = help};
@@ -189,7 +189,7 @@ static void print_usage(FILE *to, const char *program, const options_subcommand 
     fprintf(to, "Usage: %s COMMAND [OPTION...]\n\n", program);
     for (const options_subcommand *s = list; s->words[0]; s++) {
         int first = (int)strlen(s->words[0]);
-        fprintf(to, "  %s %-*s  %s\n", s->words[0], widest - first - 1, s->words[1] ? s->words[1] : "", s->about);
+        fprintf(to, "  %s %-*s  %s\n", s->words[0], widest - first - 1, s->words[1] ? s->words[1] : "", s->summary);
     }
     fprintf(to, "\nEach has its own --help. %s\n", err_exit_help);
 }

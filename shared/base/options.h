@@ -24,21 +24,21 @@ typedef struct options_entry {
 } options_entry;
 
 /* `member` is a bool, a const char * or an int64_t of `type`. */
-#define OPTIONS_FLAG(type, member, option, about)                                                                      \
-    .name = option, .help = about, .offset = OPTIONS_AT(type, member, bool), .parse = options_take_flag
-#define OPTIONS_TEXT(type, member, option, called, about)                                                              \
-    .name = option, .value = called, .help = about, .offset = OPTIONS_AT(type, member, const char *),                  \
+#define OPTIONS_FLAG(type, member, option, text)                                                                       \
+    .name = option, .help = text, .offset = OPTIONS_AT(type, member, bool), .parse = options_take_flag
+#define OPTIONS_TEXT(type, member, option, called, text)                                                               \
+    .name = option, .value = called, .help = text, .offset = OPTIONS_AT(type, member, const char *),                   \
     .parse = options_take_text
-#define OPTIONS_NUMBER(type, member, option, called, least, most, about)                                               \
-    .name = option, .value = called, .help = about, .offset = OPTIONS_AT(type, member, int64_t),                       \
+#define OPTIONS_NUMBER(type, member, option, called, least, most, text)                                                \
+    .name = option, .value = called, .help = text, .offset = OPTIONS_AT(type, member, int64_t),                        \
     .parse = options_take_number, .low = least, .high = most
 /* `member` is an address (base/address.h): HOST:PORT or [IPV6]:PORT; an empty host means every address. */
-#define OPTIONS_ADDRESS(type, member, option, about)                                                                   \
-    .name = option, .value = "HOST:PORT", .help = about, .offset = OPTIONS_AT(type, member, address),                  \
+#define OPTIONS_ADDRESS(type, member, option, text)                                                                    \
+    .name = option, .value = "HOST:PORT", .help = text, .offset = OPTIONS_AT(type, member, address),                   \
     .parse = options_take_address
 /* Read by `parser`, whose error gets the option's name in front. */
-#define OPTIONS_PARSED(type, member, option, called, parser, about)                                                    \
-    .name = option, .value = called, .help = about, .offset = offsetof(type, member), .parse = parser
+#define OPTIONS_PARSED(type, member, option, called, parser, text)                                                     \
+    .name = option, .value = called, .help = text, .offset = offsetof(type, member), .parse = parser
 /* Does not compile where the member is of another type. */
 #define OPTIONS_AT(type, member, of) (offsetof(type, member) + 0 * sizeof(&((type *)0)->member == (of *)0))
 
@@ -62,9 +62,9 @@ err options_take_log_format(const char *text, void *to, const options_entry *ent
 
 /* A command: its table, and how many arguments stand beside its options. */
 typedef struct options_command {
-    const char *arguments;     /* as in the help: "RUN"; NULL: none */
-    int least, most;           /* arguments */
-    const char *about, *notes; /* before and after the options in the help; notes may be NULL */
+    const char *arguments;       /* as in the help: "RUN"; NULL: none */
+    int least, most;             /* arguments */
+    const char *summary, *notes; /* before and after the options in the help; notes may be NULL */
     const options_entry *entries;
 } options_command;
 
@@ -83,7 +83,7 @@ err options_parse(const options_command *command, int argc, char **argv, void *o
 /* A command of a program that has several: "data split" or "train". */
 typedef struct options_subcommand {
     const char *words[2]; /* the second may be NULL */
-    const char *about;
+    const char *summary;
     err (*run)(int argc, char **argv); /* the program's to call */
 } options_subcommand;
 

@@ -42,7 +42,7 @@ static const options_entry entries[] = {
 };
 
 static const options_command any_arguments = {
-    .arguments = "WORD...", .most = ARGUMENTS_MAX, .about = "A test.", .entries = entries};
+    .arguments = "WORD...", .most = ARGUMENTS_MAX, .summary = "A test.", .entries = entries};
 
 /* `line` is cut at its spaces; the arguments are left in `rest`. */
 static char rest[64];
@@ -154,7 +154,7 @@ static void options_that_must_be_there_are_missed(void **state) {
         {OPTIONS_TEXT(settings, name, "name", "NAME", "a name"), .is_required = true},
         {0},
     };
-    const options_command one = {.arguments = "FILE", .least = 1, .most = 1, .about = "A test.", .entries = required};
+    const options_command one = {.arguments = "FILE", .least = 1, .most = 1, .summary = "A test.", .entries = required};
     settings s;
     assert_int_equal(parse_as(&one, "program file", &s), ERR_USAGE);
     assert_string_equal(err_text(), "--name is missing (see --help)");
