@@ -39,9 +39,10 @@ char *json_writer_put_fixed(char *to, double value, unsigned places) {
     static const uint32_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
     double scaled = value * powers[places] + 0.5;
     uint64_t whole = scaled >= 0 && scaled < 9007199254740992.0 ? (uint64_t)scaled : 0;
-    to = json_writer_put_uint(to, whole / powers[places]);
+    uint64_t units = whole < powers[places] ? 0 : whole / powers[places]; /* no slow division for a probability */
+    to = json_writer_put_uint(to, units);
     *to++ = '.';
-    put_digits(to, whole % powers[places], places);
+    put_digits(to, whole - units * powers[places], places);
     return to + places;
 }
 
