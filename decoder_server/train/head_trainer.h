@@ -1,5 +1,5 @@
-/* One training step of the server's half: decoder, classifier, loss, optimiser. Compute only. Of a classifier that is
- * trained alone it is all there is: its input then is a whole sample, not codes. */
+/* Trainer of the head (decoder and classifier): forward pass, loss, backward pass and optimiser of one step, and
+ * evaluation. Compute only. Of a classifier that is trained alone the input is a whole sample, not codes. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_HEAD_TRAINER_H
 #define FEWBIT_DECODER_SERVER_TRAIN_HEAD_TRAINER_H
 

@@ -24,9 +24,9 @@ double histogram_distance(const histogram *h) {
     return outputs > 0 ? h->distance_sum / outputs : 0;
 }
 
-/* Appends, which takes `value` over; NULL once there was no memory. */
-static json_t *append(json_t *list, json_t *value) {
-    if (json_array_append_new(list, value) == 0) {
+/* NULL where the list lacks any of so many elements: there was no memory. */
+static json_t *whole(json_t *list, size_t count) {
+    if (json_array_size(list) == count) {
         return list;
     }
     json_decref(list);
@@ -35,10 +35,10 @@ static json_t *append(json_t *list, json_t *value) {
 
 static json_t *counts(const uint64_t *from, size_t count) {
     json_t *list = json_array();
-    for (size_t i = 0; i < count && list; i++) {
-        list = append(list, json_integer((json_int_t)from[i]));
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(list, json_integer((json_int_t)from[i]));
     }
-    return list;
+    return whole(list, count);
 }
 
 json_t *histogram_json(const histogram *h) {
@@ -48,8 +48,8 @@ json_t *histogram_json(const histogram *h) {
 
 json_t *histogram_list(const histogram *h, size_t count) {
     json_t *list = json_array();
-    for (size_t i = 0; i < count && list; i++) {
-        list = append(list, histogram_json(&h[i]));
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(list, histogram_json(&h[i]));
     }
-    return list;
+    return whole(list, count);
 }

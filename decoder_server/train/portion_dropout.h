@@ -1,5 +1,5 @@
-/* Portions that are missing on purpose: training with training.portion_dropout, so that an answer without some of the
- * nodes is still a good one.
+/* Portion dropout: whole portions are left out at random while training (training.portion_dropout), so that an answer
+ * without some of the nodes is still a good one.
  *
  * Each portion of each sample is missing with that probability, drawn for itself from (seed, portion, step, row); a
  * sample that would lose all its portions keeps them. What the head sees of a missing portion is what it sees when

@@ -1,6 +1,6 @@
-/* Training with refinement: the head sees each sample once a stage, with the bits of later stages not sent yet.
+/* Batches for refinement: the head sees each sample once a stage, with the bits of later stages not sent yet.
  *
- * The copies lie one stage behind the other, [stages, rows, portions * bits], so that one pass through the head and one
+ * The copies lie one stage after the other, [stages, rows, portions * bits], so that one pass through the head and one
  * loss a stage do for all of them. What is not sent is BINARIZE_UNKNOWN, as when serving. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_BATCH_H
 #define FEWBIT_DECODER_SERVER_TRAIN_REFINEMENT_BATCH_H

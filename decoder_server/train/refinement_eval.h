@@ -1,5 +1,6 @@
-/* The test of what more bits only when unsure cost and bring: the first stage of every test sample comes, and of those
- * whose answer is not sure enough the next stages are asked for and really sent.
+/* Evaluation of refinement: what more bits cost and bring if they are asked for only when the answer is unsure. The
+ * first stage of every test sample comes; of those whose confidence is below the threshold, the next stages are asked
+ * for and really sent.
  *
  * All thresholds are measured in one go. A sample that is asked more of at one threshold is so at every higher one, so
  * they are gone through from the lowest to the highest, and each asks only for what the ones before have not brought

@@ -15,7 +15,7 @@ err schedule_check_labels(const experiment *e, const labels *l);
 /* ERR_INPUT where the run's last commit stands at a place that its epochs, of so many batches, do not have. */
 err schedule_check_position(const run_dir *r, uint32_t batches);
 
-/* Whether a checkpoint, and whether an evaluation is due at this position, just behind a step. */
+/* Whether a checkpoint, and whether an evaluation is due at this position, just after a step. */
 bool schedule_saves_at(const experiment *e, const manifest_position *position, uint32_t batches);
 bool schedule_evaluates_at(const experiment *e, const manifest_position *position, uint32_t batches);
 
@@ -34,7 +34,7 @@ err schedule_check_loss(const manifest_position *position, double loss);
 double schedule_percent(uint64_t correct, uint64_t samples);
 
 /* Ends the period since the last evaluation. `score` holds the test and validation accuracies and encoders;
- * the rest is filled in from `*position`, which then stands behind the evaluation. The score goes to the log and to the
+ * the rest is filled in from `*position`, which then stands after the evaluation. The score goes to the log and to the
  * run, which takes over its encoders. *is_best: with keep_best, that it beats the one whose checkpoint is kept. */
 err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batches, manifest_evaluation *score,
                         bool *is_best);

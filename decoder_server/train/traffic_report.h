@@ -27,7 +27,7 @@ typedef struct traffic_report {
 err traffic_report_init(traffic_report *t, uint32_t bits);
 void traffic_report_free(traffic_report *t);
 
-/* The rounded evaluation that is described begins, whose codes are told from those of other evaluations. */
+/* The rounded evaluation that is described begins, whose codes are counted apart from those of other evaluations. */
 void traffic_report_start_rounded(traffic_report *t);
 
 /* Codes of a portion: packed [rows], which came as `coded_bits` of payload. Those of the evaluation that the run's bits
@@ -44,7 +44,7 @@ void traffic_report_count(traffic_report *t, uint32_t portion, const traffic_cou
 
 /* {"payload", "coded", "entropy", "frames", "tls", "tcp"}: bits a sample of the last rounded test, all nodes together,
  * both directions. "tcp" is null in one process, "tls" without TLS. The payload is the codes alone, packed; "coded" is
- * what they took as they came; "entropy" is {"bits", "codes"}, what they are worth bit by bit and each node's code as a
+ * what they took as they came; "entropy" is {"bits", "codes"}, their entropy bit by bit and each node's code as a
  * whole. All but the payload are null where this process has done no rounded test. */
 json_t *traffic_report_bits_per_sample(const traffic_report *t, uint32_t code_bits);
 

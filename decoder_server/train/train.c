@@ -68,7 +68,7 @@ static err resume_run(const server_options *o, const experiment *e, const labels
     return failed;
 }
 
-/* *lock: the folder is this process's, to be closed behind the run. */
+/* *lock: the folder is this process's, to be closed after the run. */
 static err open_run(const server_options *o, const experiment *e, const labels *l, run_dir *r, int *lock) {
     char path[FILE_PATH_MAX];
     pretrained w;

@@ -42,9 +42,9 @@ typedef struct training {
     arena unpacked;
 } training;
 
-/* Encoders run side by side. One that would be left to a single lane while the others idle comes behind them and has
- * all lanes for its layers, which make use of two; so two left over are better off side by side. The numbers are the
- * same either way. */
+/* Encoders run side by side. One that would be left to a single thread while the others idle comes after them and has
+ * the whole pool for its layers, which make use of two threads; so two left over are better off side by side. The
+ * numbers are the same either way. */
 static bool has_pool(const training *l, uint32_t portion) {
     return portion == l->portions - 1 && l->portions % thread_pool_count(l->pool) == 1;
 }

@@ -422,7 +422,7 @@ static void go_back(train_loop *t) {
 static void begin(train_loop *t) {
     run_log_write(t->run->folder, "training", json_pack("{s:I}", "step", (json_int_t)t->position.step));
     t->period_started_ns = clock_now_ns();
-    prune(t); /* a server that died behind a commit has not told the nodes of it */
+    prune(t); /* a server that died after a commit has not told the nodes of it */
     go_on(t);
 }
 
