@@ -1,7 +1,8 @@
 /* bf16: the upper half of a float, rounded to nearest, ties to even; and arrays of either, floats or bf16.
  *
- * A loop over either is written once, as an always_inline function with a flag `half`, and called from two functions
- * that pass the flag as a constant; the compiler then makes two loops of it. */
+ * A loop over either is written once, as an always_inline function NAME with a flag `half` in the end. BF16_VERSIONS
+ * makes two functions of it, NAME_f32 and NAME_bf16, that pass the flag as a constant, each compiled for every vector
+ * width. */
 #ifndef FEWBIT_NN_BF16_H
 #define FEWBIT_NN_BF16_H
 
@@ -13,6 +14,23 @@
 #include <string.h>
 
 #define BF16_INLINE static inline __attribute__((always_inline))
+
+#define BF16_VERSIONS(name, parameters, ...)                                                                           \
+    VECTOR_VERSIONS static void name##_f32 parameters {                                                                \
+        name(__VA_ARGS__, false);                                                                                      \
+    }                                                                                                                  \
+    VECTOR_VERSIONS static void name##_bf16 parameters {                                                               \
+        name(__VA_ARGS__, true);                                                                                       \
+    }
+
+/* The same where the flag `relu` before `half` is to be a constant too. */
+#define BF16_RELU_VERSIONS(name, parameters, ...)                                                                      \
+    VECTOR_VERSIONS static void name##_f32 parameters {                                                                \
+        relu ? name(__VA_ARGS__, true, false) : name(__VA_ARGS__, false, false);                                       \
+    }                                                                                                                  \
+    VECTOR_VERSIONS static void name##_bf16 parameters {                                                               \
+        relu ? name(__VA_ARGS__, true, true) : name(__VA_ARGS__, false, true);                                         \
+    }
 
 BF16_INLINE float bf16_to_float(uint16_t half) {
     uint32_t bits = (uint32_t)half << 16;

@@ -97,15 +97,7 @@ BF16_INLINE void relu_gradient(size_t n, const void *restrict y, const void *dy,
     }
 }
 
-VECTOR_VERSIONS
-static void relu_gradient_f32(size_t n, const void *restrict y, const void *dy, void *dx) {
-    relu_gradient(n, y, dy, dx, false);
-}
-
-VECTOR_VERSIONS
-static void relu_gradient_bf16(size_t n, const void *restrict y, const void *dy, void *dx) {
-    relu_gradient(n, y, dy, dx, true);
-}
+BF16_VERSIONS(relu_gradient, (size_t n, const void *restrict y, const void *dy, void *dx), n, y, dy, dx)
 
 void nn_relu_gradient(size_t n, const void *y, const void *dy, void *dx, bool half) {
     (half ? relu_gradient_bf16 : relu_gradient_f32)(n, y, dy, dx);

@@ -13,15 +13,7 @@ BF16_INLINE void relu(size_t n, const void *restrict x, void *restrict y, bool h
     }
 }
 
-VECTOR_VERSIONS
-static void relu_f32(size_t n, const void *restrict x, void *restrict y) {
-    relu(n, x, y, false);
-}
-
-VECTOR_VERSIONS
-static void relu_bf16(size_t n, const void *restrict x, void *restrict y) {
-    relu(n, x, y, true);
-}
+BF16_VERSIONS(relu, (size_t n, const void *restrict x, void *restrict y), n, x, y)
 
 static void relu_forward(nn_layer *layer, const nn_rows *r) {
     (layer->x_half ? relu_bf16 : relu_f32)(r->count * layer->out, r->x, r->y);

@@ -114,15 +114,7 @@ BF16_INLINE void measure(size_t points, const norm *b, const void *x, size_t par
     }
 }
 
-VECTOR_VERSIONS
-static void measure_f32(size_t points, const norm *b, const void *x, size_t part) {
-    measure(points, b, x, part, false);
-}
-
-VECTOR_VERSIONS
-static void measure_bf16(size_t points, const norm *b, const void *x, size_t part) {
-    measure(points, b, x, part, true);
-}
+BF16_VERSIONS(measure, (size_t points, const norm *b, const void *x, size_t part), points, b, x, part)
 
 BF16_INLINE void normalise(size_t points, const norm *b, const void *restrict x, void *restrict y, bool relu,
                            bool half) {
@@ -136,15 +128,8 @@ BF16_INLINE void normalise(size_t points, const norm *b, const void *restrict x,
     }
 }
 
-VECTOR_VERSIONS
-static void normalise_f32(size_t points, const norm *b, const void *restrict x, void *restrict y, bool relu) {
-    relu ? normalise(points, b, x, y, true, false) : normalise(points, b, x, y, false, false);
-}
-
-VECTOR_VERSIONS
-static void normalise_bf16(size_t points, const norm *b, const void *restrict x, void *restrict y, bool relu) {
-    relu ? normalise(points, b, x, y, true, true) : normalise(points, b, x, y, false, true);
-}
+BF16_RELU_VERSIONS(normalise, (size_t points, const norm *b, const void *restrict x, void *restrict y, bool relu),
+                   points, b, x, y)
 
 /* The gradient behind the ReLU; what it let through follows from x. */
 BF16_INLINE float gradient_at(const void *dy, size_t i, float centred, float slope, float bias, bool relu, bool half) {
@@ -179,15 +164,8 @@ BF16_INLINE void sum_gradients(size_t points, const norm *b, const void *x, cons
     }
 }
 
-VECTOR_VERSIONS
-static void sum_gradients_f32(size_t points, const norm *b, const void *x, const void *dy, size_t part, bool relu) {
-    relu ? sum_gradients(points, b, x, dy, part, true, false) : sum_gradients(points, b, x, dy, part, false, false);
-}
-
-VECTOR_VERSIONS
-static void sum_gradients_bf16(size_t points, const norm *b, const void *x, const void *dy, size_t part, bool relu) {
-    relu ? sum_gradients(points, b, x, dy, part, true, true) : sum_gradients(points, b, x, dy, part, false, true);
-}
+BF16_RELU_VERSIONS(sum_gradients, (size_t points, const norm *b, const void *x, const void *dy, size_t part, bool relu),
+                   points, b, x, dy, part)
 
 /* dx may be x. */
 BF16_INLINE void input_gradient(size_t points, const norm *b, const void *x, const void *restrict dy, void *dx,
@@ -206,17 +184,9 @@ BF16_INLINE void input_gradient(size_t points, const norm *b, const void *x, con
     }
 }
 
-VECTOR_VERSIONS
-static void input_gradient_f32(size_t points, const norm *b, const void *x, const void *restrict dy, void *dx,
-                               bool relu) {
-    relu ? input_gradient(points, b, x, dy, dx, true, false) : input_gradient(points, b, x, dy, dx, false, false);
-}
-
-VECTOR_VERSIONS
-static void input_gradient_bf16(size_t points, const norm *b, const void *x, const void *restrict dy, void *dx,
-                                bool relu) {
-    relu ? input_gradient(points, b, x, dy, dx, true, true) : input_gradient(points, b, x, dy, dx, false, true);
-}
+BF16_RELU_VERSIONS(input_gradient,
+                   (size_t points, const norm *b, const void *x, const void *restrict dy, void *dx, bool relu), points,
+                   b, x, dy, dx)
 
 /* One pass over a batch, in parts. */
 

@@ -215,25 +215,9 @@ static void max_backward_few(const nn_layer *layer, const nn_rows *r) {
     }
 }
 
-VECTOR_VERSIONS
-static void max_forward_f32(const nn_layer *layer, const nn_rows *r) {
-    max_forward(layer, r, false);
-}
+BF16_VERSIONS(max_forward, (const nn_layer *layer, const nn_rows *r), layer, r)
 
-VECTOR_VERSIONS
-static void max_forward_bf16(const nn_layer *layer, const nn_rows *r) {
-    max_forward(layer, r, true);
-}
-
-VECTOR_VERSIONS
-static void max_backward_f32(const nn_layer *layer, const nn_rows *r) {
-    max_backward(layer, r, false);
-}
-
-VECTOR_VERSIONS
-static void max_backward_bf16(const nn_layer *layer, const nn_rows *r) {
-    max_backward(layer, r, true);
-}
+BF16_VERSIONS(max_backward, (const nn_layer *layer, const nn_rows *r), layer, r)
 
 static void max_pool_forward(nn_layer *layer, const nn_rows *r) {
     if (layer->own) {

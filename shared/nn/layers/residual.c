@@ -14,15 +14,7 @@ BF16_INLINE void sum(size_t n, const void *a, const void *b, void *to, bool relu
     }
 }
 
-VECTOR_VERSIONS
-static void sum_f32(size_t n, const void *a, const void *b, void *to, bool relu) {
-    relu ? sum(n, a, b, to, true, false) : sum(n, a, b, to, false, false);
-}
-
-VECTOR_VERSIONS
-static void sum_bf16(size_t n, const void *a, const void *b, void *to, bool relu) {
-    relu ? sum(n, a, b, to, true, true) : sum(n, a, b, to, false, true);
-}
+BF16_RELU_VERSIONS(sum, (size_t n, const void *a, const void *b, void *to, bool relu), n, a, b, to)
 
 static void fork_backward(nn_layer *layer, const nn_rows *r) {
     if (r->dx) {
