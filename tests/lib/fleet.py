@@ -345,7 +345,7 @@ def write_experiment(path, **changes):
     return path
 
 
-def shipped_experiment(name, path, **keys):
+def shipped_experiment(name, path, /, **keys):
     """A copy of experiments/*/NAME with other values for some keys, wherever they stand."""
     text = next((ROOT / "experiments").glob(f"*/{name}")).read_text()
     for key, value in keys.items():
