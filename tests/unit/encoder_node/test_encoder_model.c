@@ -1,9 +1,7 @@
 /* A node's net in use: what it says of several views of a portion, taken together, and what it keeps of that. */
 #include "encoder_node/encoder_model.h"
 
-#include "base/rng.h"
-#include "experiment/validate.h"
-#include "tests/lib/folder.h"
+#include "tests/lib/small_portion.h"
 
 #include <ftw.h>
 #include <math.h>
@@ -12,40 +10,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { ROWS = 3, WIDTH = 28, ELEMENTS = 7 * WIDTH, BITS = 4, TRAIN = 100 };
-
-static const experiment plain = {
-    .name = "mirrored",
-    .dataset = {.evaluate_test = true,
-                .name = "mnist",
-                .partition = PARTITION_SLICES,
-                .portions = 4,
-                .mean = 0.1307f,
-                .std = 0.3081f},
-    .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 20, .bits = BITS, .activation = PRESET_SIGMOID},
-    .classifier = {.net = PRESET_MNIST, .hidden = 10},
-    .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
-    .training = {.epochs = 1, .batch_size = 10, .seed = 1},
-};
+enum { ROWS = 3, WIDTH = SMALL_WIDTH, ELEMENTS = SMALL_ELEMENTS, BITS = SMALL_BITS, TRAIN = SMALL_SAMPLES };
 
 static portion *data;
 
 static int make_data(void **state) {
-    (void)state;
-    static uint8_t train[TRAIN * ELEMENTS];
-    portion_info info = {.dataset = "mnist",
-                         .partition = "slices",
-                         .portions = 4,
-                         .index = 1,
-                         .shape = {1, 1, ELEMENTS},
-                         .samples = {TRAIN, TRAIN}};
-    rng draws = rng_at(1, rng_stream(RNG_TEST, 0), 0);
-    for (size_t i = 0; i < sizeof train; i++) {
-        train[i] = (uint8_t)rng_u32(&draws);
-    }
-    make_folder(NULL);
-    assert_int_equal(portion_write(in_folder("data"), &info, train, train), ERR_OK);
-    assert_int_equal(portion_open(&data, in_folder("data")), ERR_OK);
+    make_folder(state);
+    data = open_small_portion();
     return 0;
 }
 
@@ -67,10 +38,10 @@ static encoder_model *model_of(const experiment *e, const char *state) {
 
 static void both_sides_are_one(void **state) {
     (void)state;
-    experiment e = plain;
+    experiment e = small_system;
     e.encoder.temperature = 0.05f;
     e.tta.flip = true;
-    encoder_model *one = model_of(&plain, "plain"), *both = model_of(&e, "mirrored");
+    encoder_model *one = model_of(&small_system, "small_system"), *both = model_of(&e, "mirrored");
     const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
     uint8_t mirrored[ROWS * ELEMENTS];
     float seen[2][ROWS * BITS], together[2][ROWS * BITS];
@@ -102,9 +73,9 @@ static void both_sides_are_one(void **state) {
 /* The portions as they are, and shifted to both sides. */
 static void moved_ones_count_half(void **state) {
     (void)state;
-    experiment e = plain;
+    experiment e = small_system;
     e.tta.shift = 2;
-    encoder_model *one = model_of(&plain, "unmoved"), *three = model_of(&e, "moved");
+    encoder_model *one = model_of(&small_system, "unmoved"), *three = model_of(&e, "moved");
     const uint8_t *portions = portion_sample(data, DATASET_TEST, 0);
     const int shifts[] = {0, 2, -2};
     double z[ROWS * BITS] = {0};
@@ -153,7 +124,7 @@ static void assert_recalled(encoder_model *m, uint32_t first, uint32_t count, co
 static void bits_are_kept_until_the_weights_change(void **state) {
     (void)state;
     static float soft[TRAIN * BITS];
-    encoder_model *m = model_of(&plain, "kept");
+    encoder_model *m = model_of(&small_system, "kept");
     assert_false(encoder_model_recall(m, DATASET_TRAIN, 0, 1));
     for (uint32_t first = 0; first < TRAIN; first += 25) {
         evaluate(m, first, 25);
@@ -181,7 +152,7 @@ static void its_memory_is_known_before_it_is_taken(void **state) {
     static checkpoint_store_quota quota = {.max_bytes = UINT64_MAX};
     encoder_model_config config = {.data = data, .state = in_folder("memory"), .quota = &quota, .run = 1};
     for (int corner = 0; corner < 64; corner++) {
-        experiment e = plain;
+        experiment e = small_system;
         e.encoder.hidden = hidden[corner & 1];
         e.encoder.bits = bits[corner >> 1 & 1];
         e.training.batch_size = batches[corner >> 2 & 1];
@@ -211,7 +182,7 @@ static checkpoint_store store_in(const char *state) {
     snprintf(folder, sizeof folder, "%s", in_folder(state));
     checkpoint_store s;
     const checkpoint_store_config config = {
-        .state = folder, .quota = &quota, .run = 1, .portion = 1, .experiment = &plain};
+        .state = folder, .quota = &quota, .run = 1, .portion = 1, .experiment = &small_system};
     assert_int_equal(checkpoint_store_open(&s, &config), ERR_OK);
     return s;
 }
@@ -273,7 +244,7 @@ static int add_blocks(const char *path, const struct stat *status, int type, str
 static void small_parts_take_room_as_a_disk_gives_it(void **state) {
     (void)state;
     checkpoint_store_quota quota = {.max_bytes = 200 << 10};
-    experiment e = plain;
+    experiment e = small_system;
     e.encoder.hidden = e.encoder.bits = 1;
     encoder_model_config config = {.data = data, .state = in_folder("small"), .quota = &quota, .trains = true};
     err failed = ERR_OK;

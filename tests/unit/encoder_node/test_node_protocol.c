@@ -2,26 +2,10 @@
 #include "encoder_node/node_protocol.h"
 
 #include "base/log.h"
-#include "base/rng.h"
 #include "experiment/serialize.h"
-#include "experiment/validate.h"
-#include "tests/lib/folder.h"
+#include "tests/lib/small_portion.h"
 
-enum { ELEMENTS = 196, SAMPLES = 100, BATCH = 10, BITS = 4, SENT_MAX = 512 };
-
-static experiment described = {
-    .name = "protocol",
-    .dataset = {.evaluate_test = true,
-                .name = "mnist",
-                .partition = PARTITION_SLICES,
-                .portions = 4,
-                .mean = 0.1307f,
-                .std = 0.3081f},
-    .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 20, .bits = BITS, .activation = PRESET_SIGMOID},
-    .classifier = {.net = PRESET_MNIST, .hidden = 10},
-    .optimiser = {.kind = NN_ADAM, .learning_rate = 0.001f},
-    .training = {.epochs = 1, .batch_size = BATCH, .seed = 1},
-};
+enum { ELEMENTS = SMALL_ELEMENTS, BITS = SMALL_BITS, HIDDEN = SMALL_HIDDEN, BATCH = 10, SENT_MAX = 512 };
 
 /* What the node has sent: its type, and of codes their first id and their bits, of a refusal the reason. */
 typedef struct sent {
@@ -77,22 +61,9 @@ static void give_well(message_type type, const ProtobufCMessage *body) {
 }
 
 static int open_node(void **state) {
-    static uint8_t samples[SAMPLES * ELEMENTS];
-    portion_info info = {.dataset = "mnist",
-                         .partition = "slices",
-                         .portions = 4,
-                         .index = 1,
-                         .shape = {1, 1, ELEMENTS},
-                         .samples = {SAMPLES, SAMPLES}};
-    rng draws = rng_at(1, rng_stream(RNG_TEST, 0), 0);
-    for (size_t i = 0; i < sizeof samples; i++) {
-        samples[i] = (uint8_t)rng_u32(&draws);
-    }
     make_folder(state);
     log_set_level(LOG_NONE);
-    assert_int_equal(experiment_validate(&described, NULL), ERR_OK);
-    assert_int_equal(portion_write(in_folder("data"), &info, samples, samples), ERR_OK);
-    assert_int_equal(portion_open(&t.data, in_folder("data")), ERR_OK);
+    t.data = open_small_portion();
     static char state_folder[FILE_PATH_MAX];
     snprintf(state_folder, sizeof state_folder, "%s", in_folder("state"));
     node_protocol_config config = {.name = "tested", .data = t.data, .state = state_folder, .streams = true};
@@ -111,7 +82,7 @@ static int close_node(void **state) {
 static void join(Fewbit__Mode mode) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
-    assert_int_equal(experiment_serialize(&described, text, &length), ERR_OK);
+    assert_int_equal(experiment_serialize(&small_system, text, &length), ERR_OK);
     text[length] = '\0';
     node_protocol_connected(t.protocol);
     next_sent(MESSAGE_HELLO);
@@ -298,13 +269,13 @@ static void files_and_large_nets_are_long(void **state) {
     }
     assert_false(node_protocol_stream_is_long(t.protocol, 1));
     assert_true(node_protocol_stream_is_long(t.protocol, UINT32_MAX));
-    assert_true(node_serve_stream_macs(t.serve, 3) == 3 * (ELEMENTS * 20 + 20 * BITS));
+    assert_true(node_serve_stream_macs(t.serve, 3) == 3 * (ELEMENTS * HIDDEN + HIDDEN * BITS));
     node_protocol_disconnected(t.protocol);
     join(FEWBIT__MODE__MODE_SERVE);
     restore(1, false);
     assert_true(node_serve_flush_macs(t.serve) == 0);
     request(1, 1);
-    assert_true(node_serve_flush_macs(t.serve) == ELEMENTS * 20 + 20 * BITS);
+    assert_true(node_serve_flush_macs(t.serve) == ELEMENTS * HIDDEN + HIDDEN * BITS);
     assert_false(node_protocol_flush_is_long(t.protocol));
 }
 
