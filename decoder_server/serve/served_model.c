@@ -54,8 +54,7 @@ static bool is_known(const run_dir *r, const served_model_identity *known) {
         return false;
     }
     served_model_identify(r, commit, &here);
-    return here.run == known->run && here.step == known->step && memcmp(here.head, known->head, SHA256_BYTES) == 0 &&
-           memcmp(here.encoders, known->encoders, sizeof here.encoders) == 0;
+    return memcmp(&here, known, sizeof here) == 0;
 }
 
 err served_model_open(served_model **out, const char *folder, const served_model_identity *known,
