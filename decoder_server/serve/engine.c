@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert((int)PREDICTOR_ROWS == (int)REFINE_ROWS, "a batch may ask for more of all its samples");
+_Static_assert((int)READY_BATCH_ROWS <= (int)PREDICTOR_ROWS && (int)READY_BATCH_ROWS <= (int)REFINE_ROWS,
+               "a batch is predicted at once, and may ask for more of all its samples");
 
 struct engine {
     engine_host host;
@@ -29,7 +30,7 @@ struct engine {
     on_demand requests;
     refine *refine;
     ready_batch batch;
-    refine_sample unsure[PREDICTOR_ROWS]; /* of the batch that is predicted */
+    refine_sample unsure[READY_BATCH_ROWS]; /* of the batch that is predicted */
     stats_refinement answered;
     uint64_t payload_bits[PARTITION_PORTIONS_MAX]; /* of codes as they came */
     size_t frame_bytes;                            /* of the Refinement that is received */
