@@ -72,10 +72,7 @@ static err check_data(const experiment *e, const partition *s, const portion *da
 err encoder_model_check(const char *text, const portion *data, experiment *e) {
     partition s;
     uint32_t classes;
-    size_t length = strlen(text);
-    err failed = length <= EXPERIMENT_TEXT_MAX
-                     ? experiment_parse("the server's experiment", text, length, e)
-                     : err_fail(ERR_INPUT, "the server's experiment has %zu bytes, more than a resolved one", length);
+    err failed = experiment_parse_sent(text, e);
     failed = failed ? failed : experiment_partition(e, &s, &classes);
     return failed ? failed : check_data(e, &s, data);
 }

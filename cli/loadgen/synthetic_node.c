@@ -24,8 +24,8 @@ struct synthetic_node {
     wire_link *link; /* NULL: down */
     arena unpacked;
     uint32_t model;
-    refinement refinement; /* in which bits come */
-    uint32_t unasked;      /* of them, those that come unasked */
+    refinement refinement;   /* in which bits come */
+    uint32_t initial_stages; /* of them, those that are sent unasked */
     bool is_welcome, may_stream, is_held;
     uint64_t first;       /* id of the first sample */
     uint64_t sent, acked; /* codes */
@@ -36,12 +36,12 @@ struct synthetic_node {
 };
 
 static bool is_by_round(const synthetic_node *s) {
-    return s->unasked < s->refinement.count;
+    return s->initial_stages < s->refinement.count;
 }
 
-/* Of a code, that come unasked. */
-static uint32_t bits_unasked(const synthetic_node *s) {
-    return s->refinement.upto[s->unasked - 1];
+/* Bits of a code that are sent unasked. */
+static uint32_t initial_bits(const synthetic_node *s) {
+    return s->refinement.upto[s->initial_stages - 1];
 }
 
 static void tell(synthetic_node *s, message_type type, const ProtobufCMessage *body) {
@@ -86,18 +86,15 @@ static void on_up(void *context, wire_link *l) {
 
 static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
     experiment e;
-    size_t length = strlen(w->experiment);
-    if (s->is_welcome || length > EXPERIMENT_TEXT_MAX) {
-        return err_fail(ERR_NETWORK, "the server welcomes twice, or with an experiment that is too long");
-    }
-    err failed = experiment_parse("the server's experiment", w->experiment, length, &e);
+    err failed =
+        s->is_welcome ? err_fail(ERR_NETWORK, "the server welcomes twice") : experiment_parse_sent(w->experiment, &e);
     if (!failed && e.encoder.bits != s->config.bits) {
         failed = err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", e.encoder.bits,
                           s->config.bits);
     }
     if (!failed) {
         s->refinement = experiment_refinement(&e);
-        s->unasked = s->refinement.count;
+        s->initial_stages = s->refinement.count;
         s->is_welcome = true;
         link_set_heartbeat(s->link, message_heartbeat_ms(w));
     }
@@ -109,7 +106,7 @@ static err on_restore(synthetic_node *s, const Fewbit__Restore *r) {
         return err_fail(ERR_REFUSED, "the server asks for %u stages of bits, there are %u", r->stages,
                         s->refinement.count);
     }
-    s->unasked = r->stages ? r->stages : s->refinement.count;
+    s->initial_stages = r->stages ? r->stages : s->refinement.count;
     s->model = r->model ? r->model : (uint32_t)r->step;
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     ready.step = r->step;
@@ -122,13 +119,13 @@ static void on_request(synthetic_node *s, const Fewbit__Request *request) {
     uint8_t code[PACK_CODE_BITS_MAX / 8] = {0};
     codes.model = s->model;
     codes.first = request->id;
-    codes.bits = (ProtobufCBinaryData){pack_bytes(bits_unasked(s)), code};
+    codes.bits = (ProtobufCBinaryData){pack_bytes(initial_bits(s)), code};
     tell(s, MESSAGE_ANSWER, &codes.base);
 }
 
 static err on_refine_request(synthetic_node *s, const Fewbit__RefineRequest *ask) {
     size_t count = 0;
-    if (ask->stage < s->unasked || ask->stage >= s->refinement.count) {
+    if (ask->stage < s->initial_stages || ask->stage >= s->refinement.count) {
         return err_fail(ERR_REFUSED, "the server asks for stage %u of %u", ask->stage, s->refinement.count);
     }
     err e = id_set_take(ask, s->ids, &count);
@@ -227,7 +224,7 @@ err synthetic_node_new(synthetic_node **out, uv_loop_t *loop, const synthetic_no
     }
     s->config = *config;
     s->refinement = (refinement){1, {config->bits}};
-    s->unasked = 1;
+    s->initial_stages = 1;
     draw_bits(s);
     err e = arena_init(&s->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     e = e ? e : link_connect(loop, config->host, config->port, NULL, &events, s, &s->link);
@@ -262,7 +259,7 @@ static void send_frame(synthetic_node *s, uint64_t samples) {
     codes.model = s->model;
     codes.first = s->first + s->sent;
     codes.more = (uint32_t)samples - 1;
-    codes.bits = (ProtobufCBinaryData){pack_bytes(samples * bits_unasked(s)), s->bits};
+    codes.bits = (ProtobufCBinaryData){pack_bytes(samples * initial_bits(s)), s->bits};
     if (link_send_message(s->link, MESSAGE_CODES, &codes.base) == ERR_OK) {
         s->sent += samples;
     }

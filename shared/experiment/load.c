@@ -314,3 +314,10 @@ err experiment_load(const char *path, experiment *e) {
     free(text);
     return failed;
 }
+
+err experiment_parse_sent(const char *text, experiment *e) {
+    size_t length = strlen(text);
+    return length <= EXPERIMENT_TEXT_MAX
+               ? experiment_parse("the server's experiment", text, length, e)
+               : err_fail(ERR_INPUT, "the server's experiment has %zu bytes, more than a resolved one", length);
+}

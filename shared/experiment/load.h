@@ -12,4 +12,7 @@ err experiment_load(const char *path, experiment *e);
 /* The same from memory; `where` names the text in errors. */
 err experiment_parse(const char *where, const char *text, size_t length, experiment *e);
 
+/* The same of what a server sends: a text longer than a resolved one is refused unread. */
+err experiment_parse_sent(const char *text, experiment *e);
+
 #endif
