@@ -4,12 +4,12 @@ enum { SIZE_DIGITS_MAX = 16 };
 
 /* Where in the body the next byte is. */
 enum {
-    SIZE,        /* a digit of a chunk's size, or what is behind it */
-    BLANKS,      /* behind a size: an extension must follow */
+    SIZE,        /* a digit of a chunk's size, or what is after it */
+    BLANKS,      /* after a size: an extension must follow */
     EXTENSION,   /* up to the end of the line */
     SIZE_END,    /* LF */
     DATA,        /* of a chunk */
-    DATA_END_CR, /* behind it */
+    DATA_END_CR, /* after it */
     DATA_END_LF,
     LINE,  /* the first byte of a trailer, or of the last line's end */
     NAME,  /* of a trailer */
@@ -49,7 +49,7 @@ static int take_name(char byte) {
     return byte == ':' ? VALUE : span_is_token((span){&byte, 1}) ? NAME : BAD;
 }
 
-/* The place behind a byte that is no data. */
+/* The place after a byte that is no data. */
 static int step(chunked *c, char byte) {
     switch (c->place) {
     case SIZE:

@@ -19,7 +19,7 @@ typedef struct chunked {
 typedef enum chunked_state {
     CHUNKED_MORE,  /* all that is there was taken */
     CHUNKED_PIECE, /* *piece is the next of the data; ask again */
-    CHUNKED_END,   /* of the body; *rest is what is behind it */
+    CHUNKED_END,   /* of the body; *rest is what is after it */
     CHUNKED_BAD,
 } chunked_state;
 

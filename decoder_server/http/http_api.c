@@ -197,8 +197,8 @@ static bool is_own_failure(unsigned status) {
     return status >= 500 && status != 501 && status != 505;
 }
 
-/* Failures of the server's own, and requests of a trace that their caller records, are worth a line (some a second);
- * not that a balancer hears, over and over, that this server is not ready. */
+/* Failures of the server's own, and requests of a trace that their caller records, get a line in the log (some a
+ * second); not that a balancer hears, over and over, that this server is not ready. */
 static void log_request(http_api *api, const api_request *r, bool is_sent) {
     if (uv_now(api->loop) - api->logged_ms >= 1000) {
         api->logged_ms = uv_now(api->loop);

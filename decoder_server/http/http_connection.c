@@ -119,7 +119,7 @@ static void linger(connection *c) {
     shutdown(socket_of(c), SHUT_WR);
 }
 
-/* Behind the last answer. */
+/* After the last answer. */
 static void leave(connection *c) {
     end_request(c, true);
     if (c->has_ended) {

@@ -8,8 +8,7 @@
 
 enum {
     HTTP_INPUT_BYTES = 16 * 1024,
-    HTTP_INPUT_BODY_ROOM =
-        HTTP_INPUT_BYTES - REQUEST_HEAD_MAX, /* behind a head, for what is read of its body at once */
+    HTTP_INPUT_BODY_ROOM = HTTP_INPUT_BYTES - REQUEST_HEAD_MAX, /* after a head, for what is read of its body at once */
 };
 
 typedef struct http_input {

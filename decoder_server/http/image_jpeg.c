@@ -16,7 +16,7 @@
 
 enum { MEMORY_MAX = 64 << 20, SCANS_MAX = 64, SEGMENTS_MAX = 1024, DEPTH = 8 };
 
-/* Markers: the byte behind 0xff. */
+/* Markers: the byte after 0xff. */
 enum {
     MARKER_TEM = 0x01,
     MARKER_SOF0 = 0xc0, /* to 0xcf, but for the three that follow */

@@ -240,7 +240,7 @@ static void write_coding(dynbuf *t, const stats *r) {
     coded_values(t, r, "fewbit_node_compressed_bits_total", "counter",
                  "Payload of the compressed frames: as it came, and what it would have been packed.", bits, coded_bits);
     coded_values(t, r, "fewbit_node_code_entropy_bits", "gauge",
-                 "What a code in compressed frames is worth by frequency: bit by bit, and as a whole.", entropies,
+                 "What a code in compressed frames would take by its entropy: bit by bit, and as a whole.", entropies,
                  entropy);
 }
 

@@ -47,7 +47,7 @@ typedef struct reader {
     size_t delimiter_length;
 } reader;
 
-/* Whether a delimiter's line ends at `at`, blanks before that; then what is behind it. */
+/* Whether a delimiter's line ends at `at`, blanks before that; then what is after it. */
 static const char *end_line(const reader *r, const char *at) {
     while (at < r->end && (*at == ' ' || *at == '\t')) {
         at++;
@@ -55,12 +55,12 @@ static const char *end_line(const reader *r, const char *at) {
     return r->end - at >= 2 && memcmp(at, "\r\n", 2) == 0 ? at + 2 : NULL;
 }
 
-/* What is behind the delimiter whose boundary ends at `at`; NULL: it is none. */
+/* What is after the delimiter whose boundary ends at `at`; NULL: it is none. */
 static const char *end_delimiter(const reader *r, const char *at, bool *is_last) {
     *is_last = r->end - at >= 2 && memcmp(at, "--", 2) == 0;
-    const char *behind = end_line(r, *is_last ? at + 2 : at);
-    if (behind || !*is_last) {
-        return behind;
+    const char *after = end_line(r, *is_last ? at + 2 : at);
+    if (after || !*is_last) {
+        return after;
     }
     for (at += 2; at < r->end && (*at == ' ' || *at == '\t'); at++) {
         /* the end of the body ends the last one, too */
@@ -72,10 +72,10 @@ static const char *end_delimiter(const reader *r, const char *at, bool *is_last)
 static bool take_delimiter(reader *r, span *content, bool *is_last) {
     const char *from = r->at;
     for (const char *at = from; (at = memmem(at, (size_t)(r->end - at), r->delimiter, r->delimiter_length)); at += 2) {
-        const char *behind = end_delimiter(r, at + r->delimiter_length, is_last);
-        if (behind) {
+        const char *after = end_delimiter(r, at + r->delimiter_length, is_last);
+        if (after) {
             *content = (span){from, (size_t)(at - from)};
-            r->at = behind;
+            r->at = after;
             return true;
         }
     }
@@ -87,16 +87,16 @@ static bool take_first(reader *r, bool *is_last) {
     size_t length = r->delimiter_length - 2;
     span preamble;
     if ((size_t)(r->end - r->at) >= length && memcmp(r->at, r->delimiter + 2, length) == 0) {
-        const char *behind = end_delimiter(r, r->at + length, is_last);
-        if (behind) {
-            r->at = behind;
+        const char *after = end_delimiter(r, r->at + length, is_last);
+        if (after) {
+            r->at = after;
             return true;
         }
     }
     return take_delimiter(r, &preamble, is_last);
 }
 
-/* The next line of a part's head, with those that go on behind it; false: it has no end. */
+/* The next line of a part's head, with those that go on after it; false: it has no end. */
 static bool take_field(span *rest, span *field) {
     const char *end = rest->at + rest->length, *at = rest->at;
     do {
@@ -116,7 +116,7 @@ static bool is_plain(span coding) {
     return span_is(coding, "binary") || span_is(coding, "8bit") || span_is(coding, "7bit");
 }
 
-/* Parts what lies between two delimiters. A head with nothing behind it is ended by the delimiter's own end of line. */
+/* Parts what lies between two delimiters. A head with nothing after it is ended by the delimiter's own end of line. */
 static err read_part(const uint8_t *body, span all, multipart_part *part) {
     span rest = all, field, name;
     *part = (multipart_part){0};

@@ -36,7 +36,7 @@ typedef enum request_field {
 } request_field;
 
 typedef struct request_head {
-    size_t length; /* of a whole one, with the empty lines before it and the one behind it */
+    size_t length; /* of a whole one, with the empty lines before it and the one after it */
     const http_problem *problem;
     span method;
     request_target target;

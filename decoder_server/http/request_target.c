@@ -59,21 +59,21 @@ bool request_host_is_good(span host) {
     if (host.length == 0) {
         return true;
     }
-    const char *end = host.at + host.length, *behind;
+    const char *end = host.at + host.length, *after;
     if (host.at[0] == '[') {
-        behind = memchr(host.at, ']', host.length);
-        if (!behind || !is_address((span){host.at + 1, (size_t)(behind - host.at - 1)})) {
+        after = memchr(host.at, ']', host.length);
+        if (!after || !is_address((span){host.at + 1, (size_t)(after - host.at - 1)})) {
             return false;
         }
-        behind++;
+        after++;
     } else {
-        behind = memchr(host.at, ':', host.length);
-        behind = behind ? behind : end;
-        if (!is_name((span){host.at, (size_t)(behind - host.at)})) {
+        after = memchr(host.at, ':', host.length);
+        after = after ? after : end;
+        if (!is_name((span){host.at, (size_t)(after - host.at)})) {
             return false;
         }
     }
-    return behind == end || (*behind == ':' && is_port((span){behind + 1, (size_t)(end - behind - 1)}));
+    return after == end || (*after == ':' && is_port((span){after + 1, (size_t)(end - after - 1)}));
 }
 
 /* Targets. */
@@ -96,7 +96,7 @@ static span up_to(span s, const char *marks) {
     return (span){s.at, length};
 }
 
-static span behind(span s, size_t length) {
+static span after(span s, size_t length) {
     return (span){s.at + length, s.length - length};
 }
 
@@ -107,9 +107,9 @@ static bool read_absolute(span target, bool is_options, request_target *t) {
         if (target.length <= length || strncasecmp(target.at, schemes[i], length) != 0) {
             continue;
         }
-        span rest = behind(target, length);
+        span rest = after(target, length);
         t->host = up_to(rest, "/?");
-        rest = behind(rest, t->host.length);
+        rest = after(rest, t->host.length);
         t->path = rest.length > 0 && rest.at[0] == '/' ? up_to(rest, "?")
                                                        : span_of(is_options && rest.length == 0 ? "*" : "/");
         return t->host.length > 0 && t->host.at[0] != ':' && request_host_is_good(t->host);

@@ -100,7 +100,7 @@ routes_match routes_find(const routes_policy *policy, const request_head *h) {
         return m;
     }
     if (!request_path_read(h->target.path, path)) {
-        m.problem = (http_problem){400, "bad_request", "the path has a percent sign without two digits behind it"};
+        m.problem = (http_problem){400, "bad_request", "the path has a percent sign without two digits after it"};
         return m;
     }
     m.route = 0;

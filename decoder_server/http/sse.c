@@ -166,7 +166,7 @@ static void on_slice(uv_timer_t *timer) {
     }
 }
 
-/* Unless a pass is under way, or the pause behind one. */
+/* Unless a pass is under way, or the pause after one. */
 static void start_pass(sse *e) {
     if (!uv_is_active((uv_handle_t *)e->slice)) {
         on_slice(e->slice);

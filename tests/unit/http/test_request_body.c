@@ -246,10 +246,9 @@ static void parts_are_what_was_sent(void **state) {
             for (uint32_t i = 0; i < count; i++) {
                 const char *const looks[] = {"", "x", "\r\n", "\r\n\r\n", " y: z\r\n", "--", "\r\n--"};
                 const char *look = looks[rng_below(&r, COUNT(looks))];
-                int cut = (int)rng_below(&r, (uint32_t)length); /* a piece of the boundary behind an end of line, */
+                int cut = (int)rng_below(&r, (uint32_t)length); /* a piece of the boundary after an end of line, */
                 snprintf(contents[i], sizeof contents[i], "%s\r\n--%.*s\r%s--%s\r\n--%s!%s", look, cut, boundary, "x",
-                         boundary, boundary,
-                         look); /* all of it within a line, and all of it with something behind it */
+                         boundary, boundary, look); /* all of it within a line, and all of it with something after it */
                 contents[i][rng_below(&r, 3) ? strlen(contents[i]) : strlen(look)] = '\0';
                 wanted[i] = contents[i];
                 add_text(&b, "--");

@@ -207,7 +207,7 @@ static void bad_heads(void **state) {
     assert_bad(frame, sizeof frame - 1, 400);
 }
 
-/* A head with so many more bytes in it, or behind it. */
+/* A head with so many more bytes in it, or after it. */
 static void assert_long(const char *before, size_t more, const char *after, request_head_state wanted,
                         unsigned status) {
     size_t first = strlen(before), last = strlen(after);
