@@ -192,7 +192,7 @@ static void on_resume(void *context, http_request *http) {
     sse_resume(((api_request *)http->data)->subscriber);
 }
 
-/* Not what a caller asked of it that it does not have. */
+/* A 5xx status that is not about a feature the server does not have. */
 static bool is_own_failure(unsigned status) {
     return status >= 500 && status != 501 && status != 505;
 }

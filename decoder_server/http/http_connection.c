@@ -9,39 +9,39 @@
 #include <unistd.h>
 
 enum {
-    KEPT_CONNECTIONS = 256, /* memory of ended ones, for the next */
-    STEPS_A_TURN = 64,      /* of one connection: some three a request */
+    KEPT_CONNECTIONS = 256, /* closed ones whose memory is kept for reuse */
+    STEPS_A_TURN = 64,      /* of one connection; a request takes about three */
     PAUSE_MS = 2,
-    RESUMED_A_TURN = 8, /* of those that are read on slowly */
+    RESUMED_A_TURN = 8, /* of the throttled ones */
     CLOSE_READS = 8,
     CLOSE_MS = 1000,
 };
 
 typedef enum phase {
-    PHASE_HEAD,   /* of a request, is to come */
-    PHASE_BODY,   /* is to come; the answer may be out already */
-    PHASE_WHOLE,  /* all of it is here; the answer is to come, or is going out */
-    PHASE_STREAM, /* its answer is one */
-    PHASE_LINGER, /* the last answer is out; what still comes is dropped */
+    PHASE_HEAD,   /* waits for a head */
+    PHASE_BODY,   /* reads a body; the answer may be out already */
+    PHASE_WHOLE,  /* has the whole request; waits for the answer, or sends it */
+    PHASE_STREAM, /* sends a stream */
+    PHASE_LINGER, /* the last answer is out; drops what still arrives */
     PHASE_CLOSED,
 } phase;
 
 typedef struct connection {
-    http_request request; /* first: a request's connection is where it is */
+    http_request request; /* must be first: connection_of */
     http_connections *of;
     LIST_ENTRY(connection) all; /* or of the free ones */
     STAILQ_ENTRY(connection) throttled;
     uv_tcp_t tcp;
     http_output output;
     phase phase;
-    uint64_t until_ms;         /* when what is expected of it must be there; 0: nothing is */
-    bool has_request;          /* begun, and not ended */
-    bool is_answered, is_last; /* the answer has begun; it is the connection's last */
+    uint64_t until_ms;         /* the deadline of what the peer is to do next; 0: none */
+    bool has_request;          /* callbacks.begin or .refuse came, .end did not yet */
+    bool is_answered, is_last; /* the answer is going out; it is the connection's last */
     bool is_reading, is_going, is_throttled;
-    bool has_ended;               /* the other side says nothing more */
-    bool has_all;                 /* of its last request */
-    bool is_over;                 /* the stream */
-    uint64_t droppable;           /* of what is read for nothing */
+    bool has_ended;               /* the peer sends no more */
+    bool has_all;                 /* the last request was read as a whole */
+    bool is_over;                 /* the stream has ended */
+    uint64_t droppable;           /* bytes that may still be read and dropped */
     size_t claimed;               /* http_claim_memory */
     char head[RESPONSE_HEAD_MAX]; /* of the answer, with its body where that fits */
     http_input input;
@@ -110,7 +110,7 @@ static int socket_of(const connection *c) {
     return uv_fileno((const uv_handle_t *)&c->tcp, &fd) == 0 ? fd : -1;
 }
 
-/* What is unread when a socket is closed would take the last answer with it. */
+/* Closing a socket with unread bytes resets it, and the peer would lose the last answer. */
 static void linger(connection *c) {
     c->has_all = c->phase == PHASE_WHOLE;
     c->phase = PHASE_LINGER;
@@ -146,7 +146,7 @@ static void on_sent(void *context, int status) {
     }
 }
 
-/* Whether all of it is with the kernel. `spare`: as with http_output_send. */
+/* Whether the kernel took all of it. `spare`: as with http_output_send. */
 static bool send_parts(connection *c, uv_buf_t *parts, unsigned count, char *spare) {
     if (!http_output_send(&c->output, parts, count, spare)) {
         close_connection(c);
@@ -156,7 +156,7 @@ static bool send_parts(connection *c, uv_buf_t *parts, unsigned count, char *spa
     return !c->output.is_waiting;
 }
 
-/* The answer's head to c->head; how long it is. */
+/* Writes the answer's head to c->head; its length. */
 static size_t write_head(connection *c, const http_response *a, bool is_stream) {
     bool is_old = c->request.head.minor == 0 && c->request.head.method.at != NULL;
     const response_head head = {
@@ -185,7 +185,7 @@ void http_reply(http_request *r, const http_response *a) {
                          uv_buf_init((char *)(uintptr_t)a->body, (unsigned)a->length)};
     bool has_body = a->length > 0 && response_has_body(a->status) && !span_equals(r->head.method, "HEAD");
     bool is_short = has_body && a->length <= RESPONSE_HEAD_MAX - parts[0].len;
-    if (is_short) { /* one piece costs the kernel less than two */
+    if (is_short) { /* one piece is cheaper to send than two */
         memcpy(c->head + parts[0].len, a->body, a->length);
         parts[0].len += a->length;
     }
@@ -213,7 +213,7 @@ bool http_stream_send(http_request *r, const char *bytes, size_t length) {
     if (c->phase != PHASE_STREAM || c->output.is_waiting || length == 0) {
         return false;
     }
-    char size[16]; /* what the kernel does not take goes to the buffer, which a stream needs for nothing else */
+    char size[16]; /* a stream does not need its input: the buffer keeps what the kernel does not take */
     uv_buf_t parts[3] = {uv_buf_init(size, (unsigned)snprintf(size, sizeof size, "%zx\r\n", length)),
                          uv_buf_init((char *)(uintptr_t)bytes, (unsigned)length),
                          uv_buf_init((char *)(uintptr_t) "\r\n", 2)};
@@ -255,7 +255,7 @@ static void begin_request(connection *c) {
     bool waits = has_body && h->expects_continue;
     c->droppable = h->content_length <= HTTP_BODY_END ? HTTP_BODY_END : 0;
     c->until_ms = uv_now(c->of->loop) + HTTP_BODY_MS;
-    c->is_last = h->is_last || is_too_large || waits; /* an answer that comes before the body */
+    c->is_last = h->is_last || is_too_large || waits; /* for an answer that comes before the body */
     c->of->callbacks.begin(c->of->callbacks.context, r);
     if (c->phase == PHASE_CLOSED || c->is_answered) {
         return;
@@ -275,7 +275,7 @@ static bool step_head(connection *c) {
     request_head_state state = request_head_read(&r->head, (const uint8_t *)rest.at, rest.length);
     if (state == REQUEST_HEAD_WHOLE && http_input_is_cramped(&c->input, &r->head)) {
         http_input_compact(&c->input);
-        return true; /* and is read again: its spans lie in the buffer */
+        return true; /* read it again: its spans pointed into the buffer */
     }
     if (state == REQUEST_HEAD_MORE) {
         http_input_compact(&c->input);
@@ -320,7 +320,7 @@ static bool take_body(connection *c) {
         return end_body(c);
     }
     if (c->is_answered) {
-        c->is_last = true; /* nobody will hear of it */
+        c->is_last = true; /* it cannot be refused any more */
     } else {
         refuse(c, request_body_problem(state));
     }
@@ -331,7 +331,7 @@ static bool step_body(connection *c) {
     if (!c->is_answered || !c->is_last) {
         return take_body(c);
     }
-    if (!c->output.is_waiting) { /* what is still to come of it cannot be read, or need not be */
+    if (!c->output.is_waiting) { /* the rest of the request cannot or need not be read */
         leave(c);
     }
     return false;
@@ -354,7 +354,7 @@ static bool step_whole(connection *c) {
     return true;
 }
 
-/* Whether it has gone on. */
+/* Whether it made progress. */
 static bool step(connection *c) {
     return c->phase == PHASE_HEAD    ? step_head(c)
            : c->phase == PHASE_BODY  ? step_body(c)
@@ -375,7 +375,7 @@ static void on_room(uv_handle_t *handle, size_t wanted, uv_buf_t *room) {
 static void on_throttle(uv_timer_t *timer);
 static void set_reading(connection *c);
 
-/* Goes on in a later turn, so that whoever pours bytes in keeps nobody waiting. */
+/* Goes on in a later turn, so that a flood of bytes does not delay the others. */
 static void throttle(connection *c) {
     http_connections *s = c->of;
     if (STAILQ_EMPTY(&s->throttled)) {
@@ -392,7 +392,7 @@ static void drop(connection *c, size_t length) {
     } else if (c->phase == PHASE_STREAM) {
         c->of->cut++;
         close_connection(c);
-    } else { /* a reset at once could reach the sender before it has read the answer */
+    } else { /* a reset now could reach the sender before it has read the answer */
         c->has_ended = true;
         c->until_ms = uv_now(c->of->loop) + CLOSE_MS;
     }
@@ -414,7 +414,7 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *room) {
     }
 }
 
-/* Reads while there is room for what comes, and somebody to take it. */
+/* Reads while there is room, and a use for what arrives. */
 static void set_reading(connection *c) {
     bool is_wanted = c->phase != PHASE_CLOSED && !c->has_ended && !c->is_throttled &&
                      (c->phase == PHASE_STREAM || c->phase == PHASE_LINGER || c->input.to < HTTP_INPUT_BYTES);
@@ -431,7 +431,7 @@ static void set_reading(connection *c) {
 
 static void go_on(connection *c) {
     if (c->is_going || c->is_throttled) {
-        return; /* whoever called it there sees to the rest */
+        return; /* the caller further up the stack goes on */
     }
     c->is_going = true;
     int steps = 0;
@@ -460,7 +460,7 @@ static void on_throttle(uv_timer_t *timer) {
 
 /* Time. */
 
-/* Whether it has taken too long; an answer that is read on, however slowly, has not. */
+/* Whether its deadline has passed. An answer that the peer still reads, however slowly, is not late. */
 static bool is_late(connection *c, uint64_t now, uint64_t idle_ms) {
     bool is_idle = c->phase == PHASE_HEAD || c->phase == PHASE_LINGER;
     now += is_idle ? HTTP_HEAD_MS - idle_ms : 0;
@@ -494,7 +494,7 @@ static connection *take_connection(http_connections *s) {
     if (c) {
         LIST_REMOVE(c, all);
         s->free_count--;
-        memset(c, 0, offsetof(connection, head)); /* the buffers need not be */
+        memset(c, 0, offsetof(connection, head)); /* not the buffers */
         http_input_clear(&c->input);
         return c;
     }
@@ -534,7 +534,7 @@ void http_connections_start(http_connections *s, uv_loop_t *loop) {
     s->throttle.data = s;
 }
 
-/* Reads what is there: unread, it would take the answer before it with it. */
+/* Reads what is there first: see linger. */
 static void drain_and_close(connection *c) {
     int fd = socket_of(c);
     for (int i = 0; fd >= 0 && i < CLOSE_READS && recv(fd, c->of->dropped, HTTP_DROPPED_BYTES, MSG_DONTWAIT) > 0; i++) {

@@ -6,10 +6,10 @@
 
 enum {
     TURN_MS = 1000,
-    CUTS_A_TURN = 8, /* of those that took too long; the rest CUTS_MS later */
+    CUTS_A_TURN = 8, /* late connections closed at once; the others CUTS_MS later */
     CUTS_MS = 2,
-    IDLE_MS = 1000,     /* between requests, so long at least: makes room where there is none */
-    NONE_IDLE_MS = 100, /* where none was, nobody is looked for again for so long */
+    IDLE_MS = 1000,     /* when full, a connection idle for so long is closed for a new one */
+    NONE_IDLE_MS = 100, /* after a search without success, none for so long */
 };
 
 struct http_server {
@@ -21,7 +21,7 @@ struct http_server {
     void (*closed)(void *context);
 };
 
-/* Once it is closing, and all has ended. */
+/* Frees it once it is closing and everything in it is closed. */
 static void end_server(http_server *s) {
     if (s->acceptor || s->connections.count > 0 || s->open_handles > 0) {
         return;

@@ -10,11 +10,11 @@ typedef struct sse_subscriber {
     sse *of;
     http_request *request;
     LIST_ENTRY(sse_subscriber) all;
-    size_t replayed, replay;          /* bytes of the replay: sent, and there when it came */
+    size_t replayed, replay;          /* bytes of the replay: sent, and to be sent */
     uint64_t at;                      /* number of the next event */
-    uint64_t stood_for;               /* by the events before it, as the ring's */
+    uint64_t total;                   /* of the events before `at` */
     size_t left;                      /* bytes it may still get in this pass */
-    bool is_blocked, wants_heartbeat; /* it has not taken yet what it was sent */
+    bool is_blocked, wants_heartbeat; /* its connection takes no more now */
 } sse_subscriber;
 
 /* Event n lies at place starts[n % SLOTS] of the stream of all bytes ever added, byte p of which is
@@ -24,16 +24,16 @@ struct sse {
     LIST_HEAD(, sse_subscriber) all;
     sse_counters counters;
     uint64_t starts[SSE_RING_SLOTS];
-    /* (The place before the oldest event is kept, for what it stood for.) An event stands for itself, one that tells of
-     * lost ones for those: what all before event n and it stand for. */
-    uint64_t stood_for[SSE_RING_SLOTS], stand_for;
+    /* An event counts once, one that reports N lost events N times; total_at[n]: all up to event n. The entry before
+     * the oldest event is still valid. */
+    uint64_t total_at[SSE_RING_SLOTS], total;
     uint64_t oldest, next; /* events there are: [oldest, next) */
     uint64_t end;          /* bytes added */
     dynbuf replay;
     uv_timer_t *slice, *heartbeat;
     sse_subscriber *next_woken; /* the next of a pass; NULL between passes */
     size_t share, woken_in_pass;
-    bool is_taken_late; /* callbacks.taken is owed at the end of the pass */
+    bool is_taken_late; /* call callbacks.taken at the end of the pass */
     bool with_last;
     bool has_ended;
     char ring[SSE_RING_BYTES];
@@ -73,7 +73,7 @@ void sse_end(sse *e) {
     e->has_ended = true;
     sse_subscriber *l;
     LIST_FOREACH(l, &e->all, all) {
-        l->left = SSE_SECOND_BYTES; /* what there is still goes out */
+        l->left = SSE_SECOND_BYTES; /* all that is there goes out */
         send_events(l);
         http_stream_end(l->request);
     }
@@ -94,7 +94,7 @@ static uint64_t event_end(const sse *e, uint64_t n) {
     return n + 1 == e->next ? e->end : e->starts[(n + 1) % SSE_RING_SLOTS];
 }
 
-static void add_one(sse *e, const char *bytes, size_t length, uint64_t stands_for) {
+static void add_one(sse *e, const char *bytes, size_t length, uint64_t counts_for) {
     if (length > SSE_BLOCK_BYTES / 4 * 3) {
         e->counters.lost++;
         return;
@@ -103,8 +103,8 @@ static void add_one(sse *e, const char *bytes, size_t length, uint64_t stands_fo
                                    e->end + length - e->starts[e->oldest % SSE_RING_SLOTS] > SSE_RING_BYTES)) {
         e->oldest++;
     }
-    e->stand_for += stands_for;
-    e->stood_for[e->next % SSE_RING_SLOTS] = e->stand_for;
+    e->total += counts_for;
+    e->total_at[e->next % SSE_RING_SLOTS] = e->total;
     e->starts[e->next++ % SSE_RING_SLOTS] = e->end;
     size_t from = e->end % SSE_RING_BYTES;
     size_t first = length < SSE_RING_BYTES - from ? length : SSE_RING_BYTES - from;
@@ -121,7 +121,7 @@ static void copy_out(const sse *e, uint64_t place, size_t length, char *to) {
     memcpy(to + first, e->ring, length - first);
 }
 
-/* Waking. */
+/* Passes. */
 
 static bool has_news(const sse *e, const sse_subscriber *l) {
     return l->at < e->next || l->replayed < l->replay;
@@ -131,7 +131,7 @@ static bool wants_waking(const sse *e, const sse_subscriber *l) {
     return !l->is_blocked && (l->wants_heartbeat || has_news(e, l));
 }
 
-/* What each may get in a pass. */
+/* The bytes that each may get in a pass. */
 static size_t share_of(const sse *e) {
     size_t subscribers = e->counters.subscribers ? e->counters.subscribers : 1;
     size_t ms = subscribers / SSE_SLICE_SUBSCRIBERS * SSE_SLICE_MS;
@@ -139,7 +139,7 @@ static size_t share_of(const sse *e) {
     return SSE_SECOND_BYTES / 1000 * ms / subscribers;
 }
 
-/* Wakes the next few of a pass; with the last of them the pass ends, and another begins where it had any. */
+/* Serves the next few of a pass. Another pass follows one that served any. */
 static void on_slice(uv_timer_t *timer) {
     sse *e = timer->data;
     size_t woken = 0;
@@ -166,7 +166,7 @@ static void on_slice(uv_timer_t *timer) {
     }
 }
 
-/* Unless a pass is under way, or the pause after one. */
+/* Unless a pass, or the pause after one, is under way. */
 static void start_pass(sse *e) {
     if (!uv_is_active((uv_handle_t *)e->slice)) {
         on_slice(e->slice);
@@ -227,10 +227,10 @@ static size_t read_replay(sse_subscriber *l, char *to, size_t room) {
 
 static size_t tell_lost(sse_subscriber *l, char *to, size_t room) {
     sse *e = l->of;
-    uint64_t before_oldest = e->stood_for[(e->oldest - 1) % SSE_RING_SLOTS];
-    uint64_t lost = before_oldest - l->stood_for;
+    uint64_t before_oldest = e->total_at[(e->oldest - 1) % SSE_RING_SLOTS];
+    uint64_t lost = before_oldest - l->total;
     l->at = e->oldest;
-    l->stood_for = before_oldest;
+    l->total = before_oldest;
     e->counters.lost += lost;
     return (size_t)snprintf(to, room, "event: lost\ndata: {\"lost\":%" PRIu64 "}\n\n", lost);
 }
@@ -246,12 +246,12 @@ static size_t read_events(sse_subscriber *l, char *to, size_t room) {
         }
         copy_out(e, from, one, to + length);
         length += one;
-        l->stood_for = e->stood_for[l->at % SSE_RING_SLOTS];
+        l->total = e->total_at[l->at % SSE_RING_SLOTS];
     }
     return length;
 }
 
-/* The next that it gets; 0: there is nothing, or no more of its share. */
+/* The next bytes for it; 0: there are none, or its share is used up. */
 static size_t read_stream(sse_subscriber *l, char to[SSE_BLOCK_BYTES]) {
     size_t length = 0;
     if (l->replayed < l->replay) {
@@ -308,8 +308,8 @@ bool sse_subscribe(sse *e, api_request *r) {
                           .replay = e->replay.length,
                           .at = e->with_last && e->next > 0 ? e->next - 1 : e->next,
                           .left = share_of(e),
-                          .wants_heartbeat = true}; /* its first line comes at once: the client sees that it listens */
-    l->stood_for = l->at > 0 ? e->stood_for[(l->at - 1) % SSE_RING_SLOTS] : 0;
+                          .wants_heartbeat = true}; /* a first line at once tells the client that it is subscribed */
+    l->total = l->at > 0 ? e->total_at[(l->at - 1) % SSE_RING_SLOTS] : 0;
     LIST_INSERT_HEAD(&e->all, l, all);
     r->subscriber = l;
     if (e->counters.subscribers++ == 0) {
