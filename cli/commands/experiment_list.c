@@ -5,7 +5,7 @@
 #include "cli/file_list.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
-#include "experiment/schema.h"
+#include "experiment/serialize.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -134,12 +134,12 @@ static double given(float percent) {
 }
 
 static void print_experiment(const experiment *e, const outcomes *all) {
-    char row[12] = "-", encoders[64] = "none", bits[24] = "-", loss[32] = "CE";
+    char row[12] = "-", encoders[64] = "none", bits[24] = "-", loss[32] = "CE", net[EXPERIMENT_TEXT_MAX];
     if (e->paper.row > 0) {
         snprintf(row, sizeof row, "%u", e->paper.row);
     }
-    if (!experiment_is_classifier_alone(e)) {
-        snprintf(encoders, sizeof encoders, "%u x %s, %s", e->dataset.portions, experiment_encoder_name(e),
+    if (!experiment_is_classifier_alone(e) && !experiment_value(e, "encoder.net", net)) {
+        snprintf(encoders, sizeof encoders, "%u x %.24s, %s", e->dataset.portions, net,
                  partition_name(e->dataset.partition));
         snprintf(bits, sizeof bits, "%ux%u", e->dataset.portions, e->encoder.bits);
     }

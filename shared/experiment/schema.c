@@ -159,29 +159,11 @@ const schema_field schema_fields[] = {
     {.key = NULL},
 };
 
-static const char *name_in(const schema_word *words, size_t count, uint32_t value) {
-    for (size_t i = 0; i < count; i++) {
-        if (words[i].value == value) {
-            return words[i].name;
+const char *schema_word_of(const schema_field *field, uint32_t value) {
+    for (size_t i = 0; i < field->word_count; i++) {
+        if (field->words[i].value == value) {
+            return field->words[i].name;
         }
     }
     return "?";
-}
-
-const char *schema_word_of(const schema_field *field, uint32_t value) {
-    return name_in(field->words, field->word_count, value);
-}
-
-#define NAME_IN(words, value) name_in(words, sizeof(words) / sizeof((words)[0]), value)
-
-const char *experiment_encoder_name(const experiment *e) {
-    return NAME_IN(encoder_nets, e->encoder.net);
-}
-
-const char *experiment_decoder_name(const experiment *e) {
-    return NAME_IN(decoder_nets, e->decoder.net);
-}
-
-const char *experiment_classifier_name(const experiment *e) {
-    return NAME_IN(classifier_nets, e->classifier.net);
 }

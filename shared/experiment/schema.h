@@ -36,9 +36,4 @@ extern const schema_field schema_fields[];
 /* The word of a field's value. */
 const char *schema_word_of(const schema_field *field, uint32_t value);
 
-/* The names of the nets as a file writes them: "simple-1d", "linear", "mnist". */
-const char *experiment_encoder_name(const experiment *e);
-const char *experiment_decoder_name(const experiment *e);
-const char *experiment_classifier_name(const experiment *e);
-
 #endif

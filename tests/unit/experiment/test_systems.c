@@ -4,7 +4,6 @@
 #include "experiment/derive.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
-#include "experiment/schema.h"
 #include "experiment/serialize.h"
 
 #include <setjmp.h>
@@ -79,14 +78,20 @@ static void assert_near(float found, float wanted) {
     assert_true(found > wanted - 1e-4f && found < wanted + 1e-4f);
 }
 
+static void assert_value(const experiment *e, const char *key, const char *wanted) {
+    char text[EXPERIMENT_TEXT_MAX];
+    assert_int_equal(experiment_value(e, key, text), ERR_OK);
+    assert_string_equal(text, wanted);
+}
+
 static void rows_are_those_of_table_1(void **state) {
     (void)state;
     for (uint32_t row = 1; row <= ROWS; row++) {
         experiment e;
         load_row(row, &e);
         assert_int_equal(e.paper.row, row);
-        assert_string_equal(experiment_encoder_name(&e), table[row - 1].encoder);
-        assert_string_equal(experiment_decoder_name(&e), table[row - 1].decoder);
+        assert_value(&e, "encoder.net", table[row - 1].encoder);
+        assert_value(&e, "decoder.net", table[row - 1].decoder);
         assert_near(e.loss.quantization, table[row - 1].alpha);
         assert_int_equal(e.encoder.bits, table[row - 1].bits);
         assert_int_equal(e.dataset.portions, table[row - 1].portions);
@@ -116,7 +121,7 @@ static void rows_are_trained_as_the_text_says(void **state) {
                                               : row >= 5 ? PARTITION_PLANES
                                                          : PARTITION_SLICES);
         assert_string_equal(e.dataset.name, row >= 5 ? "cifar10" : "mnist");
-        assert_string_equal(experiment_classifier_name(&e), row >= 5 ? "playground" : "mnist");
+        assert_value(&e, "classifier.net", row >= 5 ? "playground" : "mnist");
         assert_int_equal(e.classifier.train, row >= 5 ? PRESET_TRAIN_FROZEN : PRESET_TRAIN_JOINT);
         assert_true(experiment_step_macs(&e) > 0);
     }
