@@ -40,7 +40,7 @@ static void end_switch(node_serve *s) {
 }
 
 void node_serve_disconnected(node_serve *s) {
-    s->asked_count = 0; /* nobody waits any more */
+    s->request_count = 0; /* nobody waits any more */
     if (s->is_switching) {
         end_switch(s);
     }
@@ -115,30 +115,30 @@ err node_serve_switch(node_serve *s, const Fewbit__Switch *to) {
 /* Requests. */
 
 err node_serve_request(node_serve *s, const Fewbit__Request *r) {
-    s->asked_of = s->is_switching ? s->next : s->model;
-    if (r->portion.len != encoder_model_elements(s->asked_of)) {
+    s->request_model = s->is_switching ? s->next : s->model;
+    if (r->portion.len != encoder_model_elements(s->request_model)) {
         return out_of_turn("Request");
     }
-    encoder_model_load_inputs(s->asked_of, s->asked_count, r->portion.data, 1);
-    s->asked[s->asked_count++] = r->id;
-    if (s->asked_count == NODE_SERVE_REQUESTS || s->asked_count == encoder_model_net_rows(s->asked_of)) {
+    encoder_model_load_inputs(s->request_model, s->request_count, r->portion.data, 1);
+    s->request_ids[s->request_count++] = r->id;
+    if (s->request_count == NODE_SERVE_REQUESTS || s->request_count == encoder_model_net_rows(s->request_model)) {
         node_serve_flush(s);
     }
     return ERR_OK;
 }
 
 void node_serve_flush(node_serve *s) {
-    if (s->asked_count == 0) {
+    if (s->request_count == 0) {
         return;
     }
-    encoder_model *m = s->asked_of;
+    encoder_model *m = s->request_model;
     uint32_t stages = m == s->next ? s->next_initial_stages : s->initial_stages;
-    encoder_model_evaluate(m, 0, s->asked_count);
-    for (uint32_t i = 0; i < s->asked_count; i++) {
+    encoder_model_evaluate(m, 0, s->request_count);
+    for (uint32_t i = 0; i < s->request_count; i++) {
         const float *soft = encoder_model_soft(m) + (size_t)i * encoder_model_bits(m);
-        code_sender_send(s->sender, m, MESSAGE_ANSWER, s->asked[i], soft, 1, stages);
+        code_sender_send(s->sender, m, MESSAGE_ANSWER, s->request_ids[i], soft, 1, stages);
     }
-    s->asked_count = 0;
+    s->request_count = 0;
 }
 
 /* The stream. */
@@ -202,12 +202,12 @@ void node_serve_stream(node_serve *s, const uint8_t *portions, uint32_t count) {
 /* What takes how long. */
 
 double node_serve_flush_macs(const node_serve *s) {
-    return s->asked_count > 0 ? s->asked_count * encoder_model_macs(s->asked_of) : 0;
+    return s->request_count > 0 ? s->request_count * encoder_model_macs(s->request_model) : 0;
 }
 
 double node_serve_request_macs(const node_serve *s) {
     const encoder_model *m = s->is_switching ? s->next : s->model;
-    uint32_t count = s->asked_count + 1;
+    uint32_t count = s->request_count + 1;
     bool is_due = m && (count == NODE_SERVE_REQUESTS || count == encoder_model_net_rows(m));
     return is_due ? count * encoder_model_macs(m) : 0;
 }

@@ -21,10 +21,10 @@ typedef struct node_serve {
     node_stream stream;
     uint64_t streamed; /* samples streamed since Ready, */
     uint64_t acked;    /* and of those, answered for good */
-    /* Requests that are not answered yet; their portions are the first input rows of `asked_of`. */
-    uint64_t asked[NODE_SERVE_REQUESTS];
-    uint32_t asked_count;
-    encoder_model *asked_of;
+    /* Requests that are not answered yet; their portions are the first input rows of `request_model`. */
+    uint64_t request_ids[NODE_SERVE_REQUESTS];
+    uint32_t request_count;
+    encoder_model *request_model;
 } node_serve;
 
 /* Frees the models. */

@@ -37,7 +37,7 @@ struct wire_link {
     bool is_shut;   /* nothing more will be written */
     bool has_first; /* a frame has come */
     bool has_failed_tls;
-    bool is_deaf; /* the other side takes no more; what it has sent is still read, as far as its end */
+    bool is_write_broken; /* the other side takes no more; what it has sent is still read, as far as its end */
     uint64_t read_bytes;
     char address[ADDRESS_TEXT_MAX];
     char reason[LINK_REASON_BYTES];
@@ -87,7 +87,7 @@ static void take_down(wire_link *l, const char *reason) {
 /* A failed write does not end the link: what came before the other side went may still lie unread, above all where
  * reading is paused. Reading finds the end by itself. */
 static void give_up_writing(wire_link *l, int status) {
-    l->is_deaf = true;
+    l->is_write_broken = true;
     l->filling.length = l->flying.length = l->flown = 0;
     if (l->is_closing) {
         take_down(l, uv_strerror(status));
@@ -166,7 +166,7 @@ static bool seal(wire_link *l) {
 
 /* The seam to the socket: bytes out. */
 void link_flush(wire_link *l) {
-    if (l->in_flight || l->is_down || !l->is_up || l->is_deaf) {
+    if (l->in_flight || l->is_down || !l->is_up || l->is_write_broken) {
         return;
     }
     if (l->flown == l->flying.length) {
@@ -201,7 +201,7 @@ void link_flush(wire_link *l) {
 
 /* Room for a frame, which is then filled in. A failure ends the link: a frame that is missing would be waited for. */
 static err begin_frame(wire_link *l, uint8_t type, size_t length, uint8_t **to) {
-    if (l->is_down || l->is_closing || l->is_deaf) {
+    if (l->is_down || l->is_closing || l->is_write_broken) {
         return err_fail(ERR_NETWORK, "%s: the link is closed", l->address);
     }
     if (link_backlog(l) + length > LINK_BACKLOG_MAX) {
@@ -441,7 +441,7 @@ void link_close(wire_link *l, const char *reason) {
     snprintf(l->reason, sizeof l->reason, "%s", reason);
     l->is_closing = true;
     bool is_connected = l->is_up && (!l->tls || tls_is_ready(l->tls) || l->has_failed_tls);
-    if (!is_connected || l->is_deaf) {
+    if (!is_connected || l->is_write_broken) {
         take_down(l, NULL);
         return;
     }
