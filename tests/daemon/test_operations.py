@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""What people and machines that run the daemons rely on: what a service manager hears."""
+"""What people and machines that run the daemons rely on: what a service manager hears, and which events the log has."""
+import re
 import signal
 import socket
 import unittest
@@ -39,6 +40,20 @@ class Supervisor(serving.ServingCase):
         node.signal(signal.SIGTERM)
         self.assertEqual(self.hear()["STOPPING"], "1")
         node.wait(0)
+
+
+class Events(unittest.TestCase):
+    """The documents list every event that a program can log, and no other."""
+
+    def test_documents_and_programs_agree(self):
+        call = re.compile(r'\blog_(?:event|event_with|limited)\([^"]*?"([a-z_]+)"|\bput_line\([^"]*"([a-z_]+)"')
+        logged = {a or b for folder in ("decoder_server", "encoder_node", "shared")
+                  for path in (f.ROOT / folder).rglob("*.c") for a, b in call.findall(path.read_text())}
+        sections = [text.split("\n#")[0] for path in (f.ROOT / "docs").glob("*.md")
+                    for text in re.split(r"(?m)^#+ Events\n", path.read_text())[1:]]
+        told = {event for row in re.findall(r"(?m)^\| (`.*?) \|", "\n".join(sections)) for event in re.findall("`([a-z_]+)`", row)}
+        self.assertGreater(len(logged), 40)
+        self.assertEqual(logged, told)
 
 
 if __name__ == "__main__":
