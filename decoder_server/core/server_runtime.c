@@ -194,15 +194,16 @@ static void work_while_due(server_runtime *r) {
         if (due == SERVER_WORK_NONE) {
             return;
         }
-        node_listener_flush(r->listener);
         if (due == SERVER_WORK_LONG) {
             take_stats(r, &r->stats);
             node_listener_hold(r->listener);
             if (lend(r)) {
+                node_listener_flush(r->listener);
                 return;
             }
             node_listener_release(r->listener);
         }
+        node_listener_flush(r->listener);
         r->role->work(r->context);
         r->role->work_done(r->context);
     }

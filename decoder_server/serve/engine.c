@@ -94,7 +94,7 @@ static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
         .bits = bits,
         .stages = e->stages.count > 1 ? assembler_sample_stages(sample) : 0,
         .probability = a->prediction->probabilities[a->prediction->class],
-        .degraded = __builtin_popcountll(sample->have) != (int)portions_of(e) || is_incomplete,
+        .degraded = sample->have != UINT64_MAX >> (64 - portions_of(e)) || is_incomplete,
         .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
     };
     results_write(e->results, &line);

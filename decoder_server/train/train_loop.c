@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Multiply-adds that take about a millisecond of one core. */
-enum { SHORT_MACS = 8000000 };
+/* Multiply-adds that take about ten milliseconds of one core; to hand less to another thread costs more than it gives.
+ */
+enum { SHORT_MACS = 1 << 30 };
 
 typedef enum work { NO_WORK, GO_BACK, BEGIN, TRAIN, UPDATE, CLASSIFY, WRITE_HEAD, COMMIT } work;
 

@@ -94,8 +94,8 @@ train_loop_verdict train_loop_take(train_loop *t, uint32_t portion, const messag
  * traffic_report_count is to be told what it was, of so many rounded samples, before anything else is sent. */
 bool train_loop_counts_traffic(const train_loop *t, uint32_t *samples);
 
-/* Whether work stands ready; whether its next piece takes long (by its multiply-adds more than about a millisecond, or
- * waiting for a disk); and to do that. The numbers do not depend on the thread. */
+/* Whether work stands ready; whether its next piece takes long (by its multiply-adds more than about ten milliseconds,
+ * or waiting for a disk); and to do that. The numbers do not depend on the thread. */
 bool train_loop_has_work(const train_loop *t);
 bool train_loop_work_is_long(const train_loop *t);
 void train_loop_work(train_loop *t);
