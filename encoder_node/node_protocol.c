@@ -237,7 +237,6 @@ bool node_protocol_is_long(const node_protocol *p, const message *m) {
     case MESSAGE_WELCOME:
     case MESSAGE_RESTORE:
     case MESSAGE_SAVE:
-    case MESSAGE_COMMITTED:
     case MESSAGE_PREPARE:
         return true;
     case MESSAGE_REQUEST:

@@ -255,8 +255,7 @@ static void what_comes_out_of_turn_is_refused(void **state) {
 
 static void files_and_large_nets_are_long(void **state) {
     (void)state;
-    static const message_type files[] = {MESSAGE_WELCOME, MESSAGE_RESTORE, MESSAGE_SAVE, MESSAGE_COMMITTED,
-                                         MESSAGE_PREPARE};
+    static const message_type files[] = {MESSAGE_WELCOME, MESSAGE_RESTORE, MESSAGE_SAVE, MESSAGE_PREPARE};
     Fewbit__Batch batch = batch_of(0, FEWBIT__PHASE__PHASE_SOFT);
     message m = {.type = MESSAGE_BATCH, .body = {.batch = &batch}};
     assert_false(node_protocol_is_long(t.protocol, &m)); /* it is refused */
