@@ -18,7 +18,7 @@ void code_sender_disconnected(code_sender *s) {
 }
 
 err code_sender_take_stages(code_sender *s, const encoder_model *m, uint32_t wanted, uint32_t *initial_stages) {
-    uint32_t count = encoder_model_refinement(m)->count;
+    uint32_t count = encoder_model_get_info(m)->refinement.count;
     if (wanted > count) {
         return err_fail(ERR_INPUT, "the server asks for %u stages of bits, there are %u", wanted, count);
     }
@@ -29,8 +29,8 @@ err code_sender_take_stages(code_sender *s, const encoder_model *m, uint32_t wan
 /* The first stages of each code; the whole of it is kept for what may be asked. Returns the bits. */
 static size_t pack_first_stages(code_sender *s, const encoder_model *m, bool on_demand, uint64_t first,
                                 const float *soft, uint32_t rows, uint32_t stages) {
-    const refinement *r = encoder_model_refinement(m);
-    uint32_t width = encoder_model_bits(m), upto = r->upto[stages - 1];
+    const refinement *r = &encoder_model_get_info(m)->refinement;
+    uint32_t width = encoder_model_get_info(m)->bits, upto = r->upto[stages - 1];
     uint8_t *packed = encoder_model_packed(m);
     memset(packed, 0, pack_bytes((size_t)rows * upto));
     for (uint32_t i = 0; i < rows; i++) {
@@ -43,9 +43,9 @@ static size_t pack_first_stages(code_sender *s, const encoder_model *m, bool on_
 
 void code_sender_send(code_sender *s, encoder_model *m, message_type type, uint64_t first, const float *soft,
                       uint32_t rows, uint32_t initial_stages) {
-    size_t bits = (size_t)rows * encoder_model_bits(m);
+    size_t bits = (size_t)rows * encoder_model_get_info(m)->bits;
     uint8_t *packed = encoder_model_packed(m);
-    bool is_whole = initial_stages == encoder_model_refinement(m)->count;
+    bool is_whole = initial_stages == encoder_model_get_info(m)->refinement.count;
     if (is_whole) {
         pack_soft(soft, bits, packed);
     } else {
@@ -66,15 +66,15 @@ void code_sender_send(code_sender *s, encoder_model *m, message_type type, uint6
     } else {
         codes.bits = (ProtobufCBinaryData){pack_bytes(bits), packed};
     }
-    s->host.send(s->host.context, type, &codes.base);
+    node_host_tell(&s->host, type, &codes.base);
 }
 
 err code_sender_refine(code_sender *s, const encoder_model *m, const Fewbit__RefineRequest *r) {
     Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
-    err e = s->refinements ? refinement_buffer_answer(s->refinements, r, encoder_model_refinement(m), &reply)
-                           : err_fail(ERR_INPUT, "the server sent RefineRequest out of turn");
+    err e = s->refinements ? refinement_buffer_answer(s->refinements, r, &encoder_model_get_info(m)->refinement, &reply)
+                           : node_host_out_of_turn("RefineRequest");
     if (!e) {
-        s->host.send(s->host.context, MESSAGE_REFINEMENT, &reply.base);
+        node_host_tell(&s->host, MESSAGE_REFINEMENT, &reply.base);
     }
     return e;
 }

@@ -13,6 +13,15 @@ typedef struct node_host {
     void *context;
 } node_host;
 
+static inline void node_host_tell(const node_host *h, message_type type, const ProtobufCMessage *body) {
+    h->send(h->context, type, body);
+}
+
+/* ERR_INPUT: the server has sent what it calls by that name, and should not have. */
+static inline err node_host_out_of_turn(const char *name) {
+    return err_fail(ERR_INPUT, "the server sent %s out of turn", name);
+}
+
 typedef struct code_sender {
     node_host host;
     bool compresses;                /* streamed and evaluated codes, where that saves something */

@@ -23,18 +23,13 @@ typedef struct kept_bits {
 } kept_bits;
 
 struct encoder_model {
-    experiment experiment;
+    encoder_model_info info;
     partition partition;
     const portion *data; /* borrowed */
-    uint64_t run, training;
     bool trains;
     checkpoint_store store;
     nn_net *net;
     nn_optimiser optimiser;
-    size_t elements; /* of the portion */
-    double macs;     /* of an evaluation, a sample */
-    size_t net_rows; /* what the net takes at once; a longer evaluation is cut into pieces of that */
-    size_t max_rows; /* of a message */
     arena buffers;
     float *inputs;      /* [net_rows, elements] */
     float *seen;        /* [net_rows, elements], where there is more than one tta_view */
@@ -48,10 +43,8 @@ struct encoder_model {
     tta_view views[TTA_VIEWS_MAX];
     uint32_t view_count;
     partition_box box; /* of the portion, where there is more than one tta_view */
-    uint64_t step;     /* of the weights */
     float temperature;
     uint32_t number; /* that its codes carry in serving */
-    refinement refinement;
 };
 
 static err check_data(const experiment *e, const partition *s, const portion *data) {
@@ -82,17 +75,17 @@ typedef struct buffer_sizes {
 } buffer_sizes;
 
 static buffer_sizes measure_buffers(const encoder_model *m) {
-    size_t bits = m->experiment.encoder.bits;
+    size_t bits = m->info.bits;
     buffer_sizes b = {
-        .inputs = m->net_rows * m->elements * sizeof(float),
-        .gradients = m->net_rows * bits * sizeof(float),
-        .soft = m->max_rows * bits * sizeof(float),
-        .packed = pack_bytes(m->max_rows * bits),
+        .inputs = m->info.net_rows * m->info.elements * sizeof(float),
+        .gradients = m->info.net_rows * bits * sizeof(float),
+        .soft = m->info.max_rows * bits * sizeof(float),
+        .packed = pack_bytes(m->info.max_rows * bits),
         .kept = pack_bytes(m->kept.room * bits),
     };
     b.seen = m->view_count > 1 ? b.inputs : 0;
     b.all = arena_rounded(b.inputs) + arena_rounded(b.gradients) + arena_rounded(b.soft) + arena_rounded(b.packed) +
-            arena_rounded(m->elements) + arena_rounded(b.kept) + arena_rounded(b.seen);
+            arena_rounded(m->info.elements) + arena_rounded(b.kept) + arena_rounded(b.seen);
     return b;
 }
 
@@ -103,7 +96,7 @@ static err take_buffers(encoder_model *m, const buffer_sizes *b) {
         m->gradients = arena_take(&m->buffers, b->gradients);
         m->soft = arena_take(&m->buffers, b->soft);
         m->packed = arena_take(&m->buffers, b->packed);
-        m->distorted = arena_take(&m->buffers, m->elements);
+        m->distorted = arena_take(&m->buffers, m->info.elements);
         m->kept.bits = arena_take(&m->buffers, b->kept);
         m->seen = arena_take(&m->buffers, b->seen);
     }
@@ -121,19 +114,19 @@ static double evaluation_macs(const nn_spec *spec) {
 
 /* The net, and the buffers around it. */
 static err take_memory(encoder_model *m, const encoder_model_config *config) {
-    const experiment *e = &m->experiment;
+    const experiment *e = &m->info.experiment;
     nn_spec spec;
     experiment_describe_encoder(e, &m->partition, &spec);
-    m->max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
-    m->net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
-    m->macs = evaluation_macs(&spec) * m->view_count;
+    m->info.max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
+    m->info.net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
+    m->info.macs = evaluation_macs(&spec) * m->view_count;
     buffer_sizes b = measure_buffers(m);
     size_t most = config->max_memory;
     if (most > 0 && b.all >= most) {
         return err_fail(ERR_FULL, "batches of %u samples take %zu MiB of memory, %zu MiB are left for them",
                         e->training.batch_size, (b.all >> 20) + 1, most >> 20);
     }
-    nn_net_options options = {.max_rows = m->net_rows,
+    nn_net_options options = {.max_rows = m->info.net_rows,
                               .max_bytes = most > 0 ? most - b.all : 0,
                               .training = m->trains,
                               .ema = e->training.ema_decay > 0,
@@ -141,7 +134,8 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
                               .precision = e->training.precision};
     err failed = nn_net_new(&m->net, &spec, &options);
     failed = failed ? failed : take_buffers(m, &b);
-    m->compressor_rows = m->max_rows < CODE_COMPRESSOR_ROWS_MAX ? (uint32_t)m->max_rows : CODE_COMPRESSOR_ROWS_MAX;
+    m->compressor_rows =
+        m->info.max_rows < CODE_COMPRESSOR_ROWS_MAX ? (uint32_t)m->info.max_rows : CODE_COMPRESSOR_ROWS_MAX;
     return failed ? failed : code_compressor_new(&m->compressor, e->encoder.bits, m->compressor_rows);
 }
 
@@ -150,10 +144,10 @@ static err open_store(encoder_model *m, const encoder_model_config *config) {
     checkpoint_store_config where = {
         .state = config->state,
         .quota = config->quota,
-        .run = m->run,
-        .training = m->training,
+        .run = m->info.run,
+        .training = m->info.training,
         .portion = info->index,
-        .experiment = &m->experiment,
+        .experiment = &m->info.experiment,
         .portion_digest = info->digest,
     };
     err failed = checkpoint_store_open(&m->store, &where);
@@ -172,15 +166,18 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
     if (!m) {
         return err_fail(ERR_MEMORY, "no memory for an encoder");
     }
-    m->experiment = *e;
-    m->refinement = experiment_refinement(e);
-    m->run = config->run;
-    m->training = config->training;
+    m->info = (encoder_model_info){
+        .experiment = *e,
+        .refinement = experiment_refinement(e),
+        .run = config->run,
+        .training = config->training,
+        .bits = e->encoder.bits,
+        .elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2],
+    };
     m->trains = config->trains;
     m->partition = s;
     m->data = config->data;
     m->view_count = tta_views(e->tta.flip, e->tta.shift, m->views);
-    m->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
     uint32_t test = info->samples[DATASET_TEST], held_back = e->dataset.validation;
     m->kept.room = !m->trains ? 0 : test > held_back ? test : held_back;
     failed = open_store(m, config);
@@ -204,40 +201,12 @@ void encoder_model_free(encoder_model *m) {
     }
 }
 
-double encoder_model_macs(const encoder_model *m) {
-    return m->macs;
-}
-
 size_t encoder_model_bytes(const encoder_model *m) {
     return nn_net_bytes(m->net) + m->buffers.capacity;
 }
 
-const experiment *encoder_model_experiment(const encoder_model *m) {
-    return &m->experiment;
-}
-
-const refinement *encoder_model_refinement(const encoder_model *m) {
-    return &m->refinement;
-}
-
-uint64_t encoder_model_run(const encoder_model *m) {
-    return m->run;
-}
-
-uint64_t encoder_model_training(const encoder_model *m) {
-    return m->training;
-}
-
-uint64_t encoder_model_step(const encoder_model *m) {
-    return m->step;
-}
-
-uint32_t encoder_model_bits(const encoder_model *m) {
-    return m->experiment.encoder.bits;
-}
-
-size_t encoder_model_elements(const encoder_model *m) {
-    return m->elements;
+const encoder_model_info *encoder_model_get_info(const encoder_model *m) {
+    return &m->info;
 }
 
 uint32_t encoder_model_samples(const encoder_model *m, enum dataset_split split) {
@@ -245,19 +214,11 @@ uint32_t encoder_model_samples(const encoder_model *m, enum dataset_split split)
 }
 
 uint32_t encoder_model_number(const encoder_model *m) {
-    return m->trains ? (uint32_t)m->step : m->number;
+    return m->trains ? (uint32_t)m->info.step : m->number;
 }
 
 void encoder_model_set_number(encoder_model *m, uint32_t number) {
     m->number = number;
-}
-
-size_t encoder_model_net_rows(const encoder_model *m) {
-    return m->net_rows;
-}
-
-size_t encoder_model_max_rows(const encoder_model *m) {
-    return m->max_rows;
 }
 
 float *encoder_model_soft(const encoder_model *m) {
@@ -277,11 +238,11 @@ void encoder_model_reset_compressor(encoder_model *m) {
 }
 
 err encoder_model_save(encoder_model *m, uint8_t digest[SHA256_BYTES]) {
-    return checkpoint_store_save(&m->store, m->step, m->net, &m->optimiser, digest);
+    return checkpoint_store_save(&m->store, m->info.step, m->net, &m->optimiser, digest);
 }
 
 bool encoder_model_is_saved(const encoder_model *m) {
-    return checkpoint_store_has(&m->store, m->step);
+    return checkpoint_store_has(&m->store, m->info.step);
 }
 
 void encoder_model_commit(const encoder_model *m, const uint64_t *keep, size_t count) {
@@ -290,13 +251,14 @@ void encoder_model_commit(const encoder_model *m, const uint64_t *keep, size_t c
 
 static nn_optimiser fresh_optimiser(const encoder_model *m) {
     uint32_t samples = portion_get_info(m->data)->samples[DATASET_TRAIN];
-    return experiment_optimiser(&m->experiment, experiment_train_samples(&m->experiment, samples));
+    return experiment_optimiser(&m->info.experiment, experiment_train_samples(&m->info.experiment, samples));
 }
 
 void encoder_model_set_step(encoder_model *m, uint64_t step) {
     uint32_t samples = portion_get_info(m->data)->samples[DATASET_TRAIN];
-    m->step = step;
-    m->temperature = experiment_temperature(&m->experiment, step, experiment_train_samples(&m->experiment, samples));
+    m->info.step = step;
+    m->temperature =
+        experiment_temperature(&m->info.experiment, step, experiment_train_samples(&m->info.experiment, samples));
     nn_net_set_temperature(m->net, m->temperature);
     m->kept.count = 0;
 }
@@ -315,24 +277,25 @@ err encoder_model_load(encoder_model *m, uint64_t step, const uint8_t *digest) {
 
 void encoder_model_init(encoder_model *m) {
     m->optimiser = fresh_optimiser(m);
-    nn_net_init(m->net, m->experiment.training.seed, rng_stream(RNG_INIT_ENCODER, portion_get_info(m->data)->index));
+    nn_net_init(m->net, m->info.experiment.training.seed,
+                rng_stream(RNG_INIT_ENCODER, portion_get_info(m->data)->index));
 }
 
 size_t encoder_model_piece(const encoder_model *m, size_t left) {
-    return left < m->net_rows ? left : m->net_rows;
+    return left < m->info.net_rows ? left : m->info.net_rows;
 }
 
 void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *portions, size_t count) {
-    normalize(portions, m->inputs + row * m->elements, count * m->elements, m->experiment.dataset.mean,
-              m->experiment.dataset.std);
+    normalize(portions, m->inputs + row * m->info.elements, count * m->info.elements, m->info.experiment.dataset.mean,
+              m->info.experiment.dataset.std);
 }
 
 void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split split, uint32_t id, bool trains) {
-    const augmentation *how = &m->experiment.augment;
+    const augmentation *how = &m->info.experiment.augment;
     const uint8_t *portion = portion_sample(m->data, split, id);
     if (trains && augment_is_any(how)) {
         augment_map map =
-            augment_draw(how, &m->partition, m->experiment.training.seed, (uint32_t)m->step, (uint32_t)row);
+            augment_draw(how, &m->partition, m->info.experiment.training.seed, (uint32_t)m->info.step, (uint32_t)row);
         augment_portion(&m->partition, portion_get_info(m->data)->index, &map, portion, m->distorted);
         portion = m->distorted;
     }
@@ -341,19 +304,19 @@ void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split 
 
 const float *encoder_model_forward(encoder_model *m, size_t count) {
     nn_net_use_ema(m->net, false);
-    nn_net_set_step(m->net, m->experiment.training.seed, rng_stream(RNG_DROPOUT, portion_get_info(m->data)->index),
-                    (uint32_t)m->step);
+    nn_net_set_step(m->net, m->info.experiment.training.seed, rng_stream(RNG_DROPOUT, portion_get_info(m->data)->index),
+                    (uint32_t)m->info.step);
     return nn_net_forward(m->net, m->inputs, count, NN_TRAIN);
 }
 
 void encoder_model_backward(encoder_model *m, const void *gradients, size_t count) {
-    memcpy(m->gradients, gradients, count * m->experiment.encoder.bits * sizeof(float));
+    memcpy(m->gradients, gradients, count * m->info.bits * sizeof(float));
     nn_net_backward(m->net, m->gradients);
     nn_optimiser_begin(&m->optimiser);
     nn_net_update(m->net, &m->optimiser);
-    encoder_model_set_step(m, m->step + 1);
-    if (m->experiment.training.ema_decay > 0) {
-        nn_net_update_ema(m->net, m->experiment.training.ema_decay, m->step);
+    encoder_model_set_step(m, m->info.step + 1);
+    if (m->info.experiment.training.ema_decay > 0) {
+        nn_net_update_ema(m->net, m->info.experiment.training.ema_decay, m->info.step);
     }
 }
 
@@ -366,7 +329,7 @@ static float logit(float s) {
 
 /* Puts sigmoid(z / T) of the input rows into `soft`, z the mean of the logits of all views, by their weights. */
 static void evaluate_views(encoder_model *m, float *soft, size_t count) {
-    size_t numbers = count * m->experiment.encoder.bits;
+    size_t numbers = count * m->info.bits;
     memset(soft, 0, numbers * sizeof *soft);
     nn_net_set_temperature(m->net, 1);
     for (uint32_t l = 0; l < m->view_count; l++) {
@@ -383,7 +346,7 @@ static void evaluate_views(encoder_model *m, float *soft, size_t count) {
 }
 
 void encoder_model_evaluate(encoder_model *m, size_t done, size_t count) {
-    size_t bits = m->experiment.encoder.bits;
+    size_t bits = m->info.bits;
     float *soft = m->soft + done * bits;
     nn_net_use_ema(m->net, m->trains);
     if (m->view_count > 1) {
@@ -394,7 +357,7 @@ void encoder_model_evaluate(encoder_model *m, size_t done, size_t count) {
 }
 
 void encoder_model_keep(encoder_model *m, enum dataset_split split, uint32_t first, uint32_t count) {
-    uint32_t bits = m->experiment.encoder.bits;
+    uint32_t bits = m->info.bits;
     kept_bits *k = &m->kept;
     if (k->split != split || k->first + k->count != first) {
         k->split = split;
@@ -412,7 +375,7 @@ void encoder_model_keep(encoder_model *m, enum dataset_split split, uint32_t fir
 }
 
 bool encoder_model_recall(encoder_model *m, enum dataset_split split, uint32_t first, uint32_t count) {
-    uint32_t bits = m->experiment.encoder.bits;
+    uint32_t bits = m->info.bits;
     const kept_bits *k = &m->kept;
     if (k->split != split || first < k->first || first - k->first > k->count || count > k->count - (first - k->first)) {
         return false;

@@ -35,26 +35,25 @@ typedef struct encoder_model_config {
 err encoder_model_new(encoder_model **m, const experiment *e, const encoder_model_config *config);
 void encoder_model_free(encoder_model *m);
 
-/* Multiply-adds of one sample's evaluation. */
-double encoder_model_macs(const encoder_model *m);
+/* What it is of, and how large it is; the model's. */
+typedef struct encoder_model_info {
+    experiment experiment;
+    refinement refinement;
+    uint64_t run, training;
+    uint64_t step;   /* of the weights */
+    uint32_t bits;   /* of a code */
+    size_t elements; /* of a portion */
+    double macs;     /* multiply-adds of one sample's evaluation */
+    size_t net_rows; /* that the net takes at once; a longer evaluation is cut into pieces of that */
+    size_t max_rows; /* of a message */
+} encoder_model_info;
 
-/* What it is of. */
-const experiment *encoder_model_experiment(const encoder_model *m);
-const refinement *encoder_model_refinement(const encoder_model *m);
-uint64_t encoder_model_run(const encoder_model *m);
-uint64_t encoder_model_training(const encoder_model *m);
-uint64_t encoder_model_step(const encoder_model *m);   /* of the weights */
-uint32_t encoder_model_bits(const encoder_model *m);   /* of a code */
-size_t encoder_model_elements(const encoder_model *m); /* of a portion */
+const encoder_model_info *encoder_model_get_info(const encoder_model *m);
 uint32_t encoder_model_samples(const encoder_model *m, enum dataset_split split);
 
 /* The number that its codes carry: in training the step, in serving what the server has said. */
 uint32_t encoder_model_number(const encoder_model *m);
 void encoder_model_set_number(encoder_model *m, uint32_t number);
-
-/* Rows that the net takes at once; a longer evaluation is cut into pieces of that. And those of a message. */
-size_t encoder_model_net_rows(const encoder_model *m);
-size_t encoder_model_max_rows(const encoder_model *m);
 
 /* [max_rows * bits] bits: where codes are packed. */
 uint8_t *encoder_model_packed(const encoder_model *m);

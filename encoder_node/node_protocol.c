@@ -15,7 +15,6 @@ enum { LONG_MACS = 200 << 20 };
 
 struct node_protocol {
     node_protocol_config config;
-    node_host host;
     checkpoint_store_quota quota;
     Fewbit__Mode mode;
     uint32_t heartbeat_ms;
@@ -31,7 +30,6 @@ err node_protocol_new(node_protocol **out, const node_protocol_config *config, c
         return err_fail(ERR_MEMORY, "no memory for a node");
     }
     p->config = *config;
-    p->host = *host;
     p->quota.max_bytes = config->max_state ? config->max_state : UINT64_MAX;
     p->sender.host = *host;
     p->train.sender = p->serve.sender = &p->sender;
@@ -46,10 +44,6 @@ void node_protocol_free(node_protocol *p) {
         code_sender_free(&p->sender);
         free(p);
     }
-}
-
-static void tell(node_protocol *p, message_type type, const ProtobufCMessage *body) {
-    p->host.send(p->host.context, type, body);
 }
 
 void node_protocol_connected(node_protocol *p) {
@@ -69,7 +63,7 @@ void node_protocol_connected(node_protocol *p) {
     hello.test_samples = info->samples[DATASET_TEST];
     hello.digest = (char *)(uintptr_t)info->digest;
     hello.coding = p->config.coding;
-    tell(p, MESSAGE_HELLO, &hello.base);
+    node_host_tell(&p->sender.host, MESSAGE_HELLO, &hello.base);
 }
 
 void node_protocol_disconnected(node_protocol *p) {
@@ -85,12 +79,12 @@ static node_protocol_verdict refuse(node_protocol *p, Fewbit__Reason reason) {
     Fewbit__Refusal refusal = FEWBIT__REFUSAL__INIT;
     refusal.reason = reason;
     refusal.text = (char *)(uintptr_t)err_text();
-    tell(p, MESSAGE_REFUSAL, &refusal.base);
+    node_host_tell(&p->sender.host, MESSAGE_REFUSAL, &refusal.base);
     return reason == FEWBIT__REASON__REASON_PROTOCOL ? NODE_PROTOCOL_RECONNECT : NODE_PROTOCOL_REFUSED;
 }
 
 static node_protocol_verdict refuse_out_of_turn(node_protocol *p, const char *name) {
-    err_fail(ERR_INPUT, "the server sent %s out of turn", name);
+    node_host_out_of_turn(name);
     return refuse(p, FEWBIT__REASON__REASON_PROTOCOL);
 }
 
@@ -140,9 +134,9 @@ static node_protocol_verdict on_welcome(node_protocol *p, const Fewbit__Welcome 
     }
     bool is_known = false;
     const encoder_model *here = p->serve.model;
-    if (here && p->mode == w->mode && encoder_model_run(here) == w->run &&
-        encoder_model_training(here) == w->training &&
-        experiment_compare(encoder_model_experiment(here), &described, &is_known)) {
+    if (here && p->mode == w->mode && encoder_model_get_info(here)->run == w->run &&
+        encoder_model_get_info(here)->training == w->training &&
+        experiment_compare(&encoder_model_get_info(here)->experiment, &described, &is_known)) {
         return refuse(p, FEWBIT__REASON__REASON_DATA);
     }
     p->mode = w->mode;
@@ -175,9 +169,9 @@ static node_protocol_verdict on_restore(node_protocol *p, const Fewbit__Restore 
     encoder_model_set_number(m, r->model ? r->model : (uint32_t)r->step);
     node_serve_restored(&p->serve);
     Fewbit__Ready ready = FEWBIT__READY__INIT;
-    ready.step = encoder_model_step(m);
+    ready.step = encoder_model_get_info(m)->step;
     node_stream_describe(&p->serve.stream, &ready);
-    tell(p, MESSAGE_READY, &ready.base);
+    node_host_tell(&p->sender.host, MESSAGE_READY, &ready.base);
     return NODE_PROTOCOL_GO_ON;
 }
 
@@ -194,7 +188,7 @@ static err receive_in_any(node_protocol *p, const message *got) {
         node_stream_hold(&p->serve.stream, got->body.stream_hold);
         return ERR_OK;
     }
-    return err_fail(ERR_INPUT, "the server sent %s out of turn", message_name((uint8_t)got->type));
+    return node_host_out_of_turn(message_name((uint8_t)got->type));
 }
 
 static err receive_in_training(node_protocol *p, const message *got) {
@@ -219,9 +213,7 @@ static err receive_in_serving(node_protocol *p, const message *got) {
     case MESSAGE_REQUEST:
         return node_serve_request(&p->serve, got->body.request);
     case MESSAGE_BEGIN:
-        return node_stream_begin(&p->serve.stream, got->body.begin)
-                   ? ERR_OK
-                   : err_fail(ERR_INPUT, "the server sent Begin out of turn");
+        return node_stream_begin(&p->serve.stream, got->body.begin) ? ERR_OK : node_host_out_of_turn("Begin");
     case MESSAGE_PREPARE:
         config = config_for(p, got->body.prepare->run, 0, false);
         return node_serve_prepare(&p->serve, got->body.prepare, &config);
@@ -242,9 +234,10 @@ bool node_protocol_is_long(const node_protocol *p, const message *m) {
     case MESSAGE_REQUEST:
         return node_serve_request_macs(&p->serve) > LONG_MACS;
     case MESSAGE_BATCH:
-        return p->serve.is_ready && m->body.batch->count * encoder_model_macs(p->serve.model) > LONG_MACS;
+        return p->serve.is_ready && m->body.batch->count * encoder_model_get_info(p->serve.model)->macs > LONG_MACS;
     case MESSAGE_GRADIENTS:
-        return p->serve.is_ready && p->train.pending_rows * 2 * encoder_model_macs(p->serve.model) > LONG_MACS;
+        return p->serve.is_ready &&
+               p->train.pending_rows * 2 * encoder_model_get_info(p->serve.model)->macs > LONG_MACS;
     default:
         return node_protocol_flush_is_long(p);
     }

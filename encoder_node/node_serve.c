@@ -4,14 +4,6 @@
 
 #include <inttypes.h>
 
-static void tell(node_serve *s, message_type type, const ProtobufCMessage *body) {
-    s->sender->host.send(s->sender->host.context, type, body);
-}
-
-static err out_of_turn(const char *name) {
-    return err_fail(ERR_INPUT, "the server sent %s out of turn", name);
-}
-
 /* Models. */
 
 void node_serve_drop_next(node_serve *s) {
@@ -75,7 +67,7 @@ static err load_next(node_serve *s, const Fewbit__Prepare *p, const encoder_mode
 
 err node_serve_prepare(node_serve *s, const Fewbit__Prepare *p, const encoder_model_config *config) {
     if (s->next && !s->is_switching) {
-        return out_of_turn("Prepare");
+        return node_host_out_of_turn("Prepare");
     }
     if (s->is_switching) {
         end_switch(s);
@@ -87,14 +79,14 @@ err node_serve_prepare(node_serve *s, const Fewbit__Prepare *p, const encoder_mo
         log_limited(LOG_ERROR, "model_load_failed", 0, "the model to come cannot be loaded: %s", err_text());
         prepared.error = (char *)(uintptr_t)err_text();
     }
-    tell(s, MESSAGE_PREPARED, &prepared.base);
+    node_host_tell(&s->sender->host, MESSAGE_PREPARED, &prepared.base);
     return ERR_OK;
 }
 
 err node_serve_switch(node_serve *s, const Fewbit__Switch *to) {
     bool is_back = to->model == encoder_model_number(s->model);
     if (!is_back && (!s->next || to->model != encoder_model_number(s->next))) {
-        return out_of_turn("Switch");
+        return node_host_out_of_turn("Switch");
     }
     if (is_back) {
         node_serve_drop_next(s);
@@ -102,7 +94,7 @@ err node_serve_switch(node_serve *s, const Fewbit__Switch *to) {
     }
     if (!s->is_switching) {
         log_limited(LOG_INFO, "model_changing", 0, "changing to step %" PRIu64 " of run %016" PRIx64,
-                    encoder_model_step(s->next), encoder_model_run(s->next));
+                    encoder_model_get_info(s->next)->step, encoder_model_get_info(s->next)->run);
     }
     s->is_switching = true;
     s->switch_from = to->from;
@@ -116,12 +108,13 @@ err node_serve_switch(node_serve *s, const Fewbit__Switch *to) {
 
 err node_serve_request(node_serve *s, const Fewbit__Request *r) {
     s->request_model = s->is_switching ? s->next : s->model;
-    if (r->portion.len != encoder_model_elements(s->request_model)) {
-        return out_of_turn("Request");
+    if (r->portion.len != encoder_model_get_info(s->request_model)->elements) {
+        return node_host_out_of_turn("Request");
     }
     encoder_model_load_inputs(s->request_model, s->request_count, r->portion.data, 1);
     s->request_ids[s->request_count++] = r->id;
-    if (s->request_count == NODE_SERVE_REQUESTS || s->request_count == encoder_model_net_rows(s->request_model)) {
+    if (s->request_count == NODE_SERVE_REQUESTS ||
+        s->request_count == encoder_model_get_info(s->request_model)->net_rows) {
         node_serve_flush(s);
     }
     return ERR_OK;
@@ -135,7 +128,7 @@ void node_serve_flush(node_serve *s) {
     uint32_t stages = m == s->next ? s->next_initial_stages : s->initial_stages;
     encoder_model_evaluate(m, 0, s->request_count);
     for (uint32_t i = 0; i < s->request_count; i++) {
-        const float *soft = encoder_model_soft(m) + (size_t)i * encoder_model_bits(m);
+        const float *soft = encoder_model_soft(m) + (size_t)i * encoder_model_get_info(m)->bits;
         code_sender_send(s->sender, m, MESSAGE_ANSWER, s->request_ids[i], soft, 1, stages);
     }
     s->request_count = 0;
@@ -144,7 +137,7 @@ void node_serve_flush(node_serve *s) {
 /* The stream. */
 
 static bool keeps_stages_back(const node_serve *s) {
-    return s->initial_stages < encoder_model_refinement(s->model)->count;
+    return s->initial_stages < encoder_model_get_info(s->model)->refinement.count;
 }
 
 void node_serve_ack(node_serve *s, const Fewbit__Ack *a) {
@@ -162,7 +155,7 @@ bool node_serve_may_stream(const node_serve *s) {
 void node_serve_end_stream(node_serve *s) {
     if (node_stream_end(&s->stream)) {
         Fewbit__StreamEnd over = FEWBIT__STREAM_END__INIT;
-        tell(s, MESSAGE_STREAM_END, &over.base);
+        node_host_tell(&s->sender->host, MESSAGE_STREAM_END, &over.base);
     }
 }
 
@@ -174,7 +167,7 @@ static void encode_and_send(node_serve *s, const uint8_t *portions, uint32_t cou
     encoder_model *m = s->model;
     for (size_t done = 0, piece; done < count; done += piece) {
         piece = encoder_model_piece(m, count - done);
-        encoder_model_load_inputs(m, 0, portions + done * encoder_model_elements(m), piece);
+        encoder_model_load_inputs(m, 0, portions + done * encoder_model_get_info(m)->elements, piece);
         encoder_model_evaluate(m, done, piece);
     }
     code_sender_send(s->sender, m, MESSAGE_CODES, s->stream.next, encoder_model_soft(m), count, s->initial_stages);
@@ -188,7 +181,7 @@ void node_serve_stream(node_serve *s, const uint8_t *portions, uint32_t count) {
         uint64_t left = s->switch_from - s->stream.next;
         uint32_t before = left < count ? (uint32_t)left : count;
         encode_and_send(s, portions, before);
-        portions += before * encoder_model_elements(s->model);
+        portions += before * encoder_model_get_info(s->model)->elements;
         count -= before;
     }
     if (s->is_switching && s->stream.next >= s->switch_from) {
@@ -202,16 +195,16 @@ void node_serve_stream(node_serve *s, const uint8_t *portions, uint32_t count) {
 /* What takes how long. */
 
 double node_serve_flush_macs(const node_serve *s) {
-    return s->request_count > 0 ? s->request_count * encoder_model_macs(s->request_model) : 0;
+    return s->request_count > 0 ? s->request_count * encoder_model_get_info(s->request_model)->macs : 0;
 }
 
 double node_serve_request_macs(const node_serve *s) {
     const encoder_model *m = s->is_switching ? s->next : s->model;
     uint32_t count = s->request_count + 1;
-    bool is_due = m && (count == NODE_SERVE_REQUESTS || count == encoder_model_net_rows(m));
-    return is_due ? count * encoder_model_macs(m) : 0;
+    bool is_due = m && (count == NODE_SERVE_REQUESTS || count == encoder_model_get_info(m)->net_rows);
+    return is_due ? count * encoder_model_get_info(m)->macs : 0;
 }
 
 double node_serve_stream_macs(const node_serve *s, uint32_t count) {
-    return s->model ? count * encoder_model_macs(s->model) + node_serve_flush_macs(s) : 0;
+    return s->model ? count * encoder_model_get_info(s->model)->macs + node_serve_flush_macs(s) : 0;
 }

@@ -8,21 +8,14 @@
 
 enum { KEEP_MAX = 8 }; /* steps that a Committed keeps; servers keep two */
 
-static err out_of_turn(const char *name) {
-    return err_fail(ERR_INPUT, "the server sent %s out of turn", name);
-}
-
-static void tell(node_train *t, message_type type, const ProtobufCMessage *body) {
-    t->sender->host.send(t->sender->host.context, type, body);
-}
-
 static enum dataset_split split_of(const Fewbit__Batch *b) {
     return b->split == FEWBIT__SPLIT__SPLIT_TEST ? DATASET_TEST : DATASET_TRAIN;
 }
 
 static err check_batch(const encoder_model *m, const Fewbit__Batch *b) {
     uint32_t samples = encoder_model_samples(m, split_of(b));
-    size_t most = b->phase == FEWBIT__PHASE__PHASE_TRAIN ? encoder_model_net_rows(m) : encoder_model_max_rows(m);
+    size_t most = b->phase == FEWBIT__PHASE__PHASE_TRAIN ? encoder_model_get_info(m)->net_rows
+                                                         : encoder_model_get_info(m)->max_rows;
     bool listed = b->ids.len > 0;
     if (b->count == 0 || b->count > most || (listed && b->ids.len != (size_t)b->count * 4) ||
         (!listed && (b->first > samples || b->count > samples - b->first))) {
@@ -50,19 +43,19 @@ static void gather(encoder_model *m, const Fewbit__Batch *b, size_t first, size_
 }
 
 static void send_activations(node_train *t, encoder_model *m, const Fewbit__Batch *b, const float *soft) {
-    size_t numbers = (size_t)b->count * encoder_model_bits(m);
+    size_t numbers = (size_t)b->count * encoder_model_get_info(m)->bits;
     Fewbit__Activations a = FEWBIT__ACTIVATIONS__INIT;
     a.step = b->step;
     a.phase = b->phase;
     a.count = b->count;
     if (b->phase == FEWBIT__PHASE__PHASE_TRAIN &&
-        encoder_model_experiment(m)->encoder.binarize == PRESET_STRAIGHT_THROUGH) {
+        encoder_model_get_info(m)->experiment.encoder.binarize == PRESET_STRAIGHT_THROUGH) {
         pack_soft(soft, numbers, encoder_model_packed(m));
         a.bits = (ProtobufCBinaryData){pack_bytes(numbers), encoder_model_packed(m)};
     } else {
         a.soft = (ProtobufCBinaryData){numbers * sizeof(float), (uint8_t *)(uintptr_t)soft};
     }
-    tell(t, MESSAGE_ACTIVATIONS, &a.base);
+    node_host_tell(&t->sender->host, MESSAGE_ACTIVATIONS, &a.base);
 }
 
 /* The outputs; where only bits are asked for, of what is known already they are those. */
@@ -84,8 +77,8 @@ static const float *evaluate(encoder_model *m, const Fewbit__Batch *b) {
 
 err node_train_batch(node_train *t, encoder_model *m, const Fewbit__Batch *b) {
     bool trains = b->phase == FEWBIT__PHASE__PHASE_TRAIN;
-    if (t->pending_rows || (trains && b->step != encoder_model_step(m))) {
-        return out_of_turn("Batch");
+    if (t->pending_rows || (trains && b->step != encoder_model_get_info(m)->step)) {
+        return node_host_out_of_turn("Batch");
     }
     uint32_t initial_stages = 0;
     err e = check_batch(m, b);
@@ -109,9 +102,10 @@ err node_train_batch(node_train *t, encoder_model *m, const Fewbit__Batch *b) {
 }
 
 err node_train_gradients(node_train *t, encoder_model *m, const Fewbit__Gradients *g) {
-    size_t bytes = (size_t)t->pending_rows * encoder_model_bits(m) * sizeof(float);
-    if (!t->pending_rows || g->step != encoder_model_step(m) || g->count != t->pending_rows || g->values.len != bytes) {
-        return out_of_turn("Gradients");
+    size_t bytes = (size_t)t->pending_rows * encoder_model_get_info(m)->bits * sizeof(float);
+    if (!t->pending_rows || g->step != encoder_model_get_info(m)->step || g->count != t->pending_rows ||
+        g->values.len != bytes) {
+        return node_host_out_of_turn("Gradients");
     }
     encoder_model_backward(m, g->values.data, t->pending_rows);
     t->pending_rows = 0;
@@ -123,7 +117,7 @@ err node_train_gradients(node_train *t, encoder_model *m, const Fewbit__Gradient
 static err save(node_train *t, encoder_model *m, uint8_t digest[SHA256_BYTES]) {
     if (!t->has_trained && !encoder_model_is_saved(m)) {
         return err_fail(ERR_INPUT, "nothing was trained since step %" PRIu64 " was restored or saved",
-                        encoder_model_step(m));
+                        encoder_model_get_info(m)->step);
     }
     err e = encoder_model_save(m, digest);
     t->has_trained = t->has_trained && e;
@@ -131,8 +125,8 @@ static err save(node_train *t, encoder_model *m, uint8_t digest[SHA256_BYTES]) {
 }
 
 err node_train_save(node_train *t, encoder_model *m, const Fewbit__Save *s) {
-    if (s->step != encoder_model_step(m)) {
-        return out_of_turn("Save");
+    if (s->step != encoder_model_get_info(m)->step) {
+        return node_host_out_of_turn("Save");
     }
     uint8_t digest[SHA256_BYTES];
     Fewbit__Saved saved = FEWBIT__SAVED__INIT;
@@ -144,13 +138,13 @@ err node_train_save(node_train *t, encoder_model *m, const Fewbit__Save *s) {
     } else {
         saved.digest = (ProtobufCBinaryData){SHA256_BYTES, digest};
     }
-    tell(t, MESSAGE_SAVED, &saved.base);
+    node_host_tell(&t->sender->host, MESSAGE_SAVED, &saved.base);
     return ERR_OK;
 }
 
 err node_train_commit(const encoder_model *m, const Fewbit__Committed *c) {
     if (c->n_keep > KEEP_MAX) {
-        return out_of_turn("Committed");
+        return node_host_out_of_turn("Committed");
     }
     encoder_model_commit(m, c->keep, c->n_keep);
     return ERR_OK;

@@ -372,8 +372,7 @@ static err open_source(session *s) {
         return err_fail(ERR_IO, "cannot wait for portions: %s", uv_strerror(status));
     }
     s->has_arrived = true;
-    err e = source_new(&s->source, s->config->source, s->config->node.data, on_portions, s);
-    return e ? e : source_start(s->source);
+    return source_new(&s->source, s->config->source, s->config->node.data, on_portions, s);
 }
 
 static err run_loop(session *s) {

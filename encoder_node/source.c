@@ -155,22 +155,14 @@ err source_new(source **out, source_kind kind, const portion *data, void (*arriv
         s->is_live = fstat(STDIN_FILENO, &status) != 0 || !S_ISREG(status.st_mode);
         s->stop_fd = eventfd(0, EFD_CLOEXEC);
         s->buffer = malloc(s->capacity);
-        if (s->stop_fd < 0 || !s->buffer) {
+        s->has_thread = s->stop_fd >= 0 && s->buffer && pthread_create(&s->thread, NULL, read_standard_input, s) == 0;
+        if (!s->has_thread) {
             source_free(s);
-            return err_fail(ERR_MEMORY, "no memory to read standard input");
+            return err_fail(ERR_MEMORY, "no memory, or no thread, to read standard input");
         }
     }
     *out = s;
     return ERR_OK;
-}
-
-err source_start(source *s) {
-    if (s->kind == SOURCE_STDIN) {
-        s->has_thread = pthread_create(&s->thread, NULL, read_standard_input, s) == 0;
-    }
-    return s->has_thread || s->kind != SOURCE_STDIN
-               ? ERR_OK
-               : err_fail(ERR_IO, "cannot start the thread that reads standard input");
 }
 
 void source_stop(source *s) {

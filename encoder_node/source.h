@@ -22,16 +22,13 @@ err source_check(source_kind kind);
 
 typedef struct source source;
 
-/* `data` is borrowed. `arrived` is called from the reading thread when portions can be taken again, or the stream
- * has ended. */
+/* `data` is borrowed. Reading begins: `arrived` is called from the reading thread when portions can be taken again, or
+ * the stream has ended, maybe before this returns. */
 err source_new(source **s, source_kind kind, const portion *data, void (*arrived)(void *context), void *context);
 
 /* Ends the reading: `arrived` is called no more. What is there can still be taken, until source_free. NULL is fine. */
 void source_stop(source *s);
 void source_free(source *s);
-
-/* Begins to read: not before `arrived` may be called. */
-err source_start(source *s);
 
 /* The portions that are there, at most `most`: [*count, c, h, w]. Borrowed until source_consume. *count 0: none now.
  */

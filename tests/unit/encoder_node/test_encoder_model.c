@@ -140,7 +140,7 @@ static void bits_are_kept_until_the_weights_change(void **state) {
     assert_recalled(m, 50, 10, soft);
     assert_false(encoder_model_recall(m, DATASET_TEST, 49, 2));
     assert_false(encoder_model_recall(m, DATASET_TEST, 59, 2));
-    encoder_model_set_step(m, encoder_model_step(m));
+    encoder_model_set_step(m, encoder_model_get_info(m)->step);
     assert_false(encoder_model_recall(m, DATASET_TEST, 50, 1));
     encoder_model_free(m);
 }
