@@ -80,7 +80,7 @@ results-cifar10: packages-test ## train the classifier and the paper's rows on C
 	@$(MAKE) --no-print-directory -j2 programs
 	@tools/results cifar10
 
-results-best: packages-test ## our own systems with seeds 1 to 3, in rounds too, the ablation, accuracy against bits (many hours): docs/results.md
+results-best: packages-test ## our own systems with seeds 1 to 3, in stages too, the ablation, accuracy against bits (many hours): docs/results.md
 	@$(MAKE) --no-print-directory -j2 programs
 	@for table in best refinement ablation rate-accuracy; do tools/results $$table || exit 1; done
 

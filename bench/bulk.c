@@ -189,7 +189,8 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *data, const c
 }
 
 static code_compressor_frame frame_of(const Fewbit__Codes *c) {
-    return (code_compressor_frame){c->model, c->first, c->more + 1, c->sequence, c->check, c->coded.data, c->coded.len};
+    return (code_compressor_frame){c->model, c->first,           c->more + 1,      c->sequence,
+                                   c->check, c->compressed.data, c->compressed.len};
 }
 
 /* A compressed frame of the encoder's, as the next of a stream with other ids. */
@@ -204,7 +205,7 @@ static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
         f.first = first;
         code_compressor_encode(p->coder, packed, &f);
         body->sequence = f.sequence;
-        body->coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
+        body->compressed = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.compressed};
         body->check = f.check;
     }
     return e;

@@ -25,7 +25,7 @@ typedef struct job {
     uint32_t bits;
     size_t frames, frame_bytes;
     uint8_t *packed;             /* [frames, frame_bytes] */
-    uint8_t *coded;              /* [frames, FRAME_MAX] */
+    uint8_t *compressed;         /* [frames, FRAME_MAX] */
     size_t *lengths;             /* [frames] */
     code_compressor_frame *what; /* [frames] */
     double worth;
@@ -66,8 +66,8 @@ static err code_range(job *j, outcome *o) {
         code_compressor_frame *f = &j->what[i];
         *f = (code_compressor_frame){.model = 1, .first = i * ROWS, .rows = ROWS};
         code_compressor_encode(from, j->packed + i * j->frame_bytes, f);
-        memcpy(j->coded + i * FRAME_MAX, f->coded, f->length);
-        f->coded = j->coded + i * FRAME_MAX;
+        memcpy(j->compressed + i * FRAME_MAX, f->compressed, f->length);
+        f->compressed = j->compressed + i * FRAME_MAX;
         j->lengths[i] = f->length;
     }
     o->in_seconds = clock_seconds_since(start);
@@ -92,7 +92,7 @@ static err code_deflate(job *j, outcome *o) {
     for (size_t i = 0; i < j->frames; i++) {
         from.next_in = j->packed + i * j->frame_bytes;
         from.avail_in = (uInt)j->frame_bytes;
-        from.next_out = j->coded + i * FRAME_MAX;
+        from.next_out = j->compressed + i * FRAME_MAX;
         from.avail_out = FRAME_MAX;
         deflate(&from, Z_SYNC_FLUSH);
         j->lengths[i] = FRAME_MAX - from.avail_out;
@@ -101,7 +101,7 @@ static err code_deflate(job *j, outcome *o) {
     err e = ERR_OK;
     start = clock_now_ns();
     for (size_t i = 0; i < j->frames && !e; i++) {
-        to.next_in = j->coded + i * FRAME_MAX;
+        to.next_in = j->compressed + i * FRAME_MAX;
         to.avail_in = (uInt)j->lengths[i];
         to.next_out = packed;
         to.avail_out = sizeof packed;
@@ -145,10 +145,10 @@ static err run(int argc, char **argv) {
     }
     j.frame_bytes = pack_bytes((size_t)ROWS * j.bits);
     j.packed = calloc(j.frames, j.frame_bytes);
-    j.coded = calloc(j.frames, FRAME_MAX);
+    j.compressed = calloc(j.frames, FRAME_MAX);
     j.lengths = calloc(j.frames, sizeof *j.lengths);
     j.what = calloc(j.frames, sizeof *j.what);
-    if (!j.packed || !j.coded || !j.lengths || !j.what) {
+    if (!j.packed || !j.compressed || !j.lengths || !j.what) {
         return err_fail(ERR_MEMORY, "no memory for %zu frames", j.frames);
     }
     draw(&j);
@@ -162,7 +162,7 @@ static err run(int argc, char **argv) {
         puts("}");
     }
     free(j.packed);
-    free(j.coded);
+    free(j.compressed);
     free(j.lengths);
     free(j.what);
     return e;

@@ -61,7 +61,7 @@ void code_sender_send(code_sender *s, encoder_model *m, message_type type, uint6
         code_compressor_frame f = {.model = codes.model, .first = first, .rows = rows};
         code_compressor_encode(compressor, packed, &f);
         codes.sequence = f.sequence;
-        codes.coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
+        codes.compressed = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.compressed};
         codes.check = f.check;
     } else {
         codes.bits = (ProtobufCBinaryData){pack_bytes(bits), packed};

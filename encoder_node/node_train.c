@@ -60,8 +60,8 @@ static void send_activations(node_train *t, encoder_model *m, const Fewbit__Batc
 
 /* The outputs; where only bits are asked for, of what is known already they are those. */
 static const float *evaluate(encoder_model *m, const Fewbit__Batch *b) {
-    bool hard = b->phase == FEWBIT__PHASE__PHASE_HARD, listed = b->ids.len > 0;
-    if (hard && !listed && encoder_model_recall(m, split_of(b), b->first, b->count)) {
+    bool rounded = b->phase == FEWBIT__PHASE__PHASE_ROUNDED, listed = b->ids.len > 0;
+    if (rounded && !listed && encoder_model_recall(m, split_of(b), b->first, b->count)) {
         return encoder_model_soft(m);
     }
     for (size_t done = 0, piece; done < b->count; done += piece) {
@@ -93,7 +93,7 @@ err node_train_batch(node_train *t, encoder_model *m, const Fewbit__Batch *b) {
         return ERR_OK;
     }
     const float *soft = evaluate(m, b);
-    if (b->phase == FEWBIT__PHASE__PHASE_HARD) {
+    if (b->phase == FEWBIT__PHASE__PHASE_ROUNDED) {
         code_sender_send(t->sender, m, MESSAGE_CODES, b->first, soft, b->count, initial_stages);
     } else {
         send_activations(t, m, b, soft);

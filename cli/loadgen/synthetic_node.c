@@ -35,7 +35,7 @@ struct synthetic_node {
     uint8_t refined[CODES_BYTES];
 };
 
-static bool is_by_round(const synthetic_node *s) {
+static bool is_staged(const synthetic_node *s) {
     return s->initial_stages < s->refinement.count;
 }
 
@@ -267,7 +267,7 @@ static void send_frame(synthetic_node *s, uint64_t samples) {
 
 static bool has_room(const synthetic_node *s) {
     return !s->is_held && link_backlog(s->link) < LINK_BACKLOG_HIGH &&
-           (!is_by_round(s) || s->sent <= s->acked + MESSAGE_UNACKED_MAX - FRAME_SAMPLES);
+           (!is_staged(s) || s->sent <= s->acked + MESSAGE_UNACKED_MAX - FRAME_SAMPLES);
 }
 
 void synthetic_node_stream(synthetic_node *s, uint64_t due) {
@@ -285,7 +285,7 @@ size_t synthetic_node_backlog(const synthetic_node *s) {
 }
 
 bool synthetic_node_is_settled(const synthetic_node *s) {
-    return !is_by_round(s) || s->acked >= s->sent;
+    return !is_staged(s) || s->acked >= s->sent;
 }
 
 uint64_t synthetic_node_sent(const synthetic_node *s) {

@@ -238,13 +238,13 @@ static void put_encoder(FILE *to, const plot_subject *s, const char *folder, siz
 
 void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
     const experiment *e = s->experiment;
-    bool rounds = !experiment_is_classifier_alone(e);
+    bool is_rounded = !experiment_is_classifier_alone(e);
     const curve curves[CURVES] = {
         {"train_accuracy", "training", "#1f77b4", e->paper.train},
-        {"soft_accuracy", rounds ? "soft test" : "test", "#ff7f0e", e->paper.soft},
+        {"soft_accuracy", is_rounded ? "soft test" : "test", "#ff7f0e", e->paper.soft},
         {"rounded_accuracy", "rounded test", "#2ca02c", e->paper.rounded},
         {"soft_validation_accuracy", "soft validation", "#9467bd", 0},
-        {"validation_accuracy", rounds ? "rounded validation" : "validation", "#8c564b", 0},
+        {"validation_accuracy", is_rounded ? "rounded validation" : "validation", "#8c564b", 0},
     };
     put_evaluations(to, s, curves);
     put_accuracy(to, s, folder, curves);

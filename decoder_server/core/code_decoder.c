@@ -43,13 +43,13 @@ void code_decoder_reset(code_decoder *c) {
 
 static err decode(code_decoder *c, const Fewbit__Codes *codes) {
     if (codes->bits.len > 0) {
-        return err_fail(ERR_INPUT, "a Codes frame is both packed and coded");
+        return err_fail(ERR_INPUT, "a Codes frame is both packed and compressed");
     }
     if (codes->more >= CODE_COMPRESSOR_ROWS_MAX) {
         return err_fail(ERR_INPUT, "a compressed frame of more than %d codes", CODE_COMPRESSOR_ROWS_MAX);
     }
-    code_compressor_frame f = {codes->model, codes->first,      codes->more + 1, codes->sequence,
-                               codes->check, codes->coded.data, codes->coded.len};
+    code_compressor_frame f = {codes->model, codes->first,           codes->more + 1,      codes->sequence,
+                               codes->check, codes->compressed.data, codes->compressed.len};
     const uint8_t *packed;
     err e = code_compressor_decode(c->stream, &f, &packed);
     if (!e) {
@@ -64,11 +64,11 @@ static err decode(code_decoder *c, const Fewbit__Codes *codes) {
 
 err code_decoder_take(code_decoder *c, message *m) {
     const Fewbit__Codes *codes = m->body.codes;
-    if (m->type != MESSAGE_CODES || (codes->sequence == 0 && codes->coded.len == 0)) {
+    if (m->type != MESSAGE_CODES || (codes->sequence == 0 && codes->compressed.len == 0)) {
         return ERR_OK;
     }
     if (!c) {
-        return err_fail(ERR_INPUT, "a coded Codes frame, though the node did not ask to send such");
+        return err_fail(ERR_INPUT, "a compressed Codes frame, though the node did not ask to send such");
     }
     err e = decode(c, codes);
     if (e) {

@@ -74,7 +74,7 @@ const manifest_evaluation *manifest_final(const manifest *m);
 
 /* An evaluation as the log, the manifest and the result tell it, a new reference: "epoch", "loss", "train_accuracy",
  * "soft_accuracy", "rounded_accuracy", "soft_validation_accuracy", "validation_accuracy" (null: not measured),
- * "seconds", "encoders", "rounds". */
+ * "seconds", "encoders", "refinement". */
 json_t *manifest_evaluation_json(const manifest_evaluation *e);
 
 #endif

@@ -156,7 +156,7 @@ static Fewbit__Reason check_hello(const node_registry *p, uint64_t allowed, cons
     return FEWBIT__REASON__REASON_UNSET;
 }
 
-/* Whether the node's codes may come coded on its new connection. */
+/* Whether the node's codes may come compressed on its new connection. */
 static bool agree_on_coding(const node_registry *p, portion_node *admitted, const Fewbit__Hello *h) {
     if (h->coding != FEWBIT__CODING__CODING_RANGE) {
         return false;

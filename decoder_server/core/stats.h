@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Codes that came coded: what they took, what they would have taken packed, and what they are worth by the entropy of
- * each bit and of whole codes, in bits a sample. */
+/* Codes that came compressed: what they took, what they would have taken packed, and the entropy of their bits one by
+ * one and of whole codes, in bits a sample. */
 typedef struct stats_coding {
     uint64_t frames, refused, samples, packed_bits, coded_bits;
     double bit_entropy, code_entropy;
@@ -43,7 +43,7 @@ typedef struct stats_table {
  * wanted and not to be had from every node, in time. */
 typedef struct stats_refinement {
     uint32_t count; /* stages that may come; 1: all bits come at once */
-    uint64_t answered[REFINEMENT_STAGES_MAX], curtailed;
+    uint64_t answered[REFINEMENT_STAGES_MAX], incomplete;
 } stats_refinement;
 
 /* Loads of a model after the first, by how they ended. */

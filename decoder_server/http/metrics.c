@@ -244,9 +244,11 @@ static void write_coding(dynbuf *t, const stats *r) {
                  entropy);
 }
 
-static void by_source(dynbuf *t, const char *name, const char *type, const char *help, uint64_t push, uint64_t http) {
+static void by_source(dynbuf *t, const char *name, const char *type, const char *help, uint64_t streamed,
+                      uint64_t http) {
     head(t, name, type, help);
-    dynbuf_printf(t, "%s{source=\"stream\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, push, name, http);
+    dynbuf_printf(t, "%s{source=\"stream\"} %" PRIu64 "\n%s{source=\"http\"} %" PRIu64 "\n", name, streamed, name,
+                  http);
 }
 
 static void write_tables(dynbuf *t, const stats *r) {
@@ -265,7 +267,7 @@ static void write_tables(dynbuf *t, const stats *r) {
          "than the rest of their sample.");
     const struct {
         const char *reason;
-        uint64_t push, http;
+        uint64_t streamed, http;
     } discarded[] = {
         {"late", p->late, l->late},
         {"duplicate", p->duplicate, l->duplicate},
@@ -274,7 +276,7 @@ static void write_tables(dynbuf *t, const stats *r) {
     };
     for (size_t i = 0; i < sizeof discarded / sizeof discarded[0]; i++) {
         static const char line[] = "fewbit_portions_discarded_total{source=\"%s\",reason=\"%s\"} %" PRIu64 "\n";
-        dynbuf_printf(t, line, "stream", discarded[i].reason, discarded[i].push);
+        dynbuf_printf(t, line, "stream", discarded[i].reason, discarded[i].streamed);
         dynbuf_printf(t, line, "http", discarded[i].reason, discarded[i].http);
     }
     head(t, "fewbit_model_reloads_total", "counter", "Loads of a model while serving, by how they ended.");
@@ -287,11 +289,11 @@ static void write_refinement(dynbuf *t, const stats_refinement *r) {
     head(t, "fewbit_refinement_samples_total", "counter",
          "Samples answered, by the stages of bits that the answer took.");
     for (uint32_t stage = 0; stage < r->count; stage++) {
-        dynbuf_printf(t, "fewbit_refinement_samples_total{rounds=\"%u\"} %" PRIu64 "\n", stage + 1, r->answered[stage]);
+        dynbuf_printf(t, "fewbit_refinement_samples_total{stages=\"%u\"} %" PRIu64 "\n", stage + 1, r->answered[stage]);
     }
     one(t, "fewbit_refinements_incomplete_total", "counter",
         "Samples not sure enough for which a node did not send, or could not be asked for, its next stage.",
-        r->curtailed);
+        r->incomplete);
 }
 
 static void write_training(dynbuf *t, const stats_training *now) {

@@ -94,7 +94,7 @@ static void answer(assembler *a, place *p, assembler_sample *out) {
     *out = (assembler_sample){p->id, p->have, p->got, p->to_ack, p->stage, p->opened_ns, p->model, p->codes};
     p->state = PLACE_IS_OUT;
     TAILQ_REMOVE(&a->waiting[p->stage], p, link);
-    a->counters.curtailed += p->stage > 0 && p->got != p->have;
+    a->counters.incomplete += p->stage > 0 && p->got != p->have;
     a->counters.waiting--;
     a->waiting_of[p->model]--;
 }

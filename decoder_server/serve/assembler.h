@@ -50,7 +50,7 @@ typedef struct assembler_counters {
     uint64_t unknown; /* portions of an id that nobody opened, or that is forgotten, or new once it is closed */
     uint64_t mixed;   /* portions of another model than their sample's */
     /* Samples that a further stage was waited for, once a stage; and those of which it did not come from all. */
-    uint64_t asked, curtailed;
+    uint64_t asked, incomplete;
     uint32_t waiting;
 } assembler_counters;
 

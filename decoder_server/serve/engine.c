@@ -86,7 +86,7 @@ static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
     }
     bool is_incomplete = a->is_cut || (sample->stage > 0 && sample->got != sample->have);
     e->answered.answered[assembler_sample_stages(sample) - 1]++;
-    e->answered.curtailed += is_incomplete;
+    e->answered.incomplete += is_incomplete;
     results_line line = {
         .sample = sample,
         .from = is_on_demand ? "http" : "stream",

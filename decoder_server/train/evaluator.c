@@ -134,7 +134,7 @@ static void ask_batch(evaluator *v, uint64_t step, evaluator_request *r) {
         MESSAGE_BATCH, is_soft(v->pass) ? MESSAGE_ACTIVATIONS : MESSAGE_CODES, {.batch = FEWBIT__BATCH__INIT}};
     Fewbit__Batch *batch = &r->body.batch;
     batch->step = step;
-    batch->phase = is_soft(v->pass) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_HARD;
+    batch->phase = is_soft(v->pass) ? FEWBIT__PHASE__PHASE_SOFT : FEWBIT__PHASE__PHASE_ROUNDED;
     batch->split = split_of(v) == DATASET_TEST ? FEWBIT__SPLIT__SPLIT_TEST : FEWBIT__SPLIT__SPLIT_TRAIN;
     batch->first = first_of(v);
     batch->count = v->rows;

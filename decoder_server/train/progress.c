@@ -33,12 +33,12 @@ static char *put_accuracy(char *to, const char *name, double accuracy) {
 
 static void show_epoch(const progress *p, const train_loop_progress *now) {
     const manifest_evaluation *e = now->ended;
-    bool rounds = !isnan(e->rounded) || !isnan(e->soft_validation);
+    bool is_rounded = !isnan(e->rounded) || !isnan(e->soft_validation);
     char accuracies[160] = "", text[256], *end = accuracies;
-    end = put_accuracy(end, rounds ? "soft" : "test", e->soft);
+    end = put_accuracy(end, is_rounded ? "soft" : "test", e->soft);
     end = put_accuracy(end, "rounded", e->rounded);
     end = put_accuracy(end, "validation soft", e->soft_validation);
-    put_accuracy(end, rounds ? "validation rounded" : "validation", e->validation);
+    put_accuracy(end, is_rounded ? "validation rounded" : "validation", e->validation);
     snprintf(text, sizeof text, "epoch %.4g/%u  loss %.4f  train %.2f %%%s  %.1f s", e->epoch, now->epochs, e->loss,
              e->train, accuracies, e->seconds);
     put(p, text, true);

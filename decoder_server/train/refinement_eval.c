@@ -55,7 +55,7 @@ err refinement_eval_new(refinement_eval **out, const experiment *e, head_trainer
     }
     if (!t || !t->codes || !t->unsure) {
         refinement_eval_free(t);
-        return err_fail(ERR_MEMORY, "no memory to test %u rounds", r.count);
+        return err_fail(ERR_MEMORY, "no memory to evaluate %u stages", r.count);
     }
     t->trainer = s;
     t->refinement = (refinement_batch){r, e->dataset.portions, e->encoder.bits};

@@ -37,8 +37,8 @@ typedef struct training {
     progress progress;
     uint32_t portions;
     inproc_node nodes[PARTITION_PORTIONS_MAX];
-    uint32_t busy[PARTITION_PORTIONS_MAX]; /* the encoders with mail, in this round, that run side by side */
-    size_t update_tasks;                   /* of the head, in this round */
+    uint32_t busy[PARTITION_PORTIONS_MAX]; /* the encoders with messages, in this turn, that run side by side */
+    size_t update_tasks;                   /* of the head, in this turn */
     arena unpacked;
 } training;
 
@@ -147,7 +147,7 @@ static void run_busy_encoders(training *l) {
     }
 }
 
-/* The head's update and the encoders with mail; then their answers, in the order of portions. */
+/* The head's update and the encoders with messages; then their answers, in the order of portions. */
 static err run_round(training *l) {
     work(l);
     run_busy_encoders(l);

@@ -14,8 +14,8 @@ struct code_compressor {
     uint32_t model;    /* of that frame */
     size_t context_count;
     range_probability *contexts;
-    uint8_t *coded;  /* [range_bytes_max(max_rows * bits)] */
-    uint8_t *packed; /* [max_rows, bits] */
+    uint8_t *compressed; /* [range_bytes_max(max_rows * bits)] */
+    uint8_t *packed;     /* [max_rows, bits] */
 };
 
 static size_t contexts_for(uint32_t bits) {
@@ -32,9 +32,9 @@ err code_compressor_new(code_compressor **out, uint32_t bits, uint32_t max_rows)
     s->max_rows = max_rows;
     s->context_count = contexts_for(bits);
     s->contexts = calloc(s->context_count, sizeof *s->contexts);
-    s->coded = malloc(range_bytes_max(all_bits));
+    s->compressed = malloc(range_bytes_max(all_bits));
     s->packed = malloc(pack_bytes(all_bits));
-    if (!s->contexts || !s->coded || !s->packed) {
+    if (!s->contexts || !s->compressed || !s->packed) {
         code_compressor_free(s);
         return err_fail(ERR_MEMORY, "no memory for a stream of codes");
     }
@@ -45,7 +45,7 @@ err code_compressor_new(code_compressor **out, uint32_t bits, uint32_t max_rows)
 void code_compressor_free(code_compressor *s) {
     if (s) {
         free(s->contexts);
-        free(s->coded);
+        free(s->compressed);
         free(s->packed);
         free(s);
     }
@@ -76,7 +76,8 @@ static uint32_t check_of(const code_compressor *s, const code_compressor_frame *
     byte_put_u32_le(head + 12, f->rows);
     byte_put_u32_le(head + 16, f->sequence);
     uLong sum = crc32(0, head, sizeof head);
-    sum = f->length > 0 ? crc32(sum, f->coded, (uInt)f->length) : sum; /* of no bytes at NULL it would start anew */
+    sum =
+        f->length > 0 ? crc32(sum, f->compressed, (uInt)f->length) : sum; /* of no bytes at NULL it would start anew */
     return (uint32_t)crc32(sum, packed, (uInt)pack_bytes((size_t)f->rows * s->bits));
 }
 
@@ -88,7 +89,7 @@ void code_compressor_encode(code_compressor *s, const uint8_t *packed, code_comp
     s->model = f->model;
     f->sequence = ++s->sequence;
     range_encoder e;
-    range_encoder_start(&e, s->coded);
+    range_encoder_start(&e, s->compressed);
     size_t at = 0;
     for (uint32_t row = 0; row < f->rows; row++) {
         uint64_t before = 1;
@@ -98,13 +99,13 @@ void code_compressor_encode(code_compressor *s, const uint8_t *packed, code_comp
             before = before << 1 | bit;
         }
     }
-    f->coded = range_encoder_end(&e, &f->length);
+    f->compressed = range_encoder_end(&e, &f->length);
     f->check = check_of(s, f, packed);
 }
 
 static void decode_rows(code_compressor *s, const code_compressor_frame *f) {
     range_decoder d;
-    range_decoder_start(&d, f->coded, f->length);
+    range_decoder_start(&d, f->compressed, f->length);
     memset(s->packed, 0, pack_bytes((size_t)f->rows * s->bits));
     size_t at = 0;
     for (uint32_t row = 0; row < f->rows; row++) {

@@ -1,7 +1,7 @@
 /* Lossless compression of one encoder's codes, frame by frame: an adaptive model and a range coder.
  *
- * Every bit is coded with the probability that it had so far behind the same bits before it in its code (range.h): the
- * model is a tree of all codes where they have up to CODE_COMPRESSOR_TREE_BITS, so it comes down to the entropy of
+ * Every bit is coded with the probability that it had so far after the same bits before it in its code (range_coder.h):
+ * the model is a tree of all codes where they have up to CODE_COMPRESSOR_TREE_BITS, so it comes down to the entropy of
  * whole codes; beyond, a bit depends on its place and the CODE_COMPRESSOR_ORDER bits before it. Every probability
  * starts at one half: what better starts would save is less than it costs to send them.
  *
@@ -32,7 +32,7 @@ typedef struct code_compressor_frame {
     uint32_t rows;
     uint32_t sequence;
     uint32_t check;
-    const uint8_t *coded;
+    const uint8_t *compressed;
     size_t length;
 } code_compressor_frame;
 
@@ -44,8 +44,8 @@ void code_compressor_free(code_compressor *s);
 /* The link is a new one. */
 void code_compressor_reset(code_compressor *s);
 
-/* Codes packed [rows, bits] of f->model, f->first and f->rows (1 to max_rows), and fills in the rest of *f. f->coded
- * lies in the stream until its next call. */
+/* Codes packed [rows, bits] of f->model, f->first and f->rows (1 to max_rows), and fills in the rest of *f.
+ * f->compressed lies in the stream until its next call. */
 void code_compressor_encode(code_compressor *s, const uint8_t *packed, code_compressor_frame *f);
 
 /* *packed is [rows, bits], with clear bits at its end; it lies in the stream until the next call. */

@@ -41,7 +41,7 @@ typedef struct experiment {
         uint32_t bits_count;
         float weights[REFINEMENT_STAGES_MAX]; /* of each stage's loss; none: all alike */
         uint32_t weights_count;
-        /* The --sure that the test tries, rising; none: a list of its own. */
+        /* The values of --confidence that the test tries, rising; none: a list of its own. */
         float thresholds[EXPERIMENT_THRESHOLDS_MAX];
         uint32_t thresholds_count;
     } refinement;

@@ -102,7 +102,7 @@ class BadFrames(CodingCase):
         server, _ = self.start(nodes=(1, 2, 3))
         self.assert_bad(server, lambda hand: self.frame(hand, 0x12345678), "its checksum differs", 1)
         self.assert_bad(server, lambda hand: self.frame(hand, 0, 2), "where frame 1 was due", 2)
-        self.assert_bad(server, lambda hand: self.frame(hand, 0) + b"\x22\x01\x05", "both packed and coded", 3)
+        self.assert_bad(server, lambda hand: self.frame(hand, 0) + b"\x22\x01\x05", "both packed and compressed", 3)
         self.assertEqual(serving.read_results(self.results_path), [])
         node = self.node(server, 0, *CODED)  # the portion is free, and all goes on
         self.wait_ready(server, PORTIONS)

@@ -119,8 +119,8 @@ class Refinement(fleet.FleetCase):
         self.assertEqual([len(bits) for bits in answer["bits"]], [4, 4, 4, 1], answer)
         client.request("GET", "/metrics")
         metrics = client.getresponse().read().decode()
-        self.assertIn('fewbit_refinement_samples_total{rounds="1"} 0\n', metrics)
-        self.assertIn('fewbit_refinement_samples_total{rounds="2"} 1\n', metrics)
+        self.assertIn('fewbit_refinement_samples_total{stages="1"} 0\n', metrics)
+        self.assertIn('fewbit_refinement_samples_total{stages="2"} 1\n', metrics)
         self.assertIn("fewbit_refinements_incomplete_total 1\n", metrics)
 
     def portion_3(self, serving):

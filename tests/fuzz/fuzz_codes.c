@@ -33,9 +33,9 @@ static uint8_t *copy_of(const uint8_t *bytes, size_t length) {
 
 static void check_arrives(ends *e, const code_compressor_frame *f, const uint8_t *packed) {
     const uint8_t *got;
-    uint8_t *coded = copy_of(f->coded, f->length);
+    uint8_t *compressed = copy_of(f->compressed, f->length);
     code_compressor_frame sent = *f;
-    sent.coded = coded;
+    sent.compressed = compressed;
     err code = code_compressor_decode(e->to, &sent, &got);
     fuzz_check_told(code);
     if (e->is_broken && f->sequence > 1) {
@@ -45,16 +45,16 @@ static void check_arrives(ends *e, const code_compressor_frame *f, const uint8_t
         FUZZ_CHECK(memcmp(got, packed, pack_bytes((size_t)f->rows * e->bits)) == 0, "other codes arrive");
         e->is_broken = false;
     }
-    free(coded);
+    free(compressed);
 }
 
 /* Whatever comes in place of the frame. The link ends with it. */
-static void check_refused(ends *e, const code_compressor_frame *f, const uint8_t *coded, size_t length) {
+static void check_refused(ends *e, const code_compressor_frame *f, const uint8_t *compressed, size_t length) {
     const uint8_t *got;
-    bool is_same = length == f->length && (length == 0 || memcmp(coded, f->coded, length) == 0);
-    uint8_t *copy = copy_of(coded, length);
+    bool is_same = length == f->length && (length == 0 || memcmp(compressed, f->compressed, length) == 0);
+    uint8_t *copy = copy_of(compressed, length);
     code_compressor_frame bad = *f;
-    bad.coded = copy;
+    bad.compressed = copy;
     bad.length = length;
     err code = code_compressor_decode(e->to, &bad, &got);
     fuzz_check_told(code);
@@ -66,7 +66,7 @@ static void check_refused(ends *e, const code_compressor_frame *f, const uint8_t
 }
 
 static void change(ends *e, const code_compressor_frame *f, uint8_t where, uint8_t by) {
-    uint8_t *changed = copy_of(f->coded, f->length);
+    uint8_t *changed = copy_of(f->compressed, f->length);
     if (f->length > 0) {
         changed[where % f->length] ^= by;
     }

@@ -23,7 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 (HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
  ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, REFINE_REQUEST, REFINEMENT, ACK, STREAM_END, STREAM_HOLD) = range(1, 25)
 TRAIN, SERVE = 1, 2
-PHASE_TRAIN, PHASE_SOFT, PHASE_HARD = 0, 1, 2
+PHASE_TRAIN, PHASE_SOFT, PHASE_ROUNDED = 0, 1, 2
 
 
 # Protobuf, as far as it is needed: a message is a list of (field, value).
@@ -178,7 +178,7 @@ def messages_seeds():
         "restore-fresh": (RESTORE, message((2, 1))),
         "ready": (READY, message((1, 12))),
         "batch": (BATCH, batch(3, PHASE_TRAIN, ids=[5, 1, 2, 0])),
-        "batch-range": (BATCH, batch(3, PHASE_HARD, first=10, count=100, part=1)),
+        "batch-range": (BATCH, batch(3, PHASE_ROUNDED, first=10, count=100, part=1)),
         "activations": (ACTIVATIONS, activations(3, PHASE_TRAIN, 2)),
         "activations-bits": (ACTIVATIONS, activations(3, PHASE_TRAIN, 2, packed=b"\xa5")),
         "gradients": (GRADIENTS, gradients(3, 2)),
@@ -237,7 +237,7 @@ def node_seeds():
     restore = record(0, RESTORE, fresh)
     step = lambda n: record(0, BATCH, batch(n, PHASE_TRAIN, ids=[n % 6, 1, 5])) + record(0, GRADIENTS, gradients(n, 3))
     tests = (record(0, BATCH, batch(2, PHASE_SOFT, first=0, count=4, part=1)) +
-             record(0, BATCH, batch(2, PHASE_HARD, first=0, count=4, part=1)))
+             record(0, BATCH, batch(2, PHASE_ROUNDED, first=0, count=4, part=1)))
     save = record(0, SAVE, message((1, 2))) + record(0, COMMITTED, message((1, packed(2))))
     training = begin() + restore + step(0) + step(1) + tests + save
     back = record(0, RESTORE, message((1, 2)))

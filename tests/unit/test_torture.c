@@ -325,7 +325,7 @@ static err make_classifier(void) {
     return e;
 }
 
-static err make_desk(void) {
+static err make_engine(void) {
     engine *d = NULL;
     results *r = NULL;
     static const uint8_t sample[784];
@@ -544,7 +544,7 @@ TORTURE(make_coordinator, ALL)
 TORTURE(make_node_registry, ALL)
 TORTURE(make_assembler, ALL)
 TORTURE(make_classifier, ALL)
-TORTURE(make_desk, ALL)
+TORTURE(make_engine, ALL)
 TORTURE(take_image, ALL)
 TORTURE(make_replies, ALL)
 TORTURE(run_encoder, OURS)
@@ -573,7 +573,7 @@ int main(void) {
         cmocka_unit_test(make_node_registry_survives),
         cmocka_unit_test(make_assembler_survives),
         cmocka_unit_test(make_classifier_survives),
-        cmocka_unit_test(make_desk_survives),
+        cmocka_unit_test(make_engine_survives),
         cmocka_unit_test(take_image_survives),
         cmocka_unit_test(make_replies_survives),
         cmocka_unit_test(run_encoder_survives),

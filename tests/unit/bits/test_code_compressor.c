@@ -151,8 +151,8 @@ static void three_frames(ends *e, code_compressor_frame f[3], uint8_t *packed) {
     draw_frame(CONDITIONAL, e->bits, 3, 50, packed);
     for (int i = 0; i < 3; i++) {
         f[i] = encode(e, 9, 50, packed);
-        memcpy(kept[i], f[i].coded, f[i].length);
-        f[i].coded = kept[i];
+        memcpy(kept[i], f[i].compressed, f[i].length);
+        f[i].compressed = kept[i];
     }
     assert_arrives(e, &f[0], packed);
 }
@@ -204,10 +204,10 @@ static void every_changed_byte_is_seen(void **state) {
     uint8_t changed[PACKED_MAX];
     for (size_t at = 0; at < f[1].length; at++) {
         for (int by = 1; by < 256; by++) {
-            memcpy(changed, f[1].coded, f[1].length);
+            memcpy(changed, f[1].compressed, f[1].length);
             changed[at] ^= (uint8_t)by;
             code_compressor_frame bad = f[1];
-            bad.coded = changed;
+            bad.compressed = changed;
             assert_refused(&e, &bad, "checksum");
             assert_arrives(&e, &f[0], packed);
         }

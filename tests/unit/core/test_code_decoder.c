@@ -58,7 +58,7 @@ static Fewbit__Codes next_codes(bench *b) {
     codes.first = f.first;
     codes.more = f.rows - 1;
     codes.sequence = f.sequence;
-    codes.coded = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.coded};
+    codes.compressed = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.compressed};
     codes.check = f.check;
     return codes;
 }
@@ -79,8 +79,8 @@ static void coded_codes_become_packed_ones(void **state) {
         assert_int_equal(got->bits.len, sizeof b->packed);
         assert_memory_equal(got->bits.data, b->packed, sizeof b->packed);
         assert_true(got->model == 600 && got->first == 100 && got->more == ROWS - 1);
-        assert_int_equal(code_decoder_payload_bits(got, BITS), 8 * codes.coded.len);
-        coded_bytes += codes.coded.len;
+        assert_int_equal(code_decoder_payload_bits(got, BITS), 8 * codes.compressed.len);
+        coded_bytes += codes.compressed.len;
     }
     stats_coding r;
     code_decoder_stats(b->to, &r);
@@ -126,7 +126,7 @@ static void what_does_not_fit_is_refused_and_counted(void **state) {
     Fewbit__Codes good = next_codes(b), bad = good;
     assert_refused(b, &good, NULL, "did not ask");
     bad.bits = (ProtobufCBinaryData){sizeof b->packed, b->packed};
-    assert_refused(b, &bad, b->to, "both packed and coded");
+    assert_refused(b, &bad, b->to, "both packed and compressed");
     bad = good;
     bad.more = UINT32_MAX;
     assert_refused(b, &bad, b->to, "more than 8192 codes");
@@ -188,7 +188,7 @@ static void nothing_is_allocated(void **state) {
         assert_int_equal(take(b, b->payload, b->length), ERR_OK);
     }
     memory_count_stop();
-    assert_allocated_nothing("coded messages");
+    assert_allocated_nothing("compressed messages");
 }
 
 #define CODED_TEST(f) cmocka_unit_test_setup_teardown(f, open_bench, close_bench)

@@ -322,7 +322,7 @@ static assembler_sample model_answer(model *m, model_place *p) {
                             .codes = p->codes};
     p->state = MODEL_OUT;
     m->counters.waiting--;
-    m->counters.curtailed += p->stage > 0 && p->got != p->have;
+    m->counters.incomplete += p->stage > 0 && p->got != p->have;
     return out;
 }
 
@@ -530,7 +530,7 @@ static void assert_same_counts(const assembler_counters *ours, const assembler_c
     assert_int_equal(ours->refused, theirs->refused);
     assert_int_equal(ours->waiting, theirs->waiting);
     assert_int_equal(ours->asked, theirs->asked);
-    assert_int_equal(ours->curtailed, theirs->curtailed);
+    assert_int_equal(ours->incomplete, theirs->incomplete);
 }
 
 static void agrees_with_a_naive_one(void **state) {
@@ -550,7 +550,7 @@ static void agrees_with_a_naive_one(void **state) {
         }
         assert_true(m.counters.complete > 500 && m.counters.expired > 500 && m.counters.late > 500);
         assert_true(m.counters.given_up > 500 && m.counters.duplicate > 500 && m.counters.refused > 500);
-        assert_true(m.counters.asked > 500 && m.counters.curtailed > 500);
+        assert_true(m.counters.asked > 500 && m.counters.incomplete > 500);
         assembler_free(a);
     }
 }

@@ -120,7 +120,7 @@ static void a_stage_that_nobody_sends_is_not_taken(void **state) {
     engine_stats(t->engine, &r);
     assert_int_equal(r.refinement.answered[0], 1);
     assert_int_equal(r.refinement.answered[1], 0);
-    assert_int_equal(r.refinement.curtailed, 1);
+    assert_int_equal(r.refinement.incomplete, 1);
     predictor_counters counters;
     engine_count_predictions(t->engine, &counters);
     assert_int_equal(counters.from_table, 2); /* when it was not sure enough, and in the end */

@@ -41,10 +41,10 @@ static void note(char letter) {
 
 /* T: a batch to train on; S, H: soft outputs, codes of test samples; P: soft outputs that prove a checkpoint. */
 static char letter_of(const Fewbit__Batch *b) {
-    return b->phase == FEWBIT__PHASE__PHASE_TRAIN  ? 'T'
-           : b->phase == FEWBIT__PHASE__PHASE_HARD ? 'H'
-           : b->split == FEWBIT__SPLIT__SPLIT_TEST ? 'S'
-                                                   : 'P';
+    return b->phase == FEWBIT__PHASE__PHASE_TRAIN     ? 'T'
+           : b->phase == FEWBIT__PHASE__PHASE_ROUNDED ? 'H'
+           : b->split == FEWBIT__SPLIT__SPLIT_TEST    ? 'S'
+                                                      : 'P';
 }
 
 static void ask(void *context, message_type type, const ProtobufCMessage *body, message_type answer) {
