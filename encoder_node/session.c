@@ -7,7 +7,6 @@
 #include "loop/backoff.h"
 #include "loop/compute_pool.h"
 #include "loop/loop.h"
-#include "loop/sd_notify.h"
 #include "loop/signals.h"
 #include "wire/link.h"
 
@@ -15,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 /* A server that said no is asked less and less; a network may be back any moment. */
@@ -354,7 +354,7 @@ static void connect_now(session *s) {
 }
 
 static void on_stop(void *context) {
-    sd_notify_stopping();
+    sd_notify(0, "STOPPING=1\nSTATUS=ending");
     finish(context, ERR_OK, "");
 }
 
@@ -386,7 +386,7 @@ static err run_loop(session *s) {
     e = e ? e : open_source(s);
     if (!e) {
         uv_prepare_start(&s->prepare, before_waiting);
-        sd_notify_ready("connecting to its server, and again whenever it is gone");
+        sd_notify(0, "READY=1\nSTATUS=connecting to its server, and again whenever it is gone");
         connect_now(s);
         uv_run(&s->loop, UV_RUN_DEFAULT);
     }

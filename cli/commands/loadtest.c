@@ -6,7 +6,6 @@
 #include "cli/loadgen/load_http.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { TIMEOUT_MS = 30000, RATE_MAX = 100000000, LATENCIES_MAX = 100000000 };

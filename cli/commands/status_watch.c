@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

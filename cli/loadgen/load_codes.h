@@ -13,7 +13,6 @@
 #include "data/partition.h"
 
 #include <jansson.h>
-#include <stddef.h>
 #include <stdint.h>
 
 typedef struct load_codes {

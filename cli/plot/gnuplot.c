@@ -4,7 +4,6 @@
 #include "cli/subprocess.h"
 
 #include <ctype.h>
-#include <stdio.h>
 
 void gnuplot_put_quoted(FILE *to, const char *text) {
     fputc('\'', to);

@@ -3,19 +3,20 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/dynbuf.h"
+#include "base/json_fields.h"
 #include "base/log.h"
-#include "decoder_server/core/address_file.h"
 #include "decoder_server/core/node_listener.h"
 #include "experiment/derive.h"
 #include "loop/alarm.h"
 #include "loop/compute_pool.h"
 #include "loop/loop.h"
-#include "loop/sd_notify.h"
 #include "loop/signals.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 struct server_runtime {
     server_runtime_config config;
@@ -225,21 +226,6 @@ static void on_lost(void *context, uint64_t connection, const traffic_counters *
     }
 }
 
-static void on_joined(void *context, uint32_t portion, const char *name) {
-    server_runtime *r = context;
-    r->role->joined(r->context, portion, name);
-}
-
-static void on_left(void *context, uint32_t portion) {
-    server_runtime *r = context;
-    r->role->left(r->context, portion);
-}
-
-static void on_message(void *context, uint32_t portion, const message *m) {
-    server_runtime *r = context;
-    r->role->message(r->context, portion, m);
-}
-
 /* Turns of the loop. */
 
 static void on_again(uv_idle_t *again) {
@@ -369,7 +355,7 @@ void server_runtime_set_ready(server_runtime *r, uint32_t nodes) {
 static void begin_stop(server_runtime *r) {
     if (!r->is_stopping) {
         r->is_stopping = true;
-        sd_notify_stopping();
+        sd_notify(0, "STOPPING=1\nSTATUS=ending");
     }
 }
 
@@ -418,10 +404,25 @@ err server_runtime_on_reload(server_runtime *r, void (*act)(void *context), void
     return signals_on_reload(&r->signals, act, context);
 }
 
+static json_t *address_json(const char *host, uint16_t port) {
+    char text[ADDRESS_TEXT_MAX];
+    return json_string(address_text(text, host, port));
+}
+
+/* Where it listens, for whoever started it with port 0:
+ *
+ *   {"nodes": "127.0.0.1:40123", "http": "127.0.0.1:40124", "pid": 4242}       without --http there is no "http" */
 static err write_address_file(const server_runtime *r) {
     const server_options *o = r->config.options;
-    return address_file_write(o->address_file, o->listen.host, node_listener_port(r->listener),
-                              r->http ? o->http.host : NULL, r->http ? http_api_port(r->http) : 0);
+    if (!o->address_file) {
+        return ERR_OK;
+    }
+    json_t *j = json_pack("{s:o, s:i}", "nodes", address_json(o->listen.host, node_listener_port(r->listener)), "pid",
+                          (int)getpid());
+    if (r->http) {
+        json_object_set_new(j, "http", address_json(o->http.host, http_api_port(r->http)));
+    }
+    return json_fields_write(o->address_file, j);
 }
 
 static void log_addresses(const server_runtime *r) {
@@ -472,7 +473,7 @@ err server_runtime_run(server_runtime *r) {
         server_runtime_end(r, e, err_text());
     } else {
         log_addresses(r);
-        sd_notify_ready(r->config.mode == ROUTES_SERVING ? "serving" : "training");
+        sd_notifyf(0, "READY=1\nSTATUS=%s", r->config.mode == ROUTES_SERVING ? "serving" : "training");
     }
     uv_run(&r->loop, UV_RUN_DEFAULT);
     close_turns(r);
@@ -495,7 +496,7 @@ err server_runtime_new(server_runtime **out, const server_runtime_config *config
     r->config.nodes.heartbeat_ms = (uint32_t)config->options->heartbeat_ms;
     r->config.nodes.by_certificate = config->options->tls != NULL;
     const node_registry_host host = {send_one, admit_one, close_one, pause_one, add_traffic, r};
-    const node_registry_events events = {on_joined, on_left, on_message, r};
+    const node_registry_events events = {role->joined, role->left, role->message, context};
     const experiment *of = config->nodes.experiment;
     uint32_t classes;
     err e = dataset_find(of->dataset.name, &r->set);

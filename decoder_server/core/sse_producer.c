@@ -84,7 +84,3 @@ void sse_producer_taken(sse_producer *f) {
     f->is_under_way = false;
     sse_producer_flush(f);
 }
-
-void sse_producer_finish(sse_producer *f) {
-    sse_producer_taken(f);
-}

@@ -37,13 +37,10 @@ void sse_producer_drop(sse_producer *f);
 /* Hands over what is there, unless the last is not taken yet. */
 void sse_producer_flush(sse_producer *f);
 
-/* The same though the last is not taken yet: the end is near. */
-void sse_producer_finish(sse_producer *f);
-
 /* While it is held nothing is handed over; after that, what there is. */
 void sse_producer_hold(sse_producer *f, bool held);
 
-/* What was handed over is taken. */
+/* What was handed over is taken, or the end is near and does not wait for that. */
 void sse_producer_taken(sse_producer *f);
 
 #endif

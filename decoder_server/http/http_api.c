@@ -239,16 +239,6 @@ static void on_end(void *context, http_request *http, bool is_sent) {
 
 /* What comes from outside. */
 
-static void on_wanted(void *context, bool wanted) {
-    http_api *api = context;
-    api->config.listen(api->config.context, wanted);
-}
-
-static void on_taken(void *context) {
-    http_api *api = context;
-    api->config.events_taken(api->config.context);
-}
-
 void http_api_events(http_api *api, uint64_t dropped, const char *bytes, size_t length) {
     sse_add(api->sse, dropped, bytes, length);
 }
@@ -300,7 +290,7 @@ static void free_http_api(void *context) {
 static err start_parts(http_api *api) {
     const http_api_config *c = &api->config;
     const http_callbacks callbacks = {on_begin, on_take, on_refuse, on_resume, on_end, api};
-    const sse_callbacks subscribers = {on_wanted, on_taken, api};
+    const sse_callbacks subscribers = {c->listen, c->events_taken, c->context};
     const classify_config asking = {c->set, c->shape, c->classify, c->context, &api->metrics};
     err e = c->allowed_hosts ? request_origin_check_hosts(c->allowed_hosts) : ERR_OK;
     e = e ? e : ui_init(&api->ui);

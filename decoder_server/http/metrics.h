@@ -3,7 +3,6 @@
 #define FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 
 #include "base/dynbuf.h"
-#include "decoder_server/core/classification.h"
 #include "decoder_server/core/stats.h"
 #include "decoder_server/http/routes.h"
 #include "decoder_server/http/sse.h"

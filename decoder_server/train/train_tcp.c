@@ -63,7 +63,7 @@ static void replay(void *context, const char *event, size_t length) {
 static void go_on(train_tcp *t) {
     err outcome;
     if (train_loop_is_over(coordinator_loop(t->coordinator), &outcome)) {
-        sse_producer_finish(t->sse.sse);
+        sse_producer_taken(t->sse.sse);
         server_runtime_end(t->runtime, outcome, err_text());
     }
 }

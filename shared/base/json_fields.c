@@ -3,7 +3,6 @@
 #include "base/json.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool is_among(const char *name, const char *const *fields) {

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 /* An epoll, an eventfd, and two pipes for signals, of which the first in a process aborts where it cannot be made

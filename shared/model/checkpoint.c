@@ -1,7 +1,6 @@
 #include "model/checkpoint.h"
 
 #include "base/log.h"
-#include "model/safetensors.h"
 #include "nn/ema.h"
 
 #include <dirent.h>

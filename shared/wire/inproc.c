@@ -30,8 +30,7 @@ err inproc_receive(inproc *q, arena *a, message *m, size_t *size) {
         return e;
     }
     const uint8_t *head = (const uint8_t *)q->frames.bytes + q->taken;
-    size_t length = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16;
-    *size = FRAME_HEADER + length;
+    *size = frame_size(head);
     q->taken += *size;
-    return message_unpack(head[3], head + FRAME_HEADER, length, a, m);
+    return message_unpack(head[3], head + FRAME_HEADER, *size - FRAME_HEADER, a, m);
 }

@@ -35,7 +35,8 @@ bool tls_is_wanted(const tls_files *files) {
     return files->certificate || files->key || files->ca;
 }
 
-bool tls_is_loopback(const char *host) {
+/* This machine itself: localhost, 127.0.0.0/8 or ::1. Other names are elsewhere; none is looked up. */
+static bool is_loopback(const char *host) {
     struct in_addr four;
     struct in6_addr six;
     if (inet_pton(AF_INET, host, &four) == 1) {
@@ -45,7 +46,7 @@ bool tls_is_loopback(const char *host) {
 }
 
 err tls_check_plain(const char *option, const char *host, bool insecure) {
-    if (insecure || tls_is_loopback(host)) {
+    if (insecure || is_loopback(host)) {
         return ERR_OK;
     }
     return err_fail(ERR_USAGE,

@@ -31,10 +31,6 @@ bool tls_is_wanted(const tls_files *files);
         OPTIONS_TEXT(type, tls_files.ca, "tls-ca", "FILE", "the CA that the other side's certificate must be of, PEM") \
     }
 
-/* Whether `host` is this machine itself: localhost, 127.0.0.0/8 or ::1. Other names are elsewhere; none is looked up.
- */
-bool tls_is_loopback(const char *host);
-
 /* ERR_USAGE unless plain text to or from `host` is no risk or `insecure` allows it; `option` names it in the error. */
 err tls_check_plain(const char *option, const char *host, bool insecure);
 

@@ -4,7 +4,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { NAME_BYTES = 64 };
 
