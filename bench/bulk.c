@@ -18,46 +18,46 @@
  *
  * Prints {"samples", "seconds", "codes_per_second", "frame_bits_per_payload_bit"}. */
 #include "base/clock.h"
+#include "base/dynbuf.h"
 #include "base/file.h"
-#include "bench/stream.h"
+#include "bench/net.h"
 #include "bits/code_compressor.h"
 #include "data/labels.h"
 #include "encoder_node/node_protocol.h"
 #include "experiment/load.h"
-#include "wire/frame.h"
+#include "loop/loop.h"
+#include "wire/link.h"
 
 #include <cblas.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { SAMPLES_MAX = 16000000, PATIENCE_MS = 30000, TURN_US = 500, ANSWER_MAX = 65536, REQUEST_MAX = 8192 };
 
-typedef struct bytes {
-    uint8_t *at;
-    size_t length, capacity;
-} bytes;
+static const size_t bytes_max = (size_t)4 << 30; /* of the codes of a node */
 
 typedef struct pusher {
+    struct bulk *of;
     portion *data;
     node_protocol *protocol;
     char state[FILE_PATH_MAX];
     char name[32];
-    stream stream;
-    frame_reader reader;
-    bytes out; /* frames that the node wants sent */
-    size_t out_sent;
-    bytes codes;    /* all Codes frames */
+    tls_context *tls; /* NULL: plain text */
+    wire_link *link;
+    dynbuf own;     /* the node's own Codes frames, once it streams: they are not sent */
+    dynbuf codes;   /* all Codes frames */
     size_t *starts; /* [frames + 1]: where each begins in `codes`; the last is the end */
-    size_t sent;    /* bytes of `codes` */
-    size_t at;      /* the frame under way: starts[at] <= sent < starts[at + 1] */
+    size_t at;      /* the next frame to send */
     size_t bits;    /* of a code */
-    bool is_ready;
+    bool is_ready, streams;
     code_compressor *decoder, *coder; /* NULL: the codes stay packed */
 } pusher;
 
 typedef struct bulk {
+    uv_loop_t loop;
+    uv_timer_t patience; /* runs out where nothing comes any more */
+    uv_poll_t answers;
+    err failure;
     uint32_t nodes;
     pusher pushers[PARTITION_PORTIONS_MAX];
     arena unpacked;
@@ -65,94 +65,77 @@ typedef struct bulk {
     uint32_t rows;          /* codes a frame */
     size_t frames, window;  /* a node; frames */
     size_t asked, answered; /* windows */
-    int http;
+    int http, metrics;      /* connections; of the first the loop waits for what comes */
     char request[REQUEST_MAX];
     size_t request_length;
     char answer[ANSWER_MAX + 1];
     size_t answer_length;
 } bulk;
 
-static void append(bytes *to, message_type type, const ProtobufCMessage *body) {
+/* A turn of the loop; what has failed in it. */
+static err turn(bulk *b) {
+    uv_run(&b->loop, UV_RUN_ONCE);
+    return b->failure;
+}
+
+static void on_impatient(uv_timer_t *timer) {
+    bulk *b = timer->data;
+    b->failure = err_fail(ERR_NETWORK, "the server says nothing any more");
+}
+
+/* A node and its link. */
+
+static void append(dynbuf *to, message_type type, const ProtobufCMessage *body) {
     size_t size = message_frame_size(body);
-    if (to->capacity - to->length < size) {
-        size_t capacity = 2 * (to->capacity + size);
-        uint8_t *grown = realloc(to->at, capacity);
-        if (!grown) {
-            abort();
-        }
-        to->at = grown;
-        to->capacity = capacity;
+    char *room = dynbuf_room(to, size);
+    if (room) {
+        message_pack_frame(type, body, (uint8_t *)room);
+        dynbuf_commit(to, room + size);
     }
-    message_pack_frame(type, body, to->at + to->length);
-    to->length += size;
 }
 
 static void send_up(void *context, message_type type, const ProtobufCMessage *body) {
     pusher *p = context;
-    append(&p->out, type, body);
+    if (p->streams && type == MESSAGE_CODES) {
+        append(&p->own, type, body);
+    } else {
+        link_send_message(p->link, type, body);
+    }
     p->is_ready = p->is_ready || type == MESSAGE_READY;
 }
 
-/* What the server says. */
-
-static err read_some(pusher *p) {
-    uint8_t *to;
-    size_t room;
-    err e = frame_reader_room(&p->reader, &to, &room);
-    size_t length = 0;
-    e = e ? e : stream_receive(&p->stream, to, room, &length);
-    frame_reader_fed(&p->reader, length);
-    return err_prefix(e, "%s", p->name);
+static void on_up(void *context, wire_link *l) {
+    pusher *p = context;
+    link_set_limit(l, FRAME_PAYLOAD_MAX);
+    node_protocol_connected(p->protocol);
+    link_flush(l);
 }
 
-static err note_bits(pusher *p, const Fewbit__Welcome *w) {
+static err take_welcome(pusher *p, const Fewbit__Welcome *w) {
     experiment described;
-    err e = experiment_parse("the server's experiment", w->experiment, strlen(w->experiment), &described);
+    err e = experiment_parse_sent(w->experiment, &described);
     p->bits = e ? 0 : described.encoder.bits;
+    link_set_heartbeat(p->link, message_heartbeat_ms(w));
     return e;
 }
 
-/* Lets the node answer every whole frame that is there. */
-static err take_frames(bulk *b, pusher *p) {
-    frame f;
-    bool have = true;
-    err e = ERR_OK;
-    while (!e && have) {
-        e = frame_reader_next(&p->reader, &f, &have);
-        if (!e && have && f.type != MESSAGE_PING) {
-            message m;
-            e = message_unpack(f.type, f.payload, f.length, &b->unpacked, &m);
-            e = !e && f.type == MESSAGE_WELCOME ? note_bits(p, m.body.welcome) : e;
-            e = !e && node_protocol_receive(p->protocol, &m) ? ERR_REFUSED : e;
-        }
-    }
+/* Lets the node answer. */
+static void on_frame(void *context, wire_link *l, const frame *f) {
+    pusher *p = context;
+    message m;
+    err e = message_unpack(f->type, f->payload, f->length, &p->of->unpacked, &m);
+    e = !e && f->type == MESSAGE_WELCOME ? take_welcome(p, m.body.welcome) : e;
+    e = !e && node_protocol_receive(p->protocol, &m) ? ERR_REFUSED : e;
+    p->of->failure = e ? err_prefix(e, "%s", p->name) : p->of->failure;
     node_serve_flush(node_protocol_serve(p->protocol));
-    return e;
+    link_flush(l);
+    uv_timer_again(&p->of->patience);
 }
 
-/* The handshake, blocking. */
-
-static bool is_ready(const pusher *p) {
-    return p->is_ready;
-}
-
-static bool has_begun(const pusher *p) {
-    return node_serve_may_stream(node_protocol_serve(p->protocol));
-}
-
-static err converse(bulk *b, pusher *p, bool (*holds)(const pusher *p)) {
-    err e = ERR_OK;
-    do {
-        struct pollfd wait = {.fd = p->stream.socket, .events = POLLIN};
-        e = stream_send_all(&p->stream, p->out.at, p->out.length);
-        p->out.length = 0;
-        if (e || holds(p)) {
-            return e;
-        }
-        e = poll(&wait, 1, PATIENCE_MS) == 1 ? read_some(p) : err_fail(ERR_NETWORK, "%s: no answer", p->name);
-        e = e ? e : take_frames(b, p);
-    } while (!e);
-    return e;
+static void on_down(void *context, wire_link *l, const char *reason) {
+    (void)l;
+    pusher *p = context;
+    p->of->failure = err_fail(ERR_NETWORK, "%s: %s", p->name, reason);
 }
 
 static err read_context(const char *certificates, uint32_t k, tls_context **c) {
@@ -164,10 +147,13 @@ static err read_context(const char *certificates, uint32_t k, tls_context **c) {
 }
 
 static err open_pusher(bulk *b, uint32_t k, long port, const char *data, const char *states, const char *certificates) {
+    static const link_events events = {on_up, on_frame, on_down};
     pusher *p = &b->pushers[k];
     char folder[FILE_PATH_MAX];
+    p->of = b;
+    p->own = dynbuf_make(bytes_max);
+    p->codes = dynbuf_make(bytes_max);
     snprintf(p->name, sizeof p->name, "bulk-%u", k);
-    frame_reader_init(&p->reader, FRAME_PAYLOAD_MAX);
     err e = file_path(folder, sizeof folder, "%s/node-%u", data, k);
     e = e ? e : file_path(p->state, sizeof p->state, "%s/node-%u", states, k);
     e = e ? e : portion_open(&p->data, folder);
@@ -178,21 +164,20 @@ static err open_pusher(bulk *b, uint32_t k, long port, const char *data, const c
         .name = p->name, .data = p->data, .state = p->state, .coding = b->codes_range, .streams = true};
     node_host host = {send_up, p};
     e = node_protocol_new(&p->protocol, &config, &host);
-    tls_context *c = NULL;
-    e = e || !certificates ? e : read_context(certificates, k, &c);
-    e = e ? e : stream_open(&p->stream, port, c);
-    if (!e) {
-        node_protocol_connected(p->protocol);
-        e = converse(b, p, is_ready);
+    e = e || !certificates ? e : read_context(certificates, k, &p->tls);
+    e = e ? e : link_connect(&b->loop, "127.0.0.1", (uint16_t)port, p->tls, &events, p, &p->link);
+    while (!e && !p->is_ready) {
+        e = turn(b);
     }
     return e;
 }
+
+/* Codes. */
 
 static code_compressor_frame frame_of(const Fewbit__Codes *c) {
     return (code_compressor_frame){c->model, c->first,           c->more + 1,      c->sequence,
                                    c->check, c->compressed.data, c->compressed.len};
 }
-
 /* A compressed frame of the encoder's, as the next of a stream with other ids. */
 static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
     uint32_t bits = (uint32_t)p->bits;
@@ -213,39 +198,38 @@ static err code_again(pusher *p, Fewbit__Codes *body, uint64_t first) {
 
 /* The node's own Codes frames of the test portion, repeated until there are `frames`. */
 static err pack_codes(bulk *b, pusher *p) {
+    node_serve *serve = node_protocol_serve(p->protocol);
     uint32_t chunks = portion_get_info(p->data)->samples[DATASET_TEST] / b->rows;
-    p->starts = calloc(b->frames + 1, sizeof *p->starts);
-    if (!p->starts || chunks == 0) {
-        return err_fail(ERR_INPUT, "%s: fewer than %u test samples, or no memory", p->name, b->rows);
+    err e = ERR_OK;
+    while (!e && !node_serve_may_stream(serve)) {
+        e = turn(b);
     }
+    p->starts = e ? NULL : calloc(b->frames + 1, sizeof *p->starts);
+    if (!p->starts || chunks == 0) {
+        return e ? e : err_fail(ERR_INPUT, "%s: fewer than %u test samples, or no memory", p->name, b->rows);
+    }
+    p->streams = true;
     for (uint32_t chunk = 0; chunk < chunks; chunk++) {
-        node_serve_stream(node_protocol_serve(p->protocol), portion_sample(p->data, DATASET_TEST, chunk * b->rows),
-                          b->rows);
+        node_serve_stream(serve, portion_sample(p->data, DATASET_TEST, chunk * b->rows), b->rows);
     }
     uint64_t first = 0; /* where its session begins */
-    for (size_t i = 0, at = 0; i < b->frames; i++) {
+    for (size_t i = 0, at = 0; i < b->frames && !e; i++) {
         message m;
-        const uint8_t *frame = p->out.at + at;
-        err e = message_unpack(frame[3], frame + FRAME_HEADER, frame_size(frame) - FRAME_HEADER, &b->unpacked, &m);
+        const uint8_t *frame = (const uint8_t *)p->own.bytes + at;
+        e = message_unpack(frame[3], frame + FRAME_HEADER, frame_size(frame) - FRAME_HEADER, &b->unpacked, &m);
         if (e) {
             return e;
         }
         Fewbit__Codes body = *m.body.codes;
         first = i == 0 ? body.first : first;
         e = body.sequence > 0 ? code_again(p, &body, first + i * b->rows) : ERR_OK;
-        if (e) {
-            return e;
-        }
         body.first = first + i * b->rows;
         append(&p->codes, MESSAGE_CODES, &body.base);
         p->starts[i + 1] = p->codes.length;
-        at = (at + frame_size(frame)) % p->out.length;
+        at = (at + frame_size(frame)) % p->own.length;
     }
-    p->out.length = 0;
-    return ERR_OK;
+    return e ? e : dynbuf_check(&p->codes, "the codes");
 }
-
-/* Sending. */
 
 /* How many frames a node may be with the server now. */
 static size_t frames_allowed(const bulk *b) {
@@ -253,29 +237,14 @@ static size_t frames_allowed(const bulk *b) {
     return allowed < b->frames ? allowed : b->frames;
 }
 
-static bool has_answer_to_send(const pusher *p) {
-    return p->out_sent < p->out.length;
-}
-
-static err push(pusher *p, const uint8_t *from, size_t length, size_t *sent) {
-    return err_prefix(stream_push(&p->stream, from, length, sent), "%s", p->name);
-}
-
-/* Codes as far as allowed; an answer goes between two frames of them. */
+/* Codes as far as allowed and taken. */
 static err push_some(const bulk *b, pusher *p) {
-    bool answers = has_answer_to_send(p);
-    if (answers && p->sent == p->starts[p->at]) {
-        err e = push(p, p->out.at + p->out_sent, p->out.length - p->out_sent, &p->out_sent);
-        if (!has_answer_to_send(p)) {
-            p->out.length = p->out_sent = 0;
-        }
-        return e;
+    err e = ERR_OK;
+    while (!e && p->at < frames_allowed(b) && link_backlog(p->link) < LINK_BACKLOG_HIGH) {
+        size_t from = p->starts[p->at++];
+        e = link_send(p->link, (const uint8_t *)p->codes.bytes + from, p->starts[p->at] - from);
     }
-    size_t end = p->starts[answers ? p->at + 1 : frames_allowed(b)];
-    err e = push(p, p->codes.at + p->sent, end - p->sent, &p->sent);
-    while (p->at < b->frames && p->sent >= p->starts[p->at + 1]) {
-        p->at++;
-    }
+    link_flush(p->link);
     return e;
 }
 
@@ -297,16 +266,12 @@ static size_t count_windows(const bulk *b) {
 static err ask_if_due(bulk *b) {
     size_t behind = (b->answered + 1) * b->window;
     behind = behind < b->frames ? behind : b->frames;
-    for (uint32_t k = 0; k < b->nodes; k++) {
-        if (b->pushers[k].at < behind) {
-            return ERR_OK;
-        }
+    bool is_due = b->asked == b->answered && b->asked < count_windows(b);
+    for (uint32_t k = 0; k < b->nodes && is_due; k++) {
+        is_due = b->pushers[k].at > behind || (b->pushers[k].at == behind && link_backlog(b->pushers[k].link) == 0);
     }
-    if (b->asked > b->answered || b->asked == count_windows(b)) {
-        return ERR_OK;
-    }
-    b->asked++;
-    return net_send_all(b->http, b->request, b->request_length);
+    b->asked += is_due;
+    return is_due ? net_send_all(b->http, b->request, b->request_length) : ERR_OK;
 }
 
 static err take_answer(bulk *b) {
@@ -324,23 +289,22 @@ static err take_answer(bulk *b) {
     return net_check_answer(b->answer);
 }
 
-static err serve_socket(bulk *b, pusher *p, short events) {
-    err e = ERR_OK;
-    if (events & POLLIN) {
-        e = read_some(p);
-        e = e ? e : take_frames(b, p);
-    }
-    return !e && events & POLLOUT ? push_some(b, p) : e;
+static void on_answer(uv_poll_t *poll, int status, int events) {
+    (void)status, (void)events;
+    bulk *b = poll->data;
+    err e = take_answer(b);
+    b->failure = e ? e : b->failure;
+    uv_timer_again(&b->patience);
 }
 
 /* How many pushed samples the server has put together so far, whole. */
 static err read_complete(bulk *b, uint64_t *count) {
     static const char request[] = "GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n";
     static const char name[] = "\nfewbit_samples_complete_total{source=\"stream\"} ";
-    err e = net_send_all(b->http, request, sizeof request - 1);
+    err e = net_send_all(b->metrics, request, sizeof request - 1);
     size_t length = 0;
     for (b->answer[0] = '\0'; !e && !net_is_whole(b->answer, length); b->answer[length] = '\0') {
-        ssize_t n = recv(b->http, b->answer + length, ANSWER_MAX - length, 0);
+        ssize_t n = recv(b->metrics, b->answer + length, ANSWER_MAX - length, 0);
         if (n <= 0) {
             return err_fail(ERR_NETWORK, "no metrics");
         }
@@ -365,27 +329,20 @@ static err wait_for_all(bulk *b, uint64_t complete) {
 }
 
 static err push_all(bulk *b, double *seconds) {
-    struct pollfd waits[PARTITION_PORTIONS_MAX + 1];
-    size_t windows = count_windows(b);
     uint64_t before;
     err e = read_complete(b, &before);
+    uv_poll_init(&b->loop, &b->answers, b->http);
+    b->answers.data = b;
+    uv_poll_start(&b->answers, UV_READABLE, on_answer);
     uint64_t from = clock_now_ns();
-    while (!e && b->answered < windows) {
-        for (uint32_t k = 0; k < b->nodes; k++) {
-            const pusher *p = &b->pushers[k];
-            bool wants = stream_has_sealed(&p->stream) || has_answer_to_send(p) || p->at < frames_allowed(b);
-            waits[k] = (struct pollfd){.fd = p->stream.socket, .events = wants ? POLLIN | POLLOUT : POLLIN};
-        }
-        waits[b->nodes] = (struct pollfd){.fd = b->http, .events = POLLIN};
-        if (poll(waits, b->nodes + 1, PATIENCE_MS) <= 0) {
-            return err_fail(ERR_NETWORK, "the server takes no more codes");
-        }
-        e = waits[b->nodes].revents ? take_answer(b) : ERR_OK;
+    while (!e && b->answered < count_windows(b)) {
         for (uint32_t k = 0; k < b->nodes && !e; k++) {
-            e = serve_socket(b, &b->pushers[k], waits[k].revents);
+            e = push_some(b, &b->pushers[k]);
         }
         e = e ? e : ask_if_due(b);
+        e = e ? e : turn(b);
     }
+    uv_poll_stop(&b->answers);
     e = e ? e : wait_for_all(b, before + b->frames * b->rows);
     *seconds = clock_seconds_since(from);
     return e;
@@ -432,12 +389,19 @@ static err run(int argc, char **argv) {
     err e = read_labels(&b, argv[3]);
     e = e ? e : arena_init(&b.unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     e = e ? e : net_dial(atol(argv[2]), &b.http);
+    e = e ? e : net_dial(atol(argv[2]), &b.metrics);
+    e = e ? e : loop_open(&b.loop);
+    if (e) {
+        return e;
+    }
+    uv_timer_init(&b.loop, &b.patience);
+    b.patience.data = &b;
+    uv_timer_start(&b.patience, on_impatient, PATIENCE_MS, PATIENCE_MS);
     for (uint32_t k = 0; k < b.nodes && !e; k++) {
         e = open_pusher(&b, k, atol(argv[1]), argv[3], argv[4], certificates);
     }
     for (uint32_t k = 0; k < b.nodes && !e; k++) {
-        e = converse(&b, &b.pushers[k], has_begun);
-        e = e ? e : pack_codes(&b, &b.pushers[k]);
+        e = pack_codes(&b, &b.pushers[k]);
     }
     double seconds;
     e = e ? e : push_all(&b, &seconds);
