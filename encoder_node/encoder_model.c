@@ -64,9 +64,8 @@ static err check_data(const experiment *e, const partition *s, const portion *da
 
 err encoder_model_check(const char *text, const portion *data, experiment *e) {
     partition s;
-    uint32_t classes;
     err failed = experiment_parse_sent(text, e);
-    failed = failed ? failed : experiment_partition(e, &s, &classes);
+    failed = failed ? failed : experiment_partition(e, &s, NULL);
     return failed ? failed : check_data(e, &s, data);
 }
 
@@ -103,15 +102,6 @@ static err take_buffers(encoder_model *m, const buffer_sizes *b) {
     return failed;
 }
 
-/* Multiply-adds of a sample's way through the net: a training step's, less those of its gradients. */
-static double evaluation_macs(const nn_spec *spec) {
-    nn_spec fixed = *spec;
-    for (size_t i = 0; i < fixed.count; i++) {
-        fixed.layers[i].fixed = true;
-    }
-    return nn_spec_step_macs(&fixed, 1, false);
-}
-
 /* The net, and the buffers around it. */
 static err take_memory(encoder_model *m, const encoder_model_config *config) {
     const experiment *e = &m->info.experiment;
@@ -119,7 +109,7 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
     experiment_describe_encoder(e, &m->partition, &spec);
     m->info.max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
     m->info.net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
-    m->info.macs = evaluation_macs(&spec) * m->view_count;
+    m->info.macs = nn_spec_row_macs(&spec) * m->view_count;
     buffer_sizes b = measure_buffers(m);
     size_t most = config->max_memory;
     if (most > 0 && b.all >= most) {
@@ -157,8 +147,7 @@ static err open_store(encoder_model *m, const encoder_model_config *config) {
 err encoder_model_new(encoder_model **out, const experiment *e, const encoder_model_config *config) {
     const portion_info *info = portion_get_info(config->data);
     partition s;
-    uint32_t classes;
-    err failed = experiment_partition(e, &s, &classes);
+    err failed = experiment_partition(e, &s, NULL);
     if (failed) {
         return failed;
     }

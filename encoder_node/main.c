@@ -20,24 +20,10 @@ static err run(const node_options *o, tls_context *tls) {
         return e;
     }
     const portion_info *info = portion_get_info(data);
-    session_config config = {
-        .server = o->server,
-        .tls = tls,
-        .node = {.name = o->name,
-                 .data = data,
-                 .state = o->state,
-                 .coding = o->coding,
-                 .streams = o->stream != SOURCE_NONE,
-                 .max_memory = (size_t)o->max_memory_mib << 20,
-                 .max_state = (uint64_t)o->max_state_mib << 20},
-        .source = o->stream,
-        .exit_when_done = o->exit_when_done,
-        .ready_file = o->ready_file,
-    };
     if (o->portion >= 0 && (uint32_t)o->portion != info->index) {
         e = err_fail(ERR_INPUT, "%s: holds portion %u, not %lld", o->data, info->index, (long long)o->portion);
     } else {
-        e = session_run(&config);
+        e = session_run(o, tls, data);
     }
     portion_close(data);
     return e;

@@ -15,6 +15,7 @@ enum { LONG_MACS = 200 << 20 };
 
 struct node_protocol {
     node_protocol_config config;
+    encoder_model_config models; /* of every model, but for whose it is */
     checkpoint_store_quota quota;
     Fewbit__Mode mode;
     uint32_t heartbeat_ms;
@@ -30,6 +31,11 @@ err node_protocol_new(node_protocol **out, const node_protocol_config *config, c
         return err_fail(ERR_MEMORY, "no memory for a node");
     }
     p->config = *config;
+    p->models = (encoder_model_config){.data = config->data,
+                                       .state = config->state,
+                                       .quota = &p->quota,
+                                       .max_memory = config->max_memory,
+                                       .pool = config->pool};
     p->quota.max_bytes = config->max_state ? config->max_state : UINT64_MAX;
     p->sender.host = *host;
     p->train.sender = p->serve.sender = &p->sender;
@@ -88,23 +94,13 @@ static node_protocol_verdict refuse_out_of_turn(node_protocol *p, const char *na
     return refuse(p, FEWBIT__REASON__REASON_PROTOCOL);
 }
 
-static encoder_model_config config_for(node_protocol *p, uint64_t run, uint64_t training, bool trains) {
-    return (encoder_model_config){
-        .data = p->config.data,
-        .state = p->config.state,
-        .quota = &p->quota,
-        .max_memory = p->config.max_memory,
-        .pool = p->config.pool,
-        .run = run,
-        .training = training,
-        .trains = trains,
-    };
-}
-
 static err take_model(node_protocol *p, const experiment *described, const Fewbit__Welcome *w) {
     encoder_model *m = NULL;
     node_serve_set_model(&p->serve, NULL);
-    encoder_model_config config = config_for(p, w->run, w->training, w->mode == FEWBIT__MODE__MODE_TRAIN);
+    encoder_model_config config = p->models;
+    config.run = w->run;
+    config.training = w->training;
+    config.trains = w->mode == FEWBIT__MODE__MODE_TRAIN;
     err e = encoder_model_new(&m, described, &config);
     node_serve_set_model(&p->serve, m);
     return e;
@@ -208,14 +204,14 @@ static err receive_in_training(node_protocol *p, const message *got) {
 }
 
 static err receive_in_serving(node_protocol *p, const message *got) {
-    encoder_model_config config;
+    encoder_model_config config = p->models;
     switch (got->type) {
     case MESSAGE_REQUEST:
         return node_serve_request(&p->serve, got->body.request);
     case MESSAGE_BEGIN:
         return node_stream_begin(&p->serve.stream, got->body.begin) ? ERR_OK : node_host_out_of_turn("Begin");
     case MESSAGE_PREPARE:
-        config = config_for(p, got->body.prepare->run, 0, false);
+        config.run = got->body.prepare->run;
         return node_serve_prepare(&p->serve, got->body.prepare, &config);
     case MESSAGE_SWITCH:
         return node_serve_switch(&p->serve, got->body.switch_to);

@@ -4,6 +4,7 @@
 #include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "encoder_node/node_protocol.h"
 #include "loop/backoff.h"
 #include "loop/compute_pool.h"
 #include "loop/loop.h"
@@ -24,7 +25,9 @@ enum { BACKOFF_LOW_MS = 100, BACKOFF_AWAY_MS = 500, BACKOFF_REFUSED_MS = 5000 };
 typedef enum task { TASK_RECEIVE, TASK_FLUSH, TASK_STREAM } task;
 
 typedef struct session {
-    const session_config *config;
+    const node_options *options;
+    tls_context *tls;    /* NULL: plain text */
+    const portion *data; /* the node's */
     uv_loop_t loop;
     uv_timer_t retry;
     uv_prepare_t prepare; /* the loop is about to wait */
@@ -59,15 +62,15 @@ typedef struct session {
 
 /* For whoever watches this node from outside. A file that cannot be written is no reason to end. */
 static void mark_ready(const session *s) {
-    const char *path = s->config->ready_file;
-    file_span line[] = {{s->config->server.host, strlen(s->config->server.host)}, {"\n", 1}};
+    const char *path = s->options->ready_file;
+    file_span line[] = {{s->options->server.host, strlen(s->options->server.host)}, {"\n", 1}};
     if (path && file_write_atomic(path, line, 2)) {
         log_event(LOG_WARN, "ready_file_failed", "%s", err_text());
     }
 }
 
 static void mark_away(const session *s) {
-    const char *path = s->config->ready_file;
+    const char *path = s->options->ready_file;
     if (path && unlink(path) != 0 && errno != ENOENT) {
         log_warn("%s: cannot be removed: %s", path, strerror(errno));
     }
@@ -141,7 +144,7 @@ static void reconnect(session *s, const char *text) {
 static void act_on_verdict(session *s) {
     if (s->verdict == NODE_PROTOCOL_REFUSED) {
         finish(s, ERR_REFUSED, s->verdict_text);
-    } else if (s->verdict == NODE_PROTOCOL_OVER && s->config->exit_when_done) {
+    } else if (s->verdict == NODE_PROTOCOL_OVER && s->options->exit_when_done) {
         finish(s, ERR_OK, "");
     } else if (s->verdict != NODE_PROTOCOL_GO_ON) {
         reconnect(s, s->verdict_text);
@@ -225,12 +228,12 @@ static void end_stream(session *s) {
         e = err_fail(ERR_REFUSED, "%llu portions were not streamed: the server had them left out of its session",
                      (unsigned long long)s->left_out);
     }
-    if (e && !s->is_stream_over && !s->config->exit_when_done) {
+    if (e && !s->is_stream_over && !s->options->exit_when_done) {
         log_event(LOG_ERROR, "stream_failed", "%s", err_text());
     }
     s->is_stream_over = true;
     node_serve_end_stream(node_protocol_serve(s->protocol));
-    if (s->config->exit_when_done && !node_serve_may_be_refined(node_protocol_serve(s->protocol))) {
+    if (s->options->exit_when_done && !node_serve_may_be_refined(node_protocol_serve(s->protocol))) {
         finish(s, e, e ? err_text() : "");
     }
 }
@@ -348,7 +351,7 @@ static void on_down(void *context, wire_link *l, const char *reason) {
 static void connect_now(session *s) {
     static const link_events events = {.up = on_up, .frame = on_frame, .down = on_down};
     s->why_down[0] = '\0';
-    if (link_connect(&s->loop, s->config->server.host, s->config->server.port, s->config->tls, &events, s, &s->link)) {
+    if (link_connect(&s->loop, s->options->server.host, s->options->server.port, s->tls, &events, s, &s->link)) {
         finish(s, ERR_MEMORY, err_text());
     }
 }
@@ -364,7 +367,7 @@ static void on_portions(void *context) {
 }
 
 static err open_source(session *s) {
-    if (s->config->source == SOURCE_NONE) {
+    if (s->options->stream == SOURCE_NONE) {
         return ERR_OK;
     }
     int status = uv_async_init(&s->loop, &s->arrived, on_arrived);
@@ -372,7 +375,7 @@ static err open_source(session *s) {
         return err_fail(ERR_IO, "cannot wait for portions: %s", uv_strerror(status));
     }
     s->has_arrived = true;
-    return source_new(&s->source, s->config->source, s->config->node.data, on_portions, s);
+    return source_new(&s->source, s->options->stream, s->data, on_portions, s);
 }
 
 static err run_loop(session *s) {
@@ -381,7 +384,7 @@ static err run_loop(session *s) {
     s->retry.data = s->prepare.data = s;
     err e = signals_catch(&s->signals, &s->loop, on_stop, s);
     s->has_signals = !e;
-    e = e || !s->config->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->config->tls);
+    e = e || !s->tls ? e : signals_on_reload(&s->signals, tls_context_refresh, s->tls);
     e = e ? e : compute_pool_new(&s->pool, &s->loop);
     e = e ? e : open_source(s);
     if (!e) {
@@ -420,12 +423,19 @@ static err with_loop(session *s) {
     return e ? err_fail(e, "%s", text) : ERR_OK;
 }
 
-err session_run(const session_config *config) {
+err session_run(const node_options *o, tls_context *tls, const portion *data) {
     static session s; /* one a process: too large for the stack, and its address must not change */
-    s = (session){.config = config, .replies = dynbuf_make(LINK_BACKLOG_MAX)};
+    s = (session){.options = o, .tls = tls, .data = data, .replies = dynbuf_make(LINK_BACKLOG_MAX)};
     backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
     node_host host = {send_message, &s};
-    err e = node_protocol_new(&s.protocol, &config->node, &host);
+    node_protocol_config config = {.name = o->name,
+                                   .data = data,
+                                   .state = o->state,
+                                   .coding = o->coding,
+                                   .streams = o->stream != SOURCE_NONE,
+                                   .max_memory = (size_t)o->max_memory_mib << 20,
+                                   .max_state = (uint64_t)o->max_state_mib << 20};
+    err e = node_protocol_new(&s.protocol, &config, &host);
     if (e) {
         return e;
     }

@@ -1,5 +1,7 @@
 #include "decoder_server/core/pending_replies.h"
 
+#include <stdio.h>
+
 void pending_replies_read_clock(pending_replies *o, uint64_t now_ns) {
     uint64_t passed = now_ns > o->read_ns ? now_ns - o->read_ns : 0;
     o->now_ns += o->rests ? 0 : passed < PENDING_REPLIES_STEP_NS ? passed : PENDING_REPLIES_STEP_NS;
@@ -41,6 +43,20 @@ bool pending_replies_for_ns(const pending_replies *o, uint32_t portion, uint64_t
         }
     }
     return n->types != 0;
+}
+
+bool pending_replies_take_overdue(pending_replies *o, uint32_t portion, uint64_t timeout_ns,
+                                  char text[PENDING_REPLIES_TEXT_MAX]) {
+    message_type answer;
+    uint64_t owed_ns;
+    if (!pending_replies_for_ns(o, portion, &owed_ns, &answer) || owed_ns < timeout_ns) {
+        return false;
+    }
+    snprintf(text, PENDING_REPLIES_TEXT_MAX, "its %s has not come within %.3g s (--answer-timeout)",
+             message_name((uint8_t)answer), (double)timeout_ns * 1e-9);
+    o->nodes[portion].timeouts++;
+    pending_replies_forget(o, portion);
+    return true;
 }
 
 bool pending_replies_rests(pending_replies *o, uint32_t portions) {

@@ -10,6 +10,7 @@
 
 /* While anything is owed the clock is to be read every PENDING_REPLIES_TURN_NS. */
 enum { PENDING_REPLIES_STEP_NS = 1000000000, PENDING_REPLIES_TURN_NS = PENDING_REPLIES_STEP_NS / 2 };
+enum { PENDING_REPLIES_TEXT_MAX = 128 };
 
 typedef struct pending_replies_node {
     uint32_t types;                   /* bit T: it owes an answer of type T, */
@@ -37,6 +38,10 @@ void pending_replies_forget(pending_replies *o, uint32_t portion);
 
 /* For how long the oldest answer is owed, and which; false: none is. */
 bool pending_replies_for_ns(const pending_replies *o, uint32_t portion, uint64_t *ns, message_type *answer);
+
+/* Whether a node has owed an answer for that long: it is forgotten then, and `text` says which it was. */
+bool pending_replies_take_overdue(pending_replies *o, uint32_t portion, uint64_t timeout_ns,
+                                  char text[PENDING_REPLIES_TEXT_MAX]);
 
 /* Whether none of the first `portions` owes anything; the clock then rests until it is read again. */
 bool pending_replies_rests(pending_replies *o, uint32_t portions);

@@ -2,12 +2,15 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/line_file.h"
 #include "base/log.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 /* What is read of a result, and so what is written: the manifest's evaluations, and a little more. */
 enum { RESULT_MAX = 64 << 20 };
@@ -187,4 +190,29 @@ err run_dir_write_result(const run_dir *r, json_t *result) {
 bool run_dir_has_result(const run_dir *r) {
     char path[FILE_PATH_MAX];
     return !path_in(r, "result.json", path) && file_exists(path);
+}
+
+void run_dir_log(const run_dir *r, const char *event, json_t *fields) {
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    json_t *line = json_pack("{s:f, s:s}", "time", (double)now.tv_sec + (double)now.tv_usec * 1e-6, "event", event);
+    if (fields) {
+        json_object_update(line, fields);
+        json_decref(fields);
+    }
+    char path[FILE_PATH_MAX];
+    char *text = path_in(r, "log.jsonl", path) ? NULL : json_dumps(line, JSON_COMPACT);
+    char *whole = NULL;
+    line_file to;
+    if (!text || asprintf(&whole, "%s\n", text) < 0) {
+        log_warn("%s: no memory for the event %s", path, event);
+    } else if (line_file_open(&to, path)) {
+        log_warn("%s", err_text());
+    } else {
+        line_file_write(&to, whole, strlen(whole));
+        line_file_close(&to);
+    }
+    free(whole);
+    free(text);
+    json_decref(line);
 }

@@ -76,4 +76,8 @@ void run_dir_tell_unfinished(const run_dir *r, const manifest_commit *commit);
 err run_dir_write_result(const run_dir *r, json_t *result);
 bool run_dir_has_result(const run_dir *r);
 
+/* Appends {"time": seconds since 1970, "event": EVENT, fields…} to log.jsonl, which says for good what happened to the
+ * training; takes over `fields` (may be NULL). Where it cannot, the process's own log says so. */
+void run_dir_log(const run_dir *r, const char *event, json_t *fields);
+
 #endif

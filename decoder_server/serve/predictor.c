@@ -61,15 +61,6 @@ static double dense_macs(nn_net *net) {
     return macs;
 }
 
-/* Of a row forward, where nothing is folded. */
-static double forward_macs(const nn_spec *spec) {
-    nn_spec fixed = *spec;
-    for (size_t i = 0; i < fixed.count; i++) {
-        fixed.layers[i].fixed = true; /* no gradients */
-    }
-    return nn_spec_step_macs(&fixed, 1, false);
-}
-
 static err load_head(predictor *c, const run_dir *r, const manifest_commit *commit, bool plain) {
     partition s;
     nn_spec spec;
@@ -88,7 +79,7 @@ static err load_head(predictor *c, const run_dir *r, const manifest_commit *comm
     if (!e && !plain && options.precision == NN_F32) {
         e = nn_fold(&c->head, &spec, &options);
     }
-    c->row_macs = e ? 0 : forward_macs(&spec) - unfolded + dense_macs(c->head);
+    c->row_macs = e ? 0 : nn_spec_row_macs(&spec) - unfolded + dense_macs(c->head);
     return e;
 }
 

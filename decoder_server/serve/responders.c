@@ -3,7 +3,6 @@
 #include "base/log_limit.h"
 #include "decoder_server/core/pending_replies.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* A probe without an answer is followed by the next one after the deadline, but not before that. A deadline that was
@@ -211,16 +210,10 @@ static void send_probe(responders *r, uint32_t portion, uint64_t now_ns) {
 
 /* Whether a node was dropped. */
 static bool drop_if_overdue(responders *r, uint32_t portion, uint64_t now_ns) {
-    message_type answer;
-    uint64_t owed_ns;
-    if (!pending_replies_for_ns(&r->pending, portion, &owed_ns, &answer) || owed_ns < r->config.answer_timeout_ns) {
+    char text[PENDING_REPLIES_TEXT_MAX];
+    if (!pending_replies_take_overdue(&r->pending, portion, r->config.answer_timeout_ns, text)) {
         return false;
     }
-    char text[128];
-    snprintf(text, sizeof text, "its %s has not come within %.3g s (--answer-timeout)", message_name((uint8_t)answer),
-             (double)r->config.answer_timeout_ns * 1e-9);
-    r->pending.nodes[portion].timeouts++;
-    pending_replies_forget(&r->pending, portion);
     r->of[portion].is_probed = true; /* not while its link closes */
     r->of[portion].probe = UINT64_MAX;
     r->of[portion].probed_ns = now_ns;

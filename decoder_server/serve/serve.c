@@ -364,9 +364,8 @@ static err serve_run(serving *s) {
         .classify = classify,
         .reload = reload,
     };
-    uint32_t classes;
     err e = dataset_find(s->run.experiment.dataset.name, &s->set);
-    e = e ? e : experiment_partition(&s->run.experiment, &s->partition, &classes);
+    e = e ? e : experiment_partition(&s->run.experiment, &s->partition, NULL);
     e = e ? e : server_runtime_new(&s->runtime, &config, &role, s);
     e = e ? e : open_engine(s);
     e = e ? e : server_runtime_run(s->runtime);

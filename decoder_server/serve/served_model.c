@@ -27,18 +27,19 @@ static err fill(served_model *m, const run_dir *r, const predictor_options *opti
     return e ? e : predictor_new(&m->predictor, r, m->commit, options);
 }
 
-err served_model_new(served_model **out, const run_dir *r, const predictor_options *options) {
-    served_model *m = calloc(1, sizeof *m);
-    if (!m) {
-        return err_fail(ERR_MEMORY, "no memory for a model");
-    }
+static err fill_or_free(served_model *m, const run_dir *r, const predictor_options *options, served_model **out) {
     err e = fill(m, r, options);
     if (e) {
         served_model_free(m);
-        return e;
+    } else {
+        *out = m;
     }
-    *out = m;
-    return ERR_OK;
+    return e;
+}
+
+err served_model_new(served_model **out, const run_dir *r, const predictor_options *options) {
+    served_model *m = calloc(1, sizeof *m);
+    return m ? fill_or_free(m, r, options, out) : err_fail(ERR_MEMORY, "no memory for a model");
 }
 
 void served_model_identify(const run_dir *r, const manifest_commit *commit, served_model_identity *id) {
@@ -74,13 +75,7 @@ err served_model_open(served_model **out, const char *folder, const served_model
         served_model_free(m);
         return ERR_OK;
     }
-    e = fill(m, &m->own, options);
-    if (e) {
-        served_model_free(m);
-        return e;
-    }
-    *out = m;
-    return ERR_OK;
+    return fill_or_free(m, &m->own, options, out);
 }
 
 void served_model_free(served_model *m) {
@@ -97,9 +92,8 @@ void served_model_free(served_model *m) {
 err served_model_fits(const served_model *m, const served_model *other) {
     const experiment *a = &m->run->experiment, *b = &other->run->experiment;
     partition s, t;
-    uint32_t classes, other_classes;
-    err e = experiment_partition(a, &s, &classes);
-    e = e ? e : experiment_partition(b, &t, &other_classes);
+    err e = experiment_partition(a, &s, NULL);
+    e = e ? e : experiment_partition(b, &t, NULL);
     if (e) {
         return e;
     }

@@ -102,5 +102,8 @@ void checkpointer_commit(checkpointer *c) {
 }
 
 err checkpointer_check(const checkpointer *c) {
-    return schedule_check_saved(c->error);
+    return c->error[0]
+               ? err_fail(ERR_IO, "the last checkpoint could not be written (%s); --resume goes on from the one before",
+                          c->error)
+               : ERR_OK;
 }

@@ -1,7 +1,6 @@
 #include "decoder_server/train/coordinator.h"
 
 #include "base/log_limit.h"
-#include "decoder_server/core/run_log.h"
 #include "decoder_server/train/round_barrier.h"
 #include "decoder_server/train/schedule.h"
 
@@ -152,8 +151,7 @@ void coordinator_left(coordinator *c, uint32_t portion) {
                 portion, c->traffic->names[portion], step,
                 c->run->manifest.has_commit ? c->run->manifest.last.position.step : 0);
     if (log_limit_allows(portion + 1, "lost")) {
-        run_log_write(c->run->folder, "lost",
-                      json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)step));
+        run_dir_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)step));
     }
     train_loop_wait(c->loop);
     round_barrier_forget(&c->barrier);
@@ -270,23 +268,19 @@ void coordinator_set_answer_timeout(coordinator *c, uint64_t ns) {
 }
 
 int64_t coordinator_poll(coordinator *c, uint64_t now_ns) {
-    uint32_t k;
-    message_type answer;
+    char text[PENDING_REPLIES_TEXT_MAX];
     pending_replies_read_clock(&c->barrier.pending, now_ns);
-    while (c->answer_timeout_ns > 0 && round_barrier_take_overdue(&c->barrier, c->answer_timeout_ns, &k, &answer)) {
-        char text[128];
-        snprintf(text, sizeof text, "its %s has not come within %.3g s (--answer-timeout)",
-                 message_name((uint8_t)answer), (double)c->answer_timeout_ns * 1e-9);
-        drop_for_protocol(c, k, text);
+    for (uint32_t k = 0; c->answer_timeout_ns > 0 && k < c->portions; k++) {
+        if (pending_replies_take_overdue(&c->barrier.pending, k, c->answer_timeout_ns, text)) {
+            drop_for_protocol(c, k, text);
+        }
     }
     return pending_replies_rests(&c->barrier.pending, c->portions) ? -1 : PENDING_REPLIES_TURN_NS / 1000;
 }
 
-const struct pending_replies *coordinator_pending_replies(const coordinator *c) {
-    return &c->barrier.pending;
-}
-
-uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d) {
+void coordinator_stats(const coordinator *c, uint32_t portion, stats_node *n) {
     const traffic_report *t = c->traffic;
-    return d == TRAFFIC_OUT ? t->gradients[portion] : t->coded[portion] + t->activations[portion];
+    pending_replies_stats(&c->barrier.pending, portion, n);
+    n->payload_bits[TRAFFIC_IN] = t->coded[portion] + t->activations[portion];
+    n->payload_bits[TRAFFIC_OUT] = t->gradients[portion];
 }

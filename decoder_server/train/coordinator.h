@@ -16,10 +16,10 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 #define FEWBIT_DECODER_SERVER_TRAIN_COORDINATOR_H
 
+#include "decoder_server/core/stats.h"
 #include "decoder_server/train/train_loop.h"
 
 typedef struct coordinator coordinator;
-struct pending_replies; /* decoder_server/core/pending_replies.h */
 
 /* All but `traffic` may be called from within the loop's work too, so on its thread. */
 typedef struct coordinator_host {
@@ -53,10 +53,7 @@ void coordinator_set_answer_timeout(coordinator *c, uint64_t ns);
  * microseconds (-1: none) as it returns. */
 int64_t coordinator_poll(coordinator *c, uint64_t now_ns);
 
-/* Who owes what. */
-const struct pending_replies *coordinator_pending_replies(const coordinator *c);
-
-/* Payload bits that passed between the server and a portion's node: codes, soft outputs; gradients. */
-uint64_t coordinator_payload_bits(const coordinator *c, uint32_t portion, traffic_direction d);
+/* What `n` says of a portion's node: what it owes, and the payload that passed (codes, soft outputs; gradients). */
+void coordinator_stats(const coordinator *c, uint32_t portion, stats_node *n);
 
 #endif

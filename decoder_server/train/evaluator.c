@@ -169,17 +169,17 @@ uint32_t evaluator_rows(const evaluator *v) {
 
 /* Answers. */
 
-static bool take_first_stage(evaluator *v, uint32_t portion, const Fewbit__Codes *codes) {
-    if (!refinement_eval_take_codes(v->refinement, portion, codes)) {
-        return false;
+/* One stage of a portion's bits; whether it fits. */
+static bool count_stage(evaluator *v, uint32_t portion, bool fits) {
+    if (fits) {
+        traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement));
     }
-    traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement));
-    return true;
+    return fits;
 }
 
 bool evaluator_take_codes(evaluator *v, uint32_t portion, const Fewbit__Codes *codes) {
     if (v->pass == REFINEMENT) {
-        return take_first_stage(v, portion, codes);
+        return count_stage(v, portion, refinement_eval_take_codes(v->refinement, portion, codes));
     }
     size_t numbers = (size_t)v->rows * v->bits;
     if ((uint64_t)codes->more + 1 != v->rows || codes->bits.len != pack_bytes(numbers) ||
@@ -194,11 +194,7 @@ bool evaluator_take_codes(evaluator *v, uint32_t portion, const Fewbit__Codes *c
 }
 
 bool evaluator_take_refinement(evaluator *v, uint32_t portion, const Fewbit__Refinement *r) {
-    if (!refinement_eval_take_refinement(v->refinement, portion, r)) {
-        return false;
-    }
-    traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement));
-    return true;
+    return count_stage(v, portion, refinement_eval_take_refinement(v->refinement, portion, r));
 }
 
 bool evaluator_ends_counted_pass(const evaluator *v, uint32_t *samples) {

@@ -41,7 +41,7 @@ static json_t *counts(const uint64_t *from, size_t count) {
     return whole(list, count);
 }
 
-json_t *histogram_json(const histogram *h) {
+static json_t *histogram_json(const histogram *h) {
     return json_pack("{s:o, s:o, s:f}", "bins", counts(h->bins, HISTOGRAM_BINS), "ones", counts(h->ones, h->bits),
                      "distance", histogram_distance(h));
 }

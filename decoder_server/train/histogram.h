@@ -29,8 +29,7 @@ void histogram_add(histogram *h, const float *soft, size_t rows, size_t stride);
 /* Mean distance of an output to the nearer of 0 and 1. */
 double histogram_distance(const histogram *h);
 
-/* The object above, a new reference; a list of them for `count` encoders. NULL: no memory. */
-json_t *histogram_json(const histogram *h);
+/* The objects above of `count` encoders, a new reference. NULL: no memory. */
 json_t *histogram_list(const histogram *h, size_t count);
 
 #endif

@@ -54,16 +54,3 @@ void round_barrier_forget(round_barrier *b) {
         pending_replies_forget(&b->pending, k);
     }
 }
-
-bool round_barrier_take_overdue(round_barrier *b, uint64_t timeout_ns, uint32_t *portion, message_type *answer) {
-    for (uint32_t k = 0; k < b->portions; k++) {
-        uint64_t owed_ns;
-        if (pending_replies_for_ns(&b->pending, k, &owed_ns, answer) && owed_ns >= timeout_ns) {
-            b->pending.nodes[k].timeouts++;
-            pending_replies_forget(&b->pending, k);
-            *portion = k;
-            return true;
-        }
-    }
-    return false;
-}

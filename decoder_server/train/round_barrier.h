@@ -34,7 +34,4 @@ bool round_barrier_is_met(const round_barrier *b);
 /* Nobody owes anything any more. */
 void round_barrier_forget(round_barrier *b);
 
-/* A node that has owed an answer for that long, and which; it owes it no more. false: there is none. */
-bool round_barrier_take_overdue(round_barrier *b, uint64_t timeout_ns, uint32_t *portion, message_type *answer);
-
 #endif

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/log.h"
-#include "decoder_server/core/run_log.h"
+#include "base/rng.h"
 #include "experiment/derive.h"
 
 #include <inttypes.h>
@@ -47,6 +47,14 @@ err schedule_check_position(const run_dir *r, uint32_t batches) {
     }
     return err_fail(ERR_INPUT, "%s/manifest.json: stands at batch %u of epoch %u, the run has %u epochs of %u batches",
                     r->folder, p->batch, p->epoch, epochs, batches);
+}
+
+void schedule_order(const experiment *e, uint32_t epoch, uint32_t *ids, size_t samples) {
+    for (size_t i = 0; i < samples; i++) {
+        ids[i] = (uint32_t)i;
+    }
+    rng draws = rng_at(e->training.seed, rng_stream(RNG_BATCH_ORDER, 0), epoch);
+    rng_shuffle(&draws, ids, samples);
 }
 
 bool schedule_saves_at(const experiment *e, const manifest_position *position, uint32_t batches) {
@@ -114,7 +122,7 @@ err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batche
     json_t *event = manifest_evaluation_json(score);
     json_object_set_new(event, "step", json_integer((json_int_t)position->step));
     err e = manifest_add(&r->manifest, score);
-    run_log_write(r->folder, "evaluated", event);
+    run_dir_log(r, "evaluated", event);
     if (e) {
         return e;
     }
@@ -136,18 +144,10 @@ void schedule_commit(run_dir *r, const manifest_commit *next, bool is_best, char
         log_event(LOG_ERROR, "checkpoint_failed",
                   "checkpoint %" PRIu64 " failed, the one of step %" PRIu64 " stands: %s", next->position.step,
                   r->manifest.has_commit ? r->manifest.last.position.step : 0, error);
-        run_log_write(r->folder, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
+        run_dir_log(r, "commit failed", json_pack("{s:I, s:s}", "step", step, "error", error));
     } else {
-        run_log_write(r->folder, "committed", json_pack("{s:I}", "step", step));
+        run_dir_log(r, "committed", json_pack("{s:I}", "step", step));
     }
-}
-
-err schedule_check_saved(const char error[SCHEDULE_ERROR_MAX]) {
-    return error[0]
-               ? err_fail(ERR_IO,
-                          "the last checkpoint could not be written (%.400s); --resume goes on from the one before",
-                          error)
-               : ERR_OK;
 }
 
 static bool stops_early(const run_dir *r) {

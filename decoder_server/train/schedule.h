@@ -15,6 +15,11 @@ err schedule_check_labels(const experiment *e, const labels *l);
 /* ERR_INPUT where the run's last commit stands at a place that its epochs, of so many batches, do not have. */
 err schedule_check_position(const run_dir *r, uint32_t batches);
 
+/* The order in which an epoch visits its samples: a permutation of 0 … samples - 1 that depends on seed and epoch
+ * alone.
+ */
+void schedule_order(const experiment *e, uint32_t epoch, uint32_t *ids, size_t samples);
+
 /* Whether a checkpoint, and whether an evaluation is due at this position, just after a step. */
 bool schedule_saves_at(const experiment *e, const manifest_position *position, uint32_t batches);
 bool schedule_evaluates_at(const experiment *e, const manifest_position *position, uint32_t batches);
@@ -42,9 +47,6 @@ err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batche
 /* Commits, unless `error` says already why a part could not be written; where the commit itself fails, `error` says
  * why. The log tells either way. */
 void schedule_commit(run_dir *r, const manifest_commit *next, bool is_best, char error[SCHEDULE_ERROR_MAX]);
-
-/* ERR_IO with what to do about it, where the last commit failed. */
-err schedule_check_saved(const char error[SCHEDULE_ERROR_MAX]);
 
 /* Whether there is nothing left to train: all epochs are done, or early_stopping_patience says so. */
 bool schedule_is_over(const run_dir *r, const manifest_position *position);

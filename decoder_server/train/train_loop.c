@@ -3,8 +3,6 @@
 #include "base/byte_reader.h"
 #include "base/clock.h"
 #include "bits/pack.h"
-#include "data/shuffle.h"
-#include "decoder_server/core/run_log.h"
 #include "decoder_server/train/checkpointer.h"
 #include "decoder_server/train/evaluator.h"
 #include "decoder_server/train/schedule.h"
@@ -99,8 +97,8 @@ err train_loop_new(train_loop **out, run_dir *r, const labels *l, thread_pool *p
         train_loop_free(t);
         return e;
     }
-    run_log_write(r->folder, r->manifest.has_commit ? "resumed" : "started",
-                  json_pack("{s:I}", "step", (json_int_t)r->manifest.last.position.step));
+    run_dir_log(r, r->manifest.has_commit ? "resumed" : "started",
+                json_pack("{s:I}", "step", (json_int_t)r->manifest.last.position.step));
     *out = t;
     return ERR_OK;
 }
@@ -193,7 +191,7 @@ static void ask_batch(train_loop *t, const Fewbit__Batch *batch, message_type an
 
 static void ask_training_batch(train_loop *t) {
     if (t->ordered != t->position.epoch) {
-        shuffle_epoch(t->e->training.seed, t->position.epoch, t->order, t->train_samples);
+        schedule_order(t->e, t->position.epoch, t->order, t->train_samples);
         t->ordered = t->position.epoch;
     }
     Fewbit__Batch batch = FEWBIT__BATCH__INIT;
@@ -375,7 +373,7 @@ static void finish(train_loop *t) {
     err e = checkpointer_check(t->checkpointer);
     if (!e && (t->steps > 0 || !run_dir_has_result(t->run))) {
         e = write_result(t);
-        run_log_write(t->run->folder, "finished", NULL);
+        run_dir_log(t->run, "finished", NULL);
     }
     train_loop_end(t, e);
 }
@@ -421,7 +419,7 @@ static void go_back(train_loop *t) {
 }
 
 static void begin(train_loop *t) {
-    run_log_write(t->run->folder, "training", json_pack("{s:I}", "step", (json_int_t)t->position.step));
+    run_dir_log(t->run, "training", json_pack("{s:I}", "step", (json_int_t)t->position.step));
     t->period_started_ns = clock_now_ns();
     prune(t); /* a server that died after a commit has not told the nodes of it */
     go_on(t);

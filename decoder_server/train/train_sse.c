@@ -10,8 +10,12 @@ void train_sse_start(train_sse *b, sse_producer *sse, void (*replay)(void *conte
     *b = (train_sse){.sse = sse, .replay = replay, .context = context, .now = {.phase = "waiting for nodes"}};
 }
 
-static void write_epoch(const manifest_evaluation *e, dynbuf *to) {
-    json_writer w = json_writer_make(to);
+static const char epoch_head[] = "event: epoch\ndata: ";
+
+size_t train_sse_epoch_event(const manifest_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]) {
+    dynbuf to = dynbuf_over(event, TRAIN_SSE_EVENT_MAX);
+    dynbuf_add_text(&to, epoch_head);
+    json_writer w = json_writer_make(&to);
     json_writer_object(&w, NULL);
     json_writer_real(&w, "epoch", e->epoch);
     json_writer_real(&w, "loss", e->loss);
@@ -21,22 +25,15 @@ static void write_epoch(const manifest_evaluation *e, dynbuf *to) {
     json_writer_real(&w, "validation", e->validation);
     json_writer_fixed(&w, "seconds", e->seconds, 3);
     json_writer_end_object(&w);
-}
-
-size_t train_sse_epoch_event(const manifest_evaluation *e, char event[TRAIN_SSE_EVENT_MAX]) {
-    dynbuf to = dynbuf_over(event, TRAIN_SSE_EVENT_MAX);
-    dynbuf_add_text(&to, "event: epoch\ndata: ");
-    write_epoch(e, &to);
     dynbuf_add_text(&to, "\n\n");
     return to.length;
 }
 
 static void put_epoch(train_sse *b, const manifest_evaluation *e) {
-    char data[TRAIN_SSE_EVENT_MAX], event[TRAIN_SSE_EVENT_MAX];
-    dynbuf to = dynbuf_over(data, sizeof data);
-    write_epoch(e, &to);
-    sse_producer_put(b->sse, "epoch", data, to.length);
-    b->replay(b->context, event, train_sse_epoch_event(e, event));
+    char event[TRAIN_SSE_EVENT_MAX];
+    size_t length = train_sse_epoch_event(e, event), head = sizeof epoch_head - 1;
+    sse_producer_put(b->sse, "epoch", event + head, length - head - 2);
+    b->replay(b->context, event, length);
 }
 
 static void put_progress(train_sse *b, const train_loop_progress *p) {

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/dynbuf.h"
-#include "decoder_server/core/pending_replies.h"
 #include "decoder_server/core/server_runtime.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/train/coordinator.h"
@@ -117,10 +116,7 @@ static void fill_stats(void *context, stats *to) {
     train_tcp *t = context;
     to->training = t->sse.now;
     for (uint32_t k = 0; k < to->portions; k++) {
-        pending_replies_stats(coordinator_pending_replies(t->coordinator), k, &to->nodes[k]);
-        for (traffic_direction d = TRAFFIC_IN; d <= TRAFFIC_OUT; d++) {
-            to->nodes[k].payload_bits[d] = coordinator_payload_bits(t->coordinator, k, d);
-        }
+        coordinator_stats(t->coordinator, k, &to->nodes[k]);
     }
 }
 
@@ -142,10 +138,9 @@ static err start(void *context) {
     }
     const dataset *set;
     partition shape;
-    uint32_t classes;
     dynbuf described = dynbuf_make(JSON_VIEWS_MAX);
     err e = dataset_find(t->run->experiment.dataset.name, &set);
-    e = e ? e : experiment_partition(&t->run->experiment, &shape, &classes);
+    e = e ? e : experiment_partition(&t->run->experiment, &shape, NULL);
     e = e ? e : json_views_model(&described, t->run, set, &shape, NULL);
     e = e ? e : http_api_set_model(http, described.bytes);
     dynbuf_free(&described);

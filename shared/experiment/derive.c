@@ -14,7 +14,9 @@ err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
         return failed;
     }
     *s = (partition){e->dataset.partition, e->dataset.portions, set->channels, set->height, set->width};
-    *classes = set->classes;
+    if (classes) {
+        *classes = set->classes;
+    }
     return partition_check(s);
 }
 

@@ -4,7 +4,7 @@
 
 #include "experiment/experiment.h"
 
-/* How the samples are partitioned; shape and classes come from the data set. */
+/* How the samples are partitioned; shape and classes (which may be NULL) come from the data set. */
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
 
 /* A portion as the encoders see it. */

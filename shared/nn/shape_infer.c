@@ -183,3 +183,11 @@ double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) 
     }
     return (double)rows * all;
 }
+
+double nn_spec_row_macs(const nn_spec *spec) {
+    nn_spec fixed = *spec;
+    for (size_t i = 0; i < fixed.count; i++) {
+        fixed.layers[i].fixed = true; /* no gradients */
+    }
+    return nn_spec_step_macs(&fixed, 1, false);
+}

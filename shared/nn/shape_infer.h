@@ -12,4 +12,7 @@ err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]);
 /* Multiply-adds of one training step (forward, both gradients) of what a description says, at `rows`. */
 double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient);
 
+/* Those of one row's evaluation. */
+double nn_spec_row_macs(const nn_spec *spec);
+
 #endif
