@@ -9,7 +9,7 @@
  * connection a node, as fast as the server takes them.
  *
  * A server answers no codes. What it has dealt with is known from a lone request over HTTP (port HTTP): every
- * connection answers it behind the codes it has sent by then, and the messages of a connection are dealt with in
+ * connection answers it after the codes it has sent by then, and the messages of a connection are dealt with in
  * order. Such a request goes out whenever WINDOW more codes a node are with the kernel; at most two windows are under
  * way, so no connection runs far ahead of another. The clock stops once all samples are whole, by the server's own
  * count: a request is answered before codes that wait for room.
@@ -262,7 +262,7 @@ static size_t count_windows(const bulk *b) {
     return (b->frames + b->window - 1) / b->window;
 }
 
-/* Asks behind the next window, once all of it is with the kernel and the request before is answered. */
+/* Asks after the next window, once all of it is with the kernel and the request before is answered. */
 static err ask_if_due(bulk *b) {
     size_t behind = (b->answered + 1) * b->window;
     behind = behind < b->frames ? behind : b->frames;

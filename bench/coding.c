@@ -2,9 +2,9 @@
  *
  *     coding BITS FRAMES
  *
- * draws FRAMES frames of 1000 codes of BITS bits, each bit uneven in its own way behind every start of a code, as a
+ * draws FRAMES frames of 1000 codes of BITS bits, each bit uneven in its own way after every start of a code, as a
  * trained encoder's are, and takes the best of a few passes over all of them. Deflate (level 6) is one stream, flushed
- * behind each frame, so that it too learns from frame to frame.
+ * after each frame, so that it too learns from frame to frame.
  *
  * Prints {"worth": the source's entropy, and for "range" and "deflate" {"bits": a code took so many, "codes_in",
  * "codes_out": codes a second}}. */

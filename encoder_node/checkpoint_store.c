@@ -123,7 +123,7 @@ static err lock_folder(checkpoint_store *s) {
             s->lock = -1;
         }
     }
-    return e ? e : err_fail(ERR_IO, "%s: goes whenever it is made", s->run_folder);
+    return e ? e : err_fail(ERR_IO, "%s: another process keeps removing it", s->run_folder);
 }
 
 err checkpoint_store_claim(checkpoint_store *s) {

@@ -41,7 +41,7 @@ err checkpoint_store_open(checkpoint_store *s, const checkpoint_store_config *co
  * it. */
 err checkpoint_store_claim(checkpoint_store *s);
 
-/* Leaves no folder behind in which nothing is. */
+/* Leaves no empty folder. */
 void checkpoint_store_close(checkpoint_store *s);
 
 /* Of a store that is claimed. Where the step is there already with these very bytes, nothing is written. */

@@ -68,7 +68,7 @@ size_t encoder_model_bytes(const encoder_model *m);
 /* The weights of a checkpoint, and the optimiser's state where the model trains; `digest` may be NULL: any. */
 err encoder_model_load(encoder_model *m, uint64_t step, const uint8_t *digest);
 
-/* Says that the weights are those behind `step` updates. */
+/* Says that the weights are those after `step` updates. */
 void encoder_model_set_step(encoder_model *m, uint64_t step);
 
 /* The weights that a training begins with. */
@@ -89,7 +89,7 @@ void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *port
  */
 void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split split, uint32_t id, bool trains);
 
-/* Puts the soft outputs of the first `count` input rows into `soft`, behind the first `done` ones. */
+/* Puts the soft outputs of the first `count` input rows into `soft`, after the first `done` ones. */
 void encoder_model_evaluate(encoder_model *m, size_t done, size_t count);
 
 /* [max_rows, bits]: what evaluations have put out. */

@@ -48,7 +48,7 @@ node_protocol_verdict node_protocol_receive(node_protocol *p, const message *m);
  */
 node_serve *node_protocol_serve(node_protocol *p);
 
-/* Whether that takes so long (files, a net of many multiply-adds) that whoever has others to care for has another
+/* Whether that takes so long (files, a net of many multiply-adds) that a caller with an event loop has another
  * thread do it: node_protocol_receive, node_serve_flush, node_serve_stream. */
 bool node_protocol_is_long(const node_protocol *p, const message *m);
 bool node_protocol_flush_is_long(const node_protocol *p);

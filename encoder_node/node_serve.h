@@ -58,7 +58,7 @@ bool node_serve_may_stream(const node_serve *s);
  * Codes. */
 void node_serve_stream(node_serve *s, const uint8_t *portions, uint32_t count);
 
-/* Nothing more will be streamed: the server is told, once. */
+/* Nothing more will be streamed: sends StreamEnd, once. */
 void node_serve_end_stream(node_serve *s);
 
 /* Whether the server may still ask for more bits of what was streamed. */

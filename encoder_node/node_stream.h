@@ -27,7 +27,7 @@ void node_stream_hold(node_stream *s, const Fewbit__StreamHold *h);
 
 bool node_stream_may_send(const node_stream *s);
 
-/* All has been streamed; whether the server is to be told. */
+/* All has been streamed; whether a StreamEnd is due. */
 bool node_stream_end(node_stream *s);
 
 #endif

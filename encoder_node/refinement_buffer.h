@@ -2,8 +2,8 @@
  * them.
  *
  * A bounded table; a newer sample pushes out the one that was there, REFINEMENT_BUFFER_STREAMED ids
- * (REFINEMENT_BUFFER_ON_DEMAND, of requests) before it. A server that asks for a code that is gone is told so: the
- * sample is then answered without. */
+ * (REFINEMENT_BUFFER_ON_DEMAND, of requests) before it. A server that asks for a code that is gone gets that as the
+ * answer: the sample is then answered without. */
 #ifndef FEWBIT_ENCODER_NODE_REFINEMENT_BUFFER_H
 #define FEWBIT_ENCODER_NODE_REFINEMENT_BUFFER_H
 

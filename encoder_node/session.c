@@ -60,7 +60,7 @@ typedef struct session {
     char outcome_text[256];
 } session;
 
-/* For whoever watches this node from outside. A file that cannot be written is no reason to end. */
+/* For what watches this node from outside. A file that cannot be written is no reason to end. */
 static void mark_ready(const session *s) {
     const char *path = s->options->ready_file;
     file_span line[] = {{s->options->server.host, strlen(s->options->server.host)}, {"\n", 1}};

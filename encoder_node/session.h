@@ -1,4 +1,4 @@
-/* The session: keeps a node connected to its server, for ever or until told otherwise.
+/* The session: keeps a node connected to its server, until it is stopped or done.
  *
  * All of it is on the loop's thread. What takes long is done by the compute pool, which has the node's protocol for as
  * long as that. */

@@ -27,7 +27,7 @@ static const options_entry entries[] = {
     {OPTIONS_NUMBER(loadtest_options, connections, "connections", "N", 1, 1000, "HTTP connections"), .preset = "8"},
     {OPTIONS_ADDRESS(loadtest_options, codes, "codes",
                      "send codes to this address, where nodes connect, in place of the nodes")},
-    {OPTIONS_NUMBER(loadtest_options, probes, "probes", "N", 1, 1000, "with --codes: lone requests a second"),
+    {OPTIONS_NUMBER(loadtest_options, probes, "probes", "N", 1, 1000, "with --codes: HTTP requests a second"),
      .preset = "20"},
     {OPTIONS_TEXT(loadtest_options, token_file, "token-file", "FILE", "the server's API token")},
     {OPTIONS_FLAG(loadtest_options, json, "json", "print the report as JSON")},
@@ -38,7 +38,8 @@ static const options_command command = {
     .summary =
         "Puts a load on a serving server at a steady rate, and reports rate and latencies. Over HTTP: random images to "
         "/v1/classify, through the nodes that are there. With --codes: random codes over one link a portion, for a "
-        "server without nodes; lone requests measure how far behind it is. A latency counts from the time a request "
+        "server without nodes; HTTP requests, one at a time, measure how late it is. A latency counts from the time a "
+        "request "
         "was due, also where it had to wait for the answers to others.",
     .entries = entries,
 };
@@ -123,7 +124,7 @@ static void print_for_people(const loadtest_options *o, const json_t *report) {
     printf("%.0f %s offered, %.0f sent; %.1f a second over %.2f s\n", number_at(report, NULL, "offered"), what,
            number_at(report, NULL, "sent"), number_at(report, NULL, "rate"), number_at(report, NULL, "seconds"));
     printf("%s: %.0f; median %.3f ms, 90 %% %.3f, 99 %% %.3f, 99.9 %% %.3f, most %.3f\n",
-           o->codes.host[0] ? "lone requests meanwhile" : "latencies", number_at(report, group, "count"),
+           o->codes.host[0] ? "HTTP requests meanwhile" : "latencies", number_at(report, group, "count"),
            number_at(report, group, "p50"), number_at(report, group, "p90"), number_at(report, group, "p99"),
            number_at(report, group, "p99.9"), number_at(report, group, "max"));
     if (number_at(report, NULL, "asked") > 0) {

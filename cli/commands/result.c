@@ -67,8 +67,8 @@ static void print_bits(const json_t *j) {
         printf(", %.2f in TCP", json_number_value(tcp));
     }
     printf(" (rounded test, both directions)\n");
-    if (json_is_object(entropy)) { /* runs of earlier versions have none */
-        printf("codes         %.2f bits a sample as they came; worth %.2f bit by bit, %.2f code by code\n",
+    if (json_is_object(entropy)) { /* null where this process measured no rounded test */
+        printf("codes         %.2f bits a sample as they came; entropy %.2f bit by bit, %.2f code by code\n",
                number_in(j, "bits_per_sample", "coded"), json_number_value(json_object_get(entropy, "bits")),
                json_number_value(json_object_get(entropy, "codes")));
     }

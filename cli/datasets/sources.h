@@ -17,7 +17,7 @@ typedef struct sources_request {
 /* Whether the folder holds all the set's files, all of one edition, digests checked. */
 err sources_check(const dataset *set, const char *folder, size_t *edition);
 
-/* Takes the files from the source that is named, else asks those that are known, in order; each that fails is told in
+/* Takes the files from the source that is named, else asks those that are known, in order; each failure has a line in
  * a line on standard error. */
 err sources_take(const sources_request *request);
 

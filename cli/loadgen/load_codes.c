@@ -28,7 +28,7 @@ typedef struct codes_run {
     pthread_t prober;
     bool probes;
     atomic_bool ends;          /* all is sent that will be */
-    atomic_bool is_dealt_with; /* the probe behind the last code is answered */
+    atomic_bool is_dealt_with; /* the probe after the last code is answered */
     uint64_t dealt_with_ns;
     latency latency;
     uint64_t probes_failed;
@@ -82,7 +82,7 @@ static uint64_t asked_in_all(const codes_run *r) {
 }
 
 /* Everything is with the kernel or in the links' order before the requests to come. But what is asked for while one is
- * under way comes behind it: then it takes another. */
+ * under way comes after it: then it takes another. */
 static bool probe_last(codes_run *r, const uint8_t *sample, size_t length) {
     uint64_t asked;
     bool is_answered;
@@ -261,7 +261,7 @@ err load_codes_run(const load_codes *load, json_t **report) {
     }
     loop_close(&r.loop);
     e = r.failure ? err_fail(r.failure, "%s", r.failure_text) : ERR_OK;
-    e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request behind the last code was not answered");
+    e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request after the last code was not answered");
     *report = e ? NULL : report_of(&r);
     for (uint32_t k = 0; k < load->partition.portions; k++) {
         synthetic_node_free(r.nodes[k]);

@@ -130,7 +130,7 @@ static uint64_t offered_by(const run *r, uint64_t now_ns) {
     return (uint64_t)((double)(until - r->start_ns) * 1e-9 * r->load->rate) + (now_ns < r->end_ns);
 }
 
-/* What was due before the end is so behind it too: left out, a server that stalls then would look fast. */
+/* What was due before the end is so after it too: left out, a server that stalls then would look fast. */
 static bool is_due(const run *r, uint64_t now_ns) {
     return r->load->rate == 0 ? now_ns < r->end_ns : r->sent < offered_by(r, now_ns);
 }

@@ -92,13 +92,13 @@ static Fewbit__Reason check_data(const node_registry *p, const Fewbit__Hello *h)
     uint32_t shape[3];
     partition_portion_shape(&p->partition, shape);
     const char *wanted = p->config.experiment->dataset.name, *kind = partition_name(p->partition.kind);
-    bool is_parted_so =
+    bool is_partitioned_so =
         strcmp(h->dataset, wanted) == 0 && strcmp(h->partition, kind) == 0 && h->portions == p->partition.portions;
-    if (!is_parted_so || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {
+    if (!is_partitioned_so || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {
         char theirs[48] = "";
-        if (is_parted_so && h->n_shape == 3) {
+        if (is_partitioned_so && h->n_shape == 3) {
             snprintf(theirs, sizeof theirs, " of %ux%ux%u", h->shape[0], h->shape[1], h->shape[2]);
-        } else if (is_parted_so) {
+        } else if (is_partitioned_so) {
             snprintf(theirs, sizeof theirs, " of %zu dimensions", h->n_shape);
         }
         err_fail(ERR_INPUT, "portion %u of %.32s in %u %.16s%s does not fit: this run wants %s in %u %s of %ux%ux%u",

@@ -1,4 +1,4 @@
-/* Owed: which answers the nodes owe, and since when.
+/* Pending replies: which answers the nodes owe, and since when.
  *
  * Pure. Its clock runs only as long as it is read: between two readings at most PENDING_REPLIES_STEP_NS pass, so that a
  * node is not blamed for the time in which the server itself stood still or computed. */

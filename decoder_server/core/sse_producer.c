@@ -11,7 +11,7 @@ struct sse_producer {
     bool is_wanted, is_held;
     bool is_under_way; /* handed over and not taken */
     uint64_t dropped;  /* since the last hand-over */
-    dynbuf events;     /* once one has found no room there, those behind it find none, too */
+    dynbuf events;     /* once one has found no room there, those after it find none, too */
     char bytes[SSE_PRODUCER_BYTES];
 };
 

@@ -1,4 +1,4 @@
-/* How things stand, for whoever asks over HTTP. Plain data; all counts are since the process started. */
+/* Statistics of a role, for the HTTP API. Plain data; all counts are since the process started. */
 #ifndef FEWBIT_DECODER_SERVER_CORE_STATS_H
 #define FEWBIT_DECODER_SERVER_CORE_STATS_H
 

@@ -1,7 +1,7 @@
 /* Server-sent events to many subscribers.
  *
  * Events lie in one ring that all subscribers read, each at its own place, so a subscriber costs no memory but its
- * connection. A slow one that the ring has overtaken goes on with the oldest event there is and is told how many it
+ * connection. A slow one that the ring has overtaken goes on with the oldest event there is and gets the number that it
  * missed ("event: lost", {"lost": N}); nobody waits for it. Subscribers are served in passes, a few at a time, so that
  * thousands of them cost the loop a small part of its time: each gets its share of SSE_SECOND_BYTES. A quiet stream
  * gets a comment line every SSE_HEARTBEAT_MS.

@@ -220,7 +220,7 @@ assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uin
     return ASSEMBLER_COMPLETE;
 }
 
-/* Behind the others that were opened as early: expiry looks at the first alone. */
+/* After the others that were opened as early: expiry reads the first alone. */
 static void insert_by_time(place_list *l, place *p) {
     place *before = TAILQ_LAST(l, place_list);
     while (before && before->opened_ns > p->opened_ns) {

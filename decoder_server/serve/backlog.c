@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one node: heads, each with its bits behind it, from `begin` on. */
+/* Of one node: heads, each followed by its bits, from `begin` on. */
 typedef struct queue {
     dynbuf bytes;
     size_t begin;

@@ -26,7 +26,7 @@ typedef struct backlog_codes {
 err backlog_new(backlog **b, uint32_t portions);
 void backlog_free(backlog *b);
 
-/* Adds codes behind the others of that portion. ERR_FULL, ERR_MEMORY: they are not in. */
+/* Adds codes after the others of that portion. ERR_FULL, ERR_MEMORY: they are not in. */
 err backlog_add(backlog *b, uint32_t portion, const backlog_codes *codes);
 
 /* The first codes of a portion; their bits are borrowed until the next call that changes the backlog. False: none. */

@@ -54,7 +54,7 @@ int64_t engine_poll(engine *e, uint64_t now_ns);
  *
  *     Prepare to every ready node     each loads its encoder beside the one in use, and holds its stream
  *     Prepared from all of them       on an error, or after ENGINE_PREPARE_SECONDS: Switch back, as if nothing was
- *     Switch from sample S on         S lies behind all that was streamed; later requests are the new model's
+ *     Switch from sample S on         S lies after all that was streamed; later requests are the new model's
  *     the old model's last sample     is answered: the old model goes
  *
  * Nodes that are not here are not waited for; those that come later are welcomed to whichever is in use. */

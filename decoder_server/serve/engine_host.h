@@ -1,4 +1,4 @@
-/* The engine's host: what serving says to nodes, to those who asked and to whoever runs it. */
+/* The engine's host: the callbacks by which serving sends to nodes, answers requests and reports to its role. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ENGINE_HOST_H
 #define FEWBIT_DECODER_SERVER_SERVE_ENGINE_HOST_H
 

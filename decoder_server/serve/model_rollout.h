@@ -25,7 +25,7 @@ uint32_t model_rollout_number(const model_rollout *o, uint8_t model);
 /* The model of codes that carry a number; false: none, and *is_gone says whether it was the last one that ended. */
 bool model_rollout_find(const model_rollout *o, uint32_t number, uint8_t *model, bool *is_gone);
 
-/* A node has joined and is told what to restore; is ready; is gone. */
+/* A node has joined and gets its Restore; is ready; is gone. */
 void model_rollout_joined(model_rollout *o, uint32_t portion);
 void model_rollout_ready(model_rollout *o, uint32_t portion);
 void model_rollout_left(model_rollout *o, uint32_t portion, uint64_t now_ns);

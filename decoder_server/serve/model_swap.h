@@ -1,6 +1,6 @@
 /* The swap of models: when all nodes are prepared for the next one, and when the one before has ended.
  *
- * Pure: it is told what happens and asked what to do next, and keeps neither models nor messages.
+ * Pure: its caller reports what happens and asks what to do next; it keeps neither models nor messages.
  *
  *     none       -> preparing   model_swap_begin: the caller sends Prepare to every node that is ready
  *     preparing  -> ending      every node that takes part is prepared: MODEL_SWAP_SWITCH
@@ -20,7 +20,7 @@ typedef enum model_swap_action {
     MODEL_SWAP_WAIT,
     MODEL_SWAP_SWITCH,    /* the other model is in use now */
     MODEL_SWAP_GIVE_UP,   /* the other model is not wanted any more */
-    MODEL_SWAP_TELL_OVER, /* the nodes are to be told that the model before is over */
+    MODEL_SWAP_TELL_OVER, /* the nodes are to hear that the model before is over */
     MODEL_SWAP_RELEASE,   /* the model before has ended */
 } model_swap_action;
 

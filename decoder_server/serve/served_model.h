@@ -9,7 +9,7 @@ typedef struct served_model {
     const run_dir *run;
     const manifest_commit *commit; /* the run's */
     predictor *predictor;
-    char *text;  /* the resolved experiment, as nodes are told it */
+    char *text;  /* the resolved experiment, as nodes get it */
     run_dir own; /* what `run` is, where the model opened it itself */
 } served_model;
 

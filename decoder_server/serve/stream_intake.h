@@ -2,8 +2,8 @@
  *
  * Codes wait in the backlog where their node is too far ahead of the slowest (streams.h), where the assembler has no
  * room, where the node streams alone faster than its pace, or where the host takes no more for now. Such a node is
- * asked to hold; one that does not is not read from. Nodes that keep further stages of what they streamed are told how
- * many of their samples are answered (Ack). */
+ * asked to hold; one that does not is not read from. Nodes that keep further stages of what they streamed get the
+ * number of their samples that are answered (Ack). */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_STREAM_INTAKE_H
 #define FEWBIT_DECODER_SERVER_SERVE_STREAM_INTAKE_H
 
@@ -66,7 +66,7 @@ void stream_intake_hurry(stream_intake *i);
  * which may have made room for more. *next_ns: when to call it again at the latest. */
 bool stream_intake_poll(stream_intake *i, uint64_t ready, uint64_t now_ns, uint64_t *next_ns);
 
-/* The id behind all that have come. */
+/* The id after all that have come. */
 uint64_t stream_intake_end(const stream_intake *i);
 
 /* Whether codes of a model wait in the backlog. */

@@ -26,7 +26,7 @@ typedef struct stream {
     bool is_told; /* that it is outside */
     stream_word word;
     uint64_t session; /* of its process, as told */
-    /* Ids: of the sample to come from it, and those behind the last that is put together, and that has come at all. */
+    /* Ids: of the sample to come from it, and those after the last that is put together, and that has come at all. */
     uint64_t next, reached, brought;
     uint64_t brought_ns; /* when its last codes came */
 } stream;
@@ -37,7 +37,7 @@ struct streams {
     uint64_t session;  /* 0: none is under way */
     uint64_t sessions; /* begun so far */
     uint64_t floor;    /* the session's samples here are those from this id on */
-    uint64_t end;      /* behind all ids that are used */
+    uint64_t end;      /* after all ids that are used */
     bool has_said;     /* why no session begins */
     uint64_t lead;     /* allowed now */
     /* How long the slowest needs to where the first was. */

@@ -28,7 +28,7 @@ typedef struct streams_config {
 err streams_new(streams **s, const streams_config *config);
 void streams_free(streams *s);
 
-/* What a node is to be told now. */
+/* What is to be sent to a node now. */
 typedef enum stream_word { STREAM_WORD_NONE, STREAM_WORD_BEGIN, STREAM_WORD_OUTSIDE } stream_word;
 typedef struct stream_told {
     stream_word word;
@@ -46,7 +46,7 @@ err streams_ended(streams *s, uint32_t portion, uint64_t now_ns);
 /* Codes have come from a node. ERR_INPUT: it is not in the session, or these are not the next. */
 err streams_take(streams *s, uint32_t portion, uint64_t first, uint64_t count, uint64_t now_ns);
 
-/* Takes what is to be told to a portion's node, after each of the above. */
+/* Takes what is to be sent to a portion's node, after each of the above. */
 stream_told streams_word(streams *s, uint32_t portion);
 
 /* The codes of a portion below `next` are put together with the others'. */
@@ -68,7 +68,7 @@ uint64_t streams_alone_from(const streams *s, uint32_t portion);
 /* Nobody who is waited for will bring a sample below this id. */
 uint64_t streams_passed(const streams *s);
 
-/* The id behind all that have come. */
+/* The id after all that have come. */
 uint64_t streams_end(const streams *s);
 
 /* Gives up who has brought nothing for too long. When to call it again, ns; UINT64_MAX: after the next codes. */

@@ -1,4 +1,4 @@
-/* The schedule of a training, whoever leads it: whether the data fits, when it is evaluated, saved and over, and what
+/* The schedule of a training: whether the data fits, when it is evaluated, saved and over, and what
  * is written about it. Decides by the run and its experiment alone. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_SCHEDULE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_SCHEDULE_H

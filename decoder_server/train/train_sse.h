@@ -1,4 +1,4 @@
-/* What listeners over HTTP see of a training: "progress" events, at most ten a second and at each change of phase, and
+/* Server-sent events of a training: "progress" events, at most ten a second and at each change of phase, and
  * an "epoch" event for each evaluation, which every new subscriber gets too. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_SSE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_SSE_H

@@ -1,7 +1,7 @@
 /* A growable buffer of bytes, with a cap that is given when it is made.
  *
  * It doubles as it grows and keeps its memory when it is reset, so that one that is used again allocates nothing once
- * it is warm. Behind its bytes there is always a zero. Failure is sticky: after one addition that found no room,
+ * it is warm. After its bytes there is always a zero. Failure is sticky: after one addition that found no room,
  * nothing more is added until dynbuf_reset, and `has_failed` is to be asked once, at the end.
  *
  * Elements of one type, added whole, make an array. */

@@ -1,5 +1,5 @@
 /* Interrupts: SIGINT, SIGTERM and SIGHUP, from before main on, as flags that long work looks at and as a
- * descriptor for whoever waits.
+ * descriptor for event loops.
  *
  * The first SIGINT or SIGTERM asks to stop; a second one ends the process at once with status 130. SIGHUP asks to read
  * again what can be read again; in a program without such a thing (interrupt_hang_up_stops) it asks to stop, too. All

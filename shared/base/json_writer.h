@@ -92,7 +92,7 @@ static inline void json_writer_uint(json_writer *w, const char *key, uint64_t va
     }
 }
 
-/* With `places` digits behind the point, 1 to 9; what is no number, negative, or not below 2^53 once scaled, is 0. */
+/* With `places` digits after the point, 1 to 9; what is no number, negative, or not below 2^53 once scaled, is 0. */
 static inline void json_writer_fixed(json_writer *w, const char *key, double value, unsigned places) {
     char *to = json_writer_begin(w, key, JSON_WRITER_NUMBER_MAX);
     if (to) {

@@ -35,7 +35,7 @@ void log_write(log_level level, const char *format, ...) __attribute__((format(p
 /* The same of an event; a line of JSON has its name. */
 void log_event(log_level level, const char *event, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* And with `members` too, for whoever filters by field: `"status":503,"request":"a"`, good JSON of at most
+/* And with `members` too, for programs that filter by field: `"status":503,"request":"a"`, good JSON of at most
  * LOG_MEMBERS_MAX bytes. */
 enum { LOG_MEMBERS_MAX = 255 };
 void log_event_with(log_level level, const char *event, const char *members, const char *format, ...)

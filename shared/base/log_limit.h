@@ -1,4 +1,4 @@
-/* Log lines that the other side of a connection can bring about, as often as it likes: of each kind and from each of
+/* Log lines that a peer can cause, as often as it likes: of each kind and from each of
  * the others some are written at once and then one a second, with how many were left out. */
 #ifndef FEWBIT_BASE_LOG_LIMIT_H
 #define FEWBIT_BASE_LOG_LIMIT_H

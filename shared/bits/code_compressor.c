@@ -61,7 +61,7 @@ static void start_afresh(code_compressor *s) {
     }
 }
 
-/* Of the bit at `place`; `before` is the code's bits so far, the last one lowest, behind a leading 1. */
+/* Of the bit at `place`; `before` is the code's bits so far, the last one lowest, after a leading 1. */
 static range_probability *context_of(code_compressor *s, uint32_t place, uint64_t before) {
     return s->bits <= CODE_COMPRESSOR_TREE_BITS
                ? &s->contexts[before]

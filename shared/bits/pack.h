@@ -39,7 +39,7 @@ static inline uint64_t pack_get(const uint8_t *in, size_t offset, unsigned width
 /* Stores the low `width` bits (1 to 64) at bit `offset`, leaving all others as they are. */
 void pack_put(uint8_t *out, size_t offset, unsigned width, uint64_t value);
 
-/* Whether the bits behind the first n, up to the end of the last byte, are 0. */
+/* Whether the bits after the first n, up to the end of the last byte, are 0. */
 bool pack_tail_is_clear(const uint8_t *in, size_t n);
 
 #endif

@@ -12,7 +12,7 @@ _Static_assert(RANGE_MEMORY < 1 << RANGE_COUNT_BITS, "the count must fit");
 #define SHARES_256(n) SHARES_64(n), SHARES_64((n) + 64), SHARES_64((n) + 128), SHARES_64((n) + 192)
 const uint32_t range_shares[RANGE_MEMORY + 1] = {SHARES_256(0), SHARES_256(256), SHARES_256(512), SHARES_256(768)};
 
-/* It is kept back, and the 0xFF behind it, while a carry may still come. */
+/* It is kept back, and the 0xFF after it, while a carry may still come. */
 void range_shift(range_encoder *e) {
     bool has_carry = e->low >> 32;
     if (has_carry || e->low < 0xFF000000u) {

@@ -33,7 +33,7 @@ typedef struct range_encoder {
     uint64_t low; /* of the range; bit 32 is the carry */
     uint32_t range;
     uint8_t kept;     /* the last byte that a carry may still change */
-    uint64_t pending; /* that byte and the 0xFF behind it */
+    uint64_t pending; /* that byte and the 0xFF after it */
     uint8_t *bytes;   /* the first of them is the 0 that is left out */
     size_t length;
 } range_encoder;

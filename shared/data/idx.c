@@ -64,14 +64,14 @@ static err expect_end(const idx_file *file) {
     uint8_t extra;
     int got = gzread(file->gz, &extra, 1);
     if (got > 0) {
-        return err_fail(ERR_INPUT, "%s: has bytes behind its last element", file->path);
+        return err_fail(ERR_INPUT, "%s: has bytes after its last element", file->path);
     }
     int number = 0;
     gzerror(file->gz, &number);
     return got < 0 || number != Z_OK ? read_failed(file, "the gzip stream") : ERR_OK;
 }
 
-/* zlib does not tell what lies behind the last member of a gzip file: so the file must end as a member does, with the
+/* zlib does not tell what follows the last member of a gzip file: so the file must end as a member does, with the
  * CRC and the length of what it held, which is the end of what was read. (Zeros that pad it do: as an empty one.) */
 static err expect_trailer(const idx_file *file, const idx_array *array) {
     uint8_t trailer[GZIP_TRAILER];
@@ -92,7 +92,7 @@ static err expect_trailer(const idx_file *file, const idx_array *array) {
         found = crc32_z(found, array->bytes + array->length - inside, inside);
     }
     return before <= header && found == sum ? ERR_OK
-                                            : err_fail(ERR_INPUT, "%s: has bytes behind its gzip stream", file->path);
+                                            : err_fail(ERR_INPUT, "%s: has bytes after its gzip stream", file->path);
 }
 
 static err read_magic(idx_file *file, idx_array *array) {

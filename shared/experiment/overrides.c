@@ -24,7 +24,7 @@ static char *find_line(char *from, const char *start) {
     return from;
 }
 
-/* The line of "section.key", whose value begins behind ": "; NULL: there is none. */
+/* The line of "section.key", whose value begins after ": "; NULL: there is none. */
 static char *find_key(resolved *r, const char *key) {
     char start[80];
     const char *dot = strchr(key, '.');

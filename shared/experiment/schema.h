@@ -20,7 +20,7 @@ typedef struct schema_word {
 } schema_word;
 
 typedef struct schema_field {
-    const char *key; /* NULL behind the last one */
+    const char *key; /* NULL after the last one */
     schema_type type;
     bool is_required;
     size_t offset, size; /* in an experiment; of a list: of its first entry. A text's size includes its end */

@@ -17,8 +17,8 @@ typedef struct alarm_clock {
 /* ERR_IO: no descriptor. Keeps no loop alive by itself; must outlive the loop's run. */
 err alarm_open(alarm_clock *a, uv_loop_t *loop);
 
-/* The loop wakes up by then (CLOCK_MONOTONIC), or earlier: an alarm that is set for an earlier time stays. So whoever
- * wakes looks what is due, and sets it anew. Costs nothing where no earlier time is wanted than was before. */
+/* The loop wakes up by then (CLOCK_MONOTONIC), or earlier: an alarm that is set for an earlier time stays. So the
+ * caller then checks what is due, and sets it anew. Costs nothing where no earlier time is wanted than was before. */
 void alarm_set(alarm_clock *a, uint64_t at_ns);
 
 /* May be called for one that was not opened. */

@@ -3,7 +3,7 @@
  *   offset 0  length n of the header, u64 little-endian, at most SAFETENSORS_HEADER_MAX
  *          8  header: a JSON object, name -> {"dtype": "F32", "shape": [...], "data_offsets": [begin, end]}, and
  *             "__metadata__" -> {string: string}; spaces may pad it
- *        8+n  the values, little-endian; offsets count from here, without gaps, overlaps or bytes behind
+ *        8+n  the values, little-endian; offsets count from here, without gaps, overlaps or bytes after them
  *
  * Read by PyTorch users with safetensors.torch.load_file. Tensors of other types than F32 may lie in a file, but are
  * never copied out of it. Values that are not finite are neither written nor copied. A file may be larger than memory:

@@ -4,7 +4,7 @@
 
 #include "nn/net.h"
 
-/* Takes the tensors as they are behind update `step`, from 1, into their moving average:
+/* Takes the tensors as they are after update `step`, from 1, into their moving average:
  *
  *     average = value                          step 1
  *     average += (1 - d) (value - average)     later, d = min(decay, (step - 1) / (step + 9))

@@ -122,7 +122,7 @@ static bool pays(double in, double middle, double out) {
     return in * out <= in * middle + middle * out;
 }
 
-/* Takes the next layer of the description into the one before, or behind it. */
+/* Takes the next layer of the description into the one before, or after it. */
 static err take_layer(folding *f, const nn_layer_spec *layer) {
     err e = ERR_OK;
     nn_layer_spec *before = f->spec.count > 0 ? &f->spec.layers[f->spec.count - 1] : NULL;

@@ -33,7 +33,7 @@ static bool is_pair(const builder *b, size_t at, size_t in) {
            nn_dense_pair_pays(b->net->options.max_rows, in, first->outputs, second->outputs);
 }
 
-/* Whether the layer at `at` takes the ReLU behind it along. A convolution masks the gradient on its output in place,
+/* Whether the layer at `at` includes the ReLU after it. A convolution masks the gradient on its output in place,
  * which it must not where a join hands the same one to both paths. */
 static bool takes_relu(const builder *b, size_t at) {
     if (at + 1 >= b->spec->count || layer_at(b, at + 1)->kind != NN_RELU) {

@@ -117,7 +117,7 @@ void nn_finish_bias(nn_layer *layer, size_t parts, const nn_optimiser *o) {
     if (layer->spec.no_bias) {
         return;
     }
-    nn_tensor *bias = &layer->tensors[1]; /* behind the weight */
+    nn_tensor *bias = &layer->tensors[1]; /* after the weight */
     memcpy(bias->gradient, nn_bias_part(layer, 0), bias->count * sizeof(float));
     if (parts == 2) {
         nn_add(bias->gradient, nn_bias_part(layer, 1), bias->count);

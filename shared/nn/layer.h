@@ -82,7 +82,7 @@ struct nn_layer {
     double work;         /* a sample's, in multiply-adds or what takes as long: decides on parts */
     bool is_image;       /* its input is */
     bool x_half, y_half; /* its input, its output is bf16 */
-    bool relu;           /* it takes the ReLU behind it along */
+    bool relu;           /* it includes the ReLU after it */
     bool trains;         /* its parameters get gradients */
     bool wants_dx;
     bool is_bf16; /* multiplies in bf16 */

@@ -19,7 +19,7 @@ static int compare(const void *one, const void *other) {
     return a < b ? -1 : a > b;
 }
 
-/* The lowest place at or above `at` that `piece` does not share with one of `placed`: moves up behind whatever is in
+/* The lowest place at or above `at` that `piece` does not share with one of `placed`: moves up after what is in
  * the way until nothing is. */
 static size_t first_fit(const memory_plan_piece *piece, memory_plan_piece *const *placed, size_t count) {
     size_t at = 0, size = arena_rounded(piece->bytes);

@@ -26,7 +26,7 @@ typedef struct nn_optimiser {
     float rate, step_size, root_correction, keep; /* of the step now being applied; set by nn_optimiser_begin */
 } nn_optimiser;
 
-/* The learning rate of update `step`, from 0; behind the last one it stays. */
+/* The learning rate of update `step`, from 0; after the last one it stays. */
 double nn_optimiser_rate(const nn_optimiser *o, uint64_t step);
 
 /* Starts the next step. */

@@ -17,7 +17,7 @@ static bool is_same(nn_shape a, nn_shape b) {
     return a.channels == b.channels && a.height == b.height && a.width == b.width;
 }
 
-/* One side behind a filter; 0 where it does not fit. */
+/* One side after a filter; 0 where it does not fit. */
 static uint32_t slid(uint32_t side, const nn_layer_spec *s) {
     uint64_t padded = (uint64_t)side + 2 * (uint64_t)s->padding;
     if (s->kernel == 0 || s->stride == 0 || padded < s->kernel) {

@@ -6,7 +6,7 @@
 #include "nn/spec.h"
 
 /* What each layer of a description puts out; a flat row is {1, 1, features}. ERR_INPUT naming the first layer
- * that does not fit what comes before; its shape and those of all behind it are zero then. */
+ * that does not fit what comes before; its shape and those of all after it are zero then. */
 err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]);
 
 /* Multiply-adds of one training step (forward, both gradients) of what a description says, at `rows`. */

@@ -1,8 +1,8 @@
 /* The acceptor: accepts TCP connections, and keeps each pending until it has said enough to be accepted.
  *
- * Whoever connects and says nothing, drips, or goes again costs a socket and a place in a list, no more. And what an
- * acceptor does in one turn of the loop is bounded, whatever the crowd: it takes some, looks at some, closes some, and
- * the rest stays with the kernel until the next turn, so that the accepted ones wait for at most that long.
+ * A client that connects and sends nothing, sends slowly, or disconnects costs a socket and a place in a list, no more.
+ * What an acceptor does in one turn of the loop is bounded, however many connect: it accepts some, reads some, closes
+ * some, and the rest stays with the kernel until the next turn, so that accepted links wait for at most that long.
  *
  * Of a connection that is handed on nothing has been read. One loop, its thread only. */
 #ifndef FEWBIT_WIRE_ACCEPTOR_H
@@ -27,8 +27,8 @@ typedef struct acceptor_config {
     const char *host; /* an address, or "localhost" */
     uint16_t port;
     uint32_t most;                 /* connections, pending and accepted; for one more another is closed */
-    uint32_t handshake_timeout_ms; /* whoever has not said enough by then is closed */
-    bool accepts_at_once;          /* whoever comes; until acceptor_wait_for_bytes */
+    uint32_t handshake_timeout_ms; /* one that has not said enough by then is closed */
+    bool accepts_at_once;          /* without a first byte; until acceptor_wait_for_bytes */
     size_t peek_bytes;             /* how much is peeked at; that much is enough in any case */
     bool (*is_enough)(const uint8_t *bytes, size_t length);
     /* One is accepted: the socket, which does not block, is the host's from here on, who calls acceptor_release for it

@@ -1,6 +1,6 @@
 /* Id sets: which samples a RefineRequest names, in as few bytes as they take.
  *
- * Rising ids behind the first one, as a map (a bit for every id passed) or as skips (a number for every id picked),
+ * Rising ids after the first one, as a map (a bit for every id passed) or as skips (a number for every id picked),
  * whichever is shorter. What a peer sends is checked: id_set_take gives rising ids, at most ID_SET_MAX, or fails. */
 #ifndef FEWBIT_WIRE_ID_SET_H
 #define FEWBIT_WIRE_ID_SET_H

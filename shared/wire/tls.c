@@ -57,7 +57,7 @@ err tls_check_plain(const char *option, const char *host, bool insecure) {
 
 /* ---- contexts ---- */
 
-/* A key behind a passphrase is refused, not asked about on the terminal. */
+/* A key with a passphrase is refused, not asked about on the terminal. */
 static int no_passphrase(char *to, int size, int writing, void *context) {
     (void)to, (void)size, (void)writing, (void)context;
     return -1;
@@ -313,7 +313,7 @@ static uint64_t portion_of(const ASN1_IA5STRING *uri) {
     unsigned number = 0;
     for (const char *at = text + sizeof prefix - 1; at < text + length; at++) {
         if (*at < '0' || *at > '9' || (number == 0 && at > text + sizeof prefix - 1)) {
-            return 0; /* no digit, or one behind a leading zero */
+            return 0; /* no digit, or one after a leading zero */
         }
         number = number * 10 + (unsigned)(*at - '0');
     }

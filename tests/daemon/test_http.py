@@ -161,7 +161,7 @@ class Documented(HttpCase):
         self.reloading()
         self.with_token()
         self.training()
-        self.in_rounds()
+        self.in_stages()
         self.assertEqual(self.api.unseen(), [])
 
     def serving(self):
@@ -318,9 +318,9 @@ class Documented(HttpCase):
         server.wait(0)
         self.api.check_event("Lost", '{"lost": 1}')  # Listeners.test_a_slow_one_is_told sees a real one
 
-    def in_rounds(self):
-        run = self.folder / "in-rounds"
-        self.fleet.train_local(f.write_experiment(self.folder / "in-rounds.yaml", encoder__refinement="[1, 3]", training__epochs=1,
+    def in_stages(self):
+        run = self.folder / "in-stages"
+        self.fleet.train_local(f.write_experiment(self.folder / "in-stages.yaml", encoder__refinement="[1, 3]", training__epochs=1,
                                                   encoder__binarize="straight-through"), self.made.split, run)
         self.server = self.fleet.serve(run, "--confidence", 1)
         for k in range(f.PORTIONS):

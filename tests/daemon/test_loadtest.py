@@ -106,7 +106,7 @@ class Codes(BenchCase):
         self.assertEqual(len({r["id"] for r in results}), report["sent"])
         self.assertFalse(any(r["degraded"] for r in results))
         printed = self.codes(server, "--rate", 8000, "--seconds", 1).printed  # the portions are free again
-        self.assertRegex(printed, r"\A8000 codewords offered, \d+ sent; .*\nlone requests meanwhile: \d+; median ")
+        self.assertRegex(printed, r"\A8000 codewords offered, \d+ sent; .*\nHTTP requests meanwhile: \d+; median ")
         for reason in ("duplicate", "late", "unsolicited", "model_mismatch"):  # and the ids are new
             ignored = metric(server, f'fewbit_portions_discarded_total{{source="stream",reason="{reason}"}}')
             self.assertEqual(ignored, 0, reason)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""More bits only when unsure, between real daemons: training, bulk and live, and a node that dies between the rounds."""
+"""More bits only when unsure, between real daemons: training, streamed and on demand, and a node that dies between the stages."""
 import http.client
 import json
 import unittest
@@ -79,7 +79,7 @@ class Refinement(fleet.FleetCase):
         self.assertEqual(report["asked"], 4 * sum(line["rounds"] == 2 for line in lines))
         self.assertGreater(report["asked"], 0)
 
-    def test_a_node_that_dies_between_the_rounds_costs_bits_not_the_sample(self):
+    def test_a_node_that_dies_between_the_stages_costs_bits_not_the_sample(self):
         """Portion 3 is spoken for by a node of ours that answers the first round, and closes at the request for more."""
         results = self.folder / "results.jsonl"
         serving = self.fleet.serve(self.local, "--confidence", 1, "--results", results)
@@ -97,7 +97,7 @@ class Refinement(fleet.FleetCase):
         self.assertTrue(all(len(line["bits"][3]) == 1 for line in lines))
         self.assertTrue(all(len(line["bits"][0]) in (1, 4) for line in lines))
 
-    def test_a_node_that_dies_between_the_rounds_of_a_request_costs_bits_not_the_answer(self):
+    def test_a_node_that_dies_between_the_stages_of_a_request_costs_bits_not_the_answer(self):
         """As above, of one live request, which is answered at once, not at its deadline."""
         serving = self.fleet.serve(self.local, "--confidence", 1, "--deadline", 60000)
         for k in range(3):
@@ -131,7 +131,7 @@ class Refinement(fleet.FleetCase):
         plain_node.send(stream, plain_node.HELLO,
                         plain_node.hello(json.loads((self.split / "node-3" / "portion.json").read_text())))
         restore = self.until(stream, plain_node.RESTORE)
-        self.assertEqual(restore[5], 1)  # rounds
+        self.assertEqual(restore[5], 1)  # stages
         plain_node.send(stream, plain_node.READY, {1: restore[1]})
         return restore[4]
 

@@ -1,4 +1,4 @@
-/* Batch normalisation, and the ReLU behind it where there is one: Ioffe and Szegedy, 2015; PyTorch's BatchNorm1d and
+/* Batch normalisation, and the ReLU after it where there is one: Ioffe and Szegedy, 2015; PyTorch's BatchNorm1d and
  * BatchNorm2d (epsilon 1e-5, momentum 0.1, running variance from the unbiased estimate).
  *
  *     h = (x - mean) * scale, scale = 1 / sqrt(variance + epsilon)      y = weight * h + bias
@@ -131,7 +131,7 @@ BF16_INLINE void normalise(size_t points, const norm *b, const void *restrict x,
 BF16_RELU_VERSIONS(normalise, (size_t points, const norm *b, const void *restrict x, void *restrict y, bool relu),
                    points, b, x, y)
 
-/* The gradient behind the ReLU; what it let through follows from x. */
+/* The gradient after the ReLU; what it let through follows from x. */
 BF16_INLINE float gradient_at(const void *dy, size_t i, float centred, float slope, float bias, bool relu, bool half) {
     return bf16_keep(!relu || centred * slope + bias > 0.0f, bf16_get(dy, i, half));
 }

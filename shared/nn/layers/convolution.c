@@ -1,4 +1,4 @@
-/* Convolution of images, and the ReLU behind it where there is one. oneDNN's, on images whose channels lie last:
+/* Convolution of images, and the ReLU after it where there is one. oneDNN's, on images whose channels lie last:
  *
  *     y[o, i, j] = b[o] + sum over c, k, l of W[o, c, k, l] x[c, stride i + k - padding, stride j + l - padding]
  *

@@ -1,4 +1,4 @@
-/* Max pooling of images whose channels lie last, and the ReLU behind it where there is one.
+/* Max pooling of images whose channels lie last, and the ReLU after it where there is one.
  *
  * It remembers which point of each window was the largest, the first of equals in the order of rows and columns, as
  * torch; with the ReLU none where nothing is above 0. */
@@ -156,7 +156,7 @@ static void max_of_row(const nn_layer *layer, const float *x, const int32_t *sta
     }
 }
 
-/* Scratch behind the places: for bf16 a sample as floats for each part of a batch. */
+/* Scratch after the places: for bf16 a sample as floats for each part of a batch. */
 static float *floats_of(const nn_layer *layer, const nn_rows *r) {
     size_t places = (layer->max_rows * layer->out + sizeof(float) - 1) / sizeof(float);
     return layer->scratch + places + (r->first > 0 ? layer->in : 0);

@@ -1,7 +1,7 @@
 /* Residual blocks: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", 2015.
  *
  * The fork in front of the two paths hands its input on as it is and adds up what comes back; the join adds the two
- * paths, with the ReLU behind it where there is one, and hands one gradient back to both. */
+ * paths, with the ReLU after it where there is one, and hands one gradient back to both. */
 #include "nn/bf16.h"
 #include "nn/layers/layers.h"
 

@@ -49,8 +49,8 @@ void bf16_linear_forward(bf16_linear *m, size_t rows, const uint16_t *x, const f
 /* dx = dy W. dy: [rows, outputs], bf16; dx: floats. */
 void bf16_linear_backward(bf16_linear *m, size_t rows, const uint16_t *dy, float *dx);
 
-/* dW = dy^T x for outputs [first, first + count) of `task`: a tile, or what is left of the task's outputs behind tiles.
- * dw: [count, inputs], floats. */
+/* dW = dy^T x for outputs [first, first + count) of `task`: a tile, or what is left of the task's outputs after its
+ * tiles. dw: [count, inputs], floats. */
 void bf16_linear_gradient(bf16_linear *m, size_t task, size_t first, size_t count, size_t rows, const uint16_t *dy,
                           const uint16_t *x, float *dw);
 

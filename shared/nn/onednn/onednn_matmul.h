@@ -11,7 +11,7 @@ typedef struct onednn_matmul_layout {
     bool is_transposed, is_half;
 } onednn_matmul_layout;
 
-/* C = A B, or C += A B, `batch` times one behind the other; A [m, k], B [k, n], C [m, n]. With `bias` a row of floats
+/* C = A B, or C += A B, `batch` times one after the other; A [m, k], B [k, n], C [m, n]. With `bias` a row of floats
  * is added to each of C's, and with `relu` numbers below 0 become 0. */
 typedef struct onednn_matmul {
     size_t batch, m, n, k;

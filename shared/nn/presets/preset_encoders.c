@@ -153,7 +153,7 @@ static void alexnet_small(preset_builder *b, const preset_encoder *e, nn_shape p
     preset_add_dense(b, e->bits);
 }
 
-/* A convolution as ResNet's: padded to keep the size at stride 1, without bias, with batch norm behind it. */
+/* A convolution as ResNet's: padded to keep the size at stride 1, without bias, with batch norm after it. */
 static void add_convolution_normed(preset_builder *b, const char *name, const char *norm, uint32_t outputs,
                                    uint32_t kernel, uint32_t stride) {
     nn_layer_spec *layer = preset_add_named(b, NN_CONVOLUTION, name);

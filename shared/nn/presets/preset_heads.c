@@ -25,7 +25,7 @@ static void square(preset_builder *b, const preset_head *h, uint32_t side) {
     add_convolution_relu(b, h->sample.channels, 7, 0);
 }
 
-/* Written for 3x4x4: 3x32x32 at once. The paper names no ReLU behind the convolution. */
+/* Written for 3x4x4: 3x32x32 at once. The paper names no ReLU after the convolution. */
 static void square_b(preset_builder *b, const preset_head *h, uint32_t side) {
     preset_add_upsample(b, 8 * side);
     preset_add_convolution(b, h->sample.channels, 5, 1, 2);

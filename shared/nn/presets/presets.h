@@ -8,7 +8,7 @@
  * PyTorch: "encoder.3.weight" where that is a Sequential (every layer counts, also those without parameters;
  * a Sequential of images begins with an image, so NN_IMAGE does not count), "encoder.features.0.weight" for
  * torchvision's AlexNet, "encoder.layer1.0.conv1.weight" for its ResNet, "classifier.features.0.weight" for
- * the Playground's. The batch norm that the paper puts behind a torchvision net is "encoder.norm". */
+ * the Playground's. The batch norm that the paper puts after a torchvision net is "encoder.norm". */
 #ifndef FEWBIT_NN_PRESETS_PRESETS_H
 #define FEWBIT_NN_PRESETS_PRESETS_H
 

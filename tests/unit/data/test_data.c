@@ -111,7 +111,7 @@ static void append(const char *name, const void *bytes, size_t length) {
     assert_int_equal(fclose(file), 0);
 }
 
-/* A gzip file may have several members, cut anywhere, also empty ones; what is no member behind them is refused. */
+/* A gzip file may have several members, cut anywhere, also empty ones; what is no member after them is refused. */
 static void idx_reads_members_and_nothing_else(void **state) {
     (void)state;
     static const char garbage[] = "\x1f\x8b garbage, longer than a trailer";
@@ -127,7 +127,7 @@ static void idx_reads_members_and_nothing_else(void **state) {
             append("members", second, length);
             append("members", garbage + sizeof garbage - 1 - behind, behind);
             assert_idx_refused("members",
-                               behind + 1 < sizeof garbage ? "has bytes behind its gzip stream" : "gzip stream");
+                               behind + 1 < sizeof garbage ? "has bytes after its gzip stream" : "gzip stream");
         }
         append("members", second, length); /* behind the garbage */
         assert_idx_refused("members", "");
@@ -140,9 +140,9 @@ static void idx_refuses_bytes_behind(void **state) {
     uint8_t longer[sizeof small + 1] = {0};
     memcpy(longer, small, sizeof small);
     put("longer", longer, sizeof longer);
-    assert_idx_refused("longer", "behind its last element");
+    assert_idx_refused("longer", "after its last element");
     put_gzipped("longer.gz", longer, sizeof longer);
-    assert_idx_refused("longer.gz", "behind its last element");
+    assert_idx_refused("longer.gz", "after its last element");
 }
 
 static void idx_refuses_lying_headers(void **state) {
