@@ -14,6 +14,7 @@ typedef enum classification_outcome {
     CLASSIFICATION_TIMEOUT,  /* the deadline passed and no node had answered */
     CLASSIFICATION_BUSY,     /* too many samples wait */
     CLASSIFICATION_STOPPING, /* the server is stopping */
+    CLASSIFICATION_FAILED,   /* the nets gave no numbers */
 } classification_outcome;
 
 typedef struct classification {

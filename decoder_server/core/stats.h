@@ -65,7 +65,7 @@ typedef struct stats {
     stats_table streamed, on_demand; /* serving */
     stats_refinement refinement;
     uint64_t backlog_bytes; /* codes that found no room yet */
-    uint64_t results_lost;  /* that the results' file did not take */
+    uint64_t results_lost;  /* that the results' file did not take, or the nets gave no numbers for */
     stats_reloads reloads;
     stats_training training;
     uint64_t links, links_refused, tls_failures;

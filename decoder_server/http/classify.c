@@ -249,6 +249,9 @@ void classify_answer(classify *c, uint64_t number, const classification *answer)
     case CLASSIFICATION_BUSY:
         refuse_item(i, METRICS_BUSY, "busy", "too many requests are under way");
         break;
+    case CLASSIFICATION_FAILED:
+        refuse_item(i, METRICS_BUSY, "busy", "the nets gave no numbers (no memory for them?): see the server's log");
+        break;
     }
     finish_one(i->request);
 }

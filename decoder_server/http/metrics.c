@@ -105,7 +105,8 @@ static void write_gauges(dynbuf *t, const stats *r) {
         "Connections on the nodes' port that failed at TLS, or spoke it where it is not spoken.", r->tls_failures);
     one(t, "fewbit_nodes_refused_total", "counter", "Connections on the nodes' port sent away with a reason.",
         r->refused_nodes);
-    one(t, "fewbit_results_lost_total", "counter", "Results that the file of results did not take.", r->results_lost);
+    one(t, "fewbit_results_lost_total", "counter", "Results that the file did not take, or the nets did not give.",
+        r->results_lost);
     head(t, "fewbit_backlog_bytes", "gauge", "Streamed codes that found no room yet.");
     dynbuf_printf(t, "fewbit_backlog_bytes %" PRIu64 "\n", r->backlog_bytes);
 }

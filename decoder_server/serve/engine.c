@@ -105,6 +105,23 @@ static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
     }
 }
 
+static void refuse_request(engine *e, uint64_t request, classification_outcome outcome) {
+    classification c = {.outcome = outcome};
+    e->host.answer(e->host.context, request, &c);
+}
+
+/* The nets gave no numbers: there is no class to tell of. */
+static void give_none(engine *e, size_t at) {
+    const assembler_sample *sample = &e->batch.samples[at];
+    if (e->batch.is_on_demand[at]) {
+        on_demand_find(&e->requests, sample->id)->waits = false;
+        refuse_request(e, on_demand_find(&e->requests, sample->id)->request, CLASSIFICATION_FAILED);
+    } else {
+        results_lose(e->results);
+        stream_intake_answered(e->intake, sample);
+    }
+}
+
 /* Whether a sample that is not sure enough now waits for its next stage, which *more then asks for. Else *is_cut says
  * whether more would have been asked had there been nodes, room and time for it. */
 static bool wait_for_more(engine *e, const answer *a, uint64_t now_ns, refine_sample *more, bool *is_cut) {
@@ -134,7 +151,9 @@ static void run_batch(engine *e, uint64_t now_ns) {
     const prediction *predictions = predictor_run(predictor_of(e, model), samples, count);
     for (size_t i = 0; i < count; i++) {
         answer a = {&samples[i], &predictions[i], i, false};
-        if (wait_for_more(e, &a, now_ns, &e->unsure[unsure], &a.is_cut)) {
+        if (!a.prediction->probabilities) {
+            give_none(e, i);
+        } else if (wait_for_more(e, &a, now_ns, &e->unsure[unsure], &a.is_cut)) {
             unsure++;
         } else {
             give_answer(e, &a, now_ns);
@@ -172,11 +191,6 @@ static uint64_t batch_start_ns(const engine *e) {
 }
 
 /* Samples that wait no longer. */
-
-static void refuse_request(engine *e, uint64_t request, classification_outcome outcome) {
-    classification c = {.outcome = outcome};
-    e->host.answer(e->host.context, request, &c);
-}
 
 /* An on-demand sample waits no longer for what is missing. */
 static void end_waiting(engine *e, const assembler_sample *sample, uint64_t now_ns) {

@@ -12,6 +12,7 @@
 #include "nn/loss.h"
 #include "nn/shape_infer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,7 +106,9 @@ static void run_nets(predictor *c, size_t count) {
             float *row = c->probabilities + (size_t)sample * c->classes;
             memcpy(row, logits + i * c->classes, c->classes * sizeof(float));
             loss_softmax(row, c->classes);
-            c->predictions[sample] = (prediction){(uint32_t)loss_largest(row, c->classes), row};
+            size_t class = loss_largest(row, c->classes);
+            /* One output that is no number leaves none in the row: the nets found no memory, or diverged. */
+            c->predictions[sample] = isnan(row[class]) ? (prediction){0} : (prediction){(uint32_t) class, row};
         }
     }
 }
@@ -127,7 +130,7 @@ static uint32_t codeword_of(const predictor *c, const assembler_sample *sample) 
     return (uint32_t)codeword;
 }
 
-static void fill_piece(predictor *c, uint32_t stage, uint32_t first, uint32_t count) {
+static err fill_piece(predictor *c, uint32_t stage, uint32_t first, uint32_t count) {
     size_t width = (size_t)c->portions * c->bits;
     uint32_t upto = c->refinement.upto[stage];
     uint64_t codes[PARTITION_PORTIONS_MAX];
@@ -141,8 +144,13 @@ static void fill_piece(predictor *c, uint32_t stage, uint32_t first, uint32_t co
     }
     run_nets(c, count);
     for (uint32_t i = 0; i < count; i++) {
+        if (!c->predictions[i].probabilities) {
+            return err_fail(ERR_INPUT, "the nets give no numbers for codeword %u: too little memory, or they diverged",
+                            first + i);
+        }
         prediction_table_put(c->tables[stage], first + i, c->predictions[i].class, c->predictions[i].probabilities);
     }
+    return ERR_OK;
 }
 
 static err fill_table(predictor *c, uint32_t stage, size_t bytes) {
@@ -151,12 +159,12 @@ static err fill_table(predictor *c, uint32_t stage, size_t bytes) {
     double mib = (double)bytes / (1 << 20), told = 0;
     uint64_t from = clock_now_ns();
     for (uint32_t done = 0; done < size;) {
+        uint32_t count = size - done < piece ? size - done : piece;
         err e = interrupt_check();
+        e = e ? e : fill_piece(c, stage, done, count);
         if (e) {
             return e;
         }
-        uint32_t count = size - done < piece ? size - done : piece;
-        fill_piece(c, stage, done, count);
         done += count;
         double seconds = clock_seconds_since(from), expected = seconds / done * size;
         if (expected > PREDICTOR_TABLE_SECONDS) {
@@ -339,6 +347,9 @@ static bool look_up(predictor *c, const assembler_sample *sample, size_t i) {
 
 static void remember(predictor *c, const assembler_sample *sample, const prediction *v) {
     prediction_table *table = table_of(c, sample);
+    if (!v->probabilities) {
+        return;
+    }
     if (table) {
         prediction_table_put(table, codeword_of(c, sample), v->class, v->probabilities);
     } else if (c->cache) {

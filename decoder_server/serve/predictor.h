@@ -30,7 +30,7 @@ typedef struct predictor_options {
 /* What a codeword means. */
 typedef struct prediction {
     uint32_t class;
-    const float *probabilities; /* [classes], adding up to 1 */
+    const float *probabilities; /* [classes], adding up to 1; NULL: the nets gave no numbers, so there is no class */
 } prediction;
 
 /* Samples by where their answers came from, and what the table and the cache hold; zeroes where there is none. */
@@ -42,7 +42,8 @@ typedef struct predictor_counters {
 } predictor_counters;
 
 /* Loads the head of the run's served commit, and fills the table: that is logged as it goes. Where it would take longer
- * than PREDICTOR_TABLE_SECONDS, the table keeps each codeword as it is first seen instead. */
+ * than PREDICTOR_TABLE_SECONDS, the table keeps each codeword as it is first seen instead. ERR_INPUT: the nets give no
+ * numbers for what is to be in the table. */
 enum { PREDICTOR_TABLE_SECONDS = 10 };
 err predictor_new(predictor **c, const run_dir *r, const manifest_commit *commit, const predictor_options *options);
 void predictor_free(predictor *c);
@@ -64,7 +65,7 @@ bool predictor_may_take_long(const predictor *c, size_t count);
 bool predictor_takes_long(predictor *c, const assembler_sample *samples, size_t count);
 
 /* Up to PREDICTOR_ROWS samples at once. Returns [count], the predictor's until the next call. A missing portion's
- * bits, and those of stages that have not come, count as 0.5, neither 0 nor 1. */
+ * bits, and those of stages that have not come, count as 0.5, neither 0 nor 1. What has no class is not kept. */
 const prediction *predictor_run(predictor *c, const assembler_sample *samples, size_t count);
 
 void predictor_count(const predictor *c, predictor_counters *out);

@@ -23,6 +23,7 @@ struct results {
     uint32_t portions;
     char buffer[BUFFER_BYTES];
     dynbuf lines;      /* over the buffer: whole ones */
+    uint64_t lost;     /* beside those of the file */
     sse_producer *sse; /* NULL: none */
 };
 
@@ -54,9 +55,9 @@ void results_close(results *r) {
         return;
     }
     results_flush(r);
-    if (r->file.lost > 0) {
+    if (results_lost(r) > 0) {
         log_event(LOG_WARN, "results_lost", "%s: %llu results were lost in all", r->file.name,
-                  (unsigned long long)r->file.lost);
+                  (unsigned long long)results_lost(r));
     }
     line_file_close(&r->file);
     free(r);
@@ -130,6 +131,10 @@ bool results_may_block(const results *r) {
     return r->has_file && r->file.may_block;
 }
 
+void results_lose(results *r) {
+    r->lost++;
+}
+
 uint64_t results_lost(const results *r) {
-    return r->file.lost;
+    return r->lost + r->file.lost;
 }

@@ -41,6 +41,9 @@ void results_flush(results *r);
 /* Whether results_flush may have to wait for whoever reads: of a pipe, a terminal. */
 bool results_may_block(const results *r);
 
+/* One that nothing can be written of is lost, too. */
+void results_lose(results *r);
+
 /* Results that are lost so far. */
 uint64_t results_lost(const results *r);
 

@@ -493,6 +493,54 @@ static void late_codes_cost_no_other_request(void **state) {
 
 #define AT_TABLE(test) cmocka_unit_test_setup_teardown(test, set_table, clear_table)
 
+/* Weights that are numbers, whose sums in the last layer are none. */
+static void diverge(table *t) {
+    manifest_commit commit = t->run.manifest.last;
+    size_t last = nn_net_tensor_count(t->head) - 2;
+    for (size_t i = 0; i <= last; i++) {
+        const nn_tensor *all = nn_net_tensor(t->head, i);
+        for (size_t at = 0; at < all->count; at++) {
+            all->value[at] = i == last ? 3e38f : 1.0f;
+        }
+    }
+    assert_int_equal(run_dir_save_head(&t->run, STEP, t->head, NULL, commit.head), ERR_OK);
+    assert_int_equal(run_dir_commit(&t->run, &commit, false), ERR_OK);
+}
+
+static err make_engine(table *t, predictor_options predictor) {
+    const engine_options options = {.deadline_ns = deadline_ns, .predictor = predictor};
+    const engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
+    return engine_new(&t->engine, &t->run, t->results, &options, &host);
+}
+
+static void what_is_no_number_is_no_class(void **state) {
+    table *t = *state;
+    engine_free(t->engine);
+    t->engine = NULL;
+    diverge(t);
+    assert_int_equal(make_engine(t, predictor_with_all), ERR_INPUT); /* they are to fill a table */
+    assert_int_equal(make_engine(t, (predictor_options){.cache_bytes = 1 << 20}), ERR_OK);
+    join_all(t);
+    for (uint32_t request = 1; request <= 2; request++) {
+        uint64_t id = ask(t, request, 0);
+        for (uint32_t k = 0; k < PORTIONS; k++) {
+            reply(t, k, id, 7, 0);
+            stream_codes(t, k, request - 1, 1, 0);
+        }
+        engine_poll(t->engine, 0);
+        assert_int_equal(t->answered[request], 1);
+        assert_int_equal(t->last.outcome, CLASSIFICATION_FAILED);
+    }
+    predictor_counters from;
+    engine_count_predictions(t->engine, &from);
+    assert_int_equal(from.from_cache, 0);
+    assert_int_equal(stats_of(t)->results_lost, 2); /* the streamed ones */
+    assert_int_equal(stats_of(t)->streamed.waiting + stats_of(t)->on_demand.waiting, 0);
+    json_t *lines = written(t);
+    assert_int_equal(json_array_size(lines), 0);
+    json_decref(lines);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         AT_TABLE(a_node_is_told_its_checkpoint),
@@ -514,6 +562,7 @@ int main(void) {
         AT_TABLE(requests_over_the_limit_are_told),
         AT_TABLE(a_request_that_waits_is_not_mixed_up_with_others),
         AT_TABLE(late_codes_cost_no_other_request),
+        AT_TABLE(what_is_no_number_is_no_class),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
