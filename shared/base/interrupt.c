@@ -138,6 +138,9 @@ void interrupt_drain(void) {
     uint64_t count;
     ssize_t got = read(atomic_load(&descriptor), &count, sizeof count);
     (void)got;
+    if (interrupt_asked()) {
+        tell();
+    }
 }
 
 void interrupt_sleep(int ms) {

@@ -29,7 +29,8 @@ err interrupt_check(void);
 /* Whether SIGHUP has come since the last call. */
 bool interrupt_took_hang_up(void);
 
-/* Readable once a signal has come, until interrupt_drain; -1 before interrupt_catch. */
+/* Readable once a signal has come, until interrupt_drain; for good once asked to stop, since several threads may wait
+ * for that. -1 before interrupt_catch. */
 int interrupt_descriptor(void);
 void interrupt_drain(void);
 

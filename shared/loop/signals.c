@@ -19,6 +19,9 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
     if (interrupt_took_hang_up() && !interrupt_asked()) {
         hang_up(s);
     }
+    if (interrupt_asked()) {
+        uv_poll_stop(poll); /* it stays readable */
+    }
     if (interrupt_asked() && s->stop) {
         void (*stop)(void *context) = s->stop;
         s->stop = NULL;

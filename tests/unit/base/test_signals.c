@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 
@@ -96,6 +97,23 @@ static int stop_before_the_loop(void) {
     uv_run(&l.loop, UV_RUN_DEFAULT);
     end_signal_loop(&l);
     return l.stops == 1 && interrupt_check() == ERR_STOPPED ? STATUS_FINE : 1;
+}
+
+/* Whoever waits for a stop beside the loop hears of it, though the loop has drained what told of it. */
+static int stop_is_heard_by_all(void) {
+    process_start();
+    struct pollfd waits = {.fd = interrupt_descriptor(), .events = POLLIN};
+    kill(getpid(), SIGHUP);
+    if (poll(&waits, 1, 0) != 1) {
+        return 1;
+    }
+    interrupt_drain();
+    if (poll(&waits, 1, 0) != 0) {
+        return 2;
+    }
+    kill(getpid(), SIGTERM);
+    interrupt_drain();
+    return poll(&waits, 1, 0) == 1 ? STATUS_FINE : 3;
 }
 
 static int stop_while_blocked(void) {
@@ -186,6 +204,7 @@ static void signals_end_the_process_the_second_time(void **state) {
 static void signals_count_from_the_start(void **state) {
     (void)state;
     assert_int_equal(status_of(stop_before_the_loop), STATUS_FINE);
+    assert_int_equal(status_of(stop_is_heard_by_all), STATUS_FINE);
     assert_int_equal(status_of(stop_while_blocked), STATUS_FINE);
     assert_int_equal(status_of(sleep_until_asked), STATUS_FINE);
 }
