@@ -229,14 +229,20 @@ static void give_up(void *context, uint32_t portion, uint64_t now_ns) {
 
 /* What the parts ask of the engine. */
 
-static bool take_streamed(void *context, const assembler_sample *sample, uint64_t now_ns) {
-    engine *e = context;
-    add_ready(e, sample, false, now_ns);
-    return e->batch.count < READY_BATCH_ROWS;
+/* Streamed samples leave a row of a batch that takes long to whatever is answered before it begins: that would find it
+ * full, and run it inside the call. */
+static bool takes_streamed(const engine *e) {
+    return e->batch.count + 1 < READY_BATCH_ROWS || (e->batch.count + 1 == READY_BATCH_ROWS && !batch_takes_long(e));
 }
 
 static bool has_room(void *context) {
-    return ((engine *)context)->batch.count < READY_BATCH_ROWS;
+    return takes_streamed(context);
+}
+
+static bool take_streamed(void *context, const assembler_sample *sample, uint64_t now_ns) {
+    engine *e = context;
+    add_ready(e, sample, false, now_ns);
+    return takes_streamed(e);
 }
 
 static void send_refine_request(void *context, uint32_t portion, const Fewbit__RefineRequest *request) {
@@ -429,7 +435,7 @@ static bool has_due(const engine *e, const assembler *a, uint64_t now_ns) {
 }
 
 bool engine_is_full(const engine *e) {
-    return e->batch.count == READY_BATCH_ROWS;
+    return !takes_streamed(e);
 }
 
 bool engine_has_long_work(const engine *e, uint64_t now_ns) {
@@ -458,10 +464,7 @@ int64_t engine_poll(engine *e, uint64_t now_ns) {
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
         next = times[i] < next ? times[i] : next;
     }
-    if (next == UINT64_MAX) {
-        return -1;
-    }
-    return next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000 + 1);
+    return next == UINT64_MAX ? -1 : next <= now_ns ? 0 : (int64_t)((next - now_ns) / 1000 + 1);
 }
 
 void engine_swap_model(engine *e, served_model *m, uint64_t now_ns) {

@@ -244,28 +244,46 @@ static size_t count_written(table *t) {
     return count;
 }
 
+/* Streamed samples leave a row of what takes long to a request. */
 static void what_takes_long_waits_for_its_turn(void **state) {
-    enum { SAMPLES = 2 * PREDICTOR_ROWS + 10 };
+    enum { ROWS = PREDICTOR_ROWS - 1, SAMPLES = 2 * ROWS + 10 };
     table *t = *state;
     join_all(t);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         assert_false(engine_has_long_work(t->engine, 0));
         stream_codes(t, k, 0, SAMPLES, 0);
     }
-    for (size_t done = 0; done < 2 * PREDICTOR_ROWS; done += PREDICTOR_ROWS) {
+    for (size_t done = 0; done < 2 * ROWS; done += ROWS) {
         assert_int_equal(count_written(t), done);
         assert_true(engine_is_full(t->engine));
         assert_true(engine_has_long_work(t->engine, 0));
         assert_true(stats_of(t)->backlog_bytes > 0);
         assert_int_equal(engine_poll(t->engine, 0), 0); /* one batch */
     }
-    assert_int_equal(count_written(t), 2 * PREDICTOR_ROWS);
+    assert_int_equal(count_written(t), 2 * ROWS);
     while (engine_poll(t->engine, 0) == 0) {
     }
     assert_int_equal(count_written(t), SAMPLES);
     assert_int_equal(stats_of(t)->backlog_bytes, 0);
     assert_int_equal(stats_of(t)->streamed.complete, SAMPLES);
     assert_false(engine_has_long_work(t->engine, 0));
+}
+
+static void an_answer_is_not_predicted_inside_the_call(void **state) {
+    table *t = *state;
+    join_all(t);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        stream_codes(t, k, 0, 4 * PREDICTOR_ROWS, 0);
+    }
+    for (uint32_t request = 1; request <= 2; request++) { /* each poll fills the batch from the backlog */
+        size_t before = count_written(t);
+        reply_all(t, ask(t, request, 0), 0);
+        assert_int_equal(count_written(t), before);
+        assert_true(engine_is_full(t->engine));
+        engine_poll(t->engine, 0);
+        assert_int_equal(t->answered[request], 1);
+        assert_int_equal(count_written(t), before + PREDICTOR_ROWS);
+    }
 }
 
 static void a_request_alone_is_short(void **state) {
@@ -292,6 +310,7 @@ static void what_is_due_at_once_takes_long(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_takes_long_waits_for_its_turn, set_large_table, clear_table),
+        cmocka_unit_test_setup_teardown(an_answer_is_not_predicted_inside_the_call, set_large_table, clear_table),
         cmocka_unit_test_setup_teardown(a_request_alone_is_short, set_large_table, clear_table),
         cmocka_unit_test_setup_teardown(what_is_due_at_once_takes_long, set_large_table, clear_table),
         AT_TABLE(the_table_says_what_the_nets_say, set_without_table),
