@@ -249,6 +249,9 @@ void node_listener_release(node_listener *l) {
     l->is_held = false;
     l->may_resume = true;
     for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX && l->has_lost; i++) {
+        if (l->is_held) {
+            return; /* again, by whoever heard of one; the others are told when it is released */
+        }
         if (l->entries[i].is_lost) {
             tell_lost(l, &l->entries[i]);
         }
@@ -260,9 +263,9 @@ bool node_listener_may_resume(const node_listener *l) {
     return l->may_resume && !l->is_held;
 }
 
-void node_listener_resume(node_listener *l) {
+bool node_listener_resume(node_listener *l) {
     if (!node_listener_may_resume(l)) {
-        return;
+        return false;
     }
     l->may_resume = false;
     for (size_t i = 0; i < NODE_LISTENER_LINKS_MAX && !l->is_held; i++) {
@@ -272,6 +275,7 @@ void node_listener_resume(node_listener *l) {
             link_resume(e->link); /* its frames come in here, any of which may hold the listener */
         }
     }
+    return true;
 }
 
 void node_listener_stats(node_listener *l, stats *s) {
@@ -280,8 +284,11 @@ void node_listener_stats(node_listener *l, stats *s) {
     s->links_refused = l->cut + (l->listener ? listener_turned_away(l->listener) : l->turned_away);
     for (uint32_t k = 0; k < s->portions; k++) {
         stats_node *n = &s->nodes[k];
-        const entry *e = n->connection ? entry_of(l, n->connection) : NULL;
-        if (e) {
+        const entry *e = &l->entries[n->connection % NODE_LISTENER_LINKS_MAX];
+        bool is_its = n->connection && e->number == n->connection;
+        if (is_its && e->is_lost) {
+            traffic_counters_add(&n->traffic, &e->last);
+        } else if (is_its && e->link) {
             traffic_counters now;
             link_read_traffic(e->link, &now);
             traffic_counters_add(&n->traffic, &now);

@@ -48,8 +48,9 @@ void node_listener_hold(node_listener *l);
 /* Tells of those that went meanwhile. Frames that came meanwhile wait for node_listener_resume. */
 void node_listener_release(node_listener *l);
 
-/* Goes on reading from links that are not to be paused any more, whose frames come before it returns. */
-void node_listener_resume(node_listener *l);
+/* Goes on reading from links that are not to be paused any more. What was read of them already comes before it returns,
+ * what lies in their sockets with the loop's next turn. False: there was none. */
+bool node_listener_resume(node_listener *l);
 
 /* Whether there is anything for it to do. */
 bool node_listener_may_resume(const node_listener *l);

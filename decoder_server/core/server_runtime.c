@@ -141,6 +141,14 @@ static void take_stats(server_runtime *r, stats *s) {
     r->role->stats(r->context, s);
 }
 
+static void on_again(uv_idle_t *again) {
+    (void)again;
+}
+
+void server_runtime_wake(server_runtime *r) {
+    uv_idle_start(&r->again, on_again);
+}
+
 static void do_work(void *context) {
     server_runtime *r = context;
     r->role->work(r->context);
@@ -218,26 +226,26 @@ static void on_frame(void *context, uint64_t connection, uint64_t allowed, const
     work_while_due(r);
 }
 
+/* The end of a link is told behind the turn's poll. */
 static void on_lost(void *context, uint64_t connection, const traffic_counters *last) {
     server_runtime *r = context;
     if (!r->is_ended) {
         node_registry_lost(r->nodes, connection, last);
+        server_runtime_wake(r);
         work_while_due(r);
     }
 }
 
 /* Turns of the loop. */
 
-static void on_again(uv_idle_t *again) {
-    (void)again;
-}
-
-/* The sockets that had something have been read. */
+/* The sockets that had something have been read. What has come while links were not read from counts as come before
+ * now: no deadline passes before it is read. */
 static void on_check(uv_check_t *check) {
     server_runtime *r = check->data;
     int64_t rest_us = -1;
-    node_listener_resume(r->listener);
-    if (!r->is_lent && !r->is_ended) {
+    if (node_listener_resume(r->listener)) {
+        rest_us = 0;
+    } else if (!r->is_lent && !r->is_ended) {
         uint64_t now_ns = clock_now_ns();
         rest_us = r->role->poll(r->context, now_ns);
         work_while_due(r);
@@ -249,7 +257,7 @@ static void on_check(uv_check_t *check) {
     if (is_at_rest) {
         uv_idle_stop(&r->again);
     } else {
-        uv_idle_start(&r->again, on_again);
+        server_runtime_wake(r);
     }
 }
 

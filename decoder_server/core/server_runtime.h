@@ -76,6 +76,9 @@ void server_runtime_end(server_runtime *r, err code, const char *text);
 /* For a stop that takes its time: no node connects any more, and nothing more is classified over HTTP. */
 void server_runtime_let_nobody_in(server_runtime *r);
 
+/* `poll` is called soon: for a timer of the role's own, which by itself does not end the loop's waiting. */
+void server_runtime_wake(server_runtime *r);
+
 /* Whether the core is lent: only `work` may touch it. */
 bool server_runtime_is_lent(const server_runtime *r);
 

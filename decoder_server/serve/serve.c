@@ -238,6 +238,7 @@ static void on_drain_over(uv_timer_t *timer) {
     log_event(LOG_WARN, "drain_timed_out", "what still waits after %lld ms is answered with what is there",
               (long long)s->options->drain_timeout_ms);
     s->is_late = true;
+    server_runtime_wake(s->runtime);
 }
 
 /* Nothing new; what is under way is answered; then the nodes are sent away. */

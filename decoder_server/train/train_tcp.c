@@ -48,11 +48,10 @@ static void show(void *context, const train_loop_progress *p) {
 /* An event that new subscribers get, too. */
 static void replay(void *context, const char *event, size_t length) {
     train_tcp *t = context;
-    http_api *http = server_runtime_http(t->runtime);
-    if (http && server_runtime_is_lent(t->runtime)) {
+    if (server_runtime_is_lent(t->runtime)) {
         dynbuf_add(&t->replays, event, length + 1);
-    } else if (http) {
-        http_api_add_replay(http, event, length);
+    } else if (server_runtime_http(t->runtime)) {
+        http_api_add_replay(server_runtime_http(t->runtime), event, length);
     }
 }
 

@@ -1,16 +1,20 @@
 #!/usr/bin/python3
 """Serving as users run it: real daemons on loopback, codes pushed and images asked for, nodes and servers that die."""
+import fcntl
 import gzip
 import http.client
 import http.server
 import json
+import os
 import pathlib
 import random
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 from lib import fleet as f, plain_node, serving
@@ -445,6 +449,58 @@ class Trouble(serving.ServingCase):
             other = self.fleet.run("other", f.binary("decoder_server"), "serve", self.made.run, "--listen",
                                    f"127.0.0.1:{listen}", "--http", f"127.0.0.1:{port}", "--results", "none", code=6)
             self.assertRegex(other.said, r"(?mi)^decoder_server: cannot listen .*address (already )?in use\n*\Z")
+
+
+class Turns(serving.ServingCase):
+    """What takes long leaves nothing behind."""
+
+    def hand_nodes(self, server):
+        hands = [HandNode(server, self.made, k).join() for k in range(PORTIONS)]
+        for hand in hands:
+            self.addCleanup(hand.close)
+            hand.receive(plain_node.BEGIN)
+        return hands
+
+    def ask(self, server, index):
+        """Its answer comes to the list."""
+        answers = []
+        asker = threading.Thread(target=lambda: answers.append(post(server, self.made.images[index])))
+        asker.start()
+        self.addCleanup(asker.join)
+        return asker, answers
+
+    def test_answers_that_were_not_read_in_time_are_in_time(self):
+        """The results' pipe is full: the engine waits for its reader, and no node is read from."""
+        os.mkfifo(self.results_path)
+        pipe = os.open(self.results_path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, pipe)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+        server = self.serve("--deadline", 2500, "--heartbeat", 60000)
+        hands = self.hand_nodes(server)
+
+        asked = []
+        for index in range(3):  # the first one's line is in the pipe, the second one waits, the third one's line does
+            asked.append(self.ask(server, index))
+            requests = [hand.receive(plain_node.REQUEST) for hand in hands]
+            for hand, request in zip(hands[:3 if index == 1 else PORTIONS], requests):
+                hand.answer(request, 7)
+            if index == 0:
+                asked[0][0].join()
+            elif index == 1:
+                began, late = time.monotonic(), requests[3]
+        time.sleep(0.3)
+        hands[3].answer(late, 7)
+        time.sleep(max(0, began + 2.7 - time.monotonic()))
+        self.assertEqual(call(server, "GET", "/healthz")[0], 200)
+        self.assertEqual([len(answers) for _, answers in asked], [1, 0, 0])
+        while any(asker.is_alive() for asker, _ in asked):
+            select.select([pipe], [], [], 0.05)
+            try:
+                os.read(pipe, 65536)
+            except BlockingIOError:
+                pass
+        for _, answers in asked:
+            self.assertEqual((answers[0][0], answers[0][1]["degraded"]), (200, False))
 
 
 class Signals(serving.ServingCase):
