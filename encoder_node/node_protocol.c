@@ -164,10 +164,6 @@ static node_protocol_verdict on_restore(node_protocol *p, const Fewbit__Restore 
     }
     encoder_model_set_number(m, r->model ? r->model : (uint32_t)r->step);
     node_serve_restored(&p->serve);
-    Fewbit__Ready ready = FEWBIT__READY__INIT;
-    ready.step = encoder_model_get_info(m)->step;
-    node_stream_describe(&p->serve.stream, &ready);
-    node_host_tell(&p->sender.host, MESSAGE_READY, &ready.base);
     return NODE_PROTOCOL_GO_ON;
 }
 
@@ -181,7 +177,7 @@ static err receive_in_any(node_protocol *p, const message *got) {
         return ERR_OK;
     }
     if (got->type == MESSAGE_STREAM_HOLD) {
-        node_stream_hold(&p->serve.stream, got->body.stream_hold);
+        node_serve_hold(&p->serve, got->body.stream_hold);
         return ERR_OK;
     }
     return node_host_out_of_turn(message_name((uint8_t)got->type));
@@ -209,7 +205,7 @@ static err receive_in_serving(node_protocol *p, const message *got) {
     case MESSAGE_REQUEST:
         return node_serve_request(&p->serve, got->body.request);
     case MESSAGE_BEGIN:
-        return node_stream_begin(&p->serve.stream, got->body.begin) ? ERR_OK : node_host_out_of_turn("Begin");
+        return node_serve_begin(&p->serve, got->body.begin);
     case MESSAGE_PREPARE:
         config.run = got->body.prepare->run;
         return node_serve_prepare(&p->serve, got->body.prepare, &config);

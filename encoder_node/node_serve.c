@@ -38,12 +38,21 @@ void node_serve_disconnected(node_serve *s) {
     }
     node_serve_drop_next(s);
     s->is_ready = false;
-    node_stream_disconnected(&s->stream);
+    s->stream.has_begun = s->stream.is_held = s->stream.is_outside = false; /* the server will say anew */
 }
 
 void node_serve_restored(node_serve *s) {
+    const node_stream *t = &s->stream;
+    Fewbit__Ready ready = FEWBIT__READY__INIT;
     s->streamed = s->acked = 0;
     s->is_ready = true;
+    ready.step = encoder_model_get_info(s->model)->step;
+    ready.stream = !t->exists   ? FEWBIT__STREAM__STREAM_NONE
+                   : t->is_over ? FEWBIT__STREAM__STREAM_ENDED
+                                : FEWBIT__STREAM__STREAM_NEW;
+    ready.session = t->session;
+    ready.next = t->next;
+    node_host_tell(&s->sender->host, MESSAGE_READY, &ready.base);
 }
 
 static err load_next(node_serve *s, const Fewbit__Prepare *p, const encoder_model_config *config) {
@@ -145,15 +154,44 @@ void node_serve_ack(node_serve *s, const Fewbit__Ack *a) {
     s->acked += a->samples < most ? a->samples : most;
 }
 
+err node_serve_begin(node_serve *s, const Fewbit__Begin *b) {
+    node_stream *t = &s->stream;
+    bool is_known = t->session != 0;
+    if (b->session == 0 || (is_known && (b->session != t->session || b->first != t->next))) {
+        return node_host_out_of_turn("Begin");
+    }
+    if (!is_known && t->exists) {
+        t->session = b->session;
+        t->next = b->first;
+        log_limited(LOG_INFO, "stream_session_began", 0, "streaming in session %" PRIx64 ", from sample %" PRIu64 " on",
+                    t->session, t->next);
+    }
+    t->has_begun = true;
+    t->is_held = t->is_outside = false;
+    return ERR_OK;
+}
+
+void node_serve_hold(node_serve *s, const Fewbit__StreamHold *h) {
+    if (h->outside && !s->stream.is_outside) {
+        log_limited(LOG_WARN, "stream_refused", 0, "nothing is streamed: %s", h->text);
+    }
+    s->stream.is_outside = h->outside;
+    s->stream.is_held = h->held;
+}
+
 bool node_serve_may_stream(const node_serve *s) {
-    if (!s->is_ready || !node_stream_may_send(&s->stream) || (s->next && !s->is_switching)) {
+    const node_stream *t = &s->stream;
+    bool may_send = t->exists && t->has_begun && !t->is_over && !t->is_held;
+    if (!s->is_ready || !may_send || (s->next && !s->is_switching)) {
         return false;
     }
     return !keeps_stages_back(s) || s->streamed <= s->acked + (REFINEMENT_BUFFER_STREAMED - NODE_SERVE_ROWS);
 }
 
 void node_serve_end_stream(node_serve *s) {
-    if (node_stream_end(&s->stream)) {
+    bool is_news = s->stream.has_begun && !s->stream.is_over;
+    s->stream.is_over = true;
+    if (is_news) {
         Fewbit__StreamEnd over = FEWBIT__STREAM_END__INIT;
         node_host_tell(&s->sender->host, MESSAGE_STREAM_END, &over.base);
     }

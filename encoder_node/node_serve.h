@@ -5,9 +5,18 @@
 #define FEWBIT_ENCODER_NODE_NODE_SERVE_H
 
 #include "encoder_node/code_sender.h"
-#include "encoder_node/node_stream.h"
 
 enum { NODE_SERVE_ROWS = ENCODER_MODEL_ROWS, NODE_SERVE_REQUESTS = 64 }; /* in one Codes frame; in one evaluation */
+
+/* The stream that a node sends of its own: the session its samples are counted in, and how far the count is. */
+typedef struct node_stream {
+    bool exists;      /* else there is nothing to stream, ever */
+    bool is_over;     /* all of it has been streamed */
+    uint64_t session; /* that this process is counted in, to its end; 0: none yet */
+    uint64_t next;    /* in it: id of the next sample */
+    /* As the server says on this connection: it goes on; is ahead of the others; is not in the session under way. */
+    bool has_begun, is_held, is_outside;
+} node_stream;
 
 typedef struct node_serve {
     code_sender *sender;
@@ -38,13 +47,17 @@ void node_serve_drop_next(node_serve *s);
 
 void node_serve_disconnected(node_serve *s);
 
-/* The model in use has new weights. */
+/* The model in use has new weights: the server is told that the node is ready. */
 void node_serve_restored(node_serve *s);
 
 /* Requests are gathered, to go through the net together; node_serve_flush answers them. */
 err node_serve_request(node_serve *s, const Fewbit__Request *r);
 void node_serve_flush(node_serve *s);
 void node_serve_ack(node_serve *s, const Fewbit__Ack *a);
+
+/* ERR_INPUT where Begin is of another session, or from another sample on than the next. */
+err node_serve_begin(node_serve *s, const Fewbit__Begin *b);
+void node_serve_hold(node_serve *s, const Fewbit__StreamHold *h);
 
 /* Loads the model to come, with config->max_memory bytes for both, and answers with Prepared. */
 err node_serve_prepare(node_serve *s, const Fewbit__Prepare *p, const encoder_model_config *config);

@@ -136,7 +136,7 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
         round_barrier_forget(&c->barrier);
         train_loop_go_back(c->loop);
     } else {
-        train_loop_report(c->loop, "waiting for nodes");
+        train_loop_report(c->loop, "waiting for nodes", NULL);
     }
 }
 
@@ -155,7 +155,7 @@ void coordinator_left(coordinator *c, uint32_t portion) {
     }
     train_loop_wait(c->loop);
     round_barrier_forget(&c->barrier);
-    train_loop_report(c->loop, "waiting for nodes");
+    train_loop_report(c->loop, "waiting for nodes", NULL);
 }
 
 /* Answers. */

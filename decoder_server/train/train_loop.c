@@ -120,7 +120,7 @@ void train_loop_free(train_loop *t) {
 
 /* Saying where it stands. */
 
-static void report(train_loop *t, const char *phase, const manifest_evaluation *ended) {
+void train_loop_report(train_loop *t, const char *phase, const manifest_evaluation *ended) {
     double seen = t->position.seen ? (double)t->position.seen : 1.0;
     train_loop_progress p = {
         .phase = phase,
@@ -135,10 +135,6 @@ static void report(train_loop *t, const char *phase, const manifest_evaluation *
         .ended = ended,
     };
     t->host.progress(t->host.context, &p);
-}
-
-void train_loop_report(train_loop *t, const char *phase) {
-    report(t, phase, NULL);
 }
 
 train_loop_state train_loop_state_of(const train_loop *t) {
@@ -282,7 +278,7 @@ static void end_evaluation(train_loop *t) {
         train_loop_end(t, ERR_MEMORY);
         return;
     }
-    report(t, "testing", &score);
+    train_loop_report(t, "testing", &score);
     save(t, is_best);
 }
 
@@ -300,9 +296,9 @@ static void evaluate(train_loop *t) {
 void train_loop_update_done(train_loop *t) {
     head_trainer_update_finish(t->trainer);
     t->work = NO_WORK;
-    report(t, "training", NULL);
+    train_loop_report(t, "training", NULL);
     if (schedule_evaluates_at(t->e, &t->position, t->batches)) {
-        report(t, "testing", NULL);
+        train_loop_report(t, "testing", NULL);
         evaluator_start(t->evaluator);
         evaluate(t);
     } else if (schedule_saves_at(t->e, &t->position, t->batches)) {

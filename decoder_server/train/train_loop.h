@@ -74,8 +74,8 @@ const manifest_position *train_loop_position(const train_loop *t);
 traffic_report *train_loop_traffic(train_loop *t);
 bool train_loop_is_over(const train_loop *t, err *outcome);
 
-/* Says where training stands. */
-void train_loop_report(train_loop *t, const char *phase);
+/* Says where training stands; `ended`: the epoch that has just been evaluated, or NULL. */
+void train_loop_report(train_loop *t, const char *phase, const manifest_evaluation *ended);
 
 /* What the head sees of the batch that was asked for, [rows, inputs]. */
 float *train_loop_inputs(train_loop *t);

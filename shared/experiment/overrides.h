@@ -2,15 +2,10 @@
 #ifndef FEWBIT_EXPERIMENT_OVERRIDES_H
 #define FEWBIT_EXPERIMENT_OVERRIDES_H
 
-#include "experiment/experiment.h"
+#include "experiment/serialize.h"
 
-/* `key` is "section.key" (or "name"); `value` as a file would write it: letters, digits and . _ + - / only. */
-typedef struct experiment_override {
-    const char *key, *value;
-} experiment_override;
-
-/* Makes all changes, then checks the whole as a file is checked; `where` names it in errors. On failure `*e` is as it
- * was. */
+/* Makes all changes, whose values are letters, digits and . _ + - / only, or lists of such, then checks the whole as a
+ * file is checked; `where` names it in errors. On failure `*e` is as it was. */
 err experiment_apply_overrides(experiment *e, const char *where, const experiment_override *changes, size_t count);
 
 #endif

@@ -12,6 +12,8 @@
 typedef struct writer {
     char *text;
     size_t used; /* may pass EXPERIMENT_TEXT_MAX: then not all is there */
+    const experiment_override *overrides;
+    size_t override_count;
 } writer;
 
 static void put(writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -100,37 +102,34 @@ static void put_value(writer *w, const schema_field *field, const char *values) 
     }
 }
 
-static void put_fields(writer *w, const schema_field *fields, const char *values, const char *indent) {
+/* The last override of "section.key", or at the top of "key"; NULL: there is none. */
+static const char *override_of(const writer *w, const char *section, const char *key) {
+    size_t length = strlen(section);
+    for (size_t i = w->override_count; i-- > 0;) {
+        const char *of = w->overrides[i].key;
+        bool is_inside = length == 0 || (strncmp(of, section, length) == 0 && of[length] == '.');
+        if (is_inside && strcmp(of + (length ? length + 1 : 0), key) == 0) {
+            return w->overrides[i].value;
+        }
+    }
+    return NULL;
+}
+
+static void put_fields(writer *w, const schema_field *fields, const char *values, const char *section) {
     for (const schema_field *field = fields; field->key; field++) {
-        put(w, "%s%s:", indent, field->key);
+        put(w, "%s%s:", section[0] ? "  " : "", field->key);
         if (field->type == SCHEMA_SECTION) {
             put(w, "\n");
-            put_fields(w, field->fields, values, "  ");
+            put_fields(w, field->fields, values, field->key);
             continue;
         }
-        put(w, " ");
-        put_value(w, field, values);
+        const char *other = override_of(w, section, field->key);
+        put(w, " %s", other ? other : "");
+        if (!other) {
+            put_value(w, field, values);
+        }
         put(w, "\n");
     }
-}
-
-err experiment_serialize(const experiment *e, char *text, size_t *length) {
-    writer w = {.text = text};
-    put_fields(&w, schema_fields, (const char *)e, "");
-    if (w.used > EXPERIMENT_TEXT_MAX) {
-        return err_fail(ERR_INPUT, "the resolved experiment is longer than %d bytes", EXPERIMENT_TEXT_MAX);
-    }
-    *length = w.used;
-    return ERR_OK;
-}
-
-err experiment_compare(const experiment *a, const experiment *b, bool *is_same) {
-    char text[2][EXPERIMENT_TEXT_MAX];
-    size_t length[2] = {0, 0};
-    err failed = experiment_serialize(a, text[0], &length[0]);
-    failed = failed ? failed : experiment_serialize(b, text[1], &length[1]);
-    *is_same = !failed && length[0] == length[1] && memcmp(text[0], text[1], length[0]) == 0;
-    return failed;
 }
 
 /* The field of "section.key" or "key"; NULL: there is none. */
@@ -144,6 +143,35 @@ static const schema_field *find_field(const schema_field *fields, const char *ke
         return NULL;
     }
     return is_section ? find_field(fields->fields, key + length + 1) : fields;
+}
+
+err experiment_serialize_with(const experiment *e, const experiment_override *overrides, size_t count, char *text,
+                              size_t *length) {
+    writer w = {.text = text, .overrides = overrides, .override_count = count};
+    for (size_t i = 0; i < count; i++) {
+        if (!find_field(schema_fields, overrides[i].key)) {
+            return err_fail(ERR_INPUT, "key %s is not known", overrides[i].key);
+        }
+    }
+    put_fields(&w, schema_fields, (const char *)e, "");
+    if (w.used > EXPERIMENT_TEXT_MAX) {
+        return err_fail(ERR_INPUT, "the resolved experiment is longer than %d bytes", EXPERIMENT_TEXT_MAX);
+    }
+    *length = w.used;
+    return ERR_OK;
+}
+
+err experiment_serialize(const experiment *e, char *text, size_t *length) {
+    return experiment_serialize_with(e, NULL, 0, text, length);
+}
+
+err experiment_compare(const experiment *a, const experiment *b, bool *is_same) {
+    char text[2][EXPERIMENT_TEXT_MAX];
+    size_t length[2] = {0, 0};
+    err failed = experiment_serialize(a, text[0], &length[0]);
+    failed = failed ? failed : experiment_serialize(b, text[1], &length[1]);
+    *is_same = !failed && length[0] == length[1] && memcmp(text[0], text[1], length[0]) == 0;
+    return failed;
 }
 
 err experiment_value(const experiment *e, const char *key, char *text) {

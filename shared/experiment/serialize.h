@@ -4,8 +4,17 @@
 
 #include "experiment/experiment.h"
 
+/* Another value for one key: `key` is "section.key" (or "name"), `value` as a file would write it. */
+typedef struct experiment_override {
+    const char *key, *value;
+} experiment_override;
+
 /* The same bytes for the same values; `text` holds EXPERIMENT_TEXT_MAX bytes. */
 err experiment_serialize(const experiment *e, char *text, size_t *length);
+
+/* The same with `count` overrides, of which the last of a key counts. ERR_INPUT: there is no such key. */
+err experiment_serialize_with(const experiment *e, const experiment_override *overrides, size_t count, char *text,
+                              size_t *length);
 
 /* The value of one key ("name", "encoder.bits"): a text as it is, all else as a file would have it, a list on one line.
  * `text` holds EXPERIMENT_TEXT_MAX bytes. ERR_USAGE: there is no such key, or it is a section. */

@@ -121,14 +121,21 @@ static err check_event(place *p, const yaml_event_t *event) {
     }
 }
 
+static err begin(yaml_parser_t *parser, const char *where, const char *text, size_t length) {
+    if (!yaml_parser_initialize(parser)) {
+        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
+    }
+    yaml_parser_set_input_string(parser, (const unsigned char *)text, length);
+    return ERR_OK;
+}
+
 /* Refuses on the way, before a whole document is asked for. */
 static err check_events(const char *where, const char *text, size_t length) {
     yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
+    err e = begin(&parser, where, text, length);
+    if (e) {
+        return e;
     }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    err e = ERR_OK;
     place p = {.where = where};
     for (bool is_over = false; !is_over && !e;) {
         yaml_event_t event;
@@ -147,13 +154,10 @@ static err check_events(const char *where, const char *text, size_t length) {
 err yaml_document_read(const char *where, const char *text, size_t length, yaml_document_t *document) {
     yaml_parser_t parser;
     err e = check_events(where, text, length);
+    e = e ? e : begin(&parser, where, text, length);
     if (e) {
         return e;
     }
-    if (!yaml_parser_initialize(&parser)) {
-        return err_fail(ERR_MEMORY, "%s: no memory to read it", where);
-    }
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
     if (!yaml_parser_load(&parser, document)) {
         e = refuse_document(where, &parser, text, length);
     }

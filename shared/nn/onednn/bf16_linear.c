@@ -4,12 +4,8 @@
 
 enum { PAGE = 4096 };
 
-static size_t part(size_t n, size_t task) {
-    return n * task / BF16_LINEAR_TASKS;
-}
-
 size_t bf16_linear_first_output(const bf16_linear *m, size_t task) {
-    return part(m->outputs, task);
+    return nn_part(m->outputs, BF16_LINEAR_TASKS, task);
 }
 
 err bf16_linear_new(bf16_linear fields) {
@@ -49,8 +45,8 @@ void bf16_linear_free(nn_layer *layer) {
 }
 
 static onednn_matmul describe(const bf16_linear *m, size_t task, bf16_linear_kind kind, size_t rows) {
-    size_t outputs = part(m->outputs, task + 1) - part(m->outputs, task);
-    size_t inputs = part(m->inputs, task + 1) - part(m->inputs, task);
+    size_t outputs = nn_part(m->outputs, BF16_LINEAR_TASKS, task + 1) - nn_part(m->outputs, BF16_LINEAR_TASKS, task);
+    size_t inputs = nn_part(m->inputs, BF16_LINEAR_TASKS, task + 1) - nn_part(m->inputs, BF16_LINEAR_TASKS, task);
     onednn_matmul p = {.batch = 1, .a.is_half = true, .b.is_half = true};
     switch (kind) {
     case BF16_LINEAR_FORWARD:
@@ -111,7 +107,7 @@ typedef struct linear_call {
 static void forward_task(void *context, size_t task) {
     const linear_call *c = context;
     bf16_linear *m = c->m;
-    size_t first = part(m->outputs, task);
+    size_t first = nn_part(m->outputs, BF16_LINEAR_TASKS, task);
     char *y = (char *)c->to + first * (m->y_half ? sizeof(uint16_t) : sizeof(float));
     const onednn_operand operands[] = {{DNNL_ARG_SRC, c->from},
                                        {DNNL_ARG_WEIGHTS, m->weights + first * m->inputs},
@@ -128,7 +124,7 @@ void bf16_linear_forward(bf16_linear *m, size_t rows, const uint16_t *x, const f
 static void backward_task(void *context, size_t task) {
     const linear_call *c = context;
     bf16_linear *m = c->m;
-    size_t first = part(m->inputs, task);
+    size_t first = nn_part(m->inputs, BF16_LINEAR_TASKS, task);
     const onednn_operand operands[] = {
         {DNNL_ARG_SRC, c->from}, {DNNL_ARG_WEIGHTS, m->weights + first}, {DNNL_ARG_DST, (float *)c->to + first}};
     nn_layer_note(m->layer, run(m, task, BF16_LINEAR_BACKWARD, c->rows, operands, 3));
