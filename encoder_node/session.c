@@ -21,6 +21,10 @@
 /* A server that said no is asked less and less; a network may be back any moment. */
 enum { BACKOFF_LOW_MS = 100, BACKOFF_AWAY_MS = 500, BACKOFF_REFUSED_MS = 5000 };
 
+/* A turn of the loop that has lasted for longer gives the next task away: signals, heartbeats and what is to be sent
+ * wait for its end. */
+enum { TURN_MS = 10 };
+
 /* What the protocol is asked to do. */
 typedef enum task { TASK_RECEIVE, TASK_FLUSH, TASK_STREAM } task;
 
@@ -310,14 +314,25 @@ static void on_up(void *context, wire_link *l) {
     node_protocol_connected(s->protocol);
 }
 
+static bool has_turn_lasted(const session *s) {
+    return uv_hrtime() / 1000000 > uv_now(&s->loop) + TURN_MS;
+}
+
+/* Nobody waits for answers on a connection that is gone, and a server may have left hours of work behind. */
+static bool is_worth_doing(const wire_link *l, const frame *f) {
+    return f->type == MESSAGE_COMMITTED || f->type == MESSAGE_REFUSAL || !link_is_write_broken(l);
+}
+
 static void on_frame(void *context, wire_link *l, const frame *f) {
     session *s = context;
+    if (!is_worth_doing(l, f)) {
+        return;
+    }
     if (message_unpack(f->type, f->payload, f->length, &s->unpacked, &s->received)) {
         reconnect(s, err_text());
         return;
     }
-    (void)l;
-    run(s, TASK_RECEIVE, node_protocol_is_long(s->protocol, &s->received));
+    run(s, TASK_RECEIVE, has_turn_lasted(s) || node_protocol_is_long(s->protocol, &s->received));
 }
 
 /* There is no connection, and the protocol is here. */

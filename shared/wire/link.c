@@ -423,7 +423,7 @@ static void on_timer(uv_timer_t *timer) {
 }
 
 void link_set_heartbeat(wire_link *l, uint32_t ms) {
-    if (!l->is_down) {
+    if (!l->is_down && !l->is_closing) {
         l->heartbeat_ms = ms;
         uint64_t every = ms / 2 > 0 ? ms / 2 : 1;
         uv_timer_start(&l->timer, on_timer, every, every);
@@ -470,6 +470,10 @@ uint64_t link_portions(const wire_link *l) {
 
 bool link_has_failed_tls(const wire_link *l) {
     return l->has_failed_tls;
+}
+
+bool link_is_write_broken(const wire_link *l) {
+    return l->is_write_broken;
 }
 
 const char *link_address(const wire_link *l) {

@@ -63,6 +63,10 @@ void link_resume(wire_link *l);
  * which it is not set within 10 seconds of coming up is dropped: there was no handshake. */
 void link_set_heartbeat(wire_link *l, uint32_t ms);
 
+/* Whether the other side takes nothing more: what it has sent is still read, as far as its end, but no answer to it
+ * will arrive. */
+bool link_is_write_broken(const wire_link *l);
+
 /* The largest payload taken from here on; FRAME_FIRST_MAX at start. */
 void link_set_limit(wire_link *l, size_t payload);
 

@@ -6,6 +6,7 @@ import itertools
 import pathlib
 import re
 import shutil
+import signal
 import tempfile
 import time
 import unittest
@@ -315,6 +316,41 @@ class Floods(BadServerCase):
         after = contents(self.state)
         self.assertEqual({name: after.get(name) for name in before}, before)
         self.assertLess(len(after) - len(before), 4)
+
+
+class LongWork(BadServerCase):
+    """A server that asks for minutes of work at a time, in tasks of some ten milliseconds or of less."""
+    BATCHES = b.frame(b.BATCH, {1: 0, 2: 1, 5: 300}) * 4000
+    LARGE, SMALL = 12000, 2000
+
+    def meet(self, hidden):
+        peer = self.server.meet(self.resolved(hidden=hidden))
+        self.assertEqual(peer.restore()[0], p.READY)
+        return peer
+
+    def test_nothing_is_done_for_one_that_is_gone(self):
+        for hidden in (self.LARGE, self.SMALL):
+            with self.subTest(hidden=hidden):
+                node = self.node("--max-memory", 1024)
+                peer = self.meet(hidden)
+                peer.send_raw(self.BATCHES)
+                self.assertEqual(peer.receive()[0], b.ACTIVATIONS)
+                peer.close()
+                began = time.monotonic()
+                self.meet(hidden).close()
+                self.assertLess(time.monotonic() - began, 5)
+                node.close()
+
+    def test_a_stop_waits_for_one_task(self):
+        for hidden in (self.LARGE, self.SMALL):
+            with self.subTest(hidden=hidden):
+                node = self.node("--max-memory", 1024)
+                peer = self.meet(hidden)
+                peer.send_raw(self.BATCHES)
+                self.assertEqual(peer.receive()[0], b.ACTIVATIONS)
+                node.signal(signal.SIGTERM)
+                peer.close()
+                node.wait(0, 3)
 
 
 if __name__ == "__main__":

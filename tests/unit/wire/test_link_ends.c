@@ -237,6 +237,7 @@ static void close_gives_up_after_a_second(void **state) {
     await(link_backlog(here->server.link) > 0);
     link_set_heartbeat(here->server.link, 10000); /* must not stand in the way */
     link_close(here->server.link, "done");
+    link_set_heartbeat(here->server.link, 20000); /* too late for that */
     pass_ms(999);
     run_what_is_ready();
     assert_int_equal(here->server.downs, 0);
