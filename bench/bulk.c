@@ -302,14 +302,7 @@ static err read_complete(bulk *b, uint64_t *count) {
     static const char request[] = "GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n";
     static const char name[] = "\nfewbit_samples_complete_total{source=\"stream\"} ";
     err e = net_send_all(b->metrics, request, sizeof request - 1);
-    size_t length = 0;
-    for (b->answer[0] = '\0'; !e && !net_is_whole(b->answer, length); b->answer[length] = '\0') {
-        ssize_t n = recv(b->metrics, b->answer + length, ANSWER_MAX - length, 0);
-        if (n <= 0) {
-            return err_fail(ERR_NETWORK, "no metrics");
-        }
-        length += (size_t)n;
-    }
+    e = e ? e : net_read_answer(b->metrics, b->answer, sizeof b->answer);
     const char *found = e ? NULL : strstr(b->answer, name);
     *count = found ? strtoull(found + sizeof name - 1, NULL, 10) : 0;
     return e || found ? e : err_fail(ERR_NETWORK, "the metrics name no samples");

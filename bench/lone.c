@@ -21,20 +21,6 @@ typedef struct client {
     char answer[ANSWER_MAX + 1];
 } client;
 
-static err read_answer(client *c) {
-    size_t length = 0;
-    c->answer[0] = '\0';
-    while (!net_is_whole(c->answer, length)) {
-        ssize_t n = recv(c->socket, c->answer + length, ANSWER_MAX - length, 0);
-        if (n <= 0) {
-            return err_fail(ERR_NETWORK, "the server closed the connection, or its answer is too long");
-        }
-        length += (size_t)n;
-        c->answer[length] = '\0';
-    }
-    return net_check_answer(c->answer);
-}
-
 static int by_size(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
@@ -65,7 +51,8 @@ static err measure(client *c, const uint8_t *images, size_t image_bytes, size_t 
         memcpy(request + header, images + i % image_count * image_bytes, image_bytes);
         uint64_t from = clock_now_ns();
         e = net_send_all(c->socket, request, (size_t)header + image_bytes);
-        e = e ? e : read_answer(c);
+        e = e ? e : net_read_answer(c->socket, c->answer, sizeof c->answer);
+        e = e ? e : net_check_answer(c->answer);
         took_ns[i < WARM_UP ? 0 : i - WARM_UP] = clock_now_ns() - from;
     }
     if (!e) {

@@ -43,6 +43,19 @@ static inline bool net_is_whole(const char *answer, size_t length) {
     return end && field && field < end && length - (size_t)(end + 4 - answer) >= strtoul(field + 17, NULL, 10);
 }
 
+/* Reads a whole answer to `answer` [size], with a zero behind it; nothing may be left of it elsewhere. Blocks. */
+static inline err net_read_answer(int from, char *answer, size_t size) {
+    size_t length = 0;
+    for (answer[0] = '\0'; !net_is_whole(answer, length); answer[length] = '\0') {
+        ssize_t n = recv(from, answer + length, size - 1 - length, 0);
+        if (n <= 0) {
+            return err_fail(ERR_NETWORK, "the server closed the connection, or its answer is too long");
+        }
+        length += (size_t)n;
+    }
+    return ERR_OK;
+}
+
 /* An answer that classifies from the codes of every node. */
 static inline err net_check_answer(const char *answer) {
     if (strncmp(answer, "HTTP/1.1 200", 12) != 0 || !strstr(answer, "\"degraded\":false")) {

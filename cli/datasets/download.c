@@ -1,11 +1,13 @@
 #include "cli/datasets/download.h"
 
+#include "base/clock.h"
 #include "base/interrupt.h"
-#include "cli/datasets/progress_bar.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,8 +21,51 @@ typedef struct transfer {
     uint64_t have;   /* bytes in the file now */
     int write_error; /* errno */
     bool too_large;
-    progress_bar shown;
+    bool is_terminal; /* standard error, where progress is shown */
+    uint64_t start_ns, shown_ns;
 } transfer;
+
+/* Progress: one line on a terminal, ten times a second; else one now and then. */
+
+static double megabytes(uint64_t bytes) {
+    return (double)bytes * 1e-6;
+}
+
+static void begin_progress(transfer *t) {
+    t->is_terminal = isatty(STDERR_FILENO) == 1;
+    t->start_ns = t->shown_ns = clock_now_ns();
+    if (!t->is_terminal && t->before > 0) {
+        fprintf(stderr, "%s: resuming after %.1f MB\n", t->request->name, megabytes(t->before));
+    }
+}
+
+/* `total` is 0 as long as it is not known. */
+static void show_progress(transfer *t, uint64_t total) {
+    const uint64_t now = clock_now_ns(), pause_ns = t->is_terminal ? 100000000u : 10000000000u;
+    if (now - t->shown_ns < pause_ns) {
+        return;
+    }
+    t->shown_ns = now;
+    double rate = megabytes(t->have - t->before) / clock_seconds_since(t->start_ns);
+    fprintf(stderr, "%s%s: %.1f", t->is_terminal ? "\r" : "", t->request->name, megabytes(t->have));
+    if (total > 0) {
+        uint64_t have = t->have < total ? t->have : total;
+        uint64_t left = rate > 0 ? (uint64_t)(megabytes(total - have) / rate) : 0;
+        fprintf(stderr, " of %.1f MB (%" PRIu64 " %%), %.1f MB/s, %" PRIu64 ":%02" PRIu64 " left", megabytes(total),
+                have * 100 / total, rate, left / 60, left % 60);
+    } else {
+        fprintf(stderr, " MB, %.1f MB/s", rate);
+    }
+    fputs(t->is_terminal ? "\033[K" : "\n", stderr);
+}
+
+static void end_progress(const transfer *t, bool done) {
+    fputs(t->is_terminal ? "\r\033[K" : "", stderr);
+    if (done) {
+        fprintf(stderr, "%s: %.1f MB in %.1f s\n", t->request->name, megabytes(t->have - t->before),
+                clock_seconds_since(t->start_ns));
+    }
+}
 
 static size_t on_bytes(char *bytes, size_t size, size_t count, void *context) {
     transfer *t = context;
@@ -42,11 +87,9 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *context) {
 }
 
 static int on_progress(void *context, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now) {
-    (void)now;
-    (void)up_total;
-    (void)up_now;
+    (void)now, (void)up_total, (void)up_now;
     transfer *t = context;
-    progress_bar_show(&t->shown, t->have, total > 0 ? t->before + (uint64_t)total : 0);
+    show_progress(t, total > 0 ? t->before + (uint64_t)total : 0);
     return interrupt_asked();
 }
 
@@ -99,9 +142,9 @@ static err perform(transfer *t, CURLcode *code) {
     }
     char reason[CURL_ERROR_SIZE] = "";
     set_options(curl, t, reason);
-    progress_bar_begin(&t->shown, t->request->name, t->before);
+    begin_progress(t);
     *code = curl_easy_perform(curl);
-    progress_bar_end(&t->shown, *code == CURLE_OK);
+    end_progress(t, *code == CURLE_OK);
     curl_easy_cleanup(curl);
     return explain(t, *code, reason);
 }

@@ -279,9 +279,9 @@ bool node_listener_resume(node_listener *l) {
 }
 
 void node_listener_stats(node_listener *l, stats *s) {
-    s->links = l->links + (l->listener ? listener_pending(l->listener) : 0);
+    s->links = l->links + (l->listener ? listener_count(l->listener)->pending : 0);
     s->tls_failures = l->tls_failures;
-    s->links_refused = l->cut + (l->listener ? listener_turned_away(l->listener) : l->turned_away);
+    s->links_refused = l->cut + (l->listener ? listener_count(l->listener)->turned_away : l->turned_away);
     for (uint32_t k = 0; k < s->portions; k++) {
         stats_node *n = &s->nodes[k];
         const entry *e = &l->entries[n->connection % NODE_LISTENER_LINKS_MAX];
@@ -303,7 +303,7 @@ uint16_t node_listener_port(const node_listener *l) {
 
 void node_listener_stop_listening(node_listener *l) {
     if (l->listener) {
-        l->turned_away = listener_turned_away(l->listener);
+        l->turned_away = listener_count(l->listener)->turned_away;
         listener_close(l->listener);
         l->listener = NULL;
     }

@@ -226,6 +226,18 @@ static void keep_answer(classify *c, classify_item *i, const classification *ans
     }
 }
 
+static const struct {
+    metrics_outcome outcome;
+    const char *code, *message;
+} refusals[] = {
+    [CLASSIFICATION_NO_NODES] = {METRICS_NO_NODES, "no_nodes", "no node is ready"},
+    [CLASSIFICATION_TIMEOUT] = {METRICS_TIMEOUT, "timeout", "no node answered by the deadline"},
+    [CLASSIFICATION_BUSY] = {METRICS_BUSY, "busy", "too many requests are under way"},
+    [CLASSIFICATION_STOPPING] = {METRICS_BUSY, "stopping", "the server is stopping"},
+    [CLASSIFICATION_FAILED] = {METRICS_BUSY, "busy",
+                               "the nets gave no numbers (no memory for them?): see the server's log"},
+};
+
 void classify_answer(classify *c, uint64_t number, const classification *answer) {
     classify_item *i = c->asked[number % CLASSIFY_REQUESTS_MAX];
     if (!i || i->number != number) {
@@ -233,25 +245,11 @@ void classify_answer(classify *c, uint64_t number, const classification *answer)
     }
     stop_waiting(c, i);
     i->answered_ns = clock_now_ns();
-    switch (answer->outcome) {
-    case CLASSIFICATION_DONE:
+    if (answer->outcome == CLASSIFICATION_DONE) {
         keep_answer(c, i, answer);
-        break;
-    case CLASSIFICATION_NO_NODES:
-        refuse_item(i, METRICS_NO_NODES, "no_nodes", "no node is ready");
-        break;
-    case CLASSIFICATION_TIMEOUT:
-        refuse_item(i, METRICS_TIMEOUT, "timeout", "no node answered by the deadline");
-        break;
-    case CLASSIFICATION_STOPPING:
-        refuse_item(i, METRICS_BUSY, "stopping", "the server is stopping");
-        break;
-    case CLASSIFICATION_BUSY:
-        refuse_item(i, METRICS_BUSY, "busy", "too many requests are under way");
-        break;
-    case CLASSIFICATION_FAILED:
-        refuse_item(i, METRICS_BUSY, "busy", "the nets gave no numbers (no memory for them?): see the server's log");
-        break;
+    } else {
+        refuse_item(i, refusals[answer->outcome].outcome, refusals[answer->outcome].code,
+                    refusals[answer->outcome].message);
     }
     finish_one(i->request);
 }

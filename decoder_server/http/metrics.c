@@ -107,43 +107,36 @@ static void write_gauges(dynbuf *t, const stats *r) {
         r->refused_nodes);
     one(t, "fewbit_results_lost_total", "counter", "Results that the file did not take, or the nets did not give.",
         r->results_lost);
-    head(t, "fewbit_backlog_bytes", "gauge", "Streamed codes that found no room yet.");
-    dynbuf_printf(t, "fewbit_backlog_bytes %" PRIu64 "\n", r->backlog_bytes);
-}
-
-static void node_values(dynbuf *t, const stats *r, const char *name, const char *type, const char *help,
-                        uint64_t (*value)(const stats_node *n)) {
-    head(t, name, type, help);
-    for (uint32_t k = 0; k < r->portions; k++) {
-        dynbuf_printf(t, "%s{", name);
-        node_labels(t, k, &r->nodes[k]);
-        dynbuf_printf(t, "} %" PRIu64 "\n", value(&r->nodes[k]));
-    }
-}
-
-static uint64_t is_up(const stats_node *n) {
-    return n->connection != 0;
-}
-
-static uint64_t is_ready(const stats_node *n) {
-    return n->is_ready;
-}
-
-static uint64_t timeouts(const stats_node *n) {
-    return n->timeouts;
+    one(t, "fewbit_backlog_bytes", "gauge", "Streamed codes that found no room yet.", r->backlog_bytes);
 }
 
 /* Of nodes for which `value` is not negative. */
-static void node_seconds(dynbuf *t, const stats *r, const char *name, const char *help,
-                         double (*value)(const stats_node *n)) {
-    head(t, name, "gauge", help);
+static void node_values(dynbuf *t, const stats *r, const char *name, const char *type, const char *help, int places,
+                        double (*value)(const stats_node *n)) {
+    head(t, name, type, help);
     for (uint32_t k = 0; k < r->portions; k++) {
         if (value(&r->nodes[k]) >= 0) {
             dynbuf_printf(t, "%s{", name);
             node_labels(t, k, &r->nodes[k]);
-            dynbuf_printf(t, "} %.3f\n", value(&r->nodes[k]));
+            dynbuf_printf(t, "} %.*f\n", places, value(&r->nodes[k]));
         }
     }
+}
+
+static double is_up(const stats_node *n) {
+    return n->connection != 0;
+}
+
+static double is_ready(const stats_node *n) {
+    return n->is_ready;
+}
+
+static double reconnects(const stats_node *n) {
+    return (double)stats_reconnects(n);
+}
+
+static double timeouts(const stats_node *n) {
+    return (double)n->timeouts;
 }
 
 static double owed_seconds(const stats_node *n) {
@@ -183,16 +176,16 @@ static void write_frames(dynbuf *t, uint32_t k, const stats_node *n, traffic_dir
 }
 
 static void write_nodes(dynbuf *t, const stats *r) {
-    node_values(t, r, "fewbit_node_up", "gauge", "1 where the portion's node is connected.", is_up);
-    node_values(t, r, "fewbit_node_ready", "gauge", "1 where the portion's node is ready.", is_ready);
-    node_values(t, r, "fewbit_node_reconnects_total", "counter", "How often the portion's node came again.",
-                stats_reconnects);
-    node_seconds(t, r, "fewbit_node_owed_seconds",
-                 "For how long the portion's node has owed an answer; 0 where it owes none.", owed_seconds);
-    node_seconds(t, r, "fewbit_node_last_answer_seconds", "Since the last answer of the portion's node.",
-                 answered_seconds);
+    node_values(t, r, "fewbit_node_up", "gauge", "1 where the portion's node is connected.", 0, is_up);
+    node_values(t, r, "fewbit_node_ready", "gauge", "1 where the portion's node is ready.", 0, is_ready);
+    node_values(t, r, "fewbit_node_reconnects_total", "counter", "How often the portion's node came again.", 0,
+                reconnects);
+    node_values(t, r, "fewbit_node_owed_seconds", "gauge",
+                "For how long the portion's node has owed an answer; 0 where it owes none.", 3, owed_seconds);
+    node_values(t, r, "fewbit_node_last_answer_seconds", "gauge", "Since the last answer of the portion's node.", 3,
+                answered_seconds);
     node_values(t, r, "fewbit_node_timeouts_total", "counter",
-                "How often the portion's node owed an answer for too long.", timeouts);
+                "How often the portion's node owed an answer for too long.", 0, timeouts);
     head(t, "fewbit_node_bits_total", "counter",
          "Bits that passed a node's links: payload (codes, soft outputs, gradients), whole frames, TCP payload.");
     for (uint32_t k = 0; k < r->portions; k++) {

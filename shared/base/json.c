@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 err json_read(const char *path, size_t cap, json_t **value) {
     uint8_t *text;
@@ -20,14 +21,20 @@ err json_read(const char *path, size_t cap, json_t **value) {
     return *value ? ERR_OK : err_fail(ERR_INPUT, "%s:%d: not JSON: %s", path, problem.line, problem.text);
 }
 
+/* What memory ran out for may be missing in the text without a word: so it is read back. */
+static bool says(const char *text, size_t length, const json_t *value) {
+    json_t *again = json_loadb(text, length, JSON_DECODE_ANY, NULL);
+    bool equal = again && json_equal(value, again);
+    json_decref(again);
+    return equal;
+}
+
 char *json_text(const json_t *value, size_t flags) {
     char *text = value ? json_dumps(value, flags) : NULL;
-    json_t *again = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-    if (!again || !json_equal(value, again)) {
+    if (text && !says(text, strlen(text), value)) {
         free(text);
         text = NULL;
     }
-    json_decref(again);
     return text;
 }
 
@@ -54,14 +61,6 @@ static void lay_out(FILE *to, json_t *object) {
         fputs("\n  ]", to);
     }
     fputs("\n}\n", to);
-}
-
-/* What memory ran out for may be missing in the text without a word: so it is read back. */
-static bool says(const char *text, size_t length, const json_t *object) {
-    json_t *again = json_loadb(text, length, 0, NULL);
-    bool equal = again && json_equal(object, again);
-    json_decref(again);
-    return equal;
 }
 
 err json_write(const char *path, json_t *object, size_t most) {

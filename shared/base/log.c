@@ -31,24 +31,26 @@ bool log_is_json(void) {
     return format == LOG_JSON || (format == LOG_AUTO && !isatty(STDERR_FILENO));
 }
 
-err log_level_parse(const char *name, log_level *level) {
-    for (int i = LOG_DEBUG; i <= LOG_NONE; i++) {
-        if (strcmp(name, names[i]) == 0) {
-            *level = (log_level)i;
-            return ERR_OK;
+static bool choose(const char *name, const char *const *known, int count, atomic_int *to) {
+    for (int i = 0; i < count; i++) {
+        if (strcmp(name, known[i]) == 0) {
+            atomic_store(to, i);
+            return true;
         }
     }
-    return err_fail(ERR_USAGE, "log level '%s' is none of debug, info, warn, error, none", name);
+    return false;
 }
 
-err log_format_parse(const char *name, log_format *format) {
-    for (int i = LOG_AUTO; i <= LOG_JSON; i++) {
-        if (strcmp(name, formats[i]) == 0) {
-            *format = (log_format)i;
-            return ERR_OK;
-        }
-    }
-    return err_fail(ERR_USAGE, "log format '%s' is none of auto, text, json", name);
+err log_choose_level(const char *name) {
+    return choose(name, names, LOG_NONE + 1, &threshold)
+               ? ERR_OK
+               : err_fail(ERR_USAGE, "log level '%s' is none of debug, info, warn, error, none", name);
+}
+
+err log_choose_format(const char *name) {
+    return choose(name, formats, LOG_JSON + 1, &chosen)
+               ? ERR_OK
+               : err_fail(ERR_USAGE, "log format '%s' is none of auto, text, json", name);
 }
 
 static size_t compose_json(char to[LINE_MAX_BYTES], log_level level, const struct timespec *now, const char *event,

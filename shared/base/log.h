@@ -23,9 +23,9 @@ void log_set_level(log_level level);
 void log_set_format(log_format format);
 bool log_is_json(void);
 
-/* "debug", "info", "warn", "error" or "none"; "auto", "text" or "json". */
-err log_level_parse(const char *name, log_level *level);
-err log_format_parse(const char *name, log_format *format);
+/* The same by name: "debug", "info", "warn", "error" or "none"; "auto", "text" or "json". ERR_USAGE: another one. */
+err log_choose_level(const char *name);
+err log_choose_format(const char *name);
 
 /* Whether such lines are written: what goes into one need not be made else. */
 bool log_wants(log_level level);

@@ -39,22 +39,12 @@ err options_take_number(const char *text, void *to, const options_entry *entry) 
 
 err options_take_log_level(const char *text, void *to, const options_entry *entry) {
     (void)to, (void)entry;
-    log_level level;
-    err e = log_level_parse(text, &level);
-    if (!e) {
-        log_set_level(level);
-    }
-    return e;
+    return log_choose_level(text);
 }
 
 err options_take_log_format(const char *text, void *to, const options_entry *entry) {
     (void)to, (void)entry;
-    log_format format;
-    err e = log_format_parse(text, &format);
-    if (!e) {
-        log_set_format(format);
-    }
-    return e;
+    return log_choose_format(text);
 }
 
 static err take(filling *f, const options_entry *entry, const char *text) {

@@ -1,7 +1,5 @@
 #include "wire/listener.h"
 
-#include "wire/acceptor.h"
-
 #include <stdlib.h>
 
 /* Of the acceptor, once it waits for bytes: whoever speaks at all becomes a link; who says nothing stays pending for as
@@ -76,12 +74,8 @@ err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t por
     return ERR_OK;
 }
 
-uint64_t listener_turned_away(const listener *l) {
-    return acceptor_count(l->acceptor)->turned_away;
-}
-
-size_t listener_pending(const listener *l) {
-    return acceptor_count(l->acceptor)->pending;
+const acceptor_counters *listener_count(const listener *l) {
+    return acceptor_count(l->acceptor);
 }
 
 void listener_wait_for_bytes(listener *l) {

@@ -4,6 +4,7 @@
 #ifndef FEWBIT_WIRE_LISTENER_H
 #define FEWBIT_WIRE_LISTENER_H
 
+#include "wire/acceptor.h"
 #include "wire/link.h"
 
 typedef struct listener listener;
@@ -16,15 +17,12 @@ err listener_new(listener **out, uv_loop_t *loop, const char *host, uint16_t por
 /* The port it listens on (of use after asking for port 0). */
 uint16_t listener_port(const listener *l);
 
-/* Connections closed at once because there were too many. */
-uint64_t listener_turned_away(const listener *l);
-
 /* From here on only those who say something become links. Whoever says nothing is pending (wire/acceptor.h), counts
  * among the `most`, and is closed after 10 seconds. */
 void listener_wait_for_bytes(listener *l);
 
-/* How many are pending. */
-size_t listener_pending(const listener *l);
+/* How many are pending, and were closed at once because there were too many. */
+const acceptor_counters *listener_count(const listener *l);
 
 /* Stops accepting; the listener frees itself. Its links stay. */
 void listener_close(listener *l);

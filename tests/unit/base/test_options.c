@@ -292,20 +292,20 @@ static void log_levels_are_named(void **state) {
     (void)state;
     static const char *const names[] = {"debug", "info", "warn", "error", "none"};
     for (int i = LOG_DEBUG; i <= LOG_NONE; i++) {
-        log_level level;
-        assert_int_equal(log_level_parse(names[i], &level), ERR_OK);
-        assert_int_equal(level, i);
+        assert_int_equal(log_choose_level(names[i]), ERR_OK);
+        assert_true(log_wants((log_level)i));
+        assert_true(i == LOG_DEBUG || !log_wants((log_level)(i - 1)));
     }
-    log_level level;
-    assert_int_equal(log_level_parse("loud", &level), ERR_USAGE);
+    assert_int_equal(log_choose_level("loud"), ERR_USAGE);
+    log_set_level(LOG_INFO);
     assert_told("'loud'");
-    static const char *const formats[] = {"auto", "text", "json"};
-    log_format format;
-    for (int i = LOG_AUTO; i <= LOG_JSON; i++) {
-        assert_int_equal(log_format_parse(formats[i], &format), ERR_OK);
-        assert_int_equal(format, i);
-    }
-    assert_int_equal(log_format_parse("xml", &format), ERR_USAGE);
+    assert_int_equal(log_choose_format("json"), ERR_OK);
+    assert_true(log_is_json());
+    assert_int_equal(log_choose_format("text"), ERR_OK);
+    assert_false(log_is_json());
+    assert_int_equal(log_choose_format("auto"), ERR_OK);
+    assert_int_equal(log_is_json(), !isatty(STDERR_FILENO));
+    assert_int_equal(log_choose_format("xml"), ERR_USAGE);
     assert_told("'xml'");
 }
 
