@@ -287,16 +287,6 @@ static void give_stats(void *context, stats *s) {
     node_listener_stats(r->listener, s);
 }
 
-static err on_classify(void *context, uint64_t request, const uint8_t *sample, size_t length) {
-    server_runtime *r = context;
-    return r->config.classify(r->context, request, sample, length);
-}
-
-static err on_reload(void *context) {
-    server_runtime *r = context;
-    return r->config.reload(r->context);
-}
-
 static void on_subscribers(void *context, bool wanted) {
     server_runtime *r = context;
     if (r->is_lent) {
@@ -337,9 +327,10 @@ static err open_http(server_runtime *r) {
         .set = r->set,
         .shape = r->partition,
         .enough_nodes = r->config.enough_nodes > 0 ? r->config.enough_nodes : r->partition.portions,
-        .classify = on_classify,
+        .classify = r->config.classify,
+        .reload = r->config.reload,
+        .role = r->context,
         .stats = give_stats,
-        .reload = on_reload,
         .listen = on_subscribers,
         .events_taken = on_events_taken,
         .context = r,

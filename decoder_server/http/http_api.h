@@ -26,13 +26,13 @@ typedef struct http_api_config {
     const dataset *set;
     partition shape;
     uint32_t enough_nodes; /* ready with so many */
-    /* Hands a sample's elements on; http_api_answer follows, at once or later. Serving only. */
-    err (*classify)(void *context, uint64_t request, const uint8_t *sample, size_t length);
+    /* Of serving. Hands a sample's elements on; http_api_answer follows, at once or later. */
+    err (*classify)(void *role, uint64_t request, const uint8_t *sample, size_t length);
+    /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. */
+    err (*reload)(void *role);
+    void *role;
     /* How things stand. */
     void (*stats)(void *context, stats *s);
-    /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. Serving only.
-     */
-    err (*reload)(void *context);
     /* Somebody listens to events, or nobody any more. */
     void (*listen)(void *context, bool wanted);
     /* The events handed in last are under way. */
