@@ -1,23 +1,92 @@
 #include "cli/datasets/sources.h"
 
 #include "base/file.h"
-#include "cli/datasets/checksum.h"
+#include "base/interrupt.h"
+#include "base/sha256.h"
 #include "cli/datasets/download.h"
 #include "cli/subprocess.h"
 
+#include <errno.h>
 #include <libgen.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
-enum { FILE_BYTES_MAX = 64 << 20, COPY_BYTES_MAX = 160 << 20, ARCHIVE_BYTES_MAX = 256 << 20 };
+enum { FILE_BYTES_MAX = 64 << 20, COPY_BYTES_MAX = 160 << 20, ARCHIVE_BYTES_MAX = 256 << 20, PIECE_BYTES = 1 << 16 };
+
+/* Published digests. */
+
+static int read_file(void *file, void *to, unsigned size) {
+    size_t got = fread(to, 1, size, file);
+    return ferror((FILE *)file) ? -1 : (int)got;
+}
+
+static int read_content(void *file, void *to, unsigned size) {
+    int got = gzread(file, to, size), number = 0;
+    gzerror(file, &number);
+    return number == Z_OK ? got : -1;
+}
+
+static err add_all(const char *path, void *file, int (*read)(void *file, void *to, unsigned size),
+                   sha256_state *state) {
+    uint8_t piece[PIECE_BYTES];
+    int got;
+    err e = ERR_OK;
+    while (!e && (got = read(file, piece, sizeof piece)) != 0) {
+        e = got < 0 ? err_fail(ERR_INPUT, "%s: damaged or cut short", path) : sha256_add(state, piece, (size_t)got);
+        e = e ? e : interrupt_check();
+    }
+    return e;
+}
+
+static err verify_digest(const char *path, void *file, int (*read)(void *file, void *to, unsigned size),
+                         const char *sha256) {
+    uint8_t digest[SHA256_BYTES];
+    char hex[SHA256_HEX];
+    sha256_state *state = NULL;
+    if (!file) {
+        return err_system(errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s: cannot open", path);
+    }
+    err e = sha256_start(&state);
+    if (e) {
+        return e;
+    }
+    e = add_all(path, file, read, state);
+    err finished = sha256_finish(state, e ? NULL : digest);
+    if (e || finished) {
+        return e ? e : finished;
+    }
+    sha256_hex(digest, hex);
+    return strcmp(hex, sha256) == 0 ? ERR_OK : err_fail(ERR_INPUT, "%s: its SHA-256 is %s, not %s", path, hex, sha256);
+}
+
+/* Of the content: decompressed where the file is gzipped. ERR_INPUT names the file and both digests. */
+static err verify_content(const char *path, const char *sha256) {
+    gzFile file = gzopen(path, "rb");
+    err e = verify_digest(path, file, read_content, sha256);
+    gzclose_r(file);
+    return e;
+}
+
+/* Of the file's own bytes. */
+static err verify_file(const char *path, const char *sha256) {
+    FILE *file = fopen(path, "rbe");
+    err e = verify_digest(path, file, read_file, sha256);
+    if (file) {
+        fclose(file);
+    }
+    return e;
+}
+
+/* Folders. */
 
 static err check_edition(const dataset *set, const char *folder, size_t index, size_t edition) {
     char path[FILE_PATH_MAX];
     err e = dataset_locate(set, folder, index, path, sizeof path);
-    return e ? e : checksum_verify_content(path, set->files[index].sha256[edition]);
+    return e ? e : verify_content(path, set->files[index].sha256[edition]);
 }
 
 err sources_check(const dataset *set, const char *folder, size_t *edition) {
@@ -64,7 +133,7 @@ static err copy_checked(const char *from, const char *to, const char *sha256) {
     const file_span span = {bytes, length};
     e = file_write_atomic(to, &span, 1);
     free(bytes);
-    return e ? e : checksum_verify_content(to, sha256);
+    return e ? e : verify_content(to, sha256);
 }
 
 static err copy_file(const sources_request *g, const char *folder, size_t index, size_t edition) {
@@ -149,8 +218,7 @@ static err fetch_checked(const sources_request *g, const char *base, const char 
 
 static err fetch_archive(const sources_request *g, const char *base) {
     char part[FILE_PATH_MAX];
-    err e =
-        fetch_checked(g, base, g->set->archive, ARCHIVE_BYTES_MAX, g->set->archive_sha256, checksum_verify_file, part);
+    err e = fetch_checked(g, base, g->set->archive, ARCHIVE_BYTES_MAX, g->set->archive_sha256, verify_file, part);
     if (e) {
         return e;
     }
@@ -168,7 +236,7 @@ static err fetch_file(const sources_request *g, const char *base, size_t index) 
         return ERR_OK;
     }
     err e = file_path(name, sizeof name, "%s.gz", file->name);
-    e = e ? e : fetch_checked(g, base, name, FILE_BYTES_MAX, file->sha256[0], checksum_verify_content, part);
+    e = e ? e : fetch_checked(g, base, name, FILE_BYTES_MAX, file->sha256[0], verify_content, part);
     e = e ? e : install_checked(g, part, name);
     if (!e) {
         remove_plain(g, index, name);

@@ -7,8 +7,9 @@
 #define FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 
 #include "base/dynbuf.h"
-#include "decoder_server/http/classify_item.h"
+#include "decoder_server/core/classification.h"
 #include "decoder_server/http/http_server.h"
+#include "decoder_server/http/image_queue.h"
 #include "decoder_server/http/request_id.h"
 #include "decoder_server/http/routes.h"
 
@@ -17,6 +18,35 @@ enum {
     API_REQUEST_KEPT_BYTES = 64 * 1024,
     API_REQUEST_FIELDS_MAX = 8, /* of an answer, beside those that every one has */
 };
+
+/* The images of a request to POST /v1/classify, and what became of each. */
+
+enum { CLASSIFY_ITEM_MESSAGE_MAX = 200, CLASSIFY_BATCH_MAX = 64 };
+
+typedef struct classify_item {
+    struct api_request *request;
+    image_type type;
+    size_t from, length;                     /* in the body */
+    uint64_t number;                         /* while its answer is to come; else 0 */
+    const char *code;                        /* why it was refused; NULL: it was not */
+    char message[CLASSIFY_ITEM_MESSAGE_MAX]; /* with `code` */
+    uint64_t asked_ns, answered_ns;
+} classify_item;
+
+/* Of multipart/form-data, answered in the order of its parts. */
+typedef struct classify_batch {
+    classify_item items[CLASSIFY_BATCH_MAX];
+    classification answers[CLASSIFY_BATCH_MAX];
+} classify_batch;
+
+typedef struct classify_items {
+    struct classify *of;
+    bool is_multipart;
+    classify_item single;
+    classify_batch *batch;   /* instead of `single`, for multipart */
+    uint32_t count, pending; /* what is not read yet is pending too */
+    image_task images;
+} classify_items;
 
 typedef struct api_request {
     http_request *http;

@@ -43,10 +43,7 @@ err sha256_finish(sha256_state *state, uint8_t out[SHA256_BYTES]) {
 }
 
 err sha256_bytes(const void *bytes, size_t length, uint8_t out[SHA256_BYTES]) {
-    if (EVP_Digest(bytes, length, out, NULL, EVP_sha256(), NULL) != 1) {
-        return failed("SHA-256 failed");
-    }
-    return ERR_OK;
+    return sha256_spans(&(file_span){bytes, length}, 1, out);
 }
 
 err sha256_spans(const file_span *spans, size_t count, uint8_t out[SHA256_BYTES]) {
