@@ -57,19 +57,10 @@ static void show_nodes(http_api *api, api_request *r) {
     api_request_send(r, 200, json);
 }
 
-static void count_connections(http_api *api) {
-    if (!api->server) {
-        return; /* it is closing: as they were last */
-    }
-    http_counters c = http_server_count(api->server);
-    api->metrics.connections = c.taken;
-    api->metrics.connections_refused = c.turned_away;
-    api->metrics.connections_cut = c.cut;
-    api->metrics.connections_open = c.open;
-}
-
 static void show_metrics(http_api *api, api_request *r) {
-    count_connections(api);
+    if (api->server) { /* else it is closing: as they were last */
+        api->metrics.connections = http_server_count(api->server);
+    }
     api->config.stats(api->config.context, &api->stats);
     metrics_write(&r->reply, &api->metrics, sse_count(api->sse), &api->stats);
     api_request_send(r, 200, "text/plain; version=0.0.4; charset=utf-8");

@@ -74,13 +74,13 @@ static void write_requests(dynbuf *t, const metrics *m) {
 }
 
 static void write_connections(dynbuf *t, const metrics *m, const sse_counters *e) {
-    one(t, "fewbit_http_connections", "gauge", "HTTP connections open now.", m->connections_open);
-    one(t, "fewbit_http_connections_total", "counter", "HTTP connections that were taken.", m->connections);
+    one(t, "fewbit_http_connections", "gauge", "HTTP connections open now.", m->connections.open);
+    one(t, "fewbit_http_connections_total", "counter", "HTTP connections that were taken.", m->connections.taken);
     one(t, "fewbit_http_connections_refused_total", "counter", "HTTP connections closed: there were too many.",
-        m->connections_refused);
+        m->connections.turned_away);
     one(t, "fewbit_http_connections_timed_out_total", "counter",
         "HTTP connections closed by the server: no whole request came in time, or its body did not end.",
-        m->connections_cut);
+        m->connections.cut);
     one(t, "fewbit_http_samples_waiting", "gauge", "Samples asked about over HTTP whose answer is to come.",
         m->waiting);
     one(t, "fewbit_sse_subscribers", "gauge", "Subscribers to server-sent events now.", e->subscribers);

@@ -24,8 +24,8 @@ typedef struct metrics {
     uint64_t outcomes[METRICS_OUTCOMES];
     uint64_t buckets[METRICS_BUCKETS]; /* of answered classifications, by time; not cumulative; the last: longer */
     double seconds;
-    uint64_t connections, connections_refused, connections_cut;
-    uint32_t connections_open, waiting; /* now: connections; samples whose answer is to come */
+    http_counters connections;
+    uint32_t waiting; /* now: samples whose answer is to come */
 } metrics;
 
 void metrics_count_request(metrics *m, route_id route, unsigned status);
