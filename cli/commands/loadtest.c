@@ -45,13 +45,7 @@ static const options_command command = {
 };
 
 /* What the server says of its model. */
-typedef struct model {
-    char data_set[32];
-    partition partition;
-    uint32_t bits;
-} model;
-
-static err read_model(const json_t *answer, model *m) {
+static err read_model(const json_t *answer, synthetic_node_model *m) {
     const char *set = NULL, *kind = NULL;
     int channels = 0, height = 0, width = 0, portions = 0, bits = 0;
     int wrong = json_unpack((json_t *)(uintptr_t)answer, "{s:s, s:[i,i,i], s:{s:s, s:i, s:i}}", "data_set", &set,
@@ -73,7 +67,7 @@ static err read_model(const json_t *answer, model *m) {
     return e ? e : partition_check(&m->partition);
 }
 
-static err ask_model(http_client *h, model *m) {
+static err ask_model(http_client *h, synthetic_node_model *m) {
     json_t *answer = NULL;
     err e = http_client_get(h, "/v1/model", &answer);
     e = e ? e : read_model(answer, m);
@@ -82,7 +76,7 @@ static err ask_model(http_client *h, model *m) {
 }
 
 static err run_load(const loadtest_options *o, http_client *h, json_t **report) {
-    model m;
+    synthetic_node_model m;
     if (!o->codes.host[0] && (double)o->rate * (double)o->seconds > LATENCIES_MAX) {
         return err_fail(ERR_USAGE, "--rate times --seconds is more than %d requests", LATENCIES_MAX);
     }
@@ -102,11 +96,8 @@ static err run_load(const loadtest_options *o, http_client *h, json_t **report) 
         return load_http_run(&load, report);
     }
     load_codes load = {
-        .host = o->codes.host,
-        .port = o->codes.port,
-        .data_set = m.data_set,
-        .partition = m.partition,
-        .bits = m.bits,
+        .server = &o->codes,
+        .model = &m,
         .rate = (double)o->rate,
         .seconds = (double)o->seconds,
         .probe_rate = (double)o->probes,

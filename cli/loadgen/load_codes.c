@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/interrupt.h"
 #include "cli/latency.h"
-#include "cli/loadgen/synthetic_node.h"
 #include "loop/loop.h"
 
 #include <pthread.h>
@@ -75,7 +74,7 @@ static void sleep_until(uint64_t at_ns) {
 
 static uint64_t asked_in_all(const codes_run *r) {
     uint64_t asked = 0;
-    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
         asked += synthetic_node_asked(r->nodes[k]);
     }
     return asked;
@@ -95,7 +94,7 @@ static bool probe_last(codes_run *r, const uint8_t *sample, size_t length) {
 
 static void *run_probes(void *context) {
     codes_run *r = context;
-    size_t length = partition_sample_elements(&r->load->partition);
+    size_t length = partition_sample_elements(&r->load->model->partition);
     uint8_t *sample = calloc(1, length);
     for (uint64_t n = 0; sample && !atomic_load(&r->ends); n++) {
         uint64_t due_ns = r->start_ns + (uint64_t)((double)n / r->load->probe_rate * 1e9);
@@ -119,7 +118,7 @@ static uint64_t codes_due(const codes_run *r, uint64_t now_ns) {
 }
 
 static bool all_may_stream(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
         if (!synthetic_node_may_stream(r->nodes[k])) {
             return false;
         }
@@ -139,7 +138,7 @@ static void start_streams(codes_run *r) {
 static void close_links(codes_run *r) {
     r->is_closing = true;
     uv_timer_stop(&r->turn);
-    for (uint32_t k = 0; k < r->load->partition.portions && r->nodes[k]; k++) {
+    for (uint32_t k = 0; k < r->load->model->partition.portions && r->nodes[k]; k++) {
         synthetic_node_close(r->nodes[k], "the load is over");
     }
     if (!uv_is_closing((uv_handle_t *)&r->turn)) {
@@ -149,7 +148,7 @@ static void close_links(codes_run *r) {
 
 /* The links must all have brought the same samples, else the last ones stay in parts. */
 static bool is_even(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
         if (synthetic_node_sent(r->nodes[k]) != synthetic_node_sent(r->nodes[0]) ||
             synthetic_node_backlog(r->nodes[k]) > 0) {
             return false;
@@ -159,7 +158,7 @@ static bool is_even(const codes_run *r) {
 }
 
 static bool is_acked(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
         if (!synthetic_node_is_settled(r->nodes[k])) {
             return false;
         }
@@ -169,7 +168,7 @@ static bool is_acked(const codes_run *r) {
 
 static uint64_t most_sent(const codes_run *r) {
     uint64_t most = 0;
-    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
         most = synthetic_node_sent(r->nodes[k]) > most ? synthetic_node_sent(r->nodes[k]) : most;
     }
     return most;
@@ -178,7 +177,7 @@ static uint64_t most_sent(const codes_run *r) {
 static void stream(codes_run *r, uint64_t now_ns) {
     bool ends = now_ns >= r->end_ns;
     uint64_t due = ends ? most_sent(r) : codes_due(r, now_ns);
-    for (uint32_t k = 0; k < r->load->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
         synthetic_node_stream(r->nodes[k], due);
     }
     if (ends && is_even(r)) {
@@ -216,16 +215,13 @@ static err connect_all(codes_run *r) {
     const load_codes *load = r->load;
     r->started_waiting_ns = clock_now_ns();
     synthetic_node_config config = {
-        .host = load->host,
-        .port = load->port,
-        .data_set = load->data_set,
-        .partition = &load->partition,
-        .bits = load->bits,
+        .server = load->server,
+        .model = load->model,
         .failed = on_failed,
         .context = r,
     };
     err e = ERR_OK;
-    for (; config.portion < load->partition.portions && !e; config.portion++) {
+    for (; config.portion < load->model->partition.portions && !e; config.portion++) {
         e = synthetic_node_new(&r->nodes[config.portion], &r->loop, &config);
     }
     return e;
@@ -263,7 +259,7 @@ err load_codes_run(const load_codes *load, json_t **report) {
     e = r.failure ? err_fail(r.failure, "%s", r.failure_text) : ERR_OK;
     e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request after the last code was not answered");
     *report = e ? NULL : report_of(&r);
-    for (uint32_t k = 0; k < load->partition.portions; k++) {
+    for (uint32_t k = 0; k < load->model->partition.portions; k++) {
         synthetic_node_free(r.nodes[k]);
     }
     latency_free(&r.latency);

@@ -10,18 +10,15 @@
 
 #include "base/err.h"
 #include "cli/http_client.h"
-#include "data/partition.h"
+#include "cli/loadgen/synthetic_node.h"
 
 #include <jansson.h>
 #include <stdint.h>
 
 typedef struct load_codes {
-    const char *host; /* where nodes connect */
-    uint16_t port;
-    const char *data_set; /* its name */
-    partition partition;
-    uint32_t bits; /* of one code */
-    double rate;   /* codewords (samples) a second; 0: as fast as the server takes them */
+    const address *server; /* where nodes connect */
+    const synthetic_node_model *model;
+    double rate; /* codewords (samples) a second; 0: as fast as the server takes them */
     double seconds;
     double probe_rate; /* HTTP requests a second */
     http_client *http; /* for the probes: used by another thread meanwhile */

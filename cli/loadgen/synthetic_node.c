@@ -60,7 +60,7 @@ static void on_up(void *context, wire_link *l) {
     char name[32], digest[65];
     uint32_t shape[3];
     const dataset *set;
-    err e = dataset_find(s->config.data_set, &set);
+    err e = dataset_find(s->config.model->data_set, &set);
     if (e) {
         fail(s, e);
         return;
@@ -68,14 +68,14 @@ static void on_up(void *context, wire_link *l) {
     snprintf(name, sizeof name, "load-%u", s->config.portion);
     memset(digest, '0', 64);
     digest[64] = '\0';
-    partition_portion_shape(s->config.partition, shape);
+    partition_portion_shape(&s->config.model->partition, shape);
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;
     hello.protocol = MESSAGE_PROTOCOL;
     hello.name = name;
     hello.portion = s->config.portion;
-    hello.dataset = (char *)(uintptr_t)s->config.data_set;
-    hello.partition = (char *)(uintptr_t)partition_name(s->config.partition->kind);
-    hello.portions = s->config.partition->portions;
+    hello.dataset = (char *)(uintptr_t)s->config.model->data_set;
+    hello.partition = (char *)(uintptr_t)partition_name(s->config.model->partition.kind);
+    hello.portions = s->config.model->partition.portions;
     hello.n_shape = 3;
     hello.shape = shape;
     hello.train_samples = set->train_samples;
@@ -88,9 +88,9 @@ static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
     experiment e;
     err failed =
         s->is_welcome ? err_fail(ERR_NETWORK, "the server welcomes twice") : experiment_parse_sent(w->experiment, &e);
-    if (!failed && e.encoder.bits != s->config.bits) {
+    if (!failed && e.encoder.bits != s->config.model->bits) {
         failed = err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", e.encoder.bits,
-                          s->config.bits);
+                          s->config.model->bits);
     }
     if (!failed) {
         s->refinement = experiment_refinement(&e);
@@ -223,11 +223,11 @@ err synthetic_node_new(synthetic_node **out, uv_loop_t *loop, const synthetic_no
         return err_fail(ERR_MEMORY, "no memory for random codes");
     }
     s->config = *config;
-    s->refinement = (refinement){1, {config->bits}};
+    s->refinement = (refinement){1, {config->model->bits}};
     s->initial_stages = 1;
     draw_bits(s);
     err e = arena_init(&s->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
-    e = e ? e : link_connect(loop, config->host, config->port, NULL, &events, s, &s->link);
+    e = e ? e : link_connect(loop, config->server->host, config->server->port, NULL, &events, s, &s->link);
     if (e) {
         s->link = NULL;
         synthetic_node_free(s);

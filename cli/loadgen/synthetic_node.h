@@ -6,6 +6,7 @@
 #ifndef FEWBIT_CLI_LOADGEN_SYNTHETIC_NODE_H
 #define FEWBIT_CLI_LOADGEN_SYNTHETIC_NODE_H
 
+#include "base/address.h"
 #include "base/err.h"
 #include "data/partition.h"
 
@@ -15,13 +16,17 @@
 
 typedef struct synthetic_node synthetic_node;
 
-typedef struct synthetic_node_config {
-    const char *host; /* where nodes connect */
-    uint16_t port;
-    const char *data_set; /* its name */
-    const partition *partition;
-    uint32_t portion;
+/* The server's model, as a node knows it. */
+typedef struct synthetic_node_model {
+    char data_set[32]; /* its name */
+    partition partition;
     uint32_t bits; /* of one code */
+} synthetic_node_model;
+
+typedef struct synthetic_node_config {
+    const address *server; /* where nodes connect */
+    const synthetic_node_model *model;
+    uint32_t portion;
     /* The link is down, by synthetic_node_close or otherwise (ERR_NETWORK), or the server refuses or makes no sense;
      * the text is in err_text(). */
     void (*failed)(void *context, err e);
