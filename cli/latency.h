@@ -1,4 +1,4 @@
-/* Times, each kept, so that percentiles are exact. */
+/* Latencies: each is kept, so that percentiles are exact. */
 #ifndef FEWBIT_CLI_LATENCY_H
 #define FEWBIT_CLI_LATENCY_H
 

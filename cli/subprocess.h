@@ -1,4 +1,4 @@
-/* Other programs, and temporary folders for what they leave. */
+/* Subprocesses: other programs, run to their end, and temporary folders for their files. */
 #ifndef FEWBIT_CLI_SUBPROCESS_H
 #define FEWBIT_CLI_SUBPROCESS_H
 

@@ -66,7 +66,7 @@ void code_sender_send(code_sender *s, encoder_model *m, message_type type, uint6
     } else {
         codes.bits = (ProtobufCBinaryData){pack_bytes(bits), packed};
     }
-    node_host_tell(&s->host, type, &codes.base);
+    node_host_send(&s->host, type, &codes.base);
 }
 
 err code_sender_refine(code_sender *s, const encoder_model *m, const Fewbit__RefineRequest *r) {
@@ -74,7 +74,7 @@ err code_sender_refine(code_sender *s, const encoder_model *m, const Fewbit__Ref
     err e = s->refinements ? refinement_buffer_answer(s->refinements, r, &encoder_model_get_info(m)->refinement, &reply)
                            : node_host_out_of_turn("RefineRequest");
     if (!e) {
-        node_host_tell(&s->host, MESSAGE_REFINEMENT, &reply.base);
+        node_host_send(&s->host, MESSAGE_REFINEMENT, &reply.base);
     }
     return e;
 }

@@ -13,7 +13,7 @@ typedef struct node_host {
     void *context;
 } node_host;
 
-static inline void node_host_tell(const node_host *h, message_type type, const ProtobufCMessage *body) {
+static inline void node_host_send(const node_host *h, message_type type, const ProtobufCMessage *body) {
     h->send(h->context, type, body);
 }
 

@@ -69,7 +69,7 @@ void node_protocol_connected(node_protocol *p) {
     hello.test_samples = info->samples[DATASET_TEST];
     hello.digest = (char *)(uintptr_t)info->digest;
     hello.coding = p->config.coding;
-    node_host_tell(&p->sender.host, MESSAGE_HELLO, &hello.base);
+    node_host_send(&p->sender.host, MESSAGE_HELLO, &hello.base);
 }
 
 void node_protocol_disconnected(node_protocol *p) {
@@ -85,7 +85,7 @@ static node_protocol_verdict refuse(node_protocol *p, Fewbit__Reason reason) {
     Fewbit__Refusal refusal = FEWBIT__REFUSAL__INIT;
     refusal.reason = reason;
     refusal.text = (char *)(uintptr_t)err_text();
-    node_host_tell(&p->sender.host, MESSAGE_REFUSAL, &refusal.base);
+    node_host_send(&p->sender.host, MESSAGE_REFUSAL, &refusal.base);
     return reason == FEWBIT__REASON__REASON_PROTOCOL ? NODE_PROTOCOL_RECONNECT : NODE_PROTOCOL_REFUSED;
 }
 

@@ -52,7 +52,7 @@ void node_serve_restored(node_serve *s) {
                                 : FEWBIT__STREAM__STREAM_NEW;
     ready.session = t->session;
     ready.next = t->next;
-    node_host_tell(&s->sender->host, MESSAGE_READY, &ready.base);
+    node_host_send(&s->sender->host, MESSAGE_READY, &ready.base);
 }
 
 static err load_next(node_serve *s, const Fewbit__Prepare *p, const encoder_model_config *config) {
@@ -88,7 +88,7 @@ err node_serve_prepare(node_serve *s, const Fewbit__Prepare *p, const encoder_mo
         log_limited(LOG_ERROR, "model_load_failed", 0, "the model to come cannot be loaded: %s", err_text());
         prepared.error = (char *)(uintptr_t)err_text();
     }
-    node_host_tell(&s->sender->host, MESSAGE_PREPARED, &prepared.base);
+    node_host_send(&s->sender->host, MESSAGE_PREPARED, &prepared.base);
     return ERR_OK;
 }
 
@@ -193,7 +193,7 @@ void node_serve_end_stream(node_serve *s) {
     s->stream.is_over = true;
     if (is_news) {
         Fewbit__StreamEnd over = FEWBIT__STREAM_END__INIT;
-        node_host_tell(&s->sender->host, MESSAGE_STREAM_END, &over.base);
+        node_host_send(&s->sender->host, MESSAGE_STREAM_END, &over.base);
     }
 }
 

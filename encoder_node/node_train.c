@@ -55,7 +55,7 @@ static void send_activations(node_train *t, encoder_model *m, const Fewbit__Batc
     } else {
         a.soft = (ProtobufCBinaryData){numbers * sizeof(float), (uint8_t *)(uintptr_t)soft};
     }
-    node_host_tell(&t->sender->host, MESSAGE_ACTIVATIONS, &a.base);
+    node_host_send(&t->sender->host, MESSAGE_ACTIVATIONS, &a.base);
 }
 
 /* The outputs; where only bits are asked for, of what is known already they are those. */
@@ -138,7 +138,7 @@ err node_train_save(node_train *t, encoder_model *m, const Fewbit__Save *s) {
     } else {
         saved.digest = (ProtobufCBinaryData){SHA256_BYTES, digest};
     }
-    node_host_tell(&t->sender->host, MESSAGE_SAVED, &saved.base);
+    node_host_send(&t->sender->host, MESSAGE_SAVED, &saved.base);
     return ERR_OK;
 }
 

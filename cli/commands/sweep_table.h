@@ -1,4 +1,4 @@
-/* What a sweep's points came to: a table of groups over their seeds, as text and as JSON. */
+/* The table of a sweep: its groups over their seeds, as text and as JSON. */
 #ifndef FEWBIT_CLI_COMMANDS_SWEEP_TABLE_H
 #define FEWBIT_CLI_COMMANDS_SWEEP_TABLE_H
 

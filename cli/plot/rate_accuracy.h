@@ -1,4 +1,4 @@
-/* Rate and accuracy: what sweeps came to against the bits of a sample, with the paper's points beside. */
+/* The rate-accuracy plot: accuracy of sweeps against bits a sample, with the paper's points. */
 #ifndef FEWBIT_CLI_PLOT_RATE_ACCURACY_H
 #define FEWBIT_CLI_PLOT_RATE_ACCURACY_H
 

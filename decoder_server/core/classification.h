@@ -1,4 +1,4 @@
-/* What became of one request to classify a sample. Plain data. */
+/* A classification: the outcome of one request for a sample. Plain data. */
 #ifndef FEWBIT_DECODER_SERVER_CORE_CLASSIFICATION_H
 #define FEWBIT_DECODER_SERVER_CORE_CLASSIFICATION_H
 

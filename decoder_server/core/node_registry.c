@@ -244,7 +244,7 @@ void node_registry_lost(node_registry *p, uint64_t connection, const traffic_cou
     }
 }
 
-void node_registry_tell(node_registry *p, uint32_t portion, message_type type, const ProtobufCMessage *body) {
+void node_registry_send(node_registry *p, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     if (p->portions[portion].connection) {
         p->host.send(p->host.context, p->portions[portion].connection, type, body);
     }

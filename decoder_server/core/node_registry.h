@@ -61,7 +61,7 @@ void node_registry_take(node_registry *p, uint64_t connection, uint64_t allowed,
 void node_registry_lost(node_registry *p, uint64_t connection, const traffic_counters *last);
 
 /* To the node of a portion; nothing happens where there is none. */
-void node_registry_tell(node_registry *p, uint32_t portion, message_type type, const ProtobufCMessage *body);
+void node_registry_send(node_registry *p, uint32_t portion, message_type type, const ProtobufCMessage *body);
 void node_registry_drop(node_registry *p, uint32_t portion, Fewbit__Reason reason, const char *text);
 void node_registry_pause(node_registry *p, uint32_t portion, bool paused);
 

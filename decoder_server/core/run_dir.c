@@ -172,7 +172,7 @@ err run_dir_served_commit(const run_dir *r, const manifest_commit **commit) {
     return *commit ? ERR_OK : err_fail(ERR_NOT_FOUND, "%s: no checkpoint is committed yet", r->folder);
 }
 
-void run_dir_tell_unfinished(const run_dir *r, const manifest_commit *commit) {
+void run_dir_log_unfinished(const run_dir *r, const manifest_commit *commit) {
     const manifest_position *p = &commit->position;
     if (!run_dir_has_result(r)) {
         log_event(LOG_WARN, "run_unfinished",

@@ -70,7 +70,7 @@ void run_dir_prune_heads(const run_dir *r);
 err run_dir_served_commit(const run_dir *r, const manifest_commit **commit);
 
 /* Says so in the log where a run's training is not finished, and how far the commit is that is served. */
-void run_dir_tell_unfinished(const run_dir *r, const manifest_commit *commit);
+void run_dir_log_unfinished(const run_dir *r, const manifest_commit *commit);
 
 /* Writes result.json; `result` is borrowed. */
 err run_dir_write_result(const run_dir *r, json_t *result);

@@ -1,4 +1,4 @@
-/* Images of a request -> the elements of a sample. The bytes are not trusted.
+/* Images: a request's PNG, JPEG or raw bytes become the elements of a sample. The bytes are not trusted.
  *
  * Reading one takes at most some 100 ns for each of its bytes and 50 ns for each pixel of the sample (half of that was
  * measured, on the worst files of tests/), and four bytes of memory a pixel, a progressive JPEG six more.

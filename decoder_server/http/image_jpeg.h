@@ -1,4 +1,4 @@
-/* JPEG -> a picture. Taken are baseline, extended and progressive ones of 8 bits, in grey, YCbCr or RGB. */
+/* The JPEG decoder: a file becomes a bitmap. Baseline, extended and progressive, of 8 bits, in grey, YCbCr or RGB. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_JPEG_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_JPEG_H
 

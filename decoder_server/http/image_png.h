@@ -1,4 +1,4 @@
-/* PNG -> a picture. */
+/* The PNG decoder: a file becomes a bitmap. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_PNG_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_PNG_H
 

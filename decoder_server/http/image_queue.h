@@ -1,4 +1,4 @@
-/* Decodes the images of requests; those that take long on another thread.
+/* The image queue: decodes the images of requests; those that take long on a thread of libuv's pool.
  *
  * Raw elements, and a request whose pictures are small together, are decoded at once. All others queue: a turn decodes
  * some images of one request, then the next request has its turn, so that a batch does not delay the others for long.

@@ -1,4 +1,4 @@
-/* What a request is called: its id, and the trace it belongs to. Both go into answers and logs, so only harmless
+/* Request ids: the id of a request, and the trace it belongs to. Both go into answers and logs, so only harmless
  * characters are accepted. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_REQUEST_ID_H
 #define FEWBIT_DECODER_SERVER_HTTP_REQUEST_ID_H

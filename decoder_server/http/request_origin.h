@@ -1,4 +1,4 @@
-/* Where a request may come from: the hosts that are served, and pages of other sites in a browser. Pure. */
+/* The origin of a request: which hosts are served, and whether a page of another site has sent it. Pure. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_REQUEST_ORIGIN_H
 #define FEWBIT_DECODER_SERVER_HTTP_REQUEST_ORIGIN_H
 

@@ -1,4 +1,4 @@
-/* Which request goes to which route, and why others are refused: pure. */
+/* Routes: which route a request is for, and why others are refused. Pure. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_ROUTES_H
 #define FEWBIT_DECODER_SERVER_HTTP_ROUTES_H
 

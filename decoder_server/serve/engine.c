@@ -251,7 +251,7 @@ static void send_refine_request(void *context, uint32_t portion, const Fewbit__R
         on_demand_count_frame(&e->requests, request->first, TRAFFIC_OUT, message_frame_size(&request->base));
     }
     responders_expect(e->responders, portion, MESSAGE_REFINEMENT);
-    engine_host_tell(&e->host, portion, MESSAGE_REFINE_REQUEST, &request->base);
+    engine_host_send(&e->host, portion, MESSAGE_REFINE_REQUEST, &request->base);
 }
 
 static void take_stage(void *context, uint32_t portion, const refine_note *note, bool gone, uint64_t bits,
@@ -405,7 +405,7 @@ static void ask_nodes(engine *e, uint64_t id, const uint8_t *sample, uint64_t as
         request.id = id;
         request.portion = (ProtobufCBinaryData){partition_portion_elements(&e->partition), e->portion};
         on_demand_count_frame(&e->requests, id, TRAFFIC_OUT, message_frame_size(&request.base));
-        engine_host_tell(&e->host, k, MESSAGE_REQUEST, &request.base);
+        engine_host_send(&e->host, k, MESSAGE_REQUEST, &request.base);
         responders_asked(e->responders, k);
     }
 }

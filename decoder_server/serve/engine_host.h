@@ -11,7 +11,7 @@ enum { ENGINE_PREPARE_SECONDS = 10 };
 
 /* Called from within the engine's functions, and calls none of them. */
 typedef struct engine_host {
-    void (*tell)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
+    void (*send)(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body);
     void (*drop)(void *context, uint32_t portion, Fewbit__Reason reason, const char *text);
     /* Reads no more from a node that is far ahead of the others and does not hold, and again. */
     void (*pause)(void *context, uint32_t portion, bool paused);
@@ -26,9 +26,9 @@ typedef struct engine_host {
     void *context;
 } engine_host;
 
-static inline void engine_host_tell(const engine_host *h, uint32_t portion, message_type type,
+static inline void engine_host_send(const engine_host *h, uint32_t portion, message_type type,
                                     const ProtobufCMessage *body) {
-    h->tell(h->context, portion, type, body);
+    h->send(h->context, portion, type, body);
 }
 
 /* For a message that is malformed or out of turn. */

@@ -79,7 +79,7 @@ static void send_prepare(model_rollout *o, uint32_t portion) {
     prepare.experiment = m->text;
     prepare.stages = unasked_stages(m);
     model_swap_asked(&o->swap, portion);
-    engine_host_tell(o->host, portion, MESSAGE_PREPARE, &prepare.base);
+    engine_host_send(o->host, portion, MESSAGE_PREPARE, &prepare.base);
     responders_expect(o->responders, portion, MESSAGE_PREPARED);
 }
 
@@ -89,7 +89,7 @@ static void send_switch(model_rollout *o, uint64_t from) {
     to.model = o->swap.numbers[o->swap.active];
     to.from = from;
     for (uint64_t left = responders_ready(o->responders); left > 0; left &= left - 1) {
-        engine_host_tell(o->host, (uint32_t)__builtin_ctzll(left), MESSAGE_SWITCH, &to.base);
+        engine_host_send(o->host, (uint32_t)__builtin_ctzll(left), MESSAGE_SWITCH, &to.base);
     }
 }
 
@@ -100,7 +100,7 @@ void model_rollout_joined(model_rollout *o, uint32_t portion) {
     restore.digest = (ProtobufCBinaryData){SHA256_BYTES, (uint8_t *)(uintptr_t)m->commit->encoders[portion]};
     restore.model = o->swap.numbers[o->swap.active];
     restore.stages = unasked_stages(m);
-    engine_host_tell(o->host, portion, MESSAGE_RESTORE, &restore.base);
+    engine_host_send(o->host, portion, MESSAGE_RESTORE, &restore.base);
 }
 
 /* What a swap brings. */

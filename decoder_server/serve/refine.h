@@ -1,5 +1,5 @@
-/* Refine: more bits only where a prediction is unsure. What each node was asked of which samples, in the order of the
- * asking, and what it answers.
+/* Refinement in serving: more bits only where a prediction is unsure. Keeps which stages of which samples each node was
+ * asked for, in order, and takes its answers.
  *
  * Pure: it says what is to be sent and what has come through its host, and knows no other part of serving. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_REFINE_H

@@ -1,5 +1,5 @@
-/* The reloader: the loop's side of changing to another model. It opens the run's folder again on a thread of libuv's
- * pool, since that may take seconds, and hands the model on.
+/* The reloader: the loop's side of changing to another model. It opens the run's folder again in the background
+ * (loop/background.h), since that may take seconds, and hands the model on.
  *
  * Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_SERVE_RELOADER_H

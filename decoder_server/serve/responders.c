@@ -204,7 +204,7 @@ static void send_probe(responders *r, uint32_t portion, uint64_t now_ns) {
     one->probe = request.id = r->config.first_probe + r->probes++;
     one->probed_ns = now_ns;
     request.portion = (ProtobufCBinaryData){r->config.portion_bytes, r->probe};
-    engine_host_tell(r->host, portion, MESSAGE_REQUEST, &request.base);
+    engine_host_send(r->host, portion, MESSAGE_REQUEST, &request.base);
     responders_asked(r, portion);
 }
 

@@ -1,4 +1,4 @@
-/* Responders: which nodes are here, and which of them answer what they are asked in time.
+/* Responders: which nodes are connected, and which of them answer requests in time.
  *
  * One that lets a request's deadline pass, or owes a Refinement for as long, is silent: nobody waits for it any more.
  * It gets a Request of its own now and then, a probe, and takes part again once it answers one in time; where it soon

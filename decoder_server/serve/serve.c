@@ -53,7 +53,7 @@ typedef struct serving {
 /* The engine's host. */
 
 static void tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
-    node_registry_tell(server_runtime_nodes(((serving *)context)->runtime), portion, type, body);
+    node_registry_send(server_runtime_nodes(((serving *)context)->runtime), portion, type, body);
 }
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {

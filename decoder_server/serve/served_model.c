@@ -21,7 +21,7 @@ static err fill(served_model *m, const run_dir *r, const predictor_options *opti
     m->run = r;
     err e = run_dir_served_commit(r, &m->commit);
     if (!e) {
-        run_dir_tell_unfinished(r, m->commit);
+        run_dir_log_unfinished(r, m->commit);
     }
     e = e ? e : describe(m);
     return e ? e : predictor_new(&m->predictor, r, m->commit, options);

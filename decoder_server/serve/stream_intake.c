@@ -77,27 +77,27 @@ assembler *stream_intake_samples(const stream_intake *i) {
     return i->samples;
 }
 
-/* What nodes are told. */
+/* What nodes are sent. */
 
-static void tell_one_stream(stream_intake *i, uint32_t portion, const stream_told *t) {
+static void send_notice(stream_intake *i, uint32_t portion, const streams_notice *t) {
     Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
     Fewbit__StreamHold hold = FEWBIT__STREAM_HOLD__INIT;
-    if (t->word == STREAM_WORD_BEGIN) {
+    if (t->kind == STREAMS_NOTICE_BEGIN) {
         begin.session = t->session;
         begin.first = t->first;
-        engine_host_tell(i->host, portion, MESSAGE_BEGIN, &begin.base);
-    } else if (t->word == STREAM_WORD_OUTSIDE) {
+        engine_host_send(i->host, portion, MESSAGE_BEGIN, &begin.base);
+    } else if (t->kind == STREAMS_NOTICE_OUTSIDE) {
         hold.held = hold.outside = true;
         hold.text = (char *)(uintptr_t)t->text;
-        engine_host_tell(i->host, portion, MESSAGE_STREAM_HOLD, &hold.base);
+        engine_host_send(i->host, portion, MESSAGE_STREAM_HOLD, &hold.base);
     }
 }
 
 /* After a node has come, gone or ended. */
-static void tell_streams(stream_intake *i) {
+static void send_notices(stream_intake *i) {
     for (uint32_t k = 0; k < i->config.streams.portions; k++) {
-        const stream_told told = streams_word(i->streams, k);
-        tell_one_stream(i, k, &told);
+        const streams_notice notice = streams_take_notice(i->streams, k);
+        send_notice(i, k, &notice);
     }
     assembler_pass(i->samples, streams_passed(i->streams));
 }
@@ -106,7 +106,7 @@ static void set_held(stream_intake *i, uint32_t portion, bool held) {
     if (i->nodes[portion].is_held != held) {
         Fewbit__StreamHold hold = FEWBIT__STREAM_HOLD__INIT;
         hold.held = i->nodes[portion].is_held = held;
-        engine_host_tell(i->host, portion, MESSAGE_STREAM_HOLD, &hold.base);
+        engine_host_send(i->host, portion, MESSAGE_STREAM_HOLD, &hold.base);
     }
 }
 
@@ -140,7 +140,7 @@ err stream_intake_ready(stream_intake *i, uint32_t portion, const Fewbit__Ready 
     err e = streams_ready(i->streams, portion, r, now_ns);
     if (!e) {
         i->nodes[portion].to_ack = 0;
-        tell_streams(i);
+        send_notices(i);
     }
     return e;
 }
@@ -154,13 +154,13 @@ void stream_intake_left(stream_intake *i, uint32_t portion, uint64_t now_ns) {
         assembler_drop_acks(i->samples, portion);
     }
     streams_left(i->streams, portion, now_ns);
-    tell_streams(i);
+    send_notices(i);
 }
 
 err stream_intake_ended(stream_intake *i, uint32_t portion, uint64_t now_ns) {
     err e = streams_ended(i->streams, portion, now_ns);
     if (!e) {
-        tell_streams(i);
+        send_notices(i);
     }
     return e;
 }
@@ -315,7 +315,7 @@ static uint64_t send_ack(stream_intake *i, uint32_t portion, uint64_t now_ns) {
     ack.samples = n->to_ack;
     n->to_ack = 0;
     n->acked_ns = now_ns;
-    engine_host_tell(i->host, portion, MESSAGE_ACK, &ack.base);
+    engine_host_send(i->host, portion, MESSAGE_ACK, &ack.base);
     return UINT64_MAX;
 }
 

@@ -24,7 +24,7 @@ typedef struct stream {
     stream_state state;
     bool is_here, is_given_up;
     bool is_told; /* that it is outside */
-    stream_word word;
+    streams_notice_kind notice;
     uint64_t session; /* of its process, as told */
     /* Ids: of the sample to come from it, and those after the last that is put together, and that has come at all. */
     uint64_t next, reached, brought;
@@ -104,7 +104,7 @@ static bool are_all_here(const streams *s) {
 static void enter(stream *one, uint64_t next, uint64_t now_ns) {
     one->state = STREAM_RUNS;
     one->is_given_up = one->is_told = false;
-    one->word = STREAM_WORD_BEGIN;
+    one->notice = STREAMS_NOTICE_BEGIN;
     one->next = next;
     one->reached = next > one->reached ? next : one->reached;
     one->brought_ns = now_ns;
@@ -212,7 +212,7 @@ static void start(streams *s, uint64_t now_ns) {
 
 static void tell_outside(stream *one) {
     one->is_told = true;
-    one->word = STREAM_WORD_OUTSIDE;
+    one->notice = STREAMS_NOTICE_OUTSIDE;
 }
 
 static void tell_all_outside(streams *s) {
@@ -273,7 +273,7 @@ err streams_ready(streams *s, uint32_t portion, const Fewbit__Ready *r, uint64_t
     stream_state state = state_of(s, one, r);
     one->is_here = true;
     one->is_told = false;
-    one->word = STREAM_WORD_NONE;
+    one->notice = STREAMS_NOTICE_NONE;
     one->session = r->session;
     one->state = state;
     one->next = r->next;
@@ -289,7 +289,7 @@ err streams_ready(streams *s, uint32_t portion, const Fewbit__Ready *r, uint64_t
 void streams_left(streams *s, uint32_t portion, uint64_t now_ns) {
     stream *one = &s->of[portion];
     one->is_here = false;
-    one->word = STREAM_WORD_NONE;
+    one->notice = STREAMS_NOTICE_NONE;
     one->state = one->state == STREAM_RUNS ? STREAM_RUNS : STREAM_IS_NONE;
     s->blocked_ns = 0;
     update_session(s, now_ns);
@@ -305,10 +305,10 @@ err streams_ended(streams *s, uint32_t portion, uint64_t now_ns) {
     return ERR_OK;
 }
 
-stream_told streams_word(streams *s, uint32_t portion) {
+streams_notice streams_take_notice(streams *s, uint32_t portion) {
     stream *one = &s->of[portion];
-    stream_told told = {
-        .word = one->word,
+    streams_notice notice = {
+        .kind = one->notice,
         .session = s->session,
         .first = one->next,
         .text = one->state == STREAM_IS_ALIEN
@@ -316,8 +316,8 @@ stream_told streams_word(streams *s, uint32_t portion) {
                     : "a session of streams was under way before this process came: its portions are left out until "
                       "all streams have ended and begin anew",
     };
-    one->word = STREAM_WORD_NONE;
-    return told;
+    one->notice = STREAMS_NOTICE_NONE;
+    return notice;
 }
 
 /* Codes. */

@@ -29,12 +29,16 @@ err streams_new(streams **s, const streams_config *config);
 void streams_free(streams *s);
 
 /* What is to be sent to a node now. */
-typedef enum stream_word { STREAM_WORD_NONE, STREAM_WORD_BEGIN, STREAM_WORD_OUTSIDE } stream_word;
-typedef struct stream_told {
-    stream_word word;
+typedef enum streams_notice_kind {
+    STREAMS_NOTICE_NONE,
+    STREAMS_NOTICE_BEGIN,
+    STREAMS_NOTICE_OUTSIDE
+} streams_notice_kind;
+typedef struct streams_notice {
+    streams_notice_kind kind;
     uint64_t session, first; /* of BEGIN */
     const char *text;        /* of OUTSIDE */
-} stream_told;
+} streams_notice;
 
 /* A node is ready, or gone. ERR_INPUT: its words make no sense. */
 err streams_ready(streams *s, uint32_t portion, const Fewbit__Ready *r, uint64_t now_ns);
@@ -47,7 +51,7 @@ err streams_ended(streams *s, uint32_t portion, uint64_t now_ns);
 err streams_take(streams *s, uint32_t portion, uint64_t first, uint64_t count, uint64_t now_ns);
 
 /* Takes what is to be sent to a portion's node, after each of the above. */
-stream_told streams_word(streams *s, uint32_t portion);
+streams_notice streams_take_notice(streams *s, uint32_t portion);
 
 /* The codes of a portion below `next` are put together with the others'. */
 void streams_reached(streams *s, uint32_t portion, uint64_t next, uint64_t now_ns);

@@ -1,4 +1,4 @@
-/* The evaluation at the end of a period: the test samples and those held back, with the encoders' soft outputs and with
+/* The evaluator: accuracy on the test samples and those held back, with the encoders' soft outputs and with
  * their bits, and, where bits come in stages, with more bits for the unsure ones only.
  *
  * Pure: it says batch by batch what is to be asked of all encoders, takes their answers, and has more or is done. Of a

@@ -1,4 +1,4 @@
-/* Where an encoder's soft outputs lie: the way to watch it saturate.
+/* The histogram of an encoder's soft outputs, which shows how far it saturates.
  *
  * Counted on the test samples of one evaluation. As JSON, in the log and the result:
  *   {"bins": [20 counts over [0, 1]], "ones": [how often each bit is 1], "distance": mean distance to the nearest bit}

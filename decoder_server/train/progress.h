@@ -1,4 +1,4 @@
-/* What a person sees of a training: a bar on a terminal, plain lines elsewhere. */
+/* Progress of a training, for people: a bar on a terminal, plain lines elsewhere. */
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_PROGRESS_H
 #define FEWBIT_DECODER_SERVER_TRAIN_PROGRESS_H
 

@@ -1,4 +1,4 @@
-/* How much memory this machine lets the process have. */
+/* The machine: how much memory it lets the process have. */
 #ifndef FEWBIT_BASE_MACHINE_H
 #define FEWBIT_BASE_MACHINE_H
 

@@ -1,8 +1,8 @@
 /* Scheduling slices: how the kernel shares out a core that several want.
  *
  * A thread that wakes where another one runs waits until that one's slice is over: some 3 milliseconds, as a rule, and
- * one answer passes through several threads. Whoever asks for short slices gives way sooner, and is let in front of
- * those that have longer ones; each still gets its share. */
+ * one answer passes through several threads. A thread with short slices gives way sooner, and runs before
+ * those with longer ones; each still gets its share. */
 #ifndef FEWBIT_BASE_SCHED_SLICE_H
 #define FEWBIT_BASE_SCHED_SLICE_H
 

@@ -1,4 +1,4 @@
-/* What follows from an experiment's values: partition, nets, stages, optimiser. */
+/* Derived values of an experiment: partition, nets, stages, optimiser. */
 #ifndef FEWBIT_EXPERIMENT_DERIVE_H
 #define FEWBIT_EXPERIMENT_DERIVE_H
 

@@ -1,6 +1,6 @@
-/* An experiment's file, untrusted, becomes values: unknown keys, wrong types and values out of range are refused with
- * file, line and key, and nothing of the text is dropped. A key that is left out is 0, false or empty, but for
- * `evaluate_test`, which then is true. */
+/* Loading: an experiment's file, untrusted, becomes values. Unknown keys, wrong types and values out of range are
+ * refused with file, line and key, and nothing of the text is dropped. A key that is left out is 0, false or empty, but
+ * for `evaluate_test`, which then is true. */
 #ifndef FEWBIT_EXPERIMENT_LOAD_H
 #define FEWBIT_EXPERIMENT_LOAD_H
 

@@ -1,4 +1,4 @@
-/* What must hold of an experiment beyond its keys and types. */
+/* Validation: what must hold of an experiment beyond its keys and types. */
 #ifndef FEWBIT_EXPERIMENT_VALIDATE_H
 #define FEWBIT_EXPERIMENT_VALIDATE_H
 

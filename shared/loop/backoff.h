@@ -1,5 +1,5 @@
-/* How long to wait before the next attempt: doubling from `low_ms` to `high_ms`, each wait drawn evenly from the
- * upper half of its span, so that many clients of one server spread out. */
+/* Backoff: how long to wait before the next attempt, doubling from `low_ms` to `high_ms`, each wait drawn evenly from
+ * the upper half of its span, so that many clients of one server spread out. */
 #ifndef FEWBIT_LOOP_BACKOFF_H
 #define FEWBIT_LOOP_BACKOFF_H
 

@@ -1,4 +1,4 @@
-/* What follows from a description alone: the layers' shapes, and the work of a step. */
+/* Shape inference: the shapes of a description's layers, and the multiply-adds of a step. */
 #ifndef FEWBIT_NN_SHAPE_INFER_H
 #define FEWBIT_NN_SHAPE_INFER_H
 

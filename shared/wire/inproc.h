@@ -1,6 +1,6 @@
-/* One direction of a link that stays in this process. Messages are packed to frames and unpacked again, as on any link,
- * so that sizes, and what is refused, are the same. It knows no thread; memory that a message finds no room in is told
- * by the next inproc_receive. */
+/* In-process transport: one direction of a link without sockets. Messages are packed to frames and unpacked again, as
+ * on any link, so that sizes, and what is refused, are the same. It knows no thread; memory that a message finds no
+ * room in is told by the next inproc_receive. */
 #ifndef FEWBIT_WIRE_INPROC_H
 #define FEWBIT_WIRE_INPROC_H
 

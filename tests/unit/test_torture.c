@@ -330,7 +330,7 @@ static err make_engine(void) {
     results *r = NULL;
     static const uint8_t sample[784];
     engine_options options = {.deadline_ns = 1000, .predictor = predictor_with_all};
-    engine_host host = {.tell = tell_nobody, .drop = drop_nobody, .answer = answer_nobody, .ready = tell_ready};
+    engine_host host = {.send = tell_nobody, .drop = drop_nobody, .answer = answer_nobody, .ready = tell_ready};
     err e = results_open(&r, in_folder("results.jsonl"), mnist, PORTIONS);
     e = e ? e : engine_new(&d, &trained, r, &options, &host);
     if (!e) {

@@ -143,7 +143,7 @@ static inline void side_close_all(void) {
 /* What a role does with its nodes. */
 static inline void side_tell(void *context, uint32_t portion, message_type type, const ProtobufCMessage *body) {
     (void)context;
-    node_registry_tell(side.node_registry, portion, type, body);
+    node_registry_send(side.node_registry, portion, type, body);
 }
 
 static inline void side_drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {

@@ -477,8 +477,8 @@ static void replies_go_to_the_portions_connection(void **state) {
     const Fewbit__Begin begin = FEWBIT__BEGIN__INIT;
     greet(h, 1027, &hello);
     h->reply_count = 0;
-    node_registry_tell(h->node_registry, 3, MESSAGE_BEGIN, &begin.base);
-    node_registry_tell(h->node_registry, 2, MESSAGE_BEGIN, &begin.base); /* nobody there */
+    node_registry_send(h->node_registry, 3, MESSAGE_BEGIN, &begin.base);
+    node_registry_send(h->node_registry, 2, MESSAGE_BEGIN, &begin.base); /* nobody there */
     node_registry_pause(h->node_registry, 3, true);
     node_registry_pause(h->node_registry, 2, true);
     node_registry_pause(h->node_registry, 3, false);

@@ -306,7 +306,7 @@ static uint64_t number_of_session(uint64_t session) {
     return session;
 }
 
-static void hear_begin(world *w, uint32_t k, const stream_told *told) {
+static void hear_begin(world *w, uint32_t k, const streams_notice *told) {
     process *p = &w->of[k];
     uint64_t session = number_of_session(told->session);
     assert_true(p->is_up && p->stream == FEWBIT__STREAM__STREAM_NEW);
@@ -341,10 +341,10 @@ static void assert_together(const world *w) {
 static void hear(world *w) {
     uint32_t sessions = w->sessions;
     for (uint32_t k = 0; k < PROCESSES; k++) {
-        stream_told told = streams_word(w->s, k);
-        if (told.word == STREAM_WORD_BEGIN) {
+        streams_notice told = streams_take_notice(w->s, k);
+        if (told.kind == STREAMS_NOTICE_BEGIN) {
             hear_begin(w, k, &told);
-        } else if (told.word == STREAM_WORD_OUTSIDE) {
+        } else if (told.kind == STREAMS_NOTICE_OUTSIDE) {
             assert_false(w->of[k].is_told_outside);
             assert_true(strlen(told.text) > 0);
             w->of[k].is_told_outside = true;
@@ -487,9 +487,9 @@ static void nonsense_is_refused(void **state) {
     assert_int_equal(streams_ended(s, 1, 0), ERR_INPUT);
     ready = (Fewbit__Ready)FEWBIT__READY__INIT;
     assert_int_equal(streams_ready(s, 0, &ready, 0), ERR_OK);
-    assert_int_equal(streams_word(s, 0).word, STREAM_WORD_NONE);
+    assert_int_equal(streams_take_notice(s, 0).kind, STREAMS_NOTICE_NONE);
     assert_int_equal(streams_ready(s, 1, &ready, 0), ERR_OK);
-    assert_int_equal(streams_word(s, 0).word, STREAM_WORD_BEGIN);
+    assert_int_equal(streams_take_notice(s, 0).kind, STREAMS_NOTICE_BEGIN);
     assert_int_equal(streams_take(s, 0, 1, 1, 0), ERR_INPUT);
     assert_int_equal(streams_take(s, 0, 0, UINT64_MAX, 0), ERR_INPUT);
     assert_int_equal(streams_take(s, 0, 0, 1, 0), ERR_OK);
@@ -499,7 +499,7 @@ static void nonsense_is_refused(void **state) {
     assert_int_equal(streams_ready(s, 0, &ready, 0), ERR_INPUT);
     ready.next = 1000; /* on the link that was lost */
     assert_int_equal(streams_ready(s, 0, &ready, 0), ERR_OK);
-    assert_int_equal(streams_word(s, 0).word, STREAM_WORD_BEGIN);
+    assert_int_equal(streams_take_notice(s, 0).kind, STREAMS_NOTICE_BEGIN);
     streams_free(s);
 }
 
@@ -529,7 +529,7 @@ static void check_claim(const claim *c) {
         stand_up(s, k, lies ? c->session : c->are_new ? 0 : OLD, lies ? c->next : honest);
     }
     for (uint32_t k = 0; k < PROCESSES && c->are_new; k++) { /* they wait until it is gone */
-        assert_int_equal(streams_word(s, k).word, k == c->liar ? STREAM_WORD_OUTSIDE : STREAM_WORD_NONE);
+        assert_int_equal(streams_take_notice(s, k).kind, k == c->liar ? STREAMS_NOTICE_OUTSIDE : STREAMS_NOTICE_NONE);
     }
     if (c->are_new) {
         streams_left(s, c->liar, 0);
@@ -537,7 +537,7 @@ static void check_claim(const claim *c) {
     }
     for (uint32_t k = 0; k < PROCESSES; k++) {
         if (k != c->liar || c->are_new) {
-            assert_int_equal(streams_word(s, k).word, STREAM_WORD_BEGIN);
+            assert_int_equal(streams_take_notice(s, k).kind, STREAMS_NOTICE_BEGIN);
             assert_int_equal(streams_take(s, k, honest, 1, 0), ERR_OK);
         }
     }
