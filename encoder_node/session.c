@@ -422,7 +422,9 @@ static void drain_loop(session *s) {
     if (s->has_arrived) {
         uv_close((uv_handle_t *)&s->arrived, NULL);
     }
-    uv_run(&s->loop, UV_RUN_DEFAULT);
+    while (uv_run(&s->loop, UV_RUN_DEFAULT)) {
+        /* once more: it was told to stop before it ran */
+    }
 }
 
 static err with_loop(session *s) {

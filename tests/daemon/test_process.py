@@ -416,6 +416,7 @@ class Limits(ProcessCase):
                 "trains": self.training(to / "train", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"),
                 "in one process": self.training(to / "local", "--local", "--data", made.split, "--threads", 2),
                 "a node": self.node(1, state=to / "state"),
+                "a node that streams": self.node(1, "--stream", "stdin", state=to / "streams"),
                 "splits": self.fewbit("data", "split", "--dataset", "mnist", "--from", made.source, "--to", to / "split"),
                 "lists": self.fewbit("experiment", "list", "--experiments", f.ROOT / "experiments", "--runs", to),
                 "shows": self.fewbit("result", made.run),
@@ -432,6 +433,7 @@ class Limits(ProcessCase):
         code = program.wait(seconds=20)
         said = program.said
         self.assertIn(code, (*self.CODES, self.LOADER), said)
+        self.assertNotIn("did not close clean", said)
         if code and code != 130:
             line = "while loading shared libraries" if code == self.LOADER else r"^(decoder_server|encoder_node|fewbit): "
             self.assertRegex(said.splitlines()[-1], line)
