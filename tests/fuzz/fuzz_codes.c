@@ -1,4 +1,4 @@
-/* Coded codes: what is sent arrives; what was changed, cut, left out or made up on the way is refused, and loses
+/* Compressed codes: what is sent arrives; what was changed, cut, left out or made up on the way is refused, and loses
  * nothing that comes on a new link.
  *
  * Input: the bits of a code (1 to 64), then records: what to do, how many codes (rows), and their bits, of which there
