@@ -328,13 +328,18 @@ class LongWork(BadServerCase):
         self.assertEqual(peer.restore()[0], p.READY)
         return peer
 
+    def busy_node(self, hidden):
+        """A node in the midst of the batches, and its server's side."""
+        node = self.node("--max-memory", 1024)
+        peer = self.meet(hidden)
+        peer.send_raw(self.BATCHES)
+        self.assertEqual(peer.receive()[0], b.ACTIVATIONS)
+        return node, peer
+
     def test_nothing_is_done_for_one_that_is_gone(self):
         for hidden in (self.LARGE, self.SMALL):
             with self.subTest(hidden=hidden):
-                node = self.node("--max-memory", 1024)
-                peer = self.meet(hidden)
-                peer.send_raw(self.BATCHES)
-                self.assertEqual(peer.receive()[0], b.ACTIVATIONS)
+                node, peer = self.busy_node(hidden)
                 peer.close()
                 began = time.monotonic()
                 self.meet(hidden).close()
@@ -344,10 +349,7 @@ class LongWork(BadServerCase):
     def test_a_stop_waits_for_one_task(self):
         for hidden in (self.LARGE, self.SMALL):
             with self.subTest(hidden=hidden):
-                node = self.node("--max-memory", 1024)
-                peer = self.meet(hidden)
-                peer.send_raw(self.BATCHES)
-                self.assertEqual(peer.receive()[0], b.ACTIVATIONS)
+                node, peer = self.busy_node(hidden)
                 node.signal(signal.SIGTERM)
                 peer.close()
                 node.wait(0, 3)
