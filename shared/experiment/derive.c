@@ -77,6 +77,15 @@ refinement experiment_refinement(const experiment *e) {
     return r;
 }
 
+codeword experiment_codeword(const experiment *e) {
+    codeword c = codeword_empty();
+    refinement r = experiment_refinement(e);
+    for (uint32_t p = 0; p < e->dataset.portions; p++) {
+        codeword_append(&c, &r);
+    }
+    return c;
+}
+
 void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]) {
     uint32_t count = experiment_refinement(e).count;
     float sum = 0;

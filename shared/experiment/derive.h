@@ -2,6 +2,7 @@
 #ifndef FEWBIT_EXPERIMENT_DERIVE_H
 #define FEWBIT_EXPERIMENT_DERIVE_H
 
+#include "bits/codeword.h"
 #include "experiment/experiment.h"
 
 /* How the samples are partitioned; shape and classes (which may be NULL) come from the data set. */
@@ -17,6 +18,9 @@ preset_head experiment_head(const experiment *e, const partition *s, uint32_t cl
  * head's input is a whole sample. */
 void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec);
 void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec);
+
+/* The bits of every portion, in the stages in which they are sent. */
+codeword experiment_codeword(const experiment *e);
 
 /* In which stages an encoder's bits are sent, and the share of each in the loss; the shares add up to 1. */
 refinement experiment_refinement(const experiment *e);

@@ -49,6 +49,14 @@ static void rounds_that_do_not_fit(void **state) {
         {bits, two}, {loss, "0\n  refinement_weights: [0, 1]"}, {epochs, "2\n  confidence_thresholds: [0, 0.5, 1.1]"}};
     must_parse(good, 3, &e);
     assert_int_equal(experiment_refinement(&e).count, 2);
+    codeword c = experiment_codeword(&e);
+    assert_int_equal(c.portions, e.dataset.portions);
+    assert_int_equal(c.stages, 2);
+    for (uint32_t p = 0; p < c.portions; p++) {
+        assert_int_equal(c.offset[p], 6 * p);
+        assert_int_equal(c.portion[p].upto[0], 2);
+        assert_int_equal(c.portion[p].upto[1], 6);
+    }
 }
 
 int main(void) {
