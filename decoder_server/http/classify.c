@@ -189,8 +189,10 @@ static bool read_batch(api_request *r) {
         return false;
     }
     for (uint32_t i = 0; i < all->count; i++) {
-        all->batch->items[i] = (classify_item){
-            .request = r, .type = image_type_of(parts[i].type), .from = parts[i].from, .length = parts[i].length};
+        all->batch->items[i] = (classify_item){.request = r,
+                                               .type = image_type_of(parts[i].type.at, parts[i].type.length),
+                                               .from = parts[i].from,
+                                               .length = parts[i].length};
     }
     return true;
 }
@@ -201,7 +203,8 @@ void classify_take(classify *c, api_request *r) {
     if (!all->is_multipart) {
         all->count = 1;
         all->single.request = r;
-        all->single.type = image_type_of(http->head.fields[REQUEST_FIELD_CONTENT_TYPE]);
+        span type = http->head.fields[REQUEST_FIELD_CONTENT_TYPE];
+        all->single.type = image_type_of(type.at, type.length);
         all->single.length = http->body.bytes.length;
     } else if (!read_batch(r)) {
         return;
@@ -277,7 +280,8 @@ err classify_new(classify **out, uv_loop_t *loop, const classify_config *config)
         return err_fail(ERR_MEMORY, "no memory for requests");
     }
     c->config = *config;
-    err e = image_queue_new(&c->images, loop, &config->shape, &callbacks);
+    const image_shape shape = {config->shape.channels, config->shape.height, config->shape.width};
+    err e = image_queue_new(&c->images, loop, &shape, &callbacks);
     if (e) {
         free(c);
         return e;

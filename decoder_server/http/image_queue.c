@@ -14,7 +14,7 @@ typedef struct outcome {
 
 struct image_queue {
     uv_loop_t *loop;
-    partition shape;
+    image_shape shape;
     image_queue_callbacks callbacks;
     size_t elements;                   /* of a sample */
     STAILQ_HEAD(, image_task) waiting; /* for their turn */
@@ -38,7 +38,7 @@ static void free_queue(image_queue *q) {
     free(q);
 }
 
-err image_queue_new(image_queue **out, uv_loop_t *loop, const partition *shape,
+err image_queue_new(image_queue **out, uv_loop_t *loop, const image_shape *shape,
                     const image_queue_callbacks *callbacks) {
     image_queue *q = calloc(1, sizeof *q);
     if (!q) {
@@ -47,7 +47,7 @@ err image_queue_new(image_queue **out, uv_loop_t *loop, const partition *shape,
     q->loop = loop;
     q->shape = *shape;
     q->callbacks = *callbacks;
-    q->elements = partition_sample_elements(shape);
+    q->elements = image_shape_elements(shape);
     q->most = q->elements > IMAGE_QUEUE_TURN_BYTES ? q->elements : IMAGE_QUEUE_TURN_BYTES;
     STAILQ_INIT(&q->waiting);
     q->work.data = q;

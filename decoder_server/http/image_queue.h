@@ -7,8 +7,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
 
 #include "base/err.h"
-#include "data/partition.h"
-#include "decoder_server/http/image.h"
+#include "image/image.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,7 +46,7 @@ typedef struct image_queue_callbacks {
     void (*on_image)(image_task *task, uint32_t index, err e, const uint8_t *sample);
 } image_queue_callbacks;
 
-err image_queue_new(image_queue **q, uv_loop_t *loop, const partition *shape, const image_queue_callbacks *callbacks);
+err image_queue_new(image_queue **q, uv_loop_t *loop, const image_shape *shape, const image_queue_callbacks *callbacks);
 
 /* Decodes all images of a task, now or later. */
 void image_queue_add(image_queue *q, image_task *task, uint32_t count);

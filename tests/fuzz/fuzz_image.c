@@ -1,18 +1,17 @@
 /* Images of requests: a PNG or a JPEG fills exactly one sample, or is refused. Input: the picture. */
-#include "decoder_server/http/image.h"
+#include "image/image.h"
 
 #include "tests/lib/fuzz/replay.h"
 
-static const partition shapes[] = {
-    {PARTITION_SLICES, 4, 1, 28, 28}, {PARTITION_SLICES, 4, 3, 32, 32}, {PARTITION_SLICES, 1, 2, 2, 2}};
+static const image_shape shapes[] = {{1, 28, 28}, {3, 32, 32}, {2, 2, 2}};
 
 static const image_type types[] = {IMAGE_OTHER, IMAGE_PNG, IMAGE_JPEG, IMAGE_PICTURE, IMAGE_RAW};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bool is_picture = size >= 3 && (data[0] == 0x89 || data[0] == 0xff);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        const partition *s = &shapes[i];
-        size_t elements = partition_sample_elements(s);
+        const image_shape *s = &shapes[i];
+        size_t elements = image_shape_elements(s);
         uint8_t *sample = malloc(elements); /* exactly, so that a sanitizer sees a pixel too many */
         FUZZ_CHECK(sample, "no memory");
         for (size_t k = 0; k < sizeof types / sizeof types[0]; k++) {

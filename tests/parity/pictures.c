@@ -5,7 +5,7 @@
  * reads records from standard input until its end: the content type and a NUL, then as little-endian u32 the sample's
  * channels, height and width and the body's bytes, then the body. Answers each with a u32, the error's number (0:
  * none), and a u32, how many bytes follow: the sample's elements, or the error's line. */
-#include "decoder_server/http/image.h"
+#include "image/image.h"
 
 #include "base/byte_reader.h"
 
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint8_t body[1 << 20], sample[PARTITION_ELEMENTS_MAX];
+static uint8_t body[1 << 20], sample[1 << 20];
 
 static bool read_type(char *type, size_t size) {
     size_t length = 0;
@@ -42,17 +42,18 @@ static void answer(err e, const void *bytes, size_t length) {
 int main(void) {
     char type[100];
     while (read_type(type, sizeof type)) {
-        partition shape = {.kind = PARTITION_SLICES, .portions = 1};
+        image_shape shape;
         shape.channels = read_number();
         shape.height = read_number();
         shape.width = read_number();
         size_t length = read_number();
-        if (partition_check(&shape) || length > sizeof body || fread(body, 1, length, stdin) != length) {
+        if (image_shape_elements(&shape) > sizeof sample || length > sizeof body ||
+            fread(body, 1, length, stdin) != length) {
             fprintf(stderr, "a record is wrong\n");
             return 1;
         }
-        err e = image_read(image_type_of(span_of(type)), body, length, &shape, sample);
-        e ? answer(e, err_text(), strlen(err_text())) : answer(e, sample, partition_sample_elements(&shape));
+        err e = image_read(image_type_of(type, strlen(type)), body, length, &shape, sample);
+        e ? answer(e, err_text(), strlen(err_text())) : answer(e, sample, image_shape_elements(&shape));
     }
     return 0;
 }

@@ -10,7 +10,6 @@
 #include "data/idx.h"
 #include "decoder_server/core/node_listener.h"
 #include "decoder_server/core/node_registry.h"
-#include "decoder_server/http/image.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/serve/predictor.h"
@@ -22,6 +21,7 @@
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
+#include "image/image.h"
 #include "loop/compute_pool.h"
 #include "model/safetensors.h"
 #include "tests/lib/folder.h"
@@ -353,7 +353,7 @@ static err take_image(void) {
         length = sizeof png;
         assert_int_equal(png_image_write_to_memory(&image, png, &length, 0, pixels, 0, NULL), 1);
     }
-    return image_read(IMAGE_PNG, png, length, &parts, sample);
+    return image_read(IMAGE_PNG, png, length, &(image_shape){1, 28, 28}, sample);
 }
 
 static err make_replies(void) {

@@ -11,7 +11,7 @@
 
 enum { ELEMENTS = 784, BAD_EVERY = 10, LARGE = 2000, TASKS = 3, IMAGES = 150, CALLS_MAX = 1000 };
 
-static const partition shape = {PARTITION_SLICES, 4, 1, 28, 28};
+static const image_shape shape = {1, 28, 28};
 
 typedef struct request {
     image_task task; /* first */

@@ -7,14 +7,22 @@
  * - EXIF says which way up it is. Where that is damaged, it is as stored.
  *
  * This is what Pillow gives: exif_transpose(), paste() on black, then convert("L") or convert("RGB"). */
-#ifndef FEWBIT_DECODER_SERVER_HTTP_BITMAP_H
-#define FEWBIT_DECODER_SERVER_HTTP_BITMAP_H
+#ifndef FEWBIT_IMAGE_BITMAP_H
+#define FEWBIT_IMAGE_BITMAP_H
 
 #include "base/err.h"
-#include "data/partition.h"
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* What a picture becomes: u8 [channels, height, width], of 1 or 3 channels. */
+typedef struct image_shape {
+    uint32_t channels, height, width;
+} image_shape;
+
+static inline size_t image_shape_elements(const image_shape *s) {
+    return (size_t)s->channels * s->height * s->width;
+}
 
 typedef struct bitmap {
     uint32_t width, height; /* as stored */
@@ -23,19 +31,23 @@ typedef struct bitmap {
     uint8_t *pixels;        /* [height, width, channels] */
 } bitmap;
 
-enum { BITMAP_UPRIGHT = 1 };
+enum { BITMAP_UPRIGHT = 1, BITMAP_PIXELS_MAX = 1 << 26 };
 
 /* The orientation that EXIF data (a TIFF header and what follows) say; BITMAP_UPRIGHT where they say none. */
 uint32_t bitmap_orientation(const uint8_t *exif, size_t length);
 
-/* ERR_INPUT: the picture, turned upright, does not have the sample's size. */
-err bitmap_check(const bitmap *p, const partition *shape);
+/* ERR_INPUT: the picture, turned upright, does not have the sample's size; where `shape` is NULL, has more pixels than
+ * BITMAP_PIXELS_MAX. */
+err bitmap_check(const bitmap *p, const image_shape *shape);
 
 /* Allocates its pixels. Call bitmap_free also after a failure. */
 err bitmap_allocate(bitmap *p);
 void bitmap_free(bitmap *p);
 
-/* Its pixels -> `sample` u8 [channels, height, width], of 1 or 3 channels and the size that was checked. */
-void bitmap_to_sample(const bitmap *p, const partition *shape, uint8_t *sample);
+/* Its size once it is upright. */
+void bitmap_size(const bitmap *p, uint32_t *height, uint32_t *width);
+
+/* Its pixels -> `sample` u8 [channels, height, width], of 1 or 3 channels and its size once it is upright. */
+void bitmap_to_sample(const bitmap *p, const image_shape *shape, uint8_t *sample);
 
 #endif

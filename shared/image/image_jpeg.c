@@ -1,7 +1,7 @@
 /* JPEG (libjpeg-turbo). The body is hostile until shown otherwise: what it is and its size are read from its headers
  * before anything of the picture's size is allocated, memory and scans are capped, and whatever libjpeg only warns
  * about is an error. */
-#include "decoder_server/http/image_jpeg.h"
+#include "image/image_jpeg.h"
 
 #include "base/byte_reader.h"
 
@@ -14,7 +14,7 @@
 
 #include <jerror.h>
 
-enum { MEMORY_MAX = 64 << 20, SCANS_MAX = 64, SEGMENTS_MAX = 1024, DEPTH = 8 };
+enum { MEMORY_MAX = 64 << 20, MEMORY_MAX_OF_ANY = 1 << 30, SCANS_MAX = 64, SEGMENTS_MAX = 1024, DEPTH = 8 };
 
 /* Markers: the byte after 0xff. */
 enum {
@@ -46,7 +46,7 @@ typedef struct decoder {
     struct jpeg_progress_mgr progress;
     jmp_buf failed;
     char text[JMSG_LENGTH_MAX];
-    bool has_too_many_scans;
+    bool has_too_many_scans, is_of_any_size;
 } decoder;
 
 static void give_up(j_common_ptr common) {
@@ -162,7 +162,7 @@ bool image_jpeg_has_frame(const uint8_t *bytes, size_t length) {
     return survey(bytes, length).frame != 0;
 }
 
-static err check(const outline *o, const partition *shape, bitmap *p) {
+static err check(const outline *o, const image_shape *shape, bitmap *p) {
     if (o->segments > SEGMENTS_MAX) {
         return err_fail(ERR_INPUT, "the JPEG has more than %d segments before its picture", SEGMENTS_MAX);
     }
@@ -203,7 +203,7 @@ static err decode(decoder *d, const uint8_t *bytes, size_t length, bitmap *p) {
         return tell(d);
     }
     jpeg_create_decompress(j);
-    j->mem->max_memory_to_use = MEMORY_MAX;
+    j->mem->max_memory_to_use = d->is_of_any_size ? MEMORY_MAX_OF_ANY : MEMORY_MAX;
     j->progress = &d->progress;
     jpeg_mem_src(j, bytes, (unsigned long)length);
     jpeg_read_header(j, TRUE);
@@ -212,7 +212,7 @@ static err decode(decoder *d, const uint8_t *bytes, size_t length, bitmap *p) {
     return is_as_surveyed ? read_rows(d, p) : err_fail(ERR_INPUT, "the JPEG is damaged: it has two sizes");
 }
 
-err image_jpeg_decode(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p) {
+err image_jpeg_decode(const uint8_t *bytes, size_t length, const image_shape *shape, bitmap *p) {
     outline o = survey(bytes, length);
     err e = check(&o, shape, p);
     if (e) {
@@ -222,6 +222,7 @@ err image_jpeg_decode(const uint8_t *bytes, size_t length, const partition *shap
     if (!d) {
         return err_fail(ERR_MEMORY, "no memory for an image");
     }
+    d->is_of_any_size = !shape;
     d->jpeg.err = jpeg_std_error(&d->errors);
     d->errors.error_exit = give_up;
     d->errors.emit_message = on_message;

@@ -1,4 +1,4 @@
-#include "decoder_server/http/bitmap.h"
+#include "image/bitmap.h"
 
 #include "base/byte_reader.h"
 
@@ -54,8 +54,20 @@ static bool is_turned(const bitmap *p) {
     return p->orientation >= FIRST_TURNED;
 }
 
-err bitmap_check(const bitmap *p, const partition *shape) {
-    uint32_t width = is_turned(p) ? p->height : p->width, height = is_turned(p) ? p->width : p->height;
+void bitmap_size(const bitmap *p, uint32_t *height, uint32_t *width) {
+    *height = is_turned(p) ? p->width : p->height;
+    *width = is_turned(p) ? p->height : p->width;
+}
+
+err bitmap_check(const bitmap *p, const image_shape *shape) {
+    uint32_t width, height;
+    bitmap_size(p, &height, &width);
+    if (!shape) {
+        return (uint64_t)width * height <= BITMAP_PIXELS_MAX
+                   ? ERR_OK
+                   : err_fail(ERR_INPUT, "the image has %u x %u pixels, more than %d in all", width, height,
+                              BITMAP_PIXELS_MAX);
+    }
     if (width == shape->width && height == shape->height) {
         return ERR_OK;
     }
@@ -81,7 +93,7 @@ static uint8_t grey_of(const uint8_t rgb[3]) {
     return (uint8_t)((19595u * rgb[0] + 38470u * rgb[1] + 7471u * rgb[2] + 32768u) >> 16);
 }
 
-static void lay_pixel(const uint8_t *pixel, uint32_t channels, const partition *shape, uint8_t *to) {
+static void lay_pixel(const uint8_t *pixel, uint32_t channels, const image_shape *shape, uint8_t *to) {
     size_t plane = (size_t)shape->width * shape->height;
     bool is_colour = channels >= 3;
     uint32_t alpha = channels % 2 == 0 ? pixel[channels - 1] : 255;
@@ -98,7 +110,7 @@ static void lay_pixel(const uint8_t *pixel, uint32_t channels, const partition *
     }
 }
 
-void bitmap_to_sample(const bitmap *p, const partition *shape, uint8_t *sample) {
+void bitmap_to_sample(const bitmap *p, const image_shape *shape, uint8_t *sample) {
     uint32_t o = p->orientation;
     bool is_from_right = o == 2 || o == 3 || o == 6 || o == 7, is_from_below = o == 3 || o == 4 || o == 7 || o == 8;
     ptrdiff_t width = (ptrdiff_t)shape->width, height = (ptrdiff_t)shape->height;

@@ -1,7 +1,7 @@
 /* PNG (libpng). The chunks are gone over first, which costs little and allocates nothing; libpng then gets only those
  * that make the picture, and no more of them than a picture of this size can need. All others (texts, profiles, frames
  * of an animation, what is unknown) are skipped unread, and so are image data after the last row. */
-#include "decoder_server/http/image_png.h"
+#include "image/image_png.h"
 
 #include "base/byte_reader.h"
 
@@ -213,7 +213,7 @@ static err open_and_decode(decoder *d, const uint8_t *bytes, size_t length, cons
     return e;
 }
 
-err image_png_decode(const uint8_t *bytes, size_t length, const partition *shape, bitmap *p) {
+err image_png_decode(const uint8_t *bytes, size_t length, const image_shape *shape, bitmap *p) {
     outline o = {0};
     err e = survey(bytes, length, &o);
     if (e) {
