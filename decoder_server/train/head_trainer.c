@@ -32,6 +32,8 @@ struct head_trainer {
     refinement_batch refinement;
     float weights[REFINEMENT_STAGES_MAX]; /* of each stage's loss */
     float *spread;                        /* [max_rows, inputs]; NULL: all bits come in one stage */
+    bool is_weighted;                     /* by the class of each sample: */
+    float class_weights[DATASET_CLASSES_MAX];
 };
 
 /* The head's dropout; portions count from 0 and never get there. */
@@ -110,6 +112,11 @@ void head_trainer_free(head_trainer *s) {
     }
 }
 
+void head_trainer_weigh_classes(head_trainer *s, const float *weights) {
+    s->is_weighted = true;
+    memcpy(s->class_weights, weights, s->classes * sizeof *weights);
+}
+
 void head_trainer_init(head_trainer *s, uint64_t seed) {
     s->optimiser = experiment_optimiser(&s->experiment, s->train_samples);
     nn_net_init(s->head, seed, rng_stream(RNG_INIT_HEAD, 0));
@@ -165,6 +172,14 @@ static const float *see(head_trainer *s, const float *soft, size_t rows) {
     return seen;
 }
 
+static double cross_entropy(const head_trainer *s, const float *logits, const uint8_t *labels, size_t rows,
+                            float *gradient, size_t *correct) {
+    float smoothing = s->experiment.loss.label_smoothing;
+    return s->is_weighted ? loss_weighted_cross_entropy(logits, labels, rows, s->classes, smoothing, s->class_weights,
+                                                        gradient, correct)
+                          : loss_cross_entropy(logits, labels, rows, s->classes, smoothing, gradient, correct);
+}
+
 /* Each stage's loss with its weight; the gradient on all their logits is in logits_gradient. */
 static double losses(head_trainer *s, const float *logits, const uint8_t *labels, size_t rows, size_t *correct) {
     uint32_t count = s->refinement.refinement.count;
@@ -173,8 +188,7 @@ static double losses(head_trainer *s, const float *logits, const uint8_t *labels
     for (uint32_t stage = 0; stage < count; stage++) {
         float *gradient = s->logits_gradient + stage * numbers;
         size_t right = 0;
-        loss += (double)s->weights[stage] * loss_cross_entropy(logits + stage * numbers, labels, rows, s->classes,
-                                                               s->experiment.loss.label_smoothing, gradient, &right);
+        loss += (double)s->weights[stage] * cross_entropy(s, logits + stage * numbers, labels, rows, gradient, &right);
         for (size_t i = 0; i < numbers && count > 1; i++) {
             gradient[i] *= s->weights[stage];
         }

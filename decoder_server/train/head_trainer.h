@@ -14,6 +14,9 @@ typedef struct head_trainer head_trainer;
 err head_trainer_new(head_trainer **s, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l);
 void head_trainer_free(head_trainer *s);
 
+/* From now on samples count by their class, [classes] weights (loss.class_weights). */
+void head_trainer_weigh_classes(head_trainer *s, const float *weights);
+
 /* Initial weights, and a fresh optimiser. */
 void head_trainer_init(head_trainer *s, uint64_t seed);
 

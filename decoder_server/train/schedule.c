@@ -4,6 +4,7 @@
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "decoder_server/train/class_weights.h"
 #include "experiment/derive.h"
 
 #include <inttypes.h>
@@ -26,6 +27,10 @@ err schedule_check_labels(const experiment *e, const labels *l) {
             "%ux%ux%u) in %u %s",
             e->dataset.name, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind), l->dataset,
             l->classes, of->channels, of->height, of->width, of->portions, partition_name(of->kind));
+    }
+    failed = class_weights_check(e, l->classes);
+    if (failed) {
+        return failed;
     }
     if (l->samples[DATASET_TRAIN] <= e->dataset.validation || l->samples[DATASET_TEST] == 0) {
         return err_fail(ERR_INPUT, "%u training samples less %u for validation, %u test samples: too few",

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "bits/pack.h"
 #include "decoder_server/train/checkpointer.h"
+#include "decoder_server/train/class_weights.h"
 #include "decoder_server/train/evaluator.h"
 #include "decoder_server/train/schedule.h"
 
@@ -62,6 +63,13 @@ static err allocate(train_loop *t) {
     return ERR_OK;
 }
 
+static void weigh_classes(train_loop *t) {
+    float weights[DATASET_CLASSES_MAX];
+    if (class_weights_of(t->e, t->labels->values[DATASET_TRAIN], t->train_samples, t->labels->classes, weights)) {
+        head_trainer_weigh_classes(t->trainer, weights);
+    }
+}
+
 static err make_parts(train_loop *t) {
     err e = traffic_report_init(&t->traffic, t->bits);
     e = e ? e : head_trainer_new(&t->trainer, t->e, SCHEDULE_EVALUATION_ROWS, t->train_samples, t->pool);
@@ -97,6 +105,7 @@ err train_loop_new(train_loop **out, run_dir *r, const labels *l, thread_pool *p
         train_loop_free(t);
         return e;
     }
+    weigh_classes(t);
     run_dir_log(r, r->manifest.has_commit ? "resumed" : "started",
                 json_pack("{s:I}", "step", (json_int_t)r->manifest.last.position.step));
     *out = t;

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "bits/refinement.h"
 #include "data/augment.h"
+#include "data/dataset.h"
 #include "data/partition.h"
 #include "nn/optimiser.h"
 #include "nn/presets/presets.h"
@@ -18,6 +19,10 @@
 #include <stdint.h>
 
 enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_THRESHOLDS_MAX = 32 };
+
+/* How much a sample counts in the loss, by its class, where no weights are listed: BALANCED makes classes count alike,
+ * however many samples each has. */
+typedef enum experiment_class_weighting { EXPERIMENT_UNWEIGHTED, EXPERIMENT_BALANCED } experiment_class_weighting;
 
 typedef struct experiment {
     char name[64];
@@ -57,6 +62,9 @@ typedef struct experiment {
     struct {
         float quantization; /* alpha, the multiplier of the quantization term; 0: cross entropy alone */
         float label_smoothing;
+        experiment_class_weighting class_weighting; /* where no weights are listed */
+        float class_weights[DATASET_CLASSES_MAX];   /* of each class, by its number */
+        uint32_t class_weights_count;
     } loss;
     struct {
         nn_optimiser_kind kind;

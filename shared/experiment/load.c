@@ -189,6 +189,9 @@ static err take_scalar(const loader *l, const named *n, const schema_field *f, s
 }
 
 static err take_list(loader *l, const named *n, const schema_field *f, const yaml_node_t *node) {
+    if (f->words && node->type == YAML_SCALAR_NODE) {
+        return take_scalar(l, n, f, SCHEMA_WORD, node, l->values + f->word_offset);
+    }
     if (node->type != YAML_SEQUENCE_NODE) {
         return refuse(l, n, "must be a list, as [2, 4]");
     }

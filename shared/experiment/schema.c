@@ -14,12 +14,14 @@
 #define WORD(key, member, list, ...)                                                                                   \
     FIELD(key, SCHEMA_WORD, member, .words = list, .word_count = sizeof(list) / sizeof((list)[0]), __VA_ARGS__)
 /* The entries' count lies in MEMBER_count. */
-#define LIST(list_key, entry_type, member)                                                                             \
+#define LIST(list_key, entry_type, member, ...)                                                                        \
     {                                                                                                                  \
         .key = list_key, .type = SCHEMA_LIST, .entry = entry_type, .offset = offsetof(experiment, member),             \
         .size = sizeof(((experiment *)0)->member[0]), .count_offset = offsetof(experiment, member##_count),            \
-        .count_max = sizeof(((experiment *)0)->member) / sizeof(((experiment *)0)->member[0])                          \
+        .count_max = sizeof(((experiment *)0)->member) / sizeof(((experiment *)0)->member[0]), __VA_ARGS__             \
     }
+#define OR_WORD(member, list)                                                                                          \
+    .words = list, .word_count = sizeof(list) / sizeof((list)[0]), .word_offset = offsetof(experiment, member)
 #define SECTION(section_key, list, ...)                                                                                \
     { .key = section_key, .type = SCHEMA_SECTION, .fields = list, __VA_ARGS__ }
 #define REQUIRED .is_required = true
@@ -54,6 +56,7 @@ static const schema_word classifier_nets[] = {
     {"mnist", PRESET_MNIST}, {"playground", PRESET_PLAYGROUND}, {"mlp", PRESET_MLP}};
 static const schema_word classifier_trainings[] = {
     {"joint", PRESET_TRAIN_JOINT}, {"frozen", PRESET_TRAIN_FROZEN}, {"fine-tune", PRESET_TRAIN_FINE_TUNE}};
+static const schema_word class_weightings[] = {{"none", EXPERIMENT_UNWEIGHTED}, {"balanced", EXPERIMENT_BALANCED}};
 static const schema_word precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
 static const schema_word optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}, {"adamw", NN_ADAMW}};
 static const schema_word schedules[] = {{"constant", NN_CONSTANT}, {"cosine", NN_COSINE}, {"one-cycle", NN_ONE_CYCLE}};
@@ -110,6 +113,7 @@ static const schema_field loss_fields[] = {
     NUMBER("quantization", loss.quantization),
     NUMBER("label_smoothing", loss.label_smoothing),
     LIST("refinement_weights", SCHEMA_NUMBER, refinement.weights),
+    LIST("class_weights", SCHEMA_NUMBER, loss.class_weights, OR_WORD(loss.class_weighting, class_weightings)),
     {.key = NULL},
 };
 

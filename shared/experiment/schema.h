@@ -28,6 +28,7 @@ typedef struct schema_field {
     size_t word_count;
     schema_type entry;
     size_t count_offset, count_max;
+    size_t word_offset; /* of a list that has `words`: one of them may stand in its place, and does where it is empty */
     const struct schema_field *fields; /* of a section */
 } schema_field;
 

@@ -95,7 +95,10 @@ static void put_list(writer *w, const schema_field *field, const char *values) {
 }
 
 static void put_value(writer *w, const schema_field *field, const char *values) {
-    if (field->type == SCHEMA_LIST) {
+    bool is_list = field->type == SCHEMA_LIST;
+    if (is_list && field->words && whole_at(values + field->count_offset, sizeof(uint32_t)) == 0) {
+        put_scalar(w, field, SCHEMA_WORD, values + field->word_offset);
+    } else if (is_list) {
         put_list(w, field, values);
     } else {
         put_scalar(w, field, field->type, values + field->offset);

@@ -120,6 +120,15 @@ static bool are_rising_thresholds(const experiment *e) {
     return true;
 }
 
+static bool are_class_weights(const experiment *e) {
+    for (uint32_t c = 0; c < e->loss.class_weights_count; c++) {
+        if (!finite_in(e->loss.class_weights[c], 0.001f, 1000)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static err check_refinement(const experiment *e, const char **key) {
     uint32_t count = e->refinement.bits_count;
     const rule rules[] = {
@@ -157,6 +166,7 @@ static err check_training(const experiment *e, const char **key) {
         {"optimiser.weight_decay", e->optimiser.kind != NN_ADAM || e->optimiser.weight_decay == 0,
          "is for adamw and sgd only"},
         {"loss.label_smoothing", finite_in(e->loss.label_smoothing, 0, 0.9f), "must be from 0 to 0.9"},
+        {"loss.class_weights", are_class_weights(e), "must be from 0.001 to 1000"},
         {"training.epochs", is_in(e->training.epochs, 1, 100000), "must be from 1 to 100000"},
         {"training.batch_size", is_in(e->training.batch_size, 1, 8192), "must be from 1 to 8192"},
         {"training.batch_size", e->training.batch_size >= 2 || !experiment_norms_rows(e),

@@ -12,6 +12,12 @@
 double loss_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes, float smoothing,
                           float *gradient, size_t *correct);
 
+/* The same with a weight for each class, [classes], each at least 0 and those of the labels above it: the mean weighted
+ * by that of each row's label, a target's share of a class multiplied by the weight of that class. So does PyTorch's
+ * CrossEntropyLoss with `weight` and `label_smoothing`. */
+double loss_weighted_cross_entropy(const float *logits, const uint8_t *labels, size_t rows, size_t classes,
+                                   float smoothing, const float *weights, float *gradient, size_t *correct);
+
 /* The paper's quantization term for one encoder: mean squared error between soft [n] and its binarised
  * values, taken as constants. Adds weight * d(mse)/d(soft) to gradient [n] (NULL: not wanted) and returns the
  * mse without the weight. */

@@ -55,6 +55,7 @@ static const experiment_key all_keys[] = {
     {"classifier", "hidden", "1000", "1001", COUNT, false},
     {"loss", "quantization", "0.75", "0.751", NUMBER, true},
     {"loss", "label_smoothing", "0.1", "0.11", NUMBER, true},
+    {"loss", "class_weights", "balanced", "none", NAME_OF, true},
     {"optimiser", "kind", "sgd", NULL, NAME_OF, false}, /* adam takes no momentum */
     {"optimiser", "learning_rate", "0.001", "0.00100001", NUMBER, false},
     {"optimiser", "momentum", "0.5", "0.501", NUMBER, true},

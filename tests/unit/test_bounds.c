@@ -62,7 +62,7 @@ static const axis axes[] = {
     {"classifier",
      {"classifier.net: mnist\nclassifier.hidden: 1", "classifier.net: mlp\nclassifier.hidden: 1",
       "classifier.net: mnist\nclassifier.hidden: 64"}},
-    {"loss", {"", "loss.quantization: 1000000\nloss.label_smoothing: 0.9"}},
+    {"loss", {"", "loss.quantization: 1000000\nloss.label_smoothing: 0.9\nloss.class_weights: balanced"}},
     {"optimiser",
      {"optimiser.kind: adam", "optimiser.kind: adamw\noptimiser.weight_decay: 10",
       "optimiser.kind: sgd\noptimiser.momentum: 0.9999\noptimiser.weight_decay: 10"}},

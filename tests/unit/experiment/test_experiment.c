@@ -43,6 +43,9 @@ static void assert_same_nets(const experiment *a, const experiment *b) {
 static void assert_same_training(const experiment *a, const experiment *b) {
     assert_true(a->loss.quantization == b->loss.quantization);
     assert_true(a->loss.label_smoothing == b->loss.label_smoothing);
+    assert_int_equal(a->loss.class_weighting, b->loss.class_weighting);
+    assert_int_equal(a->loss.class_weights_count, b->loss.class_weights_count);
+    assert_memory_equal(a->loss.class_weights, b->loss.class_weights, sizeof a->loss.class_weights);
     assert_int_equal(a->optimiser.kind, b->optimiser.kind);
     assert_true(a->optimiser.learning_rate == b->optimiser.learning_rate);
     assert_true(a->optimiser.momentum == b->optimiser.momentum);
@@ -130,7 +133,7 @@ static void every_key_is_read(void **state) {
                     0.5f},
         .decoder = {PRESET_LINEAR},
         .classifier = {PRESET_MNIST, 1000},
-        .loss = {0.75f, 0.1f},
+        .loss = {0.75f, 0.1f, EXPERIMENT_BALANCED},
         .optimiser = {NN_SGD, 0.001f, 0.5f, 0.01f, NN_ONE_CYCLE},
         .training = {10, 100, UINT64_MAX, 70, 110, 3, 6, true, NN_F32, 0.25f, 0.99f},
         .paper = {29, 50, 98.5f, 97.5f, 93.5f},

@@ -61,6 +61,74 @@ static void cross_entropy_gradient_is_its_slope(void **state) {
     free(logits);
 }
 
+static const float class_weights[CLASSES] = {0.5f, 2, 1, 3, 0, 0.125f, 1.5f}; /* no label is a 4 */
+
+static double naive_weighted(const float *logits, size_t rows, double smoothing) {
+    double total = 0, whole = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const float *z = logits + row * CLASSES;
+        double sum = 0;
+        for (size_t c = 0; c < CLASSES; c++) {
+            sum += exp((double)z[c]);
+        }
+        for (size_t c = 0; c < CLASSES; c++) {
+            double target = smoothing / CLASSES + (c == labels[row] ? 1 - smoothing : 0);
+            total += (double)class_weights[c] * target * (log(sum) - (double)z[c]);
+        }
+        whole += (double)class_weights[labels[row]];
+    }
+    return total / whole;
+}
+
+static void weighted_cross_entropy_and_its_gradient_are_what_they_say(void **state) {
+    (void)state;
+    const double step = 1.0 / 64;
+    float *logits = random_floats(8, ROWS * CLASSES, -2, 2);
+    for (size_t rows = 1; rows <= ROWS; rows++) {
+        for (float smoothing = 0; smoothing < 0.5f; smoothing += 0.2f) {
+            float gradient[ROWS * CLASSES];
+            size_t correct = 0, alike = 0;
+            double loss = loss_weighted_cross_entropy(logits, labels, rows, CLASSES, smoothing, class_weights, gradient,
+                                                      &correct);
+            assert_true(fabs(loss - naive_weighted(logits, rows, (double)smoothing)) < 1e-6);
+            assert_true(loss == loss_weighted_cross_entropy(logits, labels, rows, CLASSES, smoothing, class_weights,
+                                                            NULL, &correct));
+            loss_cross_entropy(logits, labels, rows, CLASSES, smoothing, NULL, &alike);
+            assert_int_equal(correct, 2 * alike);
+            for (size_t i = 0; i < rows * CLASSES; i++) {
+                float kept = logits[i];
+                logits[i] = kept + (float)step;
+                double up = naive_weighted(logits, rows, (double)smoothing);
+                logits[i] = kept - (float)step;
+                double down = naive_weighted(logits, rows, (double)smoothing);
+                logits[i] = kept;
+                assert_true(fabs((up - down) / (2 * step) - (double)gradient[i]) < 5e-5);
+            }
+        }
+    }
+    free(logits);
+}
+
+/* The scale of the weights is of no matter, and equal ones are as none. */
+static void equal_weights_are_as_none(void **state) {
+    (void)state;
+    float *logits = random_floats(9, ROWS * CLASSES, -4, 4), plain[ROWS * CLASSES], weighted[ROWS * CLASSES];
+    for (float weight = 0.25f; weight < 1000; weight *= 8) {
+        float all[CLASSES];
+        size_t correct = 0;
+        for (size_t c = 0; c < CLASSES; c++) {
+            all[c] = weight;
+        }
+        double none = loss_cross_entropy(logits, labels, ROWS, CLASSES, 0.1f, plain, &correct);
+        double loss = loss_weighted_cross_entropy(logits, labels, ROWS, CLASSES, 0.1f, all, weighted, &correct);
+        assert_true(fabs(none - loss) < 1e-5);
+        for (size_t i = 0; i < ROWS * CLASSES; i++) {
+            assert_true(fabsf(plain[i] - weighted[i]) < 1e-6f);
+        }
+    }
+    free(logits);
+}
+
 static void cross_entropy_stays_finite(void **state) {
     (void)state;
     const float logits[3] = {1000, -1000, 0};
@@ -72,6 +140,9 @@ static void cross_entropy_stays_finite(void **state) {
     assert_true(fabs(loss_cross_entropy(logits, &wrong, 1, 3, 0, gradient, &correct) - 2000) < 1e-3);
     assert_true(gradient[0] == 1.0f && gradient[1] == -1.0f && gradient[2] == 0.0f);
     assert_int_equal(correct, 1);
+    const float weights[3] = {2, 0.5f, 0};
+    assert_true(fabs(loss_weighted_cross_entropy(logits, &wrong, 1, 3, 0, weights, gradient, &correct) - 2000) < 1e-3);
+    assert_true(gradient[0] == 1.0f && gradient[1] == -1.0f && gradient[2] == 0.0f);
 }
 
 /* The largest logit wins, the first of equals, and the count goes on from what it was. */
@@ -169,6 +240,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cross_entropy_is_what_it_says),
         cmocka_unit_test(cross_entropy_gradient_is_its_slope),
+        cmocka_unit_test(weighted_cross_entropy_and_its_gradient_are_what_they_say),
+        cmocka_unit_test(equal_weights_are_as_none),
         cmocka_unit_test(cross_entropy_stays_finite),
         cmocka_unit_test(cross_entropy_counts_what_is_right),
         cmocka_unit_test(softmax_is_what_it_says),
