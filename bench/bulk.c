@@ -24,6 +24,7 @@
 #include "bits/code_compressor.h"
 #include "data/labels.h"
 #include "encoder_node/node_protocol.h"
+#include "experiment/derive.h"
 #include "experiment/load.h"
 #include "loop/loop.h"
 #include "wire/link.h"
@@ -114,7 +115,8 @@ static void on_up(void *context, wire_link *l) {
 static err take_welcome(pusher *p, const Fewbit__Welcome *w) {
     experiment described;
     err e = experiment_parse_sent(w->experiment, &described);
-    p->bits = e ? 0 : described.encoder.bits;
+    codeword layout = e ? codeword_empty() : experiment_codeword(&described);
+    p->bits = codeword_portion_bits(&layout, (uint32_t)(p - p->of->pushers));
     link_set_heartbeat(p->link, message_heartbeat_ms(w));
     return e;
 }

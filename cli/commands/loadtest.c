@@ -1,6 +1,7 @@
 #include "cli/commands/commands.h"
 
 #include "base/options.h"
+#include "bits/pack.h"
 #include "cli/http_client.h"
 #include "cli/loadgen/load_codes.h"
 #include "cli/loadgen/load_http.h"
@@ -44,19 +45,30 @@ static const options_command command = {
     .entries = entries,
 };
 
+/* Of each portion, as the server says it. */
+static bool read_bits(const json_t *each, uint32_t portions, uint32_t bits[CODEWORD_PORTIONS_MAX]) {
+    bool good = portions <= CODEWORD_PORTIONS_MAX && json_array_size(each) == portions;
+    for (uint32_t k = 0; good && k < portions; k++) {
+        json_int_t of = json_integer_value(json_array_get(each, k));
+        good = of >= 1 && of <= PACK_CODE_BITS_MAX;
+        bits[k] = (uint32_t)of;
+    }
+    return good;
+}
+
 /* What the server says of its model. */
 static err read_model(const json_t *answer, synthetic_node_model *m) {
     const char *set = NULL, *kind = NULL;
-    int channels = 0, height = 0, width = 0, portions = 0, bits = 0;
-    int wrong = json_unpack((json_t *)(uintptr_t)answer, "{s:s, s:[i,i,i], s:{s:s, s:i, s:i}}", "data_set", &set,
+    json_t *bits = NULL;
+    int channels = 0, height = 0, width = 0, portions = 0;
+    int wrong = json_unpack((json_t *)(uintptr_t)answer, "{s:s, s:[i,i,i], s:{s:s, s:i, s:o}}", "data_set", &set,
                             "sample_shape", &channels, &height, &width, "split", "kind", &kind, "portions", &portions,
                             "bits", &bits);
     if (wrong || strlen(set) >= sizeof m->data_set || channels < 1 || height < 1 || width < 1 || portions < 1 ||
-        bits < 1 || bits > 64) {
+        !read_bits(bits, (uint32_t)portions, m->bits)) {
         return err_fail(ERR_REFUSED, "what the server says of its model is not understood");
     }
     strcpy(m->data_set, set);
-    m->bits = (uint32_t)bits;
     m->partition = (partition){
         .portions = (uint32_t)portions,
         .channels = (uint32_t)channels,

@@ -133,12 +133,23 @@ static const char *bits(double value, char to[16]) {
     return to;
 }
 
+/* Portions that follow each other and have as many bits are told as one: "3 x 4 + 1 x 7". */
+static void show_bits(const json_t *each) {
+    size_t count = json_array_size(each);
+    for (size_t k = 0, next; k < count; k = next) {
+        double bits = json_number_value(json_array_get(each, k));
+        for (next = k + 1; next < count && json_number_value(json_array_get(each, next)) == bits;) {
+            next++;
+        }
+        printf("%s%zu x %.0f", k > 0 ? " + " : "", next - k, bits);
+    }
+}
+
 static void show_model(const watch *w, const json_t *model) {
-    const json_t *partition = json_object_get(model, "split");
-    printf("%s: %s %s (%s), %.0f x %.0f bits a sample against %.0f raw", w->server,
-           strcmp(text(model, "mode"), "train") == 0 ? "training" : "serving", text(model, "experiment"),
-           text(model, "data_set"), number(partition, "portions"), number(partition, "bits"),
-           number(model, "raw_bits"));
+    printf("%s: %s %s (%s), ", w->server, strcmp(text(model, "mode"), "train") == 0 ? "training" : "serving",
+           text(model, "experiment"), text(model, "data_set"));
+    show_bits(json_object_get(json_object_get(model, "split"), "bits"));
+    printf(" bits a sample against %.0f raw", number(model, "raw_bits"));
     const json_t *accuracy = json_object_get(model, "accuracy");
     if (json_is_object(accuracy)) {
         printf(", step %.0f, rounded test %.2f %%", number(model, "step"), number(accuracy, "rounded_test"));

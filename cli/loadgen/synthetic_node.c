@@ -3,7 +3,6 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "bits/pack.h"
-#include "bits/refinement.h"
 #include "data/dataset.h"
 #include "experiment/derive.h"
 #include "experiment/experiment.h"
@@ -88,17 +87,20 @@ static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
     experiment e;
     err failed =
         s->is_welcome ? err_fail(ERR_NETWORK, "the server welcomes twice") : experiment_parse_sent(w->experiment, &e);
-    if (!failed && e.encoder.bits != s->config.model->bits) {
-        failed = err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", e.encoder.bits,
-                          s->config.model->bits);
+    if (failed) {
+        return failed;
     }
-    if (!failed) {
-        s->refinement = experiment_refinement(&e);
-        s->initial_stages = s->refinement.count;
-        s->is_welcome = true;
-        link_set_heartbeat(s->link, message_heartbeat_ms(w));
+    codeword layout = experiment_codeword(&e);
+    uint32_t k = s->config.portion, bits = k < layout.portions ? codeword_portion_bits(&layout, k) : 0;
+    if (bits != s->config.model->bits[k]) {
+        return err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", bits,
+                        s->config.model->bits[k]);
     }
-    return failed;
+    s->refinement = layout.portion[k];
+    s->initial_stages = s->refinement.count;
+    s->is_welcome = true;
+    link_set_heartbeat(s->link, message_heartbeat_ms(w));
+    return ERR_OK;
 }
 
 static err on_restore(synthetic_node *s, const Fewbit__Restore *r) {
@@ -223,7 +225,7 @@ err synthetic_node_new(synthetic_node **out, uv_loop_t *loop, const synthetic_no
         return err_fail(ERR_MEMORY, "no memory for random codes");
     }
     s->config = *config;
-    s->refinement = (refinement){1, {config->model->bits}};
+    s->refinement = (refinement){1, {config->model->bits[config->portion]}};
     s->initial_stages = 1;
     draw_bits(s);
     err e = arena_init(&s->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));

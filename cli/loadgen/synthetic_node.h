@@ -8,6 +8,7 @@
 
 #include "base/address.h"
 #include "base/err.h"
+#include "bits/codeword.h"
 #include "data/partition.h"
 
 #include <stdbool.h>
@@ -20,7 +21,7 @@ typedef struct synthetic_node synthetic_node;
 typedef struct synthetic_node_model {
     char data_set[32]; /* its name */
     partition partition;
-    uint32_t bits; /* of one code */
+    uint32_t bits[CODEWORD_PORTIONS_MAX]; /* of each portion's code */
 } synthetic_node_model;
 
 typedef struct synthetic_node_config {

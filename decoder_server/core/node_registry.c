@@ -161,7 +161,8 @@ static bool agree_on_coding(const node_registry *p, portion_node *admitted, cons
     if (h->coding != FEWBIT__CODING__CODING_RANGE) {
         return false;
     }
-    if (!admitted->decoder && code_decoder_new(&admitted->decoder, p->config.experiment->encoder.bits)) {
+    codeword layout = experiment_codeword(p->config.experiment);
+    if (!admitted->decoder && code_decoder_new(&admitted->decoder, codeword_portion_bits(&layout, h->portion))) {
         log_limited(LOG_WARN, "codes_not_compressed", h->portion + 1, "%s must send its codes packed: %s", h->name,
                     err_text());
         return false;

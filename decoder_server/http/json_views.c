@@ -167,21 +167,25 @@ static void write_ranges(json_writer *w, const partition *s, uint32_t k) {
     json_writer_end_array(w);
 }
 
-static void write_partition(json_writer *w, const run_dir *r, const partition *s) {
+static void write_partition(json_writer *w, const partition *s, const codeword *layout) {
     uint32_t shape[3];
     partition_portion_shape(s, shape);
     json_writer_object(w, "split");
     json_writer_word(w, "kind", partition_name(s->kind));
     json_writer_uint(w, "portions", s->portions);
     write_list(w, "portion_shape", (size_t[]){shape[0], shape[1], shape[2]}, 3);
-    json_writer_uint(w, "bits", r->experiment.encoder.bits);
+    json_writer_array(w, "bits");
+    for (uint32_t k = 0; k < layout->portions; k++) {
+        json_writer_uint(w, NULL, codeword_portion_bits(layout, k));
+    }
+    json_writer_end_array(w);
     json_writer_array(w, "ranges");
     for (uint32_t k = 0; k < s->portions; k++) {
         write_ranges(w, s, k);
     }
     json_writer_end_array(w);
     json_writer_end_object(w);
-    json_writer_uint(w, "payload_bits", s->portions * r->experiment.encoder.bits);
+    json_writer_uint(w, "payload_bits", codeword_bits(layout));
     json_writer_uint(w, "raw_bits", 8 * partition_sample_elements(s));
 }
 
@@ -201,7 +205,7 @@ static void write_accuracy(json_writer *w, const run_dir *r) {
     json_writer_end_object(w);
 }
 
-err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const partition *shape,
+err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const partition *shape, const codeword *layout,
                      const manifest_commit *commit) {
     const experiment *e = &r->experiment;
     json_writer w = json_writer_make(to);
@@ -215,7 +219,7 @@ err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const par
     json_writer_string(&w, "title", e->title);
     json_writer_string(&w, "data_set", e->dataset.name);
     write_list(&w, "sample_shape", (size_t[]){shape->channels, shape->height, shape->width}, 3);
-    write_partition(&w, r, shape);
+    write_partition(&w, shape, layout);
     json_writer_array(&w, "classes");
     for (uint32_t c = 0; c < set->classes; c++) {
         json_writer_string(&w, NULL, set->class_names[c]);

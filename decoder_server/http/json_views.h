@@ -3,6 +3,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_JSON_VIEWS_H
 
 #include "base/json_writer.h"
+#include "bits/codeword.h"
 #include "data/dataset.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/core/run_dir.h"
@@ -27,7 +28,7 @@ void json_views_nodes(dynbuf *to, const stats *s);
 
 /* GET /v1/model, instead of what is in `to`. `commit` is the one that is served; NULL while there is none (training).
  */
-err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const partition *shape,
+err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const partition *shape, const codeword *layout,
                      const manifest_commit *commit);
 
 #endif

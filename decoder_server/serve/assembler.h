@@ -7,7 +7,7 @@
 #define FEWBIT_DECODER_SERVER_SERVE_ASSEMBLER_H
 
 #include "base/err.h"
-#include "bits/refinement.h"
+#include "bits/codeword.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,10 +33,11 @@ typedef struct assembler_sample {
 } assembler_sample;
 
 /* How many of a portion's bits are here. */
-static inline uint32_t assembler_sample_bits(const assembler_sample *s, const refinement *r, uint32_t portion) {
+static inline uint32_t assembler_sample_bits(const assembler_sample *s, const codeword *layout, uint32_t portion) {
     if (!(s->have >> portion & 1)) {
         return 0;
     }
+    const refinement *r = &layout->portion[portion];
     return s->stage == 0 || s->got >> portion & 1 ? r->upto[s->stage] : r->upto[s->stage - 1];
 }
 

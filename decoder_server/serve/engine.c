@@ -21,7 +21,7 @@ struct engine {
     engine_options options;
     results *results;
     partition partition;
-    refinement stages;
+    codeword layout;
     uint8_t *portion; /* one portion's elements */
     responders *responders;
     model_rollout *models;
@@ -38,7 +38,7 @@ struct engine {
 };
 
 static uint32_t portions_of(const engine *e) {
-    return e->partition.portions;
+    return e->layout.portions;
 }
 
 static predictor *predictor_of(const engine *e, uint8_t model) {
@@ -82,7 +82,7 @@ static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
     bool is_on_demand = e->batch.is_on_demand[a->at];
     uint8_t bits[PARTITION_PORTIONS_MAX];
     for (uint32_t k = 0; k < portions_of(e); k++) {
-        bits[k] = (uint8_t)assembler_sample_bits(sample, &e->stages, k);
+        bits[k] = (uint8_t)assembler_sample_bits(sample, &e->layout, k);
     }
     bool is_incomplete = a->is_cut || (sample->stage > 0 && sample->got != sample->have);
     e->answered.answered[assembler_sample_stages(sample) - 1]++;
@@ -92,7 +92,7 @@ static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
         .from = is_on_demand ? "http" : "stream",
         .class = a->prediction->class,
         .bits = bits,
-        .stages = e->stages.count > 1 ? assembler_sample_stages(sample) : 0,
+        .stages = e->layout.stages > 1 ? assembler_sample_stages(sample) : 0,
         .probability = a->prediction->probabilities[a->prediction->class],
         .degraded = sample->have != UINT64_MAX >> (64 - portions_of(e)) || is_incomplete,
         .ms = (double)(now_ns - sample->opened_ns) * 1e-6,
@@ -127,7 +127,7 @@ static void give_none(engine *e, size_t at) {
 static bool wait_for_more(engine *e, const answer *a, uint64_t now_ns, refine_sample *more, bool *is_cut) {
     const assembler_sample *s = a->sample;
     float probability = a->prediction->probabilities[a->prediction->class];
-    *is_cut = s->stage + 1u < e->stages.count && probability < e->options.confidence;
+    *is_cut = s->stage + 1u < e->layout.stages && probability < e->options.confidence;
     if (!*is_cut || e->is_finishing || now_ns >= s->opened_ns + e->options.deadline_ns ||
         (s->stage > 0 && s->got != s->have)) {
         return false;
@@ -222,7 +222,7 @@ static void give_up(void *context, uint32_t portion, uint64_t now_ns) {
     while (assembler_give_up(e->on_demand, portion, &sample)) {
         end_waiting(e, &sample, now_ns);
     }
-    while (e->stages.count > 1 && assembler_give_up_stages(e->streamed, portion, &sample)) {
+    while (e->layout.stages > 1 && assembler_give_up_stages(e->streamed, portion, &sample)) {
         add_ready(e, &sample, false, now_ns);
     }
 }
@@ -267,7 +267,7 @@ static void take_stage(void *context, uint32_t portion, const refine_note *note,
     if (gone) {
         outcome = assembler_skip_stage(of, note->id, portion, note->stage, &sample);
     } else {
-        e->payload_bits[portion] += refinement_width(&e->stages, note->stage);
+        e->payload_bits[portion] += refinement_width(&e->layout.portion[portion], note->stage);
         outcome = assembler_add_stage(of, note->id, portion, note->stage, bits, &sample);
     }
     if (outcome == ASSEMBLER_COMPLETE) {
@@ -308,7 +308,7 @@ void engine_left(engine *e, uint32_t portion, uint64_t now_ns) {
         return;
     }
     give_up(e, portion, now_ns);
-    if (e->stages.count > 1) {
+    if (e->layout.stages > 1) {
         refine_left(e->refine, portion);
         ready_batch_drop_acks(&e->batch, portion);
     }
@@ -318,15 +318,15 @@ void engine_left(engine *e, uint32_t portion, uint64_t now_ns) {
 
 /* Codes. */
 
-static bool fits(const engine *e, const Fewbit__Codes *c, uint64_t samples) {
-    return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples &&
-           c->bits.len == pack_bytes(samples * e->stages.upto[0]) &&
-           pack_tail_is_clear(c->bits.data, samples * e->stages.upto[0]);
+static bool fits(const engine *e, uint32_t portion, const Fewbit__Codes *c, uint64_t samples) {
+    uint64_t bits = samples * codeword_unasked_bits(&e->layout, portion);
+    return samples <= FRAME_PAYLOAD_MAX && c->first <= UINT64_MAX - samples && c->bits.len == pack_bytes(bits) &&
+           pack_tail_is_clear(c->bits.data, bits);
 }
 
 static void take_answer(engine *e, uint32_t portion, const Fewbit__Codes *c, uint8_t model, uint64_t now_ns) {
     assembler_sample sample;
-    uint64_t code = pack_get(c->bits.data, 0, e->stages.upto[0]);
+    uint64_t code = pack_get(c->bits.data, 0, codeword_unasked_bits(&e->layout, portion));
     on_demand_count_frame(&e->requests, c->first, TRAFFIC_IN, message_frame_size(&c->base));
     assembler_set_model(e->on_demand, model);
     if (assembler_add(e->on_demand, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
@@ -336,7 +336,7 @@ static void take_answer(engine *e, uint32_t portion, const Fewbit__Codes *c, uin
 
 /* Why codes are refused; NULL: they are in order, and counted as come. */
 static const char *check_codes(engine *e, uint32_t portion, const Fewbit__Codes *c, bool is_answer, uint64_t now_ns) {
-    if (!fits(e, c, (uint64_t)c->more + 1) || (is_answer && c->more > 0)) {
+    if (!fits(e, portion, c, (uint64_t)c->more + 1) || (is_answer && c->more > 0)) {
         return "codes that do not fit";
     }
     if (!is_answer) {
@@ -355,7 +355,7 @@ static void on_codes(engine *e, uint32_t portion, const Fewbit__Codes *c, bool i
     } else if (is_probe) {
         return;
     } else if (model_rollout_find(e->models, c->model, &model, &is_gone)) {
-        e->payload_bits[portion] += code_decoder_payload_bits(c, e->stages.upto[0]);
+        e->payload_bits[portion] += code_decoder_payload_bits(c, codeword_unasked_bits(&e->layout, portion));
         if (is_answer) {
             take_answer(e, portion, c, model, now_ns);
         } else {
@@ -516,7 +516,7 @@ void engine_stats(const engine *e, stats *s) {
     s->backlog_bytes = stream_intake_backlog_bytes(e->intake);
     s->results_lost = results_lost(e->results);
     s->refinement = e->answered;
-    s->refinement.count = e->stages.count;
+    s->refinement.count = e->layout.stages;
     for (uint32_t k = 0; k < portions_of(e); k++) {
         responders_stats(e->responders, k, &s->nodes[k]);
         s->nodes[k].payload_bits[TRAFFIC_IN] = e->payload_bits[k];
@@ -537,8 +537,8 @@ static err make_parts(engine *e, const run_dir *r) {
     const stream_intake_config streaming = {
         .streams = {portions_of(e), o->first_session, o->stall_timeout_ns, o->deadline_ns / 4},
         .deadline_ns = o->deadline_ns,
-        .bits = e->stages.upto[0],
-        .acks = e->stages.count > 1,
+        .layout = &e->layout,
+        .acks = e->layout.stages > 1,
     };
     const stream_intake_events on_streams = {take_streamed, has_room, e};
     const refine_host on_refine = {send_refine_request, take_stage, e};
@@ -551,7 +551,7 @@ static err make_parts(engine *e, const run_dir *r) {
     }
     err failed = responders_new(&e->responders, &responding, &e->host);
     failed = failed ? failed : stream_intake_new(&e->intake, &streaming, &on_streams, &e->host);
-    failed = failed ? failed : refine_new(&e->refine, portions_of(e), &e->stages, &on_refine);
+    failed = failed ? failed : refine_new(&e->refine, &e->layout, &on_refine);
     failed = failed ? failed : assembler_new(&e->on_demand, &on_demand);
     e->streamed = failed ? NULL : stream_intake_samples(e->intake);
     return failed ? failed
@@ -569,10 +569,10 @@ err engine_new(engine **out, const run_dir *r, results *results, const engine_op
     e->options = *options;
     e->options.predictor.by_stage = options->confidence > 0;
     e->host = *host;
-    e->stages = predictor_stages_of(&r->experiment, &e->options.predictor);
+    e->layout = predictor_layout_of(&r->experiment, &e->options.predictor);
     err failed = experiment_partition(&r->experiment, &e->partition, &classes);
     failed = failed ? failed : make_parts(e, r);
-    if (!failed && options->confidence > 0 && e->stages.count == 1) {
+    if (!failed && options->confidence > 0 && e->layout.stages == 1) {
         failed = err_fail(ERR_USAGE,
                           "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");
     }

@@ -65,7 +65,7 @@ bool model_rollout_find(const model_rollout *o, uint32_t number, uint8_t *model,
 /* Messages. */
 
 static uint32_t unasked_stages(const served_model *m) {
-    return predictor_refinement(m->predictor)->count > 1 ? 1 : 0;
+    return predictor_layout(m->predictor)->stages > 1 ? 1 : 0;
 }
 
 static void send_prepare(model_rollout *o, uint32_t portion) {

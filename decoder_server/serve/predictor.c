@@ -18,8 +18,10 @@
 
 struct predictor {
     nn_net *head;
-    uint32_t portions, bits, classes;
-    refinement refinement;
+    uint32_t classes;
+    codeword layout;
+    /* Where the portions lie in a codeword of the first stages, up to each. */
+    uint32_t offsets[REFINEMENT_STAGES_MAX][CODEWORD_PORTIONS_MAX];
     uint32_t key_words; /* of a codeword, and one for the portions that are there; by stage, two more for how far */
     uint64_t whole;     /* `have` of a sample that misses nothing */
     size_t net_rows;    /* what the head takes at once */
@@ -27,7 +29,7 @@ struct predictor {
     prediction_table *tables[REFINEMENT_STAGES_MAX]; /* by stage; NULL: none */
     prediction_cache *cache;                         /* NULL: none */
     arena buffers;
-    float *codes;            /* [PREDICTOR_ROWS, portions * bits]: what goes through the nets */
+    float *codes;            /* [PREDICTOR_ROWS, codeword_bits]: what goes through the nets */
     float *probabilities;    /* [PREDICTOR_ROWS, classes] */
     prediction *predictions; /* [PREDICTOR_ROWS] */
     uint32_t *unknown;       /* [PREDICTOR_ROWS]: the samples that the nets have to answer */
@@ -36,8 +38,9 @@ struct predictor {
 };
 
 static err plan_buffers(predictor *c) {
-    c->key_words = (c->portions * c->bits + 63) / 64 + (c->refinement.count > 1 ? 3 : 1);
-    size_t codes = (size_t)PREDICTOR_ROWS * c->portions * c->bits * sizeof(float), key = c->key_words * sizeof *c->key;
+    c->key_words = (codeword_bits(&c->layout) + 63) / 64 + (c->layout.stages > 1 ? 3 : 1);
+    size_t codes = (size_t)PREDICTOR_ROWS * codeword_bits(&c->layout) * sizeof(float),
+           key = c->key_words * sizeof *c->key;
     size_t probabilities = (size_t)PREDICTOR_ROWS * c->classes * sizeof(float);
     size_t predictions = PREDICTOR_ROWS * sizeof(prediction), unknown = PREDICTOR_ROWS * sizeof(uint32_t);
     err e = arena_init(&c->buffers, arena_rounded(codes) + arena_rounded(probabilities) + arena_rounded(predictions) +
@@ -87,9 +90,9 @@ static err load_head(predictor *c, const run_dir *r, const manifest_commit *comm
 /* Codewords as rows. */
 
 static void unpack_sample(const predictor *c, const assembler_sample *sample, float *to) {
-    for (uint32_t k = 0; k < c->portions; k++) {
-        uint32_t here = assembler_sample_bits(sample, &c->refinement, k);
-        for (uint32_t b = 0; b < c->bits; b++) {
+    for (uint32_t k = 0; k < c->layout.portions; k++) {
+        uint32_t here = assembler_sample_bits(sample, &c->layout, k), bits = codeword_portion_bits(&c->layout, k);
+        for (uint32_t b = 0; b < bits; b++) {
             *to++ = b < here ? (float)(sample->codes[k] >> b & 1) : BINARIZE_UNKNOWN;
         }
     }
@@ -97,7 +100,7 @@ static void unpack_sample(const predictor *c, const assembler_sample *sample, fl
 
 /* The first `count` rows of `codes` through the nets: row i is of sample unknown[i]. */
 static void run_nets(predictor *c, size_t count) {
-    size_t width = (size_t)c->portions * c->bits;
+    size_t width = codeword_bits(&c->layout);
     for (size_t done = 0, piece; done < count; done += piece) {
         piece = count - done < c->net_rows ? count - done : c->net_rows;
         const float *logits = nn_net_forward(c->head, c->codes + done * width, piece, NN_EVALUATE);
@@ -123,22 +126,22 @@ static prediction_table *table_of(const predictor *c, const assembler_sample *sa
 
 /* Portion 0's first bit is the lowest, as in a row. */
 static uint32_t codeword_of(const predictor *c, const assembler_sample *sample) {
-    uint64_t codeword = 0;
-    for (uint32_t k = 0; k < c->portions; k++) {
-        codeword |= sample->codes[k] << (k * c->refinement.upto[assembler_sample_stages(sample) - 1]);
+    const uint32_t *offsets = c->offsets[assembler_sample_stages(sample) - 1];
+    uint32_t bits = 0;
+    for (uint32_t k = 0; k < c->layout.portions; k++) {
+        bits |= (uint32_t)sample->codes[k] << offsets[k];
     }
-    return (uint32_t)codeword;
+    return bits;
 }
 
 static err fill_piece(predictor *c, uint32_t stage, uint32_t first, uint32_t count) {
-    size_t width = (size_t)c->portions * c->bits;
-    uint32_t upto = c->refinement.upto[stage];
+    size_t width = codeword_bits(&c->layout);
     uint64_t codes[PARTITION_PORTIONS_MAX];
     assembler_sample sample = {.have = c->whole, .got = c->whole, .stage = (uint8_t)stage, .codes = codes};
     for (uint32_t i = 0; i < count; i++) {
         c->unknown[i] = i;
-        for (uint32_t k = 0; k < c->portions; k++) {
-            codes[k] = refinement_prefix(&c->refinement, stage, (uint64_t)(first + i) >> k * upto);
+        for (uint32_t k = 0; k < c->layout.portions; k++) {
+            codes[k] = refinement_prefix(&c->layout.portion[k], stage, (first + i) >> c->offsets[stage][k]);
         }
         unpack_sample(c, &sample, c->codes + i * width);
     }
@@ -188,8 +191,8 @@ static err fill_table(predictor *c, uint32_t stage, size_t bytes) {
 /* The shortest codewords first, as long as there is room. */
 static err make_tables(predictor *c, const predictor_options *options) {
     err e = ERR_OK;
-    for (uint32_t stage = 0; stage < c->refinement.count && !e; stage++) {
-        uint32_t bits = c->portions * c->refinement.upto[stage];
+    for (uint32_t stage = 0; stage < c->layout.stages && !e; stage++) {
+        uint32_t bits = codeword_stage_bits(&c->layout, stage);
         size_t bytes = prediction_table_bytes(bits, c->classes);
         if (bytes > options->table_bytes - c->counters.table_bytes) {
             break;
@@ -220,23 +223,33 @@ static err make_cache(predictor *c, size_t bytes_max) {
 static const uint64_t *key_of(predictor *c, const assembler_sample *sample) {
     uint64_t *key = c->key;
     memset(key, 0, c->key_words * sizeof *key);
-    for (uint32_t k = 0; k < c->portions; k++) {
-        uint32_t at = k * c->bits, word = at / 64, shift = at % 64;
+    for (uint32_t k = 0; k < c->layout.portions; k++) {
+        uint32_t word = c->layout.offset[k] / 64, shift = c->layout.offset[k] % 64;
         key[word] |= sample->codes[k] << shift;
-        if (shift + c->bits > 64) {
+        if (shift + codeword_portion_bits(&c->layout, k) > 64) {
             key[word + 1] |= sample->codes[k] >> (64 - shift);
         }
     }
     key[c->key_words - 1] = sample->have;
-    if (c->refinement.count > 1) {
+    if (c->layout.stages > 1) {
         key[c->key_words - 2] = sample->got;
         key[c->key_words - 3] = sample->stage;
     }
     return key;
 }
 
-refinement predictor_stages_of(const experiment *e, const predictor_options *options) {
-    return options->by_stage ? experiment_refinement(e) : (refinement){1, {e->encoder.bits}};
+codeword predictor_layout_of(const experiment *e, const predictor_options *options) {
+    codeword layout = experiment_codeword(e);
+    return options->by_stage ? layout : codeword_whole(&layout);
+}
+
+static void place_portions(predictor *c) {
+    for (uint32_t stage = 0; stage < c->layout.stages; stage++) {
+        for (uint32_t k = 0, at = 0; k < c->layout.portions; k++) {
+            c->offsets[stage][k] = at;
+            at += c->layout.portion[k].upto[stage];
+        }
+    }
 }
 
 err predictor_new(predictor **out, const run_dir *r, const manifest_commit *commit, const predictor_options *options) {
@@ -248,10 +261,9 @@ err predictor_new(predictor **out, const run_dir *r, const manifest_commit *comm
     if (!c) {
         return err_fail(ERR_MEMORY, "no memory for a predictor");
     }
-    c->portions = r->experiment.dataset.portions;
-    c->bits = r->experiment.encoder.bits;
-    c->refinement = predictor_stages_of(&r->experiment, options);
-    c->whole = c->portions == 64 ? UINT64_MAX : ((uint64_t)1 << c->portions) - 1;
+    c->layout = predictor_layout_of(&r->experiment, options);
+    place_portions(c);
+    c->whole = UINT64_MAX >> (64 - c->layout.portions);
     err e = load_head(c, r, commit, options->plain);
     e = e ? e : plan_buffers(c);
     if (!e) {
@@ -283,13 +295,13 @@ uint32_t predictor_classes(const predictor *c) {
     return c->classes;
 }
 
-const refinement *predictor_refinement(const predictor *c) {
-    return &c->refinement;
+const codeword *predictor_layout(const predictor *c) {
+    return &c->layout;
 }
 
 bool predictor_knows_all(const predictor *c) {
     bool knows = true;
-    for (uint32_t stage = 0; stage < c->refinement.count; stage++) {
+    for (uint32_t stage = 0; stage < c->layout.stages; stage++) {
         const prediction_table *table = c->tables[stage];
         knows = knows && table && prediction_table_known(table) == prediction_table_size(table);
     }
@@ -358,7 +370,7 @@ static void remember(predictor *c, const assembler_sample *sample, const predict
 }
 
 const prediction *predictor_run(predictor *c, const assembler_sample *samples, size_t count) {
-    size_t width = (size_t)c->portions * c->bits, unknown = 0;
+    size_t width = codeword_bits(&c->layout), unknown = 0;
     for (size_t i = 0; i < count; i++) {
         if (!look_up(c, &samples[i], i)) {
             c->unknown[unknown] = (uint32_t)i;
@@ -377,7 +389,7 @@ const prediction *predictor_run(predictor *c, const assembler_sample *samples, s
 
 void predictor_count(const predictor *c, predictor_counters *out) {
     *out = c->counters;
-    for (uint32_t stage = 0; stage < c->refinement.count; stage++) {
+    for (uint32_t stage = 0; stage < c->layout.stages; stage++) {
         out->table_size += c->tables[stage] ? prediction_table_size(c->tables[stage]) : 0;
         out->table_known += c->tables[stage] ? prediction_table_known(c->tables[stage]) : 0;
     }

@@ -50,9 +50,9 @@ void predictor_free(predictor *c);
 
 uint32_t predictor_classes(const predictor *c);
 
-/* In which stages samples of an experiment come; one, unless by_stage. */
-refinement predictor_stages_of(const experiment *e, const predictor_options *options);
-const refinement *predictor_refinement(const predictor *c);
+/* The layout of an experiment's codewords; in one stage, unless by_stage. */
+codeword predictor_layout_of(const experiment *e, const predictor_options *options);
+const codeword *predictor_layout(const predictor *c);
 
 /* Whether the tables have every whole codeword. */
 bool predictor_knows_all(const predictor *c);

@@ -14,22 +14,20 @@ typedef struct queue {
 } queue;
 
 struct refine {
-    uint32_t portions;
-    refinement stages;
+    codeword layout;
     refine_host host;
     id_set ids; /* of the request that is sent */
     queue queues[];
 };
 
-err refine_new(refine **out, uint32_t portions, const refinement *stages, const refine_host *host) {
-    refine *r = calloc(1, sizeof *r + portions * sizeof r->queues[0]);
+err refine_new(refine **out, const codeword *layout, const refine_host *host) {
+    refine *r = calloc(1, sizeof *r + layout->portions * sizeof r->queues[0]);
     if (!r) {
         return err_fail(ERR_MEMORY, "no memory to refine");
     }
-    r->portions = portions;
-    r->stages = *stages;
+    r->layout = *layout;
     r->host = *host;
-    for (uint32_t k = 0; k < portions && stages->count > 1; k++) {
+    for (uint32_t k = 0; k < layout->portions && layout->stages > 1; k++) {
         r->queues[k].notes = calloc(QUEUE_MAX, sizeof(refine_note));
         if (!r->queues[k].notes) {
             refine_free(r);
@@ -41,7 +39,7 @@ err refine_new(refine **out, uint32_t portions, const refinement *stages, const 
 }
 
 void refine_free(refine *r) {
-    for (uint32_t k = 0; r && k < r->portions; k++) {
+    for (uint32_t k = 0; r && k < r->layout.portions; k++) {
         free(r->queues[k].notes);
     }
     free(r);
@@ -95,8 +93,8 @@ static void send_stage(refine *r, uint32_t portion, const refine_sample *samples
 }
 
 void refine_send(refine *r, const refine_sample *samples, size_t count, uint8_t model, uint32_t number) {
-    for (uint32_t k = 0; k < r->portions && count > 0; k++) {
-        for (uint32_t stage = 1; stage < r->stages.count; stage++) {
+    for (uint32_t k = 0; k < r->layout.portions && count > 0; k++) {
+        for (uint32_t stage = 1; stage < r->layout.stages; stage++) {
             refine_note about = {.stage = (uint8_t)stage, .model = model, .on_demand = false};
             send_stage(r, k, samples, count, &about, number);
             about.on_demand = true;
@@ -114,8 +112,9 @@ static uint32_t count_asked(const queue *q) {
     return q->begin < q->end ? count + 1 : 0;
 }
 
-/* Whether an answer, untrusted, is one to the oldest frame. */
-static bool fits(const refine *r, const queue *q, uint32_t asked, const Fewbit__Refinement *reply) {
+/* Whether an answer of a portion, untrusted, is one to the oldest frame. */
+static bool fits(const refine *r, uint32_t portion, uint32_t asked, const Fewbit__Refinement *reply) {
+    const queue *q = &r->queues[portion];
     if (asked == 0 || reply->n_gone > asked) {
         return false;
     }
@@ -128,25 +127,26 @@ static bool fits(const refine *r, const queue *q, uint32_t asked, const Fewbit__
             return false;
         }
     }
-    size_t bits = (asked - reply->n_gone) * refinement_width(&r->stages, first->stage);
+    size_t bits = (asked - reply->n_gone) * refinement_width(&r->layout.portion[portion], first->stage);
     return reply->bits.len == pack_bytes(bits) && pack_tail_is_clear(reply->bits.data, bits);
 }
 
 err refine_receive(refine *r, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns) {
     queue *q = &r->queues[portion];
+    const refinement *stages = &r->layout.portion[portion];
     uint32_t asked = count_asked(q);
-    if (!fits(r, q, asked, reply)) {
+    if (!fits(r, portion, asked, reply)) {
         return err_fail(ERR_INPUT, "a stage of bits that was not asked for or does not fit");
     }
     size_t gone = 0, at = 0;
     for (uint32_t i = 0; i < asked; i++) {
         const refine_note note = q->notes[q->begin++ % QUEUE_MAX];
         bool is_gone = gone < reply->n_gone && reply->gone[gone] == i;
-        uint32_t width = refinement_width(&r->stages, note.stage);
+        uint32_t width = refinement_width(stages, note.stage);
         uint64_t bits = is_gone ? 0 : pack_get(reply->bits.data, at * width, width);
         gone += is_gone;
         at += !is_gone;
-        r->host.take(r->host.context, portion, &note, is_gone, bits << r->stages.upto[note.stage - 1], now_ns);
+        r->host.take(r->host.context, portion, &note, is_gone, bits << stages->upto[note.stage - 1], now_ns);
     }
     return ERR_OK;
 }

@@ -6,7 +6,7 @@
 #define FEWBIT_DECODER_SERVER_SERVE_REFINE_H
 
 #include "base/err.h"
-#include "bits/refinement.h"
+#include "bits/codeword.h"
 #include "fewbit.pb-c.h"
 
 #include <stdbool.h>
@@ -38,8 +38,8 @@ typedef struct refine_host {
     void *context;
 } refine_host;
 
-/* With one stage there is never anything to ask for. */
-err refine_new(refine **r, uint32_t portions, const refinement *stages, const refine_host *host);
+/* With one stage there is never anything to ask for. `layout` is copied. */
+err refine_new(refine **r, const codeword *layout, const refine_host *host);
 void refine_free(refine *r);
 
 /* Whether a node can be asked for REFINE_ROWS samples more. */

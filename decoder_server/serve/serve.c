@@ -263,7 +263,7 @@ static void close_role(void *context) {
 
 static err swap_model(void *context, served_model *m) {
     serving *s = context;
-    err e = json_views_model(&s->described, m->run, s->set, &s->partition, m->commit);
+    err e = json_views_model(&s->described, m->run, s->set, &s->partition, predictor_layout(m->predictor), m->commit);
     if (!e) {
         s->next_model = m;
     }
@@ -319,11 +319,12 @@ static err start(void *context) {
     serving *s = context;
     http_api *http = server_runtime_http(s->runtime);
     const manifest_commit *commit;
+    codeword layout = experiment_codeword(&s->run.experiment);
     uv_timer_init(server_runtime_loop(s->runtime), &s->drain);
     s->drain.data = s;
     s->has_started = true;
     err e = run_dir_served_commit(&s->run, &commit);
-    e = e ? e : json_views_model(&s->described, &s->run, s->set, &s->partition, commit);
+    e = e ? e : json_views_model(&s->described, &s->run, s->set, &s->partition, &layout, commit);
     e = e || !http ? e : http_api_set_model(http, s->described.bytes);
     return e ? e : start_reloader(s, commit);
 }

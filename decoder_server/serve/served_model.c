@@ -89,6 +89,22 @@ void served_model_free(served_model *m) {
     }
 }
 
+static err check_layout(const codeword *served, const served_model *other) {
+    const codeword *theirs = predictor_layout(other->predictor);
+    for (uint32_t k = 0; k < served->portions; k++) {
+        uint32_t here = codeword_portion_bits(served, k), there = codeword_portion_bits(theirs, k);
+        if (here != there) {
+            return err_fail(ERR_INPUT, "%s: portion %u has %u bits; it has %u in what is served here",
+                            other->run->folder, k, there, here);
+        }
+    }
+    if (!codeword_equal(served, theirs)) {
+        return err_fail(ERR_INPUT, "%s: its bits come in other stages than those of what is served here",
+                        other->run->folder);
+    }
+    return ERR_OK;
+}
+
 err served_model_fits(const served_model *m, const served_model *other) {
     const experiment *a = &m->run->experiment, *b = &other->run->experiment;
     partition s, t;
@@ -97,17 +113,10 @@ err served_model_fits(const served_model *m, const served_model *other) {
     if (e) {
         return e;
     }
-    if (strcmp(a->dataset.name, b->dataset.name) != 0 || s.kind != t.kind || s.portions != t.portions ||
-        a->encoder.bits != b->encoder.bits) {
-        return err_fail(ERR_INPUT,
-                        "%s: %s in %u %s of %u bits each; what is served here is %s in %u %s of %u bits each",
-                        other->run->folder, b->dataset.name, t.portions, partition_name(t.kind), b->encoder.bits,
-                        a->dataset.name, s.portions, partition_name(s.kind), a->encoder.bits);
+    if (strcmp(a->dataset.name, b->dataset.name) != 0 || s.kind != t.kind || s.portions != t.portions) {
+        return err_fail(ERR_INPUT, "%s: %s in %u %s; what is served here is %s in %u %s", other->run->folder,
+                        b->dataset.name, t.portions, partition_name(t.kind), a->dataset.name, s.portions,
+                        partition_name(s.kind));
     }
-    const refinement *r = predictor_refinement(m->predictor), *q = predictor_refinement(other->predictor);
-    if (r->count != q->count || memcmp(r->upto, q->upto, r->count * sizeof r->upto[0]) != 0) {
-        return err_fail(ERR_INPUT, "%s: its bits come in other stages than those of what is served here",
-                        other->run->folder);
-    }
-    return ERR_OK;
+    return check_layout(predictor_layout(m->predictor), other);
 }

@@ -217,7 +217,7 @@ static bool may_add_single(stream_intake *i, uint32_t portion, uint64_t now_ns) 
 static bool add_codes(stream_intake *i, uint32_t portion, backlog_codes *c, uint64_t now_ns) {
     uint64_t alone_from = single_from(i, portion);
     bool wants_ack = c->connection == i->nodes[portion].connection, has_room = i->events.has_room(i->events.context);
-    uint32_t width = i->config.bits;
+    uint32_t width = codeword_unasked_bits(i->config.layout, portion);
     uint64_t limit = streams_limit(i->streams), late = assembler_count(i->samples)->late;
     assembler_set_model(i->samples, c->model);
     assembler_set_wants_ack(i->samples, wants_ack);

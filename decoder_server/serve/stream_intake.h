@@ -18,9 +18,9 @@ enum { STREAM_INTAKE_CAPACITY = 1 << 17 };
 
 typedef struct stream_intake_config {
     streams_config streams;
-    uint64_t deadline_ns; /* of a sample */
-    uint32_t bits;        /* of a code, as it comes unasked */
-    bool acks;            /* nodes want them */
+    uint64_t deadline_ns;   /* of a sample */
+    const codeword *layout; /* borrowed */
+    bool acks;              /* nodes want them */
 } stream_intake_config;
 
 typedef struct stream_intake_events {

@@ -137,10 +137,11 @@ static err start(void *context) {
     }
     const dataset *set;
     partition shape;
+    codeword layout = experiment_codeword(&t->run->experiment);
     dynbuf described = dynbuf_make(JSON_VIEWS_MAX);
     err e = dataset_find(t->run->experiment.dataset.name, &set);
     e = e ? e : experiment_partition(&t->run->experiment, &shape, NULL);
-    e = e ? e : json_views_model(&described, t->run, set, &shape, NULL);
+    e = e ? e : json_views_model(&described, t->run, set, &shape, &layout, NULL);
     e = e ? e : http_api_set_model(http, described.bytes);
     dynbuf_free(&described);
     for (uint32_t i = 0; i < t->run->manifest.evaluation_count && !e; i++) {

@@ -40,6 +40,11 @@ static inline uint32_t codeword_portion_bits(const codeword *c, uint32_t portion
     return c->offset[portion + 1] - c->offset[portion];
 }
 
+/* Bits of a portion's first stage, which comes unasked. */
+static inline uint32_t codeword_unasked_bits(const codeword *c, uint32_t portion) {
+    return c->portion[portion].upto[0];
+}
+
 /* Bits of all portions after the first stages, up to this one. */
 static inline uint32_t codeword_stage_bits(const codeword *c, uint32_t stage) {
     uint32_t bits = 0;

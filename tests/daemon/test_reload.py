@@ -387,7 +387,7 @@ class Trouble(ReloadCase):
         fewer = self.folder / "fewer"
         self.fleet.train_local(f.write_experiment(self.folder / "fewer.yaml", encoder__bits=3, training__epochs=1),
                                runs.split, fewer)
-        self.refuse(server, fewer, "3 bits each; what is served here is mnist in 4 slices of 4 bits each")
+        self.refuse(server, fewer, "portion 0 has 3 bits; it has 4 in what is served here")
         self.assert_model(server, "early")
         self.reload(server, "late")
         self.assert_model(server, "late")

@@ -34,6 +34,7 @@ static void portions_lie_side_by_side(void **state) {
             codeword_append(&c, &portion);
             assert_int_equal(c.offset[p], bits);
             assert_int_equal(codeword_portion_bits(&c, p), portion.upto[stages - 1]);
+            assert_int_equal(codeword_unasked_bits(&c, p), portion.upto[0]);
             bits += portion.upto[stages - 1];
             for (uint32_t stage = 0; stage < stages; stage++) {
                 upto[stage] += portion.upto[stage];

@@ -227,6 +227,22 @@ static void a_histogram_is_cumulative(void **state) {
 
 /* /v1/model. */
 
+/* From 1 to 64. */
+static uint32_t bits_of(uint32_t portion) {
+    return 1 + portion * 21 % 64;
+}
+
+static void check_bits(const json_t *model, uint32_t portions) {
+    const json_t *each = json_object_get(json_object_get(model, "split"), "bits");
+    uint32_t sum = 0;
+    assert_int_equal(json_array_size(each), portions);
+    for (uint32_t k = 0; k < portions; k++) {
+        assert_int_equal(json_integer_value(json_array_get(each, k)), bits_of(k));
+        sum += bits_of(k);
+    }
+    assert_int_equal(json_integer_value(json_object_get(model, "payload_bits")), sum);
+}
+
 /* Every element of the sample is in one portion, at the place where partition_take puts it. */
 static void check_ranges(partition_kind kind, uint32_t portions, uint32_t channels, uint32_t side) {
     static run_dir r;
@@ -235,10 +251,15 @@ static void check_ranges(partition_kind kind, uint32_t portions, uint32_t channe
     assert_int_equal(partition_check(&s), ERR_OK);
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
     dynbuf t = dynbuf_make(JSON_VIEWS_MAX);
-    json_views_model(&t, &r, set, &s, NULL);
+    codeword layout = codeword_empty();
+    for (uint32_t k = 0; k < portions; k++) {
+        codeword_append(&layout, &(refinement){1, {bits_of(k)}});
+    }
+    assert_int_equal(json_views_model(&t, &r, set, &s, &layout, NULL), ERR_OK);
     json_t *model = json_loads(t.bytes, 0, NULL);
     json_t *ranges = json_object_get(json_object_get(model, "split"), "ranges"), *range;
     assert_int_equal(json_array_size(ranges), portions);
+    check_bits(model, portions);
     uint8_t sample[3 * 32 * 32], portion[3 * 32 * 32];
     for (size_t i = 0; i < partition_sample_elements(&s); i++) {
         sample[i] = (uint8_t)(i * 31 >> 2);

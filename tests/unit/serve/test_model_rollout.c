@@ -244,7 +244,7 @@ static void a_model_for_other_nodes_is_refused(void **state) {
     nn_net_free(head);
     assert_int_equal(t->changes, 1);
     assert_int_equal(t->change_code, ERR_INPUT);
-    assert_non_null(strstr(t->change_text, "of 5 bits each; what is served here is mnist in 4 slices of 4 bits each"));
+    assert_non_null(strstr(t->change_text, "portion 0 has 5 bits; it has 4 in what is served here"));
     assert_int_equal(t->tell_count, told_before);
 }
 

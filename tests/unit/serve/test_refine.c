@@ -163,11 +163,12 @@ static void answers_are_taken_in_the_order_of_the_asking(void **state) {
     (void)state;
     static const uint32_t gone[] = {1}, beyond[] = {3};
     static const uint8_t three[] = {0xab, 0x01}, two[] = {0x35}, one[] = {0x07};
-    const refinement stages = {2, {1, 4}};
+    codeword layout = codeword_empty();
+    codeword_append(&layout, &(refinement){2, {1, 4}});
     asked a = {.count = 0};
     const refine_host host = {note_request, note_stage, &a};
     refine *r;
-    assert_int_equal(refine_new(&r, 1, &stages, &host), ERR_OK);
+    assert_int_equal(refine_new(&r, &layout, &host), ERR_OK);
     const refine_sample samples[] = {
         {5, 1, 1, false}, {7, 1, 1, true}, {8, 1, 1, false}, {9, 0, 1, false}, {11, 1, 1, false}};
     refine_send(r, samples, 5, 1, 600);
@@ -199,11 +200,12 @@ static void answers_are_taken_in_the_order_of_the_asking(void **state) {
 static void a_node_is_not_asked_for_more_than_there_is_room_for(void **state) {
     (void)state;
     static refine_sample samples[REFINE_ROWS];
-    const refinement stages = {2, {1, 4}};
+    codeword layout = codeword_empty();
+    codeword_append(&layout, &(refinement){2, {1, 4}});
     asked a = {.count = 0};
     const refine_host host = {note_request, note_stage, &a};
     refine *r;
-    assert_int_equal(refine_new(&r, 1, &stages, &host), ERR_OK);
+    assert_int_equal(refine_new(&r, &layout, &host), ERR_OK);
     for (uint32_t i = 0; i < REFINE_ROWS; i++) {
         samples[i] = (refine_sample){i, 1, 1, false};
     }
