@@ -8,13 +8,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { CLASSIFICATION_TEXT_MAX = 256 };
+
 typedef enum classification_outcome {
     CLASSIFICATION_DONE,
-    CLASSIFICATION_NO_NODES, /* no node is ready */
-    CLASSIFICATION_TIMEOUT,  /* the deadline passed and no node had answered */
-    CLASSIFICATION_BUSY,     /* too many samples wait */
-    CLASSIFICATION_STOPPING, /* the server is stopping */
-    CLASSIFICATION_FAILED,   /* the nets gave no numbers */
+    CLASSIFICATION_NO_NODES,       /* no node is ready */
+    CLASSIFICATION_TIMEOUT,        /* the deadline passed and no node had answered */
+    CLASSIFICATION_BUSY,           /* too many samples wait */
+    CLASSIFICATION_STOPPING,       /* the server is stopping */
+    CLASSIFICATION_FAILED,         /* the nets gave no numbers */
+    CLASSIFICATION_UNKNOWN_SAMPLE, /* no node that is here has a sample of that id */
+    CLASSIFICATION_REFUSED,        /* a node cannot read what it was handed */
 } classification_outcome;
 
 typedef struct classification {
@@ -28,7 +32,10 @@ typedef struct classification {
     uint64_t asked_ns, due_ns, done_ns;
     uint32_t frame_bytes[2]; /* by traffic_direction: of the nodes' answers, and of the requests to them */
     uint64_t codes[PARTITION_PORTIONS_MAX];
-    float probabilities[DATASET_CLASSES_MAX];
+    union {
+        float probabilities[DATASET_CLASSES_MAX];
+        char text[CLASSIFICATION_TEXT_MAX]; /* of CLASSIFICATION_REFUSED: the node's words, not trusted */
+    };
 } classification;
 
 #endif

@@ -21,7 +21,7 @@ enum {
 
 /* The images of a request to POST /v1/classify, and what became of each. */
 
-enum { CLASSIFY_ITEM_MESSAGE_MAX = 200, CLASSIFY_BATCH_MAX = 64 };
+enum { CLASSIFY_ITEM_MESSAGE_MAX = CLASSIFICATION_TEXT_MAX, CLASSIFY_BATCH_MAX = 64 };
 
 typedef struct classify_item {
     struct api_request *request;

@@ -10,6 +10,7 @@
 
 struct classify {
     classify_config config;
+    uint8_t *pieces;                             /* a sample by portion, one after the other */
     image_queue *images;                         /* NULL once it has stopped */
     classify_item *asked[CLASSIFY_REQUESTS_MAX]; /* by number % CLASSIFY_REQUESTS_MAX */
     uint64_t last_number;
@@ -43,6 +44,8 @@ void classify_start(classify *c, api_request *r) {
 
 static unsigned status_of(const char *code) {
     return strcmp(code, "bad_image") == 0          ? 400
+           : strcmp(code, "bad_portion") == 0      ? 400
+           : strcmp(code, "unknown_sample") == 0   ? 404
            : strcmp(code, "unsupported_type") == 0 ? 415
            : strcmp(code, "timeout") == 0          ? 504
                                                    : 503;
@@ -122,6 +125,17 @@ static void stop_waiting(classify *c, classify_item *i) {
     i->number = 0;
 }
 
+/* What each node gets of a whole sample. */
+static void divide(classify *c, const uint8_t *sample, question_portion portions[PARTITION_PORTIONS_MAX]) {
+    const partition *s = &c->config.shape;
+    size_t length = partition_portion_elements(s);
+    for (uint32_t k = 0; k < s->portions; k++) {
+        uint8_t *piece = c->pieces + k * length;
+        partition_take(s, k, sample, piece);
+        portions[k] = (question_portion){piece, length, FEWBIT__PORTION_FORMAT__FORMAT_RAW};
+    }
+}
+
 /* An answer follows, unless it is refused. */
 static void ask(classify *c, classify_item *i, const uint8_t *sample) {
     uint64_t number;
@@ -135,7 +149,10 @@ static void ask(classify *c, classify_item *i, const uint8_t *sample) {
     i->number = number;
     i->asked_ns = clock_now_ns();
     c->config.metrics->waiting++;
-    if (c->config.ask(c->config.context, number, sample, partition_sample_elements(&c->config.shape))) {
+    question_portion portions[PARTITION_PORTIONS_MAX];
+    question q = {.portions = portions};
+    divide(c, sample, portions);
+    if (c->config.ask(c->config.context, number, &q)) {
         stop_waiting(c, i);
         refuse_item(i, METRICS_BUSY, "busy", err_text());
         finish_one(i->request);
@@ -239,6 +256,8 @@ static const struct {
     [CLASSIFICATION_STOPPING] = {METRICS_BUSY, "stopping", "the server is stopping"},
     [CLASSIFICATION_FAILED] = {METRICS_BUSY, "busy",
                                "the nets gave no numbers (no memory for them?): see the server's log"},
+    [CLASSIFICATION_UNKNOWN_SAMPLE] = {METRICS_UNKNOWN_SAMPLE, "unknown_sample", "no node has a sample of this id"},
+    [CLASSIFICATION_REFUSED] = {METRICS_BAD_PORTION, "bad_portion", NULL},
 };
 
 void classify_answer(classify *c, uint64_t number, const classification *answer) {
@@ -251,8 +270,9 @@ void classify_answer(classify *c, uint64_t number, const classification *answer)
     if (answer->outcome == CLASSIFICATION_DONE) {
         keep_answer(c, i, answer);
     } else {
+        const char *message = refusals[answer->outcome].message;
         refuse_item(i, refusals[answer->outcome].outcome, refusals[answer->outcome].code,
-                    refusals[answer->outcome].message);
+                    message ? message : answer->text);
     }
     finish_one(i->request);
 }
@@ -281,8 +301,11 @@ err classify_new(classify **out, uv_loop_t *loop, const classify_config *config)
     }
     c->config = *config;
     const image_shape shape = {config->shape.channels, config->shape.height, config->shape.width};
-    err e = image_queue_new(&c->images, loop, &shape, &callbacks);
+    c->pieces = malloc(image_shape_elements(&shape));
+    err e = c->pieces ? ERR_OK : err_fail(ERR_MEMORY, "no memory for requests");
+    e = e ? e : image_queue_new(&c->images, loop, &shape, &callbacks);
     if (e) {
+        free(c->pieces);
         free(c);
         return e;
     }
@@ -304,6 +327,9 @@ void classify_stop(classify *c) {
 void classify_free(classify *c) {
     if (c && c->images) {
         image_queue_close(c->images);
+    }
+    if (c) {
+        free(c->pieces);
     }
     free(c);
 }

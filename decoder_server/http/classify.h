@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "data/dataset.h"
 #include "data/partition.h"
+#include "decoder_server/core/question.h"
 #include "decoder_server/http/api_request.h"
 #include "decoder_server/http/metrics.h"
 
@@ -16,8 +17,8 @@ typedef struct classify classify;
 typedef struct classify_config {
     const dataset *set;
     partition shape;
-    /* Classifies a sample's elements. classify_answer with this number follows, before or after the return. */
-    err (*ask)(void *context, uint64_t number, const uint8_t *sample, size_t length);
+    /* Asks the nodes. classify_answer with this number follows, before or after the return. */
+    err (*ask)(void *context, uint64_t number, const question *q);
     void *context;
     metrics *metrics;
 } classify_config;

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "data/partition.h"
 #include "decoder_server/core/classification.h"
+#include "decoder_server/core/question.h"
 #include "decoder_server/core/stats.h"
 #include "decoder_server/http/routes.h"
 
@@ -26,8 +27,8 @@ typedef struct http_api_config {
     const dataset *set;
     partition shape;
     uint32_t enough_nodes; /* ready with so many */
-    /* Of serving. Hands a sample's elements on; http_api_answer follows, at once or later. */
-    err (*classify)(void *role, uint64_t request, const uint8_t *sample, size_t length);
+    /* Of serving. Hands a question on; http_api_answer follows, at once or later. */
+    err (*classify)(void *role, uint64_t request, const question *q);
     /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. */
     err (*reload)(void *role);
     void *role;

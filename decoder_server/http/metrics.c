@@ -7,8 +7,8 @@
 /* The last stands for all others. */
 static const unsigned statuses[METRICS_STATUSES] = {200, 204, 304, 400, 401, 403, 404, 405, 409, 413, 414,
                                                     415, 417, 421, 431, 500, 501, 503, 504, 505, 0};
-static const char *const outcome_names[METRICS_OUTCOMES] = {"classified", "degraded", "no_nodes",
-                                                            "timeout",    "busy",     "bad_image"};
+static const char *const outcome_names[METRICS_OUTCOMES] = {"classified", "degraded",  "no_nodes",    "timeout",
+                                                            "busy",       "bad_image", "bad_portion", "unknown_sample"};
 static const double bounds[METRICS_BUCKETS - 1] = {0.00025, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005,
                                                    0.0075,  0.01,   0.025,   0.05,  0.1,    0.5,   2};
 static const char *const directions[2] = {"received", "sent"};

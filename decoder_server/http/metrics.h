@@ -16,6 +16,8 @@ typedef enum metrics_outcome {
     METRICS_TIMEOUT,
     METRICS_BUSY,
     METRICS_BAD_IMAGE,
+    METRICS_BAD_PORTION,
+    METRICS_UNKNOWN_SAMPLE,
     METRICS_OUTCOMES
 } metrics_outcome;
 

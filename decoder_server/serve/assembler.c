@@ -289,6 +289,22 @@ assembler_outcome assembler_skip_stage(assembler *a, uint64_t id, uint32_t porti
     return answer_if_whole(a, p, out);
 }
 
+assembler_outcome assembler_skip(assembler *a, uint64_t id, uint32_t portion, assembler_sample *out) {
+    place *p = find(a, id);
+    uint64_t bit = (uint64_t)1 << portion;
+    if (!p || p->state != PLACE_WAITS || p->stage > 0 || !(p->expected & ~p->got & bit)) {
+        a->counters.late++;
+        return ASSEMBLER_IGNORED;
+    }
+    p->expected &= ~bit;
+    if ((p->expected & ~p->got) != 0) {
+        return ASSEMBLER_WAITS;
+    }
+    a->counters.given_up++;
+    answer(a, p, out);
+    return ASSEMBLER_COMPLETE;
+}
+
 /* Those that wait for stage `first` or a later one. */
 static bool give_up_from(assembler *a, size_t first, uint32_t portion, assembler_sample *out) {
     uint64_t bit = (uint64_t)1 << portion;

@@ -86,6 +86,9 @@ bool assembler_open(assembler *a, uint64_t id, uint64_t expected, uint64_t now_n
 assembler_outcome assembler_add(assembler *a, uint64_t id, uint32_t portion, uint64_t code, uint64_t now_ns,
                                 assembler_sample *out);
 
+/* The portion will not come: sample `id`, not a streamed one, waits for it no more. */
+assembler_outcome assembler_skip(assembler *a, uint64_t id, uint32_t portion, assembler_sample *out);
+
 /* The node of a portion is gone: no sample waits for it any more. The next sample that has all it still waits for, into
  * *out; false when there is none. Call it until then, with nothing in between. `have` is 0 where nothing came at all.
  */

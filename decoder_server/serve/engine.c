@@ -22,7 +22,6 @@ struct engine {
     results *results;
     partition partition;
     codeword layout;
-    uint8_t *portion; /* one portion's elements */
     responders *responders;
     model_rollout *models;
     stream_intake *intake;
@@ -105,17 +104,12 @@ static void give_answer(engine *e, const answer *a, uint64_t now_ns) {
     }
 }
 
-static void refuse_request(engine *e, uint64_t request, classification_outcome outcome) {
-    classification c = {.outcome = outcome};
-    e->host.answer(e->host.context, request, &c);
-}
-
 /* The nets gave no numbers: there is no class to tell of. */
 static void give_none(engine *e, size_t at) {
     const assembler_sample *sample = &e->batch.samples[at];
     if (e->batch.is_on_demand[at]) {
         on_demand_find(&e->requests, sample->id)->waits = false;
-        refuse_request(e, on_demand_find(&e->requests, sample->id)->request, CLASSIFICATION_FAILED);
+        on_demand_refuse(on_demand_find(&e->requests, sample->id)->request, CLASSIFICATION_FAILED, &e->host);
     } else {
         results_lose(e->results);
         stream_intake_answered(e->intake, sample);
@@ -194,12 +188,9 @@ static uint64_t batch_start_ns(const engine *e) {
 
 /* An on-demand sample waits no longer for what is missing. */
 static void end_waiting(engine *e, const assembler_sample *sample, uint64_t now_ns) {
-    if (sample->have > 0) {
+    if (on_demand_end(&e->requests, sample, &e->host)) {
         add_ready(e, sample, true, now_ns);
-        return;
     }
-    on_demand_find(&e->requests, sample->id)->waits = false;
-    refuse_request(e, on_demand_find(&e->requests, sample->id)->request, CLASSIFICATION_TIMEOUT);
 }
 
 static void expire(engine *e, uint64_t now_ns) {
@@ -330,7 +321,7 @@ static void take_answer(engine *e, uint32_t portion, const Fewbit__Codes *c, uin
     on_demand_count_frame(&e->requests, c->first, TRAFFIC_IN, message_frame_size(&c->base));
     assembler_set_model(e->on_demand, model);
     if (assembler_add(e->on_demand, c->first, portion, code, now_ns, &sample) == ASSEMBLER_COMPLETE) {
-        add_ready(e, &sample, true, now_ns);
+        end_waiting(e, &sample, now_ns);
     }
 }
 
@@ -368,6 +359,15 @@ static void on_codes(engine *e, uint32_t portion, const Fewbit__Codes *c, bool i
     }
 }
 
+static void on_request_error(engine *e, uint32_t portion, const Fewbit__RequestError *error, uint64_t now_ns) {
+    assembler_sample sample;
+    if (!responders_answered(e->responders, portion, error->id, now_ns)) {
+        engine_host_refuse(&e->host, portion, "more answers than were asked for");
+    } else if (on_demand_take_error(&e->requests, portion, error, e->on_demand, &e->host, &sample)) {
+        end_waiting(e, &sample, now_ns);
+    }
+}
+
 static void on_refinement(engine *e, uint32_t portion, const Fewbit__Refinement *reply, uint64_t now_ns) {
     e->frame_bytes = message_frame_size(&reply->base);
     if (refine_receive(e->refine, portion, reply, now_ns)) {
@@ -386,6 +386,8 @@ void engine_receive(engine *e, uint32_t portion, const message *m, uint64_t now_
         on_codes(e, portion, m->body.codes, m->type == MESSAGE_ANSWER, now_ns);
     } else if (is_ready && m->type == MESSAGE_REFINEMENT) {
         on_refinement(e, portion, m->body.refinement, now_ns);
+    } else if (is_ready && m->type == MESSAGE_REQUEST_ERROR) {
+        on_request_error(e, portion, m->body.request_error, now_ns);
     } else if (is_ready && m->type == MESSAGE_STREAM_END) {
         if (stream_intake_ended(e->intake, portion, now_ns)) {
             engine_host_refuse(&e->host, portion, err_text());
@@ -397,33 +399,21 @@ void engine_receive(engine *e, uint32_t portion, const message *m, uint64_t now_
 
 /* Requests. */
 
-static void ask_nodes(engine *e, uint64_t id, const uint8_t *sample, uint64_t asked) {
-    for (uint64_t left = asked; left > 0; left &= left - 1) {
-        uint32_t k = (uint32_t)__builtin_ctzll(left);
-        Fewbit__Request request = FEWBIT__REQUEST__INIT;
-        partition_take(&e->partition, k, sample, e->portion);
-        request.id = id;
-        request.portion = (ProtobufCBinaryData){partition_portion_elements(&e->partition), e->portion};
-        on_demand_count_frame(&e->requests, id, TRAFFIC_OUT, message_frame_size(&request.base));
-        engine_host_send(&e->host, k, MESSAGE_REQUEST, &request.base);
-        responders_asked(e->responders, k);
-    }
-}
-
-void engine_classify(engine *e, uint64_t request, const uint8_t *sample, uint64_t now_ns) {
-    uint64_t expected = responders_taking_part(e->responders), id = on_demand_next_id(&e->requests);
+void engine_classify(engine *e, uint64_t request, const question *q, uint64_t now_ns) {
+    uint64_t expected = responders_taking_part(e->responders) & question_portions(q, portions_of(e));
+    uint64_t id = on_demand_next_id(&e->requests);
     responders_read_clock(e->responders, now_ns);
     if (expected == 0 || e->is_stopping) {
-        refuse_request(e, request, e->is_stopping ? CLASSIFICATION_STOPPING : CLASSIFICATION_NO_NODES);
+        on_demand_refuse(request, e->is_stopping ? CLASSIFICATION_STOPPING : CLASSIFICATION_NO_NODES, &e->host);
         return;
     }
     assembler_set_model(e->on_demand, model_rollout_active(e->models));
     if (!assembler_open(e->on_demand, id, expected, now_ns)) {
-        refuse_request(e, request, CLASSIFICATION_BUSY);
+        on_demand_refuse(request, CLASSIFICATION_BUSY, &e->host);
         return;
     }
     on_demand_begin(&e->requests, id, request, expected);
-    ask_nodes(e, id, sample, expected);
+    on_demand_ask(&e->requests, id, q, e->responders, &e->host);
 }
 
 /* Time. */
@@ -543,10 +533,9 @@ static err make_parts(engine *e, const run_dir *r) {
     const stream_intake_events on_streams = {take_streamed, has_room, e};
     const refine_host on_refine = {send_refine_request, take_stage, e};
     const assembler_config on_demand = {ON_DEMAND_CAPACITY, portions_of(e), o->deadline_ns, false};
-    e->portion = malloc(portion);
     e->batch = (ready_batch){portions_of(e), o->max_batch_delay_ns, o->deadline_ns, .count = 0};
     e->batch.codes = calloc((size_t)READY_BATCH_ROWS * portions_of(e), sizeof *e->batch.codes);
-    if (!e->portion || !e->batch.codes) {
+    if (!e->batch.codes) {
         return err_fail(ERR_MEMORY, "no memory for samples that are ready");
     }
     err failed = responders_new(&e->responders, &responding, &e->host);
@@ -592,7 +581,6 @@ void engine_free(engine *e) {
         assembler_free(e->on_demand);
         refine_free(e->refine);
         free(e->batch.codes);
-        free(e->portion);
         free(e);
     }
 }

@@ -5,6 +5,7 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
 #define FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
 
+#include "decoder_server/core/question.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/core/stats.h"
 #include "decoder_server/serve/engine_host.h"
@@ -35,8 +36,9 @@ void engine_joined(engine *e, uint32_t portion);
 void engine_left(engine *e, uint32_t portion, uint64_t now_ns);
 void engine_receive(engine *e, uint32_t portion, const message *m, uint64_t now_ns);
 
-/* Classify one whole sample, u8 [channels, height, width]; host.answer follows, exactly once, by the deadline. */
-void engine_classify(engine *e, uint64_t request, const uint8_t *sample, uint64_t now_ns);
+/* Classifies one sample. Portions that are handed over have the experiment's length, where they are raw; a row of text
+ * is the node's to read. host.answer follows, exactly once, by the deadline. */
+void engine_classify(engine *e, uint64_t request, const question *q, uint64_t now_ns);
 
 /* Whether engine_poll, called now, would take longer than about 0.1 ms: the batch that is ready, or past its deadline,
  * needs nets that are that large. Ask after each of the calls above, and before engine_poll. */

@@ -36,7 +36,7 @@ typedef struct serving {
     dynbuf described; /* what /v1/model says of the model to come */
     stats_reloads reloads;
     /* What the engine is to do once it is not lent. */
-    dynbuf requests;          /* u64 number and elements of each */
+    dynbuf requests;          /* u64 number and the packed question of each */
     served_model *next_model; /* to change to; NULL: none */
     bool is_stopping, is_late;
     /* What the engine has said, for once it has returned, and is not lent: the HTTP API may call it again. */
@@ -123,26 +123,26 @@ static void fill_stats(void *context, stats *to) {
 }
 
 /* With room for the answers to all requests there are, and for its own. */
-static err classify_now(serving *s, uint64_t request, const uint8_t *sample) {
+static err classify_now(serving *s, uint64_t request, const question *q) {
     dynbuf_room(&s->answers, (s->unanswered + 1) * sizeof(given_answer));
     err e = dynbuf_check(&s->answers, "an answer");
     s->answers.has_failed = false;
     if (!e) {
         s->unanswered++;
-        engine_classify(s->engine, request, sample, clock_now_ns());
+        engine_classify(s->engine, request, q, clock_now_ns());
     }
     return e;
 }
 
 /* A request that comes while the engine is lent waits, with those before it. */
-static err classify(void *context, uint64_t request, const uint8_t *sample, size_t length) {
+static err classify(void *context, uint64_t request, const question *q) {
     serving *s = context;
     if (!server_runtime_is_lent(s->runtime) && s->requests.length == 0) {
-        return classify_now(s, request, sample);
+        return classify_now(s, request, q);
     }
     size_t before = s->requests.length;
     dynbuf_add(&s->requests, &request, sizeof request);
-    dynbuf_add(&s->requests, sample, length);
+    question_pack(&s->requests, q, s->partition.portions);
     err e = dynbuf_check(&s->requests, "a request");
     if (e) {
         s->requests.length = before;
@@ -154,12 +154,14 @@ static err classify(void *context, uint64_t request, const uint8_t *sample, size
 static void take_requests(serving *s) {
     const classification busy = {.outcome = CLASSIFICATION_BUSY};
     http_api *http = server_runtime_http(s->runtime);
-    size_t length = partition_sample_elements(&s->partition);
-    for (size_t at = 0; at < s->requests.length; at += sizeof(uint64_t) + length) {
+    for (size_t at = 0; at < s->requests.length;) { /* grows meanwhile */
         const uint8_t *one = (const uint8_t *)s->requests.bytes + at;
+        question_portion portions[PARTITION_PORTIONS_MAX];
+        question q;
         uint64_t request;
         memcpy(&request, one, sizeof request);
-        if (classify_now(s, request, one + sizeof request) && http) {
+        at += (size_t)(question_unpack(one + sizeof request, s->partition.portions, &q, portions) - one);
+        if (classify_now(s, request, &q) && http) {
             http_api_answer(http, request, &busy);
         }
     }

@@ -35,6 +35,7 @@ static const message_kind kinds[MESSAGE_TYPES] = {
     [MESSAGE_ACK] = {"Ack", &fewbit__ack__descriptor},
     [MESSAGE_STREAM_END] = {"StreamEnd", &fewbit__stream_end__descriptor},
     [MESSAGE_STREAM_HOLD] = {"StreamHold", &fewbit__stream_hold__descriptor},
+    [MESSAGE_REQUEST_ERROR] = {"RequestError", &fewbit__request_error__descriptor},
 };
 
 const char *message_name(uint8_t type) {

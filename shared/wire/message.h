@@ -43,6 +43,7 @@ typedef enum message_type {
     MESSAGE_ACK,
     MESSAGE_STREAM_END,
     MESSAGE_STREAM_HOLD,
+    MESSAGE_REQUEST_ERROR,
     MESSAGE_TYPES
 } message_type;
 
@@ -70,6 +71,7 @@ typedef union message_body {
     const Fewbit__Ack *ack;
     const Fewbit__StreamEnd *stream_end;
     const Fewbit__StreamHold *stream_hold;
+    const Fewbit__RequestError *request_error;
 } message_body;
 
 typedef struct message {

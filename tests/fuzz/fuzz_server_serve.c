@@ -3,7 +3,7 @@
  * Input: records. Control bits 0 and 1 are the connection, bits 2 to 4 what happens: 0 its frame, 1 it goes
  * down, 2 a request (the payload is the image, the rest of it grey), 3 time passes (the first byte of the
  * payload in ms), 4 a frame after which nothing settles yet, 5 a change to another model, 6 the engine takes nothing
- * new.
+ * new, 7 a request by a sample's id (the payload).
  */
 #define FUZZ_HAS_RECORDS
 #define FUZZ_MUTATIONS 80 /* an input takes milliseconds: the engine has room for 131,072 samples */
@@ -12,12 +12,13 @@
 #include "decoder_server/serve/engine.h"
 #include "tests/lib/fuzz/server_side.h"
 #include "tests/lib/fuzz/small_run.h"
+#include "tests/lib/whole_sample.h"
 
 #include <cblas.h>
 
-enum { CONNECTION = 3, OPERATIONS = 7, PIXELS = 784, CLASSES = 10, DEADLINE_MS = 200, REQUESTS_MAX = 1024 };
+enum { CONNECTION = 3, OPERATIONS = 8, PIXELS = 784, CLASSES = 10, DEADLINE_MS = 200, REQUESTS_MAX = 1024 };
 enum { SLEEP_MAX_US = ENGINE_PREPARE_SECONDS * 1000000 + 1 };
-enum { FRAME_COMES, GOES_DOWN, REQUEST_COMES, TIME_PASSES, FRAME_ALONE, MODEL_CHANGES, DESK_STOPS };
+enum { FRAME_COMES, GOES_DOWN, REQUEST_COMES, TIME_PASSES, FRAME_ALONE, MODEL_CHANGES, DESK_STOPS, ID_COMES };
 enum { CHANGES_MAX = 8 };
 
 #ifdef FUZZ_REFINEMENT
@@ -26,6 +27,7 @@ static const float threshold = 1.1f; /* no answer is sure enough */
 static const float threshold = 0;
 #endif
 
+static const partition halves = {PARTITION_SLICES, SMALL_PORTIONS, 1, 28, 28};
 static run_dir served;
 static results *lines;
 static engine *reception;
@@ -121,9 +123,18 @@ static void classify(const fuzz_record *record) {
     memcpy(sample, record->payload, record->payload_length < PIXELS ? record->payload_length : PIXELS);
     if (requests < REQUESTS_MAX) {
         answers[requests] = 0;
-        engine_classify(reception, requests++, sample, now_ns);
+        classify_whole(reception, requests++, &halves, sample, now_ns);
     }
     free(sample);
+}
+
+static void classify_by_id(const fuzz_record *record) {
+    char id[65] = "";
+    memcpy(id, record->payload, record->payload_length < 64 ? record->payload_length : 64);
+    if (requests < REQUESTS_MAX) {
+        answers[requests] = 0;
+        engine_classify(reception, requests++, &(question){.sample = id}, now_ns);
+    }
 }
 
 /* To the same run: for the engine a model of its own, with another number. One at a time, as the reloader does it. */
@@ -158,6 +169,9 @@ static void happen(const fuzz_record *record) {
         break;
     case REQUEST_COMES:
         classify(record);
+        break;
+    case ID_COMES:
+        classify_by_id(record);
         break;
     default:
         now_ns += record->payload_length ? record->payload[0] * (uint64_t)1000000 : 0;

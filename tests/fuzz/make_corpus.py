@@ -21,7 +21,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 # Frame types and enumerations of proto/fewbit.proto.
 (HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
- ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, REFINE_REQUEST, REFINEMENT, ACK, STREAM_END, STREAM_HOLD) = range(1, 25)
+ ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, REFINE_REQUEST, REFINEMENT, ACK, STREAM_END, STREAM_HOLD,
+ REQUEST_ERROR) = range(1, 26)
 TRAIN, SERVE = 1, 2
 PHASE_TRAIN, PHASE_SOFT, PHASE_ROUNDED = 0, 1, 2
 
@@ -196,6 +197,10 @@ def messages_seeds():
         "stream-end": (STREAM_END, b""),
         "stream-hold": (STREAM_HOLD, message((1, 1))),
         "stream-outside": (STREAM_HOLD, message((1, 1), (2, 1), (3, "too late"))),
+        "request-by-id": (REQUEST, message((1, 5), (4, "patient-17"))),
+        "request-row": (REQUEST, message((1, 5), (2, b"age,height\n41,1.7\n"), (3, 1))),
+        "request-error": (REQUEST_ERROR, message((1, 5), (2, 2), (3, "column 'age': 'old' is no number"))),
+        "ready-with-samples": (READY, message((1, 2), (5, "a"), (5, "b"), (5, "c"))),
         "ping": (PING, b""),
         "prepare": (PREPARE, message((1, 13), (2, 13), (3, bytes(range(32))), (4, Fixed64(7)), (5, experiment()))),
         "prepared": (PREPARED, message((1, 13), (2, 1 << 40))),
@@ -396,7 +401,7 @@ def codes_seeds():
 
 
 def server_serve_seeds():
-    down, asked, later, alone, changes, stops = (n << 2 for n in range(1, 7))
+    down, asked, later, alone, changes, stops, by_id = (n << 2 for n in range(1, 8))
 
     def node(k, digest=None):
         return record(k, HELLO, hello(k, digest=digest)) + record(k, READY, message((1, 2)))
@@ -407,6 +412,8 @@ def server_serve_seeds():
     request = record(asked, PING, bytes(range(200)))
     wait = record(later, PING, b"\xff")
     change = record(changes)
+    named = record(by_id, PING, b"patient-17")
+    error = lambda k, n, problem: record(k, REQUEST_ERROR, message((1, n), (2, problem), (3, "it cannot be read")))
     prepared = lambda k, model, start=0, error="": record(k, PREPARED, message((1, model), (2, start), (3, error)))
     return {
         "pushed": both + push(0, 0, 6) + push(1, 0, 6),
@@ -420,6 +427,12 @@ def server_serve_seeds():
         "request-degraded": both + request + answer(0, 0) + wait,
         "request-unanswered": both + request + wait + answer(0, 0),
         "node-lost": both + request + answer(0, 0) + record(down | 1) + request + answer(0, 1) + wait + node(1) + request,
+        "named": both + named + answer(0, 0) + answer(1, 0),
+        "named-here-alone": both + named * 2 + error(0, 0, 1) + answer(1, 0) + answer(0, 1) + error(1, 1, 1),
+        "named-nowhere": both + named + error(0, 0, 1) + error(1, 0, 1) + error(1, 0, 1) + answer(1, 0),
+        "row-refused": both + request * 2 + error(0, 0, 2) + answer(1, 0) + answer(0, 1) + error(0, 1, 2) + error(1, 1, 3),
+        "row-refused-twice": both + request + error(0, 0, 2) + error(1, 0, 2) + request + error(0, 1, 2) + record(down | 1),
+        "errors-unasked": both + error(0, 3, 1) * 70,
         "other-model": both + answer(0, 0, model=3) + push(1, 0, 2),
         "other-step": record(0, HELLO, hello(0)) + record(0, READY, message((1, 3))),
         "not-ready": record(0, HELLO, hello(0)) + push(0, 0, 1),

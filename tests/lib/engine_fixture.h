@@ -12,6 +12,7 @@
 #include "tests/lib/predictor_with_all.h"
 #include "tests/lib/some_labels.h"
 #include "tests/lib/temporary.h"
+#include "tests/lib/whole_sample.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,6 +43,7 @@ static const uint64_t deadline_ns = 1000000000;
     "training: {epochs: 1, batch_size: 10, seed: 1}\n"
 
 static const char experiment_text[] = EXPERIMENT_WITH(8);
+static const partition tiny_partition = {PARTITION_SLICES, PORTIONS, 1, 28, 28};
 
 /* What the engine said to one node. */
 typedef struct told {
@@ -51,6 +53,8 @@ typedef struct told {
     uint64_t from;   /* of a Switch */
     uint8_t bytes[ELEMENTS];
     size_t length, frame_bytes;
+    Fewbit__PortionFormat format; /* of a Request, as is the next */
+    char sample[65];
 } told;
 
 /* Everything of one test. */
@@ -90,7 +94,9 @@ static inline void on_tell(void *context, uint32_t portion, message_type type, c
         bytes = what.restore->digest;
     } else if (type == MESSAGE_REQUEST) {
         one->number = what.request->id;
+        one->format = what.request->format;
         bytes = what.request->portion;
+        snprintf(one->sample, sizeof one->sample, "%s", what.request->sample);
     } else if (type == MESSAGE_PREPARE) {
         one->number = what.prepare->model;
         bytes = what.prepare->digest;
@@ -328,7 +334,7 @@ static inline uint64_t ask(table *t, uint64_t request, uint64_t now_ns) {
         sample[i] = (uint8_t)((i + request) % 251);
     }
     size_t before = t->tell_count;
-    engine_classify(t->engine, request, sample, now_ns);
+    classify_whole(t->engine, request, &tiny_partition, sample, now_ns);
     return t->tell_count > before ? last_told(t, 0)->number : 0;
 }
 

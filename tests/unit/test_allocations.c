@@ -4,6 +4,7 @@
 #include "loop/compute_pool.h"
 #include "tests/lib/in_memory.h"
 #include "tests/lib/predictor_with_all.h"
+#include "tests/lib/whole_sample.h"
 #include "wire/listener.h"
 
 #include <cblas.h>
@@ -45,7 +46,7 @@ static void ask(uint64_t request) {
     static uint8_t sample[PIXELS];
     memset(sample, (int)request, sizeof sample);
     uint64_t before = f.answers;
-    engine_classify(f.engine, request, sample, f.now_ns);
+    classify_whole(f.engine, request, &(partition){PARTITION_SLICES, NODES, 1, 28, 28}, sample, f.now_ns);
     run_round(&f);
     engine_poll(f.engine, f.now_ns);
     f.now_ns += 1000;

@@ -11,6 +11,7 @@
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/whole_sample.h"
 #include "wire/inproc.h"
 
 #include <inttypes.h>
@@ -393,7 +394,7 @@ static void ask_some(fleet *f, const dataset *set) {
             f->corner->samples[1] + i % f->corner->labels.samples[1] * partition_sample_elements(&f->corner->partition);
         for (int time = 0; time < 2; time++) {
             uint64_t before = f->answers;
-            engine_classify(f->engine, f->answers, sample, f->now_ns);
+            classify_whole(f->engine, f->answers, &f->corner->partition, sample, f->now_ns);
             run_rounds(f);
             assert_int_equal(f->answers, before + 1);
             assert_answer(f, set);

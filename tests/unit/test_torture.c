@@ -26,6 +26,7 @@
 #include "model/safetensors.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/predictor_with_all.h"
+#include "tests/lib/whole_sample.h"
 #include "wire/listener.h"
 
 #include <cblas.h>
@@ -338,7 +339,7 @@ static err make_engine(void) {
         ready.step = STEP;
         engine_joined(d, 1);
         engine_receive(d, 1, &(message){MESSAGE_READY, {.ready = &ready}}, 0);
-        engine_classify(d, 1, sample, 0);
+        classify_whole(d, 1, &parts, sample, 0);
         engine_free(d);
     }
     results_close(r);

@@ -103,7 +103,7 @@ static void a_stage_that_nobody_sends_is_not_taken(void **state) {
     stats r;
     join_all(t);
     uint8_t sample[PORTIONS * ELEMENTS] = {0};
-    engine_classify(t->engine, 3, sample, 0);
+    classify_whole(t->engine, 3, &tiny_partition, sample, 0);
     for (uint32_t k = 0; k < PORTIONS; k++) {
         send(t, k, (sent_codes){MESSAGE_ANSWER, STEP, 0, 0, 1, &bit}, 0);
     }
