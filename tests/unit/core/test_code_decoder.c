@@ -1,5 +1,6 @@
 /* Coded Codes messages on the server's side: packed again where all is well, refused where anything is not. */
 #include "tests/lib/memory.h"
+#include "tests/lib/uneven_codes.h"
 
 #include "bits/code_compressor.h"
 #include "bits/pack.h"
@@ -178,6 +179,48 @@ static void a_new_connection_starts_afresh(void **state) {
     assert_refused(b, &codes, b->to, "where frame 1 was due");
 }
 
+/* A portion's decoder takes its own bits, and codes of others are refused. */
+static void every_width_is_decoded(void **state) {
+    (void)state;
+    static const uint32_t widths[] = {1, 7, 12, 64};
+    enum { WIDTHS = sizeof widths / sizeof widths[0], CODES = 40 };
+    for (size_t i = 0; i < WIDTHS; i++) {
+        uint8_t packed[CODES * 8] = {0};
+        size_t bits = 0;
+        codeword layout = codeword_empty();
+        codeword_append(&layout, &(refinement){1, {widths[i]}});
+        for (uint32_t row = 0; row < CODES; row++) {
+            uneven_put(packed, &bits, uneven_code(&layout, row % 9, 0), 0, widths[i]);
+        }
+        code_compressor *from;
+        assert_int_equal(code_compressor_new(&from, widths[i], CODES), ERR_OK);
+        code_compressor_frame f = {.model = 1, .first = 5, .rows = CODES};
+        code_compressor_encode(from, packed, &f);
+        Fewbit__Codes codes = FEWBIT__CODES__INIT;
+        codes.model = f.model;
+        codes.first = f.first;
+        codes.more = f.rows - 1;
+        codes.sequence = f.sequence;
+        codes.compressed = (ProtobufCBinaryData){f.length, (uint8_t *)(uintptr_t)f.compressed};
+        codes.check = f.check;
+        for (size_t k = 0; k < WIDTHS; k++) {
+            code_decoder *to;
+            message m = {.type = MESSAGE_CODES, .body.codes = &codes};
+            assert_int_equal(code_decoder_new(&to, widths[k]), ERR_OK);
+            assert_int_equal(code_decoder_take(to, &m), k == i ? ERR_OK : ERR_INPUT);
+            if (k == i) {
+                assert_int_equal(m.body.codes->bits.len, pack_bytes(bits));
+                assert_memory_equal(m.body.codes->bits.data, packed, pack_bytes(bits));
+            }
+            stats_coding r;
+            code_decoder_stats(to, &r);
+            assert_int_equal(r.packed_bits, k == i ? bits : 0);
+            code_decoder_free(to);
+        }
+        code_compressor_free(from);
+    }
+}
+
 static void nothing_is_allocated(void **state) {
     memory_skip_if_sanitized();
     bench *b = *state;
@@ -195,13 +238,10 @@ static void nothing_is_allocated(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CODED_TEST(coded_codes_become_packed_ones),
-        CODED_TEST(packed_codes_stay_as_they_are),
-        CODED_TEST(other_messages_stay_as_they_are),
-        CODED_TEST(what_does_not_fit_is_refused_and_counted),
-        CODED_TEST(every_changed_byte_of_a_frame_is_seen),
-        CODED_TEST(a_new_connection_starts_afresh),
-        CODED_TEST(nothing_is_allocated),
+        CODED_TEST(coded_codes_become_packed_ones),        CODED_TEST(packed_codes_stay_as_they_are),
+        CODED_TEST(other_messages_stay_as_they_are),       CODED_TEST(what_does_not_fit_is_refused_and_counted),
+        CODED_TEST(every_changed_byte_of_a_frame_is_seen), CODED_TEST(a_new_connection_starts_afresh),
+        cmocka_unit_test(every_width_is_decoded),          CODED_TEST(nothing_is_allocated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* The assembler: every order of arrival, and everything that can be missing, late, twice, or too much. */
 #include "decoder_server/serve/assembler.h"
 
-#include "base/rng.h"
+#include "tests/lib/uneven_codes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -555,6 +555,28 @@ static void agrees_with_a_naive_one(void **state) {
     }
 }
 
+/* Against the sum of the stages that are here, for every mask. */
+static void tells_the_bits_of_each_portion(void **state) {
+    (void)state;
+    const codeword layouts[] = {uneven_whole(), uneven_staged()};
+    for (uint64_t masks = 0; masks < 256; masks++) {
+        uint64_t have = masks >> 4, got = masks & 15;
+        for (uint32_t stage = 0; stage < 4 && (got & ~have) == 0; stage++) {
+            const codeword *layout = &layouts[stage > 0];
+            uint8_t waited = (uint8_t)(stage > 0 ? stage - 1 : 0); /* for its last stage */
+            assembler_sample s = {.have = have, .got = waited > 0 ? got : have, .stage = waited};
+            for (uint32_t k = 0; k < UNEVEN_PORTIONS; k++) {
+                uint32_t bits = 0;
+                for (uint32_t i = 0; i <= waited && have >> k & 1; i++) {
+                    bool is_here = i < waited || s.got >> k & 1;
+                    bits += is_here ? refinement_width(&layout->portion[k], i) : 0;
+                }
+                assert_int_equal(assembler_sample_bits(&s, layout, k), bits);
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_every_order),
@@ -567,6 +589,7 @@ int main(void) {
         cmocka_unit_test(does_without_a_portion_that_is_gone),
         cmocka_unit_test(takes_64_portions),
         cmocka_unit_test(agrees_with_a_naive_one),
+        cmocka_unit_test(tells_the_bits_of_each_portion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* The engine where bits come in stages: what is told to whom when a node has gone between them. */
 #include "decoder_server/serve/refine.h"
 #include "tests/lib/engine_fixture.h"
+#include "tests/lib/uneven_codes.h"
+#include "wire/id_set.h"
 
 enum { SECOND = 1000000000 };
 
@@ -219,10 +221,105 @@ static void a_node_is_not_asked_for_more_than_there_is_room_for(void **state) {
     refine_free(r);
 }
 
+/* Portions that differ: their stages are cut out of their codes and put back bit by bit. */
+
+enum { MANY = 200 };
+
+typedef struct uneven {
+    codeword layout;
+    refine *refine;
+    struct sent {
+        uint32_t stage, count;
+        uint64_t first;
+    } sent[UNEVEN_PORTIONS]; /* the last request to each portion */
+    uint32_t taken[UNEVEN_PORTIONS];
+} uneven;
+
+static void note_uneven_request(void *context, uint32_t portion, const Fewbit__RefineRequest *request) {
+    uneven *u = context;
+    uint64_t ids[ID_SET_MAX];
+    size_t count;
+    assert_int_equal(id_set_take(request, ids, &count), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(ids[i], request->first + i);
+    }
+    u->sent[portion].stage = request->stage;
+    u->sent[portion].count = (uint32_t)count;
+    u->sent[portion].first = request->first;
+}
+
+static bool is_gone_there(uint64_t id, uint32_t portion) {
+    return (id + portion) % 5 == 0;
+}
+
+static void check_uneven_stage(void *context, uint32_t portion, const refine_note *note, bool gone, uint64_t bits,
+                               uint64_t now_ns) {
+    uneven *u = context;
+    (void)now_ns;
+    const uint32_t *upto = u->layout.portion[portion].upto;
+    assert_int_equal(gone, is_gone_there(note->id, portion));
+    uint64_t code = gone ? 0 : uneven_code(&u->layout, note->id, portion);
+    assert_true(bits == uneven_cut(code, upto[note->stage - 1], upto[note->stage]));
+    u->taken[portion]++;
+}
+
+/* The answer of a portion, as a node that has stages of those widths gives it. */
+static err answer_uneven(uneven *u, uint32_t portion, const refinement *stages) {
+    static uint8_t stream[MANY * 8];
+    uint32_t gone[MANY], stage = u->sent[portion].stage;
+    size_t bits = 0, gone_count = 0;
+    memset(stream, 0, sizeof stream);
+    for (uint32_t i = 0; i < u->sent[portion].count; i++) {
+        uint64_t id = u->sent[portion].first + i;
+        if (is_gone_there(id, portion)) {
+            gone[gone_count++] = i;
+        } else {
+            uneven_put(stream, &bits, uneven_code(&u->layout, id, portion), stages->upto[stage - 1],
+                       stages->upto[stage]);
+        }
+    }
+    Fewbit__Refinement reply = FEWBIT__REFINEMENT__INIT;
+    reply.stage = stage;
+    reply.first = u->sent[portion].first;
+    reply.bits = (ProtobufCBinaryData){pack_bytes(bits), stream};
+    reply.gone = gone;
+    reply.n_gone = gone_count;
+    return refine_receive(u->refine, portion, &reply, 0);
+}
+
+static void each_portion_has_stages_of_its_own(void **state) {
+    (void)state;
+    uneven u = {.layout = uneven_staged()};
+    const refine_host host = {note_uneven_request, check_uneven_stage, &u};
+    refine_sample samples[MANY];
+    assert_int_equal(refine_new(&u.refine, &u.layout, &host), ERR_OK);
+    for (uint8_t stage = 1; stage < u.layout.stages; stage++) {
+        for (uint32_t i = 0; i < MANY; i++) {
+            samples[i] = (refine_sample){1000 + i, 15, stage, false};
+        }
+        refine_send(u.refine, samples, MANY, 0, 600);
+        for (uint32_t k = 0; k < UNEVEN_PORTIONS; k++) {
+            assert_int_equal(u.sent[k].stage, stage);
+            assert_int_equal(u.sent[k].count, MANY);
+            for (uint32_t other = 0; other < UNEVEN_PORTIONS; other++) {
+                const refinement *theirs = &u.layout.portion[other];
+                if (refinement_width(theirs, stage) != refinement_width(&u.layout.portion[k], stage)) {
+                    assert_int_equal(answer_uneven(&u, k, theirs), ERR_INPUT);
+                }
+            }
+            assert_int_equal(u.taken[k], (stage - 1u) * MANY);
+            assert_int_equal(answer_uneven(&u, k, &u.layout.portion[k]), ERR_OK);
+            assert_int_equal(u.taken[k], stage * MANY);
+        }
+    }
+    refine_free(u.refine);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_taken_in_the_order_of_the_asking),
         cmocka_unit_test(a_node_is_not_asked_for_more_than_there_is_room_for),
+        cmocka_unit_test(each_portion_has_stages_of_its_own),
         cmocka_unit_test_setup_teardown(each_sample_is_acked_once, set_refining_table, clear_table),
         cmocka_unit_test_setup_teardown(a_node_is_not_told_of_what_it_streamed_before_it_went, set_refining_table,
                                         clear_table),
