@@ -41,7 +41,7 @@ static err measure(const experiment *e, int side, double seconds) {
     if (!failed) {
         fill(a, count);
         fill(b, count);
-        printf("{\"step_flop\": %.0f, \"sgemm_gflops\": {", 2 * experiment_step_macs(e));
+        printf("{\"step_flop\": %.0f, \"sgemm_gflops\": {", 2 * experiment_step_macs(e, 10));
         for (int threads = 1; threads <= THREADS; threads++) {
             openblas_set_num_threads(threads);
             printf("%s\"%d\": %.2f", threads > 1 ? ", " : "", threads, best_rate(side, seconds, a, b, c));

@@ -106,7 +106,7 @@ static err take_buffers(encoder_model *m, const buffer_sizes *b) {
 static err take_memory(encoder_model *m, const encoder_model_config *config) {
     const experiment *e = &m->info.experiment;
     nn_spec spec;
-    experiment_describe_encoder(e, &m->partition, &spec);
+    experiment_describe_encoder(e, portion_get_info(m->data)->index, &spec);
     m->info.max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
     m->info.net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
     m->info.macs = nn_spec_row_macs(&spec) * m->view_count;
@@ -157,7 +157,7 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
     }
     m->info = (encoder_model_info){
         .experiment = *e,
-        .refinement = experiment_refinement(e),
+        .refinement = experiment_refinement(e, info->index),
         .run = config->run,
         .training = config->training,
         .bits = e->encoder.bits,
@@ -244,10 +244,10 @@ static nn_optimiser fresh_optimiser(const encoder_model *m) {
 }
 
 void encoder_model_set_step(encoder_model *m, uint64_t step) {
-    uint32_t samples = portion_get_info(m->data)->samples[DATASET_TRAIN];
+    const portion_info *info = portion_get_info(m->data);
+    uint32_t samples = experiment_train_samples(&m->info.experiment, info->samples[DATASET_TRAIN]);
     m->info.step = step;
-    m->temperature =
-        experiment_temperature(&m->info.experiment, step, experiment_train_samples(&m->info.experiment, samples));
+    m->temperature = experiment_temperature(&m->info.experiment, info->index, step, samples);
     nn_net_set_temperature(m->net, m->temperature);
     m->kept.count = 0;
 }

@@ -72,7 +72,7 @@ static err load_head(predictor *c, const run_dir *r, const manifest_commit *comm
     if (e) {
         return e;
     }
-    experiment_describe_head(&r->experiment, &s, c->classes, &spec);
+    experiment_describe_head(&r->experiment, c->classes, &spec);
     c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch_size, PREDICTOR_ROWS);
     nn_net_options options = {
         .max_rows = c->net_rows, .max_bytes = machine_memory(), .precision = r->experiment.training.precision};

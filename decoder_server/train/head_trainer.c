@@ -47,7 +47,7 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
         return failed;
     }
     nn_spec spec;
-    experiment_describe_head(e, &parts, s->classes, &spec);
+    experiment_describe_head(e, s->classes, &spec);
     s->inputs = spec.inputs;
     size_t batch = (size_t)e->training.batch_size * s->refinement.refinement.count;
     s->row_macs = nn_spec_step_macs(&spec, s->refinement.refinement.count, !experiment_is_classifier_alone(e));
@@ -92,7 +92,7 @@ err head_trainer_new(head_trainer **out, const experiment *e, size_t rows, uint3
     s->train_samples = train_samples;
     s->optimiser = experiment_optimiser(e, train_samples);
     s->dropout = (portion_dropout){e->training.portion_dropout, e->training.seed, e->dataset.portions, e->encoder.bits};
-    s->refinement = (refinement_batch){experiment_refinement(e), e->dataset.portions, e->encoder.bits};
+    s->refinement = (refinement_batch){experiment_refinement(e, 0), e->dataset.portions, e->encoder.bits};
     experiment_refinement_weights(e, s->weights);
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);

@@ -42,7 +42,7 @@ struct refinement_eval {
 };
 
 err refinement_eval_new(refinement_eval **out, const experiment *e, head_trainer *s) {
-    refinement r = experiment_refinement(e);
+    refinement r = experiment_refinement(e, 0);
     *out = NULL;
     if (r.count == 1) {
         return ERR_OK;

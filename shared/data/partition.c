@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-static const char *const names[] = {"slices", "quadrants", "planes"};
+static const char *const names[] = {"slices", "quadrants", "planes", "none"};
 
-enum { KIND_COUNT = sizeof names / sizeof names[0], QUADRANTS = 4 };
+enum { KIND_COUNT = 3 /* that samples are cut by */, QUADRANTS = 4 };
 
 const char *partition_name(partition_kind kind) {
     return names[kind];
@@ -59,6 +59,8 @@ err partition_check(const partition *s) {
         return ERR_OK;
     case PARTITION_QUADRANTS:
         return check_quadrants(s);
+    case PARTITION_NONE:
+        break;
     case PARTITION_PLANES:
         if (s->portions != s->channels) {
             return err_fail(ERR_INPUT, "planes make one portion for each of the %u channels, not %u", s->channels,
@@ -86,7 +88,20 @@ void partition_portion_shape(const partition *s, uint32_t shape[3]) {
         shape[1] = s->height;
         shape[2] = s->width;
         return;
+    case PARTITION_NONE:
+        break;
     }
+}
+
+portion_shape partition_shape_of_portions(const partition *s) {
+    partition_box box = {0};
+    uint32_t shape[3] = {0};
+    if (s->kind == PARTITION_SLICES && !partition_find_box(s, 0, &box)) {
+        return (portion_shape){PORTION_U8, 3, {box.channels, box.height, box.width}};
+    }
+    partition_portion_shape(s, shape);
+    return s->kind == PARTITION_SLICES ? (portion_shape){PORTION_U8, 1, {shape[2]}}
+                                       : (portion_shape){PORTION_U8, 3, {shape[0], shape[1], shape[2]}};
 }
 
 err partition_find_box(const partition *s, uint32_t index, partition_box *box) {

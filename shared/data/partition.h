@@ -3,14 +3,16 @@
 #define FEWBIT_DATA_PARTITION_H
 
 #include "base/err.h"
+#include "data/portion_shape.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 /* PARTITION_SLICES: the flattened sample (channel, row, column) cut into `portions` even slices.
  * PARTITION_QUADRANTS: 4 portions: upper left, upper right, lower left, lower right, every channel of each.
- * PARTITION_PLANES: one portion a channel. */
-typedef enum partition_kind { PARTITION_SLICES, PARTITION_QUADRANTS, PARTITION_PLANES } partition_kind;
+ * PARTITION_PLANES: one portion a channel.
+ * PARTITION_NONE: samples are not cut; each portion is its owner's own data. */
+typedef enum partition_kind { PARTITION_SLICES, PARTITION_QUADRANTS, PARTITION_PLANES, PARTITION_NONE } partition_kind;
 
 typedef struct partition {
     partition_kind kind;
@@ -27,6 +29,11 @@ err partition_check(const partition *s);
 /* The shape {channels, height, width} of a portion, the same for all; a slice is {1, 1, elements}. */
 void partition_portion_shape(const partition *s, uint32_t shape[3]);
 size_t partition_portion_elements(const partition *s);
+
+/* The same with its type, as a portion's folder has it: slices that are whole rows of one plane, such as the halves of
+ * a digit, are pictures, other slices rows of features. */
+portion_shape partition_shape_of_portions(const partition *s);
+
 size_t partition_sample_elements(const partition *s);
 
 /* Copies portion `index` of `sample` [channels, height, width] to `portion` [partition_portion_elements]. */
@@ -40,7 +47,7 @@ typedef struct partition_box {
 
 err partition_find_box(const partition *s, uint32_t index, partition_box *box);
 
-/* "slices", "quadrants", "planes". */
+/* "slices", "quadrants", "planes", "none"; only the first three are parsed. */
 const char *partition_name(partition_kind kind);
 err partition_parse(const char *name, partition_kind *kind);
 

@@ -9,6 +9,9 @@
 
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
     const dataset *set;
+    if (experiment_lists_portions(e)) {
+        return err_fail(ERR_INPUT, "the portions are listed, so there is no partition");
+    }
     err failed = dataset_find(e->dataset.name, &set);
     if (failed) {
         return failed;
@@ -20,57 +23,64 @@ err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
     return partition_check(s);
 }
 
-/* Slices that are whole rows of one plane are images too, such as the halves of a digit. */
-nn_shape experiment_portion_shape(const partition *s) {
+nn_shape experiment_portion_shape(const experiment *e, uint32_t portion) {
     uint32_t shape[3];
-    partition_box box;
-    if (s->kind == PARTITION_SLICES && !partition_find_box(s, 0, &box)) {
-        return (nn_shape){box.channels, box.height, box.width};
-    }
-    partition_portion_shape(s, shape);
+    portion_shape_image(&e->portions[portion].shape, shape);
     return (nn_shape){shape[0], shape[1], shape[2]};
 }
 
-preset_head experiment_head(const experiment *e, const partition *s, uint32_t classes) {
+nn_shape experiment_sample_shape(const experiment *e) {
+    partition s;
+    if (!experiment_partition(e, &s, NULL)) {
+        return (nn_shape){s.channels, s.height, s.width};
+    }
+    size_t elements = 0;
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        elements += portion_shape_elements(&e->portions[k].shape);
+    }
+    return (nn_shape){1, 1, (uint32_t)elements};
+}
+
+preset_head experiment_head(const experiment *e, uint32_t classes) {
+    codeword c = experiment_codeword(e);
     return (preset_head){
         .decoder = e->decoder.net,
         .classifier = e->classifier.net,
         .training = e->classifier.train,
         .hidden = e->classifier.hidden,
         .classes = classes,
-        .portions = s->portions,
-        .bits = e->encoder.bits,
-        .sample = {s->channels, s->height, s->width},
+        .portions = c.portions,
+        .bits = codeword_bits(&c),
+        .sample = experiment_sample_shape(e),
     };
 }
 
-void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec) {
-    preset_describe_encoder(&e->encoder, experiment_portion_shape(s), spec);
+void experiment_describe_encoder(const experiment *e, uint32_t portion, nn_spec *spec) {
+    preset_describe_encoder(&e->portions[portion].encoder, experiment_portion_shape(e, portion), spec);
 }
 
-void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec) {
-    preset_head head = experiment_head(e, s, classes);
+void experiment_describe_head(const experiment *e, uint32_t classes, nn_spec *spec) {
+    preset_head head = experiment_head(e, classes);
     preset_describe_head(&head, spec);
 }
 
-double experiment_step_macs(const experiment *e) {
-    partition s;
-    uint32_t classes;
-    if (experiment_partition(e, &s, &classes)) {
-        return 0;
+double experiment_step_macs(const experiment *e, uint32_t classes) {
+    nn_spec spec;
+    experiment_describe_head(e, classes, &spec);
+    double macs = nn_spec_step_macs(&spec, e->training.batch_size, !experiment_is_classifier_alone(e));
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        experiment_describe_encoder(e, k, &spec);
+        macs += nn_spec_step_macs(&spec, e->training.batch_size, false);
     }
-    nn_spec encoder, head;
-    experiment_describe_encoder(e, &s, &encoder);
-    experiment_describe_head(e, &s, classes, &head);
-    return s.portions * nn_spec_step_macs(&encoder, e->training.batch_size, false) +
-           nn_spec_step_macs(&head, e->training.batch_size, !experiment_is_classifier_alone(e));
+    return macs;
 }
 
-refinement experiment_refinement(const experiment *e) {
-    refinement r = {.count = 1, .upto = {e->encoder.bits}};
+refinement experiment_refinement(const experiment *e, uint32_t portion) {
+    const experiment_portion *p = &e->portions[portion];
+    refinement r = {.count = 1, .upto = {p->encoder.bits}};
     uint32_t bits = 0;
-    for (uint32_t i = 0; i < e->refinement.bits_count; i++) {
-        bits += e->refinement.bits[i];
+    for (uint32_t i = 0; i < p->refinement_count; i++) {
+        bits += p->refinement[i];
         r.upto[i] = bits;
         r.count = i + 1;
     }
@@ -79,15 +89,15 @@ refinement experiment_refinement(const experiment *e) {
 
 codeword experiment_codeword(const experiment *e) {
     codeword c = codeword_empty();
-    refinement r = experiment_refinement(e);
-    for (uint32_t p = 0; p < e->dataset.portions; p++) {
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        refinement r = experiment_refinement(e, k);
         codeword_append(&c, &r);
     }
     return c;
 }
 
 void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]) {
-    uint32_t count = experiment_refinement(e).count;
+    uint32_t count = experiment_refinement(e, 0).count;
     float sum = 0;
     for (uint32_t i = 0; i < count; i++) {
         weights[i] = e->refinement.weights_count ? e->refinement.weights[i] : 1.0f;
@@ -117,8 +127,8 @@ nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples) {
     };
 }
 
-float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples) {
-    double last = (double)e->encoder.temperature,
+float experiment_temperature(const experiment *e, uint32_t portion, uint64_t step, uint32_t train_samples) {
+    double last = (double)e->portions[portion].encoder.temperature,
            steps = e->training.epochs * (double)experiment_steps(e, train_samples);
     double passed = fmin(1, (double)step / steps);
     return last > 0 ? (float)pow(last, passed * passed * passed * passed) : 1;

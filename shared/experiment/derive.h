@@ -5,38 +5,42 @@
 #include "bits/codeword.h"
 #include "experiment/experiment.h"
 
-/* How the samples are partitioned; shape and classes (which may be NULL) come from the data set. */
+/* How the samples are partitioned; shape and classes (which may be NULL) come from the data set. ERR_INPUT: the
+ * portions are listed, or the data set is not known. */
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
 
-/* A portion as the encoders see it. */
-nn_shape experiment_portion_shape(const partition *s);
+/* A portion as its encoder sees it. */
+nn_shape experiment_portion_shape(const experiment *e, uint32_t portion);
 
-/* Decoder and classifier in the presets' terms. */
-preset_head experiment_head(const experiment *e, const partition *s, uint32_t classes);
+/* A whole sample: that of the data set, or {1, 1, elements of all listed portions}. */
+nn_shape experiment_sample_shape(const experiment *e);
+
+/* Decoder and classifier in the presets' terms. How many classes there are the labels say, or the run. */
+preset_head experiment_head(const experiment *e, uint32_t classes);
 
 /* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the
  * head's input is a whole sample. */
-void experiment_describe_encoder(const experiment *e, const partition *s, nn_spec *spec);
-void experiment_describe_head(const experiment *e, const partition *s, uint32_t classes, nn_spec *spec);
+void experiment_describe_encoder(const experiment *e, uint32_t portion, nn_spec *spec);
+void experiment_describe_head(const experiment *e, uint32_t classes, nn_spec *spec);
 
-/* The bits of every portion, in the stages in which they are sent. */
+/* The bits of every portion, in the stages in which they are sent; all portions have as many stages. */
 codeword experiment_codeword(const experiment *e);
+refinement experiment_refinement(const experiment *e, uint32_t portion);
 
-/* In which stages an encoder's bits are sent, and the share of each in the loss; the shares add up to 1. */
-refinement experiment_refinement(const experiment *e);
+/* The share of each stage in the loss; the shares add up to 1. */
 void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]);
 
 /* classifier.weights seen from here: relative to the folder that `file`, the experiment's own, lies in. */
 err experiment_weights_path(const experiment *e, const char *file, char *path, size_t size);
 
 /* Multiply-adds of one joint training step of all nets, at the full batch. */
-double experiment_step_macs(const experiment *e);
+double experiment_step_macs(const experiment *e, uint32_t classes);
 
 /* A fresh optimiser, for a training on so many samples. */
 nn_optimiser experiment_optimiser(const experiment *e, uint32_t train_samples);
 
-/* The temperature of the encoders' activation after `step` of S updates: encoder.temperature ^ ((step / S) ^ 4). It
+/* The temperature of a portion's activation after `step` of S updates: encoder.temperature ^ ((step / S) ^ 4). It
  * falls late, when the learning rate of a schedule has fallen: a low temperature lets few gradients pass. */
-float experiment_temperature(const experiment *e, uint64_t step, uint32_t train_samples);
+float experiment_temperature(const experiment *e, uint32_t portion, uint64_t step, uint32_t train_samples);
 
 #endif

@@ -1,16 +1,21 @@
 /* An experiment's values: one YAML file says everything about a run (docs/experiment.md lists its keys).
  *
- *     load.h       the file, untrusted, becomes values      derive.h      what follows from them: nets, shapes,
- * optimiser validate.h   what must hold between keys              overrides.h   other values for some keys schema.h the
- * keys, and where each goes            serialize.h   the resolved text, which names all keys */
+ *     load.h       the file, untrusted, becomes values      derive.h      what follows: nets, shapes, optimiser
+ *     validate.h   what must hold between keys              overrides.h   other values for some keys
+ *     schema.h     the keys, and where each goes            serialize.h   the resolved text, which names all keys
+ *     portions.h   the portions of a partition
+ *
+ * A sample's portions are those of a partition of a data set that is known by name (the short form), or they are listed
+ * one by one: data of its owners' own, each portion with its name, type, shape and encoder. */
 #ifndef FEWBIT_EXPERIMENT_EXPERIMENT_H
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
 #include "base/err.h"
-#include "bits/refinement.h"
+#include "bits/codeword.h"
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/partition.h"
+#include "data/portion_shape.h"
 #include "nn/optimiser.h"
 #include "nn/presets/presets.h"
 
@@ -18,7 +23,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { EXPERIMENT_TEXT_MAX = 4096, EXPERIMENT_THRESHOLDS_MAX = 32 };
+enum {
+    EXPERIMENT_TEXT_MAX = 32 * 1024,
+    EXPERIMENT_KEY_MAX = 96, /* "portions.NAME.encoder.batch_norm" and its end */
+    EXPERIMENT_THRESHOLDS_MAX = 32,
+    EXPERIMENT_PORTIONS_MAX = CODEWORD_PORTIONS_MAX,
+};
+
+/* One portion, and the encoder of its node. */
+typedef struct experiment_portion {
+    char name[PORTION_NAME_MAX + 1]; /* of a partition's: its number */
+    portion_shape shape;
+    preset_encoder encoder;
+    uint32_t refinement[REFINEMENT_STAGES_MAX]; /* the bits of each stage; none: all in one stage */
+    uint32_t refinement_count;
+} experiment_portion;
+
+/* Of samples that lack a portion: left out, or trained on with that portion's bits unknown. */
+typedef enum experiment_missing { EXPERIMENT_MISSING_DROP, EXPERIMENT_MISSING_TRAIN } experiment_missing;
+
+/* How nodes and server find the samples they share, where their ids differ. */
+typedef enum experiment_align { EXPERIMENT_ALIGN_HASH, EXPERIMENT_ALIGN_PSI } experiment_align;
 
 /* How much a sample counts in the loss, by its class, where no weights are listed: BALANCED makes classes count alike,
  * however many samples each has. */
@@ -28,15 +53,20 @@ typedef struct experiment {
     char name[64];
     char title[160];
     struct {
-        char name[32]; /* as in data/dataset.h */
-        partition_kind partition;
-        uint32_t portions;
-        float mean, std;     /* an encoder sees (x / 255 - mean) / std; std 0: x / 255 alone */
+        char name[32];            /* as in data/dataset.h; of listed portions any */
+        partition_kind partition; /* PARTITION_NONE: the portions are listed */
+        uint32_t portions;        /* of the partition; else 0 */
+        float mean, std;     /* an encoder sees (x / 255 - mean) / std, of f32 (x - mean) / std; std 0: x / 255, x */
         uint32_t validation; /* training samples held back, the last ones; 0: none */
         bool evaluate_test;  /* evaluations look at the test split; settings are chosen without */
+        experiment_missing missing;
+        uint32_t min_portions; /* EXPERIMENT_MISSING_TRAIN: samples with fewer are left out all the same; 0: 1 */
+        experiment_align align;
     } dataset;
-    augmentation augment; /* of training samples */
-    preset_encoder encoder;
+    experiment_portion portions[EXPERIMENT_PORTIONS_MAX]; /* always there once loaded, in whatever form */
+    uint32_t portion_count;
+    augmentation augment;   /* of training samples */
+    preset_encoder encoder; /* what each portion's encoder is where it says nothing else */
     struct {
         bool flip;      /* in use an encoder sees its portion and its mirror image, */
         uint32_t shift; /* and each shifted by so many pixels too; it decides by the mean of the logits */
@@ -98,10 +128,18 @@ static inline bool experiment_is_classifier_alone(const experiment *e) {
     return e->encoder.net == PRESET_NO_ENCODER;
 }
 
+/* Whether the portions are listed, and not those of a partition. */
+static inline bool experiment_lists_portions(const experiment *e) {
+    return e->dataset.partition == PARTITION_NONE;
+}
+
 /* Whether a batch norm sees one number a sample, so that a batch must have more than one. */
 static inline bool experiment_norms_rows(const experiment *e) {
-    return e->encoder.batch_norm || e->encoder.net == PRESET_CONV_NORM ||
-           (e->classifier.net == PRESET_MLP && e->classifier.train != PRESET_TRAIN_FROZEN);
+    bool norms = e->classifier.net == PRESET_MLP && e->classifier.train != PRESET_TRAIN_FROZEN;
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        norms = norms || e->portions[k].encoder.batch_norm || e->portions[k].encoder.net == PRESET_CONV_NORM;
+    }
+    return norms;
 }
 
 /* Samples of the training split that are trained on. */

@@ -1,6 +1,7 @@
 #include "experiment/load.h"
 
 #include "base/file.h"
+#include "experiment/portions.h"
 #include "experiment/schema.h"
 #include "experiment/validate.h"
 #include "experiment/yaml_document.h"
@@ -12,12 +13,13 @@
 typedef struct loader {
     const char *where;
     yaml_document_t document;
-    char *values; /* the experiment */
+    char *values;   /* the experiment, or a portion of it */
+    bool is_listed; /* there is a list of portions */
 } loader;
 
 /* A key of the text, for messages. */
 typedef struct named {
-    const char *section, *key; /* section "": at the top */
+    const char *section, *key; /* section "": at the top; "portions.NAME.encoder" */
     size_t line;
 } named;
 
@@ -188,6 +190,12 @@ static err take_scalar(const loader *l, const named *n, const schema_field *f, s
     }
 }
 
+static err refuse_count(const loader *l, const named *n, size_t most) {
+    char demand[64];
+    snprintf(demand, sizeof demand, "has too many entries: there may be %zu", most);
+    return refuse(l, n, demand);
+}
+
 static err take_list(loader *l, const named *n, const schema_field *f, const yaml_node_t *node) {
     if (f->words && node->type == YAML_SCALAR_NODE) {
         return take_scalar(l, n, f, SCHEMA_WORD, node, l->values + f->word_offset);
@@ -198,7 +206,7 @@ static err take_list(loader *l, const named *n, const schema_field *f, const yam
     const yaml_node_item_t *items = node->data.sequence.items.start;
     size_t count = (size_t)(node->data.sequence.items.top - items);
     if (count > f->count_max) {
-        return refuse(l, n, "has too many entries");
+        return refuse_count(l, n, f->count_max);
     }
     err e = ERR_OK;
     for (size_t i = 0; i < count && !e; i++) {
@@ -220,6 +228,8 @@ static err take_field(loader *l, const named *n, const schema_field *f, const ya
                                                : refuse(l, n, "must be a section of keys");
     case SCHEMA_LIST:
         return take_list(l, n, f, node);
+    case SCHEMA_PORTIONS:
+        return ERR_OK; /* once what they leave out is there */
     default:
         return take_scalar(l, n, f, f->type, node, l->values + f->offset);
     }
@@ -234,29 +244,118 @@ static size_t line_of(yaml_document_t *document, const yaml_node_pair_t *pair) {
     return yaml_document_get_node(document, pair->key)->start_mark.line + 1;
 }
 
+/* The section of the keys in `place`. */
+static const char *section_in(const named *place, char section[EXPERIMENT_KEY_MAX]) {
+    snprintf(section, EXPERIMENT_KEY_MAX, "%s%s%s", place->section, place->section[0] ? "." : "", place->key);
+    return section;
+}
+
+static err take_key(loader *l, const named *n, const schema_field *fields, const yaml_node_t *node) {
+    const schema_field *field = field_named(fields, n->key);
+    if (!field) {
+        return refuse_key(l, n, fields);
+    }
+    return schema_has(field, l->is_listed) ? take_field(l, n, field, node)
+                                           : refuse(l, n, "does not go with portions, which lists them");
+}
+
 /* `place` is the section, or at the top an empty key on the text's first line. */
 static err take_mapping(loader *l, const named *place, const schema_field *fields, const yaml_node_t *node) {
+    char section[EXPERIMENT_KEY_MAX];
+    section_in(place, section);
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
-        const named n = {place->key, key_of(l, pair), line_of(&l->document, pair)};
-        const schema_field *field = field_named(fields, n.key);
+        const named n = {section, key_of(l, pair), line_of(&l->document, pair)};
         const yaml_node_pair_t *first = yaml_document_pair(&l->document, node, n.key);
         if (first != pair) {
             char demand[64];
             snprintf(demand, sizeof demand, "is there twice: on line %zu before", line_of(&l->document, first));
             return refuse(l, &n, demand);
         }
-        err e = field ? take_field(l, &n, field, yaml_document_get_node(&l->document, pair->value))
-                      : refuse_key(l, &n, fields);
+        err e = take_key(l, &n, fields, yaml_document_get_node(&l->document, pair->value));
         if (e) {
             return e;
         }
     }
     for (; fields->key; fields++) {
-        if (fields->is_required && !yaml_document_pair(&l->document, node, fields->key)) {
-            return refuse(l, &(named){place->key, fields->key, place->line}, "is missing");
+        if (fields->is_required && schema_has(fields, l->is_listed) &&
+            !yaml_document_pair(&l->document, node, fields->key)) {
+            return refuse(l, &(named){section, fields->key, place->line},
+                          fields->form == SCHEMA_PARTITIONED ? "is missing, and so is portions, a list of them"
+                                                             : "is missing");
         }
     }
     return ERR_OK;
+}
+
+/* Portions. */
+
+/* The text of a key's value; "": there is none. */
+static const char *text_at(loader *l, const yaml_node_t *node, const char *key) {
+    const yaml_node_pair_t *pair = yaml_document_pair(&l->document, node, key);
+    const yaml_node_t *value = pair ? yaml_document_get_node(&l->document, pair->value) : NULL;
+    return value && value->type == YAML_SCALAR_NODE ? (const char *)value->data.scalar.value : "";
+}
+
+static bool names_hidden(loader *l, const yaml_node_t *node) {
+    const yaml_node_pair_t *pair = yaml_document_pair(&l->document, node, "encoder");
+    return pair && yaml_document_pair(&l->document, yaml_document_get_node(&l->document, pair->value), "hidden");
+}
+
+/* What its encoder leaves out is as in the experiment's, but for `hidden` where its net has no use for that. */
+static err take_portion(loader *l, const schema_field *f, const yaml_node_t *node, experiment *e) {
+    experiment_portion *p = &e->portions[e->portion_count];
+    const char *name = text_at(l, node, "name");
+    bool is_name = portion_name_is_valid(name);
+    named n = {is_name ? "portions" : "", is_name ? name : "portions", node->start_mark.line + 1};
+    if (node->type != YAML_MAPPING_NODE) {
+        return refuse(l, &n, "must be a list of sections, each with the keys name, shape and type");
+    }
+    *p = (experiment_portion){.encoder = e->encoder, .refinement_count = e->refinement.bits_count};
+    memcpy(p->refinement, e->refinement.bits, sizeof p->refinement);
+    l->values = (char *)p;
+    err failed = take_mapping(l, &n, f->fields, node);
+    if (failed || !is_name) {
+        return failed ? failed
+                      : refuse(l, &(named){"portions", "name", n.line},
+                               "must be 1 to 31 of A-Z, a-z, 0-9, '.', '_' and '-', first a letter or digit");
+    }
+    uint32_t other;
+    if (experiment_find_portion(e, p->name, &other)) {
+        return refuse(l, &n, "is there twice");
+    }
+    if (!preset_encoder_has_hidden(p->encoder.net) && !names_hidden(l, node)) {
+        p->encoder.hidden = 0;
+    }
+    e->portion_count++;
+    return ERR_OK;
+}
+
+static err take_portions(loader *l, const yaml_node_pair_t *pair, experiment *e) {
+    const schema_field *f = field_named(schema_fields, "portions");
+    const named n = {"", f->key, line_of(&l->document, pair)};
+    const yaml_node_t *node = yaml_document_get_node(&l->document, pair->value);
+    if (node->type != YAML_SEQUENCE_NODE) {
+        return refuse(l, &n, "must be a list of sections, each with the keys name, shape and type");
+    }
+    const yaml_node_item_t *items = node->data.sequence.items.start, *end = node->data.sequence.items.top;
+    if (items == end) {
+        return refuse(l, &n, "lists no portion");
+    }
+    if ((size_t)(end - items) > f->count_max) {
+        return refuse_count(l, &n, f->count_max);
+    }
+    err failed = ERR_OK;
+    for (; items < end && !failed; items++) {
+        failed = take_portion(l, f, yaml_document_get_node(&l->document, *items), e);
+    }
+    return failed;
+}
+
+/* What is there where nothing is said. */
+static void set_defaults(experiment *e) {
+    memset(e, 0, sizeof *e);
+    e->dataset.partition = PARTITION_NONE;
+    e->dataset.evaluate_test = true;
 }
 
 static err load_values(const char *where, const char *text, size_t length, experiment *e) {
@@ -265,29 +364,67 @@ static err load_values(const char *where, const char *text, size_t length, exper
     if (failed) {
         return failed;
     }
-    memset(e, 0, sizeof *e);
-    e->dataset.evaluate_test = true;
+    set_defaults(e);
     const yaml_node_t *root = yaml_document_get_root_node(&l.document);
+    const yaml_node_pair_t *portions = yaml_document_pair(&l.document, root, "portions");
+    l.is_listed = portions != NULL;
     failed = root && root->type == YAML_MAPPING_NODE
                  ? take_mapping(&l, &(named){"", "", root->start_mark.line + 1}, schema_fields, root)
                  : err_fail(ERR_INPUT, "%s: holds no keys, so it is no experiment", where);
+    failed = failed || !portions ? failed : take_portions(&l, portions, e);
     yaml_document_delete(&l.document);
     return failed;
 }
 
-/* The line, from 1, on which "section.key", or else the section, stands; 0 when neither does. */
-static unsigned find_line(const char *text, size_t length, const char *path) {
-    yaml_document_t document;
-    if (yaml_document_read("", text, length, &document)) {
+static bool begins(const char *path, const char *word) {
+    size_t length = strlen(word);
+    return length > 0 && strncmp(path, word, length) == 0 && (path[length] == '.' || path[length] == '\0');
+}
+
+static const yaml_node_t *step_to_key(loader *l, const yaml_node_t *node, const char **path, size_t *line) {
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top; pair++) {
+        if (begins(*path, key_of(l, pair))) {
+            *path += strlen(key_of(l, pair));
+            *line = line_of(&l->document, pair);
+            return yaml_document_get_node(&l->document, pair->value);
+        }
+    }
+    return NULL;
+}
+
+/* Of two names of which one goes on after the other and a dot, the longer one. */
+static const yaml_node_t *step_to_portion(loader *l, const yaml_node_t *node, const char **path, size_t *line) {
+    const yaml_node_t *found = NULL;
+    size_t length = 0;
+    for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
+        const yaml_node_t *entry = yaml_document_get_node(&l->document, *item);
+        const char *name = text_at(l, entry, "name");
+        if (begins(*path, name) && strlen(name) > length) {
+            found = entry;
+            length = strlen(name);
+            *line = entry->start_mark.line + 1;
+        }
+    }
+    *path += length;
+    return found;
+}
+
+/* The line, from 1, on which "section.key" or "portions.NAME.encoder.key" stands, or else the last part of it that is
+ * there; 0 when none is. */
+static size_t find_line(const char *text, size_t length, const char *path) {
+    loader l = {.where = ""};
+    size_t line = 0;
+    if (yaml_document_read("", text, length, &l.document)) {
         return 0;
     }
-    char section[64], key[64] = "";
-    sscanf(path, "%63[^.].%63s", section, key);
-    const yaml_node_pair_t *outer = yaml_document_pair(&document, yaml_document_get_root_node(&document), section);
-    const yaml_node_t *inside = outer ? yaml_document_get_node(&document, outer->value) : NULL;
-    const yaml_node_pair_t *inner = yaml_document_pair(&document, inside, key);
-    unsigned line = outer ? (unsigned)line_of(&document, inner ? inner : outer) : 0;
-    yaml_document_delete(&document);
+    const yaml_node_t *node = yaml_document_get_root_node(&l.document);
+    while (node && *path) {
+        node = node->type == YAML_MAPPING_NODE    ? step_to_key(&l, node, &path, &line)
+               : node->type == YAML_SEQUENCE_NODE ? step_to_portion(&l, node, &path, &line)
+                                                  : NULL;
+        path += *path == '.';
+    }
+    yaml_document_delete(&l.document);
     return line;
 }
 
@@ -298,12 +435,13 @@ err experiment_parse(const char *where, const char *text, size_t length, experim
         return failed;
     }
     *e = loaded;
-    const char *key;
-    if (!experiment_validate(e, &key)) {
+    char key[EXPERIMENT_KEY_MAX];
+    experiment_fill_portions(e); /* what does not fit is refused with its key, below */
+    if (!experiment_validate(e, key)) {
         return ERR_OK;
     }
-    unsigned line = find_line(text, length, key);
-    return line ? err_fail(ERR_INPUT, "%s:%u: %s", where, line, err_text()) : err_prefix(ERR_INPUT, "%s", where);
+    size_t line = find_line(text, length, key);
+    return line ? err_fail(ERR_INPUT, "%s:%zu: %s", where, line, err_text()) : err_prefix(ERR_INPUT, "%s", where);
 }
 
 err experiment_load(const char *path, experiment *e) {

@@ -2,26 +2,27 @@
 
 #include <stddef.h>
 
-#define FIELD(field_key, field_type, member, ...)                                                                      \
+/* Of a member of `owner`, an experiment or an experiment_portion. */
+#define FIELD_OF(owner, field_key, field_type, member, ...)                                                            \
     {                                                                                                                  \
-        .key = field_key, .type = field_type, .offset = offsetof(experiment, member),                                  \
-        .size = sizeof(((experiment *)0)->member), __VA_ARGS__                                                         \
+        .key = field_key, .type = field_type, .offset = offsetof(owner, member), .size = sizeof(((owner *)0)->member), \
+        __VA_ARGS__                                                                                                    \
     }
-#define TEXT(key, member, ...) FIELD(key, SCHEMA_TEXT, member, __VA_ARGS__)
-#define WHOLE(key, member, ...) FIELD(key, SCHEMA_WHOLE, member, __VA_ARGS__)
-#define NUMBER(key, member, ...) FIELD(key, SCHEMA_NUMBER, member, __VA_ARGS__)
-#define SWITCH(key, member, ...) FIELD(key, SCHEMA_SWITCH, member, __VA_ARGS__)
-#define WORD(key, member, list, ...)                                                                                   \
-    FIELD(key, SCHEMA_WORD, member, .words = list, .word_count = sizeof(list) / sizeof((list)[0]), __VA_ARGS__)
-/* The entries' count lies in MEMBER_count. */
-#define LIST(list_key, entry_type, member, ...)                                                                        \
+#define WORDS(list) .words = list, .word_count = sizeof(list) / sizeof((list)[0])
+/* Its count is another member. */
+#define LIST_OF(owner, list_key, entry_type, member, count_member, ...)                                                \
     {                                                                                                                  \
-        .key = list_key, .type = SCHEMA_LIST, .entry = entry_type, .offset = offsetof(experiment, member),             \
-        .size = sizeof(((experiment *)0)->member[0]), .count_offset = offsetof(experiment, member##_count),            \
-        .count_max = sizeof(((experiment *)0)->member) / sizeof(((experiment *)0)->member[0]), __VA_ARGS__             \
+        .key = list_key, .type = SCHEMA_LIST, .entry = entry_type, .offset = offsetof(owner, member),                  \
+        .size = sizeof(((owner *)0)->member[0]), .count_offset = offsetof(owner, count_member),                        \
+        .count_max = sizeof(((owner *)0)->member) / sizeof(((owner *)0)->member[0]), __VA_ARGS__                       \
     }
-#define OR_WORD(member, list)                                                                                          \
-    .words = list, .word_count = sizeof(list) / sizeof((list)[0]), .word_offset = offsetof(experiment, member)
+#define TEXT(key, member, ...) FIELD_OF(experiment, key, SCHEMA_TEXT, member, __VA_ARGS__)
+#define WHOLE(key, member, ...) FIELD_OF(experiment, key, SCHEMA_WHOLE, member, __VA_ARGS__)
+#define NUMBER(key, member, ...) FIELD_OF(experiment, key, SCHEMA_NUMBER, member, __VA_ARGS__)
+#define SWITCH(key, member, ...) FIELD_OF(experiment, key, SCHEMA_SWITCH, member, __VA_ARGS__)
+#define WORD(key, member, list, ...) FIELD_OF(experiment, key, SCHEMA_WORD, member, WORDS(list), __VA_ARGS__)
+#define LIST(key, entry_type, member, ...) LIST_OF(experiment, key, entry_type, member, member##_count, __VA_ARGS__)
+#define OR_WORD(member, list) WORDS(list), .word_offset = offsetof(experiment, member)
 #define SECTION(section_key, list, ...)                                                                                \
     { .key = section_key, .type = SCHEMA_SECTION, .fields = list, __VA_ARGS__ }
 #define REQUIRED .is_required = true
@@ -61,27 +62,49 @@ static const schema_word precisions[] = {{"f32", NN_F32}, {"bf16", NN_BF16}};
 static const schema_word optimisers[] = {{"adam", NN_ADAM}, {"sgd", NN_SGD}, {"adamw", NN_ADAMW}};
 static const schema_word schedules[] = {{"constant", NN_CONSTANT}, {"cosine", NN_COSINE}, {"one-cycle", NN_ONE_CYCLE}};
 
+static const schema_word missings[] = {{"drop", EXPERIMENT_MISSING_DROP}, {"train", EXPERIMENT_MISSING_TRAIN}};
+static const schema_word aligns[] = {{"hash", EXPERIMENT_ALIGN_HASH}, {"psi", EXPERIMENT_ALIGN_PSI}};
+static const schema_word portion_types[] = {{"u8", PORTION_U8}, {"f32", PORTION_F32}};
+
 static const schema_field dataset_fields[] = {
     TEXT("name", dataset.name, REQUIRED),
-    WORD("partition", dataset.partition, partitions, REQUIRED),
-    WHOLE("portions", dataset.portions, REQUIRED),
+    WORD("partition", dataset.partition, partitions, REQUIRED, .form = SCHEMA_PARTITIONED),
+    WHOLE("portions", dataset.portions, REQUIRED, .form = SCHEMA_PARTITIONED),
     NUMBER("mean", dataset.mean),
     NUMBER("std", dataset.std),
     WHOLE("validation", dataset.validation),
     SWITCH("evaluate_test", dataset.evaluate_test),
+    WORD("missing", dataset.missing, missings),
+    WHOLE("min_portions", dataset.min_portions),
+    WORD("align", dataset.align, aligns),
     {.key = NULL},
 };
 
+/* The keys of an encoder: of every portion's, or of one's. */
+#define ENCODER_FIELDS(owner, stages, stage_count, ...)                                                                \
+    FIELD_OF(owner, "net", SCHEMA_WORD, encoder.net, WORDS(encoder_nets), __VA_ARGS__),                                \
+        FIELD_OF(owner, "hidden", SCHEMA_WHOLE, encoder.hidden, ),                                                     \
+        FIELD_OF(owner, "bits", SCHEMA_WHOLE, encoder.bits, ),                                                         \
+        LIST_OF(owner, "refinement", SCHEMA_WHOLE, stages, stage_count, ),                                             \
+        FIELD_OF(owner, "batch_norm", SCHEMA_SWITCH, encoder.batch_norm, ),                                            \
+        FIELD_OF(owner, "activation", SCHEMA_WORD, encoder.activation, WORDS(activations)),                            \
+        FIELD_OF(owner, "binarize", SCHEMA_WORD, encoder.binarize, WORDS(binarizations)),                              \
+        FIELD_OF(owner, "noise", SCHEMA_WORD, encoder.noise, WORDS(noises)),                                           \
+        FIELD_OF(owner, "temperature", SCHEMA_NUMBER, encoder.temperature, ), {                                        \
+        .key = NULL                                                                                                    \
+    }
+
 static const schema_field encoder_fields[] = {
-    WORD("net", encoder.net, encoder_nets, REQUIRED),
-    WHOLE("hidden", encoder.hidden),
-    WHOLE("bits", encoder.bits),
-    LIST("refinement", SCHEMA_WHOLE, refinement.bits),
-    SWITCH("batch_norm", encoder.batch_norm),
-    WORD("activation", encoder.activation, activations),
-    WORD("binarize", encoder.binarize, binarizations),
-    WORD("noise", encoder.noise, noises),
-    NUMBER("temperature", encoder.temperature),
+    ENCODER_FIELDS(experiment, refinement.bits, refinement.bits_count, REQUIRED)};
+
+static const schema_field encoder_of_portion_fields[] = {
+    ENCODER_FIELDS(experiment_portion, refinement, refinement_count)};
+
+static const schema_field portion_fields[] = {
+    FIELD_OF(experiment_portion, "name", SCHEMA_TEXT, name, REQUIRED),
+    LIST_OF(experiment_portion, "shape", SCHEMA_WHOLE, shape.dims, shape.rank, REQUIRED),
+    FIELD_OF(experiment_portion, "type", SCHEMA_WORD, shape.type, WORDS(portion_types), REQUIRED),
+    SECTION("encoder", encoder_of_portion_fields),
     {.key = NULL},
 };
 
@@ -151,6 +174,14 @@ const schema_field schema_fields[] = {
     TEXT("name", name, REQUIRED),
     TEXT("title", title),
     SECTION("dataset", dataset_fields, REQUIRED),
+    {.key = "portions",
+     .type = SCHEMA_PORTIONS,
+     .form = SCHEMA_LISTED,
+     .offset = offsetof(experiment, portions),
+     .size = sizeof(experiment_portion),
+     .count_offset = offsetof(experiment, portion_count),
+     .count_max = EXPERIMENT_PORTIONS_MAX,
+     .fields = portion_fields},
     SECTION("augment", augment_fields),
     SECTION("encoder", encoder_fields, REQUIRED),
     SECTION("tta", tta_fields),

@@ -12,7 +12,11 @@ typedef enum schema_type {
     SCHEMA_WORD,   /* one of `words`: an enum of 32 bits */
     SCHEMA_LIST,   /* of `entry`, with a count of 32 bits */
     SCHEMA_SECTION,
+    SCHEMA_PORTIONS, /* a list of sections, each of one portion */
 } schema_type;
+
+/* Experiments that have the key: all, or those with or without a list of portions. */
+typedef enum schema_form { SCHEMA_ANY, SCHEMA_PARTITIONED, SCHEMA_LISTED } schema_form;
 
 typedef struct schema_word {
     const char *name;
@@ -23,16 +27,24 @@ typedef struct schema_field {
     const char *key; /* NULL after the last one */
     schema_type type;
     bool is_required;
-    size_t offset, size; /* in an experiment; of a list: of its first entry. A text's size includes its end */
+    schema_form form;
+    size_t offset,
+        size; /* in an experiment, or a portion; of a list: of its first entry. A text's size includes its end
+               */
     const schema_word *words;
     size_t word_count;
     schema_type entry;
     size_t count_offset, count_max;
     size_t word_offset; /* of a list that has `words`: one of them may stand in its place, and does where it is empty */
-    const struct schema_field *fields; /* of a section */
+    const struct schema_field *fields; /* of a section, or a portion */
 } schema_field;
 
 extern const schema_field schema_fields[];
+
+/* Whether an experiment, or each portion of one, has the key. */
+static inline bool schema_has(const schema_field *field, bool is_listed) {
+    return field->form == SCHEMA_ANY || (field->form == SCHEMA_LISTED) == is_listed;
+}
 
 /* The word of a field's value. */
 const char *schema_word_of(const schema_field *field, uint32_t value);

@@ -12,6 +12,8 @@
 typedef struct writer {
     char *text;
     size_t used; /* may pass EXPERIMENT_TEXT_MAX: then not all is there */
+    int indent;
+    bool is_entry; /* the next key begins an entry of a list */
     const experiment_override *overrides;
     size_t override_count;
 } writer;
@@ -105,28 +107,70 @@ static void put_value(writer *w, const schema_field *field, const char *values) 
     }
 }
 
-/* The last override of "section.key", or at the top of "key"; NULL: there is none. */
-static const char *override_of(const writer *w, const char *section, const char *key) {
-    size_t length = strlen(section);
+/* The last override of a key, "section.key" or "portions.NAME.encoder.key"; NULL: there is none. */
+static const char *override_of(const writer *w, const char *key) {
     for (size_t i = w->override_count; i-- > 0;) {
-        const char *of = w->overrides[i].key;
-        bool is_inside = length == 0 || (strncmp(of, section, length) == 0 && of[length] == '.');
-        if (is_inside && strcmp(of + (length ? length + 1 : 0), key) == 0) {
+        if (strcmp(w->overrides[i].key, key) == 0) {
             return w->overrides[i].value;
         }
     }
     return NULL;
 }
 
-static void put_fields(writer *w, const schema_field *fields, const char *values, const char *section) {
+/* An override of an encoder's key is one of every portion's, but for those that have their own. */
+static const char *override_for(const writer *w, const char *section, const char *key) {
+    char path[EXPERIMENT_KEY_MAX];
+    snprintf(path, sizeof path, "%s%s%s", section, section[0] ? "." : "", key);
+    const char *own = override_of(w, path);
+    size_t length = strlen(section);
+    bool is_of_encoder = length > 8 && strcmp(section + length - 8, ".encoder") == 0;
+    if (own || !is_of_encoder) {
+        return own;
+    }
+    snprintf(path, sizeof path, "encoder.%s", key);
+    return override_of(w, path);
+}
+
+static void put_fields(writer *w, const schema_field *fields, const char *values, const char *section, bool is_listed);
+
+/* "- name: NAME" and the other keys below it. */
+static void put_portions(writer *w, const schema_field *field, const experiment *e) {
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        char section[EXPERIMENT_KEY_MAX];
+        snprintf(section, sizeof section, "portions.%s", e->portions[k].name);
+        w->is_entry = true;
+        w->indent += 4;
+        put_fields(w, field->fields, (const char *)&e->portions[k], section, true);
+        w->indent -= 4;
+    }
+}
+
+static void put_section(writer *w, const schema_field *field, const char *values, const char *section, bool is_listed) {
+    char inner[EXPERIMENT_KEY_MAX];
+    snprintf(inner, sizeof inner, "%s%s%s", section, section[0] ? "." : "", field->key);
+    w->indent += 2;
+    put_fields(w, field->fields, values, inner, is_listed);
+    w->indent -= 2;
+}
+
+static void put_fields(writer *w, const schema_field *fields, const char *values, const char *section, bool is_listed) {
     for (const schema_field *field = fields; field->key; field++) {
-        put(w, "%s%s:", section[0] ? "  " : "", field->key);
-        if (field->type == SCHEMA_SECTION) {
-            put(w, "\n");
-            put_fields(w, field->fields, values, field->key);
+        if (!schema_has(field, is_listed)) {
             continue;
         }
-        const char *other = override_of(w, section, field->key);
+        put(w, "%*s%s%s:", w->indent - 2 * w->is_entry, "", w->is_entry ? "- " : "", field->key);
+        w->is_entry = false;
+        if (field->type == SCHEMA_SECTION) {
+            put(w, "\n");
+            put_section(w, field, values, section, is_listed);
+            continue;
+        }
+        if (field->type == SCHEMA_PORTIONS) {
+            put(w, "\n");
+            put_portions(w, field, (const experiment *)(const void *)values);
+            continue;
+        }
+        const char *other = override_for(w, section, field->key);
         put(w, " %s", other ? other : "");
         if (!other) {
             put_value(w, field, values);
@@ -135,28 +179,55 @@ static void put_fields(writer *w, const schema_field *fields, const char *values
     }
 }
 
-/* The field of "section.key" or "key"; NULL: there is none. */
-static const schema_field *find_field(const schema_field *fields, const char *key) {
+/* A field by its path, and where its values are: in the experiment, or in one of its portions. */
+typedef struct place {
+    const schema_field *field; /* NULL: there is none */
+    const char *values;
+} place;
+
+static place find_place(const schema_field *fields, const char *values, const char *key);
+
+/* `key` is "NAME.…"; of two names of which one goes on after the other and a dot, the longer one. */
+static place find_in_portion(const schema_field *field, const experiment *e, const char *key) {
+    const experiment_portion *found = NULL;
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        size_t length = strlen(e->portions[k].name);
+        bool is = strncmp(key, e->portions[k].name, length) == 0 && key[length] == '.';
+        found = is && (!found || length > strlen(found->name)) ? &e->portions[k] : found;
+    }
+    return found ? find_place(field->fields, (const char *)found, key + strlen(found->name) + 1) : (place){0};
+}
+
+/* Of "section.key" or "key". */
+static place find_place(const schema_field *fields, const char *values, const char *key) {
     size_t length = strcspn(key, ".");
     while (fields->key && (strncmp(fields->key, key, length) != 0 || fields->key[length] != '\0')) {
         fields++;
     }
-    bool is_section = fields->type == SCHEMA_SECTION;
-    if (!fields->key || is_section != (key[length] == '.')) {
-        return NULL;
+    bool is_inner = fields->type == SCHEMA_SECTION || fields->type == SCHEMA_PORTIONS;
+    if (!fields->key || is_inner != (key[length] == '.')) {
+        return (place){0};
     }
-    return is_section ? find_field(fields->fields, key + length + 1) : fields;
+    key += length + is_inner;
+    return fields->type == SCHEMA_SECTION    ? find_place(fields->fields, values, key)
+           : fields->type == SCHEMA_PORTIONS ? find_in_portion(fields, (const experiment *)(const void *)values, key)
+                                             : (place){fields, values};
+}
+
+static place find_key(const experiment *e, const char *key) {
+    place p = find_place(schema_fields, (const char *)e, key);
+    return p.field && schema_has(p.field, experiment_lists_portions(e)) ? p : (place){0};
 }
 
 err experiment_serialize_with(const experiment *e, const experiment_override *overrides, size_t count, char *text,
                               size_t *length) {
     writer w = {.text = text, .overrides = overrides, .override_count = count};
     for (size_t i = 0; i < count; i++) {
-        if (!find_field(schema_fields, overrides[i].key)) {
+        if (!find_key(e, overrides[i].key).field) {
             return err_fail(ERR_INPUT, "key %s is not known", overrides[i].key);
         }
     }
-    put_fields(&w, schema_fields, (const char *)e, "");
+    put_fields(&w, schema_fields, (const char *)e, "", experiment_lists_portions(e));
     if (w.used > EXPERIMENT_TEXT_MAX) {
         return err_fail(ERR_INPUT, "the resolved experiment is longer than %d bytes", EXPERIMENT_TEXT_MAX);
     }
@@ -178,16 +249,16 @@ err experiment_compare(const experiment *a, const experiment *b, bool *is_same) 
 }
 
 err experiment_value(const experiment *e, const char *key, char *text) {
-    const schema_field *field = find_field(schema_fields, key);
-    const char *values = (const char *)e;
+    place at = find_key(e, key);
     writer w = {.text = text};
-    if (!field) {
-        return err_fail(ERR_USAGE, "'%s' is no key of an experiment", key);
+    if (!at.field) {
+        return err_fail(ERR_USAGE, "'%s' is no key of an experiment%s", key,
+                        experiment_lists_portions(e) ? " that lists its portions" : "");
     }
-    if (field->type == SCHEMA_TEXT) {
-        put(&w, "%s", values + field->offset);
+    if (at.field->type == SCHEMA_TEXT) {
+        put(&w, "%s", at.values + at.field->offset);
     } else {
-        put_value(&w, field, values);
+        put_value(&w, at.field, at.values);
     }
     text[w.used] = '\0';
     return ERR_OK;

@@ -1,10 +1,12 @@
-/* The resolved text of an experiment, every key of the schema in its order, and the values in it. */
+/* The resolved text of an experiment, every key of the schema in its order, and the values in it. Portions stand in it
+ * where they are listed, each with all keys of its encoder; those of a partition follow from that. */
 #ifndef FEWBIT_EXPERIMENT_SERIALIZE_H
 #define FEWBIT_EXPERIMENT_SERIALIZE_H
 
 #include "experiment/experiment.h"
 
-/* Another value for one key: `key` is "section.key" (or "name"), `value` as a file would write it. */
+/* Another value for one key: `key` is "section.key" (or "name"), `value` as a file would write it. "encoder.key" is for
+ * the encoder of every portion, "portions.NAME.encoder.key" for that of one. */
 typedef struct experiment_override {
     const char *key, *value;
 } experiment_override;

@@ -4,7 +4,8 @@
 
 #include "experiment/experiment.h"
 
-/* ERR_INPUT with the first thing that does not hold, "key SECTION.KEY …"; *key (`key` may be NULL) names it. */
-err experiment_validate(const experiment *e, const char **key);
+/* ERR_INPUT with the first thing that does not hold, "key SECTION.KEY …"; `key` (may be NULL) then holds its name, in
+ * EXPERIMENT_KEY_MAX bytes. */
+err experiment_validate(const experiment *e, char *key);
 
 #endif

@@ -2,6 +2,7 @@
  */
 #include "experiment/experiment.h"
 
+#include "data/dataset.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
@@ -13,7 +14,8 @@ static bool is_same(const experiment *a, const experiment *b) {
            strcmp(a->dataset.name, b->dataset.name) == 0 && a->dataset.partition == b->dataset.partition &&
            a->dataset.portions == b->dataset.portions && a->dataset.mean == b->dataset.mean &&
            a->dataset.std == b->dataset.std && a->dataset.validation == b->dataset.validation &&
-           memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 && a->decoder.net == b->decoder.net &&
+           memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 && a->portion_count == b->portion_count &&
+           memcmp(a->portions, b->portions, sizeof a->portions) == 0 && a->decoder.net == b->decoder.net &&
            a->classifier.net == b->classifier.net && a->classifier.hidden == b->classifier.hidden &&
            a->loss.quantization == b->loss.quantization && a->optimiser.kind == b->optimiser.kind &&
            a->optimiser.learning_rate == b->optimiser.learning_rate && a->optimiser.momentum == b->optimiser.momentum &&
@@ -24,15 +26,16 @@ static bool is_same(const experiment *a, const experiment *b) {
 
 /* The nets it describes can be planned without a number running over. */
 static void check_nets(const experiment *e) {
-    partition s;
-    uint32_t classes;
     nn_spec encoder, head;
-    FUZZ_CHECK(experiment_partition(e, &s, &classes) == ERR_OK, "%s", err_text());
-    experiment_describe_encoder(e, &s, &encoder);
-    experiment_describe_head(e, &s, classes, &head);
-    FUZZ_CHECK(encoder.count > 0 && encoder.count <= NN_LAYERS_MAX && encoder.inputs > 0, "%zu layers", encoder.count);
+    FUZZ_CHECK(e->portion_count > 0 && e->portion_count <= EXPERIMENT_PORTIONS_MAX, "%u portions", e->portion_count);
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        experiment_describe_encoder(e, k, &encoder);
+        FUZZ_CHECK(encoder.count > 0 && encoder.count <= NN_LAYERS_MAX && encoder.inputs > 0, "%zu layers",
+                   encoder.count);
+    }
+    experiment_describe_head(e, DATASET_CLASSES_MAX, &head);
     FUZZ_CHECK(head.count > 0 && head.count <= NN_LAYERS_MAX && head.inputs > 0, "%zu layers", head.count);
-    FUZZ_CHECK(experiment_step_macs(e) > 0, "no work");
+    FUZZ_CHECK(experiment_step_macs(e, DATASET_CLASSES_MAX) > 0, "no work");
 }
 
 static void check_written(const experiment *e) {

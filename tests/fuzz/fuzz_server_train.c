@@ -71,6 +71,7 @@ static void make_variant(struct variant *v, uint8_t how) {
     v->experiment = small_experiment();
     experiment *e = &v->experiment;
     e->encoder.binarize = how & STRAIGHT_THROUGH ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING;
+    FUZZ_CHECK(experiment_fill_portions(e) == ERR_OK, "%s", err_text());
     e->dataset.validation = how & KEEPS_BEST ? 3 : 0;
     e->training.keep_best = how & KEEPS_BEST;
     e->training.early_stopping_patience = how & KEEPS_BEST ? 1 : 0;

@@ -166,15 +166,12 @@ static inline void on_changed(void *context, err code, const char *text) {
 /* A run folder with one committed checkpoint, as training leaves it. */
 static inline void make_run(table *t, const char *text) {
     experiment e;
-    partition s;
-    uint32_t classes;
     nn_spec spec;
     char path[FILE_PATH_MAX];
     assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
     assert_int_equal(file_path(path, sizeof path, "%s/run", t->folder), ERR_OK);
     assert_int_equal(run_dir_create(&t->run, path, &e, some_labels(&e), NULL), ERR_OK);
-    assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
-    experiment_describe_head(&e, &s, classes, &spec);
+    experiment_describe_head(&e, 10, &spec);
     nn_net_options options = {.max_rows = 1};
     assert_int_equal(nn_net_new(&t->head, &spec, &options), ERR_OK);
     nn_net_init(t->head, 5, 1);

@@ -35,6 +35,9 @@ static const experiment_key all_keys[] = {
     {"dataset", "std", "0.5", "0.501", NUMBER, true},
     {"dataset", "validation", "5000", "5001", COUNT, true},
     {"dataset", "evaluate_test", "false", "true", SWITCH, true},
+    {"dataset", "missing", "train", "drop", NAME_OF, true},
+    {"dataset", "min_portions", "1", NULL, COUNT, true}, /* more does not go with drop */
+    {"dataset", "align", "psi", "hash", NAME_OF, true},
     {"augment", "shift", "1.5", "1.51", NUMBER, true},
     {"augment", "rotation", "10", "10.1", NUMBER, true},
     {"augment", "scale", "0.1", "0.11", NUMBER, true},

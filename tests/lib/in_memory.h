@@ -7,6 +7,7 @@
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/train/coordinator.h"
 #include "encoder_node/node_protocol.h"
+#include "experiment/portions.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
 #include "tests/lib/folder.h"
@@ -165,6 +166,7 @@ static inline experiment row_1(preset_binarize decision) {
         .training = {.epochs = 1, .batch_size = BATCH, .seed = 1},
     };
     e.encoder.activation = decision == PRESET_AFTER_TRAINING ? PRESET_RESIGMOID : PRESET_SIGMOID;
+    assert_int_equal(experiment_fill_portions(&e), ERR_OK);
     assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     return e;
 }

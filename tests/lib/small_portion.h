@@ -4,12 +4,13 @@
 
 #include "base/rng.h"
 #include "data/portion.h"
+#include "experiment/portions.h"
 #include "experiment/validate.h"
 #include "tests/lib/folder.h"
 
 enum { SMALL_WIDTH = 28, SMALL_ELEMENTS = 7 * SMALL_WIDTH, SMALL_SAMPLES = 100, SMALL_BITS = 4, SMALL_HIDDEN = 20 };
 
-static const experiment small_system = {
+static experiment small_system = {
     .name = "small",
     .dataset = {.evaluate_test = true,
                 .name = "mnist",
@@ -37,6 +38,7 @@ static inline portion *open_small_portion(void) {
     for (size_t i = 0; i < sizeof samples; i++) {
         samples[i] = (uint8_t)rng_u32(&draws);
     }
+    assert_int_equal(experiment_fill_portions(&small_system), ERR_OK);
     assert_int_equal(experiment_validate(&small_system, NULL), ERR_OK);
     assert_int_equal(portion_write(in_folder("data"), &info, samples, samples), ERR_OK);
     assert_int_equal(portion_open(&data, in_folder("data")), ERR_OK);

@@ -125,7 +125,7 @@ static void load_batches(system_of *s, const char *path) {
 }
 
 static void load_nets(system_of *s, const char *weights) {
-    experiment_describe_encoder(&s->e, &s->parts, &s->encoder);
+    experiment_describe_encoder(&s->e, 0, &s->encoder);
     nn_net_options options = {.max_rows = s->rows, .training = true};
     for (uint32_t k = 0; k < s->portions; k++) {
         checkpoint_id id = part_of(k, s->first, false);

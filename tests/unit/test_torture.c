@@ -19,6 +19,7 @@
 #include "encoder_node/source.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
+#include "experiment/portions.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
 #include "image/image.h"
@@ -53,6 +54,7 @@ static experiment small_experiment(void) {
         .optimiser = {.kind = NN_ADAM, .learning_rate = 0.25f},
         .training = {.epochs = 1, .batch_size = 4, .seed = 1},
     };
+    assert_int_equal(experiment_fill_portions(&e), ERR_OK);
     assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     return e;
 }
@@ -125,8 +127,8 @@ static err make_nets(void) {
     nn_spec encoder, head;
     nn_net *one = NULL, *two = NULL;
     nn_net_options options = {.max_rows = 16, .training = true, .input_gradient = true};
-    experiment_describe_encoder(&small, &parts, &encoder);
-    experiment_describe_head(&small, &parts, classes, &head);
+    experiment_describe_encoder(&small, 0, &encoder);
+    experiment_describe_head(&small, classes, &head);
     err e = nn_net_new(&one, &encoder, &options);
     e = e ? e : nn_net_new(&two, &head, &options);
     if (!e) {

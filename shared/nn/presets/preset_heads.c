@@ -49,7 +49,7 @@ static void add_decoder(preset_builder *b, const preset_head *h) {
     if (h->decoder == PRESET_NO_DECODER || h->decoder == PRESET_IDENTITY) {
         return;
     }
-    uint32_t side = preset_side(h->bits);
+    uint32_t side = preset_side(h->bits / h->portions);
     if (h->decoder != PRESET_LINEAR) { /* the portions' squares are the planes of one image */
         preset_add_image(b, (nn_shape){h->portions, side, side});
     }
@@ -103,7 +103,7 @@ void preset_describe_head(const preset_head *h, nn_spec *spec) {
         [PRESET_MLP] = hidden_layer,
     };
     bool is_alone = h->decoder == PRESET_NO_DECODER;
-    size_t inputs = is_alone ? nn_shape_elements(h->sample) : (size_t)h->portions * h->bits;
+    size_t inputs = is_alone ? nn_shape_elements(h->sample) : h->bits;
     preset_builder b = preset_begin(spec, inputs, "decoder");
     add_decoder(&b, h);
     b.fixed = h->training == PRESET_TRAIN_FROZEN;

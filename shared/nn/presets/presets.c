@@ -61,6 +61,6 @@ err preset_check_head(const preset_head *head, const char **part) {
     }
     *part = "decoder";
     return err_fail(ERR_INPUT, "makes %ux%ux%u of %u x %u bits, a sample has %ux%ux%u", decoded.channels,
-                    decoded.height, decoded.width, head->portions, head->bits, sample.channels, sample.height,
-                    sample.width);
+                    decoded.height, decoded.width, head->portions, head->bits / head->portions, sample.channels,
+                    sample.height, sample.width);
 }

@@ -89,7 +89,7 @@ typedef struct preset_head {
     preset_classifier_training training;
     uint32_t hidden; /* PRESET_MNIST and PRESET_MLP only */
     uint32_t classes;
-    uint32_t portions, bits; /* bits: of one portion */
+    uint32_t portions, bits; /* bits: of all portions, of squares as many of each */
     nn_shape sample;         /* whole */
 } preset_head;
 

@@ -6,6 +6,7 @@
 #include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/train/head_trainer.h"
+#include "experiment/portions.h"
 #include "experiment/validate.h"
 #include "tests/lib/fuzz/check.h"
 
@@ -25,6 +26,7 @@ static inline experiment small_experiment(void) {
     e.refinement.bits[0] = 1;
     e.refinement.bits[1] = 3;
 #endif
+    FUZZ_CHECK(experiment_fill_portions(&e) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(experiment_validate(&e, NULL) == ERR_OK, "%s", err_text());
     return e;
 }

@@ -27,10 +27,12 @@ static int drop_data(void **state) {
 
 static encoder_model *model_of(const experiment *e, const char *state) {
     encoder_model *m;
+    experiment filled = *e;
+    assert_int_equal(experiment_fill_portions(&filled), ERR_OK);
     assert_int_equal(experiment_validate(e, NULL), ERR_OK);
     static checkpoint_store_quota quota = {.max_bytes = UINT64_MAX};
     encoder_model_config config = {.data = data, .state = in_folder(state), .quota = &quota, .run = 1, .trains = true};
-    assert_int_equal(encoder_model_new(&m, e, &config), ERR_OK);
+    assert_int_equal(encoder_model_new(&m, &filled, &config), ERR_OK);
     encoder_model_init(m);
     encoder_model_set_step(m, TRAIN / 10);
     return m;
@@ -157,6 +159,7 @@ static void its_memory_is_known_before_it_is_taken(void **state) {
         e.encoder.bits = bits[corner >> 1 & 1];
         e.training.batch_size = batches[corner >> 2 & 1];
         e.encoder.batch_norm = corner >> 3 & 1;
+        assert_int_equal(experiment_fill_portions(&e), ERR_OK);
         e.training.ema_decay = corner >> 4 & 1 ? 0.9f : 0;
         config.trains = corner >> 5 & 1;
         config.max_memory = 0;
@@ -246,6 +249,7 @@ static void small_parts_take_room_as_a_disk_gives_it(void **state) {
     checkpoint_store_quota quota = {.max_bytes = 200 << 10};
     experiment e = small_system;
     e.encoder.hidden = e.encoder.bits = 1;
+    assert_int_equal(experiment_fill_portions(&e), ERR_OK);
     encoder_model_config config = {.data = data, .state = in_folder("small"), .quota = &quota, .trains = true};
     err failed = ERR_OK;
     for (; !failed; config.run++) {

@@ -104,10 +104,10 @@ static void check_shipped(const char *path) {
     assert_resolves(&e);
     assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
     nn_spec encoder, head;
-    experiment_describe_encoder(&e, &s, &encoder);
-    experiment_describe_head(&e, &s, classes, &head);
+    experiment_describe_encoder(&e, 0, &encoder);
+    experiment_describe_head(&e, classes, &head);
     assert_true((encoder.count > 0 || experiment_is_classifier_alone(&e)) && head.count > 0 &&
-                experiment_step_macs(&e) > 0);
+                experiment_step_macs(&e, 10) > 0);
 }
 
 static void every_shipped_file_loads(void **state) {
@@ -306,8 +306,8 @@ static void nets_follow_from_it(void **state) {
         must_parse(partitions[i], 3, &e);
         assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
         assert_int_equal(classes, 10);
-        experiment_describe_encoder(&e, &s, &encoder);
-        experiment_describe_head(&e, &s, classes, &head);
+        experiment_describe_encoder(&e, 0, &encoder);
+        experiment_describe_head(&e, classes, &head);
         assert_int_equal(encoder.inputs, i == 0 ? 112 : 196);
         assert_int_equal(encoder.layers[0].outputs, 200);
         assert_int_equal(encoder.layers[2].outputs, 4);
@@ -323,7 +323,7 @@ static void the_sums_follow_from_it(void **state) {
     (void)state;
     experiment e;
     must_parse(NULL, 0, &e);
-    assert_true(experiment_step_macs(&e) == 274283200);
+    assert_true(experiment_step_macs(&e, 10) == 274283200);
     assert_int_equal(experiment_train_samples(&e, 60000), 55000);
     assert_int_equal(experiment_steps(&e, 55000), 550);
     assert_int_equal(experiment_steps(&e, 55001), 551);

@@ -48,7 +48,7 @@ static void rounds_that_do_not_fit(void **state) {
     const change good[] = {
         {bits, two}, {loss, "0\n  refinement_weights: [0, 1]"}, {epochs, "2\n  confidence_thresholds: [0, 0.5, 1.1]"}};
     must_parse(good, 3, &e);
-    assert_int_equal(experiment_refinement(&e).count, 2);
+    assert_int_equal(experiment_refinement(&e, 0).count, 2);
     codeword c = experiment_codeword(&e);
     assert_int_equal(c.portions, e.dataset.portions);
     assert_int_equal(c.stages, 2);

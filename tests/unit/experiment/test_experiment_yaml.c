@@ -342,7 +342,7 @@ static void files_that_are_none(void **state) {
     assert_told("folder.yaml", "not a regular file");
     put("whole.yaml", text, compose(text, &(change){"encoder.bits", "65"}, 1, NULL));
     assert_int_equal(experiment_load(in_folder("whole.yaml"), &e), ERR_INPUT);
-    assert_told("whole.yaml:20: key encoder.bits", "must be from 1 to 64");
+    assert_told("whole.yaml:23: key encoder.bits", "must be from 1 to 64");
 }
 
 static void huge_files(void **state) {

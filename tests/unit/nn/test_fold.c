@@ -105,7 +105,7 @@ static void the_heads_of_the_presets_fold(void **state) {
                         .hidden = 100,
                         .classes = 10,
                         .portions = 4,
-                        .bits = 4,
+                        .bits = 4 * 4,
                         .sample = {1, 28, 28}};
     nn_spec spec;
     for (int training = PRESET_TRAIN_JOINT; training <= PRESET_TRAIN_FINE_TUNE; training++) {

@@ -457,7 +457,7 @@ static void encoders_are_numbered_as_in_torch(void **state) {
     }
 }
 
-static const preset_head paper_head = {.hidden = 1000, .classes = 10, .portions = 4, .bits = 4, .sample = {1, 28, 28}};
+static const preset_head paper_head = {.hidden = 1000, .classes = 10, .portions = 4, .bits = 16, .sample = {1, 28, 28}};
 
 static void heads_are_numbered_as_in_torch(void **state) {
     (void)state;

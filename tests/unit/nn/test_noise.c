@@ -109,13 +109,15 @@ static void it_depends_on_its_key_alone(void **state) {
 
 static void the_temperature_falls_late(void **state) {
     (void)state;
-    experiment e = {.encoder = {.temperature = 0.25f}, .training = {.epochs = 4, .batch_size = 10}};
-    assert_true(experiment_temperature(&e, 0, 95) == 1);
-    assert_true(fabsf(experiment_temperature(&e, 20, 95) - 0.917004f) < 1e-6f);
-    assert_true(fabsf(experiment_temperature(&e, 40, 95) - 0.25f) < 1e-6f);
-    assert_true(fabsf(experiment_temperature(&e, 99, 95) - 0.25f) < 1e-6f);
-    e.encoder.temperature = 0;
-    assert_true(experiment_temperature(&e, 20, 95) == 1);
+    experiment e = {.portions = {{.encoder = {.temperature = 0.25f}}},
+                    .portion_count = 1,
+                    .training = {.epochs = 4, .batch_size = 10}};
+    assert_true(experiment_temperature(&e, 0, 0, 95) == 1);
+    assert_true(fabsf(experiment_temperature(&e, 0, 20, 95) - 0.917004f) < 1e-6f);
+    assert_true(fabsf(experiment_temperature(&e, 0, 40, 95) - 0.25f) < 1e-6f);
+    assert_true(fabsf(experiment_temperature(&e, 0, 99, 95) - 0.25f) < 1e-6f);
+    e.portions[0].encoder.temperature = 0;
+    assert_true(experiment_temperature(&e, 0, 20, 95) == 1);
 }
 
 int main(void) {

@@ -252,7 +252,7 @@ static const preset_head head_of_planes = {
     .classifier = PRESET_PLAYGROUND,
     .classes = 10,
     .portions = 3,
-    .bits = 8,
+    .bits = 3 * 8,
     .sample = {3, 32, 32},
 };
 
@@ -260,8 +260,7 @@ static void assert_head(const preset_head *h, const char *layers, size_t paramet
     nn_spec spec;
     memset(&spec, 0xff, sizeof spec);
     preset_describe_head(h, &spec);
-    assert_int_equal(spec.inputs,
-                     h->decoder == PRESET_NO_DECODER ? nn_shape_elements(h->sample) : h->portions * h->bits);
+    assert_int_equal(spec.inputs, h->decoder == PRESET_NO_DECODER ? nn_shape_elements(h->sample) : h->bits);
     assert_net(&spec, layers, parameters, buffers);
     const char *part;
     if (preset_check_head(h, &part)) {
@@ -273,9 +272,9 @@ static void linear_heads(void **state) {
     (void)state;
     preset_head h = head_of_planes;
     assert_head(&h, "dense 3072 image 3x32x32 " PLAYGROUND, 76800 + PLAYGROUND_PARAMETERS, PLAYGROUND_BUFFERS);
-    h.portions = 4;
+    h.bits = 4 * 8;
     assert_head(&h, "dense 3072 image 3x32x32 " PLAYGROUND, 101376 + PLAYGROUND_PARAMETERS, PLAYGROUND_BUFFERS);
-    h = (preset_head){.hidden = 1000, .classes = 10, .portions = 4, .bits = 4, .sample = {1, 28, 28}};
+    h = (preset_head){.hidden = 1000, .classes = 10, .portions = 4, .bits = 16, .sample = {1, 28, 28}};
     assert_head(&h, "dense 784 dense 1000 relu dense 10", 13328 + 795010, 0);
     h.decoder = PRESET_NO_DECODER;
     assert_head(&h, "dense 1000 relu dense 10", 795010, 0);
@@ -306,7 +305,7 @@ static void square_heads(void **state) {
     (void)state;
     preset_head h = head_of_planes;
     h.decoder = PRESET_SQUARE;
-    h.bits = 16;
+    h.bits = 3 * 16;
     assert_head(&h,
                 "image 3x4x4 upsample 3x8x8 conv 6x10x10 relu upsample 6x20x20 conv 12x22x22 relu upsample 12x44x44 "
                 "conv 6x38x38 relu conv 3x32x32 relu " PLAYGROUND,
@@ -318,7 +317,7 @@ static void square_heads(void **state) {
     assert_head(&h, "image 3x4x4 upsample 3x32x32 conv flatten 3072 dense 100 relu dense 10", 228 + 308310, 0);
     h = head_of_planes;
     h.decoder = PRESET_SQUARE_8X8;
-    h.bits = 64;
+    h.bits = 3 * 64;
     assert_head(&h, "image 3x8x8 upsample 3x32x32 conv 6x32x32 relu conv 16x32x32 relu conv 3x32x32 relu " PLAYGROUND,
                 4075 + PLAYGROUND_PARAMETERS, PLAYGROUND_BUFFERS);
 }
@@ -346,7 +345,7 @@ static void what_is_fixed(void **state) {
         for (size_t d = 0; d < 2; d++) {
             preset_head h = head_of_planes;
             h.decoder = decoders[d];
-            h.bits = 16;
+            h.bits = 3 * 16;
             h.training = (preset_classifier_training)training;
             nn_spec spec;
             preset_describe_head(&h, &spec);
@@ -479,11 +478,11 @@ static void heads_that_do_not_fit(void **state) {
     (void)state;
     preset_head h = head_of_planes;
     h.decoder = PRESET_SQUARE;
-    h.bits = 9;
+    h.bits = 3 * 9;
     assert_head_refused(&h, "decoder", "makes 3x24x24 of 3 x 9 bits, a sample has 3x32x32");
-    h.bits = 15; /* a square of 9 and a rest */
+    h.bits = 3 * 15; /* a square of 9 and a rest */
     assert_head_refused(&h, "decoder", "is an image of other size");
-    h.bits = 16;
+    h.bits = 3 * 16;
     h.decoder = PRESET_SQUARE_8X8;
     assert_head_refused(&h, "decoder", "makes 3x16x16 of 3 x 16 bits");
     h = head_of_planes;

@@ -1,5 +1,6 @@
 /* How the engine changes from one model to another under codes and requests, and how it stops. */
 #include "experiment/derive.h"
+#include "experiment/portions.h"
 #include "tests/lib/engine_fixture.h"
 
 enum { NEXT = STEP + 5 };
@@ -9,17 +10,15 @@ static served_model *make_model(table *t, const char *name, uint64_t step, uint6
                                 nn_net **head) {
     experiment e = t->run.experiment;
     run_dir r;
-    partition s;
-    uint32_t classes;
     nn_spec spec;
     char path[FILE_PATH_MAX];
     served_model *m;
     e.encoder.bits = bits;
     e.refinement.bits[1] = bits - e.refinement.bits[0];
+    assert_int_equal(experiment_fill_portions(&e), ERR_OK);
     assert_int_equal(file_path(path, sizeof path, "%s/%s", t->folder, name), ERR_OK);
     assert_int_equal(run_dir_create(&r, path, &e, some_labels(&e), NULL), ERR_OK);
-    assert_int_equal(experiment_partition(&e, &s, &classes), ERR_OK);
-    experiment_describe_head(&e, &s, classes, &spec);
+    experiment_describe_head(&e, 10, &spec);
     nn_net_options options = {.max_rows = 1};
     assert_int_equal(nn_net_new(head, &spec, &options), ERR_OK);
     nn_net_init(*head, seed, 1);

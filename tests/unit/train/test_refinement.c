@@ -4,6 +4,7 @@
 #include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "encoder_node/refinement_buffer.h"
+#include "experiment/portions.h"
 #include "experiment/validate.h"
 #include "wire/id_set.h"
 
@@ -135,7 +136,7 @@ static void the_gradient_gathers_what_was_seen(void **state) {
 static void a_test_takes_what_is_due_alone(void **state) {
     (void)state;
     enum { ROWS = 10 };
-    const experiment e = {
+    experiment e = {
         .dataset = {.evaluate_test = true, .name = "mnist", .partition = PARTITION_SLICES, .portions = 2},
         .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 4, .bits = 3, .binarize = PRESET_STRAIGHT_THROUGH},
         .refinement = {.bits = {1, 2}, .bits_count = 2, .thresholds = {1}, .thresholds_count = 1},
@@ -146,6 +147,7 @@ static void a_test_takes_what_is_due_alone(void **state) {
     head_trainer *s;
     refinement_eval *t;
     uint8_t first[] = {0x5a, 1}, second[] = {0x12, 0x34, 0x05}, labels[ROWS] = {0};
+    assert_int_equal(experiment_fill_portions(&e), ERR_OK);
     assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
     assert_int_equal(head_trainer_new(&s, &e, ROWS, 100, NULL), ERR_OK);
     head_trainer_init(s, 1);
