@@ -164,14 +164,12 @@ static inline void on_changed(void *context, err code, const char *text) {
 }
 
 /* A run folder with one committed checkpoint, as training leaves it. */
-static inline void make_run(table *t, const char *text) {
-    experiment e;
+static inline void make_run(table *t, const experiment *e) {
     nn_spec spec;
     char path[FILE_PATH_MAX];
-    assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
     assert_int_equal(file_path(path, sizeof path, "%s/run", t->folder), ERR_OK);
-    assert_int_equal(run_dir_create(&t->run, path, &e, some_labels(&e), NULL), ERR_OK);
-    experiment_describe_head(&e, 10, &spec);
+    assert_int_equal(run_dir_create(&t->run, path, e, some_labels(e), NULL), ERR_OK);
+    experiment_describe_head(e, CLASSES, &spec);
     nn_net_options options = {.max_rows = 1};
     assert_int_equal(nn_net_new(&t->head, &spec, &options), ERR_OK);
     nn_net_init(t->head, 5, 1);
@@ -183,12 +181,12 @@ static inline void make_run(table *t, const char *text) {
     assert_int_equal(run_dir_commit(&t->run, &commit, false), ERR_OK);
 }
 
-static inline int set_table_of(void **state, const char *text, const engine_options *options) {
+static inline int set_table_for(void **state, const experiment *e, const engine_options *options) {
     log_set_level(LOG_NONE);
     table *t = calloc(1, sizeof *t);
     *state = t;
     assert_true(temporary_make(t->folder, NULL, "fewbit-test-serve"));
-    make_run(t, text);
+    make_run(t, e);
     const dataset *set;
     assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
@@ -196,6 +194,12 @@ static inline int set_table_of(void **state, const char *text, const engine_opti
     engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     assert_int_equal(engine_new(&t->engine, &t->run, t->results, options, &host), ERR_OK);
     return 0;
+}
+
+static inline int set_table_of(void **state, const char *text, const engine_options *options) {
+    experiment e;
+    assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
+    return set_table_for(state, &e, options);
 }
 
 static inline int set_table_with(void **state, const engine_options *options) {
