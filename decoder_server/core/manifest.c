@@ -70,17 +70,19 @@ static err commit_from(const manifest *m, const char *path, const json_t *j, man
     return good ? ERR_OK : err_fail(ERR_INPUT, "%s: a commit's digests are missing or malformed", path);
 }
 
-/* The text of a list; NULL where there is none, or no memory for it. */
-static char *list_from(const json_t *j, const char *key) {
-    const json_t *list = json_object_get(j, key);
-    return json_is_array(list) ? json_dumps(list, JSON_COMPACT) : NULL;
+/* The text of a list or an object; NULL where there is none, or no memory for it. */
+static char *text_from(const json_t *j, const char *key, json_type type) {
+    const json_t *value = json_object_get(j, key);
+    return value && json_typeof(value) == type ? json_dumps(value, JSON_COMPACT) : NULL;
 }
 
 static err evaluations_from(manifest *m, const json_t *list) {
     size_t index;
     json_t *j;
     json_array_foreach(list, index, j) {
-        manifest_evaluation e = {.encoders = list_from(j, "encoders"), .refinement = list_from(j, "refinement")};
+        manifest_evaluation e = {.encoders = text_from(j, "encoders", JSON_ARRAY),
+                                 .metrics = text_from(j, "metrics", JSON_OBJECT),
+                                 .refinement = text_from(j, "refinement", JSON_ARRAY)};
         for (size_t i = 0; i < FIGURES; i++) {
             const json_t *value = json_object_get(j, figures[i].key);
             double number = figures[i].is_optional && !json_is_number(value) ? (double)NAN : json_number_value(value);
@@ -136,8 +138,9 @@ err manifest_read(manifest *m, const char *path, uint64_t run) {
 
 static void forget(manifest_evaluation *e) {
     free(e->encoders);
+    free(e->metrics);
     free(e->refinement);
-    e->encoders = e->refinement = NULL;
+    e->encoders = e->metrics = e->refinement = NULL;
 }
 
 static void keep_evaluations(manifest *m, uint32_t count) {
@@ -152,14 +155,27 @@ void manifest_free(manifest *m) {
     m->evaluations = NULL;
 }
 
+/* They are large, and asked for of what stands for the run alone: the last evaluation, and those of commits. */
+static void forget_metrics(manifest *m) {
+    for (uint32_t i = 0; i + 1 < m->evaluation_count; i++) {
+        bool is_best = m->has_best && i == m->best_evaluation;
+        if (!is_best && !(m->has_commit && i + 1 == m->last.position.evaluations)) {
+            free(m->evaluations[i].metrics);
+            m->evaluations[i].metrics = NULL;
+        }
+    }
+}
+
 err manifest_add(manifest *m, const manifest_evaluation *e) {
     manifest_evaluation *grown = realloc(m->evaluations, (m->evaluation_count + 1) * sizeof *grown);
     if (!grown) {
-        forget(&(manifest_evaluation){.encoders = e->encoders, .refinement = e->refinement});
+        manifest_evaluation lost = *e;
+        forget(&lost);
         return err_fail(ERR_MEMORY, "no memory for evaluation %u", m->evaluation_count);
     }
     m->evaluations = grown;
     m->evaluations[m->evaluation_count++] = *e;
+    forget_metrics(m);
     return ERR_OK;
 }
 
@@ -177,7 +193,7 @@ const manifest_evaluation *manifest_final(const manifest *m) {
 
 /* Writing. What memory runs out for is NULL, and so is all it would be in. */
 
-static bool set_list(json_t *j, const char *key, const char *text) {
+static bool set_text(json_t *j, const char *key, const char *text) {
     return !text || json_object_set_new(j, key, json_loads(text, 0, NULL)) == 0;
 }
 
@@ -189,7 +205,8 @@ json_t *manifest_evaluation_json(const manifest_evaluation *e) {
         memcpy(&number, (const char *)e + figures[i].at, sizeof number);
         good = json_object_set_new(j, figures[i].key, json_finite(number)) == 0;
     }
-    good = good && set_list(j, "encoders", e->encoders) && set_list(j, "refinement", e->refinement);
+    good = good && set_text(j, "encoders", e->encoders) && set_text(j, "metrics", e->metrics) &&
+           set_text(j, "refinement", e->refinement);
     if (!good) {
         json_decref(j);
         return NULL;

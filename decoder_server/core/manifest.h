@@ -38,7 +38,9 @@ typedef struct manifest_commit {
 typedef struct manifest_evaluation {
     double epoch; /* epochs trained, from 1 at the end of the first */
     double loss, train, soft, rounded, soft_validation, validation, seconds;
-    char *encoders;   /* JSON, what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
+    char *encoders; /* JSON, what train/histogram.h says of the soft outputs, an entry a portion; NULL: nothing */
+    char *metrics;  /* JSON, {"test", "validation"}: what train/class_metrics.h says of each; NULL: nothing, or not any
+                       more */
     char *refinement; /* JSON, what train/refinement_eval.h says, an entry a threshold; NULL: bits come in one stage */
 } manifest_evaluation;
 
@@ -58,7 +60,8 @@ typedef struct manifest {
 err manifest_read(manifest *m, const char *path, uint64_t run);
 void manifest_free(manifest *m);
 
-/* Adds an evaluation to what the next commit writes; takes over `encoders` and `refinement`, also where it fails. */
+/* Adds an evaluation to what the next commit writes; takes over its texts, also where it fails. Those before it that no
+ * commit stands for lose their metrics. */
 err manifest_add(manifest *m, const manifest_evaluation *e);
 
 /* Forgets the evaluations after the last commit (when training goes back to it). */
@@ -74,7 +77,7 @@ const manifest_evaluation *manifest_final(const manifest *m);
 
 /* An evaluation as the log, the manifest and the result tell it, a new reference: "epoch", "loss", "train_accuracy",
  * "soft_accuracy", "rounded_accuracy", "soft_validation_accuracy", "validation_accuracy" (null: not measured),
- * "seconds", "encoders", "refinement". */
+ * "seconds", "encoders", "metrics", "refinement". */
 json_t *manifest_evaluation_json(const manifest_evaluation *e);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "bits/pack.h"
 #include "decoder_server/core/code_decoder.h"
+#include "decoder_server/train/class_metrics.h"
 #include "decoder_server/train/histogram.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "decoder_server/train/schedule.h"
@@ -29,7 +30,17 @@ struct evaluator {
     bool asks_more;              /* `more` is to be asked */
     Fewbit__RefineRequest more;
     histogram histograms[PARTITION_PORTIONS_MAX]; /* of the first soft pass's outputs, by portion */
+    class_metrics *metrics[2]; /* of what is served, by enum dataset_split: of the test samples, of those held back */
+    float *probabilities;      /* [SCHEDULE_EVALUATION_ROWS, classes] */
 };
+
+static err make_metrics(evaluator *v) {
+    uint32_t classes = v->labels->classes;
+    v->probabilities = malloc((size_t)SCHEDULE_EVALUATION_ROWS * classes * sizeof *v->probabilities);
+    err e = v->probabilities ? ERR_OK : err_fail(ERR_MEMORY, "no memory for the probabilities of an evaluation");
+    e = e ? e : class_metrics_new(&v->metrics[DATASET_TEST], classes, v->labels->samples[DATASET_TEST]);
+    return e ? e : class_metrics_new(&v->metrics[DATASET_TRAIN], classes, v->e->dataset.validation);
+}
 
 err evaluator_new(evaluator **out, const experiment *e, const labels *l, uint32_t train_samples, head_trainer *trainer,
                   traffic_report *traffic, float *inputs) {
@@ -44,6 +55,7 @@ err evaluator_new(evaluator **out, const experiment *e, const labels *l, uint32_
     v->codes = malloc((size_t)SCHEDULE_EVALUATION_ROWS * PACK_CODE_BITS_MAX * sizeof *v->codes);
     err failed = v->codes ? refinement_eval_new(&v->refinement, e, trainer)
                           : err_fail(ERR_MEMORY, "no memory for the codes of an evaluation");
+    failed = failed ? failed : make_metrics(v);
     if (failed) {
         evaluator_free(v);
         return failed;
@@ -55,6 +67,9 @@ err evaluator_new(evaluator **out, const experiment *e, const labels *l, uint32_
 void evaluator_free(evaluator *v) {
     if (v) {
         refinement_eval_free(v->refinement);
+        class_metrics_free(v->metrics[DATASET_TRAIN]);
+        class_metrics_free(v->metrics[DATASET_TEST]);
+        free(v->probabilities);
         free(v->codes);
         free(v);
     }
@@ -90,6 +105,11 @@ static uint32_t samples_of(const evaluator *v, pass p) {
     return is_test_measured(v) ? v->labels->samples[DATASET_TEST] : 0;
 }
 
+/* All bits of a sample, or of a classifier alone the whole sample: as in serving. */
+static bool is_served(const evaluator *v) {
+    return v->pass == ROUNDED_TEST || v->pass == ROUNDED_VALIDATION || (v->portions == 0 && v->pass == SOFT_TEST);
+}
+
 static uint32_t first_of(const evaluator *v) {
     return (is_of_test(v, v->pass) ? 0 : v->train_samples) + v->done;
 }
@@ -120,6 +140,9 @@ void evaluator_start(evaluator *v) {
 static void begin_pass(evaluator *v) {
     v->has_begun = true;
     v->correct[v->pass] = 0;
+    if (is_served(v)) {
+        class_metrics_start(v->metrics[split_of(v)]);
+    }
     if (v->pass == REFINEMENT) {
         refinement_eval_start(v->refinement);
     } else if (!is_soft(v->pass) && is_described(v)) {
@@ -212,7 +235,11 @@ void evaluator_classify(evaluator *v) {
         v->done += v->asks_more ? 0 : v->rows;
         return;
     }
-    v->correct[v->pass] += head_trainer_evaluate(v->trainer, v->inputs, truth, v->rows);
+    float *probabilities = is_served(v) ? v->probabilities : NULL;
+    v->correct[v->pass] += head_trainer_evaluate(v->trainer, v->inputs, truth, v->rows, probabilities);
+    if (probabilities) {
+        class_metrics_add(v->metrics[split_of(v)], probabilities, truth, v->rows);
+    }
     for (uint32_t k = 0; k < v->portions && is_soft(v->pass) && is_described(v); k++) {
         histogram_add(&v->histograms[k], v->inputs + (size_t)k * v->bits, v->rows, (size_t)v->portions * v->bits);
     }
@@ -224,11 +251,28 @@ static double accuracy_of(const evaluator *v, pass p) {
     return samples > 0 ? schedule_percent(v->correct[p], samples) : (double)NAN;
 }
 
-/* The text of a list, which is taken over; NULL: none, or no memory for it. */
-static char *text_of(json_t *list) {
-    char *text = json_text(list, JSON_COMPACT);
-    json_decref(list);
+/* The text of a list or an object, which is taken over; NULL: none, or no memory for it. */
+static char *text_of(json_t *j) {
+    char *text = json_text(j, JSON_COMPACT);
+    json_decref(j);
     return text;
+}
+
+/* Of the splits that were measured. */
+static json_t *metrics_json(const evaluator *v) {
+    json_t *j = json_object();
+    bool good = true;
+    if (is_test_measured(v)) {
+        good = json_object_set_new(j, "test", class_metrics_json(v->metrics[DATASET_TEST])) == 0;
+    }
+    if (v->e->dataset.validation > 0) {
+        good = json_object_set_new(j, "validation", class_metrics_json(v->metrics[DATASET_TRAIN])) == 0 && good;
+    }
+    if (!good) {
+        json_decref(j);
+        return NULL;
+    }
+    return j;
 }
 
 void evaluator_score(const evaluator *v, manifest_evaluation *score) {
@@ -238,6 +282,7 @@ void evaluator_score(const evaluator *v, manifest_evaluation *score) {
         .soft_validation = accuracy_of(v, SOFT_VALIDATION),
         .validation = accuracy_of(v, ROUNDED_VALIDATION),
         .encoders = v->portions > 0 ? text_of(histogram_list(v->histograms, v->portions)) : NULL,
+        .metrics = text_of(metrics_json(v)),
         .refinement = v->refinement ? text_of(refinement_eval_json(v->refinement)) : NULL,
     };
 }

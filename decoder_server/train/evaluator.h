@@ -50,7 +50,8 @@ bool evaluator_ends_counted_pass(const evaluator *v, uint32_t *samples);
 /* All answers are here. */
 void evaluator_classify(evaluator *v);
 
-/* The accuracies, and what the encoders put out, which `score` owns. */
+/* The accuracies, what the encoders put out, and the metrics by class of what is served; `score` owns what it points
+ * to. */
 void evaluator_score(const evaluator *v, manifest_evaluation *score);
 
 #endif

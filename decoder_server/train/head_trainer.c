@@ -242,13 +242,24 @@ void head_trainer_update_finish(head_trainer *s) {
     }
 }
 
-size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t *labels, size_t rows) {
+static void to_probabilities(const float *logits, size_t rows, size_t classes, float *to) {
+    memcpy(to, logits, rows * classes * sizeof *to);
+    for (size_t row = 0; row < rows; row++) {
+        loss_softmax(to + row * classes, classes);
+    }
+}
+
+size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t *labels, size_t rows,
+                             float *probabilities) {
     size_t correct = 0;
     nn_net_use_ema(s->head, true);
     for (size_t first = 0; first < rows; first += s->max_rows) {
         size_t piece = rows - first < s->max_rows ? rows - first : s->max_rows;
         const float *logits = nn_net_forward(s->head, codes + first * s->inputs, piece, NN_EVALUATE);
         loss_cross_entropy(logits, labels + first, piece, s->classes, 0, NULL, &correct);
+        if (probabilities) {
+            to_probabilities(logits, piece, s->classes, probabilities + first * s->classes);
+        }
     }
     return correct;
 }

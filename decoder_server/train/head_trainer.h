@@ -54,7 +54,9 @@ void head_trainer_update_finish(head_trainer *s);
 /* What the head makes of rows of codes, any number of them: each row's largest probability and its class. */
 void head_trainer_predict(head_trainer *s, const float *codes, size_t rows, float *confidences, uint8_t *classes);
 
-/* How many of the rows, any number of them, are classified right. */
-size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t *labels, size_t rows);
+/* How many of the rows, any number of them, are classified right. probabilities [rows, classes] gets those of all;
+ * NULL: they are not wanted. */
+size_t head_trainer_evaluate(head_trainer *s, const float *codes, const uint8_t *labels, size_t rows,
+                             float *probabilities);
 
 #endif

@@ -109,9 +109,18 @@ static bool last_is_best(const run_dir *r) {
     return !r->manifest.has_best || last->validation > r->manifest.evaluations[r->manifest.best_evaluation].validation;
 }
 
-/* The figures that stand for the whole run. */
+/* An evaluation among others, as the log and the history tell it: without the metrics by class. */
+static json_t *one_of_many_json(const manifest_evaluation *e) {
+    json_t *j = manifest_evaluation_json(e);
+    json_object_del(j, "metrics");
+    return j;
+}
+
+/* The figures that stand for the whole run; the metrics of each split stand beside them. */
 static json_t *final_json(const run_dir *r) {
     json_t *j = manifest_evaluation_json(manifest_final(&r->manifest));
+    json_object_update_missing(j, json_object_get(j, "metrics"));
+    json_object_del(j, "metrics");
     json_object_del(j, "loss");
     json_object_del(j, "seconds");
     json_object_del(j, "encoders");
@@ -124,7 +133,7 @@ err schedule_end_period(run_dir *r, manifest_position *position, uint32_t batche
     score->loss = position->loss_sum / (double)position->seen;
     score->train = schedule_percent(position->correct, position->seen);
     score->seconds = position->seconds;
-    json_t *event = manifest_evaluation_json(score);
+    json_t *event = one_of_many_json(score);
     json_object_set_new(event, "step", json_integer((json_int_t)position->step));
     err e = manifest_add(&r->manifest, score);
     run_dir_log(r, "evaluated", event);
@@ -176,7 +185,7 @@ json_t *schedule_result(const run_dir *r, const manifest_position *position) {
     json_t *history = json_array();
     for (uint32_t i = 0; i < r->manifest.evaluation_count; i++) {
         seconds += r->manifest.evaluations[i].seconds;
-        json_array_append_new(history, manifest_evaluation_json(&r->manifest.evaluations[i]));
+        json_array_append_new(history, one_of_many_json(&r->manifest.evaluations[i]));
     }
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);

@@ -301,8 +301,11 @@ class Alone(ImageCase):
                                        "history"})
         final = result["final"]
         self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy",
-                                      "soft_validation_accuracy", "validation_accuracy"})
+                                      "soft_validation_accuracy", "validation_accuracy", "test"})
         self.assertIsNone(final["rounded_accuracy"])
+        confusion = final["test"]["confusion"]
+        right = sum(row[c] for c, row in enumerate(confusion))
+        self.assertAlmostEqual(100 * right / final["test"]["samples"], final["soft_accuracy"])
         self.assertGreater(final["soft_accuracy"], 30, "hardly above chance")
         self.assertEqual((result["epochs"], result["steps"], len(result["history"])), (2, 12, 2))
         self.assertNotIn("encoders", result["history"][0])

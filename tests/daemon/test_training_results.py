@@ -18,8 +18,9 @@ class Result(TrainingCase):
         self.assertRegex(result["run"], "^[0-9a-f]{16}$")
         final = result["final"]
         self.assertEqual(set(final), {"epoch", "train_accuracy", "soft_accuracy", "rounded_accuracy",
-                                      "soft_validation_accuracy", "validation_accuracy"})
+                                      "soft_validation_accuracy", "validation_accuracy", "test"})
         self.assertEqual((final["soft_validation_accuracy"], final["validation_accuracy"]), (None, None))
+        self.check_metrics(final.pop("test"), TEST, final["rounded_accuracy"])
         for key in ("train_accuracy", "soft_accuracy", "rounded_accuracy"):
             self.assertIsInstance(final[key], number, key)
             self.assertGreater(final[key], 30, f"{key} is hardly above chance")
@@ -38,6 +39,22 @@ class Result(TrainingCase):
             self.assertEqual([sum(encoder["bins"]) for encoder in entry["encoders"]], [TEST * 4] * PORTIONS)
         self.assertGreater(result["history"][0]["loss"], result["history"][1]["loss"])
         self.assertEqual({k: v for k, v in result["history"][1].items() if k in final}, final)
+
+    def check_metrics(self, metrics, samples, accuracy):
+        """Of the samples' codes: what the accuracy says, class by class."""
+        self.assertEqual(set(metrics), {"samples", "confusion", "precision", "recall", "f1", "macro_f1", "calibration_error",
+                                        "reliability"})
+        confusion, classes = metrics["confusion"], range(10)
+        self.assertEqual((metrics["samples"], sum(map(sum, confusion)), len(confusion)), (samples, samples, 10))
+        self.assertAlmostEqual(100 * sum(confusion[c][c] for c in classes) / samples, accuracy)
+        for c in classes:
+            self.assertAlmostEqual(metrics["recall"][c] * sum(confusion[c]), confusion[c][c])
+            self.assertAlmostEqual(metrics["precision"][c] * sum(row[c] for row in confusion), confusion[c][c])
+        self.assertAlmostEqual(metrics["macro_f1"], sum(metrics["f1"]) / 10)
+        self.assertEqual(len(metrics["reliability"]), 15)
+        self.assertEqual([sum(b[key] for b in metrics["reliability"]) for key in ("samples", "correct")],
+                         [samples, sum(confusion[c][c] for c in classes)])
+        self.assertTrue(0 <= metrics["calibration_error"] <= 1)
 
     def check_bits(self, result, over_tcp):
         bits = result["bits_per_sample"]
@@ -108,6 +125,8 @@ class Result(TrainingCase):
             self.assertGreater(final[key], 30, key)
             self.assertAlmostEqual(final[key] * held / 100, round(final[key] * held / 100))
         self.assertEqual([sum(encoder["bins"]) for encoder in last["encoders"]], [held * 4] * PORTIONS)
+        self.assertNotIn("test", final)
+        self.check_metrics(final["validation"], held, final["validation_accuracy"])
         self.assertGreater(result["bits_per_sample"]["frames"], 16)
         said = subprocess.run([f.binary("fewbit"), "result", self.run_folder], capture_output=True, text=True, check=True)
         self.assertRegex(said.stdout, r"accuracy +training +[\d.]+ %   soft validation +[\d.]+ %   rounded validation +")
@@ -115,6 +134,8 @@ class Result(TrainingCase):
         with_test = read_json(self.reference(both)[0] / "result.json")["final"]
         for key in ("soft_validation_accuracy", "validation_accuracy"):
             self.assertEqual(with_test[key], final[key])
+        self.assertEqual(with_test["validation"], final["validation"])
+        self.check_metrics(with_test["test"], TEST, with_test["rounded_accuracy"])
         self.assertGreater(with_test["rounded_accuracy"], 30)
 
 
@@ -133,6 +154,9 @@ class Keeping(TrainingCase):
         best = validation.index(max(validation))
         self.assertEqual(manifest["best_evaluation"], best)
         self.assertEqual(manifest["best"]["step"], round(history[best]["epoch"] * 180))
+        for split in ("test", "validation"):
+            self.assertEqual(result["final"][split], manifest["evaluations"][best]["metrics"][split])
+            del result["final"][split]
         self.assertEqual(result["final"], {k: history[best][k] for k in result["final"]})
         steps = {manifest["last"]["step"], manifest["best"]["step"]}
         self.assertEqual(manifest["last"]["step"], 540)

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
-"""Parity of what goes by classes: the weighted loss with PyTorch's CrossEntropyLoss."""
+"""Parity of what goes by classes: the weighted loss with PyTorch's CrossEntropyLoss, and the metrics with what numpy makes
+of their definitions."""
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
@@ -54,6 +56,72 @@ class WeightedLoss(unittest.TestCase):
                         # each number is a difference of two shares of the largest weight
                         scale = weights.max() / weights[labels].sum()
                         self.assertLess(numpy.abs(gradient - z.grad.numpy()).max(), 1e-6 * max(1, scale))
+
+
+def share(part, whole):
+    return part / whole if whole else 0.0
+
+
+class Metrics(unittest.TestCase):
+    BINS = 15
+
+    def ours(self, probabilities, labels, piece):
+        rows, classes = probabilities.shape
+        said = probabilities.astype("<f4").tobytes() + labels.astype("<f4").tobytes()
+        return json.loads(subprocess.run([program("parity_class_metrics"), str(rows), str(classes), str(piece)], input=said,
+                                         capture_output=True, check=True, timeout=60).stdout)
+
+    def wanted(self, probabilities, labels):
+        rows, classes = probabilities.shape
+        taken = probabilities.argmax(1)
+        of = {"samples": rows, "confusion": [[int(((labels == t) & (taken == c)).sum()) for c in range(classes)]
+                                             for t in range(classes)]}
+        right = [int(((labels == c) & (taken == c)).sum()) for c in range(classes)]
+        of["precision"] = [share(right[c], int((taken == c).sum())) for c in range(classes)]
+        of["recall"] = [share(right[c], int((labels == c).sum())) for c in range(classes)]
+        of["f1"] = [share(2 * p * r, p + r) for p, r in zip(of["precision"], of["recall"])]
+        of["macro_f1"] = float(numpy.mean(of["f1"]))
+        confidence = probabilities.max(1).astype("f8")
+        bins = numpy.minimum((confidence * self.BINS).astype(int), self.BINS - 1)
+        inside = [bins == b for b in range(self.BINS)]
+        of["reliability"] = [{"samples": int(i.sum()), "correct": int((taken == labels)[i].sum()),
+                              "confidence": float(confidence[i].mean()) if i.any() else None} for i in inside]
+        of["calibration_error"] = sum(abs((taken == labels)[i].mean() - confidence[i].mean()) * i.sum() / rows
+                                      for i in inside if i.any())
+        if classes == 2:
+            low, high = probabilities[labels == 0, 1], probabilities[labels == 1, 1]
+            pairs = (high[:, None] > low).sum() + 0.5 * (high[:, None] == low).sum()
+            of["auc"] = pairs / (len(low) * len(high)) if len(low) and len(high) else None
+        return of
+
+    def assert_same(self, ours, wanted):
+        if isinstance(wanted, dict):
+            self.assertEqual(sorted(ours), sorted(wanted))
+            for key in wanted:
+                self.assert_same(ours[key], wanted[key])
+        elif isinstance(wanted, list):
+            self.assertEqual(len(ours), len(wanted))
+            for a, b in zip(ours, wanted):
+                self.assert_same(a, b)
+        elif isinstance(wanted, float):
+            self.assertAlmostEqual(ours, wanted, delta=1e-9)
+        else:
+            self.assertEqual(ours, wanted)
+
+    def test_metrics_are_their_definitions(self):
+        draws = numpy.random.default_rng(6)
+        for classes in (2, 3, 10, 100):
+            for rows, sharpness, present in ((1, 1, classes), (2, 1, classes), (999, 0.2, classes), (3000, 4, classes),
+                                             (500, 40, classes), (500, 2, 1), (500, 2, max(2, classes // 2))):
+                with self.subTest(classes=classes, rows=rows, sharpness=sharpness, present=present):
+                    labels = draws.integers(0, present, rows)
+                    logits = draws.normal(0, 1, (rows, classes)) * sharpness
+                    logits[numpy.arange(rows), labels] += sharpness
+                    probabilities = numpy.exp(logits - logits.max(1, keepdims=True))
+                    probabilities = (probabilities / probabilities.sum(1, keepdims=True)).astype("f4")
+                    self.assert_same(self.ours(probabilities, labels, 1000), self.wanted(probabilities, labels))
+                    coarse = numpy.round(probabilities * 4).astype("f4") / 4  # ties
+                    self.assert_same(self.ours(coarse, labels, 7), self.wanted(coarse, labels))
 
 
 if __name__ == "__main__":

@@ -162,6 +162,50 @@ static void long_trainings_can_be_opened(void **state) {
     run_dir_close(&r);
 }
 
+/* The metrics by class are kept of what stands for the run: the last evaluation, the best one and that of the last
+ * commit, to which training may go back. The log's and the history's entries have none. */
+static void metrics_are_kept_of_what_counts(void **state) {
+    (void)state;
+    static const int validation[] = {10, 50, 40, 30, 20}, commits[] = {1, 1, 1, 0, 0};
+    run_dir r, again;
+    manifest_position at = {0};
+    create(&r);
+    for (int i = 0; i < 5; i++) {
+        char text_of_metrics[64], error[SCHEDULE_ERROR_MAX] = "";
+        snprintf(text_of_metrics, sizeof text_of_metrics, "{\"test\":{\"samples\":%d}}", i);
+        manifest_evaluation score = {.metrics = strdup(text_of_metrics), .validation = validation[i]};
+        bool is_best;
+        at.step += BATCHES;
+        at.batch = BATCHES;
+        at.seen = 1;
+        assert_int_equal(schedule_end_period(&r, &at, BATCHES, &score, &is_best), ERR_OK);
+        if (commits[i]) {
+            schedule_commit(&r, &(manifest_commit){.position = at}, is_best, error);
+        }
+    }
+    for (uint32_t i = 0; i < 5; i++) {
+        assert_int_equal(r.manifest.evaluations[i].metrics != NULL, i == 1 || i == 2 || i == 4);
+    }
+    json_t *result = schedule_result(&r, &at), *final = json_object_get(result, "final");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(final, "test"), "samples")), 1);
+    assert_null(json_object_get(final, "metrics"));
+    for (size_t i = 0; i < 5; i++) {
+        assert_null(json_object_get(json_array_get(json_object_get(result, "history"), i), "metrics"));
+    }
+    json_decref(result);
+    assert_int_equal(run_dir_open(&again, in_folder("run")), ERR_OK);
+    assert_string_equal(again.manifest.evaluations[1].metrics, "{\"test\":{\"samples\":1}}");
+    assert_string_equal(again.manifest.evaluations[2].metrics, "{\"test\":{\"samples\":2}}");
+    assert_null(again.manifest.evaluations[0].metrics);
+    run_dir_close(&again);
+    run_dir_close(&r);
+    size_t length;
+    uint8_t *log = bytes_of("run/log.jsonl", &length);
+    assert_non_null(memmem(log, length, "evaluated", 9));
+    assert_null(memmem(log, length, "metrics", 7));
+    free(log);
+}
+
 /* Before the first update the learning rate has done nothing. */
 static void the_learning_rate_is_blamed_where_it_can_be(void **state) {
     (void)state;
@@ -208,6 +252,7 @@ int main(void) {
         cmocka_unit_test(the_learning_rate_is_blamed_where_it_can_be),
         IN_FOLDER(manifests_with_other_numbers),
         IN_FOLDER(long_trainings_can_be_opened),
+        IN_FOLDER(metrics_are_kept_of_what_counts),
         cmocka_unit_test_setup_teardown(the_best_is_one_that_is_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_period_takes_as_long_as_its_parts, make_folder, remove_folder),
     };

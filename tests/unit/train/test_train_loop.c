@@ -158,6 +158,24 @@ static void go_on_until(char letter, int times) {
     }
 }
 
+/* All codes are zeroes, so all samples are taken for one class: one in two is right, or none. */
+static void assert_metrics_are_of_the_codes(void) {
+    const manifest_evaluation *last = &at.run.manifest.evaluations[at.run.manifest.evaluation_count - 1];
+    assert_non_null(last->metrics);
+    json_t *j = json_loads(last->metrics, 0, NULL), *test = json_object_get(j, "test");
+    json_t *confusion = json_object_get(test, "confusion");
+    json_int_t right = 0, all = 0;
+    for (size_t i = 0; i < 10; i++) {
+        right += json_integer_value(json_array_get(json_array_get(confusion, i), i));
+        for (size_t k = 0; k < 10; k++) {
+            all += json_integer_value(json_array_get(json_array_get(confusion, i), k));
+        }
+    }
+    assert_true(100.0 * (double)right / 8 == last->rounded && all == 8);
+    assert_null(json_object_get(j, "validation"));
+    json_decref(j);
+}
+
 /* A step's gradients go out before the next batch is asked for, that before the head's update; a checkpoint is
  * committed only once every encoder has restored its part and puts out the same. */
 static void it_asks_in_order(void **state) {
@@ -174,6 +192,7 @@ static void it_asks_in_order(void **state) {
     assert_string_equal(at.asked, "RCTGGTGGSHPVRPCTGGTGGSHPVRPC");
     assert_true(train_loop_is_over(at.loop, &outcome) && outcome == ERR_OK);
     assert_true(run_dir_has_result(&at.run) && at.run.manifest.last.position.step == 4);
+    assert_metrics_are_of_the_codes();
     close_loop();
 }
 
