@@ -126,7 +126,7 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
     failed = failed ? failed : take_buffers(m, &b);
     m->compressor_rows =
         m->info.max_rows < CODE_COMPRESSOR_ROWS_MAX ? (uint32_t)m->info.max_rows : CODE_COMPRESSOR_ROWS_MAX;
-    return failed ? failed : code_compressor_new(&m->compressor, e->encoder.bits, m->compressor_rows);
+    return failed ? failed : code_compressor_new(&m->compressor, m->info.bits, m->compressor_rows);
 }
 
 static err open_store(encoder_model *m, const encoder_model_config *config) {
@@ -160,7 +160,7 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
         .refinement = experiment_refinement(e, info->index),
         .run = config->run,
         .training = config->training,
-        .bits = e->encoder.bits,
+        .bits = e->portions[info->index].encoder.bits,
         .elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2],
     };
     m->trains = config->trains;

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "cli/file_list.h"
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
@@ -139,9 +140,14 @@ static void print_experiment(const experiment *e, const outcomes *all) {
         snprintf(row, sizeof row, "%u", e->paper.row);
     }
     if (!experiment_is_classifier_alone(e) && !experiment_value(e, "encoder.net", net)) {
-        snprintf(encoders, sizeof encoders, "%u x %.24s, %s", e->dataset.portions, net,
-                 partition_name(e->dataset.partition));
-        snprintf(bits, sizeof bits, "%ux%u", e->dataset.portions, e->encoder.bits);
+        bool is_listed = experiment_lists_portions(e);
+        snprintf(encoders, sizeof encoders, "%u x %.24s, %s", e->portion_count, net,
+                 is_listed ? "listed" : partition_name(e->dataset.partition));
+        if (is_listed) {
+            snprintf(bits, sizeof bits, "%u", experiment_bits(e));
+        } else {
+            snprintf(bits, sizeof bits, "%ux%u", e->portion_count, e->encoder.bits);
+        }
     }
     if (e->loss.quantization > 0) {
         snprintf(loss, sizeof loss, "CE + %g Q", (double)e->loss.quantization);

@@ -1,5 +1,7 @@
 #include "cli/commands/sweep_table.h"
 
+#include "experiment/derive.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +97,7 @@ err sweep_table_add(sweep_table *t, const sweep_point *p, const json_t *result) 
     const json_t *final = json_object_get(result, "final");
     group *g = group_of(t, p);
     json_int_t seed = (json_int_t)e->training.seed;
-    g->bits = e->dataset.portions * e->encoder.bits;
+    g->bits = experiment_bits(e);
     for (size_t i = 0; i < MEASURES; i++) {
         const json_t *value = json_object_get(final, measures[i].key);
         if (json_is_number(value)) {

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/file_list.h"
 #include "cli/plot/gnuplot.h"
+#include "experiment/derive.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
 
@@ -126,8 +127,7 @@ static err add_paper(rate_accuracy *f, const char *folder) {
         experiment one;
         if (!experiment_load(found.gl_pathv[i], &one) && one.paper.rounded > 0 &&
             strcmp(one.dataset.name, f->set) == 0) {
-            f->paper[f->paper_count++] =
-                (paper_mark){one.dataset.portions * one.encoder.bits, (double)one.paper.rounded, one.paper.row};
+            f->paper[f->paper_count++] = (paper_mark){experiment_bits(&one), (double)one.paper.rounded, one.paper.row};
         }
     }
     globfree(&found);

@@ -57,7 +57,7 @@ err run_dir_create(run_dir *r, const char *folder, const experiment *e, const la
 }
 
 uint32_t run_dir_encoders(const run_dir *r) {
-    return experiment_is_classifier_alone(&r->experiment) ? 0 : r->experiment.dataset.portions;
+    return experiment_is_classifier_alone(&r->experiment) ? 0 : r->experiment.portion_count;
 }
 
 static err read_manifest(run_dir *r) {

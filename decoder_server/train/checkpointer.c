@@ -1,6 +1,7 @@
 #include "decoder_server/train/checkpointer.h"
 
 #include "decoder_server/train/schedule.h"
+#include "experiment/derive.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +12,12 @@ enum { PROOF_ROWS = 16 }; /* training samples whose outputs are compared, at mos
 struct checkpointer {
     run_dir *run;
     head_trainer *trainer;
-    uint32_t bits, rows; /* of the proof */
+    codeword layout;
+    uint32_t rows; /* of the proof */
     checkpointer_phase phase;
     manifest_commit next;
     bool is_best;
-    float *outputs;                 /* [portions, PROOF_ROWS, bits]: before */
+    float *outputs;                 /* of each portion [PROOF_ROWS, bits]: before */
     char error[SCHEDULE_ERROR_MAX]; /* empty: none */
 };
 
@@ -24,9 +26,9 @@ err checkpointer_new(checkpointer **out, run_dir *r, head_trainer *trainer, uint
     if (c) {
         c->run = r;
         c->trainer = trainer;
-        c->bits = r->experiment.encoder.bits;
+        c->layout = experiment_codeword(&r->experiment);
         c->rows = train_samples < PROOF_ROWS ? train_samples : PROOF_ROWS;
-        c->outputs = calloc((size_t)run_dir_encoders(r) * PROOF_ROWS * c->bits + 1, sizeof *c->outputs);
+        c->outputs = calloc(PROOF_ROWS * codeword_bits(&c->layout) + 1, sizeof *c->outputs);
     }
     if (!c || !c->outputs) {
         checkpointer_free(c);
@@ -70,8 +72,8 @@ const uint8_t (*checkpointer_digests(const checkpointer *c))[SHA256_BYTES] {
 }
 
 bool checkpointer_take_outputs(checkpointer *c, uint32_t portion, const uint8_t *outputs) {
-    size_t bytes = (size_t)c->rows * c->bits * sizeof(float);
-    float *before = c->outputs + (size_t)portion * PROOF_ROWS * c->bits;
+    size_t bytes = (size_t)c->rows * codeword_portion_bits(&c->layout, portion) * sizeof(float);
+    float *before = c->outputs + (size_t)PROOF_ROWS * c->layout.offset[portion];
     if (c->phase == CHECKPOINTER_OUTPUTS_BEFORE) {
         memcpy(before, outputs, bytes);
     }

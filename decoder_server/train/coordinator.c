@@ -58,7 +58,7 @@ static void send_gradient(void *context, uint32_t portion, uint64_t step, const 
     Fewbit__Gradients g = FEWBIT__GRADIENTS__INIT;
     g.step = step;
     g.count = rows;
-    g.values = (ProtobufCBinaryData){(size_t)rows * c->run->experiment.encoder.bits * sizeof(float),
+    g.values = (ProtobufCBinaryData){(size_t)rows * c->run->experiment.portions[portion].encoder.bits * sizeof(float),
                                      (uint8_t *)(uintptr_t)gradient};
     c->host.send(c->host.context, portion, MESSAGE_GRADIENTS, &g.base);
 }

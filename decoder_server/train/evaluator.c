@@ -7,6 +7,7 @@
 #include "decoder_server/train/histogram.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "decoder_server/train/schedule.h"
+#include "experiment/derive.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,7 +22,8 @@ struct evaluator {
     head_trainer *trainer;
     traffic_report *traffic;
     float *inputs, *codes; /* codes [SCHEDULE_EVALUATION_ROWS, bits]: one portion's */
-    uint32_t portions, bits, train_samples;
+    codeword layout;
+    uint32_t portions, train_samples;
     pass pass;
     uint32_t done, rows; /* samples of the pass before the batch under way, and in it */
     bool has_begun;      /* the pass has */
@@ -49,8 +51,8 @@ err evaluator_new(evaluator **out, const experiment *e, const labels *l, uint32_
         return err_fail(ERR_MEMORY, "no memory for an evaluation");
     }
     *v = (evaluator){.e = e, .labels = l, .trainer = trainer, .traffic = traffic, .inputs = inputs};
-    v->portions = experiment_is_classifier_alone(e) ? 0 : e->dataset.portions;
-    v->bits = e->encoder.bits;
+    v->portions = experiment_is_classifier_alone(e) ? 0 : e->portion_count;
+    v->layout = experiment_codeword(e);
     v->train_samples = train_samples;
     v->codes = malloc((size_t)SCHEDULE_EVALUATION_ROWS * PACK_CODE_BITS_MAX * sizeof *v->codes);
     err failed = v->codes ? refinement_eval_new(&v->refinement, e, trainer)
@@ -130,7 +132,7 @@ static bool is_described(const evaluator *v) {
 
 void evaluator_start(evaluator *v) {
     for (uint32_t k = 0; k < v->portions; k++) {
-        v->histograms[k] = (histogram){.bits = v->bits};
+        v->histograms[k] = (histogram){.bits = codeword_portion_bits(&v->layout, k)};
     }
     start_pass(v, SOFT_TEST);
 }
@@ -195,7 +197,7 @@ uint32_t evaluator_rows(const evaluator *v) {
 /* One stage of a portion's bits; whether it fits. */
 static bool count_stage(evaluator *v, uint32_t portion, bool fits) {
     if (fits) {
-        traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement));
+        traffic_report_add_refinement(v->traffic, portion, refinement_eval_bits(v->refinement, portion));
     }
     return fits;
 }
@@ -204,14 +206,15 @@ bool evaluator_take_codes(evaluator *v, uint32_t portion, const Fewbit__Codes *c
     if (v->pass == REFINEMENT) {
         return count_stage(v, portion, refinement_eval_take_codes(v->refinement, portion, codes));
     }
-    size_t numbers = (size_t)v->rows * v->bits;
+    uint32_t bits = codeword_portion_bits(&v->layout, portion);
+    size_t numbers = (size_t)v->rows * bits;
     if ((uint64_t)codes->more + 1 != v->rows || codes->bits.len != pack_bytes(numbers) ||
         !pack_tail_is_clear(codes->bits.data, numbers)) {
         return false;
     }
     pack_unpack_soft(codes->bits.data, numbers, v->codes);
     head_trainer_place(v->trainer, portion, v->codes, v->rows, v->inputs);
-    traffic_report_add_codes(v->traffic, portion, codes->bits.data, v->rows, code_decoder_payload_bits(codes, v->bits),
+    traffic_report_add_codes(v->traffic, portion, codes->bits.data, v->rows, code_decoder_payload_bits(codes, bits),
                              is_described(v));
     return true;
 }
@@ -241,7 +244,7 @@ void evaluator_classify(evaluator *v) {
         class_metrics_add(v->metrics[split_of(v)], probabilities, truth, v->rows);
     }
     for (uint32_t k = 0; k < v->portions && is_soft(v->pass) && is_described(v); k++) {
-        histogram_add(&v->histograms[k], v->inputs + (size_t)k * v->bits, v->rows, (size_t)v->portions * v->bits);
+        histogram_add(&v->histograms[k], v->inputs + v->layout.offset[k], v->rows, codeword_bits(&v->layout));
     }
     v->done += v->rows;
 }

@@ -26,10 +26,10 @@ struct head_trainer {
     float *logits_gradient; /* [max_rows, classes] */
     float *soft_gradient;   /* [max_rows, inputs]; NULL: nobody wants it */
     portion_dropout dropout;
-    uint64_t number; /* of the step */
-    uint64_t *have;  /* [max_rows] */
-    float *seen;     /* [max_rows, inputs]; NULL: no portion is ever missing */
-    refinement_batch refinement;
+    uint64_t number;                      /* of the step */
+    uint64_t *have;                       /* [max_rows] */
+    float *seen;                          /* [max_rows, inputs]; NULL: no portion is ever missing */
+    codeword layout;                      /* of the inputs, where these are codes */
     float weights[REFINEMENT_STAGES_MAX]; /* of each stage's loss */
     float *spread;                        /* [max_rows, inputs]; NULL: all bits come in one stage */
     bool is_weighted;                     /* by the class of each sample: */
@@ -49,8 +49,8 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
     nn_spec spec;
     experiment_describe_head(e, s->classes, &spec);
     s->inputs = spec.inputs;
-    size_t batch = (size_t)e->training.batch_size * s->refinement.refinement.count;
-    s->row_macs = nn_spec_step_macs(&spec, s->refinement.refinement.count, !experiment_is_classifier_alone(e));
+    size_t batch = (size_t)e->training.batch_size * s->layout.stages;
+    s->row_macs = nn_spec_step_macs(&spec, s->layout.stages, !experiment_is_classifier_alone(e));
     s->max_rows = nn_rows_at_once(&spec, batch, rows);
     nn_net_options options = {
         .max_rows = s->max_rows,
@@ -63,14 +63,14 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
     };
     failed = nn_net_new(&s->head, &spec, &options);
     return err_prefix(failed, "decoder and classifier for %zu rows a step (training.batch_size%s)", s->max_rows,
-                      s->refinement.refinement.count > 1 ? " x encoder.refinement" : "");
+                      s->layout.stages > 1 ? " x encoder.refinement" : "");
 }
 
 static err plan_buffers(head_trainer *s) {
     size_t logits = s->max_rows * s->classes * sizeof(float);
     size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
     size_t seen = s->dropout.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
-    size_t spread = s->refinement.refinement.count > 1 ? soft : 0;
+    size_t spread = s->layout.stages > 1 ? soft : 0;
     err e = arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft) + arena_rounded(seen) +
                                         arena_rounded(have) + arena_rounded(spread));
     if (!e) {
@@ -91,8 +91,8 @@ err head_trainer_new(head_trainer **out, const experiment *e, size_t rows, uint3
     s->experiment = *e;
     s->train_samples = train_samples;
     s->optimiser = experiment_optimiser(e, train_samples);
-    s->dropout = (portion_dropout){e->training.portion_dropout, e->training.seed, e->dataset.portions, e->encoder.bits};
-    s->refinement = (refinement_batch){experiment_refinement(e, 0), e->dataset.portions, e->encoder.bits};
+    s->layout = experiment_codeword(e);
+    s->dropout = (portion_dropout){e->training.portion_dropout, e->training.seed, &s->layout};
     experiment_refinement_weights(e, s->weights);
     err failed = make_head(s, rows, l);
     failed = failed ? failed : plan_buffers(s);
@@ -135,16 +135,16 @@ size_t head_trainer_inputs(const head_trainer *s) {
 }
 
 void head_trainer_place(const head_trainer *s, uint32_t portion, const float *from, size_t rows, float *inputs) {
-    uint32_t bits = s->refinement.bits;
+    uint32_t bits = codeword_portion_bits(&s->layout, portion);
     for (size_t row = 0; row < rows; row++) {
-        memcpy(inputs + row * s->inputs + portion * bits, from + row * bits, bits * sizeof(float));
+        memcpy(inputs + row * s->inputs + s->layout.offset[portion], from + row * bits, bits * sizeof(float));
     }
 }
 
 void head_trainer_take(const head_trainer *s, uint32_t portion, const float *gradient, size_t rows, float *to) {
-    uint32_t bits = s->refinement.bits;
+    uint32_t bits = codeword_portion_bits(&s->layout, portion);
     for (size_t row = 0; row < rows; row++) {
-        memcpy(to + row * bits, gradient + row * s->inputs + portion * bits, bits * sizeof(float));
+        memcpy(to + row * bits, gradient + row * s->inputs + s->layout.offset[portion], bits * sizeof(float));
     }
 }
 
@@ -166,7 +166,7 @@ static const float *see(head_trainer *s, const float *soft, size_t rows) {
         seen = s->seen;
     }
     if (s->spread) {
-        refinement_batch_spread(&s->refinement, seen, rows, s->spread);
+        refinement_batch_spread(&s->layout, seen, rows, s->spread);
         seen = s->spread;
     }
     return seen;
@@ -182,7 +182,7 @@ static double cross_entropy(const head_trainer *s, const float *logits, const ui
 
 /* Each stage's loss with its weight; the gradient on all their logits is in logits_gradient. */
 static double losses(head_trainer *s, const float *logits, const uint8_t *labels, size_t rows, size_t *correct) {
-    uint32_t count = s->refinement.refinement.count;
+    uint32_t count = s->layout.stages;
     size_t numbers = rows * s->classes;
     double loss = 0;
     for (uint32_t stage = 0; stage < count; stage++) {
@@ -197,28 +197,53 @@ static double losses(head_trainer *s, const float *logits, const uint8_t *labels
     return loss;
 }
 
+static bool has_even_portions(const codeword *c) {
+    bool is_even = true;
+    for (uint32_t k = 0; k < c->portions; k++) {
+        is_even = is_even && codeword_portion_bits(c, k) == codeword_portion_bits(c, 0);
+    }
+    return is_even;
+}
+
+/* The mean over the portions of each one's mean; its gradient is added to soft_gradient. */
+static double quantization(head_trainer *s, const float *soft, size_t rows) {
+    const codeword *c = &s->layout;
+    float alpha = s->experiment.loss.quantization;
+    if (has_even_portions(c)) { /* then that is the mean over all */
+        return loss_quantization(soft, rows * s->inputs, alpha, s->soft_gradient);
+    }
+    size_t parts = rows * c->portions;
+    double sum = 0;
+    for (size_t row = 0; row < rows; row++) {
+        for (uint32_t k = 0; k < c->portions; k++) {
+            size_t at = row * s->inputs + c->offset[k];
+            sum +=
+                loss_quantization(soft + at, codeword_portion_bits(c, k), alpha / (float)parts, s->soft_gradient + at);
+        }
+    }
+    return sum / (double)parts;
+}
+
 const float *head_trainer_train(head_trainer *s, const float *soft, const uint8_t *labels, size_t rows, double *loss,
                                 size_t *correct) {
     nn_net_use_ema(s->head, false);
-    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->refinement.refinement.count, NN_TRAIN);
+    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->layout.stages, NN_TRAIN);
     *loss = losses(s, logits, labels, rows, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
     if (!s->soft_gradient) {
         return NULL;
     }
     float alpha = s->experiment.loss.quantization;
-    size_t numbers = rows * s->inputs;
     if (s->spread) {
-        refinement_batch_gather(&s->refinement, gradient, rows, s->soft_gradient);
+        refinement_batch_gather(&s->layout, gradient, rows, s->soft_gradient);
     } else {
-        memcpy(s->soft_gradient, gradient, numbers * sizeof(float));
+        memcpy(s->soft_gradient, gradient, rows * s->inputs * sizeof(float));
     }
     if (s->seen) {
         portion_dropout_clear(&s->dropout, s->have, rows, s->soft_gradient);
     }
     if (alpha > 0) {
-        /* all encoders have as many outputs, so the mean of their means is the mean over all */
-        *loss += (double)alpha * loss_quantization(soft, numbers, alpha, s->soft_gradient);
+        *loss += (double)alpha * quantization(s, soft, rows);
     }
     return s->soft_gradient;
 }

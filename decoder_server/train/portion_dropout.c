@@ -8,7 +8,7 @@
 
 void portion_dropout_draw(const portion_dropout *d, uint64_t step, size_t rows, uint64_t *have) {
     memset(have, 0, rows * sizeof *have);
-    for (uint32_t k = 0; k < d->portions; k++) {
+    for (uint32_t k = 0; k < d->layout->portions; k++) {
         rng draws = rng_at(d->seed, rng_stream(RNG_PORTION_DROPOUT, k), (uint32_t)step);
         for (size_t row = 0; row < rows; row++) {
             have[row] |= (uint64_t)(rng_float(&draws) >= d->rate) << k;
@@ -24,10 +24,12 @@ static bool is_here(const uint64_t *have, size_t row, uint32_t portion) {
 }
 
 void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t rows, const float *soft, float *seen) {
-    memcpy(seen, soft, rows * d->portions * d->bits * sizeof *seen);
-    for (size_t row = 0; row < rows; row++) {
-        for (uint32_t k = 0; k < d->portions; k++, seen += d->bits) {
-            for (uint32_t b = 0; b < d->bits && !is_here(have, row, k); b++) {
+    const uint32_t *offset = d->layout->offset;
+    uint32_t width = codeword_bits(d->layout);
+    memcpy(seen, soft, rows * width * sizeof *seen);
+    for (size_t row = 0; row < rows; row++, seen += width) {
+        for (uint32_t k = 0; k < d->layout->portions; k++) {
+            for (uint32_t b = offset[k]; b < offset[k + 1] && !is_here(have, row, k); b++) {
                 seen[b] = BINARIZE_UNKNOWN;
             }
         }
@@ -35,10 +37,10 @@ void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t
 }
 
 void portion_dropout_clear(const portion_dropout *d, const uint64_t *have, size_t rows, float *gradient) {
-    for (size_t row = 0; row < rows; row++) {
-        for (uint32_t k = 0; k < d->portions; k++, gradient += d->bits) {
+    for (size_t row = 0; row < rows; row++, gradient += codeword_bits(d->layout)) {
+        for (uint32_t k = 0; k < d->layout->portions; k++) {
             if (!is_here(have, row, k)) {
-                memset(gradient, 0, d->bits * sizeof *gradient);
+                memset(gradient + d->layout->offset[k], 0, codeword_portion_bits(d->layout, k) * sizeof *gradient);
             }
         }
     }

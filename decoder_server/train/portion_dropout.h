@@ -7,22 +7,24 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_PORTION_DROPOUT_H
 #define FEWBIT_DECODER_SERVER_TRAIN_PORTION_DROPOUT_H
 
+#include "bits/codeword.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 typedef struct portion_dropout {
     float rate; /* from 0 to below 1 */
     uint64_t seed;
-    uint32_t portions, bits; /* of each portion */
+    const codeword *layout; /* borrowed */
 } portion_dropout;
 
 /* have [rows]: bit k of a row's word is set where portion k is there. */
 void portion_dropout_draw(const portion_dropout *d, uint64_t step, size_t rows, uint64_t *have);
 
-/* soft [rows, portions * bits] to `seen`, same shape, without what is missing. */
+/* soft [rows, codeword] to `seen`, same shape, without what is missing. */
 void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t rows, const float *soft, float *seen);
 
-/* Takes the gradient on what is missing away: gradient [rows, portions * bits]. */
+/* Takes the gradient on what is missing away: gradient [rows, codeword]. */
 void portion_dropout_clear(const portion_dropout *d, const uint64_t *have, size_t rows, float *gradient);
 
 #endif

@@ -19,7 +19,7 @@ typedef struct tally {
 
 struct refinement_eval {
     head_trainer *trainer;
-    refinement_batch refinement;
+    codeword layout;
     uint32_t count; /* of thresholds */
     float thresholds[EXPERIMENT_THRESHOLDS_MAX];
     tally tallies[EXPERIMENT_THRESHOLDS_MAX];
@@ -42,23 +42,23 @@ struct refinement_eval {
 };
 
 err refinement_eval_new(refinement_eval **out, const experiment *e, head_trainer *s) {
-    refinement r = experiment_refinement(e, 0);
+    codeword layout = experiment_codeword(e);
     *out = NULL;
-    if (r.count == 1) {
+    if (layout.stages == 1) {
         return ERR_OK;
     }
     refinement_eval *t = calloc(1, sizeof *t);
-    size_t numbers = (size_t)ID_SET_MAX * e->dataset.portions * e->encoder.bits;
+    size_t numbers = (size_t)ID_SET_MAX * codeword_bits(&layout);
     if (t) {
         t->codes = malloc(numbers * sizeof *t->codes);
         t->unsure = malloc(numbers * sizeof *t->unsure);
     }
     if (!t || !t->codes || !t->unsure) {
         refinement_eval_free(t);
-        return err_fail(ERR_MEMORY, "no memory to evaluate %u stages", r.count);
+        return err_fail(ERR_MEMORY, "no memory to evaluate %u stages", layout.stages);
     }
     t->trainer = s;
-    t->refinement = (refinement_batch){r, e->dataset.portions, e->encoder.bits};
+    t->layout = layout;
     t->count = e->refinement.thresholds_count ? e->refinement.thresholds_count : sizeof usual / sizeof usual[0];
     memcpy(t->thresholds, e->refinement.thresholds_count ? e->refinement.thresholds : usual, t->count * sizeof(float));
     *out = t;
@@ -89,21 +89,21 @@ void refinement_eval_begin(refinement_eval *t, uint64_t first, size_t rows) {
 
 /* A portion's part of one row: `width` bits of a stream become the bits of a stage. */
 static void place(refinement_eval *t, uint32_t portion, size_t row, const uint8_t *bits, size_t at) {
-    const refinement_batch *b = &t->refinement;
-    uint32_t width = refinement_width(&b->refinement, t->stage);
-    float *to = t->codes + (row * b->portions + portion) * b->bits + b->refinement.upto[t->stage] - width;
+    const codeword *c = &t->layout;
+    uint32_t width = refinement_width(&c->portion[portion], t->stage);
+    float *to = t->codes + row * codeword_bits(c) + c->offset[portion] + c->portion[portion].upto[t->stage] - width;
     uint64_t code = pack_get(bits, at * width, width);
     for (uint32_t bit = 0; bit < width; bit++) {
         to[bit] = (float)(code >> bit & 1);
     }
 }
 
-size_t refinement_eval_bits(const refinement_eval *t) {
-    return (t->is_judged ? t->picked : t->rows) * refinement_width(&t->refinement.refinement, t->stage);
+size_t refinement_eval_bits(const refinement_eval *t, uint32_t portion) {
+    return (t->is_judged ? t->picked : t->rows) * refinement_width(&t->layout.portion[portion], t->stage);
 }
 
 bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewbit__Codes *codes) {
-    size_t bits = refinement_eval_bits(t);
+    size_t bits = refinement_eval_bits(t, portion);
     if (t->is_judged || (uint64_t)codes->more + 1 != t->rows || codes->bits.len != pack_bytes(bits) ||
         !pack_tail_is_clear(codes->bits.data, bits)) {
         return false;
@@ -117,7 +117,7 @@ bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewb
 }
 
 bool refinement_eval_take_refinement(refinement_eval *t, uint32_t portion, const Fewbit__Refinement *added) {
-    size_t bits = refinement_eval_bits(t);
+    size_t bits = refinement_eval_bits(t, portion);
     if (t->picked == 0 || added->stage != t->stage || added->first != t->ids[0] || added->n_gone > 0 ||
         added->bits.len != pack_bytes(bits) || !pack_tail_is_clear(added->bits.data, bits)) {
         return false;
@@ -130,11 +130,10 @@ bool refinement_eval_take_refinement(refinement_eval *t, uint32_t portion, const
 
 /* The answers to the first stage of all, or to what the picked ones have had since. */
 static void judge(refinement_eval *t) {
-    const refinement_batch *b = &t->refinement;
-    size_t width = (size_t)b->portions * b->bits;
+    size_t width = codeword_bits(&t->layout);
     if (!t->is_judged) {
         for (size_t row = 0; row < t->rows; row++) {
-            refinement_batch_hide(b, 0, t->codes + row * width);
+            refinement_batch_hide(&t->layout, 0, t->codes + row * width);
         }
         head_trainer_predict(t->trainer, t->codes, t->rows, t->confidences, t->classes);
         t->is_judged = true;
@@ -182,14 +181,16 @@ static void add_stage(refinement_eval *t, uint32_t stage, Fewbit__RefineRequest 
     }
     ask.stage = stage;
     id_set_put(&t->id_set, ids, count, &ask);
-    size_t bits = count * refinement_width(&t->refinement.refinement, stage);
     Fewbit__Refinement added = FEWBIT__REFINEMENT__INIT;
     added.stage = stage;
     added.first = ids[0];
-    added.bits.len = pack_bytes(bits);
-    to->payload_bits += bits * t->refinement.portions;
-    to->up_bytes += message_frame_size(&added.base) * t->refinement.portions;
-    to->down_bytes += message_frame_size(&ask.base) * t->refinement.portions;
+    for (uint32_t k = 0; k < t->layout.portions; k++) {
+        size_t bits = count * refinement_width(&t->layout.portion[k], stage);
+        added.bits.len = pack_bytes(bits);
+        to->payload_bits += bits;
+        to->up_bytes += message_frame_size(&added.base);
+        to->down_bytes += message_frame_size(&ask.base);
+    }
 }
 
 /* What the threshold has come to. */
@@ -201,7 +202,7 @@ static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__Refi
     }
     to->payload_bits += t->codes_sent.payload_bits;
     to->up_bytes += t->codes_sent.up_bytes;
-    for (uint32_t stage = 1; stage < t->refinement.refinement.count; stage++) {
+    for (uint32_t stage = 1; stage < t->layout.stages; stage++) {
         add_stage(t, stage, *ask, to);
     }
 }
@@ -209,7 +210,7 @@ static void add_up(refinement_eval *t, const uint8_t *labels, const Fewbit__Refi
 bool refinement_eval_next(refinement_eval *t, const uint8_t *labels, Fewbit__RefineRequest *ask) {
     judge(t);
     for (; t->threshold < t->count; t->threshold++) {
-        for (uint32_t stage = 1; stage < t->refinement.refinement.count; stage++) {
+        for (uint32_t stage = 1; stage < t->layout.stages; stage++) {
             pick(t, stage);
             if (t->picked > 0) {
                 ask->stage = stage;

@@ -26,8 +26,8 @@ void refinement_eval_start(refinement_eval *t);
 /* A batch begins, of samples `first` on; its codes are asked for by `rows`. */
 void refinement_eval_begin(refinement_eval *t, uint64_t first, size_t rows);
 
-/* Payload bits that each portion sends in the stage that is under way. */
-size_t refinement_eval_bits(const refinement_eval *t);
+/* Payload bits that a portion sends in the stage that is under way. */
+size_t refinement_eval_bits(const refinement_eval *t, uint32_t portion);
 
 /* The first stage of a portion's codes; false: they do not fit. */
 bool refinement_eval_take_codes(refinement_eval *t, uint32_t portion, const Fewbit__Codes *codes);

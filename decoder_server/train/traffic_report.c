@@ -4,10 +4,10 @@ static json_t *bits(uint64_t bytes) {
     return json_integer((json_int_t)(8 * bytes));
 }
 
-err traffic_report_init(traffic_report *t, uint32_t bits) {
+err traffic_report_init(traffic_report *t, const codeword *layout) {
     err e = ERR_OK;
     for (uint32_t k = 0; k < t->portions && !e; k++) {
-        e = code_entropy_init(&t->tallies[k], bits);
+        e = code_entropy_init(&t->tallies[k], codeword_portion_bits(layout, k));
     }
     return e;
 }

@@ -3,6 +3,7 @@
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAFFIC_REPORT_H
 
 #include "bits/code_entropy.h"
+#include "bits/codeword.h"
 #include "data/partition.h"
 #include "wire/traffic_counters.h"
 
@@ -23,8 +24,8 @@ typedef struct traffic_report {
     uint64_t rounded_samples;
 } traffic_report;
 
-/* `portions` is set; for codes of `bits`. */
-err traffic_report_init(traffic_report *t, uint32_t bits);
+/* `portions` is set, which are those of the layout, or none. */
+err traffic_report_init(traffic_report *t, const codeword *layout);
 void traffic_report_free(traffic_report *t);
 
 /* The rounded evaluation that is described begins, whose codes are counted apart from those of other evaluations. */

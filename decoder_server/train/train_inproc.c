@@ -196,7 +196,7 @@ static err open_node(training *l, uint32_t k, const char *data, Fewbit__Coding c
     node_host host = {send_up, p};
     e = arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (!e && coding == FEWBIT__CODING__CODING_RANGE) {
-        e = code_decoder_new(&p->decoder, l->run->experiment.encoder.bits);
+        e = code_decoder_new(&p->decoder, l->run->experiment.portions[k].encoder.bits);
     }
     return e ? e : node_protocol_new(&p->protocol, &config, &host);
 }
@@ -252,7 +252,7 @@ static void release(training *l) {
 
 err train_inproc_run(run_dir *r, const labels *labels_of_run, const train_inproc_options *options) {
     static training l; /* one a process */
-    l = (training){.run = r, .labels = labels_of_run, .portions = r->experiment.dataset.portions};
+    l = (training){.run = r, .labels = labels_of_run, .portions = r->experiment.portion_count};
     progress_start(&l.progress);
     err e = run_all(&l, options);
     progress_end(&l.progress);

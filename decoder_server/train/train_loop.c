@@ -7,6 +7,7 @@
 #include "decoder_server/train/class_weights.h"
 #include "decoder_server/train/evaluator.h"
 #include "decoder_server/train/schedule.h"
+#include "experiment/derive.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ struct train_loop {
     evaluator *evaluator;
     checkpointer *checkpointer;
     traffic_report traffic;
-    uint32_t portions, bits;
+    codeword layout; /* of the codes */
+    uint32_t portions;
     train_loop_state state;
     work work;
     manifest_position position;
@@ -56,7 +58,7 @@ static err allocate(train_loop *t) {
     t->batch_ids = malloc((size_t)t->e->training.batch_size * 4);
     t->batch_labels = malloc(t->e->training.batch_size);
     t->inputs = calloc(rows * head_trainer_inputs(t->trainer), sizeof *t->inputs);
-    t->one = calloc(rows * t->bits + 1, sizeof *t->one);
+    t->one = calloc(rows * PACK_CODE_BITS_MAX, sizeof *t->one);
     if (!t->order || !t->batch_ids || !t->batch_labels || !t->inputs || !t->one) {
         return err_fail(ERR_MEMORY, "no memory to train on %u samples", t->train_samples);
     }
@@ -71,7 +73,7 @@ static void weigh_classes(train_loop *t) {
 }
 
 static err make_parts(train_loop *t) {
-    err e = traffic_report_init(&t->traffic, t->bits);
+    err e = traffic_report_init(&t->traffic, &t->layout);
     e = e ? e : head_trainer_new(&t->trainer, t->e, SCHEDULE_EVALUATION_ROWS, t->train_samples, t->pool);
     e = e ? e : allocate(t);
     e = e ? e : evaluator_new(&t->evaluator, t->e, t->labels, t->train_samples, t->trainer, &t->traffic, t->inputs);
@@ -94,7 +96,7 @@ err train_loop_new(train_loop **out, run_dir *r, const labels *l, thread_pool *p
     t->e = &r->experiment;
     t->portions = t->traffic.portions = run_dir_encoders(r);
     t->traffic.over_tcp = over_tcp;
-    t->bits = t->e->encoder.bits;
+    t->layout = experiment_codeword(t->e);
     t->train_samples = samples;
     t->batches = experiment_steps(t->e, samples);
     t->ordered = UINT32_MAX;
@@ -240,7 +242,7 @@ static void train(train_loop *t) {
     t->position.batch++;
     for (uint32_t k = 0; k < t->portions; k++) {
         head_trainer_take(t->trainer, k, gradient, rows, t->one);
-        t->traffic.gradients[k] += (uint64_t)rows * t->bits * 32;
+        t->traffic.gradients[k] += (uint64_t)rows * codeword_portion_bits(&t->layout, k) * 32;
         t->host.gradient(t->host.context, k, of_step, t->one, rows);
     }
     head_trainer_update_begin(t->trainer);
@@ -364,8 +366,16 @@ static void prune(train_loop *t) {
 static err write_result(train_loop *t) {
     json_t *j = schedule_result(t->run, &t->position);
     if (t->portions > 0) {
-        json_int_t raw = (json_int_t)(8 * partition_sample_elements(&t->labels->partition));
-        json_object_set_new(j, "bits_per_sample", traffic_report_bits_per_sample(&t->traffic, t->portions * t->bits));
+        json_int_t raw = 0;
+        json_t *portions = json_array();
+        for (uint32_t k = 0; k < t->portions; k++) {
+            raw += (json_int_t)(8 * portion_shape_bytes(&t->e->portions[k].shape));
+            json_array_append_new(portions, json_pack("{s:s, s:i}", "name", t->e->portions[k].name, "bits",
+                                                      (int)codeword_portion_bits(&t->layout, k)));
+        }
+        json_object_set_new(j, "portions", portions);
+        json_object_set_new(j, "bits_per_sample",
+                            traffic_report_bits_per_sample(&t->traffic, codeword_bits(&t->layout)));
         json_object_set_new(j, "raw_bits_per_sample", json_integer(raw));
         json_object_set_new(j, "nodes", traffic_report_nodes(&t->traffic));
     }
@@ -484,7 +494,7 @@ static train_loop_verdict judge(const float *soft, size_t n) {
 
 /* To `one`; false: not as many as there must be. An encoder that binarises in its forward pass sends bits to train. */
 static bool unpack_outputs(train_loop *t, uint32_t portion, const Fewbit__Activations *a, size_t numbers) {
-    if (t->state == TRAIN_LOOP_TRAINING && t->e->encoder.binarize == PRESET_STRAIGHT_THROUGH) {
+    if (t->state == TRAIN_LOOP_TRAINING && t->e->portions[portion].encoder.binarize == PRESET_STRAIGHT_THROUGH) {
         if (a->soft.len > 0 || a->bits.len != pack_bytes(numbers) || !pack_tail_is_clear(a->bits.data, numbers)) {
             return false;
         }
@@ -504,7 +514,7 @@ static train_loop_verdict take_activations(train_loop *t, uint32_t portion, cons
     static const Fewbit__Phase phases[] = {[TRAIN_LOOP_TRAINING] = FEWBIT__PHASE__PHASE_TRAIN,
                                            [TRAIN_LOOP_EVALUATING] = FEWBIT__PHASE__PHASE_SOFT,
                                            [TRAIN_LOOP_SAVING] = FEWBIT__PHASE__PHASE_SOFT};
-    size_t numbers = (size_t)t->rows * t->bits;
+    size_t numbers = (size_t)t->rows * codeword_portion_bits(&t->layout, portion);
     if (a->phase != phases[t->state] || a->step != t->position.step || a->count != t->rows) {
         return TRAIN_LOOP_DOES_NOT_FIT;
     }

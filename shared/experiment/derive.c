@@ -96,6 +96,11 @@ codeword experiment_codeword(const experiment *e) {
     return c;
 }
 
+uint32_t experiment_bits(const experiment *e) {
+    codeword c = experiment_codeword(e);
+    return codeword_bits(&c);
+}
+
 void experiment_refinement_weights(const experiment *e, float weights[REFINEMENT_STAGES_MAX]) {
     uint32_t count = experiment_refinement(e, 0).count;
     float sum = 0;

@@ -25,6 +25,7 @@ void experiment_describe_head(const experiment *e, uint32_t classes, nn_spec *sp
 
 /* The bits of every portion, in the stages in which they are sent; all portions have as many stages. */
 codeword experiment_codeword(const experiment *e);
+uint32_t experiment_bits(const experiment *e);
 refinement experiment_refinement(const experiment *e, uint32_t portion);
 
 /* The share of each stage in the loss; the shares add up to 1. */

@@ -13,7 +13,7 @@ class Result(TrainingCase):
     def check(self, result, over_tcp):
         number = (int, float)
         self.assertEqual(set(result), {"experiment", "run", "final", "epochs", "seconds", "seconds_per_epoch", "steps",
-                                       "bits_per_sample", "raw_bits_per_sample", "nodes", "history"})
+                                       "portions", "bits_per_sample", "raw_bits_per_sample", "nodes", "history"})
         self.assertEqual(result["experiment"], "tiny")
         self.assertRegex(result["run"], "^[0-9a-f]{16}$")
         final = result["final"]
@@ -31,6 +31,7 @@ class Result(TrainingCase):
         self.assertGreater(result["seconds_per_epoch"], 0)
         self.assertAlmostEqual(result["seconds"], 2 * result["seconds_per_epoch"])
         self.assertEqual(result["raw_bits_per_sample"], 28 * 28 * 8)
+        self.assertEqual(result["portions"], [{"name": str(k), "bits": 4} for k in range(PORTIONS)])
         self.check_bits(result, over_tcp)
         self.assertEqual([entry["epoch"] for entry in result["history"]], [1, 2])
         for entry in result["history"]:

@@ -3,6 +3,7 @@
 
 #include "decoder_server/train/head_trainer.h"
 #include "tests/lib/experiments.h"
+#include "tests/lib/uneven_codes.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -16,7 +17,22 @@
 
 enum { ROWS = 2000, PORTIONS = 4, BITS = 3, WIDTH = PORTIONS * BITS };
 
-static const portion_dropout some = {0.3f, 5, PORTIONS, BITS};
+static codeword layout_of(uint32_t portions, uint32_t bits) {
+    codeword c = codeword_empty();
+    for (uint32_t k = 0; k < portions; k++) {
+        codeword_append(&c, &(refinement){1, {bits}});
+    }
+    return c;
+}
+
+static codeword layout;
+static portion_dropout some = {0.3f, 5, &layout};
+
+static int make_layout(void **state) {
+    (void)state;
+    layout = layout_of(PORTIONS, BITS);
+    return 0;
+}
 
 /* The share of samples that lack a portion is the rate, but for those that would lack all; portions are independent. */
 static void as_many_are_missing_as_asked(void **state) {
@@ -75,6 +91,35 @@ static void what_is_missing_is_unknown_and_has_no_gradient(void **state) {
     }
 }
 
+/* Portions of 1, 64, 7 and 12 bits: every bit of what is missing, and no other. */
+static void uneven_portions_are_missing_as_a_whole(void **state) {
+    (void)state;
+    enum { BITS_OF_ALL = 1 + 64 + 7 + 12 };
+    const codeword uneven = uneven_whole();
+    const portion_dropout d = {0.3f, 5, &uneven};
+    uint64_t have[1 << UNEVEN_PORTIONS];
+    static float soft[1 << UNEVEN_PORTIONS][BITS_OF_ALL], seen[1 << UNEVEN_PORTIONS][BITS_OF_ALL];
+    for (uint32_t row = 0; row < 1 << UNEVEN_PORTIONS; row++) {
+        have[row] = row;
+        for (uint32_t i = 0; i < BITS_OF_ALL; i++) {
+            soft[row][i] = (float)(1 + row * BITS_OF_ALL + i);
+        }
+    }
+    portion_dropout_fill(&d, have, 1 << UNEVEN_PORTIONS, soft[0], seen[0]);
+    for (uint32_t row = 0; row < 1 << UNEVEN_PORTIONS; row++) {
+        for (uint32_t i = 0; i < BITS_OF_ALL; i++) {
+            uint32_t k = i < 1 ? 0 : i < 65 ? 1 : i < 72 ? 2 : 3;
+            assert_true(seen[row][i] == (row >> k & 1 ? soft[row][i] : 0.5f));
+        }
+    }
+    portion_dropout_clear(&d, have, 1 << UNEVEN_PORTIONS, soft[0]);
+    for (uint32_t row = 0; row < 1 << UNEVEN_PORTIONS; row++) {
+        for (uint32_t i = 0; i < BITS_OF_ALL; i++) {
+            assert_true(soft[row][i] == (seen[row][i] == 0.5f ? 0 : seen[row][i]));
+        }
+    }
+}
+
 /* A step with and without the numbers of the missing portions: the same loss of classification, and no gradient on
  * them but that of the quantization term, which the encoders owe for every sample. */
 static void a_step_does_not_see_what_is_missing(void **state) {
@@ -88,7 +133,8 @@ static void a_step_does_not_see_what_is_missing(void **state) {
         float *soft = malloc(rows * width * sizeof *soft), *changed = malloc(rows * width * sizeof *changed);
         uint8_t *labels = malloc(rows);
         uint64_t *have = malloc(rows * sizeof *have);
-        const portion_dropout m = {0.5f, e.training.seed, e.dataset.portions, e.encoder.bits};
+        const codeword of_e = layout_of(e.dataset.portions, e.encoder.bits);
+        const portion_dropout m = {0.5f, e.training.seed, &of_e};
         portion_dropout_draw(&m, 3, rows, have);
         for (size_t i = 0; i < rows * width; i++) {
             bool is_here = have[i / width] >> (i % width / bits) & 1;
@@ -130,7 +176,8 @@ int main(void) {
         cmocka_unit_test(as_many_are_missing_as_asked),
         cmocka_unit_test(draws_depend_on_seed_and_step),
         cmocka_unit_test(what_is_missing_is_unknown_and_has_no_gradient),
+        cmocka_unit_test(uneven_portions_are_missing_as_a_whole),
         cmocka_unit_test(a_step_does_not_see_what_is_missing),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_layout, NULL);
 }

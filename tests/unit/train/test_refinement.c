@@ -6,6 +6,7 @@
 #include "encoder_node/refinement_buffer.h"
 #include "experiment/portions.h"
 #include "experiment/validate.h"
+#include "tests/lib/uneven_codes.h"
 #include "wire/id_set.h"
 
 #include <setjmp.h>
@@ -115,7 +116,9 @@ static void a_node_sends_what_it_kept_and_says_what_is_gone(void **state) {
 /* The loss is the sum of all that is seen, each copy with another factor: its gradient is known. */
 static void the_gradient_gathers_what_was_seen(void **state) {
     (void)state;
-    const refinement_batch b = {{2, {1, 3}}, 2, 3};
+    codeword b = codeword_empty();
+    codeword_append(&b, &(refinement){2, {1, 3}});
+    codeword_append(&b, &(refinement){2, {1, 3}});
     float soft[12], seen[24], gradient[24], sum[12];
     for (uint32_t i = 0; i < 12; i++) {
         soft[i] = (float)i;
@@ -129,6 +132,34 @@ static void the_gradient_gathers_what_was_seen(void **state) {
     refinement_batch_gather(&b, gradient, 2, sum);
     for (uint32_t i = 0; i < 12; i++) {
         assert_true(sum[i] == (i % 3 == 0 ? 11.0f : 10.0f));
+    }
+}
+
+/* Portions of other stages each: a bit is seen in its own stage and all after. */
+static void uneven_stages_are_seen_in_turn(void **state) {
+    (void)state;
+    const codeword c = uneven_staged();
+    float soft[87], seen[3 * 87], gradient[3 * 87], sum[87];
+    assert_int_equal(codeword_bits(&c), 87);
+    for (uint32_t i = 0; i < 87; i++) {
+        soft[i] = (float)(i + 1);
+    }
+    for (uint32_t i = 0; i < 3 * 87; i++) {
+        gradient[i] = i < 87 ? 1 : i < 2 * 87 ? 10 : 100;
+    }
+    refinement_batch_spread(&c, soft, 1, seen);
+    refinement_batch_gather(&c, gradient, 1, sum);
+    for (uint32_t k = 0; k < c.portions; k++) {
+        for (uint32_t bit = 0; bit < codeword_portion_bits(&c, k); bit++) {
+            uint32_t i = c.offset[k] + bit, stage = 0;
+            while (bit >= c.portion[k].upto[stage]) {
+                stage++;
+            }
+            for (uint32_t s = 0; s < 3; s++) {
+                assert_true(seen[s * 87 + i] == (s < stage ? BINARIZE_UNKNOWN : soft[i]));
+            }
+            assert_true(sum[i] == (stage == 0 ? 111 : stage == 1 ? 110 : 100));
+        }
     }
 }
 
@@ -163,10 +194,10 @@ static void a_test_takes_what_is_due_alone(void **state) {
     reply.first = 7;
     reply.bits = (ProtobufCBinaryData){sizeof second, second};
     assert_false(refinement_eval_take_refinement(t, 0, &reply));
-    assert_int_equal(refinement_eval_bits(t), ROWS * 1);
+    assert_int_equal(refinement_eval_bits(t, 1), ROWS * 1);
     assert_true(refinement_eval_take_codes(t, 0, &codes) && refinement_eval_take_codes(t, 1, &codes));
     assert_true(refinement_eval_next(t, labels, &ask));
-    assert_int_equal(refinement_eval_bits(t), ROWS * 2);
+    assert_int_equal(refinement_eval_bits(t, 1), ROWS * 2);
     assert_false(refinement_eval_take_codes(t, 0, &codes));
     assert_true(refinement_eval_take_refinement(t, 0, &reply));
     assert_false(refinement_eval_take_codes(t, 1, &codes));
@@ -185,6 +216,7 @@ int main(void) {
         cmocka_unit_test(bad_picks_are_refused),
         cmocka_unit_test(a_node_sends_what_it_kept_and_says_what_is_gone),
         cmocka_unit_test(the_gradient_gathers_what_was_seen),
+        cmocka_unit_test(uneven_stages_are_seen_in_turn),
         cmocka_unit_test(a_test_takes_what_is_due_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
