@@ -1,6 +1,7 @@
 /* Class weights: what balanced is, what a list must fit, and that a step's loss goes by them. */
 #include "decoder_server/train/class_weights.h"
 #include "decoder_server/train/head_trainer.h"
+#include "experiment/portions.h"
 #include "experiment/serialize.h"
 #include "nn/loss.h"
 #include "tests/lib/experiments.h"
@@ -64,7 +65,7 @@ static void the_resolved_text_has_word_or_list(void **state) {
 static void a_step_goes_by_them(void **state) {
     (void)state;
     enum { ROWS = 6, INPUTS = 4, CLASSES = 10 };
-    const experiment e = {
+    experiment e = {
         .dataset = {.evaluate_test = true, .name = "mnist", .partition = PARTITION_SLICES, .portions = 2},
         .encoder = {.net = PRESET_SIMPLE_1D, .hidden = 4, .bits = 2},
         .classifier = {.net = PRESET_MNIST, .hidden = 8},
@@ -78,6 +79,7 @@ static void a_step_goes_by_them(void **state) {
     for (size_t i = 0; i < ROWS * INPUTS; i++) {
         soft[i] = (float)(i * 5 % 7) / 7;
     }
+    assert_int_equal(experiment_fill_portions(&e), ERR_OK);
     head_trainer *s;
     double loss = 0, before = 0;
     size_t correct = 0;
