@@ -48,7 +48,8 @@ static entry *entry_of(node_listener *l, uint64_t number) {
 
 static void on_frame(void *context, wire_link *link, const frame *f) {
     entry *from = context;
-    from->of->host.frame(from->of->host.context, from->number, link_portions(link), f);
+    (void)link;
+    from->of->host.frame(from->of->host.context, from->number, f);
 }
 
 static void tell_down(node_listener *l, wire_link *link, const char *reason) {
@@ -212,6 +213,11 @@ void node_listener_pause(node_listener *l, uint64_t connection, bool paused) {
     } else {
         l->may_resume = true;
     }
+}
+
+bool node_listener_may_speak(node_listener *l, uint64_t connection, const char *portion) {
+    const entry *e = entry_of(l, connection);
+    return e && link_speaks_for(e->link, portion);
 }
 
 void node_listener_add_traffic(node_listener *l, uint64_t connection, traffic_counters *sum) {

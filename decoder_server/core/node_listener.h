@@ -20,8 +20,8 @@ typedef struct node_listener node_listener;
 enum { NODE_LISTENER_LINKS_MAX = 1024 };
 
 typedef struct node_listener_host {
-    /* A frame, borrowed until the return. `allowed`: bit K: the connection may speak for portion K; all without TLS. */
-    void (*frame)(void *context, uint64_t connection, uint64_t allowed, const frame *f);
+    /* A frame, borrowed until the return. */
+    void (*frame)(void *context, uint64_t connection, const frame *f);
     /* A connection is gone; `last`: all that has passed it. Never from inside a call to the listener, but for
      * node_listener_release. */
     void (*lost)(void *context, uint64_t connection, const traffic_counters *last);
@@ -38,6 +38,7 @@ void node_listener_send_frame(node_listener *l, uint64_t connection, const uint8
 void node_listener_admit(node_listener *l, uint64_t connection, uint32_t heartbeat_ms);
 void node_listener_close_one(node_listener *l, uint64_t connection, const char *reason);
 void node_listener_pause(node_listener *l, uint64_t connection, bool paused);
+bool node_listener_may_speak(node_listener *l, uint64_t connection, const char *portion);
 void node_listener_add_traffic(node_listener *l, uint64_t connection, traffic_counters *sum);
 
 /* Hands all that was sent to the kernel. */

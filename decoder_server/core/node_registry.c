@@ -120,17 +120,18 @@ static Fewbit__Reason check_data(const node_registry *p, const Fewbit__Hello *h)
     return FEWBIT__REASON__REASON_UNSET;
 }
 
-/* h->portion is one of this run's. `allowed`: bit K: it may speak for portion K. */
-static bool may_speak(const node_registry *p, uint64_t allowed, const Fewbit__Hello *h) {
-    if (!p->config.by_certificate || (allowed >> h->portion & 1)) {
+/* h->portion is one of this run's. */
+static bool may_speak(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
+    const char *portion = p->config.experiment->portions[h->portion].name;
+    if (p->host.may_speak(p->host.context, connection, portion)) {
         return true;
     }
-    err_fail(ERR_INPUT, "its certificate does not name portion %u (subjectAltName URI fewbit:portion:%u)", h->portion,
-             h->portion);
+    err_fail(ERR_INPUT, "its certificate does not name portion %s (subjectAltName URI fewbit:portion:%s)", portion,
+             portion);
     return false;
 }
 
-static Fewbit__Reason check_hello(const node_registry *p, uint64_t allowed, const Fewbit__Hello *h) {
+static Fewbit__Reason check_hello(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
     if (h->protocol != MESSAGE_PROTOCOL) {
         err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
         return FEWBIT__REASON__REASON_VERSION;
@@ -142,7 +143,7 @@ static Fewbit__Reason check_hello(const node_registry *p, uint64_t allowed, cons
         err_fail(ERR_INPUT, "there is no portion %u, only 0 to %u", h->portion, p->partition.portions - 1);
         return FEWBIT__REASON__REASON_PORTION_UNKNOWN;
     }
-    if (!may_speak(p, allowed, h)) {
+    if (!may_speak(p, connection, h)) {
         return FEWBIT__REASON__REASON_CERTIFICATE;
     }
     Fewbit__Reason reason = check_data(p, h);
@@ -171,8 +172,8 @@ static bool agree_on_coding(const node_registry *p, portion_node *admitted, cons
     return true;
 }
 
-static void admit(node_registry *p, uint64_t connection, uint64_t allowed, const Fewbit__Hello *h) {
-    Fewbit__Reason reason = check_hello(p, allowed, h);
+static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
+    Fewbit__Reason reason = check_hello(p, connection, h);
     if (reason != FEWBIT__REASON__REASON_UNSET) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
@@ -208,7 +209,7 @@ static void take_refusal(node_registry *p, uint32_t k, const Fewbit__Refusal *r)
     p->host.close(p->host.context, p->portions[k].connection, "it refuses");
 }
 
-void node_registry_take(node_registry *p, uint64_t connection, uint64_t allowed, const frame *f) {
+void node_registry_take(node_registry *p, uint64_t connection, const frame *f) {
     message got;
     uint32_t k = portion_of(p, connection);
     err e = message_unpack(f->type, f->payload, f->length, &p->unpacked, &got);
@@ -230,7 +231,7 @@ void node_registry_take(node_registry *p, uint64_t connection, uint64_t allowed,
         }
         p->events.message(p->events.context, k, &got);
     } else if (got.type == MESSAGE_HELLO) {
-        admit(p, connection, allowed, got.body.hello);
+        admit(p, connection, got.body.hello);
     } else {
         refuse(p, connection, FEWBIT__REASON__REASON_PROTOCOL, "the first message must be Hello");
     }

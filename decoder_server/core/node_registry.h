@@ -20,13 +20,14 @@ typedef struct node_registry_config {
     uint32_t heartbeat_ms;
     /* What the nodes' data must be, where it is known (training); NULL: any of the right shape. Borrowed. */
     const labels *labels;
-    bool by_certificate; /* a connection speaks for no portion that it is not allowed to */
 } node_registry_config;
 
 /* Where messages and closings go; by the numbers of connections, which are never 0 and never used again. None of these
  * calls the registry back. */
 typedef struct node_registry_host {
     void (*send)(void *context, uint64_t connection, message_type type, const ProtobufCMessage *body);
+    /* Whether the connection may speak for the portion of that name; any may without TLS. */
+    bool (*may_speak)(void *context, uint64_t connection, const char *portion);
     /* The connection has said a good Hello: frames of any length are taken of it, and heartbeats begin. */
     void (*admit)(void *context, uint64_t connection, uint32_t heartbeat_ms);
     /* Sends what was sent before, then ends it. No frame of it is taken any more; node_registry_lost follows. */
@@ -54,8 +55,8 @@ void node_registry_free(node_registry *p);
  * experiment, of at most EXPERIMENT_TEXT_MAX bytes; copied. */
 void node_registry_set_run(node_registry *p, uint64_t run, const char *text);
 
-/* One frame of a connection, which may speak for the portions of the mask `allowed`. */
-void node_registry_take(node_registry *p, uint64_t connection, uint64_t allowed, const frame *f);
+/* One frame of a connection. */
+void node_registry_take(node_registry *p, uint64_t connection, const frame *f);
 
 /* A connection is gone; `last`: what has passed it. */
 void node_registry_lost(node_registry *p, uint64_t connection, const traffic_counters *last);

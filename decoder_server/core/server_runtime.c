@@ -105,6 +105,10 @@ static void pause_one(void *context, uint64_t connection, bool paused) {
     }
 }
 
+static bool may_speak(void *context, uint64_t connection, const char *portion) {
+    return node_listener_may_speak(((server_runtime *)context)->listener, connection, portion);
+}
+
 static void admit_one(void *context, uint64_t connection, uint32_t heartbeat_ms) {
     node_listener_admit(((server_runtime *)context)->listener, connection, heartbeat_ms);
 }
@@ -220,9 +224,9 @@ static void work_while_due(server_runtime *r) {
 
 /* Nodes: from the listener to the registry, and from there to the role. */
 
-static void on_frame(void *context, uint64_t connection, uint64_t allowed, const frame *f) {
+static void on_frame(void *context, uint64_t connection, const frame *f) {
     server_runtime *r = context;
-    node_registry_take(r->nodes, connection, allowed, f);
+    node_registry_take(r->nodes, connection, f);
     work_while_due(r);
 }
 
@@ -493,8 +497,7 @@ err server_runtime_new(server_runtime **out, const server_runtime_config *config
     r->context = context;
     r->said = dynbuf_make(SAID_BYTES_MAX);
     r->config.nodes.heartbeat_ms = (uint32_t)config->options->heartbeat_ms;
-    r->config.nodes.by_certificate = config->options->tls != NULL;
-    const node_registry_host host = {send_one, admit_one, close_one, pause_one, add_traffic, r};
+    const node_registry_host host = {send_one, may_speak, admit_one, close_one, pause_one, add_traffic, r};
     const node_registry_events events = {role->joined, role->left, role->message, context};
     const experiment *of = config->nodes.experiment;
     uint32_t classes;

@@ -54,7 +54,7 @@ typedef struct server_role {
 
 typedef struct server_runtime_config {
     const server_options *options; /* borrowed */
-    node_registry_config nodes;    /* all but heartbeat_ms and by_certificate */
+    node_registry_config nodes;    /* all but heartbeat_ms */
     routes_mode mode;
     uint32_t enough_nodes; /* ready with so many; 0: with all */
     /* Of serving; NULL: 404. As http_api_config; the core may be lent. */

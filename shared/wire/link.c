@@ -464,8 +464,8 @@ void link_read_traffic(wire_link *l, traffic_counters *m) {
     *m = l->traffic;
 }
 
-uint64_t link_portions(const wire_link *l) {
-    return l->tls ? tls_portions(l->tls) : UINT64_MAX;
+bool link_speaks_for(const wire_link *l, const char *portion) {
+    return !l->tls || tls_speaks_for(l->tls, portion);
 }
 
 bool link_has_failed_tls(const wire_link *l) {

@@ -76,9 +76,9 @@ void link_read_traffic(wire_link *l, traffic_counters *m);
 /* "192.0.2.1:7000" */
 const char *link_address(const wire_link *l);
 
-/* Which portions the other side may speak for: bit K. All of them in plain text; with TLS those its certificate names,
- * none before its first frame. */
-uint64_t link_portions(const wire_link *l);
+/* Whether the other side may speak for the portion of that name: for any in plain text; with TLS for those its
+ * certificate names, for none before its first frame. */
+bool link_speaks_for(const wire_link *l, const char *portion);
 
 /* For `down`: whether the link ended because TLS failed, or one side spoke it and the other did not. The reason then
  * says what is wrong, and time alone does not mend it. */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_MAX = 16384, ANSWERS_MAX = 256 << 10, HELLO_BYTES = 3, PORTIONS = 64 };
+enum { RECORD_MAX = 16384, ANSWERS_MAX = 256 << 10, HELLO_BYTES = 3 };
 
 struct tls_context {
     SSL_CTX *ssl;
@@ -23,7 +23,7 @@ struct tls {
     SSL *ssl;
     BIO *in, *out; /* memory; the SSL's own */
     bool is_connecting, is_ready, is_over;
-    uint64_t portions;
+    GENERAL_NAMES *names;       /* of the other side's certificate; NULL: none */
     uint8_t first[HELLO_BYTES]; /* bytes from the other side */
     size_t first_count;
     const tls_context *context;
@@ -249,6 +249,7 @@ err tls_new(tls **out, tls_context *c, const char *host) {
 
 void tls_free(tls *t) {
     if (t) {
+        GENERAL_NAMES_free(t->names);
         SSL_free(t->ssl);
         ERR_clear_error();
         free(t);
@@ -303,38 +304,12 @@ static err judge(tls *t, int returned, bool *ended) {
     }
 }
 
-static uint64_t portion_of(const ASN1_IA5STRING *uri) {
-    static const char prefix[] = "fewbit:portion:";
-    const char *text = (const char *)ASN1_STRING_get0_data(uri);
-    size_t length = (size_t)ASN1_STRING_length(uri), digits = length - (sizeof prefix - 1);
-    if (length < sizeof prefix || digits > 2 || memcmp(text, prefix, sizeof prefix - 1) != 0) {
-        return 0;
-    }
-    unsigned number = 0;
-    for (const char *at = text + sizeof prefix - 1; at < text + length; at++) {
-        if (*at < '0' || *at > '9' || (number == 0 && at > text + sizeof prefix - 1)) {
-            return 0; /* no digit, or one after a leading zero */
-        }
-        number = number * 10 + (unsigned)(*at - '0');
-    }
-    return number < PORTIONS ? (uint64_t)1 << number : 0;
-}
-
 /* False where the names cannot be read; a certificate without any names none. */
-static bool read_portions(const X509 *certificate, uint64_t *portions) {
+static bool read_names(const X509 *certificate, GENERAL_NAMES **names) {
     enum { ABSENT = -1 };
     int found = ABSENT;
-    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, NULL);
-    if (!names && found != ABSENT) {
-        return false;
-    }
-    *portions = 0;
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) { /* -1 names where there are none */
-        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
-        *portions |= name->type == GEN_URI ? portion_of(name->d.uniformResourceIdentifier) : 0;
-    }
-    GENERAL_NAMES_free(names);
-    return true;
+    *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, NULL);
+    return *names || found == ABSENT;
 }
 
 err tls_handshake(tls *t) {
@@ -349,7 +324,7 @@ err tls_handshake(tls *t) {
         return e || !ended ? e : fail(t);
     }
     const X509 *certificate = SSL_get0_peer_certificate(t->ssl);
-    if (!certificate || !read_portions(certificate, &t->portions)) {
+    if (!certificate || !read_names(certificate, &t->names)) {
         return fail(t);
     }
     t->is_ready = true;
@@ -411,6 +386,20 @@ void tls_end(tls *t) {
     }
 }
 
-uint64_t tls_portions(const tls *t) {
-    return t->portions;
+bool tls_speaks_for(const tls *t, const char *portion) {
+    static const char prefix[] = "fewbit:portion:";
+    size_t head = sizeof prefix - 1, length = strlen(portion);
+    for (int i = 0; i < sk_GENERAL_NAME_num(t->names); i++) { /* -1 names where there are none */
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(t->names, i);
+        if (name->type != GEN_URI) {
+            continue;
+        }
+        const ASN1_IA5STRING *uri = name->d.uniformResourceIdentifier;
+        const uint8_t *text = ASN1_STRING_get0_data(uri);
+        if ((size_t)ASN1_STRING_length(uri) == head + length && memcmp(text, prefix, head) == 0 &&
+            memcmp(text + head, portion, length) == 0) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -2,8 +2,8 @@
  *
  * Both sides show a certificate and check the other's against one CA. The connecting side also checks that the
  * certificate names the host it connected to (subjectAltName, DNS or IP; the common name does not count). The
- * accepting side reads which portions the certificate speaks for: each subjectAltName "URI:fewbit:portion:K", K from 0
- * to 63 in decimal, names one. Any other certificate of the CA connects too, and speaks for none.
+ * accepting side reads which portions the certificate speaks for: each subjectAltName "URI:fewbit:portion:NAME" names
+ * one. Any other certificate of the CA connects too, and speaks for none.
  *
  * TLS 1.2 is the least. No renegotiation, no tickets, no resumption: every connection checks certificates anew. */
 #ifndef FEWBIT_WIRE_TLS_H
@@ -77,8 +77,9 @@ void tls_end(tls *t);
 /* Appends what TLS itself has to send: handshake, alerts, goodbye. */
 err tls_drain(tls *t, dynbuf *to);
 
-/* Bit K: the other side's certificate speaks for portion K. 0 before the handshake is over. */
-uint64_t tls_portions(const tls *t);
+/* Whether the other side's certificate speaks for the portion of that name; no one's does before the handshake is over.
+ */
+bool tls_speaks_for(const tls *t, const char *portion);
 
 /* Whether a stream that begins with these bytes is TLS, where frames are expected: no first frame is that long. */
 bool tls_is_record(const uint8_t *bytes, size_t length);

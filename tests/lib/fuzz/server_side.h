@@ -76,7 +76,15 @@ static inline void side_add_traffic(void *context, uint64_t connection, traffic_
     traffic_counters_add(sum, &c->traffic);
 }
 
-static const node_registry_host side_host = {side_send, side_admit, side_close, side_pause, side_add_traffic, NULL};
+static bool side_may_speak(void *context, uint64_t connection, const char *portion) {
+    (void)context;
+    (void)connection;
+    (void)portion;
+    return true;
+}
+
+static const node_registry_host side_host = {side_send,  side_may_speak,   side_admit, side_close,
+                                             side_pause, side_add_traffic, NULL};
 
 static inline void side_end(void) {
     arena_free(&side.unpacked);
@@ -128,7 +136,7 @@ static inline void side_frame(uint8_t place, const fuzz_record *record) {
     FUZZ_CHECK(copy, "no memory");
     memcpy(copy, record->payload, length);
     const frame f = {record->type, copy, length};
-    node_registry_take(side.node_registry, c->number, UINT64_MAX, &f);
+    node_registry_take(side.node_registry, c->number, &f);
     free(copy);
 }
 

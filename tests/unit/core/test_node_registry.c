@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 #include <stdio.h>
@@ -85,6 +86,11 @@ static void on_send(void *context, uint64_t connection, message_type type, const
     message_pack_frame(type, body, to->bytes);
 }
 
+static bool may_speak(void *context, uint64_t connection, const char *portion) {
+    (void)connection;
+    return ((hall *)context)->allowed >> strtoul(portion, NULL, 10) & 1;
+}
+
 static void on_admit(void *context, uint64_t connection, uint32_t heartbeat_ms) {
     note(context, ADMITTED, connection)->heartbeat = heartbeat_ms;
 }
@@ -114,16 +120,15 @@ static bool is_closed(const hall *h, uint64_t connection) {
     return false;
 }
 
-static void open_hall(hall *h, const labels *l, bool by_certificate) {
+static void open_hall(hall *h, const labels *l) {
     static node_registry_config config;
-    const node_registry_host host = {on_send, on_admit, on_close, on_pause, add_traffic, h};
+    const node_registry_host host = {on_send, may_speak, on_admit, on_close, on_pause, add_traffic, h};
     const node_registry_events events = {on_joined, on_left, on_message, h};
     log_set_level(LOG_NONE);
     memset(h, 0, sizeof *h);
     h->allowed = UINT64_MAX;
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);
-    config =
-        (node_registry_config){&h->experiment, 0x1234, 0x5678, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l, by_certificate};
+    config = (node_registry_config){&h->experiment, 0x1234, 0x5678, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l};
     assert_int_equal(arena_init(&h->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     assert_int_equal(node_registry_new(&h->node_registry, &config, &host, &events), ERR_OK);
 }
@@ -137,19 +142,13 @@ static hall here;
 
 static int set_up(void **state) {
     *state = &here;
-    open_hall(&here, NULL, false);
+    open_hall(&here, NULL);
     return 0;
 }
 
 static int set_up_with_labels(void **state) {
     *state = &here;
-    open_hall(&here, &known_labels, false);
-    return 0;
-}
-
-static int set_up_by_certificate(void **state) {
-    *state = &here;
-    open_hall(&here, NULL, true);
+    open_hall(&here, &known_labels);
     return 0;
 }
 
@@ -162,7 +161,7 @@ static int tear_down(void **state) {
 static void post(hall *h, uint64_t connection, const uint8_t *bytes, size_t length) {
     const frame f = {bytes[3], bytes + FRAME_HEADER, length - FRAME_HEADER};
     if (!is_closed(h, connection)) {
-        node_registry_take(h->node_registry, connection, h->allowed, &f);
+        node_registry_take(h->node_registry, connection, &f);
     }
 }
 
@@ -516,7 +515,7 @@ int main(void) {
         IN_HALL(a_hello_that_does_not_fit_is_refused),
         IN_HALL(a_name_with_controls_is_refused),
         cmocka_unit_test_setup_teardown(in_training_the_data_must_be_the_labels, set_up_with_labels, tear_down),
-        cmocka_unit_test_setup_teardown(a_node_speaks_for_what_its_certificate_names, set_up_by_certificate, tear_down),
+        cmocka_unit_test_setup_teardown(a_node_speaks_for_what_its_certificate_names, set_up, tear_down),
         IN_HALL(a_portion_has_one_node_at_a_time),
         IN_HALL(the_first_message_must_be_hello),
         IN_HALL(an_admitted_node_is_heard),
