@@ -1,6 +1,5 @@
 #include "decoder_server/serve/served_model.h"
 
-#include "experiment/derive.h"
 #include "experiment/serialize.h"
 
 #include <stdlib.h>
@@ -89,16 +88,42 @@ void served_model_free(served_model *m) {
     }
 }
 
-static err check_layout(const codeword *served, const served_model *other) {
-    const codeword *theirs = predictor_layout(other->predictor);
-    for (uint32_t k = 0; k < served->portions; k++) {
-        uint32_t here = codeword_portion_bits(served, k), there = codeword_portion_bits(theirs, k);
-        if (here != there) {
-            return err_fail(ERR_INPUT, "%s: portion %u has %u bits; it has %u in what is served here",
-                            other->run->folder, k, there, here);
+/* "breast in 2 listed portions", "mnist in 4 slices". */
+static const char *portions_word(const experiment *e) {
+    return experiment_lists_portions(e) ? "listed portions" : partition_name(e->dataset.partition);
+}
+
+/* What the nodes have of a sample. */
+static err check_portions(const experiment *here, const experiment *there, const char *folder) {
+    if (strcmp(here->dataset.name, there->dataset.name) != 0 || here->dataset.partition != there->dataset.partition ||
+        here->portion_count != there->portion_count) {
+        return err_fail(ERR_INPUT, "%s: %s in %u %s; what is served here is %s in %u %s", folder, there->dataset.name,
+                        there->portion_count, portions_word(there), here->dataset.name, here->portion_count,
+                        portions_word(here));
+    }
+    for (uint32_t k = 0; k < here->portion_count; k++) {
+        const experiment_portion *a = &here->portions[k], *b = &there->portions[k];
+        char ours[PORTION_SHAPE_TEXT], theirs[PORTION_SHAPE_TEXT];
+        if (strcmp(a->name, b->name) != 0 || !portion_shape_equals(&a->shape, &b->shape)) {
+            return err_fail(ERR_INPUT, "%s: portion %u is %s of %s; it is %s of %s in what is served here", folder, k,
+                            b->name, portion_shape_text(&b->shape, theirs), a->name,
+                            portion_shape_text(&a->shape, ours));
         }
     }
-    if (!codeword_equal(served, theirs)) {
+    return ERR_OK;
+}
+
+/* What they send of it. */
+static err check_layout(const served_model *m, const served_model *other) {
+    const codeword *here = predictor_layout(m->predictor), *there = predictor_layout(other->predictor);
+    for (uint32_t k = 0; k < here->portions; k++) {
+        if (codeword_portion_bits(here, k) != codeword_portion_bits(there, k)) {
+            return err_fail(ERR_INPUT, "%s: portion %s has %u bits; it has %u in what is served here",
+                            other->run->folder, other->run->experiment.portions[k].name,
+                            codeword_portion_bits(there, k), codeword_portion_bits(here, k));
+        }
+    }
+    if (!codeword_equal(here, there)) {
         return err_fail(ERR_INPUT, "%s: its bits come in other stages than those of what is served here",
                         other->run->folder);
     }
@@ -106,17 +131,6 @@ static err check_layout(const codeword *served, const served_model *other) {
 }
 
 err served_model_fits(const served_model *m, const served_model *other) {
-    const experiment *a = &m->run->experiment, *b = &other->run->experiment;
-    partition s, t;
-    err e = experiment_partition(a, &s, NULL);
-    e = e ? e : experiment_partition(b, &t, NULL);
-    if (e) {
-        return e;
-    }
-    if (strcmp(a->dataset.name, b->dataset.name) != 0 || s.kind != t.kind || s.portions != t.portions) {
-        return err_fail(ERR_INPUT, "%s: %s in %u %s; what is served here is %s in %u %s", other->run->folder,
-                        b->dataset.name, t.portions, partition_name(t.kind), a->dataset.name, s.portions,
-                        partition_name(s.kind));
-    }
-    return check_layout(predictor_layout(m->predictor), other);
+    err e = check_portions(&m->run->experiment, &other->run->experiment, other->run->folder);
+    return e ? e : check_layout(m, other);
 }

@@ -31,8 +31,8 @@ err served_model_open(served_model **m, const char *folder, const served_model_i
                       const predictor_options *options);
 void served_model_free(served_model *m);
 
-/* Whether nodes and requests of one are good for the other: data set, split, portions and bits, with
- * --confidence their stages too; else ERR_INPUT with what differs. */
+/* Whether nodes and requests of one are good for the other: data set, and of each portion name, shape and bits, with
+ * --confidence its stages too; else ERR_INPUT with what differs. */
 err served_model_fits(const served_model *m, const served_model *other);
 
 #endif

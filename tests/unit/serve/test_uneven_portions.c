@@ -184,6 +184,61 @@ static void codewords_that_differ_in_one_bit_are_told_apart(void **state) {
     predictor_free(p);
 }
 
+/* Models. */
+
+static served_model *model_of(const table *t) {
+    const predictor_options options = {.by_stage = true};
+    served_model *m;
+    assert_int_equal(served_model_new(&m, &t->run, &options), ERR_OK);
+    return m;
+}
+
+/* Whether a model of that experiment may follow that of the table; with what differs, where it may not. */
+static void assert_fits(table *t, const experiment *e, const char *differs) {
+    const engine_options options = {.deadline_ns = deadline_ns};
+    void *state;
+    assert_int_equal(set_table_for(&state, e, &options), 0);
+    table *next = state;
+    served_model *here = model_of(t), *there = model_of(next);
+    assert_int_equal(served_model_fits(here, there), differs ? ERR_INPUT : ERR_OK);
+    if (differs && !strstr(err_text(), differs)) {
+        fail_msg("'%s' does not tell '%s'", err_text(), differs);
+    }
+    served_model_free(here);
+    served_model_free(there);
+    clear_table(&state);
+}
+
+static void a_model_of_other_portions_does_not_fit(void **state) {
+    table *t = *state;
+    const experiment *served = &t->run.experiment;
+    assert_fits(t, served, NULL);
+    for (uint32_t k = 0; k < PORTIONS; k++) {
+        char differs[160];
+        experiment e = *served;
+        uint32_t bits = e.portions[k].encoder.bits, *stages = e.portions[k].refinement;
+        e.portions[k].encoder.bits++;
+        stages[1]++;
+        snprintf(differs, sizeof differs, "portion %u has %u bits; it has %u in what", k, bits + 1, bits);
+        assert_fits(t, &e, differs);
+        e = *served;
+        uint32_t widest = stages[0] > stages[1] ? 0 : 1;
+        stages[widest]--, stages[2]++;
+        assert_fits(t, &e, "its bits come in other stages");
+        e = *served;
+        snprintf(e.portions[k].name, sizeof e.portions[k].name, "host");
+        snprintf(differs, sizeof differs, "portion %u is host of u8 [1, 7, 28]; it is %u of u8 [1, 7, 28] in", k, k);
+        assert_fits(t, &e, differs);
+        e = *served;
+        e.portions[k].shape = (portion_shape){PORTION_F32, 1, {7}};
+        snprintf(differs, sizeof differs, "portion %u is %u of f32 [7]; it is %u of u8", k, k, k);
+        assert_fits(t, &e, differs);
+    }
+    experiment e = *served;
+    snprintf(e.dataset.name, sizeof e.dataset.name, "fashion-mnist");
+    assert_fits(t, &e, "fashion-mnist in 4 slices; what is served here is mnist in 4 slices");
+}
+
 /* The engine. */
 
 /* Codes `first` and on of a portion, as wide as its first stage. */
@@ -332,6 +387,7 @@ int main(void) {
         TEST_WITH(set_short, a_table_holds_every_codeword),
         TEST_WITH(set_short, each_stage_has_a_table),
         TEST_WITH(set_long, codewords_that_differ_in_one_bit_are_told_apart),
+        TEST_WITH(set_staged, a_model_of_other_portions_does_not_fit),
         TEST_WITH(set_long, streamed_codes_are_answered),
         TEST_WITH(set_long, requests_are_answered),
         TEST_WITH(set_long, codes_as_wide_as_another_portion_are_refused),
