@@ -6,7 +6,6 @@
  * WARM_UP requests, and prints {"requests", "p50_ms", "p99_ms", "p999_ms", "max_ms", "frame_bytes": of the last}. The
  * clock runs from just before the request is written until the answer's last byte has been read. */
 #include "base/clock.h"
-#include "base/err.h"
 #include "base/file.h"
 #include "bench/net.h"
 

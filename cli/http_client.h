@@ -6,8 +6,6 @@
 
 #include <curl/curl.h>
 #include <jansson.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum { HTTP_OK = 200 };
 

@@ -5,7 +5,6 @@
 #include "base/dynbuf.h"
 
 #include <jansson.h>
-#include <stdint.h>
 
 typedef struct latency {
     dynbuf ms; /* floats */

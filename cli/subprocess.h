@@ -4,8 +4,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 /* Runs argv[0] (found along PATH; `argv` ends with NULL) to its end, without input and without this process's options
  * (FEWBIT_*, but for FEWBIT_LOG_*) in its environment, its output going to the file `log`. Anything but exit status 0
  * is ERR_INPUT with the log's last line; ERR_NOT_FOUND when there is no such program; ERR_STOPPED when this process is

@@ -1,7 +1,6 @@
 #include "encoder_node/checkpoint_store.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/json_fields.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"

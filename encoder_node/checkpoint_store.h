@@ -7,7 +7,6 @@
 #ifndef FEWBIT_ENCODER_NODE_CHECKPOINT_STORE_H
 #define FEWBIT_ENCODER_NODE_CHECKPOINT_STORE_H
 
-#include "base/err.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
 

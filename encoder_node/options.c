@@ -1,9 +1,5 @@
 #include "encoder_node/options.h"
 
-#include "base/options.h"
-
-#include <stdbool.h>
-
 enum { MIB_MAX = 1 << 24 };
 
 static err take_stream(const char *text, void *to, const options_entry *entry) {

@@ -3,12 +3,9 @@
 #define FEWBIT_ENCODER_NODE_OPTIONS_H
 
 #include "base/address.h"
-#include "base/err.h"
 #include "encoder_node/source.h"
 #include "wire/message.h"
 #include "wire/tls.h"
-
-#include <stdint.h>
 
 typedef struct node_options {
     address server;

@@ -1,8 +1,6 @@
 #include "encoder_node/session.h"
 
 #include "base/clock.h"
-#include "base/dynbuf.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "encoder_node/node_protocol.h"
 #include "loop/backoff.h"
@@ -14,7 +12,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 

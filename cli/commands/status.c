@@ -5,7 +5,6 @@
 #include "base/options.h"
 #include "cli/http_client.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,9 +4,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 typedef struct download {
     const char *url;
     const char *to;   /* the bytes that are there already are kept and continued */

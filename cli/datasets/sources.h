@@ -2,10 +2,7 @@
 #ifndef FEWBIT_CLI_DATASETS_SOURCES_H
 #define FEWBIT_CLI_DATASETS_SOURCES_H
 
-#include "base/err.h"
 #include "data/dataset.h"
-
-#include <stddef.h>
 
 typedef struct sources_request {
     const dataset *set;

@@ -1,12 +1,10 @@
 #include "decoder_server/core/manifest.h"
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

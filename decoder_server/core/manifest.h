@@ -7,12 +7,10 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_MANIFEST_H
 #define FEWBIT_DECODER_SERVER_CORE_MANIFEST_H
 
-#include "base/err.h"
 #include "base/sha256.h"
 #include "data/partition.h"
 
 #include <jansson.h>
-#include <stdbool.h>
 
 /* Where training stands: before batch `batch` of epoch `epoch`, both from 0, after `step` updates. The sums are the
  * running ones since the last evaluation. */

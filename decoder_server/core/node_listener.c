@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Links that have not said a good Hello; the rest of the places is for those that are on their way out. */
 enum { STRANGERS_MAX = NODE_LISTENER_LINKS_MAX / 4 * 3, STRANGERS_SHARE = 4 };

@@ -8,9 +8,7 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_NODE_LISTENER_H
 #define FEWBIT_DECODER_SERVER_CORE_NODE_LISTENER_H
 
-#include "base/err.h"
 #include "decoder_server/core/stats.h"
-#include "wire/frame.h"
 #include "wire/tls.h"
 
 #include <uv.h>

@@ -6,7 +6,6 @@
 #define FEWBIT_DECODER_SERVER_CORE_PENDING_REPLIES_H
 
 #include "decoder_server/core/stats.h"
-#include "wire/message.h"
 
 /* While anything is owed the clock is to be read every PENDING_REPLIES_TURN_NS. */
 enum { PENDING_REPLIES_STEP_NS = 1000000000, PENDING_REPLIES_TURN_NS = PENDING_REPLIES_STEP_NS / 2 };

@@ -1,10 +1,8 @@
 #include "decoder_server/core/server_options.h"
 
-#include "base/options.h"
 #include "nn/net.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { MEMORY_MIB_MAX = 1 << 20 };
 

@@ -3,12 +3,8 @@
 #define FEWBIT_DECODER_SERVER_CORE_SERVER_OPTIONS_H
 
 #include "base/address.h"
-#include "base/err.h"
 #include "wire/message.h"
 #include "wire/tls.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 typedef enum server_command { SERVER_TRAIN, SERVER_SERVE } server_command;
 

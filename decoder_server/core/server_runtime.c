@@ -1,8 +1,6 @@
 #include "decoder_server/core/server_runtime.h"
 
-#include "base/address.h"
 #include "base/clock.h"
-#include "base/dynbuf.h"
 #include "base/json_fields.h"
 #include "base/log.h"
 #include "decoder_server/core/node_listener.h"
@@ -14,7 +12,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 

@@ -8,10 +8,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct sse_producer sse_producer;
 
 enum { SSE_PRODUCER_EVENT_MAX = 6 * 1024, SSE_PRODUCER_BYTES = 64 * 1024 };

@@ -1,7 +1,5 @@
 #include "decoder_server/http/api_token.h"
 
-#include "base/file.h"
-
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>

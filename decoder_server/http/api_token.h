@@ -2,11 +2,8 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_API_TOKEN_H
 #define FEWBIT_DECODER_SERVER_HTTP_API_TOKEN_H
 
-#include "base/err.h"
 #include "base/sha256.h"
 #include "decoder_server/http/span.h"
-
-#include <stdbool.h>
 
 enum { API_TOKEN_LEAST = 16, API_TOKEN_MOST = 512 };
 

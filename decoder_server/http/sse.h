@@ -10,11 +10,8 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_SSE_H
 #define FEWBIT_DECODER_SERVER_HTTP_SSE_H
 
-#include "base/err.h"
 #include "decoder_server/http/api_request.h"
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <uv.h>
 
 enum {

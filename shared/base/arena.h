@@ -7,8 +7,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 typedef struct arena {
     unsigned char *block;
     size_t capacity; /* bytes */

@@ -2,9 +2,15 @@
  *
  * A function that can fail returns an `err` (ERR_OK is 0) and leaves one line, "what was wrong and where",
  * in a buffer of the calling thread. The caller that handles the error prints err_text(); callers in
- * between only return the code, or put a place in front with err_prefix(). Nothing here allocates. */
+ * between only return the code, or put a place in front with err_prefix(). Nothing here allocates.
+ *
+ * Whoever has errors has bool, size_t and the integers of a given width, too. */
 #ifndef FEWBIT_BASE_ERR_H
 #define FEWBIT_BASE_ERR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 typedef enum err {
     ERR_OK = 0,

@@ -4,10 +4,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct file_span {
     const void *bytes;
     size_t length;

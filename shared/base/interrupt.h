@@ -9,8 +9,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-
 /* Before main, and before the libraries' own beginnings: catches what comes, and nothing more. */
 void interrupt_catch_early(void);
 

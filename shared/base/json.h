@@ -5,7 +5,6 @@
 #include "base/err.h"
 
 #include <jansson.h>
-#include <stddef.h>
 
 /* The value in the file at `path`, of at most `cap` bytes, a new reference. ERR_INPUT names the line that is no JSON,
  * or has a key twice. */

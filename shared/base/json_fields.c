@@ -2,7 +2,6 @@
 
 #include "base/json.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 static bool is_among(const char *name, const char *const *fields) {

@@ -5,12 +5,9 @@
 #ifndef FEWBIT_BASE_JSON_FIELDS_H
 #define FEWBIT_BASE_JSON_FIELDS_H
 
-#include "base/err.h"
 #include "base/sha256.h"
 
 #include <jansson.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum { JSON_FIELDS_BYTES_MAX = 1 << 16 };
 

@@ -9,9 +9,6 @@
 
 #include "base/dynbuf.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 typedef struct json_writer {
     dynbuf *to;
     bool wants_comma; /* before the next value */

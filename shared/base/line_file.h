@@ -8,10 +8,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct line_file {
     const char *name; /* for the log; borrowed */
     int fd;

@@ -13,22 +13,16 @@
 
 enum { MESSAGE_MAX = 1000, LINE_MAX_BYTES = 8192 };
 
-static atomic_int threshold = LOG_INFO, chosen = LOG_AUTO;
+enum { AUTO, TEXT, JSON }; /* formats */
+
+static atomic_int threshold = LOG_INFO, chosen = AUTO;
 static atomic_bool has_written_json;
 static const char *const names[] = {"debug", "info", "warn", "error", "none"};
 static const char *const formats[] = {"auto", "text", "json"};
 
-void log_set_level(log_level level) {
-    atomic_store(&threshold, level);
-}
-
-void log_set_format(log_format format) {
-    atomic_store(&chosen, format);
-}
-
 bool log_is_json(void) {
     int format = atomic_load(&chosen);
-    return format == LOG_JSON || (format == LOG_AUTO && !isatty(STDERR_FILENO));
+    return format == JSON || (format == AUTO && !isatty(STDERR_FILENO));
 }
 
 static bool choose(const char *name, const char *const *known, int count, atomic_int *to) {
@@ -48,7 +42,7 @@ err log_choose_level(const char *name) {
 }
 
 err log_choose_format(const char *name) {
-    return choose(name, formats, LOG_JSON + 1, &chosen)
+    return choose(name, formats, JSON + 1, &chosen)
                ? ERR_OK
                : err_fail(ERR_USAGE, "log format '%s' is none of auto, text, json", name);
 }
@@ -117,36 +111,17 @@ bool log_wants(log_level level) {
     return (int)level >= atomic_load(&threshold);
 }
 
-static void write_message(log_level level, const char *event, const char *members, const char *format,
-                          va_list arguments) {
+void log_event_with(log_level level, const char *event, const char *members, const char *format, ...) {
     char message[MESSAGE_MAX];
     if (!log_wants(level)) {
         return;
     }
+    va_list arguments;
+    va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
     utf8_make_plain(message); /* what a peer said stays one line, and does a terminal no harm */
     put_line(level, event, message, members);
-}
-
-void log_write(log_level level, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    write_message(level, "", "", format, arguments);
-    va_end(arguments);
-}
-
-void log_event(log_level level, const char *event, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    write_message(level, event, "", format, arguments);
-    va_end(arguments);
-}
-
-void log_event_with(log_level level, const char *event, const char *members, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    write_message(level, event, members, format, arguments);
-    va_end(arguments);
 }
 
 void log_failure(void) {

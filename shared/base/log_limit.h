@@ -5,8 +5,6 @@
 
 #include "base/log.h"
 
-#include <stdint.h>
-
 enum { LOG_LIMIT_BURST = 20, LOG_LIMIT_PAUSE_MS = 1000 };
 
 /* As log_event. A line's kind is its `format`, which, as the event, must be a literal; `subject` is who brings it

@@ -6,10 +6,6 @@
 #include "base/address.h"
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 /* One option, and where its value goes in the struct of a command's options:
  *   {OPTIONS_NUMBER(node_options, portion, "portion", "K", 0, 63, "the portion"), .preset = "0"} */
 typedef struct options_entry {

@@ -4,8 +4,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-
 /* First in main. Standard streams that are closed become /dev/null, so that no file or socket takes their numbers; a
  * broken pipe and a file that grows too large are errors, not the end; signals are caught (base/interrupt.h); a usage
  * error ends with 2; output that cannot be written turns exit code 0 into 5. */

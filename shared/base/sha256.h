@@ -4,10 +4,6 @@
 
 #include "base/file.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 enum { SHA256_BYTES = 32, SHA256_HEX = 65 };
 
 typedef struct sha256_state sha256_state;

@@ -8,8 +8,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 typedef struct thread_pool thread_pool;
 typedef void (*thread_pool_task)(void *context, size_t task);
 

@@ -8,7 +8,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
 #include <uv.h>
 
 typedef struct compute_pool compute_pool;

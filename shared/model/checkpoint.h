@@ -9,14 +9,10 @@
 #ifndef FEWBIT_MODEL_CHECKPOINT_H
 #define FEWBIT_MODEL_CHECKPOINT_H
 
-#include "base/err.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "model/safetensors.h"
 #include "nn/net.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 typedef struct checkpoint_id {
     uint64_t run;

@@ -1,7 +1,6 @@
 #include "model/safetensors.h"
 
 #include "base/byte_reader.h"
-#include "base/file.h"
 #include "base/json.h"
 
 #include <jansson.h>

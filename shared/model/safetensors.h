@@ -11,12 +11,7 @@
 #ifndef FEWBIT_MODEL_SAFETENSORS_H
 #define FEWBIT_MODEL_SAFETENSORS_H
 
-#include "base/err.h"
 #include "base/sha256.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum { SAFETENSORS_HEADER_MAX = 1 << 20 };
 

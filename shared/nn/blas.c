@@ -1,7 +1,6 @@
 #include "nn/blas.h"
 
 #include <cblas.h>
-#include <stdbool.h>
 #include <sys/mman.h>
 
 enum { THREADS_MAX = 64 }; /* OpenBLAS has a table of some hundred buffers */

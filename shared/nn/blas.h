@@ -7,8 +7,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 /* For so many threads at once. */
 err blas_begin(size_t threads);
 

@@ -6,7 +6,6 @@
 #ifndef FEWBIT_NN_LAYER_H
 #define FEWBIT_NN_LAYER_H
 
-#include "base/err.h"
 #include "base/rng.h"
 #include "nn/optimiser.h"
 #include "nn/scratch_pool.h"

@@ -3,7 +3,6 @@
 
 #include "base/arena.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 static bool meet(const memory_plan_piece *a, const memory_plan_piece *b) {

@@ -14,14 +14,9 @@
 #ifndef FEWBIT_NN_NET_H
 #define FEWBIT_NN_NET_H
 
-#include "base/err.h"
 #include "nn/optimiser.h"
 #include "nn/spec.h"
 #include "nn/tensor.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 typedef struct nn_net nn_net;
 

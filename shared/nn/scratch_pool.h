@@ -6,8 +6,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 typedef struct scratch_pool scratch_pool;
 
 err scratch_pool_new(scratch_pool **pool);

@@ -2,7 +2,6 @@
 #ifndef FEWBIT_NN_SHAPE_INFER_H
 #define FEWBIT_NN_SHAPE_INFER_H
 
-#include "base/err.h"
 #include "nn/spec.h"
 
 /* What each layer of a description puts out; a flat row is {1, 1, features}. ERR_INPUT naming the first layer

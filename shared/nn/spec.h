@@ -4,10 +4,6 @@
 
 #include "base/thread_pool.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 typedef enum nn_kind {
     NN_DENSE,      /* y = x W^T + b; W [outputs, inputs] */
     NN_RELU,       /* y = max(x, 0) */

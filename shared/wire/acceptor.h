@@ -10,7 +10,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
 #include <uv.h>
 
 typedef struct acceptor acceptor;

@@ -8,10 +8,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 enum {
     FRAME_HEADER = 4,
     FRAME_FIRST_MAX = 4096,     /* payload of the frame that opens a connection */

@@ -8,9 +8,6 @@
 #include "base/err.h"
 #include "fewbit.pb-c.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 enum { ID_SET_MAX = 1000, ID_SET_MAP_BYTES_MAX = 4096 };
 
 /* What a RefineRequest borrows. */

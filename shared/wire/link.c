@@ -1,13 +1,10 @@
 #include "wire/link.h"
 
-#include "base/address.h"
 #include "base/clock.h"
-#include "base/dynbuf.h"
 #include "wire/name_lookup.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { HANDSHAKE_TIMEOUT_MS = 10000, CLOSE_FLUSH_MS = 1000, SEALED_BYTES = 65536 };

@@ -9,8 +9,6 @@
 #ifndef FEWBIT_WIRE_LINK_H
 #define FEWBIT_WIRE_LINK_H
 
-#include "base/err.h"
-#include "wire/frame.h"
 #include "wire/tls.h"
 #include "wire/traffic_counters.h"
 

@@ -10,7 +10,6 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { RECORD_MAX = 16384, ANSWERS_MAX = 256 << 10, HELLO_BYTES = 3 };
 

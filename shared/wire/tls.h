@@ -10,11 +10,6 @@
 #define FEWBIT_WIRE_TLS_H
 
 #include "base/dynbuf.h"
-#include "base/err.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 /* Paths of PEM files: a certificate (with its chain, if it has one), its key, the CA's certificates. */
 typedef struct tls_files {

@@ -2,7 +2,6 @@
 
 #include <linux/tcp.h> /* glibc's netinet/tcp.h has a shorter tcp_info */
 #include <netinet/in.h>
-#include <stddef.h>
 #include <sys/socket.h>
 
 void traffic_counters_ask_kernel(traffic_counters *m, int socket) {

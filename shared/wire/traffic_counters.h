@@ -4,8 +4,6 @@
 
 #include "wire/message.h"
 
-#include <stdint.h>
-
 /* Seen from this side. `tls_bytes` are all bytes of TLS, frames encrypted among them; 0 in plain text. `tcp_bytes` is
  * what the kernel says it sent (retransmissions included) and received as TCP payload; `tcp_segments` counts segments,
  * each of which costs its IP and TCP headers too. */

@@ -182,7 +182,7 @@ static inline void make_run(table *t, const experiment *e) {
 }
 
 static inline int set_table_for(void **state, const experiment *e, const engine_options *options) {
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     table *t = calloc(1, sizeof *t);
     *state = t;
     assert_true(temporary_make(t->folder, NULL, "fewbit-test-serve"));

@@ -214,7 +214,7 @@ static inline void welcome_node(fleet *f, uint32_t k, Fewbit__Mode mode) {
 
 static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads) {
     *f = (fleet){.now_ns = 1000000000};
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     experiment e = row_1(decision);
     f->labels = (labels){.dataset = "mnist",
                          .partition = {PARTITION_SLICES, NODES, 1, 28, 28},

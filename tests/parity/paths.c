@@ -183,7 +183,7 @@ static err compare_all(const run_dir *r, const codes *c) {
 
 int main(int argc, char **argv) {
     run_dir r;
-    log_set_level(LOG_WARN);
+    log_choose_level("warn");
     openblas_set_num_threads(1);
     err e = argc == 3 ? run_dir_open(&r, argv[1]) : err_fail(ERR_USAGE, "usage: parity_paths RUN RESULTS");
     if (!e) {

@@ -510,7 +510,7 @@ static void corners(void **state) {
     static pairs p;
     outcomes o = {0};
     rng draws = rng_at(1, rng_stream(RNG_TEST, 0), 0);
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     size_t fruitless = 0, cases = 0;
     while (fruitless < 3 && cases < CASES_MAX) {
         uint32_t choice[AXES];

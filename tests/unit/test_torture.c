@@ -78,7 +78,7 @@ static int make_everything(void **state) {
     if (make_folder(state)) {
         return -1;
     }
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     small = small_experiment();
     truth = (labels){.dataset = "mnist",
                      .partition = {PARTITION_SLICES, PORTIONS, 1, 28, 28},

@@ -13,7 +13,6 @@
 #include "nn/bf16.h"
 #include "nn/layers/winograd_transforms.h"
 #include "nn/onednn/onednn_matmul.h"
-#include "nn/scratch_pool.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,6 @@
 #include "nn/layer.h"
 #include "nn/onednn/onednn_matmul.h"
 
-#include <stdint.h>
-
 enum { BF16_LINEAR_TASKS = 2, BF16_LINEAR_SIZES = 8 };
 
 typedef enum bf16_linear_kind {

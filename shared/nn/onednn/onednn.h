@@ -9,8 +9,6 @@
 #include "base/err.h"
 
 #include <dnnl.h>
-#include <stdbool.h>
-#include <stddef.h>
 
 enum { ONEDNN_ARGUMENTS_MAX = 6 };
 

@@ -60,7 +60,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc, (void)argv;
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     return 0;
 }
 
@@ -259,7 +259,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s FOLDER|FILE... [-m MUTATIONS]\n", argv[0]);
         return 2;
     }
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     fuzz_watch();
     for (size_t i = 0; i < fuzz_file_count; i++) {
         uint64_t seed = fuzz_seed_of(fuzz_files[i].name);

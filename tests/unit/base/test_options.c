@@ -297,7 +297,7 @@ static void log_levels_are_named(void **state) {
         assert_true(i == LOG_DEBUG || !log_wants((log_level)(i - 1)));
     }
     assert_int_equal(log_choose_level("loud"), ERR_USAGE);
-    log_set_level(LOG_INFO);
+    log_choose_level("info");
     assert_told("'loud'");
     assert_int_equal(log_choose_format("json"), ERR_OK);
     assert_true(log_is_json());
@@ -330,17 +330,17 @@ static void write_lines(void) {
     char large[3000];
     memset(large, 'x', sizeof large - 1);
     large[sizeof large - 1] = '\0';
-    log_set_level(LOG_WARN);
+    log_choose_level("warn");
     log_info("not written");
     log_warn("%d of %d%s", 3, 4, "\n\x1b\x7f"); /* what a peer said stays one line */
     log_error("%s", large);
-    log_set_level(LOG_INFO);
+    log_choose_level("info");
 }
 
 static void log_lines_are_whole(void **state) {
     (void)state;
     char text[4096];
-    log_set_format(LOG_TEXT);
+    log_choose_format("text");
     size_t length = written_by(write_lines, text, sizeof text);
     static const char expected[] = " warn  3 of 4   \n";
     char *behind_time = text + strlen("12:34:56.789");
@@ -383,7 +383,7 @@ static void log_lines_are_json(void **state) {
         {"error", NULL, NULL, 0},
     };
     char text[8192];
-    log_set_format(LOG_AUTO); /* a pipe is no terminal */
+    log_choose_format("auto"); /* a pipe is no terminal */
     written_by(write_strange_lines, text, sizeof text);
     char *line = text;
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {

@@ -70,11 +70,11 @@ static const char evil[] = "a\x1b[31m\x9b\xc2\x9b\r\n\xe2\x80\xae"
 static const char tame[] = "a [31m??  ?gnp?\xc3\xbc";
 
 /* What a line of the log is, as text or as JSON. */
-static void read_line(log_format format, char line[512]) {
+static void read_line(const char *format, char line[512]) {
     int ends[2], standard = dup(STDERR_FILENO);
     assert_int_equal(pipe(ends), 0);
     dup2(ends[1], STDERR_FILENO);
-    log_set_format(format);
+    log_choose_format(format);
     log_info("%s", evil);
     dup2(standard, STDERR_FILENO);
     close(standard);
@@ -88,8 +88,9 @@ static void read_line(log_format format, char line[512]) {
 static void all_lines_are_plain(void **state) {
     (void)state;
     char line[512];
-    for (log_format format = LOG_TEXT; format <= LOG_JSON; format++) {
-        read_line(format, line);
+    static const char *const formats[] = {"text", "json"};
+    for (size_t i = 0; i < 2; i++) {
+        read_line(formats[i], line);
         assert_non_null(strstr(line, tame));
         assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
     }
@@ -133,8 +134,8 @@ static FILE *lines_of(void (*child)(void)) {
     if (pid == 0) {
         int to = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         dup2(to, STDERR_FILENO);
-        log_set_format(LOG_TEXT);
-        log_set_level(LOG_INFO);
+        log_choose_format("text");
+        log_choose_level("info");
         child();
         exit(0);
     }

@@ -124,7 +124,7 @@ static void open_hall(hall *h, const labels *l) {
     static node_registry_config config;
     const node_registry_host host = {on_send, may_speak, on_admit, on_close, on_pause, add_traffic, h};
     const node_registry_events events = {on_joined, on_left, on_message, h};
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     memset(h, 0, sizeof *h);
     h->allowed = UINT64_MAX;
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);

@@ -62,7 +62,7 @@ static void give_well(message_type type, const ProtobufCMessage *body) {
 
 static int open_node(void **state) {
     make_folder(state);
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     t.data = open_small_portion();
     static char state_folder[FILE_PATH_MAX];
     snprintf(state_folder, sizeof state_folder, "%s", in_folder("state"));

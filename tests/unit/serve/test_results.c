@@ -241,6 +241,6 @@ int main(void) {
         cmocka_unit_test(a_stop_ends_the_wait_for_a_pipe),
         IN_FOLDER(none_is_nothing_and_a_bad_path_is_told),
     };
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     return cmocka_run_group_tests_name("results", tests, NULL, NULL);
 }

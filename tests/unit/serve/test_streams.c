@@ -585,7 +585,7 @@ static void who_brings_nothing_is_given_up(void **state) {
 }
 
 int main(void) {
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_who_began_together_is_counted_together),
         cmocka_unit_test(nonsense_is_refused),

@@ -22,7 +22,7 @@ static const char text[] = "name: tiny\n"
 static void create(run_dir *r) {
     experiment e;
     char path[TEMPORARY_PATH_MAX + 16];
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     snprintf(path, sizeof path, "%s/run", folder);
     assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
     assert_int_equal(run_dir_create(r, path, &e, some_labels(&e), NULL), ERR_OK);

@@ -85,7 +85,7 @@ static void over(void *context) {
 
 static void open_loop(void) {
     experiment e;
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     memset(&at, 0, sizeof at);
     at.output = 0.25f;
     train_loop_host host = {ask, restore, take_gradient, show, over, NULL};

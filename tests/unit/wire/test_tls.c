@@ -147,7 +147,7 @@ static void a_ca_of_the_same_name_is_another_one(void **state) {
 
 static void a_certificate_has_its_time(void **state) {
     (void)state;
-    log_set_level(LOG_NONE);
+    log_choose_level("none");
     const wish old_node = {"old", "URI:fewbit:portion:0", "clientAuth", -2 * DAY, -DAY, NULL};
     with_certificate(false, &old_node, "the node's certificate is refused: CN=old (certificate has expired)",
                      "the other side refuses our certificate: it has expired");
