@@ -209,6 +209,7 @@ static err take_list(loader *l, const named *n, const schema_field *f, const yam
         return refuse_count(l, n, f->count_max);
     }
     err e = ERR_OK;
+    memset(l->values + f->offset, 0, f->size * f->count_max); /* a portion's has those of the experiment */
     for (size_t i = 0; i < count && !e; i++) {
         const yaml_node_t *entry = yaml_document_get_node(&l->document, items[i]);
         e = take_scalar(l, n, f, f->entry, entry, l->values + f->offset + i * f->size);
