@@ -34,65 +34,95 @@ static const options_command command = {
     .most = RATE_ACCURACY_SWEEPS_MAX,
     .summary =
         "Draws a run with gnuplot, from its result or, while it is going on, from its last checkpoint:\n"
-        "accuracy.svg, loss.svg, and of the encoders' soft outputs on the test set distance.svg (how far they are from "
+        "accuracy.svg, loss.svg, confusion.svg (what the samples of each class are taken for), reliability.svg (how "
+        "often answers of each confidence are right), and of the encoders' soft outputs on the test set distance.svg "
+        "(how far they are from "
         "bits) and encoder-K.svg (where they lie, and how often each bit is 1).\n\n"
         "With --rate-accuracy it draws what `fewbit sweep` has left in one or more folders: for every group the mean "
         "over the seeds and the least and the largest, and the paper's points on the same data set.",
     .entries = entries,
 };
 
-/* RUN/`name`'s list `key`, a new reference; *list stays NULL where there is no such file. */
-static err read_list(const char *run, const char *name, const char *key, json_t **list) {
+/* What a run has left to draw; what is drawn lies in these records. */
+typedef struct drawing {
+    json_t *record, *identity; /* result.json or, while it is going on, manifest.json; identity.json, or NULL */
+    plot_subject subject;
+} drawing;
+
+/* RUN/`name`, a new reference; *j stays NULL where there is no such file. */
+static err read_record(const char *run, const char *name, json_t **j) {
     char path[FILE_PATH_MAX];
-    json_t *j = NULL;
     err e = file_path(path, sizeof path, "%s/%s", run, name);
-    if (e || !file_exists(path)) {
-        return e;
-    }
-    e = json_read(path, RECORD_MAX, &j);
-    if (e) {
-        return e;
-    }
-    *list = json_incref(json_object_get(j, key));
-    json_decref(j);
-    if (json_array_size(*list) == 0) {
-        json_decref(*list);
-        return err_fail(ERR_INPUT, "%s: its %s lists no evaluation", path, key);
-    }
-    return ERR_OK;
+    return e || !file_exists(path) ? e : json_read(path, RECORD_MAX, j);
 }
 
-static err read_history(const char *run, json_t **history) {
-    *history = NULL;
-    err e = read_list(run, "result.json", "history", history);
-    if (!e && !*history) {
-        e = read_list(run, "manifest.json", "evaluations", history);
-    }
-    if (!e && !*history) {
-        e = err_fail(ERR_NOT_FOUND, "%s: nothing to draw yet: it has neither a result nor a checkpoint", run);
+static err take_history(drawing *d, const char *run, const char *name, const char *key) {
+    d->subject.history = json_object_get(d->record, key);
+    return json_array_size(d->subject.history) > 0
+               ? ERR_OK
+               : err_fail(ERR_INPUT, "%s/%s: its %s lists no evaluation", run, name, key);
+}
+
+/* The metrics of the test samples or, where these were left alone, of the ones held back. */
+static void take_metrics(drawing *d, const json_t *of_splits) {
+    const json_t *test = json_object_get(of_splits, "test");
+    d->subject.metrics = test ? test : json_object_get(of_splits, "validation");
+    d->subject.samples = test ? "test samples" : "samples held back";
+}
+
+static err take_result(drawing *d, const char *run) {
+    take_metrics(d, json_object_get(d->record, "final"));
+    return take_history(d, run, "result.json", "history");
+}
+
+/* The evaluation that stands for the run is the best one where one is kept, else the last. */
+static err take_manifest(drawing *d, const char *run) {
+    const json_t *best = json_object_get(d->record, "best_evaluation");
+    err e = take_history(d, run, "manifest.json", "evaluations");
+    if (!e) {
+        size_t last = json_array_size(d->subject.history) - 1;
+        size_t at = json_is_integer(best) ? (size_t)json_integer_value(best) : last;
+        take_metrics(d, json_object_get(json_array_get(d->subject.history, at), "metrics"));
     }
     return e;
+}
+
+static err read_run(const char *run, drawing *d) {
+    err e = read_record(run, "identity.json", &d->identity);
+    d->subject.names = json_object_get(d->identity, "classes");
+    e = e ? e : read_record(run, "result.json", &d->record);
+    if (e || d->record) {
+        return e ? e : take_result(d, run);
+    }
+    e = read_record(run, "manifest.json", &d->record);
+    if (e || d->record) {
+        return e ? e : take_manifest(d, run);
+    }
+    return err_fail(ERR_NOT_FOUND, "%s: nothing to draw yet: it has neither a result nor a checkpoint", run);
 }
 
 static void write_run(FILE *to, const void *subject, const char *folder) {
     plot_script_write(to, subject, folder);
 }
 
+static void name_file(const void *subject, size_t index, char name[GNUPLOT_NAME_MAX]) {
+    plot_file_name(subject, index, name);
+}
+
 static err plot(const char *run, const char *folder) {
     char path[FILE_PATH_MAX], to[FILE_PATH_MAX];
     experiment e;
-    json_t *history = NULL;
+    drawing d = {.subject = {.experiment = &e}};
     err failed = file_path(path, sizeof path, "%s/experiment.yaml", run);
     failed = failed ? failed : file_path(to, sizeof to, "%s%s", folder ? folder : run, folder ? "" : "/plots");
     failed = failed ? failed : experiment_load(path, &e);
-    failed = failed ? failed : read_history(run, &history);
-    if (failed) {
-        return failed;
+    failed = failed ? failed : read_run(run, &d);
+    if (!failed) {
+        const gnuplot_job job = {&d.subject, write_run, plot_files(&d.subject), name_file};
+        failed = gnuplot_draw(&job, to);
     }
-    const plot_subject subject = {&e, history};
-    const gnuplot_job job = {&subject, write_run, plot_files(&subject), plot_file_name};
-    failed = gnuplot_draw(&job, to);
-    json_decref(history);
+    json_decref(d.identity);
+    json_decref(d.record);
     return failed;
 }
 

@@ -40,7 +40,7 @@ static err run_gnuplot(const char *script, const char *folder) {
 static err install(const gnuplot_job *job, const char *folder, const char *to) {
     for (size_t i = 0; i < job->files; i++) {
         char name[GNUPLOT_NAME_MAX], drawn[FILE_PATH_MAX], final[FILE_PATH_MAX];
-        job->name(i, name);
+        job->name(job->context, i, name);
         err e = file_path(drawn, sizeof drawn, "%s/%s", folder, name);
         e = e ? e : file_path(final, sizeof final, "%s/%s", to, name);
         if (e) {

@@ -14,7 +14,7 @@ typedef struct gnuplot_job {
     const void *context;
     void (*write)(FILE *to, const void *context, const char *folder); /* the script that draws all files in `folder` */
     size_t files;
-    void (*name)(size_t index, char name[GNUPLOT_NAME_MAX]); /* of a file, from 0 */
+    void (*name)(const void *context, size_t index, char name[GNUPLOT_NAME_MAX]); /* of a file, from 0 */
 } gnuplot_job;
 
 /* Makes the folder `to` where it is missing, draws, and prints each file's path. On failure none of them is there

@@ -1,10 +1,13 @@
 #include "cli/plot/plot_script.h"
 
+#include "cli/plot/class_plots.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
 
-enum { ACCURACY, LOSS, DISTANCE, FIRST_ENCODER };
+/* The kinds of files, in their order. */
+enum { ACCURACY, LOSS, CONFUSION, RELIABILITY, DISTANCE, FIRST_ENCODER, BY_CLASS = DISTANCE - CONFUSION };
 
 /* A line of the accuracy plot: its key in result.json and in manifest.json, and what the paper has. */
 typedef struct curve {
@@ -50,16 +53,20 @@ static size_t encoders_of(const plot_subject *s) {
 
 size_t plot_files(const plot_subject *s) {
     size_t encoders = encoders_of(s);
-    return encoders > 0 ? FIRST_ENCODER + encoders : DISTANCE;
+    return (encoders > 0 ? FIRST_ENCODER + encoders : DISTANCE) - (class_plots_has(s->metrics) ? 0 : BY_CLASS);
 }
 
-void plot_file_name(size_t index, char name[PLOT_NAME_MAX]) {
-    static const char *const names[] = {"accuracy", "loss", "distance"};
-    if (index < FIRST_ENCODER) {
-        snprintf(name, PLOT_NAME_MAX, "%s.svg", names[index]);
+static void name_of(size_t kind, char name[PLOT_NAME_MAX]) {
+    static const char *const names[] = {"accuracy", "loss", "confusion", "reliability", "distance"};
+    if (kind < FIRST_ENCODER) {
+        snprintf(name, PLOT_NAME_MAX, "%s.svg", names[kind]);
     } else {
-        snprintf(name, PLOT_NAME_MAX, "encoder-%zu.svg", index - FIRST_ENCODER);
+        snprintf(name, PLOT_NAME_MAX, "encoder-%zu.svg", kind - FIRST_ENCODER);
     }
+}
+
+void plot_file_name(const plot_subject *s, size_t index, char name[PLOT_NAME_MAX]) {
+    name_of(index + (index < CONFUSION || class_plots_has(s->metrics) ? 0 : BY_CLASS), name);
 }
 
 static void put_number(FILE *to, double value) {
@@ -128,9 +135,9 @@ static double last_epoch_of(const plot_subject *s) {
     return isfinite(last) && last > 0 ? last : 1;
 }
 
-static void start_file(FILE *to, const char *folder, size_t index, unsigned height) {
+static void start_file(FILE *to, const char *folder, size_t kind, unsigned height) {
     char name[PLOT_NAME_MAX], path[4096];
-    plot_file_name(index, name);
+    name_of(kind, name);
     snprintf(path, sizeof path, "%s/%s", folder, name);
     fprintf(to, "reset\nset terminal svg size 800,%u noenhanced font 'sans-serif,13' background 'white'\nset output ",
             height);
@@ -139,11 +146,13 @@ static void start_file(FILE *to, const char *folder, size_t index, unsigned heig
 }
 
 static void put_title(FILE *to, const plot_subject *s, const char *what) {
-    char title[sizeof s->experiment->name + sizeof s->experiment->title + 80];
-    snprintf(title, sizeof title, "%s%s%s: %s", s->experiment->name, s->experiment->title[0] ? ", " : "",
-             s->experiment->title, what);
+    char title[sizeof s->experiment->name + sizeof s->experiment->title + 4];
+    snprintf(title, sizeof title, "%s%s%s", s->experiment->name, s->experiment->title[0] ? ", " : "",
+             s->experiment->title);
     fputs("set title ", to);
     gnuplot_put_quoted(to, title);
+    fputs(".\"\\n\".", to);
+    gnuplot_put_quoted(to, what);
     fputc('\n', to);
 }
 
@@ -202,6 +211,19 @@ static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
     fputc('\n', to);
 }
 
+static void put_by_class(FILE *to, const plot_subject *s, const char *folder) {
+    char what[96];
+    start_file(to, folder, CONFUSION, 720);
+    snprintf(what, sizeof what, "what the %s are taken for", s->samples);
+    put_title(to, s, what);
+    class_plots_put_confusion(to, s->metrics, s->names);
+    start_file(to, folder, RELIABILITY, 720);
+    snprintf(what, sizeof what, "reliability on the %s, calibration error %.2f %%", s->samples,
+             100 * json_number_value(json_object_get(s->metrics, "calibration_error")));
+    put_title(to, s, what);
+    class_plots_put_reliability(to, s->metrics);
+}
+
 /* Two maps over the epochs: where the outputs lie, and how often each bit is 1. */
 static void put_encoder(FILE *to, const plot_subject *s, const char *folder, size_t k) {
     char what[64];
@@ -249,7 +271,10 @@ void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
     put_evaluations(to, s, curves);
     put_accuracy(to, s, folder, curves);
     put_loss(to, s, folder);
-    if (plot_files(s) > DISTANCE) {
+    if (class_plots_has(s->metrics)) {
+        put_by_class(to, s, folder);
+    }
+    if (encoders_of(s) > 0) {
         put_distance(to, s, folder);
     }
     for (size_t k = 0; k < encoders_of(s); k++) {

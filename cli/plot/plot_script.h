@@ -10,17 +10,19 @@
 
 enum { PLOT_NAME_MAX = GNUPLOT_NAME_MAX };
 
-/* What is drawn; borrowed. `history` is a list of evaluations, as result.json or manifest.json holds it: at least one.
- * It is not trusted: what is missing or no number is left out. */
+/* What is drawn; borrowed. `history` is a list of evaluations, as result.json or manifest.json holds it: at least one;
+ * `metrics` are those by class of `samples`, for a title, and `names` those of the classes (cli/plot/class_plots.h);
+ * NULL: there are none. Nothing is trusted: what is missing or no number is left out. */
 typedef struct plot_subject {
     const experiment *experiment;
-    const json_t *history;
+    const json_t *history, *metrics, *names;
+    const char *samples;
 } plot_subject;
 
-/* How many files are drawn, and the name of one: accuracy.svg, loss.svg, then, where there are histograms,
- * distance.svg, encoder-0.svg, encoder-1.svg, … */
+/* How many files are drawn, and the name of one: accuracy.svg, loss.svg, where there are metrics confusion.svg and
+ * reliability.svg, where there are histograms distance.svg, encoder-0.svg, encoder-1.svg, … */
 size_t plot_files(const plot_subject *s);
-void plot_file_name(size_t index, char name[PLOT_NAME_MAX]);
+void plot_file_name(const plot_subject *s, size_t index, char name[PLOT_NAME_MAX]);
 
 /* Writes the script that draws them all in `folder`. */
 void plot_script_write(FILE *to, const plot_subject *s, const char *folder);

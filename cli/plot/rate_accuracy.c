@@ -198,8 +198,8 @@ static void write_script(FILE *to, const void *context, const char *folder) {
     put_plot(to, f);
 }
 
-static void name_file(size_t index, char name[GNUPLOT_NAME_MAX]) {
-    (void)index;
+static void name_file(const void *context, size_t index, char name[GNUPLOT_NAME_MAX]) {
+    (void)context, (void)index;
     strcpy(name, "rate-accuracy.svg");
 }
 

@@ -2,6 +2,7 @@
 """Systems for images as users run them: convolutions, dropout, pretrained classifiers, a classifier alone; plots.
 
 The images are CIFAR's in shape only, and few: what is held here is that every way of training gives the same bits."""
+import collections
 import json
 import pathlib
 import random
@@ -583,7 +584,8 @@ class Plots(ImageCase):
     def test_a_run(self):
         self.train()
         said, _ = self.fewbit("plot", self.run_folder)
-        names = {"accuracy.svg", "loss.svg", "distance.svg", "encoder-0.svg", "encoder-1.svg", "encoder-2.svg"}
+        names = {"accuracy.svg", "loss.svg", "confusion.svg", "reliability.svg", "distance.svg", "encoder-0.svg",
+                 "encoder-1.svg", "encoder-2.svg"}
         self.assertEqual({pathlib.Path(line).name for line in said.splitlines()}, names)
         drawn = self.drawn(self.run_folder / "plots")
         self.assertEqual(set(drawn), names)
@@ -645,15 +647,43 @@ class Plots(ImageCase):
                 bins = entry["encoders"][k]["bins"]
                 self.assertEqual(bins[min(range(20), key=lambda i: column[i][2])], max(bins))
 
+    def counts_of(self, document):
+        """The numbers in the cells of the matrix, row by row."""
+        rows = collections.defaultdict(list)
+        for text in document.getElementsByTagName("text"):
+            if text.parentNode.getAttribute("font-size") == "10.00":
+                x, y = map(float, re.match(r"translate\(([\d.]+),([\d.]+)\)", text.parentNode.getAttribute("transform")).groups())
+                rows[y].append((x, int(text.firstChild.data)))
+        return [[count for _, count in sorted(row)] for _, row in sorted(rows.items())]
+
+    @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
+    def test_classes_are_the_runs_figures(self):
+        """The matrix has every count where result.json has it, from the last commit too; the diagram a box a bin."""
+        self.train()
+        metrics = read_json(self.run_folder / "result.json")["final"]["test"]
+        names = [f"a <i>name</i> {c}" for c in range(10)]
+        identity = read_json(self.run_folder / "identity.json")
+        (self.run_folder / "identity.json").write_text(json.dumps({**identity, "classes": names}))
+        for number, record in enumerate(("result.json", "manifest.json")):
+            to = self.folder / f"to-{number}"
+            self.fewbit("plot", self.run_folder, "--to", to)
+            (self.run_folder / record).rename(self.folder / record)
+            drawn = self.drawn(to)
+            shown = self.text_of(drawn["confusion.svg"])
+            for c, name in enumerate(names):
+                self.assertIn(f"{c} {name}", shown)
+            self.assertEqual(self.counts_of(drawn["confusion.svg"]), metrics["confusion"])
+            self.assertIn(f"calibration error {100 * metrics['calibration_error']:.2f} %", self.text_of(drawn["reliability.svg"]))
+
     @unittest.skipUnless(shutil.which("gnuplot"), "there is no gnuplot")
     def test_a_run_that_goes_on_and_a_classifier_alone(self):
         self.train()
         (self.run_folder / "result.json").unlink()
         self.fewbit("plot", self.run_folder, "--to", self.folder / "to")
-        self.assertEqual(len(self.drawn(self.folder / "to")), 6)
+        self.assertEqual(len(self.drawn(self.folder / "to")), 8)
         self.fewbit("plot", self.pretrained(self), "--to", self.folder / "alone")
         drawn = self.drawn(self.folder / "alone")
-        self.assertEqual(set(drawn), {"accuracy.svg", "loss.svg"})
+        self.assertEqual(set(drawn), {"accuracy.svg", "loss.svg", "confusion.svg", "reliability.svg"})
         self.assertNotIn("rounded", self.text_of(drawn["accuracy.svg"]))
 
     def test_refusals(self):
@@ -676,12 +706,17 @@ class Plots(ImageCase):
         """A result that was tampered with is drawn as far as it goes, or refused in one line; nothing is left behind."""
         self.train(training__epochs=1)
         good = read_json(self.run_folder / "result.json")["history"][0]
+        test = read_json(self.run_folder / "result.json")["final"]["test"]
+        finals = [{"test": of} for of in (
+            None, 1, {}, {**test, "confusion": [[1], "x"]}, {**test, "confusion": [[-1, 1e308], [None, {}]]},
+            {**test, "reliability": [{}, None, {"samples": 1e308, "correct": -1e308}]}, {**test, "samples": "x"},
+            {**test, "reliability": [], "confusion": [[]] * 300})]
         for number, history in enumerate((
                 [1], [None, good], [{"epoch": "x", "encoders": 3}], [{**good, "encoders": [{}]}],
                 [{**good, "encoders": [{"bins": ["a", {}], "ones": [None]}]}], [{**good, "train_accuracy": None}],
                 [{**good, "epoch": 1e308}], [{**good, "loss": None}])):
             with self.subTest(number):
-                (self.run_folder / "result.json").write_text(json.dumps({"history": history}))
+                (self.run_folder / "result.json").write_text(json.dumps({"history": history, "final": finals[number % 8]}))
                 to = self.folder / f"to-{number}"
                 done = subprocess.run([f.binary("fewbit"), "plot", self.run_folder, "--to", to], capture_output=True,
                                       text=True, env=f.environment(), timeout=PATIENCE)

@@ -243,6 +243,9 @@ class Crashes(TrainingCase):
             self.assertEqual(f.parts_of(self.states / f"node-{k}", self.run_folder, k), parts)
             self.assertEqual(parts[0].stat().st_mode & 0o777, 0o444)
         self.assert_same_weights(experiment)
+        final = read_json(self.run_folder / "result.json")["final"]
+        self.assertEqual(final, read_json(self.reference(experiment)[0] / "result.json")["final"])
+        self.assertIn("confusion", final["test"])
         bits = read_json(self.run_folder / "result.json")["bits_per_sample"]  # nothing was sent this time
         self.assertEqual(bits, {"payload": 16, "coded": None, "entropy": None, "frames": None, "tls": None, "tcp": None})
         said = self.fleet.run("result", f.binary("fewbit"), "result", self.run_folder).printed

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """What a training says of itself, and which of its checkpoints it keeps."""
+import json
+import re
 import signal
 import subprocess
 import unittest
@@ -96,6 +98,34 @@ class Result(TrainingCase):
 
     def test_in_one_process(self):
         self.check(read_json(self.reference(self.experiment())[0] / "result.json"), False)
+
+    def test_classes_are_told_by_number_and_name(self):
+        """`fewbit result` prints what result.json says class by class, of a tampered one as far as it goes."""
+        run = self.folder / "run"
+        self.fleet.train_local(self.experiment(dataset__validation=100), self.split, run)
+        result, identity = read_json(run / "result.json"), read_json(run / "identity.json")
+        names = ["cat", "1", "\u00e4" * 40, "\x1b[31mred", 7]
+        for classes in (None, names):
+            (run / "identity.json").write_text(json.dumps({**identity, "classes": classes}))
+            said = self.fleet.run("result", f.binary("fewbit"), "result", run).printed
+            for split in ("test", "validation"):
+                of = result["final"][split]
+                self.assertRegex(said, rf"(?m)^{split} +{of['samples']} samples   macro F1 {100 * of['macro_f1']:.2f} %   "
+                                       rf"calibration error {100 * of['calibration_error']:.2f} %$")
+                rows = [[int(word) for word in line.split()[-10:]] for line in
+                        said.split(f"\n{split} ")[1].split("\ntaken for")[1].splitlines()[1:11]]
+                self.assertEqual(rows, of["confusion"])
+            for c in range(10):
+                precision, recall, f1 = (100 * result["final"]["test"][key][c] for key in ("precision", "recall", "f1"))
+                self.assertRegex(said, rf"(?m)^{c}\b.* {sum(result['final']['test']['confusion'][c])} +{precision:.2f} % +"
+                                       rf"{recall:.2f} % +{f1:.2f} %$")
+        for label in ("0 cat", "1", "2 " + "\u00e4" * 29 + "\u2026", "3  [31mred", "4"):
+            self.assertRegex(said, rf"(?m)^{re.escape(label)} +\d+ +[\d.]+ %")
+        for confusion in (3, [[1], "x"], [[None, {}], [1e300, "x"]], [[1] * 21] * 21, [[]] * 300):
+            final = {**result["final"], "test": {"confusion": confusion}}
+            (run / "result.json").write_text(json.dumps({**result, "final": final}))
+            said = self.fleet.run("result", f.binary("fewbit"), "result", run).printed
+            self.assertEqual(said.count("taken for"), 1 + (isinstance(confusion, list) and len(confusion) == 2))
 
     def test_straight_through_sends_bits_not_floats(self):
         experiment = self.experiment(encoder__binarize="straight-through")
