@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """`fewbit loadtest`, both ways in: what it reports is what the server counted, and what it says when it cannot."""
+import http.server
 import json
 import re
 import socket
@@ -11,6 +12,7 @@ from lib.fleet import PORTIONS
 from lib.serving import metric
 
 TOKEN = "a-token-of-32-characters-or-more"
+REFINE_REQUEST, REFINEMENT, ACK = 20, 21, 22
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "max")
 
 
@@ -161,6 +163,99 @@ class Codes(BenchCase):
         closed.close()
         self.assertRegex(self.loadtest(server, "--codes", f"127.0.0.1:{port}", code=6).said, "(?i)cannot connect")
         self.assertRegex(self.loadtest(port, code=6).said, "(?i)connect")
+
+
+class UnevenPortions(BenchCase):
+    """Portions that differ in their bits, and in the widths of their stages: a page and a port in place of a server
+    say what they were sent."""
+    STAGES = ((1, 3), (30, 34), (5, 2), (2, 10))
+
+    def experiment(self, staged):
+        portions = "".join(f"  - {{name: p{k}, shape: [196], type: u8, encoder: {{bits: {sum(stages)}"
+                           + (f", refinement: [{stages[0]}, {stages[1]}]" if staged else "") + "}}\n"
+                           for k, stages in enumerate(self.STAGES))
+        return ("name: uneven\ndataset: {name: mnist, mean: 0, std: 0}\nportions:\n" + portions +
+                "encoder: {net: simple-1d, hidden: 4, bits: 4, batch_norm: false, activation: sigmoid, "
+                "binarize: after-training}\ndecoder: {net: linear}\nclassifier: {net: mnist, hidden: 8}\n"
+                "loss: {quantization: 0}\noptimiser: {kind: adam, learning_rate: 0.001}\n"
+                "training: {epochs: 1, batch_size: 10, seed: 1}\n").encode()
+
+    def page(self):
+        model = {"data_set": "mnist", "sample_shape": [1, 28, 28],
+                 "split": {"kind": "slices", "portions": PORTIONS, "bits": [sum(stages) for stages in self.STAGES]}}
+
+        class Page(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = json.dumps(model if self.path == "/v1/model" else {}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+        page = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        threading.Thread(target=page.serve_forever, daemon=True).start()
+        self.addCleanup(page.server_close)
+        self.addCleanup(page.shutdown)
+        return page.server_port
+
+    def meet(self, link, staged, seen):
+        """One node's link: keeps (stage, codes, bytes) of all it sends; asks for the second stage of the first code."""
+        with link, link.makefile("rwb") as stream:
+            try:
+                said = plain_node.receive(stream)[1]
+                of = seen.setdefault(int(said[2].decode().rsplit("-", 1)[1]), [])
+                plain_node.send(stream, plain_node.WELCOME, {1: said[1], 3: 1, 4: self.experiment(staged), 5: 10000})
+                plain_node.send(stream, plain_node.RESTORE, {1: 1, 5: 1 if staged else 0})
+                plain_node.receive(stream)
+                plain_node.send(stream, plain_node.BEGIN, {1: 1})
+                while True:
+                    kind, fields = plain_node.receive(stream)
+                    if kind == plain_node.CODES:
+                        if staged and not of:
+                            plain_node.send(stream, REFINE_REQUEST, {1: 1, 2: 1})
+                        count = fields.get(3, 0) + 1
+                        of.append((0, count, len(fields[4])))
+                        plain_node.send(stream, ACK, {1: count})
+                    elif kind == REFINEMENT:
+                        of.append((1, 1, len(fields[3])))
+            except (ConnectionError, ValueError):
+                pass
+
+    def load(self, staged):
+        seen, links = {}, []
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            def listen():
+                for _ in range(PORTIONS):
+                    arguments = (listening.accept()[0], staged, seen)
+                    links.append(threading.Thread(target=self.meet, args=arguments, daemon=True))
+                    links[-1].start()
+            threading.Thread(target=listen, daemon=True).start()
+            report = json.loads(self.loadtest(self.page(), "--codes", f"127.0.0.1:{listening.getsockname()[1]}",
+                                              "--rate", 3000, "--seconds", 1, "--json").printed)
+        for link in links:  # until they have read to the end
+            link.join(f.PATIENCE)
+        return report, seen
+
+    def test_each_portion_sends_its_own_bits(self):
+        for staged in (False, True):
+            with self.subTest(staged=staged):
+                report, seen = self.load(staged)
+                self.assertEqual((report["asked"], report["probes_failed"]), (PORTIONS if staged else 0, 0))
+                self.assertEqual(sorted(seen), list(range(PORTIONS)))
+                for k, stages in enumerate(self.STAGES):
+                    widths = stages if staged else (sum(stages), 0)
+                    self.assertEqual(sum(count for stage, count, _ in seen[k] if stage == 0), report["sent"])
+                    self.assertEqual(sum(stage for stage, _, _ in seen[k]), 1 if staged else 0)
+                    for stage, count, length in seen[k]:
+                        self.assertEqual(length, (count * widths[stage] + 7) // 8, (k, stage, count))
 
 
 class Usage(BenchCase):
