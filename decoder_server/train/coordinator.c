@@ -82,8 +82,8 @@ static void over(void *context) {
     }
 }
 
-err coordinator_new(coordinator **out, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
-                    const coordinator_host *host) {
+err coordinator_new(coordinator **out, run_dir *r, const labels *l, const alignment *a, thread_pool *pool,
+                    bool over_tcp, const coordinator_host *host) {
     coordinator *c = calloc(1, sizeof *c);
     if (!c) {
         return err_fail(ERR_MEMORY, "no memory for a coordinator");
@@ -92,7 +92,7 @@ err coordinator_new(coordinator **out, run_dir *r, const labels *l, thread_pool 
     c->run = r;
     c->host = *host;
     c->portions = c->barrier.portions = run_dir_encoders(r);
-    err e = train_loop_new(&c->loop, r, l, pool, over_tcp, &asks);
+    err e = train_loop_new(&c->loop, r, l, a, pool, over_tcp, &asks);
     if (e) {
         coordinator_free(c);
         return e;

@@ -32,9 +32,9 @@ typedef struct coordinator_host {
     void *context;
 } coordinator_host;
 
-/* `r`, `l` and `pool` are borrowed. With a commit in `r`, training goes on from it. `over_tcp` says whether the
- * kernel's counters of traffic mean anything. */
-err coordinator_new(coordinator **c, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
+/* `r`, `l`, `a` (as of train_loop_new) and `pool` are borrowed. With a commit in `r`, training goes on from it.
+ * `over_tcp` says whether the kernel's counters of traffic mean anything. */
+err coordinator_new(coordinator **c, run_dir *r, const labels *l, const alignment *a, thread_pool *pool, bool over_tcp,
                     const coordinator_host *host);
 void coordinator_free(coordinator *c);
 

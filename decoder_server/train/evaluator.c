@@ -13,8 +13,17 @@
 #include <stdlib.h>
 
 /* The passes of an evaluation, in order; those over a split that the experiment leaves alone are left out. REFINEMENT
- * is over the test samples too, or where those are left alone over the samples held back. */
-typedef enum pass { SOFT_TEST, ROUNDED_TEST, SOFT_VALIDATION, ROUNDED_VALIDATION, REFINEMENT, PASSES } pass;
+ * is over the test samples too, or where those are left alone over the samples held back. INCOMPLETE_TEST is over test
+ * samples that lack a portion. */
+typedef enum pass {
+    SOFT_TEST,
+    ROUNDED_TEST,
+    INCOMPLETE_TEST,
+    SOFT_VALIDATION,
+    ROUNDED_VALIDATION,
+    REFINEMENT,
+    PASSES
+} pass;
 
 struct evaluator {
     const experiment *e;
@@ -24,6 +33,8 @@ struct evaluator {
     float *inputs, *codes; /* codes [SCHEDULE_EVALUATION_ROWS, bits]: one portion's */
     codeword layout;
     uint32_t portions, train_samples;
+    uint32_t incomplete;  /* test samples behind the complete ones, */
+    const uint64_t *have; /* [incomplete] and which portions have them */
     pass pass;
     uint32_t done, rows; /* samples of the pass before the batch under way, and in it */
     bool has_begun;      /* the pass has */
@@ -77,6 +88,11 @@ void evaluator_free(evaluator *v) {
     }
 }
 
+void evaluator_add_incomplete(evaluator *v, const alignment *a) {
+    v->incomplete = a->samples[DATASET_TEST] - a->complete_test;
+    v->have = a->have + a->samples[DATASET_TRAIN] + a->complete_test;
+}
+
 /* Passes. */
 
 static bool is_soft(pass p) {
@@ -88,7 +104,7 @@ static bool is_test_measured(const evaluator *v) {
 }
 
 static bool is_of_test(const evaluator *v, pass p) {
-    return p == SOFT_TEST || p == ROUNDED_TEST || (p == REFINEMENT && is_test_measured(v));
+    return p == SOFT_TEST || p == ROUNDED_TEST || p == INCOMPLETE_TEST || (p == REFINEMENT && is_test_measured(v));
 }
 
 static enum dataset_split split_of(const evaluator *v) {
@@ -104,7 +120,8 @@ static uint32_t samples_of(const evaluator *v, pass p) {
     if (!is_of_test(v, p)) {
         return v->e->dataset.validation;
     }
-    return is_test_measured(v) ? v->labels->samples[DATASET_TEST] : 0;
+    uint32_t samples = p == INCOMPLETE_TEST ? v->incomplete : v->labels->samples[DATASET_TEST];
+    return is_test_measured(v) ? samples : 0;
 }
 
 /* All bits of a sample, or of a classifier alone the whole sample: as in serving. */
@@ -113,7 +130,10 @@ static bool is_served(const evaluator *v) {
 }
 
 static uint32_t first_of(const evaluator *v) {
-    return (is_of_test(v, v->pass) ? 0 : v->train_samples) + v->done;
+    uint32_t before = !is_of_test(v, v->pass)      ? v->train_samples
+                      : v->pass == INCOMPLETE_TEST ? v->labels->samples[DATASET_TEST]
+                                                   : 0;
+    return before + v->done;
 }
 
 static void start_pass(evaluator *v, pass from) {
@@ -127,7 +147,7 @@ static void start_pass(evaluator *v, pass from) {
 
 /* Bits and histograms are those of the test samples, or where these are left alone of the ones held back. */
 static bool is_described(const evaluator *v) {
-    return is_of_test(v, v->pass) == is_test_measured(v) && v->pass != REFINEMENT;
+    return is_of_test(v, v->pass) == is_test_measured(v) && v->pass != REFINEMENT && v->pass != INCOMPLETE_TEST;
 }
 
 void evaluator_start(evaluator *v) {
@@ -238,6 +258,9 @@ void evaluator_classify(evaluator *v) {
         v->done += v->asks_more ? 0 : v->rows;
         return;
     }
+    if (v->pass == INCOMPLETE_TEST) {
+        head_trainer_hide(v->trainer, v->have + v->done, v->rows, v->inputs);
+    }
     float *probabilities = is_served(v) ? v->probabilities : NULL;
     v->correct[v->pass] += head_trainer_evaluate(v->trainer, v->inputs, truth, v->rows, probabilities);
     if (probabilities) {
@@ -270,6 +293,13 @@ static json_t *metrics_json(const evaluator *v) {
     }
     if (v->e->dataset.validation > 0) {
         good = json_object_set_new(j, "validation", class_metrics_json(v->metrics[DATASET_TRAIN])) == 0 && good;
+    }
+    if (samples_of(v, INCOMPLETE_TEST) > 0) {
+        uint32_t samples = samples_of(v, ROUNDED_TEST) + v->incomplete;
+        uint64_t correct = v->correct[ROUNDED_TEST] + v->correct[INCOMPLETE_TEST];
+        json_t *all =
+            json_pack("{s:I, s:f}", "samples", (json_int_t)samples, "accuracy", schedule_percent(correct, samples));
+        good = json_object_set_new(j, "with_missing", all) == 0 && good;
     }
     if (!good) {
         json_decref(j);

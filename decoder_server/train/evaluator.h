@@ -8,6 +8,7 @@
 
 #include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
+#include "decoder_server/train/alignment.h"
 #include "decoder_server/train/head_trainer.h"
 #include "decoder_server/train/traffic_report.h"
 #include "wire/message.h"
@@ -29,6 +30,10 @@ typedef struct evaluator_request {
 err evaluator_new(evaluator **v, const experiment *e, const labels *l, uint32_t train_samples, head_trainer *trainer,
                   traffic_report *traffic, float *inputs);
 void evaluator_free(evaluator *v);
+
+/* Has the test samples that lack a portion evaluated too, with their bits, for the accuracy over all: those of `a`
+ * behind the complete ones, whose classes stand there in the labels. Borrowed. */
+void evaluator_add_incomplete(evaluator *v, const alignment *a);
 
 /* Begins an evaluation. */
 void evaluator_start(evaluator *v);

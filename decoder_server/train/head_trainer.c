@@ -69,7 +69,8 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
 static err plan_buffers(head_trainer *s) {
     size_t logits = s->max_rows * s->classes * sizeof(float);
     size_t soft = experiment_is_classifier_alone(&s->experiment) ? 0 : s->max_rows * s->inputs * sizeof(float);
-    size_t seen = s->dropout.rate > 0 ? soft : 0, have = s->max_rows * sizeof(uint64_t);
+    bool may_lack = s->dropout.rate > 0 || s->experiment.dataset.missing == EXPERIMENT_MISSING_TRAIN;
+    size_t seen = may_lack ? soft : 0, have = s->max_rows * sizeof(uint64_t);
     size_t spread = s->layout.stages > 1 ? soft : 0;
     err e = arena_init(&s->buffers, arena_rounded(logits) + arena_rounded(soft) + arena_rounded(seen) +
                                         arena_rounded(have) + arena_rounded(spread));
@@ -158,10 +159,10 @@ void head_trainer_set_number(head_trainer *s, uint64_t number) {
 }
 
 /* What the head sees of what the encoders put out: a row a sample, a stage after the other. */
-static const float *see(head_trainer *s, const float *soft, size_t rows) {
+static const float *see(head_trainer *s, const float *soft, const uint64_t *have, size_t rows) {
     const float *seen = soft;
     if (s->seen) {
-        portion_dropout_draw(&s->dropout, s->number, rows, s->have);
+        portion_dropout_draw(&s->dropout, s->number, have, rows, s->have);
         portion_dropout_fill(&s->dropout, s->have, rows, soft, s->seen);
         seen = s->seen;
     }
@@ -205,29 +206,42 @@ static bool has_even_portions(const codeword *c) {
     return is_even;
 }
 
-/* The mean over the portions of each one's mean; its gradient is added to soft_gradient. */
-static double quantization(head_trainer *s, const float *soft, size_t rows) {
+static bool is_there(const uint64_t *have, size_t row, uint32_t portion) {
+    return !have || (have[row] >> portion & 1);
+}
+
+static size_t count_there(const codeword *c, const uint64_t *have, size_t rows) {
+    size_t count = 0;
+    for (size_t row = 0; row < rows; row++) {
+        for (uint32_t k = 0; k < c->portions; k++) {
+            count += is_there(have, row, k);
+        }
+    }
+    return count;
+}
+
+/* The mean over the portions that there are of each one's mean; its gradient is added to soft_gradient. */
+static double quantization(head_trainer *s, const float *soft, const uint64_t *have, size_t rows) {
     const codeword *c = &s->layout;
     float alpha = s->experiment.loss.quantization;
-    if (has_even_portions(c)) { /* then that is the mean over all */
+    if (!have && has_even_portions(c)) { /* then that is the mean over all */
         return loss_quantization(soft, rows * s->inputs, alpha, s->soft_gradient);
     }
-    size_t parts = rows * c->portions;
+    size_t parts = count_there(c, have, rows);
     double sum = 0;
     for (size_t row = 0; row < rows; row++) {
         for (uint32_t k = 0; k < c->portions; k++) {
-            size_t at = row * s->inputs + c->offset[k];
-            sum +=
-                loss_quantization(soft + at, codeword_portion_bits(c, k), alpha / (float)parts, s->soft_gradient + at);
+            size_t at = row * s->inputs + c->offset[k], bits = is_there(have, row, k) ? codeword_portion_bits(c, k) : 0;
+            sum += bits > 0 ? loss_quantization(soft + at, bits, alpha / (float)parts, s->soft_gradient + at) : 0;
         }
     }
     return sum / (double)parts;
 }
 
-const float *head_trainer_train(head_trainer *s, const float *soft, const uint8_t *labels, size_t rows, double *loss,
-                                size_t *correct) {
+const float *head_trainer_train(head_trainer *s, const float *soft, const uint64_t *have, const uint8_t *labels,
+                                size_t rows, double *loss, size_t *correct) {
     nn_net_use_ema(s->head, false);
-    const float *logits = nn_net_forward(s->head, see(s, soft, rows), rows * s->layout.stages, NN_TRAIN);
+    const float *logits = nn_net_forward(s->head, see(s, soft, have, rows), rows * s->layout.stages, NN_TRAIN);
     *loss = losses(s, logits, labels, rows, correct);
     const float *gradient = nn_net_backward(s->head, s->logits_gradient);
     if (!s->soft_gradient) {
@@ -243,9 +257,13 @@ const float *head_trainer_train(head_trainer *s, const float *soft, const uint8_
         portion_dropout_clear(&s->dropout, s->have, rows, s->soft_gradient);
     }
     if (alpha > 0) {
-        *loss += (double)alpha * quantization(s, soft, rows);
+        *loss += (double)alpha * quantization(s, soft, have, rows);
     }
     return s->soft_gradient;
+}
+
+void head_trainer_hide(const head_trainer *s, const uint64_t *have, size_t rows, float *inputs) {
+    portion_dropout_fill(&s->dropout, have, rows, inputs, inputs);
 }
 
 size_t head_trainer_update_tasks(const head_trainer *s) {

@@ -37,12 +37,13 @@ double head_trainer_step_macs(const head_trainer *s, size_t rows);
 /* Says which step the next step_train is, from 0: what is drawn in it depends on that. */
 void head_trainer_set_number(head_trainer *s, uint64_t number);
 
-/* soft [rows, inputs], all portions side by side; labels [rows]. Returns the gradient on soft, same shape, the step's
+/* soft [rows, inputs], all portions side by side; have [rows]: bit k: portion k has that sample, else the head sees
+ * none of its bits (NULL: all have all); labels [rows]. Returns the gradient on soft, same shape, the step's
  * until the next call, or NULL for a classifier alone; *loss gets the mean loss (cross entropy + alpha * quantization;
  * where bits come in stages, the weighted mean of each stage's cross entropy), *correct is added to, by all bits.
  * step_update must follow before the next call. */
-const float *head_trainer_train(head_trainer *s, const float *soft, const uint8_t *labels, size_t rows, double *loss,
-                                size_t *correct);
+const float *head_trainer_train(head_trainer *s, const float *soft, const uint64_t *have, const uint8_t *labels,
+                                size_t rows, double *loss, size_t *correct);
 
 /* The optimiser's step on the head, in tasks that may run side by side with anything that does not touch the head,
  * then step_update_finish. */
@@ -50,6 +51,9 @@ size_t head_trainer_update_tasks(const head_trainer *s);
 void head_trainer_update_begin(head_trainer *s);
 void head_trainer_update_task(head_trainer *s, size_t task);
 void head_trainer_update_finish(head_trainer *s);
+
+/* Puts BINARIZE_UNKNOWN for the bits of portions that do not have a sample: inputs [rows, inputs], have [rows]. */
+void head_trainer_hide(const head_trainer *s, const uint64_t *have, size_t rows, float *inputs);
 
 /* What the head makes of rows of codes, any number of them: each row's largest probability and its class. */
 void head_trainer_predict(head_trainer *s, const float *codes, size_t rows, float *confidences, uint8_t *classes);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-void portion_dropout_draw(const portion_dropout *d, uint64_t step, size_t rows, uint64_t *have) {
+void portion_dropout_draw(const portion_dropout *d, uint64_t step, const uint64_t *given, size_t rows, uint64_t *have) {
     memset(have, 0, rows * sizeof *have);
     for (uint32_t k = 0; k < d->layout->portions; k++) {
         rng draws = rng_at(d->seed, rng_stream(RNG_PORTION_DROPOUT, k), (uint32_t)step);
@@ -15,7 +15,8 @@ void portion_dropout_draw(const portion_dropout *d, uint64_t step, size_t rows, 
         }
     }
     for (size_t row = 0; row < rows; row++) {
-        have[row] = have[row] ? have[row] : ~(uint64_t)0;
+        uint64_t all = given ? given[row] : ~(uint64_t)0;
+        have[row] = have[row] & all ? have[row] & all : all;
     }
 }
 
@@ -26,7 +27,9 @@ static bool is_here(const uint64_t *have, size_t row, uint32_t portion) {
 void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t rows, const float *soft, float *seen) {
     const uint32_t *offset = d->layout->offset;
     uint32_t width = codeword_bits(d->layout);
-    memcpy(seen, soft, rows * width * sizeof *seen);
+    if (seen != soft) {
+        memcpy(seen, soft, rows * width * sizeof *seen);
+    }
     for (size_t row = 0; row < rows; row++, seen += width) {
         for (uint32_t k = 0; k < d->layout->portions; k++) {
             for (uint32_t b = offset[k]; b < offset[k + 1] && !is_here(have, row, k); b++) {

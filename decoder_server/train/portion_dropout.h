@@ -18,10 +18,11 @@ typedef struct portion_dropout {
     const codeword *layout; /* borrowed */
 } portion_dropout;
 
-/* have [rows]: bit k of a row's word is set where portion k is there. */
-void portion_dropout_draw(const portion_dropout *d, uint64_t step, size_t rows, uint64_t *have);
+/* have [rows]: bit k of a row's word is set where portion k is there. `given` [rows]: those that there are to begin
+ * with; NULL: all of every row. */
+void portion_dropout_draw(const portion_dropout *d, uint64_t step, const uint64_t *given, size_t rows, uint64_t *have);
 
-/* soft [rows, codeword] to `seen`, same shape, without what is missing. */
+/* soft [rows, codeword] to `seen` (which may be the same), same shape, without what is missing. */
 void portion_dropout_fill(const portion_dropout *d, const uint64_t *have, size_t rows, const float *soft, float *seen);
 
 /* Takes the gradient on what is missing away: gradient [rows, codeword]. */

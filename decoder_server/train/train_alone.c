@@ -75,7 +75,7 @@ static err prepare(alone *a, run_dir *r, const char *data, uint32_t threads) {
     err e = a->distorted ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a sample");
     e = e ? e : labels_open_portion(a->labels, data, 0, &a->data);
     e = e ? e : thread_pool_new(&a->pool, threads, true);
-    return e ? e : train_loop_new(&a->loop, r, a->labels, a->pool, false, &host);
+    return e ? e : train_loop_new(&a->loop, r, a->labels, NULL, a->pool, false, &host);
 }
 
 static err train(alone *a) {

@@ -212,7 +212,7 @@ static err run_all(training *l, const train_inproc_options *options) {
         e = schedule_check_interrupt();
         e = e ? e : open_node(l, k, options->data, options->coding);
     }
-    e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, l->pool, false, &host);
+    e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, NULL, l->pool, false, &host);
     if (e) {
         return e;
     }

@@ -25,7 +25,9 @@ struct train_loop {
     const labels *labels;
     thread_pool *pool;
     train_loop_host host;
+    experiment experiment; /* the run's, with as many samples held back as there are */
     const experiment *e;
+    const uint64_t *have; /* [train_samples]: bit k: portion k has it; NULL: all have all */
     head_trainer *trainer;
     evaluator *evaluator;
     checkpointer *checkpointer;
@@ -40,6 +42,7 @@ struct train_loop {
     uint32_t ordered;
     uint8_t *batch_ids;      /* u32 little-endian [batch] */
     uint8_t *batch_labels;   /* [batch] */
+    uint64_t *batch_have;    /* [batch] */
     float *inputs;           /* [largest batch, inputs of the head] */
     float *one;              /* [largest batch, bits]: one portion's gradient, or outputs */
     uint32_t rows;           /* of the batch under way */
@@ -57,9 +60,10 @@ static err allocate(train_loop *t) {
     t->order = malloc(t->train_samples * sizeof *t->order);
     t->batch_ids = malloc((size_t)t->e->training.batch_size * 4);
     t->batch_labels = malloc(t->e->training.batch_size);
+    t->batch_have = malloc(t->e->training.batch_size * sizeof *t->batch_have);
     t->inputs = calloc(rows * head_trainer_inputs(t->trainer), sizeof *t->inputs);
     t->one = calloc(rows * PACK_CODE_BITS_MAX, sizeof *t->one);
-    if (!t->order || !t->batch_ids || !t->batch_labels || !t->inputs || !t->one) {
+    if (!t->order || !t->batch_ids || !t->batch_labels || !t->batch_have || !t->inputs || !t->one) {
         return err_fail(ERR_MEMORY, "no memory to train on %u samples", t->train_samples);
     }
     return ERR_OK;
@@ -80,20 +84,27 @@ static err make_parts(train_loop *t) {
     return e ? e : checkpointer_new(&t->checkpointer, t->run, t->trainer, t->train_samples);
 }
 
-err train_loop_new(train_loop **out, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
+err train_loop_new(train_loop **out, run_dir *r, const labels *l, const alignment *a, thread_pool *pool, bool over_tcp,
                    const train_loop_host *host) {
-    err e = schedule_check_labels(&r->experiment, l);
-    uint32_t samples = experiment_train_samples(&r->experiment, l->samples[DATASET_TRAIN]);
-    e = e ? e : schedule_check_position(r, experiment_steps(&r->experiment, samples));
-    train_loop *t = e ? NULL : calloc(1, sizeof *t);
+    train_loop *t = calloc(1, sizeof *t);
     if (!t) {
-        return e ? e : err_fail(ERR_MEMORY, "no memory to train");
+        return err_fail(ERR_MEMORY, "no memory to train");
+    }
+    t->experiment = r->experiment;
+    t->experiment.dataset.validation = a ? a->validation : r->experiment.dataset.validation;
+    err e = schedule_check_labels(&t->experiment, l);
+    uint32_t samples = experiment_train_samples(&t->experiment, l->samples[DATASET_TRAIN]);
+    e = e ? e : schedule_check_position(r, experiment_steps(&t->experiment, samples));
+    if (e) {
+        free(t);
+        return e;
     }
     t->run = r;
     t->labels = l;
     t->pool = pool;
     t->host = *host;
-    t->e = &r->experiment;
+    t->e = &t->experiment;
+    t->have = a && t->e->dataset.missing == EXPERIMENT_MISSING_TRAIN ? a->have : NULL;
     t->portions = t->traffic.portions = run_dir_encoders(r);
     t->traffic.over_tcp = over_tcp;
     t->layout = experiment_codeword(t->e);
@@ -108,6 +119,9 @@ err train_loop_new(train_loop **out, run_dir *r, const labels *l, thread_pool *p
         return e;
     }
     weigh_classes(t);
+    if (t->have) {
+        evaluator_add_incomplete(t->evaluator, a);
+    }
     run_dir_log(r, r->manifest.has_commit ? "resumed" : "started",
                 json_pack("{s:I}", "step", (json_int_t)r->manifest.last.position.step));
     *out = t;
@@ -123,6 +137,7 @@ void train_loop_free(train_loop *t) {
         free(t->order);
         free(t->batch_ids);
         free(t->batch_labels);
+        free(t->batch_have);
         free(t->inputs);
         free(t->one);
         free(t);
@@ -208,6 +223,7 @@ static void ask_training_batch(train_loop *t) {
         uint32_t id = t->order[first + i];
         byte_put_u32_le(t->batch_ids + 4 * i, id);
         t->batch_labels[i] = t->labels->values[DATASET_TRAIN][id];
+        t->batch_have[i] = t->have ? t->have[id] : 0;
     }
     batch.step = t->position.step;
     batch.phase = FEWBIT__PHASE__PHASE_TRAIN;
@@ -227,7 +243,8 @@ static void train(train_loop *t) {
     size_t correct = 0;
     uint32_t rows = t->rows;
     head_trainer_set_number(t->trainer, t->position.step);
-    const float *gradient = head_trainer_train(t->trainer, t->inputs, t->batch_labels, rows, &loss, &correct);
+    const float *gradient = head_trainer_train(t->trainer, t->inputs, t->have ? t->batch_have : NULL, t->batch_labels,
+                                               rows, &loss, &correct);
     err e = schedule_check_loss(&t->position, loss);
     if (e) {
         train_loop_end(t, e);

@@ -13,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
+#include "decoder_server/train/alignment.h"
 #include "decoder_server/train/traffic_report.h"
 #include "wire/message.h"
 
@@ -52,8 +53,8 @@ typedef struct train_loop_host {
     void *context;
 } train_loop_host;
 
-/* `r`, `l` and `pool` are borrowed. */
-err train_loop_new(train_loop **t, run_dir *r, const labels *l, thread_pool *pool, bool over_tcp,
+/* `r`, `l`, `a` and `pool` are borrowed. `a`: the alignment that the labels were put in order by; NULL: none. */
+err train_loop_new(train_loop **t, run_dir *r, const labels *l, const alignment *a, thread_pool *pool, bool over_tcp,
                    const train_loop_host *host);
 void train_loop_free(train_loop *t);
 

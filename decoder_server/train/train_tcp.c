@@ -166,7 +166,7 @@ static err train(train_tcp *t, const server_options *o, const labels *l, uint32_
     const coordinator_host host = {tell, drop, traffic, show, t};
     err e = server_runtime_new(&t->runtime, &config, &role, t);
     e = e ? e : thread_pool_new(&t->pool, threads, false);
-    e = e ? e : coordinator_new(&t->coordinator, t->run, l, t->pool, true, &host);
+    e = e ? e : coordinator_new(&t->coordinator, t->run, l, NULL, t->pool, true, &host);
     if (e) {
         return e;
     }

@@ -131,7 +131,7 @@ static void go_on(run_dir *r) {
     static const uint8_t soft[SMALL_BATCH * SMALL_BITS * sizeof(float)];
     coordinator *c;
     coordinator_host host = {hear, drop_nobody, no_traffic, show_nothing, NULL};
-    err e = coordinator_new(&c, r, small_labels(), NULL, false, &host);
+    err e = coordinator_new(&c, r, small_labels(), NULL, NULL, false, &host);
     fuzz_check_told(e);
     if (e) {
         return;

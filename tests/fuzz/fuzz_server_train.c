@@ -105,7 +105,7 @@ static void make_run(run_dir *r, uint8_t how) {
 
 static void open_server(run_dir *r) {
     coordinator_host host = {side_tell, side_drop, traffic, check_progress, NULL};
-    FUZZ_CHECK(coordinator_new(&leader, r, small_labels(), NULL, true, &host) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(coordinator_new(&leader, r, small_labels(), NULL, NULL, true, &host) == ERR_OK, "%s", err_text());
 }
 
 static void close_server(void) {

@@ -239,7 +239,7 @@ static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads
 
 static inline void start_training(fleet *f) {
     coordinator_host host = {tell_node, drop_node, no_traffic, note_progress, f};
-    assert_int_equal(coordinator_new(&f->coordinator, &f->run, &f->labels, f->pool, false, &host), ERR_OK);
+    assert_int_equal(coordinator_new(&f->coordinator, &f->run, &f->labels, NULL, f->pool, false, &host), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
         welcome_node(f, k, FEWBIT__MODE__MODE_TRAIN);
         coordinator_joined(f->coordinator, k, "in memory");

@@ -169,7 +169,7 @@ static double train_once(system_of *s, uint32_t at, uint8_t *labels, float *one,
     }
     double loss = 0;
     size_t correct = 0;
-    memcpy(gradients, head_trainer_train(s->head, all, labels, s->rows, &loss, &correct),
+    memcpy(gradients, head_trainer_train(s->head, all, NULL, labels, s->rows, &loss, &correct),
            s->rows * width * sizeof(float));
     head_trainer_update_begin(s->head);
     for (size_t task = 0; task < head_trainer_update_tasks(s->head); task++) {

@@ -284,7 +284,7 @@ static void tell_ready(void *context, uint32_t nodes) {
 static err make_coordinator(void) {
     coordinator *c = NULL;
     coordinator_host host = {.send = tell_nobody, .drop = drop_nobody};
-    err e = coordinator_new(&c, &trained, &truth, NULL, false, &host);
+    err e = coordinator_new(&c, &trained, &truth, NULL, NULL, false, &host);
     if (!e) {
         coordinator_free(c);
     }

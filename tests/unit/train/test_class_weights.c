@@ -85,9 +85,9 @@ static void a_step_goes_by_them(void **state) {
     size_t correct = 0;
     assert_int_equal(head_trainer_new(&s, &e, ROWS, ROWS, NULL), ERR_OK);
     head_trainer_init(s, 1);
-    memcpy(plain, head_trainer_train(s, soft, labels, ROWS, &before, &correct), sizeof plain);
+    memcpy(plain, head_trainer_train(s, soft, NULL, labels, ROWS, &before, &correct), sizeof plain);
     head_trainer_weigh_classes(s, weights);
-    const float *gradient = head_trainer_train(s, soft, labels, ROWS, &loss, &correct);
+    const float *gradient = head_trainer_train(s, soft, NULL, labels, ROWS, &loss, &correct);
     assert_true(memcmp(gradient, plain, sizeof plain) != 0);
     const float *logits = nn_net_forward(head_trainer_net(s), soft, ROWS, NN_TRAIN);
     assert_true(before == loss_cross_entropy(logits, labels, ROWS, CLASSES, 0.1f, NULL, &correct));

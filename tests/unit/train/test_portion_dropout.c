@@ -38,7 +38,7 @@ static int make_layout(void **state) {
 static void as_many_are_missing_as_asked(void **state) {
     (void)state;
     uint64_t have[ROWS];
-    portion_dropout_draw(&some, 7, ROWS, have);
+    portion_dropout_draw(&some, 7, NULL, ROWS, have);
     double lack[PORTIONS] = {0}, both = 0;
     for (size_t row = 0; row < ROWS; row++) {
         for (uint32_t k = 0; k < PORTIONS; k++) {
@@ -59,15 +59,15 @@ static void draws_depend_on_seed_and_step(void **state) {
     uint64_t have[4][ROWS];
     portion_dropout other = some;
     other.seed++;
-    portion_dropout_draw(&some, 7, ROWS, have[0]);
-    portion_dropout_draw(&some, 7, ROWS, have[1]);
-    portion_dropout_draw(&some, 8, ROWS, have[2]);
-    portion_dropout_draw(&other, 7, ROWS, have[3]);
+    portion_dropout_draw(&some, 7, NULL, ROWS, have[0]);
+    portion_dropout_draw(&some, 7, NULL, ROWS, have[1]);
+    portion_dropout_draw(&some, 8, NULL, ROWS, have[2]);
+    portion_dropout_draw(&other, 7, NULL, ROWS, have[3]);
     assert_memory_equal(have[0], have[1], sizeof have[0]);
     assert_memory_not_equal(have[0], have[2], sizeof have[0]);
     assert_memory_not_equal(have[0], have[3], sizeof have[0]);
     uint64_t fewer[10];
-    portion_dropout_draw(&some, 7, 10, fewer);
+    portion_dropout_draw(&some, 7, NULL, 10, fewer);
     assert_memory_equal(fewer, have[0], sizeof fewer);
 }
 
@@ -135,7 +135,7 @@ static void a_step_does_not_see_what_is_missing(void **state) {
         uint64_t *have = malloc(rows * sizeof *have);
         const codeword of_e = layout_of(e.dataset.portions, e.encoder.bits);
         const portion_dropout m = {0.5f, e.training.seed, &of_e};
-        portion_dropout_draw(&m, 3, rows, have);
+        portion_dropout_draw(&m, 3, NULL, rows, have);
         for (size_t i = 0; i < rows * width; i++) {
             bool is_here = have[i / width] >> (i % width / bits) & 1;
             soft[i] = 0.1f + 0.8f * (float)(i * 7919 % 101) / 100;
@@ -150,7 +150,7 @@ static void a_step_does_not_see_what_is_missing(void **state) {
         head_trainer_set_number(s, 3);
         double loss, again;
         size_t correct = 0, kept = 0;
-        const float *gradient = head_trainer_train(s, soft, labels, rows, &loss, &correct);
+        const float *gradient = head_trainer_train(s, soft, NULL, labels, rows, &loss, &correct);
         for (size_t i = 0; i < rows * width; i++) {
             bool is_here = have[i / width] >> (i % width / bits) & 1;
             double owed = with_quantization ? 2.0 * ((double)soft[i] - (soft[i] > 0.5f)) / (double)(rows * width) : 0;
@@ -158,16 +158,63 @@ static void a_step_does_not_see_what_is_missing(void **state) {
             kept += is_here && fabs((double)gradient[i] - owed) > 1e-9;
         }
         assert_true(kept > rows * width / 4);
-        head_trainer_train(s, changed, labels, rows, &again, &correct);
+        head_trainer_train(s, changed, NULL, labels, rows, &again, &correct);
         assert_true(fabs(loss - again) < 1e-6);
         head_trainer_set_number(s, 4);
-        head_trainer_train(s, soft, labels, rows, &again, &correct);
+        head_trainer_train(s, soft, NULL, labels, rows, &again, &correct);
         assert_true(fabs(loss - again) > 1e-4); /* others are missing now */
         head_trainer_free(s);
         free(soft);
         free(changed);
         free(labels);
         free(have);
+    }
+}
+
+/* Portions that a sample does not have, with dropout of those that it has and without: the head sees none of their
+ * numbers, and there is no gradient on them, not even that of the quantization term. */
+static void a_step_does_not_see_what_a_sample_lacks(void **state) {
+    (void)state;
+    enum { LACKING = 40 };
+    experiment e;
+    const change changes[] = {{"encoder.batch_norm", NULL}};
+    must_parse(changes, 1, &e);
+    e.dataset.missing = EXPERIMENT_MISSING_TRAIN;
+    e.loss.quantization = 1;
+    for (int with_dropout = 0; with_dropout < 2; with_dropout++) {
+        e.training.portion_dropout = with_dropout ? 0.5f : 0;
+        const size_t bits = e.encoder.bits, width = e.dataset.portions * bits;
+        float *soft = malloc(2 * LACKING * width * sizeof *soft), *changed = soft + LACKING * width;
+        uint8_t labels[LACKING];
+        uint64_t have[LACKING];
+        for (size_t row = 0; row < LACKING; row++) {
+            labels[row] = (uint8_t)(row % 10);
+            have[row] = 1 + row % ((1u << e.dataset.portions) - 1); /* every pattern but none */
+        }
+        for (size_t i = 0; i < LACKING * width; i++) {
+            bool is_here = have[i / width] >> (i % width / bits) & 1;
+            soft[i] = 0.1f + 0.8f * (float)(i * 7919 % 101) / 100;
+            changed[i] = is_here ? soft[i] : 0.3f;
+        }
+        head_trainer *s;
+        assert_int_equal(head_trainer_new(&s, &e, LACKING, 1000, NULL), ERR_OK);
+        head_trainer_init(s, 1);
+        head_trainer_set_number(s, 3);
+        double loss, again;
+        size_t correct = 0, kept = 0;
+        const float *gradient = head_trainer_train(s, soft, have, labels, LACKING, &loss, &correct);
+        for (size_t i = 0; i < LACKING * width; i++) {
+            bool is_here = have[i / width] >> (i % width / bits) & 1;
+            assert_true(is_here || gradient[i] == 0);
+            kept += is_here && gradient[i] != 0;
+        }
+        assert_true(kept > LACKING * width / 4);
+        head_trainer_train(s, changed, have, labels, LACKING, &again, &correct);
+        assert_true(loss == again);
+        head_trainer_train(s, soft, NULL, labels, LACKING, &again, &correct);
+        assert_true(fabs(loss - again) > 1e-4);
+        head_trainer_free(s);
+        free(soft);
     }
 }
 
@@ -178,6 +225,7 @@ int main(void) {
         cmocka_unit_test(what_is_missing_is_unknown_and_has_no_gradient),
         cmocka_unit_test(uneven_portions_are_missing_as_a_whole),
         cmocka_unit_test(a_step_does_not_see_what_is_missing),
+        cmocka_unit_test(a_step_does_not_see_what_a_sample_lacks),
     };
     return cmocka_run_group_tests(tests, make_layout, NULL);
 }

@@ -91,7 +91,7 @@ static void open_loop(void) {
     train_loop_host host = {ask, restore, take_gradient, show, over, NULL};
     assert_int_equal(experiment_parse("the test", text, strlen(text), &e), ERR_OK);
     assert_int_equal(run_dir_create(&at.run, in_folder("run"), &e, some_labels(&e), NULL), ERR_OK);
-    assert_int_equal(train_loop_new(&at.loop, &at.run, some_labels(&e), NULL, false, &host), ERR_OK);
+    assert_int_equal(train_loop_new(&at.loop, &at.run, some_labels(&e), NULL, NULL, false, &host), ERR_OK);
 }
 
 static void close_loop(void) {
