@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "wire/tls_reasons.h"
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -11,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RECORD_MAX = 16384, ANSWERS_MAX = 256 << 10, HELLO_BYTES = 3 };
+enum { RECORD_MAX = 16384, ANSWERS_MAX = 256 << 10, HELLO_BYTES = 3, NAME_BYTES = 64, ALERTS = 256 };
 
 struct tls_context {
     SSL_CTX *ssl;
@@ -27,7 +26,7 @@ struct tls {
     size_t first_count;
     const tls_context *context;
     char host[256];
-    char distrust[256]; /* why the other side's certificate is not taken */
+    char distrust[512]; /* why the other side's certificate is not taken */
 };
 
 bool tls_is_wanted(const tls_files *files) {
@@ -54,6 +53,84 @@ err tls_check_plain(const char *option, const char *host, bool insecure) {
                     option, host);
 }
 
+/* ---- why a connection or a file is not taken ---- */
+
+static const char *queue_text(void) {
+    unsigned long newest = ERR_peek_last_error();
+    const char *reason = newest ? ERR_reason_error_string(newest) : NULL;
+    return reason ? reason : "it does not say why";
+}
+
+/* What an alert of the other side says, by its number. */
+static const char *const alerts[ALERTS] = {
+    [SSL_AD_CERTIFICATE_EXPIRED] = "the other side refuses our certificate: it has expired",
+    [SSL_AD_UNKNOWN_CA] = "the other side refuses our certificate: it does not know its CA",
+    [SSL_AD_CERTIFICATE_REQUIRED] = "the other side wants a certificate, and got none",
+    [SSL_AD_CERTIFICATE_REVOKED] = "the other side refuses our certificate: it is revoked",
+    [SSL_AD_BAD_CERTIFICATE] = "the other side refuses our certificate",
+    [SSL_AD_UNSUPPORTED_CERTIFICATE] = "the other side refuses our certificate",
+    [SSL_AD_CERTIFICATE_UNKNOWN] = "the other side refuses our certificate",
+    [SSL_AD_ACCESS_DENIED] = "the other side refuses our certificate",
+    [SSL_AD_DECRYPT_ERROR] = "the other side refuses our certificate: its signature is wrong",
+    [SSL_AD_PROTOCOL_VERSION] = "the other side speaks no version of TLS that we do",
+    [SSL_AD_HANDSHAKE_FAILURE] = "the other side finds no kind of encryption that both sides know",
+};
+
+/* What OpenSSL's queue says of a connection that has failed. */
+static err refuse(bool is_connecting) {
+    unsigned long newest = ERR_peek_last_error();
+    int reason = ERR_GET_LIB(newest) == ERR_LIB_SSL ? ERR_GET_REASON(newest) : 0, alert = reason - SSL_AD_REASON_OFFSET;
+    const char *known = reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ? "the node shows no certificate"
+                        : alert > 0 && alert < ALERTS                     ? alerts[alert]
+                                                                          : NULL;
+    return known ? err_fail(ERR_REFUSED, "%s", known)
+                 : err_fail(ERR_REFUSED, "TLS with the %s failed: %s", is_connecting ? "server" : "node", queue_text());
+}
+
+/* Control characters and what is not ASCII come escaped. */
+static void name_of(const X509 *certificate, char name[NAME_BYTES]) {
+    snprintf(name, NAME_BYTES, "nameless");
+    BIO *to = certificate ? BIO_new(BIO_s_mem()) : NULL;
+    if (!to) {
+        return;
+    }
+    char *bytes;
+    int printed = X509_NAME_print_ex(to, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
+    long length = BIO_get_mem_data(to, &bytes);
+    if (printed > 0 && length > 0) {
+        snprintf(name, NAME_BYTES, "%.*s", (int)length, bytes);
+    }
+    BIO_free(to);
+}
+
+/* Whose certificate is not taken, and why. Told at once, with its names: afterwards OpenSSL only says that it is not
+ * taken. */
+static void note_distrust(tls *t, X509_STORE_CTX *store) {
+    char name[NAME_BYTES];
+    int code = X509_STORE_CTX_get_error(store);
+    name_of(X509_STORE_CTX_get_current_cert(store), name);
+    switch (code) {
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        snprintf(t->distrust, sizeof t->distrust, "the server's certificate is refused: %s does not name the host %s",
+                 name, t->host);
+        return;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+        snprintf(t->distrust, sizeof t->distrust,
+                 "the %s's certificate is refused: %s (%s): it is not of the CA in %.300s",
+                 t->is_connecting ? "server" : "node", name, X509_verify_cert_error_string(code), t->context->ca);
+        return;
+    default:
+        snprintf(t->distrust, sizeof t->distrust, "the %s's certificate is refused: %s (%s)",
+                 t->is_connecting ? "server" : "node", name, X509_verify_cert_error_string(code));
+    }
+}
+
 /* ---- contexts ---- */
 
 /* A key with a passphrase is refused, not asked about on the terminal. */
@@ -73,7 +150,7 @@ static err check_readable(const char *path) {
 }
 
 static err file_failed(const char *path, const char *what) {
-    return err_fail(ERR_INPUT, "%s: is no %s in PEM form that can be used (%s)", path, what, tls_queue_text());
+    return err_fail(ERR_INPUT, "%s: is no %s in PEM form that can be used (%s)", path, what, queue_text());
 }
 
 static void warn_of_dates(const tls_context *c, SSL_CTX *ssl) {
@@ -107,12 +184,11 @@ static err read_files(const tls_context *c, SSL_CTX *ssl) {
     return ERR_OK;
 }
 
-/* Told at once, with its names: afterwards OpenSSL only says that the certificate is not taken. */
 static int on_certificate(int is_good, X509_STORE_CTX *store) {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     tls *t = SSL_get_app_data(ssl);
     if (!is_good && !t->distrust[0]) {
-        tls_distrust_text(store, t->is_connecting ? t->host : NULL, t->context->ca, t->distrust, sizeof t->distrust);
+        note_distrust(t, store);
     }
     return is_good;
 }
@@ -284,7 +360,7 @@ static err fail(tls *t) {
         BIO_write(t->out, alert, sizeof alert); /* OpenSSL says nothing here, and the other side would not know why */
         e = err_fail(ERR_REFUSED, "the other side does not speak TLS (plain text?)");
     } else {
-        e = err_fail(ERR_REFUSED, "%s", tls_failure_text(t->is_connecting));
+        e = refuse(t->is_connecting);
     }
     ERR_clear_error();
     return e;
