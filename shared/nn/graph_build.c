@@ -1,10 +1,7 @@
 #include "nn/graph_build.h"
 
 #include "nn/bf16.h"
-#include "nn/layers/dense.h"
-#include "nn/layers/im2col.h"
 #include "nn/layers/layers.h"
-#include "nn/layers/winograd.h"
 #include "nn/shape_infer.h"
 
 #include <string.h>

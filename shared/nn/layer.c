@@ -61,7 +61,7 @@ nn_tensor *nn_layer_add_vector(nn_layer *layer, const char *name, const char *fi
 }
 
 void nn_run_parts(nn_layer *layer, const nn_rows *r, thread_pool_task task) {
-    nn_call call = {layer, r, nn_parts(layer, r->count)};
+    nn_call call = {.layer = layer, .rows = r, .parts = nn_parts(layer, r->count)};
     thread_pool_run(layer->pool, task, &call, call.parts);
 }
 

@@ -52,11 +52,12 @@ typedef struct nn_layer_ops {
     void (*free)(nn_layer *layer);                          /* what the layer allocated itself */
 } nn_layer_ops;
 
-/* What a task of a layer's pass is given. */
+/* What a task of a layer's pass, or of the end of its update, is given. */
 typedef struct nn_call {
     nn_layer *layer;
     const nn_rows *rows;
     size_t parts;
+    const nn_optimiser *o;
 } nn_call;
 
 /* Where a step's draws of dropout and noise come from, and the noise's temperature. */

@@ -248,16 +248,11 @@ static void convolution_update(nn_layer *layer, const nn_rows *r, const nn_optim
     nn_layer_note(layer, onednn_run(&p->current->weights, &p->worker, operands, 4));
 }
 
-typedef struct finish_call {
-    nn_layer *layer;
-    const nn_optimiser *o;
-} finish_call;
-
 enum { FINISH_TASKS = 2 };
 
 /* A stretch of the weights: adds what the second part left in block 0, and takes the optimiser's step. */
 static void finish_task(void *context, size_t task) {
-    const finish_call *call = context;
+    const nn_call *call = context;
     const convolution *c = call->layer->own;
     nn_tensor *weight = &call->layer->tensors[WEIGHT];
     size_t first = nn_part(weight->count, FINISH_TASKS, task), last = nn_part(weight->count, FINISH_TASKS, task + 1);
@@ -279,7 +274,7 @@ static void convolution_finish(nn_layer *layer, const nn_optimiser *o) {
     if (c->parts_used == 2) {
         nn_layer_note(layer, onednn_reorder(&c->from_gradient, w, c->blocks[1], c->blocks[0]));
     }
-    finish_call call = {layer, o};
+    nn_call call = {.layer = layer, .o = o};
     thread_pool_run(layer->pool, finish_task, &call, FINISH_TASKS);
     nn_finish_bias(layer, c->parts_used, o);
 }

@@ -1,5 +1,3 @@
-#include "nn/layers/dense.h"
-
 #include "nn/layers/layers.h"
 
 #include <cblas.h>
@@ -41,7 +39,7 @@ static void forward_task(void *context, size_t task) {
 }
 
 static void dense_forward(nn_layer *layer, const nn_rows *r) {
-    nn_call call = {layer, r, nn_dense_tasks(layer->in, layer->out)};
+    nn_call call = {.layer = layer, .rows = r, .parts = nn_dense_tasks(layer->in, layer->out)};
     thread_pool_run(layer->pool, forward_task, &call, call.parts);
 }
 
@@ -59,7 +57,7 @@ static void dense_backward(nn_layer *layer, const nn_rows *r) {
     if (!r->dx) {
         return;
     }
-    nn_call call = {layer, r, nn_dense_tasks(layer->in, layer->out)};
+    nn_call call = {.layer = layer, .rows = r, .parts = nn_dense_tasks(layer->in, layer->out)};
     thread_pool_run(layer->pool, backward_task, &call, call.parts);
 }
 

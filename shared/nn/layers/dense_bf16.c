@@ -1,7 +1,6 @@
 /* A dense layer that multiplies bf16 numbers and adds them up in f32. What goes in and comes out, the parameters and
  * their gradients are f32. */
 #include "nn/bf16.h"
-#include "nn/layers/dense.h"
 #include "nn/layers/layers.h"
 #include "nn/onednn/bf16_linear.h"
 

@@ -5,7 +5,7 @@
  *     dP = dy W                                   dW = dy^T P
  *
  * A patch has its points in the order of rows and columns, channels last, and W likewise. */
-#include "nn/layers/im2col.h"
+#include "nn/layers/layers.h"
 
 #include "nn/bf16.h"
 #include "nn/layers/windows.h"
@@ -124,7 +124,7 @@ static void scatter_task(void *context, size_t part) {
 }
 
 static void patches_backward(nn_layer *layer, const nn_rows *r) {
-    nn_call call = {layer, r, nn_parts(layer, r->count)};
+    nn_call call = {.layer = layer, .rows = r, .parts = nn_parts(layer, r->count)};
     if (layer->relu) {
         nn_relu_gradient(r->count * layer->out, r->y, r->dy, r->dy, true);
     }

@@ -1,4 +1,4 @@
-/* The makers of all kinds of layers. */
+/* The makers of all kinds of layers, and what kinds share. */
 #ifndef FEWBIT_NN_LAYERS_LAYERS_H
 #define FEWBIT_NN_LAYERS_LAYERS_H
 
@@ -23,7 +23,28 @@ err nn_dense_bf16_make(nn_layer *layer);
 err nn_upsample_make(nn_layer *layer);
 err nn_convolution_make(nn_layer *layer);
 
+/* Other ways to make a convolution that nn_begin_convolution has begun, and whether it is made so: by im2col in bf16
+ * where images leave few points, as one matrix product; by Winograd's F(2x2, 3x3) for 3x3 filters at stride 1. */
+bool im2col_pays(const nn_layer *layer);
+err im2col_make(nn_layer *layer);
+bool winograd_pays(const nn_layer *layer);
+err winograd_make(nn_layer *layer);
+
 /* Whether two dense layers in a row are cheaper as one pair at this many rows. */
 bool nn_dense_pair_pays(size_t rows, size_t in, size_t middle, size_t out);
+
+/* Of dense layers of either precision. */
+
+/* How many tasks the parameters of a dense layer are cut into: by its size alone. */
+size_t nn_dense_tasks(size_t in, size_t out);
+
+/* Whether it multiplies in bf16: a large one does. */
+bool nn_dense_is_bf16(const nn_layer *layer);
+
+void nn_dense_init(nn_layer *layer, rng *draws);
+void nn_dense_add_tensors(nn_layer *layer);
+
+/* Of outputs [first, last). */
+void nn_dense_update_bias(nn_layer *layer, const nn_rows *r, const nn_optimiser *o, size_t first, size_t last);
 
 #endif

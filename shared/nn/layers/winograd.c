@@ -8,7 +8,7 @@
  *     dg = G^T [sum over tiles of (B^T d B) * dM] G           dU = V^T dM
  * and dx is the same convolution of dy by the filters turned by half a turn and with inputs and outputs swapped: V and
  * y taken from the far corner with U^T. Tiles go a chunk at a time, so that V and M stay near. */
-#include "nn/layers/winograd.h"
+#include "nn/layers/layers.h"
 
 #include "nn/bf16.h"
 #include "nn/layers/winograd_transforms.h"
@@ -313,11 +313,6 @@ static void winograd_update(nn_layer *layer, const nn_rows *all, const nn_optimi
     }
 }
 
-typedef struct outputs_call {
-    nn_layer *layer;
-    const nn_optimiser *o;
-} outputs_call;
-
 enum { OUTPUT_TASKS = 2 };
 
 /* The outputs of a task: whole vectors of them. */
@@ -326,21 +321,21 @@ static size_t first_output(const nn_layer *layer, size_t task) {
 }
 
 static void prepare_task(void *context, size_t task) {
-    const outputs_call *call = context;
+    const nn_call *call = context;
     const winograd *w = call->layer->own;
     winograd_filters(call->layer->tensors[WEIGHT].value, call->layer->from.channels, call->layer->to.channels,
                      first_output(call->layer, task), first_output(call->layer, task + 1), w->blocks[0]);
 }
 
 static void winograd_prepare(nn_layer *layer) {
-    outputs_call call = {layer, NULL};
+    nn_call call = {.layer = layer};
     thread_pool_run(layer->pool, prepare_task, &call, OUTPUT_TASKS);
 }
 
 /* Where the optimiser takes the gradient at once, that of WINOGRAD_LANES outputs at a time lies in scratch memory, and
  * stays in the cache. */
 static void finish_task(void *context, size_t task) {
-    const outputs_call *call = context;
+    const nn_call *call = context;
     const nn_layer *layer = call->layer;
     const winograd *w = layer->own;
     nn_tensor *weight = &call->layer->tensors[WEIGHT];
@@ -363,7 +358,7 @@ static void winograd_finish(nn_layer *layer, const nn_optimiser *o) {
     if (!layer->trains) {
         return;
     }
-    outputs_call call = {layer, o};
+    nn_call call = {.layer = layer, .o = o};
     thread_pool_run(layer->pool, finish_task, &call, OUTPUT_TASKS);
     nn_finish_bias(layer, w->parts_used, o);
 }

@@ -1,7 +1,6 @@
 /* Nets as a whole: how they begin, that the numbers depend on nothing but the inputs, and what the presets
  * describe. */
 #include "nn/graph_build.h"
-#include "nn/layers/dense.h"
 #include "nn/layers/layers.h"
 #include "nn/net.h"
 #include "nn/presets/presets.h"
