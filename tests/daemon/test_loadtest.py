@@ -126,7 +126,7 @@ class Codes(BenchCase):
         welcome = (plain_node.WELCOME, {1: 1, 3: 1, 4: text, 5: 1000})
         for said, code, frames in (
                 ("welcomes twice", 6, (welcome, welcome)),
-                ("bytes, more than a resolved one", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: text + b"#" * 4096}),)),
+                ("bytes, more than a resolved one", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: text + b"#" * (32 << 10)}),)),
                 ("the server's experiment", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: b"bits: many"}),)),
                 ("has 3 bits a code, its model 4", 7,
                  ((plain_node.WELCOME, {1: 1, 3: 1, 4: text.replace(b"  bits: 4", b"  bits: 3")}),)),
