@@ -88,7 +88,8 @@ class SameBits(TrainingCase):
     def test_last_batch_may_be_shorter(self):
         experiment = self.experiment(
             training__batch_size=300, training__epochs=3, optimiser__kind="adamw", optimiser__weight_decay=0.01,
-            optimiser__schedule="one-cycle", loss__label_smoothing=0.1, augment={"shift": 1.5, "rotation": 10})
+            optimiser__schedule="one-cycle", loss__label_smoothing=0.1, loss__class_weights="balanced",
+            augment={"shift": 1.5, "rotation": 10})
         self.end_well(*self.start(experiment))
         self.assert_same_weights(experiment)
         self.assertEqual(read_json(self.run_folder / "result.json")["steps"], 3 * 7)
