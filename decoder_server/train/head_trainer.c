@@ -41,11 +41,6 @@ enum { HEAD_STREAM = 0xffff };
 
 static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
     const experiment *e = &s->experiment;
-    partition parts;
-    err failed = experiment_partition(e, &parts, &s->classes);
-    if (failed) {
-        return failed;
-    }
     nn_spec spec;
     experiment_describe_head(e, s->classes, &spec);
     s->inputs = spec.inputs;
@@ -61,7 +56,7 @@ static err make_head(head_trainer *s, size_t rows, thread_pool *l) {
         .pool = l,
         .precision = e->training.precision,
     };
-    failed = nn_net_new(&s->head, &spec, &options);
+    err failed = nn_net_new(&s->head, &spec, &options);
     return err_prefix(failed, "decoder and classifier for %zu rows a step (training.batch_size%s)", s->max_rows,
                       s->layout.stages > 1 ? " x encoder.refinement" : "");
 }
@@ -84,12 +79,14 @@ static err plan_buffers(head_trainer *s) {
     return e;
 }
 
-err head_trainer_new(head_trainer **out, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l) {
+err head_trainer_new(head_trainer **out, const experiment *e, uint32_t classes, size_t rows, uint32_t train_samples,
+                     thread_pool *l) {
     head_trainer *s = calloc(1, sizeof *s);
     if (!s) {
         return err_fail(ERR_MEMORY, "no memory for a training step");
     }
     s->experiment = *e;
+    s->classes = classes;
     s->train_samples = train_samples;
     s->optimiser = experiment_optimiser(e, train_samples);
     s->layout = experiment_codeword(e);

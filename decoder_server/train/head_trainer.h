@@ -11,7 +11,8 @@ typedef struct head_trainer head_trainer;
 
 /* `rows` is the largest batch, training or evaluating; of a net for images only the training batch counts.
  * `train_samples` says how long the training is. `l` (may be NULL) is borrowed. */
-err head_trainer_new(head_trainer **s, const experiment *e, size_t rows, uint32_t train_samples, thread_pool *l);
+err head_trainer_new(head_trainer **s, const experiment *e, uint32_t classes, size_t rows, uint32_t train_samples,
+                     thread_pool *l);
 void head_trainer_free(head_trainer *s);
 
 /* From now on samples count by their class, [classes] weights (loss.class_weights). */

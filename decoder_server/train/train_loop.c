@@ -78,7 +78,9 @@ static void weigh_classes(train_loop *t) {
 
 static err make_parts(train_loop *t) {
     err e = traffic_report_init(&t->traffic, &t->layout);
-    e = e ? e : head_trainer_new(&t->trainer, t->e, SCHEDULE_EVALUATION_ROWS, t->train_samples, t->pool);
+    e = e ? e
+          : head_trainer_new(&t->trainer, t->e, t->labels->classes, SCHEDULE_EVALUATION_ROWS, t->train_samples,
+                             t->pool);
     e = e ? e : allocate(t);
     e = e ? e : evaluator_new(&t->evaluator, t->e, t->labels, t->train_samples, t->trainer, &t->traffic, t->inputs);
     return e ? e : checkpointer_new(&t->checkpointer, t->run, t->trainer, t->train_samples);

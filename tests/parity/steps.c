@@ -135,7 +135,7 @@ static void load_nets(system_of *s, const char *weights) {
         must(checkpoint_load(path_in(weights, id.part), &id, s->encoders[k], o, NULL));
     }
     checkpoint_id id = part_of(0, s->first, true);
-    must(head_trainer_new(&s->head, &s->e, s->rows, s->steps * s->rows, NULL));
+    must(head_trainer_new(&s->head, &s->e, 10, s->rows, s->steps * s->rows, NULL));
     head_trainer_init(s->head, 0);
     nn_optimiser *o = s->first > 0 ? head_trainer_optimiser(s->head) : NULL;
     must(checkpoint_load(path_in(weights, "head"), &id, head_trainer_net(s->head), o, NULL));

@@ -62,7 +62,7 @@ static experiment small_experiment(void) {
 static err commit_head(run_dir *r) {
     head_trainer *s;
     manifest_commit commit = {.position = {.step = STEP, .epoch = 1, .evaluations = 1}};
-    err e = head_trainer_new(&s, &r->experiment, 16, 1000, NULL);
+    err e = head_trainer_new(&s, &r->experiment, 10, 16, 1000, NULL);
     if (e) {
         return e;
     }
@@ -142,7 +142,7 @@ static err make_nets(void) {
 
 static err make_step(void) {
     head_trainer *s = NULL;
-    err e = head_trainer_new(&s, &small, 16, 1000, NULL);
+    err e = head_trainer_new(&s, &small, 10, 16, 1000, NULL);
     if (!e) {
         head_trainer_free(s);
     }
@@ -255,7 +255,7 @@ static err commit_run(void) {
 
 static err load_head(void) {
     head_trainer *s = NULL;
-    err e = head_trainer_new(&s, &small, 16, 1000, NULL);
+    err e = head_trainer_new(&s, &small, 10, 16, 1000, NULL);
     if (!e) {
         e = run_dir_load_head(&trained, &trained.manifest.last, head_trainer_net(s), head_trainer_optimiser(s));
         head_trainer_free(s);

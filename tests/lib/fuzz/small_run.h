@@ -57,7 +57,7 @@ static inline void small_committed_run(run_dir *r, const char *folder) {
     experiment e = small_experiment();
     head_trainer *s;
     FUZZ_CHECK(run_dir_create(r, folder, &e, small_labels(), NULL) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(head_trainer_new(&s, &e, 16, 1000, NULL) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(head_trainer_new(&s, &e, 10, 16, 1000, NULL) == ERR_OK, "%s", err_text());
     head_trainer_init(s, 1);
     manifest_commit commit = {.position = {.step = 2, .epoch = 1, .evaluations = 1}};
     err failed = manifest_add(&r->manifest, &(manifest_evaluation){.epoch = 1, .loss = 1});

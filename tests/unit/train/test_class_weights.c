@@ -83,7 +83,7 @@ static void a_step_goes_by_them(void **state) {
     head_trainer *s;
     double loss = 0, before = 0;
     size_t correct = 0;
-    assert_int_equal(head_trainer_new(&s, &e, ROWS, ROWS, NULL), ERR_OK);
+    assert_int_equal(head_trainer_new(&s, &e, 10, ROWS, ROWS, NULL), ERR_OK);
     head_trainer_init(s, 1);
     memcpy(plain, head_trainer_train(s, soft, NULL, labels, ROWS, &before, &correct), sizeof plain);
     head_trainer_weigh_classes(s, weights);

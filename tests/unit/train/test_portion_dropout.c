@@ -145,7 +145,7 @@ static void a_step_does_not_see_what_is_missing(void **state) {
             labels[row] = (uint8_t)(row % 10);
         }
         head_trainer *s;
-        assert_int_equal(head_trainer_new(&s, &e, rows, 1000, NULL), ERR_OK);
+        assert_int_equal(head_trainer_new(&s, &e, 10, rows, 1000, NULL), ERR_OK);
         head_trainer_init(s, 1);
         head_trainer_set_number(s, 3);
         double loss, again;
@@ -197,7 +197,7 @@ static void a_step_does_not_see_what_a_sample_lacks(void **state) {
             changed[i] = is_here ? soft[i] : 0.3f;
         }
         head_trainer *s;
-        assert_int_equal(head_trainer_new(&s, &e, LACKING, 1000, NULL), ERR_OK);
+        assert_int_equal(head_trainer_new(&s, &e, 10, LACKING, 1000, NULL), ERR_OK);
         head_trainer_init(s, 1);
         head_trainer_set_number(s, 3);
         double loss, again;

@@ -180,7 +180,7 @@ static void a_test_takes_what_is_due_alone(void **state) {
     uint8_t first[] = {0x5a, 1}, second[] = {0x12, 0x34, 0x05}, labels[ROWS] = {0};
     assert_int_equal(experiment_fill_portions(&e), ERR_OK);
     assert_int_equal(experiment_validate(&e, NULL), ERR_OK);
-    assert_int_equal(head_trainer_new(&s, &e, ROWS, 100, NULL), ERR_OK);
+    assert_int_equal(head_trainer_new(&s, &e, 10, ROWS, 100, NULL), ERR_OK);
     head_trainer_init(s, 1);
     assert_int_equal(refinement_eval_new(&t, &e, s), ERR_OK);
     refinement_eval_start(t);
