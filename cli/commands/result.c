@@ -107,8 +107,17 @@ static json_t *class_names_of(const char *run) {
     return names;
 }
 
+static void print_with_missing(const json_t *all) {
+    if (json_is_object(all)) {
+        printf("with missing  rounded test %6.2f %% of %lld samples, those that lack portions among them\n",
+               json_number_value(json_object_get(all, "accuracy")),
+               (long long)json_integer_value(json_object_get(all, "samples")));
+    }
+}
+
 static void print_metrics(const char *run, const json_t *j) {
     const json_t *final = json_object_get(j, "final");
+    print_with_missing(json_object_get(final, "with_missing"));
     json_t *names = class_names_of(run);
     class_table_print("test", json_object_get(final, "test"), names);
     class_table_print("validation", json_object_get(final, "validation"), names);

@@ -122,9 +122,10 @@ class Result(TrainingCase):
         for label in ("0 cat", "1", "2 " + "\u00e4" * 29 + "\u2026", "3  [31mred", "4"):
             self.assertRegex(said, rf"(?m)^{re.escape(label)} +\d+ +[\d.]+ %")
         for confusion in (3, [[1], "x"], [[None, {}], [1e300, "x"]], [[1] * 21] * 21, [[]] * 300):
-            final = {**result["final"], "test": {"confusion": confusion}}
+            final = {**result["final"], "test": {"confusion": confusion}, "with_missing": {"samples": 7, "accuracy": 12.5}}
             (run / "result.json").write_text(json.dumps({**result, "final": final}))
             said = self.fleet.run("result", f.binary("fewbit"), "result", run).printed
+            self.assertIn("with missing  rounded test  12.50 % of 7 samples", said)
             self.assertEqual(said.count("taken for"), 1 + (isinstance(confusion, list) and len(confusion) == 2))
 
     def test_straight_through_sends_bits_not_floats(self):
