@@ -122,11 +122,11 @@ class Texts(BadServerCase):
         """Whatever a Welcome brings as an experiment is refused at once, in little memory."""
         good = self.resolved()
         aliases = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{a}, *{a}]\n" for a, c in zip("abcdefghijklmno", "bcdefghijklmnop"))
-        texts = {"long": b"a" * 4_000_000, "comments": good + "#" * 4097, "deep": "a: " + "[" * 4000,
-                 "deep maps": "{a: " * 1000, "aliases": aliases + good,
+        texts = {"long": b"a" * 4_000_000, "comments": good + "#" * (32 << 10), "deep": "a: " + "[" * 32000,
+                 "deep maps": "{a: " * 8000, "aliases": aliases + good,
                  "an alias of itself": "a: &a [*a]\n" + good, "NUL": good.replace("tiny", "ti\0ny"), "no UTF-8": b"name: \xff\xfe\n",
                  "empty": "", "tabs": "\t\t",
-                 "many keys": "".join(f"k{i}: 1\n" for i in range(450)), "huge numbers": good.replace("bits: 4", "bits: " + "9" * 3000)}
+                 "many keys": "".join(f"k{i}: 1\n" for i in range(3600)), "huge numbers": good.replace("bits: 4", "bits: " + "9" * 30000)}
         for name, text in texts.items():
             with self.subTest(name):
                 node = self.node()
