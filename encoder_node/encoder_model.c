@@ -3,7 +3,6 @@
 #include "base/rng.h"
 #include "bits/pack.h"
 #include "data/augment.h"
-#include "data/normalize.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "nn/ema.h"
@@ -43,23 +42,26 @@ struct encoder_model {
     tta_view views[TTA_VIEWS_MAX];
     uint32_t view_count;
     partition_box box; /* of the portion, where there is more than one tta_view */
+    portion_scaling scaling;
+    float mean, std; /* of the experiment: the scaling, where the data has none */
     float temperature;
     uint32_t number; /* that its codes carry in serving */
 };
 
 static err check_data(const experiment *e, const partition *s, const portion *data) {
     const portion_info *info = portion_get_info(data);
-    uint32_t shape[3];
-    partition_portion_shape(s, shape);
-    if (strcmp(e->dataset.name, info->dataset) != 0 || strcmp(partition_name(s->kind), info->partition) != 0 ||
-        s->portions != info->portions || memcmp(shape, info->shape, sizeof shape) != 0) {
-        return err_fail(ERR_INPUT,
-                        "the experiment wants %s in %u %s of %ux%ux%u, this node's data is %s in %u %s "
-                        "of %ux%ux%u",
-                        e->dataset.name, s->portions, partition_name(s->kind), shape[0], shape[1], shape[2],
-                        info->dataset, info->portions, info->partition, info->shape[0], info->shape[1], info->shape[2]);
+    const partition *here = &info->partition;
+    portion_shape shape = partition_shape_of_portions(s);
+    char wanted[PORTION_SHAPE_TEXT], there[PORTION_SHAPE_TEXT];
+    if (strcmp(e->dataset.name, info->dataset) == 0 && info->has_partition && here->kind == s->kind &&
+        here->portions == s->portions && portion_shape_equals(&shape, &info->shape)) {
+        return ERR_OK;
     }
-    return ERR_OK;
+    return err_fail(ERR_INPUT, "the experiment wants %s in %u %s of %s, this node's data is %s in %u %s of %s",
+                    e->dataset.name, s->portions, partition_name(s->kind), portion_shape_text(&shape, wanted),
+                    info->dataset, info->has_partition ? here->portions : 1,
+                    info->has_partition ? partition_name(here->kind) : "whole",
+                    portion_shape_text(&info->shape, there));
 }
 
 err encoder_model_check(const char *text, const portion *data, experiment *e) {
@@ -144,6 +146,14 @@ static err open_store(encoder_model *m, const encoder_model_config *config) {
     return failed || !m->trains ? failed : checkpoint_store_claim(&m->store);
 }
 
+/* What the data says wins over the experiment. */
+static void take_scaling(encoder_model *m) {
+    const portion_scaling *of_data = portion_get_scaling(m->data);
+    m->mean = m->info.experiment.dataset.mean;
+    m->std = m->info.experiment.dataset.std;
+    m->scaling = of_data ? *of_data : (portion_scaling){m->std > 0 ? 1 : 0, &m->mean, &m->std};
+}
+
 err encoder_model_new(encoder_model **out, const experiment *e, const encoder_model_config *config) {
     const portion_info *info = portion_get_info(config->data);
     partition s;
@@ -161,11 +171,14 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
         .run = config->run,
         .training = config->training,
         .bits = e->portions[info->index].encoder.bits,
-        .elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2],
+        .shape = info->shape,
+        .elements = portion_shape_elements(&info->shape),
+        .bytes = portion_shape_bytes(&info->shape),
     };
     m->trains = config->trains;
     m->partition = s;
     m->data = config->data;
+    take_scaling(m);
     m->view_count = tta_views(e->tta.flip, e->tta.shift, m->views);
     uint32_t test = info->samples[DATASET_TEST], held_back = e->dataset.validation;
     m->kept.room = !m->trains ? 0 : test > held_back ? test : held_back;
@@ -274,14 +287,13 @@ size_t encoder_model_piece(const encoder_model *m, size_t left) {
     return left < m->info.net_rows ? left : m->info.net_rows;
 }
 
-void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *portions, size_t count) {
-    normalize(portions, m->inputs + row * m->info.elements, count * m->info.elements, m->info.experiment.dataset.mean,
-              m->info.experiment.dataset.std);
+void encoder_model_load_inputs(encoder_model *m, size_t row, const void *portions, size_t count) {
+    portion_scaling_apply(&m->scaling, &m->info.shape, portions, count, m->inputs + row * m->info.elements);
 }
 
 void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split split, uint32_t id, bool trains) {
     const augmentation *how = &m->info.experiment.augment;
-    const uint8_t *portion = portion_sample(m->data, split, id);
+    const void *portion = portion_sample(m->data, split, id);
     if (trains && augment_is_any(how)) {
         augment_map map =
             augment_draw(how, &m->partition, m->info.experiment.training.seed, (uint32_t)m->info.step, (uint32_t)row);

@@ -40,12 +40,13 @@ typedef struct encoder_model_info {
     experiment experiment;
     refinement refinement;
     uint64_t run, training;
-    uint64_t step;   /* of the weights */
-    uint32_t bits;   /* of a code */
-    size_t elements; /* of a portion */
-    double macs;     /* multiply-adds of one sample's evaluation */
-    size_t net_rows; /* that the net takes at once; a longer evaluation is cut into pieces of that */
-    size_t max_rows; /* of a message */
+    uint64_t step; /* of the weights */
+    uint32_t bits; /* of a code */
+    portion_shape shape;
+    size_t elements, bytes; /* of a portion */
+    double macs;            /* multiply-adds of one sample's evaluation */
+    size_t net_rows;        /* that the net takes at once; a longer evaluation is cut into pieces of that */
+    size_t max_rows;        /* of a message */
 } encoder_model_info;
 
 const encoder_model_info *encoder_model_get_info(const encoder_model *m);
@@ -82,8 +83,9 @@ void encoder_model_commit(const encoder_model *m, const uint64_t *keep, size_t c
 /* How many of `left` rows the net takes now. */
 size_t encoder_model_piece(const encoder_model *m, size_t left);
 
-/* portions [count, elements] -> input rows from `row` on, scaled as the experiment says. */
-void encoder_model_load_inputs(encoder_model *m, size_t row, const uint8_t *portions, size_t count);
+/* portions [count, shape], as they are stored -> input rows from `row` on, scaled as the data or else the experiment
+ * says. */
+void encoder_model_load_inputs(encoder_model *m, size_t row, const void *portions, size_t count);
 
 /* The same with one sample of the node's own; in a training step it is distorted first, where the experiment says so.
  */

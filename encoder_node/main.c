@@ -20,8 +20,11 @@ static err run(const node_options *o, tls_context *tls) {
         return e;
     }
     const portion_info *info = portion_get_info(data);
-    if (o->portion >= 0 && (uint32_t)o->portion != info->index) {
-        e = err_fail(ERR_INPUT, "%s: holds portion %u, not %lld", o->data, info->index, (long long)o->portion);
+    if (o->portion && strcmp(o->portion, info->name) != 0) {
+        e = err_fail(ERR_INPUT, "%s: holds portion %s, not %s", o->data, info->name, o->portion);
+    } else if (o->stream == SOURCE_TEST && info->has_ids) {
+        e = err_fail(ERR_INPUT,
+                     "%s: its samples have ids, and are asked for by them: --stream test is for counted ones", o->data);
     } else {
         e = session_run(o, tls, data);
     }

@@ -55,14 +55,17 @@ void node_protocol_free(node_protocol *p) {
 void node_protocol_connected(node_protocol *p) {
     const portion_info *info = portion_get_info(p->config.data);
     uint32_t shape[3];
-    memcpy(shape, info->shape, sizeof shape);
+    portion_shape_image(&info->shape, shape);
+    if (info->has_partition) {
+        partition_portion_shape(&info->partition, shape);
+    }
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;
     hello.protocol = MESSAGE_PROTOCOL;
     hello.name = (char *)(uintptr_t)p->config.name;
     hello.portion = info->index;
     hello.dataset = (char *)(uintptr_t)info->dataset;
-    hello.partition = (char *)(uintptr_t)info->partition;
-    hello.portions = info->portions;
+    hello.partition = (char *)(uintptr_t)(info->has_partition ? partition_name(info->partition.kind) : "");
+    hello.portions = info->partition.portions;
     hello.n_shape = 3;
     hello.shape = shape;
     hello.train_samples = info->samples[DATASET_TRAIN];

@@ -117,8 +117,13 @@ err node_serve_switch(node_serve *s, const Fewbit__Switch *to) {
 
 err node_serve_request(node_serve *s, const Fewbit__Request *r) {
     s->request_model = s->is_switching ? s->next : s->model;
-    if (r->portion.len != encoder_model_get_info(s->request_model)->elements) {
+    const encoder_model_info *info = encoder_model_get_info(s->request_model);
+    if (r->portion.len != info->bytes) {
         return node_host_out_of_turn("Request");
+    }
+    err e = portion_check_values(&info->shape, r->portion.data);
+    if (e) {
+        return err_prefix(e, "Request");
     }
     encoder_model_load_inputs(s->request_model, s->request_count, r->portion.data, 1);
     s->request_ids[s->request_count++] = r->id;
@@ -205,7 +210,7 @@ static void encode_and_send(node_serve *s, const uint8_t *portions, uint32_t cou
     encoder_model *m = s->model;
     for (size_t done = 0, piece; done < count; done += piece) {
         piece = encoder_model_piece(m, count - done);
-        encoder_model_load_inputs(m, 0, portions + done * encoder_model_get_info(m)->elements, piece);
+        encoder_model_load_inputs(m, 0, portions + done * encoder_model_get_info(m)->bytes, piece);
         encoder_model_evaluate(m, done, piece);
     }
     code_sender_send(s->sender, m, MESSAGE_CODES, s->stream.next, encoder_model_soft(m), count, s->initial_stages);
@@ -219,7 +224,7 @@ void node_serve_stream(node_serve *s, const uint8_t *portions, uint32_t count) {
         uint64_t left = s->switch_from - s->stream.next;
         uint32_t before = left < count ? (uint32_t)left : count;
         encode_and_send(s, portions, before);
-        portions += before * encoder_model_get_info(s->model)->elements;
+        portions += before * encoder_model_get_info(s->model)->bytes;
         count -= before;
     }
     if (s->is_switching && s->stream.next >= s->switch_from) {

@@ -67,8 +67,8 @@ err node_serve_switch(node_serve *s, const Fewbit__Switch *to);
  * Switch is awaited, and not too many samples that more may be asked of are under way. */
 bool node_serve_may_stream(const node_serve *s);
 
-/* Encodes `count` <= NODE_SERVE_ROWS portions, [count, c, h, w], as the next samples of the stream, and sends their
- * Codes. */
+/* Encodes `count` <= NODE_SERVE_ROWS portions, [count, shape] as they are stored, as the next samples of the stream,
+ * and sends their Codes. */
 void node_serve_stream(node_serve *s, const uint8_t *portions, uint32_t count);
 
 /* Nothing more will be streamed: sends StreamEnd, once. */

@@ -10,8 +10,8 @@ static err take_stream(const char *text, void *to, const options_entry *entry) {
 static const options_entry entries[] = {
     {OPTIONS_ADDRESS(node_options, server, "server", "the decoder server to connect to"), .is_required = true},
     {OPTIONS_TEXT(node_options, name, "name", "NAME", "this node's name, for people"), .is_required = true},
-    {OPTIONS_NUMBER(node_options, portion, "portion", "K", 0, 63,
-                    "the portion this node speaks for, from 0; checked against the data")},
+    {OPTIONS_TEXT(node_options, portion, "portion", "NAME",
+                  "the portion this node speaks for; checked against the data")},
     {OPTIONS_TEXT(node_options, data, "data", "DIR", "folder of the portion's data (fewbit data split makes it)"),
      .is_required = true},
     {OPTIONS_TEXT(node_options, state, "state", "DIR", "folder for checkpoints; nodes of other portions may share it"),
@@ -45,7 +45,7 @@ static const options_command command = {
 };
 
 err node_options_parse(int argc, char **argv, node_options *options) {
-    *options = (node_options){.portion = -1};
+    *options = (node_options){0};
     err e = options_parse(&command, argc, argv, options, NULL);
     if (e) {
         return e;

@@ -11,7 +11,7 @@ typedef struct node_options {
     address server;
     const char *name, *data, *state;
     int64_t max_memory_mib, max_state_mib;
-    int64_t portion; /* -1: whatever the data says */
+    const char *portion; /* NULL: whatever the data says */
     source_kind stream;
     Fewbit__Coding coding;
     const char *ready_file; /* NULL: none */

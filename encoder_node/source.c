@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -15,7 +16,8 @@
 struct source {
     source_kind kind;
     const portion *data;
-    size_t elements;
+    portion_shape shape;
+    size_t bytes;    /* of a portion */
     uint64_t next;   /* portions consumed in all */
     uint32_t peeked; /* portions lent out by source_peek */
     uint32_t taken;  /* portions of buffer consumed so far */
@@ -30,8 +32,10 @@ struct source {
     size_t capacity; /* whole portions */
     uint32_t filled; /* portions in buffer, under the mutex */
     bool ended;
-    int failure; /* errno of a read; 0: none */
-    size_t rest; /* bytes of a portion that is not whole */
+    int failure;       /* errno of a read; 0: none */
+    size_t rest;       /* bytes of a portion that is not whole */
+    uint64_t taken_in; /* portions that the thread has handed over, all good */
+    char unfit[96];    /* what is wrong with the portion after them; "": nothing */
     bool is_live;
     bool stopping;
     int stop_fd; /* readable once the thread shall end, wherever it waits */
@@ -93,14 +97,27 @@ static size_t read_some(source *s, uint8_t *to, size_t room) {
 
 /* Reads until there is at least one whole portion; `have` carries a partial one over. Returns whole portions. */
 static uint32_t read_portions(source *s, size_t *have) {
-    while (*have < s->elements) {
+    while (*have < s->bytes) {
         size_t got = read_some(s, s->buffer + *have, s->capacity - *have);
         if (got == 0) {
             break;
         }
         *have += got;
     }
-    return (uint32_t)(*have / s->elements);
+    return (uint32_t)(*have / s->bytes);
+}
+
+/* How many of the portions read are good, up to the first that is none. */
+static uint32_t count_good(source *s, uint32_t portions) {
+    for (uint32_t i = 0; i < portions; i++) {
+        if (portion_check_values(&s->shape, s->buffer + i * s->bytes)) {
+            snprintf(s->unfit, sizeof s->unfit, "portion %llu: %s", (unsigned long long)(s->taken_in + i), err_text());
+            s->taken_in += i;
+            return i;
+        }
+    }
+    s->taken_in += portions;
+    return portions;
 }
 
 /* Hands `portions` of `have` bytes over and waits until they are consumed; false when told to stop. */
@@ -124,11 +141,11 @@ static void *read_standard_input(void *argument) {
     source *s = argument;
     size_t have = 0;
     for (;;) {
-        uint32_t portions = read_portions(s, &have);
+        uint32_t portions = count_good(s, read_portions(s, &have));
         if (!hand_over(s, portions, have)) {
             break;
         }
-        size_t used = portions * s->elements;
+        size_t used = portions * s->bytes;
         memmove(s->buffer, s->buffer + used, have - used);
         have -= used;
     }
@@ -143,10 +160,11 @@ err source_new(source **out, source_kind kind, const portion *data, void (*arriv
     const portion_info *info = portion_get_info(data);
     s->kind = kind;
     s->data = data;
-    s->elements = (size_t)info->shape[0] * info->shape[1] * info->shape[2];
+    s->shape = info->shape;
+    s->bytes = portion_shape_bytes(&info->shape);
     s->arrived = arrived;
     s->context = context;
-    s->capacity = s->elements * (CHUNK_BYTES / s->elements + 1);
+    s->capacity = s->bytes * (CHUNK_BYTES / s->bytes + 1);
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->emptied, NULL);
     s->stop_fd = -1;
@@ -201,7 +219,7 @@ void source_peek(source *s, uint32_t most, const uint8_t **portions, uint32_t *c
         pthread_mutex_lock(&s->mutex);
         there = s->filled - s->taken;
         pthread_mutex_unlock(&s->mutex);
-        *portions = s->buffer + s->taken * s->elements;
+        *portions = s->buffer + s->taken * s->bytes;
     }
     *count = s->peeked = there < most ? (uint32_t)there : most;
 }
@@ -235,9 +253,11 @@ err source_outcome(source *s) {
     if (s->failure) {
         return err_fail(ERR_IO, "standard input: %s", strerror(s->failure));
     }
-    return s->rest
-               ? err_fail(ERR_INPUT, "standard input ended inside a portion: %zu of %zu bytes", s->rest, s->elements)
-               : ERR_OK;
+    if (s->unfit[0]) {
+        return err_fail(ERR_INPUT, "standard input: %s", s->unfit);
+    }
+    return s->rest ? err_fail(ERR_INPUT, "standard input ended inside a portion: %zu of %zu bytes", s->rest, s->bytes)
+                   : ERR_OK;
 }
 
 bool source_is_live(const source *s) {

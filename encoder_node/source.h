@@ -30,7 +30,8 @@ err source_new(source **s, source_kind kind, const portion *data, void (*arrived
 void source_stop(source *s);
 void source_free(source *s);
 
-/* The portions that are there, at most `most`: [*count, c, h, w]. Borrowed until source_consume. *count 0: none now.
+/* The portions that are there, at most `most`: [*count, shape] as they are stored. Borrowed until source_consume.
+ * *count 0: none now.
  */
 void source_peek(source *s, uint32_t most, const uint8_t **portions, uint32_t *count);
 void source_consume(source *s);

@@ -136,19 +136,23 @@ static err write_node(job *j, uint32_t index) {
     if (e) {
         return e;
     }
-    portion_info info = {.portions = s->portions,
-                         .index = index,
-                         .samples = {j->labels.samples[DATASET_TRAIN], j->labels.samples[DATASET_TEST]}};
+    portion_info info = {.shape = partition_shape_of_portions(s),
+                         .samples = {j->labels.samples[DATASET_TRAIN], j->labels.samples[DATASET_TEST]},
+                         .has_partition = true,
+                         .partition = *s,
+                         .index = index};
     snprintf(info.dataset, sizeof info.dataset, "%s", j->set->name);
-    snprintf(info.partition, sizeof info.partition, "%s", partition_name(s->kind));
-    partition_portion_shape(s, info.shape);
+    snprintf(info.name, sizeof info.name, "%u", index);
     uint8_t *train = take_part(j, index, DATASET_TRAIN);
     uint8_t *test = take_part(j, index, DATASET_TEST);
-    e = train && test ? portion_write(folder, &info, train, test)
+    const portion_contents contents = {.values = {train, test}};
+    e = train && test ? portion_write(folder, &info, &contents)
                       : err_fail(ERR_MEMORY, "%s: no memory for its samples", folder);
     free(train);
     free(test);
-    snprintf(j->labels.portion_digests[index], SHA256_HEX, "%s", info.digest);
+    labels_portion *known = &j->labels.portions[index];
+    memcpy(known->name, info.name, sizeof known->name);
+    memcpy(known->digest, info.digest, sizeof known->digest);
     return e;
 }
 
@@ -181,8 +185,8 @@ static err clear_node(const job *j, const char *name, uint32_t index) {
     if (e || index < j->labels.partition.portions) {
         return e;
     }
-    e = remove_file(j, name, "train.idx");
-    e = e ? e : remove_file(j, name, "test.idx");
+    e = remove_file(j, name, "train.npy");
+    e = e ? e : remove_file(j, name, "test.npy");
     e = e ? e : file_path(path, sizeof path, "%s/%s", j->to, name);
     if (!e) {
         rmdir(path);
@@ -219,9 +223,11 @@ static err write_all(job *j) {
     char folder[FILE_PATH_MAX];
     uint32_t portions = j->labels.partition.portions;
     snprintf(j->labels.dataset, sizeof j->labels.dataset, "%s", j->set->name);
-    j->labels.classes = j->set->classes;
-    j->labels.portion_digests = calloc(portions, sizeof *j->labels.portion_digests);
-    if (!j->labels.portion_digests) {
+    class_names_of(&j->labels.classes, j->set);
+    j->labels.has_partition = true;
+    j->labels.portion_count = portions;
+    j->labels.portions = calloc(portions, sizeof *j->labels.portions);
+    if (!j->labels.portions) {
         return err_fail(ERR_MEMORY, "no memory for %u portions", portions);
     }
     err e = clear_before(j);
@@ -234,11 +240,11 @@ static err write_all(job *j) {
 }
 
 static void tell(const job *j) {
-    uint32_t shape[3];
-    partition_portion_shape(&j->labels.partition, shape);
-    printf("%s: %u training and %u test samples in %u %s of [%u, %u, %u]\n", j->set->name,
-           j->labels.samples[DATASET_TRAIN], j->labels.samples[DATASET_TEST], j->labels.partition.portions,
-           partition_name(j->labels.partition.kind), shape[0], shape[1], shape[2]);
+    portion_shape shape = partition_shape_of_portions(&j->labels.partition);
+    char text[PORTION_SHAPE_TEXT];
+    printf("%s: %u training and %u test samples in %u %s of %s\n", j->set->name, j->labels.samples[DATASET_TRAIN],
+           j->labels.samples[DATASET_TEST], j->labels.partition.portions, partition_name(j->labels.partition.kind),
+           portion_shape_text(&shape, text));
     printf("%s: node-0 to node-%u hold the pixels, server the labels\n", j->to, j->labels.partition.portions - 1);
 }
 
@@ -256,7 +262,7 @@ err data_split_main(int argc, char **argv) {
     if (!e) {
         tell(&j);
     }
-    free(j.labels.portion_digests);
+    free(j.labels.portions);
     dataset_samples_free(&j.samples[DATASET_TRAIN]);
     dataset_samples_free(&j.samples[DATASET_TEST]);
     return e;

@@ -6,7 +6,7 @@
 #include "base/options.h"
 #include "cli/commands/sweep_table.h"
 #include "cli/subprocess.h"
-#include "data/run_identity.h"
+#include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 
@@ -69,7 +69,7 @@ typedef struct sweep {
     sweep_table *table;
     char server[FILE_PATH_MAX]; /* the program that trains */
     char labels[FILE_PATH_MAX];
-    run_identity of_data; /* what a run on --data is of */
+    labels of_data; /* the labels of --data */
     bool is_over[SWEEP_POINTS_MAX];
     size_t failed;
     char failure[512]; /* the first one's */
@@ -96,19 +96,21 @@ static err find_run(const sweep *s, const sweep_point *p, uint64_t *run) {
     uint8_t *text = NULL;
     size_t length = 0;
     bool is_same = false;
-    experiment there;
-    run_identity here;
+    experiment there, asked = p->experiment;
+    run_identity here, wanted;
+    experiment_hold_back(&asked, &s->of_data);
     err e = file_path(folder, sizeof folder, "%s/%s", s->options->to, p->name);
     e = e ? e : file_path(path, sizeof path, "%s/experiment.yaml", folder);
     e = e ? e : file_read(path, EXPERIMENT_TEXT_MAX, &text, &length);
     e = e ? e : experiment_parse(path, (const char *)text, length, &there);
-    e = e ? e : experiment_compare(&there, &p->experiment, &is_same);
+    e = e ? e : experiment_compare(&there, &asked, &is_same);
     if (!e && !is_same) {
         e = err_fail(ERR_INPUT, "%s: is of other settings than %s asks for: choose another folder", path,
                      s->options->file);
     }
     e = e ? e : run_identity_read(&here, folder, text, length);
-    e = e ? e : run_identity_check_data(&here, &s->of_data, folder);
+    e = e ? e : experiment_identify(&asked, &s->of_data, &wanted);
+    e = e ? e : run_identity_check_data(&here, &wanted, folder);
     free(text);
     *run = here.run;
     return e;
@@ -242,22 +244,11 @@ static err run_points(sweep *s, bool train) {
     return e;
 }
 
-static err look_at_data(sweep *s) {
-    labels l;
-    err e = labels_open(&l, s->labels);
-    if (e) {
-        return e;
-    }
-    e = run_identity_of(&s->of_data, &l);
-    labels_close(&l);
-    return e;
-}
-
 static err run_sweep(sweep *s) {
     char points[FILE_PATH_MAX];
     err e = file_path(points, sizeof points, "%s/points", s->options->to);
     e = e ? e : file_path(s->labels, sizeof s->labels, "%s/server", s->options->data);
-    e = e ? e : look_at_data(s);
+    e = e ? e : labels_open(&s->of_data, s->labels);
     e = e ? e : file_make_folders(points);
     e = e ? e : sweep_table_new(&s->table, s->plan);
     if (e) {
@@ -300,6 +291,7 @@ err sweep_main(int argc, char **argv) {
     e = sweep_plan_open(&s.plan, o.file, more, count);
     e = e ? e : run_sweep(&s);
     sweep_table_free(s.table);
+    labels_close(&s.of_data);
     sweep_plan_free(s.plan);
     return e;
 }

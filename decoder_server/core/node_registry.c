@@ -112,7 +112,7 @@ static Fewbit__Reason check_data(const node_registry *p, const Fewbit__Hello *h)
                  h->train_samples, h->test_samples, l->samples[DATASET_TRAIN], l->samples[DATASET_TEST]);
         return FEWBIT__REASON__REASON_DATA;
     }
-    if (l && strcmp(h->digest, l->portion_digests[h->portion]) != 0) {
+    if (l && l->portion_count > 0 && strcmp(h->digest, l->portions[h->portion].digest) != 0) {
         err_fail(ERR_INPUT, "the data of portion %u is not what the labels were split from (its digest differs)",
                  h->portion);
         return FEWBIT__REASON__REASON_DATA;

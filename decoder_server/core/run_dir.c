@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/line_file.h"
 #include "base/log.h"
+#include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 
@@ -41,7 +42,7 @@ err run_dir_create(run_dir *r, const char *folder, const experiment *e, const la
     }
     r->experiment = *e;
     r->manifest.encoders = run_dir_encoders(r);
-    failed = failed ? failed : run_identity_of(&r->identity, l);
+    failed = failed ? failed : experiment_identify(e, l, &r->identity);
     failed = failed ? failed : path_in(r, "head", heads);
     failed = failed ? failed : file_make_folders(heads);
     failed = failed ? failed : experiment_serialize(e, text, &length);
@@ -98,7 +99,7 @@ err run_dir_check(const run_dir *r, const experiment *wanted, const labels *l) {
         return err_fail(ERR_INPUT, "%s: is a run of another experiment (or other --epochs, --seed or --precision)",
                         r->folder);
     }
-    e = e ? e : run_identity_of(&of_labels, l);
+    e = e ? e : experiment_identify(wanted, l, &of_labels);
     return e ? e : run_identity_check_data(&r->identity, &of_labels, r->folder);
 }
 

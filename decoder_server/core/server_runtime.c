@@ -19,7 +19,6 @@ struct server_runtime {
     server_runtime_config config;
     const server_role *role;
     void *context;
-    const dataset *set;
     partition partition;
     uv_loop_t loop;
     bool has_loop;
@@ -325,7 +324,7 @@ static err open_http(server_runtime *r) {
         .mode = r->config.mode,
         .token = o->token_file ? &r->token : NULL,
         .allowed_hosts = o->allowed_hosts,
-        .set = r->set,
+        .classes = r->config.classes,
         .shape = r->partition,
         .enough_nodes = r->config.enough_nodes > 0 ? r->config.enough_nodes : r->partition.portions,
         .classify = r->config.classify,
@@ -498,8 +497,7 @@ err server_runtime_new(server_runtime **out, const server_runtime_config *config
     const node_registry_events events = {role->joined, role->left, role->message, context};
     const experiment *of = config->nodes.experiment;
     uint32_t classes;
-    err e = dataset_find(of->dataset.name, &r->set);
-    e = e ? e : experiment_partition(of, &r->partition, &classes);
+    err e = experiment_partition(of, &r->partition, &classes);
     e = e ? e : node_registry_new(&r->nodes, &r->config.nodes, &host, &events);
     e = e ? e : sse_producer_new(&r->sse, pass_events, r);
     e = e ? e : loop_open(&r->loop);

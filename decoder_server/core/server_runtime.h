@@ -54,6 +54,7 @@ typedef struct server_role {
 
 typedef struct server_runtime_config {
     const server_options *options; /* borrowed */
+    const class_names *classes;    /* borrowed */
     node_registry_config nodes;    /* all but heartbeat_ms */
     routes_mode mode;
     uint32_t enough_nodes; /* ready with so many; 0: with all */

@@ -53,7 +53,9 @@ static unsigned status_of(const char *code) {
 
 static void write_answer(json_writer *w, const classify_item *i, const classification *answer) {
     const json_views_times times = {i->asked_ns, i->answered_ns};
-    json_views_classification(w, i->request->id, answer, i->request->classify.of->config.set, &times);
+    const classify_config *config = &i->request->classify.of->config;
+    json_views_classification(w, i->request->id, answer, config->classes, partition_sample_elements(&config->shape),
+                              &times);
 }
 
 static void write_batch(json_writer *w, const api_request *r) {

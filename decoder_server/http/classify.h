@@ -4,7 +4,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 
 #include "base/err.h"
-#include "data/dataset.h"
+#include "data/class_names.h"
 #include "data/partition.h"
 #include "decoder_server/core/question.h"
 #include "decoder_server/http/api_request.h"
@@ -15,7 +15,7 @@ enum { CLASSIFY_REQUESTS_MAX = 4096 }; /* samples under way at a time */
 typedef struct classify classify;
 
 typedef struct classify_config {
-    const dataset *set;
+    const class_names *classes;
     partition shape;
     /* Asks the nodes. classify_answer with this number follows, before or after the return. */
     err (*ask)(void *context, uint64_t number, const question *q);

@@ -282,7 +282,7 @@ static err start_parts(http_api *api) {
     const http_api_config *c = &api->config;
     const http_callbacks callbacks = {on_begin, on_take, on_refuse, on_resume, on_end, api};
     const sse_callbacks subscribers = {c->listen, c->events_taken, c->context};
-    const classify_config asking = {c->set, c->shape, c->classify, c->role, &api->metrics};
+    const classify_config asking = {c->classes, c->shape, c->classify, c->role, &api->metrics};
     err e = c->allowed_hosts ? request_origin_check_hosts(c->allowed_hosts) : ERR_OK;
     e = e ? e : ui_init(&api->ui);
     e = e ? e : classify_new(&api->classify, api->loop, &asking);

@@ -7,7 +7,7 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
 
-#include "data/dataset.h"
+#include "data/class_names.h"
 #include "data/partition.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/core/question.h"
@@ -24,7 +24,7 @@ typedef struct http_api_config {
     routes_mode mode;
     const api_token *token; /* borrowed, as is allowed_hosts; both as routes_policy has them */
     const char *allowed_hosts;
-    const dataset *set;
+    const class_names *classes; /* borrowed */
     partition shape;
     uint32_t enough_nodes; /* ready with so many */
     /* Of serving. Hands a question on; http_api_answer follows, at once or later. */

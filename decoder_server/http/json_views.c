@@ -47,19 +47,19 @@ static void write_ms(json_writer *w, const char *key, uint64_t from_ns, uint64_t
     json_writer_fixed(w, key, to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0, SECONDS_PLACES);
 }
 
-void json_views_classification(json_writer *w, const char *request, const classification *c, const dataset *set,
-                               const json_views_times *times) {
+void json_views_classification(json_writer *w, const char *request, const classification *c, const class_names *classes,
+                               uint64_t raw_bytes, const json_views_times *times) {
     json_writer_object(w, NULL);
     json_writer_word(w, "request", request);
     json_writer_uint(w, "class", c->class);
-    json_writer_string(w, "label", set->class_names[c->class]);
+    json_writer_string(w, "label", classes->names[c->class]);
     write_probabilities(w, c);
     write_codes(w, c);
     json_writer_uint(w, "rounds", c->stages);
     json_writer_uint(w, "frame_bytes", (uint64_t)c->frame_bytes[TRAFFIC_IN] + c->frame_bytes[TRAFFIC_OUT]);
     json_writer_uint(w, "frame_bytes_sent", c->frame_bytes[TRAFFIC_OUT]);
     json_writer_uint(w, "frame_bytes_received", c->frame_bytes[TRAFFIC_IN]);
-    json_writer_uint(w, "raw_bytes", (uint64_t)set->channels * set->height * set->width);
+    json_writer_uint(w, "raw_bytes", raw_bytes);
     json_writer_bool(w, "degraded", c->degraded);
     write_missing(w, c);
     write_ms(w, "ms", times->asked_ns, times->answered_ns);
@@ -205,7 +205,7 @@ static void write_accuracy(json_writer *w, const run_dir *r) {
     json_writer_end_object(w);
 }
 
-err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const partition *shape, const codeword *layout,
+err json_views_model(dynbuf *to, const run_dir *r, const partition *shape, const codeword *layout,
                      const manifest_commit *commit) {
     const experiment *e = &r->experiment;
     json_writer w = json_writer_make(to);
@@ -221,8 +221,8 @@ err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const par
     write_list(&w, "sample_shape", (size_t[]){shape->channels, shape->height, shape->width}, 3);
     write_partition(&w, shape, layout);
     json_writer_array(&w, "classes");
-    for (uint32_t c = 0; c < set->classes; c++) {
-        json_writer_string(&w, NULL, set->class_names[c]);
+    for (uint32_t c = 0; c < r->identity.classes.count; c++) {
+        json_writer_string(&w, NULL, r->identity.classes.names[c]);
     }
     json_writer_end_array(&w);
     if (commit) {

@@ -4,7 +4,6 @@
 
 #include "base/json_writer.h"
 #include "bits/codeword.h"
-#include "data/dataset.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/core/stats.h"
@@ -16,9 +15,9 @@ typedef struct json_views_times {
     uint64_t asked_ns, answered_ns;
 } json_views_times;
 
-/* The answer to one image. `request` is its id. */
-void json_views_classification(json_writer *w, const char *request, const classification *c, const dataset *set,
-                               const json_views_times *times);
+/* The answer to one sample of so many bytes. `request` is its id. */
+void json_views_classification(json_writer *w, const char *request, const classification *c, const class_names *classes,
+                               uint64_t raw_bytes, const json_views_times *times);
 
 /* {"error": {"code", "message", "request"}} */
 void json_views_error(json_writer *w, const char *request, const char *code, const char *message);
@@ -28,7 +27,7 @@ void json_views_nodes(dynbuf *to, const stats *s);
 
 /* GET /v1/model, instead of what is in `to`. `commit` is the one that is served; NULL while there is none (training).
  */
-err json_views_model(dynbuf *to, const run_dir *r, const dataset *set, const partition *shape, const codeword *layout,
+err json_views_model(dynbuf *to, const run_dir *r, const partition *shape, const codeword *layout,
                      const manifest_commit *commit);
 
 #endif

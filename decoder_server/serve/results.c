@@ -19,7 +19,7 @@ struct results {
     bool has_file;
     line_file file;
     char path[FILE_PATH_MAX];
-    const dataset *set;
+    const class_names *classes; /* borrowed */
     uint32_t portions;
     char buffer[BUFFER_BYTES];
     dynbuf lines;      /* over the buffer: whole ones */
@@ -27,12 +27,12 @@ struct results {
     sse_producer *sse; /* NULL: none */
 };
 
-err results_open(results **out, const char *path, const dataset *set, uint32_t portions) {
+err results_open(results **out, const char *path, const class_names *classes, uint32_t portions) {
     results *r = calloc(1, sizeof *r);
     if (!r) {
         return err_fail(ERR_MEMORY, "no memory for the results");
     }
-    r->set = set;
+    r->classes = classes;
     r->lines = dynbuf_over(r->buffer, sizeof r->buffer);
     r->portions = portions;
     r->has_file = strcmp(path, "none") != 0;
@@ -69,7 +69,7 @@ static void put_line(const results *r, const results_line *one, dynbuf *to) {
     json_writer_uint(&w, "id", one->sample->id);
     json_writer_word(&w, "from", one->from);
     json_writer_uint(&w, "class", one->class);
-    json_writer_string(&w, "label", r->set->class_names[one->class]);
+    json_writer_string(&w, "label", r->classes->names[one->class]);
     if (isnan(one->probability)) {
         json_writer_null(&w, "probability");
     } else {

@@ -9,7 +9,7 @@
 #define FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
 
 #include "base/err.h"
-#include "data/dataset.h"
+#include "data/class_names.h"
 #include "decoder_server/serve/assembler.h"
 
 typedef struct results results;
@@ -27,7 +27,7 @@ typedef struct results_line {
 } results_line;
 
 /* `path`: a file to append to, whose half a last line is cut off, "-" for standard output, "none" for nothing. */
-err results_open(results **r, const char *path, const dataset *set, uint32_t portions);
+err results_open(results **r, const char *path, const class_names *classes, uint32_t portions);
 void results_close(results *r);
 
 /* Results go to a producer of server-sent events too, where somebody listens; borrowed. */

@@ -25,7 +25,6 @@ typedef struct given_answer {
 typedef struct serving {
     const server_options *options;
     run_dir run;
-    const dataset *set;
     partition partition;
     server_runtime *runtime;
     engine *engine;
@@ -265,7 +264,7 @@ static void close_role(void *context) {
 
 static err swap_model(void *context, served_model *m) {
     serving *s = context;
-    err e = json_views_model(&s->described, m->run, s->set, &s->partition, predictor_layout(m->predictor), m->commit);
+    err e = json_views_model(&s->described, m->run, &s->partition, predictor_layout(m->predictor), m->commit);
     if (!e) {
         s->next_model = m;
     }
@@ -326,7 +325,7 @@ static err start(void *context) {
     s->drain.data = s;
     s->has_started = true;
     err e = run_dir_served_commit(&s->run, &commit);
-    e = e ? e : json_views_model(&s->described, &s->run, s->set, &s->partition, &layout, commit);
+    e = e ? e : json_views_model(&s->described, &s->run, &s->partition, &layout, commit);
     e = e || !http ? e : http_api_set_model(http, s->described.bytes);
     return e ? e : start_reloader(s, commit);
 }
@@ -335,7 +334,7 @@ static err open_results(serving *s) {
     char path[FILE_PATH_MAX];
     const char *asked = s->options->results;
     err e = file_path(path, sizeof path, asked ? "%s" : "%s/results.jsonl", asked ? asked : s->run.folder);
-    return e ? e : results_open(&s->results, path, s->set, s->partition.portions);
+    return e ? e : results_open(&s->results, path, &s->run.identity.classes, s->partition.portions);
 }
 
 static err open_engine(serving *s) {
@@ -362,14 +361,14 @@ static err serve_run(serving *s) {
                                      work,  work_done, fill_stats, stop,       close_role};
     const server_runtime_config config = {
         .options = s->options,
+        .classes = &s->run.identity.classes,
         .nodes = {.experiment = &s->run.experiment, .run = s->run.id, .mode = FEWBIT__MODE__MODE_SERVE},
         .mode = ROUTES_SERVING,
         .enough_nodes = (uint32_t)s->options->ready_nodes,
         .classify = classify,
         .reload = reload,
     };
-    err e = dataset_find(s->run.experiment.dataset.name, &s->set);
-    e = e ? e : experiment_partition(&s->run.experiment, &s->partition, NULL);
+    err e = experiment_partition(&s->run.experiment, &s->partition, NULL);
     e = e ? e : server_runtime_new(&s->runtime, &config, &role, s);
     e = e ? e : open_engine(s);
     e = e ? e : server_runtime_run(s->runtime);

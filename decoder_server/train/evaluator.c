@@ -48,7 +48,7 @@ struct evaluator {
 };
 
 static err make_metrics(evaluator *v) {
-    uint32_t classes = v->labels->classes;
+    uint32_t classes = v->labels->classes.count;
     v->probabilities = malloc((size_t)SCHEDULE_EVALUATION_ROWS * classes * sizeof *v->probabilities);
     err e = v->probabilities ? ERR_OK : err_fail(ERR_MEMORY, "no memory for the probabilities of an evaluation");
     e = e ? e : class_metrics_new(&v->metrics[DATASET_TEST], classes, v->labels->samples[DATASET_TEST]);

@@ -19,16 +19,17 @@ err schedule_check_labels(const experiment *e, const labels *l) {
     if (failed) {
         return failed;
     }
-    if (strcmp(l->dataset, e->dataset.name) != 0 || memcmp(&s, &l->partition, sizeof s) != 0 || classes != l->classes) {
+    if (strcmp(l->dataset, e->dataset.name) != 0 || memcmp(&s, &l->partition, sizeof s) != 0 ||
+        classes != l->classes.count) {
         const partition *of = &l->partition;
         return err_fail(
             ERR_INPUT,
             "the experiment wants %s (%u classes of %ux%ux%u) in %u %s, the labels are of %s (%u classes of "
             "%ux%ux%u) in %u %s",
             e->dataset.name, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind), l->dataset,
-            l->classes, of->channels, of->height, of->width, of->portions, partition_name(of->kind));
+            l->classes.count, of->channels, of->height, of->width, of->portions, partition_name(of->kind));
     }
-    failed = class_weights_check(e, l->classes);
+    failed = class_weights_check(e, l->classes.count);
     if (failed) {
         return failed;
     }

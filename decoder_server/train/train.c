@@ -127,6 +127,7 @@ err train_command(const server_options *o) {
         return failed;
     }
     int lock = -1;
+    experiment_hold_back(&e, &l);
     failed = schedule_check_labels(&e, &l); /* before anything is made */
     failed = failed ? failed : open_run(o, &e, &l, &r, &lock);
     if (!failed) {

@@ -1,7 +1,6 @@
 #include "decoder_server/train/train_alone.h"
 
 #include "base/byte_reader.h"
-#include "data/normalize.h"
 #include "data/portion.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
@@ -51,14 +50,17 @@ static void load(alone *a, uint32_t row) {
     enum dataset_split split = b->split == FEWBIT__SPLIT__SPLIT_TEST ? DATASET_TEST : DATASET_TRAIN;
     byte_reader ids = byte_reader_over(b->ids.data + 4 * row, b->ids.len > 0 ? 4 : 0);
     uint32_t id = b->ids.len > 0 ? byte_reader_u32_le(&ids) : (uint32_t)b->first + row;
-    const uint8_t *sample = portion_sample(a->data, split, id);
+    const void *sample = portion_sample(a->data, split, id);
     if (b->phase == FEWBIT__PHASE__PHASE_TRAIN && augment_is_any(&a->e->augment)) {
         augment_map map = augment_draw(&a->e->augment, shape, a->e->training.seed, (uint32_t)b->step, row);
         augment_portion(shape, 0, &map, sample, a->distorted);
         sample = a->distorted;
     }
-    normalize(sample, train_loop_inputs(a->loop) + row * a->elements, a->elements, a->e->dataset.mean,
-              a->e->dataset.std);
+    float mean = a->e->dataset.mean, std = a->e->dataset.std;
+    const portion_scaling of_experiment = {std > 0 ? 1 : 0, &mean, &std};
+    const portion_scaling *of_data = portion_get_scaling(a->data);
+    portion_scaling_apply(of_data ? of_data : &of_experiment, &portion_get_info(a->data)->shape, sample, 1,
+                          train_loop_inputs(a->loop) + row * a->elements);
 }
 
 static void answer(alone *a) {
@@ -73,7 +75,7 @@ static err prepare(alone *a, run_dir *r, const char *data, uint32_t threads) {
     a->elements = partition_sample_elements(&a->labels->partition);
     a->distorted = malloc(a->elements);
     err e = a->distorted ? ERR_OK : err_fail(ERR_MEMORY, "no memory for a sample");
-    e = e ? e : labels_open_portion(a->labels, data, 0, &a->data);
+    e = e ? e : labels_open_portion(a->labels, data, "0", &a->data);
     e = e ? e : thread_pool_new(&a->pool, threads, true);
     return e ? e : train_loop_new(&a->loop, r, a->labels, NULL, a->pool, false, &host);
 }

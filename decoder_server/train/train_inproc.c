@@ -182,7 +182,7 @@ static err open_node(training *l, uint32_t k, const char *data, Fewbit__Coding c
     p->outbox = inproc_make();
     snprintf(p->name, sizeof p->name, "local-%u", k);
     err e = file_path(p->state, sizeof p->state, "%s/nodes/node-%u", l->run->folder, k);
-    e = e ? e : labels_open_portion(l->labels, data, k, &p->data);
+    e = e ? e : labels_open_portion(l->labels, data, l->run->identity.portion[k].name, &p->data);
     if (e) {
         return e;
     }

@@ -71,7 +71,7 @@ static err allocate(train_loop *t) {
 
 static void weigh_classes(train_loop *t) {
     float weights[DATASET_CLASSES_MAX];
-    if (class_weights_of(t->e, t->labels->values[DATASET_TRAIN], t->train_samples, t->labels->classes, weights)) {
+    if (class_weights_of(t->e, t->labels->values[DATASET_TRAIN], t->train_samples, t->labels->classes.count, weights)) {
         head_trainer_weigh_classes(t->trainer, weights);
     }
 }
@@ -79,7 +79,7 @@ static void weigh_classes(train_loop *t) {
 static err make_parts(train_loop *t) {
     err e = traffic_report_init(&t->traffic, &t->layout);
     e = e ? e
-          : head_trainer_new(&t->trainer, t->e, t->labels->classes, SCHEDULE_EVALUATION_ROWS, t->train_samples,
+          : head_trainer_new(&t->trainer, t->e, t->labels->classes.count, SCHEDULE_EVALUATION_ROWS, t->train_samples,
                              t->pool);
     e = e ? e : allocate(t);
     e = e ? e : evaluator_new(&t->evaluator, t->e, t->labels, t->train_samples, t->trainer, &t->traffic, t->inputs);

@@ -135,13 +135,11 @@ static err start(void *context) {
     if (!http) {
         return ERR_OK;
     }
-    const dataset *set;
     partition shape;
     codeword layout = experiment_codeword(&t->run->experiment);
     dynbuf described = dynbuf_make(JSON_VIEWS_MAX);
-    err e = dataset_find(t->run->experiment.dataset.name, &set);
-    e = e ? e : experiment_partition(&t->run->experiment, &shape, NULL);
-    e = e ? e : json_views_model(&described, t->run, set, &shape, &layout, NULL);
+    err e = experiment_partition(&t->run->experiment, &shape, NULL);
+    e = e ? e : json_views_model(&described, t->run, &shape, &layout, NULL);
     e = e ? e : http_api_set_model(http, described.bytes);
     dynbuf_free(&described);
     for (uint32_t i = 0; i < t->run->manifest.evaluation_count && !e; i++) {
@@ -156,6 +154,7 @@ static err train(train_tcp *t, const server_options *o, const labels *l, uint32_
                                      work,  work_done, fill_stats, stop,       close_role};
     const server_runtime_config config = {
         .options = o,
+        .classes = &t->run->identity.classes,
         .nodes = {.experiment = &t->run->experiment,
                   .run = t->run->id,
                   .training = t->run->identity.training,

@@ -81,6 +81,15 @@ err json_write(const char *path, json_t *object, size_t most) {
     return e;
 }
 
+void json_list_add(json_t **list, json_t *value) {
+    if (*list && json_array_append_new(*list, value)) {
+        json_decref(*list);
+        *list = NULL;
+    } else if (!*list) {
+        json_decref(value);
+    }
+}
+
 json_t *json_finite(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }

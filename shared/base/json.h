@@ -20,6 +20,9 @@ char *json_text(const json_t *value, size_t flags);
  */
 err json_write(const char *path, json_t *object, size_t most);
 
+/* Appends to a list; where memory has run out, before or now, the list is gone and *list NULL. */
+void json_list_add(json_t **list, json_t *value);
+
 /* A number; null where `value` is not finite. */
 json_t *json_finite(double value);
 

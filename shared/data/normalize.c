@@ -5,7 +5,7 @@
 enum { BLOCK = 64 }; /* a fixed trip count, which the compiler turns into vector code */
 
 VECTOR_VERSIONS
-static void scale(const uint8_t *restrict bytes, float *restrict out, size_t n) {
+void normalize_bytes(const uint8_t *restrict bytes, float *restrict out, size_t n) {
     size_t i = 0;
     for (; n - i >= BLOCK; i += BLOCK) {
         for (size_t j = 0; j < BLOCK; j++) {
@@ -18,15 +18,15 @@ static void scale(const uint8_t *restrict bytes, float *restrict out, size_t n) 
 }
 
 VECTOR_VERSIONS
-static void standardise(float *inputs, size_t n, float mean, float std) {
+void normalize_channel(float *values, size_t n, float mean, float std) {
     for (size_t i = 0; i < n; i++) {
-        inputs[i] = (inputs[i] - mean) / std;
+        values[i] = (values[i] - mean) / std;
     }
 }
 
-void normalize(const uint8_t *bytes, float *out, size_t n, float mean, float std) {
-    scale(bytes, out, n);
-    if (std > 0) {
-        standardise(out, n, mean, std);
+VECTOR_VERSIONS
+void normalize_features(float *restrict values, size_t n, const float *restrict mean, const float *restrict std) {
+    for (size_t i = 0; i < n; i++) {
+        values[i] = (values[i] - mean[i]) / std[i];
     }
 }

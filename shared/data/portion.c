@@ -1,111 +1,87 @@
 #include "data/portion.h"
 
-#include "base/file.h"
-#include "base/json_fields.h"
-#include "data/idx.h"
-#include "data/partition.h"
+#include "base/byte_reader.h"
+#include "data/npy.h"
+#include "data/portion_record.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct portion {
     portion_info info;
-    size_t elements; /* of one sample */
-    idx_array parts[2];
+    portion_record record;
+    size_t bytes; /* of one sample */
+    npy_array parts[2];
+    sample_ids *ids;
 };
 
-static const char *const split_names[] = {"train.idx", "test.idx"};
-
-/* What a split may hold: 4 GiB, far below any overflow of size_t. */
-static const uint64_t split_bytes_max = (uint64_t)1 << 32;
-
-static size_t elements_of(const portion_info *info) {
-    return (size_t)info->shape[0] * info->shape[1] * info->shape[2];
-}
-
-static void check_ranges(json_fields *m, const portion_info *info) {
-    partition_kind kind;
-    if (m->error) {
-        return;
-    }
-    if (partition_parse(info->partition, &kind)) {
-        json_fields_refuse(m, "partition", "is none of slices, quadrants, planes");
-    }
-    if (info->index >= info->portions) {
-        json_fields_refuse(m, "portion", "is not below 'portions'");
-    }
-    uint64_t area = (uint64_t)info->shape[0] * info->shape[1]; /* each at most 2^20 */
-    if (area > PARTITION_ELEMENTS_MAX || area * info->shape[2] > PARTITION_ELEMENTS_MAX) {
-        json_fields_refuse(m, "shape", "has too many elements");
-        return;
-    }
-    uint64_t samples_max = split_bytes_max / (area * info->shape[2]);
-    if (info->samples[DATASET_TRAIN] > samples_max || info->samples[DATASET_TEST] > samples_max) {
-        json_fields_refuse(m, info->samples[DATASET_TRAIN] > samples_max ? "train_samples" : "test_samples",
-                           "is too large for the shape");
-    }
-}
-
-static err read_info(const char *folder, portion_info *info) {
-    static const char *const fields[] = {"dataset",       "partition",    "portions", "portion", "shape",
-                                         "train_samples", "test_samples", "digest",   NULL};
-    char path[FILE_PATH_MAX];
-    json_fields m;
-    err e = file_path(path, sizeof path, "%s/portion.json", folder);
-    e = e ? e : json_fields_open(&m, path, fields);
-    if (e) {
-        return e;
-    }
-    json_fields_name(&m, "dataset", info->dataset, sizeof info->dataset);
-    json_fields_name(&m, "partition", info->partition, sizeof info->partition);
-    json_fields_number(&m, "portions", 1, PARTITION_PORTIONS_MAX, &info->portions);
-    json_fields_number(&m, "portion", 0, PARTITION_PORTIONS_MAX - 1, &info->index);
-    json_fields_numbers(&m, "shape", PARTITION_ELEMENTS_MAX, info->shape, 3);
-    json_fields_number(&m, "train_samples", 1, UINT32_MAX, &info->samples[DATASET_TRAIN]);
-    json_fields_number(&m, "test_samples", 1, UINT32_MAX, &info->samples[DATASET_TEST]);
-    json_fields_digest(&m, "digest", info->digest);
-    check_ranges(&m, info);
-    return json_fields_close(&m);
-}
+static const char *const file_names[] = {"train.npy", "test.npy"};
 
 static err read_samples(portion *p, const char *folder, enum dataset_split split) {
     char path[FILE_PATH_MAX];
-    const uint32_t dims[4] = {p->info.samples[split], p->info.shape[0], p->info.shape[1], p->info.shape[2]};
-    err e = file_path(path, sizeof path, "%s/%s", folder, split_names[split]);
-    e = e ? e : idx_read(path, p->info.samples[split] * p->elements, &p->parts[split]);
+    const portion_shape *s = &p->info.shape;
+    uint32_t samples = p->info.samples[split];
+    npy_array *a = &p->parts[split];
+    err e = file_path(path, sizeof path, "%s/%s", folder, file_names[split]);
+    e = e ? e : npy_read(path, s->type, samples * portion_shape_elements(s), a);
     if (e) {
         return e;
     }
-    const idx_array *array = &p->parts[split];
-    if (array->rank != 4 || memcmp(array->dims, dims, sizeof dims) != 0) {
-        return err_fail(ERR_INPUT, "%s: its shape is not the [%u, %u, %u, %u] that portion.json says", path, dims[0],
-                        dims[1], dims[2], dims[3]);
+    if (a->rank != s->rank + 1 || a->dims[0] != samples ||
+        memcmp(a->dims + 1, s->dims, s->rank * sizeof s->dims[0]) != 0) {
+        char text[PORTION_SHAPE_TEXT];
+        return err_fail(ERR_INPUT, "%s: is not the %u samples of %s that portion.json says", path, samples,
+                        portion_shape_text(s, text));
     }
     return ERR_OK;
 }
 
-static err digest_of(const file_span parts[2], char hex[SHA256_HEX]) {
-    uint8_t digest[SHA256_BYTES];
-    err e = sha256_spans(parts, 2, digest);
+/* Every span has a length that is told before it. */
+static err digest_of(const portion_info *info, const void *const values[2], const portion_record *r,
+                     char hex[SHA256_HEX]) {
+    uint8_t digest[SHA256_BYTES], numbers[40];
+    const portion_shape *s = &info->shape;
+    size_t bytes = portion_shape_bytes(s), channels = r->scaling.channels;
+    size_t columns = r->columns ? strlen(r->columns_text) : 0;
+    const uint32_t all[] = {(uint32_t)s->type,
+                            s->rank,
+                            s->dims[0],
+                            s->dims[1],
+                            s->dims[2],
+                            info->samples[DATASET_TRAIN],
+                            info->samples[DATASET_TEST],
+                            info->has_ids,
+                            (uint32_t)channels,
+                            (uint32_t)columns};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        byte_put_u32_le(numbers + 4 * i, all[i]);
+    }
+    const file_span spans[] = {{numbers, sizeof numbers},
+                               {values[DATASET_TRAIN], info->samples[DATASET_TRAIN] * bytes},
+                               {values[DATASET_TEST], info->samples[DATASET_TEST] * bytes},
+                               {info->ids_digest, strlen(info->ids_digest)},
+                               {r->scaling.mean, channels * sizeof(float)},
+                               {r->scaling.std, channels * sizeof(float)},
+                               {r->columns_text, columns}};
+    err e = sha256_spans(spans, sizeof spans / sizeof spans[0], digest);
     if (!e) {
         sha256_hex(digest, hex);
     }
     return e;
 }
 
-static err check_digest(const portion *p, const char *folder) {
+static err check_digest(portion *p, const char *folder) {
     char hex[SHA256_HEX];
-    const file_span parts[2] = {{p->parts[DATASET_TRAIN].bytes, p->parts[DATASET_TRAIN].length},
-                                {p->parts[DATASET_TEST].bytes, p->parts[DATASET_TEST].length}};
-    err e = digest_of(parts, hex);
+    const void *const values[2] = {p->parts[DATASET_TRAIN].values, p->parts[DATASET_TEST].values};
+    err e = p->ids ? sample_ids_digest(p->ids, p->info.ids_digest) : ERR_OK;
+    e = e ? e : digest_of(&p->info, values, &p->record, hex);
     if (e) {
         return e;
     }
-    if (strcmp(hex, p->info.digest) != 0) {
-        return err_fail(ERR_INPUT, "%s: SHA-256 of train.idx and test.idx is %s, not the 'digest' of portion.json, %s",
-                        folder, hex, p->info.digest);
-    }
-    return ERR_OK;
+    return strcmp(hex, p->info.digest) == 0
+               ? ERR_OK
+               : err_fail(ERR_INPUT, "%s: the SHA-256 of what it holds is %s, not the 'digest' of portion.json, %s",
+                          folder, hex, p->info.digest);
 }
 
 err portion_open(portion **out, const char *folder) {
@@ -113,10 +89,11 @@ err portion_open(portion **out, const char *folder) {
     if (!p) {
         return err_fail(ERR_MEMORY, "%s: no memory to open it", folder);
     }
-    err e = read_info(folder, &p->info);
-    p->elements = elements_of(&p->info);
+    err e = portion_record_read(folder, &p->info, &p->record);
+    p->bytes = e ? 0 : portion_shape_bytes(&p->info.shape);
     e = e ? e : read_samples(p, folder, DATASET_TRAIN);
     e = e ? e : read_samples(p, folder, DATASET_TEST);
+    e = e || !p->info.has_ids ? e : sample_ids_read(&p->ids, folder, p->info.samples);
     e = e ? e : check_digest(p, folder);
     if (e) {
         portion_close(p);
@@ -127,50 +104,65 @@ err portion_open(portion **out, const char *folder) {
 }
 
 void portion_close(portion *p) {
-    if (!p) {
-        return;
+    if (p) {
+        npy_free(&p->parts[DATASET_TRAIN]);
+        npy_free(&p->parts[DATASET_TEST]);
+        sample_ids_free(p->ids);
+        portion_record_free(&p->record);
+        free(p);
     }
-    idx_free(&p->parts[DATASET_TRAIN]);
-    idx_free(&p->parts[DATASET_TEST]);
-    free(p);
 }
 
 const portion_info *portion_get_info(const portion *p) {
     return &p->info;
 }
 
-const uint8_t *portion_sample(const portion *p, enum dataset_split split, uint32_t index) {
-    return p->parts[split].bytes + index * p->elements;
+const void *portion_sample(const portion *p, enum dataset_split split, uint32_t index) {
+    return (const uint8_t *)p->parts[split].values + index * p->bytes;
 }
 
-static err write_samples(const char *folder, const portion_info *info, enum dataset_split split, const uint8_t *bytes) {
+const char *portion_id(const portion *p, enum dataset_split split, uint32_t index) {
+    static _Thread_local char counted[SAMPLE_ID_MAX + 1];
+    return p->ids ? sample_ids_get(p->ids, split, index) : sample_id_count(p->info.samples, split, index, counted);
+}
+
+bool portion_find(const portion *p, const char *id, enum dataset_split *split, uint32_t *index) {
+    return p->ids ? sample_ids_find(p->ids, id, split, index)
+                  : sample_id_find_counted(p->info.samples, id, split, index);
+}
+
+const sample_ids *portion_get_ids(const portion *p) {
+    return p->ids;
+}
+
+const portion_scaling *portion_get_scaling(const portion *p) {
+    return p->record.scaling.channels ? &p->record.scaling : NULL;
+}
+
+const columns *portion_get_columns(const portion *p) {
+    return p->record.columns;
+}
+
+static err write_samples(const char *folder, const portion_info *info, enum dataset_split split, const void *values) {
     char path[FILE_PATH_MAX];
-    const uint32_t dims[4] = {info->samples[split], info->shape[0], info->shape[1], info->shape[2]};
-    err e = file_path(path, sizeof path, "%s/%s", folder, split_names[split]);
-    return e ? e : idx_write(path, bytes, 4, dims);
+    const portion_shape *s = &info->shape;
+    uint32_t dims[NPY_RANK_MAX] = {info->samples[split], s->dims[0], s->dims[1], s->dims[2]};
+    err e = file_path(path, sizeof path, "%s/%s", folder, file_names[split]);
+    return e ? e : npy_write(path, s->type, s->rank + 1, dims, values);
 }
 
-static err write_info(const char *folder, const portion_info *info) {
-    char path[FILE_PATH_MAX];
-    err e = file_path(path, sizeof path, "%s/portion.json", folder);
-    if (e) {
-        return e;
-    }
-    json_t *root = json_pack("{s:s, s:s, s:I, s:I, s:[I, I, I], s:I, s:I, s:s}", "dataset", info->dataset, "partition",
-                             info->partition, "portions", (json_int_t)info->portions, "portion",
-                             (json_int_t)info->index, "shape", (json_int_t)info->shape[0], (json_int_t)info->shape[1],
-                             (json_int_t)info->shape[2], "train_samples", (json_int_t)info->samples[DATASET_TRAIN],
-                             "test_samples", (json_int_t)info->samples[DATASET_TEST], "digest", info->digest);
-    return json_fields_write(path, root);
-}
-
-err portion_write(const char *folder, portion_info *info, const uint8_t *train, const uint8_t *test) {
-    size_t elements = elements_of(info);
-    const file_span parts[2] = {{train, info->samples[DATASET_TRAIN] * elements},
-                                {test, info->samples[DATASET_TEST] * elements}};
-    err e = digest_of(parts, info->digest);
+err portion_write(const char *folder, portion_info *info, const portion_contents *c) {
+    portion_record r = {0};
+    err e = portion_record_make(&r, info, c->scaling, c->columns);
+    info->has_ids = c->ids != NULL;
+    info->ids_digest[0] = '\0';
+    e = e || !c->ids ? e : sample_ids_digest(c->ids, info->ids_digest);
+    e = e ? e : digest_of(info, c->values, &r, info->digest);
     e = e ? e : file_make_folders(folder);
-    e = e ? e : write_samples(folder, info, DATASET_TRAIN, train);
-    e = e ? e : write_samples(folder, info, DATASET_TEST, test);
-    return e ? e : write_info(folder, info);
+    e = e ? e : write_samples(folder, info, DATASET_TRAIN, c->values[DATASET_TRAIN]);
+    e = e ? e : write_samples(folder, info, DATASET_TEST, c->values[DATASET_TEST]);
+    e = e ? e : sample_ids_write(c->ids, folder);
+    e = e ? e : portion_record_write(folder, info, &r);
+    portion_record_free(&r);
+    return e;
 }

@@ -1,29 +1,32 @@
-/* A node's own data: one portion of every sample, and nothing else.
+/* An owner's own data: its portion of every sample, and nothing else.
  *
  * A portion folder holds
- *   portion.json   {"dataset", "partition", "portions", "portion", "shape": [c,h,w], "train_samples",
- *                   "test_samples", "digest"}
- *   train.idx      bytes [train_samples, c, h, w]     test.idx   bytes [test_samples, c, h, w]
- * The digest is SHA-256 over train.idx's elements, then test.idx's, in hex; it is checked when opened. */
+ *   portion.json   {"format": 2, "dataset", "portion": its name, "type": "u8" or "f32", "shape", "train_samples",
+ *                   "validation_samples": so many, the last ones, of the training samples, "test_samples",
+ *                   "ids": "counted" or "listed", "digest"},
+ *                   and where there are: "mean" and "std" [channels], "columns" of a table, and of a portion that
+ *                   was split off a published data set "partition": {"kind", "portions", "portion": which of them,
+ *                   "sample_shape": [c,h,w]}
+ *   train.npy      [train_samples, shape]      test.npy   [test_samples, shape]
+ *   train-ids.txt, test-ids.txt                only of listed ids (data/sample_ids.h)
+ * The digest is SHA-256 over all of that but for the names and the partition; it is checked when opened. */
 #ifndef FEWBIT_DATA_PORTION_H
 #define FEWBIT_DATA_PORTION_H
 
-#include "base/err.h"
-#include "base/sha256.h"
-#include "data/dataset.h"
-
-#include <stdint.h>
+#include "data/columns.h"
+#include "data/portion_info.h"
+#include "data/portion_scaling.h"
+#include "data/sample_ids.h"
 
 typedef struct portion portion;
 
-typedef struct portion_info {
-    char dataset[32];
-    char partition[16];
-    uint32_t portions, index;
-    uint32_t shape[3];   /* channels, height, width */
-    uint32_t samples[2]; /* by enum dataset_split */
-    char digest[SHA256_HEX];
-} portion_info;
+/* What a folder is written with; everything borrowed. */
+typedef struct portion_contents {
+    const void *values[2];          /* [samples, shape] by enum dataset_split */
+    const sample_ids *ids;          /* NULL: counted */
+    const portion_scaling *scaling; /* NULL: none */
+    const columns *columns;         /* of the features; NULL: none */
+} portion_contents;
 
 /* Opens and checks a folder. Every refusal names the file and what is wrong: files missing, sizes that
  * contradict portion.json, a digest that does not match. The caller ends it with portion_close. */
@@ -31,11 +34,20 @@ err portion_open(portion **p, const char *folder);
 void portion_close(portion *p);
 const portion_info *portion_get_info(const portion *p);
 
-/* The bytes [c, h, w] of one sample; index < samples[split]. Borrowed until portion_close. */
-const uint8_t *portion_sample(const portion *p, enum dataset_split split, uint32_t index);
+/* The values of one sample, uint8_t or float [shape]; index < samples[split]. Those of a split lie one after another.
+ * Borrowed until portion_close. */
+const void *portion_sample(const portion *p, enum dataset_split split, uint32_t index);
 
-/* Writes a folder (made when missing), each file atomically, portion.json last. train, test:
- * [samples, c, h, w]. Fills info->digest. */
-err portion_write(const char *folder, portion_info *info, const uint8_t *train, const uint8_t *test);
+/* A sample's id, until the thread asks for another; and the sample of an id. */
+const char *portion_id(const portion *p, enum dataset_split split, uint32_t index);
+bool portion_find(const portion *p, const char *id, enum dataset_split *split, uint32_t *index);
+
+/* NULL: there are none. Borrowed. */
+const sample_ids *portion_get_ids(const portion *p);
+const portion_scaling *portion_get_scaling(const portion *p);
+const columns *portion_get_columns(const portion *p);
+
+/* Writes a folder (made when missing), each file atomically, portion.json last. Fills has_ids and the digests. */
+err portion_write(const char *folder, portion_info *info, const portion_contents *contents);
 
 #endif

@@ -1,6 +1,7 @@
 #include "data/run_identity.h"
 
 #include "base/byte_reader.h"
+#include "base/json.h"
 #include "base/json_fields.h"
 
 #include <inttypes.h>
@@ -22,29 +23,71 @@ static err digest_labels(const labels *l, char hex[SHA256_HEX]) {
     return e;
 }
 
-err run_identity_of(run_identity *i, const labels *l) {
-    *i = (run_identity){.samples = {l->samples[DATASET_TRAIN], l->samples[DATASET_TEST]},
-                        .portions = l->partition.portions};
-    memcpy(i->portion_digests, l->portion_digests, i->portions * sizeof i->portion_digests[0]);
+static err take_portions(run_identity *i, const labels *l, const char (*names)[PORTION_NAME_MAX + 1]) {
+    i->is_pinned = l->portion_count == 0;
+    if (!i->is_pinned && l->portion_count != i->portions) {
+        return err_fail(ERR_INPUT, "the labels are of %u portions, the experiment has %u", l->portion_count,
+                        i->portions);
+    }
+    for (uint32_t k = 0; k < i->portions; k++) {
+        const char *digest = labels_portion_digest(l, names[k]);
+        if (!digest && !i->is_pinned) {
+            return err_fail(ERR_INPUT, "the labels know no portion %s", names[k]);
+        }
+        strcpy(i->portion[k].name, names[k]);
+        strcpy(i->portion[k].digest, digest ? digest : "");
+    }
+    return ERR_OK;
+}
+
+err run_identity_of(run_identity *i, const labels *l, const char (*names)[PORTION_NAME_MAX + 1], uint32_t portions) {
+    *i = (run_identity){
+        .samples = {l->samples[DATASET_TRAIN], l->samples[DATASET_TEST]}, .classes = l->classes, .portions = portions};
     if (getrandom(&i->training, sizeof i->training, 0) != sizeof i->training) {
         return err_system(ERR_IO, "cannot draw a random number");
     }
-    return digest_labels(l, i->labels);
+    err e = take_portions(i, l, names);
+    e = e || !l->ids ? e : sample_ids_digest(l->ids, i->ids);
+    return e ? e : digest_labels(l, i->labels);
+}
+
+err run_identity_pin(run_identity *i, uint32_t portion, const char *digest, bool *is_new) {
+    labels_portion *p = &i->portion[portion];
+    uint8_t bytes[SHA256_BYTES];
+    *is_new = false;
+    if (p->digest[0]) {
+        return strcmp(p->digest, digest) == 0
+                   ? ERR_OK
+                   : err_fail(ERR_INPUT, "the data of portion %s has digest %.12s, that of the run %.12s", p->name,
+                              digest, p->digest);
+    }
+    if (!sha256_parse(digest, bytes)) {
+        return err_fail(ERR_INPUT, "the digest of portion %s is no SHA-256", p->name);
+    }
+    sha256_hex(bytes, p->digest);
+    *is_new = true;
+    return ERR_OK;
 }
 
 /* Every span has a length that is fixed, or told before it: no two identities give the same bytes. */
 static err digest_all(const run_identity *i, const void *text, size_t length, uint8_t digest[SHA256_BYTES]) {
-    uint8_t numbers[20];
+    enum { BEFORE = 4, SPANS_MAX = BEFORE + PARTITION_PORTIONS_MAX + 1 };
+    uint8_t numbers[24];
     byte_put_u64_le(numbers, length);
     byte_put_u32_le(numbers + 8, i->samples[DATASET_TRAIN]);
     byte_put_u32_le(numbers + 12, i->samples[DATASET_TEST]);
     byte_put_u32_le(numbers + 16, i->portions);
-    const file_span spans[] = {{numbers, sizeof numbers},
-                               {text, length},
-                               {i->labels, sizeof i->labels},
-                               {i->portion_digests, i->portions * sizeof i->portion_digests[0]},
-                               {i->weights, sizeof i->weights}};
-    return sha256_spans(spans, i->weights_file[0] ? 5 : 4, digest);
+    byte_put_u32_le(numbers + 20, i->is_pinned);
+    file_span spans[SPANS_MAX] = {
+        {numbers, sizeof numbers}, {text, length}, {i->labels, sizeof i->labels}, {i->ids, sizeof i->ids}};
+    size_t count = BEFORE;
+    for (uint32_t k = 0; k < i->portions && !i->is_pinned; k++) {
+        spans[count++] = (file_span){i->portion[k].digest, sizeof i->portion[k].digest};
+    }
+    if (i->weights_file[0]) {
+        spans[count++] = (file_span){i->weights, sizeof i->weights};
+    }
+    return sha256_spans(spans, count, digest);
 }
 
 err run_identity_seal(run_identity *i, const void *text, size_t length) {
@@ -63,6 +106,14 @@ static json_t *pack_weights(const run_identity *i) {
     return i->weights_file[0] ? json_pack("{s:s, s:s}", "file", i->weights_file, "sha256", hex) : json_null();
 }
 
+static json_t *pack_portions(const run_identity *i, bool names) {
+    json_t *list = json_array();
+    for (uint32_t k = 0; k < i->portions; k++) {
+        json_list_add(&list, json_string(names ? i->portion[k].name : i->portion[k].digest));
+    }
+    return list;
+}
+
 err run_identity_write(const run_identity *i, const char *folder) {
     char path[FILE_PATH_MAX], run[NUMBER_HEX], training[NUMBER_HEX];
     err e = file_path(path, sizeof path, "%s/identity.json", folder);
@@ -72,10 +123,11 @@ err run_identity_write(const run_identity *i, const char *folder) {
     snprintf(run, sizeof run, "%016" PRIx64, i->run);
     snprintf(training, sizeof training, "%016" PRIx64, i->training);
     return json_fields_write(
-        path, json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:o, s:o}", "run", run, "training", training, "train_samples",
-                        (json_int_t)i->samples[DATASET_TRAIN], "test_samples", (json_int_t)i->samples[DATASET_TEST],
-                        "labels", i->labels, "portions", (json_int_t)i->portions, "portion_digests",
-                        json_fields_pack_digests(i->portion_digests, i->portions), "weights", pack_weights(i)));
+        path, json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:b, s:o}", "run", run, "training", training,
+                        "train_samples", (json_int_t)i->samples[DATASET_TRAIN], "test_samples",
+                        (json_int_t)i->samples[DATASET_TEST], "labels", i->labels, "ids", i->ids, "classes",
+                        class_names_pack(&i->classes), "portions", pack_portions(i, true), "portion_digests",
+                        pack_portions(i, false), "pinned", i->is_pinned, "weights", pack_weights(i)));
 }
 
 static void read_number(json_fields *m, const char *field, uint64_t *to) {
@@ -100,9 +152,42 @@ static void read_weights(json_fields *m, run_identity *i) {
     }
 }
 
+static bool is_digest(const char *text) {
+    uint8_t bytes[SHA256_BYTES];
+    return text && sha256_parse(text, bytes);
+}
+
+static void read_portions(json_fields *m, run_identity *i) {
+    const json_t *names = json_object_get(m->root, "portions"), *digests = json_object_get(m->root, "portion_digests");
+    const json_t *pinned = json_object_get(m->root, "pinned");
+    size_t count = json_array_size(names);
+    i->is_pinned = json_is_true(pinned);
+    if (!json_is_boolean(pinned)) {
+        json_fields_refuse(m, "pinned", "is neither true nor false");
+    }
+    if (count < 1 || count > PARTITION_PORTIONS_MAX || json_array_size(digests) != count) {
+        json_fields_refuse(m, "portions", "is not a list of 1 to 64 names, each with a digest");
+        return;
+    }
+    for (; i->portions < count; i->portions++) {
+        const char *name = json_string_value(json_array_get(names, i->portions));
+        const char *digest = json_string_value(json_array_get(digests, i->portions));
+        if (!name || !portion_name_is_valid(name)) {
+            json_fields_refuse(m, "portions", "holds something that is no name of a portion");
+            return;
+        }
+        if (!is_digest(digest) && !(i->is_pinned && digest && !digest[0])) {
+            json_fields_refuse(m, "portion_digests", "holds something that is not 64 lower-case hex digits");
+            return;
+        }
+        strcpy(i->portion[i->portions].name, name);
+        strcpy(i->portion[i->portions].digest, digest);
+    }
+}
+
 static err read_fields(run_identity *i, const char *path) {
-    static const char *const fields[] = {
-        "run", "training", "train_samples", "test_samples", "labels", "portions", "portion_digests", "weights", NULL};
+    static const char *const fields[] = {"run",     "training", "train_samples",   "test_samples", "labels",  "ids",
+                                         "classes", "portions", "portion_digests", "pinned",       "weights", NULL};
     json_fields m;
     err e = json_fields_open(&m, path, fields);
     if (e) {
@@ -113,8 +198,12 @@ static err read_fields(run_identity *i, const char *path) {
     json_fields_number(&m, "train_samples", 1, UINT32_MAX, &i->samples[DATASET_TRAIN]);
     json_fields_number(&m, "test_samples", 1, UINT32_MAX, &i->samples[DATASET_TEST]);
     json_fields_digest(&m, "labels", i->labels);
-    json_fields_number(&m, "portions", 1, PARTITION_PORTIONS_MAX, &i->portions);
-    json_fields_digests(&m, "portion_digests", i->portion_digests, i->portions);
+    json_fields_text(&m, "ids", i->ids, sizeof i->ids);
+    if (i->ids[0]) {
+        json_fields_digest(&m, "ids", i->ids);
+    }
+    class_names_read(&m, "classes", &i->classes);
+    read_portions(&m, i);
     read_weights(&m, i);
     return json_fields_close(&m);
 }
@@ -148,10 +237,18 @@ err run_identity_check_data(const run_identity *i, const run_identity *wanted, c
                         wanted->portions);
     }
     for (uint32_t k = 0; k < i->portions; k++) {
-        if (strcmp(i->portion_digests[k], wanted->portion_digests[k]) != 0) {
-            return err_fail(ERR_INPUT, "%s: is a run on other data: portion %u has digest %.12s, not %.12s", folder, k,
-                            i->portion_digests[k], wanted->portion_digests[k]);
+        const labels_portion *here = &i->portion[k], *there = &wanted->portion[k];
+        if (strcmp(here->name, there->name) != 0) {
+            return err_fail(ERR_INPUT, "%s: is a run on other data: portion %u is named %s, not %s", folder, k,
+                            here->name, there->name);
         }
+        if (there->digest[0] && strcmp(here->digest, there->digest) != 0) {
+            return err_fail(ERR_INPUT, "%s: is a run on other data: portion %s has digest %.12s, not %.12s", folder,
+                            here->name, here->digest, there->digest);
+        }
+    }
+    if (strcmp(i->ids, wanted->ids) != 0) {
+        return err_fail(ERR_INPUT, "%s: is a run on other data: its samples have other ids", folder);
     }
     return strcmp(i->labels, wanted->labels) == 0
                ? ERR_OK

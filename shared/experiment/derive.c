@@ -5,6 +5,7 @@
 #include "nn/shape_infer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
@@ -21,6 +22,18 @@ err experiment_partition(const experiment *e, partition *s, uint32_t *classes) {
         *classes = set->classes;
     }
     return partition_check(s);
+}
+
+err experiment_identify(const experiment *e, const labels *l, run_identity *i) {
+    char names[PARTITION_PORTIONS_MAX][PORTION_NAME_MAX + 1];
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        snprintf(names[k], sizeof names[k], "%s", e->portions[k].name);
+    }
+    return run_identity_of(i, l, (const char(*)[PORTION_NAME_MAX + 1]) names, e->portion_count);
+}
+
+void experiment_hold_back(experiment *e, const labels *l) {
+    e->dataset.validation = e->dataset.validation ? e->dataset.validation : l->validation;
 }
 
 nn_shape experiment_portion_shape(const experiment *e, uint32_t portion) {

@@ -3,11 +3,18 @@
 #define FEWBIT_EXPERIMENT_DERIVE_H
 
 #include "bits/codeword.h"
+#include "data/run_identity.h"
 #include "experiment/experiment.h"
 
 /* How the samples are partitioned; shape and classes (which may be NULL) come from the data set. ERR_INPUT: the
  * portions are listed, or the data set is not known. */
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
+
+/* What a run of it on these labels is of; ERR_INPUT where the labels know other portions. */
+err experiment_identify(const experiment *e, const labels *l, run_identity *i);
+
+/* Where it says nothing of validation samples, it holds back those that the labels say. */
+void experiment_hold_back(experiment *e, const labels *l);
 
 /* A portion as its encoder sees it. */
 nn_shape experiment_portion_shape(const experiment *e, uint32_t portion);

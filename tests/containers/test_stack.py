@@ -126,7 +126,7 @@ class Serving(Case):
                               "/etc/fewbit": (self.stack.volume(f"secrets-{k}"), False)})
             data = self.stack.files_in(node, "/var/lib/fewbit/data")
             self.assertEqual([name for name in data if "label" in name], [])
-            images = [data[name] for name in data if name.endswith("train.idx") or "images" in name or "train" in name]
+            images = [data[name] for name in data if name.endswith("train.npy")]
             self.assertTrue(images, sorted(data))
             self.assertLess(max(map(len, images)), 2000 * s.PIXELS // PORTIONS + 1000)
             seen[k] = images[0]

@@ -17,6 +17,7 @@ import time
 import unittest
 
 import lib  # noqa: F401: temporary folders
+from lib.fleet import npy, npy_values, portion_digest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -384,7 +385,7 @@ class Split(Case):
                            code=code, **environment)
 
     def part(self, node, part):
-        return (self.to / f"node-{node}" / f"{part}.idx").read_bytes()
+        return (self.to / f"node-{node}" / f"{part}.npy").read_bytes()
 
     def test_runs(self):
         self.split()
@@ -392,7 +393,7 @@ class Split(Case):
         for node in range(4):
             for part, count in (("train", self.TRAIN), ("test", self.TEST)):
                 run = b"".join(self.images[part][i * 784 + node * 196:i * 784 + node * 196 + 196] for i in range(count))
-                self.assertEqual(self.part(node, part), idx((count, 1, 1, 196), run))
+                self.assertEqual(self.part(node, part), npy((count, 1, 7, 28), run))
 
     def test_quadrants(self):
         self.split("--partition", "quadrants")
@@ -400,38 +401,38 @@ class Split(Case):
             quadrant = b"".join(
                 self.images["test"][i * 784 + (top + row) * 28 + left:][:14]
                 for i in range(self.TEST) for row in range(14))
-            self.assertEqual(self.part(node, "test"), idx((self.TEST, 1, 14, 14), quadrant))
+            self.assertEqual(self.part(node, "test"), npy((self.TEST, 1, 14, 14), quadrant))
 
     def test_manifests(self):
         self.split("--portions", "2")
         server = json.loads((self.to / "server" / "labels.json").read_text())
-        digests = [hashlib.sha256(self.part(node, "train")[20:] + self.part(node, "test")[20:]).hexdigest()
-                   for node in range(2)]
-        self.assertEqual(server, {
-            "dataset": "mnist", "partition": "slices", "portions": 2, "sample_shape": [1, 28, 28], "classes": 10,
-            "train_samples": self.TRAIN, "test_samples": self.TEST, "portion_digests": digests})
         node = json.loads((self.to / "node-1" / "portion.json").read_text())
-        self.assertEqual(node, {
-            "dataset": "mnist", "partition": "slices", "portions": 2, "portion": 1, "shape": [1, 1, 392],
-            "train_samples": self.TRAIN, "test_samples": self.TEST, "digest": digests[1]})
+        values = [[npy_values(self.to / f"node-{k}" / f"{part}.npy") for part in ("train", "test")] for k in range(2)]
+        digests = {str(k): portion_digest(node, *values[k]) for k in range(2)}
+        cut = {"kind": "slices", "portions": 2, "sample_shape": [1, 28, 28]}
+        counts = {"train_samples": self.TRAIN, "validation_samples": 0, "test_samples": self.TEST, "ids": "counted"}
+        self.assertEqual(server, {"format": 2, "dataset": "mnist", "classes": [str(digit) for digit in range(10)],
+                                  **counts, "partition": cut, "portion_digests": digests})
+        self.assertEqual(node, {"format": 2, "dataset": "mnist", "portion": "1", "type": "u8", "shape": [1, 14, 28],
+                                **counts, "digest": digests["1"], "partition": {**cut, "portion": 1}})
 
     def test_labels_are_the_servers_alone(self):
         self.split()
         for part in ("train", "test"):
-            self.assertEqual((self.to / "server" / f"{part}-labels.idx").read_bytes(),
-                             idx((len(self.labels[part]),), self.labels[part]))
+            self.assertEqual((self.to / "server" / f"{part}-labels.npy").read_bytes(),
+                             npy((len(self.labels[part]),), self.labels[part]))
         self.assertEqual(sorted(entry.name for entry in (self.to / "server").iterdir()),
-                         ["labels.json", "test-labels.idx", "train-labels.idx"])
+                         ["labels.json", "test-labels.npy", "train-labels.npy"])
         for node in range(4):
             self.assertEqual(sorted(entry.name for entry in (self.to / f"node-{node}").iterdir()),
-                             ["portion.json", "test.idx", "train.idx"])
+                             ["portion.json", "test.npy", "train.npy"])
 
     def test_first_samples_only(self):
         self.split("--train", "2", FEWBIT_TEST="1")
         self.assertEqual(self.part(0, "train"),
-                         idx((2, 1, 1, 196), self.images["train"][:196] + self.images["train"][784:980]))
-        self.assertEqual(self.part(3, "test"), idx((1, 1, 1, 196), self.images["test"][588:784]))
-        self.assertEqual((self.to / "server" / "train-labels.idx").read_bytes(), idx((2,), self.labels["train"][:2]))
+                         npy((2, 1, 7, 28), self.images["train"][:196] + self.images["train"][784:980]))
+        self.assertEqual(self.part(3, "test"), npy((1, 1, 7, 28), self.images["test"][588:784]))
+        self.assertEqual((self.to / "server" / "train-labels.npy").read_bytes(), npy((2,), self.labels["train"][:2]))
 
     def everything(self):
         return {str(path.relative_to(self.to)): path.is_file() and path.read_bytes() for path in self.to.rglob("*")}
@@ -458,8 +459,8 @@ class Split(Case):
         (self.to / "notes").unlink()
         self.split("--train", "6", code=3)
         self.assertEqual(self.everything(), before)
-        (self.to / "node-1/train.idx").unlink()
-        (self.to / "node-1/train.idx").mkdir()  # cannot be replaced
+        (self.to / "node-1/train.npy").unlink()
+        (self.to / "node-1/train.npy").mkdir()  # cannot be replaced
         self.split("--portions", "2", code=5)
         self.assertFalse((self.to / "server/labels.json").exists())
         self.assertEqual([path.name for path in self.to.rglob("portion.json")], ["portion.json"])
@@ -508,8 +509,8 @@ class Split(Case):
         self.fewbit("data", "split", "--dataset", "cifar10", "--from", self.data, "--to", self.to, "--partition", "planes")
         for node in range(3):
             plane = b"".join(bytes([10 * (node + 1) + k]) * 1024 for k in range(5))
-            self.assertEqual(self.part(node, "train"), idx((5, 1, 32, 32), plane))
-        self.assertEqual((self.to / "server" / "train-labels.idx").read_bytes(), idx((5,), bytes(range(5))))
+            self.assertEqual(self.part(node, "train"), npy((5, 1, 32, 32), plane))
+        self.assertEqual((self.to / "server" / "train-labels.npy").read_bytes(), npy((5,), bytes(range(5))))
 
 
 if __name__ == "__main__":

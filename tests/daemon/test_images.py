@@ -525,7 +525,7 @@ class Serving(ImageCase):
             text = results.read_text() if results.exists() else ""
             return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         wait_until(lambda: len(whole_lines()) == TEST, "all results", PATIENCE, self.fleet.explain)
-        truth = (shared / "planes/server/test-labels.idx").read_bytes()[8:]
+        truth = f.npy_values(shared / "planes/server/test-labels.npy")
         right = sum(line["class"] == truth[line["id"]] for line in whole_lines())
         self.assertGreater(len({line["class"] for line in whole_lines()}), 1, "it always says the same")
         self.assertFalse([line for line in whole_lines() if line["degraded"]])
@@ -772,11 +772,11 @@ class Cifar100(ImageCase):
                 bytes([19 - i, 99 - i]) + bytes([i]) * PLANE + bytes([i + 10]) * PLANE + bytes([i + 20]) * PLANE
                 for i in range(count)))
         split = f.split_set(source.parent, self.folder / "split", "--partition", "planes", name="cifar100")
-        self.assertEqual((split / "server/train-labels.idx").read_bytes(), f.idx((7,), bytes(range(99, 92, -1))))
-        self.assertEqual(read_json(split / "server/labels.json")["classes"], 100)
+        self.assertEqual((split / "server/train-labels.npy").read_bytes(), f.npy((7,), bytes(range(99, 92, -1))))
+        self.assertEqual(read_json(split / "server/labels.json")["classes"][::99], ["apple", "worm"])
         for k in range(3):
             plane = b"".join(bytes([i + 10 * k]) * PLANE for i in range(3))
-            self.assertEqual((split / f"node-{k}/test.idx").read_bytes(), f.idx((3, 1, 32, 32), plane))
+            self.assertEqual((split / f"node-{k}/test.npy").read_bytes(), f.npy((3, 1, 32, 32), plane))
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class OtherData(RunsCase):
         before = contents(run)
         mixed = self.folder / "mixed"  # the same pixels, other labels
         shutil.copytree(shared / "one", mixed)
-        path = mixed / "server/train-labels.idx"
+        path = mixed / "server/train-labels.npy"
         labels = bytearray(path.read_bytes())
         labels[-1] = (labels[-1] + 1) % 10
         path.write_bytes(labels)

@@ -8,6 +8,7 @@
 #include "tests/lib/fuzz/replay.h"
 
 #include "encoder_node/node_protocol.h"
+#include "tests/lib/portion_info.h"
 
 #include <cblas.h>
 
@@ -23,13 +24,8 @@ static void start(void) {
     for (size_t i = 0; i < sizeof train; i++) {
         train[i] = (uint8_t)(i * 7);
     }
-    portion_info info = {.dataset = "mnist",
-                         .partition = "slices",
-                         .portions = 4,
-                         .index = 1,
-                         .shape = {1, 1, ELEMENTS},
-                         .samples = {TRAIN, TEST}};
-    err e = portion_write(fuzz_path("portion"), &info, train, test);
+    portion_info info = info_of_portion((partition){PARTITION_SLICES, 4, 1, 28, 28}, 1, TRAIN, TEST);
+    err e = portion_write(fuzz_path("portion"), &info, &(portion_contents){.values = {train, test}});
     e = e ? e : portion_open(&data_of_node, fuzz_path("portion"));
     e = e ? e : arena_init(&unpacked, message_arena_size(1 << 16));
     e = e ? e : arena_init(&sent, message_arena_size(FRAME_PAYLOAD_MAX));

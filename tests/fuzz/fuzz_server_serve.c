@@ -96,15 +96,13 @@ static void on_message(void *context, uint32_t portion, const message *m) {
 }
 
 static void start(void) {
-    const dataset *set;
     openblas_set_num_threads(1);
     side_start();
     small_committed_run(&served, fuzz_path("run"));
     node_registry_config config = {
         .experiment = &served.experiment, .run = served.id, .mode = FEWBIT__MODE__MODE_SERVE, .heartbeat_ms = 1000};
     node_registry_events events = {on_joined, on_left, on_message, NULL};
-    err e = dataset_find("mnist", &set);
-    e = e ? e : results_open(&lines, "/dev/null", set, SMALL_PORTIONS);
+    err e = results_open(&lines, "/dev/null", &small_labels()->classes, SMALL_PORTIONS);
     e = e ? e : node_registry_new(&side.node_registry, &config, &side_host, &events);
     FUZZ_CHECK(e == ERR_OK, "%s", err_text());
 }

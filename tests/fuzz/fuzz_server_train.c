@@ -8,6 +8,7 @@
 #include "tests/lib/fuzz/replay.h"
 
 #include "decoder_server/train/coordinator.h"
+#include "experiment/derive.h"
 #include "experiment/serialize.h"
 #include "tests/lib/fuzz/server_side.h"
 #include "tests/lib/fuzz/small_run.h"
@@ -81,7 +82,7 @@ static void make_variant(struct variant *v, uint8_t how) {
     char text[EXPERIMENT_TEXT_MAX];
     size_t length;
     FUZZ_CHECK(experiment_serialize(e, text, &length) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(run_identity_of(&of, small_labels()) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(experiment_identify(e, small_labels(), &of) == ERR_OK, "%s", err_text());
     FUZZ_CHECK(run_identity_seal(&of, text, length) == ERR_OK, "%s", err_text());
     v->run = of.run;
     node_registry_config config = {.experiment = e,

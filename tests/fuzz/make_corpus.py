@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import pathlib
 import struct
 import sys
@@ -609,32 +610,83 @@ def idx_seeds():
     }
 
 
+def npy(dims, descr="|u1", values=None, order="False", version=(1, 0), header=None, claims=None):
+    shape = f"({dims[0]},)" if len(dims) == 1 else str(tuple(dims))
+    text = header or f"{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}"
+    text = text.encode() + b" " * (-(len(text) + 11) % 64) + b"\n"
+    length = struct.pack("<H" if version[0] == 1 else "<I", len(text) if claims is None else claims)
+    size = int(descr[2:]) if descr[2:].isdigit() else 1
+    return (b"\x93NUMPY" + bytes(version) + length + text +
+            (values if values is not None else bytes(math.prod(dims) * size)))
+
+
+def npy_seeds():
+    """Byte 0: 0 to bytes, 1 to floats; then the file."""
+    kinds = ("|u1", "|i1", "<u2", ">i2", "<u4", ">i4", "<i8", ">u8", "<f2", "<f4", ">f4", "<f8")
+    seeds = {f"kind-{i}": bytes([i % 2]) + npy([2, 3], kind) for i, kind in enumerate(kinds)}
+    files = {
+        "values": npy([4], "<f4", struct.pack("<4f", 1.5, -2, 1e30, 0)),
+        "infinite": npy([2, 2], "<f4", struct.pack("<4f", 1, 2, 3, math.inf)),
+        "too-large-for-f32": npy([2], "<f8", struct.pack("<2d", 1, 1e300)),
+        "half": npy([3], "<f2", b"\x00\x3c\x01\x00\xff\x7b"),
+        "version-2": npy([3], version=(2, 0)), "version-3": npy([3], version=(3, 0)), "version-4": npy([3], version=(4, 0)),
+        "rank-4": npy([1, 2, 3, 4]), "rank-5": npy([1, 1, 1, 1, 1]), "rank-0": npy([], header="{'descr': '|u1', 'fortran_order': False, 'shape': (), }"),
+        "size-0": npy([2, 0]), "fortran": npy([2, 3], order="True"), "truth": npy([2], "|b1"), "object": npy([2], "|O8"),
+        "structure": npy([1], header="{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }"),
+        "huge": npy([4294967295, 4294967295], values=b"abc"), "runs-over": npy([65536] * 4, values=b"abc"),
+        "short": npy([9])[:-1], "long": npy([9]) + b"x", "header-lies": npy([3], claims=9000), "header-cut": npy([3])[:20],
+        "twice": npy([3], header="{'descr': '|u1', 'descr': '|u1', 'fortran_order': False, 'shape': (3,), }"),
+        "other-order": npy([3], header="{ 'shape': ( 3, ), \"fortran_order\":False,'descr' :'|u1'}"),
+        "no-npy": b"PK\x03\x04", "empty": b"",
+    }
+    return {**seeds, **{name: b"\1" + file for name, file in files.items()}}
+
+
+def portion_digest(shape, train, test, ids):
+    numbers = struct.pack("<10I", 0, len(shape), *[*shape, 0, 0][:3], 6, 4, 1, 0, 0)
+    of_ids = hashlib.sha256(struct.pack("<2I", 6, 4) + ids.replace(b"\n", b"\0")).hexdigest()
+    return hashlib.sha256(numbers + train + test + of_ids.encode()).hexdigest()
+
+
 def portion_json(**changes):
-    digest = hashlib.sha256(bytes(6 * 196) + bytes(4 * 196)).hexdigest()
-    described = {"dataset": "mnist", "partition": "slices", "portions": 4, "portion": 1, "shape": [1, 1, 196],
-                 "train_samples": 6, "test_samples": 4, "digest": digest}
+    digest = portion_digest([1, 7, 28], bytes(6 * 196), bytes(4 * 196), b"a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n")
+    described = {"format": 2, "dataset": "mnist", "portion": "1", "type": "u8", "shape": [1, 7, 28], "train_samples": 6,
+                 "validation_samples": 0, "test_samples": 4, "ids": "listed", "digest": digest,
+                 "partition": {"kind": "slices", "portions": 4, "portion": 1, "sample_shape": [1, 28, 28]}}
     described.update(changes)
     return json.dumps({k: v for k, v in described.items() if v is not None}).encode()
 
 
 def portion_seeds():
+    cut = {"kind": "slices", "portions": 4, "portion": 1, "sample_shape": [1, 28, 28]}
     manifests = {
         "good": portion_json(),
-        "other-shape": portion_json(shape=[1, 14, 14]),
+        "whole": portion_json(partition=None),
+        "other-format": portion_json(format=1),
+        "other-shape": portion_json(shape=[1, 14, 14], partition=None),
+        "other-type": portion_json(type="f32", partition=None),
+        "counted": portion_json(ids="counted"),
         "other-digest": portion_json(digest="0" * 64),
         "short-digest": portion_json(digest="00"),
         "upper-digest": portion_json(digest="A" * 64),
-        "portion-too-high": portion_json(portion=4),
-        "many-portions": portion_json(portions=65),
+        "scaled": portion_json(mean=[0.5], std=[0.25]),
+        "scaled-by-0": portion_json(mean=[0.5], std=[0]),
+        "scaled-for-two": portion_json(mean=[0.5, 1], std=[0.25, 1]),
+        "columns": portion_json(columns=[{"name": "age", "kind": "number"}]),
+        "portion-too-high": portion_json(partition={**cut, "portion": 4}),
+        "many-portions": portion_json(partition={**cut, "portions": 65}),
+        "cut-otherwise": portion_json(partition={**cut, "portions": 2}),
         "negative": portion_json(train_samples=-6),
         "fraction": portion_json(train_samples=6.0),
-        "huge": portion_json(train_samples=4294967295, shape=[1048576, 1, 1]),
+        "huge": portion_json(train_samples=4294967295, shape=[1048576, 1, 1], partition=None),
         "huge-shape": portion_json(shape=[1048576, 1048576, 1048576]),
         "no-samples": portion_json(test_samples=0),
-        "two-sizes": portion_json(shape=[14, 14]),
-        "field-missing": portion_json(partition=None),
+        "all-held-back": portion_json(validation_samples=6),
+        "two-sizes": portion_json(shape=[14, 14], partition=None),
+        "field-missing": portion_json(dataset=None),
         "field-unknown": portion_json(owner="me"),
         "odd-name": portion_json(dataset="../mnist"),
+        "odd-portion": portion_json(portion="../1"),
         "long-name": portion_json(dataset="m" * 32),
         "no-object": b"[]",
         "no-json": b"{",
@@ -642,45 +694,64 @@ def portion_seeds():
         "deep": b"[" * 3000,
     }
     seeds = {name: b"\0" + text for name, text in manifests.items()}
-    train = idx([6, 1, 1, 196], values=bytes(6 * 196))
-    seeds["train-good"] = b"\1" + gzip.compress(train, mtime=0)
-    seeds["train-other"] = b"\1" + gzip.compress(train[:-1] + b"\1", mtime=0)
-    seeds["train-fewer"] = b"\1" + gzip.compress(idx([5, 1, 1, 196], values=bytes(5 * 196)), mtime=0)
+    train = npy([6, 1, 7, 28])
+    seeds["train-good"] = b"\1" + train
+    seeds["train-other"] = b"\1" + train[:-1] + b"\1"
+    seeds["train-fewer"] = b"\1" + npy([5, 1, 7, 28])
     seeds["train-short"] = b"\1" + train[:40]
-    seeds["test-good"] = b"\2" + gzip.compress(idx([4, 1, 1, 196], values=bytes(4 * 196)), mtime=0)
-    seeds["test-rank-2"] = b"\2" + gzip.compress(idx([4, 196], values=bytes(4 * 196)), mtime=0)
+    seeds["train-of-another-kind"] = b"\1" + npy([6, 1, 7, 28], "<i2")
+    seeds["test-good"] = b"\2" + npy([4, 1, 7, 28])
+    seeds["test-rank-2"] = b"\2" + npy([4, 196])
+    ids = {"good": b"a\nb\nc\nd\ne\nf\n", "twice": b"a\na\nc\nd\ne\nf\n", "elsewhere": b"a\nb\nc\nd\ne\ng\n",
+           "fewer": b"a\nb\n", "no-end": b"a\nb\nc\nd\ne\nf", "empty": b"\n\n\n\n\n\n", "zero": b"a\0\nb\nc\nd\ne\nf\n",
+           "long": b"x" * 65 + b"\nb\nc\nd\ne\nf\n", "no-utf8": b"\xff\nb\nc\nd\ne\nf\n", "control": b"\x1b\nb\nc\nd\ne\nf\n"}
+    seeds.update({f"ids-{name}": b"\3" + text for name, text in ids.items()})
+    seeds["test-ids"] = b"\4g\nh\ni\nj\n"
     return seeds
 
 
 def labels_json(**changes):
-    described = {"dataset": "mnist", "partition": "slices", "portions": 2, "sample_shape": [1, 28, 28], "classes": 10,
-                 "train_samples": 8, "test_samples": 6, "portion_digests": ["0" * 64, "1" * 64]}
+    described = {"format": 2, "dataset": "mnist", "classes": [str(c) for c in range(10)], "train_samples": 8,
+                 "validation_samples": 0, "test_samples": 6, "ids": "counted",
+                 "partition": {"kind": "slices", "portions": 2, "sample_shape": [1, 28, 28]},
+                 "portion_digests": {"0": "0" * 64, "1": "1" * 64}}
     described.update(changes)
     return json.dumps({k: v for k, v in described.items() if v is not None}).encode()
 
 
 def labels_seeds():
+    def cut(kind, portions, shape=(1, 28, 28)):
+        return {"kind": kind, "portions": portions, "sample_shape": list(shape)}
+
+    four = {str(k): "a" * 64 for k in range(4)}
     manifests = {
         "good": labels_json(),
-        "classes-few": labels_json(classes=9),
-        "classes-many": labels_json(classes=101),
-        "quadrants": labels_json(partition="quadrants", portions=4, portion_digests=["a" * 64] * 4),
-        "planes": labels_json(partition="planes"),
-        "uneven": labels_json(portions=5, portion_digests=["a" * 64] * 5),
-        "digest-missing": labels_json(portion_digests=["0" * 64]),
-        "digest-wrong": labels_json(portion_digests=["0" * 64, 7]),
-        "no-portions": labels_json(portions=0, portion_digests=[]),
-        "shape-runs-over": labels_json(sample_shape=[1048576, 1048576, 1048576]),
+        "own-data": labels_json(partition=None, portion_digests=None),
+        "own-portions": labels_json(partition=None, portion_digests={"host": "a" * 64, "guest.2": "b" * 64}),
+        "other-format": labels_json(format=1),
+        "classes-few": labels_json(classes=["0"] + [str(c) for c in range(2, 10)]),
+        "classes-many": labels_json(classes=[str(c) for c in range(101)]),
+        "classes-twice": labels_json(classes=["a", "a"]),
+        "class-odd": labels_json(classes=["a", "b\n"]),
+        "quadrants": labels_json(partition=cut("quadrants", 4), portion_digests=four),
+        "planes": labels_json(partition=cut("planes", 2)),
+        "uneven": labels_json(partition=cut("slices", 5)),
+        "digest-missing": labels_json(portion_digests={"0": "0" * 64}),
+        "digest-wrong": labels_json(portion_digests={"0": "0" * 64, "1": 7}),
+        "digests-of-others": labels_json(portion_digests={"a": "0" * 64, "b": "1" * 64}),
+        "no-portions": labels_json(partition=cut("slices", 0), portion_digests={}),
+        "shape-runs-over": labels_json(partition=cut("slices", 2, [1048576, 1048576, 1048576])),
         "samples-many": labels_json(train_samples=1 << 28),
+        "listed": labels_json(ids="listed"),
         "field-missing": labels_json(classes=None),
         "no-json": b"\xff\xfe",
     }
     seeds = {name: b"\0" + text for name, text in manifests.items()}
-    seeds["train-good"] = b"\1" + idx([8], values=bytes(range(8)))
-    seeds["train-out-of-range"] = b"\1" + idx([8], values=bytes(range(3, 11)))
-    seeds["train-rank-2"] = b"\1" + idx([4, 2], values=bytes(range(8)))
-    seeds["test-good"] = b"\2" + idx([6], values=bytes(range(6)))
-    seeds["test-short"] = b"\2" + idx([6], values=bytes(range(5)))
+    seeds["train-good"] = b"\1" + npy([8], values=bytes(range(8)))
+    seeds["train-out-of-range"] = b"\1" + npy([8], values=bytes(range(3, 11)))
+    seeds["train-rank-2"] = b"\1" + npy([4, 2], values=bytes(range(8)))
+    seeds["test-good"] = b"\2" + npy([6], values=bytes(range(6)))
+    seeds["test-short"] = b"\2" + npy([6], values=bytes(range(5)))
     return seeds
 
 
@@ -1008,6 +1079,7 @@ TARGETS = {
     "server_refinement": server_refinement_seeds,
     "request": request_seeds,
     "idx": idx_seeds,
+    "npy": npy_seeds,
     "records": records_seeds,
     "portion": portion_seeds,
     "labels": labels_seeds,

@@ -187,10 +187,8 @@ static inline int set_table_for(void **state, const experiment *e, const engine_
     *state = t;
     assert_true(temporary_make(t->folder, NULL, "fewbit-test-serve"));
     make_run(t, e);
-    const dataset *set;
-    assert_int_equal(dataset_find("mnist", &set), ERR_OK);
     snprintf(t->results_path, sizeof t->results_path, "%s/results.jsonl", t->folder);
-    assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS), ERR_OK);
+    assert_int_equal(results_open(&t->results, t->results_path, &t->run.identity.classes, PORTIONS), ERR_OK);
     engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     assert_int_equal(engine_new(&t->engine, &t->run, t->results, options, &host), ERR_OK);
     return 0;

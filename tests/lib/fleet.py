@@ -256,6 +256,27 @@ def idx(dims, data):
     return struct.pack(f">HBB{len(dims)}I", 0, 8, len(dims), *dims) + bytes(data)
 
 
+def npy(dims, data):
+    """A .npy file of bytes, as NumPy writes it."""
+    shape = f"({dims[0]},)" if len(dims) == 1 else str(tuple(dims))
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (-(10 + len(header) + 1) % 64) + "\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + bytes(data)
+
+
+def npy_values(path):
+    """The elements of a .npy file, as bytes."""
+    stored = path.read_bytes()
+    return stored[10 + int.from_bytes(stored[8:10], "little"):]
+
+
+def portion_digest(info, train, test):
+    """The digest of a portion of bytes without ids, scaling and columns, as shared/data/portion.c has it."""
+    dims = [*info["shape"], 0, 0][:3]
+    numbers = struct.pack("<10I", 0, len(info["shape"]), *dims, info["train_samples"], info["test_samples"], 0, 0, 0)
+    return hashlib.sha256(numbers + train + test).hexdigest()
+
+
 def make_samples(count, seed, classes_seed=1):
     """Images [count, 784] of ten patterns under heavy noise, and their classes."""
     draw = random.Random(classes_seed)
@@ -378,8 +399,10 @@ def identity_of(run, text=None):
     """The identity of a run, as shared/data/run_identity.h says what it is of: 16 hex digits."""
     text = (run / "experiment.yaml").read_bytes() if text is None else text.encode()
     known = read_json(run / "identity.json")
-    digests = [d.encode() + b"\0" for d in (known["labels"], *known["portion_digests"])]
-    numbers = struct.pack("<QIII", len(text), known["train_samples"], known["test_samples"], known["portions"])
+    of_portions = [] if known["pinned"] else known["portion_digests"]
+    digests = [d.encode().ljust(65, b"\0") for d in (known["labels"], known["ids"], *of_portions)]
+    numbers = struct.pack("<QIIII", len(text), known["train_samples"], known["test_samples"],
+                          len(known["portions"]), known["pinned"])
     weights_digest = bytes.fromhex(known["weights"]["sha256"]) if known["weights"] else b""
     return hashlib.sha256(numbers + text + b"".join(digests) + weights_digest).hexdigest()[:16]
 

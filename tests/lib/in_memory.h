@@ -11,6 +11,7 @@
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/portion_info.h"
 #include "wire/inproc.h"
 
 enum { NODES = 4, PIXELS = 784, ELEMENTS = PIXELS / NODES, TRAIN_SAMPLES = 2000, TEST_SAMPLES = 1000, BATCH = 20 };
@@ -181,14 +182,10 @@ static inline void open_node(fleet *f, uint32_t k) {
         train[i] = (uint8_t)(i * 31 + k * 7 + i / 977);
     }
     memcpy(test, train, sizeof test);
-    portion_info info = {.dataset = "mnist",
-                         .partition = "slices",
-                         .portions = NODES,
-                         .index = k,
-                         .shape = {1, 1, ELEMENTS},
-                         .samples = {TRAIN_SAMPLES, TEST_SAMPLES}};
+    portion_info info =
+        info_of_portion((partition){PARTITION_SLICES, NODES, 1, 28, 28}, k, TRAIN_SAMPLES, TEST_SAMPLES);
     snprintf(name, sizeof name, "node-%u", k);
-    assert_int_equal(portion_write(in_folder(name), &info, train, test), ERR_OK);
+    assert_int_equal(portion_write(in_folder(name), &info, &(portion_contents){.values = {train, test}}), ERR_OK);
     assert_int_equal(portion_open(&n->data, in_folder(name)), ERR_OK);
     assert_int_equal(file_path(n->state, sizeof n->state, "%s/state-%u", folder, k), ERR_OK);
     assert_int_equal(arena_init(&n->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
@@ -217,8 +214,11 @@ static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads
     log_choose_level("none");
     experiment e = row_1(decision);
     f->labels = (labels){.dataset = "mnist",
+                         .has_partition = true,
                          .partition = {PARTITION_SLICES, NODES, 1, 28, 28},
-                         .classes = 10,
+                         .portions = some_labels_portions(NODES),
+                         .portion_count = NODES,
+                         .classes = some_class_names(10),
                          .samples = {TRAIN_SAMPLES, TEST_SAMPLES}};
     for (int split = 0; split < 2; split++) {
         f->labels.values[split] = malloc(f->labels.samples[split]);
@@ -227,8 +227,7 @@ static inline void open_fleet(fleet *f, preset_binarize decision, size_t threads
             f->labels.values[split][i] = (uint8_t)(i % 10);
         }
     }
-    f->labels.portion_digests = calloc(NODES, sizeof *f->labels.portion_digests);
-    assert_non_null(f->labels.portion_digests);
+    assert_non_null(f->labels.portions);
     assert_int_equal(run_dir_create(&f->run, in_folder("run"), &e, &f->labels, NULL), ERR_OK);
     assert_int_equal(thread_pool_new(&f->pool, threads, true), ERR_OK);
     assert_int_equal(arena_init(&f->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
@@ -262,10 +261,8 @@ static inline void train_to_the_end(fleet *f) {
 /* The fleet has trained; now it serves, with its results in a file. */
 static inline void start_serving(fleet *f, predictor_options with) {
     engine_options options = {.deadline_ns = 1000000000, .predictor = with};
-    const dataset *set;
     engine_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, f}; /* one model */
-    assert_int_equal(dataset_find("mnist", &set), ERR_OK);
-    assert_int_equal(results_open(&f->results, in_folder("results.jsonl"), set, NODES), ERR_OK);
+    assert_int_equal(results_open(&f->results, in_folder("results.jsonl"), &f->labels.classes, NODES), ERR_OK);
     assert_int_equal(engine_new(&f->engine, &f->run, f->results, &options, &host), ERR_OK);
     for (uint32_t k = 0; k < NODES; k++) {
         welcome_node(f, k, FEWBIT__MODE__MODE_SERVE);

@@ -49,16 +49,16 @@ def send(stream, kind, fields):
 
 
 def receive(stream):
-    header = stream.read(4)
-    if len(header) < 4:
+    if len(header := stream.read(4)) < 4:
         raise ConnectionError("closed by the server")
     return header[3], unpack(stream.read(int.from_bytes(header[:3], "little")))
 
 
 def hello(info):
-    return {1: 1, 2: b"plain", 3: info["portion"], 4: info["dataset"].encode(), 5: info["partition"].encode(),
-            6: info["portions"], 7: b"".join(map(pack_varint, info["shape"])), 8: info["train_samples"],
-            9: info["test_samples"], 10: info["digest"].encode()}
+    cut, (c, h, w) = info["partition"], [1, 1, *info["shape"]][-3:]
+    shape = (1, 1, c * h * w) if cut["kind"] == "slices" else (c, h, w)
+    return {1: 1, 2: b"plain", 3: cut["portion"], 4: info["dataset"].encode(), 5: cut["kind"].encode(), 6: cut["portions"],
+            7: b"".join(map(pack_varint, shape)), 8: info["train_samples"], 9: info["test_samples"], 10: info["digest"].encode()}
 
 
 def encode(portions, count, bits, bright=80):  # [count] portions -> their codes in one stream, the first bit lowest
@@ -87,7 +87,7 @@ def serve(host, port, data, push=False):
         elif kind == SWITCH:  # from here on; a node that pushes would send samples below fields[2] with the old model
             model = fields[1]
         elif kind == BEGIN:
-            portions, count = (data / "test.idx").read_bytes()[20:], info["test_samples"]
+            portions, count = (data / "test.npy").read_bytes()[128:], info["test_samples"]  # behind NumPy's header
             send(stream, CODES, {1: model, 2: fields.get(2, 0), 3: count - 1, 4: encode(portions, count, bits)})
             send(stream, STREAM_END, {})
         elif kind == REQUEST:

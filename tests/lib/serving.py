@@ -197,7 +197,8 @@ class HandNode:
     """A node played by the test, frame by frame."""
 
     def __init__(self, server, made, portion, **changes):
-        info = {**read_json(made.split / f"node-{portion % PORTIONS}" / "portion.json"), "portion": portion}
+        info = read_json(made.split / f"node-{portion % PORTIONS}" / "portion.json")
+        info["partition"]["portion"] = portion
         self.address = ("127.0.0.1", server.port)
         self.connect()
         numbers = {"protocol": 1, "name": 2, "portion": 3, "dataset": 4, "split": 5, "portions": 6, "shape": 7,

@@ -7,6 +7,7 @@
 #include "experiment/portions.h"
 #include "experiment/validate.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/portion_info.h"
 
 enum { SMALL_WIDTH = 28, SMALL_ELEMENTS = 7 * SMALL_WIDTH, SMALL_SAMPLES = 100, SMALL_BITS = 4, SMALL_HIDDEN = 20 };
 
@@ -28,19 +29,15 @@ static experiment small_system = {
 static inline portion *open_small_portion(void) {
     static uint8_t samples[SMALL_SAMPLES * SMALL_ELEMENTS];
     portion *data;
-    portion_info info = {.dataset = "mnist",
-                         .partition = "slices",
-                         .portions = 4,
-                         .index = 1,
-                         .shape = {1, 1, SMALL_ELEMENTS},
-                         .samples = {SMALL_SAMPLES, SMALL_SAMPLES}};
+    portion_info info = info_of_portion((partition){PARTITION_SLICES, 4, 1, 28, 28}, 1, SMALL_SAMPLES, SMALL_SAMPLES);
     rng draws = rng_at(1, rng_stream(RNG_TEST, 0), 0);
     for (size_t i = 0; i < sizeof samples; i++) {
         samples[i] = (uint8_t)rng_u32(&draws);
     }
     assert_int_equal(experiment_fill_portions(&small_system), ERR_OK);
     assert_int_equal(experiment_validate(&small_system, NULL), ERR_OK);
-    assert_int_equal(portion_write(in_folder("data"), &info, samples, samples), ERR_OK);
+    assert_int_equal(portion_write(in_folder("data"), &info, &(portion_contents){.values = {samples, samples}}),
+                     ERR_OK);
     assert_int_equal(portion_open(&data, in_folder("data")), ERR_OK);
     return data;
 }

@@ -6,18 +6,25 @@
 #include "experiment/derive.h"
 #include "experiment/experiment.h"
 
+#include "tests/lib/portion_info.h"
+
 #include <string.h>
 
 static inline const labels *some_labels(const experiment *e) {
-    static char digests[PARTITION_PORTIONS_MAX][SHA256_HEX];
+    static labels_portion *portions;
     static uint8_t values[8] = {0, 1, 0, 1, 0, 1, 0, 1};
     static labels l;
-    l = (labels){.classes = 10, .samples = {8, 8}, .values = {values, values}, .portion_digests = digests};
+    free(portions);
+    portions = some_labels_portions(e->dataset.portions);
+    l = (labels){.samples = {8, 8},
+                 .values = {values, values},
+                 .has_partition = true,
+                 .portions = portions,
+                 .portion_count = e->dataset.portions};
     snprintf(l.dataset, sizeof l.dataset, "%s", e->dataset.name);
-    experiment_partition(e, &l.partition, &l.classes);
-    for (uint32_t k = 0; k < l.partition.portions; k++) {
-        memset(digests[k], 'a' + (int)(k % 6), SHA256_HEX - 1);
-    }
+    uint32_t classes = 10;
+    experiment_partition(e, &l.partition, &classes);
+    l.classes = some_class_names(classes);
     return &l;
 }
 

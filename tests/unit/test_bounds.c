@@ -11,6 +11,7 @@
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/portion_info.h"
 #include "tests/lib/whole_sample.h"
 #include "wire/inproc.h"
 
@@ -201,17 +202,20 @@ typedef struct corner {
 static void make_data(corner *c) {
     size_t elements = partition_sample_elements(&c->partition), length = partition_portion_elements(&c->partition);
     const char *counts = axes[SAMPLES].values[c->choice[SAMPLES]];
-    c->labels = (labels){.partition = c->partition, .classes = c->classes};
+    c->labels = (labels){.has_partition = true,
+                         .partition = c->partition,
+                         .classes = some_class_names(c->classes),
+                         .portions = some_labels_portions(c->partition.portions),
+                         .portion_count = c->partition.portions};
     snprintf(c->labels.dataset, sizeof c->labels.dataset, "%s", c->experiment.dataset.name);
     assert_int_equal(sscanf(counts, "%u %u", &c->labels.samples[0], &c->labels.samples[1]), 2);
-    c->labels.portion_digests = calloc(c->partition.portions, sizeof *c->labels.portion_digests);
     uint8_t *parts[2];
     for (int split = 0; split < 2; split++) {
         uint32_t count = c->labels.samples[split];
         c->samples[split] = malloc(count * elements);
         c->labels.values[split] = malloc(count);
         parts[split] = malloc(count * length);
-        assert_true(c->samples[split] && c->labels.values[split] && parts[split] && c->labels.portion_digests);
+        assert_true(c->samples[split] && c->labels.values[split] && parts[split] && c->labels.portions);
         for (uint32_t i = 0; i < count; i++) {
             c->labels.values[split][i] = (uint8_t)(c->choice[LABELS] == 0 ? c->classes - 1 : i % c->classes);
             for (size_t j = 0; j < elements; j++) {
@@ -220,20 +224,18 @@ static void make_data(corner *c) {
         }
     }
     for (uint32_t k = 0; k < c->partition.portions; k++) {
-        portion_info info = {.portions = c->partition.portions, .index = k};
+        portion_info info = info_of_portion(c->partition, k, c->labels.samples[0], c->labels.samples[1]);
         char name[32];
         snprintf(name, sizeof name, "data/node-%u", k);
         snprintf(info.dataset, sizeof info.dataset, "%s", c->experiment.dataset.name);
-        snprintf(info.partition, sizeof info.partition, "%s", partition_name(c->partition.kind));
-        partition_portion_shape(&c->partition, info.shape);
         for (int split = 0; split < 2; split++) {
-            info.samples[split] = c->labels.samples[split];
             for (uint32_t i = 0; i < info.samples[split]; i++) {
                 partition_take(&c->partition, k, c->samples[split] + i * elements, parts[split] + i * length);
             }
         }
-        assert_int_equal(portion_write(in_folder(name), &info, parts[0], parts[1]), ERR_OK);
-        memcpy(c->labels.portion_digests[k], info.digest, SHA256_HEX);
+        assert_int_equal(portion_write(in_folder(name), &info, &(portion_contents){.values = {parts[0], parts[1]}}),
+                         ERR_OK);
+        memcpy(c->labels.portions[k].digest, info.digest, SHA256_HEX);
     }
     free(parts[0]);
     free(parts[1]);
@@ -366,17 +368,18 @@ static void assert_codes(const json_t *codes, const experiment *e) {
     }
 }
 
-static void assert_answer(const fleet *f, const dataset *set) {
+static void assert_answer(const fleet *f) {
+    const class_names *classes = &f->corner->labels.classes;
     dynbuf t = dynbuf_make(JSON_VIEWS_MAX);
     json_writer w = json_writer_make(&t);
-    json_views_classification(&w, "a request", &f->last, set, &(json_views_times){1, 2});
+    json_views_classification(&w, "a request", &f->last, classes, 784, &(json_views_times){1, 2});
     assert_false(t.has_failed);
     json_t *reply = json_loads(t.bytes, 0, NULL);
     assert_non_null(reply);
     assert_codes(json_object_get(reply, "bits"), &f->corner->experiment);
-    assert_int_equal(json_array_size(json_object_get(reply, "probabilities")), set->classes);
+    assert_int_equal(json_array_size(json_object_get(reply, "probabilities")), classes->count);
     double sum = 0;
-    for (size_t c = 0; c < set->classes; c++) {
+    for (size_t c = 0; c < classes->count; c++) {
         sum += json_number_value(json_array_get(json_object_get(reply, "probabilities"), c));
     }
     if (!(sum > 0.999 && sum < 1.001)) {
@@ -387,7 +390,7 @@ static void assert_answer(const fleet *f, const dataset *set) {
 }
 
 /* Asked a second time, the answer comes from the table or the cache, where there is one; it is the same. */
-static void ask_some(fleet *f, const dataset *set) {
+static void ask_some(fleet *f) {
     for (uint32_t i = 0; i < ASKS; i++) {
         classification first;
         const uint8_t *sample =
@@ -397,7 +400,7 @@ static void ask_some(fleet *f, const dataset *set) {
             classify_whole(f->engine, f->answers, &f->corner->partition, sample, f->now_ns);
             run_rounds(f);
             assert_int_equal(f->answers, before + 1);
-            assert_answer(f, set);
+            assert_answer(f);
             first = time == 0 ? f->last : first;
         }
         assert_memory_equal(first.codes, f->last.codes, sizeof first.codes);
@@ -431,10 +434,9 @@ static void serve(const corner *c, const run_dir *r) {
     options.predictor.table_bytes = strcmp(from, "table") == 0 ? 1 << 20 : 0;
     options.predictor.cache_bytes = strcmp(from, "cache") == 0 ? 1 << 20 : 0;
     engine_host host = {tell_node, drop_node, pause_nobody, take_answer, take_ready, NULL, NULL, &f};
-    const dataset *set;
     results *results;
-    assert_int_equal(dataset_find(c->experiment.dataset.name, &set), ERR_OK);
-    assert_int_equal(results_open(&results, in_folder("results.jsonl"), set, c->partition.portions), ERR_OK);
+    assert_int_equal(results_open(&results, in_folder("results.jsonl"), &c->labels.classes, c->partition.portions),
+                     ERR_OK);
     assert_int_equal(arena_init(&f.unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     if (engine_new(&f.engine, r, results, &options, &host)) {
         fail_msg("%s", err_text());
@@ -444,7 +446,7 @@ static void serve(const corner *c, const run_dir *r) {
     }
     run_rounds(&f);
     push_all(&f);
-    ask_some(&f, set);
+    ask_some(&f);
     engine_free(f.engine);
     results_close(results);
     for (uint32_t k = 0; k < c->partition.portions; k++) {

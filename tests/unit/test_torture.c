@@ -26,6 +26,7 @@
 #include "loop/compute_pool.h"
 #include "model/safetensors.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/portion_info.h"
 #include "tests/lib/predictor_with_all.h"
 #include "tests/lib/whole_sample.h"
 #include "wire/listener.h"
@@ -43,7 +44,6 @@ static uint32_t classes;
 static labels truth;
 static run_dir trained; /* with one committed checkpoint */
 static portion *data_of_node;
-static const dataset *mnist;
 
 static experiment small_experiment(void) {
     experiment e = {
@@ -81,27 +81,22 @@ static int make_everything(void **state) {
     log_choose_level("none");
     small = small_experiment();
     truth = (labels){.dataset = "mnist",
+                     .has_partition = true,
                      .partition = {PARTITION_SLICES, PORTIONS, 1, 28, 28},
-                     .classes = 10,
+                     .classes = some_class_names(10),
                      .samples = {TRAIN, TEST},
                      .values = {calloc(TRAIN, 1), calloc(TEST, 1)},
-                     .portion_digests = calloc(PORTIONS, SHA256_HEX)};
-    for (uint32_t k = 0; k < PORTIONS; k++) {
-        memset(truth.portion_digests[k], 'a', SHA256_HEX - 1);
-    }
-    portion_info info = {.dataset = "mnist",
-                         .partition = "slices",
-                         .portions = PORTIONS,
-                         .index = 1,
-                         .shape = {1, 1, ELEMENTS},
-                         .samples = {TRAIN, TEST}};
-    err e = dataset_find("mnist", &mnist);
-    e = e ? e : experiment_partition(&small, &parts, &classes);
+                     .portions = some_labels_portions(PORTIONS),
+                     .portion_count = PORTIONS};
+    portion_info info = info_of_portion(truth.partition, 1, TRAIN, TEST);
+    err e = experiment_partition(&small, &parts, &classes);
     e = e ? e : run_dir_create(&trained, in_folder("run"), &small, &truth, NULL);
     e = e ? e : manifest_add(&trained.manifest, &(manifest_evaluation){.epoch = 1});
     e = e ? e : commit_head(&trained);
-    e = e ? e : portion_write(in_folder("portion"), &info, train, test);
+    e = e ? e : portion_write(in_folder("portion"), &info, &(portion_contents){.values = {train, test}});
     e = e ? e : portion_open(&data_of_node, in_folder("portion"));
+    const uint32_t dims[] = {TRAIN, ELEMENTS};
+    e = e ? e : idx_write(in_folder("array.idx"), train, 2, dims);
     return e ? -1 : 0;
 }
 
@@ -232,7 +227,7 @@ static err write_and_open_labels(void) {
 
 static err read_idx(void) {
     idx_array array;
-    err e = idx_read(in_folder("portion/train.idx"), TRAIN * ELEMENTS, &array);
+    err e = idx_read(in_folder("array.idx"), TRAIN * ELEMENTS, &array);
     idx_free(&array);
     return e;
 }
@@ -334,7 +329,7 @@ static err make_engine(void) {
     static const uint8_t sample[784];
     engine_options options = {.deadline_ns = 1000, .predictor = predictor_with_all};
     engine_host host = {.send = tell_nobody, .drop = drop_nobody, .answer = answer_nobody, .ready = tell_ready};
-    err e = results_open(&r, in_folder("results.jsonl"), mnist, PORTIONS);
+    err e = results_open(&r, in_folder("results.jsonl"), &truth.classes, PORTIONS);
     e = e ? e : engine_new(&d, &trained, r, &options, &host);
     if (!e) {
         Fewbit__Ready ready = FEWBIT__READY__INIT;
@@ -363,7 +358,7 @@ static err make_replies(void) {
     classification a = {.classes = 10, .portions = PORTIONS, .bits = {4}, .have = 1, .degraded = true};
     dynbuf reply = dynbuf_make(JSON_VIEWS_MAX);
     json_writer w = json_writer_make(&reply);
-    json_views_classification(&w, "request-7", &a, mnist, &(json_views_times){0});
+    json_views_classification(&w, "request-7", &a, &truth.classes, 784, &(json_views_times){0});
     json_views_error(&w, "request-7", "busy", "too many samples wait");
     err e = dynbuf_check(&reply, "an answer");
     dynbuf_free(&reply);

@@ -4,12 +4,13 @@
 
 #include "tests/lib/fuzz/check.h"
 
-enum { ONE_FILE_OF = 3 };
+enum { ONE_FILE_MAX = 5 };
 
 typedef struct one_file {
     const char *folder; /* as fuzz_path takes it */
-    const char *names[ONE_FILE_OF];
-    file_span good[ONE_FILE_OF];
+    int count;
+    const char *names[ONE_FILE_MAX];
+    file_span good[ONE_FILE_MAX];
 } one_file;
 
 static inline const char *one_file_path(const one_file *o, int i) {
@@ -20,7 +21,7 @@ static inline const char *one_file_path(const one_file *o, int i) {
 
 /* The good files are there. */
 static inline void one_file_keep(one_file *o) {
-    for (int i = 0; i < ONE_FILE_OF; i++) {
+    for (int i = 0; i < o->count; i++) {
         uint8_t *bytes;
         FUZZ_CHECK(file_read(one_file_path(o, i), 1 << 20, &bytes, &o->good[i].length) == ERR_OK, "%s", err_text());
         o->good[i].bytes = bytes;
@@ -28,8 +29,8 @@ static inline void one_file_keep(one_file *o) {
 }
 
 static inline void one_file_put(const one_file *o, const uint8_t *data, size_t size) {
-    for (int i = 0; i < ONE_FILE_OF; i++) {
-        bool is_input = i == data[0] % ONE_FILE_OF;
+    for (int i = 0; i < o->count; i++) {
+        bool is_input = i == data[0] % o->count;
         fuzz_write(one_file_path(o, i), is_input ? data + 1 : o->good[i].bytes,
                    is_input ? size - 1 : o->good[i].length);
     }

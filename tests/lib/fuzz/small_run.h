@@ -9,6 +9,7 @@
 #include "experiment/portions.h"
 #include "experiment/validate.h"
 #include "tests/lib/fuzz/check.h"
+#include "tests/lib/portion_info.h"
 
 enum { SMALL_PORTIONS = 2, SMALL_BITS = 4, SMALL_TRAIN = 8, SMALL_TEST = 6, SMALL_BATCH = 4, SMALL_EPOCHS = 2 };
 
@@ -39,15 +40,18 @@ static inline void small_digest(uint32_t k, char digest[SHA256_HEX]) {
 
 static inline const labels *small_labels(void) {
     static uint8_t train[SMALL_TRAIN] = {0, 1, 2, 3, 4, 5, 6, 7}, test[SMALL_TEST] = {9, 8, 7, 6, 5, 4};
-    static char digests[SMALL_PORTIONS][SHA256_HEX];
+    static labels_portion portions[SMALL_PORTIONS];
     static labels l = {.dataset = "mnist",
+                       .has_partition = true,
                        .partition = {PARTITION_SLICES, SMALL_PORTIONS, 1, 28, 28},
-                       .classes = 10,
                        .samples = {SMALL_TRAIN, SMALL_TEST},
                        .values = {train, test},
-                       .portion_digests = digests};
+                       .portions = portions,
+                       .portion_count = SMALL_PORTIONS};
+    l.classes = some_class_names(10);
     for (uint32_t k = 0; k < SMALL_PORTIONS; k++) {
-        small_digest(k, digests[k]);
+        snprintf(portions[k].name, sizeof portions[k].name, "%u", k);
+        small_digest(k, portions[k].digest);
     }
     return &l;
 }

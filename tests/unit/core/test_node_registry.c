@@ -29,7 +29,8 @@ static const char experiment_text[] =
     "optimiser: {kind: adam, learning_rate: 0.001}\n"
     "training: {epochs: 1, batch_size: 10, seed: 1}\n";
 static char digests[4][SHA256_HEX] = {"aa", "bb", "cc", "dd"};
-static const labels known_labels = {.samples = {2000, 500}, .portion_digests = digests};
+static labels_portion known_portions[] = {{"0", "aa"}, {"1", "bb"}, {"2", "cc"}, {"3", "dd"}};
+static const labels known_labels = {.samples = {2000, 500}, .portions = known_portions, .portion_count = 4};
 
 enum { SENT = 1, ADMITTED, CLOSED, PAUSED, RESUMED };
 

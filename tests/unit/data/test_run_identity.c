@@ -2,34 +2,47 @@
 #include "data/run_identity.h"
 
 #include "tests/lib/folder.h"
+#include "tests/lib/portion_info.h"
 
 #include <jansson.h>
 
-enum { PORTIONS = 3, SAMPLES = 5, CHANGES = 11 };
+enum { PORTIONS = 3, SAMPLES = 5, CHANGES = 14 };
 
 static const char experiment_text[] = "an experiment\n";
 
 static struct {
     labels labels;
     uint8_t values[2][SAMPLES + 1];
-    char digests[PARTITION_PORTIONS_MAX][SHA256_HEX];
+    labels_portion portions[PARTITION_PORTIONS_MAX];
+    sample_ids *ids;
     char text[32];
     bool has_weights;
     uint8_t weights[SHA256_BYTES];
 } from;
 
 static void make(void) {
+    sample_ids_free(from.ids);
     memset(&from, 0, sizeof from);
     from.labels = (labels){.dataset = "mnist",
-                           .partition = {PARTITION_SLICES, PORTIONS, 1, 28, 28},
-                           .classes = 10,
+                           .classes = some_class_names(10),
                            .samples = {SAMPLES, SAMPLES},
                            .values = {from.values[0], from.values[1]},
-                           .portion_digests = from.digests};
+                           .portions = from.portions,
+                           .portion_count = PORTIONS};
     for (uint32_t k = 0; k < PARTITION_PORTIONS_MAX; k++) {
-        memset(from.digests[k], 'a', SHA256_HEX - 1);
+        snprintf(from.portions[k].name, sizeof from.portions[k].name, "%u", k);
+        memset(from.portions[k].digest, 'a', SHA256_HEX - 1);
     }
     strcpy(from.text, experiment_text);
+}
+
+/* Ids in their order, or with two that have changed places. */
+static void list_ids(bool other_order) {
+    static const char *const of_train[] = {"a", "b", "c", "d", "e"}, *const swapped[] = {"b", "a", "c", "d", "e"};
+    static const char *const of_test[] = {"f", "g", "h", "i", "j"};
+    const char *const *const lists[2] = {other_order ? swapped : of_train, of_test};
+    assert_int_equal(sample_ids_new(&from.ids, lists, from.labels.samples), ERR_OK);
+    from.labels.ids = from.ids;
 }
 
 static void change(int which) {
@@ -44,12 +57,12 @@ static void change(int which) {
         from.labels.samples[DATASET_TEST]--;
         return;
     case 3:
-        from.labels.partition.portions++;
+        from.labels.portion_count++;
         return;
     case 4:
     case 5:
     case 6:
-        from.digests[which - 4][SHA256_HEX - 2] = 'b';
+        from.portions[which - 4].digest[SHA256_HEX - 2] = 'b';
         return;
     case 7:
         strcat(from.text, "#\n");
@@ -61,15 +74,27 @@ static void change(int which) {
         from.has_weights = true;
         from.weights[SHA256_BYTES - 1] = 1;
         return;
-    default: /* portions' data in another order */
-        from.digests[0][0] = 'b';
+    case 10: /* portions' data in another order */
+        from.portions[0].digest[0] = 'b';
+        return;
+    case 11:
+    case 12:
+        list_ids(which == 12);
+        return;
+    default: /* what the portions are is not known */
+        from.labels.portion_count = 0;
         return;
     }
 }
 
 static run_identity sealed(void) {
     run_identity i;
-    assert_int_equal(run_identity_of(&i, &from.labels), ERR_OK);
+    char names[PARTITION_PORTIONS_MAX][PORTION_NAME_MAX + 1];
+    uint32_t count = from.labels.portion_count ? from.labels.portion_count : PORTIONS;
+    for (uint32_t k = 0; k < count; k++) {
+        snprintf(names[k], sizeof names[k], "%u", k);
+    }
+    assert_int_equal(run_identity_of(&i, &from.labels, (const char(*)[PORTION_NAME_MAX + 1]) names, count), ERR_OK);
     if (from.has_weights) {
         strcpy(i.weights_file, "weights.safetensors");
         memcpy(i.weights, from.weights, SHA256_BYTES);
@@ -149,7 +174,7 @@ static void damaged_files_are_refused(void **state) {
     const char *field;
     assert_non_null(good);
     json_object_foreach(good, field, value) {
-        json_t *bad[] = {json_null(), json_true(), json_integer(-1), json_string("xyz"), json_array()};
+        json_t *bad[] = {json_null(), json_real(0.5), json_integer(-1), json_string("xyz"), json_array()};
         for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
             json_t *changed = json_copy(good);
             json_object_set_new(changed, field, bad[i]);
@@ -165,6 +190,43 @@ static void damaged_files_are_refused(void **state) {
     json_decref(good);
 }
 
+/* A portion that nothing is known of is what its node says first, from then on, and no part of the run's number. */
+static void unknown_portions_are_pinned(void **state) {
+    (void)state;
+    change(13);
+    run_identity i = sealed(), there;
+    uint64_t before = i.run;
+    char digest[SHA256_HEX] = "", other[SHA256_HEX] = "";
+    bool is_new = false;
+    memset(digest, 'a', SHA256_HEX - 1);
+    memset(other, 'b', SHA256_HEX - 1);
+    assert_int_equal(run_identity_pin(&i, 1, "no digest", &is_new), ERR_INPUT);
+    assert_int_equal(run_identity_pin(&i, 1, digest, &is_new), ERR_OK);
+    assert_true(is_new);
+    assert_int_equal(run_identity_write(&i, folder), ERR_OK);
+    assert_int_equal(run_identity_read(&there, folder, from.text, strlen(from.text)), ERR_OK);
+    assert_memory_equal(&i, &there, sizeof i);
+    assert_true(there.run == before);
+    assert_int_equal(run_identity_pin(&there, 1, digest, &is_new), ERR_OK);
+    assert_false(is_new);
+    assert_int_equal(run_identity_pin(&there, 1, other, &is_new), ERR_INPUT);
+    assert_non_null(strstr(err_text(), "portion 1 has digest bbbbbbbbbbbb, that of the run aaaaaaaaaaaa"));
+    run_identity wanted = sealed();
+    assert_int_equal(run_identity_check_data(&there, &wanted, "the run"), ERR_OK);
+}
+
+/* Labels that know their portions know all that the experiment has, by name. */
+static void other_portions_than_the_labels_know_are_refused(void **state) {
+    (void)state;
+    static const char two[2][PORTION_NAME_MAX + 1] = {"0", "1"}, three[3][PORTION_NAME_MAX + 1] = {"0", "1", "host"};
+    run_identity i;
+    make();
+    assert_int_equal(run_identity_of(&i, &from.labels, two, 2), ERR_INPUT);
+    assert_string_equal(err_text(), "the labels are of 3 portions, the experiment has 2");
+    assert_int_equal(run_identity_of(&i, &from.labels, three, 3), ERR_INPUT);
+    assert_string_equal(err_text(), "the labels know no portion host");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_that_makes_the_model_is_in_it),
@@ -172,6 +234,8 @@ int main(void) {
         IN_FOLDER(it_comes_back),
         cmocka_unit_test(what_differs_is_named),
         IN_FOLDER(damaged_files_are_refused),
+        IN_FOLDER(unknown_portions_are_pinned),
+        cmocka_unit_test(other_portions_than_the_labels_know_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

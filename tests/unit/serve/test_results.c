@@ -24,9 +24,11 @@ static const uint64_t codes[PORTIONS] = {0x16, 0, 0x1F};
 static char lines[LINES_MAX][512];
 
 static err try_to_open(results **r, const char *path) {
+    static class_names classes;
     const dataset *set;
     assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
-    return results_open(r, path, set, PORTIONS);
+    class_names_of(&classes, set);
+    return results_open(r, path, &classes, PORTIONS);
 }
 
 static results *open_in(const char *path) {
@@ -218,14 +220,12 @@ static void a_stop_ends_the_wait_for_a_pipe(void **state) {
 
 static void none_is_nothing_and_a_bad_path_is_told(void **state) {
     (void)state;
-    const dataset *set;
     results *r = open_in("none");
     assembler_sample sample = {.have = 7, .codes = codes};
     results_write(r, &(results_line){&sample, "stream", code_bits, 0, 0, 0.5f, false, 1});
     results_flush(r);
     results_close(r);
-    assert_int_equal(dataset_find("cifar10", &set), ERR_OK);
-    assert_int_equal(results_open(&r, in_folder("no/such/folder"), set, PORTIONS), ERR_IO);
+    assert_int_equal(try_to_open(&r, in_folder("no/such/folder")), ERR_IO);
     assert_non_null(strstr(err_text(), "no/such/folder"));
 }
 

@@ -227,13 +227,11 @@ static void check_scene(table *t, const scene *s) {
 static void begin_anew(table *t) {
     const engine_options options = {
         .deadline_ns = deadline_ns, .predictor = predictor_with_all, .stall_timeout_ns = (uint64_t)PATIENCE_MS * MS};
-    const dataset *set;
     engine_host host = {on_tell, on_drop, on_pause, on_answer, on_ready, on_serves, on_changed, t};
     engine_free(t->engine);
     results_close(t->results);
     assert_int_equal(truncate(t->results_path, 0), 0);
-    assert_int_equal(dataset_find("mnist", &set), ERR_OK);
-    assert_int_equal(results_open(&t->results, t->results_path, set, PORTIONS), ERR_OK);
+    assert_int_equal(results_open(&t->results, t->results_path, &t->run.identity.classes, PORTIONS), ERR_OK);
     assert_int_equal(engine_new(&t->engine, &t->run, t->results, &options, &host), ERR_OK);
     t->drops = t->pauses[0] = t->pauses[1] = 0;
     memset(t->is_held, 0, sizeof t->is_held);

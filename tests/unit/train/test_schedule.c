@@ -229,7 +229,7 @@ static void labels_that_do_not_fit(void **state) {
     for (int field = 0; field < 7; field++) {
         labels l = whole;
         uint32_t *numbers[] = {&l.partition.portions, &l.partition.channels, &l.partition.height, &l.partition.width,
-                               &l.classes};
+                               &l.classes.count};
         if (field < 5) {
             ++*numbers[field];
         } else if (field == 5) {
