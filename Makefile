@@ -4,10 +4,10 @@ BUILD ?= build
 CFLAGS ?= -O3 -g
 VERSION := 0.1.0
 COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
-PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libjpeg libcurl yaml-0.1 libsystemd
+PACKAGES := libuv libprotobuf-c openblas jansson libssl libcrypto zlib libpng libjpeg libcurl yaml-0.1 libsystemd sndfile minizip
 STRICT := -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wconversion -fno-math-errno -ffp-contract=off
 INCLUDES = -Ishared -I. -I$(BUILD)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-LIBS = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lcsv -lm -lpthread
+LIBS = -Wl,--as-needed $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lcsv -lm -lpthread
 COMPILE = $(CC) $(STRICT) $(CFLAGS) $(INCLUDES) -MMD -MP
 
 # V=1 shows whole command lines.

@@ -12,6 +12,7 @@ static const options_subcommand commands[] = {
     {{"health"}, "whether one server or one node is well, for what watches them", health_main},
     {{"classify"}, "ask a server for the class of images", classify_main},
     {{"data", "get"}, "bring a data set's files into a folder, checked", data_get_main},
+    {{"data", "pack"}, "pack one owner's own portion, or the labels, from its files", data_pack_main},
     {{"data", "split"}, "give every node its own portion, and the server the labels", data_split_main},
     {{"loadtest"}, "put a load on a server, over HTTP or with codes, and report", loadtest_main},
     {{"result"}, "what came out of a training", result_main},

@@ -14,6 +14,7 @@ import math
 import pathlib
 import struct
 import sys
+import zipfile
 import zlib
 
 from PIL import Image
@@ -1070,6 +1071,55 @@ def tls_seeds():
     }
 
 
+def columns_seeds():
+    return {
+        "row": b"25,A,1.75",
+        "missing": b"25,B,\r\n",
+        "header": b"height,id,age,blood\n1.5,7,25,A\n",
+        "quoted": b'"age","blood","height"\n"25","A","1"\n',
+        "mark": b"\xef\xbb\xbfage,blood,height\n1e3,A,-1\n",
+        "no-number": b"x,A,1",
+        "no-category": b"1,C,1",
+        "too-few": b"1,A",
+        "too-many-rows": b"age,blood,height\n1,A,1\n1,A,1\n",
+        "zero": b"1,A\0,1",
+        "open-quote": b'1,"A,1',
+    }
+
+
+def packing_seeds():
+    table = "id,x,y,w\n" + "".join(f"p{i},{i / 7:.3f},{i % 2},{'uv'[i % 2]}\n" for i in range(12))
+    series = ("# of nobody\n@problemName p\n@timeStamps false\n@univariate false\n@dimensions 2\n@classLabel true a b\n"
+              "@data\n" + "".join(f"{i},1.5,-2:3,4,{i}e-1:{'ab'[i % 2]}\n" for i in range(6)))
+
+    def npy(shape, descr, content):
+        header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+        header += b" " * (-(len(header) + 11) % 64) + b"\n"
+        return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + content
+
+    def npz(kind, **arrays):
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", kind) as file:
+            for name, content in arrays.items():
+                file.writestr(zipfile.ZipInfo(f"{name}.npy"), content, kind)
+        return out.getvalue()
+
+    floats = npy((3, 2), "<f4", struct.pack("<6f", *range(6)))
+    numbers = npy((4,), "<i8", struct.pack("<4q", 3, 1, -2, 3))
+    idx = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 2, 3) + bytes(range(12))
+    kinds = {
+        "csv": (0, table), "csv-labels": (0x80, table), "csv-mixed": (0, table.replace("0.571", "?")),
+        "csv-open-quote": (0, table + '"'), "tsv": (1, table.replace(",", "\t")),
+        "ts": (2, series), "ts-labels": (0x82, series), "ts-stamped": (2, series.replace("Stamps false", "Stamps true")),
+        "ts-missing": (2, series.replace("1.5", "?")), "npy": (3, floats), "npy-labels": (0x83, numbers),
+        "npz": (4, npz(zipfile.ZIP_DEFLATED, x=floats)), "npz-stored": (4, npz(zipfile.ZIP_STORED, x=floats)),
+        "npz-two": (4, npz(zipfile.ZIP_DEFLATED, x=floats, y=numbers)), "idx": (5, idx),
+    }
+    # A kind of 128 and more wants labels; taken modulo 6 it is another one than without.
+    return {name: bytes([kind if kind < 0x80 else next(k for k in range(128, 256) if k % 6 == kind - 128)]) +
+            (content.encode() if isinstance(content, str) else content) for name, (kind, content) in kinds.items()}
+
+
 TARGETS = {
     "frames": frames_seeds,
     "messages": messages_seeds,
@@ -1089,6 +1139,8 @@ TARGETS = {
     "image": image_seeds,
     "tls": tls_seeds,
     "codes": codes_seeds,
+    "columns": columns_seeds,
+    "packing": packing_seeds,
 }
 
 
