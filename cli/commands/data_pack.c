@@ -17,7 +17,7 @@ enum { SIDE_MAX = 1 << 16 };
 typedef struct pack_options {
     const char *to, *dataset, *portion;
     bool is_labels;
-    const char *id_column, *ids;
+    const char *ids;
     const char *test, *validation; /* shares */
     const char *test_from, *test_ids, *validation_ids;
     pack_source_options source;
@@ -67,7 +67,8 @@ static const options_entry entries[] = {
      .is_required = true},
     {OPTIONS_TEXT(pack_options, portion, "portion", "NAME", "pack a portion, of this name in the experiment")},
     {OPTIONS_FLAG(pack_options, is_labels, "labels", "pack the labels, for the server, and no values")},
-    {OPTIONS_TEXT(pack_options, id_column, "id-column", "COLUMN", "of a table: the samples' ids"), .preset = "id"},
+    {OPTIONS_TEXT(pack_options, source.table.id_column, "id-column", "COLUMN", "of a table: the samples' ids"),
+     .preset = "id"},
     {OPTIONS_TEXT(
         pack_options, ids, "ids", "FILE",
         "the samples' ids, one a line or a .npy of whole numbers; or 'counted': 0, 1, ... in the file's order, "
@@ -162,7 +163,7 @@ static err parse(int argc, char **argv, pack_options *o, options_arguments *from
     e = e ? e : plan_parts(o, parts);
     o->source.length = (uint32_t)o->length;
     o->source.channels = (uint32_t)o->channels;
-    o->source.table.id_column = o->ids ? NULL : o->id_column;
+    o->source.table.has_no_ids = o->ids != NULL;
     return e || !o->is_labels || o->piece.is_whole ? e : err_fail(ERR_USAGE, "--part: labels are not cut");
 }
 

@@ -79,7 +79,8 @@ err pack_portion_measure(const portion_shape *shape, const void *values, size_t 
 static err take_table(const pack_samples *s, const pack_table *t, const columns *c, const pack_order *o, float *to) {
     err e = ERR_OK;
     for (uint32_t i = 0; i < s->count && !e; i++) {
-        e = pack_table_take(t, s, c, o->list[i], to + (size_t)i * columns_features(c));
+        e = interrupt_check();
+        e = e ? e : pack_table_take(t, s, c, o->list[i], to + (size_t)i * columns_features(c));
     }
     return e;
 }

@@ -1,5 +1,6 @@
 #include "cli/packing/pack_samples.h"
 
+#include "base/interrupt.h"
 #include "data/sample_ids.h"
 
 #include <search.h>
@@ -36,6 +37,10 @@ static err refuse_id(const pack_samples *s, const char *id, uint32_t line) {
 
 err pack_samples_add(pack_samples *s, const char *id, const char *class_name, uint32_t line) {
     char counted[32];
+    err e = interrupt_check();
+    if (e) {
+        return e;
+    }
     if (!id && s->ids && s->count == s->id_count) {
         return err_fail(ERR_INPUT, "--ids: has only %u ids, there are more samples", s->id_count);
     }

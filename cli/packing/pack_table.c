@@ -1,6 +1,7 @@
 #include "cli/packing/pack_table.h"
 
 #include "base/file.h"
+#include "base/interrupt.h"
 #include "data/csv_table.h"
 
 #include <stdlib.h>
@@ -63,7 +64,7 @@ static void name_all(pack_table *t) {
     const pack_table_options *o = &t->options;
     for (uint32_t i = 0; i < csv_table_columns(t->files[0]); i++) {
         const char *name = csv_table_cell(t->files[0], 0, i);
-        bool is_other = (o->id_column && strcmp(name, o->id_column) == 0) || strcmp(name, o->label_column) == 0;
+        bool is_other = strcmp(name, o->id_column) == 0 || strcmp(name, o->label_column) == 0;
         if (!is_other) {
             t->names[t->count++] = name;
         }
@@ -123,7 +124,8 @@ static err find_columns(pack_table *t, const char *path, bool is_test) {
 
 static err add_rows(pack_table *t, pack_samples *s, bool is_labels) {
     const csv_table *file = t->files[s->is_of_test_file];
-    const char *path = pack_samples_path(s), *id_column = t->options.id_column;
+    const char *path = pack_samples_path(s);
+    const char *id_column = t->options.has_no_ids ? NULL : t->options.id_column;
     uint32_t id = 0, label = 0;
     if (id_column && !has_column(file, id_column, &id)) {
         return err_fail(ERR_INPUT, "%s: has no column '%s'; --id-column names that of the ids, --ids has others", path,
@@ -268,6 +270,7 @@ err pack_table_learn(const pack_table *t, const pack_samples *s, columns **c) {
     learner *learners = calloc(t->count, sizeof *learners);
     err e = list && learners ? ERR_OK : err_fail(ERR_MEMORY, "%s: no memory for its columns", s->paths[0]);
     for (uint32_t i = 0; i < s->count && !e; i++) {
+        e = interrupt_check();
         for (uint32_t k = 0; k < t->count && pack_samples_get(s, i)->part == PACK_TRAIN; k++) {
             look_at(&learners[k], cell_of(t, s, i, k), i);
         }

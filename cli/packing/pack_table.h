@@ -12,8 +12,9 @@
 #include <stdbool.h>
 
 typedef struct pack_table_options {
-    const char *id_column;    /* NULL: the samples take their ids from --ids, or are counted */
-    const char *label_column; /* is no feature */
+    const char *id_column;
+    const char *label_column; /* neither is a feature */
+    bool has_no_ids;          /* the samples take them from --ids, or are counted */
     const char *columns;      /* names with commas between them; NULL: all but those two */
     const char *categories;   /* names with commas between them; NULL: none */
     char delimiter;           /* '\0': a tab in a .tsv, else a comma */

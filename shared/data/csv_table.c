@@ -1,10 +1,13 @@
 #include "data/csv_table.h"
 
 #include "base/dynbuf.h"
+#include "base/interrupt.h"
 
 #include <csv.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LINES_A_CHECK = 1 << 16 }; /* of a stop */
 
 struct csv_table {
     char *cells; /* one after another, each with a zero */
@@ -79,8 +82,8 @@ static void parse(reading *r, struct csv_parser *parser, const char *text, size_
     while (text < end && !r->e) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         size_t piece = (size_t)((newline ? newline + 1 : end) - text);
-        r->line++;
-        if (csv_parse(parser, text, piece, on_cell, on_row, r) != piece) {
+        r->e = r->line++ % LINES_A_CHECK == 0 ? interrupt_check() : ERR_OK;
+        if (!r->e && csv_parse(parser, text, piece, on_cell, on_row, r) != piece) {
             refuse(r, "a quote is out of place");
         }
         text += piece;

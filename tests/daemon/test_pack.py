@@ -266,6 +266,8 @@ class Tables(Packing):
         path = self.table(bare)
         self.refuse(path, told=["table.csv", "no column 'id'", "--ids"])
         self.assert_holds(self.pack(path, "--ids", "counted"), values, [str(i) for i in range(60)])
+        self.assert_holds(self.pack(self.table(rows), "--ids", "counted"), values, [str(i) for i in range(60)])
+        path = self.table(bare)
         given = self.put("ids.txt", "".join(f"q{i}\n" for i in range(60)))
         self.assert_holds(self.pack(path, "--ids", given), values, [f"q{i}" for i in range(60)])
         self.refuse(path, "--ids", self.put("few.txt", "a\nb\n"), told="only 2 ids")

@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     const char *path = fuzz_path(names[data[0] % NAMES]);
     bool is_labels = (data[0] & 0x80) != 0;
-    const pack_source_options o = {.table = {.label_column = "y"}};
+    const pack_source_options o = {
+        .table = {.id_column = "id", .label_column = "y", .has_no_ids = (data[0] & 0x40) != 0}};
     pack_samples s;
     pack_table *t = NULL;
     fuzz_write(path, data + 1, size - 1);
