@@ -23,6 +23,8 @@ struct node_protocol {
     code_sender sender;
     node_train train;
     node_serve serve; /* has the models */
+    request_input *input;
+    offered_ids offered;
 };
 
 err node_protocol_new(node_protocol **out, const node_protocol_config *config, const node_host *host) {
@@ -40,6 +42,13 @@ err node_protocol_new(node_protocol **out, const node_protocol_config *config, c
     p->sender.host = *host;
     p->train.sender = p->serve.sender = &p->sender;
     p->serve.stream.exists = config->streams;
+    offered_ids_choose(&p->offered, config->data, config->offers_listed);
+    err e = request_input_new(&p->input, config->data);
+    p->serve.input = p->input;
+    if (e) {
+        node_protocol_free(p);
+        return e;
+    }
     *out = p;
     return ERR_OK;
 }
@@ -48,6 +57,7 @@ void node_protocol_free(node_protocol *p) {
     if (p) {
         node_serve_free(&p->serve);
         code_sender_free(&p->sender);
+        request_input_free(p->input);
         free(p);
     }
 }
@@ -139,6 +149,7 @@ static node_protocol_verdict on_welcome(node_protocol *p, const Fewbit__Welcome 
         return refuse(p, FEWBIT__REASON__REASON_DATA);
     }
     p->mode = w->mode;
+    p->serve.offered = p->mode == FEWBIT__MODE__MODE_SERVE ? &p->offered : NULL;
     if (!is_known && take_model(p, &described, w)) {
         return refuse(p, FEWBIT__REASON__REASON_STORAGE);
     }
@@ -206,7 +217,8 @@ static err receive_in_serving(node_protocol *p, const message *got) {
     encoder_model_config config = p->models;
     switch (got->type) {
     case MESSAGE_REQUEST:
-        return node_serve_request(&p->serve, got->body.request);
+        node_serve_request(&p->serve, got->body.request);
+        return ERR_OK;
     case MESSAGE_BEGIN:
         return node_serve_begin(&p->serve, got->body.begin);
     case MESSAGE_PREPARE:

@@ -21,6 +21,7 @@ typedef struct node_protocol_config {
     const char *state;     /* folder of its checkpoints; made when missing */
     Fewbit__Coding coding; /* how codes travel, where the server agrees */
     bool streams;          /* there will be something to stream */
+    bool offers_listed;    /* ids of samples are told in serving also where they are listed (offered_ids.h) */
     thread_pool *pool;     /* for its net; NULL: all on the caller's thread. Borrowed */
     /* Whatever a server asks for, in bytes; 0: no limit. */
     size_t max_memory;  /* of all nets at a time, with their batches */

@@ -52,6 +52,10 @@ void node_serve_restored(node_serve *s) {
                                 : FEWBIT__STREAM__STREAM_NEW;
     ready.session = t->session;
     ready.next = t->next;
+    if (s->offered) {
+        ready.n_samples = s->offered->count;
+        ready.samples = (char **)(uintptr_t)s->offered->ids;
+    }
     node_host_send(&s->sender->host, MESSAGE_READY, &ready.base);
 }
 
@@ -115,23 +119,24 @@ err node_serve_switch(node_serve *s, const Fewbit__Switch *to) {
 
 /* Requests. */
 
-err node_serve_request(node_serve *s, const Fewbit__Request *r) {
+void node_serve_request(node_serve *s, const Fewbit__Request *r) {
+    Fewbit__RequestProblem problem;
+    const void *values = request_input_take(s->input, r, &problem);
+    if (!values) {
+        Fewbit__RequestError error = FEWBIT__REQUEST_ERROR__INIT;
+        error.id = r->id;
+        error.problem = problem;
+        error.text = (char *)(uintptr_t)err_text();
+        node_host_send(&s->sender->host, MESSAGE_REQUEST_ERROR, &error.base);
+        return;
+    }
     s->request_model = s->is_switching ? s->next : s->model;
-    const encoder_model_info *info = encoder_model_get_info(s->request_model);
-    if (r->portion.len != info->bytes) {
-        return node_host_out_of_turn("Request");
-    }
-    err e = portion_check_values(&info->shape, r->portion.data);
-    if (e) {
-        return err_prefix(e, "Request");
-    }
-    encoder_model_load_inputs(s->request_model, s->request_count, r->portion.data, 1);
+    encoder_model_load_inputs(s->request_model, s->request_count, values, 1);
     s->request_ids[s->request_count++] = r->id;
     if (s->request_count == NODE_SERVE_REQUESTS ||
         s->request_count == encoder_model_get_info(s->request_model)->net_rows) {
         node_serve_flush(s);
     }
-    return ERR_OK;
 }
 
 void node_serve_flush(node_serve *s) {

@@ -5,6 +5,8 @@
 #define FEWBIT_ENCODER_NODE_NODE_SERVE_H
 
 #include "encoder_node/code_sender.h"
+#include "encoder_node/offered_ids.h"
+#include "encoder_node/request_input.h"
 
 enum { NODE_SERVE_ROWS = ENCODER_MODEL_ROWS, NODE_SERVE_REQUESTS = 64 }; /* in one Codes frame; in one evaluation */
 
@@ -34,6 +36,8 @@ typedef struct node_serve {
     uint64_t request_ids[NODE_SERVE_REQUESTS];
     uint32_t request_count;
     encoder_model *request_model;
+    request_input *input;
+    const offered_ids *offered; /* told with Ready; NULL: none */
 } node_serve;
 
 /* Frees the models. */
@@ -50,8 +54,9 @@ void node_serve_disconnected(node_serve *s);
 /* The model in use has new weights: the server is told that the node is ready. */
 void node_serve_restored(node_serve *s);
 
-/* Requests are gathered, to go through the net together; node_serve_flush answers them. */
-err node_serve_request(node_serve *s, const Fewbit__Request *r);
+/* Requests are gathered, to go through the net together; node_serve_flush answers them. What cannot be encoded is told
+ * at once. */
+void node_serve_request(node_serve *s, const Fewbit__Request *r);
 void node_serve_flush(node_serve *s);
 void node_serve_ack(node_serve *s, const Fewbit__Ack *a);
 

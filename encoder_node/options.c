@@ -26,6 +26,10 @@ static const options_entry entries[] = {
         node_options, stream, "stream", "SOURCE", take_stream,
         "while serving, send a stream of codes of this node's own samples: test (its test part), stdin (raw "
         "portions on standard input), none")},
+    {OPTIONS_FLAG(
+        node_options, offers_samples, "offer-samples",
+        "while serving, tell the server ids of up to 100 samples of the test part, for people to try; counted "
+        "ids it is told anyway")},
     {OPTIONS_PARSED(node_options, coding, "coding", "packed|range", message_take_coding,
                     "how codes travel in bulk: packed (default), or range-coded in fewer bits where the server takes "
                     "that")},

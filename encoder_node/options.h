@@ -13,6 +13,7 @@ typedef struct node_options {
     int64_t max_memory_mib, max_state_mib;
     const char *portion; /* NULL: whatever the data says */
     source_kind stream;
+    bool offers_samples;
     Fewbit__Coding coding;
     const char *ready_file; /* NULL: none */
     bool exit_when_done;

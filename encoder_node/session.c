@@ -447,6 +447,7 @@ err session_run(const node_options *o, tls_context *tls, const portion *data) {
                                    .state = o->state,
                                    .coding = o->coding,
                                    .streams = o->stream != SOURCE_NONE,
+                                   .offers_listed = o->offers_samples,
                                    .max_memory = (size_t)o->max_memory_mib << 20,
                                    .max_state = (uint64_t)o->max_state_mib << 20};
     err e = node_protocol_new(&s.protocol, &config, &host);

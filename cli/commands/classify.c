@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "cli/http_client.h"
 #include "cli/latency.h"
+#include "cli/portion_form.h"
 #include "data/idx.h"
 
 #include <inttypes.h>
@@ -15,18 +16,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGE_MAX = 1 << 20 };
+enum { IMAGE_MAX = 1 << 20, LIST_MAX = 1000 };
 static const size_t idx_max = (size_t)1 << 30;
+
+/* The values of an option that may come again and again. */
+typedef struct text_list {
+    const char *of[LIST_MAX];
+    int count;
+} text_list;
 
 typedef struct classify_options {
     const char *server, *labels, *token_file;
     int64_t timeout_ms;
     bool json, summary;
+    text_list samples, portions;
 } classify_options;
+
+static err take_more(const char *text, void *to, const options_entry *entry) {
+    text_list *l = to;
+    if (l->count == LIST_MAX) {
+        return err_fail(ERR_USAGE, "--%s is there more than %d times", entry->name, LIST_MAX);
+    }
+    l->of[l->count++] = text;
+    return ERR_OK;
+}
 
 static const options_entry entries[] = {
     {OPTIONS_TEXT(classify_options, server, "server", "URL", "the decoder server's HTTP address, http://HOST:PORT"),
      .is_required = true},
+    {OPTIONS_PARSED(classify_options, samples, "sample", "ID", take_more,
+                    "instead of an IMAGE a sample that the nodes have, by its id; up to 1000")},
+    {OPTIONS_PARSED(classify_options, portions, "portion", "NAME=FILE", take_more,
+                    "instead of an IMAGE a portion of one sample; once for each portion")},
     {OPTIONS_TEXT(classify_options, labels, "labels", "FILE",
                   "IDX file of the true classes, to count how many of FILE:FIRST-LAST are right")},
     {OPTIONS_FLAG(classify_options, summary, "summary", "only the summary at the end, no line an image")},
@@ -38,12 +59,16 @@ static const options_entry entries[] = {
 };
 
 static const options_command command = {
-    .arguments = "IMAGE...",
-    .least = 1,
+    .arguments = "[IMAGE...]",
+    .least = 0,
     .most = INT_MAX,
-    .summary = "Asks a decoder server for the class of images.",
+    .summary =
+        "Asks a decoder server for the class of images, of samples that the nodes have, or of one sample that is "
+        "handed over by portion.",
     .notes =
-        "An IMAGE is a PNG or JPEG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file (gzipped or not).",
+        "An IMAGE is a PNG or JPEG file, or FILE:INDEX or FILE:FIRST-LAST, images of an IDX file (gzipped or not). A "
+        "portion's FILE is a .npy array, JSON numbers (.json), a row of its table with or without a header (.csv), a "
+        "PNG or JPEG, or raw values.",
     .entries = entries,
 };
 
@@ -85,29 +110,97 @@ static err count(tally *t, const json_t *answer, int truth) {
 }
 
 /* `truth`: the class it should be, or -1. */
-static err classify_one(session *s, const char *image, const http_client_body *body, int truth) {
+static err take_answer(session *s, const char *about, const json_t *answer, int truth) {
+    if (!json_is_integer(json_object_get(answer, "class")) || !json_is_string(json_object_get(answer, "label"))) {
+        return err_fail(ERR_REFUSED, "%s: the server's answer names no class", about);
+    }
+    if (!s->options->json && !s->options->summary) {
+        print_for_people(about, answer);
+    }
+    err e = count(&s->tally, answer, truth);
+    return e || fflush(stdout) == 0 ? e : err_system(ERR_IO, "standard output");
+}
+
+/* The answer to a request, for the caller to json_decref; printed where it is wanted as it is. */
+static err ask(session *s, const char *about, const http_client_body *body, json_t **answer) {
     long status = 0;
-    json_t *answer = NULL;
     err e = interrupt_check();
-    e = e ? e : http_client_call(s->http, "/v1/classify", body, &status, &answer);
+    e = e ? e : http_client_call(s->http, "/v1/classify", body, &status, answer);
     if (e) {
-        return e == ERR_REFUSED ? err_prefix(e, "%s", image) : e;
+        return e == ERR_REFUSED ? err_prefix(e, "%s", about) : e;
     }
     if (status != HTTP_OK) {
-        e = http_client_refusal(image, answer, status);
-    } else if (!json_is_integer(json_object_get(answer, "class")) ||
-               !json_is_string(json_object_get(answer, "label"))) {
-        e = err_fail(ERR_REFUSED, "%s: the server's answer names no class", image);
-    } else if (s->options->json) {
+        return http_client_refusal(about, *answer, status);
+    }
+    if (s->options->json) {
         puts(http_client_text(s->http));
-    } else if (!s->options->summary) {
-        print_for_people(image, answer);
     }
-    if (!e) {
-        e = count(&s->tally, answer, truth);
-        e = e || fflush(stdout) == 0 ? e : err_system(ERR_IO, "standard output");
-    }
+    return ERR_OK;
+}
+
+static err classify_one(session *s, const char *about, const http_client_body *body, int truth) {
+    json_t *answer = NULL;
+    err e = ask(s, about, body, &answer);
+    e = e ? e : take_answer(s, about, answer, truth);
     json_decref(answer);
+    return e;
+}
+
+/* All that were answered, and then why another one was not. */
+static err take_answers(session *s, const json_t *answer) {
+    const text_list *samples = &s->options->samples;
+    const json_t *results = json_object_get(answer, "results");
+    const json_t *refused = NULL;
+    int refused_at = 0;
+    err e = json_array_size(results) == (size_t)samples->count
+                ? ERR_OK
+                : err_fail(ERR_REFUSED, "the server's answer is not about %d samples", samples->count);
+    for (int i = 0; i < samples->count && !e; i++) {
+        const json_t *one = json_array_get(results, (size_t)i);
+        if (json_is_object(json_object_get(one, "error"))) {
+            refused_at = refused ? refused_at : i;
+            refused = refused ? refused : one;
+        } else {
+            e = take_answer(s, samples->of[i], one, -1);
+        }
+    }
+    long status = (long)json_integer_value(json_object_get(refused, "status"));
+    return e || !refused ? e : http_client_refusal(samples->of[refused_at], refused, status);
+}
+
+static err classify_samples(session *s) {
+    const text_list *samples = &s->options->samples;
+    json_t *answer = NULL, *ids = json_array();
+    err e = ERR_OK;
+    for (int i = 0; i < samples->count && !e; i++) {
+        bool fits = json_array_append_new(ids, json_string(samples->of[i])) == 0;
+        e = fits ? ERR_OK : err_fail(ERR_USAGE, "--sample: '%s' is not UTF-8", samples->of[i]);
+    }
+    json_t *request = json_pack("{s:o}", "samples", ids);
+    char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+    e = e || text ? e : err_fail(ERR_MEMORY, "no memory for a request");
+    if (!e) {
+        e = ask(s, "the samples", &(http_client_body){text, strlen(text), "application/json"}, &answer);
+    }
+    e = e ? e : take_answers(s, answer);
+    json_decref(answer);
+    json_decref(request);
+    free(text);
+    return e;
+}
+
+static err classify_portions(session *s) {
+    const text_list *portions = &s->options->portions;
+    portion_form form;
+    http_client_body body;
+    err e = ERR_OK;
+    portion_form_begin(&form);
+    for (int i = 0; i < portions->count && !e; i++) {
+        e = portion_form_add(&form, portions->of[i]);
+    }
+    e = e ? e : portion_form_end(&form, &body);
+    e = e ? e : classify_one(s, "the portions", &body, -1);
+    dynbuf_free(&form.body);
     return e;
 }
 
@@ -177,17 +270,17 @@ static err read_labels(session *s) {
     return e;
 }
 
-static void print_summary(tally *t) {
+static void print_summary(tally *t, const char *what) {
     if (t->answered == 0) {
         return;
     }
     double images = (double)t->answered;
-    printf("%" PRIu64 " images", t->answered);
+    printf("%" PRIu64 " %s", t->answered, what);
     if (t->labelled > 0) {
         printf(": %" PRIu64 " of %" PRIu64 " right (%.2f %%)", t->right, t->labelled,
                100.0 * (double)t->right / (double)t->labelled);
     }
-    printf(", %" PRIu64 " degraded; an image: %.1f bits of codes, %.1f bytes of frames to the nodes and back, %.2f ms "
+    printf(", %" PRIu64 " degraded; each: %.1f bits of codes, %.1f bytes of frames to the nodes and back, %.2f ms "
            "(median)\n",
            t->degraded, (double)t->payload_bits / images, (double)t->frame_bytes / images,
            latency_percentile(&t->ms, 50));
@@ -201,8 +294,10 @@ static err classify_all(const classify_options *o, const options_arguments *imag
         const char *image = images->list[i], *colon = strrchr(image, ':');
         e = colon && !file_exists(image) ? classify_idx(&s, image, colon) : classify_picture(&s, image);
     }
+    e = e || o->samples.count == 0 ? e : classify_samples(&s);
+    e = e || o->portions.count == 0 ? e : classify_portions(&s);
     if (o->summary) {
-        print_summary(&s.tally);
+        print_summary(&s.tally, images->count > 0 ? "images" : "samples");
     }
     idx_free(&s.labels);
     http_client_free(s.http);
@@ -214,5 +309,9 @@ err classify_main(int argc, char **argv) {
     classify_options o = {0};
     options_arguments images;
     err e = options_parse(&command, argc, argv, &o, &images);
+    int ways = (images.count > 0) + (o.samples.count > 0) + (o.portions.count > 0);
+    if (!e && ways != 1) {
+        e = err_fail(ERR_USAGE, "name either IMAGEs, or --sample, or --portion (see --help)");
+    }
     return e ? e : classify_all(&o, &images);
 }

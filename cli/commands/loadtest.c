@@ -49,7 +49,7 @@ static const options_command command = {
 static bool read_bits(const json_t *each, uint32_t portions, uint32_t bits[CODEWORD_PORTIONS_MAX]) {
     bool good = portions <= CODEWORD_PORTIONS_MAX && json_array_size(each) == portions;
     for (uint32_t k = 0; good && k < portions; k++) {
-        json_int_t of = json_integer_value(json_array_get(each, k));
+        json_int_t of = json_integer_value(json_object_get(json_array_get(each, k), "bits"));
         good = of >= 1 && of <= PACK_CODE_BITS_MAX;
         bits[k] = (uint32_t)of;
     }
@@ -59,13 +59,17 @@ static bool read_bits(const json_t *each, uint32_t portions, uint32_t bits[CODEW
 /* What the server says of its model. */
 static err read_model(const json_t *answer, synthetic_node_model *m) {
     const char *set = NULL, *kind = NULL;
-    json_t *bits = NULL;
-    int channels = 0, height = 0, width = 0, portions = 0;
-    int wrong = json_unpack((json_t *)(uintptr_t)answer, "{s:s, s:[i,i,i], s:{s:s, s:i, s:o}}", "data_set", &set,
-                            "sample_shape", &channels, &height, &width, "split", "kind", &kind, "portions", &portions,
-                            "bits", &bits);
+    const json_t *each = json_object_get(answer, "portions");
+    size_t portions = json_array_size(each);
+    int channels = 0, height = 0, width = 0;
+    if (json_is_null(json_object_get(answer, "split"))) {
+        return err_fail(ERR_REFUSED,
+                        "load is for samples that are images, and this server's portions are their owners' own");
+    }
+    int wrong = json_unpack((json_t *)(uintptr_t)answer, "{s:s, s:[i,i,i], s:{s:s}}", "data_set", &set, "sample_shape",
+                            &channels, &height, &width, "split", "kind", &kind);
     if (wrong || strlen(set) >= sizeof m->data_set || channels < 1 || height < 1 || width < 1 || portions < 1 ||
-        !read_bits(bits, (uint32_t)portions, m->bits)) {
+        portions > CODEWORD_PORTIONS_MAX || !read_bits(each, (uint32_t)portions, m->bits)) {
         return err_fail(ERR_REFUSED, "what the server says of its model is not understood");
     }
     strcpy(m->data_set, set);

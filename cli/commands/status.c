@@ -136,8 +136,8 @@ static const char *bits(double value, char to[16]) {
 static void show_bits(const json_t *each) {
     size_t count = json_array_size(each);
     for (size_t k = 0, next; k < count; k = next) {
-        double bits = json_number_value(json_array_get(each, k));
-        for (next = k + 1; next < count && json_number_value(json_array_get(each, next)) == bits;) {
+        double bits = number(json_array_get(each, k), "bits");
+        for (next = k + 1; next < count && number(json_array_get(each, next), "bits") == bits;) {
             next++;
         }
         printf("%s%zu x %.0f", k > 0 ? " + " : "", next - k, bits);
@@ -147,7 +147,7 @@ static void show_bits(const json_t *each) {
 static void show_model(const watch *w, const json_t *model) {
     printf("%s: %s %s (%s), ", w->server, strcmp(text(model, "mode"), "train") == 0 ? "training" : "serving",
            text(model, "experiment"), text(model, "data_set"));
-    show_bits(json_object_get(json_object_get(model, "split"), "bits"));
+    show_bits(json_object_get(model, "portions"));
     printf(" bits a sample against %.0f raw", number(model, "raw_bits"));
     const json_t *accuracy = json_object_get(model, "accuracy");
     if (json_is_object(accuracy)) {

@@ -19,7 +19,7 @@ struct server_runtime {
     server_runtime_config config;
     const server_role *role;
     void *context;
-    partition partition;
+    uint32_t portions;
     uv_loop_t loop;
     bool has_loop;
     node_registry *nodes;
@@ -325,9 +325,10 @@ static err open_http(server_runtime *r) {
         .token = o->token_file ? &r->token : NULL,
         .allowed_hosts = o->allowed_hosts,
         .classes = r->config.classes,
-        .shape = r->partition,
-        .enough_nodes = r->config.enough_nodes > 0 ? r->config.enough_nodes : r->partition.portions,
+        .experiment = r->config.nodes.experiment,
+        .enough_nodes = r->config.enough_nodes > 0 ? r->config.enough_nodes : r->portions,
         .classify = r->config.classify,
+        .samples = r->config.samples,
         .reload = r->config.reload,
         .role = r->context,
         .stats = give_stats,
@@ -338,14 +339,14 @@ static err open_http(server_runtime *r) {
     err e = o->token_file ? api_token_load(&r->token, o->token_file) : ERR_OK;
     e = e ? e : http_api_new(&r->http, &r->loop, &config);
     if (!e) {
-        http_api_set_ready(r->http, 0, r->partition.portions);
+        http_api_set_ready(r->http, 0, r->portions);
     }
     return e;
 }
 
 void server_runtime_set_ready(server_runtime *r, uint32_t nodes) {
     if (r->http) {
-        http_api_set_ready(r->http, nodes, r->partition.portions);
+        http_api_set_ready(r->http, nodes, r->portions);
     }
 }
 
@@ -431,8 +432,7 @@ static void log_addresses(const server_runtime *r) {
     if (r->config.mode == ROUTES_SERVING) {
         log_event(LOG_INFO, "serving", "serving run %s: nodes on %s%s", o->run, address, o->tls ? " with TLS" : "");
     } else {
-        log_event(LOG_INFO, "listening", "listening on %s for %u nodes, run %s", address, r->partition.portions,
-                  o->run);
+        log_event(LOG_INFO, "listening", "listening on %s for %u nodes, run %s", address, r->portions, o->run);
     }
     if (r->http) {
         log_event(LOG_INFO, "http_listening", "HTTP on %s",
@@ -496,9 +496,8 @@ err server_runtime_new(server_runtime **out, const server_runtime_config *config
     const node_registry_host host = {send_one, may_speak, admit_one, close_one, pause_one, add_traffic, r};
     const node_registry_events events = {role->joined, role->left, role->message, context};
     const experiment *of = config->nodes.experiment;
-    uint32_t classes;
-    err e = experiment_partition(of, &r->partition, &classes);
-    e = e ? e : node_registry_new(&r->nodes, &r->config.nodes, &host, &events);
+    r->portions = of->portion_count;
+    err e = node_registry_new(&r->nodes, &r->config.nodes, &host, &events);
     e = e ? e : sse_producer_new(&r->sse, pass_events, r);
     e = e ? e : loop_open(&r->loop);
     r->has_loop = !e;

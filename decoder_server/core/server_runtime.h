@@ -60,6 +60,7 @@ typedef struct server_runtime_config {
     uint32_t enough_nodes; /* ready with so many; 0: with all */
     /* Of serving; NULL: 404. As http_api_config; the core may be lent. */
     err (*classify)(void *context, uint64_t request, const question *q);
+    void (*samples)(void *context, dynbuf *to);
     err (*reload)(void *context);
 } server_runtime_config;
 

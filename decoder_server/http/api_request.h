@@ -10,6 +10,8 @@
 #include "decoder_server/core/classification.h"
 #include "decoder_server/http/http_server.h"
 #include "decoder_server/http/image_queue.h"
+#include "decoder_server/http/json_question.h"
+#include "decoder_server/http/portion_question.h"
 #include "decoder_server/http/request_id.h"
 #include "decoder_server/http/routes.h"
 
@@ -19,9 +21,17 @@ enum {
     API_REQUEST_FIELDS_MAX = 8, /* of an answer, beside those that every one has */
 };
 
-/* The images of a request to POST /v1/classify, and what became of each. */
+/* What a request to POST /v1/classify asks about, and what became of each. */
 
 enum { CLASSIFY_ITEM_MESSAGE_MAX = CLASSIFICATION_TEXT_MAX, CLASSIFY_BATCH_MAX = 64 };
+
+/* How a request asks. */
+typedef enum classify_form {
+    CLASSIFY_IMAGE,    /* about one whole sample, the body */
+    CLASSIFY_IMAGES,   /* about whole samples, the parts of the body */
+    CLASSIFY_PORTIONS, /* about one sample by portion */
+    CLASSIFY_SAMPLES,  /* about samples that the nodes have, by their ids */
+} classify_form;
 
 typedef struct classify_item {
     struct api_request *request;
@@ -33,18 +43,22 @@ typedef struct classify_item {
     uint64_t asked_ns, answered_ns;
 } classify_item;
 
-/* Of multipart/form-data, answered in the order of its parts. */
+/* Of requests that are answered with a list, in its order; one piece of memory. */
 typedef struct classify_batch {
-    classify_item items[CLASSIFY_BATCH_MAX];
-    classification answers[CLASSIFY_BATCH_MAX];
+    classification *answers;
+    classify_item items[];
 } classify_batch;
 
 typedef struct classify_items {
     struct classify *of;
-    bool is_multipart;
+    classify_form form;
     classify_item single;
-    classify_batch *batch;   /* instead of `single`, for multipart */
-    uint32_t count, pending; /* what is not read yet is pending too */
+    classify_batch *batch;      /* instead of `single`, where the answer is a list */
+    portion_question *portions; /* of CLASSIFY_PORTIONS */
+    json_question json;         /* of a body in JSON */
+    uint32_t count, pending;    /* what is not read yet is pending too */
+    uint32_t asked, answered;   /* of CLASSIFY_SAMPLES */
+    bool is_asking;
     image_task images;
 } classify_items;
 

@@ -1,15 +1,22 @@
 #include "decoder_server/http/classify.h"
 
 #include "base/clock.h"
+#include "decoder_server/http/classify_body.h"
 #include "decoder_server/http/json_views.h"
-#include "decoder_server/http/multipart.h"
+#include "experiment/derive.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Samples of one request that are asked about at a time. */
+enum { SAMPLES_AT_ONCE = 64 };
+
 struct classify {
     classify_config config;
+    partition shape; /* of whole samples; 0 portions: they are not images */
+    portion_list portions;
+    size_t raw_bytes;                            /* of a sample */
     uint8_t *pieces;                             /* a sample by portion, one after the other */
     image_queue *images;                         /* NULL once it has stopped */
     classify_item *asked[CLASSIFY_REQUESTS_MAX]; /* by number % CLASSIFY_REQUESTS_MAX */
@@ -21,23 +28,9 @@ static classify_item *item_of(api_request *r, uint32_t i) {
     return all->batch ? &all->batch->items[i] : &all->single;
 }
 
-static bool is_multipart(span type) {
-    span media;
-    return span_take(&type, ';', &media) && span_is(media, "multipart/form-data");
-}
-
 void classify_start(classify *c, api_request *r) {
-    span type = r->http->head.fields[REQUEST_FIELD_CONTENT_TYPE];
-    span coding = r->http->head.fields[REQUEST_FIELD_CONTENT_ENCODING];
-    char boundary[MULTIPART_BOUNDARY_MAX + 1];
     r->classify.of = c;
-    r->classify.is_multipart = is_multipart(type);
-    r->http->body.is_kept = true;
-    if (coding.length > 0 && !span_is(coding, "identity")) {
-        api_request_refuse(r, 415, "unsupported_type", "bodies with a Content-Encoding, as gzip, are not taken");
-    } else if (r->classify.is_multipart && multipart_boundary(type, boundary)) {
-        api_request_refuse(r, 400, "bad_multipart", err_text());
-    }
+    r->http->body.is_kept = classify_body_accept(r);
 }
 
 /* The answer. */
@@ -51,23 +44,37 @@ static unsigned status_of(const char *code) {
                                                    : 503;
 }
 
-static void write_answer(json_writer *w, const classify_item *i, const classification *answer) {
-    const json_views_times times = {i->asked_ns, i->answered_ns};
-    const classify_config *config = &i->request->classify.of->config;
-    json_views_classification(w, i->request->id, answer, config->classes, partition_sample_elements(&config->shape),
-                              &times);
+static bool is_list(const classify_items *all) {
+    return all->batch != NULL;
 }
 
-static void write_batch(json_writer *w, const api_request *r) {
+/* The id that an item is about; NULL: it is not by id. */
+static const char *sample_of(const classify_items *all, uint32_t i) {
+    return all->form == CLASSIFY_SAMPLES ? json_question_sample(&all->json, i) : NULL;
+}
+
+static void write_answer(json_writer *w, const classify_item *i, const classification *answer, const char *sample) {
+    const classify_config *config = &i->request->classify.of->config;
+    const json_views_answer a = {
+        i->request->id, sample,        answer, config->classes, i->request->classify.of->raw_bytes,
+        i->asked_ns,    i->answered_ns};
+    json_views_classification(w, &a);
+}
+
+static void write_list(json_writer *w, const api_request *r) {
     const classify_batch *b = r->classify.batch;
     json_writer_object(w, NULL);
     json_writer_word(w, "request", r->id);
     json_writer_array(w, "results");
     for (uint32_t i = 0; i < r->classify.count; i++) {
-        if (b->items[i].code) {
-            json_views_error(w, r->id, b->items[i].code, b->items[i].message);
+        const classify_item *item = &b->items[i];
+        const char *sample = sample_of(&r->classify, i);
+        if (item->code && sample) {
+            json_views_sample_error(w, r->id, sample, status_of(item->code), item->code, item->message);
+        } else if (item->code) {
+            json_views_error(w, r->id, item->code, item->message);
         } else {
-            write_answer(w, &b->items[i], &b->answers[i]);
+            write_answer(w, item, &b->answers[i], sample);
         }
     }
     json_writer_end_array(w);
@@ -80,15 +87,26 @@ static void finish_one(api_request *r) {
     if (--r->classify.pending > 0) {
         return;
     }
-    if (!all->is_multipart && all->single.code) {
+    if (!is_list(all) && all->single.code) {
         api_request_refuse(r, status_of(all->single.code), all->single.code, all->single.message);
         return;
     }
-    if (all->is_multipart) {
+    if (is_list(all)) {
         json_writer w = json_writer_make(&r->reply);
-        write_batch(&w, r);
+        write_list(&w, r);
     }
     api_request_send(r, 200, "application/json");
+}
+
+static void ask_samples(classify *c, api_request *r);
+
+/* So is an item's answer, or why it has none. */
+static void finish_item(api_request *r) {
+    if (r->classify.form == CLASSIFY_SAMPLES) {
+        r->classify.answered++;
+        ask_samples(r->classify.of, r);
+    }
+    finish_one(r);
 }
 
 /* Asking. */
@@ -129,7 +147,7 @@ static void stop_waiting(classify *c, classify_item *i) {
 
 /* What each node gets of a whole sample. */
 static void divide(classify *c, const uint8_t *sample, question_portion portions[PARTITION_PORTIONS_MAX]) {
-    const partition *s = &c->config.shape;
+    const partition *s = &c->shape;
     size_t length = partition_portion_elements(s);
     for (uint32_t k = 0; k < s->portions; k++) {
         uint8_t *piece = c->pieces + k * length;
@@ -139,27 +157,47 @@ static void divide(classify *c, const uint8_t *sample, question_portion portions
 }
 
 /* An answer follows, unless it is refused. */
-static void ask(classify *c, classify_item *i, const uint8_t *sample) {
+static void ask(classify *c, classify_item *i, const question *q) {
     uint64_t number;
-    classify_item **place = next_place(c, &number);
+    classify_item **place = c->images ? next_place(c, &number) : NULL;
     if (!place) {
-        refuse_item(i, METRICS_BUSY, "busy", "too many requests are under way");
-        finish_one(i->request);
+        refuse_item(i, METRICS_BUSY, c->images ? "busy" : "stopping",
+                    c->images ? "too many requests are under way" : "the server is stopping");
+        finish_item(i->request);
         return;
     }
     *place = i;
     i->number = number;
     i->asked_ns = clock_now_ns();
     c->config.metrics->waiting++;
-    question_portion portions[PARTITION_PORTIONS_MAX];
-    question q = {.portions = portions};
-    divide(c, sample, portions);
-    if (c->config.ask(c->config.context, number, &q)) {
+    if (c->config.ask(c->config.context, number, q)) {
         stop_waiting(c, i);
         refuse_item(i, METRICS_BUSY, "busy", err_text());
-        finish_one(i->request);
+        finish_item(i->request);
     }
 }
+
+static void ask_whole(classify *c, classify_item *i, const uint8_t *sample) {
+    question_portion portions[PARTITION_PORTIONS_MAX];
+    divide(c, sample, portions);
+    ask(c, i, &(question){.portions = portions});
+}
+
+/* Those after the samples that are asked about already; so many at a time, that nodes answer them in time. */
+static void ask_samples(classify *c, api_request *r) {
+    classify_items *all = &r->classify;
+    if (all->is_asking) {
+        return; /* the loop below goes on */
+    }
+    all->is_asking = true;
+    while (all->asked < all->count && all->asked - all->answered < SAMPLES_AT_ONCE) {
+        uint32_t i = all->asked++;
+        ask(c, item_of(r, i), &(question){.sample = sample_of(all, i)});
+    }
+    all->is_asking = false;
+}
+
+/* Images. */
 
 static api_request *request_of(image_task *task) {
     return (api_request *)((char *)task - offsetof(api_request, classify.images));
@@ -167,69 +205,79 @@ static api_request *request_of(image_task *task) {
 
 static image_source image_of(image_task *task, uint32_t index) {
     api_request *r = request_of(task);
+    if (r->classify.form == CLASSIFY_PORTIONS) {
+        const portion_picture *p = portion_question_picture(r->classify.portions, index);
+        const portion_list *list = &r->classify.of->portions;
+        return (image_source){p->type, p->bytes, p->length, portion_input_picture(&list->of[p->portion].shape)};
+    }
     const classify_item *i = item_of(r, index);
-    return (image_source){i->type, (const uint8_t *)r->http->body.bytes.at + i->from, i->length};
+    const partition *s = &r->classify.of->shape;
+    return (image_source){
+        i->type, (const uint8_t *)r->http->body.bytes.at + i->from, i->length, {s->channels, s->height, s->width}};
 }
 
-/* An item's sample, or why there is none (`e`, err_text). */
+/* With the last picture of a sample by portion the nodes are asked. */
+static void take_picture(api_request *r, uint32_t index, err e, const uint8_t *sample) {
+    classify_items *all = &r->classify;
+    const portion_picture *p = portion_question_picture(all->portions, index);
+    const experiment_portion *of = &all->of->portions.of[p->portion];
+    if (!e) {
+        memcpy(portion_question_picture_values(all->portions, index), sample, portion_shape_bytes(&of->shape));
+    } else if (!all->single.code) {
+        err_prefix(e, "portion '%s'", of->name);
+        refuse_image(&all->single, e);
+    }
+    if (index + 1 < portion_question_pictures(all->portions)) {
+        return;
+    }
+    if (all->single.code) {
+        finish_item(r);
+        return;
+    }
+    question q = portion_question_get(all->portions);
+    ask(all->of, &all->single, &q);
+}
+
+/* An image's elements, or why there are none (`e`, err_text). */
 static void take_sample(image_task *task, uint32_t index, err e, const uint8_t *sample) {
     api_request *r = request_of(task);
+    if (r->classify.form == CLASSIFY_PORTIONS) {
+        take_picture(r, index, e, sample);
+        return;
+    }
     classify_item *i = item_of(r, index);
     if (e) {
         refuse_image(i, e);
-        finish_one(r);
+        finish_item(r);
     } else {
-        ask(r->classify.of, i, sample);
+        ask_whole(r->classify.of, i, sample);
     }
 }
 
-static void refuse_batch(api_request *r, unsigned status, const char *code, const char *message) {
-    r->classify.count = 0;
-    api_request_refuse(r, status, code, message);
-}
-
-/* The items of a batch; false: it was refused. */
-static bool read_batch(api_request *r) {
-    const http_request *http = r->http;
+static void ask_portions(classify *c, api_request *r) {
     classify_items *all = &r->classify;
-    multipart_part parts[CLASSIFY_BATCH_MAX];
-    char boundary[MULTIPART_BOUNDARY_MAX + 1];
-    err e = multipart_boundary(http->head.fields[REQUEST_FIELD_CONTENT_TYPE], boundary);
-    e = e ? e
-          : multipart_read((const uint8_t *)http->body.bytes.at, http->body.bytes.length, boundary, parts,
-                           CLASSIFY_BATCH_MAX, &all->count);
-    if (e) {
-        refuse_batch(r, e == ERR_FULL ? 413 : 400, e == ERR_FULL ? "too_large" : "bad_multipart", err_text());
-        return false;
+    uint32_t pictures = portion_question_pictures(all->portions);
+    if (pictures > 0) {
+        image_queue_add(c->images, &all->images, pictures);
+        return;
     }
-    all->batch = http_claim_memory(r->http, sizeof *all->batch) ? calloc(1, sizeof *all->batch) : NULL;
-    if (!all->batch) {
-        refuse_batch(r, 503, "busy", "the requests under way leave no memory for this one");
-        return false;
-    }
-    for (uint32_t i = 0; i < all->count; i++) {
-        all->batch->items[i] = (classify_item){.request = r,
-                                               .type = image_type_of(parts[i].type.at, parts[i].type.length),
-                                               .from = parts[i].from,
-                                               .length = parts[i].length};
-    }
-    return true;
+    question q = portion_question_get(all->portions);
+    ask(c, &all->single, &q);
 }
 
 void classify_take(classify *c, api_request *r) {
     classify_items *all = &r->classify;
-    const http_request *http = r->http;
-    if (!all->is_multipart) {
-        all->count = 1;
-        all->single.request = r;
-        span type = http->head.fields[REQUEST_FIELD_CONTENT_TYPE];
-        all->single.type = image_type_of(type.at, type.length);
-        all->single.length = http->body.bytes.length;
-    } else if (!read_batch(r)) {
+    if (!classify_body_read(r, &c->portions, c->shape.portions > 0)) {
         return;
     }
     all->pending = all->count + 1; /* this function, too, so that no answer goes out before the end of it */
-    image_queue_add(c->images, &all->images, all->count);
+    if (all->form == CLASSIFY_SAMPLES) {
+        ask_samples(c, r);
+    } else if (all->form == CLASSIFY_PORTIONS) {
+        ask_portions(c, r);
+    } else {
+        image_queue_add(c->images, &all->images, all->count);
+    }
     finish_one(r);
 }
 
@@ -244,7 +292,7 @@ static void keep_answer(classify *c, classify_item *i, const classification *ans
         b->answers[i - b->items] = *answer;
     } else {
         json_writer w = json_writer_make(&i->request->reply);
-        write_answer(&w, i, answer);
+        write_answer(&w, i, answer, NULL);
     }
 }
 
@@ -276,7 +324,7 @@ void classify_answer(classify *c, uint64_t number, const classification *answer)
         refuse_item(i, refusals[answer->outcome].outcome, refusals[answer->outcome].code,
                     message ? message : answer->text);
     }
-    finish_one(i->request);
+    finish_item(i->request);
 }
 
 void classify_forget(api_request *r) {
@@ -291,6 +339,8 @@ void classify_forget(api_request *r) {
         }
     }
     free(all->batch);
+    portion_question_free(all->portions);
+    json_question_free(&all->json);
 }
 
 /* Start and end. */
@@ -302,10 +352,18 @@ err classify_new(classify **out, uv_loop_t *loop, const classify_config *config)
         return err_fail(ERR_MEMORY, "no memory for requests");
     }
     c->config = *config;
-    const image_shape shape = {config->shape.channels, config->shape.height, config->shape.width};
-    c->pieces = malloc(image_shape_elements(&shape));
-    err e = c->pieces ? ERR_OK : err_fail(ERR_MEMORY, "no memory for requests");
-    e = e ? e : image_queue_new(&c->images, loop, &shape, &callbacks);
+    const experiment *x = config->experiment;
+    err e = experiment_lists_portions(x) ? ERR_OK : experiment_partition(x, &c->shape, NULL);
+    c->portions = (portion_list){x->portions, x->portion_count};
+    size_t whole = c->shape.portions > 0 ? partition_sample_elements(&c->shape) : 0, largest = whole;
+    for (uint32_t k = 0; k < x->portion_count; k++) {
+        size_t elements = portion_shape_elements(&x->portions[k].shape);
+        largest = elements > largest ? elements : largest;
+        c->raw_bytes += portion_shape_bytes(&x->portions[k].shape);
+    }
+    c->pieces = malloc(whole > 0 ? whole : 1);
+    e = e || c->pieces ? e : err_fail(ERR_MEMORY, "no memory for requests");
+    e = e ? e : image_queue_new(&c->images, loop, largest, &callbacks);
     if (e) {
         free(c->pieces);
         free(c);

@@ -1,11 +1,11 @@
-/* POST /v1/classify: one image, or several as multipart/form-data. Images become samples (image_queue.h), each sample
- * is handed to `ask`, and the request is answered once its last sample is. Loop's thread only. */
+/* POST /v1/classify: about whole samples as images, about one sample by portion, or about samples by their ids. What is
+ * asked becomes questions (core/question.h), each is handed to `ask`, and the request is answered once its last answer
+ * is there. Loop's thread only. */
 #ifndef FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 #define FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 
 #include "base/err.h"
 #include "data/class_names.h"
-#include "data/partition.h"
 #include "decoder_server/core/question.h"
 #include "decoder_server/http/api_request.h"
 #include "decoder_server/http/metrics.h"
@@ -15,8 +15,8 @@ enum { CLASSIFY_REQUESTS_MAX = 4096 }; /* samples under way at a time */
 typedef struct classify classify;
 
 typedef struct classify_config {
-    const class_names *classes;
-    partition shape;
+    const class_names *classes;   /* borrowed */
+    const experiment *experiment; /* whose portions a sample has; borrowed */
     /* Asks the nodes. classify_answer with this number follows, before or after the return. */
     err (*ask)(void *context, uint64_t number, const question *q);
     void *context;

@@ -57,6 +57,11 @@ static void show_nodes(http_api *api, api_request *r) {
     api_request_send(r, 200, json);
 }
 
+static void show_samples(http_api *api, api_request *r) {
+    api->config.samples(api->config.role, &r->reply);
+    api_request_send(r, 200, json);
+}
+
 static void show_metrics(http_api *api, api_request *r) {
     if (api->server) { /* else it is closing: as they were last */
         api->metrics.connections = http_server_count(api->server);
@@ -125,11 +130,12 @@ typedef struct handler {
 } handler;
 
 static const handler handlers[ROUTES] = {
-    [ROUTE_UI] = {.take = show_ui},        [ROUTE_CLASSIFY] = {.start = start_classify, .take = take_classify},
-    [ROUTE_RESULTS] = {.take = subscribe}, [ROUTE_TRAINING] = {.take = subscribe},
-    [ROUTE_NODES] = {.take = show_nodes},  [ROUTE_MODEL] = {.take = show_model},
-    [ROUTE_RELOAD] = {.take = ask_reload}, [ROUTE_METRICS] = {.take = show_metrics},
-    [ROUTE_HEALTH] = {.take = show_state}, [ROUTE_READY] = {.take = show_state},
+    [ROUTE_UI] = {.take = show_ui},           [ROUTE_CLASSIFY] = {.start = start_classify, .take = take_classify},
+    [ROUTE_RESULTS] = {.take = subscribe},    [ROUTE_TRAINING] = {.take = subscribe},
+    [ROUTE_SAMPLES] = {.take = show_samples}, [ROUTE_NODES] = {.take = show_nodes},
+    [ROUTE_MODEL] = {.take = show_model},     [ROUTE_RELOAD] = {.take = ask_reload},
+    [ROUTE_METRICS] = {.take = show_metrics}, [ROUTE_HEALTH] = {.take = show_state},
+    [ROUTE_READY] = {.take = show_state},
 };
 
 /* Requests. */
@@ -282,7 +288,11 @@ static err start_parts(http_api *api) {
     const http_api_config *c = &api->config;
     const http_callbacks callbacks = {on_begin, on_take, on_refuse, on_resume, on_end, api};
     const sse_callbacks subscribers = {c->listen, c->events_taken, c->context};
-    const classify_config asking = {c->classes, c->shape, c->classify, c->role, &api->metrics};
+    const classify_config asking = {.classes = c->classes,
+                                    .experiment = c->experiment,
+                                    .ask = c->classify,
+                                    .context = c->role,
+                                    .metrics = &api->metrics};
     err e = c->allowed_hosts ? request_origin_check_hosts(c->allowed_hosts) : ERR_OK;
     e = e ? e : ui_init(&api->ui);
     e = e ? e : classify_new(&api->classify, api->loop, &asking);

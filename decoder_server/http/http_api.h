@@ -12,6 +12,7 @@
 #include "decoder_server/core/classification.h"
 #include "decoder_server/core/question.h"
 #include "decoder_server/core/stats.h"
+#include "decoder_server/http/portion_question.h"
 #include "decoder_server/http/routes.h"
 
 #include <uv.h>
@@ -24,11 +25,13 @@ typedef struct http_api_config {
     routes_mode mode;
     const api_token *token; /* borrowed, as is allowed_hosts; both as routes_policy has them */
     const char *allowed_hosts;
-    const class_names *classes; /* borrowed */
-    partition shape;
-    uint32_t enough_nodes; /* ready with so many */
+    const class_names *classes;   /* borrowed */
+    const experiment *experiment; /* whose portions a sample has; borrowed */
+    uint32_t enough_nodes;        /* ready with so many */
     /* Of serving. Hands a question on; http_api_answer follows, at once or later. */
     err (*classify)(void *role, uint64_t request, const question *q);
+    /* Appends the JSON of the samples that nodes offer. */
+    void (*samples)(void *role, dynbuf *to);
     /* Begins to load the run's model anew; http_api_reloaded follows. ERR_FULL while that is under way. */
     err (*reload)(void *role);
     void *role;

@@ -8,17 +8,16 @@ enum { TEXT_MAX = 200 };
 
 typedef struct outcome {
     image_source source; /* its bytes are the queue's copy */
+    uint8_t *sample;
     err e;
     char text[TEXT_MAX]; /* with `e` */
 } outcome;
 
 struct image_queue {
     uv_loop_t *loop;
-    image_shape shape;
     image_queue_callbacks callbacks;
-    size_t elements;                   /* of a sample */
     STAILQ_HEAD(, image_task) waiting; /* for their turn */
-    uint8_t *at_once;                  /* [elements] */
+    uint8_t *at_once;                  /* [elements_max] */
     /* The turn under way. */
     uv_work_t work;
     bool is_busy, is_closing;
@@ -38,20 +37,17 @@ static void free_queue(image_queue *q) {
     free(q);
 }
 
-err image_queue_new(image_queue **out, uv_loop_t *loop, const image_shape *shape,
-                    const image_queue_callbacks *callbacks) {
+err image_queue_new(image_queue **out, uv_loop_t *loop, size_t elements_max, const image_queue_callbacks *callbacks) {
     image_queue *q = calloc(1, sizeof *q);
     if (!q) {
         return err_fail(ERR_MEMORY, "no memory for reading images");
     }
     q->loop = loop;
-    q->shape = *shape;
     q->callbacks = *callbacks;
-    q->elements = image_shape_elements(shape);
-    q->most = q->elements > IMAGE_QUEUE_TURN_BYTES ? q->elements : IMAGE_QUEUE_TURN_BYTES;
+    q->most = elements_max > IMAGE_QUEUE_TURN_BYTES ? elements_max : IMAGE_QUEUE_TURN_BYTES;
     STAILQ_INIT(&q->waiting);
     q->work.data = q;
-    q->at_once = malloc(q->elements);
+    q->at_once = malloc(elements_max > 0 ? elements_max : 1);
     q->outcomes = calloc(IMAGE_QUEUE_TURN_IMAGES, sizeof *q->outcomes);
     q->bytes = malloc(IMAGE_QUEUE_BYTES_MAX);
     q->samples = malloc(q->most);
@@ -71,7 +67,7 @@ static void read_turn(uv_work_t *work) {
     image_queue *q = work->data;
     for (uint32_t i = 0; i < q->count; i++) {
         outcome *o = &q->outcomes[i];
-        o->e = image_read(o->source.type, o->source.bytes, o->source.length, &q->shape, q->samples + i * q->elements);
+        o->e = image_read(o->source.type, o->source.bytes, o->source.length, &o->source.shape, o->sample);
         if (o->e) {
             snprintf(o->text, sizeof o->text, "%s", err_text());
         }
@@ -103,7 +99,7 @@ static void tell(image_queue *q, err e, const uint8_t *sample) {
 static void hand_back(image_queue *q) {
     for (uint32_t i = 0; i < q->count && q->task; i++) {
         outcome *o = &q->outcomes[i];
-        tell(q, o->e ? err_fail(o->e, "%s", o->text) : ERR_OK, q->samples + i * q->elements);
+        tell(q, o->e ? err_fail(o->e, "%s", o->text) : ERR_OK, o->sample);
     }
     if (q->task) {
         wait_for_a_turn(q, q->task);
@@ -125,11 +121,12 @@ static void on_read(uv_work_t *work, int status) {
 
 /* Copies as many of the task's images as one turn takes, one at least. */
 static void fill_turn(image_queue *q, image_task *task) {
-    size_t length = 0;
+    size_t length = 0, elements = 0;
     q->count = 0;
     while (task->read + q->count < task->count && q->count < IMAGE_QUEUE_TURN_IMAGES) {
         image_source s = q->callbacks.source(task, task->read + q->count);
-        bool fits = length + s.length <= IMAGE_QUEUE_TURN_BYTES && (q->count + 1) * q->elements <= q->most;
+        size_t more = image_shape_elements(&s.shape);
+        bool fits = length + s.length <= IMAGE_QUEUE_TURN_BYTES && elements + more <= q->most;
         if (q->count > 0 && !fits) {
             return;
         }
@@ -138,7 +135,9 @@ static void fill_turn(image_queue *q, image_task *task) {
         }
         s.bytes = q->bytes + length;
         length += s.length;
-        q->outcomes[q->count++].source = s;
+        q->outcomes[q->count].source = s;
+        q->outcomes[q->count++].sample = q->samples + elements;
+        elements += more;
     }
 }
 
@@ -162,7 +161,7 @@ static bool is_small(const image_queue *q, image_task *task) {
         image_source s = q->callbacks.source(task, i);
         if (image_is_picture(s.bytes, s.length)) {
             bytes += s.length;
-            pixels += (size_t)q->shape.width * q->shape.height;
+            pixels += (size_t)s.shape.width * s.shape.height;
         }
     }
     return bytes <= IMAGE_QUEUE_AT_ONCE_BYTES && pixels <= IMAGE_QUEUE_AT_ONCE_PIXELS;
@@ -177,7 +176,7 @@ void image_queue_add(image_queue *q, image_task *task, uint32_t count) {
     }
     for (uint32_t i = 0; i < count; i++) {
         image_source s = q->callbacks.source(task, i);
-        q->callbacks.on_image(task, i, image_read(s.type, s.bytes, s.length, &q->shape, q->at_once), q->at_once);
+        q->callbacks.on_image(task, i, image_read(s.type, s.bytes, s.length, &s.shape, q->at_once), q->at_once);
     }
 }
 

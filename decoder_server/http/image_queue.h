@@ -29,6 +29,7 @@ typedef struct image_source {
     image_type type;
     const uint8_t *bytes;
     size_t length;
+    image_shape shape; /* that it is to have */
 } image_source;
 
 /* The images of one request; it lives in the request. */
@@ -46,7 +47,8 @@ typedef struct image_queue_callbacks {
     void (*on_image)(image_task *task, uint32_t index, err e, const uint8_t *sample);
 } image_queue_callbacks;
 
-err image_queue_new(image_queue **q, uv_loop_t *loop, const image_shape *shape, const image_queue_callbacks *callbacks);
+/* No image has more than `elements_max` elements. */
+err image_queue_new(image_queue **q, uv_loop_t *loop, size_t elements_max, const image_queue_callbacks *callbacks);
 
 /* Decodes all images of a task, now or later. */
 void image_queue_add(image_queue *q, image_task *task, uint32_t count);

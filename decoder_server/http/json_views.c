@@ -1,5 +1,6 @@
 #include "decoder_server/http/json_views.h"
 
+#include "experiment/derive.h"
 #include "wire/traffic_counters.h"
 
 #include <inttypes.h>
@@ -47,37 +48,54 @@ static void write_ms(json_writer *w, const char *key, uint64_t from_ns, uint64_t
     json_writer_fixed(w, key, to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-6 : 0, SECONDS_PLACES);
 }
 
-void json_views_classification(json_writer *w, const char *request, const classification *c, const class_names *classes,
-                               uint64_t raw_bytes, const json_views_times *times) {
+void json_views_classification(json_writer *w, const json_views_answer *a) {
+    const classification *c = a->of;
     json_writer_object(w, NULL);
-    json_writer_word(w, "request", request);
+    if (a->sample) {
+        json_writer_string(w, "sample", a->sample);
+        json_writer_uint(w, "status", 200);
+    }
+    json_writer_word(w, "request", a->request);
     json_writer_uint(w, "class", c->class);
-    json_writer_string(w, "label", classes->names[c->class]);
+    json_writer_string(w, "label", a->classes->names[c->class]);
     write_probabilities(w, c);
     write_codes(w, c);
     json_writer_uint(w, "rounds", c->stages);
     json_writer_uint(w, "frame_bytes", (uint64_t)c->frame_bytes[TRAFFIC_IN] + c->frame_bytes[TRAFFIC_OUT]);
     json_writer_uint(w, "frame_bytes_sent", c->frame_bytes[TRAFFIC_OUT]);
     json_writer_uint(w, "frame_bytes_received", c->frame_bytes[TRAFFIC_IN]);
-    json_writer_uint(w, "raw_bytes", raw_bytes);
+    json_writer_uint(w, "raw_bytes", a->raw_bytes);
     json_writer_bool(w, "degraded", c->degraded);
     write_missing(w, c);
-    write_ms(w, "ms", times->asked_ns, times->answered_ns);
+    write_ms(w, "ms", a->asked_ns, a->answered_ns);
     json_writer_object(w, "timings");
-    write_ms(w, "queue_ms", times->asked_ns, c->asked_ns);
+    write_ms(w, "queue_ms", a->asked_ns, c->asked_ns);
     write_ms(w, "nodes_ms", c->asked_ns, c->due_ns);
     write_ms(w, "net_ms", c->due_ns, c->done_ns);
     json_writer_end_object(w);
     json_writer_end_object(w);
 }
 
-void json_views_error(json_writer *w, const char *request, const char *code, const char *message) {
-    json_writer_object(w, NULL);
+static void write_error(json_writer *w, const char *request, const char *code, const char *message) {
     json_writer_object(w, "error");
     json_writer_word(w, "code", code);
     json_writer_string(w, "message", message);
     json_writer_word(w, "request", request);
     json_writer_end_object(w);
+}
+
+void json_views_sample_error(json_writer *w, const char *request, const char *sample, unsigned status, const char *code,
+                             const char *message) {
+    json_writer_object(w, NULL);
+    json_writer_string(w, "sample", sample);
+    json_writer_uint(w, "status", status);
+    write_error(w, request, code, message);
+    json_writer_end_object(w);
+}
+
+void json_views_error(json_writer *w, const char *request, const char *code, const char *message) {
+    json_writer_object(w, NULL);
+    write_error(w, request, code, message);
     json_writer_end_object(w);
 }
 
@@ -167,26 +185,42 @@ static void write_ranges(json_writer *w, const partition *s, uint32_t k) {
     json_writer_end_array(w);
 }
 
-static void write_partition(json_writer *w, const partition *s, const codeword *layout) {
-    uint32_t shape[3];
-    partition_portion_shape(s, shape);
-    json_writer_object(w, "split");
-    json_writer_word(w, "kind", partition_name(s->kind));
-    json_writer_uint(w, "portions", s->portions);
-    write_list(w, "portion_shape", (size_t[]){shape[0], shape[1], shape[2]}, 3);
-    json_writer_array(w, "bits");
-    for (uint32_t k = 0; k < layout->portions; k++) {
-        json_writer_uint(w, NULL, codeword_portion_bits(layout, k));
+/* How samples of a known data set are cut; null where portions are their owners' own. */
+static void write_partition(json_writer *w, const experiment *e) {
+    partition s;
+    if (experiment_lists_portions(e) || experiment_partition(e, &s, NULL)) {
+        json_writer_null(w, "sample_shape");
+        json_writer_null(w, "split");
+        return;
     }
-    json_writer_end_array(w);
+    write_list(w, "sample_shape", (size_t[]){s.channels, s.height, s.width}, 3);
+    json_writer_object(w, "split");
+    json_writer_word(w, "kind", partition_name(s.kind));
     json_writer_array(w, "ranges");
-    for (uint32_t k = 0; k < s->portions; k++) {
-        write_ranges(w, s, k);
+    for (uint32_t k = 0; k < s.portions; k++) {
+        write_ranges(w, &s, k);
     }
     json_writer_end_array(w);
     json_writer_end_object(w);
+}
+
+static void write_portions(json_writer *w, const experiment *e, const codeword *layout) {
+    uint64_t raw_bytes = 0;
+    json_writer_array(w, "portions");
+    for (uint32_t k = 0; k < e->portion_count; k++) {
+        const portion_shape *s = &e->portions[k].shape;
+        size_t dims[PORTION_RANK_MAX] = {s->dims[0], s->dims[1], s->dims[2]};
+        raw_bytes += portion_shape_bytes(s);
+        json_writer_object(w, NULL);
+        json_writer_string(w, "name", e->portions[k].name);
+        json_writer_word(w, "type", portion_type_name(s->type));
+        write_list(w, "shape", dims, s->rank);
+        json_writer_uint(w, "bits", codeword_portion_bits(layout, k));
+        json_writer_end_object(w);
+    }
+    json_writer_end_array(w);
     json_writer_uint(w, "payload_bits", codeword_bits(layout));
-    json_writer_uint(w, "raw_bits", 8 * partition_sample_elements(s));
+    json_writer_uint(w, "raw_bits", 8 * raw_bytes);
 }
 
 /* The figures of the epoch the commit comes from; null where there are none. */
@@ -205,8 +239,7 @@ static void write_accuracy(json_writer *w, const run_dir *r) {
     json_writer_end_object(w);
 }
 
-err json_views_model(dynbuf *to, const run_dir *r, const partition *shape, const codeword *layout,
-                     const manifest_commit *commit) {
+err json_views_model(dynbuf *to, const run_dir *r, const codeword *layout, const manifest_commit *commit) {
     const experiment *e = &r->experiment;
     json_writer w = json_writer_make(to);
     char id[17];
@@ -218,8 +251,8 @@ err json_views_model(dynbuf *to, const run_dir *r, const partition *shape, const
     json_writer_string(&w, "experiment", e->name);
     json_writer_string(&w, "title", e->title);
     json_writer_string(&w, "data_set", e->dataset.name);
-    write_list(&w, "sample_shape", (size_t[]){shape->channels, shape->height, shape->width}, 3);
-    write_partition(&w, shape, layout);
+    write_partition(&w, e);
+    write_portions(&w, e, layout);
     json_writer_array(&w, "classes");
     for (uint32_t c = 0; c < r->identity.classes.count; c++) {
         json_writer_string(&w, NULL, r->identity.classes.names[c]);

@@ -116,6 +116,20 @@ static bool is_plain(span coding) {
     return span_is(coding, "binary") || span_is(coding, "8bit") || span_is(coding, "7bit");
 }
 
+/* The name that a Content-Disposition gives, without its quotes. */
+static span name_of(span disposition) {
+    span parameter, name;
+    while (span_take(&disposition, ';', &parameter)) {
+        if (!span_take(&parameter, '=', &name) || !span_is(name, "name")) {
+            continue;
+        }
+        span value = span_trim(parameter);
+        bool is_quoted = value.length >= 2 && value.at[0] == '"' && value.at[value.length - 1] == '"';
+        return is_quoted ? (span){value.at + 1, value.length - 2} : value;
+    }
+    return (span){0};
+}
+
 /* Parts what lies between two delimiters. A head with nothing after it is ended by the delimiter's own end of line. */
 static err read_part(const uint8_t *body, span all, multipart_part *part) {
     span rest = all, field, name;
@@ -139,6 +153,8 @@ static err read_part(const uint8_t *body, span all, multipart_part *part) {
         }
         if (span_is(name, "content-type")) {
             part->type = value;
+        } else if (span_is(name, "content-disposition")) {
+            part->name = name_of(value);
         }
     }
     part->from = (size_t)(rest.at - (const char *)body);
@@ -164,12 +180,12 @@ err multipart_read(const uint8_t *body, size_t length, const char *boundary, mul
                             "the multipart body is damaged: it does not end with its boundary and two dashes");
         }
         if (*count == most) {
-            return err_fail(ERR_FULL, "a batch has at most %u images", most);
+            return err_fail(ERR_FULL, "a body has at most %u parts", most);
         }
         err e = read_part(body, all, &parts[(*count)++]);
         if (e) {
             return e;
         }
     }
-    return *count > 0 ? ERR_OK : err_fail(ERR_INPUT, "the batch has no parts");
+    return *count > 0 ? ERR_OK : err_fail(ERR_INPUT, "the body has no parts");
 }

@@ -15,6 +15,7 @@ enum { MULTIPART_BOUNDARY_MAX = 70 };
 
 typedef struct multipart_part {
     span type;           /* its Content-Type; none where it has none */
+    span name;           /* that its Content-Disposition gives it; none where it has none */
     size_t from, length; /* its content, in the body */
 } multipart_part;
 
@@ -23,7 +24,7 @@ typedef struct multipart_part {
 err multipart_boundary(span type, char boundary[MULTIPART_BOUNDARY_MAX + 1]);
 
 /* The parts in their order, `most` at most. ERR_FULL: there are more. ERR_INPUT: there are none, or the body is
- * damaged. Their types lie in the body. */
+ * damaged. Their types and names lie in the body. */
 err multipart_read(const uint8_t *body, size_t length, const char *boundary, multipart_part *parts, uint32_t most,
                    uint32_t *count);
 

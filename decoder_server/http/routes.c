@@ -18,6 +18,7 @@ static const route routes[ROUTES] = {
     [ROUTE_CLASSIFY] = {"/v1/classify", "POST", ROUTES_SERVING, false, false},
     [ROUTE_RESULTS] = {"/v1/results", "GET", ROUTES_SERVING, false, true},
     [ROUTE_TRAINING] = {"/v1/training", "GET", ROUTES_TRAINING, false, true},
+    [ROUTE_SAMPLES] = {"/v1/samples", "GET", ROUTES_SERVING, false, false},
     [ROUTE_NODES] = {"/v1/nodes", "GET", BOTH, false, false},
     [ROUTE_MODEL] = {"/v1/model", "GET", BOTH, false, false},
     [ROUTE_RELOAD] = {"/v1/model/reload", "POST", ROUTES_SERVING, false, false},

@@ -10,6 +10,7 @@ typedef enum route_id {
     ROUTE_CLASSIFY,
     ROUTE_RESULTS,
     ROUTE_TRAINING,
+    ROUTE_SAMPLES,
     ROUTE_NODES,
     ROUTE_MODEL,
     ROUTE_RELOAD,

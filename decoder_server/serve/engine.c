@@ -20,7 +20,6 @@ struct engine {
     engine_host host;
     engine_options options;
     results *results;
-    partition partition;
     codeword layout;
     responders *responders;
     model_rollout *models;
@@ -521,9 +520,15 @@ void engine_count_predictions(const engine *e, predictor_counters *out) {
 
 static err make_parts(engine *e, const run_dir *r) {
     const engine_options *o = &e->options;
-    const size_t portion = partition_portion_elements(&e->partition);
-    const responders_config responding = {
-        portions_of(e), o->deadline_ns, o->answer_timeout_ns, ON_DEMAND_IDS, portion, give_up, e};
+    responders_config responding = {.portions = portions_of(e),
+                                    .deadline_ns = o->deadline_ns,
+                                    .answer_timeout_ns = o->answer_timeout_ns,
+                                    .first_probe = ON_DEMAND_IDS,
+                                    .silent = give_up,
+                                    .context = e};
+    for (uint32_t k = 0; k < portions_of(e); k++) {
+        responding.portion_bytes[k] = portion_shape_bytes(&r->experiment.portions[k].shape);
+    }
     const stream_intake_config streaming = {
         .streams = {portions_of(e), o->first_session, o->stall_timeout_ns, o->deadline_ns / 4},
         .deadline_ns = o->deadline_ns,
@@ -550,7 +555,6 @@ static err make_parts(engine *e, const run_dir *r) {
 err engine_new(engine **out, const run_dir *r, results *results, const engine_options *options,
                const engine_host *host) {
     engine *e = calloc(1, sizeof *e);
-    uint32_t classes;
     if (!e) {
         return err_fail(ERR_MEMORY, "no memory to serve");
     }
@@ -559,8 +563,7 @@ err engine_new(engine **out, const run_dir *r, results *results, const engine_op
     e->options.predictor.by_stage = options->confidence > 0;
     e->host = *host;
     e->layout = predictor_layout_of(&r->experiment, &e->options.predictor);
-    err failed = experiment_partition(&r->experiment, &e->partition, &classes);
-    failed = failed ? failed : make_parts(e, r);
+    err failed = make_parts(e, r);
     if (!failed && options->confidence > 0 && e->layout.stages == 1) {
         failed = err_fail(ERR_USAGE,
                           "--confidence: the run's encoders have one stage of bits, so there is nothing to ask for");

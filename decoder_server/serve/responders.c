@@ -28,7 +28,7 @@ struct responders {
     uint64_t here, ready, silent; /* masks */
     pending_replies pending;
     uint64_t probes;
-    uint8_t *probe; /* a portion of zeroes */
+    uint8_t *probe; /* the largest portion, of zeroes */
     responder of[PARTITION_PORTIONS_MAX];
 };
 
@@ -38,7 +38,11 @@ err responders_new(responders **out, const responders_config *config, const engi
         r->config = *config;
         r->config.answer_timeout_ns = config->answer_timeout_ns ? config->answer_timeout_ns : UINT64_MAX;
         r->host = host;
-        r->probe = calloc(config->portion_bytes, 1);
+        size_t most = 1;
+        for (uint32_t k = 0; k < config->portions; k++) {
+            most = config->portion_bytes[k] > most ? config->portion_bytes[k] : most;
+        }
+        r->probe = calloc(most, 1);
     }
     if (!r || !r->probe) {
         responders_free(r);
@@ -203,7 +207,7 @@ static void send_probe(responders *r, uint32_t portion, uint64_t now_ns) {
     one->is_probed = true;
     one->probe = request.id = r->config.first_probe + r->probes++;
     one->probed_ns = now_ns;
-    request.portion = (ProtobufCBinaryData){r->config.portion_bytes, r->probe};
+    request.portion = (ProtobufCBinaryData){r->config.portion_bytes[portion], r->probe};
     engine_host_send(r->host, portion, MESSAGE_REQUEST, &request.base);
     responders_asked(r, portion);
 }

@@ -8,6 +8,7 @@
 #include "decoder_server/core/server_runtime.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
+#include "decoder_server/serve/offered_samples.h"
 #include "decoder_server/serve/reloader.h"
 #include "experiment/derive.h"
 #include "nn/blas.h"
@@ -25,13 +26,13 @@ typedef struct given_answer {
 typedef struct serving {
     const server_options *options;
     run_dir run;
-    partition partition;
     server_runtime *runtime;
     engine *engine;
     results *results;
     reloader *reloader;
     uv_timer_t drain; /* how long a stop waits */
     bool has_started;
+    offered_samples offered;
     dynbuf described; /* what /v1/model says of the model to come */
     stats_reloads reloads;
     /* What the engine is to do once it is not lent. */
@@ -96,6 +97,7 @@ static void on_joined(void *context, uint32_t portion, const char *name) {
 
 static void on_left(void *context, uint32_t portion) {
     serving *s = context;
+    offered_samples_forget(&s->offered, portion);
     if (!s->is_dismissed) { /* nodes that go now were sent away */
         engine_left(s->engine, portion, clock_now_ns());
     }
@@ -103,6 +105,10 @@ static void on_left(void *context, uint32_t portion) {
 
 static void on_message(void *context, uint32_t portion, const message *m) {
     serving *s = context;
+    if (m->type == MESSAGE_READY && offered_samples_set(&s->offered, portion, m->body.ready)) {
+        drop(s, portion, FEWBIT__REASON__REASON_PROTOCOL, err_text());
+        return;
+    }
     engine_receive(s->engine, portion, m, clock_now_ns());
     s->is_poll_long = engine_is_full(s->engine);
 }
@@ -113,6 +119,10 @@ static server_work work_due(void *context) {
 
 static void work(void *context) {
     engine_poll(((serving *)context)->engine, clock_now_ns());
+}
+
+static void write_samples(void *context, dynbuf *to) {
+    offered_samples_write(&((serving *)context)->offered, to);
 }
 
 static void fill_stats(void *context, stats *to) {
@@ -141,7 +151,7 @@ static err classify(void *context, uint64_t request, const question *q) {
     }
     size_t before = s->requests.length;
     dynbuf_add(&s->requests, &request, sizeof request);
-    question_pack(&s->requests, q, s->partition.portions);
+    question_pack(&s->requests, q, s->run.experiment.portion_count);
     err e = dynbuf_check(&s->requests, "a request");
     if (e) {
         s->requests.length = before;
@@ -159,7 +169,7 @@ static void take_requests(serving *s) {
         question q;
         uint64_t request;
         memcpy(&request, one, sizeof request);
-        at += (size_t)(question_unpack(one + sizeof request, s->partition.portions, &q, portions) - one);
+        at += (size_t)(question_unpack(one + sizeof request, s->run.experiment.portion_count, &q, portions) - one);
         if (classify_now(s, request, &q) && http) {
             http_api_answer(http, request, &busy);
         }
@@ -264,7 +274,7 @@ static void close_role(void *context) {
 
 static err swap_model(void *context, served_model *m) {
     serving *s = context;
-    err e = json_views_model(&s->described, m->run, &s->partition, predictor_layout(m->predictor), m->commit);
+    err e = json_views_model(&s->described, m->run, predictor_layout(m->predictor), m->commit);
     if (!e) {
         s->next_model = m;
     }
@@ -325,7 +335,7 @@ static err start(void *context) {
     s->drain.data = s;
     s->has_started = true;
     err e = run_dir_served_commit(&s->run, &commit);
-    e = e ? e : json_views_model(&s->described, &s->run, &s->partition, &layout, commit);
+    e = e ? e : json_views_model(&s->described, &s->run, &layout, commit);
     e = e || !http ? e : http_api_set_model(http, s->described.bytes);
     return e ? e : start_reloader(s, commit);
 }
@@ -334,7 +344,7 @@ static err open_results(serving *s) {
     char path[FILE_PATH_MAX];
     const char *asked = s->options->results;
     err e = file_path(path, sizeof path, asked ? "%s" : "%s/results.jsonl", asked ? asked : s->run.folder);
-    return e ? e : results_open(&s->results, path, &s->run.identity.classes, s->partition.portions);
+    return e ? e : results_open(&s->results, path, &s->run.identity.classes, s->run.experiment.portion_count);
 }
 
 static err open_engine(serving *s) {
@@ -366,10 +376,10 @@ static err serve_run(serving *s) {
         .mode = ROUTES_SERVING,
         .enough_nodes = (uint32_t)s->options->ready_nodes,
         .classify = classify,
+        .samples = write_samples,
         .reload = reload,
     };
-    err e = experiment_partition(&s->run.experiment, &s->partition, NULL);
-    e = e ? e : server_runtime_new(&s->runtime, &config, &role, s);
+    err e = server_runtime_new(&s->runtime, &config, &role, s);
     e = e ? e : open_engine(s);
     e = e ? e : server_runtime_run(s->runtime);
     engine_free(s->engine);
@@ -392,6 +402,7 @@ err serve_command(const server_options *options) {
         return e;
     }
     e = serve_run(&s);
+    offered_samples_free(&s.offered);
     dynbuf_free(&s.described);
     dynbuf_free(&s.requests);
     dynbuf_free(&s.answers);

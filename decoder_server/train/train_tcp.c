@@ -135,11 +135,9 @@ static err start(void *context) {
     if (!http) {
         return ERR_OK;
     }
-    partition shape;
     codeword layout = experiment_codeword(&t->run->experiment);
     dynbuf described = dynbuf_make(JSON_VIEWS_MAX);
-    err e = experiment_partition(&t->run->experiment, &shape, NULL);
-    e = e ? e : json_views_model(&described, t->run, &shape, &layout, NULL);
+    err e = json_views_model(&described, t->run, &layout, NULL);
     e = e ? e : http_api_set_model(http, described.bytes);
     dynbuf_free(&described);
     for (uint32_t i = 0; i < t->run->manifest.evaluation_count && !e; i++) {

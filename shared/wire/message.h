@@ -13,7 +13,8 @@
 
 enum {
     MESSAGE_PROTOCOL = 1,
-    MESSAGE_NAME_MAX = 63, /* bytes of a node's name */
+    MESSAGE_NAME_MAX = 63,     /* bytes of a node's name */
+    MESSAGE_OFFERED_MAX = 100, /* samples that a Ready offers */
     MESSAGE_UNACKED_MAX =
         1 << 16 /* samples that a node has streamed and that are not acked, where its bits come in stages */
 };

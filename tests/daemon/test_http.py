@@ -17,7 +17,7 @@ from lib.fleet import PATIENCE, PORTIONS, read_json, wait_until
 from lib.openapi import OpenApi
 from lib.serving import PNG, RAW, HandNode
 
-JPEG = "image/jpeg"
+JPEG, JSON = "image/jpeg", "application/json"
 TOKEN = "a-token.of_32~characters+or/so=="
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 LISTENERS = 1000
@@ -41,6 +41,15 @@ def multipart(*parts, boundary="gap"):
         head += f"Content-Type: {kind}\r\n" if kind else ""
         body += head.encode() + b"\r\n" + content + b"\r\n"
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def multipart_named(*parts, boundary="gap"):
+    """Content type and body of parts (name, type or None, bytes)."""
+    body = b""
+    for name, kind, content in parts:
+        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n'.encode()
+        body += (f"Content-Type: {kind}\r\n" if kind else "").encode() + b"\r\n" + content + b"\r\n"
+    return f"multipart/form-data; boundary={boundary}", body + f"--{boundary}--\r\n".encode()
 
 
 class Stream:
@@ -172,7 +181,9 @@ class Documented(HttpCase):
             self.assertEqual(self.classify(kind, body)["class"], self.made.reference()[3]["class"])
         self.assertEqual(self.event_of(listener, "result", "Result")["class"], self.made.reference()[3]["class"])
         self.batches(image)
-        for path in ("/v1/nodes", "/v1/model", "/metrics", "/healthz", "/readyz"):
+        self.by_portion(3)
+        self.by_id()
+        for path in ("/v1/samples", "/v1/nodes", "/v1/model", "/metrics", "/healthz", "/readyz"):
             self.answer(200, path)
         self.wrong(image)
         self.no_http()
@@ -192,6 +203,26 @@ class Documented(HttpCase):
             self.assertEqual(self.classify(kind, body, 400)["error"]["code"], "bad_multipart")
         body, kind = multipart(*[(RAW, b"")] * 65)
         self.assertEqual(self.classify(kind, body, 413)["error"]["code"], "too_large")
+
+    def by_portion(self, index):
+        parts = [(str(k), RAW, self.made.portion(k, index)) for k in range(PORTIONS)]
+        answer = self.classify(*multipart_named(*parts))
+        self.assertEqual(answer["bits"], self.made.reference()[index]["bits"])
+        values = {str(k): list(self.made.portion(k, index)) for k in range(1, PORTIONS)}
+        answer = self.classify(JSON, json.dumps({"portions": values}))
+        self.assertEqual((answer["bits"][1:], answer["missing"]), (self.made.reference()[index]["bits"][1:], [0]))
+        for status, code, kind, body in (
+                (400, "bad_portion", *multipart_named(parts[0], parts[0])),
+                (400, "bad_portion", JSON, '{"portions": {"0": [1, 2, 3]}}'),
+                (400, "bad_json", JSON, '{"portions": 7}'),
+                (413, "too_large", JSON, json.dumps({"samples": ["a"] * 1001})),
+                (415, "unsupported_type", *multipart_named(("0", "video/mp4", b"abc")))):
+            self.assertEqual(self.classify(kind, body, status)["error"]["code"], code)
+
+    def by_id(self):
+        results = self.classify(JSON, json.dumps({"samples": [str(serving.TRAIN + 3), "nobody"]}))["results"]
+        self.assertEqual([(r["sample"], r["status"]) for r in results], [(str(serving.TRAIN + 3), 200), ("nobody", 404)])
+        self.assertEqual(results[0]["bits"], self.made.reference()[3]["bits"])
 
     def wrong(self, image):
         self.assertEqual(self.classify(JPEG, image, 400)["error"]["code"], "bad_image")
@@ -291,6 +322,7 @@ class Documented(HttpCase):
         early = self.listen(server, "/v1/training")
         self.assertFalse(self.answer(503, "/readyz")["ready"])
         self.refused(404, "not_found", "/v1/results")
+        self.refused(404, "not_found", "/v1/samples")
         self.refused(404, "not_found", "/v1/model/reload", "POST", b"")
         self.refused(404, "not_found", "/v1/classify", "POST", b"x", Content_Type=RAW)
         self.assertIsNone(self.answer(200, "/v1/model")["step"])

@@ -368,7 +368,7 @@ class Serving(PageCase):
         self.wait_text("said", r"sure\. 16 bits\.")
         self.assertGreater(max(self.sent()), 200)
         ActionChains(self.browser).send_keys(Keys.BACKSPACE).perform()
-        for wanted in ("clear", "undo", "choose", "pause"):  # what is disabled is passed over
+        for wanted in ("clear", "undo", "choose", "sample-id"):  # what is disabled is passed over
             ActionChains(self.browser).send_keys(Keys.TAB).perform()
             self.assertEqual(self.browser.switch_to.active_element.get_attribute("id"), wanted)
 

@@ -1120,6 +1120,44 @@ def packing_seeds():
             (content.encode() if isinstance(content, str) else content) for name, (kind, content) in kinds.items()}
 
 
+def question_seeds():
+    """As fuzz_question has its portions: row f32 [3], wave f32 [2, 3], eye u8 [1, 2, 3], bytes u8 [4]."""
+    def parts(*named):
+        body = b""
+        for name, kind, content in named:
+            head = f'--gap\r\nContent-Disposition: form-data; name="{name}"\r\n'
+            head += f"Content-Type: {kind}\r\n" if kind else ""
+            body += head.encode() + b"\r\n" + content + b"\r\n"
+        return b"\x01" + body + b"--gap--\r\n"
+
+    def npy(descr, shape, values):
+        text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+        text += b" " * (-(len(text) + 11) % 64) + b"\n"
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + values
+
+    floats = struct.pack("<3f", 1, -2.5, 3e30)
+    in_json = lambda text: b"\0" + text.encode()
+    return {
+        "raw": parts(("row", None, floats), ("wave", "application/octet-stream", floats * 2), ("bytes", "x/y", b"abcd")),
+        "npy": parts(("wave", "application/x-npy", npy("<f4", (2, 3), floats * 2)), ("eye", None, npy("|u1", (2, 3), b"123456"))),
+        "npy-cut": parts(("row", None, npy("<f8", (3,), floats))),
+        "json-parts": parts(("row", "application/json", b"[1, 2.5, -3e3]"), ("wave", "application/json", b"[[1,2,3],[4,5,6]]")),
+        "csv": parts(("row", "text/csv", b"a,b\n1,2\n"), ("wave", "text/csv", b"\0")),
+        "picture": parts(("eye", "image/png", image_seeds()["no-png"]), ("row", "image/png", b"x")),
+        "twice": parts(("row", None, floats), ("row", None, floats)),
+        "unknown": parts(("nobody", None, floats)),
+        "no-name": b"\x01--gap\r\n\r\nabcd\r\n--gap--\r\n",
+        "not-finite": parts(("row", None, struct.pack("<3f", 1, float("nan"), 2))),
+        "json": in_json('{"portions": {"row": [1, 2, 3], "eye": [[[1, 2, 3], [4, 5, 6]]], "wave": {"a": 1, "b\\"": "x,\\"y", "c": null}}}'),
+        "json-wrong": in_json('{"portions": {"row": [1, [2], 3], "bytes": [256, 0, 0, 0], "eye": 7}}'),
+        "json-deep": in_json("[" * 3000),
+        "samples": in_json('{"samples": ["a", "\\u00e9", "7"]}'),
+        "samples-wrong": in_json('{"samples": ["", 7, "\\n"]}'),
+        "both": in_json('{"samples": ["a"], "portions": {}}'),
+        "empty": b"",
+    }
+
+
 TARGETS = {
     "frames": frames_seeds,
     "messages": messages_seeds,
@@ -1128,6 +1166,7 @@ TARGETS = {
     "server_serve": server_serve_seeds,
     "server_refinement": server_refinement_seeds,
     "request": request_seeds,
+    "question": question_seeds,
     "idx": idx_seeds,
     "npy": npy_seeds,
     "records": records_seeds,

@@ -372,7 +372,7 @@ static void assert_answer(const fleet *f) {
     const class_names *classes = &f->corner->labels.classes;
     dynbuf t = dynbuf_make(JSON_VIEWS_MAX);
     json_writer w = json_writer_make(&t);
-    json_views_classification(&w, "a request", &f->last, classes, 784, &(json_views_times){1, 2});
+    json_views_classification(&w, &(json_views_answer){"a request", "a sample", &f->last, classes, 784, 1, 2});
     assert_false(t.has_failed);
     json_t *reply = json_loads(t.bytes, 0, NULL);
     assert_non_null(reply);

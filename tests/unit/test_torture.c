@@ -358,7 +358,7 @@ static err make_replies(void) {
     classification a = {.classes = 10, .portions = PORTIONS, .bits = {4}, .have = 1, .degraded = true};
     dynbuf reply = dynbuf_make(JSON_VIEWS_MAX);
     json_writer w = json_writer_make(&reply);
-    json_views_classification(&w, "request-7", &a, &truth.classes, 784, &(json_views_times){0});
+    json_views_classification(&w, &(json_views_answer){.request = "request-7", .of = &a, .classes = &truth.classes});
     json_views_error(&w, "request-7", "busy", "too many samples wait");
     err e = dynbuf_check(&reply, "an answer");
     dynbuf_free(&reply);

@@ -14,6 +14,7 @@ typedef struct sent {
     uint32_t more;
     uint8_t bits;
     Fewbit__Reason reason;
+    Fewbit__RequestProblem problem;
 } sent;
 
 static struct {
@@ -34,6 +35,15 @@ static void note(void *context, message_type type, const ProtobufCMessage *body)
         s->first = codes->first;
         s->more = codes->more;
         s->bits = codes->bits.data[0];
+    }
+    if (type == MESSAGE_READY) {
+        s->more = (uint32_t)((const Fewbit__Ready *)(const void *)body)->n_samples;
+    }
+    if (type == MESSAGE_REQUEST_ERROR) {
+        const Fewbit__RequestError *error = (const void *)body;
+        s->first = error->id;
+        s->problem = error->problem;
+        assert_true(error->text[0]);
     }
     if (type == MESSAGE_REFUSAL) {
         s->reason = ((const Fewbit__Refusal *)(const void *)body)->reason;
@@ -247,9 +257,78 @@ static void what_comes_out_of_turn_is_refused(void **state) {
     join(FEWBIT__MODE__MODE_SERVE);
     assert_out_of_turn(MESSAGE_REQUEST, &r.base); /* before Restore */
     restore(1, false);
-    assert_out_of_turn(MESSAGE_REQUEST, &r.base); /* of no pixel */
     assert_out_of_turn(MESSAGE_BATCH, &batch.base);
     assert_out_of_turn(MESSAGE_SWITCH, &to.base);
+    assert_silent();
+}
+
+/* Ids that are counted are told in serving alone, so many at most. */
+static void samples_are_offered_in_serving(void **state) {
+    (void)state;
+    join(FEWBIT__MODE__MODE_TRAIN);
+    Fewbit__Restore fresh = FEWBIT__RESTORE__INIT, of_step = FEWBIT__RESTORE__INIT;
+    fresh.fresh = true;
+    give_well(MESSAGE_RESTORE, &fresh.base);
+    assert_int_equal(next_sent(MESSAGE_READY)->more, 0);
+    node_protocol_disconnected(t.protocol);
+    train_a_step();
+    node_protocol_disconnected(t.protocol);
+    join(FEWBIT__MODE__MODE_SERVE);
+    of_step.step = 1;
+    give_well(MESSAGE_RESTORE, &of_step.base);
+    assert_int_equal(next_sent(MESSAGE_READY)->more, SMALL_SAMPLES);
+}
+
+/* By its id a sample is encoded as if its values had been handed over; what there is none of is told at once. */
+static void requests_by_id_are_of_the_nodes_own_samples(void **state) {
+    (void)state;
+    train_a_step();
+    node_protocol_disconnected(t.protocol);
+    join(FEWBIT__MODE__MODE_SERVE);
+    restore(1, false);
+    for (uint32_t i = 0; i < 2 * SMALL_SAMPLES; i++) {
+        char id[16];
+        enum dataset_split split = i < SMALL_SAMPLES ? DATASET_TRAIN : DATASET_TEST;
+        Fewbit__Request handed = FEWBIT__REQUEST__INIT, named = FEWBIT__REQUEST__INIT;
+        snprintf(id, sizeof id, "%u", i);
+        handed.id = 2 * i;
+        handed.portion.len = ELEMENTS;
+        handed.portion.data = (uint8_t *)(uintptr_t)portion_sample(t.data, split, i % SMALL_SAMPLES);
+        named.id = 2 * i + 1;
+        named.sample = id;
+        give_well(MESSAGE_REQUEST, &handed.base);
+        give_well(MESSAGE_REQUEST, &named.base);
+        node_serve_flush(t.serve);
+        uint8_t bits = next_sent(MESSAGE_ANSWER)->bits;
+        const sent *answer = next_sent(MESSAGE_ANSWER);
+        assert_int_equal(answer->first, named.id);
+        assert_int_equal(answer->bits, bits);
+    }
+    static const struct {
+        char *id;
+        size_t length;
+        Fewbit__PortionFormat format;
+        Fewbit__RequestProblem problem;
+    } bad[] = {{"200", 0, 0, FEWBIT__REQUEST_PROBLEM__PROBLEM_UNKNOWN_SAMPLE},
+               {"-1", 0, 0, FEWBIT__REQUEST_PROBLEM__PROBLEM_UNKNOWN_SAMPLE},
+               {"a\nb", 0, 0, FEWBIT__REQUEST_PROBLEM__PROBLEM_UNKNOWN_SAMPLE},
+               {"", 0, FEWBIT__PORTION_FORMAT__FORMAT_RAW, FEWBIT__REQUEST_PROBLEM__PROBLEM_LENGTH},
+               {"", ELEMENTS - 1, FEWBIT__PORTION_FORMAT__FORMAT_RAW, FEWBIT__REQUEST_PROBLEM__PROBLEM_LENGTH},
+               {"", ELEMENTS + 1, FEWBIT__PORTION_FORMAT__FORMAT_RAW, FEWBIT__REQUEST_PROBLEM__PROBLEM_LENGTH},
+               {"", ELEMENTS, FEWBIT__PORTION_FORMAT__FORMAT_CSV, FEWBIT__REQUEST_PROBLEM__PROBLEM_ROW}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        static uint8_t zeroes[ELEMENTS + 1];
+        Fewbit__Request r = FEWBIT__REQUEST__INIT;
+        r.id = 500 + i;
+        r.sample = bad[i].id;
+        r.format = bad[i].format;
+        r.portion = (ProtobufCBinaryData){bad[i].length, zeroes};
+        give_well(MESSAGE_REQUEST, &r.base);
+        const sent *error = next_sent(MESSAGE_REQUEST_ERROR);
+        assert_int_equal(error->first, r.id);
+        assert_int_equal(error->problem, bad[i].problem);
+    }
+    node_serve_flush(t.serve);
     assert_silent();
 }
 
@@ -286,6 +365,8 @@ int main(void) {
         WITH_NODE(what_waits_is_forgotten_with_its_connection),
         WITH_NODE(a_stream_goes_on_where_it_was),
         WITH_NODE(what_comes_out_of_turn_is_refused),
+        WITH_NODE(samples_are_offered_in_serving),
+        WITH_NODE(requests_by_id_are_of_the_nodes_own_samples),
         WITH_NODE(files_and_large_nets_are_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,8 @@
 #include "decoder_server/http/request_id.h"
 #include "decoder_server/http/request_origin.h"
 #include "decoder_server/http/response_head.h"
+#include "experiment/derive.h"
+#include "experiment/portions.h"
 #include "tests/lib/folder.h"
 
 #include <math.h>
@@ -232,32 +234,45 @@ static uint32_t bits_of(uint32_t portion) {
     return 1 + portion * 21 % 64;
 }
 
-static void check_bits(const json_t *model, uint32_t portions) {
-    const json_t *each = json_object_get(json_object_get(model, "split"), "bits");
+static void check_portions(const json_t *model, const experiment *e) {
+    const json_t *each = json_object_get(model, "portions");
+    uint32_t portions = e->portion_count;
     uint32_t sum = 0;
     assert_int_equal(json_array_size(each), portions);
     for (uint32_t k = 0; k < portions; k++) {
-        assert_int_equal(json_integer_value(json_array_get(each, k)), bits_of(k));
+        const json_t *one = json_array_get(each, k);
+        const portion_shape *s = &e->portions[k].shape;
+        assert_int_equal(json_integer_value(json_object_get(one, "bits")), bits_of(k));
+        assert_string_equal(json_string_value(json_object_get(one, "name")), e->portions[k].name);
+        assert_string_equal(json_string_value(json_object_get(one, "type")), s->type == PORTION_U8 ? "u8" : "f32");
+        assert_int_equal(json_array_size(json_object_get(one, "shape")), s->rank);
+        for (uint32_t i = 0; i < s->rank; i++) {
+            assert_int_equal(json_integer_value(json_array_get(json_object_get(one, "shape"), i)), s->dims[i]);
+        }
         sum += bits_of(k);
     }
     assert_int_equal(json_integer_value(json_object_get(model, "payload_bits")), sum);
 }
 
 /* Every element of the sample is in one portion, at the place where partition_take puts it. */
-static void check_ranges(partition_kind kind, uint32_t portions, uint32_t channels, uint32_t side) {
+static void check_ranges(partition_kind kind, uint32_t portions, const char *name) {
     static run_dir r;
-    partition s = {kind, portions, channels, side, side};
-    assert_int_equal(partition_check(&s), ERR_OK);
+    partition s;
+    snprintf(r.experiment.dataset.name, sizeof r.experiment.dataset.name, "%s", name);
+    r.experiment.dataset.partition = kind;
+    r.experiment.dataset.portions = portions;
+    assert_int_equal(experiment_fill_portions(&r.experiment), ERR_OK);
+    assert_int_equal(experiment_partition(&r.experiment, &s, NULL), ERR_OK);
     dynbuf t = dynbuf_make(JSON_VIEWS_MAX);
     codeword layout = codeword_empty();
     for (uint32_t k = 0; k < portions; k++) {
         codeword_append(&layout, &(refinement){1, {bits_of(k)}});
     }
-    assert_int_equal(json_views_model(&t, &r, &s, &layout, NULL), ERR_OK);
+    assert_int_equal(json_views_model(&t, &r, &layout, NULL), ERR_OK);
     json_t *model = json_loads(t.bytes, 0, NULL);
     json_t *ranges = json_object_get(json_object_get(model, "split"), "ranges"), *range;
     assert_int_equal(json_array_size(ranges), portions);
-    check_bits(model, portions);
+    check_portions(model, &r.experiment);
     uint8_t sample[3 * 32 * 32], portion[3 * 32 * 32];
     for (size_t i = 0; i < partition_sample_elements(&s); i++) {
         sample[i] = (uint8_t)(i * 31 >> 2);
@@ -279,11 +294,34 @@ static void check_ranges(partition_kind kind, uint32_t portions, uint32_t channe
 
 static void ranges_say_where_a_portion_is(void **state) {
     (void)state;
-    check_ranges(PARTITION_SLICES, 4, 1, 28);
-    check_ranges(PARTITION_SLICES, 16, 3, 32);
-    check_ranges(PARTITION_QUADRANTS, 4, 3, 32);
-    check_ranges(PARTITION_QUADRANTS, 4, 1, 28);
-    check_ranges(PARTITION_PLANES, 3, 3, 32);
+    check_ranges(PARTITION_SLICES, 4, "mnist");
+    check_ranges(PARTITION_SLICES, 16, "cifar10");
+    check_ranges(PARTITION_QUADRANTS, 4, "cifar10");
+    check_ranges(PARTITION_QUADRANTS, 4, "mnist");
+    check_ranges(PARTITION_PLANES, 3, "cifar10");
+}
+
+/* Of owners' own data nothing is cut: there is no whole sample. */
+static void portions_that_are_listed_have_no_whole(void **state) {
+    (void)state;
+    static run_dir r = {.experiment = {.dataset = {.name = "breast", .partition = PARTITION_NONE},
+                                       .portions = {{.name = "guest", .shape = {PORTION_F32, 1, {10}}},
+                                                    {.name = "eye", .shape = {PORTION_U8, 3, {3, 4, 5}}},
+                                                    {.name = "ear", .shape = {PORTION_F32, 2, {2, 100}}}},
+                                       .portion_count = 3}};
+    codeword layout = codeword_empty();
+    for (uint32_t k = 0; k < r.experiment.portion_count; k++) {
+        codeword_append(&layout, &(refinement){1, {bits_of(k)}});
+    }
+    dynbuf t = dynbuf_make(JSON_VIEWS_MAX);
+    assert_int_equal(json_views_model(&t, &r, &layout, NULL), ERR_OK);
+    json_t *model = json_loads(t.bytes, 0, NULL);
+    check_portions(model, &r.experiment);
+    assert_true(json_is_null(json_object_get(model, "split")));
+    assert_true(json_is_null(json_object_get(model, "sample_shape")));
+    assert_int_equal(json_integer_value(json_object_get(model, "raw_bits")), 8 * (40 + 60 + 800));
+    json_decref(model);
+    dynbuf_free(&t);
 }
 
 int main(void) {
@@ -296,6 +334,7 @@ int main(void) {
         cmocka_unit_test(heads_of_answers),
         cmocka_unit_test(a_histogram_is_cumulative),
         cmocka_unit_test(ranges_say_where_a_portion_is),
+        cmocka_unit_test(portions_that_are_listed_have_no_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,10 +32,10 @@ static image_source source(image_task *task, uint32_t index) {
     if (index % BAD_EVERY == 0 && !r->is_small) {
         memset(bytes, 0, sizeof bytes);
         memcpy(bytes, "\x89PNG\r\n\x1a\n", 8);
-        return (image_source){IMAGE_OTHER, bytes, LARGE};
+        return (image_source){IMAGE_OTHER, bytes, LARGE, shape};
     }
     memset(bytes, (int)(r->id + index), ELEMENTS);
-    return (image_source){IMAGE_RAW, bytes, ELEMENTS};
+    return (image_source){IMAGE_RAW, bytes, ELEMENTS, shape};
 }
 
 static void on_image(image_task *task, uint32_t index, err e, const uint8_t *sample) {
@@ -67,7 +67,7 @@ static const image_queue_callbacks host = {source, on_image};
 static void start(uv_loop_t *loop) {
     call_count = stopped = 0;
     assert_int_equal(uv_loop_init(loop), 0);
-    assert_int_equal(image_queue_new(&queue, loop, &shape, &host), ERR_OK);
+    assert_int_equal(image_queue_new(&queue, loop, ELEMENTS, &host), ERR_OK);
 }
 
 static void end(uv_loop_t *loop) {

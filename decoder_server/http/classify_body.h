@@ -1,0 +1,14 @@
+/* The body of a request to POST /v1/classify becomes its items: it says how the request asks, and about what. */
+#ifndef FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_BODY_H
+#define FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_BODY_H
+
+#include "data/partition.h"
+#include "decoder_server/http/api_request.h"
+
+/* Whether the head fits a form; else it is answered. The body is read later. */
+bool classify_body_accept(api_request *r);
+
+/* The items of the whole body; `takes_images`: a whole sample is an image too. False: the request was answered. */
+bool classify_body_read(api_request *r, const portion_list *portions, bool takes_images);
+
+#endif
