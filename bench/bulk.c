@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/dynbuf.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "bench/net.h"
 #include "bits/code_compressor.h"
 #include "data/labels.h"
@@ -408,9 +409,5 @@ static err run(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     openblas_set_num_threads(1);
-    err e = run(argc, argv);
-    if (e) {
-        fprintf(stderr, "bulk: %s\n", err_text());
-    }
-    return err_exit_code(e);
+    return process_end(run(argc, argv));
 }

@@ -1,14 +1,15 @@
-/* Range coding of codes in bulk, beside zlib's deflate of the same packed codes.
+/* Range coding of codes in bulk, as packed codes and back.
  *
- *     coding BITS FRAMES
+ *     coding BITS FRAMES FILE
  *
  * draws FRAMES frames of 1000 codes of BITS bits, each bit uneven in its own way after every start of a code, as a
- * trained encoder's are, and takes the best of a few passes over all of them. Deflate (level 6) is one stream, flushed
- * after each frame, so that it too learns from frame to frame.
+ * trained encoder's are, and takes the best of a few passes over all of them. The packed codes go to FILE, frame after
+ * frame, for others to try.
  *
- * Prints {"worth": the source's entropy, and for "range" and "deflate" {"bits": a code took so many, "codes_in",
- * "codes_out": codes a second}}. */
+ * Prints {"worth": the source's entropy, "bits": a code took so many, "codes_in", "codes_out": codes a second}. */
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/process.h"
 #include "base/rng.h"
 #include "bits/code_compressor.h"
 #include "bits/pack.h"
@@ -17,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 enum { ROWS = 1000, PASSES = 5, BITS_MAX = CODE_COMPRESSOR_TREE_BITS, FRAME_MAX = ROWS * BITS_MAX };
 
@@ -82,45 +82,11 @@ static err code_range(job *j, outcome *o) {
     return e;
 }
 
-static err code_deflate(job *j, outcome *o) {
-    static uint8_t packed[FRAME_MAX];
-    z_stream from = {0}, to = {0};
-    if (deflateInit(&from, 6) != Z_OK || inflateInit(&to) != Z_OK) {
-        return err_fail(ERR_MEMORY, "no memory for zlib");
-    }
-    uint64_t start = clock_now_ns();
-    for (size_t i = 0; i < j->frames; i++) {
-        from.next_in = j->packed + i * j->frame_bytes;
-        from.avail_in = (uInt)j->frame_bytes;
-        from.next_out = j->compressed + i * FRAME_MAX;
-        from.avail_out = FRAME_MAX;
-        deflate(&from, Z_SYNC_FLUSH);
-        j->lengths[i] = FRAME_MAX - from.avail_out;
-    }
-    o->in_seconds = clock_seconds_since(start);
-    err e = ERR_OK;
-    start = clock_now_ns();
-    for (size_t i = 0; i < j->frames && !e; i++) {
-        to.next_in = j->compressed + i * FRAME_MAX;
-        to.avail_in = (uInt)j->lengths[i];
-        to.next_out = packed;
-        to.avail_out = sizeof packed;
-        inflate(&to, Z_SYNC_FLUSH);
-        bool is_good = sizeof packed - to.avail_out == j->frame_bytes &&
-                       memcmp(packed, j->packed + i * j->frame_bytes, j->frame_bytes) == 0;
-        e = is_good ? ERR_OK : err_fail(ERR_INTERNAL, "zlib gives other codes");
-    }
-    o->out_seconds = clock_seconds_since(start);
-    deflateEnd(&from);
-    inflateEnd(&to);
-    return e;
-}
-
-static err best_of(job *j, err (*code)(job *j, outcome *o), outcome *best) {
+static err best_of_passes(job *j, outcome *best) {
     err e = ERR_OK;
     for (int pass = 0; pass < PASSES && !e; pass++) {
         outcome now;
-        e = code(j, &now);
+        e = code_range(j, &now);
         best->in_seconds = pass == 0 || now.in_seconds < best->in_seconds ? now.in_seconds : best->in_seconds;
         best->out_seconds = pass == 0 || now.out_seconds < best->out_seconds ? now.out_seconds : best->out_seconds;
     }
@@ -132,16 +98,10 @@ static err best_of(job *j, err (*code)(job *j, outcome *o), outcome *best) {
     return e;
 }
 
-static void print_outcome(const job *j, const char *name, const outcome *o) {
-    double codes = (double)(j->frames * ROWS);
-    printf(", \"%s\": {\"bits\": %.4f, \"codes_in\": %.0f, \"codes_out\": %.0f}", name, o->bits, codes / o->in_seconds,
-           codes / o->out_seconds);
-}
-
 static err run(int argc, char **argv) {
-    job j = {.bits = argc == 3 ? (uint32_t)atoi(argv[1]) : 0, .frames = argc == 3 ? strtoul(argv[2], NULL, 10) : 0};
+    job j = {.bits = argc == 4 ? (uint32_t)atoi(argv[1]) : 0, .frames = argc == 4 ? strtoul(argv[2], NULL, 10) : 0};
     if (j.bits < 1 || j.bits > BITS_MAX || j.frames < 1 || j.frames > 100000) {
-        return err_fail(ERR_USAGE, "usage: coding BITS FRAMES, BITS from 1 to %d", BITS_MAX);
+        return err_fail(ERR_USAGE, "usage: coding BITS FRAMES FILE, BITS from 1 to %d", BITS_MAX);
     }
     j.frame_bytes = pack_bytes((size_t)ROWS * j.bits);
     j.packed = calloc(j.frames, j.frame_bytes);
@@ -152,14 +112,13 @@ static err run(int argc, char **argv) {
         return err_fail(ERR_MEMORY, "no memory for %zu frames", j.frames);
     }
     draw(&j);
-    outcome ours, theirs;
-    err e = best_of(&j, code_range, &ours);
-    e = e ? e : best_of(&j, code_deflate, &theirs);
+    outcome best;
+    double codes = (double)(j.frames * ROWS);
+    err e = file_write_atomic(argv[3], &(file_span){j.packed, j.frames * j.frame_bytes}, 1);
+    e = e ? e : best_of_passes(&j, &best);
     if (!e) {
-        printf("{\"worth\": %.4f", j.worth);
-        print_outcome(&j, "range", &ours);
-        print_outcome(&j, "deflate", &theirs);
-        puts("}");
+        printf("{\"worth\": %.4f, \"bits\": %.4f, \"codes_in\": %.0f, \"codes_out\": %.0f}\n", j.worth, best.bits,
+               codes / best.in_seconds, codes / best.out_seconds);
     }
     free(j.packed);
     free(j.compressed);
@@ -169,9 +128,5 @@ static err run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    err e = run(argc, argv);
-    if (e) {
-        fprintf(stderr, "coding: %s\n", err_text());
-    }
-    return err_exit_code(e);
+    return process_end(run(argc, argv));
 }

@@ -5,6 +5,7 @@
  * prints {"step_flop": operations of one joint training step, as the nets are described,
  *         "sgemm_gflops": {"1": best of one thread, "2": best of two}} for C = A B with square matrices. */
 #include "base/clock.h"
+#include "base/process.h"
 #include "experiment/derive.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
@@ -65,9 +66,5 @@ static err run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    err e = run(argc, argv);
-    if (e) {
-        fprintf(stderr, "gemm: %s\n", err_text());
-    }
-    return err_exit_code(e);
+    return process_end(run(argc, argv));
 }

@@ -7,6 +7,7 @@
  * clock runs from just before the request is written until the answer's last byte has been read. */
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "bench/net.h"
 
 #include <stdio.h>
@@ -82,9 +83,5 @@ static err run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    err e = run(argc, argv);
-    if (e) {
-        fprintf(stderr, "lone: %s\n", err_text());
-    }
-    return err_exit_code(e);
+    return process_end(run(argc, argv));
 }
