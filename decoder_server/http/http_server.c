@@ -60,9 +60,9 @@ static bool is_enough(const uint8_t *bytes, size_t length) {
     return request_head_read(&head, bytes, length) != REQUEST_HEAD_MORE;
 }
 
-static void on_accepted(void *context, const acceptor_conn *conn) {
+static void on_accepted(void *context, int socket) {
     http_server *s = context;
-    http_connections_add(&s->connections, conn->socket);
+    http_connections_add(&s->connections, socket);
 }
 
 err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, uint16_t port,

@@ -26,8 +26,6 @@ typedef struct pending_conn {
     uint32_t bucket;        /* where the address is counted */
     int32_t earlier, later; /* pending, in the order they came; of a free place `later` is the next free one */
     uint64_t until_ms;
-    struct sockaddr_storage address;
-    socklen_t address_length;
 } pending_conn;
 
 struct acceptor {
@@ -117,14 +115,12 @@ static bool make_room(acceptor *a, uint32_t bucket) {
     return at != NONE;
 }
 
-static void accept_one(acceptor *a, int32_t at, size_t length) {
-    pending_conn in = a->pending[at];
-    epoll_ctl(a->watched, EPOLL_CTL_DEL, in.socket, NULL);
+static void accept_one(acceptor *a, int32_t at) {
+    int socket = a->pending[at].socket;
+    epoll_ctl(a->watched, EPOLL_CTL_DEL, socket, NULL);
     free_slot(a, at);
     a->counters.accepted++;
-    acceptor_conn conn = {in.socket, (const struct sockaddr *)&in.address, in.address_length,
-                          length > 0 ? a->peeked : NULL, length};
-    a->config.accepted(a->config.context, &conn);
+    a->config.accepted(a->config.context, socket);
 }
 
 /* `whom`: place and turn. */
@@ -140,7 +136,7 @@ static void peek_at(acceptor *a, uint64_t whom, bool has_ended) {
     bool is_enough =
         length > 0 && ((size_t)length == a->config.peek_bytes || a->config.is_enough(a->peeked, (size_t)length));
     if (is_enough) {
-        accept_one(a, at, (size_t)length);
+        accept_one(a, at);
     } else if (length <= 0 || has_ended) {
         close_pending(a, at);
     }
@@ -178,12 +174,10 @@ static bool take_connection(acceptor *a) {
     int32_t at = take_slot(a, bucket);
     pending_conn *c = &a->pending[at];
     c->socket = fd;
-    c->address = address;
-    c->address_length = length;
     c->until_ms = uv_now(a->loop) + a->config.handshake_timeout_ms;
     a->counters.taken++;
     if (a->config.accepts_at_once) {
-        accept_one(a, at, 0);
+        accept_one(a, at);
         return true;
     }
     /* At the edge: one that drips is looked at once for what has come, not for as long as it is there. */

@@ -14,14 +14,6 @@
 
 typedef struct acceptor acceptor;
 
-typedef struct acceptor_conn {
-    int socket;
-    const struct sockaddr *address;
-    socklen_t address_length;
-    const uint8_t *said; /* what was peeked at; NULL where nothing was */
-    size_t said_length;
-} acceptor_conn;
-
 typedef struct acceptor_config {
     const char *host; /* an address, or "localhost" */
     uint16_t port;
@@ -32,7 +24,7 @@ typedef struct acceptor_config {
     bool (*is_enough)(const uint8_t *bytes, size_t length);
     /* One is accepted: the socket, which does not block, is the host's from here on, who calls acceptor_release for it
      * later. */
-    void (*accepted)(void *context, const acceptor_conn *conn);
+    void (*accepted)(void *context, int socket);
     /* Asked where few are pending, and all places taken: closes one of the accepted that nothing is owed to; false:
      * there is none. May be NULL. */
     bool (*evict)(void *context);

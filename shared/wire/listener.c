@@ -35,11 +35,11 @@ static bool is_enough(const uint8_t *bytes, size_t length) {
     return length > 0;
 }
 
-static void on_accepted(void *context, const acceptor_conn *conn) {
+static void on_accepted(void *context, int socket) {
     listener *from = context;
     wire_link *l;
     from->links++;
-    if (!link_accept(from->loop, conn->socket, from->tls, on_closed, from, &l)) {
+    if (!link_accept(from->loop, socket, from->tls, on_closed, from, &l)) {
         from->accepted(from->context, l);
     }
 }
