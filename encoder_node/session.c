@@ -288,10 +288,6 @@ static void before_waiting(uv_prepare_t *prepare) {
     }
 }
 
-static void on_arrived(uv_async_t *arrived) {
-    (void)arrived; /* the loop wakes, and looks before it waits again */
-}
-
 static void connect_now(session *s);
 
 /* Said once a reason: a node may try for days. */
@@ -382,7 +378,7 @@ static err open_source(session *s) {
     if (s->options->stream == SOURCE_NONE) {
         return ERR_OK;
     }
-    int status = uv_async_init(&s->loop, &s->arrived, on_arrived);
+    int status = uv_async_init(&s->loop, &s->arrived, NULL); /* the loop wakes, and looks before it waits again */
     if (status < 0) {
         return err_fail(ERR_IO, "cannot wait for portions: %s", uv_strerror(status));
     }

@@ -42,8 +42,7 @@ static void on_left(void *context) {
 }
 
 static void on_watch(uv_timer_t *watch) {
-    http_server *s = watch->data;
-    bool are_more = http_connections_cut_late(&s->connections, CUTS_A_TURN, HTTP_HEAD_MS) == CUTS_A_TURN;
+    bool are_more = http_connections_cut_late(watch->data, CUTS_A_TURN, HTTP_HEAD_MS) == CUTS_A_TURN;
     uv_timer_start(watch, on_watch, are_more ? CUTS_MS : TURN_MS, 0);
 }
 
@@ -92,7 +91,7 @@ err http_server_new(http_server **out, uv_loop_t *loop, const char *host_name, u
     s->connections.context = s;
     http_connections_start(&s->connections, loop);
     uv_timer_init(loop, &s->watch);
-    s->watch.data = s;
+    s->watch.data = &s->connections;
     s->open_handles = 2;
     uv_timer_start(&s->watch, on_watch, TURN_MS, 0);
     *out = s;
@@ -108,18 +107,11 @@ http_counters http_server_count(const http_server *s) {
     return (http_counters){a->taken, a->turned_away, a->timed_out + s->connections.cut, a->pending + a->accepted};
 }
 
-static void on_handle_closed(http_server *s) {
+static void on_timer_closed(uv_handle_t *timer) {
+    const http_connections *connections = timer->data;
+    http_server *s = connections->context;
     s->open_handles--;
     end_server(s);
-}
-
-static void on_watch_closed(uv_handle_t *watch) {
-    on_handle_closed(watch->data);
-}
-
-static void on_throttle_closed(uv_handle_t *timer) {
-    http_connections *connections = timer->data;
-    on_handle_closed(connections->context);
 }
 
 void http_server_close(http_server *s, void (*closed)(void *context)) {
@@ -127,6 +119,6 @@ void http_server_close(http_server *s, void (*closed)(void *context)) {
     acceptor_close(s->acceptor);
     s->acceptor = NULL;
     http_connections_close(&s->connections);
-    uv_close((uv_handle_t *)&s->watch, on_watch_closed);
-    uv_close((uv_handle_t *)&s->connections.throttle, on_throttle_closed);
+    uv_close((uv_handle_t *)&s->watch, on_timer_closed);
+    uv_close((uv_handle_t *)&s->connections.throttle, on_timer_closed);
 }
