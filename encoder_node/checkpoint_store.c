@@ -27,7 +27,7 @@ err checkpoint_store_open(checkpoint_store *s, const checkpoint_store_config *co
 }
 
 static checkpoint_id id_of(const checkpoint_store *s, uint64_t step) {
-    checkpoint_id id = {.run = s->config.run, .step = step};
+    checkpoint_id id = {.run = s->config.run, .step = step, .input = s->config.input};
     snprintf(id.part, sizeof id.part, "encoder.%u", s->config.portion);
     return id;
 }

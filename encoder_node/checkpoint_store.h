@@ -24,6 +24,7 @@ typedef struct checkpoint_store_config {
     uint32_t portion;
     const experiment *experiment;
     const char *portion_digest;
+    checkpoint_input *input; /* of what is saved; loading says it */
 } checkpoint_store_config;
 
 typedef struct checkpoint_store {

@@ -41,9 +41,10 @@ struct encoder_model {
     uint32_t compressor_rows;
     tta_view views[TTA_VIEWS_MAX];
     uint32_t view_count;
-    partition_box box; /* of the portion, where there is more than one tta_view */
-    portion_scaling scaling;
-    float mean, std; /* of the experiment: the scaling, where the data has none */
+    partition_box box;       /* of the portion, where there is more than one tta_view */
+    checkpoint_input input;  /* of the data, then of the checkpoint that was loaded */
+    portion_scaling scaling; /* the input's, or else the experiment's */
+    float mean, std;         /* of the experiment */
     float temperature;
     uint32_t number; /* that its codes carry in serving */
 };
@@ -141,17 +142,35 @@ static err open_store(encoder_model *m, const encoder_model_config *config) {
         .portion = info->index,
         .experiment = &m->info.experiment,
         .portion_digest = info->digest,
+        .input = &m->input,
     };
     err failed = checkpoint_store_open(&m->store, &where);
     return failed || !m->trains ? failed : checkpoint_store_claim(&m->store);
 }
 
-/* What the data says wins over the experiment. */
-static void take_scaling(encoder_model *m) {
+/* What the input says wins over the experiment. */
+static void use_input(encoder_model *m) {
+    const checkpoint_input *i = &m->input;
+    m->scaling = i->is_scaled ? (portion_scaling){i->channels, i->mean, i->std}
+                              : (portion_scaling){m->std > 0 ? 1 : 0, &m->mean, &m->std};
+}
+
+static err take_input(encoder_model *m) {
     const portion_scaling *of_data = portion_get_scaling(m->data);
+    uint32_t channels = portion_shape_channels(&m->info.shape);
     m->mean = m->info.experiment.dataset.mean;
     m->std = m->info.experiment.dataset.std;
-    m->scaling = of_data ? *of_data : (portion_scaling){m->std > 0 ? 1 : 0, &m->mean, &m->std};
+    float *both = calloc((size_t)channels * 2, sizeof *both);
+    if (!both) {
+        return err_fail(ERR_MEMORY, "no memory for the scaling of %u channels", channels);
+    }
+    m->input = (checkpoint_input){channels, of_data != NULL, both, both + channels, portion_get_columns_text(m->data)};
+    if (of_data) {
+        memcpy(m->input.mean, of_data->mean, channels * sizeof *both);
+        memcpy(m->input.std, of_data->std, channels * sizeof *both);
+    }
+    use_input(m);
+    return ERR_OK;
 }
 
 err encoder_model_new(encoder_model **out, const experiment *e, const encoder_model_config *config) {
@@ -178,11 +197,11 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
     m->trains = config->trains;
     m->partition = s;
     m->data = config->data;
-    take_scaling(m);
     m->view_count = tta_views(e->tta.flip, e->tta.shift, m->views);
     uint32_t test = info->samples[DATASET_TEST], held_back = e->dataset.validation;
     m->kept.room = !m->trains ? 0 : test > held_back ? test : held_back;
     failed = open_store(m, config);
+    failed = failed ? failed : take_input(m);
     failed = failed || m->view_count <= 1 ? failed : partition_find_box(&s, info->index, &m->box);
     failed = failed ? failed : take_memory(m, config);
     if (failed) {
@@ -199,6 +218,7 @@ void encoder_model_free(encoder_model *m) {
         nn_net_free(m->net);
         code_compressor_free(m->compressor);
         arena_free(&m->buffers);
+        free(m->input.mean);
         free(m);
     }
 }
@@ -268,6 +288,7 @@ void encoder_model_set_step(encoder_model *m, uint64_t step) {
 err encoder_model_load(encoder_model *m, uint64_t step, const uint8_t *digest) {
     m->optimiser = fresh_optimiser(m);
     err failed = checkpoint_store_load(&m->store, step, m->net, m->trains ? &m->optimiser : NULL, digest);
+    use_input(m);
     if (!failed && !m->trains) {
         nn_net_freeze(m->net);
     }

@@ -143,6 +143,10 @@ const columns *portion_get_columns(const portion *p) {
     return p->record.columns;
 }
 
+const char *portion_get_columns_text(const portion *p) {
+    return p->record.columns_text;
+}
+
 static err write_samples(const char *folder, const portion_info *info, enum dataset_split split, const void *values) {
     char path[FILE_PATH_MAX];
     const portion_shape *s = &info->shape;

@@ -47,6 +47,9 @@ const sample_ids *portion_get_ids(const portion *p);
 const portion_scaling *portion_get_scaling(const portion *p);
 const columns *portion_get_columns(const portion *p);
 
+/* The columns as JSON, the same text for the same columns. */
+const char *portion_get_columns_text(const portion *p);
+
 /* Writes a folder (made when missing), each file atomically, portion.json last. Fills has_ids and the digests. */
 err portion_write(const char *folder, portion_info *info, const portion_contents *contents);
 

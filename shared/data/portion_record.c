@@ -13,7 +13,7 @@
 static const uint64_t split_bytes_max = (uint64_t)1 << 32;
 
 /* Every feature of a row may have a mean, a deviation and a column of its own. */
-enum { RECORD_BYTES_MAX = 1 << 25 };
+enum { RECORD_BYTES_MAX = 1 << 25, COLUMNS_TEXT_MAX = 1 << 19 }; /* a checkpoint has the columns in its header */
 
 static void read_shape(json_fields *m, portion_shape *s) {
     char type[8] = "";
@@ -107,7 +107,12 @@ static err take_columns(const json_t *list, const portion_info *info, portion_re
     json_t *again = columns_to_json(r->columns);
     r->columns_text = json_text(again, JSON_COMPACT);
     json_decref(again);
-    return r->columns_text ? ERR_OK : err_fail(ERR_MEMORY, "no memory for %u columns", columns_count(r->columns));
+    if (!r->columns_text) {
+        return err_fail(ERR_MEMORY, "no memory for %u columns", columns_count(r->columns));
+    }
+    return strlen(r->columns_text) <= COLUMNS_TEXT_MAX
+               ? ERR_OK
+               : err_fail(ERR_INPUT, "%u columns take more than %d bytes", columns_count(r->columns), COLUMNS_TEXT_MAX);
 }
 
 static void read_columns(json_fields *m, const portion_info *info, portion_record *r) {

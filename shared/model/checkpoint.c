@@ -14,7 +14,7 @@
 
 static const char format_name[] = "fewbit-1";
 
-enum { STATE_NAME_MAX = 96 };
+enum { STATE_NAME_MAX = 96, INPUT_TENSORS = 2 };
 
 typedef struct entry_list {
     safetensors_entry *entries;
@@ -32,8 +32,17 @@ static void state_name(char to[STATE_NAME_MAX], const char *tensor, const char *
     snprintf(to, STATE_NAME_MAX, "optimiser.%s.%s", tensor, state);
 }
 
+static const char input_mean[] = "input.mean", input_std[] = "input.std", input_columns[] = "columns";
+
+static void list_input(entry_list *list, const checkpoint_input *input) {
+    if (input && input->is_scaled) {
+        list->entries[list->count++] = (safetensors_entry){input_mean, 1, &input->channels, input->mean};
+        list->entries[list->count++] = (safetensors_entry){input_std, 1, &input->channels, input->std};
+    }
+}
+
 static err list_entries(entry_list *list, nn_net *net, const nn_optimiser *o) {
-    size_t tensors = nn_net_tensor_count(net), most = tensors * (2 + NN_STATES);
+    size_t tensors = nn_net_tensor_count(net), most = tensors * (2 + NN_STATES) + INPUT_TENSORS;
     list->entries = calloc(most, sizeof *list->entries);
     list->names = calloc(most, sizeof *list->names);
     if (!list->entries || !list->names) {
@@ -70,14 +79,20 @@ static err put(const char *path, const checkpoint_id *id, nn_net *net, const nn_
     char run[20], step[24];
     snprintf(run, sizeof run, "%016" PRIx64, id->run);
     snprintf(step, sizeof step, "%" PRIu64, id->step);
-    const safetensors_pair metadata[] = {{"format", format_name}, {"part", id->part}, {"run", run}, {"step", step}};
+    const char *columns = id->input ? id->input->columns : NULL;
+    const safetensors_pair metadata[] = {
+        {"format", format_name}, {"part", id->part}, {"run", run}, {"step", step}, {input_columns, columns}};
+    size_t pairs = columns ? 5 : 4;
     entry_list list = {0};
     nn_net_use_ema(net, false);
     err e = list_entries(&list, net, o);
+    if (!e) {
+        list_input(&list, id->input);
+    }
     if (!e && path) {
-        e = safetensors_write(path, list.entries, list.count, metadata, 4, digest);
+        e = safetensors_write(path, list.entries, list.count, metadata, pairs, digest);
     } else if (!e) {
-        e = safetensors_measure(list.entries, list.count, metadata, 4, bytes, digest);
+        e = safetensors_measure(list.entries, list.count, metadata, pairs, bytes, digest);
     }
     free(list.entries);
     free(list.names);
@@ -165,6 +180,27 @@ static err load_states(const safetensors *file, nn_tensor *t, const nn_optimiser
     return e;
 }
 
+static err load_input(const safetensors *file, const char *path, checkpoint_input *to) {
+    const char *columns = safetensors_metadata(file, input_columns);
+    if ((columns != NULL) != (to->columns != NULL) || (columns && strcmp(columns, to->columns) != 0)) {
+        return err_fail(ERR_INPUT, "%s: was trained on %s columns than the data here has", path,
+                        columns && to->columns ? "other"
+                        : columns              ? "more"
+                                               : "fewer");
+    }
+    to->is_scaled = safetensors_has(file, input_mean);
+    if (!to->is_scaled) {
+        return ERR_OK;
+    }
+    err e = safetensors_copy(file, input_mean, 1, &to->channels, to->mean);
+    e = e ? e : safetensors_copy(file, input_std, 1, &to->channels, to->std);
+    for (uint32_t c = 0; c < to->channels && !e; c++) {
+        e = to->std[c] > 0 ? ERR_OK
+                           : err_fail(ERR_INPUT, "%s: value %u of tensor '%s' is not above 0", path, c, input_std);
+    }
+    return e;
+}
+
 err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_optimiser *o, const uint8_t *expected) {
     safetensors *file;
     err e = safetensors_open(&file, path);
@@ -172,6 +208,7 @@ err checkpoint_load(const char *path, const checkpoint_id *id, nn_net *net, nn_o
         return e;
     }
     e = check_identity(file, path, id, expected);
+    e = e || !id->input ? e : load_input(file, path, id->input);
     nn_net_use_ema(net, false);
     nn_net_thaw(net);
     for (size_t i = 0; i < nn_net_tensor_count(net) && !e; i++) {

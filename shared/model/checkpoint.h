@@ -5,7 +5,10 @@
  * under the plain names, since it is what is served; training goes on from "trained.encoder.0.weight". Metadata:
  * "format" = "fewbit-1", "run" (16 hex digits), "part" ("encoder.2", "head"), "step" (updates done). A checkpoint of
  * the system is all parts of one step; which steps are whole is the coordinator's to say (its manifest), not this
- * module's. One folder holds the steps of one part, each as step-N.safetensors. */
+ * module's. One folder holds the steps of one part, each as step-N.safetensors.
+ *
+ * The part of an encoder whose data says how it is scaled has that too: tensors "input.mean" and "input.std", and in
+ * the metadata "columns", the columns of a table as JSON. */
 #ifndef FEWBIT_MODEL_CHECKPOINT_H
 #define FEWBIT_MODEL_CHECKPOINT_H
 
@@ -14,10 +17,19 @@
 #include "model/safetensors.h"
 #include "nn/net.h"
 
+/* What a net sees of a sample. */
+typedef struct checkpoint_input {
+    uint32_t channels;   /* there can be */
+    bool is_scaled;      /* by mean and std; a file that is loaded says whether, and with which */
+    float *mean, *std;   /* [channels] */
+    const char *columns; /* as JSON, the same in a file that is loaded; NULL: none */
+} checkpoint_input;
+
 typedef struct checkpoint_id {
     uint64_t run;
     uint64_t step;
     char part[24];
+    checkpoint_input *input; /* NULL: nothing is said of it */
 } checkpoint_id;
 
 /* Writes the net (and the optimiser's state, where `o` is not NULL) atomically; fills `digest`. */

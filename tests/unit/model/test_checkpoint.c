@@ -288,8 +288,50 @@ static void values_that_no_net_can_work_with(void **state) {
     nn_net_free(other);
 }
 
+/* What the net sees of a sample comes back with its weights: as much of it as there is. */
+static void input_comes_back(void **state) {
+    (void)state;
+    nn_optimiser o = adam;
+    uint8_t digest[SHA256_BYTES];
+    nn_net *net = trained_net(&o);
+    float mean[3] = {1, -2, 0.5f}, std[3] = {0.1f, 2, 3}, m[3], s[3];
+    for (int i = 0; i < 4; i++) {
+        const char *columns = i & 1 ? "[{\"name\":\"\xc3\xa4ge\",\"kind\":\"number\"}]" : NULL;
+        checkpoint_input from = {3, i & 2, mean, std, columns}, to = {3, !from.is_scaled, m, s, columns};
+        checkpoint_id id = this_part;
+        id.input = &from;
+        assert_int_equal(checkpoint_save(in_folder("part"), &id, net, &o, digest), ERR_OK);
+        id.input = &to;
+        assert_int_equal(checkpoint_load(in_folder("part"), &id, net, &o, digest), ERR_OK);
+        assert_int_equal(to.is_scaled, from.is_scaled);
+        assert_true(!to.is_scaled || (memcmp(m, mean, sizeof m) == 0 && memcmp(s, std, sizeof s) == 0));
+        to.columns = i & 1 ? NULL : "[]";
+        assert_int_equal(checkpoint_load(in_folder("part"), &id, net, &o, digest), ERR_INPUT);
+        assert_told("part", i & 1 ? "was trained on more columns than the data here has"
+                                  : "was trained on fewer columns than the data here has");
+        if (i & 1) {
+            to.columns = "[{\"name\":\"height\",\"kind\":\"number\"}]";
+            assert_int_equal(checkpoint_load(in_folder("part"), &id, net, &o, digest), ERR_INPUT);
+            assert_told("part", "was trained on other columns than the data here has");
+        }
+        checkpoint_input wide = {4, true, (float[4]){0}, (float[4]){0}, columns};
+        id.input = &wide;
+        assert_int_equal(checkpoint_load(in_folder("part"), &id, net, &o, digest), i & 2 ? ERR_INPUT : ERR_OK);
+        assert_true(!(i & 2) || strstr(err_text(), "input.mean"));
+    }
+    std[1] = 0;
+    checkpoint_input bad = {3, true, mean, std, NULL};
+    checkpoint_id id = this_part;
+    id.input = &bad;
+    assert_int_equal(checkpoint_save(in_folder("part"), &id, net, &o, digest), ERR_OK);
+    assert_int_equal(checkpoint_load(in_folder("part"), &id, net, &o, digest), ERR_INPUT);
+    assert_told("part", "value 1 of tensor 'input.std' is not above 0");
+    nn_net_free(net);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        IN_FOLDER(input_comes_back),
         IN_FOLDER(checkpoints_come_back),
         IN_FOLDER(checkpoints_hold_what_their_header_says),
         IN_FOLDER(checkpoints_serve_without_optimiser),
