@@ -182,7 +182,7 @@ class UnevenPortions(BenchCase):
 
     def page(self):
         model = {"data_set": "mnist", "sample_shape": [1, 28, 28],
-                 "split": {"kind": "slices", "portions": PORTIONS, "bits": [sum(stages) for stages in self.STAGES]}}
+                 "split": {"kind": "slices"}, "portions": [{"bits": sum(stages)} for stages in self.STAGES]}
 
         class Page(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
