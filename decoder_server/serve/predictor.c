@@ -66,17 +66,13 @@ static double dense_macs(nn_net *net) {
 }
 
 static err load_head(predictor *c, const run_dir *r, const manifest_commit *commit, bool plain) {
-    partition s;
     nn_spec spec;
-    err e = experiment_partition(&r->experiment, &s, &c->classes);
-    if (e) {
-        return e;
-    }
+    c->classes = r->identity.classes.count;
     experiment_describe_head(&r->experiment, c->classes, &spec);
     c->net_rows = nn_rows_at_once(&spec, r->experiment.training.batch_size, PREDICTOR_ROWS);
     nn_net_options options = {
         .max_rows = c->net_rows, .max_bytes = machine_memory(), .precision = r->experiment.training.precision};
-    e = nn_net_new(&c->head, &spec, &options);
+    err e = nn_net_new(&c->head, &spec, &options);
     e = e ? e : run_dir_load_head(r, commit, c->head, NULL);
     /* The products of bf16 numbers are rounded by the weights they are made of: other weights, other answers. */
     double unfolded = e ? 0 : dense_macs(c->head);
