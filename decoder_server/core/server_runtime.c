@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json_fields.h"
 #include "base/log.h"
+#include "base/sched_slice.h"
 #include "decoder_server/core/node_listener.h"
 #include "experiment/derive.h"
 #include "loop/alarm.h"
@@ -488,6 +489,7 @@ err server_runtime_new(server_runtime **out, const server_runtime_config *config
     if (!r) {
         return err_fail(ERR_MEMORY, "no memory for the server");
     }
+    sched_slice_shorten();
     r->config = *config;
     r->role = role;
     r->context = context;

@@ -4,7 +4,6 @@
 #include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/log_limit.h"
-#include "base/sched_slice.h"
 #include "decoder_server/core/server_runtime.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
@@ -391,7 +390,6 @@ static err serve_run(serving *s) {
 
 err serve_command(const server_options *options) {
     static serving s; /* one a process */
-    sched_slice_shorten();
     s = (serving){.options = options,
                   .described = dynbuf_make(JSON_VIEWS_MAX),
                   .requests = dynbuf_make(WAITING_BYTES_MAX),
