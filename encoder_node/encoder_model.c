@@ -5,6 +5,7 @@
 #include "data/augment.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
+#include "experiment/portions.h"
 #include "nn/ema.h"
 #include "nn/shape_infer.h"
 
@@ -23,7 +24,7 @@ typedef struct kept_bits {
 
 struct encoder_model {
     encoder_model_info info;
-    partition partition;
+    partition partition; /* where nothing is distorted or turned, nobody looks at it */
     const portion *data; /* borrowed */
     bool trains;
     checkpoint_store store;
@@ -49,27 +50,26 @@ struct encoder_model {
     uint32_t number; /* that its codes carry in serving */
 };
 
-static err check_data(const experiment *e, const partition *s, const portion *data) {
+/* *k: which of the experiment's portions the data is of. */
+static err find_portion(const experiment *e, const portion *data, uint32_t *k) {
     const portion_info *info = portion_get_info(data);
-    const partition *here = &info->partition;
-    portion_shape shape = partition_shape_of_portions(s);
-    char wanted[PORTION_SHAPE_TEXT], there[PORTION_SHAPE_TEXT];
-    if (strcmp(e->dataset.name, info->dataset) == 0 && info->has_partition && here->kind == s->kind &&
-        here->portions == s->portions && portion_shape_equals(&shape, &info->shape)) {
+    const experiment_portion *wanted = experiment_find_portion(e, info->name, k);
+    char ours[PORTION_SHAPE_TEXT], theirs[PORTION_SHAPE_TEXT];
+    if (!wanted) {
+        return err_fail(ERR_INPUT, "the experiment has no portion %s, which this node's data is", info->name);
+    }
+    if (strcmp(e->dataset.name, info->dataset) == 0 && portion_shape_equals(&wanted->shape, &info->shape)) {
         return ERR_OK;
     }
-    return err_fail(ERR_INPUT, "the experiment wants %s in %u %s of %s, this node's data is %s in %u %s of %s",
-                    e->dataset.name, s->portions, partition_name(s->kind), portion_shape_text(&shape, wanted),
-                    info->dataset, info->has_partition ? here->portions : 1,
-                    info->has_partition ? partition_name(here->kind) : "whole",
-                    portion_shape_text(&info->shape, there));
+    return err_fail(ERR_INPUT, "the experiment wants portion %s of %s, %s, this node's data is of %s, %s", info->name,
+                    e->dataset.name, portion_shape_text(&wanted->shape, theirs), info->dataset,
+                    portion_shape_text(&info->shape, ours));
 }
 
 err encoder_model_check(const char *text, const portion *data, experiment *e) {
-    partition s;
+    uint32_t k;
     err failed = experiment_parse_sent(text, e);
-    failed = failed ? failed : experiment_partition(e, &s, NULL);
-    return failed ? failed : check_data(e, &s, data);
+    return failed ? failed : find_portion(e, data, &k);
 }
 
 typedef struct buffer_sizes {
@@ -109,7 +109,7 @@ static err take_buffers(encoder_model *m, const buffer_sizes *b) {
 static err take_memory(encoder_model *m, const encoder_model_config *config) {
     const experiment *e = &m->info.experiment;
     nn_spec spec;
-    experiment_describe_encoder(e, portion_get_info(m->data)->index, &spec);
+    experiment_describe_encoder(e, m->info.portion, &spec);
     m->info.max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
     m->info.net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
     m->info.macs = nn_spec_row_macs(&spec) * m->view_count;
@@ -139,7 +139,7 @@ static err open_store(encoder_model *m, const encoder_model_config *config) {
         .quota = config->quota,
         .run = m->info.run,
         .training = m->info.training,
-        .portion = info->index,
+        .portion = m->info.portion,
         .experiment = &m->info.experiment,
         .portion_digest = info->digest,
         .input = &m->input,
@@ -175,8 +175,8 @@ static err take_input(encoder_model *m) {
 
 err encoder_model_new(encoder_model **out, const experiment *e, const encoder_model_config *config) {
     const portion_info *info = portion_get_info(config->data);
-    partition s;
-    err failed = experiment_partition(e, &s, NULL);
+    uint32_t k;
+    err failed = find_portion(e, config->data, &k);
     if (failed) {
         return failed;
     }
@@ -186,23 +186,24 @@ err encoder_model_new(encoder_model **out, const experiment *e, const encoder_mo
     }
     m->info = (encoder_model_info){
         .experiment = *e,
-        .refinement = experiment_refinement(e, info->index),
+        .portion = k,
+        .refinement = experiment_refinement(e, k),
         .run = config->run,
         .training = config->training,
-        .bits = e->portions[info->index].encoder.bits,
+        .bits = e->portions[k].encoder.bits,
         .shape = info->shape,
         .elements = portion_shape_elements(&info->shape),
         .bytes = portion_shape_bytes(&info->shape),
     };
     m->trains = config->trains;
-    m->partition = s;
     m->data = config->data;
     m->view_count = tta_views(e->tta.flip, e->tta.shift, m->views);
     uint32_t test = info->samples[DATASET_TEST], held_back = e->dataset.validation;
     m->kept.room = !m->trains ? 0 : test > held_back ? test : held_back;
-    failed = open_store(m, config);
+    failed = experiment_lists_portions(e) ? ERR_OK : experiment_partition(e, &m->partition, NULL);
+    failed = failed ? failed : open_store(m, config);
     failed = failed ? failed : take_input(m);
-    failed = failed || m->view_count <= 1 ? failed : partition_find_box(&s, info->index, &m->box);
+    failed = failed || m->view_count <= 1 ? failed : partition_find_box(&m->partition, k, &m->box);
     failed = failed ? failed : take_memory(m, config);
     if (failed) {
         encoder_model_free(m);
@@ -280,7 +281,7 @@ void encoder_model_set_step(encoder_model *m, uint64_t step) {
     const portion_info *info = portion_get_info(m->data);
     uint32_t samples = experiment_train_samples(&m->info.experiment, info->samples[DATASET_TRAIN]);
     m->info.step = step;
-    m->temperature = experiment_temperature(&m->info.experiment, info->index, step, samples);
+    m->temperature = experiment_temperature(&m->info.experiment, m->info.portion, step, samples);
     nn_net_set_temperature(m->net, m->temperature);
     m->kept.count = 0;
 }
@@ -300,8 +301,7 @@ err encoder_model_load(encoder_model *m, uint64_t step, const uint8_t *digest) {
 
 void encoder_model_init(encoder_model *m) {
     m->optimiser = fresh_optimiser(m);
-    nn_net_init(m->net, m->info.experiment.training.seed,
-                rng_stream(RNG_INIT_ENCODER, portion_get_info(m->data)->index));
+    nn_net_init(m->net, m->info.experiment.training.seed, rng_stream(RNG_INIT_ENCODER, m->info.portion));
 }
 
 size_t encoder_model_piece(const encoder_model *m, size_t left) {
@@ -318,7 +318,7 @@ void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split 
     if (trains && augment_is_any(how)) {
         augment_map map =
             augment_draw(how, &m->partition, m->info.experiment.training.seed, (uint32_t)m->info.step, (uint32_t)row);
-        augment_portion(&m->partition, portion_get_info(m->data)->index, &map, portion, m->distorted);
+        augment_portion(&m->partition, m->info.portion, &map, portion, m->distorted);
         portion = m->distorted;
     }
     encoder_model_load_inputs(m, row, portion, 1);
@@ -326,7 +326,7 @@ void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split 
 
 const float *encoder_model_forward(encoder_model *m, size_t count) {
     nn_net_use_ema(m->net, false);
-    nn_net_set_step(m->net, m->info.experiment.training.seed, rng_stream(RNG_DROPOUT, portion_get_info(m->data)->index),
+    nn_net_set_step(m->net, m->info.experiment.training.seed, rng_stream(RNG_DROPOUT, m->info.portion),
                     (uint32_t)m->info.step);
     return nn_net_forward(m->net, m->inputs, count, NN_TRAIN);
 }

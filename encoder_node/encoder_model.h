@@ -38,6 +38,7 @@ void encoder_model_free(encoder_model *m);
 /* What it is of, and how large it is; the model's. */
 typedef struct encoder_model_info {
     experiment experiment;
+    uint32_t portion; /* its number in the experiment */
     refinement refinement;
     uint64_t run, training;
     uint64_t step; /* of the weights */

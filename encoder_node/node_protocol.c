@@ -64,22 +64,20 @@ void node_protocol_free(node_protocol *p) {
 
 void node_protocol_connected(node_protocol *p) {
     const portion_info *info = portion_get_info(p->config.data);
-    uint32_t shape[3];
-    portion_shape_image(&info->shape, shape);
-    if (info->has_partition) {
-        partition_portion_shape(&info->partition, shape);
-    }
+    uint32_t shape[PORTION_RANK_MAX];
+    memcpy(shape, info->shape.dims, sizeof shape);
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;
     hello.protocol = MESSAGE_PROTOCOL;
     hello.name = (char *)(uintptr_t)p->config.name;
-    hello.portion = info->index;
+    hello.portion = (char *)(uintptr_t)info->name;
     hello.dataset = (char *)(uintptr_t)info->dataset;
-    hello.partition = (char *)(uintptr_t)(info->has_partition ? partition_name(info->partition.kind) : "");
-    hello.portions = info->partition.portions;
-    hello.n_shape = 3;
+    hello.type = (char *)(uintptr_t)portion_type_name(info->shape.type);
+    hello.n_shape = info->shape.rank;
     hello.shape = shape;
     hello.train_samples = info->samples[DATASET_TRAIN];
+    hello.validation_samples = info->validation;
     hello.test_samples = info->samples[DATASET_TEST];
+    hello.ids_digest = (char *)(uintptr_t)info->ids_digest;
     hello.digest = (char *)(uintptr_t)info->digest;
     hello.coding = p->config.coding;
     node_host_send(&p->sender.host, MESSAGE_HELLO, &hello.base);

@@ -56,8 +56,7 @@ static void fail(synthetic_node *s, err e) {
 static void on_up(void *context, wire_link *l) {
     synthetic_node *s = context;
     link_set_limit(l, FRAME_PAYLOAD_MAX);
-    char name[32], digest[65];
-    uint32_t shape[3];
+    char name[32], portion[12], digest[65];
     const dataset *set;
     err e = dataset_find(s->config.model->data_set, &set);
     if (e) {
@@ -67,16 +66,16 @@ static void on_up(void *context, wire_link *l) {
     snprintf(name, sizeof name, "load-%u", s->config.portion);
     memset(digest, '0', 64);
     digest[64] = '\0';
-    partition_portion_shape(&s->config.model->partition, shape);
+    snprintf(portion, sizeof portion, "%u", s->config.portion);
+    portion_shape shape = partition_shape_of_portions(&s->config.model->partition);
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;
     hello.protocol = MESSAGE_PROTOCOL;
     hello.name = name;
-    hello.portion = s->config.portion;
+    hello.portion = portion;
     hello.dataset = (char *)(uintptr_t)s->config.model->data_set;
-    hello.partition = (char *)(uintptr_t)partition_name(s->config.model->partition.kind);
-    hello.portions = s->config.model->partition.portions;
-    hello.n_shape = 3;
-    hello.shape = shape;
+    hello.type = (char *)(uintptr_t)portion_type_name(shape.type);
+    hello.n_shape = shape.rank;
+    hello.shape = shape.dims;
     hello.train_samples = set->train_samples;
     hello.test_samples = set->test_samples;
     hello.digest = digest;

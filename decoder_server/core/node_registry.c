@@ -4,7 +4,9 @@
 #include "base/log_limit.h"
 #include "base/utf8.h"
 #include "decoder_server/core/code_decoder.h"
+#include "decoder_server/core/data_check.h"
 #include "experiment/derive.h"
+#include "experiment/portions.h"
 #include "experiment/serialize.h"
 
 #include <stdio.h>
@@ -25,7 +27,6 @@ struct node_registry {
     node_registry_config config;
     node_registry_host host;
     node_registry_events events;
-    partition partition;
     char text[EXPERIMENT_TEXT_MAX + 1]; /* the resolved experiment */
     arena unpacked;
     portion_node portions[PARTITION_PORTIONS_MAX];
@@ -41,10 +42,8 @@ err node_registry_new(node_registry **out, const node_registry_config *config, c
     p->config = *config;
     p->host = *host;
     p->events = *events;
-    uint32_t classes;
     size_t length;
-    err e = experiment_partition(config->experiment, &p->partition, &classes);
-    e = e ? e : experiment_serialize(config->experiment, p->text, &length);
+    err e = experiment_serialize(config->experiment, p->text, &length);
     e = e ? e : arena_init(&p->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));
     if (e) {
         node_registry_free(p);
@@ -79,50 +78,19 @@ static void refuse(node_registry *p, uint64_t connection, Fewbit__Reason reason,
     p->host.close(p->host.context, connection, text);
 }
 
+static uint32_t count_portions(const node_registry *p) {
+    return p->config.experiment->portion_count;
+}
+
 static uint32_t portion_of(const node_registry *p, uint64_t connection) {
     uint32_t k = 0;
-    while (k < p->partition.portions && p->portions[k].connection != connection) {
+    while (k < count_portions(p) && p->portions[k].connection != connection) {
         k++;
     }
     return k;
 }
 
-/* Whether a node's data is what this run wants; else the reason, with its line in err_text(). */
-static Fewbit__Reason check_data(const node_registry *p, const Fewbit__Hello *h) {
-    uint32_t shape[3];
-    partition_portion_shape(&p->partition, shape);
-    const char *wanted = p->config.experiment->dataset.name, *kind = partition_name(p->partition.kind);
-    bool is_partitioned_so =
-        strcmp(h->dataset, wanted) == 0 && strcmp(h->partition, kind) == 0 && h->portions == p->partition.portions;
-    if (!is_partitioned_so || h->n_shape != 3 || memcmp(h->shape, shape, sizeof shape) != 0) {
-        char theirs[48] = "";
-        if (is_partitioned_so && h->n_shape == 3) {
-            snprintf(theirs, sizeof theirs, " of %ux%ux%u", h->shape[0], h->shape[1], h->shape[2]);
-        } else if (is_partitioned_so) {
-            snprintf(theirs, sizeof theirs, " of %zu dimensions", h->n_shape);
-        }
-        err_fail(ERR_INPUT, "portion %u of %.32s in %u %.16s%s does not fit: this run wants %s in %u %s of %ux%ux%u",
-                 h->portion, h->dataset, h->portions, h->partition, theirs, wanted, p->partition.portions, kind,
-                 shape[0], shape[1], shape[2]);
-        return FEWBIT__REASON__REASON_DATA;
-    }
-    const labels *l = p->config.labels;
-    if (l && (h->train_samples != l->samples[DATASET_TRAIN] || h->test_samples != l->samples[DATASET_TEST])) {
-        err_fail(ERR_INPUT, "portion %u has %u training and %u test samples, the labels %u and %u", h->portion,
-                 h->train_samples, h->test_samples, l->samples[DATASET_TRAIN], l->samples[DATASET_TEST]);
-        return FEWBIT__REASON__REASON_DATA;
-    }
-    if (l && l->portion_count > 0 && strcmp(h->digest, l->portions[h->portion].digest) != 0) {
-        err_fail(ERR_INPUT, "the data of portion %u is not what the labels were split from (its digest differs)",
-                 h->portion);
-        return FEWBIT__REASON__REASON_DATA;
-    }
-    return FEWBIT__REASON__REASON_UNSET;
-}
-
-/* h->portion is one of this run's. */
-static bool may_speak(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
-    const char *portion = p->config.experiment->portions[h->portion].name;
+static bool may_speak(const node_registry *p, uint64_t connection, const char *portion) {
     if (p->host.may_speak(p->host.context, connection, portion)) {
         return true;
     }
@@ -131,41 +99,55 @@ static bool may_speak(const node_registry *p, uint64_t connection, const Fewbit_
     return false;
 }
 
-static Fewbit__Reason check_hello(const node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
+/* "0, 1, 2, 3", as far as there is room. */
+static const char *list_portions(const experiment *e, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (uint32_t k = 0; k < e->portion_count && used < size; k++) {
+        used += (size_t)snprintf(text + used, size - used, k ? ", %s" : "%s", e->portions[k].name);
+    }
+    return text;
+}
+
+/* *k: the portion it speaks for, portion_count where there is none. */
+static Fewbit__Reason check_hello(const node_registry *p, uint64_t connection, const Fewbit__Hello *h, uint32_t *k) {
+    const experiment *e = p->config.experiment;
+    portion_info claimed;
+    char names[128];
+    *k = e->portion_count;
     if (h->protocol != MESSAGE_PROTOCOL) {
         err_fail(ERR_INPUT, "protocol %u is not spoken here, only %d", h->protocol, MESSAGE_PROTOCOL);
         return FEWBIT__REASON__REASON_VERSION;
     }
-    if (message_check_name(h->name)) {
+    if (message_check_name(h->name) || data_check_read(h, &claimed)) {
         return FEWBIT__REASON__REASON_PROTOCOL;
     }
-    if (h->portion >= p->partition.portions) {
-        err_fail(ERR_INPUT, "there is no portion %u, only 0 to %u", h->portion, p->partition.portions - 1);
+    if (!experiment_find_portion(e, claimed.name, k)) {
+        err_fail(ERR_INPUT, "there is no portion %s, only %s", claimed.name, list_portions(e, names, sizeof names));
         return FEWBIT__REASON__REASON_PORTION_UNKNOWN;
     }
-    if (!may_speak(p, connection, h)) {
+    if (!may_speak(p, connection, claimed.name)) {
         return FEWBIT__REASON__REASON_CERTIFICATE;
     }
-    Fewbit__Reason reason = check_data(p, h);
-    if (reason != FEWBIT__REASON__REASON_UNSET) {
-        return reason;
+    if (data_check(&claimed, e, p->config.data)) {
+        return FEWBIT__REASON__REASON_DATA;
     }
-    if (p->portions[h->portion].connection) {
-        err_fail(ERR_INPUT, "portion %u is taken by %s", h->portion, p->portions[h->portion].name);
+    if (p->portions[*k].connection) {
+        err_fail(ERR_INPUT, "portion %s is taken by %s", claimed.name, p->portions[*k].name);
         return FEWBIT__REASON__REASON_PORTION_TAKEN;
     }
-    return FEWBIT__REASON__REASON_UNSET;
+    return p->config.pin && p->config.pin(p->config.context, *k, &claimed) ? FEWBIT__REASON__REASON_DATA
+                                                                           : FEWBIT__REASON__REASON_UNSET;
 }
 
 /* Whether the node's codes may come compressed on its new connection. */
-static bool agree_on_coding(const node_registry *p, portion_node *admitted, const Fewbit__Hello *h) {
+static bool agree_on_coding(const node_registry *p, uint32_t k, portion_node *admitted, const Fewbit__Hello *h) {
     if (h->coding != FEWBIT__CODING__CODING_RANGE) {
         return false;
     }
     codeword layout = experiment_codeword(p->config.experiment);
-    if (!admitted->decoder && code_decoder_new(&admitted->decoder, codeword_portion_bits(&layout, h->portion))) {
-        log_limited(LOG_WARN, "codes_not_compressed", h->portion + 1, "%s must send its codes packed: %s", h->name,
-                    err_text());
+    if (!admitted->decoder && code_decoder_new(&admitted->decoder, codeword_portion_bits(&layout, k))) {
+        log_limited(LOG_WARN, "codes_not_compressed", k + 1, "%s must send its codes packed: %s", h->name, err_text());
         return false;
     }
     code_decoder_reset(admitted->decoder);
@@ -173,23 +155,24 @@ static bool agree_on_coding(const node_registry *p, portion_node *admitted, cons
 }
 
 static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h) {
-    Fewbit__Reason reason = check_hello(p, connection, h);
+    uint32_t k;
+    Fewbit__Reason reason = check_hello(p, connection, h, &k);
     if (reason != FEWBIT__REASON__REASON_UNSET) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
-        uint64_t about = h->portion < p->partition.portions ? h->portion + 1 : 0;
+        uint64_t about = k < count_portions(p) ? k + 1 : 0;
         log_limited(LOG_WARN, "node_refused", about, "%s is refused: %s",
                     utf8_is_plain(h->name) && h->name[0] ? h->name : "a node", text);
         refuse(p, connection, reason, text);
         return;
     }
-    portion_node *admitted = &p->portions[h->portion];
+    portion_node *admitted = &p->portions[k];
     admitted->connection = connection;
     admitted->admitted++;
     admitted->joined_at = clock_unix_ms();
     admitted->ready_at = 0;
     snprintf(admitted->name, sizeof admitted->name, "%s", h->name);
-    admitted->may_code = agree_on_coding(p, admitted, h);
+    admitted->may_code = agree_on_coding(p, k, admitted, h);
     p->host.admit(p->host.context, connection, p->config.heartbeat_ms);
     Fewbit__Welcome welcome = FEWBIT__WELCOME__INIT;
     welcome.protocol = MESSAGE_PROTOCOL;
@@ -200,7 +183,7 @@ static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h)
     welcome.heartbeat_ms = p->config.heartbeat_ms;
     welcome.coding = admitted->may_code ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED;
     p->host.send(p->host.context, connection, MESSAGE_WELCOME, &welcome.base);
-    p->events.joined(p->events.context, h->portion, admitted->name);
+    p->events.joined(p->events.context, k, admitted->name);
 }
 
 /* Whoever refuses has nothing more to say. */
@@ -213,19 +196,19 @@ void node_registry_take(node_registry *p, uint64_t connection, const frame *f) {
     message got;
     uint32_t k = portion_of(p, connection);
     err e = message_unpack(f->type, f->payload, f->length, &p->unpacked, &got);
-    if (!e && k < p->partition.portions) {
+    if (!e && k < count_portions(p)) {
         e = code_decoder_take(p->portions[k].may_code ? p->portions[k].decoder : NULL, &got);
     }
     if (e) {
         char text[256];
         snprintf(text, sizeof text, "%s", err_text());
-        bool is_known = k < p->partition.portions;
+        bool is_known = k < count_portions(p);
         log_limited(LOG_WARN, "node_dropped", is_known ? k + 1 : 0, "%s is dropped: %s",
                     is_known ? p->portions[k].name : "a connection", text);
         refuse(p, connection, FEWBIT__REASON__REASON_PROTOCOL, text);
-    } else if (k < p->partition.portions && got.type == MESSAGE_REFUSAL) {
+    } else if (k < count_portions(p) && got.type == MESSAGE_REFUSAL) {
         take_refusal(p, k, got.body.refusal);
-    } else if (k < p->partition.portions) {
+    } else if (k < count_portions(p)) {
         if (got.type == MESSAGE_READY) {
             p->portions[k].ready_at = clock_unix_ms();
         }
@@ -239,7 +222,7 @@ void node_registry_take(node_registry *p, uint64_t connection, const frame *f) {
 
 void node_registry_lost(node_registry *p, uint64_t connection, const traffic_counters *last) {
     uint32_t k = portion_of(p, connection);
-    if (k < p->partition.portions) {
+    if (k < count_portions(p)) {
         traffic_counters_add(&p->portions[k].past, last);
         p->portions[k].connection = 0;
         p->events.left(p->events.context, k);
@@ -273,10 +256,10 @@ void node_registry_traffic(node_registry *p, uint32_t portion, traffic_counters 
 }
 
 void node_registry_stats(const node_registry *p, stats *r) {
-    r->portions = p->partition.portions;
+    r->portions = count_portions(p);
     r->refused_nodes = p->refusals;
     r->ready = 0;
-    for (uint32_t k = 0; k < p->partition.portions; k++) {
+    for (uint32_t k = 0; k < count_portions(p); k++) {
         const portion_node *from = &p->portions[k];
         stats_node *to = &r->nodes[k];
         to->connection = from->connection;

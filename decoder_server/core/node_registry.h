@@ -5,7 +5,8 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_NODE_REGISTRY_H
 #define FEWBIT_DECODER_SERVER_CORE_NODE_REGISTRY_H
 
-#include "data/labels.h"
+#include "data/portion.h"
+#include "data/run_identity.h"
 #include "decoder_server/core/stats.h"
 #include "experiment/experiment.h"
 #include "wire/message.h"
@@ -18,8 +19,12 @@ typedef struct node_registry_config {
     uint64_t run, training; /* training: 0 in serving */
     Fewbit__Mode mode;
     uint32_t heartbeat_ms;
-    /* What the nodes' data must be, where it is known (training); NULL: any of the right shape. Borrowed. */
-    const labels *labels;
+    /* What the nodes' data must be (training); NULL: any of the right shape. Borrowed. */
+    const run_identity *data;
+    /* With `data`: takes what a node says of its data as that of the run, where its digest is not known yet. NULL: is
+     * not called. ERR_INPUT or ERR_IO: the node is refused. */
+    err (*pin)(void *context, uint32_t portion, const portion_info *claimed);
+    void *context;
 } node_registry_config;
 
 /* Where messages and closings go; by the numbers of connections, which are never 0 and never used again. None of these

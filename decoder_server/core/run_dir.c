@@ -103,6 +103,12 @@ err run_dir_check(const run_dir *r, const experiment *wanted, const labels *l) {
     return e ? e : run_identity_check_data(&r->identity, &of_labels, r->folder);
 }
 
+err run_dir_pin(run_dir *r, uint32_t portion, const char *digest) {
+    bool is_new;
+    err e = run_identity_pin(&r->identity, portion, digest, &is_new);
+    return e || !is_new ? e : run_identity_write(&r->identity, r->folder);
+}
+
 void run_dir_close(run_dir *r) {
     manifest_free(&r->manifest);
 }

@@ -38,6 +38,10 @@ err run_dir_create(run_dir *r, const char *folder, const experiment *e, const la
 err run_dir_open(run_dir *r, const char *folder);
 void run_dir_close(run_dir *r);
 
+/* The digest that a portion's owner says of its data becomes that of the run, where none is known, and is written.
+ * ERR_INPUT: another one is. */
+err run_dir_pin(run_dir *r, uint32_t portion, const char *digest);
+
 /* Whether a run is of this very experiment, on these very data; else ERR_INPUT with what differs. */
 err run_dir_check(const run_dir *r, const experiment *wanted, const labels *l);
 

@@ -12,24 +12,43 @@
 #include <stdio.h>
 #include <string.h>
 
-err schedule_check_labels(const experiment *e, const labels *l) {
+/* Of a data set that was cut the labels know how. */
+static err check_partition(const experiment *e, const labels *l) {
     partition s;
     uint32_t classes;
     err failed = experiment_partition(e, &s, &classes);
     if (failed) {
         return failed;
     }
-    if (strcmp(l->dataset, e->dataset.name) != 0 || memcmp(&s, &l->partition, sizeof s) != 0 ||
-        classes != l->classes.count) {
-        const partition *of = &l->partition;
-        return err_fail(
-            ERR_INPUT,
-            "the experiment wants %s (%u classes of %ux%ux%u) in %u %s, the labels are of %s (%u classes of "
-            "%ux%ux%u) in %u %s",
-            e->dataset.name, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind), l->dataset,
-            l->classes.count, of->channels, of->height, of->width, of->portions, partition_name(of->kind));
+    const partition *of = &l->partition;
+    if (strcmp(l->dataset, e->dataset.name) == 0 && memcmp(&s, of, sizeof s) == 0 && classes == l->classes.count) {
+        return ERR_OK;
     }
-    failed = class_weights_check(e, l->classes.count);
+    return err_fail(ERR_INPUT,
+                    "the experiment wants %s (%u classes of %ux%ux%u) in %u %s, the labels are of %s (%u classes of "
+                    "%ux%ux%u) in %u %s",
+                    e->dataset.name, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind),
+                    l->dataset, l->classes.count, of->channels, of->height, of->width, of->portions,
+                    l->has_partition ? partition_name(of->kind) : "owners' portions");
+}
+
+/* What listed portions need of the data, which an experiment with a partition says itself. */
+static err check_listed(const experiment *e, const labels *l) {
+    if (strcmp(l->dataset, e->dataset.name) != 0) {
+        return err_fail(ERR_INPUT, "the experiment wants %s, the labels are of %s", e->dataset.name, l->dataset);
+    }
+    bool needs_validation =
+        !e->dataset.evaluate_test || e->training.keep_best || e->training.early_stopping_patience > 0;
+    return !needs_validation || e->dataset.validation > 0
+               ? ERR_OK
+               : err_fail(ERR_INPUT, "dataset.evaluate_test false, training.keep_best and "
+                                     "training.early_stopping_patience need samples that are held back: neither the "
+                                     "labels nor dataset.validation say any");
+}
+
+err schedule_check_labels(const experiment *e, const labels *l) {
+    err failed = experiment_lists_portions(e) ? check_listed(e, l) : check_partition(e, l);
+    failed = failed ? failed : class_weights_check(e, l->classes.count);
     if (failed) {
         return failed;
     }

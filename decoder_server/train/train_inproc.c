@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "decoder_server/core/code_decoder.h"
+#include "decoder_server/core/data_check.h"
 #include "decoder_server/train/coordinator.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
@@ -182,7 +183,9 @@ static err open_node(training *l, uint32_t k, const char *data, Fewbit__Coding c
     p->outbox = inproc_make();
     snprintf(p->name, sizeof p->name, "local-%u", k);
     err e = file_path(p->state, sizeof p->state, "%s/nodes/node-%u", l->run->folder, k);
-    e = e ? e : labels_open_portion(l->labels, data, l->run->identity.portion[k].name, &p->data);
+    e = e ? e : labels_open_portion(l->labels, data, l->run->experiment.portions[k].name, &p->data);
+    e = e ? e : data_check(portion_get_info(p->data), &l->run->experiment, &l->run->identity);
+    e = e ? e : run_dir_pin(l->run, k, portion_get_info(p->data)->digest);
     if (e) {
         return e;
     }

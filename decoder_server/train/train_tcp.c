@@ -55,6 +55,11 @@ static void replay(void *context, const char *event, size_t length) {
     }
 }
 
+/* The data of a node that comes for the first time is that of the run from then on. */
+static err pin(void *context, uint32_t portion, const portion_info *claimed) {
+    return run_dir_pin(((train_tcp *)context)->run, portion, claimed->digest);
+}
+
 /* The runtime's role. */
 
 /* After each call of the coordinator. */
@@ -157,7 +162,9 @@ static err train(train_tcp *t, const server_options *o, const labels *l, uint32_
                   .run = t->run->id,
                   .training = t->run->identity.training,
                   .mode = FEWBIT__MODE__MODE_TRAIN,
-                  .labels = l},
+                  .data = &t->run->identity,
+                  .pin = pin,
+                  .context = t},
         .mode = ROUTES_TRAINING,
     };
     const coordinator_host host = {tell, drop, traffic, show, t};

@@ -12,7 +12,7 @@
 #include "wire/frame.h"
 
 enum {
-    MESSAGE_PROTOCOL = 1,
+    MESSAGE_PROTOCOL = 2,
     MESSAGE_NAME_MAX = 63,     /* bytes of a node's name */
     MESSAGE_OFFERED_MAX = 100, /* samples that a Ready offers */
     MESSAGE_UNACKED_MAX =

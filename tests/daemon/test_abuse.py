@@ -442,17 +442,16 @@ class Nodes(serving.ServingCase):
         return node
 
     def test_refusals(self):
-        unfit = "portion 3 of {} does not fit: this run wants mnist in 4 slices of 1x1x196"
+        unfit = "portion 3 of {}, does not fit: this run wants mnist, u8 [1, 7, 28]"
         for changes, reason, text in (
-                ({"protocol": 2}, VERSION, "protocol 2 is not spoken here, only 1"),
+                ({"protocol": 1}, VERSION, "protocol 1 is not spoken here, only 2"),
                 ({"portion": 1}, TAKEN, "portion 1 is taken by node-1"),
-                ({"portion": 4}, UNKNOWN, "there is no portion 4, only 0 to 3"),
-                ({"dataset": b"cifar10"}, DATA, unfit.format("cifar10 in 4 slices")),
-                ({"split": b"quadrants"}, DATA, unfit.format("mnist in 4 quadrants")),
-                ({"portions": 2}, DATA, unfit.format("mnist in 2 slices")),
-                ({"shape": b"\x01\x0e\x0e"}, DATA, unfit.format("mnist in 4 slices of 1x14x14")),
-                ({"shape": b"\x01"}, DATA, unfit.format("mnist in 4 slices of 1 dimensions")),
-                ({"shape": b""}, DATA, unfit.format("mnist in 4 slices of 0 dimensions")),
+                ({"portion": 4}, UNKNOWN, "there is no portion 4, only 0, 1, 2, 3"),
+                ({"dataset": b"cifar10"}, DATA, unfit.format("cifar10, u8 [1, 7, 28]")),
+                ({"type": b"f32"}, DATA, unfit.format("mnist, f32 [1, 7, 28]")),
+                ({"shape": b"\x01\x0e\x0e"}, DATA, unfit.format("mnist, u8 [1, 14, 14]")),
+                ({"shape": b"\x01"}, DATA, unfit.format("mnist, u8 [1]")),
+                ({"shape": b""}, PROTOCOL, "portion 3: a portion has 1 to 3 dimensions, not 0"),
                 ({"name": b""}, PROTOCOL, "the name must have 1 to 63 bytes of UTF-8"),
                 ({"name": b"x" * 64}, PROTOCOL, "the name must have 1 to 63 bytes of UTF-8"),
                 ({"name": b"\xff"}, PROTOCOL, "the name must be UTF-8 without control characters"),
@@ -471,8 +470,8 @@ class Nodes(serving.ServingCase):
         quadrants = f.split_set(self.made.source, self.folder / "quadrants", "--partition", "quadrants")
         node = self.fleet.node(3, self.server, quadrants, self.folder / "state")
         node.wait(7)
-        self.assertRegex(node.said, r"(?m)^encoder_node: the server says: portion 3 of mnist in 4 quadrants does not "
-                                    r"fit: this run wants mnist in 4 slices of 1x1x196\n\Z")
+        self.assertRegex(node.said, r"(?m)^encoder_node: the server says: portion 3 of mnist, u8 \[1, 14, 14\], "
+                                    r"does not fit: this run wants mnist, u8 \[1, 7, 28\]\n\Z")
 
     def test_names_cannot_forge_the_log(self):
         self.hand(name=b"a\n12:00:00.000 info  portion 3 is ready", protocol=7).greet().refusal()

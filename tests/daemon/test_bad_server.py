@@ -293,7 +293,7 @@ class Floods(BadServerCase):
             "Save": b.frame(b.SAVE, {1: 0}), "Committed": b.frame(b.COMMITTED, {1: [1, 2]}),
             "RefineRequest": b.frame(b.REFINE_REQUEST, {2: 1, 4: b"\xff" * 124}), "Gradients": b.frame(b.GRADIENTS, {2: 1, 3: bytes(256)}),
             "large Gradients": b.frame(b.GRADIENTS, {2: 1, 3: bytes(4_000_000)}), "large Committed": b.frame(b.COMMITTED, {1: [1] * 4_000_000}),
-            "Welcome": b.frame(p.WELCOME, {1: 1, 3: 1, 4: text}), "Ping": b.frame(p.PING, {}),
+            "Welcome": b.frame(p.WELCOME, {1: 2, 3: 1, 4: text}), "Ping": b.frame(p.PING, {}),
         }
         serve = {
             "Request": b.frame(p.REQUEST, {1: 1, 2: bytes(196)}), "large Request": b.frame(p.REQUEST, {1: 1, 2: bytes(4_000_000)}),

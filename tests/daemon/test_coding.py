@@ -131,7 +131,7 @@ class OlderServer(serving.ServingCase):
             self.assertEqual(hello[CODING], RANGE)
             manifest = read_json(self.made.run / "manifest.json")
             text = (self.made.run / "experiment.yaml").read_bytes()
-            welcome = plain_node.pack({1: 1, 3: 2, 4: text, 5: 60000}) + bytes([2 << 3 | 1])
+            welcome = plain_node.pack({1: 2, 3: 2, 4: text, 5: 60000}) + bytes([2 << 3 | 1])
             payload = welcome + int(manifest["run"], 16).to_bytes(8, "little")
             stream.write(len(payload).to_bytes(3, "little") + bytes([plain_node.WELCOME]) + payload)
             plain_node.send(stream, plain_node.RESTORE, {1: manifest["last"]["step"]})

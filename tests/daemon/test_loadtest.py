@@ -123,13 +123,13 @@ class Codes(BenchCase):
         """Whatever stands where nodes connect: the load ends with a line, and says which portion's link it was."""
         server = self.serve()
         text = (self.made.run / "experiment.yaml").read_bytes()
-        welcome = (plain_node.WELCOME, {1: 1, 3: 1, 4: text, 5: 1000})
+        welcome = (plain_node.WELCOME, {1: 2, 3: 1, 4: text, 5: 1000})
         for said, code, frames in (
                 ("welcomes twice", 6, (welcome, welcome)),
-                ("bytes, more than a resolved one", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: text + b"#" * (32 << 10)}),)),
-                ("the server's experiment", 6, ((plain_node.WELCOME, {1: 1, 3: 1, 4: b"bits: many"}),)),
+                ("bytes, more than a resolved one", 6, ((plain_node.WELCOME, {1: 2, 3: 1, 4: text + b"#" * (32 << 10)}),)),
+                ("the server's experiment", 6, ((plain_node.WELCOME, {1: 2, 3: 1, 4: b"bits: many"}),)),
                 ("has 3 bits a code, its model 4", 7,
-                 ((plain_node.WELCOME, {1: 1, 3: 1, 4: text.replace(b"  bits: 4", b"  bits: 3")}),)),
+                 ((plain_node.WELCOME, {1: 2, 3: 1, 4: text.replace(b"  bits: 4", b"  bits: 3")}),)),
                 ("asks for 9 stages of bits, there are 1", 7, (welcome, (plain_node.RESTORE, {1: 1, 5: 9}))),
                 ("asks for stage 1 of 1", 7, ((20, {1: 1, 2: 1, 3: 5}),)),
                 ("asks for stage 0 of 1", 7, (welcome, (20, {1: 1, 3: 5}))),

@@ -44,7 +44,7 @@ class OurNode(serving.ServingCase):
 
     def welcome(self, stream, heartbeat=1000, **changes):
         numbers = {"protocol": 1, "mode": 3, "experiment": 4}
-        fields = {1: 1, 3: 2, 4: (self.made.run / "experiment.yaml").read_bytes(), 5: heartbeat}
+        fields = {1: 2, 3: 2, 4: (self.made.run / "experiment.yaml").read_bytes(), 5: heartbeat}
         fields.update({numbers[key]: value for key, value in changes.items()})
         payload = plain_node.pack(fields) + bytes([2 << 3 | 1]) + bytes.fromhex(self.manifest["run"])[::-1]
         stream.write(len(payload).to_bytes(3, "little") + bytes([plain_node.WELCOME]) + payload)
@@ -118,7 +118,7 @@ class OurNode(serving.ServingCase):
     def test_a_server_that_a_node_does_not_understand(self):
         text = (self.made.run / "experiment.yaml").read_text()
         for case, changes, reason in (
-                ("version", {"protocol": 2}, 1),
+                ("version", {"protocol": 1}, 1),
                 ("no experiment", {"experiment": b"name: [\n"}, 4),
                 ("another split", {"experiment": text.replace("partition: slices", "partition: quadrants").encode()}, 4)):
             with self.subTest(case):

@@ -65,6 +65,7 @@ static void settle(void) {
 static struct variant {
     experiment experiment;
     uint64_t run;
+    run_identity data;
     node_registry *node_registry;
 } variants[VARIANTS];
 
@@ -78,18 +79,14 @@ static void make_variant(struct variant *v, uint8_t how) {
     e->training.early_stopping_patience = how & KEEPS_BEST ? 1 : 0;
     e->training.checkpoint_every = how & SAVES_OFTEN ? 1 : 0;
     e->training.evaluate_every = how & TESTS_OFTEN ? 1 : 0;
-    run_identity of;
     char text[EXPERIMENT_TEXT_MAX];
     size_t length;
     FUZZ_CHECK(experiment_serialize(e, text, &length) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(experiment_identify(e, small_labels(), &of) == ERR_OK, "%s", err_text());
-    FUZZ_CHECK(run_identity_seal(&of, text, length) == ERR_OK, "%s", err_text());
-    v->run = of.run;
-    node_registry_config config = {.experiment = e,
-                                   .run = v->run,
-                                   .mode = FEWBIT__MODE__MODE_TRAIN,
-                                   .heartbeat_ms = 1000,
-                                   .labels = small_labels()};
+    FUZZ_CHECK(experiment_identify(e, small_labels(), &v->data) == ERR_OK, "%s", err_text());
+    FUZZ_CHECK(run_identity_seal(&v->data, text, length) == ERR_OK, "%s", err_text());
+    v->run = v->data.run;
+    node_registry_config config = {
+        .experiment = e, .run = v->run, .mode = FEWBIT__MODE__MODE_TRAIN, .heartbeat_ms = 1000, .data = &v->data};
     node_registry_events events = {on_joined, on_left, on_message, NULL};
     FUZZ_CHECK(node_registry_new(&v->node_registry, &config, &side_host, &events) == ERR_OK, "%s", err_text());
 }

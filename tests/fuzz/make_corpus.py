@@ -107,13 +107,12 @@ training:
 {extra}"""
 
 
-def hello(portion, name="node", portions=2, digest=None, protocol=1, train=8, test=6, shape=(1, 1, 392), coding=None):
-    return message((1, protocol), (2, name), (3, portion), (4, "mnist"), (5, "slices"), (6, portions),
-                   (7, packed(*shape)), (8, train), (9, test), (10, digest or str(portion) * 64),
-                   *([(11, coding)] if coding else []))
+def hello(portion, name="node", digest=None, protocol=2, train=8, test=6, shape=(1, 14, 28), kind="u8", coding=None):
+    return message((1, protocol), (2, name), (4, "mnist"), (7, packed(*shape)), (8, train), (9, test),
+                   (10, digest or str(portion) * 64), *([(11, coding)] if coding else []), (12, str(portion)), (13, kind))
 
 
-def welcome(mode, text=None, run=7, protocol=1, heartbeat=1000):
+def welcome(mode, text=None, run=7, protocol=2, heartbeat=1000):
     return message((1, protocol), (2, Fixed64(run)), (3, mode), (4, text or experiment()), (5, heartbeat))
 
 
@@ -283,7 +282,7 @@ def node_seeds():
         "refused": record(0, REFUSAL, message((1, 4), (2, "no"))),
         "refused-for-now": record(0, REFUSAL, message((1, 2), (2, "taken"))) + training,
         "over": training + record(0, REFUSAL, message((1, 9), (2, "over"))),
-        "other-version": record(0, WELCOME, welcome(TRAIN, protocol=2)),
+        "other-version": record(0, WELCOME, welcome(TRAIN, protocol=1)),
         "other-portions": begin(portions=7),
         "bad-experiment": record(0, WELCOME, welcome(TRAIN, "name: [")),
         "no-experiment": record(0, WELCOME, message((1, 1), (3, 1))),
@@ -358,9 +357,10 @@ def server_train_seeds():
         "saved-unasked": joined(0) + ready(0) + saved(0),
         "portion-taken": joined(0) + record(2, HELLO, hello(1, "c")) + ready(0) + epoch,
         "portion-unknown": record(0) + record(0, HELLO, hello(2)),
-        "other-version": record(0) + record(0, HELLO, hello(0, protocol=2)),
+        "other-version": record(0) + record(0, HELLO, hello(0, protocol=1)),
         "other-data": record(0) + record(0, HELLO, hello(0, digest="f" * 64)) + record(1, HELLO, hello(1, train=9)),
-        "other-shape": record(0) + record(0, HELLO, hello(0, shape=(1, 1, 391))) + record(1, HELLO, hello(1, shape=(1,))),
+        "other-shape": record(0) + record(0, HELLO, hello(0, shape=(1, 14, 27))) + record(1, HELLO, hello(1, shape=(1,)))
+        + record(1, HELLO, hello(1, kind="f32")) + record(1, HELLO, hello(1, kind="u9")),
         "no-name": record(0) + record(0, HELLO, hello(0, "")) + record(1, HELLO, hello(1, "n" * 64)),
         "name-no-utf-8": joined(16, (b"\xff\x80", "\x1b[31mred\n")) + ready(0) + epoch + second,
         "hello-twice": joined(0) + record(0, HELLO, hello(0)) + ready(0),

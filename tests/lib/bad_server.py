@@ -37,7 +37,7 @@ class BadServer:
         peer = Peer(self.listener.accept()[0])
         peer.receive()  # Hello
         peer.experiment = experiment if isinstance(experiment, bytes) else experiment.encode()
-        peer.send(WELCOME, {1: 1, 2: ("fixed", run), 3: mode, 4: peer.experiment, 5: heartbeat,
+        peer.send(WELCOME, {1: 2, 2: ("fixed", run), 3: mode, 4: peer.experiment, 5: heartbeat,
                             7: ("fixed", training)})
         return peer
 

@@ -55,10 +55,10 @@ def receive(stream):
 
 
 def hello(info):
-    cut, (c, h, w) = info["partition"], [1, 1, *info["shape"]][-3:]
-    shape = (1, 1, c * h * w) if cut["kind"] == "slices" else (c, h, w)
-    return {1: 1, 2: b"plain", 3: cut["portion"], 4: info["dataset"].encode(), 5: cut["kind"].encode(), 6: cut["portions"],
-            7: b"".join(map(pack_varint, shape)), 8: info["train_samples"], 9: info["test_samples"], 10: info["digest"].encode()}
+    fields = {1: 2, 2: b"plain", 4: info["dataset"].encode(), 7: b"".join(map(pack_varint, info["shape"])),
+              8: info["train_samples"], 9: info["test_samples"], 10: info["digest"].encode(),
+              12: info["portion"].encode(), 13: info["type"].encode(), 14: info["validation_samples"]}
+    return {number: value for number, value in fields.items() if value}  # zeros are left out; ids are counted
 
 
 def encode(portions, count, bits, bright=80):  # [count] portions -> their codes in one stream, the first bit lowest

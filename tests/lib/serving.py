@@ -198,11 +198,11 @@ class HandNode:
 
     def __init__(self, server, made, portion, **changes):
         info = read_json(made.split / f"node-{portion % PORTIONS}" / "portion.json")
-        info["partition"]["portion"] = portion
+        info["portion"] = str(portion)
         self.address = ("127.0.0.1", server.port)
         self.connect()
-        numbers = {"protocol": 1, "name": 2, "portion": 3, "dataset": 4, "split": 5, "portions": 6, "shape": 7,
-                   "train_samples": 8, "test_samples": 9, "digest": 10}
+        numbers = {"protocol": 1, "name": 2, "dataset": 4, "shape": 7, "train_samples": 8, "test_samples": 9,
+                   "digest": 10, "portion": 12, "type": 13}
         self.hello = {**plain_node.hello(info), **{numbers[key]: value for key, value in changes.items()}}
         self.model, self.pings, self.sending = None, 0, threading.Lock()
 

@@ -29,8 +29,8 @@ static const char experiment_text[] =
     "optimiser: {kind: adam, learning_rate: 0.001}\n"
     "training: {epochs: 1, batch_size: 10, seed: 1}\n";
 static char digests[4][SHA256_HEX] = {"aa", "bb", "cc", "dd"};
-static labels_portion known_portions[] = {{"0", "aa"}, {"1", "bb"}, {"2", "cc"}, {"3", "dd"}};
-static const labels known_labels = {.samples = {2000, 500}, .portions = known_portions, .portion_count = 4};
+static const run_identity known_data = {
+    .samples = {2000, 500}, .portions = 4, .portion = {{"0", "aa"}, {"1", "bb"}, {"2", "cc"}, {"3", "dd"}}};
 
 enum { SENT = 1, ADMITTED, CLOSED, PAUSED, RESUMED };
 
@@ -46,6 +46,8 @@ typedef struct reply {
 typedef struct hall {
     experiment experiment;
     node_registry *node_registry;
+    bool refuses_pins;
+    char pinned[4][SHA256_HEX];
     uint64_t allowed;                       /* what the next frames may speak for */
     uint64_t closed[REPLIES_MAX], n_closed; /* connections */
     traffic_counters present;               /* what has passed every connection there is */
@@ -92,6 +94,15 @@ static bool may_speak(void *context, uint64_t connection, const char *portion) {
     return ((hall *)context)->allowed >> strtoul(portion, NULL, 10) & 1;
 }
 
+static err pin(void *context, uint32_t portion, const portion_info *claimed) {
+    hall *h = context;
+    if (h->refuses_pins) {
+        return err_fail(ERR_IO, "nothing is taken down");
+    }
+    snprintf(h->pinned[portion], sizeof h->pinned[portion], "%s", claimed->digest);
+    return ERR_OK;
+}
+
 static void on_admit(void *context, uint64_t connection, uint32_t heartbeat_ms) {
     note(context, ADMITTED, connection)->heartbeat = heartbeat_ms;
 }
@@ -121,7 +132,7 @@ static bool is_closed(const hall *h, uint64_t connection) {
     return false;
 }
 
-static void open_hall(hall *h, const labels *l) {
+static void open_hall(hall *h, const run_identity *data) {
     static node_registry_config config;
     const node_registry_host host = {on_send, may_speak, on_admit, on_close, on_pause, add_traffic, h};
     const node_registry_events events = {on_joined, on_left, on_message, h};
@@ -129,7 +140,8 @@ static void open_hall(hall *h, const labels *l) {
     memset(h, 0, sizeof *h);
     h->allowed = UINT64_MAX;
     assert_int_equal(experiment_parse("the test", experiment_text, strlen(experiment_text), &h->experiment), ERR_OK);
-    config = (node_registry_config){&h->experiment, 0x1234, 0x5678, FEWBIT__MODE__MODE_SERVE, HEARTBEAT, l};
+    config = (node_registry_config){&h->experiment, 0x1234, 0x5678,     FEWBIT__MODE__MODE_SERVE,
+                                    HEARTBEAT,      data,   .pin = pin, .context = h};
     assert_int_equal(arena_init(&h->unpacked, message_arena_size(FRAME_PAYLOAD_MAX)), ERR_OK);
     assert_int_equal(node_registry_new(&h->node_registry, &config, &host, &events), ERR_OK);
 }
@@ -149,7 +161,7 @@ static int set_up(void **state) {
 
 static int set_up_with_labels(void **state) {
     *state = &here;
-    open_hall(&here, &known_labels);
+    open_hall(&here, &known_data);
     return 0;
 }
 
@@ -180,16 +192,16 @@ static void post_raw(hall *h, uint64_t connection, uint8_t type, const void *pay
     post(h, connection, bytes, FRAME_HEADER + length);
 }
 
-static uint32_t good_shape[] = {1, 1, 196};
+static uint32_t good_shape[] = {1, 7, 28};
 
 static Fewbit__Hello good_hello(uint32_t portion) {
+    static char names[][2] = {"0", "1", "2", "3", "4"};
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;
-    hello.protocol = 1;
+    hello.protocol = 2;
     hello.name = (char *)(uintptr_t) "carol";
-    hello.portion = portion;
+    hello.portion = names[portion];
     hello.dataset = (char *)(uintptr_t) "mnist";
-    hello.partition = (char *)(uintptr_t) "slices";
-    hello.portions = 4;
+    hello.type = (char *)(uintptr_t) "u8";
     hello.n_shape = 3;
     hello.shape = good_shape;
     hello.train_samples = 2000;
@@ -261,7 +273,7 @@ static void a_good_hello_is_welcome(void **state) {
     assert_welcome(h, 1026);
     assert_int_equal(h->replies[0].heartbeat, HEARTBEAT);
     const Fewbit__Welcome *w = sent(h, 1, 1026).body.welcome;
-    assert_int_equal(w->protocol, 1);
+    assert_int_equal(w->protocol, 2);
     assert_int_equal(w->run, 0x1234);
     assert_int_equal(w->training, 0x5678);
     assert_int_equal(w->mode, FEWBIT__MODE__MODE_SERVE);
@@ -292,29 +304,45 @@ static void refuse_all(hall *h, const hello_case *cases, size_t count) {
 }
 
 static void a_hello_that_does_not_fit_is_refused(void **state) {
-    hello_case cases[16];
+    hello_case cases[32];
     size_t n = 0;
-    static uint32_t two[] = {1, 196}, high[] = {1, 196, 1}, small[] = {1, 1, 195};
-    static char long_name[65];
+    static uint32_t row[] = {196}, high[] = {7, 28, 1}, small[] = {1, 7, 27}, none[] = {1, 0, 28},
+                    many[] = {1, 1, 7, 28};
+    static char long_name[65], long_digest[66];
     memset(long_name, 'x', 64);
-#define WITH(portion, why, said, field, value)                                                                         \
-    cases[n] = (hello_case){good_hello(portion), FEWBIT__REASON__REASON_##why, said};                                  \
+    memset(long_digest, 'a', 65);
+#define TEXT_OF(text) (char *)(uintptr_t)text
+#define WITH(why, said, field, value)                                                                                  \
+    cases[n] = (hello_case){good_hello(1), FEWBIT__REASON__REASON_##why, said};                                        \
     cases[n++].hello.field = value
-    WITH(1, VERSION, "protocol 2 is not spoken here, only 1", protocol, 2);
-    WITH(1, VERSION, "protocol 0 is not spoken here, only 1", protocol, 0);
-    WITH(4, PORTION_UNKNOWN, "there is no portion 4, only 0 to 3", portion, 4);
-    WITH(4, PORTION_UNKNOWN, "there is no portion 4294967295", portion, UINT32_MAX);
-    WITH(1, PROTOCOL, "the name must have 1 to 63 bytes", name, (char *)(uintptr_t) "");
-    WITH(1, PROTOCOL, "the name must have 1 to 63 bytes", name, long_name);
-    WITH(1, DATA, "this run wants mnist in 4 slices of 1x1x196", dataset, (char *)(uintptr_t) "fashion-mnist");
-    WITH(1, DATA, "portion 1 of mnist in 4 quadrants does not fit", partition, (char *)(uintptr_t) "quadrants");
-    WITH(1, DATA, "portion 1 of mnist in 8 slices does not fit", portions, 8);
-    WITH(1, DATA, "does not fit", shape, high);
-    WITH(1, DATA, "does not fit", shape, small);
-    WITH(1, DATA, "does not fit", shape, two);
-    cases[n - 1].hello.n_shape = 2;
-    WITH(1, DATA, "does not fit", n_shape, 0);
-    WITH(1, DATA, "does not fit", dataset, long_name); /* cut, not overrun */
+    WITH(VERSION, "protocol 1 is not spoken here, only 2", protocol, 1);
+    WITH(VERSION, "protocol 3 is not spoken here, only 2", protocol, 3);
+    WITH(VERSION, "protocol 0 is not spoken here, only 2", protocol, 0);
+    WITH(PORTION_UNKNOWN, "there is no portion 4, only 0, 1, 2, 3", portion, TEXT_OF("4"));
+    WITH(PORTION_UNKNOWN, "there is no portion 01, only 0, 1, 2, 3", portion, TEXT_OF("01"));
+    WITH(PORTION_UNKNOWN, "there is no portion guest", portion, TEXT_OF("guest"));
+    WITH(PROTOCOL, "its portion has no name of 1 to 31 letters", portion, TEXT_OF(""));
+    WITH(PROTOCOL, "its portion has no name of 1 to 31 letters", portion, TEXT_OF("a b"));
+    WITH(PROTOCOL, "its portion has no name of 1 to 31 letters", portion, long_name);
+    WITH(PROTOCOL, "the name must have 1 to 63 bytes", name, TEXT_OF(""));
+    WITH(PROTOCOL, "the name must have 1 to 63 bytes", name, long_name);
+    WITH(DATA, "portion 1 of fashion-mnist, u8 [1, 7, 28], does not fit: this run wants mnist, u8 [1, 7, 28]", dataset,
+         TEXT_OF("fashion-mnist"));
+    WITH(DATA, "portion 1 of mnist, f32 [1, 7, 28], does not fit", type, TEXT_OF("f32"));
+    WITH(DATA, "portion 1 of mnist, u8 [7, 28, 1], does not fit", shape, high);
+    WITH(DATA, "portion 1 of mnist, u8 [1, 7, 27], does not fit", shape, small);
+    WITH(DATA, "portion 1 of mnist, u8 [196], does not fit", shape, row);
+    cases[n - 1].hello.n_shape = 1;
+    WITH(PROTOCOL, "portion 1: dimension 1 of a portion is 0", shape, none);
+    WITH(PROTOCOL, "portion 1: 4 dimensions are too many", shape, many);
+    cases[n - 1].hello.n_shape = 4;
+    WITH(PROTOCOL, "portion 1: a portion has 1 to 3 dimensions, not 0", n_shape, 0);
+    WITH(PROTOCOL, "portion 1: ", type, TEXT_OF("f64"));
+    WITH(PROTOCOL, "portion 1: ", type, TEXT_OF(""));
+    WITH(PROTOCOL, "portion 1: its data set's name or a digest is too long", dataset, long_name);
+    WITH(PROTOCOL, "portion 1: its data set's name or a digest is too long", digest, long_digest);
+    WITH(PROTOCOL, "portion 1: its data set's name or a digest is too long", ids_digest, long_digest);
+#undef TEXT_OF
 #undef WITH
     refuse_all(*state, cases, n);
     const Fewbit__Hello hello = good_hello(1);
@@ -348,19 +376,50 @@ static void a_name_with_controls_is_refused(void **state) {
 }
 
 static void in_training_the_data_must_be_the_labels(void **state) {
+    static char ids[] = "ee";
     hello_case cases[] = {
         {good_hello(3), FEWBIT__REASON__REASON_DATA,
          "portion 3 has 1999 training and 500 test samples, the labels 2000"},
         {good_hello(3), FEWBIT__REASON__REASON_DATA, "portion 3 has 2000 training and 0 test samples, the labels 2000"},
         {good_hello(3), FEWBIT__REASON__REASON_DATA, "the data of portion 3 is not what the labels were split from"},
+        {good_hello(3), FEWBIT__REASON__REASON_DATA, "portion 3 has ids of its own, the labels count them"},
     };
     cases[0].hello.train_samples = 1999;
     cases[1].hello.test_samples = 0;
     cases[2].hello.digest = digests[2];
-    refuse_all(*state, cases, 3);
+    cases[3].hello.ids_digest = ids;
+    refuse_all(*state, cases, 4);
     const Fewbit__Hello hello = good_hello(3);
     greet(*state, 3000, &hello);
     assert_welcome(*state, 3000);
+}
+
+/* What the labels do not know is what the nodes say first; whoever takes that down may refuse it. */
+static void data_that_nobody_knows_is_taken_down(void **state) {
+    hall *h = *state;
+    static run_identity nobody_knows;
+    static char ids[] = "ee";
+    nobody_knows = (run_identity){.samples = {2000, 500}, .portions = 4, .is_pinned = true, .ids = "ee"};
+    close_hall(h);
+    open_hall(h, &nobody_knows);
+    Fewbit__Hello hello = good_hello(2);
+    greet(h, 1024, &hello);
+    assert_refused(h, 1024, FEWBIT__REASON__REASON_DATA, "portion 2 counts its samples, the labels have ids");
+    hello.ids_digest = ids;
+    h->refuses_pins = true;
+    greet(h, 1025, &hello);
+    assert_refused(h, 1025, FEWBIT__REASON__REASON_DATA, "nothing is taken down");
+    assert_nobody_joined(h);
+    h->refuses_pins = false;
+    greet(h, 1026, &hello);
+    assert_welcome(h, 1026);
+    assert_string_equal(h->pinned[2], digests[2]);
+    snprintf(nobody_knows.portion[1].digest, SHA256_HEX, "%s", "ab");
+    Fewbit__Hello other = good_hello(1);
+    other.ids_digest = ids;
+    greet(h, 1027, &other);
+    assert_refused(h, 1027, FEWBIT__REASON__REASON_DATA,
+                   "the data of portion 1 is not what it was when this run began");
 }
 
 static void a_node_speaks_for_what_its_certificate_names(void **state) {
@@ -375,7 +434,7 @@ static void a_node_speaks_for_what_its_certificate_names(void **state) {
     assert_refused(h, 2048, FEWBIT__REASON__REASON_CERTIFICATE, said);
     h->allowed = UINT64_MAX;
     greet(h, 1025, &four);
-    assert_refused(h, 1025, FEWBIT__REASON__REASON_PORTION_UNKNOWN, "there is no portion 4");
+    assert_refused(h, 1025, FEWBIT__REASON__REASON_PORTION_UNKNOWN, "there is no portion 4, only 0, 1, 2, 3");
     assert_nobody_joined(h);
     h->allowed = 1 << 1 | 1 << 3;
     greet(h, 1026, &one);
@@ -451,7 +510,7 @@ static void who_is_refused_stays_refused(void **state) {
     hall *h = *state;
     Fewbit__Hello wrong = good_hello(1);
     const Fewbit__Hello good = good_hello(1);
-    wrong.protocol = 2;
+    wrong.protocol = 1;
     h->reply_count = 0;
     post_frame(h, 1024, MESSAGE_HELLO, &wrong.base);
     post_frame(h, 1024, MESSAGE_HELLO, &good.base); /* under way when the first one was refused */
@@ -517,6 +576,7 @@ int main(void) {
         IN_HALL(a_name_with_controls_is_refused),
         cmocka_unit_test_setup_teardown(in_training_the_data_must_be_the_labels, set_up_with_labels, tear_down),
         cmocka_unit_test_setup_teardown(a_node_speaks_for_what_its_certificate_names, set_up, tear_down),
+        IN_HALL(data_that_nobody_knows_is_taken_down),
         IN_HALL(a_portion_has_one_node_at_a_time),
         IN_HALL(the_first_message_must_be_hello),
         IN_HALL(an_admitted_node_is_heard),
