@@ -268,10 +268,66 @@ static void small_parts_take_room_as_a_disk_gives_it(void **state) {
     assert_true(config.run > 5);
 }
 
+/* The same samples with a scaling of their own; the caller closes it. */
+static portion *open_scaled(float mean, float std) {
+    portion *scaled;
+    portion_info info = *portion_get_info(data);
+    const portion_contents contents = {
+        .values = {portion_sample(data, DATASET_TRAIN, 0), portion_sample(data, DATASET_TEST, 0)},
+        .scaling = &(portion_scaling){1, &mean, &std}};
+    assert_int_equal(portion_write(in_folder("scaled"), &info, &contents), ERR_OK);
+    assert_int_equal(portion_open(&scaled, in_folder("scaled")), ERR_OK);
+    return scaled;
+}
+
+static void put_out(encoder_model *m, float soft[ROWS * BITS]) {
+    encoder_model_load_inputs(m, 0, portion_sample(data, DATASET_TEST, 0), ROWS);
+    encoder_model_evaluate(m, 0, ROWS);
+    memcpy(soft, encoder_model_soft(m), ROWS * BITS * sizeof *soft);
+}
+
+/* The data's scaling goes before the experiment's; what a model was trained with goes before that of the folder. */
+static void scaling_is_what_it_was_in_training(void **state) {
+    (void)state;
+    static checkpoint_store_quota quota = {.max_bytes = UINT64_MAX};
+    portion *scaled = open_scaled(0.4f, 0.1f), *otherwise;
+    float as_trained[ROWS * BITS], by_experiment[ROWS * BITS], served[ROWS * BITS];
+    uint8_t digest[SHA256_BYTES];
+    experiment e = small_system;
+    encoder_model_config config = {.data = scaled, .quota = &quota, .run = 7};
+    encoder_model *m = model_of(&small_system, "unscaled");
+    put_out(m, by_experiment);
+    encoder_model_free(m);
+    config.trains = true;
+    config.state = in_folder("scaling");
+    assert_int_equal(experiment_fill_portions(&e), ERR_OK);
+    assert_int_equal(encoder_model_new(&m, &e, &config), ERR_OK);
+    encoder_model_init(m);
+    encoder_model_set_step(m, 5);
+    put_out(m, as_trained);
+    assert_memory_not_equal(as_trained, by_experiment, sizeof as_trained);
+    assert_int_equal(encoder_model_save(m, digest), ERR_OK);
+    encoder_model_free(m);
+    config.trains = false;
+    for (int i = 0; i < 3; i++) {
+        otherwise = i == 0 ? scaled : i == 1 ? data : open_scaled(0.1f, 0.7f);
+        config.data = otherwise;
+        config.state = in_folder("scaling");
+        assert_int_equal(encoder_model_new(&m, &e, &config), ERR_OK);
+        assert_int_equal(encoder_model_load(m, 5, digest), ERR_OK);
+        put_out(m, served);
+        assert_memory_equal(served, as_trained, sizeof served);
+        encoder_model_free(m);
+    }
+    portion_close(otherwise);
+    portion_close(scaled);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(both_sides_are_one),
                                        cmocka_unit_test(moved_ones_count_half),
                                        cmocka_unit_test(bits_are_kept_until_the_weights_change),
+                                       cmocka_unit_test(scaling_is_what_it_was_in_training),
                                        cmocka_unit_test(its_memory_is_known_before_it_is_taken),
                                        cmocka_unit_test(who_is_refused_takes_no_folder_away),
                                        cmocka_unit_test(one_at_a_time_holds_it),
