@@ -43,13 +43,14 @@ static void gather(encoder_model *m, const Fewbit__Batch *b, size_t first, size_
 }
 
 static void send_activations(node_train *t, encoder_model *m, const Fewbit__Batch *b, const float *soft) {
-    size_t numbers = (size_t)b->count * encoder_model_get_info(m)->bits;
+    const encoder_model_info *info = encoder_model_get_info(m);
+    const preset_encoder *encoder = &info->experiment.portions[info->portion].encoder;
+    size_t numbers = (size_t)b->count * info->bits;
     Fewbit__Activations a = FEWBIT__ACTIVATIONS__INIT;
     a.step = b->step;
     a.phase = b->phase;
     a.count = b->count;
-    if (b->phase == FEWBIT__PHASE__PHASE_TRAIN &&
-        encoder_model_get_info(m)->experiment.encoder.binarize == PRESET_STRAIGHT_THROUGH) {
+    if (b->phase == FEWBIT__PHASE__PHASE_TRAIN && encoder->binarize == PRESET_STRAIGHT_THROUGH) {
         pack_soft(soft, numbers, encoder_model_packed(m));
         a.bits = (ProtobufCBinaryData){pack_bytes(numbers), encoder_model_packed(m)};
     } else {
