@@ -113,6 +113,21 @@ static err check_portions(const experiment *here, const experiment *there, const
     return ERR_OK;
 }
 
+/* What it is classified as. */
+static err check_classes(const class_names *here, const class_names *there, const char *folder) {
+    if (here->count != there->count) {
+        return err_fail(ERR_INPUT, "%s: has %u classes; there are %u in what is served here", folder, there->count,
+                        here->count);
+    }
+    for (uint32_t c = 0; c < here->count; c++) {
+        if (strcmp(here->names[c], there->names[c]) != 0) {
+            return err_fail(ERR_INPUT, "%s: class %u is '%s'; it is '%s' in what is served here", folder, c,
+                            there->names[c], here->names[c]);
+        }
+    }
+    return ERR_OK;
+}
+
 /* What they send of it. */
 static err check_layout(const served_model *m, const served_model *other) {
     const codeword *here = predictor_layout(m->predictor), *there = predictor_layout(other->predictor);
@@ -132,5 +147,6 @@ static err check_layout(const served_model *m, const served_model *other) {
 
 err served_model_fits(const served_model *m, const served_model *other) {
     err e = check_portions(&m->run->experiment, &other->run->experiment, other->run->folder);
+    e = e ? e : check_classes(&m->run->identity.classes, &other->run->identity.classes, other->run->folder);
     return e ? e : check_layout(m, other);
 }

@@ -214,6 +214,30 @@ static void assert_fits(table *t, const experiment *e, const char *differs) {
     clear_table(&state);
 }
 
+static void a_model_of_other_classes_does_not_fit(void **state) {
+    table *t = *state;
+    served_model *here = model_of(t), *there = model_of(t);
+    static run_dir other;
+    other = t->run;
+    there->run = &other;
+    assert_int_equal(served_model_fits(here, there), ERR_OK);
+    uint32_t count = other.identity.classes.count;
+    for (uint32_t c = 0; c < count; c++) {
+        char differs[80];
+        other.identity.classes = t->run.identity.classes;
+        strcpy(other.identity.classes.names[c], "other");
+        snprintf(differs, sizeof differs, "class %u is 'other'; it is '%s' in what is served here", c,
+                 t->run.identity.classes.names[c]);
+        assert_int_equal(served_model_fits(here, there), ERR_INPUT);
+        assert_non_null(strstr(err_text(), differs));
+    }
+    other.identity.classes.count--;
+    assert_int_equal(served_model_fits(here, there), ERR_INPUT);
+    assert_non_null(strstr(err_text(), "classes; there are "));
+    served_model_free(here);
+    served_model_free(there);
+}
+
 static void a_model_of_other_portions_does_not_fit(void **state) {
     table *t = *state;
     const experiment *served = &t->run.experiment;
@@ -393,6 +417,7 @@ int main(void) {
         TEST_WITH(set_short, each_stage_has_a_table),
         TEST_WITH(set_long, codewords_that_differ_in_one_bit_are_told_apart),
         TEST_WITH(set_staged, a_model_of_other_portions_does_not_fit),
+        TEST_WITH(set_staged, a_model_of_other_classes_does_not_fit),
         TEST_WITH(set_long, streamed_codes_are_answered),
         TEST_WITH(set_long, requests_are_answered),
         TEST_WITH(set_long, codes_as_wide_as_another_portion_are_refused),
