@@ -12,6 +12,7 @@ import io
 import json
 import math
 import pathlib
+import re
 import struct
 import sys
 import zipfile
@@ -808,6 +809,9 @@ def experiment_seeds():
     change = lambda old, new: small.replace(old, new, 1).encode()
     seeds.update({
         "small": small.encode(),
+        "listed": (re.sub(r"(?m)^  (partition|portions): .*\n", "", small).replace("name: mnist", "name: own") +
+                   "portions:\n  - {name: guest, shape: [10], type: f32, encoder: {bits: 4, hidden: 32}}\n"
+                   "  - name: host.2\n    shape: [3, 20]\n    type: u8\n    encoder:\n      bits: 7\n").encode(),
         "full": experiment(portions=1, extra="  checkpoint_every: 5\n  evaluate_every: 7\n  early_stopping_patience: 3\n"
                            "  keep_best: true\npaper:\n  row: 3\n  epochs: 10\n  train: 98.1\n  rounded: 96.56\n")
         .replace("  portions: 1\n", "  portions: 1\n  mean: 0.1307\n  std: 0.3081\n  validation: 5000\n").encode(),
