@@ -18,7 +18,8 @@ static const options_command command = {
     .summary =
         "Prints values of an experiment as resolved, defaults among them, one a line: a text as it is, all else as a "
         "file would have it. Without a KEY it prints the whole experiment. KEY=VALUE changes one before.",
-    .notes = "A KEY is name or title, or SECTION.KEY, for one encoder.bits.",
+    .notes = "A KEY is name or title, or SECTION.KEY, for one encoder.bits; of a portion that is listed\n"
+             "portions.NAME.KEY.",
     .entries = none,
 };
 
