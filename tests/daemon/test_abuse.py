@@ -91,8 +91,10 @@ class Http(serving.ServingCase):
             self.refused(404, "not_found", "POST", path, self.good, Content_Type=RAW)
 
     def test_wrong_types(self):
-        """A type decides nothing, but how what is no image is refused."""
-        for kind in ("text/plain", "image/gif", "application/json", "", "image/pngx", "x" * 1000):
+        """A type decides nothing, but how what is no image is refused; JSON is another way to ask."""
+        for body in (self.good + b"x", f.png(self.good)):
+            self.refused(400, "bad_json", "POST", "/v1/classify", body, Content_Type="application/json")
+        for kind in ("text/plain", "image/gif", "", "image/pngx", "x" * 1000):
             self.refused(415, "unsupported_type", "POST", "/v1/classify", self.good + b"x", Content_Type=kind)
             self.assert_same(post(self.server, f.png(self.good), kind)[1], 0)
         self.refused(415, "unsupported_type", "POST", "/v1/classify", self.good + b"x")

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import http.client
 import io
+import json
 import random
 import re
 import shutil
@@ -18,6 +19,7 @@ import unittest
 import numpy as np
 from PIL import Image
 
+import test_asking as asking
 from lib import fleet as f, serving
 from lib.fleet import PATIENCE, PORTIONS, SIDE, wait_until
 from lib.pictures import GREY, RGB, RGB_ALPHA, Ask, chunk, png
@@ -268,6 +270,71 @@ class PageCase(serving.ServingCase):
                 self.assertGreater(len(contrasts), 5)
                 self.assertEqual([c for c in contrasts if c[1] < TEXT_CONTRAST], [], scheme)
         self.look(*WIDE)
+
+
+class OwnersData(PageCase):
+    """A table, a signal, a picture and numbers, each its owner's own: samples by id, and values by portion."""
+
+    def test_by_id_and_by_portion(self):
+        owners = asking.Made()
+        server = self.fleet.serve(owners.run, "--results", self.folder / "results.jsonl")
+        for k, name in enumerate(asking.NAMES):
+            self.fleet.start(name, f.binary("encoder_node"), "--server", f"127.0.0.1:{server.port}", "--name", name, "--data",
+                             owners.data(name), "--state", owners.run / "nodes" / f"node-{k}", "--offer-samples")
+        self.open(server, "Serving, 4 of 4 nodes up")
+        self.assertIn("clinic (4 numbers), wrist (2 signals of 16), eye (a picture of 8 × 6), gauge (3 numbers)", self.text("about"))
+        self.assertFalse(self.find("#pad").is_displayed())
+        wait_until(lambda: self.texts("#offered button"), "samples on offer", explain=self.fleet.explain)
+        offered = self.texts("#offered button")
+        self.assertTrue(set(offered) <= set(owners.ids))
+        self.find("#offered button").click()
+        self.wait_text("said", "sure")
+        by_id = self.ask(server, {"samples": [offered[0]]})["results"][0]
+        self.assert_shows_own(by_id)
+        self.assertIn(f"Sample {offered[0]}", self.text("note"))
+        self.find("#sample-id").clear()
+        self.find("#sample-id").send_keys("nobody", Keys.ENTER)
+        self.wait_text("note", "No answer: no node has a sample of this id")
+        self.expected = "status of 400"
+        self.values(owners)
+        self.assert_usable(WIDE, NARROW)
+
+    def values(self, owners):
+        """Every portion by hand, one of them a file, and then one alone."""
+        row = owners.rows[owners.ids[3]]
+        server = self.fleet.programs[0]
+        self.find("#values-0").send_keys(",".join(row), Keys.ENTER, ",".join(map(str, row.values())))
+        self.find("#values-1").send_keys(", ".join(f"{v:.3f}" for v in owners.wrist[3].ravel()))
+        picture = self.folder / "eye.png"
+        picture.write_bytes(asking.png_bytes(owners.eye[3][0]))
+        self.find("#values-file-2").send_keys(str(picture))
+        self.find("#values-3").send_keys(" ".join(str(v) for v in owners.gauge[3]))
+        self.find("#by-values button").click()
+        self.wait_text("note", "Every node answered")
+        self.assert_shows_own(self.ask(server, {"samples": [owners.ids[3]]})["results"][0])
+        drawn = self.browser.execute_script("""return [...document.querySelectorAll(".card canvas")].map(canvas =>
+            canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0))""")
+        self.assertEqual(drawn, [False, True, False, True])  # a row and a file are the node's to read
+        for k in (0, 1, 3):
+            self.find(f"#values-{k}").clear()
+        self.browser.execute_script("document.getElementById('values-file-2').value = ''")
+        self.find("#values-3").send_keys("1 2")
+        self.find("#by-values button").click()
+        self.wait_text("note", "portion 'gauge'")  # no numbers of its shape: a row, which the node cannot read
+        self.find("#values-3").send_keys(" 3")
+        self.find("#by-values button").click()
+        self.wait_text("note", r"Degraded: no bits from clinic \(portion clinic\)")
+
+    def ask(self, server, body):
+        status, answer = post(server, json.dumps(body), "application/json")
+        self.assertEqual(status, 200, answer)
+        return answer
+
+    def assert_shows_own(self, answer):
+        self.assertEqual(self.text("label"), answer["label"])
+        self.assertEqual(self.bits(), answer["bits"])
+        self.assertEqual(self.texts("#bars .best th"), [answer["label"]])
+        self.assertIn(f"{answer['payload_bits']} bits", self.text("cost-payload"))
 
 
 class Serving(PageCase):
