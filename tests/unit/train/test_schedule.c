@@ -246,6 +246,17 @@ static void labels_that_do_not_fit(void **state) {
     }
 }
 
+/* An experiment that says nothing of validation samples holds back those of the labels. */
+static void labels_say_what_is_held_back(void **state) {
+    (void)state;
+    const labels l = {.validation = 3};
+    for (uint32_t asked = 0; asked < 5; asked++) {
+        experiment e = {.dataset = {.validation = asked}};
+        experiment_hold_back(&e, &l);
+        assert_int_equal(e.dataset.validation, asked ? asked : 3);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(labels_that_do_not_fit),
@@ -255,6 +266,7 @@ int main(void) {
         IN_FOLDER(metrics_are_kept_of_what_counts),
         cmocka_unit_test_setup_teardown(the_best_is_one_that_is_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_period_takes_as_long_as_its_parts, make_folder, remove_folder),
+        cmocka_unit_test(labels_say_what_is_held_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
