@@ -100,10 +100,11 @@ class Refusals(TrainingCase):
         other = f.make_set(self.folder / "other-source", TRAIN, TEST, seed=8)
         cases = (
             ("quadrants", f.split_set(training.shared / "source", self.folder / "a", "--partition", "quadrants"),
-             "in 4 quadrants does not fit: this run wants mnist in 4 slices of 1x1x196"),
-            ("halves", f.split_set(training.shared / "source", self.folder / "b", "--portions", "2"), "in 2 slices does not fit"),
+             r"u8 \[1, 14, 14\], does not fit: this run wants mnist, u8 \[1, 7, 28\]"),
+            ("halves", f.split_set(training.shared / "source", self.folder / "b", "--portions", "2"),
+             r"u8 \[1, 14, 28\], does not fit: this run wants mnist, u8 \[1, 7, 28\]"),
             ("another set", f.split_set(training.shared / "source", self.folder / "c", name="fashion-mnist"),
-             "fashion-mnist in 4 slices does not fit: this run wants mnist"),
+             r"fashion-mnist, u8 \[1, 7, 28\], does not fit: this run wants mnist"),
             ("another digest", f.split_set(other, self.folder / "d"), "portion 1 .*digest differs"),
             ("fewer training samples", f.split_set(training.shared / "source", self.folder / "e", "--train", "1999"),
              "1999 training and 500 test samples, the labels 2000 and 500"),
@@ -117,7 +118,7 @@ class Refusals(TrainingCase):
                 self.assertRegex(server.said, f"stranger is refused: .*{pattern}")
         with self.subTest("portion unknown"):
             split = f.split_set(training.shared / "source", self.folder / "g", "--portions", "7")
-            self.assert_refused(self.fleet.node(5, server, split, self.folder / "state"), "there is no portion 5, only 0 to 3")
+            self.assert_refused(self.fleet.node(5, server, split, self.folder / "state"), "there is no portion 5, only 0, 1, 2, 3")
         self.end_well(server, self.fleet.nodes(server, self.split, self.states, "--exit-when-done"))
         self.assert_same_weights(self.experiment())
 
