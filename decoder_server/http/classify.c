@@ -267,7 +267,7 @@ static void ask_portions(classify *c, api_request *r) {
 
 void classify_take(classify *c, api_request *r) {
     classify_items *all = &r->classify;
-    if (!classify_body_read(r, &c->portions, c->shape.portions > 0)) {
+    if (!classify_body_read(r, &c->portions, c->shape.portions > 0, c->config.metrics)) {
         return;
     }
     all->pending = all->count + 1; /* this function, too, so that no answer goes out before the end of it */

@@ -90,7 +90,7 @@ static bool take_images(api_request *r, const multipart_part *parts, uint32_t co
 }
 
 /* `e`: how the plan of the question went. */
-static bool take_portions(api_request *r, err e) {
+static bool take_portions(api_request *r, err e, metrics *m) {
     classify_items *all = &r->classify;
     all->form = CLASSIFY_PORTIONS;
     if (!e && !http_claim_memory(r->http, portion_question_bytes(all->portions))) {
@@ -98,6 +98,7 @@ static bool take_portions(api_request *r, err e) {
     }
     e = e ? e : portion_question_fill(all->portions);
     if (e) {
+        metrics_count_answer(m, e == ERR_MEMORY ? METRICS_BUSY : METRICS_BAD_PORTION);
         return refuse(r, e, "bad_portion");
     }
     all->count = 1;
@@ -116,7 +117,7 @@ static bool are_portions(const portion_list *portions, const multipart_part *par
     return true;
 }
 
-static bool take_parts(api_request *r, const portion_list *portions, bool takes_images) {
+static bool take_parts(api_request *r, const portion_list *portions, bool takes_images, metrics *m) {
     const http_request *http = r->http;
     const uint8_t *body = (const uint8_t *)http->body.bytes.at;
     char boundary[MULTIPART_BOUNDARY_MAX + 1];
@@ -130,26 +131,26 @@ static bool take_parts(api_request *r, const portion_list *portions, bool takes_
     if (takes_images && !are_portions(portions, parts, count)) {
         return take_images(r, parts, count);
     }
-    return take_portions(r, portion_question_from_parts(&r->classify.portions, portions, body, parts, count));
+    return take_portions(r, portion_question_from_parts(&r->classify.portions, portions, body, parts, count), m);
 }
 
-static bool take_json(api_request *r, const portion_list *portions) {
+static bool take_json(api_request *r, const portion_list *portions, metrics *m) {
     classify_items *all = &r->classify;
     err e = json_question_read(&all->json, r->http->body.bytes);
     if (e) {
         return refuse(r, e, "bad_json");
     }
     if (all->json.portions) {
-        return take_portions(r, portion_question_from_json(&all->portions, portions, all->json.portions));
+        return take_portions(r, portion_question_from_json(&all->portions, portions, all->json.portions), m);
     }
     all->form = CLASSIFY_SAMPLES;
     e = make_batch(r, all->json.samples);
     return e ? refuse(r, e, NULL) : true;
 }
 
-bool classify_body_read(api_request *r, const portion_list *portions, bool takes_images) {
+bool classify_body_read(api_request *r, const portion_list *portions, bool takes_images, metrics *m) {
     if (has_type(r, "multipart/form-data")) {
-        return take_parts(r, portions, takes_images);
+        return take_parts(r, portions, takes_images, m);
     }
-    return has_type(r, "application/json") ? take_json(r, portions) : take_image(r, portions, takes_images);
+    return has_type(r, "application/json") ? take_json(r, portions, m) : take_image(r, portions, takes_images);
 }

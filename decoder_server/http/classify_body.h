@@ -4,11 +4,13 @@
 
 #include "data/partition.h"
 #include "decoder_server/http/api_request.h"
+#include "decoder_server/http/metrics.h"
 
 /* Whether the head fits a form; else it is answered. The body is read later. */
 bool classify_body_accept(api_request *r);
 
-/* The items of the whole body; `takes_images`: a whole sample is an image too. False: the request was answered. */
-bool classify_body_read(api_request *r, const portion_list *portions, bool takes_images);
+/* The items of the whole body; `takes_images`: a whole sample is an image too. False: the request was answered; `m`
+ * counts a sample whose portions cannot be read. */
+bool classify_body_read(api_request *r, const portion_list *portions, bool takes_images, metrics *m);
 
 #endif

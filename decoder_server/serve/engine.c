@@ -16,6 +16,9 @@
 _Static_assert((int)READY_BATCH_ROWS <= (int)PREDICTOR_ROWS && (int)READY_BATCH_ROWS <= (int)REFINE_ROWS,
                "a batch is predicted at once, and may ask for more of all its samples");
 
+/* A probe is a frame; a node whose portion is longer says that it cannot be right, which is an answer as well. */
+enum { PROBE_BYTES_MAX = FRAME_PAYLOAD_MAX - 64 };
+
 struct engine {
     engine_host host;
     engine_options options;
@@ -527,7 +530,8 @@ static err make_parts(engine *e, const run_dir *r) {
                                     .silent = give_up,
                                     .context = e};
     for (uint32_t k = 0; k < portions_of(e); k++) {
-        responding.portion_bytes[k] = portion_shape_bytes(&r->experiment.portions[k].shape);
+        size_t bytes = portion_shape_bytes(&r->experiment.portions[k].shape);
+        responding.portion_bytes[k] = bytes < PROBE_BYTES_MAX ? bytes : PROBE_BYTES_MAX;
     }
     const stream_intake_config streaming = {
         .streams = {portions_of(e), o->first_session, o->stall_timeout_ns, o->deadline_ns / 4},

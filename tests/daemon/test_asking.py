@@ -264,6 +264,8 @@ class Asking(f.FleetCase):
                 self.assertEqual(error["code"], code)
                 self.assertIn(words, error["message"])
         self.assertEqual(health(server)["nodes_ready"], len(NAMES))
+        counted = sum(code in ("bad_portion", "unsupported_type") and kind != RAW and kind != PNG for _, code, _, (kind, _) in cases)
+        self.assertEqual(metric(server, 'fewbit_classifications_total{outcome="bad_portion"}'), counted)
         self.assertEqual(self.by_id(server, self.made.ids[0])[0]["missing"], [])
 
     def test_samples_are_offered_where_their_owners_want_it(self):

@@ -256,7 +256,10 @@ def node_seeds():
     begin_stream = record(2, BEGIN, message((1, 9)))
     hold = lambda *fields: record(2, STREAM_HOLD, message(*fields))
     serving = back + begin_stream + record(2, REQUEST, message((1, 5), (2, bytes(196)))) + record(2)
+    asked = lambda *fields: record(2, REQUEST, message((1, 6), *fields)) + record(2)
+    by_id = asked((4, "7")) + asked((4, "patient-17")) + asked((2, b"a,b\n1,2\n"), (3, 1)) + asked((2, bytes(195)))
     return {
+        "asked-in-other-ways": training + record(1, WELCOME, welcome(SERVE)) + serving + by_id,
         "training": training,
         "goes-back": training + step(2) + back + step(2),
         "connection-lost": training + record(1, WELCOME, welcome(TRAIN)) + back + step(2),

@@ -13,7 +13,7 @@ import socket
 import sys
 
 HELLO, WELCOME, REFUSAL, RESTORE, READY, CODES, REQUEST, ANSWER, BEGIN, PING = 1, 2, 3, 4, 5, 9, 13, 14, 15, 16
-PREPARE, PREPARED, SWITCH, STREAM_END = 17, 18, 19, 23
+PREPARE, PREPARED, SWITCH, STREAM_END, REQUEST_ERROR = 17, 18, 19, 23, 25
 
 
 # Protobuf: fields, each a key (field number * 8 + kind) and a value. Kind 0: a varint, 1: eight bytes,
@@ -90,6 +90,8 @@ def serve(host, port, data, push=False):
             portions, count = (data / "test.npy").read_bytes()[128:], info["test_samples"]  # behind NumPy's header
             send(stream, CODES, {1: model, 2: fields.get(2, 0), 3: count - 1, 4: encode(portions, count, bits)})
             send(stream, STREAM_END, {})
+        elif kind == REQUEST and 2 not in fields:  # by a sample's id, fields[4]: this node looks none up
+            send(stream, REQUEST_ERROR, {1: fields.get(1, 0), 2: 1})
         elif kind == REQUEST:
             send(stream, ANSWER, {1: model, 2: fields.get(1, 0), 4: encode(fields[2], 1, bits)})
         elif kind == PING:  # the server sends one when it has nothing else to say: answering each is often enough

@@ -223,6 +223,32 @@ static void assert_parts(const batch *b, const char *boundary, const char *const
     free(body);
 }
 
+static void parts_have_the_names_that_they_are_given(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"Content-Disposition: form-data; name=\"guest\"", "guest"},
+        {"content-DISPOSITION:form-data;NAME=guest", "guest"},
+        {"Content-Disposition: form-data; filename=\"a; name=b\"; name=\"guest\"", "guest"},
+        {"Content-Disposition: form-data;\r\n name=\"guest\";\r\n filename=x", "guest"},
+        {"Content-Type: text/csv\r\nContent-Disposition: form-data; name = \"guest\"", "guest"},
+        {"Content-Disposition: form-data; filename=\"guest\"", ""},
+        {"Content-Disposition: form-data; name=", ""},
+        {"Content-Disposition: form-data; name", ""},
+        {"Content-Disposition: form-data; name=\"", "\""},
+        {"Content-Disposition: form-data", ""},
+        {"Content-Type: text/csv; name=guest", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char body[256];
+        multipart_part part;
+        uint32_t count;
+        int length = snprintf(body, sizeof body, "--BB\r\n%s\r\n\r\nx\r\n--BB--\r\n", cases[i][0]);
+        assert_int_equal(multipart_read((const uint8_t *)body, (size_t)length, "BB", &part, 1, &count), ERR_OK);
+        assert_int_equal(part.name.length, strlen(cases[i][1]));
+        assert_memory_equal(part.name.at ? part.name.at : "", cases[i][1], part.name.length);
+    }
+}
+
 /* Every boundary by length and by letter; with preamble, epilogue, padding, fields, and content that looks like it. */
 static void parts_are_what_was_sent(void **state) {
     (void)state;
@@ -342,6 +368,7 @@ int main(void) {
         cmocka_unit_test(what_is_beside_the_data_is_bounded),
         cmocka_unit_test(boundaries_are_read),
         cmocka_unit_test(parts_are_what_was_sent),
+        cmocka_unit_test(parts_have_the_names_that_they_are_given),
         cmocka_unit_test(heads_of_parts),
         cmocka_unit_test(no_more_parts_than_there_may_be),
     };
