@@ -71,37 +71,10 @@ err partition_check(const partition *s) {
     return err_fail(ERR_INPUT, "split kind %d is unknown", (int)s->kind);
 }
 
-void partition_portion_shape(const partition *s, uint32_t shape[3]) {
-    switch (s->kind) {
-    case PARTITION_SLICES:
-        shape[0] = 1;
-        shape[1] = 1;
-        shape[2] = (uint32_t)(partition_sample_elements(s) / s->portions);
-        return;
-    case PARTITION_QUADRANTS:
-        shape[0] = s->channels;
-        shape[1] = s->height / 2;
-        shape[2] = s->width / 2;
-        return;
-    case PARTITION_PLANES:
-        shape[0] = 1;
-        shape[1] = s->height;
-        shape[2] = s->width;
-        return;
-    case PARTITION_NONE:
-        break;
-    }
-}
-
 portion_shape partition_shape_of_portions(const partition *s) {
     partition_box box = {0};
-    uint32_t shape[3] = {0};
-    if (s->kind == PARTITION_SLICES && !partition_find_box(s, 0, &box)) {
-        return (portion_shape){PORTION_U8, 3, {box.channels, box.height, box.width}};
-    }
-    partition_portion_shape(s, shape);
-    return s->kind == PARTITION_SLICES ? (portion_shape){PORTION_U8, 1, {shape[2]}}
-                                       : (portion_shape){PORTION_U8, 3, {shape[0], shape[1], shape[2]}};
+    return partition_find_box(s, 0, &box) ? (portion_shape){PORTION_U8, 1, {(uint32_t)partition_portion_elements(s)}}
+                                          : (portion_shape){PORTION_U8, 3, {box.channels, box.height, box.width}};
 }
 
 err partition_find_box(const partition *s, uint32_t index, partition_box *box) {

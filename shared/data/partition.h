@@ -26,12 +26,10 @@ enum { PARTITION_PORTIONS_MAX = 64, PARTITION_ELEMENTS_MAX = 1 << 20 };
  * quadrants need even sides and 4 portions, planes as many portions as channels, every size > 0, caps). */
 err partition_check(const partition *s);
 
-/* The shape {channels, height, width} of a portion, the same for all; a slice is {1, 1, elements}. */
-void partition_portion_shape(const partition *s, uint32_t shape[3]);
 size_t partition_portion_elements(const partition *s);
 
-/* The same with its type, as a portion's folder has it: slices that are whole rows of one plane, such as the halves of
- * a digit, are pictures, other slices rows of features. */
+/* The shape of a portion, the same for all. Slices that are whole rows of one plane, such as the halves of a digit, are
+ * pictures, other slices rows of features. */
 portion_shape partition_shape_of_portions(const partition *s);
 
 size_t partition_sample_elements(const partition *s);

@@ -185,12 +185,13 @@ static void idx_refuses_other_formats(void **state) {
 
 /* Where element `i` of a portion lies in the sample, by coordinates alone. */
 static size_t source_index(const partition *s, uint32_t index, size_t i) {
-    uint32_t shape[3];
-    partition_portion_shape(s, shape);
-    size_t column = i % shape[2], row = i / shape[2] % shape[1], channel = i / shape[2] / shape[1];
     if (s->kind == PARTITION_SLICES) {
-        return index * (size_t)shape[2] + i;
+        return index * partition_portion_elements(s) + i;
     }
+    uint32_t shape[3];
+    const portion_shape of_portion = partition_shape_of_portions(s);
+    portion_shape_image(&of_portion, shape);
+    size_t column = i % shape[2], row = i / shape[2] % shape[1], channel = i / shape[2] / shape[1];
     if (s->kind == PARTITION_PLANES) {
         channel = index;
     } else {
