@@ -54,11 +54,9 @@ def receive(stream):
     return header[3], unpack(stream.read(int.from_bytes(header[:3], "little")))
 
 
-def hello(info):
-    fields = {1: 2, 2: b"plain", 4: info["dataset"].encode(), 7: b"".join(map(pack_varint, info["shape"])),
-              8: info["train_samples"], 9: info["test_samples"], 10: info["digest"].encode(),
-              12: info["portion"].encode(), 13: info["type"].encode(), 14: info["validation_samples"]}
-    return {number: value for number, value in fields.items() if value}  # zeros are left out; ids are counted
+def hello(info):  # of samples that are counted
+    return {1: 2, 2: b"plain", 4: info["dataset"].encode(), 7: b"".join(map(pack_varint, info["shape"])), 8: info["train_samples"],
+            9: info["test_samples"], 10: info["digest"].encode(), 12: info["portion"].encode(), 13: info["type"].encode()}
 
 
 def encode(portions, count, bits, bright=80):  # [count] portions -> their codes in one stream, the first bit lowest
