@@ -24,8 +24,9 @@ typedef struct kept_bits {
 
 struct encoder_model {
     encoder_model_info info;
-    partition partition; /* where nothing is distorted or turned, nobody looks at it */
-    const portion *data; /* borrowed */
+    partition partition;     /* where nothing is distorted or turned, nobody looks at it */
+    const portion *data;     /* borrowed */
+    const sample_rows *rows; /* of the samples; NULL: those of the folder, in its order */
     bool trains;
     checkpoint_store store;
     nn_net *net;
@@ -232,8 +233,19 @@ const encoder_model_info *encoder_model_get_info(const encoder_model *m) {
     return &m->info;
 }
 
+void encoder_model_set_rows(encoder_model *m, const sample_rows *rows) {
+    m->rows = rows;
+    m->kept.count = 0;
+}
+
 uint32_t encoder_model_samples(const encoder_model *m, enum dataset_split split) {
-    return portion_get_info(m->data)->samples[split];
+    return m->rows ? m->rows->samples[split] : portion_get_info(m->data)->samples[split];
+}
+
+/* Those that are not held back. */
+static uint32_t trained_samples(const encoder_model *m) {
+    return m->rows ? m->rows->samples[DATASET_TRAIN] - m->rows->validation
+                   : experiment_train_samples(&m->info.experiment, portion_get_info(m->data)->samples[DATASET_TRAIN]);
 }
 
 uint32_t encoder_model_number(const encoder_model *m) {
@@ -273,15 +285,12 @@ void encoder_model_commit(const encoder_model *m, const uint64_t *keep, size_t c
 }
 
 static nn_optimiser fresh_optimiser(const encoder_model *m) {
-    uint32_t samples = portion_get_info(m->data)->samples[DATASET_TRAIN];
-    return experiment_optimiser(&m->info.experiment, experiment_train_samples(&m->info.experiment, samples));
+    return experiment_optimiser(&m->info.experiment, trained_samples(m));
 }
 
 void encoder_model_set_step(encoder_model *m, uint64_t step) {
-    const portion_info *info = portion_get_info(m->data);
-    uint32_t samples = experiment_train_samples(&m->info.experiment, info->samples[DATASET_TRAIN]);
     m->info.step = step;
-    m->temperature = experiment_temperature(&m->info.experiment, m->info.portion, step, samples);
+    m->temperature = experiment_temperature(&m->info.experiment, m->info.portion, step, trained_samples(m));
     nn_net_set_temperature(m->net, m->temperature);
     m->kept.count = 0;
 }
@@ -314,7 +323,12 @@ void encoder_model_load_inputs(encoder_model *m, size_t row, const void *portion
 
 void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split split, uint32_t id, bool trains) {
     const augmentation *how = &m->info.experiment.augment;
-    const void *portion = portion_sample(m->data, split, id);
+    uint32_t number = m->rows ? m->rows->rows[split][id] : id;
+    if (m->rows && number == SAMPLE_ROWS_MISSING) {
+        memset(m->inputs + row * m->info.elements, 0, m->info.elements * sizeof *m->inputs);
+        return;
+    }
+    const void *portion = portion_sample(m->data, split, number);
     if (trains && augment_is_any(how)) {
         augment_map map =
             augment_draw(how, &m->partition, m->info.experiment.training.seed, (uint32_t)m->info.step, (uint32_t)row);

@@ -8,6 +8,7 @@
 #include "data/portion.h"
 #include "data/tta.h"
 #include "encoder_node/checkpoint_store.h"
+#include "encoder_node/sample_rows.h"
 #include "experiment/experiment.h"
 
 #include <stdbool.h>
@@ -51,6 +52,10 @@ typedef struct encoder_model_info {
 } encoder_model_info;
 
 const encoder_model_info *encoder_model_get_info(const encoder_model *m);
+
+/* The samples that it trains on: those of the portion's folder, or (borrowed; NULL: none) the rows that an alignment
+ * has named. Weights are to be restored after this. */
+void encoder_model_set_rows(encoder_model *m, const sample_rows *rows);
 uint32_t encoder_model_samples(const encoder_model *m, enum dataset_split split);
 
 /* The number that its codes carry: in training the step, in serving what the server has said. */
@@ -89,7 +94,7 @@ size_t encoder_model_piece(const encoder_model *m, size_t left);
 void encoder_model_load_inputs(encoder_model *m, size_t row, const void *portions, size_t count);
 
 /* The same with one sample of the node's own; in a training step it is distorted first, where the experiment says so.
- */
+ * One that it does not have is a row of zeros. */
 void encoder_model_load_sample(encoder_model *m, size_t row, enum dataset_split split, uint32_t id, bool trains);
 
 /* Puts the soft outputs of the first `count` input rows into `soft`, after the first `done` ones. */

@@ -1,6 +1,7 @@
 #include "encoder_node/node_protocol.h"
 
 #include "base/log_limit.h"
+#include "encoder_node/node_align.h"
 #include "encoder_node/node_train.h"
 #include "experiment/serialize.h"
 
@@ -21,6 +22,7 @@ struct node_protocol {
     uint32_t heartbeat_ms;
     bool is_welcome;
     code_sender sender;
+    node_align *align;
     node_train train;
     node_serve serve; /* has the models */
     request_input *input;
@@ -45,6 +47,9 @@ err node_protocol_new(node_protocol **out, const node_protocol_config *config, c
     offered_ids_choose(&p->offered, config->data, config->offers_listed);
     err e = request_input_new(&p->input, config->data);
     p->serve.input = p->input;
+    const portion_info *info = portion_get_info(config->data);
+    const sample_ids *ids = portion_get_ids(config->data);
+    e = e ? e : node_align_new(&p->align, ids, info->samples, config->pool, &p->sender.host);
     if (e) {
         node_protocol_free(p);
         return e;
@@ -58,6 +63,7 @@ void node_protocol_free(node_protocol *p) {
         node_serve_free(&p->serve);
         code_sender_free(&p->sender);
         request_input_free(p->input);
+        node_align_free(p->align);
         free(p);
     }
 }
@@ -86,6 +92,10 @@ void node_protocol_connected(node_protocol *p) {
 void node_protocol_disconnected(node_protocol *p) {
     node_serve_disconnected(&p->serve);
     code_sender_disconnected(&p->sender);
+    node_align_disconnected(p->align);
+    if (p->serve.model) {
+        encoder_model_set_rows(p->serve.model, NULL);
+    }
     p->train.pending_rows = 0;
     p->is_welcome = false;
     p->heartbeat_ms = 0;
@@ -161,6 +171,9 @@ static node_protocol_verdict on_welcome(node_protocol *p, const Fewbit__Welcome 
 
 static node_protocol_verdict on_restore(node_protocol *p, const Fewbit__Restore *r) {
     encoder_model *m = p->serve.model;
+    if (node_align_is_under_way(p->align)) {
+        return refuse_out_of_turn(p, "Restore");
+    }
     p->serve.is_ready = false;
     p->train.pending_rows = 0;
     p->train.has_trained = false;
@@ -177,6 +190,19 @@ static node_protocol_verdict on_restore(node_protocol *p, const Fewbit__Restore 
     encoder_model_set_number(m, r->model ? r->model : (uint32_t)r->step);
     node_serve_restored(&p->serve);
     return NODE_PROTOCOL_GO_ON;
+}
+
+/* Before the weights are there. */
+static err receive_to_align(node_protocol *p, const message *got) {
+    if (p->mode != FEWBIT__MODE__MODE_TRAIN || p->serve.is_ready) {
+        return node_host_out_of_turn(message_name((uint8_t)got->type));
+    }
+    if (got->type == MESSAGE_ALIGN_REQUEST) {
+        return node_align_request(p->align, got->body.align_request);
+    }
+    err e = node_align_take(p->align, got->body.aligned);
+    encoder_model_set_rows(p->serve.model, node_align_rows(p->align));
+    return e;
 }
 
 /* What both modes know, once there is a model with its weights. */
@@ -235,6 +261,8 @@ bool node_protocol_is_long(const node_protocol *p, const message *m) {
     case MESSAGE_RESTORE:
     case MESSAGE_SAVE:
     case MESSAGE_PREPARE:
+    case MESSAGE_ALIGN_REQUEST:
+    case MESSAGE_ALIGNED:
         return true;
     case MESSAGE_REQUEST:
         return node_serve_request_macs(&p->serve) > LONG_MACS;
@@ -282,6 +310,9 @@ node_protocol_verdict node_protocol_receive(node_protocol *p, const message *got
     }
     if (got->type == MESSAGE_RESTORE && p->is_welcome) {
         return on_restore(p, got->body.restore);
+    }
+    if (p->is_welcome && (got->type == MESSAGE_ALIGN_REQUEST || got->type == MESSAGE_ALIGNED)) {
+        return receive_to_align(p, got) ? refuse(p, FEWBIT__REASON__REASON_PROTOCOL) : NODE_PROTOCOL_GO_ON;
     }
     if (!p->serve.is_ready) {
         return refuse_out_of_turn(p, message_name((uint8_t)got->type));

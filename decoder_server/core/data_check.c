@@ -33,16 +33,14 @@ err data_check_read(const Fewbit__Hello *h, portion_info *claimed) {
     return portion_shape_check(&claimed->shape) ? err_prefix(ERR_INPUT, "portion %s", claimed->name) : ERR_OK;
 }
 
-/* Nodes and labels count alike, or have the same ids in the same order. */
+/* Nodes and labels count alike, or both have ids: which are common, an alignment finds. */
 static err check_samples(const portion_info *claimed, const run_identity *of) {
-    if (strcmp(claimed->ids_digest, of->ids) != 0) {
-        return err_fail(ERR_INPUT, "portion %s %s, the labels %s", claimed->name,
-                        claimed->has_ids ? "has ids of its own" : "counts its samples",
-                        !of->ids[0]        ? "count them"
-                        : claimed->has_ids ? "have others"
-                                           : "have ids");
+    if (claimed->has_ids != (of->ids[0] != '\0')) {
+        return err_fail(ERR_INPUT, "portion %s %s, the labels %s: pack both with ids, or both without", claimed->name,
+                        claimed->has_ids ? "has ids" : "counts its samples",
+                        claimed->has_ids ? "count theirs" : "have ids");
     }
-    if (memcmp(claimed->samples, of->samples, sizeof of->samples) != 0) {
+    if (!claimed->has_ids && memcmp(claimed->samples, of->samples, sizeof of->samples) != 0) {
         return err_fail(ERR_INPUT, "portion %s has %u training and %u test samples, the labels %u and %u",
                         claimed->name, claimed->samples[DATASET_TRAIN], claimed->samples[DATASET_TEST],
                         of->samples[DATASET_TRAIN], of->samples[DATASET_TEST]);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 /* What is read of a result, and so what is written: the manifest's evaluations, and a little more. */
 enum { RESULT_MAX = 64 << 20 };
@@ -107,6 +108,32 @@ err run_dir_pin(run_dir *r, uint32_t portion, const char *digest) {
     bool is_new;
     err e = run_identity_pin(&r->identity, portion, digest, &is_new);
     return e || !is_new ? e : run_identity_write(&r->identity, r->folder);
+}
+
+err run_dir_align(run_dir *r, const run_identity_alignment *a) {
+    const run_identity_alignment *here = &r->identity.alignment;
+    if (!here->is_known) {
+        r->identity.alignment = *a;
+        return run_identity_write(&r->identity, r->folder);
+    }
+    bool is_same = here->train == a->train && here->complete == a->complete && here->validation == a->validation &&
+                   here->test == a->test && here->incomplete_test == a->incomplete_test;
+    return is_same
+               ? ERR_OK
+               : err_fail(ERR_INPUT,
+                          "%s: was begun with %u samples to train on, %u held back and %u to test that are common by "
+                          "their ids, now there are %u, %u and %u",
+                          r->folder, here->train, here->validation, here->test, a->train, a->validation, a->test);
+}
+
+void run_dir_discard(const run_dir *r) {
+    static const char *const names[] = {"experiment.yaml", "identity.json", "log.jsonl"};
+    char path[FILE_PATH_MAX];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (!path_in(r, names[i], path)) {
+            unlink(path);
+        }
+    }
 }
 
 void run_dir_close(run_dir *r) {

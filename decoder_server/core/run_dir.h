@@ -45,6 +45,12 @@ err run_dir_pin(run_dir *r, uint32_t portion, const char *digest);
 /* Whether a run is of this very experiment, on these very data; else ERR_INPUT with what differs. */
 err run_dir_check(const run_dir *r, const experiment *wanted, const labels *l);
 
+/* Says once for all which samples the run is trained on; ERR_INPUT where it was begun with others. */
+err run_dir_align(run_dir *r, const run_identity_alignment *a);
+
+/* Unmakes a run that was created and has come to nothing: its folder may hold another one. */
+void run_dir_discard(const run_dir *r);
+
 /* Gives a run the weights its classifier begins with; ERR_INPUT where it began with others. */
 err run_dir_take_pretrained(run_dir *r, const pretrained *w);
 

@@ -131,7 +131,6 @@ void coordinator_joined(coordinator *c, uint32_t portion, const char *name) {
         c->host.drop(c->host.context, portion, FEWBIT__REASON__REASON_OVER, "the training is over");
         return;
     }
-    log_limited(LOG_INFO, "node_joined", portion + 1, "portion %u joined: %s", portion, name);
     if (round_barrier_all_here(&c->barrier)) {
         round_barrier_forget(&c->barrier);
         train_loop_go_back(c->loop);

@@ -209,10 +209,11 @@ json_t *schedule_result(const run_dir *r, const manifest_position *position) {
     }
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, r->id);
-    return json_pack("{s:s, s:s, s:o, s:i, s:f, s:f, s:I, s:o}", "experiment", r->experiment.name, "run", id, "final",
-                     final_json(r), "epochs", (int)position->epoch, "seconds", seconds, "seconds_per_epoch",
+    json_t *alignment = r->identity.alignment.is_known ? run_identity_pack_alignment(&r->identity) : NULL;
+    return json_pack("{s:s, s:s, s:o, s:i, s:f, s:f, s:I, s:o, s:o*}", "experiment", r->experiment.name, "run", id,
+                     "final", final_json(r), "epochs", (int)position->epoch, "seconds", seconds, "seconds_per_epoch",
                      position->epoch ? seconds / position->epoch : seconds, "steps", (json_int_t)position->step,
-                     "history", history);
+                     "history", history, "alignment", alignment);
 }
 
 err schedule_check_interrupt(void) {

@@ -68,8 +68,9 @@ static err resume_run(const server_options *o, const experiment *e, const labels
     return failed;
 }
 
-/* *lock: the folder is this process's, to be closed after the run. */
-static err open_run(const server_options *o, const experiment *e, const labels *l, run_dir *r, int *lock) {
+/* *lock: the folder is this process's, to be closed after the run. *is_new: the run has just been made. */
+static err open_run(const server_options *o, const experiment *e, const labels *l, run_dir *r, int *lock,
+                    bool *is_new) {
     char path[FILE_PATH_MAX];
     pretrained w;
     err failed = file_path(path, sizeof path, "%s/experiment.yaml", o->run);
@@ -80,6 +81,7 @@ static err open_run(const server_options *o, const experiment *e, const labels *
         failed = file_lock(o->run, lock);
         return failed ? failed : resume_run(o, e, l, r);
     }
+    *is_new = true;
     failed = find_pretrained(o, e, &w);
     failed = failed ? failed : file_make_folders(o->run);
     failed = failed ? failed : file_lock(o->run, lock);
@@ -127,11 +129,15 @@ err train_command(const server_options *o) {
         return failed;
     }
     int lock = -1;
+    bool is_new = false;
     experiment_hold_back(&e, &l);
     failed = schedule_check_labels(&e, &l); /* before anything is made */
-    failed = failed ? failed : open_run(o, &e, &l, &r, &lock);
+    failed = failed ? failed : open_run(o, &e, &l, &r, &lock, &is_new);
     if (!failed) {
         failed = train_run(o, &r, &l);
+        if (failed == ERR_INPUT && is_new && l.ids && !r.identity.alignment.is_known) {
+            run_dir_discard(&r); /* its samples have too little in common */
+        }
         run_dir_close(&r);
     }
     if (lock >= 0) {

@@ -5,7 +5,7 @@
 #include "base/machine.h"
 #include "decoder_server/core/code_decoder.h"
 #include "decoder_server/core/data_check.h"
-#include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/joint_training.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
 #include "encoder_node/node_protocol.h"
@@ -34,7 +34,8 @@ typedef struct training {
     run_dir *run;
     const labels *labels;
     thread_pool *pool;
-    coordinator *coordinator;
+    joint_training *joint;
+    train_loop *update; /* whose head is updated, in this turn; NULL: none */
     progress progress;
     uint32_t portions;
     inproc_node nodes[PARTITION_PORTIONS_MAX];
@@ -66,7 +67,8 @@ static void fail_node(inproc_node *p, err code, const char *text) {
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     if (reason != FEWBIT__REASON__REASON_OVER) {
-        fail_node(&((training *)context)->nodes[portion], ERR_INTERNAL, text);
+        fail_node(&((training *)context)->nodes[portion],
+                  reason == FEWBIT__REASON__REASON_DATA ? ERR_INPUT : ERR_INTERNAL, text);
     }
 }
 
@@ -101,16 +103,15 @@ static void run_encoder(inproc_node *p) {
 
 /* What stands ready, but for the head's update: that runs beside the encoders. */
 static void work(training *l) {
-    while (train_loop_has_work(coordinator_loop(l->coordinator)) &&
-           train_loop_update_tasks(coordinator_loop(l->coordinator)) == 0) {
-        train_loop_work(coordinator_loop(l->coordinator));
+    while (joint_training_has_work(l->joint) && !joint_training_update(l->joint)) {
+        joint_training_work(l->joint);
     }
 }
 
 static void round_task(void *context, size_t task) {
     training *l = context;
     if (task < l->update_tasks) {
-        train_loop_update_task(coordinator_loop(l->coordinator), task);
+        train_loop_update_task(l->update, task);
     } else {
         run_encoder(&l->nodes[l->busy[task - l->update_tasks]]);
     }
@@ -126,10 +127,10 @@ static err deliver_outbox(training *l, inproc_node *p) {
         if (e) {
             return e;
         }
-        while (train_loop_has_work(coordinator_loop(l->coordinator))) {
-            train_loop_work(coordinator_loop(l->coordinator));
+        while (joint_training_has_work(l->joint)) {
+            joint_training_work(l->joint);
         }
-        coordinator_receive(l->coordinator, p->portion, &m);
+        joint_training_receive(l->joint, p->portion, &m);
     }
     return e;
 }
@@ -141,7 +142,8 @@ static void run_busy_encoders(training *l) {
             l->busy[busy++] = k;
         }
     }
-    l->update_tasks = train_loop_update_tasks(coordinator_loop(l->coordinator));
+    l->update = joint_training_update(l->joint);
+    l->update_tasks = l->update ? train_loop_update_tasks(l->update) : 0;
     thread_pool_run(l->pool, round_task, l, l->update_tasks + busy);
     if (has_pool(l, l->portions - 1)) {
         run_encoder(&l->nodes[l->portions - 1]);
@@ -152,8 +154,8 @@ static void run_busy_encoders(training *l) {
 static err run_round(training *l) {
     work(l);
     run_busy_encoders(l);
-    if (l->update_tasks > 0) {
-        train_loop_update_done(coordinator_loop(l->coordinator));
+    if (l->update) {
+        train_loop_update_done(l->update);
     }
     for (uint32_t k = 0; k < l->portions; k++) {
         inproc_node *p = &l->nodes[k];
@@ -215,7 +217,7 @@ static err run_all(training *l, const train_inproc_options *options) {
         e = schedule_check_interrupt();
         e = e ? e : open_node(l, k, options->data, options->coding);
     }
-    e = e ? e : coordinator_new(&l->coordinator, l->run, l->labels, NULL, l->pool, false, &host);
+    e = e ? e : joint_training_new(&l->joint, l->run, l->labels, l->pool, false, &host);
     if (e) {
         return e;
     }
@@ -224,10 +226,13 @@ static err run_all(training *l, const train_inproc_options *options) {
         welcome(l, &l->nodes[k], text);
     }
     for (uint32_t k = 0; k < l->portions; k++) {
-        coordinator_joined(l->coordinator, k, l->nodes[k].name);
+        const portion_info *info = portion_get_info(l->nodes[k].data);
+        const aligner_node node = {
+            info->name, {info->samples[DATASET_TRAIN], info->samples[DATASET_TEST]}, info->ids_digest};
+        joint_training_joined(l->joint, k, l->nodes[k].name, &node);
     }
     err outcome = ERR_OK;
-    while (!train_loop_is_over(coordinator_loop(l->coordinator), &outcome)) {
+    while (!joint_training_is_over(l->joint, &outcome)) {
         e = schedule_check_interrupt();
         e = e ? e : run_round(l);
         if (e) {
@@ -239,7 +244,7 @@ static err run_all(training *l, const train_inproc_options *options) {
 }
 
 static void release(training *l) {
-    coordinator_free(l->coordinator);
+    joint_training_free(l->joint);
     for (uint32_t k = 0; k < l->portions; k++) {
         inproc_node *p = &l->nodes[k];
         node_protocol_free(p->protocol);

@@ -4,7 +4,7 @@
 #include "base/dynbuf.h"
 #include "decoder_server/core/server_runtime.h"
 #include "decoder_server/http/json_views.h"
-#include "decoder_server/train/coordinator.h"
+#include "decoder_server/train/joint_training.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
 #include "decoder_server/train/train_sse.h"
@@ -18,11 +18,12 @@ typedef struct train_tcp {
     run_dir *run;
     server_runtime *runtime;
     thread_pool *pool;
-    coordinator *coordinator;
+    joint_training *joint;
     progress progress;
     train_sse sse;
     uint32_t nodes_here;
-    dynbuf replays; /* events of a lent coordinator that new subscribers get, each with its zero */
+    portion_info data[PARTITION_PORTIONS_MAX]; /* what each portion's node says of its samples */
+    dynbuf replays;                            /* events of a lent core that new subscribers get, each with its zero */
 } train_tcp;
 
 /* The coordinator's host. */
@@ -57,15 +58,17 @@ static void replay(void *context, const char *event, size_t length) {
 
 /* The data of a node that comes for the first time is that of the run from then on. */
 static err pin(void *context, uint32_t portion, const portion_info *claimed) {
-    return run_dir_pin(((train_tcp *)context)->run, portion, claimed->digest);
+    train_tcp *t = context;
+    t->data[portion] = *claimed;
+    return run_dir_pin(t->run, portion, claimed->digest);
 }
 
 /* The runtime's role. */
 
-/* After each call of the coordinator. */
+/* After each call of the core. */
 static void go_on(train_tcp *t) {
     err outcome;
-    if (train_loop_is_over(coordinator_loop(t->coordinator), &outcome)) {
+    if (joint_training_is_over(t->joint, &outcome)) {
         sse_producer_taken(t->sse.sse);
         server_runtime_end(t->runtime, outcome, err_text());
     }
@@ -74,37 +77,41 @@ static void go_on(train_tcp *t) {
 static void on_joined(void *context, uint32_t portion, const char *name) {
     train_tcp *t = context;
     server_runtime_set_ready(t->runtime, ++t->nodes_here);
-    coordinator_joined(t->coordinator, portion, name);
+    const portion_info *of = &t->data[portion];
+    const aligner_node node = {t->run->experiment.portions[portion].name,
+                               {of->samples[DATASET_TRAIN], of->samples[DATASET_TEST]},
+                               of->ids_digest};
+    joint_training_joined(t->joint, portion, name, &node);
     go_on(t);
 }
 
 static void on_left(void *context, uint32_t portion) {
     train_tcp *t = context;
     server_runtime_set_ready(t->runtime, --t->nodes_here);
-    coordinator_left(t->coordinator, portion);
+    joint_training_left(t->joint, portion);
     go_on(t);
 }
 
 static void on_message(void *context, uint32_t portion, const message *m) {
     train_tcp *t = context;
-    coordinator_poll(t->coordinator, clock_now_ns());
-    coordinator_receive(t->coordinator, portion, m);
+    joint_training_poll(t->joint, clock_now_ns());
+    joint_training_receive(t->joint, portion, m);
     go_on(t);
 }
 
-static int64_t poll_coordinator(void *context, uint64_t now_ns) {
-    return coordinator_poll(((train_tcp *)context)->coordinator, now_ns);
+static int64_t poll_core(void *context, uint64_t now_ns) {
+    return joint_training_poll(((train_tcp *)context)->joint, now_ns);
 }
 
 static server_work work_due(void *context) {
-    const train_loop *loop = coordinator_loop(((train_tcp *)context)->coordinator);
-    return !train_loop_has_work(loop)      ? SERVER_WORK_NONE
-           : train_loop_work_is_long(loop) ? SERVER_WORK_LONG
-                                           : SERVER_WORK_SHORT;
+    const joint_training *joint = ((train_tcp *)context)->joint;
+    return !joint_training_has_work(joint)      ? SERVER_WORK_NONE
+           : joint_training_work_is_long(joint) ? SERVER_WORK_LONG
+                                                : SERVER_WORK_SHORT;
 }
 
 static void work(void *context) {
-    train_loop_work(coordinator_loop(((train_tcp *)context)->coordinator));
+    joint_training_work(((train_tcp *)context)->joint);
 }
 
 static void work_done(void *context) {
@@ -120,7 +127,7 @@ static void fill_stats(void *context, stats *to) {
     train_tcp *t = context;
     to->training = t->sse.now;
     for (uint32_t k = 0; k < to->portions; k++) {
-        coordinator_stats(t->coordinator, k, &to->nodes[k]);
+        joint_training_stats(t->joint, k, &to->nodes[k]);
     }
 }
 
@@ -153,7 +160,7 @@ static err start(void *context) {
 }
 
 static err train(train_tcp *t, const server_options *o, const labels *l, uint32_t threads) {
-    static const server_role role = {start, on_joined, on_left,    on_message, poll_coordinator, work_due,
+    static const server_role role = {start, on_joined, on_left,    on_message, poll_core, work_due,
                                      work,  work_done, fill_stats, stop,       close_role};
     const server_runtime_config config = {
         .options = o,
@@ -170,12 +177,12 @@ static err train(train_tcp *t, const server_options *o, const labels *l, uint32_
     const coordinator_host host = {tell, drop, traffic, show, t};
     err e = server_runtime_new(&t->runtime, &config, &role, t);
     e = e ? e : thread_pool_new(&t->pool, threads, false);
-    e = e ? e : coordinator_new(&t->coordinator, t->run, l, NULL, t->pool, true, &host);
+    e = e ? e : joint_training_new(&t->joint, t->run, l, t->pool, true, &host);
     if (e) {
         return e;
     }
     train_sse_start(&t->sse, server_runtime_sse(t->runtime), replay, t);
-    coordinator_set_answer_timeout(t->coordinator, (uint64_t)o->answer_timeout_s * 1000000000u);
+    joint_training_set_answer_timeout(t->joint, (uint64_t)o->answer_timeout_s * 1000000000u);
     return server_runtime_run(t->runtime);
 }
 
@@ -185,7 +192,7 @@ err train_tcp_run(const server_options *options, run_dir *r, const labels *l, ui
     progress_start(&t.progress);
     err e = train(&t, options, l, threads);
     progress_end(&t.progress);
-    coordinator_free(t.coordinator);
+    joint_training_free(t.joint);
     server_runtime_free(t.runtime);
     thread_pool_free(t.pool);
     dynbuf_free(&t.replays);

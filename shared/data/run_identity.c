@@ -114,6 +114,18 @@ static json_t *pack_portions(const run_identity *i, bool names) {
     return list;
 }
 
+json_t *run_identity_pack_alignment(const run_identity *i) {
+    const run_identity_alignment *a = &i->alignment;
+    json_t *samples = json_array();
+    for (uint32_t k = 0; k < i->portions; k++) {
+        json_list_add(&samples, json_integer((json_int_t)a->samples[k][DATASET_TRAIN]));
+        json_list_add(&samples, json_integer((json_int_t)a->samples[k][DATASET_TEST]));
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "train", (json_int_t)a->train, "complete",
+                     (json_int_t)a->complete, "validation", (json_int_t)a->validation, "test", (json_int_t)a->test,
+                     "incomplete_test", (json_int_t)a->incomplete_test, "samples", samples);
+}
+
 err run_identity_write(const run_identity *i, const char *folder) {
     char path[FILE_PATH_MAX], run[NUMBER_HEX], training[NUMBER_HEX];
     err e = file_path(path, sizeof path, "%s/identity.json", folder);
@@ -122,12 +134,17 @@ err run_identity_write(const run_identity *i, const char *folder) {
     }
     snprintf(run, sizeof run, "%016" PRIx64, i->run);
     snprintf(training, sizeof training, "%016" PRIx64, i->training);
-    return json_fields_write(
-        path, json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:b, s:o}", "run", run, "training", training,
-                        "train_samples", (json_int_t)i->samples[DATASET_TRAIN], "test_samples",
-                        (json_int_t)i->samples[DATASET_TEST], "labels", i->labels, "ids", i->ids, "classes",
-                        class_names_pack(&i->classes), "portions", pack_portions(i, true), "portion_digests",
-                        pack_portions(i, false), "pinned", i->is_pinned, "weights", pack_weights(i)));
+    json_t *alignment = i->alignment.is_known ? run_identity_pack_alignment(i) : NULL;
+    if (i->alignment.is_known && !alignment) {
+        return err_fail(ERR_MEMORY, "no memory for %s", path);
+    }
+    return json_fields_write(path,
+                             json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:b, s:o, s:o*}", "run", run,
+                                       "training", training, "train_samples", (json_int_t)i->samples[DATASET_TRAIN],
+                                       "test_samples", (json_int_t)i->samples[DATASET_TEST], "labels", i->labels, "ids",
+                                       i->ids, "classes", class_names_pack(&i->classes), "portions",
+                                       pack_portions(i, true), "portion_digests", pack_portions(i, false), "pinned",
+                                       i->is_pinned, "weights", pack_weights(i), "alignment", alignment));
 }
 
 static void read_number(json_fields *m, const char *field, uint64_t *to) {
@@ -185,9 +202,28 @@ static void read_portions(json_fields *m, run_identity *i) {
     }
 }
 
+static void read_alignment(json_fields *m, run_identity *i) {
+    static const char *const fields[] = {"train", "complete", "validation", "test", "incomplete_test", "samples", NULL};
+    run_identity_alignment *a = &i->alignment;
+    json_fields inside;
+    a->is_known = json_fields_has(m, "alignment");
+    if (!a->is_known || m->error) {
+        return;
+    }
+    json_fields_enter(m, "alignment", fields, &inside);
+    json_fields_number(&inside, "train", 1, UINT32_MAX, &a->train);
+    json_fields_number(&inside, "complete", 0, UINT32_MAX, &a->complete);
+    json_fields_number(&inside, "validation", 0, UINT32_MAX, &a->validation);
+    json_fields_number(&inside, "test", 1, UINT32_MAX, &a->test);
+    json_fields_number(&inside, "incomplete_test", 0, UINT32_MAX, &a->incomplete_test);
+    json_fields_numbers(&inside, "samples", UINT32_MAX, a->samples[0], 2 * (size_t)i->portions);
+    json_fields_leave(m, &inside);
+}
+
 static err read_fields(run_identity *i, const char *path) {
-    static const char *const fields[] = {"run",     "training", "train_samples",   "test_samples", "labels",  "ids",
-                                         "classes", "portions", "portion_digests", "pinned",       "weights", NULL};
+    static const char *const fields[] = {
+        "run",      "training",        "train_samples", "test_samples", "labels",     "ids", "classes",
+        "portions", "portion_digests", "pinned",        "weights",      "?alignment", NULL};
     json_fields m;
     err e = json_fields_open(&m, path, fields);
     if (e) {
@@ -205,6 +241,7 @@ static err read_fields(run_identity *i, const char *path) {
     class_names_read(&m, "classes", &i->classes);
     read_portions(&m, i);
     read_weights(&m, i);
+    read_alignment(&m, i);
     return json_fields_close(&m);
 }
 

@@ -36,6 +36,9 @@ static const message_kind kinds[MESSAGE_TYPES] = {
     [MESSAGE_STREAM_END] = {"StreamEnd", &fewbit__stream_end__descriptor},
     [MESSAGE_STREAM_HOLD] = {"StreamHold", &fewbit__stream_hold__descriptor},
     [MESSAGE_REQUEST_ERROR] = {"RequestError", &fewbit__request_error__descriptor},
+    [MESSAGE_ALIGN_REQUEST] = {"AlignRequest", &fewbit__align_request__descriptor},
+    [MESSAGE_ALIGN_IDS] = {"AlignIds", &fewbit__align_ids__descriptor},
+    [MESSAGE_ALIGNED] = {"Aligned", &fewbit__aligned__descriptor},
 };
 
 const char *message_name(uint8_t type) {

@@ -16,7 +16,12 @@ enum {
     MESSAGE_NAME_MAX = 63,     /* bytes of a node's name */
     MESSAGE_OFFERED_MAX = 100, /* samples that a Ready offers */
     MESSAGE_UNACKED_MAX =
-        1 << 16 /* samples that a node has streamed and that are not acked, where its bits come in stages */
+        1 << 16, /* samples that a node has streamed and that are not acked, where its bits come in stages */
+    /* Alignment: ids of a side, and what is in one message, at most. */
+    MESSAGE_ALIGN_IDS_MAX = 4000000,
+    MESSAGE_ALIGN_HASHES = 16384,
+    MESSAGE_ALIGN_POINTS = 4096,
+    MESSAGE_ALIGN_ROWS = 262144
 };
 
 typedef enum message_type {
@@ -45,6 +50,9 @@ typedef enum message_type {
     MESSAGE_STREAM_END,
     MESSAGE_STREAM_HOLD,
     MESSAGE_REQUEST_ERROR,
+    MESSAGE_ALIGN_REQUEST,
+    MESSAGE_ALIGN_IDS,
+    MESSAGE_ALIGNED,
     MESSAGE_TYPES
 } message_type;
 
@@ -73,6 +81,9 @@ typedef union message_body {
     const Fewbit__StreamEnd *stream_end;
     const Fewbit__StreamHold *stream_hold;
     const Fewbit__RequestError *request_error;
+    const Fewbit__AlignRequest *align_request;
+    const Fewbit__AlignIds *align_ids;
+    const Fewbit__Aligned *aligned;
 } message_body;
 
 typedef struct message {

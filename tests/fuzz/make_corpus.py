@@ -25,7 +25,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # Frame types and enumerations of proto/fewbit.proto.
 (HELLO, WELCOME, REFUSAL, RESTORE, READY, BATCH, ACTIVATIONS, GRADIENTS, CODES, SAVE, SAVED, COMMITTED, REQUEST,
  ANSWER, BEGIN, PING, PREPARE, PREPARED, SWITCH, REFINE_REQUEST, REFINEMENT, ACK, STREAM_END, STREAM_HOLD,
- REQUEST_ERROR) = range(1, 26)
+ REQUEST_ERROR, ALIGN_REQUEST, ALIGN_IDS, ALIGNED) = range(1, 29)
 TRAIN, SERVE = 1, 2
 PHASE_TRAIN, PHASE_SOFT, PHASE_ROUNDED = 0, 1, 2
 
@@ -172,6 +172,9 @@ def frames_seeds():
     }
 
 
+BASE_POINT = bytes.fromhex("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")  # of P-256
+
+
 def messages_seeds():
     good = {
         "hello": (HELLO, hello(1)),
@@ -213,6 +216,11 @@ def messages_seeds():
         "refine-request-both": (REFINE_REQUEST, message((1, 13), (2, 1), (3, 7), (4, b"\x01"), (5, b"\x00"))),
         "refinement": (REFINEMENT, message((1, 1), (2, 7), (3, b"\xb3\x0f"), (4, b"\x01\x03"))),
         "ack": (ACK, message((1, 4096))),
+        "align-request": (ALIGN_REQUEST, message((2, bytes(range(16))))),
+        "align-request-points": (ALIGN_REQUEST, message((1, 1), (3, BASE_POINT * 2))),
+        "align-ids": (ALIGN_IDS, message((1, bytes(range(32))))),
+        "align-ids-points": (ALIGN_IDS, message((2, BASE_POINT))),
+        "aligned": (ALIGNED, message((1, 3), (2, 1), (3, 1), (4, bytes([2, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255])))),
     }
     bad = {
         "unknown-type": (20, b""),

@@ -382,7 +382,8 @@ static void in_training_the_data_must_be_the_labels(void **state) {
          "portion 3 has 1999 training and 500 test samples, the labels 2000"},
         {good_hello(3), FEWBIT__REASON__REASON_DATA, "portion 3 has 2000 training and 0 test samples, the labels 2000"},
         {good_hello(3), FEWBIT__REASON__REASON_DATA, "the data of portion 3 is not what the labels were split from"},
-        {good_hello(3), FEWBIT__REASON__REASON_DATA, "portion 3 has ids of its own, the labels count them"},
+        {good_hello(3), FEWBIT__REASON__REASON_DATA,
+         "portion 3 has ids, the labels count theirs: pack both with ids, or both without"},
     };
     cases[0].hello.train_samples = 1999;
     cases[1].hello.test_samples = 0;

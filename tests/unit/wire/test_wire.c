@@ -45,6 +45,9 @@ static const ProtobufCMessageDescriptor *const descriptors[MESSAGE_TYPES] = {
     [MESSAGE_STREAM_END] = &fewbit__stream_end__descriptor,
     [MESSAGE_STREAM_HOLD] = &fewbit__stream_hold__descriptor,
     [MESSAGE_REQUEST_ERROR] = &fewbit__request_error__descriptor,
+    [MESSAGE_ALIGN_REQUEST] = &fewbit__align_request__descriptor,
+    [MESSAGE_ALIGN_IDS] = &fewbit__align_ids__descriptor,
+    [MESSAGE_ALIGNED] = &fewbit__aligned__descriptor,
 };
 
 /* All but Ping have one. */
