@@ -74,19 +74,21 @@ static void *worker_main(void *argument) {
             return NULL;
         }
         draw_tasks(pool);
-        if (atomic_fetch_add(&pool->left, 1) + 1 == pool->workers) {
-            pthread_mutex_lock(&pool->mutex);
+        pthread_mutex_lock(&pool->mutex);
+        bool is_last = atomic_fetch_add(&pool->left, 1) + 1 == pool->workers;
+        pthread_mutex_unlock(&pool->mutex);
+        if (is_last) {
             pthread_cond_signal(&pool->end);
-            pthread_mutex_unlock(&pool->mutex);
         }
     }
 }
 
+/* Nobody is woken under the mutex: he would only wait for it. */
 static void start_round(thread_pool *pool) {
     pthread_mutex_lock(&pool->mutex);
     atomic_fetch_add(&pool->round, 1);
-    pthread_cond_broadcast(&pool->begin);
     pthread_mutex_unlock(&pool->mutex);
+    pthread_cond_broadcast(&pool->begin);
 }
 
 static void wait_for_workers(thread_pool *pool) {
