@@ -24,8 +24,9 @@ err data_check_read(const Fewbit__Hello *h, portion_info *claimed) {
     if (portion_type_parse(h->type, &claimed->shape.type)) {
         return err_prefix(ERR_INPUT, "portion %s", claimed->name);
     }
-    if (h->n_shape > PORTION_RANK_MAX) {
-        return err_fail(ERR_INPUT, "portion %s: %zu dimensions are too many", claimed->name, h->n_shape);
+    if (h->n_shape == 0 || h->n_shape > PORTION_RANK_MAX) {
+        return err_fail(ERR_INPUT, "portion %s: a portion has 1 to %d dimensions, not %zu", claimed->name,
+                        PORTION_RANK_MAX, h->n_shape);
     }
     claimed->shape.rank = (uint32_t)h->n_shape;
     memcpy(claimed->shape.dims, h->shape, h->n_shape * sizeof *h->shape);

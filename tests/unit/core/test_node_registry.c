@@ -334,7 +334,7 @@ static void a_hello_that_does_not_fit_is_refused(void **state) {
     WITH(DATA, "portion 1 of mnist, u8 [196], does not fit", shape, row);
     cases[n - 1].hello.n_shape = 1;
     WITH(PROTOCOL, "portion 1: dimension 1 of a portion is 0", shape, none);
-    WITH(PROTOCOL, "portion 1: 4 dimensions are too many", shape, many);
+    WITH(PROTOCOL, "portion 1: a portion has 1 to 3 dimensions, not 4", shape, many);
     cases[n - 1].hello.n_shape = 4;
     WITH(PROTOCOL, "portion 1: a portion has 1 to 3 dimensions, not 0", n_shape, 0);
     WITH(PROTOCOL, "portion 1: ", type, TEXT_OF("f64"));
