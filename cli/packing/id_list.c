@@ -2,10 +2,10 @@
 
 #include "base/dynbuf.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "cli/packing/pack_arrays.h"
 #include "cli/packing/pack_samples.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct id_list {
@@ -26,7 +26,7 @@ static err read_lines(id_list *l, const char *path) {
     if (e) {
         return e;
     }
-    for (char *line = (char *)bytes; line < (char *)bytes + length;) {
+    for (char *line = (char *)bytes + utf8_mark((char *)bytes, length); line < (char *)bytes + length;) {
         size_t size = strcspn(line, "\r\n");
         char *next = line + size;
         next += next[0] == '\r';
@@ -41,19 +41,6 @@ static err read_lines(id_list *l, const char *path) {
         line = next;
     }
     free(bytes);
-    return e;
-}
-
-static err read_numbers(id_list *l, const char *path) {
-    int64_t *numbers;
-    err e = pack_arrays_read_whole(path, NULL, &numbers, &l->count);
-    for (uint32_t i = 0; !e && i < l->count; i++) {
-        dynbuf_printf(&l->text, "%lld", (long long)numbers[i]);
-        dynbuf_add(&l->text, "", 1);
-    }
-    if (!e) {
-        free(numbers);
-    }
     return e;
 }
 
@@ -77,7 +64,7 @@ err id_list_read(id_list **out, const char *path) {
         return err_fail(ERR_MEMORY, "%s: no memory to read it", path);
     }
     l->text = dynbuf_make(PACK_BYTES_MAX);
-    err e = pack_arrays_is(path) ? read_numbers(l, path) : read_lines(l, path);
+    err e = pack_arrays_is(path) ? pack_arrays_read_whole(path, NULL, &l->text, &l->count) : read_lines(l, path);
     e = e || l->count > 0 ? e : err_fail(ERR_INPUT, "%s: has no ids", path);
     e = e ? e : make_lists(l, path);
     if (e) {

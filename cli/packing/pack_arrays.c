@@ -6,8 +6,8 @@
 #include "data/idx.h"
 #include "data/npy.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 enum { RANK_OF_PLANE = 3 };
@@ -40,16 +40,21 @@ static err read_bytes(const char *path, const char *name, uint8_t **bytes, size_
 
 /* Whole numbers. */
 
-static int64_t whole_at(const npy_header *h, const uint8_t *at) {
+static void add_whole(dynbuf *to, const npy_header *h, const uint8_t *at) {
     uint64_t value = 0;
     for (size_t i = 0; i < h->size; i++) {
         value = value << 8 | at[h->is_big ? i : h->size - 1 - i];
     }
     unsigned unused = 64 - 8 * (unsigned)h->size;
-    return h->kind == 'i' ? (int64_t)(value << unused) >> unused : (int64_t)value;
+    if (h->kind == 'i') {
+        dynbuf_printf(to, "%lld", (long long)((int64_t)(value << unused) >> unused));
+    } else {
+        dynbuf_printf(to, "%llu", (unsigned long long)value);
+    }
+    dynbuf_add(to, "", 1);
 }
 
-static err take_whole(const char *path, const uint8_t *bytes, size_t length, int64_t **numbers, uint32_t *count) {
+static err add_numpy(const char *path, const uint8_t *bytes, size_t length, dynbuf *to, uint32_t *count) {
     npy_header h;
     err e = npy_header_parse(path, bytes, length, &h);
     if (e) {
@@ -61,35 +66,32 @@ static err take_whole(const char *path, const uint8_t *bytes, size_t length, int
     if (h.elements * h.size != length - h.offset) {
         return err_fail(ERR_INPUT, "%s: has not the %zu numbers that its header says", path, h.elements);
     }
-    *numbers = calloc(h.elements, sizeof **numbers);
-    for (size_t i = 0; *numbers && i < h.elements; i++) {
-        (*numbers)[i] = whole_at(&h, bytes + h.offset + i * h.size);
-    }
     *count = h.dims[0];
-    return *numbers ? ERR_OK : err_fail(ERR_MEMORY, "%s: no memory for %u numbers", path, *count);
+    for (size_t i = 0; i < h.elements; i++) {
+        add_whole(to, &h, bytes + h.offset + i * h.size);
+    }
+    return ERR_OK;
 }
 
-static err take_idx(const char *path, int64_t **numbers, uint32_t *count) {
+static err add_idx(const char *path, dynbuf *to, uint32_t *count) {
     idx_array a;
     err e = idx_read(path, PACK_SAMPLES_MAX, &a);
     if (e) {
         return e;
     }
-    *numbers = a.rank == 1 ? calloc(a.length, sizeof **numbers) : NULL;
-    for (size_t i = 0; *numbers && i < a.length; i++) {
-        (*numbers)[i] = a.bytes[i];
-    }
-    e = a.rank != 1 ? err_fail(ERR_INPUT, "%s: has %u sizes, labels have one", path, a.rank)
-        : *numbers  ? ERR_OK
-                    : err_fail(ERR_MEMORY, "%s: no memory for its numbers", path);
     *count = a.dims[0];
+    for (size_t i = 0; i < a.length && a.rank == 1; i++) {
+        dynbuf_printf(to, "%u", a.bytes[i]);
+        dynbuf_add(to, "", 1);
+    }
+    e = a.rank == 1 ? ERR_OK : err_fail(ERR_INPUT, "%s: has %u sizes, labels have one", path, a.rank);
     idx_free(&a);
     return e;
 }
 
-err pack_arrays_read_whole(const char *path, const char *name, int64_t **numbers, uint32_t *count) {
+err pack_arrays_read_whole(const char *path, const char *name, dynbuf *to, uint32_t *count) {
     if (pack_arrays_is_idx(path)) {
-        return take_idx(path, numbers, count);
+        return add_idx(path, to, count);
     }
     uint8_t *bytes;
     size_t length;
@@ -97,24 +99,23 @@ err pack_arrays_read_whole(const char *path, const char *name, int64_t **numbers
     if (e) {
         return e;
     }
-    e = take_whole(path, bytes, length, numbers, count);
+    e = add_numpy(path, bytes, length, to, count);
     free(bytes);
     return e;
 }
 
 static err read_labels(pack_samples *s, const char *name) {
-    int64_t *numbers;
+    dynbuf texts = dynbuf_make(PACK_BYTES_MAX);
     uint32_t count;
-    err e = pack_arrays_read_whole(pack_samples_path(s), name, &numbers, &count);
-    if (e) {
-        return e;
+    err e = pack_arrays_read_whole(pack_samples_path(s), name, &texts, &count);
+    if (!e && texts.has_failed) {
+        e = err_fail(ERR_MEMORY, "%s: no memory for its labels", pack_samples_path(s));
     }
-    for (uint32_t i = 0; i < count && !e; i++) {
-        char text[32];
-        snprintf(text, sizeof text, "%lld", (long long)numbers[i]);
-        e = pack_samples_add(s, NULL, text, 0);
+    const char *at = texts.bytes;
+    for (uint32_t i = 0; !e && i < count; i++, at += strlen(at) + 1) {
+        e = pack_samples_add(s, NULL, at, 0);
     }
-    free(numbers);
+    dynbuf_free(&texts);
     return e;
 }
 

@@ -15,7 +15,7 @@ bool pack_arrays_is_idx(const char *path);
 /* Adds the samples of pack_samples_path. `name`: of a .npz's array, or NULL. `labels`: their classes, and no values. */
 err pack_arrays_read(pack_samples *s, const char *name, bool labels);
 
-/* An array of whole numbers [count]; the caller frees *numbers. */
-err pack_arrays_read_whole(const char *path, const char *name, int64_t **numbers, uint32_t *count);
+/* Adds the texts of an array of whole numbers [count], each with its zero; `to` may have failed afterwards. */
+err pack_arrays_read_whole(const char *path, const char *name, dynbuf *to, uint32_t *count);
 
 #endif

@@ -51,8 +51,10 @@ static err collect(const pack_samples *s, const char *list[DATASET_CLASSES_MAX],
         if (!name || name[0] == '\0') {
             return refuse(s, i, "has no class");
         }
-        if (pack_samples_get(s, i)->part == PACK_TEST || pack_samples_get(s, i)->part == PACK_VALIDATION ||
-            find(list, *count, name, &at)) {
+        if (!class_name_is_valid(name)) {
+            return refuse(s, i, "has a class whose name is not 1 to 63 bytes of UTF-8 without control characters");
+        }
+        if (pack_samples_get(s, i)->part != PACK_TRAIN || find(list, *count, name, &at)) {
             continue;
         }
         if (*count == DATASET_CLASSES_MAX) {
@@ -110,7 +112,8 @@ err pack_labels_write(const char *folder, const pack_samples *s, pack_order *o, 
             return err_fail(ERR_MEMORY, "%s: no memory for its labels", s->paths[0]);
         }
     }
+    pack_folder f;
     err e = take_values(s, o, l);
-    e = e ? e : pack_folder_clear(folder, PACK_FOLDER_LABELS);
-    return e ? e : labels_write(folder, l);
+    e = e ? e : pack_folder_begin(&f, folder);
+    return e ? e : pack_folder_end(&f, labels_write(f.part, l));
 }

@@ -10,7 +10,7 @@ enum { HASHED_BYTES = 8 };
 err pack_parts_parse_share(const char *text, double *share) {
     char *end;
     double percent = strtod(text, &end);
-    bool is_percent = text[0] >= '0' && text[0] <= '9' && end[0] == '%' && end[1] == '\0';
+    bool is_percent = end > text && end == text + strspn(text, "0123456789.") && strcmp(end, "%") == 0;
     if (!is_percent || !(percent >= 0 && percent < 100)) {
         return err_fail(ERR_USAGE, "'%.40s' is no share from 0%% to below 100%%", text);
     }

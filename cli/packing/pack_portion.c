@@ -137,11 +137,12 @@ static err write_folder(const char *folder, portion_info *info, const portion_co
     float *measures = calloc(2 * channels, sizeof *measures);
     const portion_scaling scaling = {.channels = (uint32_t)channels, .mean = measures, .std = measures + channels};
     all.scaling = &scaling;
+    pack_folder f;
     err e = measures ? pack_portion_measure(&info->shape, all.values[DATASET_TRAIN],
                                             info->samples[DATASET_TRAIN] - info->validation, scaling.mean, scaling.std)
                      : err_fail(ERR_MEMORY, "%s: no memory to scale it", folder);
-    e = e ? e : pack_folder_clear(folder, PACK_FOLDER_PORTION);
-    e = e ? e : portion_write(folder, info, &all);
+    e = e ? e : pack_folder_begin(&f, folder);
+    e = e ? e : pack_folder_end(&f, portion_write(f.part, info, &all));
     free(measures);
     return e;
 }

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "base/utf8.h"
 #include "data/columns.h"
 
 #include <limits.h>
@@ -137,7 +138,7 @@ static uint32_t values_in(const char *text) {
 static err take_values(const series *r, char *text, float *to) {
     uint32_t count = 0;
     for (char *next = text; next; count++) {
-        char *value = next + strspn(next, " ");
+        char *value = next + strspn(next, " \t");
         next = strchr(value, ',');
         if (next) {
             *next++ = '\0';
@@ -191,10 +192,12 @@ static err take_sample(series *r, char *line) {
     char *pieces[PACK_SERIES_DIMENSIONS_MAX + 1];
     uint32_t count = cut(line, ':', pieces, PACK_SERIES_DIMENSIONS_MAX + 1);
     uint32_t dimensions = count - (r->has_classes && count > 0);
-    if (r->dimensions == 0 && dimensions <= PACK_SERIES_DIMENSIONS_MAX) {
-        r->dimensions = dimensions;
+    if (dimensions == 0 || dimensions > PACK_SERIES_DIMENSIONS_MAX) {
+        err_fail(ERR_INPUT, "has %u dimensions, not 1 to %d", dimensions, PACK_SERIES_DIMENSIONS_MAX);
+        return here(r);
     }
-    if (dimensions == 0 || dimensions != r->dimensions) {
+    r->dimensions = r->dimensions > 0 ? r->dimensions : dimensions;
+    if (dimensions != r->dimensions) {
         err_fail(ERR_INPUT, "has %u dimensions, not %u", dimensions, r->dimensions);
         return here(r);
     }
@@ -212,7 +215,7 @@ err pack_series_read(pack_samples *s, const pack_dimensions *d, uint32_t length,
     }
     series r = {.samples = s,
                 .wanted = d,
-                .at = (char *)bytes,
+                .at = (char *)bytes + utf8_mark((char *)bytes, size),
                 .end = (char *)bytes + size,
                 .length = length,
                 .may_differ = length > 0,

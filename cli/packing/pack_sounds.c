@@ -8,6 +8,7 @@
 #include <sndfile.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 typedef struct sounds {
     pack_samples *samples;
@@ -81,17 +82,30 @@ static err read_frames(const sounds *w, SNDFILE *sound, const SF_INFO *info) {
     return e;
 }
 
-static err read_sound(sounds *w, const char *path) {
+static err read_open(sounds *w, int fd) {
     SF_INFO info = {0};
-    SNDFILE *sound = sf_open(path, SFM_READ, &info);
+    SNDFILE *sound = sf_open_fd(fd, SFM_READ, &info, SF_FALSE);
     if (!sound) {
-        return err_fail(ERR_INPUT, "%s: %s", path, sf_strerror(NULL));
+        return err_fail(ERR_INPUT, "%s", sf_strerror(NULL));
     }
     bool is_sane = info.channels > 0 && info.frames > 0 && info.frames <= PORTION_ELEMENTS_MAX * (sf_count_t)1024;
     err e = is_sane ? check(w, &info) : err_fail(ERR_INPUT, "has no values, or too many");
     e = e ? e : read_frames(w, sound, &info);
     sf_close(sound);
-    return e ? err_prefix(e, "%s", path) : ERR_OK;
+    return e;
+}
+
+/* file_open takes regular files alone: a pipe would be waited for. */
+static err read_sound(sounds *w, const char *path) {
+    int fd;
+    uint64_t length;
+    err e = file_open(path, &fd, &length);
+    if (e) {
+        return e;
+    }
+    e = read_open(w, fd);
+    close(fd);
+    return err_prefix(e, "%s", path);
 }
 
 static err add_sound(sounds *w, const file_name *file) {

@@ -60,9 +60,11 @@ static err check_options(kind k, const pack_source_options *o) {
         : k != KIND_PICTURES && o->height > 0                       ? "--size: for pictures"
         : k != KIND_SERIES && k != KIND_SOUNDS && o->length > 0     ? "--length: for .ts and .wav files"
         : k != KIND_PICTURES && k != KIND_SOUNDS && o->channels > 0 ? "--channels: for pictures and sounds"
-        : k == KIND_PICTURES && o->channels == 2                    ? "--channels: pictures have 1 (grey) or 3 (colour)"
-        : k == KIND_SOUNDS && o->channels > 1 ? "--channels: sounds have those of their files, or 1 (the mean)"
-                                              : NULL;
+        : (k == KIND_PICTURES || k == KIND_SOUNDS) && t->has_no_ids
+            ? "--ids: pictures and sounds have the names of their files"
+        : k == KIND_PICTURES && o->channels == 2 ? "--channels: pictures have 1 (grey) or 3 (colour)"
+        : k == KIND_SOUNDS && o->channels > 1    ? "--channels: sounds have those of their files, or 1 (the mean)"
+                                                 : NULL;
     return odd ? err_fail(ERR_USAGE, "%s", odd) : ERR_OK;
 }
 

@@ -139,6 +139,30 @@ static err add_rows(pack_table *t, pack_samples *s, bool is_labels) {
     return e;
 }
 
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Which of two columns is meant, nobody could tell. Those without a name are none that could be meant. */
+static err check_header(const csv_table *file, const char *path) {
+    uint32_t count = csv_table_columns(file);
+    const char **names = calloc(count, sizeof *names);
+    if (!names) {
+        return err_fail(ERR_MEMORY, "%s: no memory for its columns", path);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        names[i] = csv_table_cell(file, 0, i);
+    }
+    qsort(names, count, sizeof *names, compare_names);
+    err e = ERR_OK;
+    for (uint32_t i = 1; i < count && !e; i++) {
+        bool is_twice = names[i][0] != '\0' && strcmp(names[i - 1], names[i]) == 0;
+        e = is_twice ? err_fail(ERR_INPUT, "%s: line 1: column '%s' is there twice", path, names[i]) : ERR_OK;
+    }
+    free(names);
+    return e;
+}
+
 static err read_file(pack_table *t, pack_samples *s) {
     const char *path = pack_samples_path(s), *end = strrchr(path, '.');
     bool has_tabs = end && strcasecmp(end, ".tsv") == 0;
@@ -149,9 +173,10 @@ static err read_file(pack_table *t, pack_samples *s) {
     if (e) {
         return e;
     }
-    e = csv_table_read(&t->files[s->is_of_test_file], path, (const char *)bytes, length, delimiter, UINT32_MAX);
+    csv_table **file = &t->files[s->is_of_test_file];
+    e = csv_table_read(file, path, (const char *)bytes, length, delimiter, UINT32_MAX);
     free(bytes);
-    return e;
+    return e ? e : check_header(*file, path);
 }
 
 err pack_table_read(pack_table **out, pack_samples *s, const pack_table_options *o, bool is_labels) {
@@ -194,18 +219,20 @@ static const char *cell_of(const pack_table *t, const pack_samples *s, uint32_t 
 typedef struct learner {
     const char *list[COLUMNS_CATEGORIES_MAX + 1]; /* the different cells, sorted; more than fit are not kept */
     uint32_t different;
-    uint32_t numbers, others; /* cells that are not empty */
-    uint32_t first_other;     /* the sample of the first that is no number */
+    uint32_t numbers, others;         /* cells that are not empty */
+    uint32_t first_other;             /* the sample of the first that is no number */
+    uint32_t no_names, first_no_name; /* cells that cannot name a category, and the sample of the first */
     double sum;
 } learner;
 
-static void remember(learner *l, const char *cell) {
+/* False: it is in the list already. */
+static bool remember(learner *l, const char *cell) {
     uint32_t low = 0, high = l->different;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         int order = strcmp(l->list[middle], cell);
         if (order == 0) {
-            return;
+            return false;
         }
         low = order < 0 ? middle + 1 : low;
         high = order < 0 ? high : middle;
@@ -213,6 +240,7 @@ static void remember(learner *l, const char *cell) {
     memmove(l->list + low + 1, l->list + low, (l->different - low) * sizeof *l->list);
     l->list[low] = cell;
     l->different++;
+    return true;
 }
 
 static void look_at(learner *l, const char *cell, uint32_t sample) {
@@ -226,8 +254,9 @@ static void look_at(learner *l, const char *cell, uint32_t sample) {
     } else if (l->others++ == 0) {
         l->first_other = sample;
     }
-    if (l->different <= COLUMNS_CATEGORIES_MAX) {
-        remember(l, cell);
+    bool is_new = l->different <= COLUMNS_CATEGORIES_MAX && remember(l, cell);
+    if (is_new && !columns_name_is_valid(cell) && l->no_names++ == 0) {
+        l->first_no_name = sample;
     }
 }
 
@@ -239,6 +268,12 @@ static err refuse_mixed(const pack_table *t, const pack_samples *s, uint32_t k, 
     float unused;
     columns_parse_number(cell_of(t, s, sample, k), &unused);
     err_prefix(ERR_INPUT, "column '%s'", t->names[k]);
+    return pack_samples_prefix(s, sample);
+}
+
+static err refuse_name(const pack_table *t, const pack_samples *s, uint32_t k, uint32_t sample) {
+    err_fail(ERR_INPUT, "column '%s': '%.40s' is no category: 1 to %d bytes of UTF-8 without control characters",
+             t->names[k], cell_of(t, s, sample, k), COLUMNS_NAME_MAX);
     return pack_samples_prefix(s, sample);
 }
 
@@ -258,6 +293,9 @@ static err conclude(const pack_table *t, const pack_samples *s, uint32_t k, cons
     }
     if (l->different > COLUMNS_CATEGORIES_MAX) {
         return refuse(s, to->name, "is of categories, and has too many of them");
+    }
+    if (l->no_names > 0) {
+        return refuse_name(t, s, k, l->first_no_name);
     }
     to->kind = COLUMN_CATEGORY;
     to->categories = l->list;

@@ -160,6 +160,14 @@ static void sync_folder_of(const char *path) {
     }
 }
 
+err file_replace(const char *from, const char *to) {
+    if (rename(from, to) != 0) {
+        return err_system(ERR_IO, "%s: cannot rename into place", to);
+    }
+    sync_folder_of(to);
+    return ERR_OK;
+}
+
 err file_write_atomic(const char *path, const file_span *spans, size_t count) {
     char temporary[FILE_PATH_MAX];
     err e = file_path(temporary, sizeof temporary, "%s" FILE_PART_SUFFIX "%d", path, (int)getpid());
@@ -174,13 +182,9 @@ err file_write_atomic(const char *path, const file_span *spans, size_t count) {
     if (close(fd) != 0 && !e) {
         e = err_system(ERR_IO, "%s: cannot close", path);
     }
-    if (!e && rename(temporary, path) != 0) {
-        e = err_system(ERR_IO, "%s: cannot rename into place", path);
-    }
+    e = e ? e : file_replace(temporary, path);
     if (e) {
         unlink(temporary);
-        return e;
     }
-    sync_folder_of(path);
-    return ERR_OK;
+    return e;
 }

@@ -25,6 +25,9 @@ err file_read_at(int fd, const char *path, uint64_t at, void *to, size_t length)
 #define FILE_PART_SUFFIX ".part-"
 err file_write_atomic(const char *path, const file_span *spans, size_t count);
 
+/* Renames `from` over what is at `to`, of the same file system, and syncs the folder. */
+err file_replace(const char *from, const char *to);
+
 /* mkdir -p. */
 err file_make_folders(const char *path);
 

@@ -50,3 +50,8 @@ void utf8_make_plain(char *text) {
     }
     *to = '\0';
 }
+
+size_t utf8_mark(const char *text, size_t length) {
+    static const char mark[3] = "\xef\xbb\xbf";
+    return length >= sizeof mark && memcmp(text, mark, sizeof mark) == 0 ? sizeof mark : 0;
+}

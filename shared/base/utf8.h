@@ -21,4 +21,7 @@ bool utf8_is_plain(const char *text);
  * no longer. */
 void utf8_make_plain(char *text);
 
+/* Bytes of the byte order mark that a text begins with: 3, or 0 where there is none. */
+size_t utf8_mark(const char *text, size_t length);
+
 #endif

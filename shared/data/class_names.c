@@ -6,18 +6,22 @@
 #include <stdio.h>
 #include <string.h>
 
+bool class_name_is_valid(const char *name) {
+    size_t length = strnlen(name, CLASS_NAME_MAX + 1);
+    return length >= 1 && length <= CLASS_NAME_MAX && utf8_is_plain(name);
+}
+
 static err add(class_names *c, const char *name) {
-    size_t length = strnlen(name, sizeof c->names[0]);
-    if (length == 0 || length == sizeof c->names[0] || !utf8_is_plain(name)) {
-        return err_fail(ERR_INPUT, "class %u has no name of 1 to %zu bytes of printable UTF-8", c->count,
-                        sizeof c->names[0] - 1);
+    if (!class_name_is_valid(name)) {
+        return err_fail(ERR_INPUT, "class %u has no name of 1 to %d bytes of printable UTF-8", c->count,
+                        CLASS_NAME_MAX);
     }
     for (uint32_t i = 0; i < c->count; i++) {
         if (strcmp(c->names[i], name) == 0) {
             return err_fail(ERR_INPUT, "classes %u and %u are both named '%s'", i, c->count, name);
         }
     }
-    memcpy(c->names[c->count++], name, length + 1);
+    strcpy(c->names[c->count++], name);
     return ERR_OK;
 }
 

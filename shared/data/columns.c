@@ -20,13 +20,13 @@ static int compare(const void *a, const void *b) {
 
 /* Making them. */
 
-static bool is_name(const char *text) {
+bool columns_name_is_valid(const char *text) {
     size_t length = strlen(text);
     return length > 0 && length <= COLUMNS_NAME_MAX && utf8_is_plain(text);
 }
 
 static err check_column(const column *k) {
-    if (!is_name(k->name)) {
+    if (!columns_name_is_valid(k->name)) {
         return err_fail(ERR_INPUT, "column '%.*s': its name is not 1 to %d bytes of UTF-8 without control characters",
                         COLUMNS_NAME_MAX, k->name, COLUMNS_NAME_MAX);
     }
@@ -38,7 +38,8 @@ static err check_column(const column *k) {
                         COLUMNS_CATEGORIES_MAX);
     }
     for (uint32_t i = 0; i < k->category_count; i++) {
-        if (!is_name(k->categories[i]) || (i > 0 && strcmp(k->categories[i - 1], k->categories[i]) >= 0)) {
+        if (!columns_name_is_valid(k->categories[i]) ||
+            (i > 0 && strcmp(k->categories[i - 1], k->categories[i]) >= 0)) {
             return err_fail(ERR_INPUT,
                             "column '%s': its category '%.*s' is not 1 to %d bytes of UTF-8, sorted, and there once",
                             k->name, COLUMNS_NAME_MAX, k->categories[i], COLUMNS_NAME_MAX);
@@ -340,6 +341,11 @@ static err pick_cells(const columns *c, const csv_table *t, named_cell *named, c
         named[i] = (named_cell){last == 0 ? c->list[i].name : csv_table_cell(t, 0, i), csv_table_cell(t, last, i)};
     }
     qsort(named, width, sizeof *named, compare_named);
+    for (uint32_t i = 1; i < width; i++) {
+        if (named[i].name[0] && compare_named(&named[i - 1], &named[i]) == 0) {
+            return err_fail(ERR_INPUT, "the header names column '%s' twice", named[i].name);
+        }
+    }
     for (uint32_t i = 0; i < c->count; i++) {
         const named_cell wanted = {.name = c->list[i].name};
         const named_cell *found = bsearch(&wanted, named, width, sizeof *named, compare_named);

@@ -37,6 +37,9 @@ typedef struct columns columns;
 err columns_new(columns **c, const column *list, size_t count);
 void columns_free(columns *c);
 
+/* Whether a text may name a column or a category. */
+bool columns_name_is_valid(const char *text);
+
 /* From and to JSON; ERR_INPUT says which column is wrong. NULL: no memory. */
 err columns_from_json(columns **c, const json_t *json);
 json_t *columns_to_json(const columns *c);

@@ -2,8 +2,10 @@
 
 #include "base/dynbuf.h"
 #include "base/interrupt.h"
+#include "base/utf8.h"
 
 #include <csv.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,17 +78,29 @@ static void on_row(int end, void *context) {
     r->cells = 0;
 }
 
+/* Where the line at `text` ends, behind its LF, CRLF or CR. *newline, NULL before: the next LF or the end, so that it
+ * is looked for once. */
+static const char *end_of_line(const char *text, const char *end, const char **newline) {
+    if (!*newline || *newline < text) {
+        *newline = memchr(text, '\n', (size_t)(end - text));
+        *newline = *newline ? *newline : end;
+    }
+    const char *back = memchr(text, '\r', (size_t)(*newline - text));
+    bool is_alone = back && back + 1 != *newline;
+    return is_alone ? back + 1 : *newline < end ? *newline + 1 : end;
+}
+
 /* A line at a time, so that the callbacks know which. */
 static void parse(reading *r, struct csv_parser *parser, const char *text, size_t length) {
-    const char *end = text + length;
+    const char *end = text + length, *newline = NULL;
     while (text < end && !r->e) {
-        const char *newline = memchr(text, '\n', (size_t)(end - text));
-        size_t piece = (size_t)((newline ? newline + 1 : end) - text);
+        const char *next = end_of_line(text, end, &newline);
+        size_t piece = (size_t)(next - text);
         r->e = r->line++ % LINES_A_CHECK == 0 ? interrupt_check() : ERR_OK;
         if (!r->e && csv_parse(parser, text, piece, on_cell, on_row, r) != piece) {
             refuse(r, "a quote is out of place");
         }
-        text += piece;
+        text = next;
     }
     if (!r->e && csv_fini(parser, on_cell, on_row, r) != 0) {
         refuse(r, "a quoted cell has no end");
@@ -114,20 +128,16 @@ static err read_all(reading *r, const char *text, size_t length, char delimiter)
 
 err csv_table_read(csv_table **out, const char *name, const char *text, size_t length, char delimiter,
                    uint32_t rows_max) {
-    static const char mark[] = "\xef\xbb\xbf";
     if (length > CSV_TABLE_BYTES_MAX) {
         return err_fail(ERR_INPUT, "%s: has 4 GiB or more", name);
     }
-    if (length >= 3 && memcmp(text, mark, 3) == 0) {
-        text += 3;
-        length -= 3;
-    }
+    size_t mark = utf8_mark(text, length);
     csv_table *t = calloc(1, sizeof *t);
     if (!t) {
         return err_fail(ERR_MEMORY, "%s: no memory to read it", name);
     }
     reading r = {.table = t, .name = name, .rows_max = rows_max < CSV_TABLE_ROWS_MAX ? rows_max : CSV_TABLE_ROWS_MAX};
-    err e = read_all(&r, text, length, delimiter);
+    err e = read_all(&r, text + mark, length - mark, delimiter);
     if (e) {
         csv_table_free(t);
         return e;

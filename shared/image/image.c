@@ -85,38 +85,40 @@ err image_read(image_type type, const uint8_t *bytes, size_t length, const image
     return ERR_OK;
 }
 
-/* What one row or column of the scaled picture covers: from `first`, of which it has `head`, to before `end`. */
+/* What one row or column of the scaled picture covers: from `first` to before `end`, in parts of 1 / `whole`: of the
+ * first `head`, of the last `tail`. */
 typedef struct cover {
-    uint32_t first, end;
-    double head, tail, all; /* shares of the first and the last, the sum of all */
+    uint32_t first, end, head, tail, whole;
 } cover;
 
 static cover cover_of(uint32_t index, uint32_t from, uint32_t to) {
-    uint64_t low = (uint64_t)index * from, high = low + from; /* in parts of 1 / to */
-    cover c = {.first = (uint32_t)(low / to), .end = (uint32_t)((high + to - 1) / to), .all = (double)from / to};
-    c.head = (double)((c.first + 1ull) * to - low) / to;
-    c.tail = (double)(high - (c.end - 1ull) * to) / to;
+    uint64_t low = (uint64_t)index * from, high = low + from;
+    cover c = {.first = (uint32_t)(low / to), .end = (uint32_t)((high + to - 1) / to), .whole = to};
+    c.head = c.end - c.first == 1 ? from : (uint32_t)((c.first + 1ull) * to - low);
+    c.tail = (uint32_t)(high - (c.end - 1ull) * to);
     return c;
 }
 
-static double share_of(const cover *c, uint32_t index) {
-    return c->end - c->first == 1 ? c->all : index == c->first ? c->head : index + 1 == c->end ? c->tail : 1;
+static uint64_t share_of(const cover *c, uint32_t index) {
+    return index == c->first ? c->head : index + 1 == c->end ? c->tail : c->whole;
 }
 
+/* In whole numbers, and so the same everywhere: all shares of a pixel's area make `all`. */
 static void scale_plane(const uint8_t *from, const image_shape *is, const image_shape *shape, uint8_t *to) {
+    const uint64_t all = (uint64_t)is->height * is->width;
     for (uint32_t y = 0; y < shape->height; y++) {
         cover rows = cover_of(y, is->height, shape->height);
         for (uint32_t x = 0; x < shape->width; x++) {
             cover columns = cover_of(x, is->width, shape->width);
-            double sum = 0;
+            uint64_t sum = 0;
             for (uint32_t row = rows.first; row < rows.end; row++) {
-                double line = 0;
+                uint64_t line = 0;
                 for (uint32_t column = columns.first; column < columns.end; column++) {
                     line += share_of(&columns, column) * from[(size_t)row * is->width + column];
                 }
                 sum += share_of(&rows, row) * line;
             }
-            *to++ = (uint8_t)(sum / (rows.all * columns.all) + 0.5);
+            *to++ = (uint8_t)((2 * sum + all) / (2 * all));
         }
     }
 }

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import struct
 import subprocess
 import tempfile
@@ -298,6 +299,20 @@ class Tables(Packing):
             with self.subTest(cell=cell, told=told):
                 self.refuse(changed(row, column, cell), told=["bad.csv: ", f"line {row + 1}: ", told])
         self.refuse(self.table([*good, ["p60", 1]], "bad.csv"), told=["bad.csv: line 62: ", "2 cells"])
+        for header in ("id,x,x", "id,id,x", "id,x,label,label"):
+            rows = self.put("bad.csv", header + "\n" + "".join(f"p{i}{',1' * header.count(',')}\n" for i in range(60)))
+            for more in ([], ["--columns", "x"], ["--labels"]):
+                self.refuse(rows, *more, told=["bad.csv: line 1: column '", "is there twice"])
+        for cell in ("a\nb", "a\x01", "z" * 128):
+            rows = [[*row[:2], "uv"[i % 2]] if i else row for i, row in enumerate(good)]
+            rows[train + 1][2] = cell
+            line = train + 2 + cell.count("\n")
+            self.refuse(self.table(rows, "bad.csv"), told=[f"bad.csv: line {line}: column 'w': '", "is no category"])
+            rows = [["id", "label"]] + [[row[0], row[2]] for row in rows[1:]]
+            self.refuse(self.table(rows, "bad.csv"), "--labels", told=[f"bad.csv: line {line}: sample 'p{train}' has a class"])
+        text = "\r".join(["id,x", *(f"p{i},{i}" for i in range(60))])
+        self.assertEqual(len(self.pack(self.put("mac.csv", text), to=self.folder / "mac").ids), 60)
+        self.refuse(self.put("mac.csv", text.replace("p7,7", "p7,seven")), told="mac.csv: line 9: column 'x'")
         self.refuse(self.put("bad.csv", ""), told="bad.csv: is empty")
         self.refuse(self.put("bad.csv", "id,x\n"), told="bad.csv: has no samples")
         self.refuse(self.put("bad.csv", "id,x\np1,\"2\n"), told="bad.csv: line 2: ")
@@ -322,7 +337,7 @@ class Tables(Packing):
 
     def test_what_is_no_command_is_refused(self):
         path = self.table(self.numbers()[1])
-        for arguments in (["--test", "20"], ["--test", "100%"], ["--test", "60%", "--validation", "40%"],
+        for arguments in (["--test", "20"], ["--test", "100%"], ["--test", "0x10%"], ["--test", "60%", "--validation", "40%"],
                           ["--test", "10%", "--test-ids", path], ["--validation", "1%", "--validation-ids", path],
                           ["--size", "4x4"], ["--dimensions", "0"], ["--array", "a"], ["--length", "3"],
                           ["--channels", "1"], ["--part", "quadrants:0"], ["--part", "slices:0"], ["--part", "planes"],
@@ -341,6 +356,28 @@ class Tables(Packing):
         packed = self.pack(path, "--columns", "x1", "--test", "50%")
         self.assert_holds(packed, values[:, [1]], ids)
         self.refuse(path, "--labels", told="folders of their own")
+
+    def test_a_folder_that_cannot_be_written_whole_stays_as_it_was(self):
+        values, rows = self.numbers(count=6000)
+        path = self.table(rows)
+        for kind in (["--portion", "left", "--columns", "x0"], ["--labels"]):
+            to = self.folder / kind[0][2:]
+            for is_there in (False, True):
+                if is_there:
+                    self.pack(path, *kind, "--test", "50%", to=to)
+                    (to / "notes.txt").write_text("an owner's own")
+                before = {file.name: file.read_bytes() for file in to.iterdir()} if is_there else None
+                for most in (0, 25000):  # the second is less than the file of the ids alone
+                    done = subprocess.run([program(), "data", "pack", path, "--dataset", "small", "--to", to, *kind],
+                                          capture_output=True, text=True, timeout=120, preexec_fn=lambda: (
+                                              resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))))
+                    self.assertEqual((done.returncode, len(done.stderr.splitlines())), (5, 1), done.stderr)
+                    self.assertIn("cannot write", done.stderr)
+                    after = {file.name: file.read_bytes() for file in to.iterdir()} if to.exists() else None
+                    self.assertEqual(after, before)
+            self.pack(path, *kind, to=to)
+            self.assertEqual((to / "notes.txt").read_text(), "an owner's own")
+            self.assertEqual([file.name for file in to.iterdir() if file.name.startswith(".")], [])
 
     def test_many_rows_are_packed_in_seconds(self):
         def measure(count):
@@ -394,6 +431,12 @@ class Arrays(Packing):
             np.save(self.folder / "ids.npy", ids)
             self.assert_holds(self.pack(self.folder / "a.npy", "--ids", self.folder / "ids.npy"), values,
                               [str(i) for i in ids])
+        large = np.arange(60).astype("u8") + np.uint64(2**64 - 60)
+        np.save(self.folder / "ids.npy", large)
+        self.assert_holds(self.pack(self.folder / "a.npy", "--ids", self.folder / "ids.npy"), values,
+                          [str(int(i)) for i in large])
+        marked = self.put("ids.txt", b"\xef\xbb\xbf" + "".join(f"q{i}\r\n" for i in range(60)).encode())
+        self.assert_holds(self.pack(self.folder / "a.npy", "--ids", marked), values, [f"q{i}" for i in range(60)])
         np.save(self.folder / "ids.npy", np.arange(-3, 57))
         self.assertIn("-3", self.pack(self.folder / "a.npy", "--ids", self.folder / "ids.npy").ids)
         np.save(self.folder / "ids.npy", np.arange(60) + 0.5)
@@ -504,8 +547,9 @@ class Series(Packing):
         values = self.make(dimensions=1)
         text = self.text(values, classes=None).replace("@dimensions 1\n", "").replace("@univariate false",
                                                                                        "@univariate true")
-        packed = self.pack(self.put("a.ts", text.replace("\n", "\r\n")))
-        self.assert_holds(packed, values, [str(i) for i in range(60)])
+        for written in (text.replace("\n", "\r\n"), "\ufeff" + text, text.replace(",", ",\t")):
+            packed = self.pack(self.put("a.ts", written))
+            self.assert_holds(packed, values, [str(i) for i in range(60)])
         self.refuse(self.folder / "a.ts", "--labels", told="has no class", to=self.folder / "labels")
 
     def test_lengths(self):
@@ -569,6 +613,7 @@ class Folders(Packing):
         quadrant = self.pack(self.folder / "photos", "--size", "4x2", "--channels", "1", "--part", "quadrants:3")
         self.assertEqual(quadrant.info["shape"], [1, 2, 1])
         self.refuse(self.folder / "photos", told="--size", code=2)
+        self.refuse(self.folder / "photos", "--size", "4x3", "--ids", "counted", told="--ids", code=2)
         self.refuse(self.folder / "photos", "--labels", told="has no class", to=self.folder / "labels")
         self.put("photos/5.png", png(pictures[5])[:-30])
         self.refuse(self.folder / "photos", "--size", "4x3", told="photos/5.png: ")
@@ -595,6 +640,10 @@ class Folders(Packing):
                              (dict(samples=sounds[5], rate=16000), "16000 Hz"), (dict(samples=sounds[5][:0]), "no values")):
             wav(self.folder / "sounds" / "s05.wav", **change)
             self.refuse(self.folder / "sounds", told=["sounds/s05.wav: ", told])
+        (self.folder / "sounds" / "s05.wav").unlink()
+        os.mkfifo(self.folder / "sounds" / "s05.wav")
+        self.refuse(self.folder / "sounds", told="sounds/s05.wav: not a regular file")
+        (self.folder / "sounds" / "s05.wav").unlink()
         self.put("sounds/s05.wav", "RIFF")
         self.refuse(self.folder / "sounds", told="sounds/s05.wav: ")
         self.put("sounds/s05.png", png(np.zeros((2, 2), "u1")))

@@ -19,7 +19,8 @@ static void shares_are_percentages_below_100(void **state) {
         const char *text;
         double share;
     } good[] = {{"0%", 0}, {"20%", 0.2}, {"12.5%", 0.125}, {"99.9%", 0.999}};
-    static const char *const bad[] = {"", "20", "%", "100%", "-1%", "20%%", " 20%", "1e3%", "nan%", "x%"};
+    static const char *const bad[] = {"",     "20",   "%",    "100%",  "-1%",  "20%%",
+                                      " 20%", "1e3%", "1e1%", "0x20%", "nan%", "x%"};
     double share;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_int_equal(pack_parts_parse_share(good[i].text, &share), ERR_OK);

@@ -65,6 +65,13 @@ static void lines_and_delimiters_are_those_of_the_text(void **state) {
     csv_table_free(t);
     assert_int_equal(csv_table_read(&t, "t", text, strlen(text), ';', 2), ERR_INPUT);
     assert_told("t: line 5: is one too many");
+    static const char mixed[] = "id,x\r\na,1\rb,2\n\r\r\nc,\"1\r2\"\rd,3";
+    static const uint32_t ends[] = {1, 2, 3, 7, 8};
+    assert_int_equal(csv_table_read(&t, "t", mixed, strlen(mixed), ',', UINT32_MAX), ERR_OK);
+    for (uint32_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        assert_int_equal(csv_table_line(t, i), ends[i]);
+    }
+    csv_table_free(t);
 }
 
 static void what_is_no_table_is_refused_with_its_line(void **state) {
@@ -151,6 +158,7 @@ static void a_request_is_a_row_with_or_without_a_header(void **state) {
         {"", "the row: is empty"},
         {"25,A,1", "the row has 3 cells, not 4"},
         {"age,blood,group\n25,A,A\n", "the header does not name column 'height'"},
+        {"age,blood,height,group,age\n25,A,1,A,26\n", "the header names column 'age' twice"},
         {"age,blood,height,group\n25,A,1,A\n26,A,1,A\n", "the row: line 3: is one too many"},
         {"age,blood,height,group\n25,A\n", "the row: line 2: has 2 cells"},
         {"x,A,1,A", "column 'age': 'x' is no number"},

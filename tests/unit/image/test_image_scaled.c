@@ -24,40 +24,42 @@ static size_t make_png(uint32_t channels, uint32_t height, uint32_t width, const
     return length;
 }
 
-/* The mean of what pixel (y, x) covers, from the definition: every source pixel's overlap with it. */
-static double mean_at(const uint8_t *pixels, uint32_t from_height, uint32_t from_width, uint32_t height, uint32_t width,
-                      uint32_t y, uint32_t x) {
-    double sum = 0, area = 0;
-    for (uint32_t row = 0; row < from_height; row++) {
-        for (uint32_t column = 0; column < from_width; column++) {
-            double top = (double)y * from_height / height, left = (double)x * from_width / width;
-            double bottom = (y + 1.0) * from_height / height, right = (x + 1.0) * from_width / width;
-            double tall = (bottom < row + 1 ? bottom : row + 1) - (top > row ? top : row);
-            double wide = (right < column + 1 ? right : column + 1) - (left > column ? left : column);
-            if (tall > 0 && wide > 0) {
-                sum += tall * wide * pixels[row * from_width + column];
-                area += tall * wide;
-            }
+/* How much of source pixel `from` (of `froms`) target pixel `to` (of `tos`) covers, in parts of froms x tos a side. */
+static int64_t overlap(uint32_t from, uint32_t froms, uint32_t to, uint32_t tos) {
+    int64_t low = (int64_t)from * tos, high = low + tos, first = (int64_t)to * froms, end = first + froms;
+    int64_t shared = (high < end ? high : end) - (low > first ? low : first);
+    return shared > 0 ? shared : 0;
+}
+
+/* The mean of what pixel (y, x) covers, from the definition, rounded to nearest, a half up. */
+static uint8_t mean_at(const uint8_t *pixels, const image_shape *from, const image_shape *to, uint32_t y, uint32_t x) {
+    int64_t sum = 0, area = 0;
+    for (uint32_t row = 0; row < from->height; row++) {
+        for (uint32_t column = 0; column < from->width; column++) {
+            int64_t covered = overlap(row, from->height, y, to->height) * overlap(column, from->width, x, to->width);
+            sum += covered * pixels[row * from->width + column];
+            area += covered;
         }
     }
-    return sum / area;
+    return (uint8_t)((2 * sum + area) / (2 * area));
 }
 
 static void each_pixel_is_the_mean_of_what_it_covers(void **state) {
     (void)state;
-    static uint8_t pixels[17 * 23], sample[40 * 40];
+    static uint8_t pixels[40 * 40], sample[40 * 40];
     for (size_t i = 0; i < sizeof pixels; i++) {
         pixels[i] = (uint8_t)(i * 73 % 256);
     }
-    size_t length = make_png(1, 17, 23, pixels);
-    static const image_shape shapes[] = {{1, 17, 23}, {1, 1, 1}, {1, 8, 8}, {1, 5, 40}, {1, 40, 5}, {1, 34, 23}};
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        const image_shape *s = &shapes[i];
-        assert_int_equal(image_read_scaled(file, length, s, sample), ERR_OK);
-        for (uint32_t y = 0; y < s->height; y++) {
-            for (uint32_t x = 0; x < s->width; x++) {
-                double wanted = mean_at(pixels, 17, 23, s->height, s->width, y, x);
-                assert_true(sample[y * s->width + x] - wanted <= 0.5001 && wanted - sample[y * s->width + x] <= 0.5001);
+    static const image_shape from[] = {{1, 17, 23}, {1, 6, 8}, {1, 16, 24}};
+    static const image_shape shapes[] = {{1, 17, 23}, {1, 1, 1},   {1, 8, 8}, {1, 5, 40},
+                                         {1, 40, 5},  {1, 34, 23}, {1, 3, 3}, {1, 9, 4}};
+    for (size_t k = 0; k < sizeof from / sizeof from[0]; k++) {
+        size_t length = make_png(1, from[k].height, from[k].width, pixels);
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            const image_shape *s = &shapes[i];
+            assert_int_equal(image_read_scaled(file, length, s, sample), ERR_OK);
+            for (uint32_t at = 0; at < s->height * s->width; at++) {
+                assert_int_equal(sample[at], mean_at(pixels, &from[k], s, at / s->width, at % s->width));
             }
         }
     }
