@@ -5,7 +5,6 @@
 
 #include "encoder_node/encoder_model.h"
 #include "encoder_node/refinement_buffer.h"
-#include "wire/message.h"
 
 /* Sends one message; the body is borrowed for the call. */
 typedef struct node_host {

@@ -2,7 +2,6 @@
 
 #include "base/rng.h"
 #include "bits/pack.h"
-#include "data/augment.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/portions.h"

@@ -11,8 +11,6 @@
 #include "encoder_node/sample_rows.h"
 #include "experiment/experiment.h"
 
-#include <stdbool.h>
-
 enum { ENCODER_MODEL_ROWS = 1000 }; /* samples in one message, at most, where the batch is not larger */
 
 typedef struct encoder_model encoder_model;

@@ -6,12 +6,8 @@
 #ifndef FEWBIT_ENCODER_NODE_NODE_PROTOCOL_H
 #define FEWBIT_ENCODER_NODE_NODE_PROTOCOL_H
 
-#include "base/err.h"
 #include "data/portion.h"
 #include "encoder_node/node_serve.h"
-#include "wire/message.h"
-
-#include <stdbool.h>
 
 typedef struct node_protocol node_protocol;
 

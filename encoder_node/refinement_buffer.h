@@ -7,12 +7,8 @@
 #ifndef FEWBIT_ENCODER_NODE_REFINEMENT_BUFFER_H
 #define FEWBIT_ENCODER_NODE_REFINEMENT_BUFFER_H
 
-#include "base/err.h"
 #include "bits/refinement.h"
 #include "wire/message.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 enum { REFINEMENT_BUFFER_STREAMED = MESSAGE_UNACKED_MAX, REFINEMENT_BUFFER_ON_DEMAND = 1 << 13 };
 

@@ -5,11 +5,7 @@
 #ifndef FEWBIT_ENCODER_NODE_SOURCE_H
 #define FEWBIT_ENCODER_NODE_SOURCE_H
 
-#include "base/err.h"
 #include "data/portion.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 typedef enum source_kind { SOURCE_NONE, SOURCE_TEST, SOURCE_STDIN } source_kind;
 

@@ -7,7 +7,6 @@
 #include "cli/latency.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

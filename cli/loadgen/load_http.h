@@ -9,7 +9,6 @@
 #include "base/err.h"
 
 #include <jansson.h>
-#include <stddef.h>
 
 typedef struct load_http {
     const char *server;        /* http://HOST:PORT */

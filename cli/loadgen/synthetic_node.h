@@ -7,12 +7,9 @@
 #define FEWBIT_CLI_LOADGEN_SYNTHETIC_NODE_H
 
 #include "base/address.h"
-#include "base/err.h"
 #include "bits/codeword.h"
 #include "data/partition.h"
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <uv.h>
 
 typedef struct synthetic_node synthetic_node;

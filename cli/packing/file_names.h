@@ -4,10 +4,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 /* One file: FOLDER/NAME, or FOLDER/INSIDE/NAME. */
 typedef struct file_name {
     char *inside; /* NULL: the file lies in the folder itself */

@@ -4,9 +4,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 typedef struct id_list id_list;
 
 /* A path that ends with .npy or .npz is an array's. ERR_INPUT names what is wrong. The caller ends it with

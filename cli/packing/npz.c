@@ -4,7 +4,6 @@
 #include "base/file.h"
 
 #include <minizip/unzip.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -4,9 +4,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 /* The bytes of the array `name` (without ".npy"); with NULL those of the only one. More than `most` bytes are ERR_INPUT
  * before they are allocated, and so is what the file is too short for. ERR_NOT_FOUND names the arrays there are. The
  * caller frees *bytes. */

@@ -5,8 +5,6 @@
 
 #include "cli/packing/pack_samples.h"
 
-#include <stdbool.h>
-
 /* Whether a file's name is a picture's. */
 bool pack_pictures_are(const char *name);
 

@@ -8,8 +8,6 @@
 
 #include "cli/packing/pack_samples.h"
 
-#include <stdbool.h>
-
 enum { PACK_SERIES_DIMENSIONS_MAX = 1024 };
 
 /* Which dimensions, from 0, in ascending order; `count` 0: all. */

@@ -6,8 +6,6 @@
 
 #include "cli/packing/pack_samples.h"
 
-#include <stdbool.h>
-
 /* Whether a file's name is a sound's. */
 bool pack_sounds_are(const char *name);
 

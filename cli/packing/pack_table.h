@@ -9,8 +9,6 @@
 #include "cli/packing/pack_samples.h"
 #include "data/columns.h"
 
-#include <stdbool.h>
-
 typedef struct pack_table_options {
     const char *id_column;
     const char *label_column; /* neither is a feature */

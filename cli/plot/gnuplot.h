@@ -4,7 +4,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
 #include <stdio.h>
 
 enum { GNUPLOT_NAME_MAX = 40 };

@@ -3,7 +3,6 @@
 #include "cli/plot/class_plots.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* The kinds of files, in their order. */

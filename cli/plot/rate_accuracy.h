@@ -4,8 +4,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-
 enum { RATE_ACCURACY_SWEEPS_MAX = 16 };
 
 /* Draws `to`/rate-accuracy.svg from each folder's sweep.json, all of one data set. The paper's points are those of the

@@ -5,9 +5,6 @@
 #include "data/dataset.h"
 #include "data/partition.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 enum { CLASSIFICATION_TEXT_MAX = 256 };
 
 typedef enum classification_outcome {

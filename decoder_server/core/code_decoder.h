@@ -4,7 +4,6 @@
 #define FEWBIT_DECODER_SERVER_CORE_CODE_DECODER_H
 
 #include "decoder_server/core/stats.h"
-#include "wire/message.h"
 
 typedef struct code_decoder code_decoder;
 

@@ -1,7 +1,5 @@
 #include "decoder_server/core/question.h"
 
-#include <string.h>
-
 uint64_t question_portions(const question *q, uint32_t portions) {
     uint64_t mask = 0;
     for (uint32_t k = 0; k < portions; k++) {

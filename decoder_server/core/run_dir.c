@@ -1,6 +1,5 @@
 #include "decoder_server/core/run_dir.h"
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/line_file.h"
 #include "base/log.h"

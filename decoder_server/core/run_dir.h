@@ -11,7 +11,6 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_RUN_DIR_H
 #define FEWBIT_DECODER_SERVER_CORE_RUN_DIR_H
 
-#include "base/err.h"
 #include "base/sha256.h"
 #include "data/run_identity.h"
 #include "decoder_server/core/manifest.h"

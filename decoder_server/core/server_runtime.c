@@ -1,7 +1,6 @@
 #include "decoder_server/core/server_runtime.h"
 
 #include "base/clock.h"
-#include "base/json_fields.h"
 #include "base/log.h"
 #include "base/sched_slice.h"
 #include "decoder_server/core/node_listener.h"

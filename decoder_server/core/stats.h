@@ -6,9 +6,6 @@
 #include "data/partition.h"
 #include "wire/traffic_counters.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 /* Codes that came compressed: what they took, what they would have taken packed, and the entropy of their bits one by
  * one and of whole codes, in bits a sample. */
 typedef struct stats_coding {

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Samples of one request that are asked about at a time. */
 enum { SAMPLES_AT_ONCE = 64 };

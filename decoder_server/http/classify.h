@@ -4,7 +4,6 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 #define FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 
-#include "base/err.h"
 #include "data/class_names.h"
 #include "decoder_server/core/question.h"
 #include "decoder_server/http/api_request.h"

@@ -6,12 +6,8 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
 #define FEWBIT_DECODER_SERVER_HTTP_IMAGE_QUEUE_H
 
-#include "base/err.h"
 #include "image/image.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/queue.h>
 #include <uv.h>
 

@@ -7,7 +7,6 @@
 #include "decoder_server/http/span.h"
 
 #include <jansson.h>
-#include <stdint.h>
 
 enum { JSON_QUESTION_SAMPLES_MAX = 1000 };
 

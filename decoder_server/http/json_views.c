@@ -1,7 +1,6 @@
 #include "decoder_server/http/json_views.h"
 
 #include "experiment/derive.h"
-#include "wire/traffic_counters.h"
 
 #include <inttypes.h>
 #include <stdio.h>

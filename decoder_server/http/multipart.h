@@ -9,8 +9,6 @@
 #include "base/err.h"
 #include "decoder_server/http/span.h"
 
-#include <stdint.h>
-
 enum { MULTIPART_BOUNDARY_MAX = 70 };
 
 typedef struct multipart_part {

@@ -1,7 +1,6 @@
 #include "decoder_server/http/portion_question.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { NAMES_MAX = 160 };
 

@@ -9,9 +9,6 @@
 #include "base/err.h"
 #include "bits/codeword.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 typedef struct assembler assembler;
 
 typedef struct assembler_config {

@@ -6,10 +6,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct backlog backlog;
 
 enum { BACKLOG_MODELS = 2, BACKLOG_BYTES_MAX = 80 << 20 /* of one node: what comes then is lost */ };

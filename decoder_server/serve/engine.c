@@ -11,7 +11,6 @@
 #include "experiment/derive.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 _Static_assert((int)READY_BATCH_ROWS <= (int)PREDICTOR_ROWS && (int)READY_BATCH_ROWS <= (int)REFINE_ROWS,
                "a batch is predicted at once, and may ask for more of all its samples");

@@ -11,9 +11,6 @@
 
 #include "data/partition.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 typedef enum model_swap_stage { MODEL_SWAP_NONE, MODEL_SWAP_PREPARING, MODEL_SWAP_ENDING } model_swap_stage;
 
 typedef enum model_swap_action {

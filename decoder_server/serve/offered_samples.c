@@ -4,7 +4,6 @@
 #include "data/sample_ids.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static int compare(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);

@@ -9,10 +9,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct prediction_cache prediction_cache;
 
 typedef struct prediction_cache_counters {

@@ -11,9 +11,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct prediction_table prediction_table;
 
 enum { PREDICTION_TABLE_BITS_MAX = 24, PREDICTION_TABLE_UNKNOWN = 255 };

@@ -9,10 +9,6 @@
 #include "bits/codeword.h"
 #include "fewbit.pb-c.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct refine refine;
 
 /* A sample whose next stage is asked for at once with others: at most REFINE_ROWS of them. */

@@ -1,6 +1,5 @@
 #include "decoder_server/serve/results.h"
 
-#include "base/file.h"
 #include "base/json_writer.h"
 #include "base/line_file.h"
 #include "base/log.h"

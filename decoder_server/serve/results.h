@@ -8,7 +8,6 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
 #define FEWBIT_DECODER_SERVER_SERVE_RESULTS_H
 
-#include "base/err.h"
 #include "data/class_names.h"
 #include "decoder_server/serve/assembler.h"
 

@@ -1,7 +1,6 @@
 #include "decoder_server/serve/serve.h"
 
 #include "base/clock.h"
-#include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/log_limit.h"
 #include "decoder_server/core/server_runtime.h"
@@ -13,7 +12,6 @@
 #include "nn/blas.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { WAITING_BYTES_MAX = 256 << 20 };
 

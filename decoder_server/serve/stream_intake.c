@@ -2,7 +2,6 @@
 
 #include "base/log_limit.h"
 #include "bits/pack.h"
-#include "data/partition.h"
 #include "decoder_server/serve/backlog.h"
 
 #include <inttypes.h>

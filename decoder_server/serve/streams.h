@@ -7,11 +7,7 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_STREAMS_H
 #define FEWBIT_DECODER_SERVER_SERVE_STREAMS_H
 
-#include "base/err.h"
 #include "wire/message.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 typedef struct streams streams;
 

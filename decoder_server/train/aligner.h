@@ -17,7 +17,6 @@
 #include "data/sample_ids.h"
 #include "decoder_server/core/stats.h"
 #include "decoder_server/train/alignment.h"
-#include "wire/message.h"
 
 typedef struct aligner aligner;
 

@@ -9,11 +9,7 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_ALIGNMENT_H
 #define FEWBIT_DECODER_SERVER_TRAIN_ALIGNMENT_H
 
-#include "base/err.h"
 #include "data/dataset.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 typedef struct alignment_rule {
     uint32_t portions;

@@ -9,8 +9,6 @@
 #include "base/err.h"
 
 #include <jansson.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum { CLASS_METRICS_BINS = 15 };
 

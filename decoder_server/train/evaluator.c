@@ -1,7 +1,6 @@
 #include "decoder_server/train/evaluator.h"
 
 #include "base/json.h"
-#include "bits/pack.h"
 #include "decoder_server/core/code_decoder.h"
 #include "decoder_server/train/class_metrics.h"
 #include "decoder_server/train/histogram.h"

@@ -11,7 +11,6 @@
 #include "decoder_server/train/alignment.h"
 #include "decoder_server/train/head_trainer.h"
 #include "decoder_server/train/traffic_report.h"
-#include "wire/message.h"
 
 typedef struct evaluator evaluator;
 

@@ -3,7 +3,6 @@
 #include "base/arena.h"
 #include "base/machine.h"
 #include "base/rng.h"
-#include "data/dataset.h"
 #include "decoder_server/train/portion_dropout.h"
 #include "decoder_server/train/refinement_batch.h"
 #include "experiment/derive.h"

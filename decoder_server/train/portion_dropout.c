@@ -3,7 +3,6 @@
 #include "base/rng.h"
 #include "bits/binarize.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 void portion_dropout_draw(const portion_dropout *d, uint64_t step, const uint64_t *given, size_t rows, uint64_t *have) {

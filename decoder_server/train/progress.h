@@ -4,9 +4,6 @@
 
 #include "decoder_server/train/train_loop.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 typedef struct progress {
     bool is_terminal;
     uint64_t started_ns, shown_ns;

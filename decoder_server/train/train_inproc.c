@@ -1,6 +1,5 @@
 #include "decoder_server/train/train_inproc.h"
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "decoder_server/core/code_decoder.h"

@@ -2,7 +2,6 @@
 
 #include "base/byte_reader.h"
 #include "base/clock.h"
-#include "bits/pack.h"
 #include "decoder_server/train/checkpointer.h"
 #include "decoder_server/train/class_weights.h"
 #include "decoder_server/train/evaluator.h"

@@ -15,7 +15,6 @@
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/train/alignment.h"
 #include "decoder_server/train/traffic_report.h"
-#include "wire/message.h"
 
 typedef struct train_loop train_loop;
 

@@ -1,7 +1,6 @@
 #include "decoder_server/train/train_tcp.h"
 
 #include "base/clock.h"
-#include "base/dynbuf.h"
 #include "decoder_server/core/server_runtime.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/train/joint_training.h"
@@ -9,8 +8,6 @@
 #include "decoder_server/train/schedule.h"
 #include "decoder_server/train/train_sse.h"
 #include "experiment/derive.h"
-
-#include <string.h>
 
 enum { REPLAYS_BYTES_MAX = 1 << 20 };
 

@@ -15,9 +15,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 enum {
     CODE_COMPRESSOR_ROWS_MAX = 8192, /* codes in a frame, at most */
     CODE_COMPRESSOR_TREE_BITS = 12,

@@ -7,9 +7,6 @@
 #include "base/err.h"
 #include "bits/pack.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 enum { CODE_ENTROPY_BITS_MAX = 12 }; /* whole codes are counted up to here */
 
 typedef struct code_entropy {

@@ -8,10 +8,7 @@
 #ifndef FEWBIT_DATA_AUGMENT_H
 #define FEWBIT_DATA_AUGMENT_H
 
-#include "base/err.h"
 #include "data/partition.h"
-
-#include <stdbool.h>
 
 /* Each is drawn evenly from plus and minus its value; all zero: nothing is distorted. */
 typedef struct augmentation {

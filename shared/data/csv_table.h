@@ -7,9 +7,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 enum { CSV_TABLE_COLUMNS_MAX = 1 << 16, CSV_TABLE_ROWS_MAX = 1 << 28 };
 
 /* What a text may have: below 4 GiB. */

@@ -4,9 +4,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 enum { DATASET_CLASSES_MAX = 100, DATASET_FILES_MAX = 6, DATASET_EDITIONS_MAX = 2 };
 
 /* DATASET_IDX: files [0] train images, [1] train labels, [2] test images, [3] test labels, as IDX.

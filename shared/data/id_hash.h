@@ -5,10 +5,7 @@
 #ifndef FEWBIT_DATA_ID_HASH_H
 #define FEWBIT_DATA_ID_HASH_H
 
-#include "base/err.h"
 #include "data/dataset.h"
-
-#include <stdint.h>
 
 enum { ID_HASH_BYTES = 16, ID_HASH_SALT = 16 };
 

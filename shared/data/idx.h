@@ -12,9 +12,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 enum { IDX_RANK_MAX = 4 };
 
 typedef struct idx_array {

@@ -3,7 +3,6 @@
 #include "base/byte_reader.h"
 #include "base/file.h"
 #include "base/interrupt.h"
-#include "data/npy_header.h"
 #include "data/npy_values.h"
 
 #include <math.h>

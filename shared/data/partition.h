@@ -2,11 +2,7 @@
 #ifndef FEWBIT_DATA_PARTITION_H
 #define FEWBIT_DATA_PARTITION_H
 
-#include "base/err.h"
 #include "data/portion_shape.h"
-
-#include <stddef.h>
-#include <stdint.h>
 
 /* PARTITION_SLICES: the flattened sample (channel, row, column) cut into `portions` even slices.
  * PARTITION_QUADRANTS: 4 portions: upper left, upper right, lower left, lower right, every channel of each.

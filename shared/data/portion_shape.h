@@ -7,10 +7,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 enum {
     PORTION_RANK_MAX = 3,
     PORTION_ELEMENTS_MAX = 1 << 20,

@@ -8,7 +8,6 @@
 #include <openssl/obj_mac.h>
 #include <openssl/rand.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

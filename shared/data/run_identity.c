@@ -2,7 +2,6 @@
 
 #include "base/byte_reader.h"
 #include "base/json.h"
-#include "base/json_fields.h"
 
 #include <inttypes.h>
 #include <stdio.h>

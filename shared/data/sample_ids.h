@@ -9,8 +9,6 @@
 #include "base/sha256.h"
 #include "data/dataset.h"
 
-#include <stdbool.h>
-
 enum { SAMPLE_ID_MAX = 64 };
 
 typedef struct sample_ids sample_ids;

@@ -9,8 +9,6 @@
 
 #include "data/partition.h"
 
-#include <stdbool.h>
-
 enum { TTA_VIEWS_MAX = 6 };
 
 typedef struct tta_view {

@@ -8,8 +8,6 @@
 
 #include "base/err.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <yaml.h>
 
 /* The text's one document, which may be empty (then it has no root); the caller ends it with

@@ -2,7 +2,6 @@
 
 #include "base/byte_reader.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -12,9 +12,6 @@
 
 #include "base/err.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 /* What a picture becomes: u8 [channels, height, width], of 1 or 3 channels. */
 typedef struct image_shape {
     uint32_t channels, height, width;

@@ -8,12 +8,7 @@
 #ifndef FEWBIT_IMAGE_IMAGE_H
 #define FEWBIT_IMAGE_IMAGE_H
 
-#include "base/err.h"
 #include "image/bitmap.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 /* What a content type says. IMAGE_OTHER: no type at all, or one that is no image's. */
 typedef enum image_type { IMAGE_OTHER, IMAGE_PNG, IMAGE_JPEG, IMAGE_PICTURE, IMAGE_RAW } image_type;

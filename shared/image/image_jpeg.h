@@ -4,8 +4,6 @@
 
 #include "image/bitmap.h"
 
-#include <stdbool.h>
-
 /* Whether it begins as a JPEG does. */
 bool image_jpeg_is(const uint8_t *bytes, size_t length);
 

@@ -4,8 +4,6 @@
 
 #include "image/bitmap.h"
 
-#include <stdbool.h>
-
 /* Whether it begins as a PNG does. */
 bool image_png_is(const uint8_t *bytes, size_t length);
 

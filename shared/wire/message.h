@@ -6,7 +6,6 @@
 #define FEWBIT_WIRE_MESSAGE_H
 
 #include "base/arena.h"
-#include "base/err.h"
 #include "base/options.h"
 #include "fewbit.pb-c.h"
 #include "wire/frame.h"
