@@ -4,14 +4,13 @@ import hashlib
 import pathlib
 import random
 import shutil
+import socket
 import tempfile
 import unittest
 
-import lib
 import numpy as np
-from lib import fleet as f
-from lib import own_data as own
-from lib.fleet import binary, read_json, wait_until
+from lib import bad_server as b, fleet as f, own_data as own, plain_node as p
+from lib.fleet import read_json, wait_until
 
 NAMES, SHAPES = ("guest", "host"), {"guest": (10,), "host": (20,)}
 TRAIN, TEST, BATCH = 1500, 300, 10
@@ -20,6 +19,9 @@ CHANGES = {"dataset": {"name": "own", "validation": 100}, "loss": {"quantization
            "portions": "\n  - {name: guest, shape: [10], type: f32, encoder: {bits: 3}}"
                        "\n  - {name: host, shape: [20], type: f32}"}
 
+ALIGN_REQUEST, ALIGN_IDS, ALIGNED = 26, 27, 28
+SALT = bytes(range(16))
+BASE_POINT = bytes.fromhex("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")  # of P-256
 shared = None  # pathlib.Path
 kept = {}      # what was trained, by what it is
 
@@ -243,6 +245,138 @@ class Refused(AlignmentCase):
     def test_counted_beside_listed(self):
         data = self.other(counted=("guest",))
         self.assert_refused_locally(data, "portion guest counts its samples, the labels have ids: pack both with ids")
+
+
+class BadServers(AlignmentCase):
+    """A server costs a node what its own ids do, once a connection, and the node lives."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = b.BadServer()
+        self.addCleanup(self.server.close)
+        run = shared / "resolved"
+        if not run.exists():
+            self.fleet.train_local(self.experiment(training={"epochs": 1}), shared / "apart", run)
+        self.text = (run / "experiment.yaml").read_text()
+        self.guest = self.node(self.server, "guest")
+        self.count = sum(map(len, draw(0, 0.8)))
+
+    def meet(self):
+        peer = self.server.meet(self.text)
+        self.addCleanup(peer.close)
+        return peer
+
+    def ask(self, peer, **fields):
+        peer.send(ALIGN_REQUEST, {2: fields.get("salt", SALT)} if "points" not in fields else
+                  {1: 1, **({3: fields["points"]} if fields["points"] else {})})
+        return peer.until(ALIGN_IDS)
+
+    def assert_sent_away(self, answer, peer):
+        """For this connection: the node comes again."""
+        self.assertEqual(answer[0], p.REFUSAL)
+        self.assertEqual(answer[1][1], 6)  # PROTOCOL
+        peer.close()
+        self.assertTrue(self.guest.is_running())
+
+    def test_asks_again(self):
+        peer = self.meet()
+        self.assertEqual(len(self.ask(peer)[1][1]), 16 * self.count)
+        self.assert_sent_away(self.ask(peer), peer)
+        peer = self.meet()
+        self.assertEqual(len(self.ask(peer)[1][1]), 16 * self.count)
+
+    def test_sends_what_are_no_points(self):
+        for points in (bytes(33), b"\2" + b"\xff" * 32, BASE_POINT[:-1], BASE_POINT * 4097):
+            peer = self.meet()
+            self.assert_sent_away(self.ask(peer, points=points), peer)
+
+    def test_sends_points_and_reads_nothing(self):
+        peer = self.meet()
+        for _ in range(8):
+            peer.send(ALIGN_REQUEST, {1: 1, 3: BASE_POINT * 4096})
+        for _ in range(8):
+            self.assertEqual(len(peer.until(ALIGN_IDS)[1][2]), 33 * 4096)
+        self.assertEqual(len(self.ask(peer, points=b"")[1][2]), 33 * self.count)
+        self.assert_sent_away(self.ask(peer, points=BASE_POINT), peer)  # the own ones are sent
+        self.assertLess(self.guest.peak_kib() / 1024, 160 if not f.SANITIZED else 1200)
+        self.assertTrue(self.guest.is_running())
+
+    def test_aligns_more_than_there_can_be(self):
+        for numbers in ({1: 4000000, 3: 1}, {1: 2**32 - 1, 3: 2**32 - 1}, {1: 3, 2: 4, 3: 1}):
+            peer = self.meet()
+            self.ask(peer)
+            peer.send(ALIGNED, {**numbers, 4: bytes(8)})
+            self.assert_sent_away(peer.until(p.READY), peer)
+        for _ in range(20):  # room for as many as a side may have, and then nothing
+            peer = self.meet()
+            self.ask(peer)
+            peer.send(ALIGNED, {1: 3999999, 3: 1, 4: bytes(4)})
+            peer.send(p.RESTORE, {2: 1})
+            self.assert_sent_away(peer.until(p.READY), peer)
+        self.assertLess(self.guest.peak_kib() / 1024, 160 if not f.SANITIZED else 1200)
+
+
+class BadNodes(AlignmentCase):
+    """The server lives, says why it drops one, and trains with the nodes that keep to the protocol."""
+
+    def join_badly(self, server):
+        """A connection in place of the guest's node, welcomed and asked for its ids."""
+        info = read_json(shared / "apart" / "node-guest" / "portion.json")
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        self.addCleanup(connection.close)
+        connection.settimeout(b.PATIENCE)
+        stream = connection.makefile("rwb")
+        self.addCleanup(stream.close)
+        p.send(stream, p.HELLO, {**p.hello(info), 14: 0, 15: own.ids_digest(draw(0, 0.8)).encode()})
+        self.assertEqual(p.receive(stream)[0], p.WELCOME)
+        self.assertEqual(p.receive(stream)[0], ALIGN_REQUEST)
+        return stream
+
+    def begin(self, *options, **changes):
+        server, nodes = self.start(self.experiment(**changes), *options, order=("host",))
+        return server, nodes
+
+    def end_with_the_right_one(self, server, nodes):
+        nodes["guest"] = self.node(server, "guest")
+        self.end_well(server, nodes)
+        self.assertEqual(tensors(self.folder / "run", self.folder / "states"), self.local(shared / "apart")[0])
+
+    def test_answers_of_a_wrong_form(self):
+        server, nodes = self.begin()
+        count = sum(map(len, draw(0, 0.8)))
+        for number, answer in enumerate(({}, {1: bytes(16)}, {1: bytes(16 * count + 16)}, {2: BASE_POINT * count},
+                                         {1: bytes(16 * count), 2: BASE_POINT})):
+            stream = self.join_badly(server)
+            p.send(stream, ALIGN_IDS, answer)
+            self.assertEqual(self.refusal(stream), 6)
+            server.wait_event("node_lost", number + 1, portion=0)
+        self.end_with_the_right_one(server, nodes)
+
+    def test_points_that_are_none(self):
+        server, nodes = self.begin(align="psi")
+        stream = self.join_badly(server)
+        count = sum(map(len, draw(2, 0.9)))
+        p.send(stream, ALIGN_IDS, {2: BASE_POINT * count})  # all the same: of different ids they cannot be
+        self.assertEqual(self.refusal(stream), 6)
+        server.wait_event("node_lost", portion=0)
+        self.end_with_the_right_one(server, nodes)
+
+    def test_no_answer(self):
+        server, nodes = self.begin("--answer-timeout", "1")
+        stream = self.join_badly(server)
+        self.assertEqual(self.refusal(stream), 6)
+        self.assertIn("AlignIds", server.wait_event("node_dropped", portion=0)["message"])
+        server.wait_event("node_lost", portion=0)
+        self.end_with_the_right_one(server, nodes)
+
+    def refusal(self, stream):
+        while True:
+            kind, fields = p.receive(stream)
+            if kind == p.PING:
+                p.send(stream, p.PING, {})
+            else:
+                self.assertEqual(kind, p.REFUSAL)
+                return fields[1]
 
 
 if __name__ == "__main__":

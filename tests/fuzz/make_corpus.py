@@ -396,6 +396,32 @@ def server_train_seeds():
     }
 
 
+def align_seeds():
+    numbers = lambda *places: b"".join(place.to_bytes(4, "little") for place in places)
+    salt, ids = bytes(range(16)), bytes(range(192))  # of 12
+    ask = record(0, ALIGN_REQUEST, message((2, salt)))
+    told = record(0, ALIGNED, message((1, 3), (2, 1), (3, 2), (4, numbers(5, 0, 0xffffffff, 8, 11))))
+    half = record(0, ALIGNED, message((1, 3), (2, 1), (3, 2), (4, numbers(5, 0))))
+    private = record(0, ALIGN_REQUEST, message((1, 1), (3, BASE_POINT * 12)))
+    own = record(0, ALIGN_REQUEST, message((1, 1)))
+    answer = lambda k, *fields: record(k, ALIGN_IDS, message(*fields))
+    return {
+        "node": record(0) + ask + told,
+        "node-in-pieces": record(0) + ask + half + record(0, ALIGNED, message((1, 3), (2, 1), (3, 2), (4, numbers(1, 8, 9)))),
+        "node-private": record(1) + private + own + told,
+        "node-not-asked": record(0) + told,
+        "node-asked-twice": record(0) + ask + ask + ask + told + told,
+        "node-other-salt": record(0) + ask + record(0, ALIGN_REQUEST, message((2, salt[::-1]))),
+        "node-other-split": record(0) + ask + record(0, ALIGNED, message((1, 2), (3, 1), (4, numbers(9, 0, 8)))),
+        "hashes": record(0) + answer(1, (1, ids)) + answer(2, (1, ids)),
+        "hashes-too-few": record(0) + answer(1, (1, ids[:16])) + answer(2, (1, ids)),
+        "hashes-lost": record(0) + answer(1, (1, ids)) + answer(3, (1, ids)) + answer(2, (1, ids)),
+        "points": record(1) + answer(1, (2, BASE_POINT * 12)) + answer(1, (2, BASE_POINT * 12)),
+        "points-that-are-none": record(1) + answer(1, (2, bytes(396))) + answer(1, (2, bytes(396))),
+        "other-messages": record(0) + record(1, READY, message((1, 1))) + record(0, BATCH, batch(0, PHASE_TRAIN, ids=[1])),
+    }
+
+
 def codes_seeds():
     def frame(what, rows, data=b"", model=1, how=b""):
         return bytes([model << 3 | what]) + how + bytes([rows - 1]) + data
@@ -1177,6 +1203,7 @@ TARGETS = {
     "frames": frames_seeds,
     "messages": messages_seeds,
     "node": node_seeds,
+    "align": align_seeds,
     "server_train": server_train_seeds,
     "server_serve": server_serve_seeds,
     "server_refinement": server_refinement_seeds,
