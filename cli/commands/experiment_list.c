@@ -141,7 +141,7 @@ static void print_experiment(const experiment *e, const outcomes *all) {
     }
     if (!experiment_is_classifier_alone(e) && !experiment_value(e, "encoder.net", net)) {
         bool is_listed = experiment_lists_portions(e);
-        snprintf(encoders, sizeof encoders, "%u x %.24s, %s", e->portion_count, net,
+        snprintf(encoders, sizeof encoders, "%u x %.24s, %s", e->portion_count, net[0] == '[' ? "own layers" : net,
                  is_listed ? "listed" : partition_name(e->dataset.partition));
         if (is_listed) {
             snprintf(bits, sizeof bits, "%u", experiment_bits(e));

@@ -59,6 +59,9 @@ preset_head experiment_head(const experiment *e, uint32_t classes) {
     return (preset_head){
         .decoder = e->decoder.net,
         .classifier = e->classifier.net,
+        .lists = &e->nets,
+        .decoder_list = e->decoder.list,
+        .classifier_list = e->classifier.list,
         .training = e->classifier.train,
         .hidden = e->classifier.hidden,
         .classes = classes,
@@ -69,7 +72,7 @@ preset_head experiment_head(const experiment *e, uint32_t classes) {
 }
 
 void experiment_describe_encoder(const experiment *e, uint32_t portion, nn_spec *spec) {
-    preset_describe_encoder(&e->portions[portion].encoder, experiment_portion_shape(e, portion), spec);
+    preset_describe_encoder(&e->portions[portion].encoder, &e->nets, experiment_portion_shape(e, portion), spec);
 }
 
 void experiment_describe_head(const experiment *e, uint32_t classes, nn_spec *spec) {

@@ -22,7 +22,8 @@ nn_shape experiment_portion_shape(const experiment *e, uint32_t portion);
 /* A whole sample: that of the data set, or {1, 1, elements of all listed portions}. */
 nn_shape experiment_sample_shape(const experiment *e);
 
-/* Decoder and classifier in the presets' terms. How many classes there are the labels say, or the run. */
+/* Decoder and classifier in the presets' terms; it borrows the experiment's lists. How many classes there are the
+ * labels say, or the run. */
 preset_head experiment_head(const experiment *e, uint32_t classes);
 
 /* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the

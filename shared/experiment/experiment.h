@@ -25,7 +25,7 @@
 
 enum {
     EXPERIMENT_TEXT_MAX = 32 * 1024,
-    EXPERIMENT_KEY_MAX = 96, /* "portions.NAME.encoder.batch_norm" and its end */
+    EXPERIMENT_KEY_MAX = 160, /* "portions.NAME.encoder.net.12.residual.main.3.convolution.padding" and its end */
     EXPERIMENT_THRESHOLDS_MAX = 32,
     EXPERIMENT_PORTIONS_MAX = CODEWORD_PORTIONS_MAX,
 };
@@ -52,6 +52,7 @@ typedef enum experiment_class_weighting { EXPERIMENT_UNWEIGHTED, EXPERIMENT_BALA
 typedef struct experiment {
     char name[64];
     char title[160];
+    net_lists nets; /* blocks, and the nets below that are lists of layers */
     struct {
         char name[32];            /* as in data/dataset.h; of listed portions any */
         partition_kind partition; /* PARTITION_NONE: the portions are listed */
@@ -82,12 +83,14 @@ typedef struct experiment {
     } refinement;
     struct {
         preset_decoder_net net;
+        net_list_range list; /* PRESET_LISTED_DECODER only */
     } decoder;
     struct {
         preset_classifier_net net;
         uint32_t hidden;
         preset_classifier_training train;
         char weights[200]; /* a safetensors file or a run's folder, seen from the experiment's own file; empty: none */
+        net_list_range list; /* PRESET_LISTED_CLASSIFIER only */
     } classifier;
     struct {
         float quantization; /* alpha, the multiplier of the quantization term; 0: cross entropy alone */
@@ -136,6 +139,7 @@ static inline bool experiment_lists_portions(const experiment *e) {
 /* Whether a batch norm sees one number a sample, so that a batch must have more than one. */
 static inline bool experiment_norms_rows(const experiment *e) {
     bool norms = e->classifier.net == PRESET_MLP && e->classifier.train != PRESET_TRAIN_FROZEN;
+    norms = norms || net_list_has_norm(&e->nets);
     for (uint32_t k = 0; k < e->portion_count; k++) {
         norms = norms || e->portions[k].encoder.batch_norm || e->portions[k].encoder.net == PRESET_CONV_NORM;
     }

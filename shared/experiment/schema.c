@@ -16,6 +16,9 @@
         .size = sizeof(((owner *)0)->member[0]), .count_offset = offsetof(owner, count_member),                        \
         .count_max = sizeof(((owner *)0)->member) / sizeof(((owner *)0)->member[0]), __VA_ARGS__                       \
     }
+#define NET_OF(owner, part, net_words, listed_net, ...)                                                                \
+    FIELD_OF(owner, "net", SCHEMA_NET, part.net, WORDS(net_words), .listed = listed_net,                               \
+             .count_offset = offsetof(owner, part.list), __VA_ARGS__)
 #define TEXT(key, member, ...) FIELD_OF(experiment, key, SCHEMA_TEXT, member, __VA_ARGS__)
 #define WHOLE(key, member, ...) FIELD_OF(experiment, key, SCHEMA_WHOLE, member, __VA_ARGS__)
 #define NUMBER(key, member, ...) FIELD_OF(experiment, key, SCHEMA_NUMBER, member, __VA_ARGS__)
@@ -82,7 +85,7 @@ static const schema_field dataset_fields[] = {
 
 /* The keys of an encoder: of every portion's, or of one's. */
 #define ENCODER_FIELDS(owner, stages, stage_count, ...)                                                                \
-    FIELD_OF(owner, "net", SCHEMA_WORD, encoder.net, WORDS(encoder_nets), __VA_ARGS__),                                \
+    NET_OF(owner, encoder, encoder_nets, PRESET_LISTED_ENCODER, __VA_ARGS__),                                          \
         FIELD_OF(owner, "hidden", SCHEMA_WHOLE, encoder.hidden, ),                                                     \
         FIELD_OF(owner, "bits", SCHEMA_WHOLE, encoder.bits, ),                                                         \
         LIST_OF(owner, "refinement", SCHEMA_WHOLE, stages, stage_count, ),                                             \
@@ -108,6 +111,70 @@ static const schema_field portion_fields[] = {
     {.key = NULL},
 };
 
+/* Layers. */
+
+const schema_word schema_layers[] = {
+    {"dense", NET_LIST_DENSE},
+    {"convolution", NET_LIST_CONVOLUTION},
+    {"max_pool", NET_LIST_MAX_POOL},
+    {"average_pool", NET_LIST_AVERAGE_POOL},
+    {"adaptive_average_pool", NET_LIST_ADAPTIVE_AVERAGE_POOL},
+    {"upsample", NET_LIST_UPSAMPLE},
+    {"unflatten", NET_LIST_UNFLATTEN},
+    {"flatten", NET_LIST_FLATTEN},
+    {"batch_norm", NET_LIST_BATCH_NORM},
+    {"relu", NET_LIST_RELU},
+    {"sigmoid", NET_LIST_SIGMOID},
+    {"dropout", NET_LIST_DROPOUT},
+    {"residual", NET_LIST_RESIDUAL},
+};
+
+const net_list_layer schema_layer_default = {.rate = 0.5f, .bias = true, .affine = true};
+
+#define OF_LAYER(key, type, member, ...) FIELD_OF(net_list_layer, key, type, member, __VA_ARGS__)
+#define RANGE(low, high) .least = low, .most = high
+#define SIZE(fewest, most_sizes, high)                                                                                 \
+    {                                                                                                                  \
+        .key = "size", .type = SCHEMA_LIST, .entry = SCHEMA_WHOLE, .offset = offsetof(net_list_layer, size),           \
+        .size = sizeof(uint32_t), .count_offset = offsetof(net_list_layer, sizes), .count_least = fewest,              \
+        .count_max = most_sizes, .may_be_one = (fewest) == 1, REQUIRED, RANGE(1, high)                                 \
+    }
+#define OUTPUTS OF_LAYER("outputs", SCHEMA_WHOLE, outputs, REQUIRED, WORDS(outputs), RANGE(1, NET_LIST_OUTPUTS_MAX))
+#define WINDOW(high)                                                                                                   \
+    OF_LAYER("kernel", SCHEMA_WHOLE, kernel, REQUIRED, RANGE(1, high)),                                                \
+        OF_LAYER("stride", SCHEMA_WHOLE, stride, RANGE(1, 255)),                                                       \
+        OF_LAYER("padding", SCHEMA_WHOLE, padding, RANGE(0, 255))
+
+static const schema_word outputs[] = {{"bits", NET_LIST_BITS}, {"classes", NET_LIST_CLASSES}};
+static const schema_field no_fields[] = {{.key = NULL}};
+static const schema_field dense_fields[] = {OUTPUTS, OF_LAYER("bias", SCHEMA_SWITCH, bias, ), {.key = NULL}};
+static const schema_field convolution_fields[] = {
+    OUTPUTS, WINDOW(255), OF_LAYER("bias", SCHEMA_SWITCH, bias, ), {.key = NULL}};
+static const schema_field max_pool_fields[] = {WINDOW(15), {.key = NULL}}; /* layers/max_pool.c: a byte a place */
+static const schema_field average_pool_fields[] = {WINDOW(255), {.key = NULL}};
+static const schema_field size_fields[] = {SIZE(1, 2, 4096), {.key = NULL}};
+static const schema_field unflatten_fields[] = {SIZE(3, 3, PORTION_ELEMENTS_MAX), {.key = NULL}};
+static const schema_field batch_norm_fields[] = {OF_LAYER("affine", SCHEMA_SWITCH, affine, ), {.key = NULL}};
+static const schema_field dropout_fields[] = {OF_LAYER("rate", SCHEMA_NUMBER, rate, ), {.key = NULL}};
+static const schema_field residual_fields[] = {
+    OF_LAYER("main", SCHEMA_LAYERS, main, REQUIRED), OF_LAYER("shortcut", SCHEMA_LAYERS, shortcut, ), {.key = NULL}};
+
+const schema_layer_keys schema_layer_keys_of[] = {
+    [NET_LIST_DENSE] = {dense_fields, "outputs"},
+    [NET_LIST_CONVOLUTION] = {convolution_fields, NULL},
+    [NET_LIST_MAX_POOL] = {max_pool_fields, "kernel"},
+    [NET_LIST_AVERAGE_POOL] = {average_pool_fields, "kernel"},
+    [NET_LIST_ADAPTIVE_AVERAGE_POOL] = {size_fields, "size"},
+    [NET_LIST_UPSAMPLE] = {size_fields, "size"},
+    [NET_LIST_UNFLATTEN] = {unflatten_fields, "size"},
+    [NET_LIST_FLATTEN] = {no_fields, NULL},
+    [NET_LIST_BATCH_NORM] = {batch_norm_fields, NULL},
+    [NET_LIST_RELU] = {no_fields, NULL},
+    [NET_LIST_SIGMOID] = {no_fields, NULL},
+    [NET_LIST_DROPOUT] = {dropout_fields, "rate"},
+    [NET_LIST_RESIDUAL] = {residual_fields, "main"},
+};
+
 static const schema_field tta_fields[] = {
     SWITCH("flip", tta.flip),
     WHOLE("shift", tta.shift),
@@ -115,12 +182,12 @@ static const schema_field tta_fields[] = {
 };
 
 static const schema_field decoder_fields[] = {
-    WORD("net", decoder.net, decoder_nets, REQUIRED),
+    NET_OF(experiment, decoder, decoder_nets, PRESET_LISTED_DECODER, REQUIRED),
     {.key = NULL},
 };
 
 static const schema_field classifier_fields[] = {
-    WORD("net", classifier.net, classifier_nets, REQUIRED),
+    NET_OF(experiment, classifier, classifier_nets, PRESET_LISTED_CLASSIFIER, REQUIRED),
     WHOLE("hidden", classifier.hidden),
     WORD("train", classifier.train, classifier_trainings),
     TEXT("weights", classifier.weights),
@@ -173,6 +240,7 @@ static const schema_field paper_fields[] = {
 const schema_field schema_fields[] = {
     TEXT("name", name, REQUIRED),
     TEXT("title", title),
+    {.key = "nets", .type = SCHEMA_BLOCKS},
     SECTION("dataset", dataset_fields, REQUIRED),
     {.key = "portions",
      .type = SCHEMA_PORTIONS,

@@ -13,6 +13,7 @@ typedef struct writer {
     char *text;
     size_t used; /* may pass EXPERIMENT_TEXT_MAX: then not all is there */
     int indent;
+    const experiment *e;
     bool is_entry; /* the next key begins an entry of a list */
     const experiment_override *overrides;
     size_t override_count;
@@ -68,6 +69,10 @@ static uint64_t whole_at(const void *data, size_t size) {
 static void put_scalar(writer *w, const schema_field *field, schema_type type, const void *data) {
     switch (type) {
     case SCHEMA_WHOLE:
+        if (field->words && whole_at(data, field->size) > field->most) {
+            put(w, "%s", schema_word_of(field, (uint32_t)whole_at(data, field->size)));
+            break;
+        }
         put(w, "%" PRIu64, whole_at(data, field->size));
         break;
     case SCHEMA_NUMBER:
@@ -88,6 +93,10 @@ static void put_scalar(writer *w, const schema_field *field, schema_type type, c
 /* On one line: [2, 4]. */
 static void put_list(writer *w, const schema_field *field, const char *values) {
     uint64_t count = whole_at(values + field->count_offset, sizeof(uint32_t));
+    if (field->may_be_one && count == 1) {
+        put_scalar(w, field, field->entry, values + field->offset);
+        return;
+    }
     put(w, "[");
     for (uint64_t i = 0; i < count; i++) {
         put(w, i ? ", " : "");
@@ -96,8 +105,74 @@ static void put_list(writer *w, const schema_field *field, const char *values) {
     put(w, "]");
 }
 
+static net_list_range range_at(const char *data) {
+    return *(const net_list_range *)(const void *)data;
+}
+
+static void put_value(writer *w, const schema_field *field, const char *values);
+
+/* Whether a key of a layer says something else than what it is where it is left out. */
+static bool is_said(const schema_field *field, const char *layer) {
+    const char *left_out = (const char *)&schema_layer_default;
+    return field->type == SCHEMA_LIST || memcmp(layer + field->offset, left_out + field->offset, field->size) != 0;
+}
+
+/* relu, {dense: 64} or {dense: {outputs: 64, bias: false}}. */
+static void put_layer(writer *w, const net_list_layer *layer) {
+    const char *values = (const char *)layer;
+    if (layer->kind == NET_LIST_BLOCK) {
+        put(w, "%s", net_list_name(&w->e->nets, layer->main));
+        return;
+    }
+    const schema_layer_keys *keys = &schema_layer_keys_of[layer->kind];
+    const schema_field *first = NULL;
+    size_t said = 0;
+    for (const schema_field *f = keys->fields; f->key; f++) {
+        first = is_said(f, values) && !first ? f : first;
+        said += is_said(f, values);
+    }
+    bool is_alone = said == 1 && keys->alone && strcmp(first->key, keys->alone) == 0;
+    put(w, said == 0 ? "%s" : is_alone ? "{%s: " : "{%s: {", schema_layers[layer->kind].name);
+    for (const schema_field *f = keys->fields; f->key; f++) {
+        if (is_said(f, values)) {
+            put(w, is_alone ? "" : "%s%s: ", f == first ? "" : ", ", f->key);
+            put_value(w, f, values);
+        }
+    }
+    put(w, said == 0 ? "" : is_alone ? "}" : "}}");
+}
+
+/* On one line: [{dense: 64}, relu]. */
+static void put_layers(writer *w, net_list_range layers) {
+    put(w, "[");
+    for (uint32_t i = 0; i < layers.count; i++) {
+        put(w, i ? ", " : "");
+        put_layer(w, &w->e->nets.layers[layers.first + i]);
+    }
+    put(w, "]");
+}
+
+static void put_net(writer *w, const schema_field *field, const char *values) {
+    uint32_t net = (uint32_t)whole_at(values + field->offset, sizeof(uint32_t));
+    net_list_range layers = range_at(values + field->count_offset);
+    const char *name = net == field->listed ? net_list_name(&w->e->nets, layers) : schema_word_of(field, net);
+    if (name) {
+        put(w, "%s", name);
+    } else {
+        put_layers(w, layers);
+    }
+}
+
 static void put_value(writer *w, const schema_field *field, const char *values) {
     bool is_list = field->type == SCHEMA_LIST;
+    if (field->type == SCHEMA_NET) {
+        put_net(w, field, values);
+        return;
+    }
+    if (field->type == SCHEMA_LAYERS) {
+        put_layers(w, range_at(values + field->offset));
+        return;
+    }
     if (is_list && field->words && whole_at(values + field->count_offset, sizeof(uint32_t)) == 0) {
         put_scalar(w, field, SCHEMA_WORD, values + field->word_offset);
     } else if (is_list) {
@@ -153,9 +228,30 @@ static void put_section(writer *w, const schema_field *field, const char *values
     w->indent -= 2;
 }
 
+static void put_blocks(writer *w) {
+    put(w, w->e->nets.block_count ? "nets:\n" : "");
+    for (uint32_t i = 0; i < w->e->nets.block_count; i++) {
+        put(w, "  %s: ", w->e->nets.blocks[i].name);
+        put_layers(w, w->e->nets.blocks[i].layers);
+        put(w, "\n");
+    }
+}
+
+/* Of a portion whose net is the list of all encoders: it is not written again. */
+static bool is_inherited(const writer *w, const schema_field *field, const char *values, const char *section) {
+    const preset_encoder *all = &w->e->encoder;
+    return field->type == SCHEMA_NET && strncmp(section, "portions.", 9) == 0 && all->net == PRESET_LISTED_ENCODER &&
+           whole_at(values + field->offset, sizeof(uint32_t)) == PRESET_LISTED_ENCODER &&
+           range_at(values + field->count_offset).first == all->list.first && !override_for(w, section, field->key);
+}
+
 static void put_fields(writer *w, const schema_field *fields, const char *values, const char *section, bool is_listed) {
     for (const schema_field *field = fields; field->key; field++) {
-        if (!schema_has(field, is_listed)) {
+        if (!schema_has(field, is_listed) || is_inherited(w, field, values, section)) {
+            continue;
+        }
+        if (field->type == SCHEMA_BLOCKS) {
+            put_blocks(w);
             continue;
         }
         put(w, "%*s%s%s:", w->indent - 2 * w->is_entry, "", w->is_entry ? "- " : "", field->key);
@@ -205,7 +301,7 @@ static place find_place(const schema_field *fields, const char *values, const ch
         fields++;
     }
     bool is_inner = fields->type == SCHEMA_SECTION || fields->type == SCHEMA_PORTIONS;
-    if (!fields->key || is_inner != (key[length] == '.')) {
+    if (!fields->key || fields->type == SCHEMA_BLOCKS || is_inner != (key[length] == '.')) {
         return (place){0};
     }
     key += length + is_inner;
@@ -221,7 +317,7 @@ static place find_key(const experiment *e, const char *key) {
 
 err experiment_serialize_with(const experiment *e, const experiment_override *overrides, size_t count, char *text,
                               size_t *length) {
-    writer w = {.text = text, .overrides = overrides, .override_count = count};
+    writer w = {.text = text, .e = e, .overrides = overrides, .override_count = count};
     for (size_t i = 0; i < count; i++) {
         if (!find_key(e, overrides[i].key).field) {
             return err_fail(ERR_INPUT, "key %s is not known", overrides[i].key);
@@ -250,7 +346,7 @@ err experiment_compare(const experiment *a, const experiment *b, bool *is_same) 
 
 err experiment_value(const experiment *e, const char *key, char *text) {
     place at = find_key(e, key);
-    writer w = {.text = text};
+    writer w = {.text = text, .e = e};
     if (!at.field) {
         return err_fail(ERR_USAGE, "'%s' is no key of an experiment%s", key,
                         experiment_lists_portions(e) ? " that lists its portions" : "");

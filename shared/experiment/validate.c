@@ -69,8 +69,10 @@ static err check_shapes(const experiment *e, char *key) {
 static err check_listed(const experiment *e, char *key) {
     const rule rules[] = {
         {"encoder.net", !experiment_is_classifier_alone(e), "none needs dataset.partition"},
-        {"decoder.net", e->decoder.net == PRESET_LINEAR || e->decoder.net == PRESET_IDENTITY,
-         "must be linear or identity where portions are listed"},
+        {"decoder.net",
+         e->decoder.net == PRESET_LINEAR || e->decoder.net == PRESET_IDENTITY ||
+             e->decoder.net == PRESET_LISTED_DECODER,
+         "must be linear, identity or a list of layers where portions are listed"},
         {"augment", !augment_is_any(&e->augment), "needs dataset.partition"},
         {"tta", !e->tta.flip && !e->tta.shift, "needs dataset.partition"},
     };
@@ -226,7 +228,7 @@ static err check_refinement(const experiment *e, char *key) {
 }
 
 static err check_classifier(const experiment *e, char *key) {
-    bool has_hidden = e->classifier.net != PRESET_PLAYGROUND;
+    bool has_hidden = e->classifier.net == PRESET_MNIST || e->classifier.net == PRESET_MLP;
     bool is_loaded = e->classifier.train != PRESET_TRAIN_JOINT;
     const rule rules[] = {
         {"classifier.hidden", !has_hidden || is_in(e->classifier.hidden, 1, 65536), "must be from 1 to 65536"},
@@ -269,6 +271,45 @@ static err misfit(const char *of, char *key) {
     return err_fail(ERR_INPUT, "key %s does not fit: %s", of, err_text());
 }
 
+static bool find_layer(const net_lists *lists, net_list_range layers, uint32_t place, char *key, size_t used);
+
+static bool find_in_path(const net_lists *lists, net_list_range path, const char *name, uint32_t place, char *key,
+                         size_t used) {
+    used += (size_t)snprintf(key + used, EXPERIMENT_KEY_MAX - used, "%s", name);
+    return used < EXPERIMENT_KEY_MAX && find_layer(lists, path, place, key, used);
+}
+
+/* Whether layer `place` is one of a list's, or within one; then its key goes on from byte `used` with its numbers. */
+static bool find_layer(const net_lists *lists, net_list_range layers, uint32_t place, char *key, size_t used) {
+    for (uint32_t i = 0; i < layers.count; i++) {
+        const net_list_layer *l = &lists->layers[layers.first + i];
+        size_t end = used + (size_t)snprintf(key + used, EXPERIMENT_KEY_MAX - used, ".%u", i);
+        if (end >= EXPERIMENT_KEY_MAX || layers.first + i == place) {
+            return end < EXPERIMENT_KEY_MAX;
+        }
+        if (l->kind == NET_LIST_RESIDUAL && (find_in_path(lists, l->main, ".residual.main", place, key, end) ||
+                                             find_in_path(lists, l->shortcut, ".residual.shortcut", place, key, end))) {
+            return true;
+        }
+    }
+    key[used] = '\0';
+    return false;
+}
+
+/* The key of a net, or of the layer of a list that does not fit: it may be in a block. */
+static err misfit_net(const experiment *e, const char *of, net_list_range list, uint32_t origin, char *key) {
+    bool found = false;
+    for (uint32_t i = 0; i < e->nets.block_count && origin && !found; i++) {
+        size_t used = (size_t)snprintf(key, EXPERIMENT_KEY_MAX, "nets.%s", e->nets.blocks[i].name);
+        found = find_layer(&e->nets, e->nets.blocks[i].layers, origin - 1, key, used);
+    }
+    if (!found) {
+        size_t used = (size_t)snprintf(key, EXPERIMENT_KEY_MAX, "%s", of);
+        found = origin && find_layer(&e->nets, list, origin - 1, key, used);
+    }
+    return err_fail(ERR_INPUT, "key %s does not fit: %s", key, err_text());
+}
+
 static err check_partition(const experiment *e, char *key) {
     partition s;
     if (experiment_partition(e, &s, NULL)) {
@@ -291,9 +332,11 @@ static err check_sizes(const experiment *e, char *key) {
     err failed = is_listed ? ERR_OK : check_partition(e, key);
     for (uint32_t k = 0; k < e->portion_count && !failed; k++) {
         char net[EXPERIMENT_KEY_MAX] = "encoder.net";
-        if (preset_check_encoder(&e->portions[k].encoder, experiment_portion_shape(e, k))) {
+        const preset_encoder *encoder = &e->portions[k].encoder;
+        preset_fault fault;
+        if (preset_check_encoder(encoder, &e->nets, experiment_portion_shape(e, k), &fault)) {
             snprintf(net, sizeof net, is_listed ? "portions.%s.encoder.net" : "encoder.net", e->portions[k].name);
-            failed = misfit(net, key);
+            failed = misfit_net(e, net, encoder->list, fault.origin, key);
         }
     }
     if (failed) {
@@ -302,9 +345,11 @@ static err check_sizes(const experiment *e, char *key) {
     const dataset *set = NULL;
     preset_head head =
         experiment_head(e, is_listed || dataset_find(e->dataset.name, &set) ? CLASSES_ASSUMED : set->classes);
-    const char *part;
-    if (preset_check_head(&head, &part)) {
-        return misfit(strcmp(part, "decoder") == 0 ? "decoder.net" : "classifier.net", key);
+    preset_fault fault;
+    if (preset_check_head(&head, &fault)) {
+        bool is_decoder = strcmp(fault.part, "decoder") == 0;
+        return misfit_net(e, is_decoder ? "decoder.net" : "classifier.net",
+                          is_decoder ? e->decoder.list : e->classifier.list, fault.origin, key);
     }
     return ERR_OK;
 }

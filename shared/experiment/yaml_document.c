@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEPTH_MAX = 8 };
+enum { DEPTH_MAX = 12 };
 
 /* A byte that is no character is told by its place in the text, everything else by its mark. */
 static size_t line_of_problem(const yaml_parser_t *parser, const char *text, size_t length) {

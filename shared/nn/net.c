@@ -78,7 +78,11 @@ static nn_rows rows_of(const nn_net *net, size_t index) {
     r.x = w->x == NN_OUTSIDE ? net->x : piece_at(net, w->x);
     /* The caller's gradient is only read: no layer that writes to its dy is a net's last. */
     r.dy = w->dy == NN_OUTSIDE ? (void *)(uintptr_t)net->dy : piece_at(net, w->dy);
-    r.other = piece_at(net, net->layers[index].spec.kind == NN_JOIN ? w->other_x : w->other_dy);
+    if (net->layers[index].spec.kind == NN_JOIN) {
+        r.other = w->other_x == NN_OUTSIDE ? net->x : piece_at(net, w->other_x);
+    } else if (net->layers[index].spec.kind == NN_RESIDUAL) {
+        r.other = w->other_dy == NN_OUTSIDE ? net->dy : piece_at(net, w->other_dy);
+    }
     return r;
 }
 

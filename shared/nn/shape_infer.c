@@ -1,5 +1,6 @@
 #include "nn/shape_infer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { ELEMENTS_MAX = 1 << 26 };
@@ -11,6 +12,7 @@ typedef struct walk {
     nn_shape entry; /* of the residual block */
     nn_shape main;  /* what its main path put out */
     const char *complaint;
+    char wording[96]; /* of a complaint that holds numbers */
 } walk;
 
 static bool is_same(nn_shape a, nn_shape b) {
@@ -27,10 +29,15 @@ static uint32_t slid(uint32_t side, const nn_layer_spec *s) {
 }
 
 static nn_shape slide(walk *w, const nn_layer_spec *s, uint32_t channels) {
+    nn_shape to = {channels, slid(w->shape.height, s), slid(w->shape.width, s)};
     if (s->kind != NN_CONVOLUTION && s->padding > s->kernel / 2) {
         w->complaint = "is padded by more than half its window";
+    } else if (to.height == 0 || to.width == 0) {
+        snprintf(w->wording, sizeof w->wording, "leaves nothing: window %ux%u, padding %u", s->kernel, s->kernel,
+                 s->padding);
+        w->complaint = w->wording;
     }
-    return (nn_shape){channels, slid(w->shape.height, s), slid(w->shape.width, s)};
+    return to;
 }
 
 static nn_shape flat(size_t features) {
@@ -59,7 +66,9 @@ static void close_block(walk *w) {
     if (!w->is_in_shortcut) {
         w->complaint = "is outside a block's second path";
     } else if (!is_same(w->shape, w->main)) {
-        w->complaint = "joins paths of different shapes";
+        snprintf(w->wording, sizeof w->wording, "joins paths of different shapes, %ux%ux%u and %ux%ux%u",
+                 w->main.channels, w->main.height, w->main.width, w->shape.channels, w->shape.height, w->shape.width);
+        w->complaint = w->wording;
     }
     w->is_in_shortcut = false;
 }
@@ -83,29 +92,27 @@ static void take_image_layer(walk *w, const nn_layer_spec *s) {
     case NN_AVERAGE_POOL:
         w->shape = slide(w, s, w->shape.channels);
         break;
-    case NN_RESIDUAL:
-        open_block(w);
-        break;
-    case NN_SHORTCUT:
-        turn_to_shortcut(w);
-        break;
-    case NN_JOIN:
-        close_block(w);
-        break;
     default: /* NN_ADAPTIVE_AVERAGE_POOL, NN_UPSAMPLE */
         w->shape = resize(w, s);
         break;
     }
 }
 
+static void make_image(walk *w, const nn_layer_spec *s) {
+    if (w->is_image || nn_shape_elements(s->shape) != nn_shape_elements(w->shape)) {
+        snprintf(w->wording, sizeof w->wording, "is an image of other size than what it is made of: %ux%ux%u",
+                 s->shape.channels, s->shape.height, s->shape.width);
+        w->complaint = w->wording;
+    }
+    w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside a block" : w->complaint;
+    w->is_image = true;
+    w->shape = s->shape;
+}
+
 static void take_layer(walk *w, const nn_layer_spec *s) {
     switch (s->kind) {
     case NN_IMAGE:
-        if (w->is_image || nn_shape_elements(s->shape) != nn_shape_elements(w->shape)) {
-            w->complaint = "is an image of other size than what it is made of";
-        }
-        w->is_image = true;
-        w->shape = s->shape;
+        make_image(w, s);
         break;
     case NN_DENSE:
         w->complaint = w->is_image ? "needs a row, not an image" : NULL;
@@ -117,6 +124,15 @@ static void take_layer(walk *w, const nn_layer_spec *s) {
     case NN_RESIGMOID:
     case NN_NOISE:
     case NN_BINARIZE:
+        break;
+    case NN_RESIDUAL:
+        open_block(w);
+        break;
+    case NN_SHORTCUT:
+        turn_to_shortcut(w);
+        break;
+    case NN_JOIN:
+        close_block(w);
         break;
     case NN_DROPOUT:
         w->complaint = s->rate >= 0 && s->rate < 1 ? NULL : "has a rate outside 0 to 1";
@@ -143,6 +159,7 @@ err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
         const nn_layer_spec *s = &spec->layers[i];
         nn_shape before = w.shape;
         take_layer(&w, s);
+        w.complaint = s->complaint ? s->complaint : w.complaint;
         if (w.complaint) {
             return err_fail(ERR_INPUT, "layer %zu%s%s%s %s (of %ux%ux%u)", i, s->name[0] ? " (" : "", s->name,
                             s->name[0] ? ")" : "", w.complaint, before.channels, before.height, before.width);

@@ -51,9 +51,11 @@ typedef struct nn_layer_spec {
                           al., "Delving Deep into Rectifiers", 2015; else uniform as PyTorch's default */
     bool fixed; /* never trained: its tensors are no parameters and have no gradients, and it always does what it does
                    when evaluating (batch norm, dropout) */
+    uint32_t origin;       /* whoever describes a net may say here where the layer came from */
+    const char *complaint; /* why there can be no such layer, for shape_infer to refuse; NULL: there can */
 } nn_layer_spec;
 
-enum { NN_LAYERS_MAX = 128 };
+enum { NN_LAYERS_MAX = 160 };
 
 /* A description; plain data. */
 typedef struct nn_spec {

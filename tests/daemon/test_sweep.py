@@ -293,7 +293,7 @@ class Refusals(SweepCase):
                 ('base: base.yaml\ngrid:\n  encoder.bits: ["1\\0"]\n', "sweep.yaml:3: key grid.encoder.bits: a zero byte"),
                 ("base: base.yaml\ngrid:\n  encoder.bits: [null]\n", "encoder.bits must be a whole number"),
                 ("base: base.yaml\ngrid:\n  encoder.net: [conv-nrom]\n", "encoder.net is 'conv-nrom', none of .* is conv-norm meant"),
-                ("base: " + "[" * 60000, "sweep.yaml:1: nests deeper than 8 levels"),
+                ("base: " + "[" * 60000, "sweep.yaml:1: nests deeper than 12 levels"),
                 ("base: base.yaml\ngrid:\n  encoder.bit: [1]\n", "point bit-1 as resolved: key encoder.bit is not known"),
                 ("base: base.yaml\ngrid:\n  bits: [1]\n", "key bits is not known"),
                 ("base: base.yaml\ngrid:\n  encoder.bits: [1, 65]\n", "point bits-65 as resolved.*encoder.bits must be from 1"),

@@ -52,6 +52,16 @@ class SameBits(TrainingCase):
         self.end_well(*self.start(experiment, order=(2, 0, 3, 1)))
         self.assert_same_weights(experiment)
 
+    def test_nets_that_are_lists_of_layers(self):
+        experiment = self.experiment(
+            encoder__net="[{convolution: {outputs: 4, kernel: 3, stride: 2, padding: 1}}, batch_norm, relu, {residual: "
+            "[{convolution: {outputs: 4, kernel: 3, padding: 1}}]}, relu, {adaptive_average_pool: [2, 3]}, {dropout: "
+            "0.2}, flatten, {dense: bits}]", encoder__hidden=0, decoder__net="[{dense: 16}, {unflatten: [1, 4, 4]}, "
+            "{upsample: 8}]", classifier__net="[{max_pool: 2}, flatten, {residual: [{dense: 16}, relu]}, {dense: "
+            "classes}]", classifier__hidden=0)
+        self.end_well(*self.start(experiment, order=(2, 0, 3, 1)))
+        self.assert_same_weights(experiment)
+
     def test_other_seed_other_bits(self):
         one = self.reference(self.experiment())[1]
         other = self.reference(self.experiment(training__seed=2))[1]

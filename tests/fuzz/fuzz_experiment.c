@@ -15,7 +15,10 @@ static bool is_same(const experiment *a, const experiment *b) {
            a->dataset.portions == b->dataset.portions && a->dataset.mean == b->dataset.mean &&
            a->dataset.std == b->dataset.std && a->dataset.validation == b->dataset.validation &&
            memcmp(&a->encoder, &b->encoder, sizeof a->encoder) == 0 && a->portion_count == b->portion_count &&
-           memcmp(a->portions, b->portions, sizeof a->portions) == 0 && a->decoder.net == b->decoder.net &&
+           memcmp(a->portions, b->portions, sizeof a->portions) == 0 &&
+           memcmp(&a->nets, &b->nets, sizeof a->nets) == 0 &&
+           memcmp(&a->decoder, &b->decoder, sizeof a->decoder) == 0 &&
+           memcmp(&a->classifier.list, &b->classifier.list, sizeof a->classifier.list) == 0 &&
            a->classifier.net == b->classifier.net && a->classifier.hidden == b->classifier.hidden &&
            a->loss.quantization == b->loss.quantization && a->optimiser.kind == b->optimiser.kind &&
            a->optimiser.learning_rate == b->optimiser.learning_rate && a->optimiser.momentum == b->optimiser.momentum &&

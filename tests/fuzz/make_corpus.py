@@ -849,6 +849,13 @@ def experiment_seeds():
         "listed": (re.sub(r"(?m)^  (partition|portions): .*\n", "", small).replace("name: mnist", "name: own") +
                    "portions:\n  - {name: guest, shape: [10], type: f32, encoder: {bits: 4, hidden: 32}}\n"
                    "  - name: host.2\n    shape: [3, 20]\n    type: u8\n    encoder:\n      bits: 7\n").encode(),
+        "nets": small.replace("  hidden: 8\n", "").replace(
+            "net: simple-1d", "net: [two, {residual: {main: [one], shortcut: [{convolution: {outputs: 4, kernel: 1, bias: "
+            "false}}]}}, {adaptive_average_pool: [2, 1]}, {dropout: 0.2}, flatten, {dense: bits}]").replace(
+            "net: linear", "net: [{dense: 16}, {unflatten: [1, 4, 4]}, {upsample: 8}]").replace(
+            "net: mnist", "net: [{average_pool: 2}, {residual: [sigmoid]}, flatten, {dense: classes}]").encode() +
+        b"nets:\n  one: [{convolution: {outputs: 4, kernel: 3, stride: 1, padding: 1}}, {batch_norm: {affine: false}}]\n"
+        b"  two: [one, relu, {max_pool: 2}]\n",
         "full": experiment(portions=1, extra="  checkpoint_every: 5\n  evaluate_every: 7\n  early_stopping_patience: 3\n"
                            "  keep_best: true\npaper:\n  row: 3\n  epochs: 10\n  train: 98.1\n  rounded: 96.56\n")
         .replace("  portions: 1\n", "  portions: 1\n  mean: 0.1307\n  std: 0.3081\n  validation: 5000\n").encode(),

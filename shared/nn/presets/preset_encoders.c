@@ -266,6 +266,7 @@ static const net nets[] = {
     [PRESET_CONV_SQUARE_8X8] = {conv_square_8x8, NULL},
     [PRESET_CONV_NORM] = {conv_norm, NULL},
     [PRESET_RESIDUAL] = {residual, "norm"},
+    [PRESET_LISTED_ENCODER] = {NULL, NULL},
 };
 
 /* Batch norm of a square is 2-D, over its one channel; of a row 1-D, each bit for itself. A temperature alone needs
@@ -297,10 +298,14 @@ static void add_activation(preset_builder *b, const preset_encoder *e, const cha
     }
 }
 
-void preset_describe_encoder(const preset_encoder *e, nn_shape portion, nn_spec *spec) {
+void preset_describe_encoder(const preset_encoder *e, const net_lists *lists, nn_shape portion, nn_spec *spec) {
     preset_builder b = preset_begin(spec, nn_shape_elements(portion), "encoder");
-    if (e->net != PRESET_NO_ENCODER) {
+    if (e->net == PRESET_LISTED_ENCODER) {
+        net_list_add(&b, &(net_list_use){.lists = lists, .net = e->list, .input = portion, .bits = e->bits});
+    } else if (e->net != PRESET_NO_ENCODER) {
         nets[e->net].add(&b, e, portion);
+    }
+    if (e->net != PRESET_NO_ENCODER) {
         add_activation(&b, e, nets[e->net].norm);
     }
 }

@@ -49,6 +49,10 @@ static void add_decoder(preset_builder *b, const preset_head *h) {
     if (h->decoder == PRESET_NO_DECODER || h->decoder == PRESET_IDENTITY) {
         return;
     }
+    if (h->decoder == PRESET_LISTED_DECODER) {
+        net_list_add(b, &(net_list_use){.lists = h->lists, .net = h->decoder_list});
+        return;
+    }
     uint32_t side = preset_side(h->bits / h->portions);
     if (h->decoder != PRESET_LINEAR) { /* the portions' squares are the planes of one image */
         preset_add_image(b, (nn_shape){h->portions, side, side});
@@ -96,11 +100,25 @@ static void playground(preset_builder *b, const preset_head *h) {
     preset_add_dense(b, h->classes);
 }
 
+/* Its input is a whole sample; but bits, and what a listed decoder puts out, are as they come. */
+static void listed_classifier(preset_builder *b, const preset_head *h) {
+    net_list_use use = {.lists = h->lists, .net = h->classifier_list, .input = h->sample, .classes = h->classes};
+    if (h->decoder == PRESET_IDENTITY || h->decoder == PRESET_LISTED_DECODER) {
+        use.input = (nn_shape){0, 0, 0};
+    }
+    preset_begin_part(b, "classifier");
+    net_list_add(b, &use);
+    if (b->is_image) {
+        preset_add_named(b, NN_FLATTEN, "");
+    }
+}
+
 void preset_describe_head(const preset_head *h, nn_spec *spec) {
     static void (*const classifiers[])(preset_builder *, const preset_head *) = {
         [PRESET_MNIST] = hidden_layer,
         [PRESET_PLAYGROUND] = playground,
         [PRESET_MLP] = hidden_layer,
+        [PRESET_LISTED_CLASSIFIER] = listed_classifier,
     };
     bool is_alone = h->decoder == PRESET_NO_DECODER;
     size_t inputs = is_alone ? nn_shape_elements(h->sample) : h->bits;

@@ -13,6 +13,7 @@
 #define FEWBIT_NN_PRESETS_PRESETS_H
 
 #include "base/err.h"
+#include "nn/presets/net_list.h"
 #include "nn/spec.h"
 
 typedef enum preset_encoder_net {
@@ -30,6 +31,7 @@ typedef enum preset_encoder_net {
     PRESET_NO_ENCODER,      /* the classifier alone, on whole samples */
     PRESET_CONV_NORM,       /* ours: convolutions with batch norm, for small images such as parts of a digit */
     PRESET_RESIDUAL,        /* ours: 32 to 256 channels in stages of stride 2, mean over the image */
+    PRESET_LISTED_ENCODER,  /* a list of layers */
 } preset_encoder_net;
 
 /* How a logit becomes a number near 0 or 1: a sigmoid, or a sigmoid and the paper's R three times. */
@@ -50,7 +52,8 @@ typedef struct preset_encoder {
     preset_activation activation;
     preset_binarize binarize;
     preset_noise noise;
-    float temperature; /* at the end of a training, 1 at its beginning; 0: always 1 */
+    float temperature;   /* at the end of a training, 1 at its beginning; 0: always 1 */
+    net_list_range list; /* PRESET_LISTED_ENCODER only */
 } preset_encoder;
 
 static inline bool preset_encoder_has_hidden(preset_encoder_net net) {
@@ -59,19 +62,21 @@ static inline bool preset_encoder_has_hidden(preset_encoder_net net) {
 
 /* All portions' bits -> a whole sample. */
 typedef enum preset_decoder_net {
-    PRESET_LINEAR,     /* "Simple 1D", "1 to 3 Channel Conv", "3 Channel": one dense layer */
-    PRESET_SQUARE,     /* "1 to 3 Channel Conv Square": portions' bits as planes of 4x4 */
-    PRESET_SQUARE_B,   /* "1 to 3 Channel Conv Square B" */
-    PRESET_SQUARE_8X8, /* "1 to 3 Channel Conv Square 8x8": planes of 8x8 */
-    PRESET_NO_DECODER, /* with PRESET_NO_ENCODER */
-    PRESET_IDENTITY,   /* ours: no layer; the classifier's input is the bits */
+    PRESET_LINEAR,         /* "Simple 1D", "1 to 3 Channel Conv", "3 Channel": one dense layer */
+    PRESET_SQUARE,         /* "1 to 3 Channel Conv Square": portions' bits as planes of 4x4 */
+    PRESET_SQUARE_B,       /* "1 to 3 Channel Conv Square B" */
+    PRESET_SQUARE_8X8,     /* "1 to 3 Channel Conv Square 8x8": planes of 8x8 */
+    PRESET_NO_DECODER,     /* with PRESET_NO_ENCODER */
+    PRESET_IDENTITY,       /* ours: no layer; the classifier's input is the bits */
+    PRESET_LISTED_DECODER, /* a list of layers; it may put out any shape */
 } preset_decoder_net;
 
-/* A whole sample, or with PRESET_IDENTITY all portions' bits -> classes. */
+/* A whole sample, what a listed decoder puts out, or with PRESET_IDENTITY all portions' bits -> classes. */
 typedef enum preset_classifier_net {
-    PRESET_MNIST,      /* dense, ReLU, dense */
-    PRESET_PLAYGROUND, /* the CIFAR-10 net of PyTorch Playground */
-    PRESET_MLP,        /* ours: dense, batch norm, ReLU, dense */
+    PRESET_MNIST,             /* dense, ReLU, dense */
+    PRESET_PLAYGROUND,        /* the CIFAR-10 net of PyTorch Playground */
+    PRESET_MLP,               /* ours: dense, batch norm, ReLU, dense */
+    PRESET_LISTED_CLASSIFIER, /* a list of layers */
 } preset_classifier_net;
 
 /* Whether the classifier's parameters are drawn and trained with the rest, or loaded and left as they are, or
@@ -91,20 +96,29 @@ typedef struct preset_head {
     uint32_t classes;
     uint32_t portions, bits; /* bits: of all portions, of squares as many of each */
     nn_shape sample;         /* whole */
+    const net_lists *lists;  /* borrowed; NULL where neither part is listed */
+    net_list_range decoder_list, classifier_list;
 } preset_head;
 
-/* Never fails, also where the sizes do not fit: the checks below say so. PRESET_NO_ENCODER: no layer. */
-void preset_describe_encoder(const preset_encoder *encoder, nn_shape portion, nn_spec *spec);
+/* Never fails, also where the sizes do not fit: the checks below say so. PRESET_NO_ENCODER: no layer. `lists` may be
+ * NULL where the net is not listed. */
+void preset_describe_encoder(const preset_encoder *encoder, const net_lists *lists, nn_shape portion, nn_spec *spec);
 
 /* The decoder's layers, then the classifier's; its input is the bits of all portions in their order, or with
  * PRESET_NO_DECODER a whole sample. */
 void preset_describe_head(const preset_head *head, nn_spec *spec);
 
-/* ERR_INPUT with the reason where the description cannot be made a net, or does not put out `bits`. */
-err preset_check_encoder(const preset_encoder *encoder, nn_shape portion);
+/* Which part of a head does not fit, and the layer of a list that does not: 1 + its place in `lists`, or 0. */
+typedef struct preset_fault {
+    const char *part; /* "decoder" or "classifier" */
+    uint32_t origin;
+} preset_fault;
 
-/* ERR_INPUT likewise, with `*part` "decoder" or "classifier", which does not fit; the decoder must put out a
- * sample. */
-err preset_check_head(const preset_head *head, const char **part);
+/* ERR_INPUT with the reason, and where, if the description cannot be made a net, or does not put out `bits`. */
+err preset_check_encoder(const preset_encoder *encoder, const net_lists *lists, nn_shape portion, preset_fault *fault);
+
+/* ERR_INPUT likewise; a decoder that is known by name must put out a sample, a listed classifier must have as many
+ * outputs as there are classes, however many that are. */
+err preset_check_head(const preset_head *head, preset_fault *fault);
 
 #endif

@@ -427,14 +427,12 @@ static void encoders_are_numbered_as_in_torch(void **state) {
     };
     for (int i = 0; i < 8; i++) {
         bool norm = i & 1, steep = i & 2, straight = i & 4;
-        const preset_encoder about = {PRESET_SIMPLE_1D,
-                                      200,
-                                      4,
-                                      norm,
-                                      steep ? PRESET_RESIGMOID : PRESET_SIGMOID,
-                                      straight ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING,
-                                      PRESET_NO_NOISE,
-                                      0};
+        const preset_encoder about = {.net = PRESET_SIMPLE_1D,
+                                      .hidden = 200,
+                                      .bits = 4,
+                                      .batch_norm = norm,
+                                      .activation = steep ? PRESET_RESIGMOID : PRESET_SIGMOID,
+                                      .binarize = straight ? PRESET_STRAIGHT_THROUGH : PRESET_AFTER_TRAINING};
         nn_kind kinds[9] = {NN_DENSE, NN_RELU, NN_DENSE};
         size_t count = 3;
         if (norm) {
@@ -449,7 +447,7 @@ static void encoders_are_numbered_as_in_torch(void **state) {
         }
         nn_spec spec;
         memset(&spec, 0xff, sizeof spec);
-        preset_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
+        preset_describe_encoder(&about, NULL, (nn_shape){1, 1, 196}, &spec);
         assert_int_equal(spec.inputs, 196);
         assert_kinds(&spec, kinds, count);
         assert_tensors(&spec, wanted, norm ? 8 : 4);
@@ -477,10 +475,9 @@ static void heads_are_numbered_as_in_torch(void **state) {
  * with the gradient on the input 39,200 more. The head's 16-784-1000-10 has 806,544, three times. */
 static void multiply_adds_by_hand(void **state) {
     (void)state;
-    const preset_encoder about = {PRESET_SIMPLE_1D, 200, 4, true, PRESET_SIGMOID, PRESET_AFTER_TRAINING,
-                                  PRESET_NO_NOISE,  0};
+    const preset_encoder about = {.net = PRESET_SIMPLE_1D, .hidden = 200, .bits = 4, .batch_norm = true};
     nn_spec spec;
-    preset_describe_encoder(&about, (nn_shape){1, 1, 196}, &spec);
+    preset_describe_encoder(&about, NULL, (nn_shape){1, 1, 196}, &spec);
     assert_true(nn_spec_step_macs(&spec, 100, false) == 8080000);
     assert_true(nn_spec_step_macs(&spec, 100, true) == 12000000);
     assert_true(nn_spec_step_macs(&spec, 1, false) == 80800);

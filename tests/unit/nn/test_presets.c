@@ -85,10 +85,11 @@ static void assert_encoder(const preset_encoder *e, nn_shape portion, const char
                            size_t buffers) {
     nn_spec spec;
     memset(&spec, 0xff, sizeof spec);
-    preset_describe_encoder(e, portion, &spec);
+    preset_describe_encoder(e, NULL, portion, &spec);
     assert_int_equal(spec.inputs, nn_shape_elements(portion));
     assert_net(&spec, layers, parameters, buffers);
-    if (preset_check_encoder(e, portion)) {
+    preset_fault fault;
+    if (preset_check_encoder(e, NULL, portion, &fault)) {
         fail_msg("%s", err_text());
     }
 }
@@ -166,7 +167,7 @@ static void resnet18(void **state) {
                        HALVING("512x7x7", "256x14x14") "adaptive 512x1x1 flatten 512 dense 8 norm sigmoid",
                    11174344 + 16, 9616);
     nn_spec spec;
-    preset_describe_encoder(&e, plane, &spec);
+    preset_describe_encoder(&e, NULL, plane, &spec);
     for (size_t i = 0; i < spec.count; i++) {
         assert_int_equal(spec.layers[i].init_fan_out, spec.layers[i].kind == NN_CONVOLUTION);
     }
@@ -200,10 +201,10 @@ static void residual(void **state) {
                                                     "sigmoid quantize",
                    585704 + 16, 1744);
     nn_spec spec;
-    preset_describe_encoder(&e, plane, &spec);
+    preset_describe_encoder(&e, NULL, plane, &spec);
     double macs = nn_spec_step_macs(&spec, 1, false) / 3;
     assert_true(macs > 33e6 && macs < 35e6);
-    assert_int_equal(preset_check_encoder(&e, quadrant), ERR_OK);
+    assert_int_equal(preset_check_encoder(&e, NULL, quadrant, &(preset_fault){0}), ERR_OK);
 }
 
 static void squares(void **state) {
@@ -232,10 +233,10 @@ static void squares_of_every_side(void **state) {
     for (uint32_t side = 1; side <= 8; side++) {
         preset_encoder e = {.net = PRESET_CONV_SQUARE, .bits = side * side, .batch_norm = true};
         nn_spec spec;
-        preset_describe_encoder(&e, plane, &spec);
+        preset_describe_encoder(&e, NULL, plane, &spec);
         assert_int_equal(spec.layers[7].kind, NN_CONVOLUTION);
         assert_int_equal(spec.layers[7].kernel, side < 7 ? 7 - side : 0);
-        assert_int_equal(preset_check_encoder(&e, plane), side < 7 ? ERR_OK : ERR_INPUT);
+        assert_int_equal(preset_check_encoder(&e, NULL, plane, &(preset_fault){0}), side < 7 ? ERR_OK : ERR_INPUT);
     }
 }
 
@@ -262,9 +263,9 @@ static void assert_head(const preset_head *h, const char *layers, size_t paramet
     preset_describe_head(h, &spec);
     assert_int_equal(spec.inputs, h->decoder == PRESET_NO_DECODER ? nn_shape_elements(h->sample) : h->bits);
     assert_net(&spec, layers, parameters, buffers);
-    const char *part;
-    if (preset_check_head(h, &part)) {
-        fail_msg("%s: %s", part, err_text());
+    preset_fault fault;
+    if (preset_check_head(h, &fault)) {
+        fail_msg("%s: %s", fault.part, err_text());
     }
 }
 
@@ -296,9 +297,9 @@ static void heads_without_a_decoder(void **state) {
     assert_head(&h, "dense 784 dense 512 norm relu dense 10", 25 * 784 + 785 * 512 + 1024 + 5130, 1024);
     h.decoder = PRESET_IDENTITY;
     h.classifier = PRESET_PLAYGROUND;
-    const char *part;
-    assert_int_equal(preset_check_head(&h, &part), ERR_INPUT);
-    assert_string_equal(part, "classifier");
+    preset_fault fault;
+    assert_int_equal(preset_check_head(&h, &fault), ERR_INPUT);
+    assert_string_equal(fault.part, "classifier");
 }
 
 static void square_heads(void **state) {
@@ -331,10 +332,10 @@ static void the_classifier_alone(void **state) {
     assert_head(&h, "image 3x32x32 " PLAYGROUND, PLAYGROUND_PARAMETERS, PLAYGROUND_BUFFERS);
     const preset_encoder e = {.net = PRESET_NO_ENCODER};
     nn_spec spec;
-    preset_describe_encoder(&e, image, &spec);
+    preset_describe_encoder(&e, NULL, image, &spec);
     assert_int_equal(spec.count, 0);
     assert_int_equal(spec.inputs, 3072);
-    assert_int_equal(preset_check_encoder(&e, image), ERR_OK);
+    assert_int_equal(preset_check_encoder(&e, NULL, image, &(preset_fault){0}), ERR_OK);
 }
 
 /* A classifier that is frozen has every layer fixed, and nothing of the decoder; others have none. */
@@ -377,7 +378,7 @@ static void dropout_is_torchvisions(void **state) {
     for (size_t n = 0; n < 2; n++) {
         const preset_encoder e = {.net = nets[n], .bits = 8};
         nn_spec spec;
-        preset_describe_encoder(&e, plane, &spec);
+        preset_describe_encoder(&e, NULL, plane, &spec);
         size_t found = 0;
         for (size_t i = 0; i < spec.count; i++) {
             bool is_dropout = spec.layers[i].kind == NN_DROPOUT;
@@ -432,7 +433,7 @@ static void names_as_in_torch(void **state) {
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         const preset_encoder e = {.net = wanted[i].net, .bits = 16, .batch_norm = true};
         nn_spec spec;
-        preset_describe_encoder(&e, plane, &spec);
+        preset_describe_encoder(&e, NULL, plane, &spec);
         assert_string_equal(name_of(&spec, wanted[i].kind, wanted[i].which), wanted[i].name);
     }
     nn_spec spec;
@@ -447,7 +448,7 @@ static void names_as_in_torch(void **state) {
 
 static void assert_encoder_refused(preset_encoder_net net, uint32_t bits, nn_shape portion, const char *reason) {
     const preset_encoder e = {.net = net, .bits = bits, .hidden = 10, .batch_norm = true};
-    assert_int_equal(preset_check_encoder(&e, portion), ERR_INPUT);
+    assert_int_equal(preset_check_encoder(&e, NULL, portion, &(preset_fault){0}), ERR_INPUT);
     if (!strstr(err_text(), reason)) {
         fail_msg("'%s' does not say '%s'", err_text(), reason);
     }
@@ -466,9 +467,9 @@ static void encoders_that_do_not_fit(void **state) {
 }
 
 static void assert_head_refused(const preset_head *h, const char *part, const char *reason) {
-    const char *found;
-    assert_int_equal(preset_check_head(h, &found), ERR_INPUT);
-    assert_string_equal(found, part);
+    preset_fault fault;
+    assert_int_equal(preset_check_head(h, &fault), ERR_INPUT);
+    assert_string_equal(fault.part, part);
     if (!strstr(err_text(), reason)) {
         fail_msg("'%s' does not say '%s'", err_text(), reason);
     }
@@ -526,7 +527,7 @@ static void layers_out_of_place(void **state) {
         {{50, {OPEN, {.kind = NN_DENSE, .outputs = 3}, FLAT}, 3}, "layer 1 needs a row"},
         {{50, {CONVOLUTION(3, 1)}, 1}, "layer 0 needs an image (of 1x1x50)"},
         {{50, {OPEN, FLAT, FLAT}, 3}, "layer 2 needs an image"},
-        {{50, {OPEN, CONVOLUTION(3, 6), FLAT}, 3}, "layer 1 leaves nothing (of 2x5x5)"},
+        {{50, {OPEN, CONVOLUTION(3, 6), FLAT}, 3}, "layer 1 leaves nothing: window 6x6, padding 0 (of 2x5x5)"},
         {{50, {OPEN, CONVOLUTION(3, 0), FLAT}, 3}, "layer 1 leaves nothing"},
         {{50, {OPEN, CONVOLUTION(0, 3), FLAT}, 3}, "layer 1 leaves nothing"},
         {{50, {OPEN, {.kind = NN_CONVOLUTION, .outputs = 3, .kernel = 3}, FLAT}, 3}, "layer 1 leaves nothing"},
@@ -535,7 +536,7 @@ static void layers_out_of_place(void **state) {
         {{50, {OPEN, {.kind = NN_UPSAMPLE, .shape = {0, 9, 0}}, FLAT}, 3}, "layer 1 leaves nothing"},
         {{50, {OPEN, {.kind = NN_UPSAMPLE, .shape = {0, 65536, 65536}}, FLAT}, 3}, "leaves too much"},
         {{50, {{.kind = NN_DROPOUT, .rate = 1}}, 1}, "layer 0 has a rate outside 0 to 1"},
-        {{50, {BARE(NN_RESIDUAL)}, 1}, "layer 0 needs an image"},
+        {{50, {BARE(NN_RESIDUAL)}, 1}, "the last layer leaves an image or a block open"},
         {{50, {OPEN, BARE(NN_RESIDUAL), BARE(NN_RESIDUAL)}, 3}, "layer 2 is inside another block"},
         {{50, {OPEN, BARE(NN_RESIDUAL), BARE(NN_SHORTCUT), BARE(NN_SHORTCUT)}, 4}, "layer 3 is outside a block"},
         {{50, {OPEN, BARE(NN_RESIDUAL), BARE(NN_JOIN)}, 3}, "layer 2 is outside a block's second path"},

@@ -1,0 +1,169 @@
+#include "nn/presets/net_list.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    LAYERS_MAX = 128
+}; /* of a list: room is left for what follows it, an activation or a classifier known by name */
+
+typedef struct walk {
+    preset_builder *b;
+    const net_list_use *use;
+    bool is_over; /* a layer cannot be described: it is the last one */
+    nn_layer_spec nowhere;
+} walk;
+
+static nn_layer_spec *add(walk *w, nn_kind kind, const char *name, uint32_t place) {
+    preset_builder *b = w->b;
+    const char *complaint = NULL;
+    if (w->is_over) {
+        return &w->nowhere;
+    }
+    if (strlen(b->prefix) + 1 + strlen(name) >= sizeof b->spec->layers[0].name) {
+        complaint = "lies too deep: the names of its tensors are too long";
+    } else if (b->spec->count >= LAYERS_MAX) {
+        complaint = "is one too many: a net has at most 128 layers";
+    }
+    nn_layer_spec *layer = preset_add_named(b, kind, complaint ? "" : name);
+    layer->origin = place + 1;
+    layer->complaint = complaint;
+    w->is_over = complaint != NULL;
+    return layer;
+}
+
+static void set_outputs(walk *w, nn_layer_spec *layer, uint32_t outputs) {
+    if (outputs == NET_LIST_BITS && !w->use->bits) {
+        layer->complaint = "has as many outputs as an encoder has bits, so it is for an encoder";
+    } else if (outputs == NET_LIST_CLASSES && !w->use->classes) {
+        layer->complaint = "has as many outputs as there are classes, so it is for the classifier";
+    }
+    layer->outputs = outputs == NET_LIST_BITS ? w->use->bits : outputs == NET_LIST_CLASSES ? w->use->classes : outputs;
+}
+
+static nn_kind kind_of(net_list_kind kind) {
+    static const nn_kind kinds[] = {
+        [NET_LIST_DENSE] = NN_DENSE,
+        [NET_LIST_CONVOLUTION] = NN_CONVOLUTION,
+        [NET_LIST_MAX_POOL] = NN_MAX_POOL,
+        [NET_LIST_AVERAGE_POOL] = NN_AVERAGE_POOL,
+        [NET_LIST_ADAPTIVE_AVERAGE_POOL] = NN_ADAPTIVE_AVERAGE_POOL,
+        [NET_LIST_UPSAMPLE] = NN_UPSAMPLE,
+        [NET_LIST_UNFLATTEN] = NN_IMAGE,
+        [NET_LIST_FLATTEN] = NN_FLATTEN,
+        [NET_LIST_BATCH_NORM] = NN_BATCH_NORM,
+        [NET_LIST_RELU] = NN_RELU,
+        [NET_LIST_SIGMOID] = NN_SIGMOID,
+        [NET_LIST_DROPOUT] = NN_DROPOUT,
+    };
+    return kinds[kind];
+}
+
+static nn_shape size_of(const net_list_layer *l) {
+    if (l->kind == NET_LIST_UNFLATTEN) {
+        return (nn_shape){l->size[0], l->size[1], l->size[2]};
+    }
+    return (nn_shape){0, l->size[0], l->size[l->sizes - 1]};
+}
+
+static void add_plain(walk *w, const net_list_layer *l, const char *name, uint32_t place) {
+    if (l->kind == NET_LIST_FLATTEN && !w->b->is_image) {
+        return; /* it is a row */
+    }
+    nn_layer_spec *layer = add(w, kind_of(l->kind), name, place);
+    if (l->kind == NET_LIST_DENSE || l->kind == NET_LIST_CONVOLUTION) {
+        set_outputs(w, layer, l->outputs);
+    }
+    if (l->kernel && w->use->input.height == 1 && w->use->input.channels > 1) {
+        layer->complaint = "is for [channels, height, width], not for [channels, length]";
+    }
+    layer->kernel = l->kernel;
+    layer->stride = l->stride ? l->stride : l->kind == NET_LIST_CONVOLUTION ? 1 : l->kernel;
+    layer->padding = l->padding;
+    layer->shape = l->sizes ? size_of(l) : (nn_shape){0, 0, 0};
+    layer->rate = l->rate;
+    layer->no_bias = !l->bias;
+    layer->no_affine = !l->affine;
+}
+
+/* Blocks nest as deep as there are blocks; residual blocks as deep as the text that they came in. */
+static void add_layers(walk *w, net_list_range layers, const char *path);
+
+static void add_residual(walk *w, const net_list_layer *l, const char *name, uint32_t place) {
+    char path[64];
+    add(w, NN_RESIDUAL, "", place);
+    snprintf(path, sizeof path, "%.40s.main.", name);
+    add_layers(w, l->main, path);
+    add(w, NN_SHORTCUT, "", place);
+    snprintf(path, sizeof path, "%.40s.shortcut.", name);
+    add_layers(w, l->shortcut, path);
+    add(w, NN_JOIN, "", place);
+}
+
+/* `path`: what the names begin with, after the prefix: "" or "3.main.". */
+static void add_layers(walk *w, net_list_range layers, const char *path) {
+    for (uint32_t i = 0; i < layers.count && !w->is_over; i++) {
+        const net_list_layer *l = &w->use->lists->layers[layers.first + i];
+        char name[64], inner[sizeof name + 1];
+        snprintf(name, sizeof name, "%.48s%u", path, i);
+        if (l->kind == NET_LIST_BLOCK) {
+            snprintf(inner, sizeof inner, "%s.", name);
+            add_layers(w, l->main, inner);
+        } else if (l->kind == NET_LIST_RESIDUAL) {
+            add_residual(w, l, name, layers.first + i);
+        } else {
+            add_plain(w, l, name, layers.first + i);
+        }
+    }
+}
+
+/* The first layer that takes rows and images differently; NULL: there is none. */
+static const net_list_layer *first_of_shape(const net_lists *lists, net_list_range layers) {
+    for (uint32_t i = 0; i < layers.count; i++) {
+        const net_list_layer *l = &lists->layers[layers.first + i];
+        bool holds = l->kind == NET_LIST_BLOCK || l->kind == NET_LIST_RESIDUAL;
+        const net_list_layer *found = holds ? first_of_shape(lists, l->main) : l;
+        if (found && found->kind != NET_LIST_RELU && found->kind != NET_LIST_SIGMOID &&
+            found->kind != NET_LIST_DROPOUT) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+/* Whether the net's input is an image, of which a row is made. */
+static bool takes_image(const net_list_use *use) {
+    const net_list_layer *first = first_of_shape(use->lists, use->net);
+    net_list_kind kind = first ? first->kind : NET_LIST_RELU;
+    bool is_row = use->input.channels == 1 && use->input.height == 1,
+         is_slid = kind == NET_LIST_CONVOLUTION || kind == NET_LIST_MAX_POOL || kind == NET_LIST_AVERAGE_POOL ||
+                   kind == NET_LIST_ADAPTIVE_AVERAGE_POOL || kind == NET_LIST_UPSAMPLE;
+    return use->input.channels > 0 && (is_slid || (kind == NET_LIST_BATCH_NORM && !is_row));
+}
+
+void net_list_add(preset_builder *b, const net_list_use *use) {
+    walk w = {.b = b, .use = use};
+    if (!b->is_image && takes_image(use)) {
+        preset_add_image(b, use->input);
+        b->spec->layers[b->spec->count - 1].origin = use->net.first + 1;
+    }
+    add_layers(&w, use->net, "");
+    b->index = use->net.count;
+}
+
+const char *net_list_name(const net_lists *lists, net_list_range layers) {
+    for (uint32_t i = 0; i < lists->block_count; i++) {
+        if (lists->blocks[i].layers.first == layers.first && layers.count > 0) {
+            return lists->blocks[i].name;
+        }
+    }
+    return NULL;
+}
+
+bool net_list_has_norm(const net_lists *lists) {
+    bool has = false;
+    for (uint32_t i = 0; i < lists->layer_count; i++) {
+        has = has || lists->layers[i].kind == NET_LIST_BATCH_NORM;
+    }
+    return has;
+}
