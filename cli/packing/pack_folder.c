@@ -2,6 +2,7 @@
 
 #include "base/interrupt.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 /* All files there may be, those that make a folder a portion or labels last. */
@@ -32,10 +33,12 @@ static err move(const pack_folder *f, const char *name) {
     char from[FILE_PATH_MAX], to[FILE_PATH_MAX];
     err e = file_path(from, sizeof from, "%s/%s", f->part, name);
     e = e ? e : file_path(to, sizeof to, "%s/%s", f->path, name);
-    return e || !file_exists(from) ? e : file_replace(from, to);
+    bool is_done = e || !file_exists(from) || rename(from, to) == 0;
+    return is_done ? e : err_system(ERR_IO, "%s: cannot rename into place", to);
 }
 
-/* A folder in which old and new lie side by side is neither a portion nor labels. */
+/* A folder in which old and new lie side by side is neither a portion nor labels. That is soon over: nothing is synced
+ * before the end. */
 static err move_all(const pack_folder *f) {
     err e = ERR_OK;
     for (uint32_t i = NAMES - LAST_NAMES; i < NAMES && !e; i++) {
@@ -68,5 +71,6 @@ err pack_folder_end(pack_folder *f, err e) {
         return e;
     }
     rmdir(f->part);
+    file_sync_folder_of(f->part);
     return ERR_OK;
 }

@@ -150,7 +150,7 @@ static err write_spans(int fd, const char *path, const file_span *spans, size_t 
     return fsync(fd) == 0 ? ERR_OK : err_system(ERR_IO, "%s: cannot sync", path);
 }
 
-static void sync_folder_of(const char *path) {
+void file_sync_folder_of(const char *path) {
     char copy[FILE_PATH_MAX];
     snprintf(copy, sizeof copy, "%s", path);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -158,14 +158,6 @@ static void sync_folder_of(const char *path) {
         fsync(fd); /* some file systems refuse to sync a folder; the rename itself is still atomic */
         close(fd);
     }
-}
-
-err file_replace(const char *from, const char *to) {
-    if (rename(from, to) != 0) {
-        return err_system(ERR_IO, "%s: cannot rename into place", to);
-    }
-    sync_folder_of(to);
-    return ERR_OK;
 }
 
 err file_write_atomic(const char *path, const file_span *spans, size_t count) {
@@ -182,9 +174,13 @@ err file_write_atomic(const char *path, const file_span *spans, size_t count) {
     if (close(fd) != 0 && !e) {
         e = err_system(ERR_IO, "%s: cannot close", path);
     }
-    e = e ? e : file_replace(temporary, path);
+    if (!e && rename(temporary, path) != 0) {
+        e = err_system(ERR_IO, "%s: cannot rename into place", path);
+    }
     if (e) {
         unlink(temporary);
+        return e;
     }
-    return e;
+    file_sync_folder_of(path);
+    return ERR_OK;
 }

@@ -25,8 +25,8 @@ err file_read_at(int fd, const char *path, uint64_t at, void *to, size_t length)
 #define FILE_PART_SUFFIX ".part-"
 err file_write_atomic(const char *path, const file_span *spans, size_t count);
 
-/* Renames `from` over what is at `to`, of the same file system, and syncs the folder. */
-err file_replace(const char *from, const char *to);
+/* Syncs the folder in which the file at `path` is: what was renamed there lasts. */
+void file_sync_folder_of(const char *path);
 
 /* mkdir -p. */
 err file_make_folders(const char *path);
