@@ -9,7 +9,8 @@
  *                   "sample_shape": [c,h,w]}
  *   train.npy      [train_samples, shape]      test.npy   [test_samples, shape]
  *   train-ids.txt, test-ids.txt                only of listed ids (data/sample_ids.h)
- * The digest is SHA-256 over all of that but for the names and the partition; it is checked when opened. */
+ * The digest is SHA-256 over the type, the shape, the values, the ids, the scaling and the columns, not over the names,
+ * the partition and what is held back; it is checked when opened. */
 #ifndef FEWBIT_DATA_PORTION_H
 #define FEWBIT_DATA_PORTION_H
 
