@@ -153,8 +153,9 @@ err loader_take_scalar(const loader *l, const loader_key *n, const schema_field 
     static const char *const demands[] = {"must be text", "must be a whole number", "must be a number",
                                           "must be true or false", "must be a word"};
     bool is_plain = node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    bool is_number = type == SCHEMA_WHOLE && (is_plain || !f->words);
     if (node->type != YAML_SCALAR_NODE ||
-        (!is_plain && (type == SCHEMA_WHOLE || type == SCHEMA_NUMBER || type == SCHEMA_SWITCH))) {
+        (!is_plain && (is_number || type == SCHEMA_NUMBER || type == SCHEMA_SWITCH))) {
         return loader_refuse(l, n, demands[type]);
     }
     const char *text = (const char *)node->data.scalar.value;
@@ -163,7 +164,8 @@ err loader_take_scalar(const loader *l, const loader_key *n, const schema_field 
     }
     switch (type) {
     case SCHEMA_WHOLE:
-        return f->words && !yaml_word_is_whole(text) ? take_word(l, n, f, text, to) : take_whole(l, n, f, text, to);
+        return f->words && !(is_plain && yaml_word_is_whole(text)) ? take_word(l, n, f, text, to)
+                                                                   : take_whole(l, n, f, text, to);
     case SCHEMA_NUMBER:
         return take_number(l, n, text, to);
     case SCHEMA_SWITCH:

@@ -334,7 +334,7 @@ static const struct {
     {"dense: 1.5", "key encoder.net.1.dense is '1.5', none of bits, classes"},
     {"dense: -1", "key encoder.net.1.dense is '-1', none of bits, classes"},
     {"dense: class", "key encoder.net.1.dense is 'class', none of bits, classes: is classes meant?"},
-    {"dense: \"4\"", "key encoder.net.1.dense must be a whole number"},
+    {"dense: \"4\"", "key encoder.net.1.dense is '4', none of bits, classes"},
     {"dense: {outputs: 4, bias: yes}", "key encoder.net.1.dense.bias must be true or false"},
     {"batch_norm: {affine: 1}", "key encoder.net.1.batch_norm.affine must be true or false"},
     {"dropout: much", "key encoder.net.1.dropout must be a number"},
