@@ -140,6 +140,7 @@ static err align_labels(joint_training *t, const alignment *a) {
     l->samples[DATASET_TRAIN] = train;
     l->samples[DATASET_TEST] = a->complete_test;
     l->validation = a->validation;
+    l->ids = NULL; /* the folder's */
     return l->values[DATASET_TRAIN] && l->values[DATASET_TEST]
                ? ERR_OK
                : err_fail(ERR_MEMORY, "no memory for the classes of %u samples", train + a->samples[DATASET_TEST]);
@@ -174,9 +175,9 @@ static err begin(joint_training *t) {
         .incomplete_test = a->samples[DATASET_TEST] - a->complete_test,
     };
     aligner_samples(t->aligner, counts.samples);
-    err e = run_dir_align(t->run, &counts);
-    e = e ? e : align_labels(t, a);
+    err e = align_labels(t, a);
     e = e ? e : make_coordinator(t, &t->aligned, a);
+    e = e ? e : run_dir_align(t->run, &counts);
     if (!e) {
         tell(t, &counts);
     }

@@ -57,7 +57,8 @@ err schedule_check_labels(const experiment *e, const labels *l) {
                         l->samples[DATASET_TRAIN], e->dataset.validation, l->samples[DATASET_TEST]);
     }
     uint32_t last = (l->samples[DATASET_TRAIN] - e->dataset.validation) % e->training.batch_size;
-    if (experiment_norms_rows(e) && last == 1) {
+    bool may_align = l->ids != NULL; /* then there will be fewer */
+    if (experiment_norms_rows(e) && last == 1 && !may_align) {
         return err_fail(ERR_INPUT, "the last batch of an epoch has one sample: too few for batch norm");
     }
     return ERR_OK;
