@@ -13,7 +13,7 @@
 static const uint64_t split_bytes_max = (uint64_t)1 << 32;
 
 /* Every feature of a row may have a mean, a deviation and a column of its own. */
-enum { RECORD_BYTES_MAX = 1 << 25, COLUMNS_TEXT_MAX = 1 << 19 }; /* a checkpoint has the columns in its header */
+enum { RECORD_BYTES_MAX = 1 << 26, COLUMNS_TEXT_MAX = 1 << 19 }; /* a checkpoint has the columns in its header */
 
 static void read_shape(json_fields *m, portion_shape *s) {
     char type[8] = "";

@@ -453,6 +453,15 @@ class Arrays(Packing):
         np.save(self.folder / "b.npy", values[40:, :2])
         self.refuse(self.folder / "a.npy", "--test-from", self.folder / "b.npy", told=["b.npy", "[2]", "[3]"])
 
+    def test_a_portion_of_as_many_features_as_there_may_be(self):
+        values = np.random.default_rng(11).normal(size=(4, 1 << 20)).astype("f4") * np.float32(-1e-5)
+        np.save(self.folder / "a.npy", values)
+        packed = self.pack(self.folder / "a.npy", "--test-ids", self.put("tested.txt", "2\n"))
+        self.assertEqual(len(packed.info["mean"]), 1 << 20)
+        self.assert_scaled(packed)
+        np.save(self.folder / "a.npy", np.ones((4, (1 << 20) + 1), "f4"))
+        self.refuse(self.folder / "a.npy", told=["a.npy", "more than 1048576"])
+
     def test_idx_and_its_labels(self):
         values = np.random.default_rng(4).integers(0, 256, size=(60, 4, 6)).astype("u1")
         path = self.put("train-images-idx3-ubyte.gz", gzip.compress(idx(values)))
