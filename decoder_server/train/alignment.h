@@ -31,7 +31,8 @@ typedef struct alignment {
 err alignment_new(alignment *a, const alignment_rule *rule, const uint64_t *have);
 void alignment_free(alignment *a);
 
-/* ERR_INPUT where there is too little to train on in batches of so many, or to evaluate: one line that says of what. */
+/* ERR_INPUT where samples were left out and too little is left to train on in batches of so many, or to evaluate: one
+ * line that says of what. */
 err alignment_check(const alignment *a, const alignment_rule *rule, uint32_t batch_size);
 
 /* Whether every sample is kept, complete and in its place. */

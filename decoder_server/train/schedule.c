@@ -24,12 +24,18 @@ static err check_partition(const experiment *e, const labels *l) {
     if (strcmp(l->dataset, e->dataset.name) == 0 && memcmp(&s, of, sizeof s) == 0 && classes == l->classes.count) {
         return ERR_OK;
     }
+    if (!l->has_partition) {
+        return err_fail(ERR_INPUT,
+                        "the experiment wants %s in %u %s, the labels are of owners' own portions: list these under "
+                        "portions in place of dataset.partition",
+                        e->dataset.name, s.portions, partition_name(s.kind));
+    }
     return err_fail(ERR_INPUT,
                     "the experiment wants %s (%u classes of %ux%ux%u) in %u %s, the labels are of %s (%u classes of "
                     "%ux%ux%u) in %u %s",
                     e->dataset.name, classes, s.channels, s.height, s.width, s.portions, partition_name(s.kind),
                     l->dataset, l->classes.count, of->channels, of->height, of->width, of->portions,
-                    l->has_partition ? partition_name(of->kind) : "owners' portions");
+                    partition_name(of->kind));
 }
 
 /* What listed portions need of the data, which an experiment with a partition says itself. */

@@ -98,6 +98,12 @@ static bool is_finished(const run_dir *r) {
     return r->manifest.has_commit && schedule_is_over(r, &r->manifest.last.position) && run_dir_has_result(r);
 }
 
+/* The data does not fit, and nothing is trained yet: the folder is free for another try. */
+static bool is_in_vain(const run_dir *r, err failed) {
+    return (failed == ERR_INPUT || failed == ERR_NOT_FOUND) && !r->identity.alignment.is_known &&
+           !experiment_is_classifier_alone(&r->experiment);
+}
+
 static err train_run(const server_options *o, run_dir *r, const labels *l) {
     if (o->serve_after && is_finished(r)) {
         return ERR_OK; /* without waiting for every node: serving does not either */
@@ -135,8 +141,8 @@ err train_command(const server_options *o) {
     failed = failed ? failed : open_run(o, &e, &l, &r, &lock, &is_new);
     if (!failed) {
         failed = train_run(o, &r, &l);
-        if (failed == ERR_INPUT && is_new && l.ids && !r.identity.alignment.is_known) {
-            run_dir_discard(&r); /* its samples have too little in common */
+        if (is_new && is_in_vain(&r, failed)) {
+            run_dir_discard(&r);
         }
         run_dir_close(&r);
     }

@@ -198,9 +198,10 @@ err labels_open_portion(const labels *l, const char *data, const char *name, por
     if (strcmp(info->name, name) == 0 && (!digest || strcmp(info->digest, digest) == 0)) {
         return ERR_OK;
     }
-    e = err_fail(ERR_INPUT,
-                 "%s: is not portion %s of what the labels are of: it is portion %s with digest %.12s, not %.12s",
-                 folder, name, info->name, info->digest, digest ? digest : "any");
+    e = strcmp(info->name, name) != 0
+            ? err_fail(ERR_INPUT, "%s: holds portion %s, not %s", folder, info->name, name)
+            : err_fail(ERR_INPUT, "%s: its digest is %.12s, that of portion %s of what the labels are of %.12s", folder,
+                       info->digest, name, digest);
     portion_close(*p);
     *p = NULL;
     return e;

@@ -192,18 +192,29 @@ static const char *override_of(const writer *w, const char *key) {
     return NULL;
 }
 
-/* An override of an encoder's key is one of every portion's, but for those that have their own. */
-static const char *override_for(const writer *w, const char *section, const char *key) {
+/* The override of "SECTION.KEY", or else of "encoder.KEY". */
+static const char *override_of_portion(const writer *w, const char *section, const char *key) {
     char path[EXPERIMENT_KEY_MAX];
-    snprintf(path, sizeof path, "%s%s%s", section, section[0] ? "." : "", key);
+    snprintf(path, sizeof path, "%s.%s", section, key);
+    const char *own = override_of(w, path);
+    snprintf(path, sizeof path, "encoder.%s", key);
+    return own ? own : override_of(w, path);
+}
+
+/* An override of an encoder's key is one of every portion's, but for those that have their own, and for `hidden` where
+ * a portion's net has no use for that. */
+static const char *override_for(const writer *w, const char *section, const schema_field *field, const char *values) {
+    char path[EXPERIMENT_KEY_MAX];
+    snprintf(path, sizeof path, "%s%s%s", section, section[0] ? "." : "", field->key);
     const char *own = override_of(w, path);
     size_t length = strlen(section);
-    bool is_of_encoder = length > 8 && strcmp(section + length - 8, ".encoder") == 0;
-    if (own || !is_of_encoder) {
+    bool is_of_portion = length > 8 && strcmp(section + length - 8, ".encoder") == 0;
+    if (own || !is_of_portion) {
         return own;
     }
-    snprintf(path, sizeof path, "encoder.%s", key);
-    return override_of(w, path);
+    bool is_of_no_use = strcmp(field->key, "hidden") == 0 && whole_at(values + field->offset, field->size) == 0 &&
+                        !override_of_portion(w, section, "net");
+    return is_of_no_use ? NULL : override_of_portion(w, section, field->key);
 }
 
 static void put_fields(writer *w, const schema_field *fields, const char *values, const char *section, bool is_listed);
@@ -242,7 +253,7 @@ static bool is_inherited(const writer *w, const schema_field *field, const char 
     const preset_encoder *all = &w->e->encoder;
     return field->type == SCHEMA_NET && strncmp(section, "portions.", 9) == 0 && all->net == PRESET_LISTED_ENCODER &&
            whole_at(values + field->offset, sizeof(uint32_t)) == PRESET_LISTED_ENCODER &&
-           range_at(values + field->count_offset).first == all->list.first && !override_for(w, section, field->key);
+           range_at(values + field->count_offset).first == all->list.first && !override_for(w, section, field, values);
 }
 
 static void put_fields(writer *w, const schema_field *fields, const char *values, const char *section, bool is_listed) {
@@ -266,7 +277,7 @@ static void put_fields(writer *w, const schema_field *fields, const char *values
             put_portions(w, field, (const experiment *)(const void *)values);
             continue;
         }
-        const char *other = override_for(w, section, field->key);
+        const char *other = override_for(w, section, field, values);
         put(w, " %s", other ? other : "");
         if (!other) {
             put_value(w, field, values);
@@ -283,15 +294,16 @@ typedef struct place {
 
 static place find_place(const schema_field *fields, const char *values, const char *key);
 
-/* `key` is "NAME.…"; of two names of which one goes on after the other and a dot, the longer one. */
+/* `key` is "NAME.…". A name may go on after another and a dot: then it is the one whose key is known. */
 static place find_in_portion(const schema_field *field, const experiment *e, const char *key) {
-    const experiment_portion *found = NULL;
-    for (uint32_t k = 0; k < e->portion_count; k++) {
+    place found = {0};
+    for (uint32_t k = 0; k < e->portion_count && !found.field; k++) {
         size_t length = strlen(e->portions[k].name);
-        bool is = strncmp(key, e->portions[k].name, length) == 0 && key[length] == '.';
-        found = is && (!found || length > strlen(found->name)) ? &e->portions[k] : found;
+        if (strncmp(key, e->portions[k].name, length) == 0 && key[length] == '.') {
+            found = find_place(field->fields, (const char *)&e->portions[k], key + length + 1);
+        }
     }
-    return found ? find_place(field->fields, (const char *)found, key + strlen(found->name) + 1) : (place){0};
+    return found;
 }
 
 /* Of "section.key" or "key". */

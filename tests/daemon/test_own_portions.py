@@ -160,12 +160,31 @@ class OwnPortions(f.FleetCase):
         self.assertIn("the data of portion guest is not what it was when this run began", other.said)
         self.assertEqual(events(self.run_folder, "finished"), [])
 
+    def test_a_folder_that_is_missing_or_of_another_portion(self):
+        """The run's folder is free for another try."""
+        experiment, data, again = self.experiment(), self.folder / "data", self.folder / "again"
+        shutil.copytree(shared / "parts", data)
+        (data / "node-host").rename(data / "elsewhere")
+        local = self.fleet.train_local(experiment, data, again, code=4)
+        self.assertIn("node-host/portion.json: cannot open", local.said)
+        shutil.copytree(data / "node-guest", data / "node-host")
+        local = self.fleet.train_local(experiment, data, again, code=3)
+        self.assertIn("node-host: holds portion guest, not host", local.said)
+        self.fleet.train_local(experiment, shared / "parts", again)
+
     def test_labels_of_something_else(self):
         experiment = self.experiment()
         text = experiment.read_text().replace("name: parts", "name: wholes")
         experiment.write_text(text)
         local = self.fleet.train_local(experiment, shared / "parts", self.folder / "none", code=3)
         self.assertIn("the experiment wants wholes, the labels are of parts", local.said)
+        local = self.fleet.train_local(f.write_experiment(experiment), shared / "parts", self.folder / "none", code=3)
+        self.assertIn("the labels are of owners' own portions: list these under portions", local.said)
+
+    def test_a_batch_of_more_samples_than_there_are(self):
+        text = self.experiment().read_text().replace("batch_size: 20", "batch_size: 1000")
+        (self.folder / "wide.yaml").write_text(text)
+        self.fleet.train_local(self.folder / "wide.yaml", shared / "parts", self.folder / "wide")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ static void portions_are_opened_by_name(void **state) {
     assert_int_equal(labels_open_portion(&l, data, "host", &p), ERR_OK); /* of which nothing is known */
     portion_close(p);
     assert_int_equal(labels_open_portion(&l, data, "guest", &p), ERR_INPUT);
-    assert_told("node-guest", "is not portion guest");
+    assert_told("node-guest", "holds portion host, not guest");
     assert_null(p);
     l.portions = &known;
     l.portion_count = 1;
@@ -155,7 +155,7 @@ static void portions_are_opened_by_name(void **state) {
     portion_close(p);
     memset(known.digest, '0', 4);
     assert_int_equal(labels_open_portion(&l, data, "host", &p), ERR_INPUT);
-    assert_told("node-host", "is not portion host");
+    assert_told("node-host", "that of portion host of what the labels are of 0000");
 }
 
 int main(void) {

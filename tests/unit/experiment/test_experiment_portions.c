@@ -153,6 +153,42 @@ static void overrides_are_of_one_or_of_all(void **state) {
     }
 }
 
+/* One portion may be named as another's section is. */
+static void a_key_finds_its_portion_among_names_that_go_on_after_a_dot(void **state) {
+    (void)state;
+    static const char *const orders[] = {"  - {name: a, shape: [7], type: u8, encoder: {bits: 3}}\n"
+                                         "  - {name: a.encoder, shape: [7], type: u8, encoder: {bits: 4}}\n",
+                                         "  - {name: a.encoder, shape: [7], type: u8, encoder: {bits: 4}}\n"
+                                         "  - {name: a, shape: [7], type: u8, encoder: {bits: 3}}\n"};
+    for (size_t i = 0; i < 2; i++) {
+        experiment e;
+        char value[EXPERIMENT_TEXT_MAX];
+        must_be(BEFORE, orders[i], &e);
+        assert_int_equal(experiment_value(&e, "portions.a.encoder.bits", value), ERR_OK);
+        assert_string_equal(value, "3");
+        assert_int_equal(experiment_value(&e, "portions.a.encoder.encoder.bits", value), ERR_OK);
+        assert_string_equal(value, "4");
+        const experiment_override one = {"portions.a.encoder.bits", "9"};
+        assert_int_equal(experiment_apply_overrides(&e, "some.yaml", &one, 1), ERR_OK);
+        assert_int_equal(e.portions[i].encoder.bits, 9);
+        assert_int_equal(e.portions[1 - i].encoder.bits, 4);
+    }
+}
+
+/* As in the file itself: what the top level says of `hidden` is not for nets that have none. */
+static void an_override_of_hidden_passes_by_nets_that_have_none(void **state) {
+    (void)state;
+    experiment e;
+    must_be(BEFORE, THREE, &e);
+    const experiment_override hidden[] = {{"encoder.hidden", "33"}, {"portions.eye.2.encoder.net", "conv-norm"}};
+    assert_int_equal(experiment_apply_overrides(&e, "some.yaml", hidden, 1), ERR_OK);
+    assert_int_equal(e.portions[0].encoder.hidden, 33);
+    assert_int_equal(e.portions[1].encoder.hidden, 33);
+    assert_int_equal(e.portions[2].encoder.hidden, 0);
+    assert_int_equal(experiment_apply_overrides(&e, "some.yaml", hidden, 2), ERR_OK);
+    assert_int_equal(e.portions[2].encoder.hidden, 33);
+}
+
 /* The portions of a partition are as if they were listed. */
 static void a_partition_fills_them(void **state) {
     (void)state;
@@ -294,10 +330,15 @@ static void keys_that_need_a_partition(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_portion_is_what_it_says), cmocka_unit_test(the_text_comes_back),
-        cmocka_unit_test(the_most_portions_fit),        cmocka_unit_test(overrides_are_of_one_or_of_all),
-        cmocka_unit_test(a_partition_fills_them),       cmocka_unit_test(portions_that_do_not_fit),
+        cmocka_unit_test(each_portion_is_what_it_says),
+        cmocka_unit_test(the_text_comes_back),
+        cmocka_unit_test(the_most_portions_fit),
+        cmocka_unit_test(overrides_are_of_one_or_of_all),
+        cmocka_unit_test(a_partition_fills_them),
+        cmocka_unit_test(portions_that_do_not_fit),
         cmocka_unit_test(keys_that_need_a_partition),
+        cmocka_unit_test(a_key_finds_its_portion_among_names_that_go_on_after_a_dot),
+        cmocka_unit_test(an_override_of_hidden_passes_by_nets_that_have_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

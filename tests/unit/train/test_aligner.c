@@ -276,7 +276,7 @@ static void counted_samples_are_as_they_are(void **state) {
 static void align_too_little(int what, const char *why) {
     open_aligning(1, 1);
     party *l = labels_party(), *p = &g.parties[0];
-    give_ids(p, (uint32_t[]){what == 0 || what == 2 ? 20 : 40, what == 3 ? 10 : 20}, 100, true);
+    give_ids(p, (uint32_t[]){what == 0 || what == 2 ? 20 : what == 1 ? 39 : 40, what == 3 ? 10 : 20}, 100, true);
     give_ids(l, (uint32_t[]){40, 20}, 100, false);
     if (what == 0 || what == 3) { /* the labels' first are others */
         sample_ids_free(l->ids);
