@@ -126,7 +126,7 @@ static err take_layers(nets *n, const loader_key *place, const yaml_node_t *node
     }
     *range = (net_list_range){n->lists->layer_count, (uint32_t)count};
     n->lists->layer_count += (uint32_t)count;
-    char section[EXPERIMENT_KEY_MAX], number[12];
+    char section[EXPERIMENT_KEY_MAX], number[24];
     loader_section(place, section);
     err failed = ERR_OK;
     for (size_t i = 0; i < count && !failed; i++) {
