@@ -31,7 +31,7 @@ EXPERIMENT ?= experiments/paper/row-03-simple-quantize.yaml
 EPOCHS ?=
 SECONDS ?= 300
 
-.PHONY: help all demo check test test-containers bench bench-images fuzz soak parity build clean format check-deps results results-cifar10 results-best packages-build packages-test
+.PHONY: help all demo check test test-containers bench bench-images bench-own fuzz soak parity build clean format check-deps results results-cifar10 results-best packages-build packages-test
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -71,6 +71,10 @@ bench: packages-test ## speed and memory, side by side with PyTorch; writes benc
 bench-images: packages-test ## training steps of the image systems beside PyTorch; writes bench/images.json
 	@$(MAKE) --no-print-directory -j2 programs
 	@/usr/bin/python3 bench/images.py
+
+bench-own: packages-test ## systems on tables and series that others published, beside PyTorch; writes bench/own.json
+	@$(MAKE) --no-print-directory -j2 test-programs
+	@/usr/bin/python3 bench/own.py
 
 results: packages-test ## train the paper's rows on MNIST at full length (minutes): docs/results.md
 	@$(MAKE) --no-print-directory -j2 programs

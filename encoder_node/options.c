@@ -9,10 +9,11 @@ static err take_stream(const char *text, void *to, const options_entry *entry) {
 
 static const options_entry entries[] = {
     {OPTIONS_ADDRESS(node_options, server, "server", "the decoder server to connect to"), .is_required = true},
-    {OPTIONS_TEXT(node_options, name, "name", "NAME", "this node's name, for people"), .is_required = true},
+    {OPTIONS_TEXT(node_options, name, "name", "NAME", "this node's name, for people (default: its portion's)")},
     {OPTIONS_TEXT(node_options, portion, "portion", "NAME",
                   "the portion this node speaks for; checked against the data")},
-    {OPTIONS_TEXT(node_options, data, "data", "DIR", "folder of the portion's data (fewbit data split makes it)"),
+    {OPTIONS_TEXT(node_options, data, "data", "DIR",
+                  "folder of the portion's data (fewbit data split or data pack makes it)"),
      .is_required = true},
     {OPTIONS_TEXT(node_options, state, "state", "DIR", "folder for checkpoints; nodes of other portions may share it"),
      .is_required = true},
@@ -54,7 +55,7 @@ err node_options_parse(int argc, char **argv, node_options *options) {
     if (e) {
         return e;
     }
-    if (message_check_name(options->name)) {
+    if (options->name && message_check_name(options->name)) {
         return err_prefix(ERR_USAGE, "--name");
     }
     e = source_check(options->stream);

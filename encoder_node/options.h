@@ -9,7 +9,8 @@
 
 typedef struct node_options {
     address server;
-    const char *name, *data, *state;
+    const char *name; /* NULL: its portion's */
+    const char *data, *state;
     int64_t max_memory_mib, max_state_mib;
     const char *portion; /* NULL: whatever the data says */
     source_kind stream;

@@ -438,7 +438,7 @@ err session_run(const node_options *o, tls_context *tls, const portion *data) {
     s = (session){.options = o, .tls = tls, .data = data, .replies = dynbuf_make(LINK_BACKLOG_MAX)};
     backoff_init(&s.backoff, BACKOFF_LOW_MS, BACKOFF_AWAY_MS, clock_now_ns() ^ (uint64_t)getpid());
     node_host host = {send_message, &s};
-    node_protocol_config config = {.name = o->name,
+    node_protocol_config config = {.name = o->name ? o->name : portion_get_info(data)->name,
                                    .data = data,
                                    .state = o->state,
                                    .coding = o->coding,

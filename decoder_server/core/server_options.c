@@ -46,7 +46,8 @@ static err take_confidence(const char *text, void *to, const options_entry *entr
 
 static const options_entry train_entries[] = {
     {OPTIONS_ADDRESS(server_options, listen, "listen", "where nodes connect")},
-    {OPTIONS_TEXT(server_options, labels, "labels", "DIR", "folder of the labels (fewbit data split makes it)"),
+    {OPTIONS_TEXT(server_options, labels, "labels", "DIR",
+                  "folder of the labels (fewbit data split or data pack makes it)"),
      .is_required = true},
     {OPTIONS_TEXT(server_options, run, "out", "RUN", "folder of the run"), .is_required = true},
     {OPTIONS_NUMBER(server_options, epochs, "epochs", "N", 1, 100000, "in place of the experiment's")},
