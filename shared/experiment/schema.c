@@ -140,20 +140,29 @@ const net_list_layer schema_layer_default = {.rate = 0.5f, .bias = true, .affine
         .count_max = most_sizes, .may_be_one = (fewest) == 1, REQUIRED, RANGE(1, high)                                 \
     }
 #define OUTPUTS OF_LAYER("outputs", SCHEMA_WHOLE, outputs, REQUIRED, WORDS(outputs), RANGE(1, NET_LIST_OUTPUTS_MAX))
+#define SIDES(sides_key, member, low, high, ...)                                                                       \
+    {                                                                                                                  \
+        .key = sides_key, .type = SCHEMA_LIST, .entry = SCHEMA_WHOLE, .offset = offsetof(net_list_layer, member.side), \
+        .size = sizeof(uint32_t), .count_offset = offsetof(net_list_layer, member.count), .count_least = 1,            \
+        .count_max = 2, .may_be_one = true, RANGE(low, high), __VA_ARGS__                                              \
+    }
 #define WINDOW(high)                                                                                                   \
-    OF_LAYER("kernel", SCHEMA_WHOLE, kernel, REQUIRED, RANGE(1, high)),                                                \
-        OF_LAYER("stride", SCHEMA_WHOLE, stride, RANGE(1, 255)),                                                       \
-        OF_LAYER("padding", SCHEMA_WHOLE, padding, RANGE(0, 255))
+    SIDES("kernel", kernel, 1, high, REQUIRED), SIDES("stride", stride, 1, 255), SIDES("padding", padding, 0, 255)
 
 static const schema_word outputs[] = {{"bits", NET_LIST_BITS}, {"classes", NET_LIST_CLASSES}};
 static const schema_field no_fields[] = {{.key = NULL}};
 static const schema_field dense_fields[] = {OUTPUTS, OF_LAYER("bias", SCHEMA_SWITCH, bias, ), {.key = NULL}};
 static const schema_field convolution_fields[] = {
-    OUTPUTS, WINDOW(255), OF_LAYER("bias", SCHEMA_SWITCH, bias, ), {.key = NULL}};
+    OUTPUTS,
+    WINDOW(255),
+    SIDES("dilation", dilation, 1, 255),
+    OF_LAYER("groups", SCHEMA_WHOLE, groups, RANGE(1, NET_LIST_OUTPUTS_MAX)),
+    OF_LAYER("bias", SCHEMA_SWITCH, bias, ),
+    {.key = NULL}};
 static const schema_field max_pool_fields[] = {WINDOW(15), {.key = NULL}}; /* layers/max_pool.c: a byte a place */
 static const schema_field average_pool_fields[] = {WINDOW(255), {.key = NULL}};
 static const schema_field size_fields[] = {SIZE(1, 2, 4096), {.key = NULL}};
-static const schema_field unflatten_fields[] = {SIZE(3, 3, PORTION_ELEMENTS_MAX), {.key = NULL}};
+static const schema_field unflatten_fields[] = {SIZE(2, 3, PORTION_ELEMENTS_MAX), {.key = NULL}};
 static const schema_field batch_norm_fields[] = {OF_LAYER("affine", SCHEMA_SWITCH, affine, ), {.key = NULL}};
 static const schema_field dropout_fields[] = {OF_LAYER("rate", SCHEMA_NUMBER, rate, ), {.key = NULL}};
 static const schema_field residual_fields[] = {

@@ -114,7 +114,8 @@ static void put_value(writer *w, const schema_field *field, const char *values);
 /* Whether a key of a layer says something else than what it is where it is left out. */
 static bool is_said(const schema_field *field, const char *layer) {
     const char *left_out = (const char *)&schema_layer_default;
-    return field->type == SCHEMA_LIST || memcmp(layer + field->offset, left_out + field->offset, field->size) != 0;
+    return field->type == SCHEMA_LIST ? whole_at(layer + field->count_offset, sizeof(uint32_t)) > 0
+                                      : memcmp(layer + field->offset, left_out + field->offset, field->size) != 0;
 }
 
 /* relu, {dense: 64} or {dense: {outputs: 64, bias: false}}. */

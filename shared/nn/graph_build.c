@@ -175,7 +175,7 @@ static err check_weights(const builder *b) {
     for (size_t i = 0; i < b->spec->count; i++) {
         const nn_layer_spec *s = &b->spec->layers[i];
         size_t inputs = s->kind == NN_DENSE         ? nn_shape_elements(from)
-                        : s->kind == NN_CONVOLUTION ? (size_t)from.channels * s->kernel * s->kernel
+                        : s->kind == NN_CONVOLUTION ? from.channels / nn_groups(s) * nn_window_points(s)
                                                     : 0;
         bytes += inputs * s->outputs * sizeof(float);
         from = b->shapes[i];

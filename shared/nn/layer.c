@@ -80,12 +80,12 @@ static void fill_normal(nn_tensor *t, size_t fan_out, rng *draws) {
 }
 
 void nn_init_filters(nn_layer *layer, rng *draws) {
-    size_t window = (size_t)layer->spec.kernel * layer->spec.kernel;
+    size_t window = nn_window_points(&layer->spec);
     for (size_t t = 0; t < layer->tensor_count; t++) {
         if (t == 0 && layer->spec.init_fan_out) {
             fill_normal(&layer->tensors[t], layer->spec.outputs * window, draws);
         } else {
-            nn_fill_uniform(&layer->tensors[t], layer->from.channels * window, draws);
+            nn_fill_uniform(&layer->tensors[t], layer->from.channels / nn_groups(&layer->spec) * window, draws);
         }
     }
 }
@@ -128,13 +128,15 @@ void nn_finish_bias(nn_layer *layer, size_t parts, const nn_optimiser *o) {
 }
 
 void nn_begin_convolution(nn_layer *layer) {
-    uint32_t kernel = layer->spec.kernel, outputs = layer->to.channels;
-    const uint32_t shape[] = {outputs, layer->from.channels, kernel, kernel};
+    const nn_layer_spec *s = &layer->spec;
+    uint32_t outputs = layer->to.channels, channels = layer->from.channels / nn_groups(s);
+    const uint32_t image[] = {outputs, channels, s->kernel, nn_slide_across(s).kernel},
+                   line[] = {outputs, channels, image[3]};
     layer->memory = NN_UPDATE_READS_X | NN_UPDATE_READS_DY | (layer->relu ? NN_BACKWARD_READS_Y : 0);
-    layer->work = (double)layer->out * layer->from.channels * kernel * kernel;
+    layer->work = (double)layer->out * channels * (double)nn_window_points(s);
     layer->update_tasks = layer->trains ? NN_PARTS_MAX : 0;
     layer->scratch_floats = NN_PARTS_MAX * (size_t)outputs;
-    nn_layer_add_tensor(layer, layer->spec.name, "weight", true, 4, shape);
+    nn_layer_add_tensor(layer, s->name, "weight", true, s->is_line ? 3 : 4, s->is_line ? line : image);
     if (!layer->spec.no_bias) {
         nn_layer_add_vector(layer, layer->spec.name, "bias", true, outputs);
     }

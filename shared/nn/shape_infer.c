@@ -20,21 +20,26 @@ static bool is_same(nn_shape a, nn_shape b) {
 }
 
 /* One side after a filter; 0 where it does not fit. */
-static uint32_t slid(uint32_t side, const nn_layer_spec *s) {
-    uint64_t padded = (uint64_t)side + 2 * (uint64_t)s->padding;
-    if (s->kernel == 0 || s->stride == 0 || padded < s->kernel) {
+static uint32_t slid(uint32_t side, nn_slide s) {
+    uint64_t padded = (uint64_t)side + 2 * (uint64_t)s.padding;
+    if (s.kernel == 0 || s.stride == 0 || padded < nn_slide_reach(s)) {
         return 0;
     }
-    return (uint32_t)((padded - s->kernel) / s->stride + 1);
+    return (uint32_t)((padded - nn_slide_reach(s)) / s.stride + 1);
 }
 
 static nn_shape slide(walk *w, const nn_layer_spec *s, uint32_t channels) {
-    nn_shape to = {channels, slid(w->shape.height, s), slid(w->shape.width, s)};
-    if (s->kind != NN_CONVOLUTION && s->padding > s->kernel / 2) {
+    nn_slide down = nn_slide_down(s), across = nn_slide_across(s);
+    nn_shape to = {channels, slid(w->shape.height, down), slid(w->shape.width, across)};
+    if (s->kind == NN_CONVOLUTION && (w->shape.channels % nn_groups(s) || s->outputs % nn_groups(s))) {
+        snprintf(w->wording, sizeof w->wording, "has %u groups, which do not divide its %u channels and %u outputs",
+                 s->groups, w->shape.channels, s->outputs);
+        w->complaint = w->wording;
+    } else if (s->kind != NN_CONVOLUTION && (down.padding > down.kernel / 2 || across.padding > across.kernel / 2)) {
         w->complaint = "is padded by more than half its window";
     } else if (to.height == 0 || to.width == 0) {
-        snprintf(w->wording, sizeof w->wording, "leaves nothing: window %ux%u, padding %u", s->kernel, s->kernel,
-                 s->padding);
+        snprintf(w->wording, sizeof w->wording, "leaves nothing: window %ux%u, padding %ux%u",
+                 (unsigned)nn_slide_reach(down), (unsigned)nn_slide_reach(across), down.padding, across.padding);
         w->complaint = w->wording;
     }
     return to;
@@ -179,7 +184,7 @@ static double layer_macs(const nn_spec *spec, const nn_shape *shapes, size_t at,
     if (s->kind == NN_DENSE) {
         return out * (double)nn_shape_elements(from);
     }
-    return s->kind == NN_CONVOLUTION ? out * from.channels * s->kernel * s->kernel : 0;
+    return s->kind == NN_CONVOLUTION ? out * (from.channels / nn_groups(s)) * (double)nn_window_points(s) : 0;
 }
 
 double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) {

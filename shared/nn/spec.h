@@ -18,7 +18,7 @@ typedef enum nn_kind {
      * that no layer reorders. */
     NN_IMAGE,                 /* flat -> `shape` */
     NN_FLATTEN,               /* image -> flat, in NCHW order */
-    NN_CONVOLUTION,           /* `outputs` channels; W [outputs, channels, kernel, kernel], b [outputs] */
+    NN_CONVOLUTION,           /* `outputs` channels; W [outputs, channels / groups, kernel, kernel], b [outputs] */
     NN_MAX_POOL,              /* kernel, stride, padding (padded with minus infinity) */
     NN_AVERAGE_POOL,          /* kernel, stride, padding (zeroes, counted, as torch's default) */
     NN_ADAPTIVE_AVERAGE_POOL, /* to `shape`'s height and width, torch's bins */
@@ -37,12 +37,22 @@ static inline size_t nn_shape_elements(nn_shape shape) {
     return (size_t)shape.channels * shape.height * shape.width;
 }
 
+/* How windows slide along one side of an image: of `kernel` points, `dilation` apart (0: as 1), every `stride`. */
+typedef struct nn_slide {
+    uint32_t kernel, stride, padding, dilation;
+} nn_slide;
+
+/* The points from a window's first to its last. */
+static inline uint64_t nn_slide_reach(nn_slide w) {
+    return (w.kernel - 1) * (uint64_t)(w.dilation ? w.dilation : 1) + 1;
+}
+
 /* One layer of a description. */
 typedef struct nn_layer_spec {
     nn_kind kind;
     char name[32];                    /* prefix of its tensors: "classifier.2"; "" where it has none */
     uint32_t outputs;                 /* NN_DENSE, NN_CONVOLUTION */
-    uint32_t kernel, stride, padding; /* square */
+    uint32_t kernel, stride, padding; /* along both sides, but where `across` is there */
     nn_shape shape;                   /* see the kinds */
     float rate;                       /* NN_DROPOUT, NN_NOISE */
     bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
@@ -51,9 +61,34 @@ typedef struct nn_layer_spec {
                           al., "Delving Deep into Rectifiers", 2015; else uniform as PyTorch's default */
     bool fixed; /* never trained: its tensors are no parameters and have no gradients, and it always does what it does
                    when evaluating (batch norm, dropout) */
+    uint32_t dilation;     /* NN_CONVOLUTION; likewise */
+    nn_slide across;       /* along a row, where it is not as down a column; kernel 0: it is */
+    uint32_t groups;       /* NN_CONVOLUTION: of channels that see only each other; 0: one */
+    bool is_line;          /* NN_CONVOLUTION: of height 1, so that its W is [outputs, channels / groups, kernel] */
     uint32_t origin;       /* whoever describes a net may say here where the layer came from */
     const char *complaint; /* why there can be no such layer, for shape_infer to refuse; NULL: there can */
 } nn_layer_spec;
+
+static inline nn_slide nn_slide_down(const nn_layer_spec *s) {
+    return (nn_slide){s->kernel, s->stride, s->padding, s->dilation};
+}
+
+static inline nn_slide nn_slide_across(const nn_layer_spec *s) {
+    return s->across.kernel ? s->across : nn_slide_down(s);
+}
+
+static inline size_t nn_window_points(const nn_layer_spec *s) {
+    return (size_t)s->kernel * nn_slide_across(s).kernel;
+}
+
+static inline uint32_t nn_groups(const nn_layer_spec *s) {
+    return s->groups ? s->groups : 1;
+}
+
+/* A convolution whose windows are alike along both sides, without gaps, over all channels. */
+static inline bool nn_is_plain(const nn_layer_spec *s) {
+    return !s->across.kernel && s->dilation <= 1 && s->groups <= 1;
+}
 
 enum { NN_LAYERS_MAX = 160 };
 

@@ -21,6 +21,17 @@
     { .kind = NN_CONVOLUTION, .name = id, .outputs = o, .kernel = k, .stride = s, .padding = p, .no_bias = true }
 #define POOL(what, k, s, p)                                                                                            \
     { .kind = what, .kernel = k, .stride = s, .padding = p }
+/* `down` and `across` are (kernel, stride, padding, dilation). */
+#define DOWN(k, s, p, d) .kernel = k, .stride = s, .padding = p, .dilation = d
+#define ACROSS(k, s, p, d)                                                                                             \
+    { k, s, p, d }
+#define SLIDING(what, id, o, g, down, other)                                                                           \
+    { .kind = what, .name = id, .outputs = o, .groups = g, DOWN down, .across = ACROSS other }
+#define LINE(id, o, g, other)                                                                                          \
+    {                                                                                                                  \
+        .kind = NN_CONVOLUTION, .name = id, .outputs = o, .groups = g, .kernel = 1, .stride = 1,                       \
+        .across = ACROSS other, .is_line = true                                                                        \
+    }
 #define RESIZE(what, h, w)                                                                                             \
     {                                                                                                                  \
         .kind = what, .shape = { 0, h, w }                                                                             \

@@ -141,12 +141,15 @@ static inline void naive_net_free(naive_net *n) {
 typedef void (*naive_visit)(naive_layer *l, size_t row, size_t y, size_t x, size_t tap);
 
 static inline void naive_windows(naive_layer *l, size_t rows, naive_visit visit) {
-    long kernel = l->spec->kernel, stride = l->spec->stride, padding = l->spec->padding;
+    nn_slide down = nn_slide_down(l->spec), across = nn_slide_across(l->spec);
+    long taps = (long)down.kernel * across.kernel, columns = across.kernel;
+    long gaps[] = {down.dilation ? down.dilation : 1, across.dilation ? across.dilation : 1};
     for (size_t row = 0; row < rows; row++) {
         for (long i = 0; i < l->to.height; i++) {
             for (long j = 0; j < l->to.width; j++) {
-                for (long tap = 0; tap < kernel * kernel; tap++) {
-                    long a = i * stride + tap / kernel - padding, b = j * stride + tap % kernel - padding;
+                for (long tap = 0; tap < taps; tap++) {
+                    long a = i * down.stride + tap / columns * gaps[0] - down.padding;
+                    long b = j * across.stride + tap % columns * gaps[1] - across.padding;
                     if (a >= 0 && a < l->from.height && b >= 0 && b < l->from.width) {
                         visit(l, row, (size_t)(i * l->to.width + j), (size_t)(a * l->from.width + b), (size_t)tap);
                     }
@@ -160,13 +163,22 @@ static inline size_t naive_at(nn_shape shape, size_t row, size_t channel, size_t
     return (row * shape.channels + channel) * shape.height * shape.width + point;
 }
 
+/* Of output channel `o`: the channels that it sees, and the weight of one of them. */
+static inline size_t naive_seen(const naive_layer *l) {
+    return l->from.channels / nn_groups(l->spec);
+}
+
+static inline size_t naive_first_seen(const naive_layer *l, size_t o) {
+    return o / (l->to.channels / nn_groups(l->spec)) * naive_seen(l);
+}
+
 static inline size_t naive_weight(const naive_layer *l, size_t o, size_t c, size_t tap) {
-    return (o * l->from.channels + c) * l->spec->kernel * l->spec->kernel + tap;
+    return (o * naive_seen(l) + c - naive_first_seen(l, o)) * nn_window_points(l->spec) + tap;
 }
 
 static inline void naive_convolve(naive_layer *l, size_t row, size_t y, size_t x, size_t tap) {
     for (size_t o = 0; o < l->to.channels; o++) {
-        for (size_t c = 0; c < l->from.channels; c++) {
+        for (size_t c = naive_first_seen(l, o); c < naive_first_seen(l, o) + naive_seen(l); c++) {
             l->y[naive_at(l->to, row, o, y)] +=
                 l->weight[naive_weight(l, o, c, tap)] * l->x[naive_at(l->from, row, c, x)];
         }
@@ -176,7 +188,7 @@ static inline void naive_convolve(naive_layer *l, size_t row, size_t y, size_t x
 static inline void naive_convolve_back(naive_layer *l, size_t row, size_t y, size_t x, size_t tap) {
     for (size_t o = 0; o < l->to.channels; o++) {
         double dy = l->dy[naive_at(l->to, row, o, y)];
-        for (size_t c = 0; c < l->from.channels; c++) {
+        for (size_t c = naive_first_seen(l, o); c < naive_first_seen(l, o) + naive_seen(l); c++) {
             l->dx[naive_at(l->from, row, c, x)] += dy * l->weight[naive_weight(l, o, c, tap)];
             l->dweight[naive_weight(l, o, c, tap)] += dy * l->x[naive_at(l->from, row, c, x)];
         }
@@ -206,7 +218,7 @@ static inline void naive_give_max(naive_layer *l, size_t row, size_t y, size_t x
 
 static inline void naive_add_share(naive_layer *l, size_t row, size_t y, size_t x, size_t tap) {
     (void)tap;
-    double points = (double)l->spec->kernel * l->spec->kernel;
+    double points = (double)nn_window_points(l->spec);
     for (size_t c = 0; c < l->to.channels; c++) {
         l->y[naive_at(l->to, row, c, y)] += l->x[naive_at(l->from, row, c, x)] / points;
     }
@@ -214,7 +226,7 @@ static inline void naive_add_share(naive_layer *l, size_t row, size_t y, size_t 
 
 static inline void naive_give_share(naive_layer *l, size_t row, size_t y, size_t x, size_t tap) {
     (void)tap;
-    double points = (double)l->spec->kernel * l->spec->kernel;
+    double points = (double)nn_window_points(l->spec);
     for (size_t c = 0; c < l->to.channels; c++) {
         l->dx[naive_at(l->from, row, c, x)] += l->dy[naive_at(l->to, row, c, y)] / points;
     }

@@ -74,6 +74,21 @@ class Nets(Parity):
         self.check(["norm", {"max_pool": 5}, {"convolution": {"outputs": "bits", "kernel": 2}}],
                    end=[lambda: torch.nn.BatchNorm2d(BITS), torch.nn.Flatten])
 
+    def test_windows_that_are_uneven_with_gaps_of_groups(self):
+        self.check([{"convolution": {"outputs": 8, "kernel": [3, 5], "stride": [1, 2], "padding": [2, 0], "dilation": [2, 1]}},
+                    "relu", {"convolution": {"outputs": 8, "kernel": 3, "padding": 1, "groups": 8, "bias": False}},
+                    "batch_norm", "relu", {"convolution": {"outputs": 16, "kernel": 1, "groups": 2}}, "sigmoid",
+                    {"max_pool": {"kernel": [2, 3], "stride": [2, 1], "padding": [0, 1]}}, {"average_pool": [3, 1]}, "flatten",
+                    {"dense": "bits"}])
+
+    def test_lines(self):
+        self.check(["flatten", {"unflatten": [4, 49]},
+                    {"convolution": {"outputs": 8, "kernel": 5, "stride": 2, "padding": 2, "bias": False}}, "batch_norm",
+                    "relu", {"max_pool": 3}, {"residual": [{"convolution": {
+                        "outputs": 8, "kernel": [3], "padding": 4, "dilation": 4, "groups": 4}}, "sigmoid"]},
+                    {"average_pool": {"kernel": 2, "stride": 1}}, {"upsample": 9}, {"adaptive_average_pool": 4}, "flatten",
+                    {"dense": "bits"}])
+
     def test_heads_of_images(self):
         self.check(["flatten", {"dense": 16}, "relu", {"dense": "bits"}], shape=(3, 9, 12), head=(
             [{"dense": 48}, {"unflatten": [3, 4, 4]}, {"upsample": [9, 12]}],

@@ -12,24 +12,25 @@ static bool is_adaptive(const nn_layer *layer) {
     return layer->spec.kind == NN_ADAPTIVE_AVERAGE_POOL;
 }
 
-static windows_span bin(const nn_layer *layer, size_t i, size_t side, size_t count) {
+/* Along one side, whose windows slide as `w` says. */
+static windows_span bin(const nn_layer *layer, nn_slide w, size_t i, size_t side, size_t count) {
     if (is_adaptive(layer)) {
         return (windows_span){i * side / count, ((i + 1) * side + count - 1) / count};
     }
-    return windows_points(layer, i, side);
+    return windows_points(w, i, side);
 }
 
-static windows_span bins_over(const nn_layer *layer, size_t point, size_t side, size_t count) {
+static windows_span bins_over(const nn_layer *layer, nn_slide w, size_t point, size_t side, size_t count) {
     if (is_adaptive(layer)) {
         return (windows_span){point * count / side, ((point + 1) * count + side - 1) / side};
     }
-    return windows_over(layer, point, count);
+    return windows_over(w, point, count);
 }
 
 /* 1 / the points of a bin. Padding counts. */
 static float share(const nn_layer *layer, windows_span rows, windows_span columns) {
-    size_t kernel = layer->spec.kernel;
-    size_t points = is_adaptive(layer) ? (rows.to - rows.from) * (columns.to - columns.from) : kernel * kernel;
+    size_t points =
+        is_adaptive(layer) ? (rows.to - rows.from) * (columns.to - columns.from) : nn_window_points(&layer->spec);
     return 1.0f / (float)points;
 }
 
@@ -43,8 +44,9 @@ BF16_INLINE void add_scaled(size_t n, const void *restrict from, size_t at, floa
 /* Torch adds up first and divides then; so do we. */
 BF16_INLINE void average_of_bin(const nn_layer *layer, size_t i, size_t k, size_t c, size_t n, const void *x, void *y,
                                 size_t at, bool half) {
-    windows_span rows = bin(layer, i, layer->from.height, layer->to.height);
-    windows_span columns = bin(layer, k, layer->from.width, layer->to.width);
+    nn_slide down = nn_slide_down(&layer->spec), across = nn_slide_across(&layer->spec);
+    windows_span rows = bin(layer, down, i, layer->from.height, layer->to.height);
+    windows_span columns = bin(layer, across, k, layer->from.width, layer->to.width);
     float sum[CHUNK] = {0}, scale = share(layer, rows, columns);
     for (size_t row = rows.from; row < rows.to; row++) {
         for (size_t column = columns.from; column < columns.to; column++) {
@@ -59,11 +61,14 @@ BF16_INLINE void average_of_bin(const nn_layer *layer, size_t i, size_t k, size_
 BF16_INLINE void average_gradient_of_point(const nn_layer *layer, size_t row, size_t column, size_t c, size_t n,
                                            const void *dy, void *dx, size_t at, bool half) {
     nn_shape from = layer->from, to = layer->to;
-    windows_span i = bins_over(layer, row, from.height, to.height), k = bins_over(layer, column, from.width, to.width);
+    nn_slide down = nn_slide_down(&layer->spec), across = nn_slide_across(&layer->spec);
+    windows_span i = bins_over(layer, down, row, from.height, to.height),
+                 k = bins_over(layer, across, column, from.width, to.width);
     float sum[CHUNK] = {0};
     for (size_t a = i.from; a < i.to; a++) {
         for (size_t b = k.from; b < k.to; b++) {
-            float scale = share(layer, bin(layer, a, from.height, to.height), bin(layer, b, from.width, to.width));
+            float scale =
+                share(layer, bin(layer, down, a, from.height, to.height), bin(layer, across, b, from.width, to.width));
             add_scaled(n, dy, (a * to.width + b) * to.channels + c, scale, sum, half);
         }
     }

@@ -56,16 +56,22 @@ static err image_layout(dnnl_memory_desc_t *layout, size_t rows, nn_shape shape,
 
 static err weight_layout(dnnl_memory_desc_t *layout, const nn_layer *layer, dnnl_data_type_t type,
                          dnnl_format_tag_t tag) {
-    uint32_t kernel = layer->spec.kernel;
-    const dnnl_dims_t dims = {layer->to.channels, layer->from.channels, kernel, kernel};
-    return onednn_error(dnnl_memory_desc_init_by_tag(layout, 4, dims, type, tag), "weights");
+    uint32_t groups = nn_groups(&layer->spec), outputs = layer->to.channels, channels = layer->from.channels;
+    uint32_t rows = layer->spec.kernel, columns = nn_slide_across(&layer->spec).kernel;
+    const dnnl_dims_t one = {outputs, channels, rows, columns},
+                      many = {groups, outputs / groups, channels / groups, rows, columns};
+    bool is_plain = tag == dnnl_oihw;
+    dnnl_status_t status = groups == 1
+                               ? dnnl_memory_desc_init_by_tag(layout, 4, one, type, tag)
+                               : dnnl_memory_desc_init_by_tag(layout, 5, many, type, is_plain ? dnnl_goihw : tag);
+    return onednn_error(status, "weights");
 }
 
 /* What the three operations have in common. */
 typedef struct geometry {
     dnnl_memory_desc_t x, y, bias;
     const dnnl_memory_desc_t *maybe_bias;
-    dnnl_dims_t strides, padding;
+    dnnl_dims_t strides, padding, gaps;
 } geometry;
 
 static err describe(geometry *g, const nn_layer *layer, size_t rows) {
@@ -76,8 +82,12 @@ static err describe(geometry *g, const nn_layer *layer, size_t rows) {
     failed =
         failed ? failed : onednn_error(dnnl_memory_desc_init_by_tag(&g->bias, 1, channels, dnnl_f32, dnnl_x), "bias");
     g->maybe_bias = s->no_bias ? NULL : &g->bias;
-    g->strides[0] = g->strides[1] = s->stride;
-    g->padding[0] = g->padding[1] = s->padding;
+    const nn_slide sides[] = {nn_slide_down(s), nn_slide_across(s)};
+    for (size_t i = 0; i < 2; i++) {
+        g->strides[i] = sides[i].stride;
+        g->padding[i] = sides[i].padding;
+        g->gaps[i] = sides[i].dilation > 1 ? sides[i].dilation - 1 : 0;
+    }
     return failed;
 }
 
@@ -95,9 +105,10 @@ static err make_forward(nn_layer *layer, onednn_primitive *job, onednn_stream *w
     const convolution *c = layer->own;
     dnnl_convolution_desc_t operation;
     dnnl_primitive_attr_t attributes = NULL;
-    err failed = onednn_error(dnnl_convolution_forward_desc_init(
-                                  &operation, dnnl_forward_training, dnnl_convolution_direct, &g->x,
-                                  &c->layouts.forward, g->maybe_bias, &g->y, g->strides, g->padding, g->padding),
+    err failed = onednn_error(dnnl_dilated_convolution_forward_desc_init(&operation, dnnl_forward_training,
+                                                                         dnnl_convolution_direct, &g->x,
+                                                                         &c->layouts.forward, g->maybe_bias, &g->y,
+                                                                         g->strides, g->gaps, g->padding, g->padding),
                               "convolution");
     failed = failed || !layer->relu ? failed : relu_behind(&attributes);
     failed = failed ? failed : onednn_primitive_init(job, w, &operation, attributes, NULL);
@@ -109,9 +120,9 @@ static err make_backward(nn_layer *layer, onednn_primitive *job, onednn_stream *
                          const onednn_primitive *hint) {
     const convolution *c = layer->own;
     dnnl_convolution_desc_t operation;
-    err failed = onednn_error(dnnl_convolution_backward_data_desc_init(&operation, dnnl_convolution_direct, &g->x,
-                                                                       &c->layouts.backward, &g->y, g->strides,
-                                                                       g->padding, g->padding),
+    err failed = onednn_error(dnnl_dilated_convolution_backward_data_desc_init(
+                                  &operation, dnnl_convolution_direct, &g->x, &c->layouts.backward, &g->y, g->strides,
+                                  g->gaps, g->padding, g->padding),
                               "convolution's input gradient");
     return failed ? failed : onednn_primitive_init(job, w, &operation, NULL, hint);
 }
@@ -120,9 +131,9 @@ static err make_weights(nn_layer *layer, onednn_primitive *job, onednn_stream *w
                         const onednn_primitive *hint) {
     const convolution *c = layer->own;
     dnnl_convolution_desc_t operation;
-    err failed = onednn_error(dnnl_convolution_backward_weights_desc_init(&operation, dnnl_convolution_direct, &g->x,
-                                                                          &c->layouts.gradient, g->maybe_bias, &g->y,
-                                                                          g->strides, g->padding, g->padding),
+    err failed = onednn_error(dnnl_dilated_convolution_backward_weights_desc_init(
+                                  &operation, dnnl_convolution_direct, &g->x, &c->layouts.gradient, g->maybe_bias,
+                                  &g->y, g->strides, g->gaps, g->padding, g->padding),
                               "convolution's weight gradient");
     return failed ? failed : onednn_primitive_init(job, w, &operation, NULL, hint);
 }

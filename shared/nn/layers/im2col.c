@@ -30,8 +30,8 @@ static size_t patch_of(const nn_layer *layer) {
 }
 
 bool im2col_pays(const nn_layer *layer) {
-    return layer->x_half && points_of(layer) <= POINTS_MAX && layer->to.channels * patch_of(layer) >= WEIGHTS_MIN &&
-           layer->from.channels % CHUNK == 0;
+    return layer->x_half && nn_is_plain(&layer->spec) && points_of(layer) <= POINTS_MAX &&
+           layer->to.channels * patch_of(layer) >= WEIGHTS_MIN && layer->from.channels % CHUNK == 0;
 }
 
 /* Scratch: a row of floats for each update task, then P of the step, then dP as floats. */
@@ -91,8 +91,8 @@ VECTOR_VERSIONS
 static void sum_point(const nn_layer *layer, size_t row, size_t column, const float *restrict from,
                       uint16_t *restrict to) {
     size_t kernel = layer->spec.kernel, stride = layer->spec.stride, padding = layer->spec.padding;
-    windows_span rows = windows_over(layer, row, layer->to.height),
-                 columns = windows_over(layer, column, layer->to.width);
+    windows_span rows = windows_over(nn_slide_down(&layer->spec), row, layer->to.height),
+                 columns = windows_over(nn_slide_down(&layer->spec), column, layer->to.width);
     float sum[CHUNK] = {0};
     for (size_t i = rows.from; i < rows.to; i++) {
         for (size_t j = columns.from; j < columns.to; j++) {

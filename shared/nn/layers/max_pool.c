@@ -13,8 +13,9 @@ enum { CHUNK = 64, NO_POINT = 255, FEW = 16, WORK_A_POINT = 8 };
 
 /* Which point of window (i, k) the point (row, column) is. */
 static int32_t place_in_window(const nn_layer *layer, size_t i, size_t k, size_t row, size_t column) {
-    size_t stride = layer->spec.stride, padding = layer->spec.padding;
-    return (int32_t)((row + padding - i * stride) * layer->spec.kernel + column + padding - k * stride);
+    nn_slide down = nn_slide_down(&layer->spec), across = nn_slide_across(&layer->spec);
+    return (int32_t)((row + down.padding - i * down.stride) * across.kernel + column + across.padding -
+                     k * across.stride);
 }
 
 /* Scratch: a byte for each output number, the largest point's place in its window. */
@@ -36,8 +37,8 @@ BF16_INLINE void take_larger(size_t n, const void *restrict x, size_t at, int32_
 /* One window, `n` channels from `c` on. */
 BF16_INLINE void max_of_window(const nn_layer *layer, size_t i, size_t k, size_t c, size_t n, const void *x, void *y,
                                size_t at, uint8_t *places, bool half) {
-    windows_span rows = windows_points(layer, i, layer->from.height),
-                 columns = windows_points(layer, k, layer->from.width);
+    windows_span rows = windows_points(nn_slide_down(&layer->spec), i, layer->from.height),
+                 columns = windows_points(nn_slide_across(&layer->spec), k, layer->from.width);
     float best[CHUNK];
     int32_t largest[CHUNK];
     for (size_t j = 0; j < n; j++) {
@@ -83,7 +84,8 @@ BF16_INLINE void add_where(size_t n, const void *restrict dy, const uint8_t *res
 BF16_INLINE void max_gradient_of_point(const nn_layer *layer, size_t row, size_t column, size_t c, size_t n,
                                        const void *dy, const uint8_t *places, void *dx, size_t at, bool half) {
     nn_shape to = layer->to;
-    windows_span i = windows_over(layer, row, to.height), k = windows_over(layer, column, to.width);
+    windows_span i = windows_over(nn_slide_down(&layer->spec), row, to.height),
+                 k = windows_over(nn_slide_across(&layer->spec), column, to.width);
     float sum[CHUNK] = {0};
     for (size_t a = i.from; a < i.to; a++) {
         for (size_t b = k.from; b < k.to; b++) {
@@ -123,7 +125,7 @@ static size_t numbers_in_row(const nn_layer *layer) {
 
 /* Where point `place` of a window lies from its first point on, in numbers. */
 static size_t offset_of(const nn_layer *layer, size_t place) {
-    size_t kernel = layer->spec.kernel;
+    size_t kernel = nn_slide_across(&layer->spec).kernel;
     return (place / kernel * layer->from.width + place % kernel) * layer->from.channels;
 }
 
@@ -147,7 +149,7 @@ static void max_of_row(const nn_layer *layer, const float *x, const int32_t *sta
         best[j] = layer->relu ? 0.0f : -__builtin_inff();
         largest[j] = layer->relu ? NO_POINT : 0;
     }
-    for (size_t place = 0; place < (size_t)layer->spec.kernel * layer->spec.kernel; place++) {
+    for (size_t place = 0; place < nn_window_points(&layer->spec); place++) {
         take_larger_at(n, x + offset_of(layer, place), starts, (int32_t)place, best, largest);
     }
     for (size_t j = 0; j < n; j++) {
@@ -187,7 +189,7 @@ static void scatter(const nn_layer *layer, const void *dy, const uint8_t *places
     size_t n = numbers_in_row(layer), step = (size_t)layer->spec.stride * layer->from.width * layer->from.channels;
     const int32_t *starts = layer->own;
     size_t offsets[NO_POINT];
-    for (size_t place = 0; place < (size_t)layer->spec.kernel * layer->spec.kernel; place++) {
+    for (size_t place = 0; place < nn_window_points(&layer->spec); place++) {
         offsets[place] = offset_of(layer, place);
     }
     memset(dx, 0, layer->in * sizeof *dx);
@@ -246,7 +248,7 @@ static err make_starts(nn_layer *layer) {
         return err_fail(ERR_MEMORY, "no memory for a pool");
     }
     for (uint32_t j = 0; j < numbers; j++) {
-        starts[j] = (int32_t)(j / channels * layer->spec.stride * channels + j % channels);
+        starts[j] = (int32_t)(j / channels * nn_slide_across(&layer->spec).stride * channels + j % channels);
     }
     layer->own = starts;
     return ERR_OK;
@@ -255,14 +257,15 @@ static err make_starts(nn_layer *layer) {
 err nn_max_pool_make(nn_layer *layer) {
     static const nn_layer_ops ops = {
         .keeps_rows_apart = true, .forward = max_pool_forward, .backward = max_pool_backward, .free = max_pool_free};
-    uint32_t kernel = layer->spec.kernel;
-    if (kernel * kernel >= NO_POINT) {
-        return err_fail(ERR_INPUT, "%s: pools over %ux%u, at most 15x15 is possible", layer->spec.name, kernel, kernel);
+    const nn_layer_spec *s = &layer->spec;
+    if (nn_window_points(s) >= NO_POINT) {
+        return err_fail(ERR_INPUT, "%s: pools over %ux%u, at most 254 points are possible", s->name, s->kernel,
+                        nn_slide_across(s).kernel);
     }
     layer->ops = &ops;
-    layer->work = WORK_A_POINT * (double)layer->out * kernel * kernel;
+    layer->work = WORK_A_POINT * (double)layer->out * (double)nn_window_points(s);
     layer->scratch_floats = (layer->max_rows * layer->out + sizeof(float) - 1) / sizeof(float);
-    if (layer->to.channels > FEW || layer->spec.padding > 0) {
+    if (layer->to.channels > FEW || s->padding > 0 || nn_slide_across(s).padding > 0) {
         return ERR_OK;
     }
     layer->scratch_floats += layer->x_half ? NN_PARTS_MAX * layer->in : 0;

@@ -10,14 +10,14 @@ typedef struct windows_span {
 } windows_span;
 
 /* The points of window `i`; `side` points in all. */
-static inline windows_span windows_points(const nn_layer *layer, size_t i, size_t side) {
-    size_t start = i * layer->spec.stride, padding = layer->spec.padding;
-    return (windows_span){start > padding ? start - padding : 0, nn_least(start + layer->spec.kernel - padding, side)};
+static inline windows_span windows_points(nn_slide w, size_t i, size_t side) {
+    size_t start = i * w.stride, padding = w.padding;
+    return (windows_span){start > padding ? start - padding : 0, nn_least(start + w.kernel - padding, side)};
 }
 
 /* The windows over `point`; `count` windows in all. */
-static inline windows_span windows_over(const nn_layer *layer, size_t point, size_t count) {
-    size_t at = point + layer->spec.padding, kernel = layer->spec.kernel, stride = layer->spec.stride;
+static inline windows_span windows_over(nn_slide w, size_t point, size_t count) {
+    size_t at = point + w.padding, kernel = w.kernel, stride = w.stride;
     size_t first = at + 1 > kernel ? (at + 1 - kernel + stride - 1) / stride : 0;
     return (windows_span){first, nn_least(at / stride + 1, count)};
 }

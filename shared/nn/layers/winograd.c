@@ -62,9 +62,10 @@ bool winograd_pays(const nn_layer *layer) {
     grid g = grid_of(layer->from, layer->to, s->padding);
     size_t computed = g.high * g.wide * WINOGRAD_TILE * WINOGRAD_TILE,
            wanted = (size_t)layer->to.height * layer->to.width;
-    return !layer->x_half && s->kernel == WINOGRAD_FILTER && s->stride == 1 && s->padding < WINOGRAD_FILTER &&
-           layer->from.channels % WINOGRAD_LANES == 0 && layer->to.channels % WINOGRAD_LANES == 0 &&
-           layer->from.channels * layer->to.channels >= CHANNELS_PAY && 5 * computed <= 8 * wanted;
+    return !layer->x_half && nn_is_plain(s) && s->kernel == WINOGRAD_FILTER && s->stride == 1 &&
+           s->padding < WINOGRAD_FILTER && layer->from.channels % WINOGRAD_LANES == 0 &&
+           layer->to.channels % WINOGRAD_LANES == 0 && layer->from.channels * layer->to.channels >= CHANNELS_PAY &&
+           5 * computed <= 8 * wanted;
 }
 
 /* Where a tile lies: its first point, of an image of the batch. */

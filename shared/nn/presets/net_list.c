@@ -59,28 +59,59 @@ static nn_kind kind_of(net_list_kind kind) {
     return kinds[kind];
 }
 
-static nn_shape size_of(const net_list_layer *l) {
+/* [channels, length] is an image of height 1. */
+static nn_shape size_of(const net_list_layer *l, bool is_line) {
     if (l->kind == NET_LIST_UNFLATTEN) {
-        return (nn_shape){l->size[0], l->size[1], l->size[2]};
+        return (nn_shape){l->size[0], l->sizes == 3 ? l->size[1] : 1, l->size[l->sizes - 1]};
     }
-    return (nn_shape){0, l->size[0], l->size[l->sizes - 1]};
+    return (nn_shape){0, is_line ? 1 : l->size[0], l->size[l->sizes - 1]};
+}
+
+static nn_slide slide_of(const net_list_layer *l, size_t side) {
+    const net_list_sides *all[] = {&l->kernel, &l->stride, &l->padding, &l->dilation};
+    uint32_t numbers[4];
+    for (size_t i = 0; i < 4; i++) {
+        numbers[i] = all[i]->side[all[i]->count == 2 ? side : 0];
+    }
+    uint32_t stride = l->kind == NET_LIST_CONVOLUTION ? 1 : numbers[0];
+    return (nn_slide){numbers[0], l->stride.count ? numbers[1] : stride, numbers[2], numbers[3]};
+}
+
+static void set_windows(nn_layer_spec *layer, const net_list_layer *l, bool is_line) {
+    nn_slide down = is_line ? (nn_slide){.kernel = 1, .stride = 1} : slide_of(l, 0), across = slide_of(l, 1);
+    layer->kernel = down.kernel;
+    layer->stride = down.stride;
+    layer->padding = down.padding;
+    layer->dilation = down.dilation;
+    layer->across = memcmp(&down, &across, sizeof down) == 0 ? (nn_slide){0} : across;
+    layer->groups = l->groups;
+    layer->is_line = is_line && l->kind == NET_LIST_CONVOLUTION;
+}
+
+static bool has_two_sides(const net_list_layer *l) {
+    return l->kernel.count == 2 || l->stride.count == 2 || l->padding.count == 2 || l->dilation.count == 2 ||
+           (l->sizes == 2 && l->kind != NET_LIST_UNFLATTEN);
 }
 
 static void add_plain(walk *w, const net_list_layer *l, const char *name, uint32_t place) {
     if (l->kind == NET_LIST_FLATTEN && !w->b->is_image) {
         return; /* it is a row */
     }
+    bool is_line = w->b->is_image && w->b->is_line;
     nn_layer_spec *layer = add(w, kind_of(l->kind), name, place);
     if (l->kind == NET_LIST_DENSE || l->kind == NET_LIST_CONVOLUTION) {
         set_outputs(w, layer, l->outputs);
     }
-    if (l->kernel && w->use->input.height == 1 && w->use->input.channels > 1) {
-        layer->complaint = "is for [channels, height, width], not for [channels, length]";
+    if (is_line && has_two_sides(l)) {
+        layer->complaint = "has two sides, but [channels, length] has one";
     }
-    layer->kernel = l->kernel;
-    layer->stride = l->stride ? l->stride : l->kind == NET_LIST_CONVOLUTION ? 1 : l->kernel;
-    layer->padding = l->padding;
-    layer->shape = l->sizes ? size_of(l) : (nn_shape){0, 0, 0};
+    if (l->kernel.count) {
+        set_windows(layer, l, is_line);
+    }
+    if (l->kind == NET_LIST_UNFLATTEN) {
+        w->b->is_line = l->sizes == 2;
+    }
+    layer->shape = l->sizes ? size_of(l, is_line) : (nn_shape){0, 0, 0};
     layer->rate = l->rate;
     layer->no_bias = !l->bias;
     layer->no_affine = !l->affine;
@@ -145,6 +176,7 @@ void net_list_add(preset_builder *b, const net_list_use *use) {
     walk w = {.b = b, .use = use};
     if (!b->is_image && takes_image(use)) {
         preset_add_image(b, use->input);
+        b->is_line = use->input.height == 1;
         b->spec->layers[b->spec->count - 1].origin = use->net.first + 1;
     }
     add_layers(&w, use->net, "");

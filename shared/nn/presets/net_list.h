@@ -41,14 +41,21 @@ typedef struct net_list_range {
     uint32_t first, count;
 } net_list_range;
 
+/* Of windows: down and across, or one number for both; of a line across. count 0: what is left out. */
+typedef struct net_list_sides {
+    uint32_t side[2], count;
+} net_list_sides;
+
 typedef struct net_list_layer {
     net_list_kind kind;
-    uint32_t outputs;                 /* dense, convolution: a number, NET_LIST_BITS or NET_LIST_CLASSES */
-    uint32_t kernel, stride, padding; /* stride 0: 1, of pools the kernel */
-    uint32_t size[3], sizes;          /* unflatten: channels, height, width; else height, width, or one for both */
-    float rate;                       /* dropout */
-    bool bias;                        /* dense, convolution */
-    bool affine;                      /* batch norm has weight and bias */
+    uint32_t outputs; /* dense, convolution: a number, NET_LIST_BITS or NET_LIST_CLASSES */
+    net_list_sides kernel, stride, padding, dilation; /* stride left out: 1, of pools the kernel */
+    uint32_t groups;                                  /* convolution; 0: one */
+    uint32_t size[3],
+        sizes;   /* unflatten: channels, height, width, or channels, length; else height, width, or one for both */
+    float rate;  /* dropout */
+    bool bias;   /* dense, convolution */
+    bool affine; /* batch norm has weight and bias */
     net_list_range main, shortcut;
 } net_list_layer;
 

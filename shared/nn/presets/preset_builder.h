@@ -10,6 +10,7 @@ typedef struct preset_builder {
     const char *prefix;
     size_t index;
     bool is_image; /* what the layers so far put out */
+    bool is_line;  /* that image is [channels, length], of height 1 */
     bool fixed;    /* the layers to come are */
 } preset_builder;
 

@@ -29,17 +29,25 @@ def split(layer):
     return word, value if isinstance(value, dict) else {ALONE[word]: value}
 
 
-def convolution(x, numbers, outputs, kernel, stride=1, padding=0, bias=True):
-    return nn.Conv2d(x.shape[1], numbers.get(outputs, outputs), kernel, stride, padding, bias=bias)
+def sided(x, line, image):
+    """The module for [n, channels, length], or for [n, channels, height, width]."""
+    return line if x.dim() == 3 else image
+
+
+def convolution(x, numbers, outputs, kernel, stride=1, padding=0, dilation=1, groups=1, bias=True):
+    make = sided(x, nn.Conv1d, nn.Conv2d)
+    return make(x.shape[1], numbers.get(outputs, outputs), kernel, stride, padding, dilation, groups, bias)
 
 
 MAKERS = {
     "dense": lambda x, numbers, outputs, bias=True: nn.Linear(x.shape[1], numbers.get(outputs, outputs), bias),
     "convolution": convolution,
-    "max_pool": lambda x, numbers, kernel, stride=None, padding=0: nn.MaxPool2d(kernel, stride, padding),
-    "average_pool": lambda x, numbers, kernel, stride=None, padding=0: nn.AvgPool2d(kernel, stride, padding),
-    "adaptive_average_pool": lambda x, numbers, size: nn.AdaptiveAvgPool2d(size),
-    "upsample": lambda x, numbers, size: nn.Upsample(size, mode="bilinear"),
+    "max_pool": lambda x, numbers, kernel, stride=None, padding=0: sided(x, nn.MaxPool1d, nn.MaxPool2d)(
+        kernel, stride, padding),
+    "average_pool": lambda x, numbers, kernel, stride=None, padding=0: sided(x, nn.AvgPool1d, nn.AvgPool2d)(
+        kernel, stride, padding),
+    "adaptive_average_pool": lambda x, numbers, size: sided(x, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)(size),
+    "upsample": lambda x, numbers, size: nn.Upsample(size, mode=sided(x, "linear", "bilinear")),
     "flatten": lambda x, numbers: nn.Flatten(),
     "unflatten": lambda x, numbers, size: nn.Unflatten(1, tuple(size)),
     "batch_norm": lambda x, numbers, affine=True: (nn.BatchNorm2d if x.dim() == 4 else nn.BatchNorm1d)(

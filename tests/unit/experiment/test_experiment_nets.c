@@ -318,6 +318,10 @@ static const struct {
     {"convolution: {outputs: 4, kernel: 1, padding: 256}", "convolution.padding must be from 0 to 255"},
     {"convolution: {outputs: 4, kernel: 1, kernel: 2}", "kernel is there twice"},
     {"convolution: {outputs: 4, kernle: 1}", "kernle is not known: is kernel meant?"},
+    {"convolution: {outputs: 4, kernel: [1, 2, 3]}", "kernel has too many entries: there may be 2"},
+    {"convolution: {outputs: 4, kernel: 2, dilation: 0}", "convolution.dilation must be from 1 to 255"},
+    {"convolution: {outputs: 4, kernel: 2, groups: 0}", "convolution.groups must be from 1 to 65536"},
+    {"max_pool: {kernel: 2, dilation: 2}", "key encoder.net.1.max_pool.dilation is not known"},
     {"max_pool: 16", "key encoder.net.1.max_pool must be from 1 to 15"},
     {"max_pool: {kernel: 2, outputs: 3}", "key encoder.net.1.max_pool.outputs is not known"},
     {"average_pool: 256", "key encoder.net.1.average_pool must be from 1 to 255"},
@@ -326,7 +330,7 @@ static const struct {
     {"upsample: [1, 2, 3]", "key encoder.net.1.upsample has too many entries: there may be 2"},
     {"upsample: 4097", "key encoder.net.1.upsample must be from 1 to 4096"},
     {"unflatten: 4", "key encoder.net.1.unflatten must be a list"},
-    {"unflatten: [4, 4]", "key encoder.net.1.unflatten has too few entries"},
+    {"unflatten: [4]", "key encoder.net.1.unflatten has too few entries"},
     {"unflatten: [4, 0, 4]", "key encoder.net.1.unflatten must be from 1 to 1048576"},
     {"dense: 0", "key encoder.net.1.dense must be from 1 to 65536"},
     {"dense: 65537", "key encoder.net.1.dense must be from 1 to 65536"},
@@ -365,9 +369,15 @@ static void layers_that_do_not_fit(void **state) {
     } cases[] = {
         {"dense: 4", "key encoder.net.1 does not fit: layer 2 (encoder.1) needs a row, not an image (of 8x12x12)"},
         {"convolution: {outputs: 4, kernel: 13}",
-         "layer 2 (encoder.1) leaves nothing: window 13x13, padding 0 (of 8x12x12)"},
-        {"max_pool: 15", "layer 2 (encoder.1) leaves nothing: window 15x15, padding 0 (of 8x12x12)"},
+         "layer 2 (encoder.1) leaves nothing: window 13x13, padding 0x0 (of 8x12x12)"},
+        {"max_pool: [2, 15]", "layer 2 (encoder.1) leaves nothing: window 2x15, padding 0x0 (of 8x12x12)"},
         {"max_pool: {kernel: 2, padding: 2}", "layer 2 (encoder.1) is padded by more than half its window"},
+        {"convolution: {outputs: 8, kernel: [1, 5], dilation: 3}",
+         "layer 2 (encoder.1) leaves nothing: window 1x13, padding 0x0 (of 8x12x12)"},
+        {"convolution: {outputs: 8, kernel: 1, groups: 3}",
+         "layer 2 (encoder.1) has 3 groups, which do not divide its 8 channels and 8 outputs (of 8x12x12)"},
+        {"convolution: {outputs: 6, kernel: 1, groups: 4}", "which do not divide its 8 channels and 6 outputs"},
+        {"average_pool: {kernel: [3, 2], padding: [1, 2]}", "layer 2 (encoder.1) is padded by more than half"},
         {"upsample: 4096", "layer 2 (encoder.1) leaves too much (of 8x12x12)"},
         {"unflatten: [8, 12, 12]", "layer 2 (encoder.1) is an image of other size than what it is made of: 8x12x12"},
         {"dropout: 1", "layer 2 (encoder.1) has a rate outside 0 to 1"},
@@ -443,12 +453,12 @@ static void nets_that_do_not_fit(void **state) {
         snprintf(whole, sizeof whole, HEAD "%s", cases[i].rest);
         assert_refused(whole, cases[i].line, cases[i].demand);
     }
-    assert_refused("name: own\ndataset: {name: x}\noptimiser: {kind: adam, learning_rate: 0.01}\ntraining: {epochs: 2, "
-                   "batch_size: 20, seed: 1}\nencoder: {net: [{dense: bits}], bits: 3}\n" REST "portions:\n"
-                   "  - {name: a, shape: [10], type: f32}\n"
-                   "  - {name: b, shape: [2, 6], type: f32, encoder: {net: [relu,\n    {max_pool: 2}]}}\n",
-                   11,
-                   "key portions.b.encoder.net.1 does not fit: layer 2 (encoder.1) is for [channels, height, width]");
+    assert_refused(
+        "name: own\ndataset: {name: x}\noptimiser: {kind: adam, learning_rate: 0.01}\ntraining: {epochs: 2, "
+        "batch_size: 20, seed: 1}\nencoder: {net: [{dense: bits}], bits: 3}\n" REST "portions:\n"
+        "  - {name: a, shape: [10], type: f32}\n"
+        "  - {name: b, shape: [2, 6], type: f32, encoder: {net: [{max_pool: 2},\n    {max_pool: [1, 2]}]}}\n",
+        11, "key portions.b.encoder.net.1 does not fit: layer 2 (encoder.1) has two sides, but [channels, length] has");
 }
 
 /* Every cap, on it and one above: of layers in all, in a net, of blocks, of names. */

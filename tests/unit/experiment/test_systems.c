@@ -252,7 +252,7 @@ static void wrong_values_name_line_and_key(void **state) {
         {21, "bits: 16", "bits: 25", "decoder.net", "makes 3x40x40 of 3 x 25 bits, a sample has 3x32x32"},
         {26, "net: square-8x8", "net: square", "decoder.net", "a sample has 3x32x32"},
         {1, "net: simple-1d\n  hidden: 200", "net: conv\n  hidden: 0", "encoder.net",
-         "layer 4 (encoder.3) leaves nothing: window 5x5, padding 0 (of 6x1x12)"},
+         "layer 4 (encoder.3) leaves nothing: window 5x5, padding 0x0 (of 6x1x12)"},
         {11, "partition: planes", "partition: quadrants", "dataset.partition", "does not fit"},
         {0, "bits: 0", "bits: 8", "encoder.net", "takes no other key"},
         {0, "net: none\n  hidden: 0\n  bits: 0", "net: conv\n  hidden: 0\n  bits: 8", "decoder.net",

@@ -204,7 +204,7 @@ static void impossible_nets_are_refused(void **state) {
         {"open", {27, LAYERS(IMAGE(3, 3, 3), A(NN_RELU)), 2}},
         {"needs an image", {27, LAYERS(CONVOLUTION("a", 5, 3, 1, 0)), 1}},
         {"needs a row", {27, LAYERS(IMAGE(3, 3, 3), DENSE("a", 4), FLATTEN), 3}},
-        {"at most 15x15", {900, LAYERS(IMAGE(1, 30, 30), POOL(NN_MAX_POOL, 16, 1, 0), FLATTEN), 3}},
+        {"at most 254 points", {900, LAYERS(IMAGE(1, 30, 30), POOL(NN_MAX_POOL, 16, 1, 0), FLATTEN), 3}},
         {"different shapes",
          {27, LAYERS(IMAGE(3, 3, 3), A(NN_RESIDUAL), CONVOLUTION("a", 4, 3, 1, 1), A(NN_SHORTCUT), A(NN_JOIN), FLATTEN),
           6}},

@@ -527,7 +527,7 @@ static void layers_out_of_place(void **state) {
         {{50, {OPEN, {.kind = NN_DENSE, .outputs = 3}, FLAT}, 3}, "layer 1 needs a row"},
         {{50, {CONVOLUTION(3, 1)}, 1}, "layer 0 needs an image (of 1x1x50)"},
         {{50, {OPEN, FLAT, FLAT}, 3}, "layer 2 needs an image"},
-        {{50, {OPEN, CONVOLUTION(3, 6), FLAT}, 3}, "layer 1 leaves nothing: window 6x6, padding 0 (of 2x5x5)"},
+        {{50, {OPEN, CONVOLUTION(3, 6), FLAT}, 3}, "layer 1 leaves nothing: window 6x6, padding 0x0 (of 2x5x5)"},
         {{50, {OPEN, CONVOLUTION(3, 0), FLAT}, 3}, "layer 1 leaves nothing"},
         {{50, {OPEN, CONVOLUTION(0, 3), FLAT}, 3}, "layer 1 leaves nothing"},
         {{50, {OPEN, {.kind = NN_CONVOLUTION, .outputs = 3, .kernel = 3}, FLAT}, 3}, "layer 1 leaves nothing"},
