@@ -330,7 +330,7 @@ static err join(aligner *a) {
     }
     err e = alignment_new(&a->result, &a->config.rule, have);
     free(have);
-    return e || !a->config.ids ? e : alignment_check(&a->result, &a->config.rule, a->config.batch_size);
+    return e ? e : alignment_check(&a->result, &a->config.rule, a->config.batch_size);
 }
 
 /* Whether a node that has come again has what it had. */

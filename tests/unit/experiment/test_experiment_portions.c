@@ -214,7 +214,7 @@ static void a_partition_fills_them(void **state) {
         }
         assert_int_equal(e.portion_count, cases[i].count);
         for (uint32_t k = 0; k < e.portion_count; k++) {
-            char name[8];
+            char name[11];
             snprintf(name, sizeof name, "%u", k);
             assert_string_equal(e.portions[k].name, name);
             assert_int_equal(e.portions[k].shape.rank, cases[i].rank);
