@@ -188,7 +188,8 @@ static void admit(node_registry *p, uint64_t connection, const Fewbit__Hello *h)
 
 /* Whoever refuses has nothing more to say. */
 static void take_refusal(node_registry *p, uint32_t k, const Fewbit__Refusal *r) {
-    log_limited(LOG_ERROR, "node_refuses", k + 1, "portion %u (%s) refuses: %s", k, p->portions[k].name, r->text);
+    log_limited(LOG_ERROR, "node_refuses", k + 1, "portion %s (%s) refuses: %s", p->config.experiment->portions[k].name,
+                p->portions[k].name, r->text);
     p->host.close(p->host.context, p->portions[k].connection, "it refuses");
 }
 
@@ -262,6 +263,7 @@ void node_registry_stats(const node_registry *p, stats *r) {
     for (uint32_t k = 0; k < count_portions(p); k++) {
         const portion_node *from = &p->portions[k];
         stats_node *to = &r->nodes[k];
+        to->portion = p->config.experiment->portions[k].name;
         to->connection = from->connection;
         memcpy(to->name, from->name, sizeof to->name);
         to->admitted = from->admitted;

@@ -16,6 +16,7 @@ typedef struct stats_coding {
 /* The node of a portion. */
 typedef struct stats_node {
     uint64_t connection;         /* its number; 0: there is none now */
+    const char *portion;         /* its name, the experiment's */
     char name[64];               /* of the last one there was; "": none yet */
     char address[64];            /* by the node listener */
     bool is_ready, is_silent;    /* is_silent: it would be ready, and has not answered in time */

@@ -90,8 +90,8 @@ static void write_connections(dynbuf *t, const metrics *m, const sse_counters *e
 }
 
 /* The labels of a portion's node. A label has JSON's escapes, but none for controls: a name has none. */
-static void node_labels(dynbuf *t, uint32_t k, const stats_node *n) {
-    dynbuf_printf(t, "portion=\"%u\",node=", k);
+static void node_labels(dynbuf *t, const stats_node *n) {
+    dynbuf_printf(t, "portion=\"%s\",node=", n->portion);
     json_writer_string(&(json_writer){.to = t}, NULL, n->name);
 }
 
@@ -117,7 +117,7 @@ static void node_values(dynbuf *t, const stats *r, const char *name, const char 
     for (uint32_t k = 0; k < r->portions; k++) {
         if (value(&r->nodes[k]) >= 0) {
             dynbuf_printf(t, "%s{", name);
-            node_labels(t, k, &r->nodes[k]);
+            node_labels(t, &r->nodes[k]);
             dynbuf_printf(t, "} %.*f\n", places, value(&r->nodes[k]));
         }
     }
@@ -147,7 +147,7 @@ static double answered_seconds(const stats_node *n) {
     return n->answered_seconds;
 }
 
-static void write_bits(dynbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
+static void write_bits(dynbuf *t, const stats_node *n, traffic_direction d) {
     const struct {
         const char *kind;
         uint64_t bits;
@@ -158,18 +158,18 @@ static void write_bits(dynbuf *t, uint32_t k, const stats_node *n, traffic_direc
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         dynbuf_add_text(t, "fewbit_node_bits_total{");
-        node_labels(t, k, n);
+        node_labels(t, n);
         dynbuf_printf(t, ",direction=\"%s\",kind=\"%s\"} %" PRIu64 "\n", directions[d], kinds[i].kind, kinds[i].bits);
     }
 }
 
-static void write_frames(dynbuf *t, uint32_t k, const stats_node *n, traffic_direction d) {
+static void write_frames(dynbuf *t, const stats_node *n, traffic_direction d) {
     for (uint8_t m = 0; m < MESSAGE_TYPES; m++) {
         if (n->traffic.frames[d][m] == 0) {
             continue;
         }
         dynbuf_add_text(t, "fewbit_node_frames_total{");
-        node_labels(t, k, n);
+        node_labels(t, n);
         dynbuf_printf(t, ",direction=\"%s\",message=\"%s\"} %" PRIu64 "\n", directions[d], message_name(m),
                       n->traffic.frames[d][m]);
     }
@@ -190,13 +190,13 @@ static void write_nodes(dynbuf *t, const stats *r) {
          "Bits that passed a node's links: payload (codes, soft outputs, gradients), whole frames, TCP payload.");
     for (uint32_t k = 0; k < r->portions; k++) {
         for (traffic_direction d = TRAFFIC_IN; d <= TRAFFIC_OUT; d++) {
-            write_bits(t, k, &r->nodes[k], d);
+            write_bits(t, &r->nodes[k], d);
         }
     }
     head(t, "fewbit_node_frames_total", "counter", "Frames that passed a node's links, by message.");
     for (uint32_t k = 0; k < r->portions; k++) {
         for (traffic_direction d = TRAFFIC_IN; d <= TRAFFIC_OUT; d++) {
-            write_frames(t, k, &r->nodes[k], d);
+            write_frames(t, &r->nodes[k], d);
         }
     }
 }
@@ -207,7 +207,7 @@ static void coded_values(dynbuf *t, const stats *r, const char *name, const char
     for (uint32_t k = 0; k < r->portions; k++) {
         for (int kind = 0; kind < 2 && r->nodes[k].coding.frames + r->nodes[k].coding.refused > 0; kind++) {
             dynbuf_printf(t, "%s{", name);
-            node_labels(t, k, &r->nodes[k]);
+            node_labels(t, &r->nodes[k]);
             dynbuf_printf(t, ",kind=\"%s\"} %.17g\n", kinds[kind], value(&r->nodes[k].coding, kind));
         }
     }

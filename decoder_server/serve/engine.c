@@ -528,16 +528,21 @@ static err make_parts(engine *e, const run_dir *r) {
                                     .first_probe = ON_DEMAND_IDS,
                                     .silent = give_up,
                                     .context = e};
-    for (uint32_t k = 0; k < portions_of(e); k++) {
-        size_t bytes = portion_shape_bytes(&r->experiment.portions[k].shape);
-        responding.portion_bytes[k] = bytes < PROBE_BYTES_MAX ? bytes : PROBE_BYTES_MAX;
-    }
-    const stream_intake_config streaming = {
-        .streams = {portions_of(e), o->first_session, o->stall_timeout_ns, o->deadline_ns / 4},
+    stream_intake_config streaming = {
+        .streams = {.portions = portions_of(e),
+                    .first_session = o->first_session,
+                    .stall_timeout_ns = o->stall_timeout_ns,
+                    .lag_ns = o->deadline_ns / 4},
         .deadline_ns = o->deadline_ns,
         .layout = &e->layout,
         .acks = e->layout.stages > 1,
     };
+    for (uint32_t k = 0; k < portions_of(e); k++) {
+        const experiment_portion *p = &r->experiment.portions[k];
+        size_t bytes = portion_shape_bytes(&p->shape);
+        responding.portion_bytes[k] = bytes < PROBE_BYTES_MAX ? bytes : PROBE_BYTES_MAX;
+        responding.names[k] = streaming.streams.names[k] = p->name;
+    }
     const stream_intake_events on_streams = {take_streamed, has_room, e};
     const refine_host on_refine = {send_refine_request, take_stage, e};
     const assembler_config on_demand = {ON_DEMAND_CAPACITY, portions_of(e), o->deadline_ns, false};

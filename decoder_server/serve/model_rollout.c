@@ -123,11 +123,16 @@ static void give_up(model_rollout *o, err code, const char *text) {
     o->host->swapped(o->host->context, code, text);
 }
 
+static const char *name_of(const model_rollout *o, uint32_t portion) {
+    return o->models[o->swap.active]->run->experiment.portions[portion].name;
+}
+
 static void give_up_late(model_rollout *o) {
     char text[128];
     uint64_t all = responders_taking_part(o->responders), late = all & ~o->swap.prepared;
-    snprintf(text, sizeof text, "%d of %d nodes, the first of portion %d, are not prepared within %d s",
-             __builtin_popcountll(late), __builtin_popcountll(all), __builtin_ctzll(late), ENGINE_PREPARE_SECONDS);
+    snprintf(text, sizeof text, "%d of %d nodes, the first of portion %s, are not prepared within %d s",
+             __builtin_popcountll(late), __builtin_popcountll(all), name_of(o, (uint32_t)__builtin_ctzll(late)),
+             ENGINE_PREPARE_SECONDS);
     give_up(o, ERR_NETWORK, text);
 }
 
@@ -235,7 +240,7 @@ bool model_rollout_prepared(model_rollout *o, uint32_t portion, const Fewbit__Pr
     responders_received(o->responders, portion, MESSAGE_PREPARED, o->swap.asked[portion] > 0);
     if (counts && p->error[0]) {
         char text[512];
-        snprintf(text, sizeof text, "portion %u cannot change: %s", portion, p->error);
+        snprintf(text, sizeof text, "portion %s cannot change: %s", name_of(o, portion), p->error);
         give_up(o, ERR_REFUSED, text);
     } else if (counts) {
         model_rollout_poll(o, false, now_ns);

@@ -97,8 +97,8 @@ void responders_set_ready(responders *r, uint32_t portion, uint64_t now_ns) {
     r->silent |= one->relapses > 1 && now_ns < one->until_ns ? bit_of(portion) : 0;
     one->is_probed = false;
     tell_count(r);
-    log_limited(LOG_INFO, "node_ready", portion + 1, "portion %u is ready; %u of %u nodes are", portion, count(r),
-                r->config.portions);
+    log_limited(LOG_INFO, "node_ready", portion + 1, "portion %s is ready; %u of %u nodes are",
+                r->config.names[portion], count(r), r->config.portions);
 }
 
 bool responders_left(responders *r, uint32_t portion) {
@@ -110,8 +110,8 @@ bool responders_left(responders *r, uint32_t portion) {
     pending_replies_forget(&r->pending, portion);
     if (was_ready) {
         tell_count(r);
-        log_limited(LOG_WARN, "node_left", portion + 1, "portion %u is gone; %u of %u nodes are ready", portion,
-                    count(r), r->config.portions);
+        log_limited(LOG_WARN, "node_left", portion + 1, "portion %s is gone; %u of %u nodes are ready",
+                    r->config.names[portion], count(r), r->config.portions);
     }
     return was_ready;
 }
@@ -165,16 +165,16 @@ static void go_silent(responders *r, uint32_t portion, uint64_t now_ns) {
     r->pending.nodes[portion].timeouts++;
     tell_count(r);
     log_limited(LOG_WARN, "node_silent", portion + 1,
-                "portion %u has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
-                portion, (double)r->config.deadline_ns * 1e-9, count(r), r->config.portions);
+                "portion %s has not answered within %.3g s and is left out until it does; %u of %u nodes are ready",
+                r->config.names[portion], (double)r->config.deadline_ns * 1e-9, count(r), r->config.portions);
     r->config.silent(r->config.context, portion, now_ns);
 }
 
 static void take_part_again(responders *r, uint32_t portion) {
     r->silent &= ~bit_of(portion);
     tell_count(r);
-    log_limited(LOG_INFO, "node_answers_again", portion + 1, "portion %u answers again; %u of %u nodes are ready",
-                portion, count(r), r->config.portions);
+    log_limited(LOG_INFO, "node_answers_again", portion + 1, "portion %s answers again; %u of %u nodes are ready",
+                r->config.names[portion], count(r), r->config.portions);
 }
 
 bool responders_answered(responders *r, uint32_t portion, uint64_t id, uint64_t now_ns) {

@@ -18,6 +18,7 @@ typedef struct responders_config {
     uint64_t answer_timeout_ns;                                       /* 0: nobody is dropped */
     uint64_t first_probe;                                             /* ids of probes, above those of all requests */
     size_t portion_bytes[CODEWORD_PORTIONS_MAX];                      /* of a Request to each portion's node */
+    const char *names[CODEWORD_PORTIONS_MAX];                         /* of the portions; borrowed */
     void (*silent)(void *context, uint32_t portion, uint64_t now_ns); /* a node is */
     void *context;
 } responders_config;

@@ -55,8 +55,8 @@ static void tell(void *context, uint32_t portion, message_type type, const Proto
 
 static void drop(void *context, uint32_t portion, Fewbit__Reason reason, const char *text) {
     serving *s = context;
-    log_limited(s->is_dismissed ? LOG_INFO : LOG_WARN, "node_dropped", portion + 1, "portion %u is dropped: %s",
-                portion, text);
+    log_limited(s->is_dismissed ? LOG_INFO : LOG_WARN, "node_dropped", portion + 1, "portion %s is dropped: %s",
+                s->run.experiment.portions[portion].name, text);
     node_registry_drop(server_runtime_nodes(s->runtime), portion, reason, text);
 }
 

@@ -127,7 +127,8 @@ static uint64_t tell_late(stream_intake *i, uint32_t portion, uint64_t count, ui
         return n->late_ns + late_pause_ns;
     }
     log_limited(LOG_WARN, "stream_late", portion + 1,
-                "portion %u is late: %" PRIu64 " streamed samples were answered before it came", portion, n->late);
+                "portion %s is late: %" PRIu64 " streamed samples were answered before it came",
+                i->config.streams.names[portion], n->late);
     n->late = 0;
     n->late_ns = now_ns;
     return UINT64_MAX;

@@ -224,14 +224,14 @@ static void tell_all_outside(streams *s) {
         }
         if (one->state == STREAM_WAITS && runs) {
             log_limited(LOG_WARN, "stream_left_out", k + 1,
-                        "portion %u has come with a new process in the middle of session %" PRIx64
+                        "portion %s has come with a new process in the middle of session %" PRIx64
                         " of streams: its portions are left out until the next one",
-                        k, s->session);
+                        s->config.names[k], s->session);
             tell_outside(one);
         } else if (one->state == STREAM_IS_ALIEN) {
             log_limited(LOG_WARN, "stream_left_out", k + 1,
-                        "portion %u has the rest of session %" PRIx64 " of streams, which is over: it is left out", k,
-                        one->session);
+                        "portion %s has the rest of session %" PRIx64 " of streams, which is over: it is left out",
+                        s->config.names[k], one->session);
             tell_outside(one);
         }
     }
@@ -332,8 +332,8 @@ err streams_take(streams *s, uint32_t portion, uint64_t first, uint64_t count, u
     }
     if (one->is_given_up) {
         one->is_given_up = false;
-        log_limited(LOG_INFO, "stream_goes_on", portion + 1, "portion %u streams again, from sample %" PRIu64 " on",
-                    portion, first);
+        log_limited(LOG_INFO, "stream_goes_on", portion + 1, "portion %s streams again, from sample %" PRIu64 " on",
+                    s->config.names[portion], first);
     }
     one->next += count;
     one->brought = one->next > one->brought ? one->next : one->brought;
@@ -432,8 +432,8 @@ uint64_t streams_poll(streams *s, uint64_t now_ns) {
         }
         one->is_given_up = true;
         log_limited(LOG_WARN, "stream_stalled", k + 1,
-                    "portion %u has streamed nothing for %" PRIu64 " ms: the others go on without it", k,
-                    (now_ns - one->brought_ns) / 1000000);
+                    "portion %s has streamed nothing for %" PRIu64 " ms: the others go on without it",
+                    s->config.names[k], (now_ns - one->brought_ns) / 1000000);
         s->blocked_ns = 0;
     }
     return next;

@@ -7,12 +7,14 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_STREAMS_H
 #define FEWBIT_DECODER_SERVER_SERVE_STREAMS_H
 
+#include "bits/codeword.h"
 #include "wire/message.h"
 
 typedef struct streams streams;
 
 typedef struct streams_config {
     uint32_t portions;
+    const char *names[CODEWORD_PORTIONS_MAX]; /* of the portions; borrowed */
     uint64_t first_session; /* identities of sessions follow this number: no server before has used them */
     /* The others stand still for a node that brings nothing for that long, then go on without it; 0: as long as it is
      * here. */

@@ -85,7 +85,7 @@ bool checkpointer_take_saved(checkpointer *c, uint32_t portion, const Fewbit__Sa
         return false;
     }
     if (s->error[0]) {
-        snprintf(c->error, sizeof c->error, "portion %u: %s", portion, s->error);
+        snprintf(c->error, sizeof c->error, "portion %s: %s", c->run->experiment.portions[portion].name, s->error);
     } else {
         memcpy(c->next.encoders[portion], s->digest.data, SHA256_BYTES);
     }

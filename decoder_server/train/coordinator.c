@@ -109,8 +109,12 @@ void coordinator_free(coordinator *c) {
     }
 }
 
+static const char *name_of(const coordinator *c, uint32_t portion) {
+    return c->run->experiment.portions[portion].name;
+}
+
 static void drop_for_protocol(coordinator *c, uint32_t k, const char *text) {
-    log_limited(LOG_WARN, "node_dropped", k + 1, "portion %u (%s): %s", k, c->traffic->names[k], text);
+    log_limited(LOG_WARN, "node_dropped", k + 1, "portion %s (%s): %s", name_of(c, k), c->traffic->names[k], text);
     c->host.drop(c->host.context, k, FEWBIT__REASON__REASON_PROTOCOL, text);
 }
 
@@ -146,8 +150,8 @@ void coordinator_left(coordinator *c, uint32_t portion) {
         return;
     }
     log_limited(LOG_WARN, "node_lost", portion + 1,
-                "portion %u (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
-                portion, c->traffic->names[portion], step,
+                "portion %s (%s) is lost at step %" PRIu64 "; going back to step %" PRIu64 " once it is here again",
+                name_of(c, portion), c->traffic->names[portion], step,
                 c->run->manifest.has_commit ? c->run->manifest.last.position.step : 0);
     if (log_limit_allows(portion + 1, "lost")) {
         run_dir_log(c->run, "lost", json_pack("{s:i, s:I}", "portion", (int)portion, "step", (json_int_t)step));
@@ -177,9 +181,9 @@ static void take_no_numbers(coordinator *c) {
         uint32_t k = (uint32_t)__builtin_ctzll(again);
         const manifest_position *at = train_loop_position(c->loop);
         train_loop_end(c->loop, err_fail(ERR_INPUT,
-                                         "portion %u's outputs are no numbers at step %" PRIu64
+                                         "portion %s's outputs are no numbers at step %" PRIu64
                                          ": %s, or its node (%s) is broken",
-                                         k, at->step, schedule_advice(at), c->traffic->names[k]));
+                                         name_of(c, k), at->step, schedule_advice(at), c->traffic->names[k]));
         return;
     }
     c->had_no_numbers |= gone;
@@ -197,9 +201,9 @@ static void fail_proof(coordinator *c, uint32_t k) {
     }
     train_loop_end(c->loop,
                    err_fail(ERR_REFUSED,
-                            "portion %u's node (%s) has restored another encoder than it has saved at step %" PRIu64
+                            "portion %s's node (%s) has restored another encoder than it has saved at step %" PRIu64
                             ", again: no checkpoint of it can be served; --resume goes on with another node",
-                            k, c->traffic->names[k], train_loop_position(c->loop)->step));
+                            name_of(c, k), c->traffic->names[k], train_loop_position(c->loop)->step));
 }
 
 static void on_answered(coordinator *c, uint32_t k) {

@@ -7,6 +7,7 @@ import shutil
 import struct
 import tempfile
 import unittest
+import urllib.request
 
 from lib import fleet as f
 from lib.fleet import events, read_json, weights
@@ -171,6 +172,22 @@ class OwnPortions(f.FleetCase):
         local = self.fleet.train_local(experiment, data, again, code=3)
         self.assertIn("node-host: holds portion guest, not host", local.said)
         self.fleet.train_local(experiment, shared / "parts", again)
+
+    def test_a_server_says_portions_by_their_names(self):
+        local = self.folder / "run"
+        self.fleet.train_local(self.experiment(), shared / "parts", local)
+        server = self.fleet.serve(local)
+        for k in (2, 0, 1):
+            state = local / "nodes" / f"node-{k}"
+            node = self.fleet.start(f"node-{k}", f.binary("encoder_node"), "--server", f"127.0.0.1:{server.port}", "--name",
+                                    f"owner-{k}", "--data", shared / "parts" / f"node-{NAMES[k]}", "--state", state)
+            server.wait_event("node_ready", message=f"portion {NAMES[k]} is ready")
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=f.PATIENCE) as answer:
+            metrics = answer.read().decode()
+        for k, name in enumerate(NAMES):
+            self.assertIn(f'fewbit_node_ready{{portion="{name}",node="owner-{k}"}} 1', metrics)
+        node.kill()
+        server.wait_event("node_left", message="portion host is gone")
 
     def test_labels_of_something_else(self):
         experiment = self.experiment()

@@ -373,7 +373,7 @@ static void go(world *w, uint32_t k) {
 static void restart_server(world *w) {
     w->base += 1000;
     streams_free(w->s);
-    streams_config config = {.portions = PROCESSES, .first_session = w->base};
+    streams_config config = {.portions = PROCESSES, .names = {"0", "1", "2"}, .first_session = w->base};
     assert_int_equal(streams_new(&w->s, &config), ERR_OK);
     for (uint32_t k = 0; k < PROCESSES; k++) {
         w->of[k].is_up = false;
@@ -473,7 +473,7 @@ static void only_who_began_together_is_counted_together(void **state) {
 static void nonsense_is_refused(void **state) {
     (void)state;
     streams *s;
-    streams_config config = {.portions = 2, .first_session = 7};
+    streams_config config = {.portions = 2, .names = {"0", "1", "2"}, .first_session = 7};
     assert_int_equal(streams_new(&s, &config), ERR_OK);
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     ready.next = 5; /* in no session */
@@ -520,7 +520,7 @@ static void stand_up(streams *s, uint32_t k, uint64_t session, uint64_t next) {
 static void check_claim(const claim *c) {
     streams *s;
     uint64_t honest = c->are_new ? 0 : HONEST_NEXT;
-    streams_config config = {.portions = PROCESSES, .first_session = 1000};
+    streams_config config = {.portions = PROCESSES, .names = {"0", "1", "2"}, .first_session = 1000};
     assert_int_equal(streams_new(&s, &config), ERR_OK);
     for (uint32_t k = 0; k < PROCESSES; k++) {
         bool lies = k == c->liar;
@@ -560,7 +560,7 @@ static void who_brings_nothing_is_given_up(void **state) {
     (void)state;
     enum { PATIENCE = 1000, LAG = 100 };
     streams *s;
-    streams_config config = {.portions = 2, .stall_timeout_ns = PATIENCE, .lag_ns = LAG};
+    streams_config config = {.portions = 2, .names = {"0", "1", "2"}, .stall_timeout_ns = PATIENCE, .lag_ns = LAG};
     Fewbit__Ready ready = FEWBIT__READY__INIT;
     assert_int_equal(streams_new(&s, &config), ERR_OK);
     streams_ready(s, 0, &ready, 0);
