@@ -1,7 +1,6 @@
 #include "cli/commands/commands.h"
 
 #include "base/options.h"
-#include "bits/pack.h"
 #include "cli/http_client.h"
 #include "cli/loadgen/load_codes.h"
 #include "cli/loadgen/load_http.h"
@@ -9,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TIMEOUT_MS = 30000, RATE_MAX = 100000000, LATENCIES_MAX = 100000000 };
+enum { TIMEOUT_MS = 30000, RATE_MAX = 100000000, LATENCIES_MAX = 100000000, SAMPLES = 256 };
 
 typedef struct loadtest_options {
     const char *server, *token_file;
@@ -37,66 +36,22 @@ static const options_entry entries[] = {
 
 static const options_command command = {
     .summary =
-        "Puts a load on a serving server at a steady rate, and reports rate and latencies. Over HTTP: random images to "
-        "/v1/classify, through the nodes that are there. With --codes: random codes over one link a portion, for a "
+        "Puts a load on a serving server at a steady rate, and reports rate and latencies. Over HTTP: random samples "
+        "to /v1/classify, through the nodes that are there. With --codes: random codes over one link a portion, for a "
         "server without nodes; HTTP requests, one at a time, measure how late it is. A latency counts from the time a "
         "request "
         "was due, also where it had to wait for the answers to others.",
     .entries = entries,
 };
 
-/* Of each portion, as the server says it. */
-static bool read_bits(const json_t *each, uint32_t portions, uint32_t bits[CODEWORD_PORTIONS_MAX]) {
-    bool good = portions <= CODEWORD_PORTIONS_MAX && json_array_size(each) == portions;
-    for (uint32_t k = 0; good && k < portions; k++) {
-        json_int_t of = json_integer_value(json_object_get(json_array_get(each, k), "bits"));
-        good = of >= 1 && of <= PACK_CODE_BITS_MAX;
-        bits[k] = (uint32_t)of;
-    }
-    return good;
-}
-
-/* What the server says of its model. */
-static err read_model(const json_t *answer, synthetic_node_model *m) {
-    const char *set = NULL, *kind = NULL;
-    const json_t *each = json_object_get(answer, "portions");
-    size_t portions = json_array_size(each);
-    int channels = 0, height = 0, width = 0;
-    if (json_is_null(json_object_get(answer, "split"))) {
-        return err_fail(ERR_REFUSED,
-                        "load is for samples that are images, and this server's portions are their owners' own");
-    }
-    int wrong = json_unpack((json_t *)(uintptr_t)answer, "{s:s, s:[i,i,i], s:{s:s}}", "data_set", &set, "sample_shape",
-                            &channels, &height, &width, "split", "kind", &kind);
-    if (wrong || strlen(set) >= sizeof m->data_set || channels < 1 || height < 1 || width < 1 || portions < 1 ||
-        portions > CODEWORD_PORTIONS_MAX || !read_bits(each, (uint32_t)portions, m->bits)) {
-        return err_fail(ERR_REFUSED, "what the server says of its model is not understood");
-    }
-    strcpy(m->data_set, set);
-    m->partition = (partition){
-        .portions = (uint32_t)portions,
-        .channels = (uint32_t)channels,
-        .height = (uint32_t)height,
-        .width = (uint32_t)width,
-    };
-    err e = partition_parse(kind, &m->partition.kind);
-    return e ? e : partition_check(&m->partition);
-}
-
-static err ask_model(http_client *h, synthetic_node_model *m) {
-    json_t *answer = NULL;
-    err e = http_client_get(h, "/v1/model", &answer);
-    e = e ? e : read_model(answer, m);
-    json_decref(answer);
-    return e;
-}
-
 static err run_load(const loadtest_options *o, http_client *h, json_t **report) {
-    synthetic_node_model m;
+    load_model m;
+    load_samples samples;
     if (!o->codes.host[0] && (double)o->rate * (double)o->seconds > LATENCIES_MAX) {
         return err_fail(ERR_USAGE, "--rate times --seconds is more than %d requests", LATENCIES_MAX);
     }
-    err e = ask_model(h, &m);
+    err e = load_model_ask(&m, h);
+    e = e ? e : load_samples_draw(&samples, &m, o->codes.host[0] ? 1 : SAMPLES);
     if (e) {
         return e;
     }
@@ -107,19 +62,24 @@ static err run_load(const loadtest_options *o, http_client *h, json_t **report) 
             .rate = (double)o->rate,
             .seconds = (double)o->seconds,
             .connections = (unsigned)o->connections,
-            .sample_bytes = partition_sample_elements(&m.partition),
+            .samples = &samples,
         };
-        return load_http_run(&load, report);
+        e = load_http_run(&load, report);
+        load_samples_free(&samples);
+        return e;
     }
     load_codes load = {
         .server = &o->codes,
         .model = &m,
+        .probe = load_samples_body(&samples, 0),
         .rate = (double)o->rate,
         .seconds = (double)o->seconds,
         .probe_rate = (double)o->probes,
         .http = h,
     };
-    return load_codes_run(&load, report);
+    e = load_codes_run(&load, report);
+    load_samples_free(&samples);
+    return e;
 }
 
 static double number_at(const json_t *report, const char *group, const char *key) {

@@ -17,7 +17,7 @@ typedef struct codes_run {
     const load_codes *load;
     uv_loop_t loop;
     uv_timer_t turn;
-    synthetic_node *nodes[PARTITION_PORTIONS_MAX];
+    synthetic_node *nodes[CODEWORD_PORTIONS_MAX];
     uint64_t start_ns, end_ns;
     uint64_t started_waiting_ns;
     bool is_closing;
@@ -49,11 +49,10 @@ static void on_failed(void *context, err e) {
 
 /* The probes. */
 
-static bool probe(codes_run *r, const uint8_t *sample, size_t length, uint64_t due_ns) {
-    const http_client_body body = {sample, length, "application/octet-stream"};
+static bool probe(codes_run *r, uint64_t due_ns) {
     long status = 0;
     json_t *answer = NULL;
-    err e = http_client_call(r->load->http, "/v1/classify", &body, &status, &answer);
+    err e = http_client_call(r->load->http, "/v1/classify", &r->load->probe, &status, &answer);
     json_decref(answer);
     bool is_answered = !e && status == HTTP_OK;
     r->probes_failed += !is_answered;
@@ -74,7 +73,7 @@ static void sleep_until(uint64_t at_ns) {
 
 static uint64_t asked_in_all(const codes_run *r) {
     uint64_t asked = 0;
-    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->portions; k++) {
         asked += synthetic_node_asked(r->nodes[k]);
     }
     return asked;
@@ -82,29 +81,26 @@ static uint64_t asked_in_all(const codes_run *r) {
 
 /* Everything is with the kernel or in the links' order before the requests to come. But what is asked for while one is
  * under way comes after it: then it takes another. */
-static bool probe_last(codes_run *r, const uint8_t *sample, size_t length) {
+static bool probe_last(codes_run *r) {
     uint64_t asked;
     bool is_answered;
     do {
         asked = asked_in_all(r);
-        is_answered = probe(r, sample, length, clock_now_ns());
+        is_answered = probe(r, clock_now_ns());
     } while (is_answered && asked != asked_in_all(r) && !r->failure);
     return is_answered;
 }
 
 static void *run_probes(void *context) {
     codes_run *r = context;
-    size_t length = partition_sample_elements(&r->load->model->partition);
-    uint8_t *sample = calloc(1, length);
-    for (uint64_t n = 0; sample && !atomic_load(&r->ends); n++) {
+    for (uint64_t n = 0; !atomic_load(&r->ends); n++) {
         uint64_t due_ns = r->start_ns + (uint64_t)((double)n / r->load->probe_rate * 1e9);
         sleep_until(due_ns);
-        probe(r, sample, length, due_ns);
+        probe(r, due_ns);
     }
-    if (sample && !r->failure && probe_last(r, sample, length)) {
+    if (!r->failure && probe_last(r)) {
         r->dealt_with_ns = clock_now_ns();
     }
-    free(sample);
     atomic_store(&r->is_dealt_with, true);
     return NULL;
 }
@@ -118,7 +114,7 @@ static uint64_t codes_due(const codes_run *r, uint64_t now_ns) {
 }
 
 static bool all_may_stream(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->portions; k++) {
         if (!synthetic_node_may_stream(r->nodes[k])) {
             return false;
         }
@@ -138,7 +134,7 @@ static void start_streams(codes_run *r) {
 static void close_links(codes_run *r) {
     r->is_closing = true;
     uv_timer_stop(&r->turn);
-    for (uint32_t k = 0; k < r->load->model->partition.portions && r->nodes[k]; k++) {
+    for (uint32_t k = 0; k < r->load->model->portions && r->nodes[k]; k++) {
         synthetic_node_close(r->nodes[k], "the load is over");
     }
     if (!uv_is_closing((uv_handle_t *)&r->turn)) {
@@ -148,7 +144,7 @@ static void close_links(codes_run *r) {
 
 /* The links must all have brought the same samples, else the last ones stay in parts. */
 static bool is_even(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->portions; k++) {
         if (synthetic_node_sent(r->nodes[k]) != synthetic_node_sent(r->nodes[0]) ||
             synthetic_node_backlog(r->nodes[k]) > 0) {
             return false;
@@ -158,7 +154,7 @@ static bool is_even(const codes_run *r) {
 }
 
 static bool is_acked(const codes_run *r) {
-    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->portions; k++) {
         if (!synthetic_node_is_settled(r->nodes[k])) {
             return false;
         }
@@ -168,7 +164,7 @@ static bool is_acked(const codes_run *r) {
 
 static uint64_t most_sent(const codes_run *r) {
     uint64_t most = 0;
-    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->portions; k++) {
         most = synthetic_node_sent(r->nodes[k]) > most ? synthetic_node_sent(r->nodes[k]) : most;
     }
     return most;
@@ -177,7 +173,7 @@ static uint64_t most_sent(const codes_run *r) {
 static void stream(codes_run *r, uint64_t now_ns) {
     bool ends = now_ns >= r->end_ns;
     uint64_t due = ends ? most_sent(r) : codes_due(r, now_ns);
-    for (uint32_t k = 0; k < r->load->model->partition.portions; k++) {
+    for (uint32_t k = 0; k < r->load->model->portions; k++) {
         synthetic_node_stream(r->nodes[k], due);
     }
     if (ends && is_even(r)) {
@@ -221,7 +217,7 @@ static err connect_all(codes_run *r) {
         .context = r,
     };
     err e = ERR_OK;
-    for (; config.portion < load->model->partition.portions && !e; config.portion++) {
+    for (; config.portion < load->model->portions && !e; config.portion++) {
         e = synthetic_node_new(&r->nodes[config.portion], &r->loop, &config);
     }
     return e;
@@ -259,7 +255,7 @@ err load_codes_run(const load_codes *load, json_t **report) {
     e = r.failure ? err_fail(r.failure, "%s", r.failure_text) : ERR_OK;
     e = e || r.dealt_with_ns ? e : err_fail(ERR_REFUSED, "the request after the last code was not answered");
     *report = e ? NULL : report_of(&r);
-    for (uint32_t k = 0; k < load->model->partition.portions; k++) {
+    for (uint32_t k = 0; k < load->model->portions; k++) {
         synthetic_node_free(r.nodes[k]);
     }
     latency_free(&r.latency);

@@ -15,10 +15,11 @@
 
 typedef struct load_codes {
     const address *server; /* where nodes connect */
-    const synthetic_node_model *model;
+    const load_model *model;
     double rate; /* codewords (samples) a second; 0: as fast as the server takes them */
     double seconds;
     double probe_rate; /* HTTP requests a second */
+    http_client_body probe;
     http_client *http; /* for the probes: used by another thread meanwhile */
 } load_codes;
 

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/interrupt.h"
-#include "base/rng.h"
 #include "cli/http_client.h"
 #include "cli/latency.h"
 
@@ -12,7 +11,6 @@
 #include <string.h>
 
 enum {
-    SAMPLES = 256,
     STATUS_MAX = 600,
     NO_STATUS = 0,
     TIMEOUT_MS = 30000,
@@ -33,8 +31,7 @@ typedef struct slot {
 typedef struct run {
     const load_http *load;
     CURLM *multi;
-    uint8_t *samples; /* [SAMPLES, sample_bytes] */
-    slot *slots;      /* [connections] */
+    slot *slots; /* [connections] */
     unsigned busy;
     uint64_t start_ns, end_ns;
     uint64_t answered_ns; /* when the last answer came */
@@ -50,8 +47,10 @@ static size_t drop_answer(char *bytes, size_t size, size_t count, void *context)
 
 /* libcurl copies what is appended, so a slot's id is its own to write into. */
 static err make_headers(const run *r, slot *s) {
+    char type[sizeof "Content-Type: " + sizeof r->load->samples->type];
+    snprintf(type, sizeof type, "Content-Type: %s", r->load->samples->type);
     s->headers = curl_slist_append(NULL, id_header);
-    if (!s->headers || !curl_slist_append(s->headers, "Content-Type: application/octet-stream") ||
+    if (!s->headers || !curl_slist_append(s->headers, type) ||
         (r->load->authorization && !curl_slist_append(s->headers, r->load->authorization))) {
         return err_fail(ERR_MEMORY, "no memory for the headers of a request");
     }
@@ -71,22 +70,8 @@ static err open_slot(run *r, slot *s) {
     }
     curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, drop_answer);
     curl_easy_setopt(s->curl, CURLOPT_HTTPHEADER, s->headers);
-    curl_easy_setopt(s->curl, CURLOPT_POSTFIELDSIZE, (long)r->load->sample_bytes);
+    curl_easy_setopt(s->curl, CURLOPT_POSTFIELDSIZE, (long)r->load->samples->size);
     curl_easy_setopt(s->curl, CURLOPT_PRIVATE, s);
-    return ERR_OK;
-}
-
-/* Random samples: no answer of the server comes from having seen the image a moment ago. */
-static err make_samples(run *r) {
-    size_t size = SAMPLES * r->load->sample_bytes;
-    r->samples = malloc(size);
-    if (!r->samples) {
-        return err_fail(ERR_MEMORY, "no memory for samples of %zu bytes", r->load->sample_bytes);
-    }
-    rng draws = rng_at(1, 0, 0);
-    for (size_t i = 0; i < size; i++) {
-        r->samples[i] = (uint8_t)rng_u32(&draws);
-    }
     return ERR_OK;
 }
 
@@ -98,7 +83,7 @@ static err open_run(run *r) {
         return err_fail(ERR_MEMORY, "no memory for %u connections", load->connections);
     }
     curl_multi_setopt(r->multi, CURLMOPT_MAXCONNECTS, (long)load->connections);
-    err e = make_samples(r);
+    err e = ERR_OK;
     for (unsigned i = 0; i < load->connections && !e; i++) {
         e = open_slot(r, &r->slots[i]);
     }
@@ -115,7 +100,6 @@ static void close_run(run *r) {
     }
     curl_multi_cleanup(r->multi);
     free(r->slots);
-    free(r->samples);
     latency_free(&r->latency);
 }
 
@@ -147,7 +131,8 @@ static void start_due(run *r) {
         s->due_ns = r->load->rate > 0 ? due_at(r, r->sent) : now_ns;
         s->is_busy = true;
         snprintf(s->id, strlen(s->id) + 1, "load-%016llx", (unsigned long long)r->sent);
-        curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, r->samples + r->sent % SAMPLES * r->load->sample_bytes);
+        /* random: no answer of the server comes from having seen the sample a moment ago */
+        curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, load_samples_body(r->load->samples, r->sent).bytes);
         curl_multi_add_handle(r->multi, s->curl);
         r->busy++;
         r->sent++;

@@ -6,7 +6,7 @@
 #ifndef FEWBIT_CLI_LOADGEN_LOAD_HTTP_H
 #define FEWBIT_CLI_LOADGEN_LOAD_HTTP_H
 
-#include "base/err.h"
+#include "cli/loadgen/load_samples.h"
 
 #include <jansson.h>
 
@@ -16,7 +16,7 @@ typedef struct load_http {
     double rate;               /* requests a second; 0: as fast as the connections answer */
     double seconds;
     unsigned connections;
-    size_t sample_bytes; /* of a raw sample */
+    const load_samples *samples;
 } load_http;
 
 /* {"offered", "sent", "answered", "mismatched", "seconds", "rate", "status": {"200": …, "none": …}, "latency_ms"}; a

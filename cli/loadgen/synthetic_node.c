@@ -3,7 +3,6 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "bits/pack.h"
-#include "data/dataset.h"
 #include "experiment/derive.h"
 #include "experiment/experiment.h"
 #include "experiment/load.h"
@@ -38,6 +37,10 @@ static bool is_staged(const synthetic_node *s) {
     return s->initial_stages < s->refinement.count;
 }
 
+static load_portion portion_of(const synthetic_node *s) {
+    return s->config.model->portion[s->config.portion];
+}
+
 /* Bits of a code that are sent unasked. */
 static uint32_t initial_bits(const synthetic_node *s) {
     return s->refinement.upto[s->initial_stages - 1];
@@ -50,34 +53,26 @@ static void tell(synthetic_node *s, message_type type, const ProtobufCMessage *b
 }
 
 static void fail(synthetic_node *s, err e) {
-    s->config.failed(s->config.context, err_prefix(e, "portion %u", s->config.portion));
+    s->config.failed(s->config.context, err_prefix(e, "portion %s", portion_of(s).name));
 }
 
 static void on_up(void *context, wire_link *l) {
     synthetic_node *s = context;
     link_set_limit(l, FRAME_PAYLOAD_MAX);
-    char name[32], portion[12], digest[65];
-    const dataset *set;
-    err e = dataset_find(s->config.model->data_set, &set);
-    if (e) {
-        fail(s, e);
-        return;
-    }
+    char name[32], digest[65];
+    load_portion of = portion_of(s);
     snprintf(name, sizeof name, "load-%u", s->config.portion);
     memset(digest, '0', 64);
     digest[64] = '\0';
-    snprintf(portion, sizeof portion, "%u", s->config.portion);
-    portion_shape shape = partition_shape_of_portions(&s->config.model->partition);
     Fewbit__Hello hello = FEWBIT__HELLO__INIT;
     hello.protocol = MESSAGE_PROTOCOL;
     hello.name = name;
-    hello.portion = portion;
+    hello.portion = of.name;
     hello.dataset = (char *)(uintptr_t)s->config.model->data_set;
-    hello.type = (char *)(uintptr_t)portion_type_name(shape.type);
-    hello.n_shape = shape.rank;
-    hello.shape = shape.dims;
-    hello.train_samples = set->train_samples;
-    hello.test_samples = set->test_samples;
+    hello.type = (char *)(uintptr_t)portion_type_name(of.shape.type);
+    hello.n_shape = of.shape.rank;
+    hello.shape = of.shape.dims;
+    hello.train_samples = hello.test_samples = 1; /* a server that serves minds no data */
     hello.digest = digest;
     tell(s, MESSAGE_HELLO, &hello.base);
 }
@@ -91,9 +86,9 @@ static err on_welcome(synthetic_node *s, const Fewbit__Welcome *w) {
     }
     codeword layout = experiment_codeword(&e);
     uint32_t k = s->config.portion, bits = k < layout.portions ? codeword_portion_bits(&layout, k) : 0;
-    if (bits != s->config.model->bits[k]) {
+    if (bits != portion_of(s).bits) {
         return err_fail(ERR_REFUSED, "the server's experiment has %u bits a code, its model %u", bits,
-                        s->config.model->bits[k]);
+                        portion_of(s).bits);
     }
     s->refinement = layout.portion[k];
     s->initial_stages = s->refinement.count;
@@ -224,7 +219,7 @@ err synthetic_node_new(synthetic_node **out, uv_loop_t *loop, const synthetic_no
         return err_fail(ERR_MEMORY, "no memory for random codes");
     }
     s->config = *config;
-    s->refinement = (refinement){1, {config->model->bits[config->portion]}};
+    s->refinement = (refinement){1, {config->model->portion[config->portion].bits}};
     s->initial_stages = 1;
     draw_bits(s);
     err e = arena_init(&s->unpacked, message_arena_size(FRAME_PAYLOAD_MAX));

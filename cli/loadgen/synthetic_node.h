@@ -7,23 +7,15 @@
 #define FEWBIT_CLI_LOADGEN_SYNTHETIC_NODE_H
 
 #include "base/address.h"
-#include "bits/codeword.h"
-#include "data/partition.h"
+#include "cli/loadgen/load_model.h"
 
 #include <uv.h>
 
 typedef struct synthetic_node synthetic_node;
 
-/* The server's model, as a node knows it. */
-typedef struct synthetic_node_model {
-    char data_set[32]; /* its name */
-    partition partition;
-    uint32_t bits[CODEWORD_PORTIONS_MAX]; /* of each portion's code */
-} synthetic_node_model;
-
 typedef struct synthetic_node_config {
     const address *server; /* where nodes connect */
-    const synthetic_node_model *model;
+    const load_model *model;
     uint32_t portion;
     /* The link is down, by synthetic_node_close or otherwise (ERR_NETWORK), or the server refuses or makes no sense;
      * the text is in err_text(). */

@@ -182,7 +182,9 @@ class UnevenPortions(BenchCase):
 
     def page(self):
         model = {"data_set": "mnist", "sample_shape": [1, 28, 28],
-                 "split": {"kind": "slices"}, "portions": [{"bits": sum(stages)} for stages in self.STAGES]}
+                 "split": {"kind": "slices"},
+                 "portions": [{"name": f"p{k}", "type": "u8", "shape": [196], "bits": sum(stages)}
+                              for k, stages in enumerate(self.STAGES)]}
 
         class Page(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

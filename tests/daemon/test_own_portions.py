@@ -1,16 +1,17 @@
 #!/usr/bin/python3
 """Owners' own portions, of different type, shape, encoder and bits: packed one by one, trained over TCP and in one
 process to the same bytes, and refused where they are not what the experiment lists."""
+import json
 import pathlib
 import random
 import shutil
 import struct
 import tempfile
 import unittest
-import urllib.request
 
 from lib import fleet as f
 from lib.fleet import events, read_json, weights
+from lib.serving import metric
 
 SAMPLES, CLASSES = 300, 3
 NAMES = ("guest", "host", "eye.2")
@@ -173,21 +174,39 @@ class OwnPortions(f.FleetCase):
         self.assertIn("node-host: holds portion guest, not host", local.said)
         self.fleet.train_local(experiment, shared / "parts", again)
 
-    def test_a_server_says_portions_by_their_names(self):
-        local = self.folder / "run"
+    def serve(self):
+        """A server of a run, and its nodes in the order of NAMES."""
+        local, nodes = self.folder / "run", {}
         self.fleet.train_local(self.experiment(), shared / "parts", local)
+        self.states = local / "nodes"
         server = self.fleet.serve(local)
         for k in (2, 0, 1):
-            state = local / "nodes" / f"node-{k}"
-            node = self.fleet.start(f"node-{k}", f.binary("encoder_node"), "--server", f"127.0.0.1:{server.port}", "--name",
-                                    f"owner-{k}", "--data", shared / "parts" / f"node-{NAMES[k]}", "--state", state)
+            nodes[k] = self.node(server, k)
             server.wait_event("node_ready", message=f"portion {NAMES[k]} is ready")
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/metrics", timeout=f.PATIENCE) as answer:
-            metrics = answer.read().decode()
-        for k, name in enumerate(NAMES):
-            self.assertIn(f'fewbit_node_ready{{portion="{name}",node="owner-{k}"}} 1', metrics)
-        node.kill()
+        return server, [nodes[k] for k in range(3)]
+
+    def test_a_server_says_portions_by_their_names(self):
+        server, nodes = self.serve()
+        for name in NAMES:
+            self.assertEqual(metric(server, f'fewbit_node_ready{{portion="{name}"}}'), 1)
+        nodes[1].kill()
         server.wait_event("node_left", message="portion host is gone")
+
+    def test_a_load_of_random_portions(self):
+        """Of each one's type and shape; as codes too, in place of the nodes, of as many bits as each has."""
+        server, nodes = self.serve()
+        load = ("load", f.binary("fewbit"), "loadtest", "--server", f"http://127.0.0.1:{server.http}", "--rate", 100,
+                "--seconds", 1, "--json")
+        report = json.loads(self.fleet.run(*load).printed)
+        self.assertEqual((report["status"], report["mismatched"]), ({"200": report["sent"]}, 0))
+        self.assertEqual(metric(server, 'fewbit_classifications_total{outcome="classified"}'), report["sent"])
+        for node in nodes:
+            node.kill()
+        server.wait_event("node_left", 3)
+        report = json.loads(self.fleet.run(*load, "--codes", f"127.0.0.1:{server.port}").printed)
+        self.assertGreater(report["sent"], 0)
+        self.assertEqual(report["probes_failed"], 0)
+        self.assertEqual(metric(server, 'fewbit_samples_complete_total{source="stream"}'), report["sent"])
 
     def test_labels_of_something_else(self):
         experiment = self.experiment()
