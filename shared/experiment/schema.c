@@ -125,6 +125,10 @@ const schema_word schema_layers[] = {
     {"batch_norm", NET_LIST_BATCH_NORM},
     {"relu", NET_LIST_RELU},
     {"sigmoid", NET_LIST_SIGMOID},
+    {"tanh", NET_LIST_TANH},
+    {"gelu", NET_LIST_GELU},
+    {"silu", NET_LIST_SILU},
+    {"layer_norm", NET_LIST_LAYER_NORM},
     {"dropout", NET_LIST_DROPOUT},
     {"residual", NET_LIST_RESIDUAL},
 };
@@ -163,7 +167,7 @@ static const schema_field max_pool_fields[] = {WINDOW(15), {.key = NULL}}; /* la
 static const schema_field average_pool_fields[] = {WINDOW(255), {.key = NULL}};
 static const schema_field size_fields[] = {SIZE(1, 2, 4096), {.key = NULL}};
 static const schema_field unflatten_fields[] = {SIZE(2, 3, PORTION_ELEMENTS_MAX), {.key = NULL}};
-static const schema_field batch_norm_fields[] = {OF_LAYER("affine", SCHEMA_SWITCH, affine, ), {.key = NULL}};
+static const schema_field norm_fields[] = {OF_LAYER("affine", SCHEMA_SWITCH, affine, ), {.key = NULL}};
 static const schema_field dropout_fields[] = {OF_LAYER("rate", SCHEMA_NUMBER, rate, ), {.key = NULL}};
 static const schema_field residual_fields[] = {
     OF_LAYER("main", SCHEMA_LAYERS, main, REQUIRED), OF_LAYER("shortcut", SCHEMA_LAYERS, shortcut, ), {.key = NULL}};
@@ -177,9 +181,13 @@ const schema_layer_keys schema_layer_keys_of[] = {
     [NET_LIST_UPSAMPLE] = {size_fields, "size"},
     [NET_LIST_UNFLATTEN] = {unflatten_fields, "size"},
     [NET_LIST_FLATTEN] = {no_fields, NULL},
-    [NET_LIST_BATCH_NORM] = {batch_norm_fields, NULL},
+    [NET_LIST_BATCH_NORM] = {norm_fields, NULL},
     [NET_LIST_RELU] = {no_fields, NULL},
     [NET_LIST_SIGMOID] = {no_fields, NULL},
+    [NET_LIST_TANH] = {no_fields, NULL},
+    [NET_LIST_GELU] = {no_fields, NULL},
+    [NET_LIST_SILU] = {no_fields, NULL},
+    [NET_LIST_LAYER_NORM] = {norm_fields, NULL},
     [NET_LIST_DROPOUT] = {dropout_fields, "rate"},
     [NET_LIST_RESIDUAL] = {residual_fields, "main"},
 };

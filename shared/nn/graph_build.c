@@ -50,7 +50,8 @@ static bool takes_relu(const builder *b, size_t at) {
 }
 
 static bool has_parameters(const nn_layer_spec *s) {
-    return s->kind == NN_DENSE || s->kind == NN_CONVOLUTION || (s->kind == NN_BATCH_NORM && !s->no_affine);
+    return s->kind == NN_DENSE || s->kind == NN_CONVOLUTION ||
+           ((s->kind == NN_BATCH_NORM || s->kind == NN_LAYER_NORM) && !s->no_affine);
 }
 
 /* What layer number `index` reads. */
@@ -114,6 +115,10 @@ static err make(nn_layer *layer, bool pair) {
         [NN_BATCH_NORM] = nn_batch_norm_make,
         [NN_SIGMOID] = nn_sigmoid_make,
         [NN_RESIGMOID] = nn_sigmoid_make,
+        [NN_TANH] = nn_smooth_make,
+        [NN_GELU] = nn_smooth_make,
+        [NN_SILU] = nn_smooth_make,
+        [NN_LAYER_NORM] = nn_layer_norm_make,
         [NN_NOISE] = nn_noise_make,
         [NN_BINARIZE] = nn_binarize_make,
         [NN_IMAGE] = nn_image_make,

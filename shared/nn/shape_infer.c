@@ -126,6 +126,10 @@ static void take_layer(walk *w, const nn_layer_spec *s) {
     case NN_RELU:
     case NN_BATCH_NORM:
     case NN_SIGMOID:
+    case NN_TANH:
+    case NN_GELU:
+    case NN_SILU:
+    case NN_LAYER_NORM:
     case NN_RESIGMOID:
     case NN_NOISE:
     case NN_BINARIZE:

@@ -10,6 +10,10 @@ typedef enum nn_kind {
     NN_BATCH_NORM, /* over the batch, a feature at a time; running statistics when evaluating */
     NN_SIGMOID,    /* y = 1 / (1 + exp(-x)) */
     NN_RESIGMOID,  /* y = 1 / (1 + exp(-(14 x - 7))), the paper's R */
+    NN_TANH,       /* y = tanh(x) */
+    NN_GELU,       /* y = x P(x), P the normal distribution's: torch's default, not its approximation */
+    NN_SILU,       /* y = x / (1 + exp(-x)) */
+    NN_LAYER_NORM, /* over a row's features, or at each point of an image over its channels */
     NN_NOISE,      /* y = x / T; training: y = (x + rate l) / T, l logistic; T: nn_net_set_temperature */
     NN_BINARIZE,   /* training: binarised, the gradient passed straight through. Evaluating: y = x */
 
@@ -56,7 +60,7 @@ typedef struct nn_layer_spec {
     nn_shape shape;                   /* see the kinds */
     float rate;                       /* NN_DROPOUT, NN_NOISE */
     bool no_bias;                     /* NN_CONVOLUTION, NN_DENSE */
-    bool no_affine;                   /* NN_BATCH_NORM: without weight and bias */
+    bool no_affine;                   /* NN_BATCH_NORM, NN_LAYER_NORM: without weight and bias */
     bool init_fan_out; /* NN_CONVOLUTION: weights begin normal, variance 2 / (outputs kernel^2), see He et
                           al., "Delving Deep into Rectifiers", 2015; else uniform as PyTorch's default */
     bool fixed; /* never trained: its tensors are no parameters and have no gradients, and it always does what it does

@@ -42,6 +42,10 @@
     { .kind = NN_BATCH_NORM, .name = id }
 #define NORM_PLAIN(id)                                                                                                 \
     { .kind = NN_BATCH_NORM, .name = id, .no_affine = true }
+#define LAYER_NORM(id)                                                                                                 \
+    { .kind = NN_LAYER_NORM, .name = id }
+#define LAYER_NORM_PLAIN(id)                                                                                           \
+    { .kind = NN_LAYER_NORM, .name = id, .no_affine = true }
 #define DROPOUT(p)                                                                                                     \
     { .kind = NN_DROPOUT, .rate = p }
 #define A(what)                                                                                                        \

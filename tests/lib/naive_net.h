@@ -75,6 +75,14 @@ static inline void naive_take_tensors(naive_layer *l, nn_net *net, size_t *next)
             naive_take_tensor(net, next, &l->bias, &l->dbias);
         }
         break;
+    case NN_LAYER_NORM:
+        l->channels = l->weights =
+            l->from.height * l->from.width > 1 && l->from.channels > 1 ? l->from.channels : naive_in(l);
+        if (!l->spec->no_affine) {
+            naive_take_tensor(net, next, &l->weight, &l->dweight);
+            naive_take_tensor(net, next, &l->bias, &l->dbias);
+        }
+        break;
     case NN_BATCH_NORM:
         l->channels = l->weights = nn_net_tensor(net, *next)->count;
         if (!l->spec->no_affine) {
@@ -356,6 +364,56 @@ static inline void naive_normalise_back(naive_layer *l, size_t rows) {
     }
 }
 
+static inline double naive_activation(nn_kind kind, double x) {
+    return kind == NN_RELU      ? fmax(x, 0)
+           : kind == NN_SIGMOID ? 1 / (1 + exp(-x))
+           : kind == NN_TANH    ? tanh(x)
+           : kind == NN_GELU    ? x * erfc(-x / sqrt(2)) / 2
+                                : x / (1 + exp(-x));
+}
+
+static inline double naive_slope(nn_kind kind, double x, double y) {
+    double s = 1 / (1 + exp(-x));
+    return kind == NN_RELU      ? y > 0
+           : kind == NN_SIGMOID ? y * (1 - y)
+           : kind == NN_TANH    ? 1 - y * y
+           : kind == NN_GELU    ? erfc(-x / sqrt(2)) / 2 + x * exp(-x * x / 2) / sqrt(2 * acos(-1))
+                                : s * (1 + x * (1 - s));
+}
+
+/* Layer norm: over the channels of each point. The gradient by the full matrix of derivatives of h. */
+static inline void naive_normalise_points(naive_layer *l, size_t rows, bool back) {
+    size_t n = l->channels, points = naive_out(l) / n;
+    for (size_t at = 0; at < rows * points; at++) {
+        size_t first = at / points * points * n + at % points;
+        double mean = 0, variance = 0;
+        for (size_t c = 0; c < n; c++) {
+            mean += l->x[first + c * points] / (double)n;
+        }
+        for (size_t c = 0; c < n; c++) {
+            variance += pow(l->x[first + c * points] - mean, 2) / (double)n;
+        }
+        double deviation = sqrt(variance + 1e-5);
+        for (size_t c = 0; c < n; c++) {
+            size_t o = first + c * points;
+            double h = (l->x[o] - mean) / deviation, weight = l->weight ? l->weight[c] : 1;
+            if (!back) {
+                l->y[o] = weight * h + (l->bias ? l->bias[c] : 0);
+                continue;
+            }
+            if (l->weight) {
+                l->dweight[c] += l->dy[o] * h;
+                l->dbias[c] += l->dy[o];
+            }
+            for (size_t k = 0; k < n; k++) {
+                double other = (l->x[first + k * points] - mean) / deviation;
+                l->dx[first + k * points] +=
+                    l->dy[o] * weight / deviation * ((k == c) - 1 / (double)n - h * other / (double)n);
+            }
+        }
+    }
+}
+
 static inline void naive_forward_layer(naive_net *n, size_t at) {
     naive_layer *l = &n->layers[at];
     size_t numbers = n->rows * naive_out(l);
@@ -389,9 +447,15 @@ static inline void naive_forward_layer(naive_net *n, size_t at) {
         break;
     case NN_RELU:
     case NN_SIGMOID:
+    case NN_TANH:
+    case NN_GELU:
+    case NN_SILU:
         for (size_t i = 0; i < numbers; i++) {
-            l->y[i] = l->spec->kind == NN_RELU ? fmax(l->x[i], 0) : 1 / (1 + exp(-l->x[i]));
+            l->y[i] = naive_activation(l->spec->kind, l->x[i]);
         }
+        break;
+    case NN_LAYER_NORM:
+        naive_normalise_points(l, n->rows, false);
         break;
     case NN_JOIN: {
         const double *main = n->layers[naive_find_back(n, at, NN_SHORTCUT) - 1].y;
@@ -446,9 +510,15 @@ static inline void naive_backward_layer(naive_net *n, size_t at) {
         break;
     case NN_RELU:
     case NN_SIGMOID:
+    case NN_TANH:
+    case NN_GELU:
+    case NN_SILU:
         for (size_t i = 0; i < numbers; i++) {
-            l->dx[i] += l->dy[i] * (l->spec->kind == NN_RELU ? l->y[i] > 0 : l->y[i] * (1 - l->y[i]));
+            l->dx[i] += l->dy[i] * naive_slope(l->spec->kind, l->x[i], l->y[i]);
         }
+        break;
+    case NN_LAYER_NORM:
+        naive_normalise_points(l, n->rows, true);
         break;
     case NN_JOIN:
         for (size_t i = 0; i < numbers; i++) {

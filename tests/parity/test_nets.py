@@ -89,6 +89,13 @@ class Nets(Parity):
                     {"average_pool": {"kernel": 2, "stride": 1}}, {"upsample": 9}, {"adaptive_average_pool": 4}, "flatten",
                     {"dense": "bits"}])
 
+    def test_a_convnext_block_and_smooth_layers(self):
+        wide = [{"convolution": {"outputs": 24, "kernel": 1}}, "gelu", {"convolution": {"outputs": 6, "kernel": 1}}]
+        self.check([{"convolution": {"outputs": 6, "kernel": 2, "stride": 2}}, "layer_norm",
+                    {"residual": [{"convolution": {"outputs": 6, "kernel": 7, "padding": 3, "groups": 6}}, "layer_norm", *wide]},
+                    "silu", {"adaptive_average_pool": 2}, "flatten", {"layer_norm": {"affine": False}}, {"dense": 20},
+                    "layer_norm", "tanh", {"dense": "bits"}])
+
     def test_heads_of_images(self):
         self.check(["flatten", {"dense": 16}, "relu", {"dense": "bits"}], shape=(3, 9, 12), head=(
             [{"dense": 48}, {"unflatten": [3, 4, 4]}, {"upsample": [9, 12]}],

@@ -69,6 +69,63 @@ err nn_sigmoid_make(nn_layer *layer) {
     return ERR_OK;
 }
 
+/* Tanh, GELU (Hendrycks and Gimpel, arXiv:1606.08415) and SiLU: of x alone. */
+
+static float tanh_slope(float x) {
+    float y = tanhf(x);
+    return 1.0f - y * y;
+}
+
+/* The normal distribution's, up to x. */
+static float normal(float x) {
+    return 0.5f * (1.0f + erff(x * 0.70710678f));
+}
+
+static float gelu(float x) {
+    return x * normal(x);
+}
+
+static float gelu_slope(float x) {
+    return normal(x) + x * 0.39894228f * expf(-0.5f * x * x);
+}
+
+static float silu(float x) {
+    return x / (1.0f + expf(-x));
+}
+
+static float silu_slope(float x) {
+    float s = 1.0f / (1.0f + expf(-x));
+    return s + x * s * (1.0f - s);
+}
+
+typedef float (*of_number)(float x);
+
+static void smooth_forward(nn_layer *layer, const nn_rows *r) {
+    static const of_number values[] = {[NN_TANH] = tanhf, [NN_GELU] = gelu, [NN_SILU] = silu};
+    of_number value = values[layer->spec.kind];
+    bool half = layer->x_half;
+    for (size_t i = 0; i < r->count * layer->out; i++) {
+        bf16_put(r->y, i, half, value(bf16_get(r->x, i, half)));
+    }
+}
+
+static void smooth_backward(nn_layer *layer, const nn_rows *r) {
+    static const of_number slopes[] = {[NN_TANH] = tanh_slope, [NN_GELU] = gelu_slope, [NN_SILU] = silu_slope};
+    of_number slope = slopes[layer->spec.kind];
+    bool half = layer->x_half;
+    for (size_t i = 0; r->dx && i < r->count * layer->out; i++) {
+        bf16_put(r->dx, i, half, bf16_get(r->dy, i, half) * slope(bf16_get(r->x, i, half)));
+    }
+}
+
+err nn_smooth_make(nn_layer *layer) {
+    static const nn_layer_ops ops = {.keeps_rows_apart = true, .forward = smooth_forward, .backward = smooth_backward};
+    layer->ops = &ops;
+    layer->memory = NN_BACKWARD_READS_X;
+    layer->work = SIGMOID_WORK * (double)layer->out;
+    return ERR_OK;
+}
+
 static void binarize_forward(nn_layer *layer, const nn_rows *r) {
     bool half = layer->x_half;
     for (size_t i = 0; i < r->count * layer->out; i++) {

@@ -9,6 +9,8 @@ err nn_dense_pair_make(nn_layer *layer);
 err nn_batch_norm_make(nn_layer *layer);
 err nn_relu_make(nn_layer *layer);
 err nn_sigmoid_make(nn_layer *layer);
+err nn_smooth_make(nn_layer *layer); /* tanh, GELU, SiLU */
+err nn_layer_norm_make(nn_layer *layer);
 err nn_binarize_make(nn_layer *layer);
 err nn_noise_make(nn_layer *layer);
 err nn_image_make(nn_layer *layer);

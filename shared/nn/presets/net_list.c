@@ -54,6 +54,10 @@ static nn_kind kind_of(net_list_kind kind) {
         [NET_LIST_BATCH_NORM] = NN_BATCH_NORM,
         [NET_LIST_RELU] = NN_RELU,
         [NET_LIST_SIGMOID] = NN_SIGMOID,
+        [NET_LIST_TANH] = NN_TANH,
+        [NET_LIST_GELU] = NN_GELU,
+        [NET_LIST_SILU] = NN_SILU,
+        [NET_LIST_LAYER_NORM] = NN_LAYER_NORM,
         [NET_LIST_DROPOUT] = NN_DROPOUT,
     };
     return kinds[kind];
@@ -148,14 +152,19 @@ static void add_layers(walk *w, net_list_range layers, const char *path) {
     }
 }
 
+/* Whether it takes rows and images alike. */
+static bool is_of_numbers(net_list_kind kind) {
+    return kind == NET_LIST_RELU || kind == NET_LIST_SIGMOID || kind == NET_LIST_TANH || kind == NET_LIST_GELU ||
+           kind == NET_LIST_SILU || kind == NET_LIST_DROPOUT;
+}
+
 /* The first layer that takes rows and images differently; NULL: there is none. */
 static const net_list_layer *first_of_shape(const net_lists *lists, net_list_range layers) {
     for (uint32_t i = 0; i < layers.count; i++) {
         const net_list_layer *l = &lists->layers[layers.first + i];
         bool holds = l->kind == NET_LIST_BLOCK || l->kind == NET_LIST_RESIDUAL;
         const net_list_layer *found = holds ? first_of_shape(lists, l->main) : l;
-        if (found && found->kind != NET_LIST_RELU && found->kind != NET_LIST_SIGMOID &&
-            found->kind != NET_LIST_DROPOUT) {
+        if (found && !is_of_numbers(found->kind)) {
             return found;
         }
     }
@@ -169,7 +178,8 @@ static bool takes_image(const net_list_use *use) {
     bool is_row = use->input.channels == 1 && use->input.height == 1,
          is_slid = kind == NET_LIST_CONVOLUTION || kind == NET_LIST_MAX_POOL || kind == NET_LIST_AVERAGE_POOL ||
                    kind == NET_LIST_ADAPTIVE_AVERAGE_POOL || kind == NET_LIST_UPSAMPLE;
-    return use->input.channels > 0 && (is_slid || (kind == NET_LIST_BATCH_NORM && !is_row));
+    return use->input.channels > 0 &&
+           (is_slid || ((kind == NET_LIST_BATCH_NORM || kind == NET_LIST_LAYER_NORM) && !is_row));
 }
 
 void net_list_add(preset_builder *b, const net_list_use *use) {

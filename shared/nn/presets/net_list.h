@@ -31,6 +31,10 @@ typedef enum net_list_kind {
     NET_LIST_BATCH_NORM,
     NET_LIST_RELU,
     NET_LIST_SIGMOID,
+    NET_LIST_TANH,
+    NET_LIST_GELU,
+    NET_LIST_SILU,
+    NET_LIST_LAYER_NORM,
     NET_LIST_DROPOUT,
     NET_LIST_RESIDUAL,
     NET_LIST_BLOCK, /* a list that has a name: `main` */
@@ -55,7 +59,7 @@ typedef struct net_list_layer {
         sizes;   /* unflatten: channels, height, width, or channels, length; else height, width, or one for both */
     float rate;  /* dropout */
     bool bias;   /* dense, convolution */
-    bool affine; /* batch norm has weight and bias */
+    bool affine; /* a norm has weight and bias */
     net_list_range main, shortcut;
 } net_list_layer;
 

@@ -17,6 +17,13 @@ class Residual(nn.Module):
         return self.main(x) + (self.shortcut(x) if hasattr(self, "shortcut") else x)
 
 
+class PointNorm(nn.LayerNorm):
+    """Over the channels of each point of [n, channels, ...]."""
+
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 ALONE = {"dense": "outputs", "max_pool": "kernel", "average_pool": "kernel", "adaptive_average_pool": "size",
          "upsample": "size", "unflatten": "size", "dropout": "rate", "residual": "main"}
 
@@ -54,6 +61,10 @@ MAKERS = {
         x.shape[1], affine=affine),
     "relu": lambda x, numbers: nn.ReLU(),
     "sigmoid": lambda x, numbers: nn.Sigmoid(),
+    "tanh": lambda x, numbers: nn.Tanh(),
+    "gelu": lambda x, numbers: nn.GELU(),
+    "silu": lambda x, numbers: nn.SiLU(),
+    "layer_norm": lambda x, numbers, affine=True: PointNorm(x.shape[1], elementwise_affine=affine),
     "dropout": lambda x, numbers, rate=0.5: nn.Dropout(rate),
 }
 
