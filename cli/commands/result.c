@@ -139,7 +139,7 @@ static err print_run(const char *run) {
         json_decref(j);
         return err_fail(ERR_INPUT, "%s: is no result of a run", path);
     }
-    printf("%s: %s\n", e.name, e.title);
+    printf("%s%s%s\n", e.name, e.title[0] ? ": " : "", e.title);
     printf("trained       %lld epochs in %.1f s, %.2f s an epoch with its tests\n",
            (long long)json_integer_value(json_object_get(j, "epochs")),
            json_number_value(json_object_get(j, "seconds")),

@@ -4,6 +4,7 @@
 #include "base/interrupt.h"
 #include "base/options.h"
 #include "cli/http_client.h"
+#include "data/portion_shape.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,20 +173,32 @@ static void show_rates(const watch *w, const json_t *model) {
            metric(w, "fewbit_sse_subscribers"));
 }
 
+/* Of their names' column. */
+static int width_of_portions(const json_t *nodes) {
+    size_t k, width = strlen("portion");
+    const json_t *node;
+    json_array_foreach(json_object_get(nodes, "nodes"), k, node) {
+        size_t length = strlen(text(node, "portion_name"));
+        width = length > width ? length : width;
+    }
+    return 1 + (int)(width < PORTION_NAME_MAX ? width : PORTION_NAME_MAX);
+}
+
 static void show_nodes(const watch *w, const json_t *nodes) {
     char payload[16], received[16], sent[16], total[16];
     size_t k;
     const json_t *node;
-    printf("%.0f of %.0f nodes ready\n%-8s%-*s  %-10s %-22s %6s %14s %14s %14s %12s\n", number(nodes, "ready"),
-           number(nodes, "portions"), "portion", NAME_WIDTH, "node", "state", "address", "again", "payload/s",
+    int width = width_of_portions(nodes);
+    printf("%.0f of %.0f nodes ready\n%-*s%-*s  %-10s %-22s %6s %14s %14s %14s %12s\n", number(nodes, "ready"),
+           number(nodes, "portions"), width, "portion", NAME_WIDTH, "node", "state", "address", "again", "payload/s",
            "received/s", "sent/s", "payload");
     json_array_foreach(json_object_get(nodes, "nodes"), k, node) {
         if (k >= PORTIONS_MAX) {
             break;
         }
         const tally *b = &w->before, *n = &w->now;
-        printf("%-8zu%-*.*s  %-10s %-22s %6.0f %14s %14s %14s %12s\n", k, NAME_WIDTH, NAME_WIDTH, text(node, "name"),
-               text(node, "state"), text(node, "address"), number(node, "reconnects"),
+        printf("%-*.31s%-*.*s  %-10s %-22s %6.0f %14s %14s %14s %12s\n", width, text(node, "portion_name"), NAME_WIDTH,
+               NAME_WIDTH, text(node, "name"), text(node, "state"), text(node, "address"), number(node, "reconnects"),
                bits(rate(w, b->payload[k], n->payload[k]), payload),
                bits(rate(w, b->received[k], n->received[k]), received), bits(rate(w, b->sent[k], n->sent[k]), sent),
                bits(n->payload[k], total));
@@ -202,8 +215,8 @@ static void name_slowest(const json_t *nodes, char to[SLOWEST_MAX]) {
     json_array_foreach(json_object_get(nodes, "nodes"), k, node) {
         if (number(node, "owed_seconds") >= longest) {
             longest = number(node, "owed_seconds");
-            snprintf(to, SLOWEST_MAX, "slowest: portion %zu (%.63s) owes %.20s for %.1f s", k, text(node, "name"),
-                     text(node, "owes"), longest);
+            snprintf(to, SLOWEST_MAX, "slowest: portion %.31s (%.63s) owes %.20s for %.1f s",
+                     text(node, "portion_name"), text(node, "name"), text(node, "owes"), longest);
         }
     }
 }

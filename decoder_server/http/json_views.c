@@ -127,6 +127,7 @@ static void write_seconds(json_writer *w, const char *key, bool is_known, double
 static void write_node(json_writer *w, uint32_t k, const stats_node *n) {
     json_writer_object(w, NULL);
     json_writer_uint(w, "portion", k);
+    json_writer_string(w, "portion_name", n->portion);
     json_writer_word(w, "state",
                      n->is_ready     ? "ready"
                      : n->is_silent  ? "silent"

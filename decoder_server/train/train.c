@@ -99,12 +99,14 @@ static bool is_finished(const run_dir *r) {
 }
 
 /* The data does not fit, and nothing is trained yet: the folder is free for another try. */
-static bool is_in_vain(const run_dir *r, err failed) {
-    return (failed == ERR_INPUT || failed == ERR_NOT_FOUND) && !r->identity.alignment.is_known &&
-           !experiment_is_classifier_alone(&r->experiment);
+static bool is_in_vain(const run_dir *r, const labels *l, err failed, bool has_data) {
+    bool is_aligning = l->ids && !r->identity.alignment.is_known;
+    return !has_data || (failed == ERR_INPUT && is_aligning);
 }
 
-static err train_run(const server_options *o, run_dir *r, const labels *l) {
+/* *has_data: with --local, the portions are there and fit. */
+static err train_run(const server_options *o, run_dir *r, const labels *l, bool *has_data) {
+    *has_data = true;
     if (o->serve_after && is_finished(r)) {
         return ERR_OK; /* without waiting for every node: serving does not either */
     }
@@ -113,7 +115,7 @@ static err train_run(const server_options *o, run_dir *r, const labels *l) {
     }
     if (o->local) {
         train_inproc_options how = {o->data, threads_of(o), o->coding};
-        return train_inproc_run(r, l, &how);
+        return train_inproc_run(r, l, &how, has_data);
     }
     if (o->coding != FEWBIT__CODING__CODING_PACKED) {
         log_event(LOG_WARN, "option_ignored", "--coding is for --local: over the network every node has its own");
@@ -140,8 +142,9 @@ err train_command(const server_options *o) {
     failed = schedule_check_labels(&e, &l); /* before anything is made */
     failed = failed ? failed : open_run(o, &e, &l, &r, &lock, &is_new);
     if (!failed) {
-        failed = train_run(o, &r, &l);
-        if (is_new && is_in_vain(&r, failed)) {
+        bool has_data;
+        failed = train_run(o, &r, &l, &has_data);
+        if (is_new && is_in_vain(&r, &l, failed, has_data)) {
             run_dir_discard(&r);
         }
         run_dir_close(&r);

@@ -205,7 +205,7 @@ static err open_node(training *l, uint32_t k, const char *data, Fewbit__Coding c
     return e ? e : node_protocol_new(&p->protocol, &config, &host);
 }
 
-static err run_all(training *l, const train_inproc_options *options) {
+static err run_all(training *l, const train_inproc_options *options, bool *has_data) {
     char text[EXPERIMENT_TEXT_MAX + 1];
     size_t length;
     coordinator_host host = {tell, drop, traffic, show, l};
@@ -216,6 +216,7 @@ static err run_all(training *l, const train_inproc_options *options) {
         e = schedule_check_interrupt();
         e = e ? e : open_node(l, k, options->data, options->coding);
     }
+    *has_data = !e;
     e = e ? e : joint_training_new(&l->joint, l->run, l->labels, l->pool, false, &host);
     if (e) {
         return e;
@@ -257,11 +258,11 @@ static void release(training *l) {
     arena_free(&l->unpacked);
 }
 
-err train_inproc_run(run_dir *r, const labels *labels_of_run, const train_inproc_options *options) {
+err train_inproc_run(run_dir *r, const labels *labels_of_run, const train_inproc_options *options, bool *has_data) {
     static training l; /* one a process */
     l = (training){.run = r, .labels = labels_of_run, .portions = r->experiment.portion_count};
     progress_start(&l.progress);
-    err e = run_all(&l, options);
+    err e = run_all(&l, options, has_data);
     progress_end(&l.progress);
     release(&l);
     return e;

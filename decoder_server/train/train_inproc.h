@@ -15,7 +15,8 @@ typedef struct train_inproc_options {
     Fewbit__Coding coding; /* how the encoders' codes travel */
 } train_inproc_options;
 
-/* The encoders' checkpoints go to RUN/nodes/node-K. ERR_STOPPED after SIGINT or SIGTERM. */
-err train_inproc_run(run_dir *r, const labels *l, const train_inproc_options *options);
+/* The encoders' checkpoints go to RUN/nodes/node-K. ERR_STOPPED after SIGINT or SIGTERM. *has_data: the portions are
+ * there and fit; without, nothing has begun. */
+err train_inproc_run(run_dir *r, const labels *l, const train_inproc_options *options, bool *has_data);
 
 #endif

@@ -189,6 +189,10 @@ class OwnPortions(f.FleetCase):
         server, nodes = self.serve()
         for name in NAMES:
             self.assertEqual(metric(server, f'fewbit_node_ready{{portion="{name}"}}'), 1)
+        watch = self.fleet.start("watch", f.binary("fewbit"), "status", "--watch", "--server", f"http://127.0.0.1:{server.http}")
+        f.wait_until(lambda: "eye.2" in watch.printed, "the nodes", explain=self.fleet.explain)
+        for k, name in enumerate(NAMES):
+            self.assertRegex(watch.printed, rf"(?m)^{name} +owner-{k} +ready")
         nodes[1].kill()
         server.wait_event("node_left", message="portion host is gone")
 
@@ -207,6 +211,13 @@ class OwnPortions(f.FleetCase):
         self.assertGreater(report["sent"], 0)
         self.assertEqual(report["probes_failed"], 0)
         self.assertEqual(metric(server, 'fewbit_samples_complete_total{source="stream"}'), report["sent"])
+
+    def test_a_loss_that_is_no_number_leaves_the_run(self):
+        text = self.experiment().read_text().replace("kind: adam, learning_rate: 0.01", "kind: sgd, learning_rate: 100")
+        (self.folder / "wild.yaml").write_text(text.replace("epochs: 3", "epochs: 50"))
+        local = self.fleet.train_local(self.folder / "wild.yaml", shared / "parts", self.folder / "wild", code=3)
+        self.assertRegex(local.said, "the loss is|outputs are no numbers")
+        self.assertTrue((self.folder / "wild" / "experiment.yaml").exists())
 
     def test_labels_of_something_else(self):
         experiment = self.experiment()

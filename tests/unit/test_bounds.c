@@ -494,7 +494,8 @@ static void try_case(const uint32_t choice[AXES], outcomes *o) {
     train_inproc_options options = {data, 2, is_coded ? FEWBIT__CODING__CODING_RANGE : FEWBIT__CODING__CODING_PACKED};
     run_dir r;
     assert_int_equal(run_dir_create(&r, in_folder("run"), &c.experiment, &c.labels, NULL), ERR_OK);
-    err failed = train_inproc_run(&r, &c.labels, &options);
+    bool has_data;
+    err failed = train_inproc_run(&r, &c.labels, &options, &has_data);
     if (failed) {
         assert_ended_by_name(failed, choice);
         o->ended++;
