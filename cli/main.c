@@ -18,6 +18,7 @@ static const options_subcommand commands[] = {
     {{"result"}, "what came out of a training", result_main},
     {{"plot"}, "draw a training: accuracies, loss, the encoders' outputs", plot_main},
     {{"sweep"}, "train a grid of experiments, and a table over their seeds", sweep_main},
+    {{"describe"}, "every net of an experiment: layers, shapes, parameters, multiply-adds, memory", describe_main},
     {{"experiment", "list"}, "all experiments, with the paper's accuracies and ours", experiment_list_main},
     {{"experiment", "get"}, "a value of an experiment, as resolved", experiment_get_main},
     {{0}, 0, 0},

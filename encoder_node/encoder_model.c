@@ -110,8 +110,9 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
     const experiment *e = &m->info.experiment;
     nn_spec spec;
     experiment_describe_encoder(e, m->info.portion, &spec);
-    m->info.max_rows = e->training.batch_size > ENCODER_MODEL_ROWS ? e->training.batch_size : ENCODER_MODEL_ROWS;
-    m->info.net_rows = nn_rows_at_once(&spec, e->training.batch_size, ENCODER_MODEL_ROWS);
+    m->info.max_rows = e->training.batch_size > EXPERIMENT_NODE_ROWS ? e->training.batch_size : EXPERIMENT_NODE_ROWS;
+    nn_net_options options = experiment_encoder_options(e, &spec, m->trains);
+    m->info.net_rows = options.max_rows;
     m->info.macs = nn_spec_row_macs(&spec) * m->view_count;
     buffer_sizes b = measure_buffers(m);
     size_t most = config->max_memory;
@@ -119,12 +120,8 @@ static err take_memory(encoder_model *m, const encoder_model_config *config) {
         return err_fail(ERR_FULL, "batches of %u samples take %zu MiB of memory, %zu MiB are left for them",
                         e->training.batch_size, (b.all >> 20) + 1, most >> 20);
     }
-    nn_net_options options = {.max_rows = m->info.net_rows,
-                              .max_bytes = most > 0 ? most - b.all : 0,
-                              .training = m->trains,
-                              .ema = e->training.ema_decay > 0,
-                              .pool = config->pool,
-                              .precision = e->training.precision};
+    options.max_bytes = most > 0 ? most - b.all : 0;
+    options.pool = config->pool;
     err failed = nn_net_new(&m->net, &spec, &options);
     failed = failed ? failed : take_buffers(m, &b);
     m->compressor_rows =

@@ -11,8 +11,6 @@
 #include "encoder_node/sample_rows.h"
 #include "experiment/experiment.h"
 
-enum { ENCODER_MODEL_ROWS = 1000 }; /* samples in one message, at most, where the batch is not larger */
-
 typedef struct encoder_model encoder_model;
 
 /* Reads a server's experiment, untrusted, and checks that it is for data such as this node's. */

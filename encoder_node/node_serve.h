@@ -8,7 +8,7 @@
 #include "encoder_node/offered_ids.h"
 #include "encoder_node/request_input.h"
 
-enum { NODE_SERVE_ROWS = ENCODER_MODEL_ROWS, NODE_SERVE_REQUESTS = 64 }; /* in one Codes frame; in one evaluation */
+enum { NODE_SERVE_ROWS = EXPERIMENT_NODE_ROWS, NODE_SERVE_REQUESTS = 64 }; /* in one Codes frame; in one evaluation */
 
 /* The stream that a node sends of its own: the session its samples are counted in, and how far the count is. */
 typedef struct node_stream {

@@ -9,6 +9,7 @@ err classify_main(int argc, char **argv);
 err data_get_main(int argc, char **argv);
 err data_pack_main(int argc, char **argv);
 err data_split_main(int argc, char **argv);
+err describe_main(int argc, char **argv);
 err experiment_get_main(int argc, char **argv);
 err experiment_list_main(int argc, char **argv);
 err health_main(int argc, char **argv);

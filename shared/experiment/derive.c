@@ -80,6 +80,13 @@ void experiment_describe_head(const experiment *e, uint32_t classes, nn_spec *sp
     preset_describe_head(&head, spec);
 }
 
+nn_net_options experiment_encoder_options(const experiment *e, const nn_spec *spec, bool trains) {
+    return (nn_net_options){.max_rows = nn_rows_at_once(spec, e->training.batch_size, EXPERIMENT_NODE_ROWS),
+                            .training = trains,
+                            .ema = e->training.ema_decay > 0,
+                            .precision = e->training.precision};
+}
+
 double experiment_step_macs(const experiment *e, uint32_t classes) {
     nn_spec spec;
     experiment_describe_head(e, classes, &spec);

@@ -26,6 +26,9 @@ nn_shape experiment_sample_shape(const experiment *e);
  * labels say, or the run. */
 preset_head experiment_head(const experiment *e, uint32_t classes);
 
+/* How a node makes its encoder, of such a description; pool and max_bytes are its own. */
+nn_net_options experiment_encoder_options(const experiment *e, const nn_spec *spec, bool trains);
+
 /* The nets. Portions are numbered from 0. Where the classifier is trained alone, an encoder has no layers and the
  * head's input is a whole sample. */
 void experiment_describe_encoder(const experiment *e, uint32_t portion, nn_spec *spec);

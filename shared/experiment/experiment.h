@@ -28,6 +28,7 @@ enum {
     EXPERIMENT_KEY_MAX = 160, /* "portions.NAME.encoder.net.12.residual.main.3.convolution.padding" and its end */
     EXPERIMENT_THRESHOLDS_MAX = 32,
     EXPERIMENT_PORTIONS_MAX = CODEWORD_PORTIONS_MAX,
+    EXPERIMENT_NODE_ROWS = 1000, /* samples in one message of a node at most, where the batch is not larger */
 };
 
 /* One portion, and the encoder of its node. */

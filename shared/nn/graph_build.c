@@ -175,17 +175,13 @@ static err check_room(const nn_net *net, size_t bytes) {
 
 /* Before the layers are made, which take memory for copies of their weights: those of the description. */
 static err check_weights(const builder *b) {
-    nn_shape from = {1, 1, b->spec->inputs};
+    nn_layer_cost costs[NN_LAYERS_MAX];
     size_t bytes = 0;
-    for (size_t i = 0; i < b->spec->count; i++) {
-        const nn_layer_spec *s = &b->spec->layers[i];
-        size_t inputs = s->kind == NN_DENSE         ? nn_shape_elements(from)
-                        : s->kind == NN_CONVOLUTION ? from.channels / nn_groups(s) * nn_window_points(s)
-                                                    : 0;
-        bytes += inputs * s->outputs * sizeof(float);
-        from = b->shapes[i];
+    err failed = nn_spec_costs(b->spec, costs);
+    for (size_t i = 0; i < b->spec->count && !failed; i++) {
+        bytes += costs[i].parameters * sizeof(float);
     }
-    return check_room(b->net, bytes);
+    return failed ? failed : check_room(b->net, bytes);
 }
 
 static err make_layers(builder *b) {

@@ -181,31 +181,50 @@ err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
     return ERR_OK;
 }
 
-/* A sample's multiply-adds in one pass through a layer; shapes: what each layer puts out. */
-static double layer_macs(const nn_spec *spec, const nn_shape *shapes, size_t at, nn_shape from) {
-    const nn_layer_spec *s = &spec->layers[at];
-    double out = (double)nn_shape_elements(shapes[at]);
+/* What one layer costs; from: what it reads. */
+static nn_layer_cost cost_of(const nn_layer_spec *s, nn_shape from, nn_shape to, bool is_image) {
+    nn_layer_cost c = {.shape = to};
+    size_t inputs = 0;
     if (s->kind == NN_DENSE) {
-        return out * (double)nn_shape_elements(from);
+        inputs = nn_shape_elements(from);
+    } else if (s->kind == NN_CONVOLUTION) {
+        inputs = from.channels / nn_groups(s) * nn_window_points(s);
+    } else if ((s->kind == NN_BATCH_NORM || s->kind == NN_LAYER_NORM) && !s->no_affine) {
+        c.parameters = 2 * (is_image ? from.channels : nn_shape_elements(from));
     }
-    return s->kind == NN_CONVOLUTION ? out * (from.channels / nn_groups(s)) * (double)nn_window_points(s) : 0;
+    if (inputs > 0) {
+        c.parameters = s->outputs * (inputs + !s->no_bias);
+        c.macs = (double)nn_shape_elements(to) * (double)inputs;
+    }
+    return c;
 }
 
-double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) {
+err nn_spec_costs(const nn_spec *spec, nn_layer_cost costs[NN_LAYERS_MAX]) {
     nn_shape shapes[NN_LAYERS_MAX], entry = {1, 1, spec->inputs}, from = entry;
-    double all = 0;
-    bool is_reached = input_gradient;
-    if (shape_infer(spec, shapes)) {
-        return 0;
-    }
-    for (size_t i = 0; i < spec->count; i++) {
+    bool is_image = false;
+    err failed = shape_infer(spec, shapes);
+    for (size_t i = 0; i < spec->count && !failed; i++) {
         const nn_layer_spec *s = &spec->layers[i];
         entry = s->kind == NN_RESIDUAL ? from : entry;
         from = s->kind == NN_SHORTCUT ? entry : from;
-        double macs = layer_macs(spec, shapes, i, from);
-        all += macs * (1 + (is_reached ? 1 : 0) + (s->fixed ? 0 : 1));
-        is_reached |= macs > 0 && !s->fixed;
+        is_image = s->kind == NN_IMAGE || (is_image && s->kind != NN_FLATTEN);
+        costs[i] = cost_of(s, from, shapes[i], is_image);
         from = shapes[i];
+    }
+    return failed;
+}
+
+double nn_spec_step_macs(const nn_spec *spec, size_t rows, bool input_gradient) {
+    nn_layer_cost costs[NN_LAYERS_MAX];
+    double all = 0;
+    bool is_reached = input_gradient;
+    if (nn_spec_costs(spec, costs)) {
+        return 0;
+    }
+    for (size_t i = 0; i < spec->count; i++) {
+        bool trains = !spec->layers[i].fixed;
+        all += costs[i].macs * (1 + (is_reached ? 1 : 0) + (trains ? 1 : 0));
+        is_reached |= costs[i].macs > 0 && trains;
     }
     return (double)rows * all;
 }

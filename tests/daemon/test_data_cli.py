@@ -173,6 +173,69 @@ class CommandLine(Case):
         self.assertEqual(list(self.work.iterdir()), [])
 
 
+class Descriptions(Case):
+    LISTED = """{name: own, dataset: {name: x}, nets: {wide: [{dense: 9}, relu]},
+      portions: [{name: a, shape: [10], type: f32}, {name: b, shape: [2, 8], type: f32, encoder: {bits: 3, net: [
+        {convolution: {outputs: 4, kernel: 3}}, {residual: {main: [gelu], shortcut: [layer_norm]}}, flatten,
+        {dense: bits}]}}, {name: c, shape: [10], type: f32}],
+      encoder: {net: [wide, {dense: bits}], bits: 5}, decoder: {net: identity},
+      classifier: {net: [{dense: 7}, {dense: classes}]},
+      optimiser: {kind: adam, learning_rate: 0.01}, training: {epochs: 1, batch_size: 5, seed: 1}}"""
+
+    def describe(self, *arguments, code=0):
+        printed, said = self.fewbit("describe", *arguments, code=code)
+        return said if code else printed
+
+    def listed(self, text=LISTED):
+        (self.work / "own.yaml").write_text(text)
+        return self.work / "own.yaml"
+
+    def test_every_experiment_is_described(self):
+        for path in sorted(p for folder in ("paper", "best", "own") for p in (ROOT / "experiments" / folder).glob("*.yaml")):
+            with self.subTest(path.stem):
+                told = json.loads(self.describe("--json", path))
+                self.assertTrue(told["experiment"].endswith(path.stem))
+                for net in told["nets"]:
+                    for what in ("parameters", "macs"):
+                        self.assertEqual(net[what], sum(layer[what] for layer in net["layers"]))
+                    self.assertGreater(net["macs"], 0)
+                bits = sum(net["bits"] * len(net["portions"]) for net in told["nets"][:-1])
+                self.assertEqual(told["bits_per_sample"], bits)
+                self.assertEqual(told["nets"][-1]["layers"][-1]["output"], [1, 1, told["classes"]])
+
+    def test_nets_of_ones_own(self):
+        told = json.loads(self.describe("--json", self.listed(), "--classes", "6"))
+        rows, lines, head = told["nets"]
+        self.assertEqual((rows["portions"], rows["bits"], rows["input"]), (["a", "c"], 5, [1, 1, 10]))
+        self.assertEqual((rows["parameters"], rows["macs"]), (10 * 9 + 9 + 9 * 5 + 5, 10 * 9 + 9 * 5))
+        self.assertEqual((lines["portions"], lines["bits"], lines["input"]), (["b"], 3, [2, 1, 8]))
+        self.assertEqual([(layer["name"], layer["kind"], layer["output"]) for layer in lines["layers"][1:8]], [
+            ("encoder.0", "convolution", [4, 1, 6]), ("", "residual", [4, 1, 6]), ("encoder.1.main.0", "gelu", [4, 1, 6]),
+            ("", "shortcut", [4, 1, 6]), ("encoder.1.shortcut.0", "layer_norm", [4, 1, 6]), ("", "sum", [4, 1, 6]),
+            ("encoder.2", "flatten", [1, 1, 24])])
+        self.assertEqual(lines["parameters"], 4 * 2 * 3 + 4 + 8 + 24 * 3 + 3)
+        self.assertEqual((head["layers"][-1]["output"], told["bits_per_sample"]), ([1, 1, 6], 13))
+        for net in (rows, lines):
+            self.assertGreater(net["bytes_to_train"], net["bytes_to_serve"])
+            self.assertGreater(net["bytes_to_serve"], 4 * net["parameters"])
+
+    def test_the_text_says_the_same(self):
+        text = self.describe(self.listed())
+        self.assertRegex(text, r"(?m)^encoder of a, c, input 10$")
+        self.assertRegex(text, r"(?m)^encoder of b, input 2x1x8$")
+        self.assertRegex(text, r"(?m)^  encoder.0 +convolution +4x1x6 +28 +144$")
+        self.assertRegex(text, r"(?m)^  all +149 +135$")
+        self.assertRegex(text, r"(?m)^  5 bits; its net takes  \d\.\d MiB to train,  \d\.\d MiB to serve$")
+        self.assertTrue(text.endswith("13 bits a sample, 2 classes\n"))
+
+    def test_what_does_not_fit_is_refused(self):
+        self.assertIn("own.yaml:6: key classifier.net.0 does not fit: layer 0 (classifier.0) has as many outputs as an encoder",
+                      self.describe(self.listed(self.LISTED.replace("[{dense: 7}", "[{dense: bits}")), code=3))
+        self.describe(self.work / "none.yaml", code=4)
+        self.describe(code=2)
+        self.describe(self.listed(), "--classes", "1", code=2)
+
+
 class ExperimentValues(Case):
     FILE = ROOT / "experiments/paper/row-03-simple-quantize.yaml"
 

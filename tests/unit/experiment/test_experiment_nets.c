@@ -156,6 +156,51 @@ static void heads_train_as_the_nets_they_spell(void **state) {
     "{affine: false}}]\n    - {adaptive_average_pool: [2, 1]}\n    - flatten\n    - {dropout: 0.25}\n"                 \
     "    - residual: [{dense: 16}, sigmoid]\n    - {dense: {outputs: bits, bias: false}}\n"
 
+/* What a description is said to cost, before a net is made of it. */
+static void assert_costs(const nn_spec *spec, nn_net *net, double macs) {
+    nn_layer_cost costs[NN_LAYERS_MAX];
+    size_t said = 0, there = 0;
+    double work = 0;
+    assert_int_equal(nn_spec_costs(spec, costs), ERR_OK);
+    for (size_t i = 0; i < spec->count; i++) {
+        said += costs[i].parameters;
+        work += costs[i].macs;
+    }
+    for (size_t i = 0; i < nn_net_tensor_count(net); i++) {
+        const nn_tensor *t = nn_net_tensor(net, i);
+        there += t->is_parameter ? t->count : 0;
+    }
+    assert_int_equal(said, there);
+    assert_true(work == macs);
+}
+
+static void costs_are_those_of_the_net(void **state) {
+    (void)state;
+    static const struct {
+        const char *list;
+        double macs;
+    } cases[] = {
+        {"{dense: 20}, relu, {dense: {outputs: bits, bias: false}}", 196 * 20 + 20 * 4},
+        {"{convolution: {outputs: 8, kernel: [3, 1], groups: 1}}, layer_norm, {convolution: {outputs: 16, kernel: 3, "
+         "groups: 8, bias: false}}, batch_norm, {adaptive_average_pool: 1}, flatten, {dense: 4}",
+         8 * 12 * 14 * 3 + 16 * 10 * 12 * 9 + 16 * 4},
+        {"{residual: {main: [{dense: 7}, layer_norm], shortcut: [{dense: 7}, {layer_norm: {affine: false}}]}}, "
+         "batch_norm, {dense: 4}",
+         196 * 7 * 2 + 7 * 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char whole[1024];
+        experiment e;
+        nn_spec spec;
+        snprintf(whole, sizeof whole, HEAD REST "encoder: {net: [%s], bits: 4}\n", cases[i].list);
+        must_be(whole, &e);
+        experiment_describe_encoder(&e, 0, &spec);
+        nn_net *net = trained(&spec);
+        assert_costs(&spec, net, cases[i].macs);
+        nn_net_free(net);
+    }
+}
+
 static void assert_tensors(const nn_spec *spec, const char *const *names, size_t count) {
     nn_net *net = trained(spec);
     assert_int_equal(nn_net_tensor_count(net), count);
@@ -537,6 +582,7 @@ int main(void) {
         cmocka_unit_test(heads_train_as_the_nets_they_spell),
         cmocka_unit_test(tensors_are_named_as_in_sequential),
         cmocka_unit_test(the_first_layer_takes_an_image_or_a_row),
+        cmocka_unit_test(costs_are_those_of_the_net),
         cmocka_unit_test(the_text_comes_back),
         cmocka_unit_test(layers_that_are_none),
         cmocka_unit_test(layers_that_do_not_fit),
