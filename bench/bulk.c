@@ -18,12 +18,8 @@
  *
  * Prints {"samples", "seconds", "codes_per_second", "frame_bits_per_payload_bit"}. */
 #include "base/clock.h"
-#include "base/dynbuf.h"
-#include "base/file.h"
 #include "base/process.h"
 #include "bench/net.h"
-#include "bits/code_compressor.h"
-#include "data/labels.h"
 #include "encoder_node/node_protocol.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"

@@ -7,7 +7,6 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "experiment/derive.h"
-#include "experiment/experiment.h"
 #include "experiment/load.h"
 
 #include <cblas.h>

@@ -11,8 +11,6 @@
 #include "bench/net.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { WARM_UP = 200, COUNT_MAX = 1000000, IMAGE_MAX = 65536, IMAGES_FILE_MAX = 64 << 20, ANSWER_MAX = 16384 };
 

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { ANSWER_MAX = 1 << 20, URL_MAX = 1024, TOKEN_MAX = 512 };
 

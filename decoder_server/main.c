@@ -1,9 +1,7 @@
 /* decoder_server: owns the decoder, the classifier and the labels; trains with the nodes, then serves. */
-#include "base/address.h"
 #include "base/interrupt.h"
 #include "base/log.h"
 #include "base/process.h"
-#include "decoder_server/core/server_options.h"
 #include "decoder_server/serve/serve.h"
 #include "decoder_server/train/train.h"
 
@@ -13,7 +11,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 

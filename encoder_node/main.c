@@ -1,15 +1,12 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
-#include "base/options.h"
 #include "base/process.h"
 #include "base/sched_slice.h"
-#include "encoder_node/options.h"
 #include "encoder_node/session.h"
 #include "nn/blas.h"
 
 #include "version.h"
 
 #include <stdio.h>
-#include <string.h>
 
 const char *argp_program_version = "encoder_node " FEWBIT_VERSION;
 

@@ -7,10 +7,7 @@
 #ifndef FEWBIT_ENCODER_NODE_NODE_ALIGN_H
 #define FEWBIT_ENCODER_NODE_NODE_ALIGN_H
 
-#include "base/thread_pool.h"
-#include "data/sample_ids.h"
 #include "encoder_node/code_sender.h"
-#include "encoder_node/sample_rows.h"
 
 typedef struct node_align node_align;
 

@@ -6,7 +6,6 @@
 #ifndef FEWBIT_ENCODER_NODE_NODE_PROTOCOL_H
 #define FEWBIT_ENCODER_NODE_NODE_PROTOCOL_H
 
-#include "data/portion.h"
 #include "encoder_node/node_serve.h"
 
 typedef struct node_protocol node_protocol;

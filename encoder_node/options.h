@@ -2,7 +2,6 @@
 #ifndef FEWBIT_ENCODER_NODE_OPTIONS_H
 #define FEWBIT_ENCODER_NODE_OPTIONS_H
 
-#include "base/address.h"
 #include "encoder_node/source.h"
 #include "wire/message.h"
 #include "wire/tls.h"

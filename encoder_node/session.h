@@ -5,7 +5,6 @@
 #ifndef FEWBIT_ENCODER_NODE_SESSION_H
 #define FEWBIT_ENCODER_NODE_SESSION_H
 
-#include "data/portion.h"
 #include "encoder_node/options.h"
 
 /* `tls` NULL: plain text. Returns when stopped by a signal (ERR_OK), refused for good (ERR_REFUSED), or done with

@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "base/options.h"
-#include "cli/http_client.h"
 #include "cli/latency.h"
 #include "cli/portion_form.h"
 #include "data/idx.h"
@@ -13,7 +12,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { IMAGE_MAX = 1 << 20, LIST_MAX = 1000 };
 static const size_t idx_max = (size_t)1 << 30;

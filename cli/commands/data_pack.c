@@ -1,7 +1,6 @@
 #include "cli/commands/commands.h"
 
 #include "base/options.h"
-#include "cli/packing/id_list.h"
 #include "cli/packing/pack_folder.h"
 #include "cli/packing/pack_labels.h"
 #include "cli/packing/pack_parts.h"
@@ -10,7 +9,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { SIDE_MAX = 1 << 16 };
 

@@ -1,14 +1,9 @@
 #include "cli/commands/commands.h"
 
-#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/options.h"
-#include "data/dataset.h"
-#include "data/labels.h"
-#include "data/partition.h"
 #include "data/portion.h"
 #include "experiment/derive.h"
-#include "experiment/experiment.h"
 #include "experiment/load.h"
 
 #include <dirent.h>

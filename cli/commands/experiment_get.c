@@ -3,7 +3,6 @@
 #include "base/options.h"
 #include "experiment/load.h"
 #include "experiment/overrides.h"
-#include "experiment/serialize.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -4,11 +4,9 @@
 #include "base/options.h"
 #include "cli/file_list.h"
 #include "experiment/derive.h"
-#include "experiment/experiment.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 #include "cli/commands/commands.h"
 
 #include "base/options.h"
-#include "cli/http_client.h"
 #include "cli/loadgen/load_codes.h"
 #include "cli/loadgen/load_http.h"
 

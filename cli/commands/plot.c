@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/options.h"
-#include "cli/plot/gnuplot.h"
 #include "cli/plot/plot_script.h"
 #include "cli/plot/rate_accuracy.h"
 #include "experiment/load.h"

@@ -4,10 +4,8 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "cli/commands/class_table.h"
-#include "experiment/experiment.h"
 #include "experiment/load.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 enum { RESULT_MAX = 64 << 20 };

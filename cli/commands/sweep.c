@@ -1,6 +1,5 @@
 #include "cli/commands/commands.h"
 
-#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/json.h"
 #include "base/options.h"
@@ -8,10 +7,8 @@
 #include "cli/subprocess.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
-#include "experiment/serialize.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

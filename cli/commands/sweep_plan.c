@@ -1,6 +1,5 @@
 #include "cli/commands/sweep_plan.h"
 
-#include "base/file.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/yaml_document.h"

@@ -1,6 +1,5 @@
 #include "cli/datasets/sources.h"
 
-#include "base/file.h"
 #include "base/interrupt.h"
 #include "base/sha256.h"
 #include "cli/datasets/download.h"

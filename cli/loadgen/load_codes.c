@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { EIGHT = 8, TURN_MS = 1, PATIENCE_SECONDS = 30 };
 

@@ -8,10 +8,7 @@
 #ifndef FEWBIT_CLI_LOADGEN_LOAD_CODES_H
 #define FEWBIT_CLI_LOADGEN_LOAD_CODES_H
 
-#include "cli/http_client.h"
 #include "cli/loadgen/synthetic_node.h"
-
-#include <jansson.h>
 
 typedef struct load_codes {
     const address *server; /* where nodes connect */

@@ -2,13 +2,11 @@
 
 #include "base/clock.h"
 #include "base/interrupt.h"
-#include "cli/http_client.h"
 #include "cli/latency.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     STATUS_MAX = 600,

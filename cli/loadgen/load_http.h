@@ -8,8 +8,6 @@
 
 #include "cli/loadgen/load_samples.h"
 
-#include <jansson.h>
-
 typedef struct load_http {
     const char *server;        /* http://HOST:PORT */
     const char *authorization; /* a whole header; NULL: none */

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 
 enum { BODY_MAX = 1 << 20, BYTES_MAX = 16 << 20 };

@@ -1,19 +1,15 @@
 #include "cli/loadgen/synthetic_node.h"
 
-#include "base/arena.h"
 #include "base/rng.h"
 #include "bits/pack.h"
 #include "experiment/derive.h"
-#include "experiment/experiment.h"
 #include "experiment/load.h"
 #include "wire/id_set.h"
 #include "wire/link.h"
-#include "wire/message.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { FRAME_SAMPLES = ID_SET_MAX, FRAMES_A_TURN = 64, CODES_BYTES = FRAME_SAMPLES * PACK_CODE_BITS_MAX / 8 };
 

@@ -1,6 +1,5 @@
 #include "cli/packing/file_names.h"
 
-#include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "cli/packing/pack_samples.h"

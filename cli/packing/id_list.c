@@ -1,10 +1,8 @@
 #include "cli/packing/id_list.h"
 
-#include "base/dynbuf.h"
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cli/packing/pack_arrays.h"
-#include "cli/packing/pack_samples.h"
 
 #include <stdlib.h>
 

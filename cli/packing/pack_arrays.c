@@ -7,7 +7,6 @@
 #include "data/npy.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 
 enum { RANK_OF_PLANE = 3 };

@@ -6,8 +6,6 @@
 
 #include "cli/packing/pack_samples.h"
 
-#include <stdbool.h>
-
 /* Whether a path's name is that of a NumPy file; of an IDX file. */
 bool pack_arrays_is(const char *path);
 bool pack_arrays_is_idx(const char *path);

@@ -4,7 +4,6 @@
 
 #include "cli/packing/pack_order.h"
 #include "cli/packing/pack_table.h"
-#include "data/partition.h"
 #include "data/portion.h"
 
 /* A piece of each picture: portion `index` of a partition. */

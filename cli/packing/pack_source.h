@@ -2,7 +2,6 @@
 #ifndef FEWBIT_CLI_PACKING_PACK_SOURCE_H
 #define FEWBIT_CLI_PACKING_PACK_SOURCE_H
 
-#include "cli/packing/pack_samples.h"
 #include "cli/packing/pack_series.h"
 #include "cli/packing/pack_table.h"
 

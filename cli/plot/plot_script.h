@@ -6,7 +6,6 @@
 #include "experiment/experiment.h"
 
 #include <jansson.h>
-#include <stdio.h>
 
 enum { PLOT_NAME_MAX = GNUPLOT_NAME_MAX };
 

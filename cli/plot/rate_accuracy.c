@@ -1,14 +1,11 @@
 #include "cli/plot/rate_accuracy.h"
 
-#include "base/file.h"
 #include "base/json.h"
 #include "cli/file_list.h"
 #include "cli/plot/gnuplot.h"
 #include "experiment/derive.h"
-#include "experiment/experiment.h"
 #include "experiment/load.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 

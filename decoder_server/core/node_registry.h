@@ -9,7 +9,6 @@
 #include "data/run_identity.h"
 #include "decoder_server/core/stats.h"
 #include "experiment/experiment.h"
-#include "wire/traffic_counters.h"
 
 typedef struct node_registry node_registry;
 

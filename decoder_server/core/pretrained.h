@@ -6,7 +6,6 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_PRETRAINED_H
 #define FEWBIT_DECODER_SERVER_CORE_PRETRAINED_H
 
-#include "base/file.h"
 #include "base/sha256.h"
 #include "nn/net.h"
 

@@ -11,14 +11,11 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_RUN_DIR_H
 #define FEWBIT_DECODER_SERVER_CORE_RUN_DIR_H
 
-#include "base/sha256.h"
 #include "data/run_identity.h"
 #include "decoder_server/core/manifest.h"
 #include "decoder_server/core/pretrained.h"
 #include "experiment/experiment.h"
 #include "model/checkpoint.h"
-
-#include <jansson.h>
 
 typedef struct run_dir {
     char folder[512];

@@ -2,7 +2,6 @@
 #ifndef FEWBIT_DECODER_SERVER_CORE_SERVER_OPTIONS_H
 #define FEWBIT_DECODER_SERVER_CORE_SERVER_OPTIONS_H
 
-#include "base/address.h"
 #include "wire/message.h"
 #include "wire/tls.h"
 

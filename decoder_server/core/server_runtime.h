@@ -19,8 +19,6 @@
 #include "decoder_server/core/sse_producer.h"
 #include "decoder_server/http/http_api.h"
 
-#include <uv.h>
-
 typedef struct server_runtime server_runtime;
 
 typedef enum server_work {

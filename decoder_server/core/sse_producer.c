@@ -3,7 +3,6 @@
 #include "base/dynbuf.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct sse_producer {
     sse_producer_hand_over *hand_over;

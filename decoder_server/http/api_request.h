@@ -6,7 +6,6 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 #define FEWBIT_DECODER_SERVER_HTTP_API_REQUEST_H
 
-#include "base/dynbuf.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/http/http_server.h"
 #include "decoder_server/http/image_queue.h"

@@ -5,8 +5,6 @@
 #define FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_H
 
 #include "data/class_names.h"
-#include "decoder_server/core/question.h"
-#include "decoder_server/http/api_request.h"
 #include "decoder_server/http/metrics.h"
 
 enum { CLASSIFY_REQUESTS_MAX = 4096 }; /* samples under way at a time */

@@ -2,8 +2,6 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_BODY_H
 #define FEWBIT_DECODER_SERVER_HTTP_CLASSIFY_BODY_H
 
-#include "data/partition.h"
-#include "decoder_server/http/api_request.h"
 #include "decoder_server/http/metrics.h"
 
 /* Whether the head fits a form; else it is answered. The body is read later. */

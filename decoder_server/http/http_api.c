@@ -5,7 +5,6 @@
 #include "decoder_server/http/classify.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/http/request_origin.h"
-#include "decoder_server/http/sse.h"
 #include "decoder_server/http/ui.h"
 
 #include <stdio.h>

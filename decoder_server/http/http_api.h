@@ -8,9 +8,7 @@
 #define FEWBIT_DECODER_SERVER_HTTP_HTTP_API_H
 
 #include "data/class_names.h"
-#include "data/partition.h"
 #include "decoder_server/core/classification.h"
-#include "decoder_server/core/question.h"
 #include "decoder_server/core/stats.h"
 #include "decoder_server/http/portion_question.h"
 #include "decoder_server/http/routes.h"

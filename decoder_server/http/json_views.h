@@ -3,7 +3,6 @@
 #define FEWBIT_DECODER_SERVER_HTTP_JSON_VIEWS_H
 
 #include "base/json_writer.h"
-#include "bits/codeword.h"
 #include "decoder_server/core/classification.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/core/stats.h"

@@ -2,9 +2,7 @@
 #ifndef FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 #define FEWBIT_DECODER_SERVER_HTTP_METRICS_H
 
-#include "base/dynbuf.h"
 #include "decoder_server/core/stats.h"
-#include "decoder_server/http/routes.h"
 #include "decoder_server/http/sse.h"
 
 enum { METRICS_STATUSES = 21, METRICS_BUCKETS = 16 };

@@ -2,8 +2,6 @@
 
 #include "base/json_writer.h"
 
-#include <string.h>
-
 #define ADD(to, literal) dynbuf_add(to, literal, sizeof(literal) - 1)
 
 static const char *reason_of(unsigned status) {

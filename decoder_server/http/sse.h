@@ -12,8 +12,6 @@
 
 #include "decoder_server/http/api_request.h"
 
-#include <uv.h>
-
 enum {
     SSE_SUBSCRIBERS_MAX = 1024,
     SSE_BLOCK_BYTES = HTTP_PIECE_MAX,

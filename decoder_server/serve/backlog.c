@@ -4,7 +4,6 @@
 #include "wire/frame.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Of one node: heads, each followed by its bits, from `begin` on. */
 typedef struct queue {

@@ -6,7 +6,6 @@
 #define FEWBIT_DECODER_SERVER_SERVE_ENGINE_H
 
 #include "decoder_server/core/question.h"
-#include "decoder_server/core/run_dir.h"
 #include "decoder_server/core/stats.h"
 #include "decoder_server/serve/engine_host.h"
 #include "decoder_server/serve/results.h"

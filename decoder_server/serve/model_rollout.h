@@ -6,7 +6,6 @@
 
 #include "decoder_server/serve/model_swap.h"
 #include "decoder_server/serve/responders.h"
-#include "decoder_server/serve/served_model.h"
 #include "decoder_server/serve/stream_intake.h"
 
 typedef struct model_rollout model_rollout;

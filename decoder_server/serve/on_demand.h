@@ -3,9 +3,7 @@
 #define FEWBIT_DECODER_SERVER_SERVE_ON_DEMAND_H
 
 #include "decoder_server/core/question.h"
-#include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/responders.h"
-#include "wire/traffic_counters.h"
 
 /* Requests at once; and ids stay below ON_DEMAND_IDS, so that a single code's frame stays small. */
 enum { ON_DEMAND_CAPACITY = 8192, ON_DEMAND_IDS = 1 << 21 };

@@ -8,7 +8,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 /* What a line needs at most: a code's bits are an experiment's, names and numbers are short. */

@@ -1,7 +1,6 @@
 #include "decoder_server/serve/serve.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log_limit.h"
 #include "decoder_server/core/server_runtime.h"
 #include "decoder_server/http/json_views.h"

@@ -2,7 +2,6 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_SERVED_MODEL_H
 #define FEWBIT_DECODER_SERVER_SERVE_SERVED_MODEL_H
 
-#include "decoder_server/core/run_dir.h"
 #include "decoder_server/serve/predictor.h"
 
 typedef struct served_model {

@@ -7,7 +7,6 @@
 #ifndef FEWBIT_DECODER_SERVER_SERVE_STREAM_INTAKE_H
 #define FEWBIT_DECODER_SERVER_SERVE_STREAM_INTAKE_H
 
-#include "decoder_server/serve/assembler.h"
 #include "decoder_server/serve/engine_host.h"
 #include "decoder_server/serve/streams.h"
 

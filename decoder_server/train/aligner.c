@@ -1,7 +1,6 @@
 #include "decoder_server/train/aligner.h"
 
 #include "base/byte_reader.h"
-#include "base/log.h"
 #include "base/log_limit.h"
 #include "data/psi.h"
 #include "decoder_server/core/pending_replies.h"

@@ -6,7 +6,6 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_EVALUATOR_H
 #define FEWBIT_DECODER_SERVER_TRAIN_EVALUATOR_H
 
-#include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/train/alignment.h"
 #include "decoder_server/train/head_trainer.h"

@@ -3,7 +3,6 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_HEAD_TRAINER_H
 #define FEWBIT_DECODER_SERVER_TRAIN_HEAD_TRAINER_H
 
-#include "base/thread_pool.h"
 #include "experiment/experiment.h"
 #include "nn/net.h"
 

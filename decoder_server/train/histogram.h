@@ -9,8 +9,6 @@
 #include "bits/pack.h"
 
 #include <jansson.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum { HISTOGRAM_BINS = 20 };
 

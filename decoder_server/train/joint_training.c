@@ -1,14 +1,12 @@
 #include "decoder_server/train/joint_training.h"
 
 #include "base/dynbuf.h"
-#include "base/log.h"
 #include "base/log_limit.h"
 #include "experiment/derive.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct joint_training {
     run_dir *run;

@@ -9,9 +9,6 @@
 
 #include "bits/codeword.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 typedef struct portion_dropout {
     float rate; /* from 0 to below 1 */
     uint64_t seed;

@@ -3,7 +3,6 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_SCHEDULE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_SCHEDULE_H
 
-#include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 
 /* Samples of one evaluation batch; room for why a checkpoint failed. */

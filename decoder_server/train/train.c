@@ -1,6 +1,5 @@
 #include "decoder_server/train/train.h"
 
-#include "base/file.h"
 #include "base/log.h"
 #include "decoder_server/train/schedule.h"
 #include "decoder_server/train/train_alone.h"

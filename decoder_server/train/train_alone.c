@@ -4,7 +4,6 @@
 #include "data/portion.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
-#include "decoder_server/train/train_loop.h"
 
 #include <stdlib.h>
 

@@ -4,7 +4,6 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_ALONE_H
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_ALONE_H
 
-#include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 
 /* `data` holds node-0, whose portion is the whole sample. ERR_STOPPED after SIGINT or SIGTERM. */

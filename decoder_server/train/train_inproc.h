@@ -5,7 +5,6 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_INPROC_H
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_INPROC_H
 
-#include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 #include "wire/message.h"
 

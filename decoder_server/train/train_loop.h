@@ -10,8 +10,6 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_LOOP_H
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_LOOP_H
 
-#include "base/thread_pool.h"
-#include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/train/alignment.h"
 #include "decoder_server/train/traffic_report.h"

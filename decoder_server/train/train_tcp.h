@@ -2,7 +2,6 @@
 #ifndef FEWBIT_DECODER_SERVER_TRAIN_TRAIN_TCP_H
 #define FEWBIT_DECODER_SERVER_TRAIN_TRAIN_TCP_H
 
-#include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/core/server_options.h"
 

@@ -13,9 +13,6 @@
 #include "base/err.h"
 
 #include <jansson.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum { COLUMNS_MAX = 1 << 14, COLUMNS_CATEGORIES_MAX = 256, COLUMNS_NAME_MAX = 127 };
 

@@ -5,9 +5,7 @@
 #include "base/utf8.h"
 
 #include <csv.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { LINES_A_CHECK = 1 << 16 }; /* of a stop */
 

@@ -10,7 +10,6 @@
 #ifndef FEWBIT_DATA_LABELS_H
 #define FEWBIT_DATA_LABELS_H
 
-#include "base/sha256.h"
 #include "data/class_names.h"
 #include "data/partition.h"
 #include "data/sample_ids.h"

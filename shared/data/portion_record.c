@@ -1,7 +1,6 @@
 #include "data/portion_record.h"
 
 #include "base/json.h"
-#include "base/json_fields.h"
 #include "data/partition_record.h"
 
 #include <math.h>

@@ -11,7 +11,6 @@
 #define FEWBIT_DATA_PSI_H
 
 #include "base/thread_pool.h"
-#include "data/dataset.h"
 #include "data/id_hash.h"
 
 enum { PSI_POINT_BYTES = 33, PSI_SEED_BYTES = 32 };

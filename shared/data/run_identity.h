@@ -14,10 +14,7 @@
 #ifndef FEWBIT_DATA_RUN_IDENTITY_H
 #define FEWBIT_DATA_RUN_IDENTITY_H
 
-#include "base/file.h"
 #include "data/labels.h"
-
-#include <jansson.h>
 
 /* How many samples an alignment by ids has kept. */
 typedef struct run_identity_alignment {

@@ -5,7 +5,6 @@
 #ifndef FEWBIT_DATA_SAMPLE_IDS_H
 #define FEWBIT_DATA_SAMPLE_IDS_H
 
-#include "base/file.h"
 #include "base/sha256.h"
 #include "data/dataset.h"
 

@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "experiment/load_nets.h"
-#include "experiment/loader.h"
 #include "experiment/portions.h"
 #include "experiment/validate.h"
 

@@ -1,7 +1,5 @@
 #include "experiment/schema.h"
 
-#include <stddef.h>
-
 /* Of a member of `owner`, an experiment or an experiment_portion. */
 #define FIELD_OF(owner, field_key, field_type, member, ...)                                                            \
     {                                                                                                                  \

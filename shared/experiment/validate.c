@@ -1,6 +1,5 @@
 #include "experiment/validate.h"
 
-#include "data/dataset.h"
 #include "experiment/derive.h"
 
 #include <math.h>

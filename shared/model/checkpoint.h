@@ -12,8 +12,6 @@
 #ifndef FEWBIT_MODEL_CHECKPOINT_H
 #define FEWBIT_MODEL_CHECKPOINT_H
 
-#include "base/file.h"
-#include "base/sha256.h"
 #include "model/safetensors.h"
 #include "nn/net.h"
 

@@ -3,7 +3,6 @@
 #include "base/byte_reader.h"
 #include "base/json.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { WORDS = 4, PLACE_SHIFT = 16, PART_WORK = 1 << 21 };
 

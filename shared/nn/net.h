@@ -16,7 +16,6 @@
 
 #include "nn/optimiser.h"
 #include "nn/spec.h"
-#include "nn/tensor.h"
 
 typedef struct nn_net nn_net;
 

@@ -4,7 +4,6 @@
 #include "nn/layers/layers.h"
 
 #include <math.h>
-#include <string.h>
 
 BF16_INLINE void relu(size_t n, const void *restrict x, void *restrict y, bool half) {
     for (size_t i = 0; i < n; i++) {

@@ -10,7 +10,6 @@
 #include "nn/layers/layers.h"
 
 #include <math.h>
-#include <string.h>
 
 static const float momentum = 0.1f;
 

@@ -11,7 +11,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { WEIGHT, BIAS };
 enum { SIZES_MAX = 8, BLOCK_ALIGNMENT = 4096 };

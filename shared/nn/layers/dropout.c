@@ -8,8 +8,6 @@
 #include "nn/bf16.h"
 #include "nn/layers/layers.h"
 
-#include <string.h>
-
 enum { WORDS = 4 };
 
 /* to = from, dropped and scaled; numbers [first, last) of the batch. */

@@ -11,8 +11,6 @@
 #include "nn/layers/windows.h"
 #include "nn/onednn/bf16_linear.h"
 
-#include <string.h>
-
 enum { WEIGHT, BIAS };
 enum { POINTS_MAX = 16, WEIGHTS_MIN = 65536, CHUNK = 64 };
 

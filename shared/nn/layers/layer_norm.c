@@ -7,7 +7,6 @@
 #include "nn/layers/layers.h"
 
 #include <math.h>
-#include <string.h>
 
 static const float epsilon = 1e-5f;
 

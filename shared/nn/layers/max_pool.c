@@ -7,7 +7,6 @@
 #include "nn/layers/windows.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { CHUNK = 64, NO_POINT = 255, FEW = 16, WORK_A_POINT = 8 };
 

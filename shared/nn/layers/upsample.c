@@ -4,7 +4,6 @@
 #include "nn/layers/layers.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* Where an output point lies along one side: (1 - share) of point `low` and `share` of point `high`. */
 typedef struct lying {

@@ -15,7 +15,6 @@
 #include "nn/onednn/onednn_matmul.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum { WEIGHT, BIAS };
 enum { CHUNK_MAX = 192, CHUNK_BYTES = 8 << 20, SIZES = 5, PAGE = 4096, CHANNELS_PAY = 1024 };

@@ -11,9 +11,6 @@
 
 #include "nn/presets/preset_builder.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 enum { NET_LIST_LAYERS_MAX = 256, NET_LIST_BLOCKS_MAX = 16, NET_LIST_NAME_MAX = 31, NET_LIST_OUTPUTS_MAX = 65536 };
 
 /* In place of a number of outputs: an encoder's bits, the classes. */

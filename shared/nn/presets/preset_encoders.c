@@ -1,5 +1,4 @@
 /* The encoders. Sizes in the comments are those of the paper's portions: planes of 1x32x32, quadrants of 3x16x16. */
-#include "nn/presets/preset_builder.h"
 #include "nn/presets/presets.h"
 
 static void add_hidden(preset_builder *b, uint32_t outputs) {

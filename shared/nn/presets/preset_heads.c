@@ -1,5 +1,4 @@
 /* Decoders and classifiers. */
-#include "nn/presets/preset_builder.h"
 #include "nn/presets/presets.h"
 
 static void add_convolution_relu(preset_builder *b, uint32_t outputs, uint32_t kernel, uint32_t padding) {

@@ -12,9 +12,7 @@
 #ifndef FEWBIT_NN_PRESETS_PRESETS_H
 #define FEWBIT_NN_PRESETS_PRESETS_H
 
-#include "base/err.h"
 #include "nn/presets/net_list.h"
-#include "nn/spec.h"
 
 typedef enum preset_encoder_net {
     PRESET_SIMPLE_1D,       /* "Simple 1D", "Simple ReSigmoid", "Simple Quantize": dense, ReLU, dense */
