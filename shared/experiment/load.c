@@ -148,21 +148,27 @@ static const yaml_node_t *step_to_layer(loader *l, const yaml_node_t *node, cons
     return item;
 }
 
-/* To a portion by its name. Of two of which one goes on after the other and a dot, the longer one. */
+/* Whether this stands after a portion's name: one may be named as another's section is, "a" and "a.encoder". */
+static bool is_in_portion(const char *rest) {
+    const schema_field *f = loader_field(schema_fields, "portions")->fields;
+    while (f->key && !(rest[0] == '.' && begins(rest + 1, f->key))) {
+        f++;
+    }
+    return rest[0] == '\0' || f->key;
+}
+
+/* To a portion by its name. */
 static const yaml_node_t *step_to_portion(loader *l, const yaml_node_t *node, const char **path, size_t *line) {
-    const yaml_node_t *found = NULL;
-    size_t length = 0;
     for (yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
         const yaml_node_t *entry = yaml_document_get_node(&l->document, *item);
         const char *name = text_at(l, entry, "name");
-        if (begins(*path, name) && strlen(name) > length) {
-            found = entry;
-            length = strlen(name);
+        if (begins(*path, name) && is_in_portion(*path + strlen(name))) {
+            *path += strlen(name);
             *line = entry->start_mark.line + 1;
+            return entry;
         }
     }
-    *path += length;
-    return found ? found : step_to_layer(l, node, path, line);
+    return step_to_layer(l, node, path, line);
 }
 
 /* The line, from 1, on which "section.key" or "portions.NAME.encoder.key" stands, or else the last part of it that is

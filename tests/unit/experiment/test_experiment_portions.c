@@ -173,6 +173,10 @@ static void a_key_finds_its_portion_among_names_that_go_on_after_a_dot(void **st
         assert_int_equal(e.portions[i].encoder.bits, 9);
         assert_int_equal(e.portions[1 - i].encoder.bits, 4);
     }
+    assert_refused(BEFORE,
+                   "  - {name: a.encoder, shape: [7], type: u8}\n"
+                   "  - name: a\n    shape: [7]\n    type: u8\n    encoder: {bits: 65}\n",
+                   LIST_LINE + 5, "key portions.a.encoder.bits must be from 1 to 64");
 }
 
 /* As in the file itself: what the top level says of `hidden` is not for nets that have none. */
