@@ -1,5 +1,6 @@
 #include "cli/commands/commands.h"
 
+#include "base/file.h"
 #include "base/options.h"
 #include "experiment/load.h"
 #include "experiment/overrides.h"
@@ -72,6 +73,8 @@ err experiment_get_main(int argc, char **argv) {
         return e;
     }
     int count = a.count - 1;
-    e = change(&experiment, a.list[0], a.list + 1, &count);
+    char where[FILE_PATH_MAX];
+    e = file_path(where, sizeof where, "%s as resolved", a.list[0]); /* it is that text whose lines are told */
+    e = e ? e : change(&experiment, where, a.list + 1, &count);
     return e ? e : print_values(&experiment, a.list + 1, count);
 }

@@ -265,7 +265,8 @@ class ExperimentValues(Case):
         self.assertEqual(self.value("encoder.bits=8", "encoder.bits", "dataset.portions"), "8\n4\n")
         (self.work / "changed.yaml").write_text(self.value("name=changed", "training.portion_dropout=0.25"))
         self.assertEqual(self.value("name", "training.portion_dropout", file="changed.yaml"), "changed\n0.25\n")
-        self.assertIn("key encoder.bits must be", self.value("encoder.bits=0", code=3))
+        line = self.value("encoder.bits=8").splitlines().index("  bits: 8") + 1  # of that text, not of the file
+        self.assertIn(f"as resolved:{line}: key encoder.bits must be", self.value("encoder.bits=0", code=3))
         self.assertIn("key encoder.bit is not known", self.value("encoder.bit=1", code=3))
 
     def test_what_is_no_key_is_refused(self):
