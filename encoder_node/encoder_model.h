@@ -9,7 +9,6 @@
 #include "data/tta.h"
 #include "encoder_node/checkpoint_store.h"
 #include "encoder_node/sample_rows.h"
-#include "experiment/experiment.h"
 
 typedef struct encoder_model encoder_model;
 

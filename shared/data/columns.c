@@ -248,31 +248,6 @@ uint32_t columns_features(const columns *c) {
     return c->features;
 }
 
-const column *columns_get(const columns *c, uint32_t index) {
-    return &c->list[index];
-}
-
-static bool is_same(const column *a, const column *b) {
-    if (strcmp(a->name, b->name) != 0 || a->kind != b->kind || a->category_count != b->category_count ||
-        a->takes_missing != b->takes_missing || (a->takes_missing && a->mean != b->mean)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < a->category_count; i++) {
-        if (strcmp(a->categories[i], b->categories[i]) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool columns_equal(const columns *a, const columns *b) {
-    bool are = a->count == b->count;
-    for (uint32_t i = 0; are && i < a->count; i++) {
-        are = is_same(&a->list[i], &b->list[i]);
-    }
-    return are;
-}
-
 /* Rows. */
 
 err columns_parse_number(const char *text, float *number) {

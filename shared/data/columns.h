@@ -43,8 +43,6 @@ json_t *columns_to_json(const columns *c);
 
 uint32_t columns_count(const columns *c);
 uint32_t columns_features(const columns *c);
-const column *columns_get(const columns *c, uint32_t index);
-bool columns_equal(const columns *a, const columns *b);
 
 /* A finite decimal number that fits f32; ERR_INPUT says why not. */
 err columns_parse_number(const char *text, float *number);

@@ -174,19 +174,3 @@ void idx_free(idx_array *array) {
     free(array->bytes);
     *array = (idx_array){0};
 }
-
-err idx_write(const char *path, const uint8_t *bytes, uint32_t rank, const uint32_t *dims) {
-    if (rank < 1 || rank > IDX_RANK_MAX) {
-        return err_fail(ERR_INTERNAL, "%s: rank %u is not 1 to %d", path, rank, IDX_RANK_MAX);
-    }
-    uint8_t header[MAGIC_BYTES + IDX_RANK_MAX * SIZE_BYTES] = {0, 0, TYPE_UNSIGNED_BYTE, (uint8_t)rank};
-    size_t length = 1;
-    for (uint32_t i = 0; i < rank; i++) {
-        for (uint32_t byte = 0; byte < SIZE_BYTES; byte++) {
-            header[MAGIC_BYTES + i * SIZE_BYTES + byte] = (uint8_t)(dims[i] >> (24 - 8 * byte));
-        }
-        length *= dims[i];
-    }
-    const file_span spans[] = {{header, MAGIC_BYTES + rank * SIZE_BYTES}, {bytes, length}};
-    return file_write_atomic(path, spans, 2);
-}

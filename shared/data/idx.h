@@ -6,7 +6,7 @@
  *          4  rank sizes, u32 big-endian
  *          .. the elements, row-major, and nothing after them
  *
- * Read gzipped or plain (told by content, not by name); written plain. */
+ * Read gzipped or plain (told by content, not by name). */
 #ifndef FEWBIT_DATA_IDX_H
 #define FEWBIT_DATA_IDX_H
 
@@ -26,8 +26,5 @@ typedef struct idx_array {
  * allocation larger than the cap. The caller ends it with idx_free. */
 err idx_read(const char *path, size_t cap, idx_array *array);
 void idx_free(idx_array *array);
-
-/* Atomic. Writes `length` = product of dims bytes. */
-err idx_write(const char *path, const uint8_t *bytes, uint32_t rank, const uint32_t *dims);
 
 #endif

@@ -10,15 +10,6 @@
 
 static const char *const file_names[] = {"train-labels.npy", "test-labels.npy"};
 
-static void read_ids(json_fields *m, bool *has_ids) {
-    char ids[16] = "";
-    json_fields_text(m, "ids", ids, sizeof ids);
-    *has_ids = strcmp(ids, "listed") == 0;
-    if (!*has_ids && strcmp(ids, "counted") != 0) {
-        json_fields_refuse(m, "ids", "is neither \"counted\" nor \"listed\"");
-    }
-}
-
 static void read_digests(json_fields *m, labels *l) {
     json_t *digests = json_object_get(m->root, "portion_digests"), *value;
     const char *name;
@@ -77,13 +68,7 @@ static err read_info(const char *folder, labels *l, bool *has_ids) {
     }
     json_fields_name(&m, "dataset", l->dataset, sizeof l->dataset);
     class_names_read(&m, "classes", &l->classes);
-    json_fields_number(&m, "train_samples", 1, PORTION_SAMPLES_MAX, &l->samples[DATASET_TRAIN]);
-    json_fields_number(&m, "test_samples", 1, PORTION_SAMPLES_MAX, &l->samples[DATASET_TEST]);
-    json_fields_number(&m, "validation_samples", 0, PORTION_SAMPLES_MAX, &l->validation);
-    if (!m.error && l->validation >= l->samples[DATASET_TRAIN]) {
-        json_fields_refuse(&m, "validation_samples", "is not below 'train_samples'");
-    }
-    read_ids(&m, has_ids);
+    portion_record_counts(&m, l->samples, &l->validation, has_ids);
     read_digests(&m, l);
     read_partition(&m, l);
     return json_fields_close(&m);

@@ -29,9 +29,6 @@ err npy_read(const char *path, portion_type type, size_t most, npy_array *a);
 /* The same of a file's bytes in memory; `name` is for errors. */
 err npy_parse(const char *name, const void *bytes, size_t length, portion_type type, size_t most, npy_array *a);
 
-/* The header alone: what type and shape a file has. */
-err npy_read_header(const char *path, size_t most, npy_header *h);
-
 void npy_free(npy_array *a);
 
 /* Atomic. `values`: product of dims elements of `type`. ERR_INPUT where a float is not finite. */

@@ -2,7 +2,6 @@
 
 #include "base/byte_reader.h"
 #include "data/npy.h"
-#include "data/portion_record.h"
 
 #include <stdlib.h>
 #include <string.h>

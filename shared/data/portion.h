@@ -14,9 +14,7 @@
 #ifndef FEWBIT_DATA_PORTION_H
 #define FEWBIT_DATA_PORTION_H
 
-#include "data/columns.h"
-#include "data/portion_info.h"
-#include "data/portion_scaling.h"
+#include "data/portion_record.h"
 #include "data/sample_ids.h"
 
 typedef struct portion portion;

@@ -32,25 +32,27 @@ static void read_shape(json_fields *m, portion_shape *s) {
     }
 }
 
-static void read_counts(json_fields *m, portion_info *info) {
+void portion_record_counts(json_fields *m, uint32_t samples[2], uint32_t *validation, bool *has_ids) {
     char ids[16] = "";
-    json_fields_number(m, "train_samples", 1, PORTION_SAMPLES_MAX, &info->samples[DATASET_TRAIN]);
-    json_fields_number(m, "test_samples", 1, PORTION_SAMPLES_MAX, &info->samples[DATASET_TEST]);
-    json_fields_number(m, "validation_samples", 0, PORTION_SAMPLES_MAX, &info->validation);
+    json_fields_number(m, "train_samples", 1, PORTION_SAMPLES_MAX, &samples[DATASET_TRAIN]);
+    json_fields_number(m, "test_samples", 1, PORTION_SAMPLES_MAX, &samples[DATASET_TEST]);
+    json_fields_number(m, "validation_samples", 0, PORTION_SAMPLES_MAX, validation);
     json_fields_text(m, "ids", ids, sizeof ids);
-    info->has_ids = strcmp(ids, "listed") == 0;
-    if (!info->has_ids && strcmp(ids, "counted") != 0) {
+    *has_ids = strcmp(ids, "listed") == 0;
+    if (!*has_ids && strcmp(ids, "counted") != 0) {
         json_fields_refuse(m, "ids", "is neither \"counted\" nor \"listed\"");
     }
-    if (m->error) {
-        return;
+    if (!m->error && *validation >= samples[DATASET_TRAIN]) {
+        json_fields_refuse(m, "validation_samples", "is not below 'train_samples'");
     }
-    uint64_t most = split_bytes_max / portion_shape_bytes(&info->shape);
+}
+
+static void read_counts(json_fields *m, portion_info *info) {
+    portion_record_counts(m, info->samples, &info->validation, &info->has_ids);
+    uint64_t most = m->error ? UINT64_MAX : split_bytes_max / portion_shape_bytes(&info->shape);
     if (info->samples[DATASET_TRAIN] > most || info->samples[DATASET_TEST] > most) {
         json_fields_refuse(m, info->samples[DATASET_TRAIN] > most ? "train_samples" : "test_samples",
                            "is too large for the shape");
-    } else if (info->validation >= info->samples[DATASET_TRAIN]) {
-        json_fields_refuse(m, "validation_samples", "is not below 'train_samples'");
     }
 }
 

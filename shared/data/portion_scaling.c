@@ -1,6 +1,6 @@
 #include "data/portion_scaling.h"
 
-#include "data/normalize.h"
+#include "base/vector.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,6 +15,40 @@ err portion_scaling_check(const portion_scaling *s) {
         }
     }
     return ERR_OK;
+}
+
+/* Normalisation in its pieces, as vector code. */
+
+enum { BLOCK = 64 }; /* a fixed trip count, which the compiler turns into vector code */
+
+/* out[i] = bytes[i] / 255, as torchvision's ToTensor. */
+VECTOR_VERSIONS
+static void normalize_bytes(const uint8_t *restrict bytes, float *restrict out, size_t n) {
+    size_t i = 0;
+    for (; n - i >= BLOCK; i += BLOCK) {
+        for (size_t j = 0; j < BLOCK; j++) {
+            out[i + j] = (float)bytes[i + j] / 255.0f;
+        }
+    }
+    for (; i < n; i++) {
+        out[i] = (float)bytes[i] / 255.0f;
+    }
+}
+
+/* values[i] = (values[i] - mean) / std, with one for all, or one each. */
+VECTOR_VERSIONS
+static void normalize_channel(float *values, size_t n, float mean, float std) {
+    for (size_t i = 0; i < n; i++) {
+        values[i] = (values[i] - mean) / std;
+    }
+}
+
+VECTOR_VERSIONS
+static void normalize_features(float *restrict values, size_t n, const float *restrict mean,
+                               const float *restrict std) {
+    for (size_t i = 0; i < n; i++) {
+        values[i] = (values[i] - mean[i]) / std[i];
+    }
 }
 
 static void scale_portion(const portion_scaling *s, const portion_shape *shape, float *values) {

@@ -1,7 +1,5 @@
 #include "experiment/derive.h"
 
-#include "base/file.h"
-#include "data/dataset.h"
 #include "nn/shape_infer.h"
 
 #include <math.h>

@@ -2,7 +2,6 @@
 #ifndef FEWBIT_EXPERIMENT_DERIVE_H
 #define FEWBIT_EXPERIMENT_DERIVE_H
 
-#include "bits/codeword.h"
 #include "data/run_identity.h"
 #include "experiment/experiment.h"
 

@@ -10,18 +10,11 @@
 #ifndef FEWBIT_EXPERIMENT_EXPERIMENT_H
 #define FEWBIT_EXPERIMENT_EXPERIMENT_H
 
-#include "base/err.h"
 #include "bits/codeword.h"
 #include "data/augment.h"
 #include "data/dataset.h"
-#include "data/partition.h"
-#include "data/portion_shape.h"
 #include "nn/optimiser.h"
 #include "nn/presets/presets.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 enum {
     EXPERIMENT_TEXT_MAX = 32 * 1024,

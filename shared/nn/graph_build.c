@@ -4,8 +4,6 @@
 #include "nn/layers/layers.h"
 #include "nn/shape_infer.h"
 
-#include <string.h>
-
 enum { WORK_A_NUMBER = 16 };
 
 /* From the description to layers. */

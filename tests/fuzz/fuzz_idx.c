@@ -1,7 +1,7 @@
 /* IDX files, plain and gzipped. Input: the file.
  *
  * The cap is far above what an input can hold, so a header that is believed shows as an allocation too large. */
-#include "data/idx.h"
+#include "tests/lib/idx_write.h"
 
 #include "tests/lib/fuzz/replay.h"
 

@@ -7,7 +7,6 @@
 #include "tests/lib/torture.h"
 
 #include "base/log.h"
-#include "data/idx.h"
 #include "decoder_server/core/node_listener.h"
 #include "decoder_server/core/node_registry.h"
 #include "decoder_server/http/json_views.h"
@@ -26,6 +25,7 @@
 #include "loop/compute_pool.h"
 #include "model/safetensors.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/idx_write.h"
 #include "tests/lib/portion_info.h"
 #include "tests/lib/predictor_with_all.h"
 #include "tests/lib/whole_sample.h"

@@ -7,7 +7,7 @@
 #include "cli/packing/pack_portion.h"
 #include "cli/packing/pack_source.h"
 
-#include "data/idx.h"
+#include "tests/lib/idx_write.h"
 
 static const char table[] = "id,x,w,label\n1,1,a,u\n2,2,b,v\n3,3,a,u\n4,,b,v\n5,5,a,u\n6,6,b,v\n7,7,a,u\n8,8,b,v\n";
 static const char series[] = "@classLabel true u v\n@data\n1,2:3,4:u\n1,2:3,4:v\n1,2:3,5:u\n1,2:3,4:v\n1,3:3,4:v\n";

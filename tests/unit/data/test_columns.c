@@ -171,6 +171,13 @@ static void a_request_is_a_row_with_or_without_a_header(void **state) {
     columns_free(c);
 }
 
+static bool says_the_same(const json_t *json, const columns *c) {
+    json_t *other = columns_to_json(c);
+    bool is_same = json_equal(json, other);
+    json_decref(other);
+    return is_same;
+}
+
 static void json_says_all_of_them(void **state) {
     (void)state;
     columns *c = make(), *again;
@@ -178,7 +185,7 @@ static void json_says_all_of_them(void **state) {
     char *text = json_dumps(json, 0);
     json_t *read = json_loads(text, 0, NULL);
     assert_int_equal(columns_from_json(&again, read), ERR_OK);
-    assert_true(columns_equal(c, again));
+    assert_true(says_the_same(json, again));
     columns_free(again);
     column other[COUNT];
     for (uint32_t i = 0; i < 4; i++) {
@@ -188,7 +195,7 @@ static void json_says_all_of_them(void **state) {
         other[0].takes_missing = i == 2;
         other[1].category_count = i == 3 ? 2 : 3;
         assert_int_equal(columns_new(&again, other, COUNT), ERR_OK);
-        assert_false(columns_equal(c, again));
+        assert_false(says_the_same(json, again));
         columns_free(again);
     }
     json_decref(read);

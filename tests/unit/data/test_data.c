@@ -1,8 +1,8 @@
 /* IDX files and partitions: what goes in comes out, and what is wrong is refused by name. */
 #include "data/dataset.h"
-#include "data/idx.h"
 #include "data/partition.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/idx_write.h"
 
 #include <zlib.h>
 

@@ -2,7 +2,7 @@
 #include "tests/lib/folder.h"
 
 #include "data/dataset.h"
-#include "data/idx.h"
+#include "tests/lib/idx_write.h"
 
 static void write_mnist(uint32_t images, uint32_t labels_count, uint32_t side) {
     uint8_t bytes[4 * 28 * 28];
