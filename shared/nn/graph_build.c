@@ -13,7 +13,10 @@ typedef struct builder {
     const nn_spec *spec;
     nn_shape shapes[NN_LAYERS_MAX]; /* what each layer of the description puts out */
     bool is_image;                  /* what the layers so far put out */
-    int fork, main_end;             /* of the open residual block */
+    struct {
+        int fork, main_end;
+    } blocks[NN_BLOCKS_MAX]; /* the residual blocks that are open */
+    size_t depth;
 } builder;
 
 static const nn_layer_spec *layer_at(const builder *b, size_t at) {
@@ -28,8 +31,8 @@ static bool is_pair(const builder *b, size_t at, size_t in) {
            nn_dense_pair_pays(b->net->options.max_rows, in, first->outputs, second->outputs);
 }
 
-/* Whether the layer at `at` includes the ReLU after it. A convolution masks the gradient on its output in place,
- * which it must not where a join hands the same one to both paths. */
+/* Whether the layer at `at` includes the ReLU after it. Convolutions and joins mask the gradient on their output in
+ * place, which they must not where a join hands the same one to both paths. */
 static bool takes_relu(const builder *b, size_t at) {
     if (at + 1 >= b->spec->count || layer_at(b, at + 1)->kind != NN_RELU) {
         return false;
@@ -37,10 +40,10 @@ static bool takes_relu(const builder *b, size_t at) {
     nn_kind behind = layer_at(b, at + 2)->kind;
     switch (layer_at(b, at)->kind) {
     case NN_CONVOLUTION:
+    case NN_JOIN:
         return behind != NN_SHORTCUT && behind != NN_JOIN;
     case NN_BATCH_NORM:
     case NN_MAX_POOL:
-    case NN_JOIN:
         return true;
     default:
         return false;
@@ -58,14 +61,14 @@ static void wire(builder *b, size_t index, nn_kind kind) {
     w->from = (int)index - 1;
     w->other_from = NN_OUTSIDE;
     if (kind == NN_RESIDUAL) {
-        b->fork = (int)index;
+        b->blocks[b->depth++].fork = (int)index;
         w->is_alias = true;
     } else if (kind == NN_SHORTCUT) {
-        b->main_end = (int)index - 1;
-        w->from = b->fork;
+        b->blocks[b->depth - 1].main_end = (int)index - 1;
+        w->from = b->blocks[b->depth - 1].fork;
         w->is_alias = true;
     } else if (kind == NN_JOIN) {
-        w->from = b->main_end;
+        w->from = b->blocks[--b->depth].main_end;
         w->other_from = (int)index - 1;
     }
 }

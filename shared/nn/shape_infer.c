@@ -8,9 +8,11 @@ enum { ELEMENTS_MAX = 1 << 26 };
 typedef struct walk {
     nn_shape shape; /* of what the layers so far put out */
     bool is_image;
-    bool is_in_main, is_in_shortcut;
-    nn_shape entry; /* of the residual block */
-    nn_shape main;  /* what its main path put out */
+    struct {
+        nn_shape entry, main; /* what it reads, and its main path puts out */
+        bool is_in_shortcut;
+    } blocks[NN_BLOCKS_MAX]; /* the residual blocks that are open */
+    size_t depth;
     const char *complaint;
     char wording[96]; /* of a complaint that holds numbers */
 } walk;
@@ -54,28 +56,35 @@ static nn_shape resize(const walk *w, const nn_layer_spec *s) {
 }
 
 static void open_block(walk *w) {
-    w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside another block" : NULL;
-    w->is_in_main = true;
-    w->entry = w->shape;
+    if (w->depth == NN_BLOCKS_MAX) {
+        w->complaint = "is inside too many other blocks";
+        return;
+    }
+    w->blocks[w->depth].entry = w->shape;
+    w->blocks[w->depth++].is_in_shortcut = false;
 }
 
 static void turn_to_shortcut(walk *w) {
-    w->complaint = !w->is_in_main ? "is outside a block" : NULL;
-    w->is_in_main = false;
-    w->is_in_shortcut = true;
-    w->main = w->shape;
-    w->shape = w->entry;
+    if (w->depth == 0 || w->blocks[w->depth - 1].is_in_shortcut) {
+        w->complaint = "is outside a block";
+        return;
+    }
+    w->blocks[w->depth - 1].is_in_shortcut = true;
+    w->blocks[w->depth - 1].main = w->shape;
+    w->shape = w->blocks[w->depth - 1].entry;
 }
 
 static void close_block(walk *w) {
-    if (!w->is_in_shortcut) {
+    if (w->depth == 0 || !w->blocks[w->depth - 1].is_in_shortcut) {
         w->complaint = "is outside a block's second path";
-    } else if (!is_same(w->shape, w->main)) {
-        snprintf(w->wording, sizeof w->wording, "joins paths of different shapes, %ux%ux%u and %ux%ux%u",
-                 w->main.channels, w->main.height, w->main.width, w->shape.channels, w->shape.height, w->shape.width);
+        return;
+    }
+    nn_shape main = w->blocks[--w->depth].main;
+    if (!is_same(w->shape, main)) {
+        snprintf(w->wording, sizeof w->wording, "joins paths of different shapes, %ux%ux%u and %ux%ux%u", main.channels,
+                 main.height, main.width, w->shape.channels, w->shape.height, w->shape.width);
         w->complaint = w->wording;
     }
-    w->is_in_shortcut = false;
 }
 
 /* Inside images only. */
@@ -86,7 +95,7 @@ static void take_image_layer(walk *w, const nn_layer_spec *s) {
     }
     switch (s->kind) {
     case NN_FLATTEN:
-        w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside a block" : NULL;
+        w->complaint = w->depth > 0 ? "is inside a block" : NULL;
         w->is_image = false;
         w->shape = flat(nn_shape_elements(w->shape));
         break;
@@ -109,7 +118,7 @@ static void make_image(walk *w, const nn_layer_spec *s) {
                  s->shape.channels, s->shape.height, s->shape.width);
         w->complaint = w->wording;
     }
-    w->complaint = w->is_in_main || w->is_in_shortcut ? "is inside a block" : w->complaint;
+    w->complaint = w->depth > 0 ? "is inside a block" : w->complaint;
     w->is_image = true;
     w->shape = s->shape;
 }
@@ -175,7 +184,7 @@ err shape_infer(const nn_spec *spec, nn_shape shapes[NN_LAYERS_MAX]) {
         }
         shapes[i] = w.shape;
     }
-    if (w.is_image || w.is_in_main || w.is_in_shortcut) {
+    if (w.is_image || w.depth > 0) {
         return err_fail(ERR_INPUT, "the last layer leaves an image or a block open");
     }
     return ERR_OK;
@@ -200,13 +209,17 @@ static nn_layer_cost cost_of(const nn_layer_spec *s, nn_shape from, nn_shape to,
 }
 
 err nn_spec_costs(const nn_spec *spec, nn_layer_cost costs[NN_LAYERS_MAX]) {
-    nn_shape shapes[NN_LAYERS_MAX], entry = {1, 1, spec->inputs}, from = entry;
+    nn_shape shapes[NN_LAYERS_MAX], entries[NN_BLOCKS_MAX], from = {1, 1, spec->inputs};
+    size_t depth = 0;
     bool is_image = false;
     err failed = shape_infer(spec, shapes);
     for (size_t i = 0; i < spec->count && !failed; i++) {
         const nn_layer_spec *s = &spec->layers[i];
-        entry = s->kind == NN_RESIDUAL ? from : entry;
-        from = s->kind == NN_SHORTCUT ? entry : from;
+        if (s->kind == NN_RESIDUAL) {
+            entries[depth++] = from;
+        }
+        from = s->kind == NN_SHORTCUT ? entries[depth - 1] : from;
+        depth -= s->kind == NN_JOIN;
         is_image = s->kind == NN_IMAGE || (is_image && s->kind != NN_FLATTEN);
         costs[i] = cost_of(s, from, shapes[i], is_image);
         from = shapes[i];

@@ -30,7 +30,7 @@ typedef enum nn_kind {
     NN_DROPOUT,               /* training: each number 0 with probability `rate`, else divided by 1 - rate */
     NN_RESIDUAL,              /* opens a residual block: what follows is its main path ... */
     NN_SHORTCUT,              /* ... and from here its other path, from the block's input; may be empty ... */
-    NN_JOIN,                  /* ... closes it: the sum of both paths. Blocks do not nest */
+    NN_JOIN,                  /* ... closes it: the sum of both paths. Blocks nest */
 } nn_kind;
 
 typedef struct nn_shape {
@@ -94,7 +94,7 @@ static inline bool nn_is_plain(const nn_layer_spec *s) {
     return !s->across.kernel && s->dilation <= 1 && s->groups <= 1;
 }
 
-enum { NN_LAYERS_MAX = 160 };
+enum { NN_LAYERS_MAX = 160, NN_BLOCKS_MAX = 4 /* residual blocks within each other */ };
 
 /* A description; plain data. */
 typedef struct nn_spec {

@@ -47,8 +47,10 @@ static inline size_t naive_out(const naive_layer *l) {
 
 /* The open block's fork and the end of its main path, by the layer that closes it or turns to its second path. */
 static inline size_t naive_find_back(const naive_net *n, size_t at, nn_kind kind) {
-    while (n->layers[at].spec->kind != kind) {
-        at--;
+    size_t inner = 0; /* blocks that were closed on the way */
+    for (at--; inner > 0 || n->layers[at].spec->kind != kind; at--) {
+        inner += n->layers[at].spec->kind == NN_JOIN;
+        inner -= n->layers[at].spec->kind == NN_RESIDUAL;
     }
     return at;
 }

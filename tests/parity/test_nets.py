@@ -96,6 +96,13 @@ class Nets(Parity):
                     "silu", {"adaptive_average_pool": 2}, "flatten", {"layer_norm": {"affine": False}}, {"dense": 20},
                     "layer_norm", "tanh", {"dense": "bits"}])
 
+    def test_residual_blocks_in_residual_blocks(self):
+        inner = {"residual": ["norm", {"convolution": {"outputs": 8, "kernel": 3, "padding": 1}}]}
+        self.check([{"convolution": {"outputs": 8, "kernel": 3}}, {"residual": {
+            "main": [inner, "relu", {"residual": {"main": ["silu"], "shortcut": ["layer_norm"]}}, "relu"],
+            "shortcut": [{"residual": [{"convolution": {"outputs": 8, "kernel": 1}}, "relu"]}]}}, "relu",
+            {"average_pool": 4}, "flatten", {"dense": "bits"}])
+
     def test_heads_of_images(self):
         self.check(["flatten", {"dense": 16}, "relu", {"dense": "bits"}], shape=(3, 9, 12), head=(
             [{"dense": 48}, {"unflatten": [3, 4, 4]}, {"upsample": [9, 12]}],

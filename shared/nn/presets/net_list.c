@@ -14,18 +14,23 @@ typedef struct walk {
     nn_layer_spec nowhere;
 } walk;
 
+static bool has_tensors(nn_kind kind) {
+    return kind == NN_DENSE || kind == NN_CONVOLUTION || kind == NN_BATCH_NORM || kind == NN_LAYER_NORM;
+}
+
 static nn_layer_spec *add(walk *w, nn_kind kind, const char *name, uint32_t place) {
     preset_builder *b = w->b;
     const char *complaint = NULL;
     if (w->is_over) {
         return &w->nowhere;
     }
-    if (strlen(b->prefix) + 1 + strlen(name) >= sizeof b->spec->layers[0].name) {
+    bool is_long = strlen(b->prefix) + 1 + strlen(name) >= sizeof b->spec->layers[0].name;
+    if (is_long && has_tensors(kind)) {
         complaint = "lies too deep: the names of its tensors are too long";
     } else if (b->spec->count >= LAYERS_MAX) {
         complaint = "is one too many: a net has at most 128 layers";
     }
-    nn_layer_spec *layer = preset_add_named(b, kind, complaint ? "" : name);
+    nn_layer_spec *layer = preset_add_named(b, kind, is_long ? "" : name);
     layer->origin = place + 1;
     layer->complaint = complaint;
     w->is_over = complaint != NULL;

@@ -148,6 +148,16 @@ static const net_case cases[] = {
      17,
      15,
      {6400, LAYERS(IMAGE(16, 20, 20), LAYER_NORM("a"), A(NN_SILU), CONVOLUTION("b", 3, 3, 2, 1), FLATTEN), 5}},
+    {"blocks within blocks",
+     5,
+     3,
+     {144,
+      LAYERS(IMAGE(4, 6, 6), A(NN_RESIDUAL), A(NN_RESIDUAL), CONVOLUTION("a", 4, 3, 1, 1), A(NN_RELU), A(NN_RESIDUAL),
+             CONVOLUTION("b", 4, 3, 1, 1), A(NN_SHORTCUT), A(NN_JOIN), A(NN_RELU), A(NN_SHORTCUT),
+             CONVOLUTION("c", 4, 1, 1, 0), A(NN_JOIN), A(NN_RELU), A(NN_SHORTCUT), NORM("d"), A(NN_RESIDUAL),
+             CONVOLUTION("e", 4, 3, 1, 1), A(NN_RELU), A(NN_SHORTCUT), A(NN_JOIN), A(NN_RELU), A(NN_JOIN), A(NN_RELU),
+             FLATTEN),
+      25}},
     {"images and rows in turn",
      5,
      5,
@@ -372,6 +382,10 @@ static void gradients_are_slopes(void **state) {
         {70, LAYERS(IMAGE(7, 1, 10), LINE("a", 7, 7, (4, 2, 2, 1)), LINE("b", 3, 1, (3, 1, 0, 1)), FLATTEN), 4},
         {70, LAYERS(IMAGE(7, 2, 5), LAYER_NORM("a"), A(NN_GELU), FLATTEN, DENSE("b", 6), LAYER_NORM_PLAIN("c")), 6},
         {70, LAYERS(IMAGE(7, 2, 5), A(NN_TANH), LAYER_NORM("a"), A(NN_SILU), FLATTEN), 5},
+        {70,
+         LAYERS(A(NN_RESIDUAL), DENSE("a", 70), A(NN_RESIDUAL), A(NN_TANH), A(NN_SHORTCUT), A(NN_JOIN), A(NN_SHORTCUT),
+                A(NN_RESIDUAL), DENSE("b", 70), A(NN_SHORTCUT), A(NN_JOIN), A(NN_JOIN), A(NN_SIGMOID)),
+         13},
     };
     for (size_t i = 0; i < sizeof smooth / sizeof smooth[0]; i++) {
         check_gradients(&smooth[i], 5, 3, 1.0f / 512);
