@@ -7,17 +7,28 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-static const char content_type[] = "multipart/form-data; boundary=";
-
-static const char *boundary_of(const portion_form *f) {
-    return f->type + strlen(content_type);
-}
-
-void portion_form_begin(portion_form *f) {
+void portion_form_begin(char type[PORTION_FORM_TYPE_MAX]) {
     uint64_t random[2] = {0};
     (void)!getrandom(random, sizeof random, 0);
-    f->body = dynbuf_make(PORTION_FORM_BYTES_MAX + 4096);
-    snprintf(f->type, sizeof f->type, "%sfewbit-%016" PRIx64 "%016" PRIx64, content_type, random[0], random[1]);
+    snprintf(type, PORTION_FORM_TYPE_MAX, "multipart/form-data; boundary=fewbit-%016" PRIx64 "%016" PRIx64, random[0],
+             random[1]);
+}
+
+static const char *boundary_of(const char *type) {
+    return strchr(type, '=') + 1;
+}
+
+void portion_form_begin_part(dynbuf *to, const char *type, const char *name, int name_length, const char *of) {
+    dynbuf_printf(to, "--%s\r\nContent-Disposition: form-data; name=\"%.*s\"\r\nContent-Type: %s\r\n\r\n",
+                  boundary_of(type), name_length, name, of);
+}
+
+void portion_form_end_part(dynbuf *to) {
+    dynbuf_add_text(to, "\r\n");
+}
+
+void portion_form_end(dynbuf *to, const char *type) {
+    dynbuf_printf(to, "--%s--\r\n", boundary_of(type));
 }
 
 static const char *type_of(const char *path) {
@@ -32,7 +43,7 @@ static const char *type_of(const char *path) {
     return "application/octet-stream";
 }
 
-err portion_form_add(portion_form *f, const char *portion) {
+err portion_form_add_file(dynbuf *to, const char *type, const char *portion) {
     const char *equals = strchr(portion, '=');
     if (!equals || equals == portion || equals[1] == '\0' || strcspn(portion, "\"\r\n") < (size_t)(equals - portion)) {
         return err_fail(ERR_USAGE, "--portion: '%s' is not NAME=FILE", portion);
@@ -41,17 +52,10 @@ err portion_form_add(portion_form *f, const char *portion) {
     size_t length = 0;
     err e = file_read(equals + 1, PORTION_FORM_BYTES_MAX, &bytes, &length);
     if (!e) {
-        dynbuf_printf(&f->body, "--%s\r\nContent-Disposition: form-data; name=\"%.*s\"\r\nContent-Type: %s\r\n\r\n",
-                      boundary_of(f), (int)(equals - portion), portion, type_of(equals + 1));
-        dynbuf_add(&f->body, bytes, length);
-        dynbuf_add_text(&f->body, "\r\n");
+        portion_form_begin_part(to, type, portion, (int)(equals - portion), type_of(equals + 1));
+        dynbuf_add(to, bytes, length);
+        portion_form_end_part(to);
         free(bytes);
     }
     return e;
-}
-
-err portion_form_end(portion_form *f, http_client_body *body) {
-    dynbuf_printf(&f->body, "--%s--\r\n", boundary_of(f));
-    *body = (http_client_body){f->body.bytes, f->body.length, f->type};
-    return dynbuf_check(&f->body, "the portions, which may have 1 MiB together");
 }

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "base/options.h"
+#include "cli/http_client.h"
 #include "cli/latency.h"
 #include "cli/portion_form.h"
 #include "data/idx.h"
@@ -188,16 +189,18 @@ static err classify_samples(session *s) {
 
 static err classify_portions(session *s) {
     const text_list *portions = &s->options->portions;
-    portion_form form;
-    http_client_body body;
+    dynbuf form = dynbuf_make(PORTION_FORM_BYTES_MAX + 4096);
+    char type[PORTION_FORM_TYPE_MAX];
     err e = ERR_OK;
-    portion_form_begin(&form);
+    portion_form_begin(type);
     for (int i = 0; i < portions->count && !e; i++) {
-        e = portion_form_add(&form, portions->of[i]);
+        e = portion_form_add_file(&form, type, portions->of[i]);
     }
-    e = e ? e : portion_form_end(&form, &body);
+    portion_form_end(&form, type);
+    e = e ? e : dynbuf_check(&form, "the portions, which may have 1 MiB together");
+    const http_client_body body = {form.bytes, form.length, type};
     e = e ? e : classify_one(s, "the portions", &body, -1);
-    dynbuf_free(&form.body);
+    dynbuf_free(&form);
     return e;
 }
 

@@ -3,7 +3,6 @@
 #include "base/options.h"
 #include "cli/packing/pack_folder.h"
 #include "cli/packing/pack_labels.h"
-#include "cli/packing/pack_parts.h"
 #include "cli/packing/pack_portion.h"
 #include "cli/packing/pack_source.h"
 

@@ -5,7 +5,6 @@
 #include "cli/loadgen/load_http.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { TIMEOUT_MS = 30000, RATE_MAX = 100000000, LATENCIES_MAX = 100000000, SAMPLES = 256 };
 

@@ -1,22 +1,10 @@
 #include "cli/loadgen/load_samples.h"
 
-#include "base/dynbuf.h"
 #include "base/rng.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
-enum { BODY_MAX = 1 << 20, BYTES_MAX = 16 << 20 };
-
-/* No sample has its boundary in it: that is random. */
-static void put_boundary(load_samples *s) {
-    uint64_t random[2] = {0};
-    (void)!getrandom(random, sizeof random, 0);
-    snprintf(s->type, sizeof s->type, "multipart/form-data; boundary=fewbit-%016" PRIx64 "%016" PRIx64, random[0],
-             random[1]);
-}
+enum { BYTES_MAX = 16 << 20 };
 
 static void put_values(dynbuf *to, const portion_shape *shape, rng *draws) {
     size_t elements = portion_shape_elements(shape);
@@ -28,32 +16,31 @@ static void put_values(dynbuf *to, const portion_shape *shape, rng *draws) {
 }
 
 static void put_sample(dynbuf *to, const load_samples *s, const load_model *m, rng *draws) {
-    const char *boundary = strchr(s->type, '=');
     for (uint32_t k = 0; k < m->portions; k++) {
+        const char *name = m->portion[k].name;
         if (!m->is_whole) {
-            dynbuf_printf(to,
-                          "--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n"
-                          "Content-Type: application/octet-stream\r\n\r\n",
-                          boundary + 1, m->portion[k].name);
+            portion_form_begin_part(to, s->type, name, (int)strlen(name), "application/octet-stream");
         }
         put_values(to, &m->portion[k].shape, draws);
-        dynbuf_add_text(to, m->is_whole ? "" : "\r\n");
+        if (!m->is_whole) {
+            portion_form_end_part(to);
+        }
     }
     if (!m->is_whole) {
-        dynbuf_printf(to, "--%s--\r\n", boundary + 1);
+        portion_form_end(to, s->type);
     }
 }
 
 err load_samples_draw(load_samples *s, const load_model *m, size_t most) {
     *s = (load_samples){.type = "application/octet-stream"};
     size_t bytes = load_model_bytes(m);
-    if (bytes >= BODY_MAX) {
+    if (bytes >= PORTION_FORM_BYTES_MAX) {
         return err_fail(ERR_REFUSED, "a sample has %zu bytes, and a request at most 1 MiB", bytes);
     }
     if (!m->is_whole) {
-        put_boundary(s);
+        portion_form_begin(s->type);
     }
-    dynbuf all = dynbuf_make(BYTES_MAX + 2 * BODY_MAX);
+    dynbuf all = dynbuf_make(BYTES_MAX + 2 * PORTION_FORM_BYTES_MAX);
     rng draws = rng_at(1, 0, 0);
     for (; s->count < most && all.length < BYTES_MAX && !all.has_failed; s->count++) {
         put_sample(&all, s, m, &draws);

@@ -4,11 +4,12 @@
 #define FEWBIT_CLI_LOADGEN_LOAD_SAMPLES_H
 
 #include "cli/loadgen/load_model.h"
+#include "cli/portion_form.h"
 
 typedef struct load_samples {
-    size_t count, size; /* of each body, in bytes */
-    char *bytes;        /* [count, size] */
-    char type[96];      /* their content type */
+    size_t count, size;               /* of each body, in bytes */
+    char *bytes;                      /* [count, size] */
+    char type[PORTION_FORM_TYPE_MAX]; /* their content type */
 } load_samples;
 
 /* Up to `most` of them, fewer where they are large. ERR_REFUSED: one has more than a request may have. */

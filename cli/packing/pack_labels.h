@@ -3,7 +3,7 @@
 #ifndef FEWBIT_CLI_PACKING_PACK_LABELS_H
 #define FEWBIT_CLI_PACKING_PACK_LABELS_H
 
-#include "cli/packing/pack_order.h"
+#include "cli/packing/pack_parts.h"
 #include "data/labels.h"
 
 /* Writes the folder. ERR_INPUT: a sample without a class, one whose class no training sample has, too few classes or

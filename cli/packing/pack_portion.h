@@ -2,7 +2,7 @@
 #ifndef FEWBIT_CLI_PACKING_PACK_PORTION_H
 #define FEWBIT_CLI_PACKING_PACK_PORTION_H
 
-#include "cli/packing/pack_order.h"
+#include "cli/packing/pack_parts.h"
 #include "cli/packing/pack_table.h"
 #include "data/portion.h"
 
