@@ -134,18 +134,22 @@ static bool take_parts(api_request *r, const portion_list *portions, bool takes_
     return take_portions(r, portion_question_from_parts(&r->classify.portions, portions, body, parts, count), m);
 }
 
+static bool take_sample_ids(api_request *r) {
+    r->classify.form = CLASSIFY_SAMPLES;
+    err e = make_batch(r, r->classify.json.samples);
+    return e ? refuse(r, e, NULL) : true;
+}
+
 static bool take_json(api_request *r, const portion_list *portions, metrics *m) {
     classify_items *all = &r->classify;
     err e = json_question_read(&all->json, r->http->body.bytes);
-    if (e) {
-        return refuse(r, e, "bad_json");
+    if (!e && all->json.samples > 0) {
+        return take_sample_ids(r);
     }
-    if (all->json.portions) {
-        return take_portions(r, portion_question_from_json(&all->portions, portions, all->json.portions), m);
-    }
-    all->form = CLASSIFY_SAMPLES;
-    e = make_batch(r, all->json.samples);
-    return e ? refuse(r, e, NULL) : true;
+    bool is_taken = e ? refuse(r, e, "bad_json")
+                      : take_portions(r, portion_question_from_json(&all->portions, portions, all->json.portions), m);
+    json_question_free(&all->json); /* not kept until the answer: it takes many times the body's memory */
+    return is_taken;
 }
 
 bool classify_body_read(api_request *r, const portion_list *portions, bool takes_images, metrics *m) {

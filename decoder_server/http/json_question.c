@@ -1,6 +1,7 @@
 #include "decoder_server/http/json_question.h"
 
 #include "data/sample_ids.h"
+#include "decoder_server/http/portion_input.h"
 
 #include <string.h>
 
@@ -37,6 +38,10 @@ static err take_body(json_question *q) {
 
 err json_question_read(json_question *q, span body) {
     json_error_t problem;
+    *q = (json_question){0};
+    if (portion_input_check_json(body.length)) {
+        return ERR_FULL;
+    }
     *q = (json_question){.root = json_loadb(body.at ? body.at : "", body.length, JSON_REJECT_DUPLICATES, &problem)};
     if (!q->root) {
         return err_fail(ERR_INPUT, "the body is no JSON: line %d, column %d: %s", problem.line, problem.column,

@@ -16,8 +16,8 @@ typedef struct json_question {
     uint32_t samples;       /* 1 to JSON_QUESTION_SAMPLES_MAX; each an id that may be one */
 } json_question;
 
-/* ERR_INPUT: it is not JSON, or says anything else. ERR_FULL: more samples than that. The caller ends it with
- * json_question_free, also after a failure. */
+/* ERR_INPUT: it is not JSON, or says anything else. ERR_FULL: too long, or more samples than that. The caller ends it
+ * with json_question_free, also after a failure. */
 err json_question_read(json_question *q, span body);
 void json_question_free(json_question *q);
 

@@ -127,6 +127,14 @@ err portion_input_read_npy(const void *bytes, size_t length, const portion_shape
 
 /* JSON. */
 
+err portion_input_check_json(size_t bytes) {
+    return bytes <= PORTION_INPUT_JSON_MAX
+               ? ERR_OK
+               : err_fail(ERR_FULL,
+                          "a request has at most %d KiB of JSON: hand more numbers over as .npy or raw values",
+                          PORTION_INPUT_JSON_MAX >> 10);
+}
+
 static err take_number(const json_t *number, const portion_shape *s, size_t at, void *values) {
     if (!json_is_number(number)) {
         return err_fail(ERR_INPUT, "value %zu (counted from 0) is no number", at);
@@ -215,7 +223,7 @@ static void add_cell(dynbuf *text, const char *cell) {
     dynbuf_add(text, "\"", 1);
 }
 
-/* A double's shortest text that reads as the same one. */
+/* A double's text reads as the same one. */
 static void add_value(dynbuf *text, const json_t *value) {
     if (json_is_string(value)) {
         add_cell(text, json_string_value(value));

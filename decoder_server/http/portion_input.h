@@ -13,7 +13,10 @@
 
 #include <jansson.h>
 
-enum { PORTION_INPUT_ROW_MAX = 1 << 20 }; /* bytes of a row that is made of JSON */
+enum {
+    PORTION_INPUT_JSON_MAX = 256 << 10, /* bytes of a request's JSON: while it is read, memory is 80 times as much */
+    PORTION_INPUT_ROW_MAX = 1 << 20     /* of a row that is made of JSON */
+};
 
 typedef enum portion_input_kind {
     PORTION_INPUT_RAW,     /* the values as they are: u8, or f32 little-endian, row-major */
@@ -26,6 +29,9 @@ typedef enum portion_input_kind {
 /* By the first bytes, then by the content type; without either of them raw values. */
 err portion_input_find_kind(span type, const void *bytes, size_t length, const portion_shape *s,
                             portion_input_kind *kind);
+
+/* Whether a request's JSON may be read, so many bytes in all: ERR_FULL. */
+err portion_input_check_json(size_t bytes);
 
 /* Whether raw values fit: their number, and that each is finite. */
 err portion_input_check_raw(const void *bytes, size_t length, const portion_shape *s);

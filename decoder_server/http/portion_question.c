@@ -18,6 +18,7 @@ struct portion_question {
     source sources[PARTITION_PORTIONS_MAX];
     portion_picture pictures[PARTITION_PORTIONS_MAX];
     uint32_t picture_count;
+    size_t json_bytes; /* of parts */
     size_t bytes;
     uint8_t *memory; /* [bytes] */
     dynbuf rows;     /* of JSON objects, one after the other */
@@ -97,6 +98,9 @@ static err plan_part(portion_question *q, const uint8_t *body, const multipart_p
     if (!e && s->kind == PORTION_INPUT_PICTURE) {
         q->pictures[q->picture_count++] =
             (portion_picture){k, image_type_of(part->type.at, part->type.length), body + part->from, part->length};
+    } else if (!e && s->kind == PORTION_INPUT_JSON) {
+        q->json_bytes += part->length;
+        e = portion_input_check_json(q->json_bytes);
     }
     return name_portion(e, q, k);
 }

@@ -30,11 +30,12 @@ typedef struct portion_question portion_question;
 bool portion_list_find(const portion_list *l, span name, uint32_t *portion);
 
 /* Plans the parts of a body, which is borrowed; each part's name is a portion's. ERR_REFUSED: a part is of a kind that
- * its portion cannot be handed over in. ERR_INPUT: an unknown name, a portion twice, or what is in a part. */
+ * its portion cannot be handed over in. ERR_INPUT: an unknown name, a portion twice, or what is in a part. ERR_FULL:
+ * more JSON than that. */
 err portion_question_from_parts(portion_question **q, const portion_list *l, const uint8_t *body,
                                 const multipart_part *parts, uint32_t count);
 
-/* Plans {NAME: [numbers] or {"column": value}}, borrowed until the end. */
+/* Plans {NAME: [numbers] or {"column": value}}, borrowed until it is filled. */
 err portion_question_from_json(portion_question **q, const portion_list *l, const json_t *portions);
 void portion_question_free(portion_question *q);
 

@@ -248,6 +248,9 @@ class Asking(f.FleetCase):
             (400, "bad_multipart", "", ("multipart/form-data; boundary=gap", b"nothing")),
             (413, "too_large", "", multipart(*[("eye", RAW, b"")] * 65)),
             (413, "too_large", "", multipart(("eye", RAW, bytes(1 << 20)))),
+            (413, "too_large", "256 KiB of JSON", (JSON, b'{"portions": {"gauge": [1, 2, 3]}}'.ljust((256 << 10) + 1))),
+            (413, "too_large", "portion 'gauge': a request has at most 256 KiB of JSON",
+             parts(gauge=(JSON, b"[1, 2, 3]".ljust((256 << 10) + 1)))),
             (400, "bad_json", "line 1", (JSON, b"{")),
             (400, "bad_json", "", (JSON, b'{"portions": {}, "samples": ["a"]}')),
             (400, "bad_portion", "", (JSON, b'{"portions": {}}')),
@@ -264,7 +267,8 @@ class Asking(f.FleetCase):
                 self.assertEqual(error["code"], code)
                 self.assertIn(words, error["message"])
         self.assertEqual(health(server)["nodes_ready"], len(NAMES))
-        counted = sum(code in ("bad_portion", "unsupported_type") and kind != RAW and kind != PNG for _, code, _, (kind, _) in cases)
+        counted = sum(code in ("bad_portion", "unsupported_type") and kind != RAW and kind != PNG
+                      or code == "too_large" and "portion" in words for _, code, words, (kind, _) in cases)
         self.assertEqual(metric(server, 'fewbit_classifications_total{outcome="bad_portion"}'), counted)
         self.assertEqual(self.by_id(server, self.made.ids[0])[0]["missing"], [])
 

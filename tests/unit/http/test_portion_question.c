@@ -15,7 +15,7 @@ static const experiment_portion all[] = {
     {.name = "f2", .shape = {PORTION_F32, 2, {2, 3}}},    {.name = "f3", .shape = {PORTION_F32, 3, {1, 2, 3}}},
     {.name = "rgb", .shape = {PORTION_U8, 3, {3, 1, 2}}},
 };
-enum { COUNT = sizeof all / sizeof all[0], SIZE = 6, BODY_MAX = 8192, PARTS_MAX = 8 };
+enum { COUNT = sizeof all / sizeof all[0], SIZE = 6, BODY_MAX = PORTION_INPUT_JSON_MAX + 8192, PARTS_MAX = 8 };
 static const portion_list list = {all, COUNT};
 
 /* The values of every case, which each type can have. */
@@ -422,6 +422,50 @@ static void samples_are_a_list_of_ids(void **state) {
     dynbuf_free(&many);
 }
 
+/* `text`, and blanks up to `length`. */
+static char *padded(const char *text, size_t length) {
+    char *to = malloc(length + 1);
+    assert_non_null(to);
+    memset(to, ' ', length);
+    memcpy(to, text, strlen(text));
+    to[length] = '\0';
+    return to;
+}
+
+static void json_has_a_length_that_is_read_soon(void **state) {
+    (void)state;
+    json_question json;
+    portion_question *q;
+    char *most = padded("{\"portions\": {\"u1\": [0, 255, 3, 4, 128, 6]}}", PORTION_INPUT_JSON_MAX);
+    char *more = padded("{\"portions\": {\"u1\": [0, 255, 3, 4, 128, 6]}}", PORTION_INPUT_JSON_MAX + 1);
+    assert_int_equal(ask_json(most, &json, &q), ERR_OK);
+    portion_question_free(q);
+    json_question_free(&json);
+    assert_samples_refused(ERR_FULL, more, "at most 256 KiB of JSON");
+    free(most);
+    free(more);
+}
+
+/* It is the length of all parts together. */
+static void json_of_parts_has_that_length_too(void **state) {
+    char *half = padded("[0, 255, 3, 4, 128, 6]", PORTION_INPUT_JSON_MAX / 2);
+    for (size_t extra = 0; extra < 2; extra++) {
+        portion_question *q;
+        clear_form(state);
+        add_text("u1", "application/json", half);
+        add("f1", "application/json", half, PORTION_INPUT_JSON_MAX / 2 - 100);
+        add("f2", "application/json", half, 100 + extra);
+        err e = portion_question_from_parts(&q, &list, form.body, form.parts, form.count);
+        assert_int_equal(e, extra ? ERR_FULL : ERR_OK);
+        if (e) {
+            assert_non_null(strstr(err_text(), "portion 'f2': a request has at most 256 KiB of JSON"));
+        } else {
+            portion_question_free(q);
+        }
+    }
+    free(half);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, clear_form)
 
 int main(void) {
@@ -438,6 +482,8 @@ int main(void) {
         TEST(portions_in_json_are_numbers_or_rows),
         TEST(json_bodies_that_say_anything_else_are_refused),
         TEST(samples_are_a_list_of_ids),
+        TEST(json_has_a_length_that_is_read_soon),
+        TEST(json_of_parts_has_that_length_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
