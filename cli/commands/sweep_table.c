@@ -1,5 +1,6 @@
 #include "cli/commands/sweep_table.h"
 
+#include "base/json.h"
 #include "experiment/derive.h"
 
 #include <math.h>
@@ -162,12 +163,12 @@ void sweep_table_print(const sweep_table *t, FILE *to) {
 static json_t *group_json(const group *g) {
     json_t *j =
         json_pack("{s:s, s:O, s:f, s:O}", "name", g->name, "settings", g->settings, "bits", g->bits, "seeds", g->seeds);
-    for (size_t m = 0; m < MEASURES && j; m++) {
+    for (size_t m = 0; m < MEASURES; m++) {
         const spread *s = &g->measures[m];
         if (s->count > 0) {
-            json_object_set_new(j, measures[m].key,
-                                json_pack("{s:f, s:f, s:f, s:f}", "mean", s->mean, "std", deviation_of(s), "min",
-                                          s->least, "max", s->largest));
+            json_put(&j, measures[m].key,
+                     json_pack("{s:f, s:f, s:f, s:f}", "mean", s->mean, "std", deviation_of(s), "min", s->least, "max",
+                               s->largest));
         }
     }
     return j;
@@ -176,11 +177,8 @@ static json_t *group_json(const group *g) {
 json_t *sweep_table_json(const sweep_table *t) {
     const experiment *base = sweep_plan_base(t->plan);
     json_t *groups = json_array();
-    for (size_t i = 0; i < t->group_count && groups; i++) {
-        if (json_array_append_new(groups, group_json(&t->groups[i])) != 0) {
-            json_decref(groups);
-            groups = NULL;
-        }
+    for (size_t i = 0; i < t->group_count; i++) {
+        json_list_add(&groups, group_json(&t->groups[i]));
     }
     return groups ? json_pack("{s:s, s:s, s:O, s:o}", "base", base->name, "dataset", base->dataset.name, "points",
                               t->points, "groups", groups)

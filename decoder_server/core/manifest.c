@@ -191,24 +191,22 @@ const manifest_evaluation *manifest_final(const manifest *m) {
 
 /* Writing. What memory runs out for is NULL, and so is all it would be in. */
 
-static bool set_text(json_t *j, const char *key, const char *text) {
-    return !text || json_object_set_new(j, key, json_loads(text, 0, NULL)) == 0;
+static void put_text(json_t **j, const char *key, const char *text) {
+    if (text) {
+        json_put(j, key, json_loads(text, 0, NULL));
+    }
 }
 
 json_t *manifest_evaluation_json(const manifest_evaluation *e) {
     json_t *j = json_object();
-    bool good = j != NULL;
-    for (size_t i = 0; i < FIGURES && good; i++) {
+    for (size_t i = 0; i < FIGURES; i++) {
         double number;
         memcpy(&number, (const char *)e + figures[i].at, sizeof number);
-        good = json_object_set_new(j, figures[i].key, json_finite(number)) == 0;
+        json_put(&j, figures[i].key, json_finite(number));
     }
-    good = good && set_text(j, "encoders", e->encoders) && set_text(j, "metrics", e->metrics) &&
-           set_text(j, "refinement", e->refinement);
-    if (!good) {
-        json_decref(j);
-        return NULL;
-    }
+    put_text(&j, "encoders", e->encoders);
+    put_text(&j, "metrics", e->metrics);
+    put_text(&j, "refinement", e->refinement);
     return j;
 }
 
@@ -220,13 +218,8 @@ static json_t *digest_to(const uint8_t digest[SHA256_BYTES]) {
 
 static json_t *commit_to(const manifest *m, const manifest_commit *c) {
     json_t *encoders = json_array();
-    bool good = true;
     for (uint32_t k = 0; k < m->encoders; k++) {
-        good = json_array_append_new(encoders, digest_to(c->encoders[k])) == 0 && good;
-    }
-    if (!good) {
-        json_decref(encoders);
-        return NULL;
+        json_list_add(&encoders, digest_to(c->encoders[k]));
     }
     const manifest_position *p = &c->position;
     return json_pack("{s:I, s:i, s:i, s:i, s:o, s:I, s:I, s:f, s:o, s:o}", "step", (json_int_t)p->step, "epoch",
@@ -239,20 +232,15 @@ static json_t *manifest_to(const manifest *m, uint64_t run) {
     char id[20];
     snprintf(id, sizeof id, "%016" PRIx64, run);
     json_t *j = json_object(), *evaluations = json_array();
-    bool good = true;
     for (uint32_t i = 0; i < m->evaluation_count; i++) {
-        good = json_array_append_new(evaluations, manifest_evaluation_json(&m->evaluations[i])) == 0 && good;
+        json_list_add(&evaluations, manifest_evaluation_json(&m->evaluations[i]));
     }
-    good = json_object_set_new(j, "run", json_string(id)) == 0 && good;
-    good = json_object_set_new(j, "last", commit_to(m, &m->last)) == 0 && good;
-    good = json_object_set_new(j, "evaluations", evaluations) == 0 && good;
+    json_put(&j, "run", json_string(id));
+    json_put(&j, "last", commit_to(m, &m->last));
+    json_put(&j, "evaluations", evaluations);
     if (m->has_best) {
-        good = json_object_set_new(j, "best", commit_to(m, &m->best)) == 0 && good;
-        good = json_object_set_new(j, "best_evaluation", json_integer(m->best_evaluation)) == 0 && good;
-    }
-    if (!good) {
-        json_decref(j);
-        return NULL;
+        json_put(&j, "best", commit_to(m, &m->best));
+        json_put(&j, "best_evaluation", json_integer(m->best_evaluation));
     }
     return j;
 }

@@ -7,14 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES = 4, DIGITS = 256 };
-
 struct class_metrics {
     uint32_t classes;
     uint64_t samples;
     uint32_t *confusion; /* [classes of the sample, class taken for] */
     class_metrics_bin bins[CLASS_METRICS_BINS];
-    uint32_t *keys, *sorted; /* [samples]; of two classes alone: score_key */
+    uint32_t *keys; /* [samples]; of two classes alone: score_key */
 };
 
 err class_metrics_new(class_metrics **out, uint32_t classes, uint32_t samples) {
@@ -23,8 +21,7 @@ err class_metrics_new(class_metrics **out, uint32_t classes, uint32_t samples) {
     if (m) {
         m->classes = classes;
         m->confusion = calloc((size_t)classes * classes, sizeof *m->confusion);
-        m->keys = malloc((2 * keys + 1) * sizeof *m->keys);
-        m->sorted = m->keys + (m->keys ? keys : 0);
+        m->keys = malloc((keys + 1) * sizeof *m->keys);
     }
     if (!m || !m->confusion || !m->keys) {
         class_metrics_free(m);
@@ -132,20 +129,9 @@ double class_metrics_macro_f1(const class_metrics *m) {
 
 /* The area under the ROC curve. */
 
-/* keys to sorted, in the order of digit `at`, 8 bits of it; equal ones keep their order. */
-static void sort_by_digit(const uint32_t *keys, size_t n, unsigned at, uint32_t *sorted) {
-    size_t places[DIGITS] = {0}, before = 0;
-    for (size_t i = 0; i < n; i++) {
-        places[keys[i] >> 8 * at & 0xff]++;
-    }
-    for (size_t digit = 0; digit < DIGITS; digit++) {
-        size_t count = places[digit];
-        places[digit] = before;
-        before += count;
-    }
-    for (size_t i = 0; i < n; i++) {
-        sorted[places[keys[i] >> 8 * at & 0xff]++] = keys[i];
-    }
+static int compare_keys(const void *a, const void *b) {
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    return (left > right) - (left < right);
 }
 
 double class_metrics_auc(class_metrics *m) {
@@ -153,12 +139,7 @@ double class_metrics_auc(class_metrics *m) {
     if (m->classes != 2 || counts[0] == 0 || counts[1] == 0) {
         return (double)NAN;
     }
-    for (unsigned at = 0; at < KEY_BYTES; at++) { /* an even number of times: `keys` is where it was */
-        sort_by_digit(m->keys, m->samples, at, m->sorted);
-        uint32_t *other = m->keys;
-        m->keys = m->sorted;
-        m->sorted = other;
-    }
+    qsort(m->keys, m->samples, sizeof *m->keys, compare_keys);
     for (size_t i = 0; i < m->samples;) {
         uint64_t equal[2] = {0, 0};
         uint32_t score = m->keys[i] >> 1;
@@ -187,32 +168,24 @@ double class_metrics_calibration_error(const class_metrics *m) {
 
 /* JSON. What memory runs out for is NULL, and so is all it would be in. */
 
-static json_t *whole(json_t *list, size_t count) {
-    if (json_array_size(list) == count) {
-        return list;
-    }
-    json_decref(list);
-    return NULL;
-}
-
 static json_t *confusion_json(const class_metrics *m) {
     json_t *rows = json_array();
     for (uint32_t truth = 0; truth < m->classes; truth++) {
         json_t *row = json_array();
         for (uint32_t taken = 0; taken < m->classes; taken++) {
-            json_array_append_new(row, json_integer((json_int_t)class_metrics_count(m, truth, taken)));
+            json_list_add(&row, json_integer((json_int_t)class_metrics_count(m, truth, taken)));
         }
-        json_array_append_new(rows, whole(row, m->classes));
+        json_list_add(&rows, row);
     }
-    return whole(rows, m->classes);
+    return rows;
 }
 
 static json_t *by_class(const class_metrics *m, double (*of)(const class_metrics *, uint32_t)) {
     json_t *list = json_array();
     for (uint32_t c = 0; c < m->classes; c++) {
-        json_array_append_new(list, json_real(of(m, c)));
+        json_list_add(&list, json_real(of(m, c)));
     }
-    return whole(list, m->classes);
+    return list;
 }
 
 static json_t *reliability_json(const class_metrics *m) {
@@ -220,10 +193,10 @@ static json_t *reliability_json(const class_metrics *m) {
     for (size_t i = 0; i < CLASS_METRICS_BINS; i++) {
         const class_metrics_bin *b = &m->bins[i];
         double mean = b->samples > 0 ? b->confidence_sum / (double)b->samples : (double)NAN;
-        json_array_append_new(list, json_pack("{s:I, s:I, s:o}", "samples", (json_int_t)b->samples, "correct",
-                                              (json_int_t)b->correct, "confidence", json_finite(mean)));
+        json_list_add(&list, json_pack("{s:I, s:I, s:o}", "samples", (json_int_t)b->samples, "correct",
+                                       (json_int_t)b->correct, "confidence", json_finite(mean)));
     }
-    return whole(list, CLASS_METRICS_BINS);
+    return list;
 }
 
 json_t *class_metrics_json(class_metrics *m) {
@@ -232,9 +205,8 @@ json_t *class_metrics_json(class_metrics *m) {
                           by_class(m, class_metrics_recall), "f1", by_class(m, class_metrics_f1), "macro_f1",
                           class_metrics_macro_f1(m), "calibration_error", class_metrics_calibration_error(m),
                           "reliability", reliability_json(m));
-    if (j && m->classes == 2 && json_object_set_new(j, "auc", json_finite(class_metrics_auc(m)))) {
-        json_decref(j);
-        return NULL;
+    if (m->classes == 2) {
+        json_put(&j, "auc", json_finite(class_metrics_auc(m)));
     }
     return j;
 }

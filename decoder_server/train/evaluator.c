@@ -286,23 +286,18 @@ static char *text_of(json_t *j) {
 /* Of the splits that were measured. */
 static json_t *metrics_json(const evaluator *v) {
     json_t *j = json_object();
-    bool good = true;
     if (is_test_measured(v)) {
-        good = json_object_set_new(j, "test", class_metrics_json(v->metrics[DATASET_TEST])) == 0;
+        json_put(&j, "test", class_metrics_json(v->metrics[DATASET_TEST]));
     }
     if (v->e->dataset.validation > 0) {
-        good = json_object_set_new(j, "validation", class_metrics_json(v->metrics[DATASET_TRAIN])) == 0 && good;
+        json_put(&j, "validation", class_metrics_json(v->metrics[DATASET_TRAIN]));
     }
     if (samples_of(v, INCOMPLETE_TEST) > 0) {
         uint32_t samples = samples_of(v, ROUNDED_TEST) + v->incomplete;
         uint64_t correct = v->correct[ROUNDED_TEST] + v->correct[INCOMPLETE_TEST];
-        json_t *all =
-            json_pack("{s:I, s:f}", "samples", (json_int_t)samples, "accuracy", schedule_percent(correct, samples));
-        good = json_object_set_new(j, "with_missing", all) == 0 && good;
-    }
-    if (!good) {
-        json_decref(j);
-        return NULL;
+        json_put(
+            &j, "with_missing",
+            json_pack("{s:I, s:f}", "samples", (json_int_t)samples, "accuracy", schedule_percent(correct, samples)));
     }
     return j;
 }

@@ -1,5 +1,6 @@
 #include "decoder_server/train/histogram.h"
 
+#include "base/json.h"
 #include "bits/binarize.h"
 
 static size_t bin_of(float soft) {
@@ -24,21 +25,12 @@ double histogram_distance(const histogram *h) {
     return outputs > 0 ? h->distance_sum / outputs : 0;
 }
 
-/* NULL where the list lacks any of so many elements: there was no memory. */
-static json_t *whole(json_t *list, size_t count) {
-    if (json_array_size(list) == count) {
-        return list;
-    }
-    json_decref(list);
-    return NULL;
-}
-
 static json_t *counts(const uint64_t *from, size_t count) {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        json_array_append_new(list, json_integer((json_int_t)from[i]));
+        json_list_add(&list, json_integer((json_int_t)from[i]));
     }
-    return whole(list, count);
+    return list;
 }
 
 static json_t *histogram_json(const histogram *h) {
@@ -49,7 +41,7 @@ static json_t *histogram_json(const histogram *h) {
 json_t *histogram_list(const histogram *h, size_t count) {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        json_array_append_new(list, histogram_json(&h[i]));
+        json_list_add(&list, histogram_json(&h[i]));
     }
-    return whole(list, count);
+    return list;
 }

@@ -1,5 +1,6 @@
 #include "decoder_server/train/refinement_eval.h"
 
+#include "base/json.h"
 #include "bits/pack.h"
 #include "experiment/derive.h"
 #include "wire/id_set.h"
@@ -234,10 +235,7 @@ json_t *refinement_eval_json(const refinement_eval *t) {
                       "accuracy", 100 * (double)of->correct / samples, "bits", (double)of->payload_bits / samples,
                       "asked", (double)of->asked / samples, "bits_up", 8 * (double)of->up_bytes / samples, "bits_down",
                       8 * (double)of->down_bytes / samples);
-        if (json_array_append_new(list, one) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        json_list_add(&list, one);
     }
     return list;
 }

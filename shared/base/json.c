@@ -82,11 +82,16 @@ err json_write(const char *path, json_t *object, size_t most) {
 }
 
 void json_list_add(json_t **list, json_t *value) {
-    if (*list && json_array_append_new(*list, value)) {
+    if (json_array_append_new(*list, value)) {
         json_decref(*list);
         *list = NULL;
-    } else if (!*list) {
-        json_decref(value);
+    }
+}
+
+void json_put(json_t **object, const char *key, json_t *value) {
+    if (json_object_set_new(*object, key, value)) {
+        json_decref(*object);
+        *object = NULL;
     }
 }
 

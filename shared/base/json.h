@@ -20,8 +20,10 @@ char *json_text(const json_t *value, size_t flags);
  */
 err json_write(const char *path, json_t *object, size_t most);
 
-/* Appends to a list; where memory has run out, before or now, the list is gone and *list NULL. */
+/* Appends to a list, and sets a key of an object. `value` is taken; where memory has run out, before or now (it is
+ * NULL, too, then), all is gone and *list, *object NULL. */
 void json_list_add(json_t **list, json_t *value);
+void json_put(json_t **object, const char *key, json_t *value);
 
 /* A number; null where `value` is not finite. */
 json_t *json_finite(double value);

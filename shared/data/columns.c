@@ -1,5 +1,6 @@
 #include "data/columns.h"
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "data/csv_table.h"
 #include "data/portion_shape.h"
@@ -209,19 +210,14 @@ err columns_from_json(columns **c, const json_t *json) {
 static json_t *column_to_json(const column *k) {
     if (k->kind == COLUMN_NUMBER) {
         json_t *number = json_pack("{s:s, s:s}", "name", k->name, "kind", "number");
-        bool is_set = !k->takes_missing || json_object_set_new(number, "missing", json_real((double)k->mean)) == 0;
-        if (!is_set) {
-            json_decref(number);
+        if (k->takes_missing) {
+            json_put(&number, "missing", json_real((double)k->mean));
         }
-        return is_set ? number : NULL;
+        return number;
     }
     json_t *list = json_array();
     for (uint32_t i = 0; i < k->category_count; i++) {
-        json_array_append_new(list, json_string(k->categories[i]));
-    }
-    if (json_array_size(list) != k->category_count) {
-        json_decref(list);
-        return NULL;
+        json_list_add(&list, json_string(k->categories[i]));
     }
     return json_pack("{s:s, s:s, s:o, s:s*}", "name", k->name, "kind", "category", "categories", list, "missing",
                      k->takes_missing ? "zeros" : NULL);
@@ -230,10 +226,7 @@ static json_t *column_to_json(const column *k) {
 json_t *columns_to_json(const columns *c) {
     json_t *all = json_array();
     for (uint32_t i = 0; i < c->count; i++) {
-        if (json_array_append_new(all, column_to_json(&c->list[i])) != 0) {
-            json_decref(all);
-            return NULL;
-        }
+        json_list_add(&all, column_to_json(&c->list[i]));
     }
     return all;
 }

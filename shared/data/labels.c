@@ -1,5 +1,6 @@
 #include "data/labels.h"
 
+#include "base/json.h"
 #include "data/npy.h"
 #include "data/partition_record.h"
 #include "data/portion.h"
@@ -129,10 +130,7 @@ static err write_values(const char *folder, const labels *l, enum dataset_split 
 static json_t *pack_digests(const labels *l) {
     json_t *digests = json_object();
     for (uint32_t k = 0; k < l->portion_count; k++) {
-        if (json_object_set_new(digests, l->portions[k].name, json_string(l->portions[k].digest))) {
-            json_decref(digests);
-            return NULL;
-        }
+        json_put(&digests, l->portions[k].name, json_string(l->portions[k].digest));
     }
     return digests;
 }
@@ -148,16 +146,11 @@ static err write_info(const char *folder, const labels *l) {
                   class_names_pack(&l->classes), "train_samples", (json_int_t)l->samples[DATASET_TRAIN],
                   "validation_samples", (json_int_t)l->validation, "test_samples", (json_int_t)l->samples[DATASET_TEST],
                   "ids", l->ids ? "listed" : "counted");
-    int failed = 0;
-    if (root && l->has_partition) {
-        failed |= json_object_set_new(root, "partition", partition_record_pack(&l->partition, NULL));
+    if (l->has_partition) {
+        json_put(&root, "partition", partition_record_pack(&l->partition, NULL));
     }
-    if (root && l->portion_count) {
-        failed |= json_object_set_new(root, "portion_digests", pack_digests(l));
-    }
-    if (failed) {
-        json_decref(root);
-        root = NULL;
+    if (l->portion_count) {
+        json_put(&root, "portion_digests", pack_digests(l));
     }
     return json_fields_write(path, root);
 }

@@ -1,5 +1,7 @@
 #include "data/partition_record.h"
 
+#include "base/json.h"
+
 void partition_record_read(json_fields *m, partition *s, uint32_t *index) {
     static const char *const of_all[] = {"kind", "portions", "sample_shape", NULL};
     static const char *const of_one[] = {"kind", "portions", "portion", "sample_shape", NULL};
@@ -30,9 +32,8 @@ json_t *partition_record_pack(const partition *s, const uint32_t *index) {
     json_t *record =
         json_pack("{s:s, s:I, s:[I, I, I]}", "kind", partition_name(s->kind), "portions", (json_int_t)s->portions,
                   "sample_shape", (json_int_t)s->channels, (json_int_t)s->height, (json_int_t)s->width);
-    if (record && index && json_object_set_new(record, "portion", json_integer(*index))) {
-        json_decref(record);
-        record = NULL;
+    if (index) {
+        json_put(&record, "portion", json_integer(*index));
     }
     return record;
 }

@@ -242,20 +242,17 @@ static json_t *pack_shape(const portion_shape *s) {
     return array;
 }
 
-/* What is missing for want of memory is found out by json_write, but for what is missing here. */
-static bool add_optional(json_t *root, const portion_info *info, const portion_record *r) {
-    int failed = 0;
+static void add_optional(json_t **root, const portion_info *info, const portion_record *r) {
     if (r->scaling.channels) {
-        failed |= json_object_set_new(root, "mean", pack_floats(r->scaling.mean, r->scaling.channels));
-        failed |= json_object_set_new(root, "std", pack_floats(r->scaling.std, r->scaling.channels));
+        json_put(root, "mean", pack_floats(r->scaling.mean, r->scaling.channels));
+        json_put(root, "std", pack_floats(r->scaling.std, r->scaling.channels));
     }
     if (r->columns) {
-        failed |= json_object_set_new(root, "columns", columns_to_json(r->columns));
+        json_put(root, "columns", columns_to_json(r->columns));
     }
     if (info->has_partition) {
-        failed |= json_object_set_new(root, "partition", partition_record_pack(&info->partition, &info->index));
+        json_put(root, "partition", partition_record_pack(&info->partition, &info->index));
     }
-    return !failed;
 }
 
 err portion_record_write(const char *folder, const portion_info *info, const portion_record *r) {
@@ -270,10 +267,7 @@ err portion_record_write(const char *folder, const portion_info *info, const por
                              "validation_samples", (json_int_t)info->validation, "test_samples",
                              (json_int_t)info->samples[DATASET_TEST], "ids", info->has_ids ? "listed" : "counted",
                              "digest", info->digest);
-    if (root && !add_optional(root, info, r)) {
-        json_decref(root);
-        root = NULL;
-    }
+    add_optional(&root, info, r);
     return json_fields_write_long(path, root, RECORD_BYTES_MAX);
 }
 

@@ -21,13 +21,8 @@ static size_t bytes_of(const safetensors_entry *entry) {
 
 static json_t *describe_entry(const safetensors_entry *entry, size_t offset) {
     json_t *shape = json_array();
-    bool good = true;
     for (uint32_t i = 0; i < entry->rank; i++) {
-        good = json_array_append_new(shape, json_integer(entry->shape[i])) == 0 && good;
-    }
-    if (!good) {
-        json_decref(shape);
-        return NULL;
+        json_list_add(&shape, json_integer(entry->shape[i]));
     }
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)offset,
                      (json_int_t)(offset + bytes_of(entry)));
@@ -38,17 +33,16 @@ static char *describe(const safetensors_entry *entries, size_t count, const safe
                       size_t metadata_count) {
     json_t *header = json_object();
     json_t *pairs = json_object();
-    bool good = true;
     for (size_t i = 0; i < metadata_count; i++) {
-        good = json_object_set_new(pairs, metadata[i].key, json_string(metadata[i].value)) == 0 && good;
+        json_put(&pairs, metadata[i].key, json_string(metadata[i].value));
     }
-    good = json_object_set_new(header, metadata_key, pairs) == 0 && good;
+    json_put(&header, metadata_key, pairs);
     size_t offset = 0;
     for (size_t i = 0; i < count; i++) {
-        good = json_object_set_new(header, entries[i].name, describe_entry(&entries[i], offset)) == 0 && good;
+        json_put(&header, entries[i].name, describe_entry(&entries[i], offset));
         offset += bytes_of(&entries[i]);
     }
-    char *text = good ? json_text(header, JSON_COMPACT) : NULL;
+    char *text = json_text(header, JSON_COMPACT);
     json_decref(header);
     return text;
 }
