@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SIDE_MAX = 1 << 16 };
+enum { SIDE_MAX = 1 << 16, TOLD_MAX = 40 };
 
 typedef struct pack_options {
     const char *to, *dataset, *portion;
@@ -83,7 +83,7 @@ static const options_entry entries[] = {
                     "of a table: what stands between cells; a comma, in a .tsv a tab")},
     {OPTIONS_TEXT(pack_options, source.array, "array", "NAME", "of a .npz file: the array")},
     {OPTIONS_PARSED(pack_options, source.dimensions, "dimensions", "0-2,5", take_dimensions,
-                    "of a .ts file: these alone, counted from 0")},
+                    "of a .ts file, and of sounds the channels: these alone, counted from 0")},
     {OPTIONS_NUMBER(pack_options, length, "length", "N", 1, PORTION_ELEMENTS_MAX,
                     "of series and sounds: cut there, or fill with zeros; else all must be as long as the first")},
     {OPTIONS_PARSED(pack_options, source, "size", "HxW", take_size, "of pictures: scaled to this height and width")},
@@ -193,6 +193,37 @@ static void tell(const pack_options *o, const char *what, const pack_order *orde
            order->samples[DATASET_TRAIN] - order->validation, order->validation, order->samples[DATASET_TEST]);
 }
 
+static void tell_classes(const labels *l) {
+    uint32_t counts[2][DATASET_CLASSES_MAX] = {0};
+    for (uint32_t split = 0; split < 2; split++) {
+        for (uint32_t i = 0; i < l->samples[split]; i++) {
+            counts[split][l->values[split][i]]++;
+        }
+    }
+    for (uint32_t k = 0; k < l->classes.count; k++) {
+        printf("%s%s (%u + %u)", k > 0 ? ", " : "  classes (samples + the test's): ", l->classes.names[k],
+               counts[DATASET_TRAIN][k], counts[DATASET_TEST][k]);
+    }
+    printf("\n");
+}
+
+/* What became of each column: a label among them, or a number that became a category, is seen here. */
+static void tell_columns(const columns *c, column_kind kind) {
+    const char *before = kind == COLUMN_NUMBER ? "  numbers: " : "  categories: ";
+    uint32_t told = 0;
+    for (uint32_t k = 0; k < columns_count(c); k++) {
+        const column *one = columns_get(c, k);
+        if (one->kind == kind && told++ < TOLD_MAX) {
+            printf("%s%s", told > 1 ? ", " : before, one->name);
+            printf(kind == COLUMN_CATEGORY ? " (%u)" : "", one->category_count);
+        }
+    }
+    if (told > TOLD_MAX) {
+        printf(", and %u more", told - TOLD_MAX);
+    }
+    printf("%s", told > 0 ? "\n" : "");
+}
+
 static err write_labels(const pack_options *o, const pack_samples *s, pack_order *order) {
     char what[64];
     labels *l = calloc(1, sizeof *l);
@@ -204,6 +235,7 @@ static err write_labels(const pack_options *o, const pack_samples *s, pack_order
     if (!e) {
         snprintf(what, sizeof what, "labels in %u classes", l->classes.count);
         tell(o, what, order);
+        tell_classes(l);
     }
     labels_close(l);
     free(l);
@@ -215,11 +247,16 @@ static err write_portion(const pack_options *o, const pack_samples *s, const pac
     portion_info info = {0};
     snprintf(info.dataset, sizeof info.dataset, "%s", o->dataset);
     snprintf(info.name, sizeof info.name, "%s", o->portion);
-    err e = pack_portion_write(o->to, s, t, &o->piece, order, &info);
+    columns *c;
+    err e = pack_portion_write(o->to, s, t, &o->piece, order, &info, &c);
     if (!e) {
         snprintf(what, sizeof what, "portion %s, %s,", o->portion, portion_shape_text(&info.shape, shape));
         tell(o, what, order);
     }
+    for (column_kind kind = COLUMN_NUMBER; c && !e && kind <= COLUMN_CATEGORY; kind++) {
+        tell_columns(c, kind);
+    }
+    columns_free(c);
     return e;
 }
 

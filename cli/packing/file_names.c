@@ -57,6 +57,21 @@ static err look_in(dynbuf *to, const char *folder, const char *inside, file_name
     return e;
 }
 
+static const char *folder_of(const file_name *file) {
+    return file->inside ? file->inside : ".";
+}
+
+err file_names_check(const file_names *f, const char *folder) {
+    for (uint32_t i = 1; i < f->count; i++) {
+        const file_name *a = &f->list[i - 1], *b = &f->list[i];
+        if (strcmp(a->id, b->id) == 0) {
+            return err_fail(ERR_INPUT, "%s: the id '%s' is there twice: %s/%s and %s/%s; files are named by their ids",
+                            folder, b->id, folder_of(a), a->name, folder_of(b), b->name);
+        }
+    }
+    return ERR_OK;
+}
+
 err file_names_list(file_names *f, const char *folder, file_names_wants *wants) {
     dynbuf found = dynbuf_make(PACK_SAMPLES_MAX * sizeof(file_name));
     err e = look_in(&found, folder, NULL, wants);

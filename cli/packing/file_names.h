@@ -22,6 +22,9 @@ typedef bool file_names_wants(const char *name);
 /* Lists them; names that begin with a dot are none, others are passed over. ERR_INPUT: there are none, or too many. The
  * caller ends it with file_names_free. */
 err file_names_list(file_names *f, const char *folder, file_names_wants *wants);
+/* ERR_INPUT: two files have one id. */
+err file_names_check(const file_names *f, const char *folder);
+
 void file_names_free(file_names *f);
 
 /* The path of one of them. */

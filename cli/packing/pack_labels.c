@@ -58,7 +58,9 @@ static err collect(const pack_samples *s, const char *list[DATASET_CLASSES_MAX],
             continue;
         }
         if (*count == DATASET_CLASSES_MAX) {
-            return err_fail(ERR_INPUT, "%s: has more than %d classes", s->paths[0], DATASET_CLASSES_MAX);
+            return err_fail(ERR_INPUT,
+                            "%s: has more than %d classes, such as '%s': values are to be made classes before",
+                            s->paths[0], DATASET_CLASSES_MAX, name);
         }
         memmove(list + at + 1, list + at, (*count - at) * sizeof *list);
         list[at] = name;
@@ -94,7 +96,10 @@ static err take_values(const pack_samples *s, const pack_order *o, labels *l) {
     for (uint32_t i = 0; i < s->count && !e; i++) {
         bool is_test = i >= o->samples[DATASET_TRAIN];
         if (!find(list, count, pack_samples_class(s, o->list[i]), &at)) {
-            return refuse(s, o->list[i], "has a class that no training sample has");
+            char what[CLASS_NAME_MAX + 64];
+            snprintf(what, sizeof what, "is of class '%s', which no training sample has",
+                     pack_samples_class(s, o->list[i]));
+            return refuse(s, o->list[i], what);
         }
         l->values[is_test][i - (is_test ? o->samples[DATASET_TRAIN] : 0)] = numbers[at];
     }

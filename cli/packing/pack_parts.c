@@ -10,7 +10,7 @@ err pack_parts_parse_share(const char *text, double *share) {
     double percent = strtod(text, &end);
     bool is_percent = end > text && end == text + strspn(text, "0123456789.") && strcmp(end, "%") == 0;
     if (!is_percent || !(percent >= 0 && percent < 100)) {
-        return err_fail(ERR_USAGE, "'%.40s' is no share from 0%% to below 100%%", text);
+        return err_fail(ERR_USAGE, "'%.40s' is no share from 0%% to below 100%%, such as 20%%", text);
     }
     *share = percent / 100;
     return ERR_OK;

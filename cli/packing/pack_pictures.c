@@ -39,6 +39,7 @@ err pack_pictures_read(pack_samples *s, const uint32_t shape[3], bool labels) {
     if (e) {
         return e;
     }
+    e = file_names_check(&files, pack_samples_path(s));
     for (uint32_t i = 0; i < files.count && !e; i++) {
         e = labels ? ERR_OK : read_pixels(s, &files.list[i]);
         e = e ? e : pack_samples_add(s, files.list[i].id, files.list[i].inside, 0);

@@ -148,24 +148,23 @@ static err write_folder(const char *folder, portion_info *info, const portion_co
 }
 
 err pack_portion_write(const char *folder, const pack_samples *s, const pack_table *t, const pack_piece *piece,
-                       const pack_order *o, portion_info *info) {
-    columns *c = NULL;
+                       const pack_order *o, portion_info *info, columns **c) {
+    *c = NULL;
     partition cut;
-    err e = plan(s, t, piece, &cut, &info->shape, &c);
+    err e = plan(s, t, piece, &cut, &info->shape, c);
     size_t bytes = e ? 0 : portion_shape_bytes(&info->shape);
     uint8_t *values = bytes > 0 && bytes <= PACK_BYTES_MAX / s->count ? malloc(bytes * s->count) : NULL;
     e = e || values ? e : err_fail(ERR_MEMORY, "%s: no memory for its values, or more than 4 GiB", s->paths[0]);
     if (!e && t) {
-        e = take_table(s, t, c, o, (float *)(void *)values);
+        e = take_table(s, t, *c, o, (float *)(void *)values);
     } else if (!e) {
         take_values(s, piece->is_whole ? NULL : &cut, piece->index, o, values);
     }
     memcpy(info->samples, o->samples, sizeof info->samples);
     info->validation = o->validation;
     const portion_contents contents = {
-        .values = {values, values ? values + bytes * o->samples[DATASET_TRAIN] : NULL}, .ids = o->ids, .columns = c};
+        .values = {values, values ? values + bytes * o->samples[DATASET_TRAIN] : NULL}, .ids = o->ids, .columns = *c};
     e = e ? e : write_folder(folder, info, &contents);
     free(values);
-    columns_free(c);
     return e;
 }

@@ -20,8 +20,9 @@ err pack_portion_parse_piece(const char *text, pack_piece *piece);
  * is constant is 1. mean, std: [portion_shape_channels], to be filled. */
 err pack_portion_measure(const portion_shape *shape, const void *values, size_t count, float *mean, float *std);
 
-/* Writes the folder. `t` is NULL where the samples have their values. Fills `info` but for dataset and name. */
+/* Writes the folder. `t` is NULL where the samples have their values. Fills `info` but for dataset and
+ * name; *c: a table's columns, which the caller ends with columns_free, also after a failure. */
 err pack_portion_write(const char *folder, const pack_samples *s, const pack_table *t, const pack_piece *piece,
-                       const pack_order *o, portion_info *info);
+                       const pack_order *o, portion_info *info, columns **c);
 
 #endif

@@ -12,6 +12,7 @@
 
 typedef struct sounds {
     pack_samples *samples;
+    const pack_dimensions *wanted;
     uint32_t length; /* frames of a portion; 0: as the first file */
     bool may_differ; /* in length */
     bool is_mono;
@@ -23,12 +24,21 @@ bool pack_sounds_are(const char *name) {
     return end && strcasecmp(end, ".wav") == 0;
 }
 
+/* Channels that are taken of a file. */
+static uint32_t taken(const sounds *w, const SF_INFO *info) {
+    return w->wanted->count > 0 ? w->wanted->count : (uint32_t)info->channels;
+}
+
 static err check(sounds *w, const SF_INFO *info) {
+    uint32_t last = w->wanted->count > 0 ? w->wanted->list[w->wanted->count - 1] : 0;
+    if (last >= (uint32_t)info->channels) {
+        return err_fail(ERR_INPUT, "has the channels 0 to %d, not %u (--dimensions)", info->channels - 1, last);
+    }
     if (w->first.channels == 0) {
         w->first = *info;
         w->length = w->length > 0 ? w->length : (uint32_t)info->frames;
         const portion_shape shape = {
-            .type = PORTION_F32, .rank = 2, .dims = {w->is_mono ? 1 : (uint32_t)info->channels, w->length}};
+            .type = PORTION_F32, .rank = 2, .dims = {w->is_mono ? 1 : taken(w, info), w->length}};
         return pack_samples_set_shape(w->samples, &shape);
     }
     if (info->channels != w->first.channels || info->samplerate != w->first.samplerate) {
@@ -44,13 +54,14 @@ static err check(sounds *w, const SF_INFO *info) {
 
 /* From [frames, channels] to [channels, length], or [1, length]. */
 static err lay(const sounds *w, const float *frames, uint32_t count, float *to) {
-    uint32_t channels = (uint32_t)w->first.channels;
+    uint32_t channels = (uint32_t)w->first.channels, count_taken = taken(w, &w->first);
     for (uint32_t i = 0; i < count; i++) {
         float sum = 0;
-        for (uint32_t k = 0; k < channels; k++) {
-            float value = frames[(size_t)i * channels + k];
+        for (uint32_t k = 0; k < count_taken; k++) {
+            uint32_t channel = w->wanted->count > 0 ? w->wanted->list[k] : k;
+            float value = frames[(size_t)i * channels + channel];
             if (!isfinite(value)) {
-                return err_fail(ERR_INPUT, "value %u of channel %u is not finite", i, k);
+                return err_fail(ERR_INPUT, "value %u of channel %u is not finite", i, channel);
             }
             sum += value;
             if (!w->is_mono) {
@@ -58,7 +69,7 @@ static err lay(const sounds *w, const float *frames, uint32_t count, float *to) 
             }
         }
         if (w->is_mono) {
-            to[i] = sum / (float)channels;
+            to[i] = sum / (float)count_taken;
         }
     }
     return ERR_OK;
@@ -115,13 +126,14 @@ static err add_sound(sounds *w, const file_name *file) {
     return e ? e : read_sound(w, path);
 }
 
-err pack_sounds_read(pack_samples *s, uint32_t length, bool is_mono, bool labels) {
-    sounds w = {.samples = s, .length = length, .may_differ = length > 0, .is_mono = is_mono};
+err pack_sounds_read(pack_samples *s, const pack_dimensions *d, uint32_t length, bool is_mono, bool labels) {
+    sounds w = {.samples = s, .wanted = d, .length = length, .may_differ = length > 0, .is_mono = is_mono};
     file_names files;
     err e = file_names_list(&files, pack_samples_path(s), pack_sounds_are);
     if (e) {
         return e;
     }
+    e = file_names_check(&files, pack_samples_path(s));
     for (uint32_t i = 0; i < files.count && !e; i++) {
         e = labels ? ERR_OK : add_sound(&w, &files.list[i]);
         e = e ? e : pack_samples_add(s, files.list[i].id, files.list[i].inside, 0);

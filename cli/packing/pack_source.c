@@ -56,10 +56,10 @@ static err check_options(kind k, const pack_source_options *o) {
     const char *odd =
         k != KIND_TABLE && is_for_tables ? "--columns, --categories, --missing-cells, --delimiter: for tables"
         : k != KIND_NUMPY && o->array    ? "--array: for .npz files"
-        : k != KIND_SERIES && o->dimensions.count > 0               ? "--dimensions: for .ts files"
-        : k != KIND_PICTURES && o->height > 0                       ? "--size: for pictures"
-        : k != KIND_SERIES && k != KIND_SOUNDS && o->length > 0     ? "--length: for .ts and .wav files"
-        : k != KIND_PICTURES && k != KIND_SOUNDS && o->channels > 0 ? "--channels: for pictures and sounds"
+        : k != KIND_SERIES && k != KIND_SOUNDS && o->dimensions.count > 0 ? "--dimensions: for .ts and .wav files"
+        : k != KIND_PICTURES && o->height > 0                             ? "--size: for pictures"
+        : k != KIND_SERIES && k != KIND_SOUNDS && o->length > 0           ? "--length: for .ts and .wav files"
+        : k != KIND_PICTURES && k != KIND_SOUNDS && o->channels > 0       ? "--channels: for pictures and sounds"
         : (k == KIND_PICTURES || k == KIND_SOUNDS) && t->has_no_ids
             ? "--ids: pictures and sounds have the names of their files"
         : k == KIND_PICTURES && o->channels == 2 ? "--channels: pictures have 1 (grey) or 3 (colour)"
@@ -86,7 +86,7 @@ static err read_file(kind k, pack_samples *s, const pack_source_options *o, bool
     case KIND_PICTURES:
         return read_pictures(s, o, is_labels);
     case KIND_SOUNDS:
-        return pack_sounds_read(s, o->length, o->channels == 1, is_labels);
+        return pack_sounds_read(s, &o->dimensions, o->length, o->channels == 1, is_labels);
     }
     return ERR_INTERNAL;
 }

@@ -9,7 +9,7 @@
 typedef struct pack_source_options {
     pack_table_options table;
     const char *array;          /* of a .npz; NULL: its only one */
-    pack_dimensions dimensions; /* of series */
+    pack_dimensions dimensions; /* of series, and channels of sounds */
     uint32_t length;            /* of series and sounds; 0: as the first */
     uint32_t height, width;     /* of pictures; 0: not said */
     uint32_t channels;          /* of pictures and sounds; 0: not said */

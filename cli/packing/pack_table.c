@@ -2,8 +2,10 @@
 
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/utf8.h"
 #include "data/csv_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -38,8 +40,23 @@ static bool has_column(const csv_table *t, const char *name, uint32_t *at) {
     return false;
 }
 
+/* Says what columns there are: a name that is spelt in another way is seen, and a wrong delimiter too. */
+static err refuse_name(const csv_table *t, const char *path, const char *name, const char *remedy) {
+    char list[160] = "";
+    uint32_t count = csv_table_columns(t);
+    size_t length = 0;
+    for (uint32_t i = 0; i < count && length < sizeof list; i++) {
+        length +=
+            (size_t)snprintf(list + length, sizeof list - length, "%s%s", i > 0 ? ", " : "", csv_table_cell(t, 0, i));
+    }
+    utf8_make_plain(list);
+    return err_fail(ERR_INPUT, "%s: has no column '%s'%s; it has %s%s%s", path, name, remedy, list,
+                    length < sizeof list ? "" : "...",
+                    count > 1 ? "" : " alone (--delimiter says what stands between cells)");
+}
+
 static err find_column(const csv_table *t, const char *path, const char *name, uint32_t *at) {
-    return has_column(t, name, at) ? ERR_OK : err_fail(ERR_INPUT, "%s: has no column '%s'", path, name);
+    return has_column(t, name, at) ? ERR_OK : refuse_name(t, path, name, "");
 }
 
 /* The next name of a list with commas, which is cut there; NULL: there is none. */
@@ -60,12 +77,14 @@ static uint32_t names_in(const char *list) {
     return count;
 }
 
+static bool is_other(const pack_table_options *o, const char *name) {
+    return strcmp(name, o->id_column) == 0 || strcmp(name, o->label_column) == 0;
+}
+
 static void name_all(pack_table *t) {
-    const pack_table_options *o = &t->options;
     for (uint32_t i = 0; i < csv_table_columns(t->files[0]); i++) {
         const char *name = csv_table_cell(t->files[0], 0, i);
-        bool is_other = strcmp(name, o->id_column) == 0 || strcmp(name, o->label_column) == 0;
-        if (!is_other) {
+        if (!is_other(&t->options, name)) {
             t->names[t->count++] = name;
         }
     }
@@ -100,6 +119,12 @@ static err name_columns(pack_table *t, const char *path) {
         return err_fail(ERR_MEMORY, "%s: no memory for its columns", path);
     }
     for (char *name, *next = t->texts[0]; (name = next_name(&next));) {
+        if (is_other(&t->options, name)) {
+            return err_fail(ERR_USAGE,
+                            "--columns: '%s' is the column of ids or labels, no feature (--id-column, "
+                            "--label-column)",
+                            name);
+        }
         t->names[t->count++] = name;
     }
     if (!t->options.columns) {
@@ -128,8 +153,7 @@ static err add_rows(pack_table *t, pack_samples *s, bool is_labels) {
     const char *id_column = t->options.has_no_ids ? NULL : t->options.id_column;
     uint32_t id = 0, label = 0;
     if (id_column && !has_column(file, id_column, &id)) {
-        return err_fail(ERR_INPUT, "%s: has no column '%s'; --id-column names that of the ids, --ids has others", path,
-                        id_column);
+        return refuse_name(file, path, id_column, " (--id-column names that of the ids, --ids has others)");
     }
     err e = is_labels ? find_column(file, path, t->options.label_column, &label) : ERR_OK;
     for (uint32_t i = 1; i < csv_table_rows(file) && !e; i++) {
@@ -220,6 +244,7 @@ typedef struct learner {
     const char *list[COLUMNS_CATEGORIES_MAX + 1]; /* the different cells, sorted; more than fit are not kept */
     uint32_t different;
     uint32_t numbers, others;         /* cells that are not empty */
+    uint32_t commas;                  /* of the others: numbers but for a comma in place of the point */
     uint32_t first_other;             /* the sample of the first that is no number */
     uint32_t no_names, first_no_name; /* cells that cannot name a category, and the sample of the first */
     double sum;
@@ -243,6 +268,17 @@ static bool remember(learner *l, const char *cell) {
     return true;
 }
 
+/* Whether it is a number as half of the world writes it, "0,5". */
+static bool has_comma(const char *cell) {
+    char text[32];
+    float unused;
+    char *comma = (size_t)snprintf(text, sizeof text, "%s", cell) < sizeof text ? strchr(text, ',') : NULL;
+    if (comma) {
+        *comma = '.';
+    }
+    return comma && !columns_parse_number(text, &unused);
+}
+
 static void look_at(learner *l, const char *cell, uint32_t sample) {
     float number;
     if (cell[0] == '\0') {
@@ -251,8 +287,10 @@ static void look_at(learner *l, const char *cell, uint32_t sample) {
     if (!columns_parse_number(cell, &number)) {
         l->numbers++;
         l->sum += (double)number;
-    } else if (l->others++ == 0) {
-        l->first_other = sample;
+    } else {
+        l->first_other = l->others == 0 ? sample : l->first_other;
+        l->others++;
+        l->commas += has_comma(cell);
     }
     bool is_new = l->different <= COLUMNS_CATEGORIES_MAX && remember(l, cell);
     if (is_new && !columns_name_is_valid(cell) && l->no_names++ == 0) {
@@ -267,11 +305,14 @@ static err refuse(const pack_samples *s, const char *name, const char *what) {
 static err refuse_mixed(const pack_table *t, const pack_samples *s, uint32_t k, uint32_t sample) {
     float unused;
     columns_parse_number(cell_of(t, s, sample, k), &unused);
-    err_prefix(ERR_INPUT, "column '%s'", t->names[k]);
+    char reason[128];
+    snprintf(reason, sizeof reason, "%s", err_text());
+    err_fail(ERR_INPUT, "column '%s': %s; other cells are numbers (an empty cell is a missing one)", t->names[k],
+             reason);
     return pack_samples_prefix(s, sample);
 }
 
-static err refuse_name(const pack_table *t, const pack_samples *s, uint32_t k, uint32_t sample) {
+static err refuse_category(const pack_table *t, const pack_samples *s, uint32_t k, uint32_t sample) {
     err_fail(ERR_INPUT, "column '%s': '%.40s' is no category: 1 to %d bytes of UTF-8 without control characters",
              t->names[k], cell_of(t, s, sample, k), COLUMNS_NAME_MAX);
     return pack_samples_prefix(s, sample);
@@ -283,6 +324,11 @@ static err conclude(const pack_table *t, const pack_samples *s, uint32_t k, cons
     if (l->numbers + l->others == 0) {
         return refuse(s, to->name, "is empty in all training samples");
     }
+    if (!t->are_categories[k] && l->commas > 0 && l->commas == l->others) {
+        err_fail(ERR_INPUT, "column '%s': '%s' is no number: decimals take a point", t->names[k],
+                 cell_of(t, s, l->first_other, k));
+        return pack_samples_prefix(s, l->first_other);
+    }
     if (!is_category && l->others > 0) {
         return refuse_mixed(t, s, k, l->first_other);
     }
@@ -292,10 +338,13 @@ static err conclude(const pack_table *t, const pack_samples *s, uint32_t k, cons
         return ERR_OK;
     }
     if (l->different > COLUMNS_CATEGORIES_MAX) {
-        return refuse(s, to->name, "is of categories, and has too many of them");
+        return err_fail(ERR_INPUT,
+                        "%s: column '%s': has too many categories, more than %d, such as '%.40s'; --columns can leave "
+                        "it out",
+                        s->paths[0], to->name, COLUMNS_CATEGORIES_MAX, l->list[0]);
     }
     if (l->no_names > 0) {
-        return refuse_name(t, s, k, l->first_no_name);
+        return refuse_category(t, s, k, l->first_no_name);
     }
     to->kind = COLUMN_CATEGORY;
     to->categories = l->list;

@@ -237,6 +237,10 @@ uint32_t columns_count(const columns *c) {
     return c->count;
 }
 
+const column *columns_get(const columns *c, uint32_t index) {
+    return &c->list[index];
+}
+
 uint32_t columns_features(const columns *c) {
     return c->features;
 }

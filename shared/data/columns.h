@@ -42,6 +42,7 @@ err columns_from_json(columns **c, const json_t *json);
 json_t *columns_to_json(const columns *c);
 
 uint32_t columns_count(const columns *c);
+const column *columns_get(const columns *c, uint32_t index);
 uint32_t columns_features(const columns *c);
 
 /* A finite decimal number that fits f32; ERR_INPUT says why not. */

@@ -216,6 +216,18 @@ class Tables(Packing):
             np.testing.assert_array_equal(value, [*(i % 3 == k for k in range(3)), i, *(i % 2 == k for k in range(2))])
         self.assert_scaled(packed)
 
+    def test_what_was_made_of_columns_and_classes_is_told(self):
+        rows = [["id", "blood", "age", "ward", "label"]] + [[i, "ABO"[i % 3], i, i % 2, "xy"[i % 2]] for i in range(60)]
+        told = self.run_pack(self.table(rows), "--portion", "left", "--label-column", "none").stdout.splitlines()
+        self.assertEqual(told[1:], ["  numbers: age, ward", "  categories: blood (3), label (2)"])
+        told = self.run_pack(self.table(rows), "--labels", to=self.folder / "labels").stdout.splitlines()
+        counts = [[sum(part_of(str(i)) == part for i in range(first, 60, 2)) for part in ("train", "test")] for first in (0, 1)]
+        self.assertEqual(told[1:], ["  classes (samples + the test's): " +
+                                    ", ".join(f"{name} ({a} + {b})" for name, (a, b) in zip("xy", counts))])
+        wide = [["id", *(f"x{k}" for k in range(50))]] + [[i, *range(50)] for i in range(60)]
+        told = self.run_pack(self.table(wide, "wide.csv"), "--portion", "left").stdout
+        self.assertIn("x39, and 10 more\n", told)
+
     def test_columns_are_chosen_and_ordered(self):
         values, rows = self.numbers()
         packed = self.pack(self.table(rows), "--columns", "x2,x0")
@@ -319,6 +331,10 @@ class Tables(Packing):
         self.refuse(self.put("bad.csv", b"id,x\np1,\0\n"), told="bad.csv: line 2: has a zero byte")
         path = self.table(good)
         self.refuse(path, "--columns", "x,y", told="has no column 'y'")
+        self.refuse(path, "--columns", "x,id", told="--columns: 'id'", code=2)
+        self.refuse(path, "--columns", "x,w", "--label-column", "w", told="--columns: 'w'", code=2)
+        self.refuse(path, "--id-column", "ID", told=["has no column 'ID'", "it has id, x"])
+        self.refuse(path, "--delimiter", ";", told=["has no column 'id'", "--delimiter"])
         self.refuse(path, "--columns", "x,x", told="column 'x' is there twice")
         self.refuse(path, "--categories", "y", told="--categories: 'y'")
         self.refuse(path, "--labels", told="has no column 'label'")
@@ -328,10 +344,15 @@ class Tables(Packing):
         self.refuse(self.folder / "none.csv", told="none.csv", code=4)
         many = [["id", "w"]] + [[f"p{i}", f"word {i}"] for i in range(600)]
         self.refuse(self.table(many, "bad.csv"), told=["bad.csv", "column 'w'", "too many"])
+        for form in ("{},5", "{}", "-{},25"):
+            commas = [["id", "x"]] + [[f"p{i}", (form if i != train else "{},5").format(i)] for i in range(60)]
+            self.refuse(self.table(commas, "bad.csv"), told=["bad.csv: line ", "column 'x'", "decimals take a point"])
+        values = [["id", "label"]] + [[f"p{i}", i + 0.5] for i in range(600)]
+        self.refuse(self.table(values, "bad.csv"), "--labels", told=["bad.csv", "more than 100 classes", ".5'"])
         classes = [["id", "label"]] + [[f"p{i}", "a" if i != test else "b"] for i in range(60)]
         self.refuse(self.table(classes, "bad.csv"), "--labels", told=["bad.csv", "2"])
         classes = [["id", "label"]] + [[f"p{i}", "ab"[i % 2] if i != test else "c"] for i in range(60)]
-        self.refuse(self.table(classes, "bad.csv"), "--labels", told=[f"line {test + 2}", "no training sample has"])
+        self.refuse(self.table(classes, "bad.csv"), "--labels", told=[f"line {test + 2}", "'c'", "no training sample has"])
         classes[5][1] = ""
         self.refuse(self.table(classes, "bad.csv"), "--labels", told=["line 6", "has no class"])
 
@@ -608,7 +629,7 @@ class Folders(Packing):
         for sample_id, label in labels.by_id().items():
             self.assertEqual(label, int(sample_id[1:]) % 2)
         self.put("photos/cat/p01.png", png(pictures[0]))
-        self.refuse(self.folder / "photos", "--size", "5x6", told=["photos", "'p01' is there twice"])
+        self.refuse(self.folder / "photos", "--size", "5x6", told=["photos", "'p01' is there twice", "cat/p01.png", "dog/p01.png"])
 
     def test_pictures_are_scaled_and_made_grey(self):
         pictures = np.random.default_rng(8).integers(0, 256, size=(60, 8, 12)).astype("u1")
@@ -642,6 +663,11 @@ class Folders(Packing):
         self.assert_scaled(packed)
         self.assert_holds(self.pack(self.folder / "sounds", "--channels", "1"),
                           ((values[:, :1] + values[:, 1:]) / np.float32(2)).astype("f4"), ids)
+        for channel in (0, 1):
+            for more in ([], ["--channels", "1"]):
+                self.assert_holds(self.pack(self.folder / "sounds", "--dimensions", str(channel), *more),
+                                  values[:, channel:channel + 1], ids)
+        self.refuse(self.folder / "sounds", "--dimensions", "0,2", told=["s00.wav", "0 to 1", "2"])
         cut = np.concatenate([values, np.zeros((60, 2, 5), "f4")], axis=2)
         for length in (7, 25):
             self.assert_holds(self.pack(self.folder / "sounds", "--length", length), cut[:, :, :length], ids)

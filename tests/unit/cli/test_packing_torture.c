@@ -19,6 +19,7 @@ static err pack(const char *from, bool is_labels) {
     uint32_t counts[PACK_PARTS];
     pack_samples s;
     pack_table *t = NULL;
+    columns *c = NULL;
     pack_order order = {0};
     labels *l = calloc(1, sizeof *l);
     if (!l) {
@@ -35,8 +36,9 @@ static err pack(const char *from, bool is_labels) {
     e = e ? e : pack_order_make(&order, &s, counts);
     if (!e) {
         e = is_labels ? pack_labels_write(to, &s, &order, l)
-                      : pack_portion_write(to, &s, t, &(pack_piece){.is_whole = true}, &order, &info);
+                      : pack_portion_write(to, &s, t, &(pack_piece){.is_whole = true}, &order, &info, &c);
     }
+    columns_free(c);
     pack_order_free(&order);
     pack_table_free(t);
     pack_samples_free(&s);
