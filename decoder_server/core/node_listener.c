@@ -184,6 +184,12 @@ void node_listener_send_frame(node_listener *l, uint64_t connection, const uint8
     }
 }
 
+bool node_listener_has_room(node_listener *l, uint64_t connection, size_t bytes) {
+    const size_t most = LINK_BACKLOG_MAX - FRAME_HEADER - FRAME_PAYLOAD_MAX;
+    const entry *to = entry_of(l, connection);
+    return !to || (bytes <= most && link_backlog(to->link) <= most - bytes);
+}
+
 void node_listener_admit(node_listener *l, uint64_t connection, uint32_t heartbeat_ms) {
     entry *e = entry_of(l, connection);
     if (e) {

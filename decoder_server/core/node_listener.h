@@ -33,6 +33,8 @@ err node_listener_new(node_listener **l, uv_loop_t *loop, const char *host, uint
 /* To one connection, by its number; nothing happens where it is gone. As node_registry_host says. */
 void node_listener_send(node_listener *l, uint64_t connection, message_type type, const ProtobufCMessage *body);
 void node_listener_send_frame(node_listener *l, uint64_t connection, const uint8_t *bytes, size_t length);
+/* Whether so many bytes may be sent, and leave room for another frame of any length: else the link might go down. */
+bool node_listener_has_room(node_listener *l, uint64_t connection, size_t bytes);
 void node_listener_admit(node_listener *l, uint64_t connection, uint32_t heartbeat_ms);
 void node_listener_close_one(node_listener *l, uint64_t connection, const char *reason);
 void node_listener_pause(node_listener *l, uint64_t connection, bool paused);

@@ -248,6 +248,10 @@ void node_registry_pause(node_registry *p, uint32_t portion, bool paused) {
     }
 }
 
+uint64_t node_registry_connection(const node_registry *p, uint32_t portion) {
+    return p->portions[portion].connection;
+}
+
 void node_registry_traffic(node_registry *p, uint32_t portion, traffic_counters *sum) {
     const portion_node *n = &p->portions[portion];
     *sum = n->past;

@@ -69,6 +69,9 @@ void node_registry_send(node_registry *p, uint32_t portion, message_type type, c
 void node_registry_drop(node_registry *p, uint32_t portion, Fewbit__Reason reason, const char *text);
 void node_registry_pause(node_registry *p, uint32_t portion, bool paused);
 
+/* The connection of a portion's node; 0: there is none. */
+uint64_t node_registry_connection(const node_registry *p, uint32_t portion);
+
 /* The sum over all connections that the portion has had. */
 void node_registry_traffic(node_registry *p, uint32_t portion, traffic_counters *sum);
 

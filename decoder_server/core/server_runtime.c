@@ -522,6 +522,10 @@ void server_runtime_free(server_runtime *r) {
     }
 }
 
+bool server_runtime_has_room(const server_runtime *r, uint32_t portion, size_t bytes) {
+    return node_listener_has_room(r->listener, node_registry_connection(r->nodes, portion), bytes);
+}
+
 bool server_runtime_is_lent(const server_runtime *r) {
     return r->is_lent;
 }

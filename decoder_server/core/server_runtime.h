@@ -83,6 +83,10 @@ void server_runtime_wake(server_runtime *r);
 /* Whether the core is lent: only `work` may touch it. */
 bool server_runtime_is_lent(const server_runtime *r);
 
+/* Where it is not lent: whether so many bytes may be sent to a portion's node, which is there or not, and its link
+ * keeps room for another frame of any length. */
+bool server_runtime_has_room(const server_runtime *r, uint32_t portion, size_t bytes);
+
 uv_loop_t *server_runtime_loop(server_runtime *r);
 node_registry *server_runtime_nodes(server_runtime *r);
 sse_producer *server_runtime_sse(server_runtime *r);

@@ -12,7 +12,10 @@
 
 #include <stdio.h>
 
-enum { WAITING_BYTES_MAX = 256 << 20 };
+enum {
+    WAITING_BYTES_MAX = 256 << 20,
+    REQUEST_BYTES = 128 /* a Request's, without its portion */
+};
 
 typedef struct given_answer {
     uint64_t request;
@@ -127,11 +130,26 @@ static void fill_stats(void *context, stats *to) {
     to->reloads = s->reloads;
 }
 
+/* Whether every node's link takes its part of a request. */
+static bool have_room(const serving *s, const question *q) {
+    uint64_t left = question_portions(q, s->run.experiment.portion_count);
+    bool has_room = true;
+    for (; left > 0 && has_room; left &= left - 1) {
+        uint32_t portion = (uint32_t)__builtin_ctzll(left);
+        size_t bytes = REQUEST_BYTES + (q->sample ? 0 : q->portions[portion].length);
+        has_room = server_runtime_has_room(s->runtime, portion, bytes);
+    }
+    return has_room;
+}
+
 /* With room for the answers to all requests there are, and for its own. */
 static err classify_now(serving *s, uint64_t request, const question *q) {
     dynbuf_room(&s->answers, (s->unanswered + 1) * sizeof(given_answer));
     err e = dynbuf_check(&s->answers, "an answer");
     s->answers.has_failed = false;
+    if (!e && !have_room(s, q)) {
+        e = err_fail(ERR_FULL, "more is asked of a node than it takes");
+    }
     if (!e) {
         s->unanswered++;
         engine_classify(s->engine, request, q, clock_now_ns());

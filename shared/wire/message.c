@@ -105,8 +105,8 @@ err message_unpack(uint8_t type, const uint8_t *payload, size_t length, arena *a
 }
 
 /* Every field's bytes are copied once, each piece rounded up to the arena's alignment. protobuf-c's own tables of
- * parsed and unknown fields lie on its stack until they exceed 16 members a slab, then in the arena; no message of ours
- * has so many. */
+ * parsed and unknown fields lie on its stack until they exceed 16 members a slab, then in the arena: of ours only a
+ * Ready has so many, with the samples that it offers. */
 size_t message_arena_size(size_t payload_max) {
     return payload_max + 64 * 1024;
 }

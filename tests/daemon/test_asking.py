@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Asking a serving system whose portions are a table, a signal, a picture and numbers: by portion, by id, and what is
 refused. Real daemons, over HTTP and with fewbit classify."""
+import concurrent.futures
 import csv
 import io
 import json
@@ -119,10 +120,10 @@ class Asking(f.FleetCase):
         super().setUp()
         self.results_path = self.folder / "results.jsonl"
 
-    def start(self, *names, wrist=None, options=()):
+    def start(self, *names, wrist=None, options=(), serving=()):
         """A server with nodes for these portions (all), ready."""
         names = names or NAMES
-        server = self.fleet.serve(self.made.run, "--results", self.results_path)
+        server = self.fleet.serve(self.made.run, "--results", self.results_path, *serving)
         for name in names:
             data = wrist if wrist and name == "wrist" else self.made.data(name)
             self.fleet.start(name, f.binary("encoder_node"), "--server", f"127.0.0.1:{server.port}", "--name", name, "--data",
@@ -271,6 +272,25 @@ class Asking(f.FleetCase):
                       or code == "too_large" and "portion" in words for _, code, words, (kind, _) in cases)
         self.assertEqual(metric(server, 'fewbit_classifications_total{outcome="bad_portion"}'), counted)
         self.assertEqual(self.by_id(server, self.made.ids[0])[0]["missing"], [])
+
+    def test_a_link_with_no_room_for_a_request_stays(self):
+        """A node that takes nothing of requests of 1 MiB: once its link is full they are refused, and it answers the others
+        when it goes on."""
+        server = self.start(serving=["--deadline", 1000 * PATIENCE, "--heartbeat", 60000])
+        clinic, = (program for program in self.fleet.programs if program.name == "clinic")
+        row = f"age,height,blood,{'x' * 1000000}\n41,1.7,A,\n".encode()
+        self.post(server, *multipart(("clinic", CSV, row)))
+        clinic.freeze()
+        with concurrent.futures.ThreadPoolExecutor(50) as pool:
+            asked = [pool.submit(call, server, "POST", "/v1/classify", body, {"Content-Type": kind})
+                     for kind, body in [multipart(("clinic", CSV, row))] * 50]
+            wait_until(lambda: any(one.done() for one in asked), "a refusal", explain=self.fleet.explain)
+            clinic.thaw()
+        said = {(status, answer.get("error", {}).get("code")) for status, answer, _ in (one.result() for one in asked)}
+        self.assertEqual(said, {(200, None), (503, "busy")})
+        self.assertEqual(server.events("node_lost"), [])
+        self.assertEqual(call(server, "GET", "/v1/nodes")[1]["nodes"][0]["reconnects"], 0)
+        self.post(server, *multipart(("clinic", CSV, row)))
 
     def test_samples_are_offered_where_their_owners_want_it(self):
         server = self.start()
