@@ -3,7 +3,6 @@
 #include "base/interrupt.h"
 #include "data/sample_ids.h"
 
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -87,24 +86,32 @@ void *pack_samples_values(pack_samples *s) {
     return to;
 }
 
-/* A table of the ids, so that a million takes no longer than a second. */
+/* By id, and of the same id in their order. */
+static int compare(const void *a, const void *b, void *samples) {
+    uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+    int order = strcmp(pack_samples_id(samples, left), pack_samples_id(samples, right));
+    return order ? order : (left > right) - (left < right);
+}
+
 static err check_ids(const pack_samples *s) {
-    struct hsearch_data table = {0};
-    if (hcreate_r((size_t)s->count + s->count / 2 + 1, &table) == 0) {
+    uint32_t *order = calloc(s->count, sizeof *order), twice = s->count;
+    if (!order) {
         return err_fail(ERR_MEMORY, "%s: no memory for the ids of so many samples", s->paths[0]);
     }
-    err e = ERR_OK;
-    for (uint32_t i = 0; i < s->count && !e; i++) {
-        ENTRY *found, wanted = {.key = (char *)pack_samples_id(s, i), .data = NULL};
-        if (hsearch_r(wanted, FIND, &found, &table) != 0) {
-            err_fail(ERR_INPUT, "the id '%s' is there twice", wanted.key);
-            e = pack_samples_prefix(s, i);
-        } else {
-            hsearch_r(wanted, ENTER, &found, &table);
-        }
+    for (uint32_t i = 0; i < s->count; i++) {
+        order[i] = i;
     }
-    hdestroy_r(&table);
-    return e;
+    qsort_r(order, s->count, sizeof *order, compare, (void *)(uintptr_t)s);
+    for (uint32_t i = 1; i < s->count; i++) {
+        bool is_same = strcmp(pack_samples_id(s, order[i - 1]), pack_samples_id(s, order[i])) == 0;
+        twice = is_same && order[i] < twice ? order[i] : twice;
+    }
+    free(order);
+    if (twice == s->count) {
+        return ERR_OK;
+    }
+    err_fail(ERR_INPUT, "the id '%s' is there twice", pack_samples_id(s, twice));
+    return pack_samples_prefix(s, twice);
 }
 
 err pack_samples_check(const pack_samples *s) {

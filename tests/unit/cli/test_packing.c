@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -123,6 +124,31 @@ static void what_is_constant_or_almost_is_scaled_all_the_same(void **state) {
     }
 }
 
+/* A table of hashes of their first bytes alone would look at every id for each: an hour of a processor, not a second.
+ */
+static void many_ids_that_begin_alike_are_checked_soon(void **state) {
+    (void)state;
+    enum { IDS = 200000, SECONDS_MAX = 20 };
+    pack_samples s;
+    char id[64];
+    pack_samples_init(&s);
+    s.paths[0] = "a.csv";
+    for (uint32_t i = 0; i < IDS; i++) {
+        snprintf(id, sizeof id, "patient-%08u", i);
+        assert_int_equal(pack_samples_add(&s, id, NULL, i + 2), ERR_OK);
+    }
+    clock_t from = clock();
+    assert_int_equal(pack_samples_check(&s), ERR_OK);
+    assert_true(clock() - from < SECONDS_MAX * CLOCKS_PER_SEC);
+    for (uint32_t i = 0; i < 3; i++) { /* the first one that was there is told, at its own line */
+        snprintf(id, sizeof id, "patient-%08u", i == 0 ? 77 : i);
+        assert_int_equal(pack_samples_add(&s, id, NULL, IDS + 2 + i), ERR_OK);
+        assert_int_equal(pack_samples_check(&s), ERR_INPUT);
+        assert_string_equal(err_text(), "a.csv: line 200002: the id 'patient-00000077' is there twice");
+    }
+    pack_samples_free(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shares_are_percentages_below_100),
@@ -131,6 +157,7 @@ int main(void) {
         cmocka_unit_test(pieces_are_quadrants_or_planes),
         cmocka_unit_test(scaling_is_the_mean_and_deviation_a_channel),
         cmocka_unit_test(what_is_constant_or_almost_is_scaled_all_the_same),
+        cmocka_unit_test(many_ids_that_begin_alike_are_checked_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
