@@ -62,6 +62,7 @@ err data_check(const portion_info *claimed, const experiment *e, const run_ident
     if (failed || !of || !of->portion[k].digest[0] || strcmp(claimed->digest, of->portion[k].digest) == 0) {
         return failed;
     }
-    return err_fail(ERR_INPUT, "the data of portion %s is not what %s (its digest differs)", claimed->name,
-                    of->is_pinned ? "it was when this run began" : "the labels were split from");
+    return err_fail(ERR_INPUT, "the data of portion %s is not what %s (its digest differs)%s", claimed->name,
+                    of->is_pinned ? "it was when this run began" : "the labels were split from",
+                    of->is_pinned ? ": a new run, in another --out, takes it as it is now" : "");
 }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,9 +181,27 @@ static err load_states(const safetensors *file, nn_tensor *t, const nn_optimiser
     return e;
 }
 
+/* What a missing cell becomes is the data's own affair: a mean changes with each row that is added. */
+static json_t *columns_of_features(const char *text) {
+    json_t *columns = json_loads(text, 0, NULL), *column;
+    size_t i;
+    json_array_foreach(columns, i, column) {
+        json_object_del(column, "missing");
+    }
+    return columns;
+}
+
+static bool are_same_columns(const char *a, const char *b) {
+    json_t *left = columns_of_features(a), *right = columns_of_features(b);
+    bool are_same = left && json_equal(left, right);
+    json_decref(left);
+    json_decref(right);
+    return are_same;
+}
+
 static err load_input(const safetensors *file, const char *path, checkpoint_input *to) {
     const char *columns = safetensors_metadata(file, input_columns);
-    if ((columns != NULL) != (to->columns != NULL) || (columns && strcmp(columns, to->columns) != 0)) {
+    if ((columns != NULL) != (to->columns != NULL) || (columns && !are_same_columns(columns, to->columns))) {
         return err_fail(ERR_INPUT, "%s: was trained on %s columns than the data here has", path,
                         columns && to->columns ? "other"
                         : columns              ? "more"

@@ -20,7 +20,7 @@ typedef struct checkpoint_input {
     uint32_t channels;   /* there can be */
     bool is_scaled;      /* by mean and std; a file that is loaded says whether, and with which */
     float *mean, *std;   /* [channels] */
-    const char *columns; /* as JSON, the same in a file that is loaded; NULL: none */
+    const char *columns; /* as JSON; in a file that is loaded the same but for "missing"; NULL: none */
 } checkpoint_input;
 
 typedef struct checkpoint_id {

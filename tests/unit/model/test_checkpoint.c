@@ -310,6 +310,8 @@ static void input_comes_back(void **state) {
         assert_told("part", i & 1 ? "was trained on more columns than the data here has"
                                   : "was trained on fewer columns than the data here has");
         if (i & 1) {
+            to.columns = "[{\"kind\":\"number\",\"name\":\"\xc3\xa4ge\",\"missing\":1.5}]";
+            assert_int_equal(checkpoint_load(in_folder("part"), &id, net, &o, digest), ERR_OK);
             to.columns = "[{\"name\":\"height\",\"kind\":\"number\"}]";
             assert_int_equal(checkpoint_load(in_folder("part"), &id, net, &o, digest), ERR_INPUT);
             assert_told("part", "was trained on other columns than the data here has");
