@@ -23,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 QUICK = bool(os.environ.get("FEWBIT_BENCH_QUICK"))
 SEEDS = (1,) if QUICK else (1, 2, 3)
 PATIENCE = 300
+RIVAL_EPOCHS = (1, 0.4)  # as many as ours, and fewer, where the joined net needs fewer: the better mean counts
 HELD = 0.8  # the share of ids that a party holds, where parties differ
 FOLDERS = (os.environ.get("FEWBIT_OWN_DATA"), ROOT / "data/vertical", *sorted(ROOT.parent.glob("*/data/vertical")))
 
@@ -125,7 +126,7 @@ class System:
             program.wait(0, PATIENCE)
         return f.read_json(run / "result.json")
 
-    def ask_rival(self, bits, seed):
+    def ask_rival(self, bits, seed, share):
         keys = dict(line.strip().split(": ", 1) for line in self.experiment.read_text().splitlines()
                     if line.startswith("  ") and ": " in line and not line.startswith("  -"))
         hidden = [line.split(": ")[1] for line in self.experiment.read_text().splitlines() if "hidden:" in line]
@@ -133,7 +134,7 @@ class System:
             "portions": [str(self.data / f"node-{portion}") for portion, _, _ in self.about["portions"]],
             "labels": str(self.data / "server"), "net": "simple-1d" if len(hidden) == 2 else "residual",
             "hidden": int(hidden[0]), "head": int(hidden[-1]), "bits": bits, "seed": seed,
-            "epochs": 1 if QUICK else int(keys["epochs"]), "batch_size": int(keys["batch_size"]),
+            "epochs": 1 if QUICK else round(share * int(keys["epochs"])), "batch_size": int(keys["batch_size"]),
             "learning_rate": float(keys["learning_rate"]), "weight_decay": float(keys.get("weight_decay", 0))})
 
 
@@ -152,8 +153,9 @@ def compare(figures, system):
     for bits, metric, below in system.about["figures"]:
         if bits not in measured:
             measured[bits] = ([metrics(system.train(system.data, system.variant(bits), seed)) for seed in SEEDS],
-                              [system.ask_rival(bits, seed) for seed in SEEDS])
-        ours, theirs = measured[bits]
+                              [[system.ask_rival(bits, seed, share) for seed in SEEDS] for share in RIVAL_EPOCHS])
+        ours, tried = measured[bits]
+        theirs = max(tried, key=lambda runs: mean(runs, metric))
         slowest = max(slowest, *(run["seconds"] for run in ours))
         joined = mean(theirs, metric)
         target = 100 if below is None else joined - below
