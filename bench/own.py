@@ -77,7 +77,7 @@ class System:
         self.fleet, self.name, self.source, self.about = fleet, name, source, SYSTEMS[name]
         self.experiment = ROOT / "experiments/own" / f"{name}.yaml"
         self.data = self.pack(fleet.folder / name)
-        self.rival = Process([HERE / "torch_own.py"], {"OMP_NUM_THREADS": "2"})
+        self.rival = Process([HERE / "torch_own.py"], {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
     def pack(self, to, apart=None):
         """Every party's folder; `apart`: a seed by which each has shuffled its samples and holds a part of them."""

@@ -62,10 +62,8 @@ err schedule_check_labels(const experiment *e, const labels *l) {
         return err_fail(ERR_INPUT, "%u training samples less %u for validation, %u test samples: too few",
                         l->samples[DATASET_TRAIN], e->dataset.validation, l->samples[DATASET_TEST]);
     }
-    uint32_t last = (l->samples[DATASET_TRAIN] - e->dataset.validation) % e->training.batch_size;
-    bool may_align = l->ids != NULL; /* then there will be fewer */
-    if (experiment_norms_rows(e) && last == 1 && !may_align) {
-        return err_fail(ERR_INPUT, "the last batch of an epoch has one sample: too few for batch norm");
+    if (experiment_norms_rows(e) && l->samples[DATASET_TRAIN] - e->dataset.validation == 1) {
+        return err_fail(ERR_INPUT, "one training sample is too few for batch norm");
     }
     return ERR_OK;
 }

@@ -145,9 +145,12 @@ static inline uint32_t experiment_train_samples(const experiment *e, uint32_t in
     return in_split - e->dataset.validation;
 }
 
-/* Steps an epoch; the last batch may be shorter. */
+/* Steps an epoch. The last batch may be shorter; but a single sample left over is not trained on in that epoch where a
+ * batch must have more than one. */
 static inline uint32_t experiment_steps(const experiment *e, uint32_t train_samples) {
-    return (train_samples + e->training.batch_size - 1) / e->training.batch_size;
+    uint32_t full = train_samples / e->training.batch_size, left = train_samples % e->training.batch_size;
+    bool is_too_few = left == 0 || (left == 1 && full > 0 && experiment_norms_rows(e));
+    return is_too_few ? full : full + 1;
 }
 
 #endif
