@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ANSWER_MAX = 1 << 20, URL_MAX = 1024, TOKEN_MAX = 512 };
+enum { ANSWER_MAX = 8 << 20 /* about 1,000 samples of many portions and classes */, URL_MAX = 1024, TOKEN_MAX = 512 };
 
 struct http_client {
     CURL *curl;
@@ -119,6 +119,9 @@ static err perform(http_client *h, const char *path, const http_client_body *bod
     CURLcode code = curl_easy_perform(h->curl);
     curl_slist_free_all(headers);
     curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, status);
+    if (h->answer.has_failed) {
+        return err_fail(ERR_NETWORK, "%s%s: the answer has more than %d MiB", h->server, path, ANSWER_MAX >> 20);
+    }
     return code == CURLE_OK ? ERR_OK
                             : err_fail(code == CURLE_ABORTED_BY_CALLBACK ? ERR_STOPPED : ERR_NETWORK, "%s%s: %s",
                                        h->server, path, curl_easy_strerror(code));

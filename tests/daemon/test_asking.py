@@ -2,7 +2,9 @@
 """Asking a serving system whose portions are a table, a signal, a picture and numbers: by portion, by id, and what is
 refused. Real daemons, over HTTP and with fewbit classify."""
 import concurrent.futures
+import contextlib
 import csv
+import http.server
 import io
 import json
 import pathlib
@@ -10,6 +12,7 @@ import random
 import shutil
 import signal
 import tempfile
+import threading
 import unittest
 
 import numpy as np
@@ -330,6 +333,37 @@ class Asking(f.FleetCase):
         self.assertIn("column 'age'", classify("--portion", f"clinic={self.make('old,1,A')}", code=3).said)
         self.assertIn("is not NAME=FILE", classify("--portion", "clinic", code=2).said)
         self.assertIn("name either", classify(*options, "--sample", "x", code=2).said)
+
+    def test_answers_of_a_thousand_samples_are_read(self):
+        """Of 1,000 samples of 64 portions and 100 classes they have 6 MiB; what is longer than any is refused."""
+        ids = [f"p{i}" for i in range(1000)]
+
+        class Answers(http.server.BaseHTTPRequestHandler):
+            length = 6000
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                one = {"class": 0, "label": "no", "probability": 1, "bits": ["01" * (self.length // 2)], "payload_bits": 1}
+                body = json.dumps({"results": [{"sample": name, **one} for name in ids]}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+        stub = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        self.addCleanup(stub.server_close)
+        threading.Thread(target=stub.serve_forever, daemon=True).start()
+        self.addCleanup(stub.shutdown)
+
+        def classify(code):
+            return self.fleet.run("classify", f.binary("fewbit"), "classify", "--server", f"http://127.0.0.1:{stub.server_port}",
+                                  *(part for name in ids for part in ("--sample", name)), code=code)
+        self.assertEqual(len(classify(0).printed.splitlines()), 1000)
+        Answers.length = 9000
+        self.assertIn("the answer has more than 8 MiB", classify(6).said)
 
     def make(self, text):
         path = self.folder / "made.csv"

@@ -589,7 +589,7 @@ class ClassifyErrors(serving.ServingCase):
             "/half": (200, b'{"class": 3, '), "/object": (200, b"{}"), "/types": (200, b'{"class": "x", "label": 7}'),
             "/error": (500, b"oops"), "/odd": (500, b'{"error": 5}'),
             "/steers": (500, b'{"error": {"message": "a\\u001b[2J\\u009b31m\\u202e\xc2\x9b."}}'),
-            "/long": (200, b'{"x": "' + b"y" * (2 << 20) + b'"}')}
+            "/long": (200, b'{"x": "' + b"y" * (9 << 20) + b'"}')}
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
