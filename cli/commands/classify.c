@@ -209,6 +209,9 @@ static err classify_picture(session *s, const char *path) {
     uint8_t *bytes = NULL;
     http_client_body body = {.type = "image/png"};
     err e = file_read(path, IMAGE_MAX, &bytes, &body.length);
+    if (e == ERR_NOT_FOUND) {
+        return err_fail(e, "%s: there is no such file (--sample asks about a sample that the nodes have)", path);
+    }
     body.bytes = bytes;
     e = e ? e : classify_one(s, path, &body, -1);
     free(bytes);

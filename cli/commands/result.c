@@ -162,6 +162,7 @@ static double percent_of(const table *t, const char *key, size_t class) {
 }
 
 static void print_classes(const table *t) {
+    uint32_t unseen = 0;
     print_head(t, "class");
     printf("   samples   precision      recall          F1\n");
     for (size_t c = 0; c < t->classes; c++) {
@@ -169,9 +170,13 @@ static void print_classes(const table *t) {
         for (size_t i = 0; i < t->classes; i++) {
             samples += count_of(t, c, i);
         }
+        unseen += samples == 0;
         print_label(t, c);
         printf("%10lld%10.2f %%%10.2f %%%10.2f %%\n", (long long)samples, percent_of(t, "precision", c),
                percent_of(t, "recall", c), percent_of(t, "f1", c));
+    }
+    if (unseen > 0) {
+        printf("(classes without samples: %u; macro F1 takes their 0 too)\n", unseen);
     }
 }
 

@@ -69,11 +69,16 @@ err portion_input_find_kind(span type, const void *bytes, size_t length, const p
     return find_raw(type, length, s, kind);
 }
 
+static bool may_be_row(const portion_shape *s) {
+    return s->type == PORTION_F32 && s->rank == 1;
+}
+
 err portion_input_check_raw(const void *bytes, size_t length, const portion_shape *s) {
     char text[PORTION_SHAPE_TEXT];
     if (length != portion_shape_bytes(s)) {
-        return err_fail(ERR_INPUT, "it has %zu bytes, not the %zu of %s", length, portion_shape_bytes(s),
-                        portion_shape_text(s, text));
+        return err_fail(ERR_INPUT, "it has %zu bytes, not the %zu of %s%s", length, portion_shape_bytes(s),
+                        portion_shape_text(s, text),
+                        may_be_row(s) ? " (the row of a table wants the type text/csv)" : "");
     }
     for (size_t i = 0; s->type == PORTION_F32 && i < portion_shape_elements(s); i++) {
         float value;
@@ -154,7 +159,8 @@ static err take_number(const json_t *number, const portion_shape *s, size_t at, 
 
 static err take_list(const json_t *list, const portion_shape *s, size_t first, size_t count, void *values) {
     if (json_array_size(list) != count) {
-        return err_fail(ERR_INPUT, "a list of numbers has %zu of them, not %zu", json_array_size(list), count);
+        return err_fail(ERR_INPUT, "a list of numbers has %zu of them, not %zu%s", json_array_size(list), count,
+                        may_be_row(s) ? " (the row of a table is an object, {\"column\": value})" : "");
     }
     err e = ERR_OK;
     for (size_t i = 0; i < count && !e; i++) {

@@ -236,6 +236,8 @@ class Asking(f.FleetCase):
             (400, "bad_portion", "portion 'clinic'", parts(clinic=(CSV, b"41,1.7"))),
             (400, "bad_portion", "column 'blood'", parts(clinic=(CSV, b"age,height\n41,1.7"))),
             (400, "bad_portion", "portion 'clinic'", parts(clinic=(CSV, b"\n"))),
+            (400, "bad_portion", "text/csv", parts(clinic=(RAW, row.encode()))),
+            (400, "bad_portion", '{"column": value}', (JSON, b'{"portions": {"clinic": [41, 1.7]}}')),
             (400, "bad_portion", "portion 'gauge'", parts(gauge=(CSV, row.encode()))),  # its data has no columns
             (400, "bad_portion", "portion 'wrist'", parts(wrist=(NPY, npy_bytes(wave[:, :15])))),
             (400, "bad_portion", "portion 'wrist'", parts(wrist=(NPY, npy_bytes(wave)[:-1]))),
@@ -330,6 +332,7 @@ class Asking(f.FleetCase):
         refused = classify("--sample", self.made.ids[2], "--sample", "nobody", code=3)
         self.assertIn(self.made.ids[2], refused.printed)
         self.assertIn("nobody: ", refused.said)
+        self.assertIn("--sample", classify("nobody.png", code=4).said)
         self.assertIn("column 'age'", classify("--portion", f"clinic={self.make('old,1,A')}", code=3).said)
         self.assertIn("is not NAME=FILE", classify("--portion", "clinic", code=2).said)
         self.assertIn("name either", classify(*options, "--sample", "x", code=2).said)
