@@ -20,23 +20,6 @@ static int by_number(const void *a, const void *b) {
     return left != right ? (left > right) - (left < right) : by_bytes(a, b);
 }
 
-/* Whether a class is in the list, and where it is or belongs. */
-static bool find(const char *const *list, uint32_t count, const char *name, uint32_t *at) {
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        int order = strcmp(list[middle], name);
-        if (order == 0) {
-            *at = middle;
-            return true;
-        }
-        low = order < 0 ? middle + 1 : low;
-        high = order < 0 ? high : middle;
-    }
-    *at = low;
-    return false;
-}
-
 static err refuse(const pack_samples *s, uint32_t sample, const char *what) {
     err_fail(ERR_INPUT, "sample '%s' %s", pack_samples_id(s, sample), what);
     return pack_samples_prefix(s, sample);
@@ -54,7 +37,7 @@ static err collect(const pack_samples *s, const char *list[DATASET_CLASSES_MAX],
         if (!class_name_is_valid(name)) {
             return refuse(s, i, "has a class whose name is not 1 to 63 bytes of UTF-8 without control characters");
         }
-        if (pack_samples_get(s, i)->part != PACK_TRAIN || find(list, *count, name, &at)) {
+        if (pack_samples_get(s, i)->part != PACK_TRAIN || pack_samples_find_name(list, *count, name, &at)) {
             continue;
         }
         if (*count == DATASET_CLASSES_MAX) {
@@ -81,7 +64,7 @@ static err number(const pack_samples *s, const char *const *list, uint32_t count
     qsort(sorted, count, sizeof *sorted, are_whole ? by_number : by_bytes);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = 0;
-        find(list, count, sorted[i], &at);
+        pack_samples_find_name(list, count, sorted[i], &at);
         numbers[at] = (uint8_t)i;
     }
     return class_names_set(names, sorted, count) ? err_prefix(ERR_INPUT, "%s", s->paths[0]) : ERR_OK;
@@ -95,7 +78,7 @@ static err take_values(const pack_samples *s, const pack_order *o, labels *l) {
     e = e ? e : number(s, list, count, &l->classes, numbers);
     for (uint32_t i = 0; i < s->count && !e; i++) {
         bool is_test = i >= o->samples[DATASET_TRAIN];
-        if (!find(list, count, pack_samples_class(s, o->list[i]), &at)) {
+        if (!pack_samples_find_name(list, count, pack_samples_class(s, o->list[i]), &at)) {
             char what[CLASS_NAME_MAX + 64];
             snprintf(what, sizeof what, "is of class '%s', which no training sample has",
                      pack_samples_class(s, o->list[i]));

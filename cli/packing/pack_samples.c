@@ -124,6 +124,22 @@ err pack_samples_check(const pack_samples *s) {
     return s->count > 0 ? check_ids(s) : err_fail(ERR_INPUT, "%s: has no samples", s->paths[0]);
 }
 
+bool pack_samples_find_name(const char *const *names, uint32_t count, const char *name, uint32_t *at) {
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        int order = strcmp(names[middle], name);
+        if (order == 0) {
+            *at = middle;
+            return true;
+        }
+        low = order < 0 ? middle + 1 : low;
+        high = order < 0 ? high : middle;
+    }
+    *at = low;
+    return false;
+}
+
 pack_sample *pack_samples_get(const pack_samples *s, uint32_t index) {
     return (pack_sample *)s->list.bytes + index;
 }

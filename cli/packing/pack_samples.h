@@ -52,6 +52,9 @@ void *pack_samples_values(pack_samples *s);
 /* After the last one: ERR_INPUT where there are none, an id is there twice, or --ids has too many. */
 err pack_samples_check(const pack_samples *s);
 
+/* Where a name is among names sorted by their bytes, or belongs; false: it is none of them. */
+bool pack_samples_find_name(const char *const *names, uint32_t count, const char *name, uint32_t *at);
+
 pack_sample *pack_samples_get(const pack_samples *s, uint32_t index);
 const char *pack_samples_id(const pack_samples *s, uint32_t index);
 

@@ -163,10 +163,6 @@ static err add_rows(pack_table *t, pack_samples *s, bool is_labels) {
     return e;
 }
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Which of two columns is meant, nobody could tell. Those without a name are none that could be meant. */
 static err check_header(const csv_table *file, const char *path) {
     uint32_t count = csv_table_columns(file);
@@ -177,14 +173,9 @@ static err check_header(const csv_table *file, const char *path) {
     for (uint32_t i = 0; i < count; i++) {
         names[i] = csv_table_cell(file, 0, i);
     }
-    qsort(names, count, sizeof *names, compare_names);
-    err e = ERR_OK;
-    for (uint32_t i = 1; i < count && !e; i++) {
-        bool is_twice = names[i][0] != '\0' && strcmp(names[i - 1], names[i]) == 0;
-        e = is_twice ? err_fail(ERR_INPUT, "%s: line 1: column '%s' is there twice", path, names[i]) : ERR_OK;
-    }
+    const char *twice = columns_find_twice(names, count);
     free(names);
-    return e;
+    return twice ? err_fail(ERR_INPUT, "%s: line 1: column '%s' is there twice", path, twice) : ERR_OK;
 }
 
 static err read_file(pack_table *t, pack_samples *s) {
@@ -252,18 +243,12 @@ typedef struct learner {
 
 /* False: it is in the list already. */
 static bool remember(learner *l, const char *cell) {
-    uint32_t low = 0, high = l->different;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        int order = strcmp(l->list[middle], cell);
-        if (order == 0) {
-            return false;
-        }
-        low = order < 0 ? middle + 1 : low;
-        high = order < 0 ? high : middle;
+    uint32_t at;
+    if (pack_samples_find_name(l->list, l->different, cell, &at)) {
+        return false;
     }
-    memmove(l->list + low + 1, l->list + low, (l->different - low) * sizeof *l->list);
-    l->list[low] = cell;
+    memmove(l->list + at + 1, l->list + at, (l->different - at) * sizeof *l->list);
+    l->list[at] = cell;
     l->different++;
     return true;
 }

@@ -42,16 +42,9 @@ bool response_has_body(unsigned status) {
 }
 
 void http_date(char to[HTTP_DATE_MAX], time_t seconds) {
-    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     struct tm utc = {0};
-    char form[HTTP_DATE_MAX]; /* the names are English, whatever the locale */
     gmtime_r(&seconds, &utc);
-    memcpy(form, "DDD, %d MMM %Y %H:%M:%S GMT", sizeof "DDD, %d MMM %Y %H:%M:%S GMT");
-    memcpy(form, days[utc.tm_wday], 3);
-    memcpy(form + sizeof "DDD, %d " - 1, months[utc.tm_mon], 3);
-    if (strftime(to, HTTP_DATE_MAX, form, &utc) == 0) {
+    if (strftime(to, HTTP_DATE_MAX, "%a, %d %b %Y %H:%M:%S GMT", &utc) == 0) { /* no program here sets a locale */
         to[0] = '\0';
     }
 }

@@ -69,6 +69,16 @@ static bool copy(const column *from, column *to) {
     return to->name && names;
 }
 
+const char *columns_find_twice(const char **names, uint32_t count) {
+    qsort(names, count, sizeof *names, compare);
+    for (uint32_t i = 1; i < count; i++) {
+        if (names[i][0] != '\0' && strcmp(names[i - 1], names[i]) == 0) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
 static err check_names(const columns *c) {
     const char **names = calloc(c->count, sizeof *names);
     if (!names) {
@@ -77,13 +87,9 @@ static err check_names(const columns *c) {
     for (uint32_t i = 0; i < c->count; i++) {
         names[i] = c->list[i].name;
     }
-    qsort(names, c->count, sizeof *names, compare);
-    err e = ERR_OK;
-    for (uint32_t i = 1; i < c->count && !e; i++) {
-        e = strcmp(names[i - 1], names[i]) == 0 ? err_fail(ERR_INPUT, "column '%s' is there twice", names[i]) : ERR_OK;
-    }
+    const char *twice = columns_find_twice(names, c->count);
     free(names);
-    return e;
+    return twice ? err_fail(ERR_INPUT, "column '%s' is there twice", twice) : ERR_OK;
 }
 
 static err add_all(columns *c, const column *list, size_t count) {

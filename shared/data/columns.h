@@ -37,6 +37,9 @@ void columns_free(columns *c);
 /* Whether a text may name a column or a category. */
 bool columns_name_is_valid(const char *text);
 
+/* Sorts the names, and gives one that is not empty and there twice, or NULL. */
+const char *columns_find_twice(const char **names, uint32_t count);
+
 /* From and to JSON; ERR_INPUT says which column is wrong. NULL: no memory. */
 err columns_from_json(columns **c, const json_t *json);
 json_t *columns_to_json(const columns *c);

@@ -2,7 +2,6 @@
 
 #include "base/json.h"
 #include "data/npy.h"
-#include "data/partition_record.h"
 #include "data/portion.h"
 
 #include <stdio.h>

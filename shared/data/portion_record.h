@@ -48,4 +48,12 @@ void portion_record_free(portion_record *r);
 /* The fields that tell how many samples there are, and whether their ids are listed: as labels.json has them too. */
 void portion_record_counts(json_fields *m, uint32_t samples[2], uint32_t *validation, bool *has_ids);
 
+/* A partition as both have it, {"kind", "portions", "sample_shape": [c,h,w]}, and "portion" where it is of one. */
+
+/* The field "partition"; `index`: which portion, NULL where it says none. */
+void partition_record_read(json_fields *m, partition *s, uint32_t *index);
+
+/* NULL where memory ran out. */
+json_t *partition_record_pack(const partition *s, const uint32_t *index);
+
 #endif

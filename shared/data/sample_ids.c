@@ -68,8 +68,18 @@ static size_t look_up(const sample_ids *ids, const char *id) {
     return slot;
 }
 
-/* Puts the ids of a split, which lie in `text`, into the table. `path` is for errors. */
-static err index_split(sample_ids *ids, enum dataset_split split, const char *path) {
+/* The path of a file of a folder; without one its name. */
+static err path_of(const char *folder, enum dataset_split split, char path[FILE_PATH_MAX]) {
+    return file_path(path, FILE_PATH_MAX, folder ? "%s/%s" : "%s%s", folder ? folder : "", file_names[split]);
+}
+
+/* Puts the ids of a split, which lie in `text`, into the table. */
+static err index_split(sample_ids *ids, enum dataset_split split, const char *folder) {
+    char path[FILE_PATH_MAX];
+    err e = path_of(folder, split, path);
+    if (e) {
+        return e;
+    }
     const char *at = ids->text[split];
     uint32_t before = split == DATASET_TEST ? ids->samples[DATASET_TRAIN] : 0;
     for (uint32_t i = 0; i < ids->samples[split]; i++, at += strlen(at) + 1) {
@@ -113,7 +123,11 @@ static err start(sample_ids **out, const uint32_t samples[2]) {
     return ERR_OK;
 }
 
-static err finish(sample_ids **out, sample_ids *ids, err e) {
+/* Once the texts are there, or `e` says that they are not. */
+static err finish(sample_ids **out, sample_ids *ids, err e, const char *folder) {
+    e = e ? e : take_memory(ids);
+    e = e ? e : index_split(ids, DATASET_TRAIN, folder);
+    e = e ? e : index_split(ids, DATASET_TEST, folder);
     if (e) {
         sample_ids_free(ids);
         return e;
@@ -149,10 +163,7 @@ err sample_ids_new(sample_ids **out, const char *const *const list[2], const uin
     }
     e = join(ids, DATASET_TRAIN, list[DATASET_TRAIN]);
     e = e ? e : join(ids, DATASET_TEST, list[DATASET_TEST]);
-    e = e ? e : take_memory(ids);
-    e = e ? e : index_split(ids, DATASET_TRAIN, file_names[DATASET_TRAIN]);
-    e = e ? e : index_split(ids, DATASET_TEST, file_names[DATASET_TEST]);
-    return finish(out, ids, e);
+    return finish(out, ids, e, NULL);
 }
 
 /* From files. */
@@ -176,19 +187,13 @@ static err split_lines(sample_ids *ids, enum dataset_split split, const char *pa
 static err read_split(sample_ids *ids, const char *folder, enum dataset_split split) {
     char path[FILE_PATH_MAX];
     uint8_t *bytes;
-    err e = file_path(path, sizeof path, "%s/%s", folder, file_names[split]);
+    err e = path_of(folder, split, path);
     e = e ? e : file_read(path, (size_t)ids->samples[split] * (SAMPLE_ID_MAX + 1), &bytes, &ids->length[split]);
     if (e) {
         return e;
     }
     ids->text[split] = (char *)bytes;
     return split_lines(ids, split, path);
-}
-
-static err index_file(sample_ids *ids, const char *folder, enum dataset_split split) {
-    char path[FILE_PATH_MAX];
-    err e = file_path(path, sizeof path, "%s/%s", folder, file_names[split]);
-    return e ? e : index_split(ids, split, path);
 }
 
 err sample_ids_read(sample_ids **out, const char *folder, const uint32_t samples[2]) {
@@ -199,17 +204,14 @@ err sample_ids_read(sample_ids **out, const char *folder, const uint32_t samples
     }
     e = read_split(ids, folder, DATASET_TRAIN);
     e = e ? e : read_split(ids, folder, DATASET_TEST);
-    e = e ? e : take_memory(ids);
-    e = e ? e : index_file(ids, folder, DATASET_TRAIN);
-    e = e ? e : index_file(ids, folder, DATASET_TEST);
-    return finish(out, ids, e);
+    return finish(out, ids, e, folder);
 }
 
 static err write_split(const sample_ids *ids, const char *folder, enum dataset_split split) {
     char path[FILE_PATH_MAX];
     size_t length = ids->length[split];
     char *lines = malloc(length + 1);
-    err e = file_path(path, sizeof path, "%s/%s", folder, file_names[split]);
+    err e = path_of(folder, split, path);
     if (!lines) {
         return err_fail(ERR_MEMORY, "%s: no memory to write it", path);
     }
@@ -223,7 +225,7 @@ static err write_split(const sample_ids *ids, const char *folder, enum dataset_s
 
 static err remove_split(const char *folder, enum dataset_split split) {
     char path[FILE_PATH_MAX];
-    err e = file_path(path, sizeof path, "%s/%s", folder, file_names[split]);
+    err e = path_of(folder, split, path);
     bool is_gone = e || !file_exists(path) || unlink(path) == 0;
     return e || is_gone ? e : err_system(ERR_IO, "%s: cannot be removed", path);
 }
