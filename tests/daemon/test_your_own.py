@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import unittest
+import urllib.request
 
 from lib import fleet as f
 
@@ -118,11 +119,14 @@ class YourOwn(f.FleetCase):
         for kind, colour in (("cat", (200, 60, 60)), ("dog", (60, 60, 200))):
             (self.folder / "pictures" / kind).mkdir(parents=True)
             for i in range(120):
-                pixels = bytes(min(255, max(0, round(self.draw.gauss(c, 40)))) for _ in range(40 * 40) for c in colour)
-                number = i * 2 + (kind == "dog")
-                (self.folder / "pictures" / kind / f"{number}.png").write_bytes(f.png(pixels, 40, 40))
+                height, width = 30 + i % 20, 40
+                pixels = bytes(min(255, max(0, round(self.draw.gauss(c, 40)))) for _ in range(height * width) for c in colour)
+                (self.folder / "pictures" / kind / f"{kind}-{i}.png").write_bytes(f.png(pixels, width, height))
         self.run_page("A folder of pictures, on four nodes")
         self.assertGreater(self.result()["rounded_accuracy"], 90)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v1/samples") as answer:
+            offered = json.load(answer)["samples"]
+        self.assertTrue(offered and all(re.fullmatch(r"(cat|dog)-\d+", sample) for sample in offered), offered)
 
 
 if __name__ == "__main__":
