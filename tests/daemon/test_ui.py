@@ -318,10 +318,14 @@ class OwnersData(PageCase):
         for k in (0, 1, 3):
             self.find(f"#values-{k}").clear()
         self.browser.execute_script("document.getElementById('values-file-2').value = ''")
-        self.find("#values-3").send_keys("1 2")
-        self.find("#by-values button").click()
-        self.wait_text("note", "portion 'gauge'")  # no numbers of its shape: a row, which the node cannot read
-        self.find("#values-3").send_keys(" 3")
+        for text in ("1 2", "1,2,", ",1,2", "1,,2,3", "1;2;x"):
+            self.find("#values-3").clear()
+            self.browser.execute_script("document.getElementById('note').textContent = ''")
+            self.find("#values-3").send_keys(text)
+            self.find("#by-values button").click()
+            self.wait_text("note", "portion 'gauge'")  # no numbers of its shape: a row, which the node cannot read
+        self.find("#values-3").clear()
+        self.find("#values-3").send_keys(" 1 ;2,  3 ")
         self.find("#by-values button").click()
         self.wait_text("note", r"Degraded: no bits from clinic \(portion clinic\)")
 
