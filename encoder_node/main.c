@@ -1,6 +1,5 @@
 /* encoder_node: owns one portion of every sample and turns it into bits. */
 #include "base/process.h"
-#include "base/sched_slice.h"
 #include "encoder_node/session.h"
 #include "nn/blas.h"
 
@@ -33,7 +32,7 @@ int main(int argc, char **argv) {
     node_options options;
     tls_context *tls = NULL;
     err e = process_start();
-    sched_slice_shorten();
+    process_shorten_slices();
     e = e ? e : node_options_parse(argc, argv, &options);
     if (!e && tls_is_wanted(&options.tls_files)) {
         e = tls_context_new(&tls, &options.tls_files);

@@ -1,6 +1,6 @@
 #include "cli/plot/plot_script.h"
 
-#include "cli/plot/class_plots.h"
+#include "cli/class_label.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,6 +15,7 @@ typedef struct curve {
 } curve;
 
 enum { CURVES = 5, LOSS_COLUMN = CURVES + 2 };
+enum { CLASSES_MAX = 256, COUNTS_MAX = 20, TICS_MAX = 32, BINS_MAX = 100 };
 
 /* NaN where there is none. */
 static double number_of(const json_t *evaluation, const char *key) {
@@ -50,9 +51,23 @@ static size_t encoders_of(const plot_subject *s) {
     return count;
 }
 
+static size_t classes_of(const json_t *metrics) {
+    return json_array_size(json_object_get(metrics, "confusion"));
+}
+
+static size_t bins_of(const json_t *metrics) {
+    return json_array_size(json_object_get(metrics, "reliability"));
+}
+
+/* Whether there is anything to draw of the metrics of one split; they are not trusted: what is no number is 0. */
+static bool has_classes(const json_t *metrics) {
+    size_t classes = classes_of(metrics), bins = bins_of(metrics);
+    return classes >= 2 && classes <= CLASSES_MAX && bins >= 1 && bins <= BINS_MAX;
+}
+
 size_t plot_files(const plot_subject *s) {
     size_t encoders = encoders_of(s);
-    return (encoders > 0 ? FIRST_ENCODER + encoders : DISTANCE) - (class_plots_has(s->metrics) ? 0 : BY_CLASS);
+    return (encoders > 0 ? FIRST_ENCODER + encoders : DISTANCE) - (has_classes(s->metrics) ? 0 : BY_CLASS);
 }
 
 static void name_of(size_t kind, char name[PLOT_NAME_MAX]) {
@@ -65,7 +80,7 @@ static void name_of(size_t kind, char name[PLOT_NAME_MAX]) {
 }
 
 void plot_file_name(const plot_subject *s, size_t index, char name[PLOT_NAME_MAX]) {
-    name_of(index + (index < CONFUSION || class_plots_has(s->metrics) ? 0 : BY_CLASS), name);
+    name_of(index + (index < CONFUSION || has_classes(s->metrics) ? 0 : BY_CLASS), name);
 }
 
 static void put_number(FILE *to, double value) {
@@ -210,17 +225,117 @@ static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
     fputc('\n', to);
 }
 
+static double number_at(const json_t *list, size_t index) {
+    return json_number_value(json_array_get(list, index));
+}
+
+/* The confusion matrix. */
+
+/* The block $confusion: column, row (downwards), the cell's corners, its share of the class, its count. */
+static void put_matrix(FILE *to, const json_t *metrics) {
+    size_t classes = classes_of(metrics);
+    fputs("$confusion << END\n", to);
+    for (size_t truth = 0; truth < classes; truth++) {
+        const json_t *row = json_array_get(json_object_get(metrics, "confusion"), truth);
+        double whole = 0;
+        for (size_t taken = 0; taken < classes; taken++) {
+            whole += number_at(row, taken);
+        }
+        for (size_t taken = 0; taken < classes; taken++) {
+            double count = number_at(row, taken);
+            fprintf(to, "%zu.5 %zu.5 %zu %zu %zu %zu %.9g %.0f\n", taken, truth, taken, taken + 1, truth, truth + 1,
+                    whole > 0 ? count / whole : 0, count);
+        }
+    }
+    fputs("END\n", to);
+}
+
+/* Of many classes not all are named. Columns are numbers, rows have names too. */
+static void put_class_tics(FILE *to, size_t classes, const json_t *names) {
+    size_t step = (classes + TICS_MAX - 1) / TICS_MAX;
+    fprintf(to, "set xtics nomirror out%s (", classes > 12 ? " font ',9'" : "");
+    for (size_t c = 0; c < classes; c += step) {
+        fprintf(to, "%s'%zu' %zu.5", c ? ", " : "", c, c);
+    }
+    fputs(")\nset ytics nomirror out (", to);
+    for (size_t c = 0; c < classes; c += step) {
+        char label[CLASS_LABEL_MAX];
+        class_label(label, c, names);
+        fputs(c ? ", " : "", to);
+        gnuplot_put_quoted(to, label);
+        fprintf(to, " %zu.5", c);
+    }
+    fputs(")\n", to);
+}
+
+/* A row a class, a column what its samples were taken for; coloured by the share of the class. */
+static void put_confusion(FILE *to, const json_t *metrics, const json_t *names) {
+    size_t classes = classes_of(metrics);
+    put_matrix(to, metrics);
+    fputs("set xlabel 'taken for'\nset ylabel 'class'\nunset key\nset rmargin at screen 0.84\n", to);
+    fprintf(to, "set xrange [0:%zu]\nset yrange [%zu:0]\n", classes, classes);
+    put_class_tics(to, classes, names);
+    fputs("set style fill solid noborder\nset cblabel 'share of the class'\nset cbrange [0:1]\n"
+          /* by its root, or what is rare were white */
+          "set cbtics ('0' 0, '1 %%' 0.1, '5 %%' sqrt(0.05), '25 %%' 0.5, '50 %%' sqrt(0.5), '100 %%' 1)\n"
+          "set palette defined (0 '#ffffff', 0.25 '#9ecae1', 0.6 '#2171b5', 1 '#08203f')\n"
+          "plot $confusion using 1:2:3:4:5:6:(sqrt($7)) with boxxyerror fc palette",
+          to);
+    if (classes <= COUNTS_MAX) {
+        fputs(", \\\n  $confusion using 1:2:(sprintf('%.0f', $8)):($7 > 0.2 ? 0xffffff : 0x444444) with labels font "
+              "',10' tc rgb variable",
+              to);
+    }
+    fputc('\n', to);
+}
+
+/* The reliability diagram. */
+
+/* The block $bins: from, to, the share that is right, the mean confidence, the bin's share of all. An empty bin has no
+ * line. */
+static void put_bins(FILE *to, const json_t *metrics) {
+    const json_t *list = json_object_get(metrics, "reliability");
+    size_t bins = bins_of(metrics);
+    double all = json_number_value(json_object_get(metrics, "samples"));
+    fputs("$bins << END\n0 0 0 NaN 0\n", to); /* never without a line */
+    for (size_t i = 0; i < bins; i++) {
+        const json_t *bin = json_array_get(list, i);
+        double samples = json_number_value(json_object_get(bin, "samples"));
+        if (samples > 0) {
+            fprintf(to, "%.9g %.9g %.9g %.9g %.9g\n", (double)i / (double)bins, (double)(i + 1) / (double)bins,
+                    json_number_value(json_object_get(bin, "correct")) / samples,
+                    json_number_value(json_object_get(bin, "confidence")), all > 0 ? samples / all : 0);
+        }
+    }
+    fputs("END\n", to);
+}
+
+/* How much is right of the answers of each confidence, and how many these are. */
+static void put_reliability(FILE *to, const json_t *metrics) {
+    put_bins(to, metrics);
+    fputs("set multiplot layout 2,1\nset lmargin at screen 0.12\nset rmargin at screen 0.96\nset style fill solid 0.7 "
+          "border "
+          "lc rgb '#ffffff'\nset key top left\nset xrange [0:1]\nset yrange [0:1]\nset grid y lc rgb '#dddddd'\n"
+          "set xlabel 'confidence'\nset ylabel 'share that is right'\n"
+          "plot $bins using (($1 + $2) / 2):3:1:2:(0):3 with boxxyerror lc rgb '#1f77b4' notitle, \\\n"
+          "  x with lines dt 3 lw 2 lc rgb '#444444' title 'as it should be', \\\n"
+          "  $bins using 4:3 with points pt 7 ps 0.7 lc rgb '#ff7f0e' title 'at the mean confidence of a bin'\n"
+          "unset title\nunset key\nset yrange [0:*]\nset ylabel 'share of all samples'\n"
+          "plot $bins using (($1 + $2) / 2):5:1:2:(0):5 with boxxyerror lc rgb '#888888'\nunset multiplot\n",
+          to);
+}
+
 static void put_by_class(FILE *to, const plot_subject *s, const char *folder) {
     char what[96];
     start_file(to, folder, CONFUSION, 720);
     snprintf(what, sizeof what, "what the %s are taken for", s->samples);
     put_title(to, s, what);
-    class_plots_put_confusion(to, s->metrics, s->names);
+    put_confusion(to, s->metrics, s->names);
     start_file(to, folder, RELIABILITY, 720);
     snprintf(what, sizeof what, "reliability on the %s, calibration error %.2f %%", s->samples,
              100 * json_number_value(json_object_get(s->metrics, "calibration_error")));
     put_title(to, s, what);
-    class_plots_put_reliability(to, s->metrics);
+    put_reliability(to, s->metrics);
 }
 
 /* Two maps over the epochs: where the outputs lie, and how often each bit is 1. */
@@ -270,7 +385,7 @@ void plot_script_write(FILE *to, const plot_subject *s, const char *folder) {
     put_evaluations(to, s, curves);
     put_accuracy(to, s, folder, curves);
     put_loss(to, s, folder);
-    if (class_plots_has(s->metrics)) {
+    if (has_classes(s->metrics)) {
         put_by_class(to, s, folder);
     }
     if (encoders_of(s) > 0) {

@@ -10,7 +10,7 @@
 enum { PLOT_NAME_MAX = GNUPLOT_NAME_MAX };
 
 /* What is drawn; borrowed. `history` is a list of evaluations, as result.json or manifest.json holds it: at least one;
- * `metrics` are those by class of `samples`, for a title, and `names` those of the classes (cli/plot/class_plots.h);
+ * `metrics` are those by class of `samples`, for a title, and `names` those of the classes;
  * NULL: there are none. Nothing is trusted: what is missing or no number is left out. */
 typedef struct plot_subject {
     const experiment *experiment;

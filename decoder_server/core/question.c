@@ -8,14 +8,6 @@ uint64_t question_portions(const question *q, uint32_t portions) {
     return mask;
 }
 
-size_t question_bytes(const question *q, uint32_t portions) {
-    size_t bytes = q->sample ? strlen(q->sample) : 0;
-    for (uint32_t k = 0; !q->sample && k < portions; k++) {
-        bytes += q->portions[k].length;
-    }
-    return bytes;
-}
-
 /* Packed: the id's length with its zero, or 0, and the id; without one a head for each portion, and their bytes. */
 typedef struct packed_head {
     uint32_t length, format;

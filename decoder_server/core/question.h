@@ -22,9 +22,6 @@ typedef struct question {
 /* Which portions are asked of: bit k is portion k's. */
 uint64_t question_portions(const question *q, uint32_t portions);
 
-/* Bytes of what is handed over: of all portions, or of the id. */
-size_t question_bytes(const question *q, uint32_t portions);
-
 /* Appends a question to `to`; a failure is the buffer's (dynbuf_check). */
 void question_pack(dynbuf *to, const question *q, uint32_t portions);
 

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/sched_slice.h"
+#include "base/process.h"
 #include "decoder_server/core/node_listener.h"
 #include "experiment/derive.h"
 #include "loop/alarm.h"
@@ -488,7 +488,7 @@ err server_runtime_new(server_runtime **out, const server_runtime_config *config
     if (!r) {
         return err_fail(ERR_MEMORY, "no memory for the server");
     }
-    sched_slice_shorten();
+    process_shorten_slices();
     r->config = *config;
     r->role = role;
     r->context = context;

@@ -63,7 +63,7 @@ typedef struct server_runtime_config {
 } server_runtime_config;
 
 /* `role` is borrowed. From here on the functions below may be called, and threads have short slices
- * (base/sched_slice.h). */
+ * (base/process.h). */
 err server_runtime_new(server_runtime **r, const server_runtime_config *config, const server_role *role, void *context);
 
 /* Opens everything, runs the loop until server_runtime_end, closes everything. Returns what has ended it, or why it

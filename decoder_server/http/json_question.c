@@ -3,8 +3,6 @@
 #include "data/sample_ids.h"
 #include "decoder_server/http/portion_input.h"
 
-#include <string.h>
-
 static err take_samples(json_question *q, const json_t *ids) {
     size_t count = json_array_size(ids);
     if (count == 0) {

@@ -513,7 +513,7 @@ void engine_stats(const engine *e, stats *s) {
 }
 
 void engine_count_predictions(const engine *e, predictor_counters *out) {
-    model_rollout_count(e->models, out);
+    predictor_count(predictor_of(e, model_rollout_active(e->models)), out);
 }
 
 /* Making. */

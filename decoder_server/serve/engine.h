@@ -76,7 +76,7 @@ void engine_dismiss(engine *e, const char *text);
 /* Fills in the tables, and of the nodes what the engine knows. */
 void engine_stats(const engine *e, stats *s);
 
-/* Where predictions came from, those of models that are gone too. */
+/* Where predictions of the model in use came from. */
 void engine_count_predictions(const engine *e, predictor_counters *out);
 
 #endif

@@ -13,7 +13,6 @@ struct model_rollout {
     const engine_host *host;
     served_model *models[2], *queued; /* by model_swap's indices; `queued` comes once the swap is over */
     model_swap swap;
-    predictor_counters past; /* of models that are gone */
 };
 
 err model_rollout_new(model_rollout **out, const run_dir *r, const predictor_options *options, uint64_t deadline_ns,
@@ -153,17 +152,8 @@ static void switch_over(model_rollout *o) {
     o->host->swapped(o->host->context, ERR_OK, "");
 }
 
-static void add_counters(predictor_counters *sum, const predictor_counters *c) {
-    sum->from_table += c->from_table;
-    sum->from_cache += c->from_cache;
-    sum->from_nets += c->from_nets;
-}
-
 static void end(model_rollout *o) {
     const served_model *m = o->models[model_swap_other(&o->swap)];
-    predictor_counters last;
-    predictor_count(m->predictor, &last);
-    add_counters(&o->past, &last);
     log_event(LOG_INFO, "model_retired", "the model before, step %" PRIu64 ", has answered its last sample",
               m->commit->position.step);
     release_other(o);
@@ -250,9 +240,4 @@ bool model_rollout_prepared(model_rollout *o, uint32_t portion, const Fewbit__Pr
 
 uint64_t model_rollout_next_ns(const model_rollout *o) {
     return model_swap_next_ns(&o->swap);
-}
-
-void model_rollout_count(const model_rollout *o, predictor_counters *out) {
-    predictor_count(o->models[o->swap.active]->predictor, out);
-    add_counters(out, &o->past);
 }

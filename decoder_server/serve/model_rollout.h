@@ -41,7 +41,4 @@ void model_rollout_poll(model_rollout *o, bool has_ended, uint64_t now_ns);
 /* When to call it at the latest; UINT64_MAX: whenever. */
 uint64_t model_rollout_next_ns(const model_rollout *o);
 
-/* What the predictors of all models did so far, and what the active one has. */
-void model_rollout_count(const model_rollout *o, predictor_counters *out);
-
 #endif

@@ -2,9 +2,6 @@
 
 #include "base/log.h"
 #include "decoder_server/train/schedule.h"
-#include "decoder_server/train/train_alone.h"
-#include "decoder_server/train/train_inproc.h"
-#include "decoder_server/train/train_tcp.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/validate.h"

@@ -1,4 +1,4 @@
-#include "decoder_server/train/train_alone.h"
+#include "decoder_server/train/train.h"
 
 #include "base/byte_reader.h"
 #include "data/portion.h"

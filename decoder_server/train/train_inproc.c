@@ -1,4 +1,4 @@
-#include "decoder_server/train/train_inproc.h"
+#include "decoder_server/train/train.h"
 
 #include "base/log.h"
 #include "base/machine.h"

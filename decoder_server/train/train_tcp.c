@@ -1,4 +1,4 @@
-#include "decoder_server/train/train_tcp.h"
+#include "decoder_server/train/train.h"
 
 #include "base/clock.h"
 #include "decoder_server/core/server_runtime.h"

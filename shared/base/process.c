@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static bool has_no_input;
@@ -69,4 +70,25 @@ int process_end(err e) {
         log_failure();
     }
     return err_exit_code(e);
+}
+
+enum { SLICE_NS = 200000 };
+
+/* The kernel's struct sched_attr, as far as its first version goes: the C library has none. */
+typedef struct scheduling {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+} scheduling;
+
+void process_shorten_slices(void) {
+    scheduling mine = {0};
+    if (syscall(SYS_sched_getattr, 0, &mine, sizeof mine, 0) != 0 || mine.policy != 0) {
+        return; /* whoever was given another policy has it on purpose */
+    }
+    mine.size = sizeof mine;
+    mine.runtime = SLICE_NS;
+    syscall(SYS_sched_setattr, 0, &mine, 0);
 }

@@ -5,7 +5,7 @@
 #include "base/rng.h"
 #include "decoder_server/http/json_views.h"
 #include "decoder_server/serve/engine.h"
-#include "decoder_server/train/train_inproc.h"
+#include "decoder_server/train/train.h"
 #include "encoder_node/node_protocol.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
