@@ -55,6 +55,11 @@ class OurNode(serving.ServingCase):
         fields, _ = self.next_frame(stream, plain_node.READY)
         self.assertEqual({name: value for name, value in fields.items() if name not in (2, 5)}, {1: self.manifest["last"]["step"]})
 
+    def test_the_page_says_the_version(self):
+        version = plain_node.hello({"dataset": "", "portion": "", "shape": [], "type": "", "train_samples": 0,
+                                    "test_samples": 0, "digest": ""})[1]
+        self.assertIn(f"\nVersion {version}. ", (f.ROOT / "docs" / "protocol.md").read_text())
+
     def test_frames_are_short(self):
         self.node(self.listener.getsockname()[1], 1, "--stream", "test")
         stream = self.accept()
