@@ -284,7 +284,9 @@ err checkpoint_store_load(const checkpoint_store *s, uint64_t step, nn_net *net,
     char path[FILE_PATH_MAX];
     checkpoint_id id = id_of(s, step);
     search at = {.store = s, .step = step};
-    err e = err_fail(ERR_NOT_FOUND, "%s/*/step-%" PRIu64 ".safetensors: No such file", s->run_folder, step);
+    err e = err_fail(ERR_NOT_FOUND,
+                     "%s/*/step-%" PRIu64 ".safetensors: No such file (was this run trained with another --state?)",
+                     s->run_folder, step);
     while (e && find_next(&at, path)) {
         e = checkpoint_load(path, &id, net, o, digest);
     }

@@ -2,6 +2,7 @@
 
 #include "base/byte_reader.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "decoder_server/train/checkpointer.h"
 #include "decoder_server/train/class_weights.h"
 #include "decoder_server/train/evaluator.h"
@@ -407,6 +408,9 @@ static void finish(train_loop *t) {
     if (!e && (t->steps > 0 || !run_dir_has_result(t->run))) {
         e = write_result(t);
         run_dir_log(t->run, "finished", NULL);
+        if (!e) {
+            log_event(LOG_INFO, "training_finished", "finished: fewbit result %s shows what came out", t->run->folder);
+        }
     }
     train_loop_end(t, e);
 }

@@ -198,7 +198,9 @@ class Refusals(TrainingCase):
                                        FEWBIT_LOG_FORMAT="json")
         lines = [json.loads(line) for line in local.error_path.read_text().splitlines()]
         self.assertEqual({line["program"] for line in lines}, {"decoder_server"})
-        self.assertRegex(lines[-1]["message"], r"^epoch 2/2  loss ")
+        self.assertRegex(lines[-2]["message"], r"^epoch 2/2  loss ")
+        self.assertEqual(lines[-1]["event"], "training_finished")
+        self.assertIn(f"fewbit result {self.run_folder} ", lines[-1]["message"])
         self.assertRegex(again.said, r"^decoder_server: .*is a run of another experiment")  # nothing ran yet
 
     def test_an_existing_run_is_not_overwritten(self):
