@@ -340,7 +340,7 @@ static void put_by_class(FILE *to, const plot_subject *s, const char *folder) {
 
 /* Two maps over the epochs: where the outputs lie, and how often each bit is 1. */
 static void put_encoder(FILE *to, const plot_subject *s, const char *folder, size_t k) {
-    char what[64];
+    char what[32 + PORTION_NAME_MAX], number[24];
     size_t bins = longest_list(s, k, "bins"), bits = longest_list(s, k, "ones");
     put_cells(to, s, k, "bins", "bins", outputs_of);
     put_cells(to, s, k, "ones", "ones", samples_of);
@@ -349,7 +349,9 @@ static void put_encoder(FILE *to, const plot_subject *s, const char *folder, siz
             "set multiplot layout 2,1\nset lmargin at screen 0.1\nset rmargin at screen 0.84\nset xrange [0:%.9g]\nset "
             "style fill solid noborder\nunset key\n",
             last_epoch_of(s));
-    snprintf(what, sizeof what, "soft outputs of encoder %zu", k);
+    snprintf(number, sizeof number, "%zu", k); /* a tampered result may have more encoders than portions */
+    snprintf(what, sizeof what, "soft outputs of encoder %s",
+             k < s->experiment->portion_count ? s->experiment->portions[k].name : number);
     put_title(to, s, what);
     fprintf(to,
             "set ylabel 'soft output'\nset yrange [0:%zu]\nset ytics ('0' 0, '0.25' %.9g, '0.5' %.9g, '0.75' %.9g, '1' "
