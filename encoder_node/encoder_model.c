@@ -4,7 +4,6 @@
 #include "bits/pack.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
-#include "experiment/portions.h"
 #include "nn/ema.h"
 #include "nn/shape_infer.h"
 

@@ -1,6 +1,5 @@
 #include "cli/packing/pack_arrays.h"
 
-#include "base/byte_reader.h"
 #include "base/file.h"
 #include "cli/packing/npz.h"
 #include "data/idx.h"

@@ -1,6 +1,6 @@
 #include "decoder_server/core/data_check.h"
 
-#include "experiment/portions.h"
+#include "experiment/derive.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,6 @@
 #include "decoder_server/core/code_decoder.h"
 #include "decoder_server/core/data_check.h"
 #include "experiment/derive.h"
-#include "experiment/portions.h"
 #include "experiment/serialize.h"
 
 #include <stdio.h>

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "decoder_server/core/node_listener.h"
-#include "experiment/derive.h"
 #include "loop/alarm.h"
 #include "loop/compute_pool.h"
 #include "loop/loop.h"

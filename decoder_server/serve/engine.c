@@ -6,7 +6,6 @@
 #include "decoder_server/serve/on_demand.h"
 #include "decoder_server/serve/ready_batch.h"
 #include "decoder_server/serve/refine.h"
-#include "experiment/derive.h"
 
 #include <stdlib.h>
 

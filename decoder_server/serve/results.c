@@ -3,7 +3,6 @@
 #include "base/json_writer.h"
 #include "base/line_file.h"
 #include "base/log.h"
-#include "data/partition.h"
 #include "decoder_server/core/sse_producer.h"
 
 #include <math.h>

@@ -2,7 +2,6 @@
 
 #include "base/dynbuf.h"
 #include "base/log_limit.h"
-#include "experiment/derive.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -6,10 +6,9 @@
 #include "decoder_server/train/joint_training.h"
 #include "decoder_server/train/progress.h"
 #include "decoder_server/train/schedule.h"
-#include "decoder_server/train/train_sse.h"
 #include "experiment/derive.h"
 
-enum { REPLAYS_BYTES_MAX = 1 << 20 };
+enum { REPLAYS_BYTES_MAX = 1 << 20, EVENT_MAX = 512, PAUSE_NS = 100000000 };
 
 typedef struct train_tcp {
     run_dir *run;
@@ -17,7 +16,9 @@ typedef struct train_tcp {
     thread_pool *pool;
     joint_training *joint;
     progress progress;
-    train_sse sse;
+    sse_producer *sse;
+    uint64_t shown_ns, started_ns; /* when subscribers were last told, and since when there are samples */
+    stats_training told;
     uint32_t nodes_here;
     portion_info data[PARTITION_PORTIONS_MAX]; /* what each portion's node says of its samples */
     dynbuf replays;                            /* events of a lent core that new subscribers get, each with its zero */
@@ -37,12 +38,6 @@ static void traffic(void *context, uint32_t portion, traffic_counters *counters)
     node_registry_traffic(server_runtime_nodes(((train_tcp *)context)->runtime), portion, counters);
 }
 
-static void show(void *context, const train_loop_progress *p) {
-    train_tcp *t = context;
-    progress_show(&t->progress, p);
-    train_sse_progress(&t->sse, p);
-}
-
 /* An event that new subscribers get, too. */
 static void replay(void *context, const char *event, size_t length) {
     train_tcp *t = context;
@@ -51,6 +46,79 @@ static void replay(void *context, const char *event, size_t length) {
     } else if (server_runtime_http(t->runtime)) {
         http_api_add_replay(server_runtime_http(t->runtime), event, length);
     }
+}
+
+/* Server-sent events: "progress", at most ten a second and at each change of phase, and "epoch" for each evaluation,
+ * which every new subscriber gets too. */
+
+static const char epoch_head[] = "event: epoch\ndata: ";
+
+/* The whole "epoch" event of an evaluation; its length. */
+static size_t put_epoch_event(const manifest_evaluation *e, char event[EVENT_MAX]) {
+    dynbuf to = dynbuf_over(event, EVENT_MAX);
+    dynbuf_add_text(&to, epoch_head);
+    json_writer w = json_writer_make(&to);
+    json_writer_object(&w, NULL);
+    json_writer_real(&w, "epoch", e->epoch);
+    json_writer_real(&w, "loss", e->loss);
+    json_writer_real(&w, "training", e->train);
+    json_writer_real(&w, "unrounded_test", e->soft);
+    json_writer_real(&w, "rounded_test", e->rounded);
+    json_writer_real(&w, "validation", e->validation);
+    json_writer_fixed(&w, "seconds", e->seconds, 3);
+    json_writer_end_object(&w);
+    dynbuf_add_text(&to, "\n\n");
+    return to.length;
+}
+
+static void put_epoch(train_tcp *t, const manifest_evaluation *e) {
+    char event[EVENT_MAX];
+    size_t length = put_epoch_event(e, event), head = sizeof epoch_head - 1;
+    sse_producer_put(t->sse, "epoch", event + head, length - head - 2);
+    replay(t, event, length);
+}
+
+static void put_progress(train_tcp *t, const train_loop_progress *p) {
+    char data[EVENT_MAX];
+    double seconds = clock_seconds_since(t->started_ns);
+    dynbuf to = dynbuf_over(data, sizeof data);
+    json_writer w = json_writer_make(&to);
+    json_writer_object(&w, NULL);
+    json_writer_word(&w, "phase", p->phase);
+    json_writer_uint(&w, "epoch", p->epoch);
+    json_writer_uint(&w, "epochs", p->epochs);
+    json_writer_uint(&w, "batch", p->batch);
+    json_writer_uint(&w, "batches", p->batches);
+    json_writer_uint(&w, "step", p->steps);
+    json_writer_real(&w, "loss", p->loss);
+    json_writer_real(&w, "accuracy", p->accuracy);
+    json_writer_fixed(&w, "samples_per_second", seconds > 0 ? (double)p->samples / seconds : 0, 1);
+    json_writer_end_object(&w);
+    sse_producer_put(t->sse, "progress", data, to.length);
+}
+
+static void tell_subscribers(train_tcp *t, const train_loop_progress *p) {
+    bool is_news = p->ended || p->phase != t->told.phase;
+    uint64_t now_ns = clock_now_ns();
+    t->told = (stats_training){p->phase, p->epoch, p->epochs, p->batch, p->batches, p->steps, p->loss, p->accuracy};
+    if (p->samples == 0) {
+        t->started_ns = now_ns;
+    }
+    if (!is_news && now_ns - t->shown_ns < PAUSE_NS) {
+        return;
+    }
+    t->shown_ns = now_ns;
+    if (p->ended) {
+        put_epoch(t, p->ended);
+    }
+    put_progress(t, p);
+    sse_producer_flush(t->sse);
+}
+
+static void show(void *context, const train_loop_progress *p) {
+    train_tcp *t = context;
+    progress_show(&t->progress, p);
+    tell_subscribers(t, p);
 }
 
 /* The data of a node that comes for the first time is that of the run from then on. */
@@ -66,7 +134,7 @@ static err pin(void *context, uint32_t portion, const portion_info *claimed) {
 static void go_on(train_tcp *t) {
     err outcome;
     if (joint_training_is_over(t->joint, &outcome)) {
-        sse_producer_taken(t->sse.sse);
+        sse_producer_taken(t->sse);
         server_runtime_end(t->runtime, outcome, err_text());
     }
 }
@@ -122,7 +190,7 @@ static void work_done(void *context) {
 
 static void fill_stats(void *context, stats *to) {
     train_tcp *t = context;
-    to->training = t->sse.now;
+    to->training = t->told;
     for (uint32_t k = 0; k < to->portions; k++) {
         joint_training_stats(t->joint, k, &to->nodes[k]);
     }
@@ -150,8 +218,8 @@ static err start(void *context) {
     e = e ? e : http_api_set_model(http, described.bytes);
     dynbuf_free(&described);
     for (uint32_t i = 0; i < t->run->manifest.evaluation_count && !e; i++) {
-        char event[TRAIN_SSE_EVENT_MAX];
-        replay(t, event, train_sse_epoch_event(&t->run->manifest.evaluations[i], event));
+        char event[EVENT_MAX];
+        replay(t, event, put_epoch_event(&t->run->manifest.evaluations[i], event));
     }
     return e;
 }
@@ -178,7 +246,8 @@ static err train(train_tcp *t, const server_options *o, const labels *l, uint32_
     if (e) {
         return e;
     }
-    train_sse_start(&t->sse, server_runtime_sse(t->runtime), replay, t);
+    t->sse = server_runtime_sse(t->runtime);
+    t->told = (stats_training){.phase = "waiting for nodes"};
     joint_training_set_answer_timeout(t->joint, (uint64_t)o->answer_timeout_s * 1000000000u);
     return server_runtime_run(t->runtime);
 }

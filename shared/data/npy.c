@@ -1,6 +1,5 @@
 #include "data/npy.h"
 
-#include "base/byte_reader.h"
 #include "base/file.h"
 #include "base/interrupt.h"
 

@@ -9,6 +9,14 @@
  * portions are listed, or the data set is not known. */
 err experiment_partition(const experiment *e, partition *s, uint32_t *classes);
 
+/* Of an experiment with a partition: `portions` and `portion_count` out of its data set, partition and encoder, named
+ * "0", "1", …. Again after any of those has changed. Listed portions stay as they are. ERR_INPUT: the data set is not
+ * known or cannot be partitioned so; then there are no portions. */
+err experiment_fill_portions(experiment *e);
+
+/* The portion of a name; NULL: there is none. */
+const experiment_portion *experiment_find_portion(const experiment *e, const char *name, uint32_t *number);
+
 /* What a run of it on these labels is of; ERR_INPUT where the labels know other portions. */
 err experiment_identify(const experiment *e, const labels *l, run_identity *i);
 

@@ -1,8 +1,7 @@
 #include "experiment/load.h"
 
-#include "base/file.h"
+#include "experiment/derive.h"
 #include "experiment/load_nets.h"
-#include "experiment/portions.h"
 #include "experiment/validate.h"
 
 #include <stdio.h>

@@ -47,4 +47,23 @@ void bitmap_size(const bitmap *p, uint32_t *height, uint32_t *width);
 /* Its pixels -> `sample` u8 [channels, height, width], of 1 or 3 channels and its size once it is upright. */
 void bitmap_to_sample(const bitmap *p, const image_shape *shape, uint8_t *sample);
 
+/* The decoders: image_png.c, and image_jpeg.c, of baseline, extended and progressive files of 8 bits, in grey, YCbCr or
+ * RGB. */
+
+/* Whether it begins as a PNG does. */
+bool image_png_is(const uint8_t *bytes, size_t length);
+
+/* A whole PNG of the sample's size (`shape` NULL: of any); of an animated one its default image. bitmap_free also where
+ * this failed. */
+err image_png_decode(const uint8_t *bytes, size_t length, const image_shape *shape, bitmap *p);
+
+/* Whether it begins as a JPEG does. */
+bool image_jpeg_is(const uint8_t *bytes, size_t length);
+
+/* Whether it has the header of a frame, of any kind. */
+bool image_jpeg_has_frame(const uint8_t *bytes, size_t length);
+
+/* A whole JPEG of the sample's size (`shape` NULL: of any). bitmap_free also where this failed. */
+err image_jpeg_decode(const uint8_t *bytes, size_t length, const image_shape *shape, bitmap *p);
+
 #endif

@@ -1,8 +1,5 @@
 #include "image/image.h"
 
-#include "image/image_jpeg.h"
-#include "image/image_png.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

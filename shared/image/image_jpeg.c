@@ -1,7 +1,7 @@
 /* JPEG (libjpeg-turbo). The body is hostile until shown otherwise: what it is and its size are read from its headers
  * before anything of the picture's size is allocated, memory and scans are capped, and whatever libjpeg only warns
  * about is an error. */
-#include "image/image_jpeg.h"
+#include "image/bitmap.h"
 
 #include "base/byte_reader.h"
 

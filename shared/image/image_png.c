@@ -1,7 +1,7 @@
 /* PNG (libpng). The chunks are gone over first, which costs little and allocates nothing; libpng then gets only those
  * that make the picture, and no more of them than a picture of this size can need. All others (texts, profiles, frames
  * of an animation, what is unknown) are skipped unread, and so are image data after the last row. */
-#include "image/image_png.h"
+#include "image/bitmap.h"
 
 #include "base/byte_reader.h"
 

@@ -7,7 +7,7 @@
 #include "decoder_server/serve/engine.h"
 #include "decoder_server/train/coordinator.h"
 #include "encoder_node/node_protocol.h"
-#include "experiment/portions.h"
+#include "experiment/derive.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
 #include "tests/lib/folder.h"

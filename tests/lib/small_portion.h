@@ -4,7 +4,7 @@
 
 #include "base/rng.h"
 #include "data/portion.h"
-#include "experiment/portions.h"
+#include "experiment/derive.h"
 #include "experiment/validate.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/portion_info.h"

@@ -18,7 +18,6 @@
 #include "encoder_node/source.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
-#include "experiment/portions.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
 #include "image/image.h"

@@ -5,7 +5,6 @@
  * A large batch is cut into two parts, each with primitives of its own. Each leaves its gradient on the parameters in
  * a block of its own; the two are added in their order. The weights are brought into the primitives' layouts when they
  * changed. */
-#include "nn/bf16.h"
 #include "nn/layers/layers.h"
 #include "nn/onednn/onednn.h"
 

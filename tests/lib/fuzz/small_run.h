@@ -6,7 +6,7 @@
 #include "data/labels.h"
 #include "decoder_server/core/run_dir.h"
 #include "decoder_server/train/head_trainer.h"
-#include "experiment/portions.h"
+#include "experiment/derive.h"
 #include "experiment/validate.h"
 #include "tests/lib/fuzz/check.h"
 #include "tests/lib/portion_info.h"

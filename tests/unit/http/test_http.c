@@ -6,7 +6,6 @@
 #include "decoder_server/http/request_origin.h"
 #include "decoder_server/http/response_head.h"
 #include "experiment/derive.h"
-#include "experiment/portions.h"
 #include "tests/lib/folder.h"
 
 #include <math.h>

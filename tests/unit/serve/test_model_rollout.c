@@ -1,6 +1,5 @@
 /* How the engine changes from one model to another under codes and requests, and how it stops. */
 #include "experiment/derive.h"
-#include "experiment/portions.h"
 #include "tests/lib/engine_fixture.h"
 
 enum { NEXT = STEP + 5 };

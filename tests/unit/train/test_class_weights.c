@@ -1,7 +1,7 @@
 /* Class weights: what balanced is, what a list must fit, and that a step's loss goes by them. */
 #include "decoder_server/train/class_weights.h"
 #include "decoder_server/train/head_trainer.h"
-#include "experiment/portions.h"
+#include "experiment/derive.h"
 #include "experiment/serialize.h"
 #include "nn/loss.h"
 #include "tests/lib/experiments.h"

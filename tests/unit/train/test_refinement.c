@@ -4,7 +4,7 @@
 #include "decoder_server/train/refinement_batch.h"
 #include "decoder_server/train/refinement_eval.h"
 #include "encoder_node/refinement_buffer.h"
-#include "experiment/portions.h"
+#include "experiment/derive.h"
 #include "experiment/validate.h"
 #include "tests/lib/uneven_codes.h"
 #include "wire/id_set.h"
