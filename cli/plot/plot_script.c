@@ -15,7 +15,7 @@ typedef struct curve {
 } curve;
 
 enum { CURVES = 5, LOSS_COLUMN = CURVES + 2 };
-enum { CLASSES_MAX = 256, COUNTS_MAX = 20, TICS_MAX = 32, BINS_MAX = 100 };
+enum { CLASSES_MAX = 256, COUNTS_MAX = 20, TICS_MAX = 32, BINS_MAX = 100, ENCODER_MAX = PORTION_NAME_MAX + 16 };
 
 /* NaN where there is none. */
 static double number_of(const json_t *evaluation, const char *key) {
@@ -211,6 +211,16 @@ static void put_loss(FILE *to, const plot_subject *s, const char *folder) {
             LOSS_COLUMN);
 }
 
+/* By its portion; of more encoders than there are, which a tampered result may have, by its number. */
+static const char *name_encoder(const plot_subject *s, size_t k, char name[ENCODER_MAX]) {
+    if (k < s->experiment->portion_count) {
+        snprintf(name, ENCODER_MAX, "encoder %s", s->experiment->portions[k].name);
+    } else {
+        snprintf(name, ENCODER_MAX, "encoder %zu", k);
+    }
+    return name;
+}
+
 static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
     start_file(to, folder, DISTANCE, 480);
     put_title(to, s, "how far soft outputs are from bits");
@@ -218,8 +228,9 @@ static void put_distance(FILE *to, const plot_subject *s, const char *folder) {
     fprintf(to, "set xrange [0:%.9g]\nset key outside right\n", last_epoch_of(s));
     const char *before = "plot ";
     for (size_t k = 0; k < encoders_of(s); k++) {
-        fprintf(to, "%s$evaluations using 1:%zu with linespoints lw 2 pt 7 ps 0.4 title 'encoder %zu'", before,
-                k + LOSS_COLUMN + 1, k);
+        char name[ENCODER_MAX];
+        fprintf(to, "%s$evaluations using 1:%zu with linespoints lw 2 pt 7 ps 0.4 title ", before, k + LOSS_COLUMN + 1);
+        gnuplot_put_quoted(to, name_encoder(s, k, name));
         before = ", \\\n  ";
     }
     fputc('\n', to);
@@ -340,7 +351,7 @@ static void put_by_class(FILE *to, const plot_subject *s, const char *folder) {
 
 /* Two maps over the epochs: where the outputs lie, and how often each bit is 1. */
 static void put_encoder(FILE *to, const plot_subject *s, const char *folder, size_t k) {
-    char what[32 + PORTION_NAME_MAX], number[24];
+    char name[ENCODER_MAX], what[ENCODER_MAX + 32];
     size_t bins = longest_list(s, k, "bins"), bits = longest_list(s, k, "ones");
     put_cells(to, s, k, "bins", "bins", outputs_of);
     put_cells(to, s, k, "ones", "ones", samples_of);
@@ -349,9 +360,7 @@ static void put_encoder(FILE *to, const plot_subject *s, const char *folder, siz
             "set multiplot layout 2,1\nset lmargin at screen 0.1\nset rmargin at screen 0.84\nset xrange [0:%.9g]\nset "
             "style fill solid noborder\nunset key\n",
             last_epoch_of(s));
-    snprintf(number, sizeof number, "%zu", k); /* a tampered result may have more encoders than portions */
-    snprintf(what, sizeof what, "soft outputs of encoder %s",
-             k < s->experiment->portion_count ? s->experiment->portions[k].name : number);
+    snprintf(what, sizeof what, "soft outputs of %s", name_encoder(s, k, name));
     put_title(to, s, what);
     fprintf(to,
             "set ylabel 'soft output'\nset yrange [0:%zu]\nset ytics ('0' 0, '0.25' %.9g, '0.5' %.9g, '0.75' %.9g, '1' "
