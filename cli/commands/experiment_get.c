@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "experiment/load.h"
-#include "experiment/overrides.h"
+#include "experiment/serialize.h"
 
 #include <limits.h>
 #include <stdio.h>

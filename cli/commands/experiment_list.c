@@ -2,7 +2,6 @@
 
 #include "base/json.h"
 #include "base/options.h"
-#include "cli/file_list.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"
 #include "experiment/serialize.h"

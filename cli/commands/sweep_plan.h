@@ -13,7 +13,7 @@
 #ifndef FEWBIT_CLI_COMMANDS_SWEEP_PLAN_H
 #define FEWBIT_CLI_COMMANDS_SWEEP_PLAN_H
 
-#include "experiment/overrides.h"
+#include "experiment/serialize.h"
 
 #include <jansson.h>
 

@@ -1,7 +1,6 @@
 #include "cli/plot/rate_accuracy.h"
 
 #include "base/json.h"
-#include "cli/file_list.h"
 #include "cli/plot/gnuplot.h"
 #include "experiment/derive.h"
 #include "experiment/load.h"

@@ -4,6 +4,8 @@
 
 #include "base/err.h"
 
+#include <glob.h>
+
 typedef struct file_span {
     const void *bytes;
     size_t length;
@@ -41,5 +43,9 @@ err file_lock(const char *folder, int *lock);
 err file_path(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 enum { FILE_PATH_MAX = 1024 };
+
+/* The paths below `folder` that match `pattern` (as glob has it: "*.yaml", or of its subfolders "*" "/result.json"),
+ * in order; none is no error. Names that begin with a dot are left out. The caller ends it with globfree. */
+err file_list(const char *folder, const char *pattern, glob_t *found);
 
 #endif

@@ -1,9 +1,8 @@
 /* An experiment's values: one YAML file says everything about a run (docs/experiment.md lists its keys).
  *
- *     load.h       the file, untrusted, becomes values      derive.h      what follows: nets, shapes, optimiser
- *     validate.h   what must hold between keys              overrides.h   other values for some keys
- *     schema.h     the keys, and where each goes            serialize.h   the resolved text, which names all keys
- *     portions.h   the portions of a partition
+ *     load.h       the file, untrusted, becomes values      derive.h      what follows: portions, nets, optimiser
+ *     validate.h   what must hold between keys              serialize.h   the resolved text; other values for some keys
+ *     schema.h     the keys, and where each goes
  *
  * A sample's portions are those of a partition of a data set that is known by name (the short form), or they are listed
  * one by one: data of its owners' own, each portion with its name, type, shape and encoder. */

@@ -1,6 +1,7 @@
 #include "experiment/serialize.h"
 
 #include "base/utf8.h"
+#include "experiment/load.h"
 #include "experiment/schema.h"
 #include "experiment/yaml_document.h"
 
@@ -371,4 +372,38 @@ err experiment_value(const experiment *e, const char *key, char *text) {
     }
     text[w.used] = '\0';
     return ERR_OK;
+}
+
+/* Overrides. */
+
+enum { VALUE_MAX = 200 };
+
+/* It goes into a YAML text as it is. */
+static err check_value(const char *where, const experiment_override *c) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-/[],";
+    size_t length = strlen(c->value);
+    if (length == 0 || length > VALUE_MAX || strspn(c->value, plain) != length) {
+        return err_fail(ERR_INPUT,
+                        "%s: the value of %s is not made of letters, digits and . _ + - / only, or a list of such",
+                        where, c->key);
+    }
+    return ERR_OK;
+}
+
+err experiment_apply_overrides(experiment *e, const char *where, const experiment_override *changes, size_t count) {
+    char text[EXPERIMENT_TEXT_MAX];
+    size_t length;
+    for (size_t i = 0; i < count; i++) {
+        err failed = check_value(where, &changes[i]);
+        if (failed) {
+            return failed;
+        }
+    }
+    experiment changed;
+    err failed = experiment_serialize_with(e, changes, count, text, &length);
+    failed = failed ? err_prefix(failed, "%s", where) : experiment_parse(where, text, length, &changed);
+    if (!failed) {
+        *e = changed;
+    }
+    return failed;
 }

@@ -18,6 +18,10 @@ err experiment_serialize(const experiment *e, char *text, size_t *length);
 err experiment_serialize_with(const experiment *e, const experiment_override *overrides, size_t count, char *text,
                               size_t *length);
 
+/* Makes all changes, whose values are letters, digits and . _ + - / only, or lists of such, then checks the whole as a
+ * file is checked; `where` names it in errors. On failure `*e` is as it was. */
+err experiment_apply_overrides(experiment *e, const char *where, const experiment_override *changes, size_t count);
+
 /* The value of one key ("name", "encoder.bits"): a text as it is, all else as a file would have it, a list on one line.
  * `text` holds EXPERIMENT_TEXT_MAX bytes. ERR_USAGE: there is no such key, or it is a section. */
 err experiment_value(const experiment *e, const char *key, char *text);

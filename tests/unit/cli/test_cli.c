@@ -1,6 +1,5 @@
 /* What the commands of fewbit share: exact percentiles, and lists of files. */
 #include "base/file.h"
-#include "cli/file_list.h"
 #include "cli/latency.h"
 #include "tests/lib/folder.h"
 

@@ -2,7 +2,6 @@
  * their text. */
 #include "base/rng.h"
 #include "experiment/derive.h"
-#include "experiment/overrides.h"
 #include "experiment/serialize.h"
 #include "nn/net.h"
 #include "nn/shape_infer.h"

@@ -1,6 +1,5 @@
 /* Portions that are listed one by one: what each becomes, its text, its overrides, and every refusal with its line. */
 #include "experiment/derive.h"
-#include "experiment/overrides.h"
 #include "experiment/serialize.h"
 #include "experiment/validate.h"
 #include "tests/lib/experiments.h"
