@@ -236,14 +236,16 @@ static size_t frames_allowed(const bulk *b) {
     return allowed < b->frames ? allowed : b->frames;
 }
 
-/* Codes as far as allowed and taken. */
+/* Codes as far as allowed and taken: until none are left, or some are under way, whose end wakes the loop. */
 static err push_some(const bulk *b, pusher *p) {
     err e = ERR_OK;
-    while (!e && p->at < frames_allowed(b) && link_backlog(p->link) < LINK_BACKLOG_HIGH) {
-        size_t from = p->starts[p->at++];
-        e = link_send(p->link, (const uint8_t *)p->codes.bytes + from, p->starts[p->at] - from);
-    }
-    link_flush(p->link);
+    do {
+        while (!e && p->at < frames_allowed(b) && link_backlog(p->link) < LINK_BACKLOG_HIGH) {
+            size_t from = p->starts[p->at++];
+            e = link_send(p->link, (const uint8_t *)p->codes.bytes + from, p->starts[p->at] - from);
+        }
+        link_flush(p->link);
+    } while (!e && p->at < frames_allowed(b) && link_backlog(p->link) == 0);
     return e;
 }
 
