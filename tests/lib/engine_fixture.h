@@ -396,4 +396,17 @@ static inline void assert_written(table *t, const json_t *line, const char *from
     }
 }
 
+/* Predictors of the table's run. */
+static inline predictor *make_predictor(const table *t, predictor_options options) {
+    predictor *c = NULL;
+    assert_int_equal(predictor_new(&c, &t->run, &t->run.manifest.last, &options), ERR_OK);
+    return c;
+}
+
+static inline predictor_counters counters_of(const predictor *c) {
+    predictor_counters counters;
+    predictor_count(c, &counters);
+    return counters;
+}
+
 #endif

@@ -37,9 +37,23 @@ static void cross_entropy_is_what_it_says(void **state) {
     free(logits);
 }
 
+/* gradient [rows, CLASSES], against central differences of the loss's definition. */
+static void assert_is_slope(double (*naive)(const float *logits, size_t rows, double smoothing), float *logits,
+                            size_t rows, double smoothing, const float *gradient, double tolerance) {
+    const double step = 1.0 / 64;
+    for (size_t i = 0; i < rows * CLASSES; i++) {
+        float kept = logits[i];
+        logits[i] = kept + (float)step;
+        double up = naive(logits, rows, smoothing);
+        logits[i] = kept - (float)step;
+        double down = naive(logits, rows, smoothing);
+        logits[i] = kept;
+        assert_true(fabs((up - down) / (2 * step) - (double)gradient[i]) < tolerance);
+    }
+}
+
 static void cross_entropy_gradient_is_its_slope(void **state) {
     (void)state;
-    const double step = 1.0 / 64;
     float *logits = random_floats(2, ROWS * CLASSES, -2, 2);
     for (size_t rows = 1; rows <= ROWS; rows += 4) {
         for (float smoothing = 0; smoothing < 0.5f; smoothing += 0.2f) {
@@ -47,15 +61,7 @@ static void cross_entropy_gradient_is_its_slope(void **state) {
             size_t correct = 0;
             double with = loss_cross_entropy(logits, labels, rows, CLASSES, smoothing, gradient, &correct);
             assert_true(with == loss_cross_entropy(logits, labels, rows, CLASSES, smoothing, NULL, &correct));
-            for (size_t i = 0; i < rows * CLASSES; i++) {
-                float kept = logits[i];
-                logits[i] = kept + (float)step;
-                double up = naive_cross_entropy(logits, rows, (double)smoothing);
-                logits[i] = kept - (float)step;
-                double down = naive_cross_entropy(logits, rows, (double)smoothing);
-                logits[i] = kept;
-                assert_true(fabs((up - down) / (2 * step) - (double)gradient[i]) < 2e-5);
-            }
+            assert_is_slope(naive_cross_entropy, logits, rows, (double)smoothing, gradient, 2e-5);
         }
     }
     free(logits);
@@ -82,7 +88,6 @@ static double naive_weighted(const float *logits, size_t rows, double smoothing)
 
 static void weighted_cross_entropy_and_its_gradient_are_what_they_say(void **state) {
     (void)state;
-    const double step = 1.0 / 64;
     float *logits = random_floats(8, ROWS * CLASSES, -2, 2);
     for (size_t rows = 1; rows <= ROWS; rows++) {
         for (float smoothing = 0; smoothing < 0.5f; smoothing += 0.2f) {
@@ -95,15 +100,7 @@ static void weighted_cross_entropy_and_its_gradient_are_what_they_say(void **sta
                                                             NULL, &correct));
             loss_cross_entropy(logits, labels, rows, CLASSES, smoothing, NULL, &alike);
             assert_int_equal(correct, 2 * alike);
-            for (size_t i = 0; i < rows * CLASSES; i++) {
-                float kept = logits[i];
-                logits[i] = kept + (float)step;
-                double up = naive_weighted(logits, rows, (double)smoothing);
-                logits[i] = kept - (float)step;
-                double down = naive_weighted(logits, rows, (double)smoothing);
-                logits[i] = kept;
-                assert_true(fabs((up - down) / (2 * step) - (double)gradient[i]) < 5e-5);
-            }
+            assert_is_slope(naive_weighted, logits, rows, (double)smoothing, gradient, 5e-5);
         }
     }
     free(logits);

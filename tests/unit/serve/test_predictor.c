@@ -38,18 +38,6 @@ static void assert_agrees(predictor *c, predictor *plain, uint64_t have) {
     }
 }
 
-static predictor *make_predictor(const table *t, predictor_options options) {
-    predictor *c = NULL;
-    assert_int_equal(predictor_new(&c, &t->run, &t->run.manifest.last, &options), ERR_OK);
-    return c;
-}
-
-static predictor_counters counters_of(const predictor *c) {
-    predictor_counters counters;
-    predictor_count(c, &counters);
-    return counters;
-}
-
 static void the_table_says_what_the_nets_say(void **state) {
     table *t = *state;
     predictor *c = make_predictor(t, (predictor_options){.table_bytes = 64 << 20});

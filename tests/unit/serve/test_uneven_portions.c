@@ -74,18 +74,6 @@ static uint32_t plain_answer(table *t, const codeword *layout, const uint64_t *c
 
 /* The predictor. */
 
-static predictor *make_predictor(const table *t, predictor_options options) {
-    predictor *c = NULL;
-    assert_int_equal(predictor_new(&c, &t->run, &t->run.manifest.last, &options), ERR_OK);
-    return c;
-}
-
-static predictor_counters counters_of(const predictor *c) {
-    predictor_counters counters;
-    predictor_count(c, &counters);
-    return counters;
-}
-
 static void assert_predicts(table *t, predictor *p, const codeword *layout, const assembler_sample *s) {
     uint32_t here[PORTIONS];
     float wanted[CLASSES];
